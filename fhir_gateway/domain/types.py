@@ -1,0 +1,431 @@
+"""The nouns. Everything that crosses a wall of the house is one of these.
+
+Instants are timezone-aware `datetime`s; a reference is `Ref`, written `Type/id`; an identifier is the string
+`system|value`; a coding is the string `system|code`. Nothing here does anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+Action = Literal["access", "disclose", "collect", "correct"]
+
+
+class Ref(NamedTuple):
+    """One resource of this server: `Goal/0198…`."""
+
+    type: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+# -- who asks, for what -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks, under every name they go by at this moment.
+
+    `ids` holds references (`Practitioner/…`, `PractitionerRole/…`, `Organization/…` and its ancestors, `CareTeam/…`)
+    and identifiers (`https://fhir.nhs.uk/Id/ods-organization-code|D82001`).
+    """
+
+    kind: Literal["patient", "proxy", "professional", "system"]
+    ids: frozenset[str]
+    user: str = ""  # the one reference that signs the audit row: Practitioner/…, Patient/…, RelatedPerson/…, Device/…
+    name: str = ""  # how the person sees them in "who has looked"
+    organisation: str | None = None  # Organization/…
+    sector: str | None = None  # health, social-care, voluntary, housing, education, justice, citizen
+    patient: str | None = None  # Patient/… whom a patient or proxy is
+    clinician: bool = False
+    btg_role: bool = False
+    rbac: bool = True
+    contributor: bool = False  # registered: may contribute (`collect`) without a relationship
+    operator: bool = False  # may write the directory (Organization, Practitioner, PractitionerRole)
+    env: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class BreakGlass:
+    """An emergency access under way: why, on which ground, until when."""
+
+    reason: str
+    ground: str
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question to the person's consents."""
+
+    actor: Actor
+    action: Action
+    at: datetime
+    purpose: str = "TREAT"  # a v3-ActReason code
+    purpose_system: str = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+    btg: BreakGlass | None = None
+
+
+# -- what is asked about ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a decision may know of one resource version. Derived when it is written, stored beside it, never guessed.
+
+    `patients` are `Patient/…` references (the compartment); empty means no patient data. Dates are UTC instants in
+    microseconds since 1970, both ends inclusive, None when undated.
+    """
+
+    type: str
+    id: str
+    patients: tuple[str, ...] = ()
+    confidentiality: str = "R"  # U < L < M < N < R < V
+    sensitivity: frozenset[str] = frozenset()  # v3-ActCode codes, expanded to every set they belong to
+    other_labels: frozenset[str] = frozenset()  # system|code: purpose of use, NOPAT, NODSCLCD …
+    legal: frozenset[str] = frozenset()  # legally restricted: HFEA, GRA
+    profiles: frozenset[str] = frozenset()
+    codes: frozenset[str] = frozenset()
+    authors: frozenset[str] = frozenset()  # persons and organisations: from the resource and from who wrote it
+    custodian: str | None = None
+    source: str | None = None
+    refs: frozenset[str] = frozenset()  # outgoing
+    referred_by: frozenset[str] = frozenset()  # incoming; filled by the store when a grant needs it
+    low: int | None = None  # primary clinical or authored date
+    high: int | None = None
+    updated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer and its reason. `basis` is one of the words in the README; `rule` names the provision."""
+
+    permit: bool
+    basis: str
+    consent: str | None = None  # id of the Consent that decided
+    consent_version: int | None = None
+    rule: str = ""
+    obligations: frozenset[str] = frozenset()
+
+
+# -- the consent predicate: pure data, rendered to SQL by a store and to Python by `predicate.matches` ----------------
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """No resource. What an empty list of permissions means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """Every resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    parts: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Any_:
+    parts: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    part: Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """At least one value of `field` is in `values`.
+
+    Fields: patient, type, id (`Type/id`), profile, sens, label, legal, code, author, custodian, source, ref, referred_by.
+    """
+
+    field: str
+    values: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Every value of `field` is in `values`; true when it has none."""
+
+    field: str
+    values: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Confidential:
+    """Confidentiality at most (`<=`) or at least (`>=`) `level`, 0 (U) to 5 (V)."""
+
+    op: Literal["<=", ">="]
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The resource's date (else its last update) lies wholly in [low, high]; None is open."""
+
+    low: int | None
+    high: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overlaps:
+    """The resource's date or its last update touches [low, high]; an undated resource is hit."""
+
+    low: int | None
+    high: int | None
+
+
+Predicate = Never | Always | All | Any_ | Not | Has | Only | Confidential | Within | Overlaps
+CONFIDENTIALITY = {"U": 0, "L": 1, "M": 2, "N": 3, "R": 4, "V": 5}
+
+
+# -- search keys ------------------------------------------------------------------------------------------------------
+
+
+class Key(NamedTuple):
+    """One indexed value of one search parameter.
+
+    token:     text = code, system = system or "", exact = display text (for :text)
+    string:    text = folded (case, accents), exact = as written
+    reference: text = `Type/id` or absolute url or canonical; system = `sys|value` of a logical identifier or ""
+    uri:       text = the uri
+    date:      low, high = microseconds since 1970 UTC, both inclusive
+    number, quantity: low, high = the interval the written precision stands for; text = unit code, system = unit system
+    composite: text = both components, joined as `search` joins them
+    `hidden` marks keys from what `view` drops: they are not matched for filtered readers.
+    """
+
+    name: str
+    kind: str
+    text: str = ""
+    system: str = ""
+    exact: str = ""
+    low: float | int | None = None
+    high: float | int | None = None
+    hidden: bool = False
+
+
+# -- what a store keeps -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who wrote a version: the signing reference, their organisation, the client and how."""
+
+    user: str
+    organisation: str | None = None
+    client: str | None = None
+    kind: str = "professional"
+    method: str = "PUT"  # POST, PUT, PATCH, DELETE, SYNC, SYSTEM
+    may_refer: bool = False  # had a relationship and the right to refer when it wrote (relationships count on it)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One version of one resource as the store gives it back. `body` and `view` are JSON bytes; both None once deleted."""
+
+    ref: Ref
+    version: int
+    updated: datetime
+    body: bytes | None
+    view: bytes | None
+    facts: Facts
+    writer: Writer
+    epoch: int = 0  # the consent epoch of its first patient, read in the same statement
+    created_by: str | None = None  # Writer.user of version 1
+
+    @property
+    def deleted(self) -> bool:
+        return self.body is None
+
+
+# -- one commit: a list of these, all or nothing ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a version. `if_version` is the version it replaces: 0 = must not exist."""
+
+    ref: Ref
+    version: int
+    at: datetime
+    body: bytes
+    view: bytes
+    facts: Facts
+    keys: tuple[Key, ...]
+    writer: Writer
+    if_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Delete: history keeps every version and gains one without a body."""
+
+    ref: Ref
+    version: int
+    at: datetime
+    writer: Writer
+    if_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One audit row: who did what to whom, and why it was allowed or refused. Rendered as an IHE BALP AuditEvent."""
+
+    id: str
+    at: datetime
+    action: str  # C R U D E as in AuditEvent.action
+    what: str  # read, vread, search, history, create, update, patch, delete, transaction, everything, disclose, recall, login, consent …
+    allowed: bool
+    user: str
+    user_name: str = ""
+    organisation: str | None = None
+    client: str | None = None
+    purpose: str = ""
+    patient: str | None = None  # Patient/…; one row for each person concerned
+    refs: tuple[str, ...] = ()  # what was touched; never rendered to those who may not see it
+    query: str = ""
+    basis: str = ""
+    consent: str | None = None
+    obligations: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bump:
+    """Move an epoch: of a patient (`Patient/…`) or of the `directory` (organisations, roles)."""
+
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """The commit fails with `Moved` unless this epoch still has this value."""
+
+    subject: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """A named value with an end: sessions, codes, refresh tokens, jti, idempotency keys, clients, sync state.
+
+    `if_absent`: the commit fails with `Taken` when it is there already (single-use, exactly-once).
+    `if_value`: compare and swap; the commit fails with `Taken` when the value is another.
+    """
+
+    kind: str
+    key: str
+    value: bytes
+    expires: datetime | None = None
+    if_absent: bool = False
+    if_value: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Remove a named value; with `must_exist` the commit fails with `Taken` when it is gone already."""
+
+    kind: str
+    key: str
+    must_exist: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Queue one version for one remote. Entries of one patient are leased in order."""
+
+    remote: str
+    ref: Ref
+    version: int
+    patient: str | None
+    why: str = "changed"  # changed, deleted, recall, released (a later consent allows it)
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End an outbox entry that this worker holds: sent, withheld, parked, superseded. Fails with `Fenced` when the lease moved."""
+
+    entry: int
+    fence: int
+    state: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Give a leased outbox entry back, due later."""
+
+    entry: int
+    fence: int
+    due: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """Local id <-> remote id, remote ETag, and the last agreed bodies: the merge base. `gone` marks a link whose remote copy was deleted."""
+
+    remote: str
+    ref: Ref
+    remote_id: str
+    etag: str = ""
+    remote_updated: str = ""
+    version: int = 0  # the local version last agreed
+    base_sent: bytes | None = None
+    base_received: bytes | None = None
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosed:
+    """A ledger row: this version went to this recipient. `recalled` closes it."""
+
+    remote: str
+    ref: Ref
+    version: int
+    patient: str | None
+    recipient: str
+    at: datetime
+    consent: str | None = None
+    epoch: int = 0
+    recalled: datetime | None = None
+
+
+Op = Put | Remove | Note | Bump | Expect | Keep | Drop | Send | Close | Delay | Linked | Disclosed
+
+
+# -- what the store lists ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A leased outbox entry."""
+
+    entry: int
+    fence: int
+    remote: str
+    ref: Ref
+    version: int
+    patient: str | None
+    why: str
+    tries: int
+    queued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A search result page: hits in order, the exact total under the predicate when asked, and where to go on."""
+
+    hits: tuple[Stored, ...]
+    total: int | None = None
+    after: tuple[Any, ...] | None = None  # keyset position of the last hit; None on the last page
+    extra: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,144 @@
+"""What a store promises, whatever the engine. The conformance suite in `tests/stores/` is this page as tests.
+
+1. `commit(*ops)` is all or nothing and durable when it returns.
+2. A Put or Remove names the version it replaces; a stale one raises `Stale` and changes nothing.
+3. Read your own writes; a read never sees half a commit.
+4. `search` applies the consent predicate before counting, sorting and limiting.
+5. Leases are fenced; clocks may jump.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from ..domain.search import Query
+from ..domain.types import Disclosed, Found, Linked, Note, Op, Predicate, Queued, Ref, Stored
+
+
+class StoreError(Exception):
+    """A commit that changed nothing."""
+
+
+class Stale(StoreError):
+    """`if_version` is not the current version of `ref`."""
+
+    def __init__(self, ref: Ref) -> None:
+        super().__init__(str(ref))
+        self.ref = ref
+
+
+class Taken(StoreError):
+    """A named value is there already (`if_absent`), gone (`must_exist`) or another (`if_value`)."""
+
+    def __init__(self, kind: str, key: str) -> None:
+        super().__init__(f"{kind} {key}")
+        self.kind, self.key = kind, key
+
+
+class Moved(StoreError):
+    """An epoch moved between the decision and the commit: decide again."""
+
+
+class Fenced(StoreError):
+    """The lease on this outbox entry is somebody else's now."""
+
+
+class Unavailable(StoreError):
+    """The engine cannot answer now (locked, disk full, no primary). The caller answers 503."""
+
+
+class Store(Protocol):
+    async def commit(self, *ops: Op) -> None: ...
+
+    async def get(self, ref: Ref) -> Stored | None:
+        """The current version, deleted ones included (`Stored.deleted`); None if it never was."""
+        ...
+
+    async def get_many(self, refs: Sequence[Ref]) -> dict[Ref, Stored]: ...
+
+    async def version(self, ref: Ref, version: int) -> Stored | None: ...
+
+    async def history(
+        self, ref: Ref | None, type: str | None, predicate: Predicate, *, since: datetime | None = None,
+        before: tuple[Any, ...] | None = None, count: int = 50, oldest_first: bool = False,
+    ) -> Found:  # fmt: skip
+        """Versions newest first (or `oldest_first`), of one resource, one type or all, keyset-paged by (updated, type, id, version)."""
+        ...
+
+    async def search(
+        self, query: Query, predicate: Predicate, *, filtered: Predicate, count: int, after: tuple[Any, ...] | None = None,
+        total: bool = False,
+    ) -> Found:  # fmt: skip
+        """Resources matching `query` among those `predicate` lets this reader see.
+
+        `filtered` says for which of them this reader gets the view: hidden keys do not match there.
+        Also used for chains and `_has` inside `query`: every hop is under `predicate`.
+        """
+        ...
+
+    async def patient_record(self, patient: str, types: Sequence[str]) -> list[Stored]:
+        """Current, not deleted resources of these types in this person's compartment (for consents, relationships)."""
+        ...
+
+    async def directory(self, types: Sequence[str]) -> list[Stored]:
+        """Current resources of types that are no patient data (Organization, PractitionerRole, …)."""
+        ...
+
+    async def concerned(self, ids: Collection[str]) -> set[str]:
+        """People (`Patient/…`) whose Consents, CareTeams, Tasks, ServiceRequests or Patient name one of `ids` (`Facts.refs`;
+        `*` stands for a consent open to anyone), or who have a resource that one of `ids` wrote (`Facts.authors`)."""
+        ...
+
+    async def epoch(self, subject: str) -> int: ...
+
+    async def referrers(self, target: Ref) -> list[Ref]:
+        """Who refers to this, one hop."""
+        ...
+
+    async def notes(
+        self, *, patient: str | None = None, user: str | None = None, since: datetime | None = None,
+        before: tuple[Any, ...] | None = None, count: int = 50,
+    ) -> list[Note]:  # fmt: skip
+        """Audit rows, newest first."""
+        ...
+
+    async def kept(self, kind: str, key: str, at: datetime) -> bytes | None:
+        """A named value, unless it has ended at `at`."""
+        ...
+
+    async def kept_all(self, kind: str, at: datetime, prefix: str = "") -> dict[str, bytes]: ...
+
+    # sync
+    async def lease(self, remote: str, holder: str, at: datetime, seconds: float, count: int) -> list[Queued]:
+        """Due outbox entries, oldest first, one running entry per patient; fenced."""
+        ...
+
+    async def outbox(self, remote: str | None = None) -> dict[str, int]:
+        """How many entries stand in each state."""
+        ...
+
+    async def outbox_items(self, remote: str, state: str, count: int = 100) -> list[dict[str, Any]]: ...
+
+    async def requeue(self, remote: str, state: str, at: datetime, refs: Sequence[Ref] | None = None) -> int:
+        """Queue parked or withheld entries again; how many."""
+        ...
+
+    async def link(self, remote: str, ref: Ref) -> Linked | None: ...
+
+    async def link_by_remote(self, remote: str, remote_id: str) -> Linked | None:
+        """`remote_id` is `Type/id` at the remote."""
+        ...
+
+    async def ledger(self, *, patient: str | None = None, remote: str | None = None, open_only: bool = False) -> list[Disclosed]: ...
+
+    async def counts(self) -> dict[str, int]:
+        """Current resources per type (for the operator; never shown to a reader)."""
+        ...
+
+    async def check(self) -> None:
+        """Raise `Unavailable` unless the store answers."""
+        ...
+
+    async def close(self) -> None: ...
