@@ -1,0 +1,33 @@
+# Two commands for a newcomer: `make run` and `make test`. Everything else is here too.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: install run test test-all lint bench soak clean browser
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml scripts/install
+	@PYTHON=$(PYTHON) scripts/install $(VENV)
+	@touch $@
+
+run: install
+	@exec $(BIN)/fhir-gateway serve --demo
+
+lint: install
+	$(BIN)/ruff check fhir_gateway tests scripts benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: install lint
+	$(BIN)/pytest -q -n 2 -m "not e2e and not interop and not slow"
+
+# What CI runs: `make test` first, then browsers, peers, faults and long properties, printing the time of each part.
+test-all: install
+	scripts/test-all
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .data .work

@@ -1,0 +1,306 @@
+"""The command line: `fhir-gateway COMMAND`. Results on stdout, progress and logs on stderr.
+
+Exit 0 done, 1 something was found wrong or an item failed, 2 wrong usage or unreadable input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import __version__
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The FHIR gateway for shared personal care plans.", pretty_exceptions_enable=False)
+map_app = typer.Typer(no_args_is_help=True, help="Turn plans into FHIR and back, without storing anything.")
+sync_app = typer.Typer(no_args_is_help=True, help="Keep in step with an external FHIR server.")
+clients_app = typer.Typer(no_args_is_help=True, help="Registered systems and apps.")
+inbox_app = typer.Typer(no_args_is_help=True, help="Pushes that were refused and wait for a person.")
+app.add_typer(map_app, name="map")
+app.add_typer(sync_app, name="sync")
+app.add_typer(clients_app, name="clients")
+app.add_typer(inbox_app, name="inbox")
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Files = Annotated[list[Path], typer.Argument(help="Files to read; - is standard input.")]
+
+
+class Stop(Exception):
+    """Ends the command with this sentence on stderr and this exit code."""
+
+    def __init__(self, text: str, code: int = 2) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def main() -> None:
+    """Entry point: every expected failure is one sentence."""
+    from .domain.problem import Problem
+    from .settings import Refused
+    from .store.base import StoreError
+
+    try:
+        app()
+    except Stop as stop:
+        fail(str(stop), stop.code)
+    except Refused as refused:
+        fail(str(refused), 2)
+    except Problem as problem:
+        fail(f"{problem.where}: {problem.text}" if problem.where else problem.text, 1)
+    except StoreError as error:
+        fail(f"The store refused: {error}", 1)
+    except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def fail(text: str, code: int) -> None:
+    print(f"fhir-gateway: {text}", file=sys.stderr)
+    sys.exit(code)
+
+
+def run(doing: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(doing)
+
+
+def out(item: Any) -> None:
+    """One JSON object on a line of stdout, at once."""
+    from .domain import strict
+
+    sys.stdout.buffer.write(strict.dump(item) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+# -- serving ----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def serve(demo: Annotated[bool, typer.Option("--demo", help="With demo people and what to try.")] = False) -> None:
+    """Serve the gateway (and the sync worker, unless GATEWAY_WORKER=false)."""
+    from . import wiring
+    from .settings import load
+
+    settings = load(**({"demo": True} if demo else {}))
+    sys.exit(wiring.serve(settings))
+
+
+@app.command()
+def worker() -> None:
+    """Run the sync worker apart from the server."""
+    from . import wiring
+    from .settings import load
+
+    run(wiring.work(load()))
+
+
+# -- plans ------------------------------------------------------------------------------------------------------------
+
+
+@app.command("import")
+def import_(
+    files: Files,
+    as_: Annotated[str, typer.Option("--as", help="Who brings it in: a demo persona or a registered client.")] = "hospital",
+    mapping: Annotated[Path | None, typer.Option(help="A mapping file for a partner's own format.")] = None,
+    json: Json = False,
+) -> None:
+    """Bring in plans, FHIR Bundles, resources or NDJSON through the gate."""
+    from .commands import bringing
+
+    sys.exit(run(bringing.bring_in(files, as_, mapping, json)))
+
+
+@map_app.command("to-fhir")
+def to_fhir(
+    file: Annotated[Path, typer.Argument()],
+    mapping: Annotated[Path | None, typer.Option()] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what lands where, and what has no home.")] = False,
+) -> None:
+    """Print the transaction Bundle of a plan."""
+    from .commands import bringing
+
+    sys.exit(bringing.to_fhir(file, mapping, dry_run))
+
+
+@map_app.command("from-fhir")
+def from_fhir(
+    file: Annotated[Path, typer.Argument()],
+    mapping: Annotated[Path | None, typer.Option()] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what lands where, and what has no home.")] = False,
+) -> None:
+    """Print the plan of a Bundle."""
+    from .commands import bringing
+
+    sys.exit(bringing.from_fhir(file, mapping, dry_run))
+
+
+# -- questions --------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def decide(file: Annotated[Path | None, typer.Argument(help="JSON lines; standard input by default.")] = None) -> None:
+    """Answer consent questions, one JSON line each, by the very function the gate runs."""
+    from .domain import cases
+
+    try:
+        source = open(file, encoding="utf-8") if file and str(file) != "-" else sys.stdin  # noqa: SIM115
+    except OSError as wrong:
+        raise Stop(f"{file} cannot be read: {wrong.strerror}.") from None
+    bad = False
+    with source:
+        for line in source:
+            if not line.strip():
+                continue
+            for answer in cases.run([line]):
+                bad = bad or "error" in answer
+                out(answer)
+    sys.exit(1 if bad else 0)
+
+
+@app.command()
+def explain(
+    who: Annotated[str, typer.Option("--who", help="Practitioner/…, PractitionerRole/…, Patient/…, or a demo persona.")],
+    what: Annotated[str, typer.Option("--what", help="Type/id of a resource here.")],
+    purpose: Annotated[str, typer.Option()] = "TREAT",
+    action: Annotated[str, typer.Option()] = "access",
+    json: Json = False,
+) -> None:
+    """Say in plain words whether WHO may see WHAT, and why."""
+    from .commands import bringing
+
+    sys.exit(run(bringing.explain(who, what, purpose, action, json)))
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path] | None, typer.Argument(help="Resources, Bundles or NDJSON.")] = None,
+    definitions: Annotated[Path | None, typer.Option(help="A folder of profiles and questionnaires.")] = None,
+    json: Json = False,
+    lines: Annotated[bool, typer.Option("--lines", help="JSON lines in and out, as HL7's validator peer speaks them.")] = False,
+) -> None:
+    """Check resources against R4: one OperationOutcome each."""
+    from . import validating
+
+    if lines:
+        sys.exit(validating.lines(sys.stdin.buffer, sys.stdout.buffer))
+    if not files:
+        raise Stop("validate needs at least one FILE, or --lines.")
+    sys.exit(validating.run(files, definitions=definitions, json_lines=json))
+
+
+@app.command()
+def token(
+    as_: Annotated[str, typer.Option("--as", help="patient, proxy, gp, social-worker, link-worker, hospital or stranger.")],
+    json: Json = False,
+) -> None:
+    """Print an access token of a demo persona, to try things with curl. Only where the demo runs."""
+    from . import wiring
+
+    made = run(wiring.demo_token(as_))
+    if json:
+        out(made)
+    else:
+        print(made["token"])
+
+
+# -- sync -------------------------------------------------------------------------------------------------------------
+
+
+@sync_app.command("status")
+def sync_status(json: Json = False) -> None:
+    """How far each remote is."""
+    from .commands import syncing
+
+    sys.exit(run(syncing.status(json)))
+
+
+@sync_app.command("run")
+def sync_run(
+    once: Annotated[bool, typer.Option("--once", help="Until nothing moves any more.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent and what consent withholds.")] = False,
+    json: Json = False,
+) -> None:
+    """Push and pull now. With --once it ends with 0 only when both sides are in step."""
+    from .commands import syncing
+
+    sys.exit(run(syncing.run(once, dry_run, json)))
+
+
+@sync_app.command("conflicts")
+def sync_conflicts(json: Json = False) -> None:
+    """What both sides changed in the same place."""
+    from .commands import syncing
+
+    sys.exit(run(syncing.conflicts(json)))
+
+
+@sync_app.command("resolve")
+def sync_resolve(
+    id: Annotated[str, typer.Argument(help="The conflict's id.")],
+    how: Annotated[str, typer.Argument(help="ours, theirs, or merged.")],
+    file: Annotated[Path | None, typer.Argument(help="The merged resource.")] = None,
+) -> None:
+    """Settle a conflict."""
+    from .commands import syncing
+
+    sys.exit(run(syncing.resolve(id, how, file)))
+
+
+@sync_app.command("retry")
+def sync_retry(json: Json = False) -> None:
+    """Queue parked entries again."""
+    from .commands import syncing
+
+    sys.exit(run(syncing.retry(json)))
+
+
+@sync_app.command("recalls")
+def sync_recalls(json: Json = False) -> None:
+    """What was sent and taken back, and what is still to be taken back."""
+    from .commands import syncing
+
+    sys.exit(run(syncing.recalls(json)))
+
+
+# -- operators --------------------------------------------------------------------------------------------------------
+
+
+@clients_app.command("list")
+def clients_list(json: Json = False) -> None:
+    """Registered systems and apps."""
+    from . import wiring
+
+    sys.exit(run(wiring.clients_list(json)))
+
+
+@inbox_app.command("list")
+def inbox_list(json: Json = False) -> None:
+    """Refused pushes, oldest first."""
+    from . import wiring
+
+    sys.exit(run(wiring.inbox_list(json)))
+
+
+@inbox_app.command("replay")
+def inbox_replay(
+    id: Annotated[str, typer.Argument(help="The item's id.")],
+    file: Annotated[Path | None, typer.Argument(help="The corrected message; as it was by default.")] = None,
+) -> None:
+    """Push an item again as its sender."""
+    from . import wiring
+
+    sys.exit(run(wiring.inbox_replay(id, file)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,362 @@
+"""Who asks, once: the house every request shares, the context of one request, and the three sentences all verbs use.
+
+`stand` finds what is known about the people a resource speaks of, `ask` decides, `note` writes down.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from ..domain import consent, standing
+from ..domain.directory import DIRECTORY_TYPES, Directory
+from ..domain.labels import LabelSets
+from ..domain.problem import Problem, not_found
+from ..domain.r4 import R4
+from ..domain.scopes import Scopes
+from ..domain.search import Query
+from ..domain.standing import STANDING_TYPES, Policy, Standing
+from ..domain.types import Actor, Ask, BreakGlass, Bump, Decision, Facts, Note, Predicate, Ref, Stored
+from ..store.base import Store
+
+STANDINGS_KEPT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A configured external FHIR server, as far as a write must know of it: what to queue for whom."""
+
+    name: str
+    organisation: str
+    purpose: str = "TREAT"
+    direction: str = "both"
+    types: frozenset[str] | None = None  # None: every patient-data type
+
+    def takes(self, type: str) -> bool:
+        return self.direction != "in" and (self.types is None or type in self.types)
+
+
+@dataclass(slots=True)
+class House:
+    """What every request shares; built once by `wiring`."""
+
+    store: Store
+    clock: Callable[[], datetime]  # aware UTC
+    new_id: Callable[[], str]  # random, time-ordered UUIDs
+    r4: R4
+    label_sets: LabelSets
+    secret: bytes  # signs page tokens
+    policy: Policy = field(default_factory=Policy)
+    remotes: tuple[Remote, ...] = ()
+    alarm: Callable[[str], None] = lambda _: None
+    base_url: str = "http://127.0.0.1:8080/fhir"
+    _standings: OrderedDict[str, tuple[tuple[int, int], Standing]] = field(default_factory=OrderedDict)
+    _directory: tuple[int, Directory] | None = None
+    _actors: dict[Any, tuple[int, Actor]] = field(default_factory=dict)
+    _queries: dict[Any, Query] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One asker, one moment. `scopes` is None for what the house itself does on a person's behalf (worker, operator commands)."""
+
+    house: House
+    actor: Actor
+    at: datetime
+    purpose: str = "TREAT"
+    scopes: Scopes | None = None
+    client: str | None = None
+    request_id: str = ""
+    btg: BreakGlass | None = None
+    action: Literal["access", "disclose"] = "access"  # sync reads with "disclose"
+    may_refer: bool = False  # a registered system whose referrals count (a hospital's discharge)
+    launch: str | None = None  # Patient/… the token is bound to
+
+    def asks(self, action: str) -> Ask:
+        return Ask(self.actor, action, self.at, self.purpose, btg=self.btg)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One resource as this reader may have it: JSON bytes (the stored bytes, or the filtered view)."""
+
+    ref: Ref
+    version: int
+    updated: datetime
+    body: bytes
+    filtered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One Bundle entry: `mode` is match, include or outcome; history entries carry `method` and may have no body."""
+
+    ref: Ref
+    version: int
+    updated: datetime
+    body: bytes | None
+    mode: str = "match"
+    method: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a search, a history or `$everything` found. `next` is an opaque signed token, None on the last page."""
+
+    entries: tuple[Entry, ...]
+    total: int | None = None
+    next: str | None = None
+    used: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write did: `created`, `updated`, `unchanged` (content equal: no new version), `deleted`, `matched` (conditional create)."""
+
+    ref: Ref
+    version: int
+    updated: datetime
+    body: bytes | None
+    did: str = "updated"
+
+
+class Caller(Protocol):
+    """What a verified token or a page session says (see `auth.tokens.Caller`)."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def client(self) -> str | None: ...
+    @property
+    def fhir_user(self) -> str: ...
+    @property
+    def scopes(self) -> str: ...
+    @property
+    def purpose(self) -> str: ...
+    @property
+    def organisation(self) -> str | None: ...
+    @property
+    def patient(self) -> str | None: ...
+    @property
+    def kind(self) -> str: ...
+
+
+# -- coming in --------------------------------------------------------------------------------------------------------
+
+
+async def enter(
+    house: House, caller: Any, *, purpose: str | None = None, request_id: str = "", btg: BreakGlass | None = None
+) -> Context:
+    """A verified caller becomes a Context. `purpose` may only be asked for where the token's own covers it."""
+    directory, epoch = await directory_now(house)
+    key = (caller.fhir_user, caller.organisation, caller.kind, caller.patient, caller.client, caller.roles)
+    known = house._actors.get(key)
+    if known is None or known[0] != epoch:
+        actor = _actor(directory, caller, house.clock())
+        if len(house._actors) > 10_000:
+            house._actors.clear()
+        known = house._actors[key] = (epoch, actor)
+    wanted = purpose or caller.purpose or "TREAT"
+    if purpose and caller.purpose and not consent.purpose_within(purpose, caller.purpose):
+        raise Problem("forbidden", f"The purpose `{purpose}` is not within what this sign-in is for (`{caller.purpose}`).")
+    return Context(
+        house, known[1], house.clock(), wanted, scopes_of(caller.scopes), caller.client, request_id, btg,
+        may_refer="refer" in caller.roles, launch=caller.launch,
+    )  # fmt: skip
+
+
+_scopes: dict[str, Scopes] = {}
+
+
+def scopes_of(text: str) -> Scopes:
+    """Parsed scopes, kept: a token's scope string repeats on every request."""
+    found = _scopes.get(text)
+    if found is None:
+        if len(_scopes) > 1_000:
+            _scopes.clear()
+        found = _scopes[text] = Scopes.parse(text)
+    return found
+
+
+def _actor(directory: Directory, caller: Any, at: datetime) -> Actor:
+    actor = directory.actor(caller.fhir_user, kind=caller.kind, organisation=caller.organisation, patient=caller.patient, at=at)
+    roles = set(caller.roles)
+    names = {f"client|{caller.client}"} if caller.kind == "system" and caller.client else set()
+    return replace(
+        actor,
+        ids=actor.ids | names,
+        name=actor.name or caller.subject,
+        clinician="clinician" in roles,
+        btg_role="break-glass" in roles,
+        contributor="contributor" in roles,
+        operator="operator" in roles,
+    )
+
+
+def house_context(
+    house: House, actor: Actor, *, purpose: str = "TREAT", action: Literal["access", "disclose"] = "access"
+) -> Context:
+    """A context for what the gateway does itself: disclosing to a remote's organisation, operator commands."""
+    return Context(house, actor, house.clock(), purpose, None, None, house.new_id(), action=action)
+
+
+# -- what is known ----------------------------------------------------------------------------------------------------
+
+
+async def directory_now(house: House) -> tuple[Directory, int]:
+    """Organisations and roles as they are now, and their epoch."""
+    epoch = await house.store.epoch("directory")
+    if house._directory is None or house._directory[0] != epoch:
+        house._directory = (epoch, Directory.build(await house.store.directory(sorted(DIRECTORY_TYPES))))
+    return house._directory[1], epoch
+
+
+async def stand(house: House, people: Iterable[str], epochs: Mapping[str, int] | None = None) -> dict[str, Standing]:
+    """What is known about these people, from a cache that an epoch in the same commit as any change makes void."""
+    directory, place = await directory_now(house)
+    out: dict[str, Standing] = {}
+    for person in people:
+        epoch = epochs[person] if epochs and person in epochs else await house.store.epoch(person)
+        known = house._standings.get(person)
+        if known is None or known[0] != (epoch, place):
+            known = ((epoch, place), await _build(house, person, directory))
+            house._standings[person] = known
+            if len(house._standings) > STANDINGS_KEPT:
+                house._standings.popitem(last=False)
+        out[person] = known[1]
+    return out
+
+
+async def _build(house: House, person: str, directory: Directory) -> Standing:
+    records = await house.store.patient_record(person, sorted(STANDING_TYPES))
+    at = house.clock()
+    accepted = await house.store.kept_all("accepted", at, prefix=f"{person} ")
+    claims = await house.store.kept_all("claim", at, prefix=f"{person} ")
+    return standing.build(
+        person, records, [msgspec.json.decode(c) for c in claims.values()], directory, house.policy,
+        accepted={k.split(" ", 1)[1]: v.decode() for k, v in accepted.items()},
+    )  # fmt: skip
+
+
+# -- the three sentences ----------------------------------------------------------------------------------------------
+
+
+async def ask(ctx: Context, action: str, facts: Facts, epochs: Mapping[str, int] | None = None) -> Decision:
+    """The person's own answer to this question."""
+    return consent.decide(ctx.asks(action), facts, await stand(ctx.house, facts.patients, epochs))
+
+
+async def ask_stored(ctx: Context, action: str, stored: Stored) -> Decision:
+    first = stored.facts.patients[:1]
+    return await ask(ctx, action, stored.facts, {first[0]: stored.epoch} if first else None)
+
+
+def note(
+    ctx: Context, letter: str, what: str, decision: Decision | None, refs: Sequence[str] = (), *,
+    patient: str | None = None, query: str = "", allowed: bool | None = None, detail: str = "",
+) -> Note:  # fmt: skip
+    """One audit row of this request."""
+    d = decision or Decision(bool(allowed), "")
+    a = ctx.actor
+    return Note(
+        ctx.house.new_id(), ctx.at, letter, what, d.permit if allowed is None else allowed, a.user, a.name, a.organisation,
+        ctx.client, ctx.purpose, patient, tuple(refs), query, d.basis, d.consent, tuple(sorted(d.obligations)), detail,
+    )  # fmt: skip
+
+
+def notes(ctx: Context, letter: str, what: str, decision: Decision, facts: Facts, ref: Ref, **more: Any) -> list[Note]:
+    """One row for each person the resource speaks of; one without a person when it speaks of none."""
+    return [note(ctx, letter, what, decision, (str(ref),), patient=p, **more) for p in facts.patients or (None,)]
+
+
+# -- what a token allows ----------------------------------------------------------------------------------------------
+
+
+def need_scope(ctx: Context, interaction: str, type: str) -> None:
+    """Scope before any look-up. `interaction` is one of c r u d s."""
+    if ctx.scopes is not None and not ctx.scopes.covers(interaction, type):
+        words = {"c": "create", "r": "read", "u": "change", "d": "delete", "s": "search"}
+        raise Problem(
+            "insufficient-scope",
+            f"This sign-in does not allow to {words[interaction]} {type}.",
+            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{type}.{interaction}"'},
+        )
+
+
+def within_launch(ctx: Context, interaction: str, facts: Facts) -> bool:
+    """A token bound to one patient reaches nobody else's record (it reaches the directory)."""
+    if ctx.scopes is None or not ctx.launch or not facts.patients:
+        return True
+    return ctx.launch in facts.patients
+
+
+def reads_bytes(ctx: Context, stored: Stored) -> bool:
+    """The person, and whoever wrote that version, get the bytes as sent; everyone else gets the filtered view."""
+    a = ctx.actor
+    if a.kind == "patient" and stored.facts.patients and set(stored.facts.patients) == {a.patient}:
+        return True
+    if not stored.facts.patients:
+        return True
+    w = stored.writer
+    return bool(w.user) and w.user == a.user and (a.kind != "system" or w.client == ctx.client)
+
+
+def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
+    """(bytes for this reader, filtered?)."""
+    if stored.body is None:
+        raise not_found()
+    if reads_bytes(ctx, stored):
+        return stored.body, False
+    return stored.view or stored.body, True
+
+
+# -- page tokens ------------------------------------------------------------------------------------------------------
+
+
+def seal(ctx: Context, payload: Mapping[str, Any]) -> str:
+    """An opaque page token, signed, bound to this reader and purpose."""
+    body = msgspec.json.encode({**payload, "who": ctx.actor.user, "client": ctx.client, "why": ctx.purpose})
+    return (_mac(ctx.house.secret, body) + body).hex()
+
+
+def unseal(ctx: Context, token: str) -> dict[str, Any]:
+    """Problem not-found unless this very reader was given this token."""
+    try:
+        raw = bytes.fromhex(token)
+    except ValueError:
+        raise Problem("not-found", "This page link does not work any more. Search again.") from None
+    mac, body = raw[:16], raw[16:]
+    if not hmac.compare_digest(mac, _mac(ctx.house.secret, body)):
+        raise Problem("not-found", "This page link does not work any more. Search again.")
+    out: dict[str, Any] = msgspec.json.decode(body)
+    if (out["who"], out["client"], out["why"]) != (ctx.actor.user, ctx.client, ctx.purpose):
+        raise Problem("not-found", "This page link does not work any more. Search again.")
+    return out
+
+
+def _mac(secret: bytes, body: bytes) -> bytes:
+    return hmac.new(secret, b"page" + body, sha256).digest()[:16]
+
+
+def micros(at: datetime) -> int:
+    return int((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
+
+
+def bumps(type: str, facts: Facts, before: Facts | None = None) -> list[Bump]:
+    """Every fact `decide` reads moves an epoch in the commit that changes it."""
+    if type in DIRECTORY_TYPES:
+        return [Bump("directory")]
+    if type not in STANDING_TYPES:
+        return []
+    people = set(facts.patients) | set(before.patients if before else ())
+    return [Bump(p) for p in sorted(people)]
+
+
+__all__ = ["Answer", "Context", "Entry", "House", "Page", "Predicate", "Remote", "Written", "enter", "house_context"]

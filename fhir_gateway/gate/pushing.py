@@ -1,0 +1,200 @@
+"""What registered systems push: one effect however often it comes, the right person or nobody, and an inbox for what was refused.
+
+Contracts: idempotent per client for 7 days by `Bundle.identifier` or the `Idempotency-Key` header; a person is found by NHS
+number only together with date of birth and family name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from ..domain import strict
+from ..domain.identity import NHS_NUMBER, agrees, nhs_number
+from ..domain.problem import Problem, outcome
+from ..domain.search import Query, Term, Value
+from ..domain.types import Always, Drop, Keep, Never, Ref, Stored
+from ..store.base import Taken
+from .context import Context, Written, note
+from .transacting import Step, _batch, prepare, read_steps, respond
+from .writing import settle
+
+REMEMBERED = timedelta(days=7)
+
+
+async def push(ctx: Context, raw: bytes, *, idempotency_key: str | None = None) -> dict[str, Any]:
+    """A Bundle from anyone. For a registered system the same bytes give the same answer, and a refusal waits in its inbox."""
+    bundle = strict.read(raw)
+    system = ctx.actor.kind == "system" and ctx.client is not None
+    key = _key(bundle, idempotency_key) if system else None
+    if key is not None:
+        said = await _said_before(ctx, key, raw)
+        if said is not None:
+            return said
+    try:
+        return await _do(ctx, bundle, raw, key)
+    except Problem as p:
+        if system and p.status in (409, 412, 422):
+            await _put_in_inbox(ctx, key, raw, p)
+        raise
+
+
+def _key(bundle: Mapping[str, Any], header: str | None) -> str | None:
+    if header:
+        if len(header) > 200:
+            raise Problem("bad-request", "An Idempotency-Key has at most 200 characters.", "Idempotency-Key")
+        return f"header {header}"
+    identifier = bundle.get("identifier")
+    if isinstance(identifier, dict) and identifier.get("value"):
+        return f"bundle {identifier.get('system', '')}|{identifier['value']}"
+    return None
+
+
+async def _said_before(ctx: Context, key: str, raw: bytes) -> dict[str, Any] | None:
+    kept = await ctx.house.store.kept("push", f"{ctx.client} {key}", ctx.at)
+    if kept is None:
+        return None
+    held = msgspec.json.decode(kept, type=_Said)
+    if held.digest != _digest(raw):
+        raise Problem("business-rule", "This name was used for another message in the last 7 days: give a changed message a new one.")
+    answer: dict[str, Any] = msgspec.json.decode(held.answer)
+    await ctx.house.store.commit(note(ctx, "E", "transaction", None, allowed=True, detail="repeated: answered as before"))
+    return answer
+
+
+class _Said(msgspec.Struct):
+    digest: str
+    answer: msgspec.Raw
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+async def _do(ctx: Context, bundle: Mapping[str, Any], raw: bytes, key: str | None) -> dict[str, Any]:
+    steps = read_steps(ctx, bundle)
+    if bundle["type"] == "batch":
+        return await _batch(ctx, steps)
+    people = await _people(ctx, steps) if ctx.actor.contributor else {}
+    known = {steps[at].full_url: s.ref for at, s in people.items() if steps[at].full_url}
+    work, answers = await prepare(ctx, [s for s in steps if s.at not in people], known)
+    for at, s in people.items():
+        answers[at] = Written(s.ref, s.version, s.updated, None, "matched")
+    answer = None
+    if key is not None:
+        answer = await respond(ctx, work, [s for s in steps if s.method not in ("GET", "HEAD")], answers)
+        said = msgspec.json.encode({"digest": _digest(raw), "answer": msgspec.Raw(strict.dump(answer))})
+        work.ops.append(Keep("push", f"{ctx.client} {key}", said, ctx.at + REMEMBERED, if_absent=True))
+        work.ops.append(Drop("inbox", f"{ctx.client} {key}"))
+    try:
+        await settle(ctx, *work.ops, *work.trail, note(ctx, "E", "transaction", None, allowed=True, detail=f"{len(steps)} entries"))
+    except Taken as t:  # the same push, or the same conditional create, won a race
+        again = await _said_before(ctx, key, raw) if key and t.kind == "push" else None
+        return again if again is not None else await _do(ctx, bundle, raw, key)
+    return answer if answer is not None else await respond(ctx, work, steps, answers)
+
+
+# -- the right person, or nobody --------------------------------------------------------------------------------------
+
+
+async def _people(ctx: Context, steps: list[Step]) -> dict[int, Stored]:
+    """Entries that name a person we already hold, by NHS number with date of birth and family name. Problem conflict."""
+    found: dict[int, Stored] = {}
+    for step in steps:
+        if step.type != "Patient" or step.resource is None or step.id:
+            continue
+        if step.method != "POST" and not (step.method == "PUT" and step.condition):
+            continue
+        person = await find_person(ctx, step.resource, step.where)
+        if person is not None:
+            found[step.at] = person
+    return found
+
+
+async def find_person(ctx: Context, patient: Mapping[str, Any], where: str = "Patient") -> Stored | None:
+    """The person with this NHS number, if date of birth and family name agree; None when the number is not known here.
+
+    Problem conflict when they disagree: nothing is written, a person must look.
+    """
+    number = nhs_number(patient)
+    if number is None:
+        return None
+    query = Query(("Patient",), (Term("identifier", "token", values=(Value(text=number, system=NHS_NUMBER),)),))
+    hits = (await ctx.house.store.search(query, Always(), filtered=Never(), count=3)).hits
+    same = [h for h in hits if h.body is not None and agrees(strict.read(h.body), patient)]
+    if not hits:
+        return None
+    if len(hits) > 1 or not same:
+        raise Problem(
+            "conflict",
+            "The NHS number, date of birth and family name do not belong together here. Nothing was written; "
+            "the message waits until a person has looked at it.",
+            where,
+        )
+    return same[0]
+
+
+# -- the inbox --------------------------------------------------------------------------------------------------------
+
+
+async def _put_in_inbox(ctx: Context, key: str | None, raw: bytes, p: Problem) -> None:
+    """Body, outcome and time, with a task for whoever runs this gateway; nothing of it is visible elsewhere."""
+    name = f"{ctx.client} {key or _digest(raw)}"
+    item = {
+        "id": ctx.house.new_id(),
+        "client": ctx.client,
+        "organisation": ctx.actor.organisation,
+        "at": ctx.at.isoformat(),
+        "status": p.status,
+        "outcome": outcome(p.issues),
+        "task": _task(ctx, p),
+        "body": raw.decode(),
+    }
+    await settle(
+        ctx,
+        Keep("inbox", name, strict.dump(item)),
+        note(ctx, "E", "transaction", None, allowed=False, detail=f"refused {p.status}: waits in the inbox"),
+    )
+
+
+def _task(ctx: Context, p: Problem) -> dict[str, Any]:
+    code = "check-identity" if p.kind == "conflict" else "correct-push"
+    return {
+        "resourceType": "Task",
+        "status": "requested",
+        "intent": "order",
+        "code": {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/task", "code": code}]},
+        "description": "A message from a registered system was refused. Look at it, correct it and send it again, or end it.",
+        "authoredOn": ctx.at.isoformat(),
+        **({"requester": {"reference": ctx.actor.organisation}} if ctx.actor.organisation else {}),
+    }
+
+
+async def inbox(ctx: Context) -> list[dict[str, Any]]:
+    """Refused pushes, oldest first: all for an operator, its own for a system. Problem forbidden for anyone else."""
+    if ctx.actor.operator:
+        prefix = ""
+    elif ctx.actor.kind == "system" and ctx.client:
+        prefix = f"{ctx.client} "
+    else:
+        raise Problem("forbidden", "The inbox is for the operator and for the system that sent.")
+    items = await ctx.house.store.kept_all("inbox", ctx.at, prefix)
+    return sorted((strict.read(v) | {"key": k} for k, v in items.items()), key=lambda i: i["at"])
+
+
+async def replay(sender: Context, key: str, raw: bytes | None = None) -> dict[str, Any]:
+    """Push an inbox item again as its sender, corrected (`raw`) or as it was; it leaves the inbox when it is written."""
+    kept = await sender.house.store.kept("inbox", key, sender.at)
+    if kept is None:
+        raise Problem("not-found", "There is no such message in the inbox.")
+    body = raw if raw is not None else strict.read(kept)["body"].encode()
+    answer = await push(sender, body)
+    await settle(sender, Drop("inbox", key), note(sender, "E", "transaction", None, allowed=True, detail="replayed from the inbox"))
+    return answer
+
+
+__all__ = ["Ref", "find_person", "inbox", "push", "replay"]

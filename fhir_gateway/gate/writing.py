@@ -1,0 +1,444 @@
+"""create, update, patch, delete: find, ask, check, put; one commit holds record, audit, outgoing copies and epochs.
+
+https://hl7.org/fhir/R4/http.html#create
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..domain import compartment, consent, facts as deriving, grants, labels, search as searching, strict, view
+from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
+from ..domain.problem import Issue, Problem, not_found
+from ..domain.standing import ACCEPTED, STANDING_TYPES
+from ..domain.types import (
+    Decision, Facts, Keep, Note, Op, Put, Ref, Remove, Send, Stored, Writer,
+)  # fmt: skip
+from ..domain.validate import check, policy
+from ..store.base import Moved, Stale, Taken, Unavailable
+from .context import (
+    Context, Written, ask, bumps, directory_now, need_scope, note, notes, reads_bytes, rendering, stand, within_launch,
+)  # fmt: skip
+from .reading import allow, in_scope
+
+# Administrative and clinical types where a lost update would harm: If-Match is required (contracts.md).
+FREE_OF_IF_MATCH = frozenset({"Basic", "Binary", "Subscription"})
+OWNED_BY_THE_HOUSE = frozenset({"AuditEvent"})
+AUTHORS = {"author", "sender"}  # a person may not put another's name under what they write
+
+
+@dataclass
+class Work:
+    """One commit being prepared: operations, what they do, and what later entries of the same Bundle must see."""
+
+    ctx: Context
+    ops: list[Op] = field(default_factory=list)
+    new: dict[Ref, Stored] = field(default_factory=dict)
+    gone: set[Ref] = field(default_factory=set)
+    trail: list[Note] = field(default_factory=list)
+
+    async def get(self, ref: Ref) -> Stored | None:
+        return self.new.get(ref) or await self.ctx.house.store.get(ref)
+
+    async def commit(self) -> None:
+        await settle(self.ctx, *self.ops, *self.trail)
+
+
+async def settle(ctx: Context, *ops: Op) -> None:
+    """Commit, with the store's refusals in the caller's words."""
+    try:
+        await ctx.house.store.commit(*ops)
+    except Stale:
+        raise Problem("stale", "Somebody else changed this meanwhile. Read it again and repeat your change.") from None
+    except Moved:
+        raise Problem("unavailable", "What is allowed changed meanwhile. Please repeat.", headers={"Retry-After": "1"}) from None
+    except Unavailable:
+        raise Problem("unavailable", "The store cannot answer now. Nothing was written.", headers={"Retry-After": "5"}) from None
+
+
+# -- the verbs --------------------------------------------------------------------------------------------------------
+
+
+async def create(ctx: Context, type: str, raw: bytes, *, if_none_exist: str | None = None) -> Written:
+    """`raw` is the JSON text of one resource. Problem: malformed, invalid, forbidden, several-matches."""
+    need_scope(ctx, "c", type)
+    work = Work(ctx)
+    written = await put_new(work, type, raw, if_none_exist=if_none_exist)
+    try:
+        await work.commit()
+    except Taken:  # the same conditional create won a race: answer with what it made
+        return await create(ctx, type, raw, if_none_exist=if_none_exist)
+    return written
+
+
+async def update(ctx: Context, ref: Ref, raw: bytes, *, if_match: int | None = None) -> Written:
+    """Replace one resource. Problem: not-found, if-match-required, stale, forbidden, invalid."""
+    need_scope(ctx, "u", ref.type)
+    work = Work(ctx)
+    written = await put_over(work, ref, raw, if_match=if_match)
+    await work.commit()
+    return written
+
+
+async def patch(ctx: Context, ref: Ref, edit: Any, *, if_match: int | None = None) -> Written:
+    """`edit` is a function from the resource this reader sees to the resource they want. The rest is an update."""
+    need_scope(ctx, "u", ref.type)
+    work = Work(ctx)
+    stored = await work.get(ref)
+    await allow(ctx, "U", "patch", ref, stored)
+    assert stored is not None
+    body, _ = rendering(ctx, stored)
+    edited = edit(strict.read(body))
+    written = await put_over(work, ref, strict.dump(edited), if_match=if_match, method="PATCH")
+    await work.commit()
+    return written
+
+
+async def remove(ctx: Context, ref: Ref, *, if_match: int | None = None) -> Written:
+    """Delete. History keeps every version. Deleting what is deleted changes nothing."""
+    need_scope(ctx, "d", ref.type)
+    work = Work(ctx)
+    written = await take_away(work, ref, if_match=if_match)
+    await work.commit()
+    return written
+
+
+async def accept(ctx: Context, ref: Ref, *, status: str = "accepted") -> Written:
+    """Its owner accepts (or rejects) a Task: what pages call; the same as an update of `status`."""
+    stored = await ctx.house.store.get(ref)
+    await allow(ctx, "U", "accept", ref, stored)
+    assert stored is not None and stored.body is not None
+
+    def edit(task: dict[str, Any]) -> dict[str, Any]:
+        return {**task, "status": status}
+
+    return await patch(ctx, ref, edit, if_match=stored.version)
+
+
+# -- one change, prepared ---------------------------------------------------------------------------------------------
+
+
+async def put_new(
+    work: Work, type: str, raw: bytes, *, id: str | None = None, if_none_exist: str | None = None, method: str = "POST"
+) -> Written:
+    """Prepare the creation of one resource."""
+    ctx = work.ctx
+    resource = received(ctx, type, raw)
+    if if_none_exist is not None:
+        match = await matching(ctx, type, if_none_exist)
+        if match is not None:
+            work.trail += notes(ctx, "R", "create", Decision(True, "matched"), match.facts, match.ref, detail="if-none-exist")
+            return Written(match.ref, match.version, match.updated, rendering(ctx, match)[0], "matched")
+    ref = Ref(type, id or ctx.house.new_id())
+    writer = await _writer(ctx, resource, method, None)
+    facts, security = _labelled(ctx, resource, ref, writer, None)
+    await _may_collect(work, resource, facts)
+    _own_hand(ctx, resource)
+    if if_none_exist is not None:
+        key = f"{ctx.client or ctx.actor.user} {type}?{if_none_exist}"
+        work.ops.append(Keep("if-none-exist", key, str(ref).encode(), if_absent=True, expires=_in_a_minute(ctx)))
+    return await _store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None)
+
+
+async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = None, method: str = "PUT") -> Written:
+    """Prepare the replacement of one resource by what this reader made of what they saw."""
+    ctx = work.ctx
+    stored = await work.get(ref)
+    await allow(ctx, "U", "update", ref, stored)
+    assert stored is not None
+    if stored.deleted:
+        raise not_found()
+    _precondition(ref, stored, if_match)
+    resource = received(ctx, ref.type, raw)
+    if resource.get("id") != ref.id:
+        raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
+    await _may_correct(ctx, stored, resource)
+    if not reads_bytes(ctx, stored):
+        before = strict.read(stored.body or b"")
+        edited = view.restore(before, resource)
+        if edited != resource:
+            resource, raw = edited, strict.dump(edited)
+    if set(compartment.patients(resource)) != set(compartment.patients(strict.read(stored.body or b""))):
+        raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
+    if strict.unstamp(raw) == strict.unstamp(stored.body or b""):
+        work.trail += notes(ctx, "U", "update", Decision(True, "unchanged"), stored.facts, ref)
+        return Written(ref, stored.version, stored.updated, rendering(ctx, stored)[0], "unchanged")
+    writer = await _writer(ctx, resource, method, stored)
+    facts, security = _labelled(ctx, resource, ref, writer, stored)
+    _own_hand(ctx, resource, before=strict.read(stored.body or b""))
+    return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", "update", stored)
+
+
+async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Written:
+    """Prepare a deletion."""
+    ctx = work.ctx
+    stored = await work.get(ref)
+    await allow(ctx, "D", "delete", ref, stored)
+    assert stored is not None
+    if stored.deleted:
+        return Written(ref, stored.version, stored.updated, None, "unchanged")
+    _precondition(ref, stored, if_match)
+    await _may_correct(ctx, stored, None)
+    writer = await _writer(ctx, {}, "DELETE", stored)
+    version = stored.version + 1
+    work.ops += [Remove(ref, version, ctx.at, writer, stored.version), *bumps(ref.type, stored.facts)]
+    work.ops += _sends(ctx, ref, version, stored.facts, "deleted")
+    work.trail += notes(ctx, "D", "delete", Decision(True, "explicit"), stored.facts, ref)
+    work.gone.add(ref)
+    return Written(ref, version, ctx.at, None, "deleted")
+
+
+async def _store(
+    work: Work, ref: Ref, version: int, over: int, raw: bytes, resource: dict[str, Any], facts: Facts,
+    security: list[dict[str, Any]], writer: Writer, letter: str, what: str, before: Stored | None,
+) -> Written:  # fmt: skip
+    ctx = work.ctx
+    body = strict.stamp(raw, id=ref.id, version=str(version), updated=_instant(ctx), security=security)
+    final = strict.read(body)
+    seen = strict.dump(view.view(final))
+    keys = searching.keys(final, ctx.house.r4)
+    work.ops += [Put(ref, version, ctx.at, body, seen, facts, keys, writer, over)]
+    work.ops += bumps(ref.type, facts, before.facts if before else None)
+    work.ops += _sends(ctx, ref, version, facts, "changed")
+    work.ops += await _acceptance(work, ref, final, facts, before)
+    work.trail += notes(ctx, letter, what, Decision(True, ""), facts, ref, detail=f"version {version}")
+    stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
+    work.new[ref] = stored
+    return Written(ref, version, ctx.at, body if reads_bytes(ctx, stored) else seen, "created" if not over else "updated")
+
+
+# -- what comes in ----------------------------------------------------------------------------------------------------
+
+
+def received(ctx: Context, type: str, raw: bytes) -> dict[str, Any]:
+    """The strict reader, the official rules and our write policy; every problem at once. Problem: malformed, invalid."""
+    resource = strict.read(raw)
+    if resource.get("resourceType") != type:
+        raise Problem("bad-request", f"This address takes {type}, the body says `{resource.get('resourceType')}`.", "resourceType")
+    if type in OWNED_BY_THE_HOUSE:
+        raise Problem("not-offered", f"{type} is written by the gateway itself.")
+    issues = [i for i in (*check(resource, ctx.house.r4), *policy(resource, ctx.house.r4)) if i.severity in ("error", "fatal")]
+    if issues:
+        raise Problem("invalid", f"{len(issues)} thing(s) in this {type} must be put right.", issues=issues)
+    if type == "Consent":
+        _computable(resource)
+    return resource
+
+
+def _computable(resource: dict[str, Any]) -> None:
+    try:
+        grants.parse(resource, id=resource.get("id", "new"), version=0)
+    except grants.Uncomputable as u:
+        raise Problem("business-rule", f"This consent cannot be computed, so it cannot be kept: {u}", u.where) from None
+
+
+async def _may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> None:
+    """May this writer contribute this, about these people."""
+    ctx = work.ctx
+    if facts.type in NO_PATIENT_DATA:
+        await _may_keep_directory(ctx, facts.type)
+        return
+    if not facts.patients:
+        raise Problem("business-rule", "This must say whose record it belongs to, by a reference to a Patient here.", _subject_path(facts.type))
+    if facts.type == "Consent":
+        await _may_consent(ctx, resource, facts)
+    new = facts.type == "Patient"
+    if not new:
+        await _people_are_here(work, facts)
+    if not within_launch(ctx, "c", facts):
+        raise _not_for(facts.type)
+    decision = await ask(ctx, "collect", facts)
+    if not decision.permit:
+        await ctx.house.store.commit(*notes(ctx, "C", "create", decision, facts, Ref(facts.type, "")))
+        raise _not_for(facts.type)
+
+
+async def _people_are_here(work: Work, facts: Facts) -> None:
+    subject = facts.patients[0]
+    found = await work.get(Ref("Patient", subject.removeprefix("Patient/")))
+    if found is None or found.deleted:
+        await work.ctx.house.store.commit(note(work.ctx, "C", "create", None, (facts.type,), allowed=False, detail="no such person"))
+        raise _not_for(facts.type)
+
+
+def _not_for(type: str) -> Problem:
+    """Hidden person, absent person: one answer."""
+    return Problem("business-rule", "This must be about a person whom you may write for.", _subject_path(type))
+
+
+def _subject_path(type: str) -> str:
+    return f"{type}.{compartment.SUBJECT.get(type, 'subject')}"
+
+
+async def _may_keep_directory(ctx: Context, type: str) -> None:
+    """Organizations, practitioners and roles are an operator's; imports may add some, which nobody believes until confirmed."""
+    if ctx.actor.operator or (type in DIRECTORY_TYPES and ctx.actor.contributor):
+        return
+    if type not in DIRECTORY_TYPES and ctx.actor.contributor:
+        return
+    await ctx.house.store.commit(note(ctx, "C", "create", None, (type,), allowed=False))
+    raise Problem("forbidden", f"Only an operator of this gateway writes {type}.")
+
+
+async def _may_consent(ctx: Context, resource: dict[str, Any], facts: Facts) -> None:
+    """A consent is the person's (or their lawful proxy's) to write; nobody else opens a record to themselves (L51)."""
+    if ctx.actor.kind == "patient" and set(facts.patients) == {ctx.actor.patient}:
+        performers = [p.get("reference") for p in resource.get("performer", [])]
+        if any(p is not None and p != ctx.actor.patient for p in performers):
+            raise Problem("business-rule", "A consent is given by the person whose record it is.", "Consent.performer")
+        if resource.get("verification"):
+            raise Problem("business-rule", "Verification is added by the gateway, not by a client.", "Consent.verification")
+        return
+    if ctx.actor.operator and ctx.scopes is None:
+        return
+    await ctx.house.store.commit(*notes(ctx, "C", "create", Decision(False, "rbac"), facts, Ref("Consent", "")))
+    raise Problem("forbidden", "A consent is written by the person whose record it is.")
+
+
+async def _may_correct(ctx: Context, stored: Stored, resource: dict[str, Any] | None) -> None:
+    """See it, and be allowed to change it. Problem forbidden for what this writer may only see."""
+    if stored.ref.type in NO_PATIENT_DATA:
+        if ctx.actor.operator:
+            return
+        await ctx.house.store.commit(note(ctx, "U", "update", None, (str(stored.ref),), allowed=False))
+        raise Problem("forbidden", f"Only an operator of this gateway changes {stored.ref.type}.")
+    if stored.ref.type == "Consent":
+        await _may_consent(ctx, resource or {}, stored.facts)
+    decision = await ask(ctx, "correct", stored.facts)
+    if not decision.permit and resource is not None and await _answers_own_task(ctx, stored, resource):
+        return
+    if not decision.permit or not in_scope(ctx, "u" if resource else "d", stored):
+        await ctx.house.store.commit(*notes(ctx, "U", "update", decision, stored.facts, stored.ref, allowed=False))
+        raise Problem("forbidden", "You may see this but not change it.")
+
+
+async def _answers_own_task(ctx: Context, stored: Stored, resource: dict[str, Any]) -> bool:
+    """A Task's named owner may move its status and add notes, whatever else they may do."""
+    if stored.ref.type != "Task" or stored.body is None:
+        return False
+    before = strict.read(rendering(ctx, stored)[0])
+    if not _names(before.get("owner")) & ctx.actor.ids:
+        return False
+    own = {"status", "statusReason", "businessStatus", "note", "lastModified", "meta", "output", "executionPeriod", "text"}
+    return all(before.get(k) == resource.get(k) for k in before.keys() | resource.keys() if k not in own)
+
+
+def _names(reference: dict[str, Any] | None) -> set[str]:
+    """Every name a Reference gives: its target and its logical identifier."""
+    if not reference:
+        return set()
+    identifier = reference.get("identifier") or {}
+    names = {reference.get("reference", "")}
+    if identifier.get("value"):
+        names.add(f"{identifier.get('system', '')}|{identifier['value']}")
+    return names - {""}
+
+
+def _own_hand(ctx: Context, resource: dict[str, Any], before: dict[str, Any] | None = None) -> None:
+    """A person writes in their own name. Registered systems write for others and say so in Provenance."""
+    if ctx.actor.kind == "system" or ctx.scopes is None:
+        return
+    for element in AUTHORS & resource.keys():
+        if before is not None and before.get(element) == resource[element]:
+            continue
+        values = resource[element] if isinstance(resource[element], list) else [resource[element]]
+        for value in values:
+            target = value.get("reference", "") if isinstance(value, dict) else ""
+            if target.split("/")[0] in ("Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Organization") and (
+                target not in ctx.actor.ids and target != ctx.actor.user and target != ctx.actor.patient
+            ):
+                raise Problem("business-rule", "You can only write in your own name.", f"{resource['resourceType']}.{element}")
+
+
+def _precondition(ref: Ref, stored: Stored, if_match: int | None) -> None:
+    if if_match is None:
+        if ref.type not in FREE_OF_IF_MATCH:
+            raise Problem("if-match-required", f'Say which version you saw: the header If-Match: W/"{stored.version}".', "If-Match")
+    elif if_match != stored.version:
+        raise Problem("stale", f"This was changed meanwhile: you saw version {if_match}, it is now version {stored.version}.", "If-Match")
+
+
+async def matching(ctx: Context, type: str, condition: str) -> Stored | None:
+    """The one match of a conditional request among what this writer may see or wrote itself. Problem several-matches."""
+    from urllib.parse import parse_qsl
+
+    from .reading import reach, reachable
+
+    params = parse_qsl(condition.lstrip("?"), keep_blank_values=True)
+    query = searching.parse(type, params, ctx.house.r4, strict=True)
+    if not query.terms:
+        raise Problem("bad-request", "A conditional request needs at least one search parameter.", condition)
+    predicate = await reach(ctx, await reachable(ctx))
+    found = await ctx.house.store.search(query, predicate, filtered=consent.NOTHING, count=2)
+    if len(found.hits) > 1:
+        raise Problem("several-matches", "More than one resource matches this condition.", condition)
+    return found.hits[0] if found.hits else None
+
+
+# -- what is written with it ------------------------------------------------------------------------------------------
+
+
+async def _writer(ctx: Context, resource: dict[str, Any], method: str, before: Stored | None) -> Writer:
+    """Who writes, and whether a referral in it would count: the person, a registered hospital, or a colleague with a relationship."""
+    a = ctx.actor
+    may_refer = ctx.may_refer
+    people = compartment.patients(resource) if resource else ()
+    if not may_refer and a.kind == "professional" and resource.get("resourceType") in STANDING_TYPES and people:
+        from ..domain import standing
+
+        stands = await stand(ctx.house, people)
+        may_refer = all(standing.relationship(s, a, ctx.at) is not None for s in stands.values())
+    kind = "operator" if a.operator else a.kind
+    return Writer(a.user, a.organisation, ctx.client, kind, method, may_refer)
+
+
+def _labelled(
+    ctx: Context, resource: dict[str, Any], ref: Ref, writer: Writer, before: Stored | None
+) -> tuple[Facts, list[dict[str, Any]]]:
+    """Labels are set on write and only ever rise here: lowering needs a right that no route gives (L52)."""
+    earlier = None
+    if before is not None and before.body is not None:
+        earlier = strict.read(before.body).get("meta", {}).get("security")
+    found = labels.label(resource, ctx.house.label_sets, earlier=earlier)
+    created_by = before.created_by if before else writer.user
+    return deriving.derive(resource, ref, ctx.at, writer, found, created_by), found.security
+
+
+def _sends(ctx: Context, ref: Ref, version: int, facts: Facts, why: str) -> list[Op]:
+    """The outgoing copy, and, when what decides has changed, a review of what this person's partners hold."""
+    out: list[Op] = []
+    first = facts.patients[0] if facts.patients else None
+    for remote in ctx.house.remotes:
+        if first is not None and remote.takes(ref.type):
+            out.append(Send(remote.name, ref, version, first, why))
+        if ref.type in STANDING_TYPES:
+            out += [Send(remote.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for p in facts.patients]
+    return out
+
+
+async def _acceptance(
+    work: Work, ref: Ref, resource: dict[str, Any], facts: Facts, before: Stored | None
+) -> list[Op]:
+    """Remember who accepted, and ask new members of a team whether they are: nobody becomes a member by being named."""
+    ctx = work.ctx
+    out: list[Op] = []
+    if ref.type == "Task" and resource.get("status") in ACCEPTED and _names(resource.get("owner")) & ctx.actor.ids:
+        out += [Keep("accepted", f"{p} {ref}", ctx.actor.user.encode()) for p in facts.patients]
+    return out
+
+
+def _in_a_minute(ctx: Context) -> Any:
+    from datetime import timedelta
+
+    return ctx.at + timedelta(minutes=1)
+
+
+def _instant(ctx: Context) -> str:
+    return ctx.at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{ctx.at.microsecond // 1000:03d}Z"
+
+
+
+
+__all__: Sequence[str] = ["Work", "accept", "create", "patch", "remove", "settle", "update"]

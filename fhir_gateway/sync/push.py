@@ -1,0 +1,303 @@
+"""Outbound: what consent still lets go, at the moment of sending; recall of what it no longer does.
+
+Each outbox entry is leased with a fence, asked about, sent with a request that is safe to repeat, and closed in the same
+commit as its link, its ledger row and its audit row.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from ..domain import strict
+from ..domain.directory import NO_PATIENT_DATA
+from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Note, Op, Queued, Ref, Send, Stored
+from ..gate import Context, House
+from ..gate.context import ask_stored, note
+from ..remote.client import Down, Locked, Refusal, RemoteServer, Reply, Unknown
+from ..store.base import Fenced
+from .partner import TAG, Partner, as_owner, local_references, outgoing
+
+LEASE_SECONDS = 60.0
+TRIES = 8
+BATCH = 20
+
+
+@dataclass
+class Tally:
+    """What one round did."""
+
+    sent: int = 0
+    withheld: int = 0
+    recalled: int = 0
+    parked: int = 0
+    delayed: int = 0
+    pulled: int = 0
+    refused: int = 0
+    conflicts: int = 0
+
+    def add(self, other: Tally) -> None:
+        for name in self.__dataclass_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    @property
+    def anything(self) -> bool:
+        return any(getattr(self, n) for n in self.__dataclass_fields__)
+
+
+async def push(house: House, partner: Partner, holder: str) -> Tally:
+    """One batch of due outbox entries."""
+    tally = Tally()
+    for entry in await house.store.lease(partner.name, holder, house.clock(), LEASE_SECONDS, BATCH):
+        try:
+            await _one(house, partner, entry, tally)
+        except Fenced:
+            continue
+        except (Down, Unknown) as e:
+            await _later(house, entry, e)
+            tally.delayed += 1
+            if isinstance(e, Down):
+                partner.paused = str(e)
+                raise
+        except Locked as e:
+            await _later(house, entry, e)
+            partner.paused = str(e)
+            raise
+        except Refusal as e:
+            await _refused(house, partner, entry, e, tally)
+    return tally
+
+
+async def _one(house: House, partner: Partner, entry: Queued, tally: Tally) -> None:
+    if entry.why == "review":
+        await _review(house, partner, entry, tally)
+        return
+    stored = await house.store.get(entry.ref)
+    link = await house.store.link(partner.name, entry.ref)
+    if stored is None or stored.deleted or entry.why == "recall":
+        await _take_back(house, partner, entry, link, tally)
+        return
+    ctx = await as_owner(house, partner, "disclose")
+    decision = await ask_stored(ctx, "disclose", stored)
+    if not decision.permit or not _fit(partner, stored):
+        await _withhold(house, partner, entry, stored, ctx, link, tally)
+        return
+    ops = await send(house, partner, ctx, stored, link)
+    await house.store.commit(Close(entry.entry, entry.fence, "sent", f"version {stored.version}"), *ops)
+    tally.sent += 1
+
+
+def _fit(partner: Partner, stored: Stored) -> bool:
+    """A partner that enforces nothing gets nothing restricted."""
+    return partner.enforces != "nothing" or stored.facts.confidentiality in ("U", "L", "M", "N")
+
+
+async def send(house: House, partner: Partner, ctx: Context, stored: Stored, link: Linked | None) -> list[Op]:
+    """Send this version and what it refers to; the operations that record it. Raises what the remote raises."""
+    ref = stored.ref
+    body = strict.read(stored.view or stored.body or b"")
+    names = await _targets(house, partner, ctx, ref, body)
+    live = link if link is not None and not link.gone else None
+    copy = outgoing(body, ref, live.remote_id.split("/")[1] if live else None, names)
+    if live is not None and live.base_sent is not None and _same(strict.read(live.base_sent), copy):
+        return [Linked(**{**_fields(live), "version": stored.version})]
+    reply = await _conditional(partner.server, ref, copy, live)
+    there = reply.body or copy
+    remote_id = f"{ref.type}/{there.get('id') or _id_of(reply, live)}"
+    linked = Linked(
+        partner.name, ref, remote_id, reply.etag or _etag_of(there), str(there.get("meta", {}).get("lastUpdated", "")),
+        stored.version, strict.dump(copy), strict.dump(there),
+    )  # fmt: skip
+    decision = await ask_stored(ctx, "disclose", stored)
+    ops: list[Op] = [linked]
+    for person in stored.facts.patients or (None,):
+        ops.append(note(ctx, "R", "disclose", decision, (str(ref),), patient=person, allowed=True, detail=f"sent to {partner.name}"))
+    if stored.facts.patients:
+        ops.append(
+            Disclosed(partner.name, ref, stored.version, stored.facts.patients[0], partner.terms.organisation, ctx.at, decision.consent, stored.epoch)
+        )
+    return ops
+
+
+async def _conditional(server: RemoteServer, ref: Ref, copy: dict[str, Any], live: Linked | None) -> Reply:
+    """Create only if our tag is not there yet; else update what we last saw."""
+    if live is None:
+        reply = await server.create(ref.type, copy, f"_tag={TAG}|{ref.id}")
+        if reply.status == 200 and reply.body and not _same(reply.body, copy):
+            return await server.update(ref.type, reply.body["id"], {**copy, "id": reply.body["id"]}, reply.etag or _etag_of(reply.body))
+        return reply
+    return await server.update(ref.type, live.remote_id.split("/")[1], copy, live.etag)
+
+
+def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Equal but for what a server sets itself."""
+
+    def bare(r: dict[str, Any]) -> dict[str, Any]:
+        meta = {k: v for k, v in r.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "source")}
+        return {**{k: v for k, v in r.items() if k not in ("id", "text")}, "meta": meta}
+
+    return bare(a) == bare(b)
+
+
+async def _targets(house: House, partner: Partner, ctx: Context, ref: Ref, body: dict[str, Any]) -> dict[str, str]:
+    """What this refers to goes first, as far as it may go; a circle is cut here and closed by the later update."""
+    names: dict[str, str] = {}
+    partner.pushing.add(ref)
+    try:
+        for target in local_references(body):
+            link = await house.store.link(partner.name, target)
+            if link is not None and not link.gone:
+                names[str(target)] = link.remote_id
+                continue
+            if target in partner.pushing or not house.r4.has_type(target.type):
+                continue
+            remote_id = await _ahead(house, partner, ctx, target)
+            if remote_id:
+                names[str(target)] = remote_id
+    finally:
+        partner.pushing.discard(ref)
+    return names
+
+
+async def _ahead(house: House, partner: Partner, ctx: Context, target: Ref) -> str | None:
+    stored = await house.store.get(target)
+    if stored is None or stored.deleted or target.type == "Consent":
+        return None
+    if target.type not in NO_PATIENT_DATA:
+        if not partner.terms.takes(target.type) or not (await ask_stored(ctx, "disclose", stored)).permit or not _fit(partner, stored):
+            return None
+    ops = await send(house, partner, ctx, stored, await house.store.link(partner.name, target))
+    cut = bool(partner.pushing & set(local_references(strict.read(stored.body or b"{}"))))
+    again: list[Op] = [Send(partner.name, target, stored.version, next(iter(stored.facts.patients), None), "changed")] if cut else []
+    await house.store.commit(*ops, *again)
+    return next(op.remote_id for op in ops if isinstance(op, Linked))
+
+
+# -- what must not, or no longer, be there -----------------------------------------------------------------------------
+
+
+async def _withhold(
+    house: House, partner: Partner, entry: Queued, stored: Stored, ctx: Context, link: Linked | None, tally: Tally
+) -> None:
+    """Consent says no: nothing leaves; what left earlier is taken back."""
+    if link is not None and not link.gone:
+        await _take_back(house, partner, entry, link, tally)
+        return
+    why = "consent does not let this go there"
+    trail = [note(ctx, "R", "disclose", None, (str(stored.ref),), patient=p, allowed=False) for p in stored.facts.patients]
+    await house.store.commit(Close(entry.entry, entry.fence, "withheld", why), *trail)
+    tally.withheld += 1
+
+
+async def _take_back(house: House, partner: Partner, entry: Queued, link: Linked | None, tally: Tally) -> None:
+    """Delete there what may not be there; the ledger row is closed when the server has acknowledged."""
+    if link is None or link.gone:
+        await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is not there"))
+        return
+    type, id = link.remote_id.split("/")
+    try:
+        await partner.server.delete(type, id)
+    except Refusal as e:
+        if e.status not in (404, 410):
+            raise
+    ctx = await as_owner(house, partner, "disclose")
+    closed = [
+        Disclosed(d.remote, d.ref, d.version, d.patient, d.recipient, d.at, d.consent, d.epoch, ctx.at)
+        for d in await house.store.ledger(remote=partner.name, patient=entry.patient, open_only=True)
+        if d.ref == entry.ref
+    ]
+    trail: list[Note] = [
+        note(ctx, "D", "recall", None, (str(entry.ref),), patient=entry.patient, allowed=True, detail=f"taken back from {partner.name}")
+    ]
+    gone = Linked(**{**_fields(link), "gone": True})
+    await house.store.commit(Close(entry.entry, entry.fence, "recalled"), gone, *closed, *trail)
+    tally.recalled += 1
+
+
+async def _review(house: House, partner: Partner, entry: Queued, tally: Tally) -> None:
+    """Something that decides has changed for this person: recall what may no longer be there, release what now may go."""
+    ctx = await as_owner(house, partner, "disclose")
+    ops: list[Op] = []
+    for row in {d.ref: d for d in await house.store.ledger(remote=partner.name, patient=entry.patient, open_only=True)}.values():
+        stored = await house.store.get(row.ref)
+        if stored is None or stored.deleted or not (await ask_stored(ctx, "disclose", stored)).permit:
+            ops.append(Send(partner.name, row.ref, row.version, entry.patient, "recall"))
+    withheld = await house.store.outbox_items(partner.name, "withheld", 10_000)
+    refs = [Ref(*i["ref"].split("/")) for i in withheld if i["patient"] == entry.patient]
+    for ref in dict.fromkeys(refs):
+        stored = await house.store.get(ref)
+        if stored is not None and not stored.deleted and (await ask_stored(ctx, "disclose", stored)).permit:
+            ops.append(Send(partner.name, ref, stored.version, entry.patient, "released"))
+    recalled = await _recalled_before(house, partner, ctx, entry)
+    await house.store.commit(Close(entry.entry, entry.fence, "sent", "reviewed"), *ops, *recalled)
+
+
+async def _recalled_before(house: House, partner: Partner, ctx: Context, entry: Queued) -> list[Op]:
+    """What was taken back earlier and may go again."""
+    out: list[Op] = []
+    rows = await house.store.ledger(remote=partner.name, patient=entry.patient)
+    still = {d.ref for d in rows if d.recalled is None}
+    for ref in dict.fromkeys(d.ref for d in rows if d.recalled is not None and d.ref not in still):
+        stored = await house.store.get(ref)
+        if stored is not None and not stored.deleted and (await ask_stored(ctx, "disclose", stored)).permit:
+            out.append(Send(partner.name, ref, stored.version, entry.patient, "released"))
+    return out
+
+
+# -- when it does not work ---------------------------------------------------------------------------------------------
+
+
+async def _later(house: House, entry: Queued, e: Exception) -> None:
+    wait = getattr(e, "wait", None) or min(300.0, 2.0**entry.tries)
+    due = house.clock() + timedelta(seconds=wait * (0.75 + random.random() / 2))
+    await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)))
+
+
+async def _refused(house: House, partner: Partner, entry: Queued, e: Refusal, tally: Tally) -> None:
+    """A version conflict is pulled and merged, then sent again; what the server will not take is parked with its words."""
+    from .pull import pull_one
+
+    link = await house.store.link(partner.name, entry.ref)
+    if e.status in (404, 410) and link is not None:
+        await house.store.commit(Linked(**{**_fields(link), "gone": True}))
+        await _later(house, entry, e)
+        tally.delayed += 1
+    elif e.status in (409, 412) and entry.tries < TRIES:
+        if link is not None and not link.gone:
+            tally.add(await pull_one(house, partner, link))
+        await _later(house, entry, e)
+        tally.delayed += 1
+    elif entry.tries < 2 and e.status not in (400, 422):
+        await _later(house, entry, e)
+        tally.delayed += 1
+    else:
+        detail = msgspec.json.encode({"status": e.status, "text": e.text, "at": house.clock().isoformat()})
+        await house.store.commit(
+            Close(entry.entry, entry.fence, "parked", f"{e.status}: {e.text}"), Keep("parked", f"{partner.name} {entry.ref}", detail)
+        )
+        tally.parked += 1
+
+
+def _fields(link: Linked) -> dict[str, Any]:
+    return {name: getattr(link, name) for name in Linked.__dataclass_fields__}
+
+
+def _etag_of(body: dict[str, Any]) -> str:
+    version = body.get("meta", {}).get("versionId")
+    return f'W/"{version}"' if version else ""
+
+
+def _id_of(reply: Reply, live: Linked | None) -> str:
+    if live is not None:
+        return live.remote_id.split("/")[1]
+    parts = reply.location.split("/_history")[0].rstrip("/").split("/")
+    if len(parts) < 2 or not parts[-1]:
+        raise Refusal(reply.status, "it created something without saying under which id")
+    return parts[-1]
+
+
+__all__ = ["Tally", "push", "send"]

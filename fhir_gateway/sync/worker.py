@@ -1,0 +1,124 @@
+"""The worker: pushes and pulls at its own pace, never inside a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from ..domain import strict
+from ..domain.types import Drop, Ref
+from ..gate import House
+from ..remote.client import Down, Locked, Unknown
+from .partner import Partner
+from .pull import pull
+from .push import Tally, push
+
+log = structlog.get_logger()
+IDLE_SECONDS = 0.25
+PAUSE_SECONDS = (1.0, 60.0)
+
+
+async def once(house: House, partner: Partner, holder: str = "once", *, most: int = 1_000) -> Tally:
+    """Rounds until nothing moves any more (or `most` rounds). Raises Down or Locked when the server does not answer."""
+    total = Tally()
+    partner.paused = ""
+    for _ in range(most):
+        tally = Tally()
+        if partner.terms.direction != "in":
+            tally.add(await push(house, partner, holder))
+        tally.add(await pull(house, partner))
+        total.add(tally)
+        if not tally.anything and not await _waiting(house, partner):
+            break
+        if tally.delayed and not (tally.sent or tally.pulled or tally.withheld or tally.recalled):
+            break
+    return total
+
+
+async def _waiting(house: House, partner: Partner) -> bool:
+    states = await house.store.outbox(partner.name)
+    return bool(states.get("due", 0))
+
+
+async def run(house: House, partners: Sequence[Partner], holder: str, stop: asyncio.Event) -> None:
+    """Serve every partner until `stop`."""
+    await asyncio.gather(*(serve(house, p, holder, stop) for p in partners))
+
+
+async def serve(house: House, partner: Partner, holder: str, stop: asyncio.Event) -> None:
+    """Push as soon as something is due, pull every `poll_seconds`; pause with growing waits while the server is away."""
+    loop = asyncio.get_running_loop()
+    next_pull, pause = 0.0, PAUSE_SECONDS[0]
+    while not stop.is_set():
+        wait = IDLE_SECONDS
+        try:
+            moved = False
+            if partner.terms.direction != "in":
+                moved = (await push(house, partner, holder)).anything
+            if loop.time() >= next_pull:
+                moved = (await pull(house, partner)).anything or moved
+                next_pull = loop.time() + partner.poll_seconds
+            partner.paused, pause = "", PAUSE_SECONDS[0]
+            wait = 0.0 if moved else IDLE_SECONDS
+        except (Down, Unknown, Locked) as e:
+            partner.paused = str(e)
+            log.warning("remote-away", remote=partner.name, why=str(e), pause_s=pause)
+            wait, pause = pause, min(pause * 2, PAUSE_SECONDS[1])
+        except Exception:
+            log.exception("sync-failed", remote=partner.name)
+            wait, pause = pause, min(pause * 2, PAUSE_SECONDS[1])
+        await _sleep(stop, wait)
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    if seconds <= 0:
+        await asyncio.sleep(0)
+        return
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        pass
+
+
+# -- what an operator sees ----------------------------------------------------------------------------------------------
+
+
+async def status(house: House, partner: Partner) -> dict[str, Any]:
+    """`{remote, lag_s, queued, withheld, parked, conflicts, recalls_open, quiet}`"""
+    states = await house.store.outbox(partner.name)
+    due = await house.store.outbox_items(partner.name, "queued", 1)
+    recalls = [i for i in await house.store.outbox_items(partner.name, "queued", 10_000) if i["why"] == "recall"]
+    conflicts = await house.store.kept_all("conflict", house.clock(), f"{partner.name} ")
+    quarantined = await house.store.kept_all("quarantine", house.clock(), f"{partner.name} ")
+    queued = states.get("queued", 0) + states.get("leased", 0)
+    lag = max(0.0, (house.clock() - due[0]["queued_at"]).total_seconds()) if due else 0.0
+    return {
+        "remote": partner.name,
+        "lag_s": round(lag, 1),
+        "queued": queued,
+        "withheld": states.get("withheld", 0),
+        "parked": states.get("parked", 0),
+        "conflicts": len(conflicts),
+        "quarantined": len(quarantined),
+        "recalls_open": len(recalls),
+        "paused": partner.paused,
+        "quiet": queued == 0,
+    }
+
+
+async def conflicts(house: House, partner: Partner) -> list[dict[str, Any]]:
+    """What both sides changed in the same place, both versions kept."""
+    kept = await house.store.kept_all("conflict", house.clock(), f"{partner.name} ")
+    return [strict.read(v) for v in kept.values()]
+
+
+async def retry(house: House, partner: Partner) -> int:
+    """Queue what was parked or delayed again, now."""
+    return await house.store.requeue(partner.name, "parked", house.clock())
+
+
+async def drop_conflict(house: House, partner: Partner, ref: Ref) -> None:
+    await house.store.commit(Drop("conflict", f"{partner.name} {ref}"))

@@ -1,0 +1,165 @@
+"""Builds the ASGI app: the only place where a Problem becomes HTTP. No middleware on the hot path."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import structlog
+from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .. import gate
+from ..domain.problem import Problem, outcome
+from ..gate import Context, House
+
+log = structlog.get_logger()
+
+FHIR_JSON = "application/fhir+json; charset=utf-8"
+PRIVATE = {"Cache-Control": "private, no-store", "Vary": "Authorization", "X-Content-Type-Options": "nosniff"}
+
+
+@dataclass
+class Web:
+    """What the routes need, built by `wiring`."""
+
+    house: House
+    caller: Callable[[str], Awaitable[Any]]  # bearer token -> verified caller, or Problem sign-in
+    base: str  # http://127.0.0.1:8080
+    ready: Callable[[], Awaitable[bool]]
+    body_limit: int = 5 * 1024 * 1024
+    header_limit: int = 32 * 1024
+    uri_limit: int = 16 * 1024
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    queues: Callable[[], Awaitable[dict[str, dict[str, int]]]] | None = None
+    answers: Any = None
+
+    def __post_init__(self) -> None:
+        self.answers = Counter("gateway_answers_total", "Answers by status", ["area", "status"], registry=self.registry)
+        self.queued = Gauge("gateway_outbox_entries", "Outbox entries by remote and state", ["remote", "state"], registry=self.registry)
+
+
+async def context(web: Web, request: Request) -> Context:
+    """Who asks. Problem sign-in without a good bearer token."""
+    header = request.headers.get("authorization", "")
+    kind, _, token = header.partition(" ")
+    if kind.lower() != "bearer" or not token:
+        raise Problem("sign-in", "Sign in first: this needs a bearer token.", headers={"WWW-Authenticate": "Bearer"})
+    caller = await web.caller(token.strip())
+    return await gate.enter(
+        web.house, caller, purpose=request.headers.get("x-purpose-of-use"), request_id=request.headers.get("x-request-id", "")[:64]
+    )
+
+
+async def body(web: Web, request: Request) -> bytes:
+    """The request body within the limit, inflated when it came as gzip. Problem too-large, unsupported-media, malformed."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > web.body_limit:
+        raise too_large(web)
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > web.body_limit:
+            raise too_large(web)
+        parts.append(part)
+    raw = b"".join(parts)
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        return raw
+    if encoding != "gzip":
+        raise Problem("unsupported-media", f"The content encoding `{encoding[:40]}` is not offered: send the body plain or as gzip.")
+    return inflate(web, raw)
+
+
+def inflate(web: Web, raw: bytes) -> bytes:
+    import zlib
+
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        out = stream.decompress(raw, web.body_limit + 1)
+    except zlib.error:
+        raise Problem("malformed", "The body is said to be gzip but is not.") from None
+    if len(out) > web.body_limit or stream.unconsumed_tail:
+        raise too_large(web)
+    if not stream.eof or stream.unused_data:
+        raise Problem("malformed", "The gzip body is cut short or has something after its end.")
+    return out
+
+
+def too_large(web: Web) -> Problem:
+    return Problem("too-large", f"A body may have {web.body_limit} bytes, also when inflated.", headers={"Connection": "close"})
+
+
+def problem_response(p: Problem, *, media: str = FHIR_JSON) -> Response:
+    """The OperationOutcome of a Problem."""
+    return Response(msgspec.json.encode(outcome(p.issues)), p.status, {**PRIVATE, **p.headers}, media_type=media)
+
+
+Handler = Callable[[Web, Request], Awaitable[Response]]
+
+
+def guarded(web: Web, area: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """Limits before, one counter after, and nothing but a Problem in between."""
+
+    async def run(request: Request) -> Response:
+        try:
+            limits(web, request)
+            response = await handler(web, request)
+        except Problem as p:
+            response = problem_response(p)
+        except ClientDisconnect:
+            response = Response(status_code=400)
+        except Exception:
+            log.exception("unexpected", area=area, method=request.method, route=area)
+            response = problem_response(Problem("unavailable", "This went wrong here and has been noted. Nothing was written by it."))
+            response.status_code = 500
+        web.answers.labels(area, str(response.status_code)).inc()
+        return response
+
+    return run
+
+
+def limits(web: Web, request: Request) -> None:
+    """URI and header sizes. Problem uri-too-long, headers-too-large."""
+    scope = request.scope
+    if len(scope.get("raw_path") or b"") + len(scope.get("query_string", b"")) > web.uri_limit:
+        raise Problem("uri-too-long", f"An address may have {web.uri_limit} bytes. Use POST _search for long searches.")
+    if sum(len(k) + len(v) for k, v in scope["headers"]) > web.header_limit:
+        raise Problem("headers-too-large", f"The headers may have {web.header_limit} bytes together.")
+
+
+def build(web: Web, routes: Sequence[BaseRoute], *, lifespan: Any = None) -> ASGIApp:
+    """The app: FHIR, plans, sign-in and pages as plain routes; FastAPI is the shell around them."""
+    app = FastAPI(title="fhir_gateway", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.router.routes.extend([Route("/health", health(web)), Route("/metrics", metrics(web)), *routes])
+    app.router.redirect_slashes = False
+    return app
+
+
+def health(web: Web) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        if await web.ready():
+            return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "not ready"}, 503, {"Retry-After": "1"})
+
+    return answer
+
+
+def metrics(web: Web) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        if web.queues is not None:
+            for remote, states in (await web.queues()).items():
+                for state, n in states.items():
+                    web.queued.labels(remote, state).set(n)
+        return Response(generate_latest(web.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return answer
+
+
+__all__ = ["ASGIApp", "Receive", "Scope", "Send", "Web", "body", "build", "context", "guarded", "problem_response"]

@@ -1,0 +1,49 @@
+"""`/plans`: the personal plan as plain JSON, in and out."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from .. import plans
+from ..domain import plan as planning, strict
+from ..domain.problem import Problem
+from .app import PRIVATE, Web, body, context, guarded
+from .fhir import ID, sent_json
+
+
+def routes(web: Web) -> list[Route]:
+    return [
+        Route("/plans", guarded(web, "plans", post), methods=["POST"]),
+        Route("/plans/schema", guarded(web, "plans", schema), methods=["GET"]),
+        Route("/plans/{patient}", guarded(web, "plans", get), methods=["GET"]),
+    ]
+
+
+async def post(web: Web, request: Request) -> Response:
+    """201 and where the plan is; 200 when it was here and changed or the same."""
+    ctx = await context(web, request)
+    sent_json(request)
+    saved = await plans.save(ctx, plans.read_plan(await body(web, request)))
+    answer = {
+        "patient": saved.patient, "written": saved.written, "unchanged": saved.unchanged, "refused": saved.refused,
+        "unmapped": saved.unmapped,
+    }  # fmt: skip
+    headers = {**PRIVATE, "Location": f"/plans/{saved.patient}"}
+    return Response(msgspec.json.encode(answer), 201 if saved.written else 200, headers, media_type="application/json")
+
+
+async def get(web: Web, request: Request) -> Response:
+    """The plan, as far as this reader may see it."""
+    ctx = await context(web, request)
+    patient = request.path_params["patient"]
+    if not ID.match(patient):
+        raise Problem("not-found", "There is nothing here by that name, or it is not for you to see.")
+    plan = await plans.load(ctx, patient)
+    return Response(strict.dump(plan), 200, PRIVATE, media_type="application/json")
+
+
+async def schema(web: Web, request: Request) -> Response:
+    return Response(msgspec.json.encode(planning.schema()), media_type="application/schema+json")
