@@ -1,0 +1,165 @@
+"""The built-in issuer's accounts: a name, a password, and which person of the directory that is.
+
+A wrong password, an unknown name and a closed account cost the same time and get the same answer. After five failures
+an account waits, twice as long each time up to fifteen minutes; the count is in the store, so every process keeps it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cache
+
+import msgspec
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+
+from ..domain.problem import Problem
+from ..domain.types import Drop, Keep
+from .kept import Kept, commit_unless_taken, digest, pack
+from .tokens import ROLES, Caller, kind_of
+
+ACCOUNT, FAILURES = "account", "sign-in-failures"
+FREE_FAILURES = 5
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=2), timedelta(minutes=15)
+FORGOTTEN = timedelta(hours=1)  # a count without new failures
+SESSION_SCOPES = {
+    "patient": "openid fhirUser patient/*.cruds", "proxy": "openid fhirUser patient/*.cruds",
+    "professional": "openid fhirUser user/*.cruds", "system": "system/*.cruds",
+}  # fmt: skip
+# OWASP password storage: argon2id, 19 MiB, two passes; one hash costs about 20 ms
+_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+_threads = ThreadPoolExecutor(2, "passwords")  # at most two at a time: bounds the memory
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One person who signs in here. `patient` is the Patient a proxy is themselves, if any; `roles` are Caller roles."""
+
+    username: str
+    fhir_user: str
+    name: str = ""
+    organisation: str | None = None
+    patient: str | None = None
+    roles: tuple[str, ...] = ()
+    purpose: str = ""
+    scopes: str = ""  # of its page sessions; by default all its kind may have (consent decides the rest)
+    assurance: str = ""
+    password_hash: str = ""
+    closed: bool = False
+
+    def caller(self, *, issuer: str, jti: str, expires: datetime, at: datetime, client: str | None = None,
+               scopes: str | None = None, launch: str | None = None, grant: str = "") -> Caller:  # fmt: skip
+        """This person as the caller of a page session or of a token for `client`."""
+        kind = kind_of(self.fhir_user)
+        return Caller(
+            subject=self.username, client=client, fhir_user=self.fhir_user, kind=kind, issuer=issuer, jti=jti,
+            scopes=(self.scopes or SESSION_SCOPES[kind]) if scopes is None else scopes,
+            expires=expires.replace(microsecond=0),
+            purpose=self.purpose, organisation=self.organisation, roles=frozenset(self.roles), assurance=self.assurance,
+            patient=self.fhir_user if kind == "patient" else self.patient,
+            launch=self.fhir_user if kind == "patient" and launch is None else launch,
+            signed_in=at.replace(microsecond=0), name=self.name, grant=grant,
+        )  # fmt: skip
+
+
+def folded(username: str) -> str:
+    """One spelling of a user name: no case, no surrounding space, no look-alike forms."""
+    return unicodedata.normalize("NFKC", username).casefold().strip()[:200]
+
+
+async def add(store: Kept, account: Account, password: str) -> None:
+    """Open an account, or replace one. ValueError for a password under eight characters or an unknown role."""
+    if len(password) < 8:
+        raise ValueError("a password has at least eight characters")
+    if not set(account.roles) <= ROLES:
+        raise ValueError(f"roles are among {', '.join(sorted(ROLES))}")
+    kind_of(account.fhir_user)
+    hashed = await _hash(password)
+    account = replace(account, username=folded(account.username), password_hash=hashed)
+    await store.commit(Keep(ACCOUNT, account.username, pack(account)))
+
+
+async def find(store: Kept, username: str, at: datetime) -> Account | None:
+    raw = await store.kept(ACCOUNT, folded(username), at)
+    return msgspec.json.decode(raw, type=Account) if raw else None
+
+
+async def accounts(store: Kept, at: datetime) -> list[Account]:
+    return [msgspec.json.decode(raw, type=Account) for raw in (await store.kept_all(ACCOUNT, at)).values()]
+
+
+async def close(store: Kept, username: str, at: datetime) -> None:
+    """Nobody signs in with this account any more."""
+    account = await find(store, username, at)
+    if account:
+        await store.commit(Keep(ACCOUNT, account.username, pack(replace(account, closed=True))))
+
+
+async def sign_in(store: Kept, username: str, password: str, at: datetime) -> Account | None:
+    """The account when the password is right, else None. Problem throttled, with Retry-After, while it must wait.
+
+    The attempt is counted before the password is looked at: guesses made at the same moment do not slip past the count.
+    """
+    key = digest(folded(username))
+    await _count(store, key, at)
+    account = await find(store, username, at)
+    right = await _matches(account.password_hash if account else "", password)
+    if account is None or account.closed or not right:
+        return None
+    await store.commit(Drop(FAILURES, key))
+    return account
+
+
+async def _count(store: Kept, key: str, at: datetime) -> None:
+    for _ in range(20):
+        raw = await store.kept(FAILURES, key, at)
+        tries, until = msgspec.json.decode(raw) if raw else (0, 0.0)
+        if at.timestamp() < until:
+            wait = int(until - at.timestamp()) + 1
+            text = f"Too many attempts. Wait {_words(wait)}, then try again."
+            raise Problem("throttled", text, headers={"Retry-After": str(wait)})
+        kept = Keep(
+            FAILURES, key, pack((tries + 1, at.timestamp() + _wait(tries + 1))), at + FORGOTTEN,
+            if_absent=raw is None, if_value=raw,
+        )  # fmt: skip
+        if await commit_unless_taken(store, kept):
+            return
+    raise Problem("throttled", "Too many attempts. Try again in a moment.", headers={"Retry-After": "2"})
+
+
+def _wait(failures: int) -> float:
+    """Seconds to wait after so many failures in a row."""
+    if failures < FREE_FAILURES:
+        return 0.0
+    return float(min(FIRST_WAIT.total_seconds() * 2 ** min(failures - FREE_FAILURES, 20), LONGEST_WAIT.total_seconds()))
+
+
+def _words(seconds: int) -> str:
+    return f"{seconds} seconds" if seconds < 90 else f"{-(-seconds // 60)} minutes"
+
+
+async def _hash(password: str) -> str:
+    return await asyncio.get_running_loop().run_in_executor(_threads, _hasher.hash, password)
+
+
+async def _matches(hashed: str, password: str) -> bool:
+    return await asyncio.get_running_loop().run_in_executor(_threads, _verify, hashed, password[:1000])
+
+
+def _verify(hashed: str, password: str) -> bool:
+    nobody = _nobody()
+    try:
+        return _hasher.verify(hashed or nobody, password) and bool(hashed)
+    except VerificationError:
+        return False
+
+
+@cache
+def _nobody() -> str:
+    """A hash that no password has: what an unknown name is checked against, so that it takes as long."""
+    return _hasher.hash(secrets.token_hex())
