@@ -38,7 +38,7 @@ _threads = ThreadPoolExecutor(2, "passwords")  # at most two at a time: bounds t
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One person who signs in here. `patient` is the Patient a proxy is themselves, if any; `roles` are Caller roles."""
+    """One person who signs in here. `patient` is the Patient a proxy is themselves, if any; `roles`: tokens.ROLES."""
 
     username: str
     fhir_user: str
@@ -47,7 +47,7 @@ class Account:
     patient: str | None = None
     roles: tuple[str, ...] = ()
     purpose: str = ""
-    scopes: str = ""  # of its page sessions; by default all its kind may have (consent decides the rest)
+    scopes: str = ""  # of its page sessions; by default all its kind may have
     assurance: str = ""
     password_hash: str = ""
     closed: bool = False

@@ -206,7 +206,7 @@ class Ours:
 
 
 def mint(key: signing.SigningKey, caller: Caller, audience: str, at: datetime) -> str:
-    """A signed access token (RFC 9068) that `Ours` reads back as this same `caller`, but for the name; whole seconds."""
+    """A signed access token (RFC 9068) that `Ours` reads back as this `caller` (but the name; whole seconds)."""
     claims = {
         "iss": caller.issuer, "sub": caller.subject, "aud": audience, "client_id": caller.client, "jti": caller.jti,
         "exp": int(caller.expires.timestamp()), "iat": int(at.timestamp()), "nbf": int(at.timestamp()),

@@ -1,0 +1,46 @@
+"""What this authorization server offers, for programs to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import assertions
+
+OFFERED_SCOPES = [
+    "openid", "fhirUser", "launch", "launch/patient", "offline_access", "online_access", "patient/*.cruds",
+    "user/*.cruds", "system/*.cruds",
+]  # fmt: skip
+
+
+def smart_configuration(base: str) -> dict[str, Any]:
+    """`/fhir/.well-known/smart-configuration`, https://hl7.org/fhir/smart-app-launch/conformance.html"""
+    return openid_configuration(base) | {
+        "capabilities": [
+            "launch-ehr", "launch-standalone", "client-public", "client-confidential-asymmetric", "sso-openid-connect",
+            "context-ehr-patient", "context-standalone-patient", "permission-offline", "permission-online",
+            "permission-patient", "permission-user", "permission-v2", "permission-v1",
+        ],
+    }  # fmt: skip
+
+
+def openid_configuration(base: str) -> dict[str, Any]:
+    """`/.well-known/openid-configuration` and the OAuth metadata (RFC 8414)."""
+    return {
+        "issuer": base,
+        "authorization_endpoint": f"{base}/oauth/authorize",
+        "token_endpoint": f"{base}/oauth/token",
+        "introspection_endpoint": f"{base}/oauth/introspect",
+        "revocation_endpoint": f"{base}/oauth/revoke",
+        "jwks_uri": f"{base}/oauth/jwks",
+        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "subject_types_supported": ["public"],
+        "scopes_supported": OFFERED_SCOPES,
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
+        "token_endpoint_auth_signing_alg_values_supported": list(assertions.ALGORITHMS),
+        "id_token_signing_alg_values_supported": ["ES256", "ES384"],
+        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "fhirUser", "nonce"],
+        "authorization_response_iss_parameter_supported": True,
+    }

@@ -1,0 +1,404 @@
+"""The built-in authorization server: who may have a token, and when it ends.
+
+SMART App Launch 2.2 (https://hl7.org/fhir/smart-app-launch/), OAuth 2.0 with PKCE (RFC 6749, 7636), `private_key_jwt`
+(RFC 7523), introspection (RFC 7662), revocation (RFC 7009). No HTTP here: forms in, values out, `Refusal` when not.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from ..domain.problem import Problem
+from ..domain.types import Drop, Keep, Note
+from . import assertions, clients, people
+from .clients import Client
+from .jose import Bad, peek
+from .kept import Kept, commit_unless_taken, digest, pack
+from .narrow import narrow
+from .tokens import Caller, Tokens, sign
+
+CODE, REFRESH, GRANT, LAUNCH, ASSERTION = "code", "refresh", "grant", "launch", "jti"
+CODE_LIFE, LAUNCH_LIFE = timedelta(minutes=5), timedelta(minutes=5)
+CODE_REMEMBERED = timedelta(days=1)  # a used code is known that long, so that its reuse is seen
+OFFLINE, ONLINE = timedelta(days=90), timedelta(hours=12)
+VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+class Refusal(Exception):
+    """An OAuth error answer (RFC 6749 5.2): the code, a sentence, a status."""
+
+    def __init__(self, error: str, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.error, self.text, self.status = error, text, status
+
+
+class SentBack(Exception):
+    """An error that the app itself may hear: where the browser goes."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(location)
+        self.location = location
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an app asks a person to approve. `scopes` are already no more than the app is registered for."""
+
+    client: Client
+    redirect_uri: str
+    scopes: str
+    challenge: str
+    state: str = ""
+    nonce: str = ""
+    launch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    client: str
+    redirect_uri: str
+    challenge: str
+    nonce: str
+    grant: str
+    subject: str
+    scopes: str
+    launch: str | None
+    signed_in: datetime
+    until: datetime
+    used: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    """What a person let an app do, until when."""
+
+    client: str
+    subject: str
+    scopes: str
+    launch: str | None
+    signed_in: datetime
+    ends: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Refresh:
+    grant: str
+    used: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth:
+    """The server. `base` is its address without /fhir and is the issuer's name; `life` that of an access token."""
+
+    store: Kept
+    tokens: Tokens
+    base: str
+    fhir_base: str
+    new_id: Callable[[], str]
+    life: timedelta = timedelta(minutes=15)
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+
+    # -- a person approves an app -------------------------------------------------------------------------------------
+
+    async def asked(self, params: Sequence[tuple[str, str]], at: datetime) -> Asked:
+        """An authorization request, understood. Refusal when nobody but the person may be told; else SentBack."""
+        given = once(params)
+        client = await clients.find(self.store, given.get("client_id", ""), at)
+        if client is None or client.kind != "app":
+            raise Refusal("invalid_request", "This app is not known here.")
+        if given.get("redirect_uri") not in client.redirect_uris:
+            raise Refusal("invalid_request", "The address to return to is not one that this app has registered.")
+        try:
+            return await self._asked(given, client, at)
+        except Refusal as why:
+            raise SentBack(self.back(given, error=why.error, error_description=why.text)) from why
+
+    async def _asked(self, given: Mapping[str, str], client: Client, at: datetime) -> Asked:
+        if given.get("response_type") != "code":
+            raise Refusal("unsupported_response_type", "Only response_type=code is offered.")
+        challenge = given.get("code_challenge", "")
+        if given.get("code_challenge_method") != "S256" or not CHALLENGE.fullmatch(challenge):
+            raise Refusal("invalid_request", "A code_challenge with method S256 is required (PKCE).")
+        if given.get("aud", "").rstrip("/") != self.fhir_base:
+            raise Refusal("invalid_request", "aud must be the FHIR base address of this server.")
+        wanted = " ".join(s for s in given.get("scope", "").split() if not s.startswith("system/"))
+        scopes = narrow(wanted, client.scopes)
+        if not scopes:
+            raise Refusal("invalid_scope", "This app is not registered for any of these scopes.")
+        launch = await self._launched(given["launch"], at) if "launch" in given else None
+        state, nonce = given.get("state", ""), given.get("nonce", "")
+        return Asked(client, given["redirect_uri"], scopes, challenge, state, nonce, launch)
+
+    async def _launched(self, launch: str, at: datetime) -> str:
+        raw = await self.store.kept(LAUNCH, digest(launch), at)
+        if raw is None:
+            raise Refusal("invalid_request", "This launch has ended. Start the app again.")
+        return raw.decode()
+
+    async def launch(self, patient: str, at: datetime) -> str:
+        """The `launch` value with which an app is opened on this patient (SMART EHR launch)."""
+        value = self._random()
+        await self.store.commit(Keep(LAUNCH, digest(value), patient.encode(), at + LAUNCH_LIFE))
+        return value
+
+    async def approve(self, asked: Asked, who: Caller, at: datetime) -> str:
+        """The person agrees: where the browser goes, with a code that works once within five minutes."""
+        launch = who.fhir_user if who.kind == "patient" else asked.launch
+        scopes = asked.scopes
+        if launch is None:  # nothing to bind them to
+            scopes = " ".join(s for s in scopes.split() if not s.startswith("patient/"))
+        if not scopes:
+            return self.back({"redirect_uri": asked.redirect_uri, "state": asked.state}, error="invalid_scope")
+        code = self._random()
+        kept = _Code(
+            asked.client.id, asked.redirect_uri, asked.challenge, asked.nonce, self.new_id(), who.subject, scopes,
+            launch, who.signed_in or at, at + CODE_LIFE,
+        )  # fmt: skip
+        note = self._note("authorize", True, who.fhir_user, who.organisation, asked.client.id, at, scopes)
+        await self.store.commit(Keep(CODE, digest(code), pack(kept), at + CODE_REMEMBERED, if_absent=True), note)
+        return self.back({"redirect_uri": asked.redirect_uri, "state": asked.state}, code=code)
+
+    def refuse(self, asked: Asked) -> str:
+        """The person does not agree: where the browser goes."""
+        return self.back({"redirect_uri": asked.redirect_uri, "state": asked.state}, error="access_denied")
+
+    def back(self, given: Mapping[str, str], **values: str) -> str:
+        """The app's own address with the answer, its state, and who answers (RFC 9207)."""
+        answer = values | ({"state": given["state"]} if given.get("state") else {}) | {"iss": self.base}
+        uri = given["redirect_uri"]
+        return uri + ("&" if "?" in uri else "?") + urlencode(answer)
+
+    # -- the token endpoint -------------------------------------------------------------------------------------------
+
+    async def token(self, params: Sequence[tuple[str, str]], authorization: str | None, at: datetime) -> dict[str, Any]:
+        """The token endpoint's answer, or Refusal."""
+        form = once(params)
+        offered = {
+            "authorization_code": self._redeem, "refresh_token": self._refresh, "client_credentials": self._system,
+        }  # fmt: skip
+        grant_type = form.get("grant_type", "")
+        if grant_type not in offered:
+            raise Refusal("unsupported_grant_type", f"Offered are {', '.join(offered)}.")
+        return await offered[grant_type](form, await self.authenticate(form, authorization, at), at)
+
+    async def _redeem(self, form: Mapping[str, str], client: Client, at: datetime) -> dict[str, Any]:
+        bad = Refusal("invalid_grant", "This code does not work: it is unknown, used, too old, or another app's.")
+        key = digest(form.get("code", ""))
+        raw = await self.store.kept(CODE, key, at)
+        code = msgspec.json.decode(raw, type=_Code) if raw else None
+        if code is None or code.client != client.id:
+            raise bad
+        if code.used:
+            await self._end(code.grant, at)
+            raise bad
+        if at >= code.until or form.get("redirect_uri") != code.redirect_uri:
+            raise bad
+        if not _verified(form.get("code_verifier", ""), code.challenge):
+            raise Refusal("invalid_grant", "The code_verifier does not fit the code_challenge.")
+        ends = at + (OFFLINE if "offline_access" in code.scopes.split() else ONLINE)
+        grant = _Grant(client.id, code.subject, code.scopes, code.launch, code.signed_in, ends)
+        once_only = Keep(CODE, key, pack(replace(code, used=True)), at + CODE_REMEMBERED, if_value=raw)
+        answer = await self._answer(grant, code.grant, code.scopes, at, code.nonce)
+        refresh, kept = self._new_refresh(grant, code.grant)
+        if not await commit_unless_taken(self.store, once_only, Keep(GRANT, code.grant, pack(grant), ends), *kept):
+            await self._end(code.grant, at)
+            raise bad
+        return answer | refresh
+
+    async def _refresh(self, form: Mapping[str, str], client: Client, at: datetime) -> dict[str, Any]:
+        bad = Refusal("invalid_grant", "This refresh token does not work any more. The person has to sign in again.")
+        key = digest(form.get("refresh_token", ""))
+        raw = await self.store.kept(REFRESH, key, at)
+        token = msgspec.json.decode(raw, type=_Refresh) if raw else None
+        held = await self.store.kept(GRANT, token.grant, at) if token else None
+        grant = msgspec.json.decode(held, type=_Grant) if held else None
+        if token is None or grant is None or grant.client != client.id:
+            raise bad
+        if token.used:  # somebody else has this token too: nobody keeps it
+            await self._end(token.grant, at)
+            raise bad
+        scopes = narrow(form["scope"], grant.scopes) if form.get("scope") else grant.scopes
+        if not scopes:
+            raise Refusal("invalid_scope", "The person has not agreed to these scopes.")
+        answer = await self._answer(grant, token.grant, scopes, at)
+        refresh, kept = self._new_refresh(grant, token.grant)
+        spent = Keep(REFRESH, key, pack(replace(token, used=True)), grant.ends, if_value=raw)
+        still = Keep(GRANT, token.grant, pack(grant), grant.ends, if_value=held)
+        if not await commit_unless_taken(self.store, spent, still, *kept):
+            await self._end(token.grant, at)
+            raise bad
+        return answer | refresh
+
+    async def _system(self, form: Mapping[str, str], client: Client, at: datetime) -> dict[str, Any]:
+        if client.kind != "system":
+            raise Refusal("unauthorized_client", "This client is an app that people use: it cannot act by itself.")
+        wanted = " ".join(s for s in form.get("scope", "").split() if s.startswith("system/"))
+        scopes = narrow(wanted, client.scopes)
+        if not scopes:
+            raise Refusal("invalid_scope", "Ask for system/ scopes that this client is registered for.")
+        caller = client.caller(issuer=self.base, jti=self.new_id(), expires=at + self.life, scopes=scopes)
+        await self.store.commit(self._note("sign-in", True, client.device, client.organisation, client.id, at, scopes))
+        return self._bearer(await self.tokens.issue(caller, at), scopes)
+
+    async def _answer(self, grant: _Grant, name: str, scopes: str, at: datetime, nonce: str = "") -> dict[str, Any]:
+        account = await people.find(self.store, grant.subject, at)
+        if account is None or account.closed:
+            raise Refusal("invalid_grant", "This account is closed.")
+        caller = account.caller(
+            issuer=self.base, jti=self.new_id(), expires=at + self.life, at=grant.signed_in, client=grant.client,
+            scopes=scopes, launch=grant.launch, grant=name,
+        )  # fmt: skip
+        answer = self._bearer(await self.tokens.issue(caller, at), scopes)
+        if grant.launch:
+            answer["patient"] = grant.launch.removeprefix("Patient/")
+        if "openid" in scopes.split():
+            answer["id_token"] = self._id_token(caller, grant, scopes, at, nonce)
+        return answer
+
+    def _bearer(self, token: str, scopes: str) -> dict[str, Any]:
+        seconds = int(self.life.total_seconds())
+        return {"access_token": token, "token_type": "Bearer", "expires_in": seconds, "scope": scopes}
+
+    def _id_token(self, caller: Caller, grant: _Grant, scopes: str, at: datetime, nonce: str) -> str:
+        now = int(at.timestamp())
+        claims = {
+            "iss": self.base, "sub": caller.subject, "aud": grant.client, "iat": now, "exp": now + 300,
+            "auth_time": int(grant.signed_in.timestamp()),
+        }  # fmt: skip
+        if "fhirUser" in scopes.split():
+            claims["fhirUser"] = f"{self.fhir_base}/{caller.fhir_user}"
+        return sign(self.tokens.ring.signer, "JWT", claims | ({"nonce": nonce} if nonce else {}))
+
+    def _new_refresh(self, grant: _Grant, name: str) -> tuple[dict[str, str], list[Keep]]:
+        if not {"offline_access", "online_access"} & set(grant.scopes.split()):
+            return {}, []
+        token = self._random()
+        kept = Keep(REFRESH, digest(token), pack(_Refresh(name)), grant.ends, if_absent=True)
+        return {"refresh_token": token}, [kept]
+
+    # -- which client -------------------------------------------------------------------------------------------------
+
+    async def authenticate(self, form: Mapping[str, str], authorization: str | None, at: datetime) -> Client:
+        """The client that sends this form: by its key when it has one, by name alone for an app without. Refusal."""
+        if authorization or "client_secret" in form:
+            raise unknown_client("Clients have no shared secrets here: use private_key_jwt.")
+        if "client_assertion" in form or "client_assertion_type" in form:
+            if form.get("client_assertion_type") != assertions.TYPE:
+                raise unknown_client(f"client_assertion_type must be {assertions.TYPE}.")
+            return await self._asserted(form, at)
+        client = await clients.find(self.store, form.get("client_id", ""), at)
+        if client is None or client.jwks:
+            raise unknown_client("The client is not known, or must prove itself with its key.")
+        return client
+
+    async def _asserted(self, form: Mapping[str, str], at: datetime) -> Client:
+        assertion = form.get("client_assertion", "")
+        try:
+            name = peek(assertion)[1].get("iss")
+            client = await clients.find(self.store, name, at) if isinstance(name, str) else None
+            if client is None or form.get("client_id", client.id) != client.id:
+                raise Bad("no such client")
+            jti, until = assertions.check_assertion(assertion, client, (f"{self.base}/oauth/token",), at)
+        except Bad as why:
+            raise unknown_client(f"The client assertion is not accepted: {why}.") from why
+        used = Keep(ASSERTION, digest(f"{client.id} {jti}"), b"1", until, if_absent=True)
+        if not await commit_unless_taken(self.store, used):
+            raise unknown_client("The client assertion has been used before.")
+        return client
+
+    async def remove_client(self, id: str, at: datetime) -> bool:
+        """Forget a client and end every token it holds; False when there was none."""
+        removed = await clients.remove(self.store, id)
+        grants = await self.store.kept_all(GRANT, at)
+        held = [name for name, raw in grants.items() if msgspec.json.decode(raw, type=_Grant).client == id]
+        ended = {name: at + self.life for name in [f"client {id}", *held]}
+        await self.tokens.revoke(ended, *(Drop(GRANT, name) for name in held))
+        return removed
+
+    # -- what a token is, and ending it -------------------------------------------------------------------------------
+
+    async def introspect(
+        self, params: Sequence[tuple[str, str]], authorization: str | None, at: datetime
+    ) -> dict[str, Any]:
+        """RFC 7662, for clients with a key: about their own tokens, or any when the client is a resource server."""
+        form = once(params)
+        client = await self.authenticate(form, authorization, at)
+        if client.kind != "system":
+            raise unknown_client("Only a client with a key may ask.")
+        try:
+            caller = await self.tokens.verify(form.get("token", ""), at)
+        except Problem:
+            return {"active": False}
+        if not client.may_introspect and caller.client != client.id:
+            return {"active": False}
+        about = {
+            "active": True, "iss": caller.issuer, "sub": caller.subject, "client_id": caller.client,
+            "scope": caller.scopes, "exp": int(caller.expires.timestamp()), "jti": caller.jti,
+            "aud": self.tokens.audience, "token_type": "Bearer", "fhirUser": f"{self.fhir_base}/{caller.fhir_user}",
+        }  # fmt: skip
+        return about | ({"patient": caller.launch.removeprefix("Patient/")} if caller.launch else {})
+
+    async def revoke(self, params: Sequence[tuple[str, str]], authorization: str | None, at: datetime) -> None:
+        """RFC 7009: ends a refresh token with all issued under it, or one access token. Unknown ones are fine."""
+        form = once(params)
+        client = await self.authenticate(form, authorization, at)
+        token = form.get("token", "")
+        raw = await self.store.kept(REFRESH, digest(token), at)
+        if raw:
+            name = msgspec.json.decode(raw, type=_Refresh).grant
+            held = await self.store.kept(GRANT, name, at)
+            if held and msgspec.json.decode(held, type=_Grant).client == client.id:
+                await self._end(name, at)
+            return
+        try:
+            caller = await self.tokens.verify(token, at)
+        except Problem:
+            return
+        if caller.client == client.id:
+            await self.tokens.revoke({caller.jti: caller.expires})
+
+    async def _end(self, grant: str, at: datetime) -> None:
+        await self.tokens.revoke({grant: at + self.life}, Drop(GRANT, grant))
+
+    # -- small things -------------------------------------------------------------------------------------------------
+
+    def _random(self) -> str:
+        return self.random_bytes(32).hex()
+
+    def _note(
+        self, what: str, allowed: bool, user: str, organisation: str | None, client: str, at: datetime, detail: str
+    ) -> Note:
+        return Note(
+            self.new_id(), at, "E", what, allowed, user, organisation=organisation, client=client, detail=detail
+        )
+
+
+def once(params: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Parameters by name; Refusal when one is given twice (RFC 6749 3.1)."""
+    out: dict[str, str] = {}
+    for name, value in params:
+        if name in out:
+            raise Refusal("invalid_request", f"`{name[:40]}` is given twice.")
+        out[name] = value
+    return out
+
+
+def unknown_client(text: str) -> Refusal:
+    return Refusal("invalid_client", text, 401)
+
+
+def _verified(verifier: str, challenge: str) -> bool:
+    if not VERIFIER.fullmatch(verifier):
+        return False
+    return hmac.compare_digest(create_s256_code_challenge(verifier), challenge)

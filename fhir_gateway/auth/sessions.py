@@ -1,0 +1,161 @@
+"""Page sessions: a random id in a cookie, everything else in the store, so that ending one ends it everywhere at once.
+
+The store knows the id by its hash only. The token in every form is derived from the cookie; a visitor who has not
+signed in has a cookie for that too. Idle 30 minutes or 8 hours in all, whichever comes first.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from ..domain.types import Drop, Keep, Note, Op
+from . import people
+from .kept import Kept, commit_unless_taken, digest, pack
+from .tokens import Caller
+
+SESSION, INDEX = "session", "session-of"
+IDLE, LONGEST = timedelta(minutes=30), timedelta(hours=8)
+TOUCH = timedelta(minutes=1)  # how often a busy session's last use is written down
+
+
+class HasCookies(Protocol):
+    @property
+    def cookies(self) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody signed in to the pages. `key` is its name in the store, `form_token` what its forms carry."""
+
+    key: str
+    caller: Caller
+    started: datetime
+    used: datetime
+    form_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    caller: Caller
+    started: datetime
+    used: datetime
+
+
+@dataclass(slots=True)
+class Sessions:
+    """`https`: served by https, so that cookies are `__Host-` and Secure; plain names on loopback only."""
+
+    store: Kept
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
+    issuer: str
+    https: bool
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+
+    # -- who ----------------------------------------------------------------------------------------------------------
+
+    async def session(self, cookies: Mapping[str, str], at: datetime | None = None) -> Session | None:
+        """Who this visitor is signed in as, or None."""
+        now = at or self.clock()
+        id = cookies.get(self._name("session"), "")
+        raw = await self.store.kept(SESSION, digest(id), now) if 20 < len(id) < 100 else None
+        if raw is None:
+            return None
+        row = msgspec.json.decode(raw, type=_Row)
+        if now - row.used >= TOUCH:
+            fresh = replace(row, used=now)
+            kept = Keep(SESSION, digest(id), pack(fresh), min(now + IDLE, row.started + LONGEST), if_value=raw)
+            await commit_unless_taken(self.store, kept)  # taken: another request of the same person was quicker
+        return Session(digest(id), row.caller, row.started, now, form_token(id))
+
+    async def sign_in(self, request: HasCookies, username: str, password: str) -> list[str] | None:
+        """Set-Cookie values of a new session, or None when name or password is wrong. Problem throttled."""
+        now = self.clock()
+        account = await people.sign_in(self.store, username, password, now)
+        if account is None:
+            known = await people.find(self.store, username, now)
+            if known:
+                await self.store.commit(self._note("sign-in", known.fhir_user, known.organisation, now, allowed=False))
+            return None
+        caller = account.caller(issuer=self.issuer, jti=self.new_id(), expires=now + LONGEST, at=now)
+        return await self.start(caller, request.cookies)
+
+    async def start(self, caller: Caller, old: Mapping[str, str]) -> list[str]:
+        """A new session under a new id; the visitor's old one ends. Set-Cookie values."""
+        now, id = self.clock(), self._random()
+        row = _Row(caller, now, now)
+        ended = digest(old.get(self._name("session"), ""))
+        await self.store.commit(
+            Drop(SESSION, ended),
+            Keep(SESSION, digest(id), pack(row), min(now + IDLE, now + LONGEST), if_absent=True),
+            Keep(INDEX, f"{digest(caller.subject)} {digest(id)}", b"1", now + LONGEST),
+            self._note("sign-in", caller.fhir_user, caller.organisation, now),
+        )
+        return [self._cookie("session", id), self._cookie("visitor", "", gone=True)]
+
+    async def end(self, request: HasCookies) -> list[str]:
+        """Sign out. Set-Cookie values that take the cookies away."""
+        session = await self.session(request.cookies)
+        if session:
+            who = session.caller
+            note = self._note("sign-out", who.fhir_user, who.organisation, self.clock())
+            await self.store.commit(*_ending(who.subject, session.key), note)
+        return [self._cookie("session", "", gone=True), self._cookie("visitor", "", gone=True)]
+
+    async def end_everywhere(self, subject: str) -> int:
+        """End every session of this person; how many."""
+        now = self.clock()
+        keys = [k.rsplit(" ", 1)[1] for k in await self.store.kept_all(INDEX, now, prefix=f"{digest(subject)} ")]
+        await self.store.commit(*(op for key in keys for op in _ending(subject, key)))
+        return len(keys)
+
+    # -- forms --------------------------------------------------------------------------------------------------------
+
+    async def form_token(self, request: HasCookies, response_cookies: list[str]) -> str:
+        """The token this visitor's forms carry. Appends a Set-Cookie value when the visitor has no cookie yet."""
+        session = await self.session(request.cookies)
+        if session:
+            return session.form_token
+        visitor = request.cookies.get(self._name("visitor"), "")
+        if not 20 < len(visitor) < 100:
+            visitor = self._random()
+            response_cookies.append(self._cookie("visitor", visitor))
+        return form_token(visitor)
+
+    async def form_token_ok(self, request: HasCookies, token: str) -> bool:
+        """Whether the form that came with `token` was given to this very visitor, in this session."""
+        session = await self.session(request.cookies)
+        visitor = request.cookies.get(self._name("visitor"), "")
+        wanted = session.form_token if session else form_token(visitor) if visitor else ""
+        return bool(wanted) and hmac.compare_digest(wanted.encode(), token.encode("utf-8", "replace"))
+
+    # -- cookies ------------------------------------------------------------------------------------------------------
+
+    def _name(self, what: str) -> str:
+        return f"__Host-{what}" if self.https else what
+
+    def _cookie(self, what: str, value: str, *, gone: bool = False) -> str:
+        parts = [f"{self._name(what)}={value}", "Path=/", "HttpOnly", "SameSite=Lax"]
+        return "; ".join(parts + ["Secure"] * self.https + ["Max-Age=0"] * gone)
+
+    def _random(self) -> str:
+        return self.random_bytes(32).hex()
+
+    def _note(self, what: str, user: str, organisation: str | None, at: datetime, *, allowed: bool = True) -> Note:
+        return Note(self.new_id(), at, "E", what, allowed, user, organisation=organisation)
+
+
+def form_token(cookie: str) -> str:
+    """What a form must carry for the visitor with this cookie: tells nothing of the cookie itself."""
+    return digest(f"form {cookie}")
+
+
+def _ending(subject: str, key: str) -> tuple[Op, Op]:
+    return Drop(SESSION, key), Drop(INDEX, f"{digest(subject)} {key}")
