@@ -38,7 +38,7 @@ _threads = ThreadPoolExecutor(2, "passwords")  # at most two at a time: bounds t
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One person who signs in here. `patient` is the Patient a proxy is themselves, if any; `roles`: tokens.ROLES."""
+    """One person who signs in here. `patient` is Actor.patient of a proxy; `roles` are among tokens.ROLES."""
 
     username: str
     fhir_user: str

@@ -41,7 +41,7 @@ class Caller:
     """What a verified token or page session says. It carries identity and purpose, never a decision.
 
     References are `Type/id` of this server. `launch` is the one patient the token is bound to (SMART `patient`
-    context); `patient` is the person whom a patient or proxy is. `roles` are among ROLES. `grant` names what it was
+    context); `patient` is Actor.patient. `roles` are among ROLES. `grant` names what it was
     issued under: revoking that ends every token of it.
     """
 

@@ -115,7 +115,8 @@ async def approve(smart: Smart, request: Request) -> Response:
     except SentBack as back:
         return frame.go(back.location)
     except Problem as p:
-        return await wrong(smart, request, _("This form did not come from our page, or it is old. Start again."), p.status)
+        text = _("This form did not come from our page, or it is old. Start again.")
+        return await wrong(smart, request, text, p.status)
 
 
 async def _asked(smart: Smart, params: list[tuple[str, str]], length: int) -> Asked:

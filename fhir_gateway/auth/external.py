@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import httpx2
 import msgspec
 
 from ..domain.problem import Problem
@@ -21,6 +22,7 @@ from .tokens import ROLES, Caller, kind_of
 
 Fetch = Callable[[str], Awaitable[tuple[int, bytes]]]  # address -> status, body
 KEPT = timedelta(minutes=10)
+LARGEST = 1024 * 1024  # bytes of an answer
 NOT_SOONER = timedelta(seconds=30)  # than this are keys asked for again because of an unknown kid
 OTHER_TOKENS = frozenset({"ID", "Refresh", "Offline", "Logout"})  # Keycloak's `typ` claim
 OTHER_CLAIMS = frozenset({"at_hash", "c_hash", "events"})  # of id and logout tokens
@@ -40,7 +42,7 @@ class Claims:
     roles: Mapping[str, str] = field(default_factory=dict)
 
 
-class Foreign:
+class External:
     """A `tokens.Trusted` issuer. `base` is our FHIR base, for users given as absolute addresses."""
 
     def __init__(self, issuer: str, fetch: Fetch, base: str, claims: Claims | None = None) -> None:
@@ -95,8 +97,10 @@ class Foreign:
         """What the token says, in our words. `Bad` for id, refresh and logout tokens, and when it names nobody."""
         typ = str(header.get("typ", "JWT")).lower().removeprefix("application/")
         names, scopes = self._claims, _text(claims, self._claims.scopes)
-        if typ not in ("jwt", "at+jwt") or claims.get("typ") in OTHER_TOKENS or OTHER_CLAIMS & claims.keys() or not scopes:
+        if typ not in ("jwt", "at+jwt") or claims.get("typ") in OTHER_TOKENS or OTHER_CLAIMS & claims.keys():
             raise Bad("no access token")
+        if not scopes:
+            raise Bad("no scopes: no access token, or one for nothing")
         user = _text(claims, names.user).removeprefix(self._base)
         kind, subject, expires = kind_of(user), _text(claims, "sub"), instant(claims, "exp")
         if not subject or expires is None:
@@ -114,6 +118,46 @@ class Foreign:
             roles=frozenset(roles) & ROLES, assurance=_text(claims, names.assurance),
             signed_in=datetime.fromtimestamp(signed_in, UTC) if signed_in is not None else None,
         )  # fmt: skip
+
+
+class ExternalSettings(Protocol):
+    issuer: str
+    issuer_user_claim: str
+    issuer_organisation_claim: str
+    issuer_purpose_claim: str
+
+    @property
+    def fhir_base(self) -> str: ...
+
+
+def discover(settings: ExternalSettings) -> External:
+    """The issuer that the settings name. Nothing is asked of it before the first token."""
+    claims = Claims(
+        user=settings.issuer_user_claim, organisation=settings.issuer_organisation_claim,
+        purpose=settings.issuer_purpose_claim,
+    )  # fmt: skip
+    return External(settings.issuer, fetch_from(settings.issuer), settings.fhir_base, claims)
+
+
+def fetch_from(issuer: str) -> Fetch:
+    """GET from this issuer's origin and nowhere else: no redirects, no proxies from the environment, 5 s, 1 MiB."""
+    origin = urlsplit(issuer)[:2]
+
+    async def fetch(address: str) -> tuple[int, bytes]:
+        if urlsplit(address)[:2] != origin:
+            raise Bad("not the issuer's address")
+        async with (
+            httpx2.AsyncClient(follow_redirects=False, trust_env=False, timeout=5) as client,
+            client.stream("GET", address, headers={"Accept": "application/json"}) as response,
+        ):
+            body = b""
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > LARGEST:
+                    raise Bad("an answer of more than 1 MiB")
+            return response.status_code, body
+
+    return fetch
 
 
 def _at(claims: Mapping[str, Any], name: str) -> Any:
