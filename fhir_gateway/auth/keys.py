@@ -70,7 +70,8 @@ async def ring(store: Kept, at: datetime) -> Ring:
     if not kept:
         await make(store, at)
         kept = await store.kept_all(KIND, at)
-    return Ring(tuple(sorted((_read(raw) for raw in kept.values()), key=lambda k: (-k.made, k.kid))))
+    newest_first = sorted((_read(raw) for raw in kept.values()), key=lambda k: (k.ends is not None, -k.made, k.kid))
+    return Ring(tuple(newest_first))
 
 
 async def make(store: Kept, at: datetime, algorithm: str = "ES256") -> str:
