@@ -1,0 +1,43 @@
+"""The pages for people and their teams: server-rendered, whole without JavaScript.
+
+`routes(pages)` gives them all; `Pages` is the one seam that `wiring` fills.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from . import front, patient, sharing, team
+from .frame import DemoPerson, Handler, Pages, Sessions, error_page, framed, headers, render
+
+STATIC = Path(__file__).parent.parent / "static"
+
+
+def routes(pages: Pages) -> list[BaseRoute]:
+    """Every page and the files they need."""
+
+    def at(path: str, handler: Handler, who: str | None = None, methods: tuple[str, ...] = ("GET",)) -> Route:
+        return Route(path, framed(pages, handler, who), methods=list(methods))
+
+    both = ("GET", "POST")
+    return [
+        at("/", front.start),
+        at("/home", front.home),
+        at("/sign-in", front.sign_in, methods=both),
+        at("/sign-out", front.sign_out, methods=("POST",)),
+        at("/my-plan", patient.my_plan, "patient"),
+        at("/my-plan/who-looked", patient.who_looked, "patient"),
+        at("/my-plan/sharing", sharing.overview, "patient"),
+        at("/my-plan/sharing/new", sharing.new, "patient", both),
+        at("/my-plan/sharing/{rule}/stop", sharing.stop, "patient", both),
+        at("/team", team.team, "team"),
+        at("/team/tasks/{id}/accept", team.accept, "team", ("POST",)),
+        at("/team/people/{id}", team.person, "team"),
+        Mount("/static", StaticFiles(directory=STATIC), name="static"),
+    ]
+
+
+__all__ = ["DemoPerson", "Pages", "Sessions", "error_page", "headers", "render", "routes"]

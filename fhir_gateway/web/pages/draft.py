@@ -1,0 +1,124 @@
+"""A choice to share while it is being made: what the four steps of the form carry, checked step by step. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+from .words import _, day, typed_day
+
+STEPS = ("who", "what", "when", "check")
+LONGEST_WHY = 500
+PARTS: dict[str, tuple[str, str]] = {
+    "plan": ("My whole plan", "Everything below"),
+    "goals": ("My goals and what we will do", "Your goals, the steps on the way and who does what"),
+    "about": ("What matters to me", "Your answers about yourself"),
+    "needs": ("What I need help with", ""),
+    "crisis": ("What to do if things get worse", ""),
+    "team": ("My team, family and friends", ""),
+}
+PRIVATE: dict[str, str] = {
+    "mental": "Mental health",
+    "sexual": "Sexual health",
+    "social": "Social care",
+}
+SECTORS: dict[str, str] = {
+    "health": "Everybody who works in health care",
+    "social-care": "Everybody who works in social care",
+    "voluntary": "Everybody who works for a charity or voluntary group",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The fields of the form as typed. `who` is `Practitioner/…`, `Organization/…`, `CareTeam/…` or `sector:health`."""
+
+    find: str = ""
+    who: str = ""
+    parts: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+    until_choice: str = ""
+    until: Mapping[str, str] = field(default_factory=dict)
+    why: str = ""
+    version: str = ""
+
+    @classmethod
+    def of(cls, fields: Any) -> Draft:
+        """From a form's fields; unknown parts are dropped."""
+        return cls(
+            find=fields.get("find", "").strip()[:100],
+            who=fields.get("who", "")[:200],
+            parts=tuple(p for p in PARTS if p in fields.getlist("parts")),
+            private=tuple(p for p in PRIVATE if p in fields.getlist("private")),
+            until_choice=fields.get("until_choice", ""),
+            until={k: fields.get(k, "")[:10] for k in ("until-day", "until-month", "until-year")},
+            why=fields.get("why", "").strip().replace("\r\n", "\n"),
+            version=fields.get("version", "")[:20],
+        )
+
+    def values(self) -> dict[str, Any]:
+        """For the template: one value a field."""
+        return {
+            "find": self.find, "who": self.who, "parts": list(self.parts), "private": list(self.private),
+            "until_choice": self.until_choice, "why": self.why, "version": self.version, **self.until,
+        }  # fmt: skip
+
+    def last_day(self) -> date | None:
+        """The last day of the grant, None for an open end. Call after `mistakes` found none."""
+        found = typed_day(self.until, "until") if self.until_choice == "day" else None
+        return found if isinstance(found, date) else None
+
+    def everything(self) -> bool:
+        return "plan" in self.parts
+
+
+def mistakes(draft: Draft, step: str, today: date, known: bool) -> dict[str, str]:
+    """What must be put right in one step: field to sentence. `known`: the directory has whoever was chosen."""
+    if step == "who" and not known:
+        return {"who": _("Choose who you want to share with.")}
+    if step == "what" and not draft.parts:
+        return {"parts": _("Choose at least one part of your plan.")}
+    if step == "when":
+        return _when(draft, today)
+    return {}
+
+
+def _when(draft: Draft, today: date) -> dict[str, str]:
+    out: dict[str, str] = {}
+    if draft.until_choice not in ("day", "open"):
+        out["until_choice"] = _("Choose until when.")
+    if draft.until_choice == "day":
+        last = typed_day(draft.until, "until")
+        if last is None:
+            out["until"] = _("Write the last day they can see it.")
+        elif isinstance(last, str):
+            out["until"] = last
+        elif last < today:
+            out["until"] = _("That day is over. Choose today or a later day.")
+        elif last > today + timedelta(days=50 * 366):
+            out["until"] = _("That day is too far away. You can choose “Until I stop it”.")
+    if len(draft.why) > LONGEST_WHY:
+        out["why"] = _("Write at most {n} letters.").format(n=LONGEST_WHY)
+    return out
+
+
+def what_words(parts: Iterable[str]) -> str:
+    chosen = list(parts)
+    if "plan" in chosen:
+        return _(PARTS["plan"][0])
+    return "\n".join(_(PARTS[p][0]) for p in chosen if p in PARTS)
+
+
+def until_words(last: date | None) -> str:
+    return day(last) if last else _("Until you stop it")
+
+
+def summary(draft: Draft, name: str) -> str:
+    """The whole choice in one sentence, read before saving."""
+    what = _("your whole plan") if draft.everything() else _("the parts of your plan that are listed here")
+    last = draft.last_day()
+    if last:
+        return _("{name} may see {what} until the end of {day}.").format(name=name, what=what, day=day(last))
+    return _("{name} may see {what} until you stop it.").format(name=name, what=what)

@@ -1,0 +1,284 @@
+"""The frame every page stands in: who is asking, the form check, the template, the headers; a Problem becomes a page.
+
+A handler is `async (pages, request, ctx) -> Response`. It asks the gate and fills a template, nothing else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from gettext import NullTranslations
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import structlog
+from jinja2 import ChainableUndefined, ChoiceLoader, Environment, PackageLoader
+from starlette.datastructures import FormData
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from ...domain.problem import Problem
+from ...gate import Context, House
+from . import words
+
+log = structlog.get_logger()
+
+SERVICE = "My shared care plan"
+TOKEN = "form_token"  # the hidden field of every form
+LONGEST_FORM = 64 * 1024
+
+
+class Sessions(Protocol):
+    """What the pages need to know of sessions (`auth.sessions`, joined in `wiring`)."""
+
+    async def form_token(self, request: Request, response_cookies: list[str]) -> str:
+        """The token forms of this visitor carry. Appends a Set-Cookie value when the visitor has none yet."""
+        ...
+
+    async def form_token_ok(self, request: Request, token: str) -> bool: ...
+
+    async def end(self, request: Request) -> list[str]:
+        """End the session; Set-Cookie values for the answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPerson:
+    """Somebody to sign in as, shown on the start page in demo mode only."""
+
+    name: str
+    what: str
+    username: str
+    password: str
+    tries: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The one seam to the rest of the house; `wiring` fills it.
+
+    `context_for(request)`: the gate's Context of whoever is signed in, or None.
+    `people_sign_in(request, username, password)`: Set-Cookie values of a new session, or None when name or password is
+    wrong. Problem throttled after too many tries.
+    """
+
+    house: House
+    sessions: Sessions
+    context_for: Callable[[Request], Awaitable[Context | None]]
+    people_sign_in: Callable[[Request, str, str], Awaitable[list[str] | None]]
+    base_url: str = ""
+    demo: Sequence[DemoPerson] = ()
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+Handler = Callable[[Pages, Request, Any], Awaitable[Response]]
+
+
+def environment() -> Environment:
+    """Templates: ours, then the NHS macros. Everything is escaped, always."""
+    env = Environment(
+        loader=ChoiceLoader(
+            [PackageLoader("fhir_gateway.web", "templates"), PackageLoader("nhsuk_frontend_jinja", "templates")]
+        ),
+        autoescape=True,
+        undefined=ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    env.install_gettext_translations(NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
+    env.filters.update(day=words.day, moment=words.moment, segment=segment)
+    env.globals.update(service=SERVICE, token_field=TOKEN)
+    return env
+
+
+def segment(text: Any) -> str:
+    """One path segment of a link."""
+    return quote(str(text), safe="")
+
+
+ENV = environment()
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+def headers(nonce: str = "", *, also_form_action: str = "") -> dict[str, str]:
+    """The headers of every page. `also_form_action`: an origin that a form's answer may lead to."""
+    script = f"'nonce-{nonce}'" if nonce else "'none'"
+    return {
+        "Content-Security-Policy": "; ".join(
+            [
+                "default-src 'none'",
+                f"script-src {script}",
+                "style-src 'self'",
+                "img-src 'self'",
+                f"form-action 'self' {also_form_action}".rstrip(),
+                "frame-ancestors 'none'",
+                "base-uri 'none'",
+            ]
+        ),
+        "X-Frame-Options": "DENY",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+        "Cache-Control": "no-store",
+        "Vary": "Cookie",
+    }
+
+
+async def show(
+    pages: Pages, request: Request, template: str, *, ctx: Context | None = None, status: int = 200, **values: Any
+) -> Response:
+    """The template in the common layout, with the visitor's form token."""
+    cookies: list[str] = []
+    token = await pages.sessions.form_token(request, cookies)
+    return render(request, template, ctx=ctx, status=status, token=token, cookies=cookies, **values)
+
+
+def render(
+    request: Request, template: str, *, ctx: Context | None = None, status: int = 200, token: str = "",
+    cookies: Sequence[str] = (), **values: Any,
+) -> Response:  # fmt: skip
+    nonce = secrets.token_urlsafe(16)
+    kind = ctx.actor.kind if ctx else None
+    html = ENV.get_template(template).render(
+        cspNonce=nonce, token=token, at=ctx.at if ctx else None, me=ctx.actor if ctx else None, kind=kind,
+        path=request.url.path, **values,
+    )  # fmt: skip
+    return with_cookies(HTMLResponse(html, status, headers=headers(nonce)), cookies)
+
+
+def go(where: str, cookies: Sequence[str] = ()) -> Response:
+    """See other: a saved form leads on, so that reloading does not save again."""
+    return with_cookies(RedirectResponse(where, 303, headers=headers()), cookies)
+
+
+def with_cookies(response: Response, cookies: Sequence[str]) -> Response:
+    for c in cookies:
+        response.headers.append("Set-Cookie", c)
+    return response
+
+
+# -- the frame --------------------------------------------------------------------------------------------------------
+
+
+def framed(pages: Pages, handler: Handler, who: str | None = None) -> Callable[[Request], Awaitable[Response]]:
+    """A handler with everything around it. `who`: None for anybody, patient, team."""
+
+    async def endpoint(request: Request) -> Response:
+        ctx: Context | None = None
+        try:
+            if request.method == "POST":
+                await check_form(pages, request)
+            ctx = await pages.context_for(request)
+            if who is not None and ctx is None:
+                return go(f"/sign-in?next={quote(request.url.path)}" if request.method == "GET" else "/sign-in")
+            if who is not None and ctx is not None and not _belongs(who, ctx):
+                raise Problem("forbidden", "wrong-door")
+            return await handler(pages, request, ctx)
+        except Problem as p:
+            return await sorry(pages, request, p, ctx)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception:
+            log.exception("unexpected", area="pages", method=request.method, route=handler.__name__)
+            return render(request, "errors/503.html", status=500)
+
+    return endpoint
+
+
+def _belongs(who: str, ctx: Context) -> bool:
+    return ctx.actor.kind in (("patient",) if who == "patient" else ("professional", "proxy"))
+
+
+async def check_form(pages: Pages, request: Request) -> None:
+    """A form must come from our own page, with the token we gave this visitor; then it is `request.state.form`.
+
+    Problem forbidden otherwise, too-large, unsupported-media.
+    """
+    if not same_origin(pages, request):
+        raise Problem("forbidden", "form")
+    request.state.form = form = await read_form(request)
+    if not await pages.sessions.form_token_ok(request, form.get(TOKEN, "")):
+        raise Problem("forbidden", "form")
+
+
+async def read_form(request: Request) -> FormData:
+    """The fields of a plain form, at most 64 KiB."""
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        raise Problem("unsupported-media", "A form is sent as a form.")
+    raw = b""
+    async for part in request.stream():
+        raw += part
+        if len(raw) > LONGEST_FORM:
+            raise Problem("too-large", "This form is too long.")
+    try:
+        return FormData(parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=200))
+    except ValueError:
+        raise Problem("malformed", "This form could not be read.") from None
+
+
+def same_origin(pages: Pages, request: Request) -> bool:
+    """Origin (else Referer) names this very host, or the address that settings give."""
+    source = request.headers.get("origin") or request.headers.get("referer") or ""
+    host = urlsplit(source).netloc
+    ours = {request.headers.get("host", ""), urlsplit(pages.base_url).netloc} - {""}
+    return host in ours and request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+
+
+# -- when it goes wrong -----------------------------------------------------------------------------------------------
+
+SORRY: dict[int, str] = {
+    400: "400",
+    403: "403",
+    404: "404",
+    409: "409",
+    410: "404",
+    412: "409",
+    413: "400",
+    415: "400",
+    422: "400",
+    429: "429",
+}
+
+
+async def sorry(pages: Pages, request: Request, problem: Problem, ctx: Context | None = None) -> Response:
+    """The page of a Problem: plain words and what to do next; the same page for hidden and absent."""
+    status = 404 if problem.status == 410 else problem.status
+    why = problem.text if problem.kind == "forbidden" and problem.text in ("form", "wrong-door") else ""
+    try:
+        response = await show(
+            pages, request, f"errors/{SORRY.get(status, '503')}.html", ctx=ctx, status=status, why=why
+        )
+    except Exception:
+        if status < 500:
+            raise
+        response = render(request, "errors/503.html", status=status)  # the store is away: no token, still a page
+    for name, value in problem.headers.items():
+        if name.lower() == "retry-after":
+            response.headers[name] = value
+    return response
+
+
+def error_page(request: Request, status: int) -> Response:
+    """For the application's own handlers (no such address, an unexpected failure): the page without a session."""
+    return render(request, f"errors/{SORRY.get(status, '503')}.html", status=status)
+
+
+__all__ = [
+    "DemoPerson",
+    "Pages",
+    "Sessions",
+    "check_form",
+    "error_page",
+    "framed",
+    "go",
+    "headers",
+    "render",
+    "show",
+    "sorry",
+]

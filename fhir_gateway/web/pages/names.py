@@ -1,0 +1,104 @@
+"""Names of people and places from the directory, which holds nothing about any patient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ... import gate
+from ...domain.types import Ref
+from ...gate import Context
+
+DIRECTORY = ("Organization", "Practitioner", "PractitionerRole")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Somebody in the directory: the reference, the name, and what tells two of one name apart."""
+
+    ref: str
+    name: str
+    what: str = ""
+
+
+async def bodies(ctx: Context, type: str, params: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Every resource a search finds on its first page, decoded."""
+    page = await gate.search(ctx, type, params)
+    return [msgspec.json.decode(e.body) for e in page.entries if e.body and e.mode == "match"]
+
+
+async def names(ctx: Context, refs: Iterable[str | None]) -> dict[str, str]:
+    """`Type/id` to a name, for those the directory knows."""
+    wanted: dict[str, list[str]] = {}
+    for ref in set(refs):
+        kind, _, id = (ref or "").partition("/")
+        if kind in DIRECTORY and id and "/" not in id:
+            wanted.setdefault(kind, []).append(id)
+    out = {}
+    for kind, ids in wanted.items():
+        for i in range(0, len(ids), 50):
+            for body in await bodies(ctx, kind, [("_id", ",".join(sorted(ids)[i : i + 50])), ("_count", "50")]):
+                out[f"{kind}/{body['id']}"] = called(body)
+    return out
+
+
+def called(resource: dict[str, Any]) -> str:
+    """The name of an organisation, practitioner, role or patient."""
+    name = resource.get("name")
+    if isinstance(name, str):
+        return name
+    if isinstance(name, list) and name:
+        best = next((n for n in name if n.get("use") in ("usual", "official")), name[0])
+        parts = [*best.get("prefix", []), *best.get("given", []), best.get("family", "")]
+        return str(best.get("text") or " ".join(p for p in parts if p))
+    practitioner = resource.get("practitioner") or {}
+    return str(practitioner.get("display") or role_of(resource) or resource.get("id", ""))
+
+
+def role_of(role: dict[str, Any]) -> str:
+    codes = [
+        c.get("text") or next((x.get("display") for x in c.get("coding", []) if x.get("display")), "")
+        for c in role.get("code", [])
+    ]
+    return ", ".join(c for c in codes if c)
+
+
+async def find(ctx: Context, text: str) -> list[Choice]:
+    """People and organisations whose name has this in it, people first."""
+    people = await bodies(ctx, "Practitioner", [("name:contains", text), ("_count", "20")])
+    places = await bodies(ctx, "Organization", [("name:contains", text), ("_count", "20")])
+    roles = await _roles(ctx, [p["id"] for p in people])
+    out = [Choice(f"Practitioner/{p['id']}", called(p), roles.get(p["id"], "")) for p in people]
+    return out + [Choice(f"Organization/{o['id']}", called(o), _kind_of(o)) for o in places]
+
+
+async def _roles(ctx: Context, practitioners: list[str]) -> dict[str, str]:
+    """What each of these people does and where: Social worker, Example County Council."""
+    if not practitioners:
+        return {}
+    params = [("practitioner", ",".join(f"Practitioner/{p}" for p in practitioners)), ("_count", "100")]
+    roles = await bodies(ctx, "PractitionerRole", params)
+    where = await names(ctx, [(r.get("organization") or {}).get("reference") for r in roles])
+    out: dict[str, str] = {}
+    for r in roles:
+        who = (r.get("practitioner") or {}).get("reference", "").removeprefix("Practitioner/")
+        place = where.get((r.get("organization") or {}).get("reference", ""), "")
+        text = ", ".join(t for t in (role_of(r), place) if t)
+        out[who] = "; ".join(t for t in (out.get(who), text) if t)
+    return out
+
+
+def _kind_of(organisation: dict[str, Any]) -> str:
+    for t in organisation.get("type", []):
+        text = t.get("text") or next((c.get("display") for c in t.get("coding", []) if c.get("display")), "")
+        if text:
+            return str(text)
+    return ""
+
+
+def ref_of(text: str) -> Ref | None:
+    kind, _, id = text.partition("/")
+    return Ref(kind, id) if kind and id and "/" not in id else None

@@ -1,0 +1,152 @@
+"""The person's own pages: my plan, who has looked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ... import gate, plans
+from ...domain.problem import Problem
+from ...gate import Context
+from .frame import Pages, show
+from .names import names
+from .plan_view import plan_view
+from .words import _, today, typed_day
+
+ROWS = 25  # on one page of "who has looked"
+KEPT = {"organisation", "mine", *(f"{end}-{part}" for end in ("from", "to") for part in ("day", "month", "year"))}
+MOST_READ = 5_000  # rows read to fill one page under a narrow filter; then the page offers to go on
+
+
+def own_id(ctx: Context) -> str:
+    return (ctx.actor.patient or "").removeprefix("Patient/")
+
+
+async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
+    try:
+        plan = await plans.load(ctx, own_id(ctx))
+    except Problem as p:
+        if p.kind not in ("not-found", "gone"):
+            raise
+        plan = {}
+    empty = not (plan.keys() - {"plan", "person"})
+    return await show(
+        pages, request, "my_plan.html", ctx=ctx, plan=plan_view(plan, today(ctx.at), own=True), own=True, empty=empty
+    )
+
+
+# -- who has looked ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What the person asked to see of their log."""
+
+    start: date | None
+    end: date | None
+    organisation: str
+    mine: bool
+
+    def takes(self, row: dict[str, Any], me: str) -> bool:
+        on = today(row["at"])
+        if (self.start and on < self.start) or (self.end and on > self.end):
+            return False
+        if self.organisation and row.get("organisation") != self.organisation:
+            return False
+        return self.mine or row.get("user") != me
+
+
+async def who_looked(pages: Pages, request: Request, ctx: Context) -> Response:
+    asked = request.query_params
+    errors: dict[str, str] = {}
+    wanted = Filter(
+        _date(asked, "from", errors), _date(asked, "to", errors),
+        asked.get("organisation", ""), asked.get("mine") == "yes",
+    )  # fmt: skip
+    if wanted.start and wanted.end and wanted.start > wanted.end:
+        errors["from"] = _("The first day must not be after the last day.")
+    rows, more, places = await _rows(ctx, wanted, asked.get("before") or None)
+    known = await names(ctx, places | {r.get("organisation") for r in rows})
+    link = [(k, v) for k, v in asked.items() if k in KEPT and v]
+    choices = sorted(((ref, known.get(ref, ref)) for ref in places), key=lambda o: o[1].lower())
+    return await show(
+        pages, request, "who_looked.html", ctx=ctx, rows=[_said(r, known, ctx) for r in rows], more=more, link=link,
+        asked=asked, errors=errors, organisations=choices, mine=wanted.mine,
+    )  # fmt: skip
+
+
+def _date(asked: Mapping[str, str], field: str, errors: dict[str, str]) -> date | None:
+    found = typed_day(asked, field)
+    if isinstance(found, str):
+        errors[field] = found
+        return None
+    return found
+
+
+async def _rows(ctx: Context, wanted: Filter, before: str | None) -> tuple[list[dict[str, Any]], str | None, set[str]]:
+    """(rows of this page, where the next page goes on, organisations seen on the way)."""
+    me = ctx.actor.user
+    rows: list[dict[str, Any]] = []
+    places: set[str] = {wanted.organisation} - {""}
+    read = 0
+    while read < MOST_READ:
+        batch = await gate.who_looked(ctx, own_id(ctx), before=before, count=200)
+        for i, row in enumerate(batch):
+            before = row["before"]
+            if row.get("organisation"):
+                places.add(row["organisation"])
+            if wanted.start and today(row["at"]) < wanted.start:
+                return rows, None, places
+            if wanted.takes(row, me):
+                rows.append(row)
+                if len(rows) == ROWS:
+                    last = i == len(batch) - 1 and len(batch) < 200
+                    return rows, None if last else before, places
+        if len(batch) < 200:
+            return rows, None, places
+        read += len(batch)
+    return rows, before, places
+
+
+WHAT: dict[str, str] = {
+    "read": "Looked at", "vread": "Looked at an earlier version of", "history": "Looked at earlier versions of",
+    "search": "Searched in", "everything": "Looked at all of", "create": "Added to", "update": "Changed",
+    "patch": "Changed", "delete": "Removed from", "transaction": "Sent an update to", "disclose": "Was sent a copy of",
+    "recall": "Had a copy taken back of", "consent": "Changed who can see", "who-looked": "Looked at who has seen",
+    "accept": "Took on a task in", "login": "Signed in to", "sign-in": "Signed in to", "sign-out": "Signed out of",
+}  # fmt: skip
+WHY: dict[str, str] = {
+    "self": "it is your own record", "implicit": "they look after you", "explicit": "you said yes",
+    "refrain": "you said no, or it is marked as private", "break-glass": "they said it was an emergency",
+    "legal": "the law closes it", "rbac": "their sign-in does not allow it", "ndoo": "you opted out of research",
+    "governed": "you share only with people you name", "safeguarding": "to keep somebody safe",
+    "uncomputable": "we could not be sure what you want, so we said no", "no-read-no-update": "they may not see it",
+    "other-patient": "it is not their record", "no-proxy-role": "they may not act for you",
+    "proxy": "they act for you", "proxy-ended": "their time to act for you has ended",
+}  # fmt: skip
+
+
+def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str, Any]:
+    """One row in plain words."""
+    why = WHY.get(row.get("why") or "", "")
+    if not why:
+        why = "" if row["allowed"] else _("nobody said yes to this")
+    if not row["allowed"] and row.get("why") == "implicit":
+        why = _("you have not shared this with them")
+    mine = row.get("user") == ctx.actor.user
+    return {
+        "at": row["at"],
+        "who": _("You") if mine else row.get("who") or _("Somebody"),
+        "organisation": known.get(row.get("organisation") or "", ""),
+        "did": _(WHAT.get(row["what"], "Used")) + " " + _("your plan or record"),
+        "allowed": row["allowed"],
+        "why": _(why) if why else "",
+    }
+
+
+__all__: Sequence[str] = ["my_plan", "own_id", "who_looked"]

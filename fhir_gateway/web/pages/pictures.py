@@ -1,0 +1,107 @@
+"""Pictures drawn by the server, each with the same facts as a table behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from .words import _, day, plain_date
+
+LEFT, RIGHT = 16, 304  # where the line starts and ends, in the units of a picture 320 wide
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One thing that happened on the way: at `x` on the line, drawn as `shape` (met, better, same, worse)."""
+
+    x: int
+    shape: str
+    on: str
+    text: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    text: str
+    done: bool
+    on: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a goal goes: the line from start to the day it is meant for, what happened, the steps on the way."""
+
+    title: str
+    start: str
+    end: str
+    now: int | None  # x of today, None when today is not on the line
+    marks: tuple[Mark, ...]
+    steps: tuple[Step, ...]
+    done: int
+
+    @property
+    def has_line(self) -> bool:
+        return bool(self.start and self.end)
+
+
+SHAPES = {"improving": "better", "better": "better", "met": "met", "worse": "worse", "worsening": "worse"}
+
+
+def progress(goal: dict[str, Any], today: date, name: Callable[[str | None], str]) -> Progress | None:
+    """The picture of one goal of a plan, or None when there is nothing to draw."""
+    stages = _things(goal.get("stage_goals"))
+    outcomes = _things(goal.get("outcomes"))
+    target = goal.get("target")
+    start = plain_date(goal.get("start"))
+    end = plain_date(target.get("by") if isinstance(target, dict) else None) or plain_date(goal.get("review"))
+    line = _line(start, end)
+    steps = tuple(Step(str(s.get("text", "")), _is_done(s), day(s.get("on"))) for s in stages)
+    marks = []
+    for s in stages:
+        if _is_done(s) and line and (on := plain_date(s.get("on"))):
+            marks.append(Mark(line(on), "met", day(on), _("Step done: ") + str(s.get("text", "")), ""))
+    for o in outcomes:
+        on = plain_date(o.get("on"))
+        if on:
+            shape = SHAPES.get(str(o.get("result", "")), "same")
+            text = str(o.get("text") or o.get("result") or "")
+            marks.append(Mark(line(on) if line else 0, shape, day(on), text, name(o.get("by"))))
+    if not steps and not marks and line is None:
+        return None
+    return Progress(
+        title=_("Progress of this goal"),
+        start=day(start) if line and start else "",
+        end=day(end) if line and end else "",
+        now=line(today) if line and start and end and start <= today <= end else None,
+        marks=tuple(_apart(marks)),
+        steps=steps,
+        done=sum(s.done for s in steps),
+    )
+
+
+def _things(value: Any) -> list[dict[str, Any]]:
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def _is_done(stage: dict[str, Any]) -> bool:
+    return stage.get("outcome") == "met" or stage.get("status") in ("done", "completed", "achieved")
+
+
+def _line(start: date | None, end: date | None) -> Callable[[date], int] | None:
+    """Where a day lies on the line; days outside it are put at its ends."""
+    if start is None or end is None or end <= start:
+        return None
+    days = (end - start).days
+    return lambda on: LEFT + round((RIGHT - LEFT) * min(max((on - start).days / days, 0), 1))
+
+
+def _apart(marks: list[Mark]) -> list[Mark]:
+    """Marks of the same day stand side by side, so that each can be seen."""
+    out: list[Mark] = []
+    for m in sorted(marks, key=lambda m: m.x):
+        x = m.x if not out or m.x - out[-1].x >= 18 else out[-1].x + 18
+        out.append(Mark(min(x, RIGHT), m.shape, m.on, m.text, m.by))
+    return out

@@ -1,0 +1,308 @@
+"""A plan's JSON as the pages show it: names instead of ids, words instead of codes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from babel import Locale, UnknownLocaleError
+
+from .pictures import Progress, progress
+from .words import _, day
+
+ABOUT = {
+    "most_important": "What is most important to me",
+    "people_important": "People who are important to me",
+    "how_i_communicate": "How I communicate",
+    "my_wellness": "My wellness",
+    "please_do_and_dont": "Please do and please don't",
+    "how_to_support": "How and when to support me",
+    "also_worth_knowing": "Also worth knowing about me",
+}
+COLOURS = {
+    "in progress": "blue", "active": "blue", "planned": "grey", "waiting": "yellow", "done": "green",
+    "completed": "green", "met": "green", "stopped": "red", "on hold": "yellow",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A goal, an action, a need: its sentence, a coloured word for how it stands, lines below it, a picture."""
+
+    id: str
+    text: str
+    state: str = ""
+    colour: str = "grey"
+    lines: tuple[Line, ...] = ()
+    picture: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    title: str
+    name: str
+    about: tuple[Line, ...]
+    written: str
+    needs: tuple[Item, ...]
+    goals: tuple[Item, ...]
+    actions: tuple[Item, ...]
+    crisis: tuple[dict[str, Any], ...]
+    team: tuple[Item, ...]
+    contacts: tuple[Item, ...]
+    key_worker: str
+    strengths: tuple[str, ...]
+    review: str
+    reviewed_on: str
+    practical: tuple[Line, ...] = ()
+    papers: tuple[Item, ...] = ()
+
+    @property
+    def sections(self) -> list[tuple[str, str]]:
+        """(anchor, words) of what this plan has, in page order."""
+        every = [
+            ("practical", _("Good to know"), self.practical), ("matters", _("What matters to me"), self.about),
+            ("needs", _("What I need help with"), self.needs), ("goals", _("My goals"), self.goals),
+            ("actions", _("What we will do"), self.actions), ("crisis", _("If things get worse"), self.crisis),
+            ("team", _("My team"), self.team or self.contacts), ("papers", _("Other plans and papers"), self.papers),
+        ]  # fmt: skip
+        return [(anchor, text) for anchor, text, there in every if there]
+
+
+def plan_view(plan: dict[str, Any], today: date, *, own: bool) -> PlanView:
+    """`own`: the reader is the person, who is then called "I" and not by name."""
+    person = thing(plan.get("person"))
+    full = preferred_name(person)
+    names = _names(plan, _("Me") if own else full)
+
+    def name(id: Any) -> str:
+        return names.get(str(id), str(id)) if id else ""
+
+    team = list_of(plan, "team")
+    key = next((str(m.get("name", "")) for m in team if m.get("key_worker")), "")
+    about = thing(plan.get("about_me"))
+    review = thing(plan.get("review"))
+    return PlanView(
+        title=str(plan.get("title") or (_("My plan") if own else _("Care and support plan"))),
+        name=full,
+        about=tuple(Line(_(label), str(about[k])) for k, label in ABOUT.items() if about.get(k)),
+        written=_written(about, name),
+        needs=tuple(_need(n, name) for n in list_of(plan, "needs")),
+        goals=tuple(_goal(g, today, name, names) for g in list_of(plan, "goals")),
+        actions=tuple(
+            _action(a, name, {str(g.get("id")): g.get("text") for g in list_of(plan, "goals")})
+            for a in list_of(plan, "actions")
+        ),
+        crisis=tuple(_crisis(c, name) for c in list_of(plan, "contingency")),
+        team=tuple(_member(m) for m in team),
+        contacts=tuple(_contact(c) for c in list_of(plan, "contacts")),
+        key_worker=key,
+        strengths=tuple(str(s.get("text", "")) for s in list_of(plan, "strengths")),
+        review=day(review.get("next")),
+        reviewed_on=day(plan.get("reviewed_on")),
+        practical=_practical(person),
+        papers=tuple(_paper(p, name) for p in (*list_of(plan, "additional_plans"), *list_of(plan, "documents"))),
+    )
+
+
+def list_of(plan: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """A list of objects; whatever else an odd plan has there is left aside."""
+    value = plan.get(key)
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def thing(value: Any) -> dict[str, Any]:
+    """An object, or an empty one where an odd plan has something else."""
+    return value if isinstance(value, dict) else {}
+
+
+def texts(value: Any) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, list) else []
+
+
+def preferred_name(person: dict[str, Any]) -> str:
+    name = person.get("name")
+    if isinstance(name, str):
+        return name
+    name = thing(name)
+    first = name.get("preferred") or next(iter(texts(name.get("given"))), "")
+    return f"{first} {name.get('family', '')}".strip()
+
+
+def _names(plan: dict[str, Any], person: str) -> dict[str, str]:
+    names = {"person": person}
+    for m in list_of(plan, "team"):
+        role = f" ({m['role']})" if m.get("role") else ""
+        names[str(m.get("id"))] = f"{m.get('name') or _('Somebody')}{role}"
+    for c in list_of(plan, "contacts"):
+        kin = f" ({c['relationship']})" if c.get("relationship") else ""
+        names[str(c.get("id"))] = f"{c.get('name') or _('Somebody')}{kin}"
+    return names
+
+
+def _lines(*pairs: tuple[str, Any]) -> tuple[Line, ...]:
+    return tuple(Line(label, str(text)) for label, text in pairs if text not in (None, "", []))
+
+
+def _state(item: dict[str, Any]) -> tuple[str, str]:
+    status = str(item.get("status") or "")
+    return str(item.get("status_word") or status).capitalize(), COLOURS.get(status, "grey")
+
+
+def _written(about: dict[str, Any], name: Callable[[Any], str]) -> str:
+    if not about:
+        return ""
+    helper = about.get("supported_to_write_by")
+    on = day(about.get("written_on"))
+    if helper and on:
+        return _("Written on {on} with help from {helper}").format(on=on, helper=name(helper))
+    return _("Written on {on}").format(on=on) if on else ""
+
+
+def _need(n: dict[str, Any], name: Callable[[Any], str]) -> Item:
+    state, colour = _state(n)
+    return Item(
+        str(n.get("id", "")), str(n.get("text", "")), state, colour,
+        _lines((_("Said by"), name(n.get("said_by"))), (_("Since"), day(n.get("since"))),
+               (_("Also called"), thing(n.get("code")).get("display"))),
+    )  # fmt: skip
+
+
+def _goal(g: dict[str, Any], today: date, name: Callable[[Any], str], names: dict[str, str]) -> Item:
+    state, colour = _state(g)
+    target = thing(g.get("target"))
+    aim = " ".join(str(target[k]) for k in ("value", "unit") if target.get(k) is not None)
+    if target.get("what"):
+        aim = f"{target['what']}: {aim}" if aim else str(target["what"])
+    return Item(
+        str(g.get("id", "")), str(g.get("text", "")), state, colour,
+        _lines(
+            (_("How much it matters"), _of_ten(g.get("importance"))),
+            (_("The aim"), aim),
+            (_("By"), day(target.get("by"))),
+            (_("Chosen by"), name(g.get("set_by"))),
+            (_("What people think"), _agreed(g, name)),
+            (_("Why"), g.get("status_reason")),
+            (_("Look at it again"), day(g.get("review"))),
+            (_("Notes"), "\n".join(_note(n, name) for n in list_of(g, "notes"))),
+        ),
+        progress(g, today, lambda id: name(id)),
+    )  # fmt: skip
+
+
+def _of_ten(n: Any) -> str | None:
+    return None if n is None else _("{n} out of 10").format(n=n)
+
+
+def _agreed(g: dict[str, Any], name: Callable[[Any], str]) -> str:
+    said = {"agree": _("agrees"), "disagree": _("does not agree")}
+    return "\n".join(
+        f"{name(a.get('by'))}: {said.get(str(a.get('status')), a.get('status'))}" for a in list_of(g, "agreed")
+    )
+
+
+def _note(n: dict[str, Any], name: Callable[[Any], str]) -> str:
+    who = ", ".join(t for t in (name(n.get("by")), day(n.get("on"))) if t)
+    return f"{n.get('text', '')} ({who})" if who else str(n.get("text", ""))
+
+
+def _action(a: dict[str, Any], name: Callable[[Any], str], goals: dict[Any, Any]) -> Item:
+    state, colour = _state(a)
+    when = str(a.get("when") or "")
+    span = _span(a.get("from"), a.get("to"))
+    return Item(
+        str(a.get("id", "")), str(a.get("text", "")), state, colour,
+        _lines(
+            (_("Who does it"), name(a.get("who"))),
+            (_("When"), "\n".join(t for t in (when, span) if t)),
+            (_("How sure I am"), _of_ten(a.get("confidence"))),
+            (_("What helps"), a.get("strategies")),
+            (_("Service"), thing(a.get("service")).get("name")),
+            (_("For the goal"), "\n".join(str(goals[g]) for g in texts(a.get("goals")) if g in goals)),
+            (_("Look at it again"), day(a.get("review"))),
+        ),
+    )  # fmt: skip
+
+
+def _span(start: Any, end: Any) -> str:
+    if start and end:
+        return _("from {start} to {end}").format(start=day(start), end=day(end))
+    if start:
+        return _("from {start}").format(start=day(start))
+    return _("until {end}").format(end=day(end)) if end else ""
+
+
+def _crisis(c: dict[str, Any], name: Callable[[Any], str]) -> dict[str, Any]:
+    return {
+        "name": str(c.get("name") or _("If things get worse")),
+        "lists": [
+            (label, items)
+            for label, items in (
+                (_("What can set it off"), texts(c.get("triggers"))),
+                (_("First signs"), texts(c.get("early_warnings"))),
+                (_("What should happen"), texts(c.get("what_should_happen"))),
+                (_("Who to contact"), [name(w) for w in texts(c.get("who_to_contact"))]),
+                (_("What helps me cope"), texts(c.get("coping"))),
+                (_("Ready for this"), [_ready(a) for a in list_of(c, "anticipatory")]),
+            )
+            if items
+        ],
+        "statement": str(c.get("advance_statement") or ""),
+    }
+
+
+def _ready(a: dict[str, Any]) -> str:
+    return f"{a.get('item', '')}: {a['where']}" if a.get("where") else str(a.get("item", ""))
+
+
+def _member(m: dict[str, Any]) -> Item:
+    org = thing(m.get("organisation")).get("name")
+    return Item(
+        str(m.get("id", "")), str(m.get("name") or org or ""), _("Key worker") if m.get("key_worker") else "", "blue",
+        _lines((_("Role"), m.get("role")), (_("Organisation"), org), (_("Phone"), m.get("phone")),
+               (_("Email"), m.get("email")), (_("Time"), _span(m.get("since"), m.get("until")))),
+    )  # fmt: skip
+
+
+def _contact(c: dict[str, Any]) -> Item:
+    what = [_("carer")] if c.get("carer") else []
+    what += [_("next of kin")] if c.get("next_of_kin") else []
+    return Item(
+        str(c.get("id", "")), str(c.get("name", "")), "", "grey",
+        _lines((_("Who they are"), c.get("relationship")), (_("Also"), ", ".join(what)), (_("Phone"), c.get("phone"))),
+    )  # fmt: skip
+
+
+def _practical(person: dict[str, Any]) -> tuple[Line, ...]:
+    """What somebody must know before they ring or visit."""
+    language = str(person.get("language") or "")
+    speaks = (language_name(language) or language) if language and not language.startswith("en") else ""
+    if person.get("interpreter"):
+        speaks = _("{language}, please bring an interpreter").format(language=speaks or _("Own language"))
+    return _lines(
+        (_("Language"), speaks),
+        (_("How to get in touch"), person.get("contact_preference")),
+        (_("What makes it easier"), "\n".join(texts(person.get("adjustments")))),
+    )
+
+
+def language_name(code: str) -> str | None:
+    try:
+        return Locale.parse(code.replace("-", "_")).get_language_name("en")
+    except (UnknownLocaleError, ValueError):
+        return None
+
+
+def _paper(p: dict[str, Any], name: Callable[[Any], str]) -> Item:
+    return Item(
+        str(p.get("id", "")), str(p.get("title", "")), "", "grey",
+        _lines((_("What it says"), p.get("text")), (_("Made on"), day(p.get("on"))),
+               (_("Who keeps it"), name(p.get("held_by"))), (_("Where"), p.get("where"))),
+    )  # fmt: skip

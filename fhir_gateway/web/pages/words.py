@@ -1,0 +1,77 @@
+"""Words on the pages: every sentence goes through `_` so that it can be translated; dates are said as people say them.
+
+English only today. `pybabel extract -F fhir_gateway/web/babel.cfg -k _ fhir_gateway/web` collects the sentences.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from gettext import NullTranslations
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_date, format_datetime
+
+LONDON = ZoneInfo("Europe/London")
+LOCALE = "en_GB"
+translations = NullTranslations()
+
+
+def _(sentence: str) -> str:
+    return translations.gettext(sentence)
+
+
+def day(value: Any) -> str:
+    """`2026-11`, `2026-11-30`, an instant or a date, as a person writes it: November 2026, 30 November 2026.
+
+    What is no date comes back as it was written.
+    """
+    if isinstance(value, datetime):
+        return format_date(value.astimezone(LONDON), "d MMMM y", LOCALE)
+    if isinstance(value, date):
+        return format_date(value, "d MMMM y", LOCALE)
+    text = str(value or "")
+    try:
+        if re.fullmatch(r"\d{4}-\d\d", text):
+            return format_date(date.fromisoformat(text + "-01"), "MMMM y", LOCALE)
+        if "T" in text:
+            return day(datetime.fromisoformat(text))
+        return day(date.fromisoformat(text)) if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else text
+    except ValueError:
+        return text
+
+
+def moment(value: Any) -> str:
+    """An instant in London time: 30 November 2026 at 2:05 pm."""
+    try:
+        at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        return str(value)
+    return format_datetime(at, "d MMMM y 'at' h:mm a", tzinfo=LONDON, locale=LOCALE)
+
+
+def plain_date(value: Any) -> date | None:
+    """The calendar day in London of a date or instant as plans write them; None when it is less than a day or none."""
+    text = str(value or "")
+    try:
+        return datetime.fromisoformat(text).astimezone(LONDON).date() if "T" in text else date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def today(at: datetime) -> date:
+    return at.astimezone(LONDON).date()
+
+
+def typed_day(values: Mapping[str, str], name: str) -> date | str | None:
+    """A day typed into three boxes: the day, None when all are empty, a sentence when it is none."""
+    parts = [values.get(f"{name}-{p}", "").strip() for p in ("day", "month", "year")]
+    if not any(parts):
+        return None
+    try:
+        d, m, y = (int(p) for p in parts)
+        return date(y, m, d)
+    except ValueError:
+        return _("Write a day that exists, with day, month and year. For example 30 11 2026.")

@@ -1,0 +1,151 @@
+"""The pages in a real browser, with and without JavaScript, wide and narrow: axe finds nothing, nothing sticks out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from ..conftest import Gateway
+
+pytestmark = pytest.mark.e2e
+WIDTHS = (1280, 320)
+PASSWORD = "demo-only-password"
+
+
+class Reader:
+    """Somebody at a browser of one width."""
+
+    def __init__(self, browser: Any, demo: Gateway, pictures: Path, width: int, scripts: bool = True) -> None:
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 900}, java_script_enabled=scripts, locale="en-GB"
+        )
+        self.page = self.context.new_page()
+        self.demo, self.pictures, self.width, self.scripts = demo, pictures, width, scripts
+        self.complaints: list[str] = []
+        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
+
+    def open(self, path: str, name: str | None = None, status: int = 200) -> None:
+        answer = self.page.goto(f"{self.demo.base}{path}")
+        assert answer is not None and answer.status == status, f"{path}: {answer and answer.status}"
+        if status >= 400:
+            self.complaints.clear()  # the browser itself logs a refused page as an error
+        self.look(name or path.strip("/").replace("/", "-") or "start")
+
+    def look(self, name: str) -> None:
+        """Nothing sticks out sideways, axe is content, the content policy was not broken; a picture is kept."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        self.page.screenshot(path=str(self.pictures / f"{name}-{self.width}.png"), full_page=True)
+        if self.scripts:
+            wide = self.page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= self.width, f"{name} is {wide} wide on a screen of {self.width}"
+            found = Axe().run(self.page)
+            assert found.violations_count == 0, f"{name}\n{found.generate_report()}"
+        assert self.complaints == [], name
+
+    def sign_in(self, who: str) -> None:
+        self.page.goto(f"{self.demo.base}/sign-in")
+        self.page.get_by_label("Your sign-in name").fill(who)
+        self.page.get_by_label("Your password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in").click()
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+
+@pytest.fixture(params=WIDTHS)
+def width(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+def test_the_person_shares_and_stops(chromium: Any, demo: Gateway, pictures: Path, width: int) -> None:
+    r = Reader(chromium, demo, pictures, width)
+    r.open("/")
+    r.open("/sign-in")
+    r.press("Sign in")
+    r.look("sign-in-mistake")
+    r.sign_in("patient")
+    r.look("my-plan")
+    assert r.page.locator("svg.app-picture title").count() >= 1
+    r.open("/my-plan/sharing", "sharing")
+    r.page.get_by_role("button", name="Share with somebody").click()
+    r.look("sharing-new-1-who")
+    r.page.get_by_label("Look for a person or an organisation by name").fill("Rosa")
+    r.press("Look")
+    r.page.get_by_role("radio", name="Rosa Lind").first.check()
+    r.look("sharing-new-1-found")
+    r.press("Next")
+    r.press("Next")
+    r.look("sharing-new-2-mistake")
+    r.page.get_by_label("My goals and what we will do").check()
+    r.press("Next")
+    r.look("sharing-new-3-when")
+    r.page.get_by_label("Until the end of a day").check()
+    for part, text in (("Day", "28"), ("Month", "2"), ("Year", "2040")):
+        r.page.get_by_label(part, exact=True).fill(text)
+    r.press("Next")
+    r.look("sharing-new-4-check")
+    r.press("Save and share")
+    r.look("sharing-done")
+    assert r.page.get_by_text("28 February 2040").count() >= 1
+    r.page.get_by_role("link", name="Stop sharing").first.click()
+    r.look("sharing-stop")
+    r.press("Yes, stop sharing")
+    r.look("sharing-stopped")
+    assert r.page.get_by_text("It is stopped").count() == 1
+    r.open("/my-plan/who-looked", "who-looked")
+    r.open("/my-plan/sharing/none/stop", "not-found", status=404)
+    r.open("/team", "wrong-door", status=403)
+
+
+def test_the_team_reads_the_shared_plan(chromium: Any, demo: Gateway, pictures: Path, width: int) -> None:
+    r = Reader(chromium, demo, pictures, width)
+    r.sign_in("gp")
+    r.look("team")
+    r.open(f"/team/people/{demo.patient}", "team-person")
+    assert r.page.get_by_text("Some information may be withheld.").count() == 1
+    link = Reader(chromium, demo, pictures, width)
+    link.sign_in("link-worker")
+    link.look("team-nobody")
+    link.open(f"/team/people/{demo.patient}", "team-hidden", status=404)
+
+
+def test_everything_works_without_scripts_by_keyboard_alone(chromium: Any, demo: Gateway, pictures: Path) -> None:
+    r = Reader(chromium, demo, pictures, 320, scripts=False)
+    r.page.goto(f"{demo.base}/sign-in")
+    r.page.get_by_label("Your sign-in name").focus()
+    r.page.keyboard.type("patient")
+    r.page.keyboard.press("Tab")
+    r.page.keyboard.type(PASSWORD)
+    r.page.keyboard.press("Enter")
+    r.page.wait_for_url("**/my-plan")
+    r.page.goto(f"{demo.base}/my-plan/sharing/new")
+    r.page.get_by_label("Look for a person or an organisation by name").focus()
+    r.page.keyboard.type("Rosa")
+    r.page.keyboard.press("Enter")
+    radio = r.page.get_by_role("radio", name="Rosa Lind").first
+    radio.focus()
+    r.page.keyboard.press("Space")
+    assert radio.is_checked()
+    r.look("no-scripts")
+
+
+def test_the_picture_and_its_table_can_be_opened(chromium: Any, demo: Gateway, pictures: Path) -> None:
+    r = Reader(chromium, demo, pictures, 320)
+    r.sign_in("patient")
+    r.page.get_by_text("The picture as a table").first.click()
+    r.look("picture-as-table")
+    assert r.page.locator("details table").first.is_visible()
+
+
+def test_four_times_enlarged_nothing_is_lost(chromium: Any, demo: Gateway, pictures: Path) -> None:
+    """400 % zoom of 1280 is a page 320 wide with the same text; text alone at 200 % must also fit."""
+    r = Reader(chromium, demo, pictures, 640)
+    r.sign_in("patient")
+    r.page.evaluate("document.documentElement.style.fontSize = '200%'")
+    wide = r.page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 640

@@ -1,0 +1,284 @@
+"""The pages as a browser without JavaScript uses them: real server, forms, cookies; what is refused and how."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+
+if TYPE_CHECKING:
+    from ..conftest import Gateway
+
+PASSWORD = "demo-only-password"
+
+
+class Visitor:
+    """A browser without scripts: keeps cookies, fills in the form that the last page showed."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.base = gateway.base
+        self.http = httpx2.Client(base_url=gateway.base, follow_redirects=True, headers={"Origin": gateway.base})
+        self.page = ""
+
+    def get(self, path: str) -> httpx2.Response:
+        return self._seen(self.http.get(path))
+
+    def _seen(self, answer: httpx2.Response) -> httpx2.Response:
+        self.page = answer.text
+        return answer
+
+    def fields(self, action: str) -> dict[str, Any]:
+        """The hidden fields of the form with this action."""
+        form = re.search(rf'<form[^>]*action="{re.escape(action)}"[^>]*>(.*?)</form>', self.page, re.S)
+        assert form, f"no form for {action} on the page"
+        out: dict[str, Any] = {}
+        for name, value in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form.group(1)):
+            out.setdefault(name, []).append(html.unescape(value))
+        return out
+
+    def send(self, action: str, **typed: Any) -> httpx2.Response:
+        return self._seen(self.http.post(action, data={**self.fields(action), **typed}))
+
+    def sign_in(self, username: str, password: str = PASSWORD) -> httpx2.Response:
+        self.get("/sign-in")
+        return self.send("/sign-in", username=username, password=password)
+
+    def words(self) -> str:
+        """What the page says, without markup."""
+        main = re.search(r"<main.*?</main>", self.page, re.S)
+        assert main
+        return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", main.group())).split())
+
+
+@pytest.fixture
+def visitor(demo: Gateway) -> Iterator[Visitor]:
+    v = Visitor(demo)
+    yield v
+    v.http.close()
+
+
+def as_(demo: Gateway, who: str) -> Visitor:
+    v = Visitor(demo)
+    answer = v.sign_in(who)
+    assert answer.status_code == 200, answer.text
+    return v
+
+
+def share(v: Visitor, who: str = "Rosa", **more: Any) -> httpx2.Response:
+    """The four steps, up to the summary."""
+    new = "/my-plan/sharing/new"
+    v.get(new)
+    v.send(new, go="find", find=who)
+    ref = re.search(rf'value="(Practitioner/[^"]+)"[^>]*>\s*<label[^>]*>[^<]*{who}', v.page)
+    assert ref, v.words()
+    v.send(new, go="what", who=ref.group(1))
+    v.send(new, go="when", parts=["plan"])
+    until = {"until_choice": "day", "until-day": "31", "until-month": "1", "until-year": "2040"}
+    return v.send(new, go="check", **{**until, "why": "So that she can find me a choir <b>", **more})
+
+
+# -- signing in -------------------------------------------------------------------------------------------------------
+
+
+def test_the_start_page_says_whom_to_sign_in_as(visitor: Visitor) -> None:
+    assert visitor.get("/").status_code == 200
+    for text in ("Sign in as Amina Example", "Sign in as Rosa Lind", "demo-only-password", "These people are made up"):
+        assert text in visitor.words()
+
+
+def test_the_person_signs_in_and_reads_her_plan(visitor: Visitor) -> None:
+    answer = visitor.sign_in("patient")
+    assert answer.url.path == "/my-plan"
+    for text in ("What matters to me", "My goals", "What we will do", "If things get worse", "My team", "Key worker"):
+        assert text in visitor.words()
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_wrong_name_and_a_wrong_password_are_one_answer(visitor: Visitor) -> None:
+    wrong = []
+    for name in ("patient", "nobody-of-this-name"):
+        answer = visitor.sign_in(name, "not this one")
+        assert answer.status_code == 401
+        wrong.append(visitor.words())
+    assert wrong[0] == wrong[1]
+    assert visitor.http.get("/my-plan", follow_redirects=False).headers["location"].startswith("/sign-in")
+
+
+@pytest.mark.parametrize("path", ["/my-plan", "/my-plan/sharing", "/my-plan/who-looked", "/team", "/team/people/x"])
+def test_without_signing_in_every_page_asks_to(visitor: Visitor, path: str) -> None:
+    answer = visitor.http.get(path, follow_redirects=False)
+    assert answer.status_code == 303 and answer.headers["location"].startswith("/sign-in")
+
+
+@pytest.mark.parametrize(
+    "onward", ["//evil.example", "https://evil.example/my-plan", "/\\evil.example", "/my-plan\r\nX: y", "javascript:1"]
+)
+def test_signing_in_leads_only_to_our_own_pages(visitor: Visitor, onward: str) -> None:
+    visitor.get("/sign-in")
+    answer = visitor.send("/sign-in", username="patient", password=PASSWORD, next=onward)
+    assert answer.url.netloc == httpx2.URL(visitor.base).netloc and answer.url.path == "/my-plan"
+
+
+def test_signing_out_ends_it(demo: Gateway) -> None:
+    v = as_(demo, "patient")
+    assert "You are signed out" in v.send("/sign-out").text
+    assert v.http.get("/my-plan", follow_redirects=False).status_code == 303
+
+
+def test_a_page_of_somebody_else_says_so(demo: Gateway) -> None:
+    assert as_(demo, "gp").get("/my-plan").status_code == 403
+    assert as_(demo, "patient").get("/team").status_code == 403
+
+
+# -- forms ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": ""}, {"Sec-Fetch-Site": "cross-site"}],
+)
+def test_a_form_from_elsewhere_is_refused(demo: Gateway, headers: dict[str, str]) -> None:
+    v = as_(demo, "patient")
+    fields = v.fields("/sign-out")
+    answer = v.http.post("/sign-out", data=fields, headers=headers)
+    assert answer.status_code == 403 and "Nothing was saved" in answer.text
+    assert v.get("/my-plan").url.path == "/my-plan"
+
+
+def test_a_form_without_its_token_or_with_anothers_is_refused(demo: Gateway) -> None:
+    v, other = as_(demo, "patient"), as_(demo, "patient")
+    for token in ("", "x", other.fields("/sign-out")["form_token"][0]):
+        assert v.http.post("/sign-out", data={"form_token": token}).status_code == 403
+    assert v.http.post("/sign-in", data={"username": "patient", "password": PASSWORD}).status_code == 403
+
+
+def test_what_is_no_form_or_too_long_is_a_page_too(demo: Gateway) -> None:
+    v = as_(demo, "patient")
+    assert v.http.post("/my-plan/sharing/new", json={"a": 1}).status_code == 415
+    assert v.http.post("/my-plan/sharing/new", data={"why": "x" * 70_000}).status_code == 413
+
+
+# -- the story --------------------------------------------------------------------------------------------------------
+
+
+def test_hidden_and_absent_are_the_same_page(demo: Gateway) -> None:
+    v = as_(demo, "link-worker")
+    hidden = v.get(f"/team/people/{demo.patient}")
+    absent = v.get("/team/people/0198c0de-0000-7000-8000-000000000000")
+    assert hidden.status_code == absent.status_code == 404
+
+    def plain(answer: httpx2.Response) -> str:
+        return re.sub(r'nonce="[^"]+"', "", answer.text)
+
+    assert plain(hidden) == plain(absent)
+    assert {k for k in hidden.headers} == {k for k in absent.headers}
+    assert v.get("/team/people/..%2f..").status_code == 404
+
+
+def test_the_gp_reads_the_shared_plan(demo: Gateway) -> None:
+    v = as_(demo, "gp")
+    assert "Amina Example" in v.words() or "Mina" in v.words()
+    assert v.get(f"/team/people/{demo.patient}").status_code == 200
+    assert "Some information may be withheld." in v.words() and "My goals" in v.words()
+
+
+def test_she_shares_it_works_she_stops_and_it_is_gone(demo: Gateway) -> None:
+    """The third part of the story, by forms alone."""
+    amina, rosa = as_(demo, "patient"), as_(demo, "link-worker")
+    page = f"/team/people/{demo.patient}"
+    assert rosa.get(page).status_code == 404
+    summary = share(amina)
+    assert "Rosa Lind may see your whole plan until the end of 31 January 2040." in amina.words(), summary.text
+    assert rosa.get(page).status_code == 404, "nothing is shared before saving"
+    saved = amina.send("/my-plan/sharing/new", go="save")
+    assert saved.url.path == "/my-plan/sharing", amina.words()
+    said = amina.words()
+    for text in ("Your choice is saved", "Rosa Lind", "31 January 2040", "So that she can find me a choir <b>"):
+        assert text in said, text
+    assert rosa.get(page).status_code == 200 and "My goals" in rosa.words()
+    assert rosa.get("/team").status_code == 200 and demo.patient in rosa.page
+    stop = re.search(r"/my-plan/sharing/[^/\"]+/stop", saved.text)
+    assert stop
+    amina.get(stop.group())
+    assert "Rosa Lind" in amina.words()
+    assert "It is stopped" in amina.send(stop.group()).text
+    assert rosa.get(page).status_code == 404
+    amina.get("/my-plan/who-looked")
+    log = amina.words()
+    assert "Rosa Lind" in log and "Allowed" in log and "Told no" in log
+
+
+def test_a_grant_changes_nothing_for_the_gp(demo: Gateway) -> None:
+    amina, gp = as_(demo, "patient"), as_(demo, "gp")
+    before = gp.get(f"/team/people/{demo.patient}").text
+    share(amina)
+    amina.send("/my-plan/sharing/new", go="save")
+    after = gp.get(f"/team/people/{demo.patient}").text
+    assert re.sub(r'nonce="[^"]+"', "", before) == re.sub(r'nonce="[^"]+"', "", after)
+
+
+def test_two_windows_conflict_in_plain_words(demo: Gateway) -> None:
+    one, two = as_(demo, "patient"), as_(demo, "patient")
+    share(one)
+    share(two, who="Sam")
+    assert one.send("/my-plan/sharing/new", go="save").url.path == "/my-plan/sharing"
+    again = two.send("/my-plan/sharing/new", go="save")
+    assert again.status_code == 409 and "changed in another window" in two.words()
+    assert two.send("/my-plan/sharing/new", go="save").url.path == "/my-plan/sharing"
+    assert "Sam Other" in two.words()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ({"until_choice": ""}, "Choose until when."),
+        ({"until-year": "2001"}, "That day is over."),
+        ({"until-day": "31", "until-month": "2"}, "Write a day that exists"),
+        ({"until-day": "", "until-month": "", "until-year": ""}, "Write the last day they can see it."),
+        ({"why": "x" * 501}, "at most 500"),
+    ],
+)
+def test_mistakes_are_said_and_what_was_typed_stays(demo: Gateway, typed: dict[str, str], said: str) -> None:
+    v = as_(demo, "patient")
+    share(v, **typed)
+    assert said in v.words() and "Step 3 of 4" in v.words()
+
+
+def test_a_made_up_person_or_part_is_not_granted(demo: Gateway) -> None:
+    v = as_(demo, "patient")
+    v.get("/my-plan/sharing/new")
+    for who in ("Practitioner/nobody", "Patient/" + demo.patient, "sector:everyone", "<script>", ""):
+        v.send("/my-plan/sharing/new", go="save", who=who, parts=["plan"], until_choice="open")
+        assert "Choose who you want to share with." in v.words()
+
+
+def test_stopping_what_is_not_there_is_not_found(demo: Gateway) -> None:
+    assert as_(demo, "patient").get("/my-plan/sharing/nothing/stop").status_code == 404
+
+
+def test_the_log_can_be_narrowed_by_day_and_paged(demo: Gateway) -> None:
+    gp = as_(demo, "gp")
+    for _ in range(30):
+        gp.get(f"/team/people/{demo.patient}")
+    v = as_(demo, "patient")
+    v.get("/my-plan/who-looked")
+    older = re.search(r'href="(/my-plan/who-looked\?before=[^"]+)"', v.page)
+    assert older and "Example Street Surgery" in v.words()
+    first = v.words()
+    v.get(html.unescape(older.group(1)))
+    assert v.words() != first
+    v.get("/my-plan/who-looked?to-day=1&to-month=1&to-year=2020")
+    assert "Nobody in the time and place you chose." in v.words()
+    v.get("/my-plan/who-looked?from-day=31&from-month=2&from-year=2026")
+    assert "Write a day that exists" in v.words()
+    assert v.get("/my-plan/who-looked?before=0").status_code == 404
+
+
+def test_an_address_that_is_not_there_is_a_page(visitor: Visitor) -> None:
+    answer = visitor.get("/static/nothing.css")
+    assert answer.status_code == 404
+    assert visitor.get("/static/nhsuk/nhsuk-frontend-10.6.1.min.css").status_code == 200
