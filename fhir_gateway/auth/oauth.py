@@ -154,7 +154,7 @@ class OAuth:
 
     async def approve(self, asked: Asked, who: Caller, at: datetime) -> str:
         """The person agrees: where the browser goes, with a code that works once within five minutes."""
-        launch = who.fhir_user if who.kind == "patient" else asked.launch
+        launch = (who.patient if who.kind in ("patient", "proxy") else None) or asked.launch
         scopes = asked.scopes
         if launch is None:  # nothing to bind them to
             scopes = " ".join(s for s in scopes.split() if not s.startswith("patient/"))

@@ -25,6 +25,7 @@ from .tokens import ROLES, Caller, kind_of
 
 ACCOUNT, FAILURES = "account", "sign-in-failures"
 FREE_FAILURES = 5
+LONGEST_PASSWORD = 1_000
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=2), timedelta(minutes=15)
 FORGOTTEN = timedelta(hours=1)  # a count without new failures
 SESSION_SCOPES = {
@@ -72,10 +73,15 @@ def folded(username: str) -> str:
     return unicodedata.normalize("NFKC", username).casefold().strip()[:200]
 
 
+def typed(password: str) -> str:
+    """One spelling of a password, whatever keyboard it came from; nothing for one that nobody can have."""
+    return unicodedata.normalize("NFKC", password) if len(password) <= LONGEST_PASSWORD else ""
+
+
 async def add(store: Kept, account: Account, password: str) -> None:
-    """Open an account, or replace one. ValueError for a password under eight characters or an unknown role."""
-    if len(password) < 8:
-        raise ValueError("a password has at least eight characters")
+    """Open an account, or replace one. ValueError for a password of another length or an unknown role."""
+    if not 8 <= len(password) <= LONGEST_PASSWORD:
+        raise ValueError("a password has eight to a thousand characters")
     if not set(account.roles) <= ROLES:
         raise ValueError(f"roles are among {', '.join(sorted(ROLES))}")
     kind_of(account.fhir_user)
@@ -144,11 +150,11 @@ def _words(seconds: int) -> str:
 
 
 async def _hash(password: str) -> str:
-    return await asyncio.get_running_loop().run_in_executor(_threads, _hasher.hash, password)
+    return await asyncio.get_running_loop().run_in_executor(_threads, _hasher.hash, typed(password))
 
 
 async def _matches(hashed: str, password: str) -> bool:
-    return await asyncio.get_running_loop().run_in_executor(_threads, _verify, hashed, password[:1000])
+    return await asyncio.get_running_loop().run_in_executor(_threads, _verify, hashed, typed(password))
 
 
 def _verify(hashed: str, password: str) -> bool:

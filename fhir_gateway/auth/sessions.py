@@ -80,9 +80,8 @@ class Sessions:
         now = self.clock()
         account = await people.sign_in(self.store, username, password, now)
         if account is None:
-            known = await people.find(self.store, username, now)
-            if known:
-                await self.store.commit(self._note("sign-in", known.fhir_user, known.organisation, now, allowed=False))
+            known = await people.find(self.store, username, now) or people.Account("", "")  # as long for no one's name
+            await self.store.commit(self._note("sign-in", known.fhir_user, known.organisation, now, allowed=False))
             return None
         caller = account.caller(issuer=self.issuer, jti=self.new_id(), expires=now + LONGEST, at=now)
         return await self.start(caller, request.cookies)

@@ -1,0 +1,596 @@
+"""The built-in authorization server, over HTTP as an app and a hospital system use it. SMART App Launch 2.2."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from html import unescape
+from itertools import count
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc import jwt
+from joserfc.jwk import ECKey, RSAKey
+from starlette.applications import Starlette
+
+from fhir_gateway.auth import clients, jose, narrow, people
+from fhir_gateway.auth.oauth import OAuth
+from fhir_gateway.auth.sessions import Sessions
+from fhir_gateway.auth.tokens import Tokens
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.store import sqlite
+from fhir_gateway.web import smart
+from fhir_gateway.web.app import Web
+from fhir_gateway.web.pages.frame import Pages
+
+BASE, HERE = "http://127.0.0.1:8080", "http://127.0.0.1:8080/fhir"
+TOKEN = f"{BASE}/oauth/token"
+BACK = "https://app.example/back"
+VERIFIER = "v" * 50
+CHALLENGE = base64.urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+RSA, EC, OTHER = RSAKey.generate_key(2048), ECKey.generate_key("P-384"), ECKey.generate_key("P-384")
+ASKED = {
+    "response_type": "code", "client_id": "app", "redirect_uri": BACK, "state": "s t&", "aud": HERE, "nonce": "n1",
+    "scope": "openid fhirUser offline_access patient/*.rs patient/Goal.cruds system/*.rs", "code_challenge": CHALLENGE,
+    "code_challenge_method": "S256",
+}  # fmt: skip
+
+
+@dataclass
+class House:
+    """The sign-in part of the house on a real store, with a clock that the test turns."""
+
+    store: Any
+    at: datetime = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+    ids: Any = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        self.tokens = Tokens(self.store, HERE, BASE)
+        self.oauth = OAuth(self.store, self.tokens, BASE, HERE, self.new_id)
+        self.sessions = Sessions(self.store, self.clock, self.new_id, BASE, https=False)
+        pages = Pages(cast(Any, None), self.sessions, self.nobody, self.sessions.sign_in, BASE)
+        web = Web(cast(Any, None), self.tokens.verify, BASE, cast(Any, None))  # type: ignore[arg-type]
+        shell = Starlette(routes=smart.routes(web, smart.Smart(self.oauth, self.sessions, pages, self.clock)))
+        self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(shell), base_url=BASE)
+
+    def clock(self) -> datetime:
+        return self.at
+
+    def new_id(self) -> str:
+        return f"id-{next(self.ids)}"
+
+    async def nobody(self, _: Any) -> None:
+        return None
+
+    async def sign_in(self, who: str = "ada") -> None:
+        cookies = await self.sessions.sign_in(cast(Any, self.http), who, "correct horse")
+        assert cookies
+        for cookie in cookies:
+            name, _, rest = cookie.partition("=")
+            self.http.cookies.set(name, rest.split(";")[0])
+
+    async def approve(self, decision: str = "approve", **changed: str) -> dict[str, str]:
+        """What the app hears after the person said yes or no on the page."""
+        page = await self.http.get("/oauth/authorize", params=ASKED | changed)
+        assert page.status_code == 200, page.text
+        fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+        fields = {k: unescape(v) for k, v in fields.items()} | {"decision": decision}
+        done = await self.http.post("/oauth/authorize", data=fields, headers={"Origin": BASE})
+        assert done.status_code == 303, done.text
+        where = urlsplit(done.headers["location"])
+        assert f"{where.scheme}://{where.netloc}{where.path}" == BACK
+        return dict(parse_qsl(where.query))
+
+    async def post(self, path: str = "/oauth/token", **form: str) -> httpx2.Response:
+        answer = await self.http.post(path, data=form)
+        assert answer.headers["cache-control"] == "no-store"
+        return answer
+
+    async def redeem(self, used: str, **changed: str) -> httpx2.Response:
+        form = {"grant_type": "authorization_code", "client_id": "app", "redirect_uri": BACK, "code_verifier": VERIFIER}
+        return await self.post(**(form | {"code": used} | changed))
+
+    async def refresh(self, token: str, **changed: str) -> httpx2.Response:
+        form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": token}
+        return await self.post(**(form | changed))
+
+    def assertion(self, key: Any = EC, **changed: Any) -> str:
+        now = int(self.at.timestamp())
+        alg = changed.pop("alg", "RS384" if key is RSA else "ES384")
+        claims = {"iss": "hospital", "sub": "hospital", "aud": TOKEN, "exp": now + 300, "jti": self.new_id()} | changed
+        head = {"alg": alg, "kid": key.thumbprint(), "typ": "JWT"}
+        return jwt.encode(head, {k: v for k, v in claims.items() if v is not None}, key, algorithms=[alg])
+
+    async def system(self, assertion: str, **changed: str) -> httpx2.Response:
+        form = {"grant_type": "client_credentials", "scope": "system/*.rs user/*.rs", **asserted(assertion)}
+        return await self.post(**(form | changed))
+
+    async def works(self, token: str) -> bool:
+        try:
+            await self.tokens.verify(token, self.at)
+        except Problem:
+            return False
+        return True
+
+
+def asserted(assertion: str) -> dict[str, str]:
+    kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    return {"client_assertion_type": kind, "client_assertion": assertion}
+
+
+def public(*keys: Any) -> dict[str, Any]:
+    return {"keys": [k.as_dict(private=False) | {"kid": k.thumbprint()} for k in keys]}
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    store = await sqlite.open(tmp_path / "gateway.sqlite")
+    await people.add(store, people.Account("ada", "Patient/a", "Ada", assurance="P9"), "correct horse")
+    await people.add(store, people.Account("gp", "Practitioner/g", "Dr Green", "Organization/s"), "correct horse")
+    scopes = "openid fhirUser offline_access launch launch/patient patient/*.rs user/*.cruds"
+    await clients.add(store, clients.Client("app", "app", "Plan Pal", scopes, (BACK, "http://127.0.0.1:9/cb")))
+    await clients.add(store, clients.Client("app2", "app", "Other", scopes, (BACK,), origins=("https://app.example",)))
+    system = clients.Client("hospital", "system", "St Mary's", "system/*.cruds", jwks=public(RSA, EC), contributor=True)
+    await clients.add(store, system)
+    await clients.add(store, clients.Client("clinic", "system", "Clinic", "system/*.rs", jwks=public(OTHER)))
+    house = House(store)
+    yield house
+    await house.http.aclose()
+    await store.close()
+
+
+# -- what is offered --------------------------------------------------------------------------------------------------
+
+
+async def test_programs_find_every_address_in_the_discovery_documents(house: House) -> None:
+    found = (await house.http.get("/fhir/.well-known/smart-configuration")).json()
+    plain = (await house.http.get("/.well-known/openid-configuration")).json()
+    assert plain.items() <= found.items() and plain["issuer"] == BASE
+    needed = {"launch-standalone", "client-public", "client-confidential-asymmetric", "permission-v2"}
+    assert needed <= set(found["capabilities"])
+    assert found["code_challenge_methods_supported"] == ["S256"]
+    assert {"RS384", "ES384"} == set(found["token_endpoint_auth_signing_alg_values_supported"])
+    for name in ("token_endpoint", "introspection_endpoint", "revocation_endpoint"):
+        assert (await house.http.post(found[name], data={})).status_code in (400, 401)
+    assert (await house.http.get(found["authorization_endpoint"])).status_code == 400
+    published = (await house.http.get(found["jwks_uri"])).text
+    assert '"kid"' in published and not re.search(r'"(d|p|q|k)":', published)
+
+
+# -- a person and an app ----------------------------------------------------------------------------------------------
+
+
+async def test_an_app_gets_a_token_for_what_the_person_and_its_registration_allow(house: House) -> None:
+    await house.sign_in()
+    back = await house.approve()
+    assert back["state"] == "s t&" and back["iss"] == BASE
+    answer = (await house.redeem(back["code"])).json()
+    assert answer["scope"] == "openid fhirUser offline_access patient/*.rs patient/Goal.rs"
+    assert (answer["token_type"], answer["expires_in"], answer["patient"]) == ("Bearer", 900, "a")
+    caller = await house.tokens.verify(answer["access_token"], house.at)
+    assert (caller.fhir_user, caller.client, caller.launch) == ("Patient/a", "app", "Patient/a")
+    assert caller.scopes == answer["scope"]
+    said = jose.open_signed(answer["id_token"], house.tokens.ring.public).claims
+    assert (said["aud"], said["nonce"], said["fhirUser"]) == ("app", "n1", f"{HERE}/Patient/a")
+    assert not await house.works(answer["id_token"])  # an id token opens nothing
+
+
+async def test_a_person_who_is_not_signed_in_signs_in_first_and_comes_back(house: House) -> None:
+    answer = await house.http.get("/oauth/authorize", params=ASKED)
+    where = urlsplit(answer.headers["location"])
+    assert where.path == "/sign-in" and not where.netloc
+    (onward,) = parse_qs(where.query)["next"]
+    await house.sign_in()
+    assert (await house.http.get(onward)).status_code == 200
+
+
+async def test_the_page_says_who_asks_for_what_and_lets_the_person_say_no(house: House) -> None:
+    await house.sign_in()
+    page = await house.http.get("/oauth/authorize", params=ASKED)
+    for text in ("Plan Pal", "app.example", "read, search: everything in the plan"):
+        assert text in page.text
+    assert "form-action 'self' https://app.example" in page.headers["content-security-policy"]
+    assert await house.approve("refuse") == {"error": "access_denied", "state": "s t&", "iss": BASE}
+
+
+async def test_a_professional_without_a_patient_gets_no_patient_scopes(house: House) -> None:
+    await house.sign_in("gp")
+    answer = (await house.redeem((await house.approve(scope="patient/*.rs user/Goal.rs"))["code"])).json()
+    assert answer["scope"] == "user/Goal.rs" and "patient" not in answer
+    launch = await house.oauth.launch("Patient/b", house.at)
+    answer = (await house.redeem((await house.approve(scope="launch patient/*.rs", launch=launch))["code"])).json()
+    assert (answer["scope"], answer["patient"]) == ("launch patient/*.rs", "b")
+    assert (await house.tokens.verify(answer["access_token"], house.at)).launch == "Patient/b"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"client_id": "nobody"},
+        {"client_id": "hospital"},
+        {"redirect_uri": "https://app.example@evil.example/"},
+        {"redirect_uri": "https://evil.example/"},
+        {"redirect_uri": BACK + "#x"},
+        {"redirect_uri": BACK + "/"},
+        {"redirect_uri": BACK + "?x=1"},
+        {"redirect_uri": "http://127.0.0.1:10/cb"},
+        {"redirect_uri": ""},
+        {"state": "x" * 2_000},
+    ],
+)
+async def test_nobody_is_sent_to_an_address_that_is_not_registered(house: House, changed: dict[str, str]) -> None:
+    await house.sign_in()
+    answer = await house.http.get("/oauth/authorize", params=ASKED | changed)
+    assert answer.status_code == 400 and "location" not in answer.headers
+
+
+async def test_a_parameter_given_twice_is_refused(house: House) -> None:
+    await house.sign_in()
+    twice = urlencode(ASKED) + "&redirect_uri=" + quote("https://evil.example/", safe="")
+    answer = await house.http.get(f"/oauth/authorize?{twice}")
+    assert answer.status_code == 400 and "location" not in answer.headers
+    answer = await house.http.post(
+        "/oauth/token", content="grant_type=client_credentials&grant_type=password",
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )  # fmt: skip
+    assert answer.json()["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"code_challenge": ""}, "invalid_request"),
+        ({"code_challenge_method": "plain"}, "invalid_request"),
+        ({"code_challenge": "short"}, "invalid_request"),
+        ({"aud": "https://other.example/fhir"}, "invalid_request"),
+        ({"aud": ""}, "invalid_request"),
+        ({"scope": "user/*.rs launch"}, None),
+        ({"scope": "system/*.rs"}, "invalid_scope"),
+        ({"scope": ""}, "invalid_scope"),
+        ({"launch": "made-up"}, "invalid_request"),
+    ],
+)
+async def test_the_app_hears_what_was_wrong(house: House, changed: dict[str, str], error: str | None) -> None:
+    answer = await house.http.get("/oauth/authorize", params=ASKED | changed)
+    where = urlsplit(answer.headers["location"])
+    said = parse_qs(where.query)
+    if error is None:
+        assert where.path == "/sign-in"
+    else:
+        assert where.netloc == "app.example" and "code" not in said
+        assert said["error"] == [error] and said["state"] == ["s t&"]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", ""])
+async def test_another_site_cannot_approve_for_the_person(house: House, origin: str) -> None:
+    await house.sign_in()
+    session = await house.sessions.session(dict(house.http.cookies))
+    assert session
+    form = {"form_token": session.form_token, "asked": urlencode(ASKED), "decision": "approve"}
+    answer = await house.http.post("/oauth/authorize", data=form, headers={"Origin": origin} if origin else {})
+    assert answer.status_code == 403 and "location" not in answer.headers
+    without = await house.http.post("/oauth/authorize", data=form | {"form_token": "x"}, headers={"Origin": BASE})
+    assert without.status_code == 403
+    assert (await house.http.post("/oauth/authorize", data=form, headers={"Origin": BASE})).status_code == 303
+
+
+# -- codes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"client_id": "app2"},
+        {"redirect_uri": "https://evil.example/cb"},
+        {"redirect_uri": "http://127.0.0.1:9/cb"},
+        {"code_verifier": ""},
+        {"code_verifier": CHALLENGE},
+        {"code_verifier": "w" * 50},
+        {"code_verifier": "é" * 50},
+        {"code": "made-up"},
+    ],
+)
+async def test_a_code_works_only_for_who_asked_for_it(house: House, changed: dict[str, str]) -> None:
+    await house.sign_in()
+    code = (await house.approve())["code"]
+    answer = await house.redeem(code, **changed)
+    assert answer.status_code == 400 and answer.json()["error"] == "invalid_grant"
+    assert (await house.redeem(code)).status_code == 200
+
+
+async def test_a_code_lives_five_minutes(house: House) -> None:
+    await house.sign_in()
+    code = (await house.approve())["code"]
+    house.at += timedelta(minutes=5)
+    assert (await house.redeem(code)).json()["error"] == "invalid_grant"
+
+
+async def test_a_code_used_twice_ends_what_the_first_use_gave(house: House) -> None:
+    await house.sign_in()
+    code = (await house.approve())["code"]
+    first = (await house.redeem(code)).json()
+    assert await house.works(first["access_token"])
+    assert (await house.redeem(code)).json()["error"] == "invalid_grant"
+    assert not await house.works(first["access_token"])
+    assert (await house.refresh(first["refresh_token"])).json()["error"] == "invalid_grant"
+
+
+async def test_of_many_uses_at_once_at_most_one_is_answered(house: House) -> None:
+    await house.sign_in()
+    code = (await house.approve())["code"]
+    answers = await asyncio.gather(*(house.redeem(code) for _ in range(8)))
+    assert sorted(a.status_code for a in answers) == [200] + [400] * 7
+
+
+# -- refresh ----------------------------------------------------------------------------------------------------------
+
+
+async def granted(house: House) -> dict[str, Any]:
+    await house.sign_in()
+    return cast(dict[str, Any], (await house.redeem((await house.approve())["code"])).json())
+
+
+async def test_a_refresh_token_is_exchanged_for_the_next(house: House) -> None:
+    first = await granted(house)
+    house.at += timedelta(days=30)
+    second = (await house.refresh(first["refresh_token"])).json()
+    assert second["refresh_token"] != first["refresh_token"] and second["scope"] == first["scope"]
+    assert await house.works(second["access_token"])
+    caller = await house.tokens.verify(second["access_token"], house.at)
+    assert caller.signed_in == datetime(2026, 6, 1, 12, 0, tzinfo=UTC)  # refreshing is not signing in
+    fewer = (await house.refresh(second["refresh_token"], scope="patient/Goal.cruds")).json()
+    assert fewer["scope"] == "patient/Goal.rs"
+
+
+async def test_a_refresh_token_used_twice_ends_the_whole_grant(house: House) -> None:
+    first = await granted(house)
+    second = (await house.refresh(first["refresh_token"])).json()
+    assert (await house.refresh(first["refresh_token"])).json()["error"] == "invalid_grant"
+    assert (await house.refresh(second["refresh_token"])).json()["error"] == "invalid_grant"
+    assert not await house.works(second["access_token"]) and not await house.works(first["access_token"])
+
+
+async def test_a_refresh_token_is_one_apps_and_ends(house: House) -> None:
+    first = await granted(house)
+    assert (await house.refresh(first["refresh_token"], client_id="app2")).json()["error"] == "invalid_grant"
+    assert (await house.refresh(first["refresh_token"], scope="system/*.cruds")).json()["error"] == "invalid_scope"
+    house.at += timedelta(days=90)
+    assert (await house.refresh(first["refresh_token"])).json()["error"] == "invalid_grant"
+
+
+async def test_a_closed_account_gets_no_more_tokens(house: House) -> None:
+    first = await granted(house)
+    await people.close(house.store, "ada", house.at)
+    assert (await house.refresh(first["refresh_token"])).json()["error"] == "invalid_grant"
+
+
+async def test_without_offline_access_there_is_no_refresh_token(house: House) -> None:
+    await house.sign_in()
+    assert "refresh_token" not in (await house.redeem((await house.approve(scope="patient/*.rs"))["code"])).json()
+
+
+# -- systems ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [RSA, EC], ids=["RS384", "ES384"])
+async def test_a_system_signs_in_with_its_key(house: House, key: Any) -> None:
+    answer = (await house.system(house.assertion(key))).json()
+    assert answer["scope"] == "system/*.rs" and "refresh_token" not in answer
+    caller = await house.tokens.verify(answer["access_token"], house.at)
+    assert (caller.kind, caller.fhir_user, caller.roles) == ("system", "Device/hospital", frozenset({"contributor"}))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"exp": 1780315201 + 300},
+        {"exp": 1780315200 - 61},
+        {"exp": None},
+        {"aud": BASE},
+        {"aud": TOKEN + "/"},
+        {"aud": [TOKEN, "https://other.example"]},
+        {"aud": None},
+        {"jti": None},
+        {"jti": ""},
+        {"jti": 7},
+        {"sub": "clinic"},
+        {"iss": "clinic"},
+        {"iss": "nobody", "sub": "nobody"},
+        {"iss": ["hospital"]},
+        {"key": OTHER},
+        {"key": RSA, "alg": "RS256"},
+        {"key": RSA, "alg": "PS384"},
+    ],
+    ids=str,
+)
+async def test_an_assertion_with_one_defect_is_refused(house: House, changed: dict[str, Any]) -> None:
+    assert house.at.timestamp() == 1780315200
+    key = changed.pop("key", EC) if "key" in changed else EC
+    answer = await house.system(house.assertion(key, **changed))
+    assert answer.status_code == 401 and answer.json()["error"] == "invalid_client"
+
+
+async def test_an_assertion_works_once_however_many_times_it_is_sent_at_once(house: House) -> None:
+    assertion = house.assertion()
+    answers = await asyncio.gather(*(house.system(assertion) for _ in range(8)))
+    assert sorted(a.status_code for a in answers) == [200] + [401] * 7
+    house.at += timedelta(minutes=5, seconds=30)  # still within the leeway
+    assert (await house.system(assertion)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:another"}, "invalid_client"),
+        ({"client_assertion": "e30.e30.e30"}, "invalid_client"),
+        ({"client_id": "clinic"}, "invalid_client"),
+        ({"client_secret": "x"}, "invalid_client"),
+        ({"scope": ""}, "invalid_scope"),
+        ({"scope": "user/*.rs"}, "invalid_scope"),
+        ({"grant_type": "password"}, "unsupported_grant_type"),
+        ({"grant_type": ""}, "unsupported_grant_type"),
+    ],
+)
+async def test_other_requests_of_systems_are_refused(house: House, changed: dict[str, str], error: str) -> None:
+    answer = await house.system(house.assertion(), **changed)
+    assert answer.json()["error"] == error and answer.status_code == (401 if error == "invalid_client" else 400)
+
+
+async def test_an_app_cannot_act_by_itself_nor_a_system_without_its_key(house: House) -> None:
+    answer = await house.post(grant_type="client_credentials", client_id="app", scope="system/*.rs")
+    assert answer.json()["error"] == "unauthorized_client"
+    answer = await house.post(grant_type="client_credentials", client_id="hospital", scope="system/*.rs")
+    assert answer.json()["error"] == "invalid_client"
+    basic = await house.http.post(TOKEN, data={"grant_type": "client_credentials"}, auth=("hospital", "x"))
+    assert basic.status_code == 401 and basic.json()["error"] == "invalid_client"
+
+
+async def test_a_system_rotates_its_key_without_a_gap(house: House) -> None:
+    new = ECKey.generate_key("P-256")
+    later = ECKey.generate_key("P-384")
+    await clients.rotate(house.store, "hospital", public(later), house.at)
+    assert (await house.system(house.assertion(EC))).status_code == 200
+    assert (await house.system(house.assertion(later))).status_code == 200
+    house.at += clients.OVERLAP
+    assert (await house.system(house.assertion(EC))).status_code == 401
+    assert (await house.system(house.assertion(later))).status_code == 200
+    with pytest.raises(ValueError, match="private"):
+        await clients.rotate(house.store, "hospital", {"keys": [new.as_dict(private=True)]}, house.at)
+    with pytest.raises(LookupError):
+        await clients.rotate(house.store, "nobody", public(new), house.at)
+
+
+async def test_a_removed_client_holds_nothing(house: House) -> None:
+    app, system = await granted(house), (await house.system(house.assertion())).json()
+    assert await house.oauth.remove_client("app", house.at) and await house.oauth.remove_client("hospital", house.at)
+    assert not await house.works(app["access_token"]) and not await house.works(system["access_token"])
+    assert (await house.refresh(app["refresh_token"])).status_code == 401
+    assert not await house.oauth.remove_client("app", house.at)
+    assert [c.id for c in await clients.list_clients(house.store, house.at)] == ["app2", "clinic"]
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        clients.Client("a b", "app", redirect_uris=(BACK,)),
+        clients.Client("x", "app"),
+        clients.Client("x", "system"),
+        clients.Client("x", "system", jwks={"keys": []}),
+        clients.Client("x", "system", jwks={"keys": [{"kty": "oct", "k": "AAAA"}]}),
+        clients.Client("x", "system", jwks={"keys": [EC.as_dict(private=True)]}),
+        clients.Client("x", "app", redirect_uris=("http://app.example/cb",)),
+        clients.Client("x", "app", redirect_uris=("https://app.example/cb#x",)),
+        clients.Client("x", "app", redirect_uris=("https://u@app.example/cb",)),
+        clients.Client("x", "app", redirect_uris=("https://*.example/cb",)),
+        clients.Client("x", "app", redirect_uris=("javascript:alert(1)",)),
+        clients.Client("x", "app", redirect_uris=(BACK,), origins=("https://app.example/",)),
+        clients.Client("hospital", "app", redirect_uris=(BACK,)),
+    ],
+    ids=str,
+)
+async def test_an_unsafe_registration_is_refused(house: House, client: clients.Client) -> None:
+    with pytest.raises(ValueError):
+        await clients.add(house.store, client)
+
+
+# -- introspection and revocation -------------------------------------------------------------------------------------
+
+
+async def test_only_a_client_with_a_key_may_ask_about_a_token(house: House) -> None:
+    token = (await granted(house))["access_token"]
+    assert (await house.post("/oauth/introspect", token=token)).status_code == 401
+    assert (await house.post("/oauth/introspect", token=token, client_id="app")).status_code == 401
+    other = await house.post("/oauth/introspect", token=token, **asserted(house.assertion()))
+    assert other.json() == {"active": False}  # nobody else's business
+    own = (await house.system(house.assertion())).json()["access_token"]
+    said = (await house.post("/oauth/introspect", token=own, **asserted(house.assertion()))).json()
+    assert (said["active"], said["client_id"], said["scope"]) == (True, "hospital", "system/*.rs")
+    hospital = await clients.find(house.store, "hospital", house.at)
+    assert hospital
+    await clients.change(house.store, replace(hospital, may_introspect=True))
+    said = (await house.post("/oauth/introspect", token=token, **asserted(house.assertion()))).json()
+    assert (said["active"], said["sub"], said["patient"]) == (True, "ada", "a")
+
+
+async def test_an_app_ends_its_own_tokens_and_nobody_elses(house: House) -> None:
+    held = await granted(house)
+    for token in (held["access_token"], held["refresh_token"]):
+        assert (await house.post("/oauth/revoke", token=token, client_id="app2")).status_code == 200
+    assert await house.works(held["access_token"])
+    assert (await house.post("/oauth/revoke", token=held["access_token"], client_id="app")).status_code == 200
+    assert not await house.works(held["access_token"])
+    second = (await house.refresh(held["refresh_token"])).json()
+    assert (await house.post("/oauth/revoke", token=second["refresh_token"], client_id="app")).status_code == 200
+    assert not await house.works(second["access_token"])
+    assert (await house.refresh(second["refresh_token"])).json()["error"] == "invalid_grant"
+    assert (await house.post("/oauth/revoke", token="made-up", client_id="app")).status_code == 200
+    assert (await house.post("/oauth/revoke", token="made-up")).status_code == 401
+
+
+# -- from a browser page (CORS), and what is written down -------------------------------------------------------------
+
+
+async def test_only_pages_of_registered_origins_may_read_the_answers(house: House) -> None:
+    for origin, allowed in (("https://app.example", True), ("https://evil.example", False), ("null", False)):
+        for method in ("OPTIONS", "POST"):
+            answer = await house.http.request(method, "/oauth/token", headers={"Origin": origin})
+            assert ("access-control-allow-origin" in answer.headers) == allowed
+            assert "access-control-allow-credentials" not in answer.headers
+
+
+async def test_sign_ins_are_written_down_allowed_and_refused(house: House) -> None:
+    await house.sign_in()
+    assert await house.sessions.sign_in(cast(Any, house.http), "ada", "wrong password") is None
+    await house.approve()
+    await house.system(house.assertion())
+    rows = [(n.what, n.allowed, n.user, n.client) for n in await house.store.notes()]
+    assert set(rows) == {
+        ("sign-in", True, "Patient/a", None), ("sign-in", False, "Patient/a", None),
+        ("authorize", True, "Patient/a", "app"), ("sign-in", True, "Device/hospital", "hospital"),
+    }  # fmt: skip
+
+
+# -- scopes -----------------------------------------------------------------------------------------------------------
+
+letters = st.sets(st.sampled_from("cruds")).map(lambda s: "".join(c for c in "cruds" if c in s))
+scope = st.builds(
+    "{}/{}.{}{}".format, st.sampled_from(["patient", "user", "system"]), st.sampled_from(["*", "Goal", "CarePlan"]),
+    letters, st.sampled_from(["", "?category=a", "?category=b"]),
+) | st.sampled_from(["openid", "launch/patient", "offline_access"])  # fmt: skip
+scopes = st.lists(scope, max_size=5).map(" ".join)
+
+
+def atoms(text: str) -> set[tuple[str, ...]]:
+    """Everything these scopes allow, one by one, in a small world of two types and two categories."""
+    out: set[tuple[str, ...]] = set()
+    for one in text.split():
+        match = narrow.RESOURCE_SCOPE.fullmatch(one)
+        if not match:
+            out.add((one,))
+            continue
+        level, type, may, query = match.groups()
+        for t in ("Goal", "CarePlan") if type == "*" else (type,):
+            queries = [query] if query else ["?category=a", "?category=b", "any other"]
+            out |= {(level, t, c, q) for c in may for q in queries}
+    return out
+
+
+@given(scopes, scopes)
+def test_narrowing_gives_exactly_what_both_allow(wanted: str, most: str) -> None:
+    assert atoms(narrow.narrow(wanted, most)) == atoms(wanted) & atoms(most)
+
+
+def test_version_one_scopes_mean_their_letters() -> None:
+    both = narrow.narrow("patient/Goal.read user/*.write", "patient/*.cruds user/Task.*")
+    assert both == "patient/Goal.rs user/Task.cud"
