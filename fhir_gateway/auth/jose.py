@@ -29,7 +29,7 @@ PUBLIC_MEMBERS = ("kty", "crv", "x", "y", "n", "e")
 _registry = jws.JWSRegistry(algorithms=sorted(ALGORITHMS), strict_check_header=False)
 
 
-class Bad(Exception):
+class Bad(ValueError):
     """This is not a token we can believe. The text is for our log, never for the caller."""
 
 
