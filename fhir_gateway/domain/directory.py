@@ -1,0 +1,307 @@
+"""Who is who: organisations with their sectors and ancestors, practitioners with their roles, as operators wrote them.
+
+What an import or a partner added counts for nothing until an operator confirms it: no sector, no ancestors, no membership.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+
+from .periods import bounds, covers, micros
+from .types import Actor, Ref, Writer
+from .vocabulary import ROLE_AT, SECTOR_SYSTEM
+
+DIRECTORY_TYPES: Final = frozenset({"Organization", "Practitioner", "PractitionerRole", "HealthcareService"})
+
+# Types that hold no patient data: an explicit list (consent.md 1.2 line 2). Anything not here is patient data.
+NO_PATIENT_DATA: Final = frozenset(
+    "ActivityDefinition CapabilityStatement CodeSystem CompartmentDefinition ConceptMap Endpoint EventDefinition GraphDefinition"
+    " HealthcareService ImplementationGuide InsurancePlan Library Location MeasureDefinition Measure Medication MedicationKnowledge"
+    " MessageDefinition NamingSystem OperationDefinition Organization OrganizationAffiliation PlanDefinition Practitioner"
+    " PractitionerRole Questionnaire ResearchDefinition SearchParameter SpecimenDefinition StructureDefinition StructureMap"
+    " Substance TerminologyCapabilities TestScript ValueSet".split()
+)
+
+ODS_CODE: Final = "https://fhir.nhs.uk/Id/ods-organization-code"
+ORG_TYPE: Final = "http://terminology.hl7.org/CodeSystem/organization-type"
+
+
+class Record(Protocol):
+    """What is needed of `types.Stored`."""
+
+    @property
+    def ref(self) -> Ref: ...
+    @property
+    def body(self) -> bytes | None: ...
+    @property
+    def writer(self) -> Writer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sectors:
+    """Which Organization.type means which sector (`profiles/sectors.json`); `inherit` are kinds of part, such as a ward."""
+
+    sectors: Mapping[str, str]  # system|code -> sector
+    inherit: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> Sectors:
+        """`{"inherit": [{system, code}], "sectors": {sector: [{system, code}]}}`"""
+        data = msgspec.json.decode(raw)
+        table = {f"{c['system']}|{c['code']}": s for s, codings in data["sectors"].items() for c in codings}
+        return cls(table, frozenset(f"{c['system']}|{c['code']}" for c in data.get("inherit", ())))
+
+
+_KINDS = {
+    "health": "prov",
+    "education": "edu",
+}
+SECTOR_CODES: Final = ("health", "social-care", "voluntary", "housing", "education", "justice")
+DEFAULT_SECTORS: Final = Sectors(
+    {f"{ORG_TYPE}|{code}": sector for sector, code in _KINDS.items()} | {f"{SECTOR_SYSTEM}|{s}": s for s in SECTOR_CODES},
+    frozenset({f"{ORG_TYPE}|dept", f"{ORG_TYPE}|team"}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    ref: str
+    name: str
+    confirmed: bool
+    types: tuple[str, ...]
+    part_of: str | None
+    identifiers: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A confirmed, active PractitionerRole."""
+
+    ref: str
+    practitioner: str | None
+    organisation: str | None
+    codes: frozenset[str]
+    services: frozenset[str]
+    identifiers: frozenset[str]
+    low: int | None
+    high: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Built from current records; answers what an asker is called and where an organisation belongs."""
+
+    organisations: Mapping[str, Organisation] = field(default_factory=dict)
+    people: Mapping[str, tuple[str, frozenset[str]]] = field(default_factory=dict)  # Practitioner/… -> (name, identifiers)
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    roles_of: Mapping[str, tuple[Role, ...]] = field(default_factory=dict)
+    by_identifier: Mapping[str, str] = field(default_factory=dict)
+    services: Mapping[str, str] = field(default_factory=dict)  # HealthcareService/… -> Organization/…
+    table: Sectors = DEFAULT_SECTORS
+
+    @classmethod
+    def build(cls, records: Iterable[Record], table: Sectors = DEFAULT_SECTORS) -> Directory:
+        """From the current Organization, Practitioner, PractitionerRole and HealthcareService records."""
+        return cls.of(((msgspec.json.decode(r.body), str(r.ref), confirmed(r.writer)) for r in records if r.body is not None), table)
+
+    @classmethod
+    def of(cls, resources: Iterable[tuple[Mapping[str, Any], str, bool]], table: Sectors = DEFAULT_SECTORS) -> Directory:
+        """From (resource, `Type/id`, confirmed by an operator)."""
+        organisations: dict[str, Organisation] = {}
+        people: dict[str, tuple[str, frozenset[str]]] = {}
+        roles: dict[str, Role] = {}
+        services: dict[str, str] = {}
+        for body, ref, sure in resources:
+            kind = body.get("resourceType")
+            if kind == "Organization":
+                organisations[ref] = _organisation(body, ref, sure)
+            elif kind == "Practitioner":
+                people[ref] = (_person_name(body), _identifiers(body) if sure else frozenset())
+            elif kind == "PractitionerRole" and sure and body.get("active") is not False:
+                role = _role(body, ref)
+                if role is not None:
+                    roles[ref] = role
+            elif kind == "HealthcareService" and sure and body.get("active") is not False:
+                services[ref] = _target(body.get("providedBy")) or ""
+        of: dict[str, list[Role]] = {}
+        for role in roles.values():
+            if role.practitioner:
+                of.setdefault(role.practitioner, []).append(role)
+        found: dict[str, str] = {}
+        for o in sorted(organisations.values(), key=lambda o: o.ref):
+            if o.confirmed:
+                for identifier in sorted(o.identifiers):
+                    found.setdefault(identifier, o.ref)
+        return cls(organisations, people, roles, {k: tuple(v) for k, v in of.items()}, found, services, table)
+
+    # -- organisations
+
+    def find(self, name: str) -> str | None:
+        """`Organization/…` of a reference, an ODS code or a `system|value`; None when no confirmed one has it."""
+        if name.startswith("Organization/"):
+            return name
+        return self.by_identifier.get(name) or self.by_identifier.get(f"{ODS_CODE}|{name}")
+
+    def ancestors(self, organisation: str) -> tuple[str, ...]:
+        """The organisation and, as far as operators wrote it, everything it is part of; nearest first."""
+        out = [organisation]
+        here = self.organisations.get(organisation)
+        while here is not None and here.confirmed and here.part_of and here.part_of not in out:
+            out.append(here.part_of)
+            here = self.organisations.get(here.part_of)
+        return tuple(out)
+
+    def sector(self, organisation: str | None) -> str | None:
+        """None unless an operator confirmed it; an unknown type counts as voluntary."""
+        for ref in self.ancestors(organisation) if organisation else ():
+            here = self.organisations.get(ref)
+            if here is None or not here.confirmed:
+                return None
+            known = [self.table.sectors[t] for t in here.types if t in self.table.sectors]
+            if known:
+                return known[0] if len(set(known)) == 1 else "voluntary"
+            if not here.types or not all(t in self.table.inherit for t in here.types):
+                return "voluntary"
+        return "voluntary" if organisation else None
+
+    def organisation_names(self, organisation: str) -> frozenset[str]:
+        """References and identifiers of an organisation and its ancestors, and its sector."""
+        out: set[str] = set()
+        for ref in self.ancestors(organisation):
+            out.add(ref)
+            here = self.organisations.get(ref)
+            if here is not None and here.confirmed:
+                out |= here.identifiers
+        sector = self.sector(organisation)
+        return frozenset(out | ({f"{SECTOR_SYSTEM}|{sector}"} if sector else set()))
+
+    # -- people
+
+    def roles_at(self, practitioner: str, at: int, organisation: str | None = None) -> tuple[Role, ...]:
+        """Their roles now; with `organisation`, those there or in a part of it."""
+        now = (r for r in self.roles_of.get(practitioner, ()) if covers(r.low, r.high, at))
+        if organisation is None:
+            return tuple(now)
+        return tuple(r for r in now if r.organisation and organisation in self.ancestors(r.organisation))
+
+    def organisations_of(self, name: str, at: int) -> frozenset[str]:
+        """The organisations that a named owner (organisation, practitioner, role or service) stands for."""
+        if name.startswith("Organization/"):
+            return frozenset({name})
+        if name.startswith("Practitioner/"):
+            return frozenset(r.organisation for r in self.roles_at(name, at) if r.organisation)
+        if name.startswith("PractitionerRole/"):
+            role = self.roles.get(name)
+            return frozenset({role.organisation}) if role and role.organisation and covers(role.low, role.high, at) else frozenset()
+        if name.startswith("HealthcareService/"):
+            return frozenset({self.services[name]} - {""}) if name in self.services else frozenset()
+        ref = self.find(name) if "|" in name else None
+        if ref is not None:
+            return frozenset({ref})
+        people = [p for p, (_, ids) in self.people.items() if name in ids] if "|" in name else []
+        return frozenset(o for p in people for o in self.organisations_of(p, at))
+
+    def next_change(self, at: int) -> int | None:
+        """The next instant at which some role begins or ends."""
+        edges = (e for r in self.roles.values() for e in (r.low, None if r.high is None else r.high + 1))
+        return min((e for e in edges if e is not None and e > at), default=None)
+
+    def actor(
+        self,
+        user: str | None,
+        *,
+        kind: Literal["patient", "proxy", "professional", "system"],
+        organisation: str | None = None,
+        patient: str | None = None,
+        at: datetime,
+        clinician: bool = False,
+        btg_role: bool = False,
+        contributor: bool = False,
+        operator: bool = False,
+        rbac: bool = True,
+    ) -> Actor:
+        """Who asks, under every name they go by at this moment: person, roles, organisation and ancestors, identifiers, sector.
+
+        `user` is `Type/id`; `organisation` a reference, an ODS code or `system|value`. With an organisation named, only the
+        roles there count; without one, a practitioner of a single organisation is taken to speak for it.
+        """
+        now = micros(at)
+        user = user or ""
+        ids: set[str] = {user} - {""}
+        place = self.find(organisation) if organisation else None
+        person = user
+        if user.startswith("PractitionerRole/"):
+            role = self.roles.get(user)
+            person = (role.practitioner or "") if role else ""
+            place = place or (role.organisation if role and covers(role.low, role.high, now) else None)
+        if user.startswith("Organization/"):
+            place = place or user
+        name = ""
+        if person.startswith("Practitioner/"):
+            name, identifiers = self.people.get(person, ("", frozenset()))
+            ids |= {person, *identifiers}
+            if place is None and organisation is None:
+                places = {r.organisation for r in self.roles_at(person, now) if r.organisation}
+                place = next(iter(places)) if len(places) == 1 else None
+            for role in self.roles_at(person, now, place):
+                ids |= self._role_names(role)
+        if patient:
+            ids.add(patient) if kind == "patient" else None
+        if place:
+            ids |= self.organisation_names(place)
+            here = self.organisations.get(place)
+            name = name or (here.name if here and user.startswith("Organization/") else "")
+        return Actor(
+            kind, frozenset(ids), user, name, place, self.sector(place) if kind in ("professional", "system") else None, patient,
+            clinician, btg_role, rbac, contributor, operator,
+        )  # fmt: skip
+
+    def _role_names(self, role: Role) -> set[str]:
+        out = {role.ref, *role.identifiers, *role.services}
+        if role.organisation:
+            out |= {f"{ROLE_AT}|{o} {c}" for o in self.ancestors(role.organisation) for c in role.codes}
+        return out
+
+
+def confirmed(writer: Writer) -> bool:
+    """Did an operator, or the gateway itself, write this directory entry."""
+    return writer.kind == "operator" or writer.method == "SYSTEM"
+
+
+def _organisation(body: Mapping[str, Any], ref: str, sure: bool) -> Organisation:
+    types = tuple(f"{c.get('system', '')}|{c.get('code', '')}" for t in body.get("type", ()) for c in t.get("coding", ()))
+    live = sure and body.get("active") is not False
+    return Organisation(ref, body.get("name", ""), live, types, _target(body.get("partOf")), _identifiers(body))
+
+
+def _role(body: Mapping[str, Any], ref: str) -> Role | None:
+    try:
+        low, high = bounds(body.get("period"))
+    except ValueError:
+        return None
+    codes = frozenset(f"{c.get('system', '')}|{c.get('code', '')}" for cc in body.get("code", ()) for c in cc.get("coding", ()))
+    services = frozenset(s for s in (_target(x) for x in body.get("healthcareService", ())) if s)
+    return Role(
+        ref, _target(body.get("practitioner")), _target(body.get("organization")), codes, services, _identifiers(body), low, high
+    )
+
+
+def _target(reference: Mapping[str, Any] | None) -> str | None:
+    text = (reference or {}).get("reference")
+    return text.split("/_history/", 1)[0] if isinstance(text, str) and ":" not in text and not text.startswith("#") else None
+
+
+def _identifiers(body: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(f"{i.get('system', '')}|{i['value']}" for i in body.get("identifier", ()) if i.get("value"))
+
+
+def _person_name(body: Mapping[str, Any]) -> str:
+    for name in body.get("name", ()):
+        parts = [*name.get("prefix", ()), *name.get("given", ()), name.get("family", "")]
+        return str(name.get("text") or " ".join(p for p in parts if p))
+    return ""

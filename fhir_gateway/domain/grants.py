@@ -1,0 +1,364 @@
+"""FHIR Consent to a tree of rules and back. What cannot be represented faithfully is refused: `Uncomputable`.
+
+https://hl7.org/fhir/R4/consent.html; how each element is read: consent.md 1.3 to 1.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from .periods import bounds, covers
+from .types import CONFIDENTIALITY
+from .vocabulary import (
+    ACT_CODE, ACT_REASON, CONFIDENTIALITY_SYSTEM, CONSENT_ACTION, CONSENT_SCOPE, CUSTODIAN_ROLES, HANDLING, IMPLICIT_POLICIES,
+    LEGAL_SUFFIX, POLICY_SYSTEM, PROFILE_SYSTEM, PROXY_BASIS_SUFFIX, PURPOSES, REQUESTER_ROLES, RESOURCE_TYPES, UK_DIRECT_CARE,
+    purposes_denied, purposes_permitted, sensitivities_below,
+)  # fmt: skip
+
+Verdict = Literal["permit", "deny", ""]
+ENVIRONMENT: Final = "https://g.co/fhir/medicalrecords/Environment"
+DATA_SOURCE: Final = "https://g.co/fhir/medicalrecords/DataSource"
+SHARED: Final = frozenset({"access", "disclose", "use"})  # what a rule without `action` speaks of: not collect, not correct
+ACTIONS: Final = frozenset({"access", "disclose", "use", "collect", "correct"})
+IGNORED_SCOPES: Final = frozenset({"treatment", "adr"})
+PROVISION: Final = frozenset(
+    {"id", "extension", "type", "period", "actor", "action", "securityLabel", "purpose", "class", "code", "dataPeriod", "data", "provision"}
+)
+RESEARCH: Final = PURPOSES["HRESCH"] | PURPOSES["CLINTRL"]
+
+
+class Uncomputable(Exception):
+    """`where` is a FHIRPath, `why` a sentence. Such a consent denies and raises a task (consent.md 1.4)."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"{where}: {why}")
+        self.where, self.why = where, why
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """A rule's securityLabel: the highest level a permit reaches (the lowest a deny hits), sensitivities, legal restrictions.
+
+    `sensitivity` is closed downwards: a set's own members are in it.
+    """
+
+    level: int | None = None
+    sensitivity: frozenset[str] = frozenset()
+    legal: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One provision. Empty sets and None mean "not said". `who` and `custodians` are references or `system|value`.
+
+    `purposes` is closed downwards for this rule's type, as `system|code`; `said` holds the purposes as written.
+    `what` is False when nothing limits which resources it speaks of.
+    """
+
+    type: Verdict
+    path: str
+    id: str = ""
+    who: frozenset[str] = frozenset()
+    said: frozenset[str] = frozenset()
+    purposes: frozenset[str] = frozenset()
+    low: int | None = None
+    high: int | None = None
+    actions: frozenset[str] = frozenset()
+    env: frozenset[str] = frozenset()
+    labels: Labels | None = None
+    types: frozenset[str] = frozenset()
+    profiles: frozenset[str] = frozenset()
+    codes: frozenset[str] = frozenset()
+    data_low: int | None = None
+    data_high: int | None = None
+    dated: bool = False
+    instances: frozenset[str] = frozenset()
+    related: frozenset[str] = frozenset()
+    authored: frozenset[str] = frozenset()
+    custodians: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
+    what: bool = False
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One Consent as rules. `proxy` is the legal basis when it makes somebody a proxy, else empty."""
+
+    id: str
+    version: int
+    status: str
+    root: Rule
+    scope: str = "patient-privacy"
+    proxy: str = ""
+    patient: str | None = None
+
+    def speaks(self) -> bool:
+        """Is it a consent about sharing that is in a state to have any effect."""
+        return self.status == "active" and self.scope not in IGNORED_SCOPES
+
+    def in_force(self, at: int) -> bool:
+        return self.speaks() and covers(self.root.low, self.root.high, at)
+
+
+def parse(consent: Mapping[str, Any], id: str, version: int) -> Grant:
+    """The rules of a Consent. Uncomputable says where and why not."""
+    try:
+        return _parse(consent, id, version)
+    except Uncomputable:
+        raise
+    except (TypeError, AttributeError, KeyError, ValueError) as wrong:
+        raise Uncomputable("Consent", f"its shape cannot be read ({wrong})") from None
+
+
+def _parse(consent: Mapping[str, Any], id: str, version: int) -> Grant:
+    if "implicitRules" in consent:
+        raise Uncomputable("Consent.implicitRules", "rules that are not in the consent itself are not known here")
+    _no_modifiers(consent, "Consent")
+    scope = _scope(consent.get("scope"))
+    proxy, implied = _policy(consent)
+    body = consent.get("provision")
+    research = scope == "research"
+    root = _rule(body or {}, "Consent.provision", research, implied if isinstance(implied, str) else "")
+    if not root.type:
+        if implied is None:
+            raise Uncomputable("Consent.provision.type", "neither the provision nor the policy says whether it permits or denies")
+        if set(body or {}) - {"id", "extension", "period", "type", "provision"} or root.env or root.sources:
+            raise Uncomputable("Consent.provision.type", "it has criteria, but does not say whether they permit or deny")
+    elif not (body or {}).get("type") and set(body or {}) - {"id", "extension", "period", "provision"}:
+        raise Uncomputable("Consent.provision.type", "it has criteria, but does not say whether they permit or deny")
+    patient = (consent.get("patient") or {}).get("reference")
+    return Grant(id, version, consent.get("status", ""), root, scope, proxy, patient)
+
+
+def _no_modifiers(node: Any, where: str) -> None:
+    """Nothing here knows a modifierExtension, and none may be passed over (https://hl7.org/fhir/R4/extensibility.html)."""
+    if isinstance(node, dict):
+        if "modifierExtension" in node:
+            raise Uncomputable(f"{where}.modifierExtension", "an extension that may change the meaning is not known here")
+        for key, value in node.items():
+            if key not in ("contained", "text"):
+                _no_modifiers(value, f"{where}.{key}")
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            _no_modifiers(value, f"{where}[{i}]")
+
+
+def _scope(concept: Mapping[str, Any] | None) -> str:
+    codings = _codings(concept)
+    for system, code in codings:
+        if system == CONSENT_SCOPE:
+            if code not in ("patient-privacy", "research", "treatment", "adr"):
+                raise Uncomputable("Consent.scope", f"`{code}` is not a known scope")
+            return code
+    if concept and not codings:
+        raise Uncomputable("Consent.scope", "it has no code")
+    if codings:
+        raise Uncomputable("Consent.scope", f"`{codings[0][0]}` is not a known code system")
+    return "patient-privacy"
+
+
+def _policy(consent: Mapping[str, Any]) -> tuple[str, Verdict | None]:
+    """(proxy basis, what the policy makes of a root without type): "" is silent, None is unknown."""
+    proxy, implied = "", None
+    for system, code in _codings(consent.get("policyRule")):
+        if system.endswith(PROXY_BASIS_SUFFIX):
+            proxy = code
+        elif system == ACT_CODE and code in ("OPTIN", "OPTOUT"):
+            implied = "permit" if code == "OPTIN" else "deny"
+        elif (system == POLICY_SYSTEM and code == UK_DIRECT_CARE) or code in IMPLICIT_POLICIES:
+            implied = ""
+    return proxy, implied  # type: ignore[return-value]
+
+
+def _rule(node: Mapping[str, Any], path: str, research: bool, implied: str = "", *, nested: bool = False) -> Rule:
+    unknown = node.keys() - PROVISION
+    if {k for k in unknown if not k.startswith("_")}:
+        raise Uncomputable(f"{path}.{min(unknown)}", "is not known here")
+    type = node.get("type") or implied
+    if type not in ("permit", "deny") and (type or nested):
+        raise Uncomputable(f"{path}.type", "a nested provision must say permit or deny" if not type else f"`{type}` is not known")
+    who, custodians = _actors(node.get("actor", ()), path)
+    said = frozenset(_code(p, f"{path}.purpose", ACT_REASON) for p in node.get("purpose", ()))
+    low, high = _bounds(node.get("period"), f"{path}.period")
+    data_low, data_high = _bounds(node.get("dataPeriod"), f"{path}.dataPeriod")
+    env, sources = _extensions(node.get("extension", ()), path)
+    types, profiles = _classes(node.get("class", ()), path)
+    instances, related, authored = _data(node.get("data", ()), path)
+    labels = _labels(node.get("securityLabel", ()), path, denied=type == "deny")
+    codes = frozenset(c for i, cc in enumerate(node.get("code", ())) for c in _concept(cc, f"{path}.code[{i}]"))
+    dated = "dataPeriod" in node
+    return Rule(
+        type=type,  # type: ignore[arg-type]
+        path=path, id=node.get("id", ""), who=who, said=said, purposes=_closed(said, type, research),
+        low=low, high=high, actions=_actions(node.get("action", ()), path), env=env, labels=labels, types=types, profiles=profiles,
+        codes=codes, data_low=data_low, data_high=data_high, dated=dated, instances=instances, related=related, authored=authored,
+        custodians=custodians, sources=sources,
+        what=bool(labels or types or profiles or codes or dated or instances or related or authored or custodians or sources),
+        rules=tuple(_rule(p, f"{path}.provision[{i}]", research, nested=True) for i, p in enumerate(node.get("provision", ()))),
+    )  # fmt: skip
+
+
+def _closed(said: frozenset[str], type: str, research: bool) -> frozenset[str]:
+    """The purposes a rule covers. A research consent governs research only."""
+    if not said:
+        return frozenset(f"{ACT_REASON}|{c}" for c in RESEARCH) if research else frozenset()
+    below = purposes_denied if type == "deny" else purposes_permitted
+    out: set[str] = set()
+    for purpose in said:
+        system, _, code = purpose.rpartition("|")
+        out |= {f"{system}|{c}" for c in below(code)} if system == ACT_REASON else {purpose}
+    return frozenset(out)
+
+
+def _bounds(period: Mapping[str, Any] | None, where: str) -> tuple[int | None, int | None]:
+    try:
+        return bounds(period)
+    except ValueError as wrong:
+        raise Uncomputable(where, str(wrong)) from None
+
+
+def _codings(concept: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    return [(c.get("system", ""), c.get("code", "")) for c in (concept or {}).get("coding", ())]
+
+
+def _code(coding: Mapping[str, Any], where: str, system: str = "") -> str:
+    if not coding.get("code"):
+        raise Uncomputable(where, "a coding without code cannot be compared")
+    return f"{coding.get('system', system)}|{coding['code']}"
+
+
+def _concept(concept: Mapping[str, Any], where: str) -> list[str]:
+    if not concept.get("coding"):
+        raise Uncomputable(where, "words without a code cannot be compared")
+    return [_code(c, where) for c in concept["coding"]]
+
+
+def _actors(actors: Iterable[Mapping[str, Any]], path: str) -> tuple[frozenset[str], frozenset[str]]:
+    who: set[str] = set()
+    custodians: set[str] = set()
+    for i, actor in enumerate(actors):
+        where = f"{path}.actor[{i}]"
+        roles = _codings(actor.get("role"))
+        name = _name(actor.get("reference"), f"{where}.reference")
+        if any(r in CUSTODIAN_ROLES for r in roles):
+            custodians.add(name)
+        elif any(r in REQUESTER_ROLES for r in roles):
+            who.add(name)
+        else:
+            said = roles[0][1] if roles else ""
+            raise Uncomputable(f"{where}.role", f"`{said}` is not a role this gateway can compute")
+    return frozenset(who), frozenset(custodians)
+
+
+def _name(reference: Mapping[str, Any] | None, where: str) -> str:
+    """`Type/id` of this server, or `system|value`."""
+    if reference and reference.get("reference"):
+        text: str = reference["reference"]
+        bare = text.split("/_history/", 1)[0]
+        if text.startswith("#") or ":" in text or bare.count("/") != 1:
+            raise Uncomputable(where, f"`{text[:60]}` does not name anything on this server")
+        return bare
+    identifier = (reference or {}).get("identifier") or {}
+    if not identifier.get("value"):
+        raise Uncomputable(where, "it names nobody")
+    return f"{identifier.get('system', '')}|{identifier['value']}"
+
+
+def _actions(concepts: Iterable[Mapping[str, Any]], path: str) -> frozenset[str]:
+    out = set()
+    for i, concept in enumerate(concepts):
+        known = {code for system, code in _codings(concept) if system == CONSENT_ACTION and code in ACTIONS}
+        if not known:
+            raise Uncomputable(f"{path}.action[{i}]", "is not an action this gateway can compute")
+        out |= known
+    return frozenset(out)
+
+
+def _extensions(extensions: Iterable[Mapping[str, Any]], path: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Google's two consent directives that narrow a rule; other extensions say nothing that decides."""
+    env, sources = set(), set()
+    for extension in extensions:
+        if extension.get("url") == ENVIRONMENT:
+            env |= {f"{s}/{c}" for s, c in _codings(extension.get("valueCodeableConcept"))} or {"?"}
+        elif extension.get("url") == DATA_SOURCE:
+            sources.add(str(extension.get("valueUri", "?")))
+    return frozenset(env), frozenset(sources)
+
+
+def _classes(codings: Iterable[Mapping[str, Any]], path: str) -> tuple[frozenset[str], frozenset[str]]:
+    types, profiles = set(), set()
+    for i, coding in enumerate(codings):
+        where = f"{path}.class[{i}]"
+        _code(coding, where)
+        if coding.get("system") == RESOURCE_TYPES:
+            types.add(coding["code"])
+        elif coding.get("system") == PROFILE_SYSTEM and "/StructureDefinition/" in coding["code"]:
+            profiles.add(coding["code"].split("|", 1)[0])
+        else:
+            raise Uncomputable(where, f"`{coding.get('system', '')}` is not a known system of classes")
+    return frozenset(types), frozenset(profiles)
+
+
+def _labels(codings: Iterable[Mapping[str, Any]], path: str, *, denied: bool) -> Labels | None:
+    levels, sensitive, legal = [], set(), set()
+    for i, coding in enumerate(codings):
+        where = f"{path}.securityLabel[{i}]"
+        _code(coding, where)
+        system, code = coding.get("system", ""), coding["code"]
+        if system == CONFIDENTIALITY_SYSTEM and code in CONFIDENTIALITY:
+            levels.append(CONFIDENTIALITY[code])
+        elif system == ACT_CODE and code not in HANDLING:
+            sensitive.add(code)
+        elif system.endswith(LEGAL_SUFFIX):
+            legal.add(code)
+        else:
+            raise Uncomputable(where, f"`{system}|{code}` is not a label this gateway can compute")
+    if not (levels or sensitive or legal):
+        return None
+    level = (min(levels) if denied else max(levels)) if levels else None
+    return Labels(level, sensitivities_below(sensitive, denied=denied), frozenset(legal))
+
+
+def _data(data: Iterable[Mapping[str, Any]], path: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    instances, related, authored = set(), set(), set()
+    for i, item in enumerate(data):
+        where = f"{path}.data[{i}]"
+        name = _name(item.get("reference"), f"{where}.reference")
+        meaning = item.get("meaning")
+        if meaning == "authoredby":
+            authored.add(name)
+            continue
+        if "|" in name:
+            raise Uncomputable(f"{where}.reference", "an identifier alone does not say which resource is meant")
+        if meaning == "instance":
+            instances.add(name)
+        elif meaning in ("related", "dependents"):
+            related.add(name)
+        else:
+            raise Uncomputable(f"{where}.meaning", f"`{meaning}` is not known")
+    return frozenset(instances), frozenset(related), frozenset(authored)
+
+
+# -- reading a tree ---------------------------------------------------------------------------------------------------
+
+
+def walk(rule: Rule) -> Iterator[Rule]:
+    """A rule and all below it."""
+    yield rule
+    for child in rule.rules:
+        yield from walk(child)
+
+
+def names(grant: Grant) -> frozenset[str]:
+    """Everybody a consent names; `*` when some permit in it is open to anyone."""
+    out = frozenset().union(*(r.who for r in walk(grant.root)))
+    return out | {"*"} if _open(grant.root) else out
+
+
+def _open(rule: Rule) -> bool:
+    if rule.who:
+        return False
+    return rule.type == "permit" or any(_open(r) for r in rule.rules)

@@ -1,0 +1,80 @@
+"""FHIR dates as intervals: microseconds since 1970 UTC, both ends inclusive. What has no zone is read in Europe/London.
+
+https://hl7.org/fhir/R4/datatypes.html#Period: "the end … is inclusive of any time in that moment".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+LONDON = ZoneInfo("Europe/London")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICRO = timedelta(microseconds=1)
+_SHAPE = re.compile(
+    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+-]\d\d:\d\d)?)?)?)?", re.ASCII
+)
+
+
+def micros(at: datetime) -> int:
+    """Microseconds since 1970 UTC of an aware instant."""
+    return (at - EPOCH) // MICRO
+
+
+def instant(at: int) -> datetime:
+    return EPOCH + at * MICRO
+
+
+@lru_cache(maxsize=4096)
+def interval(text: str) -> tuple[int, int]:
+    """First and last microsecond of a date, dateTime or instant of any precision. ValueError for anything else."""
+    found = _SHAPE.fullmatch(text)
+    if not found:
+        raise ValueError(f"`{text[:40]}` is not a FHIR date or dateTime")
+    try:
+        return _interval(found)
+    except OverflowError:
+        raise ValueError(f"`{text[:40]}` is out of range") from None
+
+
+def _interval(found: re.Match[str]) -> tuple[int, int]:
+    year, month, day, hour, minute, second, fraction, zone = found.groups()
+    if hour is None:
+        first = datetime(int(year), int(month or 1), int(day or 1), tzinfo=LONDON)
+        return micros(first), micros(_next(first, month, day)) - 1
+    where = LONDON if zone is None else UTC if zone == "Z" else datetime.fromisoformat(f"2000-01-01T00:00{zone}").tzinfo
+    at = datetime(int(year), int(month), int(day), int(hour), int(minute), min(int(second or 0), 59), tzinfo=where)
+    low = micros(at)
+    if second is None:
+        return low, low + 60_000_000 - 1
+    if fraction is None:
+        return low, low + 1_000_000 - 1
+    digits = fraction[:6]
+    low += int(digits.ljust(6, "0"))
+    return low, low + 10 ** (6 - len(digits)) - 1
+
+
+def _next(first: datetime, month: str | None, day: str | None) -> datetime:
+    if day:
+        then = first.replace(tzinfo=None) + timedelta(days=1)
+        return then.replace(tzinfo=LONDON)
+    if month:
+        return first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    return first.replace(year=first.year + 1)
+
+
+def bounds(period: Mapping[str, Any] | None) -> tuple[int | None, int | None]:
+    """(low, high) of a Period; None is open. ValueError for what is no date."""
+    if not period:
+        return None, None
+    low = interval(period["start"])[0] if period.get("start") else None
+    high = interval(period["end"])[1] if period.get("end") else None
+    return low, high
+
+
+def covers(low: int | None, high: int | None, at: int) -> bool:
+    return (low is None or low <= at) and (high is None or at <= high)

@@ -1,0 +1,321 @@
+"""What a question reaches: consent compiled to a predicate. WHO, WHY, WHEN and ACTION are constants here; only WHAT remains.
+
+The second of two engines: it shares no matching code with `consent.decide`, and the two must agree on every resource
+(consent.md section 3). People whose predicate has the same shape are grouped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .directory import NO_PATIENT_DATA
+from .grants import Grant, Labels, Rule
+from .periods import micros
+from .predicate import ALWAYS, NEVER, every, has, no, some
+from .standing import Standing, age_at, invited, related, team_names
+from .types import CONFIDENTIALITY, Ask, Confidential, Has, Only, Overlaps, Predicate, Within
+from .vocabulary import (
+    ACT_CODE, ACT_REASON, DIRECT_CARE, EMERGENCY, HIDDEN_FROM_SELF, IMPLIED_PURPOSES, ROLE_AT, SECTOR_SYSTEM, SENSITIVITIES_DENIED,
+    SENSITIVITY_SETS, UK_DIRECT_CARE, purposes_permitted,
+)  # fmt: skip
+
+NO_LEGAL = Only("legal", frozenset())
+NOBODYS = Only("patient", frozenset())
+UP_TO_NORMAL = Confidential("<=", CONFIDENTIALITY["N"])
+UP_TO_RESTRICTED = Confidential("<=", CONFIDENTIALITY["R"])
+SHOWN_TO_SELF = every(
+    no(Has("label", frozenset(f"{ACT_CODE}|{c}" for c in HIDDEN_FROM_SELF))), no(Has("sens", HIDDEN_FROM_SELF))
+)
+URGENT = some(
+    Has("type", frozenset({"Flag", "AllergyIntolerance", "RelatedPerson"})),
+    every(
+        Has("type", frozenset({"CarePlan", "DocumentReference"})),
+        Has("code", frozenset(f"http://snomed.info/sct|{c}" for c in (
+            "325691000000100", "736253002", "887701000000100", "735324008", "1382601000000107", "736373009", "861421000000109"
+        ))),
+    ),
+)  # fmt: skip
+
+
+def scope(ask: Ask, standings: Mapping[str, Standing]) -> Predicate:
+    """What `decide` would permit of the resources of these people and of nobody. A person without standing is not reached."""
+    if not ask.actor.rbac:
+        return NEVER
+    groups: dict[Predicate, set[str]] = {}
+    for person, standing in standings.items():
+        shape = _person(ask, standing, standings)
+        if shape != NEVER:
+            groups.setdefault(shape, set()).add(person)
+    directory = every(NOBODYS, Has("type", NO_PATIENT_DATA))
+    return some(directory, _grouped([(frozenset(people), shape) for shape, people in groups.items()]))
+
+
+def _grouped(groups: list[tuple[frozenset[str], Predicate]]) -> Predicate:
+    """Every person a resource names must permit it. Those of one group together; a resource across groups passes each one's shape."""
+    whole = [every(Has("patient", people), Only("patient", people), shape) for people, shape in groups]
+    if len(groups) < 2:
+        return some(*whole)
+    everyone = frozenset().union(*(people for people, _ in groups))
+    across = every(
+        *(no(Only("patient", people)) for people, _ in groups),
+        Has("patient", everyone),
+        Only("patient", everyone),
+        *(some(no(Has("patient", people)), shape) for people, shape in groups),
+    )
+    return every(Has("patient", everyone), some(*whole, across))
+
+
+def _person(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
+    """What of one person's record answers this question."""
+    if ask.action == "correct":
+        seen = _person(_asking(ask, action="access"), standing, standings)
+        return every(seen, _by_kind(ask, standing, standings))
+    return _by_kind(ask, standing, standings)
+
+
+def _asking(ask: Ask, **changes: str) -> Ask:
+    from dataclasses import replace
+
+    return replace(ask, **changes)  # type: ignore[arg-type]
+
+
+def _by_kind(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
+    match ask.actor.kind:
+        case "patient":
+            same = {standing.patient} | {k.other for k in standing.links if k.merged}
+            return SHOWN_TO_SELF if ask.actor.patient in same else NEVER
+        case "proxy":
+            return _as_proxy(ask, standing, standings)
+    return _as_professional(ask, standing, standings)
+
+
+# -- one consent ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """When one rule and all below it deny, permit, permit naming the recipient of a legal restriction, deny in spite of an
+    emergency, deny more than in general."""
+
+    denies: Predicate = NEVER
+    permits: Predicate = NEVER
+    names: Predicate = NEVER
+    locks: Predicate = NEVER
+    aims: Predicate = NEVER
+
+
+SILENT = Said()
+
+
+def _compile(rule: Rule, asks: _Asks, aimed: bool = False, locked: bool = False) -> Said:
+    """One rule as predicates; a rule whose constants do not hold is silent with all it holds."""
+    if not asks.meets(rule):
+        return SILENT
+    aimed = aimed or len(rule.who) > 0
+    locked = rule.type == "deny" and (locked or any(p in asks.EMERGENCIES for p in rule.said))
+    what = _what(rule)
+    inner = [(ALWAYS if r.type == rule.type else what, _compile(r, asks, aimed, locked)) for r in rule.rules]
+    denied = some(*(every(g, s.denies) for g, s in inner))
+    permitted = every(no(denied), some(*(every(g, s.permits) for g, s in inner)))
+    named = some(*(every(g, s.names) for g, s in inner))
+    locks = some(*(every(g, s.locks) for g, s in inner))
+    aims = some(*(every(g, s.aims) for g, s in inner))
+    own = what if asks.answers(rule) else NEVER
+    if rule.type == "deny":
+        alone = every(own, no(permitted), no(denied))
+        return Said(
+            some(denied, alone), permitted, every(no(denied), named),
+            some(locks, alone if locked else NEVER), some(aims, alone if aimed or what != ALWAYS else NEVER),
+        )  # fmt: skip
+    if rule.type == "permit":
+        own = every(own, no(denied))
+        named = some(every(no(denied), named), every(own, _names_recipient(rule)))
+        return Said(denied, some(permitted, own), named, locks, aims)
+    return Said(denied, permitted, every(no(denied), named), locks, aims)
+
+
+class _Asks:
+    """The constants of one question to one person."""
+
+    EMERGENCIES = (f"{ACT_REASON}|BTG", f"{ACT_REASON}|ETREAT")
+
+    def __init__(self, ask: Ask, at: int, names: frozenset[str]) -> None:
+        self.at, self.names, self.action, self.env = at, names, ask.action, ask.actor.env
+        self.purpose = f"{ask.purpose_system}|{ask.purpose}"
+
+    def meets(self, rule: Rule) -> bool:
+        if (rule.low is not None and self.at < rule.low) or (rule.high is not None and self.at > rule.high):
+            return False
+        who = not rule.who or any(name in self.names for name in rule.who)
+        why = not rule.purposes or self.purpose in rule.purposes
+        where = not rule.env or any(e in self.env for e in rule.env)
+        return who and why and where and (not rule.actions or self.action in rule.actions)
+
+    def answers(self, rule: Rule) -> bool:
+        return self.action in rule.actions if rule.actions else self.action in ("access", "disclose")
+
+    def governed_by(self, grant: Grant) -> bool:
+        return grant.root.type == "permit" and self.meets(grant.root) and self.answers(grant.root)
+
+
+def _what(rule: Rule) -> Predicate:
+    parts: list[Predicate] = []
+    if rule.types or rule.profiles:
+        parts.append(some(has("type", rule.types), has("profile", rule.profiles)))
+    if rule.codes:
+        parts.append(Has("code", rule.codes))
+    if rule.custodians:
+        parts.append(Has("custodian", rule.custodians))
+    if rule.sources:
+        parts.append(Has("source", rule.sources))
+    if rule.instances or rule.related or rule.authored:
+        near = (has("id", rule.instances | rule.related), has("ref", rule.related), has("referred_by", rule.related))
+        parts.append(some(*near, has("author", rule.authored)))
+    if rule.dated:
+        kind = Overlaps if rule.type == "deny" else Within
+        parts.append(kind(rule.data_low, rule.data_high))
+    if rule.labels is not None:
+        parts.append(_denied_labels(rule.labels) if rule.type == "deny" else _permitted_labels(rule.labels))
+    return every(*parts)
+
+
+def _denied_labels(labels: Labels) -> Predicate:
+    high = NEVER if labels.level is None else Confidential(">=", labels.level)
+    return some(high, has("sens", labels.sensitivity), has("legal", labels.legal))
+
+
+def _permitted_labels(labels: Labels) -> Predicate:
+    low = NEVER if labels.level is None else Confidential("<=", labels.level)
+    if not (labels.sensitivity or labels.legal):
+        return low
+    # A set's own name beside one of its members says no more than the member: facts may be stored expanded.
+    leaves = Only("sens", labels.sensitivity | SENSITIVITY_SETS)
+    sets = [some(no(Has("sens", frozenset({s}))), has("sens", SENSITIVITIES_DENIED[s] - {s})) for s in sorted(SENSITIVITY_SETS - labels.sensitivity)]
+    some_label = some(no(Only("sens", frozenset())), no(NO_LEGAL))
+    return some(low, every(UP_TO_RESTRICTED, some_label, leaves, *sets, Only("legal", labels.legal)))
+
+
+def _names_recipient(rule: Rule) -> Predicate:
+    if rule.labels is None or all(w.startswith(SECTOR_SYSTEM) for w in rule.who):
+        return NEVER
+    return Only("legal", rule.labels.legal)
+
+
+# -- one person -------------------------------------------------------------------------------------------------------
+
+
+def _heard(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Iterable[tuple[Standing | None, bool]]:
+    return [(standing, False), *((standings.get(k.other), not k.merged) for k in standing.links)]
+
+
+def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
+    glass = _breaks_glass(ask, standing)
+    if glass:
+        ask = _asking(ask, purpose="BTG", purpose_system=ACT_REASON)
+    at = micros(ask.at)
+    names = ask.actor.ids | team_names(standing, ask.actor, at)
+    asks = _Asks(ask, at, names)
+    denies: list[Predicate] = []
+    permits: list[Predicate] = []
+    named: list[Predicate] = []
+    locks: list[Predicate] = []
+    governed = lost = False
+    for other, only_denies in _heard(ask, standing, standings):
+        if other is None or any(_covers(b.low, b.high, at) for b in other.broken):
+            lost = True
+        for grant in other.grants if other else ():
+            if grant.proxy or not grant.in_force(at):
+                continue
+            said = _compile(grant.root, asks)
+            denies.append(said.denies)
+            locks.append(said.locks)
+            if not only_denies:
+                permits.append(said.permits)
+                named.append(said.names)
+                governed = governed or asks.governed_by(grant)
+    denied = some(*denies)
+    explicit = every(no(denied), some(every(NO_LEGAL, some(*permits)), every(no(NO_LEGAL), some(*named))))
+    if glass:
+        broken = every(NO_LEGAL, no(some(*locks)))
+        return broken if lost else some(explicit, broken)
+    if lost:
+        return NEVER
+    if governed or (standing.ndoo and not (ask.purpose_system == ACT_REASON and ask.purpose in DIRECT_CARE)):
+        return explicit
+    return some(explicit, every(no(denied), NO_LEGAL, _implied(ask, standing, names, at)))
+
+
+def _covers(low: int | None, high: int | None, at: int) -> bool:
+    return (low is None or at >= low) and (high is None or at <= high)
+
+
+def _breaks_glass(ask: Ask, standing: Standing) -> bool:
+    b = ask.btg
+    if b is None or ask.action != "access" or not ask.actor.btg_role:
+        return False
+    if standing.policy.break_glass == "consent-only" or standing.policy.implicit == "Policy-deny":
+        return False
+    grounds = ("incapacity-vital-interest", "public-interest", "express-permission")
+    return b.reason.strip() != "" and b.ground in grounds and b.expires >= ask.at
+
+
+def _implied(ask: Ask, standing: Standing, names: frozenset[str], at: int) -> Predicate:
+    actor, ours = ask.actor, ask.purpose_system == ACT_REASON
+    match standing.policy.implicit:
+        case "Policy-basic-normal":
+            return UP_TO_NORMAL if actor.clinician and ours and ask.purpose in purposes_permitted("TREAT") else NEVER
+        case "Policy-all-normal":
+            return UP_TO_NORMAL
+        case policy if policy != UK_DIRECT_CARE or not ours or ask.purpose not in IMPLIED_PURPOSES:
+            return NEVER
+    looks_after = related(standing, actor, at) is not None
+    cares = looks_after and actor.sector in ("health", "social-care")
+    if standing.died is not None:
+        return UP_TO_NORMAL if cares and ask.action == "access" else NEVER
+    if ask.action == "collect":
+        return ALWAYS if looks_after or actor.contributor else NEVER
+    mine = [n for n in names if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")]
+    own = some(has("author", mine), has("custodian", mine))
+    if ask.action == "correct" and not (cares or actor.contributor):
+        own = NEVER
+    parts = [own, UP_TO_NORMAL if cares else NEVER]
+    if ask.action == "access":
+        parts.append(has("id", invited(standing, names)))
+        if ask.purpose in EMERGENCY and any(n in names for n in standing.policy.urgent_care):
+            parts.append(every(UP_TO_NORMAL, URGENT))
+    return some(*parts)
+
+
+def _as_proxy(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
+    at = micros(ask.at)
+    asks = _Asks(ask, at, ask.actor.ids | team_names(standing, ask.actor, at))
+    permits: list[Predicate] = []
+    named: list[Predicate] = []
+    aims: list[Predicate] = []
+    for other, only_denies in _heard(ask, standing, standings):
+        if other is None or any(_covers(b.low, b.high, at) for b in other.broken):
+            return NEVER
+        for grant in other.grants:
+            if grant.in_force(at):
+                said = _compile(grant.root, asks)
+                aims.append(said.aims)
+                if grant.proxy and not only_denies and _lawful(grant.proxy, ask, standing, at):
+                    permits.append(said.permits)
+                    named.append(said.names)
+    opened = some(every(NO_LEGAL, some(*permits)), every(no(NO_LEGAL), some(*named)))
+    return every(opened, no(some(*aims)), SHOWN_TO_SELF)
+
+
+def _lawful(basis: str, ask: Ask, standing: Standing, at: int) -> bool:
+    if standing.died is not None or standing.safeguarding & ask.actor.ids:
+        return False
+    match basis:
+        case "consent" | "best-interest":
+            return True
+        case "health-and-welfare-lasting-power-of-attorney" | "court-appointed-personal-welfare-deputy":
+            return standing.capacity_lost
+        case "parental-responsibility":
+            age = age_at(standing, at)
+            return age is not None and age < 16
+    return False

@@ -1,0 +1,118 @@
+"""The code systems a consent speaks in, as far as a decision needs them: constant tables, no look-ups.
+
+Purposes: v3-ActReason as in FHIR R4 (https://hl7.org/fhir/R4/v3/PurposeOfUse/vs.html). Sensitivities: v3-ActCode.
+The order of confidentiality and which sensitivity belongs to which set are configuration (consent.md 1.5), not the code system's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+OURS: Final = "https://fhir-gateway.example"
+HL7: Final = "http://terminology.hl7.org/CodeSystem"
+ACT_REASON: Final = f"{HL7}/v3-ActReason"
+ACT_CODE: Final = f"{HL7}/v3-ActCode"
+CONFIDENTIALITY_SYSTEM: Final = f"{HL7}/v3-Confidentiality"
+CONSENT_SCOPE: Final = f"{HL7}/consentscope"
+CONSENT_ACTION: Final = f"{HL7}/consentaction"
+RESOURCE_TYPES: Final = "http://hl7.org/fhir/resource-types"
+PROFILE_SYSTEM: Final = "urn:ietf:rfc:3986"  # Consent.provision.class may name a profile by its canonical
+POLICY_SYSTEM: Final = f"{OURS}/CodeSystem/policy"
+UK_DIRECT_CARE: Final = "uk-direct-care"
+SECTOR_SYSTEM: Final = f"{OURS}/CodeSystem/sector"
+ROLE_AT: Final = f"{OURS}/role-at"  # identifier system; value `Organization/x system|code`: everyone in that role there
+TASK_SYSTEM: Final = f"{OURS}/CodeSystem/task"
+CONFIRM_MEMBERSHIP: Final = "confirm-membership"
+PROXY_BASIS_SUFFIX: Final = "/CodeSystem/England-NHSProxyLegalBasis"
+LEGAL_SYSTEM: Final = f"{OURS}/CodeSystem/legal-restriction"
+LEGAL_SUFFIX: Final = "/CodeSystem/legal-restriction"
+IMPLICIT_POLICIES: Final = frozenset({"Policy-deny", "Policy-basic-normal", "Policy-all-normal", "Policy-break-glass-only"})
+
+_PURPOSES: Final[Mapping[str, str]] = {
+    "PurposeOfUse": "HMARKT HOPERAT HPAYMT HRESCH PATRQT PUBHLTH TREAT",
+    "HOPERAT": "CAREMGT DONAT FRAUD GOV HACCRED HCOMPL HDECD HDIRECT HDM HLEGAL HOUTCOMS HPRGRP HQUALIMP HSYSADMIN MEMADMIN"
+    " PATADMIN PATSFTY PERFMSR RECORDMGT SYSDEV TRAIN",
+    "HSYSADMIN": "LABELING METAMGT",
+    "MEMADMIN": "MILCDM",
+    "SYSDEV": "HTEST",
+    "HPAYMT": "CLMATTCH COVAUTH COVERAGE REMITADV",
+    "COVERAGE": "ELIGDTRM ELIGVER ENROLLM MILDCRG",
+    "HRESCH": "BIORCH CLINTRCH PRECLINTRCH DSRCH POARCH TRANSRCH",
+    "CLINTRCH": "CLINTRCHNPC CLINTRCHPC",
+    "PATRQT": "FAMRQT PWATRNY SUPNWK",
+    "PUBHLTH": "DISASTER THREAT",
+    "TREAT": "CLINTRL COC ETREAT POPHLTH",
+    "ETREAT": "BTG ERTREAT",
+}
+
+# A named set and what belongs to it. PCF puts ETHUD under ETH, v3-ActCode under SUD: both hold.
+_SENSITIVITIES: Final[Mapping[str, str]] = {
+    "SPI": "BH MH PSY SUD",
+    "BH": "MH PSY PSYTHPN COGN DVD EMOTDIS",
+    "SUD": "ETHUD OPIOIDUD",
+    "ETH": "ETHUD",
+}
+# v3-ActCode puts SUD under BH. A removal follows it; somebody who opens "mental health" has not said "substance use".
+_SENSITIVITIES_DENIED: Final[Mapping[str, str]] = {**_SENSITIVITIES, "BH": _SENSITIVITIES["BH"] + " SUD"}
+
+# v3-ActCode codes that say how to handle data, not what it is about: they cannot stand in a provision.
+HANDLING: Final = frozenset(
+    "NOPAT NOAUTH NOCOLLECT NODSCLCD NODSCLCDS NOINTEGRATE NOLIST NOMOU NOORGPOL NOPERSISTP NORDSCLCD NORDSCLCDS NORDSCLW"
+    " NORELINK NOREUSE NOVIP ORCON PersistentTransient CPLYCC CPLYCD CPLYCUI CPLYJPP CPLYOSP CPLYPOL DELAU ENCRYPT MASK MINEC"
+    " PERSISTLABEL PRIVMARK REDACT".split()
+)
+HIDDEN_FROM_SELF: Final = frozenset({"NOPAT", "TBOO"})
+
+REQUESTER_ROLES: Final = frozenset(
+    {(f"{HL7}/v3-ParticipationType", c) for c in ("IRCP", "PRCP", "INF", "TRC", "NOT", "REFT")}
+    | {(f"{HL7}/v3-RoleCode", c) for c in ("GRANTEE", "HPOWATT", "DPOWATT", "POWATT", "SPOWATT", "DELEGATEE", "GUARD", "RESPRSN")}
+    | {(f"{HL7}/v3-RoleClass", c) for c in ("PROV", "PAT", "AGNT", "ASSIGNED", "CAREGIVER", "GUARD", "NOK", "PRS", "QUAL")}
+    | {(f"{HL7}/v3-ParticipationFunction", c) for c in ("AUCG", "AULR", "AUTM", "AUWA")}
+)
+CUSTODIAN_ROLES: Final = frozenset({(f"{HL7}/v3-ParticipationType", "CST")})
+
+
+def _below(tree: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Each code to itself and everything under it."""
+    codes = set(tree) | {c for line in tree.values() for c in line.split()}
+
+    def down(code: str) -> set[str]:
+        return {code}.union(*(down(c) for c in tree.get(code, "").split()))
+
+    return {code: frozenset(down(code)) for code in codes}
+
+
+PURPOSES: Final = _below(_PURPOSES)
+SENSITIVITIES: Final = _below(_SENSITIVITIES)
+SENSITIVITIES_DENIED: Final = _below(_SENSITIVITIES_DENIED)
+SENSITIVITY_SETS: Final = frozenset(_SENSITIVITIES)  # codes that have others under them
+
+NOT_TREATMENT: Final = PURPOSES["POPHLTH"] | PURPOSES["CLINTRL"]  # under TREAT in v3-ActReason, yet not care of this person
+DIRECT_CARE: Final = (PURPOSES["TREAT"] - NOT_TREATMENT) | {"CAREMGT"} | PURPOSES["PATRQT"]
+IMPLIED_PURPOSES: Final = frozenset({"TREAT", "ETREAT", "ERTREAT", "COC", "CAREMGT"})
+EMERGENCY: Final = frozenset({"ETREAT", "ERTREAT"})
+
+
+def purposes_permitted(code: str) -> frozenset[str]:
+    """What a permit for this purpose covers."""
+    below = PURPOSES.get(code, frozenset({code}))
+    return below - NOT_TREATMENT if code == "TREAT" else below
+
+
+def purposes_denied(code: str) -> frozenset[str]:
+    """What a deny for this purpose covers."""
+    return PURPOSES.get(code, frozenset({code}))
+
+
+def sensitivities_below(codes: Iterable[str], *, denied: bool) -> frozenset[str]:
+    """These sensitivities and all that belong to them."""
+    table = SENSITIVITIES_DENIED if denied else SENSITIVITIES
+    return frozenset().union(*(table.get(c, frozenset({c})) for c in codes))
+
+
+def most_specific(codes: frozenset[str]) -> frozenset[str]:
+    """The codes without those that are only there because a narrower one is (facts may be stored expanded)."""
+    if codes.isdisjoint(SENSITIVITY_SETS):
+        return codes
+    return frozenset(c for c in codes if c not in SENSITIVITY_SETS or not (codes & SENSITIVITIES_DENIED[c] - {c}))
