@@ -17,13 +17,11 @@ from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
 import httpx2
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from starlette.applications import Starlette
 
-from fhir_gateway.auth import clients, jose, narrow, people
+from fhir_gateway.auth import clients, jose, people
 from fhir_gateway.auth.oauth import OAuth
 from fhir_gateway.auth.sessions import Sessions
 from fhir_gateway.auth.tokens import Tokens
@@ -175,7 +173,7 @@ async def test_an_app_gets_a_token_for_what_the_person_and_its_registration_allo
     back = await house.approve()
     assert back["state"] == "s t&" and back["iss"] == BASE
     answer = (await house.redeem(back["code"])).json()
-    assert answer["scope"] == "openid fhirUser offline_access patient/*.rs patient/Goal.rs"
+    assert answer["scope"] == "openid fhirUser offline_access patient/*.rs"
     assert (answer["token_type"], answer["expires_in"], answer["patient"]) == ("Bearer", 900, "a")
     caller = await house.tokens.verify(answer["access_token"], house.at)
     assert (caller.fhir_user, caller.client, caller.launch) == ("Patient/a", "app", "Patient/a")
@@ -559,38 +557,3 @@ async def test_sign_ins_are_written_down_allowed_and_refused(house: House) -> No
         ("sign-in", True, "Patient/a", None), ("sign-in", False, "Patient/a", None),
         ("authorize", True, "Patient/a", "app"), ("sign-in", True, "Device/hospital", "hospital"),
     }  # fmt: skip
-
-
-# -- scopes -----------------------------------------------------------------------------------------------------------
-
-letters = st.sets(st.sampled_from("cruds")).map(lambda s: "".join(c for c in "cruds" if c in s))
-scope = st.builds(
-    "{}/{}.{}{}".format, st.sampled_from(["patient", "user", "system"]), st.sampled_from(["*", "Goal", "CarePlan"]),
-    letters, st.sampled_from(["", "?category=a", "?category=b"]),
-) | st.sampled_from(["openid", "launch/patient", "offline_access"])  # fmt: skip
-scopes = st.lists(scope, max_size=5).map(" ".join)
-
-
-def atoms(text: str) -> set[tuple[str, ...]]:
-    """Everything these scopes allow, one by one, in a small world of two types and two categories."""
-    out: set[tuple[str, ...]] = set()
-    for one in text.split():
-        match = narrow.RESOURCE_SCOPE.fullmatch(one)
-        if not match:
-            out.add((one,))
-            continue
-        level, type, may, query = match.groups()
-        for t in ("Goal", "CarePlan") if type == "*" else (type,):
-            queries = [query] if query else ["?category=a", "?category=b", "any other"]
-            out |= {(level, t, c, q) for c in may for q in queries}
-    return out
-
-
-@given(scopes, scopes)
-def test_narrowing_gives_exactly_what_both_allow(wanted: str, most: str) -> None:
-    assert atoms(narrow.narrow(wanted, most)) == atoms(wanted) & atoms(most)
-
-
-def test_version_one_scopes_mean_their_letters() -> None:
-    both = narrow.narrow("patient/Goal.read user/*.write", "patient/*.cruds user/Task.*")
-    assert both == "patient/Goal.rs user/Task.cud"

@@ -19,12 +19,12 @@ import msgspec
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from ..domain.problem import Problem
+from ..domain.scopes import Scopes
 from ..domain.types import Drop, Keep, Note
 from . import assertions, clients, people
 from .clients import Client
 from .jose import Bad, peek
 from .kept import Kept, commit_unless_taken, digest, pack
-from .narrow import narrow
 from .tokens import Caller, Tokens, sign
 
 CODE, REFRESH, GRANT, LAUNCH, ASSERTION = "code", "refresh", "grant", "launch", "jti"
@@ -382,6 +382,11 @@ class OAuth:
         return Note(
             self.new_id(), at, "E", what, allowed, user, organisation=organisation, client=client, detail=detail
         )
+
+
+def narrow(wanted: str, most: str) -> str:
+    """The scopes that both allow: never more than either."""
+    return str(Scopes.parse(wanted).narrow(Scopes.parse(most)))
 
 
 def once(params: Iterable[tuple[str, str]]) -> dict[str, str]:

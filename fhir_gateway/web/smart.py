@@ -13,10 +13,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..auth import clients, discovery
-from ..auth.narrow import RESOURCE_SCOPE
 from ..auth.oauth import Asked, OAuth, Refusal, SentBack
 from ..auth.sessions import Sessions
 from ..domain.problem import Problem
+from ..domain.scopes import Scopes
 from . import app
 from .pages import frame
 from .pages.words import _
@@ -148,19 +148,14 @@ OTHER_SCOPES = {
 
 def in_words(scopes: str) -> list[str]:
     """What an app asks for, a line each."""
-    lines: list[str] = []
-    for scope in scopes.split():
-        match = RESOURCE_SCOPE.fullmatch(scope)
-        line = OTHER_SCOPES.get(scope, scope)
-        if match:
-            level, type, may, query = match.groups()
-            what = _("everything in the plan") if type == "*" else type
-            whose = _("of one person") if level == "patient" else _("of everybody you may see")
-            line = f"{', '.join(INTERACTIONS[c] for c in may if c in INTERACTIONS)}: {what} ({whose})"
-            line += f", {_('only')} {query[1:]}" if query else ""
-        if line and line not in lines:
-            lines.append(line)
-    return lines
+    asked = Scopes.parse(scopes)
+    lines = [OTHER_SCOPES.get(o, o) for o in asked.others]
+    for scope in asked.resources:
+        what = _("everything in the plan") if scope.type == "*" else scope.type
+        whose = _("of one person") if scope.level == "patient" else _("of everybody you may see")
+        line = f"{', '.join(INTERACTIONS[c] for c in scope.may)}: {what} ({whose})"
+        lines.append(line + "".join(f", {_('only')} {k} {v}" for k, v in scope.query))
+    return [line for line in dict.fromkeys(lines) if line]
 
 
 # -- for programs to use ----------------------------------------------------------------------------------------------
