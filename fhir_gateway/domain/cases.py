@@ -139,14 +139,23 @@ def _labels(labels: list[tuple[str, str]]) -> tuple[str, frozenset[str], frozens
     levels = [c for s, c in labels if s == CONFIDENTIALITY_SYSTEM and c in CONFIDENTIALITY]
     legal = frozenset(c for s, c in labels if s.endswith(LEGAL_SUFFIX))
     sensitive = frozenset(c for s, c in labels if s == ACT_CODE and c not in HANDLING)
-    other = frozenset(f"{s}|{c}" for s, c in labels if s != CONFIDENTIALITY_SYSTEM and not s.endswith(LEGAL_SUFFIX) and c not in sensitive)
+    other = frozenset(
+        f"{s}|{c}"
+        for s, c in labels
+        if s != CONFIDENTIALITY_SYSTEM and not s.endswith(LEGAL_SUFFIX) and c not in sensitive
+    )
     if sensitive or legal:
         levels.append("R")
     return max(levels, key=lambda c: CONFIDENTIALITY[c], default="N"), sensitive, legal, other
 
 
 def _standing(
-    person: str, consents: list[dict[str, Any]], request: Mapping[str, Any], fixtures: Mapping[str, Any], policy: Policy, ask: Ask
+    person: str,
+    consents: list[dict[str, Any]],
+    request: Mapping[str, Any],
+    fixtures: Mapping[str, Any],
+    policy: Policy,
+    ask: Ask,
 ) -> Standing:
     """What the case says about one person. A consent without patient is about everybody in the case."""
     grants: list[Grant] = []
@@ -160,9 +169,15 @@ def _standing(
                 broken.append(found)
     actor = request["actor"]
     died = micros(ask.at) if person in (fixtures.get("deceased") or ()) else None
-    before = _flag(actor.get("relationshipBeforeDeath"), person) or _flag(fixtures.get("relationshipBeforeDeath"), person)
+    before = _flag(actor.get("relationshipBeforeDeath"), person) or _flag(
+        fixtures.get("relationshipBeforeDeath"), person
+    )
     low = None if died is None or before else died + 1
-    looks_after = Relationship(ask.actor.ids, "claim", "case", low) if _flag(actor.get("relationship"), person) or (died and before) else None
+    looks_after = (
+        Relationship(ask.actor.ids, "claim", "case", low)
+        if _flag(actor.get("relationship"), person) or (died and before)
+        else None
+    )
     born = (fixtures.get("birthDate") or {}).get(person) if isinstance(fixtures.get("birthDate"), dict) else None
     return Standing(
         person, tuple(grants), tuple(broken), (looks_after,) if looks_after else (), links=_links(person, fixtures), died=died,
@@ -195,7 +210,9 @@ def _links(person: str, fixtures: Mapping[str, Any]) -> tuple[Link, ...]:
     out = []
     for link in fixtures.get("links") or ():
         if person in (link["a"], link["b"]):
-            out.append(Link(link["b"] if link["a"] == person else link["a"], link["type"] in ("replaces", "replaced-by")))
+            out.append(
+                Link(link["b"] if link["a"] == person else link["a"], link["type"] in ("replaces", "replaced-by"))
+            )
     return tuple(out)
 
 

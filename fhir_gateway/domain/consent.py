@@ -33,7 +33,15 @@ URGENT_TYPES: Final = frozenset({"Flag", "AllergyIntolerance", "RelatedPerson"})
 SNOMED: Final = "http://snomed.info/sct"
 URGENT_PLANS: Final = frozenset(  # contingency, crisis, emergency, treatment escalation, ReSPECT, end of life
     f"{SNOMED}|{c}"
-    for c in ("325691000000100", "736253002", "887701000000100", "735324008", "1382601000000107", "736373009", "861421000000109")
+    for c in (
+        "325691000000100",
+        "736253002",
+        "887701000000100",
+        "735324008",
+        "1382601000000107",
+        "736373009",
+        "861421000000109",
+    )
 )
 PLAN_TYPES: Final = frozenset({"CarePlan", "DocumentReference"})
 NO_OBLIGATIONS: Final[frozenset[str]] = frozenset()
@@ -162,7 +170,12 @@ def _broke_glass(standing: Standing, *, raise_task: bool = False) -> Decision:
 def emergency(ask: Ask, standing: Standing) -> bool:
     """Is this a valid break-glass access: role, reason, ground, not over, reading only, and a policy that knows it (1.8)."""
     b = ask.btg
-    if b is None or ask.action != "access" or not ask.actor.btg_role or ask.actor.kind not in ("professional", "system"):
+    if (
+        b is None
+        or ask.action != "access"
+        or not ask.actor.btg_role
+        or ask.actor.kind not in ("professional", "system")
+    ):
         return False
     policy = standing.policy
     if policy.break_glass != "override" or policy.implicit == "Policy-deny":
@@ -357,7 +370,9 @@ def _records(standing: Standing, standings: Mapping[str, Standing]) -> Iterator[
         yield standings.get(link.other), not link.merged
 
 
-def _living(rule: Rule, ask: Ask, names: frozenset[str], at: int, named: bool = False, glass: bool = False) -> Live | None:
+def _living(
+    rule: Rule, ask: Ask, names: frozenset[str], at: int, named: bool = False, glass: bool = False
+) -> Live | None:
     """The gates of consent.md 1.3: they close a rule and everything in it."""
     if rule.who and rule.who.isdisjoint(names):
         return None
@@ -372,7 +387,9 @@ def _living(rule: Rule, ask: Ask, names: frozenset[str], at: int, named: bool = 
     named = named or bool(rule.who)
     glass = rule.type == "deny" and (glass or not rule.said.isdisjoint(NAMES_EMERGENCY))
     inner = (_living(r, ask, names, at, named, glass) for r in rule.rules)
-    return Live(rule, bool(rule.actions) or ask.action in SHARED, named, glass, tuple(r for r in inner if r is not None))
+    return Live(
+        rule, bool(rule.actions) or ask.action in SHARED, named, glass, tuple(r for r in inner if r is not None)
+    )
 
 
 NAMES_EMERGENCY: Final = frozenset(f"{ACT_REASON}|{c}" for c in ("BTG", "ETREAT"))
@@ -487,18 +504,33 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {  # basis -> (permitted, refused)
     "no-patient-data": ("This holds nothing about any person.", ""),
     "no-read-no-update": ("", "Who may not see something may not change it."),
     "self": ("It is the person's own record.", ""),
-    "refrain": ("", "It was marked as not to be shown to the person or those acting for them until it has been talked over."),
+    "refrain": (
+        "",
+        "It was marked as not to be shown to the person or those acting for them until it has been talked over.",
+    ),
     "other-patient": ("", "It belongs to somebody else."),
     "proxy": ("They act for the person, and that role is in force.", ""),
     "no-proxy-role": ("", "They have no role in force that lets them act for the person."),
     "proxy-ended": ("", "A role acting for the person ended with the person's death."),
     "proxy-age": ("", "Parental responsibility opens a record only until the young person is 16."),
-    "lpa-not-applicable": ("", "A power of attorney or deputyship counts only once it is recorded that the person lacks capacity."),
+    "lpa-not-applicable": (
+        "",
+        "A power of attorney or deputyship counts only once it is recorded that the person lacks capacity.",
+    ),
     "safeguarding": ("", "Their role is suspended to keep somebody safe."),
-    "uncomputable": ("", "The person left a consent that cannot be computed; until somebody has looked at it, the answer is no."),
+    "uncomputable": (
+        "",
+        "The person left a consent that cannot be computed; until somebody has looked at it, the answer is no.",
+    ),
     "explicit": ("The person said yes to this.", "The person said no to this."),
-    "legal": ("", "The law restricts this: it opens only to a recipient whom the person names for exactly this kind of record."),
-    "break-glass": ("It was opened as an emergency. The privacy officer is told, and so is the person unless that would endanger them.", ""),
+    "legal": (
+        "",
+        "The law restricts this: it opens only to a recipient whom the person names for exactly this kind of record.",
+    ),
+    "break-glass": (
+        "It was opened as an emergency. The privacy officer is told, and so is the person unless that would endanger them.",
+        "",
+    ),
     "governed": ("", "The person shares with them only what they chose, and this is not part of it."),
     "ndoo": ("", "The person opted out of research and planning."),
     "implicit": ("", "The person has not said anything about this, and nothing else opens it to them."),

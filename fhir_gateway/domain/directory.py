@@ -63,7 +63,8 @@ _KINDS = {
 }
 SECTOR_CODES: Final = ("health", "social-care", "voluntary", "housing", "education", "justice")
 DEFAULT_SECTORS: Final = Sectors(
-    {f"{ORG_TYPE}|{code}": sector for sector, code in _KINDS.items()} | {f"{SECTOR_SYSTEM}|{s}": s for s in SECTOR_CODES},
+    {f"{ORG_TYPE}|{code}": sector for sector, code in _KINDS.items()}
+    | {f"{SECTOR_SYSTEM}|{s}": s for s in SECTOR_CODES},
     frozenset({f"{ORG_TYPE}|dept", f"{ORG_TYPE}|team"}),
 )
 
@@ -97,7 +98,9 @@ class Directory:
     """Built from current records; answers what an asker is called and where an organisation belongs."""
 
     organisations: Mapping[str, Organisation] = field(default_factory=dict)
-    people: Mapping[str, tuple[str, frozenset[str]]] = field(default_factory=dict)  # Practitioner/… -> (name, identifiers)
+    people: Mapping[str, tuple[str, frozenset[str]]] = field(
+        default_factory=dict
+    )  # Practitioner/… -> (name, identifiers)
     roles: Mapping[str, Role] = field(default_factory=dict)
     roles_of: Mapping[str, tuple[Role, ...]] = field(default_factory=dict)
     by_identifier: Mapping[str, str] = field(default_factory=dict)
@@ -107,10 +110,15 @@ class Directory:
     @classmethod
     def build(cls, records: Iterable[Record], table: Sectors = DEFAULT_SECTORS) -> Directory:
         """From the current Organization, Practitioner, PractitionerRole and HealthcareService records."""
-        return cls.of(((msgspec.json.decode(r.body), str(r.ref), confirmed(r.writer)) for r in records if r.body is not None), table)
+        return cls.of(
+            ((msgspec.json.decode(r.body), str(r.ref), confirmed(r.writer)) for r in records if r.body is not None),
+            table,
+        )
 
     @classmethod
-    def of(cls, resources: Iterable[tuple[Mapping[str, Any], str, bool]], table: Sectors = DEFAULT_SECTORS) -> Directory:
+    def of(
+        cls, resources: Iterable[tuple[Mapping[str, Any], str, bool]], table: Sectors = DEFAULT_SECTORS
+    ) -> Directory:
         """From (resource, `Type/id`, confirmed by an operator)."""
         organisations: dict[str, Organisation] = {}
         people: dict[str, tuple[str, frozenset[str]]] = {}
@@ -197,7 +205,11 @@ class Directory:
             return frozenset(r.organisation for r in self.roles_at(name, at) if r.organisation)
         if name.startswith("PractitionerRole/"):
             role = self.roles.get(name)
-            return frozenset({role.organisation}) if role and role.organisation and covers(role.low, role.high, at) else frozenset()
+            return (
+                frozenset({role.organisation})
+                if role and role.organisation and covers(role.low, role.high, at)
+                else frozenset()
+            )
         if name.startswith("HealthcareService/"):
             return frozenset({self.services[name]} - {""}) if name in self.services else frozenset()
         ref = self.find(name) if "|" in name else None
@@ -274,7 +286,9 @@ def confirmed(writer: Writer) -> bool:
 
 
 def _organisation(body: Mapping[str, Any], ref: str, sure: bool) -> Organisation:
-    types = tuple(f"{c.get('system', '')}|{c.get('code', '')}" for t in body.get("type", ()) for c in t.get("coding", ()))
+    types = tuple(
+        f"{c.get('system', '')}|{c.get('code', '')}" for t in body.get("type", ()) for c in t.get("coding", ())
+    )
     live = sure and body.get("active") is not False
     return Organisation(ref, body.get("name", ""), live, types, _target(body.get("partOf")), _identifiers(body))
 
@@ -284,16 +298,29 @@ def _role(body: Mapping[str, Any], ref: str) -> Role | None:
         low, high = bounds(body.get("period"))
     except ValueError:
         return None
-    codes = frozenset(f"{c.get('system', '')}|{c.get('code', '')}" for cc in body.get("code", ()) for c in cc.get("coding", ()))
+    codes = frozenset(
+        f"{c.get('system', '')}|{c.get('code', '')}" for cc in body.get("code", ()) for c in cc.get("coding", ())
+    )
     services = frozenset(s for s in (_target(x) for x in body.get("healthcareService", ())) if s)
     return Role(
-        ref, _target(body.get("practitioner")), _target(body.get("organization")), codes, services, _identifiers(body), low, high
+        ref,
+        _target(body.get("practitioner")),
+        _target(body.get("organization")),
+        codes,
+        services,
+        _identifiers(body),
+        low,
+        high,
     )
 
 
 def _target(reference: Mapping[str, Any] | None) -> str | None:
     text = (reference or {}).get("reference")
-    return text.split("/_history/", 1)[0] if isinstance(text, str) and ":" not in text and not text.startswith("#") else None
+    return (
+        text.split("/_history/", 1)[0]
+        if isinstance(text, str) and ":" not in text and not text.startswith("#")
+        else None
+    )
 
 
 def _identifiers(body: Mapping[str, Any]) -> frozenset[str]:

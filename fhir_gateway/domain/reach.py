@@ -191,7 +191,10 @@ def _permitted_labels(labels: Labels) -> Predicate:
         return low
     # A set's own name beside one of its members says no more than the member: facts may be stored expanded.
     leaves = Only("sens", labels.sensitivity | SENSITIVITY_SETS)
-    sets = [some(no(Has("sens", frozenset({s}))), has("sens", SENSITIVITIES_DENIED[s] - {s})) for s in sorted(SENSITIVITY_SETS - labels.sensitivity)]
+    sets = [
+        some(no(Has("sens", frozenset({s}))), has("sens", SENSITIVITIES_DENIED[s] - {s}))
+        for s in sorted(SENSITIVITY_SETS - labels.sensitivity)
+    ]
     some_label = some(no(Only("sens", frozenset())), no(NO_LEGAL))
     return some(low, every(UP_TO_RESTRICTED, some_label, leaves, *sets, Only("legal", labels.legal)))
 
@@ -275,7 +278,11 @@ def _implied(ask: Ask, standing: Standing, names: frozenset[str], at: int) -> Pr
         return UP_TO_NORMAL if cares and ask.action == "access" else NEVER
     if ask.action == "collect":
         return ALWAYS if looks_after or actor.contributor else NEVER
-    mine = [n for n in names if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")]
+    mine = [
+        n
+        for n in names
+        if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")
+    ]
     own = some(has("author", mine), has("custodian", mine))
     if ask.action == "correct" and not (cares or actor.contributor):
         own = NEVER

@@ -40,7 +40,9 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.implicit != UK_DIRECT_CARE and self.implicit not in IMPLICIT_POLICIES:
-            raise ValueError(f"`{self.implicit}` is not a policy: {UK_DIRECT_CARE}, {', '.join(sorted(IMPLICIT_POLICIES))}")
+            raise ValueError(
+                f"`{self.implicit}` is not a policy: {UK_DIRECT_CARE}, {', '.join(sorted(IMPLICIT_POLICIES))}"
+            )
         if self.break_glass not in ("override", "consent-only"):
             raise ValueError(f"`{self.break_glass}` is not a way to break the glass: override, consent-only")
 
@@ -193,7 +195,13 @@ def team_names(standing: Standing, actor: Actor, at: int) -> frozenset[str]:
     """Teams and groups of this person's record that the asker belongs to now: further names of theirs, for this person only."""
     out = {g.team for g in standing.groups if covers(g.low, g.high, at) and not g.names.isdisjoint(actor.ids)}
     for r in standing.relationships:
-        if r.team and r.counts and covers(r.low, r.high, at) and not r.names.isdisjoint(actor.ids) and not own_hand(r, actor):
+        if (
+            r.team
+            and r.counts
+            and covers(r.low, r.high, at)
+            and not r.names.isdisjoint(actor.ids)
+            and not own_hand(r, actor)
+        ):
             out.add(r.team)
     return frozenset(out)
 
@@ -303,7 +311,9 @@ def _chains(records: Sequence[Record]) -> dict[str, list[_Version]]:
         if versions[-1].body is None:
             continue
         after_gap = _since_last_deletion(versions)
-        out[ref] = [_Version(msgspec.json.decode(v.body), v.writer, micros(v.updated)) for v in after_gap if v.body is not None]
+        out[ref] = [
+            _Version(msgspec.json.decode(v.body), v.writer, micros(v.updated)) for v in after_gap if v.body is not None
+        ]
     return out
 
 
@@ -359,7 +369,10 @@ def _links(chain: Sequence[_Version]) -> Iterator[Link]:
     for link in chain[-1].body.get("link", ()):
         other = (link.get("other") or {}).get("reference", "")
         if other.startswith("Patient/") and other.count("/") == 1:
-            by = _since(chain, lambda body, o=other: any((x.get("other") or {}).get("reference") == o for x in body.get("link", ())))
+            by = _since(
+                chain,
+                lambda body, o=other: any((x.get("other") or {}).get("reference") == o for x in body.get("link", ())),
+            )
             merged = link.get("type") in ("replaces", "replaced-by") and by is not None and _by_operator(by.writer)
             yield Link(other, merged)
 
@@ -471,7 +484,17 @@ def _weigh(
     if by is not None:
         low = by.at if low is None else max(low, by.at)
     return Relationship(
-        names, origin, source, low, high, writer.user, writer.organisation, not why, why, consent_needed=not cared, team=team
+        names,
+        origin,
+        source,
+        low,
+        high,
+        writer.user,
+        writer.organisation,
+        not why,
+        why,
+        consent_needed=not cared,
+        team=team,
     )
 
 
@@ -498,7 +521,9 @@ def _took(
     return False
 
 
-def _from_task(ref: str, chain: Sequence[_Version], directory: Directory, taken: Mapping[str, str]) -> Iterator[Relationship]:
+def _from_task(
+    ref: str, chain: Sequence[_Version], directory: Directory, taken: Mapping[str, str]
+) -> Iterator[Relationship]:
     body = chain[-1].body
     names = _names(body.get("owner"))
     if not names or body.get("status") not in OPEN:
@@ -527,7 +552,10 @@ def _from_referral(
             and _took(t, chains[t], names, ACCEPTED, directory, taken, lambda b, n=names: bool(_names(b.get("owner")) & n))
             for t, v in now.items()
         )  # fmt: skip
-        by = _since(chain, lambda b, n=names: any(_names(p) == n for p in b.get("performer", ())) and b.get("status") != "revoked")
+        by = _since(
+            chain,
+            lambda b, n=names: any(_names(p) == n for p in b.get("performer", ())) and b.get("status") != "revoked",
+        )
         yield _weigh(names, by, took, directory, "referral", ref, None, None)
 
 
@@ -543,7 +571,10 @@ def _asks_membership(body: Mapping[str, Any]) -> bool:
 
 
 def _confirmations(
-    now: Mapping[str, _Version], chains: Mapping[str, Sequence[_Version]], directory: Directory, taken: Mapping[str, str]
+    now: Mapping[str, _Version],
+    chains: Mapping[str, Sequence[_Version]],
+    directory: Directory,
+    taken: Mapping[str, str],
 ) -> Iterator[_Confirmation]:
     """Members who said "yes, I am": confirm-membership Tasks that their own owner accepted."""
     for ref, version in now.items():

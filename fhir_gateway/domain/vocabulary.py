@@ -27,7 +27,9 @@ CONFIRM_MEMBERSHIP: Final = "confirm-membership"
 PROXY_BASIS_SUFFIX: Final = "/CodeSystem/England-NHSProxyLegalBasis"
 LEGAL_SYSTEM: Final = f"{OURS}/CodeSystem/legal-restriction"
 LEGAL_SUFFIX: Final = "/CodeSystem/legal-restriction"
-IMPLICIT_POLICIES: Final = frozenset({"Policy-deny", "Policy-basic-normal", "Policy-all-normal", "Policy-break-glass-only"})
+IMPLICIT_POLICIES: Final = frozenset(
+    {"Policy-deny", "Policy-basic-normal", "Policy-all-normal", "Policy-break-glass-only"}
+)
 
 _PURPOSES: Final[Mapping[str, str]] = {
     "PurposeOfUse": "HMARKT HOPERAT HPAYMT HRESCH PATRQT PUBHLTH TREAT",
@@ -66,8 +68,14 @@ HIDDEN_FROM_SELF: Final = frozenset({"NOPAT", "TBOO"})
 
 REQUESTER_ROLES: Final = frozenset(
     {(f"{HL7}/v3-ParticipationType", c) for c in ("IRCP", "PRCP", "INF", "TRC", "NOT", "REFT")}
-    | {(f"{HL7}/v3-RoleCode", c) for c in ("GRANTEE", "HPOWATT", "DPOWATT", "POWATT", "SPOWATT", "DELEGATEE", "GUARD", "RESPRSN")}
-    | {(f"{HL7}/v3-RoleClass", c) for c in ("PROV", "PAT", "AGNT", "ASSIGNED", "CAREGIVER", "GUARD", "NOK", "PRS", "QUAL")}
+    | {
+        (f"{HL7}/v3-RoleCode", c)
+        for c in ("GRANTEE", "HPOWATT", "DPOWATT", "POWATT", "SPOWATT", "DELEGATEE", "GUARD", "RESPRSN")
+    }
+    | {
+        (f"{HL7}/v3-RoleClass", c)
+        for c in ("PROV", "PAT", "AGNT", "ASSIGNED", "CAREGIVER", "GUARD", "NOK", "PRS", "QUAL")
+    }
     | {(f"{HL7}/v3-ParticipationFunction", c) for c in ("AUCG", "AULR", "AUTM", "AUWA")}
 )
 CUSTODIAN_ROLES: Final = frozenset({(f"{HL7}/v3-ParticipationType", "CST")})
@@ -88,7 +96,9 @@ SENSITIVITIES: Final = _below(_SENSITIVITIES)
 SENSITIVITIES_DENIED: Final = _below(_SENSITIVITIES_DENIED)
 SENSITIVITY_SETS: Final = frozenset(_SENSITIVITIES)  # codes that have others under them
 
-NOT_TREATMENT: Final = PURPOSES["POPHLTH"] | PURPOSES["CLINTRL"]  # under TREAT in v3-ActReason, yet not care of this person
+NOT_TREATMENT: Final = (
+    PURPOSES["POPHLTH"] | PURPOSES["CLINTRL"]
+)  # under TREAT in v3-ActReason, yet not care of this person
 DIRECT_CARE: Final = (PURPOSES["TREAT"] - NOT_TREATMENT) | {"CAREMGT"} | PURPOSES["PATRQT"]
 IMPLIED_PURPOSES: Final = frozenset({"TREAT", "ETREAT", "ERTREAT", "COC", "CAREMGT"})
 EMERGENCY: Final = frozenset({"ETREAT", "ERTREAT"})
