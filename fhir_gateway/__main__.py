@@ -204,13 +204,9 @@ def token(
     json: Json = False,
 ) -> None:
     """Print an access token of a demo persona, to try things with curl. Only where the demo runs."""
-    from . import wiring
+    from .commands import operating
 
-    made = run(wiring.demo_token(as_))
-    if json:
-        out(made)
-    else:
-        print(made["token"])
+    sys.exit(run(operating.token(as_, json)))
 
 
 # -- sync -------------------------------------------------------------------------------------------------------------
@@ -278,17 +274,17 @@ def sync_recalls(json: Json = False) -> None:
 @clients_app.command("list")
 def clients_list(json: Json = False) -> None:
     """Registered systems and apps."""
-    from . import wiring
+    from .commands import operating
 
-    sys.exit(run(wiring.clients_list(json)))
+    sys.exit(run(operating.clients_list(json)))
 
 
 @inbox_app.command("list")
 def inbox_list(json: Json = False) -> None:
     """Refused pushes, oldest first."""
-    from . import wiring
+    from .commands import operating
 
-    sys.exit(run(wiring.inbox_list(json)))
+    sys.exit(run(operating.inbox_list(json)))
 
 
 @inbox_app.command("replay")
@@ -297,9 +293,9 @@ def inbox_replay(
     file: Annotated[Path | None, typer.Argument(help="The corrected message; as it was by default.")] = None,
 ) -> None:
     """Push an item again as its sender."""
-    from . import wiring
+    from .commands import operating
 
-    sys.exit(run(wiring.inbox_replay(id, file)))
+    sys.exit(run(operating.inbox_replay(id, file)))
 
 
 if __name__ == "__main__":

@@ -222,7 +222,11 @@ async def stand(house: House, people: Iterable[str], epochs: Mapping[str, int] |
     """What is known about these people, from a cache that an epoch in the same commit as any change makes void."""
     directory, place = await directory_now(house)
     out: dict[str, Standing] = {}
-    for person in people:
+    waiting = list(people)
+    while waiting:
+        person = waiting.pop()
+        if person in out:
+            continue
         epoch = epochs[person] if epochs and person in epochs else await house.store.epoch(person)
         known = house._standings.get(person)
         if known is None or known[0] != (epoch, place):
@@ -231,11 +235,12 @@ async def stand(house: House, people: Iterable[str], epochs: Mapping[str, int] |
             if len(house._standings) > STANDINGS_KEPT:
                 house._standings.popitem(last=False)
         out[person] = known[1]
+        waiting += known[1].also
     return out
 
 
 async def _build(house: House, person: str, directory: Directory) -> Standing:
-    records = await house.store.patient_record(person, sorted(STANDING_TYPES))
+    records = await house.store.patient_versions(person, sorted(STANDING_TYPES))
     at = house.clock()
     accepted = await house.store.kept_all("accepted", at, prefix=f"{person} ")
     claims = await house.store.kept_all("claim", at, prefix=f"{person} ")

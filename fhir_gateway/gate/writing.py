@@ -12,11 +12,12 @@ from typing import Any
 from ..domain import compartment, consent, facts as deriving, grants, labels, search as searching, strict, view
 from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
 from ..domain.problem import Issue, Problem, not_found
-from ..domain.standing import ACCEPTED, STANDING_TYPES
+from ..domain.standing import CONFIRMED, STANDING_TYPES
 from ..domain.types import (
     Decision, Facts, Keep, Note, Op, Put, Ref, Remove, Send, Stored, Writer,
 )  # fmt: skip
 from ..domain.validate import check, policy
+from ..domain.vocabulary import CONFIRM_MEMBERSHIP, TASK_SYSTEM
 from ..store.base import Moved, Stale, Taken, Unavailable
 from .context import (
     Context, Written, ask, bumps, directory_now, need_scope, note, notes, reads_bytes, rendering, stand, within_launch,
@@ -424,9 +425,48 @@ async def _acceptance(
     """Remember who accepted, and ask new members of a team whether they are: nobody becomes a member by being named."""
     ctx = work.ctx
     out: list[Op] = []
-    if ref.type == "Task" and resource.get("status") in ACCEPTED and _names(resource.get("owner")) & ctx.actor.ids:
+    if ref.type == "Task" and resource.get("status") in CONFIRMED and _names(resource.get("owner")) & ctx.actor.ids:
         out += [Keep("accepted", f"{p} {ref}", ctx.actor.user.encode()) for p in facts.patients]
+    earlier = strict.read(before.body) if before is not None and before.body is not None else {}
+    asked = [_names(m) for m in _members(earlier)]
+    for member in _members(resource):
+        if _names(member) not in asked:
+            asked.append(_names(member))
+            out += await _ask_membership(work, ref, member, facts)
     return out
+
+
+def _members(resource: dict[str, Any]) -> list[dict[str, Any]]:
+    """Who this CareTeam or Patient names as looking after the person: references that a Task can ask."""
+    if resource.get("resourceType") == "CareTeam":
+        named = [p.get("member", {}) for p in resource.get("participant", [])]
+    elif resource.get("resourceType") == "Patient":
+        named = resource.get("generalPractitioner", [])
+    else:
+        return []
+    outside = ("Patient", "RelatedPerson", "CareTeam", "Group")
+    return [m for m in named if _names(m) and str(m.get("reference") or m.get("type") or "").split("/")[0] not in outside]
+
+
+async def _ask_membership(work: Work, ref: Ref, member: dict[str, Any], facts: Facts) -> list[Op]:
+    """A Task to the named member: are you in this team? Until they accept, they may read that Task and nothing else."""
+    ctx = work.ctx
+    task = {
+        "resourceType": "Task",
+        "status": "requested",
+        "intent": "order",
+        "code": {"coding": [{"system": TASK_SYSTEM, "code": CONFIRM_MEMBERSHIP}]},
+        "description": "You were named in this person's care team. Accept if that is right.",
+        "focus": {"reference": str(ref)},
+        "for": {"reference": facts.patients[0]},
+        "authoredOn": _instant(ctx),
+        "owner": {k: v for k, v in member.items() if k in ("reference", "identifier", "type", "display")},
+    }
+    own = Ref("Task", ctx.house.new_id())
+    writer = Writer(ctx.actor.user, ctx.actor.organisation, ctx.client, ctx.actor.kind, "SYSTEM", False)
+    task_facts, security = _labelled(ctx, task, own, writer, None)
+    await _store(work, own, 1, 0, strict.dump(task), task, task_facts, security, writer, "C", "create", None)
+    return []
 
 
 def _in_a_minute(ctx: Context) -> Any:

@@ -82,6 +82,10 @@ class Store(Protocol):
         """Current, not deleted resources of these types in this person's compartment (for consents, relationships)."""
         ...
 
+    async def patient_versions(self, patient: str, types: Sequence[str]) -> list[Stored]:
+        """Every version, deletions included, of the resources of these types whose first patient is this person."""
+        ...
+
     async def directory(self, types: Sequence[str]) -> list[Stored]:
         """Current resources of types that are no patient data (Organization, PractitionerRole, …)."""
         ...

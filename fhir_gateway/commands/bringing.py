@@ -1,0 +1,157 @@
+"""`import`, `map` and `explain`."""
+
+from __future__ import annotations
+
+import json as plain_json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from .. import gate, plans
+from ..domain import consent, strict
+from ..domain.problem import Problem
+from ..domain.types import Ref
+from ..settings import Refused, load
+from ..wiring import context_as, wired
+
+console = Console(stderr=True)
+
+
+async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: bool) -> int:
+    """Every file through the gate as `who`. 0 when all went in, 1 when something was refused, 2 when a file cannot be read."""
+    for file in files:
+        if str(file) != "-" and not file.is_file():
+            raise Refused(f"{file} is not a file that can be read.")
+    if mapping is not None:
+        raise Refused(f"{mapping}: partners' own formats come with a later issue; plans and FHIR need no --mapping.")
+    failed = unreadable = False
+    async with wired(load()) as w:
+        with bar("Bringing in", len(files)) as step:
+            for file in files:
+                ctx = await context_as(w, who)
+                line: dict[str, Any] = {"file": str(file), "patient": None, "written": 0, "unchanged": 0, "refused": 0, "unmapped": []}
+                try:
+                    saved = await plans.bring_in(ctx, read(file), str(file))
+                    line.update(
+                        patient=saved.patient, written=saved.written, unchanged=saved.unchanged, refused=saved.refused,
+                        unmapped=saved.unmapped,
+                    )  # fmt: skip
+                    failed = failed or bool(saved.refused)
+                except Problem as p:
+                    failed = True
+                    unreadable = unreadable or p.kind == "malformed"
+                    line["refused"] = 1
+                    line["problems"] = [{"where": i.where, "text": i.text} for i in p.issues]
+                step()
+                show(line, as_json)
+    return 2 if unreadable else 1 if failed else 0
+
+
+def read(file: Path) -> bytes:
+    return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+
+
+def show(line: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+        sys.stdout.flush()
+        return
+    print(f"{line['file']}: person {line['patient'] or '-'}, {line['written']} written, {line['unchanged']} unchanged, {line['refused']} refused")
+    for p in line.get("problems", ()):
+        print(f"  {p['where']}: {p['text']}" if p["where"] else f"  {p['text']}")
+    for path, count in summary(line["unmapped"]).items():
+        print(f"  no home in the plan: {path} ({count})")
+
+
+def summary(unmapped: list[Any]) -> dict[str, int]:
+    """How often each path had no home."""
+    out: dict[str, int] = {}
+    for item in unmapped:
+        path = item["path"] if isinstance(item, dict) else str(item)
+        out[path] = out.get(path, 0) + 1
+    return out
+
+
+@contextmanager
+def bar(text: str, total: int) -> Iterator[Any]:
+    """A progress bar on stderr, only where somebody watches."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=False, disable=not console.is_terminal) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda: progress.advance(task)
+
+
+# -- map --------------------------------------------------------------------------------------------------------------
+
+
+def to_fhir(file: Path, mapping: Path | None, dry_run: bool) -> int:
+    plan = plans.read_plan(readable(file))
+    bundle, rows = plans.to_fhir(plan)
+    return _print(bundle, rows, dry_run)
+
+
+def from_fhir(file: Path, mapping: Path | None, dry_run: bool) -> int:
+    plan, rows = plans.from_fhir(plans.read_resources(readable(file), str(file)))
+    return _print(plan, rows, dry_run)
+
+
+def readable(file: Path) -> bytes:
+    try:
+        return read(file)
+    except OSError as wrong:
+        raise Refused(f"{file} cannot be read: {wrong.strerror}.") from None
+
+
+def _print(result: dict[str, Any], rows: list[dict[str, Any]], dry_run: bool) -> int:
+    if dry_run:
+        for row in rows:
+            sys.stdout.buffer.write(msgspec.json.encode(row) + b"\n")
+    else:
+        sys.stdout.buffer.write(msgspec.json.format(strict.dump(result), indent=2) + b"\n")
+    sys.stdout.flush()
+    return 0
+
+
+# -- explain ----------------------------------------------------------------------------------------------------------
+
+
+async def explain(who: str, what: str, purpose: str, action: str, as_json: bool) -> int:
+    """Whether WHO may do ACTION to WHAT, by the function the gate runs. For operators: nothing of the record is shown."""
+    type, _, id = what.partition("/")
+    if action not in ("access", "disclose", "collect", "correct"):
+        raise Refused(f"--action is one of access, disclose, collect, correct; not `{action}`.")
+    async with wired(load()) as w:
+        ctx = await _asker(w, who, purpose)
+        stored = await w.store.get(Ref(type, id))
+        if stored is None:
+            raise Refused(f"There is no {what} here.")
+        from ..gate.context import ask_stored
+
+        decision = await ask_stored(ctx, action, stored)
+        text = consent.explain(decision)
+        if as_json:
+            line = {"decision": "permit" if decision.permit else "deny", "basis": decision.basis, "consent": decision.consent,
+                    "obligations": sorted(decision.obligations), "text": text}  # fmt: skip
+            print(plain_json.dumps(line))
+        else:
+            print(text)
+    return 0
+
+
+async def _asker(w: Any, who: str, purpose: str) -> gate.Context:
+    from dataclasses import replace
+
+    from ..gate.context import directory_now
+
+    if "/" not in who:
+        return replace(await context_as(w, who), purpose=purpose)
+    kind = {"Patient": "patient", "RelatedPerson": "proxy", "Device": "system", "Organization": "system"}.get(who.split("/")[0], "professional")
+    directory, _ = await directory_now(w.house)
+    actor = directory.actor(who, kind=kind, organisation=None, patient=who if kind == "patient" else None, at=w.house.clock())
+    return gate.house_context(w.house, actor, purpose=purpose)

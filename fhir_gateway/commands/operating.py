@@ -1,0 +1,74 @@
+"""`token`, `clients`, `inbox`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from .. import gate
+from ..auth import clients
+from ..domain import strict
+from ..domain.types import Actor
+from ..settings import Refused, load
+from ..wiring import context_as, demo_token, now, wired
+
+PERSONAS = ("patient", "proxy", "gp", "social-worker", "link-worker", "community-nurse", "hospital", "stranger")
+
+
+def out(item: Any) -> None:
+    sys.stdout.buffer.write(strict.dump(item) + b"\n")
+    sys.stdout.flush()
+
+
+async def token(who: str, as_json: bool) -> int:
+    """A token of a demo persona; only where the demo has been seeded."""
+    if who not in PERSONAS:
+        raise Refused(f"--as is one of {', '.join(PERSONAS)}; not `{who}`.")
+    async with wired(load()) as w:
+        seeded = await w.store.kept("demo", "seeded", now())
+        if seeded is None:
+            raise Refused("Tokens like this are for the demo only: start it with `make run` first.")
+        made, caller = await demo_token(w, who)
+    if as_json:
+        out({"token": made, "patient": seeded.decode(), "fhirUser": caller.fhir_user, "scope": caller.scopes, "expires": caller.expires.isoformat()})
+    else:
+        print(made)
+    return 0
+
+
+async def clients_list(as_json: bool) -> int:
+    async with wired(load()) as w:
+        for c in await clients.list_clients(w.store, now()):
+            if as_json:
+                out({"id": c.id, "kind": c.kind, "name": c.name, "scopes": c.scopes, "organisation": c.organisation, "contributor": c.contributor})
+            else:
+                print(f"{c.id}: {c.kind}, {c.name or '-'}, {c.scopes or '-'}")
+    return 0
+
+
+def operator(w: Any) -> gate.Context:
+    """Whoever runs commands on this machine, as an operator; the audit says so."""
+    return gate.house_context(w.house, Actor("system", frozenset({"Device/operator"}), "Device/operator", "Operator", operator=True))
+
+
+async def inbox_list(as_json: bool) -> int:
+    async with wired(load()) as w:
+        for item in await gate.inbox(operator(w)):
+            if as_json:
+                out(item)
+            else:
+                why = item["outcome"]["issue"][0].get("diagnostics", "")
+                print(f"{item['id']}: from {item['client']} at {item['at']}, refused {item['status']}: {why}")
+    return 0
+
+
+async def inbox_replay(id: str, file: Path | None) -> int:
+    async with wired(load()) as w:
+        for item in await gate.inbox(operator(w)):
+            if item["id"] == id:
+                sender = await context_as(w, item["client"])
+                answer = await gate.replay(sender, item["key"], file.read_bytes() if file else None)
+                print(f"{id}: written, {len(answer.get('entry', []))} entries")
+                return 0
+    raise Refused(f"There is no inbox item `{id}`.")

@@ -1,0 +1,116 @@
+"""The app with everything in it: routes, pages, sign-in, worker, demo; opened when the server starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from . import demo, wiring
+from .domain.problem import Problem
+from .settings import Settings
+from .store.base import StoreError
+from .sync.worker import run as run_worker
+from .web import app as shell
+from .web import fhir, plans
+from .wiring import Wired
+
+log = structlog.get_logger()
+
+
+class Late:
+    """Routes are built when the lifespan has opened the store; until then everything waits behind /health's 503."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.app: ASGIApp | None = None
+        self.ready = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        assert self.app is not None
+        await self.app(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with self._open() as failed:
+            if failed:
+                await send({"type": "lifespan.startup.failed", "message": failed})
+                return
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[str]:
+        try:
+            w = await wiring.open_wired(self.settings)
+        except Exception as wrong:
+            wiring.log_json({"event": "cannot-start", "why": str(wrong)})
+            yield str(wrong)
+            return
+        stop = asyncio.Event()
+        tasks: list[asyncio.Task[Any]] = []
+        try:
+            self.app = build(w, lambda: self.ready)
+            if self.settings.demo:
+                await demo.seed(w)
+                demo.say(self.settings)
+            if self.settings.worker and w.partners:
+                tasks.append(asyncio.create_task(run_worker(w.house, w.partners, wiring.worker_name(), stop)))
+            self.ready = True
+            log.info("serving", base=self.settings.base, demo=self.settings.demo, remotes=[p.name for p in w.partners])
+            yield ""
+        finally:
+            self.ready = False
+            stop.set()
+            for task in tasks:
+                try:
+                    await asyncio.wait_for(task, 5)
+                except (TimeoutError, asyncio.CancelledError):
+                    task.cancel()
+            await w.close()
+
+
+def app(settings: Settings) -> ASGIApp:
+    return Late(settings)
+
+
+def build(w: Wired, is_ready: Any) -> ASGIApp:
+    """Every route of the house."""
+
+    async def caller(token: str) -> Any:
+        return await w.tokens.verify(token, wiring.now())
+
+    async def ready() -> bool:
+        try:
+            await w.store.check()
+        except StoreError:
+            return False
+        return bool(is_ready())
+
+    async def queues() -> dict[str, dict[str, int]]:
+        return {p.name: await w.store.outbox(p.name) for p in w.partners}
+
+    s = w.settings
+    web = shell.Web(
+        w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues if w.partners else None
+    )
+    return shell.build(web, [*fhir.routes(web), *plans.routes(web), *sign_in_routes(w), *page_routes(w)])
+
+
+def sign_in_routes(w: Wired) -> list[Any]:
+    return []
+
+
+def page_routes(w: Wired) -> list[Any]:
+    return []
+
+
+__all__ = ["Problem", "app", "build"]

@@ -1,0 +1,207 @@
+"""The only module that reads the clock, makes ids, opens connections: builds everything once, from settings."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from . import definitions, gate
+from .auth import demo as demo_tokens
+from .auth.tokens import Caller, Tokens
+from .domain.labels import LabelSets
+from .domain.standing import Policy
+from .domain.types import Keep
+from .gate import Context, House, Remote
+from .remote.client import RemoteServer
+from .settings import Refused, Settings
+from .store import sqlite
+from .store.base import Store, StoreError, Taken
+from .sync.partner import Partner
+from .sync.worker import run as run_worker
+
+log = structlog.get_logger()
+
+
+def now() -> datetime:
+    """This instant, in UTC, to the millisecond (what FHIR's meta.lastUpdated shows is what we compare)."""
+    at = datetime.now(UTC)
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def new_id() -> str:
+    """A random UUID whose first 48 bits are the time, RFC 9562 version 7."""
+    milli = time.time_ns() // 1_000_000
+    n = (milli << 80) | (7 << 76) | (secrets.randbits(12) << 64) | (2 << 62) | secrets.randbits(62)
+    h = f"{n:032x}"
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+@dataclass
+class Wired:
+    """A house with its doors: what `serve`, `worker` and the commands use."""
+
+    settings: Settings
+    house: House
+    store: Store
+    tokens: Tokens
+    partners: list[Partner] = field(default_factory=list)
+
+    async def close(self) -> None:
+        for partner in self.partners:
+            await partner.server.close()
+        await self.store.close()
+
+
+async def open_wired(settings: Settings) -> Wired:
+    """Open the store and build the house. Raises Refused with one sentence when it cannot."""
+    path = settings.sqlite_path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as wrong:
+        raise Refused(f"The folder {path.parent} cannot be made ({wrong.strerror}): set GATEWAY_DATA to one that can.") from None
+    try:
+        store: Store = await sqlite.open(path)
+    except StoreError as wrong:
+        raise Refused(str(wrong)) from None
+    remotes = settings.remotes()
+    house = House(
+        store=store, clock=now, new_id=new_id, r4=definitions.load_r4(), label_sets=LabelSets.load(definitions.load("labels.json")),
+        secret=await _secret(store), policy=Policy(implicit=settings.policy), base_url=settings.fhir_base,
+        remotes=tuple(
+            Remote(r.name, r.organisation, r.purpose, r.direction, frozenset(r.types) or None) for r in remotes
+        ),
+        alarm=lambda text: log.error("alarm", what=text),
+    )  # fmt: skip
+    tokens = await open_tokens(settings, store)
+    partners = [
+        Partner(t, RemoteServer(r.url, r.token, clock=now), r.enforces, r.poll_seconds)
+        for t, r in zip(house.remotes, remotes, strict=True)
+    ]
+    return Wired(settings, house, store, tokens, partners)
+
+
+async def open_tokens(settings: Settings, store: Store) -> Tokens:
+    """The verifier of access tokens: our own issuer's, and an external one's when set."""
+    foreign = None
+    if settings.issuer:
+        from .auth.external import discover
+
+        foreign = discover(settings)
+    tokens = Tokens(store, settings.audience or settings.fhir_base, settings.base, foreign)
+    await tokens.refresh(now())
+    return tokens
+
+
+async def _secret(store: Store) -> bytes:
+    """The key that signs page tokens, made once and shared by every process on this store."""
+    for _ in range(2):
+        kept = await store.kept("secret", "pages", now())
+        if kept is not None:
+            return kept
+        try:
+            await store.commit(Keep("secret", "pages", secrets.token_bytes(32), if_absent=True))
+        except Taken:
+            pass
+    kept = await store.kept("secret", "pages", now())
+    assert kept is not None
+    return kept
+
+
+@asynccontextmanager
+async def wired(settings: Settings) -> AsyncIterator[Wired]:
+    w = await open_wired(settings)
+    try:
+        yield w
+    finally:
+        await w.close()
+
+
+# -- serving ----------------------------------------------------------------------------------------------------------
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    quiet_logs(settings)
+    config = uvicorn.Config(
+        build_app(settings), host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=5, h11_max_incomplete_event_size=settings.header_limit + 8192, lifespan="on",
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1
+
+
+def build_app(settings: Settings) -> ASGIApp:
+    """The ASGI app; everything that needs a running loop is opened in its lifespan."""
+    from . import serving
+
+    return serving.app(settings)
+
+
+async def work(settings: Settings) -> int:
+    """The sync worker alone, until SIGTERM or SIGINT."""
+    quiet_logs(settings)
+    if not settings.remotes():
+        raise Refused("There is no remote to keep in step with: set GATEWAY_REMOTE_URL and GATEWAY_REMOTE_ORGANISATION.")
+    stop = asyncio.Event()
+    for s in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(s, stop.set)
+    async with wired(settings) as w:
+        log.info("worker-started", remotes=[p.name for p in w.partners])
+        await run_worker(w.house, w.partners, worker_name(), stop)
+    return 0
+
+
+def worker_name() -> str:
+    return f"{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def quiet_logs(settings: Settings) -> None:
+    """One JSON record an event on stderr, without names, NHS numbers or query values."""
+    level = {"debug": 10, "info": 20, "warning": 30, "error": 40}[settings.log_level]
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+# -- who a command acts as --------------------------------------------------------------------------------------------
+
+
+async def context_as(w: Wired, who: str) -> Context:
+    """A Context for a demo persona or a registered client, with all that their sign-in would give them."""
+    try:
+        _, caller = await demo_token(w, who)
+    except LookupError:
+        raise Refused(f"There is no person or system `{who}` here: run `make run` for the demo, or register a client.") from None
+    return await gate.enter(w.house, caller)
+
+
+async def demo_token(w: Wired, who: str) -> tuple[str, Caller]:
+    return await demo_tokens.demo_token(
+        w.store, who, issuer=w.settings.base, audience=w.tokens.audience, at=now(), jti=new_id(), life=timedelta(hours=1)
+    )
+
+
+def log_json(item: Any) -> None:
+    print(json.dumps(item, default=str), file=sys.stderr)

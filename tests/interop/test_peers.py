@@ -1,0 +1,178 @@
+"""In step with real servers of other people: the same story against each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from ..conftest import Gateway, gateway
+from .peers import hapi, medplum
+
+pytestmark = pytest.mark.interop
+TAG = "https://fhir-gateway.example/id/resource"
+
+
+class Pair:
+    """A demo gateway and a peer that belongs to the community team's organisation."""
+
+    def __init__(self, g: Gateway, url: str) -> None:
+        self.g, self.url = g, url
+
+    def there(self, type: str) -> list[dict[str, Any]]:
+        answer = httpx2.get(f"{self.url}/{type}", params={"_count": "100"}, headers={"Cache-Control": "no-cache"}, timeout=30).json()
+        return [e["resource"] for e in answer.get("entry", [])]
+
+    def copy(self, type: str, id: str) -> dict[str, Any] | None:
+        for resource in self.there(type):
+            if any(t.get("system") == TAG and t.get("code") == id for t in resource.get("meta", {}).get("tag", [])):
+                return resource
+        return None
+
+    def step(self) -> dict[str, Any]:
+        done = self.g.command("sync", "run", "--once", "--json")
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}{self.g.log.read_text()[-3000:]}"
+        out: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return out
+
+
+PEERS: dict[str, Callable[[], AbstractContextManager[str]]] = {"hapi": hapi, "medplum": medplum}
+
+
+@pytest.fixture(scope="module", params=sorted(PEERS))
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    folder: Path = tmp_path_factory.mktemp(request.param)
+    with PEERS[request.param]() as url:
+        remote = {"GATEWAY_REMOTE_URL": url, "GATEWAY_REMOTE_ORGANISATION": "D82001", "GATEWAY_WORKER": "false"}
+        with gateway(folder, "--demo", **remote) as g:
+            yield Pair(g, url)
+
+
+def goals(pair: Pair) -> list[dict[str, Any]]:
+    found = pair.g.get("patient", f"Goal?patient={pair.g.patient}").json()
+    return [e["resource"] for e in found["entry"]]
+
+
+def wait_for(true: Callable[[], Any], seconds: float = 10) -> Any:
+    end = time.monotonic() + seconds
+    while True:
+        found = true()
+        if found or time.monotonic() > end:
+            return found
+        time.sleep(0.2)
+
+
+def test_what_may_be_disclosed_arrives_with_its_references(pair: Pair) -> None:
+    pair.step()
+    plan = pair.g.get("patient", f"CarePlan?patient={pair.g.patient}&category=2181441000000107").json()["entry"][0]["resource"]
+    copy = pair.copy("CarePlan", plan["id"])
+    assert copy is not None
+    assert "text" not in copy
+    patient = pair.copy("Patient", pair.g.patient)
+    assert patient is not None
+    assert copy["subject"]["reference"] == f"Patient/{patient['id']}"
+    sent = {json.dumps(g["reference"]) for g in copy.get("goal", [])}
+    assert sent and all(pair.copy("Goal", g["id"]) for g in goals(pair))
+    (status,) = pair.g.lines("sync", "status", "--json")
+    assert status["quiet"] and status["parked"] == 0, pair.g.command("sync", "status").stdout
+
+
+def test_consents_never_leave(pair: Pair) -> None:
+    pair.step()
+    assert pair.there("Consent") == []
+
+
+def test_a_change_there_comes_back(pair: Pair) -> None:
+    goal = goals(pair)[0]
+    copy = pair.copy("Goal", goal["id"])
+    assert copy is not None
+    copy["note"] = [*copy.get("note", []), {"text": "Seen at the surgery"}]
+    answer = httpx2.put(f"{pair.url}/Goal/{copy['id']}", json=copy, headers={"Content-Type": "application/fhir+json"}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    tally = pair.step()
+    assert tally["pulled"] >= 1
+    here = pair.g.get("patient", f"Goal/{goal['id']}").json()
+    assert here["note"][-1]["text"] == "Seen at the surgery"
+    version = here["meta"]["versionId"]
+    pair.step()
+    assert pair.g.get("patient", f"Goal/{goal['id']}").json()["meta"]["versionId"] == version
+
+
+def test_edits_on_both_sides_are_merged(pair: Pair) -> None:
+    goal = goals(pair)[1]
+    copy = pair.copy("Goal", goal["id"])
+    assert copy is not None
+    copy["startDate"] = "2026-05-01"
+    assert httpx2.put(f"{pair.url}/Goal/{copy['id']}", json=copy, headers={"Content-Type": "application/fhir+json"}).status_code == 200
+    here = pair.g.get("patient", f"Goal/{goal['id']}")
+    mine = here.json() | {"description": {**here.json()["description"], "text": "In my newest words"}}
+    assert pair.g.call("patient", "PUT", f"Goal/{goal['id']}", body=mine, headers={"If-Match": here.headers["etag"]}).status_code == 200
+    pair.step()
+    pair.step()
+    ours = pair.g.get("patient", f"Goal/{goal['id']}").json()
+    theirs = pair.copy("Goal", goal["id"])
+    assert theirs is not None
+    for side in (ours, theirs):
+        assert side["startDate"] == "2026-05-01"
+        assert side["description"]["text"] == "In my newest words"
+
+
+def deny(pair: Pair, type: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Consent", "status": "active",
+        "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": f"Patient/{pair.g.patient}"}, "dateTime": "2026-11-20",
+        "policyRule": {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/policy", "code": "uk-direct-care"}]},
+        "provision": {"provision": [{
+            "type": "deny", "class": [{"system": "http://hl7.org/fhir/resource-types", "code": type}],
+            "actor": [{"role": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]},
+                       "reference": {"identifier": {"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": "D82001"}}}],
+        }]},
+    }  # fmt: skip
+
+
+def test_a_refused_record_never_leaves_and_a_withdrawn_one_is_taken_back(pair: Pair) -> None:
+    before = pair.there("Goal")
+    assert before
+    made = pair.g.call("patient", "POST", "Consent", body=deny(pair, "Goal"))
+    assert made.status_code == 201, made.text
+    secret = {
+        "resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Never to be sent"},
+        "subject": {"reference": f"Patient/{pair.g.patient}"},
+    }  # fmt: skip
+    kept = pair.g.call("patient", "POST", "Goal", body=secret).json()
+    pair.step()
+    pair.step()
+    assert pair.copy("Goal", kept["id"]) is None
+    assert not [g for g in pair.there("Goal") if g["description"]["text"] == "Never to be sent"]
+    assert pair.there("Goal") == []
+    assert [r for r in pair.g.lines("sync", "recalls", "--json") if not r["open"]]
+    assert pair.g.get("patient", f"Goal/{goals(pair)[0]['id']}").status_code == 200
+    off = {**made.json(), "status": "inactive"}
+    assert pair.g.call("patient", "PUT", f"Consent/{off['id']}", body=off, headers={"If-Match": made.headers["etag"]}).status_code == 200
+    pair.step()
+    pair.step()
+    assert pair.copy("Goal", kept["id"]) is not None
+
+
+def test_a_worker_of_its_own_sends_within_seconds(pair: Pair, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    process = subprocess.Popen([sys.executable, "-m", "fhir_gateway", "worker"], env=pair.g.env, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        new = pair.g.call("patient", "POST", "Goal", body={
+            "resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Swim"},
+            "subject": {"reference": f"Patient/{pair.g.patient}"},
+        }).json()  # fmt: skip
+        assert wait_for(lambda: pair.copy("Goal", new["id"]), 10) is not None
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0

@@ -1,0 +1,134 @@
+"""Bad input gets its clear answer and changes nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .conftest import Gateway
+
+
+def goal(patient: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Sing"},
+        "subject": {"reference": f"Patient/{patient}"},
+    } | changes  # fmt: skip
+
+
+def count(demo: Gateway) -> int:
+    return int(demo.get("patient", f"Goal?patient={demo.patient}&_total=accurate").json()["total"])
+
+
+def refused(demo: Gateway, status: int, where: str, **call: Any) -> dict[str, Any]:
+    before = count(demo)
+    answer = demo.call("patient", call.pop("method", "POST"), call.pop("path", "Goal"), **call)
+    assert answer.status_code == status, answer.text
+    outcome: dict[str, Any] = answer.json()
+    assert outcome["resourceType"] == "OperationOutcome"
+    assert any(where in (i.get("expression") or [""])[0] for i in outcome["issue"]), outcome
+    assert all(i["diagnostics"] for i in outcome["issue"])
+    assert count(demo) == before
+    return outcome
+
+
+def test_wrong_type(demo: Gateway) -> None:
+    refused(demo, 422, "Goal.lifecycleStatus", body=goal(demo.patient, lifecycleStatus=7))
+
+
+def test_unknown_code(demo: Gateway) -> None:
+    outcome = refused(demo, 422, "Goal.lifecycleStatus", body=goal(demo.patient, lifecycleStatus="bogus"))
+    assert "`bogus`" in outcome["issue"][0]["diagnostics"]
+
+
+def test_missing_subject(demo: Gateway) -> None:
+    body = goal(demo.patient)
+    del body["subject"]
+    refused(demo, 422, "Goal", body=body)
+
+
+def test_every_problem_at_once(demo: Gateway) -> None:
+    outcome = refused(demo, 422, "Goal", body=goal(demo.patient, lifecycleStatus="bogus", startDate="tomorrow", zzz=1))
+    assert len(outcome["issue"]) >= 3
+
+
+def test_another_patients_reference(demo: Gateway) -> None:
+    refused(demo, 422, "Goal.subject", body=goal("0198c0de-0000-7000-8000-000000000000"))
+
+
+def test_moving_to_another_person(demo: Gateway) -> None:
+    made = demo.call("patient", "POST", "Goal", body=goal(demo.patient))
+    moved = {**made.json(), "subject": {"reference": "Patient/0198c0de-0000-7000-8000-000000000000"}}
+    answer = demo.call("patient", "PUT", f"Goal/{made.json()['id']}", body=moved, headers={"If-Match": made.headers["etag"]})
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("match, status", [(None, 400), ('W/"99"', 412), ('"nonsense"', 400)])
+def test_stale_or_missing_if_match(demo: Gateway, match: str | None, status: int) -> None:
+    made = demo.call("patient", "POST", "Goal", body=goal(demo.patient))
+    where = f"Goal/{made.json()['id']}"
+    changed = made.json() | {"description": {"text": "Dance"}}
+    answer = demo.call("patient", "PUT", where, body=changed, headers={"If-Match": match} if match else {})
+    assert answer.status_code == status, answer.text
+    assert demo.get("patient", where).content == made.content
+
+
+def test_duplicate_key(demo: Gateway) -> None:
+    refused(demo, 400, "", raw=b'{"resourceType":"Goal","lifecycleStatus":"active","lifecycleStatus":"active"}')
+
+
+def test_six_mebibytes(demo: Gateway) -> None:
+    big = json.dumps(goal(demo.patient, note=[{"text": "x" * (6 * 1024 * 1024)}])).encode()
+    refused(demo, 413, "", raw=big)
+
+
+def test_no_token_and_bad_tokens(demo: Gateway) -> None:
+    good = demo.persona("patient")["token"]
+    assert demo.get(None, "Goal").status_code == 401
+    for bad in ["nonsense", good[:-6] + "AAAAAA", good + "x"]:
+        answer = demo.call(None, "GET", "Goal", headers={"Authorization": f"Bearer {bad}"})
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert answer.json()["resourceType"] == "OperationOutcome"
+
+
+@pytest.mark.parametrize(
+    "method, path, headers, status",
+    [
+        ("GET", "Plan", {}, 404),
+        ("GET", "Goal/$frobnicate", {}, 404),
+        ("PATCH", "Goal", {}, 405),
+        ("GET", "Goal", {"Accept": "application/fhir+xml"}, 406),
+        ("POST", "Goal", {"Content-Type": "application/fhir+xml"}, 415),
+        ("GET", "Goal?_count=-1", {}, 400),
+        ("GET", "Goal?lifecycle-status:bogus=active", {}, 400),
+        ("GET", "Goal?start-date=never", {}, 400),
+        ("GET", f"Goal?_id={'x' * 17_000}", {}, 414),
+    ],
+)
+def test_addresses_and_media(demo: Gateway, method: str, path: str, headers: dict[str, str], status: int) -> None:
+    raw = b"{}" if method in ("POST", "PATCH") else None
+    answer = demo.call("patient", method, path, headers=headers, raw=raw)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["resourceType"] == "OperationOutcome"
+
+
+def test_unknown_parameter_is_named_only_when_strict(demo: Gateway) -> None:
+    lenient = demo.get("patient", f"Goal?patient={demo.patient}&bogus=1")
+    assert lenient.status_code == 200
+    assert "bogus" not in next(link["url"] for link in lenient.json()["link"] if link["relation"] == "self")
+    assert demo.get("patient", f"Goal?patient={demo.patient}&bogus=1", Prefer="handling=strict").status_code == 400
+
+
+def test_a_professional_writes_no_consent(demo: Gateway) -> None:
+    consent = {
+        "resourceType": "Consent", "status": "active",
+        "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": f"Patient/{demo.patient}"},
+        "policy": [{"uri": "https://example.org/policy"}],
+        "provision": {"type": "permit"},
+    }  # fmt: skip
+    for who in ("gp", "link-worker", "hospital", "stranger"):
+        assert demo.call(who, "POST", "Consent", body=consent).status_code == 403

@@ -1,0 +1,92 @@
+"""What is shipped: wheel, image, compose file. No Docker engine is needed (see docs/notes)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fhir_gateway.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def settings() -> set[str]:
+    return {f"GATEWAY_{name.upper()}" for name in Settings.model_fields} | {"GATEWAY_CONFIG"}
+
+
+def test_compose_file_follows_the_specification() -> None:
+    """Structure per https://github.com/compose-spec/compose-spec/blob/main/05-services.md, as far as we use it."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert set(compose) <= {"services", "volumes", "networks", "name"}
+    known = {
+        "build", "image", "environment", "volumes", "ports", "read_only", "tmpfs", "cap_drop", "security_opt", "restart",
+        "network_mode", "depends_on", "healthcheck", "command",
+    }  # fmt: skip
+    for name, service in compose["services"].items():
+        assert set(service) <= known, name
+        assert "build" in service or re.fullmatch(r"[\w./-]+:[\w.-]+", service["image"]), name
+        for volume in service.get("volumes", []):
+            assert volume.split(":")[0] in compose["volumes"], name
+        for needed in service.get("depends_on", []):
+            assert needed in compose["services"]
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), "records are not offered to the network in the clear"
+        if "network_mode" in service:
+            assert service["network_mode"].removeprefix("service:") in compose["services"]
+
+
+def test_every_setting_in_compose_and_dockerfile_exists() -> None:
+    text = (ROOT / "docker-compose.yml").read_text() + (ROOT / "Dockerfile").read_text()
+    named = set(re.findall(r"GATEWAY_[A-Z_]+", text))
+    assert named and named <= settings()
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    missing = {s for s in settings() if f"`{s}`" not in readme}
+    assert not missing
+
+
+def test_the_dockerfile_passes_hadolint() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    found = str(hadolint) if hadolint.exists() else shutil.which("hadolint")
+    if found is None:
+        pytest.skip("hadolint is not installed here (make test-all installs it)")
+    done = subprocess.run([found, "--ignore", "DL3013", str(ROOT / "Dockerfile")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_the_image_steps_work_by_hand(tmp_path: Path) -> None:
+    """The Dockerfile's COPY and RUN lines, done in an empty folder: what it copies is enough to install and run."""
+    src = tmp_path / "src"
+    src.mkdir()
+    copies = re.findall(r"^COPY (?!--from)(.+) (\S+)$", (ROOT / "Dockerfile").read_text(), re.M)
+    for what, where in copies:
+        for name in what.split():
+            target = src / where / (name if where in ("./", ".") else "")
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, src / where, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, target)
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv/bin/python"
+    done = subprocess.run([python, "-m", "pip", "install", "-q", "."], cwd=src, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(src)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    command = tmp_path / "venv/bin/fhir-gateway"
+    shown = subprocess.run([command, "version"], cwd=empty, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    goal = empty / "goal.json"
+    goal.write_text('{"resourceType":"Goal","lifecycleStatus":"active","description":{"text":"x"},"subject":{"display":"me"}}')
+    checked = subprocess.run([command, "validate", str(goal), "--json"], cwd=empty, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr

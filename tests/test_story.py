@@ -1,0 +1,215 @@
+"""The story of the main job, as an outsider's script would use it: command line, FHIR, plans. One real server."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Gateway
+
+NHS = "https://fhir.nhs.uk/Id/nhs-number"
+
+
+def exact(text: str | bytes) -> Any:
+    """JSON with decimals as written."""
+    return json.loads(text, parse_float=Decimal)
+
+
+def plan_file(tmp_path: Path, **changes: Any) -> Path:
+    plan = {
+        "plan": "1",
+        "id": "plan-story",
+        "title": "A plan for a story",
+        "status": "active",
+        "person": {
+            "id": "gwen", "nhs_number": "9990000026", "name": {"given": ["Gwen"], "family": "Story"}, "birth_date": "1960-01-02",
+            "x_nickname": "Gee",
+        },
+        "about_me": {"most_important": "My choir"},
+        "team": [
+            {
+                "id": "t-gp", "name": "Dr Asha Patel", "role": "GP",
+                "organisation": {"ods": "D82001", "name": "Example Street Surgery", "sector": "health"}, "key_worker": True,
+            }
+        ],
+        "needs": [{"id": "n-1", "text": "I am tired", "said_by": "person"}],
+        "goals": [
+            {
+                "id": "g-1", "text": "Sing on Thursdays", "needs": ["n-1"], "importance": 9, "status": "in progress",
+                "target": {"what": "Rehearsals", "value": 4, "unit": "/month", "by": "2027-01-31"}, "x_mood": ["blue", {"deep": 1.50}],
+            }
+        ],
+        "actions": [{"id": "a-1", "text": "Book a taxi", "goals": ["g-1"], "who": "person", "status": "planned", "confidence": 6}],
+        "contingency": [{"id": "k-1", "name": "If I fall", "triggers": ["Ice"], "what_should_happen": ["Call my sister"]}],
+        "x_unknown": {"kept": [1, "two", 3.10]},
+    } | changes  # fmt: skip
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(plan))
+    return path
+
+
+def test_a_plan_comes_in_and_goes_out_equal(demo: Gateway, tmp_path: Path) -> None:
+    file = plan_file(tmp_path)
+    (first,) = demo.lines("import", str(file), "--json")
+    assert first["written"] >= 6 and not first["refused"]
+    (again,) = demo.lines("import", str(file), "--json")
+    assert again["written"] == 0 and again["patient"] == first["patient"]
+    back = demo.get("hospital", f"/plans/{first['patient']}")
+    assert back.status_code == 200
+    assert exact(back.content) == exact(file.read_text())
+
+
+def test_the_example_of_the_design_comes_back_equal(demo: Gateway, shared: Path) -> None:
+    file = shared / "design/plan-example.json"
+    (done,) = demo.lines("import", str(file), "--json")
+    assert done["written"] > 0 and not done["refused"]
+    assert done["patient"] == demo.patient
+    assert exact(demo.get("patient", f"/plans/{demo.patient}").content) == exact(file.read_text())
+    (again,) = demo.lines("import", str(file), "--json")
+    assert again["written"] == 0
+
+
+def test_plans_can_be_posted(demo: Gateway, tmp_path: Path) -> None:
+    file = plan_file(tmp_path, id="plan-posted", person={
+        "id": "ray", "nhs_number": "9990000034", "name": {"given": ["Ray"], "family": "Posted"}, "birth_date": "1950-05-05",
+    })  # fmt: skip
+    answer = demo.call("hospital", "POST", "/plans", raw=file.read_bytes(), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 201, answer.text
+    where = answer.headers["location"]
+    assert where.startswith("/plans/")
+    assert exact(demo.get("hospital", where).content) == exact(file.read_text())
+
+
+def careplan(demo: Gateway) -> str:
+    found = demo.get("gp", f"CarePlan?patient={demo.patient}&category=2181441000000107").json()
+    return str(found["entry"][0]["resource"]["id"])
+
+
+def test_the_gp_reads_the_shared_plan_as_a_view(demo: Gateway) -> None:
+    plan = careplan(demo)
+    read = demo.get("gp", f"CarePlan/{plan}")
+    assert read.status_code == 200
+    assert read.headers["etag"].startswith('W/"')
+    mine = demo.get("patient", f"CarePlan/{plan}").json()
+    theirs = read.json()
+    assert "text" not in theirs
+    assert theirs["id"] == mine["id"]
+    found = demo.get("gp", f"CarePlan?patient={demo.patient}&_include=CarePlan:goal").json()
+    modes = {e["search"]["mode"] for e in found["entry"]}
+    assert modes == {"match", "include"}
+    assert {e["resource"]["resourceType"] for e in found["entry"]} == {"CarePlan", "Goal"}
+    everything = demo.get("gp", f"Patient/{demo.patient}/$everything").json()
+    kinds = {e["resource"]["resourceType"] for e in everything["entry"]}
+    assert {"Patient", "CarePlan", "Goal", "Condition", "Task", "CareTeam", "QuestionnaireResponse"} <= kinds
+
+
+@pytest.mark.parametrize("who", ["link-worker", "stranger"])
+def test_who_may_not_see_cannot_tell_that_it_exists(demo: Gateway, who: str) -> None:
+    plan = careplan(demo)
+    hidden = demo.get(who, f"CarePlan/{plan}")
+    absent = demo.get(who, "CarePlan/0198c0de-0000-7000-8000-000000000000")
+    assert hidden.status_code == absent.status_code == 404
+    assert hidden.content == absent.content
+    volatile = {"date"}
+    assert {k: v for k, v in hidden.headers.items() if k not in volatile} == {k: v for k, v in absent.headers.items() if k not in volatile}
+    assert demo.get(who, f"CarePlan?patient={demo.patient}").json().get("total") == 0
+    assert demo.get(who, f"Patient/{demo.patient}/$everything").status_code == 404
+    assert demo.get(who, f"/plans/{demo.patient}").status_code == 404
+
+
+def test_a_hospital_pushes_a_discharge_update_once(demo: Gateway) -> None:
+    goal = goal_of_hospital(demo)
+    push = discharge(goal, "push-1")
+    first = demo.call("hospital", "POST", "", body=push)
+    assert first.status_code == 200, first.text
+    statuses = [e["response"]["status"][:3] for e in first.json()["entry"]]
+    assert statuses == ["200", "201", "200", "201"]
+    again = demo.call("hospital", "POST", "", body=push)
+    assert again.status_code == 200 and again.content == first.content
+    seen = demo.get("patient", f"Observation?patient={demo.patient}&identifier=urn:test|obs-push-1").json()
+    assert seen["total"] == 1
+    assert demo.get("patient", f"Goal/{goal['id']}").json()["note"][-1]["text"] == "Walked on the ward"
+    task = demo.get("patient", f"Task?patient={demo.patient}&identifier=urn:test|task-push-1").json()["entry"][0]["resource"]
+    assert demo.get("community-nurse", f"CarePlan?patient={demo.patient}").json()["total"] == 0
+    invited = demo.get("community-nurse", f"Task/{task['id']}")
+    assert invited.status_code == 200
+    accepted = {**invited.json(), "status": "accepted"}
+    done = demo.call(
+        "community-nurse", "PUT", f"Task/{task['id']}", body=accepted, headers={"If-Match": invited.headers["etag"]}
+    )
+    assert done.status_code == 200, done.text
+    assert demo.get("community-nurse", f"CarePlan?patient={demo.patient}").json()["total"] >= 1
+
+
+def goal_of_hospital(demo: Gateway) -> dict[str, Any]:
+    found = demo.get("hospital", f"Goal?patient={demo.patient}&lifecycle-status=active").json()
+    goal: dict[str, Any] = found["entry"][0]["resource"]
+    return goal
+
+
+def discharge(goal: dict[str, Any], name: str, **person: Any) -> dict[str, Any]:
+    """An Observation, a Goal change with ifMatch and a Task for the community team, about a person known by number, birth and name."""
+    me = "urn:uuid:11111111-1111-4111-8111-111111111111"
+    changed = {k: v for k, v in goal.items() if k != "meta"} | {"note": [*goal.get("note", []), {"text": "Walked on the ward"}]}
+    patient = {
+        "resourceType": "Patient", "identifier": [{"system": NHS, "value": "9990000018"}],
+        "name": [{"family": "Example", "given": ["Amina"]}], "birthDate": "1951-04-07",
+    } | person  # fmt: skip
+    ods = {"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": "RY9"}
+    return {
+        "resourceType": "Bundle", "type": "transaction", "identifier": {"system": "urn:test", "value": name},
+        "entry": [
+            {"fullUrl": me, "resource": patient, "request": {"method": "POST", "url": "Patient", "ifNoneExist": f"identifier={NHS}|9990000018"}},
+            {
+                "resource": {
+                    "resourceType": "Observation", "identifier": [{"system": "urn:test", "value": f"obs-{name}"}], "status": "final",
+                    "code": {"coding": [{"system": "http://loinc.org", "code": "59408-5"}]}, "subject": {"reference": me},
+                    "effectiveDateTime": "2026-11-20T10:00:00Z",
+                    "valueQuantity": {"value": 94.0, "unit": "%", "system": "http://unitsofmeasure.org", "code": "%"},
+                },
+                "request": {"method": "POST", "url": "Observation"},
+            },
+            {
+                "resource": changed,
+                "request": {"method": "PUT", "url": f"Goal/{goal['id']}", "ifMatch": f'W/"{goal["meta"]["versionId"]}"'},
+            },
+            {
+                "resource": {
+                    "resourceType": "Task", "identifier": [{"system": "urn:test", "value": f"task-{name}"}], "status": "requested",
+                    "intent": "order", "description": "Visit within two days", "for": {"reference": me}, "owner": {"identifier": ods},
+                },
+                "request": {"method": "POST", "url": "Task"},
+            },
+        ],
+    }  # fmt: skip
+
+
+def test_a_push_about_somebody_else_writes_nothing_and_waits(demo: Gateway) -> None:
+    goal = goal_of_hospital(demo)
+    before = demo.get("patient", f"Patient/{demo.patient}/$everything").json()
+    refused = demo.call("hospital", "POST", "", body=discharge(goal, "push-wrong", birthDate="1950-04-07"))
+    assert refused.status_code == 409
+    assert refused.json()["resourceType"] == "OperationOutcome"
+    after = demo.get("patient", f"Patient/{demo.patient}/$everything").json()
+    assert [e["resource"] for e in before["entry"]] == [e["resource"] for e in after["entry"]]
+    waiting = demo.lines("inbox", "list", "--json")
+    item = next(i for i in waiting if "push-wrong" in i["body"])
+    assert item["status"] == 409 and item["task"]["resourceType"] == "Task"
+    file = demo.data.parent / "corrected.json"
+    file.write_text(json.dumps(discharge(goal, "push-wrong")))
+    assert demo.command("inbox", "replay", item["id"], str(file)).returncode == 0
+    assert not [i for i in demo.lines("inbox", "list", "--json") if i["id"] == item["id"]]
+    assert demo.get("patient", f"Observation?patient={demo.patient}&identifier=urn:test|obs-push-wrong").json()["total"] == 1
+
+
+def test_a_push_is_all_or_nothing(demo: Gateway) -> None:
+    goal = goal_of_hospital(demo)
+    push = discharge(goal, "push-half")
+    push["entry"][2]["request"]["ifMatch"] = 'W/"999"'
+    refused = demo.call("hospital", "POST", "", body=push)
+    assert refused.status_code == 412
+    assert demo.get("patient", f"Observation?patient={demo.patient}&identifier=urn:test|obs-push-half").json()["total"] == 0
