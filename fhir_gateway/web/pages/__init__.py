@@ -32,6 +32,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/my-plan/who-looked", patient.who_looked, "patient"),
         at("/my-plan/sharing", sharing.overview, "patient"),
         at("/my-plan/sharing/new", sharing.new, "patient", both),
+        at("/my-plan/sharing/no", sharing.refuse, "patient", both),
         at("/my-plan/sharing/{rule}/stop", sharing.stop, "patient", both),
         at("/team", team.team, "team"),
         at("/team/tasks/{id}/accept", team.accept, "team", ("POST",)),

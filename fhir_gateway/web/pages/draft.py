@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
+from ...domain import sharing
 from .words import _, day, typed_day
 
 STEPS = ("who", "what", "when", "check")
@@ -19,11 +20,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "crisis": ("What to do if things get worse", ""),
     "team": ("My team, family and friends", ""),
 }
-PRIVATE: dict[str, str] = {
-    "mental": "Mental health",
-    "sexual": "Sexual health",
-    "social": "Social care",
-}
+PRIVATE: dict[str, str] = {key: text.capitalize() for key, text in sharing.LABEL_WORDS.items()}
 SECTORS: dict[str, str] = {
     "health": "Everybody who works in health care",
     "social-care": "Everybody who works in social care",
@@ -73,6 +70,10 @@ class Draft:
     def everything(self) -> bool:
         return "plan" in self.parts
 
+    def kinds(self) -> tuple[str, ...]:
+        """As `domain.sharing` has them: the whole plan holds every part."""
+        return ("plan",) if self.everything() else self.parts
+
 
 def mistakes(draft: Draft, step: str, today: date, known: bool) -> dict[str, str]:
     """What must be put right in one step: field to sentence. `known`: the directory has whoever was chosen."""
@@ -108,7 +109,7 @@ def what_words(parts: Iterable[str]) -> str:
     chosen = list(parts)
     if "plan" in chosen:
         return _(PARTS["plan"][0])
-    return "\n".join(_(PARTS[p][0]) for p in chosen if p in PARTS)
+    return "\n".join(_(PARTS[p][0]) if p in PARTS else _(sharing.KIND_WORDS[p]).capitalize() for p in chosen)
 
 
 def until_words(last: date | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,18 +31,32 @@ async def bodies(ctx: Context, type: str, params: list[tuple[str, str]]) -> list
 
 
 async def names(ctx: Context, refs: Iterable[str | None]) -> dict[str, str]:
-    """`Type/id` to a name, for those the directory knows."""
+    """`Type/id` or identifier `system|value` to a name, for those the directory knows."""
     wanted: dict[str, list[str]] = {}
-    for ref in set(refs):
-        kind, _, id = (ref or "").partition("/")
-        if kind in DIRECTORY and id and "/" not in id:
+    identifiers = []
+    for ref in {r for r in refs if r and "," not in r}:
+        kind, _, id = ref.partition("/")
+        if "|" in ref:
+            identifiers.append(ref)
+        elif kind in DIRECTORY and id and "/" not in id:
             wanted.setdefault(kind, []).append(id)
     out = {}
     for kind, ids in wanted.items():
-        for i in range(0, len(ids), 50):
-            for body in await bodies(ctx, kind, [("_id", ",".join(sorted(ids)[i : i + 50])), ("_count", "50")]):
+        for some in _batches(ids):
+            for body in await bodies(ctx, kind, [("_id", ",".join(some)), ("_count", "50")]):
                 out[f"{kind}/{body['id']}"] = called(body)
+    for some in _batches(identifiers):
+        for kind in ("Organization", "Practitioner"):
+            for body in await bodies(ctx, kind, [("identifier", ",".join(some)), ("_count", "50")]):
+                for i in body.get("identifier", []):
+                    out[f"{i.get('system', '')}|{i.get('value', '')}"] = called(body)
     return out
+
+
+def _batches(items: list[str]) -> Iterator[list[str]]:
+    ordered = sorted(items)
+    for i in range(0, len(ordered), 50):
+        yield ordered[i : i + 50]
 
 
 def called(resource: dict[str, Any]) -> str:

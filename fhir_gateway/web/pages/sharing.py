@@ -2,19 +2,101 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ... import gate
+from ...domain import sharing, strict
+from ...domain.problem import Problem, not_found
+from ...domain.types import Ref
 from ...gate import Context
-from .draft import PARTS, PRIVATE, SECTORS, STEPS, Draft, mistakes, summary, until_words, what_words
-from .frame import Pages, show
-from .names import Choice, bodies, find, names
+from .carers import carers
+from .draft import PARTS, PRIVATE, STEPS, Draft, mistakes, summary, until_words, what_words
+from .frame import Pages, go, show
+from .names import Choice, find
 from .patient import own_id
+from .whom import name_of, names_of, offered
 from .words import _, day, today
 
-DONE = {"shared", "stopped", "removed"}
+DONE = {"shared", "stopped", "refused"}
+RULE = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One Consent of the person as it is now."""
+
+    ref: Ref
+    version: int
+    body: dict[str, Any]
+
+    @property
+    def stamp(self) -> str:
+        """What a form remembers of it, to notice that it changed meanwhile."""
+        return f"{self.ref.id}.{self.version}"
+
+
+async def consents(ctx: Context) -> list[Held]:
+    """The person's consents in effect; one in the form of these pages comes first, if there is one."""
+    asked = [("patient", own_id(ctx)), ("status", "active"), ("_count", "100")]
+    page = await gate.search(ctx, "Consent", asked)
+    held = [Held(e.ref, e.version, strict.read(e.body)) for e in page.entries if e.body and e.mode == "match"]
+    return sorted(held, key=lambda h: (not sharing.is_ours(h.body), h.ref.id))
+
+
+async def own(ctx: Context) -> Held | None:
+    """The one that these pages write."""
+    return next((h for h in await consents(ctx) if sharing.is_ours(h.body)), None)
+
+
+async def keep(ctx: Context, before: Held | None, body: dict[str, Any]) -> bool:
+    """Write the changed consent; False when it was changed meanwhile. Then nothing was written."""
+    raw = strict.dump(body)
+    try:
+        if before is None:
+            await gate.create(ctx, "Consent", raw)
+        else:
+            await gate.update(ctx, before.ref, raw, if_match=before.version)
+    except Problem as p:
+        if p.kind in ("stale", "conflict"):
+            return False
+        raise
+    return True
+
+
+# -- the list ---------------------------------------------------------------------------------------------------------
+
+
+async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
+    held = await consents(ctx)
+    mine = [r for h in held if sharing.is_ours(h.body) for r in sharing.rows(h.body)]
+    others = [r for h in held if not sharing.is_ours(h.body) for r in sharing.rows(h.body)]
+    known = await names_of(ctx, {w for r in (*mine, *others) for w in r.who})
+    done = request.query_params.get("done", "")
+    return await show(
+        pages, request, "sharing/overview.html", ctx=ctx, done=done if done in DONE else "",
+        chosen=[said(r, known, today(ctx.at)) for r in mine], others=[said(r, known, today(ctx.at)) for r in others],
+        carers=await carers(ctx, {w for r in mine if not r.allows and not r.kinds for w in r.who}),
+    )  # fmt: skip
+
+
+def said(row: sharing.Row, known: Mapping[str, str], on: date) -> dict[str, Any]:
+    """One choice in plain words."""
+    what = what_words(row.kinds) if row.kinds else _("Everything") if row.what == "everything" else row.what
+    if row.labels and row.allows:
+        what += "\n" + _("Also private things: {labels}").format(labels=", ".join(_(PRIVATE[x]) for x in row.labels))
+    return {
+        "id": row.id if row.ours else "", "no": not row.allows, "what": what, "why": row.why,
+        "who": ", ".join(known.get(w) or _("Somebody we have no name for") for w in row.who) or _("Everybody"),
+        "since": day(row.since) if row.since else "", "until": until_words(row.until),
+        "ended": bool(row.until and row.until < on),
+    }  # fmt: skip
 
 
 # -- a grant in four steps --------------------------------------------------------------------------------------------
@@ -23,21 +105,88 @@ DONE = {"shared", "stopped", "removed"}
 async def new(pages: Pages, request: Request, ctx: Context) -> Response:
     """Who, what, until when and why, a summary; only the last step saves. The form carries what was chosen so far."""
     if request.method != "POST":
-        consent, version = await own_consent(ctx)
-        return await _step(pages, request, ctx, "who", Draft(version=str(version)))
+        held = await own(ctx)
+        return await _step(pages, request, ctx, "who", Draft(version=held.stamp if held else NONE))
     form = request.state.form
     draft, wanted = Draft.of(form), form.get("go", "who")
     if wanted == "find":
         return await _step(pages, request, ctx, "who", draft)
-    known = await name_of(ctx, draft.who)
+    name = await name_of(ctx, draft.who)
     before = STEPS if wanted == "save" else STEPS[: STEPS.index(wanted)] if wanted in STEPS else ()
     for step in before:
-        wrong = mistakes(draft, step, today(ctx.at), bool(known))
+        wrong = mistakes(draft, step, today(ctx.at), bool(name))
         if wrong:
             return await _step(pages, request, ctx, step, draft, errors=wrong)
     if wanted == "save":
-        return await _save(pages, request, ctx, draft, known)
+        return await _save(pages, request, ctx, draft, name)
     return await _step(pages, request, ctx, wanted if wanted in STEPS else "who", draft)
+
+
+NONE = "none"  # the stamp of a person who has chosen nothing yet
+
+
+async def _save(pages: Pages, request: Request, ctx: Context, draft: Draft, name: str) -> Response:
+    held = await own(ctx)
+    stamp = held.stamp if held else NONE
+    if stamp == draft.version:
+        body = sharing.grant(
+            held.body if held else None, f"Patient/{own_id(ctx)}", who=draft.who, kinds=draft.kinds(),
+            labels=draft.private, until=draft.last_day(), at=ctx.at, rule_id=ctx.house.new_id(),
+            words=summary(draft, name), why=draft.why,
+        )  # fmt: skip
+        if await keep(ctx, held, body):
+            return go("/my-plan/sharing?done=shared")
+        held = await own(ctx)
+    draft = replace(draft, version=held.stamp if held else NONE)
+    return await _step(pages, request, ctx, "check", draft, moved=True)
+
+
+# -- stop, and saying no ----------------------------------------------------------------------------------------------
+
+
+async def stop(pages: Pages, request: Request, ctx: Context) -> Response:
+    """The question, then the end of it: the second click takes effect at once."""
+    rule = str(request.path_params["rule"])
+    if not RULE.match(rule):
+        raise not_found()
+    for held in await consents(ctx):
+        found = next((r for r in sharing.rows(held.body) if r.ours and r.id == rule), None)
+        if found:
+            break
+    else:
+        raise not_found()
+    if request.method == "POST":
+        if not await keep(ctx, held, sharing.stop(held.body, rule, ctx.at)):
+            raise Problem("conflict", "This was changed meanwhile.")
+        return go("/my-plan/sharing?done=stopped")
+    words = said(found, await names_of(ctx, set(found.who)), today(ctx.at))
+    question = _("Take back your “no” to {who}?") if words["no"] else _("Stop sharing with {who}?")
+    return await show(
+        pages, request, "sharing/stop.html", ctx=ctx, rule=words, question=question.format(who=words["who"]),
+        action=f"/my-plan/sharing/{rule}/stop",
+    )  # fmt: skip
+
+
+async def refuse(pages: Pages, request: Request, ctx: Context) -> Response:
+    """Say no to somebody who looks after the person: they see nothing from then on, whoever else may."""
+    posted = request.method == "POST"
+    who = str((request.state.form if posted else request.query_params).get("who", ""))
+    name = await name_of(ctx, who) if who.split("/")[0] in ("Practitioner", "PractitionerRole", "Organization") else ""
+    if not name:
+        raise not_found()
+    if posted:
+        held = await own(ctx)
+        body = sharing.hide(
+            held.body if held else None, f"Patient/{own_id(ctx)}", who=who, at=ctx.at, rule_id=ctx.house.new_id(),
+            words=_("{name} may see nothing.").format(name=name),
+        )  # fmt: skip
+        if not await keep(ctx, held, body):
+            raise Problem("conflict", "This was changed meanwhile.")
+        return go("/my-plan/sharing?done=refused")
+    return await show(pages, request, "sharing/refuse.html", ctx=ctx, who=who, name=name)
+
+
+# -- the steps --------------------------------------------------------------------------------------------------------
 
 
 async def _step(
@@ -61,39 +210,3 @@ async def _step(
         what=what_words(draft.parts), private="\n".join(_(PRIVATE[p]) for p in draft.private),
         until=until_words(draft.last_day()) if ready else "", summary=summary(draft, name) if ready else "",
     )  # fmt: skip
-
-
-async def offered(ctx: Context, draft: Draft, found: list[Choice]) -> list[Choice]:
-    """Whom the first step offers: who was found, who is in the person's own team, then whole sectors."""
-    out = {c.ref: c for c in [*found, *await _my_team(ctx)]}
-    if draft.who and draft.who not in out and not draft.who.startswith("sector:"):
-        name = await name_of(ctx, draft.who)
-        out = {**({draft.who: Choice(draft.who, name)} if name else {}), **out}
-    return [*out.values(), *(Choice(f"sector:{key}", _(text)) for key, text in SECTORS.items())]
-
-
-async def _my_team(ctx: Context) -> list[Choice]:
-    """Members of the person's teams that the directory knows, and the teams themselves."""
-    teams = await bodies(ctx, "CareTeam", [("patient", own_id(ctx)), ("_count", "20")])
-    out: dict[str, Choice] = {}
-    for team in teams:
-        for member in team.get("participant", []):
-            ref = (member.get("member") or {}).get("reference", "")
-            if ref.split("/")[0] in ("Practitioner", "PractitionerRole", "Organization"):
-                role = next((r.get("text") for r in member.get("role", []) if r.get("text")), "")
-                out[ref] = Choice(ref, "", role or _("in your team"))
-    known = await names(ctx, out)
-    people = [Choice(ref, known[ref], c.what) for ref, c in out.items() if known.get(ref)]
-    return people + [
-        Choice(f"CareTeam/{t['id']}", t["name"], _("everybody in this team")) for t in teams if t.get("name")
-    ]
-
-
-async def name_of(ctx: Context, who: str) -> str:
-    """The name of whoever was chosen; empty when the directory and the person's own teams do not have them."""
-    kind, _sep, id = who.partition(":")
-    if kind == "sector":
-        return _(SECTORS[id]) if id in SECTORS else ""
-    if who.startswith("CareTeam/"):
-        return next((c.name for c in await _my_team(ctx) if c.ref == who), "")
-    return (await names(ctx, [who])).get(who, "")

@@ -1,0 +1,58 @@
+"""Whom a person may share with: found by name, in their own team, or a whole sector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...gate import Context
+from .draft import SECTORS, Draft
+from .names import Choice, bodies, names
+from .patient import own_id
+from .words import _
+
+
+async def offered(ctx: Context, draft: Draft, found: list[Choice]) -> list[Choice]:
+    """Whom the first step offers: who was found, who is in the person's own team, then whole sectors."""
+    out = {c.ref: c for c in [*found, *await _my_team(ctx)]}
+    if draft.who and draft.who not in out and not draft.who.startswith("sector:"):
+        name = await name_of(ctx, draft.who)
+        out = {**({draft.who: Choice(draft.who, name)} if name else {}), **out}
+    return [*out.values(), *(Choice(f"sector:{key}", _(text)) for key, text in SECTORS.items())]
+
+
+async def _my_team(ctx: Context) -> list[Choice]:
+    """Members of the person's teams that the directory knows, and the teams themselves."""
+    teams = await bodies(ctx, "CareTeam", [("patient", own_id(ctx)), ("_count", "20")])
+    out: dict[str, Choice] = {}
+    for team in teams:
+        for member in team.get("participant", []):
+            ref = (member.get("member") or {}).get("reference", "")
+            if ref.split("/")[0] in ("Practitioner", "PractitionerRole", "Organization"):
+                role = next((r.get("text") for r in member.get("role", []) if r.get("text")), "")
+                out[ref] = Choice(ref, "", role or _("in your team"))
+    known = await names(ctx, out)
+    people = [Choice(ref, known[ref], c.what) for ref, c in out.items() if known.get(ref)]
+    return people + [
+        Choice(f"CareTeam/{t['id']}", t["name"], _("everybody in this team")) for t in teams if t.get("name")
+    ]
+
+
+async def names_of(ctx: Context, whom: Iterable[str]) -> dict[str, str]:
+    """Names of everybody a choice may speak of: directory, the person's own teams, whole sectors, a role somewhere."""
+    whom = set(whom)
+    out = {f"sector:{key}": _(text) for key, text in SECTORS.items()}
+    if any(w.startswith("CareTeam/") for w in whom):
+        out |= {c.ref: c.name for c in await _my_team(ctx)}
+    roles = {w: w.removeprefix("role:").split(" ", 1) for w in whom if w.startswith("role:")}
+    out |= await names(
+        ctx, [w for w in whom if ":" not in w.split("/")[0] or "|" in w] + [r[0] for r in roles.values()]
+    )
+    for who, parts in roles.items():
+        role = parts[-1].rpartition("|")[2]
+        out[who] = _("{role} at {place}").format(role=role, place=out.get(parts[0], parts[0]))
+    return {w: out[w] for w in whom if w in out}
+
+
+async def name_of(ctx: Context, who: str) -> str:
+    """The name of whoever was chosen; empty when neither the directory nor the person's own teams have them."""
+    return (await names_of(ctx, {who})).get(who, "")

@@ -1,0 +1,86 @@
+"""A choice on its way through the four steps: what was typed, what is wrong with it, what the Consent says of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from starlette.datastructures import FormData
+
+from fhir_gateway.domain import sharing
+from fhir_gateway.web.pages.draft import PARTS, PRIVATE, Draft, mistakes, summary
+from fhir_gateway.web.pages.sharing import said
+
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+TODAY = date(2026, 11, 24)
+
+
+def draft(*more: tuple[str, str]) -> Draft:
+    fields = {
+        "who": "Practitioner/rosa", "until_choice": "day", "until-day": "31", "until-month": "1", "until-year": "2027",
+        "why": "So that she can find me a choir", "version": "none",
+    } | dict(more)  # fmt: skip
+    return Draft.of(FormData([*fields.items(), ("parts", "goals"), ("parts", "about"), ("parts", "made-up")]))
+
+
+def granted(d: Draft) -> dict[str, Any]:
+    return sharing.grant(
+        None, "Patient/amina", who=d.who, kinds=d.kinds(), labels=d.private, until=d.last_day(), at=AT, rule_id="r1",
+        words=summary(d, "Rosa Lind"), why=d.why,
+    )  # fmt: skip
+
+
+def test_what_was_chosen_is_what_the_list_shows() -> None:
+    (row,) = sharing.rows(granted(draft(("private", "mental"))))
+    shown = said(row, {"Practitioner/rosa": "Rosa Lind"}, TODAY)
+    assert shown == {
+        "id": "r1", "no": False, "who": "Rosa Lind", "why": "So that she can find me a choir", "since": "24 November 2026",
+        "what": "My goals and what we will do\nWhat matters to me\nAlso private things: Mental health",
+        "until": "31 January 2027", "ended": False,
+    }  # fmt: skip
+    assert said(row, {}, date(2027, 2, 1))["ended"] and not said(row, {}, date(2027, 1, 31))["ended"]
+
+
+def test_the_consent_keeps_the_sentence_the_person_read() -> None:
+    (row,) = sharing.rows(granted(draft()))
+    assert (
+        row.words == "Rosa Lind may see the parts of your plan that are listed here until the end of 31 January 2027."
+    )
+
+
+def test_every_part_and_private_thing_of_the_page_is_one_that_a_consent_can_say() -> None:
+    for part in PARTS:
+        assert part in sharing.KINDS
+    assert set(PRIVATE) == set(sharing.LABELS)
+
+
+def test_the_whole_plan_holds_its_parts() -> None:
+    d = Draft.of(FormData([("parts", "goals"), ("parts", "plan")]))
+    assert d.kinds() == ("plan",)
+
+
+@pytest.mark.parametrize(
+    ("step", "typed", "field"),
+    [
+        ("who", {}, "who"),
+        ("when", {"until_choice": ""}, "until_choice"),
+        ("when", {"until-month": "13"}, "until"),
+        ("when", {"until-day": "", "until-month": "", "until-year": ""}, "until"),
+        ("when", {"until-year": "2026"}, "until"),
+        ("when", {"until-year": "9999"}, "until"),
+        ("when", {"why": "x" * 501}, "why"),
+    ],
+)
+def test_each_mistake_is_said_at_its_field(step: str, typed: dict[str, str], field: str) -> None:
+    assert list(mistakes(draft(*typed.items()), step, TODAY, known=False)) == [field]
+
+
+def test_today_is_still_a_day_to_share_until() -> None:
+    d = draft(("until-day", "24"), ("until-month", "11"), ("until-year", "2026"))
+    assert mistakes(d, "when", TODAY, known=True) == {}
+    assert d.last_day() == TODAY
+
+
+def test_until_i_stop_it_has_no_last_day_even_when_one_was_typed() -> None:
+    assert draft(("until_choice", "open")).last_day() is None
