@@ -1,0 +1,55 @@
+"""The tables and definitions that come with the gateway: where they are, and the R4 tables read once.
+
+In a checkout they are `profiles/` and `mappings/` beside the package; in an installed wheel `fhir_gateway/_data`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .domain.r4 import R4
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def profiles_dir() -> Path:
+    """The folder of R4 tables, our profiles, label sets and sectors."""
+    return _folder("profiles")
+
+
+def mappings_dir() -> Path:
+    """The folder of mapping tables and concept maps."""
+    return _folder("mappings")
+
+
+def load(name: str) -> Any:
+    """A JSON file of `profiles/`, decoded: `load("labels.json")`."""
+    return msgspec.json.decode((profiles_dir() / name).read_bytes())
+
+
+def demo_file(name: str) -> bytes:
+    """A file that the demo brings along."""
+    return (_PACKAGE / "demo" / name).read_bytes()
+
+
+@cache
+def load_r4() -> R4:
+    """The official R4 4.0.1 tables. Types are decoded when first asked for."""
+    folder = profiles_dir() / "r4"
+    return R4(
+        structures=(folder / "structures.json").read_bytes(),
+        search=(folder / "search.json").read_bytes(),
+        codes=(folder / "codes.json").read_bytes(),
+        extensions=(folder / "extensions.json").read_bytes(),
+    )
+
+
+def _folder(name: str) -> Path:
+    for root in (_PACKAGE.parent, _PACKAGE / "_data"):
+        if (root / name).is_dir() and (root != _PACKAGE.parent or (root / "pyproject.toml").is_file()):
+            return root / name
+    raise FileNotFoundError(f"The folder {name} is neither beside the package nor in fhir_gateway/_data.")
