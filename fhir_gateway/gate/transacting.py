@@ -251,16 +251,16 @@ async def _get(ctx: Context, step: Step) -> dict[str, Any]:
     params = parse_qsl(step.condition or "", keep_blank_values=True)
     if step.id is None:
         page = await search(ctx, step.type, params)
-        return {"resource": strict.read(bundles.searchset(page, ctx.house.base_url, step.url)), "response": {"status": "200 OK"}}
+        return {"resource": strict.read(bundles.searchset(page, ctx.house.base_url, _self(ctx, step))), "response": {"status": "200 OK"}}
     parts = step.id.split("/")
     if len(parts) == 2 and parts[1] == "$everything" and step.type == "Patient":
         page = await everything(ctx, parts[0], params)
-        return {"resource": strict.read(bundles.searchset(page, ctx.house.base_url, step.url)), "response": {"status": "200 OK"}}
+        return {"resource": strict.read(bundles.searchset(page, ctx.house.base_url, _self(ctx, step))), "response": {"status": "200 OK"}}
     if len(parts) == 3 and parts[1] == "_history" and parts[2].isdigit():
         answer = await vread(ctx, Ref(step.type, parts[0]), int(parts[2]))
     elif len(parts) == 2 and parts[1] == "_history":
         page = await history(ctx, step.type, parts[0], params)
-        return {"resource": strict.read(bundles.history(page, ctx.house.base_url, step.url)), "response": {"status": "200 OK"}}
+        return {"resource": strict.read(bundles.history(page, ctx.house.base_url, _self(ctx, step))), "response": {"status": "200 OK"}}
     elif len(parts) == 1:
         answer = await read(ctx, Ref(step.type, step.id))
     else:
@@ -269,6 +269,10 @@ async def _get(ctx: Context, step: Step) -> dict[str, Any]:
         "resource": strict.read(answer.body),
         "response": {"status": "200 OK", "etag": f'W/"{answer.version}"', "lastModified": answer.updated.isoformat()},
     }
+
+
+def _self(ctx: Context, step: Step) -> dict[str, str]:
+    return {"self": f"{ctx.house.base_url}/{step.url}"}
 
 
 async def _batch(ctx: Context, steps: list[Step]) -> dict[str, Any]:
