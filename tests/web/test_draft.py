@@ -35,7 +35,8 @@ def test_what_was_chosen_is_what_the_list_shows() -> None:
     (row,) = sharing.rows(granted(draft(("private", "mental"))))
     shown = said(row, {"Practitioner/rosa": "Rosa Lind"}, TODAY)
     assert shown == {
-        "id": "r1", "no": False, "who": "Rosa Lind", "why": "So that she can find me a choir", "since": "24 November 2026",
+        "id": "r1", "no": False, "who": "Rosa Lind", "why": "So that she can find me a choir",
+        "since": "24 November 2026",
         "what": "My goals and what we will do\nWhat matters to me\nAlso private things: Mental health",
         "until": "31 January 2027", "ended": False,
     }  # fmt: skip

@@ -6,12 +6,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from . import front, patient, sharing, team
 from .frame import DemoPerson, Handler, Pages, Sessions, error_page, framed, headers, render
+
+
+class Files(StaticFiles):
+    """Style sheets, pictures and one script: public, the same for everybody."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Cache-Control"] = "public, max-age=3600"
+        return response
+
 
 STATIC = Path(__file__).parent.parent / "static"
 
@@ -37,7 +50,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/team", team.team, "team"),
         at("/team/tasks/{id}/accept", team.accept, "team", ("POST",)),
         at("/team/people/{id}", team.person, "team"),
-        Mount("/static", StaticFiles(directory=STATIC), name="static"),
+        Mount("/static", Files(directory=STATIC), name="static"),
     ]
 
 
