@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
@@ -86,11 +86,14 @@ def test_a_minted_token_reads_back_as_the_same_caller(caller: Caller) -> None:
     assert Ours(US).caller(opened.header, opened.claims) == caller
 
 
+GOOD = mint(KEY, PAT_A, HERE, AT)
+
+
 @given(st.data())
 def test_no_changed_token_is_believed(data: st.DataObject) -> None:
-    token = mint(KEY, PAT_A, HERE, AT)
-    i = data.draw(st.integers(0, len(token) - 1))
-    other = data.draw(st.sampled_from(sorted(set("ABCxyz012-_.= \n") - {token[i]})))
+    token = GOOD
+    i, other = data.draw(st.integers(0, len(token) - 1)), data.draw(st.sampled_from("ABCxyz012-_.= \n"))
+    assume(token[i] != other)
     with pytest.raises(jose.Bad):
         jose.open_signed(token[:i] + other + token[i + 1 :], [KEY.public])
 
