@@ -1,0 +1,248 @@
+"""What a decision may know of one resource version: derived once, when it is written; stored beside it as JSON.
+
+Which elements say who wrote a thing, when, and what it points to: https://hl7.org/fhir/R4/fivews.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from .compartment import patients
+from .labels import Labels
+from .periods import bounds, interval, micros
+from .types import Facts, Ref, Writer
+
+ANYONE: Final = "*"  # among `refs` of a Consent with a permit that names nobody in particular
+
+# Elements that name an author directly, and those whose parts do.
+_DIRECT: Final = frozenset(
+    "author recorder asserter requester enterer reporter informationSource authenticator contributor prescriber"
+    " orderer assessor resultsInterpreter operator expressedBy source".split()
+)
+_PARTS: Final = {"attester": ("party",), "agent": ("who", "onBehalfOf"), "signer": ("party",), "section": ("author",)}
+# A `performer` did it here; in a request it is who is asked to do it, and no author.
+_PERFORMED: Final = frozenset(
+    "ChargeItem DiagnosticReport ImagingStudy Immunization MedicationAdministration MedicationDispense"
+    " MolecularSequence Observation Procedure RiskAssessment".split()
+)
+_SENT: Final = frozenset({"Communication", "MessageHeader"})
+_AGENTS: Final = frozenset(
+    {"Practitioner", "PractitionerRole", "Organization", "Patient", "RelatedPerson", "Device", "CareTeam"}
+)
+
+_DATES: Final = frozenset(
+    "effectiveDateTime effectivePeriod effectiveInstant effectiveTiming occurrenceDateTime occurrencePeriod"
+    " occurrenceTiming performedDateTime performedPeriod onsetDateTime onsetPeriod abatementDateTime abatementPeriod"
+    " identifiedDateTime identifiedPeriod occurredDateTime occurredPeriod createdDateTime createdPeriod"
+    " timingDateTime timingPeriod timingTiming servicedDate servicedPeriod period servicePeriod executionPeriod"
+    " billablePeriod planningHorizon started startDate start end sent received whenPrepared whenHandedOver"
+    " dateWritten authoredOn authored created recordedDate recorded recordedOn date dateTime dateAsserted issued"
+    " enteredDate statusDate timestamp detected".split()
+)
+_UNDATED: Final = frozenset({"Patient", "Person", "Practitioner", "PractitionerRole", "Organization", "Location"})
+_NO_CODE: Final = frozenset({"meta", "text", "clinicalStatus", "verificationStatus", "identifier"})
+
+
+def derive(
+    resource: Mapping[str, Any],
+    ref: Ref,
+    updated: datetime,
+    writer: Writer,
+    labels: Labels,
+    created_by: str | None = None,
+) -> Facts:
+    """The facts of this version. `created_by` signed version 1 and stays one of its authors."""
+    low, high = _dates(resource)
+    refs = frozenset(_refs(resource))
+    if ref.type == "Consent" and _permits_anyone(resource.get("provision")):
+        refs |= {ANYONE}
+    meta = resource.get("meta", {})
+    return Facts(
+        type=ref.type,
+        id=ref.id,
+        patients=(f"Patient/{ref.id}",) if ref.type == "Patient" else patients(resource),
+        confidentiality=labels.confidentiality,
+        sensitivity=labels.sensitivity,
+        other_labels=labels.other,
+        legal=labels.legal,
+        profiles=frozenset(p.split("|", 1)[0] for p in meta.get("profile", ()) if isinstance(p, str)),
+        codes=frozenset(_codes(resource)),
+        authors=frozenset(_authors(resource)) | ({writer.user, writer.organisation or "", created_by or ""} - {""}),
+        custodian=_custodian(resource),
+        source=meta.get("source"),
+        refs=refs,
+        low=low,
+        high=high,
+        updated=micros(updated),
+    )
+
+
+# -- who wrote it -----------------------------------------------------------------------------------------------------
+
+
+def _authors(resource: Mapping[str, Any]) -> Iterator[str]:
+    """Persons and organisations that the resource itself names as its origin, by reference and by identifier."""
+    type = resource.get("resourceType", "")
+    for name in _DIRECT:
+        yield from _names(resource.get(name))
+    if type in _SENT:
+        yield from _names(resource.get("sender"))
+    if type in _PERFORMED:
+        for performer in _each(resource.get("performer")):
+            yield from _names(performer)
+            yield from _names(performer.get("actor"))
+            yield from _names(performer.get("onBehalfOf"))
+    for name, parts in _PARTS.items():
+        for item in _each(resource.get(name)):
+            for part in parts:
+                yield from _names(item.get(part))
+
+
+def _names(reference: Any) -> Iterator[str]:
+    for one in _each(reference):
+        target = _target(one)
+        kind = (target or str(one.get("type", ""))).split("/", 1)[0]
+        if target and kind in _AGENTS:
+            yield target
+        if not kind or kind in _AGENTS:
+            yield from _identifier(one)
+
+
+def _custodian(resource: Mapping[str, Any]) -> str | None:
+    """Who keeps the record: `custodian`; of a Patient the managing organisation, which R4 calls its custodian."""
+    name = "managingOrganization" if resource.get("resourceType") == "Patient" else "custodian"
+    for one in _each(resource.get(name)):
+        return _target(one) or next(_identifier(one), None)
+    return None
+
+
+# -- when -------------------------------------------------------------------------------------------------------------
+
+
+def _dates(resource: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """From the first to the last of its clinical and authored dates; an open end is None, both are when undated.
+
+    The whole span: a permit must hold all of it, a deny hits any of it.
+    """
+    if resource.get("resourceType") in _UNDATED:
+        return None, None
+    spans = [span for name in _DATES & resource.keys() for span in _spans(resource[name])]
+    if not spans:
+        return None, None
+    lows, highs = [s[0] for s in spans], [s[1] for s in spans]
+    return (
+        None if None in lows else min(x for x in lows if x is not None),
+        None if None in highs else max(x for x in highs if x is not None),
+    )
+
+
+def _spans(value: Any) -> Iterator[tuple[int | None, int | None]]:
+    try:
+        if isinstance(value, str):
+            yield interval(value)
+        elif isinstance(value, dict) and ("event" in value or "repeat" in value):
+            for event in value.get("event", ()):
+                yield interval(event)
+            period = value.get("repeat", {}).get("boundsPeriod")
+            if period:
+                yield bounds(period)
+        elif isinstance(value, dict) and ("start" in value or "end" in value):
+            yield bounds(value)
+    except (ValueError, TypeError, AttributeError):
+        return
+
+
+# -- what it points to, what it is called -----------------------------------------------------------------------------
+
+
+def _refs(node: Any) -> Iterator[str]:
+    """Every outgoing reference at any depth, and every logical identifier of one."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _refs(item)
+    elif isinstance(node, dict):
+        target = _target(node)
+        if target:
+            yield target
+        if "identifier" in node and _is_reference(node):
+            yield from _identifier(node)
+        for value in node.values():
+            if type(value) in (dict, list):
+                yield from _refs(value)
+
+
+def _is_reference(node: Mapping[str, Any]) -> bool:
+    return isinstance(node["identifier"], dict) and node.keys() <= {
+        "reference",
+        "type",
+        "identifier",
+        "display",
+        "id",
+        "extension",
+    }
+
+
+def _codes(node: Any) -> Iterator[str]:
+    """`system|code` of every Coding at any depth, but for labels, states and identifiers."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _codes(item)
+    elif isinstance(node, dict):
+        code = node.get("code")
+        if type(code) is str and "value" not in node and type(node.get("system", "")) is str and node.keys() <= _CODING:
+            yield f"{node.get('system', '')}|{code}"
+            return
+        for key, value in node.items():
+            if type(value) in (dict, list) and key not in _NO_CODE:
+                yield from _codes(value)
+
+
+_CODING: Final = frozenset(
+    {"system", "code", "display", "version", "userSelected", "id", "extension", "_display", "_code", "_system"}
+)
+
+
+def _permits_anyone(provision: Any) -> bool:
+    """Does some permit of this Consent name nobody: then anybody may be meant."""
+    if not isinstance(provision, dict):
+        return False
+    if provision.get("type") == "permit" and not provision.get("actor"):
+        return True
+    return any(_permits_anyone(p) for p in _each(provision.get("provision")))
+
+
+def _target(reference: Mapping[str, Any]) -> str | None:
+    text = reference.get("reference")
+    if not isinstance(text, str) or not text or text[0] == "#":
+        return None
+    return text.split("/_history/", 1)[0]
+
+
+def _identifier(reference: Mapping[str, Any]) -> Iterator[str]:
+    identifier = reference.get("identifier")
+    if isinstance(identifier, dict) and isinstance(identifier.get("value"), str):
+        yield f"{identifier.get('system', '')}|{identifier['value']}"
+
+
+def _each(value: Any) -> list[dict[str, Any]]:
+    return [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, dict)]
+
+
+# -- as bytes ---------------------------------------------------------------------------------------------------------
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Facts)
+
+
+def encode(facts: Facts) -> bytes:
+    """JSON, sets in any order."""
+    return _encoder.encode(facts)
+
+
+def decode(raw: bytes) -> Facts:
+    """What `encode` wrote. On the path of every read."""
+    return _decoder.decode(raw)
