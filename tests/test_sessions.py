@@ -17,7 +17,7 @@ from fhir_gateway.auth.sessions import Sessions
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.store import sqlite
 
-AT = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+AT = datetime(2036, 6, 1, 12, 0, tzinfo=UTC)  # ahead of the machine: a store forgets what has ended by its clock
 
 
 class Visitor:

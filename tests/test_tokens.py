@@ -28,7 +28,7 @@ from fhir_gateway.auth.tokens import Caller, Ours, Tokens, mint
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.store import sqlite
 
-AT = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+AT = datetime(2036, 6, 1, 12, 0, tzinfo=UTC)  # ahead of the machine: a store forgets what has ended by its clock
 US, HERE = "http://127.0.0.1:8080", "http://127.0.0.1:8080/fhir"
 MINUTE = timedelta(minutes=1)
 PAT_A = Caller(
