@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from ..domain import consent, search as searching
+from ..domain import consent
+from ..domain import search as searching
 from ..domain.problem import Problem, not_found
 from ..domain.types import All, Decision, Has, Predicate, Ref, Stored
 from .context import (
-    Answer, Context, Entry, Page, ask, ask_stored, need_scope, note, notes, reads_bytes, rendering, seal, stand, unseal, within_launch,
+    Answer,
+    Context,
+    Entry,
+    Page,
+    ask,
+    ask_stored,
+    need_scope,
+    note,
+    notes,
+    reads_bytes,
+    rendering,
+    seal,
+    stand,
+    unseal,
+    within_launch,
 )  # fmt: skip
 
 HISTORY_COUNT = 50
@@ -52,7 +66,8 @@ def in_scope(ctx: Context, interaction: str, stored: Stored) -> bool:
         return True
     resource = searching.decoded(stored.body)
     return any(
-        searching.matches(searching.parse(stored.ref.type, limit, ctx.house.r4), resource, filtered=False) for limit in limits
+        searching.matches(searching.parse(stored.ref.type, limit, ctx.house.r4), resource, filtered=False, r4=ctx.house.r4)
+        for limit in limits
     )
 
 

@@ -10,14 +10,25 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..domain import consent, search as searching
+from ..domain import consent
+from ..domain import search as searching
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.problem import Problem
 from ..domain.search import Include, Query, Term, Value
 from ..domain.standing import Standing
 from ..domain.types import All, Always, Has, Never, Note, Predicate, Ref, Stored
 from .context import (
-    Context, Entry, Page, need_scope, note, reads_bytes, rendering, seal, stand, unseal, within_launch,
+    Context,
+    Entry,
+    Page,
+    need_scope,
+    note,
+    reads_bytes,
+    rendering,
+    seal,
+    stand,
+    unseal,
+    within_launch,
 )  # fmt: skip
 from .reading import in_scope, reach, reachable
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ..domain import bundle as bundles, strict
+from ..domain import bundle as bundles
+from ..domain import strict
 from ..domain.problem import Problem, outcome
 from ..domain.types import Ref
 from .context import Context, Written, need_scope, note

@@ -9,18 +9,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..domain import compartment, consent, facts as deriving, grants, labels, search as searching, strict, view
+from ..domain import compartment, consent, grants, labels, strict, view
+from ..domain import facts as deriving
+from ..domain import search as searching
 from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
-from ..domain.problem import Issue, Problem, not_found
+from ..domain.problem import Problem, not_found
 from ..domain.standing import CONFIRMED, STANDING_TYPES
 from ..domain.types import (
-    Decision, Facts, Keep, Note, Op, Put, Ref, Remove, Send, Stored, Writer,
+    Decision,
+    Facts,
+    Keep,
+    Key,
+    Note,
+    Op,
+    Put,
+    Ref,
+    Remove,
+    Send,
+    Stored,
+    Writer,
 )  # fmt: skip
 from ..domain.validate import check, policy
 from ..domain.vocabulary import CONFIRM_MEMBERSHIP, TASK_SYSTEM
 from ..store.base import Moved, Stale, Taken, Unavailable
 from .context import (
-    Context, Written, ask, bumps, directory_now, need_scope, note, notes, reads_bytes, rendering, stand, within_launch,
+    Context,
+    Written,
+    ask,
+    bumps,
+    need_scope,
+    note,
+    notes,
+    reads_bytes,
+    rendering,
+    stand,
+    within_launch,
 )  # fmt: skip
 from .reading import allow, in_scope
 
@@ -198,8 +221,9 @@ async def _store(
     ctx = work.ctx
     body = strict.stamp(raw, id=ref.id, version=str(version), updated=_instant(ctx), security=security)
     final = strict.read(body)
-    seen = strict.dump(view.view(final))
-    keys = searching.keys(final, ctx.house.r4)
+    shown = view.view(final)
+    seen = strict.dump(shown)
+    keys = _keys(ctx, final, shown)
     work.ops += [Put(ref, version, ctx.at, body, seen, facts, keys, writer, over)]
     work.ops += bumps(ref.type, facts, before.facts if before else None)
     work.ops += _sends(ctx, ref, version, facts, "changed")
@@ -208,6 +232,12 @@ async def _store(
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
     work.new[ref] = stored
     return Written(ref, version, ctx.at, body if reads_bytes(ctx, stored) else seen, "created" if not over else "updated")
+
+
+def _keys(ctx: Context, whole: dict[str, Any], shown: dict[str, Any]) -> tuple[Key, ...]:
+    """Search keys; those that only the whole resource has are hidden from readers of the view."""
+    seen = set(searching.keys(shown, ctx.house.r4))
+    return tuple(k if k in seen else k._replace(hidden=True) for k in searching.keys(whole, ctx.house.r4))
 
 
 # -- what comes in ----------------------------------------------------------------------------------------------------
