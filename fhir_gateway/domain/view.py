@@ -1,0 +1,300 @@
+"""What leaves for a filtered reader, and putting it back under their edit.
+
+`view` takes out what could tell of records this reader may not see: `display` and `identifier` of references to anything
+of a patient (the opaque id stays) and narrative. It looks nothing up, so the result does not depend on what is hidden.
+No array entry is removed. `restore` is its other half. The laws (tests/test_view.py):
+
+    view(view(s)) == view(s)
+    restore(s, view(s)) == s
+    an edit of one element of view(s) changes that element of s alone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from .compartment import NO_PATIENT_DATA, SUBJECT, patient_of, subject
+
+MASKED: Final = {"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}
+
+_REFERENCE: Final = frozenset("id extension reference _reference type _type identifier display _display".split())
+_DROPPED: Final = frozenset({"identifier", "display", "_display"})
+_WHOSE: Final = ("subject", "patient", "for", "beneficiary", "candidate", "individual", "deliverTo")
+# Elements that R4 lets refer to nothing but patient data: a display alone in one of them is a reference's display too.
+_OF_PATIENTS: Final = frozenset(
+    "account addresses allergyIntolerance appointment assessment authorizingPrescription basedOn basis beneficiary"
+    " candidate careTeam chargeItemReference claim claimResponse communicationRequest complicationDetail condition"
+    " consent contentReference context contract coverage derivedFrom details detectedIssue device diagnosisReference"
+    " encounter enrollment entityReference entry episodeOfCare evaluatedResource eventHistory focus goal hasMember"
+    " imagingStudy immunizationEvent implicated inResponseTo information insurance originalPrescription outcome"
+    " outcomeReference parent partOf patient payment population prescription previous priorPrescription priorRequest"
+    " problem procedureReference prognosisReference referenceDocument referral referralRequest related relevantHistory"
+    " replaces report request response result resultingCondition schedule securityContext service slot sourceReference"
+    " specimen statusReasonReference study subjectMedicalHistory subjectResults subscriber supportingImmunization"
+    " supportingInfo supportingInformation supportingPatientInformation targetReference team topicReference"
+    " valueReference what".split()
+)
+# Who goes by an identifier of these systems is an organisation or a professional, also where `type` does not say so.
+_PROFESSIONAL: Final = (
+    "https://fhir.nhs.uk/Id/ods-", "https://fhir.nhs.uk/Id/sds-", "https://fhir.hl7.org.uk/Id/", "https://fhir.nhs.uk/Id/gmp-",
+    "https://fhir-gateway.example/role-at", "https://fhir-gateway.example/CodeSystem/sector",
+)  # fmt: skip
+
+Json = Any
+
+
+def view(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """The filtered view of a resource; shares what it did not change with it."""
+    seen = _seen(resource, "", _Scene.of(resource))
+    assert isinstance(seen, dict)
+    return seen
+
+
+def restore(stored: Mapping[str, Any], edited: Mapping[str, Any]) -> dict[str, Any]:
+    """What a filtered reader made of `view(stored)`, with everything put back that the view held from parts they left alone.
+
+    What the reader wrote themselves wins: a display or a narrative of their own replaces the one they were not shown.
+    """
+    whole = _restored(stored, edited, "", _Scene.of(stored))
+    assert isinstance(whole, dict)
+    return whole
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What rendering one resource must know of the whole: which references are its own subject, what `#id` means."""
+
+    own: frozenset[int]  # id() of the subject's Reference objects
+    contained: Mapping[str, str]  # "#id" -> type
+
+    @classmethod
+    def of(cls, resource: Mapping[str, Any]) -> _Scene:
+        inside = resource.get("contained")
+        inside = inside if isinstance(inside, list) else []
+        types = {f"#{c.get('id')}": str(c.get("resourceType", "")) for c in inside if isinstance(c, dict)}
+        return cls(frozenset(map(id, _own(resource))), types)
+
+
+def _own(resource: Mapping[str, Any]) -> Iterator[Json]:
+    """The References that say whose record this is."""
+    path = SUBJECT.get(resource.get("resourceType", ""), "subject").split(".")
+    for name in _WHOSE:
+        if isinstance(resource.get(name), dict) and (name == path[0] or patient_of(resource[name]) is not None):
+            yield resource[name]
+    me = subject(resource)
+    if me is not None and path[0] not in _WHOSE:
+        yield from (r for r in _at(resource, path) if patient_of(r) == me)
+
+
+def _at(node: Json, path: Sequence[str]) -> Iterator[Json]:
+    for item in node if isinstance(node, list) else [node]:
+        if not path:
+            yield item
+        elif isinstance(item, dict) and path[0] in item:
+            yield from _at(item[path[0]], path[1:])
+
+
+# -- the view ---------------------------------------------------------------------------------------------------------
+
+
+def _seen(node: Json, name: str, scene: _Scene) -> Json:
+    """`node`, found under the element `name`, as a filtered reader sees it."""
+    if isinstance(node, list):
+        entries = [_seen(item, name, scene) for item in node]
+        return entries if any(a is not b for a, b in zip(entries, node, strict=True)) else node
+    if not isinstance(node, Mapping) or id(node) in scene.own:
+        return node
+    if _is_reference(node, name):
+        return _reference_seen(node, name, scene)
+    out: dict[str, Json] = {}
+    changed = False
+    for key, value in node.items():
+        if key == "text" and isinstance(value, dict):  # a Narrative: any other `text` is a string
+            changed = True
+            continue
+        out[key] = _seen(value, key, scene) if type(value) in (dict, list) else value
+        changed = changed or out[key] is not value
+    if not out and changed:
+        return {"extension": [MASKED]}  # a section that is nothing but narrative
+    return out if changed else node
+
+
+def _is_reference(node: Mapping[str, Any], name: str) -> bool:
+    if not node.keys() <= _REFERENCE or not isinstance(node.get("type", ""), str):
+        return False
+    if isinstance(node.get("reference"), str) or isinstance(node.get("identifier"), dict):
+        return True
+    return "display" in node and ("type" in node or name in _OF_PATIENTS)
+
+
+def _reference_seen(node: Mapping[str, Any], name: str, scene: _Scene) -> Json:
+    if _kind(node, scene) in NO_PATIENT_DATA or _DROPPED.isdisjoint(node):
+        return _parts_seen(node, scene)
+    out = {k: v for k, v in _parts_seen(node, scene).items() if k not in _DROPPED}
+    if "reference" not in out and ("identifier" in node or not out):
+        out = {"extension": [*out.get("extension", ()), MASKED], **{k: v for k, v in out.items() if k != "extension"}}
+    return out
+
+
+def _parts_seen(node: Mapping[str, Any], scene: _Scene) -> Mapping[str, Any]:
+    """A reference's own extensions and its identifier's assigner may refer to things too."""
+    parts = {k: _seen(v, k, scene) for k, v in node.items() if k in ("extension", "identifier")}
+    return {**node, **parts} if any(parts[k] is not node[k] for k in parts) else node
+
+
+def _kind(reference: Mapping[str, Any], scene: _Scene) -> str:
+    """The type a reference points to; "" when it does not say, which counts as patient data."""
+    target = reference.get("reference")
+    if isinstance(target, str):
+        if target.startswith("#"):
+            return scene.contained.get(target, "")
+        if not target.startswith("urn:"):
+            steps = target.split("?", 1)[0].split("/_history/", 1)[0].rstrip("/").split("/")
+            return steps[0] if len(steps) == 1 else steps[-2]
+    kind = reference.get("type")
+    if kind:
+        return str(kind).rsplit("/", 1)[-1]
+    identifier = reference.get("identifier")
+    system = identifier.get("system") if isinstance(identifier, dict) else None
+    return "Organization" if isinstance(system, str) and system.startswith(_PROFESSIONAL) and not target else ""
+
+
+# -- and back ---------------------------------------------------------------------------------------------------------
+
+
+def _restored(stored: Json, edited: Json, name: str, scene: _Scene) -> Json:
+    seen = _seen(stored, name, scene)
+    if seen is stored:
+        return edited
+    if _same(seen, edited):
+        return stored
+    if isinstance(stored, list) and isinstance(edited, list):
+        return [
+            item if was is None else _restored(stored[was], item, name, scene)
+            for item, was in zip(edited, _aligned(seen, edited), strict=True)
+        ]
+    if isinstance(stored, Mapping) and isinstance(edited, Mapping):
+        if _is_reference(stored, name):
+            return _reference_restored(stored, seen, edited, name, scene)
+        return _put_back(stored, seen, edited, scene)
+    return edited
+
+
+def _put_back(stored: Mapping[str, Any], seen: Mapping[str, Any], edited: Mapping[str, Any], scene: _Scene) -> Json:
+    """Elements in the order they were stored, new ones last."""
+    edited = _unmasked(stored, seen, edited)
+    out: dict[str, Json] = {}
+    for key, value in stored.items():
+        if key in edited:
+            out[key] = _restored(value, edited[key], key, scene)
+        elif key not in seen:
+            out[key] = value
+    out.update((k, v) for k, v in edited.items() if k not in out)
+    return out
+
+
+def _reference_restored(
+    stored: Mapping[str, Any], seen: Mapping[str, Any], edited: Mapping[str, Any], name: str, scene: _Scene
+) -> Json:
+    """Whoever points a reference elsewhere does not inherit what the old one was called."""
+    elsewhere = edited.get("reference") != stored.get("reference") or ("type" in edited and edited["type"] != stored.get("type"))
+    if not elsewhere and not ("identifier" in edited and "reference" not in stored):
+        return _put_back(stored, seen, edited, scene)
+    return _unmasked(stored, seen, edited)
+
+
+def _unmasked(stored: Mapping[str, Any], seen: Mapping[str, Any], edited: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without the mark that the view itself had put there."""
+    mine = edited.get("extension")
+    if len(seen.get("extension", ())) == len(stored.get("extension", ())) or not isinstance(mine, list):
+        return edited
+    return _without_mark(edited, mine)
+
+
+def _without_mark(edited: Mapping[str, Any], mine: list[Json]) -> Mapping[str, Any]:
+    marks = [i for i, e in enumerate(mine) if e == MASKED]
+    if not marks:
+        return edited
+    rest = mine[: marks[-1]] + mine[marks[-1] + 1 :]
+    return {k: rest if k == "extension" else v for k, v in edited.items() if k != "extension" or rest}
+
+
+# -- which entry is which ---------------------------------------------------------------------------------------------
+
+
+def _aligned(seen: Sequence[Json], edited: Sequence[Json]) -> list[int | None]:
+    """For each edited entry the index of the one it came from: equal ones in order, moved ones, then changed ones."""
+    old, new = [_text(v) for v in seen], [_text(v) for v in edited]
+    found: list[int | None] = [None] * len(new)
+    free = dict.fromkeys(range(len(old)))
+
+    def pair(b: int, a: int) -> None:
+        found[b] = a
+        free.pop(a)
+
+    def claim(names: Sequence[Hashable], of: Sequence[Hashable]) -> None:
+        for b in [b for b, was in enumerate(found) if was is None and names[b] is not None]:
+            a = next((a for a in free if of[a] == names[b]), None)
+            if a is not None:
+                pair(b, a)
+
+    for block in SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks():
+        for i in range(block.size):
+            pair(block.b + i, block.a + i)
+    claim(new, old)
+    claim([_name_of(e) for e in edited], [_name_of(v) for v in seen])
+    changed = [b for b, was in enumerate(found) if was is None]
+    for a, b in _nearest([(a, seen[a]) for a in free], [(b, edited[b]) for b in changed]):
+        pair(b, a)
+    return found
+
+
+def _name_of(entry: Json) -> Hashable:
+    """What identifies an entry whatever else of it was changed."""
+    if not isinstance(entry, Mapping):
+        return None
+    return next(((key, entry[key]) for key in ("id", "linkId", "reference", "url") if isinstance(entry.get(key), str)), None)
+
+
+def _nearest(old: Sequence[tuple[int, Json]], new: Sequence[tuple[int, Json]]) -> Iterator[tuple[int, int]]:
+    """Pairs of what has most in common, nearest first. As many left on both sides are the same ones, each wholly changed."""
+    leaves_old = {a: frozenset(_leaves(v)) for a, v in old}
+    leaves_new = {b: frozenset(_leaves(v)) for b, v in new}
+    scored = sorted((-len(leaves_old[a] & leaves_new[b]), abs(a - b), a, b) for a in leaves_old for b in leaves_new)
+    for score, _, a, b in scored:
+        if score and a in leaves_old and b in leaves_new:
+            del leaves_old[a], leaves_new[b]
+            yield a, b
+    if len(leaves_old) == len(leaves_new):
+        yield from zip(leaves_old, leaves_new, strict=True)
+
+
+def _leaves(node: Json, path: str = "") -> Iterator[tuple[str, Json]]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _leaves(item, path)
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _leaves(value, f"{path}.{key}")
+    else:
+        yield path, node
+
+
+@lru_cache(maxsize=1)
+def _encoder() -> msgspec.json.Encoder:
+    return msgspec.json.Encoder(order="sorted", decimal_format="number")
+
+
+def _text(value: Json) -> bytes:
+    return _encoder().encode(value)
+
+
+def _same(a: Json, b: Json) -> bool:
+    """Equal as JSON: 1.0 is not 1.00, true is not 1."""
+    return a is b or (a == b and _text(a) == _text(b))
