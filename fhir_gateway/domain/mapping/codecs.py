@@ -1,0 +1,447 @@
+"""Named codecs: how one value of a plan is said in FHIR, and back. A rule that needs logic is one of these, never an expression.
+
+`out(value, way)` gives the FHIR value, or MISSING when FHIR cannot say it exactly: then the value is kept beside. `back(value,
+way)` gives the plan's value or MISSING. A string is only ever copied: nothing a person typed is looked into.
+Primitive formats: https://hl7.org/fhir/R4/datatypes.html#primitive
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from .names import EXTENSIONS, ODS, OWN_ORGANISATION, kind_of, local, quote, system
+from .paths import MISSING
+
+if TYPE_CHECKING:
+    from .ways import Inward, Outward
+
+
+class Codec(NamedTuple):
+    out: Callable[[Any, Outward], Any]
+    back: Callable[[Any, Inward], Any]
+    whole: bool = True  # reads and writes everything under its path
+
+
+class Instead(NamedTuple):
+    """A FHIR value that stands for the plan's word without saying it exactly: the word is kept beside."""
+
+    value: Any
+
+
+# -- primitives -------------------------------------------------------------------------------------------------------
+
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_CODE = re.compile(r"[^\s]+(?: [^\s]+)*\Z")
+_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?\Z", re.ASCII)
+_TIME = re.compile(
+    r"T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d{1,9})?(Z|[+-](0\d|1[0-3]):[0-5]\d|[+-]14:00)\Z", re.ASCII
+)
+
+
+def is_text(value: Any) -> bool:
+    """A FHIR string can hold it: not empty, not only white space, no control characters."""
+    return type(value) is str and not value.isspace() and value != "" and _NO_TEXT.search(value) is None
+
+
+def _text(value: Any, way: Any) -> Any:
+    return value if is_text(value) else MISSING
+
+
+def _code(value: Any, way: Any) -> Any:
+    return value if is_text(value) and _CODE.match(value) else MISSING
+
+
+def _uri(value: Any, way: Any) -> Any:
+    return value if is_text(value) and not any(c.isspace() for c in value) else MISSING
+
+
+def is_date(value: Any) -> bool:
+    """A FHIR date: a year, a month or a day that exists."""
+    m = _DATE.match(value) if type(value) is str else None
+    if m is None or m[1] == "0000":
+        return False
+    try:
+        date(int(m[1]), int(m[2] or 1), int(m[3] or 1))
+    except ValueError:
+        return False
+    return True
+
+
+def _date(value: Any, way: Any) -> Any:
+    return value if is_date(value) else MISSING
+
+
+def is_moment(value: Any) -> bool:
+    """A FHIR dateTime: a date, or a full day with time and zone."""
+    if is_date(value):
+        return True
+    return type(value) is str and len(value) > 10 and is_date(value[:10]) and _TIME.match(value, 10) is not None
+
+
+def _moment(value: Any, way: Any) -> Any:
+    return value if is_moment(value) else MISSING
+
+
+def _true_or_false(value: Any, way: Any) -> Any:
+    return value if type(value) is bool else MISSING
+
+
+def _integer(value: Any, way: Any) -> Any:
+    return value if type(value) is int and -(2**31) <= value < 2**31 else MISSING
+
+
+def is_number(value: Any) -> bool:
+    """A FHIR decimal of at most 18 digits."""
+    if type(value) is int:
+        return -(10**18) < value < 10**18
+    if type(value) is not Decimal or not value.is_finite():
+        return False
+    digits = value.as_tuple()
+    return len(digits.digits) <= 18 and -18 <= int(digits.exponent) <= 18
+
+
+def _number(value: Any, way: Any) -> Any:
+    return value if is_number(value) else MISSING
+
+
+def _same(kind: Callable[[Any, Any], Any]) -> Codec:
+    return Codec(kind, kind)
+
+
+def ranged(low: int, high: int) -> Codec:
+    """A whole number from `low` to `high`."""
+
+    def one(value: Any, way: Any) -> Any:
+        return value if type(value) is int and low <= value <= high else MISSING
+
+    return Codec(one, _integer)
+
+
+def constant(word: Any) -> Codec:
+    """The plan says exactly this."""
+
+    def one(value: Any, way: Any) -> Any:
+        return value if value == word and type(value) is type(word) else MISSING
+
+    return Codec(one, one)
+
+
+def coded(words: Mapping[str, str], also: Mapping[str, str], table: Mapping[str, str]) -> Codec:
+    """The plan's word to a code. Words of `also` are said by a code that has another word of its own: the word is kept beside.
+
+    `table` is code to word; a code it does not know comes back as it is.
+    """
+
+    def out(value: Any, way: Any) -> Any:
+        if type(value) is not str:
+            return MISSING
+        code = words.get(value)
+        if code is not None:
+            return code
+        near = also.get(value)
+        return MISSING if near is None else Instead(near)
+
+    def back(value: Any, way: Any) -> Any:
+        return table.get(value, value) if type(value) is str else MISSING
+
+    return Codec(out, back)
+
+
+# -- references -------------------------------------------------------------------------------------------------------
+
+
+def link(kind: str) -> Codec:
+    """A local id of the plan as a reference to the resource made of it; an id the plan does not have is kept by name."""
+
+    def out(value: Any, way: Outward) -> Any:
+        if not is_text(value):
+            return MISSING
+        url = way.urls.get((kind, value))
+        if url is not None:
+            return {"reference": url}
+        return {"type": way.type_of(kind), "identifier": {"system": system(kind), "value": way.value(quote(value))}}
+
+    def back(value: Any, way: Inward) -> Any:
+        if not isinstance(value, dict):
+            return MISSING
+        found = way.find(value)
+        if found is not None:
+            return found.id if found.kind == kind else MISSING
+        return _named(value, kind)
+
+    return Codec(out, back)
+
+
+def _named(reference: Mapping[str, Any], kind: str) -> Any:
+    identifier = reference.get("identifier")
+    if isinstance(identifier, dict) and kind_of(identifier.get("system")) == kind and isinstance(identifier.get("value"), str):
+        id = local(identifier["value"])
+        return MISSING if id is None else id
+    return MISSING
+
+
+def _who(value: Any, way: Outward) -> Any:
+    """`person`, somebody of the team, a contact, or a name in the plan's own words."""
+    if not is_text(value):
+        return MISSING
+    if value == "person":
+        return {"reference": way.patient}
+    if value in way.team:
+        return {"type": "Practitioner", **way.team_name(value)}
+    url = way.urls.get(("contact", value))
+    return {"reference": url} if url is not None else {"display": value}
+
+
+def _who_back(value: Any, way: Inward) -> Any:
+    if not isinstance(value, dict):
+        return MISSING
+    extension = value.get("extension")
+    for e in extension if isinstance(extension, list) else ():
+        if isinstance(e, dict) and e.get("url") == MEMBER and isinstance(e.get("valueString"), str):
+            return e["valueString"]
+    found = way.find(value)
+    if found is not None:
+        return "person" if found.kind == "person" else found.id if found.kind == "contact" else found.name or MISSING
+    member = _named(value, "team")
+    if member is not MISSING:
+        return member
+    return value["display"] if isinstance(value.get("display"), str) else MISSING
+
+
+MEMBER: Final = EXTENSIONS + "plan-member"
+CARING: Final = frozenset({"health", "social-care"})
+
+
+def _owner(value: Any, way: Outward) -> Any:
+    """Who does it. A health or social care organisation is named by its own identifier, so that it can find its work and take it
+    on; a voluntary one by its place in the team alone, for a Task invites whoever it names, and that is the person's to do."""
+    if not is_text(value) or value not in way.team or value == "person":
+        return _who(value, way)
+    place = way.team[value].get("organisation")
+    reference = _organisation(place, way) if isinstance(place, dict) and place.get("sector") in CARING else MISSING
+    if not isinstance(reference, dict) or "identifier" not in reference:
+        return _who(value, way)
+    name = way.team[value].get("name")
+    out = {"extension": [{"url": MEMBER, "valueString": value}], "type": "Organization", "identifier": reference["identifier"]}
+    return out | ({"display": name} if is_text(name) else {})
+
+
+ORGANISATION_KEYS: Final = {"ods": ODS, "id": OWN_ORGANISATION}
+SECTOR: Final = EXTENSIONS + "sector"
+
+
+def _organisation(value: Any, way: Any) -> Any:
+    """`{ods or id, name, sector}` as a reference by identifier. Anything more than that is kept beside, whole."""
+    if type(value) is not dict or not value or not value.keys() <= {"ods", "id", "name", "sector"}:
+        return MISSING
+    if ("ods" in value and "id" in value) or not all(is_text(v) for v in value.values()):
+        return MISSING
+    if "sector" in value and not _CODE.match(value["sector"]):
+        return MISSING
+    out: dict[str, Any] = {}
+    if "sector" in value:
+        out["extension"] = [{"url": SECTOR, "valueCode": value["sector"]}]
+    out["type"] = "Organization"
+    for key, name in ORGANISATION_KEYS.items():
+        if key in value:
+            out["identifier"] = {"system": name, "value": value[key]}
+    if "name" in value:
+        out["display"] = value["name"]
+    return out if len(out) > 1 else MISSING
+
+
+def _organisation_back(value: Any, way: Inward) -> Any:
+    if not isinstance(value, dict):
+        return MISSING
+    found = way.find(value)
+    identifier = value.get("identifier")
+    if found is not None and found.kind != "organisation":
+        return MISSING
+    if isinstance(identifier, dict) and kind_of(identifier.get("system")) is not None:
+        return MISSING  # somebody of the team without an organisation
+    if found is None and value.get("type") != "Organization" and not str(value.get("reference", "")).startswith("Organization"):
+        return MISSING
+    out: dict[str, Any] = dict(found.more) if found is not None else {}
+    for key, name in ORGANISATION_KEYS.items():
+        if isinstance(identifier, dict) and identifier.get("system") == name and isinstance(identifier.get("value"), str):
+            out[key] = identifier["value"]
+    if isinstance(value.get("display"), str):
+        out["name"] = value["display"]
+    for e in value.get("extension", ()) if isinstance(value.get("extension"), list) else ():
+        if isinstance(e, dict) and e.get("url") == SECTOR and isinstance(e.get("valueCode"), str):
+            out["sector"] = e["valueCode"]
+    return out or MISSING
+
+
+def _person_name_back(value: Any, way: Inward) -> Any:
+    """The name of a person somebody else's record refers to."""
+    if not isinstance(value, dict):
+        return MISSING
+    found = way.find(value)
+    if found is not None:
+        return found.name if found.kind in ("practitioner", "contact") and found.name else MISSING
+    if str(value.get("reference", "")).startswith("Organization") or value.get("type") == "Organization":
+        return MISSING
+    return value["display"] if isinstance(value.get("display"), str) else MISSING
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+def _answers(value: Any, way: Any) -> Any:
+    """`[{id, answer}]` as QuestionnaireResponse items: text, whole number, decimal, yes/no or a list of these."""
+    if type(value) is not list or not value:
+        return MISSING
+    out = []
+    for item in value:
+        if type(item) is not dict or not item.keys() <= {"id", "answer", "text", "items"} or not is_text(item.get("id")):
+            return MISSING
+        if "text" in item and not is_text(item["text"]):
+            return MISSING
+        element: dict[str, Any] = {"linkId": item["id"]}
+        if "text" in item:
+            element["text"] = item["text"]
+        if "answer" in item:
+            answers = _answer_list(item["answer"])
+            if answers is MISSING:
+                return MISSING
+            element["answer"] = answers
+        if "items" in item:
+            below = _answers(item["items"], way)
+            if below is MISSING:
+                return MISSING
+            element["item"] = below
+        out.append(element)
+    return out
+
+
+def _answer_list(value: Any) -> Any:
+    values = value if type(value) is list and len(value) > 1 else [value]
+    out = []
+    for v in values:
+        if type(v) is bool:
+            out.append({"valueBoolean": v})
+        elif type(v) is int and -(2**31) <= v < 2**31:
+            out.append({"valueInteger": v})
+        elif type(v) is Decimal and is_number(v):
+            out.append({"valueDecimal": v})
+        elif is_text(v):
+            out.append({"valueString": v})
+        elif type(v) is dict and v and v.keys() <= {"system", "code", "display"} and all(is_text(x) for x in v.values()):
+            if _uri(v.get("system", "x"), None) is MISSING or _code(v.get("code", "x"), None) is MISSING:
+                return MISSING
+            out.append({"valueCoding": v})
+        else:
+            return MISSING
+    return out
+
+
+def _answers_back(value: Any, way: Any) -> Any:
+    out = []
+    for element in value if isinstance(value, list) else ():
+        if not isinstance(element, dict) or not isinstance(element.get("linkId"), str):
+            continue
+        item: dict[str, Any] = {"id": element["linkId"]}
+        if isinstance(element.get("text"), str):
+            item["text"] = element["text"]
+        answers = [a for a in (_answer_back(a) for a in element.get("answer", ())) if a is not MISSING]
+        if answers:
+            item["answer"] = answers if len(answers) > 1 else answers[0]
+        nested = [*element.get("item", ()), *(i for a in element.get("answer", ()) if isinstance(a, dict) for i in a.get("item", ()))]
+        below = _answers_back(nested, way)
+        if below is not MISSING:
+            item["items"] = below
+        out.append(item)
+    return out or MISSING
+
+
+def _answer_back(answer: Any) -> Any:
+    if not isinstance(answer, dict):
+        return MISSING
+    for key, value in answer.items():
+        if key.startswith("value"):
+            if key == "valueQuantity" and isinstance(value, dict):
+                return value.get("value", MISSING)
+            if key == "valueReference" and isinstance(value, dict):
+                return value.get("display", MISSING)
+            return value if key != "valueAttachment" else MISSING
+    return MISSING
+
+
+# -- words for others' concepts ---------------------------------------------------------------------------------------
+
+
+def _concept_back(value: Any, way: Any) -> Any:
+    """The words of a CodeableConcept: its text, else the first display, else the first code."""
+    if not isinstance(value, dict):
+        return MISSING
+    if isinstance(value.get("text"), str):
+        return value["text"]
+    codings = value.get("coding")
+    for key in ("display", "code"):
+        for coding in codings if isinstance(codings, list) else ():
+            if isinstance(coding, dict) and isinstance(coding.get(key), str):
+                return coding[key]
+    return MISSING
+
+
+def _human_name_back(value: Any, way: Any) -> Any:
+    return person_name({"name": [value]}) or MISSING
+
+
+def person_name(resource: Mapping[str, Any]) -> str:
+    """The name of a Patient, Practitioner or RelatedPerson as one line."""
+    names = resource.get("name")
+    for name in names if isinstance(names, list) else ():
+        if isinstance(name, dict):
+            parts = [*name.get("prefix", ()), *name.get("given", ()), name.get("family", "")]
+            return str(name.get("text") or " ".join(str(p) for p in parts if p))
+    return ""
+
+
+def _nhs_number(value: Any, way: Any) -> Any:
+    """Written without spaces, as the NHS number's own system asks."""
+    if not is_text(value):
+        return MISSING
+    bare = value.replace(" ", "")
+    return value if bare == value or not bare.isdigit() else Instead(bare)
+
+
+_CURRENCIES: Final = frozenset(
+    ["GBP", "EUR", "USD", "AUD", "CAD", "CHF", "CNY", "CZK", "DKK", "HKD", "HUF", "INR", "JPY", "KRW", "MXN", "NOK", "NZD", "PKR", "PLN", "RON", "SEK", "SGD", "TRY", "ZAR", "BDT", "LKR", "NGN"]
+)
+
+
+def _currency(value: Any, way: Any) -> Any:
+    return value if type(value) is str and value in _CURRENCIES else MISSING
+
+
+def _never(value: Any, way: Any) -> Any:
+    return MISSING
+
+
+CODECS: Final[dict[str, Codec]] = {
+    "text": _same(_text),
+    "code": _same(_code),
+    "uri": _same(_uri),
+    "date": _same(_date),
+    "moment": _same(_moment),
+    "boolean": _same(_true_or_false),
+    "integer": _same(_integer),
+    "number": _same(_number),
+    "who": Codec(_who, _who_back),
+    "owner": Codec(_owner, _who_back),
+    "organisation": Codec(_organisation, _organisation_back),
+    "answers": Codec(_answers, _answers_back),
+    "concept-words": Codec(_never, _concept_back),
+    "person-name": Codec(_never, _person_name_back),
+    "human-name": Codec(_never, _human_name_back),
+    "nhs-number": Codec(_nhs_number, _text),
+    "currency": Codec(_currency, _text),
+    "stages": Codec(_never, _never),
+}
+"""By the name a table uses. `table:`, `link:`, `range:` and `is:` rows make theirs."""

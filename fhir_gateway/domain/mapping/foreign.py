@@ -1,0 +1,101 @@
+"""Records that nobody here wrote: which kind of thing each type is in a plan, and what they say in ways of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from .codecs import CODECS
+from .paths import MISSING
+from .tables import Table
+from .ways import Inward
+
+KINDS: Final = {
+    "Patient": "person",
+    "CarePlan": "additional-plan",
+    "Goal": "goal",
+    "Condition": "need",
+    "Task": "action",
+    "ServiceRequest": "action-request",
+    "CareTeam": "team",
+    "RelatedPerson": "contact",
+    "QuestionnaireResponse": "answers",
+    "DocumentReference": "document",
+}
+STATUS: Final = {
+    "not-started": "planned", "scheduled": "planned", "in-progress": "in progress", "on-hold": "paused", "completed": "done",
+    "cancelled": "stopped", "stopped": "stopped", "entered-in-error": "entered in error",
+}  # fmt: skip
+REQUEST: Final = {"draft": "proposed", "active": "in progress", "on-hold": "paused", "revoked": "stopped", "completed": "done"}
+
+
+def member(
+    participant: Mapping[str, Any], n: int, team: Mapping[str, Any], table: Table, way: Inward, ours: bool
+) -> dict[str, Any] | None:
+    """One member of a team; None for the person and for personal contacts, who are elsewhere in a plan."""
+    found = way.find(participant["member"]) if isinstance(participant.get("member"), dict) else None
+    if found is not None and found.kind in ("person", "contact"):
+        return None
+    if isinstance(participant.get("member"), dict) and not ours:
+        target = str(participant["member"].get("reference", ""))
+        if target.startswith(("Patient/", "RelatedPerson/")):
+            return None
+    elif ours and isinstance(participant.get("member"), dict) and str(participant["member"].get("reference", "")).startswith("RelatedPerson"):
+        return None
+    out = table.fields.back(participant, way)
+    if not ours:
+        id = {"id": f"{team.get('id', 'team')}-{n + 1}"}
+        out = id | out if out else {}
+    return out or None
+
+
+def activities(plan: dict[str, Any], ones: Sequence[Any], way: Inward) -> None:
+    """`CarePlan.activity.detail` and requests are actions. Read, and never written so: `activity.detail` is not ours to make."""
+    actions: list[dict[str, Any]] = plan.get("actions", [])
+    for o in ones:
+        if o.type == "CarePlan" and o.kind in ("plan", "additional-plan", "contingency"):
+            for n, activity in enumerate(a for a in o.resource.get("activity", ()) if isinstance(a, dict)):
+                if isinstance(activity.get("detail"), dict):
+                    actions.append({"id": f"{o.id or 'plan'}-{n + 1}", **_detail(activity["detail"], way)})
+        elif o.kind == "action-request":
+            actions.append({"id": o.id or "request", **_request(o.resource, way)})
+    if actions:
+        plan["actions"] = actions
+
+
+def _detail(detail: Mapping[str, Any], way: Inward) -> dict[str, Any]:
+    words = CODECS["concept-words"].back(detail.get("code"), way)
+    text = detail.get("description")
+    out: dict[str, Any] = {"text": text if isinstance(text, str) else words} if isinstance(text, str) or words is not MISSING else {}
+    goals = [f.id for f in (way.find(g) for g in detail.get("goal", ()) if isinstance(g, dict)) if f is not None and f.kind == "goal"]
+    if goals:
+        out["goals"] = goals
+    status = detail.get("status")
+    if isinstance(status, str) and status in STATUS:
+        out["status"] = STATUS[status]
+    for performer in detail.get("performer", ())[:1]:
+        who = CODECS["who"].back(performer, way)
+        if who is not MISSING:
+            out["who"] = who
+    if isinstance(detail.get("scheduledString"), str):
+        out["when"] = detail["scheduledString"]
+    period = detail.get("scheduledPeriod")
+    if isinstance(period, dict):
+        out |= {plan: period[fhir] for plan, fhir in (("from", "start"), ("to", "end")) if isinstance(period.get(fhir), str)}
+    place = detail.get("location")
+    if isinstance(place, dict) and isinstance(place.get("display"), str):
+        out["service"] = {"name": place["display"]}
+    return out
+
+
+def _request(request: Mapping[str, Any], way: Inward) -> dict[str, Any]:
+    words = CODECS["concept-words"].back(request.get("code"), way)
+    out: dict[str, Any] = {"text": words} if words is not MISSING else {}
+    out["kind"] = "referral"
+    if request.get("status") in REQUEST:
+        out["status"] = REQUEST[request["status"]]
+    for performer in request.get("performer", ())[:1]:
+        who = CODECS["who"].back(performer, way)
+        if who is not MISSING:
+            out["who"] = who
+    return out

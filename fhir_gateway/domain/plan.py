@@ -1,0 +1,232 @@
+"""The plan's own format: a JSON Schema made from the mapping tables, and every problem of a plan in plain words.
+
+What a plan may hold beyond this is the person's: unknown keys are welcome anywhere and come back. Empty texts and null count as
+"not said".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from .mapping import Table, Tables
+from .mapping.codecs import is_date, is_moment
+from .problem import Issue
+
+Schema = dict[str, Any]
+URL: Final = "https://fhir-gateway.example/plans/schema"
+DAY: Final = r"^(|\d{4}(-\d\d(-\d\d)?)?)$"
+MOMENT: Final = r"^(|\d{4}(-\d\d(-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?)?)?)$"
+LOOSE: Final = frozenset({"gender", "goal-outcome", "action-kind"})  # another word is kept as it is
+
+
+# -- the schema -------------------------------------------------------------------------------------------------------
+
+
+def schema(tables: Tables) -> Schema:
+    """The JSON Schema (2020-12) of a plan, as published at `/plans/schema`."""
+    root = _object(tables["plan"].source["rows"], tables)
+    root["properties"] = {"plan": {"const": "1"}, "id": _text()} | {k: v for k, v in root["properties"].items() if k != "plan"}
+    for table in tables.by_kind.values():
+        if table.kind in ("plan", "stage-goal"):
+            continue
+        thing = _thing(table, tables)
+        root["properties"][table.key] = {"type": ["array", "null"], "items": thing} if table.many else thing
+    goal = root["properties"]["goals"]["items"]
+    goal["properties"]["stage_goals"] = {"type": ["array", "null"], "items": _thing(tables["stage-goal"], tables)}
+    goal["properties"]["stage_goals"]["items"]["required"] = ["text"]
+    goal["required"] = ["text"]
+    root["properties"]["person"]["type"] = "object"
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": URL,
+        "title": "Personal care and support plan",
+        "description": "One plan of one person. Keys that are not named here are kept and come back.",
+        **root,
+        "required": ["plan", "person"],
+    }
+
+
+def _thing(table: Table, tables: Tables) -> Schema:
+    out = _object(table.source["rows"], tables)
+    out["description"] = table.about
+    out["properties"] = {"id": _text()} | out["properties"]
+    return out
+
+
+def _object(rows: Iterable[Mapping[str, Any]], tables: Tables) -> Schema:
+    out: Schema = {"type": ["object", "null"], "properties": {}}
+    for row in rows:
+        if row.get("read"):
+            continue
+        here = out
+        *above, last = row["plan"].split(".")
+        for key in above:
+            here = here["properties"].setdefault(key, {"type": ["object", "null"], "properties": {}})
+        here["properties"][last] = _field(row, tables)
+    return out
+
+
+def _field(row: Mapping[str, Any], tables: Tables) -> Schema:
+    if "each" in row:
+        return {"type": ["array", "null"], "items": _object(row["each"], tables)}
+    if row.get("type") == "answers":
+        return {"type": ["array", "null"], "items": {"type": "object", "properties": {"id": _text(), "answer": {}}}}
+    one = _single(row, tables)
+    return {"type": ["array", "null"], "items": one} if "list" in row else one
+
+
+def _single(row: Mapping[str, Any], tables: Tables) -> Schema:
+    if "table" in row:
+        words = [e["code"] for g in tables.codes[row["table"]]["group"] for e in g["element"]]
+        return {"examples": words, "type": ["string", "null"]} if row["table"] in LOOSE else {"enum": [*words, "", None]}
+    if "range" in row:
+        low, _, high = str(row["range"]).partition("..")
+        return {"type": ["integer", "null"], "minimum": int(low), "maximum": int(high)}
+    kinds: dict[str, Schema] = {
+        "date": {"type": ["string", "null"], "pattern": DAY},
+        "moment": {"type": ["string", "null"], "pattern": MOMENT},
+        "boolean": {"type": ["boolean", "null"]},
+        "number": {"type": ["number", "null"]},
+        "integer": {"type": ["integer", "null"]},
+        "organisation": {
+            "type": ["object", "null"],
+            "properties": {"ods": _text(), "id": _text(), "name": _text(), "sector": _text()},
+        },
+    }
+    return kinds.get(str(row.get("type", "text")), _text())
+
+
+def _text() -> Schema:
+    return {"type": ["string", "null"]}
+
+
+# -- what is wrong ----------------------------------------------------------------------------------------------------
+
+
+def check(plan: Any, tables: Tables) -> list[Issue]:
+    """Every problem of a plan: errors refuse it, warnings do not. Paths are the plan's (`goals[2].status`)."""
+    if type(plan) is not dict:
+        return [_error("", "A plan is one JSON object.")]
+    return [*_walk(plan, _schema(tables), ""), *_dangling(plan)]
+
+
+_made: dict[int, tuple[Tables, Schema]] = {}
+
+
+def _schema(tables: Tables) -> Schema:
+    kept = _made.get(id(tables))
+    if kept is None or kept[0] is not tables:
+        _made.clear()
+        kept = _made[id(tables)] = (tables, schema(tables))
+    return kept[1]
+
+
+def _error(where: str, text: str) -> Issue:
+    return Issue("error", "invalid", where, text)
+
+
+def _walk(value: Any, wanted: Schema, where: str) -> Iterator[Issue]:
+    types = wanted.get("type")
+    if types is not None and not _is(value, types):
+        yield _error(where, f"{_named(where)} must be {_said(types)}, not {_kind(value)}.")
+        return
+    if "const" in wanted and value != wanted["const"]:
+        yield _error(where, f"{_named(where)} must be `{wanted['const']}`: the version of the format.")
+    if "enum" in wanted and (type(value) not in (str, type(None)) or value not in wanted["enum"]):
+        words = ", ".join(f"`{w}`" for w in wanted["enum"] if w)
+        shown = f"`{value[:60]}`" if type(value) is str else _kind(value)
+        yield Issue("error", "code-invalid", where, f"{shown} is not a word for {_named(where)}: use one of {words}.")
+    if "pattern" in wanted and type(value) is str and not _day(value, wanted["pattern"]):
+        more = ", or with time and zone 2026-03-14T09:30:00+00:00" if wanted["pattern"] == MOMENT else ""
+        yield _error(where, f"`{value[:40]}` is not a date: write 2026, 2026-03 or 2026-03-14{more}.")
+    if "minimum" in wanted and value is not None and not wanted["minimum"] <= value <= wanted["maximum"]:
+        yield _error(where, f"{_named(where)} must be from {wanted['minimum']} to {wanted['maximum']}, not {value}.")
+    if type(value) is dict:
+        yield from _members(value, wanted, where)
+    elif type(value) is list and "items" in wanted:
+        for n, item in enumerate(value):
+            yield from _walk(item, wanted["items"], f"{where}[{n}]")
+
+
+def _members(value: Mapping[str, Any], wanted: Schema, where: str) -> Iterator[Issue]:
+    for key in wanted.get("required", ()):
+        if value.get(key) in (None, "", {}):
+            place = f"{where}.{key}" if where else key
+            yield Issue("error", "required", place, f"{_named(place)} is missing.")
+    for key, below in wanted.get("properties", {}).items():
+        if key in value:
+            yield from _walk(value[key], below, f"{where}.{key}" if where else key)
+
+
+def _day(text: str, pattern: str) -> bool:
+    return text == "" or (re.match(pattern, text) is not None and (is_moment(text) if pattern == MOMENT else is_date(text)))
+
+
+def _is(value: Any, types: str | list[str]) -> bool:
+    return any(_is_one(value, t) for t in ([types] if isinstance(types, str) else types))
+
+
+def _is_one(value: Any, type_: str) -> bool:
+    match type_:
+        case "object":
+            return type(value) is dict
+        case "array":
+            return type(value) is list
+        case "string":
+            return type(value) is str
+        case "boolean":
+            return type(value) is bool
+        case "integer":
+            return type(value) is int
+        case "number":
+            return type(value) in (int, Decimal, float)
+        case _:
+            return value is None
+
+
+WORDS: Final = {
+    "object": "an object", "array": "a list", "string": "text", "boolean": "true or false", "integer": "a whole number",
+    "number": "a number",
+}  # fmt: skip
+
+
+def _said(types: str | list[str]) -> str:
+    return " or ".join(WORDS[t] for t in ([types] if isinstance(types, str) else types) if t != "null")
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if type(value) is bool:
+        return "true or false"
+    if type(value) in (int, Decimal, float):
+        return f"the number {value}"
+    return {dict: "an object", list: "a list", str: "text"}.get(type(value), "this")
+
+
+def _named(where: str) -> str:
+    return f"`{where}`" if where else "The plan"
+
+
+# -- ids that lead nowhere --------------------------------------------------------------------------------------------
+
+POINTERS: Final = (
+    ("goals", "needs", "needs"), ("actions", "goals", "goals"), ("unmet_needs", "need", "needs"),
+)  # fmt: skip
+
+
+def _dangling(plan: Mapping[str, Any]) -> Iterator[Issue]:
+    for key, pointer, to in POINTERS:
+        there = {i.get("id") for i in _things(plan.get(to)) if type(i.get("id")) is str}
+        for n, item in enumerate(_things(plan.get(key))):
+            ids = item.get(pointer)
+            for id in ids if type(ids) is list else [ids]:
+                if type(id) is str and id and id not in there:
+                    yield Issue("warning", "not-found", f"{key}[{n}].{pointer}", f"`{id[:60]}` is not the id of anything in `{to}`.")
+
+
+def _things(value: Any) -> list[dict[str, Any]]:
+    return [v for v in value if type(v) is dict] if type(value) is list else []
