@@ -47,7 +47,17 @@ ACTIONS = ("access", "disclose", "collect", "correct")
 IDS = ("r1", "r2", "r3")
 SOURCES = ("src:a", "src:b")
 DAYS = ("2020", "2022-06", "2026-10-31", "2026-11-01", "2026-11-02", "2027-01-01")
-BASES = ("", "", "", "", "consent", "best-interest", "parental-responsibility", "health-and-welfare-lasting-power-of-attorney", "UNK")
+BASES = (
+    "",
+    "",
+    "",
+    "",
+    "consent",
+    "best-interest",
+    "parental-responsibility",
+    "health-and-welfare-lasting-power-of-attorney",
+    "UNK",
+)
 
 
 class Dice(Random):
@@ -299,7 +309,7 @@ def test_order_of_siblings_does_not_matter(ask: Ask, body: dict[str, Any], rando
 @FAST
 @given(asks, standings, resources)
 def test_duplicate_consent_changes_nothing(ask: Ask, standing: Standing, facts: Facts) -> None:
-    twice = replace(standing, grants=standing.grants + standing.grants, memo={})
+    twice = replace(standing, grants=standing.grants + standing.grants)
     assert consent.decide(ask, facts, {P1: twice}) == consent.decide(ask, facts, {P1: standing})
 
 
@@ -307,7 +317,7 @@ def test_duplicate_consent_changes_nothing(ask: Ask, standing: Standing, facts: 
 @given(asks, standings, consents, st.sampled_from(("proposed", "draft", "rejected", "inactive", "entered-in-error")), resources)
 def test_inactive_consent_is_no_consent(ask: Ask, standing: Standing, body: dict[str, Any], status: str, facts: Facts) -> None:
     dead = grants.parse({**body, "status": status}, "dead", 1)
-    more = replace(standing, grants=(*standing.grants, dead), memo={})
+    more = replace(standing, grants=(*standing.grants, dead))
     assert consent.decide(ask, facts, {P1: more}) == consent.decide(ask, facts, {P1: standing})
 
 
@@ -327,7 +337,7 @@ def all_denies(node: dict[str, Any], root: bool = False) -> dict[str, Any]:
 def test_adding_a_deny_never_opens(ask: Ask, standing: Standing, body: dict[str, Any], facts: Facts) -> None:
     """An emergency aside: it answers with break-glass where a deny closes."""
     ask = replace(ask, btg=None)
-    more = replace(standing, grants=(*standing.grants, *parsed([body])), memo={})
+    more = replace(standing, grants=(*standing.grants, *parsed([body])))
     assert permits(ask, facts, more) <= permits(ask, facts, standing)
 
 
@@ -335,7 +345,7 @@ def test_adding_a_deny_never_opens(ask: Ask, standing: Standing, body: dict[str,
 @given(asks, standings, resources, st.sampled_from("UNRV"), st.sampled_from(SENSITIVE))
 def test_raising_labels_never_opens(ask: Ask, standing: Standing, facts: Facts, level: str, sensitivity: str) -> None:
     """Whatever the consents say of labels, except where an exception in a deny speaks of high labels only by sensitivity."""
-    quiet = replace(standing, grants=tuple(g for g in standing.grants if not any(r.labels for r in grants.walk(g.root))), memo={})
+    quiet = replace(standing, grants=tuple(g for g in standing.grants if not any(r.labels for r in grants.walk(g.root))))
     raised = replace(
         facts,
         confidentiality=max(level, facts.confidentiality, "R", key="UNRV".index),
@@ -351,7 +361,7 @@ def test_raising_labels_never_opens(ask: Ask, standing: Standing, facts: Facts, 
 @given(asks, standings, resources)
 def test_no_grant_means_no(ask: Ask, standing: Standing, facts: Facts) -> None:
     """Without a yes, without a relationship, without their own hand in it and without an emergency nothing opens to a professional."""
-    nothing = replace(standing, grants=(), relationships=(), invitations=(), policy=Policy(), memo={})
+    nothing = replace(standing, grants=(), relationships=(), invitations=(), policy=Policy())
     ask = replace(ask, btg=None, actor=replace(ask.actor, kind="professional", contributor=False))
     others = replace(facts, authors=facts.authors - ask.actor.ids, custodian=None)
     assert not permits(ask, others, nothing)
@@ -369,7 +379,10 @@ def test_legally_restricted_opens_only_to_a_named_recipient(ask: Ask, standing: 
     restricted = replace(facts, legal=frozenset({"HFEA"}), confidentiality="V")
     if ask.actor.kind != "patient" and permits(ask, restricted, standing):
         rules = [r for g in standing.grants for r in grants.walk(g.root)]
-        assert any(r.type == "permit" and r.who & (ask.actor.ids | {"CareTeam/t1"}) and r.labels and "HFEA" in r.labels.legal for r in rules)
+        assert any(
+            r.type == "permit" and r.who & (ask.actor.ids | {"CareTeam/t1"}) and r.labels and "HFEA" in r.labels.legal
+            for r in rules
+        )
 
 
 # -- the two laws of granting -----------------------------------------------------------------------------------------
@@ -392,7 +405,7 @@ def test_a_grant_changes_nothing_for_anyone_else(
 ) -> None:
     facts = replace(facts, type=type)
     body = sharing.grant(None, P1, who=who_, kinds=kinds, labels=labels, at=NOW - timedelta(days=400), rule_id="g1")
-    more = replace(standing, grants=(*standing.grants, grants.parse(body, "shared", 1)), memo={})
+    more = replace(standing, grants=(*standing.grants, grants.parse(body, "shared", 1)))
     needs_consent = any(r.consent_needed for r in standing.relationships)
     if not spoken_to(ask, standing, who_) and not needs_consent:
         assert consent.decide(ask, facts, {P1: more}) == consent.decide(ask, facts, {P1: standing})
@@ -405,7 +418,7 @@ def test_a_grant_takes_nothing_away(
 ) -> None:
     facts = replace(facts, type=type)
     body = sharing.grant(None, P1, who=who_, kinds=kinds, labels=labels, at=NOW - timedelta(days=400), rule_id="g1")
-    more = replace(standing, grants=(*standing.grants, grants.parse(body, "shared", 1)), memo={})
+    more = replace(standing, grants=(*standing.grants, grants.parse(body, "shared", 1)))
     assert permits(ask, facts, more) >= permits(ask, facts, standing)
 
 
@@ -417,7 +430,7 @@ def test_hiding_one_thing_opens_nothing(
     ask = replace(ask, btg=None)
     chosen: dict[str, Any] = {"refs": [f"CarePlan/{id}"]} if one else {"kinds": kinds, "labels": labels}
     body = sharing.hide(None, P1, who=who_, at=NOW - timedelta(days=400), rule_id="h1", **chosen)
-    less = replace(standing, grants=(*standing.grants, grants.parse(body, "hidden", 1)), memo={})
+    less = replace(standing, grants=(*standing.grants, grants.parse(body, "hidden", 1)))
     assert permits(ask, facts, less) <= permits(ask, facts, standing)
 
 
@@ -425,7 +438,7 @@ def test_hiding_one_thing_opens_nothing(
 @given(asks, standings, resources, st.sampled_from(IDS))
 def test_hiding_one_thing_leaves_the_rest_as_it_was(ask: Ask, standing: Standing, facts: Facts, id: str) -> None:
     body = sharing.hide(None, P1, refs=[f"CarePlan/{id}"], at=NOW - timedelta(days=400), rule_id="h1")
-    less = replace(standing, grants=(*standing.grants, grants.parse(body, "hidden", 1)), memo={})
+    less = replace(standing, grants=(*standing.grants, grants.parse(body, "hidden", 1)))
     if (facts.type, facts.id) != ("CarePlan", id):
         assert consent.decide(ask, facts, {P1: less}) == consent.decide(ask, facts, {P1: standing})
 

@@ -140,9 +140,7 @@ def _labels(labels: list[tuple[str, str]]) -> tuple[str, frozenset[str], frozens
     legal = frozenset(c for s, c in labels if s.endswith(LEGAL_SUFFIX))
     sensitive = frozenset(c for s, c in labels if s == ACT_CODE and c not in HANDLING)
     other = frozenset(
-        f"{s}|{c}"
-        for s, c in labels
-        if s != CONFIDENTIALITY_SYSTEM and not s.endswith(LEGAL_SUFFIX) and c not in sensitive
+        f"{s}|{c}" for s, c in labels if s != CONFIDENTIALITY_SYSTEM and not s.endswith(LEGAL_SUFFIX) and c not in sensitive
     )
     if sensitive or legal:
         levels.append("R")
@@ -169,14 +167,10 @@ def _standing(
                 broken.append(found)
     actor = request["actor"]
     died = micros(ask.at) if person in (fixtures.get("deceased") or ()) else None
-    before = _flag(actor.get("relationshipBeforeDeath"), person) or _flag(
-        fixtures.get("relationshipBeforeDeath"), person
-    )
+    before = _flag(actor.get("relationshipBeforeDeath"), person) or _flag(fixtures.get("relationshipBeforeDeath"), person)
     low = None if died is None or before else died + 1
     looks_after = (
-        Relationship(ask.actor.ids, "claim", "case", low)
-        if _flag(actor.get("relationship"), person) or (died and before)
-        else None
+        Relationship(ask.actor.ids, "claim", "case", low) if _flag(actor.get("relationship"), person) or (died and before) else None
     )
     born = (fixtures.get("birthDate") or {}).get(person) if isinstance(fixtures.get("birthDate"), dict) else None
     return Standing(
@@ -210,9 +204,7 @@ def _links(person: str, fixtures: Mapping[str, Any]) -> tuple[Link, ...]:
     out = []
     for link in fixtures.get("links") or ():
         if person in (link["a"], link["b"]):
-            out.append(
-                Link(link["b"] if link["a"] == person else link["a"], link["type"] in ("replaces", "replaced-by"))
-            )
+            out.append(Link(link["b"] if link["a"] == person else link["a"], link["type"] in ("replaces", "replaced-by")))
     return tuple(out)
 
 

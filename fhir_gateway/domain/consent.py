@@ -13,11 +13,20 @@ from typing import Final
 from .directory import NO_PATIENT_DATA
 from .grants import SHARED, Grant, Labels, Rule
 from .periods import covers, micros
-from .standing import Relationship, Standing, age_at, invited, next_edge, related, team_names
+from .standing import MEMO, Relationship, Standing, age_at, invited, next_edge, related, team_names
 from .types import CONFIDENTIALITY, Actor, Ask, Decision, Facts, Never, Predicate
 from .vocabulary import (
-    ACT_CODE, ACT_REASON, DIRECT_CARE, EMERGENCY, HIDDEN_FROM_SELF, IMPLIED_PURPOSES, ROLE_AT, SECTOR_SYSTEM, UK_DIRECT_CARE,
-    most_specific, purposes_permitted,
+    ACT_CODE,
+    ACT_REASON,
+    DIRECT_CARE,
+    EMERGENCY,
+    HIDDEN_FROM_SELF,
+    IMPLIED_PURPOSES,
+    ROLE_AT,
+    SECTOR_SYSTEM,
+    UK_DIRECT_CARE,
+    most_specific,
+    purposes_permitted,
 )  # fmt: skip
 
 NOTHING: Final[Predicate] = Never()
@@ -45,7 +54,6 @@ URGENT_PLANS: Final = frozenset(  # contingency, crisis, emergency, treatment es
 )
 PLAN_TYPES: Final = frozenset({"CarePlan", "DocumentReference"})
 NO_OBLIGATIONS: Final[frozenset[str]] = frozenset()
-MEMO: Final = 512
 
 
 # -- the sentence -----------------------------------------------------------------------------------------------------
@@ -170,12 +178,7 @@ def _broke_glass(standing: Standing, *, raise_task: bool = False) -> Decision:
 def emergency(ask: Ask, standing: Standing) -> bool:
     """Is this a valid break-glass access: role, reason, ground, not over, reading only, and a policy that knows it (1.8)."""
     b = ask.btg
-    if (
-        b is None
-        or ask.action != "access"
-        or not ask.actor.btg_role
-        or ask.actor.kind not in ("professional", "system")
-    ):
+    if b is None or ask.action != "access" or not ask.actor.btg_role or ask.actor.kind not in ("professional", "system"):
         return False
     policy = standing.policy
     if policy.break_glass != "override" or policy.implicit == "Policy-deny":
@@ -330,7 +333,7 @@ def _live(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Li
     if standing.links:
         return _find_live(ask, at, standing, standings)
     a = ask.actor
-    key = (a.ids, a.user, a.env, ask.purpose, ask.purpose_system, ask.action)
+    key = (a.kind, a.ids, a.user, a.env, ask.purpose, ask.purpose_system, ask.action)
     kept: Lives | None = standing.memo.get(key)
     if kept is None or at < kept.since or (kept.until is not None and at >= kept.until):
         kept = _find_live(ask, at, standing, standings)
@@ -352,7 +355,7 @@ def _find_live(ask: Ask, at: int, standing: Standing, standings: Mapping[str, St
         for grant in other.grants:
             if grant.in_force(at) and (proxy or not grant.proxy):
                 root = _living(grant.root, ask, names, at)
-                if root is not None:
+                if root is not None and (root.rule.type or root.rules):
                     governs = root.rule.type == "permit" and root.allowed and not only_denies
                     trees.append(Tree(grant, root, governs, only_denies))
         broken += (b.id for b in other.broken if covers(b.low, b.high, at))
@@ -370,9 +373,7 @@ def _records(standing: Standing, standings: Mapping[str, Standing]) -> Iterator[
         yield standings.get(link.other), not link.merged
 
 
-def _living(
-    rule: Rule, ask: Ask, names: frozenset[str], at: int, named: bool = False, glass: bool = False
-) -> Live | None:
+def _living(rule: Rule, ask: Ask, names: frozenset[str], at: int, named: bool = False, glass: bool = False) -> Live | None:
     """The gates of consent.md 1.3: they close a rule and everything in it."""
     if rule.who and rule.who.isdisjoint(names):
         return None
@@ -387,9 +388,7 @@ def _living(
     named = named or bool(rule.who)
     glass = rule.type == "deny" and (glass or not rule.said.isdisjoint(NAMES_EMERGENCY))
     inner = (_living(r, ask, names, at, named, glass) for r in rule.rules)
-    return Live(
-        rule, bool(rule.actions) or ask.action in SHARED, named, glass, tuple(r for r in inner if r is not None)
-    )
+    return Live(rule, bool(rule.actions) or ask.action in SHARED, named, glass, tuple(r for r in inner if r is not None))
 
 
 NAMES_EMERGENCY: Final = frozenset(f"{ACT_REASON}|{c}" for c in ("BTG", "ETREAT"))
@@ -421,9 +420,8 @@ def speaks_of(rule: Rule, facts: Facts) -> bool:
     """Is this resource within the rule: AND between elements, OR inside one (1.5)."""
     if not rule.what:
         return True
-    if rule.types or rule.profiles:
-        if facts.type not in rule.types and rule.profiles.isdisjoint(facts.profiles):
-            return False
+    if (rule.types or rule.profiles) and facts.type not in rule.types and rule.profiles.isdisjoint(facts.profiles):
+        return False
     if rule.codes and rule.codes.isdisjoint(facts.codes):
         return False
     if rule.custodians and facts.custodian not in rule.custodians:

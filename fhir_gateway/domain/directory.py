@@ -19,13 +19,14 @@ from .vocabulary import ROLE_AT, SECTOR_SYSTEM
 DIRECTORY_TYPES: Final = frozenset({"Organization", "Practitioner", "PractitionerRole", "HealthcareService"})
 
 # Types that hold no patient data: an explicit list (consent.md 1.2 line 2). Anything not here is patient data.
-NO_PATIENT_DATA: Final = frozenset(
-    "ActivityDefinition CapabilityStatement CodeSystem CompartmentDefinition ConceptMap Endpoint EventDefinition GraphDefinition"
-    " HealthcareService ImplementationGuide InsurancePlan Library Location MeasureDefinition Measure Medication MedicationKnowledge"
-    " MessageDefinition NamingSystem OperationDefinition Organization OrganizationAffiliation PlanDefinition Practitioner"
-    " PractitionerRole Questionnaire ResearchDefinition SearchParameter SpecimenDefinition StructureDefinition StructureMap"
-    " Substance TerminologyCapabilities TestScript ValueSet".split()
-)
+NO_PATIENT_DATA: Final = frozenset({
+    "ActivityDefinition", "CapabilityStatement", "CodeSystem", "CompartmentDefinition", "ConceptMap", "Endpoint",
+    "EventDefinition", "GraphDefinition", "HealthcareService", "ImplementationGuide", "InsurancePlan", "Library",
+    "Location", "MeasureDefinition", "Measure", "Medication", "MedicationKnowledge", "MessageDefinition",
+    "NamingSystem", "OperationDefinition", "Organization", "OrganizationAffiliation", "PlanDefinition", "Practitioner",
+    "PractitionerRole", "Questionnaire", "ResearchDefinition", "SearchParameter", "SpecimenDefinition",
+    "StructureDefinition", "StructureMap", "Substance", "TerminologyCapabilities", "TestScript", "ValueSet",
+})  # fmt: skip
 
 ODS_CODE: Final = "https://fhir.nhs.uk/Id/ods-organization-code"
 ORG_TYPE: Final = "http://terminology.hl7.org/CodeSystem/organization-type"
@@ -63,8 +64,7 @@ _KINDS = {
 }
 SECTOR_CODES: Final = ("health", "social-care", "voluntary", "housing", "education", "justice")
 DEFAULT_SECTORS: Final = Sectors(
-    {f"{ORG_TYPE}|{code}": sector for sector, code in _KINDS.items()}
-    | {f"{SECTOR_SYSTEM}|{s}": s for s in SECTOR_CODES},
+    {f"{ORG_TYPE}|{code}": sector for sector, code in _KINDS.items()} | {f"{SECTOR_SYSTEM}|{s}": s for s in SECTOR_CODES},
     frozenset({f"{ORG_TYPE}|dept", f"{ORG_TYPE}|team"}),
 )
 
@@ -98,9 +98,7 @@ class Directory:
     """Built from current records; answers what an asker is called and where an organisation belongs."""
 
     organisations: Mapping[str, Organisation] = field(default_factory=dict)
-    people: Mapping[str, tuple[str, frozenset[str]]] = field(
-        default_factory=dict
-    )  # Practitioner/… -> (name, identifiers)
+    people: Mapping[str, tuple[str, frozenset[str]]] = field(default_factory=dict)  # Practitioner/… -> (name, identifiers)
     roles: Mapping[str, Role] = field(default_factory=dict)
     roles_of: Mapping[str, tuple[Role, ...]] = field(default_factory=dict)
     by_identifier: Mapping[str, str] = field(default_factory=dict)
@@ -116,9 +114,7 @@ class Directory:
         )
 
     @classmethod
-    def of(
-        cls, resources: Iterable[tuple[Mapping[str, Any], str, bool]], table: Sectors = DEFAULT_SECTORS
-    ) -> Directory:
+    def of(cls, resources: Iterable[tuple[Mapping[str, Any], str, bool]], table: Sectors = DEFAULT_SECTORS) -> Directory:
         """From (resource, `Type/id`, confirmed by an operator)."""
         organisations: dict[str, Organisation] = {}
         people: dict[str, tuple[str, frozenset[str]]] = {}
@@ -205,11 +201,7 @@ class Directory:
             return frozenset(r.organisation for r in self.roles_at(name, at) if r.organisation)
         if name.startswith("PractitionerRole/"):
             role = self.roles.get(name)
-            return (
-                frozenset({role.organisation})
-                if role and role.organisation and covers(role.low, role.high, at)
-                else frozenset()
-            )
+            return frozenset({role.organisation}) if role and role.organisation and covers(role.low, role.high, at) else frozenset()
         if name.startswith("HealthcareService/"):
             return frozenset({self.services[name]} - {""}) if name in self.services else frozenset()
         ref = self.find(name) if "|" in name else None
@@ -286,9 +278,7 @@ def confirmed(writer: Writer) -> bool:
 
 
 def _organisation(body: Mapping[str, Any], ref: str, sure: bool) -> Organisation:
-    types = tuple(
-        f"{c.get('system', '')}|{c.get('code', '')}" for t in body.get("type", ()) for c in t.get("coding", ())
-    )
+    types = tuple(f"{c.get('system', '')}|{c.get('code', '')}" for t in body.get("type", ()) for c in t.get("coding", ()))
     live = sure and body.get("active") is not False
     return Organisation(ref, body.get("name", ""), live, types, _target(body.get("partOf")), _identifiers(body))
 
@@ -298,9 +288,7 @@ def _role(body: Mapping[str, Any], ref: str) -> Role | None:
         low, high = bounds(body.get("period"))
     except ValueError:
         return None
-    codes = frozenset(
-        f"{c.get('system', '')}|{c.get('code', '')}" for cc in body.get("code", ()) for c in cc.get("coding", ())
-    )
+    codes = frozenset(f"{c.get('system', '')}|{c.get('code', '')}" for cc in body.get("code", ()) for c in cc.get("coding", ()))
     services = frozenset(s for s in (_target(x) for x in body.get("healthcareService", ())) if s)
     return Role(
         ref,
@@ -316,11 +304,7 @@ def _role(body: Mapping[str, Any], ref: str) -> Role | None:
 
 def _target(reference: Mapping[str, Any] | None) -> str | None:
     text = (reference or {}).get("reference")
-    return (
-        text.split("/_history/", 1)[0]
-        if isinstance(text, str) and ":" not in text and not text.startswith("#")
-        else None
-    )
+    return text.split("/_history/", 1)[0] if isinstance(text, str) and ":" not in text and not text.startswith("#") else None
 
 
 def _identifiers(body: Mapping[str, Any]) -> frozenset[str]:

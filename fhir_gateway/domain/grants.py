@@ -12,17 +12,31 @@ from typing import Any, Final, Literal
 from .periods import bounds, covers
 from .types import CONFIDENTIALITY
 from .vocabulary import (
-    ACT_CODE, ACT_REASON, CONFIDENTIALITY_SYSTEM, CONSENT_ACTION, CONSENT_SCOPE, CUSTODIAN_ROLES, HANDLING, IMPLICIT_POLICIES,
-    LEGAL_SUFFIX, POLICY_SYSTEM, PROFILE_SYSTEM, PROXY_BASIS_SUFFIX, PURPOSES, REQUESTER_ROLES, RESOURCE_TYPES, UK_DIRECT_CARE,
-    purposes_denied, purposes_permitted, sensitivities_below,
+    ACT_CODE,
+    ACT_REASON,
+    CONFIDENTIALITY_SYSTEM,
+    CONSENT_ACTION,
+    CONSENT_SCOPE,
+    CUSTODIAN_ROLES,
+    HANDLING,
+    IMPLICIT_POLICIES,
+    LEGAL_SUFFIX,
+    POLICY_SYSTEM,
+    PROFILE_SYSTEM,
+    PROXY_BASIS_SUFFIX,
+    PURPOSES,
+    REQUESTER_ROLES,
+    RESOURCE_TYPES,
+    UK_DIRECT_CARE,
+    purposes_denied,
+    purposes_permitted,
+    sensitivities_below,
 )  # fmt: skip
 
 Verdict = Literal["permit", "deny", ""]
 ENVIRONMENT: Final = "https://g.co/fhir/medicalrecords/Environment"
 DATA_SOURCE: Final = "https://g.co/fhir/medicalrecords/DataSource"
-SHARED: Final = frozenset(
-    {"access", "disclose", "use"}
-)  # what a rule without `action` speaks of: not collect, not correct
+SHARED: Final = frozenset({"access", "disclose", "use"})  # what a rule without `action` speaks of: not collect, not correct
 ACTIONS: Final = frozenset({"access", "disclose", "use", "collect", "correct"})
 IGNORED_SCOPES: Final = frozenset({"treatment", "adr"})
 PROVISION: Final = frozenset(
@@ -140,13 +154,9 @@ def _parse(consent: Mapping[str, Any], id: str, version: int) -> Grant:
     root = _rule(body or {}, "Consent.provision", research, implied if isinstance(implied, str) else "")
     if not root.type:
         if implied is None:
-            raise Uncomputable(
-                "Consent.provision.type", "neither the provision nor the policy says whether it permits or denies"
-            )
+            raise Uncomputable("Consent.provision.type", "neither the provision nor the policy says whether it permits or denies")
         if set(body or {}) - {"id", "extension", "period", "type", "provision"} or root.env or root.sources:
-            raise Uncomputable(
-                "Consent.provision.type", "it has criteria, but does not say whether they permit or deny"
-            )
+            raise Uncomputable("Consent.provision.type", "it has criteria, but does not say whether they permit or deny")
     elif not (body or {}).get("type") and set(body or {}) - {"id", "extension", "period", "provision"}:
         raise Uncomputable("Consent.provision.type", "it has criteria, but does not say whether they permit or deny")
     patient = (consent.get("patient") or {}).get("reference")
@@ -157,9 +167,7 @@ def _no_modifiers(node: Any, where: str) -> None:
     """Nothing here knows a modifierExtension, and none may be passed over (https://hl7.org/fhir/R4/extensibility.html)."""
     if isinstance(node, dict):
         if "modifierExtension" in node:
-            raise Uncomputable(
-                f"{where}.modifierExtension", "an extension that may change the meaning is not known here"
-            )
+            raise Uncomputable(f"{where}.modifierExtension", "an extension that may change the meaning is not known here")
         for key, value in node.items():
             if key not in ("contained", "text"):
                 _no_modifiers(value, f"{where}.{key}")
@@ -201,9 +209,7 @@ def _rule(node: Mapping[str, Any], path: str, research: bool, implied: str = "",
         raise Uncomputable(f"{path}.{min(unknown)}", "is not known here")
     type = node.get("type") or implied
     if type not in ("permit", "deny") and (type or nested):
-        raise Uncomputable(
-            f"{path}.type", "a nested provision must say permit or deny" if not type else f"`{type}` is not known"
-        )
+        raise Uncomputable(f"{path}.type", "a nested provision must say permit or deny" if not type else f"`{type}` is not known")
     who, custodians = _actors(node.get("actor", ()), path)
     said = frozenset(_code(p, f"{path}.purpose", ACT_REASON) for p in node.get("purpose", ()))
     low, high = _bounds(node.get("period"), f"{path}.period")

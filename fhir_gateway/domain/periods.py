@@ -15,9 +15,8 @@ from zoneinfo import ZoneInfo
 LONDON = ZoneInfo("Europe/London")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICRO = timedelta(microseconds=1)
-_SHAPE = re.compile(
-    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+-]\d\d:\d\d)?)?)?)?", re.ASCII
-)
+FOR_EVER = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICRO - 1
+_SHAPE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+-]\d\d:\d\d)?)?)?)?", re.ASCII)
 
 
 def micros(at: datetime) -> int:
@@ -35,16 +34,11 @@ def interval(text: str) -> tuple[int, int]:
     found = _SHAPE.fullmatch(text)
     if not found:
         raise ValueError(f"`{text[:40]}` is not a FHIR date or dateTime")
-    try:
-        return _interval(found)
-    except OverflowError:
-        raise ValueError(f"`{text[:40]}` is out of range") from None
-
-
-def _interval(found: re.Match[str]) -> tuple[int, int]:
     year, month, day, hour, minute, second, fraction, zone = found.groups()
     if hour is None:
         first = datetime(int(year), int(month or 1), int(day or 1), tzinfo=LONDON)
+        if int(year) == 9999:  # as good as for ever
+            return micros(first), FOR_EVER
         return micros(first), micros(_next(first, month, day)) - 1
     where = LONDON if zone is None else UTC if zone == "Z" else datetime.fromisoformat(f"2000-01-01T00:00{zone}").tzinfo
     at = datetime(int(year), int(month), int(day), int(hour), int(minute), min(int(second or 0), 59), tzinfo=where)

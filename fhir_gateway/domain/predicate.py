@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .types import (
-    CONFIDENTIALITY, All, Always, Any_, Confidential, Facts, Has, Never, Not, Only, Overlaps, Predicate, Within,
+    CONFIDENTIALITY,
+    All,
+    Always,
+    Any_,
+    Confidential,
+    Facts,
+    Has,
+    Never,
+    Not,
+    Only,
+    Overlaps,
+    Predicate,
+    Within,
 )  # fmt: skip
 
 NEVER = Never()
@@ -37,15 +49,9 @@ def matches(predicate: Predicate, facts: Facts) -> bool:
             return has <= level if op == "<=" else has >= level
         case Within(low, high):
             first, last = (facts.low, facts.high) if dated(facts) else (facts.updated, facts.updated)
-            return (low is None or (first is not None and first >= low)) and (
-                high is None or (last is not None and last <= high)
-            )
+            return (low is None or (first is not None and first >= low)) and (high is None or (last is not None and last <= high))
         case Overlaps(low, high):
-            return (
-                not dated(facts)
-                or touches(facts.low, facts.high, low, high)
-                or touches(facts.updated, facts.updated, low, high)
-            )
+            return not dated(facts) or touches(facts.low, facts.high, low, high) or touches(facts.updated, facts.updated, low, high)
     raise TypeError(f"not a predicate: {predicate!r}")
 
 

@@ -13,20 +13,28 @@ from .directory import NO_PATIENT_DATA
 from .grants import Grant, Labels, Rule
 from .periods import micros
 from .predicate import ALWAYS, NEVER, every, has, no, some
-from .standing import Standing, age_at, invited, related, team_names
+from .standing import MEMO, Standing, age_at, invited, next_edge, related, team_names
 from .types import CONFIDENTIALITY, Ask, Confidential, Has, Only, Overlaps, Predicate, Within
 from .vocabulary import (
-    ACT_CODE, ACT_REASON, DIRECT_CARE, EMERGENCY, HIDDEN_FROM_SELF, IMPLIED_PURPOSES, ROLE_AT, SECTOR_SYSTEM, SENSITIVITIES_DENIED,
-    SENSITIVITY_SETS, UK_DIRECT_CARE, purposes_permitted,
+    ACT_CODE,
+    ACT_REASON,
+    DIRECT_CARE,
+    EMERGENCY,
+    HIDDEN_FROM_SELF,
+    IMPLIED_PURPOSES,
+    ROLE_AT,
+    SECTOR_SYSTEM,
+    SENSITIVITIES_DENIED,
+    SENSITIVITY_SETS,
+    UK_DIRECT_CARE,
+    purposes_permitted,
 )  # fmt: skip
 
 NO_LEGAL = Only("legal", frozenset())
 NOBODYS = Only("patient", frozenset())
 UP_TO_NORMAL = Confidential("<=", CONFIDENTIALITY["N"])
 UP_TO_RESTRICTED = Confidential("<=", CONFIDENTIALITY["R"])
-SHOWN_TO_SELF = every(
-    no(Has("label", frozenset(f"{ACT_CODE}|{c}" for c in HIDDEN_FROM_SELF))), no(Has("sens", HIDDEN_FROM_SELF))
-)
+SHOWN_TO_SELF = every(no(Has("label", frozenset(f"{ACT_CODE}|{c}" for c in HIDDEN_FROM_SELF))), no(Has("sens", HIDDEN_FROM_SELF)))
 URGENT = some(
     Has("type", frozenset({"Flag", "AllergyIntolerance", "RelatedPerson"})),
     every(
@@ -44,11 +52,38 @@ def scope(ask: Ask, standings: Mapping[str, Standing]) -> Predicate:
         return NEVER
     groups: dict[Predicate, set[str]] = {}
     for person, standing in standings.items():
-        shape = _person(ask, standing, standings)
+        shape = _kept(ask, standing, standings)
         if shape != NEVER:
             groups.setdefault(shape, set()).add(person)
     directory = every(NOBODYS, Has("type", NO_PATIENT_DATA))
     return some(directory, _grouped([(frozenset(people), shape) for shape, people in groups.items()]))
+
+
+def _kept(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
+    """One person's shape, kept until a period begins or ends; links and emergencies are worked out each time."""
+    if standing.links or ask.btg is not None:
+        return _person(ask, standing, standings)
+    at, a = micros(ask.at), ask.actor
+    key = (
+        "reach",
+        a.kind,
+        a.ids,
+        a.user,
+        a.sector,
+        a.patient,
+        a.clinician,
+        a.contributor,
+        a.env,
+        ask.purpose,
+        ask.purpose_system,
+        ask.action,
+    )
+    kept: tuple[int, int | None, Predicate] | None = standing.memo.get(key)
+    if kept is None or at < kept[0] or (kept[1] is not None and at >= kept[1]):
+        if len(standing.memo) >= MEMO:
+            standing.memo.clear()
+        kept = standing.memo[key] = (at, next_edge(standing, at), _person(ask, standing, standings))
+    return kept[2]
 
 
 def _grouped(groups: list[tuple[frozenset[str], Predicate]]) -> Predicate:
@@ -278,11 +313,7 @@ def _implied(ask: Ask, standing: Standing, names: frozenset[str], at: int) -> Pr
         return UP_TO_NORMAL if cares and ask.action == "access" else NEVER
     if ask.action == "collect":
         return ALWAYS if looks_after or actor.contributor else NEVER
-    mine = [
-        n
-        for n in names
-        if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")
-    ]
+    mine = [n for n in names if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")]
     own = some(has("author", mine), has("custodian", mine))
     if ask.action == "correct" and not (cares or actor.contributor):
         own = NEVER

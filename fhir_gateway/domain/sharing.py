@@ -16,7 +16,16 @@ from .grants import Rule, Uncomputable, parse
 from .periods import LONDON, instant
 from .problem import Problem
 from .vocabulary import (
-    ACT_CODE, ACT_REASON, CONFIDENTIALITY_SYSTEM, CONSENT_SCOPE, HL7, OURS, POLICY_SYSTEM, RESOURCE_TYPES, ROLE_AT, SECTOR_SYSTEM,
+    ACT_CODE,
+    ACT_REASON,
+    CONFIDENTIALITY_SYSTEM,
+    CONSENT_SCOPE,
+    HL7,
+    OURS,
+    POLICY_SYSTEM,
+    RESOURCE_TYPES,
+    ROLE_AT,
+    SECTOR_SYSTEM,
     UK_DIRECT_CARE,
 )  # fmt: skip
 
@@ -184,9 +193,7 @@ def is_ours(consent: Mapping[str, Any]) -> bool:
 
 def _own(consent: Mapping[str, Any]) -> dict[str, Any]:
     if not is_ours(consent):
-        raise Problem(
-            "business-rule", "This consent was not written here; it can be ended, but not changed choice by choice."
-        )
+        raise Problem("business-rule", "This consent was not written here; it can be ended, but not changed choice by choice.")
     return copy.deepcopy(dict(consent))
 
 
@@ -202,9 +209,7 @@ def _empty(patient: str) -> dict[str, Any]:
     }
 
 
-def _rules(
-    rule_id: str, said: list[dict[str, Any]], common: dict[str, Any], kinds: Sequence[str]
-) -> list[dict[str, Any]]:
+def _rules(rule_id: str, said: list[dict[str, Any]], common: dict[str, Any], kinds: Sequence[str]) -> list[dict[str, Any]]:
     """One provision, or several where kinds differ in what narrows them; `id` is `rule_id`, or `rule_id.n:kinds`."""
     unknown = [k for k in kinds if k not in KINDS]
     if unknown:
@@ -329,9 +334,7 @@ def _who(actor: Mapping[str, Any]) -> str:
         return str(reference["reference"])
     identifier = reference.get("identifier") or {}
     system, value = identifier.get("system", ""), identifier.get("value", "")
-    return (
-        f"sector:{value}" if system == SECTOR_SYSTEM else f"role:{value}" if system == ROLE_AT else f"{system}|{value}"
-    )
+    return f"sector:{value}" if system == SECTOR_SYSTEM else f"role:{value}" if system == ROLE_AT else f"{system}|{value}"
 
 
 def _label_keys(rule: Mapping[str, Any]) -> tuple[str, ...]:

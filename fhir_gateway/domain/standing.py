@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -23,6 +23,7 @@ STANDING_TYPES: Final = frozenset({"Consent", "CareTeam", "Task", "ServiceReques
 ACCEPTED: Final = frozenset({"accepted", "ready", "in-progress", "on-hold"})  # Task.status: taken on and still open
 OPEN: Final = ACCEPTED | {"requested", "received", "draft"}
 CONFIRMED: Final = ACCEPTED | {"completed"}  # of a Task that asks "are you in this team?"
+MEMO: Final = 128  # askers remembered with one standing
 FACTS: Final = "https://fhir-gateway.example/StructureDefinition/"  # extensions an operator keeps on a Patient
 
 
@@ -40,9 +41,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.implicit != UK_DIRECT_CARE and self.implicit not in IMPLICIT_POLICIES:
-            raise ValueError(
-                f"`{self.implicit}` is not a policy: {UK_DIRECT_CARE}, {', '.join(sorted(IMPLICIT_POLICIES))}"
-            )
+            raise ValueError(f"`{self.implicit}` is not a policy: {UK_DIRECT_CARE}, {', '.join(sorted(IMPLICIT_POLICIES))}")
         if self.break_glass not in ("override", "consent-only"):
             raise ValueError(f"`{self.break_glass}` is not a way to break the glass: override, consent-only")
 
@@ -118,7 +117,7 @@ class Standing:
     no_notify: bool = False  # telling the person would endanger them
     groups: tuple[Relationship, ...] = ()  # memberships that only give a further name (`team`)
     policy: Policy = field(default_factory=Policy)
-    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    memo: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)  # of `consent.decide`
 
     @property
     def also(self) -> frozenset[str]:
@@ -195,13 +194,7 @@ def team_names(standing: Standing, actor: Actor, at: int) -> frozenset[str]:
     """Teams and groups of this person's record that the asker belongs to now: further names of theirs, for this person only."""
     out = {g.team for g in standing.groups if covers(g.low, g.high, at) and not g.names.isdisjoint(actor.ids)}
     for r in standing.relationships:
-        if (
-            r.team
-            and r.counts
-            and covers(r.low, r.high, at)
-            and not r.names.isdisjoint(actor.ids)
-            and not own_hand(r, actor)
-        ):
+        if r.team and r.counts and covers(r.low, r.high, at) and not r.names.isdisjoint(actor.ids) and not own_hand(r, actor):
             out.add(r.team)
     return frozenset(out)
 
@@ -311,9 +304,7 @@ def _chains(records: Sequence[Record]) -> dict[str, list[_Version]]:
         if versions[-1].body is None:
             continue
         after_gap = _since_last_deletion(versions)
-        out[ref] = [
-            _Version(msgspec.json.decode(v.body), v.writer, micros(v.updated)) for v in after_gap if v.body is not None
-        ]
+        out[ref] = [_Version(msgspec.json.decode(v.body), v.writer, micros(v.updated)) for v in after_gap if v.body is not None]
     return out
 
 
@@ -521,17 +512,26 @@ def _took(
     return False
 
 
-def _from_task(
-    ref: str, chain: Sequence[_Version], directory: Directory, taken: Mapping[str, str]
-) -> Iterator[Relationship]:
+def _from_task(ref: str, chain: Sequence[_Version], directory: Directory, taken: Mapping[str, str]) -> Iterator[Relationship]:
+    """An open Task counts from when this owner was named on it; re-opening or prolonging it is naming them anew."""
     body = chain[-1].body
     names = _names(body.get("owner"))
     if not names or body.get("status") not in OPEN:
         return
-    low, high = _span(body.get("restriction", {}).get("period"))
-    named = lambda b: _names(b.get("owner")) == names  # noqa: E731
+    low, high = _span((body.get("restriction") or {}).get("period"))
+
+    def named(b: Mapping[str, Any]) -> bool:
+        within = _within((low, high), _span((b.get("restriction") or {}).get("period")))
+        return within and b.get("status") in OPEN and _names(b.get("owner")) == names
+
     took = _took(ref, chain, names, ACCEPTED, directory, taken, named)
     yield _weigh(names, _since(chain, named), took, directory, "task", ref, low, high)
+
+
+def _within(inner: tuple[int | None, int | None], outer: tuple[int | None, int | None]) -> bool:
+    """Does the outer span hold all of the inner one; None is open."""
+    starts = outer[0] is None or (inner[0] is not None and inner[0] >= outer[0])
+    return starts and (outer[1] is None or (inner[1] is not None and inner[1] <= outer[1]))
 
 
 def _from_referral(
@@ -554,7 +554,7 @@ def _from_referral(
         )  # fmt: skip
         by = _since(
             chain,
-            lambda b, n=names: any(_names(p) == n for p in b.get("performer", ())) and b.get("status") != "revoked",
+            lambda b, n=names: b.get("status") == "active" and any(_names(p) == n for p in b.get("performer", ())),
         )
         yield _weigh(names, by, took, directory, "referral", ref, None, None)
 
@@ -589,18 +589,31 @@ def _confirmations(
 def _from_team(
     ref: str, chain: Sequence[_Version], confirmations: Sequence[_Confirmation], directory: Directory
 ) -> Iterator[Relationship]:
-    body = chain[-1].body
-    if body.get("status") not in ("active", None):
-        return
-    team_low, team_high = _span(body.get("period"))
-    for member in body.get("participant", ()):
-        names = _names(member.get("member"))
-        if not names or all(n.split("/")[0] in ("Patient", "RelatedPerson", "CareTeam") for n in names):
+    """A member counts from when they were put in; a longer period, or a team brought back, is putting them in anew."""
+    for member in _members(chain[-1].body):
+        if all(n.split("/")[0] in ("Patient", "RelatedPerson", "CareTeam") for n in member.names):
             continue
-        low, high = _both((team_low, team_high), _span(member.get("period")))
-        by = _since(chain, lambda b, n=names: any(_names(p.get("member")) == n for p in b.get("participant", ())))
-        took = any(c.focus == ref and c.names & names for c in confirmations)
-        yield _weigh(names, by, took, directory, "team", ref, low, high, team=ref)
+
+        def named(b: Mapping[str, Any], m: _Member = member) -> bool:
+            return any(m.names == was.names and _within((m.low, m.high), (was.low, was.high)) for was in _members(b))
+
+        took = any(c.focus == ref and c.names & member.names for c in confirmations)
+        yield _weigh(member.names, _since(chain, named), took, directory, "team", ref, member.low, member.high, team=ref)
+
+
+class _Member(NamedTuple):
+    names: frozenset[str]
+    low: int | None
+    high: int | None
+
+
+def _members(team: Mapping[str, Any]) -> list[_Member]:
+    """Who is in an active team, and when."""
+    if team.get("status") not in ("active", None):
+        return []
+    whole = _span(team.get("period"))
+    found = ((_names(p.get("member")), _both(whole, _span(p.get("period")))) for p in team.get("participant", ()))
+    return [_Member(names, *span) for names, span in found if names]
 
 
 def _from_practice(

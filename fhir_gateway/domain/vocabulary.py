@@ -27,9 +27,7 @@ CONFIRM_MEMBERSHIP: Final = "confirm-membership"
 PROXY_BASIS_SUFFIX: Final = "/CodeSystem/England-NHSProxyLegalBasis"
 LEGAL_SYSTEM: Final = f"{OURS}/CodeSystem/legal-restriction"
 LEGAL_SUFFIX: Final = "/CodeSystem/legal-restriction"
-IMPLICIT_POLICIES: Final = frozenset(
-    {"Policy-deny", "Policy-basic-normal", "Policy-all-normal", "Policy-break-glass-only"}
-)
+IMPLICIT_POLICIES: Final = frozenset({"Policy-deny", "Policy-basic-normal", "Policy-all-normal", "Policy-break-glass-only"})
 
 _PURPOSES: Final[Mapping[str, str]] = {
     "PurposeOfUse": "HMARKT HOPERAT HPAYMT HRESCH PATRQT PUBHLTH TREAT",
@@ -59,23 +57,17 @@ _SENSITIVITIES: Final[Mapping[str, str]] = {
 _SENSITIVITIES_DENIED: Final[Mapping[str, str]] = {**_SENSITIVITIES, "BH": _SENSITIVITIES["BH"] + " SUD"}
 
 # v3-ActCode codes that say how to handle data, not what it is about: they cannot stand in a provision.
-HANDLING: Final = frozenset(
-    "NOPAT NOAUTH NOCOLLECT NODSCLCD NODSCLCDS NOINTEGRATE NOLIST NOMOU NOORGPOL NOPERSISTP NORDSCLCD NORDSCLCDS NORDSCLW"
-    " NORELINK NOREUSE NOVIP ORCON PersistentTransient CPLYCC CPLYCD CPLYCUI CPLYJPP CPLYOSP CPLYPOL DELAU ENCRYPT MASK MINEC"
-    " PERSISTLABEL PRIVMARK REDACT".split()
-)
+HANDLING: Final = frozenset({
+    "NOPAT", "NOAUTH", "NOCOLLECT", "NODSCLCD", "NODSCLCDS", "NOINTEGRATE", "NOLIST", "NOMOU", "NOORGPOL", "NOPERSISTP", "NORDSCLCD",
+    "NORDSCLCDS", "NORDSCLW", "NORELINK", "NOREUSE", "NOVIP", "ORCON", "PersistentTransient", "CPLYCC", "CPLYCD", "CPLYCUI", "CPLYJPP",
+    "CPLYOSP", "CPLYPOL", "DELAU", "ENCRYPT", "MASK", "MINEC", "PERSISTLABEL", "PRIVMARK", "REDACT",
+})  # fmt: skip
 HIDDEN_FROM_SELF: Final = frozenset({"NOPAT", "TBOO"})
 
 REQUESTER_ROLES: Final = frozenset(
     {(f"{HL7}/v3-ParticipationType", c) for c in ("IRCP", "PRCP", "INF", "TRC", "NOT", "REFT")}
-    | {
-        (f"{HL7}/v3-RoleCode", c)
-        for c in ("GRANTEE", "HPOWATT", "DPOWATT", "POWATT", "SPOWATT", "DELEGATEE", "GUARD", "RESPRSN")
-    }
-    | {
-        (f"{HL7}/v3-RoleClass", c)
-        for c in ("PROV", "PAT", "AGNT", "ASSIGNED", "CAREGIVER", "GUARD", "NOK", "PRS", "QUAL")
-    }
+    | {(f"{HL7}/v3-RoleCode", c) for c in ("GRANTEE", "HPOWATT", "DPOWATT", "POWATT", "SPOWATT", "DELEGATEE", "GUARD", "RESPRSN")}
+    | {(f"{HL7}/v3-RoleClass", c) for c in ("PROV", "PAT", "AGNT", "ASSIGNED", "CAREGIVER", "GUARD", "NOK", "PRS", "QUAL")}
     | {(f"{HL7}/v3-ParticipationFunction", c) for c in ("AUCG", "AULR", "AUTM", "AUWA")}
 )
 CUSTODIAN_ROLES: Final = frozenset({(f"{HL7}/v3-ParticipationType", "CST")})
@@ -96,9 +88,7 @@ SENSITIVITIES: Final = _below(_SENSITIVITIES)
 SENSITIVITIES_DENIED: Final = _below(_SENSITIVITIES_DENIED)
 SENSITIVITY_SETS: Final = frozenset(_SENSITIVITIES)  # codes that have others under them
 
-NOT_TREATMENT: Final = (
-    PURPOSES["POPHLTH"] | PURPOSES["CLINTRL"]
-)  # under TREAT in v3-ActReason, yet not care of this person
+NOT_TREATMENT: Final = PURPOSES["POPHLTH"] | PURPOSES["CLINTRL"]  # under TREAT in v3-ActReason, yet not care of this person
 DIRECT_CARE: Final = (PURPOSES["TREAT"] - NOT_TREATMENT) | {"CAREMGT"} | PURPOSES["PATRQT"]
 IMPLIED_PURPOSES: Final = frozenset({"TREAT", "ETREAT", "ERTREAT", "COC", "CAREMGT"})
 EMERGENCY: Final = frozenset({"ETREAT", "ERTREAT"})
