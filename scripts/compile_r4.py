@@ -120,8 +120,8 @@ def type_table(d: Json) -> Json:
         out["abstract"] = True
     if d["kind"] == "primitive-type":
         value = next(e for e in elements if e["path"].endswith(".value"))
-        out |= {"regex": r for r in extension(value["type"][0], REGEX)}
-        return out | {"elements": {}}
+        pattern = next(extension(value["type"][0], REGEX), None)
+        return out | ({"regex": pattern} if pattern else {}) | {"elements": {}}
     out["elements"] = {e["path"].partition(".")[2]: element(e) for e in elements}
     rules = {e["path"].partition(".")[2]: own_rules(e, d["url"]) for e in (root, *elements)}
     if kept := {k: v for k, v in rules.items() if v}:

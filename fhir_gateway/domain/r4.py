@@ -7,7 +7,7 @@ when first asked for. `fhir_gateway.definitions.load_r4()` gives the one that co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -149,6 +149,33 @@ class R4:
             if hit is None:
                 return None
             below, found = hit
+        return found
+
+    def names_of(self, type: str, steps: Sequence[str]) -> set[str]:
+        """Every name by which the element at `steps` below `type` may be called: its paths, its types and what they are made from.
+
+        `("Patient", ["name"])` is `Patient.name`, `HumanName` and `Element`; of a type itself its own name and its bases'.
+        """
+        owner, below, kind, path = type, "", type, type
+        found = {type}
+        for step in steps:
+            hit = self._step(owner, below, step) if self.knows(owner) else None
+            if hit is None:
+                return found | {"Element"}
+            below, e = hit
+            path = f"{path}.{step}"
+            plain = f"{owner}.{below}"
+            found = {path, plain, plain.removesuffix("[x]")}
+            kind = e.types[0] if e.types else "BackboneElement"
+            into = self._into(owner, below, e)
+            if into is None:
+                break
+            owner, below = into
+            if e.ref:
+                found.add(e.ref)
+        while kind and self.knows(kind):
+            found.add(kind)
+            kind = self._types[kind].base
         return found
 
     def path_exists(self, type: str, path: str) -> bool:

@@ -1,0 +1,301 @@
+"""A QuestionnaireResponse against the Questionnaire it answers.
+
+https://hl7.org/fhir/R4/questionnaireresponse.html#notes. Where the page is silent this follows HL7's validator: an item's text must be
+the question's, items come in the Questionnaire's order, missing answers are tolerated until the response is complete.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+from .primitives import span
+from .r4 import R4
+
+Node = dict[str, Any]
+Say = Callable[[str, str, str], None]  # issue code, where below the response, sentence
+
+EXTENSION = "http://hl7.org/fhir/StructureDefinition/"
+UNFINISHED = ("in-progress", "stopped", "entered-in-error")
+CHOSEN = ("Coding", "date", "time", "integer", "string")
+TYPES: dict[str, tuple[str, ...]] = {
+    "boolean": ("Boolean",), "decimal": ("Decimal",), "integer": ("Integer",), "date": ("Date",), "dateTime": ("DateTime",),
+    "time": ("Time",), "string": ("String",), "text": ("String",), "url": ("Uri",), "attachment": ("Attachment",),
+    "reference": ("Reference",), "quantity": ("Quantity",),
+    "choice": ("Coding", "Date", "Time", "Integer", "String"), "open-choice": ("Coding", "Date", "Time", "Integer", "String"),
+}  # fmt: skip
+
+
+def check(response: Node, questionnaire: Node | None, r4: R4, say: Say) -> None:
+    """Say everything that is wrong with the answers. Without its Questionnaire nothing can be."""
+    if questionnaire is not None:
+        _Answered(response, questionnaire, r4, say).items(questionnaire, response, "")
+
+
+class _Answered:
+    def __init__(self, response: Node, questionnaire: Node, r4: R4, say: Say) -> None:
+        self.r4, self.say, self.questionnaire = r4, say, questionnaire
+        self.finished = response.get("status") not in UNFINISHED
+        self.known = {q.get("linkId") for q in _every(questionnaire)}
+        self.given: dict[str, list[Node]] = {}
+        for item in _every(response):
+            self.given.setdefault(str(item.get("linkId")), []).extend(_answers(item))
+
+    # -- items
+
+    def items(self, asked: Node, got: Node, where: str) -> None:
+        """The items below one Questionnaire item (or the root) against those below one response item (or answer)."""
+        questions = _items(asked)
+        order = {q.get("linkId"): i for i, q in enumerate(questions)}
+        found: dict[int, list[tuple[str, Node]]] = {}
+        last = -1
+        for i, item in enumerate(_items(got)):
+            at = f"{where}.item[{i}]".lstrip(".")
+            link = item.get("linkId")
+            if link not in order:
+                self._stray(link, at)
+                continue
+            if order[link] < last:
+                self.say("structure", at, f"The item `{str(link)[:64]}` is out of the Questionnaire's order.")
+            last = max(last, order[link])
+            found.setdefault(order[link], []).append((at, item))
+        for i, question in enumerate(questions):
+            self._question(question, found.get(i, []), where)
+
+    def _stray(self, link: Any, at: str) -> None:
+        if link is None:
+            return  # its absence is reported already
+        if link in self.known:
+            self.say("structure", at, f"The item `{str(link)[:64]}` is in the wrong place.")
+        else:
+            self.say("not-found", at, f"The Questionnaire has no item `{str(link)[:64]}`.")
+
+    def _question(self, question: Node, found: list[tuple[str, Node]], where: str) -> None:
+        link, kind = str(question.get("linkId"))[:64], question.get("type")
+        if not self._enabled(question):
+            for at, item in found:
+                if _answered(item):
+                    self.say("invariant", at, f"`{link}` is answered though it is not enabled.")
+            return
+        if not found:
+            if question.get("required") is True and self.finished and kind != "display":
+                self.say("required", where, f"The required item `{link}` is not answered.")
+            return
+        if len(found) > 1 and not (question.get("repeats") is True and kind == "group"):
+            self.say("invalid", found[1][0], f"The item `{link}` may stand here once.")
+        for at, item in found:
+            self._item(question, item, at)
+
+    def _item(self, question: Node, item: Node, at: str) -> None:
+        kind, link = question.get("type"), str(question.get("linkId"))[:64]
+        if "text" in item and "text" in question and item["text"] != question["text"]:
+            self.say("invalid", at, f"The text of `{link}` must be the question's: `{str(question['text'])[:80]}`.")
+        answers = _answers(item)
+        if kind == "display":
+            if "answer" in item or "item" in item:
+                self.say("structure", at, f"`{link}` is only a text: it takes no answer.")
+        elif kind == "group":
+            if "answer" in item:
+                self.say("structure", at, f"`{link}` is a group: it takes items, no answer.")
+            self.items(question, item, at)
+        else:
+            if "item" in item:
+                self.say("structure", at, f"Items below the question `{link}` belong inside its answer.")
+            if not answers and question.get("required") is True and self.finished:
+                self.say("required", at, f"The required item `{link}` is not answered.")
+            if len(answers) > 1 and question.get("repeats") is not True:
+                self.say("invalid", at, f"`{link}` takes one answer.")
+            self._exclusive(question, answers, at)
+            for i, answer in enumerate(answers):
+                self._answer(question, answer, f"{at}.answer[{i}]")
+
+    # -- answers
+
+    def _answer(self, question: Node, answer: Node, at: str) -> None:
+        self.items(question, answer, at)
+        kind, value = _value(answer)
+        allowed = TYPES.get(str(question.get("type")))
+        if not kind or allowed is None:
+            if allowed is None:
+                self.say("structure", at, f"`{str(question.get('linkId'))[:64]}` takes no answer of its own.")
+            return
+        if kind not in allowed:
+            said = ", ".join(a[0].lower() + a[1:] if a not in ("Coding", "Reference", "Quantity", "Attachment") else a for a in allowed)
+            self.say("invariant", at, f"`{str(question.get('linkId'))[:64]}` takes a {said}, not a {kind}.")
+            return
+        self._offered(question, kind, value, at)
+        self._within(question, kind, value, at)
+
+    def _offered(self, question: Node, kind: str, value: Any, at: str) -> None:
+        options = [o for o in question.get("answerOption") or () if type(o) is dict]
+        free = question.get("type") == "open-choice" and kind == "String"
+        if options and not free:
+            same = [_value(o) for o in options]
+            if not any(k == kind and _same(value, v) for k, v in same):
+                self.say("code-invalid", at, f"`{_shown(value)}` is not one of the options.")
+        elif "answerValueSet" in question and kind == "Coding" and type(value) is dict:
+            sets = self._value_set(str(question["answerValueSet"]))
+            if sets is not None and value.get("code") not in sets.get(str(value.get("system")), ()):
+                self.say("code-invalid", at, f"`{_shown(value)}` is not in the question's value set.")
+
+    def _value_set(self, url: str) -> dict[str, frozenset[str]] | None:
+        """system -> codes; None when we cannot know."""
+        url = url.partition("|")[0]
+        if not url.startswith("#"):
+            known = self.r4.value_set(url)
+            return dict(known) if known is not None else None
+        for inner in self.questionnaire.get("contained") or ():
+            if type(inner) is dict and inner.get("id") == url[1:]:
+                return self._composed(inner)
+        return None
+
+    def _composed(self, value_set: Node) -> dict[str, frozenset[str]] | None:
+        out: dict[str, frozenset[str]] = {}
+        for include in (value_set.get("compose") or {}).get("include") or ():
+            system = str(include.get("system"))
+            table = self.r4.system(system)
+            if "filter" in include or "valueSet" in include:
+                return None
+            if "concept" in include:
+                codes = frozenset(str(c.get("code")) for c in include["concept"])
+            elif table is not None:
+                codes = table.codes
+            else:
+                return None
+            out[system] = out.get(system, frozenset()) | codes
+        return out
+
+    def _exclusive(self, question: Node, answers: list[Node], at: str) -> None:
+        alone = [
+            o for o in question.get("answerOption") or ()
+            if type(o) is dict and _extension(o, EXTENSION + "questionnaire-optionExclusive") is True
+        ]  # fmt: skip
+        for answer in answers if len(answers) > 1 else ():
+            if any(_same(_value(answer)[1], _value(o)[1]) for o in alone):
+                self.say("invariant", at, f"`{_shown(_value(answer)[1])}` excludes any other answer.")
+
+    def _within(self, question: Node, kind: str, value: Any, at: str) -> None:
+        most = question.get("maxLength")
+        if type(value) is str and type(most) is int and len(value) > most:
+            self.say("invariant", at, f"The answer is longer than {most} characters.")
+        pattern = _extension(question, EXTENSION + "regex")
+        if type(value) is str and type(pattern) is str and _fits(pattern, value) is False:
+            self.say("invariant", at, f"`{value[:64]}` does not have the form the question asks for.")
+        low, high = _extension(question, EXTENSION + "minValue"), _extension(question, EXTENSION + "maxValue")
+        if low is not None and _compare(value, low) == -1:
+            self.say("invariant", at, f"`{_shown(value)}` is less than the least allowed, {_shown(low)}.")
+        if high is not None and _compare(value, high) == 1:
+            self.say("invariant", at, f"`{_shown(value)}` is more than the most allowed, {_shown(high)}.")
+        places = _extension(question, EXTENSION + "maxDecimalPlaces")
+        if kind == "Decimal" and type(places) is int and len(str(value).partition(".")[2]) > places:
+            self.say("invariant", at, f"`{value}` has more than {places} decimal places.")
+
+    # -- enableWhen
+
+    def _enabled(self, question: Node) -> bool:
+        conditions = [c for c in question.get("enableWhen") or () if type(c) is dict]
+        if not conditions:
+            return True
+        held = [self._holds(c) for c in conditions]
+        return any(held) if question.get("enableBehavior") == "any" else all(held)
+
+    def _holds(self, condition: Node) -> bool:
+        values = [_value(a)[1] for a in self.given.get(str(condition.get("question")), []) if _value(a)[0]]
+        wanted = next((v for k, v in condition.items() if k.startswith("answer")), None)
+        match condition.get("operator"):
+            case "exists":
+                return bool(values) is wanted
+            case "=":
+                return any(_same(v, wanted) for v in values)
+            case "!=":
+                return bool(values) and not any(_same(v, wanted) for v in values)
+            case ">":
+                return any(_compare(v, wanted) == 1 for v in values)
+            case "<":
+                return any(_compare(v, wanted) == -1 for v in values)
+            case ">=":
+                return any(_compare(v, wanted) in (0, 1) for v in values)
+            case "<=":
+                return any(_compare(v, wanted) in (0, -1) for v in values)
+        return True
+
+
+# -- reading items ----------------------------------------------------------------------------------------------------
+
+
+def _items(node: Node) -> list[Node]:
+    some = node.get("item")
+    return [i for i in some if type(i) is dict] if type(some) is list else []
+
+
+def _answers(item: Node) -> list[Node]:
+    some = item.get("answer")
+    return [a for a in some if type(a) is dict] if type(some) is list else []
+
+
+def _every(node: Node) -> Iterator[Node]:
+    for item in _items(node):
+        yield item
+        yield from _every(item)
+        for answer in _answers(item):
+            yield from _every(answer)
+
+
+def _answered(item: Node) -> bool:
+    return "answer" in item or any(_answered(i) for i in _items(item))
+
+
+def _value(node: Node) -> tuple[str, Any]:
+    """("Coding", {...}) of `valueCoding`; ("", None) when there is none."""
+    return next(((k[5:], v) for k, v in node.items() if k.startswith("value") and k[5:6].isupper()), ("", None))
+
+
+def _extension(node: Node, url: str) -> Any:
+    for x in node.get("extension") or ():
+        if type(x) is dict and x.get("url") == url:
+            return _value(x)[1]
+    return None
+
+
+def _same(a: Any, b: Any) -> bool:
+    if type(a) is dict and type(b) is dict:
+        if "code" in a or "code" in b:
+            return a.get("code") == b.get("code") and (a.get("system") == b.get("system") or "system" not in b)
+        return a == b
+    if type(a) is bool or type(b) is bool:
+        return a is b
+    return bool(a == b)
+
+
+def _compare(a: Any, b: Any) -> int | None:
+    """-1, 0, 1; None when they cannot be compared."""
+    if type(a) is dict and type(b) is dict:
+        same = (a.get("code"), a.get("system")) == (b.get("code"), b.get("system"))
+        return _compare(a.get("value"), b.get("value")) if same else None
+    if type(a) is str and type(b) is str:
+        first, second = span(a), span(b)
+        if first is None or second is None:
+            return (a > b) - (a < b)
+        return -1 if first[1] < second[0] else 1 if first[0] > second[1] else 0
+    if type(a) in (int, float, Decimal) and type(b) in (int, float, Decimal):
+        x, y = Decimal(str(a)), Decimal(str(b))
+        return (x > y) - (x < y)
+    return None
+
+
+def _fits(pattern: str, value: str) -> bool | None:
+    """None when the pattern is none. Patterns come from Questionnaires, whoever wrote them: only plain ones are run."""
+    if len(pattern) > 200 or len(value) > 1000 or re.search(r"[)\]}*+][*+{]|\)[?]?[*+{]|\\\d|\(\?", pattern):
+        return None
+    try:
+        return re.fullmatch(pattern, value) is not None
+    except re.error:
+        return None
+
+
+def _shown(value: Any) -> str:
+    if type(value) is dict:
+        return str(value.get("code") or value.get("value") or value.get("display"))[:64]
+    return str(value)[:64]

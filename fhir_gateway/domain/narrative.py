@@ -1,0 +1,107 @@
+"""The XHTML that a narrative may hold: the R4 subset, and none of it active. Refused, never rewritten.
+
+https://hl7.org/fhir/R4/narrative.html#rules
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from xml.parsers import expat
+
+XHTML = "http://www.w3.org/1999/xhtml"
+_ELEMENTS = frozenset(
+    ["p", "br", "div", "h1", "h2", "h3", "h4", "h5", "h6", "a", "span", "b", "em", "i", "strong", "small", "big", "tt", "dfn", "q", "var", "abbr", "acronym", "cite", "blockquote", "hr", "address", "bdo", "kbd", "sub", "sup", "ul", "ol", "li", "dl", "dt", "dd", "pre", "table", "caption", "colgroup", "col", "thead", "tr", "tfoot", "tbody", "th", "td", "code", "samp", "img", "map", "area", "del", "ins", "u", "s"]
+)
+_EVERYWHERE = frozenset(
+    ["title", "style", "class", "id", "lang", "xml:lang", "xml:space", "dir", "accesskey", "tabindex", "span", "width", "align", "valign", "char", "charoff", "abbr", "axis", "headers", "scope", "rowspan", "colspan", "name"]
+)
+_HERE = frozenset(
+    "blockquote.cite q.cite a.charset a.type a.name a.href a.hreflang a.rel a.rev a.shape a.coords img.src img.alt img.longdesc"
+    " img.height img.width img.usemap img.ismap img.border map.name area.shape area.coords area.href area.nohref area.alt"
+    " table.summary table.width table.border table.frame table.rules table.cellspacing table.cellpadding pre.space td.nowrap".split()
+)
+_LINKS = frozenset({"href", "src", "cite", "longdesc", "usemap", "background"})
+_NOISE = re.compile(r"[\x00-\x20\u00ad\u200b-\u200f\u2028\u2029\ufeff]")  # what browsers pass over inside a scheme
+_INERT = re.compile(r"(?:https?:|mailto:|tel:|urn:|data:image/(?:png|gif|jpe?g|webp)[;,]|[#./?]|[^:]*(?:[/?#]|$))", re.IGNORECASE)
+_RUNS = re.compile(r"(?:javascript|vbscript|livescript|data:text/html)", re.IGNORECASE)
+_CSS = re.compile(r"url\s*\(|expression|behaviou?r\s*:|-moz-binding|@import|javascript|vbscript|\\", re.IGNORECASE)
+
+
+def wrong(div: str, leads: Callable[[str], bool] = lambda name: True) -> list[str]:
+    """What keeps this from being FHIR narrative: one sentence each; empty when nothing.
+
+    `leads` says whether a link `#name` that leads nowhere in this narrative leads elsewhere in the resource.
+    """
+    reading = _Reading(div)
+    astray = [n for n in reading.leads if n not in reading.ids and not leads(n)]
+    return reading.found + reading.running + [f"The narrative's link `#{n[:64]}` leads nowhere." for n in astray]
+
+
+def active(div: str) -> list[str]:
+    """What in it could act when shown: links that run, styles that fetch. Only for a div that `wrong` passes."""
+    reading = _Reading(div)
+    return reading.running + reading.acting
+
+
+class _Reading:
+    def __init__(self, div: str) -> None:
+        self.found: list[str] = []
+        self.running: list[str] = []
+        self.acting: list[str] = []
+        self.ids: set[str] = set()
+        self.leads: list[str] = []
+        self._depth = 0
+        self._content = False
+        self._namespaces: list[str] = []
+        if "<!DOCTYPE" in div or "<!ENTITY" in div:
+            self.found.append("The narrative must not hold a document type or entities.")
+            return
+        parser = expat.ParserCreate()
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        try:
+            parser.Parse(div.strip(), True)
+        except (expat.ExpatError, ValueError) as bad:
+            self.found.append(f"The narrative is not well-formed XHTML ({bad}).")
+            return
+        if not self._content and not self.found:
+            self.found.append("The narrative has no content.")
+
+    def _start(self, name: str, attributes: Mapping[str, str]) -> None:
+        space = attributes.get("xmlns", self._namespaces[-1] if self._namespaces else "")
+        self._namespaces.append(space)
+        if self._depth == 0 and name != "div":
+            self.found.append(f"The narrative must be one `div`, not `{name[:40]}`.")
+        elif space != XHTML:
+            self.found.append(f"The narrative's namespace must be {XHTML}, not `{space[:80]}`.")
+        elif name not in _ELEMENTS:
+            self.found.append(f"The narrative holds the element `{name[:40]}`, which FHIR does not allow.")
+        self._depth += 1
+        if name == "img":
+            self._content = True
+        for attribute, value in attributes.items():
+            if not self._may_have(name, attribute):
+                self.found.append(f"The narrative's `{name[:40]}` has the attribute `{attribute[:40]}`, which FHIR does not allow.")
+            elif attribute == "id" or f"{name}.{attribute}" == "a.name":
+                self.ids.add(value)
+            elif attribute in _LINKS and _RUNS.match(_NOISE.sub("", value)):
+                self.running.append(f"The narrative's `{name}` has a link that runs something: `{value[:60]}`.")
+            elif attribute == "href" and value[:1] == "#" and len(value) > 1:
+                self.leads.append(value[1:])
+            elif attribute in _LINKS and not _INERT.match(_NOISE.sub("", value)):
+                self.acting.append(f"The narrative's `{name}` has a link that could run something: `{value[:60]}`.")
+            elif attribute == "style" and _CSS.search(value):
+                self.acting.append(f"The narrative's `{name}` has a style that could fetch or run something.")
+
+    def _may_have(self, name: str, attribute: str) -> bool:
+        return attribute in _EVERYWHERE or attribute == "xmlns" or f"{name}.{attribute}" in _HERE
+
+    def _end(self, name: str) -> None:
+        self._depth -= 1
+        self._namespaces.pop()
+
+    def _text(self, data: str) -> None:
+        if data.strip():
+            self._content = True
