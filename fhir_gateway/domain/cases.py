@@ -17,7 +17,7 @@ from .grants import Grant
 from .periods import LONDON, bounds, interval, micros
 from .standing import Broken, Link, Policy, Relationship, Standing, read_consent
 from .types import CONFIDENTIALITY, Actor, Ask, BreakGlass, Decision, Facts
-from .vocabulary import ACT_CODE, ACT_REASON, CONFIDENTIALITY_SYSTEM, HANDLING, LEGAL_SUFFIX
+from .vocabulary import ACT_CODE, ACT_REASON, CONFIDENTIALITY_SYSTEM, HANDLING, LEGAL_SUFFIX, SENSITIVITY_SYSTEM
 
 ACTIONS = ("access", "disclose", "collect", "correct")
 KINDS = ("professional", "system", "patient", "proxy")
@@ -138,7 +138,7 @@ def _labels(labels: list[tuple[str, str]]) -> tuple[str, frozenset[str], frozens
     """(confidentiality, sensitivities, legal restrictions, others). A sensitivity implies restricted; no label is normal."""
     levels = [c for s, c in labels if s == CONFIDENTIALITY_SYSTEM and c in CONFIDENTIALITY]
     legal = frozenset(c for s, c in labels if s.endswith(LEGAL_SUFFIX))
-    sensitive = frozenset(c for s, c in labels if s == ACT_CODE and c not in HANDLING)
+    sensitive = frozenset(c for s, c in labels if (s == ACT_CODE and c not in HANDLING) or s == SENSITIVITY_SYSTEM)
     other = frozenset(
         f"{s}|{c}" for s, c in labels if s != CONFIDENTIALITY_SYSTEM and not s.endswith(LEGAL_SUFFIX) and c not in sensitive
     )

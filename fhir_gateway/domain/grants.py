@@ -27,6 +27,7 @@ from .vocabulary import (
     PURPOSES,
     REQUESTER_ROLES,
     RESOURCE_TYPES,
+    SENSITIVITY_SYSTEM,
     UK_DIRECT_CARE,
     purposes_denied,
     purposes_permitted,
@@ -340,7 +341,7 @@ def _labels(codings: Iterable[Mapping[str, Any]], path: str, *, denied: bool) ->
         system, code = coding.get("system", ""), coding["code"]
         if system == CONFIDENTIALITY_SYSTEM and code in CONFIDENTIALITY:
             levels.append(CONFIDENTIALITY[code])
-        elif system == ACT_CODE and code not in HANDLING:
+        elif (system == ACT_CODE and code not in HANDLING) or system == SENSITIVITY_SYSTEM:
             sensitive.add(code)
         elif system.endswith(LEGAL_SUFFIX):
             legal.add(code)

@@ -26,6 +26,7 @@ from .vocabulary import (
     RESOURCE_TYPES,
     ROLE_AT,
     SECTOR_SYSTEM,
+    SENSITIVITY_SYSTEM,
     UK_DIRECT_CARE,
 )  # fmt: skip
 
@@ -55,9 +56,9 @@ KIND_WORDS: Final[Mapping[str, str]] = {
     "needs": "what I need help with", "crisis": "what to do if things get worse", "team": "my team, family and friends",
     "measurements": "measurements", "documents": "documents",
 }  # fmt: skip
-LABELS: Final[Mapping[str, tuple[str, ...]]] = {  # the words people understand -> v3-ActCode sensitivities
+LABELS: Final[Mapping[str, tuple[str, ...]]] = {  # the words people understand -> sensitivities
     "mental": ("BH", "MH", "PSY"),
-    "sexual": ("SEX", "STD", "HIV"),
+    "sexual": ("SEX", "STD", "HIV", "GENDER"),
     "social": ("SOCIAL",),
     "substance": ("SUD", "ETH"),
     "violence": ("SDV", "VIO"),
@@ -275,7 +276,7 @@ def _sensitivities(labels: Iterable[str]) -> list[dict[str, str]]:
     for label in labels:
         if label not in LABELS:
             raise Problem("invalid", f"`{label}` is not a label.", "labels")
-        out += [{"system": ACT_CODE, "code": c} for c in LABELS[label]]
+        out += [{"system": SENSITIVITY_SYSTEM if c == "SOCIAL" else ACT_CODE, "code": c} for c in LABELS[label]]
     return out
 
 
@@ -338,7 +339,7 @@ def _who(actor: Mapping[str, Any]) -> str:
 
 
 def _label_keys(rule: Mapping[str, Any]) -> tuple[str, ...]:
-    codes = {c.get("code") for c in rule.get("securityLabel", ()) if c.get("system") == ACT_CODE}
+    codes = {c.get("code") for c in rule.get("securityLabel", ()) if c.get("system") in (ACT_CODE, SENSITIVITY_SYSTEM)}
     return tuple(k for k, wanted in LABELS.items() if codes.issuperset(wanted))
 
 

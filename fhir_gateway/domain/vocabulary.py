@@ -27,6 +27,7 @@ CONFIRM_MEMBERSHIP: Final = "confirm-membership"
 PROXY_BASIS_SUFFIX: Final = "/CodeSystem/England-NHSProxyLegalBasis"
 LEGAL_SYSTEM: Final = f"{OURS}/CodeSystem/legal-restriction"
 LEGAL_SUFFIX: Final = "/CodeSystem/legal-restriction"
+SENSITIVITY_SYSTEM: Final = f"{OURS}/CodeSystem/sensitivity"  # sensitivities that v3-ActCode has no word for: SOCIAL
 IMPLICIT_POLICIES: Final = frozenset({"Policy-deny", "Policy-basic-normal", "Policy-all-normal", "Policy-break-glass-only"})
 
 _PURPOSES: Final[Mapping[str, str]] = {
