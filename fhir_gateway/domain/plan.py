@@ -204,7 +204,7 @@ def _kind(value: Any) -> str:
         return "true or false"
     if type(value) in (int, Decimal, float):
         return f"the number {value}"
-    return {dict: "an object", list: "a list", str: "text"}.get(type(value), "this")
+    return "an object" if type(value) is dict else "a list" if type(value) is list else "text"
 
 
 def _named(where: str) -> str:

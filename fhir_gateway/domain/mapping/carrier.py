@@ -50,8 +50,8 @@ def read(element: Mapping[str, Any]) -> list[Kept]:
 def _kept(extension: Mapping[str, Any]) -> Kept | None:
     parts = {p.get("url"): p.get("valueString") for p in extension.get("extension", ()) if isinstance(p, dict)}
     try:
-        path = load(parts["path"])
-        value = load(parts["json"]) if "json" in parts else MISSING
+        path = load(str(parts["path"]))
+        value = load(str(parts["json"])) if "json" in parts else MISSING
     except (KeyError, TypeError, ValueError):
         return None
     if not isinstance(path, list) or not path or not all(isinstance(p, str) for p in path):

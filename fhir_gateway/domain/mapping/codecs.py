@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from .names import EXTENSIONS, ODS, OWN_ORGANISATION, kind_of, local, quote, system
 from .paths import MISSING
@@ -42,7 +42,7 @@ _TIME = re.compile(
 )
 
 
-def is_text(value: Any) -> bool:
+def is_text(value: Any) -> TypeGuard[str]:
     """A FHIR string can hold it: not empty, not only white space, no control characters."""
     return type(value) is str and not value.isspace() and value != "" and _NO_TEXT.search(value) is None
 
@@ -321,7 +321,7 @@ def _answers(value: Any, way: Any) -> Any:
 
 def _answer_list(value: Any) -> Any:
     values = value if type(value) is list and len(value) > 1 else [value]
-    out = []
+    out: list[dict[str, Any]] = []
     for v in values:
         if type(v) is bool:
             out.append({"valueBoolean": v})

@@ -57,7 +57,7 @@ def _below(name: str, value: Any, known: Iterable[tuple[Segment, ...]], spelled:
 def _is(segment: Segment, n: int, element: Any) -> bool:
     if segment.key:
         return isinstance(element, dict) and element.get(segment.key) == segment.value
-    return segment.each or segment.index == n
+    return segment.each or segment.place == n
 
 
 def _one(value: Any, rest: list[tuple[Segment, ...]], spelled: str, table: Table) -> Iterator[tuple[str, Any]]:
@@ -95,7 +95,7 @@ def _put(node: Any, segments: tuple[Segment, ...], value: Any) -> None:
     s, rest = segments[0], segments[1:]
     if type(node) is not dict:
         return
-    if s.index is None:
+    if s.place is None:
         if not rest:
             node.setdefault(s.name, value)
         elif s.name in node:
@@ -110,5 +110,5 @@ def _put(node: Any, segments: tuple[Segment, ...], value: Any) -> None:
     if not rest:
         if value not in found:
             found.append(value)
-    elif s.index < len(found):
-        _put(found[s.index], rest, value)
+    elif s.place < len(found):
+        _put(found[s.place], rest, value)

@@ -122,13 +122,14 @@ class _Writing:
         seen: set[str] = set()
         for n, item in enumerate(items):
             id = item.get("id")
-            keeps = is_text(id) and id not in seen
-            name = quote(id) if keeps else f"#{n}"
+            name, keeps = f"#{n}", False
+            if is_text(id) and id not in seen:
+                name, keeps = quote(id), True
+                seen.add(id)
             value = self.way.value(f"{under}{name}")
             url = full_url(kind, value)
             if keeps:
-                seen.add(id)
-                self.way.urls[kind, id] = url
+                self.way.urls[kind, str(id)] = url
             out.append(Thing(item, value, url, keeps))
         return out
 

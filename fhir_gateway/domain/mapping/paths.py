@@ -28,7 +28,7 @@ MISSING: Final = Missing()
 
 class Segment(NamedTuple):
     name: str
-    index: int | None = None
+    place: int | None = None
     key: str = ""
     value: str = ""
     each: bool = False  # every element of a list (with key and value: every such element)
@@ -58,7 +58,7 @@ def _segment(name: str, inside: str | None) -> Segment:
     if inside is None:
         return Segment(name)
     if inside.isdigit():
-        return Segment(name, index=int(inside))
+        return Segment(name, place=int(inside))
     key, _, value = inside.partition("=") if "=" in inside else ("url", "", inside)
     return Segment(name, key=key, value=expand(value))
 
@@ -93,7 +93,7 @@ def getter(segments: tuple[Segment, ...]) -> Callable[[Any], Any]:
 
 
 def _step(s: Segment) -> Callable[[Any], Any]:
-    name, index, key, value = s.name, s.index, s.key, s.value
+    name, index, key, value = s.name, s.place, s.key, s.value
     if s.each:
 
         def every(node: Any) -> Any:
@@ -147,7 +147,7 @@ def setter(segments: tuple[Segment, ...]) -> Callable[[dict[str, Any], Any], Non
 
 
 def _reach(s: Segment) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    name, index, key, value = s.name, s.index, s.key, s.value
+    name, index, key, value = s.name, s.place, s.key, s.value
     if key:
 
         def match(node: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def _reach(s: Segment) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 def _put_one(s: Segment) -> Callable[[dict[str, Any], Any], None]:
-    if s.index is None and not s.key:
+    if s.place is None and not s.key:
         name = s.name
 
         def plain(node: dict[str, Any], value: Any) -> None:
@@ -186,7 +186,7 @@ def _put_one(s: Segment) -> Callable[[dict[str, Any], Any], None]:
         return plain
     if s.key:
         raise ValueError(f"`{s.name}[{s.value}]` at the end of a path needs `each` or `list`")
-    index, listed = s.index or 0, s.name
+    index, listed = s.place or 0, s.name
 
     def place(node: dict[str, Any], value: Any) -> None:
         found = node.setdefault(listed, [])

@@ -245,7 +245,7 @@ class _Loader:
             element = self.r4.element(path)
             if element is None:
                 raise TableError(f"{self.file}, {where}: R4 has no `{path}`")
-            listed = segment.each or segment.index is not None or bool(segment.key)
+            listed = segment.each or segment.place is not None or bool(segment.key)
             if element.many and not listed:
                 raise TableError(f"{self.file}, {where}: `{path}` may occur often: say which with [0] or [key=value], or use `list` or `each`")
             if listed and not element.many:

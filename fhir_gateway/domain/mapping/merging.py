@@ -1,0 +1,65 @@
+"""A plan's resource over a stored one: what others wrote there stays, what the plan says wins."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from .leftover import leftover, restore
+from .tables import Table
+
+LISTS: Final = ("addresses", "goal", "supportingInfo", "careTeam", "activity", "participant", "extension", "partOf", "reasonReference")
+
+
+class Held(NamedTuple):
+    """A stored resource as its reader sees it: `Type/id`, version, body, (kind, identifier value) when a plan made it."""
+
+    ref: str
+    version: int
+    resource: dict[str, Any]
+    own: tuple[str, str] | None
+
+
+def merged(new: Mapping[str, Any], stored: Held, table: Table, known: Collection[str]) -> dict[str, Any]:
+    """`new` with the stored id, meta, unknown elements, other identifiers, and references to what this writer cannot see.
+
+    `known`: references of everything the writer sees; a list entry that leads elsewhere was not theirs to take out.
+    """
+    old = stored.resource
+    out = {k: list(v) if isinstance(v, list) else v for k, v in new.items()}
+    out = {"resourceType": out.pop("resourceType"), **{k: old[k] for k in ("id", "meta", "implicitRules", "language") if k in old}, **out}
+    if isinstance(out["identifier"], list) and isinstance(old.get("identifier"), list):
+        out["identifier"] += [i for i in old["identifier"] if i not in out["identifier"] and not _replaced(i, out["identifier"])]
+    restore(out, leftover(old, table))
+    for name in LISTS:
+        found = old.get(name)
+        if isinstance(found, list):
+            unseen = [e for e in found if _leads_elsewhere(e, known) and e not in out.get(name, ())]
+            if unseen:
+                out[name] = [*out.get(name, ()), *unseen]
+    return out
+
+
+def _replaced(identifier: Any, ours: list[Any]) -> bool:
+    """An NHS number or a name of ours that now has another value."""
+    return isinstance(identifier, dict) and any(
+        i.get("system") == identifier.get("system") and "/id/plan" not in str(identifier.get("system")) for i in ours
+    )
+
+
+def _leads_elsewhere(element: Any, known: Collection[str]) -> bool:
+    """It names a resource of this server that the writer does not see."""
+    names = [n for n in _references(element) if "/" in n and ":" not in n]
+    return bool(names) and all(n not in known for n in names)
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "reference" and isinstance(value, str):
+                yield value
+            else:
+                yield from _references(value)
+    elif isinstance(node, list):
+        for n in node:
+            yield from _references(n)

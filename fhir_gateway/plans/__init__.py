@@ -1,0 +1,13 @@
+"""Plans and other people's FHIR, in and out of the record: a layer above the gate, which decides everything.
+
+A plan becomes FHIR by the tables of `mappings/`; its items are found again by `identifier`. What came from elsewhere is found again
+by a tag, `https://fhir-gateway.example/id/original|<its first address>`, so importing twice writes nothing.
+"""
+
+from .bringing import bring_in, bring_in_files
+from .keeping import Saved, load, save
+from .texts import from_fhir, is_plan, read_plan, read_resources, schema, to_fhir
+
+__all__ = [
+    "Saved", "bring_in", "bring_in_files", "from_fhir", "is_plan", "load", "read_plan", "read_resources", "save", "schema", "to_fhir",
+]  # fmt: skip

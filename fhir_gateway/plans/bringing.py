@@ -1,0 +1,385 @@
+"""FHIR that nobody here wrote, into the record: Bundles of any type, single resources, one a line. Idempotent by where it came from.
+
+Each resource is tagged `https://fhir-gateway.example/id/original|<Type/id, or its fullUrl, or its digest>`: a tag may stand on every
+type of resource, is searchable, and takes no place that belongs to its author (an `identifier` or `meta.source` would).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from .. import gate
+from ..domain import mapping, strict
+from ..domain.compartment import SUBJECT
+from ..domain.directory import NO_PATIENT_DATA
+from ..domain.identity import agrees, nhs_number
+from ..domain.mapping.carrier import dump
+from ..domain.mapping.names import BASE, URIS
+from ..domain.problem import Problem
+from ..gate import Context
+from ..gate.pushing import find_person
+from ..tables import load_tables
+from .keeping import Saved, content, escaped, pointed, save
+from .sending import send
+from .texts import is_plan, read_plan, read_resources
+
+ORIGINAL = f"{BASE}/id/original"
+NOT_TAKEN = frozenset({"AuditEvent", "Bundle", "Consent", "OperationOutcome", "Parameters", "MessageHeader", "Subscription"})
+_ENTRY = re.compile(r"Bundle\.entry\[(\d+)\]")
+_RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/\d+)?\Z")
+AT_ONCE = 40  # OR'd values in one search
+
+
+@dataclass(slots=True)
+class _Piece:
+    """One resource on its way in."""
+
+    resource: dict[str, Any]
+    origin: str  # what it was called where it came from
+    names: tuple[str, ...]
+    file: int
+    ref: str | None = None  # where it is here
+    version: int = 0
+    stored: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    patient: str | None = None
+    written: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    unmapped: list[dict[str, str]] = field(default_factory=list)
+
+    def saved(self) -> Saved:
+        return Saved(self.patient, self.written, self.unchanged, self.refused, self.unmapped)
+
+
+async def bring_in(
+    ctx: Context, data: bytes, source_name: str, progress: Callable[[], None] | None = None, *, dry_run: bool = False
+) -> Saved:
+    """One file: a plan, or FHIR. All of it in one commit, or a Problem that names the file and the place."""
+    try:
+        if is_plan(data):
+            saved = await save(ctx, read_plan(data), dry_run=dry_run)
+        else:
+            (saved,) = await _bring(ctx, [(source_name, read_resources(data, source_name))], dry_run)
+    except Problem as p:
+        raise _named(p, source_name) from None
+    if progress is not None:
+        progress()
+    return saved
+
+
+async def bring_in_files(
+    ctx: Context, files: Sequence[tuple[str, bytes]], progress: Callable[[], None] | None = None, *, dry_run: bool = False
+) -> list[Saved | Problem]:
+    """Many files, in the order given. Bundles, lines and plans each in a commit of their own; files of one resource together, so
+    that they find each other whatever their order. A file that is refused is answered by its Problem and hinders no other."""
+    out: list[Saved | Problem | None] = [None] * len(files)
+    single: list[tuple[int, list[dict[str, Any]]]] = []
+    for n, (name, data) in enumerate(files):
+        try:
+            if not is_plan(data):
+                resources = read_resources(data, name)
+                if len(resources) == 1 and "resourceType" in resources[0]:
+                    single.append((n, resources))
+                    continue
+            out[n] = await bring_in(ctx, data, name, dry_run=dry_run)
+        except Problem as p:
+            out[n] = p
+        if progress is not None:
+            progress()
+    await _together(ctx, files, single, out, dry_run)
+    for _ in single if progress is not None else ():
+        progress()  # type: ignore[misc]
+    return [o if o is not None else Saved(None) for o in out]
+
+
+async def _together(
+    ctx: Context, files: Sequence[tuple[str, bytes]], single: list[tuple[int, list[dict[str, Any]]]], out: list[Any], dry_run: bool
+) -> None:
+    """Files of one resource each, in one commit; what is refused is left out and the rest tried again."""
+    while single:
+        try:
+            saved = await _bring(ctx, [(files[n][0], resources) for n, resources in single], dry_run)
+        except _Refused as refused:
+            n, _ = single.pop(refused.file)
+            out[n] = _named(refused.problem, files[n][0])
+            continue
+        for (n, _), s in zip(single, saved, strict=True):
+            out[n] = s
+        return
+
+
+class _Refused(Exception):
+    """One file's resource was refused."""
+
+    def __init__(self, file: int, problem: Problem) -> None:
+        super().__init__(problem.text)
+        self.file, self.problem = file, problem
+
+
+def _named(p: Problem, name: str) -> Problem:
+    if p.text.startswith(name):
+        return p
+    return Problem(p.kind, f"{name}: {p.text}", p.where, issues=p.issues if p.issues[0].text != p.text else (), headers=p.headers)
+
+
+async def _bring(ctx: Context, files: Sequence[tuple[str, list[dict[str, Any]]]], dry_run: bool) -> list[Saved]:
+    """All resources of these files in one commit; what each file came to."""
+    tallies = [_Tally() for _ in files]
+    pieces: list[_Piece] = []
+    for n, (_, resources) in enumerate(files):
+        for given in resources:
+            piece = _piece(given, n)
+            if piece.resource["resourceType"] in NOT_TAKEN:
+                tallies[n].refused += 1
+                why = "a consent is the person's own to write" if piece.resource["resourceType"] == "Consent" else "not taken in by an import"
+                tallies[n].unmapped.append({"path": piece.origin, "to": "", "why": why})
+            else:
+                pieces.append(piece)
+    await _find(ctx, pieces)
+    names = {name: p.ref for p in pieces for name in p.names if p.ref is not None}
+    outside = await _outside(ctx, pieces)
+    entries, owners = _entries(pieces, names | outside, tallies)
+    refs: dict[int, str] = {}
+    if entries and not dry_run:
+        try:
+            done = await send(ctx, entries)
+        except Problem as p:
+            if len(files) == 1:
+                raise
+            at = _ENTRY.search(p.where)
+            raise _Refused(owners[int(at[1])].file if at else 0, p) from None
+        for piece, entry, (ref, version) in zip(owners, entries, done.refs, strict=True):
+            refs[id(piece)] = str(ref)
+            same = entry["request"]["method"] == "PUT" and entry["request"]["ifMatch"] == f'W/"{version}"'
+            tallies[piece.file].unchanged += same
+            tallies[piece.file].written += not same
+    _summarise(files, pieces, refs, names, tallies)
+    return [t.saved() for t in tallies]
+
+
+def _piece(given: Mapping[str, Any], file: int) -> _Piece:
+    resource = dict(given["resource"]) if "resource" in given and "resourceType" not in given else dict(given)
+    if not isinstance(resource.get("resourceType"), str):
+        raise Problem("malformed", "A resource without `resourceType`.", "resourceType")
+    url = str(given.get("fullUrl", "")) if "resource" in given else ""
+    plain = f"{resource['resourceType']}/{resource['id']}" if isinstance(resource.get("id"), str) else ""
+    digest = "sha256:" + sha256(dump(resource).encode()).hexdigest()
+    origin = url if url.startswith("http") else plain or url or digest
+    names = tuple(dict.fromkeys(n for n in (url, plain) if n))
+    resource.pop("id", None)
+    meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ("versionId", "lastUpdated")}
+    meta["tag"] = [*meta.get("tag", ()), {"system": ORIGINAL, "code": origin}]
+    resource["meta"] = meta
+    return _Piece(resource, origin, names, file)
+
+
+# -- what is here already ---------------------------------------------------------------------------------------------
+
+
+async def _find(ctx: Context, pieces: list[_Piece]) -> None:
+    """Give each piece that was brought in before (or is a known person) its place here."""
+    people = [p for p in pieces if p.resource["resourceType"] == "Patient"]
+    tagged = await _tagged(ctx, "Patient", [p.origin for p in people], None)
+    for p in people:
+        await _find_person(ctx, p, tagged)
+    here = {name: p.ref for p in people for name in p.names if p.ref}
+    here |= {n: str(e.ref) for n, e in (await _tagged(ctx, "Patient", sorted(_people_named(pieces) - here.keys()), None)).items()}
+    groups: dict[tuple[str, str | None], list[_Piece]] = {}
+    for p in pieces:
+        type = p.resource["resourceType"]
+        if type == "Patient":
+            continue
+        if type in NO_PATIENT_DATA:
+            groups.setdefault((type, None), []).append(p)
+        else:
+            ref = here.get(_subject(p.resource))
+            if ref is not None:  # of a new person nothing can be here yet
+                groups.setdefault((type, ref), []).append(p)
+    for (type, person), group in groups.items():
+        found = await _tagged(ctx, type, [p.origin for p in group], person)
+        for p in group:
+            entry = found.get(p.origin)
+            if entry is not None and entry.body is not None:
+                p.ref, p.version, p.stored = str(entry.ref), entry.version, strict.read(entry.body)
+            elif type in NO_PATIENT_DATA:
+                p.ref = await _by_identifier(ctx, type, p.resource)
+
+
+async def _find_person(ctx: Context, p: _Piece, tagged: Mapping[str, gate.Entry]) -> None:
+    if nhs_number(p.resource) is not None and ctx.actor.contributor:
+        stored = await find_person(ctx, p.resource)
+        if stored is not None:
+            p.ref = str(stored.ref)
+    entry = tagged.get(p.origin)
+    if entry is None or entry.body is None or (p.ref is not None and p.ref != str(entry.ref)):
+        return
+    body = strict.read(entry.body)
+    if p.ref is not None or agrees(body, p.resource) or "birthDate" not in p.resource:
+        p.ref, p.version, p.stored = str(entry.ref), entry.version, body
+
+
+def _subject(resource: Mapping[str, Any]) -> str:
+    element = resource.get(SUBJECT.get(resource["resourceType"], "subject"))
+    element = element[0] if isinstance(element, list) and element else element
+    return str(element.get("reference", "")) if isinstance(element, dict) else ""
+
+
+def _people_named(pieces: list[_Piece]) -> set[str]:
+    return {s for s in (_subject(p.resource) for p in pieces) if s.startswith("Patient/")}
+
+
+async def _tagged(ctx: Context, type: str, origins: Sequence[str], person: str | None) -> dict[str, gate.Entry]:
+    """What this asker sees of a type that was brought in under these names."""
+    out: dict[str, gate.Entry] = {}
+    wanted = sorted(set(origins))
+    for at in range(0, len(wanted), AT_ONCE):
+        values = ",".join(f"{ORIGINAL}|{escaped(o)}" for o in wanted[at : at + AT_ONCE])
+        params = [("_tag", values), ("_count", "200")]
+        if person is not None:
+            params.append(("patient", person.removeprefix("Patient/")))
+        for entry in (await gate.search(ctx, type, params)).entries:
+            for origin in _origins(entry):
+                out.setdefault(origin, entry)
+    return out
+
+
+def _origins(entry: gate.Entry) -> list[str]:
+    tags = strict.read(entry.body or b"{}").get("meta", {}).get("tag", ())
+    return [t["code"] for t in tags if t.get("system") == ORIGINAL and "code" in t]
+
+
+async def _by_identifier(ctx: Context, type: str, resource: Mapping[str, Any]) -> str | None:
+    """An organisation or practitioner that is here under one of its identifiers."""
+    for i in resource.get("identifier", ()):
+        if isinstance(i, dict) and i.get("system") and i.get("value"):
+            hits = (await gate.search(ctx, type, [("identifier", f"{i['system']}|{escaped(str(i['value']))}")])).entries
+            if len(hits) == 1:
+                return str(hits[0].ref)
+    return None
+
+
+# -- references -------------------------------------------------------------------------------------------------------
+
+
+async def _outside(ctx: Context, pieces: list[_Piece]) -> dict[str, str]:
+    """References that lead out of these files: to what an earlier import brought, and by condition."""
+    inside = {name for p in pieces for name in p.names}
+    wanted = {r for p in pieces for r in _references(p.resource) if r not in inside}
+    out: dict[str, str] = {}
+    by_type: dict[str, list[str]] = {}
+    for r in sorted(wanted):
+        m = _RELATIVE.match(r)
+        if m is not None and ctx.house.r4.has_type(m[1]):
+            by_type.setdefault(m[1], []).append(f"{m[1]}/{m[2]}")
+    for type, names in by_type.items():
+        out |= {name: str(e.ref) for name, e in (await _tagged(ctx, type, names, None)).items()}
+    for r in sorted(wanted):
+        found = await _conditional(ctx, r) if "?" in r else None
+        if found is not None:
+            out[r] = found
+    return out
+
+
+async def _conditional(ctx: Context, reference: str) -> str | None:
+    type, system, value = _condition(reference) or ("", "", "")
+    if not type or not ctx.house.r4.has_type(type):
+        return None
+    hits = (await gate.search(ctx, type, [("identifier", f"{system}|{escaped(value)}")])).entries
+    return str(hits[0].ref) if len(hits) == 1 else None
+
+
+def _condition(reference: str) -> tuple[str, str, str] | None:
+    """`Practitioner?identifier=system|value`"""
+    type, _, query = reference.partition("?")
+    if not query.startswith("identifier=") or "&" in query or "|" not in query:
+        return None
+    system, _, value = query.removeprefix("identifier=").rpartition("|")
+    return type, system, value
+
+
+def _references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["reference"]] if isinstance(node.get("reference"), str) else []
+        return own + [r for v in node.values() for r in _references(v)]
+    return [r for n in node for r in _references(n)] if isinstance(node, list) else []
+
+
+def _named_only(node: Any, inside: set[str]) -> Any:
+    """References to what is not here and cannot be: a `urn:` or a condition becomes a reference by identifier."""
+    if isinstance(node, list):
+        return [_named_only(n, inside) for n in node]
+    if not isinstance(node, dict):
+        return node
+    out = {k: _named_only(v, inside) for k, v in node.items()}
+    target = out.get("reference")
+    if isinstance(target, str) and target not in inside and (target.startswith("urn:") or "?" in target):
+        condition = _condition(target)
+        identifier = {"system": condition[1], "value": condition[2]} if condition else {"system": URIS, "value": target}
+        kept = {k: v for k, v in out.items() if k != "reference"}
+        kept.setdefault("identifier", identifier)
+        return kept | ({"type": condition[0]} if condition and "type" not in kept else {})
+    return out
+
+
+def _entries(
+    pieces: list[_Piece], names: Mapping[str, str], tallies: list[_Tally]
+) -> tuple[list[dict[str, Any]], list[_Piece]]:
+    """What must be written, and whose it is."""
+    urls = {id(p): "urn:uuid:" + _uuid(p.origin, n) for n, p in enumerate(pieces)}
+    fresh = {name: urls[id(p)] for p in pieces for name in p.names if p.ref is None}
+    inside = set(urls.values())
+    entries: list[dict[str, Any]] = []
+    owners: list[_Piece] = []
+    for p in pieces:
+        resource = _named_only(pointed(_without_history(p.resource), {**fresh, **names}), inside)
+        type = resource["resourceType"]
+        if p.ref is None:
+            entries.append({"fullUrl": urls[id(p)], "resource": resource, "request": {"method": "POST", "url": type}})
+            owners.append(p)
+        elif p.stored is None or type in NO_PATIENT_DATA or dump(content(resource)) == dump(content(p.stored)):
+            tallies[p.file].unchanged += 1
+        else:
+            new = {"resourceType": type, "id": p.ref.split("/")[1], **{k: v for k, v in resource.items() if k != "resourceType"}}
+            entries.append({"resource": new, "request": {"method": "PUT", "url": p.ref, "ifMatch": f'W/"{p.version}"'}})
+            owners.append(p)
+    return entries, owners
+
+
+def _without_history(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {
+            k: v.split("/_history/", 1)[0] if k == "reference" and isinstance(v, str) and _RELATIVE.match(v) else _without_history(v)
+            for k, v in node.items()
+        }
+    return [_without_history(n) for n in node] if isinstance(node, list) else node
+
+
+def _uuid(origin: str, n: int) -> str:
+    h = sha256(f"{n} {origin}".encode()).hexdigest()
+    return f"{h[:8]}-{h[8:12]}-8{h[13:16]}-a{h[17:20]}-{h[20:32]}"
+
+
+# -- what it came to --------------------------------------------------------------------------------------------------
+
+
+def _summarise(
+    files: Sequence[tuple[str, list[dict[str, Any]]]], pieces: list[_Piece], refs: Mapping[int, str], names: Mapping[str, str],
+    tallies: list[_Tally],
+) -> None:  # fmt: skip
+    """Whose record each file is, and what of it a plan has no place for."""
+    people = {n: refs.get(id(p)) or p.ref for p in pieces if p.resource["resourceType"] == "Patient" for n in p.names}
+    for n, (_, resources) in enumerate(files):
+        mine = [p for p in pieces if p.file == n]
+        person = next((refs.get(id(p)) or p.ref for p in mine if p.resource["resourceType"] == "Patient"), None)
+        person = person or next((r for r in (people.get(s) or names.get(s) for s in (_subject(p.resource) for p in mine)) if r), None)
+        tallies[n].patient = person.removeprefix("Patient/") if person else None
+        if mine:
+            tallies[n].unmapped += mapping.read(resources, load_tables()).homeless

@@ -1,0 +1,243 @@
+"""A plan into the record and out of it, through the gate: one transaction, only what changed, nothing of others lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import gate
+from ..domain import mapping, strict
+from ..domain.identity import NHS_NUMBER, agrees, nhs_number
+from ..domain.mapping import Entry, Mapped
+from ..domain.mapping.carrier import dump
+from ..domain.mapping.merging import Held, merged
+from ..domain.mapping.names import own_identifier
+from ..domain.problem import Problem, not_found
+from ..domain.types import Ref
+from ..gate import Context
+from ..gate.pushing import find_person
+from ..tables import load_tables
+from .sending import send
+from .team import asked
+from .texts import checked
+
+TYPES = ("CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference")
+FINISHED = frozenset({"revoked", "completed", "entered-in-error"})
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a save or an import did. `patient` is an id; counts are resources; `unmapped` has `{path, to, why}` of what stayed
+    beside; `pending` says in words what others must do before all of it counts; `would` is filled by a dry run."""
+
+    patient: str | None
+    written: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    unmapped: list[dict[str, str]] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
+
+
+async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) -> Saved:
+    """Write a plan. Saving the same plan again writes nothing.
+
+    Problem invalid (every error of the plan), conflict (the person does not agree, or has another main plan here), and all of the
+    gate's own.
+    """
+    tables = load_tables()
+    mapped = mapping.to_fhir(checked(dict(plan)), tables, dry=True)
+    person = next(e for e in mapped.entries if e.kind == "person")
+    patient = await _person(ctx, person)
+    held = await holdings(ctx, patient) if patient else {}
+    _only_plan(mapped, held)
+    steps, unchanged = _steps(mapped, held, patient)
+    gone = _gone(mapped, held)
+    invited, pending = asked(mapped, held)
+    entries = [*gone, *steps, *invited]
+    unmapped = [row for row in mapped.dry if "plan-unmapped" in row["to"]]
+    if dry_run or not entries:
+        return Saved(patient, 0, unchanged, 0, unmapped, pending)
+    done = await send(ctx, _pointing(entries, mapped, held, patient))
+    refs = done.refs
+    same = sum(1 for was, now in zip(entries, refs, strict=True) if _untouched(was, now))
+    if patient is None:
+        patient = refs[entries.index(next(e for e in entries if e.get("fullUrl") == person.full_url))][0].id
+    return Saved(patient, len(entries) - same, unchanged + same, 0, unmapped, pending)
+
+
+def _untouched(entry: Mapping[str, Any], now: tuple[Ref, int]) -> bool:
+    return bool(entry["request"].get("ifMatch") == f'W/"{now[1]}"' and entry["request"]["method"] == "PUT")
+
+
+# -- the right person -------------------------------------------------------------------------------------------------
+
+
+async def _person(ctx: Context, person: Entry) -> str | None:
+    """The id of the person the plan speaks of; None when they are new here. Problem conflict when the record disagrees."""
+    patient = person.resource
+    if ctx.actor.kind in ("patient", "proxy") and ctx.actor.patient:
+        mine = strict.read((await gate.read(ctx, Ref("Patient", ctx.actor.patient.removeprefix("Patient/")))).body)
+        if (nhs_number(mine) != nhs_number(patient) and nhs_number(patient) is not None) or not agrees(mine, patient):
+            raise Problem("conflict", "This plan is about somebody else: number, date of birth and family name must be yours.", "person")
+        return ctx.actor.patient.removeprefix("Patient/")
+    number = nhs_number(patient)
+    if number is not None and ctx.actor.contributor:
+        stored = await find_person(ctx, patient, "person")
+        return stored.ref.id if stored is not None else None
+    identifier = patient["identifier"][-1]
+    name = f"{NHS_NUMBER}|{number}" if number is not None else f"{identifier['system']}|{escaped(identifier['value'])}"
+    hits = [e for e in (await gate.search(ctx, "Patient", [("identifier", name)])).entries if e.body is not None]
+    same = [e for e in hits if agrees(strict.read(e.body or b""), patient) or number is None]
+    if hits and not same:
+        raise Problem("conflict", "The NHS number, date of birth and family name do not belong together here. Nothing was written.", "person")
+    return same[0].ref.id if same else None
+
+
+def escaped(value: str) -> str:
+    """A search value that is only itself, https://hl7.org/fhir/R4/search.html#escaping"""
+    return "".join("\\" + c if c in "\\,|$" else c for c in value)
+
+
+# -- what is here -----------------------------------------------------------------------------------------------------
+
+
+async def holdings(ctx: Context, patient: str, types: Iterable[str] = TYPES) -> dict[Ref, Held]:
+    """Everything of a person that a plan could be made of, as far as this asker sees it."""
+    out: dict[Ref, Held] = {}
+    for type in ("Patient", *types):
+        about = ("_id", patient) if type == "Patient" else ("patient", patient)
+        params: list[tuple[str, str]] = [about, ("_count", "200")]
+        while True:
+            page = await gate.search(ctx, type, params)
+            for e in page.entries:
+                if e.body is not None and e.mode == "match":
+                    body = strict.read(e.body)
+                    out[e.ref] = Held(str(e.ref), e.version, body, own_identifier(body))
+            if page.next is None:
+                break
+            params = [("_page", page.next)]
+    return out
+
+
+def _only_plan(mapped: Mapped, held: Mapping[Ref, Held]) -> None:
+    """A person has one main plan. Whoever sees another is told; whoever does not see it is not."""
+    value = own_identifier(next(e for e in mapped.entries if e.kind == "plan").resource)
+    for h in held.values():
+        if h.own and h.own[0] == "plan" and h.own != value and h.resource.get("status") not in FINISHED:
+            raise Problem("conflict", f"This person has a plan already ({h.ref}). Change that one, or end it first.", "id")
+
+
+# -- what to do -------------------------------------------------------------------------------------------------------
+
+
+def _steps(mapped: Mapped, held: Mapping[Ref, Held], patient: str | None) -> tuple[list[dict[str, Any]], int]:
+    """Bundle entries for what is new or changed, and how many are as they were."""
+    tables = load_tables()
+    here = _match(mapped, held)
+    names = {e.full_url: here[e.full_url].ref for e in mapped.entries if e.full_url in here}
+    if patient is not None:
+        names[next(e for e in mapped.entries if e.kind == "person").full_url] = f"Patient/{patient}"
+    known = {h.ref for h in held.values()}
+    steps: list[dict[str, Any]] = []
+    unchanged = 0
+    for e in mapped.entries:
+        resource = pointed(e.resource, names)
+        stored = here.get(e.full_url)
+        if stored is None:
+            if e.kind == "person" and patient is not None:
+                unchanged += 1  # somebody else keeps this person's details
+                continue
+            steps.append({"fullUrl": e.full_url, "resource": resource, "request": {"method": "POST", "url": resource["resourceType"]}})
+            continue
+        new = merged(resource, stored, tables[e.kind], known)
+        if dump(content(new)) == dump(content(stored.resource)):
+            unchanged += 1
+            continue
+        steps.append(
+            {"resource": new, "request": {"method": "PUT", "url": stored.ref, "ifMatch": f'W/"{stored.version}"'}, "fullUrl": e.full_url}
+        )
+    return steps, unchanged
+
+
+def _match(mapped: Mapped, held: Mapping[Ref, Held]) -> dict[str, Held]:
+    """Which stored resource is which: by our identifier, else an item that carries another record's id."""
+    ours = {h.own: h for h in held.values() if h.own is not None}
+    others = {h.ref: h for h in held.values() if h.own is None}
+    out: dict[str, Held] = {}
+    for e in mapped.entries:
+        own = own_identifier(e.resource)
+        found = ours.get(own) if own else None
+        if found is None and own is not None and e.kind != "person":
+            found = others.get(f"{e.resource['resourceType']}/{own[1].rsplit('/', 1)[-1]}")
+        if found is None and e.kind == "person":
+            found = next((h for h in held.values() if h.ref.startswith("Patient/")), None)
+        if found is not None:
+            out[e.full_url] = found
+    return out
+
+
+def content(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """A resource without what the server sets."""
+    out = {k: v for k, v in resource.items() if k not in ("id", "meta", "text")}
+    meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "security")}
+    return out | ({"meta": meta} if meta else {})
+
+
+def pointed(node: Any, names: Mapping[str, str]) -> Any:
+    """A copy with references rewritten."""
+    if isinstance(node, dict):
+        return {k: names.get(v, v) if k == "reference" and isinstance(v, str) else pointed(v, names) for k, v in node.items()}
+    if isinstance(node, list):
+        return [pointed(n, names) for n in node]
+    return node
+
+
+def _gone(mapped: Mapped, held: Mapping[Ref, Held]) -> list[dict[str, Any]]:
+    """Deletions of what this plan no longer has (its history stays)."""
+    main = own_identifier(next(e for e in mapped.entries if e.kind == "plan").resource)
+    assert main is not None
+    now = {own_identifier(e.resource) for e in mapped.entries}
+    out = []
+    for h in held.values():
+        if h.own and h.own[1].startswith(main[1] + "/") and h.own not in now and h.own[0] not in ("person", "membership"):
+            out.append({"request": {"method": "DELETE", "url": h.ref, "ifMatch": f'W/"{h.version}"'}})
+    return out
+
+
+def _pointing(
+    entries: list[dict[str, Any]], mapped: Mapped, held: Mapping[Ref, Held], patient: str | None
+) -> list[dict[str, Any]]:
+    """The entries with every reference to what is here already rewritten."""
+    names = {url: h.ref for url, h in _match(mapped, held).items()}
+    if patient is not None:
+        names[next(e for e in mapped.entries if e.kind == "person").full_url] = f"Patient/{patient}"
+    return [{**e, "resource": pointed(e["resource"], names)} if "resource" in e else e for e in entries]
+
+
+# -- and back ---------------------------------------------------------------------------------------------------------
+
+
+async def load(ctx: Context, patient: str) -> dict[str, Any]:
+    """The plan of a person as far as this reader may see it. Problem not-found when they see nothing of it."""
+    return mapping.from_fhir(await record(ctx, patient), load_tables())
+
+
+async def record(ctx: Context, patient: str) -> list[dict[str, Any]]:
+    """The resources of a person that this reader may see, and what they refer to in the directory."""
+    bodies: list[dict[str, Any]] = []
+    params: list[tuple[str, str]] = []
+    try:
+        while True:
+            page = await gate.everything(ctx, patient, params)
+            bodies += [strict.read(e.body) for e in page.entries if e.body is not None]
+            if page.next is None:
+                return bodies
+            params = [("_page", page.next)]
+    except Problem as p:
+        if p.kind != "not-found" or bodies:
+            raise
+    found = [h.resource for h in (await holdings(ctx, patient)).values()]
+    if not any(r["resourceType"] == "CarePlan" for r in found):
+        raise not_found()  # a Task one is asked to take on does not tell of a plan
+    return found

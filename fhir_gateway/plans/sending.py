@@ -1,0 +1,38 @@
+"""One commit through the gate, whatever its size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .. import gate
+from ..domain import strict
+from ..domain.types import Ref
+from ..gate import Context
+from ..gate.transacting import MAX_ENTRIES, Step, prepare, read_steps
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What each entry became, in their order: reference and version."""
+
+    refs: list[tuple[Ref, int]]
+
+
+async def send(ctx: Context, entries: list[dict[str, Any]]) -> Done:
+    """Write these entries, all or nothing. Problem: whatever the gate refuses, `where` naming the entry."""
+    if len(entries) <= MAX_ENTRIES:
+        answer = await gate.transaction(ctx, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": entries}))
+        return Done([_named(e["response"]["location"]) for e in answer["entry"]])
+    steps: list[Step] = []
+    for at in range(0, len(entries), MAX_ENTRIES):  # the limit is for what strangers send in one body
+        part = {"resourceType": "Bundle", "type": "transaction", "entry": entries[at : at + MAX_ENTRIES]}
+        steps += [replace(s, at=s.at + at) for s in read_steps(ctx, part)]
+    work, answers = await prepare(ctx, steps)
+    await work.commit()
+    return Done([(answers[s.at].ref, answers[s.at].version) for s in steps])
+
+
+def _named(location: str) -> tuple[Ref, int]:
+    type, id, _, version = location.rsplit("/", 3)
+    return Ref(type.rsplit("/", 1)[-1], id), int(version)

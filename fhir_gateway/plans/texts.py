@@ -1,0 +1,128 @@
+"""Plans and FHIR as text: what comes in from files and requests, read strictly; what `map` prints. No record is touched here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from ..domain import mapping, strict
+from ..domain import plan as planning
+from ..domain.problem import Problem
+from ..tables import load_tables
+
+MAX_DEPTH = strict.MAX_DEPTH
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a plan."""
+    return planning.schema(load_tables())
+
+
+def read_plan(raw: bytes) -> dict[str, Any]:
+    """A plan from its text, decimals as written; empty texts, lists and null are allowed in it.
+
+    Problem malformed: not JSON, a name twice in one object, NaN, lone surrogates, too deep, no object.
+    """
+    try:
+        text = raw.decode("utf-8")
+        value = json.loads(text, parse_float=Decimal, parse_constant=_constant, object_pairs_hook=_once)
+        json.dumps(value, default=str, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as wrong:
+        raise Problem("malformed", f"The plan is not UTF-8 text (byte {wrong.start}).") from None
+    except UnicodeEncodeError:
+        raise Problem("malformed", "The plan holds half of a character (a lone surrogate).") from None
+    except json.JSONDecodeError as wrong:
+        raise Problem("malformed", f"The plan is not JSON: {wrong.msg} (line {wrong.lineno}, column {wrong.colno}).") from None
+    except RecursionError:
+        raise Problem("malformed", f"The plan is nested more than {MAX_DEPTH} levels deep.") from None
+    except ValueError as wrong:
+        raise Problem("malformed", f"The plan cannot be read: {wrong}.") from None
+    if type(value) is not dict:
+        raise Problem("malformed", "A plan is one JSON object.")
+    if strict._deeper_than(value, MAX_DEPTH):
+        raise Problem("malformed", f"The plan is nested more than {MAX_DEPTH} levels deep.")
+    return value
+
+
+def _constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        names = [k for k, _ in pairs]
+        twice = next(n for n in names if names.count(n) > 1)
+        raise ValueError(f"the name `{twice[:60]}` stands twice in one object")
+    return out
+
+
+def is_plan(raw: bytes) -> bool:
+    """Is this text a plan of ours, and not FHIR: an object without `resourceType`."""
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and "resourceType" not in value
+
+
+def read_resources(raw: bytes, name: str = "") -> list[dict[str, Any]]:
+    """The resources of a FHIR text: a Bundle's entries (with `fullUrl`), one resource, or one a line (NDJSON).
+
+    Problem malformed names the file and the line or entry.
+    """
+    try:
+        first = strict.read(raw)
+    except Problem as p:
+        lines = [line for line in raw.splitlines() if line.strip()]
+        if len(lines) < 2 or not lines[0].lstrip().startswith(b"{") or not lines[0].rstrip().endswith(b"}"):
+            raise _in_file(p, name) from None
+        return _lines(raw, name)
+    if "resourceType" not in first:
+        raise Problem("malformed", f"{name or 'This'} is not FHIR: there is no `resourceType`.", "resourceType")
+    if first["resourceType"] != "Bundle":
+        return [first]
+    entries = first.get("entry", [])
+    if not isinstance(entries, list):
+        raise Problem("malformed", f"{name}: `entry` must be a list.", "Bundle.entry")
+    for n, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not isinstance(entry.get("resource", {}), dict):
+            raise Problem("malformed", f"{name}: entry {n} is no entry of a Bundle.", f"Bundle.entry[{n}]")
+    return [{k: e[k] for k in ("fullUrl", "resource") if k in e} for e in entries if "resource" in e]
+
+
+def _lines(raw: bytes, name: str) -> list[dict[str, Any]]:
+    out = []
+    for n, line in enumerate(raw.splitlines(), 1):
+        if line.strip():
+            try:
+                out.append(strict.read(line))
+            except Problem as p:
+                raise _in_file(p, f"{name} line {n}".strip()) from None
+    return out
+
+
+def _in_file(p: Problem, name: str) -> Problem:
+    return Problem(p.kind, f"{name}: {p.text}" if name else p.text, p.where)
+
+
+def checked(plan: Any) -> dict[str, Any]:
+    """The plan, when nothing in it is wrong. Problem invalid with every error."""
+    issues = [i for i in planning.check(plan, load_tables()) if i.severity == "error"]
+    if issues:
+        raise Problem("invalid", f"{len(issues)} thing(s) in this plan must be put right.", issues=issues)
+    return plan  # type: ignore[no-any-return]
+
+
+def to_fhir(plan: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """A transaction Bundle of a plan, and `{path, to, why}` of each field."""
+    mapped = mapping.to_fhir(checked(plan), load_tables(), dry=True)
+    return mapping.transaction(mapped), mapped.dry
+
+
+def from_fhir(resources: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """The plan in these resources, and what has no place in it. Elements without a place go along as `x_fhir`."""
+    done = mapping.read(resources, load_tables(), keep=True)
+    return done.plan, done.homeless
