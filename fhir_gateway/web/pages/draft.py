@@ -52,7 +52,7 @@ class Draft:
             until_choice=fields.get("until_choice", ""),
             until={k: fields.get(k, "")[:10] for k in ("until-day", "until-month", "until-year")},
             why=fields.get("why", "").strip().replace("\r\n", "\n"),
-            version=fields.get("version", "")[:20],
+            version=fields.get("version", "")[:100],
         )
 
     def values(self) -> dict[str, Any]:

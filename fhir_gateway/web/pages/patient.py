@@ -71,7 +71,7 @@ async def who_looked(pages: Pages, request: Request, ctx: Context) -> Response:
     if wanted.start and wanted.end and wanted.start > wanted.end:
         errors["from"] = _("The first day must not be after the last day.")
     rows, more, places = await _rows(ctx, wanted, asked.get("before") or None)
-    known = await names(ctx, places | {r.get("organisation") for r in rows})
+    known = await names(ctx, places | {r.get(k) for r in rows for k in ("organisation", "user")})
     link = [(k, v) for k, v in asked.items() if k in KEPT and v]
     choices = sorted(((ref, known.get(ref, ref)) for ref in places), key=lambda o: o[1].lower())
     return await show(
@@ -131,6 +131,14 @@ WHY: dict[str, str] = {
 }  # fmt: skip
 
 
+def _who(row: dict[str, Any]) -> str:
+    """The name the log kept; a computer is said to be one."""
+    if str(row.get("user") or "").startswith("Device/"):
+        return _("A computer system")
+    name = str(row.get("who") or "")
+    return name if name and "/" not in name else _("Somebody")
+
+
 def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str, Any]:
     """One row in plain words."""
     why = WHY.get(row.get("why") or "", "")
@@ -141,7 +149,7 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
     mine = row.get("user") == ctx.actor.user
     return {
         "at": row["at"],
-        "who": _("You") if mine else row.get("who") or _("Somebody"),
+        "who": _("You") if mine else known.get(row.get("user") or "") or _who(row),
         "organisation": known.get(row.get("organisation") or "", ""),
         "did": _(WHAT.get(row["what"], "Used")) + " " + _("your plan or record"),
         "allowed": row["allowed"],

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ...gate import Context
 from .draft import SECTORS, Draft
-from .names import Choice, bodies, names
+from .names import Choice, bodies, called, names
 from .patient import own_id
 from .words import _
 
@@ -43,6 +43,9 @@ async def names_of(ctx: Context, whom: Iterable[str]) -> dict[str, str]:
     out = {f"sector:{key}": _(text) for key, text in SECTORS.items()}
     if any(w.startswith("CareTeam/") for w in whom):
         out |= {c.ref: c.name for c in await _my_team(ctx)}
+    if any(w.startswith("RelatedPerson/") for w in whom):
+        family = await bodies(ctx, "RelatedPerson", [("patient", own_id(ctx)), ("_count", "100")])
+        out |= {f"RelatedPerson/{f['id']}": called(f) for f in family}
     roles = {w: w.removeprefix("role:").split(" ", 1) for w in whom if w.startswith("role:")}
     out |= await names(
         ctx, [w for w in whom if ":" not in w.split("/")[0] or "|" in w] + [r[0] for r in roles.values()]
