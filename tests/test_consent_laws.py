@@ -354,6 +354,13 @@ def test_raising_labels_never_opens(ask: Ask, standing: Standing, facts: Facts, 
     assert permits(ask, raised, quiet) <= permits(ask, facts, quiet)
 
 
+@FAST
+@given(consents)
+def test_a_grant_written_back_says_the_same(body: dict[str, Any]) -> None:
+    grant = grants.parse(body, "c", 1)
+    assert grants.parse(grants.unparse(grant), "c", 1) == grant
+
+
 # -- no means no ------------------------------------------------------------------------------------------------------
 
 
