@@ -129,7 +129,8 @@ def _claimed(note: Note, kind: _Kind) -> str:
         return "AuthZconsent" if whole else ""
     if kind.pattern == "PrivacyDisclosure.Source":
         return kind.pattern if note.patient else ""
-    if not kind.pattern or not note.allowed or (kind.pattern != "Query" and not note.refs) or not note.client:
+    one = kind.pattern == "Query" or len([r for r in note.refs if "/" in r]) == 1
+    if not kind.pattern or not note.allowed or not note.client or not one:
         return ""
     return ("Patient" if note.patient else "") + kind.pattern
 
@@ -177,7 +178,7 @@ def _entities(note: Note, kind: _Kind, decided: bool) -> Iterator[dict[str, Any]
         }
         return
     for ref in note.refs:
-        if "/" in ref and ref != note.patient:
+        if "/" in ref:
             role = {"system": f"{HL7}/object-role", "code": "4", "display": "Domain Resource"}
             yield {"what": {"reference": ref}, "type": thing, "role": role}
 

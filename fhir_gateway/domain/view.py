@@ -11,15 +11,12 @@ No array entry is removed. `restore` is its other half. The laws (tests/test_vie
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
-from functools import lru_cache
 from typing import Any, Final
 
-import msgspec
-
 from .compartment import NO_PATIENT_DATA, SUBJECT, patient_of, subject
+from .entries import aligned, same
 
 MASKED: Final = {"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}
 
@@ -172,12 +169,12 @@ def _restored(stored: Json, edited: Json, name: str, scene: _Scene) -> Json:
     seen = _seen(stored, name, scene)
     if seen is stored:
         return edited
-    if _same(seen, edited):
+    if same(seen, edited):
         return stored
     if isinstance(stored, list) and isinstance(edited, list):
         return [
             item if was is None else _restored(stored[was], item, name, scene)
-            for item, was in zip(edited, _aligned(seen, edited), strict=True)
+            for item, was in zip(edited, aligned(seen, edited), strict=True)
         ]
     if isinstance(stored, Mapping) and isinstance(edited, Mapping):
         if _is_reference(stored, name):
@@ -223,78 +220,3 @@ def _without_mark(edited: Mapping[str, Any], mine: list[Json]) -> Mapping[str, A
         return edited
     rest = mine[: marks[-1]] + mine[marks[-1] + 1 :]
     return {k: rest if k == "extension" else v for k, v in edited.items() if k != "extension" or rest}
-
-
-# -- which entry is which ---------------------------------------------------------------------------------------------
-
-
-def _aligned(seen: Sequence[Json], edited: Sequence[Json]) -> list[int | None]:
-    """For each edited entry the index of the one it came from: equal ones in order, moved ones, then changed ones."""
-    old, new = [_text(v) for v in seen], [_text(v) for v in edited]
-    found: list[int | None] = [None] * len(new)
-    free = dict.fromkeys(range(len(old)))
-
-    def pair(b: int, a: int) -> None:
-        found[b] = a
-        free.pop(a)
-
-    def claim(names: Sequence[Hashable], of: Sequence[Hashable]) -> None:
-        for b in [b for b, was in enumerate(found) if was is None and names[b] is not None]:
-            a = next((a for a in free if of[a] == names[b]), None)
-            if a is not None:
-                pair(b, a)
-
-    for block in SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks():
-        for i in range(block.size):
-            pair(block.b + i, block.a + i)
-    claim(new, old)
-    claim([_name_of(e) for e in edited], [_name_of(v) for v in seen])
-    changed = [b for b, was in enumerate(found) if was is None]
-    for a, b in _nearest([(a, seen[a]) for a in free], [(b, edited[b]) for b in changed]):
-        pair(b, a)
-    return found
-
-
-def _name_of(entry: Json) -> Hashable:
-    """What identifies an entry whatever else of it was changed."""
-    if not isinstance(entry, Mapping):
-        return None
-    return next(((key, entry[key]) for key in ("id", "linkId", "reference", "url") if isinstance(entry.get(key), str)), None)
-
-
-def _nearest(old: Sequence[tuple[int, Json]], new: Sequence[tuple[int, Json]]) -> Iterator[tuple[int, int]]:
-    """Pairs of what has most in common, nearest first. As many left on both sides are the same ones, each wholly changed."""
-    leaves_old = {a: frozenset(_leaves(v)) for a, v in old}
-    leaves_new = {b: frozenset(_leaves(v)) for b, v in new}
-    scored = sorted((-len(leaves_old[a] & leaves_new[b]), abs(a - b), a, b) for a in leaves_old for b in leaves_new)
-    for score, _, a, b in scored:
-        if score and a in leaves_old and b in leaves_new:
-            del leaves_old[a], leaves_new[b]
-            yield a, b
-    if len(leaves_old) == len(leaves_new):
-        yield from zip(leaves_old, leaves_new, strict=True)
-
-
-def _leaves(node: Json, path: str = "") -> Iterator[tuple[str, Json]]:
-    if isinstance(node, list):
-        for item in node:
-            yield from _leaves(item, path)
-    elif isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _leaves(value, f"{path}.{key}")
-    else:
-        yield path, node
-
-
-@lru_cache(maxsize=1)
-def _encoder() -> msgspec.json.Encoder:
-    return msgspec.json.Encoder(order="sorted", decimal_format="number")
-
-
-def _text(value: Json) -> bytes:
-    return _encoder().encode(value)
-
-
-def _same(a: Json, b: Json) -> bool:
-    """Equal as JSON: 1.0 is not 1.00, true is not 1."""
-    return a is b or (a == b and _text(a) == _text(b))

@@ -1,0 +1,92 @@
+"""Which entry of a list is which after somebody edited it. FHIR lists have no keys: names, contents and likeness decide."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+import msgspec
+
+_encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+
+
+def text(value: Any) -> bytes:
+    """The value as JSON, names sorted: equal texts are equal values, 1.0 is not 1.00 and true is not 1."""
+    return _encode(value)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal as JSON."""
+    return a is b or (a == b and _encode(a) == _encode(b))
+
+
+def aligned(old: Sequence[Any], new: Sequence[Any]) -> list[int | None]:
+    """For each new entry the index of the old one it came from, None for one that was not there.
+
+    Equal ones in order come first, then moved ones, then those of the same name (id, linkId, reference, url, identifier,
+    coding), then the most alike. Where as many are left on both sides, each is taken for the other, wholly changed.
+    """
+    left, right = [_encode(v) for v in old], [_encode(v) for v in new]
+    found: list[int | None] = [None] * len(new)
+    free = dict.fromkeys(range(len(old)))
+
+    def pair(b: int, a: int) -> None:
+        found[b] = a
+        free.pop(a)
+
+    def claim(names: Sequence[Hashable], of: Sequence[Hashable]) -> None:
+        for b in [b for b, was in enumerate(found) if was is None and names[b] is not None]:
+            a = next((a for a in free if of[a] == names[b]), None)
+            if a is not None:
+                pair(b, a)
+
+    for block in SequenceMatcher(None, left, right, autojunk=False).get_matching_blocks():
+        for i in range(block.size):
+            pair(block.b + i, block.a + i)
+    claim(right, left)
+    claim([name(e) for e in new], [name(v) for v in old])
+    changed = [b for b, was in enumerate(found) if was is None]
+    for a, b in _nearest([(a, old[a]) for a in free], [(b, new[b]) for b in changed]):
+        pair(b, a)
+    return found
+
+
+def name(entry: Any) -> Hashable:
+    """What identifies an entry whatever else of it is changed; None for what has no name."""
+    if not isinstance(entry, Mapping):
+        return None
+    for key in ("id", "linkId", "reference", "url"):
+        if isinstance(entry.get(key), str):
+            return (key, entry[key])
+    identifier = entry.get("identifier")
+    identifier = identifier[0] if isinstance(identifier, list) and identifier else identifier
+    if isinstance(identifier, Mapping) and isinstance(identifier.get("value"), str):
+        return ("identifier", identifier.get("system"), identifier["value"])
+    if isinstance(entry.get("system"), str) and isinstance(entry.get("code"), str):
+        return ("code", entry["system"], entry["code"])
+    return None
+
+
+def _nearest(old: Sequence[tuple[int, Any]], new: Sequence[tuple[int, Any]]) -> Iterator[tuple[int, int]]:
+    """Pairs of what has most in common, nearest first."""
+    leaves_old = {a: frozenset(_leaves(v)) for a, v in old}
+    leaves_new = {b: frozenset(_leaves(v)) for b, v in new}
+    scored = sorted((-len(leaves_old[a] & leaves_new[b]), abs(a - b), a, b) for a in leaves_old for b in leaves_new)
+    for score, _, a, b in scored:
+        if score and a in leaves_old and b in leaves_new:
+            del leaves_old[a], leaves_new[b]
+            yield a, b
+    if len(leaves_old) == len(leaves_new):
+        yield from zip(leaves_old, leaves_new, strict=True)
+
+
+def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _leaves(item, path)
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _leaves(value, f"{path}.{key}")
+    else:
+        yield path, node

@@ -1,0 +1,290 @@
+"""Two copies of one resource and what they last agreed on: what has to be done so that they agree again.
+
+Edits that touch different elements are both kept. Where they touch the same one, both versions are kept, a winner is
+chosen that does not depend on which side asks, and a person decides. What was deleted does not come back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, Final
+
+from .entries import aligned, name, same, text
+
+SERVER_TAGS: Final = frozenset({"https://fhir-gateway.example/id/resource"})
+_SERVER_META: Final = ("versionId", "lastUpdated", "source")
+# Which of these an element uses is one choice: https://hl7.org/fhir/R4/formats.html#choice
+_CHOICE: Final = re.compile(
+    r"(value|onset|abatement|effective|occurrence|occurred|performed|deceased|multipleBirth|start|due|detail|scheduled|medication"
+    r"|product|reported|timing|serviced|asNeeded|allowed|collected|content|created|identified|item|source|subject|answer"
+    r"|defaultValue|fixed|pattern|rate|dose|fastingStatus|probability|when|entity|diagnosis|procedure|location|born|age|bounds)"
+    r"([A-Z][A-Za-z]*)"
+)
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """They agree already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Only ours changed; `body` None: delete it there."""
+
+    body: Body | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """Only theirs changed; `body` None: delete it here."""
+
+    body: Body | None
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Both changed, nowhere the same element."""
+
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Both changed the same. `winner` is served (None: deleted), `loser` is kept for a person; what did not clash is in both."""
+
+    winner: Body | None
+    loser: Body | None
+    paths: tuple[str, ...]
+
+
+Step = Nothing | Push | Pull | Merge | Conflict
+
+
+def reconcile(base: Body | None, local: Body | None, remote: Body | None) -> Step:
+    """The step from what was agreed (`base`, None before first contact), ours and theirs (None: deleted, or not there).
+
+    Ids, versions, time stamps, `meta.source` and our own tags say nothing; a body handed back carries those of `local`.
+    """
+    if local is None or remote is None:
+        return _with_absent(base, local, remote)
+    merging = _Merging()
+    ours, theirs, agreed = content(local), content(remote), content(base) if base is not None else MISSING
+    one = merging.value(agreed, ours, theirs, str(local.get("resourceType", "")))
+    if merging.clashes:
+        return _conflict(local, remote, agreed, ours, theirs, merging)
+    if same(one, ours):
+        return Nothing() if same(one, theirs) else Push(_with_server_parts(one, local))
+    return Pull(_with_server_parts(one, local)) if same(one, theirs) else Merge(_with_server_parts(one, local))
+
+
+def content(resource: Mapping[str, Any]) -> Body:
+    """The resource without what a server sets."""
+    out = {k: v for k, v in resource.items() if k not in ("id", "meta")}
+    meta = {k: v for k, v in resource.get("meta", {}).items() if k not in (*_SERVER_META, "tag")}
+    tags = [t for t in resource.get("meta", {}).get("tag", []) if t.get("system") not in SERVER_TAGS]
+    if tags:
+        meta["tag"] = tags
+    return {**out, "meta": meta} if meta else out
+
+
+def _with_absent(base: Body | None, local: Body | None, remote: Body | None) -> Step:
+    if local is None and remote is None:
+        return Nothing()
+    if base is None:
+        return Pull(remote) if local is None else Push(local)
+    there = local if local is not None else remote
+    assert there is not None
+    if same(content(base), content(there)):
+        return Push(None) if local is None else Pull(None)
+    return Conflict(None, there, (str(there.get("resourceType", "")),))
+
+
+def _conflict(local: Body, remote: Body, agreed: Any, ours: Body, theirs: Body, first: _Merging) -> Conflict:
+    """Which side wins is read off the clashing values, so both sides choose alike."""
+    clashes = sorted((path, text(_plain(a)), text(_plain(b))) for path, a, b in first.clashes)
+    mine, other = [c[1] for c in clashes], [c[2] for c in clashes]
+    kind = str(local.get("resourceType", ""))
+    bodies = {side: _Merging(side).value(agreed, ours, theirs, kind) for side in ("local", "remote")}
+    won, lost = ("local", "remote") if mine >= other else ("remote", "local")
+    paths = tuple(dict.fromkeys(c[0] for c in clashes))
+    return Conflict(_with_server_parts(bodies[won], local), _with_server_parts(bodies[lost], local), paths)
+
+
+def _with_server_parts(body: Body, local: Mapping[str, Any]) -> Body:
+    """With the id, stamps and tags of our own copy, in the order of its elements."""
+    meta = dict(body.get("meta", {}))
+    mine = local.get("meta", {})
+    kept = {k: mine[k] for k in _SERVER_META if k in mine}
+    tags = [t for t in mine.get("tag", []) if t.get("system") in SERVER_TAGS] + meta.get("tag", [])
+    whole: Body = {k: (local[k] if k == "id" else body.get(k)) for k in local if k == "id" or k in body}
+    whole.update((k, v) for k, v in body.items() if k not in whole)
+    whole.pop("meta", None)
+    meta = {**kept, **meta, **({"tag": tags} if tags else {})}
+    return {**whole, "meta": meta} if meta else whole
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+
+
+def _plain(value: Any) -> Any:
+    return None if value is MISSING else value
+
+
+@dataclass(slots=True)
+class _Merging:
+    """One merge. Clashes are noted, and resolved to `side`."""
+
+    side: str = "local"
+    clashes: list[tuple[str, Any, Any]] = field(default_factory=list)
+
+    def value(self, base: Any, local: Any, remote: Any, path: str) -> Any:
+        if _equal(local, remote) or _equal(remote, base):
+            return local
+        if _equal(local, base):
+            return remote
+        if path.endswith(".meta.security"):
+            return _union(local, remote)
+        if isinstance(local, dict) and isinstance(remote, dict) and not _whole(local, remote, path):
+            return self.element(base if isinstance(base, dict) else {}, local, remote, path)
+        if isinstance(local, list) and isinstance(remote, list):
+            return self.entries(base if isinstance(base, list) else [], local, remote, path)
+        return self.clash(local, remote, path)
+
+    def clash(self, local: Any, remote: Any, path: str) -> Any:
+        self.clashes.append((path, local, remote))
+        return local if self.side == "local" else remote
+
+    def element(self, base: Body, local: Body, remote: Body, path: str) -> Body:
+        out: Body = {}
+        for keys, where in _together(base, local, remote):
+            if len(keys) == 1:
+                key = keys[0]
+                merged = self.value(base.get(key, MISSING), local.get(key, MISSING), remote.get(key, MISSING), f"{path}.{where}")
+                if merged is not MISSING:
+                    out[key] = merged
+            else:
+                b, mine, theirs = (_part(side, keys) for side in (base, local, remote))
+                chosen = self.choice(b, mine, theirs, f"{path}.{where}")
+                out.update(chosen if isinstance(chosen, dict) else {})
+        return out
+
+    def choice(self, base: Any, local: Any, remote: Any, path: str) -> Any:
+        """value[x] is one element, whatever type each side gave it."""
+        if _equal(local, remote) or _equal(remote, base):
+            return local
+        return remote if _equal(local, base) else self.clash(local, remote, path)
+
+    def entries(self, base: Sequence[Any], local: Sequence[Any], remote: Sequence[Any], path: str) -> Any:
+        """Entries that were there are merged one by one; new ones of both sides are kept, the same one once."""
+        from_local, from_remote = aligned(base, local), aligned(base, remote)
+        of_local = {a: local[i] for i, a in enumerate(from_local) if a is not None}
+        of_remote = {a: remote[i] for i, a in enumerate(from_remote) if a is not None}
+        kept: dict[int, Any] = {}
+        for i, entry in enumerate(base):
+            merged = self.value(entry, of_local.get(i, MISSING), of_remote.get(i, MISSING), f"{path}[{i}]")
+            if merged is not MISSING:
+                kept[i] = merged
+        new_local, new_remote = _blocks(local, from_local), _blocks(remote, from_remote)
+        twins = self.twins(new_local, new_remote, path)
+        out: list[Any] = []
+        for i in _order(len(base), from_local, from_remote):
+            if i in kept:
+                out.append(kept[i])
+            out += twins.get(i, [])
+            for block in sorted((b for b in (new_local.get(i), new_remote.get(i)) if b), key=text):
+                out += block
+        return out if out else MISSING
+
+    def twins(self, local: dict[int, list[Any]], remote: dict[int, list[Any]], path: str) -> dict[int, list[Any]]:
+        """What both sides added, equal or under one name, is one entry: taken out of both and merged."""
+        out: dict[int, list[Any]] = {}
+        for here, there in product(sorted(local), sorted(remote)):
+            for entry in list(local[here]):
+                other = next((e for e in remote[there] if _twin(e, entry)), None)
+                if other is not None:
+                    local[here].remove(entry)
+                    remote[there].remove(other)
+                    out.setdefault(min(here, there), []).append(self.value(MISSING, entry, other, f"{path}[+]"))
+        return {at: sorted(entries, key=text) for at, entries in out.items()}
+
+
+def _twin(a: Any, b: Any) -> bool:
+    return same(a, b) or (name(a) is not None and name(a) == name(b))
+
+
+def _part(side: Body, keys: Iterable[str]) -> Any:
+    return {k: side[k] for k in keys if k in side} or MISSING
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return a is b or (a is not MISSING and b is not MISSING and same(a, b))
+
+
+def _whole(local: Body, remote: Body, path: str) -> bool:
+    """Datatypes whose parts mean nothing apart: a quantity, a coding, a concept, a reference, an identifier, narrative."""
+    both = local.keys() | remote.keys()
+    return (
+        "coding" in both
+        or "div" in both
+        or isinstance(local.get("reference", remote.get("reference")), str)
+        or ("value" in both and bool(both & {"unit", "system", "code", "currency"}))
+        or ("system" in both and "code" in both)
+    )
+
+
+def _together(base: Body, local: Body, remote: Body) -> Iterable[tuple[tuple[str, ...], str]]:
+    """Element names to be merged: those of one choice together when the sides chose differently, and a list of primitives
+    together with the list of their extensions."""
+    groups: dict[str, list[str]] = {}
+    for key in dict.fromkeys((*base, *local, *remote)):
+        bare = key.removeprefix("_")
+        found = _CHOICE.fullmatch(bare)
+        groups.setdefault(f"{found[1]}[x]" if found else bare, []).append(key)
+    for where, keys in groups.items():
+        chosen = {frozenset(k for k in keys if k in side) for side in (base, local, remote)} - {frozenset()}
+        paired = any(k[0] == "_" and isinstance(side.get(k), list) for k in keys for side in (base, local, remote))
+        if paired or (where.endswith("[x]") and len(chosen) > 1):
+            yield tuple(keys), where
+        else:
+            yield from (((key,), key) for key in keys)
+
+
+def _blocks(entries: Sequence[Any], origin: Sequence[int | None]) -> dict[int, list[Any]]:
+    """New entries under the index of the old one they follow, -1 at the beginning."""
+    out: dict[int, list[Any]] = {}
+    last = -1
+    for entry, was in zip(entries, origin, strict=True):
+        if was is None:
+            out.setdefault(last, []).append(entry)
+        else:
+            last = was
+    return out
+
+
+def _order(size: int, local: Sequence[int | None], remote: Sequence[int | None]) -> list[int]:
+    """-1, then the old entries in the order of the side that moved some (of both, the greater sequence)."""
+    moved = [s for s in ([i for i in side if i is not None] for side in (local, remote)) if s != sorted(s)]
+    order = max(moved) if moved else []
+    out = [-1, *order]
+    for i in range(size):
+        if i not in order:
+            out.insert(out.index(i - 1) + 1 if i - 1 in out else len(out), i)
+    return out
+
+
+def _union(local: Any, remote: Any) -> Any:
+    """Labels only come together."""
+    both: dict[Any, Any] = {}
+    for coding in [*(local if isinstance(local, list) else []), *(remote if isinstance(remote, list) else [])]:
+        both.setdefault((coding.get("system"), coding.get("code")), coding)
+    return sorted(both.values(), key=text)

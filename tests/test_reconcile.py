@@ -1,0 +1,246 @@
+"""Two copies and what they last agreed on: the laws of bringing them together."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from fhir_gateway.domain.entries import same, text
+from fhir_gateway.domain.reconcile import Conflict, Merge, Nothing, Pull, Push, content, reconcile
+
+GOAL: dict[str, Any] = {
+    "resourceType": "Goal",
+    "id": "ours",
+    "meta": {"versionId": "3", "lastUpdated": "2026-01-01T00:00:00Z", "profile": ["http://x/goal"]},
+    "lifecycleStatus": "active",
+    "description": {"text": "Walk the dog"},
+    "startDate": "2026-01-01",
+    "note": [{"text": "first"}, {"text": "second"}],
+    "target": [
+        {"id": "t1", "dueDate": "2026-06-01", "measure": {"text": "steps"}},
+        {"id": "t2", "detailQuantity": {"value": 5, "unit": "km", "system": "http://unitsofmeasure.org", "code": "km"}},
+    ],
+    "addresses": [{"reference": "Condition/a"}, {"reference": "Condition/b"}],
+}
+
+
+def changed(**elements: Any) -> dict[str, Any]:
+    """GOAL with elements set; None takes one away."""
+    whole = {**copy.deepcopy(GOAL), **elements}
+    return {k: v for k, v in whole.items() if v is not None}
+
+
+def target(*entries: dict[str, Any]) -> dict[str, Any]:
+    return changed(target=list(entries))
+
+
+T1, T2 = GOAL["target"]
+
+
+# -- single answers ---------------------------------------------------------------------------------------------------
+
+
+def test_no_change_is_nothing():
+    there = {**copy.deepcopy(GOAL), "id": "theirs", "meta": {"versionId": "x", "lastUpdated": "now", "source": "#a", "profile": ["http://x/goal"],
+             "tag": [{"system": "https://fhir-gateway.example/id/resource", "code": "ours"}]}}  # fmt: skip
+    assert reconcile(GOAL, GOAL, there) == Nothing()
+
+
+def test_the_same_change_on_both_sides_is_nothing():
+    assert reconcile(GOAL, changed(lifecycleStatus="completed"), changed(lifecycleStatus="completed")) == Nothing()
+
+
+def test_one_side_changed_is_pushed_or_pulled_whole():
+    new = changed(lifecycleStatus="completed", startDate=None)
+    assert reconcile(GOAL, new, GOAL) == Push(new)
+    assert reconcile(GOAL, GOAL, new) == Pull(new)
+
+
+def test_edits_of_different_elements_are_both_kept():
+    step = reconcile(GOAL, changed(lifecycleStatus="completed"), changed(startDate="2026-02-02"))
+    assert step == Merge(changed(lifecycleStatus="completed", startDate="2026-02-02"))
+
+
+def test_edits_of_different_parts_of_one_entry_are_both_kept():
+    ours = target({**T1, "dueDate": "2026-07-01"}, T2)
+    theirs = target({**T1, "measure": {"text": "minutes"}}, T2)
+    assert reconcile(GOAL, ours, theirs) == Merge(target({**T1, "dueDate": "2026-07-01", "measure": {"text": "minutes"}}, T2))
+
+
+def test_new_entries_of_both_sides_are_kept_and_the_same_one_once():
+    ours = changed(note=[*GOAL["note"], {"text": "ours"}, {"text": "both"}])
+    theirs = changed(note=[{"text": "theirs"}, *GOAL["note"], {"text": "both"}])
+    step = reconcile(GOAL, ours, theirs)
+    assert isinstance(step, Merge)
+    assert [n["text"] for n in step.body["note"]] == ["theirs", "first", "second", "both", "ours"]
+
+
+def test_an_entry_taken_away_here_and_untouched_there_is_gone():
+    step = reconcile(GOAL, changed(addresses=[{"reference": "Condition/b"}]), changed(startDate="2026-02-02"))
+    assert isinstance(step, Merge) and step.body["addresses"] == [{"reference": "Condition/b"}]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "path"),
+    [
+        (changed(lifecycleStatus="completed"), changed(lifecycleStatus="cancelled"), "Goal.lifecycleStatus"),
+        (changed(startDate=None), changed(startDate="2027-01-01"), "Goal.startDate"),
+        (target({**T1, "dueDate": "2026-07-01"}, T2), target({**T1, "dueDate": "2026-08-01"}, T2), "Goal.target[0].dueDate"),
+        (target(T2), target({**T1, "dueDate": "2026-08-01"}, T2), "Goal.target[0]"),
+        (
+            target(T1, {"id": "t2", "detailString": "far"}),
+            target(T1, {"id": "t2", "detailQuantity": {**T2["detailQuantity"], "value": 6}}),
+            "Goal.target[1].detail[x]",
+        ),
+        (
+            target(T1, {"id": "t2", "detailQuantity": {**T2["detailQuantity"], "value": 6}}),
+            target(T1, {"id": "t2", "detailQuantity": {"value": 5, "unit": "mi", "code": "[mi_i]"}}),
+            "Goal.target[1].detailQuantity",
+        ),
+    ],
+)
+def test_edits_of_the_same_element_are_a_conflict_that_names_it(ours, theirs, path):
+    step = reconcile(GOAL, ours, theirs)
+    assert isinstance(step, Conflict) and step.paths == (path,)
+    assert {text(content(step.winner)), text(content(step.loser))} == {text(content(ours)), text(content(theirs))}
+
+
+def test_what_does_not_clash_is_in_winner_and_loser():
+    step = reconcile(
+        GOAL, changed(lifecycleStatus="completed", startDate="2020-01-01"), changed(lifecycleStatus="cancelled", note=None)
+    )
+    assert isinstance(step, Conflict)
+    for body in (step.winner, step.loser):
+        assert body is not None and body["startDate"] == "2020-01-01" and "note" not in body
+
+
+def test_deletes():
+    new = changed(lifecycleStatus="completed")
+    assert reconcile(GOAL, None, None) == reconcile(None, None, None) == Nothing()
+    assert reconcile(GOAL, None, GOAL) == Push(None)
+    assert reconcile(GOAL, GOAL, None) == Pull(None)
+    assert reconcile(GOAL, None, new) == Conflict(None, new, ("Goal",))
+    assert reconcile(GOAL, new, None) == Conflict(None, new, ("Goal",))
+    assert reconcile(None, GOAL, None) == Push(GOAL)
+    assert reconcile(None, None, GOAL) == Pull(GOAL)
+
+
+def test_first_contact_without_a_base_unites_what_does_not_differ():
+    step = reconcile(None, changed(note=None), changed(startDate=None))
+    assert isinstance(step, Merge) and same(content(step.body), content(GOAL))
+    assert isinstance(reconcile(None, GOAL, changed(startDate="2020-01-01")), Conflict)
+
+
+def test_labels_only_come_together():
+    a, b = {"system": "s", "code": "R"}, {"system": "s", "code": "MH"}
+    ours, theirs = changed(meta={"security": [a]}), changed(meta={"security": [b]})
+    step = reconcile(changed(meta={"security": [{"system": "s", "code": "N"}]}), ours, theirs)
+    assert isinstance(step, Merge) and {c["code"] for c in step.body["meta"]["security"]} == {"R", "MH"}
+
+
+def test_the_body_carries_the_id_and_version_of_ours():
+    step = reconcile(
+        GOAL,
+        GOAL,
+        {**changed(lifecycleStatus="completed"), "id": "theirs", "meta": {"versionId": "9", "profile": ["http://x/goal"]}},
+    )
+    assert isinstance(step, Pull) and step.body is not None
+    assert step.body["id"] == "ours" and step.body["meta"]["versionId"] == "3"
+
+
+# -- laws -------------------------------------------------------------------------------------------------------------
+
+words = st.sampled_from(["a", "b", "c", "d"])
+leaf = st.one_of(words, st.integers(0, 2), st.booleans())
+entry = st.fixed_dictionaries({}, optional={"id": words, "one": leaf, "two": leaf, "three": leaf})
+body = st.fixed_dictionaries(
+    {"resourceType": st.just("Goal")},
+    optional={
+        "status": leaf, "when": leaf, "name": st.fixed_dictionaries({"family": leaf}, optional={"given": leaf}),
+        "list": st.lists(words, min_size=1, max_size=4), "part": st.lists(entry.filter(bool), min_size=1, max_size=3),
+        "valueString": words, "valueInteger": st.integers(0, 2),
+    },
+)  # fmt: skip
+maybe = st.one_of(st.none(), body)
+
+
+@given(maybe, maybe, maybe)
+def test_reconciling_is_symmetric(base, a, b):
+    one, other = reconcile(base, a, b), reconcile(base, b, a)
+    mirror = {Push: Pull, Pull: Push}
+    assert type(other) is mirror.get(type(one), type(one))
+    if isinstance(one, Conflict) and isinstance(other, Conflict):
+        assert sorted(one.paths) == sorted(other.paths)
+        assert same(one.winner, other.winner) and same(one.loser, other.loser)
+    elif not isinstance(one, Nothing):
+        assert same(one.body, other.body)  # type: ignore[union-attr]
+
+
+@given(body, body)
+def test_whoever_has_not_changed_gets_the_other(base, new):
+    assume(not same(base, new))
+    assert reconcile(base, new, base) == Push(new)
+    assert reconcile(base, base, new) == Pull(new)
+
+
+@given(maybe, body)
+def test_equal_copies_need_nothing(base, a):
+    assert reconcile(base, a, copy.deepcopy(a)) == Nothing()
+
+
+@given(body, st.data())
+def test_a_merge_of_disjoint_edits_contains_both(base, data):
+    names = ["status", "when", "list", "part", "name"]
+    mine = data.draw(st.sets(st.sampled_from(names), min_size=1, max_size=4))
+    ours = {**base, **{k: v for k, v in data.draw(body).items() if k in mine}}
+    theirs = {**base, **{k: v for k, v in data.draw(body).items() if k in set(names) - mine}}
+    step = reconcile(base, ours, theirs)
+    assert not isinstance(step, Conflict)
+    got = ours if isinstance(step, Nothing) else step.body
+    for k in names:
+        assert same(got.get(k), (ours if k in mine else theirs).get(k))
+
+
+@given(body, body, body)
+def test_both_sides_that_follow_the_answer_agree(base, a, b):
+    step = reconcile(base, a, b)
+    settled = {Nothing: a, Push: a}.get(type(step)) or getattr(step, "body", None) or getattr(step, "winner", None)
+    assert reconcile(settled, settled, settled) == Nothing()
+    assert reconcile(base, settled, settled) == Nothing()
+
+
+@given(body, maybe)
+def test_deletes_do_not_resurrect(base, other):
+    for step in (reconcile(base, None, other), reconcile(base, other, None)):
+        assert not isinstance(step, Merge)
+        if isinstance(step, Push | Pull):
+            assert step.body is None
+        if isinstance(step, Conflict):
+            assert step.winner is None and step.loser == other
+
+
+@given(body, body, body)
+def test_what_neither_side_wrote_never_appears(base, a, b):
+    step = reconcile(base, a, b)
+    seen = {repr(leaf) for side in (base, a, b) for leaf in _leaves(side)}
+    for whole in (getattr(step, n, None) for n in ("body", "winner", "loser")):
+        assert {repr(leaf) for leaf in _leaves(whole or {})} <= seen
+
+
+@given(body, body, body)
+def test_nothing_is_changed_in_place(base, a, b):
+    before = copy.deepcopy((base, a, b))
+    reconcile(base, a, b)
+    assert (base, a, b) == before
+
+
+def _leaves(node: Any) -> list[Any]:
+    if isinstance(node, dict):
+        return [x for v in node.values() for x in _leaves(v)]
+    if isinstance(node, list):
+        return [x for v in node for x in _leaves(v)]
+    return [node]
