@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
+from . import units
 from .primitives import span
 from .r4 import R4
 
@@ -18,6 +19,8 @@ Node = dict[str, Any]
 Say = Callable[[str, str, str], None]  # issue code, where below the response, sentence
 
 EXTENSION = "http://hl7.org/fhir/StructureDefinition/"
+SDC = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-"
+_TYPED = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?$")
 UNFINISHED = ("in-progress", "stopped", "entered-in-error")
 CHOSEN = ("Coding", "date", "time", "integer", "string")
 TYPES: dict[str, tuple[str, ...]] = {
@@ -183,6 +186,8 @@ class _Answered:
         pattern = _extension(question, EXTENSION + "regex")
         if type(value) is str and type(pattern) is str and _fits(pattern, value) is False:
             self.say("invariant", at, f"`{value[:64]}` does not have the form the question asks for.")
+        if type(value) is dict:
+            self._object_within(question, kind, value, at)
         low, high = _extension(question, EXTENSION + "minValue"), _extension(question, EXTENSION + "maxValue")
         if low is not None and _compare(value, low) == -1:
             self.say("invariant", at, f"`{_shown(value)}` is less than the least allowed, {_shown(low)}.")
@@ -191,6 +196,40 @@ class _Answered:
         places = _extension(question, EXTENSION + "maxDecimalPlaces")
         if kind == "Decimal" and type(places) is int and len(str(value).partition(".")[2]) > places:
             self.say("invariant", at, f"`{value}` has more than {places} decimal places.")
+
+    def _object_within(self, question: Node, kind: str, value: Node, at: str) -> None:
+        if kind == "Attachment":
+            kinds = _extensions(question, EXTENSION + "mimeType")
+            if kinds and value.get("contentType") not in kinds:
+                self.say("required", at, f"An attachment of type `{_shown(value.get('contentType'))}` is not one of {kinds}.")
+        elif kind == "Reference":
+            self._referred(question, value, at)
+        elif kind == "Quantity":
+            offered = [u for u in _extensions(question, EXTENSION + "questionnaire-unitOption") if type(u) is dict]
+            if offered and not any(_same(value, u) for u in offered):
+                self.say("invariant", at, f"`{_shown(value)}` is not in one of the units offered.")
+            for bound, side in ((SDC + "minQuantity", -1), (SDC + "maxQuantity", 1)):
+                limit = _extension(question, bound)
+                if type(limit) is dict:
+                    self._limited(value, limit, side, at)
+
+    def _referred(self, question: Node, value: Node, at: str) -> None:
+        m = _TYPED.search(str(value.get("reference", "")))
+        if m is None:
+            return
+        allowed = _extensions(question, EXTENSION + "questionnaire-referenceResource")
+        if not self.r4.has_type(m[1]):
+            self.say("invariant", at, f"`{m[1][:40]}` is not a FHIR R4 resource type.")
+        elif allowed and m[1] not in allowed:
+            self.say("invariant", at, f"This may refer to {', '.join(map(str, allowed))}, not to a {m[1]}.")
+
+    def _limited(self, value: Node, limit: Node, side: int, at: str) -> None:
+        order = units.compare(value, limit)
+        if order is None:
+            self.say("invariant", at, f"`{_shown(value)}` cannot be compared with the limit `{_shown(limit)}`: their units differ.")
+        elif order == side:
+            word = "less" if side < 0 else "more"
+            self.say("invariant", at, f"`{_shown(value)}` is {word} than the limit `{_shown(limit)}`.")
 
     # -- enableWhen
 
@@ -253,10 +292,11 @@ def _value(node: Node) -> tuple[str, Any]:
 
 
 def _extension(node: Node, url: str) -> Any:
-    for x in node.get("extension") or ():
-        if type(x) is dict and x.get("url") == url:
-            return _value(x)[1]
-    return None
+    return next(iter(_extensions(node, url)), None)
+
+
+def _extensions(node: Node, url: str) -> list[Any]:
+    return [_value(x)[1] for x in node.get("extension") or () if type(x) is dict and x.get("url") == url]
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -272,8 +312,7 @@ def _same(a: Any, b: Any) -> bool:
 def _compare(a: Any, b: Any) -> int | None:
     """-1, 0, 1; None when they cannot be compared."""
     if type(a) is dict and type(b) is dict:
-        same = (a.get("code"), a.get("system")) == (b.get("code"), b.get("system"))
-        return _compare(a.get("value"), b.get("value")) if same else None
+        return units.compare(a, b)
     if type(a) is str and type(b) is str:
         first, second = span(a), span(b)
         if first is None or second is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from .primitives import is_absolute
 Node = dict[str, Any]
 Say = Callable[[str, str, str, str], None]  # issue code, where below the bundle, sentence, rule
 
+_SERVED = re.compile(r"https?://.+/[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 ASKING = ("batch", "transaction", "history")
 ANSWERING = ("batch-response", "transaction-response", "history")
 
@@ -69,7 +71,7 @@ def _full_url(kind: Any, at: str, entry: Node, url: str, say: Say) -> None:
     own = resource.get("id") if type(resource) is dict else None
     if type(own) is str and url.startswith(("http://", "https://")) and url.rpartition("/")[2] != own:
         say("invalid", at, f"The fullUrl `{url[:80]}` must end in the resource's id, `{own[:64]}`.", "")
-    elif own is None and _type(entry) and url.startswith(("http://", "https://")) and f"/{_type(entry)}/" in url:
+    elif own is None and _type(entry) and _SERVED.fullmatch(url):
         say("invalid", at, f"The fullUrl `{url[:80]}` names an id, the resource has none.", "")
 
 

@@ -176,7 +176,7 @@ class R4:
         while kind and self.knows(kind):
             found.add(kind)
             kind = self._types[kind].base
-        return found
+        return found | {"Element"}  # R4 says Element where it means anywhere, resources included
 
     def path_exists(self, type: str, path: str) -> bool:
         """Whether `path` (with or without the type's own name before it) is an element of `type`."""

@@ -23,12 +23,13 @@ Handler = Callable[[Any, Path, "Run"], None]
 BACKBONES = ("BackboneElement", "Element")
 CODED = ("code", "Coding", "CodeableConcept", "Quantity", "string", "uri")
 RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+MISPLACED = frozenset({  # R4's own definitions carry it one level above where it says it belongs
+    "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type", "http://hl7.org/fhir/StructureDefinition/regex",
+})  # fmt: skip
 LANGUAGES = "http://hl7.org/fhir/ValueSet/all-languages"
 
 
-def check(
-    resource: Node, r4: R4, *, questionnaire: Node | None = None, profiles: Sequence[Any] = ()
-) -> list[Issue]:
+def check(resource: Node, r4: R4, *, questionnaire: Node | None = None) -> list[Issue]:
     """Every issue of `resource`, worst first as found, each with a FHIRPath expression. Empty or only warnings: valid.
 
     `questionnaire` is the one a QuestionnaireResponse answers, where it is known. Never raises for any JSON object.
@@ -205,7 +206,7 @@ class Run:
             self.add("invariant", path, f"`{path[1]}` has no content.", "ele-1")
         own = node.get("id")
         if type(own) is str:
-            if own in self.scope.ids:
+            if own in self.scope.ids and self.base[1] != "StructureDefinition":  # its two lists of elements share their ids
                 self.add("invalid", path, f"The element id `{own[:64]}` is used twice in this resource.")
             self.scope.ids.add(own)
 
@@ -518,6 +519,8 @@ def _known_code(value: Node, path: Path, run: Run) -> None:
     url, code = value.get("system"), value.get("code")
     if type(url) is not str:
         return
+    if url.startswith("http://hl7.org/fhir/ValueSet/"):
+        run.add("invalid", path, f"`{url[:120]}` is a value set, not a code system.")
     system = run.r4.system(url)
     if system is None or type(code) is not str or code in system.codes:
         return
@@ -537,7 +540,17 @@ def _identifier(value: Node, path: Path, run: Run) -> None:
         run.add("invalid", path, f"An identifier of the system urn:ietf:rfc:3986 is a whole URI, not `{own[:80]}`.")
 
 
+def _attachment(value: Node, path: Path, run: Run) -> None:
+    data, size = value.get("data"), value.get("size")
+    if type(data) is str and type(size) is int:
+        bare = "".join(data.split())
+        held = len(bare) * 3 // 4 - (len(bare) - len(bare.rstrip("=")))
+        if held != size:
+            run.add("invalid", path, f"The attachment says {size} bytes and holds {held}.")
+
+
 AFTER: dict[str, Handler] = {
+    "Attachment": _attachment,
     "Coding": _known_code, "Identifier": _identifier,
     **dict.fromkeys(("Quantity", "Age", "Count", "Distance", "Duration", "MoneyQuantity", "SimpleQuantity"), _unit),
 }  # fmt: skip
@@ -558,7 +571,7 @@ def _extension(value: Node, path: Path, run: Run) -> None:
         if known.modifier != (path[1] == "modifierExtension"):
             right = "modifierExtension" if known.modifier else "extension"
             run.add("structure", path, f"`{url[:120]}` belongs in `{right}`.")
-        if known.contexts and not _stands_right(known, path, run):
+        if known.contexts and url not in MISPLACED and not _stands_right(known, path, run):
             run.add("structure", path, f"`{url[:120]}` may not stand here, but on {_or([c[1] for c in known.contexts])}.")
 
 

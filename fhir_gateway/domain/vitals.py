@@ -21,7 +21,6 @@ UNITS: dict[str, tuple[str, ...]] = {
     "9843-4": LENGTHS, "29463-7": MASSES, "39156-5": ("kg/m2",), "85354-9": (), "85353-1": (),
 }  # fmt: skip
 PANEL, BLOOD_PRESSURE, SYSTOLIC, DIASTOLIC = "85353-1", "85354-9", "8480-6", "8462-4"
-COMMON = frozenset({"%", "cm", "[in_i]", "kg", "g", "[lb_av]", "Cel", "[degF]", "mm[Hg]", "/min", "kg/m2", "m2"})
 
 
 def check(observation: Node, say: Say) -> None:
@@ -42,7 +41,6 @@ def check(observation: Node, say: Say) -> None:
     for part in each(observation, "component"):
         if not has_choice(part, "value") and "dataAbsentReason" not in part:
             say("invariant", "component", "A component of a vital sign has a value or says why not.", "vs-3")
-        _common(part, say)
     for sign in signs:
         _sign(sign, observation, say)
 
@@ -55,12 +53,6 @@ def _when(observation: Node, say: Say) -> None:
     at = observation.get("effectiveDateTime")
     if type(at) is str and len(at) < 8:
         say("invariant", "effectiveDateTime", "A vital sign's time is at least a day.", "vs-1")
-
-
-def _common(part: Node, say: Say) -> None:
-    value = part.get("valueQuantity")
-    if type(value) is dict and "code" in value and (value.get("system") != UCUM or value["code"] not in COMMON):
-        say("code-invalid", "component", "A vital sign's component has one of the vital signs' units.", "vitalsigns")
 
 
 def _sign(sign: str, observation: Node, say: Say) -> None:
