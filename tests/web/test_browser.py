@@ -19,9 +19,7 @@ class Reader:
     """Somebody at a browser of one width."""
 
     def __init__(self, browser: Any, demo: Gateway, pictures: Path, width: int, scripts: bool = True) -> None:
-        self.context = browser.new_context(
-            viewport={"width": width, "height": 900}, java_script_enabled=scripts, locale="en-GB"
-        )
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, java_script_enabled=scripts, locale="en-GB")
         self.page = self.context.new_page()
         self.demo, self.pictures, self.width, self.scripts = demo, pictures, width, scripts
         self.complaints: list[str] = []

@@ -270,22 +270,60 @@ def test_stopping_what_is_not_there_is_not_found(demo: Gateway) -> None:
     assert as_(demo, "patient").get("/my-plan/sharing/nothing/stop").status_code == 404
 
 
-def test_the_log_can_be_narrowed_by_day_and_paged(demo: Gateway) -> None:
+def test_the_log_can_be_narrowed_by_day_and_organisation(demo: Gateway) -> None:
     gp = as_(demo, "gp")
     for _ in range(30):
         gp.get(f"/team/people/{demo.patient}")
     v = as_(demo, "patient")
     v.get("/my-plan/who-looked")
-    older = re.search(r'href="(/my-plan/who-looked\?before=[^"]+)"', v.page)
-    assert older and "Example Street Surgery" in v.words()
-    first = v.words()
-    v.get(html.unescape(older.group(1)))
-    assert v.words() != first
+    assert "Example Street Surgery" in v.words() and " times" in v.words()
+    surgery = re.search(r'<option value="(Organization/[^"]+)">Example Street Surgery', v.page)
+    assert surgery
+    v.get(f"/my-plan/who-looked?organisation={surgery.group(1)}")
+    table = v.words().partition("What happened")[2]
+    assert "Asha Patel" in table and "Tom Reed" not in table and "hospital" not in table.lower()
     v.get("/my-plan/who-looked?to-day=1&to-month=1&to-year=2020")
     assert "Nobody in the time and place you chose." in v.words()
     v.get("/my-plan/who-looked?from-day=31&from-month=2&from-year=2026")
     assert "Write a day that exists" in v.words()
     assert v.get("/my-plan/who-looked?before=nonsense").status_code == 404
+
+
+def test_the_log_goes_on_page_by_page_without_loss(demo: Gateway) -> None:
+    gp, stranger = as_(demo, "gp"), as_(demo, "stranger")
+    for _ in range(20):
+        gp.get(f"/team/people/{demo.patient}")
+        stranger.get(f"/team/people/{demo.patient}")
+    v = as_(demo, "patient")
+    pages, where = 0, "/my-plan/who-looked"
+    seen: list[str] = []
+    while where:
+        v.get(where)
+        rows = re.findall(r'<tr role="row" class="nhsuk-table__row">(.*?)</tr>', v.page, re.S)
+        seen += rows
+        pages += 1
+        more = re.search(r'href="(/my-plan/who-looked\?[^"]*before=[^"]+)">Show older', v.page)
+        where = html.unescape(more.group(1)) if more else ""
+    assert pages >= 2
+    assert sum("Told no" in row and "Sam Other" in row for row in seen) >= 20
+
+
+def test_she_says_no_to_the_surgery_and_takes_it_back(demo: Gateway) -> None:
+    share_nothing(demo)
+    amina, gp, council = as_(demo, "patient"), as_(demo, "gp"), as_(demo, "social-worker")
+    page = f"/team/people/{demo.patient}"
+    assert gp.get(page).status_code == council.get(page).status_code == 200
+    said_no = re.search(
+        r'<h3[^>]*>\s*<span class="app-words">Example Street Surgery</span>.*?href="(/my-plan/sharing/no[^"]+)"',
+        amina.get("/my-plan/sharing").text, re.S,
+    )  # fmt: skip
+    assert said_no
+    amina.get(html.unescape(said_no.group(1)))
+    assert "Say no to Example Street Surgery?" in amina.words()
+    assert "You said no." in amina.send("/my-plan/sharing/no").text
+    assert gp.get(page).status_code == 404 and council.get(page).status_code == 200
+    share_nothing(demo)
+    assert gp.get(page).status_code == 200
 
 
 def test_an_address_that_is_not_there_is_a_page(visitor: Visitor) -> None:

@@ -45,9 +45,7 @@ def test_what_was_chosen_is_what_the_list_shows() -> None:
 
 def test_the_consent_keeps_the_sentence_the_person_read() -> None:
     (row,) = sharing.rows(granted(draft()))
-    assert (
-        row.words == "Rosa Lind may see the parts of your plan that are listed here until the end of 31 January 2027."
-    )
+    assert row.words == "Rosa Lind may see the parts of your plan that are listed here until the end of 31 January 2027."
 
 
 def test_every_part_and_private_thing_of_the_page_is_one_that_a_consent_can_say() -> None:

@@ -74,11 +74,7 @@ def test_the_team_is_always_told_that_something_may_be_withheld() -> None:
 def test_a_picture_has_a_title_and_the_same_facts_as_a_table() -> None:
     html = page(PLAN)
     svg = re.search(r"<svg class=\"app-picture\".*?</svg>", html, re.S)
-    assert (
-        svg
-        and '<title id="goal-1-title">' in svg.group()
-        and 'aria-labelledby="goal-1-title goal-1-desc"' in svg.group()
-    )
+    assert svg and '<title id="goal-1-title">' in svg.group() and 'aria-labelledby="goal-1-title goal-1-desc"' in svg.group()
     table = re.search(r"<table.*?</table>", html, re.S)
     assert table
     for mark in progress(PLAN["goals"][0], TODAY, str).marks:  # type: ignore[union-attr]

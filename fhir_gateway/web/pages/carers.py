@@ -9,7 +9,7 @@ from typing import Any
 from ...domain.standing import Relationship
 from ...gate import Context
 from ...gate.context import micros, stand
-from .names import DIRECTORY, names
+from .names import names
 from .patient import own_id
 from .words import _, day
 
@@ -33,24 +33,21 @@ async def carers(ctx: Context, refused: set[str]) -> list[dict[str, Any]]:
     current = [r for r in related if r.high is None or r.high >= now]
     refs = {n for r in current for n in (*r.names, r.writer, r.writer_organisation or "")}
     known = await names(ctx, refs)
-    return [_carer(r, known, me, refused) for r in current]
+    shown = [_carer(r, known, me, refused) for r in current if r.counts or known.keys() & r.names]
+    return list({(c["who"], c["why"], c["what"]): c for c in reversed(shown)}.values())[::-1]
 
 
 def _carer(r: Relationship, known: Mapping[str, str], me: str, refused: set[str]) -> dict[str, Any]:
     who = ", ".join(sorted({known[n] for n in r.names if n in known})) or _("Somebody we have no name for")
     why = _(ORIGINS.get(r.origin, "They look after you"))
-    writer = (
-        _("You")
-        if r.writer == me
-        else known.get(r.writer) or known.get(r.writer_organisation or "") or _("a care service")
-    )
+    writer = _("You") if r.writer == me else known.get(r.writer) or known.get(r.writer_organisation or "") or _("a care service")
     added = _("{who}, on {day}").format(who=writer, day=day(at(r.low))) if r.low is not None else writer
     what = _("Your plan, but not what is marked as private")
     if not r.counts:
         what = _("Nothing yet: {why}").format(why=_(WAITING.get(r.why, "they have not said yes to this")))
     elif r.consent_needed:
         what = _("Only what you choose to share with them")
-    refs = sorted(n for n in r.names if n.split("/")[0] in DIRECTORY and n in known)
+    refs = sorted(n for n in r.names if n in known)
     no = bool(refused & set(r.names))
     return {
         "who": who, "what": _("Nothing: you said no") if no else what, "why": f"{why}: {r.reason}" if r.reason else why,

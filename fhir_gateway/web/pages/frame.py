@@ -78,9 +78,7 @@ Handler = Callable[[Pages, Request, Any], Awaitable[Response]]
 def environment() -> Environment:
     """Templates: ours, then the NHS macros. Everything is escaped, always."""
     env = Environment(
-        loader=ChoiceLoader(
-            [PackageLoader("fhir_gateway.web", "templates"), PackageLoader("nhsuk_frontend_jinja", "templates")]
-        ),
+        loader=ChoiceLoader([PackageLoader("fhir_gateway.web", "templates"), PackageLoader("nhsuk_frontend_jinja", "templates")]),
         autoescape=True,
         undefined=ChainableUndefined,
         trim_blocks=True,
@@ -251,9 +249,7 @@ async def sorry(pages: Pages, request: Request, problem: Problem, ctx: Context |
     status = 404 if problem.status == 410 else problem.status
     why = problem.text if problem.kind == "forbidden" and problem.text in ("form", "wrong-door") else ""
     try:
-        response = await show(
-            pages, request, f"errors/{SORRY.get(status, '503')}.html", ctx=ctx, status=status, why=why
-        )
+        response = await show(pages, request, f"errors/{SORRY.get(status, '503')}.html", ctx=ctx, status=status, why=why)
     except Exception:
         if status < 500:
             raise

@@ -74,8 +74,7 @@ def called(resource: dict[str, Any]) -> str:
 
 def role_of(role: dict[str, Any]) -> str:
     codes = [
-        c.get("text") or next((x.get("display") for x in c.get("coding", []) if x.get("display")), "")
-        for c in role.get("code", [])
+        c.get("text") or next((x.get("display") for x in c.get("coding", []) if x.get("display")), "") for c in role.get("code", [])
     ]
     return ", ".join(c for c in codes if c)
 

@@ -18,6 +18,7 @@ from .names import names
 from .plan_view import plan_view
 from .words import _, today, typed_day
 
+BATCH = 200
 ROWS = 25  # on one page of "who has looked"
 KEPT = {"organisation", "mine", *(f"{end}-{part}" for end in ("from", "to") for part in ("day", "month", "year"))}
 MOST_READ = 5_000  # rows read to fill one page under a narrow filter; then the page offers to go on
@@ -35,9 +36,7 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
             raise
         plan = {}
     empty = not (plan.keys() - {"plan", "person"})
-    return await show(
-        pages, request, "my_plan.html", ctx=ctx, plan=plan_view(plan, today(ctx.at), own=True), own=True, empty=empty
-    )
+    return await show(pages, request, "my_plan.html", ctx=ctx, plan=plan_view(plan, today(ctx.at), own=True), own=True, empty=empty)
 
 
 # -- who has looked ---------------------------------------------------------------------------------------------------
@@ -95,22 +94,32 @@ async def _rows(ctx: Context, wanted: Filter, before: str | None) -> tuple[list[
     places: set[str] = {wanted.organisation} - {""}
     read = 0
     while read < MOST_READ:
-        batch = await gate.who_looked(ctx, own_id(ctx), before=before, count=200)
-        for i, row in enumerate(batch):
-            before = row["before"]
+        batch = await gate.who_looked(ctx, own_id(ctx), before=before, count=BATCH)
+        for row in batch:
             if row.get("organisation"):
                 places.add(row["organisation"])
             if wanted.start and today(row["at"]) < wanted.start:
                 return rows, None, places
             if wanted.takes(row, me):
-                rows.append(row)
-                if len(rows) == ROWS:
-                    last = i == len(batch) - 1 and len(batch) < 200
-                    return rows, None if last else before, places
-        if len(batch) < 200:
+                if rows and _alike(rows[-1], row):
+                    rows[-1]["times"] += 1
+                elif len(rows) == ROWS:
+                    return rows, before, places
+                else:
+                    rows.append({**row, "times": 1})
+            before = row["before"]
+        if len(batch) < BATCH:
             return rows, None, places
         read += len(batch)
     return rows, before, places
+
+
+def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """The same person did the same with the same answer in the same minute: one line with a count."""
+    same = ("user", "organisation", "what", "allowed", "why")
+    return all(a.get(k) == b.get(k) for k in same) and a["at"].replace(second=0, microsecond=0) == b["at"].replace(
+        second=0, microsecond=0
+    )
 
 
 WHAT: dict[str, str] = {
@@ -152,6 +161,7 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
         "who": _("You") if mine else known.get(row.get("user") or "") or _who(row),
         "organisation": known.get(row.get("organisation") or "", ""),
         "did": _(WHAT.get(row["what"], "Used")) + " " + _("your plan or record"),
+        "times": row["times"],
         "allowed": row["allowed"],
         "why": _(why) if why else "",
     }

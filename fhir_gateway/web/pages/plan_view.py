@@ -97,8 +97,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool) -> PlanView:
         needs=tuple(_need(n, name) for n in list_of(plan, "needs")),
         goals=tuple(_goal(g, today, name, names) for g in list_of(plan, "goals")),
         actions=tuple(
-            _action(a, name, {str(g.get("id")): g.get("text") for g in list_of(plan, "goals")})
-            for a in list_of(plan, "actions")
+            _action(a, name, {str(g.get("id")): g.get("text") for g in list_of(plan, "goals")}) for a in list_of(plan, "actions")
         ),
         crisis=tuple(_crisis(c, name) for c in list_of(plan, "contingency")),
         team=tuple(_member(m) for m in team),
@@ -203,9 +202,7 @@ def _of_ten(n: Any) -> str | None:
 
 def _agreed(g: dict[str, Any], name: Callable[[Any], str]) -> str:
     said = {"agree": _("agrees"), "disagree": _("does not agree")}
-    return "\n".join(
-        f"{name(a.get('by'))}: {said.get(str(a.get('status')), a.get('status'))}" for a in list_of(g, "agreed")
-    )
+    return "\n".join(f"{name(a.get('by'))}: {said.get(str(a.get('status')), a.get('status'))}" for a in list_of(g, "agreed"))
 
 
 def _note(n: dict[str, Any], name: Callable[[Any], str]) -> str:

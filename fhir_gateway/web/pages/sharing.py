@@ -19,7 +19,7 @@ from ...gate import Context
 from .carers import carers
 from .draft import PARTS, PRIVATE, STEPS, Draft, mistakes, summary, until_words, what_words
 from .frame import Pages, go, show
-from .names import Choice, find
+from .names import DIRECTORY, Choice, find
 from .patient import own_id
 from .whom import name_of, names_of, offered
 from .words import _, day, today
@@ -171,7 +171,7 @@ async def refuse(pages: Pages, request: Request, ctx: Context) -> Response:
     """Say no to somebody who looks after the person: they see nothing from then on, whoever else may."""
     posted = request.method == "POST"
     who = str((request.state.form if posted else request.query_params).get("who", ""))
-    name = await name_of(ctx, who) if who.split("/")[0] in ("Practitioner", "PractitionerRole", "Organization") else ""
+    name = await name_of(ctx, who) if who.split("/")[0] in DIRECTORY or "|" in who else ""
     if not name:
         raise not_found()
     if posted:

@@ -65,9 +65,7 @@ OWNERS = ("Practitioner", "PractitionerRole", "Organization", "CareTeam")
 def _task(task: dict[str, Any], known: dict[str, str]) -> dict[str, Any]:
     code = task.get("code") or {}
     what = task.get("description") or code.get("text") or next((c.get("display") for c in code.get("coding", [])), None)
-    due = ((task.get("restriction") or {}).get("period") or {}).get("end") or (task.get("executionPeriod") or {}).get(
-        "end"
-    )
+    due = ((task.get("restriction") or {}).get("period") or {}).get("end") or (task.get("executionPeriod") or {}).get("end")
     lines = [
         (_("Asked by"), known.get((task.get("requester") or {}).get("reference", ""), "")),
         (_("Asked on"), day(task.get("authoredOn"))),

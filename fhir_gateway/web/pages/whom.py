@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from ...gate import Context
 from .draft import SECTORS, Draft
-from .names import Choice, bodies, called, names
+from .names import DIRECTORY, Choice, bodies, called, names
 from .patient import own_id
 from .words import _
 
@@ -26,15 +27,21 @@ async def _my_team(ctx: Context) -> list[Choice]:
     out: dict[str, Choice] = {}
     for team in teams:
         for member in team.get("participant", []):
-            ref = (member.get("member") or {}).get("reference", "")
-            if ref.split("/")[0] in ("Practitioner", "PractitionerRole", "Organization"):
+            ref = _named(member.get("member") or {})
+            if ref.split("/")[0] in DIRECTORY or "|" in ref:
                 role = next((r.get("text") for r in member.get("role", []) if r.get("text")), "")
                 out[ref] = Choice(ref, "", role or _("in your team"))
     known = await names(ctx, out)
     people = [Choice(ref, known[ref], c.what) for ref, c in out.items() if known.get(ref)]
-    return people + [
-        Choice(f"CareTeam/{t['id']}", t["name"], _("everybody in this team")) for t in teams if t.get("name")
-    ]
+    return people + [Choice(f"CareTeam/{t['id']}", t["name"], _("everybody in this team")) for t in teams if t.get("name")]
+
+
+def _named(reference: dict[str, Any]) -> str:
+    """The name a Reference gives: `Type/id`, else the identifier `system|value`."""
+    identifier = reference.get("identifier") or {}
+    if reference.get("reference"):
+        return str(reference["reference"])
+    return f"{identifier['system']}|{identifier['value']}" if {"system", "value"} <= identifier.keys() else ""
 
 
 async def names_of(ctx: Context, whom: Iterable[str]) -> dict[str, str]:
@@ -47,9 +54,7 @@ async def names_of(ctx: Context, whom: Iterable[str]) -> dict[str, str]:
         family = await bodies(ctx, "RelatedPerson", [("patient", own_id(ctx)), ("_count", "100")])
         out |= {f"RelatedPerson/{f['id']}": called(f) for f in family}
     roles = {w: w.removeprefix("role:").split(" ", 1) for w in whom if w.startswith("role:")}
-    out |= await names(
-        ctx, [w for w in whom if ":" not in w.split("/")[0] or "|" in w] + [r[0] for r in roles.values()]
-    )
+    out |= await names(ctx, [w for w in whom if ":" not in w.split("/")[0] or "|" in w] + [r[0] for r in roles.values()])
     for who, parts in roles.items():
         role = parts[-1].rpartition("|")[2]
         out[who] = _("{role} at {place}").format(role=role, place=out.get(parts[0], parts[0]))
