@@ -19,13 +19,14 @@ _ATTRIBUTE_NAMES = """
 title style class id lang xml:lang xml:space dir accesskey tabindex span width align valign char charoff abbr axis headers scope
 rowspan colspan
 """
+_OWN_ATTRIBUTES = """
+blockquote.cite q.cite a.charset a.type a.name a.href a.hreflang a.rel a.rev a.shape a.coords img.src img.alt img.longdesc img.height
+img.width img.usemap img.ismap img.border map.name area.shape area.coords area.href area.nohref area.alt table.summary table.width
+table.border table.frame table.rules table.cellspacing table.cellpadding pre.space td.nowrap
+"""
 _ELEMENTS = frozenset(_ELEMENT_NAMES.split())
 _EVERYWHERE = frozenset(_ATTRIBUTE_NAMES.split())
-_HERE = frozenset(
-    "blockquote.cite q.cite a.charset a.type a.name a.href a.hreflang a.rel a.rev a.shape a.coords img.src img.alt img.longdesc"
-    " img.height img.width img.usemap img.ismap img.border map.name area.shape area.coords area.href area.nohref area.alt"
-    " table.summary table.width table.border table.frame table.rules table.cellspacing table.cellpadding pre.space td.nowrap".split()
-)
+_HERE = frozenset(_OWN_ATTRIBUTES.split())
 _LINKS = frozenset({"href", "src", "cite", "longdesc", "usemap", "background"})
 _NOISE = re.compile(r"[\x00-\x20\u00ad\u200b-\u200f\u2028\u2029\ufeff]")  # what browsers pass over inside a scheme
 _INERT = re.compile(r"(?:https?:|mailto:|tel:|urn:|data:image/(?:png|gif|jpe?g|webp)[;,]|[#./?]|[^:]*(?:[/?#]|$))", re.IGNORECASE)
