@@ -201,9 +201,10 @@ def _reference_restored(
 ) -> Json:
     """Whoever points a reference elsewhere does not inherit what the old one was called."""
     elsewhere = edited.get("reference") != stored.get("reference") or ("type" in edited and edited["type"] != stored.get("type"))
-    if not elsewhere and not ("identifier" in edited and "reference" not in stored):
-        return _put_back(stored, seen, edited, scene)
-    return _unmasked(stored, seen, edited)
+    bare = _unmasked(stored, seen, edited)
+    if bare is edited and seen.get("extension") != stored.get("extension"):  # they took our mark away: for something of their own, unless that is all
+        elsewhere = elsewhere or not same(edited, _unmasked(stored, seen, seen))
+    return bare if elsewhere or ("identifier" in edited and "reference" not in stored) else _put_back(stored, seen, edited, scene)
 
 
 def _unmasked(stored: Mapping[str, Any], seen: Mapping[str, Any], edited: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -220,3 +221,39 @@ def _without_mark(edited: Mapping[str, Any], mine: list[Json]) -> Mapping[str, A
         return edited
     rest = mine[: marks[-1]] + mine[marks[-1] + 1 :]
     return {k: rest if k == "extension" else v for k, v in edited.items() if k != "extension" or rest}
+
+
+# -- two more views of a person, chosen by obligation -------------------------------------------------------------------
+
+_CONTACT: Final = ("resourceType", "id", "meta", "active", "name", "telecom", "communication", "patient", "relationship")
+_PLACES: Final = frozenset(
+    {"address", "telecom", "generalPractitioner", "managingOrganization", "location", "locationReference", "locationCode", "photo"}
+)
+
+
+def contact(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Name and preferred contact of a Patient or RelatedPerson: for peer groups and befrienders."""
+    seen = view(resource)
+    out = {k: v for k, v in seen.items() if k in _CONTACT}
+    ways = [t for t in seen.get("telecom", ()) if isinstance(t, dict) and t.get("use") != "old"]
+    if ways:
+        out["telecom"] = [min(ways, key=lambda t: t.get("rank", 99))]
+    return out
+
+
+def location_protected(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """The view without address, telecom, practice, nor places in a Task or Appointment: for people at risk."""
+    placeless = _placeless(view(resource))
+    assert isinstance(placeless, dict)
+    return placeless
+
+
+def _placeless(node: Json) -> Json:
+    if isinstance(node, list):
+        return [_placeless(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    if str(node.get("reference", "")).split("/")[0] == "Location" or (node.get("type") == "Location" and "identifier" in node):
+        return {"extension": [MASKED], "type": "Location"}
+    out = {k: _placeless(v) for k, v in node.items() if k not in _PLACES}
+    return out if out or not node else {"extension": [MASKED]}
