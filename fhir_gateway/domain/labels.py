@@ -75,7 +75,7 @@ class LabelSets:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What a resource carries. `confidentiality` one of U L M N R V; `sensitivity` with every set its codes belong to.
+    """What a resource carries. `confidentiality` one of N R V; `sensitivity` with every set its codes belong to.
 
     `security` is the list for `meta.security`: what came in, what was there and what was found, at most one
     confidentiality; an ordinary resource that came without labels gets none, and is N.
@@ -88,15 +88,11 @@ class Labels:
     security: list[Coding] = field(default_factory=list)
 
 
-def label(
-    resource: Mapping[str, Any], sets: LabelSets, *, earlier: Iterable[Mapping[str, Any]] | None = None
-) -> Labels:
+def label(resource: Mapping[str, Any], sets: LabelSets, *, earlier: Iterable[Mapping[str, Any]] | None = None) -> Labels:
     """Label a resource. `earlier` is `meta.security` of the version it replaces: labels only rise."""
     came = [*(earlier or ()), *_security(resource)]
     found = dict.fromkeys(lab for coding in _codings(resource) for lab in sets.of(*coding))
-    made = [
-        {"system": s, "code": c, **({"display": sets.words[s, c]} if (s, c) in sets.words else {})} for s, c in found
-    ]
+    made = [{"system": s, "code": c, **({"display": sets.words[s, c]} if (s, c) in sets.words else {})} for s, c in found]
     return read([*came, *made])
 
 
@@ -117,9 +113,9 @@ def read(security: Iterable[Mapping[str, Any]]) -> Labels:
     other = frozenset(f"{s}|{c}" for s, c in kept if c not in sensitive and not s.endswith(LEGAL_SUFFIX))
     level = _level(levels, bool(sensitive or legal))
     said = levels.get(level) or {"system": CONFIDENTIALITY_SYSTEM, "code": level, "display": _LEVEL_NAMES[level]}
-    first = [said] if levels or level not in ("U", "N") else []
-    # PDS calls an ordinary patient U: about a person nothing is less than normal
-    return Labels("N" if level == "U" else level, expand(sensitive), legal, other, [*first, *kept.values()])
+    first = [said] if levels or level != "N" else []
+    # Whoever writes cannot make it less than normal (and PDS calls every ordinary patient U).
+    return Labels(max(level, "N", key=CONFIDENTIALITY.__getitem__), expand(sensitive), legal, other, [*first, *kept.values()])
 
 
 def _level(levels: Iterable[str], implied: bool) -> str:

@@ -202,7 +202,8 @@ def _reference_restored(
     """Whoever points a reference elsewhere does not inherit what the old one was called."""
     elsewhere = edited.get("reference") != stored.get("reference") or ("type" in edited and edited["type"] != stored.get("type"))
     bare = _unmasked(stored, seen, edited)
-    if bare is edited and seen.get("extension") != stored.get("extension"):  # they took our mark away: for something of their own, unless that is all
+    if bare is edited and seen.get("extension") != stored.get("extension"):
+        # they took our mark away: for something of their own, unless that is all they did
         elsewhere = elsewhere or not same(edited, _unmasked(stored, seen, seen))
     return bare if elsewhere or ("identifier" in edited and "reference" not in stored) else _put_back(stored, seen, edited, scene)
 

@@ -1,0 +1,163 @@
+"""Labels: found by code, joined, never lowered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhir_gateway.domain.labels import Labels, LabelSets, expand, label, lowered, read, stamped
+from fhir_gateway.domain.types import CONFIDENTIALITY
+from fhir_gateway.domain.vocabulary import ACT_CODE, CONFIDENTIALITY_SYSTEM, LEGAL_SYSTEM, most_specific
+
+SETS = LabelSets.load((Path(__file__).parents[1] / "profiles" / "labels.json").read_bytes())
+SNOMED, ICD = "http://snomed.info/sct", "http://hl7.org/fhir/sid/icd-10"
+OURS = "https://fhir-gateway.example/CodeSystem/sensitivity"
+
+
+def coded(system: str, code: str, **more: Any) -> dict[str, Any]:
+    return {"resourceType": "Condition", "code": {"coding": [{"system": system, "code": code}]}, **more}
+
+
+def security(*codes: tuple[str, str]) -> dict[str, Any]:
+    return {"meta": {"security": [{"system": s, "code": c} for s, c in codes]}}
+
+
+def test_an_ordinary_resource_is_normal_and_gets_no_label():
+    found = label(coded(SNOMED, "13645005"), SETS)
+    assert (found.confidentiality, found.sensitivity, found.security) == ("N", frozenset(), [])
+
+
+def test_until_labelling_has_run_everything_is_restricted():
+    assert Labels().confidentiality == "R"
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "sensitivity"),
+    [
+        (SNOMED, "35489007", {"MH", "BH", "SPI"}),
+        (ICD, "F32.1", {"MH", "BH", "SPI"}),
+        (ICD, "F20", {"PSY", "BH", "SPI"}),
+        (ICD, "F10.2", {"ETHUD", "ETH", "SUD", "BH", "SPI"}),
+        (SNOMED, "75544000", {"OPIOIDUD", "SUD", "BH", "SPI"}),
+        (SNOMED, "76272004", {"STD"}),
+        (ICD, "B20", {"HIV"}),
+        (SNOMED, "386639001", {"SEX"}),
+        (SNOMED, "706893006", {"SDV"}),
+        (SNOMED, "1362761000000103", {"SOCIAL"}),
+    ],
+)
+def test_a_code_brings_its_sensitivity_and_every_set_it_belongs_to(system, code, sensitivity):
+    found = label(coded(system, code), SETS)
+    assert found.sensitivity == sensitivity
+    assert found.confidentiality == "R"
+    assert {c["code"] for c in found.security} == most_specific(found.sensitivity) | {"R"}
+
+
+def test_a_code_of_another_system_or_one_that_only_begins_alike_brings_nothing():
+    assert label(coded("http://example.org", "F20"), SETS).security == []
+    assert label(coded(ICD, "B2"), SETS).security == []
+    assert label(coded(SNOMED, "354890070"), SETS).security == []
+
+
+def test_legal_restrictions_are_no_sensitivity_and_imply_restricted():
+    found = label(coded(ICD, "Z31.2"), SETS)
+    assert (found.confidentiality, found.legal, found.sensitivity) == ("R", {"HFEA"}, frozenset())
+    assert {"system": LEGAL_SYSTEM, "code": "HFEA"}.items() <= found.security[1].items()
+
+
+def test_codes_at_any_depth_and_in_what_is_contained_count_but_not_those_in_meta():
+    deep = {
+        "resourceType": "QuestionnaireResponse",
+        "item": [{"item": [{"answer": [{"valueCoding": {"system": ICD, "code": "F41"}}]}]}],
+    }
+    assert "MH" in label(deep, SETS).sensitivity
+    assert "MH" in label({"resourceType": "CarePlan", "contained": [coded(ICD, "F41")]}, SETS).sensitivity
+    assert label({"resourceType": "Goal", "meta": {"tag": [{"system": ICD, "code": "F41"}]}}, SETS).security == []
+
+
+def test_labels_that_came_and_those_that_were_there_are_joined():
+    came = security((CONFIDENTIALITY_SYSTEM, "N"), (ACT_CODE, "NOPAT"))
+    earlier = security((CONFIDENTIALITY_SYSTEM, "V"), (ACT_CODE, "SDV"))["meta"]["security"]
+    found = label({"resourceType": "Goal", **came}, SETS, earlier=earlier)
+    assert (found.confidentiality, found.sensitivity, found.other) == ("V", {"SDV"}, {f"{ACT_CODE}|NOPAT"})
+    assert [c["code"] for c in found.security] == ["V", "SDV", "NOPAT"]
+
+
+@pytest.mark.parametrize("said", ["U", "L", "M"])
+def test_less_than_normal_is_kept_as_said_and_counts_as_normal(said):
+    found = label({"resourceType": "Patient", **security((CONFIDENTIALITY_SYSTEM, said))}, SETS)
+    assert found.confidentiality == "N" and [c["code"] for c in found.security] == [said]
+
+
+def test_the_high_water_mark_of_what_is_contained():
+    inside = {
+        "resourceType": "Bundle",
+        "entry": [{"resource": {"resourceType": "Goal", **security((CONFIDENTIALITY_SYSTEM, "V"))}}],
+    }
+    assert label(inside, SETS).confidentiality == "V"
+
+
+def test_stamped_sets_these_labels_and_no_others():
+    there = {"resourceType": "Goal", **security((ACT_CODE, "MH"))}
+    assert stamped(there, []) == {"resourceType": "Goal"}
+    assert stamped({"resourceType": "Goal"}, [{"code": "R"}]) == {"resourceType": "Goal", "meta": {"security": [{"code": "R"}]}}
+
+
+# -- laws -------------------------------------------------------------------------------------------------------------
+
+codings = st.lists(
+    st.one_of(
+        st.sampled_from(["U", "L", "M", "N", "R", "V"]).map(lambda c: {"system": CONFIDENTIALITY_SYSTEM, "code": c}),
+        st.sampled_from(["MH", "ETHUD", "SUD", "SPI", "HIV", "NOPAT", "TBOO"]).map(lambda c: {"system": ACT_CODE, "code": c}),
+        st.sampled_from(["HFEA", "GRA"]).map(lambda c: {"system": LEGAL_SYSTEM, "code": c}),
+        st.just({"system": OURS, "code": "SOCIAL"}),
+    ),
+    max_size=5,
+)
+codes = st.sampled_from([(SNOMED, "35489007"), (ICD, "B20"), (ICD, "Z31.1"), (SNOMED, "13645005")])
+
+
+@given(codings, codings, codes)
+def test_labels_never_fall(earlier, came, code):
+    before = read(earlier)
+    after = label(coded(*code, meta={"security": came}), SETS, earlier=before.security)
+    assert not lowered(before, after)
+
+
+@given(codings, codes)
+def test_labelling_twice_is_labelling_once(came, code):
+    once = label(coded(*code, meta={"security": came}), SETS)
+    assert label(coded(*code, meta={"security": once.security}), SETS, earlier=once.security) == once
+
+
+@given(codings)
+def test_the_order_of_labels_does_not_matter(came):
+    a, b = read(came), read(came[::-1])
+    assert (a.confidentiality, a.sensitivity, a.legal, a.other) == (b.confidentiality, b.sensitivity, b.legal, b.other)
+
+
+@given(codings)
+def test_a_sensitivity_implies_restricted(came):
+    found = read(came)
+    if found.sensitivity or found.legal:
+        assert CONFIDENTIALITY[found.confidentiality] >= CONFIDENTIALITY["R"]
+
+
+@given(codings, codings)
+def test_fewer_labels_are_lower(a, b):
+    both = read([*a, *b])
+    assert not lowered(read(a), both)
+    assert lowered(both, read(a)) == (
+        (both.confidentiality, both.sensitivity, both.legal, both.other)
+        != (read(a).confidentiality, read(a).sensitivity, read(a).legal, read(a).other)
+    )
+
+
+@given(st.sets(st.sampled_from(["MH", "ETHUD", "OPIOIDUD", "HIV", "PSY"])))
+def test_expanding_adds_sets_only_and_can_be_undone(leaves):
+    assert most_specific(expand(leaves)) == leaves
+    assert expand(expand(leaves)) == expand(leaves)
