@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import structlog
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from . import demo, wiring
-from .domain.problem import Problem
+from . import demo, gate, wiring
+from .auth.oauth import OAuth
+from .auth.sessions import Sessions
+from .domain.problem import not_found
 from .settings import Settings
 from .store.base import StoreError
 from .sync.worker import run as run_worker
 from .web import app as shell
-from .web import fhir, plans
+from .web import fhir, pages, plans, smart
 from .wiring import Wired
 
 log = structlog.get_logger()
@@ -102,15 +107,32 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     web = shell.Web(
         w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues if w.partners else None
     )
-    return shell.build(web, [*fhir.routes(web), *plans.routes(web), *sign_in_routes(w), *page_routes(w)])
+    sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"))
+    oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes))
+    seen = page_seam(w, sessions)
+    own = smart.routes(web, smart.Smart(oauth, sessions, seen, wiring.now))
+    return shell.build(web, [*own, *fhir.routes(web), *plans.routes(web), *pages.routes(seen)], missing=missing)
 
 
-def sign_in_routes(w: Wired) -> list[Any]:
-    return []
+def missing(request: Request) -> Response:
+    """An address nobody knows: a page for people, an OperationOutcome for programs."""
+    if "text/html" in request.headers.get("accept", ""):
+        return pages.error_page(request, 404)
+    return shell.problem_response(not_found())
 
 
-def page_routes(w: Wired) -> list[Any]:
-    return []
+def page_seam(w: Wired, sessions: Sessions) -> pages.Pages:
+    """What the pages need of the rest of the house."""
+
+    async def context_for(request: Request) -> gate.Context | None:
+        session = await sessions.session(request.cookies)
+        return await gate.enter(w.house, session.caller) if session else None
+
+    async def sign_in(request: Request, username: str, password: str) -> list[str] | None:
+        return await sessions.sign_in(request, username, password)
+
+    people = [pages.DemoPerson(**p) for p in demo.demo_people()] if w.settings.demo else []
+    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, people)
 
 
-__all__ = ["Problem", "app", "build"]
+__all__ = ["app", "build"]

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from . import definitions, gate
 from .auth import demo as demo_tokens
 from .auth.tokens import Caller, Tokens
+from .domain.directory import Sectors
 from .domain.labels import LabelSets
 from .domain.standing import Policy
 from .domain.types import Keep
@@ -80,6 +81,7 @@ async def open_wired(settings: Settings) -> Wired:
     remotes = settings.remotes()
     house = House(
         store=store, clock=now, new_id=new_id, r4=definitions.load_r4(), label_sets=LabelSets.load(definitions.load("labels.json")),
+        sectors=Sectors.from_json((definitions.profiles_dir() / "sectors.json").read_bytes()),
         secret=await _secret(store), policy=Policy(implicit=settings.policy), base_url=settings.fhir_base,
         remotes=tuple(
             Remote(r.name, r.organisation, r.purpose, r.direction, frozenset(r.types) or None) for r in remotes

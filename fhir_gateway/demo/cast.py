@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ODS = "https://fhir.nhs.uk/Id/ods-organization-code"
-TYPES = "https://fhir-gateway.example/CodeSystem/organisation-type"
+SECTORS = "https://fhir-gateway.example/CodeSystem/sector"
 PASSWORD = "demo-only-password"
 PATIENT_NAME = "Amina Example"
 PROXY_NAME = "Leila Example"
@@ -55,7 +55,7 @@ def organisation(code: str, name: str, sector: str, *, own: bool = False) -> dic
         "resourceType": "Organization",
         "identifier": [{"system": system, "value": code}],
         "active": True,
-        "type": [{"coding": [{"system": TYPES, "code": sector}]}],
+        "type": [{"coding": [{"system": SECTORS, "code": sector}]}],
         "name": name,
     }
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from ..domain import consent, standing
-from ..domain.directory import DIRECTORY_TYPES, Directory
+from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sectors
 from ..domain.labels import LabelSets
 from ..domain.problem import Problem, not_found
 from ..domain.r4 import R4
@@ -54,12 +54,13 @@ class House:
     label_sets: LabelSets
     secret: bytes  # signs page tokens
     policy: Policy = field(default_factory=Policy)
+    sectors: Sectors = DEFAULT_SECTORS
     remotes: tuple[Remote, ...] = ()
     alarm: Callable[[str], None] = lambda _: None
     base_url: str = "http://127.0.0.1:8080/fhir"
     _standings: OrderedDict[str, tuple[tuple[int, int], Standing]] = field(default_factory=OrderedDict)
     _directory: tuple[int, Directory] | None = None
-    _actors: dict[Any, tuple[int, Actor]] = field(default_factory=dict)
+    _actors: dict[Any, tuple[int, int | None, Actor]] = field(default_factory=dict)
     _queries: dict[Any, Query] = field(default_factory=dict)
 
 
@@ -157,17 +158,17 @@ async def enter(
     """A verified caller becomes a Context. `purpose` may only be asked for where the token's own covers it."""
     directory, epoch = await directory_now(house)
     key = (caller.fhir_user, caller.organisation, caller.kind, caller.patient, caller.client, caller.roles)
+    at = house.clock()
     known = house._actors.get(key)
-    if known is None or known[0] != epoch:
-        actor = _actor(directory, caller, house.clock())
+    if known is None or known[0] != epoch or (known[1] is not None and micros(at) >= known[1]):
         if len(house._actors) > 10_000:
             house._actors.clear()
-        known = house._actors[key] = (epoch, actor)
+        known = house._actors[key] = (epoch, directory.next_change(micros(at)), _actor(directory, caller, at))
     wanted = purpose or caller.purpose or "TREAT"
     if purpose and caller.purpose and not consent.purpose_within(purpose, caller.purpose):
         raise Problem("forbidden", f"The purpose `{purpose}` is not within what this sign-in is for (`{caller.purpose}`).")
     return Context(
-        house, known[1], house.clock(), wanted, scopes_of(caller.scopes), caller.client, request_id, btg,
+        house, known[2], at, wanted, scopes_of(caller.scopes), caller.client, request_id, btg,
         may_refer="refer" in caller.roles, launch=caller.launch,
     )  # fmt: skip
 
@@ -192,7 +193,7 @@ def _actor(directory: Directory, caller: Any, at: datetime) -> Actor:
     return replace(
         actor,
         ids=actor.ids | names,
-        name=actor.name or caller.subject,
+        name=caller.name or actor.name or caller.subject,
         clinician="clinician" in roles,
         btg_role="break-glass" in roles,
         contributor="contributor" in roles,
@@ -214,7 +215,7 @@ async def directory_now(house: House) -> tuple[Directory, int]:
     """Organisations and roles as they are now, and their epoch."""
     epoch = await house.store.epoch("directory")
     if house._directory is None or house._directory[0] != epoch:
-        house._directory = (epoch, Directory.build(await house.store.directory(sorted(DIRECTORY_TYPES))))
+        house._directory = (epoch, Directory.build(await house.store.directory(sorted(DIRECTORY_TYPES)), house.sectors))
     return house._directory[1], epoch
 
 

@@ -107,9 +107,9 @@ async def history(ctx: Context, type: str | None, id: str | None, params: Sequen
     predicate = await reach(ctx, people)
     found = await ctx.house.store.history(ref, type, predicate, since=since, before=before, count=count)
     entries = await _visible(ctx, found.hits)
-    rows = {p for e in found.hits for p in e.facts.patients}
+    rows: set[str | None] = {p for e in found.hits for p in e.facts.patients}
     await ctx.house.store.commit(
-        *(note(ctx, "R", "history", None, (str(ref or type or "*"),), patient=p, allowed=True) for p in sorted(rows) or [None])
+        *(note(ctx, "R", "history", None, (str(ref or type or "*"),), patient=p, allowed=True) for p in rows or {None})
     )
     nxt = seal(ctx, {"at": list(found.after)}) if found.after else None
     used = tuple((k, v) for k, v in params if k in ("_since", "_count"))

@@ -215,10 +215,8 @@ def _disclosed(
         for p in s.facts.patients:
             refs.setdefault(p, []).append(str(s.ref))
     query = f"{type or ''}?{'&'.join(f'{k}={v}' for k, v in params)}"
-    return [
-        note(ctx, "E", what, None, sorted(refs.get(p, ())), patient=p, query=query, allowed=True)
-        for p in (sorted(k for k in refs if k) or [None])
-    ]
+    people = refs.keys() or {None}
+    return [note(ctx, "E", what, None, sorted(refs.get(p, ())), patient=p, query=query, allowed=True) for p in people]
 
 
 def _stamp(ctx: Context, standings: dict[str, Standing]) -> int:

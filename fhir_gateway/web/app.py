@@ -134,11 +134,17 @@ def limits(web: Web, request: Request) -> None:
         raise Problem("headers-too-large", f"The headers may have {web.header_limit} bytes together.")
 
 
-def build(web: Web, routes: Sequence[BaseRoute], *, lifespan: Any = None) -> ASGIApp:
+def build(web: Web, routes: Sequence[BaseRoute], *, missing: Callable[[Request], Response] | None = None) -> ASGIApp:
     """The app: FHIR, plans, sign-in and pages as plain routes; FastAPI is the shell around them."""
-    app = FastAPI(title="fhir_gateway", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(title="fhir_gateway", docs_url=None, redoc_url=None, openapi_url=None)
     app.router.routes.extend([Route("/health", health(web)), Route("/metrics", metrics(web)), *routes])
     app.router.redirect_slashes = False
+    if missing is not None:
+
+        async def not_found(request: Request, _: Exception) -> Response:
+            return missing(request)
+
+        app.add_exception_handler(404, not_found)
     return app
 
 
