@@ -136,7 +136,7 @@ def _claimed(note: Note, kind: _Kind) -> str:
 
 
 def _agents(note: Note, kind: _Kind, server: str, decided: bool) -> Iterator[dict[str, Any]]:
-    client = note.client or "a page of this gateway"
+    client = note.client or (note.organisation if kind.type is _EXPORT else None) or "a page of this gateway"
     here = {"network": {"address": server, "type": "5" if "://" in server else "1"}}
     there = {"network": {"address": client, "type": "1"}}
     if decided:
@@ -261,8 +261,9 @@ def sentence(note: Note) -> str:
 
 def _things(note: Note) -> str:
     """`your plan and 3 goals`"""
-    kinds = Counter(r.split("/", 1)[0].split("?", 1)[0] for r in note.refs)
-    words = [_count(kind, n) for kind, n in kinds.items() if kind]
+    named = (r.split("/", 1)[0].split("?", 1)[0] for r in note.refs)
+    kinds = Counter(kind if kind in _THINGS else "other" for kind in named if kind)
+    words = [_count(kind, n) for kind, n in kinds.items()]
     if not words:
         return "your record"
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -135,14 +135,31 @@ def urn_references(resource: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(r.split("#", 1)[0] for r in references(resource) if r.startswith(("urn:uuid:", "urn:oid:"))))
 
 
-def rewrite(node: Any, names: Mapping[str, str]) -> Any:
-    """The same resource with every reference in `names` replaced. Other texts stay as they are, also where they look alike."""
+def rewrite(node: Any, names: Mapping[str, str], full_url: str = "") -> Any:
+    """The same resource with every reference in `names` replaced. Other texts stay as they are, also where they look alike.
+
+    With the entry's own `full_url` (`http://base/Type/id`) a relative `Goal/1` also stands for `http://base/Goal/1`
+    (https://hl7.org/fhir/R4/bundle.html#references).
+    """
+    base = full_url.rsplit("/", 2)[0] if full_url.startswith(("http:", "https:")) else ""
+    return _rewritten(node, names, base)
+
+
+def _rewritten(node: Any, names: Mapping[str, str], base: str) -> Any:
     if isinstance(node, dict):
-        return {k: _renamed(v, names) if k == "reference" and isinstance(v, str) else rewrite(v, names) for k, v in node.items()}
+        return {
+            k: _renamed(v, names, base) if k == "reference" and isinstance(v, str) else _rewritten(v, names, base)
+            for k, v in node.items()
+        }
     if isinstance(node, list):
-        return [rewrite(item, names) for item in node]
+        return [_rewritten(item, names, base) for item in node]
     return node
 
 
-def _renamed(reference: str, names: Mapping[str, str]) -> str:
-    return names.get(reference, reference)
+def _renamed(reference: str, names: Mapping[str, str], base: str) -> str:
+    if reference in names:
+        return names[reference]
+    target, mark, fragment = reference.partition("#")
+    if target in names:
+        return names[target] + mark + fragment
+    return names.get(f"{base}/{target}", target) + mark + fragment if base and ":" not in target else reference

@@ -16,32 +16,35 @@ from .labels import Labels
 from .periods import bounds, interval, micros
 from .types import Facts, Ref, Writer
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 ANYONE: Final = "*"  # among `refs` of a Consent with a permit that names nobody in particular
 
 # Elements that name an author directly, and those whose parts do.
-_DIRECT: Final = frozenset(
+_DIRECT: Final = _words(
     "author recorder asserter requester enterer reporter informationSource authenticator contributor prescriber"
-    " orderer assessor resultsInterpreter operator expressedBy source".split()
+    " orderer assessor resultsInterpreter operator expressedBy source"
 )
 _PARTS: Final = {"attester": ("party",), "agent": ("who", "onBehalfOf"), "signer": ("party",), "section": ("author",)}
 # A `performer` did it here; in a request it is who is asked to do it, and no author.
-_PERFORMED: Final = frozenset(
+_PERFORMED: Final = _words(
     "ChargeItem DiagnosticReport ImagingStudy Immunization MedicationAdministration MedicationDispense"
-    " MolecularSequence Observation Procedure RiskAssessment".split()
+    " MolecularSequence Observation Procedure RiskAssessment"
 )
 _SENT: Final = frozenset({"Communication", "MessageHeader"})
-_AGENTS: Final = frozenset(
-    {"Practitioner", "PractitionerRole", "Organization", "Patient", "RelatedPerson", "Device", "CareTeam"}
-)
+_AGENTS: Final = frozenset({"Practitioner", "PractitionerRole", "Organization", "Patient", "RelatedPerson", "Device", "CareTeam"})
 
-_DATES: Final = frozenset(
+_DATES: Final = _words(
     "effectiveDateTime effectivePeriod effectiveInstant effectiveTiming occurrenceDateTime occurrencePeriod"
     " occurrenceTiming performedDateTime performedPeriod onsetDateTime onsetPeriod abatementDateTime abatementPeriod"
     " identifiedDateTime identifiedPeriod occurredDateTime occurredPeriod createdDateTime createdPeriod"
     " timingDateTime timingPeriod timingTiming servicedDate servicedPeriod period servicePeriod executionPeriod"
     " billablePeriod planningHorizon started startDate start end sent received whenPrepared whenHandedOver"
     " dateWritten authoredOn authored created recordedDate recorded recordedOn date dateTime dateAsserted issued"
-    " enteredDate statusDate timestamp detected".split()
+    " enteredDate statusDate timestamp detected"
 )
 _UNDATED: Final = frozenset({"Patient", "Person", "Practitioner", "PractitionerRole", "Organization", "Location"})
 _NO_CODE: Final = frozenset({"meta", "text", "clinicalStatus", "verificationStatus", "identifier"})

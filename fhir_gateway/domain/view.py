@@ -18,13 +18,18 @@ from typing import Any, Final
 from .compartment import NO_PATIENT_DATA, SUBJECT, patient_of, subject
 from .entries import aligned, same
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 MASKED: Final = {"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}
 
-_REFERENCE: Final = frozenset("id extension reference _reference type _type identifier display _display".split())
+_REFERENCE: Final = _words("id extension reference _reference type _type identifier display _display")
 _DROPPED: Final = frozenset({"identifier", "display", "_display"})
 _WHOSE: Final = ("subject", "patient", "for", "beneficiary", "candidate", "individual", "deliverTo")
 # Elements that R4 lets refer to nothing but patient data: a display alone in one of them is a reference's display too.
-_OF_PATIENTS: Final = frozenset(
+_OF_PATIENTS: Final = _words(
     "account addresses allergyIntolerance appointment assessment authorizingPrescription basedOn basis beneficiary"
     " candidate careTeam chargeItemReference claim claimResponse communicationRequest complicationDetail condition"
     " consent contentReference context contract coverage derivedFrom details detectedIssue device diagnosisReference"
@@ -35,7 +40,7 @@ _OF_PATIENTS: Final = frozenset(
     " replaces report request response result resultingCondition schedule securityContext service slot sourceReference"
     " specimen statusReasonReference study subjectMedicalHistory subjectResults subscriber supportingImmunization"
     " supportingInfo supportingInformation supportingPatientInformation targetReference team topicReference"
-    " valueReference what".split()
+    " valueReference what"
 )
 # Who goes by an identifier of these systems is an organisation or a professional, also where `type` does not say so.
 _PROFESSIONAL: Final = (
