@@ -11,6 +11,7 @@ from ..domain import mapping, strict
 from ..domain.identity import NHS_NUMBER, agrees, nhs_number
 from ..domain.mapping import Entry, Mapped
 from ..domain.mapping.carrier import dump
+from ..domain.mapping.foreign import asks_membership
 from ..domain.mapping.merging import Held, merged
 from ..domain.mapping.names import own_identifier
 from ..domain.problem import Problem, not_found
@@ -19,7 +20,6 @@ from ..gate import Context
 from ..gate.pushing import find_person
 from ..tables import load_tables
 from .sending import send
-from .team import asked
 from .texts import checked
 
 TYPES = ("CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference")
@@ -53,8 +53,8 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
     _only_plan(mapped, held)
     steps, unchanged = _steps(mapped, held, patient)
     gone = _gone(mapped, held)
-    invited, pending = asked(mapped, held)
-    entries = [*gone, *steps, *invited]
+    entries = [*gone, *steps]
+    pending = _waiting(held)
     unmapped = [row for row in mapped.dry if "plan-unmapped" in row["to"]]
     if dry_run or not entries:
         return Saved(patient, 0, unchanged, 0, unmapped, pending)
@@ -64,6 +64,14 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
     if patient is None:
         patient = refs[entries.index(next(e for e in entries if e.get("fullUrl") == person.full_url))][0].id
     return Saved(patient, len(entries) - same, unchanged + same, 0, unmapped, pending)
+
+
+def _waiting(held: Mapping[Ref, Held]) -> list[str]:
+    """Members of the team who were asked whether they are, and have not answered."""
+    tasks = [h.resource for h in held.values() if h.ref.startswith("Task/")]
+    asked = [t for t in tasks if asks_membership(t) and t.get("status") in ("requested", "received")]
+    names = {str(t.get("owner", {}).get("display") or t.get("owner", {}).get("identifier", {}).get("value") or "somebody") for t in asked}
+    return [f"{name} is asked to confirm its place in the team." for name in sorted(names)]
 
 
 def _untouched(entry: Mapping[str, Any], now: tuple[Ref, int]) -> bool:
@@ -200,7 +208,7 @@ def _gone(mapped: Mapped, held: Mapping[Ref, Held]) -> list[dict[str, Any]]:
     now = {own_identifier(e.resource) for e in mapped.entries}
     out = []
     for h in held.values():
-        if h.own and h.own[1].startswith(main[1] + "/") and h.own not in now and h.own[0] not in ("person", "membership"):
+        if h.own and h.own[1].startswith(main[1] + "/") and h.own not in now and h.own[0] != "person":
             out.append({"request": {"method": "DELETE", "url": h.ref, "ifMatch": f'W/"{h.version}"'}})
     return out
 

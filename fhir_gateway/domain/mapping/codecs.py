@@ -55,8 +55,12 @@ def _code(value: Any, way: Any) -> Any:
     return value if is_text(value) and _CODE.match(value) else MISSING
 
 
+_ABSOLUTE = re.compile(r"(https?://[A-Za-z0-9][^\s<>\"{}|\\^`]*|urn:(?!uuid:|oid:)[a-z0-9-]+:[^\s<>\"{}\\^`]+)\Z")
+
+
 def _uri(value: Any, way: Any) -> Any:
-    return value if is_text(value) and not any(c.isspace() for c in value) else MISSING
+    """An absolute address, as code systems and questionnaires have."""
+    return value if is_text(value) and _ABSOLUTE.match(value) else MISSING
 
 
 def is_date(value: Any) -> bool:
@@ -213,7 +217,6 @@ def _who_back(value: Any, way: Inward) -> Any:
 
 
 MEMBER: Final = EXTENSIONS + "plan-member"
-CARING: Final = frozenset({"health", "social-care"})
 
 
 def _owner(value: Any, way: Outward) -> Any:
@@ -222,7 +225,7 @@ def _owner(value: Any, way: Outward) -> Any:
     if not is_text(value) or value not in way.team or value == "person":
         return _who(value, way)
     place = way.team[value].get("organisation")
-    reference = _organisation(place, way) if isinstance(place, dict) and place.get("sector") in CARING else MISSING
+    reference = _organisation(place, way) if isinstance(place, dict) and place.get("sector") in ("health", "social-care") else MISSING
     if not isinstance(reference, dict) or "identifier" not in reference:
         return _who(value, way)
     name = way.team[value].get("name")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from .codecs import CODECS
+from .names import BASE
 from .paths import MISSING
 from .tables import Table
 from .ways import Inward
@@ -29,6 +30,16 @@ STATUS: Final = {
 REQUEST: Final = {"draft": "proposed", "active": "in progress", "on-hold": "paused", "revoked": "stopped", "completed": "done"}
 
 
+TASK_SYSTEM: Final = f"{BASE}/CodeSystem/task"
+
+
+def asks_membership(resource: Mapping[str, Any]) -> bool:
+    """A Task of the gateway's own ("are you in this team?"): part of the record, not of a plan."""
+    code = resource.get("code")
+    codings = code.get("coding") if isinstance(code, dict) else None
+    return resource.get("resourceType") == "Task" and any(isinstance(c, dict) and c.get("system") == TASK_SYSTEM for c in codings or ())
+
+
 def member(
     participant: Mapping[str, Any], n: int, team: Mapping[str, Any], table: Table, way: Inward, ours: bool
 ) -> dict[str, Any] | None:
@@ -42,11 +53,11 @@ def member(
             return None
     elif ours and isinstance(participant.get("member"), dict) and str(participant["member"].get("reference", "")).startswith("RelatedPerson"):
         return None
+    way.ours = ours
     out = table.fields.back(participant, way)
-    if not ours:
-        id = {"id": f"{team.get('id', 'team')}-{n + 1}"}
-        out = id | out if out else {}
-    return out or None
+    if ours:
+        return out
+    return {"id": f"{team.get('id', 'team')}-{n + 1}"} | out if out else None
 
 
 def activities(plan: dict[str, Any], ones: Sequence[Any], way: Inward) -> None:

@@ -79,6 +79,7 @@ def _one(given: Mapping[str, Any]) -> _One:
 
 class _Reading:
     def __init__(self, ones: list[_One], tables: Tables, keep: bool, homeless: bool) -> None:
+        ones = [o for o in ones if not foreign.asks_membership(o.resource)]
         self.ones, self.tables, self.keep = ones, tables, keep
         self.by_name = {name: one for one in ones for name in one.names}
         self.homeless: list[dict[str, str]] | None = [] if homeless else None
@@ -213,6 +214,7 @@ class _Reading:
     def _item(self, one: _One, kind: str) -> dict[str, Any]:
         table = self.tables[kind]
         self.used.add(id(one))
+        self.way.ours = bool(one.value)
         out = table.fields.back(one.resource, self.way)
         if (self.keep or self.homeless is not None) and kind != "team":
             rest = leftover(one.resource, table)
@@ -267,7 +269,7 @@ class _Reading:
             self.used.add(id(o))
             for n, participant in enumerate(_dicts(o.resource.get("participant"))):
                 member = foreign.member(participant, n, o.resource, self.tables["team"], self.way, o.value != "")
-                if member is not None and member not in team:
+                if member is not None and (o.value or member not in team):
                     team.append(member)
         if team:
             plan["team"] = team

@@ -29,6 +29,7 @@ class Row:
     codec: Codec
     companions: tuple[tuple[Callable[[Any], Any], Callable[[dict[str, Any], Any], None], Any], ...] = ()
     read_only: bool = False
+    theirs: bool = False  # read only from resources that no plan made
     otherwise: Any = MISSING  # what FHIR demands where the plan is silent
     otherwise_from: str = ""  # ... taken from this key of the plan
     otherwise_when: Callable[[Any], Any] | None = None  # ... only where this stands in FHIR
@@ -130,6 +131,8 @@ class Fields:
         """The thing that `element` says, with what hung on it."""
         out: dict[str, Any] = {}
         for row in self.rows:
+            if row.theirs and way.ours:
+                continue
             said = row.get(element)
             if said is MISSING:
                 continue
@@ -144,7 +147,10 @@ class Fields:
                 value = row.codec.back(said, way)
                 if value is not MISSING:
                     _place(out, path, value, over=False)
-        for kept in carrier.read(element):
+        beside = carrier.read(element)
+        if len(beside) > 1:
+            beside.sort(key=lambda k: k.instead is None)  # what stands in for silence goes first
+        for kept in beside:
             self._restore(out, element, kept)
         return out
 

@@ -9,7 +9,7 @@ A file says where a thing sits in the plan, which FHIR type it becomes and, row 
     {plan: notes, fhir: note, must: [text], each: [...]} a list of things, with rows of its own
     with: {path: constant}                               written beside the row
     else: value, else_from: key, else_when: path         what FHIR demands where the plan is silent; a marker takes it back
-    read: true                                           only from FHIR to the plan
+    read: true                                           only from FHIR to the plan, of resources that no plan made (`any`: of all)
 
 Every path is looked up in R4; a table that cannot be right is refused, naming file and row. Values are data: there is no
 expression in a table and none is ever found in a value.
@@ -149,7 +149,9 @@ class _Loader:
         segments = self.parse(data["fhir"], where, each=many)
         self.check((*below, *segments), where)
         codec = self.codec(data, segments, below, where)
-        read_only = data.get("read") is True
+        read_only = "read" in data
+        if data.get("read", True) not in (True, "any"):
+            raise TableError(f"{self.file}, {where}: `read` is `true` (of resources that no plan made) or `any`")
         full = (*below, *segments)
         if not read_only:
             self.claim(full, where)
@@ -160,7 +162,7 @@ class _Loader:
             self.read.add((*full, *self.parse(data["list"], where)))
         return Row(
             tuple(str(data["plan"]).split(".")), str(data["fhir"]), segments, paths.getter(segments), self.put(segments, where, read_only),
-            codec, self.companions(data, below, where), read_only, self.otherwise(data, where), str(data.get("else_from", "")),
+            codec, self.companions(data, below, where), read_only, data.get("read") is True, self.otherwise(data, where), str(data.get("else_from", "")),
             paths.getter(self.parse(data["else_when"], where)) if "else_when" in data else None,
         )  # fmt: skip
 

@@ -50,6 +50,7 @@ class Inward:
     """FHIR to plan. `targets` maps every name of a resource (fullUrl, `Type/id`) to what it is in the plan."""
 
     targets: Mapping[str, Found]
+    ours: bool = False  # the resource being read was made of a plan
 
     def find(self, reference: Mapping[str, Any]) -> Found | None:
         """What a Reference leads to among the resources at hand."""
