@@ -88,11 +88,16 @@ class Labels:
     security: list[Coding] = field(default_factory=list)
 
 
+RESTRICTED_TYPES = frozenset({"Consent"})  # it names what it hides: for the person and their proxy (leak list L50)
+
+
 def label(resource: Mapping[str, Any], sets: LabelSets, *, earlier: Iterable[Mapping[str, Any]] | None = None) -> Labels:
     """Label a resource. `earlier` is `meta.security` of the version it replaces: labels only rise."""
     came = [*(earlier or ()), *_security(resource)]
     found = dict.fromkeys(lab for coding in _codings(resource) for lab in sets.of(*coding))
     made = [{"system": s, "code": c, **({"display": sets.words[s, c]} if (s, c) in sets.words else {})} for s, c in found]
+    if resource.get("resourceType") in RESTRICTED_TYPES:
+        made.append({"system": CONFIDENTIALITY_SYSTEM, "code": "R", "display": _LEVEL_NAMES["R"]})
     return read([*came, *made])
 
 

@@ -29,6 +29,9 @@ from ..store.base import Store
 STANDINGS_KEPT = 20_000
 
 
+STAYS = frozenset({"Consent", "AuditEvent", "Provenance"})
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
     """A configured external FHIR server, as far as a write must know of it: what to queue for whom."""
@@ -40,7 +43,8 @@ class Remote:
     types: frozenset[str] | None = None  # None: every patient-data type
 
     def takes(self, type: str) -> bool:
-        return self.direction != "in" and (self.types is None or type in self.types)
+        """Consents and the trail stay here: a partner is told nothing about who else may see what."""
+        return self.direction != "in" and type not in STAYS and (self.types is None or type in self.types)
 
 
 @dataclass(slots=True)

@@ -83,6 +83,20 @@ def incoming(body: Mapping[str, Any], ref: Ref | None, names: Mapping[str, str])
     return renamed
 
 
+def loosened(body: Mapping[str, Any], remote_id: str, ref: Ref) -> dict[str, Any]:
+    """A copy of ours with every reference to `remote_id` made a logical one."""
+
+    def loosen(reference: dict[str, Any]) -> dict[str, Any]:
+        if reference.get("reference") != remote_id:
+            return reference
+        rest = {k: v for k, v in reference.items() if k not in ("reference", "identifier", "type")}
+        return {"type": ref.type, **rest, "identifier": {"system": HELD_BACK, "value": str(ref)}}
+
+    changed = _references(dict(body), loosen)
+    assert isinstance(changed, dict)
+    return changed
+
+
 def our_tag(body: Mapping[str, Any]) -> str | None:
     """Our id on a copy of ours."""
     for tag in body.get("meta", {}).get("tag", []):

@@ -60,8 +60,7 @@ def _types(partner: Partner, offered: frozenset[str]) -> set[str]:
 
 
 FIRST_CLASS = frozenset(
-    "Patient CarePlan Goal QuestionnaireResponse CareTeam Condition Task ServiceRequest Observation Communication "
-    "DocumentReference RelatedPerson Flag List RiskAssessment".split()
+    ["Patient", "CarePlan", "Goal", "QuestionnaireResponse", "CareTeam", "Condition", "Task", "ServiceRequest", "Observation", "Communication", "DocumentReference", "RelatedPerson", "Flag", "List", "RiskAssessment"]
 )
 
 Change = dict[str, Any]  # {"id": "Type/id", "resource": dict or None, "etag", "updated"}

@@ -20,7 +20,7 @@ from ..gate import Context, House
 from ..gate.context import ask_stored, note
 from ..remote.client import Down, Locked, Refusal, RemoteServer, Reply, Unknown
 from ..store.base import Fenced
-from .partner import TAG, Partner, as_owner, local_references, outgoing
+from .partner import TAG, Partner, as_owner, local_references, loosened, outgoing
 
 LEASE_SECONDS = 60.0
 TRIES = 8
@@ -39,6 +39,7 @@ class Tally:
     pulled: int = 0
     refused: int = 0
     conflicts: int = 0
+    seen: int = 0  # outbox entries looked at
 
     def add(self, other: Tally) -> None:
         for name in self.__dataclass_fields__:
@@ -53,6 +54,7 @@ async def push(house: House, partner: Partner, holder: str) -> Tally:
     """One batch of due outbox entries."""
     tally = Tally()
     for entry in await house.store.lease(partner.name, holder, house.clock(), LEASE_SECONDS, BATCH):
+        tally.seen += 1
         try:
             await _one(house, partner, entry, tally)
         except Fenced:
@@ -198,12 +200,7 @@ async def _take_back(house: House, partner: Partner, entry: Queued, link: Linked
     if link is None or link.gone:
         await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is not there"))
         return
-    type, id = link.remote_id.split("/")
-    try:
-        await partner.server.delete(type, id)
-    except Refusal as e:
-        if e.status not in (404, 410):
-            raise
+    await _delete_there(house, partner, link)
     ctx = await as_owner(house, partner, "disclose")
     closed = [
         Disclosed(d.remote, d.ref, d.version, d.patient, d.recipient, d.at, d.consent, d.epoch, ctx.at)
@@ -218,14 +215,56 @@ async def _take_back(house: House, partner: Partner, entry: Queued, link: Linked
     tally.recalled += 1
 
 
+async def _delete_there(house: House, partner: Partner, link: Linked) -> None:
+    """Delete, after letting go of what still points to it there. Gone already is as good."""
+    type, id = link.remote_id.split("/")
+    try:
+        await partner.server.delete(type, id)
+    except Refusal as e:
+        if e.status in (404, 410):
+            return
+        if e.status != 409:
+            raise
+        await _let_go(house, partner, link)
+        await partner.server.delete(type, id)
+
+
+async def _let_go(house: House, partner: Partner, link: Linked) -> None:
+    """Send what points to this once more, as it was sent before, with a logical reference in the place of the real one."""
+    for referrer in await house.store.referrers(link.ref):
+        held = await house.store.link(partner.name, referrer)
+        if held is None or held.gone or held.base_sent is None:
+            continue
+        before = strict.read(held.base_sent)
+        copy = loosened(before, link.remote_id, link.ref)
+        if copy == before:
+            continue
+        type, id = held.remote_id.split("/")
+        reply = await partner.server.update(type, id, {**copy, "id": id}, held.etag)
+        there = reply.body or copy
+        await house.store.commit(
+            Linked(
+                **{
+                    **_fields(held),
+                    "etag": reply.etag or _etag_of(there),
+                    "base_sent": strict.dump(copy),
+                    "base_received": strict.dump(there),
+                }
+            )
+        )
+
+
 async def _review(house: House, partner: Partner, entry: Queued, tally: Tally) -> None:
     """Something that decides has changed for this person: recall what may no longer be there, release what now may go."""
     ctx = await as_owner(house, partner, "disclose")
     ops: list[Op] = []
+    recalls: list[tuple[Disclosed, list[Ref]]] = []
     for row in {d.ref: d for d in await house.store.ledger(remote=partner.name, patient=entry.patient, open_only=True)}.values():
         stored = await house.store.get(row.ref)
         if stored is None or stored.deleted or not (await ask_stored(ctx, "disclose", stored)).permit:
-            ops.append(Send(partner.name, row.ref, row.version, entry.patient, "recall"))
+            body = stored.body if stored is not None else None
+            recalls.append((row, local_references(strict.read(body)) if body else []))
+    ops += [Send(partner.name, row.ref, row.version, entry.patient, "recall") for row in _referrers_first(recalls)]
     withheld = await house.store.outbox_items(partner.name, "withheld", 10_000)
     refs = [Ref(*i["ref"].split("/")) for i in withheld if i["patient"] == entry.patient]
     for ref in dict.fromkeys(refs):
@@ -234,6 +273,26 @@ async def _review(house: House, partner: Partner, entry: Queued, tally: Tally) -
             ops.append(Send(partner.name, ref, stored.version, entry.patient, "released"))
     recalled = await _recalled_before(house, partner, ctx, entry)
     await house.store.commit(Close(entry.entry, entry.fence, "sent", "reviewed"), *ops, *recalled)
+
+
+def _referrers_first(recalls: list[tuple[Disclosed, list[Ref]]]) -> list[Disclosed]:
+    """What points to others goes before them: servers keep what is still pointed to."""
+    rows = {row.ref: (row, refs) for row, refs in recalls}
+    order: dict[Ref, Disclosed] = {}
+    on_the_way: set[Ref] = set()
+
+    def visit(ref: Ref) -> None:
+        if ref in order or ref in on_the_way:
+            return
+        on_the_way.add(ref)
+        for other, (_, refs) in rows.items():
+            if ref in refs and other != ref:
+                visit(other)
+        order[ref] = rows[ref][0]
+
+    for ref in rows:
+        visit(ref)
+    return list(order.values())
 
 
 async def _recalled_before(house: House, partner: Partner, ctx: Context, entry: Queued) -> list[Op]:
@@ -269,8 +328,11 @@ async def _refused(house: House, partner: Partner, entry: Queued, e: Refusal, ta
     elif e.status in (409, 412) and entry.tries < TRIES:
         if link is not None and not link.gone:
             tally.add(await pull_one(house, partner, link))
-        await _later(house, entry, e)
-        tally.delayed += 1
+        if entry.tries <= 2:  # merged just now: send the result at once
+            await house.store.commit(Delay(entry.entry, entry.fence, house.clock(), str(e)))
+        else:
+            await _later(house, entry, e)
+            tally.delayed += 1
     elif entry.tries < 2 and e.status not in (400, 422):
         await _later(house, entry, e)
         tally.delayed += 1

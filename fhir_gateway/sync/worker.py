@@ -31,16 +31,9 @@ async def once(house: House, partner: Partner, holder: str = "once", *, most: in
             tally.add(await push(house, partner, holder))
         tally.add(await pull(house, partner))
         total.add(tally)
-        if not tally.anything and not await _waiting(house, partner):
-            break
-        if tally.delayed and not (tally.sent or tally.pulled or tally.withheld or tally.recalled):
+        if not tally.anything or (tally.delayed and tally.seen == tally.delayed):
             break
     return total
-
-
-async def _waiting(house: House, partner: Partner) -> bool:
-    states = await house.store.outbox(partner.name)
-    return bool(states.get("due", 0))
 
 
 async def run(house: House, partners: Sequence[Partner], holder: str, stop: asyncio.Event) -> None:
