@@ -5,6 +5,7 @@ The verdict is R4's (`domain.validate.check`). What this gateway refuses besides
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -145,14 +146,25 @@ def lines(source: BinaryIO, sink: BinaryIO) -> int:
         if not raw.strip():
             continue
         try:
-            line = msgspec.json.decode(raw, type=Line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+            line = _line(raw)
+        except ValueError as wrong:
             print(f"line {number}: {wrong}", file=sys.stderr)
             worst = 2
             continue
         sink.write(msgspec.json.encode(_answer(line, known)) + b"\n")
         sink.flush()
     return worst
+
+
+def _line(raw: bytes) -> Line:
+    """ValueError when it is none. A text may hold what is no Unicode (that is what is to be judged), which only `json` reads."""
+    try:
+        return msgspec.json.decode(raw, type=Line)
+    except msgspec.DecodeError:
+        loose = json.loads(raw)
+        if not isinstance(loose, dict) or not isinstance(loose.get("text"), str):
+            raise
+        return Line(id=loose.get("id", ""), text=loose["text"])
 
 
 def _answer(line: Line, known: Definitions) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """R4's invariants of severity error as plain Python: `RULES[key, type]` is a function node -> whether it holds.
 
 Each is the FHIRPath expression beside it in `profiles/r4/structures.json`, written by hand because these run on every write. A rule
-that needs more than its own node (`dom-*`, `ref-1`, `ele-1`, `bdl-*`) is in `validate`. A rule that is in neither is evaluated from its
-expression. Nodes may be malformed in other ways: what a rule cannot read is not its business.
+that needs more than its own node (`dom-*`, `ref-1`, `ele-1`, `bdl-*`) is in `validate` and `bundled`. A rule that is in neither is not
+checked, and listed in `docs/validation.md`. Nodes may be malformed in other ways: what a rule cannot read is not its business.
 """
 
 from __future__ import annotations
@@ -218,6 +218,82 @@ def _retired(node: Node) -> bool:
     return node.get("status") in ("proposed", "cancelled", "waitlist") or (has(node, "start") and has(node, "end"))
 
 
+def _all_have(node: Node, name: str, *wanted: str) -> bool:
+    return all(has(part, w) for part in each(node, name) for w in wanted)
+
+
+def _elements(node: Node) -> list[Node]:
+    return [e for part in ("snapshot", "differential") for view in each(node, part) for e in each(view, "element")]
+
+
+def _unique(name: str, *keys: str) -> Rule:
+    return lambda node: distinct([tuple(str(part.get(k)) for k in keys) for part in each(node, name)])
+
+
+def _first_path(view: str) -> Rule:
+    def check(node: Node) -> bool:
+        paths = [str(e.get("path")) for part in each(node, view) for e in each(part, "element")]
+        return node.get("kind") == "logical" or not paths or paths[0] == node.get("type")
+
+    return check
+
+
+def _below_first(node: Node) -> bool:
+    """sdf-8, sdf-8a: every path begins with the first one's root."""
+    paths = [str(e.get("path")) for e in each(node, "element")]
+    return not paths or all(p.startswith(paths[0].partition(".")[0] + ".") for p in paths[1:])
+
+
+def _codes_once(node: Node) -> bool:
+    codes = [c["code"] for c in _concepts(node) if type(c.get("code")) is str]
+    return len(codes) == len(set(codes))
+
+
+def _concepts(node: Node) -> Iterator[Node]:
+    for c in each(node, "concept"):
+        yield c
+        yield from _concepts(c)
+
+
+def _least_most(node: Node) -> bool:
+    low, high = node.get("min"), node.get("max")
+    return type(low) is not int or type(high) is not str or not high.isdigit() or low <= int(high)
+
+
+def _one_action(node: Node) -> bool:
+    """tst-7, 8, 9"""
+    named = sum(has(node, n) for n in ("targetId", "url", "params"))
+    kind = node.get("type")
+    free = type(kind) is dict and kind.get("code") in ("capabilities", "search", "transaction", "history")
+    return has(node, "sourceId") or named == 1 or free
+
+
+ASSERTED = (
+    "contentType", "expression", "headerField", "minimumId", "navigationLinks", "path", "requestMethod", "resource", "responseCode",
+    "response", "validateProfileId",
+)  # fmt: skip
+
+
+def _one_assertion(node: Node) -> bool:
+    """tst-5, 6"""
+    return "extension" in node or sum(has(node, n) for n in ASSERTED) <= 1
+
+
+def _compared(node: Node) -> bool:
+    """tst-10, 11"""
+    return has(node, "compareToSourceId") == (has(node, "compareToSourceExpression") or has(node, "compareToSourcePath"))
+
+
+def _directed(node: Node) -> bool:
+    """tst-12, 13"""
+    said = has(node, "response") or has(node, "responseCode")
+    return not has(node, "direction") or node.get("direction") == "response" or not said
+
+
+_DESCRIBED = one_of("description", "software", "implementation")
+_INSTANCE = when("kind", "instance", "implementation")
+_CAPABLE: Rule = lambda n: n.get("kind") != "capability" or (not has(n, "implementation") and has(n, "software"))  # noqa: E731
+_REQUIRED = never_when("kind", "requirements", "implementation", "software")
 _ALLERGY = f"{HL7}/allergyintolerance-verification"
 _CONDITION = f"{HL7}/condition-ver-status"
 _ACTION = just_one("operation", "assert")
@@ -250,7 +326,76 @@ RULES: dict[tuple[str, str], Rule] = {
     ("trd-1", "TriggerDefinition"): never_both("data", "timing[x]"),
     ("trd-2", "TriggerDefinition"): needs("condition", "data"),
     ("trd-3", "TriggerDefinition"): _trigger,
+    ("eld-1", "ElementDefinition"): one_of("discriminator", "description"),
+    ("eld-2", "ElementDefinition"): _least_most,
+    ("eld-4", "ElementDefinition"): unless("code", ("Reference", "canonical"), "aggregation"),
+    ("eld-6", "ElementDefinition"): lambda n: not has_choice(n, "fixed") or len(each(n, "type")) <= 1,
+    ("eld-7", "ElementDefinition"): lambda n: not has_choice(n, "pattern") or len(each(n, "type")) <= 1,
+    ("eld-8", "ElementDefinition"): never_both("pattern[x]", "fixed[x]"),
+    ("eld-13", "ElementDefinition"): _unique("type", "code"),
+    ("eld-14", "ElementDefinition"): _unique("constraint", "key"),
+    ("eld-15", "ElementDefinition"): never_both("defaultValue[x]", "meaningWhenMissing"),
+    ("eld-17", "ElementDefinition"): unless("code", ("Reference", "canonical"), "targetProfile"),
+    ("eld-18", "ElementDefinition"): when("isModifier", True, "isModifierReason"),
+    ("eld-22", "ElementDefinition"): needs("sliceIsConstraining", "sliceName"),
     # resources
+    ("cpb-1", "CapabilityStatement"): one_of("rest", "messaging", "document"),
+    ("cpb-2", "CapabilityStatement"): _DESCRIBED,
+    ("cpb-3", "CapabilityStatement"): lambda n: n.get("kind") == "instance" or not any(has(m, "endpoint") for m in each(n, "messaging")),
+    ("cpb-7", "CapabilityStatement"): _unique("document", "profile", "mode"),
+    ("cpb-9", "CapabilityStatement"): _unique("resource", "type"),
+    ("cpb-12", "CapabilityStatement"): _unique("searchParam", "name"),
+    ("cpb-14", "CapabilityStatement"): _INSTANCE,
+    ("cpb-15", "CapabilityStatement"): _CAPABLE,
+    ("cpb-16", "CapabilityStatement"): _REQUIRED,
+    ("csd-1", "CodeSystem"): _codes_once,
+    ("cmd-1", "ConceptMap"): lambda n: n.get("equivalence") not in ("narrower", "inexact") or has(n, "comment"),
+    ("cmd-2", "ConceptMap"): when("mode", "fixed", "code"),
+    ("cmd-3", "ConceptMap"): when("mode", "other-map", "url"),
+    ("mrp-2", "MeasureReport"): lambda n: all(
+        has(m, "value") != has(m, "component") for g in each(n, "group") for s in each(g, "stratifier") for m in each(s, "stratum")
+    ),
+    ("mea-1", "Measure"): lambda n: all(
+        one_of("code", "description", "criteria")(s) != has(s, "component") for g in each(n, "group") for s in each(g, "stratifier")
+    ),
+    ("msq-3", "MolecularSequence"): lambda n: n.get("coordinateSystem") in (0, 1),
+    ("msq-5", "MolecularSequence"): lambda n: has(n, "chromosome") == has(n, "genomeBuild"),
+    ("msq-6", "MolecularSequence"): just_one("genomeBuild", "referenceSeqId", "referenceSeqPointer", "referenceSeqString"),
+    ("nsd-1", "NamingSystem"): lambda n: n.get("kind") != "root" or all(u.get("type") != "uuid" for u in each(n, "uniqueId")),
+    ("nsd-2", "NamingSystem"): lambda n: distinct([u.get("type") for u in each(n, "uniqueId") if u.get("preferred") is True]),
+    ("opd-1", "OperationDefinition"): one_of("type", "part"),
+    ("opd-2", "OperationDefinition"): unless("type", ("string",), "searchType"),
+    ("opd-3", "OperationDefinition"): unless("type", ("Reference", "canonical"), "targetProfile"),
+    ("sdf-3", "StructureDefinition"): lambda n: _all_have(n, "element", "definition", "min", "max"),
+    ("sdf-4", "StructureDefinition"): lambda n: n.get("abstract") is True or has(n, "baseDefinition"),
+    ("sdf-5", "StructureDefinition"): lambda n: (
+        n.get("type") != "Extension" or n.get("derivation") == "specialization" or has(n, "context")
+    ),
+    ("sdf-8", "StructureDefinition"): _below_first,
+    ("sdf-8a", "StructureDefinition"): _below_first,
+    ("sdf-8b", "StructureDefinition"): lambda n: _all_have(n, "element", "base"),
+    ("sdf-11", "StructureDefinition"): _first_path("snapshot"),
+    ("sdf-14", "StructureDefinition"): lambda n: all(has(e, "id") for e in _elements(n)),
+    ("sdf-18", "StructureDefinition"): unless("type", ("Extension",), "contextInvariant"),
+    ("sdf-23", "StructureDefinition"): lambda n: all("." in str(e.get("path")) or not has(e, "sliceName") for e in _elements(n)),
+    ("smp-1", "StructureMap"): needs("element", "context"),
+    ("smp-2", "StructureMap"): needs("context", "contextType"),
+    ("tcp-1", "TerminologyCapabilities"): lambda n: len(each(n, "version")) <= 1 or _all_have(n, "version", "code"),
+    ("tcp-2", "TerminologyCapabilities"): _DESCRIBED,
+    ("tcp-3", "TerminologyCapabilities"): _INSTANCE,
+    ("tcp-4", "TerminologyCapabilities"): _CAPABLE,
+    ("tcp-5", "TerminologyCapabilities"): _REQUIRED,
+    ("tst-3", "TestScript"): lambda n: sum(has(n, k) for k in ("expression", "headerField", "path")) <= 2,
+    ("tst-4", "TestScript"): lambda n: any(has(c, "required") or has(c, "validated") for c in each(n, "capability")),
+    ("tst-5", "TestScript"): _one_assertion,
+    ("tst-6", "TestScript"): _one_assertion,
+    ("tst-7", "TestScript"): _one_action,
+    ("tst-8", "TestScript"): _one_action,
+    ("tst-9", "TestScript"): _one_action,
+    ("tst-10", "TestScript"): _compared,
+    ("tst-11", "TestScript"): _compared,
+    ("tst-12", "TestScript"): _directed,
+    ("tst-13", "TestScript"): _directed,
     ("ait-1", "AllergyIntolerance"): lambda n: (
         coded(n, "verificationStatus", _ALLERGY, "entered-in-error") or has(n, "clinicalStatus")
     ),

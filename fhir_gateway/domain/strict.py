@@ -69,7 +69,7 @@ def _decoded(raw: bytes) -> Any:
     except msgspec.DecodeError as wrong:
         said = str(wrong)
         at = _BYTE.search(said)
-        place = _place(raw, int(at[1])) if at else "at the end"
+        place = _place(raw, int(at[1]) - ("trailing characters" in said)) if at else "at the end"
         what = said.split(":", 1)[-1].split("(byte")[0].strip()
         _refuse(f"The body is not valid JSON: {what[:1].lower()}{what[1:]} ({place}).")
     except RecursionError:
@@ -102,7 +102,7 @@ def _no_emptiness(root: Any) -> None:
             if not _placeholder(where, holder):
                 _refuse(f"`{where}` is null; leave it out instead.", where)
         elif type(value) in (dict, list) and not value:
-            _refuse(f"`{where}` is empty; leave it out instead.", where)
+            _refuse(f"{f'`{where}`' if where else 'The object'} is empty; leave it out instead.", where)
 
 
 def _placeholder(where: str, holder: Any) -> bool:
