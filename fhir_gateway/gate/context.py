@@ -171,8 +171,11 @@ async def enter(
     wanted = purpose or caller.purpose or "TREAT"
     if purpose and caller.purpose and not consent.purpose_within(purpose, caller.purpose):
         raise Problem("forbidden", f"The purpose `{purpose}` is not within what this sign-in is for (`{caller.purpose}`).")
+    scopes = scopes_of(caller.scopes)
+    if scopes.patient_bound and not caller.launch:
+        raise Problem("insufficient-scope", "This sign-in is for one person's record but does not say whose.")
     return Context(
-        house, known[2], at, wanted, scopes_of(caller.scopes), caller.client, request_id, btg,
+        house, known[2], at, wanted, scopes, caller.client, request_id, btg,
         may_refer="refer" in caller.roles, launch=caller.launch,
     )  # fmt: skip
 

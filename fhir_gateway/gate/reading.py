@@ -65,10 +65,11 @@ def in_scope(ctx: Context, interaction: str, stored: Stored) -> bool:
     if not limits:
         return True
     resource = searching.decoded(stored.body)
-    return any(
-        searching.matches(searching.parse(stored.ref.type, limit, ctx.house.r4), resource, filtered=False, r4=ctx.house.r4)
-        for limit in limits
-    )
+    try:
+        queries = [searching.parse(stored.ref.type, limit, ctx.house.r4, strict=True) for limit in limits]
+    except Problem:  # a restriction that cannot be understood restricts to nothing
+        return False
+    return any(searching.matches(q, resource, filtered=False, r4=ctx.house.r4) for q in queries)
 
 
 async def vread(ctx: Context, ref: Ref, version: int) -> Answer:

@@ -102,12 +102,19 @@ def _limited(ctx: Context, query: Query) -> Query:
     for type in query.types:
         limits = ctx.scopes.restrictions(type, "s")
         if len(limits) == 1:
-            more += searching.parse(type, limits[0], ctx.house.r4).terms
+            more += _understood(ctx, type, limits[0])
         elif limits:
             raise Problem("forbidden", "This sign-in allows several different parts of this type: ask for one of them at a time.")
     if not more:
         return query
     return searching.with_terms(query, tuple(more))
+
+
+def _understood(ctx: Context, type: str, limit: Sequence[tuple[str, str]]) -> tuple[Term, ...]:
+    try:
+        return searching.parse(type, limit, ctx.house.r4, strict=True).terms
+    except Problem:
+        raise Problem("insufficient-scope", f"What this sign-in allows of {type} cannot be understood.") from None
 
 
 async def _people(ctx: Context, query: Query) -> set[str]:

@@ -204,7 +204,7 @@ async def _resolved(ctx: Context, step: Step, ids: dict[str, str]) -> bytes:
     unknown = [u for u in bundles.urn_references(step.resource) if u not in names]
     if unknown:
         raise Problem("business-rule", f"`{unknown[0][:60]}` is not the fullUrl of any entry.", step.where)
-    return strict.dump(bundles.rewrite(step.resource, names))
+    return strict.dump(bundles.rewrite(step.resource, names, step.full_url))
 
 
 async def _put(work: Work, step: Step, ids: dict[str, str]) -> Written:

@@ -5,11 +5,12 @@ https://hl7.org/fhir/R4/http.html#create
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..domain import compartment, consent, grants, labels, strict, view
+from ..domain import bundle, compartment, consent, entries, grants, labels, strict, view
 from ..domain import facts as deriving
 from ..domain import search as searching
 from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
@@ -149,6 +150,7 @@ async def put_new(
 ) -> Written:
     """Prepare the creation of one resource."""
     ctx = work.ctx
+    raw = without_our_address(ctx, raw)
     resource = received(ctx, type, raw)
     if if_none_exist is not None:
         match = await matching(ctx, type, if_none_exist)
@@ -158,6 +160,7 @@ async def put_new(
     ref = Ref(type, id or ctx.house.new_id())
     writer = await _writer(ctx, resource, method, None)
     facts, security = _labelled(ctx, resource, ref, writer, None)
+    facts = await _through_targets(work, resource, facts)
     await _may_collect(work, resource, facts)
     _own_hand(ctx, resource)
     if if_none_exist is not None:
@@ -175,6 +178,7 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     if stored.deleted:
         raise not_found()
     _precondition(ref, stored, if_match)
+    raw = without_our_address(ctx, raw)
     resource = received(ctx, ref.type, raw)
     if resource.get("id") != ref.id:
         raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
@@ -186,11 +190,12 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
             resource, raw = edited, strict.dump(edited)
     if set(compartment.patients(resource)) != set(compartment.patients(strict.read(stored.body or b""))):
         raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
-    if strict.unstamp(raw) == strict.unstamp(stored.body or b""):
+    if entries.same(_content(resource), _content(strict.read(stored.body or b""))):
         work.trail += notes(ctx, "U", "update", Decision(True, "unchanged"), stored.facts, ref)
         return Written(ref, stored.version, stored.updated, rendering(ctx, stored)[0], "unchanged")
     writer = await _writer(ctx, resource, method, stored)
     facts, security = _labelled(ctx, resource, ref, writer, stored)
+    facts = await _through_targets(work, resource, facts)
     _own_hand(ctx, resource, before=strict.read(stored.body or b""))
     return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", "update", stored)
 
@@ -243,6 +248,12 @@ def _keys(ctx: Context, whole: dict[str, Any], shown: dict[str, Any]) -> tuple[K
 # -- what comes in ----------------------------------------------------------------------------------------------------
 
 
+def without_our_address(ctx: Context, raw: bytes) -> bytes:
+    """References that spell out this server's own address become relative: whose record it is must not depend on spelling."""
+    base = re.escape(ctx.house.base_url.encode())
+    return re.sub(rb'("reference"\s*:\s*")' + base + rb"/", rb"\1", raw)
+
+
 def received(ctx: Context, type: str, raw: bytes) -> dict[str, Any]:
     """The strict reader, the official rules and our write policy; every problem at once. Problem: malformed, invalid."""
     resource = strict.read(raw)
@@ -253,6 +264,9 @@ def received(ctx: Context, type: str, raw: bytes) -> dict[str, Any]:
     issues = [i for i in (*check(resource, ctx.house.r4), *policy(resource, ctx.house.r4)) if i.severity in ("error", "fatal")]
     if issues:
         raise Problem("invalid", f"{len(issues)} thing(s) in this {type} must be put right.", issues=issues)
+    ours = ctx.house.base_url + "/"
+    if any(r.startswith(ours) for r in bundle.references(resource)):
+        raise Problem("business-rule", "Refer to what is here by Type/id, without this server's address.", f"{type}.reference")
     if type == "Consent":
         _computable(resource)
     return resource
@@ -263,6 +277,19 @@ def _computable(resource: dict[str, Any]) -> None:
         grants.parse(resource, id=resource.get("id", "new"), version=0)
     except grants.Uncomputable as u:
         raise Problem("business-rule", f"This consent cannot be computed, so it cannot be kept: {u}", u.where) from None
+
+
+async def _through_targets(work: Work, resource: dict[str, Any], facts: Facts) -> Facts:
+    """A Provenance belongs to the people whose resources it is about."""
+    if facts.type != "Provenance" or facts.patients:
+        return facts
+    people: dict[str, None] = {}
+    for target in resource.get("target", []):
+        type, _, id = str(target.get("reference", "")).split("/_history/")[0].partition("/")
+        stored = await work.get(Ref(type, id)) if id else None
+        if stored is not None and not stored.deleted:
+            people.update(dict.fromkeys(stored.facts.patients))
+    return replace(facts, patients=tuple(people))
 
 
 async def _may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> None:
@@ -423,6 +450,12 @@ async def _writer(ctx: Context, resource: dict[str, Any], method: str, before: S
         may_refer = all(standing.relationship(s, a, ctx.at) is not None for s in stands.values())
     kind = "operator" if a.operator else a.kind
     return Writer(a.user, a.organisation, ctx.client, kind, method, may_refer)
+
+
+def _content(resource: dict[str, Any]) -> dict[str, Any]:
+    """What a writer wrote: without what the server sets itself."""
+    meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "security")}
+    return {**{k: v for k, v in resource.items() if k != "id"}, "meta": meta}
 
 
 def _labelled(
