@@ -5,18 +5,19 @@
   are padded to 1, 2, 4, 8 places, long ones travel as one JSON parameter.
 - One way in (`_way_in`), chosen here and not by the planner: the most telling term, or the people the predicate is about.
   Everything else is looked up row by row by `rid`. The other columns wear a unary plus, which keeps the planner from them.
-- Pages are cut on (sort values, type, id); bodies are read for the page alone.
+- Pages are cut on (sort values, type, id); bodies are read for the page alone. One person's record is read in the order of
+  its own index (`member`), so the commonest search sorts nothing.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import apsw
 
-from ..domain.predicate import simplify
 from ..domain.search import Query, Term, Value, after_all
 from ..domain.types import (
     CONFIDENTIALITY,
@@ -33,7 +34,7 @@ from ..domain.types import (
     Overlaps,
     Predicate,
     Within,
-)  # fmt: skip
+)
 
 KEY_SCHEMA = """
 CREATE TABLE key(
@@ -43,7 +44,8 @@ CREATE INDEX key_text ON key(name, text, type, system, hidden) WHERE text <> '';
 CREATE INDEX key_range ON key(name, type, low, high, hidden) WHERE low IS NOT NULL;
 CREATE TABLE acl(rid INTEGER NOT NULL, field TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(rid, field, value)) WITHOUT ROWID;
 CREATE INDEX acl_value ON acl(field, value);
-CREATE TABLE member(patient TEXT NOT NULL, type TEXT NOT NULL, rid INTEGER NOT NULL, PRIMARY KEY(patient, type, rid)) WITHOUT ROWID;
+CREATE TABLE member(
+  patient TEXT NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL, rid INTEGER NOT NULL, PRIMARY KEY(patient, type, id)) WITHOUT ROWID;
 CREATE TABLE tie(who TEXT NOT NULL, patient TEXT NOT NULL, rid INTEGER NOT NULL, PRIMARY KEY(who, patient, rid)) WITHOUT ROWID;
 """
 
@@ -66,7 +68,7 @@ def index(cursor: apsw.Cursor, rid: int, type: str, patient: str | None, keys: I
     unindex(cursor, rid)
     cursor.executemany("INSERT INTO key VALUES (?,?,?,?,?,?,?,?,?,?)", key_rows(rid, type, keys))
     cursor.executemany("INSERT INTO acl VALUES (?,?,?)", acl_rows(rid, facts))
-    cursor.executemany("INSERT INTO member VALUES (?,?,?)", [(p, type, rid) for p in dict.fromkeys(facts.patients)])
+    cursor.executemany("INSERT INTO member VALUES (?,?,?,?)", [(p, type, facts.id, rid) for p in dict.fromkeys(facts.patients)])
     knows = facts.authors | facts.refs if type in TYING else facts.authors
     if knows and facts.patients:
         cursor.executemany("INSERT INTO tie VALUES (?,?,?)", [(w, p, rid) for w in knows for p in dict.fromkeys(facts.patients)])
@@ -80,7 +82,7 @@ def unindex(cursor: apsw.Cursor, rid: int) -> None:
         (rid,),
     )
     cursor.execute(
-        f"DELETE FROM member WHERE patient IN {mine} AND type = (SELECT type FROM resource WHERE rid = ?1) AND rid = ?1", (rid,)
+        f"DELETE FROM member WHERE patient IN {mine} AND (type, id) = (SELECT type, id FROM resource WHERE rid = ?1)", (rid,)
     )
     cursor.execute("DELETE FROM key WHERE rid = ?", (rid,))
     cursor.execute("DELETE FROM acl WHERE rid = ?", (rid,))
@@ -130,6 +132,8 @@ class _Sql:
 
 # -- the consent predicate --------------------------------------------------------------------------------------------
 
+NOTHING: frozenset[str] = frozenset()
+
 
 def compile_predicate(predicate: Predicate, alias: str = "r") -> tuple[str, list[Any]]:
     """A two-valued condition over `resource AS alias`, and its parameters."""
@@ -137,18 +141,25 @@ def compile_predicate(predicate: Predicate, alias: str = "r") -> tuple[str, list
     return _allowed(predicate, alias, sql), sql.params
 
 
-def _allowed(p: Predicate, a: str, sql: _Sql) -> str:
+def _allowed(p: Predicate, a: str, sql: _Sql, types: tuple[str, ...] = (), people: frozenset[str] = NOTHING) -> str:
+    """The condition, "1" for always, "0" for never; smaller where `a` is known to be of one of `types`, and to be in the
+    record of one of `people`."""
     match p:
         case Never():
             return "0"
         case Always():
             return "1"
         case All(parts):
-            return "(" + (" AND ".join(_allowed(part, a, sql) for part in parts) or "1") + ")"
+            return _joined(parts, " AND ", "0", "1", a, sql, types, people)
         case Any_(parts):
-            return "(" + (" OR ".join(_allowed(part, a, sql) for part in parts) or "0") + ")"
+            return _joined(parts, " OR ", "1", "0", a, sql, types, people)
         case Not(part):
-            return f"(NOT {_allowed(part, a, sql)})"
+            inner = _allowed(part, a, sql, types, people)
+            return {"0": "1", "1": "0"}.get(inner) or f"(NOT {inner})"
+        case Has("type", values) if types and (values.issuperset(types) or values.isdisjoint(types)):
+            return "0" if values.isdisjoint(types) else "1"
+        case Has("patient", values) if people and people <= values:
+            return "1"
         case Has(_, values):
             return _has_one(p, a, sql) if values else "0"
         case Only():
@@ -157,11 +168,28 @@ def _allowed(p: Predicate, a: str, sql: _Sql) -> str:
             return f"(COALESCE({a}.conf, {CONFIDENTIALITY['V']}) {op} {int(level)})"
         case Within(low, high):
             dated = f"({a}.d0 IS NOT NULL OR {a}.d1 IS NOT NULL)"
-            return f"(CASE WHEN {dated} THEN {_inside(f'{a}.d0', f'{a}.d1', low, high, sql)} ELSE {_inside(f'{a}.updated', f'{a}.updated', low, high, sql)} END)"
+            then, otherwise = _inside(f"{a}.d0", f"{a}.d1", low, high, sql), _inside(f"{a}.updated", f"{a}.updated", low, high, sql)
+            return f"(CASE WHEN {dated} THEN {then} ELSE {otherwise} END)"
         case Overlaps(low, high):
-            dated = _touches(f"{a}.d0", f"{a}.d1", low, high, sql)
-            return f"(({a}.d0 IS NULL AND {a}.d1 IS NULL) OR {dated} OR {_touches(f'{a}.updated', f'{a}.updated', low, high, sql)})"
+            dated, touched = _touches(f"{a}.d0", f"{a}.d1", low, high, sql), _touches(f"{a}.updated", f"{a}.updated", low, high, sql)
+            return f"(({a}.d0 IS NULL AND {a}.d1 IS NULL) OR {dated} OR {touched})"
     raise TypeError(f"not a predicate: {p!r}")
+
+
+def _joined(
+    parts: Iterable[Predicate], word: str, ends: str, nothing: str, a: str, sql: _Sql, types: tuple[str, ...], people: frozenset[str]
+) -> str:
+    """All (or any) of the parts; one that settles the matter stands alone, and the parameters of the others go."""
+    start = len(sql.params)
+    out: list[str] = []
+    for part in parts:
+        text = _allowed(part, a, sql, types, people)
+        if text == ends:
+            del sql.params[start:]
+            return ends
+        if text != nothing:
+            out.append(text)
+    return f"({word.join(out)})" if len(out) > 1 else out[0] if out else nothing
 
 
 def _inside(first: str, last: str, low: int | None, high: int | None, sql: _Sql) -> str:
@@ -233,17 +261,10 @@ def _pairs(refs: Iterable[str], sql: _Sql) -> str:
 
 
 class _Reader:
-    """Whose search it is: the predicate, for which resources they get the view, and both made smaller where the type is known."""
+    """Whose search it is: what they may see, and for which of it they get the view."""
 
     def __init__(self, predicate: Predicate, filtered: Predicate, sql: _Sql) -> None:
         self.predicate, self.filtered, self.sql = predicate, filtered, sql
-        self._small: dict[tuple[str, ...], Predicate] = {}
-
-    def may(self, types: tuple[str, ...]) -> Predicate:
-        found = self._small.get(types)
-        if found is None:
-            found = self._small[types] = simplify(self.predicate, frozenset(types) if types else None)
-        return found
 
     def shown(self, a: str) -> str:
         """Keys from what the view drops are not matched for those who get the view."""
@@ -422,50 +443,63 @@ def _has(t: Term, a: str, reader: _Reader) -> str:
     )
 
 
-def _matches(query: Query, a: str, reader: _Reader, told: Term | None = None) -> str:
-    """Everything a resource must be: there, as asked (but for the term `told`, that the way in has told already), visible."""
-    parts = [f"+{a}.deleted = 0"]
+def _matches(query: Query, a: str, reader: _Reader, told: Term | None = None, people: frozenset[str] = NOTHING) -> str:
+    """Everything a resource must be: there, visible, as asked; but for what the way in has settled already, the term `told`
+    and being in the record of one of `people`."""
+    parts = [f"+{a}.deleted = 0", _allowed(reader.predicate, a, reader.sql, query.types, people)]
     parts += [_term(t, query.types, a, reader) for t in query.terms if t is not told]
-    parts.append(_allowed(reader.may(query.types), a, reader.sql))
     return " AND ".join(p for p in parts if p != "1")
 
 
 # -- the way in -------------------------------------------------------------------------------------------------------
 
 
-def _where(query: Query, predicate: Predicate, filtered: Predicate, sql: _Sql) -> str:
-    reader = _Reader(predicate, filtered, sql)
-    way, told = _way_in(query, "r", reader)
-    return f"{way} AND {_matches(query, 'r', reader, told)}"
+def _where(query: Query, a: str, reader: _Reader) -> str:
+    way, told, people = _way_in(query, a, reader)
+    return f"{way} AND {_matches(query, a, reader, told, people)}"
 
 
-def _way_in(query: Query, a: str, reader: _Reader) -> tuple[str, Term | None]:
-    """The one condition on `a` that an index serves, and the term it makes superfluous."""
+def _way_in(query: Query, a: str, reader: _Reader) -> tuple[str, Term | None, frozenset[str]]:
+    """The one condition on `a` that an index serves, and what it settles: a term, or being in the record of these people."""
     sql = reader.sql
-    people = _people(reader.may(query.types))
-    ranked = [(rank, i) for i, t in enumerate(query.terms) if (rank := _rank(t)) is not None]
-    rank, best = min(ranked, default=(NO_WAY, 0))
-    if people is not None and (3 if len(people) <= 4 else 5) < rank:
+    people = _people(reader.predicate, query.types)
+    rank, t = _best(query)
+    if people is not None and _rank_of(people) < rank:
         if not people:
-            return "0", None
+            return "0", None, NOTHING
         of_type = f" AND m.type {sql.equals(query.types)}" if query.types else ""
-        return f"{a}.rid IN (SELECT m.rid FROM member m WHERE m.patient {sql.equals(people)}{of_type})", None
-    if rank == NO_WAY:
-        return (f"{a}.type {sql.equals(query.types)}" if query.types else "1"), None
-    t = query.terms[best]
+        return f"{a}.rid IN (SELECT m.rid FROM member m WHERE m.patient {sql.equals(people)}{of_type})", None, people
+    if t is None:
+        return (f"{a}.type {sql.equals(query.types)}" if query.types else "1"), None, NOTHING
+    return (*_through(t, rank, query.types, a, reader), NOTHING)
+
+
+def _best(query: Query) -> tuple[int, Term | None]:
+    """The most telling term and its rank."""
+    ranked = [(rank, i) for i, t in enumerate(query.terms) if (rank := _rank(t)) is not None]
+    rank, best = min(ranked, default=(NO_WAY, -1))
+    return rank, query.terms[best] if best >= 0 else None
+
+
+def _rank_of(people: frozenset[str]) -> int:
+    return 1 if len(people) < 2 else 4 if len(people) <= FEW else 5
+
+
+def _through(t: Term, rank: int, types: tuple[str, ...], a: str, reader: _Reader) -> tuple[str, Term | None]:
+    sql = reader.sql
     if rank == 0:
         ids = {v.text for v in t.values if not v.system}
-        types = f"{a}.type {sql.equals(query.types)} AND " if query.types else ""
-        return (f"{types}{a}.id {sql.equals(ids)}", t) if ids else ("0", t)
+        of = f"{a}.type {sql.equals(types)} AND " if types else ""
+        return (f"{of}{a}.id {sql.equals(ids)}" if ids else "0"), t
     if t.chain is not None:
-        typed = f" AND +{a}.type {sql.equals(query.types)}" if query.types else ""
-        return f"{a}.rid IN ({_leading(t, query.types, reader)}){typed}", t
+        typed = f" AND +{a}.type {sql.equals(types)}" if types else ""
+        return f"{a}.rid IN ({_leading(t, types, reader)}){typed}", t
     # Where only some of the resources are filtered for this reader, the index finds too many and the term is asked again.
     exact = reader.same_for_all
     shown = reader.shown(a) if exact else ""
-    of_type = f" AND k.type {sql.equals(query.types)}" if query.types else ""
-    some = "k.low IS NOT NULL" if t.kind in ("date", "number", "quantity") else "k.text <> ''"
-    found = f"SELECT k.rid FROM key k WHERE k.name = {sql.add(t.key_name)}{of_type} AND {some} AND {_hits(t, sql)}{shown}"
+    of_type = f" AND k.type {sql.equals(types)}" if types else ""
+    there = "k.low IS NOT NULL" if t.kind in ("date", "number", "quantity") else "k.text <> ''"
+    found = f"SELECT k.rid FROM key k WHERE k.name = {sql.add(t.key_name)}{of_type} AND {there} AND {_hits(t, sql)}{shown}"
     return f"{a}.rid IN ({found})", t if exact else None
 
 
@@ -480,20 +514,19 @@ def _rank(t: Term) -> int | None:
     if t.kind == "reference" and t.modifier != "identifier":
         if any(_plain(t, v) is None for v in t.values):
             return None
-        return 1 if all(x.startswith("Patient/") for v in t.values for x in _plain(t, v) or ()) else 6
+        return 3 if all(x.startswith("Patient/") for v in t.values for x in _plain(t, v) or ()) else 6
     if t.kind in ("date", "number", "quantity"):
         return 8 if all(v.prefix in ("eq", "sa", "gt", "eb", "lt") for v in t.values) else None
     if not all(v.text for v in t.values):
         return None
-    return 2 if t.name == "identifier" or t.modifier in ("identifier", "of-type") else 7
+    return 1 if t.name == "identifier" or t.modifier in ("identifier", "of-type") else 7
 
 
 def _leading(t: Term, types: tuple[str, ...], reader: _Reader) -> str:
     """The chain walked from its far end: first the matches, then what refers to them (or what they refer to)."""
     assert t.chain is not None
     sql, b = reader.sql, reader.sql.another()
-    way, told = _way_in(t.chain, b, reader)
-    found = f"{way} AND {_matches(t.chain, b, reader, told)}"
+    found = _where(t.chain, b, reader)
     if t.has is not None:
         mine = f"k.rid = {b}.rid AND k.name = {sql.add(t.has[1])}{reader.shown(b)}"
         target = "x.type = substr(k.text, 1, instr(k.text, '/') - 1) AND x.id = substr(k.text, instr(k.text, '/') + 1)"
@@ -505,18 +538,20 @@ def _leading(t: Term, types: tuple[str, ...], reader: _Reader) -> str:
     return f"SELECT k.rid FROM resource {b} CROSS JOIN key k ON {pointing}{join} WHERE {found}{shown}"
 
 
-def _people(p: Predicate) -> frozenset[str] | None:
-    """The people outside whose records the predicate lets nothing through; None when there is no telling."""
+def _people(p: Predicate, types: tuple[str, ...]) -> frozenset[str] | None:
+    """The people outside whose records the predicate lets nothing of these types through; None when there is no telling."""
     match p:
         case Never():
-            return frozenset()
+            return NOTHING
         case Has("patient", values):
             return values
+        case Has("type", values) if types and values.isdisjoint(types):
+            return NOTHING
         case All(parts):
-            known = [f for part in parts if (f := _people(part)) is not None]
+            known = [f for part in parts if (f := _people(part, types)) is not None]
             return min(known, key=len) if known else None
         case Any_(parts):
-            each = [_people(part) for part in parts]
+            each = [_people(part, types) for part in parts]
             return None if any(f is None for f in each) else frozenset().union(*(f for f in each if f is not None))
     return None
 
@@ -526,30 +561,55 @@ def _people(p: Predicate) -> frozenset[str] | None:
 
 def select(
     query: Query, predicate: Predicate, filtered: Predicate, count: int, after: Sequence[Any] | None
-) -> tuple[str, list[Any]]:
+) -> tuple[str, Sequence[Any]]:
     """(SQL, parameters): `COLUMNS`, then the sort values; at most `count` rows, those after the position `after`."""
-    sql = _Sql()
-    sorts = [_sort_value(name, down, filtered, sql) for name, down in query.sort]
+    return _select(query, predicate, filtered, count, None if after is None else tuple(after))
+
+
+@lru_cache(maxsize=512)
+def _select(query: Query, predicate: Predicate, filtered: Predicate, count: int, after: tuple[Any, ...] | None) -> tuple[str, Sequence[Any]]:
+    reader = _Reader(predicate, filtered, _Sql())
+    people = _people(predicate, query.types)
+    if people is not None and len(people) == 1 and not query.sort and _best(query)[0] > 1:
+        return _of_one_person(query, people, reader, count, after)
+    return _sorted_page(query, reader, count, after)
+
+
+def _of_one_person(
+    query: Query, people: frozenset[str], reader: _Reader, count: int, after: tuple[Any, ...] | None
+) -> tuple[str, Sequence[Any]]:
+    """One record in the order of its own index: nothing to sort, and no more rows read than the page takes."""
+    sql = reader.sql
+    types = f" AND m.type {sql.equals(query.types)}" if query.types else ""
     single = len(query.types) == 1
-    names = [f"s{i}" for i in range(len(sorts))]
-    heads = "".join(f", {value} AS {name}" for value, name in zip(sorts, names, strict=True))
-    where = _where(query, predicate, filtered, sql)
-    ties = ["h.id"] if single else ["h.type", "h.id"]
-    order = [f"h.{n} IS NULL, h.{n}{' DESC' if down else ''}" for n, (_, down) in zip(names, query.sort, strict=True)]
-    found = f"SELECT r.rid AS rid, r.type AS type, r.id AS id{heads} FROM resource r WHERE {where}"
-    step = ""
-    if after is not None:
-        step = f" WHERE {_after([(n, d) for n, (_, d) in zip(names, query.sort, strict=True)], list(after), single, sql)}"
-    page = f"SELECT h.* FROM ({found}) h{step} ORDER BY {', '.join([*order, *ties])} LIMIT {sql.add(count)}"
+    step = f" AND {_beyond('m', list(after), single, sql)}" if after is not None else ""
+    return (
+        f"SELECT {COLUMNS} FROM member m CROSS JOIN resource r ON r.rid = m.rid LEFT JOIN epoch e ON e.subject = r.patient "
+        f"WHERE m.patient {sql.equals(people)}{types}{step} AND {_matches(query, 'r', reader, None, people)} "
+        f"ORDER BY {'m.id' if single else 'm.type, m.id'} LIMIT {sql.add(count)}"
+    ), tuple(sql.params)
+
+
+def _sorted_page(query: Query, reader: _Reader, count: int, after: tuple[Any, ...] | None) -> tuple[str, Sequence[Any]]:
+    sql = reader.sql
+    sorts = [(f"s{i}", down) for i, (_, down) in enumerate(query.sort)]
+    heads = "".join(
+        f", {_sort_value(name, down, reader)} AS {s}" for (s, _), (name, down) in zip(sorts, query.sort, strict=True)
+    )
+    found = f"SELECT r.rid AS rid, r.type AS type, r.id AS id{heads} FROM resource r WHERE {_where(query, 'r', reader)}"
+    single = len(query.types) == 1
+    step = f" WHERE {_after(sorts, list(after), single, sql)}" if after is not None else ""
+    order = [f"h.{s} IS NULL, h.{s}{' DESC' if down else ''}" for s, down in sorts]
+    page = f"SELECT h.* FROM ({found}) h{step} ORDER BY {', '.join([*order, *(['h.id'] if single else ['h.type', 'h.id'])])} LIMIT {sql.add(count)}"
     # The page is read in its own order: a CROSS JOIN is never turned round (https://sqlite.org/optoverview.html#crossjoin).
-    values = "".join(f", p.{n}" for n in names)
-    return f"SELECT {COLUMNS}{values} FROM ({page}) p CROSS JOIN resource r ON r.rid = p.rid LEFT JOIN epoch e ON e.subject = r.patient", sql.params
+    values = "".join(f", p.{s}" for s, _ in sorts)
+    return f"SELECT {COLUMNS}{values} FROM ({page}) p CROSS JOIN resource r ON r.rid = p.rid LEFT JOIN epoch e ON e.subject = r.patient", tuple(sql.params)
 
 
 def count_sql(query: Query, predicate: Predicate, filtered: Predicate) -> tuple[str, list[Any]]:
     """(SQL, parameters) of the exact number of matches that the predicate lets through."""
-    sql = _Sql()
-    return f"SELECT count(*) FROM resource r WHERE {_where(query, predicate, filtered, sql)}", sql.params
+    reader = _Reader(predicate, filtered, _Sql())
+    return f"SELECT count(*) FROM resource r WHERE {_where(query, 'r', reader)}", reader.sql.params
 
 
 def position(row: Sequence[Any]) -> tuple[Any, ...]:
@@ -557,28 +617,32 @@ def position(row: Sequence[Any]) -> tuple[Any, ...]:
     return (*row[11:], row[0], row[1])
 
 
-def _sort_value(name: str, down: bool, filtered: Predicate, sql: _Sql) -> str:
+def _sort_value(name: str, down: bool, reader: _Reader) -> str:
     if name == "_lastUpdated":
         return "r.updated"
     if name == "_id":
         return "r.id"
-    pick, mine = "max" if down else "min", f"FROM key k WHERE k.rid = r.rid AND k.name = {sql.add(name)}"
-    shown = _Reader(Always(), filtered, sql).shown("r")
-    ranged = f"(SELECT {pick}(k.low) {mine} AND k.low IS NOT NULL{shown})"
-    return f"COALESCE({ranged}, (SELECT {pick}(k.text) {mine} AND k.text <> ''{shown}))"
+    pick, shown = "max" if down else "min", reader.shown("r")
+    mine = f"FROM key k WHERE k.rid = r.rid AND k.name = {reader.sql.add(name)}{shown}"
+    return f"COALESCE((SELECT {pick}(k.low) {mine} AND k.low IS NOT NULL), (SELECT {pick}(k.text) {mine} AND k.text <> ''))"
 
 
-def _after(names: list[tuple[str, bool]], after: list[Any], single: bool, sql: _Sql) -> str:
+def _after(sorts: list[tuple[str, bool]], after: list[Any], single: bool, sql: _Sql) -> str:
     """Strictly after a position. What has no value to sort by (NULL) comes last."""
     *values, type, id = after
-    rest = f"h.id > {sql.add(id)}" if single else f"(h.type, h.id) > ({sql.add(type)}, {sql.add(id)})"
-    for (name, down), value in reversed(list(zip(names, values, strict=True))):
+    rest = _beyond("h", [type, id], single, sql)
+    for (name, down), value in reversed(list(zip(sorts, values, strict=True))):
         if value is None:
             rest = f"(h.{name} IS NULL AND {rest})"
         else:
             v = sql.add(value)
             rest = f"(h.{name} IS NULL OR h.{name} {'<' if down else '>'} {v} OR (h.{name} = {v} AND {rest}))"
     return rest
+
+
+def _beyond(a: str, after: list[Any], single: bool, sql: _Sql) -> str:
+    type, id = after[-2:]
+    return f"{a}.id > {sql.add(id)}" if single else f"({a}.type, {a}.id) > ({sql.add(type)}, {sql.add(id)})"
 
 
 def concerned_sql(ids: Collection[str]) -> tuple[str, list[Any]]:

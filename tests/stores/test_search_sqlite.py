@@ -9,14 +9,24 @@ from typing import Any
 
 import apsw
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from fhir_gateway.definitions import load_r4
 from fhir_gateway.domain import predicate as plain
 from fhir_gateway.domain.search import Query, arranged, keys, matches, parse
 from fhir_gateway.domain.types import (
-    CONFIDENTIALITY, All, Always, Any_, Confidential, Facts, Has, Never, Not, Only, Overlaps, Predicate, Within,
+    CONFIDENTIALITY,
+    All,
+    Always,
+    Any_,
+    Confidential,
+    Facts,
+    Has,
+    Never,
+    Not,
+    Only,
+    Overlaps,
+    Predicate,
+    Within,
 )  # fmt: skip
 from fhir_gateway.domain.view import view
 from fhir_gateway.store import sqlite_query as sql
