@@ -341,3 +341,51 @@ def test_base64_is_checked() -> None:
     binary = {"resourceType": "Binary", "contentType": "text/plain", "data": base64.b64encode(b"hello").decode()}
     assert errors(binary) == []
     assert errors({**binary, "data": "%%%"}) != []
+
+
+RICH: list[dict[str, Any]] = [
+    goal(
+        id="g", meta={"versionId": "1", "security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "N"}]},
+        text={"status": "generated", "div": DIV.format("x")}, contained=[{"resourceType": "Patient", "id": "p"}],
+        extension=[{"url": "http://hl7.org/fhir/StructureDefinition/goal-acceptance", "extension": [
+            {"url": "individual", "valueReference": {"reference": "#p"}}, {"url": "status", "valueCode": "agree"}]}],
+        target=[{"measure": {"text": "m"}, "detailRange": {"low": {"value": 1, "code": "m", "system": "http://unitsofmeasure.org"}}}],
+        identifier=[{"system": "urn:ietf:rfc:3986", "value": "urn:oid:1.2.3", "period": {"start": "2026", "end": "2027"}}],
+    ),
+    {"resourceType": "Observation", "status": "final", "subject": {"reference": "Patient/1"}, "effectiveDateTime": "2026-01-01",
+     "category": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}]}],
+     "code": {"coding": [{"system": "http://loinc.org", "code": "85354-9"}]},
+     "component": [{"code": {"coding": [{"system": "http://loinc.org", "code": c}]},
+                    "valueQuantity": {"value": 1, "unit": "mm", "system": "http://unitsofmeasure.org", "code": "mm[Hg]"}}
+                   for c in ("8480-6", "8462-4")]},
+    {"resourceType": "Bundle", "type": "transaction", "link": [{"relation": "self", "url": "http://x.test"}],
+     "entry": [{"fullUrl": "urn:uuid:6bc3c5d4-8d0e-4c0e-9c79-0e0c3d4b1a2f", "resource": GOAL, "request": {"method": "POST", "url": "Goal"}}]},
+    {"resourceType": "Bundle", "type": "document", "identifier": {"system": "s:s", "value": "1"}, "timestamp": "2026-01-01T00:00:00Z",
+     "entry": [{"fullUrl": "https://x.test/fhir/Goal/1", "resource": {**GOAL, "id": "1"}}]},
+    {"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": "https://q.test/q",
+     "item": [YES, {"linkId": "packs", "answer": [{"valueDecimal": 2}]}, {"linkId": "mood", "answer": [{"valueCoding": {"code": "x"}}]}]},
+    ASKED,
+    {"resourceType": "Patient", "name": [{"given": ["A"], "_given": [{"id": "x"}]}], "contact": [{"name": {"text": "x"}}],
+     "telecom": [{"system": "phone", "value": "1"}], "multipleBirthInteger": 1},
+    {"resourceType": "StructureDefinition", "kind": "resource", "type": "Goal",
+     "snapshot": {"element": [{"id": "Goal", "path": "Goal", "min": 0, "max": "1", "type": [{"code": "Goal"}]}]}},
+]  # fmt: skip
+ODD = [None, "", "x", 0, -1, 1.5, True, [], {}, ["x"], [["x"]], [None], {"a": {}}, [{"id": 1}], {"coding": [[]]}, "#", {"url": {}}, [{"url": []}]]
+
+
+def _places(node: Any) -> list[tuple[Any, Any]]:
+    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [place for key, value in inner for place in ((node, key), *_places(value))]
+
+
+@pytest.mark.parametrize("at", range(len(RICH)))
+def test_anything_anywhere_gets_a_verdict_never_an_exception(at: int) -> None:
+    """Every place of every resource, replaced by every odd value: exhaustively."""
+    for n in range(len(_places(RICH[at]))):
+        for odd in ODD:
+            changed = json.loads(json.dumps(RICH[at]))
+            holder, key = _places(changed)[n]
+            holder[key] = odd
+            assert isinstance(check(changed, R4, questionnaire=ASKED), list)
+            assert isinstance(policy(changed, R4), list)
+            check({"resourceType": "QuestionnaireResponse", "status": "completed", "item": RICH[4]["item"]}, R4, questionnaire=changed)

@@ -41,42 +41,42 @@ class _Answered:
     def __init__(self, response: Node, questionnaire: Node, r4: R4, say: Say) -> None:
         self.r4, self.say, self.questionnaire = r4, say, questionnaire
         self.finished = response.get("status") not in UNFINISHED
-        self.known = {q.get("linkId") for q in _every(questionnaire)}
+        self.known = {_link(q) for q in _every(questionnaire)}
         self.given: dict[str, list[Node]] = {}
         for item in _every(response):
-            self.given.setdefault(str(item.get("linkId")), []).extend(_answers(item))
+            self.given.setdefault(_link(item), []).extend(_answers(item))
 
     # -- items
 
     def items(self, asked: Node, got: Node, where: str) -> None:
         """The items below one Questionnaire item (or the root) against those below one response item (or answer)."""
         questions = _items(asked)
-        order = {q.get("linkId"): i for i, q in enumerate(questions)}
+        order = {_link(q): i for i, q in enumerate(questions)}
         found: dict[int, list[tuple[str, Node]]] = {}
         last = -1
         for i, item in enumerate(_items(got)):
             at = f"{where}.item[{i}]".lstrip(".")
-            link = item.get("linkId")
+            link = _link(item)
             if link not in order:
                 self._stray(link, at)
                 continue
             if order[link] < last:
-                self.say("structure", at, f"The item `{str(link)[:64]}` is out of the Questionnaire's order.")
+                self.say("structure", at, f"The item `{link[:64]}` is out of the Questionnaire's order.")
             last = max(last, order[link])
             found.setdefault(order[link], []).append((at, item))
         for i, question in enumerate(questions):
             self._question(question, found.get(i, []), where)
 
-    def _stray(self, link: Any, at: str) -> None:
-        if link is None:
+    def _stray(self, link: str, at: str) -> None:
+        if not link:
             return  # its absence is reported already
         if link in self.known:
-            self.say("structure", at, f"The item `{str(link)[:64]}` is in the wrong place.")
+            self.say("structure", at, f"The item `{link[:64]}` is in the wrong place.")
         else:
-            self.say("not-found", at, f"The Questionnaire has no item `{str(link)[:64]}`.")
+            self.say("not-found", at, f"The Questionnaire has no item `{link[:64]}`.")
 
     def _question(self, question: Node, found: list[tuple[str, Node]], where: str) -> None:
-        link, kind = str(question.get("linkId"))[:64], question.get("type")
+        link, kind = _link(question)[:64], question.get("type")
         if not self._enabled(question):
             for at, item in found:
                 if _answered(item):
@@ -92,7 +92,7 @@ class _Answered:
             self._item(question, item, at)
 
     def _item(self, question: Node, item: Node, at: str) -> None:
-        kind, link = question.get("type"), str(question.get("linkId"))[:64]
+        kind, link = question.get("type"), _link(question)[:64]
         if "text" in item and "text" in question and item["text"] != question["text"]:
             self.say("invalid", at, f"The text of `{link}` must be the question's: `{str(question['text'])[:80]}`.")
         answers = _answers(item)
@@ -122,17 +122,17 @@ class _Answered:
         allowed = TYPES.get(str(question.get("type")))
         if not kind or allowed is None:
             if allowed is None:
-                self.say("structure", at, f"`{str(question.get('linkId'))[:64]}` takes no answer of its own.")
+                self.say("structure", at, f"`{_link(question)[:64]}` takes no answer of its own.")
             return
         if kind not in allowed:
             said = ", ".join(a[0].lower() + a[1:] if a not in ("Coding", "Reference", "Quantity", "Attachment") else a for a in allowed)
-            self.say("invariant", at, f"`{str(question.get('linkId'))[:64]}` takes a {said}, not a {kind}.")
+            self.say("invariant", at, f"`{_link(question)[:64]}` takes a {said}, not a {kind}.")
             return
         self._offered(question, kind, value, at)
         self._within(question, kind, value, at)
 
     def _offered(self, question: Node, kind: str, value: Any, at: str) -> None:
-        options = [o for o in question.get("answerOption") or () if type(o) is dict]
+        options = _list(question, "answerOption")
         free = question.get("type") == "open-choice" and kind == "String"
         if options and not free:
             same = [_value(o) for o in options]
@@ -140,7 +140,7 @@ class _Answered:
                 self.say("code-invalid", at, f"`{_shown(value)}` is not one of the options.")
         elif "answerValueSet" in question and kind == "Coding" and type(value) is dict:
             sets = self._value_set(str(question["answerValueSet"]))
-            if sets is not None and value.get("code") not in sets.get(str(value.get("system")), ()):
+            if sets is not None and str(value.get("code")) not in sets.get(str(value.get("system")), ()):
                 self.say("code-invalid", at, f"`{_shown(value)}` is not in the question's value set.")
 
     def _value_set(self, url: str) -> dict[str, frozenset[str]] | None:
@@ -149,20 +149,21 @@ class _Answered:
         if not url.startswith("#"):
             known = self.r4.value_set(url)
             return dict(known) if known is not None else None
-        for inner in self.questionnaire.get("contained") or ():
-            if type(inner) is dict and inner.get("id") == url[1:]:
+        for inner in _list(self.questionnaire, "contained"):
+            if inner.get("id") == url[1:]:
                 return self._composed(inner)
         return None
 
     def _composed(self, value_set: Node) -> dict[str, frozenset[str]] | None:
         out: dict[str, frozenset[str]] = {}
-        for include in (value_set.get("compose") or {}).get("include") or ():
+        compose = value_set.get("compose")
+        for include in _list(compose, "include") if type(compose) is dict else ():
             system = str(include.get("system"))
             table = self.r4.system(system)
             if "filter" in include or "valueSet" in include:
                 return None
             if "concept" in include:
-                codes = frozenset(str(c.get("code")) for c in include["concept"])
+                codes = frozenset(str(c.get("code")) for c in _list(include, "concept"))
             elif table is not None:
                 codes = table.codes
             else:
@@ -172,9 +173,8 @@ class _Answered:
 
     def _exclusive(self, question: Node, answers: list[Node], at: str) -> None:
         alone = [
-            o for o in question.get("answerOption") or ()
-            if type(o) is dict and _extension(o, EXTENSION + "questionnaire-optionExclusive") is True
-        ]  # fmt: skip
+            o for o in _list(question, "answerOption") if _extension(o, EXTENSION + "questionnaire-optionExclusive") is True
+        ]
         for answer in answers if len(answers) > 1 else ():
             if any(_same(_value(answer)[1], _value(o)[1]) for o in alone):
                 self.say("invariant", at, f"`{_shown(_value(answer)[1])}` excludes any other answer.")
@@ -234,14 +234,14 @@ class _Answered:
     # -- enableWhen
 
     def _enabled(self, question: Node) -> bool:
-        conditions = [c for c in question.get("enableWhen") or () if type(c) is dict]
+        conditions = _list(question, "enableWhen")
         if not conditions:
             return True
         held = [self._holds(c) for c in conditions]
         return any(held) if question.get("enableBehavior") == "any" else all(held)
 
     def _holds(self, condition: Node) -> bool:
-        values = [_value(a)[1] for a in self.given.get(str(condition.get("question")), []) if _value(a)[0]]
+        values = [_value(a)[1] for a in self.given.get(str(condition.get("question", "")), []) if _value(a)[0]]
         wanted = next((v for k, v in condition.items() if k.startswith("answer")), None)
         match condition.get("operator"):
             case "exists":
@@ -264,14 +264,22 @@ class _Answered:
 # -- reading items ----------------------------------------------------------------------------------------------------
 
 
-def _items(node: Node) -> list[Node]:
-    some = node.get("item")
+def _link(item: Node) -> str:
+    """The linkId; "" when it is missing."""
+    return str(item.get("linkId", ""))
+
+
+def _list(node: Node, name: str) -> list[Node]:
+    some = node.get(name)
     return [i for i in some if type(i) is dict] if type(some) is list else []
 
 
+def _items(node: Node) -> list[Node]:
+    return _list(node, "item")
+
+
 def _answers(item: Node) -> list[Node]:
-    some = item.get("answer")
-    return [a for a in some if type(a) is dict] if type(some) is list else []
+    return _list(item, "answer")
 
 
 def _every(node: Node) -> Iterator[Node]:
@@ -296,7 +304,7 @@ def _extension(node: Node, url: str) -> Any:
 
 
 def _extensions(node: Node, url: str) -> list[Any]:
-    return [_value(x)[1] for x in node.get("extension") or () if type(x) is dict and x.get("url") == url]
+    return [_value(x)[1] for x in _list(node, "extension") if x.get("url") == url]
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -383,7 +383,8 @@ class Bound:
     def has(self, coding: Node) -> bool:
         if self.sets is None:
             return primitives.is_language(str(coding.get("code", "")))
-        return coding.get("code") in self.sets.get(coding.get("system"), ())
+        system, code = coding.get("system"), coding.get("code")
+        return type(system) is str and type(code) is str and code in self.sets.get(system, ())
 
 
 # -- handlers ---------------------------------------------------------------------------------------------------------
@@ -605,11 +606,11 @@ def _bound_value(value: Any, kind: str, known: Known, path: Path, run: Run) -> N
 def _parts(value: Node, known: Known, path: Path, run: Run) -> None:
     some = value.get("extension")
     parts = [p for p in some if type(p) is dict] if type(some) is list else []
-    counts: dict[Any, int] = {}
+    counts: dict[str, int] = {}
     for i, part in enumerate(parts):
-        url = part.get("url")
+        url = str(part.get("url"))
         counts[url] = counts.get(url, 0) + 1
-        if type(url) is str and url in known.parts:
+        if url in known.parts:
             _as_defined(part, known.parts[url], (path, "extension", i), run)
     for url, wanted in known.parts.items():
         if counts.get(url, 0) < wanted.min:
