@@ -1,0 +1,108 @@
+"""The outbox: what waits for which server, and who holds it. A lease is fenced: whoever lost it cannot close the entry.
+
+A lane is a person, or a resource that is nobody's. Entries of a lane run one at a time, in order; so do those of a resource.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import apsw
+
+from ..domain.types import Close, Delay, Queued, Ref, Send
+from .base import Fenced
+from .sqlite_rows import instant, micros
+from .sqlite_writer import Group
+
+SKEW: Final = 60_000_000
+OPEN: Final = "state IN ('queued', 'leased')"
+
+# The first open entry of each lane, if it is due or its lease is over, and nothing older of the same resource is open.
+# A lease taken more than a minute after now was granted by a clock that has been set back since: it is over too.
+DUE: Final = f"""
+SELECT o.entry, o.fence + 1, o.type, o.id, o.version, o.patient, o.why, o.tries, o.queued_at
+FROM (SELECT min(entry) AS entry, state, due, until, taken FROM outbox WHERE remote = :remote AND {OPEN} GROUP BY lane) h
+JOIN outbox o ON o.entry = h.entry
+WHERE CASE h.state WHEN 'queued' THEN h.due <= :at ELSE h.until <= :at OR h.taken > :ahead END
+AND NOT EXISTS (SELECT 1 FROM outbox p WHERE p.remote = :remote AND p.{OPEN} AND p.type = o.type AND p.id = o.id AND p.entry < o.entry)
+ORDER BY o.entry LIMIT :count
+"""
+
+
+@dataclass(slots=True)
+class Lease:
+    remote: str
+    holder: str
+    at: datetime
+    seconds: float
+    count: int
+    taken: list[Queued] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Requeue:
+    remote: str
+    state: str
+    at: datetime
+    refs: tuple[Ref, ...] | None
+    moved: int = 0
+
+
+def _send(group: Group, op: Send) -> None:
+    group.cursor.execute(
+        "INSERT INTO outbox(remote, lane, type, id, version, patient, why, due, queued_at) VALUES (?,?,?,?,?,?,?,0,?)",
+        (op.remote, op.patient or str(op.ref), *op.ref, op.version, op.patient, op.why, micros(group.now())),
+    )
+
+
+def _lease(group: Group, op: Lease) -> None:
+    at = micros(op.at)
+    until = at + round(op.seconds * 1e6)
+    asked = {"remote": op.remote, "at": at, "ahead": at + SKEW, "count": op.count}
+    op.taken.clear()  # a group that is tried again leases again
+    rows: list[Any] = group.cursor.execute(DUE, asked).fetchall()
+    for entry, fence, type, id, version, patient, why, tries, queued_at in rows:
+        group.cursor.execute(
+            "UPDATE outbox SET state = 'leased', holder = ?, taken = ?, until = ?, fence = ?, tries = tries + 1 WHERE entry = ?",
+            (op.holder, at, until, fence, entry),
+        )
+        op.taken.append(Queued(entry, fence, op.remote, Ref(type, id), version, patient, why, tries, instant(queued_at)))
+
+
+def _held(cursor: apsw.Cursor, entry: int, fence: int, sets: str, *values: Any) -> None:
+    cursor.execute(
+        f"UPDATE outbox SET {sets}, holder = NULL, taken = NULL, until = NULL WHERE entry = ? AND fence = ? AND state = 'leased'", (*values, entry, fence)
+    )
+    if cursor.connection.changes() == 0:
+        raise Fenced(str(entry))
+
+
+def _close(group: Group, op: Close) -> None:
+    if op.state in ("queued", "leased"):
+        raise ValueError(f"an entry does not end as {op.state}")
+    _held(group.cursor, op.entry, op.fence, "state = ?, detail = ?", op.state, op.detail)
+
+
+def _delay(group: Group, op: Delay) -> None:
+    _held(group.cursor, op.entry, op.fence, "state = 'queued', due = ?, detail = ?", micros(op.due), op.detail)
+
+
+def _requeue(group: Group, op: Requeue) -> None:
+    """Fresh tries, due at once; the fence stays, so that no late worker can close it."""
+    again = "UPDATE outbox SET state = 'queued', due = 0, tries = 0 WHERE remote = ? AND state = ?"
+    if op.refs is None:
+        group.cursor.execute(again, (op.remote, op.state))
+        op.moved = group.cursor.connection.changes()
+        return
+    op.moved = 0
+    for ref in dict.fromkeys(op.refs):
+        group.cursor.execute(f"{again} AND type = ? AND id = ?", (op.remote, op.state, *ref))
+        op.moved += group.cursor.connection.changes()
+
+
+CHANGES: Final[dict[type, Callable[[Group, Any], None]]] = {
+    Send: _send, Close: _close, Delay: _delay, Lease: _lease, Requeue: _requeue,
+}  # fmt: skip
