@@ -213,3 +213,49 @@ def test_a_push_is_all_or_nothing(demo: Gateway) -> None:
     refused = demo.call("hospital", "POST", "", body=push)
     assert refused.status_code == 412
     assert demo.get("patient", f"Observation?patient={demo.patient}&identifier=urn:test|obs-push-half").json()["total"] == 0
+
+
+def sharing(demo: Gateway, rules: list[dict[str, Any]], status: str = "active") -> dict[str, Any]:
+    """The form of our pages: a silent root, typed rules inside."""
+    return {
+        "resourceType": "Consent", "status": status,
+        "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": f"Patient/{demo.patient}"}, "dateTime": "2026-11-20",
+        "policyRule": {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/policy", "code": "uk-direct-care"}]},
+        "provision": {"provision": rules},
+    }  # fmt: skip
+
+
+def permit(who: str, *types: str, until: str = "2027-12-31") -> dict[str, Any]:
+    role = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]}
+    return {
+        "type": "permit", "period": {"end": until}, "actor": [{"role": role, "reference": {"reference": who}}],
+        "class": [{"system": "http://hl7.org/fhir/resource-types", "code": t} for t in types],
+    }  # fmt: skip
+
+
+def test_a_grant_works_at_once_and_stops_at_once(demo: Gateway) -> None:
+    plan = careplan(demo)
+    rosa = demo.persona("link-worker")["fhirUser"]
+    assert demo.get("link-worker", f"CarePlan/{plan}").status_code == 404
+    before = {who: demo.get(who, f"Patient/{demo.patient}/$everything").status_code for who in ("gp", "stranger", "social-worker")}
+    made = demo.call("patient", "POST", "Consent", body=sharing(demo, [permit(rosa, "CarePlan", "Goal")]))
+    assert made.status_code == 201, made.text
+    assert demo.get("link-worker", f"CarePlan/{plan}").status_code == 200
+    assert demo.get("link-worker", f"Goal?patient={demo.patient}").json()["total"] > 0
+    assert demo.get("link-worker", f"Observation?patient={demo.patient}").json()["total"] == 0
+    after = {who: demo.get(who, f"Patient/{demo.patient}/$everything").status_code for who in ("gp", "stranger", "social-worker")}
+    assert before == after
+    off = {**made.json(), "status": "inactive"}
+    stopped = demo.call("patient", "PUT", f"Consent/{off['id']}", body=off, headers={"If-Match": made.headers["etag"]})
+    assert stopped.status_code == 200, stopped.text
+    assert demo.get("link-worker", f"CarePlan/{plan}").status_code == 404
+    assert demo.get("link-worker", f"Goal?patient={demo.patient}").json()["total"] == 0
+
+
+def test_a_grant_ends_by_itself(demo: Gateway) -> None:
+    rosa = demo.persona("link-worker")["fhirUser"]
+    made = demo.call("patient", "POST", "Consent", body=sharing(demo, [permit(rosa, "CarePlan", until="2026-01-31")]))
+    assert made.status_code == 201, made.text
+    assert demo.get("link-worker", f"CarePlan/{careplan(demo)}").status_code == 404
