@@ -10,7 +10,7 @@ RUN python -m venv /opt/gateway && /opt/gateway/bin/pip install --no-cache-dir .
 FROM python:3.12-slim-bookworm
 COPY --from=build /opt/gateway /opt/gateway
 RUN useradd --system --uid 10001 --home-dir /data gateway && install -d -o gateway /data
-USER gateway
+USER 10001
 ENV PATH=/opt/gateway/bin:$PATH GATEWAY_HOST=0.0.0.0 GATEWAY_DATA=/data PYTHONUNBUFFERED=1
 VOLUME /data
 EXPOSE 8080

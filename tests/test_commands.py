@@ -1,0 +1,160 @@
+"""Every command of the main job as an outsider's script uses it: stdout, stderr, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Gateway
+
+GOOD = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Sing"}, "subject": {"display": "me"}}
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_decide_agrees_with_every_outside_case(demo: Gateway, shared: Path) -> None:
+    suite = shared / "suites/consent-cases.jsonl"
+    done = demo.command("decide", str(suite))
+    assert done.returncode == 0, done.stderr
+    answers = lines(done.stdout)
+    cases = lines(suite.read_text())
+    assert [a["id"] for a in answers] == [c["id"] for c in cases]
+    wrong = []
+    for case, answer in zip(cases, answers, strict=True):
+        expect = case["expect"]
+        same = answer["decision"] == expect["decision"]
+        same = same and answer["basis"] == expect.get("basis", answer["basis"])
+        same = same and answer["consent"] == expect.get("consent", answer["consent"])
+        same = same and answer["obligations"] == sorted(expect.get("obligations", answer["obligations"]))
+        if not same:
+            wrong.append((case["id"], expect, answer))
+    assert not wrong
+
+
+def test_decide_reads_stdin_and_goes_on_after_a_bad_line(demo: Gateway) -> None:
+    done = demo.command("decide", stdin='{"id": "a", "bogus": 1}\nnot json\n')
+    assert done.returncode == 1
+    assert len(lines(done.stdout)) == 2
+    assert all("error" in answer for answer in lines(done.stdout))
+    assert demo.command("decide", "no-such-file.jsonl").returncode == 2
+
+
+def test_map_there_and_back(demo: Gateway, tmp_path: Path) -> None:
+    plan = {
+        "plan": "1", "id": "m-1", "title": "Mapped", "status": "active", "person": {"id": "p", "name": {"given": ["A"], "family": "B"}},
+        "goals": [{"id": "g", "text": "Sing", "x_deep": [1.10, {"y": None}]}], "x_top": {},
+    }  # fmt: skip
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(plan))
+    to = demo.command("map", "to-fhir", str(file))
+    assert to.returncode == 0, to.stderr
+    bundle = json.loads(to.stdout)
+    assert bundle["resourceType"] == "Bundle" and bundle["type"] == "transaction"
+    made = tmp_path / "bundle.json"
+    made.write_text(to.stdout)
+    back = demo.command("map", "from-fhir", str(made))
+    assert back.returncode == 0, back.stderr
+    assert json.loads(back.stdout) == plan
+    dry = demo.command("map", "to-fhir", str(file), "--dry-run")
+    assert dry.returncode == 0
+    assert all(set(row) == {"path", "to", "why"} for row in lines(dry.stdout))
+    assert any("x_deep" in row["path"] for row in lines(dry.stdout))
+
+
+@pytest.mark.parametrize(
+    "text, code, said",
+    [
+        ("{", 2, "plan.json"),
+        ('{"plan": "1", "id": "x"}', 1, "person"),
+        ('{"plan": "1", "id": "x", "person": {"name": {"family": 7}}}', 1, "person.name"),
+    ],
+)
+def test_a_bad_plan_is_refused_with_file_and_place(demo: Gateway, tmp_path: Path, text: str, code: int, said: str) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text(text)
+    done = demo.command("import", str(file), "--json")
+    assert done.returncode == code, done.stdout + done.stderr
+    assert said in done.stdout + done.stderr
+    (line,) = lines(done.stdout)
+    assert line["written"] == 0
+
+
+def test_wrong_usage_is_2(demo: Gateway) -> None:
+    assert demo.command("import", "nowhere.json").returncode == 2
+    assert demo.command("import").returncode == 2
+    assert demo.command("token", "--as", "nobody").returncode == 2
+    assert demo.command("frobnicate").returncode == 2
+
+
+def test_validate(demo: Gateway, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(json.dumps(GOOD))
+    bad.write_text(json.dumps(GOOD | {"lifecycleStatus": "bogus", "zzz": 1}))
+    done = demo.command("validate", str(good), "--json")
+    assert done.returncode == 0, done.stderr
+    assert lines(done.stdout)[0]["resourceType"] == "OperationOutcome"
+    done = demo.command("validate", str(good), str(bad), "--json")
+    assert done.returncode == 1
+    outcomes = lines(done.stdout)
+    assert len(outcomes) == 2
+    assert len([i for i in outcomes[1]["issue"] if i["severity"] == "error"]) >= 2
+
+
+def test_validate_lines_speaks_the_peers_language(demo: Gateway) -> None:
+    asked = [
+        {"id": "1", "resource": GOOD},
+        {"id": "2", "text": "no json"},
+        {"id": "3", "resource": GOOD | {"lifecycleStatus": "bogus"}},
+    ]
+    done = demo.command("validate", "--lines", stdin="".join(json.dumps(a) + "\n" for a in asked))
+    answers = lines(done.stdout)
+    assert [(a["id"], a["valid"]) for a in answers] == [("1", True), ("2", False), ("3", False)]
+    assert {"severity", "code", "location", "message"} <= set(answers[2]["issues"][0])
+
+
+def test_tokens(demo: Gateway) -> None:
+    for who in ("patient", "proxy", "gp", "social-worker", "link-worker", "hospital", "stranger"):
+        (made,) = demo.lines("token", "--as", who, "--json")
+        assert {"token", "patient", "fhirUser", "scope", "expires"} <= set(made)
+        alone = demo.command("token", "--as", who)
+        assert alone.returncode == 0 and alone.stdout.count(".") == 2 and alone.stderr == ""
+
+
+def test_explain(demo: Gateway) -> None:
+    plan = demo.get("patient", f"CarePlan?patient={demo.patient}").json()["entry"][0]["resource"]["id"]
+    for who, decision in (("gp", "permit"), ("link-worker", "deny"), ("stranger", "deny"), ("patient", "permit")):
+        (said,) = demo.lines("explain", "--who", who, "--what", f"CarePlan/{plan}", "--json")
+        assert said["decision"] == decision and said["basis"] and said["text"]
+    assert demo.command("explain", "--who", "gp", "--what", "CarePlan/nothing").returncode == 2
+
+
+def test_sync_without_a_remote_says_what_to_set(demo: Gateway) -> None:
+    done = demo.command("sync", "status")
+    assert done.returncode == 2
+    assert "GATEWAY_REMOTE_URL" in done.stderr
+    assert demo.command("worker").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "env, said",
+    [
+        ({"GATEWAY_HOST": "0.0.0.0"}, "GATEWAY_BASE_URL"),
+        ({"GATEWAY_BASE_URL": "http://example.org"}, "https"),
+        ({"GATEWAY_HOST": "0.0.0.0", "GATEWAY_DEMO": "true", "GATEWAY_BASE_URL": "https://example.org"}, "127.0.0.1"),
+        ({"GATEWAY_REMOTE_URL": "http://127.0.0.1:1/fhir"}, "GATEWAY_REMOTE_ORGANISATION"),
+        ({"GATEWAY_REMOTE_URL": "http://example.org/fhir", "GATEWAY_REMOTE_ORGANISATION": "X"}, "https"),
+        ({"GATEWAY_ISSUER": "https://issuer.example"}, "GATEWAY_AUDIENCE"),
+        ({"GATEWAY_STORE": "mongodb://x"}, "sqlite"),
+        ({"GATEWAY_PORT": "seventy"}, "GATEWAY_PORT"),
+        ({"GATEWAY_CONFIG": "nowhere.toml"}, "GATEWAY_CONFIG"),
+    ],
+)
+def test_unsafe_settings_are_refused_in_one_sentence(demo: Gateway, env: dict[str, str], said: str) -> None:
+    done = demo.command("serve", env=env)
+    assert done.returncode == 2
+    assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
