@@ -237,7 +237,7 @@ async def _conflict(
 async def _new_there(house: House, partner: Partner, change: Change) -> Tally:
     """A resource that began there, about a person we share."""
     there = change["resource"]
-    type, id = change["id"].split("/")
+    type = change["id"].split("/")[0]
     if not house.r4.has_type(type) or type in NO_PATIENT_DATA or type in ("Consent", "AuditEvent", "Provenance", "Patient"):
         return Tally()
     names = await _names(house, partner, there, None)

@@ -169,14 +169,17 @@ async def _ahead(house: House, partner: Partner, ctx: Context, target: Ref) -> s
     stored = await house.store.get(target)
     if stored is None or stored.deleted or target.type == "Consent":
         return None
-    if target.type not in NO_PATIENT_DATA:
-        if not partner.terms.takes(target.type) or not (await ask_stored(ctx, "disclose", stored)).permit or not _fit(partner, stored):
-            return None
+    if target.type not in NO_PATIENT_DATA and not await _may_go(partner, ctx, stored):
+        return None
     ops = await send(house, partner, ctx, stored, await house.store.link(partner.name, target))
     cut = bool(partner.pushing & set(local_references(strict.read(stored.body or b"{}"))))
     again: list[Op] = [Send(partner.name, target, stored.version, next(iter(stored.facts.patients), None), "changed")] if cut else []
     await house.store.commit(*ops, *again)
     return next(op.remote_id for op in ops if isinstance(op, Linked))
+
+
+async def _may_go(partner: Partner, ctx: Context, stored: Stored) -> bool:
+    return partner.terms.takes(stored.ref.type) and _fit(partner, stored) and (await ask_stored(ctx, "disclose", stored)).permit
 
 
 # -- what must not, or no longer, be there -----------------------------------------------------------------------------
