@@ -8,7 +8,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .. import plans
-from ..domain import plan as planning, strict
+from ..domain import plan as planning
+from ..domain import strict
 from ..domain.problem import Problem
 from .app import PRIVATE, Web, body, context, guarded
 from .fhir import ID, sent_json
