@@ -90,7 +90,7 @@ def _single(row: Mapping[str, Any], tables: Tables) -> Schema:
         "moment": {"type": ["string", "null"], "pattern": MOMENT},
         "boolean": {"type": ["boolean", "null"]},
         "number": {"type": ["number", "null"]},
-        "integer": {"type": ["integer", "null"]},
+        "reading": {},  # a number, or what the person wrote: 141/80
         "organisation": {
             "type": ["object", "null"],
             "properties": {"ods": _text(), "id": _text(), "name": _text(), "sector": _text()},
@@ -153,7 +153,9 @@ def _walk(value: Any, wanted: Schema, where: str) -> Iterator[Issue]:
 
 def _members(value: Mapping[str, Any], wanted: Schema, where: str) -> Iterator[Issue]:
     for key in wanted.get("required", ()):
-        if value.get(key) in (None, "", {}):
+        there = value.get(key)
+        wrong_kind = key in value and not _is(there, wanted["properties"][key].get("type", "null"))
+        if there in (None, "", {}) and not wrong_kind:
             place = f"{where}.{key}" if where else key
             yield Issue("error", "required", place, f"{_named(place)} is missing.")
     for key, below in wanted.get("properties", {}).items():

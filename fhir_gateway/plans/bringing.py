@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
+from urllib.parse import quote
 
 from .. import gate
 from ..domain import mapping, strict
@@ -31,6 +32,7 @@ ORIGINAL = f"{BASE}/id/original"
 NOT_TAKEN = frozenset({"AuditEvent", "Bundle", "Consent", "OperationOutcome", "Parameters", "MessageHeader", "Subscription"})
 _ENTRY = re.compile(r"Bundle\.entry\[(\d+)\]")
 _RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/\d+)?\Z")
+_UNIQUE = re.compile(r"https?://|urn:|sha256:|[A-Za-z]+/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")  # in all the world
 AT_ONCE = 40  # OR'd values in one search
 
 
@@ -156,12 +158,11 @@ async def _bring(ctx: Context, files: Sequence[tuple[str, list[dict[str, Any]]]]
                 raise
             at = _ENTRY.search(p.where)
             raise _Refused(owners[int(at[1])].file if at else 0, p) from None
-        for piece, entry, (ref, version) in zip(owners, entries, done.refs, strict=True):
+        for piece, (ref, _), new in zip(owners, done.refs, done.new, strict=True):
             refs[id(piece)] = str(ref)
-            same = entry["request"]["method"] == "PUT" and entry["request"]["ifMatch"] == f'W/"{version}"'
-            tallies[piece.file].unchanged += same
-            tallies[piece.file].written += not same
-    _summarise(files, pieces, refs, names, tallies)
+            tallies[piece.file].unchanged += not new
+            tallies[piece.file].written += new
+    _summarise(files, pieces, refs, names | outside, tallies)
     return [t.saved() for t in tallies]
 
 
@@ -338,11 +339,14 @@ def _entries(
     inside = set(urls.values())
     entries: list[dict[str, Any]] = []
     owners: list[_Piece] = []
-    for p in pieces:
+    for p in sorted(pieces, key=_rank):
         resource = _named_only(pointed(_without_history(p.resource), {**fresh, **names}), inside)
         type = resource["resourceType"]
         if p.ref is None:
-            entries.append({"fullUrl": urls[id(p)], "resource": resource, "request": {"method": "POST", "url": type}})
+            request = {"method": "POST", "url": type}
+            if _UNIQUE.match(p.origin):  # what this writer brought in and may not read any more is still not made twice
+                request["ifNoneExist"] = f"_tag={quote(ORIGINAL + '|' + escaped(p.origin), safe='')}"
+            entries.append({"fullUrl": urls[id(p)], "resource": resource, "request": request})
             owners.append(p)
         elif p.stored is None or type in NO_PATIENT_DATA or dump(content(resource)) == dump(content(p.stored)):
             tallies[p.file].unchanged += 1
@@ -351,6 +355,12 @@ def _entries(
             entries.append({"resource": new, "request": {"method": "PUT", "url": p.ref, "ifMatch": f'W/"{p.version}"'}})
             owners.append(p)
     return entries, owners
+
+
+def _rank(p: _Piece) -> int:
+    """The directory and the person come before what speaks of them."""
+    type = p.resource["resourceType"]
+    return 0 if type in NO_PATIENT_DATA else 1 if type == "Patient" else 2
 
 
 def _without_history(node: Any) -> Any:

@@ -60,7 +60,7 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
         return Saved(patient, 0, unchanged, 0, unmapped, pending)
     done = await send(ctx, _pointing(entries, mapped, held, patient))
     refs = done.refs
-    same = sum(1 for was, now in zip(entries, refs, strict=True) if _untouched(was, now))
+    same = done.new.count(False)
     if patient is None:
         patient = refs[entries.index(next(e for e in entries if e.get("fullUrl") == person.full_url))][0].id
     return Saved(patient, len(entries) - same, unchanged + same, 0, unmapped, pending)
@@ -72,10 +72,6 @@ def _waiting(held: Mapping[Ref, Held]) -> list[str]:
     asked = [t for t in tasks if asks_membership(t) and t.get("status") in ("requested", "received")]
     names = {str(t.get("owner", {}).get("display") or t.get("owner", {}).get("identifier", {}).get("value") or "somebody") for t in asked}
     return [f"{name} is asked to confirm its place in the team." for name in sorted(names)]
-
-
-def _untouched(entry: Mapping[str, Any], now: tuple[Ref, int]) -> bool:
-    return bool(entry["request"].get("ifMatch") == f'W/"{now[1]}"' and entry["request"]["method"] == "PUT")
 
 
 # -- the right person -------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,23 +15,33 @@ from ..gate.transacting import MAX_ENTRIES, Step, prepare, read_steps
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What each entry became, in their order: reference and version."""
+    """What each entry became, in their order: reference and version, and whether that version is new."""
 
     refs: list[tuple[Ref, int]]
+    new: list[bool]
 
 
 async def send(ctx: Context, entries: list[dict[str, Any]]) -> Done:
     """Write these entries, all or nothing. Problem: whatever the gate refuses, `where` naming the entry."""
     if len(entries) <= MAX_ENTRIES:
         answer = await gate.transaction(ctx, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": entries}))
-        return Done([_named(e["response"]["location"]) for e in answer["entry"]])
+        refs = [_named(e["response"]["location"]) for e in answer["entry"]]
+        return Done(refs, [_is_new(e["request"], a["response"]["status"], v) for e, a, (_, v) in zip(entries, answer["entry"], refs, strict=True)])
     steps: list[Step] = []
     for at in range(0, len(entries), MAX_ENTRIES):  # the limit is for what strangers send in one body
         part = {"resourceType": "Bundle", "type": "transaction", "entry": entries[at : at + MAX_ENTRIES]}
         steps += [replace(s, at=s.at + at) for s in read_steps(ctx, part)]
     work, answers = await prepare(ctx, steps)
     await work.commit()
-    return Done([(answers[s.at].ref, answers[s.at].version) for s in steps])
+    done = [answers[s.at] for s in steps]
+    return Done([(w.ref, w.version) for w in done], [w.did not in ("matched", "unchanged") for w in done])
+
+
+def _is_new(request: Mapping[str, Any], status: str, version: int) -> bool:
+    """A conditional creation may have found what is here; an update may have changed nothing."""
+    if request["method"] == "POST":
+        return status.startswith("201")
+    return bool(request.get("ifMatch") != f'W/"{version}"')
 
 
 def _named(location: str) -> tuple[Ref, int]:

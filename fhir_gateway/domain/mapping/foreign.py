@@ -60,8 +60,17 @@ def member(
     return {"id": f"{team.get('id', 'team')}-{n + 1}"} | out if out else None
 
 
-def activities(plan: dict[str, Any], ones: Sequence[Any], way: Inward) -> None:
-    """`CarePlan.activity.detail` and requests are actions. Read, and never written so: `activity.detail` is not ours to make."""
+def read_elsewhere(path: str, value: Any, ours: bool) -> bool:
+    """An activity that became an action of the plan."""
+    return not ours and path.startswith("activity[") and isinstance(value, dict) and ("detail" in value or "reference" in value)
+
+
+def activities(plan: dict[str, Any], ones: Sequence[Any], way: Inward) -> set[int]:
+    """`CarePlan.activity.detail` and requests are actions. Read, and never written so: `activity.detail` is not ours to make.
+
+    Returns which requests were read.
+    """
+    used: set[int] = set()
     actions: list[dict[str, Any]] = plan.get("actions", [])
     for o in ones:
         if o.type == "CarePlan" and o.kind in ("plan", "additional-plan", "contingency"):
@@ -69,9 +78,11 @@ def activities(plan: dict[str, Any], ones: Sequence[Any], way: Inward) -> None:
                 if isinstance(activity.get("detail"), dict):
                     actions.append({"id": f"{o.id or 'plan'}-{n + 1}", **_detail(activity["detail"], way)})
         elif o.kind == "action-request":
+            used.add(id(o))
             actions.append({"id": o.id or "request", **_request(o.resource, way)})
     if actions:
         plan["actions"] = actions
+    return used
 
 
 def _detail(detail: Mapping[str, Any], way: Inward) -> dict[str, Any]:

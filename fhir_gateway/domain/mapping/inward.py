@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from . import foreign
-from .carrier import UNMAPPED
 from .codecs import person_name
 from .leftover import EXTRA, leftover
-from .names import MAIN_CATEGORY, NHS_NUMBER, ODS, OWN_ORGANISATION, kind_of, local, own_identifier
-from .outward import ACTIVITIES, INFORMATION, RELATIONSHIP
-from .paths import MISSING
+from .names import MAIN_CATEGORY, ODS, OWN_ORGANISATION, kind_of, local, own_identifier
+from .outward import RELATIONSHIP
 from .tables import Tables
 from .ways import Found, Inward
 
@@ -207,7 +205,7 @@ class _Reading:
             self._list(plan, kind)
         self._team(plan)
         if not self.own:
-            foreign.activities(plan, self.ones, self.way)
+            self.used |= foreign.activities(plan, self.ones, self.way)
         self._say_unused()
         return Read({k: plan[k] for k in (*(k for k in ORDER if k in plan), *(k for k in plan if k not in ORDER))}, self.homeless or [])
 
@@ -218,11 +216,12 @@ class _Reading:
         out = table.fields.back(one.resource, self.way)
         if (self.keep or self.homeless is not None) and kind != "team":
             rest = leftover(one.resource, table)
-            if self.homeless is not None:
-                name = one.names[-1] if one.names else one.type
-                self.homeless += [{"path": f"{name}: {one.type}.{path}", "to": "", "why": WHY} for path, _ in rest]
             if self.keep and rest:
                 out[EXTRA] = [{"path": path, "value": value} for path, value in rest]
+            if self.homeless is not None:
+                name = one.names[-1] if one.names else one.type
+                unread = (path for path, value in rest if not foreign.read_elsewhere(path, value, self.own))
+                self.homeless += [{"path": f"{name}: {one.type}.{path}", "to": "", "why": WHY} for path in unread]
         return out
 
     def _person(self, plan: dict[str, Any]) -> None:
@@ -269,7 +268,7 @@ class _Reading:
             self.used.add(id(o))
             for n, participant in enumerate(_dicts(o.resource.get("participant"))):
                 member = foreign.member(participant, n, o.resource, self.tables["team"], self.way, o.value != "")
-                if member is not None and (o.value or member not in team):
+                if member is not None and (o.value or not any(_alike(member, m) for m in team)):
                     team.append(member)
         if team:
             plan["team"] = team
@@ -281,6 +280,11 @@ class _Reading:
             if id(o) not in self.used and o.type not in AROUND:
                 name = o.names[-1] if o.names else o.type
                 self.homeless.append({"path": f"{name}: {o.type}", "to": "", "why": "a plan has no place for this kind of record: it stays beside"})
+
+
+def _alike(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """The same member in another of the person's teams."""
+    return {k: v for k, v in a.items() if k in ("name", "role", "organisation")} == {k: v for k, v in b.items() if k in ("name", "role", "organisation")}
 
 
 WHY: Final = "the plan has no place for it: it stays in the record"
@@ -306,4 +310,4 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
 
 
-__all__ = ["ACTIVITIES", "INFORMATION", "MISSING", "NHS_NUMBER", "UNMAPPED", "Read", "from_fhir", "read"]
+__all__ = ["Read", "from_fhir", "read"]

@@ -11,12 +11,14 @@ from .carrier import Kept
 from .codecs import is_text
 from .leftover import EXTRA, restore
 from .names import BASE, full_url, quote, system
-from .paths import HL7
+from .paths import HL7, MISSING
 from .tables import Table, Tables
 from .ways import Outward
 
 SUBJECT: Final = {"Task": "for", "RelatedPerson": "patient"}  # every other type: `subject`
 MILESTONE: Final = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/goal-relationship-type", "code": "milestone"}]}
+ACHIEVEMENT: Final = "http://terminology.hl7.org/CodeSystem/goal-achievement"
+OUTCOME: Final = f"{BASE}/StructureDefinition/goal-outcome"
 RELATIONSHIP: Final = HL7 + "goal-relationship"
 KEY_WORKER: Final = {"coding": [{"system": f"{BASE}/CodeSystem/plan-team-role", "code": "key-worker", "display": "Key worker"}]}
 INFORMATION: Final = ("about-me", "strength", "measurement", "answers", "document", "contingency", "additional-plan")
@@ -174,6 +176,8 @@ class _Writing:
             self._stages(thing, resource, skip, where)
         self.way.where = where
         table.fields.out(thing.item, resource, self.way, frozenset(skip))
+        if kind == "goal":
+            _achieved(thing.item, resource)
         _again(resource, thing.item)
         return resource
 
@@ -269,6 +273,15 @@ class _Writing:
             resource[element] = references
 
 
+def _achieved(item: Mapping[str, Any], goal: dict[str, Any]) -> None:
+    """FHIR keeps the latest outcome only: the last one of the list, unless the goal names its own. The list itself is an extension."""
+    outcomes = [e for e in goal.get("extension", ()) if e["url"] == OUTCOME]
+    results = [p["valueCode"] for p in outcomes[-1].get("extension", ()) if p["url"] == "result"] if outcomes else []
+    if results and "outcome" not in item:
+        goal["achievementStatus"] = {"coding": [{"system": ACHIEVEMENT, "code": results[0]}]}
+        carrier.write(goal, [Kept(("outcome",), MISSING, results[0])])
+
+
 def _again(resource: dict[str, Any], item: Mapping[str, Any]) -> None:
     """Elements that `from_fhir(keep=True)` found no place for and took along."""
     extra = item.get(EXTRA)
@@ -276,4 +289,4 @@ def _again(resource: dict[str, Any], item: Mapping[str, Any]) -> None:
         restore(resource, ((e["path"], e["value"]) for e in extra if type(e) is dict and is_text(e.get("path")) and "value" in e))
 
 
-__all__ = ["Entry", "Kept", "Mapped", "bundle", "carrier", "to_fhir", "transaction"]
+__all__ = ["Entry", "Mapped", "bundle", "to_fhir", "transaction"]

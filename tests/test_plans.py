@@ -1,0 +1,347 @@
+"""Plans and other people's FHIR through the gate: a real store, the real decisions, no server."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_gateway import definitions, gate, plans
+from fhir_gateway.domain import strict
+from fhir_gateway.domain.labels import LabelSets
+from fhir_gateway.domain.mapping.carrier import dump
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.types import Actor
+from fhir_gateway.gate import Context, House
+from fhir_gateway.store import sqlite
+
+CASES = Path(__file__).parent / "cases" / "plans"
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+ODS = "https://fhir.nhs.uk/Id/ods-organization-code"
+SECTOR = "https://fhir-gateway.example/CodeSystem/sector"
+
+
+@dataclass
+class Place:
+    """A house with people in it. Time moves a second with each question."""
+
+    house: House
+    organisations: dict[str, str]
+
+    def ctx(self, actor: Actor) -> Context:
+        return gate.house_context(self.house, actor)
+
+    @property
+    def operator(self) -> Context:
+        return self.ctx(Actor("system", frozenset({"Device/op"}), "Device/op", "Operator", operator=True))
+
+    @property
+    def hospital(self) -> Context:
+        place = self.organisations["RX9"]
+        ids = frozenset({"Device/hospital", place, f"{ODS}|RX9"})
+        return self.ctx(Actor("system", ids, "Device/hospital", "Hospital", place, "health", contributor=True))
+
+    def stranger(self) -> Context:
+        return self.ctx(Actor("professional", frozenset({"Practitioner/nobody"}), "Practitioner/nobody", "Nobody", sector="health"))
+
+    def patient(self, id: str) -> Context:
+        me = f"Patient/{id}"
+        return self.ctx(Actor("patient", frozenset({me}), me, "The person", patient=me))
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    store = await sqlite.open(tmp_path / "test.sqlite")
+    seconds = itertools.count()
+    numbers = itertools.count(1)
+    house = House(
+        store=store,
+        clock=lambda: datetime(2026, 11, 24, 9, tzinfo=UTC) + timedelta(seconds=next(seconds)),
+        new_id=lambda: f"01a20e05-0000-7000-8000-{next(numbers):012d}",
+        r4=definitions.load_r4(),
+        label_sets=LabelSets.load(definitions.load("labels.json")),
+        secret=b"x" * 32,
+        alarm=lambda text: pytest.fail(text),
+    )
+    here = Place(house, {})
+    for code in ("RX9", "D82999", "RY9"):
+        body = {
+            "resourceType": "Organization", "identifier": [{"system": ODS, "value": code}], "name": code, "active": True,
+            "type": [{"coding": [{"system": SECTOR, "code": "health"}]}],
+        }  # fmt: skip
+        here.organisations[code] = str((await gate.create(here.operator, "Organization", strict.dump(body))).ref)
+    yield here
+    await store.close()
+
+
+def harold(**changes: Any) -> dict[str, Any]:
+    plan = plans.read_plan((CASES / "harold.json").read_bytes())
+    plan.update(changes)
+    return plan
+
+
+async def counts(place: Place) -> dict[str, int]:
+    return await place.house.store.counts()
+
+
+async def test_a_plan_goes_in_and_comes_back_equal(place: Place) -> None:
+    saved = await plans.save(place.hospital, harold())
+    assert saved.patient is not None
+    assert saved.written > 30 and saved.unchanged == saved.refused == 0
+    assert dump(await plans.load(place.hospital, saved.patient)) == dump(harold())
+    assert dump(await plans.load(place.patient(saved.patient), saved.patient)) == dump(harold())
+    here = await counts(place)
+    assert {"Patient": 1, "Goal": 6, "CareTeam": 1}.items() <= here.items()
+
+
+async def test_saving_the_same_plan_twice_writes_nothing(place: Place) -> None:
+    first = await plans.save(place.hospital, harold())
+    again = await plans.save(place.hospital, harold())
+    assert (again.patient, again.written) == (first.patient, 0)
+    assert again.unchanged >= first.written
+    shuffled = json.loads(json.dumps(dict(reversed(harold().items())), default=float))
+    assert list(shuffled) != list(harold())
+
+
+async def test_one_change_writes_one_resource(place: Place) -> None:
+    first = await plans.save(place.hospital, harold())
+    assert first.patient
+    plan = harold()
+    plan["goals"][1]["status"] = "done"
+    saved = await plans.save(place.hospital, plan)
+    assert saved.written == 1
+    back = await plans.load(place.hospital, first.patient)
+    assert dump(back) == dump(plan)
+
+
+async def test_what_the_plan_no_longer_has_is_gone_but_for_its_history(place: Place) -> None:
+    first = await plans.save(place.hospital, harold())
+    assert first.patient
+    plan = harold()
+    plan["goals"] = plan["goals"][:1]
+    plan["goals"][0]["stage_goals"] = plan["goals"][0]["stage_goals"][1:]
+    plan["actions"] = [{**plan["actions"][0], "goals": ["g-toast"]}]
+    await plans.save(place.hospital, plan)
+    assert dump(await plans.load(place.hospital, first.patient)) == dump(plan)
+    assert (await counts(place))["Goal"] == 3
+
+
+async def test_what_others_wrote_on_a_resource_stays(place: Place) -> None:
+    """A hospital's category, note and progress on the plan survive the next save of the plan, which does not know of them."""
+    first = await plans.save(place.hospital, harold())
+    assert first.patient
+    found = await gate.search(place.hospital, "Goal", [("patient", first.patient), ("lifecycle-status", "on-hold")])
+    (entry,) = found.entries
+    goal = strict.read(entry.body or b"")
+    goal["category"] = [{"text": "Physical"}]
+    goal.setdefault("extension", []).append({"url": "https://elsewhere.example/mood", "valueString": "hopeful"})
+    await gate.update(place.hospital, entry.ref, strict.dump(goal), if_match=entry.version)
+    plan = harold()
+    plan["goals"][1]["importance"] = 6
+    await plans.save(place.hospital, plan)
+    now = strict.read((await gate.read(place.hospital, entry.ref)).body)
+    assert now["category"] == [{"text": "Physical"}]
+    assert {"url": "https://elsewhere.example/mood", "valueString": "hopeful"} in now["extension"]
+    assert dump(await plans.load(place.hospital, first.patient)) == dump(plan)
+
+
+async def test_a_change_made_over_fhir_shows_in_the_plan(place: Place) -> None:
+    first = await plans.save(place.hospital, harold())
+    assert first.patient
+    found = await gate.search(place.hospital, "Goal", [("patient", first.patient), ("lifecycle-status", "planned")])
+    entry = next(e for e in found.entries if b"Maureen has one" in (e.body or b""))
+    goal = strict.read(entry.body or b"") | {"lifecycleStatus": "completed", "note": [{"text": "She went to the sea"}]}
+    await gate.update(place.hospital, entry.ref, strict.dump(goal), if_match=entry.version)
+    back = await plans.load(place.hospital, first.patient)
+    rest = next(g for g in back["goals"] if g["id"] == "g-rest")
+    assert rest["status"] == "done"  # not the word `waiting` that was kept beside the earlier code
+    assert rest["notes"] == [{"text": "She went to the sea"}]
+
+
+async def test_the_wrong_birthday_writes_nothing(place: Place) -> None:
+    await plans.save(place.hospital, harold())
+    before = await counts(place)
+    plan = harold()
+    plan["person"]["birth_date"] = "1944-12"
+    with pytest.raises(Problem) as refused:
+        await plans.save(place.hospital, plan)
+    assert refused.value.status == 409
+    assert await counts(place) == before
+
+
+async def test_a_second_plan_is_a_conflict_to_who_sees_the_first(place: Place) -> None:
+    await plans.save(place.hospital, harold())
+    with pytest.raises(Problem) as refused:
+        await plans.save(place.hospital, harold(id="another"))
+    assert refused.value.kind == "conflict"
+
+
+async def test_a_plan_with_errors_is_refused_whole_with_every_reason(place: Place) -> None:
+    plan = harold(created="soon")
+    plan["goals"][0]["status"] = "bogus"
+    plan["goals"][1]["importance"] = 11
+    with pytest.raises(Problem) as refused:
+        await plans.save(place.hospital, plan)
+    assert refused.value.status == 422
+    assert {i.where for i in refused.value.issues} == {"created", "goals[0].status", "goals[1].importance"}
+    assert "Patient" not in await counts(place)
+
+
+async def test_who_may_see_nothing_of_it_finds_nothing(place: Place) -> None:
+    saved = await plans.save(place.hospital, harold())
+    assert saved.patient
+    for id in (saved.patient, "01a20e05-0000-7000-8000-999999999999"):
+        with pytest.raises(Problem) as refused:
+            await plans.load(place.stranger(), id)
+        assert refused.value.kind == "not-found"
+
+
+async def test_a_dry_run_writes_nothing_and_says_what_has_no_home(place: Place) -> None:
+    saved = await plans.save(place.hospital, harold(), dry_run=True)
+    assert saved.written == 0 and "Patient" not in await counts(place)
+    assert "empty_things" in {row["path"] for row in saved.unmapped}
+
+
+async def test_a_person_may_keep_their_own_plan(place: Place) -> None:
+    saved = await plans.save(place.hospital, harold())
+    assert saved.patient
+    plan = harold(title="Mine")
+    mine = await plans.save(place.patient(saved.patient), plan)
+    assert mine.written == 1
+    assert (await plans.load(place.patient(saved.patient), saved.patient))["title"] == "Mine"
+    other = copy.deepcopy(plan)
+    other["person"]["name"]["family"] = "Somebody"
+    with pytest.raises(Problem) as refused:
+        await plans.save(place.patient(saved.patient), other)
+    assert refused.value.kind == "conflict"
+
+
+# -- FHIR that nobody here wrote --------------------------------------------------------------------------------------
+
+BUNDLE: dict[str, Any] = {
+    "resourceType": "Bundle",
+    "type": "collection",
+    "entry": [
+        {"fullUrl": "urn:uuid:1", "resource": {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Walk"},
+         "subject": {"reference": "urn:uuid:2"}, "addresses": [{"reference": "Condition/c1"}], "expressedBy": {"reference": "Practitioner?identifier=urn:x|9"}}},
+        {"fullUrl": "urn:uuid:2", "resource": {"resourceType": "Patient", "id": "p", "birthDate": "1970-01-01", "name": [{"family": "Elsewhere"}],
+         "identifier": [{"system": "https://elsewhere.example/id", "value": "42"}]}},
+        {"fullUrl": "https://elsewhere.example/fhir/Condition/c1", "resource": {"resourceType": "Condition", "id": "c1",
+         "code": {"coding": [{"system": "http://snomed.info/sct", "code": "22298006"}], "text": "Heart attack"},
+         "subject": {"reference": "Patient/p"}, "encounter": {"reference": "urn:uuid:nowhere"}}},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["collection", "transaction", "searchset", "document"])
+async def test_a_bundle_comes_in_whole_and_once(place: Place, kind: str) -> None:
+    raw = json.dumps(BUNDLE | {"type": kind}).encode()
+    first = await plans.bring_in(place.hospital, raw, "elsewhere.json")
+    assert (first.written, first.unchanged, first.refused) == (3, 0, 0)
+    again = await plans.bring_in(place.hospital, raw, "elsewhere.json")
+    assert (again.patient, again.written, again.unchanged) == (first.patient, 0, 3)
+    assert first.patient
+    plan = await plans.load(place.hospital, first.patient)
+    assert [(g["text"], g["status"]) for g in plan["goals"]] == [("Walk", "in progress")]
+    assert plan["goals"][0]["needs"] == [plan["needs"][0]["id"]]
+    (condition,) = (await gate.search(place.hospital, "Condition", [("patient", first.patient)])).entries
+    assert strict.read(condition.body or b"")["encounter"]["identifier"]["value"] == "urn:uuid:nowhere"
+
+
+async def test_a_changed_bundle_writes_what_changed(place: Place) -> None:
+    await plans.bring_in(place.hospital, json.dumps(BUNDLE).encode(), "a.json")
+    changed = copy.deepcopy(BUNDLE)
+    changed["entry"][0]["resource"]["lifecycleStatus"] = "completed"
+    saved = await plans.bring_in(place.hospital, json.dumps(changed).encode(), "a.json")
+    assert (saved.written, saved.unchanged) == (1, 2)
+
+
+async def test_lines_come_in_like_a_bundle(place: Place) -> None:
+    lines = b"\n".join(json.dumps(e["resource"]).encode() for e in BUNDLE["entry"][1:])
+    saved = await plans.bring_in(place.hospital, lines, "x.ndjson")
+    assert saved.written == 2
+    with pytest.raises(Problem) as refused:
+        await plans.bring_in(place.hospital, lines + b"\n{bad", "x.ndjson")
+    assert refused.value.kind == "malformed" and "x.ndjson line 3" in refused.value.text
+
+
+async def test_one_bad_resource_and_nothing_is_written(place: Place) -> None:
+    bad = copy.deepcopy(BUNDLE)
+    bad["entry"][0]["resource"]["lifecycleStatus"] = "bogus"
+    before = await counts(place)
+    with pytest.raises(Problem) as refused:
+        await plans.bring_in(place.hospital, json.dumps(bad).encode(), "bad.json")
+    assert refused.value.text.startswith("bad.json") and "Bundle.entry[" in refused.value.where
+    assert await counts(place) == before
+
+
+async def test_files_of_one_resource_find_each_other(place: Place) -> None:
+    """Whatever their order, and a bad one hinders no other."""
+    goal = copy.deepcopy(BUNDLE["entry"][0]["resource"]) | {"subject": {"reference": "Patient/p"}, "id": "g"}
+    bad = {"resourceType": "Goal", "subject": {"reference": "Patient/p"}}
+    files = [("goal.json", goal), ("bad.json", bad), ("c.json", BUNDLE["entry"][2]["resource"]), ("p.json", BUNDLE["entry"][1]["resource"])]
+    done = await plans.bring_in_files(place.hospital, [(n, json.dumps(r).encode()) for n, r in files])
+    assert [getattr(d, "written", d) for d in done if not isinstance(d, Problem)] == [1, 1, 1]
+    assert isinstance(done[1], Problem) and done[1].text.startswith("bad.json")
+    assert {d.patient for d in done if not isinstance(d, Problem)} == {done[3].patient}  # type: ignore[union-attr]
+    later = await plans.bring_in(place.hospital, json.dumps(goal | {"id": "g2"}).encode(), "later.json")
+    assert later.written == 1 and later.patient == done[3].patient  # type: ignore[union-attr]
+
+
+def synthea() -> list[Path]:
+    files = sorted((SHARED / "data/synthea").glob("*.json"))
+    assert len(files) == 20
+    return files
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not here: the 20 people of Synthea are not tried")
+async def test_the_people_of_synthea_come_in_whole_and_read_back_as_plans(place: Place) -> None:
+    files = [f for f in synthea() if b"deceasedDateTime" not in f.read_bytes()]
+    for file in files:
+        entries = len(json.loads(file.read_bytes())["entry"])
+        saved = await plans.bring_in(place.hospital, file.read_bytes(), file.name)
+        assert (saved.written, saved.refused) == (entries, 0), file.name
+        assert saved.unmapped and saved.patient
+        plan = await plans.load(place.hospital, saved.patient)
+        assert plan["person"]["name"]["family"] and plan["needs"] and plan["actions"] and plan["team"], file.name
+        again = await plans.bring_in(place.hospital, file.read_bytes(), file.name)
+        assert (again.written, again.unchanged) == (0, entries), file.name
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not here: the 20 people of Synthea are not tried")
+@pytest.mark.xfail(strict=True, reason="consent hides a dead person's record from its own author, so neither plan nor repetition is found")
+async def test_the_dead_of_synthea_come_in_whole_and_once(place: Place) -> None:
+    files = [f for f in synthea() if b"deceasedDateTime" in f.read_bytes()]
+    assert len(files) == 4
+    for file in files:
+        entries = len(json.loads(file.read_bytes())["entry"])
+        saved = await plans.bring_in(place.hospital, file.read_bytes(), file.name)
+        assert (saved.written, saved.refused) == (entries, 0), file.name
+        again = await plans.bring_in(place.hospital, file.read_bytes(), file.name)
+        assert (again.written, again.unchanged) == (0, entries), file.name
+        assert saved.patient and again.patient == saved.patient
+        assert (await plans.load(place.hospital, saved.patient))["needs"]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not here: the person-centred examples are not tried")
+async def test_the_person_centred_examples_come_in_whole_and_read_back(place: Place) -> None:
+    files = sorted((SHARED / "data/examples/pco").glob("*/*.json"))
+    done = await plans.bring_in_files(place.hospital, [(f.name, f.read_bytes()) for f in files])
+    refused = {f.name: d.issues for f, d in zip(files, done, strict=True) if isinstance(d, Problem)}
+    assert not refused
+    people = {d.patient for d in done if not isinstance(d, Problem) and d.patient}
+    assert len(people) == 3
+    goals = 0
+    for person in people:
+        plan = await plans.load(place.hospital, person)
+        goals += len(plan.get("goals", ()))
+    assert goals == 8
+    again = await plans.bring_in_files(place.hospital, [(f.name, f.read_bytes()) for f in files])
+    assert sum(d.written for d in again if not isinstance(d, Problem)) == 0
