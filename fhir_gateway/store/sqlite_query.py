@@ -462,13 +462,10 @@ def _where(query: Query, a: str, reader: _Reader) -> str:
 def _way_in(query: Query, a: str, reader: _Reader) -> tuple[str, Term | None, frozenset[str]]:
     """The one condition on `a` that an index serves, and what it settles: a term, or being in the record of these people."""
     sql = reader.sql
-    people = _people(reader.predicate, query.types)
+    fence = _fence(reader.predicate, query.types)
     rank, t = _best(query)
-    if people is not None and _rank_of(people) < rank:
-        if not people:
-            return "0", None, NOTHING
-        of_type = f" AND m.type {sql.equals(query.types)}" if query.types else ""
-        return f"{a}.rid IN (SELECT m.rid FROM member m WHERE m.patient {sql.equals(people)}{of_type})", None, people
+    if fence is not None and _rank_of(*fence) < rank:
+        return _inside_of(*fence, query.types, a, sql)
     if t is None:
         return (f"{a}.type {sql.equals(query.types)}" if query.types else "1"), None, NOTHING
     return (*_through(t, rank, query.types, a, reader), NOTHING)
@@ -481,8 +478,22 @@ def _best(query: Query) -> tuple[int, Term | None]:
     return rank, query.terms[best] if best >= 0 else None
 
 
-def _rank_of(people: frozenset[str]) -> int:
+def _rank_of(people: frozenset[str], kinds: frozenset[str]) -> int:
+    if kinds:
+        return 8
     return 1 if len(people) < 2 else 4 if len(people) <= FEW else 5
+
+
+def _inside_of(
+    people: frozenset[str], kinds: frozenset[str], types: tuple[str, ...], a: str, sql: _Sql
+) -> tuple[str, Term | None, frozenset[str]]:
+    ways: list[str] = []
+    if people:
+        of_type = f" AND m.type {sql.equals(types)}" if types else ""
+        ways.append(f"SELECT m.rid FROM member m WHERE m.patient {sql.equals(people)}{of_type}")
+    if kinds:
+        ways.append(f"SELECT d.rid FROM resource d WHERE d.type {sql.equals(kinds)}")
+    return (f"{a}.rid IN ({' UNION ALL '.join(ways)})" if ways else "0"), None, NOTHING if kinds else people
 
 
 def _through(t: Term, rank: int, types: tuple[str, ...], a: str, reader: _Reader) -> tuple[str, Term | None]:
@@ -538,21 +549,29 @@ def _leading(t: Term, types: tuple[str, ...], reader: _Reader) -> str:
     return f"SELECT k.rid FROM resource {b} CROSS JOIN key k ON {pointing}{join} WHERE {found}{shown}"
 
 
-def _people(p: Predicate, types: tuple[str, ...]) -> frozenset[str] | None:
-    """The people outside whose records the predicate lets nothing of these types through; None when there is no telling."""
+def _fence(p: Predicate, types: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]] | None:
+    """(people, kinds): outside these people's records and these types the predicate lets nothing of `types` through.
+    None when there is no telling, or it would tell nothing."""
     match p:
         case Never():
-            return NOTHING
+            return NOTHING, NOTHING
         case Has("patient", values):
-            return values
-        case Has("type", values) if types and values.isdisjoint(types):
-            return NOTHING
+            return values, NOTHING
+        case Has("type", values):
+            kinds = values.intersection(types) if types else values
+            return None if types and len(kinds) == len(set(types)) else (NOTHING, kinds)
         case All(parts):
-            known = [f for part in parts if (f := _people(part, types)) is not None]
-            return min(known, key=len) if known else None
+            known = [f for part in parts if (f := _fence(part, types)) is not None]
+            return min(known, key=lambda f: (len(f[1]), len(f[0])), default=None)
         case Any_(parts):
-            each = [_people(part, types) for part in parts]
-            return None if any(f is None for f in each) else frozenset().union(*(f for f in each if f is not None))
+            people: set[str] = set()
+            others: set[str] = set()
+            for part in parts:
+                if (f := _fence(part, types)) is None:
+                    return None
+                people |= f[0]
+                others |= f[1]
+            return None if types and others.issuperset(types) else (frozenset(people), frozenset(others))
     return None
 
 
@@ -569,8 +588,8 @@ def select(
 @lru_cache(maxsize=512)
 def _select(query: Query, predicate: Predicate, filtered: Predicate, count: int, after: tuple[Any, ...] | None) -> tuple[str, Sequence[Any]]:
     reader = _Reader(predicate, filtered, _Sql())
-    people = _people(predicate, query.types)
-    if people is not None and len(people) == 1 and not query.sort and _best(query)[0] > 1:
+    people, kinds = _fence(predicate, query.types) or (NOTHING, NOTHING)
+    if len(people) == 1 and not kinds and not query.sort and _best(query)[0] > 1:
         return _of_one_person(query, people, reader, count, after)
     return _sorted_page(query, reader, count, after)
 
