@@ -155,7 +155,7 @@ def fhirstarter(python: str, plan: dict[str, Any], processes: list[subprocess.Po
     if not other:
         return None
     process = start([other, "-m", "uvicorn", "benchmarks.peer_fhirstarter:app", "--port", "18082", "--log-level", "error", "--no-access-log"],
-                    {"BENCH_PLAN": json.dumps(plan)}, f"http://127.0.0.1:18082/CarePlan/{plan['id']}")  # fmt: skip
+                    {"BENCH_PLAN": json.dumps(plan), "FHIR_SEQUENCE": "R4B"}, f"http://127.0.0.1:18082/CarePlan/{plan['id']}")  # fmt: skip
     processes.append(process)
     return Contender("fhirstarter: read (no storage, sign-in, consent, audit)", f"http://127.0.0.1:18082/CarePlan/{plan['id']}", pid=process.pid)
 

@@ -108,7 +108,7 @@ class Settings(BaseSettings):
                     url=self.remote_url, organisation=self.remote_organisation, purpose=self.remote_purpose,
                     token=self.remote_token, enforces=self.remote_enforces, direction=self.remote_direction,
                     poll_seconds=self.remote_poll_seconds,
-                )  # fmt: skip
+                )
             ]
         return one + self.remote
 
