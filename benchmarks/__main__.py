@@ -69,7 +69,7 @@ def resident(pid: int) -> float:
 
 def slice_of(c: Contender, seconds: float, connections: int) -> None:
     before = cpu(c.pid)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", c.url]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", c.url]
     for k, v in c.headers.items():
         command += ["-H", f"{k}: {v}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True).stdout
