@@ -146,7 +146,7 @@ def _coding(name: str, v: Any, out: list[Key]) -> None:
 def _concept(name: str, v: Any, out: list[Key]) -> None:
     if type(v) is not dict:
         return
-    for coding in v.get("coding") or ():
+    for coding in _items(v, "coding"):
         _coding(name, coding, out)
     if text := _text(v, "text"):
         out.append(Key(name, "token", "", "", fold(text)))
@@ -158,7 +158,7 @@ def _identifier(name: str, v: Any, out: list[Key]) -> None:
         return
     kind = v.get("type")
     out.append(Key(name, "token", value, _text(v, "system"), fold(_text(kind, "text"))))
-    for coding in (kind.get("coding") or ()) if type(kind) is dict else ():
+    for coding in _items(kind, "coding"):
         if _text(coding, "code"):
             out.append(Key(f"{name}:of-type", "token", f"{_text(coding, 'system')}|{_text(coding, 'code')}|{value}"))
 
@@ -166,6 +166,11 @@ def _identifier(name: str, v: Any, out: list[Key]) -> None:
 def _text(v: Any, part: str) -> str:
     value = v.get(part) if type(v) is dict else None
     return value[:LONGEST] if type(value) is str else ""
+
+
+def _items(v: Any, part: str) -> list[Any]:
+    value = v.get(part) if type(v) is dict else None
+    return value if type(value) is list else []
 
 
 _PARTS = {
@@ -251,8 +256,7 @@ def _timing(v: Any) -> tuple[int, int] | None:
     """From the first to the last moment that a schedule can reach."""
     if type(v) is not dict:
         return None
-    events = v.get("event")
-    spans = [s for e in (events if type(events) is list else ()) if type(e) is str and (s := date_span(e))]
+    spans = [s for e in _items(v, "event") if type(e) is str and (s := date_span(e))]
     repeat = v.get("repeat")
     if type(repeat) is dict and (bounds := _period(repeat.get("boundsPeriod"))):
         spans.append(bounds)

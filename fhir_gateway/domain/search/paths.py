@@ -167,10 +167,15 @@ def target_type(reference: dict[str, Any]) -> str | None:
     return kind.rsplit("/", 1)[-1] if isinstance(kind, str) else None
 
 
+def _extensions(node: dict[str, Any]) -> list[Any]:
+    found = node.get("extension")
+    return found if type(found) is list else []
+
+
 _TESTS: dict[str, Callable[..., Callable[[Any], bool]]] = {
     "eq": lambda name, value: lambda node: node.get(name) == value,
     "ext": lambda url: lambda node: node.get("url") == url,
-    "has": lambda url: lambda node: any(isinstance(e, dict) and e.get("url") == url for e in node.get("extension") or ()),
+    "has": lambda url: lambda node: any(type(e) is dict and e.get("url") == url for e in _extensions(node)),
     "points": lambda type: lambda node: target_type(node) in (type, None),
 }  # fmt: skip
 
