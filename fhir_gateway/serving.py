@@ -111,7 +111,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes))
     seen = page_seam(w, sessions)
     own = smart.routes(web, smart.Smart(oauth, sessions, seen, wiring.now))
-    return shell.build(web, [*own, *fhir.routes(web), *plans.routes(web), *pages.routes(seen)], missing=missing)
+    return shell.build(web, fhir.endpoint(web), [*own, *plans.routes(web), *pages.routes(seen)], missing=missing)
 
 
 def missing(request: Request) -> Response:

@@ -83,6 +83,7 @@ class Context:
     action: Literal["access", "disclose"] = "access"  # sync reads with "disclose"
     may_refer: bool = False  # a registered system whose referrals count (a hospital's discharge)
     launch: str | None = None  # Patient/… the token is bound to
+    place: tuple[Directory, int] | None = None  # the directory and its epoch when this request began
 
     def asks(self, action: str) -> Ask:
         return Ask(self.actor, action, self.at, self.purpose, btg=self.btg)  # type: ignore[arg-type]
@@ -176,7 +177,7 @@ async def enter(
         raise Problem("insufficient-scope", "This sign-in is for one person's record but does not say whose.")
     return Context(
         house, known[2], at, wanted, scopes, caller.client, request_id, btg,
-        may_refer="refer" in caller.roles, launch=caller.launch,
+        may_refer="refer" in caller.roles, launch=caller.launch, place=(directory, epoch),
     )  # fmt: skip
 
 
@@ -226,9 +227,11 @@ async def directory_now(house: House) -> tuple[Directory, int]:
     return house._directory[1], epoch
 
 
-async def stand(house: House, people: Iterable[str], epochs: Mapping[str, int] | None = None) -> dict[str, Standing]:
+async def stand(
+    house: House, people: Iterable[str], epochs: Mapping[str, int] | None = None, where: tuple[Directory, int] | None = None
+) -> dict[str, Standing]:
     """What is known about these people, from a cache that an epoch in the same commit as any change makes void."""
-    directory, place = await directory_now(house)
+    directory, place = where or await directory_now(house)
     out: dict[str, Standing] = {}
     waiting = list(people)
     while waiting:
@@ -263,7 +266,7 @@ async def _build(house: House, person: str, directory: Directory) -> Standing:
 
 async def ask(ctx: Context, action: str, facts: Facts, epochs: Mapping[str, int] | None = None) -> Decision:
     """The person's own answer to this question."""
-    return consent.decide(ctx.asks(action), facts, await stand(ctx.house, facts.patients, epochs))
+    return consent.decide(ctx.asks(action), facts, await stand(ctx.house, facts.patients, epochs, ctx.place))
 
 
 async def ask_stored(ctx: Context, action: str, stored: Stored) -> Decision:

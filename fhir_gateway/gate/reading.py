@@ -143,7 +143,7 @@ async def reachable(ctx: Context) -> set[str]:
 
 async def reach(ctx: Context, people: set[str]) -> Predicate:
     """The consent predicate over these people, and the launch patient's fence."""
-    predicate = consent.scope(ctx.asks(ctx.action), await stand(ctx.house, people))
+    predicate = consent.scope(ctx.asks(ctx.action), await stand(ctx.house, people, None, ctx.place))
     if ctx.launch and ctx.scopes is not None:
         from ..domain.types import Any_, Only
 

@@ -44,7 +44,7 @@ async def search(ctx: Context, type: str | None, params: Sequence[tuple[str, str
     after, params, was = _position(ctx, params)
     query = _parsed(ctx, type, params, strict)
     people = await _people(ctx, query)
-    standings = await stand(ctx.house, people)
+    standings = await stand(ctx.house, people, None, ctx.place)
     stamp = _stamp(ctx, standings)
     if was is not None and was != stamp:
         raise Problem("not-found", "This page link does not work any more. Search again.")
@@ -145,7 +145,7 @@ def _named(query: Query) -> set[str] | None:
 
 async def _more_standings(ctx: Context, hits: Iterable[Stored], known: dict[str, Standing]) -> dict[str, Standing]:
     missing = {p for h in hits for p in h.facts.patients if p not in known}
-    return await stand(ctx.house, missing) if missing else {}
+    return await stand(ctx.house, missing, None, ctx.place) if missing else {}
 
 
 def _again(ctx: Context, hits: Sequence[Stored], standings: dict[str, Standing], more: dict[str, Standing]) -> None:
@@ -204,7 +204,7 @@ async def shown(ctx: Context, stored: Stored) -> bool:
         return False
     if ctx.scopes is not None and not ctx.scopes.covers("r", stored.ref.type):
         return False
-    standings = await stand(ctx.house, stored.facts.patients)
+    standings = await stand(ctx.house, stored.facts.patients, None, ctx.place)
     return consent.decide(ctx.asks(ctx.action), stored.facts, standings).permit and in_scope(ctx, "r", stored)
 
 
@@ -255,7 +255,7 @@ async def everything(ctx: Context, patient: str, params: Sequence[tuple[str, str
     terms = searching.parse("Patient", [("_lastUpdated", v) for _, v in limits], ctx.house.r4).terms if limits else ()
     query = Query(types, terms)
     found = await ctx.house.store.search(query, predicate, filtered=Always(), count=count, after=after)
-    standings = await stand(ctx.house, {str(person)})
+    standings = await stand(ctx.house, {str(person)}, None, ctx.place)
     _again(ctx, found.hits, standings, await _more_standings(ctx, found.hits, standings))
     hits = [h for h in found.hits if ctx.scopes is None or ctx.scopes.covers("r", h.ref.type)]
     hits = [h for h in hits if in_scope(ctx, "r", h) and within_launch(ctx, "r", h.facts)]

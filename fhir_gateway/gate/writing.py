@@ -446,7 +446,7 @@ async def _writer(ctx: Context, resource: dict[str, Any], method: str, before: S
     if not may_refer and a.kind == "professional" and resource.get("resourceType") in STANDING_TYPES and people:
         from ..domain import standing
 
-        stands = await stand(ctx.house, people)
+        stands = await stand(ctx.house, people, None, ctx.place)
         may_refer = all(standing.relationship(s, a, ctx.at) is not None for s in stands.values())
     kind = "operator" if a.operator else a.kind
     return Writer(a.user, a.organisation, ctx.client, kind, method, may_refer)

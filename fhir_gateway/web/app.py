@@ -107,6 +107,14 @@ Handler = Callable[[Web, Request], Awaitable[Response]]
 def guarded(web: Web, area: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     """Limits before, one counter after, and nothing but a Problem in between."""
 
+    counters: dict[int, Counter] = {}
+
+    def count(status: int) -> None:
+        counter = counters.get(status)
+        if counter is None:
+            counter = counters[status] = web.answers.labels(area, str(status))
+        counter.inc()
+
     async def run(request: Request) -> Response:
         try:
             limits(web, request)
@@ -119,7 +127,7 @@ def guarded(web: Web, area: str, handler: Handler) -> Callable[[Request], Awaita
             log.exception("unexpected", area=area, method=request.method, route=area)
             response = problem_response(Problem("unavailable", "This went wrong here and has been noted. Nothing was written by it."))
             response.status_code = 500
-        web.answers.labels(area, str(response.status_code)).inc()
+        count(response.status_code)
         return response
 
     return run
@@ -134,7 +142,7 @@ def limits(web: Web, request: Request) -> None:
         raise Problem("headers-too-large", f"The headers may have {web.header_limit} bytes together.")
 
 
-def build(web: Web, routes: Sequence[BaseRoute], *, missing: Callable[[Request], Response] | None = None) -> ASGIApp:
+def build(web: Web, fhir: ASGIApp, routes: Sequence[BaseRoute], *, missing: Callable[[Request], Response] | None = None) -> ASGIApp:
     """The app: FHIR, plans, sign-in and pages as plain routes; FastAPI is the shell around them."""
     app = FastAPI(title="fhir_gateway", docs_url=None, redoc_url=None, openapi_url=None)
     app.router.routes.extend([Route("/health", health(web)), Route("/metrics", metrics(web)), *routes])
@@ -145,7 +153,15 @@ def build(web: Web, routes: Sequence[BaseRoute], *, missing: Callable[[Request],
             return missing(request)
 
         app.add_exception_handler(404, not_found)
-    return app
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] == "http" and (path == "/fhir" or path.startswith("/fhir/")) and not path.startswith("/fhir/.well-known/"):
+            await fhir(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return front
 
 
 def health(web: Web) -> Callable[[Request], Awaitable[Response]]:
