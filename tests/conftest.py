@@ -21,6 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """The same names in every process of xdist: a value that prints its address or a new key is called by its type."""
+    return None if isinstance(val, (str, int, float, bool, bytes, type(None))) else f"{argname}-{type(val).__name__}"
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The outside data and suites; tests that need them skip visibly when they are absent."""

@@ -132,12 +132,6 @@ def public(*keys: Any) -> dict[str, Any]:
     return {"keys": [k.as_dict(private=False) | {"kid": k.thumbprint()} for k in keys]}
 
 
-def plainly(_: object) -> str:
-    """The same names in every process: keys are new in each."""
-    return "case"
-
-
-
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     store = await sqlite.open(tmp_path / "gateway.sqlite")
@@ -306,7 +300,6 @@ async def test_another_site_cannot_approve_for_the_person(house: House, origin: 
         {"code_verifier": "é" * 50},
         {"code": "made-up"},
     ],
-    ids=plainly,
 )
 async def test_a_code_works_only_for_who_asked_for_it(house: House, changed: dict[str, str]) -> None:
     await house.sign_in()
@@ -447,7 +440,6 @@ async def test_an_assertion_works_once_however_many_times_it_is_sent_at_once(hou
         ({"grant_type": "password"}, "unsupported_grant_type"),
         ({"grant_type": ""}, "unsupported_grant_type"),
     ],
-    ids=plainly,
 )
 async def test_other_requests_of_systems_are_refused(house: House, changed: dict[str, str], error: str) -> None:
     answer = await house.system(house.assertion(), **changed)
