@@ -412,7 +412,6 @@ async def test_a_system_signs_in_with_its_key(house: House, key: Any) -> None:
         {"key": RSA, "alg": "RS256"},
         {"key": RSA, "alg": "PS384"},
     ],
-    ids=str,
 )
 async def test_an_assertion_with_one_defect_is_refused(house: House, changed: dict[str, Any]) -> None:
     key = changed.pop("key", EC) if "key" in changed else EC
@@ -496,7 +495,6 @@ async def test_a_removed_client_holds_nothing(house: House) -> None:
         clients.Client("x", "app", redirect_uris=(BACK,), origins=("https://app.example/",)),
         clients.Client("hospital", "app", redirect_uris=(BACK,)),
     ],
-    ids=str,
 )
 async def test_an_unsafe_registration_is_refused(house: House, client: clients.Client) -> None:
     with pytest.raises(ValueError):
