@@ -419,6 +419,14 @@ _CURRENCIES: Final = frozenset(
 )
 
 
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?\Z", re.ASCII)
+
+
+def _language(value: Any, way: Any) -> Any:
+    """A BCP-47 tag of language, script and region; `Bengali` in words is kept beside."""
+    return value if type(value) is str and _LANGUAGE.match(value) else MISSING
+
+
 def _currency(value: Any, way: Any) -> Any:
     return value if type(value) is str and value in _CURRENCIES else MISSING
 
@@ -444,6 +452,7 @@ CODECS: Final[dict[str, Codec]] = {
     "person-name": Codec(_never, _person_name_back),
     "human-name": Codec(_never, _human_name_back),
     "nhs-number": Codec(_nhs_number, _text),
+    "language": Codec(_language, _text),
     "currency": Codec(_currency, _text),
     "stages": Codec(_never, _never),
 }

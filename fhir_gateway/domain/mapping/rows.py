@@ -56,7 +56,7 @@ class Fields:
     rows: tuple[Row, ...]
     tree: Mapping[str, Node]
     defaults: tuple[Row, ...]
-    must: tuple[str, ...] = ()
+    must: tuple[Callable[[Any], Any], ...] = ()
     by_path: Mapping[Path, tuple[Row, ...]] = field(default_factory=dict)
     periods: tuple[tuple[Row, Row, Callable[[Any], Any]], ...] = ()
 
@@ -210,7 +210,7 @@ def each(fields: Fields) -> Codec:
             quiet, way.dry = way.dry, None
             fields.out(item, element, way)
             way.dry = quiet
-            if not element or any(m not in element for m in fields.must):
+            if not element or any(there(element) is MISSING for there in fields.must):
                 return MISSING
             elements.append(element)
         return elements

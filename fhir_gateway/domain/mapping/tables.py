@@ -122,7 +122,7 @@ class _Loader:
     written: dict[tuple[Segment, ...], str] = field(default_factory=dict)
     read: set[tuple[Segment, ...]] = field(default_factory=set)
 
-    def fields(self, rows: Any, below: tuple[Segment, ...], must: Sequence[str] = ()) -> Fields:
+    def fields(self, rows: Any, below: tuple[Segment, ...], must: Sequence[Any] = ()) -> Fields:
         if not isinstance(rows, list) or not rows:
             raise TableError(f"{self.file}: `rows` must be a list")
         compiled = tuple(self.row(n, r, below) for n, r in enumerate(rows, 1))
@@ -198,7 +198,10 @@ class _Loader:
 
     def codec(self, data: Mapping[str, Any], segments: tuple[Segment, ...], below: tuple[Segment, ...], where: str) -> Codec:
         if "each" in data:
-            fields = self.fields(data["each"], (*below, *segments), data.get("must", ()))
+            must = [self.parse(path, where) for path in data.get("must", ())]
+            for path in must:
+                self.check((*below, *segments, *path), where)
+            fields = self.fields(data["each"], (*below, *segments), [paths.getter(path) for path in must])
             return each(fields)
         inner = self.single(data, where)
         if "list" in data:
