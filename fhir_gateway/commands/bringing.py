@@ -32,24 +32,21 @@ async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: b
         raise Refused(f"{mapping}: partners' own formats come with a later issue; plans and FHIR need no --mapping.")
     failed = unreadable = False
     async with wired(load()) as w:
+        ctx = await context_as(w, who)
         with bar("Bringing in", len(files)) as step:
-            for file in files:
-                ctx = await context_as(w, who)
-                line: dict[str, Any] = {"file": str(file), "patient": None, "written": 0, "unchanged": 0, "refused": 0, "unmapped": []}
-                try:
-                    saved = await plans.bring_in(ctx, read(file), str(file))
-                    line.update(
-                        patient=saved.patient, written=saved.written, unchanged=saved.unchanged, refused=saved.refused,
-                        unmapped=saved.unmapped,
-                    )  # fmt: skip
-                    failed = failed or bool(saved.refused)
-                except Problem as p:
-                    failed = True
-                    unreadable = unreadable or p.kind == "malformed"
-                    line["refused"] = 1
-                    line["problems"] = [{"where": i.where, "text": i.text} for i in p.issues]
-                step()
-                show(line, as_json)
+            results = await plans.bring_in_files(ctx, [(str(f), read(f)) for f in files], step)
+        for file, result in zip(files, results, strict=True):
+            line: dict[str, Any] = {"file": str(file), "patient": None, "written": 0, "unchanged": 0, "refused": 0, "unmapped": []}
+            if isinstance(result, Problem):
+                failed = True
+                unreadable = unreadable or result.kind == "malformed"
+                line["refused"] = 1
+                line["problems"] = [{"where": i.where, "text": i.text} for i in result.issues]
+            else:
+                for name in ("patient", "written", "unchanged", "refused", "unmapped"):
+                    line[name] = getattr(result, name)
+                failed = failed or bool(result.refused)
+            show(line, as_json)
     return 2 if unreadable else 1 if failed else 0
 
 

@@ -210,11 +210,13 @@ def implied(ask: Ask, facts: Facts, standing: Standing, live: Lives, level: int)
         return ""
     looks_after = live.relationship is not None
     cares = looks_after and ask.actor.sector in ("health", "social-care")
-    if standing.died is not None:
-        return "team of record" if ask.action == "access" and cares and level <= NORMAL else ""
+    own = not live.own_names.isdisjoint(facts.authors) or facts.custodian in live.own_names
+    if standing.died is not None:  # read only, by the team of record; authors keep their own record
+        if ask.action != "access":
+            return ""
+        return "own data" if own else "team of record" if cares and level <= NORMAL else ""
     if ask.action == "collect":
         return "relationship" if looks_after else "contributor" if ask.actor.contributor else ""
-    own = not live.own_names.isdisjoint(facts.authors) or facts.custodian in live.own_names
     if own and (ask.action != "correct" or cares or ask.actor.contributor):
         return "own data"
     if cares and level <= NORMAL:

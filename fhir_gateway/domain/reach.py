@@ -309,12 +309,12 @@ def _implied(ask: Ask, standing: Standing, names: frozenset[str], at: int) -> Pr
             return NEVER
     looks_after = related(standing, actor, at) is not None
     cares = looks_after and actor.sector in ("health", "social-care")
-    if standing.died is not None:
-        return UP_TO_NORMAL if cares and ask.action == "access" else NEVER
-    if ask.action == "collect":
-        return ALWAYS if looks_after or actor.contributor else NEVER
     mine = [n for n in names if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")]
     own = some(has("author", mine), has("custodian", mine))
+    if standing.died is not None:
+        return some(own, UP_TO_NORMAL if cares else NEVER) if ask.action == "access" else NEVER
+    if ask.action == "collect":
+        return ALWAYS if looks_after or actor.contributor else NEVER
     if ask.action == "correct" and not (cares or actor.contributor):
         own = NEVER
     parts = [own, UP_TO_NORMAL if cares else NEVER]

@@ -138,7 +138,7 @@ async def prepare(ctx: Context, steps: list[Step], known: Mapping[str, Ref] | No
     posts = [s for s in steps if s.method == "POST" and not (s.full_url and s.full_url in ids)]
     fresh = await _name_creations(ctx, posts, ids, answers)
     await _name_updates(ctx, steps, ids)
-    for step in posts:
+    for step in sorted(posts, key=lambda s: s.type != "Patient"):  # whoever it is about comes first, wherever they stand
         if step.at in answers:
             continue
         raw = await _resolved(ctx, step, ids)

@@ -38,6 +38,8 @@ from .context import (
     Written,
     ask,
     bumps,
+    directory_now,
+    micros,
     need_scope,
     note,
     notes,
@@ -495,7 +497,8 @@ async def _acceptance(
     for member in _members(resource):
         if _names(member) not in asked:
             asked.append(_names(member))
-            out += await _ask_membership(work, ref, member, facts)
+            if await _may_look_after(ctx, _names(member)):
+                out += await _ask_membership(work, ref, member, facts)
     return out
 
 
@@ -509,6 +512,14 @@ def _members(resource: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     outside = ("Patient", "RelatedPerson", "CareTeam", "Group")
     return [m for m in named if _names(m) and str(m.get("reference") or m.get("type") or "").split("/")[0] not in outside]
+
+
+async def _may_look_after(ctx: Context, names: set[str]) -> bool:
+    """Only health and social care are asked: anyone else needs the person's own consent, and learns nothing before it."""
+    directory, _ = ctx.place or await directory_now(ctx.house)
+    at = micros(ctx.at)
+    places = {o for n in names for o in directory.organisations_of(n, at)}
+    return any(directory.sector(o) in ("health", "social-care") for o in places)
 
 
 async def _ask_membership(work: Work, ref: Ref, member: dict[str, Any], facts: Facts) -> list[Op]:

@@ -8,7 +8,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .. import plans
-from ..domain import plan as planning
 from ..domain import strict
 from ..domain.problem import Problem
 from .app import PRIVATE, Web, body, context, guarded
@@ -47,4 +46,4 @@ async def get(web: Web, request: Request) -> Response:
 
 
 async def schema(web: Web, request: Request) -> Response:
-    return Response(msgspec.json.encode(planning.schema()), media_type="application/schema+json")
+    return Response(msgspec.json.encode(plans.schema()), media_type="application/schema+json")
