@@ -48,3 +48,8 @@ def test_a_start_page_and_a_page_for_no_address(demo: Gateway) -> None:
     missing = demo.get(None, "/nowhere", Accept="text/html")
     assert missing.status_code == 404 and "text/html" in missing.headers["content-type"]
     assert demo.get(None, "/nowhere").json()["resourceType"] == "OperationOutcome"
+
+
+def test_the_mapping_page_is_current() -> None:
+    done = subprocess.run([sys.executable, ROOT / "scripts/mapping-page", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
