@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
+from fhir_gateway.auth.demo import demo_token
+from fhir_gateway.auth.keys import ring
+from fhir_gateway.auth.tokens import mint
+from fhir_gateway.store import sqlite
 
 from .conftest import Gateway
 
@@ -132,3 +139,47 @@ def test_a_professional_writes_no_consent(demo: Gateway) -> None:
     }  # fmt: skip
     for who in ("gp", "link-worker", "hospital", "stranger"):
         assert demo.call(who, "POST", "Consent", body=consent).status_code == 403
+
+
+async def minted(demo: Gateway, who: str, scopes: str | None = None, ago: int = 0) -> str:
+    """A token of this persona from the gateway's own key, as it would be with other scopes or some minutes older."""
+    store = await sqlite.open(demo.data / "gateway.sqlite")
+    try:
+        at = datetime.now(UTC) - timedelta(minutes=ago)
+        audience = f"{demo.base}/fhir"
+        _, caller = await demo_token(
+            store, who, issuer=demo.base, audience=audience, at=at, jti=f"t-{who}-{ago}-{scopes}", life=timedelta(minutes=15)
+        )
+        if scopes is not None:
+            caller = replace(caller, scopes=scopes)
+        return mint((await ring(store, datetime.now(UTC))).signer, caller, audience, at)
+    finally:
+        await store.close()
+
+
+async def test_an_expired_token(demo: Gateway) -> None:
+    bearer = {"Authorization": f"Bearer {await minted(demo, 'patient', ago=30)}"}
+    before = count(demo)
+    answer = demo.call(None, "POST", "Goal", body=goal(demo.patient), headers=bearer)
+    assert answer.status_code == 401 and answer.headers["www-authenticate"].startswith("Bearer")
+    assert count(demo) == before
+
+
+@pytest.mark.parametrize(
+    "scopes, method, path, status",
+    [
+        ("patient/Goal.r", "GET", "Goal", 403),
+        ("patient/Goal.s", "GET", "CarePlan", 403),
+        ("patient/Goal.rs", "POST", "Goal", 403),
+        ("patient/Goal.cruds", "GET", "Goal", 200),
+        ("openid", "GET", "Goal/0198c0de-0000-7000-8000-000000000000", 403),
+    ],
+)
+async def test_the_wrong_scope(demo: Gateway, scopes: str, method: str, path: str, status: int) -> None:
+    bearer = {"Authorization": f"Bearer {await minted(demo, 'patient', scopes)}"}
+    before = count(demo)
+    answer = demo.call(None, method, path, body=goal(demo.patient) if method == "POST" else None, headers=bearer)
+    assert answer.status_code == status, answer.text
+    if status == 403:
+        assert "insufficient_scope" in answer.headers["www-authenticate"]
+    assert count(demo) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,14 @@ def test_a_grant_ends_by_itself(demo: Gateway) -> None:
     made = demo.call("patient", "POST", "Consent", body=sharing(demo, [permit(rosa, "CarePlan", until="2026-01-31")]))
     assert made.status_code == 201, made.text
     assert demo.get("link-worker", f"CarePlan/{careplan(demo)}").status_code == 404
+
+
+def test_the_same_push_eight_times_at_once_has_one_effect(demo: Gateway) -> None:
+    push = discharge(goal_of_hospital(demo), "push-race")
+    demo.persona("hospital")
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: demo.call("hospital", "POST", "", body=push), range(8)))
+    assert {a.status_code for a in answers} == {200}, [a.text[:200] for a in answers if a.status_code != 200]
+    assert len({a.content for a in answers}) == 1
+    assert demo.get("patient", f"Observation?patient={demo.patient}&identifier=urn:test|obs-push-race").json()["total"] == 1
+    assert not [i for i in demo.lines("inbox", "list", "--json") if "push-race" in i["body"]]
