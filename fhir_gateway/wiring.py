@@ -21,16 +21,16 @@ from starlette.types import ASGIApp
 
 from . import definitions, gate
 from .auth import demo as demo_tokens
+from .auth import keys
 from .auth.tokens import Caller, Tokens
 from .domain.directory import Sectors
 from .domain.labels import LabelSets
 from .domain.standing import Policy
-from .domain.types import Keep
 from .gate import Context, House, Remote
 from .remote.client import RemoteServer
 from .settings import Refused, Settings
 from .store import sqlite
-from .store.base import Store, StoreError, Taken
+from .store.base import Store, StoreError
 from .sync.partner import Partner
 from .sync.worker import run as run_worker
 
@@ -82,7 +82,7 @@ async def open_wired(settings: Settings) -> Wired:
     house = House(
         store=store, clock=now, new_id=new_id, r4=definitions.load_r4(), label_sets=LabelSets.load(definitions.load("labels.json")),
         sectors=Sectors.from_json((definitions.profiles_dir() / "sectors.json").read_bytes()),
-        secret=await _secret(store), policy=Policy(implicit=settings.policy), base_url=settings.fhir_base,
+        secret=await keys.secret(store, "pages", now()), policy=Policy(implicit=settings.policy), base_url=settings.fhir_base,
         remotes=tuple(
             Remote(r.name, r.organisation, r.purpose, r.direction, frozenset(r.types) or None) for r in remotes
         ),
@@ -106,21 +106,6 @@ async def open_tokens(settings: Settings, store: Store) -> Tokens:
     tokens = Tokens(store, settings.audience or settings.fhir_base, settings.base, foreign)
     await tokens.refresh(now())
     return tokens
-
-
-async def _secret(store: Store) -> bytes:
-    """The key that signs page tokens, made once and shared by every process on this store."""
-    for _ in range(2):
-        kept = await store.kept("secret", "pages", now())
-        if kept is not None:
-            return kept
-        try:
-            await store.commit(Keep("secret", "pages", secrets.token_bytes(32), if_absent=True))
-        except Taken:
-            pass
-    kept = await store.kept("secret", "pages", now())
-    assert kept is not None
-    return kept
 
 
 @asynccontextmanager

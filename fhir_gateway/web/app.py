@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .. import gate
 from ..domain.problem import Problem, outcome
 from ..gate import Context, House
+from ..store.base import Unavailable
 
 log = structlog.get_logger()
 
@@ -121,6 +122,10 @@ def guarded(web: Web, area: str, handler: Handler) -> Callable[[Request], Awaita
             response = await handler(web, request)
         except Problem as p:
             response = problem_response(p)
+        except Unavailable:
+            response = problem_response(
+                Problem("unavailable", "The store cannot answer now. Nothing was written.", headers={"Retry-After": "5"})
+            )
         except ClientDisconnect:
             response = Response(status_code=400)
         except Exception:
