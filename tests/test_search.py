@@ -208,6 +208,12 @@ def test_strings_begin_with_what_is_asked_whatever_case_and_accents(query: str, 
     assert hit(f"Patient?{query}", EVE) is found
 
 
+def test_a_very_long_text_is_found_by_how_it_begins() -> None:
+    text = "Abc " * 2_000
+    her = patient(name=[{"text": text}])
+    assert hit(f"Patient?name={text}", her) and hit("Patient?name=abc abc", her) and hit(f"Patient?name:exact={text}", her)
+
+
 @given(st.text())
 def test_folding_twice_is_folding_once(text: str) -> None:
     assert fold(fold(text)) == fold(text)

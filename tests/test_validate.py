@@ -58,7 +58,6 @@ def goal(**more: Any) -> dict[str, Any]:
         ({"subject": {"reference": "#p"}}, "Goal.subject", "ref-1"),
         ({"subject": {"reference": "Patient/1", "type": "Medication"}}, "Goal.subject", "target"),
         ({"subject": {}}, "Goal.subject", "ele-1"),
-        ({"subject": {"id": "a"}}, "Goal.subject", "ele-1"),
         ({"contained": [{"resourceType": "Patient", "id": "p"}]}, "Goal", "dom-3"),
         ({"contained": [{"resourceType": "Foo", "id": "p"}]}, "Goal.contained[0]", ""),
         ({"extension": [{"url": "https://x.test/e"}]}, "Goal.extension[0]", "ext-1"),

@@ -37,6 +37,16 @@ def check(response: Node, questionnaire: Node | None, r4: R4, say: Say) -> None:
         _Answered(response, questionnaire, r4, say).items(questionnaire, response, "")
 
 
+def check_questions(questionnaire: Node, say: Say) -> None:
+    """Say which conditions name a question that is not there."""
+    known = {_link(q) for q in _every(questionnaire)}
+    for question in _every(questionnaire):
+        for condition in _list(question, "enableWhen"):
+            named = str(condition.get("question", ""))
+            if named and named not in known:
+                say("business-rule", "", f"`{_link(question)[:64]}` depends on the question `{named[:64]}`, which is not here.")
+
+
 class _Answered:
     def __init__(self, response: Node, questionnaire: Node, r4: R4, say: Say) -> None:
         self.r4, self.say, self.questionnaire = r4, say, questionnaire

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
+from . import units
 from .primitives import span
 
 Node = dict[str, Any]
@@ -144,11 +145,16 @@ def _ratio(node: Node) -> bool:
 
 
 def _range(node: Node) -> bool:
+    """rng-2; without codes the units must be written alike to be compared."""
     low, high = node.get("low"), node.get("high")
-    if type(low) is not dict or type(high) is not dict or low.get("code") != high.get("code"):
+    if type(low) is not dict or type(high) is not dict:
         return True
     a, b = number(low.get("value")), number(high.get("value"))
-    return a is None or b is None or a <= b
+    if a is None or b is None:
+        return True
+    if "code" not in low and "code" not in high:
+        return low.get("unit") == high.get("unit") and a <= b
+    return units.compare(low, high) != 1
 
 
 def _resolved(node: Node) -> bool:

@@ -16,7 +16,7 @@ Wrong = Callable[[Any], str]
 LONGEST = 1024 * 1024  # characters of a string
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_CODE = re.compile(r"[^\s]+(?:[ \t\n\r][^\s]+)*")
+_CODE = re.compile(r"[^\s]+(?: [^\s]+)*| +")  # only spaces: let pass, as HL7's validator does; no value set has it
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _OID = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+")
 _UUID = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -90,7 +90,7 @@ def _id(value: Any) -> str:
 def _uri(value: Any) -> str:
     if type(value) is not str or not value:
         return _text(value)
-    if _SPACES.search(value) or _CONTROL.search(value):
+    if (_SPACES.search(value) and not value.isspace()) or _CONTROL.search(value):
         return f"`{value[:80]}` is not a URI: it holds a space"
     if value.startswith("urn:oid:"):
         return "" if _OID.fullmatch(value) else f"`{value[:80]}` is not an OID"
@@ -101,7 +101,7 @@ def _uri(value: Any) -> str:
 
 def _canonical(value: Any) -> str:
     said = _uri(value)
-    if said or value.startswith("#") or is_absolute(value):
+    if said or value.startswith("#") or is_absolute(value) or value.isspace():
         return said
     return f"`{value[:80]}` is not a canonical address: it must be absolute"
 

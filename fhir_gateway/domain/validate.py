@@ -23,6 +23,7 @@ Handler = Callable[[Any, Path, "Run"], None]
 BACKBONES = ("BackboneElement", "Element")
 CODED = ("code", "Coding", "CodeableConcept", "Quantity", "string", "uri")
 RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+LEADS = re.compile(r"#|[A-Za-z][A-Za-z0-9+.\-]*:|(?:\.\./)*/?[A-Za-z]+/[^/]|[A-Z][A-Za-z]+\?")
 MISPLACED = frozenset({  # R4's own definitions carry it one level above where it says it belongs
     "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type", "http://hl7.org/fhir/StructureDefinition/regex",
 })  # fmt: skip
@@ -127,6 +128,10 @@ class Run:
             answers.check(node, self.questionnaire, self.r4, say)
         elif kind == "Observation":
             vitals.check(node, say)
+        elif kind == "Questionnaire":
+            answers.check_questions(node, say)
+        if "url" in node and not primitives.is_absolute(str(node["url"])) and self.r4.path_exists(kind, "version"):
+            self.add("invalid", (path, "url", -1), f"The canonical address of a {kind} is absolute, not `{str(node['url'])[:80]}`.")
         self.scope, self.base = outer, base
 
     def _sayer(self, path: Path) -> Callable[..., None]:
@@ -168,6 +173,8 @@ class Run:
             elif targets and target.get("resourceType") not in targets:
                 said = f"`{local[:80]}` is a {target.get('resourceType')}; this may refer to {_or(targets)}."
                 self.add("structure", at, said, "target")
+        if len(scope.contained) < len(_held(node)):
+            self.add("invalid", path, "Two contained resources have the same id.")
         for id_, part in scope.contained.items():
             if "#" + id_ not in scope.refers and not _mentions(part, "#"):
                 self.add("invariant", path, f"Nothing refers to the contained resource `{id_[:64]}`.", "dom-3")
@@ -197,12 +204,12 @@ class Run:
         for alternatives in plan.choices:
             self._one_type(node, path, alternatives)
         if not plan.resource:
-            self._element(node, path, plan)
+            self._element(node, path)
         for key, rule, words in plan.rules:
             self.rule(node, path, key, rule, words)
 
-    def _element(self, node: Node, path: Path, plan: Plan) -> None:
-        if not node or (len(node) == 1 and "id" in node and not plan.twin):
+    def _element(self, node: Node, path: Path) -> None:
+        if not node:  # an id alone is let pass, as HL7's validator lets it
             self.add("invariant", path, f"`{path[1]}` has no content.", "ele-1")
         own = node.get("id")
         if type(own) is str:
@@ -225,9 +232,14 @@ class Run:
             self.add("invariant", path, words if words.endswith(".") else words + ".", key)
 
 
-def _contained(node: Node) -> dict[str, Node]:
+def _held(node: Node) -> list[Node]:
+    """The contained resources that have an id."""
     some = node.get("contained")
-    return {c["id"]: c for c in some if type(c) is dict and type(c.get("id")) is str} if type(some) is list else {}
+    return [c for c in some if type(c) is dict and type(c.get("id")) is str] if type(some) is list else []
+
+
+def _contained(node: Node) -> dict[str, Node]:
+    return {c["id"]: c for c in _held(node)}
 
 
 def _mentions(node: Any, local: str) -> bool:
@@ -266,7 +278,6 @@ class Plan:
 
     label: str
     resource: bool = False
-    twin: bool = False  # what stands beside a primitive: its id and extensions
     slots: dict[str, Handler] = field(default_factory=dict)
     required: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
     choices: list[tuple[str, ...]] = field(default_factory=list)
@@ -284,7 +295,7 @@ class Plans(dict[tuple[str, str], Plan]):
         type_name, below = key
         table = self.r4.type(type_name)
         label = type_name + ("." + below if below else "")
-        plan = Plan(label, resource=table.kind == "resource" and not below, twin=type_name == "Element")
+        plan = Plan(label, resource=table.kind == "resource" and not below)
         self[key] = plan
         for name, element in table.children(below):
             self._slot(plan, type_name, below, name, element)
@@ -333,6 +344,8 @@ class Plans(dict[tuple[str, str], Plan]):
             after.append(_extension)
         if not nested and kind in AFTER:
             after.append(AFTER[kind])
+        if not nested and kind == "Coding" and owner != "CodeableConcept" and all(s == "example" for s, _ in e.bind):
+            after.append(_absolute_system)
         if rules:
             after.append(_ruled(rules))
         return self._complex((owner, path) if nested else (kind, ""), after)
@@ -488,8 +501,10 @@ def _reference(targets: tuple[str, ...]) -> Handler:
         said = value.get("type")
         if type(said) is str and targets and said.removeprefix("http://hl7.org/fhir/StructureDefinition/") not in targets:
             run.add("structure", path, f"This may refer to {_or(targets)}, not to a `{said[:64]}`.", "target")
-        elif type(said) is str and type(to) is str and (m := RELATIVE.fullmatch(to)) and said != m[1] and run.r4.has_type(said):
-            run.add("structure", path, f"`{to[:80]}` is no {said}, as its `type` says.", "target")
+        elif type(said) is str and type(to) is str and (m := RELATIVE.fullmatch(to)) and said.rpartition("/")[2] != m[1]:
+            run.add("structure", path, f"`{to[:80]}` is no `{said[:64]}`, as its `type` says.", "target")
+        if type(to) is str and run.inside == "entry" and not LEADS.match(to):
+            run.add("invalid", path, f"`{to[:80]}` is not a reference: a relative one is Type/id.", "reference")
 
     return handler
 
@@ -520,7 +535,7 @@ def _known_code(value: Node, path: Path, run: Run) -> None:
     url, code = value.get("system"), value.get("code")
     if type(url) is not str:
         return
-    if url.startswith("http://hl7.org/fhir/ValueSet/"):
+    if run.r4.value_set(url) is not None:
         run.add("invalid", path, f"`{url[:120]}` is a value set, not a code system.")
     system = run.r4.system(url)
     if system is None or type(code) is not str or code in system.codes:
@@ -529,14 +544,17 @@ def _known_code(value: Node, path: Path, run: Run) -> None:
         run.add("code-invalid", path, f"`{code[:64]}` is not a code of {url[:120]}.")
 
 
-def _unit(value: Node, path: Path, run: Run) -> None:
+def _absolute_system(value: Node, path: Path, run: Run) -> None:
+    """Of a quantity's unit and of a Coding that stands alone and unbound; elsewhere anything goes."""
     url = value.get("system")
     if type(url) is str and "code" in value and not primitives.is_absolute(url):
-        run.add("invalid", path, f"The system of a unit is an absolute address, not `{url[:80]}`.")
+        run.add("invalid", path, f"The system of a code is an absolute address, not `{url[:80]}`.")
 
 
 def _identifier(value: Node, path: Path, run: Run) -> None:
-    own = value.get("value")
+    own, system = value.get("value"), value.get("system")
+    if type(system) is str and not primitives.is_absolute(system):
+        run.add("invalid", path, f"The system of an identifier is an absolute address, not `{system[:80]}`.")
     if value.get("system") == "urn:ietf:rfc:3986" and type(own) is str and not primitives.is_absolute(own):
         run.add("invalid", path, f"An identifier of the system urn:ietf:rfc:3986 is a whole URI, not `{own[:80]}`.")
 
@@ -553,7 +571,7 @@ def _attachment(value: Node, path: Path, run: Run) -> None:
 AFTER: dict[str, Handler] = {
     "Attachment": _attachment,
     "Coding": _known_code, "Identifier": _identifier,
-    **dict.fromkeys(("Quantity", "Age", "Count", "Distance", "Duration", "MoneyQuantity", "SimpleQuantity"), _unit),
+    **dict.fromkeys(("Quantity", "Age", "Count", "Distance", "Duration", "MoneyQuantity", "SimpleQuantity"), _absolute_system),
 }  # fmt: skip
 
 

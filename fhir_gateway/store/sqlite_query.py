@@ -189,7 +189,17 @@ def _joined(
             return ends
         if text != nothing:
             out.append(text)
-    return f"({word.join(out)})" if len(out) > 1 else out[0] if out else nothing
+    return _tree(out, word) if out else nothing
+
+
+def _tree(parts: list[str], word: str) -> str:
+    """Joined without depth: SQLite refuses expressions more than 1,000 deep, and `a OR b OR c …` is as deep as it is long."""
+    if len(parts) == 1:
+        return parts[0]
+    if len(parts) <= FEW:
+        return f"({word.join(parts)})"
+    half = len(parts) // 2
+    return f"({_tree(parts[:half], word)}{word}{_tree(parts[half:], word)})"
 
 
 def _inside(first: str, last: str, low: int | None, high: int | None, sql: _Sql) -> str:

@@ -478,6 +478,13 @@ def test_the_same_shape_is_the_same_statement() -> None:
     assert len(set(team)) == 1
 
 
+def test_a_predicate_of_two_thousand_shapes_is_still_a_statement() -> None:
+    here = world(random.Random(2), 5)
+    many = Any_(tuple(All((Has("patient", frozenset({f"Patient/{n}"})), Confidential("<=", n % 6))) for n in range(1, 2001)))
+    query = parse("CarePlan", [], R4)
+    assert here.found(query, many, Always()) == here.expected(query, many, Always()) != []
+
+
 def test_an_empty_predicate_lets_nothing_through() -> None:
     here = world(random.Random(2), 5)
     for nothing in (Never(), Any_(()), Has("patient", frozenset()), All((Has("patient", frozenset()), Always()))):

@@ -10,7 +10,7 @@ from ..problem import Problem
 from ..r4 import R4, Parameter
 from .indexing import JOIN, searchable
 from .query import Include, Query, Term, Value
-from .values import around, date_span, fold, number, number_span, plain, split
+from .values import LONGEST, around, date_span, fold, number, number_span, plain, split
 
 MOST_COUNT, MOST_VALUES, MOST_HOPS = 200, 100, 4
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
@@ -252,15 +252,15 @@ def _value(asked: _Asked, found: list[Parameter], kind: str, modifier: str, text
             folded = fold(plain(text))
             if not folded:
                 raise _bad(f"`{text[:40]}` has nothing to look for.", where)
-            return Value(text=folded, exact=plain(text))
+            return Value(text=folded, exact=plain(text)[:LONGEST])
         case "reference":
             if modifier == "identifier":
                 return _token("", text, where)
-            return _pointing(asked, found, modifier, plain(text).split("/_history/", 1)[0])
+            return _pointing(asked, found, modifier, plain(text).split("/_history/", 1)[0][:LONGEST])
         case "uri":
             if modifier and plain(text).startswith("urn:"):
                 raise _bad(f"`:{modifier}` goes by path segments, which a urn does not have.", where)
-            return Value(text=plain(text))
+            return Value(text=plain(text)[:LONGEST])
         case "date":
             prefix, rest = _prefix(text)
             span = date_span(rest.replace(" ", "+"), asked.zone)  # a `+` that was not encoded arrives as a space

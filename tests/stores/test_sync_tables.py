@@ -1,0 +1,245 @@
+"""The outbox under fenced leases, links, the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fhir_gateway.domain.types import Close, Delay, Disclosed, Linked, Op, Queued, Ref, Send
+from fhir_gateway.store.base import Fenced, Store
+
+from .making import ANN, BOB, Reopen, at, goal, note, refused
+
+
+def send(id: str, version: int = 1, patient: str | None = ANN, **more: str) -> Send:
+    return Send(more.pop("remote", "hospital"), Ref("Goal", id), version, patient, **more)
+
+
+async def lease(store: Store, when: float = 0, holder: str = "w", seconds: float = 60, count: int = 10) -> list[Queued]:
+    return await store.lease("hospital", holder, at(when), seconds, count)
+
+
+async def test_what_is_queued_is_leased_as_it_was_queued(store: Store) -> None:
+    await store.commit(goal("walk", when=7), send("walk", why="released"))
+    (entry,) = await lease(store, 8)
+    assert (entry.remote, entry.ref, entry.version, entry.patient, entry.why, entry.tries, entry.queued_at) == (
+        "hospital", Ref("Goal", "walk"), 1, ANN, "released", 0, at(7),
+    )  # fmt: skip
+    assert await store.outbox() == {"leased": 1} == await store.outbox("hospital") and await store.outbox("other") == {}
+    assert await lease(store, 9) == []
+
+
+async def test_one_entry_of_a_person_at_a_time_in_order(store: Store) -> None:
+    await store.commit(send("a"), send("b"), send("his", patient=BOB), send("a", 2))
+    first = await lease(store)
+    assert [(e.ref.id, e.version) for e in first] == [("a", 1), ("his", 1)]
+    assert await lease(store, 1) == []
+    await store.commit(Close(first[0].entry, first[0].fence, "sent", "ok"))
+    assert [(e.ref.id, e.version) for e in await lease(store, 1)] == [("b", 1)]
+
+
+async def test_one_entry_of_a_resource_at_a_time_even_if_it_changes_hands(store: Store) -> None:
+    await store.commit(send("a", patient=None), send("b", patient=None), send("a", 2, patient=BOB), send("a", 3, patient=None))
+    first = await lease(store)
+    assert [(e.ref.id, e.version) for e in first] == [("a", 1), ("b", 1)]
+    await store.commit(*(Close(e.entry, e.fence, "sent") for e in first))
+    (second,) = await lease(store, 1)
+    assert second.version == 2
+    await store.commit(Close(second.entry, second.fence, "sent"))
+    assert [e.version for e in await lease(store, 2)] == [3]
+
+
+async def test_remotes_do_not_wait_for_each_other(store: Store) -> None:
+    await store.commit(send("a"), send("a", remote="council"))
+    assert len(await lease(store)) == 1
+    assert len(await store.lease("council", "w", at(), 60, 10)) == 1
+    assert await store.outbox("council") == {"leased": 1}
+
+
+async def test_no_more_than_asked_oldest_first(store: Store) -> None:
+    await store.commit(*(send(f"g{i}", patient=f"Patient/{i}") for i in range(10)))
+    assert [e.ref.id for e in await lease(store, count=3)] == ["g0", "g1", "g2"]
+    assert [e.ref.id for e in await lease(store, count=100)] == [f"g{i}" for i in range(3, 10)]
+    assert await lease(store, count=0) == []
+
+
+async def test_who_lost_the_lease_cannot_close(store: Store) -> None:
+    await store.commit(send("a"))
+    (old,) = await lease(store, 0, "slow", 60)
+    assert await lease(store, 59.999, "other") == []
+    (new,) = await lease(store, 60, "other")
+    assert new.entry == old.entry and new.fence > old.fence and new.tries == 1
+    await refused(store, Fenced, Close(old.entry, old.fence, "sent"), note("n"))
+    await refused(store, Fenced, Delay(old.entry, old.fence, at(100)), note("n"))
+    await store.commit(Close(new.entry, new.fence, "sent", "version 1"))
+    await refused(store, Fenced, Close(new.entry, new.fence, "sent"))
+    (item,) = await store.outbox_items("hospital", "sent")
+    assert (item["ref"], item["detail"], item["tries"]) == ("Goal/a", "version 1", 2)
+
+
+async def test_whose_lease_ran_out_may_close_while_nobody_else_took_it(store: Store) -> None:
+    await store.commit(send("a"))
+    (entry,) = await lease(store, 0, seconds=1)
+    await store.commit(Close(entry.entry, entry.fence, "sent"))
+    assert await store.outbox() == {"sent": 1}
+
+
+async def test_given_back_it_is_due_later_and_keeps_its_place(store: Store) -> None:
+    await store.commit(send("a"), send("b"))
+    (entry,) = await lease(store)
+    await store.commit(Delay(entry.entry, entry.fence, at(30), "503"))
+    (item, _) = await store.outbox_items("hospital", "queued")
+    assert (item["due"], item["detail"], item["queued_at"]) == (at(30), "503", at())
+    assert await lease(store, 29) == []
+    (again,) = await lease(store, 30)
+    assert (again.entry, again.tries) == (entry.entry, 1) and again.fence > entry.fence
+
+
+async def test_parked_and_withheld_stand_in_nobody_s_way_until_queued_again(store: Store) -> None:
+    await store.commit(send("a"), send("b"), send("c"))
+    (a,) = await lease(store)
+    await store.commit(Close(a.entry, a.fence, "parked", "422"))
+    (b,) = await lease(store)
+    await store.commit(Close(b.entry, b.fence, "withheld", "consent 4"))
+    assert [e.ref.id for e in await lease(store, seconds=1)] == ["c"]
+    assert await store.requeue("hospital", "withheld", at(), [Ref("Goal", "a")]) == 0
+    assert await store.requeue("hospital", "withheld", at(), []) == 0
+    assert await store.requeue("hospital", "withheld", at(), [Ref("Goal", "b"), Ref("Goal", "b")]) == 1
+    assert await store.requeue("council", "parked", at()) == 0
+    assert await store.requeue("hospital", "parked", at()) == 1
+    (again,) = await lease(store, 1)
+    assert (again.ref.id, again.tries) == ("a", 0) and again.fence > a.fence, "fresh tries, and no way back for the old holder"
+    await refused(store, Fenced, Close(a.entry, a.fence, "sent"))
+
+
+async def test_a_clock_set_back_frees_what_it_would_hold_for_ever(store: Store) -> None:
+    await store.commit(send("a"))
+    await lease(store, 86_400, seconds=60)
+    assert await lease(store, 86_350) == [], "a little before is another process's clock"
+    assert len(await lease(store, 0)) == 1
+
+
+async def test_two_workers_never_hold_the_same_entry(store: Store, reopen: Reopen) -> None:
+    stores = [store, await reopen(), await reopen()]
+    await store.commit(*(send(f"g{i}", patient=f"Patient/{i % 25}") for i in range(100)))
+    held: list[tuple[int, int]] = []
+
+    async def work(n: int) -> None:
+        while True:
+            mine = await stores[n % 3].lease("hospital", f"w{n}", at(), 60, 4)
+            if not mine and (await stores[n % 3].outbox()).get("queued", 0) == 0:
+                return
+            held.extend((e.entry, e.fence) for e in mine)
+            for e in mine:
+                await stores[n % 3].commit(Close(e.entry, e.fence, "sent"))
+
+    await asyncio.gather(*(work(n) for n in range(6)))
+    assert sorted(e for e, _ in held) == sorted({e for e, _ in held}) and len(held) == 100
+    assert await store.outbox() == {"sent": 100}
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["send", "lease", "close", "delay", "late", "requeue", "wait"]), st.integers(0, 5), st.integers(0, 3)),
+        max_size=40,
+    )
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_whatever_workers_do_order_and_fences_hold(reopen: Reopen, steps: list[tuple[str, int, int]]) -> None:
+    """For any history of sends, leases, closes and late closes: one open lease a person, in order, fences only grow."""
+    store = await _shared(reopen)
+    remote = f"r{next(_remotes)}"
+    clock, mine, fences = 0.0, dict[int, Queued](), dict[int, int]()
+    old: list[Queued] = []
+    closed: list[int] = []
+    for n, (what, a, b) in enumerate(steps):
+        if what == "send":
+            await store.commit(Send(remote, Ref("Goal", f"g{a}"), n + 1, f"Patient/{a % 3}" if b else None))
+        elif what == "lease":
+            taken = await store.lease(remote, "w", at(clock), 10, a)
+            people = [e.patient or str(e.ref) for e in taken]
+            assert len(people) == len(set(people)) and [e.entry for e in taken] == sorted(e.entry for e in taken)
+            for e in taken:
+                assert e.fence > fences.get(e.entry, 0), "a fence went back"
+                fences[e.entry] = e.fence
+                if e.entry in mine:
+                    old.append(mine[e.entry])
+                mine[e.entry] = e
+                order = [i["entry"] for s in ("queued", "leased") for i in await store.outbox_items(remote, s) if i["patient"] == e.patient and (e.patient or i["ref"] == str(e.ref))]
+                assert e.entry == min(order), "an older entry of the same person was passed over"
+        elif what in ("close", "delay") and mine:
+            entry = mine.pop(sorted(mine)[a % len(mine)])
+            op: Op = Close(entry.entry, entry.fence, ("sent", "parked", "withheld", "sent")[b]) if what == "close" else Delay(entry.entry, entry.fence, at(clock + b))
+            await store.commit(op)
+            old.append(entry)
+            closed += [entry.entry] if what == "close" else []
+        elif what == "late" and old:
+            entry = old[a % len(old)]
+            try:
+                await store.commit(Close(entry.entry, entry.fence, "sent"))
+                raise AssertionError("a lost lease closed an entry")
+            except Fenced:
+                pass
+        elif what == "requeue":
+            await store.requeue(remote, ("parked", "withheld")[b % 2], at(clock))
+        else:
+            clock += a * 3
+    total = sum((await store.outbox(remote)).values())
+    assert total == sum(1 for s in steps if s[0] == "send"), "an entry was lost"
+
+
+_remotes = iter(range(10**9))
+_open: dict[int, Store] = {}
+
+
+async def _shared(reopen: Reopen) -> Store:
+    if id(reopen) not in _open:
+        _open[id(reopen)] = await reopen()
+    return _open[id(reopen)]
+
+
+# -- links and the ledger -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_link_is_found_from_both_sides(store: Store) -> None:
+    link = Linked("hospital", Ref("Goal", "walk"), "Goal/77", 'W/"3"', "2026-05-04T09:00:00Z", 2, b"{}", b'{"a":1}')
+    await store.commit(link)
+    assert await store.link("hospital", Ref("Goal", "walk")) == link == await store.link_by_remote("hospital", "Goal/77")
+    assert await store.link("council", Ref("Goal", "walk")) is None and await store.link_by_remote("hospital", "Goal/78") is None
+    moved = replace(link, remote_id="Goal/99", gone=True, base_sent=None)
+    await store.commit(moved)
+    assert await store.link("hospital", Ref("Goal", "walk")) == moved == await store.link_by_remote("hospital", "Goal/99")
+    assert await store.link_by_remote("hospital", "Goal/77") is None
+
+
+async def test_the_ledger_says_what_went_where_and_what_came_back(store: Store) -> None:
+    one = Disclosed("hospital", Ref("Goal", "a"), 1, ANN, "Organization/h", at(1), "Consent/c", 4)
+    two = Disclosed("hospital", Ref("Goal", "a"), 2, ANN, "Organization/h", at(2))
+    his = Disclosed("council", Ref("Goal", "b"), 1, BOB, "Organization/c", at(1))
+    nobodys = Disclosed("hospital", Ref("Organization", "o"), 1, None, "Organization/h", at(0))
+    await store.commit(two, one, his, nobodys)
+    assert await store.ledger() == [nobodys, one, his, two]
+    assert await store.ledger(patient=ANN) == [one, two] and await store.ledger(remote="council") == [his]
+    back = replace(one, recalled=at(9))
+    await store.commit(back)
+    assert await store.ledger(patient=ANN) == [back, two]
+    assert await store.ledger(patient=ANN, remote="hospital", open_only=True) == [two]
+    assert await store.ledger(remote="hospital", open_only=True) == [nobodys, two]
+
+
+async def test_a_backlog_of_one_person_drains(store: Store) -> None:
+    await store.commit(*(send(f"g{i % 50}", i // 50 + 1) for i in range(1000)))
+    seen = 0
+    start = at()
+    while entries := await store.lease("hospital", "w", start + timedelta(seconds=seen), 60, 20):
+        (entry,) = entries
+        assert (entry.ref.id, entry.version) == (f"g{seen % 50}", seen // 50 + 1)
+        seen += 1
+        await store.commit(Close(entry.entry, entry.fence, "sent"))
+        if seen == 120:
+            break
+    assert seen == 120 and await store.outbox() == {"sent": 120, "queued": 880}
