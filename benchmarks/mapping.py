@@ -24,7 +24,7 @@ def main() -> None:
         made = mapping.to_fhir(plan, tables)
         out.append(time.process_time() - began)
         began = time.process_time()
-        again = mapping.from_fhir(made.entries, tables)
+        again = mapping.from_fhir(made.resources, tables)
         back.append(time.process_time() - began)
         assert again == plan
     print(f"1,000 goals: {min(out):.3f} s to FHIR, {min(back):.3f} s back, equal")
