@@ -38,6 +38,9 @@ async def push(ctx: Context, raw: bytes, *, idempotency_key: str | None = None) 
     try:
         return await _do(ctx, bundle, raw, key)
     except Problem as p:
+        said = await _said_before(ctx, key, raw) if key is not None else None
+        if said is not None:  # its twin was written meanwhile, which is what stood in the way
+            return said
         if system and p.status in (409, 412, 422):
             await _put_in_inbox(ctx, key, raw, p)
         raise
