@@ -290,6 +290,7 @@ def test_the_log_can_be_narrowed_by_day_and_organisation(demo: Gateway) -> None:
 
 
 def test_the_log_goes_on_page_by_page_without_loss(demo: Gateway) -> None:
+    share_nothing(demo)
     gp, stranger = as_(demo, "gp"), as_(demo, "stranger")
     for _ in range(20):
         gp.get(f"/team/people/{demo.patient}")
