@@ -183,3 +183,21 @@ async def test_the_wrong_scope(demo: Gateway, scopes: str, method: str, path: st
     if status == 403:
         assert "insufficient_scope" in answer.headers["www-authenticate"]
     assert count(demo) == before
+
+
+def test_a_number_beyond_all_bounds(demo: Gateway) -> None:
+    huge = b'{"plan": "1", "id": "x", "person": {"name": {"family": "B"}}, "x_big": 1e99999999999999999999}'
+    assert demo.call("patient", "POST", "/plans", raw=huge, headers={"Content-Type": "application/json"}).status_code == 400
+    assert demo.call("patient", "POST", "Goal", raw=b'{"resourceType":"Goal","x":1e99999999999999999999}').status_code in (400, 422)
+
+
+@pytest.mark.parametrize(
+    "media, status",
+    [("application/fhir+xml", 415), ("application/fhir+json; fhirVersion=3.0", 415), ("application/fhir+json; charset=latin-1", 415)],
+)
+def test_media_that_is_not_ours(demo: Gateway, media: str, status: int) -> None:
+    refused(demo, status, "Content-Type", body=goal(demo.patient), headers={"Content-Type": media})
+
+
+def test_rules_that_change_the_meaning(demo: Gateway) -> None:
+    refused(demo, 422, "implicitRules", body=goal(demo.patient, implicitRules="https://example.org/rules"))

@@ -266,6 +266,8 @@ def received(ctx: Context, type: str, raw: bytes) -> dict[str, Any]:
     issues = [i for i in (*check(resource, ctx.house.r4), *policy(resource, ctx.house.r4)) if i.severity in ("error", "fatal")]
     if issues:
         raise Problem("invalid", f"{len(issues)} thing(s) in this {type} must be put right.", issues=issues)
+    if "implicitRules" in resource:
+        raise Problem("business-rule", "Rules that change what a resource means are not known here.", f"{type}.implicitRules")
     ours = ctx.house.base_url + "/"
     if any(r.startswith(ours) for r in bundle.references(resource)):
         raise Problem("business-rule", "Refer to what is here by Type/id, without this server's address.", f"{type}.reference")

@@ -37,6 +37,8 @@ def read_plan(raw: bytes) -> dict[str, Any]:
         raise Problem("malformed", f"The plan is not JSON: {wrong.msg} (line {wrong.lineno}, column {wrong.colno}).") from None
     except RecursionError:
         raise Problem("malformed", f"The plan is nested more than {MAX_DEPTH} levels deep.") from None
+    except ArithmeticError:
+        raise Problem("malformed", "The plan holds a number that is too large to keep exactly.") from None
     except ValueError as wrong:
         raise Problem("malformed", f"The plan cannot be read: {wrong}.") from None
     if type(value) is not dict:

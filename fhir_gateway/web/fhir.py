@@ -48,6 +48,8 @@ def endpoint(web: Web) -> ASGIApp:
 
 async def dispatch(web: Web, request: Request) -> Response:
     """By the shape of the path; HEAD is GET without the body (the server leaves it out)."""
+    if "xml" in request.headers.get("content-type", ""):
+        raise Problem("unsupported-media", "Send application/fhir+json: XML is not offered.", "Content-Type")
     acceptable(request)
     parts = [p for p in request.path_params.get("path", "").split("/") if p]
     if parts == ["metadata"] and request.method in ("GET", "HEAD"):
@@ -86,6 +88,9 @@ def sent_json(request: Request, also: frozenset[str] = frozenset()) -> None:
     if kind.strip().lower() not in JSON_TYPES | also:
         raise Problem("unsupported-media", f"Send application/fhir+json, not `{kind[:60] or 'nothing'}`.", "Content-Type")
     charset = dict(p.strip().partition("=")[::2] for p in rest.lower().split(";") if "=" in p).get("charset", "utf-8")
+    version = re.search(r"fhirversion\s*=\s*\"?([\d.]+)", rest.lower())
+    if version and not version.group(1).startswith("4.0"):
+        raise Problem("unsupported-media", f"This server speaks FHIR 4.0, not {version.group(1)[:10]}.", "Content-Type")
     if charset.strip('"') not in ("utf-8", "utf8"):
         raise Problem("unsupported-media", "The body must be UTF-8.", "Content-Type")
 
