@@ -9,7 +9,8 @@ import msgspec
 import yaml
 
 from . import definitions
-from .domain.mapping import TableError, Tables, compile_tables
+from .domain import plan as planning
+from .domain.mapping import Partner, TableError, Tables, compile_partner, compile_tables
 
 
 @cache
@@ -28,3 +29,14 @@ def read_tables(folder: Path) -> Tables:
             raise TableError(f"{path.name}: is not YAML: {wrong}") from None
     codes = {path.stem: msgspec.json.decode(path.read_bytes()) for path in sorted((folder / "codes").glob("*.json"))}
     return compile_tables(files, codes, definitions.load_r4())
+
+
+def read_partner(path: Path) -> Partner:
+    """A partner's own format, from its mapping file alone. TableError names file and row."""
+    try:
+        data = yaml.safe_load(path.read_bytes())
+    except OSError as wrong:
+        raise TableError(f"{path}: cannot be read: {wrong.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as wrong:
+        raise TableError(f"{path.name}: is not YAML: {wrong}") from None
+    return compile_partner(path.name, data, planning.schema(load_tables())["properties"].keys())

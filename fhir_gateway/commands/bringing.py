@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json as plain_json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from rich.console import Console
@@ -15,11 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .. import gate, plans
 from ..domain import consent, strict
+from ..domain.mapping import Partner, TableError
 from ..domain.problem import Problem
 from ..domain.types import Ref
 from ..settings import Refused, load
+from ..tables import read_partner
 from ..wiring import context_as, wired
 
+T = TypeVar("T")
 console = Console(stderr=True)
 
 
@@ -28,13 +31,12 @@ async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: b
     for file in files:
         if str(file) != "-" and not file.is_file():
             raise Refused(f"{file} is not a file that can be read.")
-    if mapping is not None:
-        raise Refused(f"{mapping}: partners' own formats come with a later issue; plans and FHIR need no --mapping.")
+    partner = partner_of(mapping)
     failed = unreadable = False
     async with wired(load()) as w:
         ctx = await context_as(w, who)
         with bar("Bringing in", len(files)) as step:
-            results = await plans.bring_in_files(ctx, [(str(f), read(f)) for f in files], step)
+            results = await plans.bring_in_files(ctx, [(str(f), read(f)) for f in files], step, partner=partner)
         for file, result in zip(files, results, strict=True):
             line: dict[str, Any] = {"file": str(file), "patient": None, "written": 0, "unchanged": 0, "refused": 0, "unmapped": []}
             if isinstance(result, Problem):
@@ -88,14 +90,51 @@ def bar(text: str, total: int) -> Iterator[Any]:
 
 
 def to_fhir(file: Path, mapping: Path | None, dry_run: bool) -> int:
-    plan = plans.read_plan(readable(file))
+    partner = partner_of(mapping)
+    plan = legible(file, plans.read_plan)
+    before: list[dict[str, Any]] = []
+    if partner is not None:
+        plan, before = plans.from_partner(plan, partner)
     bundle, rows = plans.to_fhir(plan)
-    return _print(bundle, rows, dry_run)
+    return _print(bundle, chained(before, rows) if partner else rows, dry_run)
 
 
 def from_fhir(file: Path, mapping: Path | None, dry_run: bool) -> int:
-    plan, rows = plans.from_fhir(plans.read_resources(readable(file), str(file)))
+    partner = partner_of(mapping)
+    plan, rows = plans.from_fhir(legible(file, plans.read_resources))
+    if partner is not None:
+        plan, after = plans.to_partner(plan, partner)
+        rows = [r for r in rows if not r["to"]] + after
     return _print(plan, rows, dry_run)
+
+
+def partner_of(file: Path | None) -> Partner | None:
+    """The partner's mapping, or a refusal that names file and row."""
+    try:
+        return read_partner(file) if file is not None else None
+    except TableError as wrong:
+        raise Refused(f"{wrong}.") from None
+
+
+def chained(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Where each of a partner's fields lands in FHIR, by way of the plan."""
+    out = []
+    for row in theirs:
+        to = [r for r in ours if r["path"] == row["to"] or r["path"].startswith((f"{row['to']}.", f"{row['to']}["))]
+        above = [r for r in ours if not to and row["to"].startswith((f"{r['path']}.", f"{r['path']}["))]
+        places = list(dict.fromkeys(r["to"] for r in to or above))
+        out.append({"path": row["path"], "to": ", ".join(places) or row["to"], "why": row["why"] or f"by the plan's {row['to']}"})
+    return out
+
+
+def legible(file: Path, reader: Callable[[bytes], T]) -> T:
+    """What a file says; a refusal that names it when it cannot be read (exit 2)."""
+    try:
+        return reader(readable(file))
+    except Problem as p:
+        if p.kind != "malformed":
+            raise
+        raise Refused(f"{file}: {p.text}") from None
 
 
 def readable(file: Path) -> bytes:

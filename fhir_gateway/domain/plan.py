@@ -25,6 +25,32 @@ LOOSE: Final = frozenset({"gender", "goal-outcome", "action-kind"})  # another w
 # -- the schema -------------------------------------------------------------------------------------------------------
 
 
+def overlay(whole: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan with what somebody else says of it laid over: their words where both speak, things of lists by `id`, the rest as it
+    was. The plan keeps its own id. Laying the same over again changes nothing."""
+    out: dict[str, Any] = _over(whole, part)
+    return out | {"id": whole["id"]} if "id" in whole else out
+
+
+def _over(whole: Any, part: Any) -> Any:
+    if isinstance(whole, Mapping) and isinstance(part, Mapping):
+        return {**whole, **{k: _over(whole[k], v) if k in whole else v for k, v in part.items()}}
+    if isinstance(whole, list) and isinstance(part, list) and all(isinstance(p, Mapping) for p in (*whole, *part)):
+        return _by_id(whole, part)
+    return part
+
+
+def _by_id(whole: list[Any], part: list[Any]) -> list[Any]:
+    out = list(whole)
+    for thing in part:
+        places = [n for n, w in enumerate(out) if "id" in thing and w.get("id") == thing["id"]]
+        if places:
+            out[places[0]] = _over(out[places[0]], thing)
+        elif thing not in out:
+            out.append(thing)
+    return out
+
+
 def schema(tables: Tables) -> Schema:
     """The JSON Schema (2020-12) of a plan, as published at `/plans/schema`."""
     root = _object(tables["plan"].source["rows"], tables)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
@@ -24,9 +24,9 @@ from ..domain.problem import Problem
 from ..gate import Context
 from ..gate.pushing import find_person
 from ..tables import load_tables
-from .keeping import Saved, content, escaped, pointed, save
+from .keeping import Saved, content, contribute, escaped, pointed, save
 from .sending import send
-from .texts import is_plan, read_plan, read_resources
+from .texts import from_partner, is_plan, read_plan, read_resources
 
 ORIGINAL = f"{BASE}/id/original"
 NOT_TAKEN = frozenset({"AuditEvent", "Bundle", "Consent", "OperationOutcome", "Parameters", "MessageHeader", "Subscription"})
@@ -62,11 +62,16 @@ class _Tally:
 
 
 async def bring_in(
-    ctx: Context, data: bytes, source_name: str, progress: Callable[[], None] | None = None, *, dry_run: bool = False
-) -> Saved:
-    """One file: a plan, or FHIR. All of it in one commit, or a Problem that names the file and the place."""
+    ctx: Context, data: bytes, source_name: str, progress: Callable[[], None] | None = None, *, dry_run: bool = False,
+    partner: mapping.Partner | None = None,
+) -> Saved:  # fmt: skip
+    """One file: a plan, FHIR, or a partner's own document. All of it in one commit, or a Problem that names the file and the place."""
     try:
-        if is_plan(data):
+        if partner is not None:
+            plan, rows = from_partner(read_plan(data), partner)
+            saved = await contribute(ctx, plan, dry_run=dry_run)
+            saved = replace(saved, unmapped=[r for r in rows if r["why"]])
+        elif is_plan(data):
             saved = await save(ctx, read_plan(data), dry_run=dry_run)
         else:
             (saved,) = await _bring(ctx, [(source_name, read_resources(data, source_name))], dry_run)
@@ -78,20 +83,21 @@ async def bring_in(
 
 
 async def bring_in_files(
-    ctx: Context, files: Sequence[tuple[str, bytes]], progress: Callable[[], None] | None = None, *, dry_run: bool = False
-) -> list[Saved | Problem]:
+    ctx: Context, files: Sequence[tuple[str, bytes]], progress: Callable[[], None] | None = None, *, dry_run: bool = False,
+    partner: mapping.Partner | None = None,
+) -> list[Saved | Problem]:  # fmt: skip
     """Many files, in the order given. Bundles, lines and plans each in a commit of their own; files of one resource together, so
     that they find each other whatever their order. A file that is refused is answered by its Problem and hinders no other."""
     out: list[Saved | Problem | None] = [None] * len(files)
     single: list[tuple[int, list[dict[str, Any]]]] = []
     for n, (name, data) in enumerate(files):
         try:
-            if not is_plan(data):
+            if partner is None and not is_plan(data):
                 resources = read_resources(data, name)
                 if len(resources) == 1 and "resourceType" in resources[0]:
                     single.append((n, resources))
                     continue
-            out[n] = await bring_in(ctx, data, name, dry_run=dry_run)
+            out[n] = await bring_in(ctx, data, name, dry_run=dry_run, partner=partner)
         except Problem as p:
             out[n] = p
         if progress is not None:

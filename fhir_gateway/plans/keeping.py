@@ -14,6 +14,7 @@ from ..domain.mapping.carrier import dump
 from ..domain.mapping.foreign import asks_membership
 from ..domain.mapping.merging import Held, merged
 from ..domain.mapping.names import own_identifier
+from ..domain.plan import overlay
 from ..domain.problem import Problem, not_found
 from ..domain.types import Ref
 from ..gate import Context
@@ -64,6 +65,20 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
     if patient is None:
         patient = refs[entries.index(next(e for e in entries if e.get("fullUrl") == person.full_url))][0].id
     return Saved(patient, len(entries) - same, unchanged + same, 0, unmapped, pending)
+
+
+async def contribute(ctx: Context, part: Mapping[str, Any], *, dry_run: bool = False) -> Saved:
+    """Write what somebody knows of a plan: what is here already and not spoken of stays. Problems as of `save`."""
+    mapped = mapping.to_fhir(checked(dict(part)), load_tables())
+    patient = await _person(ctx, next(e for e in mapped.entries if e.kind == "person"))
+    whole: dict[str, Any] = {}
+    if patient is not None:
+        try:
+            whole = await load(ctx, patient)
+        except Problem as p:
+            if p.kind != "not-found":
+                raise
+    return await save(ctx, overlay(whole, part), dry_run=dry_run)
 
 
 def _waiting(held: Mapping[Ref, Held]) -> list[str]:

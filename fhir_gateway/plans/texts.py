@@ -9,6 +9,7 @@ from typing import Any
 
 from ..domain import mapping, strict
 from ..domain import plan as planning
+from ..domain.mapping import partner as partners
 from ..domain.problem import Problem
 from ..tables import load_tables
 
@@ -124,7 +125,18 @@ def to_fhir(plan: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, str
     return mapping.transaction(mapped), mapped.dry
 
 
+def from_partner(document: Mapping[str, Any], partner: mapping.Partner) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """The plan in a partner's own document, and `{path, to, why}` of each of its fields."""
+    return partners.to_plan(document, partner)
+
+
+def to_partner(plan: Mapping[str, Any], partner: mapping.Partner) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """A plan as a partner's own document, and what they have no place for."""
+    return partners.from_plan(plan, partner)
+
+
 def from_fhir(resources: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """The plan in these resources, and what has no place in it. Elements without a place go along as `x_fhir`."""
+    """The plan in these resources, and `{path, to, why}` of what has a place in it and what has none. Elements without one go along
+    as `x_fhir`."""
     done = mapping.read(resources, load_tables(), keep=True)
-    return done.plan, done.homeless
+    return done.plan, done.landed + done.homeless

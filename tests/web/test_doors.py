@@ -331,3 +331,27 @@ def test_an_address_that_is_not_there_is_a_page(visitor: Visitor) -> None:
     answer = visitor.get("/static/nothing.css")
     assert answer.status_code == 404
     assert visitor.get("/static/nhsuk/nhsuk-frontend-10.6.1.min.css").status_code == 200
+
+
+def test_the_team_accepts_a_hospitals_task_on_its_page_and_sees_the_plan(demo: Gateway) -> None:
+    share_nothing(demo)
+    nurse, page = as_(demo, "community-nurse"), f"/team/people/{demo.patient}"
+    assert nurse.get(page).status_code == 404
+    task = {
+        "resourceType": "Task", "status": "requested", "intent": "order", "description": "Change the dressing on Friday",
+        "for": {"reference": f"Patient/{demo.patient}"},
+        "owner": {"identifier": {"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": "RY9"}},
+    }  # fmt: skip
+    made = demo.call("hospital", "POST", "Task", body=task)
+    assert made.status_code == 201, made.text
+    nurse.get("/team")
+    assert "Change the dressing on Friday" in nurse.words()
+    other = as_(demo, "link-worker")
+    assert "Change the dressing" not in other.get("/team").text
+    action = f"/team/tasks/{made.json()['id']}/accept"
+    taken = other.http.post(action, data={**nurse.fields(action)})
+    assert taken.status_code in (403, 404)
+    nurse.send(action)
+    assert "You accepted the task." in nurse.words() and "Change the dressing" not in nurse.words()
+    assert nurse.get(page).status_code == 200 and "My goals" in nurse.words()
+    assert demo.get("patient", f"Task/{made.json()['id']}").json()["status"] == "accepted"

@@ -6,8 +6,10 @@ plan `from_fhir(to_fhir(plan).resources) == plan`: what FHIR has no place for tr
 
 from .inward import Read, from_fhir, read
 from .outward import Entry, Mapped, bundle, to_fhir, transaction
+from .partner import Partner, compile_partner
 from .tables import Table, TableError, Tables, compile_tables
 
 __all__ = [
-    "Entry", "Mapped", "Read", "Table", "TableError", "Tables", "bundle", "compile_tables", "from_fhir", "read", "to_fhir", "transaction",
+    "Entry", "Mapped", "Partner", "Read", "Table", "TableError", "Tables", "bundle", "compile_partner", "compile_tables", "from_fhir", "read", "to_fhir",
+    "transaction",
 ]  # fmt: skip

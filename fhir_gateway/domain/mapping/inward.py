@@ -15,7 +15,8 @@ from .codecs import person_name
 from .leftover import EXTRA, leftover
 from .names import MAIN_CATEGORY, ODS, OWN_ORGANISATION, kind_of, local, own_identifier
 from .outward import RELATIONSHIP
-from .tables import Tables
+from .paths import MISSING
+from .tables import Table, Tables
 from .ways import Found, Inward
 
 Resource = dict[str, Any]
@@ -45,10 +46,11 @@ class _One:
 
 @dataclass(slots=True)
 class Read:
-    """A plan that was read. `homeless`: what had no place in it, `{path, to, why}`; it stays in the record."""
+    """A plan that was read. `homeless`: what had no place in it, `{path, to, why}`; it stays in the record. `landed`: what had one."""
 
     plan: dict[str, Any]
     homeless: list[dict[str, str]] = field(default_factory=list)
+    landed: list[dict[str, str]] = field(default_factory=list)
 
 
 def from_fhir(resources: Iterable[Mapping[str, Any]], tables: Tables, *, keep: bool = False) -> dict[str, Any]:
@@ -81,6 +83,7 @@ class _Reading:
         self.ones, self.tables, self.keep = ones, tables, keep
         self.by_name = {name: one for one in ones for name in one.names}
         self.homeless: list[dict[str, str]] | None = [] if homeless else None
+        self.landed: list[dict[str, str]] = []
         self.used: set[int] = set()
         self.main = self._main()
         self.own = self.main is not None and self.main.kind == "plan"
@@ -207,7 +210,7 @@ class _Reading:
         if not self.own:
             self.used |= foreign.activities(plan, self.ones, self.way)
         self._say_unused()
-        return Read({k: plan[k] for k in (*(k for k in ORDER if k in plan), *(k for k in plan if k not in ORDER))}, self.homeless or [])
+        return Read({k: plan[k] for k in (*(k for k in ORDER if k in plan), *(k for k in plan if k not in ORDER))}, self.homeless or [], self.landed)
 
     def _item(self, one: _One, kind: str) -> dict[str, Any]:
         table = self.tables[kind]
@@ -222,6 +225,10 @@ class _Reading:
                 name = one.names[-1] if one.names else one.type
                 unread = (path for path, value in rest if not foreign.read_elsewhere(path, value, self.own))
                 self.homeless += [{"path": f"{name}: {one.type}.{path}", "to": "", "why": WHY} for path in unread]
+                self.landed += [
+                    {"path": f"{name}: {one.type}.{row.fhir}", "to": _spell(table, row.plan), "why": LANDED}
+                    for row in table.fields.rows if not (row.theirs and self.way.ours) and row.get(one.resource) is not MISSING and _said(out, row.plan)
+                ]  # fmt: skip
         return out
 
     def _person(self, plan: dict[str, Any]) -> None:
@@ -287,6 +294,19 @@ def _alike(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return {k: v for k, v in a.items() if k in ("name", "role", "organisation")} == {k: v for k, v in b.items() if k in ("name", "role", "organisation")}
 
 
+def _spell(table: Table, path: tuple[str, ...]) -> str:
+    return ".".join(path if table.kind == "plan" else (table.plan, *path))
+
+
+def _said(item: Mapping[str, Any], path: tuple[str, ...]) -> bool:
+    for key in path:
+        if not isinstance(item, Mapping) or key not in item:
+            return False
+        item = item[key]
+    return True
+
+
+LANDED: Final = "has a place in the plan"
 WHY: Final = "the plan has no place for it: it stays in the record"
 
 

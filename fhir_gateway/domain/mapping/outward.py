@@ -174,7 +174,7 @@ class _Writing:
         skip = {"id"} if thing.keeps_id else set()
         if kind == "goal":
             self._stages(thing, resource, skip, where)
-        self.way.where = where
+        self.way.where, self.way.into = where, table.type
         table.fields.out(thing.item, resource, self.way, frozenset(skip))
         if kind == "goal":
             _achieved(thing.item, resource)
@@ -202,7 +202,7 @@ class _Writing:
         if type(person) is not dict or not person:
             return
         self.root_skip.add("person")
-        self.way.where = "person"
+        self.way.where, self.way.into = "person", "Patient"
         own = resource.pop("identifier")
         self.tables["person"].fields.out(person, resource, self.way, frozenset({"id"}) if is_text(person.get("id")) else frozenset())
         resource["identifier"] = resource.get("identifier", []) + own
@@ -220,7 +220,7 @@ class _Writing:
         url = full_url("about-me", value)
         resource = self._resource(self.tables["about-me"], value, url)
         resource["source"] = {"reference": self.patient_url}
-        self.way.where = "about_me"
+        self.way.where, self.way.into = "about_me", "QuestionnaireResponse"
         self.tables["about-me"].fields.out(about, resource, self.way)
         self.things["about-me"] = [Thing(about, value, url, False)]
 
@@ -237,7 +237,7 @@ class _Writing:
 
     def _member(self, thing: Thing, n: int) -> dict[str, Any]:
         participant: dict[str, Any] = {}
-        self.way.where = f"team[{n}]"
+        self.way.where, self.way.into = f"team[{n}]", "CareTeam.participant"
         self.tables["team"].fields.out(thing.item, participant, self.way)
         if "member" not in participant:
             participant["member"] = self._without_organisation(thing)
@@ -263,7 +263,7 @@ class _Writing:
         activities = [{"reference": {"reference": t.url}} for kind in ACTIVITIES for t in self.things.get(kind, ())]
         if activities:
             resource["activity"] = activities
-        self.way.where = ""
+        self.way.where, self.way.into = "", table.type
         table.fields.out(self.plan, resource, self.way, frozenset(self.root_skip))
         _again(resource, self.plan)
 

@@ -76,7 +76,7 @@ class Fields:
             carrier.write(element, kept)
             if way.dry is not None:
                 way.dry.extend(
-                    {"path": _spell(way.where, k.path), "to": "extension[plan-unmapped]", "why": "FHIR has no place for it: kept as it is"}
+                    {"path": _spell(way.where, k.path), "to": f"{way.into}.extension[plan-unmapped]", "why": "FHIR has no place for it: kept as it is"}
                     for k in kept if k.value is not MISSING
                 )  # fmt: skip
 
@@ -101,7 +101,7 @@ class Fields:
                     said = said.value
                 row.write(element, said)
                 if way.dry is not None:
-                    way.dry.append({"path": _spell(way.where, (*prefix, key)), "to": row.fhir, "why": "has a place in FHIR"})
+                    way.dry.append({"path": _spell(way.where, (*prefix, key)), "to": f"{way.into}.{row.fhir}", "why": "has a place in FHIR"})
                 break
             else:
                 if node.below and type(value) is dict and value:

@@ -30,6 +30,7 @@ class Outward:
     urls: dict[tuple[str, str], str] = field(default_factory=dict)
     dry: list[dict[str, str]] | None = None  # rows of a dry run, where one is asked for
     where: str = ""  # the place in the plan that is being mapped, for the dry run
+    into: str = ""  # the type (or element) it becomes, for the dry run
 
     def value(self, quoted: str) -> str:
         """The identifier value of something in this plan."""
