@@ -271,3 +271,157 @@ def test_the_same_push_eight_times_at_once_has_one_effect(demo: Gateway) -> None
     assert len({a.content for a in answers}) == 1
     assert demo.get("patient", f"Observation?patient={demo.patient}&identifier=urn:test|obs-push-race").json()["total"] == 1
     assert not [i for i in demo.lines("inbox", "list", "--json") if "push-race" in i["body"]]
+
+
+# -- one person, one record; one message, one effect --------------------------------------------------------------------
+
+
+def newcomer(number: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Patient", "identifier": [{"system": NHS, "value": number}], "name": [{"family": "Newcomer", "given": ["Nia"]}],
+        "birthDate": "1970-03-01",
+    } | changes  # fmt: skip
+
+
+def observation(about: str, name: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Observation", "identifier": [{"system": "urn:test", "value": name}], "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "59408-5"}]}, "subject": {"reference": about},
+        "effectiveDateTime": "2026-11-20T10:00:00Z",
+        "valueQuantity": {"value": 94, "unit": "%", "system": "http://unitsofmeasure.org", "code": "%"},
+    }  # fmt: skip
+
+
+def bundled(kind: str, *entries: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": kind, "entry": list(entries), **more}
+
+
+def posted(resource: dict[str, Any], full_url: str = "", **request: Any) -> dict[str, Any]:
+    entry = {"resource": resource, "request": {"method": "POST", "url": resource["resourceType"], **request}}
+    return entry | ({"fullUrl": full_url} if full_url else {})
+
+
+def test_a_number_that_is_somebody_elses_is_refused_at_every_door(demo: Gateway) -> None:
+    wrong = newcomer("9990000018")
+    assert demo.call("hospital", "POST", "Patient", body=wrong).status_code == 409
+    batch = demo.call("hospital", "POST", "", body=bundled("batch", posted(wrong))).json()
+    assert batch["entry"][0]["response"]["status"].startswith("409")
+    assert demo.call("hospital", "POST", "", body=bundled("transaction", posted(wrong))).status_code == 409
+    right = {**wrong, "name": [{"family": "Example"}], "birthDate": "1951-04-07"}
+    matched = demo.call("hospital", "POST", "Patient", body=right)
+    assert matched.status_code == 200 and f"Patient/{demo.patient}/" in matched.headers["location"]
+    goal = goal_of_hospital(demo)
+    assert demo.call("hospital", "POST", "", body=discharge(goal, "push-after-wrong")).status_code == 200
+
+
+def test_first_messages_about_one_person_at_once_make_one_record(demo: Gateway) -> None:
+    demo.persona("hospital")
+
+    def first(n: int) -> Any:
+        me = f"urn:uuid:22222222-2222-4222-8222-00000000000{n}"
+        body = bundled(
+            "transaction", posted(newcomer("9990000107"), me), posted(observation(me, f"first-{n}")),
+            identifier={"system": "urn:test", "value": f"first-{n}"},
+        )  # fmt: skip
+        return demo.call("hospital", "POST", "", body=body)
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(first, range(6)))
+    assert [a.status_code for a in answers] == [200] * 6, [a.text[:200] for a in answers]
+    people = {a.json()["entry"][0]["response"]["location"].split("/")[1] for a in answers}
+    assert len(people) == 1
+    assert demo.get("hospital", f"Observation?patient={people.pop()}").json()["total"] == 6
+
+
+def test_two_people_of_one_message_cannot_share_a_number(demo: Gateway) -> None:
+    twice = bundled("transaction", posted(newcomer("9990000115")), posted(newcomer("9990000115", birthDate="1999-01-01")))
+    assert demo.call("hospital", "POST", "", body=twice).status_code == 409
+    assert demo.get("hospital", f"Patient?identifier={NHS}|9990000115").json()["total"] == 0
+
+
+def test_nobody_takes_anothers_number_by_changing_their_own(demo: Gateway) -> None:
+    me = demo.get("patient", f"Patient/{demo.patient}")
+    changed = {**me.json(), "identifier": [{"system": NHS, "value": "9990000123"}]}
+    refused = demo.call("patient", "PUT", f"Patient/{demo.patient}", body=changed, headers={"If-Match": me.headers["etag"]})
+    assert refused.status_code == 422 and "NHS number" in refused.text
+
+
+def test_a_batch_sent_twice_has_one_effect(demo: Gateway) -> None:
+    about = f"Patient/{demo.patient}"
+    body = bundled("batch", posted(observation(about, "batch-twice")), identifier={"system": "urn:test", "value": "batch-twice"})
+    first, again = (demo.call("hospital", "POST", "", body=body) for _ in range(2))
+    assert first.status_code == again.status_code == 200
+    assert first.json() == again.json() and first.json()["entry"][0]["response"]["status"].startswith("201")
+    assert demo.get("patient", f"Observation?patient={demo.patient}&identifier=urn:test|batch-twice").json()["total"] == 1
+
+
+def test_a_named_create_sent_twice_has_one_effect(demo: Gateway) -> None:
+    body, key = observation(f"Patient/{demo.patient}", "named-twice"), {"Idempotency-Key": "named-twice"}
+    first, again = (demo.call("hospital", "POST", "Observation", body=body, headers=key) for _ in range(2))
+    assert (first.status_code, first.headers["location"], first.content) == (again.status_code, again.headers["location"], again.content)
+    assert first.status_code == 201
+    other = demo.call("hospital", "POST", "Observation", body=observation(f"Patient/{demo.patient}", "named-other"), headers=key)
+    assert other.status_code == 422
+    assert demo.get("patient", f"Observation?patient={demo.patient}&identifier=urn:test|named-other").json()["total"] == 0
+
+
+def test_the_same_condition_twice_in_one_message_makes_one(demo: Gateway) -> None:
+    about, only = f"Patient/{demo.patient}", {"ifNoneExist": "identifier=urn:test|only-one"}
+    body = bundled("transaction", posted(observation(about, "only-one"), **only), posted(observation(about, "only-one"), **only))
+    answer = demo.call("hospital", "POST", "", body=body)
+    assert [e["response"]["status"][:3] for e in answer.json()["entry"]] == ["201", "200"]
+    assert demo.get("patient", f"Observation?patient={demo.patient}&identifier=urn:test|only-one").json()["total"] == 1
+
+
+def test_what_was_deleted_can_be_created_on_the_same_condition_again(demo: Gateway) -> None:
+    body, only = observation(f"Patient/{demo.patient}", "come-back"), {"If-None-Exist": "identifier=urn:test|come-back"}
+    first = demo.call("hospital", "POST", "Observation", body=body, headers=only)
+    assert first.status_code == 201
+    where = first.headers["location"].split("/fhir/")[1].split("/_history")[0]
+    assert demo.call("hospital", "DELETE", where, headers={"If-Match": first.headers["etag"]}).status_code == 204
+    assert demo.call("hospital", "POST", "Observation", body=body, headers=only).status_code == 201
+
+
+def test_every_entry_is_answered_in_its_place(demo: Gateway) -> None:
+    about = f"Patient/{demo.patient}"
+    read = {"request": {"method": "GET", "url": about}}
+    for more in ({}, {"identifier": {"system": "urn:test", "value": "in-place"}}):
+        body = bundled("transaction", read, posted(observation(about, f"in-place-{len(more)}")), **more)
+        for _ in range(2):
+            answer = demo.call("hospital", "POST", "", body=body)
+            assert answer.status_code == 200, answer.text
+            entries = answer.json()["entry"]
+            assert entries[0]["resource"]["id"] == demo.patient
+            assert entries[1]["response"]["status"].startswith("201")
+
+
+def test_a_changed_message_under_an_old_name_waits_in_the_inbox(demo: Gateway) -> None:
+    about, name = f"Patient/{demo.patient}", {"identifier": {"system": "urn:test", "value": "old-name"}}
+    assert demo.call("hospital", "POST", "", body=bundled("transaction", posted(observation(about, "old-1")), **name)).status_code == 200
+    changed = bundled("transaction", posted(observation(about, "old-2")), **name)
+    assert demo.call("hospital", "POST", "", body=changed).status_code == 422
+    item = next(i for i in demo.lines("inbox", "list", "--json") if "old-2" in i["body"])
+    assert demo.command("inbox", "replay", item["id"]).returncode == 1
+    (still,) = [i for i in demo.lines("inbox", "list", "--json") if "old-2" in i["body"]]
+    assert (still["id"], still["at"]) == (item["id"], item["at"])
+
+
+@pytest.mark.parametrize("who", ["gp", "social-worker", "patient", "hospital"])
+def test_saving_back_what_one_reads_changes_nothing(demo: Gateway, who: str) -> None:
+    mine = demo.get("patient", f"/plans/{demo.patient}").content
+    theirs = demo.get(who, f"/plans/{demo.patient}")
+    saved = demo.call(who, "POST", "/plans", raw=theirs.content, headers={"Content-Type": "application/json"})
+    assert saved.status_code in (200, 201), saved.text
+    assert saved.json()["written"] == 0
+    assert exact(demo.get("patient", f"/plans/{demo.patient}").content) == exact(mine)
+    assert [m.get("name") for m in exact(theirs.content)["team"]] == [m.get("name") for m in exact(mine)["team"]]
+
+
+def test_an_edit_by_a_filtered_reader_is_that_edit_alone(demo: Gateway) -> None:
+    mine = exact(demo.get("patient", f"/plans/{demo.patient}").content)
+    theirs = demo.get("gp", f"/plans/{demo.patient}").json()
+    theirs["team"][0]["role"] = "General practitioner"
+    saved = demo.call("gp", "POST", "/plans", body=theirs, headers={"Content-Type": "application/json"})
+    assert saved.status_code in (200, 201), saved.text
+    mine["team"][0]["role"] = "General practitioner"
+    assert exact(demo.get("patient", f"/plans/{demo.patient}").content) == mine

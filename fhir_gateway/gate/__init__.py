@@ -6,7 +6,7 @@ once, in a `Context`. No audit row, no answer.
 
 from .context import Answer, Context, Entry, House, Page, Remote, Written, enter, house_context
 from .looking import may, who_looked
-from .pushing import inbox, push, replay
+from .pushing import inbox, named, push, replay
 from .reading import history, read, vread
 from .searching import everything, search
 from .transacting import transaction
@@ -14,6 +14,6 @@ from .writing import accept, create, patch, remove, update
 
 __all__ = [
     "Answer", "Context", "Entry", "House", "Page", "Remote", "Written",
-    "accept", "create", "enter", "everything", "history", "house_context", "inbox", "may", "patch", "push", "read",
+    "accept", "create", "enter", "everything", "history", "house_context", "inbox", "may", "named", "patch", "push", "read",
     "remove", "replay", "search", "transaction", "update", "vread", "who_looked",
 ]  # fmt: skip

@@ -6,7 +6,6 @@ number only together with date of birth and family name.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -14,36 +13,42 @@ from typing import Any
 import msgspec
 
 from ..domain import strict
-from ..domain.identity import NHS_NUMBER, agrees, nhs_number
 from ..domain.problem import Problem, outcome
-from ..domain.search import Query, Term, Value
-from ..domain.types import Always, Drop, Keep, Never, Ref, Stored
+from ..domain.types import Drop, Keep, Stored
 from ..store.base import Taken
 from .context import Context, Written, note
-from .transacting import Step, _batch, prepare, read_steps, respond
-from .writing import settle
+from .identifying import find_person
+from .transacting import Step, answered, batch, prepare, read_steps, respond
+from .writing import Once, again, digest, settle
 
 REMEMBERED = timedelta(days=7)
 
 
-async def push(ctx: Context, raw: bytes, *, idempotency_key: str | None = None) -> dict[str, Any]:
-    """A Bundle from anyone. For a registered system the same bytes give the same answer, and a refusal waits in its inbox."""
+async def push(ctx: Context, raw: bytes, *, idempotency_key: str | None = None, waits_as: str | None = None) -> dict[str, Any]:
+    """A Bundle from anyone. For a registered system the same bytes give the same answer, and a refusal waits in its inbox
+    (`waits_as`: under the name it has there already)."""
     bundle = strict.read(raw)
     system = ctx.actor.kind == "system" and ctx.client is not None
     key = _key(bundle, idempotency_key) if system else None
-    if key is not None:
-        said = await _said_before(ctx, key, raw)
-        if said is not None:
-            return said
     try:
-        return await _do(ctx, bundle, raw, key)
+        said = await _said_before(ctx, key, bundle, raw)
+        return said if said is not None else await again(lambda: _do(ctx, bundle, raw, key))
     except Problem as p:
-        said = await _said_before(ctx, key, raw) if key is not None else None
-        if said is not None:  # its twin was written meanwhile, which is what stood in the way
-            return said
+        if p.kind != "name-used":
+            said = await _said_before(ctx, key, bundle, raw)
+            if said is not None:  # its twin was written meanwhile, which is what stood in the way
+                return said
         if system and p.status in (409, 412, 422):
-            await _put_in_inbox(ctx, key, raw, p)
+            name = waits_as or f"{ctx.client} {key if key and p.kind != 'name-used' else digest(raw)}"
+            await _put_in_inbox(ctx, name, raw, p)
         raise
+
+
+def named(ctx: Context, header: str | None) -> Once | None:
+    """The name a registered system gave one write (`Idempotency-Key`); None for anyone else. Problem bad-request when too long."""
+    if not header or ctx.actor.kind != "system" or ctx.client is None:
+        return None
+    return Once(f"{ctx.client} {_key({}, header)} alone", ctx.at + REMEMBERED)
 
 
 def _key(bundle: Mapping[str, Any], header: str | None) -> str | None:
@@ -57,16 +62,18 @@ def _key(bundle: Mapping[str, Any], header: str | None) -> str | None:
     return None
 
 
-async def _said_before(ctx: Context, key: str, raw: bytes) -> dict[str, Any] | None:
-    kept = await ctx.house.store.kept("push", f"{ctx.client} {key}", ctx.at)
+async def _said_before(ctx: Context, key: str | None, bundle: Mapping[str, Any], raw: bytes) -> dict[str, Any] | None:
+    """What this very push was answered before. Its reads are made anew: consent may have changed since."""
+    kept = await ctx.house.store.kept("push", f"{ctx.client} {key}", ctx.at) if key is not None else None
     if kept is None:
         return None
     held = msgspec.json.decode(kept, type=_Said)
-    if held.digest != _digest(raw):
-        raise Problem("business-rule", "This name was used for another message in the last 7 days: give a changed message a new one.")
+    if held.digest != digest(raw):
+        raise Problem("name-used", "This name was used for another message in the last 7 days: give a changed message a new one.")
     answer: dict[str, Any] = msgspec.json.decode(held.answer)
     await ctx.house.store.commit(note(ctx, "E", "transaction", None, allowed=True, detail="repeated: answered as before"))
-    return answer
+    reads = [s for s in read_steps(ctx, bundle) if s.method in ("GET", "HEAD")]
+    return await respond(ctx, reads, answer)
 
 
 class _Said(msgspec.Struct):
@@ -74,31 +81,28 @@ class _Said(msgspec.Struct):
     answer: msgspec.Raw
 
 
-def _digest(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()
-
-
 async def _do(ctx: Context, bundle: Mapping[str, Any], raw: bytes, key: str | None) -> dict[str, Any]:
     steps = read_steps(ctx, bundle)
     if bundle["type"] == "batch":
-        return await _batch(ctx, steps)
+        return await batch(ctx, steps, Once(f"{ctx.client} {key}", ctx.at + REMEMBERED) if key else None)
     people = await _people(ctx, steps) if ctx.actor.contributor else {}
     known = {steps[at].full_url: s.ref for at, s in people.items() if steps[at].full_url}
     work, answers = await prepare(ctx, [s for s in steps if s.at not in people], known)
     for at, s in people.items():
         answers[at] = Written(s.ref, s.version, s.updated, None, "matched")
-    answer = None
+    written = answered(steps, answers)
     if key is not None:
-        answer = await respond(ctx, work, [s for s in steps if s.method not in ("GET", "HEAD")], answers)
-        said = msgspec.json.encode({"digest": _digest(raw), "answer": msgspec.Raw(strict.dump(answer))})
+        said = msgspec.json.encode({"digest": digest(raw), "answer": msgspec.Raw(strict.dump(written))})
         work.ops.append(Keep("push", f"{ctx.client} {key}", said, ctx.at + REMEMBERED, if_absent=True))
         work.ops.append(Drop("inbox", f"{ctx.client} {key}"))
     try:
         await settle(ctx, *work.ops, *work.trail, note(ctx, "E", "transaction", None, allowed=True, detail=f"{len(steps)} entries"))
-    except Taken as t:  # the same push, or the same conditional create, won a race
-        again = await _said_before(ctx, key, raw) if key and t.kind == "push" else None
-        return again if again is not None else await _do(ctx, bundle, raw, key)
-    return answer if answer is not None else await respond(ctx, work, steps, answers)
+    except Taken as t:  # the same push won a race; any other race is run again
+        said_so = await _said_before(ctx, key, bundle, raw) if t.kind == "push" else None
+        if said_so is None:
+            raise
+        return said_so
+    return await respond(ctx, [s for s in steps if s.method in ("GET", "HEAD")], written)
 
 
 # -- the right person, or nobody --------------------------------------------------------------------------------------
@@ -118,40 +122,22 @@ async def _people(ctx: Context, steps: list[Step]) -> dict[int, Stored]:
     return found
 
 
-async def find_person(ctx: Context, patient: Mapping[str, Any], where: str = "Patient") -> Stored | None:
-    """The person with this NHS number, if date of birth and family name agree; None when the number is not known here.
-
-    Problem conflict when they disagree: nothing is written, a person must look.
-    """
-    number = nhs_number(patient)
-    if number is None:
-        return None
-    query = Query(("Patient",), (Term("identifier", "token", values=(Value(text=number, system=NHS_NUMBER),)),))
-    hits = (await ctx.house.store.search(query, Always(), filtered=Never(), count=3)).hits
-    same = [h for h in hits if h.body is not None and agrees(strict.read(h.body), patient)]
-    if not hits:
-        return None
-    if len(hits) > 1 or not same:
-        raise Problem(
-            "conflict",
-            "The NHS number, date of birth and family name do not belong together here. Nothing was written; "
-            "the message waits until a person has looked at it.",
-            where,
-        )
-    return same[0]
-
-
 # -- the inbox --------------------------------------------------------------------------------------------------------
 
 
-async def _put_in_inbox(ctx: Context, key: str | None, raw: bytes, p: Problem) -> None:
-    """Body, outcome and time, with a task for whoever runs this gateway; nothing of it is visible elsewhere."""
-    name = f"{ctx.client} {key or _digest(raw)}"
+async def _put_in_inbox(ctx: Context, name: str, raw: bytes, p: Problem) -> None:
+    """Body, outcome and time, with a task for whoever runs this gateway; nothing of it is visible elsewhere.
+
+    What waits there already keeps its id and the time it first came.
+    """
+    kept = await ctx.house.store.kept("inbox", name, ctx.at)
+    before = strict.read(kept) if kept is not None else {}
     item = {
-        "id": ctx.house.new_id(),
+        "id": before.get("id") or ctx.house.new_id(),
         "client": ctx.client,
         "organisation": ctx.actor.organisation,
-        "at": ctx.at.isoformat(),
+        "at": before.get("at") or ctx.at.isoformat(),
+        "tried": ctx.at.isoformat(),
         "status": p.status,
         "outcome": outcome(p.issues),
         "task": _task(ctx, p),
@@ -190,14 +176,15 @@ async def inbox(ctx: Context) -> list[dict[str, Any]]:
 
 
 async def replay(sender: Context, key: str, raw: bytes | None = None) -> dict[str, Any]:
-    """Push an inbox item again as its sender, corrected (`raw`) or as it was; it leaves the inbox when it is written."""
+    """Push an inbox item again as its sender, corrected (`raw`) or as it was; it leaves the inbox when it is written, and stays
+    what it is, with the new outcome, when it is refused again."""
     kept = await sender.house.store.kept("inbox", key, sender.at)
     if kept is None:
         raise Problem("not-found", "There is no such message in the inbox.")
     body = raw if raw is not None else strict.read(kept)["body"].encode()
-    answer = await push(sender, body)
+    answer = await push(sender, body, waits_as=key)
     await settle(sender, Drop("inbox", key), note(sender, "E", "transaction", None, allowed=True, detail="replayed from the inbox"))
     return answer
 
 
-__all__ = ["Ref", "find_person", "inbox", "push", "replay"]
+__all__ = ["inbox", "named", "push", "replay"]

@@ -15,7 +15,8 @@ from ..domain import strict
 from ..domain.problem import Problem, outcome
 from ..domain.types import Ref
 from .context import Context, Written, need_scope, note
-from .writing import Work, create, matching, patch, put_new, put_over, remove, take_away, update
+from .identifying import known_person
+from .writing import Once, Work, again, create, matching, patch, put_new, put_over, remove, take_away, update
 
 MAX_ENTRIES = 500
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -56,10 +57,15 @@ async def transaction(ctx: Context, raw: bytes) -> dict[str, Any]:
     bundle = strict.read(raw)
     steps = read_steps(ctx, bundle)
     if bundle["type"] == "batch":
-        return await _batch(ctx, steps)
-    work, answers = await prepare(ctx, steps)
-    await work.commit()
-    return await respond(ctx, work, steps, answers)
+        return await batch(ctx, steps)
+
+    async def once() -> dict[int, Written]:
+        work, answers = await prepare(ctx, steps)
+        await work.commit()
+        return answers
+
+    answers = await again(once)
+    return await respond(ctx, [s for s in steps if s.method in ("GET", "HEAD")], answered(steps, answers))
 
 
 def read_steps(ctx: Context, bundle: Mapping[str, Any]) -> list[Step]:
@@ -142,7 +148,7 @@ async def prepare(ctx: Context, steps: list[Step], known: Mapping[str, Ref] | No
         if step.at in answers:
             continue
         raw = await _resolved(ctx, step, ids)
-        answers[step.at] = await _at(step, put_new(work, step.type, raw, id=fresh[step.at]))
+        answers[step.at] = await _at(step, put_new(work, step.type, raw, id=fresh[step.at], if_none_exist=step.if_none_exist))
     for step in (s for s in steps if s.method == "PUT"):
         answers[step.at] = await _at(step, _put(work, step, ids))
     for step in (s for s in steps if s.method == "PATCH"):
@@ -163,16 +169,26 @@ async def _at(step: Step, doing: Any) -> Written:
 
 
 async def _name_creations(ctx: Context, posts: list[Step], ids: dict[str, str], answers: dict[int, Written]) -> dict[int, str]:
-    """Each creation gets its id before references are rewritten; a conditional one may turn out to be there already."""
+    """Each creation gets its id before references are rewritten; a conditional one may turn out to be there already, or to
+    be what another entry makes, and a Patient somebody who is known here."""
     fresh: dict[int, str] = {}
+    made: dict[tuple[str, str], Ref] = {}
     for step in posts:
-        match = await matching(ctx, step.type, step.if_none_exist) if step.if_none_exist else None
-        if match is not None:
+        same = made.get((step.type, step.if_none_exist)) if step.if_none_exist else None
+        match = await matching(ctx, step.type, step.if_none_exist) if step.if_none_exist and same is None else None
+        if match is None and same is None and step.resource is not None:
+            match = await known_person(ctx, step.type, step.resource)
+        if same is not None:
+            answers[step.at] = Written(same, 1, ctx.at, None, "matched")
+            target = same
+        elif match is not None:
             answers[step.at] = Written(match.ref, match.version, match.updated, match.body, "matched")
             target = match.ref
         else:
             fresh[step.at] = ctx.house.new_id()
             target = Ref(step.type, fresh[step.at])
+        if step.if_none_exist:
+            made[step.type, step.if_none_exist] = target
         if step.full_url:
             ids[step.full_url] = str(target)
     return fresh
@@ -230,19 +246,17 @@ async def _delete(work: Work, step: Step) -> Written:
     return await take_away(work, Ref(step.type, step.id), if_match=step.if_match)
 
 
-async def respond(ctx: Context, work: Work, steps: list[Step], answers: dict[int, Written]) -> dict[str, Any]:
-    """The response Bundle, reads included: they see what the writes made."""
-    entries: list[dict[str, Any]] = []
-    for step in steps:
-        if step.method in ("GET", "HEAD"):
-            entries.append(await _get(ctx, step))
-        elif step.at in answers:
-            entries.append(bundles.answered(answers[step.at]))
-        else:
-            entries.append({"response": {"status": "200 OK"}})
-    return {"resourceType": "Bundle", "type": "transaction-response", "entry": entries} if entries else {
-        "resourceType": "Bundle", "type": "transaction-response",
-    }  # fmt: skip
+def answered(steps: list[Step], answers: Mapping[int, Written]) -> dict[str, Any]:
+    """The response Bundle of what was written, an entry for each that was asked; those of reads are still to be filled."""
+    entries = [bundles.answered(answers[s.at]) if s.at in answers else {"response": {"status": "200 OK"}} for s in steps]
+    return {"resourceType": "Bundle", "type": "transaction-response", **({"entry": entries} if entries else {})}
+
+
+async def respond(ctx: Context, reads: list[Step], answer: dict[str, Any]) -> dict[str, Any]:
+    """The response Bundle with its reads: they see what the writes made."""
+    for step in reads:
+        answer["entry"][step.at] = await _get(ctx, step)
+    return answer
 
 
 async def _get(ctx: Context, step: Step) -> dict[str, Any]:
@@ -276,32 +290,33 @@ def _self(ctx: Context, step: Step) -> dict[str, str]:
     return {"self": f"{ctx.house.base_url}/{step.url}"}
 
 
-async def _batch(ctx: Context, steps: list[Step]) -> dict[str, Any]:
-    """Each entry by itself; one that fails says so and hinders no other."""
+async def batch(ctx: Context, steps: list[Step], once: Once | None = None) -> dict[str, Any]:
+    """Each entry by itself; one that fails says so and hinders no other. With `once`, each entry has one effect however often
+    the batch comes."""
     entries = []
     for step in steps:
         try:
-            entries.append(await _alone(ctx, step))
+            entries.append(await _alone(ctx, step, once.entry(step.at) if once else None))
         except Problem as p:
             entries.append({"response": {"status": str(p.status), "outcome": outcome(p.issues)}})
     await ctx.house.store.commit(note(ctx, "E", "batch", None, allowed=True, detail=f"{len(steps)} entries"))
     return {"resourceType": "Bundle", "type": "batch-response", **({"entry": entries} if entries else {})}
 
 
-async def _alone(ctx: Context, step: Step) -> dict[str, Any]:
+async def _alone(ctx: Context, step: Step, once: Once | None) -> dict[str, Any]:
     if step.method in ("GET", "HEAD"):
         return await _get(ctx, step)
     raw = strict.dump(step.resource) if step.resource is not None else b""
     if step.method == "POST":
-        return bundles.answered(await create(ctx, step.type, raw, if_none_exist=step.if_none_exist))
+        return bundles.answered(await create(ctx, step.type, raw, if_none_exist=step.if_none_exist, once=once))
     if not step.id:
         raise Problem("bad-request", f"{step.method} in a batch needs an id.", step.where)
     ref = Ref(step.type, step.id)
     if step.method == "PUT":
-        return bundles.answered(await update(ctx, ref, raw, if_match=step.if_match))
+        return bundles.answered(await update(ctx, ref, raw, if_match=step.if_match, once=once))
     if step.method == "DELETE":
-        return bundles.answered(await remove(ctx, ref, if_match=step.if_match))
+        return bundles.answered(await remove(ctx, ref, if_match=step.if_match, once=once))
     raise Problem("not-implemented", "PATCH inside a Bundle is not offered yet.", step.where)
 
 
-__all__ = ["Step", "patch", "prepare", "read_steps", "respond", "transaction"]
+__all__ = ["Step", "answered", "batch", "patch", "prepare", "read_steps", "respond", "transaction"]

@@ -6,9 +6,13 @@ https://hl7.org/fhir/R4/http.html#create
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import msgspec
 
 from ..domain import bundle, compartment, consent, entries, grants, labels, strict, view
 from ..domain import facts as deriving
@@ -37,6 +41,7 @@ from .context import (
     Context,
     Written,
     ask,
+    ask_stored,
     bumps,
     directory_now,
     micros,
@@ -48,12 +53,38 @@ from .context import (
     stand,
     within_launch,
 )  # fmt: skip
+from .identifying import claimed, known_person, released
 from .reading import allow, in_scope
+
+T = TypeVar("T")
 
 # Administrative and clinical types where a lost update would harm: If-Match is required (contracts.md).
 FREE_OF_IF_MATCH = frozenset({"Basic", "Binary", "Subscription"})
 OWNED_BY_THE_HOUSE = frozenset({"AuditEvent"})
 AUTHORS = {"author", "sender"}  # a person may not put another's name under what they write
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A write of a registered system that has one effect however often it comes: its name, and until when that holds."""
+
+    key: str
+    until: datetime
+
+    def entry(self, at: int) -> Once:
+        """The same for one entry of a batch."""
+        return replace(self, key=f"{self.key} entry {at}")
+
+
+class _Said(msgspec.Struct):
+    """How a write with a name was answered."""
+
+    digest: str
+    type: str
+    id: str
+    version: int
+    updated: datetime
+    did: str
 
 
 @dataclass
@@ -65,6 +96,7 @@ class Work:
     new: dict[Ref, Stored] = field(default_factory=dict)
     gone: set[Ref] = field(default_factory=set)
     trail: list[Note] = field(default_factory=list)
+    numbers: set[str] = field(default_factory=set)  # NHS numbers of Patients that this commit makes
 
     async def get(self, ref: Ref) -> Stored | None:
         return self.new.get(ref) or await self.ctx.house.store.get(ref)
@@ -88,25 +120,63 @@ async def settle(ctx: Context, *ops: Op) -> None:
 # -- the verbs --------------------------------------------------------------------------------------------------------
 
 
-async def create(ctx: Context, type: str, raw: bytes, *, if_none_exist: str | None = None) -> Written:
+async def create(ctx: Context, type: str, raw: bytes, *, if_none_exist: str | None = None, once: Once | None = None) -> Written:
     """`raw` is the JSON text of one resource. Problem: malformed, invalid, forbidden, several-matches."""
     need_scope(ctx, "c", type)
-    work = Work(ctx)
-    written = await put_new(work, type, raw, if_none_exist=if_none_exist)
-    try:
-        await work.commit()
-    except Taken:  # the same conditional create won a race: answer with what it made
-        return await create(ctx, type, raw, if_none_exist=if_none_exist)
-    return written
+    return await _settled(ctx, raw, once, lambda work: put_new(work, type, raw, if_none_exist=if_none_exist))
 
 
-async def update(ctx: Context, ref: Ref, raw: bytes, *, if_match: int | None = None) -> Written:
+async def update(ctx: Context, ref: Ref, raw: bytes, *, if_match: int | None = None, once: Once | None = None) -> Written:
     """Replace one resource. Problem: not-found, if-match-required, stale, forbidden, invalid."""
     need_scope(ctx, "u", ref.type)
-    work = Work(ctx)
-    written = await put_over(work, ref, raw, if_match=if_match)
-    await work.commit()
-    return written
+    return await _settled(ctx, raw, once, lambda work: put_over(work, ref, raw, if_match=if_match))
+
+
+async def _settled(ctx: Context, raw: bytes, once: Once | None, prepare: Callable[[Work], Awaitable[Written]]) -> Written:
+    """Prepare one write and commit it; with `once`, answer a repeated one as before."""
+
+    async def attempt() -> Written:
+        said = await _said_before(ctx, once, raw)
+        if said is not None:
+            return said
+        work = Work(ctx)
+        written = await prepare(work)
+        if once is not None:
+            said_now = _Said(digest(raw), written.ref.type, written.ref.id, written.version, written.updated, written.did)
+            work.ops.append(Keep("push", once.key, msgspec.json.encode(said_now), once.until, if_absent=True))
+        await work.commit()
+        return written
+
+    return await again(attempt)
+
+
+async def _said_before(ctx: Context, once: Once | None, raw: bytes) -> Written | None:
+    kept = await ctx.house.store.kept("push", once.key, ctx.at) if once is not None else None
+    if kept is None:
+        return None
+    said = msgspec.json.decode(kept, type=_Said)
+    if said.digest != digest(raw):
+        raise Problem("name-used", "This name was used for another message in the last 7 days: give a changed message a new one.")
+    ref = Ref(said.type, said.id)
+    then = await ctx.house.store.version(ref, said.version)
+    shown = then is not None and not then.deleted and (await ask_stored(ctx, ctx.action, then)).permit
+    body = rendering(ctx, then)[0] if then is not None and shown else None
+    return Written(ref, said.version, said.updated, body, said.did)
+
+
+async def again(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Run a write that may lose a race for a name; the loser looks again at what there is now. Problem unavailable."""
+    for _ in range(5):
+        try:
+            return await attempt()
+        except Taken:
+            continue
+    raise Problem("unavailable", "Others are writing the same at this moment. Nothing was written. Please repeat.", headers={"Retry-After": "1"})
+
+
+def digest(raw: bytes) -> str:
+    """What tells one message from another under the same name."""
+    return sha256(raw).hexdigest()
 
 
 async def patch(ctx: Context, ref: Ref, edit: Any, *, if_match: int | None = None) -> Written:
@@ -123,13 +193,10 @@ async def patch(ctx: Context, ref: Ref, edit: Any, *, if_match: int | None = Non
     return written
 
 
-async def remove(ctx: Context, ref: Ref, *, if_match: int | None = None) -> Written:
+async def remove(ctx: Context, ref: Ref, *, if_match: int | None = None, once: Once | None = None) -> Written:
     """Delete. History keeps every version. Deleting what is deleted changes nothing."""
     need_scope(ctx, "d", ref.type)
-    work = Work(ctx)
-    written = await take_away(work, ref, if_match=if_match)
-    await work.commit()
-    return written
+    return await _settled(ctx, b"", once, lambda work: take_away(work, ref, if_match=if_match))
 
 
 async def accept(ctx: Context, ref: Ref, *, status: str = "accepted") -> Written:
@@ -156,9 +223,17 @@ async def put_new(
     resource = received(ctx, type, raw)
     if if_none_exist is not None:
         match = await matching(ctx, type, if_none_exist)
+        if match is not None and id is not None:  # it came between: the other entries speak of another id
+            raise Taken("if-none-exist", if_none_exist)
         if match is not None:
             work.trail += notes(ctx, "R", "create", Decision(True, "matched"), match.facts, match.ref, detail="if-none-exist")
             return Written(match.ref, match.version, match.updated, rendering(ctx, match)[0], "matched")
+    person = await known_person(ctx, type, resource)
+    if person is not None and id is not None:
+        raise Taken("nhs-number", str(person.ref))
+    if person is not None:
+        work.trail += notes(ctx, "R", "create", Decision(True, "matched"), person.facts, person.ref, detail="known by NHS number")
+        return Written(person.ref, person.version, person.updated, None, "matched")
     ref = Ref(type, id or ctx.house.new_id())
     writer = await _writer(ctx, resource, method, None)
     facts, security = _labelled(ctx, resource, ref, writer, None)
@@ -167,7 +242,9 @@ async def put_new(
     _own_hand(ctx, resource)
     if if_none_exist is not None:
         key = f"{ctx.client or ctx.actor.user} {type}?{if_none_exist}"
-        work.ops.append(Keep("if-none-exist", key, str(ref).encode(), if_absent=True, expires=_in_a_minute(ctx)))
+        held = await ctx.house.store.kept("if-none-exist", key, ctx.at)  # of what is here no more, or matches no more
+        work.ops.append(Keep("if-none-exist", key, str(ref).encode(), _in_a_minute(ctx), if_absent=held is None, if_value=held))
+    work.ops += await claimed(work, ref, resource, None)
     return await _store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None)
 
 
@@ -199,6 +276,7 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     facts, security = _labelled(ctx, resource, ref, writer, stored)
     facts = await _through_targets(work, resource, facts)
     _own_hand(ctx, resource, before=strict.read(stored.body or b""))
+    work.ops += await claimed(work, ref, resource, stored)
     return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", "update", stored)
 
 
@@ -215,6 +293,7 @@ async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Wri
     writer = await _writer(ctx, {}, "DELETE", stored)
     version = stored.version + 1
     work.ops += [Remove(ref, version, ctx.at, writer, stored.version), *bumps(ref.type, stored.facts)]
+    work.ops += released(ref, stored)
     work.ops += _sends(ctx, ref, version, stored.facts, "deleted")
     work.trail += notes(ctx, "D", "delete", Decision(True, "explicit"), stored.facts, ref)
     work.gone.add(ref)
@@ -557,4 +636,4 @@ def _instant(ctx: Context) -> str:
 
 
 
-__all__: Sequence[str] = ["Work", "accept", "create", "patch", "remove", "settle", "update"]
+__all__: Sequence[str] = ["Once", "Work", "accept", "again", "create", "digest", "patch", "remove", "settle", "update"]

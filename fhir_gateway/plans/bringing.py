@@ -22,7 +22,7 @@ from ..domain.mapping.carrier import dump
 from ..domain.mapping.names import BASE, URIS
 from ..domain.problem import Problem
 from ..gate import Context
-from ..gate.pushing import find_person
+from ..gate.identifying import find_person
 from ..tables import load_tables
 from .keeping import Saved, content, contribute, escaped, pointed, save
 from .sending import send

@@ -18,7 +18,7 @@ from ..domain.plan import overlay
 from ..domain.problem import Problem, not_found
 from ..domain.types import Ref
 from ..gate import Context
-from ..gate.pushing import find_person
+from ..gate.identifying import find_person
 from ..tables import load_tables
 from .sending import send
 from .texts import checked
@@ -53,6 +53,9 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
     held = await holdings(ctx, patient) if patient else {}
     _only_plan(mapped, held)
     steps, unchanged = _steps(mapped, held, patient)
+    if patient and any(s["request"]["method"] == "PUT" for s in steps):
+        steps, untouched = _without_untouched(steps, mapped, await _as_read(ctx, patient))
+        unchanged += untouched
     gone = _gone(mapped, held)
     entries = [*gone, *steps]
     pending = _waiting(held)
@@ -177,6 +180,26 @@ def _steps(mapped: Mapped, held: Mapping[Ref, Held], patient: str | None) -> tup
             {"resource": new, "request": {"method": "PUT", "url": stored.ref, "ifMatch": f'W/"{stored.version}"'}, "fullUrl": e.full_url}
         )
     return steps, unchanged
+
+
+async def _as_read(ctx: Context, patient: str) -> dict[str, str]:
+    """What this writer's own reading of the plan maps to: full URL to the resource as text. {} where they read no plan."""
+    try:
+        seen = await load(ctx, patient)
+        return {e.full_url: dump(e.resource) for e in mapping.to_fhir(checked(seen), load_tables()).entries}
+    except Problem as p:
+        if p.kind not in ("not-found", "invalid"):
+            raise
+        return {}
+
+
+def _without_untouched(
+    steps: list[dict[str, Any]], mapped: Mapped, seen: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], int]:
+    """Replacements only of what the writer changed: what they were not shown is no edit of theirs. And how many fell away."""
+    same = {e.full_url for e in mapped.entries if seen.get(e.full_url) == dump(e.resource)}
+    kept = [s for s in steps if s["request"]["method"] != "PUT" or s["fullUrl"] not in same]
+    return kept, len(steps) - len(kept)
 
 
 def _match(mapped: Mapped, held: Mapping[Ref, Held]) -> dict[str, Held]:

@@ -11,6 +11,7 @@ from ..domain import strict
 from ..domain.types import Ref
 from ..gate import Context
 from ..gate.transacting import MAX_ENTRIES, Step, prepare, read_steps
+from ..gate.writing import again
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,13 @@ async def send(ctx: Context, entries: list[dict[str, Any]]) -> Done:
     for at in range(0, len(entries), MAX_ENTRIES):  # the limit is for what strangers send in one body
         part = {"resourceType": "Bundle", "type": "transaction", "entry": entries[at : at + MAX_ENTRIES]}
         steps += [replace(s, at=s.at + at) for s in read_steps(ctx, part)]
-    work, answers = await prepare(ctx, steps)
-    await work.commit()
+
+    async def once() -> dict[int, gate.Written]:
+        work, answers = await prepare(ctx, steps)
+        await work.commit()
+        return answers
+
+    answers = await again(once)
     done = [answers[s.at] for s in steps]
     return Done([(w.ref, w.version) for w in done], [w.did not in ("matched", "unchanged") for w in done])
 

@@ -125,7 +125,8 @@ def found(request: Request, answer: Answer) -> Response:
 async def create(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     sent_json(request)
     raw = await body(web, request)
-    written = await gate.create(ctx, parts[0], raw, if_none_exist=request.headers.get("if-none-exist"))
+    once = gate.named(ctx, request.headers.get("idempotency-key"))
+    written = await gate.create(ctx, parts[0], raw, if_none_exist=request.headers.get("if-none-exist"), once=once)
     return wrote(web, request, written)
 
 
@@ -133,7 +134,8 @@ async def update(web: Web, request: Request, ctx: Context, parts: list[str]) -> 
     sent_json(request)
     raw = await body(web, request)
     if_match = etag(request.headers.get("if-match"))
-    return wrote(web, request, await gate.update(ctx, ref(parts), raw, if_match=if_match))
+    once = gate.named(ctx, request.headers.get("idempotency-key"))
+    return wrote(web, request, await gate.update(ctx, ref(parts), raw, if_match=if_match, once=once))
 
 
 async def delete(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:

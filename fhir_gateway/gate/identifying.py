@@ -1,0 +1,88 @@
+"""One person, one record: by NHS number together with date of birth and family name, whichever door a Patient comes in by.
+
+The number is claimed in the commit that writes the Patient, so that two first messages about one person cannot make two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..domain import strict
+from ..domain.identity import NHS_NUMBER, agrees, nhs_number
+from ..domain.problem import Problem
+from ..domain.search import Query, Term, Value
+from ..domain.types import Always, Drop, Keep, Never, Op, Ref, Stored
+from .context import Context
+
+if TYPE_CHECKING:
+    from .writing import Work
+
+CLAIM = "nhs-number"
+
+
+async def find_person(ctx: Context, patient: Mapping[str, Any], where: str = "Patient") -> Stored | None:
+    """The person with this NHS number, if date of birth and family name agree; None when the number is not known here.
+
+    Problem conflict when they disagree: nothing is written, a person must look.
+    """
+    number = nhs_number(patient)
+    if number is None:
+        return None
+    hits = await _with_number(ctx, number)
+    same = [h for h in hits if h.body is not None and agrees(strict.read(h.body), patient)]
+    if not hits:
+        return None
+    if len(hits) > 1 or not same:
+        raise _disagrees(where)
+    return same[0]
+
+
+async def _with_number(ctx: Context, number: str) -> list[Stored]:
+    query = Query(("Patient",), (Term("identifier", "token", values=(Value(text=number, system=NHS_NUMBER),)),))
+    return list((await ctx.house.store.search(query, Always(), filtered=Never(), count=3)).hits)
+
+
+def _disagrees(where: str) -> Problem:
+    return Problem(
+        "conflict",
+        "The NHS number, date of birth and family name do not belong together here. Nothing was written; "
+        "the message waits until a person has looked at it.",
+        where,
+    )
+
+
+async def known_person(ctx: Context, type: str, resource: Mapping[str, Any]) -> Stored | None:
+    """Whom a new Patient of somebody who brings people in turns out to be. None: nobody here, or no such resource."""
+    if type != "Patient" or not (ctx.actor.contributor or ctx.actor.operator):
+        return None
+    return await find_person(ctx, resource)
+
+
+async def claimed(work: Work, ref: Ref, resource: Mapping[str, Any], before: Stored | None) -> list[Op]:
+    """Claim the NHS number of a Patient that is being written, and let an earlier one go.
+
+    Problem conflict where the number is another person's, business-rule where a person would change their own.
+    """
+    if ref.type != "Patient":
+        return []
+    ctx, number = work.ctx, nhs_number(resource)
+    earlier = nhs_number(strict.read(before.body)) if before is not None and before.body is not None else None
+    if number == earlier:
+        return []
+    if before is not None and not (ctx.actor.contributor or ctx.actor.operator or ctx.scopes is None):
+        raise Problem("business-rule", "An NHS number is changed by a registered health system, not here.", "Patient.identifier")
+    ops = released(ref, before)
+    if number is None:
+        return ops
+    if number in work.numbers or any(h.ref != ref for h in await _with_number(ctx, number)):
+        raise _disagrees("Patient.identifier")
+    work.numbers.add(number)
+    held = await ctx.house.store.kept(CLAIM, number, ctx.at)  # of a person who is here no more
+    return [*ops, Keep(CLAIM, number, str(ref).encode(), if_absent=held is None, if_value=held)]
+
+
+def released(ref: Ref, before: Stored | None) -> list[Op]:
+    """Let the NHS number of a Patient that is deleted or changed go."""
+    number = nhs_number(strict.read(before.body)) if ref.type == "Patient" and before is not None and before.body is not None else None
+    return [Drop(CLAIM, number)] if number is not None else []
