@@ -35,6 +35,11 @@ _LANGUAGE = re.compile(
 )
 
 
+def whole(text: str, digits: int = 18) -> int | None:
+    """A whole number in plain digits; None for anything else (`²` and its like are digits too, but no numbers)."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
+
+
 def wrong(type: str) -> Wrong:
     """The check of one primitive type. KeyError when R4 has none of that name."""
     return _CHECKS[type]

@@ -411,24 +411,23 @@ def _operator_facts(chain: Sequence[_Version]) -> dict[str, Any]:
             by = _since(chain, lambda body, e=extension: e in body.get("extension", ()))
             out["capacity_lost"] = by is not None and _by_operator(by.writer)
         elif url == FACTS + "safeguarding-proxy":
-            safeguarding |= _names(extension.get("valueReference"))
+            safeguarding |= named_by(extension.get("valueReference"))
     return {**out, "safeguarding": frozenset(safeguarding)} if safeguarding else out
 
 
 # -- relationships ----------------------------------------------------------------------------------------------------
 
 
-def _names(reference: Any) -> frozenset[str]:
-    """Every name a Reference gives: its target and its logical identifier."""
+def named_by(reference: Any) -> frozenset[str]:
+    """Whom a Reference names: its target here, else its logical identifier. Never both: they could be two."""
     if not isinstance(reference, dict):
         return frozenset()
     target, identifier = reference.get("reference") or "", reference.get("identifier") or {}
-    out = set()
     if target and ":" not in target and not target.startswith("#"):
-        out.add(target.split("/_history/", 1)[0])
+        return frozenset({target.split("/_history/", 1)[0]})
     if identifier.get("value") and identifier.get("system"):
-        out.add(f"{identifier['system']}|{identifier['value']}")
-    return frozenset(out)
+        return frozenset({f"{identifier['system']}|{identifier['value']}"})
+    return frozenset()
 
 
 def _since(chain: Sequence[_Version], true: Any) -> _Version | None:
@@ -515,14 +514,14 @@ def _took(
 def _from_task(ref: str, chain: Sequence[_Version], directory: Directory, taken: Mapping[str, str]) -> Iterator[Relationship]:
     """An open Task counts from when this owner was named on it; re-opening or prolonging it is naming them anew."""
     body = chain[-1].body
-    names = _names(body.get("owner"))
+    names = named_by(body.get("owner"))
     if not names or body.get("status") not in OPEN:
         return
     low, high = _span((body.get("restriction") or {}).get("period"))
 
     def named(b: Mapping[str, Any]) -> bool:
         within = _within((low, high), _span((b.get("restriction") or {}).get("period")))
-        return within and b.get("status") in OPEN and _names(b.get("owner")) == names
+        return within and b.get("status") in OPEN and named_by(b.get("owner")) == names
 
     took = _took(ref, chain, names, ACCEPTED, directory, taken, named)
     yield _weigh(names, _since(chain, named), took, directory, "task", ref, low, high)
@@ -543,18 +542,18 @@ def _from_referral(
     if body.get("status") != "active":
         return
     for performer in body.get("performer", ()):
-        names = _names(performer)
+        names = named_by(performer)
         if not names:
             continue
         took = any(
-            t.startswith("Task/") and ref in _names(v.body.get("focus")) | {r for b in v.body.get("basedOn", ()) for r in _names(b)}
-            and _names(v.body.get("owner")) & names
-            and _took(t, chains[t], names, ACCEPTED, directory, taken, lambda b, n=names: bool(_names(b.get("owner")) & n))
+            t.startswith("Task/") and ref in named_by(v.body.get("focus")) | {r for b in v.body.get("basedOn", ()) for r in named_by(b)}
+            and named_by(v.body.get("owner")) & names
+            and _took(t, chains[t], names, ACCEPTED, directory, taken, lambda b, n=names: bool(named_by(b.get("owner")) & n))
             for t, v in now.items()
         )  # fmt: skip
         by = _since(
             chain,
-            lambda b, n=names: b.get("status") == "active" and any(_names(p) == n for p in b.get("performer", ())),
+            lambda b, n=names: b.get("status") == "active" and any(named_by(p) == n for p in b.get("performer", ())),
         )
         yield _weigh(names, by, took, directory, "referral", ref, None, None)
 
@@ -579,10 +578,10 @@ def _confirmations(
     """Members who said "yes, I am": confirm-membership Tasks that their own owner accepted."""
     for ref, version in now.items():
         if ref.startswith("Task/") and _asks_membership(version.body):
-            names = _names(version.body.get("owner"))
-            named = lambda b, n=names: _names(b.get("owner")) == n and _asks_membership(b)  # noqa: E731
+            names = named_by(version.body.get("owner"))
+            named = lambda b, n=names: named_by(b.get("owner")) == n and _asks_membership(b)  # noqa: E731
             if names and _took(ref, chains[ref], names, CONFIRMED, directory, taken, named):
-                for focus in _names(version.body.get("focus")):
+                for focus in named_by(version.body.get("focus")):
                     yield _Confirmation(focus, names)
 
 
@@ -612,7 +611,7 @@ def _members(team: Mapping[str, Any]) -> list[_Member]:
     if team.get("status") not in ("active", None):
         return []
     whole = _span(team.get("period"))
-    found = ((_names(p.get("member")), _both(whole, _span(p.get("period")))) for p in team.get("participant", ()))
+    found = ((named_by(p.get("member")), _both(whole, _span(p.get("period")))) for p in team.get("participant", ()))
     return [_Member(names, *span) for names, span in found if names]
 
 
@@ -621,9 +620,9 @@ def _from_practice(
 ) -> Iterator[Relationship]:
     """The patient's general practitioner."""
     for practice in chain[-1].body.get("generalPractitioner", ()):
-        names = _names(practice)
+        names = named_by(practice)
         if names:
-            by = _since(chain, lambda b, n=names: any(_names(p) == n for p in b.get("generalPractitioner", ())))
+            by = _since(chain, lambda b, n=names: any(named_by(p) == n for p in b.get("generalPractitioner", ())))
             took = any(c.focus == ref and c.names & names for c in confirmations)
             yield _weigh(names, by, took, directory, "practitioner", ref, None, None)
 
@@ -655,9 +654,9 @@ def _invitations(now: Mapping[str, _Version]) -> Iterator[Invitation]:
     """Open Tasks and referrals: the named owner may read that one, to be able to accept it."""
     for ref, version in sorted(now.items()):
         body = version.body
-        if ref.startswith("Task/") and body.get("status") in OPEN - {"draft"} and _names(body.get("owner")):
-            yield Invitation(ref, _names(body.get("owner")))
+        if ref.startswith("Task/") and body.get("status") in OPEN - {"draft"} and named_by(body.get("owner")):
+            yield Invitation(ref, named_by(body.get("owner")))
         elif ref.startswith("ServiceRequest/") and body.get("status") == "active":
-            names = frozenset().union(*(_names(p) for p in body.get("performer", ())))
+            names = frozenset().union(*(named_by(p) for p in body.get("performer", ())))
             if names:
                 yield Invitation(ref, names)

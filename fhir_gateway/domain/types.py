@@ -226,6 +226,7 @@ class Writer:
     kind: str = "professional"
     method: str = "PUT"  # POST, PUT, PATCH, DELETE, SYNC, SYSTEM
     may_refer: bool = False  # had a relationship and the right to refer when it wrote (relationships count on it)
+    saw_all: bool = True  # False: the version holds parts that its writer was not shown and `restore` put back
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from hashlib import sha256
+from functools import lru_cache
+from hashlib import sha512
 from typing import Any, Literal, Protocol
 
 import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from ..domain import consent, standing
 from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sectors
@@ -314,14 +316,14 @@ def within_launch(ctx: Context, interaction: str, facts: Facts) -> bool:
 
 
 def reads_bytes(ctx: Context, stored: Stored) -> bool:
-    """The person, and whoever wrote that version, get the bytes as sent; everyone else gets the filtered view."""
+    """The person, and whoever sent all of that version, get the bytes; everyone else gets the filtered view."""
     a = ctx.actor
     if a.kind == "patient" and stored.facts.patients and set(stored.facts.patients) == {a.patient}:
         return True
     if not stored.facts.patients:
         return True
     w = stored.writer
-    return bool(w.user) and w.user == a.user and (a.kind != "system" or w.client == ctx.client)
+    return bool(w.user) and w.user == a.user and w.saw_all and (a.kind != "system" or w.client == ctx.client)
 
 
 def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
@@ -336,29 +338,42 @@ def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
 # -- page tokens ------------------------------------------------------------------------------------------------------
 
 
-def seal(ctx: Context, payload: Mapping[str, Any]) -> str:
-    """An opaque page token, signed, bound to this reader and purpose."""
-    body = msgspec.json.encode({**payload, "who": ctx.actor.user, "client": ctx.client, "why": ctx.purpose})
-    return (_mac(ctx.house.secret, body) + body).hex()
+def seal(ctx: Context, place: str, payload: Mapping[str, Any]) -> str:
+    """A page token that nobody can read or make: for this reader and purpose, and for this place (`search Goal`).
+
+    AES-SIV (RFC 5297): it needs no chance, and the same position is the same token.
+    """
+    return _sealer(ctx.house.secret).encrypt(msgspec.json.encode(payload), _for(ctx, place)).hex()
 
 
-def unseal(ctx: Context, token: str) -> dict[str, Any]:
-    """Problem not-found unless this very reader was given this token."""
+def unseal(ctx: Context, place: str, token: str) -> dict[str, Any]:
+    """Problem not-found unless this very reader was given this token at this place."""
     try:
-        raw = bytes.fromhex(token)
-    except ValueError:
+        out: dict[str, Any] = msgspec.json.decode(_sealer(ctx.house.secret).decrypt(bytes.fromhex(token), _for(ctx, place)))
+    except (ValueError, InvalidTag):
         raise Problem("not-found", "This page link does not work any more. Search again.") from None
-    mac, body = raw[:16], raw[16:]
-    if not hmac.compare_digest(mac, _mac(ctx.house.secret, body)):
-        raise Problem("not-found", "This page link does not work any more. Search again.")
-    out: dict[str, Any] = msgspec.json.decode(body)
-    if (out["who"], out["client"], out["why"]) != (ctx.actor.user, ctx.client, ctx.purpose):
-        raise Problem("not-found", "This page link does not work any more. Search again.")
     return out
 
 
-def _mac(secret: bytes, body: bytes) -> bytes:
-    return hmac.new(secret, b"page" + body, sha256).digest()[:16]
+Params = Sequence[tuple[str, str]]
+
+
+def resumed(ctx: Context, place: str, params: Params) -> tuple[Params, tuple[Any, ...] | None, Mapping[str, Any]]:
+    """Where a listing goes on: what was asked, after which position, and the whole token; all from `_page` where there is one."""
+    token = next((v for k, v in params if k == "_page"), None)
+    if token is None:
+        return params, None, {}
+    held = unseal(ctx, place, token)
+    return [(k, v) for k, v in held["q"]], tuple(held["at"]), held
+
+
+def _for(ctx: Context, place: str) -> list[bytes]:
+    return [place.encode(), ctx.actor.user.encode(), b"\x00" + (ctx.client or "").encode(), ctx.purpose.encode()]
+
+
+@lru_cache(4)
+def _sealer(secret: bytes) -> AESSIV:
+    return AESSIV(sha512(b"page" + secret).digest())
 
 
 def micros(at: datetime) -> int:

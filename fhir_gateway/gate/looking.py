@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ..domain import audit
+from ..domain.primitives import whole
 from ..domain.problem import not_found
 from ..domain.types import Decision, Ref
 from .context import Context, ask, note
@@ -33,9 +34,10 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
     at: tuple[Any, ...] | None = None
     if before:
         micro, _, id = before.partition("~")
-        if not micro.isdigit():
+        instant = whole(micro)
+        if instant is None:
             raise not_found()
-        at = (int(micro), id)
+        at = (instant, id)
     rows = await ctx.house.store.notes(patient=me, before=at, count=count)
     return [
         {

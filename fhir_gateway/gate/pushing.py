@@ -6,19 +6,19 @@ number only together with date of birth and family name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
 from ..domain import strict
-from ..domain.problem import Problem, outcome
+from ..domain.problem import Issue, Problem, outcome
 from ..domain.types import Drop, Keep, Stored
 from ..store.base import Taken
 from .context import Context, Written, note
 from .identifying import find_person
-from .transacting import Step, answered, batch, prepare, read_steps, respond
+from .transacting import Step, answered, batch, prepare, read_steps, readable, respond
 from .writing import Once, again, digest, settle
 
 REMEMBERED = timedelta(days=7)
@@ -39,8 +39,7 @@ async def push(ctx: Context, raw: bytes, *, idempotency_key: str | None = None, 
             if said is not None:  # its twin was written meanwhile, which is what stood in the way
                 return said
         if system and p.status in (409, 412, 422):
-            name = waits_as or f"{ctx.client} {key if key and p.kind != 'name-used' else digest(raw)}"
-            await _put_in_inbox(ctx, name, raw, p)
+            await _put_in_inbox(ctx, waits_as or _waiting(ctx, key, raw), raw, p.status, p.issues)
         raise
 
 
@@ -84,7 +83,11 @@ class _Said(msgspec.Struct):
 async def _do(ctx: Context, bundle: Mapping[str, Any], raw: bytes, key: str | None) -> dict[str, Any]:
     steps = read_steps(ctx, bundle)
     if bundle["type"] == "batch":
-        return await batch(ctx, steps, Once(f"{ctx.client} {key}", ctx.at + REMEMBERED) if key else None)
+        answer = await batch(ctx, steps, Once(f"{ctx.client} {key}", ctx.at + REMEMBERED) if key else None)
+        if ctx.actor.kind == "system" and ctx.client is not None:
+            await _keep_refused(ctx, key, bundle, answer)
+        return answer
+    reads = await readable(ctx, steps)
     people = await _people(ctx, steps) if ctx.actor.contributor else {}
     known = {steps[at].full_url: s.ref for at, s in people.items() if steps[at].full_url}
     work, answers = await prepare(ctx, [s for s in steps if s.at not in people], known)
@@ -94,7 +97,7 @@ async def _do(ctx: Context, bundle: Mapping[str, Any], raw: bytes, key: str | No
     if key is not None:
         said = msgspec.json.encode({"digest": digest(raw), "answer": msgspec.Raw(strict.dump(written))})
         work.ops.append(Keep("push", f"{ctx.client} {key}", said, ctx.at + REMEMBERED, if_absent=True))
-        work.ops.append(Drop("inbox", f"{ctx.client} {key}"))
+        work.ops += [Drop("inbox", name) for name in await ctx.house.store.kept_all("inbox", ctx.at, f"{ctx.client} {key} ")]
     try:
         await settle(ctx, *work.ops, *work.trail, note(ctx, "E", "transaction", None, allowed=True, detail=f"{len(steps)} entries"))
     except Taken as t:  # the same push won a race; any other race is run again
@@ -102,7 +105,7 @@ async def _do(ctx: Context, bundle: Mapping[str, Any], raw: bytes, key: str | No
         if said_so is None:
             raise
         return said_so
-    return await respond(ctx, [s for s in steps if s.method in ("GET", "HEAD")], written)
+    return await respond(ctx, reads, written)
 
 
 # -- the right person, or nobody --------------------------------------------------------------------------------------
@@ -125,7 +128,21 @@ async def _people(ctx: Context, steps: list[Step]) -> dict[int, Stored]:
 # -- the inbox --------------------------------------------------------------------------------------------------------
 
 
-async def _put_in_inbox(ctx: Context, name: str, raw: bytes, p: Problem) -> None:
+def _waiting(ctx: Context, key: str | None, raw: bytes) -> str:
+    """The name of a refused push in the inbox: of its sender, under its own name, each message by itself."""
+    return f"{ctx.client} {key or 'unnamed'} {digest(raw)}"
+
+
+async def _keep_refused(ctx: Context, key: str | None, bundle: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+    """Each refused entry of a batch waits as a batch of its own."""
+    for entry, said in zip(bundle.get("entry", ()), answer.get("entry", ()), strict=True):
+        if said["response"]["status"][:3] in ("409", "412", "422"):
+            alone = strict.dump({"resourceType": "Bundle", "type": "batch", "entry": [entry]})
+            told = [Issue("error", i["code"], (i.get("expression") or [""])[0], i["diagnostics"]) for i in said["response"]["outcome"]["issue"]]
+            await _put_in_inbox(ctx, _waiting(ctx, key, alone), alone, int(said["response"]["status"][:3]), told)
+
+
+async def _put_in_inbox(ctx: Context, name: str, raw: bytes, status: int, issues: Iterable[Issue]) -> None:
     """Body, outcome and time, with a task for whoever runs this gateway; nothing of it is visible elsewhere.
 
     What waits there already keeps its id and the time it first came.
@@ -138,20 +155,20 @@ async def _put_in_inbox(ctx: Context, name: str, raw: bytes, p: Problem) -> None
         "organisation": ctx.actor.organisation,
         "at": before.get("at") or ctx.at.isoformat(),
         "tried": ctx.at.isoformat(),
-        "status": p.status,
-        "outcome": outcome(p.issues),
-        "task": _task(ctx, p),
+        "status": status,
+        "outcome": outcome(issues),
+        "task": _task(ctx, status),
         "body": raw.decode(),
     }
     await settle(
         ctx,
         Keep("inbox", name, strict.dump(item)),
-        note(ctx, "E", "transaction", None, allowed=False, detail=f"refused {p.status}: waits in the inbox"),
+        note(ctx, "E", "transaction", None, allowed=False, detail=f"refused {status}: waits in the inbox"),
     )
 
 
-def _task(ctx: Context, p: Problem) -> dict[str, Any]:
-    code = "check-identity" if p.kind == "conflict" else "correct-push"
+def _task(ctx: Context, status: int) -> dict[str, Any]:
+    code = "check-identity" if status == 409 else "correct-push"
     return {
         "resourceType": "Task",
         "status": "requested",

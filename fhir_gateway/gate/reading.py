@@ -7,6 +7,7 @@ from datetime import datetime
 
 from ..domain import consent
 from ..domain import search as searching
+from ..domain.primitives import whole
 from ..domain.problem import Problem, not_found
 from ..domain.types import All, Decision, Has, Predicate, Ref, Stored
 from .context import (
@@ -16,14 +17,15 @@ from .context import (
     Page,
     ask,
     ask_stored,
+    micros,
     need_scope,
     note,
     notes,
     reads_bytes,
     rendering,
+    resumed,
     seal,
     stand,
-    unseal,
     within_launch,
 )  # fmt: skip
 
@@ -59,11 +61,11 @@ async def allow(ctx: Context, letter: str, what: str, ref: Ref, stored: Stored |
 
 def in_scope(ctx: Context, interaction: str, stored: Stored) -> bool:
     """Granular scopes (`patient/Observation.rs?category=…`) restrict what a read may reach, as a search."""
-    if ctx.scopes is None or stored.body is None:
-        return True
-    limits = ctx.scopes.restrictions(stored.ref.type, interaction)
+    limits = ctx.scopes.restrictions(stored.ref.type, interaction) if ctx.scopes is not None else ()
     if not limits:
         return True
+    if stored.body is None:  # a deletion holds nothing that a restriction could match
+        return False
     resource = searching.decoded(stored.body)
     try:
         queries = [searching.parse(stored.ref.type, limit, ctx.house.r4, strict=True) for limit in limits]
@@ -80,7 +82,7 @@ async def vread(ctx: Context, ref: Ref, version: int) -> Answer:
     then = await ctx.house.store.version(ref, version)
     if then is None:
         raise not_found()
-    if then.facts.patients and not (await ask(ctx, ctx.action, then.facts)).permit:
+    if (then.facts.patients and not (await ask(ctx, ctx.action, then.facts)).permit) or not in_scope(ctx, "r", then):
         await ctx.house.store.commit(*notes(ctx, "R", "vread", decision, then.facts, ref, allowed=False))
         raise not_found()
     await ctx.house.store.commit(*notes(ctx, "R", "vread", decision, then.facts, ref, detail=f"version {version}"))
@@ -93,11 +95,12 @@ async def vread(ctx: Context, ref: Ref, version: int) -> Answer:
 async def history(ctx: Context, type: str | None, id: str | None, params: Sequence[tuple[str, str]] = ()) -> Page:
     """Versions newest first, of one resource, one type or all; `_since`, `_count` and the page token `_page`."""
     need_scope(ctx, "r" if id else "s", type or "*")
+    ref = Ref(type, id) if type and id else None
+    place = f"history {ref or type or ''}"
+    params, before, _ = resumed(ctx, place, params)
     asked = dict(params)
     count = _count(asked.get("_count"))
     since = _instant(asked["_since"]) if asked.get("_since") else None
-    before = tuple(unseal(ctx, asked["_page"])["at"]) if asked.get("_page") else None
-    ref = Ref(type, id) if type and id else None
     if ref is not None:
         now = await ctx.house.store.get(ref)
         await allow(ctx, "R", "history", ref, now)
@@ -106,30 +109,42 @@ async def history(ctx: Context, type: str | None, id: str | None, params: Sequen
     else:
         people = await reachable(ctx)
     predicate = await reach(ctx, people)
-    found = await ctx.house.store.history(ref, type, predicate, since=since, before=before, count=count)
-    entries = await _visible(ctx, found.hits)
-    rows: set[str | None] = {p for e in found.hits for p in e.facts.patients}
+    shown: list[Stored] = []
+    position = before
+    while len(shown) <= count:  # one more than is shown: a next page is promised only where this reader finds something on it
+        found = await ctx.house.store.history(ref, type, predicate, since=since, before=position, count=count + 1)
+        shown += await _visible(ctx, found.hits)
+        position = found.after
+        if position is None:
+            break
+    more, shown = len(shown) > count, shown[:count]
+    rows: set[str | None] = {p for v in shown for p in v.facts.patients}
     await ctx.house.store.commit(
         *(note(ctx, "R", "history", None, (str(ref or type or "*"),), patient=p, allowed=True) for p in rows or {None})
     )
-    nxt = seal(ctx, {"at": list(found.after)}) if found.after else None
-    used = tuple((k, v) for k, v in params if k in ("_since", "_count"))
-    return Page(tuple(entries), found.total, nxt, used)
+    last = shown[-1] if more else None
+    used = tuple((k, v) for k, v in asked.items() if k in ("_since", "_count"))
+    at = [micros(last.updated), last.ref.type, last.ref.id, last.version] if last else None
+    nxt = seal(ctx, place, {"q": used, "at": at}) if at else None
+    return Page(tuple(_version(ctx, v) for v in shown), len(shown) if before is None and not more else None, nxt, used)
 
 
-async def _visible(ctx: Context, versions: Sequence[Stored]) -> list[Entry]:
-    """Every version re-decided on its own facts and on today's."""
+async def _visible(ctx: Context, versions: Sequence[Stored]) -> list[Stored]:
+    """Every version re-decided on its own facts and on today's, by consent, launch and scope."""
     today = await ctx.house.store.get_many(list({v.ref for v in versions}))
     out = []
     for v in versions:
         now = today.get(v.ref)
-        if now is None or not within_launch(ctx, "r", v.facts):
+        if now is None or not within_launch(ctx, "r", v.facts) or not (in_scope(ctx, "r", v) and in_scope(ctx, "r", now)):
             continue
-        if not (await ask(ctx, ctx.action, now.facts)).permit or not (await ask(ctx, ctx.action, v.facts)).permit:
-            continue
-        body = None if v.deleted else (v.body if reads_bytes(ctx, v) else v.view)
-        out.append(Entry(v.ref, v.version, v.updated, body, "match", v.writer.method))
+        if (await ask(ctx, ctx.action, now.facts)).permit and (await ask(ctx, ctx.action, v.facts)).permit:
+            out.append(v)
     return out
+
+
+def _version(ctx: Context, v: Stored) -> Entry:
+    body = None if v.deleted else (v.body if reads_bytes(ctx, v) else v.view)
+    return Entry(v.ref, v.version, v.updated, body, "match", v.writer.method)
 
 
 async def reachable(ctx: Context) -> set[str]:
@@ -155,9 +170,10 @@ async def reach(ctx: Context, people: set[str]) -> Predicate:
 def _count(text: str | None) -> int:
     if text is None:
         return HISTORY_COUNT
-    if not text.isdigit() or not 0 < int(text) <= 200:
+    count = whole(text)
+    if count is None or not 0 < count <= 200:
         raise Problem("bad-request", f"`_count` must be a whole number from 1 to 200, not `{text}`.", "_count")
-    return int(text)
+    return count
 
 
 def _instant(text: str) -> datetime:

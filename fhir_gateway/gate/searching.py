@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from ..domain import consent
 from ..domain import search as searching
 from ..domain.directory import NO_PATIENT_DATA
+from ..domain.primitives import whole
 from ..domain.problem import Problem
 from ..domain.search import Include, Query, Term, Value
 from ..domain.standing import Standing
@@ -25,9 +25,9 @@ from .context import (
     note,
     reads_bytes,
     rendering,
+    resumed,
     seal,
     stand,
-    unseal,
     within_launch,
 )  # fmt: skip
 from .reading import in_scope, reach, reachable
@@ -41,12 +41,12 @@ QUERIES_KEPT = 2_000
 async def search(ctx: Context, type: str | None, params: Sequence[tuple[str, str]], *, strict: bool = False) -> Page:
     """Search one type (or all with None) with decoded query parameters. `_page` is the token of a `next` link."""
     need_scope(ctx, "s", type or "*")
-    after, params, was = _position(ctx, params)
+    params, after, held = resumed(ctx, f"search {type or ''}", params)
     query = _parsed(ctx, type, params, strict)
     people = await _people(ctx, query)
     standings = await stand(ctx.house, people, None, ctx.place)
     stamp = _stamp(ctx, standings)
-    if was is not None and was != stamp:
+    if held.get("ep", stamp) != stamp:
         raise Problem("not-found", "This page link does not work any more. Search again.")
     predicate = await reach(ctx, people)
     limited = _limited(ctx, query)
@@ -68,18 +68,8 @@ async def search(ctx: Context, type: str | None, params: Sequence[tuple[str, str
         total = None
     token = None
     if found.after is not None and query.summary != "count":
-        token = seal(ctx, {"t": type, "q": [list(p) for p in params], "at": list(found.after), "ep": stamp})
+        token = seal(ctx, f"search {type or ''}", {"q": [list(p) for p in params], "at": list(found.after), "ep": stamp})
     return Page(tuple(entries), total, token, query.used)
-
-
-def _position(
-    ctx: Context, params: Sequence[tuple[str, str]]
-) -> tuple[tuple[Any, ...] | None, Sequence[tuple[str, str]], int | None]:
-    token = next((v for k, v in params if k == "_page"), None)
-    if token is None:
-        return None, params, None
-    held = unseal(ctx, token)
-    return tuple(held["at"]), [(k, v) for k, v in held["q"]], held["ep"]
 
 
 def _parsed(ctx: Context, type: str | None, params: Sequence[tuple[str, str]], strict: bool) -> Query:
@@ -241,10 +231,10 @@ async def everything(ctx: Context, patient: str, params: Sequence[tuple[str, str
 
     person = Ref("Patient", patient)
     need_scope(ctx, "r", "Patient")
+    params, after, _ = resumed(ctx, f"everything {patient}", params)
     asked = dict(params)
     stored = await ctx.house.store.get(person)
     await allow(ctx, "R", "everything", person, stored)
-    after = tuple(unseal(ctx, asked["_page"])["at"]) if asked.get("_page") else None
     types = tuple(t for t in asked.get("_type", "").split(",") if t)
     for t in types:
         if not ctx.house.r4.has_type(t):
@@ -262,7 +252,7 @@ async def everything(ctx: Context, patient: str, params: Sequence[tuple[str, str
     around = await _directory_around(ctx, hits) if not types else []
     await ctx.house.store.commit(*_disclosed(ctx, "everything", None, [("patient", patient)], [*hits, *around]))
     entries = [_entry(ctx, h, "match") for h in hits] + [_entry(ctx, h, "include") for h in around]
-    token = seal(ctx, {"at": list(found.after)}) if found.after is not None else None
+    token = seal(ctx, f"everything {patient}", {"q": [list(p) for p in params], "at": list(found.after)}) if found.after is not None else None
     total = len(hits) if found.after is None and after is None else None
     return Page(tuple(entries), total, token, tuple((k, v) for k, v in params if k != "_page"))
 
@@ -276,6 +266,7 @@ async def _directory_around(ctx: Context, hits: Sequence[Stored]) -> list[Stored
 def _everything_count(text: str | None) -> int:
     if text is None:
         return EVERYTHING_PAGE
-    if not text.isdigit() or not 0 < int(text) <= EVERYTHING_PAGE:
+    count = whole(text)
+    if count is None or not 0 < count <= EVERYTHING_PAGE:
         raise Problem("bad-request", f"`_count` must be a whole number from 1 to {EVERYTHING_PAGE}, not `{text}`.", "_count")
-    return int(text)
+    return count

@@ -5,19 +5,21 @@ A transaction is one commit: everything or nothing. A batch is its entries one b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from ..domain import bundle as bundles
 from ..domain import strict
+from ..domain.primitives import whole
 from ..domain.problem import Problem, outcome
 from ..domain.types import Ref
 from .context import Context, Written, need_scope, note
 from .identifying import known_person
 from .writing import Once, Work, again, create, matching, patch, put_new, put_over, remove, take_away, update
 
+T = TypeVar("T")
 MAX_ENTRIES = 500
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -64,8 +66,17 @@ async def transaction(ctx: Context, raw: bytes) -> dict[str, Any]:
         await work.commit()
         return answers
 
+    reads = await readable(ctx, steps)
     answers = await again(once)
-    return await respond(ctx, [s for s in steps if s.method in ("GET", "HEAD")], answered(steps, answers))
+    return await respond(ctx, reads, answered(steps, answers))
+
+
+async def readable(ctx: Context, steps: list[Step]) -> list[Step]:
+    """The reads of a transaction, tried before anything is written: one that fails fails all of it."""
+    reads = [s for s in steps if s.method in ("GET", "HEAD")]
+    for step in reads:
+        await _at(step, _get(ctx, step))
+    return reads
 
 
 def read_steps(ctx: Context, bundle: Mapping[str, Any]) -> list[Step]:
@@ -105,7 +116,10 @@ def _step(ctx: Context, at: int, entry: Any) -> Step:
     full_url = entry.get("fullUrl", "")
     if not isinstance(full_url, str):
         raise Problem("bad-request", "`fullUrl` must be a text.", f"{where}.fullUrl")
-    return Step(at, method, url, full_url, resource, etag(if_match, f"{where}.request.ifMatch"), request.get("ifNoneExist"))
+    condition = request.get("ifNoneExist")
+    if condition is not None and not isinstance(condition, str):
+        raise Problem("bad-request", "`ifNoneExist` must be a text.", f"{where}.request.ifNoneExist")
+    return Step(at, method, url, full_url, resource, etag(if_match, f"{where}.request.ifMatch"), condition)
 
 
 def etag(text: Any, where: str = "If-Match") -> int | None:
@@ -113,9 +127,10 @@ def etag(text: Any, where: str = "If-Match") -> int | None:
     if text is None:
         return None
     bare = text.removeprefix("W/").strip('"') if isinstance(text, str) else ""
-    if not bare.isdigit() or len(bare) > 18:
+    version = whole(bare)
+    if version is None:
         raise Problem("bad-request", f'`{str(text)[:40]}` is not a version tag of this server, such as W/"3".', where)
-    return int(bare)
+    return version
 
 
 def _no_name_twice(steps: list[Step]) -> None:
@@ -156,11 +171,10 @@ async def prepare(ctx: Context, steps: list[Step], known: Mapping[str, Ref] | No
     return work, answers
 
 
-async def _at(step: Step, doing: Any) -> Written:
+async def _at(step: Step, doing: Awaitable[T]) -> T:
     """A Problem of one entry says which."""
     try:
-        written: Written = await doing
-        return written
+        return await doing
     except Problem as p:
         from dataclasses import replace
 
@@ -255,8 +269,16 @@ def answered(steps: list[Step], answers: Mapping[int, Written]) -> dict[str, Any
 async def respond(ctx: Context, reads: list[Step], answer: dict[str, Any]) -> dict[str, Any]:
     """The response Bundle with its reads: they see what the writes made."""
     for step in reads:
-        answer["entry"][step.at] = await _get(ctx, step)
+        answer["entry"][step.at] = await _got(ctx, step)
     return answer
+
+
+async def _got(ctx: Context, step: Step) -> dict[str, Any]:
+    """A read after its writes: what fails only now (they deleted it) is said in its own place."""
+    try:
+        return await _get(ctx, step)
+    except Problem as p:
+        return {"response": {"status": str(p.status), "outcome": outcome(p.issues)}}
 
 
 async def _get(ctx: Context, step: Step) -> dict[str, Any]:
@@ -271,8 +293,8 @@ async def _get(ctx: Context, step: Step) -> dict[str, Any]:
     if len(parts) == 2 and parts[1] == "$everything" and step.type == "Patient":
         page = await everything(ctx, parts[0], params)
         return {"resource": strict.read(bundles.searchset(page, ctx.house.base_url, _self(ctx, step))), "response": {"status": "200 OK"}}
-    if len(parts) == 3 and parts[1] == "_history" and parts[2].isdigit():
-        answer = await vread(ctx, Ref(step.type, parts[0]), int(parts[2]))
+    if len(parts) == 3 and parts[1] == "_history":
+        answer = await vread(ctx, Ref(step.type, parts[0]), whole(parts[2], 15) or 0)
     elif len(parts) == 2 and parts[1] == "_history":
         page = await history(ctx, step.type, parts[0], params)
         return {"resource": strict.read(bundles.history(page, ctx.house.base_url, _self(ctx, step))), "response": {"status": "200 OK"}}

@@ -14,19 +14,22 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..domain import bundle, compartment, consent, entries, grants, labels, strict, view
+from ..domain import bundle, compartment, entries, grants, labels, strict, view
 from ..domain import facts as deriving
 from ..domain import search as searching
 from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
 from ..domain.problem import Problem, not_found
-from ..domain.standing import CONFIRMED, STANDING_TYPES
+from ..domain.standing import CONFIRMED, STANDING_TYPES, named_by
 from ..domain.types import (
+    Always,
     Decision,
     Facts,
     Keep,
     Key,
+    Never,
     Note,
     Op,
+    Predicate,
     Put,
     Ref,
     Remove,
@@ -227,7 +230,8 @@ async def put_new(
             raise Taken("if-none-exist", if_none_exist)
         if match is not None:
             work.trail += notes(ctx, "R", "create", Decision(True, "matched"), match.facts, match.ref, detail="if-none-exist")
-            return Written(match.ref, match.version, match.updated, rendering(ctx, match)[0], "matched")
+            may_read = ctx.scopes is None or (ctx.scopes.covers("r", type) and in_scope(ctx, "r", match))
+            return Written(match.ref, match.version, match.updated, rendering(ctx, match)[0] if may_read else None, "matched")
     person = await known_person(ctx, type, resource)
     if person is not None and id is not None:
         raise Taken("nhs-number", str(person.ref))
@@ -262,17 +266,18 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     if resource.get("id") != ref.id:
         raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
     await _may_correct(ctx, stored, resource)
+    saw_all = True
     if not reads_bytes(ctx, stored):
         before = strict.read(stored.body or b"")
         edited = view.restore(before, resource)
         if edited != resource:
-            resource, raw = edited, strict.dump(edited)
+            resource, raw, saw_all = edited, strict.dump(edited), False
     if set(compartment.patients(resource)) != set(compartment.patients(strict.read(stored.body or b""))):
         raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
     if entries.same(_content(resource), _content(strict.read(stored.body or b""))):
         work.trail += notes(ctx, "U", "update", Decision(True, "unchanged"), stored.facts, ref)
         return Written(ref, stored.version, stored.updated, rendering(ctx, stored)[0], "unchanged")
-    writer = await _writer(ctx, resource, method, stored)
+    writer = replace(await _writer(ctx, resource, method, stored), saw_all=saw_all)
     facts, security = _labelled(ctx, resource, ref, writer, stored)
     facts = await _through_targets(work, resource, facts)
     _own_hand(ctx, resource, before=strict.read(stored.body or b""))
@@ -363,14 +368,14 @@ def _computable(resource: dict[str, Any]) -> None:
 
 
 async def _through_targets(work: Work, resource: dict[str, Any], facts: Facts) -> Facts:
-    """A Provenance belongs to the people whose resources it is about."""
+    """A Provenance belongs to the people whose resources it is about, as far as its writer sees them."""
     if facts.type != "Provenance" or facts.patients:
         return facts
     people: dict[str, None] = {}
     for target in resource.get("target", []):
         type, _, id = str(target.get("reference", "")).split("/_history/")[0].partition("/")
         stored = await work.get(Ref(type, id)) if id else None
-        if stored is not None and not stored.deleted:
+        if stored is not None and not stored.deleted and (await ask_stored(work.ctx, "access", stored)).permit:
             people.update(dict.fromkeys(stored.facts.patients))
     return replace(facts, patients=tuple(people))
 
@@ -460,21 +465,10 @@ async def _answers_own_task(ctx: Context, stored: Stored, resource: dict[str, An
     if stored.ref.type != "Task" or stored.body is None:
         return False
     before = strict.read(rendering(ctx, stored)[0])
-    if not _names(before.get("owner")) & ctx.actor.ids:
+    if not named_by(before.get("owner")) & ctx.actor.ids:
         return False
     own = {"status", "statusReason", "businessStatus", "note", "lastModified", "meta", "output", "executionPeriod", "text"}
     return all(before.get(k) == resource.get(k) for k in before.keys() | resource.keys() if k not in own)
-
-
-def _names(reference: dict[str, Any] | None) -> set[str]:
-    """Every name a Reference gives: its target and its logical identifier."""
-    if not reference:
-        return set()
-    identifier = reference.get("identifier") or {}
-    names = {reference.get("reference", "")}
-    if identifier.get("value"):
-        names.add(f"{identifier.get('system', '')}|{identifier['value']}")
-    return names - {""}
 
 
 def _own_hand(ctx: Context, resource: dict[str, Any], before: dict[str, Any] | None = None) -> None:
@@ -507,15 +501,18 @@ async def matching(ctx: Context, type: str, condition: str) -> Stored | None:
 
     from .reading import reach, reachable
 
+    need_scope(ctx, "s", type)
     params = parse_qsl(condition.lstrip("?"), keep_blank_values=True)
     query = searching.parse(type, params, ctx.house.r4, strict=True)
     if not query.terms:
         raise Problem("bad-request", "A conditional request needs at least one search parameter.", condition)
     predicate = await reach(ctx, await reachable(ctx))
-    found = await ctx.house.store.search(query, predicate, filtered=consent.NOTHING, count=2)
-    if len(found.hits) > 1:
+    filtered: Predicate = Never() if ctx.actor.kind == "patient" else Always()
+    found = await ctx.house.store.search(query, predicate, filtered=filtered, count=50)
+    hits = [h for h in found.hits if in_scope(ctx, "s", h)]
+    if len(hits) > 1:
         raise Problem("several-matches", "More than one resource matches this condition.", condition)
-    return found.hits[0] if found.hits else None
+    return hits[0] if hits else None
 
 
 # -- what is written with it ------------------------------------------------------------------------------------------
@@ -571,14 +568,14 @@ async def _acceptance(
     """Remember who accepted, and ask new members of a team whether they are: nobody becomes a member by being named."""
     ctx = work.ctx
     out: list[Op] = []
-    if ref.type == "Task" and resource.get("status") in CONFIRMED and _names(resource.get("owner")) & ctx.actor.ids:
+    if ref.type == "Task" and resource.get("status") in CONFIRMED and named_by(resource.get("owner")) & ctx.actor.ids:
         out += [Keep("accepted", f"{p} {ref}", ctx.actor.user.encode()) for p in facts.patients]
     earlier = strict.read(before.body) if before is not None and before.body is not None else {}
-    asked = [_names(m) for m in _members(earlier)]
+    asked = [named_by(m) for m in _members(earlier)]
     for member in _members(resource):
-        if _names(member) not in asked:
-            asked.append(_names(member))
-            if await _may_look_after(ctx, _names(member)):
+        if named_by(member) not in asked:
+            asked.append(named_by(member))
+            if await _may_look_after(ctx, named_by(member)):
                 out += await _ask_membership(work, ref, member, facts)
     return out
 
@@ -592,10 +589,10 @@ def _members(resource: dict[str, Any]) -> list[dict[str, Any]]:
     else:
         return []
     outside = ("Patient", "RelatedPerson", "CareTeam", "Group")
-    return [m for m in named if _names(m) and str(m.get("reference") or m.get("type") or "").split("/")[0] not in outside]
+    return [m for m in named if named_by(m) and str(m.get("reference") or m.get("type") or "").split("/")[0] not in outside]
 
 
-async def _may_look_after(ctx: Context, names: set[str]) -> bool:
+async def _may_look_after(ctx: Context, names: frozenset[str]) -> bool:
     """Only health and social care are asked: anyone else needs the person's own consent, and learns nothing before it."""
     directory, _ = ctx.place or await directory_now(ctx.house)
     at = micros(ctx.at)

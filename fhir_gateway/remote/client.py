@@ -16,6 +16,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import httpx2
 
 from ..domain import strict
+from ..domain.primitives import whole
 from ..domain.problem import Problem
 
 LIMIT = 20 * 1024 * 1024
@@ -201,11 +202,11 @@ async def _bounded(response: httpx2.Response) -> bytes:
 def wait_asked(headers: Mapping[str, str], now: datetime) -> float | None:
     """Retry-After as seconds or as a date, kept within 1 s and 15 minutes; None when absent or unreadable."""
     ms = headers.get("x-ms-retry-after-ms", "")
-    if ms.isdigit():
-        return min(max(int(ms) / 1000, WAIT_MIN), WAIT_MAX)
+    if (thousandths := whole(ms)) is not None:
+        return min(max(thousandths / 1000, WAIT_MIN), WAIT_MAX)
     text = headers.get("retry-after", "").strip()
-    if text.isdigit():
-        return min(max(float(text[:12]), WAIT_MIN), WAIT_MAX)
+    if (seconds := whole(text[:12])) is not None:
+        return min(max(float(seconds), WAIT_MIN), WAIT_MAX)
     try:
         return min(max((parsedate_to_datetime(text) - now).total_seconds(), WAIT_MIN), WAIT_MAX)
     except (ValueError, TypeError):

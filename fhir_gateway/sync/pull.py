@@ -63,17 +63,17 @@ FIRST_CLASS = frozenset(
     ["Patient", "CarePlan", "Goal", "QuestionnaireResponse", "CareTeam", "Condition", "Task", "ServiceRequest", "Observation", "Communication", "DocumentReference", "RelatedPerson", "Flag", "List", "RiskAssessment"]
 )
 
-Change = dict[str, Any]  # {"id": "Type/id", "resource": dict or None, "etag", "updated"}
+Change = dict[str, Any]  # {"id": "Type/id", "resource": dict or None, "updated", "broken": why it is none}
 
 
 async def _from_history(partner: Partner, type: str | None, since: str | None) -> tuple[list[Change], str | None]:
     changes: list[Change] = []
     newest = None
     async for page in partner.server.history(type, since):
-        for entry in page.get("entry", []):
-            resource = entry.get("resource")
-            if entry.get("request", {}).get("method") == "DELETE" or resource is None:
-                parts = entry.get("request", {}).get("url", "").split("/")
+        for entry in _entries(page):
+            resource, request = entry.get("resource"), _object(entry.get("request"))
+            if request.get("method") == "DELETE" or resource is None:
+                parts = str(request.get("url", "")).split("/")
                 if len(parts) >= 2:
                     changes.append({"id": "/".join(parts[-2:] if "_history" not in parts else parts[:2]), "resource": None, "updated": ""})
                 continue
@@ -89,17 +89,40 @@ async def _from_search(partner: Partner, type: str, since: str | None) -> tuple[
     changes: list[Change] = []
     newest = None
     async for page in partner.server.search(type, params):
-        for entry in page.get("entry", []):
-            resource = entry.get("resource") or {}
+        for entry in _entries(page):
+            resource = _object(entry.get("resource"))
             if resource.get("resourceType") == type and resource.get("id"):
                 changes.append(_change(resource))
                 newest = max(filter(None, (newest, changes[-1]["updated"])), default=None)
     return changes, newest
 
 
-def _change(resource: dict[str, Any]) -> Change:
-    updated = str(resource.get("meta", {}).get("lastUpdated", ""))
-    return {"id": f"{resource.get('resourceType')}/{resource.get('id')}", "resource": resource, "updated": _utc(updated)}
+def _entries(page: dict[str, Any]) -> list[dict[str, Any]]:
+    some = page.get("entry", [])
+    return [_object(e) for e in some] if isinstance(some, list) else []
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _change(resource: Any) -> Change:
+    """What is no resource keeps the place of one, to be quarantined: it must not stop what stands beside it."""
+    held = _object(resource)
+    updated = _utc(str(_object(held.get("meta")).get("lastUpdated", "")))
+    name = f"{held.get('resourceType')}/{held.get('id')}"
+    return {"id": name, "resource": resource, "updated": updated, "broken": _broken(resource)}
+
+
+def _broken(resource: Any) -> str:
+    """Why this is not even the outline of a resource; "" when it is."""
+    if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str) or not isinstance(resource.get("id"), str):
+        return "An entry that is not a resource with a type and an id."
+    meta = resource.get("meta", {})
+    tags = meta.get("tag", []) if isinstance(meta, dict) else None
+    if not isinstance(tags, list) or not all(isinstance(t, dict) for t in tags):
+        return "A resource whose `meta` is not of its shape."
+    return ""
 
 
 def _utc(text: str) -> str:
@@ -142,6 +165,9 @@ async def pull_one(house: House, partner: Partner, link: Linked) -> Tally:
 
 async def _apply(house: House, partner: Partner, change: Change, first_contact: bool) -> Tally:
     """One change there: an echo, a merge, a new resource, a deletion."""
+    if change.get("broken"):
+        ctx = await as_owner(house, partner, "access")
+        return await _quarantine(house, partner, ctx, change["id"], change["resource"], Problem("malformed", change["broken"]), [])
     link = await house.store.link_by_remote(partner.name, change["id"])
     if link is None:
         if change["resource"] is None or our_tag(change["resource"]) or first_contact:
@@ -276,7 +302,7 @@ async def _deleted_there(house: House, partner: Partner, link: Linked) -> Tally:
 
 
 async def _quarantine(
-    house: House, partner: Partner, ctx: Context, remote_id: str, body: dict[str, Any], p: Problem, also: list[Op]
+    house: House, partner: Partner, ctx: Context, remote_id: str, body: Any, p: Problem, also: list[Op]
 ) -> Tally:
     item = {"remote": partner.name, "id": remote_id, "at": ctx.at.isoformat(), "body": body, "outcome": outcome(p.issues)}
     trail = note(ctx, "U", "sync", None, (), allowed=False, detail=f"quarantined: {p.kind}")

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import gate
+from ..domain.primitives import whole
 from ..domain.problem import Problem, outcome
 from ..gate import Context, House
 from ..store.base import Unavailable
@@ -60,8 +61,8 @@ async def context(web: Web, request: Request) -> Context:
 
 async def body(web: Web, request: Request) -> bytes:
     """The request body within the limit, inflated when it came as gzip. Problem too-large, unsupported-media, malformed."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > web.body_limit:
+    declared = whole(request.headers.get("content-length", ""))
+    if declared is not None and declared > web.body_limit:
         raise too_large(web)
     parts, size = [], 0
     async for part in request.stream():
@@ -130,7 +131,7 @@ def guarded(web: Web, area: str, handler: Handler) -> Callable[[Request], Awaita
             response = Response(status_code=400)
         except Exception:
             log.exception("unexpected", area=area, method=request.method, route=area)
-            response = problem_response(Problem("unavailable", "This went wrong here and has been noted. Nothing was written by it."))
+            response = problem_response(Problem("unavailable", "This went wrong here and has been noted. Read again before you repeat it: part of it may have been written."))
             response.status_code = 500
         count(response.status_code)
         return response

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import __version__, gate
 from ..domain import bundle, capability, strict
+from ..domain.primitives import whole
 from ..domain.problem import Problem
 from ..domain.types import Ref
 from ..gate import Answer, Context, Page, Written
@@ -104,9 +105,7 @@ async def read(web: Web, request: Request, ctx: Context, parts: list[str]) -> Re
 
 
 async def vread(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    if not parts[3].isdigit() or len(parts[3]) > 15:
-        raise Problem("not-found", "There is nothing here by that name, or it is not for you to see.")
-    return found(request, await gate.vread(ctx, ref(parts), int(parts[3])))
+    return found(request, await gate.vread(ctx, ref(parts), whole(parts[3], 15) or 0))
 
 
 def found(request: Request, answer: Answer) -> Response:
