@@ -12,6 +12,7 @@ from ..domain import strict
 from ..domain.types import Drop, Ref
 from ..gate import House
 from ..remote.client import Down, Locked, Unknown
+from .backfill import backfill
 from .partner import Partner
 from .pull import pull
 from .push import Tally, push
@@ -25,6 +26,8 @@ async def once(house: House, partner: Partner, holder: str = "once", *, most: in
     """Rounds until nothing moves any more (or `most` rounds). Raises Down or Locked when the server does not answer."""
     total = Tally()
     partner.paused = ""
+    if partner.terms.direction != "in":
+        await backfill(house, partner)
     for _ in range(most):
         tally = Tally()
         if partner.terms.direction != "in":
@@ -44,12 +47,15 @@ async def run(house: House, partners: Sequence[Partner], holder: str, stop: asyn
 async def serve(house: House, partner: Partner, holder: str, stop: asyncio.Event) -> None:
     """Push as soon as something is due, pull every `poll_seconds`; pause with growing waits while the server is away."""
     loop = asyncio.get_running_loop()
-    next_pull, pause = 0.0, PAUSE_SECONDS[0]
+    next_pull, pause, filled = 0.0, PAUSE_SECONDS[0], False
     while not stop.is_set():
         wait = IDLE_SECONDS
         try:
             moved = False
             if partner.terms.direction != "in":
+                if not filled:
+                    await backfill(house, partner)
+                    filled = True
                 moved = (await push(house, partner, holder)).anything
             if loop.time() >= next_pull:
                 moved = (await pull(house, partner)).anything or moved
