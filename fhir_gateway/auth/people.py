@@ -55,15 +55,18 @@ class Account:
 
     def caller(self, *, issuer: str, jti: str, expires: datetime, at: datetime, client: str | None = None,
                scopes: str | None = None, launch: str | None = None, grant: str = "") -> Caller:  # fmt: skip
-        """This person as the caller of a page session or of a token for `client`."""
+        """This person as the caller of a page session or of a token for `client`.
+
+        Who acts for one person (themselves, or as proxy) is bound to that record unless `launch` says otherwise.
+        """
         kind = kind_of(self.fhir_user)
+        whose = self.fhir_user if kind == "patient" else self.patient
         return Caller(
             subject=self.username, client=client, fhir_user=self.fhir_user, kind=kind, issuer=issuer, jti=jti,
             scopes=(self.scopes or SESSION_SCOPES[kind]) if scopes is None else scopes,
             expires=expires.replace(microsecond=0),
             purpose=self.purpose, organisation=self.organisation, roles=frozenset(self.roles), assurance=self.assurance,
-            patient=self.fhir_user if kind == "patient" else self.patient,
-            launch=self.fhir_user if kind == "patient" and launch is None else launch,
+            patient=whose, launch=whose if kind in ("patient", "proxy") and launch is None else launch,
             signed_in=at.replace(microsecond=0), name=self.name, grant=grant,
         )  # fmt: skip
 

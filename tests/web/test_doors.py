@@ -142,6 +142,24 @@ def test_a_page_of_somebody_else_says_so(demo: Gateway) -> None:
     assert as_(demo, "patient").get("/team").status_code == 403
 
 
+def test_the_daughter_who_acts_for_her_reads_the_plan_until_her_role_ends(demo: Gateway) -> None:
+    leila = as_(demo, "proxy")
+    assert leila.get("/home").url.path == "/team"
+    assert "Amina" in leila.words() or "Mina" in leila.words()
+    assert leila.get(f"/team/people/{demo.patient}").status_code == 200
+    assert "My goals" in leila.words() and "Some information may be withheld." in leila.words()
+    amina = as_(demo, "patient")
+    amina.get("/my-plan/who-looked")
+    assert "Leila Example" in amina.words(), amina.words()
+    found = demo.get("patient", f"Consent?patient={demo.patient}").json()["entry"]
+    role = next(e["resource"] for e in found if "England-NHSProxyLegalBasis" in str(e["resource"]["policyRule"]))
+    for status, seen in (("inactive", 404), ("active", 200)):
+        etag = demo.get("patient", f"Consent/{role['id']}").headers["etag"]
+        put = demo.call("patient", "PUT", f"Consent/{role['id']}", body=role | {"status": status}, headers={"If-Match": etag})
+        assert put.status_code == 200, put.text
+        assert leila.get(f"/team/people/{demo.patient}").status_code == seen
+
+
 # -- forms ------------------------------------------------------------------------------------------------------------
 
 
