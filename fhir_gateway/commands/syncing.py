@@ -15,7 +15,7 @@ from ..domain.types import Drop, Ref
 from ..remote.client import Down, Locked, Unknown
 from ..settings import Refused, load
 from ..sync import worker
-from ..sync.partner import Partner, as_owner
+from ..sync.partner import Partner, as_owner, began_there
 from ..wiring import Wired, wired, worker_name
 
 console = Console(stderr=True)
@@ -78,7 +78,8 @@ async def preview(w: Wired, as_json: bool) -> int:
         ctx = await as_owner(w.house, partner, "disclose")
         for item in await w.store.outbox_items(partner.name, "queued", 10_000):
             stored = await w.store.get(Ref(*item["ref"].split("/")))
-            if item["why"] == "review" or stored is None:
+            link = await w.store.link(partner.name, Ref(*item["ref"].split("/")))
+            if item["why"] == "review" or stored is None or (began_there(link) and link is not None and link.version == stored.version):
                 continue
             decision = await ask_stored(ctx, "disclose", stored)
             answer = "send" if decision.permit else "withhold"

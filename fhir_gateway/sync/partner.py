@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import gate
+from ..domain import strict
 from ..domain.directory import NO_PATIENT_DATA
-from ..domain.types import Actor, Ref
+from ..domain.types import Actor, Linked, Ref
 from ..gate import Context, House
 from ..gate.context import Remote, directory_now
 from ..remote.client import Abilities, RemoteServer
@@ -49,15 +50,19 @@ async def as_owner(house: House, partner: Partner, action: str) -> Context:
     return ctx
 
 
-def outgoing(body: Mapping[str, Any], ref: Ref, remote_id: str | None, names: Mapping[str, str]) -> dict[str, Any]:
+def outgoing(
+    body: Mapping[str, Any], ref: Ref, remote_id: str | None, names: Mapping[str, str], *, tagged: bool = True
+) -> dict[str, Any]:
     """Our resource as that server gets it: its own id, our tag, references to what it has, logical ones to what it has not.
 
-    `names` maps our `Type/id` to its `Type/id`.
+    `names` maps our `Type/id` to its `Type/id`. What began there goes back without our tag (`tagged` False): it is theirs.
     """
     out = {k: v for k, v in body.items() if k != "id"}
     meta = {k: v for k, v in body.get("meta", {}).items() if k not in ("versionId", "lastUpdated")}
-    tags = [t for t in meta.get("tag", []) if t.get("system") != TAG] + [{"system": TAG, "code": ref.id}]
-    out["meta"] = {**meta, "tag": tags}
+    tags = [t for t in meta.pop("tag", []) if t.get("system") != TAG] + [{"system": TAG, "code": ref.id}] * tagged
+    out.pop("meta", None)
+    if meta or tags:
+        out["meta"] = {**meta, **({"tag": tags} if tags else {})}
     if remote_id:
         out = {"resourceType": body["resourceType"], "id": remote_id, **out}
     renamed = _references(out, lambda r: _there(r, names))
@@ -103,6 +108,11 @@ def our_tag(body: Mapping[str, Any]) -> str | None:
         if tag.get("system") == TAG:
             return str(tag.get("code"))
     return None
+
+
+def began_there(link: Linked | None) -> bool:
+    """Is this a record of theirs that we took in: what we first agreed on bore no tag of ours."""
+    return link is not None and link.base_sent is not None and our_tag(strict.read(link.base_sent)) is None
 
 
 def local_references(body: Any) -> list[Ref]:

@@ -13,14 +13,14 @@ from typing import Any
 
 import msgspec
 
-from ..domain import strict
+from ..domain import strict, view
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Note, Op, Queued, Ref, Send, Stored
 from ..gate import Context, House
 from ..gate.context import ask_stored, note
 from ..remote.client import Down, Locked, Refusal, RemoteServer, Reply, Unknown
 from ..store.base import Fenced
-from .partner import TAG, Partner, as_owner, local_references, loosened, outgoing
+from .partner import TAG, Partner, as_owner, began_there, local_references, loosened, outgoing
 
 LEASE_SECONDS = 60.0
 TRIES = 8
@@ -89,8 +89,11 @@ async def _one(house: House, partner: Partner, entry: Queued, tally: Tally) -> N
         await _withhold(house, partner, entry, stored, ctx, link, tally)
         return
     ops = await send(house, partner, ctx, stored, link)
-    await house.store.commit(Close(entry.entry, entry.fence, "sent", f"version {stored.version}"), *ops)
-    tally.sent += 1
+    if any(isinstance(op, Note) for op in ops):
+        await house.store.commit(Close(entry.entry, entry.fence, "sent", f"version {stored.version}"), *ops)
+        tally.sent += 1
+    else:
+        await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is there already"), *ops)
 
 
 def _fit(partner: Partner, stored: Stored) -> bool:
@@ -99,14 +102,23 @@ def _fit(partner: Partner, stored: Stored) -> bool:
 
 
 async def send(house: House, partner: Partner, ctx: Context, stored: Stored, link: Linked | None) -> list[Op]:
-    """Send this version and what it refers to; the operations that record it. Raises what the remote raises."""
+    """Send this version and what it refers to; the operations that record it: only a new link where that server has it already.
+
+    What began there and is as they wrote it is not sent back, not even to mark it. Raises what the remote raises.
+    """
     ref = stored.ref
+    live = link if link is not None and not link.gone else None
+    theirs = began_there(live)
+    if live is not None and theirs and live.version == stored.version:
+        return [live]
     body = strict.read(stored.view or stored.body or b"")
     names = await _targets(house, partner, ctx, ref, body)
-    live = link if link is not None and not link.gone else None
-    copy = outgoing(body, ref, live.remote_id.split("/")[1] if live else None, names)
-    if live is not None and live.base_sent is not None and _same(strict.read(live.base_sent), copy):
+    copy = outgoing(body, ref, live.remote_id.split("/")[1] if live else None, names, tagged=not theirs)
+    held = (live.base_received or live.base_sent) if live is not None else None  # what that server has, as far as we know
+    if live is not None and held is not None and _same(strict.read(held), copy):
         return [Linked(**{**_fields(live), "version": stored.version})]
+    if live is not None and theirs:
+        copy = view.restore(strict.read(live.base_received or live.base_sent or b"{}"), copy)
     reply = await _conditional(partner.server, ref, copy, live)
     there = reply.body or copy
     remote_id = f"{ref.type}/{there.get('id') or _id_of(reply, live)}"
@@ -189,7 +201,7 @@ async def _withhold(
     house: House, partner: Partner, entry: Queued, stored: Stored, ctx: Context, link: Linked | None, tally: Tally
 ) -> None:
     """Consent says no: nothing leaves; what left earlier is taken back."""
-    if link is not None and not link.gone:
+    if link is not None and not link.gone and (not began_there(link) or await _sent_open(house, partner, entry)):
         await _take_back(house, partner, entry, link, tally)
         return
     why = "consent does not let this go there"
@@ -203,19 +215,53 @@ async def _take_back(house: House, partner: Partner, entry: Queued, link: Linked
     if link is None or link.gone:
         await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is not there"))
         return
-    await _delete_there(house, partner, link)
     ctx = await as_owner(house, partner, "disclose")
-    closed = [
-        Disclosed(d.remote, d.ref, d.version, d.patient, d.recipient, d.at, d.consent, d.epoch, ctx.at)
-        for d in await house.store.ledger(remote=partner.name, patient=entry.patient, open_only=True)
-        if d.ref == entry.ref
-    ]
+    disclosed = await _sent_open(house, partner, entry)
+    if began_there(link):
+        if not disclosed:
+            await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is their own record"))
+            return
+        after = await _put_back(house, partner, ctx, link)
+    else:
+        await _delete_there(house, partner, link)
+        after = Linked(**{**_fields(link), "gone": True})
+    closed = [Disclosed(d.remote, d.ref, d.version, d.patient, d.recipient, d.at, d.consent, d.epoch, ctx.at) for d in disclosed]
     trail: list[Note] = [
         note(ctx, "D", "recall", None, (str(entry.ref),), patient=entry.patient, allowed=True, detail=f"taken back from {partner.name}")
     ]
-    gone = Linked(**{**_fields(link), "gone": True})
-    await house.store.commit(Close(entry.entry, entry.fence, "recalled"), gone, *closed, *trail)
+    await house.store.commit(Close(entry.entry, entry.fence, "recalled"), after, *closed, *trail)
     tally.recalled += 1
+
+
+async def _sent_open(house: House, partner: Partner, entry: Queued) -> list[Disclosed]:
+    """What we sent of this resource and have not taken back."""
+    rows = await house.store.ledger(remote=partner.name, patient=entry.patient, open_only=True)
+    return [d for d in rows if d.ref == entry.ref]
+
+
+async def _put_back(house: House, partner: Partner, ctx: Context, link: Linked) -> Linked:
+    """A record that began there is never deleted there: what was changed here goes, what they wrote last stays."""
+    stored = await house.store.get(link.ref)
+    number = stored.version if stored is not None else 0
+    while number > 0:
+        then = await house.store.version(link.ref, number)
+        if then is not None and then.body is not None and then.writer.user == ctx.actor.user:
+            break
+        number -= 1
+    else:
+        return link
+    body = strict.read(then.body)
+    names = {}
+    for target in local_references(body):
+        other = await house.store.link(partner.name, target)
+        if other is not None and not other.gone:
+            names[str(target)] = other.remote_id
+    type, id = link.remote_id.split("/")
+    copy = outgoing(body, link.ref, id, names, tagged=False)
+    reply = await partner.server.update(type, id, copy, link.etag)
+    there = reply.body or copy
+    more = {"etag": reply.etag or _etag_of(there), "version": number, "base_sent": strict.dump(copy), "base_received": strict.dump(there)}
+    return Linked(**{**_fields(link), **more})
 
 
 async def _delete_there(house: House, partner: Partner, link: Linked) -> None:

@@ -93,7 +93,7 @@ def test_a_change_there_comes_back(pair: Pair) -> None:
     copy = pair.copy("Goal", goal["id"])
     assert copy is not None
     copy["note"] = [*copy.get("note", []), {"text": "Seen at the surgery"}]
-    answer = httpx2.put(f"{pair.url}/Goal/{copy['id']}", json=copy, headers={"Content-Type": "application/fhir+json"}, timeout=30)
+    answer = put(f"{pair.url}/Goal/{copy['id']}", copy)
     assert answer.status_code == 200, answer.text
     tally = pair.step()
     assert tally["pulled"] >= 1
@@ -109,7 +109,7 @@ def test_edits_on_both_sides_are_merged(pair: Pair) -> None:
     copy = pair.copy("Goal", goal["id"])
     assert copy is not None
     copy["startDate"] = "2026-05-01"
-    assert httpx2.put(f"{pair.url}/Goal/{copy['id']}", json=copy, headers={"Content-Type": "application/fhir+json"}).status_code == 200
+    assert put(f"{pair.url}/Goal/{copy['id']}", copy).status_code == 200
     here = pair.g.get("patient", f"Goal/{goal['id']}")
     mine = here.json() | {"description": {**here.json()["description"], "text": "In my newest words"}}
     assert pair.g.call("patient", "PUT", f"Goal/{goal['id']}", body=mine, headers={"If-Match": here.headers["etag"]}).status_code == 200
@@ -121,6 +121,74 @@ def test_edits_on_both_sides_are_merged(pair: Pair) -> None:
     for side in (ours, theirs):
         assert side["startDate"] == "2026-05-01"
         assert side["description"]["text"] == "In my newest words"
+
+
+def test_an_edit_that_takes_theirs_back_arrives_too(pair: Pair) -> None:
+    goal = next(g for g in goals(pair) if g.get("note", [{}])[-1].get("text") == "Seen at the surgery")
+    read = pair.g.get("patient", f"Goal/{goal['id']}")
+    mine = {k: v for k, v in read.json().items() if k != "note"}
+    assert pair.g.call("patient", "PUT", f"Goal/{goal['id']}", body=mine, headers={"If-Match": read.headers["etag"]}).status_code == 200
+    pair.step()
+    copy = pair.copy("Goal", goal["id"])
+    assert copy is not None and "note" not in copy
+
+
+def put(url: str, body: dict[str, Any]) -> httpx2.Response:
+    return httpx2.put(url, json=body, headers={"Content-Type": "application/fhir+json"}, timeout=30)
+
+
+def ledger(pair: Pair, ref: str) -> list[dict[str, Any]]:
+    return [r for r in pair.g.lines("sync", "recalls", "--json") if r["ref"] == ref]
+
+
+def test_a_record_that_began_there_stays_theirs_when_she_says_no(pair: Pair) -> None:
+    """No mark on it, no ledger row, no recall; what was changed of it here is put back as they wrote it (sync.md)."""
+    patient = pair.copy("Patient", pair.g.patient)
+    assert patient is not None
+    began = httpx2.post(f"{pair.url}/Observation", headers={"Content-Type": "application/fhir+json"}, timeout=30, json={
+        "resourceType": "Observation", "status": "final", "code": {"text": "Blood pressure taken at the surgery"},
+        "identifier": [{"system": "urn:surgery", "value": "bp-1"}], "subject": {"reference": f"Patient/{patient['id']}"},
+        "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">As the surgery tells it</div>'},
+    }).json()  # fmt: skip
+    assert began["id"], began
+
+    def there() -> dict[str, Any]:
+        answer = httpx2.get(f"{pair.url}/Observation/{began['id']}", headers={"Cache-Control": "no-cache"}, timeout=30)
+        assert answer.status_code == 200, answer.text
+        out: dict[str, Any] = answer.json()
+        return out
+
+    assert pair.step()["pulled"] == 1
+    pair.step()
+    (here,) = [e["resource"] for e in pair.g.get("patient", f"Observation?patient={pair.g.patient}&identifier=urn:surgery|bp-1").json()["entry"]]
+    assert there() == began, "nothing was written back to mark it"
+
+    made = pair.g.call("patient", "POST", "Consent", body=deny(pair, "Observation"))
+    assert made.status_code == 201, made.text
+    pair.step()
+    pair.step()
+    assert there() == began
+    assert ledger(pair, f"Observation/{here['id']}") == []
+    off = {**made.json(), "status": "inactive"}
+    assert pair.g.call("patient", "PUT", f"Consent/{off['id']}", body=off, headers={"If-Match": made.headers["etag"]}).status_code == 200
+    pair.step()
+    assert there() == began
+
+    read = pair.g.get("patient", f"Observation/{here['id']}")
+    edited = read.json() | {"note": [{"text": "I was ill that day"}]}
+    assert pair.g.call("patient", "PUT", f"Observation/{here['id']}", body=edited, headers={"If-Match": read.headers["etag"]}).status_code == 200
+    pair.step()
+    assert there()["note"] == [{"text": "I was ill that day"}]
+    assert "As the surgery tells it" in there()["text"]["div"], "their own narrative is not taken from them"
+    again = pair.g.call("patient", "POST", "Consent", body=deny(pair, "Observation"))
+    pair.step()
+    pair.step()
+    assert "note" not in there() and there()["code"] == began["code"] and "As the surgery tells it" in there()["text"]["div"]
+    assert [r["open"] for r in ledger(pair, f"Observation/{here['id']}")] == [False]
+    off = {**again.json(), "status": "inactive"}
+    assert pair.g.call("patient", "PUT", f"Consent/{off['id']}", body=off, headers={"If-Match": again.headers["etag"]}).status_code == 200
+    pair.step()
+    assert there()["note"] == [{"text": "I was ill that day"}]
 
 
 def deny(pair: Pair, type: str) -> dict[str, Any]:
