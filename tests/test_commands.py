@@ -84,6 +84,49 @@ def test_a_bad_plan_is_refused_with_file_and_place(demo: Gateway, tmp_path: Path
     assert line["written"] == 0
 
 
+def test_every_file_of_a_mix_is_reported(demo: Gateway, tmp_path: Path) -> None:
+    """Good and bad, plan, resource, Bundle and lines: one line each, in their order, naming file and place."""
+    good = {"plan": "1", "id": "mix", "person": {"id": "mia", "name": {"given": ["Mia"], "family": "Mix"}, "birth_date": "1970-01-01"},
+            "goals": [{"id": "g", "text": "Swim"}]}  # fmt: skip
+    bad = GOOD | {"lifecycleStatus": "bogus"}
+    stranger = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "subject": {"reference": "Patient/of-somebody-else"}}
+    wrong_person = {"resourceType": "Patient", "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000018"}],
+                    "name": [{"family": "Different"}], "birthDate": "1951-04-07"}  # fmt: skip
+    texts = {
+        "plan.json": json.dumps(good), "careplan.json": json.dumps(stranger), "person.json": json.dumps(wrong_person), "cut.json": "{",
+        "bundle.json": json.dumps({"resourceType": "Bundle", "type": "collection", "entry": [
+            {"resource": {"resourceType": "Patient", "id": "p", "name": [{"family": "In a bundle"}]}}, {"resource": bad}]}),
+        "lines.ndjson": json.dumps({"resourceType": "Patient", "id": "q", "name": [{"family": "In lines"}]}) + "\n\n" + json.dumps(bad),
+        "typeless.json": json.dumps({"resourceType": 7}),
+        "patient.json": json.dumps({"resourceType": "Patient", "id": "alone", "name": [{"family": "Alone"}]}),
+    }  # fmt: skip
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    files = [str(tmp_path / name) for name in texts]
+    done = demo.command("import", *files, "--json")
+    assert done.returncode == 2, done.stdout + done.stderr
+    said = {Path(line["file"]).name: line for line in lines(done.stdout)}
+    assert [line["file"] for line in lines(done.stdout)] == files
+    assert {name for name, line in said.items() if line["refused"]} == set(texts) - {"plan.json", "patient.json"}
+    assert said["plan.json"]["written"] > 0 and said["patient.json"]["written"] == 1
+    places = {name: str(line["problems"]) for name, line in said.items() if "problems" in line}
+    assert "Bundle.entry[1]: Goal.lifecycleStatus" in places["bundle.json"] and "line 3: Goal.lifecycleStatus" in places["lines.ndjson"]
+    assert "Bundle.entry" not in places["careplan.json"]
+    for alone in ("careplan.json", "person.json", "typeless.json"):
+        pair = demo.command("import", files[0], str(tmp_path / alone), "--json")
+        assert [line["refused"] for line in lines(pair.stdout)] == [0, 1], (alone, pair.stdout, pair.stderr)
+        assert pair.returncode in (1, 2)
+
+
+def test_a_plan_beside_a_careplan_of_somebody_unknown(demo: Gateway, shared: Path) -> None:
+    files = [str(shared / "design/plan-example.json"), str(shared / "data/examples/hl7-r4/CarePlan/CarePlan-gpvisit.json")]
+    done = demo.command("import", *files, "--json")
+    assert done.returncode == 1, done.stderr
+    plan, careplan = lines(done.stdout)
+    assert (plan["file"], careplan["file"]) == tuple(files)
+    assert plan["patient"] == demo.patient and plan["refused"] == 0 and careplan["refused"] == 1 and careplan["problems"]
+
+
 def test_wrong_usage_is_2(demo: Gateway) -> None:
     assert demo.command("import", "nowhere.json").returncode == 2
     assert demo.command("import").returncode == 2

@@ -36,7 +36,7 @@ async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: b
     async with wired(load()) as w:
         ctx = await context_as(w, who)
         with bar("Bringing in", len(files)) as step:
-            results = await plans.bring_in_files(ctx, [(str(f), read(f)) for f in files], step, partner=partner)
+            results = await plans.bring_in_files(ctx, [(str(f), readable(f)) for f in files], step, partner=partner)
         for file, result in zip(files, results, strict=True):
             line: dict[str, Any] = {"file": str(file), "patient": None, "written": 0, "unchanged": 0, "refused": 0, "unmapped": []}
             if isinstance(result, Problem):

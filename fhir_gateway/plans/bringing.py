@@ -44,6 +44,7 @@ class _Piece:
     origin: str  # what it was called where it came from
     names: tuple[str, ...]
     file: int
+    place: str = ""  # where in its file it stands, when not alone
     ref: str | None = None  # where it is here
     version: int = 0
     stored: dict[str, Any] | None = None
@@ -75,6 +76,8 @@ async def bring_in(
             saved = await save(ctx, read_plan(data), dry_run=dry_run)
         else:
             (saved,) = await _bring(ctx, [(source_name, read_resources(data, source_name))], dry_run)
+    except _Refused as refused:
+        raise _named(refused.problem, source_name) from None
     except Problem as p:
         raise _named(p, source_name) from None
     if progress is not None:
@@ -111,15 +114,24 @@ async def bring_in_files(
 async def _together(
     ctx: Context, files: Sequence[tuple[str, bytes]], single: list[tuple[int, list[dict[str, Any]]]], out: list[Any], dry_run: bool
 ) -> None:
-    """Files of one resource each, in one commit; what is refused is left out and the rest tried again."""
-    while single:
+    """Files of one resource each, in one commit; what is refused is left out and the rest tried again. Where it cannot be told
+    whose fault it is, each goes in by itself."""
+    waiting = list(single)
+    while waiting:
         try:
-            saved = await _bring(ctx, [(files[n][0], resources) for n, resources in single], dry_run)
+            saved = await _bring(ctx, [(files[n][0], resources) for n, resources in waiting], dry_run)
         except _Refused as refused:
-            n, _ = single.pop(refused.file)
+            n, _ = waiting.pop(refused.file)
             out[n] = _named(refused.problem, files[n][0])
             continue
-        for (n, _), s in zip(single, saved, strict=True):
+        except Problem as p:
+            if len(waiting) == 1:
+                out[waiting[0][0]] = _named(p, files[waiting[0][0]][0])
+                return
+            for one in waiting:
+                await _together(ctx, files, [one], out, dry_run)
+            return
+        for (n, _), s in zip(waiting, saved, strict=True):
             out[n] = s
         return
 
@@ -144,7 +156,10 @@ async def _bring(ctx: Context, files: Sequence[tuple[str, list[dict[str, Any]]]]
     pieces: list[_Piece] = []
     for n, (_, resources) in enumerate(files):
         for given in resources:
-            piece = _piece(given, n)
+            try:
+                piece = _piece(given, n)
+            except Problem as p:
+                raise _Refused(n, p) from None
             if piece.resource["resourceType"] in NOT_TAKEN:
                 tallies[n].refused += 1
                 why = "a consent is the person's own to write" if piece.resource["resourceType"] == "Consent" else "not taken in by an import"
@@ -160,16 +175,29 @@ async def _bring(ctx: Context, files: Sequence[tuple[str, list[dict[str, Any]]]]
         try:
             done = await send(ctx, entries)
         except Problem as p:
-            if len(files) == 1:
+            at = _ENTRY.match(p.where)
+            if at is None:
                 raise
-            at = _ENTRY.search(p.where)
-            raise _Refused(owners[int(at[1])].file if at else 0, p) from None
+            raise _Refused(owners[int(at[1])].file, _placed(p, owners)) from None
         for piece, (ref, _), new in zip(owners, done.refs, done.new, strict=True):
             refs[id(piece)] = str(ref)
             tallies[piece.file].unchanged += not new
             tallies[piece.file].written += new
     _summarise(files, pieces, refs, names | outside, tallies)
     return [t.saved() for t in tallies]
+
+
+def _placed(p: Problem, owners: Sequence[_Piece]) -> Problem:
+    """The same, with places of the files that were brought in for those of the transaction we made of them."""
+
+    def there(where: str) -> str:
+        at = _ENTRY.match(where)
+        if at is None:
+            return where
+        place, inside = owners[int(at[1])].place, where[at.end() :].removeprefix(".resource").removeprefix(".")
+        return f"{place}: {inside}" if place and inside else place or inside
+
+    return Problem(p.kind, p.text, there(p.where), issues=[replace(i, where=there(i.where)) for i in p.issues], headers=p.headers)
 
 
 def _piece(given: Mapping[str, Any], file: int) -> _Piece:
@@ -185,7 +213,7 @@ def _piece(given: Mapping[str, Any], file: int) -> _Piece:
     meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ("versionId", "lastUpdated")}
     meta["tag"] = [*meta.get("tag", ()), {"system": ORIGINAL, "code": origin}]
     resource["meta"] = meta
-    return _Piece(resource, origin, names, file)
+    return _Piece(resource, origin, names, file, str(given.get("place", "")) if "resource" in given else "")
 
 
 # -- what is here already ---------------------------------------------------------------------------------------------
@@ -196,7 +224,10 @@ async def _find(ctx: Context, pieces: list[_Piece]) -> None:
     people = [p for p in pieces if p.resource["resourceType"] == "Patient"]
     tagged = await _tagged(ctx, "Patient", [p.origin for p in people], None)
     for p in people:
-        await _find_person(ctx, p, tagged)
+        try:
+            await _find_person(ctx, p, tagged)
+        except Problem as wrong:
+            raise _Refused(p.file, wrong) from None
     here = {name: p.ref for p in people for name in p.names if p.ref}
     here |= {n: str(e.ref) for n, e in (await _tagged(ctx, "Patient", sorted(_people_named(pieces) - here.keys()), None)).items()}
     groups: dict[tuple[str, str | None], list[_Piece]] = {}

@@ -74,7 +74,7 @@ def is_plan(raw: bytes) -> bool:
 def read_resources(raw: bytes, name: str = "") -> list[dict[str, Any]]:
     """The resources of a FHIR text: a Bundle's entries (with `fullUrl`), one resource, or one a line (NDJSON).
 
-    Problem malformed names the file and the line or entry.
+    Of several each is `{resource, place, fullUrl?}`; `place` says where in the text it stands. Problem malformed names the file and the line or entry.
     """
     try:
         first = strict.read(raw)
@@ -93,7 +93,9 @@ def read_resources(raw: bytes, name: str = "") -> list[dict[str, Any]]:
     for n, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("resource", {}), dict):
             raise Problem("malformed", f"{name}: entry {n} is no entry of a Bundle.", f"Bundle.entry[{n}]")
-    return [{k: e[k] for k in ("fullUrl", "resource") if k in e} for e in entries if "resource" in e]
+    return [
+        {"place": f"Bundle.entry[{n}]", **{k: e[k] for k in ("fullUrl", "resource") if k in e}} for n, e in enumerate(entries) if "resource" in e
+    ]
 
 
 def _lines(raw: bytes, name: str) -> list[dict[str, Any]]:
@@ -101,7 +103,7 @@ def _lines(raw: bytes, name: str) -> list[dict[str, Any]]:
     for n, line in enumerate(raw.splitlines(), 1):
         if line.strip():
             try:
-                out.append(strict.read(line))
+                out.append({"place": f"line {n}", "resource": strict.read(line)})
             except Problem as p:
                 raise _in_file(p, f"{name} line {n}".strip()) from None
     return out
