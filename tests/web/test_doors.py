@@ -370,6 +370,17 @@ def test_the_team_accepts_a_hospitals_task_on_its_page_and_sees_the_plan(demo: G
     taken = other.http.post(action, data={**nurse.fields(action)})
     assert taken.status_code in (403, 404)
     nurse.send(action)
-    assert "You accepted the task." in nurse.words() and "Change the dressing" not in nurse.words()
+    assert "You accepted the task." in nurse.words() and action not in nurse.page
+    assert "Tasks you or your organisation took on Change the dressing on Friday Accepted" in nurse.words()
     assert nurse.get(page).status_code == 200 and "My goals" in nurse.words()
+    told = "What others were asked to do Change the dressing on Friday Accepted Who does it Example Community Team"
+    assert told in nurse.words()
+    gp = as_(demo, "gp")
+    mine = [e["resource"] for e in demo.get("gp", f"Task?patient={demo.patient}&status=accepted").json()["entry"]]
+    place = next(t for t in mine if "https://fhir-gateway.example/CodeSystem/task" in str(t.get("code")))
+    assert place["description"] and place["description"] not in html.unescape(gp.get("/team").text), "a confirmed place is no task"
+    for who, path in (("patient", "/my-plan"), ("gp", page)):
+        reader = as_(demo, who)
+        reader.get(path)
+        assert told in reader.words() and "are kept with the record but are not shown on this page yet" in reader.words()
     assert demo.get("patient", f"Task/{made.json()['id']}").json()["status"] == "accepted"

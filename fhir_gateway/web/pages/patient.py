@@ -13,6 +13,7 @@ from starlette.responses import Response
 from ... import gate, plans
 from ...domain.problem import Problem
 from ...gate import Context
+from . import tasks
 from .frame import Pages, show
 from .names import names
 from .plan_view import plan_view
@@ -35,8 +36,10 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
         if p.kind not in ("not-found", "gone"):
             raise
         plan = {}
-    empty = not (plan.keys() - {"plan", "person"})
-    return await show(pages, request, "my_plan.html", ctx=ctx, plan=plan_view(plan, today(ctx.at), own=True), own=True, empty=empty)
+    asked = await tasks.about(ctx, own_id(ctx))
+    empty = not (plan.keys() - {"plan", "person"} or asked)
+    view = plan_view(plan, today(ctx.at), own=True)
+    return await show(pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked)
 
 
 # -- who has looked ---------------------------------------------------------------------------------------------------

@@ -13,10 +13,11 @@ from ... import gate, plans
 from ...domain.problem import not_found
 from ...domain.types import Ref
 from ...gate import Context
+from . import tasks
 from .frame import Pages, go, show
-from .names import bodies, called, names
+from .names import called
 from .plan_view import plan_view
-from .words import _, day, today
+from .words import day, today
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 PEOPLE = 50
@@ -36,46 +37,14 @@ async def team(pages: Pages, request: Request, ctx: Context) -> Response:
         ctx=ctx,
         people=people,
         more=found.next,
-        tasks=await _tasks(ctx),
+        tasks=await tasks.owned(ctx, tasks.WAITING),
+        taken=await tasks.owned(ctx, tasks.TAKEN_ON),
         done="accepted" if done == "accepted" else "",
     )
 
 
 def _person(patient: dict[str, Any]) -> dict[str, str]:
     return {"id": patient["id"], "name": called(patient) or patient["id"], "born": day(patient.get("birthDate"))}
-
-
-async def _tasks(ctx: Context) -> list[dict[str, Any]]:
-    """Tasks asked of this worker or their organisation, by reference or by identifier, and not yet answered."""
-    names_of_mine = ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation or ""}
-    refs = sorted(n for n in names_of_mine if n.split("/")[0] in OWNERS)
-    identifiers = sorted(n for n in names_of_mine if "|" in n and "," not in n)
-    waiting: dict[str, dict[str, Any]] = {}
-    for param, owners in (("owner", refs), ("owner:identifier", identifiers)):
-        if owners:
-            asked = [(param, ",".join(owners)), ("status", "requested,received"), ("_count", "50")]
-            waiting |= {t["id"]: t for t in await bodies(ctx, "Task", asked)}
-    known = await names(ctx, [(t.get("requester") or {}).get("reference") for t in waiting.values()])
-    return [_task(t, known) for t in waiting.values()]
-
-
-OWNERS = ("Practitioner", "PractitionerRole", "Organization", "CareTeam")
-
-
-def _task(task: dict[str, Any], known: dict[str, str]) -> dict[str, Any]:
-    code = task.get("code") or {}
-    what = task.get("description") or code.get("text") or next((c.get("display") for c in code.get("coding", [])), None)
-    due = ((task.get("restriction") or {}).get("period") or {}).get("end") or (task.get("executionPeriod") or {}).get("end")
-    lines = [
-        (_("Asked by"), known.get((task.get("requester") or {}).get("reference", ""), "")),
-        (_("Asked on"), day(task.get("authoredOn"))),
-        (_("Do it by"), day(due)),
-        (_("Note"), "\n".join(n.get("text", "") for n in task.get("note", []))),
-    ]
-    return {
-        "id": task["id"], "text": str(what or _("A task")),
-        "lines": [pair for pair in lines if pair[1]],
-    }  # fmt: skip
 
 
 async def accept(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -86,8 +55,10 @@ async def accept(pages: Pages, request: Request, ctx: Context) -> Response:
 
 async def person(pages: Pages, request: Request, ctx: Context) -> Response:
     """The shared plan as far as this reader may see it. Problem not-found, the same for hidden and absent."""
-    plan = await plans.load(ctx, _id(request))
-    empty = not (plan.keys() - {"plan", "person"})
+    id = _id(request)
+    plan = await plans.load(ctx, id)
+    asked = await tasks.about(ctx, id)
+    empty = not (plan.keys() - {"plan", "person"} or asked)
     return await show(
         pages,
         request,
@@ -96,6 +67,7 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         plan=plan_view(plan, today(ctx.at), own=False),
         own=False,
         empty=empty,
+        tasks=asked,
     )
 
 

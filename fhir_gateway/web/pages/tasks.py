@@ -1,0 +1,80 @@
+"""Tasks on the pages: what waits for this worker's answer, what they took on, and what others were asked to do for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ...domain.mapping.foreign import asks_membership
+from ...domain.mapping.names import own_identifier
+from ...gate import Context
+from .names import bodies, names
+from .words import _, day
+
+OWNERS = ("Practitioner", "PractitionerRole", "Organization", "CareTeam")
+WAITING = ("requested", "received")
+TAKEN_ON = ("accepted", "ready", "in-progress", "on-hold")
+STATES: dict[str, tuple[str, str]] = {  # status -> words, colour
+    "requested": ("Not answered yet", "grey"), "received": ("Not answered yet", "grey"), "accepted": ("Accepted", "blue"),
+    "ready": ("Accepted", "blue"), "in-progress": ("In progress", "blue"), "on-hold": ("On hold", "yellow"),
+}  # fmt: skip
+MOST = 50
+
+
+async def owned(ctx: Context, statuses: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Tasks that name this worker or their organisation as owner, by reference or by identifier, in one of these states.
+    "Are you in this team?" is a task only until it is answered."""
+    names_of_mine = ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation or ""}
+    refs = sorted(n for n in names_of_mine if n.split("/")[0] in OWNERS)
+    identifiers = sorted(n for n in names_of_mine if "|" in n and "," not in n)
+    found: dict[str, dict[str, Any]] = {}
+    for param, owners in (("owner", refs), ("owner:identifier", identifiers)):
+        if owners:
+            asked = [(param, ",".join(owners)), ("status", ",".join(statuses)), ("_count", str(MOST))]
+            found |= {t["id"]: t for t in await bodies(ctx, "Task", asked)}
+    answered = statuses is not WAITING
+    return await _said(ctx, (t for t in found.values() if not (answered and asks_membership(t))))
+
+
+async def about(ctx: Context, patient: str) -> list[dict[str, Any]]:
+    """What others were asked to do for this person and is still open: the steps of the plan itself are shown with the plan."""
+    asked = [("patient", patient), ("status", ",".join((*WAITING, *TAKEN_ON))), ("_count", str(MOST))]
+    tasks = await bodies(ctx, "Task", asked)
+    return await _said(ctx, (t for t in tasks if own_identifier(t) is None and not asks_membership(t)))
+
+
+async def _said(ctx: Context, tasks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each task in plain words: id, what, how it stands, lines below it, whose record it is in."""
+    found = list(tasks)
+    known = await names(ctx, {_named(t.get(who)) for t in found for who in ("requester", "owner")})
+    return [_task(t, known) for t in found]
+
+
+def _named(reference: Any) -> str | None:
+    """`Type/id`, else the identifier `system|value`."""
+    given = reference or {}
+    identifier = given.get("identifier") or {}
+    if given.get("reference"):
+        return str(given["reference"])
+    return f"{identifier['system']}|{identifier['value']}" if {"system", "value"} <= identifier.keys() else None
+
+
+def _task(task: dict[str, Any], known: dict[str, str]) -> dict[str, Any]:
+    code = task.get("code") or {}
+    what = task.get("description") or code.get("text") or next((c.get("display") for c in code.get("coding", [])), None)
+    due = ((task.get("restriction") or {}).get("period") or {}).get("end") or (task.get("executionPeriod") or {}).get("end")
+    state, colour = STATES.get(str(task.get("status")), ("", "grey"))
+    owner, requester = task.get("owner") or {}, task.get("requester") or {}
+    lines = [
+        (_("Who does it"), known.get(_named(owner) or "") or str(owner.get("display") or "")),
+        (_("Asked by"), known.get(_named(requester) or "", "")),
+        (_("Asked on"), day(task.get("authoredOn"))),
+        (_("Do it by"), day(due)),
+        (_("Note"), "\n".join(n.get("text", "") for n in task.get("note", []))),
+    ]
+    subject = str((task.get("for") or {}).get("reference", ""))
+    return {
+        "id": task["id"], "text": str(what or _("A task")), "state": _(state), "colour": colour,
+        "lines": [{"label": label, "text": text} for label, text in lines if text],
+        "person": subject.removeprefix("Patient/") if subject.startswith("Patient/") else "",
+    }  # fmt: skip
