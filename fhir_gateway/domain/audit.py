@@ -255,6 +255,8 @@ def sentence(note: Note) -> str:
         return f"{who} tried to {tried} {what} and {were} told no."
     if me:
         done = done.replace("was ", "were ", 1) if done.startswith("was ") else done
+    if note.detail == "unchanged":
+        return f"{who} sent {what} again, just as it was."
     why = " in an emergency" if note.basis == "break-glass" else ""
     return f"{who} {done} {what}{why}."
 

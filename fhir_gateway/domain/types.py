@@ -298,6 +298,7 @@ class Note:
     consent: str | None = None
     obligations: tuple[str, ...] = ()
     detail: str = ""
+    rule: str = ""  # of the consent, or of the default policy, that decided
 
 
 @dataclass(frozen=True, slots=True)

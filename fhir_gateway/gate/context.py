@@ -285,7 +285,7 @@ def note(
     a = ctx.actor
     return Note(
         ctx.house.new_id(), ctx.at, letter, what, d.permit if allowed is None else allowed, a.user, a.name, a.organisation,
-        ctx.client, ctx.purpose, patient, tuple(refs), query, d.basis, d.consent, tuple(sorted(d.obligations)), detail,
+        ctx.client, ctx.purpose, patient, tuple(refs), query, d.basis, d.consent, tuple(sorted(d.obligations)), detail, d.rule,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ async def may(ctx: Context, action: str, ref: Ref) -> Decision:
 async def who_looked(ctx: Context, patient: str, *, before: str | None = None, count: int = 50) -> list[dict[str, Any]]:
     """The person's own access log, newest first; only for the person (leak list L39).
 
-    Each: `{at, who, organisation, what, allowed, why, sentence, before}`; `before` continues after that row.
+    Each: `{at, who, user, organisation, what, allowed, why, rule, unchanged, purpose, sentence, before}`; `before` continues after that row.
     """
     me = f"Patient/{patient}"
     if ctx.actor.kind != "patient" or ctx.actor.patient != me:
@@ -48,6 +48,8 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
             "what": n.what,
             "allowed": n.allowed,
             "why": n.basis,
+            "rule": n.rule,
+            "unchanged": n.detail == "unchanged" or n.basis == "matched",
             "purpose": n.purpose,
             "sentence": audit.sentence(n),
             "before": f"{_micro(n.at)}~{n.id}",

@@ -17,10 +17,12 @@ from ..domain.problem import Problem
 from ..domain.search import Include, Query, Term, Value
 from ..domain.standing import Standing
 from ..domain.types import All, Always, Has, Never, Note, Predicate, Ref, Stored
+from .asked_about import refusals
 from .context import (
     Context,
     Entry,
     Page,
+    ask_stored,
     need_scope,
     note,
     reads_bytes,
@@ -60,7 +62,9 @@ async def search(ctx: Context, type: str | None, params: Sequence[tuple[str, str
     hits = [h for h in found.hits if within_launch(ctx, "r", h.facts)]
     included = await _included(ctx, query, hits, people, predicate, filtered)
     entries = [_entry(ctx, h, "match") for h in hits] + [_entry(ctx, h, "include") for h in included]
-    await ctx.house.store.commit(*_disclosed(ctx, "search", type, params, [*hits, *included]))
+    trail = await _disclosed(ctx, "search", type, params, [*hits, *included])
+    named = await refusals(ctx, query, trail[0].query, {n.patient for n in trail})
+    await ctx.house.store.commit(*(named if named and trail[0].patient is None else [*trail, *named]))
     total = found.total
     if total is None and after is None and found.after is None:
         total = len(hits)
@@ -203,17 +207,20 @@ def _entry(ctx: Context, stored: Stored, mode: str) -> Entry:
     return Entry(stored.ref, stored.version, stored.updated, body, mode)
 
 
-def _disclosed(
+async def _disclosed(
     ctx: Context, what: str, type: str | None, params: Sequence[tuple[str, str]], shown: Sequence[Stored]
 ) -> list[Note]:
-    """One audit row for each person disclosed; one without a person when nobody was."""
+    """One audit row for each person disclosed, with the reason for the first of what was shown; one without a person when nobody was."""
     refs: dict[str | None, list[str]] = {}
+    first: dict[str | None, Stored] = {}
     for s in shown:
         for p in s.facts.patients:
             refs.setdefault(p, []).append(str(s.ref))
+            first.setdefault(p, s)
     query = f"{type or ''}?{'&'.join(f'{k}={v}' for k, v in params)}"
+    why = {p: await ask_stored(ctx, ctx.action, s) for p, s in first.items()}
     people = refs.keys() or {None}
-    return [note(ctx, "E", what, None, sorted(refs.get(p, ())), patient=p, query=query, allowed=True) for p in people]
+    return [note(ctx, "E", what, why.get(p), sorted(refs.get(p, ())), patient=p, query=query, allowed=True) for p in people]
 
 
 def _stamp(ctx: Context, standings: dict[str, Standing]) -> int:
@@ -250,7 +257,7 @@ async def everything(ctx: Context, patient: str, params: Sequence[tuple[str, str
     hits = [h for h in found.hits if ctx.scopes is None or ctx.scopes.covers("r", h.ref.type)]
     hits = [h for h in hits if in_scope(ctx, "r", h) and within_launch(ctx, "r", h.facts)]
     around = await _directory_around(ctx, hits) if not types else []
-    await ctx.house.store.commit(*_disclosed(ctx, "everything", None, [("patient", patient)], [*hits, *around]))
+    await ctx.house.store.commit(*await _disclosed(ctx, "everything", None, [("patient", patient)], [*hits, *around]))
     entries = [_entry(ctx, h, "match") for h in hits] + [_entry(ctx, h, "include") for h in around]
     token = seal(ctx, f"everything {patient}", {"q": [list(p) for p in params], "at": list(found.after)}) if found.after is not None else None
     total = len(hits) if found.after is None and after is None else None

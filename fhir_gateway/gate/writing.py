@@ -64,6 +64,7 @@ T = TypeVar("T")
 # Administrative and clinical types where a lost update would harm: If-Match is required (contracts.md).
 FREE_OF_IF_MATCH = frozenset({"Basic", "Binary", "Subscription"})
 OWNED_BY_THE_HOUSE = frozenset({"AuditEvent"})
+OUR_OWN = Decision(True, "")  # what the gateway itself adds
 AUTHORS = {"author", "sender"}  # a person may not put another's name under what they write
 
 
@@ -242,14 +243,14 @@ async def put_new(
     writer = await _writer(ctx, resource, method, None)
     facts, security = _labelled(ctx, resource, ref, writer, None)
     facts = await _through_targets(work, resource, facts)
-    await _may_collect(work, resource, facts)
+    decision = await _may_collect(work, resource, facts)
     _own_hand(ctx, resource)
     if if_none_exist is not None:
         key = f"{ctx.client or ctx.actor.user} {type}?{if_none_exist}"
         held = await ctx.house.store.kept("if-none-exist", key, ctx.at)  # of what is here no more, or matches no more
         work.ops.append(Keep("if-none-exist", key, str(ref).encode(), _in_a_minute(ctx), if_absent=held is None, if_value=held))
     work.ops += await claimed(work, ref, resource, None)
-    return await _store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None)
+    return await _store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None, decision)
 
 
 async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = None, method: str = "PUT") -> Written:
@@ -265,7 +266,7 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     resource = received(ctx, ref.type, raw)
     if resource.get("id") != ref.id:
         raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
-    await _may_correct(ctx, stored, resource)
+    decision = await _may_correct(ctx, stored, resource)
     saw_all = True
     if not reads_bytes(ctx, stored):
         before = strict.read(stored.body or b"")
@@ -275,14 +276,14 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     if set(compartment.patients(resource)) != set(compartment.patients(strict.read(stored.body or b""))):
         raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
     if entries.same(_content(resource), _content(strict.read(stored.body or b""))):
-        work.trail += notes(ctx, "U", "update", Decision(True, "unchanged"), stored.facts, ref)
+        work.trail += notes(ctx, "U", "update", decision, stored.facts, ref, detail="unchanged", allowed=True)
         return Written(ref, stored.version, stored.updated, rendering(ctx, stored)[0], "unchanged")
     writer = replace(await _writer(ctx, resource, method, stored), saw_all=saw_all)
     facts, security = _labelled(ctx, resource, ref, writer, stored)
     facts = await _through_targets(work, resource, facts)
     _own_hand(ctx, resource, before=strict.read(stored.body or b""))
     work.ops += await claimed(work, ref, resource, stored)
-    return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", "update", stored)
+    return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", "update", stored, decision)
 
 
 async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Written:
@@ -294,13 +295,13 @@ async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Wri
     if stored.deleted:
         return Written(ref, stored.version, stored.updated, None, "unchanged")
     _precondition(ref, stored, if_match)
-    await _may_correct(ctx, stored, None)
+    decision = await _may_correct(ctx, stored, None)
     writer = await _writer(ctx, {}, "DELETE", stored)
     version = stored.version + 1
     work.ops += [Remove(ref, version, ctx.at, writer, stored.version), *bumps(ref.type, stored.facts)]
     work.ops += released(ref, stored)
     work.ops += _sends(ctx, ref, version, stored.facts, "deleted")
-    work.trail += notes(ctx, "D", "delete", Decision(True, "explicit"), stored.facts, ref)
+    work.trail += notes(ctx, "D", "delete", decision, stored.facts, ref)
     work.gone.add(ref)
     return Written(ref, version, ctx.at, None, "deleted")
 
@@ -308,6 +309,7 @@ async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Wri
 async def _store(
     work: Work, ref: Ref, version: int, over: int, raw: bytes, resource: dict[str, Any], facts: Facts,
     security: list[dict[str, Any]], writer: Writer, letter: str, what: str, before: Stored | None,
+    decision: Decision = OUR_OWN,
 ) -> Written:  # fmt: skip
     ctx = work.ctx
     body = strict.stamp(raw, id=ref.id, version=str(version), updated=_instant(ctx), security=security)
@@ -319,7 +321,7 @@ async def _store(
     work.ops += bumps(ref.type, facts, before.facts if before else None)
     work.ops += _sends(ctx, ref, version, facts, "changed")
     work.ops += await _acceptance(work, ref, final, facts, before)
-    work.trail += notes(ctx, letter, what, Decision(True, ""), facts, ref, detail=f"version {version}")
+    work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}")
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
     work.new[ref] = stored
     return Written(ref, version, ctx.at, body if reads_bytes(ctx, stored) else seen, "created" if not over else "updated")
@@ -380,12 +382,12 @@ async def _through_targets(work: Work, resource: dict[str, Any], facts: Facts) -
     return replace(facts, patients=tuple(people))
 
 
-async def _may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> None:
-    """May this writer contribute this, about these people."""
+async def _may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> Decision:
+    """May this writer contribute this, about these people: the decision that lets them, or a Problem."""
     ctx = work.ctx
     if facts.type in NO_PATIENT_DATA:
         await _may_keep_directory(ctx, facts.type)
-        return
+        return Decision(True, "no-patient-data")
     if not facts.patients:
         raise Problem("business-rule", "This must say whose record it belongs to, by a reference to a Patient here.", _subject_path(facts.type))
     if facts.type == "Consent":
@@ -399,6 +401,7 @@ async def _may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> No
     if not decision.permit:
         await ctx.house.store.commit(*notes(ctx, "C", "create", decision, facts, Ref(facts.type, "")))
         raise _not_for(facts.type)
+    return decision
 
 
 async def _people_are_here(work: Work, facts: Facts) -> None:
@@ -443,21 +446,22 @@ async def _may_consent(ctx: Context, resource: dict[str, Any], facts: Facts) -> 
     raise Problem("forbidden", "A consent is written by the person whose record it is.")
 
 
-async def _may_correct(ctx: Context, stored: Stored, resource: dict[str, Any] | None) -> None:
-    """See it, and be allowed to change it. Problem forbidden for what this writer may only see."""
+async def _may_correct(ctx: Context, stored: Stored, resource: dict[str, Any] | None) -> Decision:
+    """See it, and be allowed to change it: the decision that lets them. Problem forbidden for what this writer may only see."""
     if stored.ref.type in NO_PATIENT_DATA:
         if ctx.actor.operator:
-            return
+            return Decision(True, "no-patient-data")
         await ctx.house.store.commit(note(ctx, "U", "update", None, (str(stored.ref),), allowed=False))
         raise Problem("forbidden", f"Only an operator of this gateway changes {stored.ref.type}.")
     if stored.ref.type == "Consent":
         await _may_consent(ctx, resource or {}, stored.facts)
     decision = await ask(ctx, "correct", stored.facts)
     if not decision.permit and resource is not None and await _answers_own_task(ctx, stored, resource):
-        return
+        return Decision(True, "implicit", rule="invited")
     if not decision.permit or not in_scope(ctx, "u" if resource else "d", stored):
         await ctx.house.store.commit(*notes(ctx, "U", "update", decision, stored.facts, stored.ref, allowed=False))
         raise Problem("forbidden", "You may see this but not change it.")
+    return decision
 
 
 async def _answers_own_task(ctx: Context, stored: Stored, resource: dict[str, Any]) -> bool:

@@ -309,10 +309,11 @@ def test_the_log_can_be_narrowed_by_day_and_organisation(demo: Gateway) -> None:
 
 def test_the_log_goes_on_page_by_page_without_loss(demo: Gateway) -> None:
     share_nothing(demo)
-    gp, stranger = as_(demo, "gp"), as_(demo, "stranger")
-    for _ in range(20):
-        gp.get(f"/team/people/{demo.patient}")
-        stranger.get(f"/team/people/{demo.patient}")
+    me = f"Patient/{demo.patient}"
+    for _ in range(5):
+        for who in ("gp", "stranger"):
+            for path in (me, f"{me}/_history", f"{me}/_history/1", f"{me}/$everything", f"Patient?_id={demo.patient}"):
+                demo.get(who, path)
     v = as_(demo, "patient")
     pages, where = 0, "/my-plan/who-looked"
     seen: list[str] = []
@@ -324,7 +325,67 @@ def test_the_log_goes_on_page_by_page_without_loss(demo: Gateway) -> None:
         more = re.search(r'href="(/my-plan/who-looked\?[^"]*before=[^"]+)">Show older', v.page)
         where = html.unescape(more.group(1)) if more else ""
     assert pages >= 2
-    assert sum("Told no" in row and "Sam Other" in row for row in seen) >= 20
+    no = [row for row in seen if "Told no" in row and "Sam Other" in row]
+    assert sum(int(n[1]) if (n := re.search(r", (\d+) times", row)) else 1 for row in no) >= 25
+
+
+def newest(demo: Gateway, rows: int = 1) -> list[str]:
+    """What the log says happened last, a line each, in words."""
+    v = as_(demo, "patient")
+    v.get("/my-plan/who-looked")
+    found = re.findall(r'<tr role="row" class="nhsuk-table__row">(.*?)</tr>', v.page, re.S)
+    lines = [" ".join(html.unescape(re.sub(r"<[^>]+>", " ", row)).split()) for row in found]
+    return [line for line in lines if "signed" not in line.lower()][:rows]
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        "CarePlan?patient={id}", "Goal?subject=Patient/{id}", "Patient?_id={id}", "CarePlan?patient.identifier=" + "{nhs}",
+        "Patient?identifier={nhs}", "Patient?identifier={nhs}&_summary=count", "CarePlan?patient=nobody,{id}",
+    ],
+)  # fmt: skip
+def test_she_sees_who_searched_for_her_and_found_nothing(demo: Gateway, search: str) -> None:
+    """A refused search that names her is hers to know of; to who asked it is the answer for nobody."""
+    share_nothing(demo)
+    nhs = "https://fhir.nhs.uk/Id/nhs-number|"
+    asked = demo.get("stranger", search.format(id=demo.patient, nhs=nhs + "9990000018"))
+    nobody = demo.get("stranger", search.format(id="0198c0de-0000-7000-8000-000000000000", nhs=nhs + "9990009999"))
+    assert asked.status_code == nobody.status_code == 200
+    bare = [{k: v for k, v in a.json().items() if k not in ("link", "id", "meta")} for a in (asked, nobody)]
+    assert bare[0] == bare[1] and "entry" not in bare[0] and bare[0]["total"] == 0
+    assert asked.headers.keys() == nobody.headers.keys()
+    (line,) = newest(demo)
+    assert "Sam Other, Faraway Surgery" in line and "Searched in your plan or record" in line, line
+    assert "Told no because you have not shared this with them" in line, line
+
+
+def test_a_search_that_shows_her_to_who_may_see_her_is_no_refusal(demo: Gateway) -> None:
+    assert demo.get("gp", f"Flag?patient={demo.patient}").json()["total"] == 0
+    demo.get("gp", "Patient?identifier=https://fhir.nhs.uk/Id/nhs-number|9990000018")
+    (line,) = newest(demo)
+    assert "Asha Patel" in line and "Allowed because they look after you" in line, line
+
+
+def test_what_changed_nothing_is_not_said_to_have_changed_it(demo: Gateway) -> None:
+    goal = demo.get("gp", f"Goal?patient={demo.patient}").json()["entry"][0]["resource"]
+    put = demo.call("gp", "PUT", f"Goal/{goal['id']}", body=goal, headers={"If-Match": f'W/"{goal["meta"]["versionId"]}"'})
+    assert put.status_code == 200 and put.json()["meta"]["versionId"] == goal["meta"]["versionId"]
+    (line,) = newest(demo)
+    assert "Sent the same again to your plan or record" in line and "Changed" not in line, line
+
+
+def test_the_reason_of_a_deletion_is_the_one_that_decided(demo: Gateway) -> None:
+    share_nothing(demo)
+    made = demo.call("hospital", "POST", "Observation", body={
+        "resourceType": "Observation", "status": "final", "code": {"text": "Taken twice"}, "subject": {"reference": f"Patient/{demo.patient}"},
+    })  # fmt: skip
+    path = f"Observation/{made.json()['id']}"
+    assert demo.call("hospital", "DELETE", path, headers={"If-Match": made.headers["etag"]}).status_code in (200, 204)
+    removed, added = newest(demo, 2)
+    assert "Removed from your plan or record Allowed" in " ".join(removed.replace("Allowed?", "").split()), removed
+    assert "they wrote it or keep it themselves" in removed and "you said yes" not in removed, removed
+    assert "they may add to people's records" in added, added
 
 
 def test_she_says_no_to_the_surgery_and_takes_it_back(demo: Gateway) -> None:

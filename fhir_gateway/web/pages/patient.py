@@ -20,6 +20,7 @@ from .plan_view import plan_view
 from .words import _, today, typed_day
 
 BATCH = 200
+ALIKE = 6  # lines back that one of the same minute is added to: a page looks in several ways at once
 ROWS = 25  # on one page of "who has looked"
 KEPT = {"organisation", "mine", *(f"{end}-{part}" for end in ("from", "to") for part in ("day", "month", "year"))}
 MOST_READ = 5_000  # rows read to fill one page under a narrow filter; then the page offers to go on
@@ -104,8 +105,9 @@ async def _rows(ctx: Context, wanted: Filter, before: str | None) -> tuple[list[
             if wanted.start and today(row["at"]) < wanted.start:
                 return rows, None, places
             if wanted.takes(row, me):
-                if rows and _alike(rows[-1], row):
-                    rows[-1]["times"] += 1
+                same = next((r for r in reversed(rows[-ALIKE:]) if _alike(r, row)), None)
+                if same is not None:
+                    same["times"] += 1
                 elif len(rows) == ROWS:
                     return rows, before, places
                 else:
@@ -119,7 +121,7 @@ async def _rows(ctx: Context, wanted: Filter, before: str | None) -> tuple[list[
 
 def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
     """The same person did the same with the same answer in the same minute: one line with a count."""
-    same = ("user", "organisation", "what", "allowed", "why")
+    same = ("user", "organisation", "what", "allowed", "why", "rule", "unchanged")
     return all(a.get(k) == b.get(k) for k in same) and a["at"].replace(second=0, microsecond=0) == b["at"].replace(
         second=0, microsecond=0
     )
@@ -143,6 +145,15 @@ WHY: dict[str, str] = {
 }  # fmt: skip
 
 
+IMPLIED: dict[str, str] = {  # by the default policy's own rule
+    "relationship": "they look after you", "own data": "they wrote it or keep it themselves",
+    "invited": "it is a task or referral for them", "contributor": "they may add to people's records",
+    "team of record": "they looked after you", "urgent care": "they are an urgent care service",
+    "treating clinician": "they treat you", "authorised use": "this service shares ordinary records with them",
+}  # fmt: skip
+NOTHING_NEW: dict[str, str] = {"create": "Sent the same again to", "update": "Sent the same again to", "patch": "Sent the same again to"}
+
+
 def _who(row: dict[str, Any]) -> str:
     """The name the log kept; a computer is said to be one."""
     if str(row.get("user") or "").startswith("Device/"):
@@ -154,16 +165,19 @@ def _who(row: dict[str, Any]) -> str:
 def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str, Any]:
     """One row in plain words."""
     why = WHY.get(row.get("why") or "", "")
+    if row["allowed"] and row.get("why") == "implicit":
+        why = IMPLIED.get(row.get("rule") or "", why)
     if not why:
         why = "" if row["allowed"] else _("nobody said yes to this")
     if not row["allowed"] and row.get("why") == "implicit":
         why = _("you have not shared this with them")
     mine = row.get("user") == ctx.actor.user
+    did = NOTHING_NEW.get(row["what"], "Used") if row.get("unchanged") else WHAT.get(row["what"], "Used")
     return {
         "at": row["at"],
         "who": _("You") if mine else known.get(row.get("user") or "") or _who(row),
         "organisation": known.get(row.get("organisation") or "", ""),
-        "did": _(WHAT.get(row["what"], "Used")) + " " + _("your plan or record"),
+        "did": _(did) + " " + _("your plan or record"),
         "times": row["times"],
         "allowed": row["allowed"],
         "why": _(why) if why else "",

@@ -1,0 +1,67 @@
+"""Whom a search names: the person is shown who asked about them and was told nothing, as they are shown a refused read.
+
+The asker is not: the answer is complete before this looks, and for a person who is hidden, absent or open it asks the store the
+same questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ..domain.search import Query, Term
+from ..domain.types import Always, Decision, Never, Note, Ref
+from .context import Context, ask_stored, note, within_launch
+
+MOST = 20  # people named in one search whose log is looked after
+
+
+async def refusals(ctx: Context, query: Query, text: str, shown: Collection[str | None]) -> list[Note]:
+    """One row for each person whom this search names and of whom this asker was shown nothing because they may see nothing.
+
+    `shown` are people of whom something was shown. Nothing for what the house itself asks.
+    """
+    if ctx.scopes is None:
+        return []
+    rows: list[Note] = []
+    for ref in [r for r in await _named(ctx, query) if str(r) not in shown][:MOST]:
+        stored = await ctx.house.store.get(ref)
+        if stored is None or stored.deleted:
+            continue
+        decision = await ask_stored(ctx, ctx.action, stored)
+        if decision.permit and not within_launch(ctx, "r", stored.facts):
+            decision = Decision(False, "rbac")
+        if not decision.permit:
+            rows.append(note(ctx, "E", "search", decision, (), patient=str(ref), query=text))
+    return rows
+
+
+async def _named(ctx: Context, query: Query) -> list[Ref]:
+    """People whom it names by id or by an identifier, whatever it asks of them."""
+    out: dict[Ref, None] = {}
+    for term in query.terms:
+        if term.kind == "reference" and term.name in ("patient", "subject") and term.modifier in ("", "Patient"):
+            if term.chain is None:
+                out |= dict.fromkeys(_refs(term))
+            else:
+                for inner in term.chain.terms:
+                    out |= dict.fromkeys(await _known_as(ctx, inner))
+        elif query.types == ("Patient",):
+            out |= dict.fromkeys(await _known_as(ctx, term))
+    return list(out)
+
+
+def _refs(term: Term) -> list[Ref]:
+    ids = (v.text.removeprefix("Patient/") for v in term.values)
+    return [Ref("Patient", id) for id in ids if id and "/" not in id]
+
+
+async def _known_as(ctx: Context, term: Term) -> list[Ref]:
+    """Of a Patient's own parameters those that say who it is: `_id` and `identifier`."""
+    if term.modifier or term.chain is not None or term.has is not None:
+        return []
+    if term.name == "_id":
+        return _refs(term)
+    if term.name != "identifier":
+        return []
+    found = await ctx.house.store.search(Query(("Patient",), (term,)), Always(), filtered=Never(), count=MOST)
+    return [s.ref for s in found.hits]
