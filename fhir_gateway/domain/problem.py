@@ -40,6 +40,7 @@ KINDS: dict[str, Kind] = {
     "unsupported-media": Kind(415, "not-supported"),
     "invalid": Kind(422, "invalid"),
     "business-rule": Kind(422, "business-rule"),
+    "cannot-apply": Kind(422, "processing"),
     "name-used": Kind(422, "business-rule"),  # an idempotency key under which another message came
     "throttled": Kind(429, "throttled"),
     "headers-too-large": Kind(431, "too-long"),

@@ -53,6 +53,18 @@ def read(raw: bytes) -> dict[str, Any]:
     return value
 
 
+def read_list(raw: bytes) -> list[Any]:
+    """The one JSON list in `raw` (a JSON Patch), as strict about names, numbers and depth; what is empty or null may stand in it."""
+    value = _decoded(raw)
+    if type(value) is not list:
+        _refuse("The body must be a JSON list, not " + ("an object" if type(value) is dict else _kind(value)) + ".")
+    if raw.count(b":") != _encode(value).count(b":") or b"\\u003" in raw:
+        _names_once(raw)
+    if _deeper_than(value, MAX_DEPTH):
+        _refuse(f"The JSON is nested more than {MAX_DEPTH} levels deep.")
+    return value
+
+
 def dump(value: Any) -> bytes:
     """JSON text of `value` without spaces; Decimals as numbers, every digit kept."""
     return _encode(value)
