@@ -21,7 +21,7 @@ from .settings import Settings
 from .store.base import StoreError
 from .sync.worker import run as run_worker
 from .web import app as shell
-from .web import fhir, pages, plans, smart
+from .web import fhir, openapi, pages, plans, smart
 from .wiring import Wired
 
 log = structlog.get_logger()
@@ -111,7 +111,10 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes))
     seen = page_seam(w, sessions)
     own = smart.routes(web, smart.Smart(oauth, sessions, seen, wiring.now))
-    return shell.build(web, fhir.endpoint(web), [*own, *plans.routes(web), *pages.routes(seen)], missing=missing)
+    def describe(routes: Any) -> dict[str, Any]:
+        return openapi.document(routes, s.base, w.house.r4.types)
+
+    return shell.build(web, fhir.endpoint(web), [*own, *plans.routes(web), *pages.routes(seen)], describe=describe, missing=missing)
 
 
 def missing(request: Request) -> Response:

@@ -181,4 +181,4 @@ def test_odd_numbers_are_no_server_error(demo: Gateway, method: str, path: str, 
     answer = httpx2.request(method, f"{demo.base}/fhir/{path}", json=body, headers=list(sent.items()), timeout=30)
     assert answer.status_code in (200, 400, 404), answer.text
     if answer.status_code == 200:
-        assert answer.json()["entry"][0]["response"]["status"] == "404"
+        assert answer.json()["entry"][0]["response"]["status"][:3] == "404"

@@ -5,12 +5,15 @@ https://hl7.org/fhir/R4/bundle.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
 
+from .r4 import R4
 from .types import Ref
 
 
@@ -52,6 +55,8 @@ class Done(Protocol):
 
 
 _encode = msgspec.json.encode
+_LINK = re.compile(r"""(\b(?:href|src)=["'])(urn:[^"'<>]*)(["'])""")
+_LINKS = frozenset({"uri", "url", "oid", "uuid"})
 
 
 def searchset(page: Rows, base: str, links: Mapping[str, str]) -> bytes:
@@ -62,6 +67,17 @@ def searchset(page: Rows, base: str, links: Mapping[str, str]) -> bytes:
 def history(page: Rows, base: str, links: Mapping[str, str]) -> bytes:
     """The Bundle of a history, newest first; a deletion has no resource."""
     return _bundle(b"history", page, links, [_happened(e, base) for e in page.entries])
+
+
+def document(front: bytes, front_id: str, parts: Sequence[tuple[Ref, bytes]], base: str, *, identifier: str, at: datetime) -> bytes:
+    """The Bundle of a document: `front` is its Composition, the rest stored bytes, joined."""
+    head = {
+        "resourceType": "Bundle", "type": "document",
+        "identifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{identifier}"}, "timestamp": instant(at),
+    }  # fmt: skip
+    named = [(f"urn:uuid:{front_id}", front), *((f"{base}/{ref}", raw) for ref, raw in parts)]
+    entries = b",".join(b'{"fullUrl":"%s","resource":%s}' % (url.encode(), raw) for url, raw in named)
+    return _encode(head)[:-1] + b',"entry":[' + entries + b"]}"
 
 
 def _bundle(type: bytes, page: Rows, links: Mapping[str, str], entries: list[bytes]) -> bytes:
@@ -86,26 +102,41 @@ def _happened(e: Row, base: str) -> bytes:
     status = {"DELETE": "204 No Content", "POST": "201 Created", "PUT": "200 OK"}[method]
     about = {
         "request": {"method": method, "url": e.ref.type if method == "POST" else str(e.ref)},
-        "response": {"status": status, "etag": f'W/"{e.version}"', "lastModified": _instant(e.updated)},
+        "response": {"status": status, "etag": f'W/"{e.version}"', "lastModified": instant(e.updated)},
     }
     body = b"" if e.body is None else b'"resource":%s,' % e.body
     return b'{"fullUrl":"%s",%s%s' % (f"{base}/{e.ref}".encode(), body, _encode(about)[1:])
 
 
-def answered(done: Done) -> dict[str, Any]:
-    """The response entry of one write."""
+SAID = {"created": "Created.", "unchanged": "Nothing to change.", "matched": "It was here already.", "deleted": "Deleted."}
+
+
+def informed(text: str) -> dict[str, Any]:
+    """An OperationOutcome that says it went well."""
+    return {"resourceType": "OperationOutcome", "issue": [{"severity": "information", "code": "informational", "diagnostics": text}]}
+
+
+def answered(done: Done, prefer: str = "", base: str = "") -> dict[str, Any]:
+    """The response entry of one write; with the resource or an OperationOutcome where `prefer` (`Prefer: return=`) says so."""
     status = {"created": "201 Created", "deleted": "204 No Content"}.get(done.did, "200 OK")
-    return {
+    out: dict[str, Any] = {
         "response": {
             "status": status,
             "location": f"{done.ref}/_history/{done.version}",
             "etag": f'W/"{done.version}"',
-            "lastModified": _instant(done.updated),
+            "lastModified": instant(done.updated),
         }
     }
+    body = getattr(done, "body", None)
+    if prefer == "representation" and body is not None:
+        return {"fullUrl": f"{base}/{done.ref}", "resource": msgspec.Raw(body), **out}
+    if prefer == "OperationOutcome":
+        out["response"]["outcome"] = informed(SAID.get(done.did, "Updated."))
+    return out
 
 
-def _instant(at: datetime) -> str:
+def instant(at: datetime) -> str:
+    """As FHIR writes it, to the millisecond."""
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
@@ -125,41 +156,61 @@ def references(node: Any) -> Iterator[str]:
             yield from references(item)
 
 
-def conditional_references(resource: Mapping[str, Any]) -> list[str]:
+def conditional_references(resource: Any) -> list[str]:
     """References of the form `Type?search`, each once (https://hl7.org/fhir/R4/http.html#trules)."""
     return list(dict.fromkeys(r for r in references(resource) if "?" in r and not r.startswith(("http:", "https:", "urn:", "#"))))
 
 
-def urn_references(resource: Mapping[str, Any]) -> list[str]:
+def urn_references(resource: Any) -> list[str]:
     """References to another entry of the Bundle by `urn:uuid:` or `urn:oid:`, each once, without a fragment."""
     return list(dict.fromkeys(r.split("#", 1)[0] for r in references(resource) if r.startswith(("urn:uuid:", "urn:oid:"))))
 
 
-def rewrite(node: Any, names: Mapping[str, str], full_url: str = "") -> Any:
+def rewrite(node: Any, names: Mapping[str, str], full_url: str = "", r4: R4 | None = None) -> Any:
     """The same resource with every reference in `names` replaced. Other texts stay as they are, also where they look alike.
 
     With the entry's own `full_url` (`http://base/Type/id`) a relative `Goal/1` also stands for `http://base/Goal/1`
-    (https://hl7.org/fhir/R4/bundle.html#references).
+    (https://hl7.org/fhir/R4/bundle.html#references). With `r4` elements that are a uri, url, oid or uuid are links, too
+    (Attachment.url), and so are `href` and `src` in narrative (https://hl7.org/fhir/R4/http.html#trules).
     """
     base = full_url.rsplit("/", 2)[0] if full_url.startswith(("http:", "https:")) else ""
-    return _rewritten(node, names, base)
+    return _Names(names, base, r4).rewritten(node, str(node.get("resourceType", "")) if isinstance(node, dict) else "")
 
 
-def _rewritten(node: Any, names: Mapping[str, str], base: str) -> Any:
-    if isinstance(node, dict):
-        return {
-            k: _renamed(v, names, base) if k == "reference" and isinstance(v, str) else _rewritten(v, names, base)
-            for k, v in node.items()
-        }
-    if isinstance(node, list):
-        return [_rewritten(item, names, base) for item in node]
-    return node
+@dataclass(frozen=True, slots=True)
+class _Names:
+    names: Mapping[str, str]
+    base: str
+    r4: R4 | None
 
+    def rewritten(self, node: Any, path: str) -> Any:
+        if isinstance(node, dict):
+            path = str(node.get("resourceType") or path)
+            return {k: self._value(k, v, f"{path}.{k}") for k, v in node.items()}
+        if isinstance(node, list):
+            return [self._value("", v, path) for v in node]
+        return node
 
-def _renamed(reference: str, names: Mapping[str, str], base: str) -> str:
-    if reference in names:
-        return names[reference]
-    target, mark, fragment = reference.partition("#")
-    if target in names:
-        return names[target] + mark + fragment
-    return names.get(f"{base}/{target}", target) + mark + fragment if base and ":" not in target else reference
+    def _value(self, key: str, value: Any, path: str) -> Any:
+        if not isinstance(value, str):
+            return self.rewritten(value, path)
+        if key == "reference":
+            return self._renamed(value)
+        if self.r4 is None:
+            return value
+        if key == "div":
+            return _LINK.sub(lambda m: m[1] + self.names.get(m[2], m[2]) + m[3], value)
+        if value in self.names and value.startswith("urn:"):
+            element = self.r4.element(path)
+            return self.names[value] if element is not None and _LINKS.issuperset(element.types) else value
+        return value
+
+    def _renamed(self, reference: str) -> str:
+        if reference in self.names:
+            return self.names[reference]
+        target, mark, fragment = reference.partition("#")
+        if target in self.names:
+            return self.names[target] + mark + fragment
+        if self.base and ":" not in target:
+            return self.names.get(f"{self.base}/{target}", target) + mark + fragment
+        return reference

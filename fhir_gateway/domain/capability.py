@@ -1,34 +1,60 @@
-"""The CapabilityStatement, from the table of interactions that the routes offer. https://hl7.org/fhir/R4/capabilitystatement.html"""
+"""The CapabilityStatement, from the table that dispatches. https://hl7.org/fhir/R4/capabilitystatement.html"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, Protocol
 
+from .edits import JSON_PATCH
 from .r4 import R4
 
-READ_ONLY = ("AuditEvent",)
+READ_ONLY: Final = ("AuditEvent",)
+READS: Final = frozenset({"read", "vread", "history-instance", "history-type", "search-type"})
+SYSTEM: Final = ("transaction", "batch", "search-system", "history-system")
+
+
+class Offer(Protocol):
+    """A row of the table, as far as this needs it."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def shape(self) -> str: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def operation(self) -> str: ...
+    @property
+    def types(self) -> tuple[str, ...]: ...
+    @property
+    def where(self) -> bool: ...
 
 
 def statement(
-    r4: R4, *, base: str, version: str, interactions: Sequence[str], system: Sequence[str], operations: Mapping[str, Sequence[str]]
+    r4: R4, *, base: str, version: str, offers: Sequence[Offer], own: Collection[str] = (), compartments: Iterable[str] = ("patient",)
 ) -> dict[str, Any]:
-    """What this server can do, for every type alike; operations by type."""
+    """What this server can do, type by type. `own` names the operations that we define ourselves, `Type-name`."""
+    codes = [o.code for o in offers if o.code]
+    system = {c for c in codes if c in SYSTEM} | ({"batch"} if "transaction" in codes else set())
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
-        "date": "2026-11-24",
+        "date": "2026-11-25",
         "kind": "instance",
         "software": {"name": "fhir_gateway", "version": version},
         "implementation": {"description": "The FHIR gateway for shared personal care plans", "url": base},
         "fhirVersion": "4.0.1",
         "format": ["json", "application/fhir+json"],
+        "patchFormat": [JSON_PATCH, "application/fhir+json"],
         "rest": [
             {
                 "mode": "server",
+                "documentation": "Every answer is what this reader may see by the person's own consents; what they may not see is absent. "
+                "If-Match is required to change or delete, also in Bundles and by condition.",
                 "security": _security(base),
-                "resource": [_resource(r4, t, interactions, operations.get(t, ())) for t in r4.types if t not in READ_ONLY],
-                "interaction": [{"code": code} for code in system],
+                "resource": [_resource(r4, t, base, offers, own) for t in r4.types],
+                "interaction": [{"code": code} for code in SYSTEM if code in system],
+                "compartment": [f"http://hl7.org/fhir/CompartmentDefinition/{c}" for c in compartments],
             }
         ],
     }
@@ -54,20 +80,56 @@ def _security(base: str) -> dict[str, Any]:
     }
 
 
-def _resource(r4: R4, type: str, interactions: Sequence[str], operations: Sequence[str]) -> dict[str, Any]:
+def _resource(r4: R4, type: str, base: str, offers: Sequence[Offer], own: Collection[str]) -> dict[str, Any]:
+    writes = type not in READ_ONLY
+    codes = dict.fromkeys(o.code for o in offers if o.code and o.shape.startswith("type") and (writes or o.code in READS))
+    by_condition = {o.method for o in offers if o.where and writes}
     out: dict[str, Any] = {
         "type": type,
-        "interaction": [{"code": code} for code in interactions],
+        "profile": f"http://hl7.org/fhir/StructureDefinition/{type}",
+        "interaction": [{"code": code} for code in codes],
         "versioning": "versioned-update",
-        "readHistory": True,
+        "readHistory": "vread" in codes,
         "updateCreate": False,
-        "conditionalCreate": True,
+        "conditionalCreate": "create" in codes,
         "conditionalRead": "full-support",
-        "searchInclude": sorted(f"{type}:{p.code}" for p in r4.search_parameters(type).values() if p.type == "reference"),
-        "searchParam": [{"name": p.code, "type": p.type} for p in r4.search_parameters(type).values() if p.expression],
+        "conditionalUpdate": "PUT" in by_condition,
+        "conditionalDelete": "single" if "DELETE" in by_condition else "not-supported",
+        "searchInclude": ["*", *sorted(f"{type}:{p.code}" for p in r4.search_parameters(type).values() if p.type == "reference")],
+        "searchRevInclude": _pointing(r4).get(type, []),
+        "searchParam": [
+            {"name": p.code, **({"definition": p.url} if p.url else {}), "type": p.type}
+            for p in r4.search_parameters(type).values()
+            if p.expression
+        ],
+        "operation": _operations(type, base, offers, own),
     }
-    if operations:
-        out["operation"] = [
-            {"name": name, "definition": f"http://hl7.org/fhir/OperationDefinition/{type}-{name}"} for name in operations
-        ]
+    if "PATCH" in by_condition:
+        out["documentation"] = "Patch by condition as well as by id."
     return {k: v for k, v in out.items() if v != []}
+
+
+def _operations(type: str, base: str, offers: Sequence[Offer], own: Collection[str]) -> list[dict[str, str]]:
+    names = dict.fromkeys(o.operation for o in offers if o.operation and type in (o.types or (type,)))
+    return [{"name": name, "definition": _defined(type, name, base, own)} for name in names]
+
+
+def _defined(type: str, name: str, base: str, own: Collection[str]) -> str:
+    if f"{type}-{name}" in own:
+        return f"{base}/OperationDefinition/{type}-{name}"
+    owner = "Resource" if name == "validate" else type
+    return f"http://hl7.org/fhir/OperationDefinition/{owner}-{name}"
+
+
+def _pointing(r4: R4) -> dict[str, list[str]]:
+    """For each type the reference parameters of other types that may point to it: what `_revinclude` takes."""
+    known: dict[str, list[str]] | None = r4._compiled.get("pointing")
+    if known is None:
+        known = {}
+        for source in r4.types:
+            for p in r4.search_parameters(source).values():
+                if p.type == "reference" and p.expression:
+                    for target in p.targets or r4.types:
+                        known.setdefault(target, []).append(f"{source}:{p.code}")
+        r4._compiled["pointing"] = known = {t: sorted(v) for t, v in known.items()}
+    return known

@@ -5,15 +5,20 @@ once, in a `Context`. No audit row, no answer.
 """
 
 from .context import Answer, Context, Entry, House, Page, Remote, Written, enter, house_context
+from .fetching import historyset, part_of, searchset, version_number
+from .gathering import everything, plan_document
+from .judging import judge
 from .looking import may, who_looked
+from .past import history
 from .pushing import inbox, named, push, replay
-from .reading import history, read, vread
-from .searching import everything, search
+from .reading import read, vread
+from .searching import search
 from .transacting import transaction
-from .writing import accept, create, patch, remove, update
+from .writing import Once, accept, create, patch, patch_where, remove, remove_where, update, update_where
 
 __all__ = [
-    "Answer", "Context", "Entry", "House", "Page", "Remote", "Written",
-    "accept", "create", "enter", "everything", "history", "house_context", "inbox", "may", "named", "patch", "push", "read",
-    "remove", "replay", "search", "transaction", "update", "vread", "who_looked",
+    "Answer", "Context", "Entry", "House", "Once", "Page", "Remote", "Written",
+    "accept", "create", "enter", "everything", "history", "historyset", "house_context", "inbox", "judge", "may", "named", "part_of",
+    "patch", "patch_where", "plan_document", "push", "read", "remove", "remove_where", "replay", "search", "searchset", "transaction",
+    "update", "update_where", "version_number", "vread", "who_looked",
 ]  # fmt: skip

@@ -24,15 +24,17 @@ from .writing import Once, again, digest, settle
 REMEMBERED = timedelta(days=7)
 
 
-async def push(ctx: Context, raw: bytes, *, idempotency_key: str | None = None, waits_as: str | None = None) -> dict[str, Any]:
-    """A Bundle from anyone. For a registered system the same bytes give the same answer, and a refusal waits in its inbox
+async def push(
+    ctx: Context, raw: bytes, *, idempotency_key: str | None = None, waits_as: str | None = None, prefer: str = ""
+) -> dict[str, Any]:
+    """A Bundle from anyone, answered with what `prefer` (`Prefer: return=`) asks for. For a registered system the same bytes give the same answer, and a refusal waits in its inbox
     (`waits_as`: under the name it has there already)."""
     bundle = strict.read(raw)
     system = ctx.actor.kind == "system" and ctx.client is not None
     key = _key(bundle, idempotency_key) if system else None
     try:
         said = await _said_before(ctx, key, bundle, raw)
-        return said if said is not None else await again(lambda: _do(ctx, bundle, raw, key))
+        return said if said is not None else await again(lambda: _do(ctx, bundle, raw, key, prefer))
     except Problem as p:
         if p.kind != "name-used":
             said = await _said_before(ctx, key, bundle, raw)
@@ -71,8 +73,7 @@ async def _said_before(ctx: Context, key: str | None, bundle: Mapping[str, Any],
         raise Problem("name-used", "This name was used for another message in the last 7 days: give a changed message a new one.")
     answer: dict[str, Any] = msgspec.json.decode(held.answer)
     await ctx.house.store.commit(note(ctx, "E", "transaction", None, allowed=True, detail="repeated: answered as before"))
-    reads = [s for s in read_steps(ctx, bundle) if s.method in ("GET", "HEAD")]
-    return await respond(ctx, reads, answer)
+    return await respond(ctx, read_steps(ctx, bundle), answer)
 
 
 class _Said(msgspec.Struct):
@@ -80,22 +81,21 @@ class _Said(msgspec.Struct):
     answer: msgspec.Raw
 
 
-async def _do(ctx: Context, bundle: Mapping[str, Any], raw: bytes, key: str | None) -> dict[str, Any]:
-    steps = read_steps(ctx, bundle)
-    if bundle["type"] == "batch":
-        answer = await batch(ctx, steps, Once(f"{ctx.client} {key}", ctx.at + REMEMBERED) if key else None)
+async def _do(ctx: Context, bundle: Mapping[str, Any], raw: bytes, key: str | None, prefer: str) -> dict[str, Any]:
+    if bundle.get("type") == "batch":
+        answer = await batch(ctx, bundle, Once(f"{ctx.client} {key}", ctx.at + REMEMBERED) if key else None, prefer=prefer)
         if ctx.actor.kind == "system" and ctx.client is not None:
             await _keep_refused(ctx, key, bundle, answer)
         return answer
-    reads = await readable(ctx, steps)
+    steps = read_steps(ctx, bundle)
+    looked = await readable(ctx, steps)
     people = await _people(ctx, steps) if ctx.actor.contributor else {}
     known = {steps[at].full_url: s.ref for at, s in people.items() if steps[at].full_url}
     work, answers = await prepare(ctx, [s for s in steps if s.at not in people], known)
     for at, s in people.items():
         answers[at] = Written(s.ref, s.version, s.updated, None, "matched")
-    written = answered(steps, answers)
-    if key is not None:
-        said = msgspec.json.encode({"digest": digest(raw), "answer": msgspec.Raw(strict.dump(written))})
+    if key is not None:  # without the resources: who repeats it may not see them any more
+        said = msgspec.json.encode({"digest": digest(raw), "answer": msgspec.Raw(strict.dump(answered(ctx, steps, answers)))})
         work.ops.append(Keep("push", f"{ctx.client} {key}", said, ctx.at + REMEMBERED, if_absent=True))
         work.ops += [Drop("inbox", name) for name in await ctx.house.store.kept_all("inbox", ctx.at, f"{ctx.client} {key} ")]
     try:
@@ -105,7 +105,7 @@ async def _do(ctx: Context, bundle: Mapping[str, Any], raw: bytes, key: str | No
         if said_so is None:
             raise
         return said_so
-    return await respond(ctx, reads, written)
+    return await respond(ctx, steps, answered(ctx, steps, answers, prefer), looked)
 
 
 # -- the right person, or nobody --------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""search and `$everything`. https://hl7.org/fhir/R4/search.html
+"""search. https://hl7.org/fhir/R4/search.html
 
 The consent predicate is in the query; every hit is decided again by the plain evaluator before it leaves, and a difference
 is a 503 and an alarm, never data.
@@ -12,11 +12,10 @@ from collections.abc import Iterable, Sequence
 from ..domain import consent
 from ..domain import search as searching
 from ..domain.directory import NO_PATIENT_DATA
-from ..domain.primitives import whole
 from ..domain.problem import Problem
 from ..domain.search import Include, Query, Term, Value
 from ..domain.standing import Standing
-from ..domain.types import All, Always, Has, Never, Note, Predicate, Ref, Stored
+from ..domain.types import Always, Never, Note, Predicate, Stored
 from .asked_about import refusals
 from .context import (
     Context,
@@ -35,7 +34,6 @@ from .context import (
 from .reading import in_scope, reach, reachable
 
 PAGE = 50
-EVERYTHING_PAGE = 200
 INCLUDED = 1_000
 QUERIES_KEPT = 2_000
 
@@ -227,53 +225,3 @@ def _stamp(ctx: Context, standings: dict[str, Standing]) -> int:
     """A number that changes with any consent, relationship or membership of these people."""
     kept = ctx.house._standings
     return zlib.crc32(repr(sorted((p, kept[p][0]) for p in standings if p in kept)).encode())
-
-
-async def everything(ctx: Context, patient: str, params: Sequence[tuple[str, str]] = ()) -> Page:
-    """`Patient/[id]/$everything`: the whole record of one person, as far as this reader may see it, and what it refers to
-    in the directory. `_count`, `_type`, `_since`, `_page` (https://hl7.org/fhir/R4/patient-operation-everything.html).
-    Problem not-found when the person is hidden or absent.
-    """
-    from .reading import allow
-
-    person = Ref("Patient", patient)
-    need_scope(ctx, "r", "Patient")
-    params, after, _ = resumed(ctx, f"everything {patient}", params)
-    asked = dict(params)
-    stored = await ctx.house.store.get(person)
-    await allow(ctx, "R", "everything", person, stored)
-    types = tuple(t for t in asked.get("_type", "").split(",") if t)
-    for t in types:
-        if not ctx.house.r4.has_type(t):
-            raise Problem("bad-request", f"`{t}` is not a FHIR R4 resource type.", "_type")
-    count = _everything_count(asked.get("_count"))
-    predicate = All((Has("patient", frozenset({str(person)})), await reach(ctx, {str(person)})))
-    limits = [(k, f"ge{v}" if k == "_since" else v) for k, v in params if k == "_since"]
-    terms = searching.parse("Patient", [("_lastUpdated", v) for _, v in limits], ctx.house.r4).terms if limits else ()
-    query = Query(types, terms)
-    found = await ctx.house.store.search(query, predicate, filtered=Always(), count=count, after=after)
-    standings = await stand(ctx.house, {str(person)}, None, ctx.place)
-    _again(ctx, found.hits, standings, await _more_standings(ctx, found.hits, standings))
-    hits = [h for h in found.hits if ctx.scopes is None or ctx.scopes.covers("r", h.ref.type)]
-    hits = [h for h in hits if in_scope(ctx, "r", h) and within_launch(ctx, "r", h.facts)]
-    around = await _directory_around(ctx, hits) if not types else []
-    await ctx.house.store.commit(*await _disclosed(ctx, "everything", None, [("patient", patient)], [*hits, *around]))
-    entries = [_entry(ctx, h, "match") for h in hits] + [_entry(ctx, h, "include") for h in around]
-    token = seal(ctx, f"everything {patient}", {"q": [list(p) for p in params], "at": list(found.after)}) if found.after is not None else None
-    total = len(hits) if found.after is None and after is None else None
-    return Page(tuple(entries), total, token, tuple((k, v) for k, v in params if k != "_page"))
-
-
-async def _directory_around(ctx: Context, hits: Sequence[Stored]) -> list[Stored]:
-    refs = {Ref(*r.split("/", 1)) for h in hits for r in h.facts.refs if r.split("/", 1)[0] in NO_PATIENT_DATA and "/" in r}
-    found = await ctx.house.store.get_many([r for r in refs if "/" not in r.id])
-    return [s for s in found.values() if await shown(ctx, s)]
-
-
-def _everything_count(text: str | None) -> int:
-    if text is None:
-        return EVERYTHING_PAGE
-    count = whole(text)
-    if count is None or not 0 < count <= EVERYTHING_PAGE:
-        raise Problem("bad-request", f"`_count` must be a whole number from 1 to {EVERYTHING_PAGE}, not `{text}`.", "_count")
-    return count

@@ -1,344 +1,348 @@
 """batch and transaction. https://hl7.org/fhir/R4/http.html#transaction
 
-A transaction is one commit: everything or nothing. A batch is its entries one by one.
+A transaction is one commit: everything or nothing, in R4's order. A batch is its entries one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
-from urllib.parse import parse_qsl
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
 
 from ..domain import bundle as bundles
-from ..domain import strict
-from ..domain.primitives import whole
-from ..domain.problem import Problem, outcome
+from ..domain import edits, strict
+from ..domain import steps as reading
+from ..domain.bundle import instant
+from ..domain.preconditions import etag, tag
+from ..domain.problem import Problem, not_found, outcome
+from ..domain.steps import MAX_ENTRIES, WRITES, Step
 from ..domain.types import Ref
+from ..store.base import Unavailable
+from .conditions import matching
 from .context import Context, Written, need_scope, note
+from .fetching import fetch
 from .identifying import known_person
-from .writing import Once, Work, again, create, matching, patch, put_new, put_over, remove, take_away, update
-
-T = TypeVar("T")
-MAX_ENTRIES = 500
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One entry of the Bundle: `target` is `Type`, `Type/id` or `Type?condition`."""
-
-    at: int
-    method: str
-    url: str
-    full_url: str
-    resource: dict[str, Any] | None
-    if_match: int | None
-    if_none_exist: str | None
-
-    @property
-    def where(self) -> str:
-        return f"Bundle.entry[{self.at}]"
-
-    @property
-    def type(self) -> str:
-        return self.url.split("?", 1)[0].split("/", 1)[0]
-
-    @property
-    def id(self) -> str | None:
-        path = self.url.split("?", 1)[0]
-        return path.split("/", 1)[1] if "/" in path else None
-
-    @property
-    def condition(self) -> str | None:
-        return self.url.split("?", 1)[1] if "?" in self.url else None
+from .judging import judge
+from .writing import (
+    Once,
+    Work,
+    again,
+    create,
+    known,
+    matched,
+    patch,
+    patch_where,
+    put_edited,
+    put_new,
+    put_over,
+    remove,
+    remove_where,
+    take_away,
+    the_match,
+    update,
+    update_where,
+    with_id,
+    without_id,
+)  # fmt: skip
 
 
-async def transaction(ctx: Context, raw: bytes) -> dict[str, Any]:
+async def transaction(ctx: Context, raw: bytes, *, prefer: str = "") -> dict[str, Any]:
     """A Bundle of type transaction or batch in, the response Bundle out, entries in the order they came."""
     bundle = strict.read(raw)
+    if bundle.get("type") == "batch":
+        return await batch(ctx, bundle, prefer=prefer)
     steps = read_steps(ctx, bundle)
-    if bundle["type"] == "batch":
-        return await batch(ctx, steps)
 
     async def once() -> dict[int, Written]:
         work, answers = await prepare(ctx, steps)
         await work.commit()
         return answers
 
-    reads = await readable(ctx, steps)
+    looked = await readable(ctx, steps)
     answers = await again(once)
-    return await respond(ctx, reads, answered(steps, answers))
-
-
-async def readable(ctx: Context, steps: list[Step]) -> list[Step]:
-    """The reads of a transaction, tried before anything is written: one that fails fails all of it."""
-    reads = [s for s in steps if s.method in ("GET", "HEAD")]
-    for step in reads:
-        await _at(step, _get(ctx, step))
-    return reads
+    return await respond(ctx, steps, answered(ctx, steps, answers, prefer), looked)
 
 
 def read_steps(ctx: Context, bundle: Mapping[str, Any]) -> list[Step]:
     """The entries, checked for shape. Problem: bad-request, too-large."""
-    if bundle.get("resourceType") != "Bundle":
-        raise Problem("bad-request", "Only a Bundle can be sent to this address.", "resourceType")
-    if bundle.get("type") not in ("transaction", "batch"):
-        raise Problem("bad-request", f"A Bundle sent here is a transaction or a batch, not `{bundle.get('type')}`.", "Bundle.type")
-    entries = bundle.get("entry", [])
-    if not isinstance(entries, list):
-        raise Problem("bad-request", "`entry` must be a list.", "Bundle.entry")
-    if len(entries) > MAX_ENTRIES:
-        raise Problem("too-large", f"A Bundle may have {MAX_ENTRIES} entries, this one has {len(entries)}.", "Bundle.entry")
-    steps = [_step(ctx, i, e) for i, e in enumerate(entries)]
-    _no_name_twice(steps)
-    return steps
+    return reading.read(reading.entries(bundle), ctx.house.base_url, ctx.house.r4)
 
 
-def _step(ctx: Context, at: int, entry: Any) -> Step:
-    where = f"Bundle.entry[{at}]"
-    if not isinstance(entry, dict) or not isinstance(entry.get("request"), dict):
-        raise Problem("bad-request", "Each entry needs a `request` with method and url.", f"{where}.request")
-    request = entry["request"]
-    method, url = request.get("method"), request.get("url")
-    if method not in METHODS:
-        raise Problem("bad-request", f"`{method}` is not a method for a Bundle entry.", f"{where}.request.method")
-    if not isinstance(url, str):
-        raise Problem("bad-request", "The request needs a `url`.", f"{where}.request.url")
-    url = url.removeprefix(ctx.house.base_url).lstrip("/") if url.startswith(ctx.house.base_url) else url
-    type = url.split("?", 1)[0].split("/", 1)[0]
-    if not ctx.house.r4.has_type(type) or "//" in url or ".." in url:
-        raise Problem("bad-request", f"`{url[:80]}` is not an address of a resource here.", f"{where}.request.url")
-    resource = entry.get("resource")
-    if method in ("POST", "PUT", "PATCH") and not isinstance(resource, dict):
-        raise Problem("bad-request", f"{method} needs a resource.", f"{where}.resource")
-    if_match = request.get("ifMatch")
-    full_url = entry.get("fullUrl", "")
-    if not isinstance(full_url, str):
-        raise Problem("bad-request", "`fullUrl` must be a text.", f"{where}.fullUrl")
-    condition = request.get("ifNoneExist")
-    if condition is not None and not isinstance(condition, str):
-        raise Problem("bad-request", "`ifNoneExist` must be a text.", f"{where}.request.ifNoneExist")
-    return Step(at, method, url, full_url, resource, etag(if_match, f"{where}.request.ifMatch"), condition)
+async def readable(ctx: Context, steps: Sequence[Step]) -> dict[int, dict[str, Any]]:
+    """The reads of a transaction, tried before anything is written: one that fails fails all of it."""
+    _scopes(ctx, steps)
+    return {step.at: await _at(step, _look(ctx, step)) for step in steps if step.reads}
 
 
-def etag(text: Any, where: str = "If-Match") -> int | None:
-    """`W/"3"` to 3. Problem bad-request for anything else."""
-    if text is None:
-        return None
-    bare = text.removeprefix("W/").strip('"') if isinstance(text, str) else ""
-    version = whole(bare)
-    if version is None:
-        raise Problem("bad-request", f'`{str(text)[:40]}` is not a version tag of this server, such as W/"3".', where)
-    return version
+# -- a transaction ----------------------------------------------------------------------------------------------------
 
 
-def _no_name_twice(steps: list[Step]) -> None:
-    named: set[str] = set()
-    for step in steps:
-        for name in {step.full_url, f"{step.type}/{step.id}" if step.id and step.method != "GET" else ""} - {""}:
-            if name in named:
-                raise Problem("bad-request", f"`{name[:80]}` is named by two entries.", step.where)
-            named.add(name)
+@dataclass
+class Plan:
+    """A transaction being prepared: what each name now means, and which resource each write is about."""
+
+    work: Work
+    ids: dict[str, str]  # fullUrl or conditional reference -> Type/id
+    fresh: dict[int, Ref] = field(default_factory=dict)  # what an entry creates
+    found: dict[int, Ref] = field(default_factory=dict)  # what the condition of an entry matched
+    planned: dict[Ref, dict[str, Any]] = field(default_factory=dict)  # what is to be created, as it was sent
+    answers: dict[int, Written] = field(default_factory=dict)
+    touched: dict[Ref, Step] = field(default_factory=dict)
+
+    def writes(self, ref: Ref, step: Step) -> Ref:
+        """Nothing is written twice, however it is named. Problem bad-request."""
+        if ref in self.touched:
+            raise Problem("bad-request", f"`{ref}` is written by two entries.", step.where)
+        self.touched[ref] = step
+        return ref
 
 
-async def prepare(ctx: Context, steps: list[Step], known: Mapping[str, Ref] | None = None) -> tuple[Work, dict[int, Written]]:
-    """Everything a transaction writes, in R4's order (DELETE, POST, PUT and PATCH, GET), not yet committed.
+async def prepare(ctx: Context, steps: Sequence[Step], known: Mapping[str, Ref] | None = None) -> tuple[Work, dict[int, Written]]:
+    """Everything a transaction writes, in R4's order (DELETE, POST, PUT and PATCH), not yet committed.
 
     `known` maps fullUrls to people found by other means (a push that names them by NHS number).
     """
-    work = Work(ctx)
-    answers: dict[int, Written] = {}
-    ids: dict[str, str] = {url: str(ref) for url, ref in (known or {}).items()}
+    _scopes(ctx, steps)
+    plan = Plan(Work(ctx), {url: str(ref) for url, ref in (known or {}).items()})
+    writes = [s for s in steps if not s.reads]
+    for step in (s for s in writes if s.method == "DELETE"):
+        plan.answers[step.at] = await _at(step, _delete(plan, step))
+    rest = [s for s in writes if s.method != "DELETE" and not (s.method == "POST" and s.full_url and s.full_url in plan.ids)]
+    for step in reading.ordered(rest):
+        await _at(step, _name(plan, step))
+    await _name_conditions(plan, rest)
+    for step in sorted(reading.ordered(rest), key=lambda s: not (s.at in plan.fresh and s.type == "Patient")):  # whom it is about, first
+        if step.at not in plan.answers:
+            plan.answers[step.at] = await _at(step, _write(plan, step))
+    return plan.work, plan.answers
+
+
+def _scopes(ctx: Context, steps: Sequence[Step]) -> None:
+    """Scope before any look-up."""
     for step in steps:
-        scope = {"DELETE": "d", "POST": "c", "PUT": "u", "PATCH": "u"}.get(step.method)
-        if scope:
-            need_scope(ctx, scope, step.type)
-    for step in (s for s in steps if s.method == "DELETE"):
-        answers[step.at] = await _at(step, _delete(work, step))
-    posts = [s for s in steps if s.method == "POST" and not (s.full_url and s.full_url in ids)]
-    fresh = await _name_creations(ctx, posts, ids, answers)
-    await _name_updates(ctx, steps, ids)
-    for step in sorted(posts, key=lambda s: s.type != "Patient"):  # whoever it is about comes first, wherever they stand
-        if step.at in answers:
-            continue
-        raw = await _resolved(ctx, step, ids)
-        answers[step.at] = await _at(step, put_new(work, step.type, raw, id=fresh[step.at], if_none_exist=step.if_none_exist))
-    for step in (s for s in steps if s.method == "PUT"):
-        answers[step.at] = await _at(step, _put(work, step, ids))
-    for step in (s for s in steps if s.method == "PATCH"):
-        raise Problem("not-implemented", "PATCH inside a Bundle is not offered yet.", step.where)
-    return work, answers
+        if not step.reads:
+            need_scope(ctx, WRITES[step.method], step.type)
+        if step.condition is not None and not step.reads:
+            need_scope(ctx, "s", step.type)
 
 
-async def _at(step: Step, doing: Awaitable[T]) -> T:
+async def _at(step: Step, doing: Awaitable[Any]) -> Any:
     """A Problem of one entry says which."""
     try:
         return await doing
     except Problem as p:
-        from dataclasses import replace
-
-        issues = [replace(i, where=f"{step.where}.resource.{i.where}" if i.where else step.where) for i in p.issues]
-        raise Problem(p.kind, p.text, step.where, issues=issues, headers=p.headers) from None
+        raise placed(step, p) from None
 
 
-async def _name_creations(ctx: Context, posts: list[Step], ids: dict[str, str], answers: dict[int, Written]) -> dict[int, str]:
-    """Each creation gets its id before references are rewritten; a conditional one may turn out to be there already, or to
-    be what another entry makes, and a Patient somebody who is known here."""
-    fresh: dict[int, str] = {}
-    made: dict[tuple[str, str], Ref] = {}
-    for step in posts:
-        same = made.get((step.type, step.if_none_exist)) if step.if_none_exist else None
-        match = await matching(ctx, step.type, step.if_none_exist) if step.if_none_exist and same is None else None
-        if match is None and same is None and step.resource is not None:
-            match = await known_person(ctx, step.type, step.resource)
-        if same is not None:
-            answers[step.at] = Written(same, 1, ctx.at, None, "matched")
-            target = same
-        elif match is not None:
-            answers[step.at] = Written(match.ref, match.version, match.updated, match.body, "matched")
-            target = match.ref
+def placed(step: Step, p: Problem) -> Problem:
+    """The same Problem, every place in it below the entry."""
+    inside = step.resource is not None and p.status in (400, 422)
+    issues = [
+        replace(i, where=i.where if i.where.startswith("Bundle.") else f"{step.where}.resource.{i.where}" if i.where and inside else step.where)
+        for i in p.issues
+    ]
+    return Problem(p.kind, p.text, step.where, issues=issues, headers=p.headers)
+
+
+async def _delete(plan: Plan, step: Step) -> Written:
+    work = plan.work
+    ref = Ref(step.type, step.id) if step.id else await the_match(work, "D", "delete", step.type, step.condition or "")
+    return await take_away(work, plan.writes(ref, step), if_match=step.if_match)
+
+
+async def _name(plan: Plan, step: Step) -> None:
+    """Which resource an entry is about, before references are rewritten; a conditional create may be there already."""
+    ctx, gone = plan.work.ctx, plan.work.gone
+    condition = step.if_none_exist if step.method == "POST" else step.condition
+    match = None
+    if condition is not None:
+        match = await matching(ctx, step.type, condition, own=step.method == "POST", gone=gone, beside=plan.planned)
+    person = await known_person(ctx, step.type, step.resource or {}) if step.method == "POST" and match is None else None
+    if step.id is not None:
+        ref = plan.writes(Ref(step.type, step.id), step)
+    elif person is not None:
+        ref, plan.answers[step.at] = person.ref, known(plan.work, person)
+    elif match is not None and step.method == "POST":
+        ref = match.ref
+        if match.stored is not None:
+            plan.answers[step.at] = matched(plan.work, match)
         else:
-            fresh[step.at] = ctx.house.new_id()
-            target = Ref(step.type, fresh[step.at])
-        if step.if_none_exist:
-            made[step.type, step.if_none_exist] = target
-        if step.full_url:
-            ids[step.full_url] = str(target)
-    return fresh
+            plan.found[step.at] = ref
+    elif match is not None:
+        ref = plan.found[step.at] = plan.writes(match.ref, step)
+    elif step.method == "PATCH":
+        raise not_found()
+    else:
+        ref = plan.fresh[step.at] = plan.writes(Ref(step.type, ctx.house.new_id()), step)
+        plan.planned[ref] = step.resource or {}
+    if step.full_url:
+        plan.ids[step.full_url] = str(ref)
 
 
-async def _name_updates(ctx: Context, steps: list[Step], ids: dict[str, str]) -> None:
+async def _name_conditions(plan: Plan, steps: Sequence[Step]) -> None:
+    """Conditional references (`Patient?identifier=…`): to what is here and seen, or to what this Bundle makes."""
+    ctx = plan.work.ctx
     for step in steps:
-        if step.method == "PUT" and step.full_url:
-            if step.id:
-                ids[step.full_url] = f"{step.type}/{step.id}"
-            elif step.condition:
-                match = await matching(ctx, step.type, step.condition)
-                if match is not None:
-                    ids[step.full_url] = str(match.ref)
+        for condition in bundles.conditional_references(step.resource or {}):
+            if condition not in plan.ids:
+                plan.ids[condition] = await _at(step, _meant(ctx, plan, condition))
 
 
-async def _resolved(ctx: Context, step: Step, ids: dict[str, str]) -> bytes:
-    """The entry's resource with `urn:uuid:` and conditional references rewritten to what they now mean."""
-    assert step.resource is not None
-    names = dict(ids)
-    for condition in bundles.conditional_references(step.resource):
-        type, _, query = condition.partition("?")
-        if not ctx.house.r4.has_type(type):
-            raise Problem("bad-request", f"`{condition[:80]}` is not a conditional reference.", step.where)
-        match = await matching(ctx, type, query)
-        if match is None:
-            raise Problem("business-rule", "A conditional reference has no match that you may see.", step.where)
-        names[condition] = str(match.ref)
-    unknown = [u for u in bundles.urn_references(step.resource) if u not in names]
-    if unknown:
-        raise Problem("business-rule", f"`{unknown[0][:60]}` is not the fullUrl of any entry.", step.where)
-    return strict.dump(bundles.rewrite(step.resource, names, step.full_url))
-
-
-async def _put(work: Work, step: Step, ids: dict[str, str]) -> Written:
-    ctx = work.ctx
-    raw = await _resolved(ctx, step, ids)
-    if step.id:
-        return await put_over(work, Ref(step.type, step.id), raw, if_match=step.if_match)
-    if not step.condition:
-        raise Problem("bad-request", "PUT needs an id or a condition.", step.where)
-    match = await matching(ctx, step.type, step.condition)
+async def _meant(ctx: Context, plan: Plan, condition: str) -> str:
+    type, _, query = condition.partition("?")
+    if not ctx.house.r4.has_type(type):
+        raise Problem("bad-request", f"`{condition[:80]}` is not a conditional reference.")
+    match = await matching(ctx, type, query, gone=plan.work.gone, beside=plan.planned)
     if match is None:
-        need_scope(ctx, "c", step.type)
-        return await put_new(work, step.type, raw)
-    resource = strict.read(raw)
-    if "id" not in resource:
-        raw = strict.dump({"resourceType": step.type, "id": match.ref.id, **resource})
-    return await put_over(work, match.ref, raw, if_match=step.if_match)
+        raise Problem("business-rule", "A conditional reference has no match that you may see.")
+    return str(match.ref)
 
 
-async def _delete(work: Work, step: Step) -> Written:
-    if not step.id:
-        raise Problem("bad-request", "DELETE in a Bundle needs an id.", step.where)
-    return await take_away(work, Ref(step.type, step.id), if_match=step.if_match)
+async def _write(plan: Plan, step: Step) -> Written:
+    work = plan.work
+    if step.method == "PATCH":
+        ref = plan.found.get(step.at) or Ref(step.type, step.id or "")
+        return await put_edited(work, ref, _edit(plan, step), if_match=step.if_match)
+    if step.method == "POST" and step.at in plan.found:  # what an earlier entry makes
+        return replace(_made(work, plan.found[step.at]), did="matched")
+    raw = strict.dump(_resolved(plan, step, step.resource or {}))
+    if step.at in plan.fresh:
+        if step.method == "PUT":
+            without_id(step.resource or {})
+            need_scope(work.ctx, "c", step.type)
+        unless = step.if_none_exist if step.method == "POST" else step.condition
+        return await put_new(work, step.type, raw, id=plan.fresh[step.at].id, unless=unless)
+    match = plan.found.get(step.at)
+    if match is not None:
+        return await put_over(work, match, with_id(strict.read(raw), raw, match), if_match=step.if_match)
+    return await put_over(work, Ref(step.type, step.id or ""), raw, if_match=step.if_match)
 
 
-def answered(steps: list[Step], answers: Mapping[int, Written]) -> dict[str, Any]:
+def _made(work: Work, ref: Ref) -> Written:
+    stored = work.new[ref]
+    return Written(ref, stored.version, stored.updated, stored.body)
+
+
+def _resolved(plan: Plan, step: Step, node: Any) -> Any:
+    """With `urn:uuid:` and conditional references rewritten to what they now mean."""
+    unknown = [u for u in bundles.urn_references(node) if u not in plan.ids]
+    if unknown:
+        raise Problem("business-rule", f"`{unknown[0][:60]}` is not the fullUrl of any entry.")
+    return bundles.rewrite(node, plan.ids, step.full_url, plan.work.ctx.house.r4)
+
+
+def _edit(plan: Plan, step: Step) -> edits.Edit:
+    """Parameters, or a JSON Patch in a Binary (https://hl7.org/fhir/R4/http.html#patch)."""
+    resource = step.resource or {}
+    if resource.get("resourceType") == "Binary":
+        return edits.by_json(_resolved(plan, step, edits.in_binary(resource, "Binary")))
+    return edits.by_path(_resolved(plan, step, resource), plan.work.ctx.house.r4)
+
+
+def answered(ctx: Context, steps: Sequence[Step], answers: Mapping[int, Written], prefer: str = "") -> dict[str, Any]:
     """The response Bundle of what was written, an entry for each that was asked; those of reads are still to be filled."""
-    entries = [bundles.answered(answers[s.at]) if s.at in answers else {"response": {"status": "200 OK"}} for s in steps]
+    went_well: dict[str, Any] = {"response": {"status": "200 OK"}}
+    entries = [bundles.answered(answers[s.at], prefer, ctx.house.base_url) if s.at in answers else dict(went_well) for s in steps]
     return {"resourceType": "Bundle", "type": "transaction-response", **({"entry": entries} if entries else {})}
 
 
-async def respond(ctx: Context, reads: list[Step], answer: dict[str, Any]) -> dict[str, Any]:
-    """The response Bundle with its reads: they see what the writes made."""
-    for step in reads:
-        answer["entry"][step.at] = await _got(ctx, step)
+async def respond(
+    ctx: Context, steps: Sequence[Step], answer: dict[str, Any], looked: Mapping[int, dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The response Bundle with its reads: they see what the writes made. `looked` is what they found before."""
+    unchanged = looked if looked is not None and all(s.reads for s in steps) else {}
+    for step in (s for s in steps if s.reads):
+        answer["entry"][step.at] = unchanged.get(step.at) or await _answer(ctx, step)
     return answer
 
 
-async def _got(ctx: Context, step: Step) -> dict[str, Any]:
-    """A read after its writes: what fails only now (they deleted it) is said in its own place."""
+# -- reads in either --------------------------------------------------------------------------------------------------
+
+
+async def _look(ctx: Context, step: Step) -> dict[str, Any]:
+    """The response entry of a GET, a HEAD or an operation that only looks."""
+    if step.method == "POST":
+        return await _operation(ctx, step)
+    got = await fetch(ctx, step.path, step.params, if_none_match=step.if_none_match, if_modified_since=step.if_modified_since)
+    response: dict[str, Any] = {"status": "304 Not Modified" if got.body is None else "200 OK"}
+    if got.updated is not None:
+        response |= {"etag": tag(got.version), "lastModified": instant(got.updated)}
+    out: dict[str, Any] = {"response": response}
+    if got.body is not None and step.method == "GET":
+        out = {"resource": msgspec.Raw(got.body), **out}
+    return {"fullUrl": f"{ctx.house.base_url}/{got.ref}", **out} if got.ref is not None and "resource" in out else out
+
+
+async def _operation(ctx: Context, step: Step) -> dict[str, Any]:
+    match step.path:
+        case [type, "$validate"]:
+            said = await judge(ctx, type, None, step.resource, step.params)
+        case [type, id, "$validate"]:
+            said = await judge(ctx, type, id, step.resource, step.params)
+        case _:
+            raise Problem("no-such-operation", f"There is no operation `{step.url[:64]}` in a Bundle.")
+    return {"resource": said, "response": {"status": "200 OK"}}
+
+
+async def _answer(ctx: Context, step: Step) -> dict[str, Any]:
+    """The same, with a Problem as its answer: what has been written is written."""
     try:
-        return await _get(ctx, step)
+        return await _look(ctx, step)
     except Problem as p:
-        return {"response": {"status": str(p.status), "outcome": outcome(p.issues)}}
+        return failed(placed(step, p))
 
 
-async def _get(ctx: Context, step: Step) -> dict[str, Any]:
-    from .reading import history, read, vread
-    from .searching import everything, search
-
-    params = parse_qsl(step.condition or "", keep_blank_values=True)
-    if step.id is None:
-        page = await search(ctx, step.type, params)
-        return {"resource": strict.read(bundles.searchset(page, ctx.house.base_url, _self(ctx, step))), "response": {"status": "200 OK"}}
-    parts = step.id.split("/")
-    if len(parts) == 2 and parts[1] == "$everything" and step.type == "Patient":
-        page = await everything(ctx, parts[0], params)
-        return {"resource": strict.read(bundles.searchset(page, ctx.house.base_url, _self(ctx, step))), "response": {"status": "200 OK"}}
-    if len(parts) == 3 and parts[1] == "_history":
-        answer = await vread(ctx, Ref(step.type, parts[0]), whole(parts[2], 15) or 0)
-    elif len(parts) == 2 and parts[1] == "_history":
-        page = await history(ctx, step.type, parts[0], params)
-        return {"resource": strict.read(bundles.history(page, ctx.house.base_url, _self(ctx, step))), "response": {"status": "200 OK"}}
-    elif len(parts) == 1:
-        answer = await read(ctx, Ref(step.type, step.id))
-    else:
-        raise Problem("bad-request", f"`{step.url[:80]}` cannot be read.", step.where)
-    return {
-        "resource": strict.read(answer.body),
-        "response": {"status": "200 OK", "etag": f'W/"{answer.version}"', "lastModified": answer.updated.isoformat()},
-    }
+# -- a batch ----------------------------------------------------------------------------------------------------------
 
 
-def _self(ctx: Context, step: Step) -> dict[str, str]:
-    return {"self": f"{ctx.house.base_url}/{step.url}"}
-
-
-async def batch(ctx: Context, steps: list[Step], once: Once | None = None) -> dict[str, Any]:
+async def batch(ctx: Context, bundle: Mapping[str, Any], once: Once | None = None, *, prefer: str = "") -> dict[str, Any]:
     """Each entry by itself; one that fails says so and hinders no other. With `once`, each entry has one effect however often
     the batch comes."""
-    entries = []
-    for step in steps:
-        try:
-            entries.append(await _alone(ctx, step, once.entry(step.at) if once else None))
-        except Problem as p:
-            entries.append({"response": {"status": str(p.status), "outcome": outcome(p.issues)}})
-    await ctx.house.store.commit(note(ctx, "E", "batch", None, allowed=True, detail=f"{len(steps)} entries"))
+    found = reading.entries(bundle)
+    entries = [await _by_itself(ctx, at, entry, once.entry(at) if once else None, prefer) for at, entry in enumerate(found)]
+    await ctx.house.store.commit(note(ctx, "E", "batch", None, allowed=True, detail=f"{len(found)} entries"))
     return {"resourceType": "Bundle", "type": "batch-response", **({"entry": entries} if entries else {})}
 
 
-async def _alone(ctx: Context, step: Step, once: Once | None) -> dict[str, Any]:
-    if step.method in ("GET", "HEAD"):
-        return await _get(ctx, step)
+async def _by_itself(ctx: Context, at: int, entry: Any, once: Once | None, prefer: str) -> dict[str, Any]:
+    try:
+        step = reading.step(at, entry, ctx.house.base_url, ctx.house.r4)
+        try:
+            return await _look(ctx, step) if step.reads else bundles.answered(await _alone(ctx, step, once), prefer, ctx.house.base_url)
+        except Unavailable:
+            raise Problem("unavailable", "The store cannot answer now. This entry was not written.") from None
+        except Problem as p:
+            raise placed(step, p) from None
+    except Problem as p:
+        return failed(p)
+
+
+def failed(p: Problem) -> dict[str, Any]:
+    """The response entry of what did not work."""
+    return {"response": {"status": f"{p.status} {HTTPStatus(p.status).phrase}", "outcome": outcome(p.issues)}}
+
+
+async def _alone(ctx: Context, step: Step, once: Once | None) -> Written:
     raw = strict.dump(step.resource) if step.resource is not None else b""
-    if step.method == "POST":
-        return bundles.answered(await create(ctx, step.type, raw, if_none_exist=step.if_none_exist, once=once))
-    if not step.id:
-        raise Problem("bad-request", f"{step.method} in a batch needs an id.", step.where)
-    ref = Ref(step.type, step.id)
-    if step.method == "PUT":
-        return bundles.answered(await update(ctx, ref, raw, if_match=step.if_match, once=once))
-    if step.method == "DELETE":
-        return bundles.answered(await remove(ctx, ref, if_match=step.if_match, once=once))
-    raise Problem("not-implemented", "PATCH inside a Bundle is not offered yet.", step.where)
+    ref, condition, seen = (Ref(step.type, step.id) if step.id else None), step.condition or "", step.if_match
+    match step.method:
+        case "POST":
+            return await create(ctx, step.type, raw, if_none_exist=step.if_none_exist, once=once)
+        case "PUT" if ref is not None:
+            return await update(ctx, ref, raw, if_match=seen, once=once)
+        case "PUT":
+            return await update_where(ctx, step.type, condition, raw, if_match=seen, once=once)
+        case "PATCH":
+            edit = _edit(Plan(Work(ctx), {}), step)
+            if ref is not None:
+                return await patch(ctx, ref, edit, if_match=seen, once=once, raw=raw)
+            return await patch_where(ctx, step.type, condition, edit, if_match=seen, once=once, raw=raw)
+    if ref is not None:
+        return await remove(ctx, ref, if_match=seen, once=once)
+    return await remove_where(ctx, step.type, condition, if_match=seen, once=once)
 
 
-__all__ = ["Step", "answered", "batch", "patch", "prepare", "read_steps", "respond", "transaction"]
+__all__ = ["MAX_ENTRIES", "Step", "answered", "batch", "etag", "prepare", "read_steps", "readable", "respond", "transaction"]

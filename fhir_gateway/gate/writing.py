@@ -14,22 +14,19 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..domain import bundle, compartment, entries, grants, labels, strict, view
+from ..domain import bundle, compartment, entries, grants, labels, strict, summary, view
 from ..domain import facts as deriving
 from ..domain import search as searching
 from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
 from ..domain.problem import Problem, not_found
 from ..domain.standing import CONFIRMED, STANDING_TYPES, named_by
 from ..domain.types import (
-    Always,
     Decision,
     Facts,
     Keep,
     Key,
-    Never,
     Note,
     Op,
-    Predicate,
     Put,
     Ref,
     Remove,
@@ -40,6 +37,7 @@ from ..domain.types import (
 from ..domain.validate import check, policy
 from ..domain.vocabulary import CONFIRM_MEMBERSHIP, TASK_SYSTEM
 from ..store.base import Moved, Stale, Taken, Unavailable
+from .conditions import Match, matching
 from .context import (
     Context,
     Written,
@@ -60,6 +58,7 @@ from .identifying import claimed, known_person, released
 from .reading import allow, in_scope
 
 T = TypeVar("T")
+Edit = Callable[[dict[str, Any]], dict[str, Any]]
 
 # Administrative and clinical types where a lost update would harm: If-Match is required (contracts.md).
 FREE_OF_IF_MATCH = frozenset({"Basic", "Binary", "Subscription"})
@@ -183,24 +182,56 @@ def digest(raw: bytes) -> str:
     return sha256(raw).hexdigest()
 
 
-async def patch(ctx: Context, ref: Ref, edit: Any, *, if_match: int | None = None) -> Written:
-    """`edit` is a function from the resource this reader sees to the resource they want. The rest is an update."""
+async def update_where(
+    ctx: Context, type: str, condition: str, raw: bytes, *, if_match: int | None = None, once: Once | None = None
+) -> Written:
+    """Replace the one match, or create when there is none. Problem: as update and create, several-matches."""
+    need_scope(ctx, "u", type)
+    return await _settled(ctx, raw, once, lambda work: put_where(work, type, condition, raw, if_match=if_match))
+
+
+async def patch(ctx: Context, ref: Ref, edit: Edit, *, if_match: int | None = None, once: Once | None = None, raw: bytes = b"") -> Written:
+    """`edit` is a function from the resource this reader sees to the resource they want; `raw` is what it was read from."""
     need_scope(ctx, "u", ref.type)
-    work = Work(ctx)
-    stored = await work.get(ref)
-    await allow(ctx, "U", "patch", ref, stored)
-    assert stored is not None
-    body, _ = rendering(ctx, stored)
-    edited = edit(strict.read(body))
-    written = await put_over(work, ref, strict.dump(edited), if_match=if_match, method="PATCH")
-    await work.commit()
-    return written
+    return await _settled(ctx, raw, once, lambda work: put_edited(work, ref, edit, if_match=if_match))
+
+
+async def patch_where(
+    ctx: Context, type: str, condition: str, edit: Edit, *, if_match: int | None = None, once: Once | None = None, raw: bytes = b""
+) -> Written:
+    """Patch the one match. Problem: as patch, not-found when nothing matches, several-matches."""
+    need_scope(ctx, "u", type)
+
+    async def prepare(work: Work) -> Written:
+        return await put_edited(work, await the_match(work, "U", "patch", type, condition), edit, if_match=if_match)
+
+    return await _settled(ctx, raw, once, prepare)
 
 
 async def remove(ctx: Context, ref: Ref, *, if_match: int | None = None, once: Once | None = None) -> Written:
     """Delete. History keeps every version. Deleting what is deleted changes nothing."""
     need_scope(ctx, "d", ref.type)
     return await _settled(ctx, b"", once, lambda work: take_away(work, ref, if_match=if_match))
+
+
+async def remove_where(ctx: Context, type: str, condition: str, *, if_match: int | None = None, once: Once | None = None) -> Written:
+    """Delete the one match. Problem: as remove, not-found when nothing matches, several-matches."""
+    need_scope(ctx, "d", type)
+
+    async def prepare(work: Work) -> Written:
+        return await take_away(work, await the_match(work, "D", "delete", type, condition), if_match=if_match)
+
+    return await _settled(ctx, b"", once, prepare)
+
+
+async def the_match(work: Work, letter: str, what: str, type: str, condition: str) -> Ref:
+    """The one that matches. Problem: not-found (written down), several-matches."""
+    ctx = work.ctx
+    match = await matching(ctx, type, condition, gone=work.gone)
+    if match is None:
+        await ctx.house.store.commit(note(ctx, letter, what, None, (), allowed=False, query=f"{type}?{condition}", detail="no match"))
+        raise not_found()
+    return match.ref
 
 
 async def accept(ctx: Context, ref: Ref, *, status: str = "accepted") -> Written:
@@ -219,38 +250,99 @@ async def accept(ctx: Context, ref: Ref, *, status: str = "accepted") -> Written
 
 
 async def put_new(
-    work: Work, type: str, raw: bytes, *, id: str | None = None, if_none_exist: str | None = None, method: str = "POST"
+    work: Work, type: str, raw: bytes, *, id: str | None = None, if_none_exist: str | None = None, unless: str | None = None
 ) -> Written:
-    """Prepare the creation of one resource."""
+    """Prepare the creation of one resource. `unless`: a condition that had no match; of two that say so at once one goes on."""
     ctx = work.ctx
     raw = without_our_address(ctx, raw)
     resource = received(ctx, type, raw)
     if if_none_exist is not None:
-        match = await matching(ctx, type, if_none_exist)
-        if match is not None and id is not None:  # it came between: the other entries speak of another id
-            raise Taken("if-none-exist", if_none_exist)
+        match = await matching(ctx, type, if_none_exist, own=True)
         if match is not None:
-            work.trail += notes(ctx, "R", "create", Decision(True, "matched"), match.facts, match.ref, detail="if-none-exist")
-            may_read = ctx.scopes is None or (ctx.scopes.covers("r", type) and in_scope(ctx, "r", match))
-            return Written(match.ref, match.version, match.updated, rendering(ctx, match)[0] if may_read else None, "matched")
+            return matched(work, match)
     person = await known_person(ctx, type, resource)
-    if person is not None and id is not None:
+    if person is not None and id is not None:  # it came between: the other entries speak of another id
         raise Taken("nhs-number", str(person.ref))
     if person is not None:
-        work.trail += notes(ctx, "R", "create", Decision(True, "matched"), person.facts, person.ref, detail="known by NHS number")
-        return Written(person.ref, person.version, person.updated, None, "matched")
+        return known(work, person)
     ref = Ref(type, id or ctx.house.new_id())
-    writer = await _writer(ctx, resource, method, None)
+    writer = await _writer(ctx, resource, "POST", None)
     facts, security = _labelled(ctx, resource, ref, writer, None)
     facts = await _through_targets(work, resource, facts)
     decision = await _may_collect(work, resource, facts)
     _own_hand(ctx, resource)
-    if if_none_exist is not None:
-        key = f"{ctx.client or ctx.actor.user} {type}?{if_none_exist}"
+    if (condition := if_none_exist or unless) is not None:
+        key = f"{ctx.client or ctx.actor.user} {type}?{condition}"
         held = await ctx.house.store.kept("if-none-exist", key, ctx.at)  # of what is here no more, or matches no more
         work.ops.append(Keep("if-none-exist", key, str(ref).encode(), _in_a_minute(ctx), if_absent=held is None, if_value=held))
     work.ops += await claimed(work, ref, resource, None)
     return await _store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None, decision)
+
+
+def matched(work: Work, match: Match) -> Written:
+    """What a conditional create found, as far as this writer may have it; written down."""
+    ctx, stored = work.ctx, match.stored
+    assert stored is not None
+    work.trail += notes(ctx, "R", "create", Decision(True, "matched"), stored.facts, match.ref, detail="if-none-exist")
+    may_read = ctx.scopes is None or (ctx.scopes.covers("r", match.ref.type) and in_scope(ctx, "r", stored))
+    return Written(match.ref, stored.version, stored.updated, rendering(ctx, stored)[0] if may_read else None, "matched")
+
+
+def known(work: Work, person: Stored) -> Written:
+    """Whom a new Patient turns out to be; written down."""
+    work.trail += notes(work.ctx, "R", "create", Decision(True, "matched"), person.facts, person.ref, detail="known by NHS number")
+    return Written(person.ref, person.version, person.updated, None, "matched")
+
+
+async def put_where(work: Work, type: str, condition: str, raw: bytes, *, if_match: int | None = None) -> Written:
+    """Prepare an update of the one match, or a creation. https://hl7.org/fhir/R4/http.html#cond-update"""
+    ctx = work.ctx
+    match = await matching(ctx, type, condition)
+    body = strict.read(raw)
+    if match is not None:
+        return await put_over(work, match.ref, with_id(body, raw, match.ref), if_match=if_match)
+    without_id(body)
+    if if_match is not None:
+        raise Problem("stale", "Nothing matches this condition, so there is no such version.", "If-Match")
+    need_scope(ctx, "c", type)
+    return await put_new(work, type, raw, unless=condition)
+
+
+def with_id(body: dict[str, Any], raw: bytes, ref: Ref) -> bytes:
+    """What replaces the match of a condition may leave its id out."""
+    return raw if "id" in body else strict.dump({"resourceType": body.get("resourceType"), "id": ref.id, **body})
+
+
+def without_id(body: dict[str, Any]) -> None:
+    """Problem not-offered for a body that brings its own id where nothing matches."""
+    if "id" in body:
+        raise Problem("not-offered", "Nothing matches, and ids are given by this server: send it without an id.", "id")
+
+
+async def put_edited(work: Work, ref: Ref, edit: Edit, *, if_match: int | None = None) -> Written:
+    """Prepare what `edit` makes of the rendering this reader gets: it can ask and change nothing else."""
+    ctx = work.ctx
+    stored = await work.get(ref)
+    await allow(ctx, "U", "patch", ref, stored)
+    assert stored is not None
+    if stored.deleted:
+        raise not_found()
+    _precondition(ref, stored, if_match)
+    seen = strict.read(rendering(ctx, stored)[0])
+    edited = edit(seen)
+    _left_alone(ref, seen, edited)
+    return await put_over(work, ref, strict.dump(edited), if_match=if_match, method="PATCH")
+
+
+def _left_alone(ref: Ref, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """What only the server sets cannot be patched."""
+    then, now = before.get("meta", {}), after.get("meta", {})
+    for name in ("versionId", "lastUpdated"):
+        if isinstance(now, dict) and now.get(name, then.get(name)) != then.get(name):
+            raise Problem("business-rule", f"`meta.{name}` is set by the server.", f"{ref.type}.meta.{name}")
+    for name in ("id", "resourceType"):
+        if after.get(name) != before.get(name):
+            raise Problem("business-rule", f"`{name}` cannot be changed.", f"{ref.type}.{name}")
 
 
 async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = None, method: str = "PUT") -> Written:
@@ -349,6 +441,8 @@ def received(ctx: Context, type: str, raw: bytes) -> dict[str, Any]:
         raise Problem("bad-request", f"This address takes {type}, the body says `{resource.get('resourceType')}`.", "resourceType")
     if type in OWNED_BY_THE_HOUSE:
         raise Problem("not-offered", f"{type} is written by the gateway itself.")
+    if summary.is_subset(resource):
+        raise Problem("business-rule", "This is a part of a resource (SUBSETTED): written back it would delete the rest.", f"{type}.meta.tag")
     issues = [i for i in (*check(resource, ctx.house.r4), *policy(resource, ctx.house.r4)) if i.severity in ("error", "fatal")]
     if issues:
         raise Problem("invalid", f"{len(issues)} thing(s) in this {type} must be put right.", issues=issues)
@@ -499,26 +593,6 @@ def _precondition(ref: Ref, stored: Stored, if_match: int | None) -> None:
         raise Problem("stale", f"This was changed meanwhile: you saw version {if_match}, it is now version {stored.version}.", "If-Match")
 
 
-async def matching(ctx: Context, type: str, condition: str) -> Stored | None:
-    """The one match of a conditional request among what this writer may see or wrote itself. Problem several-matches."""
-    from urllib.parse import parse_qsl
-
-    from .reading import reach, reachable
-
-    need_scope(ctx, "s", type)
-    params = parse_qsl(condition.lstrip("?"), keep_blank_values=True)
-    query = searching.parse(type, params, ctx.house.r4, strict=True)
-    if not query.terms:
-        raise Problem("bad-request", "A conditional request needs at least one search parameter.", condition)
-    predicate = await reach(ctx, await reachable(ctx))
-    filtered: Predicate = Never() if ctx.actor.kind == "patient" else Always()
-    found = await ctx.house.store.search(query, predicate, filtered=filtered, count=50)
-    hits = [h for h in found.hits if in_scope(ctx, "s", h)]
-    if len(hits) > 1:
-        raise Problem("several-matches", "More than one resource matches this condition.", condition)
-    return hits[0] if hits else None
-
-
 # -- what is written with it ------------------------------------------------------------------------------------------
 
 
@@ -637,4 +711,7 @@ def _instant(ctx: Context) -> str:
 
 
 
-__all__: Sequence[str] = ["Once", "Work", "accept", "again", "create", "digest", "patch", "remove", "settle", "update"]
+__all__: Sequence[str] = [
+    "Edit", "Once", "Work", "accept", "again", "create", "digest", "patch", "patch_where", "remove", "remove_where", "settle", "update",
+    "update_where",
+]  # fmt: skip

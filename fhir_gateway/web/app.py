@@ -148,10 +148,20 @@ def limits(web: Web, request: Request) -> None:
         raise Problem("headers-too-large", f"The headers may have {web.header_limit} bytes together.")
 
 
-def build(web: Web, fhir: ASGIApp, routes: Sequence[BaseRoute], *, missing: Callable[[Request], Response] | None = None) -> ASGIApp:
-    """The app: FHIR, plans, sign-in and pages as plain routes; FastAPI is the shell around them."""
+def build(
+    web: Web, fhir: ASGIApp, routes: Sequence[BaseRoute], *, describe: Callable[[Sequence[BaseRoute]], dict[str, Any]],
+    missing: Callable[[Request], Response] | None = None,
+) -> ASGIApp:  # fmt: skip
+    """The app: FHIR, plans, sign-in and pages as plain routes; FastAPI is the shell around them. `describe` makes /openapi.json."""
     app = FastAPI(title="fhir_gateway", docs_url=None, redoc_url=None, openapi_url=None)
-    app.router.routes.extend([Route("/health", health(web)), Route("/metrics", metrics(web)), *routes])
+    mounted = [Route("/health", health(web)), Route("/metrics", metrics(web)), *routes]
+
+    async def described_here(_: Request) -> Response:
+        return openapi
+
+    described = Route("/openapi.json", described_here)
+    app.router.routes.extend([described, *mounted])
+    openapi = JSONResponse(describe([described, *mounted]), headers={"Cache-Control": "public, max-age=60"})
     app.router.redirect_slashes = False
     if missing is not None:
 

@@ -4,35 +4,54 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from functools import lru_cache
-from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .. import __version__, gate
-from ..domain import bundle, capability, strict
-from ..domain.primitives import whole
-from ..domain.problem import Problem
+from .. import __version__, definitions, gate
+from ..domain import bundle, capability, edits, strict
+from ..domain.edits import JSON_PATCH
+from ..domain.preconditions import etag, not_modified, tag
+from ..domain.problem import Problem, not_found
+from ..domain.r4 import R4
 from ..domain.types import Ref
-from ..gate import Answer, Context, Page, Written
-from ..gate.transacting import etag
+from ..gate import Answer, Context, Written
 from .app import FHIR_JSON, PRIVATE, Web, body, context, guarded
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 JSON_TYPES = {"application/fhir+json", "application/json", "text/json"}
 ACCEPTED = JSON_TYPES | {"*/*", "application/*", "json"}
-
-# (method, shape of the path) -> handler; the CapabilityStatement is made from the interactions named here
-INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "history-type", "create", "search-type")
-SYSTEM = ("transaction", "batch", "search-system", "history-system")
+PATCHES = frozenset({JSON_PATCH})
 
 Handle = Callable[[Web, Request, Context, list[str]], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One thing this server does: how it is asked, who answers, and what the CapabilityStatement and OpenAPI say of it.
+
+    `shape` is the path with `type` and `id` for what varies; `types` () means every type.
+    """
+
+    method: str
+    shape: str
+    handle: Handle
+    code: str  # the interaction's code in R4; "" for an operation
+    words: str  # what it does, for people
+    statuses: tuple[int, ...]  # besides those that any request may get
+    takes: str = ""  # resource, bundle, patch, form, parameters
+    gives: str = "Resource"
+    operation: str = ""
+    types: tuple[str, ...] = ()
+    where: bool = False  # conditional: the query is the condition
+    reads: tuple[str, ...] = ()  # query parameters besides _format and _pretty
 
 
 def endpoint(web: Web) -> ASGIApp:
@@ -42,29 +61,35 @@ def endpoint(web: Web) -> ASGIApp:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         scope["path_params"] = {"path": scope["path"][len("/fhir") :]}
         response = await handler(Request(scope, receive))
+        if scope["method"] == "HEAD":
+            response.body = b""  # the headers are those of the GET, its length too
         await response(scope, receive, send)
 
     return answer
 
 
 async def dispatch(web: Web, request: Request) -> Response:
-    """By the shape of the path; HEAD is GET without the body (the server leaves it out)."""
+    """By the shape of the path; HEAD is GET without the body."""
     if "xml" in request.headers.get("content-type", ""):
         raise Problem("unsupported-media", "Send application/fhir+json: XML is not offered.", "Content-Type")
     acceptable(request)
     parts = [p for p in request.path_params.get("path", "").split("/") if p]
-    if parts == ["metadata"] and request.method in ("GET", "HEAD"):
-        return metadata(web, request)
-    ctx = await context(web, request)
     method = "GET" if request.method == "HEAD" else request.method
+    if method == "GET" and parts[:1] in (["metadata"], ["OperationDefinition"]):
+        public = of_ourselves(web, request, parts)
+        if public is not None:
+            return public
+    ctx = await context(web, request)
     if parts and not parts[0].startswith(("_", "$")) and not web.house.r4.has_type(parts[0]):
         raise Problem("no-such-type", f"`{parts[0][:64]}` is not a FHIR R4 resource type.")
-    handle = TABLE.get((method, shape(parts)))
-    if handle is None:
+    offer = TABLE.get((method, shape(parts)))
+    if offer is None:
         if any("$" in p[:1] for p in parts):
             raise Problem("no-such-operation", f"There is no operation `{parts[-1][:64]}` here.")
         raise Problem("not-offered", f"{request.method} is not offered at this address.")
-    return await handle(web, request, ctx, parts)
+    if offer.types and parts[0] not in offer.types:
+        raise Problem("no-such-operation", f"There is no operation `{parts[-1][:64]}` on {parts[0]}.")
+    return await offer.handle(web, request, ctx, parts)
 
 
 def shape(parts: list[str]) -> str:
@@ -83,10 +108,11 @@ def acceptable(request: Request) -> None:
         raise Problem("not-acceptable", "This server speaks JSON only: application/fhir+json.", "Accept")
 
 
-def sent_json(request: Request, also: frozenset[str] = frozenset()) -> None:
-    """Problem unsupported-media unless the body says it is JSON in UTF-8."""
+def sent_json(request: Request, also: frozenset[str] = frozenset()) -> str:
+    """The media type. Problem unsupported-media unless the body says it is JSON in UTF-8."""
     kind, _, rest = request.headers.get("content-type", "").partition(";")
-    if kind.strip().lower() not in JSON_TYPES | also:
+    kind = kind.strip().lower()
+    if kind not in JSON_TYPES | also:
         raise Problem("unsupported-media", f"Send application/fhir+json, not `{kind[:60] or 'nothing'}`.", "Content-Type")
     charset = dict(p.strip().partition("=")[::2] for p in rest.lower().split(";") if "=" in p).get("charset", "utf-8")
     version = re.search(r"fhirversion\s*=\s*\"?([\d.]+)", rest.lower())
@@ -94,29 +120,27 @@ def sent_json(request: Request, also: frozenset[str] = frozenset()) -> None:
         raise Problem("unsupported-media", f"This server speaks FHIR 4.0, not {version.group(1)[:10]}.", "Content-Type")
     if charset.strip('"') not in ("utf-8", "utf8"):
         raise Problem("unsupported-media", "The body must be UTF-8.", "Content-Type")
+    return kind
 
 
 # -- one resource -----------------------------------------------------------------------------------------------------
 
 
 async def read(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    answer = await gate.read(ctx, ref(parts))
-    return found(request, answer)
+    return found(request, ctx, await gate.read(ctx, ref(parts)))
 
 
 async def vread(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    return found(request, await gate.vread(ctx, ref(parts), whole(parts[3], 15) or 0))
+    return found(request, ctx, await gate.vread(ctx, ref(parts), gate.version_number(parts[3])))
 
 
-def found(request: Request, answer: Answer) -> Response:
-    """200 with the bytes, or 304 when the reader (permitted by now) has them already."""
-    tag = f'W/"{answer.version}"'
-    headers = {**PRIVATE, "ETag": tag, "Last-Modified": http_date(answer.updated)}
-    known = request.headers.get("if-none-match")
-    if known is not None:
-        if tag in [t.strip() for t in known.split(",")] or known.strip() == "*":
-            return Response(status_code=304, headers=headers)
-    elif not_since(request.headers.get("if-modified-since"), answer.updated):
+def found(request: Request, ctx: Context, answer: Answer) -> Response:
+    """200 with the bytes or the part asked for, or 304 when the reader (permitted by now) has them already."""
+    if request.scope["query_string"]:
+        answer = gate.part_of(ctx, answer, pairs(request.url.query))
+    headers = {**PRIVATE, "ETag": tag(answer.version), "Last-Modified": http_date(answer.updated)}
+    known, since = request.headers.get("if-none-match"), request.headers.get("if-modified-since")
+    if (known is not None or since is not None) and not_modified(answer.version, answer.updated, known, since):
         return Response(status_code=304, headers=headers)
     return json(request, answer.body, headers=headers)
 
@@ -124,122 +148,202 @@ def found(request: Request, answer: Answer) -> Response:
 async def create(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     sent_json(request)
     raw = await body(web, request)
-    once = gate.named(ctx, request.headers.get("idempotency-key"))
-    written = await gate.create(ctx, parts[0], raw, if_none_exist=request.headers.get("if-none-exist"), once=once)
-    return wrote(web, request, written)
+    asked = request.headers.get("if-none-exist")
+    return wrote(web, request, await gate.create(ctx, parts[0], raw, if_none_exist=asked, once=named(ctx, request)))
 
 
 async def update(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     sent_json(request)
     raw = await body(web, request)
-    if_match = etag(request.headers.get("if-match"))
-    once = gate.named(ctx, request.headers.get("idempotency-key"))
-    return wrote(web, request, await gate.update(ctx, ref(parts), raw, if_match=if_match, once=once))
+    return wrote(web, request, await gate.update(ctx, ref(parts), raw, if_match=seen(request), once=named(ctx, request)))
+
+
+async def update_where(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    asked = condition(request)
+    sent_json(request)
+    raw = await body(web, request)
+    written = await gate.update_where(ctx, parts[0], asked, raw, if_match=seen(request), once=named(ctx, request))
+    return wrote(web, request, written)
+
+
+async def patch(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    edit, raw = await edited(web, request)
+    return wrote(web, request, await gate.patch(ctx, ref(parts), edit, if_match=seen(request), once=named(ctx, request), raw=raw))
+
+
+async def patch_where(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    asked = condition(request)
+    edit, raw = await edited(web, request)
+    written = await gate.patch_where(ctx, parts[0], asked, edit, if_match=seen(request), once=named(ctx, request), raw=raw)
+    return wrote(web, request, written)
+
+
+async def edited(web: Web, request: Request) -> tuple[edits.Edit, bytes]:
+    """A JSON Patch or the Parameters of a FHIRPath Patch, and the bytes it came as."""
+    media = sent_json(request, PATCHES)
+    raw = await body(web, request)
+    return edits.sent(media, raw, web.house.r4), raw
+
+
+def named(ctx: Context, request: Request) -> gate.Once | None:
+    """The name a registered system gives this write, so that it has one effect however often it comes."""
+    return gate.named(ctx, request.headers.get("idempotency-key"))
 
 
 async def delete(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    if_match = etag(request.headers.get("if-match"))
-    written = await gate.remove(ctx, ref(parts), if_match=if_match)
-    return Response(status_code=204, headers={**PRIVATE, "ETag": f'W/"{written.version}"'})
+    return gone(request, await gate.remove(ctx, ref(parts), if_match=seen(request), once=named(ctx, request)))
+
+
+async def delete_where(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    written = await gate.remove_where(ctx, parts[0], condition(request), if_match=seen(request), once=named(ctx, request))
+    return gone(request, written)
+
+
+def seen(request: Request) -> int | None:
+    """The version that the writer says they saw."""
+    return etag(request.headers.get("if-match"))
+
+
+def condition(request: Request) -> str:
+    """The query, as a condition. Problem not-offered without one: nothing is written to all of a type."""
+    query = request.url.query
+    if not query:
+        raise Problem("not-offered", f"{request.method} needs an id in the address, or a condition in the query.")
+    return query
+
+
+def gone(request: Request, w: Written) -> Response:
+    headers = {**PRIVATE, "ETag": tag(w.version)}
+    if prefer(request, "return") == "OperationOutcome":
+        return json(request, msgspec.json.encode(bundle.informed(bundle.SAID["deleted"])), 200, headers)
+    return Response(status_code=204, headers=headers)
 
 
 def wrote(web: Web, request: Request, w: Written) -> Response:
     """201 or 200 with Location, ETag and what `Prefer: return=` asks for."""
-    headers = {**PRIVATE, "ETag": f'W/"{w.version}"', "Last-Modified": http_date(w.updated)}
+    headers = {**PRIVATE, "ETag": tag(w.version), "Last-Modified": http_date(w.updated)}
     headers["Location"] = f"{web.base}/fhir/{w.ref}/_history/{w.version}"
     status = 201 if w.did == "created" else 200
-    prefer = request.headers.get("prefer", "")
-    if "return=minimal" in prefer or w.body is None:
+    wanted = prefer(request, "return")
+    if wanted == "minimal" or w.body is None:
         return Response(status_code=status, headers=headers)
-    if "return=OperationOutcome" in prefer:
-        text = {"created": "Created.", "unchanged": "Nothing to change.", "matched": "It was here already."}.get(w.did, "Updated.")
-        return json(request, msgspec.json.encode(informed(text)), status, headers)
+    if wanted == "OperationOutcome":
+        return json(request, msgspec.json.encode(bundle.informed(bundle.SAID.get(w.did, "Updated."))), status, headers)
     return json(request, w.body, status, headers)
-
-
-def informed(text: str) -> dict[str, Any]:
-    return {"resourceType": "OperationOutcome", "issue": [{"severity": "information", "code": "informational", "diagnostics": text}]}
 
 
 # -- many -------------------------------------------------------------------------------------------------------------
 
 
 async def search(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    return await searched(web, request, ctx, parts[0] if parts else None, pairs(request.url.query))
+    return await searched(request, ctx, parts[0] if parts else None, pairs(request.url.query))
 
 
 async def post_search(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    type = parts[0] if len(parts) > 1 else None
+    return await searched(request, ctx, type, pairs(request.url.query) + await form(web, request))
+
+
+async def form(web: Web, request: Request) -> list[tuple[str, str]]:
+    """The parameters in the body of a POST."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind and kind != "application/x-www-form-urlencoded":
         raise Problem("unsupported-media", "A search is sent as application/x-www-form-urlencoded.", "Content-Type")
-    raw = await body(web, request)
     try:
-        text = raw.decode()
+        return pairs((await body(web, request)).decode())
     except UnicodeDecodeError:
         raise Problem("malformed", "The form is not UTF-8.") from None
-    type = parts[0] if len(parts) > 1 else None
-    return await searched(web, request, ctx, type, pairs(request.url.query) + pairs(text))
 
 
 async def compartment(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     """`Patient/1/Goal` is `Goal?patient=1` (https://hl7.org/fhir/R4/http.html#vsearch)."""
     if parts[0] != "Patient" or not web.house.r4.has_type(parts[2]):
         raise Problem("not-offered", "Only the Patient compartment can be searched.")
-    return await searched(web, request, ctx, parts[2], [("patient", parts[1]), *pairs(request.url.query)])
+    return await searched(request, ctx, parts[2], [("patient", parts[1]), *pairs(request.url.query)])
 
 
-async def searched(web: Web, request: Request, ctx: Context, type: str | None, params: list[tuple[str, str]]) -> Response:
-    strictly = "handling=strict" in request.headers.get("prefer", "")
-    page = await gate.search(ctx, type, [(k, v) for k, v in params if k not in ("_format", "_pretty")], strict=strictly)
-    return json(request, searchset(web, page, type or ""))
-
-
-def searchset(web: Web, page: Page, path: str) -> bytes:
-    base = f"{web.base}/fhir"
-    here = f"{base}/{path}" if path else base
-    links = {"self": f"{here}?{urlencode(page.used)}" if page.used else here}
-    if page.next:
-        links["next"] = f"{here}?{urlencode({'_page': page.next})}"
-    return bundle.searchset(page, base, links)
+async def searched(request: Request, ctx: Context, type: str | None, params: list[tuple[str, str]]) -> Response:
+    asked = [(k, v) for k, v in params if k not in ("_format", "_pretty")]
+    page = await gate.search(ctx, type, asked, strict=prefer(request, "handling") == "strict")
+    return json(request, gate.searchset(ctx, page, type or ""))
 
 
 async def history(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     type = parts[0] if parts[0] != "_history" else None
-    id = parts[1] if len(parts) == 3 else None
-    if id is not None:
-        ref(parts)
-    page = await gate.history(ctx, type, id, pairs(request.url.query))
-    base = f"{web.base}/fhir"
-    here = f"{base}/{'/'.join(parts)}"
-    links = {"self": f"{here}?{urlencode(page.used)}" if page.used else here}
-    if page.next:
-        links["next"] = f"{here}?{urlencode({'_page': page.next})}"
-    return json(request, bundle.history(page, base, links))
-
-
-async def everything(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    if parts[0] != "Patient":
-        raise Problem("no-such-operation", f"There is no operation `$everything` on {parts[0]}.")
-    page = await gate.everything(ctx, ref(parts).id, pairs(request.url.query))
-    return json(request, searchset(web, page, f"Patient/{parts[1]}/$everything"))
+    id = ref(parts).id if len(parts) == 3 else None
+    page = await gate.history(ctx, type, id, pairs(request.url.query), strict=prefer(request, "handling") == "strict")
+    return json(request, gate.historyset(ctx, page, "/".join(parts)))
 
 
 async def transaction(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     sent_json(request)
     raw = await body(web, request)
-    answer = await gate.push(ctx, raw, idempotency_key=request.headers.get("idempotency-key"))
-    return json(request, strict.dump(answer))
+    key = request.headers.get("idempotency-key")
+    return json(request, strict.dump(await gate.push(ctx, raw, idempotency_key=key, prefer=prefer(request, "return"))))
+
+
+# -- operations -------------------------------------------------------------------------------------------------------
+
+
+async def everything(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    params = [p for p in await given(web, request) if p[0] not in ("_format", "_pretty")]
+    page = await gate.everything(ctx, ref(parts).id if len(parts) == 3 else None, params)
+    return json(request, gate.searchset(ctx, page, "/".join(parts)))
+
+
+async def document(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    return json(request, await gate.plan_document(ctx, ref(parts).id))
+
+
+async def validate(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    raw = await body(web, request)
+    if raw:
+        sent_json(request)
+    id = ref(parts).id if len(parts) == 3 else None
+    said = await gate.judge(ctx, parts[0], id, strict.read(raw) if raw else None, pairs(request.url.query))
+    return json(request, strict.dump(said))
+
+
+async def given(web: Web, request: Request) -> list[tuple[str, str]]:
+    """The parameters of an operation: in the address, or by POST in a Parameters resource. Problem bad-request."""
+    out = pairs(request.url.query)
+    raw = await body(web, request) if request.method == "POST" else b""
+    if not raw:
+        return out
+    sent_json(request)
+    listed = strict.read(raw)
+    if listed.get("resourceType") != "Parameters" or not isinstance(listed.get("parameter", []), list):
+        raise Problem("bad-request", "An operation takes a Parameters resource.", "resourceType")
+    for p in listed.get("parameter", []):
+        value = next((v for k, v in p.items() if k.startswith("value")), None) if isinstance(p, dict) else None
+        if not isinstance(value, (str, int)) or not isinstance(p.get("name"), str):
+            raise Problem("bad-request", "Each parameter of this operation has a name and one plain value.", "Parameters.parameter")
+        out.append((p["name"], str(value)))
+    return out
 
 
 # -- about itself -----------------------------------------------------------------------------------------------------
 
+ABOUT = {"Cache-Control": "public, max-age=60", "X-Content-Type-Options": "nosniff"}
 
-def metadata(web: Web, request: Request) -> Response:
-    statement = capability.statement(
-        web.house.r4, base=f"{web.base}/fhir", version=__version__, interactions=INTERACTIONS, system=SYSTEM,
-        operations={"Patient": ["everything"]},
-    )  # fmt: skip
-    return json(request, strict.dump(statement), headers={"Cache-Control": "public, max-age=60", "X-Content-Type-Options": "nosniff"})
+
+def of_ourselves(web: Web, request: Request, parts: list[str]) -> Response | None:
+    """The CapabilityStatement and the definitions of our own operations: for anyone, signed in or not."""
+    if parts == ["metadata"]:
+        return json(request, _statement(web.house.r4, f"{web.base}/fhir"), headers=ABOUT)
+    if len(parts) == 2 and parts[1] in OWN_OPERATIONS:
+        return json(request, _definition(parts[1], f"{web.base}/fhir"), headers=ABOUT)
+    return None
+
+
+@lru_cache(8)
+def _statement(r4: R4, base: str) -> bytes:
+    return strict.dump(capability.statement(r4, base=base, version=__version__, offers=OFFERED, own=OWN_OPERATIONS))
+
+
+@lru_cache(8)
+def _definition(name: str, base: str) -> bytes:
+    return strict.dump({**definitions.load(f"operations/{name}.json"), "url": f"{base}/OperationDefinition/{name}"})
 
 
 # -- small ------------------------------------------------------------------------------------------------------------
@@ -247,7 +351,7 @@ def metadata(web: Web, request: Request) -> Response:
 
 def ref(parts: list[str]) -> Ref:
     if not ID.match(parts[1]):
-        raise Problem("not-found", "There is nothing here by that name, or it is not for you to see.")
+        raise not_found()
     return Ref(parts[0], parts[1])
 
 
@@ -259,8 +363,18 @@ def pairs(query: str) -> list[tuple[str, str]]:
         raise Problem("bad-request", "The search is not readable: at most 200 parameters, in UTF-8.") from None
 
 
+def prefer(request: Request, name: str) -> str:
+    """`return` or `handling` of the Prefer headers, "" when not said (https://www.rfc-editor.org/rfc/rfc7240)."""
+    for header in request.headers.getlist("prefer"):
+        for part in re.split("[,;]", header):
+            key, _, value = part.partition("=")
+            if key.strip().lower() == name:
+                return value.strip().strip('"')
+    return ""
+
+
 def json(request: Request, raw: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    if request.query_params.get("_pretty") == "true":
+    if request.scope["query_string"] and request.query_params.get("_pretty") == "true":
         raw = msgspec.json.format(raw, indent=2)
     return Response(raw, status, headers or PRIVATE, media_type=FHIR_JSON)
 
@@ -270,29 +384,42 @@ def http_date(at: datetime) -> str:
     return format_datetime(at, usegmt=True)
 
 
-def not_since(header: str | None, updated: datetime) -> bool:
-    if header is None:
-        return False
-    try:
-        return updated.replace(microsecond=0) <= parsedate_to_datetime(header)
-    except (ValueError, TypeError):
-        return False
+# -- what is offered --------------------------------------------------------------------------------------------------
 
+PART = ("_summary", "_elements")
+HISTORY = ("_since", "_at", "_count", *PART)
+EVERYTHING = ("_since", "_type", "_count", "start", "end", *PART)
+FIND = (400, 403, 404)
+WRITE = (400, 403, 404, 409, 410, 412, 413, 415, 422)
 
-TABLE: dict[tuple[str, str], Handle] = {
-    ("GET", ""): search,
-    ("POST", ""): transaction,
-    ("POST", "_search"): post_search,
-    ("GET", "_history"): history,
-    ("GET", "type"): search,
-    ("POST", "type"): create,
-    ("POST", "type/_search"): post_search,
-    ("GET", "type/_history"): history,
-    ("GET", "type/id"): read,
-    ("PUT", "type/id"): update,
-    ("DELETE", "type/id"): delete,
-    ("GET", "type/id/_history"): history,
-    ("GET", "type/id/_history/id"): vread,
-    ("GET", "type/id/$everything"): everything,
-    ("GET", "type/id/id"): compartment,
-}
+# The one table: it dispatches, and the CapabilityStatement and /openapi.json are made from it.
+OFFERED: tuple[Offer, ...] = (
+    Offer("GET", "", search, "search-system", "Search several types, or all", (200, *FIND), gives="Bundle", reads=("_type", "_id", "_lastUpdated", "_count", *PART)),
+    Offer("POST", "", transaction, "transaction", "A batch, or a transaction: all or nothing", (200, *WRITE), takes="bundle", gives="Bundle"),
+    Offer("POST", "_search", post_search, "", "Search several types by form", (200, *FIND, 413, 415), takes="form", gives="Bundle"),
+    Offer("GET", "_history", history, "history-system", "Versions of everything, newest first", (200, *FIND), gives="Bundle", reads=HISTORY),
+    Offer("GET", "type", search, "search-type", "Search one type", (200, *FIND), gives="Bundle", reads=("_id", "_lastUpdated", "_count", "_sort", *PART)),
+    Offer("POST", "type", create, "create", "Create, or find what is there by If-None-Exist", (200, 201, *WRITE, 405), takes="resource"),
+    Offer("PUT", "type", update_where, "", "Update the one match of a condition, or create", (200, 201, *WRITE, 405), takes="resource", where=True),
+    Offer("PATCH", "type", patch_where, "", "Patch the one match of a condition", (200, *WRITE, 405), takes="patch", where=True),
+    Offer("DELETE", "type", delete_where, "", "Delete the one match of a condition", (200, 204, *WRITE, 405), where=True),
+    Offer("POST", "type/_search", post_search, "", "Search one type by form", (200, *FIND, 413, 415), takes="form", gives="Bundle"),
+    Offer("GET", "type/_history", history, "history-type", "Versions of one type, newest first", (200, *FIND), gives="Bundle", reads=HISTORY),
+    Offer("GET", "type/id", read, "read", "Read", (200, 304, *FIND, 410), reads=PART),
+    Offer("PUT", "type/id", update, "update", "Update", (200, *WRITE, 405), takes="resource"),
+    Offer("PATCH", "type/id", patch, "patch", "JSON Patch or FHIRPath Patch", (200, *WRITE, 405), takes="patch"),
+    Offer("DELETE", "type/id", delete, "delete", "Delete", (200, 204, *WRITE)),
+    Offer("GET", "type/id/_history", history, "history-instance", "Versions of one resource, newest first", (200, *FIND), gives="Bundle", reads=HISTORY),
+    Offer("GET", "type/id/_history/id", vread, "vread", "Read one version", (200, 304, *FIND, 410), reads=PART),
+    Offer("GET", "type/id/id", compartment, "", "Search within one person's record", (200, *FIND, 405), gives="Bundle", reads=("_count", *PART)),
+    Offer("POST", "type/$validate", validate, "", "Would this be taken", (200, *FIND, 413, 415), takes="parameters", gives="OperationOutcome", operation="validate", reads=("mode", "profile")),
+    Offer("POST", "type/id/$validate", validate, "", "Would this be taken, here", (200, *FIND, 410, 413, 415), takes="parameters", gives="OperationOutcome", operation="validate", reads=("mode", "profile")),
+    Offer("GET", "type/$everything", everything, "", "The records of all whom the reader can reach", (200, *FIND), gives="Bundle", operation="everything", types=("Patient",), reads=EVERYTHING),
+    Offer("POST", "type/$everything", everything, "", "The records of all whom the reader can reach", (200, *FIND, 413, 415), takes="parameters", gives="Bundle", operation="everything", types=("Patient",)),
+    Offer("GET", "type/id/$everything", everything, "", "One person's record", (200, *FIND, 410), gives="Bundle", operation="everything", types=("Patient",), reads=EVERYTHING),
+    Offer("POST", "type/id/$everything", everything, "", "One person's record", (200, *FIND, 410, 413, 415), takes="parameters", gives="Bundle", operation="everything", types=("Patient",)),
+    Offer("GET", "type/id/$document", document, "", "A plan as a document, a Composition first", (200, *FIND, 410), gives="Bundle", operation="document", types=("CarePlan",)),
+    Offer("POST", "type/id/$document", document, "", "A plan as a document, a Composition first", (200, *FIND, 410), gives="Bundle", operation="document", types=("CarePlan",)),
+)  # fmt: skip
+TABLE: dict[tuple[str, str], Offer] = {(o.method, o.shape): o for o in OFFERED}
+OWN_OPERATIONS = ("CarePlan-document",)

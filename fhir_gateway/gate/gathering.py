@@ -1,0 +1,209 @@
+"""Many resources that belong together: `Patient/$everything` and `CarePlan/[id]/$document`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..domain import bundle, document, strict
+from ..domain import search as searching
+from ..domain.directory import NO_PATIENT_DATA
+from ..domain.primitives import whole
+from ..domain.problem import Problem
+from ..domain.search import Query, Term, date_span
+from ..domain.types import All, Always, Has, Note, Ref, Stored
+from .context import (
+    Context,
+    Entry,
+    Page,
+    ask_stored,
+    need_scope,
+    note,
+    notes,
+    reads_bytes,
+    rendering,
+    resumed,
+    seal,
+    stand,
+    within_launch,
+)
+from .reading import allow, in_scope, reach, reachable
+from .searching import _again, _stamp, shown
+
+PAGE = 200
+DOCUMENT_MOST, DOCUMENT_HOPS = 500, 2
+EVERYTHING = ("_count", "_type", "_since", "start", "end")
+
+
+async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[str, str]] = ()) -> Page:
+    """`Patient/[id]/$everything`: the whole record of one person, as far as this reader may see it, and what it refers to
+    in the directory; without an id of everybody whom this reader can reach.
+
+    `_count`, `_type`, `_since`, `start` and `end` (dates of care; what has no date is always in), `_page`.
+    https://hl7.org/fhir/R4/patient-operation-everything.html. Problem not-found when the person is hidden or absent.
+    """
+    need_scope(ctx, "r", "Patient")
+    place = f"everything {patient or ''}"
+    params, after, held = resumed(ctx, place, params)
+    people = await _people(ctx, patient)
+    asked = _asked(params)
+    types, terms, span = _types(ctx, asked.get("_type")), _since(ctx, asked.get("_since")), _care(asked.get("start"), asked.get("end"))
+    count = _count(asked.get("_count"))
+    standings = await stand(ctx.house, people, None, ctx.place)
+    stamp = _stamp(ctx, standings)
+    if held.get("ep", stamp) != stamp:
+        raise Problem("not-found", "This page link does not work any more. Search again.")
+    predicate = All((Has("patient", frozenset(people)), await reach(ctx, people)))
+    query, hits, position = Query(types, terms), list[Stored](), after
+    while True:
+        found = await ctx.house.store.search(query, predicate, filtered=Always(), count=count - len(hits), after=position)
+        position = found.after
+        more = await stand(ctx.house, {p for h in found.hits for p in h.facts.patients}, None, ctx.place)
+        _again(ctx, found.hits, {**standings, **more}, {})
+        hits += [h for h in found.hits if _leaves(ctx, h, span)]
+        if position is None or len(hits) >= count:
+            break
+    around = await _directory_around(ctx, hits) if not types else []
+    await ctx.house.store.commit(*await _disclosed(ctx, "everything", patient or "", [*hits, *around]))
+    entries = [_entry(ctx, h, "match") for h in hits] + [_entry(ctx, h, "include") for h in around]
+    token = seal(ctx, place, {"q": list(asked.items()), "at": list(position), "ep": stamp}) if position is not None else None
+    total = len(hits) if position is None and after is None else None
+    return Page(tuple(entries), total, token, tuple(asked.items()))
+
+
+async def _people(ctx: Context, patient: str | None) -> set[str]:
+    if patient is None:
+        return await reachable(ctx)
+    person = Ref("Patient", patient)
+    stored = await ctx.house.store.get(person)
+    await allow(ctx, "R", "everything", person, stored)
+    assert stored is not None
+    if stored.deleted:
+        raise Problem("gone", "This was deleted.")
+    return {str(person)}
+
+
+def _asked(params: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The parameters by name. Types may be named in several `_type`."""
+    asked = {k: v for k, v in params if v}
+    if "_type" in asked:
+        asked["_type"] = ",".join(v for k, v in params if k == "_type" and v)
+    return asked
+
+
+def _types(ctx: Context, text: str | None) -> tuple[str, ...]:
+    types = tuple(dict.fromkeys(t for t in (text or "").split(",") if t))
+    for t in types:
+        if not ctx.house.r4.has_type(t):
+            raise Problem("bad-request", f"`{t[:64]}` is not a FHIR R4 resource type.", "_type")
+    return types
+
+
+def _since(ctx: Context, text: str | None) -> tuple[Term, ...]:
+    if text is None:
+        return ()
+    if date_span(text.replace(" ", "+")) is None:
+        raise Problem("bad-request", f"`_since` must be an instant such as 2026-11-01T10:00:00Z, not `{text[:40]}`.", "_since")
+    return searching.parse("Patient", [("_lastUpdated", "ge" + text.replace(" ", "+"))], ctx.house.r4).terms
+
+
+def _care(start: str | None, end: str | None) -> tuple[int | None, int | None]:
+    """The dates of care asked for, in microseconds, None for open."""
+    out: list[int | None] = []
+    for name, text, side in (("start", start, 0), ("end", end, 1)):
+        span = date_span(text) if text else None
+        if text and span is None:
+            raise Problem("bad-request", f"`{name}` must be a date such as 2026-11-01, not `{text[:40]}`.", name)
+        out.append(span[side] if span else None)
+    return out[0], out[1]
+
+
+def _count(text: str | None) -> int:
+    if text is None:
+        return PAGE
+    count = whole(text)
+    if not count:
+        raise Problem("bad-request", f"`_count` must be a whole number from 1 to {PAGE}, not `{text[:40]}`.", "_count")
+    return min(count, PAGE)
+
+
+def _leaves(ctx: Context, hit: Stored, span: tuple[int | None, int | None]) -> bool:
+    """Within this sign-in, and of the time asked for."""
+    if ctx.scopes is not None and not ctx.scopes.covers("r", hit.ref.type):
+        return False
+    first, last = hit.facts.low, hit.facts.high
+    early = span[0] is not None and last is not None and last < span[0]
+    late = span[1] is not None and first is not None and first > span[1]
+    return not early and not late and in_scope(ctx, "r", hit) and within_launch(ctx, "r", hit.facts)
+
+
+async def _directory_around(ctx: Context, hits: Sequence[Stored]) -> list[Stored]:
+    refs = {Ref(*r.split("/", 1)) for h in hits for r in h.facts.refs if r.split("/", 1)[0] in NO_PATIENT_DATA and "/" in r}
+    found = await ctx.house.store.get_many([r for r in refs if "/" not in r.id])
+    return [s for s in found.values() if await shown(ctx, s)]
+
+
+def _entry(ctx: Context, stored: Stored, mode: str) -> Entry:
+    body = stored.body if reads_bytes(ctx, stored) else stored.view
+    return Entry(stored.ref, stored.version, stored.updated, body, mode)
+
+
+async def _disclosed(ctx: Context, what: str, of: str, given: Iterable[Stored]) -> list[Note]:
+    """One audit row for each person disclosed, with the reason for the first of what was given; one without a person when nobody was."""
+    refs: dict[str | None, list[str]] = {}
+    first: dict[str | None, Stored] = {}
+    for s in given:
+        for p in s.facts.patients:
+            refs.setdefault(p, []).append(str(s.ref))
+            first.setdefault(p, s)
+    why = {p: await ask_stored(ctx, ctx.action, s) for p, s in first.items()}
+    people = refs.keys() or {None}
+    return [note(ctx, "E", what, why.get(p), sorted(refs.get(p, ())), patient=p, query=f"?patient={of}", allowed=True) for p in people]
+
+
+# -- a plan as a document ---------------------------------------------------------------------------------------------
+
+
+async def plan_document(ctx: Context, id: str) -> bytes:
+    """The plan and what it refers to, as this reader may see it, as a Bundle of type document with a Composition first.
+
+    https://hl7.org/fhir/R4/documents.html. Problem: not-found (hidden and absent alike), gone.
+    """
+    ref = Ref("CarePlan", id)
+    need_scope(ctx, "r", "CarePlan")
+    stored = await ctx.house.store.get(ref)
+    decision = await allow(ctx, "R", "document", ref, stored)
+    assert stored is not None
+    await ctx.house.store.commit(*notes(ctx, "R", "document", decision, stored.facts, ref))
+    if stored.deleted:
+        raise Problem("gone", "This was deleted.")
+    others = await _around(ctx, stored)
+    await ctx.house.store.commit(*await _disclosed(ctx, "document", "", others))
+    parts = [(s.ref, rendering(ctx, s)[0]) for s in (stored, *others)]
+    resources = {r: strict.read(raw) for r, raw in parts}
+    front = document.composition(
+        ref, resources, id=ctx.house.new_id(), at=ctx.at, base=ctx.house.base_url, confidentiality=stored.facts.confidentiality
+    )
+    return bundle.document(strict.dump(front), front["id"], parts, ctx.house.base_url, identifier=ctx.house.new_id(), at=ctx.at)
+
+
+async def _around(ctx: Context, plan: Stored) -> list[Stored]:
+    """What the plan refers to, and what that refers to, each under this reader's own permission."""
+    seen: dict[Ref, Stored] = {plan.ref: plan}
+    ring: list[Stored] = [plan]
+    for _ in range(DOCUMENT_HOPS):
+        wanted = [r for s in ring for r in _here(strict.read(rendering(ctx, s)[0])) if r not in seen and ctx.house.r4.has_type(r.type)]
+        found = await ctx.house.store.get_many(list(dict.fromkeys(wanted))[:DOCUMENT_MOST])
+        ring = [s for r in dict.fromkeys(wanted) if (s := found.get(r)) is not None and await shown(ctx, s)]
+        seen |= {s.ref: s for s in ring[: DOCUMENT_MOST - len(seen)]}
+    del seen[plan.ref]
+    return list(seen.values())
+
+
+def _here(resource: dict[str, Any]) -> list[Ref]:
+    out = []
+    for reference in bundle.references(resource):
+        type, _, id = reference.partition("/_history/")[0].partition("/")
+        if type.isalpha() and id and "/" not in id:
+            out.append(Ref(type, id))
+    return out

@@ -1,0 +1,108 @@
+"""`$validate`: would this be taken. https://hl7.org/fhir/R4/resource-operation-validate.html
+
+What is sent is judged by what it says alone: nothing it refers to is looked up, so the verdict tells of nobody's record.
+At the address of one resource the reader must be allowed to see it: hidden is absent here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..domain import strict, summary
+from ..domain.problem import Issue, Problem, outcome
+from ..domain.types import Ref, Stored
+from ..domain.validate import check, policy
+from .context import Context, ask, note, rendering
+from .reading import allow
+
+MODES = ("create", "update", "delete", "profile")
+CORE = "http://hl7.org/fhir/StructureDefinition/"
+
+
+async def judge(
+    ctx: Context, type: str, id: str | None, sent: Mapping[str, Any] | None, params: Sequence[tuple[str, str]] = ()
+) -> dict[str, Any]:
+    """The OperationOutcome of `sent` (a resource, or Parameters that hold it), or of what is stored at `Type/id`.
+
+    Problem: not-found (hidden and absent alike), bad-request for a mode that does not exist or nothing to judge.
+    """
+    resource, said = _asked(type, sent, params)
+    mode = said.get("mode", "")
+    if mode and mode not in MODES:
+        raise Problem("bad-request", f"`mode` is {', '.join(MODES[:-1])} or {MODES[-1]}, not `{mode[:40]}`.", "mode")
+    stored = await _stored(ctx, Ref(type, id)) if id is not None else None
+    if resource is None and (stored is None or stored.deleted):
+        raise Problem("bad-request", "Send the resource to be validated, bare or as the parameter `resource`.", "resource")
+    issues: list[Issue] = []
+    if mode != "delete":
+        assert resource is not None or stored is not None
+        issues += verdict(ctx, type, resource if resource is not None else strict.read(rendering(ctx, stored)[0]), said.get("profile"))  # type: ignore[arg-type]
+    if stored is not None and mode in ("update", "delete"):
+        issues += await _change(ctx, stored, resource)
+    await ctx.house.store.commit(note(ctx, "E", "validate", None, (str(stored.ref),) if stored else (), allowed=True))
+    return outcome(issues or [Issue("information", "informational", "", "Nothing is wrong with this.")])
+
+
+def _asked(type: str, sent: Mapping[str, Any] | None, params: Sequence[tuple[str, str]]) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    """The resource, if any, with `mode` and `profile` from the address or the Parameters. Problem bad-request."""
+    said = {k: v for k, v in params if k in ("mode", "profile") and v}
+    if sent is None:
+        return None, said
+    listed = sent.get("parameter", [])
+    if sent.get("resourceType") != "Parameters" or (type == "Parameters" and not _holds(listed)):
+        return dict(sent), said
+    if not isinstance(listed, list) or not all(isinstance(p, dict) for p in listed):
+        raise Problem("bad-request", "`parameter` must be a list of parameters.", "Parameters.parameter")
+    resource = None
+    for p in listed:
+        if p.get("name") == "resource":
+            if resource is not None or not isinstance(p.get("resource"), dict):
+                raise Problem("bad-request", "The parameter `resource` holds one resource and stands once.", "Parameters.parameter")
+            resource = p["resource"]
+        elif p.get("name") in ("mode", "profile"):
+            value = next((v for k, v in p.items() if k.startswith("value")), None)
+            if not isinstance(value, str):
+                raise Problem("bad-request", f"The parameter `{p['name']}` must be a text.", "Parameters.parameter")
+            said[p["name"]] = value
+    return resource, said
+
+
+def _holds(listed: Any) -> bool:
+    return isinstance(listed, list) and any(isinstance(p, dict) and p.get("name") == "resource" and "resource" in p for p in listed)
+
+
+def verdict(ctx: Context, type: str, resource: dict[str, Any], profile: str | None) -> list[Issue]:
+    """Every issue of a resource: the official rules, what this server refuses besides, and the profile asked for."""
+    if resource.get("resourceType") != type:
+        said = f"This address judges {type}, the body says `{str(resource.get('resourceType'))[:64]}`."
+        return [Issue("error", "invalid", "resourceType", said)]
+    issues = [*check(resource, ctx.house.r4), *policy(resource, ctx.house.r4)]
+    if summary.is_subset(resource):
+        issues.append(Issue("error", "business-rule", f"{type}.meta.tag", "This is a part of a resource (SUBSETTED): it would not be taken."))
+    if profile is not None and profile.split("|")[0] != CORE + type:
+        issues.append(Issue("warning", "not-found", "", f"The profile `{profile[:120]}` is not known here: it was not looked at."))
+    return issues
+
+
+async def _stored(ctx: Context, ref: Ref) -> Stored:
+    stored = await ctx.house.store.get(ref)
+    await allow(ctx, "E", "validate", ref, stored)
+    assert stored is not None
+    if stored.deleted:
+        raise Problem("gone", "This was deleted.")
+    return stored
+
+
+async def _change(ctx: Context, stored: Stored, resource: Mapping[str, Any] | None) -> list[Issue]:
+    """What stands in the way of this writer's change."""
+    issues = []
+    if resource is not None and resource.get("id") != stored.ref.id:
+        said = f"The id in the body must be `{stored.ref.id}`, as in the address."
+        issues.append(Issue("error", "invalid", f"{stored.ref.type}.id", said))
+    if not (await ask(ctx, "correct", stored.facts)).permit:
+        issues.append(Issue("error", "forbidden", "", "You may see this but not change it."))
+    return issues
+
+
+__all__ = ["judge", "verdict"]

@@ -1,0 +1,163 @@
+"""History, of one resource, one type or all. https://hl7.org/fhir/R4/http.html#history"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..domain.primitives import whole
+from ..domain.problem import Problem
+from ..domain.search import date_span
+from ..domain.types import Predicate, Ref, Stored
+from .context import Context, Entry, Page, ask, micros, need_scope, note, reads_bytes, resumed, seal, within_launch
+from .reading import allow, in_scope, reach, reachable
+
+COUNT, MOST = 50, 200
+SCANNED = 20_000  # versions that `_at` looks through at most
+KNOWN = ("_since", "_at", "_count", "_summary", "_elements", "_format", "_pretty", "_sort")
+
+
+async def history(
+    ctx: Context, type: str | None, id: str | None, params: Sequence[tuple[str, str]] = (), *, strict: bool = False
+) -> Page:
+    """Versions newest first, deletions among them; `_since`, `_at`, `_count` and the page token `_page`.
+
+    Problem: not-found (hidden and absent alike), bad-request.
+    """
+    need_scope(ctx, "r" if id else "s", type or "*")
+    ref = Ref(type, id) if type and id else None
+    place = f"history {ref or type or ''}"
+    params, before, _ = resumed(ctx, place, params)
+    asked = _asked(params, strict)
+    count = _count(asked.get("_count"))
+    since = _instant(asked["_since"]) if "_since" in asked else None
+    predicate = await reach(ctx, await _people(ctx, ref))
+    if "_at" in asked:
+        shown = await _current_at(ctx, ref, type, predicate, _span(asked["_at"]), since, before)
+    else:
+        shown = await _since_then(ctx, ref, type, predicate, since, before, count)
+    more, shown = len(shown) > count, shown[:count]
+    rows: set[str | None] = {p for v in shown for p in v.facts.patients}
+    await ctx.house.store.commit(
+        *(note(ctx, "R", "history", None, (str(ref or type or "*"),), patient=p, allowed=True) for p in rows or {None})
+    )
+    used = tuple((k, v) for k, v in asked.items() if k in KNOWN and k not in ("_format", "_pretty"))
+    token = seal(ctx, place, {"q": used, "at": list(_place(shown[-1]))}) if more else None
+    total = len(shown) if before is None and not more else None
+    return Page(tuple(_version(ctx, v) for v in shown), total, token, used)
+
+
+def _place(v: Stored) -> tuple[Any, ...]:
+    return micros(v.updated), v.ref.type, v.ref.id, v.version
+
+
+async def _since_then(
+    ctx: Context, ref: Ref | None, type: str | None, predicate: Predicate, since: datetime | None, before: tuple[Any, ...] | None,
+    count: int,
+) -> list[Stored]:  # fmt: skip
+    """One more than a page: a next page is promised only where this reader finds something on it."""
+    shown: list[Stored] = []
+    position = before
+    while len(shown) <= count:
+        found = await ctx.house.store.history(ref, type, predicate, since=since, before=position, count=count + 1)
+        shown += await _visible(ctx, found.hits)
+        position = found.after
+        if position is None:
+            break
+    return shown
+
+
+async def _people(ctx: Context, ref: Ref | None) -> set[str]:
+    """Whose record this could show. Problem not-found for one resource that is not for this reader."""
+    if ref is None:
+        return await reachable(ctx)
+    now = await ctx.house.store.get(ref)
+    await allow(ctx, "R", "history", ref, now)
+    assert now is not None
+    return set(now.facts.patients)
+
+
+async def _visible(ctx: Context, versions: Sequence[Stored]) -> list[Stored]:
+    """Every version re-decided on its own facts and on today's, by consent, launch and scope."""
+    today = await ctx.house.store.get_many(list({v.ref for v in versions}))
+    out = []
+    for v in versions:
+        now = today.get(v.ref)
+        if now is None or not within_launch(ctx, "r", v.facts) or not (in_scope(ctx, "r", v) and in_scope(ctx, "r", now)):
+            continue
+        if (await ask(ctx, ctx.action, now.facts)).permit and (await ask(ctx, ctx.action, v.facts)).permit:
+            out.append(v)
+    return out
+
+
+def _version(ctx: Context, v: Stored) -> Entry:
+    body = None if v.deleted else (v.body if reads_bytes(ctx, v) else v.view)
+    return Entry(v.ref, v.version, v.updated, body, "match", v.writer.method)
+
+
+async def _current_at(
+    ctx: Context, ref: Ref | None, type: str | None, predicate: Predicate, span: tuple[int, int], since: datetime | None,
+    before: tuple[Any, ...] | None,
+) -> list[Stored]:  # fmt: skip
+    """Versions that were current at some moment of `span`: those written in it, and of each resource the last one before."""
+    low, high = span
+    position: tuple[Any, ...] | None = (high + 1, "", "", 0)
+    hits: list[Stored] = []
+    older: set[Ref] = set()
+    begun: dict[Ref, int] = {}  # when the earliest version within the span came
+    scanned = 0
+    while position is not None:
+        found = await ctx.house.store.history(ref, type, predicate, before=position, count=MOST)
+        scanned += len(found.hits)
+        for v in found.hits:
+            if micros(v.updated) >= low:
+                hits.append(v)
+                begun[v.ref] = micros(v.updated)
+            elif v.ref not in older:
+                older.add(v.ref)
+                if not v.deleted and begun.get(v.ref, high) > low:
+                    hits.append(v)
+        position = found.after if not (ref and older) else None
+        if scanned > SCANNED:
+            raise Problem("bad-request", "This looks too far back for `_at`: ask for one resource, or with `_since`.", "_at")
+    seen = await _visible(ctx, [h for h in hits if since is None or h.updated >= since])
+    return [v for v in seen if before is None or _place(v) < before]
+
+
+def _asked(params: Sequence[tuple[str, str]], strict: bool) -> Mapping[str, str]:
+    """The parameters by name, empty ones left out. Problem bad-request for one given twice, when strict for an unknown one."""
+    out: dict[str, str] = {}
+    for name, value in params:
+        if strict and name not in KNOWN:
+            raise Problem("bad-request", f"`{name[:80]}` is not a parameter of a history.", name[:100])
+        if name in out and name in ("_since", "_at", "_count"):
+            raise Problem("bad-request", f"`{name}` may stand once.", name)
+        if value:
+            out[name] = value
+    return out
+
+
+def _count(text: str | None) -> int:
+    if text is None:
+        return COUNT
+    count = whole(text)
+    if count is None:
+        raise Problem("bad-request", f"`_count` must be a whole number from 1, not `{text[:40]}`.", "_count")
+    return max(1, min(count, MOST))
+
+
+def _instant(text: str) -> datetime:
+    """An instant; a plain date begins where it begins."""
+    return datetime.fromisoformat("1970-01-01T00:00:00+00:00") + timedelta(microseconds=_moments(text, "_since")[0])
+
+
+def _span(text: str) -> tuple[int, int]:
+    return _moments(text, "_at")
+
+
+def _moments(text: str, name: str) -> tuple[int, int]:
+    span = date_span(text.replace(" ", "+"))  # a plus sign that was not escaped
+    if span is None or not -62_135_596_800_000_000 <= span[0] <= span[1] < 253_402_300_800_000_000:
+        raise Problem("bad-request", f"`{name}` must be a date or an instant such as 2026-11-01T10:00:00Z, not `{text[:40]}`.", name)
+    return span

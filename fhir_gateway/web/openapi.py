@@ -1,0 +1,201 @@
+"""The OpenAPI document of every route: the FHIR ones from the table that dispatches them, the rest from the routes themselves.
+
+https://spec.openapis.org/oas/v3.1.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from starlette.routing import BaseRoute, Route
+
+from .. import __version__
+from .fhir import OFFERED, Offer
+
+FHIR = "application/fhir+json"
+JSON_PATCH = "application/json-patch+json"
+FORM = "application/x-www-form-urlencoded"
+ANY_FHIR = (401, 406, 413, 414, 415, 429, 431, 503)  # what any FHIR request may get
+ANY = (400, 413, 414, 431, 503)
+METHODS = ("get", "post", "put", "patch", "delete")
+
+# Addresses for programs outside /fhir: words, statuses besides ANY, media of body and answer. All others are pages.
+PROGRAMS: dict[tuple[str, str], tuple[str, tuple[int, ...], str, str]] = {
+    ("/health", "get"): ("Ready, or not", (200,), "", "application/json"),
+    ("/metrics", "get"): ("Prometheus text", (200,), "", "text/plain"),
+    ("/openapi.json", "get"): ("This document", (200,), "", "application/json"),
+    ("/plans", "post"): ("Bring in a plan", (200, 201, 401, 403, 404, 409, 412, 415, 422), "application/json", "application/json"),
+    ("/plans/schema", "get"): ("The JSON Schema of a plan", (200,), "", "application/schema+json"),
+    ("/plans/{patient}", "get"): ("One person's plan", (200, 401, 403, 404, 410), "", "application/json"),
+    ("/fhir/.well-known/smart-configuration", "get"): ("SMART configuration", (200,), "", "application/json"),
+    ("/.well-known/openid-configuration", "get"): ("OpenID configuration", (200,), "", "application/json"),
+    ("/.well-known/oauth-authorization-server", "get"): ("OAuth server metadata", (200,), "", "application/json"),
+    ("/oauth/jwks", "get"): ("Public keys", (200,), "", "application/json"),
+    ("/oauth/token", "post"): ("Tokens", (200, 401, 403, 429), FORM, "application/json"),
+    ("/oauth/introspect", "post"): ("What a token allows", (200, 401, 403), FORM, "application/json"),
+    ("/oauth/revoke", "post"): ("End a token", (200, 401, 403), FORM, "application/json"),
+}
+PAGE = (200, 302, 303, 401, 403, 404, 405, 409, 410, 412, 422, 429)
+
+
+def document(routes: Sequence[BaseRoute], base: str, types: Iterable[str]) -> dict[str, Any]:
+    """OpenAPI 3.1 of the whole service at `base`."""
+    paths: dict[str, dict[str, Any]] = {"/fhir/metadata": {"get": _about("The CapabilityStatement")}}
+    paths["/fhir/OperationDefinition/CarePlan-document"] = {"get": _about("The definition of CarePlan/[id]/$document")}
+    for offer in OFFERED:
+        for path, fixed in _paths(offer):
+            paths.setdefault(path, {})[offer.method.lower()] = _offered(offer, path, fixed)
+    for route in routes:
+        if isinstance(route, Route):
+            for method in sorted(m.lower() for m in route.methods or {"GET"}):
+                if method in METHODS:
+                    paths.setdefault(route.path, {})[method] = _other(route.path, method)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "fhir_gateway", "version": __version__, "description": "FHIR R4 for shared personal care plans; consent everywhere."},
+        "servers": [{"url": base}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "schemas": _schemas(sorted(types)),
+        },
+    }
+
+
+def _paths(offer: Offer) -> list[tuple[str, str]]:
+    """`type/id/_history/id` is `/fhir/{type}/{id}/_history/{version}`; what only some types have has a path for each."""
+    steps = offer.shape.split("/") if offer.shape else []
+    if steps == ["type", "id", "id"]:
+        return [("/fhir/{compartment}/{id}/{type}", "")]
+    shaped = ["{version}" if s == "id" and at > 1 else "{id}" if s == "id" else s for at, s in enumerate(steps)]
+    return [("/".join(["/fhir", *([t, *shaped[1:]] if steps[:1] == ["type"] else shaped)]), t) for t in offer.types or ("{type}",)]
+
+
+def _offered(o: Offer, path: str, fixed: str) -> dict[str, Any]:
+    params: list[Any] = [{"name": n, "in": "path", "required": True, "schema": _path_schema(n)} for n in _names(path)]
+    params += [{"name": n, "in": "query", "schema": QUERY.get(n, {"type": "string", "maxLength": 200})} for n in (*o.reads, "_format", "_pretty")]
+    if o.where:
+        params.append({"name": "_id", "in": "query", "description": "The condition: any search parameters of the type", "schema": {"type": "string"}})
+    params += [{"name": n, "in": "header", "schema": s} for n, s in _headers(o)]
+    answers = sorted({*o.statuses, *ANY_FHIR})
+    out: dict[str, Any] = {
+        "summary": o.words,
+        "operationId": f"{o.method.lower()}-{(o.code or o.operation or o.shape).replace('/', '-')}-{o.shape.replace('/', '-')}-{fixed.strip('{}')}",
+        "tags": ["FHIR"],
+        "security": [{"bearer": []}],
+        "parameters": params,
+        "responses": {str(s): _fhir_answer(s, o.gives) for s in answers},
+    }
+    if o.takes:
+        out["requestBody"] = {"required": o.takes != "parameters", "content": _body(o.takes)}
+    return out
+
+
+def _names(path: str) -> list[str]:
+    return [s[1:-1] for s in path.split("/") if s.startswith("{")]
+
+
+def _path_schema(name: str) -> dict[str, Any]:
+    if name in ("type", "compartment"):
+        return {"$ref": "#/components/schemas/Type"}
+    return {"type": "string", "pattern": "^[0-9]{1,9}$" if name == "version" else "^[A-Za-z0-9.-]{1,64}$"}
+
+
+QUERY: dict[str, dict[str, Any]] = {
+    "_summary": {"type": "string", "enum": ["true", "text", "data", "false", "count"]},
+    "_pretty": {"type": "string", "enum": ["true", "false"]},
+    "_format": {"type": "string", "enum": ["json", "application/json", FHIR]},
+    "_count": {"type": "integer", "minimum": 0, "maximum": 200},
+    "_since": {"type": "string", "format": "date-time"},
+    "mode": {"type": "string", "enum": ["create", "update", "delete", "profile"]},
+}
+
+
+def _headers(o: Offer) -> list[tuple[str, dict[str, Any]]]:
+    text: dict[str, Any] = {"type": "string", "pattern": r"^[ -~]{0,60}$"}
+    version: dict[str, Any] = {"type": "string", "pattern": r'^W/"[0-9]{1,9}"$'}
+    prefer = ("Prefer", {"type": "string", "enum": ["return=minimal", "return=representation", "return=OperationOutcome", "handling=strict"]})
+    if o.method in ("PUT", "PATCH", "DELETE"):
+        return [("If-Match", version), prefer]
+    if o.code in ("read", "vread"):
+        return [("If-None-Match", version), ("If-Modified-Since", text)]
+    return [("If-None-Exist", text), prefer] if o.code == "create" else [prefer] if o.method == "POST" or "search" in o.code else []
+
+
+def _body(takes: str) -> dict[str, Any]:
+    ref = {"resource": "Resource", "bundle": "Request", "parameters": "Parameters", "patch": "Parameters"}
+    if takes == "form":
+        return {FORM: {"schema": {"type": "object", "additionalProperties": {"type": "string"}}}}
+    body = {FHIR: {"schema": {"$ref": f"#/components/schemas/{ref[takes]}"}}}
+    return {JSON_PATCH: {"schema": {"$ref": "#/components/schemas/JsonPatch"}}, **body} if takes == "patch" else body
+
+
+def _fhir_answer(status: int, gives: str) -> dict[str, Any]:
+    out: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if status not in (204, 304):
+        name = gives if status < 300 else "OperationOutcome"
+        out["content"] = {FHIR: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+    return out
+
+
+def _about(words: str) -> dict[str, Any]:
+    return {
+        "summary": words,
+        "tags": ["FHIR"],
+        "responses": {str(s): _fhir_answer(s, "Resource") for s in (200, 406, 414, 415, 431)},
+    }
+
+
+def _other(path: str, method: str) -> dict[str, Any]:
+    words, statuses, takes, gives = PROGRAMS.get((path, method), ("A page for people", PAGE, FORM if method == "post" else "", "text/html"))
+    out: dict[str, Any] = {
+        "summary": words,
+        "tags": ["programs" if (path, method) in PROGRAMS else "pages"],
+        "parameters": [{"name": n, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}} for n in _plain(path)],
+        "responses": {str(s): {"description": HTTPStatus(s).phrase} for s in sorted({*statuses, *ANY})},
+    }
+    out["responses"]["200"] = {"description": "OK", "content": {gives: {}}}
+    if path.startswith("/plans") and path != "/plans/schema":
+        out["security"] = [{"bearer": []}]
+    if takes:
+        out["requestBody"] = {"content": {takes: {"schema": {"type": "object"}}}}
+    return out
+
+
+def _plain(path: str) -> list[str]:
+    return [name.split(":")[0] for name in _names(path)]
+
+
+def _schemas(types: list[str]) -> dict[str, Any]:
+    """Shapes only as far as any resource has them: what each type may hold is FHIR's own to say (`$validate` tells)."""
+    def named(name: str) -> dict[str, Any]:
+        return {"type": "object", "required": ["resourceType"], "properties": {"resourceType": {"const": name}}}
+
+    request = {
+        "type": "object", "required": ["method", "url"],
+        "properties": {"method": {"enum": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]}, "url": {"type": "string"}, "ifMatch": {"type": "string"}},
+    }  # fmt: skip
+    entry = {
+        "type": "object", "required": ["request"],
+        "properties": {"fullUrl": {"type": "string"}, "resource": {"$ref": "#/components/schemas/Resource"}, "request": request},
+    }  # fmt: skip
+    bundle = named("Bundle") | {"required": ["resourceType", "type"]}
+    bundle["properties"] = {**bundle["properties"], "type": {"type": "string"}, "entry": {"type": "array", "items": {"type": "object"}}}
+    asking = named("Bundle") | {"required": ["resourceType", "type"]}
+    asking["properties"] = {**asking["properties"], "type": {"enum": ["batch", "transaction"]}, "entry": {"type": "array", "items": entry}}
+    parameter = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "part": {"type": "array"}}}
+    operation = {
+        "type": "object", "required": ["op", "path"],
+        "properties": {"op": {"enum": ["add", "remove", "replace", "move", "copy", "test"]}, "path": {"type": "string"}, "from": {"type": "string"}, "value": {}},
+    }  # fmt: skip
+    return {
+        "Type": {"type": "string", "enum": types},
+        "Resource": {"type": "object", "required": ["resourceType"], "properties": {"resourceType": {"$ref": "#/components/schemas/Type"}}},
+        "Bundle": bundle,
+        "Request": asking,
+        "Parameters": named("Parameters") | {"properties": {"resourceType": {"const": "Parameters"}, "parameter": {"type": "array", "items": parameter}}},
+        "OperationOutcome": named("OperationOutcome"),
+        "JsonPatch": {"type": "array", "items": operation},
+    }
