@@ -15,7 +15,11 @@ from hypothesis import strategies as st
 
 from fhir_gateway import definitions
 from fhir_gateway.domain import patch, pathpatch, strict
+from fhir_gateway.domain.entries import same
 from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.view import restore, view
+
+from .test_view import plans
 
 R4 = definitions.load_r4()
 FHIR = "{http://hl7.org/fhir}"
@@ -134,6 +138,19 @@ def test_a_patch_changes_all_or_nothing_and_never_its_input(document: dict[str, 
 @given(values)
 def test_add_then_remove_is_nothing(value: Any) -> None:
     assert patch.applied(GOAL, [{"op": "add", "path": "/zz", "value": value}, op("remove", "/zz")]) == GOAL
+
+
+@given(plans)
+def test_a_patch_of_nothing_by_a_filtered_reader_leaves_the_whole(whole: dict[str, Any]) -> None:
+    assert same(restore(whole, patch.patched(view(whole), [])), whole)
+    assert same(restore(whole, pathpatch.patched(view(whole), {"resourceType": "Parameters"}, R4)), whole)
+
+
+@given(plans, st.sampled_from(["/title", "/status"]), st.text(min_size=1, max_size=3))
+def test_a_patch_of_one_element_by_a_filtered_reader_leaves_the_others(whole: dict[str, Any], path: str, value: str) -> None:
+    after = restore(whole, patch.patched(view(whole), [op("add", path, value)]))
+    assert after.pop(path[1:]) == value
+    assert same(after, {k: v for k, v in whole.items() if k != path[1:]})
 
 
 # -- FHIRPath Patch ---------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class Step:
     @property
     def reads(self) -> bool:
         """Changes nothing: a GET, or an operation that only looks."""
-        return self.method in ("GET", "HEAD") or any(p.startswith("$") for p in self.path)
+        return self.method in ("GET", "HEAD") or (self.method == "POST" and any(p.startswith("$") for p in self.path))
 
 
 def entries(bundle: Mapping[str, Any]) -> list[Any]:

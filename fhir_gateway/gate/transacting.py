@@ -139,12 +139,16 @@ async def _at(step: Step, doing: Awaitable[Any]) -> Any:
 
 def placed(step: Step, p: Problem) -> Problem:
     """The same Problem, every place in it below the entry."""
-    inside = step.resource is not None and p.status in (400, 422)
-    issues = [
-        replace(i, where=i.where if i.where.startswith("Bundle.") else f"{step.where}.resource.{i.where}" if i.where and inside else step.where)
-        for i in p.issues
-    ]
+    issues = [replace(i, where=_below(step, i.where, p.status)) for i in p.issues]
     return Problem(p.kind, p.text, step.where, issues=issues, headers=p.headers)
+
+
+def _below(step: Step, where: str, status: int) -> str:
+    if where.startswith("Bundle."):
+        return where
+    if where == "If-Match":
+        return f"{step.where}.request.ifMatch"
+    return f"{step.where}.resource.{where}" if where and step.resource is not None and status in (400, 422) else step.where
 
 
 async def _delete(plan: Plan, step: Step) -> Written:
