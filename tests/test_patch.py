@@ -315,6 +315,15 @@ def test_paths_that_lead_nowhere_or_are_none(operation: dict[str, Any], status: 
     assert wrong.value.status == status, wrong.value.text
 
 
+def test_a_long_patch_is_done_and_one_without_measure_refused() -> None:
+    many = [change("add", "Patient", name="contact", value={"part": [{"name": "gender", "valueCode": "male"}]})] * 400
+    assert len(done(*many)["contact"]) == 400
+    crowd = {"resourceType": "Patient", "telecom": [{"value": str(n)} for n in range(20_000)]}
+    with pytest.raises(Problem) as wrong:
+        pathpatch.patched(crowd, parameters(*[change("delete", "Patient.telecom.where(value = 'x')")] * 100), R4)
+    assert wrong.value.status == 413
+
+
 def test_what_is_not_there_is_deleted_already() -> None:
     assert done(change("delete", "Patient.gender")) == PATIENT
     assert done() == PATIENT
