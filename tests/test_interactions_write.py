@@ -361,7 +361,7 @@ def test_a_transaction_does_everything_in_the_order_of_r4(demo: Gateway) -> None
         (entry("POST", "Goal/1", {"resourceType": "Goal"}), 400),
         (entry("POST", "", {"resourceType": "Bundle", "type": "batch"}), 400),
         (entry("DELETE", "Goal/1/_history/1"), 400), (entry("DELETE", "Goal/$validate", ifMatch='W/"1"'), 404),
-        (entry("GET", "Plan/1"), 400), (entry("GET", "http://elsewhere.example/Goal/1"), 400), (entry("GET", "../health"), 400),
+        (entry("GET", "metadata"), 400), (entry("GET", "Goal/_search?_id=1"), 404), (entry("GET", "Plan/1"), 400), (entry("GET", "http://elsewhere.example/Goal/1"), 400), (entry("GET", "../health"), 400),
         (entry("TRACE", "Goal"), 400), ({"resource": {"resourceType": "Goal"}}, 400), ({"fullUrl": "urn:x"}, 400), (entry("GET", "Goal", ifMatch="x"), 400),
         ({"request": {"method": "POST", "url": "Goal", "ifNoneExist": 7}, "resource": {"resourceType": "Goal"}}, 400),
     ],

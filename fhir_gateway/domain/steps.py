@@ -120,7 +120,7 @@ def _address(url: Any, base: str, r4: R4, where: str) -> str:
     bare = url.removeprefix(base + "/") if url.startswith(base + "/") else url.removeprefix("/")
     path = bare.split("?", 1)[0]
     first = path.split("/", 1)[0]
-    if "//" in path or ".." in path or ":" in path or len(bare) > 8_000 or not (r4.has_type(first) or first in ("", "_history", "metadata")):
+    if "//" in path or ".." in path or ":" in path or len(bare) > 8_000 or not (r4.has_type(first) or first in ("", "_history")):
         raise Problem("bad-request", f"`{url[:80]}` is not an address of a resource here.", where)
     return bare
 

@@ -38,6 +38,8 @@ def asked(params: Iterable[tuple[str, str]], *, one: bool = False) -> Part:
     """What the parameters ask for. `one`: of a single resource, where there is nothing to count. Problem bad-request."""
     summary, elements = "", []
     for name, value in params:
+        if not value:
+            continue
         if name == "_summary":
             if value not in SUMMARIES:
                 raise Problem("bad-request", f"`_summary` is {', '.join(SUMMARIES[:-1])} or {SUMMARIES[-1]}, not `{value[:40]}`.", "_summary")
