@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from .conftest import Gateway
+from .test_bad_input import minted
 from .test_hidden import NOBODY, same
 
 JSON_PATCH = "application/json-patch+json"
@@ -257,6 +258,28 @@ def test_who_wrote_it_once_matches_it_though_they_see_it_no_more(demo: Gateway) 
             pytest.fail("the consent of this test does not hide anything")
     finally:
         demo.call("patient", "DELETE", f"Consent/{consent.json()['id']}", headers={"If-Match": consent.headers["etag"]})
+
+
+@pytest.mark.parametrize(
+    "scopes, method, path",
+    [
+        ("patient/Goal.rs", "PATCH", "Goal/x"), ("patient/Goal.rs", "DELETE", "Goal?_id=x"), ("patient/Goal.u", "PUT", "Goal?_id=x"),
+        ("patient/Goal.u", "PATCH", "Goal?_id=x"), ("patient/Goal.d", "DELETE", "Goal?_id=x"), ("patient/Goal.cud", "GET", "Goal/x/_history"),
+        ("patient/Goal.cruds", "GET", "Patient/$everything"), ("patient/Goal.cruds", "GET", "CarePlan/x/$document"),
+        ("patient/Goal.cud", "GET", "Goal/_history"), ("patient/Goal.cud", "POST", "Goal/x/$validate"),
+    ],
+)  # fmt: skip
+async def test_what_the_sign_in_does_not_allow_is_refused_before_any_look_up(demo: Gateway, scopes: str, method: str, path: str) -> None:
+    bearer = {"Authorization": f"Bearer {await minted(demo, 'patient', scopes)}", "If-Match": 'W/"1"'}
+    body: Any = goal(demo, "scopes") if method in ("PUT", "POST") else [] if method == "PATCH" else None
+    media = {"Content-Type": JSON_PATCH if method == "PATCH" else "application/fhir+json"}
+    answer = demo.call(None, method, path, body=body, headers=bearer | media)
+    outcome(answer, 403)
+    assert "insufficient_scope" in answer.headers["www-authenticate"]
+    if "cruds" not in scopes:
+        asked = {"If-None-Exist": "identifier=urn:test|scopes"}
+        outcome(demo.call(None, "POST", "Goal", body=goal(demo, "scopes"), headers={**bearer, **asked}), 403)
+    assert found(demo, "scopes") == []
 
 
 # -- Prefer -----------------------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[s
         if position is None or len(hits) >= count:
             break
     around = await _directory_around(ctx, hits) if not types else []
-    await ctx.house.store.commit(*await _disclosed(ctx, "everything", patient or "", [*hits, *around]))
+    await ctx.house.store.commit(*await _disclosed(ctx, "E", "everything", [*hits, *around], f"?patient={patient or ''}"))
     entries = [_entry(ctx, h, "match") for h in hits] + [_entry(ctx, h, "include") for h in around]
     token = seal(ctx, place, {"q": list(asked.items()), "at": list(position), "ep": stamp}) if position is not None else None
     total = len(hits) if position is None and after is None else None
@@ -148,7 +148,7 @@ def _entry(ctx: Context, stored: Stored, mode: str) -> Entry:
     return Entry(stored.ref, stored.version, stored.updated, body, mode)
 
 
-async def _disclosed(ctx: Context, what: str, of: str, given: Iterable[Stored]) -> list[Note]:
+async def _disclosed(ctx: Context, letter: str, what: str, given: Iterable[Stored], query: str = "") -> list[Note]:
     """One audit row for each person disclosed, with the reason for the first of what was given; one without a person when nobody was."""
     refs: dict[str | None, list[str]] = {}
     first: dict[str | None, Stored] = {}
@@ -158,7 +158,7 @@ async def _disclosed(ctx: Context, what: str, of: str, given: Iterable[Stored]) 
             first.setdefault(p, s)
     why = {p: await ask_stored(ctx, ctx.action, s) for p, s in first.items()}
     people = refs.keys() or {None}
-    return [note(ctx, "E", what, why.get(p), sorted(refs.get(p, ())), patient=p, query=f"?patient={of}", allowed=True) for p in people]
+    return [note(ctx, letter, what, why.get(p), sorted(refs.get(p, ())), patient=p, query=query, allowed=True) for p in people]
 
 
 # -- a plan as a document ---------------------------------------------------------------------------------------------
@@ -174,11 +174,11 @@ async def plan_document(ctx: Context, id: str) -> bytes:
     stored = await ctx.house.store.get(ref)
     decision = await allow(ctx, "R", "document", ref, stored)
     assert stored is not None
-    await ctx.house.store.commit(*notes(ctx, "R", "document", decision, stored.facts, ref))
     if stored.deleted:
+        await ctx.house.store.commit(*notes(ctx, "R", "document", decision, stored.facts, ref))
         raise Problem("gone", "This was deleted.")
     others = await _around(ctx, stored)
-    await ctx.house.store.commit(*await _disclosed(ctx, "document", "", others))
+    await ctx.house.store.commit(*await _disclosed(ctx, "R", "document", [stored, *others]))
     parts = [(s.ref, rendering(ctx, s)[0]) for s in (stored, *others)]
     resources = {r: strict.read(raw) for r, raw in parts}
     front = document.composition(

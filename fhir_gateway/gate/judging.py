@@ -11,9 +11,9 @@ from typing import Any
 
 from ..domain import strict, summary
 from ..domain.problem import Issue, Problem, outcome
-from ..domain.types import Ref, Stored
+from ..domain.types import Decision, Ref, Stored
 from ..domain.validate import check, policy
-from .context import Context, ask, note, rendering
+from .context import Context, ask, need_scope, note, notes, rendering
 from .reading import allow
 
 MODES = ("create", "update", "delete", "profile")
@@ -27,12 +27,14 @@ async def judge(
 
     Problem: not-found (hidden and absent alike), bad-request for a mode that does not exist or nothing to judge.
     """
+    if id is not None:
+        need_scope(ctx, "r", type)
     resource, said = _asked(type, sent, params)
     mode = said.get("mode", "")
     if mode and mode not in MODES:
         raise Problem("bad-request", f"`mode` is {', '.join(MODES[:-1])} or {MODES[-1]}, not `{mode[:40]}`.", "mode")
-    stored = await _stored(ctx, Ref(type, id)) if id is not None else None
-    if resource is None and (stored is None or stored.deleted):
+    stored, decision = await _stored(ctx, Ref(type, id)) if id is not None else (None, None)
+    if resource is None and stored is None:
         raise Problem("bad-request", "Send the resource to be validated, bare or as the parameter `resource`.", "resource")
     issues: list[Issue] = []
     if mode != "delete":
@@ -40,7 +42,10 @@ async def judge(
         issues += verdict(ctx, type, resource if resource is not None else strict.read(rendering(ctx, stored)[0]), said.get("profile"))  # type: ignore[arg-type]
     if stored is not None and mode in ("update", "delete"):
         issues += await _change(ctx, stored, resource)
-    await ctx.house.store.commit(note(ctx, "E", "validate", None, (str(stored.ref),) if stored else (), allowed=True))
+    if stored is not None and decision is not None:
+        await ctx.house.store.commit(*notes(ctx, "E", "validate", decision, stored.facts, stored.ref))
+    else:
+        await ctx.house.store.commit(note(ctx, "E", "validate", None, allowed=True))
     return outcome(issues or [Issue("information", "informational", "", "Nothing is wrong with this.")])
 
 
@@ -85,13 +90,13 @@ def verdict(ctx: Context, type: str, resource: dict[str, Any], profile: str | No
     return issues
 
 
-async def _stored(ctx: Context, ref: Ref) -> Stored:
+async def _stored(ctx: Context, ref: Ref) -> tuple[Stored, Decision]:
     stored = await ctx.house.store.get(ref)
-    await allow(ctx, "E", "validate", ref, stored)
+    decision = await allow(ctx, "E", "validate", ref, stored)
     assert stored is not None
     if stored.deleted:
         raise Problem("gone", "This was deleted.")
-    return stored
+    return stored, decision
 
 
 async def _change(ctx: Context, stored: Stored, resource: Mapping[str, Any] | None) -> list[Issue]:

@@ -347,9 +347,9 @@ def _left_alone(ref: Ref, before: dict[str, Any], after: dict[str, Any]) -> None
 
 async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = None, method: str = "PUT") -> Written:
     """Prepare the replacement of one resource by what this reader made of what they saw."""
-    ctx = work.ctx
+    ctx, what = work.ctx, "patch" if method == "PATCH" else "update"
     stored = await work.get(ref)
-    await allow(ctx, "U", "update", ref, stored)
+    await allow(ctx, "U", what, ref, stored)
     assert stored is not None
     if stored.deleted:
         raise not_found()
@@ -368,14 +368,14 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     if set(compartment.patients(resource)) != set(compartment.patients(strict.read(stored.body or b""))):
         raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
     if entries.same(_content(resource), _content(strict.read(stored.body or b""))):
-        work.trail += notes(ctx, "U", "update", decision, stored.facts, ref, detail="unchanged", allowed=True)
+        work.trail += notes(ctx, "U", what, decision, stored.facts, ref, detail="unchanged", allowed=True)
         return Written(ref, stored.version, stored.updated, rendering(ctx, stored)[0], "unchanged")
     writer = replace(await _writer(ctx, resource, method, stored), saw_all=saw_all)
     facts, security = _labelled(ctx, resource, ref, writer, stored)
     facts = await _through_targets(work, resource, facts)
     _own_hand(ctx, resource, before=strict.read(stored.body or b""))
     work.ops += await claimed(work, ref, resource, stored)
-    return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", "update", stored, decision)
+    return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", what, stored, decision)
 
 
 async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Written:
