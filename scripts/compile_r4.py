@@ -30,6 +30,7 @@ REGEX = "http://hl7.org/fhir/StructureDefinition/regex"
 FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
 MAX_VALUE_SET = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet"
 
+COMPARTMENTS = ("Device", "Encounter", "Patient", "Practitioner", "RelatedPerson")  # https://hl7.org/fhir/R4/compartmentdefinition.html
 ENFORCED = ("required", "extensible", "max")
 Json = dict[str, Any]
 
@@ -94,7 +95,7 @@ def compile_tables(definitions: list[Json]) -> dict[str, Json]:
         "extensions.json": {"extensions": extensions},
         "search.json": {
             "parameters": search_table([d for d in definitions if d["resourceType"] == "SearchParameter"], types),
-            "compartments": {"Patient": compartment(definitions)},
+            "compartments": {name: compartment(name, definitions) for name in COMPARTMENTS},
         },
         "codes.json": {
             "systems": {u: system_table(systems[u]) for u in sorted(systems) if keeps_codes(systems[u])},
@@ -256,10 +257,15 @@ def alternatives(expression: str) -> Iterator[str]:
     yield expression[start:]
 
 
-def compartment(definitions: list[Json]) -> Json:
-    """type -> the search parameters that put it in a Patient's compartment."""
-    d = next(d for d in definitions if d["resourceType"] == "CompartmentDefinition" and d["code"] == "Patient" and d["id"] == "patient")
-    return {r["code"]: r["param"] for r in d["resource"] if "param" in r}
+def compartment(name: str, definitions: list[Json]) -> Json:
+    """type -> the search parameters that put it in the compartment of a resource of type `name`.
+
+    The definitions write `{def}` for the resource itself, some of them; it is in its own compartment always, so that is left out.
+    """
+    url = f"http://hl7.org/fhir/CompartmentDefinition/{name[0].lower()}{name[1:]}"
+    d = next(d for d in definitions if d["resourceType"] == "CompartmentDefinition" and d["url"] == url and d["code"] == name)
+    found = {r["code"]: [p for p in r.get("param", ()) if p != "{def}"] for r in d["resource"]}
+    return {type: codes for type, codes in found.items() if codes}
 
 
 # -- codes ------------------------------------------------------------------------------------------------------------

@@ -93,6 +93,19 @@ def test_the_patient_compartment() -> None:
         assert set(R4.patient_params(name)) <= R4.search_parameters(name).keys() | {"patient"}, name
 
 
+def test_all_five_compartments_are_there() -> None:
+    """Counted in the package's own CompartmentDefinitions, `{def}` apart. https://hl7.org/fhir/R4/compartmentdefinition.html"""
+    sizes = {c: sum(bool(R4.compartment_params(c, t)) for t in R4.types) for c in R4.compartments}
+    assert sizes == {"Device": 32, "Encounter": 24, "Patient": 66, "Practitioner": 58, "RelatedPerson": 31}
+    assert R4.compartment_params("Encounter", "CarePlan") == ("encounter",)
+    assert R4.compartment_params("Practitioner", "CarePlan") == ("performer",)
+    assert R4.compartment_params("Encounter", "Encounter") == ()  # itself, and what no parameter says
+    assert R4.compartment_params("Group", "CarePlan") == ()
+    for compartment in R4.compartments:
+        for name in R4.types:
+            assert set(R4.compartment_params(compartment, name)) <= R4.search_parameters(name).keys(), (compartment, name)
+
+
 def test_hierarchies_that_consent_stands_on() -> None:
     reason, act = ("http://terminology.hl7.org/CodeSystem/v3-" + n for n in ("ActReason", "ActCode"))
     assert R4.below(reason, "ETREAT") == {"ETREAT", "BTG", "ERTREAT"}

@@ -1,4 +1,4 @@
-"""The official R4 4.0.1 definitions as tables: types, elements, search parameters, compartment, codes.
+"""The official R4 4.0.1 definitions as tables: types, elements, search parameters, compartments, codes.
 
 Built from the bytes of `profiles/r4/` (see its README for their shape); each type, parameter list and code system is decoded
 when first asked for. `fhir_gateway.definitions.load_r4()` gives the one that comes with the gateway. https://hl7.org/fhir/R4/
@@ -223,9 +223,22 @@ class R4:
             self._searched[type] = found
         return found
 
+    @property
+    def compartments(self) -> tuple[str, ...]:
+        """The types that have a compartment: Device, Encounter, Patient, Practitioner, RelatedPerson."""
+        return tuple(self._compartments.raw)
+
+    def compartment_params(self, compartment: str, type: str) -> tuple[str, ...]:
+        """The search parameters that put a resource of `type` into the compartment of a resource of type `compartment`.
+
+        () when they never do, and for a name that has no compartment. The resource itself is in its own compartment besides.
+        https://hl7.org/fhir/R4/compartmentdefinition.html
+        """
+        return self._compartments[compartment].get(type, ()) if compartment in self._compartments.raw else ()
+
     def patient_params(self, type: str) -> tuple[str, ...]:
         """The search parameters that put a resource of this type into a Patient's compartment; () when it is in none."""
-        return self._compartments["Patient"].get(type, ())
+        return self.compartment_params("Patient", type)
 
     # -- codes
 
