@@ -18,6 +18,7 @@ from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.search import (
     Include,
     Query,
+    Term,
     arranged,
     date_span,
     fold,
@@ -25,9 +26,11 @@ from fhir_gateway.domain.search import (
     keys,
     matches,
     parse,
+    points,
     reference_names,
     reverse_queries,
     with_terms,
+    within,
 )
 from fhir_gateway.domain.search.indexing import _emitters, searchable
 from fhir_gateway.domain.search.paths import places, root
@@ -112,7 +115,15 @@ def plan(**more: Any) -> dict[str, Any]:
         ("CarePlan", "_include", "CarePlan:status", "`status` is not a reference parameter of CarePlan"),
         ("CarePlan", "_include", "CarePlan:goal:Bogus", "must be Type:parameter"),
         ("CarePlan", "_include:often", "CarePlan:goal", "`_include` has no modifier `:often`"),
-        ("CarePlan", "_revinclude", "*", "is not offered"),
+        ("CarePlan", "_sort:asc", "date", "`_sort` has no modifier `:asc`"),
+        ("CarePlan", "_count:exact", "1", "`_count` has no modifier `:exact`"),
+        (None, "_type:not", "Goal", "`_type` has no modifier `:not`"),
+        ("CarePlan", "identifier[$gt]", "", "`identifier[$gt]` is not the name of a search parameter"),
+        ("CarePlan", "", "x", "`` is not the name of a search parameter"),
+        ("CarePlan", "_id", "a\x00", "The value of `_id` has control characters"),
+        ("Observation", "code-value-string", "a\x1fb", "has control characters"),
+        ("Patient", "gender:in", "http://elsewhere/ValueSet/x", "What is in the value set `http://elsewhere/ValueSet/x` is not known here"),
+        ("Patient", "name:in", "http://elsewhere/ValueSet/x", "`name` has no modifier `:in`"),
         (None, "_type", "Bogus", "`Bogus` is not a FHIR R4 resource type"),
         ("Patient", "name", ",".join("a" * 101), "may have 100 values, this one has 101"),
         ("Goal", "patient.general-practitioner.partof.partof.partof.partof.name", "x", "at most 4 references"),
@@ -140,6 +151,19 @@ def test_an_unknown_modifier_is_refused_whether_strict_or_not() -> None:
 
 def test_a_parameter_with_no_value_asks_for_nothing() -> None:
     assert parse("CarePlan", [("status", ""), ("bogus", "")], R4) == Query(("CarePlan",))
+
+
+def test_the_self_link_says_what_was_done() -> None:
+    assert parse("Goal", [("_count", "1000"), ("bogus", "1"), ("_sort", ""), ("patient", "1")], R4).used == (("_count", "200"), ("patient", "1"))
+    assert parse("Goal", [("_sort", "_id"), ("patient", "1"), ("_sort", "-_id")], R4).used == (("patient", "1"), ("_sort", "-_id"))
+
+
+def test_our_own_address_in_a_reference_is_not_part_of_it() -> None:
+    ours, theirs = "https://here.example/fhir/Patient/1", "https://there.example/fhir/Patient/1"
+    texts = [
+        parse("Goal", [("patient", t)], R4, base="https://here.example/fhir").terms[0].values[0].text for t in (ours, theirs, f"{ours}/_history/2")
+    ]
+    assert texts == ["Patient/1", theirs, "Patient/1"]
 
 
 def test_a_page_is_at_most_200() -> None:
@@ -281,6 +305,17 @@ def test_codes_below_and_above_where_the_code_system_is_at_hand() -> None:
         (f"purpose:above={system}|BTG", True), (f"purpose:above={system}|TREAT", False), ("purpose:below=http://unknown|TREAT", False),
     ):  # fmt: skip
         assert hit(f"Consent?{query}", asked) is found, query
+
+
+def test_codes_of_a_value_set_that_is_at_hand() -> None:
+    genders = "http://hl7.org/fhir/ValueSet/administrative-gender"
+    for query, found in ((f"gender:in={genders}", True), (f"gender:in={genders}|4.0.1", True), (f"gender:not-in={genders}", False)):
+        assert hit(f"Patient?{query}", patient(gender="male")) is found, query
+    assert not hit(f"Patient?gender:in={genders}", patient()) and hit(f"Patient?gender:not-in={genders}", patient())
+    reasons = "http://terminology.hl7.org/ValueSet/v3-PurposeOfUse"
+    system = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+    for at, found in ((system, True), ("http://elsewhere", False)):
+        assert hit(f"Consent?purpose:in={reasons}", {"resourceType": "Consent", "id": "c", "provision": {"purpose": [{"system": at, "code": "TREAT"}]}}) is found
 
 
 # -- references: https://hl7.org/fhir/R4/search.html#reference ---------------------------------------------------------
@@ -573,6 +608,43 @@ def test_what_reverse_includes_ask() -> None:
     assert len(reverse_queries(include, [Ref("Patient", str(n)) for n in range(250)], R4)) == 3
     (any_,) = parse("Patient", [("_revinclude", "Goal:*")], R4).includes
     assert set(reference_names(any_, R4)) == {"patient", "subject"}
+    (query,) = reverse_queries(any_, [Ref("Patient", "ann")], R4)
+    assert matches(query, GOAL, filtered=True, r4=R4)
+    (typed,) = parse("Patient", [("_revinclude", "Goal:subject:Group")], R4).includes
+    assert reverse_queries(typed, [Ref("Patient", "ann")], R4) == []
+    assert parse("Patient", [("_revinclude", "*")], R4).includes == (Include("*", "*", reverse=True),)
+    assert points(GOAL, [Ref("Patient", "ann")], R4) and not points(GOAL, [Ref("Patient", "bob")], R4)
+
+
+# -- compartments: https://hl7.org/fhir/R4/compartmentdefinition.html --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("whose", "made", "found"),
+    [
+        ("Patient/ann", GOAL, True), ("Patient/bob", GOAL, False), ("Patient/ann", ANN, True), ("Patient/bob", ANN, False),
+        ("Patient/ann", observation(performer=[{"reference": "Patient/ann"}]), True), ("Patient/ann", observation(focus=[{"reference": "Patient/ann"}]), False),
+        ("Practitioner/gp", observation(performer=[{"reference": "Practitioner/gp"}]), True), ("Practitioner/gp", GOAL, False),
+        ("Encounter/1", observation(encounter={"reference": "Encounter/1"}), True), ("Device/1", observation(device={"reference": "Device/1"}), True),
+        ("RelatedPerson/1", plan(activity=[{"detail": {"performer": [{"reference": "RelatedPerson/1"}]}}]), True),
+        ("Patient/ann", {"resourceType": "Task", "id": "t", "for": {"reference": "Patient/ann"}}, False),
+    ],
+)  # fmt: skip
+def test_what_is_in_a_compartment(whose: str, made: dict[str, Any], found: bool) -> None:
+    term = within(Ref(*whose.split("/")), (), R4)
+    assert matches(Query((), (term,)), made, filtered=True, r4=R4) is found
+
+
+def test_what_is_never_in_a_compartment_is_refused() -> None:
+    for whose, type in (("Patient/1", "Organization"), ("Encounter/1", "Goal"), ("Device/1", "Patient")):
+        with pytest.raises(Problem, match="never in the compartment"):
+            within(Ref(*whose.split("/")), (type,), R4)
+
+
+def test_one_of_several_queries_of_the_same_resource() -> None:
+    either = Query((), (Term("_allowed", "special", any=(parse("CarePlan", [("status", "revoked")], R4), parse("Goal", [("lifecycle-status", "active")], R4))),))
+    assert matches(either, GOAL, filtered=True, r4=R4) and not matches(either, HERS, filtered=True, r4=R4)
+    assert not matches(either, ANN, filtered=True, r4=R4)
 
 
 # -- every parameter of R4 --------------------------------------------------------------------------------------------
@@ -590,6 +662,15 @@ def test_every_parameter_of_r4_has_a_place_and_a_way_to_keys() -> None:
             if not found or not (p.components or any(_emitters(code, p.type, place, R4) for place in found)):
                 without.add((type, code))
     assert count > 2_500 and without == set()
+
+
+def test_what_r4_names_but_gives_no_way_to_search_by_content() -> None:
+    """Listed in full; each is ignored, or refused when strict, like any other name."""
+    without = {(code, t) for t in R4.types for code, p in R4.search_parameters(t).items() if not searchable(p)}
+    everywhere = {c for c, _ in without if all((c, t) in without for t in R4.types)}
+    assert everywhere == {"_text", "_content", "_filter", "_query"}
+    assert {(c, t) for c, t in without if c not in everywhere} == {("near", "Location"), ("age", "Patient"), ("birthOrderBoolean", "Patient")}
+    assert parse("Location", [("near", "1|2"), ("_list", "42")], R4).unknown == ("near", "_list")
 
 
 NAMES = "coding code system value reference identifier start text low url extension resource resourceType id event type name".split()

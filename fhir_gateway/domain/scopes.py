@@ -71,6 +71,11 @@ class Scopes:
         return () if () in mine else tuple(dict.fromkeys(mine))
 
     @property
+    def restricted(self) -> bool:
+        """Is any of it for part of a type only."""
+        return any(s.query for s in self.resources)
+
+    @property
     def patient_bound(self) -> bool:
         """Only `patient/` scopes: the token is of no use without one person whom it was launched for."""
         return bool(self.resources) and all(s.level == "patient" for s in self.resources)

@@ -58,7 +58,7 @@ class House:
     new_id: Callable[[], str]  # random, time-ordered UUIDs
     r4: R4
     label_sets: LabelSets
-    secret: bytes  # signs page tokens
+    secret: bytes  # seals page tokens
     policy: Policy = field(default_factory=Policy)
     sectors: Sectors = DEFAULT_SECTORS
     remotes: tuple[Remote, ...] = ()

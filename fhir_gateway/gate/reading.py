@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..domain import consent
 from ..domain import search as searching
 from ..domain.problem import Problem, not_found
+from ..domain.standing import Standing
 from ..domain.types import All, Decision, Has, Predicate, Ref, Stored
 from .context import (
     Answer,
@@ -91,7 +94,12 @@ async def reachable(ctx: Context) -> set[str]:
 
 async def reach(ctx: Context, people: set[str]) -> Predicate:
     """The consent predicate over these people, and the launch patient's fence."""
-    predicate = consent.scope(ctx.asks(ctx.action), await stand(ctx.house, people, None, ctx.place))
+    return reach_of(ctx, await stand(ctx.house, people, None, ctx.place))
+
+
+def reach_of(ctx: Context, standings: Mapping[str, Standing]) -> Predicate:
+    """The same, of people whose standing is at hand."""
+    predicate = consent.scope(ctx.asks(ctx.action), standings)
     if ctx.launch and ctx.scopes is not None:
         from ..domain.types import Any_, Only
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from ..domain import consent
 from ..domain import search as searching
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.problem import Problem
-from ..domain.search import Include, Query, Term, Value
+from ..domain.scopes import Scopes
+from ..domain.search import Include, Query, Term
 from ..domain.standing import Standing
-from ..domain.types import Always, Never, Note, Predicate, Stored
+from ..domain.types import All, Always, Has, Never, Note, Predicate, Ref, Stored
 from .asked_about import refusals
 from .context import (
     Context,
@@ -31,25 +34,33 @@ from .context import (
     stand,
     within_launch,
 )  # fmt: skip
-from .reading import in_scope, reach, reachable
+from .reading import in_scope, reach_of, reachable
 
 PAGE = 50
 INCLUDED = 1_000
 QUERIES_KEPT = 2_000
 
 
-async def search(ctx: Context, type: str | None, params: Sequence[tuple[str, str]], *, strict: bool = False) -> Page:
-    """Search one type (or all with None) with decoded query parameters. `_page` is the token of a `next` link."""
-    need_scope(ctx, "s", type or "*")
-    params, after, held = resumed(ctx, f"search {type or ''}", params)
+async def search(
+    ctx: Context, type: str | None, params: Sequence[tuple[str, str]], *, strict: bool = False, within: Ref | None = None
+) -> Page:
+    """Search one type (or all with None) with decoded query parameters. `_page` is the token of a `next` link.
+
+    `within`: only what is in the compartment of this resource (https://hl7.org/fhir/R4/compartmentdefinition.html).
+    """
+    if type is not None:
+        need_scope(ctx, "s", type)
+    params, after, held = resumed(ctx, _what(type, within), params)
     query = _parsed(ctx, type, params, strict)
-    people = await _people(ctx, query)
+    for each in query.types or ("*",):
+        need_scope(ctx, "s", each)
+    limited = _limited(ctx, query if within is None else _inside(ctx, query, within))
+    people = await _people(ctx, query, within)
     standings = await stand(ctx.house, people, None, ctx.place)
     stamp = _stamp(ctx, standings)
     if held.get("ep", stamp) != stamp:
         raise Problem("not-found", "This page link does not work any more. Search again.")
-    predicate = await reach(ctx, people)
-    limited = _limited(ctx, query)
+    predicate = reach_of(ctx, standings)
     count = PAGE if query.count is None else query.count
     want_total = query.total in ("accurate", "estimate") or query.summary == "count"
     filtered: Predicate = Never() if ctx.actor.kind == "patient" else Always()
@@ -58,11 +69,11 @@ async def search(ctx: Context, type: str | None, params: Sequence[tuple[str, str
     )
     _again(ctx, found.hits, standings, await _more_standings(ctx, found.hits, standings))
     hits = [h for h in found.hits if within_launch(ctx, "r", h.facts)]
-    included = await _included(ctx, query, hits, people, predicate, filtered)
+    included = await _included(ctx, query, hits, predicate, filtered) if query.includes else []
     entries = [_entry(ctx, h, "match") for h in hits] + [_entry(ctx, h, "include") for h in included]
-    trail = await _disclosed(ctx, "search", type, params, [*hits, *included])
-    named = await refusals(ctx, query, trail[0].query, {n.patient for n in trail})
-    await ctx.house.store.commit(*(named if named and trail[0].patient is None else [*trail, *named]))
+    trail = await _disclosed(ctx, "search", type, within, params, [*hits, *included])
+    named_ones = await refusals(ctx, query, trail[0].query, {n.patient for n in trail})
+    await ctx.house.store.commit(*(named_ones if named_ones and trail[0].patient is None else [*trail, *named_ones]))
     total = found.total
     if total is None and after is None and found.after is None:
         total = len(hits)
@@ -70,8 +81,13 @@ async def search(ctx: Context, type: str | None, params: Sequence[tuple[str, str
         total = None
     token = None
     if found.after is not None and query.summary != "count":
-        token = seal(ctx, f"search {type or ''}", {"q": [list(p) for p in params], "at": list(found.after), "ep": stamp})
+        token = seal(ctx, _what(type, within), {"q": [list(p) for p in params], "at": list(found.after), "ep": stamp})
     return Page(tuple(entries), total, token, query.used)
+
+
+def _what(type: str | None, within: Ref | None) -> str:
+    """Of which search a page link is: it is of no use at another address."""
+    return f"search {within or ''} {type or '*'}"
 
 
 def _parsed(ctx: Context, type: str | None, params: Sequence[tuple[str, str]], strict: bool) -> Query:
@@ -79,27 +95,54 @@ def _parsed(ctx: Context, type: str | None, params: Sequence[tuple[str, str]], s
     kept = ctx.house._queries
     query = kept.get(key)
     if query is None:
-        query = searching.parse(type, params, ctx.house.r4, strict=strict)
+        query = searching.parse(type, params, ctx.house.r4, strict=strict, base=ctx.house.base_url)
         if len(kept) > QUERIES_KEPT:
             kept.clear()
         kept[key] = query
     return query
 
 
+def _inside(ctx: Context, query: Query, within: Ref) -> Query:
+    """The search, of what is in this compartment; over every type that can be in it when it names none."""
+    term = searching.within(within, query.types, ctx.house.r4)
+    types = query.types or tuple(dict.fromkeys(t for way in term.any for t in way.types))
+    return searching.with_terms(replace(query, types=types), (term,))
+
+
+# -- what the sign-in allows of it --------------------------------------------------------------------------------------
+
+
 def _limited(ctx: Context, query: Query) -> Query:
-    """The scope's own search restrictions, as further terms."""
+    """The scope's own search restrictions, as further terms; here and at every hop, which needs a scope of its own."""
     if ctx.scopes is None:
         return query
-    more: list[Term] = []
-    for type in query.types:
-        limits = ctx.scopes.restrictions(type, "s")
-        if len(limits) == 1:
-            more += _understood(ctx, type, limits[0])
-        elif limits:
-            raise Problem("forbidden", "This sign-in allows several different parts of this type: ask for one of them at a time.")
-    if not more:
-        return query
-    return searching.with_terms(query, tuple(more))
+    terms = tuple(_hop(ctx, t) for t in query.terms) if any(t.chain is not None for t in query.terms) else query.terms
+    more = _restriction(ctx, ctx.scopes, query.types)
+    return query if terms is query.terms and not more else replace(query, terms=terms + more)
+
+
+def _hop(ctx: Context, term: Term) -> Term:
+    """A chain tells of what it leads to: where nothing of that may be searched, neither may this."""
+    if term.chain is None or ctx.scopes is None:
+        return term
+    types = tuple(t for t in term.chain.types if ctx.scopes.covers("s", t))
+    if not types:
+        need_scope(ctx, "s", term.chain.types[0])
+    return replace(term, chain=_limited(ctx, replace(term.chain, types=types)))
+
+
+def _restriction(ctx: Context, scopes: Scopes, types: tuple[str, ...]) -> tuple[Term, ...]:
+    """Terms for what the scopes allow of these types (() is all): each type is asked its own."""
+    if not scopes.restricted:
+        return ()
+    limits = {t: found for t in types or ctx.house.r4.types if (found := scopes.restrictions(t, "s"))}
+    if not limits:
+        return ()
+    if len(types) == 1 and len(limits[types[0]]) == 1:
+        return _understood(ctx, types[0], limits[types[0]][0])
+    ways = [Query((t,), _understood(ctx, t, limit)) for t, found in limits.items() for limit in found]
+    free = tuple(t for t in types or ctx.house.r4.types if t not in limits)
+    return (Term("_allowed", "special", any=(*ways, *([Query(free)] if free else []))),)
 
 
 def _understood(ctx: Context, type: str, limit: Sequence[tuple[str, str]]) -> tuple[Term, ...]:
@@ -109,9 +152,12 @@ def _understood(ctx: Context, type: str, limit: Sequence[tuple[str, str]]) -> tu
         raise Problem("insufficient-scope", f"What this sign-in allows of {type} cannot be understood.") from None
 
 
-async def _people(ctx: Context, query: Query) -> set[str]:
+# -- whose records ------------------------------------------------------------------------------------------------------
+
+
+async def _people(ctx: Context, query: Query, within: Ref | None) -> set[str]:
     """Whose records this search may touch: those it names, else all that this asker could reach."""
-    named = _named(query)
+    named = _named(query, within)
     if named is not None:
         return named if ctx.launch is None else named & {ctx.launch}
     if query.types and all(t in NO_PATIENT_DATA for t in query.types) and not any(t.has or t.chain for t in query.terms):
@@ -119,10 +165,12 @@ async def _people(ctx: Context, query: Query) -> set[str]:
     return await reachable(ctx)
 
 
-def _named(query: Query) -> set[str] | None:
-    """`patient=` and `subject=` with plain ids, where no hop leads elsewhere."""
+def _named(query: Query, within: Ref | None = None) -> set[str] | None:
+    """`patient=`, `subject=` with plain ids and a Patient's compartment, where no hop leads elsewhere."""
     if any(t.chain or t.has for t in query.terms) or any(i.reverse or i.iterate for i in query.includes):
         return None
+    if within is not None and within.type == "Patient":
+        return {str(within)}
     for term in query.terms:
         if term.kind == "reference" and term.name in ("patient", "subject") and not term.modifier.replace("Patient", ""):
             ids = {v.text.removeprefix("Patient/") for v in term.values}
@@ -150,44 +198,69 @@ def _again(ctx: Context, hits: Sequence[Stored], standings: dict[str, Standing],
             raise Problem("unavailable", "The answer could not be checked. Nothing was sent; please tell the operator.")
 
 
-async def _included(
-    ctx: Context, query: Query, hits: Sequence[Stored], people: set[str], predicate: Predicate, filtered: Predicate
-) -> list[Stored]:
-    """What `_include` and `_revinclude` bring, each resource under the predicate itself (leak list L07)."""
-    if not query.includes or not hits:
-        return []
+async def _included(ctx: Context, query: Query, hits: Sequence[Stored], predicate: Predicate, filtered: Predicate) -> list[Stored]:
+    """What `_include` and `_revinclude` bring, each resource under the predicate itself (leak list L07).
+
+    Problem bad-request when that is more than a page can hold: what is left out silently would be taken for absent.
+    """
     seen = {h.ref for h in hits}
     out: list[Stored] = []
     ring: Sequence[Stored] = hits
     includes: Sequence[Include] = query.includes
-    while ring and includes and len(out) < INCLUDED:
-        new = [s for s in await _ring(ctx, includes, ring, predicate, filtered) if s.ref not in seen]
-        new = list({s.ref: s for s in new}.values())
-        seen |= {s.ref for s in new}
-        out += new
-        ring, includes = new, [i for i in query.includes if i.iterate]
-    return out[:INCLUDED]
+    while ring and includes:
+        new = {s.ref: s for s in await _ring(ctx, includes, ring, predicate, filtered) if s.ref not in seen}
+        seen |= new.keys()
+        ring, includes = list(new.values()), [i for i in query.includes if i.iterate]
+        out += ring
+        if len(out) > INCLUDED:
+            raise too_many()
+    return out
+
+
+def too_many() -> Problem:
+    return Problem("bad-request", f"This brings along more than {INCLUDED} other resources: ask for fewer with `_count`, or search for them.")
 
 
 async def _ring(
     ctx: Context, includes: Sequence[Include], ring: Sequence[Stored], predicate: Predicate, filtered: Predicate
 ) -> list[Stored]:
     out: list[Stored] = []
-    resources = [searching.decoded(rendering(ctx, s)[0]) for s in ring]
     forward = [i for i in includes if not i.reverse]
     if forward:
-        refs = searching.include_refs(forward, resources, ctx.house.r4)
-        found = await ctx.house.store.get_many([r for r in refs if ctx.house.r4.has_type(r.type)])
-        out += [s for s in found.values() if await shown(ctx, s)]
+        wanted = {i.source for i in forward}
+        resources = [searching.decoded(rendering(ctx, s)[0]) for s in ring if "*" in wanted or s.ref.type in wanted]
+        refs = [r for r in searching.include_refs(forward, resources, ctx.house.r4) if ctx.house.r4.has_type(r.type)]
+        found = (await ctx.house.store.get_many(refs)).values() if refs else ()
+        out += [s for s in found if await shown(ctx, s)]
     for include in (i for i in includes if i.reverse):
-        if ctx.scopes is not None and not ctx.scopes.covers("s", include.source):
-            continue
-        refs_in = tuple(Value(text=str(s.ref)) for s in ring)
-        for name in searching.reference_names(include, ctx.house.r4):
-            query = Query((include.source,), (Term(name, "reference", values=refs_in),))
-            found_in = await ctx.house.store.search(query, predicate, filtered=filtered, count=INCLUDED)
-            out += [s for s in found_in.hits if await shown(ctx, s)]
+        out += [s for s in await _referring(ctx, include, [s.ref for s in ring], predicate, filtered) if await shown(ctx, s)]
     return out
+
+
+async def _referring(
+    ctx: Context, include: Include, refs: Sequence[Ref], predicate: Predicate, filtered: Predicate
+) -> list[Stored]:
+    """What points to these, as `_revinclude` asks. A type that this sign-in may not search brings nothing."""
+    r4, scopes = ctx.house.r4, ctx.scopes
+    if include.source == "*":
+        near = All((Has("ref", frozenset(map(str, refs))), predicate))
+        found = await ctx.house.store.search(Query(()), near, filtered=filtered, count=INCLUDED)
+        hits = [h for h in found.hits if scopes is None or scopes.covers("s", h.ref.type)]
+        hits = [h for h in hits if searching.points(searching.decoded(rendering(ctx, h)[0]), refs, r4)]
+        return _all_of(hits, found.after)
+    if scopes is not None and not scopes.covers("s", include.source):
+        return []
+    out: list[Stored] = []
+    for query in searching.reverse_queries(include, refs, r4):
+        found = await ctx.house.store.search(query, predicate, filtered=filtered, count=INCLUDED)
+        out += _all_of(found.hits, found.after)
+    return out
+
+
+def _all_of(hits: Sequence[Stored], after: Any) -> list[Stored]:
+    if after is not None:
+        raise too_many()
+    return list(hits)
 
 
 async def shown(ctx: Context, stored: Stored) -> bool:
@@ -206,7 +279,7 @@ def _entry(ctx: Context, stored: Stored, mode: str) -> Entry:
 
 
 async def _disclosed(
-    ctx: Context, what: str, type: str | None, params: Sequence[tuple[str, str]], shown: Sequence[Stored]
+    ctx: Context, what: str, type: str | None, within: Ref | None, params: Sequence[tuple[str, str]], shown: Sequence[Stored]
 ) -> list[Note]:
     """One audit row for each person disclosed, with the reason for the first of what was shown; one without a person when nobody was."""
     refs: dict[str | None, list[str]] = {}
@@ -215,7 +288,7 @@ async def _disclosed(
         for p in s.facts.patients:
             refs.setdefault(p, []).append(str(s.ref))
             first.setdefault(p, s)
-    query = f"{type or ''}?{'&'.join(f'{k}={v}' for k, v in params)}"
+    query = f"{f'{within}/' if within else ''}{type or ''}?{'&'.join(f'{k}={v}' for k, v in params)}"
     why = {p: await ask_stored(ctx, ctx.action, s) for p, s in first.items()}
     people = refs.keys() or {None}
     return [note(ctx, "E", what, why.get(p), sorted(refs.get(p, ())), patient=p, query=query, allowed=True) for p in people]

@@ -293,6 +293,8 @@ class _Reader:
 def _term(t: Term, types: tuple[str, ...], a: str, reader: _Reader) -> str:
     """A condition on the resource `a`."""
     sql = reader.sql
+    if t.any:
+        return _tree([_alternative(q, types, a, reader) for q in t.any], " OR ")
     if t.has is not None:
         return _has(t, a, reader)
     if t.chain is not None:
@@ -307,6 +309,14 @@ def _term(t: Term, types: tuple[str, ...], a: str, reader: _Reader) -> str:
     if t.modifier == "missing":
         return f"{'NOT ' if t.values[0].text == 'true' else ''}EXISTS ({mine})"
     return f"{'NOT ' if t.modifier == 'not' else ''}EXISTS ({mine} AND {_hits(t, sql)})"
+
+
+def _alternative(query: Query, types: tuple[str, ...], a: str, reader: _Reader) -> str:
+    """`a` itself matches this query."""
+    known = not query.types or (types and set(types) <= set(query.types))
+    parts = [] if known else [f"+{a}.type {reader.sql.equals(query.types)}"]
+    parts += [_term(t, types, a, reader) for t in query.terms]
+    return f"({' AND '.join(parts) or '1'})"
 
 
 def _own_id(t: Term, a: str, sql: _Sql) -> str:
@@ -512,6 +522,9 @@ def _through(t: Term, rank: int, types: tuple[str, ...], a: str, reader: _Reader
         ids = {v.text for v in t.values if not v.system}
         of = f"{a}.type {sql.equals(types)} AND " if types else ""
         return (f"{of}{a}.id {sql.equals(ids)}" if ids else "0"), t
+    if t.any:
+        ways = [w for q in t.any if (w := _one_way(q, types, reader)) is not None]
+        return (f"{a}.rid IN ({' UNION ALL '.join(ways)})" if ways else "0"), None
     if t.chain is not None:
         typed = f" AND +{a}.type {sql.equals(types)}" if types else ""
         return f"{a}.rid IN ({_leading(t, types, reader)}){typed}", t
@@ -524,8 +537,23 @@ def _through(t: Term, rank: int, types: tuple[str, ...], a: str, reader: _Reader
     return f"{a}.rid IN ({found})", t if exact else None
 
 
+def _one_way(query: Query, types: tuple[str, ...], reader: _Reader) -> str | None:
+    """What one of several alternatives finds by its most telling term; None when it is about other types than are asked for."""
+    mine = tuple(t for t in types if t in query.types) if types and query.types else types or query.types
+    if types and query.types and not mine:
+        return None
+    rank, best = _best(query)
+    assert best is not None
+    x = reader.sql.another()
+    way, _ = _through(best, rank, mine, x, reader)
+    return f"SELECT {x}.rid FROM resource {x} WHERE {way}"
+
+
 def _rank(t: Term) -> int | None:
     """How telling a term is: 0 an id … 8 a hop from the other side; None: no way in."""
+    if t.any:
+        ranks = [_best(q)[0] for q in t.any]
+        return None if NO_WAY in ranks else max(ranks)
     if t.name == "_id" and t.modifier == "":
         return 0
     if t.name == "_lastUpdated" or t.modifier in ("missing", "not", "text", "contains"):

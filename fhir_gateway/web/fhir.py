@@ -236,12 +236,12 @@ def wrote(web: Web, request: Request, w: Written) -> Response:
 
 
 async def search(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    return await searched(request, ctx, parts[0] if parts else None, pairs(request.url.query))
+    return await searched(request, ctx, parts[0] if parts else None, None, pairs(request.url.query))
 
 
 async def post_search(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     type = parts[0] if len(parts) > 1 else None
-    return await searched(request, ctx, type, pairs(request.url.query) + await form(web, request))
+    return await searched(request, ctx, type, None, pairs(request.url.query) + await form(web, request))
 
 
 async def form(web: Web, request: Request) -> list[tuple[str, str]]:
@@ -256,16 +256,26 @@ async def form(web: Web, request: Request) -> list[tuple[str, str]]:
 
 
 async def compartment(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    """`Patient/1/Goal` is `Goal?patient=1` (https://hl7.org/fhir/R4/http.html#vsearch)."""
-    if parts[0] != "Patient" or not web.house.r4.has_type(parts[2]):
-        raise Problem("not-offered", "Only the Patient compartment can be searched.")
-    return await searched(request, ctx, parts[2], [("patient", parts[1]), *pairs(request.url.query)])
+    """`Patient/1/Goal` and `Patient/1/*`: what is in that compartment (https://hl7.org/fhir/R4/http.html#vsearch)."""
+    return await searched(request, ctx, *_inside(web, parts), pairs(request.url.query))
 
 
-async def searched(request: Request, ctx: Context, type: str | None, params: list[tuple[str, str]]) -> Response:
+async def post_compartment(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    type, within = _inside(web, parts)
+    return await searched(request, ctx, type, within, pairs(request.url.query) + await form(web, request))
+
+
+def _inside(web: Web, parts: list[str]) -> tuple[str | None, Ref]:
+    r4 = web.house.r4
+    if parts[0] not in r4.compartments or not (parts[2] == "*" or r4.has_type(parts[2])):
+        raise Problem("not-offered", f"There is no compartment `{'/'.join(parts[:3])[:100]}` to search.")
+    return None if parts[2] == "*" else parts[2], ref(parts)
+
+
+async def searched(request: Request, ctx: Context, type: str | None, within: Ref | None, params: list[tuple[str, str]]) -> Response:
     asked = [(k, v) for k, v in params if k not in ("_format", "_pretty")]
-    page = await gate.search(ctx, type, asked, strict=prefer(request, "handling") == "strict")
-    return json(request, gate.searchset(ctx, page, type or ""))
+    page = await gate.search(ctx, type, asked, strict=prefer(request, "handling") == "strict", within=within)
+    return json(request, gate.searchset(ctx, page, f"{within}/{type or '*'}" if within else type or ""))
 
 
 async def history(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
@@ -411,7 +421,8 @@ OFFERED: tuple[Offer, ...] = (
     Offer("DELETE", "type/id", delete, "delete", "Delete", (200, 204, *WRITE)),
     Offer("GET", "type/id/_history", history, "history-instance", "Versions of one resource, newest first", (200, *FIND), gives="Bundle", reads=HISTORY),
     Offer("GET", "type/id/_history/id", vread, "vread", "Read one version", (200, 304, *FIND, 410), reads=PART),
-    Offer("GET", "type/id/id", compartment, "", "Search within one person's record", (200, *FIND, 405), gives="Bundle", reads=("_count", *PART)),
+    Offer("GET", "type/id/id", compartment, "", "Search within a compartment", (200, *FIND, 405), gives="Bundle", reads=("_count", *PART)),
+    Offer("POST", "type/id/id/_search", post_compartment, "", "Search within a compartment by form", (200, *FIND, 405, 413, 415), takes="form", gives="Bundle"),
     Offer("POST", "type/$validate", validate, "", "Would this be taken", (200, *FIND, 413, 415), takes="parameters", gives="OperationOutcome", operation="validate", reads=("mode", "profile")),
     Offer("POST", "type/id/$validate", validate, "", "Would this be taken, here", (200, *FIND, 410, 413, 415), takes="parameters", gives="OperationOutcome", operation="validate", reads=("mode", "profile")),
     Offer("GET", "type/$everything", everything, "", "The records of all whom the reader can reach", (200, *FIND), gives="Bundle", operation="everything", types=("Patient",), reads=EVERYTHING),

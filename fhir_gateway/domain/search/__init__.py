@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from .including import include_refs, reference_names, reverse_queries
+from .including import include_refs, points, reference_names, reverse_queries, within
 from .indexing import JOIN, keys
 from .matching import Lookup, arranged, compare, matches
 from .parsing import parse
@@ -27,5 +27,6 @@ def decoded(raw: bytes) -> dict[str, Any]:
 
 __all__ = [
     "DAWN", "DUSK", "JOIN", "Include", "Lookup", "Query", "Term", "Value", "after_all", "arranged", "compare", "date_span",
-    "decoded", "fold", "include_refs", "keys", "local", "matches", "parse", "reference_names", "reverse_queries", "with_terms",
+    "decoded", "fold", "include_refs", "keys", "local", "matches", "parse", "points", "reference_names", "reverse_queries", "with_terms",
+    "within",
 ]  # fmt: skip

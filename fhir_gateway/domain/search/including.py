@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..problem import Problem
 from ..r4 import R4
 from ..types import Ref
 from .indexing import references, searchable
@@ -42,8 +43,37 @@ def reverse_queries(include: Include, refs: Iterable[Ref], r4: R4) -> list[Query
     """A `_revinclude` as searches: what refers to these. Only targets of `Include.target`, where it names a type."""
     wanted = [Value(text=str(r)) for r in refs if include.target in ("", r.type)]
     chunks = [tuple(wanted[i : i + AT_ONCE]) for i in range(0, len(wanted), AT_ONCE)]
-    return [
-        Query((include.source,), (Term(name, "reference", values=values),))
-        for name in reference_names(include, r4)
-        for values in chunks
-    ]
+    names = reference_names(include, r4)
+    return [_referring((include.source,), names, chunk) for chunk in chunks if names]
+
+
+def _referring(types: tuple[str, ...], names: Sequence[str], values: tuple[Value, ...]) -> Query:
+    terms = [Term(name, "reference", values=values) for name in names]
+    if len(terms) == 1:
+        return Query(types, (terms[0],))
+    return Query(types, (Term("_in", "special", any=tuple(Query((), (t,)) for t in terms)),))
+
+
+def points(resource: dict[str, Any], refs: Iterable[Ref], r4: R4) -> bool:
+    """Does this resource refer to one of these by any of its reference parameters: what `_revinclude=*` is about."""
+    wanted = {str(r) for r in refs}
+    return any(k.text in wanted for k in references(resource, None, r4))
+
+
+def within(compartment: Ref, types: Sequence[str], r4: R4) -> Term:
+    """What is in the compartment of this resource, by R4's table; `types` () is all that can be.
+
+    Problem bad-request when nothing of these types ever is. https://hl7.org/fhir/R4/compartmentdefinition.html
+    """
+    by_name: dict[str, list[str]] = {}
+    for type in types or r4.types:
+        for name in r4.compartment_params(compartment.type, type):
+            if searchable(r4.search_parameters(type).get(name)):
+                by_name.setdefault(name, []).append(type)
+    me = (Value(text=str(compartment)),)
+    ways = [Query(tuple(of), (Term(name, "reference", values=me),)) for name, of in by_name.items()]
+    if not types or compartment.type in types:
+        ways.append(Query((compartment.type,), (Term("_id", "token", values=(Value(text=compartment.id),)),)))
+    if not ways:
+        raise Problem("bad-request", f"{' and '.join(types)} is never in the compartment of a {compartment.type}.")
+    return Term("_in", "special", any=tuple(ways))

@@ -24,10 +24,13 @@ def matches(query: Query, resource: dict[str, Any], *, filtered: bool, r4: R4, l
     Chains and `_has` ask `lookup(type, id)`, id "" for all of the type: the resources this reader may see, and whether each
     is filtered for them. Without a `lookup` nothing else is to be seen.
     """
-    if query.types and resource["resourceType"] not in query.types:
-        return False
     own = keys(view(resource) if filtered else resource, r4)
-    return all(_holds(term, resource, own, r4, lookup or _nothing) for term in query.terms)
+    return _matches(query, resource, own, r4, lookup or _nothing)
+
+
+def _matches(query: Query, resource: dict[str, Any], own: Sequence[Key], r4: R4, lookup: Lookup) -> bool:
+    typed = not query.types or resource["resourceType"] in query.types
+    return typed and all(_holds(term, resource, own, r4, lookup) for term in query.terms)
 
 
 def _nothing(type: str, id: str) -> Iterable[tuple[dict[str, Any], bool]]:
@@ -35,6 +38,8 @@ def _nothing(type: str, id: str) -> Iterable[tuple[dict[str, Any], bool]]:
 
 
 def _holds(term: Term, resource: dict[str, Any], own: Sequence[Key], r4: R4, lookup: Lookup) -> bool:
+    if term.any:
+        return any(_matches(query, resource, own, r4, lookup) for query in term.any)
     if term.has is not None:
         return _referred(term, f"{resource['resourceType']}/{resource['id']}", r4, lookup)
     mine = [k for k in own if k.name == term.key_name]

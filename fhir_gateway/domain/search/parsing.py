@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,19 +16,22 @@ from .values import LONGEST, around, date_span, fold, number, number_span, plain
 MOST_COUNT, MOST_VALUES, MOST_HOPS = 200, 100, 4
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 MODIFIERS = {
-    "token": {"missing", "not", "text", "above", "below", "of-type"}, "string": {"missing", "exact", "contains"},
+    "token": {"missing", "not", "text", "above", "below", "in", "not-in", "of-type"}, "string": {"missing", "exact", "contains"},
     "reference": {"missing", "identifier"}, "uri": {"missing", "above", "below"}, "date": {"missing"}, "number": {"missing"},
     "quantity": {"missing"}, "composite": {"missing"},
 }  # fmt: skip
 SUMMARIES = ("true", "false", "text", "data", "count")
 TOTALS = ("none", "estimate", "accurate")
 _TRANSPORT = ("_format", "_pretty", "_page", "_type")  # not part of what is asked
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_:.-]*")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
     r4: R4
     zone: str
+    base: str  # this server's own address, with a slash at its end; "" when it is not known
 
     def parameter(self, type: str, code: str) -> Parameter | None:
         """A parameter of this type that can be searched by, None for any other name."""
@@ -44,32 +48,45 @@ class _Asked:
 
 
 def parse(
-    type: str | None, params: Sequence[tuple[str, str]], r4: R4, *, strict: bool = False, zone: str = "Europe/London"
+    type: str | None,
+    params: Sequence[tuple[str, str]],
+    r4: R4,
+    *,
+    strict: bool = False,
+    zone: str = "Europe/London",
+    base: str = "",
 ) -> Query:
-    """Decoded parameters to a Query; `type` None searches several types (`_type`) or all.
+    """Decoded parameters to a Query; `type` None searches several types (`_type`) or all. A reference that spells out this
+    server's own address, `base`, is read without it.
 
     Problem bad-request, naming the parameter, for what cannot be understood. An unknown parameter is ignored and listed in
     `unknown`, or refused when `strict` (`Prefer: handling=strict`). https://hl7.org/fhir/R4/search.html#errors
     """
-    asked = _Asked(r4, zone)
+    asked = _Asked(r4, zone, base and base.rstrip("/") + "/")
+    for name, value in params:
+        _readable(name, value)
     types = _types(type, params, r4)
     terms: list[Term] = []
-    includes: list[Include] = []
+    includes: dict[Include, None] = {}
     unknown: list[str] = []
     used: list[tuple[str, str]] = []
     said: dict[str, Any] = {}
     for name, value in params:
-        base = name.partition(":")[0]
+        base_name = name.partition(":")[0]
         if name in _TRANSPORT:
             if name == "_type" and type is None:
                 used.append((name, value))
             continue
         if not value and not strict:
             continue
-        if base in ("_include", "_revinclude"):
-            includes.append(_include(name, value, asked))
-        elif name in _CONTROLS:
+        if base_name in ("_include", "_revinclude"):
+            includes[_include(name, value, asked)] = None
+        elif base_name in _CONTROLS or base_name in _TRANSPORT:
+            if base_name != name:
+                raise _bad(f"`{base_name}` has no modifier `:{name.partition(':')[2][:40]}`.", name)
             said.update(_CONTROLS[name](value, types, asked))
+            used = [(n, v) for n, v in used if n != name]  # said again: the last word counts
+            value = str(said["count"]) if name == "_count" else value
         else:
             term = _term(asked, types, name, name, value)
             if term is None:
@@ -82,6 +99,14 @@ def parse(
     if said.get("count") == 0:
         said["summary"] = "count"
     return Query(types, tuple(terms), tuple(includes), unknown=tuple(unknown), used=tuple(used), **said)
+
+
+def _readable(name: str, value: str) -> None:
+    """Problem for what no parameter can be called, and for text that no resource can hold."""
+    if not _NAME.fullmatch(name):
+        raise _bad(f"`{_CONTROL.sub('?', name)[:80]}` is not the name of a search parameter.", _CONTROL.sub("?", name))
+    if _CONTROL.search(value):
+        raise _bad(f"The value of `{name[:80]}` has control characters in it.", name)
 
 
 def _bad(text: str, where: str) -> Problem:
@@ -143,9 +168,7 @@ def _include(name: str, value: str, asked: _Asked) -> Include:
         raise _bad(f"`{base}` has no modifier `:{modifier[:40]}`.", name)
     reverse, iterate = base == "_revinclude", bool(modifier)
     if value == "*":
-        if reverse:
-            raise _bad("`_revinclude=*` is not offered: name the type and its parameter, such as Goal:patient.", name)
-        return Include("*", "*", "", False, iterate)
+        return Include("*", "*", "", reverse, iterate)
     source, _, rest = value.partition(":")
     parameter, _, target = rest.partition(":")
     if not asked.r4.has_type(source) or not parameter or (target and not asked.r4.has_type(target)):
@@ -188,8 +211,19 @@ def _plain_term(asked: _Asked, found: list[Parameter], modifier: str, where: str
         raise _bad(f"A parameter may have {MOST_VALUES} values, this one has {len(texts)}.", where)
     if not all(texts):
         raise _bad(f"`{where[:80]}` has an empty value.", where)
+    if modifier in ("in", "not-in"):
+        members = tuple(v for t in texts for v in _members(asked.r4, plain(t), where))
+        return Term(code, kind, "not" if modifier == "not-in" else "", members)
     values = tuple(v for t in texts for v in _values(asked, found, modifier, t, where))
     return Term(code, kind, modifier, values)
+
+
+def _members(r4: R4, url: str, where: str) -> list[Value]:
+    """Every code of a value set that is at hand, as what to look for."""
+    members = r4.value_set(url.partition("|")[0])
+    if members is None:
+        raise _bad(f"What is in the value set `{url[:200]}` is not known here: name the codes themselves.", where)
+    return [Value(text=code, system=system) for system, codes in sorted(members.items()) for code in sorted(codes)]
 
 
 def _chained(asked: _Asked, found: list[Parameter], modifier: str, rest: str, where: str, value: str, hops: int) -> Term | None:
@@ -256,7 +290,8 @@ def _value(asked: _Asked, found: list[Parameter], kind: str, modifier: str, text
         case "reference":
             if modifier == "identifier":
                 return _token("", text, where)
-            return _pointing(asked, found, modifier, plain(text).split("/_history/", 1)[0][:LONGEST])
+            target = plain(text).split("/_history/", 1)[0][:LONGEST]
+            return _pointing(asked, found, modifier, target.removeprefix(asked.base))
         case "uri":
             if modifier and plain(text).startswith("urn:"):
                 raise _bad(f"`:{modifier}` goes by path segments, which a urn does not have.", where)

@@ -34,6 +34,7 @@ class Term:
     values: tuple[Value, ...] = ()
     chain: Query | None = None  # `subject:Patient.name=x`: this reference must point to a match of `chain`
     has: tuple[str, str] | None = None  # `_has:Goal:patient:…`: (referring type, its reference parameter), `chain` = the rest
+    any: tuple[Query, ...] = ()  # the resource itself must match one of these: a compartment, the parts a sign-in allows
 
     @property
     def key_name(self) -> str:
