@@ -247,6 +247,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """What is under way is finished first."""
+        await asyncio.sleep(0)  # what this turn of the loop has submitted is handed over
         await asyncio.to_thread(self._writer.close)
         while self._readers:
             self._readers.pop().close()

@@ -189,6 +189,7 @@ def _joined(
             return ends
         if text != nothing:
             out.append(text)
+    out.sort(key=lambda text: "SELECT" in text)  # what the row itself can tell comes before what must be looked up
     return _tree(out, word) if out else nothing
 
 
@@ -640,9 +641,12 @@ def _of_one_person(
     types = f" AND m.type {sql.equals(query.types)}" if query.types else ""
     single = len(query.types) == 1
     step = f" AND {_beyond('m', list(after), single, sql)}" if after is not None else ""
+    (person,) = people
+    me = sql.add(person)
+    epoch = f"CASE WHEN r.patient = {me} THEN (SELECT value FROM epoch WHERE subject = {me}) ELSE (SELECT value FROM epoch WHERE subject = r.patient) END"
     return (
-        f"SELECT {COLUMNS} FROM member m CROSS JOIN resource r ON r.rid = m.rid LEFT JOIN epoch e ON e.subject = r.patient "
-        f"WHERE m.patient {sql.equals(people)}{types}{step} AND {_matches(query, 'r', reader, None, people)} "
+        f"SELECT {COLUMNS.replace('e.value', epoch)} FROM member m CROSS JOIN resource r ON r.rid = m.rid "
+        f"WHERE m.patient = {me}{types}{step} AND {_matches(query, 'r', reader, None, people)} "
         f"ORDER BY {'m.id' if single else 'm.type, m.id'} LIMIT {sql.add(count)}"
     ), tuple(sql.params)
 

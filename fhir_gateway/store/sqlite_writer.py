@@ -1,5 +1,8 @@
 """One writer thread, group commit: all commits that wait share one transaction and one fsync.
 
+What one turn of an event loop submits is handed over together at its end: sixteen searches answered in one turn are one
+transaction, not sixteen, and wake the thread once.
+
 Each stands in its own savepoint, so a refused one leaves no trace and disturbs nobody. Audit rows of the whole group go in
 by one statement: a read's commit is a single row and costs little more than its share of the fsync.
 """
@@ -50,7 +53,9 @@ class Writer:
         self, open: Callable[[], apsw.Connection], apply: Callable[[Group, Any], None], clock: Callable[[], datetime]
     ) -> None:
         self._apply, self._clock = apply, clock
-        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Waiting] | None] = SimpleQueue()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[Waiting]] = {}  # each touched by its own loop only
+        self._ending = threading.Lock()
         self._stopped = False
         self._pages, self._due = 0, CHECKPOINT_PAGES
         self._db = open()
@@ -63,17 +68,31 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         if self._stopped:
-            future.set_exception(Unavailable("the store is closed"))
-        else:
-            self._queue.put((ops, future, loop))
+            future.set_exception(_closed())
+            return future
+        gathered = self._gathered.get(loop)
+        if gathered is None:
+            gathered = self._gathered[loop] = []
+            loop.call_soon(self._hand_over, loop)
+        gathered.append((ops, future, loop))
         return future
 
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        gathered = self._gathered.pop(loop)
+        with self._ending:  # nothing goes into the queue behind its end
+            if not self._stopped:
+                self._queue.put(gathered)
+                return
+        _resolve([(future, _closed()) for _, future, _ in gathered])
+
     def close(self) -> None:
-        """What waits is written first."""
-        if not self._stopped:
+        """What was handed over is written first."""
+        with self._ending:
+            if self._stopped:
+                return
             self._stopped = True
             self._queue.put(None)
-            self._thread.join()
+        self._thread.join()
 
     # -- the thread ---------------------------------------------------------------------------------------------------
 
@@ -86,7 +105,7 @@ class Writer:
                 if item is None:
                     going = False
                 else:
-                    batch.append(item)
+                    batch += item
                 if len(batch) >= MOST_AT_ONCE or self._queue.empty():
                     break
                 item = self._queue.get()
@@ -189,6 +208,10 @@ class Writer:
         finally:
             if self._pages >= TRUNCATE_PAGES:
                 self._db.set_busy_handler(patience())
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the store is closed")
 
 
 _INSERT: Final = {

@@ -196,6 +196,14 @@ async def test_it_is_all_there_after_closing_and_opening(store: Store, reopen: R
     assert await again.outbox() == {"queued": 1} and len(await again.notes(count=100)) == 41
 
 
+async def test_what_was_submitted_before_closing_is_written(store: Store, reopen: Reopen) -> None:
+    under_way = [asyncio.ensure_future(store.commit(note(f"m{i}"))) for i in range(20)]
+    await asyncio.sleep(0)
+    await store.close()
+    await asyncio.gather(*under_way)
+    assert len(await (await reopen()).notes(count=100)) == 20
+
+
 async def test_an_empty_commit_is_nothing(store: Store) -> None:
     await store.commit()
     assert await store.counts() == {}
