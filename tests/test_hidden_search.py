@@ -201,3 +201,16 @@ def test_post_and_get_and_head_are_one_search(sides: Sides, who: str) -> None:
     inside = g.get(who, f"Patient/{g.patient}/Goal?_count=2")
     posted = g.call(who, "POST", f"Patient/{g.patient}/Goal/_search", raw=b"_count=2", headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert inside.text == posted.text
+
+
+def test_a_query_that_is_no_text_is_refused(sides: Sides) -> None:
+    """Bytes that are no UTF-8, escaped and bare."""
+    import socket
+
+    def status(query: bytes) -> int:
+        with socket.create_connection(("127.0.0.1", sides.full.port)) as s:
+            token = sides.full.persona("gp")["token"].encode()
+            s.sendall(b"GET /fhir/Patient?" + query + b" HTTP/1.1\r\nHost: here\r\nConnection: close\r\nAuthorization: Bearer " + token + b"\r\n\r\n")
+            return int(s.makefile("rb").readline().split()[1])
+
+    assert [status(q) for q in (b"name=%ff", b"name=\xff", b"name=%C3%84nne")] == [400, 400, 200]

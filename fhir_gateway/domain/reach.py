@@ -32,6 +32,7 @@ from .vocabulary import (
 
 NO_LEGAL = Only("legal", frozenset())
 NOBODYS = Only("patient", frozenset())
+DIRECTORY = every(NOBODYS, Has("type", NO_PATIENT_DATA))
 UP_TO_NORMAL = Confidential("<=", CONFIDENTIALITY["N"])
 UP_TO_RESTRICTED = Confidential("<=", CONFIDENTIALITY["R"])
 SHOWN_TO_SELF = every(no(Has("label", frozenset(f"{ACT_CODE}|{c}" for c in HIDDEN_FROM_SELF))), no(Has("sens", HIDDEN_FROM_SELF)))
@@ -50,19 +51,28 @@ def scope(ask: Ask, standings: Mapping[str, Standing]) -> Predicate:
     """What `decide` would permit of the resources of these people and of nobody. A person without standing is not reached."""
     if not ask.actor.rbac:
         return NEVER
+    if len(standings) == 1:
+        (only,) = standings.values()
+        return _kept(ask, only, standings)[1]
     groups: dict[Predicate, set[str]] = {}
     for person, standing in standings.items():
-        shape = _kept(ask, standing, standings)
+        shape, _ = _kept(ask, standing, standings)
         if shape != NEVER:
             groups.setdefault(shape, set()).add(person)
-    directory = every(NOBODYS, Has("type", NO_PATIENT_DATA))
-    return some(directory, _grouped([(frozenset(people), shape) for shape, people in groups.items()]))
+    return some(DIRECTORY, _grouped([(frozenset(people), shape) for shape, people in groups.items()]))
 
 
-def _kept(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
-    """One person's shape, kept until a period begins or ends; links and emergencies are worked out each time."""
+def _alone(person: str, shape: Predicate) -> Predicate:
+    """The whole answer where this is the only person."""
+    return DIRECTORY if shape == NEVER else some(DIRECTORY, _grouped([(frozenset((person,)), shape)]))
+
+
+def _kept(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> tuple[Predicate, Predicate]:
+    """One person's shape, and the whole answer where they are the only one; kept until a period begins or ends. Links and
+    emergencies are worked out each time."""
     if standing.links or ask.btg is not None:
-        return _person(ask, standing, standings)
+        shape = _person(ask, standing, standings)
+        return shape, _alone(standing.patient, shape)
     at, a = micros(ask.at), ask.actor
     key = (
         "reach",
@@ -78,11 +88,12 @@ def _kept(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Pr
         ask.purpose_system,
         ask.action,
     )
-    kept: tuple[int, int | None, Predicate] | None = standing.memo.get(key)
+    kept: tuple[int, int | None, tuple[Predicate, Predicate]] | None = standing.memo.get(key)
     if kept is None or at < kept[0] or (kept[1] is not None and at >= kept[1]):
         if len(standing.memo) >= MEMO:
             standing.memo.clear()
-        kept = standing.memo[key] = (at, next_edge(standing, at), _person(ask, standing, standings))
+        shape = _person(ask, standing, standings)
+        kept = standing.memo[key] = (at, next_edge(standing, at), (shape, _alone(standing.patient, shape)))
     return kept[2]
 
 

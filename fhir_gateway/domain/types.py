@@ -128,16 +128,37 @@ class Always:
 @dataclass(frozen=True, slots=True)
 class All:
     parts: tuple[Predicate, ...]
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(("All", self.parts)))
+
+    def __hash__(self) -> int:  # predicates are deep and used as keys: worked out once
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)
 class Any_:
     parts: tuple[Predicate, ...]
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(("Any_", self.parts)))
+
+    def __hash__(self) -> int:  # predicates are deep and used as keys: worked out once
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
     part: Predicate
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(("Not", self.part)))
+
+    def __hash__(self) -> int:  # predicates are deep and used as keys: worked out once
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,7 @@ def _leaves(ctx: Context, hit: Stored, span: tuple[int | None, int | None]) -> b
 async def _directory_around(ctx: Context, hits: Sequence[Stored]) -> list[Stored]:
     refs = {Ref(*r.split("/", 1)) for h in hits for r in h.facts.refs if r.split("/", 1)[0] in NO_PATIENT_DATA and "/" in r}
     found = await ctx.house.store.get_many([r for r in refs if "/" not in r.id])
-    return [s for s in found.values() if await shown(ctx, s)]
+    return await shown(ctx, found.values())
 
 
 def _entry(ctx: Context, stored: Stored, mode: str) -> Entry:
@@ -194,7 +194,7 @@ async def _around(ctx: Context, plan: Stored) -> list[Stored]:
     for _ in range(DOCUMENT_HOPS):
         wanted = [r for s in ring for r in _here(strict.read(rendering(ctx, s)[0])) if r not in seen and ctx.house.r4.has_type(r.type)]
         found = await ctx.house.store.get_many(list(dict.fromkeys(wanted))[:DOCUMENT_MOST])
-        ring = [s for r in dict.fromkeys(wanted) if (s := found.get(r)) is not None and await shown(ctx, s)]
+        ring = await shown(ctx, [found[r] for r in dict.fromkeys(wanted) if r in found])
         seen |= {s.ref: s for s in ring[: DOCUMENT_MOST - len(seen)]}
     del seen[plan.ref]
     return list(seen.values())

@@ -231,9 +231,9 @@ async def _ring(
         resources = [searching.decoded(rendering(ctx, s)[0]) for s in ring if "*" in wanted or s.ref.type in wanted]
         refs = [r for r in searching.include_refs(forward, resources, ctx.house.r4) if ctx.house.r4.has_type(r.type)]
         found = (await ctx.house.store.get_many(refs)).values() if refs else ()
-        out += [s for s in found if await shown(ctx, s)]
+        out += await shown(ctx, found)
     for include in (i for i in includes if i.reverse):
-        out += [s for s in await _referring(ctx, include, [s.ref for s in ring], predicate, filtered) if await shown(ctx, s)]
+        out += await shown(ctx, await _referring(ctx, include, [s.ref for s in ring], predicate, filtered))
     return out
 
 
@@ -263,14 +263,15 @@ def _all_of(hits: Sequence[Stored], after: Any) -> list[Stored]:
     return list(hits)
 
 
-async def shown(ctx: Context, stored: Stored) -> bool:
-    """May this reader have this resource beside others: consent, scope, launch."""
-    if stored.deleted or not within_launch(ctx, "r", stored.facts):
-        return False
-    if ctx.scopes is not None and not ctx.scopes.covers("r", stored.ref.type):
-        return False
-    standings = await stand(ctx.house, stored.facts.patients, None, ctx.place)
-    return consent.decide(ctx.asks(ctx.action), stored.facts, standings).permit and in_scope(ctx, "r", stored)
+async def shown(ctx: Context, found: Iterable[Stored]) -> list[Stored]:
+    """Those that this reader may have beside others: consent, scope, launch."""
+    scopes = ctx.scopes
+    able = [
+        s for s in found if not s.deleted and within_launch(ctx, "r", s.facts) and (scopes is None or scopes.covers("r", s.ref.type))
+    ]
+    standings = await stand(ctx.house, {p for s in able for p in s.facts.patients}, None, ctx.place)
+    question = ctx.asks(ctx.action)
+    return [s for s in able if consent.decide(question, s.facts, standings).permit and in_scope(ctx, "r", s)]
 
 
 def _entry(ctx: Context, stored: Stored, mode: str) -> Entry:

@@ -100,7 +100,7 @@ def shape(parts: list[str]) -> str:
 
 def acceptable(request: Request) -> None:
     """JSON only. `_format` beats Accept. Problem not-acceptable."""
-    wanted = request.query_params.get("_format")
+    wanted = request.query_params.get("_format") if b"_format" in request.scope["query_string"] else None
     if wanted is None:
         wanted = request.headers.get("accept", "*/*") or "*/*"
     kinds = {w.split(";")[0].strip().lower().replace(" ", "+") for w in wanted.split(",")}
@@ -236,12 +236,12 @@ def wrote(web: Web, request: Request, w: Written) -> Response:
 
 
 async def search(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    return await searched(request, ctx, parts[0] if parts else None, None, pairs(request.url.query))
+    return await searched(request, ctx, parts[0] if parts else None, None, asked(request))
 
 
 async def post_search(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     type = parts[0] if len(parts) > 1 else None
-    return await searched(request, ctx, type, None, pairs(request.url.query) + await form(web, request))
+    return await searched(request, ctx, type, None, asked(request) + await form(web, request))
 
 
 async def form(web: Web, request: Request) -> list[tuple[str, str]]:
@@ -257,12 +257,12 @@ async def form(web: Web, request: Request) -> list[tuple[str, str]]:
 
 async def compartment(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     """`Patient/1/Goal` and `Patient/1/*`: what is in that compartment (https://hl7.org/fhir/R4/http.html#vsearch)."""
-    return await searched(request, ctx, *_inside(web, parts), pairs(request.url.query))
+    return await searched(request, ctx, *_inside(web, parts), asked(request))
 
 
 async def post_compartment(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     type, within = _inside(web, parts)
-    return await searched(request, ctx, type, within, pairs(request.url.query) + await form(web, request))
+    return await searched(request, ctx, type, within, asked(request) + await form(web, request))
 
 
 def _inside(web: Web, parts: list[str]) -> tuple[str | None, Ref]:
@@ -273,8 +273,8 @@ def _inside(web: Web, parts: list[str]) -> tuple[str | None, Ref]:
 
 
 async def searched(request: Request, ctx: Context, type: str | None, within: Ref | None, params: list[tuple[str, str]]) -> Response:
-    asked = [(k, v) for k, v in params if k not in ("_format", "_pretty")]
-    page = await gate.search(ctx, type, asked, strict=prefer(request, "handling") == "strict", within=within)
+    params = [(k, v) for k, v in params if k not in ("_format", "_pretty")]
+    page = await gate.search(ctx, type, params, strict=prefer(request, "handling") == "strict", within=within)
     return json(request, gate.searchset(ctx, page, f"{within}/{type or '*'}" if within else type or ""))
 
 
@@ -365,10 +365,19 @@ def ref(parts: list[str]) -> Ref:
     return Ref(parts[0], parts[1])
 
 
+def asked(request: Request) -> list[tuple[str, str]]:
+    """What stands behind the question mark."""
+    query: bytes = request.scope["query_string"]
+    return pairs(query.decode("utf-8", "surrogateescape")) if query else []
+
+
 def pairs(query: str) -> list[tuple[str, str]]:
     """Decoded name and value pairs, in order. Problem bad-request when they are no UTF-8."""
     try:
-        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=200)
+        found = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=200)
+        if not query.isascii():
+            query.encode()  # bytes that were no UTF-8 and not even escaped
+        return found
     except ValueError:
         raise Problem("bad-request", "The search is not readable: at most 200 parameters, in UTF-8.") from None
 

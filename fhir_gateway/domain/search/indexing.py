@@ -47,8 +47,27 @@ def _keys(resource: dict[str, Any], r4: R4) -> dict[Key, None]:
 
 def references(resource: dict[str, Any], names: Iterable[str] | None, r4: R4) -> list[Key]:
     """The reference keys of these parameters (None: of all) in one resource."""
-    wanted = None if names is None else frozenset(names)
-    return [k for k in _keys(resource, r4) if k.kind == "reference" and (wanted is None or k.name in wanted)]
+    kept = _followed.get(r4)
+    if kept is None:
+        kept = _followed[r4] = {}
+    type, wanted = resource.get("resourceType", ""), None if names is None else frozenset(names)
+    runs = kept.get((type, wanted))
+    if runs is None:
+        runs = kept[type, wanted] = _reference_runs(type, wanted, r4)
+    out: list[Key] = []
+    for name in resource:
+        for run in runs.get(name, ()):
+            run(resource, out)
+    return [k for k in dict.fromkeys(out) if k.kind == "reference"]
+
+
+def _reference_runs(type: str, names: frozenset[str] | None, r4: R4) -> dict[str, tuple[Run, ...]]:
+    """Only what is needed to follow references: an include looks at every hit."""
+    starts: dict[str, list[Run]] = {}
+    for parameter in r4.search_parameters(type).values():
+        if parameter.type == "reference" and searchable(parameter) and (names is None or parameter.code in names):
+            _begin(parameter, type, r4, starts)
+    return {name: tuple(runs) for name, runs in starts.items()}
 
 
 def searchable(parameter: Parameter | None) -> bool:
@@ -58,6 +77,7 @@ def searchable(parameter: Parameter | None) -> bool:
 
 _Table = tuple[dict[str, tuple[Run, ...]], tuple[Run, ...]]
 _tables: WeakKeyDictionary[R4, dict[str, _Table]] = WeakKeyDictionary()
+_followed: WeakKeyDictionary[R4, dict[Any, dict[str, tuple[Run, ...]]]] = WeakKeyDictionary()
 
 
 def _compiled(type: str, r4: R4) -> _Table:
@@ -81,10 +101,14 @@ def _compile(type: str, r4: R4) -> _Table:
         elif parameter.components:
             wholes += [_composite(parameter, p, r4) for p in places(parameter.expression, root(type), r4)]
         else:
-            for place in places(parameter.expression, root(type), r4):
-                for steps, emit in _emitters(parameter.code, parameter.type, place, r4):
-                    starts.setdefault(steps[0][1], []).append(walk(steps, emit))
+            _begin(parameter, type, r4, starts)
     return {name: tuple(runs) for name, runs in starts.items()}, tuple(wholes)
+
+
+def _begin(parameter: Parameter, type: str, r4: R4, starts: dict[str, list[Run]]) -> None:
+    for place in places(parameter.expression, root(type), r4):
+        for steps, emit in _emitters(parameter.code, parameter.type, place, r4):
+            starts.setdefault(steps[0][1], []).append(walk(steps, emit))
 
 
 def _emitters(name: str, kind: str, place: Place, r4: R4) -> list[tuple[tuple[Any, ...], Visit]]:
