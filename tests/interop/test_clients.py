@@ -5,13 +5,20 @@ Each drives the same story on the demo as its GP and says what it saw.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import shutil
 import subprocess
+from html import unescape
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+
+from fhir_gateway.auth import clients
+from fhir_gateway.store import sqlite
 
 from ..conftest import Gateway
 from .peers import WORK
@@ -112,3 +119,71 @@ def test_fhirpy(demo: Gateway) -> None:
     outcome = json.loads(str(refused.value))
     assert outcome["issue"][0]["code"] == "conflict"
     assert_story(demo, seen | {"stale": 412, "outcome": outcome["resourceType"]}, before)
+
+
+BACK = "http://127.0.0.1:9/back"
+
+
+def registered(demo: Gateway, app: clients.Client) -> None:
+    async def add() -> None:
+        (file,) = demo.data.rglob("*.sqlite")
+        store = await sqlite.open(file)
+        try:
+            await clients.add(store, app)
+        finally:
+            await store.close()
+
+    asyncio.run(add())
+
+
+def approved(demo: Gateway, url: str, username: str) -> str:
+    """What a browser does with the address an app sends it to: sign in, say yes, be sent back. Answers where to."""
+
+    def fields(page: str) -> dict[str, str]:
+        return {k: unescape(v) for k, v in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page)}
+
+    with httpx2.Client(base_url=demo.base, follow_redirects=True, headers={"Origin": demo.base}) as browser:
+        page = browser.get(url)
+        assert page.url.path == "/sign-in", page.text
+        typed = {"username": username, "password": "demo-only-password"}
+        page = browser.post("/sign-in", data=fields(page.text) | typed)
+        assert page.url.path == "/oauth/authorize", page.text
+        answer = browser.post("/oauth/authorize", data=fields(page.text) | {"decision": "approve"}, follow_redirects=False)
+        assert answer.status_code == 303, answer.text
+        return answer.headers["location"]
+
+
+def test_fhirclient_signs_in_by_itself(demo: Gateway) -> None:
+    """The SMART team's client: finds the sign-in in the CapabilityStatement, PKCE, the person's yes, then the story."""
+    smart = pytest.importorskip("fhirclient.client", reason="fhirclient is not installed (group all)")
+    from fhirclient.models.codeableconcept import CodeableConcept
+    from fhirclient.models.fhirreference import FHIRReference
+    from fhirclient.models.goal import Goal
+    from requests import HTTPError
+
+    scopes = "openid fhirUser user/Goal.cruds user/Patient.rs"
+    registered(demo, clients.Client("foreign-app", "app", "A foreign app", scopes=scopes, redirect_uris=(BACK,)))
+    before = goals(demo)
+    app = smart.FHIRClient({
+        "app_id": "foreign-app", "api_base": f"{demo.base}/fhir", "redirect_uri": BACK, "scope": scopes, "patient_id": demo.patient,
+    })  # fmt: skip
+    assert not app.prepare()
+    back = approved(demo, app.authorize_url, "gp")
+    assert back.startswith(BACK)
+    app.handle_callback(back)
+    assert app.ready and app.patient.id == demo.patient and app.human_name(app.patient.name[0])
+    search = {"patient": demo.patient, "_count": "1", "_total": "accurate"}
+    seen: dict[str, Any] = {"ids": [g.id for g in Goal.where(search).perform_resources_iter(app.server)]}
+    seen["total"] = Goal.where(search).perform(app.server).total
+    goal = Goal()
+    goal.lifecycleStatus, goal.description, goal.subject = "proposed", CodeableConcept({"text": "Walk to the mill"}), FHIRReference({"reference": f"Patient/{demo.patient}"})
+    seen["created"] = goal.create(app.server)["id"]
+    goal = Goal.read(seen["created"], app.server)
+    app.server.session.headers["If-Match"] = f'W/"{goal.meta.versionId}"'  # fhirclient has no argument for it
+    goal.lifecycleStatus = "active"
+    seen["version"] = goal.update(app.server)["meta"]["versionId"]
+    goal.lifecycleStatus = "on-hold"
+    with pytest.raises(HTTPError) as refused:
+        goal.update(app.server)
+    seen["stale"], seen["outcome"] = refused.value.response.status_code, refused.value.response.json()["resourceType"]
+    assert_story(demo, seen, before)
