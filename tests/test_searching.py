@@ -16,7 +16,7 @@ from fhir_gateway import definitions, gate
 from fhir_gateway.domain.labels import LabelSets
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.scopes import Scopes
-from fhir_gateway.domain.types import Actor, Bump, Ref
+from fhir_gateway.domain.types import Actor, Bump, Found, Put, Ref, Writer
 from fhir_gateway.gate import Context, House, Page
 from fhir_gateway.gate.context import directory_now
 from fhir_gateway.store import sqlite
@@ -230,3 +230,78 @@ async def test_a_compartment_is_more_than_patient(place: Place) -> None:
     assert ids(await gate.search(ctx, None, [("_type", "Goal,Observation")], within=whole)) == [goal, mine, theirs]
     assert ids(await gate.search(ctx, "Goal", [], within=Ref("Patient", "somebody-else"))) == []
     assert await refused(ctx, "Organization", within=whole) == "bad-request"
+
+
+async def test_what_speaks_of_two_people_is_found_by_either(place: Place) -> None:
+    """Naming one of them finds no less than naming nobody."""
+    other = await place.make("Patient", name=[{"family": "Bo"}])
+    both = await place.make("Appointment", status="proposed", participant=[
+        {"actor": {"reference": f"Patient/{p}"}, "status": "accepted"} for p in (place.patient, other)
+    ])  # fmt: skip
+    ctx = place.hospital
+    assert ids(await gate.search(ctx, "Appointment", [])) == [both]
+    for person in (place.patient, other):
+        for params in ([("patient", person)], [("patient", person), ("_total", "accurate")], [("patient", f"{person},nobody")]):
+            page = await gate.search(ctx, "Appointment", params)
+            assert ids(page) == [both] and page.total == 1, params
+        assert ids(await gate.search(ctx, "Appointment", [], within=Ref("Patient", person))) == [both]
+        assert both in ids(await gate.everything(ctx, person))
+    more = [await place.make("Appointment", status="proposed", participant=[{"actor": {"reference": f"Patient/{place.patient}"}, "status": "accepted"}]) for _ in range(2)]
+    first = await gate.search(ctx, "Appointment", [("patient", place.patient), ("_count", "1")])
+    assert first.next is not None
+    second = await gate.search(ctx, "Appointment", [("_page", first.next)])
+    assert ids(first) + ids(second) == sorted([both, *more])[:2]
+
+
+@pytest.mark.parametrize("peeking", [True, False])
+async def test_a_next_page_is_promised_only_where_something_may_be_seen_on_it(place: Place, peeking: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What names somebody who has not opened it is no hit, is not counted, and is no next page; whatever the engine can tell."""
+    if not peeking:
+        search = place.house.store.search
+
+        async def plainly(*args: Any, **more: Any) -> Found:
+            return replace(await search(*args, **more), extra={})
+
+        monkeypatch.setattr(place.house.store, "search", plainly)
+    other = await place.make("Patient", name=[{"family": "Bo"}])
+
+    def of(*people: str) -> list[dict[str, Any]]:
+        return [{"actor": {"reference": f"Patient/{p}"}, "status": "accepted"} for p in people]
+
+    mine = [await place.make("Appointment", status="proposed", participant=of(place.patient)) for _ in range(2)]
+    await place.make("Appointment", status="proposed", participant=of(place.patient, other))
+    ctx = await place.me("patient/*.rs")
+    for params in ([("_count", "2")], [("_count", "2"), ("_sort", "-_id")], [("_count", "2"), ("_total", "accurate")], [("_count", "1")]):
+        page = await gate.search(ctx, "Appointment", [("patient", place.patient), *params])
+        seen, pages = ids(page), 1
+        while page.next:
+            page = await gate.search(ctx, "Appointment", [("_page", page.next)])
+            assert page.entries, "no empty page"
+            seen, pages = seen + ids(page), pages + 1
+        assert sorted(seen) == mine and pages == (2 if params == [("_count", "1")] else 1), params
+
+
+async def merge(place: Place, person: str, other: str, how: str) -> None:
+    """An operator says that these two records are of one person."""
+    stored = await place.house.store.get(Ref("Patient", person))
+    assert stored is not None and stored.body is not None
+    body = json.dumps(json.loads(stored.body) | {"link": [{"other": {"reference": f"Patient/{other}"}, "type": how}]}).encode()
+    writer = Writer("Device/operator", kind="operator")
+    put = Put(stored.ref, 2, place.house.clock(), body, body, stored.facts, (), writer, 1)
+    await place.house.store.commit(put, Bump(str(stored.ref)))
+
+
+async def test_a_merged_record_is_searched_as_it_is_shown(place: Place) -> None:
+    """The person reads what was filed under their other name as its view: what the view drops is not found either."""
+    old = await place.make("Patient", name=[{"family": "Lee"}], birthDate="1950-04-03")
+    for subject in (old, place.patient):
+        await place.make(
+            "CarePlan", status="active", intent="plan", subject={"reference": f"Patient/{subject}"}, goal=[{"reference": "Goal/1", "identifier": {"value": "7"}}]
+        )
+    await merge(place, old, place.patient, "replaced-by")
+    await merge(place, place.patient, old, "replaces")
+    ctx = replace(await place.me(), launch=None, scopes=None)
+    for person, found in ((old, 0), (place.patient, 1)):
+        page = await gate.search(ctx, "CarePlan", [("patient", person)])
+        assert len(page.entries) == 1 and (b'"7"' in (page.entries[0].body or b"")) is bool(found)
+        assert len((await gate.search(ctx, "CarePlan", [("patient", person), ("goal:identifier", "7")])).entries) == found

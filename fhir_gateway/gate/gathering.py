@@ -27,8 +27,8 @@ from .context import (
     stand,
     within_launch,
 )
-from .reading import allow, in_scope, reach, reachable
-from .searching import _again, _stamp, shown
+from .reading import allow, in_scope, reach_of, reachable
+from .searching import _again, _beside, _stamp, shown
 
 PAGE = 200
 DOCUMENT_MOST, DOCUMENT_HOPS = 500, 2
@@ -49,11 +49,11 @@ async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[s
     asked = _asked(params)
     types, terms, span = _types(ctx, asked.get("_type")), _since(ctx, asked.get("_since")), _care(asked.get("start"), asked.get("end"))
     count = _count(asked.get("_count"))
-    standings = await stand(ctx.house, people, None, ctx.place)
+    standings = await stand(ctx.house, people | await _beside(ctx, types, people), None, ctx.place)
     stamp = _stamp(ctx, standings)
     if held.get("ep", stamp) != stamp:
         raise Problem("not-found", "This page link does not work any more. Search again.")
-    predicate = All((Has("patient", frozenset(people)), await reach(ctx, people)))
+    predicate = All((Has("patient", frozenset(people)), reach_of(ctx, standings)))
     query, hits, position = Query(types, terms), list[Stored](), after
     while True:
         found = await ctx.house.store.search(query, predicate, filtered=Always(), count=count - len(hits), after=position)

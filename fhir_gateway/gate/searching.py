@@ -7,8 +7,9 @@ is a 503 and an alarm, never data.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ..domain import consent
@@ -18,7 +19,7 @@ from ..domain.problem import Problem
 from ..domain.scopes import Scopes
 from ..domain.search import Include, Query, Term
 from ..domain.standing import Standing
-from ..domain.types import All, Always, Has, Never, Note, Predicate, Ref, Stored
+from ..domain.types import All, Always, Any_, Found, Has, Never, Not, Note, Only, Predicate, Ref, Stored
 from .asked_about import refusals
 from .context import (
     Context,
@@ -55,18 +56,24 @@ async def search(
     for each in query.types or ("*",):
         need_scope(ctx, "s", each)
     limited = _limited(ctx, query if within is None else _inside(ctx, query, within))
-    people = await _people(ctx, query, within)
+    want_total = query.total in ("accurate", "estimate") or query.summary == "count"
+    named = _named(query, within)
+    people = await _people(ctx, query) if named is None else named if ctx.launch is None else named & {ctx.launch}
+    if named is not None and want_total:
+        people = people | await _beside(ctx, query.types, people)
     standings = await stand(ctx.house, people, None, ctx.place)
     stamp = _stamp(ctx, standings)
     if held.get("ep", stamp) != stamp:
         raise Problem("not-found", "This page link does not work any more. Search again.")
+    filtered = _filtered(ctx, standings)
+    count = 0 if query.summary == "count" else PAGE if query.count is None else query.count
+    ask = partial(ctx.house.store.search, limited, filtered=filtered, count=count, after=after, total=want_total)
     predicate = reach_of(ctx, standings)
-    count = PAGE if query.count is None else query.count
-    want_total = query.total in ("accurate", "estimate") or query.summary == "count"
-    filtered: Predicate = Never() if ctx.actor.kind == "patient" else Always()
-    found = await ctx.house.store.search(
-        limited, predicate, filtered=filtered, count=0 if query.summary == "count" else count, after=after, total=want_total
-    )
+    found = await ask(predicate if named is None or want_total else _or_beside(predicate, standings))
+    while named is not None and (more := await _strangers(ask, found, predicate, standings)):
+        standings = await stand(ctx.house, {*standings, *more}, None, ctx.place)
+        predicate = reach_of(ctx, standings)
+        found = await ask(_or_beside(predicate, standings))
     _again(ctx, found.hits, standings, await _more_standings(ctx, found.hits, standings))
     hits = [h for h in found.hits if within_launch(ctx, "r", h.facts)]
     included = await _included(ctx, query, hits, predicate, filtered) if query.includes else []
@@ -155,14 +162,58 @@ def _understood(ctx: Context, type: str, limit: Sequence[tuple[str, str]]) -> tu
 # -- whose records ------------------------------------------------------------------------------------------------------
 
 
-async def _people(ctx: Context, query: Query, within: Ref | None) -> set[str]:
-    """Whose records this search may touch: those it names, else all that this asker could reach."""
-    named = _named(query, within)
-    if named is not None:
-        return named if ctx.launch is None else named & {ctx.launch}
+async def _people(ctx: Context, query: Query) -> set[str]:
+    """Whose records a search may touch that names nobody: all that this asker could reach."""
     if query.types and all(t in NO_PATIENT_DATA for t in query.types) and not any(t.has or t.chain for t in query.terms):
         return set()
     return await reachable(ctx)
+
+
+def _or_beside(predicate: Predicate, known: Collection[str]) -> Predicate:
+    """What the predicate permits, and what names others besides: so that they are asked, too, before anything is shown.
+    Where nobody is named besides, as nearly always, this costs nothing."""
+    people = frozenset(known)
+    return Any_((predicate, All((Has("patient", people), Not(Only("patient", people)))))) if people else predicate
+
+
+async def _strangers(ask: Any, found: Found, predicate: Predicate, known: Collection[str]) -> set[str]:
+    """Whom these hits name, and the one that would come next, whose standing is not at hand: whether there is a next page
+    is told of what may be seen alone."""
+    people = {p for h in found.hits for p in h.facts.patients}
+    if found.after is not None:
+        beyond = found.extra.get("beyond")
+        if beyond is None:
+            following = await ask(_or_beside(predicate, known), count=1, after=found.after, total=False)
+            beyond = [p for h in following.hits for p in h.facts.patients]
+        people.update(beyond)
+    return people - set(known)
+
+
+async def _beside(ctx: Context, types: tuple[str, ...], people: set[str]) -> set[str]:
+    """Who else is named in these people's records."""
+    known = frozenset(people)
+    if not known:
+        return set()
+    others, after = All((Has("patient", known), Not(Only("patient", known)))), None
+    out: set[str] = set()
+    while True:
+        found = await ctx.house.store.search(Query(types), others, filtered=Always(), count=INCLUDED, after=after)
+        out.update(p for h in found.hits for p in h.facts.patients)
+        after = found.after
+        if after is None:
+            return out
+
+
+def _filtered(ctx: Context, standings: Mapping[str, Standing]) -> Predicate:
+    """For which of it this reader gets the view, where what the view drops is not found: as `reads_bytes` says of theirs."""
+    me = ctx.actor.patient
+    if ctx.actor.kind != "patient" or me is None:
+        return Always()
+    mine = standings.get(me)
+    if mine is not None and not any(link.merged for link in mine.links):
+        return Never()
+    own = frozenset({me})
+    return Not(All((Has("patient", own), Only("patient", own))))
 
 
 def _named(query: Query, within: Ref | None = None) -> set[str] | None:

@@ -74,7 +74,8 @@ class Store(Protocol):
         """Resources matching `query` among those `predicate` lets this reader see.
 
         `filtered` says for which of them this reader gets the view: hidden keys do not match there.
-        Also used for chains and `_has` inside `query`: every hop is under `predicate`.
+        Also used for chains and `_has` inside `query`: every hop is under `predicate`. `Found.extra["beyond"]`, where the
+        engine has it at hand, is whom the first hit of the next page speaks of.
         """
         ...
 

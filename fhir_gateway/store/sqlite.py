@@ -123,8 +123,10 @@ class SqliteStore:
                 rows = self._rows(*sqlite_query.select(query, predicate, filtered, count + 1, after))
             if total:
                 exact = self._rows(*sqlite_query.count_sql(query, predicate, filtered))[0][0]
-        more = sqlite_query.position(rows[count - 1]) if len(rows) > count else None
-        return Found(tuple(stored(row) for row in rows[:count]), exact, more)
+        hits = tuple(stored(row) for row in rows[:count])
+        if not count or len(rows) <= count:
+            return Found(hits, exact)
+        return Found(hits, exact, sqlite_query.position(rows[count - 1]), {"beyond": stored(rows[count]).facts.patients})
 
     async def patient_record(self, patient: str, types: Sequence[str]) -> list[Stored]:
         sql = (
