@@ -305,3 +305,14 @@ async def test_a_merged_record_is_searched_as_it_is_shown(place: Place) -> None:
         page = await gate.search(ctx, "CarePlan", [("patient", person)])
         assert len(page.entries) == 1 and (b'"7"' in (page.entries[0].body or b"")) is bool(found)
         assert len((await gate.search(ctx, "CarePlan", [("patient", person), ("goal:identifier", "7")])).entries) == found
+
+
+async def test_who_looked_into_a_compartment_in_vain_is_told_to_the_person(place: Place) -> None:
+    await place.goal()
+    stranger = "Practitioner/stranger"
+    where = await directory_now(place.house)
+    actor = Actor("professional", frozenset({stranger}), stranger, "Dr Other")
+    ctx = Context(place.house, actor, place.house.clock(), scopes=Scopes.parse("user/*.rs"), client="app", place=where)
+    assert ids(await gate.search(ctx, "Goal", [], within=Ref("Patient", place.patient))) == []
+    rows = [n for n in await place.house.store.notes(patient=f"Patient/{place.patient}") if n.user == stranger]
+    assert [(n.allowed, n.query) for n in rows] == [(False, f"Patient/{place.patient}/Goal?")]

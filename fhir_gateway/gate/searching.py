@@ -17,7 +17,7 @@ from ..domain import search as searching
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.problem import Problem
 from ..domain.scopes import Scopes
-from ..domain.search import Include, Query, Term
+from ..domain.search import Include, Query, Term, Value
 from ..domain.standing import Standing
 from ..domain.types import All, Always, Any_, Found, Has, Never, Not, Note, Only, Predicate, Ref, Stored
 from .asked_about import refusals
@@ -79,8 +79,9 @@ async def search(
     included = await _included(ctx, query, hits, predicate, filtered) if query.includes else []
     entries = [_entry(ctx, h, "match") for h in hits] + [_entry(ctx, h, "include") for h in included]
     trail = await _disclosed(ctx, "search", type, within, params, [*hits, *included])
-    named_ones = await refusals(ctx, query, trail[0].query, {n.patient for n in trail})
-    await ctx.house.store.commit(*(named_ones if named_ones and trail[0].patient is None else [*trail, *named_ones]))
+    told = {n.patient for n in trail}
+    refused = await refusals(ctx, query if within is None else searching.with_terms(query, _whose(within)), trail[0].query, told)
+    await ctx.house.store.commit(*(refused if refused and trail[0].patient is None else [*trail, *refused]))
     total = found.total
     if total is None and after is None and found.after is None:
         total = len(hits)
@@ -114,6 +115,11 @@ def _inside(ctx: Context, query: Query, within: Ref) -> Query:
     term = searching.within(within, query.types, ctx.house.r4)
     types = query.types or tuple(dict.fromkeys(t for way in term.any for t in way.types))
     return searching.with_terms(replace(query, types=types), (term,))
+
+
+def _whose(within: Ref) -> tuple[Term, ...]:
+    """A person's compartment names that person."""
+    return (Term("patient", "reference", values=(Value(text=str(within)),)),) if within.type == "Patient" else ()
 
 
 # -- what the sign-in allows of it --------------------------------------------------------------------------------------
