@@ -20,22 +20,36 @@ from pydantic_settings import (
 )  # fmt: skip
 
 
+class AuthSettings(BaseModel):
+    """How we sign in at an external server: `auth = { kind = "basic", user = "...", password = "..." }`."""
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["none", "bearer", "basic", "smart"] = "none"
+    token: str = ""
+    user: str = ""
+    password: str = ""
+
+
 class RemoteSettings(BaseModel):
     """One external FHIR server: `[[remote]]` in the TOML file, or the `GATEWAY_REMOTE_*` variables for a single one."""
 
     model_config = ConfigDict(extra="forbid")
-    name: str = "remote"
-    url: str
-    organisation: str
-    purpose: str = "TREAT"
-    audience: list[str] = []
-    enforces: Literal["nothing", "labels", "consents"] = "consents"
-    direction: Literal["both", "in", "out"] = "both"
-    types: list[str] = []
-    role: Literal["recipient", "processor"] = "recipient"
-    token: str = ""
-    auth: dict[str, str] = {}
-    poll_seconds: float = 2.0
+    name: str = Field("remote", description="What commands, logs and pages call it.")
+    url: str = Field(description="Its FHIR base.")
+    organisation: str = Field(description="ODS code or id of the organisation that owns it: consent is asked for them.")
+    purpose: str = Field("TREAT", description="The purpose agreed with it (a v3-ActReason code).")
+    audience: list[str] = Field([], description="Who else reads from it: ODS codes, ids or sectors. Nobody of them may be denied what is sent.")
+    enforces: Literal["nothing", "labels", "consents"] = Field(
+        "consents", description="What it enforces itself. `nothing`: it gets nothing restricted, and nothing that anyone who reads from it may not see."
+    )
+    direction: Literal["both", "in", "out"] = Field("both", description="Which way to sync.")
+    types: list[str] = Field([], description="Resource types to send. Default: all patient data but Consent and the audit trail.")
+    role: Literal["recipient", "processor"] = Field("recipient", description="Its legal role; `processor` is refused until it is built.")
+    token: str = Field("", description="Bearer token; short for `auth`.")
+    auth: AuthSettings = Field(
+        AuthSettings(), description='`{ kind = "bearer", token = "..." }`, `{ kind = "basic", user = "...", password = "..." }` or `{ kind = "none" }`.'
+    )
+    poll_seconds: float = Field(2.0, gt=0, description="How often to ask it for changes, in seconds.")
 
 
 class Settings(BaseSettings):
@@ -126,14 +140,20 @@ def load(**given: Any) -> Settings:
         settings = Settings(**given)
     except ValidationError as wrong:
         first = wrong.errors()[0]
-        name = "_".join(str(p) for p in first["loc"]).upper()
-        raise Refused(f"The setting GATEWAY_{name} is not right: {first['msg']}.") from None
+        raise Refused(f"The setting {_named(first['loc'])} is not right: {first['msg']}.") from None
     except ValueError as wrong:
         raise Refused(f"The settings cannot be read: {wrong}.") from None
     unsafe = unsafe_combination(settings)
     if unsafe:
         raise Refused(unsafe)
     return settings
+
+
+def _named(place: tuple[int | str, ...]) -> str:
+    """`GATEWAY_PORT`, or `audience` of the second [[remote]]."""
+    if len(place) > 2 and place[0] == "remote" and isinstance(place[1], int):
+        return f"`{'.'.join(str(p) for p in place[2:])}` of [[remote]] number {place[1] + 1}"
+    return "GATEWAY_" + "_".join(str(p) for p in place).upper()
 
 
 def unsafe_combination(s: Settings) -> str | None:
@@ -161,10 +181,56 @@ def unsafe_combination(s: Settings) -> str | None:
         if not r.organisation:
             return "Set GATEWAY_REMOTE_ORGANISATION to the ODS code of whoever owns GATEWAY_REMOTE_URL: consent is asked for them."
         where = urlsplit(r.url)
+        if where.username or where.password:
+            return f"Take the name and password out of the address of the remote `{r.name}`: they belong in its `auth`."
         if where.scheme not in ("http", "https") or not where.hostname:
             return f"The remote `{r.name}` needs an http or https address, not `{r.url}`."
         if where.scheme == "http" and not _loopback(where.hostname):
             return f"The remote `{r.name}` must be reached by https: records must not travel in the clear."
+        if r.role == "processor":
+            return f"The remote `{r.name}` cannot have role `processor` yet: leave `role` out, and consent is asked for its owner as recipient."
+        unsigned = _unsigned(r)
+        if unsigned:
+            return unsigned
+    return _guessable(s)
+
+
+def _unsigned(r: RemoteSettings) -> str | None:
+    """Why we could not sign in at this remote as these settings say, or None."""
+    a = r.auth
+    if a.kind == "smart":
+        return f"The remote `{r.name}` cannot sign in by SMART Backend Services yet: give it a `bearer` token, or `basic`."
+    if r.token and a != AuthSettings():
+        return f"The remote `{r.name}` has both `token` and `auth`: keep one."
+    needs = {"none": set(), "bearer": {"token"}, "basic": {"user", "password"}}[a.kind]
+    has = {n for n in ("token", "user", "password") if getattr(a, n)}
+    if has != needs:
+        what = " and ".join(f"`{n}`" for n in sorted(needs, reverse=True)) or "nothing else"
+        return f"The `auth` of the remote `{r.name}` is of kind `{a.kind}`: it needs {what}."
+    return None
+
+
+WELL_KNOWN = frozenset(
+    "secret changeme change-me change_me password passw0rd default admin test demo demo-only-password insecure token example letmein "
+    "12345678 123456789 1234567890 password1 password123 changeit change-this replace-me replaceme your-token your-token-here".split()
+)
+SHORTEST_SECRET = 8
+
+
+def guessable(secret: str) -> bool:
+    """Whether a stranger would try this: a well-known default, very short, or hardly any different characters."""
+    plain = secret.strip().lower()
+    return plain in WELL_KNOWN or plain.strip("<>{}[]$") in WELL_KNOWN or len(plain) < SHORTEST_SECRET or len(set(plain)) < 4
+
+
+def _guessable(s: Settings) -> str | None:
+    """Which secret is a default or easy to guess, or None. The secret itself is not repeated."""
+    secrets = {"GATEWAY_REMOTE_TOKEN": s.remote_token}
+    for r in s.remote:
+        secrets |= {f"The `token` of the remote `{r.name}`": r.token or r.auth.token, f"The `password` of the remote `{r.name}`": r.auth.password}
+    for name, secret in secrets.items():
+        if secret and guessable(secret):
+            return f"{name} is a well-known default or easy to guess: set a long random one that its owner gave you."
     return None
 
 

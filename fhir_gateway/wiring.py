@@ -9,6 +9,7 @@ import secrets
 import signal
 import sys
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from .domain.labels import LabelSets
 from .domain.standing import Policy
 from .gate import Context, House, Remote
 from .remote.client import RemoteServer
-from .settings import Refused, Settings
+from .settings import Refused, RemoteSettings, Settings
 from .store import sqlite
 from .store.base import Store, StoreError
 from .sync.partner import Partner
@@ -84,16 +85,26 @@ async def open_wired(settings: Settings) -> Wired:
         sectors=Sectors.from_json((definitions.profiles_dir() / "sectors.json").read_bytes()),
         secret=await keys.secret(store, "pages", now()), policy=Policy(implicit=settings.policy), base_url=settings.fhir_base,
         remotes=tuple(
-            Remote(r.name, r.organisation, r.purpose, r.direction, frozenset(r.types) or None) for r in remotes
+            Remote(r.name, r.organisation, r.purpose, r.direction, frozenset(r.types) or None, tuple(r.audience), r.enforces)
+            for r in remotes
         ),
         alarm=lambda text: log.error("alarm", what=text),
     )  # fmt: skip
     tokens = await open_tokens(settings, store)
     partners = [
-        Partner(t, RemoteServer(r.url, r.token, clock=now), r.enforces, r.poll_seconds)
+        Partner(t, RemoteServer(r.url, authorization(r), clock=now), r.poll_seconds)
         for t, r in zip(house.remotes, remotes, strict=True)
     ]
     return Wired(settings, house, store, tokens, partners)
+
+
+def authorization(remote: RemoteSettings) -> str:
+    """The Authorization header for this server; empty when it wants none."""
+    a = remote.auth
+    if a.kind == "basic":
+        return "Basic " + b64encode(f"{a.user}:{a.password}".encode()).decode()
+    token = remote.token or a.token
+    return f"Bearer {token}" if token else ""
 
 
 async def open_tokens(settings: Settings, store: Store) -> Tokens:

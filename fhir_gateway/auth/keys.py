@@ -6,12 +6,11 @@ The newest key signs; the older ones go on verifying until they end: nobody who 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from joserfc.jwk import ECKey
@@ -104,25 +103,6 @@ async def secret(store: Kept, name: str, at: datetime, random_bytes: Random = se
     while (value := await store.kept("secret", name, at)) is None:
         await commit_unless_taken(store, Keep("secret", name, random_bytes(32), if_absent=True))
     return value
-
-
-WELL_KNOWN = frozenset({"secret", "changeme", "change-me", "password", "default", "admin", "test", "demo", "insecure"})
-
-
-def unsafe(settings: Mapping[str, Any]) -> str | None:
-    """Why sign-in must not be served with these settings, in one sentence that says what to do; None when it may.
-
-    Looks at `audience`, `base_url` and every setting whose name ends in `secret`, `token` or `password`.
-    """
-    if not settings.get("audience"):
-        return "Set GATEWAY_AUDIENCE: without it, tokens meant for another service would be accepted here."
-    base = urlsplit(str(settings.get("base_url", "")))
-    if base.scheme != "https" and not loopback(base.hostname or ""):
-        return "Tokens must not travel in the clear: set GATEWAY_BASE_URL to an https address."
-    for name, value in settings.items():
-        if name.endswith(("secret", "token", "password")) and str(value).lower() in WELL_KNOWN:
-            return f"GATEWAY_{name.upper()} is a well-known default: set a random one of your own."
-    return None
 
 
 def loopback(host: str) -> bool:

@@ -9,13 +9,11 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from .. import gate
 from ..domain import strict
-from ..domain.types import Drop, Ref
 from ..remote.client import Down, Locked, Unknown
 from ..settings import Refused, load
 from ..sync import worker
-from ..sync.partner import Partner, as_owner, began_there
+from ..sync.partner import Partner
 from ..wiring import Wired, wired, worker_name
 
 console = Console(stderr=True)
@@ -72,18 +70,9 @@ async def run(once: bool, dry_run: bool, as_json: bool) -> int:
 
 async def preview(w: Wired, as_json: bool) -> int:
     """What is queued and whether consent would let it go now; nothing is sent."""
-    from ..gate.context import ask_stored
-
     for partner in partners(w):
-        ctx = await as_owner(w.house, partner, "disclose")
-        for item in await w.store.outbox_items(partner.name, "queued", 10_000):
-            stored = await w.store.get(Ref(*item["ref"].split("/")))
-            link = await w.store.link(partner.name, Ref(*item["ref"].split("/")))
-            if item["why"] == "review" or stored is None or (began_there(link) and link is not None and link.version == stored.version):
-                continue
-            decision = await ask_stored(ctx, "disclose", stored)
-            answer = "send" if decision.permit else "withhold"
-            line({"remote": partner.name, "ref": item["ref"], "would": answer, "why": decision.basis}, as_json, f"{item['ref']}: {answer} ({decision.basis})")
+        async for item in worker.preview(w.house, partner):
+            line(item, as_json, f"{item['ref']}: {item['would']} ({item['why']})")
     return 0
 
 
@@ -107,13 +96,8 @@ async def resolve(id: str, how: str, file: Path | None) -> int:
             for c in await worker.conflicts(w.house, partner):
                 if c["id"] != id:
                     continue
-                ref = Ref(*c["ref"].split("/"))
-                ctx = await as_owner(w.house, partner, "access")
-                if how != "ours":
-                    body = c["theirs"] if how == "theirs" else strict.read(file.read_bytes()) if file else {}
-                    stored = await w.store.get(ref)
-                    await gate.update(ctx, ref, strict.dump(body), if_match=stored.version if stored else None)
-                await w.store.commit(Drop("conflict", f"{partner.name} {ref}"))
+                body = c["theirs"] if how == "theirs" else strict.read(file.read_bytes()) if file else None
+                ref = await worker.resolve(w.house, partner, c, body)
                 print(f"{ref}: {how}")
                 return 0
     raise Refused(f"There is no conflict `{id}`.")
@@ -131,12 +115,7 @@ async def recalls(as_json: bool) -> int:
     """The ledger of what was taken back, and what still has to be."""
     async with wired(load()) as w:
         for partner in partners(w):
-            for d in await w.store.ledger(remote=partner.name):
-                if d.recalled is not None:
-                    item = {"remote": partner.name, "ref": str(d.ref), "sent": d.at, "recalled": d.recalled, "open": False}
-                    line(item, as_json, f"{d.ref}: sent {d.at:%Y-%m-%d %H:%M}, taken back {d.recalled:%Y-%m-%d %H:%M}")
-            for i in await w.store.outbox_items(partner.name, "queued", 10_000):
-                if i["why"] == "recall":
-                    item = {"remote": partner.name, "ref": i["ref"], "sent": None, "recalled": None, "open": True}
-                    line(item, as_json, f"{i['ref']}: still to be taken back")
+            for item in await worker.ledger(w.house, partner):
+                text = "still to be taken back" if item["open"] else f"sent {item['sent']:%Y-%m-%d %H:%M}, taken back {item['recalled']:%Y-%m-%d %H:%M}"
+                line(item, as_json, f"{item['ref']}: {text}")
     return 0

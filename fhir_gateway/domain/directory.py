@@ -184,7 +184,22 @@ class Directory:
         sector = self.sector(organisation)
         return frozenset(out | ({f"{SECTOR_SYSTEM}|{sector}"} if sector else set()))
 
+    def everyone_at(self, name: str) -> tuple[str, ...]:
+        """Every confirmed organisation that `name` stands for, with its parts: all of a sector, or one and what is part of it."""
+        if name in SECTOR_CODES:
+            return tuple(ref for ref, o in sorted(self.organisations.items()) if o.confirmed and self.sector(ref) == name)
+        top = self.find(name)
+        here = self.organisations.get(top) if top else None
+        if here is None or not here.confirmed:
+            return ()
+        return tuple(ref for ref, o in sorted(self.organisations.items()) if o.confirmed and here.ref in self.ancestors(ref))
+
     # -- people
+
+    def workers(self, organisation: str, at: int) -> tuple[str, ...]:
+        """Practitioners with a role in this very organisation now."""
+        found = (r for r in self.roles.values() if r.organisation == organisation and covers(r.low, r.high, at))
+        return tuple(sorted({r.practitioner for r in found if r.practitioner}))
 
     def roles_at(self, practitioner: str, at: int, organisation: str | None = None) -> tuple[Role, ...]:
         """Their roles now; with `organisation`, those there or in a part of it."""

@@ -43,6 +43,8 @@ class Remote:
     purpose: str = "TREAT"
     direction: str = "both"
     types: frozenset[str] | None = None  # None: every patient-data type
+    audience: tuple[str, ...] = ()  # who else reads from it: ODS codes, references, sectors
+    enforces: Literal["nothing", "labels", "consents"] = "consents"
 
     def takes(self, type: str) -> bool:
         """Consents and the trail stay here: a partner is told nothing about who else may see what."""
@@ -67,6 +69,7 @@ class House:
     _standings: OrderedDict[str, tuple[tuple[int, int], Standing]] = field(default_factory=OrderedDict)
     _directory: tuple[int, Directory] | None = None
     _actors: dict[Any, tuple[int, int | None, Actor]] = field(default_factory=dict)
+    _audiences: dict[str, tuple[int, int | None, tuple[Actor, ...] | None]] = field(default_factory=dict)
     _queries: dict[Any, Query] = field(default_factory=dict)
 
 

@@ -73,7 +73,7 @@ class RemoteServer:
     """One external FHIR R4 server."""
 
     base: str
-    token: str = ""
+    authorization: str = ""  # the header, whole
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     http: httpx2.AsyncClient = field(init=False)
 
@@ -143,8 +143,8 @@ class RemoteServer:
         """One request. Never follows a redirect, never leaves the configured origin, never reads more than 20 MiB."""
         url = self._same_origin(path)
         sent = {"Accept": "application/fhir+json", "Cache-Control": "no-cache", "Prefer": "return=representation", **(headers or {})}
-        if self.token:
-            sent["Authorization"] = f"Bearer {self.token}"
+        if self.authorization:
+            sent["Authorization"] = self.authorization
         content = None
         if body is not None:
             sent["Content-Type"] = "application/fhir+json"

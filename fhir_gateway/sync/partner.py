@@ -24,7 +24,6 @@ class Partner:
 
     terms: Remote
     server: RemoteServer
-    enforces: str = "consents"
     poll_seconds: float = 2.0
     abilities: Abilities | None = None
     paused: str = ""

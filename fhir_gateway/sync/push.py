@@ -16,7 +16,7 @@ import msgspec
 from ..domain import strict, view
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Note, Op, Queued, Ref, Send, Stored
-from ..gate import Context, House
+from ..gate import Context, House, may_send
 from ..gate.context import ask_stored, note
 from ..remote.client import Down, Locked, Refusal, RemoteServer, Reply, Unknown
 from ..store.base import Fenced
@@ -84,8 +84,7 @@ async def _one(house: House, partner: Partner, entry: Queued, tally: Tally) -> N
         await _take_back(house, partner, entry, link, tally)
         return
     ctx = await as_owner(house, partner, "disclose")
-    decision = await ask_stored(ctx, "disclose", stored)
-    if not decision.permit or not _fit(partner, stored):
+    if not (await may_send(ctx, partner.terms, stored)).permit:
         await _withhold(house, partner, entry, stored, ctx, link, tally)
         return
     ops = await send(house, partner, ctx, stored, link)
@@ -94,11 +93,6 @@ async def _one(house: House, partner: Partner, entry: Queued, tally: Tally) -> N
         tally.sent += 1
     else:
         await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is there already"), *ops)
-
-
-def _fit(partner: Partner, stored: Stored) -> bool:
-    """A partner that enforces nothing gets nothing restricted."""
-    return partner.enforces != "nothing" or stored.facts.confidentiality in ("U", "L", "M", "N")
 
 
 async def send(house: House, partner: Partner, ctx: Context, stored: Stored, link: Linked | None) -> list[Op]:
@@ -191,7 +185,7 @@ async def _ahead(house: House, partner: Partner, ctx: Context, target: Ref) -> s
 
 
 async def _may_go(partner: Partner, ctx: Context, stored: Stored) -> bool:
-    return partner.terms.takes(stored.ref.type) and _fit(partner, stored) and (await ask_stored(ctx, "disclose", stored)).permit
+    return partner.terms.takes(stored.ref.type) and (await may_send(ctx, partner.terms, stored)).permit
 
 
 # -- what must not, or no longer, be there -----------------------------------------------------------------------------
@@ -310,7 +304,7 @@ async def _review(house: House, partner: Partner, entry: Queued, tally: Tally) -
     recalls: list[tuple[Disclosed, list[Ref]]] = []
     for row in {d.ref: d for d in await house.store.ledger(remote=partner.name, patient=entry.patient, open_only=True)}.values():
         stored = await house.store.get(row.ref)
-        if stored is None or stored.deleted or not (await ask_stored(ctx, "disclose", stored)).permit:
+        if stored is None or stored.deleted or not (await may_send(ctx, partner.terms, stored)).permit:
             body = stored.body if stored is not None else None
             recalls.append((row, local_references(strict.read(body)) if body else []))
     ops += [Send(partner.name, row.ref, row.version, entry.patient, "recall") for row in _referrers_first(recalls)]
@@ -318,7 +312,7 @@ async def _review(house: House, partner: Partner, entry: Queued, tally: Tally) -
     refs = [Ref(*i["ref"].split("/")) for i in withheld if i["patient"] == entry.patient]
     for ref in dict.fromkeys(refs):
         stored = await house.store.get(ref)
-        if stored is not None and not stored.deleted and (await ask_stored(ctx, "disclose", stored)).permit:
+        if stored is not None and not stored.deleted and (await may_send(ctx, partner.terms, stored)).permit:
             ops.append(Send(partner.name, ref, stored.version, entry.patient, "released"))
     recalled = await _recalled_before(house, partner, ctx, entry)
     await house.store.commit(Close(entry.entry, entry.fence, "sent", "reviewed"), *ops, *recalled)
@@ -351,7 +345,7 @@ async def _recalled_before(house: House, partner: Partner, ctx: Context, entry: 
     still = {d.ref for d in rows if d.recalled is None}
     for ref in dict.fromkeys(d.ref for d in rows if d.recalled is not None and d.ref not in still):
         stored = await house.store.get(ref)
-        if stored is not None and not stored.deleted and (await ask_stored(ctx, "disclose", stored)).permit:
+        if stored is not None and not stored.deleted and (await may_send(ctx, partner.terms, stored)).permit:
             out.append(Send(partner.name, ref, stored.version, entry.patient, "released"))
     return out
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import structlog
 
+from .. import gate
 from ..domain import strict
 from ..domain.types import Drop, Ref
 from ..gate import House
 from ..remote.client import Down, Locked, Unknown
 from .backfill import backfill
-from .partner import Partner
+from .partner import Partner, as_owner, began_there
 from .pull import pull
 from .push import Tally, push
 
@@ -119,5 +120,40 @@ async def retry(house: House, partner: Partner) -> int:
     return await house.store.requeue(partner.name, "parked", house.clock())
 
 
-async def drop_conflict(house: House, partner: Partner, ref: Ref) -> None:
+async def resolve(house: House, partner: Partner, conflict: Mapping[str, Any], body: Mapping[str, Any] | None) -> Ref:
+    """Settle a conflict: `body` is written as the partner's (ours stays when it is None), and the conflict is over."""
+    ref = Ref(*conflict["ref"].split("/"))
+    if body is not None:
+        stored = await house.store.get(ref)
+        ctx = await as_owner(house, partner, "access")
+        await gate.update(ctx, ref, strict.dump(dict(body)), if_match=stored.version if stored else None)
     await house.store.commit(Drop("conflict", f"{partner.name} {ref}"))
+    return ref
+
+
+async def preview(house: House, partner: Partner) -> AsyncIterator[dict[str, Any]]:
+    """`{remote, ref, would, why}` of everything queued, by the question asked at the moment of sending. Nothing is sent."""
+    ctx = await as_owner(house, partner, "disclose")
+    for item in await house.store.outbox_items(partner.name, "queued", 10_000):
+        ref = Ref(*item["ref"].split("/"))
+        stored, link = await house.store.get(ref), await house.store.link(partner.name, ref)
+        if item["why"] == "review" or stored is None or (began_there(link) and link is not None and link.version == stored.version):
+            continue
+        decision = await gate.may_send(ctx, partner.terms, stored)
+        yield {
+            "remote": partner.name, "ref": item["ref"], "would": "send" if decision.permit else "withhold",
+            "why": f"{decision.basis}: {decision.rule}" if decision.rule else decision.basis,
+        }  # fmt: skip
+
+
+async def ledger(house: House, partner: Partner) -> list[dict[str, Any]]:
+    """`{remote, ref, sent, recalled, open}`: what was sent and taken back, then what is still to be taken back."""
+    done = [
+        {"remote": partner.name, "ref": str(d.ref), "sent": d.at, "recalled": d.recalled, "open": False}
+        for d in await house.store.ledger(remote=partner.name)
+        if d.recalled is not None
+    ]
+    waiting = await house.store.outbox_items(partner.name, "queued", 10_000)
+    return done + [
+        {"remote": partner.name, "ref": i["ref"], "sent": None, "recalled": None, "open": True} for i in waiting if i["why"] == "recall"
+    ]

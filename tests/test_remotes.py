@@ -1,0 +1,224 @@
+"""Partners from a real TOML file: who reads from them, how we sign in there, and what is refused at the start."""
+
+from __future__ import annotations
+
+import json
+import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_gateway.settings import Refused, RemoteSettings, load
+
+from .conftest import ROOT, Gateway, gateway
+
+ODS = "https://fhir.nhs.uk/Id/ods-organization-code"
+
+
+class Recorder:
+    """A FHIR server of little mind: keeps what it is sent, and remembers what it was asked and by whom."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, dict[str, Any]] = {}
+        self.keys: set[str] = set()
+        outer = self
+
+        class Answers(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+            wbufsize = -1
+
+            def do_any(self) -> None:
+                outer.keys.add(self.headers.get("Authorization", ""))
+                size = int(self.headers.get("Content-Length") or 0)
+                sent = json.loads(self.rfile.read(size)) if size else {}
+                status, answer = outer.answer(self.command, self.path.removeprefix("/fhir/"), sent)
+                raw = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/fhir+json")
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            do_GET = do_POST = do_PUT = do_DELETE = do_any
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/fhir"
+
+    def answer(self, method: str, path: str, sent: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if method == "POST":
+            name = f"{sent['resourceType']}/{len(self.held) + 1}"
+            self.held[name] = {**sent, "id": name.split("/")[1], "meta": {**sent["meta"], "versionId": "1"}}
+            return 201, self.held[name]
+        if method == "PUT":
+            self.held[path] = sent
+            return 200, sent
+        if method == "DELETE":
+            self.held.pop(path, None)
+            return 200, {"resourceType": "OperationOutcome", "issue": [{"severity": "information", "code": "informational"}]}
+        if path == "metadata":
+            return 200, {"resourceType": "CapabilityStatement", "rest": [{"mode": "server"}]}
+        return 200, {"resourceType": "Bundle", "type": "searchset", "total": 0}
+
+    def types(self) -> set[str]:
+        return {name.split("/")[0] for name in self.held}
+
+
+@contextmanager
+def recorder() -> Iterator[Recorder]:
+    r = Recorder()
+    threading.Thread(target=r.server.serve_forever, daemon=True).start()
+    try:
+        yield r
+    finally:
+        r.server.shutdown()
+
+
+def toml(folder: Path, *remotes: dict[str, Any]) -> Path:
+    """A settings file as an operator writes it."""
+    lines = ['log_level = "info"', "worker = false"]
+    for r in remotes:
+        lines.append("[[remote]]")
+        for key, value in r.items():
+            shown = "{ " + ", ".join(f"{k} = {json.dumps(v)}" for k, v in value.items()) + " }" if isinstance(value, dict) else json.dumps(value)
+            lines.append(f"{key} = {shown}")
+    file = folder / "gateway.toml"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+HUB = {"name": "hub", "organisation": "D82001", "auth": {"kind": "bearer", "token": "x7Lq-92kfhs-0aa"}}
+SHIRE = {"name": "shire", "organisation": "D82001", "auth": {"kind": "basic", "user": "gateway", "password": "x7Lq-92kfhs-0bb"}}
+
+
+@contextmanager
+def partnered(folder: Path, *remotes: dict[str, Any]) -> Iterator[Gateway]:
+    with gateway(folder, "--demo", GATEWAY_CONFIG=str(toml(folder, *remotes))) as g:
+        yield g
+
+
+def would(g: Gateway) -> dict[str, str]:
+    """remote -> whether its goals would be sent or withheld, by the dry run."""
+    lines = g.lines("sync", "run", "--dry-run", "--json")
+    return {i["remote"]: i["would"] for i in lines if i["ref"].startswith("Goal/")}
+
+
+def deny(g: Gateway, who: dict[str, Any], *types: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Consent", "status": "active",
+        "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": f"Patient/{g.patient}"}, "dateTime": "2026-11-20",
+        "policyRule": {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/policy", "code": "uk-direct-care"}]},
+        "provision": {"provision": [{
+            "type": "deny", "class": [{"system": "http://hl7.org/fhir/resource-types", "code": t} for t in types],
+            "actor": [{"role": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]},
+                       "reference": who}],
+        }]},
+    }  # fmt: skip
+
+
+def test_what_one_reader_of_a_hub_may_not_see_does_not_reach_it_and_is_taken_back(tmp_path: Path) -> None:
+    """sync.md: no member of its audience denied; one hospital denied: nothing reaches a hub that serves it."""
+    with recorder() as hub, recorder() as shire:
+        remotes = (
+            {**HUB, "url": hub.url, "audience": ["RX9", "social-care"]},
+            {**SHIRE, "url": shire.url},
+        )
+        with partnered(tmp_path, *remotes) as g:
+            assert g.command("sync", "run", "--once").returncode == 0
+            assert {"Goal", "Task"} <= hub.types() and {"Goal", "Task"} <= shire.types()
+            assert hub.keys == {"Bearer x7Lq-92kfhs-0aa"}, "we sign in as the file says"
+            assert shire.keys == {"Basic " + b64encode(b"gateway:x7Lq-92kfhs-0bb").decode()}
+            hospital = {"identifier": {"system": ODS, "value": "RX9"}}
+            assert g.call("patient", "POST", "Consent", body=deny(g, hospital, "Goal")).status_code == 201
+            council = {"identifier": {"system": ODS, "value": "926"}}
+            assert g.call("patient", "POST", "Consent", body=deny(g, council, "Task")).status_code == 201
+            assert g.command("sync", "run", "--once").returncode == 0
+            assert not {"Goal", "Task"} & hub.types(), "a reader of the hub was denied: it may not stay there"
+            assert {"Goal", "Task"} <= shire.types(), "nobody who reads from this one was denied"
+            assert "CarePlan" in hub.types()
+
+
+def test_who_enforces_nothing_gets_nothing_that_somebody_who_reads_there_may_not_see(tmp_path: Path) -> None:
+    with recorder() as hub:
+        common = {"url": hub.url, "organisation": "D82001"}
+        remotes = (
+            {**common, "name": "own-people"},
+            {**common, "name": "own-people-unenforced", "enforces": "nothing"},
+            {**common, "name": "a-stranger-reads", "enforces": "nothing", "audience": ["D82999"]},
+            {**common, "name": "a-stranger-reads-but-it-enforces", "audience": ["D82999"]},
+            {**common, "name": "nobody-knows-who-reads", "audience": ["NOWHERE"]},
+        )
+        with partnered(tmp_path, *remotes) as g:
+            assert would(g) == {
+                "own-people": "send", "own-people-unenforced": "send", "a-stranger-reads": "withhold",
+                "a-stranger-reads-but-it-enforces": "send", "nobody-knows-who-reads": "withhold",
+            }  # fmt: skip
+            gp = g.persona("gp")["fhirUser"]
+            assert g.call("patient", "POST", "Consent", body=deny(g, {"reference": gp}, "Goal")).status_code == 201
+            now = would(g)
+            assert now["own-people"] == "send", "that server keeps her out itself"
+            assert now["own-people-unenforced"] == "withhold", "it lets all its people read"
+
+
+GOOD = {"url": "https://hub.example/fhir", "organisation": "D82001"}
+
+
+@pytest.mark.parametrize(
+    ("remote", "said"),
+    [
+        ({"role": "processor"}, "role"),
+        ({"auth": {"kind": "smart"}}, "SMART"),
+        ({"auth": {"kind": "basic", "user": "gateway"}}, "`password`"),
+        ({"auth": {"kind": "bearer"}}, "`token`"),
+        ({"auth": {"kind": "magic"}}, "auth.kind"),
+        ({"auth": {"kind": "none", "token": "x7Lq-92kfhs-0aa"}}, "nothing else"),
+        ({"auth": {"kind": "bearer", "token": "x7Lq-92kfhs-0aa"}, "token": "x7Lq-92kfhs-0aa"}, "keep one"),
+        ({"url": "https://me:x7Lq-92kfhs@hub.example/fhir"}, "address"),
+        ({"token": "changeme"}, "default"),
+        ({"token": "<your-token>"}, "default"),
+        ({"token": "abc"}, "guess"),
+        ({"token": "aaaaaaaaaaaaaaaa"}, "guess"),
+        ({"auth": {"kind": "basic", "user": "gateway", "password": "Password1"}}, "default"),
+        ({"audiences": ["RX9"]}, "audiences"),
+        ({"enforces": "something"}, "enforces"),
+        ({"poll_seconds": 0}, "poll_seconds"),
+    ],
+)
+def test_a_partner_is_refused_that_we_could_not_keep_faith_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setenv("GATEWAY_CONFIG", str(toml(tmp_path, {**GOOD, **remote})))
+    with pytest.raises(Refused) as refused:
+        load()
+    assert said in str(refused.value)
+    for secret in ("x7Lq-92kfhs", "changeme", "Password1"):
+        assert secret not in str(refused.value)
+
+
+def test_serve_reads_the_file_and_refuses_too(tmp_path: Path) -> None:
+    g = Gateway(tmp_path / "data", 0, {"GATEWAY_CONFIG": str(toml(tmp_path, {**GOOD, "role": "processor"}))})
+    done = g.command("serve")
+    assert done.returncode == 2 and "`processor`" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("token", ["ChangeMe", "1234567"])
+def test_serve_refuses_a_guessable_token_of_the_single_remote(tmp_path: Path, token: str) -> None:
+    env = {"GATEWAY_REMOTE_URL": "https://hub.example/fhir", "GATEWAY_REMOTE_ORGANISATION": "D82001", "GATEWAY_REMOTE_TOKEN": token}
+    done = Gateway(tmp_path / "data", 0, env).command("serve")
+    assert done.returncode == 2
+    assert "GATEWAY_REMOTE_TOKEN" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_readme_names_every_key_of_a_remote() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert not [k for k in RemoteSettings.model_fields if f"| `{k}` |" not in readme]
