@@ -88,20 +88,20 @@ def version() -> None:
 @app.command()
 def serve(demo: Annotated[bool, typer.Option("--demo", help="With demo people and what to try.")] = False) -> None:
     """Serve the gateway (and the sync worker, unless GATEWAY_WORKER=false)."""
-    from . import wiring
+    from . import serving
     from .settings import load
 
     settings = load(**({"demo": True} if demo else {}))
-    sys.exit(wiring.serve(settings))
+    sys.exit(serving.serve(settings))
 
 
 @app.command()
 def worker() -> None:
     """Run the sync worker apart from the server."""
-    from . import wiring
+    from . import serving
     from .settings import load
 
-    run(wiring.work(load()))
+    run(serving.work(load()))
 
 
 # -- plans ------------------------------------------------------------------------------------------------------------

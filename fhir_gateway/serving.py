@@ -1,14 +1,16 @@
-"""The app with everything in it: routes, pages, sign-in, worker, demo; opened when the server starts."""
+"""The two processes, `serve` and `work`: the app with everything in it (routes, pages, sign-in, worker, demo), opened when it starts."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import structlog
+import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,7 +19,7 @@ from . import demo, gate, wiring
 from .auth.oauth import OAuth
 from .auth.sessions import Sessions
 from .domain.problem import not_found
-from .settings import Settings
+from .settings import Refused, Settings
 from .store.base import StoreError
 from .sync.worker import run as run_worker
 from .web import app as shell
@@ -25,6 +27,32 @@ from .web import fhir, openapi, pages, plans, smart
 from .wiring import Wired
 
 log = structlog.get_logger()
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    wiring.quiet_logs(settings)
+    config = uvicorn.Config(
+        app(settings), host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=5, h11_max_incomplete_event_size=settings.header_limit + 8192, lifespan="on",
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1
+
+
+async def work(settings: Settings) -> int:
+    """The sync worker alone, until SIGTERM or SIGINT."""
+    wiring.quiet_logs(settings)
+    if not settings.remotes():
+        raise Refused("There is no remote to keep in step with: set GATEWAY_REMOTE_URL and GATEWAY_REMOTE_ORGANISATION.")
+    stop = asyncio.Event()
+    for s in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(s, stop.set)
+    async with wiring.wired(settings) as w:
+        log.info("worker-started", remotes=[p.name for p in w.partners])
+        await run_worker(w.house, w.partners, wiring.worker_name(), stop)
+    return 0
 
 
 class Late:
@@ -84,6 +112,7 @@ class Late:
 
 
 def app(settings: Settings) -> ASGIApp:
+    """The ASGI app; everything that needs a running loop is opened in its lifespan."""
     return Late(settings)
 
 
@@ -138,4 +167,4 @@ def page_seam(w: Wired, sessions: Sessions) -> pages.Pages:
     return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, people)
 
 
-__all__ = ["app", "build"]
+__all__ = ["app", "build", "serve", "work"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
+import random
 import secrets
-import signal
 import sys
 import time
 from base64 import b64encode
@@ -17,8 +16,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-import uvicorn
-from starlette.types import ASGIApp
 
 from . import definitions, gate
 from .auth import demo as demo_tokens
@@ -33,7 +30,6 @@ from .settings import Refused, RemoteSettings, Settings
 from .store import sqlite
 from .store.base import Store, StoreError
 from .sync.partner import Partner
-from .sync.worker import run as run_worker
 
 log = structlog.get_logger()
 
@@ -76,7 +72,7 @@ async def open_wired(settings: Settings) -> Wired:
     except OSError as wrong:
         raise Refused(f"The folder {path.parent} cannot be made ({wrong.strerror}): set GATEWAY_DATA to one that can.") from None
     try:
-        store: Store = await sqlite.open(path)
+        store: Store = await sqlite.open(path, clock=now)
     except StoreError as wrong:
         raise Refused(str(wrong)) from None
     remotes = settings.remotes()
@@ -88,11 +84,11 @@ async def open_wired(settings: Settings) -> Wired:
             Remote(r.name, r.organisation, r.purpose, r.direction, frozenset(r.types) or None, tuple(r.audience), r.enforces)
             for r in remotes
         ),
-        alarm=lambda text: log.error("alarm", what=text),
+        chance=random.random, alarm=lambda text: log.error("alarm", what=text),
     )  # fmt: skip
     tokens = await open_tokens(settings, store)
     partners = [
-        Partner(t, RemoteServer(r.url, authorization(r), clock=now), r.poll_seconds)
+        Partner(t, RemoteServer(r.url, now, authorization(r)), r.poll_seconds)
         for t, r in zip(house.remotes, remotes, strict=True)
     ]
     return Wired(settings, house, store, tokens, partners)
@@ -126,42 +122,6 @@ async def wired(settings: Settings) -> AsyncIterator[Wired]:
         yield w
     finally:
         await w.close()
-
-
-# -- serving ----------------------------------------------------------------------------------------------------------
-
-
-def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT."""
-    quiet_logs(settings)
-    config = uvicorn.Config(
-        build_app(settings), host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=5, h11_max_incomplete_event_size=settings.header_limit + 8192, lifespan="on",
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    server.run()
-    return 0 if server.started else 1
-
-
-def build_app(settings: Settings) -> ASGIApp:
-    """The ASGI app; everything that needs a running loop is opened in its lifespan."""
-    from . import serving
-
-    return serving.app(settings)
-
-
-async def work(settings: Settings) -> int:
-    """The sync worker alone, until SIGTERM or SIGINT."""
-    quiet_logs(settings)
-    if not settings.remotes():
-        raise Refused("There is no remote to keep in step with: set GATEWAY_REMOTE_URL and GATEWAY_REMOTE_ORGANISATION.")
-    stop = asyncio.Event()
-    for s in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(s, stop.set)
-    async with wired(settings) as w:
-        log.info("worker-started", remotes=[p.name for p in w.partners])
-        await run_worker(w.house, w.partners, worker_name(), stop)
-    return 0
 
 
 def worker_name() -> str:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,10 @@ def test_a_start_page_and_a_page_for_no_address(demo: Gateway) -> None:
 def test_the_mapping_page_is_current() -> None:
     done = subprocess.run([sys.executable, ROOT / "scripts/mapping-page", "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_layers_are_those_that_ci_holds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (house,) = [c for c in project["tool"]["importlinter"]["contracts"] if c["type"] == "layers"]
+    assert house["exhaustive"], "every top-level module has its place"
+    assert f"`{' > '.join(house['layers'])}`" in README

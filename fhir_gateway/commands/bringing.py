@@ -6,6 +6,7 @@ import json as plain_json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .. import gate, plans
-from ..domain import consent, strict
+from ..domain import strict
 from ..domain.mapping import Partner, TableError
 from ..domain.problem import Problem
 from ..domain.types import Ref
@@ -163,14 +164,11 @@ async def explain(who: str, what: str, purpose: str, action: str, as_json: bool)
     if action not in ("access", "disclose", "collect", "correct"):
         raise Refused(f"--action is one of access, disclose, collect, correct; not `{action}`.")
     async with wired(load()) as w:
-        ctx = await _asker(w, who, purpose)
-        stored = await w.store.get(Ref(type, id))
-        if stored is None:
-            raise Refused(f"There is no {what} here.")
-        from ..gate.context import ask_stored
-
-        decision = await ask_stored(ctx, action, stored)
-        text = consent.explain(decision)
+        ctx = replace(await context_as(w, who), purpose=purpose) if "/" not in who else await gate.asker(w.house, who, purpose)
+        try:
+            decision, text = await gate.explain(ctx, action, Ref(type, id))
+        except Problem:
+            raise Refused(f"There is no {what} here.") from None
         if as_json:
             line = {"decision": "permit" if decision.permit else "deny", "basis": decision.basis, "consent": decision.consent,
                     "obligations": sorted(decision.obligations), "text": text}  # fmt: skip
@@ -178,16 +176,3 @@ async def explain(who: str, what: str, purpose: str, action: str, as_json: bool)
         else:
             print(text)
     return 0
-
-
-async def _asker(w: Any, who: str, purpose: str) -> gate.Context:
-    from dataclasses import replace
-
-    from ..gate.context import directory_now
-
-    if "/" not in who:
-        return replace(await context_as(w, who), purpose=purpose)
-    kind = {"Patient": "patient", "RelatedPerson": "proxy", "Device": "system", "Organization": "system"}.get(who.split("/")[0], "professional")
-    directory, _ = await directory_now(w.house)
-    actor = directory.actor(who, kind=kind, organisation=None, patient=who if kind == "patient" else None, at=w.house.clock())
-    return gate.house_context(w.house, actor, purpose=purpose)

@@ -61,6 +61,7 @@ class House:
     r4: R4
     label_sets: LabelSets
     secret: bytes  # seals page tokens
+    chance: Callable[[], float] = lambda: 0.5  # from 0 to 1: spreads retries
     policy: Policy = field(default_factory=Policy)
     sectors: Sectors = DEFAULT_SECTORS
     remotes: tuple[Remote, ...] = ()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from ..domain import audit
+from ..domain import audit, consent
 from ..domain.primitives import whole
 from ..domain.problem import not_found
 from ..domain.types import Decision, Ref
-from .context import Context, ask, note
+from .context import Context, House, ask, ask_stored, directory_now, house_context, note
+
+KINDS: dict[str, Literal["patient", "proxy", "professional", "system"]] = {
+    "Patient": "patient", "RelatedPerson": "proxy", "Device": "system", "Organization": "system",
+}  # fmt: skip
 
 
 async def may(ctx: Context, action: str, ref: Ref) -> Decision:
@@ -20,6 +24,23 @@ async def may(ctx: Context, action: str, ref: Ref) -> Decision:
     if not (await ask(ctx, "access", stored.facts)).permit:
         raise not_found()
     return await ask(ctx, action, stored.facts)
+
+
+async def explain(ctx: Context, action: str, ref: Ref) -> tuple[Decision, str]:
+    """The decision about this, and why in plain words: for operators, who see nothing of the record. Not-found when it is absent."""
+    stored = await ctx.house.store.get(ref)
+    if stored is None:
+        raise not_found()
+    decision = await ask_stored(ctx, action, stored)
+    return decision, consent.explain(decision)
+
+
+async def asker(house: House, who: str, purpose: str) -> Context:
+    """Somebody of the directory (`Practitioner/…`, `Patient/…`, `Organization/…`) as they would ask, without their signing in."""
+    directory, _ = await directory_now(house)
+    kind = KINDS.get(who.split("/")[0], "professional")
+    actor = directory.actor(who, kind=kind, organisation=None, patient=who if kind == "patient" else None, at=house.clock())
+    return house_context(house, actor, purpose=purpose)
 
 
 async def who_looked(ctx: Context, patient: str, *, before: str | None = None, count: int = 50) -> list[dict[str, Any]]:

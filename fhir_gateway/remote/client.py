@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -73,8 +73,8 @@ class RemoteServer:
     """One external FHIR R4 server."""
 
     base: str
+    clock: Callable[[], datetime]  # aware UTC
     authorization: str = ""  # the header, whole
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     http: httpx2.AsyncClient = field(init=False)
 
     def __post_init__(self) -> None:

@@ -30,14 +30,14 @@ _GET = f"SELECT {COLUMNS} FROM resource r WHERE r.type = ? AND r.id = ?"
 _VERSION = f"SELECT {COLUMNS} FROM version r WHERE r.type = ? AND r.id = ? AND r.version = ?"
 
 
-def _machine() -> datetime:
-    return datetime.now(UTC)
+def _undated() -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC)
 
 
-async def open(path: str | Path, *, key: str | None = None, clock: Callable[[], datetime] = _machine) -> SqliteStore:
+async def open(path: str | Path, *, key: str | None = None, clock: Callable[[], datetime] = _undated) -> SqliteStore:
     """Open (make, bring up to date) the store in this file. Unavailable, in one sentence, when that cannot be.
 
-    `key` encrypts the file at rest (needs apsw-sqlite3mc). `clock` dates the few operations of a commit that holds nothing dated.
+    `key` encrypts the file at rest (needs apsw-sqlite3mc). `clock` (from `wiring`) dates the few operations of a commit that holds nothing dated.
     """
     where = Path(path)
     await asyncio.to_thread(sqlite_file.prepare, where, key)

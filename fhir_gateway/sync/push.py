@@ -6,7 +6,6 @@ commit as its link, its ledger row and its audit row.
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -355,7 +354,7 @@ async def _recalled_before(house: House, partner: Partner, ctx: Context, entry: 
 
 async def _later(house: House, entry: Queued, e: Exception) -> None:
     wait = getattr(e, "wait", None) or min(300.0, 2.0**entry.tries)
-    due = house.clock() + timedelta(seconds=wait * (0.75 + random.random() / 2))
+    due = house.clock() + timedelta(seconds=wait * (0.75 + house.chance() / 2))
     await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)))
 
 
