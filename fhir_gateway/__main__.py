@@ -110,7 +110,9 @@ def worker() -> None:
 @app.command("import")
 def import_(
     files: Files,
-    as_: Annotated[str, typer.Option("--as", help="Who brings it in: a demo persona or a registered client.")] = "hospital",
+    as_: Annotated[
+        str, typer.Option("--as", help="Who brings it in: a registered client, a demo persona, or `operator` for organisations and roles.")
+    ] = "hospital",
     mapping: Annotated[Path | None, typer.Option(help="A mapping file for a partner's own format.")] = None,
     json: Json = False,
 ) -> None:
@@ -277,6 +279,23 @@ def clients_list(json: Json = False) -> None:
     from .commands import operating
 
     sys.exit(run(operating.clients_list(json)))
+
+
+@clients_app.command("add")
+def clients_add(
+    id: Annotated[str, typer.Argument(help="Its client_id: letters, digits, dots and hyphens.")],
+    keys: Annotated[Path, typer.Option("--keys", help="A JWK set (or one JWK) with its public keys; private keys are refused.")],
+    organisation: Annotated[str, typer.Option(help="ODS code or Organization/id that it acts for; the organisation is here already.")],
+    scopes: Annotated[str, typer.Option(help='The most it may ever ask for: "system/*.rs", "system/CarePlan.cruds system/Goal.rs", ...')],
+    name: Annotated[str, typer.Option(help="What people see in the access log; the organisation's name by default.")] = "",
+    purpose: Annotated[str, typer.Option(help="What it acts for (a v3-ActReason code).")] = "TREAT",
+    contributor: Annotated[bool, typer.Option("--contributor", help="It may add to records without a relationship.")] = False,
+    refers: Annotated[bool, typer.Option("--refers", help="Its referrals count as relationships.")] = False,
+) -> None:
+    """Register a system: it signs in with its own key (client credentials, private_key_jwt)."""
+    from .commands import operating
+
+    sys.exit(run(operating.clients_add(id, keys, organisation, scopes, name, purpose, contributor, refers)))
 
 
 @inbox_app.command("list")

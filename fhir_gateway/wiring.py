@@ -24,6 +24,7 @@ from .auth.tokens import Caller, Tokens
 from .domain.directory import Sectors
 from .domain.labels import LabelSets
 from .domain.standing import Policy
+from .domain.types import Actor
 from .gate import Context, House, Remote
 from .remote.client import RemoteServer
 from .settings import Refused, RemoteSettings, Settings
@@ -146,12 +147,21 @@ def quiet_logs(settings: Settings) -> None:
 # -- who a command acts as --------------------------------------------------------------------------------------------
 
 
+def operator(w: Wired) -> Context:
+    """Whoever runs commands on this machine, as an operator; the audit says so. No record of a person opens for them."""
+    return gate.house_context(w.house, Actor("system", frozenset({"Device/operator"}), "Device/operator", "Operator", operator=True))
+
+
 async def context_as(w: Wired, who: str) -> Context:
-    """A Context for a demo persona or a registered client, with all that their sign-in would give them."""
+    """A Context for a registered client, a demo persona or the operator, with all that their sign-in would give them."""
+    if who == "operator":
+        return operator(w)
     try:
         _, caller = await demo_token(w, who)
     except LookupError:
-        raise Refused(f"There is no person or system `{who}` here: run `make run` for the demo, or register a client.") from None
+        raise Refused(
+            f"There is no person or system `{who}` here: register one by `fhir-gateway clients add`, or start the demo by `make run`."
+        ) from None
     return await gate.enter(w.house, caller)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
@@ -13,6 +17,8 @@ import pytest
 import yaml
 
 from fhir_gateway.settings import Settings
+
+from .conftest import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -90,3 +96,29 @@ def test_the_image_steps_work_by_hand(tmp_path: Path) -> None:
     goal.write_text('{"resourceType":"Goal","lifecycleStatus":"active","description":{"text":"x"},"subject":{"display":"me"}}')
     checked = subprocess.run([command, "validate", str(goal), "--json"], cwd=empty, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    serves_as_in_the_image(command, empty)
+
+
+def serves_as_in_the_image(command: Path, folder: Path) -> None:
+    """ENTRYPOINT and CMD with the image's ENV and what Compose adds: healthy, by the image's own HEALTHCHECK, and no demo."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    said = {name: json.loads(re.findall(rf"^{name} (\[.*\])$", dockerfile, re.M)[-1]) for name in ("ENTRYPOINT", "CMD")}
+    env = dict(part.split("=", 1) for line in re.findall(r"^ENV (.+)$", dockerfile, re.M) for part in line.split() if "GATEWAY_" in part)
+    port = free_port()
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["gateway"]["environment"]
+    assert compose["GATEWAY_DATA"] == env["GATEWAY_DATA"]
+    env |= {"GATEWAY_DATA": str(folder / "data"), "GATEWAY_PORT": str(port), "GATEWAY_BASE_URL": f"http://127.0.0.1:{port}"}
+    assert said["ENTRYPOINT"] == [command.name]
+    started = subprocess.Popen([command, *said["CMD"]], cwd=folder, env={"PATH": os.environ["PATH"], **env}, stderr=subprocess.PIPE)
+    try:
+        check = json.loads(re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", dockerfile, re.M)[0])
+        check = [part.replace(":8080/", f":{port}/") for part in check]
+        end = time.monotonic() + 30
+        while subprocess.run([sys.executable, *check[1:]], capture_output=True).returncode != 0:
+            assert started.poll() is None and time.monotonic() < end, started.stderr and started.stderr.read1(4000)
+            time.sleep(0.2)
+        asked = subprocess.run([command, "token", "--as", "gp"], cwd=folder, env={"PATH": os.environ["PATH"], **env}, capture_output=True)
+        assert asked.returncode == 2, "no demo people in an image"
+    finally:
+        started.terminate()
+        assert started.wait(10) in (0, -signal.SIGTERM)

@@ -9,9 +9,10 @@ from typing import Any
 from .. import gate
 from ..auth import clients
 from ..domain import strict
-from ..domain.types import Actor
+from ..domain.problem import Problem
+from ..domain.scopes import Scopes
 from ..settings import Refused, load
-from ..wiring import context_as, demo_token, now, wired
+from ..wiring import context_as, demo_token, now, operator, wired
 
 PERSONAS = ("patient", "proxy", "gp", "social-worker", "link-worker", "community-nurse", "hospital", "stranger")
 
@@ -47,9 +48,38 @@ async def clients_list(as_json: bool) -> int:
     return 0
 
 
-def operator(w: Any) -> gate.Context:
-    """Whoever runs commands on this machine, as an operator; the audit says so."""
-    return gate.house_context(w.house, Actor("system", frozenset({"Device/operator"}), "Device/operator", "Operator", operator=True))
+async def clients_add(
+    id: str, keys: Path, organisation: str, scopes: str, name: str, purpose: str, contributor: bool, refers: bool
+) -> int:
+    """Register a system. Refused, in words, when its keys, scopes or organisation cannot be."""
+    parsed = Scopes.parse(scopes)
+    if parsed.others or not parsed.resources or any(s.level != "system" for s in parsed.resources):
+        raise Refused(f"The scopes of a system are all `system/...`, such as `system/*.rs`; not `{scopes}`.")
+    async with wired(load()) as w:
+        called = await gate.organisation_called(w.house, organisation)
+        if called is None:
+            raise Refused(f"There is no organisation `{organisation}` here: bring it in first, by `fhir-gateway import --as operator FILE`.")
+        client = clients.Client(
+            id, "system", name or called, scopes, jwks=jwk_set(keys), organisation=organisation, purpose=purpose,
+            contributor=contributor, may_refer=refers,
+        )  # fmt: skip
+        try:
+            await clients.add(w.store, client)
+        except ValueError as wrong:
+            raise Refused(f"{id} cannot be registered: {wrong}.") from None
+    print(f"{id}: registered for {called}, {scopes}")
+    return 0
+
+
+def jwk_set(file: Path) -> dict[str, Any]:
+    """A JWK set from a file; one key by itself counts as a set."""
+    try:
+        found = strict.read(file.read_bytes())
+    except OSError as wrong:
+        raise Refused(f"{file} cannot be read: {wrong.strerror}.") from None
+    except Problem:
+        raise Refused(f"{file} is no JWK set: that is JSON with `keys`.") from None
+    return found if "keys" in found else {"keys": [found]}
 
 
 async def inbox_list(as_json: bool) -> int:

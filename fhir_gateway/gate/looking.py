@@ -43,6 +43,14 @@ async def asker(house: House, who: str, purpose: str) -> Context:
     return house_context(house, actor, purpose=purpose)
 
 
+async def organisation_called(house: House, name: str) -> str | None:
+    """What a confirmed organisation is called, by ODS code or reference; None when there is none."""
+    directory, _ = await directory_now(house)
+    ref = directory.find(name)
+    here = directory.organisations.get(ref) if ref else None
+    return (here.name or name) if here is not None and here.confirmed else None
+
+
 async def who_looked(ctx: Context, patient: str, *, before: str | None = None, count: int = 50) -> list[dict[str, Any]]:
     """The person's own access log, newest first; only for the person (leak list L39).
 
