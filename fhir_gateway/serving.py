@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import demo, gate, wiring
 from .auth.oauth import OAuth
 from .auth.sessions import Sessions
-from .domain.problem import not_found
+from .domain.problem import Problem
 from .settings import Refused, Settings
 from .store.base import StoreError
 from .sync.worker import run as run_worker
@@ -143,14 +143,26 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     def describe(routes: Any) -> dict[str, Any]:
         return openapi.document(routes, s.base, w.house.r4.types)
 
-    return shell.build(web, fhir.endpoint(web), [*own, *plans.routes(web), *pages.routes(seen)], describe=describe, missing=missing)
+    return shell.build(web, fhir.endpoint(web), [*own, *plans.routes(web), *pages.routes(seen)], describe=describe, sorry=sorry)
 
 
-def missing(request: Request) -> Response:
-    """An address nobody knows: a page for people, an OperationOutcome for programs."""
-    if "text/html" in request.headers.get("accept", ""):
-        return pages.error_page(request, 404)
-    return shell.problem_response(not_found())
+PROGRAMS = ("/fhir", "/plans", "/patients", "/health", "/metrics", "/.well-known")
+
+
+def sorry(request: Request, p: Problem) -> Response:
+    """An address nobody knows, or not for this method: in the words of those who come to it.
+
+    RFC 6749 JSON at /oauth, a page for people, an OperationOutcome for programs.
+    """
+    path = request.url.path
+    if path.startswith("/oauth/"):
+        return smart.refusal(p)
+    program = any(path == place or path.startswith(f"{place}/") for place in PROGRAMS)
+    if not program and ("text/html" in request.headers.get("accept", "") or (p.status == 405 and "*/*" in request.headers.get("accept", "*/*"))):
+        page = pages.error_page(request, p.status)
+        page.headers.update(p.headers)
+        return page
+    return shell.problem_response(p)
 
 
 def page_seam(w: Wired, sessions: Sessions) -> pages.Pages:

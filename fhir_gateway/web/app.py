@@ -10,14 +10,15 @@ import msgspec
 import structlog
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import gate
 from ..domain.primitives import whole
-from ..domain.problem import Problem, outcome
+from ..domain.problem import Problem, not_found, outcome
 from ..gate import Context, House
 from ..store.base import Unavailable
 
@@ -106,8 +107,10 @@ def problem_response(p: Problem, *, media: str = FHIR_JSON) -> Response:
 Handler = Callable[[Web, Request], Awaitable[Response]]
 
 
-def guarded(web: Web, area: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-    """Limits before, one counter after, and nothing but a Problem in between."""
+def guarded(
+    web: Web, area: str, handler: Handler, say: Callable[[Problem], Response] = problem_response
+) -> Callable[[Request], Awaitable[Response]]:
+    """Limits before, one counter after, and nothing but a Problem in between, told by `say`."""
 
     counters: dict[int, Counter] = {}
 
@@ -122,16 +125,16 @@ def guarded(web: Web, area: str, handler: Handler) -> Callable[[Request], Awaita
             limits(web, request)
             response = await handler(web, request)
         except Problem as p:
-            response = problem_response(p)
+            response = say(p)
         except Unavailable:
-            response = problem_response(
+            response = say(
                 Problem("unavailable", "The store cannot answer now. Nothing was written.", headers={"Retry-After": "5"})
             )
         except ClientDisconnect:
             response = Response(status_code=400)
         except Exception:
             log.exception("unexpected", area=area, method=request.method, route=area)
-            response = problem_response(Problem("unavailable", "This went wrong here and has been noted. Read again before you repeat it: part of it may have been written."))
+            response = say(Problem("unavailable", "This went wrong here and has been noted. Read again before you repeat it: part of it may have been written."))
             response.status_code = 500
         count(response.status_code)
         return response
@@ -150,25 +153,30 @@ def limits(web: Web, request: Request) -> None:
 
 def build(
     web: Web, fhir: ASGIApp, routes: Sequence[BaseRoute], *, describe: Callable[[Sequence[BaseRoute]], dict[str, Any]],
-    missing: Callable[[Request], Response] | None = None,
+    sorry: Callable[[Request, Problem], Response],
 ) -> ASGIApp:  # fmt: skip
     """The app: FHIR, plans, sign-in and pages as plain routes; FastAPI is the shell around them. `describe` makes /openapi.json."""
     app = FastAPI(title="fhir_gateway", docs_url=None, redoc_url=None, openapi_url=None)
-    mounted = [Route("/health", health(web)), Route("/metrics", metrics(web)), *routes]
+    mounted = [Route("/health", guarded(web, "health", health)), Route("/metrics", guarded(web, "metrics", metrics)), *routes]
 
     async def described_here(_: Request) -> Response:
         return openapi
 
-    described = Route("/openapi.json", described_here)
-    app.router.routes.extend([described, *mounted])
-    openapi = JSONResponse(describe([described, *mounted]), headers={"Cache-Control": "public, max-age=60"})
+    own = [Route("/openapi.json", described_here), *mounted]
+    app.router.routes.extend(own)
+    openapi = JSONResponse(describe(own), headers={"Cache-Control": "public, max-age=60"})
     app.router.redirect_slashes = False
-    if missing is not None:
 
-        async def not_found(request: Request, _: Exception) -> Response:
-            return missing(request)
+    async def nowhere(request: Request, wrong: Exception) -> Response:
+        status = getattr(wrong, "status_code", 500)
+        p = not_found()
+        if status == 405:
+            p = Problem("not-offered", f"{request.method[:20]} is not offered at this address.", headers={"Allow": offered(own, request.scope)})
+        elif status != 404:
+            p = Problem("bad-request", "This request cannot be understood.")
+        return sorry(request, p)
 
-        app.add_exception_handler(404, not_found)
+    app.add_exception_handler(HTTPException, nowhere)
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
@@ -180,24 +188,24 @@ def build(
     return front
 
 
-def health(web: Web) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:
-        if await web.ready():
-            return JSONResponse({"status": "ok"})
-        return JSONResponse({"status": "not ready"}, 503, {"Retry-After": "1"})
-
-    return answer
+def offered(routes: Sequence[BaseRoute], scope: Scope) -> str:
+    """The methods that some route has at this address, as `Allow` says them; those of files when it is below a mount."""
+    here = [r for r in routes if r.matches(scope)[0] is not Match.NONE]
+    return ", ".join(sorted({m for r in here for m in getattr(r, "methods", None) or ()})) or "GET, HEAD"
 
 
-def metrics(web: Web) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:
-        if web.queues is not None:
-            for remote, states in (await web.queues()).items():
-                for state, n in states.items():
-                    web.queued.labels(remote, state).set(n)
-        return Response(generate_latest(web.registry), media_type=CONTENT_TYPE_LATEST)
+async def health(web: Web, request: Request) -> Response:
+    if await web.ready():
+        return JSONResponse({"status": "ok"})
+    return JSONResponse({"status": "not ready"}, 503, {"Retry-After": "1"})
 
-    return answer
+
+async def metrics(web: Web, request: Request) -> Response:
+    if web.queues is not None:
+        for remote, states in (await web.queues()).items():
+            for state, n in states.items():
+                web.queued.labels(remote, state).set(n)
+    return Response(generate_latest(web.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 __all__ = ["ASGIApp", "Receive", "Scope", "Send", "Web", "body", "build", "context", "guarded", "problem_response"]

@@ -86,10 +86,15 @@ async def dispatch(web: Web, request: Request) -> Response:
     if offer is None:
         if any("$" in p[:1] for p in parts):
             raise Problem("no-such-operation", f"There is no operation `{parts[-1][:64]}` here.")
-        raise Problem("not-offered", f"{request.method} is not offered at this address.")
+        raise Problem("not-offered", f"{request.method} is not offered at this address.", headers={"Allow": offered(parts)})
     if offer.types and parts[0] not in offer.types:
         raise Problem("no-such-operation", f"There is no operation `{parts[-1][:64]}` on {parts[0]}.")
     return await offer.handle(web, request, ctx, parts)
+
+
+def offered(parts: list[str]) -> str:
+    """The methods of this address, as `Allow` says them."""
+    return ", ".join(sorted(method for method, form in TABLE if form == shape(parts)))
 
 
 def shape(parts: list[str]) -> str:

@@ -43,7 +43,7 @@ def routes(web: app.Web, smart: Smart) -> list[Route]:
         async def run(_web: app.Web, request: Request) -> Response:
             return await handler(smart, request)
 
-        return Route(path, app.guarded(web, "sign-in", run), methods=methods)
+        return Route(path, app.guarded(web, "sign-in", run, say=refusal), methods=methods)
 
     return [
         route("/fhir/.well-known/smart-configuration", smart_configuration, "GET"),
@@ -156,6 +156,12 @@ def in_words(scopes: str) -> list[str]:
         line = f"{', '.join(INTERACTIONS[c] for c in scope.may)}: {what} ({whose})"
         lines.append(line + "".join(f", {_('only')} {k} {v}" for k, v in scope.query))
     return [line for line in dict.fromkeys(lines) if line]
+
+
+def refusal(p: Problem) -> Response:
+    """A Problem as RFC 6749 5.2 says it."""
+    error = "temporarily_unavailable" if p.status in (429, 503) else "server_error" if p.status >= 500 else "invalid_request"
+    return JSONResponse({"error": error, "error_description": p.text}, p.status, {**NO_STORE, **p.headers})
 
 
 # -- for programs to use ----------------------------------------------------------------------------------------------

@@ -233,6 +233,7 @@ def same_origin(pages: Pages, request: Request) -> bool:
 SORRY: dict[int, str] = {
     400: "400",
     403: "403",
+    405: "400",
     404: "404",
     409: "409",
     410: "404",
