@@ -15,10 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from . import demo, gate, wiring
+from . import demo, gate, logs, wiring
 from .auth.oauth import OAuth
 from .auth.sessions import Sessions
 from .domain.problem import Problem
+from .domain.types import Keep
 from .settings import Refused, Settings
 from .store.base import StoreError
 from .sync.worker import run as run_worker
@@ -27,11 +28,13 @@ from .web import fhir, openapi, pages, plans, smart
 from .wiring import Wired
 
 log = structlog.get_logger()
+PROBE_SECONDS = 5.0  # /health tries a write at most this often
+PATIENCE_SECONDS = 2.0  # and waits for it so long
 
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT."""
-    wiring.quiet_logs(settings)
+    logs.to_stderr(settings.log_level)
     config = uvicorn.Config(
         app(settings), host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=5, h11_max_incomplete_event_size=settings.header_limit + 8192, lifespan="on",
@@ -43,7 +46,7 @@ def serve(settings: Settings) -> int:
 
 async def work(settings: Settings) -> int:
     """The sync worker alone, until SIGTERM or SIGINT."""
-    wiring.quiet_logs(settings)
+    logs.to_stderr(settings.log_level)
     if not settings.remotes():
         raise Refused("There is no remote to keep in step with: set GATEWAY_REMOTE_URL and GATEWAY_REMOTE_ORGANISATION.")
     stop = asyncio.Event()
@@ -84,9 +87,13 @@ class Late:
     async def _open(self) -> AsyncIterator[str]:
         try:
             w = await wiring.open_wired(self.settings)
-        except Exception as wrong:
-            wiring.log_json({"event": "cannot-start", "why": str(wrong)})
+        except Refused as wrong:
+            log.error("cannot-start", why=str(wrong))
             yield str(wrong)
+            return
+        except Exception as wrong:
+            log.exception("cannot-start")
+            yield f"{type(wrong).__name__}: the log says where"
             return
         stop = asyncio.Event()
         tasks: list[asyncio.Task[Any]] = []
@@ -122,10 +129,16 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     async def caller(token: str) -> Any:
         return await w.tokens.verify(token, wiring.now())
 
+    written = 0.0
+
     async def ready() -> bool:
+        nonlocal written
         try:
             await w.store.check()
-        except StoreError:
+            if (at := asyncio.get_running_loop().time()) > written + PROBE_SECONDS:
+                await asyncio.wait_for(w.store.commit(Keep("health", "probe", wiring.now().isoformat().encode())), PATIENCE_SECONDS)
+                written = at
+        except (StoreError, TimeoutError):
             return False
         return bool(is_ready())
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import secrets
-import sys
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import structlog
 
@@ -129,21 +126,6 @@ def worker_name() -> str:
     return f"{os.getpid()}-{secrets.token_hex(4)}"
 
 
-def quiet_logs(settings: Settings) -> None:
-    """One JSON record an event on stderr, without names, NHS numbers or query values."""
-    level = {"debug": 10, "info": 20, "warning": 30, "error": 40}[settings.log_level]
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
 # -- who a command acts as --------------------------------------------------------------------------------------------
 
 
@@ -169,7 +151,3 @@ async def demo_token(w: Wired, who: str) -> tuple[str, Caller]:
     return await demo_tokens.demo_token(
         w.store, who, issuer=w.settings.base, audience=w.tokens.audience, at=now(), jti=new_id(), life=timedelta(hours=1)
     )
-
-
-def log_json(item: Any) -> None:
-    print(json.dumps(item, default=str), file=sys.stderr)

@@ -49,6 +49,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, key: str | None, clock: Callable[[], datetime]) -> None:
         self.path, self._key = path, key
+        self._inode = sqlite_file.inode(path)
         self._local = threading.local()
         self._readers: list[apsw.Connection] = []
         self._writer = Writer(lambda: sqlite_file.connect(path, key), sqlite_changes.apply, clock)
@@ -238,6 +239,8 @@ class SqliteStore:
 
     async def check(self) -> None:
         self._rows("SELECT 1 FROM epoch LIMIT 1")
+        if not sqlite_file.is_still(self.path, self._inode):
+            raise Unavailable("the file of the store is not the one that was opened")
 
     async def integrity(self) -> str:
         """`ok`, or what SQLite found wrong with the file."""

@@ -92,6 +92,20 @@ def prepare(path: Path, key: str | None = None) -> None:
         raise Unavailable(f"{path} cannot be opened as a store ({wrong}): check the folder, its rights and the space left.") from None
 
 
+def inode(path: Path) -> tuple[int, int] | None:
+    """Which file this is now; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def is_still(path: Path, known: tuple[int, int] | None) -> bool:
+    """Whether the file that was opened is still what the path leads to."""
+    return known is not None and inode(path) == known
+
+
 def unavailable(wrong: apsw.Error) -> Unavailable:
     return Unavailable(f"the store cannot answer now ({type(wrong).__name__.removesuffix('Error').lower()})")
 

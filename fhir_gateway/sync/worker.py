@@ -65,7 +65,7 @@ async def serve(house: House, partner: Partner, holder: str, stop: asyncio.Event
             wait = 0.0 if moved else IDLE_SECONDS
         except (Down, Unknown, Locked) as e:
             partner.paused = str(e)
-            log.warning("remote-away", remote=partner.name, why=str(e), pause_s=pause)
+            log.warning("remote-away", remote=partner.name, kind=type(e).__name__, why=str(e), pause_s=pause)
             wait, pause = pause, min(pause * 2, PAUSE_SECONDS[1])
         except Exception:
             log.exception("sync-failed", remote=partner.name)

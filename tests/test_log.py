@@ -1,0 +1,156 @@
+"""The log holds nobody's data, whatever goes wrong; /health says 503 when the store does not answer. Real server, real store."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+import httpx2
+import pytest
+
+from .conftest import Gateway, gateway
+
+GIVEN, FAMILY, NHS = "Zephyrine", "Quillfeather", "9449305552"
+SEARCHED, SAID, WRONG, BROKEN = "Zanzibarvalue", "Xylophonist-hopes", "Wumpuscode", "Brokenheartedly"
+PLAN = {
+    "plan": "1", "id": "log", "title": SAID, "status": "active",
+    "person": {"name": {"given": [GIVEN], "family": FAMILY}, "birthDate": "1951-03-04", "nhsNumber": NHS},
+    "goals": [{"id": "g", "text": SAID}],
+}  # fmt: skip
+
+
+def log_of(g: Gateway) -> list[dict[str, Any]]:
+    """Every line of the log is one JSON record (what the demo prints to try comes first)."""
+    return [json.loads(line) for line in g.log.read_text().splitlines() if line.startswith("{")]
+
+
+def spoil(g: Gateway, ref: str, raw: bytes) -> None:
+    """Break one stored record, behind the gateway's back."""
+    db = apsw.Connection(str(g.data / "gateway.sqlite"))
+    db.set_busy_timeout(10_000)
+    type, id = ref.split("/")
+    db.execute("UPDATE resource SET facts = ? WHERE type = ? AND id = ?", (raw, type, id))
+    assert db.changes() == 1
+    db.close()
+
+
+def test_the_log_of_a_story_with_errors_and_a_crash_holds_nobodys_data(tmp_path: Path) -> None:
+    with gateway(tmp_path, "--demo", GATEWAY_LOG_LEVEL="debug") as g:
+        made = g.call("hospital", "POST", "/plans", body=PLAN)
+        assert made.status_code == 201, made.text
+        patient = made.json()["patient"]
+        assert g.get("hospital", f"Patient?name={SEARCHED}&birthdate=1951-03-04").status_code == 200
+        goal = g.get("hospital", f"Goal?patient={patient}").json()["entry"][0]["resource"]
+        assert goal["description"]["text"] == SAID
+        assert g.call("hospital", "POST", "Goal", body={**goal, "lifecycleStatus": WRONG}).status_code == 422
+        assert g.call("hospital", "POST", "Goal", raw=f'{{"{WRONG}'.encode()).status_code == 400
+        assert g.get("hospital", f"Goal?{SEARCHED}={SAID}", Prefer="handling=strict").status_code == 400
+        assert g.get("link-worker", f"/plans/{patient}").status_code == 404
+        httpx2.post(f"{g.base}/sign-in", data={"username": SEARCHED, "password": WRONG}, headers={"Origin": g.base})
+        httpx2.post(f"{g.base}/oauth/token", data={"grant_type": SEARCHED, "client_assertion": WRONG})
+        token = g.persona("hospital")["token"]
+        spoil(g, f"Goal/{goal['id']}", json.dumps({"patients": [f"Patient/{patient}"], BROKEN: {"sensitivity": BROKEN}}).encode()[:-1])
+        crashed = g.get("hospital", f"Goal/{goal['id']}?_pretty={SEARCHED}")
+        assert crashed.status_code == 500
+        assert crashed.json()["resourceType"] == "OperationOutcome" and BROKEN not in crashed.text
+        assert g.get(None, "/health").status_code == 200
+
+        text = g.log.read_text()
+        records = log_of(g)
+        (crash,) = [r for r in records if r["event"] == "unexpected"]
+        assert crash["exception"][0]["type"] and any("store/" in place for place in crash["exception"][0]["at"]), "enough to find it by"
+        held = [w for w in (GIVEN, FAMILY, NHS, SEARCHED, SAID, WRONG, BROKEN, "1951-03-04", token, patient) if w in text]
+        assert not held, text
+
+
+def test_a_message_that_holds_data_is_not_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    """By the logger itself: exceptions from anywhere, causes too, and what libraries put into their sentences."""
+    import logging
+
+    import structlog
+
+    from fhir_gateway import logs
+
+    logs.to_stderr("info")
+    try:
+        try:
+            raise KeyError(FAMILY)
+        except KeyError as e:
+            raise ValueError(f"cannot read {GIVEN} {NHS}") from e
+    except ValueError:
+        structlog.get_logger().exception("unexpected", area="fhir")
+        logging.getLogger("asyncio").exception("Task of %s was never retrieved", GIVEN)
+    structlog.get_logger().warning("remote-away", why=f"it answered something unreadable: `{SAID} is cut off")
+    logging.getLogger("httpx2").info("GET /Patient?name=%s", SEARCHED)
+    logging.getLogger("uvicorn.error").warning(f"made beforehand with {SEARCHED}")
+    err = capfd.readouterr().err
+    records = [json.loads(line) for line in err.splitlines()]
+    assert [e["type"] for e in records[0]["exception"]] == ["ValueError", "KeyError"]
+    assert records[1]["sentence"] == "Task of %s was never retrieved"
+    assert len(records) == 4
+    assert not [w for w in (GIVEN, FAMILY, NHS, SEARCHED, SAID) if w in err], err
+
+
+# -- health -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def replaced(g: Gateway) -> Iterator[None]:
+    """Somebody puts another file in the place of the store's."""
+    file, aside = g.data / "gateway.sqlite", g.data / "aside"
+    file.rename(aside)
+    file.write_bytes(b"this is no store")
+    try:
+        yield
+    finally:
+        aside.rename(file)
+
+
+@contextmanager
+def locked(g: Gateway) -> Iterator[None]:
+    """Somebody else holds the store and does not let go."""
+    db = apsw.Connection(str(g.data / "gateway.sqlite"))
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
+        db.close()
+
+
+@contextmanager
+def full(g: Gateway) -> Iterator[None]:
+    """No file of this process may grow any more, as on a full disk."""
+    assert g.process is not None
+    hard = resource.prlimit(g.process.pid, resource.RLIMIT_FSIZE)[1]
+    before = resource.prlimit(g.process.pid, resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(g.process.pid, resource.RLIMIT_FSIZE, before)
+
+
+def becomes(g: Gateway, status: int, seconds: float = 20) -> httpx2.Response:
+    end = time.monotonic() + seconds
+    while True:
+        answer = g.get(None, "/health")
+        if answer.status_code == status or time.monotonic() > end:
+            return answer
+        time.sleep(0.3)
+
+
+@pytest.mark.parametrize("broken", [replaced, locked, full])
+def test_health_is_503_while_the_store_does_not_answer(demo: Gateway, broken: Any) -> None:
+    assert becomes(demo, 200).status_code == 200
+    with broken(demo):
+        answer = becomes(demo, 503)
+        assert answer.status_code == 503
+        assert answer.json() == {"status": "not ready"} and answer.headers["retry-after"]
+    assert becomes(demo, 200).status_code == 200, "and it comes back by itself"
+    assert demo.get("patient", f"Patient/{demo.patient}").status_code == 200
