@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install run test test-all lint bench soak clean browser
+.PHONY: install run test test-all soak lint bench clean
 
 install: $(VENV)/.installed
 
@@ -25,6 +25,10 @@ test: install lint
 # What CI runs: `make test` first, then browsers, peers, faults and long properties, printing the time of each part.
 test-all: install
 	scripts/test-all
+
+# What takes hours: the long properties with many more examples, and the faults. What there is of them; later issues add to it.
+soak: install
+	SOAK=100 $(BIN)/pytest -q -m "slow and not e2e and not interop"
 
 bench: install
 	$(BIN)/python -m benchmarks

@@ -34,22 +34,22 @@ class RemoteSettings(BaseModel):
     """One external FHIR server: `[[remote]]` in the TOML file, or the `GATEWAY_REMOTE_*` variables for a single one."""
 
     model_config = ConfigDict(extra="forbid")
-    name: str = Field("remote", description="What commands, logs and pages call it.")
+    name: str = Field(default="remote", description="What commands, logs and pages call it.")
     url: str = Field(description="Its FHIR base.")
     organisation: str = Field(description="ODS code or id of the organisation that owns it: consent is asked for them.")
-    purpose: str = Field("TREAT", description="The purpose agreed with it (a v3-ActReason code).")
-    audience: list[str] = Field([], description="Who else reads from it: ODS codes, ids or sectors. Nobody of them may be denied what is sent.")
+    purpose: str = Field(default="TREAT", description="The purpose agreed with it (a v3-ActReason code).")
+    audience: list[str] = Field(default=[], description="Who else reads from it: ODS codes, ids or sectors. Nobody of them may be denied what is sent.")
     enforces: Literal["nothing", "labels", "consents"] = Field(
-        "consents", description="What it enforces itself. `nothing`: it gets nothing restricted, and nothing that anyone who reads from it may not see."
+        default="consents", description="What it enforces itself. `nothing`: it gets nothing restricted, and nothing that anyone who reads from it may not see."
     )
-    direction: Literal["both", "in", "out"] = Field("both", description="Which way to sync.")
-    types: list[str] = Field([], description="Resource types to send. Default: all patient data but Consent and the audit trail.")
-    role: Literal["recipient", "processor"] = Field("recipient", description="Its legal role; `processor` is refused until it is built.")
-    token: str = Field("", description="Bearer token; short for `auth`.")
+    direction: Literal["both", "in", "out"] = Field(default="both", description="Which way to sync.")
+    types: list[str] = Field(default=[], description="Resource types to send. Default: all patient data but Consent and the audit trail.")
+    role: Literal["recipient", "processor"] = Field(default="recipient", description="Its legal role; `processor` is refused until it is built.")
+    token: str = Field(default="", description="Bearer token; short for `auth`.")
     auth: AuthSettings = Field(
-        AuthSettings(), description='`{ kind = "bearer", token = "..." }`, `{ kind = "basic", user = "...", password = "..." }` or `{ kind = "none" }`.'
+        default=AuthSettings(), description='`{ kind = "bearer", token = "..." }`, `{ kind = "basic", user = "...", password = "..." }` or `{ kind = "none" }`.'
     )
-    poll_seconds: float = Field(2.0, gt=0, description="How often to ask it for changes, in seconds.")
+    poll_seconds: float = Field(default=2.0, gt=0, description="How often to ask it for changes, in seconds.")
 
 
 class Settings(BaseSettings):

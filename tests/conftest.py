@@ -34,6 +34,11 @@ def shared() -> Path:
     return SHARED
 
 
+def times(examples: int) -> int:
+    """How many examples a long property tries: a hundred times as many in `make soak`."""
+    return examples * int(os.environ.get("SOAK", "1"))
+
+
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

@@ -31,6 +31,8 @@ from fhir_gateway.domain.vocabulary import (
     SECTOR_SYSTEM,
 )
 
+from .conftest import times
+
 NOW = datetime(2026, 11, 1, 10, 0, tzinfo=UTC)
 P1, P2, P3 = "Patient/p1", "Patient/p2", "Patient/p3"
 PEOPLE = ("Practitioner/gp", "Practitioner/link", "Practitioner/nurse", "RelatedPerson/carer")
@@ -222,7 +224,7 @@ def a_standing(dice: Dice, patient: str = P1, links: bool = True) -> Standing:
 
 
 FAST = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-SLOW = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=times(10_000), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def permits(ask: Ask, facts: Facts, *people: Standing) -> bool:

@@ -20,11 +20,13 @@ from fhir_gateway.domain.mapping.carrier import dump
 from fhir_gateway.domain.validate import check, policy
 from fhir_gateway.tables import load_tables
 
+from .conftest import times
+
 TABLES = load_tables()
 R4 = definitions.load_r4()
 CASES = Path(__file__).parent / "cases" / "plans"
 quick = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-thorough = settings(max_examples=1_500, deadline=None, suppress_health_check=list(HealthCheck))
+thorough = settings(max_examples=times(1_500), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def there_and_back(plan: dict[str, Any]) -> dict[str, Any]:

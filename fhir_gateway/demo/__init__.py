@@ -33,6 +33,7 @@ async def seed(w: Wired) -> None:
     await _hospital(w, refs)
     hospital = await context_as(w, "hospital")
     saved = await plans.save(hospital, plans.read_plan(definitions.demo_file("plan.json")))
+    assert saved.patient is not None, "a plan that was saved has a person"
     await _family(w, saved.patient)
     for who in ("gp", "social-worker"):
         await _accept_all(await context_as(w, who), saved.patient)

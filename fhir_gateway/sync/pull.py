@@ -202,7 +202,7 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
         return Tally()
     if isinstance(step, Conflict):
         return await _conflict(house, partner, ctx, seen, stored, theirs, step)
-    merged = step.body if isinstance(step, (Merge, Pull)) else theirs
+    merged = (step.body if isinstance(step, (Merge, Pull)) else None) or theirs
     return await _take(house, partner, ctx, seen, stored, merged, isinstance(step, Merge))
 
 
@@ -249,7 +249,7 @@ async def _conflict(
     kept: list[Op] = [seen, Keep("conflict", f"{partner.name} {stored.ref}", strict.dump(record))]
     trail = [note(ctx, "U", "conflict", None, (str(stored.ref),), patient=p, allowed=True) for p in stored.facts.patients]
     local = strict.read(stored.body or b"")
-    if step.winner != local:
+    if step.winner is not None and step.winner != local:
         tally = await _take(house, partner, ctx, seen, stored, step.winner, True)
         await house.store.commit(*kept[1:], *trail)
     else:

@@ -201,7 +201,7 @@ async def check_form(pages: Pages, request: Request) -> None:
     if not same_origin(pages, request):
         raise Problem("forbidden", "form")
     request.state.form = form = await read_form(request)
-    if not await pages.sessions.form_token_ok(request, form.get(TOKEN, "")):
+    if not await pages.sessions.form_token_ok(request, str(form.get(TOKEN, ""))):
         raise Problem("forbidden", "form")
 
 
@@ -215,9 +215,10 @@ async def read_form(request: Request) -> FormData:
         if len(raw) > LONGEST_FORM:
             raise Problem("too-large", "This form is too long.")
     try:
-        return FormData(parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=200))
+        fields = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=200)
     except ValueError:
         raise Problem("malformed", "This form could not be read.") from None
+    return FormData([(name, value) for name, value in fields])
 
 
 def same_origin(pages: Pages, request: Request) -> bool:
