@@ -201,3 +201,82 @@ def test_unsafe_settings_are_refused_in_one_sentence(demo: Gateway, env: dict[st
     done = demo.command("serve", env=env)
     assert done.returncode == 2
     assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+BUNDLE = {
+    "resourceType": "Bundle", "type": "collection",
+    "entry": [
+        {"fullUrl": "urn:uuid:0b8f1f0e-0000-4000-8000-000000000001", "resource": {
+            "resourceType": "Patient", "name": [{"family": "Brought", "given": ["In"]}], "birthDate": "1944-05-06",
+            "photo": [{"title": "a"}, {"title": "b"}]}},
+        {"fullUrl": "urn:uuid:0b8f1f0e-0000-4000-8000-000000000002", "resource": GOOD | {
+            "subject": {"reference": "urn:uuid:0b8f1f0e-0000-4000-8000-000000000001"}}},
+        *({"fullUrl": f"urn:uuid:0b8f1f0e-0000-4000-8000-00000000001{n}", "resource": {
+            "resourceType": "Observation", "status": "final", "code": {"text": f"Blood pressure {n}"},
+            "subject": {"reference": "urn:uuid:0b8f1f0e-0000-4000-8000-000000000001"}}} for n in range(3)),
+    ],
+}  # fmt: skip
+
+
+def test_a_bundle_comes_in_by_the_command_line_and_reads_back_as_a_plan(demo: Gateway, tmp_path: Path) -> None:
+    file = tmp_path / "bundle.json"
+    file.write_text(json.dumps(BUNDLE))
+    (line,) = lines(demo.command("import", str(file), "--json").stdout)
+    assert (line["written"], line["unchanged"], line["refused"]) == (5, 0, 0)
+    (again,) = lines(demo.command("import", str(file), "--json").stdout)
+    assert (again["written"], again["unchanged"], again["patient"]) == (0, 5, line["patient"])
+    plan = demo.get("hospital", f"/plans/{line['patient']}").json()
+    assert plan["person"]["name"]["family"] == "Brought"
+    assert [g["text"] for g in plan["goals"]] == ["Sing"]
+    said = demo.command("import", str(file)).stdout.splitlines()
+    assert "0 written, 5 unchanged, 0 refused" in said[0]
+    assert said[1].startswith("No home in the plan")
+    counted = [tuple(line.strip().rsplit(": ", 1)) for line in said[2:]]
+    assert ("Patient.photo", "2") in counted
+    assert [int(n) for _, n in counted] == sorted((int(n) for _, n in counted), reverse=True)
+    assert not [place for place, _ in counted if "/" in place or "urn:" in place or "[" in place]
+
+
+def test_what_had_no_home_in_many_people_is_a_summary(demo: Gateway, shared: Path) -> None:
+    people = sorted((shared / "data/synthea").glob("*.json"))[:8]
+    done = demo.command("import", *map(str, people))
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len([line for line in said if " written, " in line]) == 8
+    assert len(said) <= 8 + 1 + 12 + 1, "a line a file, then a summary that can be read"
+    assert done.stderr == "", "no bar where nobody watches"
+
+
+def test_somebody_who_watches_sees_a_bar(demo: Gateway, tmp_path: Path) -> None:
+    """In a terminal (a pty), on stderr; results stay on stdout."""
+    import os
+    import pty
+    import subprocess
+    import sys
+
+    files = []
+    for n in range(3):
+        file = tmp_path / f"goal-{n}.json"
+        file.write_text(json.dumps({**BUNDLE, "identifier": {"value": str(n)}}))
+        files.append(str(file))
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fhir_gateway", "import", *files, "--json"], env={**demo.env, "TERM": "xterm", "COLUMNS": "100"},
+        stdout=subprocess.PIPE, stderr=theirs, cwd=demo.data.parent,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    assert process.stdout is not None
+    out = process.stdout.read().decode()
+    assert process.wait(30) == 0
+    os.close(ours)
+    assert "Bringing in" in shown.decode() and "3/3" in shown.decode()
+    assert len(lines(out)) == 3

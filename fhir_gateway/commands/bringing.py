@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as plain_json
+import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +27,7 @@ from ..wiring import context_as, wired
 
 T = TypeVar("T")
 console = Console(stderr=True)
+MOST_NAMED = 12  # places without a home, in words
 
 
 async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: bool) -> int:
@@ -34,6 +37,7 @@ async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: b
             raise Refused(f"{file} is not a file that can be read.")
     partner = partner_of(mapping)
     failed = unreadable = False
+    homeless: list[Any] = []
     async with wired(load()) as w:
         ctx = await context_as(w, who)
         with bar("Bringing in", len(files)) as step:
@@ -50,6 +54,9 @@ async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: b
                     line[name] = getattr(result, name)
                 failed = failed or bool(result.refused)
             show(line, as_json)
+            homeless += line["unmapped"]
+        if not as_json:
+            say_homeless(homeless)
     return 2 if unreadable else 1 if failed else 0
 
 
@@ -65,17 +72,34 @@ def show(line: dict[str, Any], as_json: bool) -> None:
     print(f"{line['file']}: person {line['patient'] or '-'}, {line['written']} written, {line['unchanged']} unchanged, {line['refused']} refused")
     for p in line.get("problems", ()):
         print(f"  {p['where']}: {p['text']}" if p["where"] else f"  {p['text']}")
-    for path, count in summary(line["unmapped"]).items():
-        print(f"  no home in the plan: {path} ({count})")
 
 
-def summary(unmapped: list[Any]) -> dict[str, int]:
-    """How often each path had no home."""
-    out: dict[str, int] = {}
-    for item in unmapped:
-        path = item["path"] if isinstance(item, dict) else str(item)
-        out[path] = out.get(path, 0) + 1
-    return out
+def say_homeless(unmapped: list[Any]) -> None:
+    """What of all files had no home in the plan, by place, most first."""
+    counted = summary(unmapped)
+    if counted:
+        print("No home in the plan (what came as FHIR stays in the record):")
+    for path, count in counted[:MOST_NAMED]:
+        print(f"  {path}: {count}")
+    if len(counted) > MOST_NAMED:
+        print(f"  and {len(counted) - MOST_NAMED} more")
+
+
+def summary(unmapped: list[Any]) -> list[tuple[str, int]]:
+    """How often each path had no home, without ids and positions; most first."""
+    found = Counter(place(item["path"] if isinstance(item, dict) else str(item)) for item in unmapped)
+    return sorted(found.items(), key=lambda f: (-f[1], f[0]))
+
+
+def place(path: str) -> str:
+    """`Goal/7f1a: Goal.note[2].text` is `Goal.note.text`; a whole resource is its type."""
+    _, _, element = path.rpartition(": ")
+    whole = re.fullmatch(r"(?:.*/)?([A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}", element)
+    if whole:
+        return whole[1]
+    if element.startswith(("urn:", "sha256:", "http:", "https:")):
+        return "a whole resource"
+    return re.sub(r"\[\d+\]", "", element)
 
 
 @contextmanager
