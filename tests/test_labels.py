@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_gateway.domain.labels import Labels, LabelSets, expand, label, lowered, read, stamped
+from fhir_gateway.domain.labels import Labels, LabelSets, expand, label, lowered, read
 from fhir_gateway.domain.types import CONFIDENTIALITY
 from fhir_gateway.domain.vocabulary import ACT_CODE, CONFIDENTIALITY_SYSTEM, LEGAL_SYSTEM, most_specific
 
@@ -99,12 +99,6 @@ def test_the_high_water_mark_of_what_is_contained():
         "entry": [{"resource": {"resourceType": "Goal", **security((CONFIDENTIALITY_SYSTEM, "V"))}}],
     }
     assert label(inside, SETS).confidentiality == "V"
-
-
-def test_stamped_sets_these_labels_and_no_others():
-    there = {"resourceType": "Goal", **security((ACT_CODE, "MH"))}
-    assert stamped(there, []) == {"resourceType": "Goal"}
-    assert stamped({"resourceType": "Goal"}, [{"code": "R"}]) == {"resourceType": "Goal", "meta": {"security": [{"code": "R"}]}}
 
 
 # -- laws -------------------------------------------------------------------------------------------------------------

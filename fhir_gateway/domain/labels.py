@@ -7,7 +7,7 @@ the implied level https://profiles.ihe.net/ITI/PCF/volume-1.html
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -149,17 +149,6 @@ def lowered(old: Labels, new: Labels) -> bool:
         or not old.legal <= new.legal
         or not old.other <= new.other
     )
-
-
-def stamped(resource: Mapping[str, Any], security: Sequence[Coding]) -> dict[str, Any]:
-    """The resource with these labels and no others; `meta` goes when nothing is left in it."""
-    meta = {k: v for k, v in resource.get("meta", {}).items() if k != "security"}
-    if security:
-        meta["security"] = list(security)
-    out = {k: v for k, v in resource.items() if k != "meta" or meta}
-    if meta:
-        out["meta"] = meta
-    return out
 
 
 def _security(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -392,10 +392,12 @@ def _micro_day(at: int | None) -> date | None:
 def lint(consent: Mapping[str, Any]) -> list[str]:
     """Sentences about what in a computable consent may surprise the person who gives it; empty when nothing may."""
     try:
-        root = parse(consent, "", 0).root
+        grant = parse(consent, "", 0)
     except Uncomputable as wrong:
         return [f"This consent cannot be computed: {wrong}"]
-    out = []
+    if grant.proxy:
+        return []
+    root, out = grant.root, []
     if root.type == "permit" and (root.what or root.who or root.said):
         out.append("Whoever this names will see only what it names: what they see now without your asking would end.")
     elif root.type == "permit":

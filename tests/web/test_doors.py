@@ -445,3 +445,28 @@ def test_the_team_accepts_a_hospitals_task_on_its_page_and_sees_the_plan(demo: G
         reader.get(path)
         assert told in reader.words() and "are kept with the record but are not shown on this page yet" in reader.words()
     assert demo.get("patient", f"Task/{made.json()['id']}").json()["status"] == "accepted"
+
+
+# -- consents from elsewhere --------------------------------------------------------------------------------------------
+
+
+def foreign(g: Gateway, provision: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "resourceType": "Consent", "status": "active",
+        "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": f"Patient/{g.patient}"}, "dateTime": "2026-11-20",
+        "policyRule": {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/policy", "code": "uk-direct-care"}]},
+        "provision": provision,
+    }  # fmt: skip
+
+
+def test_what_may_surprise_about_a_consent_from_elsewhere_is_said_on_the_page(demo: Gateway) -> None:
+    page = as_(demo, "patient")
+    page.get("/my-plan/sharing")
+    assert "surprise" not in page.words(), "what the page writes surprises nobody"
+    only = {"type": "permit", "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Appointment"}]}
+    assert demo.call("patient", "POST", "Consent", body=foreign(demo, only)).status_code == 201
+    page.get("/my-plan/sharing")
+    assert "What may surprise you about them" in page.words()
+    assert "what they see now without your asking would end" in page.words()

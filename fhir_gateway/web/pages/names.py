@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from ... import gate
-from ...domain.types import Ref
 from ...gate import Context
 
 DIRECTORY = ("Organization", "Practitioner", "PractitionerRole")
@@ -110,8 +109,3 @@ def _kind_of(organisation: dict[str, Any]) -> str:
         if text:
             return str(text)
     return ""
-
-
-def ref_of(text: str) -> Ref | None:
-    kind, _, id = text.partition("/")
-    return Ref(kind, id) if kind and id and "/" not in id else None

@@ -77,11 +77,13 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     held = await consents(ctx)
     mine = [r for h in held if sharing.is_ours(h.body) for r in sharing.rows(h.body)]
     others = [r for h in held if not sharing.is_ours(h.body) for r in sharing.rows(h.body)]
+    surprises = list(dict.fromkeys(s for h in held if not sharing.is_ours(h.body) for s in sharing.lint(h.body)))
     known = await names_of(ctx, {w for r in (*mine, *others) for w in r.who})
     done = request.query_params.get("done", "")
     return await show(
         pages, request, "sharing/overview.html", ctx=ctx, done=done if done in DONE else "",
         chosen=[said(r, known, today(ctx.at)) for r in mine], others=[said(r, known, today(ctx.at)) for r in others],
+        surprises=surprises,
         carers=await carers(ctx, {w for r in mine if not r.allows and not r.kinds for w in r.who}),
     )  # fmt: skip
 
