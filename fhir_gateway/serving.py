@@ -159,7 +159,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     return shell.build(web, fhir.endpoint(web), [*own, *plans.routes(web), *pages.routes(seen)], describe=describe, sorry=sorry)
 
 
-PROGRAMS = ("/fhir", "/plans", "/patients", "/health", "/metrics", "/.well-known")
+PROGRAMS = ("/fhir", "/openapi.json", "/plans", "/patients", "/health", "/metrics", "/.well-known")
 
 
 def sorry(request: Request, p: Problem) -> Response:

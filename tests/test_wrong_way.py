@@ -24,6 +24,7 @@ def outcome(answer: Any, code: str) -> None:
         ("PUT", "/plans/some-id", "GET, HEAD"),
         ("DELETE", "/health", "GET, HEAD"),
         ("POST", "/metrics", "GET, HEAD"),
+        ("DELETE", "/openapi.json", "GET, HEAD"),
         ("DELETE", "/.well-known/openid-configuration", "GET, HEAD"),
         ("DELETE", "/fhir/.well-known/smart-configuration", "GET, HEAD"),
         ("PATCH", "/plans", "POST"),

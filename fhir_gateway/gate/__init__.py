@@ -19,7 +19,8 @@ from .writing import Once, accept, create, patch, patch_where, remove, remove_wh
 
 __all__ = [
     "Answer", "Context", "Entry", "House", "Once", "Page", "Remote", "Written",
-    "accept", "asker", "create", "enter", "everything", "explain", "history", "historyset", "house_context", "inbox", "judge", "may", "may_send", "named", "organisation_called", "part_of",
-    "patch", "patch_where", "plan_document", "push", "read", "remove", "remove_where", "replay", "search", "searchset", "transaction",
-    "update", "update_where", "version_number", "vread", "who_looked",
+    "accept", "asker", "create", "enter", "everything", "explain", "history", "historyset", "house_context", "inbox", "judge",
+    "may", "may_send", "named", "organisation_called", "part_of", "patch", "patch_where", "plan_document", "push", "read",
+    "remove", "remove_where", "replay", "search", "searchset", "transaction", "update", "update_where", "version_number", "vread",
+    "who_looked",
 ]  # fmt: skip
