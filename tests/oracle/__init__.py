@@ -1,0 +1,1 @@
+"""`make oracle`: fresh mutations of the examples, judged by our validator and by HL7's own, and every difference shown."""

@@ -1,0 +1,100 @@
+"""HL7's validator as a process: lines in, lines out. Built once by Maven in `.work/`, which git ignores."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from ..conftest import ROOT, SHARED
+
+SOURCE = SHARED / "peers/hl7-validator"
+BUILD = ROOT / ".work/hl7-validator"
+JAR = BUILD / "target/hl7-oracle.jar"
+Case = dict[str, Any]
+Answer = dict[str, Any]
+
+
+class Absent(Exception):
+    """HL7's validator cannot be had here; the text says why and what to do."""
+
+
+def jar() -> Path:
+    """The validator, built when it is not there yet. Absent, with a sentence, when it cannot be."""
+    if JAR.exists():
+        return JAR
+    if not SOURCE.is_dir():
+        raise Absent("../shared/peers/hl7-validator is not here: HL7's validator cannot be asked.")
+    missing = [tool for tool in ("java", "mvn") if not shutil.which(tool)]
+    if missing:
+        raise Absent(f"{' and '.join(missing)} missing: HL7's validator needs JDK 17 and Maven (Debian: openjdk-17-jdk-headless maven).")
+    shutil.copytree(SOURCE, BUILD, dirs_exist_ok=True)
+    subprocess.run(["chmod", "-R", "u+w", str(BUILD)], check=True)
+    done = subprocess.run(["mvn", "-B", "-q", "package"], cwd=BUILD, capture_output=True, text=True, timeout=900)
+    if done.returncode:
+        raise Absent(f"HL7's validator does not build: {done.stdout[-800:]}{done.stderr[-400:]}")
+    return JAR
+
+
+class Validator:
+    """A process that answers line by line, as `fhir-gateway validate --lines` does and HL7's validator."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self._log = open(log, "ab")
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=ROOT)
+
+    def ask(self, cases: Iterable[Case]) -> Iterator[Answer]:
+        """One answer a case, in order, as they come."""
+        lines = [json.dumps(c).encode() + b"\n" for c in cases]
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+
+        def send() -> None:
+            for line in lines:
+                stdin.write(line)
+            stdin.flush()
+
+        Thread(target=send, daemon=True).start()
+        for _ in lines:
+            said = stdout.readline()
+            if not said:
+                raise RuntimeError("The validator ended before it had answered everything.")
+            yield json.loads(said)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._log.close()
+
+
+@contextmanager
+def hl7() -> Iterator[Validator]:
+    """HL7's validator, running. Absent when it cannot be."""
+    command = ["java", "-Xmx2g", "-XX:+UseSerialGC", "-jar", str(jar())]
+    with _started(command) as validator:
+        yield validator
+
+
+@contextmanager
+def ours(python: str) -> Iterator[Validator]:
+    with _started([python, "-m", "fhir_gateway", "validate", "--lines"]) as validator:
+        yield validator
+
+
+@contextmanager
+def _started(command: list[str]) -> Iterator[Validator]:
+    (ROOT / ".work").mkdir(exist_ok=True)
+    validator = Validator(command, ROOT / ".work/oracle.log")
+    try:
+        yield validator
+    finally:
+        validator.close()
