@@ -38,23 +38,24 @@ def check(response: Node, questionnaire: Node | None, r4: R4, say: Say) -> None:
 
 
 def check_questions(questionnaire: Node, say: Say) -> None:
-    """Say which conditions name a question that is not there."""
+    """Say which conditions name a question that is not there, or one that they themselves decide about."""
     known = {_link(q) for q in _every(questionnaire)}
     for question in _every(questionnaire):
+        below = {_link(question), *map(_link, _every(question))}
         for condition in _list(question, "enableWhen"):
             named = str(condition.get("question", ""))
             if named and named not in known:
                 say("business-rule", "", f"`{_link(question)[:64]}` depends on the question `{named[:64]}`, which is not here.")
+            elif named and named in below:
+                say("business-rule", "", f"`{_link(question)[:64]}` depends on `{named[:64]}`, which it decides about itself.")
 
 
 class _Answered:
     def __init__(self, response: Node, questionnaire: Node, r4: R4, say: Say) -> None:
         self.r4, self.say, self.questionnaire = r4, say, questionnaire
         self.finished = response.get("status") not in UNFINISHED
-        self.known = {_link(q) for q in _every(questionnaire)}
-        self.given: dict[str, list[Node]] = {}
-        for item in _every(response):
-            self.given.setdefault(_link(item), []).extend(_answers(item))
+        self.above = {link: (*above, link) for link, above in _chains(questionnaire, ())}  # linkId -> those above it, and itself
+        self.inside: list[tuple[str, Node]] = [("", response)]  # the response's items that are being read, outermost first
 
     # -- items
 
@@ -80,31 +81,31 @@ class _Answered:
     def _stray(self, link: str, at: str) -> None:
         if not link:
             return  # its absence is reported already
-        if link in self.known:
+        if link in self.above:
             self.say("structure", at, f"The item `{link[:64]}` is in the wrong place.")
         else:
             self.say("not-found", at, f"The Questionnaire has no item `{link[:64]}`.")
 
     def _question(self, question: Node, found: list[tuple[str, Node]], where: str) -> None:
         link, kind = _link(question)[:64], question.get("type")
-        if not self._enabled(question):
-            for at, item in found:
-                if _answered(item):
-                    self.say("invariant", at, f"`{link}` is answered though it is not enabled.")
-            return
-        if not found:
-            if question.get("required") is True and self.finished and kind != "display":
-                self.say("required", where, f"The required item `{link}` is not answered.")
-            return
-        if len(found) > 1 and not (question.get("repeats") is True and kind == "group"):
+        enabled = self._enabled(question)
+        for at, item in found:
+            if not enabled and ("answer" in item or (kind == "group" and "item" in item)):
+                self.say("invariant", at, f"`{link}` is answered though it is not enabled.")
+        if not found and enabled and question.get("required") is True and self.finished:
+            self.say("required", where, f"The required item `{link}` is not answered.")
+        if len(found) > 1 and question.get("repeats") is not True:
             self.say("invalid", found[1][0], f"The item `{link}` may stand here once.")
         for at, item in found:
-            self._item(question, item, at)
+            self.inside.append((_link(question), item))
+            self._item(question, item, at, enabled)
+            self.inside.pop()
 
-    def _item(self, question: Node, item: Node, at: str) -> None:
+    def _item(self, question: Node, item: Node, at: str, enabled: bool) -> None:
         kind, link = question.get("type"), _link(question)[:64]
-        if "text" in item and "text" in question and item["text"] != question["text"]:
-            self.say("invalid", at, f"The text of `{link}` must be the question's: `{str(question['text'])[:80]}`.")
+        must = enabled and question.get("required") is True
+        if "text" in item and item["text"] != question.get("text"):
+            self.say("invalid", at, f"The text of `{link}` must be the question's: `{str(question.get('text', ''))[:80]}`.")
         answers = _answers(item)
         if kind == "display":
             if "answer" in item or "item" in item:
@@ -112,11 +113,13 @@ class _Answered:
         elif kind == "group":
             if "answer" in item:
                 self.say("structure", at, f"`{link}` is a group: it takes items, no answer.")
+            if must and "item" not in item:
+                self.say("required", at, f"The required group `{link}` is empty.")
             self.items(question, item, at)
         else:
             if "item" in item:
                 self.say("structure", at, f"Items below the question `{link}` belong inside its answer.")
-            if not answers and question.get("required") is True and self.finished:
+            if not answers and must and self.finished:
                 self.say("required", at, f"The required item `{link}` is not answered.")
             if len(answers) > 1 and question.get("repeats") is not True:
                 self.say("invalid", at, f"`{link}` takes one answer.")
@@ -146,7 +149,7 @@ class _Answered:
         free = question.get("type") == "open-choice" and kind == "String"
         if options and not free:
             same = [_value(o) for o in options]
-            if not any(k == kind and _same(value, v) for k, v in same):
+            if not any(k == kind and _is_option(value, v) for k, v in same):
                 self.say("code-invalid", at, f"`{_shown(value)}` is not one of the options.")
         elif "answerValueSet" in question and kind == "Coding" and type(value) is dict:
             sets = self._value_set(str(question["answerValueSet"]))
@@ -190,14 +193,12 @@ class _Answered:
                 self.say("invariant", at, f"`{_shown(_value(answer)[1])}` excludes any other answer.")
 
     def _within(self, question: Node, kind: str, value: Any, at: str) -> None:
-        most = question.get("maxLength")
-        if type(value) is str and type(most) is int and len(value) > most:
-            self.say("invariant", at, f"The answer is longer than {most} characters.")
-        pattern = _extension(question, EXTENSION + "regex")
-        if type(value) is str and type(pattern) is str and _fits(pattern, value) is False:
-            self.say("invariant", at, f"`{value[:64]}` does not have the form the question asks for.")
+        if type(value) is str and question.get("type") == "string":
+            self._text_within(question, value, at)
         if type(value) is dict:
             self._object_within(question, kind, value, at)
+        if kind in ("String", "Uri"):
+            return
         low, high = _extension(question, EXTENSION + "minValue"), _extension(question, EXTENSION + "maxValue")
         if low is not None and _compare(value, low) == -1:
             self.say("invariant", at, f"`{_shown(value)}` is less than the least allowed, {_shown(low)}.")
@@ -206,6 +207,16 @@ class _Answered:
         places = _extension(question, EXTENSION + "maxDecimalPlaces")
         if kind == "Decimal" and type(places) is int and len(str(value).partition(".")[2]) > places:
             self.say("invariant", at, f"`{value}` has more than {places} decimal places.")
+
+    def _text_within(self, question: Node, value: str, at: str) -> None:
+        most, least = question.get("maxLength"), _extension(question, EXTENSION + "minLength")
+        if type(most) is int and len(value) > most:
+            self.say("invariant", at, f"The answer is longer than {most} characters.")
+        if type(least) is int and len(value) < least:
+            self.say("invariant", at, f"The answer is shorter than {least} characters.")
+        pattern = _extension(question, EXTENSION + "regex")
+        if type(pattern) is str and _fits(pattern, value) is False:
+            self.say("invariant", at, f"`{value[:64]}` does not have the form the question asks for.")
 
     def _object_within(self, question: Node, kind: str, value: Node, at: str) -> None:
         if kind == "Attachment":
@@ -247,11 +258,13 @@ class _Answered:
         conditions = _list(question, "enableWhen")
         if not conditions:
             return True
-        held = [self._holds(c) for c in conditions]
-        return any(held) if question.get("enableBehavior") == "any" else all(held)
+        held = [self._holds(c, _link(question)) for c in conditions]
+        if question.get("enableBehavior") == "any" or len(held) == 1:
+            return any(held)
+        return all(held) or question.get("enableBehavior") != "all"  # which of the two R4 leaves open: then nothing is refused
 
-    def _holds(self, condition: Node) -> bool:
-        values = [_value(a)[1] for a in self.given.get(str(condition.get("question", "")), []) if _value(a)[0]]
+    def _holds(self, condition: Node, of: str) -> bool:
+        values = [_value(a)[1] for a in self._given(str(condition.get("question", "")), of) if _value(a)[0]]
         wanted = next((v for k, v in condition.items() if k.startswith("answer")), None)
         match condition.get("operator"):
             case "exists":
@@ -259,7 +272,7 @@ class _Answered:
             case "=":
                 return any(_same(v, wanted) for v in values)
             case "!=":
-                return bool(values) and not any(_same(v, wanted) for v in values)
+                return any(not _same(v, wanted) for v in values)
             case ">":
                 return any(_compare(v, wanted) == 1 for v in values)
             case "<":
@@ -269,6 +282,13 @@ class _Answered:
             case "<=":
                 return any(_compare(v, wanted) in (0, -1) for v in values)
         return True
+
+    def _given(self, question: str, of: str) -> list[Node]:
+        """The answers to `question` nearest to the item `of` that depends on it: within the innermost item that is above both."""
+        both = [link for link in self.above.get(question, ()) if link in self.above.get(of, ())]
+        nearest = next((item for link, item in reversed(self.inside) if link in both), self.inside[0][1])
+        items = [nearest, *_every(nearest)]
+        return [a for item in items if _link(item) == question for a in _answers(item)]
 
 
 # -- reading items ----------------------------------------------------------------------------------------------------
@@ -300,8 +320,11 @@ def _every(node: Node) -> Iterator[Node]:
             yield from _every(answer)
 
 
-def _answered(item: Node) -> bool:
-    return "answer" in item or any(_answered(i) for i in _items(item))
+def _chains(node: Node, above: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(linkId, the linkIds above it) of every question."""
+    for item in _items(node):
+        yield _link(item), above
+        yield from _chains(item, (*above, _link(item)))
 
 
 def _value(node: Node) -> tuple[str, Any]:
@@ -317,25 +340,40 @@ def _extensions(node: Node, url: str) -> list[Any]:
     return [_value(x)[1] for x in _list(node, "extension") if x.get("url") == url]
 
 
+def _is_option(value: Any, option: Any) -> bool:
+    if type(value) is dict and type(option) is dict and ("code" in value or "code" in option):
+        return (value.get("system"), value.get("code")) == (option.get("system"), option.get("code"))
+    return _same(value, option)
+
+
 def _same(a: Any, b: Any) -> bool:
+    """Whether an answer is what a condition asks for; a system that the condition leaves out may be any."""
     if type(a) is dict and type(b) is dict:
+        if "value" in a or "value" in b:
+            return _compare(a, b) == 0
         if "code" in a or "code" in b:
             return a.get("code") == b.get("code") and (a.get("system") == b.get("system") or "system" not in b)
         return a == b
+    if type(a) is str and type(b) is str:
+        return a == b or _compare(a, b) == 0
     if type(a) is bool or type(b) is bool:
         return a is b
     return bool(a == b)
 
 
 def _compare(a: Any, b: Any) -> int | None:
-    """-1, 0, 1; None when they cannot be compared."""
+    """-1, 0, 1; None when they cannot be compared. Dates by when they begin: 2024 is the 1st of January."""
     if type(a) is dict and type(b) is dict:
+        if "code" not in a and "code" not in b and a.get("unit") == b.get("unit"):
+            return _compare(a.get("value"), b.get("value"))
         return units.compare(a, b)
     if type(a) is str and type(b) is str:
         first, second = span(a), span(b)
         if first is None or second is None:
             return (a > b) - (a < b)
-        return -1 if first[1] < second[0] else 1 if first[0] > second[1] else 0
+        return (first[0] > second[0]) - (first[0] < second[0])
+    if type(a) is bool and type(b) is bool:
+        return a - b
     if type(a) in (int, float, Decimal) and type(b) in (int, float, Decimal):
         x, y = Decimal(str(a)), Decimal(str(b))
         return (x > y) - (x < y)
@@ -343,8 +381,11 @@ def _compare(a: Any, b: Any) -> int | None:
 
 
 def _fits(pattern: str, value: str) -> bool | None:
-    """None when the pattern is none. Patterns come from Questionnaires, whoever wrote them: only plain ones are run."""
-    if len(pattern) > 200 or len(value) > 1000 or re.search(r"[)\]}*+][*+{]|\)[?]?[*+{]|\\\d|\(\?", pattern):
+    """None when the pattern is none, or could run long on this value: whoever wrote the Questionnaire wrote the pattern."""
+    plain = re.sub(r"\\\D|\[(?:\\.|[^\]\\])+\]", "x", pattern)
+    varying, either = len(re.findall(r"[*+?]|\{\d*,", plain)), plain.count("|")
+    steps = max(len(value), 2) ** varying * 2**either
+    if len(pattern) > 200 or steps > 1_000_000 or re.search(r"\)[?*+{]|\\\d|\(\?", plain):
         return None
     try:
         return re.fullmatch(pattern, value) is not None

@@ -458,7 +458,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("que-9", "Questionnaire"): never_when("type", "display", "readOnly"),
     ("que-10", "Questionnaire"): unless("type", LENGTHY, "maxLength"),
     ("que-11", "Questionnaire"): never_both("answerOption", "initial"),
-    ("que-12", "Questionnaire"): lambda n: len(each(n, "enableWhen")) <= 2 or has(n, "enableBehavior"),
+    ("que-12", "Questionnaire"): lambda n: len(each(n, "enableWhen")) <= 1 or has(n, "enableBehavior"),
     ("que-13", "Questionnaire"): lambda n: n.get("repeats") is True or len(each(n, "initial")) <= 1,
     ("qrs-1", "QuestionnaireResponse"): never_both("answer", "item"),
     ("rqg-1", "RequestGroup"): just_one("resource", "action"),

@@ -27,6 +27,21 @@ table.border table.frame table.rules table.cellspacing table.cellpadding pre.spa
 _ELEMENTS = frozenset(_ELEMENT_NAMES.split())
 _EVERYWHERE = frozenset(_ATTRIBUTE_NAMES.split())
 _HERE = frozenset(_OWN_ATTRIBUTES.split())
+# What may stand in what, as XHTML 1.0 has it and HL7's validator holds it.
+_INSIDE: Mapping[str, frozenset[str]] = {
+    "tr": frozenset({"table", "thead", "tfoot", "tbody"}), "td": frozenset({"tr", "thead", "tfoot"}), "th": frozenset({"tr", "thead", "tfoot"}),
+    "li": frozenset({"ul", "ol"}), "dt": frozenset({"dl"}), "dd": frozenset({"dl"}), "col": frozenset({"colgroup", "table"}),
+    **dict.fromkeys(("tbody", "thead", "tfoot", "caption", "colgroup"), frozenset({"table"})),
+}  # fmt: skip
+_HOLDS: Mapping[str, frozenset[str]] = {  # and no text of their own
+    "table": frozenset({"tbody", "tr", "caption", "thead", "tfoot", "col", "colgroup"}), "tr": frozenset({"td", "th"}),
+    "ul": frozenset({"li"}), "ol": frozenset({"li"}), "dl": frozenset({"dt", "dd"}), "map": frozenset({"area"}),
+    **dict.fromkeys(("tbody", "thead", "tfoot"), frozenset({"tr"})), **dict.fromkeys(("br", "img", "hr", "area"), frozenset()),
+}  # fmt: skip
+_INLINE = frozenset("a b em i strong small big sub sup code tt dfn q var abbr acronym cite bdo kbd samp".split())
+_TEXTUAL = _INLINE | frozenset("p h1 h2 h3 h4 h5 h6 pre address span caption dt dd".split())
+_BLOCKS = frozenset("div pre table ul ol".split())
+_NEVER_IN_P = frozenset("div blockquote table ol ul p".split())
 _LINKS = frozenset({"href", "src", "cite", "longdesc", "usemap", "background"})
 _NOISE = re.compile(r"[\x00-\x20\u00ad\u200b-\u200f\u2028\u2029\ufeff]")  # what browsers pass over inside a scheme
 _INERT = re.compile(r"(?:https?:|mailto:|tel:|urn:|data:image/(?:png|gif|jpe?g|webp)[;,]|[#./?]|[^:]*(?:[/?#]|$))", re.IGNORECASE)
@@ -45,7 +60,10 @@ def wrong(div: str, leads: Callable[[str], bool] = lambda name: True) -> list[st
 
 
 def active(div: str) -> list[str]:
-    """What in it could act when shown: links that run, styles that fetch. Only for a div that `wrong` passes."""
+    """What in it could act when shown: links that run, styles that fetch, what XML and HTML read differently.
+
+    Only for a div that `wrong` passes.
+    """
     reading = _Reading(div)
     return reading.running + reading.acting
 
@@ -57,7 +75,8 @@ class _Reading:
         self.acting: list[str] = []
         self.ids: set[str] = set()
         self.leads: list[str] = []
-        self._depth = 0
+        self._open: list[str] = []
+        self._marked = False
         self._content = False
         self._namespaces: list[str] = []
         if "<!DOCTYPE" in div or "<!ENTITY" in div:
@@ -67,6 +86,9 @@ class _Reading:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text
+        parser.StartCdataSectionHandler = self._mark
+        parser.EndCdataSectionHandler = self._unmark
+        parser.ProcessingInstructionHandler = self._instruction
         try:
             parser.Parse(div.strip(), True)
         except (expat.ExpatError, ValueError) as bad:
@@ -78,13 +100,15 @@ class _Reading:
     def _start(self, name: str, attributes: Mapping[str, str]) -> None:
         space = attributes.get("xmlns", self._namespaces[-1] if self._namespaces else "")
         self._namespaces.append(space)
-        if self._depth == 0 and name != "div":
+        if not self._open and name != "div":
             self.found.append(f"The narrative must be one `div`, not `{name[:40]}`.")
         elif space != XHTML:
             self.found.append(f"The narrative's namespace must be {XHTML}, not `{space[:80]}`.")
         elif name not in _ELEMENTS:
             self.found.append(f"The narrative holds the element `{name[:40]}`, which FHIR does not allow.")
-        self._depth += 1
+        elif self._open:
+            self._placed(name)
+        self._open.append(name)
         if name == "img":
             self._content = True
         for attribute, value in attributes.items():
@@ -94,20 +118,44 @@ class _Reading:
                 self.ids.add(value)
             elif attribute in _LINKS and _RUNS.match(_NOISE.sub("", value)):
                 self.running.append(f"The narrative's `{name}` has a link that runs something: `{value[:60]}`.")
-            elif attribute == "href" and value[:1] == "#" and len(value) > 1:
+            elif attribute in ("href", "src") and value[:1] == "#" and len(value) > 1:
                 self.leads.append(value[1:])
             elif attribute in _LINKS and not _INERT.match(_NOISE.sub("", value)):
                 self.acting.append(f"The narrative's `{name}` has a link that could run something: `{value[:60]}`.")
             elif attribute == "style" and _CSS.search(value):
                 self.acting.append(f"The narrative's `{name}` has a style that could fetch or run something.")
 
+    def _placed(self, name: str) -> None:
+        """Whether it may stand where it stands."""
+        within = self._open[-1]
+        if (name in _INSIDE and within not in _INSIDE[name]) or (within in _HOLDS and name not in _HOLDS[within]):
+            self.found.append(f"The narrative's `{name}` may not stand in `{within[:40]}`.")
+        elif name in _INLINE and name in self._open:
+            self.found.append(f"The narrative's `{name}` stands inside another `{name}`.")
+        elif name in _BLOCKS and (around := next((o for o in self._open if o in _TEXTUAL), "")):
+            self.found.append(f"The narrative's `{name}` may not stand in `{around}`, which holds text only.")
+        elif name in _NEVER_IN_P and "p" in self._open:
+            self.found.append(f"The narrative's `{name}` may not stand in a paragraph.")
+
     def _may_have(self, name: str, attribute: str) -> bool:
         return attribute in _EVERYWHERE or attribute == "xmlns" or f"{name}.{attribute}" in _HERE
 
     def _end(self, name: str) -> None:
-        self._depth -= 1
+        self._open.pop()
         self._namespaces.pop()
 
     def _text(self, data: str) -> None:
-        if data.strip():
-            self._content = True
+        if data.strip(" \t\r\n"):
+            self._content = self._content or not self._marked
+            if self._open and self._open[-1] in _HOLDS:
+                self.found.append(f"The narrative's `{self._open[-1]}` holds text of its own, which it may not.")
+
+    def _mark(self) -> None:
+        self._marked = True
+        self.acting.append("The narrative holds a CDATA section, which a browser reads as something else.")
+
+    def _unmark(self) -> None:
+        self._marked = False
+
+    def _instruction(self, target: str, data: str) -> None:
+        self.acting.append(f"The narrative holds the instruction `{target[:40]}`, which a browser reads as something else.")

@@ -20,7 +20,9 @@ _CODE = re.compile(r"[^\s]+(?: [^\s]+)*| +")  # only spaces: let pass, as HL7's 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _OID = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+")
 _UUID = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9]*:[^ ]+")
+_SYSTEM = re.compile(r"https?:|urn:")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]*:")
 _DATE = re.compile(r"(\d{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12]\d|3[01]))?)?")
 _TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?"
 _ZONE = r"(?:Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00))"
@@ -46,7 +48,18 @@ def wrong(type: str) -> Wrong:
 
 
 def is_absolute(uri: str) -> bool:
-    return _SCHEME.match(uri) is not None
+    """Of canonicals, extensions and fullUrls: a scheme in small letters, and something after it."""
+    return _ABSOLUTE.fullmatch(uri) is not None
+
+
+def is_system(uri: str) -> bool:
+    """Of codes and identifiers: a web address or a URN, as HL7's validator takes it."""
+    return _SYSTEM.match(uri) is not None
+
+
+def is_uri(value: str) -> bool:
+    """Whether it begins with a scheme at all."""
+    return _SCHEME.match(value) is not None
 
 
 def is_language(tag: str) -> bool:
@@ -101,6 +114,8 @@ def _uri(value: Any) -> str:
         return "" if _OID.fullmatch(value) else f"`{value[:80]}` is not an OID"
     if value.startswith("urn:uuid:"):
         return "" if _UUID.fullmatch(value) else f"`{value[:80]}` is not a UUID in lower case"
+    if value.startswith(("oid:", "uuid:")):
+        return f"`{value[:80]}` must begin with urn:"
     return ""
 
 

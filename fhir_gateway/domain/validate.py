@@ -23,7 +23,7 @@ Handler = Callable[[Any, Path, "Run"], None]
 BACKBONES = ("BackboneElement", "Element")
 CODED = ("code", "Coding", "CodeableConcept", "Quantity", "string", "uri")
 RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-LEADS = re.compile(r"#|[A-Za-z][A-Za-z0-9+.\-]*:|(?:\.\./)*/?[A-Za-z]+/[^/]|[A-Z][A-Za-z]+\?")
+LEADS = re.compile(r"#.*|[A-Za-z][A-Za-z0-9+.\-]*:.*|[^/]+/[^/]*(?:/_history/[^/]+)?")
 MISPLACED = frozenset({  # R4's own definitions carry it one level above where it says it belongs
     "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type", "http://hl7.org/fhir/StructureDefinition/regex",
 })  # fmt: skip
@@ -503,7 +503,7 @@ def _reference(targets: tuple[str, ...]) -> Handler:
             run.add("structure", path, f"This may refer to {_or(targets)}, not to a `{said[:64]}`.", "target")
         elif type(said) is str and type(to) is str and (m := RELATIVE.fullmatch(to)) and said.rpartition("/")[2] != m[1]:
             run.add("structure", path, f"`{to[:80]}` is no `{said[:64]}`, as its `type` says.", "target")
-        if type(to) is str and run.inside == "entry" and not LEADS.match(to):
+        if type(to) is str and run.inside == "entry" and not LEADS.fullmatch(to):
             run.add("invalid", path, f"`{to[:80]}` is not a reference: a relative one is Type/id.", "reference")
 
     return handler
@@ -535,8 +535,6 @@ def _known_code(value: Node, path: Path, run: Run) -> None:
     url, code = value.get("system"), value.get("code")
     if type(url) is not str:
         return
-    if run.r4.value_set(url) is not None:
-        run.add("invalid", path, f"`{url[:120]}` is a value set, not a code system.")
     system = run.r4.system(url)
     if system is None or type(code) is not str or code in system.codes:
         return
@@ -547,15 +545,19 @@ def _known_code(value: Node, path: Path, run: Run) -> None:
 def _absolute_system(value: Node, path: Path, run: Run) -> None:
     """Of a quantity's unit and of a Coding that stands alone and unbound; elsewhere anything goes."""
     url = value.get("system")
-    if type(url) is str and "code" in value and not primitives.is_absolute(url):
+    if type(url) is not str or "code" not in value:
+        return
+    if not primitives.is_system(url):
         run.add("invalid", path, f"The system of a code is an absolute address, not `{url[:80]}`.")
+    elif run.r4.value_set(url) is not None:
+        run.add("invalid", path, f"`{url[:120]}` is a value set, not a code system.")
 
 
 def _identifier(value: Node, path: Path, run: Run) -> None:
     own, system = value.get("value"), value.get("system")
-    if type(system) is str and not primitives.is_absolute(system):
+    if type(system) is str and not primitives.is_system(system):
         run.add("invalid", path, f"The system of an identifier is an absolute address, not `{system[:80]}`.")
-    if value.get("system") == "urn:ietf:rfc:3986" and type(own) is str and not primitives.is_absolute(own):
+    if value.get("system") == "urn:ietf:rfc:3986" and type(own) is str and not primitives.is_uri(own):
         run.add("invalid", path, f"An identifier of the system urn:ietf:rfc:3986 is a whole URI, not `{own[:80]}`.")
 
 
