@@ -227,7 +227,7 @@ class _Answered:
             self._referred(question, value, at)
         elif kind == "Quantity":
             offered = [u for u in _extensions(question, EXTENSION + "questionnaire-unitOption") if type(u) is dict]
-            if offered and not any(_same(value, u) for u in offered):
+            if offered and not any(_is_option(value, u) for u in offered):
                 self.say("invariant", at, f"`{_shown(value)}` is not in one of the units offered.")
             for bound, side in ((SDC + "minQuantity", -1), (SDC + "maxQuantity", 1)):
                 limit = _extension(question, bound)

@@ -23,7 +23,6 @@ Handler = Callable[[Any, Path, "Run"], None]
 BACKBONES = ("BackboneElement", "Element")
 CODED = ("code", "Coding", "CodeableConcept", "Quantity", "string", "uri")
 RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-LEADS = re.compile(r"#.*|[A-Za-z][A-Za-z0-9+.\-]*:.*|[^/]+/[^/]*(?:/_history/[^/]+)?")
 MISPLACED = frozenset({  # R4's own definitions carry it one level above where it says it belongs
     "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type", "http://hl7.org/fhir/StructureDefinition/regex",
 })  # fmt: skip
@@ -123,7 +122,7 @@ class Run:
         say = self._sayer(path)
         if kind == "Bundle":
             bundled.check(node, say)
-            self._bundled_references(node)
+            self._bundled_references(node, path)
         elif kind == "QuestionnaireResponse":
             answers.check(node, self.questionnaire, self.r4, say)
         elif kind == "Observation":
@@ -140,13 +139,20 @@ class Run:
 
         return say
 
-    def _bundled_references(self, bundle: Node) -> None:
-        """References to other entries must point at a type that may stand there."""
-        entries = bundled.targets(bundle)
+    def _bundled_references(self, bundle: Node, path: Path) -> None:
+        """References in entries must have a form that means something there, and those to other entries the right type."""
+        entries = bundled.Entries(bundle)
+        nameless: set[int] = set()
         for to, at, targets in self.references:
-            found = entries.get(to)
-            if found is not None and found not in targets:
-                self.add("structure", at, f"`{to[:80]}` is a {found}; this may refer to {_or(targets)}.", "target")
+            i = _entry_of(at, path)
+            if i < 0 or i in nameless:
+                continue
+            if said := entries.wrong_form(to, i):
+                self.add("invalid", at, said, "reference")
+                nameless.add(i)
+            found = entries.meant(to, i)
+            if found is not None and targets and entries.type_of(found) not in targets:
+                self.add("structure", at, f"`{to[:80]}` is a {entries.type_of(found)}; this may refer to {_or(targets)}.", "target")
 
     def contained(self, node: Any, path: Path) -> None:
         before, self.inside = self.inside, "contained"
@@ -230,6 +236,15 @@ class Run:
             return  # the node is malformed in a way that is reported already
         if not holds:
             self.add("invariant", path, words if words.endswith(".") else words + ".", key)
+
+
+def _entry_of(at: Path, bundle: Path) -> int:
+    """The entry of the bundle at this path in which `at` lies; -1 when in none."""
+    while at[0] is not None:
+        if at[0] is bundle:
+            return at[2] if at[1] == "entry" else -1
+        at = at[0]
+    return -1
 
 
 def _held(node: Node) -> list[Node]:
@@ -494,7 +509,7 @@ def _reference(targets: tuple[str, ...]) -> Handler:
             if to[:1] == "#":
                 run.scope.refers.add(to)
                 run.scope.locals.append((to, path, targets, run.inside == "contained"))
-            elif targets:
+            else:
                 run.references.append((to, path, targets))
             if any(c.isspace() for c in to):
                 run.add("invalid", path, f"`{to[:80]}` is not a reference: it holds a space.", "reference")
@@ -503,8 +518,6 @@ def _reference(targets: tuple[str, ...]) -> Handler:
             run.add("structure", path, f"This may refer to {_or(targets)}, not to a `{said[:64]}`.", "target")
         elif type(said) is str and type(to) is str and (m := RELATIVE.fullmatch(to)) and said.rpartition("/")[2] != m[1]:
             run.add("structure", path, f"`{to[:80]}` is no `{said[:64]}`, as its `type` says.", "target")
-        if type(to) is str and run.inside == "entry" and not LEADS.fullmatch(to):
-            run.add("invalid", path, f"`{to[:80]}` is not a reference: a relative one is Type/id.", "reference")
 
     return handler
 
@@ -535,6 +548,8 @@ def _known_code(value: Node, path: Path, run: Run) -> None:
     url, code = value.get("system"), value.get("code")
     if type(url) is not str:
         return
+    if type(code) is str and run.r4.value_set(url) is not None:
+        run.add("invalid", path, f"`{url[:120]}` is a value set, not a code system.")
     system = run.r4.system(url)
     if system is None or type(code) is not str or code in system.codes:
         return
