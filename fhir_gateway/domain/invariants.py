@@ -1,12 +1,13 @@
 """R4's invariants of severity error as plain Python: `RULES[key, type]` is a function node -> whether it holds.
 
 Each is the FHIRPath expression beside it in `profiles/r4/structures.json`, written by hand because these run on every write. A rule
-that needs more than its own node (`dom-*`, `ref-1`, `ele-1`, `bdl-*`) is in `validate` and `bundled`. A rule that is in neither is not
-checked, and listed in `docs/validation.md`. Nodes may be malformed in other ways: what a rule cannot read is not its business.
+that needs more than its own node (`dom-*`, `ref-1`, `ele-1`, `bdl-*`) is in `validate` and `bundled`. None is left out; a test asks
+fhirpathpy the same of the examples. Nodes may be malformed in other ways: what a rule cannot read is not its business.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -296,6 +297,85 @@ def _directed(node: Node) -> bool:
     return not has(node, "direction") or node.get("direction") == "response" or not said
 
 
+def _refers_only(node: Node) -> bool:
+    """eld-5"""
+    return not has(node, "contentReference") or not one_of(
+        "type", "defaultValue[x]", "fixed[x]", "pattern[x]", "example", "minValue[x]", "maxValue[x]", "maxLength", "binding"
+    )(node)
+
+
+def _bindable(node: Node) -> bool:
+    """eld-11"""
+    codes = {t["code"] for t in each(node, "type") if "code" in t}
+    return not has(node, "binding") or not codes or not codes.isdisjoint(_BINDABLE)
+
+
+def _matches(name: str, pattern: str) -> Rule:
+    """As FHIRPath has it: anywhere in the text, unless the pattern says where."""
+    find = re.compile(pattern).search
+    return lambda node: type(node.get(name)) is not str or find(node[name]) is not None
+
+
+def _view(node: Node, view: str) -> list[Node]:
+    return [e for part in each(node, view) for e in each(part, "element")]
+
+
+def _roots(elements: list[Node]) -> list[Node]:
+    return [e for e in elements if "." not in str(e.get("path"))]
+
+
+def _untyped_root(view: str) -> Rule:
+    """sdf-15, sdf-15a"""
+
+    def check(node: Node) -> bool:
+        first = _view(node, view)[:1]
+        return node.get("kind") == "logical" or not _roots(first) or not has(first[0], "type")
+
+    return check
+
+
+def _own_ids(view: str) -> Rule:
+    """sdf-16, sdf-17"""
+
+    def check(node: Node) -> bool:
+        ids = [e.get("id") for e in _view(node, view)]
+        return None not in ids and distinct(ids)
+
+    return check
+
+
+def _from_hl7(node: Node) -> bool:
+    return str(node.get("url", "")).startswith("http://hl7.org/fhir/StructureDefinition")
+
+
+def _plain_types(node: Node) -> bool:
+    """sdf-19"""
+    if not _from_hl7(node):
+        return True
+    given = [(t["code"], view) for view in ("differential", "snapshot") for e in _view(node, view) for t in each(e, "type") if "code" in t]
+    return all(_SYSTEM_TYPE.search(code) or (_PLAIN if view == "differential" else _DOTTED).search(code) for code, view in given)
+
+
+def _no_defaults(node: Node) -> bool:
+    """sdf-22"""
+    return not _from_hl7(node) or not any(has_choice(e, "defaultValue") for e in _elements(node))
+
+
+def _in_groups(node: Node) -> bool:
+    """ig-1"""
+    known = {g.get("id") for g in each(node, "grouping")}
+    return all(r["groupingId"] in known for r in each(node, "resource") if "groupingId" in r)
+
+
+def _of_its_versions(node: Node) -> bool:
+    """ig-2"""
+    known = node.get("fhirVersion") or ()
+    return all(v in known for d in each(node, "definition") for r in each(d, "resource") for v in r.get("fhirVersion", ()))
+
+
+_BINDABLE = ("code", "Coding", "CodeableConcept", "Quantity", "string", "uri")
+_SYSTEM_TYPE = re.compile(r"^http://hl7\.org/fhirpath/System\.[A-Z][A-Za-z]+$")
+_PLAIN, _DOTTED = re.compile("^[a-zA-Z0-9]+$"), re.compile(r"^[a-zA-Z0-9.]+$")
 _DESCRIBED = one_of("description", "software", "implementation")
 _INSTANCE = when("kind", "instance", "implementation")
 _CAPABLE: Rule = lambda n: n.get("kind") != "capability" or (not has(n, "implementation") and has(n, "software"))  # noqa: E731
@@ -334,10 +414,16 @@ RULES: dict[tuple[str, str], Rule] = {
     ("trd-3", "TriggerDefinition"): _trigger,
     ("eld-1", "ElementDefinition"): one_of("discriminator", "description"),
     ("eld-2", "ElementDefinition"): _least_most,
+    ("eld-3", "ElementDefinition"): lambda most: most == "*" or int(most) >= 0,  # of `max` itself
+    ("eld-5", "ElementDefinition"): _refers_only,
     ("eld-4", "ElementDefinition"): unless("code", ("Reference", "canonical"), "aggregation"),
     ("eld-6", "ElementDefinition"): lambda n: not has_choice(n, "fixed") or len(each(n, "type")) <= 1,
     ("eld-7", "ElementDefinition"): lambda n: not has_choice(n, "pattern") or len(each(n, "type")) <= 1,
     ("eld-8", "ElementDefinition"): never_both("pattern[x]", "fixed[x]"),
+    ("eld-11", "ElementDefinition"): _bindable,
+    ("eld-12", "ElementDefinition"): lambda n: not has(n, "valueSet") or str(n.get("valueSet")).startswith(("http:", "https", "urn:")),
+    ("eld-16", "ElementDefinition"): _matches("sliceName", r"^[a-zA-Z0-9/\-_\[\]@]+$"),
+    ("eld-19", "ElementDefinition"): _matches("path", r"""[^\s.,:;'"/|?!@#$%&*()\[\]{}]"""),
     ("eld-13", "ElementDefinition"): _unique("type", "code"),
     ("eld-14", "ElementDefinition"): _unique("constraint", "key"),
     ("eld-15", "ElementDefinition"): never_both("defaultValue[x]", "meaningWhenMissing"),
@@ -358,6 +444,9 @@ RULES: dict[tuple[str, str], Rule] = {
     ("cmd-1", "ConceptMap"): lambda n: n.get("equivalence") not in ("narrower", "inexact") or has(n, "comment"),
     ("cmd-2", "ConceptMap"): when("mode", "fixed", "code"),
     ("cmd-3", "ConceptMap"): when("mode", "other-map", "url"),
+    ("ig-1", "ImplementationGuide"): _in_groups,
+    ("ig-2", "ImplementationGuide"): _of_its_versions,
+    ("md-1", "MessageDefinition"): lambda n: n.get("max", "*") == "*" or int(n["max"]) > 0,
     ("mrp-2", "MeasureReport"): lambda n: all(
         has(m, "value") != has(m, "component") for g in each(n, "group") for s in each(g, "stratifier") for m in each(s, "stratum")
     ),
@@ -372,6 +461,21 @@ RULES: dict[tuple[str, str], Rule] = {
     ("opd-1", "OperationDefinition"): one_of("type", "part"),
     ("opd-2", "OperationDefinition"): unless("type", ("string",), "searchType"),
     ("opd-3", "OperationDefinition"): unless("type", ("Reference", "canonical"), "targetProfile"),
+    ("sdf-1", "StructureDefinition"): lambda n: (
+        n.get("derivation") == "constraint" or distinct([e.get("path") for e in _view(n, "snapshot")])
+    ),
+    ("sdf-9", "StructureDefinition"): lambda n: not any(has(e, k) for e in _roots(_elements(n)) for k in ("label", "code", "requirements")),
+    ("sdf-10", "StructureDefinition"): lambda n: all(has(b, "valueSet") or has(b, "description") for b in each(n, "binding")),
+    ("sdf-15", "StructureDefinition"): _untyped_root("snapshot"),
+    ("sdf-15a", "StructureDefinition"): _untyped_root("differential"),
+    ("sdf-16", "StructureDefinition"): _own_ids("snapshot"),
+    ("sdf-17", "StructureDefinition"): _own_ids("differential"),
+    ("sdf-19", "StructureDefinition"): _plain_types,
+    ("sdf-20", "StructureDefinition"): lambda n: not any(has(e, "slicing") for e in _roots(each(n, "element"))),
+    ("sdf-21", "StructureDefinition"): lambda n: (
+        n.get("derivation") == "specialization" or not any(has_choice(e, "defaultValue") for e in _view(n, "differential"))
+    ),
+    ("sdf-22", "StructureDefinition"): _no_defaults,
     ("sdf-3", "StructureDefinition"): lambda n: _all_have(n, "element", "definition", "min", "max"),
     ("sdf-4", "StructureDefinition"): lambda n: n.get("abstract") is True or has(n, "baseDefinition"),
     ("sdf-5", "StructureDefinition"): lambda n: (

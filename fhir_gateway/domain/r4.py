@@ -107,6 +107,7 @@ class R4:
         self._parameters: _Lazy[tuple[Parameter, ...]] = _Lazy(search, "parameters", tuple[Parameter, ...])
         self._compartments: _Lazy[dict[str, tuple[str, ...]]] = _Lazy(search, "compartments", dict[str, tuple[str, ...]])
         self._searched: dict[str, dict[str, Parameter]] = {}
+        self._by_url: dict[str, tuple[str, frozenset[str]]] = {}
         self._members: dict[str, Mapping[str, frozenset[str]] | None] = {}
         self._compiled: dict[Any, Any] = {}  # closures that `validate` makes from these tables, kept with them
         self.types: tuple[str, ...] = tuple(
@@ -222,6 +223,16 @@ class R4:
                         found.setdefault(p.code, p)
             self._searched[type] = found
         return found
+
+    def search_parameter_at(self, url: str) -> tuple[str, frozenset[str]] | None:
+        """(type, the types it is for) of the search parameter with this address; None when R4 has none."""
+        if not self._by_url:
+            bases: dict[str, tuple[str, set[str]]] = {}
+            for base in self._parameters.raw:
+                for p in self._parameters[base]:
+                    bases.setdefault(p.url, (p.type, set()))[1].add(base)
+            self._by_url = {u: (kind, frozenset(some)) for u, (kind, some) in bases.items()}
+        return self._by_url.get(url)
 
     @property
     def compartments(self) -> tuple[str, ...]:

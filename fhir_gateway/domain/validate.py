@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import answers, bundled, narrative, primitives, vitals
+from . import answers, bundled, derived, narrative, primitives, vitals
 from .invariants import ELSEWHERE, RULES, Rule
 from .problem import Issue
 from .r4 import R4, Element, Known, names
@@ -129,6 +129,10 @@ class Run:
             vitals.check(node, say)
         elif kind == "Questionnaire":
             answers.check_questions(node, say)
+        elif kind == "SearchParameter":
+            derived.check_parameter(node, self.r4, say)
+        elif kind == "CapabilityStatement":
+            derived.check_capability(node, self.r4, say)
         if "url" in node and not primitives.is_absolute(str(node["url"])) and self.r4.path_exists(kind, "version"):
             self.add("invalid", (path, "url", -1), f"The canonical address of a {kind} is absolute, not `{str(node['url'])[:80]}`.")
         self.scope, self.base = outer, base
@@ -348,7 +352,8 @@ class Plans(dict[tuple[str, str], Plan]):
         if kind == "xhtml":
             return _xhtml
         if self.r4.is_primitive(kind):
-            return _primitive(kind, name, self._binding(e))
+            plain = _primitive(kind, name, self._binding(e))
+            return _both(plain, _ruled(rules)) if rules else plain
         nested = self._nested(owner, path, e)
         after: list[Handler] = []
         if not nested and kind == "Reference":
@@ -539,6 +544,14 @@ def _ruled(rules: list[tuple[str, Rule, str]]) -> Handler:
     def handler(value: Node, path: Path, run: Run) -> None:
         for key, rule, words in rules:
             run.rule(value, path, key, rule, words)
+
+    return handler
+
+
+def _both(first: Handler, second: Handler) -> Handler:
+    def handler(value: Any, path: Path, run: Run) -> None:
+        first(value, path, run)
+        second(value, path, run)
 
     return handler
 

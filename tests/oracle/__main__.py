@@ -24,7 +24,7 @@ from rich.progress import Progress
 
 from fhir_gateway.definitions import load_r4
 
-from ..conftest import SHARED
+from ..conftest import ROOT, SHARED
 from . import asking, mutating, peer
 from .bases import Bases
 from .explained import why
@@ -32,6 +32,7 @@ from .shrinking import shrunk
 
 Case = dict[str, Any]
 Answer = dict[str, Any]
+KEPT = ROOT / ".work/oracle-differences.jsonl"
 ANSWERS = 0.3  # of the cases are Questionnaires and responses
 
 
@@ -91,6 +92,12 @@ def _reasons(answer: Answer) -> set[str]:
     return {str(i.get("key") or i["message"].partition("`")[0])[:40] for i in answer["issues"] if i["severity"] in ("error", "fatal")}
 
 
+def _group(ours: Answer, hl7: Answer) -> str:
+    who, answer = ("HL7", hl7) if ours["valid"] else ("ours", ours)
+    first = next(i for i in answer["issues"] if i["severity"] in ("error", "fatal"))
+    return f"{who}: {first.get('key') or ''} {first['message'][:110]}"
+
+
 def errors(answer: Answer) -> list[str]:
     return [f"{i['location']}: {i['message']} [{i.get('key') or i['code']}]" for i in answer["issues"] if i["severity"] in ("error", "fatal")]
 
@@ -107,7 +114,7 @@ def show(case: Case, ours: Answer, hl7: Answer, note: str = "") -> None:
 
 
 def compare(both: Both, cases: list[Case], most: int) -> int:
-    """Ask both of all, report. The number of differences that are not explained."""
+    """Ask both of all, report. The number of differences that are not explained; all of them are kept whole in `.work/`."""
     total: Counter[str] = Counter()
     same: Counter[str] = Counter()
     refused: Counter[bool] = Counter()
@@ -123,6 +130,9 @@ def compare(both: Both, cases: list[Case], most: int) -> int:
                 reasons[known] += 1
             else:
                 open_ones.append((c, ours, hl7))
+    with open(KEPT, "w") as kept:
+        for c, ours, hl7 in open_ones:
+            kept.write(json.dumps({"case": c, "ours": errors(ours), "hl7": errors(hl7)}) + "\n")
     for c, ours, hl7 in open_ones[:most]:
         small, a, b = both.shrink(c, ours, hl7)
         if known := why(a, b):
@@ -139,6 +149,11 @@ def compare(both: Both, cases: list[Case], most: int) -> int:
         print("\ndifferences that are explained:")
         for reason, count in reasons.most_common():
             print(f"{count:5d}  {reason}")
+    groups = Counter(_group(ours, hl7) for _, ours, hl7 in open_ones)
+    if groups:
+        print("\ndifferences that are not explained, by what the one that refuses says first:")
+        for said, count in groups.most_common():
+            print(f"{count:5d}  {said}")
     print(f"\ndifferences that are not explained: {len(open_ones)}" + (f" (the first {most} are shown)" if len(open_ones) > most else ""))
     return len(open_ones)
 
