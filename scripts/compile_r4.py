@@ -131,7 +131,7 @@ def type_table(d: Json) -> Json:
 
 
 def element(e: Json) -> Json:
-    """`{min=0, max=1, types, targets, bind, ref, modifier, summary}`; defaults left out, max "*" is 0."""
+    """`{min=0, max=1, types, simple, targets, bind, ref, modifier, summary}`; defaults left out, max "*" is 0."""
     out: Json = {}
     if e["min"]:
         out["min"] = e["min"]
@@ -141,6 +141,8 @@ def element(e: Json) -> Json:
         out["ref"] = e["contentReference"].lstrip("#")
     else:
         out["types"] = [type_code(t) for t in e["type"]]
+    if any("SimpleQuantity" in p for t in e.get("type", ()) for p in t.get("profile", ())):
+        out["simple"] = True
     if targets := sorted({p.removeprefix(CORE) for t in e.get("type", ()) for p in t.get("targetProfile", ())} - {"Resource"}):
         out["targets"] = targets
     if binds := list(bindings(e.get("binding", {}))):

@@ -1,11 +1,12 @@
-"""What a definition says of one of R4's own: a SearchParameter of the one it is derived from, a CapabilityStatement of those it names.
+"""What a definition says of others, or of itself: a SearchParameter of the one it is derived from, a CapabilityStatement of those it
+names, a CodeSystem of its own codes.
 
 https://hl7.org/fhir/R4/searchparameter-definitions.html#SearchParameter.derivedFrom
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .r4 import R4
@@ -37,6 +38,21 @@ def check_capability(node: Node, r4: R4, say: Say) -> None:
                 if known is not None and type(parameter.get("type")) is str and parameter["type"] != known[0]:
                     at = f"rest[{i}].resource[{j}].searchParam[{k}].type"
                     say("invalid", at, f"The parameter it names is a {known[0]}, not a {parameter['type'][:40]}.")
+
+
+def check_codes(node: Node, say: Say) -> None:
+    """Say where a CodeSystem's content and count are not what it holds."""
+    held = sum(1 for _ in _concepts(node))
+    if node.get("content") == "complete" and type(node.get("count")) is int and node["count"] != held:
+        say("invalid", "count", f"A complete code system of {node['count']} codes holds {held}.")
+    if node.get("content") == "not-present" and held:
+        say("invalid", "concept", "The code system says that its codes are not here.")
+
+
+def _concepts(node: Node) -> Iterator[Node]:
+    for concept in _list(node, "concept"):
+        yield concept
+        yield from _concepts(concept)
 
 
 def _plain(canonical: Any) -> str:

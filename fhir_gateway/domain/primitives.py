@@ -5,6 +5,8 @@ https://hl7.org/fhir/R4/datatypes.html#primitive
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from calendar import monthrange
 from collections.abc import Callable
@@ -65,6 +67,15 @@ def is_uri(value: str) -> bool:
 def is_language(tag: str) -> bool:
     """Well formed, https://www.rfc-editor.org/rfc/bcp/bcp47.txt"""
     return _LANGUAGE.fullmatch(tag) is not None
+
+
+def hashes_to(data: str, expected: str) -> bool:
+    """Whether `expected` is the SHA-1 of what the base64 `data` holds, as an Attachment states it; True where there is nothing to hash."""
+    try:
+        held = base64.b64decode("".join(data.split()), validate=True)
+    except ValueError:
+        return True  # said elsewhere
+    return base64.b64encode(hashlib.sha1(held, usedforsecurity=False).digest()).decode() == "".join(expected.split())
 
 
 def span(text: str) -> tuple[datetime, datetime] | None:

@@ -25,6 +25,7 @@ class Element(msgspec.Struct, frozen=True):
     targets: tuple[str, ...] = ()  # resource types a Reference or canonical may point to; () = any
     bind: tuple[tuple[str, str], ...] = ()  # (required | extensible | preferred | example | max, value set)
     ref: str = ""
+    simple: bool = False  # its Quantity is a SimpleQuantity, which has no comparator
     modifier: bool = False
     summary: bool = False
 

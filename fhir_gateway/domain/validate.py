@@ -26,6 +26,7 @@ RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-
 MISPLACED = frozenset({  # R4's own definitions carry it one level above where it says it belongs
     "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type", "http://hl7.org/fhir/StructureDefinition/regex",
 })  # fmt: skip
+BCP47 = "urn:ietf:bcp:47"
 LANGUAGES = "http://hl7.org/fhir/ValueSet/all-languages"
 
 
@@ -91,6 +92,7 @@ class Run:
         self.scope = Scope({})
         self.base: Path = (None, "", -1)  # of the resource being read
         self.references: list[tuple[str, Path, tuple[str, ...]]] = []
+        self.held = ""  # how others refer to the contained resource that is being read; by itself it is not referred to
         self.inside: str = ""  # "contained", "entry" or "" for what is being read
 
     def add(self, code: str, path: Path, text: str, key: str = "", severity: Any = "error") -> None:
@@ -131,6 +133,8 @@ class Run:
             answers.check_questions(node, say)
         elif kind == "SearchParameter":
             derived.check_parameter(node, self.r4, say)
+        elif kind == "CodeSystem":
+            derived.check_codes(node, say)
         elif kind == "CapabilityStatement":
             derived.check_capability(node, self.r4, say)
         if "url" in node and not primitives.is_absolute(str(node["url"])) and self.r4.path_exists(kind, "version"):
@@ -138,8 +142,8 @@ class Run:
         self.scope, self.base = outer, base
 
     def _sayer(self, path: Path) -> Callable[..., None]:
-        def say(code: str, below: str, text: str, key: str = "") -> None:
-            self.add(code, (path, below, -1) if below else path, text, key)
+        def say(code: str, below: str, text: str, key: str = "", severity: str = "error") -> None:
+            self.add(code, (path, below, -1) if below else path, text, key, severity)
 
         return say
 
@@ -158,10 +162,15 @@ class Run:
             if found is not None and targets and entries.type_of(found) not in targets:
                 self.add("structure", at, f"`{to[:80]}` is a {entries.type_of(found)}; this may refer to {_or(targets)}.", "target")
 
+    def refer(self, local: str) -> None:
+        if local != self.held:
+            self.scope.refers.add(local)
+
     def contained(self, node: Any, path: Path) -> None:
         before, self.inside = self.inside, "contained"
+        self.held = "#" + str(node.get("id")) if type(node) is dict else ""
         self.resource(node, path)
-        self.inside = before
+        self.inside, self.held = before, ""
 
     def _as_contained(self, node: Node, path: Path) -> None:
         if "id" not in node:
@@ -358,6 +367,8 @@ class Plans(dict[tuple[str, str], Plan]):
         after: list[Handler] = []
         if not nested and kind == "Reference":
             after.append(_reference(e.targets))
+        if kind == "Quantity" and e.simple:
+            after.append(_simple)
         if not nested and (bound := self._binding(e)) is not None and kind in CODED:
             after.append(_bound(kind, bound))
         if not nested and kind == "Extension":
@@ -478,7 +489,7 @@ def _primitive(kind: str, name: str, bound: Bound | None) -> Handler:
         elif bound is not None and not bound.has_code(value):
             run.add("code-invalid", path, f"`{value[:64]}` is not a code that {name} may have ({_short(bound.url)}).")
         elif watch and value[:1] == "#":
-            run.scope.refers.add(value)
+            run.refer(value)
 
     return handler
 
@@ -512,13 +523,15 @@ def _reference(targets: tuple[str, ...]) -> Handler:
         to = value.get("reference")
         if type(to) is str:
             if to[:1] == "#":
-                run.scope.refers.add(to)
+                run.refer(to)
                 run.scope.locals.append((to, path, targets, run.inside == "contained"))
             else:
                 run.references.append((to, path, targets))
             if any(c.isspace() for c in to):
                 run.add("invalid", path, f"`{to[:80]}` is not a reference: it holds a space.", "reference")
         said = value.get("type")
+        if type(said) is str and ":" not in said and not run.r4.has_type(said) and said not in ("Resource", "DomainResource"):
+            run.add("code-invalid", path, f"`{said[:64]}` is not a type of resource.")
         if type(said) is str and targets and said.removeprefix("http://hl7.org/fhir/StructureDefinition/") not in targets:
             run.add("structure", path, f"This may refer to {_or(targets)}, not to a `{said[:64]}`.", "target")
         elif type(said) is str and type(to) is str and (m := RELATIVE.fullmatch(to)) and said.rpartition("/")[2] != m[1]:
@@ -534,6 +547,8 @@ def _bound(kind: str, bound: Bound) -> Handler:
             codings = [c for c in some if type(c) is dict] if type(some) is list else []
         else:
             codings = [value]
+        if bound.sets is None:
+            codings = [c for c in codings if "code" in c and c.get("system", BCP47) == BCP47]
         if not any(bound.has(c) for c in codings) and (codings or bound.must):
             run.add("code-invalid", path, f"`{path[1]}` needs a code of {_short(bound.url)}.")
 
@@ -589,6 +604,11 @@ def _identifier(value: Node, path: Path, run: Run) -> None:
         run.add("invalid", path, f"An identifier of the system urn:ietf:rfc:3986 is a whole URI, not `{own[:80]}`.")
 
 
+def _simple(value: Node, path: Path, run: Run) -> None:
+    if "comparator" in value:
+        run.add("invariant", path, "A quantity that is exact here has no comparator.", "sqty-1")
+
+
 def _attachment(value: Node, path: Path, run: Run) -> None:
     data, size = value.get("data"), value.get("size")
     if type(data) is str and type(size) is int:
@@ -596,6 +616,8 @@ def _attachment(value: Node, path: Path, run: Run) -> None:
         held = len(bare) * 3 // 4 - (len(bare) - len(bare.rstrip("=")))
         if held != size:
             run.add("invalid", path, f"The attachment says {size} bytes and holds {held}.")
+    if type(data) is str and type(value.get("hash")) is str and not primitives.hashes_to(data, value["hash"]):
+        run.add("invalid", path, "The attachment's hash is not that of its data.")
 
 
 AFTER: dict[str, Handler] = {
