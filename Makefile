@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install run test test-all soak lint bench clean
+.PHONY: install run test test-all soak lint bench oracle clean
 
 install: $(VENV)/.installed
 
@@ -32,6 +32,11 @@ soak: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+# Fresh mutations of the examples, asked of our validator and of HL7's own: make oracle N=2000 SEED=abc [CASE=17 | EXAMPLES=1]
+N ?= 2000
+oracle: install
+	@$(BIN)/python -m tests.oracle --n $(N) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE)) $(if $(EXAMPLES),--examples)
 
 clean:
 	rm -rf $(VENV) .data .work

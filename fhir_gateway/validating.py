@@ -47,12 +47,13 @@ class Definitions:
 
     def answered_by(self, resource: dict[str, Any]) -> dict[str, Any] | None:
         """The Questionnaire this response answers, known or contained."""
-        canonical = str(resource.get("questionnaire", "")).partition("|")[0]
+        canonical, mark, version = str(resource.get("questionnaire", "")).partition("|")
         if canonical.startswith("#"):
             held = resource.get("contained")
             inner = [c for c in held if type(c) is dict and c.get("id") == canonical[1:]] if type(held) is list else []
             return inner[0] if inner else None
-        return self.questionnaires.get(canonical)
+        found = self.questionnaires.get(canonical)
+        return found if found is not None and (not mark or found.get("version") == version) else None
 
 
 def judge(raw: bytes, known: Definitions) -> tuple[list[Issue], list[Issue]]:

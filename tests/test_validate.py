@@ -6,7 +6,10 @@ import base64
 import gzip
 import io
 import json
+import subprocess
+import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -314,7 +317,7 @@ def test_lines_are_those_of_hl7s_validator() -> None:
         {"id": "a", "resource": GOAL},
         {"id": "b", "text": '{"resourceType":"Goal","x":1.0}'},
         {"id": "c", "resource": {"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": "https://q.test/q|1"},
-         "supporting": [ASKED, json.dumps(ASKED)]},
+         "supporting": [{**ASKED, "version": "1"}, json.dumps({**ASKED, "version": "1"})]},
         {"id": "d", "text": "\ud800"},
     ]  # fmt: skip
     sink = io.BytesIO()
@@ -343,13 +346,93 @@ def test_files_are_validated_one_outcome_a_resource(tmp_path: Path, capsys: pyte
 
 @pytest.mark.slow
 def test_a_care_plan_takes_well_under_half_a_millisecond(shared: Path) -> None:
-    """Printed, not asserted: machines differ (performance.md)."""
+    """The best of ten rounds, so that a busy machine does not fail it (performance.md)."""
     plan = strict.read((shared / "data/examples/hl7-r4/CarePlan/CarePlan-example.json").read_bytes())
     check(plan, R4)
-    started = time.process_time()
-    for _ in range(500):
-        check(plan, R4)
-    print(f"{(time.process_time() - started) * 2:.3f} ms a CarePlan")
+    rounds = []
+    for _ in range(10):
+        started = time.process_time()
+        for _ in range(100):
+            check(plan, R4)
+        rounds.append((time.process_time() - started) * 10)
+    assert min(rounds) < 0.5  # ms; seen: 0.11
+
+
+@pytest.mark.slow
+def test_memory_stays_under_150_mb_over_every_example(shared: Path) -> None:
+    """A process of its own judges everything in ../shared/data; seen: 37 MB."""
+    program = """
+import sys
+from pathlib import Path
+from fhir_gateway.definitions import load_r4
+from fhir_gateway.domain import strict
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.validate import check
+judged = 0
+for file in Path(sys.argv[1]).rglob("*.json"):
+    try:
+        resource = strict.read(file.read_bytes())
+    except Problem:
+        continue
+    check(resource, load_r4())
+    judged += 1
+held = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(judged, int(held.split()[1]) // 1024)
+"""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("this system does not tell a process's memory in /proc")
+    done = subprocess.run([sys.executable, "-c", program, str(shared / "data")], capture_output=True, text=True, timeout=120, check=True)
+    judged, most = map(int, done.stdout.split())
+    assert judged > 1000 and most < 150
+
+
+@pytest.mark.slow
+def test_fhirpathpy_finds_the_native_invariants_right(shared: Path) -> None:
+    """Each invariant as R4 writes it, evaluated by fhirpathpy on small examples, against the Python that runs on every write.
+
+    Also with each element taken away, so that rules are broken too. Where fhirpathpy cannot evaluate an expression nothing is asked.
+    """
+    import fhirpathpy
+    from fhirpathpy.models import models
+
+    differ, asked = set(), Counter[str]()
+    compiled: dict[str, Any] = {}
+    for kind in R4.types:
+        for file in sorted((shared / "data/examples/hl7-r4" / kind).glob("*.json"))[:3]:
+            if file.stat().st_size > 20_000:
+                continue
+            resource = json.loads(file.read_bytes())
+            for path, rules in R4.type(kind).rules.items():
+                for key, _, expression in rules:
+                    if (key, kind) not in RULES or key in ELSEWHERE or key in WIDER:
+                        continue
+                    whole = [n for n in _below(resource, path.split(".") if path else []) if isinstance(n, dict)][:3]
+                    for node in [*whole, *({k: v for k, v in n.items() if k != gone} for n in whole for gone in n)]:
+                        try:
+                            if expression not in compiled:
+                                compiled[expression] = fhirpathpy.compile(expression, models["r4"])
+                            found = compiled[expression](node, {"resource": resource, "context": node})
+                        except Exception:
+                            continue
+                        if len(found) == 1 and isinstance(found[0], bool):
+                            asked[key] += 1
+                            if found[0] != RULES[key, kind](node):
+                                differ.add((key, file.name))
+    assert not differ, differ
+    assert len(asked) > 45  # the rest are of types the small examples do not hold
+
+
+WIDER = {
+    "que-12",  # HL7's validator holds R4's `more than two` to mean more than one, as the words of the rule do
+    "gol-1",  # fhirpathpy does not know a choice (detail[x]) in a node that stands alone
+}
+
+
+def _below(node: Any, path: list[str]) -> list[Any]:
+    if not path:
+        return [node]
+    inner = node.get(path[0]) if isinstance(node, dict) else None
+    return [found for i in (inner if isinstance(inner, list) else [inner]) if i is not None for found in _below(i, path[1:])]
 
 
 def test_base64_is_checked() -> None:

@@ -40,7 +40,7 @@ def check(response: Node, questionnaire: Node | None, r4: R4, say: Say) -> None:
 def check_questions(questionnaire: Node, say: Say) -> None:
     """Say which conditions name a question that is not there, or one that they themselves decide about."""
     known = {_link(q) for q in _every(questionnaire)}
-    for question in _every(questionnaire):
+    for question in (q for q in _every(questionnaire) if "enableWhen" in q):
         below = {_link(question), *map(_link, _every(question))}
         for condition in _list(question, "enableWhen"):
             named = str(condition.get("question", ""))
@@ -55,6 +55,7 @@ class _Answered:
         self.r4, self.say, self.questionnaire = r4, say, questionnaire
         self.finished = response.get("status") not in UNFINISHED
         self.above = {link: (*above, link) for link, above in _chains(questionnaire, ())}  # linkId -> those above it, and itself
+        self.indexes: dict[int, dict[str, list[Node]]] = {}  # by response item: the answers within it by linkId
         self.inside: list[tuple[str, Node]] = [("", response)]  # the response's items that are being read, outermost first
 
     # -- items
@@ -113,7 +114,7 @@ class _Answered:
         elif kind == "group":
             if "answer" in item:
                 self.say("structure", at, f"`{link}` is a group: it takes items, no answer.")
-            if must and "item" not in item:
+            if question.get("required") is True and "item" not in item:
                 self.say("required", at, f"The required group `{link}` is empty.")
             self.items(question, item, at)
         else:
@@ -288,8 +289,12 @@ class _Answered:
         """The answers to `question` nearest to the item `of` that depends on it: within the innermost item that is above both."""
         both = [link for link in self.above.get(question, ()) if link in self.above.get(of, ())]
         nearest = next((item for link, item in reversed(self.inside) if link in both), self.inside[0][1])
-        items = [nearest, *_every(nearest), *(i for a in _answers(nearest) for i in _every(a))]
-        return [a for item in items if _link(item) == question for a in _answers(item)]
+        index = self.indexes.get(id(nearest))
+        if index is None:
+            index = self.indexes[id(nearest)] = {}
+            for item in (nearest, *_every(nearest), *(i for a in _answers(nearest) for i in _every(a))):
+                index.setdefault(_link(item), []).extend(_answers(item))
+        return index.get(question, [])
 
 
 # -- reading items ----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/narrative.html#rules
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from xml.parsers import expat
 
@@ -76,6 +77,7 @@ class _Reading:
         self.ids: set[str] = set()
         self.leads: list[str] = []
         self._open: list[str] = []
+        self._within: Counter[str] = Counter()
         self._marked = False
         self._content = False
         self._namespaces: list[str] = []
@@ -109,6 +111,7 @@ class _Reading:
         elif self._open:
             self._placed(name)
         self._open.append(name)
+        self._within[name] += 1
         if name == "img":
             self._content = True
         for attribute, value in attributes.items():
@@ -130,18 +133,18 @@ class _Reading:
         within = self._open[-1]
         if (name in _INSIDE and within not in _INSIDE[name]) or (within in _HOLDS and name not in _HOLDS[within]):
             self.found.append(f"The narrative's `{name}` may not stand in `{within[:40]}`.")
-        elif name in _INLINE and name in self._open:
+        elif name in _INLINE and self._within[name]:
             self.found.append(f"The narrative's `{name}` stands inside another `{name}`.")
-        elif name in _BLOCKS and (around := next((o for o in self._open if o in _TEXTUAL), "")):
+        elif name in _BLOCKS and (around := next((t for t in _TEXTUAL if self._within[t]), "")):
             self.found.append(f"The narrative's `{name}` may not stand in `{around}`, which holds text only.")
-        elif name in _NEVER_IN_P and "p" in self._open:
+        elif name in _NEVER_IN_P and self._within["p"]:
             self.found.append(f"The narrative's `{name}` may not stand in a paragraph.")
 
     def _may_have(self, name: str, attribute: str) -> bool:
         return attribute in _EVERYWHERE or attribute == "xmlns" or f"{name}.{attribute}" in _HERE
 
     def _end(self, name: str) -> None:
-        self._open.pop()
+        self._within[self._open.pop()] -= 1
         self._namespaces.pop()
 
     def _text(self, data: str) -> None:

@@ -31,7 +31,7 @@ _ZONE = r"(?:Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00))"
 _TIMED = re.compile(r"(\d{4}-\d\d-\d\d)T" + _TIME + "(" + _ZONE + ")?")
 _CLOCK = re.compile(_TIME)
 _BASE64 = re.compile(r"[0-9A-Za-z+/]*={0,2}")
-_SPACES = re.compile(r"\s")
+_SPACES = re.compile(r"\s", re.ASCII)
 _LANGUAGE = re.compile(
     r"(?:[A-Za-z]{2,3}(?:-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8})(?:-[A-Za-z]{4})?(?:-(?:[A-Za-z]{2}|[0-9]{3}))?"
     r"(?:-(?:[A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*(?:-[0-9A-WYZa-wyz](?:-[A-Za-z0-9]{2,8})+)*(?:-[xX](?:-[A-Za-z0-9]{1,8})+)?"
@@ -67,6 +67,11 @@ def is_uri(value: str) -> bool:
 def is_language(tag: str) -> bool:
     """Well formed, https://www.rfc-editor.org/rfc/bcp/bcp47.txt"""
     return _LANGUAGE.fullmatch(tag) is not None
+
+
+def is_currency(code: str) -> bool:
+    """Three capital letters, as ISO 4217 has them."""
+    return re.fullmatch("[A-Z]{3}", code) is not None
 
 
 def hashes_to(data: str, expected: str) -> bool:

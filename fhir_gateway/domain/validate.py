@@ -23,11 +23,14 @@ Handler = Callable[[Any, Path, "Run"], None]
 BACKBONES = ("BackboneElement", "Element")
 CODED = ("code", "Coding", "CodeableConcept", "Quantity", "string", "uri")
 RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-MISPLACED = frozenset({  # R4's own definitions carry it one level above where it says it belongs
+MISPLACED = frozenset({  # R4's own definitions carry it one level above where it says it belongs; HL7's validator lets the last stand anywhere
     "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type", "http://hl7.org/fhir/StructureDefinition/regex",
+    "http://hl7.org/fhir/StructureDefinition/capabilitystatement-expectation",
 })  # fmt: skip
 BCP47 = "urn:ietf:bcp:47"
 LANGUAGES = "http://hl7.org/fhir/ValueSet/all-languages"
+# Value sets that the package cannot list: their codes are known by their form.
+FORMS = {LANGUAGES: primitives.is_language, "http://hl7.org/fhir/ValueSet/currencies": primitives.is_currency}
 
 
 def check(resource: Node, r4: R4, *, questionnaire: Node | None = None) -> list[Issue]:
@@ -159,7 +162,7 @@ class Run:
                 self.add("invalid", at, said, "reference")
                 nameless.add(i)
             found = entries.meant(to, i)
-            if found is not None and targets and entries.type_of(found) not in targets:
+            if found is not None and targets and entries.type_of(found) not in ("", *targets):
                 self.add("structure", at, f"`{to[:80]}` is a {entries.type_of(found)}; this may refer to {_or(targets)}.", "target")
 
     def refer(self, local: str) -> None:
@@ -224,6 +227,8 @@ class Run:
             self._one_type(node, path, alternatives)
         if not plan.resource:
             self._element(node, path)
+        elif "_id" in node and "id" not in node:
+            self.add("value", (path, "_id", -1), "The id of a resource is a value, not an extension in its place.")
         for key, rule, words in plan.rules:
             self.rule(node, path, key, rule, words)
 
@@ -395,7 +400,7 @@ class Plans(dict[tuple[str, str], Plan]):
     def _binding(self, e: Element) -> Bound | None:
         for strength, url in e.bind:
             if strength in ("required", "max"):
-                if url == LANGUAGES:
+                if url in FORMS:
                     return Bound(url, None, strength)
                 codes = self.r4.value_set(url)
                 if codes is not None:
@@ -415,18 +420,18 @@ class Plans(dict[tuple[str, str], Plan]):
 
 
 class Bound:
-    """A value set that a code must be in; `sets` None for language tags, which need only be well formed."""
+    """A value set that a code must be in; `sets` None for languages and currencies, whose codes need only be well formed."""
 
     def __init__(self, url: str, sets: Any, strength: str = "required") -> None:
         self.url, self.sets, self.must = url, sets, strength == "required"
         self.codes: frozenset[str] | None = frozenset().union(*sets.values()) if sets is not None else None
 
     def has_code(self, code: Any) -> bool:
-        return primitives.is_language(code) if self.codes is None else code in self.codes
+        return FORMS[self.url](code) if self.codes is None else code in self.codes
 
     def has(self, coding: Node) -> bool:
         if self.sets is None:
-            return primitives.is_language(str(coding.get("code", "")))
+            return FORMS[self.url](str(coding.get("code", "")))
         system, code = coding.get("system"), coding.get("code")
         return type(system) is str and type(code) is str and code in self.sets.get(system, ())
 
@@ -527,12 +532,12 @@ def _reference(targets: tuple[str, ...]) -> Handler:
                 run.scope.locals.append((to, path, targets, run.inside == "contained"))
             else:
                 run.references.append((to, path, targets))
-            if any(c.isspace() for c in to):
+            if any(c in " \t\r\n" for c in to):
                 run.add("invalid", path, f"`{to[:80]}` is not a reference: it holds a space.", "reference")
         said = value.get("type")
         if type(said) is str and ":" not in said and not run.r4.has_type(said) and said not in ("Resource", "DomainResource"):
             run.add("code-invalid", path, f"`{said[:64]}` is not a type of resource.")
-        if type(said) is str and targets and said.removeprefix("http://hl7.org/fhir/StructureDefinition/") not in targets:
+        if type(said) is str and type(to) is str and targets and said.removeprefix("http://hl7.org/fhir/StructureDefinition/") not in targets:
             run.add("structure", path, f"This may refer to {_or(targets)}, not to a `{said[:64]}`.", "target")
         elif type(said) is str and type(to) is str and (m := RELATIVE.fullmatch(to)) and said.rpartition("/")[2] != m[1]:
             run.add("structure", path, f"`{to[:80]}` is no `{said[:64]}`, as its `type` says.", "target")
@@ -631,6 +636,8 @@ def _extension(value: Node, path: Path, run: Run) -> None:
     """An extension that R4 publishes must be what R4 says; any other is kept as it is."""
     url = value.get("url")
     if type(url) is not str:
+        if "_url" in value and "url" not in value:
+            run.add("required", path, "An extension needs its url.")
         return
     parent = path[0]
     inside = parent is not None and parent[1] in ("extension", "modifierExtension")
@@ -662,6 +669,8 @@ def _as_defined(value: Node, known: Known, path: Path, run: Run) -> None:
 
 
 def _bound_value(value: Any, kind: str, known: Known, path: Path, run: Run) -> None:
+    if kind == "Reference" and known.targets and type(value) is dict and str(value.get("reference"))[:1] == "#":
+        run.scope.locals.append((str(value["reference"]), path, known.targets, run.inside == "contained"))
     bound = next((b for s, b in known.bind if s == "required"), None)
     sets = run.r4.value_set(bound) if bound else None
     if sets is None or bound is None:
@@ -682,6 +691,8 @@ def _parts(value: Node, known: Known, path: Path, run: Run) -> None:
         counts[url] = counts.get(url, 0) + 1
         if url in known.parts:
             _as_defined(part, known.parts[url], (path, "extension", i), run)
+        elif ":" not in url:
+            run.add("structure", (path, "extension", i), f"`{str(value.get('url'))[:120]}` has no part `{url[:64]}`.")
     for url, wanted in known.parts.items():
         if counts.get(url, 0) < wanted.min:
             run.add("required", path, f"`{str(value.get('url'))[:120]}` needs its part `{url}`.")

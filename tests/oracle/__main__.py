@@ -126,7 +126,7 @@ def compare(both: Both, cases: list[Case], most: int) -> int:
         if hl7["valid"]:
             refused[ours["valid"]] += 1
         if ours["valid"] != hl7["valid"]:
-            if known := why(ours, hl7):
+            if known := why(c, ours, hl7):
                 reasons[known] += 1
             else:
                 open_ones.append((c, ours, hl7))
@@ -135,7 +135,7 @@ def compare(both: Both, cases: list[Case], most: int) -> int:
             kept.write(json.dumps({"case": c, "ours": errors(ours), "hl7": errors(hl7)}) + "\n")
     for c, ours, hl7 in open_ones[:most]:
         small, a, b = both.shrink(c, ours, hl7)
-        if known := why(a, b):
+        if known := why(small, a, b):
             reasons[known] += 1
             open_ones = [o for o in open_ones if o[0] is not c]
         else:
