@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from fhir_gateway.auth.demo import demo_token
@@ -201,3 +204,16 @@ def test_media_that_is_not_ours(demo: Gateway, media: str, status: int) -> None:
 
 def test_rules_that_change_the_meaning(demo: Gateway) -> None:
     refused(demo, 422, "implicitRules", body=goal(demo.patient, implicitRules="https://example.org/rules"))
+
+
+def test_no_text_of_the_json_parsing_suite_is_more_than_refused(demo: Gateway, shared: Path) -> None:
+    """Through the real server: every `reject` is a 4xx, nothing is a 5xx, and nothing of it is kept."""
+    before = count(demo)
+    cases = [json.loads(line) for line in (shared / "suites/json-parsing.jsonl").read_text().splitlines()]
+    sent = {"Authorization": f"Bearer {demo.persona('patient')['token']}", "Content-Type": "application/fhir+json"}
+    with httpx2.Client(headers=sent, timeout=30) as client:
+        for case in cases:
+            status = client.post(f"{demo.base}/fhir/Goal", content=base64.b64decode(case["b64"])).status_code
+            assert status in (400, 413, 422), (case["name"], status)  # none of them is a Goal
+    assert len(cases) == 318 and count(demo) == before
+    assert demo.get(None, "/health").status_code == 200

@@ -220,9 +220,179 @@ def test_answers_are_held_against_their_questionnaire(items: list[dict[str, Any]
     assert (found == []) if not said else any(said in i.text for i in found), found
 
 
+def _conditioned(operator: str, wanted: dict[str, Any], *given: dict[str, Any], **more: Any) -> bool:
+    """Whether question 2 is enabled by the answers given to question 1, and so refused when it is not answered."""
+    kind = {"answerInteger": "integer", "answerCoding": "choice", "answerDate": "date", "answerBoolean": "boolean", "answerQuantity": "quantity"}
+    questions = {
+        "resourceType": "Questionnaire", "status": "active", "url": "https://q.test/e", "item": [
+            {"linkId": "1", "type": kind[next(iter(wanted))], "repeats": True},
+            {"linkId": "2", "type": "string", "required": True, "enableWhen": [{"question": "1", "operator": operator, **wanted}], **more}],
+    }  # fmt: skip
+    item = [{"linkId": "1", "answer": list(given)}] if given else []
+    response: dict[str, Any] = {"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": "https://q.test/e"}
+    found = errors({**response, **({"item": item} if item else {})}, questions)
+    answered = errors({**response, "item": [*item, {"linkId": "2", "answer": [{"valueString": "x"}]}]}, questions)
+    assert bool(found) != bool(answered)  # either it must be answered or it may not be
+    return bool(found)
+
+
+KG, G = ({"value": 1, "unit": u, "system": "http://unitsofmeasure.org", "code": u} for u in ("kg", "g"))
+
+
+@pytest.mark.parametrize(
+    ("operator", "wanted", "given", "enabled"),
+    [
+        ("exists", {"answerBoolean": True}, [{"valueBoolean": False}], True),
+        ("exists", {"answerBoolean": True}, [], False),
+        ("exists", {"answerBoolean": False}, [], True),
+        ("=", {"answerInteger": 5}, [{"valueInteger": 4}, {"valueInteger": 5}], True),
+        ("!=", {"answerInteger": 5}, [{"valueInteger": 4}, {"valueInteger": 5}], True),
+        ("!=", {"answerInteger": 5}, [{"valueInteger": 5}], False),
+        ("!=", {"answerInteger": 5}, [], False),
+        (">", {"answerInteger": 5}, [{"valueInteger": 5}], False),
+        (">=", {"answerInteger": 5}, [{"valueInteger": 5}], True),
+        ("<", {"answerInteger": 5}, [{"valueInteger": 4}], True),
+        ("<=", {"answerInteger": 5}, [{"valueInteger": 6}], False),
+        (">", {"answerDate": "2026-02"}, [{"valueDate": "2026-02-28"}], True),
+        ("=", {"answerDate": "2026-01-01"}, [{"valueDate": "2026"}], True),
+        ("=", {"answerCoding": {"code": "a"}}, [{"valueCoding": {"system": "https://s.test", "code": "a"}}], True),
+        ("=", {"answerCoding": {"system": "https://s.test", "code": "a"}}, [{"valueCoding": {"code": "a"}}], False),
+        ("=", {"answerQuantity": KG}, [{"valueQuantity": {**G, "value": 1000}}], True),
+        ("<", {"answerQuantity": KG}, [{"valueQuantity": {**G, "value": 2}}], True),
+    ],
+)  # fmt: skip
+def test_enable_when(operator: str, wanted: dict[str, Any], given: list[dict[str, Any]], enabled: bool) -> None:
+    assert _conditioned(operator, wanted, *given) is enabled
+
+
+def test_enable_behaviour() -> None:
+    no = {"question": "1", "operator": "=", "answerInteger": 9}
+    yes = {"question": "1", "operator": "=", "answerInteger": 5}
+    five = {"valueInteger": 5}
+    assert _conditioned("=", {"answerInteger": 5}, five, enableWhen=[no, yes], enableBehavior="any")
+    assert not _conditioned("=", {"answerInteger": 5}, five, enableWhen=[no, yes], enableBehavior="all")
+
+
+LIMITED = "http://hl7.org/fhir/StructureDefinition/"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "said"),
+    [
+        ({"type": "string", "maxLength": 3}, {"valueString": "abc"}, ""),
+        ({"type": "string", "maxLength": 3}, {"valueString": "abcd"}, "longer than 3"),
+        ({"type": "string", "extension": [{"url": LIMITED + "minLength", "valueInteger": 3}]}, {"valueString": "ab"}, "shorter than 3"),
+        ({"type": "string", "extension": [{"url": LIMITED + "regex", "valueString": "[0-9]+"}]}, {"valueString": "12"}, ""),
+        ({"type": "string", "extension": [{"url": LIMITED + "regex", "valueString": "[0-9]+"}]}, {"valueString": "1a"}, "form the question"),
+        ({"type": "integer", "extension": [{"url": LIMITED + "maxValue", "valueInteger": 5}]}, {"valueInteger": 6}, "more than the most"),
+        ({"type": "date", "extension": [{"url": LIMITED + "minValue", "valueDate": "2026-02"}]}, {"valueDate": "2026-01-31"}, "less than the least"),
+        ({"type": "decimal", "extension": [{"url": LIMITED + "maxDecimalPlaces", "valueInteger": 1}]}, {"valueDecimal": 1.25}, "decimal places"),
+        ({"type": "choice", "answerOption": [{"valueCoding": {"system": "https://s.test", "code": "a"}}]}, {"valueCoding": {"code": "a"}}, "not one of"),
+        ({"type": "open-choice", "answerOption": [{"valueString": "a"}]}, {"valueString": "b"}, ""),
+        ({"type": "choice", "answerValueSet": "#v"}, {"valueCoding": {"system": "https://s.test", "code": "a"}}, ""),
+        ({"type": "choice", "answerValueSet": "#v"}, {"valueCoding": {"system": "https://s.test", "code": "b"}}, "value set"),
+    ],
+)  # fmt: skip
+def test_an_answer_within_its_limits(question: dict[str, Any], answer: dict[str, Any], said: str) -> None:
+    value_set = {
+        "resourceType": "ValueSet", "id": "v", "status": "active",
+        "compose": {"include": [{"system": "https://s.test", "concept": [{"code": "a"}]}]},
+    }  # fmt: skip
+    asked = {"resourceType": "Questionnaire", "status": "active", "url": "https://q.test/l", "contained": [value_set], "item": [{"linkId": "1", **question}]}
+    response = {"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": "https://q.test/l"}
+    found = errors({**response, "item": [{"linkId": "1", "answer": [answer]}]}, asked)
+    assert (found == []) if not said else any(said in i.text for i in found), found
+
+
+def test_conditions_look_within_their_own_group_first() -> None:
+    group = {"linkId": "g", "type": "group", "repeats": True, "item": [
+        {"linkId": "1", "type": "boolean"},
+        {"linkId": "2", "type": "string", "enableWhen": [{"question": "1", "operator": "=", "answerBoolean": True}]}]}  # fmt: skip
+    asked = {"resourceType": "Questionnaire", "status": "active", "url": "https://q.test/g", "item": [group]}
+
+    def told(*answers: tuple[bool, bool]) -> list[Issue]:
+        items = [
+            {"linkId": "g", "item": [{"linkId": "1", "answer": [{"valueBoolean": one}]}, *([{"linkId": "2", "answer": [{"valueString": "x"}]}] if two else [])]}
+            for one, two in answers
+        ]
+        return errors({"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": "https://q.test/g", "item": items}, asked)
+
+    assert told((True, True), (False, False)) == []
+    assert any("not enabled" in i.text for i in told((True, False), (False, True)))
+
+
 def test_missing_answers_are_tolerated_until_the_response_is_complete() -> None:
     assert _answered(YES, status="in-progress") == []
     assert _answered(YES, status="completed") != []
+
+
+# -- bundles and narrative ----------------------------------------------------------------------------------------------
+
+FLAG: dict[str, Any] = {"resourceType": "Flag", "id": "1", "status": "active", "code": {"text": "x"}, "subject": {"reference": "Patient/1"}}
+PERSON: dict[str, Any] = {"resourceType": "Patient", "id": "1"}
+
+
+def _bundle(kind: str, *entries: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": kind, "entry": list(entries), **more}
+
+
+def _entry(resource: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"fullUrl": f"https://x.test/fhir/{resource['resourceType']}/{resource.get('id')}", "resource": resource, **more}
+
+
+def _document(reference: str, full_url: str = "https://x.test/fhir/Patient/1") -> dict[str, Any]:
+    composition = {
+        "resourceType": "Composition", "id": "c", "status": "final", "type": {"text": "x"}, "date": "2026", "author": [{"display": "x"}], "title": "x",
+        "subject": {"reference": reference}, "section": [{"title": "x", "text": {"status": "generated", "div": DIV.format("x")}}],
+    }  # fmt: skip
+    person = {**_entry(PERSON), "fullUrl": full_url}
+    return _bundle("document", _entry(composition), person, identifier={"system": "https://x.test/i", "value": "1"}, timestamp="2026-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("bundle", "said"),
+    [
+        (_bundle("searchset", _entry(FLAG, search={"mode": "match"})), ""),
+        (_bundle("searchset", {"resource": FLAG}), "has a fullUrl"),
+        (_bundle("searchset", _entry({**PERSON}, search={"mode": "match"}), link=[{"relation": "self", "url": "https://x.test/fhir/Flag?a=b"}]), "no match"),
+        (_bundle("searchset", _entry(PERSON, search={"mode": "outcome"})), "OperationOutcome"),
+        (_bundle("searchset", {"fullUrl": "urn:uuid:6bc3c5d4-8d0e-4c0e-9c79-0e0c3d4b1a2f", "search": {"mode": "match"}}), "has a resource"),
+        (_bundle("collection", _entry(FLAG), link=[{"relation": "next", "url": "https://x.test"}]), "belongs in a searchset"),
+        (_bundle("collection", {**_entry(FLAG), "fullUrl": "https://x.test/fhir/Flag/2"}), "must end in"),
+        (_bundle("collection", {**_entry(FLAG), "fullUrl": "https://x.test/any/thing"}), ""),
+        (_bundle("collection", _entry({**FLAG, "subject": {"reference": "Patient?identifier=1"}})), "is not a reference"),
+        (_bundle("transaction", _entry({**FLAG, "subject": {"reference": "Patient?identifier=1"}}, request={"method": "PUT", "url": "Flag/1"})), ""),
+        (_bundle("transaction", {"resource": FLAG, "request": {"method": "PUT", "url": "Flag/1"}}), "needs a fullUrl"),
+        (_bundle("batch-response", {"resource": FLAG, "response": {"status": "200"}}), ""),
+        (_bundle("collection", _entry({**FLAG, "subject": {"reference": "Flag/1"}})), "may refer to"),
+        (_document("Patient/1"), ""),
+        (_document("https://x.test/fhir/Patient/1"), ""),
+        (_document("Patient/2"), "is not in this document"),
+        (_document("Patient/1", "https://other.test/fhir/Patient/1"), "is not in this document"),
+    ],
+)  # fmt: skip
+def test_bundles(bundle: dict[str, Any], said: str) -> None:
+    found = errors(bundle)
+    assert (found == []) if not said else any(said in i.text for i in found), found
+
+
+def test_an_entry_of_a_document_that_nothing_leads_to_is_told() -> None:
+    document = _document("Patient/1")
+    document["entry"].append(_entry({**FLAG, "subject": {"display": "x"}}))
+    assert [i.where for i in errors(document)] == ["Bundle.entry[2]"]
+    document["entry"][2]["resource"]["subject"] = {"reference": "Patient/1"}  # now it leads to the rest
+    assert errors(document) == []
+
+
+@pytest.mark.parametrize("inside", ["<td>x</td>", "<ul>x</ul>", "<p><p>x</p></p>", "<b><b>x</b></b>", "<span><div>x</div></span>", "<br>x</br>", "<![CDATA[x]]>"])
+def test_narrative_keeps_the_structure_of_xhtml(inside: str) -> None:
+    assert [i.where for i in errors(goal(text={"status": "generated", "div": DIV.format(inside)}))] == ["Goal.text.div"]
+
+
+@pytest.mark.parametrize("inside", ["x<![CDATA[><img src=x onerror=alert(1)>]]>", "x<?y ><img src=x onerror=alert(1)>?>"])
+def test_what_a_browser_reads_differently_is_valid_and_refused_on_writing(inside: str) -> None:
+    written = goal(text={"status": "generated", "div": DIV.format(inside)})
+    assert errors(written) == [] and [i.key for i in policy(written, R4)] == ["active-narrative"]
 
 
 # -- never anything but a verdict -------------------------------------------------------------------------------------

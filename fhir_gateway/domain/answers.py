@@ -266,7 +266,8 @@ class _Answered:
         return all(held) or question.get("enableBehavior") != "all"  # which of the two R4 leaves open: then nothing is refused
 
     def _holds(self, condition: Node, of: str) -> bool:
-        values = [_value(a)[1] for a in self._given(str(condition.get("question", "")), of) if _value(a)[0]]
+        given = self._given(str(condition.get("question", "")), of)
+        values = [_value(a)[1] for a in given if any(k.lstrip("_").startswith("value") for k in a)]  # None: only why it is missing
         wanted = next((v for k, v in condition.items() if k.startswith("answer")), None)
         match condition.get("operator"):
             case "exists":
