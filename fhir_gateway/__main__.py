@@ -194,7 +194,7 @@ def validate(
     from . import validating
 
     if lines:
-        sys.exit(validating.lines(sys.stdin.buffer, sys.stdout.buffer))
+        sys.exit(validating.lines(sys.stdin.buffer, sys.stdout.buffer, definitions=definitions))
     if not files:
         raise Stop("validate needs at least one FILE, or --lines.")
     sys.exit(validating.run(files, definitions=definitions, json_lines=json))

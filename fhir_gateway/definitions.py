@@ -11,6 +11,9 @@ from typing import Any
 
 import msgspec
 
+from .domain import strict
+from .domain.problem import Problem
+from .domain.profile import Definitions
 from .domain.r4 import R4
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -46,6 +49,23 @@ def load_r4() -> R4:
         codes=(folder / "codes.json").read_bytes(),
         extensions=(folder / "extensions.json").read_bytes(),
     )
+
+
+def read_definitions(folder: Path | None) -> Definitions:
+    """The definitions in a folder and the folders below it; only R4's own without one. NotADirectoryError when it is none.
+
+    A file that is no FHIR definition in JSON is passed over.
+    """
+    known = Definitions(load_r4())
+    if folder is not None:
+        if not folder.is_dir():
+            raise NotADirectoryError(f"{folder} is not a folder.")
+        for file in sorted(folder.rglob("*.json")):
+            try:
+                known.learn(strict.read(file.read_bytes().removeprefix(b"\xef\xbb\xbf")))
+            except Problem:
+                continue
+    return known
 
 
 def _folder(name: str) -> Path:

@@ -16,9 +16,10 @@ from urllib.parse import quote
 import msgspec
 from rich.progress import Progress
 
-from .definitions import load_r4
+from .definitions import read_definitions
 from .domain import strict
 from .domain.problem import Issue, Problem, outcome
+from .domain.profile import Definitions
 from .domain.validate import check, policy
 
 MANY = 20  # files, from which on there is a progress bar
@@ -26,44 +27,32 @@ WORST = ("fatal", "error")
 FINE = Issue("information", "informational", "", "Valid FHIR R4.")
 
 
-class Definitions:
-    """Questionnaires that responses may answer, by their canonical address."""
-
-    def __init__(self) -> None:
-        self.questionnaires: dict[str, dict[str, Any]] = {}
-
-    def learn(self, raw: bytes) -> None:
-        """Remember a definition. What is none, or cannot be read, is passed over: judging it is not asked here."""
-        try:
-            known = strict.read(raw.removeprefix(b"\xef\xbb\xbf"))
-        except Problem:
-            return
-        if known.get("resourceType") == "Questionnaire" and type(known.get("url")) is str:
-            self.questionnaires[known["url"]] = known
-
-    def learn_folder(self, folder: Path) -> None:
-        for file in sorted(folder.rglob("*.json")):
-            self.learn(file.read_bytes())
-
-    def answered_by(self, resource: dict[str, Any]) -> dict[str, Any] | None:
-        """The Questionnaire this response answers, known or contained."""
-        canonical, mark, version = str(resource.get("questionnaire", "")).partition("|")
-        if canonical.startswith("#"):
-            held = resource.get("contained")
-            inner = [c for c in held if type(c) is dict and c.get("id") == canonical[1:]] if type(held) is list else []
-            return inner[0] if inner else None
-        found = self.questionnaires.get(canonical)
-        return found if found is not None and (not mark or found.get("version") == version) else None
+def learn(raw: bytes, known: Definitions) -> None:
+    """Know a definition from now on. What is none, or cannot be read, is passed over: judging it is not asked here."""
+    try:
+        known.learn(strict.read(raw.removeprefix(b"\xef\xbb\xbf")))
+    except Problem:
+        return
 
 
-def judge(raw: bytes, known: Definitions) -> tuple[list[Issue], list[Issue]]:
-    """(what R4 says, what this gateway refuses besides) of one JSON text."""
+def judge(raw: bytes, known: Definitions, profiles: Sequence[str] = ()) -> tuple[list[Issue], list[Issue]]:
+    """(what R4 and the profiles say, what this gateway refuses besides) of one JSON text."""
     try:
         resource = strict.read(raw)
     except Problem as problem:
         return list(problem.issues), []
-    r4 = load_r4()
-    return check(resource, r4, questionnaire=known.answered_by(resource)), policy(resource, r4)
+    asked = _answered_by(resource, known)
+    return check(resource, known.r4, questionnaire=asked, definitions=known, profiles=profiles), policy(resource, known.r4)
+
+
+def _answered_by(resource: dict[str, Any], known: Definitions) -> dict[str, Any] | None:
+    """The Questionnaire this response answers, known or contained."""
+    canonical = str(resource.get("questionnaire", ""))
+    if canonical.startswith("#"):
+        held = resource.get("contained")
+        inner = [c for c in held if type(c) is dict and c.get("id") == canonical[1:]] if type(held) is list else []
+        return inner[0] if inner else None
+    return known.questionnaire(canonical)
 
 
 def is_valid(issues: Iterable[Issue]) -> bool:
@@ -75,12 +64,11 @@ def is_valid(issues: Iterable[Issue]) -> bool:
 
 def run(files: Sequence[Path], *, definitions: Path | None = None, json_lines: bool = False) -> int:
     """Print one OperationOutcome a resource. 0 all valid, 1 some are not, 2 a file cannot be read."""
-    known = Definitions()
-    if definitions is not None:
-        if not definitions.is_dir():
-            print(f"{definitions} is not a folder.", file=sys.stderr)
-            return 2
-        known.learn_folder(definitions)
+    try:
+        known = read_definitions(definitions)
+    except NotADirectoryError as wrong:
+        print(wrong, file=sys.stderr)
+        return 2
     worst = 0
     for file in _followed(files):
         try:
@@ -135,13 +123,14 @@ class Line(msgspec.Struct):
     id: str | int = ""
     resource: msgspec.Raw = msgspec.Raw()
     text: str | None = None
+    profile: str | None = None
     questionnaire: msgspec.Raw = msgspec.Raw()
     supporting: msgspec.Raw = msgspec.Raw()
 
 
-def lines(source: BinaryIO, sink: BinaryIO) -> int:
-    """`{id, resource | text, questionnaire?, supporting?}` in; `{id, valid, ms, issues}` out, one a line. 2 when a line is none of these."""
-    known = Definitions()
+def lines(source: BinaryIO, sink: BinaryIO, *, definitions: Path | None = None) -> int:
+    """`{id, resource | text, profile?, questionnaire?, supporting?}` in; `{id, valid, ms, issues}` out, one a line. 2 when a line is none of these."""
+    known = read_definitions(definitions)
     worst = 0
     for number, raw in enumerate(source, 1):
         if not raw.strip():
@@ -172,9 +161,9 @@ def _answer(line: Line, known: Definitions) -> dict[str, Any]:
     started = time.perf_counter()
     for some in (line.questionnaire, line.supporting):
         for definition in _definitions(bytes(some)):
-            known.learn(definition)
+            learn(definition, known)
     text = line.text.encode("utf-8", "surrogatepass") if line.text is not None else bytes(line.resource)
-    issues, _ = judge(text, known)
+    issues, _ = judge(text, known, (line.profile,) if line.profile else ())
     return {
         "id": line.id,
         "valid": is_valid(issues),

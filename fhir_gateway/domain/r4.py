@@ -143,11 +143,11 @@ class R4:
         found: Element | None = None
         for step in steps:
             if found is not None:
-                into = self._into(owner, below, found)
+                into = self.into(owner, below, found)
                 if into is None:
                     return None
                 owner, below = into
-            hit = self._step(owner, below, step)
+            hit = self.step(owner, below, step)
             if hit is None:
                 return None
             below, found = hit
@@ -161,7 +161,7 @@ class R4:
         owner, below, kind, path = type, "", type, type
         found = {type}
         for step in steps:
-            hit = self._step(owner, below, step) if self.knows(owner) else None
+            hit = self.step(owner, below, step) if self.knows(owner) else None
             if hit is None:
                 return found | {"Element"}
             below, e = hit
@@ -169,7 +169,7 @@ class R4:
             plain = f"{owner}.{below}"
             found = {path, plain, plain.removesuffix("[x]")}
             kind = e.types[0] if e.types else "BackboneElement"
-            into = self._into(owner, below, e)
+            into = self.into(owner, below, e)
             if into is None:
                 break
             owner, below = into
@@ -188,7 +188,8 @@ class R4:
         """The top-level elements that `_summary=true` keeps; choices by the names they have in JSON."""
         return frozenset(n for name, e in self.type(type).children() if e.summary for n in names(name, e))
 
-    def _step(self, owner: str, below: str, step: str) -> tuple[str, Element] | None:
+    def step(self, owner: str, below: str, step: str) -> tuple[str, Element] | None:
+        """(path below `owner`, element) of the child called `step`, also `valueString` of a choice; None when there is none."""
         elements = self._types[owner].elements
         prefix = below + "." if below else ""
         for name in (step, step + "[x]"):
@@ -201,7 +202,8 @@ class R4:
                         return prefix + name, msgspec.structs.replace(e, types=(t,))
         return None
 
-    def _into(self, owner: str, below: str, e: Element) -> tuple[str, str] | None:
+    def into(self, owner: str, below: str, e: Element) -> tuple[str, str] | None:
+        """(type, path below it) where the children of this element are defined; None for a choice of several types."""
         if e.ref:
             holder, _, path = e.ref.partition(".")
             return holder, path

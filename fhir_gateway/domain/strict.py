@@ -65,6 +65,11 @@ def read_list(raw: bytes) -> list[Any]:
     return value
 
 
+def decode(text: bytes) -> Any:
+    """The value of JSON text that `dump` made, numbers exact as `read` makes them."""
+    return _decode(text)
+
+
 def dump(value: Any) -> bytes:
     """JSON text of `value` without spaces; Decimals as numbers, every digit kept."""
     return _encode(value)

@@ -14,6 +14,7 @@ from typing import Any
 from . import answers, bundled, derived, narrative, primitives, vitals
 from .invariants import ELSEWHERE, RULES, Rule
 from .problem import Issue
+from .profile import Definitions, Judge
 from .r4 import R4, Element, Known, names
 
 Node = dict[str, Any]
@@ -33,14 +34,20 @@ LANGUAGES = "http://hl7.org/fhir/ValueSet/all-languages"
 FORMS = {LANGUAGES: primitives.is_language, "http://hl7.org/fhir/ValueSet/currencies": primitives.is_currency}
 
 
-def check(resource: Node, r4: R4, *, questionnaire: Node | None = None) -> list[Issue]:
+def check(
+    resource: Node, r4: R4, *, questionnaire: Node | None = None, definitions: Definitions | None = None, profiles: Sequence[str] = ()
+) -> list[Issue]:
     """Every issue of `resource`, worst first as found, each with a FHIRPath expression. Empty or only warnings: valid.
 
-    `questionnaire` is the one a QuestionnaireResponse answers, where it is known. Never raises for any JSON object.
+    `questionnaire` is the one a QuestionnaireResponse answers, where it is known. `definitions` are the profiles and value sets that
+    are known besides R4: what a resource declares in `meta.profile` is checked where it is among them, and so are `profiles`.
+    Never raises for any JSON object.
     """
     run = Run(r4, resource, questionnaire)
+    if definitions is not None:
+        run.judge = Judge(definitions, resource, render, profiles)
     run.resource(resource, (None, "", -1))
-    return run.issues
+    return run.issues if run.judge is None else run.issues + run.judge.issues
 
 
 def policy(resource: Node, r4: R4) -> list[Issue]:
@@ -97,6 +104,7 @@ class Run:
         self.references: list[tuple[str, Path, tuple[str, ...]]] = []
         self.held = ""  # how others refer to the contained resource that is being read; by itself it is not referred to
         self.inside: str = ""  # "contained", "entry" or "" for what is being read
+        self.judge: Judge | None = None  # where profiles are known
 
     def add(self, code: str, path: Path, text: str, key: str = "", severity: Any = "error") -> None:
         self.issues.append(Issue(severity, code, render(path), text, key))
@@ -118,11 +126,15 @@ class Run:
         base, self.base = self.base, path
         if self.inside == "contained":
             self.walk(node, path, self.plans[kind, ""])
+            if self.judge is not None:
+                self.judge.resource(node, path)
             self._as_contained(node, path)
             self.base = base
             return
         outer, self.scope = self.scope, Scope(_contained(node))
         self.walk(node, path, self.plans[kind, ""])
+        if self.judge is not None:
+            self.judge.resource(node, path)
         self._local_references(node, path)
         say = self._sayer(path)
         if kind == "Bundle":
@@ -583,7 +595,7 @@ def _known_code(value: Node, path: Path, run: Run) -> None:
         return
     if type(code) is str and run.r4.value_set(url) is not None:
         run.add("invalid", path, f"`{url[:120]}` is a value set, not a code system.")
-    system = run.r4.system(url)
+    system = run.r4.system(url) if run.judge is None else run.judge.known.codes.system(url)
     if system is None or type(code) is not str or code in system.codes:
         return
     if not (system.any_case and code.lower() in {c.lower() for c in system.codes}):
@@ -643,9 +655,11 @@ def _extension(value: Node, path: Path, run: Run) -> None:
     inside = parent is not None and parent[1] in ("extension", "modifierExtension")
     if not inside and not primitives.is_absolute(url):
         run.add("invalid", path, f"The url of an extension is absolute, not `{url[:80]}`.")
-    known = run.r4.extension(url)
+    given = run.judge.extension(value, path) if run.judge is not None else None
+    known = given or run.r4.extension(url)
     if known is not None:
-        _as_defined(value, known, path, run)
+        if given is None:
+            _as_defined(value, known, path, run)
         if known.modifier != (path[1] == "modifierExtension"):
             right = "modifierExtension" if known.modifier else "extension"
             run.add("structure", path, f"`{url[:120]}` belongs in `{right}`.")

@@ -188,7 +188,7 @@ def move(m: Mutating) -> None:
 
 def swap(m: Mutating) -> None:
     a, b = m.one(), m.one()
-    if isinstance(a.value, dict) and isinstance(b.value, dict) and json.dumps(b.value) in json.dumps(a.value) or a is b:
+    if (isinstance(a.value, dict) and isinstance(b.value, dict) and json.dumps(b.value) in json.dumps(a.value)) or a is b:
         raise Nothing
     a.value, b.value = deepcopy(b.value), deepcopy(a.value)
 

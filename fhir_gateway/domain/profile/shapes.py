@@ -1,0 +1,341 @@
+"""A StructureDefinition as a tree of Shapes: only what it asks beyond R4, since R4 itself is checked beside it.
+
+A differential is laid over a copy of its base's tree, so a snapshot need not be there; one that is there is read alone and what it
+repeats of R4 dropped. https://hl7.org/fhir/R4/profiling.html, https://hl7.org/fhir/R4/elementdefinition.html
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..r4 import PRIMITIVE, R4, Element, names
+
+Node = dict[str, Any]
+CORE = "http://hl7.org/fhir/StructureDefinition/"
+MAX_VALUE_SET = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet"
+FHIRPATH = "http://hl7.org/fhirpath/"
+EXTENSIONS = ("extension", "modifierExtension")
+ANY = ("Resource", "DomainResource", "Element", "BackboneElement")
+EVERYWHERE = frozenset({"ele-1", "ext-1", "dom-2", "dom-3", "dom-4", "dom-5", "dom-6", "ref-1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One type an element may have; canonical addresses without R4's own."""
+
+    code: str
+    profiles: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()  # of what a Reference may point to: profiles, and R4 types by their address
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    key: str
+    words: str
+    expression: str
+
+
+@dataclass(slots=True)
+class Slicing:
+    by: tuple[tuple[str, str], ...] = ()  # (discriminator type, path)
+    rules: str = "open"
+    ordered: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Shape:
+    """What an element must be. `most` None: any number; `kinds` None: whatever R4 allows; `fixed` and `pattern` None: nothing."""
+
+    name: str  # as in JSON, without [x]; of a slice its name
+    label: str = ""  # `Patient.identifier:nhsNumber.system`
+    at: tuple[str, str] | None = None  # where R4 has this element: (type, path below it)
+    core: Element | None = None
+    choice: bool = False
+    least: int = 0
+    most: int | None = None
+    kinds: tuple[Kind, ...] | None = None
+    fixed: Any = None
+    pattern: Any = None
+    low: Any = None
+    high: Any = None
+    longest: int | None = None
+    bind: tuple[tuple[str, str], ...] = ()
+    rules: tuple[Constraint, ...] = ()
+    children: dict[str, Shape] = field(default_factory=dict)
+    slicing: Slicing | None = None
+    slices: dict[str, Shape] = field(default_factory=dict)
+    repeats: str = ""  # the element whose content this one has: `Questionnaire.item`
+    same: Shape | None = None
+    json: dict[str, str] = field(default_factory=dict)  # of a choice: JSON name -> type
+    tests: Any = None  # of its slices, made when first needed
+
+    @property
+    def empty(self) -> bool:
+        """Whether it asks nothing at all."""
+        return not (self.least or self.children or self.slices or self.rules or self.bind or self.kinds or self.same) and (
+            self.most is None and self.fixed is None and self.pattern is None and self.low is None and self.high is None
+            and self.longest is None
+        )  # fmt: skip
+
+
+def root(type: str, r4: R4) -> Shape:
+    """The tree of an R4 type: nothing beyond R4."""
+    return Shape(type, type, (type, "") if r4.knows(type) else None)
+
+
+def lay(definition: Node, base: Shape, r4: R4) -> Shape:
+    """The tree of a definition: its snapshot alone, or its differential over (a copy of) the tree of its base."""
+    elements = _elements(definition, "snapshot")
+    tree = root(str(definition.get("type")), r4) if elements else copy.deepcopy(base)
+    _Laying(tree, r4).all(elements or _elements(definition, "differential"))
+    return tree
+
+
+def trim(tree: Shape, r4: R4) -> Shape:
+    """The same without what R4 says already, which is checked beside it: what is left is run over resources."""
+    tree = copy.deepcopy(tree)
+    _link(tree, tree, r4)
+    _trim(tree, r4, sliced=False)
+    return tree
+
+
+def elements_of(definition: Node) -> list[Node]:
+    """Its snapshot's elements, or its differential's."""
+    return _elements(definition, "snapshot") or _elements(definition, "differential")
+
+
+def _elements(definition: Node, part: str) -> list[Node]:
+    some = definition.get(part)
+    elements = some.get("element") if type(some) is dict else None
+    return [e for e in elements if type(e) is dict and type(e.get("path")) is str] if type(elements) is list else []
+
+
+# -- laying elements over a tree --------------------------------------------------------------------------------------
+
+
+class _Laying:
+    def __init__(self, tree: Shape, r4: R4) -> None:
+        self.tree, self.r4 = tree, r4
+        self.slices: dict[str, str] = {}  # path -> the slice that the elements below it speak of
+
+    def all(self, elements: list[Node]) -> None:
+        for e in elements:
+            self.one(e, e["path"])
+
+    def one(self, e: Node, path: str) -> None:
+        self.slices = {p: s for p, s in self.slices.items() if path.startswith(p + ".")}
+        if type(e.get("sliceName")) is str:
+            self.slices[path] = e["sliceName"]
+        shape, so_far = self.tree, ""
+        for step in path.split("."):
+            if so_far:
+                if self.foreign(shape, step):
+                    return
+                shape = self.below(shape, step)
+            so_far = f"{so_far}.{step}" if so_far else step
+            if so_far in self.slices:
+                shape = self.slice(shape, self.slices[so_far])
+        _apply(shape, e, self.r4)
+
+    def foreign(self, shape: Shape, step: str) -> bool:
+        """Whether R4 has no such element there: what a definition says of it cannot be meant."""
+        return shape.at is not None and self.r4.type(shape.at[0]).kind != PRIMITIVE and self.r4.step(*shape.at, step) is None
+
+    def below(self, shape: Shape, step: str) -> Shape:
+        """The child of that name; `valueQuantity` of a choice is its slice for that type."""
+        name = step.removesuffix("[x]")
+        hit = self.r4.step(*shape.at, step) if shape.at is not None else None
+        choice = step.endswith("[x]") or (hit is not None and hit[0].endswith("[x]"))
+        if hit is not None and choice and not step.endswith("[x]"):
+            name = hit[0].rpartition(".")[2][:-3]
+            hit = self.r4.step(*shape.at, name + "[x]") if shape.at is not None else None
+        child = shape.children.get(name)
+        if child is None:
+            core = hit[1] if hit is not None else None
+            child = shape.children[name] = Shape(name, f"{shape.label}.{name}", self.into(shape, hit), core, choice)
+            child.repeats = core.ref if core is not None else ""
+            if choice:
+                types = core.types if core is not None else ()
+                child.json = dict(zip(names(name + "[x]", core), types, strict=True)) if core is not None else {}
+        return self.slice(child, step) if choice and step not in (name, name + "[x]") else child
+
+    def into(self, shape: Shape, hit: tuple[str, Element] | None) -> tuple[str, str] | None:
+        return self.r4.into(shape.at[0], *hit) if hit is not None and shape.at is not None else None
+
+    def slice(self, shape: Shape, name: str) -> Shape:
+        """The slice of that name, `a/b` being slice b of slice a."""
+        for part in name.split("/"):
+            found = shape.slices.get(part)
+            if found is None:
+                found = shape.slices[part] = Shape(part, f"{shape.label}:{part}", shape.at, shape.core, json=shape.json)
+                found.repeats = shape.repeats
+                if shape.choice and part in shape.json:
+                    self.typed(found, shape.json[part])
+            shape = found
+        return shape
+
+    def typed(self, shape: Shape, type: str) -> None:
+        shape.kinds = (Kind(type),)
+        shape.at = (type, "") if self.r4.knows(type) else None
+
+
+def _apply(shape: Shape, e: Node, r4: R4) -> None:
+    if type(e.get("min")) is int:
+        shape.least = e["min"]
+    if type(e.get("max")) is str:
+        shape.most = int(e["max"]) if e["max"].isdigit() else None
+    if "type" in e and "." in e["path"]:
+        _apply_types(shape, e, r4)
+    for name, value in e.items():
+        if name.startswith("fixed"):
+            shape.fixed = value
+        elif name.startswith("pattern"):
+            shape.pattern = value
+        elif name.startswith("minValue"):
+            shape.low = value
+        elif name.startswith("maxValue"):
+            shape.high = value
+    if type(e.get("maxLength")) is int:
+        shape.longest = e["maxLength"]
+    if type(e.get("binding")) is dict and (bind := tuple(_bindings(e["binding"]))):
+        shape.bind = bind
+    if new := tuple(_constraints(e, shape.rules)):
+        shape.rules += new
+    if type(e.get("contentReference")) is str:
+        shape.repeats = e["contentReference"].partition("#")[2] if e["contentReference"].startswith("#") else ""
+    if type(e.get("slicing")) is dict:
+        shape.slicing = _slicing(e["slicing"], shape.slicing)
+
+
+def _apply_types(shape: Shape, e: Node, r4: R4) -> None:
+    kinds = tuple(_kinds(e["type"]))
+    shape.kinds = kinds or shape.kinds
+    if len(kinds) == 1 and (shape.at is None or shape.json or r4.has_type(kinds[0].code)):
+        shape.at = (kinds[0].code, "") if r4.knows(kinds[0].code) else None
+
+
+def _kinds(types: Any) -> Iterator[Kind]:
+    for t in types if type(types) is list else []:
+        if type(t) is dict and type(t.get("code")) is str:
+            yield Kind(t["code"].removeprefix(CORE), _urls(t.get("profile")), _urls(t.get("targetProfile")))
+
+
+def _urls(some: Any) -> tuple[str, ...]:
+    return tuple(u for u in some if type(u) is str) if type(some) is list else ()
+
+
+def _bindings(b: Node) -> Iterator[tuple[str, str]]:
+    if type(b.get("valueSet")) is str:
+        yield str(b.get("strength")), b["valueSet"]
+    for x in b.get("extension") or ():
+        if type(x) is dict and x.get("url") == MAX_VALUE_SET:
+            url = x.get("valueCanonical") or x.get("valueUri")
+            if type(url) is str:
+                yield "max", url
+
+
+def _constraints(e: Node, known: tuple[Constraint, ...]) -> Iterator[Constraint]:
+    seen = {c.key for c in known}
+    for c in e.get("constraint") or ():
+        if type(c) is dict and c.get("severity") == "error" and type(c.get("expression")) is str and c.get("key") not in seen:
+            own = str(c.get("source", "")).removeprefix(CORE)
+            if own != c.get("source") and own[:1].isupper() and "-" not in own:
+                continue  # R4's, repeated in a snapshot
+            yield Constraint(str(c.get("key")), str(c.get("human", "")), c["expression"])
+
+
+def _slicing(s: Node, before: Slicing | None) -> Slicing:
+    by = tuple(
+        (str(d.get("type")), str(d.get("path"))) for d in s.get("discriminator") or () if type(d) is dict
+    )  # fmt: skip
+    if before is None:
+        return Slicing(by, str(s.get("rules", "open")), s.get("ordered") is True)
+    return Slicing(by or before.by, str(s.get("rules", before.rules)), s.get("ordered", before.ordered) is True)
+
+
+# -- trimming ---------------------------------------------------------------------------------------------------------
+
+
+def _link(shape: Shape, tree: Shape, r4: R4) -> None:
+    """Where an element has the content of another: that other one's shape."""
+    for child in [*shape.children.values(), *shape.slices.values()]:
+        if child.repeats and not child.children:
+            target = _find(tree, child.repeats)
+            child.same = target if target is not child else None
+        _link(child, tree, r4)
+
+
+def _find(tree: Shape, path: str) -> Shape | None:
+    shape: Shape | None = tree
+    for step in path.split(".")[1:]:
+        name, _, part = step.partition(":")
+        shape = shape.children.get(name.removesuffix("[x]")) if shape is not None else None
+        if shape is not None and part:
+            shape = shape.slices.get(part)
+    return shape
+
+
+def _trim(shape: Shape, r4: R4, *, sliced: bool) -> None:
+    core = shape.core
+    if core is not None and not sliced:
+        if shape.least <= core.min:
+            shape.least = 0
+        if core.max and (shape.most is None or shape.most >= core.max):
+            shape.most = None
+    if shape.kinds is not None:
+        shape.kinds = _narrower(shape.kinds, core)
+    shape.bind = tuple(b for b in shape.bind if b[0] in ("required", "extensible", "max") and not _bound_already(b, core))
+    shape.rules = tuple(c for c in shape.rules if not _ruled_already(c, shape, r4))
+    for child in shape.slices.values():
+        _trim(child, r4, sliced=True)
+    if shape.slicing is None and shape.slices:
+        shape.slicing = Slicing((("value", "url"),) if shape.name in EXTENSIONS else (("type", "$this"),) if shape.choice else ())
+    if shape.slicing is not None and shape.slicing.rules == "open" and all(_idle(s, shape) for s in shape.slices.values()):
+        shape.slices = {}
+    for name, child in list(shape.children.items()):
+        _trim(child, r4, sliced=False)
+        if child.empty:
+            del shape.children[name]
+
+
+def _idle(slice: Shape, whole: Shape) -> bool:
+    """Whether a slice asks nothing that is not asked anyway: an extension's own definition is met wherever it stands."""
+    bare = copy.copy(slice)
+    bare.kinds, bare.most = None, None
+    few = slice.most is not None and not (whole.choice and slice.most == 1)
+    if whole.name in EXTENSIONS and slice.children.keys() == {"url"}:
+        bare.children = {}
+    typed = any(k.profiles or k.targets for k in slice.kinds or ()) and whole.name not in EXTENSIONS
+    return bare.empty and not few and not typed and (whole.name in EXTENSIONS or whole.choice or slice.kinds is None)
+
+
+def _narrower(kinds: tuple[Kind, ...], core: Element | None) -> tuple[Kind, ...] | None:
+    """None when R4 allows no more."""
+    if any(k.code.startswith(FHIRPATH) for k in kinds):
+        return None
+    if core is None:
+        return kinds if any(k.profiles or k.targets or k.code not in ANY for k in kinds) else None
+    if {k.code for k in kinds} >= set(core.types) and not any(k.profiles for k in kinds):
+        targets = {t for k in kinds for t in k.targets}
+        if not targets or (targets >= {CORE + t for t in core.targets} and (core.targets or CORE + "Resource" in targets)):
+            return None
+    return kinds
+
+
+def _bound_already(b: tuple[str, str], core: Element | None) -> bool:
+    return core is not None and (b[0], b[1].partition("|")[0]) in core.bind
+
+
+def _ruled_already(c: Constraint, shape: Shape, r4: R4) -> bool:
+    if c.key in EVERYWHERE:
+        return True
+    places = [shape.at] if shape.at is not None else []
+    places += [(t, "") for t in (shape.core.types if shape.core is not None else ()) if r4.knows(t)]
+    return any(
+        c.key == key and c.expression == expression
+        for owner, below in places
+        for key, _, expression in (*r4.type(owner).rules.get(below, ()), *r4.type(owner).rules.get("", ()))
+    )
