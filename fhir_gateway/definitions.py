@@ -48,6 +48,7 @@ def load_r4() -> R4:
         search=(folder / "search.json").read_bytes(),
         codes=(folder / "codes.json").read_bytes(),
         extensions=(folder / "extensions.json").read_bytes(),
+        profiles=(folder / "profiles.json").read_bytes(),
     )
 
 

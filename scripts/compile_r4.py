@@ -31,7 +31,8 @@ FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-ty
 MAX_VALUE_SET = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet"
 
 COMPARTMENTS = ("Device", "Encounter", "Patient", "Practitioner", "RelatedPerson")  # https://hl7.org/fhir/R4/compartmentdefinition.html
-ENFORCED = ("required", "extensible", "max")
+SAYS = ("path", "sliceName", "slicing", "min", "max", "contentReference", "type", "maxLength", "constraint", "binding")
+COMMON_UNITS = "http://hl7.org/fhir/ValueSet/ucum-vitals-common"  # R4 binds components to it by mistake, as HL7's own loader knows
 Json = dict[str, Any]
 
 
@@ -87,9 +88,6 @@ def compile_tables(definitions: list[Json]) -> dict[str, Json]:
     systems = {d["url"]: d for d in definitions if d["resourceType"] == "CodeSystem"}
     types = {d["name"]: type_table(d) for d in structures if is_type(d)}
     extensions = {d["url"]: extension_table(d) for d in structures if is_extension(d)}
-    elements = [e for t in types.values() for e in t["elements"].values()]
-    elements += [e for x in extensions.values() for e in (x, *x.get("parts", {}).values())]
-    bound = {url for e in elements for strength, url in e.get("bind", ()) if strength in ENFORCED}
     return {
         "structures.json": {"types": types},
         "extensions.json": {"extensions": extensions},
@@ -99,8 +97,9 @@ def compile_tables(definitions: list[Json]) -> dict[str, Json]:
         },
         "codes.json": {
             "systems": {u: system_table(systems[u]) for u in sorted(systems) if keeps_codes(systems[u])},
-            "sets": {u: s for u in sorted(bound) if (s := expand(u, sets, systems)) is not None},
+            "sets": {u: s for u in sorted(sets) if (s := expand(u, sets, systems)) is not None},
         },
+        "profiles.json": {"profiles": {d["url"]: profile_table(d) for d in structures if is_profile(d)}},
     }
 
 
@@ -210,6 +209,30 @@ def value_table(elements: list[Json], holder: str) -> Json:
         return {"types": []}
     row = element(e)
     return {k: row[k] for k in ("types", "targets", "bind") if k in row} | ({"required": True} if e["min"] else {})
+
+
+# -- profiles ---------------------------------------------------------------------------------------------------------
+
+
+def is_profile(d: Json) -> bool:
+    return d.get("derivation") == "constraint" and d["type"] != "Extension" and "differential" in d and d["url"].startswith(CORE)
+
+
+def profile_table(d: Json) -> Json:
+    """The definition without its words and without its snapshot."""
+    out = {k: d[k] for k in ("resourceType", "url", "version", "name", "type", "derivation", "baseDefinition") if k in d}
+    return out | {"differential": {"element": [said(e) for e in d["differential"]["element"]]}}
+
+
+def said(e: Json) -> Json:
+    out = {k: v for k, v in e.items() if k in SAYS or k.startswith(("fixed", "pattern", "minValue", "maxValue"))}
+    if "constraint" in out:
+        out["constraint"] = [c for c in out["constraint"] if c["severity"] == "error" and c.get("expression")]
+    if "binding" in out:
+        out["binding"] = {k: v for k, v in out["binding"].items() if k in ("strength", "valueSet")}
+        if out["binding"].get("valueSet", "").startswith(COMMON_UNITS) and e["path"] == "Observation.component.value[x]":
+            del out["binding"]
+    return {k: v for k, v in out.items() if v not in ([], {})}
 
 
 # -- search -----------------------------------------------------------------------------------------------------------

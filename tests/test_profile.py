@@ -327,6 +327,16 @@ MOOD = profile(
 )  # fmt: skip
 
 
+SPELL = profile(
+    "Extension",
+    {"path": "Extension.extension", "sliceName": "from", "min": 1, "max": "1"},
+    {"path": "Extension.extension.url", "fixedUri": "from"},
+    {"path": "Extension.url", "fixedUri": HERE + "spell"},
+    {"path": "Extension.value[x]", "max": "0"},
+    name="spell", kind="complex-type", context=[{"type": "element", "expression": "Element"}],
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("holder", "found"),
     [
@@ -336,10 +346,13 @@ MOOD = profile(
         (with_(PERSON, extension=[{"url": HERE + "mood", "valueInteger": 5}]), [("Patient.extension[0]", "")]),
         (with_(GOAL, modifierExtension=[{"url": HERE + "mood", "valueInteger": 5}]), [("Goal.modifierExtension[0]", "")]),
         (with_(GOAL, extension=[{"url": HERE + "unheard", "valueInteger": 0}]), []),
+        (with_(GOAL, extension=[{"url": HERE + "spell", "extension": [{"url": "from", "valueDate": "2026"}]}]), []),
+        (with_(GOAL, extension=[{"url": HERE + "spell", "extension": [{"url": "until", "valueDate": "2026"}]}]),
+         [("Goal.extension[0].extension", "min"), ("Goal.extension[0].extension[0]", "part")]),
     ],
 )  # fmt: skip
 def test_an_extension_whose_definition_was_given_is_held_to_it(holder: Node, found: list[tuple[str, str]]) -> None:
-    assert wrong(holder, MOOD, against="") == found
+    assert wrong(holder, MOOD, SPELL, against="") == found
 
 
 def test_extensions_are_slices_by_their_url() -> None:

@@ -98,11 +98,14 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class R4:
-    """`R4(structures=..., search=..., codes=..., extensions=...)`: each the bytes of the file of that name."""
+    """`R4(structures=..., search=..., codes=..., extensions=..., profiles=...)`: each the bytes of the file of that name."""
 
-    def __init__(self, *, structures: bytes, search: bytes, codes: bytes, extensions: bytes) -> None:
+    def __init__(
+        self, *, structures: bytes, search: bytes, codes: bytes, extensions: bytes, profiles: bytes = b'{"profiles":{}}'
+    ) -> None:
         self._types: _Lazy[Type] = _Lazy(structures, "types", Type)
         self._extensions: _Lazy[Known] = _Lazy(extensions, "extensions", Known)
+        self._profiles: _Lazy[dict[str, Any]] = _Lazy(profiles, "profiles", dict[str, Any])
         self._systems: _Lazy[CodeSystem] = _Lazy(codes, "systems", CodeSystem)
         self._sets: _Lazy[dict[str, str | frozenset[str]]] = _Lazy(codes, "sets", dict[str, str | frozenset[str]])
         self._parameters: _Lazy[tuple[Parameter, ...]] = _Lazy(search, "parameters", tuple[Parameter, ...])
@@ -261,7 +264,7 @@ class R4:
         return self._systems[url] if url in self._systems.raw else None
 
     def value_set(self, url: str) -> Mapping[str, frozenset[str]] | None:
-        """system -> codes of a value set that R4 binds; None when R4 cannot say what is in it."""
+        """system -> codes of a value set of R4; None when R4 cannot say what is in it."""
         if url not in self._members:
             made: dict[str, frozenset[str]] | None = None
             if url in self._sets.raw:
@@ -285,6 +288,10 @@ class R4:
     def extension(self, url: str) -> Known | None:
         """The definition of an extension that R4 itself publishes."""
         return self._extensions[url] if url in self._extensions.raw else None
+
+    def profile(self, url: str) -> dict[str, Any] | None:
+        """A profile that R4 itself publishes (vital signs, SimpleQuantity ...), as a StructureDefinition with its differential."""
+        return self._profiles[url] if url in self._profiles.raw else None
 
 
 def names(name: str, e: Element) -> tuple[str, ...]:

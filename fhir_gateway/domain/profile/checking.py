@@ -51,7 +51,12 @@ class Judge:
         profile = self.known.extension(str(value.get("url")))
         if profile is None:
             return None
-        self.against(profile, Item(value, None, "Extension", path))
+        item = Item(value, None, "Extension", path)
+        self.against(profile, item)
+        for part in below(item, "extension"):
+            url = part.value.get("url") if type(part.value) is dict else None
+            if type(url) is str and ":" not in url and profile.extension is not None and url not in profile.extension.parts:
+                self.say("structure", part.path, f"{profile.name} has no part `{url[:80]}`.", "part")
         return profile.extension
 
     # -- profiles

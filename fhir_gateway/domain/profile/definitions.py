@@ -13,9 +13,10 @@ from typing import Any
 from .. import strict
 from ..r4 import R4, Known
 from .codes import Codes
-from .shapes import CORE, Shape, elements_of, lay, root, trim
+from .shapes import CORE, Shape, elements_of, lay, root, trim, url_of
 
 Node = dict[str, Any]
+R4_VERSION = "4.0.1"
 KEPT = ("StructureDefinition", "ValueSet", "CodeSystem", "Questionnaire")
 
 
@@ -40,9 +41,6 @@ class Definitions:
         self._versions: dict[str, str] = {}
         self._trees: dict[str, Shape | None] = {}
         self._profiles: dict[str, Profile | None] = {}
-        self._learned: set[int] = set()
-        for definition in BUILT_IN:
-            self.learn(definition)
 
     def learn(self, definition: Node) -> None:
         """Know this definition from now on. A Bundle brings its entries; what is no definition is passed over."""
@@ -78,7 +76,7 @@ class Definitions:
     def profile(self, canonical: str) -> Profile | None:
         """The compiled profile; None when it is not known, in that version if one is named."""
         url, _, version = canonical.partition("|")
-        if version and self._versions.get(url) != version:
+        if version and self._versions.get(url, R4_VERSION) != version:
             return None
         if url not in self._profiles:
             self._profiles[url] = self._compiled(url)
@@ -91,7 +89,10 @@ class Definitions:
 
     def _decoded(self, kind: str, canonical: str) -> Node | None:
         text = self._texts.get((kind, canonical.partition("|")[0]))
-        return strict.decode(text) if text is not None else None
+        if text is not None:
+            decoded: Node = strict.decode(text)
+            return decoded
+        return self.r4.profile(canonical) if kind == "StructureDefinition" else None
 
     def _compiled(self, url: str) -> Profile | None:
         given = self._decoded("StructureDefinition", url)
@@ -99,7 +100,7 @@ class Definitions:
         if given is None or tree is None or given.get("derivation") != "constraint":
             return None
         type_ = str(given.get("type"))
-        extension = _known(given, self.r4) if type_ == "Extension" else None
+        extension = _known(given, tree, self.r4) if type_ == "Extension" else None
         return Profile(url, str(given.get("name") or url.rpartition("/")[2]), type_, trim(tree, self.r4), extension)
 
     def _tree(self, url: str) -> Shape | None:
@@ -114,12 +115,18 @@ class Definitions:
         return self._trees[url]
 
 
-def _known(given: Node, r4: R4) -> Known:
+def _known(given: Node, tree: Shape, r4: R4) -> Known:
     contexts = tuple(_contexts(given))
     if any(kind == "element" and not r4.knows(where.partition(".")[0]) for kind, where in contexts):
         contexts = ()  # of another FHIR version, or a profile's element: cannot be said here
     elements = elements_of(given)
-    return Known(contexts=contexts, modifier=bool(elements) and elements[0].get("isModifier") is True)
+    inner = tree.children.get("extension")
+    parts = {url_of(slice) or name: Known() for name, slice in inner.slices.items()} if inner is not None else {}
+    return Known(
+        parts=parts,
+        contexts=contexts,
+        modifier=bool(elements) and elements[0].get("isModifier") is True,
+    )
 
 
 def _contexts(given: Node) -> Iterator[tuple[str, str]]:
@@ -127,11 +134,3 @@ def _contexts(given: Node) -> Iterator[tuple[str, str]]:
         if type(c) is dict:
             yield str(c.get("type")), str(c.get("expression"))
 
-
-BUILT_IN: tuple[Node, ...] = (
-    {
-        "resourceType": "StructureDefinition", "url": CORE + "SimpleQuantity", "name": "SimpleQuantity", "type": "Quantity",
-        "derivation": "constraint", "baseDefinition": CORE + "Quantity",
-        "differential": {"element": [{"path": "Quantity"}, {"path": "Quantity.comparator", "max": "0"}]},
-    },
-)  # fmt: skip

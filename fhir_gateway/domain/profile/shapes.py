@@ -113,6 +113,15 @@ def _elements(definition: Node, part: str) -> list[Node]:
     return [e for e in elements if type(e) is dict and type(e.get("path")) is str] if type(elements) is list else []
 
 
+def url_of(slice: Shape) -> str:
+    """The url of a slice of extensions: fixed, or that of the definition it names; "" when it has none."""
+    own = slice.children.get("url")
+    if own is not None and type(own.fixed) is str:
+        return own.fixed
+    profiles = [p for k in slice.kinds or () for p in k.profiles]
+    return profiles[0].partition("|")[0] if len(profiles) == 1 else ""
+
+
 # -- laying elements over a tree --------------------------------------------------------------------------------------
 
 

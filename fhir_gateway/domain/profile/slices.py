@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from . import values
 from .items import Item, below, named
-from .shapes import ANY, CORE, EXTENSIONS, Shape
+from .shapes import ANY, EXTENSIONS, Shape, url_of
 
 if TYPE_CHECKING:
     from .checking import Judge
@@ -51,7 +51,7 @@ def _test(kind: str, path: str, slice: Shape, whole: Shape, judge: Judge) -> Tes
     steps = _steps(path)
     if steps is None:
         return _unsure
-    if whole.name in EXTENSIONS and path == "url" and (url := _url(slice)):
+    if whole.name in EXTENSIONS and path == "url" and (url := url_of(slice)):
         return lambda item, _: type(item.value) is dict and item.value.get("url") == url
     leaves = _leaves([slice, whole], steps, judge)
     one = {"value": _value, "pattern": _value, "type": _type, "profile": _profile, "exists": _exists}.get(kind)
@@ -83,15 +83,6 @@ def _steps(path: str) -> list[Step] | None:
     return found
 
 
-def _url(slice: Shape) -> str:
-    """Of a slice of extensions: fixed, or that of the definition it names."""
-    own = slice.children.get("url")
-    if own is not None and type(own.fixed) is str:
-        return own.fixed
-    profiles = [p for k in slice.kinds or () for p in k.profiles]
-    return profiles[0].partition("|")[0] if len(profiles) == 1 else ""
-
-
 # -- what the profile says at the end of a discriminator's path -------------------------------------------------------
 
 
@@ -112,7 +103,7 @@ def _next(shape: Shape, name: str, argument: str, judge: Judge) -> Iterator[Shap
         elif name == "extension":
             holder = inner.children.get("extension")
             for slice in holder.slices.values() if holder is not None else ():
-                if _url(slice) == argument:
+                if url_of(slice) == argument:
                     yield slice
         elif name == "ofType":
             yield from (t for t in (s, *s.slices.values()) if t.kinds is None or any(k.code == argument for k in t.kinds))
@@ -220,6 +211,3 @@ def _conforming(profiles: tuple[str, ...], steps: list[Step]) -> Test:
         return True if True in said else None if None in said or not said else False
 
     return _some(steps, one)
-
-
-__all__ = ["CORE", "DEFAULT", "Test", "tests"]
