@@ -53,19 +53,21 @@ def load_r4() -> R4:
 
 
 def read_definitions(folder: Path | None) -> Definitions:
-    """The definitions in a folder and the folders below it; only R4's own without one. NotADirectoryError when it is none.
+    """Our own profiles, and the definitions in a folder and the folders below it. NotADirectoryError when it is none.
 
     A file that is no FHIR definition in JSON is passed over.
     """
     known = Definitions(load_r4())
+    files = sorted(profiles_dir().glob("*-*.json"))
     if folder is not None:
         if not folder.is_dir():
             raise NotADirectoryError(f"{folder} is not a folder.")
-        for file in sorted(folder.rglob("*.json")):
-            try:
-                known.learn(strict.read(file.read_bytes().removeprefix(b"\xef\xbb\xbf")))
-            except Problem:
-                continue
+        files += sorted(folder.rglob("*.json"))
+    for file in files:
+        try:
+            known.learn(strict.read(file.read_bytes().removeprefix(b"\xef\xbb\xbf")))
+        except Problem:
+            continue
     return known
 
 

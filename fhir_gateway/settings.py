@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     policy: Literal["uk-direct-care", "Policy-deny", "Policy-basic-normal", "Policy-all-normal", "Policy-break-glass-only"] = Field(
         "uk-direct-care", description="What holds where a person has said nothing (consent.md 1.9 names)."
     )
+    definitions: Path | None = Field(None, description="Folder of FHIR definitions (profiles, value sets, Questionnaires) to hold writes to.")
     worker: bool = Field(True, description="Run the sync worker inside `serve`. Off when `fhir-gateway worker` runs apart.")
     remote_url: str = Field("", description="FHIR base of one external server to keep in step with.")
     remote_organisation: str = Field("", description="ODS code or id of the organisation that owns that server.")
@@ -174,6 +175,8 @@ def unsafe_combination(s: Settings) -> str | None:
         return "GATEWAY_ISSUER must be an https address."
     if s.store and not s.store.startswith("sqlite:"):
         return f"GATEWAY_STORE must be sqlite:PATH, not `{s.store.split(':')[0]}:…` (other stores are not built yet)."
+    if s.definitions is not None and not s.definitions.is_dir():
+        return f"GATEWAY_DEFINITIONS names {s.definitions}, which is not a folder: correct the path or unset it."
     names = [r.name for r in s.remotes()]
     if len(names) != len(set(names)):
         return "Two remotes have the same name: give each [[remote]] its own."

@@ -82,6 +82,7 @@ async def open_wired(settings: Settings) -> Wired:
             Remote(r.name, r.organisation, r.purpose, r.direction, frozenset(r.types) or None, tuple(r.audience), r.enforces)
             for r in remotes
         ),
+        definitions=definitions.read_definitions(settings.definitions),
         chance=random.random, alarm=lambda text: log.error("alarm", what=text),
     )  # fmt: skip
     tokens = await open_tokens(settings, store)

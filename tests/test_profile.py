@@ -16,6 +16,8 @@ from fhir_gateway.definitions import load_r4, read_definitions
 from fhir_gateway.domain.profile import Definitions
 from fhir_gateway.domain.validate import check
 
+from .conftest import Gateway, free_port, gateway
+
 Node = dict[str, Any]
 HERE = "https://profiles.test/StructureDefinition/"
 CORE = "http://hl7.org/fhir/StructureDefinition/"
@@ -394,3 +396,28 @@ def test_judging_leaves_the_resource_as_it_was(shared: Path) -> None:
         url = f"https://fhir.hl7.org.uk/StructureDefinition/UKCore-{resource['resourceType']}"
         check(resource, load_r4(), definitions=known, profiles=(url,))
         assert resource == before
+
+
+# -- on write ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_write_is_held_to_the_profile_that_it_declares(tmp_path: Path) -> None:
+    folder = tmp_path / "definitions"
+    folder.mkdir()
+    asked = profile("Goal", {"path": "Goal.statusDate", "min": 1}, {"path": "Goal.note", "max": "0"})
+    (folder / "goal.json").write_text(json.dumps(asked))
+    with gateway(tmp_path, "--demo", GATEWAY_DEFINITIONS=str(folder)) as g:
+        mine = with_(GOAL, subject={"reference": f"Patient/{g.patient}"}, meta={"profile": [HERE + "p"]})
+        refused = g.call("patient", "POST", "Goal", body=mine)
+        assert refused.status_code == 422
+        (issue,) = refused.json()["issue"]
+        assert (issue["expression"], issue["code"]) == (["Goal.statusDate"], "required") and "`statusDate`" in issue["diagnostics"]
+        assert g.call("patient", "POST", "Goal", body=with_(mine, statusDate="2026-01-01")).status_code == 201
+        assert g.call("patient", "POST", "Goal", body=with_(mine, meta={"profile": [HERE + "unheard"]})).status_code == 201
+        assert g.call("patient", "POST", "Goal", body={k: v for k, v in mine.items() if k != "meta"}).status_code == 201
+
+
+def test_definitions_that_are_no_folder_stop_the_start_in_one_sentence(tmp_path: Path) -> None:
+    g = Gateway(tmp_path / "data", free_port(), {"GATEWAY_DEFINITIONS": str(tmp_path / "none")})
+    done = g.command("serve", "--demo")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "GATEWAY_DEFINITIONS" in done.stderr

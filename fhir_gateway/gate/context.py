@@ -21,6 +21,7 @@ from ..domain import consent, standing
 from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sectors
 from ..domain.labels import LabelSets
 from ..domain.problem import Problem, not_found
+from ..domain.profile import Definitions
 from ..domain.r4 import R4
 from ..domain.scopes import Scopes
 from ..domain.search import Query
@@ -67,6 +68,7 @@ class House:
     remotes: tuple[Remote, ...] = ()
     alarm: Callable[[str], None] = lambda _: None
     base_url: str = "http://127.0.0.1:8080/fhir"
+    definitions: Definitions | None = None  # profiles that a write is held to where it declares them
     _standings: OrderedDict[str, tuple[tuple[int, int], Standing]] = field(default_factory=OrderedDict)
     _directory: tuple[int, Directory] | None = None
     _actors: dict[Any, tuple[int, int | None, Actor]] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from ..domain import bundle, compartment, entries, grants, labels, strict, summa
 from ..domain import facts as deriving
 from ..domain import search as searching
 from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
-from ..domain.problem import Problem, not_found
+from ..domain.problem import Issue, Problem, not_found
 from ..domain.standing import CONFIRMED, STANDING_TYPES, named_by
 from ..domain.types import (
     Decision,
@@ -443,7 +443,7 @@ def received(ctx: Context, type: str, raw: bytes) -> dict[str, Any]:
         raise Problem("not-offered", f"{type} is written by the gateway itself.")
     if summary.is_subset(resource):
         raise Problem("business-rule", "This is a part of a resource (SUBSETTED): written back it would delete the rest.", f"{type}.meta.tag")
-    issues = [i for i in (*check(resource, ctx.house.r4), *policy(resource, ctx.house.r4)) if i.severity in ("error", "fatal")]
+    issues = [i for i in _judged(ctx, resource) if i.severity in ("error", "fatal")]
     if issues:
         raise Problem("invalid", f"{len(issues)} thing(s) in this {type} must be put right.", issues=issues)
     if "implicitRules" in resource:
@@ -454,6 +454,13 @@ def received(ctx: Context, type: str, raw: bytes) -> dict[str, Any]:
     if type == "Consent":
         _computable(resource)
     return resource
+
+
+def _judged(ctx: Context, resource: dict[str, Any]) -> list[Issue]:
+    """R4, the profiles and Questionnaires of this deployment where the resource names them, our own policy."""
+    r4, known = ctx.house.r4, ctx.house.definitions
+    asked = known.questionnaire(str(resource.get("questionnaire"))) if known is not None and "questionnaire" in resource else None
+    return [*check(resource, r4, questionnaire=asked, definitions=known), *policy(resource, r4)]
 
 
 def _computable(resource: dict[str, Any]) -> None:
