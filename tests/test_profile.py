@@ -174,6 +174,14 @@ def test_one_of_several_profiles_is_enough() -> None:
     assert wrong(bundle(GOAL), asked, named, born) == [("Bundle.entry[0].resource", "type")]
 
 
+def test_a_profile_may_impose_another() -> None:
+    other = profile("Patient", {"path": "Patient.name", "min": 1}, name="other")
+    impose = {"url": CORE + "structuredefinition-imposeProfile", "valueCanonical": HERE + "other"}
+    asked = profile("Patient", {"path": "Patient.gender", "min": 1}, extension=[impose])
+    assert wrong(PERSON, asked, other) == [("Patient.gender", "min"), ("Patient.name", "min")]
+    assert wrong(PERSON, asked) == [("Patient.gender", "min")]
+
+
 # -- slices -----------------------------------------------------------------------------------------------------------
 
 

@@ -67,6 +67,9 @@ class Judge:
         if key not in self._told:
             self._told.add(key)
             self.issues += self.issues_of(profile, item)
+            for imposed in map(self.known.profile, profile.imposes):
+                if imposed is not None:
+                    self.against(imposed, item)
 
     def issues_of(self, profile: Profile, item: Item) -> list[Issue]:
         key = (id(item.value), profile.url)
@@ -98,7 +101,9 @@ class Judge:
             return None
         if item.kind and item.kind != profile.type:
             return False
-        return not any(i.severity in ("error", "fatal") for i in self.issues_of(profile, item))
+        if any(i.severity in ("error", "fatal") for i in self.issues_of(profile, item)):
+            return False
+        return all(self.meets(item, other) is not False for other in profile.imposes)
 
     def is_shaped(self, item: Item, shape: Shape) -> bool:
         return not any(i.severity in ("error", "fatal") for i in self.quietly(shape, item))

@@ -17,6 +17,7 @@ from .shapes import CORE, Shape, elements_of, lay, root, trim, url_of
 
 Node = dict[str, Any]
 R4_VERSION = "4.0.1"
+IMPOSE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-imposeProfile"
 KEPT = ("StructureDefinition", "ValueSet", "CodeSystem", "Questionnaire")
 
 
@@ -29,6 +30,7 @@ class Profile:
     type: str
     shape: Shape
     extension: Known | None  # where it may stand, when it is an extension's definition
+    imposes: tuple[str, ...] = ()  # other profiles that what meets this one must meet
 
 
 class Definitions:
@@ -101,7 +103,7 @@ class Definitions:
             return None
         type_ = str(given.get("type"))
         extension = _known(given, tree, self.r4) if type_ == "Extension" else None
-        return Profile(url, str(given.get("name") or url.rpartition("/")[2]), type_, trim(tree, self.r4), extension)
+        return Profile(url, str(given.get("name") or url.rpartition("/")[2]), type_, trim(tree, self.r4), extension, tuple(_imposed(given)))
 
     def _tree(self, url: str) -> Shape | None:
         """Untrimmed, for others to derive from. A base that is not known asks nothing."""
@@ -127,6 +129,12 @@ def _known(given: Node, tree: Shape, r4: R4) -> Known:
         contexts=contexts,
         modifier=bool(elements) and elements[0].get("isModifier") is True,
     )
+
+
+def _imposed(given: Node) -> Iterator[str]:
+    for x in given.get("extension") or ():
+        if type(x) is dict and x.get("url") == IMPOSE and type(x.get("valueCanonical")) is str:
+            yield x["valueCanonical"]
 
 
 def _contexts(given: Node) -> Iterator[tuple[str, str]]:
