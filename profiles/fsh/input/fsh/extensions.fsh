@@ -389,7 +389,7 @@ Extension: ConsentWords
 Id: consent-words
 Title: "The sentence that the person agreed to"
 Description: "As it stood on the page when they chose."
-Context: Consent.provision
+Context: Consent.provision, Consent.provision.provision
 * value[x] 1..1
 * value[x] only string
 
@@ -397,6 +397,6 @@ Extension: ConsentWhy
 Id: consent-why
 Title: "The person's own reason"
 Description: "Why they chose so, where they said."
-Context: Consent.provision
+Context: Consent.provision, Consent.provision.provision
 * value[x] 1..1
 * value[x] only string
