@@ -87,7 +87,8 @@ def never_both(a: str, b: str) -> Rule:
 
 
 def just_one(*names: str) -> Rule:
-    return lambda node: sum(one_of(n)(node) for n in names) == 1
+    tests = [one_of(n) for n in names]
+    return lambda node: sum(test(node) for test in tests) == 1
 
 
 def needs(a: str, b: str) -> Rule:

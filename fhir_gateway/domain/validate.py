@@ -253,8 +253,8 @@ class Run:
                 self.add("invalid", path, f"The element id `{own[:64]}` is used twice in this resource.")
             self.scope.ids.add(own)
 
-    def _one_type(self, node: Node, path: Path, alternatives: tuple[str, ...]) -> None:
-        found = {n for n in alternatives if n in node or "_" + n in node}
+    def _one_type(self, node: Node, path: Path, alternatives: dict[str, str]) -> None:
+        found = {alternatives[n] for n in node if n in alternatives}
         if len(found) > 1:
             both = " and ".join(f"`{n}`" for n in sorted(found))
             self.add("structure", path, f"Only one of {both} may be given.")
@@ -325,7 +325,7 @@ class Plan:
     resource: bool = False
     slots: dict[str, Handler] = field(default_factory=dict)
     required: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
-    choices: list[tuple[str, ...]] = field(default_factory=list)
+    choices: list[dict[str, str]] = field(default_factory=list)  # each JSON name of a choice, with and without _ -> the one without
     rules: list[tuple[str, Rule, str]] = field(default_factory=list)
 
 
@@ -352,7 +352,7 @@ class Plans(dict[tuple[str, str], Plan]):
         if e.min:
             plan.required.append((every + tuple("_" + n for n in every), name.removesuffix("[x]")))
         if len(every) > 1:
-            plan.choices.append(every)
+            plan.choices.append({n: n for n in every} | {"_" + n: n for n in every})
         path = f"{below}.{name}" if below else name
         own = [r for r in self._rules(owner, path)] if not self._nested(owner, path, e) else []
         for json_name, kind in zip(every, e.types or ("",), strict=True):

@@ -51,12 +51,14 @@ class Judge:
         profile = self.known.extension(str(value.get("url")))
         if profile is None:
             return None
-        item = Item(value, None, "Extension", path)
-        self.against(profile, item)
-        for part in below(item, "extension"):
-            url = part.value.get("url") if type(part.value) is dict else None
+        label, self._label = self._label, profile.name
+        self.element(profile.shape, Item(value, None, "Extension", path))
+        self._label = label
+        parts = value.get("extension")
+        for i, part in enumerate(parts if type(parts) is list else ()):
+            url = part.get("url") if type(part) is dict else None
             if type(url) is str and ":" not in url and profile.extension is not None and url not in profile.extension.parts:
-                self.say("structure", part.path, f"{profile.name} has no part `{url[:80]}`.", "part")
+                self.say("structure", (path, "extension", i), f"{profile.name} has no part `{url[:80]}`.", "part")
         return profile.extension
 
     # -- profiles
@@ -113,7 +115,8 @@ class Judge:
     def element(self, shape: Shape, item: Item) -> None:
         if shape.kinds is not None and not self.typed(shape, shape.kinds, item):
             return
-        self.valued(shape, item)
+        if shape.says_value:
+            self.valued(shape, item)
         if shape.bind and _is_coded(shape, item):
             for strength, url in shape.bind:
                 self.binding(strength, url, item)
@@ -127,7 +130,9 @@ class Judge:
 
     def child(self, shape: Shape, holder: Item) -> None:
         items = below(holder, shape.name, shape.json if shape.choice else None)
-        self.counted(shape.least, shape.most, len(items), shape, holder, items)
+        n = len(items)
+        if n < shape.least or (shape.most is not None and n > shape.most):
+            self.counted(shape.least, shape.most, n, shape, holder, items)
         for item in items:
             self.element(shape, item)
         if shape.slices:
@@ -317,15 +322,14 @@ class Judge:
     def sliced(self, whole: Shape, items: Sequence[Item], holder: Item) -> None:
         if whole.tests is None:
             whole.tests = slices.tests(whole, self)
+            whole.by_url = slices.by_url(whole)
         rules = whole.slicing.rules if whole.slicing is not None else "open"
         groups: dict[str, list[Item]] = {name: [] for name in whole.slices}
         unsure = dict.fromkeys(whole.slices, 0)
         order = list(whole.slices)
         reached, outside = 0, False
         for item in items:
-            said = {name: test(item, self) for name, test in whole.tests.items()}
-            fitting = [name for name, answer in said.items() if answer]
-            perhaps = [name for name, answer in said.items() if answer is None]
+            fitting, perhaps = self._fitting(whole, item)
             if not fitting and not perhaps and slices.DEFAULT in whole.slices:
                 fitting = [slices.DEFAULT]
             if len(fitting) > 1:
@@ -351,6 +355,14 @@ class Judge:
                 self.element(slice, item)
             if slice.slices:
                 self.sliced(slice, group, holder)
+
+    def _fitting(self, whole: Shape, item: Item) -> tuple[list[str], list[str]]:
+        """The slices that an element fits, and those of which it cannot be said."""
+        if whole.by_url is not None:
+            name = whole.by_url.get(item.value.get("url")) if type(item.value) is dict else None
+            return ([name] if name else []), []
+        said = {name: test(item, self) for name, test in whole.tests.items()}
+        return [n for n, answer in said.items() if answer], [n for n, answer in said.items() if answer is None]
 
     def say(self, code: str, path: Path, text: str, key: str = "", severity: Any = "error") -> None:
         self.issues.append(Issue(severity, code, self.render(path), text, key))

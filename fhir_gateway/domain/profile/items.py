@@ -22,9 +22,12 @@ def below(item: Item, name: str, json: dict[str, str] | None = None) -> list[Ite
         return []
     if json:
         found = []
-        for key, kind in json.items():
-            if key in holder or "_" + key in holder:
+        for key in holder:
+            kind = json.get(key)
+            if kind is not None:
                 found += _at(holder, key, kind, item.path)
+            elif key[:1] == "_" and key[1:] in json and key[1:] not in holder:
+                found += _at(holder, key[1:], json[key[1:]], item.path)
         return found
     if name in holder or "_" + name in holder:
         return _at(holder, name, "", item.path)

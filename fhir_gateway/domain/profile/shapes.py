@@ -71,6 +71,9 @@ class Shape:
     same: Shape | None = None
     json: dict[str, str] = field(default_factory=dict)  # of a choice: JSON name -> type
     tests: Any = None  # of its slices, made when first needed
+    url: str = ""  # of an extension or a slice of extensions: known by it, so it is not asked again
+    by_url: dict[Any, str] | None = None  # of slices of extensions: url -> slice
+    says_value: bool = False
 
     @property
     def empty(self) -> bool:
@@ -115,6 +118,8 @@ def _elements(definition: Node, part: str) -> list[Node]:
 
 def url_of(slice: Shape) -> str:
     """The url of a slice of extensions: fixed, or that of the definition it names; "" when it has none."""
+    if slice.url:
+        return slice.url
     own = slice.children.get("url")
     if own is not None and type(own.fixed) is str:
         return own.fixed
@@ -289,6 +294,7 @@ def _find(tree: Shape, path: str) -> Shape | None:
 
 def _trim(shape: Shape, r4: R4, *, sliced: bool) -> None:
     core = shape.core
+    shape.says_value = any(v is not None for v in (shape.fixed, shape.pattern, shape.low, shape.high, shape.longest))
     if core is not None and not sliced:
         if shape.least <= core.min:
             shape.least = 0
@@ -304,10 +310,25 @@ def _trim(shape: Shape, r4: R4, *, sliced: bool) -> None:
         shape.slicing = Slicing((("value", "url"),) if shape.name in EXTENSIONS else (("type", "$this"),) if shape.choice else ())
     if shape.slicing is not None and shape.slicing.rules == "open" and all(_idle(s, shape) for s in shape.slices.values()):
         shape.slices = {}
+    if shape.at == ("Extension", ""):
+        _trim_extension(shape, sliced)
     for name, child in list(shape.children.items()):
         _trim(child, r4, sliced=False)
         if child.empty:
             del shape.children[name]
+
+
+def _trim_extension(shape: Shape, sliced: bool) -> None:
+    """ext-1 lets nothing have both a value and parts: where one is needed, that the other is forbidden need not be asked."""
+    url, parts, value = (shape.children.get(n) for n in ("url", "extension", "value"))
+    if url is not None and type(url.fixed) is str and (sliced or "." not in shape.label):
+        shape.url = url.fixed
+        del shape.children["url"]
+    if parts is not None and value is not None:
+        if parts.most == 0 and value.least:
+            del shape.children["extension"]
+        elif value.most == 0 and parts.least:
+            del shape.children["value"]
 
 
 def _idle(slice: Shape, whole: Shape) -> bool:
@@ -315,8 +336,6 @@ def _idle(slice: Shape, whole: Shape) -> bool:
     bare = copy.copy(slice)
     bare.kinds, bare.most = None, None
     few = slice.most is not None and not (whole.choice and slice.most == 1)
-    if whole.name in EXTENSIONS and slice.children.keys() == {"url"}:
-        bare.children = {}
     typed = any(k.profiles or k.targets for k in slice.kinds or ()) and whole.name not in EXTENSIONS
     return bare.empty and not few and not typed and (whole.name in EXTENSIONS or whole.choice or slice.kinds is None)
 

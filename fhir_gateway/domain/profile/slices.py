@@ -34,6 +34,13 @@ def tests(whole: Shape, judge: Judge) -> dict[str, Test]:
     return made
 
 
+def by_url(whole: Shape) -> dict[str, str] | None:
+    """url -> slice, where extensions are told apart by nothing else; None elsewhere."""
+    urls = {url_of(slice): name for name, slice in whole.slices.items()}
+    plain = whole.name in EXTENSIONS and whole.slicing is not None and whole.slicing.by == (("value", "url"),)
+    return urls if plain and len(urls) == len(whole.slices) and "" not in urls else None
+
+
 def _every(some: list[Test]) -> Test:
     def test(item: Item, judge: Judge) -> bool | None:
         answer: bool | None = True if some else None
