@@ -373,6 +373,15 @@ def test_extensions_are_slices_by_their_url() -> None:
     assert wrong(with_(GOAL, extension=[one, one]), asked, MOOD) == [("Goal.extension[1]", "max")]
 
 
+def test_an_extension_that_a_profile_names_may_stand_as_often_as_its_own_definition_says() -> None:
+    once = copy.deepcopy(MOOD)
+    once["differential"]["element"].insert(0, {"path": "Extension", "max": "1"})
+    asked = profile("Goal", {"path": "Goal.extension", "sliceName": "mood", "type": [{"code": "Extension", "profile": [HERE + "mood"]}]})
+    two = [{"url": HERE + "mood", "valueInteger": n} for n in (5, 6)]
+    assert wrong(with_(GOAL, extension=two), asked, once) == [("Goal.extension[1]", "max")]
+    assert wrong(with_(GOAL, extension=two), asked, MOOD) == []
+
+
 # -- the command ------------------------------------------------------------------------------------------------------
 
 

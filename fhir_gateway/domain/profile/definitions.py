@@ -13,7 +13,8 @@ from typing import Any
 from .. import strict
 from ..r4 import R4, Known
 from .codes import Codes
-from .shapes import CORE, Shape, elements_of, lay, root, trim, url_of
+from .shapes import CORE, Shape, elements_of, lay, root, url_of
+from .trimming import trim
 
 Node = dict[str, Any]
 R4_VERSION = "4.0.1"
@@ -103,7 +104,14 @@ class Definitions:
             return None
         type_ = str(given.get("type"))
         extension = _known(given, tree, self.r4) if type_ == "Extension" else None
-        return Profile(url, str(given.get("name") or url.rpartition("/")[2]), type_, trim(tree, self.r4), extension, tuple(_imposed(given)))
+        return Profile(url, str(given.get("name") or url.rpartition("/")[2]), type_, trim(tree, self.r4, self._most_of), extension, tuple(_imposed(given)))
+
+    def _most_of(self, url: str) -> int | None:
+        """How often an extension may stand, by its own definition."""
+        given = self._decoded("StructureDefinition", url) if url else None
+        elements = elements_of(given) if given is not None else []
+        most = elements[0].get("max") if elements and elements[0]["path"] == "Extension" else None
+        return int(most) if type(most) is str and most.isdigit() else None
 
     def _tree(self, url: str) -> Shape | None:
         """Untrimmed, for others to derive from. A base that is not known asks nothing."""

@@ -16,10 +16,8 @@ from ..r4 import PRIMITIVE, R4, Element, names
 Node = dict[str, Any]
 CORE = "http://hl7.org/fhir/StructureDefinition/"
 MAX_VALUE_SET = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet"
-FHIRPATH = "http://hl7.org/fhirpath/"
 EXTENSIONS = ("extension", "modifierExtension")
 ANY = ("Resource", "DomainResource", "Element", "BackboneElement")
-EVERYWHERE = frozenset({"ele-1", "ext-1", "dom-2", "dom-3", "dom-4", "dom-5", "dom-6", "ref-1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,7 @@ class Shape:
     choice: bool = False
     least: int = 0
     most: int | None = None
+    unbounded: bool = False  # `*` was said of it
     kinds: tuple[Kind, ...] | None = None
     fixed: Any = None
     pattern: Any = None
@@ -94,14 +93,6 @@ def lay(definition: Node, base: Shape, r4: R4) -> Shape:
     elements = _elements(definition, "snapshot")
     tree = root(str(definition.get("type")), r4) if elements else copy.deepcopy(base)
     _Laying(tree, r4).all(elements or _elements(definition, "differential"))
-    return tree
-
-
-def trim(tree: Shape, r4: R4) -> Shape:
-    """The same without what R4 says already, which is checked beside it: what is left is run over resources."""
-    tree = copy.deepcopy(tree)
-    _link(tree, tree, r4)
-    _trim(tree, r4, sliced=False)
     return tree
 
 
@@ -201,6 +192,7 @@ def _apply(shape: Shape, e: Node, r4: R4) -> None:
         shape.least = e["min"]
     if type(e.get("max")) is str:
         shape.most = int(e["max"]) if e["max"].isdigit() else None
+        shape.unbounded = shape.most is None
     if "type" in e and "." in e["path"]:
         _apply_types(shape, e, r4)
     for name, value in e.items():
@@ -268,102 +260,3 @@ def _slicing(s: Node, before: Slicing | None) -> Slicing:
     if before is None:
         return Slicing(by, str(s.get("rules", "open")), s.get("ordered") is True)
     return Slicing(by or before.by, str(s.get("rules", before.rules)), s.get("ordered", before.ordered) is True)
-
-
-# -- trimming ---------------------------------------------------------------------------------------------------------
-
-
-def _link(shape: Shape, tree: Shape, r4: R4) -> None:
-    """Where an element has the content of another: that other one's shape."""
-    for child in [*shape.children.values(), *shape.slices.values()]:
-        if child.repeats and not child.children:
-            target = _find(tree, child.repeats)
-            child.same = target if target is not child else None
-        _link(child, tree, r4)
-
-
-def _find(tree: Shape, path: str) -> Shape | None:
-    shape: Shape | None = tree
-    for step in path.split(".")[1:]:
-        name, _, part = step.partition(":")
-        shape = shape.children.get(name.removesuffix("[x]")) if shape is not None else None
-        if shape is not None and part:
-            shape = shape.slices.get(part)
-    return shape
-
-
-def _trim(shape: Shape, r4: R4, *, sliced: bool) -> None:
-    core = shape.core
-    shape.says_value = any(v is not None for v in (shape.fixed, shape.pattern, shape.low, shape.high, shape.longest))
-    if core is not None and not sliced:
-        if shape.least <= core.min:
-            shape.least = 0
-        if core.max and (shape.most is None or shape.most >= core.max):
-            shape.most = None
-    if shape.kinds is not None:
-        shape.kinds = _narrower(shape.kinds, core)
-    shape.bind = tuple(b for b in shape.bind if b[0] in ("required", "extensible", "max") and not _bound_already(b, core))
-    shape.rules = tuple(c for c in shape.rules if not _ruled_already(c, shape, r4))
-    for child in shape.slices.values():
-        _trim(child, r4, sliced=True)
-    if shape.slicing is None and shape.slices:
-        shape.slicing = Slicing((("value", "url"),) if shape.name in EXTENSIONS else (("type", "$this"),) if shape.choice else ())
-    if shape.slicing is not None and shape.slicing.rules == "open" and all(_idle(s, shape) for s in shape.slices.values()):
-        shape.slices = {}
-    if shape.at == ("Extension", ""):
-        _trim_extension(shape, sliced)
-    for name, child in list(shape.children.items()):
-        _trim(child, r4, sliced=False)
-        if child.empty:
-            del shape.children[name]
-
-
-def _trim_extension(shape: Shape, sliced: bool) -> None:
-    """ext-1 lets nothing have both a value and parts: where one is needed, that the other is forbidden need not be asked."""
-    url, parts, value = (shape.children.get(n) for n in ("url", "extension", "value"))
-    if url is not None and type(url.fixed) is str and (sliced or "." not in shape.label):
-        shape.url = url.fixed
-        del shape.children["url"]
-    if parts is not None and value is not None:
-        if parts.most == 0 and value.least:
-            del shape.children["extension"]
-        elif value.most == 0 and parts.least:
-            del shape.children["value"]
-
-
-def _idle(slice: Shape, whole: Shape) -> bool:
-    """Whether a slice asks nothing that is not asked anyway: an extension's own definition is met wherever it stands."""
-    bare = copy.copy(slice)
-    bare.kinds, bare.most = None, None
-    few = slice.most is not None and not (whole.choice and slice.most == 1)
-    typed = any(k.profiles or k.targets for k in slice.kinds or ()) and whole.name not in EXTENSIONS
-    return bare.empty and not few and not typed and (whole.name in EXTENSIONS or whole.choice or slice.kinds is None)
-
-
-def _narrower(kinds: tuple[Kind, ...], core: Element | None) -> tuple[Kind, ...] | None:
-    """None when R4 allows no more."""
-    if any(k.code.startswith(FHIRPATH) for k in kinds):
-        return None
-    if core is None:
-        return kinds if any(k.profiles or k.targets or k.code not in ANY for k in kinds) else None
-    if {k.code for k in kinds} >= set(core.types) and not any(k.profiles for k in kinds):
-        targets = {t for k in kinds for t in k.targets}
-        if not targets or (targets >= {CORE + t for t in core.targets} and (core.targets or CORE + "Resource" in targets)):
-            return None
-    return kinds
-
-
-def _bound_already(b: tuple[str, str], core: Element | None) -> bool:
-    return core is not None and (b[0], b[1].partition("|")[0]) in core.bind
-
-
-def _ruled_already(c: Constraint, shape: Shape, r4: R4) -> bool:
-    if c.key in EVERYWHERE:
-        return True
-    places = [shape.at] if shape.at is not None else []
-    places += [(t, "") for t in (shape.core.types if shape.core is not None else ()) if r4.knows(t)]
-    return any(
-        c.key == key and c.expression == expression
-        for owner, below in places
-        for key, _, expression in (*r4.type(owner).rules.get(below, ()), *r4.type(owner).rules.get("", ()))
-    )
