@@ -92,7 +92,7 @@ def test_the_choices_a_person_makes_meet_our_profile() -> None:
         ("plan-goal", {"extension": [{"url": EXTENSIONS + "goal-importance", "valueString": "8"}]}, "Goal.extension[0].valueString"),
         ("plan-goal", {"extension": [{"url": EXTENSIONS + "action-confidence", "valueInteger": 8}]}, "Goal.extension[0]"),
         ("plan-goal", {"extension": [{"url": EXTENSIONS + "goal-review", "valueDate": d} for d in ("2026", "2027")]}, "Goal.extension[1]"),
-        ("plan-goal", {"subject": {"reference": "Group/1", "type": "Group"}}, "Goal.subject"),
+        ("plan-goal", {"contained": [{"resourceType": "Group", "id": "g", "type": "person", "actual": True}], "subject": {"reference": "#g"}}, "Goal.subject"),
     ],
 )
 def test_what_does_not_meet_a_profile_of_ours_says_where(profile: str, change: dict[str, Any], where: str) -> None:

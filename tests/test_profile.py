@@ -77,7 +77,8 @@ def with_(base: Node, **members: Any) -> Node:
          {"issued": "2025-12-31T00:00:00Z"}, "Observation.issued", "minValue"),
         ({"path": "Observation.value[x]", "maxLength": 3}, {"valueString": "abc"}, {"valueString": "abcd"}, "Observation.valueString", "maxLength"),
         ({"path": "Observation.subject", "type": [{"code": "Reference", "targetProfile": [CORE + "Patient"]}]},
-         {"subject": {"reference": "Patient/1", "type": "Patient"}}, {"subject": {"type": "Group", "display": "us"}}, "Observation.subject", "target"),
+         {"subject": {"reference": "Group/1"}}, {"contained": [{"resourceType": "Group", "id": "g", "type": "person", "actual": True}],
+                                                 "subject": {"reference": "#g"}}, "Observation.subject", "target"),
         ({"path": "Observation", "constraint": [{"key": "own-1", "severity": "error", "human": "A note needs a subject",
                                                  "expression": "note.exists() implies subject.exists()"}]},
          {}, {"note": [{"text": "a"}]}, "Observation", "own-1"),
@@ -101,7 +102,7 @@ def test_a_snapshot_is_read_alone_and_says_the_same() -> None:
     narrow = {"path": "Observation.subject", "min": 1, "max": "1", "type": [{"code": "Reference", "targetProfile": [CORE + "Patient"]}]}
     as_snapshot = profile("Observation", **{"snapshot": {"element": [{"path": "Observation", "min": 0, "max": "*"}, narrow]}})
     as_snapshot["baseDefinition"] = HERE + "never-heard-of"
-    for resource in (SEEN, with_(SEEN, subject={"type": "Group"}), with_(SEEN, subject={"reference": "Patient/1"})):
+    for resource in (SEEN, with_(SEEN, subject={"reference": "Patient/1"})):
         assert wrong(resource, as_snapshot) == wrong(resource, profile("Observation", narrow))
 
 
@@ -308,9 +309,17 @@ def value_set(*include: Node, exclude: list[Node] | None = None, **more: Any) ->
     ],
 )  # fmt: skip
 def test_a_required_binding_to_a_value_set_that_was_given(set_: Node, coding: Node, fits: bool) -> None:
-    asked = profile("Observation", {"path": "Observation.code", "binding": {"strength": "required", "valueSet": "urn:set|1"}})
+    asked = profile("Observation", {"path": "Observation.code", "binding": {"strength": "required", "valueSet": "urn:set"}})
     found = wrong(with_(SEEN, code={"coding": [coding]}), asked, set_, COLOURS)
     assert found == ([] if fits else [("Observation.code", "required")])
+
+
+def test_a_binding_to_a_version_that_is_not_known_cannot_be_said() -> None:
+    asked = profile("Observation", {"path": "Observation.code", "binding": {"strength": "required", "valueSet": "urn:set|2"}})
+    other = with_(SEEN, code={"coding": [{"system": "urn:b", "code": "x"}]})
+    include = {"system": "urn:a", "concept": [{"code": "x"}]}
+    assert wrong(other, asked, value_set(include, version="1")) == []
+    assert wrong(other, asked, value_set(include, version="2")) == [("Observation.code", "required")]
 
 
 def test_an_extensible_binding_warns() -> None:

@@ -190,21 +190,20 @@ class Judge:
             self.say("structure", item.path, f"This meets none of {_names(profiles)}.", "profile")
 
     def reference(self, targets: Sequence[str], item: Item) -> None:
-        """What a reference leads to, where that is in the same resource or Bundle; otherwise the type that it names."""
+        """What a reference leads to, where that is in the same resource or Bundle; nothing is fetched."""
         allowed = {self.type_of(t) for t in targets}
         target = self.followed(item)
-        kind = target.kind if target is not None else item.value.get("type")
-        if type(kind) is not str or None in allowed:
+        if target is None or None in allowed:
             return
-        if kind.removeprefix(CORE) not in allowed:
+        if target.kind not in allowed:
             some = " or ".join(sorted(str(t) for t in allowed))
-            self.say("structure", item.path, f"{self._label} allows a reference to {some} here, not to {kind[:64]}.", "target")
-        elif target is not None:
-            fitting = [t for t in targets if self.type_of(t) == kind]
-            if len(fitting) == 1 and (profile := self.known.profile(fitting[0])) is not None:
-                self.against(profile, target)
-            elif all(self.meets(target, t) is False for t in fitting):
-                self.say("structure", item.path, f"What this refers to meets none of {_names(fitting)}.", "profile")
+            self.say("structure", item.path, f"{self._label} allows a reference to {some} here, not to {target.kind}.", "target")
+            return
+        fitting = [t for t in targets if self.type_of(t) == target.kind]
+        if len(fitting) == 1 and (profile := self.known.profile(fitting[0])) is not None:
+            self.against(profile, target)
+        elif all(self.meets(target, t) is False for t in fitting):
+            self.say("structure", item.path, f"What this refers to meets none of {_names(fitting)}.", "profile")
 
     def type_of(self, target: str) -> str | None:
         """The resource type of a target profile; None for any, and for a profile nobody here knows."""

@@ -19,7 +19,7 @@ BCP47 = "urn:ietf:bcp:47"
 
 
 class Codes:
-    """`find_set` and `find_system` give the definitions that a deployment brought, by canonical address."""
+    """`find_set` and `find_system` give the definitions that a deployment brought, by canonical address; {} for another version."""
 
     def __init__(self, r4: R4, find_set: Find, find_system: Find) -> None:
         self.r4, self.find_set, self.find_system = r4, find_set, find_system
@@ -41,8 +41,8 @@ class Codes:
 
     def has(self, url: str, system: str | None, code: str) -> bool | None:
         """Whether the value set has this code; `system` None for a bare `code`. None when that cannot be said."""
-        url = url.partition("|")[0]
-        if url in LANGUAGES:
+        bare = url.partition("|")[0]
+        if bare in LANGUAGES:
             return primitives.is_language(code) if system in (None, BCP47) else None
         if url in self._asked:  # it includes itself
             return None
@@ -60,7 +60,7 @@ class Codes:
     def _look(self, url: str, system: str | None, code: str) -> bool | None:
         given = self.find_set(url)
         if given is None:
-            return _in_table(self.r4.value_set(url), system, code)
+            return _in_table(self.r4.value_set(url.partition("|")[0]), system, code)
         compose = given.get("compose")
         composed = self._composed(compose, system, code) if type(compose) is dict else None
         expansion = given.get("expansion")

@@ -39,7 +39,7 @@ class Definitions:
 
     def __init__(self, r4: R4) -> None:
         self.r4 = r4
-        self.codes = Codes(r4, lambda url: self._decoded("ValueSet", url), lambda url: self._decoded("CodeSystem", url))
+        self.codes = Codes(r4, self._value_set, lambda url: self._decoded("CodeSystem", url))
         self._texts: dict[tuple[str, str], bytes] = {}
         self._versions: dict[str, str] = {}
         self._trees: dict[str, Shape | None] = {}
@@ -89,6 +89,11 @@ class Definitions:
         """The definition of the extension with this url."""
         found = self.profile(url)
         return found if found is not None and found.extension is not None else None
+
+    def _value_set(self, canonical: str) -> Node | None:
+        url, _, version = canonical.partition("|")
+        given = self._decoded("ValueSet", url)
+        return {} if given is not None and version and given.get("version") != version else given
 
     def _decoded(self, kind: str, canonical: str) -> Node | None:
         text = self._texts.get((kind, canonical.partition("|")[0]))
