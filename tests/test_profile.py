@@ -13,6 +13,7 @@ import pytest
 
 from fhir_gateway import validating
 from fhir_gateway.definitions import load_r4, read_definitions
+from fhir_gateway.domain import strict
 from fhir_gateway.domain.profile import Definitions
 from fhir_gateway.domain.validate import check
 
@@ -115,6 +116,36 @@ def test_what_a_profile_derives_from_holds_too() -> None:
 
 def test_an_element_that_r4_does_not_have_asks_nothing() -> None:
     assert wrong(PERSON, profile("Patient", {"path": "Patient.dateOfBirth", "min": 1})) == []
+
+
+@pytest.mark.parametrize(
+    ("element", "allowed"),
+    [
+        ({"path": "Observation.valueQuantity", "min": 0}, False),  # named so, it is the only type
+        ({"path": "Observation.valueQuantity.unit", "min": 1}, True),  # only what it must be where it stands
+    ],
+)
+def test_a_type_named_in_a_path(element: Node, allowed: bool) -> None:
+    found = wrong(with_(SEEN, valueString="a"), profile("Observation", element))
+    assert found == ([] if allowed else [("Observation.valueString", "closed")])
+    assert wrong(with_(SEEN, valueQuantity={"value": 1, "unit": "a"}), profile("Observation", element)) == []
+
+
+def test_the_id_of_an_element_is_no_content() -> None:
+    fixed = profile("Observation", {"path": "Observation.code", "fixedCodeableConcept": {"text": "Steps"}})
+    assert wrong(with_(SEEN, code={"id": "a", "text": "Steps"}), fixed) == []
+
+
+def test_content_that_is_referred_to_is_held_to_a_snapshot_that_says_so() -> None:
+    asked: Node = {"resourceType": "Questionnaire", "status": "draft", "item": [
+        {"linkId": "1", "type": "group", "text": "a", "item": [{"linkId": "2", "type": "display", "text": "b", "prefix": "x"}]},
+    ]}  # fmt: skip
+    element = {"path": "Questionnaire.item.prefix", "max": "0"}
+    assert wrong(asked, profile("Questionnaire", element)) == []
+    again = [{"path": "Questionnaire"}, {"path": "Questionnaire.item"}, element,
+             {"path": "Questionnaire.item.item", "contentReference": "#Questionnaire.item"}]  # fmt: skip
+    found = wrong(asked, profile("Questionnaire", snapshot={"element": again}))
+    assert found == [("Questionnaire.item[0].item[0].prefix", "max")]
 
 
 def test_a_profile_of_another_type_is_not_met() -> None:
@@ -447,3 +478,20 @@ def test_definitions_that_are_no_folder_stop_the_start_in_one_sentence(tmp_path:
     g = Gateway(tmp_path / "data", free_port(), {"GATEWAY_DEFINITIONS": str(tmp_path / "none")})
     done = g.command("serve", "--demo")
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "GATEWAY_DEFINITIONS" in done.stderr
+
+
+def test_each_example_that_its_own_definitions_refuse_is_listed_with_its_reason(shared: Path) -> None:
+    """UK Core, PCO and SDC examples that R4 accepts."""
+    listed = (Path(__file__).parent.parent / "docs" / "validation.md").read_text()
+    count = 0
+    for source in ("ukcore", "pco", "sdc"):
+        known = read_definitions(shared / "data" / source)
+        for file in sorted((shared / "data" / "examples" / source).glob("*/*.json")):
+            resource = strict.read(file.read_bytes())
+            uk = (f"https://fhir.hl7.org.uk/StructureDefinition/UKCore-{resource['resourceType']}",) if source == "ukcore" else ()
+            if any(i.severity == "error" for i in check(resource, load_r4())):
+                continue
+            count += 1
+            if any(i.severity == "error" for i in check(resource, load_r4(), definitions=known, profiles=uk)):
+                assert f"`{file.relative_to(shared / 'data' / 'examples')}`" in listed, file
+    assert count > 300

@@ -139,7 +139,7 @@ class _Laying:
             if so_far:
                 if self.foreign(shape, step):
                     return
-                shape = self.below(shape, step)
+                shape = self.below(shape, step, alone=so_far + "." + step == path)
             so_far = f"{so_far}.{step}" if so_far else step
             if so_far in self.slices:
                 shape = self.slice(shape, self.slices[so_far])
@@ -149,8 +149,8 @@ class _Laying:
         """Whether R4 has no such element there: what a definition says of it cannot be meant."""
         return shape.at is not None and self.r4.type(shape.at[0]).kind != PRIMITIVE and self.r4.step(*shape.at, step) is None
 
-    def below(self, shape: Shape, step: str) -> Shape:
-        """The child of that name; `valueQuantity` of a choice is its slice for that type."""
+    def below(self, shape: Shape, step: str, *, alone: bool) -> Shape:
+        """The child of that name; `valueQuantity` of a choice is its slice for that type, and where `alone` the only one."""
         name = step.removesuffix("[x]")
         hit = self.r4.step(*shape.at, step) if shape.at is not None else None
         choice = step.endswith("[x]") or (hit is not None and hit[0].endswith("[x]"))
@@ -161,11 +161,14 @@ class _Laying:
         if child is None:
             core = hit[1] if hit is not None else None
             child = shape.children[name] = Shape(name, f"{shape.label}.{name}", self.into(shape, hit), core, choice)
-            child.repeats = core.ref if core is not None else ""
             if choice:
                 types = core.types if core is not None else ()
                 child.json = dict(zip(names(name + "[x]", core), types, strict=True)) if core is not None else {}
-        return self.slice(child, step) if choice and step not in (name, name + "[x]") else child
+        if not choice or step in (name, name + "[x]"):
+            return child
+        if alone and child.slicing is None:
+            child.slicing = Slicing((("type", "$this"),), "closed")
+        return self.slice(child, step)
 
     def into(self, shape: Shape, hit: tuple[str, Element] | None) -> tuple[str, str] | None:
         return self.r4.into(shape.at[0], *hit) if hit is not None and shape.at is not None else None
