@@ -8,8 +8,8 @@ from typing import Any, Literal
 from ..domain import audit, consent
 from ..domain.primitives import whole
 from ..domain.problem import not_found
-from ..domain.types import Decision, Ref
-from .context import Context, House, ask, ask_stored, directory_now, house_context, note
+from ..domain.types import Decision, Ref, Stored
+from .context import Context, House, ask, ask_stored, directory_now, house_context, micros, note
 
 KINDS: dict[str, Literal["patient", "proxy", "professional", "system"]] = {
     "Patient": "patient", "RelatedPerson": "proxy", "Device": "system", "Organization": "system",
@@ -81,13 +81,35 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
             "unchanged": n.detail == "unchanged" or n.basis == "matched",
             "purpose": n.purpose,
             "sentence": audit.sentence(n),
-            "before": f"{_micro(n.at)}~{n.id}",
+            "before": f"{micros(n.at)}~{n.id}",
         }
         for n in rows
     ]
 
 
-def _micro(at: datetime) -> int:
-    from .context import micros
+async def keepers(ctx: Context) -> dict[str, int]:
+    """Who wrote or keeps something of the person's own record, and since when (microseconds): they may go on reading that.
 
-    return micros(at)
+    Organisations as `Organization/…` for whom the directory knows them, else the person or system that wrote it. Only for the
+    person; Problem not-found otherwise.
+    """
+    me = ctx.actor.patient
+    if ctx.actor.kind != "patient" or me is None:
+        raise not_found()
+    directory, _ = await directory_now(ctx.house)
+    first: dict[Ref, datetime] = {}
+    now: dict[Ref, Stored] = {}
+    for version in await ctx.house.store.patient_versions(me, ctx.house.r4.types):
+        first.setdefault(version.ref, version.updated)
+        now[version.ref] = version
+    out: dict[str, int] = {}
+    for ref, stored in now.items():
+        if stored.deleted:
+            continue
+        named = stored.facts.authors | ({stored.facts.custodian} if stored.facts.custodian else set())
+        places = {o for o in (directory.find(n) for n in named) if o in directory.organisations}
+        people = {n for n in named if n.split("/")[0] in ("Practitioner", "PractitionerRole", "Device")}
+        for who in places or people:
+            since = micros(first[ref])
+            out[str(who)] = min(since, out.get(str(who), since))
+    return out

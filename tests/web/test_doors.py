@@ -388,6 +388,44 @@ def test_the_reason_of_a_deletion_is_the_one_that_decided(demo: Gateway) -> None
     assert "they may add to people's records" in added, added
 
 
+def cards(v: Visitor) -> dict[str, str]:
+    """Who can see my plan: each heading of a card and what the card says."""
+    v.get("/my-plan/sharing")
+    out: dict[str, str] = {}
+    for name, rest in re.findall(r'<h3[^>]*>\s*<span class="app-words">(.*?)</span>(.*?)</div></div>', v.page, re.S):
+        assert name not in out, f"{name} is there twice"
+        out[html.unescape(name)] = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", rest)).split())
+    return out
+
+
+def test_everybody_who_can_see_it_is_there_once_with_what_why_and_since_when(demo: Gateway) -> None:
+    share_nothing(demo)
+    here = cards(as_(demo, "patient"))
+    assert {"Example Street Surgery", "Example County Council", "Example General Hospital", "Kindly Neighbours", "Leila Example"} <= here.keys()
+    surgery, hospital = here["Example Street Surgery"], here["Example General Hospital"]
+    assert "What Your plan, but not what is marked as private" in surgery and "Nothing yet" not in surgery
+    assert "Why They are written down in your team You are registered with them" in surgery and "Added by Example General Hospital" in surgery
+    assert "What What they wrote or keep themselves" in hospital and "Why They wrote it or keep it themselves" in hospital
+    assert "Nothing yet: they have not said yes to this" in here["Kindly Neighbours"] and "Say no" not in here["Kindly Neighbours"]
+    assert "Why They act for you" in here["Leila Example"]
+    assert all("Since " in card for card in here.values())
+    assert not {"Kindly Neighbours", "Faraway Surgery"} & {who for who, card in here.items() if "Your plan" in card}
+
+
+def test_she_says_no_to_the_hospital_that_wrote_it(demo: Gateway) -> None:
+    share_nothing(demo)
+    amina = as_(demo, "patient")
+    goals = demo.get("hospital", f"Goal?patient={demo.patient}").json()["total"]
+    assert goals > 0 and "Say no to this" in cards(amina)["Example General Hospital"]
+    said_no = re.search(r'<span class="app-words">Example General Hospital</span>.*?href="(/my-plan/sharing/no[^"]+)"', amina.page, re.S)
+    assert said_no
+    amina.get(html.unescape(said_no.group(1)))
+    amina.send("/my-plan/sharing/no")
+    assert demo.get("hospital", f"Goal?patient={demo.patient}").json()["total"] == 0
+    share_nothing(demo)
+    assert demo.get("hospital", f"Goal?patient={demo.patient}").json()["total"] == goals
+
+
 def test_she_says_no_to_the_surgery_and_takes_it_back(demo: Gateway) -> None:
     share_nothing(demo)
     amina, gp, council = as_(demo, "patient"), as_(demo, "gp"), as_(demo, "social-worker")

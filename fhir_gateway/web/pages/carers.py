@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ... import gate
 from ...domain.standing import Relationship
 from ...gate import Context
-from ...gate.context import micros, stand
+from ...gate.context import directory_now, micros, stand
 from .names import names
 from .patient import own_id
 from .words import _, day
@@ -22,38 +24,100 @@ ORIGINS: dict[str, str] = {
 }
 
 
+KEPT = "They wrote it or keep it themselves"
+
+
+@dataclass
+class Entry:
+    """All that makes one organisation or person able to see something."""
+
+    names: set[str] = field(default_factory=set)
+    related: list[Relationship] = field(default_factory=list)
+    kept_since: int | None = None
+
+
 async def carers(ctx: Context, refused: set[str]) -> list[dict[str, Any]]:
-    """Everybody with a relationship, from the very facts that decide: who, why, since when, until when, added by whom.
+    """Everybody who can see something without being chosen, one entry each, from the very facts that decide: who, what, why, since
+    when, until when, added by whom.
 
     `refused`: whom the person has said no to already.
     """
     me = f"Patient/{own_id(ctx)}"
-    related = (await stand(ctx.house, [me]))[me].relationships
+    directory, _epoch = await directory_now(ctx.house)
     now = micros(ctx.at)
-    current = [r for r in related if r.high is None or r.high >= now]
-    refs = {n for r in current for n in (*r.names, r.writer, r.writer_organisation or "")}
-    known = await names(ctx, refs)
-    shown = [_carer(r, known, me, refused) for r in current if r.counts or known.keys() & r.names]
-    return list({(c["who"], c["why"], c["what"]): c for c in reversed(shown)}.values())[::-1]
+    entries: dict[frozenset[str], Entry] = {}
+
+    def entry(called: Iterable[str]) -> Entry:
+        given = set(called)
+        places = {o for o in map(directory.find, given) if o is not None and o in directory.organisations}
+        found = entries.setdefault(frozenset(places) or frozenset(given), Entry())
+        found.names |= given | {i for o in places for i in (o, *directory.organisations[o].identifiers)}
+        return found
+
+    for r in (await stand(ctx.house, [me]))[me].relationships:
+        if r.high is None or r.high >= now:
+            entry(r.names).related.append(r)
+    for who, since in (await gate.keepers(ctx)).items():
+        entry([who]).kept_since = since
+    writers = {w for e in entries.values() for r in e.related for w in (r.writer, r.writer_organisation or "")}
+    known = await names(ctx, {n for e in entries.values() for n in e.names} | writers)
+    shown = [e for e in entries.values() if e.kept_since is not None or _counting(e) or known.keys() & e.names]
+    return sorted((_carer(e, known, me, refused) for e in shown), key=lambda c: (c["waits"], c["who"].lower()))
 
 
-def _carer(r: Relationship, known: Mapping[str, str], me: str, refused: set[str]) -> dict[str, Any]:
-    who = ", ".join(sorted({known[n] for n in r.names if n in known})) or _("Somebody we have no name for")
-    why = _(ORIGINS.get(r.origin, "They look after you"))
-    writer = _("You") if r.writer == me else known.get(r.writer) or known.get(r.writer_organisation or "") or _("a care service")
-    added = _("{who}, on {day}").format(who=writer, day=day(at(r.low))) if r.low is not None else writer
-    what = _("Your plan, but not what is marked as private")
-    if not r.counts:
-        what = _("Nothing yet: {why}").format(why=_(WAITING.get(r.why, "they have not said yes to this")))
-    elif r.consent_needed:
-        what = _("Only what you choose to share with them")
-    refs = sorted(n for n in r.names if n in known)
-    no = bool(refused & set(r.names))
+def _counting(e: Entry) -> list[Relationship]:
+    """Those that open something now. It never counts for whoever wrote it."""
+    return [r for r in e.related if r.counts and not {r.writer, r.writer_organisation or ""} & e.names]
+
+
+def _carer(e: Entry, known: Mapping[str, str], me: str, refused: set[str]) -> dict[str, Any]:
+    who = ", ".join(sorted({known[n] for n in e.names if n in known}))
+    system = any(n.startswith("Device/") for n in e.names)
+    counting = _counting(e)
+    shown = counting or e.related
+    lows = [r.low for r in shown if r.low is not None] + ([e.kept_since] if e.kept_since is not None else [])
+    ends = [r.high for r in shown] if e.kept_since is None else [None]
+    refs = sorted(n for n in e.names if n in known)
+    no = bool(refused & e.names)
+    waits = not counting and e.kept_since is None
     return {
-        "who": who, "what": _("Nothing: you said no") if no else what, "why": f"{why}: {r.reason}" if r.reason else why,
-        "since": day(at(r.low)) if r.low is not None else "", "until": day(at(r.high)) if r.high is not None else "",
-        "added": added, "no": no, "ref": refs[0] if refs and r.counts and not no else "",
+        "who": who or (_("A computer system") if system else _("Somebody we have no name for")),
+        "what": _("Nothing: you said no") if no else "\n".join(dict.fromkeys(_what(e, counting))),
+        "why": "\n".join(dict.fromkeys(_why(e, shown))),
+        "since": day(at(min(lows))) if lows else "",
+        "until": day(at(max(h for h in ends if h is not None))) if ends and None not in ends else "",
+        "added": "\n".join(dict.fromkeys(_added(r, known, me) for r in shown)), "no": no, "waits": waits,
+        "ref": refs[0] if refs and not waits and not no else "",
     }  # fmt: skip
+
+
+def _what(e: Entry, counting: list[Relationship]) -> Iterator[str]:
+    if any(not r.consent_needed for r in counting):
+        yield _("Your plan, but not what is marked as private")
+    elif counting:
+        yield _("Only what you choose to share with them")
+    if e.kept_since is not None:
+        yield _("What they wrote or keep themselves, also the private parts")
+    if counting or e.kept_since is not None:
+        return
+    for r in e.related:
+        if r.origin in ("task", "referral"):
+            yield _("Only what they were asked to do. They have not said yes to it yet")
+        else:
+            yield _("Nothing yet: {why}").format(why=_(WAITING.get(r.why, "they have not said yes to this")))
+
+
+def _why(e: Entry, shown: list[Relationship]) -> Iterator[str]:
+    for r in shown:
+        why = _(ORIGINS.get(r.origin, "They look after you"))
+        yield f"{why}: {r.reason}" if r.reason else why
+    if e.kept_since is not None:
+        yield _(KEPT)
+
+
+def _added(r: Relationship, known: Mapping[str, str], me: str) -> str:
+    writer = _("You") if r.writer == me else known.get(r.writer) or known.get(r.writer_organisation or "") or _("a care service")
+    return _("{who}, on {day}").format(who=writer, day=day(at(r.low))) if r.low is not None else writer
 
 
 WAITING: dict[str, str] = {

@@ -15,6 +15,7 @@ from ... import gate
 from ...domain import sharing, strict
 from ...domain.problem import Problem, not_found
 from ...domain.types import Ref
+from ...domain.vocabulary import PROXY_BASIS_SUFFIX
 from ...gate import Context
 from .carers import carers
 from .draft import PARTS, PRIVATE, STEPS, Draft, mistakes, summary, until_words, what_words
@@ -76,7 +77,7 @@ async def keep(ctx: Context, before: Held | None, body: dict[str, Any]) -> bool:
 async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     held = await consents(ctx)
     mine = [r for h in held if sharing.is_ours(h.body) for r in sharing.rows(h.body)]
-    others = [r for h in held if not sharing.is_ours(h.body) for r in sharing.rows(h.body)]
+    others = [_acting(r, h.body) for h in held if not sharing.is_ours(h.body) for r in sharing.rows(h.body)]
     surprises = list(dict.fromkeys(s for h in held if not sharing.is_ours(h.body) for s in sharing.lint(h.body)))
     known = await names_of(ctx, {w for r in (*mine, *others) for w in r.who})
     done = request.query_params.get("done", "")
@@ -86,6 +87,13 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
         surprises=surprises,
         carers=await carers(ctx, {w for r in mine if not r.allows and not r.kinds for w in r.who}),
     )  # fmt: skip
+
+
+def _acting(row: sharing.Row, consent: Mapping[str, Any]) -> sharing.Row:
+    """A consent that lets somebody act for the person says so."""
+    codings = (consent.get("policyRule") or {}).get("coding", ())
+    acts = any(str(c.get("system", "")).endswith(PROXY_BASIS_SUFFIX) for c in codings)
+    return replace(row, why=_("They act for you")) if acts and row.allows and not row.why else row
 
 
 def said(row: sharing.Row, known: Mapping[str, str], on: date) -> dict[str, Any]:
