@@ -35,17 +35,18 @@ WHY: Final = f"{OURS}/StructureDefinition/consent-why"  # on a rule: the person'
 SNOMED: Final = "http://snomed.info/sct"
 CRISIS_PLANS: Final = ("325691000000100", "736253002", "887701000000100")
 
-# Kind of record -> (resource types, codes that narrow them). Whoever may see a part of a record may see whose it is.
+# Kind of record -> (resource types, codes that narrow them). Whoever may see a part of a record may see whose it is: the Patient goes
+# with every kind. A ServiceRequest is a referral or an unmet need, so it goes with needs and not with goals.
 KINDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "plan": (
         ("CarePlan", "Goal", "Task", "ServiceRequest", "Condition", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation",
          "Flag", "DocumentReference"),
         (),
     ),
-    "goals": (("Goal", "Task", "ServiceRequest"), ()),
+    "goals": (("Goal", "Task"), ()),
     "about": (("QuestionnaireResponse",), ()),
     "answers": (("QuestionnaireResponse",), ()),
-    "needs": (("Condition",), ()),
+    "needs": (("Condition", "ServiceRequest"), ()),
     "crisis": (("CarePlan",), CRISIS_PLANS),
     "team": (("CareTeam", "RelatedPerson"), ()),
     "measurements": (("Observation",), ()),

@@ -76,7 +76,7 @@ def share(v: Visitor, who: str = "Rosa", **more: Any) -> httpx2.Response:
     ref = re.search(rf'value="(Practitioner/[^"]+)"[^>]*>\s*<label[^>]*>[^<]*{who}', v.page)
     assert ref, v.words()
     v.send(new, go="what", who=ref.group(1))
-    v.send(new, go="when", parts=["plan"])
+    v.send(new, go="when", parts=more.pop("parts", ["plan"]))
     until = {"until_choice": "day", "until-day": "31", "until-month": "1", "until-year": "2040"}
     return v.send(new, go="check", **{**until, "why": "So that she can find me a choir <b>", **more})
 
@@ -238,6 +238,23 @@ def test_she_shares_it_works_she_stops_and_it_is_gone(demo: Gateway) -> None:
     amina.get("/my-plan/who-looked")
     log = amina.words()
     assert "Rosa Lind" in log and "Allowed" in log and "Told no" in log
+
+
+def test_only_goals_is_only_goals_and_her_details_and_says_so(demo: Gateway) -> None:
+    share_nothing(demo)
+    amina = as_(demo, "patient")
+    assert demo.get("patient", f"/plans/{demo.patient}").json()["unmet_needs"]
+    share(amina, parts=["goals"])
+    words = amina.words()
+    assert "Rosa Lind may see these parts of your plan: My goals and what we will do, until" in words
+    for text in ("tasks that others were asked to do", "name, date of birth, NHS number, address, phone, language, ethnic group and GP practice"):
+        assert text in words, words
+    amina.send("/my-plan/sharing/new", go="save")
+    plan = demo.get("link-worker", f"/plans/{demo.patient}").json()
+    assert plan["goals"] and plan["actions"] and not plan.keys() & {"unmet_needs", "needs", "about_me", "team", "contingency"}
+    assert demo.get("link-worker", f"ServiceRequest?patient={demo.patient}").json()["total"] == 0
+    assert "NHS number" in amina.words(), "the list of choices says it too"
+    share_nothing(demo)
 
 
 def test_a_grant_changes_nothing_for_the_gp(demo: Gateway) -> None:

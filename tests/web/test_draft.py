@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from starlette.datastructures import FormData
 
 from fhir_gateway.domain import sharing
-from fhir_gateway.web.pages.draft import PARTS, PRIVATE, Draft, mistakes, summary
+from fhir_gateway.web.pages.draft import DETAILS, PARTS, PRIVATE, Draft, given_words, mistakes, summary
 from fhir_gateway.web.pages.sharing import said
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -37,7 +39,7 @@ def test_what_was_chosen_is_what_the_list_shows() -> None:
     assert shown == {
         "id": "r1", "no": False, "who": "Rosa Lind", "why": "So that she can find me a choir",
         "since": "24 November 2026",
-        "what": "My goals and what we will do\nWhat matters to me\nAlso private things: Mental health",
+        "what": f"My goals and what we will do\nWhat matters to me\nAlso private things: Mental health\n{DETAILS}",
         "until": "31 January 2027", "ended": False,
     }  # fmt: skip
     assert said(row, {}, date(2027, 2, 1))["ended"] and not said(row, {}, date(2027, 1, 31))["ended"]
@@ -45,7 +47,34 @@ def test_what_was_chosen_is_what_the_list_shows() -> None:
 
 def test_the_consent_keeps_the_sentence_the_person_read() -> None:
     (row,) = sharing.rows(granted(draft()))
-    assert row.words == "Rosa Lind may see the parts of your plan that are listed here until the end of 31 January 2027."
+    assert row.words == (
+        "Rosa Lind may see these parts of your plan: My goals and what we will do, What matters to me, until the end of 31 January 2027. "
+        "They will also see your details, such as your NHS number, address and phone."
+    )
+
+
+SAID_AS = {
+    "Patient": "NHS number", "CarePlan": "plan|get worse", "Goal": "goals", "Task": "tasks", "Condition": "illnesses and conditions",
+    "ServiceRequest": "sent to and what you could not get", "QuestionnaireResponse": "answers", "CareTeam": "team",
+    "RelatedPerson": "family", "Observation": "measurements", "DocumentReference": "documents", "Flag": "warnings",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", [p for p in PARTS if p != "plan"])
+def test_the_page_before_saving_names_all_that_is_given(part: str) -> None:
+    """Every class of the consent is in the words of the last step."""
+    chosen = replace(draft(), parts=(part,))
+    rules = granted(chosen)["provision"]["provision"]
+    classes = {c["code"] for r in rules for c in r.get("class", [])} | ({"CarePlan"} if part == "crisis" else set())
+    assert "Patient" in classes
+    for kind in classes:
+        assert re.search(SAID_AS[kind], given_words(chosen), re.I), f"{part} gives {kind} and does not say so"
+
+
+def test_the_whole_plan_says_what_more_it_gives() -> None:
+    chosen = replace(draft(), parts=("plan",))
+    classes = {c["code"] for r in granted(chosen)["provision"]["provision"] for c in r.get("class", [])}
+    assert all(re.search(SAID_AS[kind], given_words(chosen), re.I) for kind in classes)
 
 
 def test_every_part_and_private_thing_of_the_page_is_one_that_a_consent_can_say() -> None:

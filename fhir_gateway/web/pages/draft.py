@@ -12,14 +12,15 @@ from .words import _, day, typed_day
 
 STEPS = ("who", "what", "when", "check")
 LONGEST_WHY = 500
-PARTS: dict[str, tuple[str, str]] = {
-    "plan": ("My whole plan", "Everything below"),
-    "goals": ("My goals and what we will do", "Your goals, the steps on the way and who does what"),
-    "about": ("What matters to me", "Your answers about yourself"),
-    "needs": ("What I need help with", ""),
-    "crisis": ("What to do if things get worse", ""),
-    "team": ("My team, family and friends", ""),
+PARTS: dict[str, tuple[str, str]] = {  # what each part lets somebody see: `sharing.KINDS` in words
+    "plan": ("My whole plan", "Everything below, and measurements, documents and warnings in your record"),
+    "goals": ("My goals and what we will do", "Your goals, the steps on the way, who does what, and tasks that others were asked to do"),
+    "about": ("What matters to me", "Your answers about yourself and to other questions you were asked"),
+    "needs": ("What I need help with", "Your needs, illnesses and conditions, what you were sent to and what you could not get"),
+    "crisis": ("What to do if things get worse", "What can set it off, what should happen and who to contact"),
+    "team": ("My team, family and friends", "Who they are and how to reach them"),
 }
+DETAILS = "Your details: name, date of birth, NHS number, address, phone, language, ethnic group and GP practice, as far as they are written down"
 PRIVATE: dict[str, str] = {key: text.capitalize() for key, text in sharing.LABEL_WORDS.items()}
 SECTORS: dict[str, str] = {
     "health": "Everybody who works in health care",
@@ -106,10 +107,18 @@ def _when(draft: Draft, today: date) -> dict[str, str]:
 
 
 def what_words(parts: Iterable[str]) -> str:
+    """The parts by name, a line each."""
     chosen = list(parts)
     if "plan" in chosen:
         return _(PARTS["plan"][0])
     return "\n".join(_(PARTS[p][0]) if p in PARTS else _(sharing.KIND_WORDS[p]).capitalize() for p in chosen)
+
+
+def given_words(draft: Draft) -> str:
+    """All that a choice lets somebody see, a line for each part and one for what goes with every part."""
+    parts = list(PARTS) if draft.everything() else list(draft.parts)
+    lines = [f"{_(PARTS[p][0])}. {_(PARTS[p][1])}." for p in parts]
+    return "\n".join([*lines, _(DETAILS) + "."])
 
 
 def until_words(last: date | None) -> str:
@@ -117,9 +126,12 @@ def until_words(last: date | None) -> str:
 
 
 def summary(draft: Draft, name: str) -> str:
-    """The whole choice in one sentence, read before saving."""
-    what = _("your whole plan") if draft.everything() else _("the parts of your plan that are listed here")
+    """The whole choice in a sentence or two, read before saving and kept with the choice."""
+    parts = ", ".join(_(PARTS[p][0]) for p in draft.parts)
+    what = _("your whole plan") if draft.everything() else _("these parts of your plan: {parts},").format(parts=parts)
     last = draft.last_day()
+    text = _("{name} may see {what} until you stop it.")
     if last:
-        return _("{name} may see {what} until the end of {day}.").format(name=name, what=what, day=day(last))
-    return _("{name} may see {what} until you stop it.").format(name=name, what=what)
+        text = _("{name} may see {what} until the end of {day}.")
+    also = _("They will also see your details, such as your NHS number, address and phone.")
+    return f"{text.format(name=name, what=what, day=day(last) if last else '')} {also}"

@@ -18,7 +18,7 @@ from ...domain.types import Ref
 from ...domain.vocabulary import PROXY_BASIS_SUFFIX
 from ...gate import Context
 from .carers import carers
-from .draft import PARTS, PRIVATE, STEPS, Draft, mistakes, summary, until_words, what_words
+from .draft import DETAILS, PARTS, PRIVATE, STEPS, Draft, given_words, mistakes, summary, until_words, what_words
 from .frame import Pages, go, show
 from .names import DIRECTORY, Choice, find
 from .patient import own_id
@@ -101,6 +101,8 @@ def said(row: sharing.Row, known: Mapping[str, str], on: date) -> dict[str, Any]
     what = what_words(row.kinds) if row.kinds else _("Everything") if row.what == "everything" else row.what
     if row.labels and row.allows:
         what += "\n" + _("Also private things: {labels}").format(labels=", ".join(_(PRIVATE[x]) for x in row.labels))
+    if row.ours and row.allows:
+        what += "\n" + _(DETAILS)
     return {
         "id": row.id if row.ours else "", "no": not row.allows, "what": what, "why": row.why,
         "who": ", ".join(known.get(w) or _("Somebody we have no name for") for w in row.who) or _("Everybody"),
@@ -217,6 +219,6 @@ async def _step(
         parts=[(key, _(label), _(hint)) if hint else (key, _(label), "") for key, (label, hint) in PARTS.items()],
         labels=[(key, _(label)) for key, label in PRIVATE.items()],
         example=day(today(ctx.at) + timedelta(days=90)),
-        what=what_words(draft.parts), private="\n".join(_(PRIVATE[p]) for p in draft.private),
+        what=given_words(draft) if ready else "", private="\n".join(_(PRIVATE[p]) for p in draft.private),
         until=until_words(draft.last_day()) if ready else "", summary=summary(draft, name) if ready else "",
     )  # fmt: skip
