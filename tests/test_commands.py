@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,22 @@ def test_a_bad_plan_is_refused_with_file_and_place(demo: Gateway, tmp_path: Path
     assert said in done.stdout + done.stderr
     (line,) = lines(done.stdout)
     assert line["written"] == 0
+
+
+def test_answers_below_answers_come_in_valid_and_go_out_equal(demo: Gateway) -> None:
+    """HL7's rule qrs-1: what is asked below a question stands inside its answer, below a group beside it."""
+    file = Path(__file__).parent / "cases/plans/harold.json"
+    (done,) = lines(demo.command("import", str(file), "--json").stdout)
+    assert done["refused"] == 0 and done["written"] > 0, done
+    found = demo.get("hospital", f"QuestionnaireResponse?patient={done['patient']}&questionnaire=https://fhir-gateway.example/Questionnaire/wellbeing-wheel").json()
+    (answers,) = [e["resource"] for e in found["entry"]]
+    item = {i["linkId"]: i for i in answers["item"]}
+    many = item["smokes"]["answer"][0]["item"][0]
+    assert many["linkId"] == "smokes.many" and many["answer"][0]["item"][0]["linkId"] == "smokes.many.which"
+    assert item["pets"]["answer"][0]["item"][0]["linkId"] == "pets.names" and item["part"]["item"][0]["linkId"] == "part.a"
+    assert "item" not in item["smokes"]
+    back = json.loads(demo.get("hospital", f"/plans/{done['patient']}").content, parse_float=Decimal)
+    assert back == json.loads(file.read_text(), parse_float=Decimal)
 
 
 def test_every_file_of_a_mix_is_reported(demo: Gateway, tmp_path: Path) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import itertools
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from fhir_gateway import definitions, gate, plans
 from fhir_gateway.domain import strict
@@ -22,9 +25,12 @@ from fhir_gateway.domain.types import Actor
 from fhir_gateway.gate import Context, House
 from fhir_gateway.store import sqlite
 
+from .test_mapping_laws import SHAPED, without_errors
+
 CASES = Path(__file__).parent / "cases" / "plans"
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 ODS = "https://fhir.nhs.uk/Id/ods-organization-code"
+R4 = definitions.load_r4()
 SECTOR = "https://fhir-gateway.example/CodeSystem/sector"
 
 
@@ -58,14 +64,21 @@ class Place:
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    store = await sqlite.open(tmp_path / "test.sqlite")
+    async with opened(tmp_path / "test.sqlite") as here:
+        yield here
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Place]:
+    """A house over a store of its own, its organisations in it."""
+    store = await sqlite.open(path)
     seconds = itertools.count()
     numbers = itertools.count(1)
     house = House(
         store=store,
         clock=lambda: datetime(2026, 11, 24, 9, tzinfo=UTC) + timedelta(seconds=next(seconds)),
         new_id=lambda: f"01a20e05-0000-7000-8000-{next(numbers):012d}",
-        r4=definitions.load_r4(),
+        r4=R4,
         label_sets=LabelSets.load(definitions.load("labels.json")),
         secret=b"x" * 32,
         alarm=lambda text: pytest.fail(text),
@@ -77,8 +90,10 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
             "type": [{"coding": [{"system": SECTOR, "code": "health"}]}],
         }  # fmt: skip
         here.organisations[code] = str((await gate.create(here.operator, "Organization", strict.dump(body))).ref)
-    yield here
-    await store.close()
+    try:
+        yield here
+    finally:
+        await store.close()
 
 
 def harold(**changes: Any) -> dict[str, Any]:
@@ -106,8 +121,49 @@ async def test_saving_the_same_plan_twice_writes_nothing(place: Place) -> None:
     again = await plans.save(place.hospital, harold())
     assert (again.patient, again.written) == (first.patient, 0)
     assert again.unchanged >= first.written
-    shuffled = json.loads(json.dumps(dict(reversed(harold().items())), default=float))
+    shuffled = backwards(harold())
     assert list(shuffled) != list(harold())
+    other_order = await plans.save(place.hospital, shuffled)
+    assert (other_order.patient, other_order.written) == (first.patient, 0)
+
+
+def backwards(value: Any) -> Any:
+    """Equal JSON, the keys of every object the other way round."""
+    if isinstance(value, dict):
+        return {k: backwards(value[k]) for k in reversed(value)}
+    return [backwards(v) for v in value] if isinstance(value, list) else value
+
+
+def twice(tmp_path: Path, examples: int) -> None:
+    """Importing any valid plan twice writes nothing the second time, whatever the order of its keys, and it comes back equal."""
+    numbers = itertools.count()
+
+    async def one(plan: dict[str, Any]) -> None:
+        plan = {k: v for k, v in without_errors(plan).items() if k != "person"}
+        name = {"given": ["Any"], "family": f"Body {next(numbers)}"}  # everybody is somebody else
+        plan |= {"id": f"plan-{name['family']}", "person": {"id": name["family"], "name": name, "birth_date": "1950-01-01"}}
+        async with opened(tmp_path / f"{name['family']}.sqlite") as place:
+            first = await plans.save(place.hospital, plan)
+            assert first.patient is not None and first.written >= 2
+            again = await plans.save(place.hospital, backwards(plan))
+            assert (again.patient, again.written) == (first.patient, 0)
+            assert dump(await plans.load(place.hospital, first.patient)) == dump(plan)
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(SHAPED)
+    def law(plan: dict[str, Any]) -> None:
+        asyncio.run(one(plan))
+
+    law()
+
+
+def test_importing_twice_writes_nothing_whatever_the_plan(tmp_path: Path) -> None:
+    twice(tmp_path, 12)
+
+
+@pytest.mark.slow
+def test_importing_twice_writes_nothing_for_many_plans(tmp_path: Path) -> None:
+    twice(tmp_path, 200)
 
 
 async def test_one_change_writes_one_resource(place: Place) -> None:

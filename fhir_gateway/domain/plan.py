@@ -99,7 +99,7 @@ def _field(row: Mapping[str, Any], tables: Tables) -> Schema:
     if "each" in row:
         return {"type": ["array", "null"], "items": _object(row["each"], tables)}
     if row.get("type") == "answers":
-        return {"type": ["array", "null"], "items": {"type": "object", "properties": {"id": _text(), "answer": {}}}}
+        return {"type": ["array", "null"], "items": {"type": "object", "properties": {"id": _text(), "text": {}, "answer": {}, "items": {}}}}
     one = _single(row, tables)
     return {"type": ["array", "null"], "items": one} if "list" in row else one
 

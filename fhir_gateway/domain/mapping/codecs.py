@@ -296,7 +296,11 @@ def _person_name_back(value: Any, way: Inward) -> Any:
 
 
 def _answers(value: Any, way: Any) -> Any:
-    """`[{id, answer}]` as QuestionnaireResponse items: text, whole number, decimal, yes/no or a list of these."""
+    """`[{id, answer}]` as QuestionnaireResponse items: text, whole number, decimal, yes/no or a list of these.
+
+    What is asked below a question stands inside its (first) answer, below a group or an unanswered question beside it
+    (https://hl7.org/fhir/R4/questionnaireresponse.html, qrs-1).
+    """
     if type(value) is not list or not value:
         return MISSING
     out = []
@@ -317,7 +321,7 @@ def _answers(value: Any, way: Any) -> Any:
             below = _answers(item["items"], way)
             if below is MISSING:
                 return MISSING
-            element["item"] = below
+            (element["answer"][0] if "answer" in element else element)["item"] = below
         out.append(element)
     return out
 
