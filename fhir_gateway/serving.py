@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -33,15 +35,40 @@ PATIENCE_SECONDS = 2.0  # and waits for it so long
 
 
 def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT. Raises Refused, before anything else is done, when the address cannot be had."""
     logs.to_stderr(settings.log_level)
+    listener = bound(settings)
     config = uvicorn.Config(
         app(settings), host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=5, h11_max_incomplete_event_size=settings.header_limit + 8192, lifespan="on",
     )  # fmt: skip
     server = uvicorn.Server(config)
-    server.run()
+    server.run([listener])
     return 0 if server.started else 1
+
+
+def bound(settings: Settings) -> socket.socket:
+    """A socket on the address of the settings. Refused says in one sentence what to do about one that cannot be had."""
+    where = f"{settings.host}:{settings.port}"
+    try:
+        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        raise Refused(f"{settings.host} is no address of this machine: set GATEWAY_HOST to one that is.") from None
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as wrong:
+        listener.close()
+        if wrong.errno == errno.EADDRINUSE:
+            other = settings.port % 65535 + 1
+            raise Refused(
+                f"Something else listens on {where} already: stop it, or choose another port, as in GATEWAY_PORT={other} make run."
+            ) from None
+        if wrong.errno == errno.EACCES:
+            raise Refused(f"Port {settings.port} is not open to this user: set GATEWAY_PORT to one above 1023.") from None
+        raise Refused(f"{where} cannot be listened on ({wrong.strerror}): set GATEWAY_HOST and GATEWAY_PORT to what this machine has.") from None
+    return listener
 
 
 async def work(settings: Settings) -> int:

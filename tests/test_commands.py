@@ -144,6 +144,17 @@ def test_a_plan_beside_a_careplan_of_somebody_unknown(demo: Gateway, shared: Pat
     assert plan["patient"] == demo.patient and plan["refused"] == 0 and careplan["refused"] == 1 and careplan["problems"]
 
 
+def test_a_taken_port_is_said_in_one_sentence_without_a_banner(demo: Gateway, tmp_path: Path) -> None:
+    done = demo.command("serve", "--demo", env={"GATEWAY_DATA": str(tmp_path / "other")})
+    assert done.returncode == 2 and done.stdout == ""
+    (said,) = done.stderr.splitlines()
+    assert f"Something else listens on 127.0.0.1:{demo.port} already" in said and f"GATEWAY_PORT={demo.port + 1} make run" in said
+    assert "Errno" not in said and not (tmp_path / "other").exists()
+    assert demo.get(None, "/health").status_code == 200
+    nowhere = demo.command("serve", env={"GATEWAY_HOST": "203.0.113.7"})
+    assert nowhere.returncode == 2 and "GATEWAY_HOST" in nowhere.stderr
+
+
 def test_wrong_usage_is_2(demo: Gateway) -> None:
     assert demo.command("import", "nowhere.json").returncode == 2
     assert demo.command("import").returncode == 2
