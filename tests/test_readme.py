@@ -14,20 +14,60 @@ import pytest
 
 from fhir_gateway.domain.problem import KINDS
 
-from .conftest import ROOT, Gateway
+from .conftest import ROOT, Gateway, gateway
 
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_story_runs_as_printed(demo: Gateway) -> None:
+SAID = """
+equal
+0
+Amina's plan
+200
+404
+No. The person has not said anything about this, and nothing else opens it to them. A legitimate relationship or the person's own yes would change it.
+200
+True
+0
+404
+one effect
+0
+accepted
+True
+""".split("\n")[1:-1]
+
+
+def story(demo: Gateway) -> list[str]:
+    """The block of the README in the shell of somebody who set no more than a port: the lines it prints."""
     if not shutil.which("curl"):
         pytest.skip("curl is not here: the README's block is not run")
     (block,) = re.findall(r"```bash\n(.*?)```", README, re.S)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = demo.env | {"PATH": path, "GATEWAY_BASE_URL": demo.base}
-    done = subprocess.run(["bash", "-eu", "-o", "pipefail", "-c", block], env=env, capture_output=True, text=True, cwd=demo.data.parent)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where `$PWD/.venv/bin` is in a newcomer's folder
+    shell = ["bash", "-eu", "-o", "pipefail", "-c", block]
+    done = subprocess.run(shell, env=demo.env | {"PATH": path}, capture_output=True, text=True, cwd=demo.data.parent)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "404" in done.stdout
+    return done.stdout.splitlines()
+
+
+def test_the_story_runs_as_printed(demo: Gateway) -> None:
+    lines = story(demo)
+    assert lines[: len(SAID)] == SAID, lines
+    seen, last = lines[len(SAID) : -1], lines[-1]
+    assert {"Rosa Lind", "Ben Okafor", "Told no"} <= {line.split(maxsplit=1)[1].partition(",")[0].strip() for line in seen}, seen
+    assert any("because you have not shared this with them" in line for line in seen) and any("because you said yes" in line for line in seen)
+    assert last == "Walked on the ward"
+
+
+@pytest.mark.slow
+def test_the_story_can_be_pasted_twice(tmp_path: Path) -> None:
+    with gateway(tmp_path, "--demo") as g:
+        first, second = story(g), story(g)
+        assert first[: len(SAID)] == SAID and first[-1] == second[-1] and "one effect" in second
+
+
+@pytest.mark.parametrize("page", ["docs/examples.md", "docs/validation.md", "docs/mapping.md", "docs/partners.md", "docs/notes", "benchmarks"])
+def test_the_readme_leads_to_every_page(page: str) -> None:
+    assert f"]({page})" in README and (ROOT / page).exists()
 
 
 def test_the_tables_are_current() -> None:
