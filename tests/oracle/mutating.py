@@ -508,10 +508,9 @@ def known_extension(m: Mutating) -> None:
         kind = m.rnd.choice(types)
         e["value" + kind[:1].upper() + kind[1:]] = growing.grown(m.r4, m.rnd, kind, "", 2, Element(types=(kind,), bind=known.bind, targets=known.targets))
     for part, inner in known.parts.items():
-        if inner.min or m.rnd.random() < 0.4:
-            if inner.types:
-                kind = m.rnd.choice(inner.types)
-                e.setdefault("extension", []).append({"url": part, "value" + kind[:1].upper() + kind[1:]: growing.grown(m.r4, m.rnd, kind, "", 2, Element(types=(kind,), bind=inner.bind))})
+        if (inner.min or m.rnd.random() < 0.4) and inner.types:
+            kind = m.rnd.choice(inner.types)
+            e.setdefault("extension", []).append({"url": part, "value" + kind[:1].upper() + kind[1:]: growing.grown(m.r4, m.rnd, kind, "", 2, Element(types=(kind,), bind=inner.bind))})
     paths = {x for k, x in known.contexts if k == "element"}
     fits = [p.value for p in m.places if isinstance(p.value, dict) and m.r4.knows(p.owner) and (p.owner in paths or f"{p.owner}.{p.below}" in paths)]
     twins = [p for p in m.places if p.kind in LINES and not isinstance(p.holder, list) and p.kind in paths]

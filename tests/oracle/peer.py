@@ -45,7 +45,7 @@ class Validator:
     """A process that answers line by line, as `fhir-gateway validate --lines` does and HL7's validator."""
 
     def __init__(self, command: list[str], log: Path) -> None:
-        self._log = open(log, "ab")
+        self._log = open(log, "ab")  # noqa: SIM115 (open as long as the process)
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=ROOT)
 
     def ask(self, cases: Iterable[Case]) -> Iterator[Answer]:
