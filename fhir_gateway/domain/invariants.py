@@ -415,7 +415,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("trd-3", "TriggerDefinition"): _trigger,
     ("eld-1", "ElementDefinition"): one_of("discriminator", "description"),
     ("eld-2", "ElementDefinition"): _least_most,
-    ("eld-3", "ElementDefinition"): lambda most: most == "*" or str(most).isdecimal(),  # of `max` itself
+    ("eld-3", "ElementDefinition"): lambda most: str(most) == "*" or str(most).isdecimal(),  # of `max` itself
     ("eld-5", "ElementDefinition"): _refers_only,
     ("eld-4", "ElementDefinition"): unless("code", ("Reference", "canonical"), "aggregation"),
     ("eld-6", "ElementDefinition"): lambda n: not has_choice(n, "fixed") or len(each(n, "type")) <= 1,
