@@ -73,7 +73,6 @@ def test_what_may_be_disclosed_arrives_with_its_references(pair: Pair) -> None:
     plan = pair.g.get("patient", f"CarePlan?patient={pair.g.patient}&category=2181441000000107").json()["entry"][0]["resource"]
     copy = pair.copy("CarePlan", plan["id"])
     assert copy is not None
-    assert "text" not in copy
     patient = pair.copy("Patient", pair.g.patient)
     assert patient is not None
     assert copy["subject"]["reference"] == f"Patient/{patient['id']}"
@@ -81,6 +80,41 @@ def test_what_may_be_disclosed_arrives_with_its_references(pair: Pair) -> None:
     assert sent and all(pair.copy("Goal", g["id"]) for g in goals(pair))
     (status,) = pair.g.lines("sync", "status", "--json")
     assert status["quiet"] and status["parked"] == 0, pair.g.command("sync", "status").stdout
+
+
+def test_what_the_view_holds_back_stays_here_and_is_kept_through_their_edit(pair: Pair) -> None:
+    """Narrative and the words of a reference to another part of her record do not leave, and survive a change made there."""
+    secret = "what only the two of us talked about"
+    goal = goals(pair)[0]["id"]
+    made = pair.g.call("hospital", "POST", "Observation", body={
+        "resourceType": "Observation", "status": "final", "code": {"text": "Weight"}, "valueString": "62 kg",
+        "subject": {"reference": f"Patient/{pair.g.patient}"}, "focus": [{"reference": f"Goal/{goal}", "display": secret}],
+        "text": {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{secret}</div>'},
+    })  # fmt: skip
+    assert made.status_code == 201, made.text
+    pair.step()
+    copy = pair.copy("Observation", made.json()["id"])
+    assert copy is not None and copy["valueString"] == "62 kg"
+    assert not [r for r in pair.there("Observation") if secret in json.dumps(r)]
+    assert copy["focus"][0]["reference"].startswith("Goal/") and "display" not in copy["focus"][0]
+    assert put(f"{pair.url}/Observation/{copy['id']}", copy | {"valueString": "61 kg"}).status_code == 200
+    pair.step()
+    here = pair.g.get("patient", f"Observation/{made.json()['id']}").json()
+    assert here["valueString"] == "61 kg" and here["focus"][0]["display"] == secret and secret in here["text"]["div"]
+
+
+def test_the_worker_inside_serve_keeps_in_step_by_itself(tmp_path: Path) -> None:
+    """GATEWAY_WORKER=true (the default) with a remote: no other process, both ways."""
+    with medplum() as url:
+        remote = {"GATEWAY_REMOTE_URL": url, "GATEWAY_REMOTE_ORGANISATION": "D82001", "GATEWAY_WORKER": "true", "GATEWAY_REMOTE_POLL_SECONDS": "0.5"}
+        with gateway(tmp_path, "--demo", **remote) as g:
+            alone = Pair(g, url)
+            goal = goals(alone)[0]
+            copy = wait_for(lambda: alone.copy("Goal", goal["id"]), 60)
+            assert copy is not None, g.log.read_text()[-2000:]
+            assert put(f"{url}/Goal/{copy['id']}", copy | {"note": [{"text": "Seen at the surgery"}]}).status_code == 200
+            seen = wait_for(lambda: g.get("patient", f"Goal/{goal['id']}").json().get("note", [{}])[-1].get("text") == "Seen at the surgery", 30)
+            assert seen, g.log.read_text()[-2000:]
 
 
 def test_consents_never_leave(pair: Pair) -> None:

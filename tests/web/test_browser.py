@@ -95,7 +95,13 @@ def test_the_person_shares_and_stops(chromium: Any, demo: Gateway, pictures: Pat
     r.press("Yes, stop sharing")
     r.look("sharing-stopped")
     assert r.page.get_by_text("It is stopped").count() == 1
+    demo.get("link-worker", f"CarePlan?patient={demo.patient}")
+    demo.get("gp", f"Patient/{demo.patient}")
     r.open("/my-plan/who-looked", "who-looked")
+    for who, answer in (("Rosa Lind, Kindly Neighbours", "Told no"), ("Dr Asha Patel, Example Street Surgery", "Allowed")):
+        row = r.page.get_by_role("row").filter(has_text=who).filter(has_text=answer)
+        assert row.count() >= 1 and row.first.is_visible(), who
+    assert "you have not shared this with them" in r.page.get_by_role("row").filter(has_text="Rosa Lind").first.inner_text()
     r.open("/my-plan/sharing/none/stop", "not-found", status=404)
     r.open("/team", "wrong-door", status=403)
 
