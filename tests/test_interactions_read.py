@@ -193,6 +193,22 @@ def test_validate_tells_everything_that_is_wrong_and_writes_nothing(demo: Gatewa
     assert demo.get("patient", "Goal?start-date=tomorrow").status_code == 400
 
 
+def test_validate_holds_a_resource_to_the_profile_asked_for_and_says_what_would_not_be_taken(demo: Gateway) -> None:
+    coded = {"coding": [{"system": "http://snomed.info/sct", "code": "1"}]}
+    good = {"resourceType": "Goal", "lifecycleStatus": "active", "description": coded, "subject": {"reference": f"Patient/{demo.patient}"}}
+    ours = "https://fhir-gateway.example/StructureDefinition/plan-goal"
+    assert [i["severity"] for i in judged(demo, good)] == ["information"]
+    wrong = judged(demo, good, f"Goal/$validate?profile={ours}")
+    assert any(i["severity"] == "error" and i["expression"][0].startswith("Goal.description") for i in wrong)
+    for profile in (ours, "http://hl7.org/fhir/StructureDefinition/Goal"):
+        told = judged(demo, {**good, "description": {"text": "x"}}, f"Goal/$validate?profile={profile}")
+        assert not [i for i in told if i["severity"] in ("error", "fatal") or "not known here" in i["diagnostics"]], told
+    part = {**good, "meta": {"tag": [{"code": "SUBSETTED"}]}}
+    for refused in (part, {**good, "implicitRules": "urn:x"}):
+        assert [i["code"] for i in judged(demo, refused) if i["severity"] == "error"] == ["business-rule"]
+        assert demo.call("patient", "POST", "Goal", body=refused).status_code == 422
+
+
 def test_validate_at_a_resource_is_for_those_who_may_see_it(demo: Gateway) -> None:
     one = made(demo, "v1")
     where = f"Goal/{one['id']}/$validate"

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..domain import strict, summary
+from ..domain import strict
 from ..domain.problem import Issue, Problem, outcome
 from ..domain.types import Decision, Ref, Stored
-from ..domain.validate import check, policy
 from .context import Context, ask, need_scope, note, notes, rendering
 from .reading import allow
+from .writing import judged, taken
 
 MODES = ("create", "update", "delete", "profile")
 CORE = "http://hl7.org/fhir/StructureDefinition/"
@@ -82,10 +82,14 @@ def verdict(ctx: Context, type: str, resource: dict[str, Any], profile: str | No
     if resource.get("resourceType") != type:
         said = f"This address judges {type}, the body says `{str(resource.get('resourceType'))[:64]}`."
         return [Issue("error", "invalid", "resourceType", said)]
-    issues = [*check(resource, ctx.house.r4), *policy(resource, ctx.house.r4)]
-    if summary.is_subset(resource):
-        issues.append(Issue("error", "business-rule", f"{type}.meta.tag", "This is a part of a resource (SUBSETTED): it would not be taken."))
-    if profile is not None and profile.split("|")[0] != CORE + type:
+    issues = judged(ctx, resource, [profile] if profile is not None else [])
+    if not any(i.severity in ("error", "fatal") for i in issues):
+        try:
+            taken(ctx, type, resource)
+        except Problem as p:
+            issues += p.issues
+    known = ctx.house.definitions
+    if profile is not None and profile.split("|")[0] != CORE + type and (known is None or known.profile(profile) is None):
         issues.append(Issue("warning", "not-found", "", f"The profile `{profile[:120]}` is not known here: it was not looked at."))
     return issues
 

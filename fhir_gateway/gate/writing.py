@@ -441,11 +441,17 @@ def received(ctx: Context, type: str, raw: bytes) -> dict[str, Any]:
         raise Problem("bad-request", f"This address takes {type}, the body says `{resource.get('resourceType')}`.", "resourceType")
     if type in OWNED_BY_THE_HOUSE:
         raise Problem("not-offered", f"{type} is written by the gateway itself.")
-    if summary.is_subset(resource):
-        raise Problem("business-rule", "This is a part of a resource (SUBSETTED): written back it would delete the rest.", f"{type}.meta.tag")
-    issues = [i for i in _judged(ctx, resource) if i.severity in ("error", "fatal")]
+    issues = [i for i in judged(ctx, resource) if i.severity in ("error", "fatal")]
     if issues:
         raise Problem("invalid", f"{len(issues)} thing(s) in this {type} must be put right.", issues=issues)
+    taken(ctx, type, resource)
+    return resource
+
+
+def taken(ctx: Context, type: str, resource: dict[str, Any]) -> None:
+    """What is valid and yet not taken here. Problem business-rule."""
+    if summary.is_subset(resource):
+        raise Problem("business-rule", "This is a part of a resource (SUBSETTED): written back it would delete the rest.", f"{type}.meta.tag")
     if "implicitRules" in resource:
         raise Problem("business-rule", "Rules that change what a resource means are not known here.", f"{type}.implicitRules")
     ours = ctx.house.base_url + "/"
@@ -453,14 +459,13 @@ def received(ctx: Context, type: str, raw: bytes) -> dict[str, Any]:
         raise Problem("business-rule", "Refer to what is here by Type/id, without this server's address.", f"{type}.reference")
     if type == "Consent":
         _computable(resource)
-    return resource
 
 
-def _judged(ctx: Context, resource: dict[str, Any]) -> list[Issue]:
-    """R4, the profiles and Questionnaires of this deployment where the resource names them, our own policy."""
+def judged(ctx: Context, resource: dict[str, Any], profiles: Sequence[str] = ()) -> list[Issue]:
+    """R4, the profiles and Questionnaires of this deployment where the resource names them (or `profiles` do), our own policy."""
     r4, known = ctx.house.r4, ctx.house.definitions
     asked = known.questionnaire(str(resource.get("questionnaire"))) if known is not None and "questionnaire" in resource else None
-    return [*check(resource, r4, questionnaire=asked, definitions=known), *policy(resource, r4)]
+    return [*check(resource, r4, questionnaire=asked, definitions=known, profiles=profiles), *policy(resource, r4)]
 
 
 def _computable(resource: dict[str, Any]) -> None:
