@@ -203,6 +203,19 @@ def test_post_and_get_and_head_are_one_search(sides: Sides, who: str) -> None:
     assert inside.text == posted.text
 
 
+@pytest.mark.parametrize("who", READERS)
+def test_an_entry_of_a_bundle_searches_a_compartment_as_a_request_does(sides: Sides, who: str) -> None:
+    g = sides.full
+    paths = [f"Patient/{g.patient}/{rest}" for rest in ("Goal?_count=2", "*?_type=Goal,CarePlan", "Organization", "Bogus", "Observation?_total=accurate")]
+    body = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": p}} for p in paths]}
+    told = g.call(who, "POST", "", body=body).json()["entry"]
+    for path, entry in zip(paths, told, strict=True):
+        alone = ask(g, who, path)
+        assert entry["response"]["status"][:3] == str(alone.status_code), path
+        if alone.status_code == 200:
+            assert entry["resource"] == alone.json(), path
+
+
 def test_a_query_that_is_no_text_is_refused(sides: Sides) -> None:
     """Bytes that are no UTF-8, escaped and bare."""
     import socket

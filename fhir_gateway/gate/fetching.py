@@ -17,7 +17,7 @@ from .context import Answer, Context, Page
 from .gathering import everything, plan_document
 from .past import history
 from .reading import read, vread
-from .searching import search
+from .searching import compartment, search
 
 TRANSPORT = ("_format", "_pretty")
 
@@ -51,9 +51,8 @@ async def fetch(
         case [type, id, "_history", version]:
             answer = await vread(ctx, Ref(type, id), version_number(version))
         case [type, id, inner] if not inner.startswith(("_", "$")):
-            if type != "Patient" or not ctx.house.r4.has_type(inner):
-                raise Problem("not-offered", "Only the Patient compartment can be searched.")
-            page = await search(ctx, inner, [("patient", id), *asked_of(params)])
+            of, whose = compartment(ctx, Ref(type, id), inner)
+            page = await search(ctx, of, asked_of(params), within=whose)
             return Fetched(searchset(ctx, page, "/".join(path)))
         case _:
             raise Problem("no-such-operation", f"There is nothing to read at `{'/'.join(path)[:80]}`.")

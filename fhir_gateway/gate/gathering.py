@@ -49,7 +49,8 @@ async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[s
     asked = _asked(params)
     types, terms, span = _types(ctx, asked.get("_type")), _since(ctx, asked.get("_since")), _care(asked.get("start"), asked.get("end"))
     count = _count(asked.get("_count"))
-    standings = await stand(ctx.house, people | await _beside(ctx, types, people), None, ctx.place)
+    others = await _beside(ctx, types, people) if patient is not None else set()  # whom nobody can reach permits nothing
+    standings = await stand(ctx.house, people | others, None, ctx.place)
     stamp = _stamp(ctx, standings)
     if held.get("ep", stamp) != stamp:
         raise Problem("not-found", "This page link does not work any more. Search again.")

@@ -110,6 +110,13 @@ def _parsed(ctx: Context, type: str | None, params: Sequence[tuple[str, str]], s
     return query
 
 
+def compartment(ctx: Context, whose: Ref, type: str) -> tuple[str | None, Ref]:
+    """What to search of which compartment at `Patient/1/Goal`; `*` is all of it. Problem not-offered."""
+    if whose.type not in ctx.house.r4.compartments or not (type == "*" or ctx.house.r4.has_type(type)):
+        raise Problem("not-offered", f"There is no compartment `{whose.type[:64]}/[id]/{type[:64]}` to search.")
+    return None if type == "*" else type, whose
+
+
 def _inside(ctx: Context, query: Query, within: Ref) -> Query:
     """The search, of what is in this compartment; over every type that can be in it when it names none."""
     term = searching.within(within, query.types, ctx.house.r4)

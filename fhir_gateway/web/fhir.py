@@ -262,19 +262,12 @@ async def form(web: Web, request: Request) -> list[tuple[str, str]]:
 
 async def compartment(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     """`Patient/1/Goal` and `Patient/1/*`: what is in that compartment (https://hl7.org/fhir/R4/http.html#vsearch)."""
-    return await searched(request, ctx, *_inside(web, parts), asked(request))
+    return await searched(request, ctx, *gate.compartment(ctx, ref(parts), parts[2]), asked(request))
 
 
 async def post_compartment(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    type, within = _inside(web, parts)
+    type, within = gate.compartment(ctx, ref(parts), parts[2])
     return await searched(request, ctx, type, within, asked(request) + await form(web, request))
-
-
-def _inside(web: Web, parts: list[str]) -> tuple[str | None, Ref]:
-    r4 = web.house.r4
-    if parts[0] not in r4.compartments or not (parts[2] == "*" or r4.has_type(parts[2])):
-        raise Problem("not-offered", f"There is no compartment `{'/'.join(parts[:3])[:100]}` to search.")
-    return None if parts[2] == "*" else parts[2], ref(parts)
 
 
 async def searched(request: Request, ctx: Context, type: str | None, within: Ref | None, params: list[tuple[str, str]]) -> Response:
