@@ -36,7 +36,7 @@ try {
   seen.outcome = error.response.data.resourceType;
 }
 await client.patch({
-  resourceType: "Goal", id: made.id, JSONPatch: [{ op: "replace", path: "/lifecycleStatus", value: "on-hold" }],
+  resourceType: "Goal", id: made.id, jsonPatch: [{ op: "replace", path: "/lifecycleStatus", value: "on-hold" }],
   options: ifMatch(updated.meta.versionId),
 });
 seen.left = "on-hold";
