@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import io
 import json
+import random
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fhir_gateway import validating
 from fhir_gateway.definitions import load_r4, read_definitions
@@ -495,3 +498,36 @@ def test_each_example_that_its_own_definitions_refuse_is_listed_with_its_reason(
             if any(i.severity == "error" for i in check(resource, load_r4(), definitions=known, profiles=uk)):
                 assert f"`{file.relative_to(shared / 'data' / 'examples')}`" in listed, file
     assert count > 300
+
+
+# -- whatever comes ---------------------------------------------------------------------------------------------------
+
+ODD: list[Any] = [0, -1, True, "", "x", "*", "a.b[x]", "$this", [], {}, [[]], [{}], {"a": 1}, {"url": [1]}, {"resourceType": "Patient"}, Decimal("1.5")]
+EXTENDED = with_(GOAL, contained=[with_(PERSON, id="a")], subject={"reference": "#a"}, extension=[
+    {"url": HERE + "mood", "valueInteger": 5}, {"url": HERE + "spell", "extension": [{"url": "from", "valueDate": "2026"}]},
+])  # fmt: skip
+WHOLE = [
+    (ids("urn:nhs", "urn:ods", "urn:x"), [sliced(BY_SYSTEM, *NHS, *ODS, *REST, rules="closed", ordered=True)]),
+    (EXTENDED, [MOOD, SPELL, profile("Goal", {"path": "Goal.extension", "sliceName": "mood", "min": 1, "type": [{"code": "Extension", "profile": [HERE + "mood"]}]},
+                                     {"path": "Goal.subject", "type": [{"code": "Reference", "targetProfile": [CORE + "Patient"]}]})]),
+    (with_(SEEN, code={"coding": [{"system": "urn:colours", "code": "red"}]}),
+     [COLOURS, value_set({"system": "urn:colours", "filter": [{"property": "concept", "op": "is-a", "value": "warm"}]}),
+      profile("Observation", {"path": "Observation.code", "binding": {"strength": "required", "valueSet": "urn:set"}},
+              {"path": "Observation", "constraint": [{"key": "own-1", "severity": "error", "human": "h", "expression": "note.empty() or subject.resolve().exists()"}]})]),
+]  # fmt: skip
+
+
+def spots(node: Any) -> list[tuple[Any, Any]]:
+    items = list(node.items()) if isinstance(node, dict) else list(enumerate(node)) if isinstance(node, list) else []
+    return [(node, k) for k, _ in items] + [s for _, v in items for s in spots(v)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(WHOLE), st.randoms(use_true_random=False))
+def test_nothing_makes_it_fail(case: tuple[Node, list[Node]], chance: random.Random) -> None:
+    """Any value in any place of a resource or a definition: issues, never an exception."""
+    resource, definitions = copy.deepcopy(case)
+    for _ in range(chance.choice([1, 2, 3])):
+        holder, key = chance.choice(spots([resource, *definitions][chance.randrange(len(definitions) + 1)]))
+        holder[key] = copy.deepcopy(chance.choice(ODD))
+    assert isinstance(wrong(resource, *definitions), list)

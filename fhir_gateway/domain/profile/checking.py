@@ -235,13 +235,14 @@ class Judge:
             return None
         container, bundle, full_url = self._around(reference.path)
         if to.startswith("#"):
-            return next((i for i in below(container, "contained") if i.value.get("id") == to[1:]), None) if to != "#" else container
+            inside = (i for i in below(container, "contained") if type(i.value) is dict and i.value.get("id") == to[1:])
+            return next(inside, None) if to != "#" else container
         if bundle is None:
             return None
         base = full_url[: -len("/".join(full_url.rsplit("/", 2)[1:]))] if full_url.startswith("http") else ""
         wanted = {to, base + to}
         for entry in below(bundle, "entry"):
-            if type(entry.value) is dict and entry.value.get("fullUrl") in wanted:
+            if type(entry.value) is dict and str(entry.value.get("fullUrl")) in wanted:
                 return next(iter(below(entry, "resource")), None)
         return None
 
@@ -358,7 +359,7 @@ class Judge:
     def _fitting(self, whole: Shape, item: Item) -> tuple[list[str], list[str]]:
         """The slices that an element fits, and those of which it cannot be said."""
         if whole.by_url is not None:
-            name = whole.by_url.get(item.value.get("url")) if type(item.value) is dict else None
+            name = whole.by_url.get(str(item.value.get("url"))) if type(item.value) is dict else None
             return ([name] if name else []), []
         said = {name: test(item, self) for name, test in whole.tests.items()}
         return [n for n, answer in said.items() if answer], [n for n, answer in said.items() if answer is None]

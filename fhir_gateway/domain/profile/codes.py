@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import primitives
 from ..r4 import R4, CodeSystem
+from .items import nodes
 
 Node = dict[str, Any]
 Find = Callable[[str], Node | None]
@@ -69,15 +70,16 @@ class Codes:
         return composed
 
     def _composed(self, compose: Node, system: str | None, code: str) -> bool | None:
-        said = _any(self._included(i, system, code) for i in _nodes(compose, "include"))
+        said = _any(self._included(i, system, code) for i in nodes(compose, "include"))
         if said is False:
             return False
-        out = _any(self._included(e, system, code) for e in _nodes(compose, "exclude"))
+        out = _any(self._included(e, system, code) for e in nodes(compose, "exclude"))
         return False if out else None if out is None else said
 
     def _included(self, include: Node, system: str | None, code: str) -> bool | None:
         own = include.get("system")
-        sets = [u for u in include.get("valueSet") or () if type(u) is str]
+        some = include.get("valueSet")
+        sets = [u for u in some if type(u) is str] if type(some) is list else []
         inside = _all(self.has(u, system, code) for u in sets)
         if type(own) is not str:
             return inside if sets else False
@@ -87,13 +89,13 @@ class Codes:
         if system is not None and system != own:
             return False
         if "concept" in include:
-            return any(c.get("code") == code for c in _nodes(include, "concept"))
+            return any(c.get("code") == code for c in nodes(include, "concept"))
         table = self.system(own)
         if table is None:
             return None if system is None or "filter" in include or _is_partial(self.find_system(own), code) else True
         if code not in table.codes and not (table.any_case and code.lower() in {c.lower() for c in table.codes}):
             return False
-        return _all(_passes(f, table, code, self.find_system(own)) for f in _nodes(include, "filter"))
+        return _all(_passes(f, table, code, self.find_system(own)) for f in nodes(include, "filter"))
 
 
 def _any(answers: Iterator[bool | None]) -> bool | None:
@@ -104,11 +106,6 @@ def _any(answers: Iterator[bool | None]) -> bool | None:
 def _all(answers: Any) -> bool | None:
     seen = list(answers)
     return False if False in seen else None if None in seen else True
-
-
-def _nodes(node: Any, name: str) -> list[Node]:
-    some = node.get(name)
-    return [n for n in some if type(n) is dict] if type(some) is list else []
 
 
 def _in_table(table: Mapping[str, frozenset[str]] | None, system: str | None, code: str) -> bool | None:
@@ -122,7 +119,7 @@ def _is(c: Node, system: str | None, code: str) -> bool:
 
 
 def _contains(node: Node) -> Iterator[Node]:
-    for c in _nodes(node, "contains"):
+    for c in nodes(node, "contains"):
         yield c
         yield from _contains(c)
 
@@ -133,8 +130,8 @@ def _is_partial(system: Node | None, code: str) -> bool:
 
 
 def _concepts(node: Node, above: tuple[str, ...]) -> Iterator[tuple[Node, tuple[str, ...]]]:
-    for c in _nodes(node, "concept"):
-        parents = [str(p.get("valueCode")) for p in _nodes(c, "property") if p.get("code") == "parent"]
+    for c in nodes(node, "concept"):
+        parents = [str(p.get("valueCode")) for p in nodes(c, "property") if p.get("code") == "parent"]
         yield c, (*above[-1:], *parents)
         yield from _concepts(c, (*above, str(c.get("code"))))
 
@@ -154,7 +151,7 @@ def _passes(f: Node, table: CodeSystem, code: str, given: Node | None) -> bool |
         )
     if op == "=" and given is not None:
         concept = next((c for c, _ in _concepts(given, ()) if c.get("code") == code), {})
-        mine = [p for p in _nodes(concept, "property") if p.get("code") == f.get("property")]
+        mine = [p for p in nodes(concept, "property") if p.get("code") == f.get("property")]
         return any(str(v).lower() == wanted.lower() for p in mine for k, v in p.items() if k.startswith("value"))
     return None
 

@@ -13,6 +13,7 @@ from typing import Any
 from .. import strict
 from ..r4 import R4, Known
 from .codes import Codes
+from .items import nodes
 from .shapes import CORE, Shape, elements_of, lay, root, url_of
 from .trimming import trim
 
@@ -49,8 +50,8 @@ class Definitions:
         """Know this definition from now on. A Bundle brings its entries; what is no definition is passed over."""
         kind, url = definition.get("resourceType"), definition.get("url")
         if kind == "Bundle":
-            for entry in definition.get("entry") or ():
-                if type(entry) is dict and type(entry.get("resource")) is dict:
+            for entry in nodes(definition, "entry"):
+                if type(entry.get("resource")) is dict:
                     self.learn(entry["resource"])
         if kind not in KEPT or type(url) is not str:
             return
@@ -68,8 +69,8 @@ class Definitions:
             self._learn_contained(definition, url)
 
     def _learn_contained(self, questionnaire: Node, url: str) -> None:
-        for held in questionnaire.get("contained") or ():
-            if type(held) is dict and held.get("resourceType") == "ValueSet" and type(held.get("url")) is str:
+        for held in nodes(questionnaire, "contained"):
+            if held.get("resourceType") == "ValueSet" and type(held.get("url")) is str:
                 self.learn(held)
 
     def questionnaire(self, canonical: str) -> Node | None:
@@ -146,13 +147,12 @@ def _known(given: Node, tree: Shape, r4: R4) -> Known:
 
 
 def _imposed(given: Node) -> Iterator[str]:
-    for x in given.get("extension") or ():
-        if type(x) is dict and x.get("url") == IMPOSE and type(x.get("valueCanonical")) is str:
+    for x in nodes(given, "extension"):
+        if x.get("url") == IMPOSE and type(x.get("valueCanonical")) is str:
             yield x["valueCanonical"]
 
 
 def _contexts(given: Node) -> Iterator[tuple[str, str]]:
-    for c in given.get("context") or ():
-        if type(c) is dict:
-            yield str(c.get("type")), str(c.get("expression"))
+    for c in nodes(given, "context"):
+        yield str(c.get("type")), str(c.get("expression"))
 

@@ -8,6 +8,12 @@ from typing import Any, NamedTuple
 Path = tuple[Any, str, int]  # (path of the holder, name, index or -1), as in `validate`
 
 
+def nodes(node: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects of a list; none where that is no list."""
+    some = node.get(name)
+    return [n for n in some if type(n) is dict] if type(some) is list else []
+
+
 class Item(NamedTuple):
     value: Any
     twin: Any

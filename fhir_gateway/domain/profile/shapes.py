@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..r4 import PRIMITIVE, R4, Element, names
+from .items import nodes
 
 Node = dict[str, Any]
 CORE = "http://hl7.org/fhir/StructureDefinition/"
@@ -71,7 +72,7 @@ class Shape:
     json: dict[str, str] = field(default_factory=dict)  # of a choice: JSON name -> type
     tests: Any = None  # of its slices, made when first needed
     url: str = ""  # of an extension or a slice of extensions: known by it, so it is not asked again
-    by_url: dict[Any, str] | None = None  # of slices of extensions: url -> slice
+    by_url: dict[str, str] | None = None  # of slices of extensions: url -> slice
     says_value: bool = False
 
     @property
@@ -239,8 +240,8 @@ def _urls(some: Any) -> tuple[str, ...]:
 def _bindings(b: Node) -> Iterator[tuple[str, str]]:
     if type(b.get("valueSet")) is str:
         yield str(b.get("strength")), b["valueSet"]
-    for x in b.get("extension") or ():
-        if type(x) is dict and x.get("url") == MAX_VALUE_SET:
+    for x in nodes(b, "extension"):
+        if x.get("url") == MAX_VALUE_SET:
             url = x.get("valueCanonical") or x.get("valueUri")
             if type(url) is str:
                 yield "max", url
@@ -248,8 +249,8 @@ def _bindings(b: Node) -> Iterator[tuple[str, str]]:
 
 def _constraints(e: Node, known: tuple[Constraint, ...]) -> Iterator[Constraint]:
     seen = {c.key for c in known}
-    for c in e.get("constraint") or ():
-        if type(c) is dict and c.get("severity") == "error" and type(c.get("expression")) is str and c.get("key") not in seen:
+    for c in nodes(e, "constraint"):
+        if c.get("severity") == "error" and type(c.get("expression")) is str and str(c.get("key")) not in seen:
             own = str(c.get("source", "")).removeprefix(CORE)
             if own != c.get("source") and own[:1].isupper() and "-" not in own:
                 continue  # R4's, repeated in a snapshot
@@ -257,9 +258,7 @@ def _constraints(e: Node, known: tuple[Constraint, ...]) -> Iterator[Constraint]
 
 
 def _slicing(s: Node, before: Slicing | None) -> Slicing:
-    by = tuple(
-        (str(d.get("type")), str(d.get("path"))) for d in s.get("discriminator") or () if type(d) is dict
-    )  # fmt: skip
+    by = tuple((str(d.get("type")), str(d.get("path"))) for d in nodes(s, "discriminator"))
     if before is None:
         return Slicing(by, str(s.get("rules", "open")), s.get("ordered") is True)
     return Slicing(by or before.by, str(s.get("rules", before.rules)), s.get("ordered", before.ordered) is True)
