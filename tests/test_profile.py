@@ -86,9 +86,9 @@ def with_(base: Node, **members: Any) -> Node:
         ({"path": "Observation", "constraint": [{"key": "own-1", "severity": "error", "human": "A note needs a subject",
                                                  "expression": "note.exists() implies subject.exists()"}]},
          {}, {"note": [{"text": "a"}]}, "Observation", "own-1"),
-        ({"path": "Observation.referenceRange.low.comparator", "max": "0"}, {"referenceRange": [{"low": {"value": 1}}]},
-         {"referenceRange": [{"low": {"value": 1, "unit": "a"}}, {"low": {"value": 1, "comparator": "<"}}]},
-         "Observation.referenceRange[1].low.comparator", "max"),
+        ({"path": "Observation.referenceRange.low.unit", "max": "0"}, {"referenceRange": [{"low": {"value": 1}}]},
+         {"referenceRange": [{"low": {"value": 1}}, {"low": {"value": 1, "unit": "a"}}]},
+         "Observation.referenceRange[1].low.unit", "max"),
         ({"path": "Observation.effectiveDateTime.extension", "min": 1},
          {"effectiveDateTime": "2026", "_effectiveDateTime": {"extension": [{"url": "urn:x", "valueCode": "y"}]}},
          {"effectiveDateTime": "2026"}, "Observation.effectiveDateTime.extension", "min"),
@@ -205,7 +205,7 @@ def test_one_of_several_profiles_is_enough() -> None:
         return {"resourceType": "Bundle", "type": "collection", "entry": [{"fullUrl": "urn:uuid:0199f4a0-0000-7000-8000-000000000001", "resource": resource}]}
 
     assert wrong(bundle(with_(PERSON, birthDate="1950-01-01")), asked, named, born) == []
-    assert wrong(bundle(PERSON), asked, named, born) == [("Bundle.entry[0].resource", "profile")]
+    assert wrong(bundle(with_(PERSON, active=True)), asked, named, born) == [("Bundle.entry[0].resource", "profile")]
     assert wrong(bundle(GOAL), asked, named, born) == [("Bundle.entry[0].resource", "type")]
 
 

@@ -32,7 +32,10 @@ def has(node: Node, name: str) -> bool:
 def has_choice(node: Node, name: str) -> bool:
     """Whether `name[x]` is there, in whatever type."""
     size = len(name)
-    return any(k.lstrip("_").startswith(name) and k.lstrip("_")[size : size + 1].isupper() for k in node)
+    for k in node:  # noqa: SIM110 - a third of the time of any()
+        if name in k and (bare := k.lstrip("_")).startswith(name) and bare[size : size + 1].isupper():
+            return True
+    return False
 
 
 def choice(node: Node, name: str) -> Any:

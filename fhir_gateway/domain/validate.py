@@ -21,6 +21,7 @@ Node = dict[str, Any]
 Path = tuple[Any, str, int]  # (path of the holder, name, index or -1); the root's holder is None
 Handler = Callable[[Any, Path, "Run"], None]
 
+WHITE = frozenset(" \t\r\n")
 BACKBONES = ("BackboneElement", "Element")
 CODED = ("code", "Coding", "CodeableConcept", "Quantity", "string", "uri")
 RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
@@ -544,7 +545,7 @@ def _reference(targets: tuple[str, ...]) -> Handler:
                 run.scope.locals.append((to, path, targets, run.inside == "contained"))
             else:
                 run.references.append((to, path, targets))
-            if any(c in " \t\r\n" for c in to):
+            if not WHITE.isdisjoint(to):
                 run.add("invalid", path, f"`{to[:80]}` is not a reference: it holds a space.", "reference")
         said = value.get("type")
         if type(said) is str and ":" not in said and not run.r4.has_type(said) and said not in ("Resource", "DomainResource"):
