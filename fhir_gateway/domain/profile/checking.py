@@ -351,7 +351,7 @@ class Judge:
         for name, slice in whole.slices.items():
             group = groups[name]
             self.counted(slice.least - min(unsure[name], slice.least), slice.most, len(group), slice, holder, group)
-            for item in group:
+            for item in group if not slice.empty else ():
                 self.element(slice, item)
             if slice.slices:
                 self.sliced(slice, group, holder)

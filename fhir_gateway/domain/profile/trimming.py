@@ -69,14 +69,21 @@ class _Trimming:
 
     def slices(self, shape: Shape) -> None:
         for slice in shape.slices.values():
-            if shape.name in EXTENSIONS and slice.most is None and not slice.unbounded:
-                slice.most = self.most_of(url_of(slice))
+            if shape.name in EXTENSIONS:
+                self.extension(slice)
             self.shape(slice, sliced=True)
         if shape.slicing is None and shape.slices:
             by = (("value", "url"),) if shape.name in EXTENSIONS else (("type", "$this"),) if shape.choice else ()
             shape.slicing = Slicing(by)
         if shape.slicing is not None and shape.slicing.rules == "open" and all(_idle(s, shape) for s in shape.slices.values()):
             shape.slices = {}
+
+    def extension(self, slice: Shape) -> None:
+        """Its own definition is met wherever it stands: here it is only counted, as often as that says."""
+        slice.url = url_of(slice)
+        slice.kinds = None
+        if slice.most is None and not slice.unbounded:
+            slice.most = self.most_of(slice.url)
 
 
 def _trim_extension(shape: Shape, sliced: bool) -> None:
