@@ -377,6 +377,7 @@ def _of_its_versions(node: Node) -> bool:
     return all(v in known for d in each(node, "definition") for r in each(d, "resource") for v in r.get("fhirVersion", ()))
 
 
+_MOST = re.compile(r"\*|\d{1,9}")
 _BINDABLE = ("code", "Coding", "CodeableConcept", "Quantity", "string", "uri")
 _SYSTEM_TYPE = re.compile(r"^http://hl7\.org/fhirpath/System\.[A-Z][A-Za-z]+$")
 _PLAIN, _DOTTED = re.compile("^[a-zA-Z0-9]+$"), re.compile(r"^[a-zA-Z0-9.]+$")
@@ -418,7 +419,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("trd-3", "TriggerDefinition"): _trigger,
     ("eld-1", "ElementDefinition"): one_of("discriminator", "description"),
     ("eld-2", "ElementDefinition"): _least_most,
-    ("eld-3", "ElementDefinition"): lambda most: str(most) == "*" or str(most).isdecimal(),  # of `max` itself
+    ("eld-3", "ElementDefinition"): lambda most: _MOST.fullmatch(str(most)) is not None,  # of `max` itself
     ("eld-5", "ElementDefinition"): _refers_only,
     ("eld-4", "ElementDefinition"): unless("code", ("Reference", "canonical"), "aggregation"),
     ("eld-6", "ElementDefinition"): lambda n: not has_choice(n, "fixed") or len(each(n, "type")) <= 1,
@@ -450,7 +451,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("cmd-3", "ConceptMap"): when("mode", "other-map", "url"),
     ("ig-1", "ImplementationGuide"): _in_groups,
     ("ig-2", "ImplementationGuide"): _of_its_versions,
-    ("md-1", "MessageDefinition"): lambda n: n.get("max", "*") == "*" or int(n["max"]) > 0,
+    ("md-1", "MessageDefinition"): lambda n: _MOST.fullmatch(str(n.get("max"))) is not None and str(n["max"]).strip("0") != "",
     ("mrp-2", "MeasureReport"): lambda n: all(
         has(m, "value") != has(m, "component") for g in each(n, "group") for s in each(g, "stratifier") for m in each(s, "stratum")
     ),

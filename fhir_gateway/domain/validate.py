@@ -25,9 +25,10 @@ WHITE = frozenset(" \t\r\n")
 BACKBONES = ("BackboneElement", "Element")
 CODED = ("code", "Coding", "CodeableConcept", "Quantity", "string", "uri")
 RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-MISPLACED = frozenset({  # R4's own definitions carry it one level above where it says it belongs; HL7's validator lets the last stand anywhere
+MISPLACED = frozenset({  # R4's own definitions carry it one level above where it says it belongs; HL7's validator lets the last two stand anywhere
     "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type", "http://hl7.org/fhir/StructureDefinition/regex",
     "http://hl7.org/fhir/StructureDefinition/capabilitystatement-expectation",
+    "http://hl7.org/fhir/StructureDefinition/structuredefinition-normative-version",
 })  # fmt: skip
 BCP47 = "urn:ietf:bcp:47"
 LANGUAGES = "http://hl7.org/fhir/ValueSet/all-languages"
@@ -393,7 +394,7 @@ class Plans(dict[tuple[str, str], Plan]):
             after.append(_extension)
         if not nested and kind in AFTER:
             after.append(AFTER[kind])
-        if not nested and kind == "Coding" and owner != "CodeableConcept" and all(s == "example" for s, _ in e.bind):
+        if not nested and kind == "Coding" and owner != "CodeableConcept" and all(s == "example" or self.r4.value_set(url) is None for s, url in e.bind):
             after.append(_absolute_system)
         if rules:
             after.append(_ruled(rules))

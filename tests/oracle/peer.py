@@ -45,8 +45,8 @@ class Validator:
     """A process that answers line by line, as `fhir-gateway validate --lines` does and HL7's validator."""
 
     def __init__(self, command: list[str], log: Path) -> None:
-        self._log = open(log, "ab")  # noqa: SIM115 (open as long as the process)
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=ROOT)
+        with open(log, "ab") as errors:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, cwd=ROOT)
 
     def ask(self, cases: Iterable[Case]) -> Iterator[Answer]:
         """One answer a case, in order, as they come."""
@@ -73,7 +73,6 @@ class Validator:
             self._process.wait(15)
         except subprocess.TimeoutExpired:
             self._process.kill()
-        self._log.close()
 
 
 @contextmanager
