@@ -243,8 +243,10 @@ class _Answered:
         if m is None:
             return
         allowed = _extensions(question, EXTENSION + "questionnaire-referenceResource")
-        if allowed and m[1] not in allowed:  # a warning: HL7's validator follows no references
-            self.say("invariant", at, f"This should refer to {', '.join(map(str, allowed))}, not to a {m[1]}.", "", "warning")
+        if not self.r4.has_type(m[1]):
+            self.say("invariant", at, f"`{m[1][:40]}` is not a FHIR R4 resource type.")
+        elif allowed and m[1] not in allowed:
+            self.say("invariant", at, f"This may refer to {', '.join(map(str, allowed))}, not to a {m[1]}.")
 
     def _limited(self, value: Node, limit: Node, side: int, at: str) -> None:
         order = units.compare(value, limit)

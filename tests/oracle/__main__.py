@@ -2,7 +2,7 @@
 
     make oracle [N=2000] [SEED=...]            N mutations; without a seed a new one is taken, and printed
     make oracle SEED=abc CASE=17               one case again: what it was, what both said
-    make oracle EXAMPLES=1                     the examples as they are
+    make oracle EXAMPLES=1 [PAGE=FILE.md]      the examples as they are; a page of those that are refused
 
 Each case is made from the seed and its number alone. Progress is on stderr, the report on stdout. 1 when a difference is not explained,
 2 when HL7's validator cannot be had here.
@@ -16,6 +16,7 @@ import secrets
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -113,14 +114,40 @@ def show(case: Case, ours: Answer, hl7: Answer, note: str = "") -> None:
             print(f"   {name}: {json.dumps(case[name], ensure_ascii=False)[:1500]}")
 
 
-def compare(both: Both, cases: list[Case], most: int) -> int:
+def page(rows: list[tuple[Case, Answer, Answer]]) -> str:
+    """docs/validation-examples.md: every example that one of the two refuses, with the first reason."""
+    def cell(text: str) -> str:
+        return " ".join(text.split()).replace("|", "/")[:160]
+
+    refused = [(c["base"], errors(ours)[0]) for c, ours, _ in rows if not ours["valid"]]
+    theirs: dict[str, list[str]] = {}
+    for c, ours, hl7 in rows:
+        if ours["valid"] and not hl7["valid"]:
+            theirs.setdefault(why(c, ours, hl7) or cell(errors(hl7)[0]), []).append(c["base"])
+    alone = sum(hl7["valid"] and not ours["valid"] for _, ours, hl7 in rows)
+    both = sum(not hl7["valid"] and not ours["valid"] for _, ours, hl7 in rows)
+    return "\n".join([
+        "# Examples that are refused", "",
+        f"Made by `make oracle EXAMPLES=1 PAGE=docs/validation-examples.md`: {len(rows)} resources of `../shared/data` (R4, SDC, PCO, Gravity and UK Core",
+        f"examples, the definitions of SDC, PCO and UK Core, Interweave's, and what could be cut out of the large Bundles). Refused by both: {both}. Refused by us",
+        f"and accepted by HL7's validator: {alone}. Refused by HL7's validator and accepted by us: {sum(map(len, theirs.values()))}, listed by reason at the end.", "",
+        "## Refused here", "", "| resource | first reason |", "|---|---|", *(f"| `{name}` | {cell(said)} |" for name, said in refused), "",
+        "## Refused by HL7's validator only", "",
+        *(line for reason, names in sorted(theirs.items(), key=lambda t: -len(t[1])) for line in (f"### {len(names)}: {reason}", "", ", ".join(f"`{n}`" for n in names), "")),
+    ]) + "\n"  # fmt: skip
+
+
+def compare(both: Both, cases: list[Case], most: int, written: str = "") -> int:
     """Ask both of all, report. The number of differences that are not explained; all of them are kept whole in `.work/`."""
     total: Counter[str] = Counter()
     same: Counter[str] = Counter()
     refused: Counter[bool] = Counter()
     reasons: Counter[str] = Counter()
     open_ones = []
-    for c, (ours, hl7) in zip(cases, both.ask(cases, "Asking both"), strict=True):
+    rows = [(c, *answers) for c, answers in zip(cases, both.ask(cases, "Asking both"), strict=True)]
+    if written:
+        Path(written).write_text(page(rows))
+    for c, ours, hl7 in rows:
         total[c["kind"]] += 1
         same[c["kind"]] += ours["valid"] == hl7["valid"]
         if hl7["valid"]:
@@ -164,6 +191,7 @@ def main() -> int:
     asked.add_argument("--seed", default="")
     asked.add_argument("--case", type=int, default=None)
     asked.add_argument("--examples", action="store_true", help="the examples as they are, not mutated")
+    asked.add_argument("--page", default="", help="where to write the page of refused examples")
     asked.add_argument("--most", type=int, default=60, help="differences shown in full")
     options = asked.parse_args()
     data = SHARED / "data"
@@ -184,7 +212,7 @@ def main() -> int:
                 print(f"seed {seed}, {options.n} cases, {len(bases)} resources to mutate", file=sys.stderr)
                 cases = [case(bases, seed, n) for n in range(options.n)]
             print(f"make oracle {'EXAMPLES=1' if options.examples else f'N={options.n} SEED={seed}'}")
-            return 1 if compare(both, cases, options.most) else 0
+            return 1 if compare(both, cases, options.most, options.page) else 0
     except peer.Absent as absent:
         print(f"oracle: {absent}", file=sys.stderr)
         return 2

@@ -37,6 +37,8 @@ KNOWN = [
     # we refuse, they do not
     Known("control characters in a string (a fault named in its README)", "ours", r"control character"),
     Known("a value set is no code system (HL7's newer version refuses it too)", "ours", r"is a value set, not a code system"),
+    Known("an answer that refers to a type the question does not allow (HL7's newer version refuses it too)", "ours",
+          r"answer.*This may refer to|is not a FHIR R4 resource type"),
     Known("an empty array of primitives (a fault named in its README)", "ours", r"is empty; leave it out"),
     Known("minQuantity, which they compare the wrong way round", "ours", r"is less than the limit"),
     Known("white space where R4 wants a code, an id or a date", "ours", r"`[\s\ufeff]+\w?` is not an? (?:code|id|date|instant|time|dateTime)"),
@@ -54,7 +56,7 @@ _CONDITIONED = re.compile(r"not enabled|is not answered|No response answer found
 def why(case: dict[str, Any], ours: Answer, hl7: Answer) -> str:
     """Why the two differ; "" when we do not know. Every error of the side that refuses must be one we know."""
     side, answer = ("hl7", hl7) if ours["valid"] else ("ours", ours)
-    said = [f"{i.get('key') or ''} {i['message']}" for i in answer["issues"] if i["severity"] in ("error", "fatal")]
+    said = [f"{i.get('key') or ''} {'answer: ' if '.answer[' in i['location'] else ''}{i['message']}" for i in answer["issues"] if i["severity"] in ("error", "fatal")]
     reasons = []
     for words in said:
         if _CONDITIONED.search(words) and "answerQuantity" in str(case):
