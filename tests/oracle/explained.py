@@ -41,7 +41,7 @@ KNOWN = [
           r"answer.*This may refer to|is not a FHIR R4 resource type"),
     Known("an empty array of primitives (a fault named in its README)", "ours", r"is empty; leave it out"),
     Known("minQuantity, which they compare the wrong way round", "ours", r"is less than the limit"),
-    Known("white space where R4 wants a code, an id or a date", "ours", r"`[\s\ufeff]+\w?` is not an? (?:code|id|date|instant|time|dateTime)"),
+    Known("white space where R4 wants a code, an id or a date", "ours", r"`[\s\ufeff]+\w?` is not an? (?:code|id|date|instant|time|dateTime|type of resource)|absolute, not `\s+`"),
     Known("base64 that only Java reads", "ours", r"is not base64"),
     Known("a narrative of two roots, with a prefix or a document type: not XHTML as R4 has it", "ours",
           r"not well-formed XHTML|document type or entities|must be one `div`|xmlns:h|namespace must be \S+, not ``"),
