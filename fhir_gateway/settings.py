@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
     base_url: str = Field("", description="How others reach this server, without /fhir. Default: http://HOST:PORT.")
     data: Path = Field(Path(".data"), description="Folder for the embedded store. Deleting it resets the demo.")
-    store: str = Field("", description="`sqlite:PATH`. Default: sqlite:DATA/gateway.sqlite.")
+    store: str = Field("", description="`sqlite:PATH`, or `mongodb://HOST/DATABASE?replicaSet=NAME`. Default: sqlite:DATA/gateway.sqlite.")
     demo: bool = Field(False, description="Demo people, organisations and passwords. Only on a loopback address.")
     issuer: str = Field("", description="An external OpenID Connect issuer. Default: the built-in one.")
     audience: str = Field("", description="The audience tokens must carry. Default: BASE_URL/fhir.")
@@ -173,8 +173,8 @@ def unsafe_combination(s: Settings) -> str | None:
         return "Set GATEWAY_AUDIENCE to the audience that GATEWAY_ISSUER puts in its tokens for this server."
     if s.issuer and urlsplit(s.issuer).scheme != "https" and not _loopback(urlsplit(s.issuer).hostname or ""):
         return "GATEWAY_ISSUER must be an https address."
-    if s.store and not s.store.startswith("sqlite:"):
-        return f"GATEWAY_STORE must be sqlite:PATH, not `{s.store.split(':')[0]}:…` (other stores are not built yet)."
+    if wrong := unsafe_store(s.store):
+        return wrong
     if s.definitions is not None and not s.definitions.is_dir():
         return f"GATEWAY_DEFINITIONS names {s.definitions}, which is not a folder: correct the path or unset it."
     names = [r.name for r in s.remotes()]
@@ -234,6 +234,21 @@ def _guessable(s: Settings) -> str | None:
     for name, secret in secrets.items():
         if secret and guessable(secret):
             return f"{name} is a well-known default or easy to guess: set a long random one that its owner gave you."
+    return None
+
+
+def unsafe_store(address: str) -> str | None:
+    """Why there must not be a store at this address, or None. Never the address itself: it may hold a password."""
+    kind = address.split(":")[0]
+    if not address or kind == "sqlite":
+        return None
+    if kind not in ("mongodb", "mongodb+srv") or "://" not in address:
+        return f"GATEWAY_STORE must be sqlite:PATH or mongodb://HOST/DATABASE?replicaSet=NAME, not `{kind[:20]}:…`."
+    place, _, options = address.partition("://")[2].partition("?")
+    hosts = [h.rsplit(":", 1)[0].strip("[]") for h in place.rpartition("@")[2].split("/")[0].split(",")]
+    secured = kind == "mongodb+srv" or any(o.lower() in ("tls=true", "ssl=true") for o in options.split("&"))
+    if not secured and not all(_loopback(h) for h in hosts):
+        return "Records must not travel in the clear: add tls=true to GATEWAY_STORE, since its servers are not on a loopback address."
     return None
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import structlog
 
@@ -25,7 +26,7 @@ from .domain.types import Actor
 from .gate import Context, House, Remote
 from .remote.client import RemoteServer
 from .settings import Refused, RemoteSettings, Settings
-from .store import sqlite
+from .store import mongo, sqlite
 from .store.base import Store, StoreError
 from .sync.partner import Partner
 
@@ -64,15 +65,7 @@ class Wired:
 
 async def open_wired(settings: Settings) -> Wired:
     """Open the store and build the house. Raises Refused with one sentence when it cannot."""
-    path = settings.sqlite_path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as wrong:
-        raise Refused(f"The folder {path.parent} cannot be made ({wrong.strerror}): set GATEWAY_DATA to one that can.") from None
-    try:
-        store: Store = await sqlite.open(path, clock=now)
-    except StoreError as wrong:
-        raise Refused(str(wrong)) from None
+    store = await open_store(settings.store or f"sqlite:{settings.sqlite_path}")
     remotes = settings.remotes()
     house = House(
         store=store, clock=now, new_id=new_id, r4=definitions.load_r4(), label_sets=LabelSets.load(definitions.load("labels.json")),
@@ -100,6 +93,21 @@ def authorization(remote: RemoteSettings) -> str:
         return "Basic " + b64encode(f"{a.user}:{a.password}".encode()).decode()
     token = remote.token or a.token
     return f"Bearer {token}" if token else ""
+
+
+async def open_store(address: str) -> Store:
+    """The store at `sqlite:PATH` or `mongodb://…`, made or brought up to date. Raises Refused with one sentence when it cannot."""
+    try:
+        if not address.startswith("sqlite:"):
+            return await mongo.open(address, clock=now)
+        path = Path(address.removeprefix("sqlite:"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as wrong:
+            raise Refused(f"The folder {path.parent} cannot be made ({wrong.strerror}): set GATEWAY_DATA to one that can.") from None
+        return await sqlite.open(path, clock=now)
+    except StoreError as wrong:
+        raise Refused(str(wrong)) from None
 
 
 async def open_tokens(settings: Settings, store: Store) -> Tokens:

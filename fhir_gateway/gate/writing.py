@@ -36,7 +36,7 @@ from ..domain.types import (
 )  # fmt: skip
 from ..domain.validate import check, policy
 from ..domain.vocabulary import CONFIRM_MEMBERSHIP, TASK_SYSTEM
-from ..store.base import Moved, Stale, Taken, Unavailable
+from ..store.base import Moved, Stale, Taken, Unavailable, Unsettled
 from .conditions import Match, matching
 from .context import (
     Context,
@@ -116,6 +116,10 @@ async def settle(ctx: Context, *ops: Op) -> None:
         raise Problem("stale", "Somebody else changed this meanwhile. Read it again and repeat your change.") from None
     except Moved:
         raise Problem("unavailable", "What is allowed changed meanwhile. Please repeat.", headers={"Retry-After": "1"}) from None
+    except Unsettled:
+        raise Problem(
+            "unavailable", "The store did not say whether this was written. Read before you repeat it.", headers={"Retry-After": "5"}
+        ) from None
     except Unavailable:
         raise Problem("unavailable", "The store cannot answer now. Nothing was written.", headers={"Retry-After": "5"}) from None
 

@@ -49,6 +49,10 @@ class Unavailable(StoreError):
     """The engine cannot answer now (locked, disk full, no primary). The caller answers 503."""
 
 
+class Unsettled(Unavailable):
+    """The engine did not say whether the commit was made: all of it or nothing was. The caller answers 503 and says so."""
+
+
 class Store(Protocol):
     async def commit(self, *ops: Op) -> None: ...
 

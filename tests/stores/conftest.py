@@ -2,28 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from fhir_gateway.store import sqlite
+from fhir_gateway.store import mongo, sqlite
 from fhir_gateway.store.base import Store
 
 from .making import MORNING, Reopen
+from .mongo_server import REAL, MongoServer, RealServer, drop, wipe
 from .searches import Fresh
 
-ENGINES = {"sqlite": lambda folder: sqlite.open(folder / "store.sqlite", clock=lambda: MORNING)}
+ENGINES = ("mongo", "sqlite")
+SLOW_ON_MONGO = ("test_a_backlog_of_one_person_drains", "test_whatever_workers_do_order_and_fences_hold")
 
 
-@pytest_asyncio.fixture(params=sorted(ENGINES))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What the stand-in for MongoDB takes long for is left to `make test-all`."""
+    for item in items:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        if params.get("fresh") == "mongo" or (params.get("reopen") == "mongo" and item.name.startswith(SLOW_ON_MONGO)):
+            item.add_marker("slow")
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """One server for all tests of this process."""
+    server = (RealServer() if REAL else MongoServer(tmp_path_factory.mktemp("mongo"))).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database(mongo_server: MongoServer) -> Iterator[str]:
+    """The address of a database that nobody else has."""
+    uri = mongo_server.uri(f"t{secrets.token_hex(6)}")
+    yield uri
+    if REAL:  # the stand-in's files go with their folder
+        drop(uri)
+
+
+@pytest_asyncio.fixture(params=ENGINES)
 async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Reopen]:
     opened: list[Store] = []
+    make: Callable[[], Awaitable[Store]]
+    if request.param == "mongo":
+        uri = request.getfixturevalue("database")
+        make = lambda: mongo.open(uri, clock=lambda: MORNING)  # noqa: E731
+    else:
+        make = lambda: sqlite.open(tmp_path / "store.sqlite", clock=lambda: MORNING)  # noqa: E731
 
     async def again() -> Store:
-        opened.append(await ENGINES[request.param](tmp_path))
+        opened.append(await make())
         return opened[-1]
 
     yield again
@@ -31,17 +65,47 @@ async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         await one.close()
 
 
-@pytest.fixture(params=sorted(ENGINES))
-def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Fresh:
+@pytest.fixture(params=ENGINES)
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fresh]:
     """Another empty store each time: for properties, whose examples must not see each other. The caller closes it."""
+    if request.param == "mongo":
+        yield from _fresh_mongo(request.getfixturevalue("mongo_server"))
+        return
     numbers = count()
 
     async def another() -> Store:
         folder = tmp_path / f"fresh-{next(numbers)}"
         folder.mkdir()
-        return await ENGINES[request.param](folder)
+        return await sqlite.open(folder / "store.sqlite", clock=lambda: MORNING)
 
-    return another
+    yield another
+
+
+def _fresh_mongo(server: MongoServer) -> Iterator[Fresh]:
+    """Emptied and used again: a database is dear to make."""
+    free: list[str] = []
+    made: list[str] = []
+
+    async def another() -> Store:
+        if not free:
+            made.append(server.uri(f"f{secrets.token_hex(6)}"))
+            free.append(made[-1])
+        uri = free.pop()
+        wipe(uri)
+        store = await mongo.open(uri, clock=lambda: MORNING)
+        close = store.close
+
+        async def closed() -> None:
+            await close()
+            free.append(uri)
+
+        store.close = closed  # type: ignore[method-assign]
+        return store
+
+    yield another
+    for uri in made:
+        if REAL:
+            drop(uri)
 
 
 @pytest_asyncio.fixture

@@ -203,7 +203,7 @@ def records(r: random.Random, size: int) -> Held:
 class World:
     """Records as they are now, what the specification finds among them, and the commits that bring a store to that."""
 
-    def __init__(self, held: Held, past: Sequence[Op] = ()) -> None:
+    def __init__(self, held: Held, past: Sequence[Put | Remove] = ()) -> None:
         self.held, self.past = held, tuple(past)
 
     @classmethod
@@ -230,8 +230,13 @@ class World:
         return World(left, [put(made, about) for made, about in left])
 
     async def into(self, store: Store) -> Store:
-        for op in self.past:  # versions of one resource may not share a commit
-            await store.commit(op)
+        ops: dict[Ref, Op] = {}
+        for op in self.past:  # each version of a resource in a commit of its own, with others'
+            if op.ref in ops:
+                await store.commit(*ops.values())
+                ops = {}
+            ops[op.ref] = op
+        await store.commit(*ops.values())
         return store
 
     def expected(self, query: Query, may: Predicate, filtered: Predicate) -> list[str]:

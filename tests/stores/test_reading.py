@@ -205,13 +205,13 @@ async def test_history_shows_exactly_what_the_predicate_describes(
     start = base.get("Goal", 0)  # a further example in the same store writes further resources
     puts = []
     for n, f in enumerate(facts):
-        put = goal(f"g{start + n:05}", when=n, patients=f.patients, **{s: getattr(f, s) for s in _COPIED})
+        put = goal(f"g{start + n:05}", when=start + n, patients=f.patients, **{s: getattr(f, s) for s in _COPIED})
         puts.append(put)
     await store.commit(*puts)
     mine = {p.ref for p in puts}
     for predicate in predicates:
         expected = {p.ref for p in puts if matches(predicate, p.facts)}
-        assert {h.ref for h in await pages(store, count, None, "Goal", predicate) if h.ref in mine} == expected
+        assert {h.ref for h in await pages(store, count, None, "Goal", predicate, since=at(start)) if h.ref in mine} == expected
 
 
 _COPIED = ("confidentiality", "sensitivity", "other_labels", "codes", "authors", "low", "high")

@@ -1,0 +1,310 @@
+"""The store to scale out: a MongoDB replica set, shared by many gateways and many workers. docs/mongodb.md shows shapes and indexes.
+
+Every commit is one transaction, with a majority and on disk when it returns (`mongo_commit`); what must be of one moment is
+read at one snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+from bson import ObjectId
+from bson.errors import BSONError
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import InvalidOperation, PyMongoError
+
+from ..domain import audit
+from ..domain.search import Query, after_all
+from ..domain.types import Disclosed, Found, Keep, Linked, Note, Op, Predicate, Queued, Ref, Send, Stored
+from . import mongo_history, mongo_outbox, mongo_search, mongo_server
+from .base import Unavailable
+from .mongo_changes import DAY, Changes
+from .mongo_commit import transaction, written_once
+from .mongo_documents import Document, kept_id, linked_id, note_document, note_position, note_since, stored, version_id
+from .mongo_query import among, both, of_types
+from .mongo_search import EPOCH, RETURNED, Moment, Reader
+from .mongo_server import DURABLE, SNAPSHOT, Database, reading
+from .written import micros
+
+T = TypeVar("T")
+SWEEP_EVERY: Final = 64  # values with an end, between two looks for those long over
+
+
+def _machine() -> datetime:
+    return datetime.now(UTC)
+
+
+async def open(uri: str, *, clock: Callable[[], datetime] = _machine) -> MongoStore:
+    """Open (make, bring up to date) the store in this database. Unavailable, in one sentence, when that cannot be.
+
+    `clock` dates the few operations of a commit that holds nothing dated.
+    """
+    client, db = mongo_server.connect(uri)
+    try:
+        await mongo_server.prepare(client, db)
+    except BaseException:
+        await client.close()
+        raise
+    return MongoStore(client, db, clock)
+
+
+class MongoStore:
+    """See `store.base.Store` for what each method promises."""
+
+    def __init__(self, client: AsyncMongoClient[Document], db: Database, clock: Callable[[], datetime]) -> None:
+        self._client, self._db, self._clock = client, db, clock
+        self._now = db.with_options(read_concern=SNAPSHOT)  # one look, one moment
+        self._closed = False
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    async def _ask(self, ask: Callable[[], Awaitable[T]]) -> T:
+        if self._closed:
+            raise Unavailable("the store is closed")
+        try:
+            return await reading(ask)
+        except InvalidOperation:
+            raise Unavailable("the store is closed") from None
+
+    async def _list(self, collection: str, filter: Any, fields: Document | None = None, *, sort: Any = None, count: int = 0) -> list[Document]:
+        """One look. A count of 0 is all."""
+
+        async def ask() -> list[Document]:
+            return await self._now[collection].find({} if filter is True else filter, fields, sort=sort, limit=count).to_list()
+
+        return [] if filter is False else await self._ask(ask)
+
+    async def _steps(self, collection: str, *steps: Document) -> list[Document]:
+        async def ask() -> list[Document]:
+            return await (await self._now[collection].aggregate(list(steps))).to_list()
+
+        return await self._ask(ask)
+
+    async def get(self, ref: Ref) -> Stored | None:
+        return (await self.get_many([ref])).get(ref)
+
+    async def get_many(self, refs: Sequence[Ref]) -> dict[Ref, Stored]:
+        if not refs:
+            return {}
+        wanted = among("_id", {str(ref) for ref in refs})
+        found = {s.ref: s for s in map(stored, await self._steps("resource", {"$match": wanted}, *RETURNED))}
+        return {ref: found[ref] for ref in refs if ref in found}
+
+    async def version(self, ref: Ref, version: int) -> Stored | None:
+        rows = await self._steps("version", {"$match": {"_id": {"$eq": version_id(ref, version)}}}, EPOCH)
+        return stored(rows[0]) if rows else None
+
+    async def history(
+        self, ref: Ref | None, type: str | None, predicate: Predicate, *, since: datetime | None = None,
+        before: tuple[Any, ...] | None = None, count: int = 50, oldest_first: bool = False,
+    ) -> Found:  # fmt: skip
+        chapter = mongo_history.Chapter(ref, type, predicate, since, oldest_first)
+        hits: list[Stored] = []
+        while True:
+            rows = await self._steps("version", *chapter.page(before, max(count + 1, 100)), EPOCH)
+            incoming = await self._incoming(rows) if chapter.asks_incoming else {}
+            for row in rows:
+                before = chapter.position(row)
+                if chapter.shows(row, incoming):
+                    hits.append(stored(row))
+                    if len(hits) > count:
+                        return Found(tuple(hits[:count]), None, chapter.position_of(hits[count - 1]) if count else None)
+            if chapter.ends(rows):
+                return Found(tuple(hits))
+
+    async def _incoming(self, rows: list[Document]) -> dict[str, frozenset[str]]:
+        names = {f"{row['type']}/{row['id']}" for row in rows}
+        by = await self._list("resource", both({"live": True}, among("acl.ref", names)), {"acl.ref": 1})
+        return {name: frozenset(d["_id"] for d in by if name in d["acl"]["ref"]) for name in names}
+
+    async def search(
+        self, query: Query, predicate: Predicate, *, filtered: Predicate, count: int, after: tuple[Any, ...] | None = None,
+        total: bool = False,
+    ) -> Found:  # fmt: skip
+        reader = Reader(predicate, filtered)
+
+        async def look(moment: Moment) -> tuple[list[Document], int | None]:
+            now = Reader(await mongo_search.settled(predicate, moment), await mongo_search.settled(filtered, moment))
+            hops = await mongo_search.hops(query, now, moment)
+            rows = await mongo_search.page(query, now, hops, moment, count + 1, after) if count else []
+            return rows, await mongo_search.total(query, now, hops, moment) if total else None
+
+        if mongo_search.needs_several_looks(query, reader, total):
+            rows, exact = await self._ask(lambda: self._instant(look))
+        else:
+            rows, exact = await self._ask(lambda: look(Moment(self._now.resource, None)))
+        more = mongo_search.position(rows[count - 1]) if len(rows) > count and count else None
+        return Found(tuple(stored(row) for row in rows[:count]), exact, more)
+
+    async def _instant(self, look: Callable[[Moment], Awaitable[T]]) -> T:
+        """Several looks of one moment: none of them sees half a commit."""
+        async with self._client.start_session() as session:
+            await session.start_transaction(read_concern=SNAPSHOT, write_concern=DURABLE)
+            try:
+                result = await look(Moment(self._db.resource, session))
+                await session.commit_transaction()  # what was read is with a majority
+                return result
+            except BaseException:
+                if session.in_transaction:
+                    await session.abort_transaction()
+                raise
+
+    async def _current(self, filter: Any) -> list[Stored]:
+        steps = ({"$match": filter}, {"$sort": {"_id": 1}}, *RETURNED)
+        return [] if filter is False else [stored(d) for d in await self._steps("resource", *steps)]
+
+    async def patient_record(self, patient: str, types: Sequence[str]) -> list[Stored]:
+        return await self._current(both({"patients": {"$eq": patient}}, {"live": True}, of_types(types)))
+
+    async def patient_versions(self, patient: str, types: Sequence[str]) -> list[Stored]:
+        filter = both({"patient": {"$eq": patient}}, of_types(types))
+        steps = ({"$match": filter}, {"$sort": {"_id": 1}}, EPOCH)
+        return [] if filter is False else [stored(d) for d in await self._steps("version", *steps)]
+
+    async def directory(self, types: Sequence[str]) -> list[Stored]:
+        return await self._current(both(of_types(types), {"live": True}))
+
+    async def concerned(self, ids: Collection[str]) -> set[str]:
+        if not ids:
+            return set()
+        ways = [{"_id": {"$gte": f"{who} ", "$lt": f"{who}!"}} for who in sorted(ids)]
+        rows = await self._list("tie", {"$or": ways, "n": {"$gt": 0}})
+        return {patient for d in rows for who, _, patient in [d["_id"].rpartition(" ")] if who in ids}
+
+    async def epoch(self, subject: str) -> int:
+        rows = await self._list("epoch", {"_id": {"$eq": subject}})
+        return rows[0]["value"] if rows else 0
+
+    async def referrers(self, target: Ref) -> list[Ref]:
+        rows = await self._list("resource", {"acl.ref": {"$eq": str(target)}, "live": True}, {"type": 1, "id": 1}, sort=[("_id", 1)])
+        return [Ref(d["type"], d["id"]) for d in rows]
+
+    async def notes(
+        self, *, patient: str | None = None, user: str | None = None, since: datetime | None = None,
+        before: tuple[Any, ...] | None = None, count: int = 50,
+    ) -> list[Note]:  # fmt: skip
+        filter = both(
+            True if patient is None else {"patient": {"$eq": patient}},
+            True if user is None else {"user": {"$eq": user}},
+            True if since is None else {"at": {"$gte": note_since(micros(since))}},
+            True if before is None else {"at": {"$lt": note_position(before)}},
+        )
+        rows = await self._list("audit", filter, {"note": 1}, sort=[("at", -1)], count=count) if count else []
+        return [audit.decode(d["note"]) for d in rows]
+
+    async def kept(self, kind: str, key: str, at: datetime) -> bytes | None:
+        rows = await self._list("kept", {"_id": {"$eq": kept_id(kind, key)}})
+        if not rows or (rows[0].get("ends") is not None and rows[0]["ends"] <= micros(at)):
+            return None
+        value: bytes = rows[0]["value"]
+        return value
+
+    async def kept_all(self, kind: str, at: datetime, prefix: str = "") -> dict[str, bytes]:
+        start = kept_id(kind, prefix)
+        filter = {"_id": {"$gte": start, "$lt": after_all(start)}}
+        rows = await self._list("kept", filter, sort=[("_id", 1)])
+        return {
+            d["_id"].partition(" ")[2]: d["value"] for d in rows if d.get("ends") is None or d["ends"] > micros(at)
+        }  # fmt: skip
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    async def commit(self, *ops: Op) -> None:
+        if not ops:
+            return
+        if len(ops) == 1 and isinstance(ops[0], Note):
+            document = note_document(ObjectId(), ops[0])  # one row is a transaction by itself
+            await self._write(lambda: written_once(self._db, "audit", document))
+            return
+        entries = await self._ask(lambda: mongo_outbox.numbers(self._db, sum(isinstance(op, Send) for op in ops)))
+
+        async def act(session: AsyncClientSession) -> Changes:
+            changes = Changes(ops, self._clock, entries)
+            await changes.fetch(self._db, session)
+            changes.apply()
+            await changes.write(self._db, session)
+            return changes
+
+        done = await self._transaction(act)
+        if done.at is not None and any(isinstance(op, Keep) and op.expires is not None and hash(op.key) % SWEEP_EVERY == 0 for op in ops):
+            await self._sweep(micros(done.at))
+
+    async def _transaction(self, act: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
+        return await self._write(lambda: transaction(self._client, self._db, act))
+
+    async def _write(self, write: Callable[[], Awaitable[T]]) -> T:
+        if self._closed:
+            raise Unavailable("the store is closed")
+        try:
+            return await write()
+        except BSONError as wrong:
+            raise _cause(wrong) from wrong
+
+    async def _sweep(self, now: int) -> None:
+        """Forget what ended more than a day ago: by then no clock is wrong by enough to want it."""
+        try:
+            await self._db.kept.delete_many({"ends": {"$lt": now - DAY}})
+        except PyMongoError:
+            pass  # the next one does
+
+    async def lease(self, remote: str, holder: str, at: datetime, seconds: float, count: int) -> list[Queued]:
+        return await self._transaction(lambda s: mongo_outbox.lease(self._db, s, remote, holder, at, seconds, count))
+
+    async def requeue(self, remote: str, state: str, at: datetime, refs: Sequence[Ref] | None = None) -> int:
+        return await self._transaction(lambda s: mongo_outbox.requeue(self._db, s, remote, state, refs))
+
+    # -- sync ---------------------------------------------------------------------------------------------------------
+
+    async def outbox(self, remote: str | None = None) -> dict[str, int]:
+        match: Document = {} if remote is None else {"remote": {"$eq": remote}}
+        rows = await self._steps("outbox", {"$match": match}, {"$group": {"_id": "$state", "n": {"$sum": 1}}})
+        return {d["_id"]: d["n"] for d in rows}
+
+    async def outbox_items(self, remote: str, state: str, count: int = 100) -> list[dict[str, Any]]:
+        filter = {"remote": {"$eq": remote}, "state": {"$eq": state}}
+        return [mongo_outbox.item(e) for e in await self._list("outbox", filter, sort=[("_id", 1)], count=count)] if count else []
+
+    async def link(self, remote: str, ref: Ref) -> Linked | None:
+        return _link(await self._list("link", {"_id": {"$eq": linked_id(remote, ref)}}))
+
+    async def link_by_remote(self, remote: str, remote_id: str) -> Linked | None:
+        filter = {"there": {"$eq": f"{remote} {remote_id}"}, "_id.remote": {"$eq": remote}}
+        return _link(await self._list("link", filter, sort=[("written", -1)], count=1))
+
+    async def ledger(self, *, patient: str | None = None, remote: str | None = None, open_only: bool = False) -> list[Disclosed]:
+        filter = both(
+            True if patient is None else {"patient": {"$eq": patient}},
+            True if remote is None else {"remote": {"$eq": remote}},
+            {"open": {"$gt": ""}} if open_only else True,
+        )
+        rows = await self._list("ledger", filter, {"body": 1}, sort=[("at", 1), ("type", 1), ("id", 1), ("version", 1)])
+        return [msgspec.msgpack.decode(d["body"], type=Disclosed) for d in rows]
+
+    # -- the operator's ------------------------------------------------------------------------------------------------
+
+    async def counts(self) -> dict[str, int]:
+        rows = await self._steps("resource", {"$match": {"live": True}}, {"$group": {"_id": "$type", "n": {"$sum": 1}}})
+        return {d["_id"]: d["n"] for d in rows}
+
+    async def check(self) -> None:
+        await self._list("meta", {"_id": "format"})
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._client.close()
+
+
+def _link(rows: list[Document]) -> Linked | None:
+    return msgspec.msgpack.decode(rows[0]["body"], type=Linked) if rows else None
+
+
+def _cause(wrong: BaseException) -> BaseException:
+    """The driver wraps what a text cannot be written for."""
+    return wrong.__cause__ or wrong
+
+
+__all__ = ["MongoStore", "open"]

@@ -1,0 +1,244 @@
+"""What a commit changes: fetch what its operations name, apply them in memory one after the other, write what came out.
+
+All of it inside one transaction. Two transactions that write the same document cannot both be: what a condition rests on is
+therefore written (`guard`), never only read.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from bson import ObjectId
+from pymongo import InsertOne, ReplaceOne, UpdateOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from ..domain.types import Bump, Close, Delay, Disclosed, Drop, Expect, Keep, Linked, Note, Op, Put, Remove, Send
+from .base import Fenced, Moved, Stale, Taken
+from .mongo_documents import (
+    Document,
+    deleted_document,
+    kept_id,
+    link_there,
+    linked_id,
+    note_document,
+    resource_document,
+    version_document,
+)
+from .mongo_server import Database
+from .written import encode_writer, micros
+
+DAY: Final = 86_400_000_000
+SHARED: Final = "directory"  # the epoch that every writer expects: its guard is split, so that writers do not wait for each other
+PARTS: Final = 16
+_BEFORE: Final = {"version": 1, "type": 1, "id": 1, "patient": 1, "created_by": 1, "facts": 1, "ties": 1}
+
+
+class Changes:
+    """One commit under way. `apply` raises StoreError or ValueError; nothing is written before `write`."""
+
+    def __init__(self, ops: Sequence[Op], clock: Callable[[], datetime], entries: Sequence[int]) -> None:
+        self.ops, self._clock = ops, clock
+        self._entries = iter(entries)  # numbers for what is sent
+        self.at = max((at for op in ops if (at := getattr(op, "at", None)) is not None), default=None)
+        self.before: dict[str, Document] = {}
+        self.resources: dict[str, Document] = {}
+        self.versions: list[Document] = []
+        self.ties: Counter[str] = Counter()
+        self.kept: dict[str, Document | None] = {}
+        self.kept_changed: set[str] = set()
+        self.epochs: dict[str, int] = {}
+        self.bumped: Counter[str] = Counter()
+        self.expected: set[str] = set()
+        self.outbox: dict[int, Document] = {}
+        self.outbox_changed: set[int] = set()
+        self.sent: list[Document] = []
+        self.links: dict[str, Document] = {}
+        self.ledger: dict[str, Document] = {}
+        self.notes: list[Document] = []
+
+    def now(self) -> datetime:
+        return self.at or self._clock()
+
+    # -- fetch ------------------------------------------------------------------------------------------------------------
+
+    async def fetch(self, db: Database, session: AsyncClientSession) -> None:
+        names = {str(op.ref) for op in self.ops if isinstance(op, (Put, Remove))}
+        if names:
+            async for d in db.resource.find({"_id": {"$in": sorted(names)}}, _BEFORE, session=session):
+                self.before[d["_id"]] = d
+        kept = {
+            kept_id(op.kind, op.key) for op in self.ops
+            if isinstance(op, Drop) or (isinstance(op, Keep) and (op.if_absent or op.if_value is not None))
+        }  # fmt: skip
+        if kept:
+            async for d in db.kept.find({"_id": {"$in": sorted(kept)}}, session=session):
+                self.kept[d["_id"]] = d
+        subjects = {op.subject for op in self.ops if isinstance(op, Expect)}
+        if subjects:
+            async for d in db.epoch.find({"_id": {"$in": sorted(subjects)}}, session=session):
+                self.epochs[d["_id"]] = d.get("value", 0)
+        entries = {op.entry for op in self.ops if isinstance(op, (Close, Delay))}
+        if entries:
+            async for d in db.outbox.find({"_id": {"$in": sorted(entries)}}, session=session):
+                self.outbox[d["_id"]] = d
+
+    # -- apply ------------------------------------------------------------------------------------------------------------
+
+    def apply(self) -> None:
+        for op in self.ops:
+            if isinstance(op, Expect):  # an epoch as it was before this commit, wherever it stands in the list
+                if self.epochs.get(op.subject, 0) != op.epoch:
+                    raise Moved(op.subject)
+                self.expected.add(op.subject)
+        for op in self.ops:
+            if not isinstance(op, Expect):
+                _CHANGES[type(op)](self, op)
+
+    def _current(self, op: Put | Remove) -> Document | None:
+        if op.version != op.if_version + 1:
+            raise ValueError(f"version {op.version} does not follow {op.if_version}")
+        name = str(op.ref)
+        now = self.resources.get(name) or self.before.get(name)
+        if (now["version"] if now else 0) != op.if_version:
+            raise Stale(op.ref)
+        return now
+
+    def _becomes(self, name: str, before: Document | None, after: Document) -> None:
+        self.ties.update(after["ties"])
+        self.ties.subtract((before or {}).get("ties") or ())
+        self.resources[name] = after
+
+    def put(self, op: Put) -> None:
+        now = self._current(op)
+        after = resource_document(op, now["created_by"] if now else op.writer.user)
+        self._becomes(str(op.ref), now, after)
+        self.versions.append(
+            version_document(
+                op.ref, op.version, after["updated"], after["patient"], after["created_by"], after["writer"], after["facts"], op.body,
+                after.get("view"),
+            )
+        )  # fmt: skip
+
+    def remove(self, op: Remove) -> None:
+        now = self._current(op)
+        if now is None:
+            raise Stale(op.ref)
+        by, updated = encode_writer(op.writer), micros(op.at)
+        self._becomes(str(op.ref), now, deleted_document(now, op.version, updated, by))
+        self.versions.append(
+            version_document(op.ref, op.version, updated, now.get("patient"), now.get("created_by"), by, now["facts"], None, None)
+        )
+
+    def bump(self, op: Bump) -> None:
+        self.bumped[op.subject] += 1
+
+    def keep(self, op: Keep) -> None:
+        id = kept_id(op.kind, op.key)
+        there = self.kept.get(id)
+        if op.if_absent and there and (there.get("ends") is None or there["ends"] > micros(self.now())):  # an ended one is not there
+            raise Taken(op.kind, op.key)
+        if op.if_value is not None and (there is None or there["value"] != op.if_value):
+            raise Taken(op.kind, op.key)
+        self._keeps(id, {"_id": id, "value": op.value} | ({} if op.expires is None else {"ends": micros(op.expires)}))
+
+    def drop(self, op: Drop) -> None:
+        id = kept_id(op.kind, op.key)
+        if op.must_exist and self.kept.get(id) is None:
+            raise Taken(op.kind, op.key)
+        self._keeps(id, None)
+
+    def _keeps(self, id: str, document: Document | None) -> None:
+        self.kept[id] = document
+        self.kept_changed.add(id)
+
+    def send(self, op: Send) -> None:
+        self.sent.append({
+            "_id": next(self._entries), "remote": op.remote, "open": op.remote, "lane": op.patient or str(op.ref), "ref": str(op.ref),
+            "version": op.version, "patient": op.patient, "why": op.why, "state": "queued", "due": 0, "queued_at": micros(self.now()),
+            "tries": 0, "fence": 0, "holder": None, "taken": None, "until": None, "detail": "",
+        })  # fmt: skip
+
+    def _held(self, entry: int, fence: int, **sets: Any) -> None:
+        there = self.outbox.get(entry)
+        if there is None or there["fence"] != fence or there["state"] != "leased":
+            raise Fenced(str(entry))
+        there.update(sets, holder=None, taken=None, until=None)
+        self.outbox_changed.add(entry)
+
+    def close(self, op: Close) -> None:
+        if op.state in ("queued", "leased"):
+            raise ValueError(f"an entry does not end as {op.state}")
+        self._held(op.entry, op.fence, state=op.state, detail=op.detail)
+        self.outbox[op.entry].pop("open", None)
+
+    def delay(self, op: Delay) -> None:
+        self._held(op.entry, op.fence, state="queued", due=micros(op.due), detail=op.detail)
+
+    def linked(self, op: Linked) -> None:
+        id = linked_id(op.remote, op.ref)
+        self.links[f"{op.remote} {op.ref}"] = {"_id": id, "there": link_there(op), "written": ObjectId(), "body": msgspec.msgpack.encode(op)}
+
+    def disclosed(self, op: Disclosed) -> None:
+        """The same row again, with `recalled`, closes it."""
+        at = micros(op.at)
+        id = {"remote": op.remote, "ref": str(op.ref), "version": op.version, "at": at}
+        row: Document = {
+            "_id": id, "remote": op.remote, "patient": op.patient, "type": op.ref.type, "id": op.ref.id, "version": op.version, "at": at,
+            "body": msgspec.msgpack.encode(op),
+        }  # fmt: skip
+        self.ledger[f"{op.remote} {op.ref} {op.version} {at}"] = row | ({"open": op.remote} if op.recalled is None else {})
+
+    def note(self, op: Note) -> None:
+        self.notes.append(note_document(ObjectId(), op))
+
+    # -- write --------------------------------------------------------------------------------------------------------------
+
+    async def write(self, db: Database, session: AsyncClientSession) -> None:
+        writes: dict[str, list[Any]] = {
+            "epoch": [UpdateOne({"_id": s}, {"$inc": {"value": n}}, upsert=True) for s, n in sorted(self.bumped.items())],
+            "counter": self._guards(),
+            "resource": [
+                ReplaceOne({"_id": id}, d) if id in self.before else InsertOne(d) for id, d in sorted(self.resources.items())
+            ],
+            "version": [InsertOne(d) for d in self.versions],
+            "tie": [UpdateOne({"_id": id}, {"$inc": {"n": n}}, upsert=True) for id, n in sorted(self.ties.items()) if n],
+            "outbox": [InsertOne(d) for d in self.sent] + [ReplaceOne({"_id": i}, self.outbox[i]) for i in sorted(self.outbox_changed)],
+            "link": [ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in self.links.values()],
+            "ledger": [ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in self.ledger.values()],
+            "audit": [InsertOne(d) for d in self.notes],
+        }  # fmt: skip
+        for name, several in writes.items():
+            if several:
+                await db[name].bulk_write(several, session=session)
+        await self._write_kept(db, session)
+
+    def _guards(self) -> list[Any]:
+        """Whoever expects an epoch writes to its guard; whoever moves it, to all of the guard: of the two only one commits."""
+        out: list[Any] = []
+        for subject in sorted(self.expected | set(self.bumped)):
+            parts = range(PARTS) if subject == SHARED and subject in self.bumped else [_part(subject)]
+            out += [UpdateOne({"_id": f"guard {part} {subject}"}, {"$inc": {"n": 1}}, upsert=True) for part in parts]
+        return out
+
+    async def _write_kept(self, db: Database, session: AsyncClientSession) -> None:
+        gone = sorted(id for id in self.kept_changed if self.kept[id] is None)
+        if gone:
+            await db.kept.delete_many({"_id": {"$in": gone}}, session=session)
+        stays = [ReplaceOne({"_id": id}, d, upsert=True) for id in sorted(self.kept_changed) if (d := self.kept[id]) is not None]
+        if stays:
+            await db.kept.bulk_write(stays, session=session)
+
+
+def _part(subject: str) -> int:
+    return random.randrange(PARTS) if subject == SHARED else 0
+
+
+_CHANGES: Final[dict[type, Callable[[Changes, Any], None]]] = {
+    Put: Changes.put, Remove: Changes.remove, Bump: Changes.bump, Keep: Changes.keep, Drop: Changes.drop, Send: Changes.send,
+    Close: Changes.close, Delay: Changes.delay, Linked: Changes.linked, Disclosed: Changes.disclosed, Note: Changes.note,
+}  # fmt: skip

@@ -1,0 +1,183 @@
+"""Nouns to documents and back: what one resource, one version, one audit row look like in MongoDB.
+
+A resource is one document. `keys` is one flat array of texts (`Goal|lifecycle-status|active`), the only large index there is:
+it leads near. `key` holds the same keys in full and is what a search finally compares. Bytes stay bytes; instants are
+microseconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ..domain import audit, facts
+from ..domain.search import local
+from ..domain.types import CONFIDENTIALITY, Facts, Key, Linked, Note, Put, Ref, Stored
+from .written import decode_facts, decode_writer, encode_writer, instant, micros
+
+Document = dict[str, Any]
+
+CUT: Final = 120  # characters of a text that lead near; the comparison itself is of the whole
+TYING: Final = frozenset({"Consent", "CareTeam", "Task", "ServiceRequest", "Patient"})  # whom these name may know the person
+RANGED: Final = frozenset({"date", "number", "quantity"})
+LISTS: Final = {
+    "profile": "profiles", "sens": "sensitivity", "label": "other_labels", "legal": "legal", "code": "codes", "author": "authors",
+    "ref": "refs",
+}  # fmt: skip
+_EON: Final = 10**17  # makes every instant of the calendar a positive number of 18 digits
+
+
+# -- the flat keys ----------------------------------------------------------------------------------------------------
+
+
+def flat(type: str, name: str, text: str) -> str:
+    return f"{type}|{name}|{text[:CUT]}"
+
+
+def flat_number(type: str, name: str, value: float) -> str:
+    """In the order of the numbers; what is nearer than a float can tell falls together."""
+    return f"{type}|{name}|{_ordered(value)}"
+
+
+def _ordered(value: float) -> str:
+    (bits,) = struct.unpack(">Q", struct.pack(">d", float(value) + 0.0))
+    return f"{bits ^ (0xFFFFFFFFFFFFFFFF if bits >> 63 else 1 << 63):016x}"
+
+
+def flat_keys(type: str, keys: Iterable[Key]) -> list[str]:
+    out: dict[str, None] = {}
+    for k in keys:
+        if k.kind in RANGED:
+            if k.low is not None:
+                out[flat_number(type, k.name, k.low)] = None
+        elif k.text:
+            out[flat(type, k.name, k.text)] = None
+    return list(out)
+
+
+def full_key(k: Key) -> Document:
+    """What is empty is left out."""
+    out: Document = {"n": k.name}
+    if k.text:
+        out["t"] = k.text
+        if k.kind == "reference" and local(k.text):
+            out["i"] = k.text.partition("/")[2]
+    if k.system:
+        out["s"] = k.system
+    if k.exact:
+        out["x"] = k.exact
+    if k.low is not None:
+        out["l"] = k.low
+    if k.high is not None:
+        out["h"] = k.high
+    if k.hidden:
+        out["z"] = True
+    return out
+
+
+# -- a resource and its versions ----------------------------------------------------------------------------------------
+
+
+def when(us: int, ref: Ref, version: int) -> str:
+    """In the order of (updated, type, id, version): a space sorts before all that ids are made of."""
+    return f"{us + _EON:018d} {ref} {version:010d}"
+
+
+def version_id(ref: Ref, version: int) -> str:
+    return f"{ref} {version:010d}"
+
+
+def version_document(
+    ref: Ref, version: int, updated: int, patient: str | None, created_by: str | None, writer: bytes, known: bytes,
+    body: bytes | None, view: bytes | None,
+) -> Document:  # fmt: skip
+    at = when(updated, ref, version)
+    out: Document = {
+        "_id": version_id(ref, version), "type": ref.type, "id": ref.id, "version": version, "patient": patient, "updated": updated,
+        "at": at, "type_at": f"{ref.type} {at}", "created_by": created_by, "writer": writer, "facts": known, "body": body,
+    }  # fmt: skip
+    if view is not None:
+        out["view"] = view
+    return out
+
+
+def resource_document(put: Put, created_by: str | None) -> Document:
+    """The current version of a resource, with all that a search may ask of it."""
+    f, ref = put.facts, put.ref
+    out: Document = {
+        "_id": str(ref), "type": ref.type, "id": ref.id, "version": put.version, "patient": f.patients[0] if f.patients else None,
+        "patients": list(dict.fromkeys(f.patients)), "updated": micros(put.at), "live": True,
+        "conf": CONFIDENTIALITY.get(f.confidentiality, CONFIDENTIALITY["V"]), "created_by": created_by, "writer": encode_writer(put.writer),
+        "facts": facts.encode(f), "acl": acl(f), "keys": flat_keys(ref.type, put.keys), "key": [full_key(k) for k in put.keys],
+        "ties": sorted(ties(f)), "body": put.body,
+    }  # fmt: skip
+    if f.low is not None:
+        out["low"] = f.low
+    if f.high is not None:
+        out["high"] = f.high
+    if put.view != put.body:
+        out["view"] = put.view
+    return out
+
+
+def deleted_document(before: Document, version: int, updated: int, writer: bytes) -> Document:
+    """What is left of a resource: who it was of, and that it is gone. Nothing to search by."""
+    kept = {name: before.get(name) for name in ("_id", "type", "id", "patient", "created_by", "facts")}
+    return kept | {"version": version, "updated": updated, "live": False, "writer": writer, "body": None, "patients": [], "ties": []}
+
+
+def acl(f: Facts) -> Document:
+    out: Document = {field: sorted(values) for field, name in LISTS.items() if (values := getattr(f, name))}
+    if f.custodian is not None:
+        out["custodian"] = [f.custodian]
+    if f.source is not None:
+        out["source"] = [f.source]
+    return out
+
+
+def ties(f: Facts) -> set[str]:
+    """`who patient`: whoever this resource lets know the person."""
+    knows = f.authors | f.refs if f.type in TYING else f.authors
+    return {f"{who} {patient}" for who in knows for patient in f.patients}
+
+
+def stored(d: Document) -> Stored:
+    """Of a resource or version document that carries its person's epoch as `e`."""
+    body = d["body"]
+    epoch = d.get("e") or ()
+    return Stored(
+        Ref(d["type"], d["id"]), d["version"], instant(d["updated"]), body, d.get("view", body), decode_facts(d["facts"]),
+        decode_writer(d["writer"]), epoch[0]["value"] if epoch else 0, d["created_by"],
+    )  # fmt: skip
+
+
+# -- the rest -------------------------------------------------------------------------------------------------------------
+
+
+def note_document(id: Any, note: Note) -> Document:
+    at = f"{micros(note.at) + _EON:018d} {note.id}"
+    return {"_id": id, "at": at, "patient": note.patient, "user": note.user, "note": audit.encode(note)}
+
+
+def note_position(before: tuple[Any, ...]) -> str:
+    us, id = before
+    return f"{us + _EON:018d} {id}"
+
+
+def note_since(us: int) -> str:
+    return f"{us + _EON:018d} "
+
+
+def kept_id(kind: str, key: str) -> str:
+    if " " in kind:
+        raise ValueError(f"a kind is one word, not {kind!r}")
+    return f"{kind} {key}"
+
+
+def linked_id(remote: str, ref: Ref) -> Document:
+    return {"remote": remote, "ref": str(ref)}
+
+
+def link_there(link: Linked) -> str:
+    return f"{link.remote} {link.remote_id}"

@@ -1,0 +1,103 @@
+"""The outbox: what waits for which server, and who holds it. A lease is fenced: whoever lost it cannot close the entry.
+
+A lane is a person, or a resource that is nobody's. Entries of a lane run one at a time, in order; so do those of a resource.
+One lease of a remote is given at a time, whatever the number of workers: each writes to the remote's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from ..domain.types import Queued, Ref
+from .mongo_documents import Document
+from .mongo_server import Database
+from .written import instant, micros
+
+SKEW: Final = 60_000_000
+_LOOKED_AT: Final = {
+    "lane": 1, "ref": 1, "state": 1, "due": 1, "until": 1, "taken": 1, "fence": 1, "version": 1, "patient": 1, "why": 1, "tries": 1,
+    "queued_at": 1,
+}  # fmt: skip
+
+
+async def numbers(db: Database, count: int) -> range:
+    """Numbers for further entries, given once; in order for whoever writes one after the other."""
+    if not count:
+        return range(0)
+    d: Any = await db.counter.find_one_and_update({"_id": "outbox"}, {"$inc": {"n": count}}, upsert=True, return_document=ReturnDocument.AFTER)
+    last = int(d["n"])
+    return range(last - count + 1, last + 1)
+
+
+async def lease(
+    db: Database, session: AsyncClientSession, remote: str, holder: str, at: datetime, seconds: float, count: int
+) -> list[Queued]:
+    """Due entries, oldest first: the first open one of each lane whose lease is over, and nothing older of its resource is open."""
+    now = micros(at)
+    await db.counter.update_one({"_id": f"lease {remote}"}, {"$inc": {"n": 1}}, upsert=True, session=session)
+    entries = await _due(db, session, remote, now, count)
+    if entries:
+        until = now + round(seconds * 1e6)
+        await db.outbox.bulk_write(
+            [
+                UpdateOne(
+                    {"_id": e["_id"], "fence": e["fence"]},
+                    {"$set": {"state": "leased", "holder": holder, "taken": now, "until": until}, "$inc": {"fence": 1, "tries": 1}},
+                )
+                for e in entries
+            ],
+            session=session,
+        )
+    return [
+        Queued(
+            e["_id"], e["fence"] + 1, remote, Ref(*e["ref"].split("/", 1)), e["version"], e["patient"], e["why"], e["tries"], instant(e["queued_at"])
+        )
+        for e in entries
+    ]  # fmt: skip
+
+
+async def _due(db: Database, session: AsyncClientSession, remote: str, now: int, count: int) -> list[Document]:
+    running = {
+        name
+        async for e in db.outbox.find({"open": remote, "state": "leased"}, _LOOKED_AT, session=session)
+        if not _over(e, now)
+        for name in (f"lane {e['lane']}", f"ref {e['ref']}")
+    }
+    seen: set[str] = set()
+    out: list[Document] = []
+    if count < 1:
+        return out
+    async for e in db.outbox.find({"open": remote}, _LOOKED_AT, session=session).sort("_id", 1):
+        names = (f"lane {e['lane']}", f"ref {e['ref']}")
+        first = not any(name in seen or name in running for name in names)
+        seen.update(names)
+        if first and (e["due"] <= now if e["state"] == "queued" else _over(e, now)):
+            out.append(e)
+            if len(out) >= count:
+                break
+    return out
+
+
+def _over(e: Document, now: int) -> bool:
+    """A lease taken more than a minute after now was granted by a clock that has been set back since: it is over too."""
+    return bool(e["until"] <= now or e["taken"] > now + SKEW)
+
+
+async def requeue(db: Database, session: AsyncClientSession, remote: str, state: str, refs: Sequence[Ref] | None) -> int:
+    """Fresh tries, due at once; the fence stays, so that no late worker can close it."""
+    which: Document = {"remote": remote, "state": state}
+    if refs is not None:
+        which["ref"] = {"$in": sorted({str(ref) for ref in refs})}
+    done = await db.outbox.update_many(which, {"$set": {"state": "queued", "due": 0, "tries": 0, "open": remote}}, session=session)
+    return done.matched_count
+
+
+def item(e: Document) -> Document:
+    """As the operator sees an entry."""
+    names = ("ref", "version", "patient", "why", "tries", "detail")
+    return {"entry": e["_id"], **{n: e[n] for n in names}, "queued_at": instant(e["queued_at"]), "due": instant(e["due"])}

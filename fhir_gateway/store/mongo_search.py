@@ -1,0 +1,207 @@
+"""One search at one moment: hops first, then each half of what the reader sees, then the page.
+
+What a chain or `_has` leads through is looked up first, under the predicate, as references. A chain that leads through more
+than `MOST_HOPS` resources is refused rather than answered in part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+
+from ..domain.predicate import no
+from ..domain.search import Query, Term
+from ..domain.types import All, Any_, Has, Not, Only, Predicate
+from .base import Unavailable
+from .mongo_documents import Document
+from .mongo_query import Hops, Said, allowed, beyond, both, null_fields, sort_fields, sort_spec, where
+
+MOST_HOPS: Final = 100_000  # references that one filter carries: a message holds 16 MB
+EPOCH: Final[Document] = {"$lookup": {"from": "epoch", "localField": "patient", "foreignField": "_id", "as": "e"}}
+_WHOLE: Final[Document] = {"key": 0, "keys": 0, "acl": 0, "ties": 0, "patients": 0}
+RETURNED: Final[list[Document]] = [{"$project": _WHOLE}, EPOCH]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a search reads: the current resources, at one instant (the session's) when it needs several looks."""
+
+    resources: AsyncCollection[Document]
+    session: AsyncClientSession | None
+
+    async def find(self, filter: Said, fields: Document) -> AsyncIterator[Document]:
+        if filter is False:
+            return
+        async for d in self.resources.find({} if filter is True else filter, fields, session=self.session, batch_size=5_000):
+            yield d
+
+    async def steps(self, pipeline: Sequence[Document]) -> list[Document]:
+        return await (await self.resources.aggregate(pipeline, session=self.session)).to_list()
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What they may see, by halves: (is it the view they get, which resources)."""
+
+    may: Predicate
+    filtered: Predicate
+
+    def halves(self, types: tuple[str, ...]) -> list[tuple[bool, Said]]:
+        whole = both(allowed(self.may, types), allowed(no(self.filtered), types))
+        view = both(allowed(self.may, types), allowed(self.filtered, types))
+        return [(f, said) for f, said in ((False, whole), (True, view)) if said is not False]
+
+
+def needs_several_looks(query: Query, reader: Reader, total: bool) -> bool:
+    hops = any(t.chain is not None for t in _terms(query))
+    incoming = asks_incoming(reader.may) or asks_incoming(reader.filtered)
+    return total or hops or incoming or len(reader.halves(query.types)) > 1
+
+
+# -- who refers to it ---------------------------------------------------------------------------------------------------
+
+
+def asks_incoming(p: Predicate) -> bool:
+    match p:
+        case All(parts) | Any_(parts):
+            return any(asks_incoming(part) for part in parts)
+        case Not(part):
+            return asks_incoming(part)
+        case Has(field, _) | Only(field, _):
+            return field == "referred_by"
+    return False
+
+
+async def settled(p: Predicate, moment: Moment) -> Predicate:
+    """The same predicate with `referred_by` as the ids of what is referred to now."""
+    if not asks_incoming(p):
+        return p
+    match p:
+        case All(parts):
+            return All(tuple([await settled(part, moment) for part in parts]))
+        case Any_(parts):
+            return Any_(tuple([await settled(part, moment) for part in parts]))
+        case Not(part):
+            return Not(await settled(part, moment))
+        case Has(_, values):
+            return Has("id", await _referred_to({"_id": {"$in": sorted(values)}}, moment))
+        case Only(_, values):
+            return Not(Has("id", await _referred_to({"_id": {"$nin": sorted(values)}}, moment)))
+    return p
+
+
+async def _referred_to(by: Document, moment: Moment) -> frozenset[str]:
+    out: set[str] = set()
+    async for d in moment.find({"live": True, **by}, {"acl.ref": 1}):
+        out.update(d.get("acl", {}).get("ref", ()))
+        _bounded(out)
+    return frozenset(out)
+
+
+# -- chains and _has ------------------------------------------------------------------------------------------------------
+
+
+def _terms(query: Query) -> Iterator[Term]:
+    """Those of its alternatives included; those of its chains not."""
+    for t in query.terms:
+        yield t
+        for q in t.any:
+            yield from _terms(q)
+
+
+async def hops(query: Query, reader: Reader, moment: Moment) -> Hops:
+    """For each chain what it may point to; for each `_has` what is pointed to."""
+    out: dict[Term, set[str]] = {}
+    for t in _terms(query):
+        if t.chain is not None and t not in out:
+            out[t] = await _pointed_to(t, reader, moment) if t.has else await _matches(t.chain, reader, moment)
+    return out
+
+
+async def _matches(query: Query, reader: Reader, moment: Moment) -> set[str]:
+    out: set[str] = set()
+    inner = await hops(query, reader, moment)
+    for filtered, may in reader.halves(query.types):
+        async for d in moment.find(where(query, may, inner, filtered=filtered), {"_id": 1}):
+            out.add(d["_id"])
+            _bounded(out)
+    return out
+
+
+async def _pointed_to(t: Term, reader: Reader, moment: Moment) -> set[str]:
+    assert t.has is not None and t.chain is not None
+    _, name = t.has
+    out: set[str] = set()
+    inner = await hops(t.chain, reader, moment)
+    for filtered, may in reader.halves(t.chain.types):
+        async for d in moment.find(where(t.chain, may, inner, filtered=filtered), {"key": 1}):
+            out.update(k["t"] for k in d.get("key", ()) if k["n"] == name and "t" in k and not (filtered and k.get("z")))
+            _bounded(out)
+    return out
+
+
+def _bounded(found: set[str]) -> None:
+    if len(found) > MOST_HOPS:
+        raise Unavailable(f"the search leads through more than {MOST_HOPS} records: name a person or narrow it")
+
+
+# -- the page -----------------------------------------------------------------------------------------------------------------
+
+
+async def page(
+    query: Query, reader: Reader, found: Hops, moment: Moment, count: int, after: tuple[Any, ...] | None
+) -> list[Document]:
+    """At most `count` resources in order, those after the position."""
+    halves = reader.halves(query.types)
+    got = [d for filtered, may in halves for d in await _half(query, where(query, may, found, filtered=filtered), filtered, moment, count, after)]
+    return got if len(halves) < 2 else _merged(query, got)[:count]
+
+
+async def _half(
+    query: Query, filter: Said, filtered: bool, moment: Moment, count: int, after: tuple[Any, ...] | None
+) -> list[Document]:
+    if filter is False:
+        return []
+    match: Document = {} if filter is True else filter
+    if not query.sort:
+        step = both(match, beyond(query, after)) if after is not None else match
+        return await moment.steps([{"$match": step}, {"$sort": {"_id": 1}}, {"$limit": count}, *RETURNED])
+    steps: list[Document] = [{"$match": match}, {"$project": sort_fields(query, filtered=filtered)}]
+    if after is not None:
+        steps.append({"$match": beyond(query, after)})
+    own = {"from": "resource", "localField": "_id", "foreignField": "_id", "as": "r"}
+    steps += [
+        {"$set": null_fields(query)}, {"$sort": sort_spec(query)}, {"$limit": count},  # the page is cut before any body is read
+        {"$lookup": own}, {"$set": {"patient": {"$first": "$r.patient"}}}, EPOCH,
+    ]  # fmt: skip
+    return [d["r"][0] | {"e": d["e"], "sorted": tuple(d[f"s{i}"] for i in range(len(query.sort)))} for d in await moment.steps(steps)]
+
+
+def _merged(query: Query, got: list[Document]) -> list[Document]:
+    """Both halves in one order: `search.arranged`."""
+    got = sorted(got, key=lambda d: d["_id"])
+    for i, (_, down) in reversed(list(enumerate(query.sort))):
+        have = [d for d in got if d["sorted"][i] is not None]
+        have.sort(key=lambda d: (isinstance(d["sorted"][i], str), d["sorted"][i]), reverse=down)
+        got = have + [d for d in got if d["sorted"][i] is None]
+    return got
+
+
+async def total(query: Query, reader: Reader, found: Hops, moment: Moment) -> int:
+    """The exact number of matches that the predicate lets through."""
+    out = 0
+    for filtered, may in reader.halves(query.types):
+        filter = where(query, may, found, filtered=filtered)
+        if filter is not False:
+            match: Document = {} if filter is True else filter
+            rows = await moment.steps([{"$match": match}, {"$group": {"_id": None, "n": {"$sum": 1}}}])
+            out += sum(row["n"] for row in rows)
+    return out
+
+
+def position(d: Document) -> tuple[Any, ...]:
+    return (*d.get("sorted", ()), d["type"], d["id"])
