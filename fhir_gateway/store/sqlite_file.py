@@ -128,7 +128,7 @@ def backup(path: Path, to: Path, key: str | None = None) -> None:
             target.pragma("journal_mode", "delete")  # one file, nothing beside it
         finally:
             target.close()
-        _settle(part, to)
+        settle(part, to)
     except apsw.Error as wrong:
         raise Unavailable(f"no backup was made at {to} ({wrong})") from wrong
     finally:
@@ -136,15 +136,19 @@ def backup(path: Path, to: Path, key: str | None = None) -> None:
         part.unlink(missing_ok=True)
 
 
-def _settle(part: Path, to: Path) -> None:
-    for name in (part, part.parent):
-        if name is part.parent:
-            os.replace(part, to)
-        handle = os.open(name, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def settle(part: Path, to: Path) -> None:
+    """`part` becomes `to`, and both are on disk: the file before it takes the name, the name after."""
+    _to_disk(part)
+    os.replace(part, to)
+    _to_disk(to.parent)
+
+
+def _to_disk(name: Path) -> None:
+    handle = os.open(name, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def integrity(path: Path, key: str | None = None) -> str:
