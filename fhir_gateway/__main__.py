@@ -23,7 +23,9 @@ inbox_app = typer.Typer(no_args_is_help=True, help="Pushes that were refused and
 app.add_typer(map_app, name="map")
 app.add_typer(sync_app, name="sync")
 app.add_typer(clients_app, name="clients")
+store_app = typer.Typer(no_args_is_help=True, help="The stores themselves.")
 app.add_typer(inbox_app, name="inbox")
+app.add_typer(store_app, name="store")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Files = Annotated[list[Path], typer.Argument(help="Files to read; - is standard input.")]
@@ -271,6 +273,18 @@ def sync_recalls(json: Json = False) -> None:
 
 
 # -- operators --------------------------------------------------------------------------------------------------------
+
+
+@store_app.command("copy")
+def store_copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="sqlite:PATH or mongodb://HOST/DATABASE?replicaSet=NAME.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Where nothing is yet.")],
+    json: Json = False,
+) -> None:
+    """Copy a whole store to the other engine, and compare. Stop every gateway and worker first."""
+    from .commands import copying
+
+    sys.exit(run(copying.copy(source, target, json)))
 
 
 @clients_app.command("list")

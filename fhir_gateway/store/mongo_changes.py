@@ -23,6 +23,7 @@ from .mongo_documents import (
     Document,
     deleted_document,
     kept_id,
+    ledger_document,
     link_there,
     linked_id,
     note_document,
@@ -185,13 +186,9 @@ class Changes:
 
     def disclosed(self, op: Disclosed) -> None:
         """The same row again, with `recalled`, closes it."""
-        at = micros(op.at)
-        id = {"remote": op.remote, "ref": str(op.ref), "version": op.version, "at": at}
-        row: Document = {
-            "_id": id, "remote": op.remote, "patient": op.patient, "type": op.ref.type, "id": op.ref.id, "version": op.version, "at": at,
-            "body": msgspec.msgpack.encode(op),
-        }  # fmt: skip
-        self.ledger[f"{op.remote} {op.ref} {op.version} {at}"] = row | ({"open": op.remote} if op.recalled is None else {})
+        at, recalled = micros(op.at), None if op.recalled is None else micros(op.recalled)
+        row = ledger_document(op.remote, op.ref, op.version, at, op.patient, recalled, msgspec.msgpack.encode(op))
+        self.ledger[f"{op.remote} {op.ref} {op.version} {at}"] = row
 
     def note(self, op: Note) -> None:
         self.notes.append(note_document(ObjectId(), op))

@@ -8,7 +8,7 @@ microseconds since 1970 UTC.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from ..domain import audit, facts
@@ -25,7 +25,7 @@ LISTS: Final = {
     "profile": "profiles", "sens": "sensitivity", "label": "other_labels", "legal": "legal", "code": "codes", "author": "authors",
     "ref": "refs",
 }  # fmt: skip
-_EON: Final = 10**17  # makes every instant of the calendar a positive number of 18 digits
+EON: Final = 10**17  # makes every instant of the calendar a positive number of 18 digits
 
 
 # -- the flat keys ----------------------------------------------------------------------------------------------------
@@ -46,12 +46,12 @@ def _ordered(value: float) -> str:
 
 
 def flat_keys(type: str, keys: Iterable[Key]) -> list[str]:
+    """A key of no known kind (from a copy) leads near both ways."""
     out: dict[str, None] = {}
     for k in keys:
-        if k.kind in RANGED:
-            if k.low is not None:
-                out[flat_number(type, k.name, k.low)] = None
-        elif k.text:
+        if k.low is not None and (k.kind in RANGED or not k.kind):
+            out[flat_number(type, k.name, k.low)] = None
+        if k.text and k.kind not in RANGED:
             out[flat(type, k.name, k.text)] = None
     return list(out)
 
@@ -61,7 +61,7 @@ def full_key(k: Key) -> Document:
     out: Document = {"n": k.name}
     if k.text:
         out["t"] = k.text
-        if k.kind == "reference" and local(k.text):
+        if k.kind in ("reference", "") and local(k.text):
             out["i"] = k.text.partition("/")[2]
     if k.system:
         out["s"] = k.system
@@ -81,7 +81,7 @@ def full_key(k: Key) -> Document:
 
 def when(us: int, ref: Ref, version: int) -> str:
     """In the order of (updated, type, id, version): a space sorts before all that ids are made of."""
-    return f"{us + _EON:018d} {ref} {version:010d}"
+    return f"{us + EON:018d} {ref} {version:010d}"
 
 
 def version_id(ref: Ref, version: int) -> str:
@@ -103,21 +103,29 @@ def version_document(
 
 
 def resource_document(put: Put, created_by: str | None) -> Document:
+    view = None if put.view == put.body else put.view
+    return current_document(
+        put.version, micros(put.at), created_by, encode_writer(put.writer), facts.encode(put.facts), put.facts, put.keys, put.body, view
+    )
+
+
+def current_document(
+    version: int, updated: int, created_by: str | None, writer: bytes, known: bytes, f: Facts, keys: Sequence[Key], body: bytes,
+    view: bytes | None,
+) -> Document:  # fmt: skip
     """The current version of a resource, with all that a search may ask of it."""
-    f, ref = put.facts, put.ref
     out: Document = {
-        "_id": str(ref), "type": ref.type, "id": ref.id, "version": put.version, "patient": f.patients[0] if f.patients else None,
-        "patients": list(dict.fromkeys(f.patients)), "updated": micros(put.at), "live": True,
-        "conf": CONFIDENTIALITY.get(f.confidentiality, CONFIDENTIALITY["V"]), "created_by": created_by, "writer": encode_writer(put.writer),
-        "facts": facts.encode(f), "acl": acl(f), "keys": flat_keys(ref.type, put.keys), "key": [full_key(k) for k in put.keys],
-        "ties": sorted(ties(f)), "body": put.body,
+        "_id": f"{f.type}/{f.id}", "type": f.type, "id": f.id, "version": version, "patient": f.patients[0] if f.patients else None,
+        "patients": list(dict.fromkeys(f.patients)), "updated": updated, "live": True,
+        "conf": CONFIDENTIALITY.get(f.confidentiality, CONFIDENTIALITY["V"]), "created_by": created_by, "writer": writer,
+        "facts": known, "acl": acl(f), "keys": flat_keys(f.type, keys), "key": [full_key(k) for k in keys], "ties": sorted(ties(f)), "body": body,
     }  # fmt: skip
     if f.low is not None:
         out["low"] = f.low
     if f.high is not None:
         out["high"] = f.high
-    if put.view != put.body:
-        out["view"] = put.view
+    if view is not None:
+        out["view"] = view
     return out
 
 
@@ -147,8 +155,8 @@ def stored(d: Document) -> Stored:
     body = d["body"]
     epoch = d.get("e") or ()
     return Stored(
-        Ref(d["type"], d["id"]), d["version"], instant(d["updated"]), body, d.get("view", body), decode_facts(d["facts"]),
-        decode_writer(d["writer"]), epoch[0]["value"] if epoch else 0, d["created_by"],
+        Ref(d["type"], d["id"]), int(d["version"]), instant(d["updated"]), body, d.get("view", body), decode_facts(d["facts"]),
+        decode_writer(d["writer"]), int(epoch[0]["value"]) if epoch else 0, d["created_by"],
     )  # fmt: skip
 
 
@@ -156,17 +164,17 @@ def stored(d: Document) -> Stored:
 
 
 def note_document(id: Any, note: Note) -> Document:
-    at = f"{micros(note.at) + _EON:018d} {note.id}"
+    at = f"{micros(note.at) + EON:018d} {note.id}"
     return {"_id": id, "at": at, "patient": note.patient, "user": note.user, "note": audit.encode(note)}
 
 
 def note_position(before: tuple[Any, ...]) -> str:
     us, id = before
-    return f"{us + _EON:018d} {id}"
+    return f"{us + EON:018d} {id}"
 
 
 def note_since(us: int) -> str:
-    return f"{us + _EON:018d} "
+    return f"{us + EON:018d} "
 
 
 def kept_id(kind: str, key: str) -> str:
@@ -181,3 +189,13 @@ def linked_id(remote: str, ref: Ref) -> Document:
 
 def link_there(link: Linked) -> str:
     return f"{link.remote} {link.remote_id}"
+
+
+def ledger_document(
+    remote: str, ref: Ref, version: int, at: int, patient: str | None, recalled: int | None, body: bytes
+) -> Document:  # fmt: skip
+    out: Document = {
+        "_id": {"remote": remote, "ref": str(ref), "version": version, "at": at}, "remote": remote, "patient": patient, "type": ref.type,
+        "id": ref.id, "version": version, "at": at, "recalled": recalled, "body": body,
+    }  # fmt: skip
+    return out if recalled is not None else out | {"open": remote}

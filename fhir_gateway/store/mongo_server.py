@@ -29,6 +29,7 @@ from .mongo_documents import Document
 T = TypeVar("T")
 Database = AsyncDatabase[Document]
 
+COPYING: Final = "copying"  # the mark of a copy under way
 FORMAT: Final = 1  # of the documents; a newer one is refused
 OLDEST: Final = (7, 0)
 DEFAULT_DATABASE: Final = "fhir_gateway"
@@ -178,6 +179,8 @@ async def _fit(client: AsyncMongoClient[Document]) -> None:
 
 
 async def _ours(db: Database) -> None:
+    if await db.meta.find_one({"_id": COPYING}) is not None:
+        raise Unavailable("a copy into it is under way or stopped half-way: wait, or drop it (db.dropDatabase()) and copy again.")
     told = await db.meta.find_one({"_id": "format"})
     if told is None:
         if foreign := sorted(set(await db.list_collection_names()) - set(INDEXES) - {"meta"}):

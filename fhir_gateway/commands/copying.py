@@ -1,0 +1,94 @@
+"""`store copy FROM TO`: a whole deployment from one engine to the other, compared row by row at the end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pymongo.errors import PyMongoError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ..settings import Refused, unsafe_store
+from ..store.base import StoreError, Unavailable
+from ..store.copying import PARTS, Rows, Sum, summed
+from ..store.mongo_copy import MongoRows
+from ..store.mongo_server import unavailable
+from ..store.sqlite_copy import SqliteRows
+from .operating import out
+
+
+async def copy(source: str, target: str, as_json: bool) -> int:
+    """One line a part: `{part, rows, sha256, equal}`. 1 when what arrived is not what left; the target is then not usable.
+
+    Nobody may write to either meanwhile: stop the gateways and workers first.
+    """
+    for address in (source, target):
+        if not address.startswith(("sqlite:", "mongodb:", "mongodb+srv:")):
+            raise Refused(f"A store is sqlite:PATH or mongodb://HOST/DATABASE?replicaSet=NAME, not `{address.split(':')[0][:40]}`.")
+        if unsafe := unsafe_store(address):
+            raise Refused(unsafe)
+    if source == target:
+        raise Refused("FROM and TO are the same store.")
+    opened: list[Rows] = []
+    try:
+        try:
+            opened.append(await _source(source))
+            opened.append(_target(target))
+            await opened[1].begin()
+        except StoreError as refused:
+            raise Refused(str(refused)) from None
+        return await _copied(opened[0], opened[1], as_json)
+    except PyMongoError as wrong:
+        raise unavailable(wrong) from wrong
+    finally:
+        for one in opened:
+            await one.close()
+
+
+async def _source(address: str) -> Rows:
+    return SqliteRows(_path(address), target=False) if address.startswith("sqlite:") else await MongoRows(address).open()
+
+
+def _target(address: str) -> Rows:
+    return SqliteRows(_path(address), target=True) if address.startswith("sqlite:") else MongoRows(address)
+
+
+def _path(address: str) -> Path:
+    return Path(address.removeprefix("sqlite:"))
+
+
+async def _copied(source: Rows, target: Rows, as_json: bool) -> int:
+    counts = await source.counts()
+    left: dict[str, Sum] = {}
+    console = Console(file=sys.stderr)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=False, disable=not console.is_terminal) as progress:
+        task = progress.add_task("copying", total=2 * sum(counts.values()))
+        for part in PARTS:
+            left[part] = Sum()
+            async for rows in source.read(part):
+                left[part].add(rows)
+                await target.write(part, rows)
+                progress.advance(task, len(rows))
+        progress.update(task, description="comparing")
+        unequal = []
+        for part in PARTS:
+            arrived, still = await summed(target, part), await summed(source, part)
+            equal = (arrived.rows, arrived.sha256) == (left[part].rows, left[part].sha256) == (still.rows, still.sha256)
+            unequal += [] if equal else [part]
+            _say(part, arrived, equal, as_json)
+            progress.advance(task, arrived.rows)
+    if unequal:
+        raise Unavailable(
+            f"what arrived is not what is there now ({', '.join(unequal)}): stop every gateway and worker on both, drop the copy, and copy again"
+        )
+    await target.finish()
+    return 0
+
+
+def _say(part: str, arrived: Sum, equal: bool, as_json: bool) -> None:
+    if as_json:
+        out({"part": part, "rows": arrived.rows, "sha256": arrived.sha256, "equal": equal})
+    else:
+        print(f"{part}: {arrived.rows} rows, {'the same' if equal else 'NOT the same'} (sha256 {arrived.sha256[:16]}…)")
