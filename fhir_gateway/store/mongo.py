@@ -6,6 +6,7 @@ read at one snapshot.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -59,6 +60,8 @@ class MongoStore:
         self._client, self._db, self._clock = client, db, clock
         self._now = db.with_options(read_concern=SNAPSHOT)  # one look, one moment
         self._closed = False
+        self._writes = 0  # under way
+        self._idle = asyncio.Event()
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -177,7 +180,7 @@ class MongoStore:
 
     async def epoch(self, subject: str) -> int:
         rows = await self._list("epoch", {"_id": {"$eq": subject}})
-        return rows[0]["value"] if rows else 0
+        return int(rows[0]["value"]) if rows else 0
 
     async def referrers(self, target: Ref) -> list[Ref]:
         rows = await self._list("resource", {"acl.ref": {"$eq": str(target)}, "live": True}, {"type": 1, "id": 1}, sort=[("_id", 1)])
@@ -220,7 +223,13 @@ class MongoStore:
             document = note_document(ObjectId(), ops[0])  # one row is a transaction by itself
             await self._write(lambda: written_once(self._db, "audit", document))
             return
-        entries = await self._ask(lambda: mongo_outbox.numbers(self._db, sum(isinstance(op, Send) for op in ops)))
+        done = await self._write(lambda: self._changed(ops))
+        if done.at is not None and any(isinstance(op, Keep) and op.expires is not None and hash(op.key) % SWEEP_EVERY == 0 for op in ops):
+            await self._sweep(micros(done.at))
+
+    async def _changed(self, ops: Sequence[Op]) -> Changes:
+        sent = sum(isinstance(op, Send) for op in ops)
+        entries = await reading(lambda: mongo_outbox.numbers(self._db, sent))  # numbers that a lost answer wastes are no loss
 
         async def act(session: AsyncClientSession) -> Changes:
             changes = Changes(ops, self._clock, entries)
@@ -229,9 +238,7 @@ class MongoStore:
             await changes.write(self._db, session)
             return changes
 
-        done = await self._transaction(act)
-        if done.at is not None and any(isinstance(op, Keep) and op.expires is not None and hash(op.key) % SWEEP_EVERY == 0 for op in ops):
-            await self._sweep(micros(done.at))
+        return await transaction(self._client, self._db, act)
 
     async def _transaction(self, act: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
         return await self._write(lambda: transaction(self._client, self._db, act))
@@ -239,10 +246,16 @@ class MongoStore:
     async def _write(self, write: Callable[[], Awaitable[T]]) -> T:
         if self._closed:
             raise Unavailable("the store is closed")
+        self._writes += 1
+        self._idle.clear()
         try:
             return await write()
         except BSONError as wrong:
             raise _cause(wrong) from wrong
+        finally:
+            self._writes -= 1
+            if not self._writes:
+                self._idle.set()
 
     async def _sweep(self, now: int) -> None:
         """Forget what ended more than a day ago: by then no clock is wrong by enough to want it."""
@@ -294,7 +307,10 @@ class MongoStore:
         await self._list("meta", {"_id": "format"})
 
     async def close(self) -> None:
+        """What is under way is finished first."""
         self._closed = True
+        if self._writes:
+            await self._idle.wait()
         await self._client.close()
 
 

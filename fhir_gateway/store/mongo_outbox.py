@@ -55,7 +55,7 @@ async def lease(
         )
     return [
         Queued(
-            e["_id"], e["fence"] + 1, remote, Ref(*e["ref"].split("/", 1)), e["version"], e["patient"], e["why"], e["tries"], instant(e["queued_at"])
+            int(e["_id"]), int(e["fence"]) + 1, remote, Ref(*e["ref"].split("/", 1)), e["version"], e["patient"], e["why"], e["tries"], instant(e["queued_at"])
         )
         for e in entries
     ]  # fmt: skip
@@ -100,4 +100,4 @@ async def requeue(db: Database, session: AsyncClientSession, remote: str, state:
 def item(e: Document) -> Document:
     """As the operator sees an entry."""
     names = ("ref", "version", "patient", "why", "tries", "detail")
-    return {"entry": e["_id"], **{n: e[n] for n in names}, "queued_at": instant(e["queued_at"]), "due": instant(e["due"])}
+    return {"entry": int(e["_id"]), **{n: e[n] for n in names}, "queued_at": instant(e["queued_at"]), "due": instant(e["due"])}

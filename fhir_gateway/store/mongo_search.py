@@ -204,4 +204,5 @@ async def total(query: Query, reader: Reader, found: Hops, moment: Moment) -> in
 
 
 def position(d: Document) -> tuple[Any, ...]:
-    return (*d.get("sorted", ()), d["type"], d["id"])
+    """Plain values: a large number comes from the driver as a kind of its own, which nobody else can write down."""
+    return (*(int(v) if isinstance(v, int) else v for v in d.get("sorted", ())), d["type"], d["id"])
