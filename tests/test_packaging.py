@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fhir_gateway.settings import Settings
+from fhir_gateway.settings import Settings, unsafe_store
 
 from .conftest import free_port
 
@@ -46,6 +46,21 @@ def test_compose_file_follows_the_specification() -> None:
             assert port.startswith("127.0.0.1:"), "records are not offered to the network in the clear"
         if "network_mode" in service:
             assert service["network_mode"].removeprefix("service:") in compose["services"]
+
+
+def test_compose_runs_a_gateway_and_a_worker_on_one_replica_set() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    gateway, worker, mongo = (services[name] for name in ("gateway", "worker", "mongo"))
+    assert worker["command"] == ["worker"] and gateway["environment"] == worker["environment"]
+    assert gateway["environment"]["GATEWAY_WORKER"] == "false", "the worker is a process of its own"
+    store = gateway["environment"]["GATEWAY_STORE"]
+    assert unsafe_store(store) is None
+    (name,) = re.findall(r"replicaSet=(\w+)", store)
+    assert mongo["command"][:3] == ["mongod", "--replSet", name]
+    initiation = mongo["healthcheck"]["test"][-1]
+    assert f"rs.initiate({{_id: '{name}'" in initiation and "isWritablePrimary" in initiation
+    for service in (gateway, worker):
+        assert service["depends_on"] == {"mongo": {"condition": "service_healthy"}}
 
 
 def test_every_setting_in_compose_and_dockerfile_exists() -> None:
