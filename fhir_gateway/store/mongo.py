@@ -140,8 +140,10 @@ class MongoStore:
             rows, exact = await self._ask(lambda: self._instant(look))
         else:
             rows, exact = await self._ask(lambda: look(Moment(self._now.resource, None)))
-        more = mongo_search.position(rows[count - 1]) if len(rows) > count and count else None
-        return Found(tuple(stored(row) for row in rows[:count]), exact, more)
+        hits = tuple(stored(row) for row in rows[:count])
+        if not count or len(rows) <= count:
+            return Found(hits, exact)
+        return Found(hits, exact, mongo_search.position(rows[count - 1]), {"beyond": stored(rows[count]).facts.patients})
 
     async def _instant(self, look: Callable[[Moment], Awaitable[T]]) -> T:
         """Several looks of one moment: none of them sees half a commit."""
