@@ -16,7 +16,7 @@ from bson import ObjectId
 from bson.errors import BSONError
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import InvalidOperation, PyMongoError
+from pymongo.errors import DocumentTooLarge, InvalidOperation, PyMongoError
 
 from ..domain import audit
 from ..domain.search import Query, after_all
@@ -28,7 +28,7 @@ from .mongo_commit import transaction, written_once
 from .mongo_documents import Document, kept_id, linked_id, note_document, note_position, note_since, stored, version_id
 from .mongo_query import among, both, of_types
 from .mongo_search import EPOCH, RETURNED, Moment, Reader
-from .mongo_server import DURABLE, SNAPSHOT, Database, reading
+from .mongo_server import DURABLE, SNAPSHOT, Database, reading, unavailable
 from .written import micros
 
 T = TypeVar("T")
@@ -252,6 +252,8 @@ class MongoStore:
         self._idle.clear()
         try:
             return await write()
+        except DocumentTooLarge as wrong:
+            raise unavailable(wrong) from wrong
         except BSONError as wrong:
             raise _cause(wrong) from wrong
         finally:

@@ -15,7 +15,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     ConfigurationError,
     ConnectionFailure,
-    DuplicateKeyError,
+    DocumentTooLarge,
     InvalidURI,
     OperationFailure,
     PyMongoError,
@@ -88,31 +88,37 @@ _FAILING: Final = frozenset({
     6, 7, 13, 18, 24, 50, 64, 79, 89, 91, 100, 112, 133, 134, 189, 202, 225, 239, 246, 251, 262, 290, 317, 333, 9001, 10107, 11600, 11602,
     13435, 13436, 14031, 16500, 46841,
 })  # fmt: skip
-_AGAIN: Final = frozenset({6, 7, 89, 91, 112, 133, 134, 189, 239, 246, 251, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+_AGAIN: Final = frozenset({6, 7, 89, 91, 112, 133, 134, 189, 239, 246, 251, 262, 9001, 10107, 11000, 11600, 11602, 13435, 13436})
+_TOO_LARGE: Final = frozenset({10334, 17280, 17419, 17420})
 
 
 def again(wrong: PyMongoError) -> bool:
-    """Is it over by itself: another primary, a broken connection, somebody else's write in between."""
+    """Is it over by itself: another primary, a broken connection, somebody else's write in between.
+
+    A name that was free a moment ago is taken inside a transaction: its next try sees it.
+    """
     if isinstance(wrong, ServerSelectionTimeoutError):
         return False
-    if isinstance(wrong, (ConnectionFailure, DuplicateKeyError)) or wrong.has_error_label("TransientTransactionError"):
+    if isinstance(wrong, ConnectionFailure) or wrong.has_error_label("TransientTransactionError"):
         return True
-    return code_of(wrong) in _AGAIN or taken_between(wrong)
-
-
-def taken_between(wrong: PyMongoError) -> bool:
-    """Inside a transaction a name that was free a moment ago is taken: its next try sees it."""
-    errors = (getattr(wrong, "details", None) or {}).get("writeErrors", ())
-    return code_of(wrong) == 11000 or any(e.get("code") in (11000, 112) for e in errors)
+    return bool(codes_of(wrong) & _AGAIN)
 
 
 def code_of(wrong: PyMongoError) -> int | None:
     return getattr(wrong, "code", None)
 
 
-def unavailable(wrong: PyMongoError) -> Exception:
+def codes_of(wrong: PyMongoError) -> set[int | None]:
+    """Of the command, and of each write in it."""
+    return {code_of(wrong), *(e.get("code") for e in (getattr(wrong, "details", None) or {}).get("writeErrors", ()))}
+
+
+def unavailable(wrong: PyMongoError | DocumentTooLarge) -> Exception:
     """What the caller is told: `Unavailable`, without the server's words (they may hold values); a mistake of ours stays what it is."""
-    if isinstance(wrong, OperationFailure) and code_of(wrong) not in _FAILING and not again(wrong):
+    codes = set() if isinstance(wrong, DocumentTooLarge) else codes_of(wrong)
+    if isinstance(wrong, DocumentTooLarge) or codes & _TOO_LARGE:
+        return Unavailable("a record with all it is searched by is more than MongoDB keeps in one document (16 MB)")
+    if isinstance(wrong, OperationFailure) and not codes & _FAILING and not again(wrong):
         return wrong
     return Unavailable(f"the store cannot answer now ({type(wrong).__name__.removesuffix('Error').lower()})")
 

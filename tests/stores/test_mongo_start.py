@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,11 @@ async def test_a_closed_store_answers_nothing(database: str) -> None:
     for ask in (store.epoch(ANN), store.commit(goal("walk")), store.check()):
         with pytest.raises(Unavailable):
             await ask
+
+
+async def test_what_no_document_can_hold_is_a_refusal_that_writes_nothing(database: str) -> None:
+    store = await mongo.open(database)
+    with pytest.raises(Unavailable, match="16 MB"):
+        await store.commit(goal("small"), replace(goal("large"), body=b"x" * 17_000_000))
+    assert await store.counts() == {}
+    await store.close()
