@@ -35,14 +35,14 @@ T = TypeVar("T")
 SWEEP_EVERY: Final = 64  # values with an end, between two looks for those long over
 
 
-def _machine() -> datetime:
-    return datetime.now(UTC)
+def _undated() -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC)
 
 
-async def open(uri: str, *, clock: Callable[[], datetime] = _machine) -> MongoStore:
+async def open(uri: str, *, clock: Callable[[], datetime] = _undated) -> MongoStore:
     """Open (make, bring up to date) the store in this database. Unavailable, in one sentence, when that cannot be.
 
-    `clock` dates the few operations of a commit that holds nothing dated.
+    `clock` (from `wiring`) dates the few operations of a commit that holds nothing dated.
     """
     client, db = mongo_server.connect(uri)
     try:

@@ -6,7 +6,6 @@ therefore written (`guard`), never only read.
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -30,7 +29,7 @@ from .mongo_documents import (
     resource_document,
     version_document,
 )
-from .mongo_server import Database
+from .mongo_server import Database, spread
 from .written import encode_writer, micros
 
 DAY: Final = 86_400_000_000
@@ -232,7 +231,7 @@ class Changes:
 
 
 def _part(subject: str) -> int:
-    return random.randrange(PARTS) if subject == SHARED else 0
+    return int(spread() * PARTS) if subject == SHARED else 0
 
 
 _CHANGES: Final[dict[type, Callable[[Changes, Any], None]]] = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from bson import ObjectId
@@ -39,7 +38,7 @@ async def transaction(client: AsyncMongoClient[Document], db: Database, act: Cal
             try:
                 await session.start_transaction(read_concern=SNAPSHOT, write_concern=DURABLE)
                 result = await act(session)
-                await db.marker.insert_one({"_id": marker, "at": datetime.now(UTC)}, session=session)
+                await db.marker.insert_one({"_id": marker, "at": marker.generation_time}, session=session)
             except PyMongoError as wrong:
                 await _abort(session)
                 if not again(wrong) or time.monotonic() > end:
@@ -92,7 +91,7 @@ async def _settled(db: Database, session: AsyncClientSession, marker: ObjectId) 
 
 async def _void(db: Database, marker: ObjectId) -> None:
     """Write the marker ourselves, unless it is there. While the transaction is open the server lets us wait for its end."""
-    ours = {"_id": marker, "at": datetime.now(UTC), "void": True}
+    ours = {"_id": marker, "at": marker.generation_time, "void": True}
     await db.command("insert", "marker", documents=[ours], maxTimeMS=SETTLE_MS, writeConcern=DURABLE.document)
 
 
