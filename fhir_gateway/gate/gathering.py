@@ -28,7 +28,7 @@ from .context import (
     within_launch,
 )
 from .reading import allow, in_scope, reach_of, reachable
-from .searching import _again, _beside, _stamp, shown
+from .searching import beside, decide_again, epoch_stamp, shown
 
 PAGE = 200
 DOCUMENT_MOST, DOCUMENT_HOPS = 500, 2
@@ -49,9 +49,9 @@ async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[s
     asked = _asked(params)
     types, terms, span = _types(ctx, asked.get("_type")), _since(ctx, asked.get("_since")), _care(asked.get("start"), asked.get("end"))
     count = _count(asked.get("_count"))
-    others = await _beside(ctx, types, people) if patient is not None else set()  # whom nobody can reach permits nothing
+    others = await beside(ctx, types, people) if patient is not None else set()  # whom nobody can reach permits nothing
     standings = await stand(ctx.house, people | others, None, ctx.place)
-    stamp = _stamp(ctx, standings)
+    stamp = epoch_stamp(ctx, standings)
     if held.get("ep", stamp) != stamp:
         raise Problem("not-found", "This page link does not work any more. Search again.")
     predicate = All((Has("patient", frozenset(people)), reach_of(ctx, standings)))
@@ -60,7 +60,7 @@ async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[s
         found = await ctx.house.store.search(query, predicate, filtered=Always(), count=count - len(hits), after=position)
         position = found.after
         more = await stand(ctx.house, {p for h in found.hits for p in h.facts.patients}, None, ctx.place)
-        _again(ctx, found.hits, {**standings, **more}, {})
+        decide_again(ctx, found.hits, {**standings, **more}, {})
         hits += [h for h in found.hits if _leaves(ctx, h, span)]
         if position is None or len(hits) >= count:
             break

@@ -60,9 +60,9 @@ async def search(
     named = _named(query, within)
     people = await _people(ctx, query) if named is None else named if ctx.launch is None else named & {ctx.launch}
     if named is not None and want_total:
-        people = people | await _beside(ctx, query.types, people)
+        people = people | await beside(ctx, query.types, people)
     standings = await stand(ctx.house, people, None, ctx.place)
-    stamp = _stamp(ctx, standings)
+    stamp = epoch_stamp(ctx, standings)
     if held.get("ep", stamp) != stamp:
         raise Problem("not-found", "This page link does not work any more. Search again.")
     filtered = _filtered(ctx, standings)
@@ -74,7 +74,7 @@ async def search(
         standings = await stand(ctx.house, {*standings, *more}, None, ctx.place)
         predicate = reach_of(ctx, standings)
         found = await ask(_or_beside(predicate, standings))
-    _again(ctx, found.hits, standings, await _more_standings(ctx, found.hits, standings))
+    decide_again(ctx, found.hits, standings, await _more_standings(ctx, found.hits, standings))
     hits = [h for h in found.hits if within_launch(ctx, "r", h.facts)]
     included = await _included(ctx, query, hits, predicate, filtered) if query.includes else []
     entries = [_entry(ctx, h, "match") for h in hits] + [_entry(ctx, h, "include") for h in included]
@@ -202,7 +202,7 @@ async def _strangers(ask: Any, found: Found, predicate: Predicate, known: Collec
     return people - set(known)
 
 
-async def _beside(ctx: Context, types: tuple[str, ...], people: set[str]) -> set[str]:
+async def beside(ctx: Context, types: tuple[str, ...], people: set[str]) -> set[str]:
     """Who else is named in these people's records."""
     known = frozenset(people)
     if not known:
@@ -252,7 +252,7 @@ async def _more_standings(ctx: Context, hits: Iterable[Stored], known: dict[str,
     return await stand(ctx.house, missing, None, ctx.place) if missing else {}
 
 
-def _again(ctx: Context, hits: Sequence[Stored], standings: dict[str, Standing], more: dict[str, Standing]) -> None:
+def decide_again(ctx: Context, hits: Sequence[Stored], standings: dict[str, Standing], more: dict[str, Standing]) -> None:
     """Every hit decided again by the plain evaluator."""
     everyone = {**standings, **more} if more else standings
     question = ctx.asks(ctx.action)
@@ -359,7 +359,7 @@ async def _disclosed(
     return [note(ctx, "E", what, why.get(p), sorted(refs.get(p, ())), patient=p, query=query, allowed=True) for p in people]
 
 
-def _stamp(ctx: Context, standings: dict[str, Standing]) -> int:
+def epoch_stamp(ctx: Context, standings: dict[str, Standing]) -> int:
     """A number that changes with any consent, relationship or membership of these people."""
     kept = ctx.house._standings
     return zlib.crc32(repr(sorted((p, kept[p][0]) for p in standings if p in kept)).encode())
