@@ -36,6 +36,7 @@ class Run:
     absent: list[str] = field(default_factory=list)
     first_answer: float = 0.0  # seconds
     memory: dict[str, float] = field(default_factory=dict)  # MiB
+    resources: int = 0
 
     def start(self, name: str, args: list[str], env: dict[str, str], url: str, wait: float = 60, cwd: Path = ROOT) -> int:
         """Start a server; its process id once `url` answers."""
@@ -83,8 +84,8 @@ def bodies(run: Run, name: str, patient: str) -> tuple[Path, Path]:
 # -- the gateway ------------------------------------------------------------------------------------------------------
 
 
-def gateway(run: Run, people: int, port: int = 18080) -> tuple[str, list[dict[str, Any]]]:
-    """The demo, more people, and eight plans of its patient. Answers the patient's id, and what the search with goals finds."""
+def gateway(run: Run, people: int, port: int = 18080) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+    """The demo, more people, and eight plans of its patient. The patient's id, what the search with goals finds, and the others' records."""
     env = {"GATEWAY_DATA": str(run.folder / "data"), "GATEWAY_PORT": str(port), "GATEWAY_LOG_LEVEL": "error"}
     began = time.monotonic()
     pid = run.start("gateway", [sys.executable, "-m", "fhir_gateway", "serve", "--demo"], env, f"http://127.0.0.1:{port}/health")
@@ -92,7 +93,7 @@ def gateway(run: Run, people: int, port: int = 18080) -> tuple[str, list[dict[st
         time.sleep(0.02)
     run.first_answer = time.monotonic() - began
     base = f"http://127.0.0.1:{port}/fhir"
-    _people(run.folder, env, people)
+    others = _people(run.folder, env, people)
     me, gp = _token(env, "patient"), _token(env, "gp")
     patient = me["patient"].removeprefix("Patient/")
     plan = _eight_plans(base, patient, _bearer(gp))
@@ -105,7 +106,15 @@ def gateway(run: Run, people: int, port: int = 18080) -> tuple[str, list[dict[st
     ):  # fmt: skip
         run.tasks.append(Task("gateway", kind, url, pid, _bearer(who), body))
     found = [e["resource"] for u in (search, include) for e in httpx2.get(u, headers=_bearer(me)).json()["entry"]]
-    return patient, list({f"{r['resourceType']}/{r['id']}": r for r in found}.values())
+    hospital = _bearer(_token(env, "hospital"))
+    beside = [r for p in others for r in _record(f"{base}/Patient/{p}/$everything", hospital)]
+    return patient, list({f"{r['resourceType']}/{r['id']}": r for r in found}.values()), beside
+
+
+def _record(url: str, who: dict[str, str]) -> list[dict[str, Any]]:
+    """What belongs to one person, as their hospital reads it; the directory left out."""
+    entries = httpx2.get(url, headers=who).json().get("entry", [])
+    return [e["resource"] for e in entries if e["search"]["mode"] == "match"]
 
 
 def _eight_plans(base: str, patient: str, who: dict[str, str]) -> str:
@@ -124,8 +133,8 @@ def _eight_plans(base: str, patient: str, who: dict[str, str]) -> str:
             raise SystemExit(f"the gateway refused a plan: {made.text}")
 
 
-def _people(folder: Path, env: dict[str, str], n: int) -> None:
-    """About eight resources for each of n invented people, brought in like anybody's."""
+def _people(folder: Path, env: dict[str, str], n: int) -> list[str]:
+    """About eight resources for each of n invented people, brought in like anybody's; their ids."""
     files = []
     for i in range(n):
         plan = {
@@ -137,7 +146,9 @@ def _people(folder: Path, env: dict[str, str], n: int) -> None:
         file = folder / f"bench-{i}.json"
         file.write_text(json.dumps(plan))
         files.append(str(file))
-    subprocess.run([sys.executable, "-m", "fhir_gateway", "import", *files, "--json"], env={**os.environ, **env}, check=True, capture_output=True, cwd=ROOT)
+    args = [sys.executable, "-m", "fhir_gateway", "import", *files, "--json"]
+    done = subprocess.run(args, env={**os.environ, **env}, check=True, capture_output=True, cwd=ROOT)
+    return [json.loads(line)["patient"] for line in done.stdout.splitlines()]
 
 
 def _token(env: dict[str, str], who: str) -> dict[str, Any]:
@@ -183,14 +194,12 @@ def fhirstarter(run: Run, patient: str, found: list[dict[str, Any]], port: int =
     pid = run.start(name, args, {"BENCH_FOUND": str(file), "FHIR_SEQUENCE": "R4B"}, f"{base}/CarePlan/{plan}")
     one, _ = bodies(run, "fhirstarter", f"Patient/{patient}")
     search = f"{base}/CarePlan?patient={patient}"
-    for kind, url, body in (
-        ("read", f"{base}/CarePlan/{plan}", None), ("search", search, None), ("include", f"{search}&category={MAIN}", None), ("create", f"{base}/Observation", one),
-    ):  # fmt: skip
+    for kind, url, body in (("read", f"{base}/CarePlan/{plan}", None), ("search", search, None), ("create", f"{base}/Observation", one)):
         run.tasks.append(Task(name, kind, url, pid, {}, body))
 
 
-def hapi(run: Run, patient: str, found: list[dict[str, Any]], port: int = 18083) -> None:
-    """HAPI FHIR JPA of ../shared/peers, built once; H2 in memory: nothing durable, no sign-in, no consent, no audit."""
+def hapi(run: Run, patient: str, found: list[dict[str, Any]], beside: list[dict[str, Any]], port: int = 18083) -> None:
+    """With the very records of the gateway. HAPI FHIR JPA of ../shared/peers, built once; H2 in memory: nothing durable, no sign-in, no consent, no audit."""
     jar, source = WORK / "hapi/target/hapi-peer.jar", ROOT.parent / "shared/peers/hapi"
     if not (shutil.which("java") and (jar.exists() or (shutil.which("mvn") and source.is_dir()))):
         run.absent.append("HAPI FHIR JPA (needs Java, Maven and ../shared/peers/hapi)")
@@ -203,10 +212,13 @@ def hapi(run: Run, patient: str, found: list[dict[str, Any]], port: int = 18083)
     args = ["java", "-Xmx1g", "-XX:+UseSerialGC", "-jar", str(jar), "--port", str(port), "--integrity-on-write", "false", "--reuse-search-millis", "0"]
     pid = run.start(name, args, {}, f"{base}/metadata", wait=120)
     people = [{"resourceType": "Patient", "id": patient, "name": [{"family": "Bench"}]}, *found]
-    kept = [{"resource": r, "request": {"method": "PUT", "url": f"{r['resourceType']}/{r['id']}"}} for r in people]
-    loaded = httpx2.post(base, json={"resourceType": "Bundle", "type": "transaction", "entry": kept}, headers={"Content-Type": "application/fhir+json"}, timeout=60)
-    if loaded.status_code != 200:
-        raise SystemExit(f"HAPI refused the records: {loaded.text[:800]}")
+    everybody = [*people, *beside]
+    for at in range(0, len(everybody), 200):
+        kept = [{"resource": r, "request": {"method": "PUT", "url": f"{r['resourceType']}/{r['id']}"}} for r in everybody[at : at + 200]]
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": kept}
+        loaded = httpx2.post(base, json=bundle, headers={"Content-Type": "application/fhir+json"}, timeout=120)
+        if loaded.status_code != 200:
+            raise SystemExit(f"HAPI refused the records: {loaded.text[:800]}")
     one, twenty = bodies(run, "hapi", f"Patient/{patient}")
     plan = next(r["id"] for r in found if r["resourceType"] == "CarePlan")
     search = f"{base}/CarePlan?patient={patient}"
