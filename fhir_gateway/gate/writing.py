@@ -24,7 +24,6 @@ from ..domain.types import (
     Decision,
     Facts,
     Keep,
-    Key,
     Note,
     Op,
     Put,
@@ -411,8 +410,8 @@ async def _store(
     body = strict.stamp(raw, id=ref.id, version=str(version), updated=_instant(ctx), security=security)
     final = strict.read(body)
     shown = view.view(final)
-    seen = strict.dump(shown)
-    keys = _keys(ctx, final, shown)
+    seen = body if shown is final else strict.dump(shown)
+    keys = searching.keys(final, ctx.house.r4, shown)
     work.ops += [Put(ref, version, ctx.at, body, seen, facts, keys, writer, over)]
     work.ops += bumps(ref.type, facts, before.facts if before else None)
     work.ops += _sends(ctx, ref, version, facts, "changed")
@@ -421,12 +420,6 @@ async def _store(
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
     work.new[ref] = stored
     return Written(ref, version, ctx.at, body if reads_bytes(ctx, stored) else seen, "created" if not over else "updated")
-
-
-def _keys(ctx: Context, whole: dict[str, Any], shown: dict[str, Any]) -> tuple[Key, ...]:
-    """Search keys; those that only the whole resource has are hidden from readers of the view."""
-    seen = set(searching.keys(shown, ctx.house.r4))
-    return tuple(k if k in seen else k._replace(hidden=True) for k in searching.keys(whole, ctx.house.r4))
 
 
 # -- what comes in ----------------------------------------------------------------------------------------------------
