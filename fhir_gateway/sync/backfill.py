@@ -10,28 +10,37 @@ import msgspec
 from ..domain.search import Query
 from ..domain.types import Always, Keep, Never, Op, Send
 from ..gate import House
+from ..store.base import Taken
 from .partner import Partner
 
-PAGE = 200
+PAGE, MOST = 200, 1_000_000
+DONE = b"[]"
 EVERYTHING = Query(())
 
 
 async def backfill(house: House, partner: Partner) -> int:
-    """Queue everything of people that this partner has no copy of yet; how many. Once for each partner, by name."""
+    """Queue everything of people that this partner has no copy of and that waits for it no longer; how many. Once for each partner,
+    by name, and by one worker at a time."""
     terms = next((r for r in house.remotes if r.name == partner.name), None)
     kept = await house.store.kept("backfill", partner.name, house.clock())
-    after = tuple(msgspec.json.decode(kept)) if kept else None
-    if terms is None or after == ():
+    if terms is None or kept == DONE:
         return 0
+    waiting = {i["ref"] for state in ("queued", "leased") for i in await house.store.outbox_items(partner.name, state, MOST)}
     queued = 0
-    while after != ():
+    while kept != DONE:
+        after = tuple(msgspec.json.decode(kept)) if kept else None
         found = await house.store.search(EVERYTHING, Always(), filtered=Never(), count=PAGE, after=after)
         sends: list[Op] = []
         for stored in found.hits:
             person = next(iter(stored.facts.patients), None)
-            if person is not None and terms.takes(stored.ref.type) and await house.store.link(partner.name, stored.ref) is None:
+            if person is None or not terms.takes(stored.ref.type) or str(stored.ref) in waiting:
+                continue
+            if await house.store.link(partner.name, stored.ref) is None:
                 sends.append(Send(partner.name, stored.ref, stored.version, person))
-        after = tuple(found.after or ())
-        await house.store.commit(*sends, Keep("backfill", partner.name, msgspec.json.encode(after)))
-        queued += len(sends)
+        done = msgspec.json.encode(found.after or ())
+        try:
+            await house.store.commit(*sends, Keep("backfill", partner.name, done, if_absent=kept is None, if_value=kept))
+        except Taken:  # another worker is at it
+            return queued
+        queued, kept = queued + len(sends), done
     return queued
