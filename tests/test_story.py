@@ -424,3 +424,69 @@ def test_an_edit_by_a_filtered_reader_is_that_edit_alone(demo: Gateway) -> None:
     assert saved.status_code in (200, 201), saved.text
     mine["team"][0]["role"] = "General practitioner"
     assert exact(demo.get("patient", f"/plans/{demo.patient}").content) == mine
+
+
+@pytest.mark.parametrize("written", ["999 000 0131", "999-000-0131", "9990000131"])
+def test_a_number_is_one_persons_however_it_is_written(demo: Gateway, written: str) -> None:
+    first = demo.call("hospital", "POST", "Patient", body=newcomer("9990000131"))
+    again = demo.call("hospital", "POST", "Patient", body=newcomer(written))
+    assert first.status_code in (200, 201) and again.status_code == 200
+    assert again.headers["location"] == first.headers["location"]
+    assert demo.call("hospital", "POST", "Patient", body=newcomer(written, birthDate="1999-09-09")).status_code == 409
+
+
+def test_a_second_number_is_refused_and_blocks_nobody(demo: Gateway) -> None:
+    two = newcomer("9990000149") | {"birthDate": "1951-04-07"}
+    two["identifier"].append({"system": NHS, "value": "9990000018"})
+    assert demo.call("hospital", "POST", "Patient", body=two).status_code == 422
+    assert demo.call("hospital", "POST", "", body=discharge(goal_of_hospital(demo), "push-after-two")).status_code == 200
+
+
+def test_one_person_twice_in_one_message_is_one_person(demo: Gateway) -> None:
+    me, twin = "urn:uuid:33333333-3333-4333-8333-000000000001", "urn:uuid:33333333-3333-4333-8333-000000000002"
+    body = bundled("transaction", posted(newcomer("9990000157"), me), posted(newcomer("9990000157"), twin), posted(observation(twin, "of-the-twin")))
+    answer = demo.call("hospital", "POST", "", body=body)
+    assert answer.status_code == 200, answer.text
+    one, other = (e["response"]["location"] for e in answer.json()["entry"][:2])
+    assert one == other
+    assert demo.get("hospital", f"Observation?patient={one.split('/')[1]}").json()["total"] == 1
+
+
+def test_the_same_message_under_another_key_has_one_effect(demo: Gateway) -> None:
+    body = bundled("transaction", posted(observation(f"Patient/{demo.patient}", "keys")), identifier={"system": "urn:test", "value": "keys"})
+    keys: list[dict[str, str]] = [{"Idempotency-Key": "k1", "Prefer": "return=representation"}, {"Idempotency-Key": "k2"}, {}]
+    answers = [demo.call("hospital", "POST", "", body=body, headers=k) for k in keys]
+    assert {a.status_code for a in answers} == {200} and len({a.content for a in answers}) == 1
+    assert demo.get("patient", f"Observation?patient={demo.patient}&identifier=urn:test|keys").json()["total"] == 1
+
+
+def test_two_people_with_the_same_local_ids_stay_two(demo: Gateway, tmp_path: Path) -> None:
+    """No NHS number, and the ids of a small system that begins at 1 for everybody."""
+    ann = {"id": "1", "name": {"given": ["Ann"], "family": "Smith"}, "birth_date": "1940-01-01"}
+    bob = {"id": "1", "name": {"given": ["Bob"], "family": "Jones"}, "birth_date": "1990-01-01"}
+    (first,) = demo.lines("import", str(plan_file(tmp_path, id="plan-local", person=ann)), "--json")
+    before = demo.get("hospital", f"/plans/{first['patient']}").content
+    assert demo.command("import", str(plan_file(tmp_path, id="plan-local", person=bob)), "--json").returncode == 1
+    assert demo.get("hospital", f"/plans/{first['patient']}").content == before
+
+
+def test_a_label_that_the_person_adds_hides_at_once(demo: Gateway) -> None:
+    made = demo.call("patient", "POST", "Goal", body={
+        "resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Mine alone"}, "subject": {"reference": f"Patient/{demo.patient}"},
+    }).json()  # fmt: skip
+    assert demo.get("gp", f"Goal/{made['id']}").status_code == 200
+    restricted = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+    raised = {**made, "meta": {**made["meta"], "security": [restricted]}}
+    done = demo.call("patient", "PUT", f"Goal/{made['id']}", body=raised, headers={"If-Match": 'W/"1"'})
+    assert done.status_code == 200 and done.headers["etag"] == 'W/"2"'
+    assert demo.get("gp", f"Goal/{made['id']}").status_code == 404
+
+
+def test_a_document_of_ours_is_taken_back_and_judged_as_it_was_sent(demo: Gateway) -> None:
+    document = demo.get("gp", f"CarePlan/{careplan(demo)}/$document")
+    judged = demo.call("gp", "POST", "Bundle/$validate", raw=document.content).json()
+    assert not [i for i in judged["issue"] if i["severity"] in ("error", "fatal")], judged
+    body = observation(f"{demo.base}/fhir/Patient/{demo.patient}", "absolute")
+    judged = demo.call("gp", "POST", "Observation/$validate", body=body).json()
+    assert not [i for i in judged["issue"] if i["severity"] in ("error", "fatal")], judged
+    assert demo.call("gp", "POST", "Observation", body=body).status_code == 201

@@ -12,18 +12,28 @@ from typing import Any
 NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
 
 
+def nhs_numbers(patient: Mapping[str, Any]) -> list[str]:
+    """The NHS numbers of a Patient, without the spaces and hyphens that people write, each once; former ones left out."""
+    own = [i for i in patient.get("identifier", []) if i.get("system") == NHS_NUMBER and i.get("value") and i.get("use") != "old"]
+    return list(dict.fromkeys(str(i["value"]).replace(" ", "").replace("-", "") for i in own))
+
+
 def nhs_number(patient: Mapping[str, Any]) -> str | None:
-    """The NHS number of a Patient, without spaces; None when it gives none."""
-    for identifier in patient.get("identifier", []):
-        if identifier.get("system") == NHS_NUMBER and identifier.get("value"):
-            return str(identifier["value"]).replace(" ", "")
-    return None
+    """The NHS number of a Patient; None when it gives none."""
+    return next(iter(nhs_numbers(patient)), None)
 
 
 def agrees(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
     """Same date of birth, and a family name in common; either missing is no agreement."""
     born = ours.get("birthDate"), theirs.get("birthDate")
     return bool(born[0]) and born[0] == born[1] and bool(families(ours) & families(theirs))
+
+
+def contradicts(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Two dates of birth that differ, or family names that have nothing in common: not the same person, whatever else they share."""
+    born = ours.get("birthDate"), theirs.get("birthDate")
+    named = families(ours), families(theirs)
+    return (all(born) and born[0] != born[1]) or (all(named) and not named[0] & named[1])
 
 
 def families(patient: Mapping[str, Any]) -> set[str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..domain import strict
-from ..domain.identity import NHS_NUMBER, agrees, nhs_number
+from ..domain.identity import NHS_NUMBER, agrees, nhs_number, nhs_numbers
 from ..domain.problem import Problem
 from ..domain.search import Query, Term, Value
 from ..domain.types import Always, Drop, Keep, Never, Op, Ref, Stored
@@ -27,7 +27,7 @@ async def find_person(ctx: Context, patient: Mapping[str, Any], where: str = "Pa
     Problem conflict when they disagree: nothing is written, a person must look.
     """
     number = nhs_number(patient)
-    if number is None:
+    if number is None or len(nhs_numbers(patient)) > 1:  # of two numbers neither is believed; writing it is refused
         return None
     hits = await _with_number(ctx, number)
     same = [h for h in hits if h.body is not None and agrees(strict.read(h.body), patient)]
@@ -39,8 +39,14 @@ async def find_person(ctx: Context, patient: Mapping[str, Any], where: str = "Pa
 
 
 async def _with_number(ctx: Context, number: str) -> list[Stored]:
+    """Whoever holds this number, however it was written when it came in."""
     query = Query(("Patient",), (Term("identifier", "token", values=(Value(text=number, system=NHS_NUMBER),)),))
-    return list((await ctx.house.store.search(query, Always(), filtered=Never(), count=3)).hits)
+    hits = {s.ref: s for s in (await ctx.house.store.search(query, Always(), filtered=Never(), count=3)).hits}
+    held = await ctx.house.store.kept(CLAIM, number, ctx.at)
+    holder = await ctx.house.store.get(Ref("Patient", held.decode().removeprefix("Patient/"))) if held is not None else None
+    if holder is not None and not holder.deleted:
+        hits[holder.ref] = holder
+    return list(hits.values())
 
 
 def _disagrees(where: str) -> Problem:
@@ -66,6 +72,8 @@ async def claimed(work: Work, ref: Ref, resource: Mapping[str, Any], before: Sto
     """
     if ref.type != "Patient":
         return []
+    if len(nhs_numbers(resource)) > 1:
+        raise Problem("business-rule", "A person has one NHS number: mark a former one as `old`.", "Patient.identifier")
     ctx, number = work.ctx, nhs_number(resource)
     earlier = nhs_number(strict.read(before.body)) if before is not None and before.body is not None else None
     if number == earlier:

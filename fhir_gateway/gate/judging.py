@@ -14,7 +14,7 @@ from ..domain.problem import Issue, Problem, outcome
 from ..domain.types import Decision, Ref, Stored
 from .context import Context, ask, need_scope, note, notes, rendering
 from .reading import allow
-from .writing import judged, taken
+from .writing import judged, taken, without_our_address
 
 MODES = ("create", "update", "delete", "profile")
 CORE = "http://hl7.org/fhir/StructureDefinition/"
@@ -85,7 +85,7 @@ def verdict(ctx: Context, type: str, resource: dict[str, Any], profile: str | No
     issues = judged(ctx, resource, [profile] if profile is not None else [])
     if not any(i.severity in ("error", "fatal") for i in issues):
         try:
-            taken(ctx, type, resource)
+            taken(ctx, type, strict.read(without_our_address(ctx, strict.dump(resource))))
         except Problem as p:
             issues += p.issues
     known = ctx.house.definitions

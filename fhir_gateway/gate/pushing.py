@@ -6,7 +6,7 @@ number only together with date of birth and family name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -27,17 +27,21 @@ REMEMBERED = timedelta(days=7)
 async def push(
     ctx: Context, raw: bytes, *, idempotency_key: str | None = None, waits_as: str | None = None, prefer: str = ""
 ) -> dict[str, Any]:
-    """A Bundle from anyone, answered with what `prefer` (`Prefer: return=`) asks for. For a registered system the same bytes give the same answer, and a refusal waits in its inbox
-    (`waits_as`: under the name it has there already)."""
+    """A Bundle from anyone, answered with what `prefer` (`Prefer: return=`) asks for.
+
+    For a registered system the same bytes under the same name give the same answer (without the resources, which it may see no
+    more when it asks again), and a refusal waits in its inbox (`waits_as`: under the name it has there already).
+    """
     bundle = strict.read(raw)
     system = ctx.actor.kind == "system" and ctx.client is not None
-    key = _key(bundle, idempotency_key) if system else None
+    keys = _keys(bundle, idempotency_key) if system else []
+    key = keys[0] if keys else None
     try:
-        said = await _said_before(ctx, key, bundle, raw)
-        return said if said is not None else await again(lambda: _do(ctx, bundle, raw, key, prefer))
+        said = await _said_before(ctx, keys, bundle, raw)
+        return said if said is not None else await again(lambda: _do(ctx, bundle, raw, keys, prefer))
     except Problem as p:
         if p.kind != "name-used":
-            said = await _said_before(ctx, key, bundle, raw)
+            said = await _said_before(ctx, keys, bundle, raw)
             if said is not None:  # its twin was written meanwhile, which is what stood in the way
                 return said
         if system and p.status in (409, 412, 422):
@@ -49,23 +53,27 @@ def named(ctx: Context, header: str | None) -> Once | None:
     """The name a registered system gave one write (`Idempotency-Key`); None for anyone else. Problem bad-request when too long."""
     if not header or ctx.actor.kind != "system" or ctx.client is None:
         return None
-    return Once(f"{ctx.client} {_key({}, header)} alone", ctx.at + REMEMBERED)
+    return Once(f"{ctx.client} {_keys({}, header)[0]} alone", ctx.at + REMEMBERED)
 
 
-def _key(bundle: Mapping[str, Any], header: str | None) -> str | None:
+def _keys(bundle: Mapping[str, Any], header: str | None) -> list[str]:
+    """The names of a message, its own identifier first: a client may take a new key for each attempt."""
+    out = []
+    identifier = bundle.get("identifier")
+    if isinstance(identifier, dict) and identifier.get("value"):
+        out.append(f"bundle {identifier.get('system', '')}|{identifier['value']}")
     if header:
         if len(header) > 200:
             raise Problem("bad-request", "An Idempotency-Key has at most 200 characters.", "Idempotency-Key")
-        return f"header {header}"
-    identifier = bundle.get("identifier")
-    if isinstance(identifier, dict) and identifier.get("value"):
-        return f"bundle {identifier.get('system', '')}|{identifier['value']}"
-    return None
+        out.append(f"header {header}")
+    return out
 
 
-async def _said_before(ctx: Context, key: str | None, bundle: Mapping[str, Any], raw: bytes) -> dict[str, Any] | None:
+async def _said_before(ctx: Context, keys: Sequence[str], bundle: Mapping[str, Any], raw: bytes) -> dict[str, Any] | None:
     """What this very push was answered before. Its reads are made anew: consent may have changed since."""
-    kept = await ctx.house.store.kept("push", f"{ctx.client} {key}", ctx.at) if key is not None else None
+    kept = None
+    for key in keys:
+        kept = kept or await ctx.house.store.kept("push", f"{ctx.client} {key}", ctx.at)
     if kept is None:
         return None
     held = msgspec.json.decode(kept, type=_Said)
@@ -81,7 +89,8 @@ class _Said(msgspec.Struct):
     answer: msgspec.Raw
 
 
-async def _do(ctx: Context, bundle: Mapping[str, Any], raw: bytes, key: str | None, prefer: str) -> dict[str, Any]:
+async def _do(ctx: Context, bundle: Mapping[str, Any], raw: bytes, keys: Sequence[str], prefer: str) -> dict[str, Any]:
+    key = keys[0] if keys else None
     if bundle.get("type") == "batch":
         answer = await batch(ctx, bundle, Once(f"{ctx.client} {key}", ctx.at + REMEMBERED) if key else None, prefer=prefer)
         if ctx.actor.kind == "system" and ctx.client is not None:
@@ -96,16 +105,16 @@ async def _do(ctx: Context, bundle: Mapping[str, Any], raw: bytes, key: str | No
         answers[at] = Written(s.ref, s.version, s.updated, None, "matched")
     if key is not None:  # without the resources: who repeats it may not see them any more
         said = msgspec.json.encode({"digest": digest(raw), "answer": msgspec.Raw(strict.dump(answered(ctx, steps, answers)))})
-        work.ops.append(Keep("push", f"{ctx.client} {key}", said, ctx.at + REMEMBERED, if_absent=True))
+        work.ops += [Keep("push", f"{ctx.client} {k}", said, ctx.at + REMEMBERED, if_absent=True) for k in keys]
         work.ops += [Drop("inbox", name) for name in await ctx.house.store.kept_all("inbox", ctx.at, f"{ctx.client} {key} ")]
     try:
         await settle(ctx, *work.ops, *work.trail, note(ctx, "E", "transaction", None, allowed=True, detail=f"{len(steps)} entries"))
     except Taken as t:  # the same push won a race; any other race is run again
-        said_so = await _said_before(ctx, key, bundle, raw) if t.kind == "push" else None
+        said_so = await _said_before(ctx, keys, bundle, raw) if t.kind == "push" else None
         if said_so is None:
             raise
         return said_so
-    return await respond(ctx, steps, answered(ctx, steps, answers, prefer), looked)
+    return await respond(ctx, steps, answered(ctx, steps, answers, "" if keys else prefer), looked)
 
 
 # -- the right person, or nobody --------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from ..domain import bundle as bundles
 from ..domain import edits, strict
 from ..domain import steps as reading
 from ..domain.bundle import instant
+from ..domain.identity import agrees, nhs_number
 from ..domain.preconditions import etag, tag
 from ..domain.problem import Problem, not_found, outcome
 from ..domain.steps import MAX_ENTRIES, WRITES, Step
@@ -165,10 +166,13 @@ async def _name(plan: Plan, step: Step) -> None:
     if condition is not None:
         match = await matching(ctx, step.type, condition, own=step.method == "POST", gone=gone, beside=plan.planned)
     person = await known_person(ctx, step.type, step.resource or {}) if step.method == "POST" and match is None else None
+    twin = _twin(plan, step.resource or {}) if step.type == "Patient" and step.method == "POST" and match is None and person is None else None
     if step.id is not None:
         ref = plan.writes(Ref(step.type, step.id), step)
     elif person is not None:
         ref, plan.answers[step.at] = person.ref, known(plan.work, person)
+    elif twin is not None:
+        ref = plan.found[step.at] = twin
     elif match is not None and step.method == "POST":
         ref = match.ref
         if match.stored is not None:
@@ -184,6 +188,13 @@ async def _name(plan: Plan, step: Step) -> None:
         plan.planned[ref] = step.resource or {}
     if step.full_url:
         plan.ids[step.full_url] = str(ref)
+
+
+def _twin(plan: Plan, patient: Mapping[str, Any]) -> Ref | None:
+    """The person whom an earlier entry makes, if this one is the same: by NHS number, date of birth and family name."""
+    number = nhs_number(patient)
+    same = (r for r, p in plan.planned.items() if r.type == "Patient" and nhs_number(p) == number and agrees(p, patient))
+    return next(same, None) if number is not None else None
 
 
 async def _name_conditions(plan: Plan, steps: Sequence[Step]) -> None:

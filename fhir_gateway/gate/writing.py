@@ -257,8 +257,7 @@ async def put_new(
 ) -> Written:
     """Prepare the creation of one resource. `unless`: a condition that had no match; of two that say so at once one goes on."""
     ctx = work.ctx
-    raw = without_our_address(ctx, raw)
-    resource = received(ctx, type, raw)
+    raw, resource = received(ctx, type, raw)
     if if_none_exist is not None:
         match = await matching(ctx, type, if_none_exist, own=True)
         if match is not None:
@@ -357,8 +356,7 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     if stored.deleted:
         raise not_found()
     _precondition(ref, stored, if_match)
-    raw = without_our_address(ctx, raw)
-    resource = received(ctx, ref.type, raw)
+    raw, resource = received(ctx, ref.type, raw)
     if resource.get("id") != ref.id:
         raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
     decision = await _may_correct(ctx, stored, resource)
@@ -370,7 +368,8 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
             resource, raw, saw_all = edited, strict.dump(edited), False
     if set(compartment.patients(resource)) != set(compartment.patients(strict.read(stored.body or b""))):
         raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
-    if entries.same(_content(resource), _content(strict.read(stored.body or b""))):
+    was = strict.read(stored.body or b"")
+    if entries.same(_content(resource), _content(was)) and not _new_labels(resource, was):
         work.trail += notes(ctx, "U", what, decision, stored.facts, ref, detail="unchanged", allowed=True)
         return Written(ref, stored.version, stored.updated, rendering(ctx, stored)[0], "unchanged")
     writer = replace(await _writer(ctx, resource, method, stored), saw_all=saw_all)
@@ -431,8 +430,11 @@ def without_our_address(ctx: Context, raw: bytes) -> bytes:
     return re.sub(rb'("reference"\s*:\s*")' + base + rb"/", rb"\1", raw)
 
 
-def received(ctx: Context, type: str, raw: bytes) -> dict[str, Any]:
-    """The strict reader, the official rules and our write policy; every problem at once. Problem: malformed, invalid."""
+def received(ctx: Context, type: str, raw: bytes) -> tuple[bytes, dict[str, Any]]:
+    """The strict reader, the official rules and our write policy; every problem at once. Problem: malformed, invalid.
+
+    It is judged as it was sent; what is kept has no address of this server in its references.
+    """
     resource = strict.read(raw)
     if resource.get("resourceType") != type:
         raise Problem("bad-request", f"This address takes {type}, the body says `{resource.get('resourceType')}`.", "resourceType")
@@ -441,8 +443,11 @@ def received(ctx: Context, type: str, raw: bytes) -> dict[str, Any]:
     issues = [i for i in judged(ctx, resource) if i.severity in ("error", "fatal")]
     if issues:
         raise Problem("invalid", f"{len(issues)} thing(s) in this {type} must be put right.", issues=issues)
+    bare = without_our_address(ctx, raw)
+    if bare != raw:
+        raw, resource = bare, strict.read(bare)
     taken(ctx, type, resource)
-    return resource
+    return raw, resource
 
 
 def taken(ctx: Context, type: str, resource: dict[str, Any]) -> None:
@@ -623,6 +628,15 @@ def _content(resource: dict[str, Any]) -> dict[str, Any]:
     """What a writer wrote: without what the server sets itself."""
     meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "security")}
     return {**{k: v for k, v in resource.items() if k != "id"}, "meta": meta}
+
+
+def _new_labels(resource: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Does this writer ask for a label that it does not carry yet: a change, though nothing else is."""
+
+    def carried(r: dict[str, Any]) -> set[tuple[Any, Any]]:
+        return {(c.get("system"), c.get("code")) for c in r.get("meta", {}).get("security", [])}
+
+    return not carried(resource) <= carried(before)
 
 
 def _labelled(

@@ -17,7 +17,7 @@ from .. import gate
 from ..domain import mapping, strict
 from ..domain.compartment import SUBJECT
 from ..domain.directory import NO_PATIENT_DATA
-from ..domain.identity import agrees, nhs_number
+from ..domain.identity import agrees, contradicts, nhs_number
 from ..domain.mapping.carrier import dump
 from ..domain.mapping.names import BASE, URIS
 from ..domain.problem import Problem
@@ -260,7 +260,7 @@ async def _find_person(ctx: Context, p: _Piece, tagged: Mapping[str, gate.Entry]
     if entry is None or entry.body is None or (p.ref is not None and p.ref != str(entry.ref)):
         return
     body = strict.read(entry.body)
-    if p.ref is not None or agrees(body, p.resource) or "birthDate" not in p.resource:
+    if p.ref is not None or agrees(body, p.resource) or not contradicts(body, p.resource):
         p.ref, p.version, p.stored = str(entry.ref), entry.version, body
 
 

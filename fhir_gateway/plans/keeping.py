@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import gate
 from ..domain import mapping, strict
-from ..domain.identity import NHS_NUMBER, agrees, nhs_number
+from ..domain.identity import NHS_NUMBER, agrees, contradicts, nhs_number
 from ..domain.mapping import Entry, Mapped
 from ..domain.mapping.carrier import dump
 from ..domain.mapping.foreign import asks_membership
@@ -110,7 +110,8 @@ async def _person(ctx: Context, person: Entry) -> str | None:
     identifier = patient["identifier"][-1]
     name = f"{NHS_NUMBER}|{number}" if number is not None else f"{identifier['system']}|{escaped(identifier['value'])}"
     hits = [e for e in (await gate.search(ctx, "Patient", [("identifier", name)])).entries if e.body is not None]
-    same = [e for e in hits if agrees(strict.read(e.body or b""), patient) or number is None]
+    seen = [(e, strict.read(e.body or b"")) for e in hits]
+    same = [e for e, body in seen if agrees(body, patient) or (number is None and not contradicts(body, patient))]
     if hits and not same:
         raise Problem("conflict", "The NHS number, date of birth and family name do not belong together here. Nothing was written.", "person")
     return same[0].ref.id if same else None

@@ -12,6 +12,7 @@ from typing import Any
 from .. import gate
 from ..domain import strict, view
 from ..domain.directory import NO_PATIENT_DATA
+from ..domain.identity import contradicts, nhs_numbers
 from ..domain.problem import Problem, outcome
 from ..domain.reconcile import Conflict, Merge, Nothing, Pull, Push, reconcile
 from ..domain.types import Keep, Linked, Op, Send, Stored
@@ -190,6 +191,9 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
     names = await _names(house, partner, there, link.base_sent)
     local = strict.read(stored.body or b"")
     theirs = _restored(local, incoming(there, link.ref, names))
+    if link.ref.type == "Patient" and (contradicts(local, theirs) or nhs_numbers(local) != nhs_numbers(theirs)):
+        wrong = Problem("conflict", "Who this is has changed there: NHS number, date of birth or family name. A person must look.", "Patient")
+        return await _quarantine(house, partner, ctx, link.remote_id, theirs, wrong, [])
     base = strict.read(link.base_received or link.base_sent or b"{}")
     agreed = _restored(local if stored.version == link.version else await _then(house, link, local), incoming(base, link.ref, names))
     step = reconcile(agreed, local, theirs)
