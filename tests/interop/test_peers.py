@@ -138,6 +138,21 @@ def test_a_change_there_comes_back(pair: Pair) -> None:
     assert pair.g.get("patient", f"Goal/{goal['id']}").json()["meta"]["versionId"] == version
 
 
+def test_who_somebody_is_cannot_be_changed_there(pair: Pair) -> None:
+    me = pair.g.patient
+    theirs = pair.copy("Patient", me)
+    assert theirs is not None
+    put(f"{pair.url}/Patient/{theirs['id']}", {**theirs, "birthDate": "1960-01-01"})
+    pair.step()
+    assert pair.g.get("patient", f"Patient/{me}").json()["birthDate"] == "1951-04-07"
+    (status,) = pair.g.lines("sync", "status", "--json")
+    assert status["quarantined"] >= 1
+    there = pair.copy("Patient", me)
+    assert there is not None
+    put(f"{pair.url}/Patient/{theirs['id']}", {**there, "birthDate": "1951-04-07"})
+    pair.step()
+
+
 def test_edits_on_both_sides_are_merged(pair: Pair) -> None:
     goal = goals(pair)[1]
     copy = pair.copy("Goal", goal["id"])
