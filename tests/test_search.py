@@ -711,3 +711,8 @@ def test_official_examples_have_keys_quickly_and_the_view_has_some_of_them(share
             assert matches(parse(resource["resourceType"], [("_id", resource["id"])], R4), resource, filtered=True, r4=R4), file
     assert sum(map(len, spent.values())) > 500
     print({t: f"{sum(s) / len(s) * 1e6:.0f} us" for t, s in spent.items() if t in ("CarePlan", "Goal", "Patient", "Observation")})
+
+
+def test_a_summary_of_texts_brings_nothing_along() -> None:
+    with pytest.raises(Problem, match="cannot be asked together"):
+        parse("CarePlan", [("_summary", "text"), ("_include", "CarePlan:goal")], R4)

@@ -98,6 +98,8 @@ def parse(
         used.append((name, value))
     if said.get("count") == 0:
         said["summary"] = "count"
+    if said.get("summary") == "text" and includes:
+        raise _bad("`_summary=text` cannot be asked together with `_include` or `_revinclude`.", "_summary")
     return Query(types, tuple(terms), tuple(includes), unknown=tuple(unknown), used=tuple(used), **said)
 
 
