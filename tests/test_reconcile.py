@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fhir_gateway.domain.entries import same, text
-from fhir_gateway.domain.reconcile import Conflict, Merge, Nothing, Pull, Push, content, reconcile
+from fhir_gateway.domain.reconcile import Conflict, Merge, Nothing, Pull, Push, content, reconcile, theirs_alone
 
 GOAL: dict[str, Any] = {
     "resourceType": "Goal",
@@ -244,3 +244,14 @@ def _leaves(node: Any) -> list[Any]:
     if isinstance(node, list):
         return [x for v in node for x in _leaves(v)]
     return [node]
+
+
+def test_a_record_without_what_others_changed_of_it() -> None:
+    begun = {"resourceType": "Goal", "description": {"text": "Walk"}}
+    noted = begun | {"note": [{"text": "mine"}]}
+    edited = noted | {"description": {"text": "Walk far"}}
+    assert theirs_alone([(begun, True), (noted, False), (edited, True)]) == begun | {"description": {"text": "Walk far"}}
+    assert theirs_alone([(begun, True), (noted, False)]) == begun
+    assert theirs_alone([(begun, False)]) is None
+    clash = begun | {"description": {"text": "Run"}}
+    assert theirs_alone([(begun, True), (clash, False), (clash | {"description": {"text": "Run far"}}, True)]) is None

@@ -82,6 +82,24 @@ def reconcile(base: Body | None, local: Body | None, remote: Body | None) -> Ste
     return Pull(_with_server_parts(one, local)) if same(one, theirs) else Merge(_with_server_parts(one, local))
 
 
+def theirs_alone(versions: Iterable[tuple[Body, bool]]) -> Body | None:
+    """A record as those who began it made it, without what others changed of it since: `versions` are (body, made by them), oldest
+    first. None where the two cannot be told apart: then a person must look.
+    """
+    alone: Body | None = None
+    before: Body | None = None
+    for body, by_them in versions:
+        if by_them and before is None:
+            alone = body
+        elif by_them and alone is not None:
+            step = reconcile(before, alone, body)
+            if isinstance(step, Conflict):
+                return None
+            alone = step.body if isinstance(step, Pull | Merge) else alone
+        before = body
+    return alone
+
+
 def content(resource: Mapping[str, Any]) -> Body:
     """The resource without what a server sets."""
     out = {k: v for k, v in resource.items() if k not in ("id", "meta")}

@@ -14,6 +14,7 @@ import msgspec
 
 from ..domain import strict, view
 from ..domain.directory import NO_PATIENT_DATA
+from ..domain.reconcile import theirs_alone
 from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Note, Op, Queued, Ref, Send, Stored
 from ..gate import Context, House, may_send
 from ..gate.context import ask_stored, note
@@ -215,6 +216,12 @@ async def _take_back(house: House, partner: Partner, entry: Queued, link: Linked
             await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is their own record"))
             return
         after = await _put_back(house, partner, ctx, link)
+        if after is None:
+            why = "what was written here and there cannot be told apart: take ours out of it by hand"
+            detail = msgspec.json.encode({"status": 0, "text": why, "at": house.clock().isoformat()})
+            await house.store.commit(Close(entry.entry, entry.fence, "parked", why), Keep("parked", f"{partner.name} {entry.ref}", detail))
+            tally.parked += 1
+            return
     else:
         await _delete_there(house, partner, link)
         after = Linked(**{**_fields(link), "gone": True})
@@ -232,18 +239,17 @@ async def _sent_open(house: House, partner: Partner, entry: Queued) -> list[Disc
     return [d for d in rows if d.ref == entry.ref]
 
 
-async def _put_back(house: House, partner: Partner, ctx: Context, link: Linked) -> Linked:
-    """A record that began there is never deleted there: what was changed here goes, what they wrote last stays."""
+async def _put_back(house: House, partner: Partner, ctx: Context, link: Linked) -> Linked | None:
+    """A record that began there is never deleted there: what was changed here goes, what they wrote stays. None where the two
+    cannot be told apart."""
     stored = await house.store.get(link.ref)
     number = stored.version if stored is not None else 0
-    while number > 0:
-        then = await house.store.version(link.ref, number)
-        if then is not None and then.body is not None and then.writer.user == ctx.actor.user:
-            break
-        number -= 1
-    else:
-        return link
-    body = strict.read(then.body)
+    found = [await house.store.version(link.ref, n + 1) for n in range(number)]
+    versions = [(strict.read(v.body), v.writer.user == ctx.actor.user) for v in found if v is not None and v.body is not None]
+    body = theirs_alone(versions)
+    if body is None:
+        return None
+    number = next((n for n, (_, by_them) in enumerate(versions) if not by_them), number)  # what came later is to be sent again, once it may
     names = {}
     for target in local_references(body):
         other = await house.store.link(partner.name, target)

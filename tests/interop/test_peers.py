@@ -240,6 +240,38 @@ def test_a_record_that_began_there_stays_theirs_when_she_says_no(pair: Pair) -> 
     assert there()["note"] == [{"text": "I was ill that day"}]
 
 
+def test_what_was_added_here_to_their_record_goes_though_they_edited_it_since(pair: Pair) -> None:
+    patient = pair.copy("Patient", pair.g.patient)
+    assert patient is not None
+    began = httpx2.post(f"{pair.url}/Condition", headers={"Content-Type": "application/fhir+json"}, timeout=30, json={
+        "resourceType": "Condition", "code": {"text": "Asthma"}, "identifier": [{"system": "urn:surgery", "value": "asthma"}],
+        "subject": {"reference": f"Patient/{patient['id']}"},
+    }).json()  # fmt: skip
+
+    def there() -> dict[str, Any]:
+        out: dict[str, Any] = httpx2.get(f"{pair.url}/Condition/{began['id']}", headers={"Cache-Control": "no-cache"}, timeout=30).json()
+        return out
+
+    pair.step()
+    (here,) = [e["resource"] for e in pair.g.get("patient", f"Condition?patient={pair.g.patient}&identifier=urn:surgery|asthma").json()["entry"]]
+    noted = here | {"note": [{"text": "CANARY of mine"}]}
+    put_here = pair.g.call("patient", "PUT", f"Condition/{here['id']}", body=noted, headers={"If-Match": f'W/"{here["meta"]["versionId"]}"'})
+    assert put_here.status_code == 200, put_here.text
+    pair.step()
+    assert "CANARY" in str(there())
+    put(f"{pair.url}/Condition/{began['id']}", there() | {"code": {"text": "Asthma, mild"}})
+    pair.step()
+    made = pair.g.call("patient", "POST", "Consent", body=deny(pair, "Condition"))
+    pair.step()
+    pair.step()
+    after = there()
+    assert "CANARY" not in str(after) and after["code"]["text"] == "Asthma, mild"
+    assert all(not r["open"] for r in ledger(pair, f"Condition/{here['id']}"))
+    off = {**made.json(), "status": "inactive"}
+    assert pair.g.call("patient", "PUT", f"Consent/{off['id']}", body=off, headers={"If-Match": made.headers["etag"]}).status_code == 200
+    pair.step()
+
+
 def deny(pair: Pair, type: str) -> dict[str, Any]:
     return {
         "resourceType": "Consent", "status": "active",
