@@ -309,3 +309,32 @@ def test_somebody_who_watches_sees_a_bar(demo: Gateway, tmp_path: Path) -> None:
     os.close(ours)
     assert "Bringing in" in shown.decode() and "3/3" in shown.decode()
     assert len(lines(out)) == 3
+
+
+def test_files_of_two_people_with_one_local_id_are_not_mixed(demo: Gateway, tmp_path: Path) -> None:
+    def write(name: str, resource: dict[str, Any]) -> str:
+        (tmp_path / name).write_text(json.dumps(resource))
+        return str(tmp_path / name)
+
+    one = write("q1.json", {"resourceType": "Patient", "id": "two", "name": [{"family": "Qa"}], "birthDate": "1940-01-01"})
+    other = write("q2.json", {"resourceType": "Patient", "id": "two", "name": [{"family": "Qb"}], "birthDate": "1950-01-01"})
+    goal = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Whose"}, "subject": {"reference": "Patient/two"}}
+    done = demo.command("import", one, other, write("q3.json", goal), "--json")
+    assert done.returncode == 1
+    assert "q2.json" in done.stderr + done.stdout and "Two different people" in done.stderr + done.stdout
+
+
+def test_files_about_one_person_become_one_person(demo: Gateway, tmp_path: Path) -> None:
+    def write(name: str, resource: dict[str, Any]) -> str:
+        (tmp_path / name).write_text(json.dumps(resource))
+        return str(tmp_path / name)
+
+    person = {
+        "resourceType": "Patient", "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000166"}],
+        "name": [{"family": "Twin"}], "birthDate": "1966-06-06",
+    }  # fmt: skip
+    goal = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Hers"}, "subject": {"reference": "Patient/r2"}}
+    files = [write("r1.json", {**person, "id": "r1"}), write("r2.json", {**person, "id": "r2"}), write("r3.json", goal)]
+    assert [line["refused"] for line in demo.lines("import", *files, "--json")] == [0, 0, 0]
+    (found,) = demo.get("hospital", "Patient?identifier=https://fhir.nhs.uk/Id/nhs-number|9990000166").json()["entry"]
+    assert demo.get("hospital", f"Goal?patient={found['resource']['id']}").json()["total"] == 1

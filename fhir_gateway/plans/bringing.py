@@ -144,6 +144,20 @@ class _Refused(Exception):
         self.file, self.problem = file, problem
 
 
+def _one_person_a_name(pieces: list[_Piece], files: int) -> None:
+    """What refers to `Patient/2` must mean one person. Raises _Refused for the file that brings another of that name."""
+    called: dict[str, _Piece] = {}
+    for piece in pieces:
+        if piece.resource["resourceType"] != "Patient":
+            continue
+        for name in piece.names:
+            first = called.setdefault(name, piece)
+            if contradicts(first.resource, piece.resource):
+                said = f"Two different people are called `{name[:80]}` in what you bring: bring each with what is theirs, one after the other."
+                problem = Problem("conflict", said, "Patient.id")
+                raise _Refused(piece.file, problem) if files > 1 else problem
+
+
 def _named(p: Problem, name: str) -> Problem:
     if p.text.startswith(name):
         return p
@@ -166,6 +180,7 @@ async def _bring(ctx: Context, files: Sequence[tuple[str, list[dict[str, Any]]]]
                 tallies[n].unmapped.append({"path": piece.origin, "to": "", "why": why})
             else:
                 pieces.append(piece)
+    _one_person_a_name(pieces, len(files))
     await _find(ctx, pieces)
     names = {name: p.ref for p in pieces for name in p.names if p.ref is not None}
     outside = await _outside(ctx, pieces)
