@@ -135,12 +135,6 @@ class _Sql:
 NOTHING: frozenset[str] = frozenset()
 
 
-def compile_predicate(predicate: Predicate, alias: str = "r") -> tuple[str, list[Any]]:
-    """A two-valued condition over `resource AS alias`, and its parameters."""
-    sql = _Sql()
-    return _allowed(predicate, alias, sql), sql.params
-
-
 def _allowed(p: Predicate, a: str, sql: _Sql, types: tuple[str, ...] = (), people: frozenset[str] = NOTHING) -> str:
     """The condition, "1" for always, "0" for never; smaller where `a` is known to be of one of `types`, and to be in the
     record of one of `people`."""

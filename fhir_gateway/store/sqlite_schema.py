@@ -69,7 +69,10 @@ CREATE INDEX ledger_patient ON ledger(patient, remote);
 CREATE INDEX ledger_open ON ledger(remote, patient) WHERE recalled IS NULL;
 """
 
-STEPS: Final = (_RECORDS + _TRAIL + _KEPT + _SYNC + KEY_SCHEMA,)
+# A bare `_id`, of any type: a file that was never analysed is read from end to end for it otherwise.
+_BARE_ID: Final = "CREATE INDEX resource_id ON resource(id);"
+
+STEPS: Final = (_RECORDS + _TRAIL + _KEPT + _SYNC + KEY_SCHEMA, _BARE_ID)
 
 
 def migrate(db: apsw.Connection, steps: tuple[str, ...] = STEPS) -> None:
