@@ -79,10 +79,6 @@ async def summed(store: Rows, part: str) -> Sum:
     return out
 
 
-def key_row(k: Key) -> Row:
-    return (k.name, k.text, k.system, k.exact, plain(k.low), plain(k.high), bool(k.hidden))
-
-
 def key_of(row: Sequence[Any]) -> Key:
     """Of no known kind: rows do not say it."""
     name, text, system, exact, low, high, hidden = row
