@@ -15,12 +15,12 @@ from .pushing import inbox, named, push, replay
 from .reading import read, vread
 from .searching import compartment, search
 from .transacting import transaction
-from .writing import Once, accept, create, patch, patch_where, remove, remove_where, update, update_where
+from .writing import Once, accept, create, patch, patch_where, remove, remove_where, unanswered, update, update_where
 
 __all__ = [
     "Answer", "Context", "Entry", "House", "Once", "Page", "Remote", "Written",
     "accept", "asker", "compartment", "create", "enter", "everything", "explain", "history", "historyset", "house_context", "inbox", "judge",
     "keepers", "may", "may_send", "named", "organisation_called", "part_of", "patch", "patch_where", "plan_document", "push", "read",
-    "remove", "remove_where", "replay", "search", "searchset", "transaction", "update", "update_where", "version_number", "vread",
-    "who_looked",
+    "remove", "remove_where", "replay", "search", "searchset", "transaction", "unanswered", "update", "update_where",
+    "version_number", "vread", "who_looked",
 ]  # fmt: skip

@@ -43,6 +43,7 @@ from .writing import (
     remove_where,
     take_away,
     the_match,
+    unanswered,
     update,
     update_where,
     with_id,
@@ -327,8 +328,8 @@ async def _by_itself(ctx: Context, at: int, entry: Any, once: Once | None, prefe
         step = reading.step(at, entry, ctx.house.base_url, ctx.house.r4)
         try:
             return await _look(ctx, step) if step.reads else bundles.answered(await _alone(ctx, step, once), prefer, ctx.house.base_url)
-        except Unavailable:
-            raise Problem("unavailable", "The store cannot answer now. This entry was not written.") from None
+        except Unavailable as wrong:
+            raise placed(step, unanswered(wrong)) from None
         except Problem as p:
             raise placed(step, p) from None
     except Problem as p:

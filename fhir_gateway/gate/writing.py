@@ -115,12 +115,16 @@ async def settle(ctx: Context, *ops: Op) -> None:
         raise Problem("stale", "Somebody else changed this meanwhile. Read it again and repeat your change.") from None
     except Moved:
         raise Problem("unavailable", "What is allowed changed meanwhile. Please repeat.", headers={"Retry-After": "1"}) from None
-    except Unsettled:
-        raise Problem(
-            "unavailable", "The store did not say whether this was written. Read before you repeat it.", headers={"Retry-After": "5"}
-        ) from None
-    except Unavailable:
-        raise Problem("unavailable", "The store cannot answer now. Nothing was written.", headers={"Retry-After": "5"}) from None
+    except Unavailable as wrong:
+        raise unanswered(wrong) from None
+
+
+def unanswered(wrong: Unavailable) -> Problem:
+    """What the caller is told when the store cannot answer: that nothing was written, unless nobody knows."""
+    told = "The store cannot answer now. Nothing was written."
+    if isinstance(wrong, Unsettled):
+        told = "The store did not say whether this was written. Read before you repeat it."
+    return Problem("unavailable", told, headers={"Retry-After": "5"})
 
 
 # -- the verbs --------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from .. import gate
 from ..domain.primitives import whole
 from ..domain.problem import Problem, not_found, outcome
 from ..gate import Context, House
-from ..store.base import Unavailable, Unsettled
+from ..store.base import Unavailable
 
 log = structlog.get_logger()
 
@@ -126,14 +126,8 @@ def guarded(
             response = await handler(web, request)
         except Problem as p:
             response = say(p)
-        except Unsettled:
-            response = say(
-                Problem("unavailable", "The store did not say whether this was written. Read before you repeat it.", headers={"Retry-After": "5"})
-            )
-        except Unavailable:
-            response = say(
-                Problem("unavailable", "The store cannot answer now. Nothing was written.", headers={"Retry-After": "5"})
-            )
+        except Unavailable as wrong:
+            response = say(gate.unanswered(wrong))
         except ClientDisconnect:
             response = Response(status_code=400)
         except Exception:

@@ -31,6 +31,10 @@ class Wire:
     def cut(self, word: str, when: str, times: int = 1) -> None:
         self._cuts += [(word.encode(), when)] * times
 
+    def heal(self) -> None:
+        """No more cuts."""
+        self._cuts.clear()
+
     def _wanted(self, message: bytes) -> str | None:
         for i, (word, when) in enumerate(self._cuts):
             if word in message:
