@@ -158,8 +158,8 @@ async def test_when_nobody_can_tell_the_caller_is_told_so(faulty: Faulty, monkey
     faulty.wire.cut("killSessions\0", "before", 100)
     with pytest.raises(Unsettled):
         await writing
-    faulty.wire._cuts.clear()
-    assert await faulty.once() in (True, False)
+    faulty.wire.heal()
+    assert await faulty.once(), "it was obeyed: only its answer is lost"
 
 
 @pytest.mark.slow
