@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
+from pymongo.errors import PyMongoError
 
 from . import definitions, gate
 from .auth import demo as demo_tokens
@@ -26,8 +27,11 @@ from .domain.types import Actor
 from .gate import Context, House, Remote
 from .remote.client import RemoteServer
 from .settings import Refused, RemoteSettings, Settings
-from .store import mongo, sqlite
+from .store import mongo, mongo_server, sqlite
 from .store.base import Store, StoreError
+from .store.copying import Rows
+from .store.mongo_copy import MongoRows
+from .store.sqlite_copy import SqliteRows
 from .sync.partner import Partner
 
 log = structlog.get_logger()
@@ -108,6 +112,36 @@ async def open_store(address: str) -> Store:
         return await sqlite.open(path, clock=now)
     except StoreError as wrong:
         raise Refused(str(wrong)) from None
+
+
+@asynccontextmanager
+async def open_rows(source: str, target: str) -> AsyncIterator[tuple[Rows, Rows]]:
+    """Two stores as rows, to copy the first to the second, which is taken for the copy. Refused when either cannot be;
+    Unavailable when one of them fails meanwhile."""
+    opened: list[Rows] = []
+    try:
+        try:
+            opened.append(await _source_rows(source))
+            opened.append(_target_rows(target))
+            await opened[1].begin()
+        except StoreError as refused:
+            raise Refused(str(refused)) from None
+        yield opened[0], opened[1]
+    except PyMongoError as wrong:
+        raise mongo_server.unavailable(wrong) from wrong
+    finally:
+        for one in opened:
+            await one.close()
+
+
+async def _source_rows(address: str) -> Rows:
+    if address.startswith("sqlite:"):
+        return SqliteRows(Path(address.removeprefix("sqlite:")), target=False)
+    return await MongoRows(address).open()
+
+
+def _target_rows(address: str) -> Rows:
+    return SqliteRows(Path(address.removeprefix("sqlite:")), target=True) if address.startswith("sqlite:") else MongoRows(address)
 
 
 async def open_tokens(settings: Settings, store: Store) -> Tokens:

@@ -37,3 +37,10 @@ def test_every_runtime_dependency_is_imported() -> None:
     named = {plain(d) for d in project["dependencies"]}
     used = {plain(d) for module in imported() for d in packages_distributions().get(module, ())}
     assert named - used - NOT_BY_NAME.keys() == set()
+
+
+def test_the_contract_of_engines_names_every_module_of_one() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (forbidden,) = [set(c["forbidden_modules"]) for c in contracts if c["name"] == "only wiring knows which engine a store has"]
+    engines = {f"fhir_gateway.store.{f.stem}" for f in (ROOT / "fhir_gateway/store").glob("*.py") if f.stem.startswith(("sqlite", "mongo"))}
+    assert engines <= forbidden and len(engines) > 10

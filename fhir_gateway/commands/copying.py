@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from pymongo.errors import PyMongoError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..settings import Refused, unsafe_store
-from ..store.base import StoreError, Unavailable
+from ..store.base import Unavailable
 from ..store.copying import PARTS, Rows, Sum, summed
-from ..store.mongo_copy import MongoRows
-from ..store.mongo_server import unavailable
-from ..store.sqlite_copy import SqliteRows
+from ..wiring import open_rows
 from .operating import out
 
 
@@ -30,32 +26,8 @@ async def copy(source: str, target: str, as_json: bool) -> int:
             raise Refused(unsafe)
     if source == target:
         raise Refused("FROM and TO are the same store.")
-    opened: list[Rows] = []
-    try:
-        try:
-            opened.append(await _source(source))
-            opened.append(_target(target))
-            await opened[1].begin()
-        except StoreError as refused:
-            raise Refused(str(refused)) from None
-        return await _copied(opened[0], opened[1], as_json)
-    except PyMongoError as wrong:
-        raise unavailable(wrong) from wrong
-    finally:
-        for one in opened:
-            await one.close()
-
-
-async def _source(address: str) -> Rows:
-    return SqliteRows(_path(address), target=False) if address.startswith("sqlite:") else await MongoRows(address).open()
-
-
-def _target(address: str) -> Rows:
-    return SqliteRows(_path(address), target=True) if address.startswith("sqlite:") else MongoRows(address)
-
-
-def _path(address: str) -> Path:
-    return Path(address.removeprefix("sqlite:"))
+    async with open_rows(source, target) as (left, arriving):
+        return await _copied(left, arriving, as_json)
 
 
 async def _copied(source: Rows, target: Rows, as_json: bool) -> int:
