@@ -195,3 +195,34 @@ async def test_a_source_that_changes_meanwhile_is_noticed(database: str, tmp_pat
     await store.close()
     with pytest.raises(Unavailable, match="half-way"):
         await mongo.open(database)
+
+
+def test_somebody_who_watches_sees_a_bar(tmp_path: Path) -> None:
+    """In a terminal (a pty), on stderr; results stay on stdout. Nowhere else is there a bar."""
+    import pty
+
+    async def fill() -> None:
+        store = await sqlite.open(tmp_path / "one.sqlite", clock=lambda: MORNING)
+        await lived_in(store)
+        await store.close()
+
+    asyncio.run(fill())
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")} | {"GATEWAY_DATA": str(tmp_path / "data"), "TERM": "xterm", "COLUMNS": "100"}
+    ours, theirs = pty.openpty()
+    args = ["store", "copy", f"sqlite:{tmp_path / 'one.sqlite'}", f"sqlite:{tmp_path / 'two.sqlite'}", "--json"]
+    process = subprocess.Popen([sys.executable, "-m", "fhir_gateway", *args], env=env, stdout=subprocess.PIPE, stderr=theirs, cwd=tmp_path)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 4096):
+            shown += part
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert process.stdout is not None
+    lines = [json.loads(line) for line in process.stdout.read().splitlines()]
+    assert process.wait(30) == 0 and all(line["equal"] for line in lines)
+    rows = sum(line["rows"] for line in lines)
+    assert rows > 300 and f"{2 * rows}/{2 * rows}" in shown.decode() and "comparing" in shown.decode(), shown
+    unwatched = command(*args[:3], f"sqlite:{tmp_path / 'three.sqlite'}", folder=tmp_path)
+    assert unwatched.returncode == 0 and unwatched.stderr == ""
