@@ -181,7 +181,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     seen = page_seam(w, sessions)
     own = smart.routes(web, smart.Smart(oauth, sessions, seen, wiring.now))
     def describe(routes: Any) -> dict[str, Any]:
-        return openapi.document(routes, s.base, w.house.r4.types)
+        return openapi.document(routes, s.base, w.house.r4.types, w.house.r4.compartments)
 
     return shell.build(web, fhir.endpoint(web), [*own, *plans.routes(web), *pages.routes(seen)], describe=describe, sorry=sorry)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from fhir_gateway import definitions
 from fhir_gateway.domain.validate import check
+from fhir_gateway.web.fhir import OFFERED, TABLE, shape
 
 from .conftest import Gateway
 from .test_hidden import NOBODY, same
@@ -339,17 +341,35 @@ def test_what_the_server_says_of_itself_is_what_it_does(demo: Gateway) -> None:
 def test_openapi_names_every_route(demo: Gateway) -> None:
     document = demo.call(None, "GET", "/openapi.json").json()
     assert document["openapi"].startswith("3.1") and document["servers"] == [{"url": demo.base}]
-    from fhir_gateway.web.fhir import OFFERED
-
     named = {(m.upper(), p) for p, item in document["paths"].items() for m in item}
     for method, path in (
         ("GET", "/fhir/{type}/{id}"), ("PATCH", "/fhir/{type}"), ("POST", "/fhir"), ("GET", "/fhir/_history"), ("GET", "/plans/{patient}"),
         ("GET", "/fhir/CarePlan/{id}/$document"), ("POST", "/oauth/token"), ("GET", "/health"), ("GET", "/openapi.json"), ("GET", "/fhir/metadata"),
     ):  # fmt: skip
         assert (method, path) in named
-    assert len([n for n in named if n[1].startswith("/fhir")]) >= len(OFFERED)
     ids = [o["operationId"] for item in document["paths"].values() for o in item.values() if "operationId" in o]
     assert len(ids) == len(set(ids))
+
+
+def test_every_documented_fhir_address_is_served_and_every_offer_is_documented(demo: Gateway) -> None:
+    paths = demo.call(None, "GET", "/openapi.json").json()["paths"]
+    concrete = {"type": "Goal", "compartment": "Patient", "id": demo.patient, "version": "1"}
+    missing = {(o.method, o.shape, t) for o in OFFERED for t in o.types or ("",)}
+    asked = 0
+    for path, item in paths.items():
+        if not path.startswith("/fhir") or ".well-known" in path:
+            continue
+        for method in item:
+            address = re.sub(r"\{(\w+)\}", lambda m: concrete[m[1]], path)
+            parts = address.removeprefix("/fhir").strip("/").split("/") if address != "/fhir" else []
+            offer = TABLE.get((method.upper(), shape(parts)))
+            if offer is not None:
+                missing.discard((offer.method, offer.shape, parts[0] if offer.types else ""))
+            found = demo.call("patient", method.upper(), f"{address}?identifier=of-nobody")
+            asked += 1
+            assert found.status_code != 405 and "There is no operation" not in found.text, (method, path, found.text)
+    assert missing == set()
+    assert asked >= len(OFFERED)
 
 
 def test_operations_are_described_in_files_that_are_packaged() -> None:

@@ -40,8 +40,8 @@ PROGRAMS: dict[tuple[str, str], tuple[str, tuple[int, ...], str, str]] = {
 PAGE = (200, 302, 303, 401, 403, 404, 405, 409, 410, 412, 422, 429)
 
 
-def document(routes: Sequence[BaseRoute], base: str, types: Iterable[str]) -> dict[str, Any]:
-    """OpenAPI 3.1 of the whole service at `base`."""
+def document(routes: Sequence[BaseRoute], base: str, types: Iterable[str], compartments: Iterable[str]) -> dict[str, Any]:
+    """OpenAPI 3.1 of the whole service at `base`; `compartments` are the types that have one."""
     paths: dict[str, dict[str, Any]] = {"/fhir/metadata": {"get": _about("The CapabilityStatement")}}
     paths["/fhir/OperationDefinition/CarePlan-document"] = {"get": _about("The definition of CarePlan/[id]/$document")}
     for offer in OFFERED:
@@ -59,7 +59,7 @@ def document(routes: Sequence[BaseRoute], base: str, types: Iterable[str]) -> di
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": _schemas(sorted(types)),
+            "schemas": _schemas(sorted(types), sorted(compartments)),
         },
     }
 
@@ -67,8 +67,8 @@ def document(routes: Sequence[BaseRoute], base: str, types: Iterable[str]) -> di
 def _paths(offer: Offer) -> list[tuple[str, str]]:
     """`type/id/_history/id` is `/fhir/{type}/{id}/_history/{version}`; what only some types have has a path for each."""
     steps = offer.shape.split("/") if offer.shape else []
-    if steps == ["type", "id", "id"]:
-        return [("/fhir/{compartment}/{id}/{type}", "")]
+    if steps[:3] == ["type", "id", "id"]:
+        return [("/".join(["/fhir/{compartment}/{id}/{type}", *steps[3:]]), "")]
     shaped = ["{version}" if s == "id" and at > 1 else "{id}" if s == "id" else s for at, s in enumerate(steps)]
     return [("/".join(["/fhir", *([t, *shaped[1:]] if steps[:1] == ["type"] else shaped)]), t) for t in offer.types or ("{type}",)]
 
@@ -99,7 +99,7 @@ def _names(path: str) -> list[str]:
 
 def _path_schema(name: str) -> dict[str, Any]:
     if name in ("type", "compartment"):
-        return {"$ref": "#/components/schemas/Type"}
+        return {"$ref": f"#/components/schemas/{name.capitalize()}"}
     return {"type": "string", "pattern": "^[0-9]{1,9}$" if name == "version" else "^[A-Za-z0-9.-]{1,64}$"}
 
 
@@ -168,7 +168,7 @@ def _plain(path: str) -> list[str]:
     return [name.split(":")[0] for name in _names(path)]
 
 
-def _schemas(types: list[str]) -> dict[str, Any]:
+def _schemas(types: list[str], compartments: list[str]) -> dict[str, Any]:
     """Shapes only as far as any resource has them: what each type may hold is FHIR's own to say (`$validate` tells)."""
     def named(name: str) -> dict[str, Any]:
         return {"type": "object", "required": ["resourceType"], "properties": {"resourceType": {"const": name}}}
@@ -192,6 +192,7 @@ def _schemas(types: list[str]) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "Type": {"type": "string", "enum": types},
+        "Compartment": {"type": "string", "enum": compartments},
         "Resource": {"type": "object", "required": ["resourceType"], "properties": {"resourceType": {"$ref": "#/components/schemas/Type"}}},
         "Bundle": bundle,
         "Request": asking,
