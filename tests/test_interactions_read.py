@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -370,6 +371,26 @@ def test_every_documented_fhir_address_is_served_and_every_offer_is_documented(d
             assert found.status_code != 405 and "There is no operation" not in found.text, (method, path, found.text)
     assert missing == set()
     assert asked >= len(OFFERED)
+
+
+def test_openapi_says_what_a_search_takes_in_a_document_of_a_reasonable_size(demo: Gateway) -> None:
+    answer = demo.call(None, "GET", "/openapi.json")
+    document = answer.json()
+    assert len(answer.content) < 300_000
+    shared = document["components"]["parameters"]
+    for path in ("/fhir", "/fhir/{type}", "/fhir/{compartment}/{id}/{type}"):
+        listed = document["paths"][path]["get"]["parameters"]
+        named = {p.get("name") for p in listed}
+        assert {"_include", "_revinclude", "_total", "_tag", "_profile", "_security", "_source", "_sort", "_count"} <= named, path
+        (free,) = (shared[p["$ref"].rpartition("/")[2]] for p in listed if "$ref" in p)
+        assert (free["style"], free["explode"]) == ("form", True) and "_has:" in free["description"] and "/fhir/metadata" in free["description"]
+    everything = {
+        "_tag": "https://x.example|y", "_profile": "https://x.example/p", "_security": "https://x.example|y", "_source": "https://x.example/s",
+        "_total": "accurate", "_include": "Goal:patient", "_revinclude": "CarePlan:goal", "_has:CarePlan:goal:status": "active",
+        "_sort": "-_lastUpdated", "_count": "3", "lifecycle-status": "active",
+    }  # fmt: skip
+    found = demo.get("patient", f"Goal?{urlencode(everything)}", Prefer="handling=strict")
+    assert found.status_code == 200 and found.json()["total"] == 0, found.text
 
 
 def test_operations_are_described_in_files_that_are_packaged() -> None:

@@ -51,6 +51,7 @@ class Offer:
     operation: str = ""
     types: tuple[str, ...] = ()
     where: bool = False  # conditional: the query is the condition
+    seeks: bool = False  # a search: besides `reads` it takes whatever the CapabilityStatement lists for the type
     reads: tuple[str, ...] = ()  # query parameters besides _format and _pretty
 
 
@@ -405,17 +406,20 @@ def http_date(at: datetime) -> str:
 
 PART = ("_summary", "_elements")
 HISTORY = ("_since", "_at", "_count", *PART)
+SEARCH = (
+    "_id", "_lastUpdated", "_tag", "_profile", "_security", "_source", "_count", "_sort", "_total", "_include", "_revinclude", *PART,
+)  # fmt: skip
 EVERYTHING = ("_since", "_type", "_count", "start", "end", *PART)
 FIND = (400, 403, 404)
 WRITE = (400, 403, 404, 409, 410, 412, 413, 415, 422)
 
 # The one table: it dispatches, and the CapabilityStatement and /openapi.json are made from it.
 OFFERED: tuple[Offer, ...] = (
-    Offer("GET", "", search, "search-system", "Search several types, or all", (200, *FIND), gives="Bundle", reads=("_type", "_id", "_lastUpdated", "_count", *PART)),
+    Offer("GET", "", search, "search-system", "Search several types, or all", (200, *FIND), gives="Bundle", reads=("_type", *SEARCH), seeks=True),
     Offer("POST", "", transaction, "transaction", "A batch, or a transaction: all or nothing", (200, *WRITE), takes="bundle", gives="Bundle"),
     Offer("POST", "_search", post_search, "", "Search several types by form", (200, *FIND, 413, 415), takes="form", gives="Bundle"),
     Offer("GET", "_history", history, "history-system", "Versions of everything, newest first", (200, *FIND), gives="Bundle", reads=HISTORY),
-    Offer("GET", "type", search, "search-type", "Search one type", (200, *FIND), gives="Bundle", reads=("_id", "_lastUpdated", "_count", "_sort", *PART)),
+    Offer("GET", "type", search, "search-type", "Search one type", (200, *FIND), gives="Bundle", reads=SEARCH, seeks=True),
     Offer("POST", "type", create, "create", "Create, or find what is there by If-None-Exist", (200, 201, *WRITE, 405), takes="resource"),
     Offer("PUT", "type", update_where, "", "Update the one match of a condition, or create", (200, 201, *WRITE, 405), takes="resource", where=True),
     Offer("PATCH", "type", patch_where, "", "Patch the one match of a condition", (200, *WRITE, 405), takes="patch", where=True),
@@ -428,7 +432,7 @@ OFFERED: tuple[Offer, ...] = (
     Offer("DELETE", "type/id", delete, "delete", "Delete", (200, 204, *WRITE)),
     Offer("GET", "type/id/_history", history, "history-instance", "Versions of one resource, newest first", (200, *FIND), gives="Bundle", reads=HISTORY),
     Offer("GET", "type/id/_history/id", vread, "vread", "Read one version", (200, 304, *FIND, 410), reads=PART),
-    Offer("GET", "type/id/id", compartment, "", "Search within a compartment", (200, *FIND, 405), gives="Bundle", reads=("_count", *PART)),
+    Offer("GET", "type/id/id", compartment, "", "Search within a compartment", (200, *FIND, 405), gives="Bundle", reads=SEARCH, seeks=True),
     Offer("POST", "type/id/id/_search", post_compartment, "", "Search within a compartment by form", (200, *FIND, 405, 413, 415), takes="form", gives="Bundle"),
     Offer("POST", "type/$validate", validate, "", "Would this be taken", (200, *FIND, 413, 415), takes="parameters", gives="OperationOutcome", operation="validate", reads=("mode", "profile")),
     Offer("POST", "type/id/$validate", validate, "", "Would this be taken, here", (200, *FIND, 410, 413, 415), takes="parameters", gives="OperationOutcome", operation="validate", reads=("mode", "profile")),

@@ -59,6 +59,7 @@ def document(routes: Sequence[BaseRoute], base: str, types: Iterable[str], compa
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "parameters": {"search": SEARCHED},
             "schemas": _schemas(sorted(types), sorted(compartments)),
         },
     }
@@ -75,9 +76,11 @@ def _paths(offer: Offer) -> list[tuple[str, str]]:
 
 def _offered(o: Offer, path: str, fixed: str) -> dict[str, Any]:
     params: list[Any] = [{"name": n, "in": "path", "required": True, "schema": _path_schema(n)} for n in _names(path)]
-    params += [{"name": n, "in": "query", "schema": QUERY.get(n, {"type": "string", "maxLength": 200})} for n in (*o.reads, "_format", "_pretty")]
+    params += [_query(n) for n in (*o.reads, "_format", "_pretty")]
     if o.where:
         params.append({"name": "_id", "in": "query", "description": "The condition: any search parameters of the type", "schema": {"type": "string"}})
+    if o.seeks or o.where:
+        params.append({"$ref": "#/components/parameters/search"})
     params += [{"name": n, "in": "header", "schema": s} for n, s in _headers(o)]
     answers = sorted({*o.statuses, *ANY_FHIR})
     out: dict[str, Any] = {
@@ -91,6 +94,12 @@ def _offered(o: Offer, path: str, fixed: str) -> dict[str, Any]:
     if o.takes:
         out["requestBody"] = {"required": o.takes != "parameters", "content": _body(o.takes)}
     return out
+
+
+def _query(name: str) -> dict[str, Any]:
+    schema = QUERY.get(name, {"type": "string", "maxLength": 200})
+    many = {"schema": {"type": "array", "items": schema, "maxItems": 10}, "style": "form", "explode": True} if name in REPEATED else {"schema": schema}
+    return {"name": name, "in": "query", **({"description": SAID[name]} if name in SAID else {}), **many}
 
 
 def _names(path: str) -> list[str]:
@@ -109,7 +118,33 @@ QUERY: dict[str, dict[str, Any]] = {
     "_format": {"type": "string", "enum": ["json", "application/json", FHIR]},
     "_count": {"type": "integer", "minimum": 0, "maximum": 200},
     "_since": {"type": "string", "format": "date-time"},
+    "_total": {"type": "string", "enum": ["none", "estimate", "accurate"]},
     "mode": {"type": "string", "enum": ["create", "update", "delete", "profile"]},
+}
+
+
+REPEATED = ("_include", "_revinclude", "_tag", "_profile", "_security")
+SAID = {
+    "_include": "`Type:parameter`, `Type:parameter:TargetType` or `*`: bring along what the matches refer to. Also `_include:iterate`.",
+    "_revinclude": "`Type:parameter`: bring along what refers to the matches. Also `_revinclude:iterate`.",
+    "_total": "Whether the Bundle says how many this reader could see in all.",
+    "_tag": "`system|code` in meta.tag.",
+    "_profile": "The address of a profile in meta.profile.",
+    "_security": "`system|code` in meta.security.",
+    "_source": "The uri in meta.source.",
+    "_sort": "Parameters by comma, `-` before one for descending.",
+}
+HAS = "_has:Observation:patient:code"  # an example of the form: type, reference and parameter vary
+# What a type can be searched by is said once, in the CapabilityStatement: lists for every type here would only repeat it.
+SEARCHED = {
+    "name": "search",
+    "in": "query",
+    "style": "form",
+    "explode": True,
+    "description": "Any search parameter that `/fhir/metadata` lists for the type (rest.resource.searchParam), with its modifiers "
+    "(`code:in`) and chains (`patient.name`), several times for AND; and `_has:Type:reference:parameter` for what others say of it.",
+    "schema": {"$ref": "#/components/schemas/Search"},
+    "examples": {"by person": {"value": {"patient": "Patient/1", "status": "active"}}, "by others": {"value": {"_has:Observation:patient:code": "8867-4"}}},
 }
 
 
@@ -127,7 +162,7 @@ def _headers(o: Offer) -> list[tuple[str, dict[str, Any]]]:
 def _body(takes: str) -> dict[str, Any]:
     ref = {"resource": "Resource", "bundle": "Request", "parameters": "Parameters", "patch": "Parameters"}
     if takes == "form":
-        return {FORM: {"schema": {"type": "object", "additionalProperties": {"type": "string"}}}}
+        return {FORM: {"schema": {"$ref": "#/components/schemas/Search"}}}
     body = {FHIR: {"schema": {"$ref": f"#/components/schemas/{ref[takes]}"}}}
     return {JSON_PATCH: {"schema": {"$ref": "#/components/schemas/JsonPatch"}}, **body} if takes == "patch" else body
 
@@ -194,6 +229,7 @@ def _schemas(types: list[str], compartments: list[str]) -> dict[str, Any]:
         "Type": {"type": "string", "enum": types},
         "Compartment": {"type": "string", "enum": compartments},
         "Resource": {"type": "object", "required": ["resourceType"], "properties": {"resourceType": {"$ref": "#/components/schemas/Type"}}},
+        "Search": {"type": "object", "properties": {HAS: {"type": "string"}}, "additionalProperties": {"type": "string"}},
         "Bundle": bundle,
         "Request": asking,
         "Parameters": named("Parameters") | {"properties": {"resourceType": {"const": "Parameters"}, "parameter": {"type": "array", "items": parameter}}},
