@@ -1,31 +1,93 @@
-"""schemathesis over /openapi.json: whatever it makes up is answered with a status that the document names, never a 5xx."""
+"""schemathesis over /openapi.json: whatever it makes up is answered with a status and a body that the document names, never a 5xx."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import httpx2
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from jsonschema import Draft202012Validator
 
 from .conftest import Gateway
+from .test_interactions_write import goal, made, replace
 
 pytestmark = pytest.mark.slow
 ENOUGH = settings(
     max_examples=8, deadline=None, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
+FHIR = "application/fhir+json"
+# A sign-in by a registered app comes first, which tests/test_oauth.py does; a page needs a browser's session (tests/web).
+ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke"}
+numbers = itertools.count()
 
 
-def answers(client: httpx2.Client, operation: Any, token: str, patient: str) -> list[httpx2.Response]:
-    """What the server says to a handful of made-up requests, half of them about somebody who is there."""
+class Example:
+    """A request of this operation that is right: about resources that are there, in the version they have."""
+
+    def __init__(self, demo: Gateway, who: str, method: str, path: str) -> None:
+        self.who, self.method, self.path = who, method, path
+        name = f"made-for-openapi-{next(numbers)}"
+        here = made(demo, name) if method in ("PUT", "PATCH", "DELETE") or "{id}" in path else {}
+        about_goal = "{type}" in path and "{compartment}" not in path
+        plan = demo.get(who, "CarePlan").json()["entry"][0]["resource"]["id"] if "CarePlan/{id}" in path else ""
+        self.there = {
+            "type": "Goal", "compartment": "Patient", "patient": demo.patient, "version": "1",
+            "id": str(here["id"]) if about_goal and here else plan or demo.patient,
+        }  # fmt: skip
+        self.query = {"identifier": f"urn:test|{name}"} if here and path == "/fhir/{type}" else {}
+        self.headers = {"If-Match": 'W/"1"'} if method in ("PUT", "PATCH", "DELETE") else {}
+        self.body: Any = None
+        self.media = FHIR
+        if method == "PATCH":
+            self.body, self.media = [replace("/description/text", "Dance")], "application/json-patch+json"
+        elif method == "PUT":
+            self.body = {**goal(demo, name, lifecycleStatus="on-hold"), "id": here["id"]}
+        elif method == "POST":
+            self._posted(demo, name)
+
+    def _posted(self, demo: Gateway, name: str) -> None:
+        if self.path.endswith("_search"):
+            self.body, self.media = "_count=2", "application/x-www-form-urlencoded"
+        elif self.path == "/fhir":
+            asked = {"resource": goal(demo, name), "request": {"method": "POST", "url": "Goal"}}
+            self.body = {"resourceType": "Bundle", "type": "transaction", "entry": [asked]}
+        elif self.path == "/plans":
+            self.body, self.media = demo.get(self.who, f"/plans/{demo.patient}").json(), "application/json"
+        elif "$everything" in self.path:
+            self.body = {"resourceType": "Parameters", "parameter": [{"name": "_count", "valueInteger": 3}]}
+        elif "$document" not in self.path:
+            self.body = goal(demo, name)
+
+    def send(self, client: httpx2.Client, token: str, case: Any = None) -> httpx2.Response:
+        """As it is, or with the query and headers that `case` made up."""
+        path = self.path.format(**self.there)
+        made_up = {k: str(v) for k, v in ((case and case.headers) or {}).items() if k.lower() not in ("authorization", "if-match", "content-type")}
+        query = {**((case and case.query) or {}), **self.query}
+        headers = {**made_up, **self.headers, "Authorization": f"Bearer {token}"}
+        if self.body is None:
+            return client.request(self.method, path, params=query, headers=headers)
+        sent: dict[str, Any] = {"content": self.body} if isinstance(self.body, str) else {"json": self.body}
+        return client.request(self.method, path, params=query, headers={**headers, "Content-Type": self.media}, **sent)
+
+
+def answers(client: httpx2.Client, operation: Any, token: str, patient: str, example: Example | None) -> list[httpx2.Response]:
+    """What the server says to a handful of made-up requests: some about somebody who is there, some right but for query and headers."""
     out: list[httpx2.Response] = []
     there = {"type": "Patient", "id": patient, "compartment": "Patient", "patient": patient, "version": "1"}
 
     @ENOUGH
     @given(case=operation.as_strategy())
     def ask(case: Any) -> None:
-        if len(out) % 2:
+        try:
+            if example is not None and len(out) % 3 == 2:
+                out.append(example.send(client, token, case))
+                return
+        except (httpx2.LocalProtocolError, httpx2.InvalidURL, UnicodeEncodeError):
+            return
+        if len(out) % 3:
             case.path_parameters = {k: there.get(k, v) for k, v in (case.path_parameters or {}).items()}
         sent = case.as_transport_kwargs(base_url=str(client.base_url))
         headers = {k: str(v) for k, v in (sent.get("headers") or {}).items() if k.lower() != "authorization"}
@@ -45,20 +107,50 @@ def answers(client: httpx2.Client, operation: Any, token: str, patient: str) -> 
     return out
 
 
+def mismatch(document: dict[str, Any], operation: Any, answer: httpx2.Response) -> str:
+    """What of this answer the document does not name, "" for nothing: its status, or its body where that has a schema."""
+    documented = operation.definition.raw["responses"]
+    if str(answer.status_code) not in documented or answer.status_code >= 500:
+        return "the status"
+    kind = answer.headers.get("content-type", "").split(";")[0]
+    content = documented[str(answer.status_code)].get("content", {})
+    schema = content.get(kind, {}).get("schema")
+    if not answer.content:
+        return ""
+    if answer.status_code < 300 and content and kind not in content:
+        return f"the media type {kind}"
+    if schema is None:
+        return ""
+    wrong = next(iter(Draft202012Validator({**schema, "components": document["components"]}).iter_errors(answer.json())), None)
+    return wrong.message[:200] if wrong else ""
+
+
 def test_every_route_answers_as_the_document_says(demo: Gateway) -> None:
     document = demo.call(None, "GET", "/openapi.json").json()
     found = [o.ok() for o in schemathesis.openapi.from_dict(document).get_all_operations()]
     assert len(found) > 50
     wrong: list[str] = []
-    asked = 0
+    refused: list[str] = []
+    asked = bodies = 0
     with httpx2.Client(base_url=demo.base, timeout=60) as client:
         for operation in found:
-            documented = {int(s) for s in operation.definition.raw["responses"]}
-            for answer in answers(client, operation, demo.persona("patient")["token"], demo.patient):
+            method, path = operation.method.upper(), operation.path
+            page = "pages" in operation.definition.raw["tags"] or path in ELSEWHERE
+            got: list[httpx2.Response] = []
+            for who in () if page else ("patient", "gp"):
+                answer = Example(demo, who, method, path).send(client, demo.persona(who)["token"])
+                got.append(answer)
+                if not answer.is_success:
+                    refused.append(f"{answer.status_code} {who} {method} {path} -> {answer.text[:300]}")
+            example = None if page else Example(demo, "patient", method, path)
+            got += answers(client, operation, demo.persona("patient")["token"], demo.patient, example)
+            for answer in got:
                 asked += 1
-                if answer.status_code not in documented or answer.status_code >= 500:
+                bodies += bool(answer.content)
+                if said := mismatch(document, operation, answer):
                     sent = answer.request
-                    wrong.append(f"{answer.status_code} {sent.method} {sent.url} {sent.content[:200]!r} -> {answer.text[:200]}")
+                    wrong.append(f"{said}: {answer.status_code} {sent.method} {sent.url} {sent.content[:200]!r} -> {answer.text[:200]}")
+    assert refused == []
     assert wrong == []
-    assert asked > 300
+    assert asked > 300 and bodies > 200
     assert demo.call(None, "GET", "/health").status_code == 200
