@@ -52,6 +52,17 @@ def load_r4() -> R4:
     )
 
 
+@cache
+def own_profiles() -> dict[str, tuple[str, ...]]:
+    """The addresses of our own profiles, by the type they are of."""
+    found: dict[str, tuple[str, ...]] = {}
+    for file in sorted(profiles_dir().glob("StructureDefinition-*.json")):
+        definition = msgspec.json.decode(file.read_bytes())
+        if definition["type"] != "Extension":
+            found[definition["type"]] = (*found.get(definition["type"], ()), definition["url"])
+    return found
+
+
 def read_definitions(folder: Path | None) -> Definitions:
     """Our own profiles, and the definitions in a folder and the folders below it. NotADirectoryError when it is none.
 

@@ -339,6 +339,20 @@ def test_what_the_server_says_of_itself_is_what_it_does(demo: Gateway) -> None:
     assert demo.get(None, "OperationDefinition/other").status_code == 401
 
 
+def test_the_capability_statement_names_our_profiles_and_what_every_search_takes(demo: Gateway) -> None:
+    rest = demo.get(None, "metadata").json()["rest"][0]
+    ours = {(r["type"], p.rpartition("/")[2]) for r in rest["resource"] for p in r.get("supportedProfile", ())}
+    assert ours == {
+        ("CarePlan", "personal-plan"), ("CarePlan", "contingency-plan"), ("Goal", "plan-goal"), ("Condition", "plan-need"),
+        ("Task", "plan-action"), ("QuestionnaireResponse", "about-me"), ("Consent", "sharing-preferences"),
+    }  # fmt: skip
+    named = [p["name"] for p in rest["searchParam"]]
+    assert set(named) == {"_id", "_lastUpdated", "_tag", "_profile", "_security", "_source"} and len(named) == 6
+    for name in named:
+        value = {"_id": NOBODY, "_lastUpdated": "gt2020"}.get(name, "https://x.example/y")
+        assert demo.get("patient", f"?_type=Goal,CarePlan&{name}={value}", Prefer="handling=strict").status_code == 200, name
+
+
 def test_openapi_names_every_route(demo: Gateway) -> None:
     document = demo.call(None, "GET", "/openapi.json").json()
     assert document["openapi"].startswith("3.1") and document["servers"] == [{"url": demo.base}]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from .edits import JSON_PATCH
-from .r4 import R4
+from .r4 import R4, Parameter
 
 READ_ONLY: Final = ("AuditEvent",)
 READS: Final = frozenset({"read", "vread", "history-instance", "history-type", "search-type"})
@@ -31,9 +31,10 @@ class Offer(Protocol):
 
 
 def statement(
-    r4: R4, *, base: str, version: str, offers: Sequence[Offer], own: Collection[str] = (), compartments: Iterable[str] = ("patient",)
-) -> dict[str, Any]:
-    """What this server can do, type by type. `own` names the operations that we define ourselves, `Type-name`."""
+    r4: R4, *, base: str, version: str, offers: Sequence[Offer], own: Collection[str] = (), compartments: Iterable[str] = ("patient",),
+    profiles: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """What this server can do, type by type. `own` names the operations that we define ourselves, `Type-name`; `profiles` are ours by type."""
     codes = [o.code for o in offers if o.code]
     system = {c for c in codes if c in SYSTEM} | ({"batch"} if "transaction" in codes else set())
     return {
@@ -52,8 +53,9 @@ def statement(
                 "documentation": "Every answer is what this reader may see by the person's own consents; what they may not see is absent. "
                 "If-Match is required to change or delete, also in Bundles and by condition.",
                 "security": _security(base),
-                "resource": [_resource(r4, t, base, offers, own) for t in r4.types],
+                "resource": [_resource(r4, t, base, offers, own, (profiles or {}).get(t, ())) for t in r4.types],
                 "interaction": [{"code": code} for code in SYSTEM if code in system],
+                "searchParam": _of_every_type(r4),
                 "compartment": [f"http://hl7.org/fhir/CompartmentDefinition/{c}" for c in compartments],
             }
         ],
@@ -80,13 +82,24 @@ def _security(base: str) -> dict[str, Any]:
     }
 
 
-def _resource(r4: R4, type: str, base: str, offers: Sequence[Offer], own: Collection[str]) -> dict[str, Any]:
+def _of_every_type(r4: R4) -> list[dict[str, str]]:
+    """What a search of several types takes: the parameters that every type has."""
+    first, *others = (r4.search_parameters(t) for t in r4.types)
+    return [_parameter(p) for code, p in first.items() if p.expression and all(t.get(code) == p for t in others)]
+
+
+def _parameter(p: Parameter) -> dict[str, str]:
+    return {"name": p.code, **({"definition": p.url} if p.url else {}), "type": p.type}
+
+
+def _resource(r4: R4, type: str, base: str, offers: Sequence[Offer], own: Collection[str], profiles: Sequence[str]) -> dict[str, Any]:
     writes = type not in READ_ONLY
     codes = dict.fromkeys(o.code for o in offers if o.code and o.shape.startswith("type") and (writes or o.code in READS))
     by_condition = {o.method for o in offers if o.where and writes}
     out: dict[str, Any] = {
         "type": type,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type}",
+        "supportedProfile": list(profiles),
         "interaction": [{"code": code} for code in codes],
         "versioning": "versioned-update",
         "readHistory": "vread" in codes,
@@ -97,11 +110,7 @@ def _resource(r4: R4, type: str, base: str, offers: Sequence[Offer], own: Collec
         "conditionalDelete": "single" if "DELETE" in by_condition else "not-supported",
         "searchInclude": ["*", *sorted(f"{type}:{p.code}" for p in r4.search_parameters(type).values() if p.type == "reference")],
         "searchRevInclude": _pointing(r4).get(type, []),
-        "searchParam": [
-            {"name": p.code, **({"definition": p.url} if p.url else {}), "type": p.type}
-            for p in r4.search_parameters(type).values()
-            if p.expression
-        ],
+        "searchParam": [_parameter(p) for p in r4.search_parameters(type).values() if p.expression],
         "operation": _operations(type, base, offers, own),
     }
     if "PATCH" in by_condition:

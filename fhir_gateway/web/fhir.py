@@ -347,7 +347,8 @@ def of_ourselves(web: Web, request: Request, parts: list[str]) -> Response | Non
 
 @lru_cache(8)
 def _statement(r4: R4, base: str) -> bytes:
-    return strict.dump(capability.statement(r4, base=base, version=__version__, offers=OFFERED, own=OWN_OPERATIONS))
+    profiles = definitions.own_profiles()
+    return strict.dump(capability.statement(r4, base=base, version=__version__, offers=OFFERED, own=OWN_OPERATIONS, profiles=profiles))
 
 
 @lru_cache(8)
