@@ -174,7 +174,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
 
     s = w.settings
     web = shell.Web(
-        w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues if w.partners else None
+        w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues if w.partners else None, binary_limit=s.binary_limit
     )
     sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"))
     oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes))

@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     remote_poll_seconds: float = Field(2.0, gt=0, description="How often to ask it for changes, in seconds.")
     remote: list[RemoteSettings] = Field(default_factory=list, description="Several external servers (TOML: [[remote]]).")
     body_limit: int = Field(5 * 1024 * 1024, gt=0, description="Largest request body in bytes, also when inflated.")
+    binary_limit: int = Field(25 * 1024 * 1024, gt=0, description="Largest attachment (the data of a Binary) in bytes.")
     header_limit: int = Field(32 * 1024, gt=0, description="Largest request headers in bytes.")
     uri_limit: int = Field(16 * 1024, gt=0, description="Longest request URI in bytes.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much to log.")

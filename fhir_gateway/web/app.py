@@ -40,6 +40,7 @@ class Web:
     header_limit: int = 32 * 1024
     uri_limit: int = 16 * 1024
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    binary_limit: int = 25 * 1024 * 1024  # of the data of a Binary
     queues: Callable[[], Awaitable[dict[str, dict[str, int]]]] | None = None
     answers: Any = None
 
@@ -60,16 +61,17 @@ async def context(web: Web, request: Request) -> Context:
     )
 
 
-async def body(web: Web, request: Request) -> bytes:
-    """The request body within the limit, inflated when it came as gzip. Problem too-large, unsupported-media, malformed."""
+async def body(web: Web, request: Request, limit: int = 0) -> bytes:
+    """The request body within the limit (`limit` bytes, else what any body may have), inflated when it came as gzip. Problem too-large, unsupported-media, malformed."""
+    limit = limit or web.body_limit
     declared = whole(request.headers.get("content-length", ""))
-    if declared is not None and declared > web.body_limit:
-        raise too_large(web)
+    if declared is not None and declared > limit:
+        raise too_large(limit)
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > web.body_limit:
-            raise too_large(web)
+        if size > limit:
+            raise too_large(limit)
         parts.append(part)
     raw = b"".join(parts)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
@@ -77,26 +79,26 @@ async def body(web: Web, request: Request) -> bytes:
         return raw
     if encoding != "gzip":
         raise Problem("unsupported-media", f"The content encoding `{encoding[:40]}` is not offered: send the body plain or as gzip.")
-    return inflate(web, raw)
+    return inflate(limit, raw)
 
 
-def inflate(web: Web, raw: bytes) -> bytes:
+def inflate(limit: int, raw: bytes) -> bytes:
     import zlib
 
     stream = zlib.decompressobj(wbits=31)
     try:
-        out = stream.decompress(raw, web.body_limit + 1)
+        out = stream.decompress(raw, limit + 1)
     except zlib.error:
         raise Problem("malformed", "The body is said to be gzip but is not.") from None
-    if len(out) > web.body_limit or stream.unconsumed_tail:
-        raise too_large(web)
+    if len(out) > limit or stream.unconsumed_tail:
+        raise too_large(limit)
     if not stream.eof or stream.unused_data:
         raise Problem("malformed", "The gzip body is cut short or has something after its end.")
     return out
 
 
-def too_large(web: Web) -> Problem:
-    return Problem("too-large", f"A body may have {web.body_limit} bytes, also when inflated.", headers={"Connection": "close"})
+def too_large(limit: int) -> Problem:
+    return Problem("too-large", f"A body may have {limit} bytes, also when inflated.", headers={"Connection": "close"})
 
 
 def problem_response(p: Problem, *, media: str = FHIR_JSON) -> Response:

@@ -23,6 +23,7 @@ from ..domain.problem import Problem, not_found
 from ..domain.r4 import R4
 from ..domain.types import Ref
 from ..gate import Answer, Context, Written
+from . import binary
 from .app import FHIR_JSON, PRIVATE, Web, body, context, guarded
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
@@ -71,11 +72,13 @@ def endpoint(web: Web) -> ASGIApp:
 
 async def dispatch(web: Web, request: Request) -> Response:
     """By the shape of the path; HEAD is GET without the body."""
-    if "xml" in request.headers.get("content-type", ""):
-        raise Problem("unsupported-media", "Send application/fhir+json: XML is not offered.", "Content-Type")
-    acceptable(request)
     parts = [p for p in request.path_params.get("path", "").split("/") if p]
     method = "GET" if request.method == "HEAD" else request.method
+    attached = parts[:1] == ["Binary"] and TABLE.get((method, shape(parts))) in ATTACHED
+    if "xml" in request.headers.get("content-type", "") and not (attached and not as_fhir(request)):
+        raise Problem("unsupported-media", "Send application/fhir+json: XML is not offered.", "Content-Type")
+    if not attached:
+        acceptable(request)
     if method == "GET" and parts[:1] in (["metadata"], ["OperationDefinition"]):
         public = of_ourselves(web, request, parts)
         if public is not None:
@@ -104,14 +107,34 @@ def shape(parts: list[str]) -> str:
     return "/".join(out)
 
 
+def as_fhir(request: Request) -> bool:
+    """Whether the body says that it is FHIR, and not the bytes of an attachment."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in JSON_TYPES or kind == "application/fhir+xml" or not kind
+
+
+async def received(web: Web, request: Request, parts: list[str]) -> bytes:
+    """The JSON text of the resource sent. Problem unsupported-media, too-large."""
+    plain = parts[0] != "Binary" or as_fhir(request)
+    if plain:
+        sent_json(request)
+    if parts[0] == "Binary":
+        return await binary.sent(web, request, plain, parts[1] if len(parts) > 1 else "")
+    return await body(web, request)
+
+
 def acceptable(request: Request) -> None:
     """JSON only. `_format` beats Accept. Problem not-acceptable."""
+    if not wants_json(request):
+        raise Problem("not-acceptable", "This server speaks JSON only: application/fhir+json.", "Accept")
+
+
+def wants_json(request: Request) -> bool:
     wanted = request.query_params.get("_format") if b"_format" in request.scope["query_string"] else None
     if wanted is None:
         wanted = request.headers.get("accept", "*/*") or "*/*"
     kinds = {w.split(";")[0].strip().lower().replace(" ", "+") for w in wanted.split(",")}
-    if not kinds & ACCEPTED and not any(k in ACCEPTED for k in kinds):
-        raise Problem("not-acceptable", "This server speaks JSON only: application/fhir+json.", "Accept")
+    return bool(kinds & ACCEPTED)
 
 
 def sent_json(request: Request, also: frozenset[str] = frozenset()) -> str:
@@ -148,19 +171,19 @@ def found(request: Request, ctx: Context, answer: Answer) -> Response:
     known, since = request.headers.get("if-none-match"), request.headers.get("if-modified-since")
     if (known is not None or since is not None) and not_modified(answer.version, answer.updated, known, since):
         return Response(status_code=304, headers=headers)
+    if answer.ref.type == "Binary" and not wants_json(request):
+        return binary.bare(answer.body, headers)
     return json(request, answer.body, headers=headers)
 
 
 async def create(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    sent_json(request)
-    raw = await body(web, request)
+    raw = await received(web, request, parts)
     asked = request.headers.get("if-none-exist")
     return wrote(web, request, await gate.create(ctx, parts[0], raw, if_none_exist=asked, once=named(ctx, request)))
 
 
 async def update(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    sent_json(request)
-    raw = await body(web, request)
+    raw = await received(web, request, parts)
     return wrote(web, request, await gate.update(ctx, ref(parts), raw, if_match=seen(request), once=named(ctx, request)))
 
 
@@ -444,5 +467,6 @@ OFFERED: tuple[Offer, ...] = (
     Offer("GET", "type/id/$document", document, "", "A plan as a document, a Composition first", (200, *FIND, 410), gives="Bundle", operation="document", types=("CarePlan",)),
     Offer("POST", "type/id/$document", document, "", "A plan as a document, a Composition first", (200, *FIND, 410), gives="Bundle", operation="document", types=("CarePlan",)),
 )  # fmt: skip
+ATTACHED = tuple(o for o in OFFERED if (o.method, o.shape) in (("POST", "type"), ("PUT", "type/id"), ("GET", "type/id")))
 TABLE: dict[tuple[str, str], Offer] = {(o.method, o.shape): o for o in OFFERED}
 OWN_OPERATIONS = ("CarePlan-document",)
