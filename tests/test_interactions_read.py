@@ -317,6 +317,32 @@ def test_a_document_holds_what_its_reader_may_see_and_no_more(demo: Gateway) -> 
     outcome(demo.get("patient", f"Goal/{NOBODY}/$document"), 404)
 
 
+def test_explain_tells_the_person_about_anybody_and_others_about_themselves(demo: Gateway) -> None:
+    one = f"Goal/{made(demo, 'explained')['id']}"
+    gp, stranger = demo.persona("gp")["fhirUser"], demo.persona("stranger")["fhirUser"]
+
+    def told(asker: str, **asked: str) -> dict[str, Any]:
+        answer = demo.get(asker, f"Consent/$explain?{urlencode({'what': one, **asked})}")
+        assert answer.status_code == 200, answer.text
+        assert [i for i in check(answer.json(), R4) if i.severity in ("error", "fatal")] == []
+        return {p["name"]: next(v for k, v in p.items() if k != "name") for p in answer.json()["parameter"]}
+
+    for who in ("patient", "proxy"):
+        assert told(who, who=gp)["permit"] is True and told(who, who=gp)["text"].startswith("Yes.")
+        refused = told(who, who=stranger)
+        assert refused["permit"] is False and refused["text"].startswith("No.")
+    own = told("gp")
+    assert own == told("gp", who=gp) and own["permit"] is True and "consent" not in own and "Consent/" not in own["text"]
+    outcome(demo.get("gp", f"Consent/$explain?what={one}&who={stranger}"), 403)
+    for asked in ("", f"&who={stranger}", f"&who={gp}"):
+        hidden, absent = (demo.get("stranger", f"Consent/$explain?what={w}{asked}") for w in (one, f"Goal/{NOBODY}"))
+        outcome(hidden, 404)
+        same(hidden, absent, one, f"Goal/{NOBODY}")
+    outcome(demo.get("patient", f"Consent/$explain?what={one}&action=bogus"), 400)
+    outcome(demo.get("patient", "Consent/$explain"), 400)
+    assert demo.get(None, "OperationDefinition/Consent-explain").json()["code"] == "explain"
+
+
 # -- about itself -----------------------------------------------------------------------------------------------------
 
 
@@ -408,4 +434,4 @@ def test_openapi_says_what_a_search_takes_in_a_document_of_a_reasonable_size(dem
 
 
 def test_operations_are_described_in_files_that_are_packaged() -> None:
-    assert {p.stem for p in (Path(definitions.profiles_dir()) / "operations").glob("*.json")} == {"CarePlan-document"}
+    assert {p.stem for p in (Path(definitions.profiles_dir()) / "operations").glob("*.json")} == {"CarePlan-document", "Consent-explain"}

@@ -38,6 +38,8 @@ class Example:
             "id": str(here["id"]) if about_goal and here else plan or demo.patient,
         }  # fmt: skip
         self.query = {"identifier": f"urn:test|{name}"} if here and path == "/fhir/{type}" else {}
+        if method == "GET" and "$explain" in path:
+            self.query = {"what": f"Goal/{made(demo, name)['id']}"}
         self.headers = {"If-Match": 'W/"1"'} if method in ("PUT", "PATCH", "DELETE") else {}
         self.body: Any = None
         self.media = FHIR
@@ -58,6 +60,9 @@ class Example:
             self.body, self.media = demo.get(self.who, f"/plans/{demo.patient}").json(), "application/json"
         elif "$everything" in self.path:
             self.body = {"resourceType": "Parameters", "parameter": [{"name": "_count", "valueInteger": 3}]}
+        elif "$explain" in self.path:
+            goal_made = f"Goal/{made(demo, name)['id']}"
+            self.body = {"resourceType": "Parameters", "parameter": [{"name": "what", "valueString": goal_made}]}
         elif "$document" not in self.path:
             self.body = goal(demo, name)
 

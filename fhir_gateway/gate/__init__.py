@@ -9,7 +9,7 @@ from .disclosing import may_send
 from .fetching import historyset, part_of, searchset, version_number
 from .gathering import everything, plan_document
 from .judging import judge
-from .looking import asker, explain, keepers, may, organisation_called, who_looked
+from .looking import asker, explain, keepers, may, organisation_called, who_looked, why
 from .past import history
 from .pushing import inbox, named, push, replay
 from .reading import read, vread
@@ -22,5 +22,5 @@ __all__ = [
     "accept", "asker", "compartment", "create", "enter", "everything", "explain", "history", "historyset", "house_context", "inbox", "judge",
     "keepers", "may", "may_send", "named", "organisation_called", "part_of", "patch", "patch_where", "plan_document", "push", "read",
     "remove", "remove_where", "replay", "search", "searchset", "transaction", "unanswered", "update", "update_where",
-    "version_number", "vread", "who_looked",
+    "version_number", "vread", "who_looked", "why",
 ]  # fmt: skip

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
 from ..domain import audit, consent
 from ..domain.primitives import whole
-from ..domain.problem import not_found
+from ..domain.problem import Problem, not_found
 from ..domain.types import Decision, Ref, Stored
-from .context import Context, House, ask, ask_stored, directory_now, house_context, micros, note
+from .context import Context, House, ask, ask_stored, directory_now, house_context, micros, need_scope, note, notes
+from .reading import allow
 
 KINDS: dict[str, Literal["patient", "proxy", "professional", "system"]] = {
     "Patient": "patient", "RelatedPerson": "proxy", "Device": "system", "Organization": "system",
@@ -32,6 +34,34 @@ async def explain(ctx: Context, action: str, ref: Ref) -> tuple[Decision, str]:
     if stored is None:
         raise not_found()
     decision = await ask_stored(ctx, action, stored)
+    return decision, consent.explain(decision)
+
+
+ACTIONS = ("access", "disclose", "collect", "correct")
+
+
+async def why(ctx: Context, what: Ref, who: str = "", purpose: str = "", action: str = "access") -> tuple[Decision, str]:
+    """The decision about this and why: for the person and their proxy about anybody, for everyone else about themselves (leak list L50).
+
+    Problem not-found when the asker may not see it, forbidden about somebody else, bad-request for an unknown action.
+    """
+    need_scope(ctx, "r", "Consent")
+    need_scope(ctx, "r", what.type)
+    if action not in ACTIONS:
+        raise Problem("bad-request", f"`action` is {', '.join(ACTIONS[:-1])} or {ACTIONS[-1]}, not `{action[:40]}`.", "action")
+    stored = await ctx.house.store.get(what)
+    seen = await allow(ctx, "R", "explain", what, stored)
+    assert stored is not None
+    theirs = ctx.actor.kind in ("patient", "proxy") and set(stored.facts.patients) == {ctx.actor.patient}
+    myself = not who or who in ctx.actor.ids
+    if not theirs and not myself:
+        await ctx.house.store.commit(*notes(ctx, "R", "explain", seen, stored.facts, what, allowed=False))
+        raise Problem("forbidden", "You may ask this about yourself. Only the person, or who acts for them, may ask about others.", "who")
+    asking = replace(ctx, purpose=purpose or ctx.purpose) if myself else await asker(ctx.house, who, purpose or "TREAT")
+    decision = await ask_stored(asking, action, stored)
+    await ctx.house.store.commit(*notes(ctx, "R", "explain", seen, stored.facts, what))
+    if not theirs:
+        decision = replace(decision, consent=None)
     return decision, consent.explain(decision)
 
 

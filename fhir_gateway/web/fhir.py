@@ -336,6 +336,19 @@ async def validate(web: Web, request: Request, ctx: Context, parts: list[str]) -
     return json(request, strict.dump(said))
 
 
+async def explain(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """Why somebody may see something, or may not, as Parameters."""
+    said = {k: v for k, v in await given(web, request) if k not in ("_format", "_pretty")}
+    type, _, id = said.get("what", "").partition("/")
+    if not web.house.r4.has_type(type) or not ID.match(id):
+        raise Problem("bad-request", "`what` names the resource that this is about, such as Goal/1.", "what")
+    decision, text = await gate.why(ctx, Ref(type, id), said.get("who", ""), said.get("purpose", ""), said.get("action", "access"))
+    told = [{"name": "permit", "valueBoolean": decision.permit}, {"name": "basis", "valueString": decision.basis}, {"name": "text", "valueString": text}]
+    if decision.consent:
+        told.append({"name": "consent", "valueReference": {"reference": str(decision.consent)}})
+    return json(request, strict.dump({"resourceType": "Parameters", "parameter": told}))
+
+
 async def given(web: Web, request: Request) -> list[tuple[str, str]]:
     """The parameters of an operation: in the address, or by POST in a Parameters resource. Problem bad-request."""
     out = pairs(request.url.query)
@@ -434,6 +447,7 @@ SEARCH = (
     "_id", "_lastUpdated", "_tag", "_profile", "_security", "_source", "_count", "_sort", "_total", "_include", "_revinclude", *PART,
 )  # fmt: skip
 EVERYTHING = ("_since", "_type", "_count", "start", "end", *PART)
+WHY = ("what", "who", "purpose", "action")
 FIND = (400, 403, 404)
 WRITE = (400, 403, 404, 409, 410, 412, 413, 415, 422)
 
@@ -466,7 +480,9 @@ OFFERED: tuple[Offer, ...] = (
     Offer("POST", "type/id/$everything", everything, "", "One person's record", (200, *FIND, 410, 413, 415), takes="parameters", gives="Bundle", operation="everything", types=("Patient",)),
     Offer("GET", "type/id/$document", document, "", "A plan as a document, a Composition first", (200, *FIND, 410), gives="Bundle", operation="document", types=("CarePlan",)),
     Offer("POST", "type/id/$document", document, "", "A plan as a document, a Composition first", (200, *FIND, 410), gives="Bundle", operation="document", types=("CarePlan",)),
+    Offer("GET", "type/$explain", explain, "", "Why somebody may see something, or may not", (200, *FIND), gives="Parameters", operation="explain", types=("Consent",), reads=WHY),
+    Offer("POST", "type/$explain", explain, "", "Why somebody may see something, or may not", (200, *FIND, 413, 415), takes="parameters", gives="Parameters", operation="explain", types=("Consent",)),
 )  # fmt: skip
 ATTACHED = tuple(o for o in OFFERED if (o.method, o.shape) in (("POST", "type"), ("PUT", "type/id"), ("GET", "type/id")))
 TABLE: dict[tuple[str, str], Offer] = {(o.method, o.shape): o for o in OFFERED}
-OWN_OPERATIONS = ("CarePlan-document",)
+OWN_OPERATIONS = ("CarePlan-document", "Consent-explain")

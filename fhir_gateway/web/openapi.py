@@ -12,7 +12,7 @@ from typing import Any
 from starlette.routing import BaseRoute, Route
 
 from .. import __version__
-from .fhir import OFFERED, Offer
+from .fhir import OFFERED, OWN_OPERATIONS, Offer
 
 FHIR = "application/fhir+json"
 JSON_PATCH = "application/json-patch+json"
@@ -43,7 +43,8 @@ PAGE = (200, 302, 303, 401, 403, 404, 405, 409, 410, 412, 422, 429)
 def document(routes: Sequence[BaseRoute], base: str, types: Iterable[str], compartments: Iterable[str]) -> dict[str, Any]:
     """OpenAPI 3.1 of the whole service at `base`; `compartments` are the types that have one."""
     paths: dict[str, dict[str, Any]] = {"/fhir/metadata": {"get": _about("The CapabilityStatement")}}
-    paths["/fhir/OperationDefinition/CarePlan-document"] = {"get": _about("The definition of CarePlan/[id]/$document")}
+    for name in OWN_OPERATIONS:
+        paths[f"/fhir/OperationDefinition/{name}"] = {"get": _about(f"The definition of our operation {name}")}
     for offer in OFFERED:
         for path, fixed in _paths(offer):
             paths.setdefault(path, {})[offer.method.lower()] = _offered(offer, path, fixed)
