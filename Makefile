@@ -33,10 +33,10 @@ soak: install
 bench: install
 	$(BIN)/python -m benchmarks
 
-# Fresh mutations of the examples, asked of our validator and of HL7's own: make oracle N=2000 SEED=abc [CASE=17 | EXAMPLES=1 PAGE=FILE.md]
+# Fresh mutations of the examples, asked of our validator and of HL7's own: make oracle N=2000 SEED=abc [CASE=17 | EXAMPLES=1 PAGE=FILE.md] [PROFILES=1]
 N ?= 2000
 oracle: install
-	@$(BIN)/python -m tests.oracle --n $(N) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE)) $(if $(EXAMPLES),--examples) $(if $(PAGE),--page $(PAGE))
+	@$(BIN)/python -m tests.oracle --n $(N) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE)) $(if $(EXAMPLES),--examples) $(if $(PROFILES),--profiles) $(if $(PAGE),--page $(PAGE))
 
 clean:
 	rm -rf $(VENV) .data .work

@@ -19,6 +19,7 @@ from fhir_gateway.domain.validate import check
 from fhir_gateway.tables import load_tables
 
 from .conftest import ROOT, Gateway
+from .oracle.profiled import OWN
 from .test_mapping import PLANS
 from .test_sharing import share
 
@@ -26,10 +27,6 @@ R4 = definitions.load_r4()
 KNOWN = definitions.read_definitions(None)
 TABLES = load_tables()
 OURS = {f.name: json.loads(f.read_bytes()) for f in (ROOT / "profiles").glob("StructureDefinition-*.json")}
-PROFILE = {
-    "plan": "personal-plan", "contingency": "contingency-plan", "goal": "plan-goal", "stage-goal": "plan-goal", "need": "plan-need",
-    "action": "plan-action", "about-me": "about-me",
-}  # fmt: skip
 
 
 def errors(resource: dict[str, Any], *profiles: str, known: Any = KNOWN) -> list[tuple[str, str]]:
@@ -66,7 +63,7 @@ def test_each_extension_that_we_write_has_a_definition_and_the_other_way_round()
 def test_what_we_write_of_a_plan_meets_our_profiles(file: Path) -> None:
     seen = set()
     for entry in mapping.to_fhir(plans.read_plan(file.read_bytes()), TABLES).entries:
-        asked = [PROFILE[entry.kind]] if entry.kind in PROFILE else []
+        asked = [OWN[entry.kind]] if entry.kind in OWN else []
         assert errors(entry.resource, *asked) == [], entry.kind
         seen.update(asked)
     assert "personal-plan" in seen
@@ -74,7 +71,7 @@ def test_what_we_write_of_a_plan_meets_our_profiles(file: Path) -> None:
 
 def test_the_demo_plan_has_something_for_every_profile() -> None:
     entries = mapping.to_fhir(plans.read_plan(definitions.demo_file("plan.json")), TABLES).entries
-    assert {PROFILE[e.kind] for e in entries if e.kind in PROFILE} == set(PROFILE.values())
+    assert {OWN[e.kind] for e in entries if e.kind in OWN} == set(OWN.values())
 
 
 def test_the_choices_a_person_makes_meet_our_profile() -> None:
@@ -115,5 +112,5 @@ def test_what_the_gateway_writes_of_a_plan_declares_nothing(demo: Gateway) -> No
 def test_uk_core_holds_too_where_it_is_known(shared: Path) -> None:
     both = definitions.read_definitions(shared / "data" / "ukcore")
     for entry in mapping.to_fhir(plans.read_plan(definitions.demo_file("plan.json")), TABLES).entries:
-        asked = [PROFILE[entry.kind]] if entry.kind in PROFILE else []
+        asked = [OWN[entry.kind]] if entry.kind in OWN else []
         assert errors(entry.resource, *asked, known=both) == [], entry.kind

@@ -8,7 +8,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -454,7 +453,7 @@ def test_hl7s_own_test_cases(shared: Path) -> None:
         sink = io.BytesIO()
         assert validating.lines(io.BytesIO(json.dumps(line).encode() + b"\n"), sink) == 0
         same.append(json.loads(sink.getvalue())["valid"] == (not row["hl7_errors"]))
-    assert sum(same) / len(rows) >= 0.95  # seen: 109 of 114; the rest is in docs/validation.md
+    assert len(rows) == 114 and sum(same) >= 112  # seen: 113; the one that differs is in docs/validation.md
 
 
 STORY_TYPES = """
@@ -512,20 +511,6 @@ def test_files_are_validated_one_outcome_a_resource(tmp_path: Path, capsys: pyte
     assert len(outcomes) == 5 and all(not errors(o) for o in outcomes)  # an OperationOutcome is valid FHIR too
     assert outcomes[4]["issue"][0]["expression"] == ["Goal.lifecycleStatus"] and outcomes[4]["meta"]["source"].endswith(":3")
     assert "none.json" in err
-
-
-@pytest.mark.slow
-def test_a_care_plan_takes_well_under_half_a_millisecond(shared: Path) -> None:
-    """The best of ten rounds, so that a busy machine does not fail it (performance.md)."""
-    plan = strict.read((shared / "data/examples/hl7-r4/CarePlan/CarePlan-example.json").read_bytes())
-    check(plan, R4)
-    rounds = []
-    for _ in range(10):
-        started = time.process_time()
-        for _ in range(100):
-            check(plan, R4)
-        rounds.append((time.process_time() - started) * 10)
-    assert min(rounds) < 0.5  # ms; seen: 0.11
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
     make oracle [N=2000] [SEED=...]            N mutations; without a seed a new one is taken, and printed
     make oracle SEED=abc CASE=17               one case again: what it was, what both said
     make oracle EXAMPLES=1 [PAGE=FILE.md]      the examples as they are; a page of those that are refused
+    make oracle PROFILES=1 [N=... | EXAMPLES=1] what declares a profile, both sides knowing UK Core, PCO, SDC and ours
 
 Each case is made from the seed and its number alone. Progress is on stderr, the report on stdout. 1 when a difference is not explained,
 2 when HL7's validator cannot be had here.
@@ -15,7 +16,7 @@ import json
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,7 +27,7 @@ from rich.progress import Progress
 from fhir_gateway.definitions import load_r4
 
 from ..conftest import ROOT, SHARED
-from . import asking, mutating, peer
+from . import asking, mutating, peer, profiled
 from .bases import Bases
 from .explained import why
 from .shrinking import shrunk
@@ -51,7 +52,7 @@ def case(bases: Bases, seed: str, n: int) -> Case:
 
 
 def line(case: Case) -> Case:
-    return {k: case[k] for k in ("id", "resource", "questionnaire") if k in case}
+    return {k: case[k] for k in ("id", "resource", "questionnaire", "profile") if k in case}
 
 
 class Both:
@@ -104,7 +105,7 @@ def errors(answer: Answer) -> list[str]:
 
 
 def show(case: Case, ours: Answer, hl7: Answer, note: str = "") -> None:
-    print(f"\n#{case['id']}  {case['kind']}  {case['base']}{note}")
+    print(f"\n#{case['id']}  {case['kind']}  {case['base']}{note}{'  against ' + case['profile'] if 'profile' in case else ''}")
     print(f"   ours: {'valid' if ours['valid'] else 'INVALID'}; HL7: {'valid' if hl7['valid'] else 'INVALID'}")
     for who, answer in (("ours", ours), ("HL7", hl7)):
         for said in errors(answer)[:4]:
@@ -138,12 +139,12 @@ def page(rows: list[tuple[Case, Answer, Answer]]) -> str:
 
 
 def compare(both: Both, cases: list[Case], most: int, written: str = "") -> int:
-    """Ask both of all, report. The number of differences that are not explained; all of them are kept whole in `.work/`."""
+    """Ask both of all, report. The number of differences that are not explained; all differences are kept whole in `.work/`."""
     total: Counter[str] = Counter()
     same: Counter[str] = Counter()
     refused: Counter[bool] = Counter()
     reasons: Counter[str] = Counter()
-    open_ones = []
+    open_ones, differing = [], []
     rows = [(c, *answers) for c, answers in zip(cases, both.ask(cases, "Asking both"), strict=True)]
     if written:
         Path(written).write_text(page(rows))
@@ -153,13 +154,15 @@ def compare(both: Both, cases: list[Case], most: int, written: str = "") -> int:
         if hl7["valid"]:
             refused[ours["valid"]] += 1
         if ours["valid"] != hl7["valid"]:
-            if known := why(c, ours, hl7):
+            known = why(c, ours, hl7)
+            differing.append((c, ours, hl7, known))
+            if known:
                 reasons[known] += 1
             else:
                 open_ones.append((c, ours, hl7))
     with open(KEPT, "w") as kept:
-        for c, ours, hl7 in open_ones:
-            kept.write(json.dumps({"case": c, "ours": errors(ours), "hl7": errors(hl7)}) + "\n")
+        for c, ours, hl7, known in differing:
+            kept.write(json.dumps({"case": c, "ours": errors(ours), "hl7": errors(hl7), "why": known}) + "\n")
     for c, ours, hl7 in open_ones[:most]:
         small, a, b = both.shrink(c, ours, hl7)
         if known := why(small, a, b):
@@ -185,33 +188,56 @@ def compare(both: Both, cases: list[Case], most: int, written: str = "") -> int:
     return len(open_ones)
 
 
+Make = tuple[Callable[[str, int], Case], Callable[[], Iterator[Case]], int]  # the n-th of a seed; the examples as they are; how many
+
+
+def _plain(data: Path) -> Make:
+    bases = Bases(data, load_r4())
+
+    def examples() -> Iterator[Case]:
+        for n, (name, resource) in enumerate(bases.every()):
+            yield {"id": n, "kind": name.partition("/")[0], "base": name, "resource": resource}
+
+    return lambda seed, n: case(bases, seed, n), examples, len(bases)
+
+
+def _profiled(data: Path) -> Make:
+    bases = profiled.Profiled(data, load_r4())
+
+    def examples() -> Iterator[Case]:
+        for n, (name, resource, profile) in enumerate(profiled.every(data)):
+            yield {"id": n, "kind": name.partition("/")[0], "base": name, "resource": resource, **({"profile": profile} if profile else {})}
+
+    return bases.case, examples, len(bases)
+
+
 def main() -> int:
     asked = argparse.ArgumentParser(prog="make oracle", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--n", type=int, default=2000)
     asked.add_argument("--seed", default="")
     asked.add_argument("--case", type=int, default=None)
     asked.add_argument("--examples", action="store_true", help="the examples as they are, not mutated")
+    asked.add_argument("--profiles", action="store_true", help="what declares a profile, with the definitions of UK Core, PCO, SDC and ours")
     asked.add_argument("--page", default="", help="where to write the page of refused examples")
     asked.add_argument("--most", type=int, default=60, help="differences shown in full")
     options = asked.parse_args()
     data = SHARED / "data"
     if not data.is_dir():
         print("oracle: ../shared/data is not here: only what is grown from the R4 tables is judged.", file=sys.stderr)
-    bases = Bases(data, load_r4())
     seed = options.seed or secrets.token_hex(4)
+    known = profiled.folder(data, ROOT / ".work/definitions") if options.profiles else None
     try:
-        with peer.hl7() as hl7, peer.ours(sys.executable) as ours:
+        with peer.hl7(known) as hl7, peer.ours(sys.executable, known) as ours:
             both = Both(ours, hl7)
+            make, examples, size = _profiled(data) if options.profiles else _plain(data)
             if options.case is not None:
-                c = case(bases, seed, options.case)
+                c = make(seed, options.case)
                 show(c, *both.one(c))
                 return 0
-            if options.examples:
-                cases = [{"id": n, "kind": name.partition("/")[0], "base": name, "resource": r} for n, (name, r) in enumerate(bases.every())]
-            else:
-                print(f"seed {seed}, {options.n} cases, {len(bases)} resources to mutate", file=sys.stderr)
-                cases = [case(bases, seed, n) for n in range(options.n)]
-            print(f"make oracle {'EXAMPLES=1' if options.examples else f'N={options.n} SEED={seed}'}")
+            if not options.examples:
+                print(f"seed {seed}, {options.n} cases, {size} resources to mutate", file=sys.stderr)
+            cases = list(examples()) if options.examples else [make(seed, n) for n in range(options.n)]
+            print(f"make oracle {'PROFILES=1 ' if options.profiles else ''}{'EXAMPLES=1' if options.examples else f'N={options.n} SEED={seed}'}")
             return 1 if compare(both, cases, options.most, options.page) else 0
     except peer.Absent as absent:
         print(f"oracle: {absent}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, NamedTuple
 
@@ -30,10 +31,17 @@ KNOWN = [
           r"VALUESET_\w*FILTER|time-zones|urn:iso:std:iso:\d+#|IETF_SYSTEM_WRONG|ValueSet_NotFound_CS|Inappropriate CodeSystem URL"),
     Known("an extension in place of a coded value (data-absent-reason): R4 allows it", "hl7", r"Terminology_TX_Code_ValueSet_MISSING"),
     Known("the type of a reference as a whole address: R4 allows it", "hl7", r"resource-types#http"),
-    Known("definitions are judged less: StructureDefinitions and their snapshots, maps, measures, operations, concept maps", "hl7",
-          r"^(?:SM_|MEASURE|OPDEF|SD_|CONCEPTMAP|ERROR_GENERATING_SNAPSHOT|SNAPSHOT|STRUCTUREMAP|IG_|LIBRARY|FHIRPATH|VALUESET_|CODESYSTEM_CS_|ED_|ELEMENTDEFINITION)"
-          r"|[Ss]napshot|The (?:pattern|fixed) value has type|STATUSCODE|Error in (?:search )?expression|XPath"),
-    Known("profiles that the resource names in meta.profile (the profiles of the FHIR issue)", "hl7", r"\(from http://hl7.org/fhir/StructureDefinition/"),
+    Known("StructureMaps are not run: the contexts, paths and groups that a rule names are not looked up", "hl7", r"^SM_\w+ "),
+    Known("profiles that an OperationDefinition names, which nobody gave", "hl7", r"^OPDEF_PROFILE_NOT_FOUND "),
+    Known("StructureDefinitions of which that build makes no snapshot, for want of a package", "hl7", r"^ERROR_GENERATING_SNAPSHOT .*Unable to resolve package id"),
+    Known("what R5 asks of the dependencies of an ImplementationGuide, R4 does not", "hl7", r"^IG_DEPENDENCY_\w+ "),
+    Known("a SearchParameter of type composite with less than two components: R4 has no such rule", "hl7", r"^SEARCHPARAMETER_MISSING_COMPONENTS "),
+    Known("context invariants of R4 extensions are not evaluated: one of them forbids its extension where it is meant to be used", "hl7",
+          r"^Profile_EXT_Not_Here .*based on context invariant"),
+    Known("a unit of another system where R4 requires UCUM: the package lists no units", "hl7", r"value set 'UCUM Codes'"),
+    Known("codes of a value set that nobody gave: LOINC's answer lists", "hl7", r"value set 'LOINC Answer Codes for "),
+    Known("British Sign Language (`bfi`), which RFC 5646 has", "hl7", r"value set 'All Languages'.*#bfi"),
+    Known("a slice told apart by what a reference leads to, elsewhere: nothing is fetched", "hl7", r"^Validation_VAL_Profile_Minimum_SLICE Slice 'CarePlan\.goal:SupportedGoals'"),
     # we refuse, they do not
     Known("control characters in a string (a fault named in its README)", "ours", r"control character"),
     Known("a value set is no code system (HL7's newer version refuses it too)", "ours", r"is a value set, not a code system"),
@@ -50,6 +58,8 @@ _COMPILED = [(k, re.compile(k.says)) for k in KNOWN]
 
 
 UNITS = "a condition on a quantity: they compare the numbers, whatever the units"
+TARGET = "the type that a reference states is held against its address or a profile: nothing is fetched"
+_TARGET = re.compile(r"Reference_REF_BadTargetType .*Found (\w+), but expected")
 _CONDITIONED = re.compile(r"not enabled|is not answered|No response answer found|QR_ITEM_MISSING|QR_ITEM_GROUP_REQUIRED")
 
 
@@ -61,6 +71,9 @@ def why(case: dict[str, Any], ours: Answer, hl7: Answer) -> str:
     for words in said:
         if _CONDITIONED.search(words) and "answerQuantity" in str(case):
             reasons.append(UNITS)
+            continue
+        if (wrong := _TARGET.match(words)) and f'"type": "{wrong[1]}"' in json.dumps(case):
+            reasons.append(TARGET)
             continue
         found = next((k.why for k, pattern in _COMPILED if k.refuses == side and pattern.search(words)), "")
         if not found:

@@ -21,23 +21,24 @@ Answer = dict[str, Any]
 
 
 class Absent(Exception):
-    """HL7's validator cannot be had here; the text says why and what to do."""
+    """HL7's validator cannot be had here, for lack of its source, Java or Maven; the text says what to do."""
 
 
 def jar() -> Path:
-    """The validator, built when it is not there yet. Absent, with a sentence, when it cannot be."""
-    if JAR.exists():
+    """The validator, built when it is not there yet. Absent when the means are; RuntimeError when the build fails, which is no absence."""
+    there = JAR.exists()
+    missing = [t for t in (("java",) if there else ("java", "mvn")) if not shutil.which(t)]
+    if there and not missing:
         return JAR
-    if not SOURCE.is_dir():
+    if not there and not SOURCE.is_dir():
         raise Absent("../shared/peers/hl7-validator is not here: HL7's validator cannot be asked.")
-    missing = [tool for tool in ("java", "mvn") if not shutil.which(tool)]
     if missing:
         raise Absent(f"{' and '.join(missing)} missing: HL7's validator needs JDK 17 and Maven (Debian: openjdk-17-jdk-headless maven).")
     shutil.copytree(SOURCE, BUILD, dirs_exist_ok=True)
     subprocess.run(["chmod", "-R", "u+w", str(BUILD)], check=True)
     done = subprocess.run(["mvn", "-B", "-q", "package"], cwd=BUILD, capture_output=True, text=True, timeout=900)
     if done.returncode:
-        raise Absent(f"HL7's validator does not build: {done.stdout[-800:]}{done.stderr[-400:]}")
+        raise RuntimeError(f"HL7's validator does not build: {done.stdout[-800:]}{done.stderr[-400:]}")
     return JAR
 
 
@@ -76,16 +77,17 @@ class Validator:
 
 
 @contextmanager
-def hl7() -> Iterator[Validator]:
-    """HL7's validator, running. Absent when it cannot be."""
-    command = ["java", "-Xmx2g", "-XX:+UseSerialGC", "-jar", str(jar())]
-    with _started(command) as validator:
+def hl7(definitions: Path | None = None) -> Iterator[Validator]:
+    """HL7's validator, running, with the definitions of a folder. Absent when it cannot be."""
+    more = ["--profile-dir", str(definitions)] if definitions else []
+    with _started(["java", "-Xmx2g", "-XX:+UseSerialGC", "-jar", str(jar()), *more]) as validator:
         yield validator
 
 
 @contextmanager
-def ours(python: str) -> Iterator[Validator]:
-    with _started([python, "-m", "fhir_gateway", "validate", "--lines"]) as validator:
+def ours(python: str, definitions: Path | None = None) -> Iterator[Validator]:
+    more = ["--definitions", str(definitions)] if definitions else []
+    with _started([python, "-m", "fhir_gateway", "validate", "--lines", *more]) as validator:
         yield validator
 
 
