@@ -121,7 +121,8 @@ class Profiled:
             kind, changed = mutating.mutated(self.r4, rnd, resource)
         else:
             kind, changed = self.edited(rnd, resource)
-        return {"id": n, "kind": kind, "base": name, "resource": changed, **({"profile": profile} if profile else {})}
+        asked = profile if changed.get("resourceType") == resource["resourceType"] else ""  # a Bundle is not asked to be a Goal
+        return {"id": n, "kind": kind, "base": name, "resource": changed, **({"profile": asked} if asked else {})}
 
     def edited(self, rnd: Random, base: Node) -> tuple[str, Node]:
         """(kind, a copy with one or two edits that profiles care about)."""
