@@ -250,6 +250,8 @@ def unsafe_store(address: str) -> str | None:
     secured = kind == "mongodb+srv" or any(o.lower() in ("tls=true", "ssl=true") for o in options.split("&"))
     if not secured and not all(_loopback(h) for h in hosts):
         return "Records must not travel in the clear: add tls=true to GATEWAY_STORE, since its servers are not on a loopback address."
+    if not place.partition("/")[2]:
+        return "Name the database, too: mongodb://HOST/DATABASE?replicaSet=NAME."
     return None
 
 

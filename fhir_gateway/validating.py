@@ -129,7 +129,10 @@ class Line(msgspec.Struct):
 
 
 def lines(source: BinaryIO, sink: BinaryIO, *, definitions: Path | None = None) -> int:
-    """`{id, resource | text, profile?, questionnaire?, supporting?}` in; `{id, valid, ms, issues}` out, one a line. 2 when a line is none of these."""
+    """`{id, resource | text, profile?, questionnaire?, supporting?}` in; `{id, valid, ms, issues}` out, one a line.
+
+    A line that is none of these is answered in its place by `{id: "", error}`; 2 in the end.
+    """
     known = read_definitions(definitions)
     worst = 0
     for number, raw in enumerate(source, 1):
@@ -139,6 +142,8 @@ def lines(source: BinaryIO, sink: BinaryIO, *, definitions: Path | None = None) 
             line = _line(raw)
         except ValueError as wrong:
             print(f"line {number}: {wrong}", file=sys.stderr)
+            sink.write(msgspec.json.encode({"id": "", "error": f"line {number}: {wrong}"}) + b"\n")
+            sink.flush()
             worst = 2
             continue
         sink.write(msgspec.json.encode(_answer(line, known)) + b"\n")

@@ -495,7 +495,9 @@ def test_lines_are_those_of_hl7s_validator() -> None:
     assert [(a["id"], a["valid"]) for a in answers] == [("a", True), ("b", False), ("c", False), ("d", False)]
     assert set(answers[1]) == {"id", "valid", "ms", "issues"}
     assert {i["location"] for i in answers[1]["issues"]} >= {"Goal.x", "Goal.subject"}
-    assert validating.lines(io.BytesIO(b"not json\n"), io.BytesIO()) == 2
+    sink = io.BytesIO()
+    assert validating.lines(io.BytesIO(b'not json\n[]\n{"id": "x", "profile": 5}\n'), sink) == 2
+    assert [sorted(json.loads(line)) for line in sink.getvalue().splitlines()] == [["error", "id"]] * 3, "each in its place"
 
 
 def test_files_are_validated_one_outcome_a_resource(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

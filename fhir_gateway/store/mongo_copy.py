@@ -35,7 +35,13 @@ class MongoRows:
         self._client, self._db = mongo_server.connect(uri)
 
     async def open(self) -> MongoRows:
-        """Unavailable when it cannot be used."""
+        """To be copied from. Unavailable when it cannot be used, or when nothing is there: nothing is made of it then."""
+        try:
+            there = set(await self._db.list_collection_names()) & set(mongo_server.INDEXES)
+        except PyMongoError as wrong:
+            raise unavailable(wrong) from wrong
+        if not there:
+            raise Unavailable(f"There is no store in the MongoDB database `{self._db.name}`: name the one to copy from.")
         await mongo_server.prepare(self._client, self._db)
         return self
 

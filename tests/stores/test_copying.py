@@ -151,6 +151,18 @@ def test_wrong_addresses_are_wrong_usage(source: str, target: str, words: str, t
     assert not list(tmp_path.glob("*.sqlite"))
 
 
+def test_a_source_that_is_not_there_is_refused_and_not_made(database: str, tmp_path: Path) -> None:
+    done = command("store", "copy", database, f"sqlite:{tmp_path / 'e.sqlite'}", folder=tmp_path)
+    assert done.returncode == 2 and "There is no store" in done.stderr
+    again = command("store", "copy", database, f"sqlite:{tmp_path / 'e.sqlite'}", folder=tmp_path)
+    assert again.returncode == 2 and "There is no store" in again.stderr, "nothing was made of it"
+
+
+def test_a_database_must_be_named(tmp_path: Path) -> None:
+    done = command("store", "copy", f"sqlite:{tmp_path / 'e.sqlite'}", "mongodb://127.0.0.1:1/?replicaSet=rs", folder=tmp_path)
+    assert done.returncode == 2 and "Name the database" in done.stderr
+
+
 async def test_no_gateway_starts_on_half_a_copy(database: str) -> None:
     await (await mongo.open(database)).close()
     with MongoClient(database) as client:
