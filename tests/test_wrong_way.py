@@ -45,6 +45,13 @@ def test_fhir_says_what_it_offers_too(demo: Gateway) -> None:
     outcome(answer, "not-supported")
 
 
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
+def test_what_the_server_says_of_itself_is_read_only(demo: Gateway, method: str) -> None:
+    answer = demo.call("patient", method, "metadata", body={})
+    assert answer.status_code == 405 and answer.headers["allow"] == "GET, HEAD"
+    outcome(answer, "not-supported")
+
+
 @pytest.mark.parametrize("path", ["/nowhere", "/plans/a/b/c", "/health/", "/metrics/x", "/.well-known/nothing", "/patients/x/claims/y", "/fhirr"])
 def test_an_address_nobody_knows_is_404(demo: Gateway, path: str) -> None:
     answer = demo.get(None, path)

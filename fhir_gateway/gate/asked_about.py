@@ -47,7 +47,16 @@ async def _named(ctx: Context, query: Query) -> list[Ref]:
                     out |= dict.fromkeys(await _known_as(ctx, inner))
         elif query.types == ("Patient",):
             out |= dict.fromkeys(await _known_as(ctx, term))
+        elif term.name == "_id" and len(query.types) == 1 and not term.modifier:
+            out |= dict.fromkeys(await _whose(ctx, query.types[0], term))
     return list(out)
+
+
+async def _whose(ctx: Context, type: str, term: Term) -> list[Ref]:
+    """The people of resources that are asked for by id."""
+    found = await ctx.house.store.get_many([Ref(type, v.text) for v in term.values if v.text and "/" not in v.text][:MOST])
+    people = dict.fromkeys(p for s in found.values() if not s.deleted for p in s.facts.patients)
+    return [Ref("Patient", p.removeprefix("Patient/")) for p in people]
 
 
 def _refs(term: Term) -> list[Ref]:

@@ -319,7 +319,11 @@ async def batch(ctx: Context, bundle: Mapping[str, Any], once: Once | None = Non
     the batch comes."""
     found = reading.entries(bundle)
     entries = [await _by_itself(ctx, at, entry, once.entry(at) if once else None, prefer) for at, entry in enumerate(found)]
-    await ctx.house.store.commit(note(ctx, "E", "batch", None, allowed=True, detail=f"{len(found)} entries"))
+    try:
+        await ctx.house.store.commit(note(ctx, "E", "batch", None, allowed=True, detail=f"{len(found)} entries"))
+    except Unavailable:
+        told = "The entries were dealt with one by one, and then the store could not answer. Read before you repeat them."
+        raise Problem("unavailable", told, headers={"Retry-After": "5"}) from None
     return {"resourceType": "Bundle", "type": "batch-response", **({"entry": entries} if entries else {})}
 
 

@@ -83,6 +83,8 @@ async def dispatch(web: Web, request: Request) -> Response:
         public = of_ourselves(web, request, parts)
         if public is not None:
             return public
+    if parts == ["metadata"]:
+        raise Problem("not-offered", f"{request.method[:20]} is not offered at this address.", headers={"Allow": "GET, HEAD"})
     ctx = await context(web, request)
     if parts and not parts[0].startswith(("_", "$")) and not web.house.r4.has_type(parts[0]):
         raise Problem("no-such-type", f"`{parts[0][:64]}` is not a FHIR R4 resource type.")

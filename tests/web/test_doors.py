@@ -359,15 +359,16 @@ def newest(demo: Gateway, rows: int = 1) -> list[str]:
     "search",
     [
         "CarePlan?patient={id}", "Goal?subject=Patient/{id}", "Patient?_id={id}", "CarePlan?patient.identifier=" + "{nhs}",
-        "Patient?identifier={nhs}", "Patient?identifier={nhs}&_summary=count", "CarePlan?patient=nobody,{id}",
+        "Patient?identifier={nhs}", "Patient?identifier={nhs}&_summary=count", "CarePlan?patient=nobody,{id}", "Goal?_id={goal}",
     ],
 )  # fmt: skip
 def test_she_sees_who_searched_for_her_and_found_nothing(demo: Gateway, search: str) -> None:
     """A refused search that names her is hers to know of; to who asked it is the answer for nobody."""
     share_nothing(demo)
-    nhs = "https://fhir.nhs.uk/Id/nhs-number|"
-    asked = demo.get("stranger", search.format(id=demo.patient, nhs=nhs + "9990000018"))
-    nobody = demo.get("stranger", search.format(id="0198c0de-0000-7000-8000-000000000000", nhs=nhs + "9990009999"))
+    nhs, none = "https://fhir.nhs.uk/Id/nhs-number|", "0198c0de-0000-7000-8000-000000000000"
+    goal = demo.get("patient", f"Goal?patient={demo.patient}").json()["entry"][0]["resource"]["id"]
+    asked = demo.get("stranger", search.format(id=demo.patient, nhs=nhs + "9990000018", goal=goal))
+    nobody = demo.get("stranger", search.format(id=none, nhs=nhs + "9990009999", goal=none))
     assert asked.status_code == nobody.status_code == 200
     bare = [{k: v for k, v in a.json().items() if k not in ("link", "id", "meta")} for a in (asked, nobody)]
     assert bare[0] == bare[1] and "entry" not in bare[0] and bare[0]["total"] == 0
