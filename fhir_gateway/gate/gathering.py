@@ -14,13 +14,11 @@ from ..domain.search import Query, Term, date_span
 from ..domain.types import All, Always, Has, Note, Ref, Stored
 from .context import (
     Context,
-    Entry,
     Page,
     ask_stored,
     need_scope,
     note,
     notes,
-    reads_bytes,
     rendering,
     resumed,
     seal,
@@ -28,7 +26,7 @@ from .context import (
     within_launch,
 )
 from .reading import allow, in_scope, reach_of, reachable
-from .searching import beside, decide_again, epoch_stamp, shown
+from .searching import beside, decide_again, entry_of, epoch_stamp, shown
 
 PAGE = 200
 DOCUMENT_MOST, DOCUMENT_HOPS = 500, 2
@@ -66,7 +64,7 @@ async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[s
             break
     around = await _directory_around(ctx, hits) if not types else []
     await ctx.house.store.commit(*await _disclosed(ctx, "E", "everything", [*hits, *around], f"?patient={patient or ''}"))
-    entries = [_entry(ctx, h, "match") for h in hits] + [_entry(ctx, h, "include") for h in around]
+    entries = [entry_of(ctx, h, "match") for h in hits] + [entry_of(ctx, h, "include") for h in around]
     token = seal(ctx, place, {"q": list(asked.items()), "at": list(position), "ep": stamp}) if position is not None else None
     total = len(hits) if position is None and after is None else None
     return Page(tuple(entries), total, token, tuple(asked.items()))
@@ -142,11 +140,6 @@ async def _directory_around(ctx: Context, hits: Sequence[Stored]) -> list[Stored
     refs = {Ref(*r.split("/", 1)) for h in hits for r in h.facts.refs if r.split("/", 1)[0] in NO_PATIENT_DATA and "/" in r}
     found = await ctx.house.store.get_many([r for r in refs if "/" not in r.id])
     return await shown(ctx, found.values())
-
-
-def _entry(ctx: Context, stored: Stored, mode: str) -> Entry:
-    body = stored.body if reads_bytes(ctx, stored) else stored.view
-    return Entry(stored.ref, stored.version, stored.updated, body, mode)
 
 
 async def _disclosed(ctx: Context, letter: str, what: str, given: Iterable[Stored], query: str = "") -> list[Note]:

@@ -77,7 +77,7 @@ async def search(
     decide_again(ctx, found.hits, standings, await _more_standings(ctx, found.hits, standings))
     hits = [h for h in found.hits if within_launch(ctx, "r", h.facts)]
     included = await _included(ctx, query, hits, predicate, filtered) if query.includes else []
-    entries = [_entry(ctx, h, "match") for h in hits] + [_entry(ctx, h, "include") for h in included]
+    entries = [entry_of(ctx, h, "match") for h in hits] + [entry_of(ctx, h, "include") for h in included]
     trail = await _disclosed(ctx, "search", type, within, params, [*hits, *included])
     told = {n.patient for n in trail}
     refused = await refusals(ctx, query if within is None else searching.with_terms(query, _whose(within)), trail[0].query, told)
@@ -338,7 +338,8 @@ async def shown(ctx: Context, found: Iterable[Stored]) -> list[Stored]:
     return [s for s in able if consent.decide(question, s.facts, standings).permit and in_scope(ctx, "r", s)]
 
 
-def _entry(ctx: Context, stored: Stored, mode: str) -> Entry:
+def entry_of(ctx: Context, stored: Stored, mode: str) -> Entry:
+    """One resource of a Bundle, as this reader may have it."""
     body = stored.body if reads_bytes(ctx, stored) else stored.view
     return Entry(stored.ref, stored.version, stored.updated, body, mode)
 
