@@ -75,8 +75,8 @@ class Definitions:
 
     def questionnaire(self, canonical: str) -> Node | None:
         """The Questionnaire of that address; None when it is not known, in that version if one is named."""
-        found, version = self._decoded("Questionnaire", canonical), canonical.partition("|")[2]
-        return found if found is not None and (not version or found.get("version") == version) else None
+        found, (_, mark, version) = self._decoded("Questionnaire", canonical), canonical.partition("|")
+        return found if found is not None and (not mark or found.get("version") == version) else None
 
     def profile(self, canonical: str) -> Profile | None:
         """The compiled profile; None when it is not known, in that version if one is named."""
