@@ -13,6 +13,7 @@ from ..domain.identity import NHS_NUMBER, agrees, nhs_number, nhs_numbers
 from ..domain.problem import Problem
 from ..domain.search import Query, Term, Value
 from ..domain.types import Always, Drop, Keep, Never, Op, Ref, Stored
+from ..store.base import Taken
 from .context import Context
 
 if TYPE_CHECKING:
@@ -83,7 +84,10 @@ async def claimed(work: Work, ref: Ref, resource: Mapping[str, Any], before: Sto
     ops = released(ref, before)
     if number is None:
         return ops
-    if number in work.numbers or any(h.ref != ref for h in await _with_number(ctx, number)):
+    others = [h for h in await _with_number(ctx, number) if h.ref != ref and h.body is not None]
+    if before is None and any(agrees(strict.read(h.body or b""), resource) for h in others):
+        raise Taken(CLAIM, number)  # the same person came in between: look again
+    if others or number in work.numbers:
         raise _disagrees("Patient.identifier")
     work.numbers.add(number)
     held = await ctx.house.store.kept(CLAIM, number, ctx.at)  # of a person who is here no more
