@@ -1,7 +1,7 @@
 """What a question reaches: consent compiled to a predicate. WHO, WHY, WHEN and ACTION are constants here; only WHAT remains.
 
-The second of two engines: it shares no matching code with `consent.decide`, and the two must agree on every resource
-(consent.md section 3). People whose predicate has the same shape are grouped.
+The second of two engines: with `bonds` it shares no matching code with `consent.decide`, and the two must agree on every
+resource (consent.md section 3). People whose predicate has the same shape are grouped.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from .bonds import alive, during, invitations, looks_after, names, serves, turns, younger_than_16
 from .directory import NO_PATIENT_DATA
 from .grants import Grant, Labels, Rule
 from .periods import micros
 from .predicate import ALWAYS, NEVER, every, has, no, some
-from .standing import MEMO, Standing, age_at, invited, next_edge, related, team_names
+from .standing import MEMO, Standing
 from .types import CONFIDENTIALITY, Ask, Confidential, Has, Only, Overlaps, Predicate, Within
 from .vocabulary import (
     ACT_CODE,
@@ -22,12 +23,13 @@ from .vocabulary import (
     EMERGENCY,
     HIDDEN_FROM_SELF,
     IMPLIED_PURPOSES,
+    NOT_TREATMENT,
+    PURPOSES,
     ROLE_AT,
     SECTOR_SYSTEM,
     SENSITIVITIES_DENIED,
     SENSITIVITY_SETS,
     UK_DIRECT_CARE,
-    purposes_permitted,
 )  # fmt: skip
 
 NO_LEGAL = Only("legal", frozenset())
@@ -93,7 +95,7 @@ def _kept(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> tu
         if len(standing.memo) >= MEMO:
             standing.memo.clear()
         shape = _person(ask, standing, standings)
-        kept = standing.memo[key] = (at, next_edge(standing, at), (shape, _alone(standing.patient, shape)))
+        kept = standing.memo[key] = (at, turns(standing, at), (shape, _alone(standing.patient, shape)))
     return kept[2]
 
 
@@ -186,15 +188,15 @@ class _Asks:
 
     EMERGENCIES = (f"{ACT_REASON}|BTG", f"{ACT_REASON}|ETREAT")
 
-    def __init__(self, ask: Ask, at: int, names: frozenset[str]) -> None:
-        self.at, self.names, self.action, self.env = at, names, ask.action, ask.actor.env
+    def __init__(self, ask: Ask, at: int, called: set[str]) -> None:
+        self.at, self.names, self.action, self.env = at, called, ask.action, ask.actor.env
         self.purpose = f"{ask.purpose_system}|{ask.purpose}"
 
     def meets(self, rule: Rule) -> bool:
-        if (rule.low is not None and self.at < rule.low) or (rule.high is not None and self.at > rule.high):
+        if not during((rule.low, rule.high), self.at):
             return False
         who = not rule.who or any(name in self.names for name in rule.who)
-        why = not rule.purposes or self.purpose in rule.purposes
+        why = serves(rule, self.purpose)
         where = not rule.env or any(e in self.env for e in rule.env)
         return who and why and where and (not rule.actions or self.action in rule.actions)
 
@@ -263,18 +265,18 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
     if glass:
         ask = _asking(ask, purpose="BTG", purpose_system=ACT_REASON)
     at = micros(ask.at)
-    names = ask.actor.ids | team_names(standing, ask.actor, at)
-    asks = _Asks(ask, at, names)
+    called = names(standing, ask.actor, at)
+    asks = _Asks(ask, at, called)
     denies: list[Predicate] = []
     permits: list[Predicate] = []
     named: list[Predicate] = []
     locks: list[Predicate] = []
     governed = lost = False
     for other, only_denies in _heard(ask, standing, standings):
-        if other is None or any(_covers(b.low, b.high, at) for b in other.broken):
+        if other is None or any(during((b.low, b.high), at) for b in other.broken):
             lost = True
         for grant in other.grants if other else ():
-            if grant.proxy or not grant.in_force(at):
+            if grant.proxy or not alive(grant, at):
                 continue
             said = _compile(grant.root, asks)
             denies.append(said.denies)
@@ -292,11 +294,7 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
         return NEVER
     if governed or (standing.ndoo and not (ask.purpose_system == ACT_REASON and ask.purpose in DIRECT_CARE)):
         return explicit
-    return some(explicit, every(no(denied), NO_LEGAL, _implied(ask, standing, names, at)))
-
-
-def _covers(low: int | None, high: int | None, at: int) -> bool:
-    return (low is None or at >= low) and (high is None or at <= high)
+    return some(explicit, every(no(denied), NO_LEGAL, _implied(ask, standing, called, at)))
 
 
 def _breaks_glass(ask: Ask, standing: Standing) -> bool:
@@ -309,44 +307,44 @@ def _breaks_glass(ask: Ask, standing: Standing) -> bool:
     return b.reason.strip() != "" and b.ground in grounds and b.expires >= ask.at
 
 
-def _implied(ask: Ask, standing: Standing, names: frozenset[str], at: int) -> Predicate:
+def _implied(ask: Ask, standing: Standing, called: set[str], at: int) -> Predicate:
     actor, ours = ask.actor, ask.purpose_system == ACT_REASON
     match standing.policy.implicit:
         case "Policy-basic-normal":
-            return UP_TO_NORMAL if actor.clinician and ours and ask.purpose in purposes_permitted("TREAT") else NEVER
+            return UP_TO_NORMAL if actor.clinician and ours and ask.purpose in PURPOSES["TREAT"] - NOT_TREATMENT else NEVER
         case "Policy-all-normal":
             return UP_TO_NORMAL
         case policy if policy != UK_DIRECT_CARE or not ours or ask.purpose not in IMPLIED_PURPOSES:
             return NEVER
-    looks_after = related(standing, actor, at) is not None
-    cares = looks_after and actor.sector in ("health", "social-care")
-    mine = [n for n in names if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")]
+    tied = looks_after(standing, actor, at)
+    cares = tied and actor.sector in ("health", "social-care")
+    mine = [n for n in called if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")]
     own = some(has("author", mine), has("custodian", mine))
     if standing.died is not None:
         return some(own, UP_TO_NORMAL if cares else NEVER) if ask.action == "access" else NEVER
     if ask.action == "collect":
-        return ALWAYS if looks_after or actor.contributor else NEVER
+        return ALWAYS if tied or actor.contributor else NEVER
     if ask.action == "correct" and not (cares or actor.contributor):
         own = NEVER
     parts = [own, UP_TO_NORMAL if cares else NEVER]
     if ask.action == "access":
-        parts.append(has("id", invited(standing, names)))
-        if ask.purpose in EMERGENCY and any(n in names for n in standing.policy.urgent_care):
+        parts.append(has("id", invitations(standing, called)))
+        if ask.purpose in EMERGENCY and any(n in called for n in standing.policy.urgent_care):
             parts.append(every(UP_TO_NORMAL, URGENT))
     return some(*parts)
 
 
 def _as_proxy(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
     at = micros(ask.at)
-    asks = _Asks(ask, at, ask.actor.ids | team_names(standing, ask.actor, at))
+    asks = _Asks(ask, at, names(standing, ask.actor, at))
     permits: list[Predicate] = []
     named: list[Predicate] = []
     aims: list[Predicate] = []
     for other, only_denies in _heard(ask, standing, standings):
-        if other is None or any(_covers(b.low, b.high, at) for b in other.broken):
+        if other is None or any(during((b.low, b.high), at) for b in other.broken):
             return NEVER
         for grant in other.grants:
-            if grant.in_force(at):
+            if alive(grant, at):
                 said = _compile(grant.root, asks)
                 aims.append(said.aims)
                 if grant.proxy and not only_denies and _lawful(grant.proxy, ask, standing, at):
@@ -365,6 +363,5 @@ def _lawful(basis: str, ask: Ask, standing: Standing, at: int) -> bool:
         case "health-and-welfare-lasting-power-of-attorney" | "court-appointed-personal-welfare-deputy":
             return standing.capacity_lost
         case "parental-responsibility":
-            age = age_at(standing, at)
-            return age is not None and age < 16
+            return younger_than_16(standing, at)
     return False

@@ -1,0 +1,140 @@
+"""Who an asker is to one person, as the second engine works it out: names, relationship, invitations, what is in force, when that turns.
+
+`reach` asks here, `consent.decide` asks `standing` and `periods`. The two read the same records and share no code, so that a
+mistake in one is seen by the other (consent.md section 3); `tests/test_two_engines.py` holds them to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from .grants import IGNORED_SCOPES, RESEARCH, Grant, Rule
+from .periods import EPOCH, LONDON, MICRO
+from .standing import Relationship, Standing
+from .types import Actor
+from .vocabulary import ACT_REASON, NOT_TREATMENT, PURPOSES
+
+Span = tuple[int | None, int | None]
+
+
+def during(span: Span, at: int) -> bool:
+    """Is this instant between the two, both included; None is open."""
+    first, last = span
+    return not ((first is not None and at < first) or (last is not None and at > last))
+
+
+def alive(grant: Grant, at: int) -> bool:
+    """Is this consent in force: active, about sharing, its root period not over (1.4)."""
+    dead = grant.status != "active" or grant.scope in IGNORED_SCOPES
+    return not dead and during((grant.root.low, grant.root.high), at)
+
+
+def serves(rule: Rule, asked: str) -> bool:
+    """Does the rule speak of this purpose (`system|code`), by v3-ActReason is-a; a permit of TREAT never of population health (1.3)."""
+    if not rule.said:
+        research = bool(rule.purposes)
+        return not research or asked in {f"{ACT_REASON}|{c}" for c in RESEARCH}
+    return any(asked == said or ((asked, said) in _NARROWER and not _out_of(rule, asked, said)) for said in rule.said)
+
+
+_NARROWER = frozenset((f"{ACT_REASON}|{c}", f"{ACT_REASON}|{wider}") for wider, below in PURPOSES.items() for c in below)
+_NO_CARE = frozenset(f"{ACT_REASON}|{c}" for c in NOT_TREATMENT)
+
+
+def _out_of(rule: Rule, asked: str, said: str) -> bool:
+    return rule.type != "deny" and said == f"{ACT_REASON}|TREAT" and asked in _NO_CARE
+
+
+# -- who the asker is -------------------------------------------------------------------------------------------------
+
+
+def names(standing: Standing, actor: Actor, at: int) -> set[str]:
+    """Every name of the asker for this person: their own, and those of the person's teams and groups they belong to now."""
+    out = set(actor.ids)
+    for group in standing.groups:
+        if actor.ids & group.names and during((group.low, group.high), at):
+            out.add(group.team)
+    for r in standing.relationships:
+        if r.team and r.counts and actor.ids & r.names and during((r.low, r.high), at) and not _by_themselves(r, actor):
+            out.add(r.team)
+    return out
+
+
+def looks_after(standing: Standing, actor: Actor, at: int) -> bool:
+    """Has the asker a legitimate relationship with this person now; after a death only one that began before."""
+    return any(_ties(standing, r, actor, at) for r in standing.relationships)
+
+
+def _ties(standing: Standing, r: Relationship, actor: Actor, at: int) -> bool:
+    if not r.counts or not (actor.ids & r.names):
+        return False
+    if r.origin != "claim" and _by_themselves(r, actor):
+        return False
+    if standing.died is not None and r.low is not None and r.low > standing.died:
+        return False
+    return during((r.low, r.high), at) and (not r.consent_needed or _said_yes(standing, r.names, at))
+
+
+def _by_themselves(r: Relationship, actor: Actor) -> bool:
+    """It was written by the asker or by their organisation."""
+    hands = {r.writer, r.writer_organisation or ""} - {""}
+    return bool(hands & {*actor.ids, actor.user})
+
+
+def _said_yes(standing: Standing, whom: frozenset[str], at: int) -> bool:
+    for grant in standing.grants:
+        if grant.proxy or not alive(grant, at):
+            continue
+        for rule in _rules(grant.root):
+            if rule.type == "permit" and rule.who & whom and during((rule.low, rule.high), at):
+                return True
+    return False
+
+
+def _rules(top: Rule) -> Iterator[Rule]:
+    waiting = [top]
+    while waiting:
+        rule = waiting.pop()
+        waiting += rule.rules
+        yield rule
+
+
+def invitations(standing: Standing, called: set[str]) -> set[str]:
+    """`Type/id` of the open Tasks and referrals that are addressed to one of these names."""
+    return {i.ref for i in standing.invitations if called & i.names}
+
+
+def younger_than_16(standing: Standing, at: int) -> bool:
+    """Only where the age is known; a birthday begins at midnight in London."""
+    if standing.age is not None:
+        return standing.age < 16
+    if standing.born is None:
+        return False
+    born, today = _london(standing.born[0]), _london(at)
+    years = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+    return years < 16
+
+
+def _london(at: int) -> datetime:
+    return (EPOCH + at * MICRO).astimezone(LONDON)
+
+
+def turns(standing: Standing, at: int) -> int | None:
+    """The first instant after `at` when something here may begin or end without being written."""
+    spans: list[Span] = [(r.low, r.high) for r in standing.relationships]
+    spans += [(g.low, g.high) for g in standing.groups]
+    spans += [(b.low, b.high) for b in standing.broken]
+    for grant in standing.grants:
+        spans += [(rule.low, rule.high) for rule in _rules(grant.root)]
+    edges = [edge for low, high in spans for edge in (low, None if high is None else high + 1) if edge is not None and edge > at]
+    if standing.born is not None and younger_than_16(standing, at):
+        edges.append(_sixteenth(standing.born[0]))
+    return min(edges, default=None)
+
+
+def _sixteenth(born: int) -> int:
+    day = _london(born)
+    leap = day.month == 2 and day.day == 29
+    then = day.replace(year=day.year + 16, month=3, day=1) if leap else day.replace(year=day.year + 16)
+    return (then - EPOCH) // MICRO
