@@ -118,6 +118,10 @@ class Standing:
     groups: tuple[Relationship, ...] = ()  # memberships that only give a further name (`team`)
     policy: Policy = field(default_factory=Policy)
     memo: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)  # of `consent.decide`
+    asks_referrers: bool = field(init=False, compare=False, repr=False)  # some rule speaks of what is one hop away
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "asks_referrers", any(r.related for g in self.grants for r in walk(g.root)))
 
     @property
     def also(self) -> frozenset[str]:

@@ -15,8 +15,9 @@ from ..domain import search as searching
 from ..domain.problem import Problem
 from ..domain.search import Query
 from ..domain.types import Always, Has, Never, Predicate, Ref, Stored
-from .context import Context, ask, need_scope, within_launch
-from .reading import in_scope, reach, reachable
+from .checking import decide_again
+from .context import Context, need_scope, stand, within_launch
+from .reading import in_scope, reach_of, reachable
 
 SEVERAL = 50  # how many matches are looked at before the rest cannot matter
 
@@ -67,10 +68,10 @@ def understood(ctx: Context, type: str, condition: str) -> Query:
 
 async def _visible(ctx: Context, query: Query) -> list[Match]:
     filtered: Predicate = Never() if ctx.actor.kind == "patient" else Always()
-    predicate = await reach(ctx, await reachable(ctx))
-    found = await ctx.house.store.search(query, predicate, filtered=filtered, count=SEVERAL)
-    hits = [h for h in found.hits if within_launch(ctx, "r", h.facts) and in_scope(ctx, "s", h)]
-    return [Match(h.ref, h) for h in hits if (await ask(ctx, ctx.action, h.facts)).permit]
+    standings = await stand(ctx.house, await reachable(ctx), None, ctx.place)
+    found = await ctx.house.store.search(query, reach_of(ctx, standings), filtered=filtered, count=SEVERAL)
+    await decide_again(ctx, found.hits, standings)
+    return [Match(h.ref, h) for h in found.hits if within_launch(ctx, "r", h.facts) and in_scope(ctx, "s", h)]
 
 
 async def _written(ctx: Context, query: Query) -> list[Match]:

@@ -274,7 +274,15 @@ async def _build(house: House, person: str, directory: Directory) -> Standing:
 
 async def ask(ctx: Context, action: str, facts: Facts, epochs: Mapping[str, int] | None = None) -> Decision:
     """The person's own answer to this question."""
-    return consent.decide(ctx.asks(action), facts, await stand(ctx.house, facts.patients, epochs, ctx.place))
+    known = await stand(ctx.house, facts.patients, epochs, ctx.place)
+    return consent.decide(ctx.asks(action), await filled(ctx.house, facts, known), known)
+
+
+async def filled(house: House, facts: Facts, known: Mapping[str, Standing]) -> Facts:
+    """These facts with who refers to the resource now, where a rule of these people asks that."""
+    if not any(s.asks_referrers for s in known.values()):
+        return facts
+    return replace(facts, referred_by=frozenset(map(str, await house.store.referrers(Ref(facts.type, facts.id)))))
 
 
 async def ask_stored(ctx: Context, action: str, stored: Stored) -> Decision:

@@ -9,7 +9,7 @@ from datetime import datetime
 from ..domain import consent
 from ..domain.directory import Directory
 from ..domain.types import Actor, Decision, Stored
-from .context import Context, House, Remote, ask_stored, directory_now, micros, stand
+from .context import Context, House, Remote, ask_stored, directory_now, filled, micros, stand
 
 NORMAL = ("U", "L", "M", "N")
 
@@ -31,9 +31,10 @@ async def may_send(ctx: Context, terms: Remote, stored: Stored) -> Decision:
     if members is None:
         return Decision(False, "implicit", rule="its audience names an organisation that nobody has confirmed here")
     standings = await stand(ctx.house, stored.facts.patients)
+    facts = await filled(ctx.house, stored.facts, standings)
     for member in members:
         for action in ("access", "disclose"):
-            answer = consent.decide(replace(ctx, actor=member).asks(action), stored.facts, standings)
+            answer = consent.decide(replace(ctx, actor=member).asks(action), facts, standings)
             if not answer.permit and (terms.enforces == "nothing" or answer.basis != "implicit"):
                 return Decision(False, answer.basis, answer.consent, rule="somebody who reads from this partner may not see it")
     return decision

@@ -12,6 +12,7 @@ from ..domain.primitives import whole
 from ..domain.problem import Problem
 from ..domain.search import Query, Term, date_span
 from ..domain.types import All, Always, Has, Note, Ref, Stored
+from .checking import decide_again
 from .context import (
     Context,
     Page,
@@ -26,7 +27,7 @@ from .context import (
     within_launch,
 )
 from .reading import allow, in_scope, reach_of, reachable
-from .searching import beside, decide_again, entry_of, epoch_stamp, shown
+from .searching import beside, entry_of, epoch_stamp, shown
 
 PAGE = 200
 DOCUMENT_MOST, DOCUMENT_HOPS = 500, 2
@@ -57,8 +58,7 @@ async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[s
     while True:
         found = await ctx.house.store.search(query, predicate, filtered=Always(), count=count - len(hits), after=position)
         position = found.after
-        more = await stand(ctx.house, {p for h in found.hits for p in h.facts.patients}, None, ctx.place)
-        decide_again(ctx, found.hits, {**standings, **more}, {})
+        await decide_again(ctx, found.hits, standings)
         hits += [h for h in found.hits if _leaves(ctx, h, span)]
         if position is None or len(hits) >= count:
             break

@@ -9,12 +9,15 @@ from typing import Any
 from ..domain.primitives import whole
 from ..domain.problem import Problem
 from ..domain.search import date_span
-from ..domain.types import Predicate, Ref, Stored
-from .context import Context, Entry, Page, ask, micros, need_scope, note, reads_bytes, resumed, seal, within_launch
-from .reading import allow, in_scope, reach, reachable
+from ..domain.standing import Standing
+from ..domain.types import Ref, Stored
+from .checking import decide_again
+from .context import Context, Entry, Page, ask, micros, need_scope, note, reads_bytes, resumed, seal, stand, within_launch
+from .reading import allow, in_scope, reach_of, reachable
 
 COUNT, MOST = 50, 200
 SCANNED = 20_000  # versions that `_at` looks through at most
+Standings = Mapping[str, Standing]
 KNOWN = ("_since", "_at", "_count", "_summary", "_elements", "_format", "_pretty", "_sort")
 
 
@@ -32,11 +35,11 @@ async def history(
     asked = _asked(params, strict)
     count = _count(asked.get("_count"))
     since = _instant(asked["_since"]) if "_since" in asked else None
-    predicate = await reach(ctx, await _people(ctx, ref))
+    standings = await stand(ctx.house, await _people(ctx, ref), None, ctx.place)
     if "_at" in asked:
-        shown = await _current_at(ctx, ref, type, predicate, _span(asked["_at"]), since, before)
+        shown = await _current_at(ctx, ref, type, standings, _span(asked["_at"]), since, before)
     else:
-        shown = await _since_then(ctx, ref, type, predicate, since, before, count)
+        shown = await _since_then(ctx, ref, type, standings, since, before, count)
     more, shown = len(shown) > count, shown[:count]
     rows: set[str | None] = {p for v in shown for p in v.facts.patients}
     await ctx.house.store.commit(
@@ -53,15 +56,15 @@ def _place(v: Stored) -> tuple[Any, ...]:
 
 
 async def _since_then(
-    ctx: Context, ref: Ref | None, type: str | None, predicate: Predicate, since: datetime | None, before: tuple[Any, ...] | None,
+    ctx: Context, ref: Ref | None, type: str | None, standings: Standings, since: datetime | None, before: tuple[Any, ...] | None,
     count: int,
 ) -> list[Stored]:  # fmt: skip
     """One more than a page: a next page is promised only where this reader finds something on it."""
     shown: list[Stored] = []
-    position = before
+    position, predicate = before, reach_of(ctx, standings)
     while len(shown) <= count:
         found = await ctx.house.store.history(ref, type, predicate, since=since, before=position, count=count + 1)
-        shown += await _visible(ctx, found.hits)
+        shown += await _visible(ctx, found.hits, standings)
         position = found.after
         if position is None:
             break
@@ -78,15 +81,16 @@ async def _people(ctx: Context, ref: Ref | None) -> set[str]:
     return set(now.facts.patients)
 
 
-async def _visible(ctx: Context, versions: Sequence[Stored]) -> list[Stored]:
-    """Every version re-decided on its own facts and on today's, by consent, launch and scope."""
+async def _visible(ctx: Context, versions: Sequence[Stored], standings: Standings) -> list[Stored]:
+    """Every version re-decided on its own facts, which the predicate has let through, and on today's; by consent, launch and scope."""
+    await decide_again(ctx, versions, standings)
     today = await ctx.house.store.get_many(list({v.ref for v in versions}))
     out = []
     for v in versions:
         now = today.get(v.ref)
         if now is None or not within_launch(ctx, "r", v.facts) or not (in_scope(ctx, "r", v) and in_scope(ctx, "r", now)):
             continue
-        if (await ask(ctx, ctx.action, now.facts)).permit and (await ask(ctx, ctx.action, v.facts)).permit:
+        if (await ask(ctx, ctx.action, now.facts)).permit:
             out.append(v)
     return out
 
@@ -97,11 +101,12 @@ def _version(ctx: Context, v: Stored) -> Entry:
 
 
 async def _current_at(
-    ctx: Context, ref: Ref | None, type: str | None, predicate: Predicate, span: tuple[int, int], since: datetime | None,
+    ctx: Context, ref: Ref | None, type: str | None, standings: Standings, span: tuple[int, int], since: datetime | None,
     before: tuple[Any, ...] | None,
 ) -> list[Stored]:  # fmt: skip
     """Versions that were current at some moment of `span`: those written in it, and of each resource the last one before."""
     low, high = span
+    predicate = reach_of(ctx, standings)
     position: tuple[Any, ...] | None = (high + 1, "", "", 0)
     hits: list[Stored] = []
     older: set[Ref] = set()
@@ -121,7 +126,7 @@ async def _current_at(
         position = found.after if not (ref and older) else None
         if scanned > SCANNED:
             raise Problem("bad-request", "This looks too far back for `_at`: ask for one resource, or with `_since`.", "_at")
-    seen = await _visible(ctx, [h for h in hits if since is None or h.updated >= since])
+    seen = await _visible(ctx, [h for h in hits if since is None or h.updated >= since], standings)
     return [v for v in seen if before is None or _place(v) < before]
 
 

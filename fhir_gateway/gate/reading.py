@@ -18,7 +18,6 @@ from .context import (
     note,
     notes,
     rendering,
-    stand,
     within_launch,
 )  # fmt: skip
 
@@ -92,13 +91,8 @@ async def reachable(ctx: Context) -> set[str]:
     return await ctx.house.store.concerned(ctx.actor.ids | {"*"})
 
 
-async def reach(ctx: Context, people: set[str]) -> Predicate:
-    """The consent predicate over these people, and the launch patient's fence."""
-    return reach_of(ctx, await stand(ctx.house, people, None, ctx.place))
-
-
 def reach_of(ctx: Context, standings: Mapping[str, Standing]) -> Predicate:
-    """The same, of people whose standing is at hand."""
+    """The consent predicate over these people, and the launch patient's fence."""
     predicate = consent.scope(ctx.asks(ctx.action), standings)
     if ctx.launch and ctx.scopes is not None:
         from ..domain.types import Any_, Only

@@ -21,11 +21,13 @@ from ..domain.search import Include, Query, Term, Value
 from ..domain.standing import Standing
 from ..domain.types import All, Always, Any_, Found, Has, Never, Not, Note, Only, Predicate, Ref, Stored
 from .asked_about import refusals
+from .checking import decide_again
 from .context import (
     Context,
     Entry,
     Page,
     ask_stored,
+    filled,
     need_scope,
     note,
     reads_bytes,
@@ -74,9 +76,9 @@ async def search(
         standings = await stand(ctx.house, {*standings, *more}, None, ctx.place)
         predicate = reach_of(ctx, standings)
         found = await ask(_or_beside(predicate, standings))
-    decide_again(ctx, found.hits, standings, await _more_standings(ctx, found.hits, standings))
+    await decide_again(ctx, found.hits, standings)
     hits = [h for h in found.hits if within_launch(ctx, "r", h.facts)]
-    included = await _included(ctx, query, hits, predicate, filtered) if query.includes else []
+    included = await _included(ctx, query, hits, standings, filtered) if query.includes else []
     entries = [entry_of(ctx, h, "match") for h in hits] + [entry_of(ctx, h, "include") for h in included]
     trail = await _disclosed(ctx, "search", type, within, params, [*hits, *included])
     told = {n.patient for n in trail}
@@ -247,22 +249,9 @@ def _named(query: Query, within: Ref | None = None) -> set[str] | None:
     return None
 
 
-async def _more_standings(ctx: Context, hits: Iterable[Stored], known: dict[str, Standing]) -> dict[str, Standing]:
-    missing = {p for h in hits for p in h.facts.patients if p not in known}
-    return await stand(ctx.house, missing, None, ctx.place) if missing else {}
-
-
-def decide_again(ctx: Context, hits: Sequence[Stored], standings: dict[str, Standing], more: dict[str, Standing]) -> None:
-    """Every hit decided again by the plain evaluator."""
-    everyone = {**standings, **more} if more else standings
-    question = ctx.asks(ctx.action)
-    for hit in hits:
-        if not consent.decide(question, hit.facts, everyone).permit:
-            ctx.house.alarm(f"search predicate and decision differ on {hit.ref}")
-            raise Problem("unavailable", "The answer could not be checked. Nothing was sent; please tell the operator.")
-
-
-async def _included(ctx: Context, query: Query, hits: Sequence[Stored], predicate: Predicate, filtered: Predicate) -> list[Stored]:
+async def _included(
+    ctx: Context, query: Query, hits: Sequence[Stored], standings: Mapping[str, Standing], filtered: Predicate
+) -> list[Stored]:
     """What `_include` and `_revinclude` bring, each resource under the predicate itself (leak list L07).
 
     Problem bad-request when that is more than a page can hold: what is left out silently would be taken for absent.
@@ -272,7 +261,7 @@ async def _included(ctx: Context, query: Query, hits: Sequence[Stored], predicat
     ring: Sequence[Stored] = hits
     includes: Sequence[Include] = query.includes
     while ring and includes:
-        new = {s.ref: s for s in await _ring(ctx, includes, ring, predicate, filtered) if s.ref not in seen}
+        new = {s.ref: s for s in await _ring(ctx, includes, ring, standings, filtered) if s.ref not in seen}
         seen |= new.keys()
         ring, includes = list(new.values()), [i for i in query.includes if i.iterate]
         out += ring
@@ -286,7 +275,7 @@ def too_many() -> Problem:
 
 
 async def _ring(
-    ctx: Context, includes: Sequence[Include], ring: Sequence[Stored], predicate: Predicate, filtered: Predicate
+    ctx: Context, includes: Sequence[Include], ring: Sequence[Stored], standings: Mapping[str, Standing], filtered: Predicate
 ) -> list[Stored]:
     out: list[Stored] = []
     forward = [i for i in includes if not i.reverse]
@@ -297,19 +286,21 @@ async def _ring(
         found = (await ctx.house.store.get_many(refs)).values() if refs else ()
         out += await shown(ctx, found)
     for include in (i for i in includes if i.reverse):
-        out += await shown(ctx, await _referring(ctx, include, [s.ref for s in ring], predicate, filtered))
+        out += await shown(ctx, await _referring(ctx, include, [s.ref for s in ring], standings, filtered))
     return out
 
 
 async def _referring(
-    ctx: Context, include: Include, refs: Sequence[Ref], predicate: Predicate, filtered: Predicate
+    ctx: Context, include: Include, refs: Sequence[Ref], standings: Mapping[str, Standing], filtered: Predicate
 ) -> list[Stored]:
     """What points to these, as `_revinclude` asks. A type that this sign-in may not search brings nothing."""
     r4, scopes = ctx.house.r4, ctx.scopes
+    predicate = reach_of(ctx, standings)
     if include.source == "*":
         near = All((Has("ref", frozenset(map(str, refs))), predicate))
         found = await ctx.house.store.search(Query(()), near, filtered=filtered, count=INCLUDED)
         hits = [h for h in found.hits if scopes is None or scopes.covers("s", h.ref.type)]
+        await decide_again(ctx, hits, standings)
         hits = [h for h in hits if searching.points(searching.decoded(rendering(ctx, h)[0]), refs, r4)]
         return _all_of(hits, found.after)
     if scopes is not None and not scopes.covers("s", include.source):
@@ -317,6 +308,7 @@ async def _referring(
     out: list[Stored] = []
     for query in searching.reverse_queries(include, refs, r4):
         found = await ctx.house.store.search(query, predicate, filtered=filtered, count=INCLUDED)
+        await decide_again(ctx, found.hits, standings)
         out += _all_of(found.hits, found.after)
     return out
 
@@ -335,7 +327,7 @@ async def shown(ctx: Context, found: Iterable[Stored]) -> list[Stored]:
     ]
     standings = await stand(ctx.house, {p for s in able for p in s.facts.patients}, None, ctx.place)
     question = ctx.asks(ctx.action)
-    return [s for s in able if consent.decide(question, s.facts, standings).permit and in_scope(ctx, "r", s)]
+    return [s for s in able if consent.decide(question, await filled(ctx.house, s.facts, standings), standings).permit and in_scope(ctx, "r", s)]
 
 
 def entry_of(ctx: Context, stored: Stored, mode: str) -> Entry:

@@ -418,6 +418,7 @@ async def _store(
     work.ops += [Put(ref, version, ctx.at, body, seen, facts, keys, writer, over)]
     work.ops += bumps(ref.type, facts, before.facts if before else None)
     work.ops += _sends(ctx, ref, version, facts, "changed")
+    work.ops += await _one_hop(ctx, ref, facts, before.facts if before else None)
     work.ops += await _acceptance(work, ref, final, facts, before)
     work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}")
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
@@ -665,6 +666,15 @@ def _sends(ctx: Context, ref: Ref, version: int, facts: Facts, why: str) -> list
         if ref.type in STANDING_TYPES:
             out += [Send(remote.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for p in facts.patients]
     return out
+
+
+async def _one_hop(ctx: Context, ref: Ref, facts: Facts, before: Facts | None) -> list[Op]:
+    """What this refers to may be decided by that (`related`): where somebody's consent says so, their partners' copies are reviewed."""
+    if not ctx.house.remotes or ref.type in STANDING_TYPES or facts.refs == (before.refs if before else frozenset()):
+        return []
+    known = await stand(ctx.house, facts.patients)
+    asked = [p for p in facts.patients if known[p].asks_referrers]
+    return [Send(r.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for r in ctx.house.remotes for p in asked]
 
 
 async def _acceptance(

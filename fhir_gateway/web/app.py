@@ -46,6 +46,14 @@ class Web:
 
     def __post_init__(self) -> None:
         self.answers = Counter("gateway_answers_total", "Answers by status", ["area", "status"], registry=self.registry)
+        self.alarms = Counter("gateway_alarms_total", "Answers that the two engines of consent differed on, so that nothing was sent", registry=self.registry)
+        told = self.house.alarm
+
+        def alarm(what: str) -> None:
+            self.alarms.inc()
+            told(what)
+
+        self.house.alarm = alarm
         self.queued = Gauge("gateway_outbox_entries", "Outbox entries by remote and state", ["remote", "state"], registry=self.registry)
 
 
