@@ -237,6 +237,7 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "batch": ("sent several requests about", "send several requests about"),
     "who-looked": ("looked at who had looked at", "look at who had looked at"),
     "break-glass": ("opened in an emergency", "open in an emergency"),
+    "telling": ("chose how to be told about", "choose how to be told about"),
     "claim": ("said they look after you and opened", "open, saying that they look after you,"),
 }
 _WHOLE: Final = {"login": "signed in", "logout": "signed out", "token": "was let in"}

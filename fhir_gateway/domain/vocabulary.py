@@ -24,6 +24,7 @@ SECTOR_SYSTEM: Final = f"{OURS}/CodeSystem/sector"
 ROLE_AT: Final = f"{OURS}/role-at"  # identifier system; value `Organization/x system|code`: everyone in that role there
 TASK_SYSTEM: Final = f"{OURS}/CodeSystem/task"
 CONFIRM_MEMBERSHIP: Final = "confirm-membership"
+PRIVACY_OFFICER: Final = f"{OURS}/CodeSystem/role|privacy-officer"  # PractitionerRole.code of whoever is told of emergencies and claims
 PROXY_BASIS_SUFFIX: Final = "/CodeSystem/England-NHSProxyLegalBasis"
 LEGAL_SYSTEM: Final = f"{OURS}/CodeSystem/legal-restriction"
 LEGAL_SUFFIX: Final = "/CodeSystem/legal-restriction"

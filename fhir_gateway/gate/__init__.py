@@ -13,14 +13,15 @@ from .looking import asker, explain, keepers, may, organisation_called, who_look
 from .past import history
 from .pushing import inbox, named, push, replay
 from .reading import read, vread
+from .recipients import choose, my_choice, my_notices
 from .searching import compartment, search
 from .transacting import transaction
 from .writing import Once, accept, create, patch, patch_where, remove, remove_where, unanswered, update, update_where
 
 __all__ = [
     "Answer", "Context", "Entry", "House", "Once", "Page", "Remote", "Written",
-    "accept", "asker", "compartment", "create", "enter", "everything", "explain", "history", "historyset", "house_context", "inbox", "judge",
-    "keepers", "may", "may_send", "named", "organisation_called", "part_of", "patch", "patch_where", "plan_document", "push", "read",
+    "accept", "asker", "choose", "compartment", "create", "enter", "everything", "explain", "history", "historyset", "house_context", "inbox", "judge",
+    "keepers", "may", "may_send", "my_choice", "my_notices", "named", "organisation_called", "part_of", "patch", "patch_where", "plan_document", "push", "read",
     "remove", "remove_where", "replay", "search", "searchset", "transaction", "unanswered", "update", "update_where",
     "version_number", "vread", "who_looked", "why",
 ]  # fmt: skip

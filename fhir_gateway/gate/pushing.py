@@ -108,7 +108,7 @@ async def _do(ctx: Context, bundle: Mapping[str, Any], raw: bytes, keys: Sequenc
         work.ops += [Keep("push", f"{ctx.client} {k}", said, ctx.at + REMEMBERED, if_absent=True) for k in keys]
         work.ops += [Drop("inbox", name) for name in await ctx.house.store.kept_all("inbox", ctx.at, f"{ctx.client} {key} ")]
     try:
-        await settle(ctx, *work.ops, *work.trail, note(ctx, "E", "transaction", None, allowed=True, detail=f"{len(steps)} entries"))
+        await work.commit(note(ctx, "E", "transaction", None, allowed=True, detail=f"{len(steps)} entries"))
     except Taken as t:  # the same push won a race; any other race is run again
         said_so = await _said_before(ctx, keys, bundle, raw) if t.kind == "push" else None
         if said_so is None:

@@ -5,14 +5,77 @@ Whoever sends it (`tell`) asks consent again, and finds the channel, the languag
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
-from ..domain.types import Op, Ref, Send
+import msgspec
 
-Why = Literal["break-glass", "claim", "new-access", "recall-failed"]
+from ..domain import standing
+from ..domain.grants import walk
+from ..domain.standing import CONFIRMED, STANDING_TYPES, Standing
+from ..domain.types import Keep, Op, Ref, Send, Stored
+from .context import Context, directory_now, micros, stand
+
+Why = Literal["break-glass", "claim", "new-access", "recall-failed", "choice-changed"]
 Whom = Literal["patient", "privacy-officer"]
+QUEUES: Final = ("tell:patient", "tell:privacy-officer")
+_OPENING: Final = frozenset({"Consent", "CareTeam", "ServiceRequest"})
 
 
 def tell(why: Why, patient: str, whom: Whom = "patient") -> list[Op]:
     """Operations that queue one notice about `patient` (`Patient/…`), to be committed with what it is about."""
     return [Send(f"tell:{whom}", Ref("Patient", patient.removeprefix("Patient/")), 0, patient, why)]
+
+
+async def of_new_access(ctx: Context, new: Mapping[Ref, Stored], ops: Sequence[Op]) -> list[Op]:
+    """One notice for each person to whose record these writes let somebody in who was not let in before.
+
+    `new` is what is about to be written, `ops` all that is committed with it. Whoever writes, the person is told: on their own
+    page it may have been somebody else.
+    """
+    people = sorted({s.facts.patients[0] for ref, s in new.items() if s.facts.patients and _may_open(ref, s)})
+    out: list[Op] = []
+    for person in people:
+        before = (await stand(ctx.house, [person], None, ctx.place))[person]
+        after = await _after(ctx, person, new, ops)
+        if _let_in(after, micros(ctx.at)) - _let_in(before, micros(ctx.at)):
+            out += tell("new-access", person)
+    return out
+
+
+def _may_open(ref: Ref, stored: Stored) -> bool:
+    """Can this write let somebody in at all: a look without the record, since most cannot."""
+    if ref.type == "Task" and stored.body is not None:
+        return msgspec.json.decode(stored.body).get("status") in CONFIRMED
+    return ref.type in _OPENING or (ref.type == "Patient" and stored.version > 1)
+
+
+async def _after(ctx: Context, person: str, new: Mapping[Ref, Stored], ops: Sequence[Op]) -> Standing:
+    house = ctx.house
+    records = await house.store.patient_versions(person, sorted(STANDING_TYPES))
+    mine = [s for ref, s in new.items() if ref.type in STANDING_TYPES and person in s.facts.patients]
+    accepted = {k.split(" ", 1)[1]: v.decode() for k, v in (await house.store.kept_all("accepted", ctx.at, prefix=f"{person} ")).items()}
+    accepted |= {op.key.split(" ", 1)[1]: op.value.decode() for op in ops if isinstance(op, Keep) and op.kind == "accepted" and op.key.startswith(f"{person} ")}
+    directory, _ = ctx.place or await directory_now(house)
+    return standing.build(person, [*records, *mine], (), directory, house.policy, accepted=accepted)
+
+
+def _let_in(s: Standing, at: int) -> set[frozenset[str]]:
+    """Under which names somebody is let in, now or later; `*` is anybody. Claims are told of by whoever takes them."""
+    out: set[frozenset[str]] = set()
+    for r in s.relationships:
+        if r.origin != "claim" and r.counts and _not_over(r.high, at) and (not r.consent_needed or standing.consented(s, r.names, at)):
+            out.add(r.names)
+    for g in s.grants:
+        if not g.speaks() or not _not_over(g.root.high, at):
+            continue
+        if g.root.type == "permit" and not g.root.who:
+            out.add(frozenset({"*"}))
+        for rule in walk(g.root):
+            if rule.type == "permit" and _not_over(rule.high, at):
+                out |= {frozenset({who}) for who in rule.who}
+    return out
+
+
+def _not_over(high: int | None, at: int) -> bool:
+    return high is None or high >= at

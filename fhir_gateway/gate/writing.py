@@ -55,6 +55,7 @@ from .context import (
 )  # fmt: skip
 from .identifying import claimed, known_person, released
 from .reading import allow, in_scope
+from .telling import of_new_access
 
 T = TypeVar("T")
 Edit = Callable[[dict[str, Any]], dict[str, Any]]
@@ -103,8 +104,9 @@ class Work:
     async def get(self, ref: Ref) -> Stored | None:
         return self.new.get(ref) or await self.ctx.house.store.get(ref)
 
-    async def commit(self) -> None:
-        await settle(self.ctx, *self.ops, *self.trail)
+    async def commit(self, *more: Op) -> None:
+        """All of it and `more`, with a notice to each person to whose record it lets somebody in."""
+        await settle(self.ctx, *self.ops, *self.trail, *more, *await of_new_access(self.ctx, self.new, self.ops))
 
 
 async def settle(ctx: Context, *ops: Op) -> None:

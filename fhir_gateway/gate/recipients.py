@@ -1,0 +1,197 @@
+"""Who is to be told, asked again at the moment of sending; how they chose to be told; what became of it.
+
+Addresses are what a person typed for this, never what stands in the record. An officer's is in the directory, which operators write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+import msgspec
+
+from ..domain import consent, notices, strict
+from ..domain.grants import walk
+from ..domain.notices import PAGE_ONLY, Choice
+from ..domain.periods import covers
+from ..domain.problem import Problem, not_found
+from ..domain.standing import Standing
+from ..domain.types import Ask, Keep, Op, Queued, Ref, Send, Stored
+from ..domain.vocabulary import PRIVACY_OFFICER
+from ..store.base import Taken
+from .context import Context, House, directory_now, micros, note, stand
+
+FORMER_KEPT: Final = timedelta(days=30)
+SHOWN_FOR: Final = timedelta(days=90)
+INSTEAD: Final = consent.LPA | {consent.PARENT}  # who acts in the person's place, not at their side
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Somebody who may be told now, by their own reference, and how."""
+
+    ref: str
+    choice: Choice
+    officer: bool = False
+
+
+async def recipients(house: House, entry: Queued) -> list[Recipient]:
+    """Who may be told of this entry at this instant; nobody when telling would endanger, or when there is nobody (any more)."""
+    if entry.remote == "tell:privacy-officer":
+        return await _officers(house)
+    person = await _present(house, entry.patient or str(entry.ref))
+    if person is None:
+        return []
+    standing = (await stand(house, [str(person.ref)]))[str(person.ref)]
+    if standing.no_notify or standing.died is not None:
+        return []
+    if entry.why == "choice-changed":
+        former = await house.store.kept("tell-former", entry.ref.id, house.clock())
+        return [msgspec.json.decode(former, type=Recipient)] if former is not None else []
+    out = []
+    for ref in (str(person.ref), *_acting_instead(standing, micros(house.clock()))):
+        if await _entitled(house, ref, person):
+            out.append(Recipient(ref, await choice_of(house, ref)))
+    return out
+
+
+async def _present(house: House, name: str) -> Stored | None:
+    """The person's record as it goes on: of a merged one the one that replaced it. None when it is gone."""
+    for _ in range(5):
+        stored = await house.store.get(Ref("Patient", name.removeprefix("Patient/")))
+        if stored is None or stored.deleted or stored.body is None:
+            return None
+        merged = {k.other for k in (await stand(house, [name]))[name].links if k.merged}
+        body = strict.read(stored.body)
+        onward = [str(k["other"].get("reference")) for k in body.get("link", []) if k.get("type") == "replaced-by"]
+        target = next((o for o in onward if o in merged), None)
+        if target is None:
+            return stored
+        name = target
+    return None
+
+
+def _acting_instead(standing: Standing, at: int) -> Iterator[str]:
+    """Related people whose role puts them in the person's place: a parent of a child, an attorney once capacity is lost."""
+    found: dict[str, None] = {}
+    for grant in standing.grants:
+        if grant.proxy in INSTEAD and grant.in_force(at):
+            for rule in walk(grant.root):
+                if rule.type == "permit" and covers(rule.low, rule.high, at):
+                    found.update(dict.fromkeys(w for w in sorted(rule.who) if w.startswith("RelatedPerson/")))
+    yield from found
+
+
+async def _entitled(house: House, ref: str, person: Stored) -> bool:
+    """Could they, the person or who acts for them, read this record now."""
+    directory, _ = await directory_now(house)
+    kind: Literal["patient", "proxy"] = "patient" if ref == str(person.ref) else "proxy"
+    actor = directory.actor(ref, kind=kind, patient=str(person.ref), at=house.clock())
+    standings = await stand(house, [str(person.ref)])
+    decision = consent.decide(Ask(actor, "access", house.clock()), person.facts, standings)
+    return decision.permit and decision.basis in ("self", "proxy")
+
+
+async def _officers(house: House) -> list[Recipient]:
+    """Privacy officers whose role is registered and runs now; by the first email address of the role."""
+    directory, _ = await directory_now(house)
+    at = micros(house.clock())
+    out = []
+    for ref in sorted(directory.roles):
+        role = directory.roles[ref]
+        if PRIVACY_OFFICER not in role.codes or not covers(role.low, role.high, at):
+            continue
+        stored = await house.store.get(Ref("PractitionerRole", ref.split("/")[1]))
+        contacts = strict.read(stored.body).get("telecom", []) if stored is not None and stored.body else []
+        emails = [a for c in contacts if c.get("system") == "email" and (a := notices.email(str(c.get("value", ""))))]
+        out.append(Recipient(ref, Choice("email", emails[0]) if emails else Choice("app"), officer=True))
+    return out
+
+
+# -- the choice -------------------------------------------------------------------------------------------------------
+
+
+async def choice_of(house: House, ref: str) -> Choice:
+    """What this person chose; who never chose finds their notices on their page only."""
+    kept = await house.store.kept("tell-choice", ref, house.clock())
+    return msgspec.json.decode(kept, type=Choice) if kept is not None else PAGE_ONLY
+
+
+async def my_choice(ctx: Context) -> Choice:
+    """The asker's own. Problem forbidden for who acts for nobody."""
+    return await choice_of(ctx.house, _me(ctx))
+
+
+async def choose(ctx: Context, choice: Choice) -> None:
+    """Keep the asker's choice. What went to another address is told there that something changed."""
+    me, house = _me(ctx), ctx.house
+    kept = await house.store.kept("tell-choice", me, ctx.at)
+    before = msgspec.json.decode(kept, type=Choice) if kept is not None else PAGE_ONLY
+    if before == choice:
+        return
+    ops: list[Op] = [
+        Keep("tell-choice", me, msgspec.json.encode(choice), if_value=kept, if_absent=kept is None),
+        note(ctx, "U", "telling", None, (), patient=ctx.actor.patient, allowed=True),
+    ]
+    if before.channel != "page" and (before.channel, before.address) != (choice.channel, choice.address):
+        id = house.new_id()
+        ops.append(Keep("tell-former", id, msgspec.json.encode(Recipient(me, before)), ctx.at + FORMER_KEPT))
+        ops.append(Send("tell:patient", Ref("Basic", id), 0, ctx.actor.patient, "choice-changed"))
+    try:
+        await house.store.commit(*ops)
+    except Taken:
+        raise Problem("conflict", "This was changed meanwhile. Read it again and repeat your change.") from None
+
+
+def _me(ctx: Context) -> str:
+    if ctx.actor.kind not in ("patient", "proxy") or not ctx.actor.user:
+        raise Problem("forbidden", "Only the person, or who acts for them, chooses how they are told.")
+    return ctx.actor.user
+
+
+# -- what became of it ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One notice for one recipient. `state`: waiting, sent, joined (one message told several), page, failed.
+
+    `at` is when it came to that, `due` when it is tried next; `trouble` is one of a few fixed words.
+    """
+
+    why: str
+    state: str
+    queued: datetime
+    at: datetime
+    channel: str = ""
+    failures: int = 0
+    due: datetime | None = None
+    trouble: str = ""
+
+
+def notice_key(ref: str, entry: int) -> str:
+    return f"{ref} {entry:012d}"
+
+
+async def notice(house: House, ref: str, entry: int) -> Notice | None:
+    kept = await house.store.kept("notice", notice_key(ref, entry), house.clock())
+    return msgspec.json.decode(kept, type=Notice) if kept is not None else None
+
+
+def keep_notice(ref: str, entry: int, n: Notice) -> Op:
+    return Keep("notice", notice_key(ref, entry), msgspec.json.encode(n), n.queued + SHOWN_FOR)
+
+
+async def my_notices(ctx: Context, most: int = 20) -> list[Notice]:
+    """The asker's own, newest first. None while the record says that telling them would endanger them."""
+    me = _me(ctx)
+    person = ctx.actor.patient
+    if person is None:
+        raise not_found()
+    if (await stand(ctx.house, [person], None, ctx.place))[person].no_notify:
+        return []
+    kept = await ctx.house.store.kept_all("notice", ctx.at, f"{me} ")
+    return [msgspec.json.decode(kept[k], type=Notice) for k in sorted(kept, reverse=True)[:most]]
+
