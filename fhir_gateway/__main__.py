@@ -18,10 +18,12 @@ from . import __version__
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The FHIR gateway for shared personal care plans.", pretty_exceptions_enable=False)
 map_app = typer.Typer(no_args_is_help=True, help="Turn plans into FHIR and back, without storing anything.")
 sync_app = typer.Typer(no_args_is_help=True, help="Keep in step with an external FHIR server.")
+tell_app = typer.Typer(no_args_is_help=True, help="Telling people that something changed.")
 clients_app = typer.Typer(no_args_is_help=True, help="Registered systems and apps.")
 inbox_app = typer.Typer(no_args_is_help=True, help="Pushes that were refused and wait for a person.")
 app.add_typer(map_app, name="map")
 app.add_typer(sync_app, name="sync")
+app.add_typer(tell_app, name="tell")
 app.add_typer(clients_app, name="clients")
 store_app = typer.Typer(no_args_is_help=True, help="The stores themselves.")
 app.add_typer(inbox_app, name="inbox")
@@ -89,7 +91,7 @@ def version() -> None:
 
 @app.command()
 def serve(demo: Annotated[bool, typer.Option("--demo", help="With demo people and what to try.")] = False) -> None:
-    """Serve the gateway (and the sync worker, unless GATEWAY_WORKER=false)."""
+    """Serve the gateway (and the worker that syncs and tells, unless GATEWAY_WORKER=false)."""
     from . import serving
     from .settings import load
 
@@ -99,7 +101,7 @@ def serve(demo: Annotated[bool, typer.Option("--demo", help="With demo people an
 
 @app.command()
 def worker() -> None:
-    """Run the sync worker apart from the server."""
+    """Run the worker, which syncs and tells, apart from the server."""
     from . import serving
     from .settings import load
 
@@ -270,6 +272,25 @@ def sync_recalls(json: Json = False) -> None:
     from .commands import syncing
 
     sys.exit(run(syncing.recalls(json)))
+
+
+# -- telling people ---------------------------------------------------------------------------------------------------
+
+
+@tell_app.command("status")
+def tell_status(json: Json = False) -> None:
+    """How many notices wait, went out, or could not: no names, no addresses."""
+    from .commands import telling
+
+    sys.exit(run(telling.status(json)))
+
+
+@tell_app.command("retry")
+def tell_retry(json: Json = False) -> None:
+    """Queue notices again that could not be delivered."""
+    from .commands import telling
+
+    sys.exit(run(telling.retry(json)))
 
 
 # -- operators --------------------------------------------------------------------------------------------------------

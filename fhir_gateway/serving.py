@@ -22,9 +22,11 @@ from .auth.oauth import OAuth
 from .auth.sessions import Sessions
 from .domain.problem import Problem
 from .domain.types import Keep
+from .gate.telling import QUEUES
 from .settings import Refused, Settings
 from .store.base import StoreError
 from .sync.worker import run as run_worker
+from .tell.worker import run as run_telling
 from .web import app as shell
 from .web import fhir, openapi, pages, plans, smart
 from .wiring import Wired
@@ -72,17 +74,21 @@ def bound(settings: Settings) -> socket.socket:
 
 
 async def work(settings: Settings) -> int:
-    """The sync worker alone, until SIGTERM or SIGINT."""
+    """The worker alone, which syncs and tells, until SIGTERM or SIGINT."""
     logs.to_stderr(settings.log_level)
-    if not settings.remotes():
-        raise Refused("There is no remote to keep in step with: set GATEWAY_REMOTE_URL and GATEWAY_REMOTE_ORGANISATION.")
     stop = asyncio.Event()
     for s in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(s, stop.set)
     async with wiring.wired(settings) as w:
         log.info("worker-started", remotes=[p.name for p in w.partners])
-        await run_worker(w.house, w.partners, wiring.worker_name(), stop)
+        await run_both(w, stop)
     return 0
+
+
+async def run_both(w: Wired, stop: asyncio.Event) -> None:
+    """Keep the remotes in step and tell people, until `stop`."""
+    name = wiring.worker_name()
+    await asyncio.gather(run_worker(w.house, w.partners, name, stop), run_telling(w.house, w.channels, name, stop))
 
 
 class Late:
@@ -129,8 +135,8 @@ class Late:
             if self.settings.demo:
                 await demo.seed(w)
                 demo.say(self.settings)
-            if self.settings.worker and w.partners:
-                tasks.append(asyncio.create_task(run_worker(w.house, w.partners, wiring.worker_name(), stop)))
+            if self.settings.worker:
+                tasks.append(asyncio.create_task(run_both(w, stop)))
             self.ready = True
             log.info("serving", base=self.settings.base, demo=self.settings.demo, remotes=[p.name for p in w.partners])
             yield ""
@@ -170,11 +176,11 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
         return bool(is_ready())
 
     async def queues() -> dict[str, dict[str, int]]:
-        return {p.name: await w.store.outbox(p.name) for p in w.partners}
+        return {name: await w.store.outbox(name) for name in (*(p.name for p in w.partners), *QUEUES)}
 
     s = w.settings
     web = shell.Web(
-        w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues if w.partners else None, binary_limit=s.binary_limit
+        w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues, binary_limit=s.binary_limit
     )
     sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"))
     oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes))
@@ -216,7 +222,7 @@ def page_seam(w: Wired, sessions: Sessions) -> pages.Pages:
         return await sessions.sign_in(request, username, password)
 
     people = [pages.DemoPerson(**p) for p in demo.demo_people()] if w.settings.demo else []
-    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, people)
+    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, people, {"channels": frozenset(w.channels.by)})
 
 
 __all__ = ["app", "build", "serve", "work"]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from base64 import b64decode
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -18,6 +19,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )  # fmt: skip
+
+from .domain.notices import email
 
 
 class AuthSettings(BaseModel):
@@ -72,7 +75,7 @@ class Settings(BaseSettings):
         "uk-direct-care", description="What holds where a person has said nothing (consent.md 1.9 names)."
     )
     definitions: Path | None = Field(None, description="Folder of FHIR definitions (profiles, value sets, Questionnaires) to hold writes to.")
-    worker: bool = Field(True, description="Run the sync worker inside `serve`. Off when `fhir-gateway worker` runs apart.")
+    worker: bool = Field(True, description="Run the worker, which syncs and tells, inside `serve`. Off when `fhir-gateway worker` runs apart.")
     remote_url: str = Field("", description="FHIR base of one external server to keep in step with.")
     remote_organisation: str = Field("", description="ODS code or id of the organisation that owns that server.")
     remote_purpose: str = Field("TREAT", description="The purpose agreed with it (a v3-ActReason code).")
@@ -81,6 +84,16 @@ class Settings(BaseSettings):
     remote_direction: Literal["both", "in", "out"] = Field("both", description="Which way to sync.")
     remote_poll_seconds: float = Field(2.0, gt=0, description="How often to ask it for changes, in seconds.")
     remote: list[RemoteSettings] = Field(default_factory=list, description="Several external servers (TOML: [[remote]]).")
+    tell_smtp: str = Field("", description="Mail server for notices: `smtp://HOST:PORT` (STARTTLS off the loopback address) or `smtps://HOST:PORT`.")
+    tell_smtp_user: str = Field("", description="Sign-in name at the mail server.")
+    tell_smtp_password: str = Field("", description="Password at the mail server.")
+    tell_smtp_authority: Path | None = Field(None, description="File of certificates to trust at the mail server. Default: the system's.")
+    tell_from: str = Field("", description="The address notices come from.")
+    tell_webhook: str = Field("", description="Address of your own system that takes notices as a signed webhook (Standard Webhooks).")
+    tell_webhook_secret: str = Field("", description="Its secret: `whsec_` and base64 of 24 to 64 random bytes.")
+    tell_sms: str = Field("", description="Text messages: `file:PATH` (NDJSON for a provider's program), or the https address of a provider.")
+    tell_sms_token: str = Field("", description="Bearer token for the provider of text messages.")
+    tell_gather_seconds: float = Field(60.0, ge=0, le=3600, description="Events so near to each other are told in one message, in seconds.")
     body_limit: int = Field(5 * 1024 * 1024, gt=0, description="Largest request body in bytes, also when inflated.")
     binary_limit: int = Field(25 * 1024 * 1024, gt=0, description="Largest attachment (the data of a Binary) in bytes.")
     header_limit: int = Field(32 * 1024, gt=0, description="Largest request headers in bytes.")
@@ -160,21 +173,21 @@ def _named(place: tuple[int | str, ...]) -> str:
 
 def unsafe_combination(s: Settings) -> str | None:
     """Why these settings must not serve, or None."""
-    listens_outside = not _loopback(s.host)
-    if s.demo and (listens_outside or not _loopback(urlsplit(s.base).hostname or "")):
+    listens_outside = not loopback(s.host)
+    if s.demo and (listens_outside or not loopback(urlsplit(s.base).hostname or "")):
         return "The demo has public passwords: serve it on 127.0.0.1 only (GATEWAY_HOST), or set GATEWAY_DEMO=false."
     if listens_outside and not s.base_url:
         return "Set GATEWAY_BASE_URL to the https address people use, since GATEWAY_HOST is not a loopback address."
     url = urlsplit(s.base)
     if url.scheme not in ("http", "https") or not url.hostname:
         return f"GATEWAY_BASE_URL must be an http or https address, not `{s.base_url}`."
-    if url.scheme == "http" and not _loopback(url.hostname):
+    if url.scheme == "http" and not loopback(url.hostname):
         return "Tokens and records must not travel in the clear: set GATEWAY_BASE_URL to an https address."
     if s.issuer and not s.audience:
         return "Set GATEWAY_AUDIENCE to the audience that GATEWAY_ISSUER puts in its tokens for this server."
-    if s.issuer and urlsplit(s.issuer).scheme != "https" and not _loopback(urlsplit(s.issuer).hostname or ""):
+    if s.issuer and urlsplit(s.issuer).scheme != "https" and not loopback(urlsplit(s.issuer).hostname or ""):
         return "GATEWAY_ISSUER must be an https address."
-    if wrong := unsafe_store(s.store):
+    if wrong := unsafe_store(s.store) or unsafe_telling(s):
         return wrong
     if s.definitions is not None and not s.definitions.is_dir():
         return f"GATEWAY_DEFINITIONS names {s.definitions}, which is not a folder: correct the path or unset it."
@@ -189,7 +202,7 @@ def unsafe_combination(s: Settings) -> str | None:
             return f"Take the name and password out of the address of the remote `{r.name}`: they belong in its `auth`."
         if where.scheme not in ("http", "https") or not where.hostname:
             return f"The remote `{r.name}` needs an http or https address, not `{r.url}`."
-        if where.scheme == "http" and not _loopback(where.hostname):
+        if where.scheme == "http" and not loopback(where.hostname):
             return f"The remote `{r.name}` must be reached by https: records must not travel in the clear."
         if r.role == "processor":
             return f"The remote `{r.name}` cannot have role `processor` yet: leave `role` out, and consent is asked for its owner as recipient."
@@ -229,13 +242,61 @@ def guessable(secret: str) -> bool:
 
 def _guessable(s: Settings) -> str | None:
     """Which secret is a default or easy to guess, or None. The secret itself is not repeated."""
-    secrets = {"GATEWAY_REMOTE_TOKEN": s.remote_token}
+    secrets = {
+        "GATEWAY_REMOTE_TOKEN": s.remote_token, "GATEWAY_TELL_SMTP_PASSWORD": s.tell_smtp_password, "GATEWAY_TELL_SMS_TOKEN": s.tell_sms_token,
+    }  # fmt: skip
     for r in s.remote:
         secrets |= {f"The `token` of the remote `{r.name}`": r.token or r.auth.token, f"The `password` of the remote `{r.name}`": r.auth.password}
     for name, secret in secrets.items():
         if secret and guessable(secret):
             return f"{name} is a well-known default or easy to guess: set a long random one that its owner gave you."
     return None
+
+
+def unsafe_telling(s: Settings) -> str | None:
+    """Why nobody may be told by these settings, or None."""
+    if s.tell_smtp:
+        where = urlsplit(s.tell_smtp)
+        if where.scheme not in ("smtp", "smtps") or not _endpoint(where) or where.path not in ("", "/"):
+            return "GATEWAY_TELL_SMTP must be smtp://HOST:PORT or smtps://HOST:PORT; a name and password belong in their own settings."
+        if email(s.tell_from) is None:
+            return "Set GATEWAY_TELL_FROM to the address that notices come from."
+        if bool(s.tell_smtp_user) != bool(s.tell_smtp_password):
+            return "Set both GATEWAY_TELL_SMTP_USER and GATEWAY_TELL_SMTP_PASSWORD, or neither."
+        if s.tell_smtp_authority is not None and not s.tell_smtp_authority.is_file():
+            return f"GATEWAY_TELL_SMTP_AUTHORITY names {s.tell_smtp_authority}, which is not a file: correct the path or unset it."
+    if s.tell_webhook:
+        if not _private(s.tell_webhook):
+            return "GATEWAY_TELL_WEBHOOK must be an https address without a name or password in it: notices must not travel in the clear."
+        if not webhook_secret(s.tell_webhook_secret):
+            return "GATEWAY_TELL_WEBHOOK_SECRET must be `whsec_` and the base64 of 24 to 64 random bytes: nobody else may sign notices."
+    if s.tell_sms and not s.tell_sms.removeprefix("file:").strip():
+        return "GATEWAY_TELL_SMS must be file:PATH or an https address."
+    if s.tell_sms and not s.tell_sms.startswith("file:") and not _private(s.tell_sms):
+        return "GATEWAY_TELL_SMS must be file:PATH or an https address: numbers must not travel in the clear."
+    return None
+
+
+def _private(address: str) -> bool:
+    """An https address (http on the loopback address), with nothing secret in it."""
+    where = urlsplit(address)
+    return _endpoint(where) and (where.scheme == "https" or (where.scheme == "http" and loopback(where.hostname or "")))
+
+
+def _endpoint(where: SplitResult) -> bool:
+    try:
+        return bool(where.hostname) and not where.username and not where.password and where.port != 0
+    except ValueError:  # no number, or none that a port can be
+        return False
+
+
+def webhook_secret(secret: str) -> bool:
+    """Long enough and not one that a person made up (https://github.com/standard-webhooks/standard-webhooks)."""
+    try:
+        raw = b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        return False
+    return secret.startswith("whsec_") and 24 <= len(raw) <= 64 and len(set(raw)) >= 12
 
 
 def unsafe_store(address: str) -> str | None:
@@ -248,14 +309,14 @@ def unsafe_store(address: str) -> str | None:
     place, _, options = address.partition("://")[2].partition("?")
     hosts = [h.rsplit(":", 1)[0].strip("[]") for h in place.rpartition("@")[2].split("/")[0].split(",")]
     secured = kind == "mongodb+srv" or any(o.lower() in ("tls=true", "ssl=true") for o in options.split("&"))
-    if not secured and not all(_loopback(h) for h in hosts):
+    if not secured and not all(loopback(h) for h in hosts):
         return "Records must not travel in the clear: add tls=true to GATEWAY_STORE, since its servers are not on a loopback address."
     if not place.partition("/")[2]:
         return "Name the database, too: mongodb://HOST/DATABASE?replicaSet=NAME."
     return None
 
 
-def _loopback(host: str) -> bool:
+def loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import random
 import secrets
@@ -11,7 +12,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 from pymongo.errors import PyMongoError
@@ -26,13 +29,17 @@ from .domain.standing import Policy
 from .domain.types import Actor
 from .gate import Context, House, Remote
 from .remote.client import RemoteServer
-from .settings import Refused, RemoteSettings, Settings
+from .settings import Refused, RemoteSettings, Settings, loopback
 from .store import mongo, mongo_server, sqlite
 from .store.base import Store, StoreError
 from .store.copying import Rows
 from .store.mongo_copy import MongoRows
 from .store.sqlite_copy import SqliteRows
 from .sync.partner import Partner
+from .tell.channel import Channel, Channels
+from .tell.hook import Webhook
+from .tell.mail import Mail
+from .tell.texting import TextCall, TextFile
 
 log = structlog.get_logger()
 
@@ -60,8 +67,10 @@ class Wired:
     store: Store
     tokens: Tokens
     partners: list[Partner] = field(default_factory=list)
+    channels: Channels = field(default_factory=Channels)
 
     async def close(self) -> None:
+        await self.channels.close()
         for partner in self.partners:
             await partner.server.close()
         await self.store.close()
@@ -87,7 +96,31 @@ async def open_wired(settings: Settings) -> Wired:
         Partner(t, RemoteServer(r.url, now, authorization(r)), r.poll_seconds)
         for t, r in zip(house.remotes, remotes, strict=True)
     ]
-    return Wired(settings, house, store, tokens, partners)
+    return Wired(settings, house, store, tokens, partners, open_channels(settings, house.secret))
+
+
+def open_channels(settings: Settings, secret: bytes) -> Channels:
+    """The ways in which this deployment tells people. Nothing is connected yet."""
+    s, by = settings, dict[str, Channel]()
+    if s.tell_smtp:
+        where = urlsplit(s.tell_smtp)
+        wrapped = where.scheme == "smtps"
+        tls = "wrapped" if wrapped else "none" if loopback(where.hostname or "") and s.tell_smtp_authority is None else "started"
+        by["email"] = Mail(
+            where.hostname or "", where.port or (465 if wrapped else 587), s.tell_from, tls, s.tell_smtp_user, s.tell_smtp_password,
+            str(s.tell_smtp_authority or ""),
+        )  # fmt: skip
+    if s.tell_webhook:
+        by["app"] = Webhook(s.tell_webhook, s.tell_webhook_secret, now)
+    if s.tell_sms.startswith("file:"):
+        by["text"] = TextFile(Path(s.tell_sms.removeprefix("file:")))
+    elif s.tell_sms:
+        by["text"] = TextCall(s.tell_sms, s.tell_sms_token)
+
+    def name(text: str) -> str:
+        return "tell-" + hmac.new(secret, f"tell {text}".encode(), sha256).hexdigest()[:32]
+
+    return Channels(by, f"{s.base}/sign-in", s.tell_gather_seconds, name)
 
 
 def authorization(remote: RemoteSettings) -> str:

@@ -1,0 +1,28 @@
+"""`tell status, retry`."""
+
+from __future__ import annotations
+
+from ..gate.telling import QUEUES
+from ..settings import load
+from ..tell import worker
+from ..wiring import wired
+from .syncing import line
+
+
+async def status(as_json: bool) -> int:
+    """1 when something is parked and waits for an operator."""
+    parked = 0
+    async with wired(load()) as w:
+        for s in await worker.status(w.house, w.channels):
+            parked += s["parked"]
+            why = "".join(f"; {n} parked: {trouble}" for trouble, n in s["troubles"].items())
+            line(s, as_json, f"{s['queue']}: {s['queued']} waiting, {s['sent']} told, {s['withheld']} to nobody, {s['parked']} parked{why}")
+    return 1 if parked else 0
+
+
+async def retry(as_json: bool) -> int:
+    async with wired(load()) as w:
+        for queue in QUEUES:
+            n = await worker.retry(w.house, queue)
+            line({"queue": queue, "queued": n}, as_json, f"{queue}: {n} queued again")
+    return 0
