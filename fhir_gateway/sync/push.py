@@ -18,11 +18,14 @@ from ..domain.reconcile import theirs_alone
 from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Note, Op, Queued, Ref, Send, Stored
 from ..gate import Context, House, may_send
 from ..gate.context import ask_stored, note
+from ..gate.telling import tell
 from ..remote.client import Down, Locked, Refusal, RemoteServer, Reply, Unknown
-from ..store.base import Fenced
+from ..store.base import Fenced, Taken
 from .partner import TAG, Partner, as_owner, began_there, local_references, loosened, outgoing
 
 LEASE_SECONDS = 60.0
+RECALL_LATE = timedelta(hours=1)  # what was to be taken back and still is not there: the person is told
+TOLD_KEPT = timedelta(days=90)
 TRIES = 8
 BATCH = 20
 
@@ -60,13 +63,13 @@ async def push(house: House, partner: Partner, holder: str) -> Tally:
         except Fenced:
             continue
         except (Down, Unknown) as e:
-            await _later(house, entry, e)
+            await _later(house, partner, entry, e)
             tally.delayed += 1
             if isinstance(e, Down):
                 partner.paused = str(e)
                 raise
         except Locked as e:
-            await _later(house, entry, e)
+            await _later(house, partner, entry, e)
             partner.paused = str(e)
             raise
         except Refusal as e:
@@ -219,7 +222,10 @@ async def _take_back(house: House, partner: Partner, entry: Queued, link: Linked
         if after is None:
             why = "what was written here and there cannot be told apart: take ours out of it by hand"
             detail = msgspec.json.encode({"status": 0, "text": why, "at": house.clock().isoformat()})
-            await house.store.commit(Close(entry.entry, entry.fence, "parked", why), Keep("parked", f"{partner.name} {entry.ref}", detail))
+            told = await tell_once(house, partner, entry)
+            await house.store.commit(
+                Close(entry.entry, entry.fence, "parked", why), Keep("parked", f"{partner.name} {entry.ref}", detail), *told
+            )
             tally.parked += 1
             return
     else:
@@ -358,10 +364,32 @@ async def _recalled_before(house: House, partner: Partner, ctx: Context, entry: 
 # -- when it does not work ---------------------------------------------------------------------------------------------
 
 
-async def _later(house: House, entry: Queued, e: Exception) -> None:
+async def _later(house: House, partner: Partner, entry: Queued, e: Exception) -> None:
     wait = getattr(e, "wait", None) or min(300.0, 2.0**entry.tries)
     due = house.clock() + timedelta(seconds=wait * (0.75 + house.chance() / 2))
-    await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)))
+    late = house.clock() - entry.queued_at >= RECALL_LATE
+    told = await tell_once(house, partner, entry) if late else []
+    try:
+        await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)), *told)
+    except Taken:  # told meanwhile
+        await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)))
+
+
+async def tell_once(house: House, partner: Partner, entry: Queued) -> list[Op]:
+    """A notice to the person and the privacy officer, once for each entry, where it was to take something back and has not."""
+    key = f"{partner.name} {entry.entry}"
+    if entry.patient is None or await house.store.kept("recall-told", key, house.clock()) is not None:
+        return []
+    if not await _sent_open(house, partner, entry):
+        return []
+    if entry.why != "recall":
+        stored = await house.store.get(entry.ref)
+        if stored is not None and not stored.deleted:
+            ctx = await as_owner(house, partner, "disclose")
+            if (await may_send(ctx, partner.terms, stored)).permit:
+                return []
+    told = Keep("recall-told", key, b"", house.clock() + TOLD_KEPT, if_absent=True)
+    return [told, *tell("recall-failed", entry.patient), *tell("recall-failed", entry.patient, "privacy-officer")]
 
 
 async def _refused(house: House, partner: Partner, entry: Queued, e: Refusal, tally: Tally) -> None:
@@ -371,7 +399,7 @@ async def _refused(house: House, partner: Partner, entry: Queued, e: Refusal, ta
     link = await house.store.link(partner.name, entry.ref)
     if e.status in (404, 410) and link is not None:
         await house.store.commit(Linked(**{**_fields(link), "gone": True}))
-        await _later(house, entry, e)
+        await _later(house, partner, entry, e)
         tally.delayed += 1
     elif e.status in (409, 412) and entry.tries < TRIES:
         if link is not None and not link.gone:
@@ -379,15 +407,16 @@ async def _refused(house: House, partner: Partner, entry: Queued, e: Refusal, ta
         if entry.tries <= 2:  # merged just now: send the result at once
             await house.store.commit(Delay(entry.entry, entry.fence, house.clock(), str(e)))
         else:
-            await _later(house, entry, e)
+            await _later(house, partner, entry, e)
             tally.delayed += 1
     elif entry.tries < 2 and e.status not in (400, 422):
-        await _later(house, entry, e)
+        await _later(house, partner, entry, e)
         tally.delayed += 1
     else:
         detail = msgspec.json.encode({"status": e.status, "text": e.text, "at": house.clock().isoformat()})
+        told = await tell_once(house, partner, entry)
         await house.store.commit(
-            Close(entry.entry, entry.fence, "parked", f"{e.status}: {e.text}"), Keep("parked", f"{partner.name} {entry.ref}", detail)
+            Close(entry.entry, entry.fence, "parked", f"{e.status}: {e.text}"), Keep("parked", f"{partner.name} {entry.ref}", detail), *told
         )
         tally.parked += 1
 
