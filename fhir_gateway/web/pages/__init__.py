@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from . import front, patient, sharing, team
+from . import front, patient, sharing, team, telling
 from .frame import DemoPerson, Handler, Pages, Sessions, error_page, framed, headers, render
 
 
@@ -43,11 +43,13 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/sign-out", front.sign_out, methods=("POST",)),
         at("/my-plan", patient.my_plan, "patient"),
         at("/my-plan/who-looked", patient.who_looked, "patient"),
+        at("/my-plan/telling", telling.choose, "patient", both),
         at("/my-plan/sharing", sharing.overview, "patient"),
         at("/my-plan/sharing/new", sharing.new, "patient", both),
         at("/my-plan/sharing/no", sharing.refuse, "patient", both),
         at("/my-plan/sharing/{rule}/stop", sharing.stop, "patient", both),
         at("/team", team.team, "team"),
+        at("/team/telling", telling.choose, "team", both),
         at("/team/tasks/{id}/accept", team.accept, "team", ("POST",)),
         at("/team/people/{id}", team.person, "team"),
         Mount("/static", Files(directory=STATIC), name="static"),

@@ -131,6 +131,7 @@ WHAT: dict[str, str] = {
     "read": "Looked at", "vread": "Looked at an earlier version of", "history": "Looked at earlier versions of",
     "search": "Searched in", "everything": "Looked at all of", "create": "Added to", "update": "Changed",
     "patch": "Changed", "delete": "Removed from", "transaction": "Sent an update to", "disclose": "Was sent a copy of",
+    "telling": "Chose how to be told about",
     "document": "Made a document of", "validate": "Checked", "recall": "Had a copy taken back of", "consent": "Changed who can see", "who-looked": "Looked at who has seen",
     "accept": "Took on a task in", "login": "Signed in to", "sign-in": "Signed in to", "sign-out": "Signed out of",
 }  # fmt: skip
