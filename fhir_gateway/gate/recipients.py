@@ -24,6 +24,7 @@ from ..store.base import Taken
 from .context import Context, House, directory_now, micros, note, stand
 
 FORMER_KEPT: Final = timedelta(days=30)
+CHANGES_A_DAY: Final = 10
 SHOWN_FOR: Final = timedelta(days=90)
 INSTEAD: Final = consent.LPA | {consent.PARENT}  # who acts in the person's place, not at their side
 
@@ -135,7 +136,10 @@ async def choose(ctx: Context, choice: Choice) -> None:
         Keep("tell-choice", me, msgspec.json.encode(choice), if_value=kept, if_absent=kept is None),
         note(ctx, "U", "telling", None, (), patient=ctx.actor.patient, allowed=True),
     ]
-    if before.channel != "page" and (before.channel, before.address) != (choice.channel, choice.address):
+    moved = (before.channel, before.address) != (choice.channel, choice.address)
+    if moved:
+        ops.append(await _counted(ctx, me))
+    if moved and before.channel != "page":
         id = house.new_id()
         ops.append(Keep("tell-former", id, msgspec.json.encode(Recipient(me, before)), ctx.at + FORMER_KEPT))
         ops.append(Send("tell:patient", Ref("Basic", id), 0, ctx.actor.patient, "choice-changed"))
@@ -143,6 +147,17 @@ async def choose(ctx: Context, choice: Choice) -> None:
         await house.store.commit(*ops)
     except Taken:
         raise Problem("conflict", "This was changed meanwhile. Read it again and repeat your change.") from None
+
+
+async def _counted(ctx: Context, me: str) -> Op:
+    """So that nobody sends messages to strangers by changing addresses. Problem throttled after ten changes in a day."""
+    kept = await ctx.house.store.kept("tell-changes", me, ctx.at)
+    day_ago = ctx.at - timedelta(days=1)
+    recent = [at for at in (msgspec.json.decode(kept, type=list[datetime]) if kept is not None else []) if at > day_ago]
+    if len(recent) >= CHANGES_A_DAY:
+        wait = max(1, int((recent[0] - day_ago).total_seconds()))
+        raise Problem("throttled", "This was changed often today. Try again tomorrow.", headers={"Retry-After": str(wait)})
+    return Keep("tell-changes", me, msgspec.json.encode([*recent, ctx.at]), ctx.at + timedelta(days=1))
 
 
 def _me(ctx: Context) -> str:

@@ -331,6 +331,16 @@ async def test_where_messages_went_before_is_told_that_something_changed(place: 
     assert len({m.get_content() for m in place.post.letters}) == 1
 
 
+async def test_nobody_writes_to_strangers_by_changing_addresses_all_day(place: Place) -> None:
+    for n in range(10):
+        await place.choose(address=f"stranger-{n}@mail.example")
+    with pytest.raises(Problem, match="often"):
+        await place.choose(address="stranger-10@mail.example")
+    await place.choose(address="stranger-9@mail.example", language="cy")
+    place.now += timedelta(days=1, seconds=1)
+    await place.choose(address="amina@mail.example")
+
+
 async def test_nobody_else_chooses_or_sees(place: Place) -> None:
     for ctx in (await place.gp(), place.hospital, place.operator):
         with pytest.raises(Problem, match="chooses"):

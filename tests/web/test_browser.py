@@ -103,6 +103,10 @@ def test_the_person_shares_and_stops(chromium: Any, demo: Gateway, pictures: Pat
         row = r.page.get_by_role("row").filter(has_text=who).filter(has_text=answer)
         assert row.count() >= 1 and row.first.is_visible(), who
     assert "you have not shared this with them" in r.page.get_by_role("row").filter(has_text="Rosa Lind").first.inner_text()
+    r.open("/my-plan/telling", "telling")
+    r.page.get_by_label("Only at these times").check()
+    r.press("Save")
+    r.look("telling-mistake")
     r.open("/my-plan/sharing/none/stop", "not-found", status=404)
     r.open("/team", "wrong-door", status=403)
 
