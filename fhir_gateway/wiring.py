@@ -116,6 +116,8 @@ def open_channels(settings: Settings, secret: bytes) -> Channels:
         by["text"] = TextFile(Path(s.tell_sms.removeprefix("file:")))
     elif s.tell_sms:
         by["text"] = TextCall(s.tell_sms, s.tell_sms_token)
+    if s.demo and not by:  # something to try: nobody's phone rings
+        by["text"] = TextFile(s.data / "texts.ndjson")
 
     def name(text: str) -> str:
         return "tell-" + hmac.new(secret, f"tell {text}".encode(), sha256).hexdigest()[:32]

@@ -90,7 +90,7 @@ def test_an_operator_sees_how_many_and_no_names(telling: Gateway, post: Post) ->
     ({"channel": "email", "email": "amina"}, "Write an email address"), ({"channel": "email", "email": "a@b.example\nBcc: c@d.example"}, "Write an email address"),
     ({"channel": "text", "number": "999"}, "Write a mobile number"), ({"channel": "app"}, "Choose how we tell you"), ({"channel": ""}, "Choose how we tell you"),
     ({"language": "xx"}, "Choose a language"), ({"when": "times", "start": "9", "end": "17"}, "Choose one day or more"),
-    ({"when": "times", "start": "25", "end": "17", "days": ["1"]}, "Write a time"), ({"when": "times", "start": "9", "end": "9:00", "days": ["1"]}, "not the same"),
+    ({"when": "times", "start": "25", "end": "17", "days": ["1"]}, "Write from when it is safe"), ({"when": "times", "start": "9", "end": "9:00", "days": ["1"]}, "not the same"),
 ])  # fmt: skip
 def test_a_mistake_is_named_and_nothing_is_saved(telling: Gateway, typed: dict[str, Any], said: str) -> None:
     before = as_(telling, "patient").get(PAGE).text.partition("What we told you")[0].count("checked")

@@ -90,10 +90,15 @@ def _address(form: FormData, channel: str, errors: dict[str, str]) -> str:
     return ""
 
 
+NO_TIME: Mapping[str, str] = {
+    "start": "Write from when it is safe. For example 9:30.", "end": "Write until when it is safe. For example 17:00.",
+}  # fmt: skip
+
+
 def _hour(form: FormData, name: str, errors: dict[str, str]) -> str:
     hour = notices.clock(str(form.get(name, "")))
     if hour is None:
-        errors[name] = _("Write a time. For example 9:30 or 17:00.")
+        errors[name] = _(NO_TIME[name])
     return hour or ""
 
 
