@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,10 @@ from fhir_gateway.domain.types import Actor
 from fhir_gateway.gate import Context
 from fhir_gateway.store import mongo, sqlite
 from fhir_gateway.tell import worker
+from fhir_gateway.tell.hook import Webhook
 
 from ..telling.place import BASIS, FACTS, NOON, OFFICER, Place
-from ..telling.servers import Post, mail_server
+from ..telling.servers import Post, mail_server, web_server
 from .conftest import ENGINES
 
 
@@ -142,6 +145,22 @@ async def test_the_message_is_in_the_language_chosen(place: Place, language: str
     await place.event()
     await place.later()
     assert place.post.letters[0]["Content-Language"] == language and "shared care plan" not in place.post.letters[0].get_content()
+
+
+async def test_the_app_hears_of_the_person_by_their_reference_and_of_an_officer_without_an_address_too(place: Place) -> None:
+    with web_server() as web:
+        hook = Webhook(web.url, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", lambda: place.now)
+        place.channels = replace(place.channels, by={"app": hook})
+        await place.add("officer", {"resourceType": "Practitioner", "active": True, "name": [{"family": "Officer"}]})
+        await place.add("officer-role", place.role("officer", "surgery", code=[OFFICER]))
+        await place.choose("app", "")
+        await place.event()
+        await place.event(whom="privacy-officer")
+        assert (await place.later()).sent == 2
+        await hook.close()
+    said = [json.loads(body)["data"] for _, _, body in web.got]
+    assert {d["recipient"] for d in said} == {place.names["amina"], place.names["officer-role"]}
+    assert "Example" not in str(said) and "Officer" not in str(said)
 
 
 # -- asked again when it is sent --------------------------------------------------------------------------------------
