@@ -171,9 +171,16 @@ async def _said_before(ctx: Context, once: Once | None, raw: bytes) -> Written |
         raise Problem("name-used", "This name was used for another message in the last 7 days: give a changed message a new one.")
     ref = Ref(said.type, said.id)
     then = await ctx.house.store.version(ref, said.version)
-    shown = then is not None and not then.deleted and (await ask_stored(ctx, ctx.action, then)).permit
-    body = rendering(ctx, then)[0] if then is not None and shown else None
+    body = await given_back(ctx, then) if then is not None and not then.deleted else None
     return Written(ref, said.version, said.updated, body, said.did)
+
+
+async def given_back(ctx: Context, stored: Stored) -> bytes | None:
+    """What a writer gets back of what they wrote: nothing unless they may read it, by scope and by consent (leak list L21)."""
+    may = ctx.scopes is None or (ctx.scopes.covers("r", stored.ref.type) and within_launch(ctx, "r", stored.facts))
+    if not may or not in_scope(ctx, "r", stored) or not (await ask_stored(ctx, ctx.action, stored)).permit:
+        return None
+    return rendering(ctx, stored)[0]
 
 
 async def again(attempt: Callable[[], Awaitable[T]]) -> T:
@@ -201,7 +208,7 @@ async def update_where(
 
 async def patch(ctx: Context, ref: Ref, edit: Edit, *, if_match: int | None = None, once: Once | None = None, raw: bytes = b"") -> Written:
     """`edit` is a function from the resource this reader sees to the resource they want; `raw` is what it was read from."""
-    need_scope(ctx, "u", ref.type)
+    may_patch(ctx, ref.type)
     return await _settled(ctx, raw, once, lambda work: put_edited(work, ref, edit, if_match=if_match))
 
 
@@ -209,12 +216,18 @@ async def patch_where(
     ctx: Context, type: str, condition: str, edit: Edit, *, if_match: int | None = None, once: Once | None = None, raw: bytes = b""
 ) -> Written:
     """Patch the one match. Problem: as patch, not-found when nothing matches, several-matches."""
-    need_scope(ctx, "u", type)
+    may_patch(ctx, type)
 
     async def prepare(work: Work) -> Written:
         return await put_edited(work, await the_match(work, "U", "patch", type, condition), edit, if_match=if_match)
 
     return await _settled(ctx, raw, once, prepare)
+
+
+def may_patch(ctx: Context, type: str) -> None:
+    """A patch asks about what is there (`test`, `where(…)`), so it needs the scope to read besides that to change (leak list L22)."""
+    need_scope(ctx, "u", type)
+    need_scope(ctx, "r", type)
 
 
 async def remove(ctx: Context, ref: Ref, *, if_match: int | None = None, once: Once | None = None) -> Written:
@@ -377,10 +390,10 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     was = strict.read(stored.body or b"")
     if entries.same(_content(resource), _content(was)) and not _new_labels(resource, was):
         work.trail += notes(ctx, "U", what, decision, stored.facts, ref, detail="unchanged", allowed=True)
-        return Written(ref, stored.version, stored.updated, rendering(ctx, stored)[0], "unchanged")
+        return Written(ref, stored.version, stored.updated, await given_back(ctx, stored), "unchanged")
     writer = replace(await _writer(ctx, resource, method, stored), saw_all=saw_all)
     facts, security = _labelled(ctx, resource, ref, writer, stored)
-    facts = await _through_targets(work, resource, facts)
+    facts = _still_theirs(stored, await _through_targets(work, resource, facts))
     _own_hand(ctx, resource, before=strict.read(stored.body or b""))
     work.ops += await claimed(work, ref, resource, stored)
     return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", what, stored, decision)
@@ -425,7 +438,7 @@ async def _store(
     work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}")
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
     work.new[ref] = stored
-    return Written(ref, version, ctx.at, body if reads_bytes(ctx, stored) else seen, "created" if not over else "updated")
+    return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated")
 
 
 # -- what comes in ----------------------------------------------------------------------------------------------------
@@ -495,6 +508,15 @@ async def _through_targets(work: Work, resource: dict[str, Any], facts: Facts) -
         if stored is not None and not stored.deleted and (await ask_stored(work.ctx, "access", stored)).permit:
             people.update(dict.fromkeys(stored.facts.patients))
     return replace(facts, patients=tuple(people))
+
+
+def _still_theirs(before: Stored, facts: Facts) -> Facts:
+    """A Provenance stays with the people it was about: neither a new target moves it, nor one that its writer sees no more."""
+    if facts.type != "Provenance":
+        return facts
+    if not set(facts.patients) <= set(before.facts.patients):
+        raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(facts.type))
+    return replace(facts, patients=before.facts.patients)
 
 
 async def _may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> Decision:
