@@ -11,7 +11,7 @@ from ..domain.directory import NO_PATIENT_DATA
 from ..domain.primitives import whole
 from ..domain.problem import Problem
 from ..domain.search import Query, Term, date_span
-from ..domain.types import All, Always, Has, Note, Ref, Stored
+from ..domain.types import CONFIDENTIALITY, All, Always, Has, Note, Ref, Stored
 from .checking import decide_again
 from .context import (
     Context,
@@ -176,9 +176,14 @@ async def plan_document(ctx: Context, id: str) -> bytes:
     parts = [(s.ref, rendering(ctx, s)[0]) for s in (stored, *others)]
     resources = {r: strict.read(raw) for r, raw in parts}
     front = document.composition(
-        ref, resources, id=ctx.house.new_id(), at=ctx.at, base=ctx.house.base_url, confidentiality=stored.facts.confidentiality
+        ref, resources, id=ctx.house.new_id(), at=ctx.at, base=ctx.house.base_url, confidentiality=_highest([stored, *others])
     )
     return bundle.document(strict.dump(front), front["id"], parts, ctx.house.base_url, identifier=ctx.house.new_id(), at=ctx.at)
+
+
+def _highest(parts: Sequence[Stored]) -> str:
+    """How private a document is: as its most private part (leak list L32)."""
+    return max((s.facts.confidentiality for s in parts if s.facts.patients), key=CONFIDENTIALITY.__getitem__)
 
 
 async def _around(ctx: Context, plan: Stored) -> list[Stored]:

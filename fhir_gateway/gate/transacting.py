@@ -118,10 +118,15 @@ async def prepare(ctx: Context, steps: Sequence[Step], known: Mapping[str, Ref] 
     for step in reading.ordered(rest):
         await _at(step, _name(plan, step))
     await _name_conditions(plan, rest)
-    for step in sorted(reading.ordered(rest), key=lambda s: not (s.at in plan.fresh and s.type == "Patient")):  # whom it is about, first
+    for step in sorted(reading.ordered(rest), key=lambda s: _turn(plan, s)):
         if step.at not in plan.answers:
             plan.answers[step.at] = await _at(step, _write(plan, step))
     return plan.work, plan.answers
+
+
+def _turn(plan: Plan, step: Step) -> int:
+    """Whom it is about comes first, and what is attached to something last."""
+    return 0 if step.at in plan.fresh and step.type == "Patient" else 2 if step.type == "Binary" else 1
 
 
 def _scopes(ctx: Context, steps: Sequence[Step]) -> None:

@@ -42,6 +42,7 @@ from .context import (
     Written,
     ask,
     ask_stored,
+    attached,
     bumps,
     directory_now,
     micros,
@@ -385,7 +386,8 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
         edited = view.restore(before, resource)
         if edited != resource:
             resource, raw, saw_all = edited, strict.dump(edited), False
-    if set(compartment.patients(resource)) != set(compartment.patients(strict.read(stored.body or b""))):
+    moved = set(compartment.patients(resource)) != set(compartment.patients(strict.read(stored.body or b"")))
+    if moved or (attached(stored.facts) and _context(resource) != _context(strict.read(stored.body or b""))):
         raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
     was = strict.read(stored.body or b"")
     if entries.same(_content(resource), _content(was)) and not _new_labels(resource, was):
@@ -510,6 +512,10 @@ async def _through_targets(work: Work, resource: dict[str, Any], facts: Facts) -
     return replace(facts, patients=tuple(people))
 
 
+def _context(binary: dict[str, Any]) -> Any:
+    return binary.get("securityContext", {}).get("reference")
+
+
 def _still_theirs(before: Stored, facts: Facts) -> Facts:
     """A Provenance stays with the people it was about: neither a new target moves it, nor one that its writer sees no more."""
     if facts.type != "Provenance":
@@ -525,6 +531,8 @@ async def _may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> De
     if facts.type in NO_PATIENT_DATA:
         await _may_keep_directory(ctx, facts.type)
         return Decision(True, "no-patient-data")
+    if facts.type == "Binary" and not facts.patients and facts.refs:
+        return await _may_attach(work, facts)
     if not facts.patients:
         raise Problem("business-rule", "This must say whose record it belongs to, by a reference to a Patient here.", _subject_path(facts.type))
     if facts.type == "Consent":
@@ -538,6 +546,20 @@ async def _may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> De
     if not decision.permit:
         await ctx.house.store.commit(*notes(ctx, "C", "create", decision, facts, Ref(facts.type, "")))
         raise _not_for(facts.type)
+    return decision
+
+
+async def _may_attach(work: Work, facts: Facts) -> Decision:
+    """An attachment goes by what its securityContext names: whoever may add to that, and sees it, may attach to it."""
+    ctx, decision = work.ctx, Decision(False, "implicit")
+    for name in sorted(facts.refs):
+        type, _, id = name.partition("/")
+        to = await work.get(Ref(type, id)) if id and "/" not in id else None
+        seen = to is not None and not to.deleted and bool(to.facts.patients) and within_launch(ctx, "c", to.facts)
+        seen = seen and to is not None and (to.ref in work.new or (await ask_stored(ctx, "access", to)).permit)
+        if to is None or not seen or not (decision := await ask(ctx, "collect", replace(facts, patients=to.facts.patients))).permit:
+            await ctx.house.store.commit(note(ctx, "C", "create", None, (facts.type,), allowed=False, detail="nothing to attach it to"))
+            raise _not_for(facts.type)
     return decision
 
 
