@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+
+from fhir_gateway.auth.demo import demo_token
+from fhir_gateway.store import sqlite
 
 from ..conftest import Gateway, gateway
 from .seeding import (
@@ -134,6 +139,7 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("leaks")
     with gateway(folder, "--demo", GATEWAY_WORKER="false") as g:
+        g._tokens = asyncio.run(_tokens(g))
         p = Place(g)
         _somebody_else(p, folder)
         for body in record(p.me, p.me):
@@ -148,6 +154,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         p.made("patient", sharing(p.me, [rule("deny", g.persona(who)["fhirUser"], **kept) for who in ("gp", "proxy")]))
         p.seen = p.made("patient", pointing(p))
         yield p
+
+
+async def _tokens(g: Gateway) -> dict[str, dict[str, Any]]:
+    """What `fhir-gateway token --as … --json` prints for everybody, from one process."""
+    store = await sqlite.open(g.data / "gateway.sqlite")
+    try:
+        out: dict[str, dict[str, Any]] = {}
+        for who in READERS:
+            terms = {"issuer": g.base, "audience": f"{g.base}/fhir", "jti": f"leaks-{who}", "life": timedelta(hours=1)}
+            token, caller = await demo_token(store, who, at=datetime.now(UTC), **terms)
+            out[who] = {"token": token, "patient": caller.launch or caller.patient, "fhirUser": caller.fhir_user}
+        return out
+    finally:
+        await store.close()
 
 
 def pointing(p: Place) -> dict[str, Any]:
