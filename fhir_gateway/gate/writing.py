@@ -380,23 +380,22 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     if resource.get("id") != ref.id:
         raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
     decision = await _may_correct(ctx, stored, resource)
-    saw_all = True
-    if not reads_bytes(ctx, stored):
-        before = strict.read(stored.body or b"")
-        edited = view.restore(before, resource)
+    was, sent, saw_all = strict.read(stored.body or b""), resource, True
+    shown = was if reads_bytes(ctx, stored) else view.view(was)
+    if shown is not was:
+        edited = view.restore(was, resource)
         if edited != resource:
             resource, raw, saw_all = edited, strict.dump(edited), False
-    moved = set(compartment.patients(resource)) != set(compartment.patients(strict.read(stored.body or b"")))
-    if moved or (attached(stored.facts) and _context(resource) != _context(strict.read(stored.body or b""))):
+    moved = set(compartment.patients(resource)) != set(compartment.patients(was))
+    if moved or (attached(stored.facts) and _context(resource) != _context(was)):
         raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
-    was = strict.read(stored.body or b"")
-    if entries.same(_content(resource), _content(was)) and not _new_labels(resource, was):
+    if entries.same(_content(sent), _content(shown)) and not _new_labels(sent, shown):  # a right guess at the rest is a change (L22)
         work.trail += notes(ctx, "U", what, decision, stored.facts, ref, detail="unchanged", allowed=True)
         return Written(ref, stored.version, stored.updated, await given_back(ctx, stored), "unchanged")
     writer = replace(await _writer(ctx, resource, method, stored), saw_all=saw_all)
     facts, security = _labelled(ctx, resource, ref, writer, stored)
     facts = _still_theirs(stored, await _through_targets(work, resource, facts))
-    _own_hand(ctx, resource, before=strict.read(stored.body or b""))
+    _own_hand(ctx, resource, before=was)
     work.ops += await claimed(work, ref, resource, stored)
     return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", what, stored, decision)
 

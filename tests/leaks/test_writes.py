@@ -169,6 +169,54 @@ async def test_L22_a_patch_is_no_way_to_read(place: Place) -> None:
     assert place.ask(None, "POST", "", body=inside, **only).json()["entry"][0]["response"]["status"].startswith("403")
 
 
+def test_L22_a_right_guess_at_what_the_view_holds_back_is_a_change_like_a_wrong_one(place: Place) -> None:
+    """Saving a guess answers the same: were the right one `unchanged`, a version that does not move would say so."""
+    guesses: dict[str, list[Any]] = {}
+    for guess in (f"{CANARY}{DROPPED}", f"CANONS{DROPPED}"):
+        ref = place.made("patient", {
+            "resourceType": "Observation", "status": "final", "code": {"text": "Guessed at"}, "subject": {"reference": place.me},
+            "text": {"status": "additional", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{CANARY}{DROPPED}</div>'},
+            "focus": [{"reference": f"Goal/{NOBODY}", "display": f"{CANARY}{DROPPED}"}, {"reference": f"Goal/{NOBODY}", "identifier": {"system": "urn:names", "value": f"{CANARY}{DROPPED}"}}],
+        })  # fmt: skip
+        seen = place.get("gp", ref).json()
+        same = place.ask("gp", "PUT", ref, body=seen, If_Match='W/"1"')
+        assert same.headers["etag"] == 'W/"1"', "what they were shown, sent back, changes nothing"
+        told = []
+        for change in (
+            lambda r, g: r["focus"][0].update(display=g), lambda r, g: r["focus"][1].update(identifier={"system": "urn:names", "value": g}),
+            lambda r, g: r.update(text={"status": "additional", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{g}</div>'}),
+        ):  # fmt: skip
+            read = place.get("gp", ref)
+            body = read.json()
+            change(body, guess)
+            done = place.ask("gp", "PUT", ref, body=body, If_Match=read.headers["etag"], Prefer="return=minimal")
+            told.append((done.status_code, done.headers["etag"], done.headers["location"].replace(ref, "")))
+        patch = [{"op": "add", "path": "/focus/0/display", "value": guess}]
+        done = place.ask("gp", "PATCH", ref, body=patch, If_Match=place.version(ref, "gp"), Prefer="return=minimal", **JSON_PATCH)
+        guesses[guess] = [*told, (done.status_code, done.headers.get("etag"))]
+    right, wrong = guesses.values()
+    assert right[:3] == wrong[:3], (right, wrong)
+
+
+def test_L19_a_repeated_message_is_answered_by_todays_consent(place: Place) -> None:
+    """Under its name (`Idempotency-Key`, `Bundle.identifier`) a push has one effect, and its answer no more than may be read now."""
+    one, name = observation(place.me, "L19-key"), {"Idempotency_Key": "leaks-L19"}
+    first = place.ask("hospital", "POST", "Observation", body=one, Prefer="return=representation", **name)
+    whole = bundle("transaction", entry("POST", "Observation", observation(place.me, "L19-bundle")), entry("GET", first.headers["location"].split("/fhir/")[1].split("/_history")[0]), identifier={"system": "urn:leaks", "value": "L19"})
+    assert first.status_code == 201 and first.content
+    assert "62 kg" in place.ask("hospital", "POST", "", body=whole).text
+    objection = organisation_deny(place)
+    try:
+        again = place.ask("hospital", "POST", "Observation", body=one, Prefer="return=representation", **name)
+        assert (again.status_code, again.headers["location"]) == (201, first.headers["location"]) and not again.content
+        assert "62 kg" not in place.ask("hospital", "POST", "", body=whole, Prefer="return=representation").text
+    finally:
+        undo(place, objection)
+    for who in ("gp", "stranger"):  # another's name for a message is nobody else's
+        stranger = place.ask(who, "POST", "Observation", body=one, **name)
+        assert stranger.status_code == (201 if who == "gp" else 422) and first.headers["location"] not in str(stranger.headers)
+
+
 def test_L22_who_may_not_read_may_not_overwrite_blindly(place: Place) -> None:
     """`no-read-no-update`: the author of something, once denied, changes it no more, and is told what a stranger is told."""
     ref = place.made("hospital", observation(place.me, "L22-blind"))
@@ -240,6 +288,11 @@ def test_L24_a_duplicate_is_told_only_to_those_who_may_see_the_other(place: Plac
 def test_L25_no_verdict_speaks_of_the_hidden(place: Place, who: str) -> None:
     """$validate, errors of searches and of writes: nothing of anybody's, no stack, no SQL."""
     hidden = place.hidden(who)
+    whole = {"resourceType": "Goal", "id": "{}", "lifecycleStatus": "active", "description": {"text": "x" * 5_300_000}, "subject": {"reference": place.me}}
+    for method, sent in (("PUT", {"Content_Type": "text/plain"}), ("PUT", {"Content_Type": "application/xml"}), ("PUT", {"Content_Encoding": "br"}), ("PATCH", {"Content_Type": "application/fhir+json"}), ("PUT", {"If_Match": "x"}), ("PUT", {"Content_Type": "application/fhir+json; fhirVersion=5.0"})):
+        place.alike(who, method, "Goal/{}", hidden["Goal"].split("/")[1], body={"resourceType": "Goal", "id": "{}"}, **sent)
+    if who == "stranger":
+        place.alike(who, "PUT", "Goal/{}", hidden["Goal"].split("/")[1], body=whole, status=(413,), If_Match='W/"1"')
     for mode in ("", "?mode=update", "?mode=delete", "?mode=create"):
         for type in ("Goal", "CarePlan", "Observation"):
             place.alike(who, "POST", f"{type}/{{}}/$validate{mode}", hidden[type].split("/")[1], status=(404,))
