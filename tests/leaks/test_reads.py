@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .conftest import FAMILY, READERS, STAFF, Place
+from .conftest import EVERYBODY, FAMILY, READERS, STAFF, Place, some
 from .seeding import CANARY, KEPT, NOBODY, OPEN, VERY, VERY_RESTRICTED, classes, marked, rule, sharing
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
@@ -18,7 +18,7 @@ def goal(place: Place, letter: str, *labels: dict[str, Any], **more: Any) -> dic
     return marked(letter, {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": f"{CANARY}-GOAL"}, "subject": {"reference": place.me}, **more}, *labels)
 
 
-@pytest.mark.parametrize("who", READERS)
+@pytest.mark.parametrize("who", EVERYBODY)
 def test_L01_a_hidden_read_is_the_absent_read(place: Place, who: str) -> None:
     """Every type, every way of asking for one: status, body and headers of what is not there."""
     for type, ref in place.hidden(who).items():
@@ -37,7 +37,7 @@ def test_L01_what_is_hidden_by_a_consent_is_the_absent_too(place: Place) -> None
     assert place.get("social-worker", place.denied).status_code == 200
 
 
-@pytest.mark.parametrize("who", READERS)
+@pytest.mark.parametrize("who", EVERYBODY)
 def test_L02_putting_to_a_hidden_id_is_putting_to_an_absent_one_and_creates_nothing(place: Place, who: str) -> None:
     for type, ref in place.hidden(who).items():
         body = {"resourceType": type, "id": "{}"}
@@ -55,7 +55,7 @@ def test_L02_ids_are_the_servers_and_random(place: Place) -> None:
     assert all(UUID.match(i) for i in given) and len({i[-12:] for i in given}) == 3, "random UUIDs, and not one after another"
 
 
-@pytest.mark.parametrize("who", READERS)
+@pytest.mark.parametrize("who", EVERYBODY)
 def test_L03_searching_for_a_hidden_id_finds_an_empty_bundle(place: Place, who: str) -> None:
     for type, ref in place.hidden(who).items():
         answer = place.alike(who, "GET", f"{type}?_id={{}}&_total=accurate", ref.split("/")[1], status=(200,))
@@ -64,7 +64,7 @@ def test_L03_searching_for_a_hidden_id_finds_an_empty_bundle(place: Place, who: 
     place.alike(who, "GET", "?_type=Goal,Patient&_id={}", place.hidden(who)["Goal"].split("/")[1])
 
 
-@pytest.mark.parametrize("who", READERS)
+@pytest.mark.parametrize("who", EVERYBODY)
 def test_L04_totals_count_only_what_this_reader_may_see(place: Place, who: str) -> None:
     for type in ("Goal", "CarePlan", "Condition", "Observation", "Task", "Patient", "Consent", "Provenance", "Binary"):
         entries = everything(place, who, f"{type}?_count=5")
@@ -121,7 +121,7 @@ def test_L05_a_page_is_evaluated_when_it_is_asked_for(place: Place) -> None:
     assert [e["resource"]["description"]["text"] for e in second["entry"]] == ["Page 1"] and following(second) is None
 
 
-@pytest.mark.parametrize("who", ["gp", "patient", "proxy", "social-worker"])
+@pytest.mark.parametrize("who", some("gp", "patient", "proxy", "social-worker"))
 def test_L06_pages_are_full_whatever_lies_between(place: Place, who: str) -> None:
     """One hidden from each of them between every two that are not."""
     for n in range(4):
@@ -138,7 +138,7 @@ def test_L06_pages_are_full_whatever_lies_between(place: Place, who: str) -> Non
         assert set(sizes[:-1]) <= {max(sizes)} and 0 < sizes[-1] <= max(sizes), (form, sizes)
 
 
-@pytest.mark.parametrize("who", READERS)
+@pytest.mark.parametrize("who", EVERYBODY)
 def test_L14_elements_and_summaries_never_widen(place: Place, who: str) -> None:
     """Parts of what is hidden are hidden, parts of the view are parts of the view, and every one of them says that it is a part."""
     forms = ("_elements=goal,text,supportingInfo,activity", "_elements=text", "_summary=text", "_summary=true", "_summary=data", "_elements=identifier,extension,contained")
@@ -157,7 +157,7 @@ def test_L14_a_part_cannot_be_put_back(place: Place) -> None:
     assert place.ask("patient", "PUT", place.seen, body=again, If_Match=place.version(place.seen)).status_code == 422
 
 
-@pytest.mark.parametrize("who", READERS)
+@pytest.mark.parametrize("who", EVERYBODY)
 def test_L15_no_history_tells_of_the_hidden(place: Place, who: str) -> None:
     for type, ref in place.hidden(who).items():
         place.alike(who, "GET", f"{type}/{{}}/_history", ref.split("/")[1], status=(404,))
@@ -248,7 +248,7 @@ def test_L18_permission_comes_before_any_comparison_of_versions(place: Place) ->
     assert again.headers["etag"] == 'W/"1"' and again.content == read.content
 
 
-@pytest.mark.parametrize("who", [*FAMILY, "gp", "stranger"])
+@pytest.mark.parametrize("who", some(*FAMILY, "gp", "stranger"))
 def test_L18_every_answer_about_people_says_that_no_cache_may_keep_it(place: Place, who: str) -> None:
     for path in (place.seen, "Goal", f"{place.me}/$everything", "_history", f"Goal/{NOBODY}", f"/plans/{place.g.patient}", f"{place.seen}/$document"):
         answer = place.get(who, path)

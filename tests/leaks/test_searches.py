@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from .conftest import READERS, STAFF, Place
+from .conftest import ALL_STAFF, EVERYBODY, READERS, Place, some
 from .seeding import ACT_CODE, CANARY, CONFIDENTIALITY, DROPPED, NOBODY, OPEN, OTHER, VERY, VERY_RESTRICTED, marked, rule, sharing
 
 WRONG = "CANONS"  # as long as CANARY, and nowhere
@@ -21,7 +21,7 @@ def wrong(right: str) -> str:
     return right.replace(CANARY, WRONG)
 
 
-@pytest.mark.parametrize("who", READERS)
+@pytest.mark.parametrize("who", EVERYBODY)
 def test_L07_nothing_hidden_is_brought_along(place: Place, who: str) -> None:
     """Forwards, backwards, again and again, and everything: each by its own permission."""
     seen = place.seen.split("/")[1]
@@ -40,7 +40,7 @@ def test_L07_nothing_hidden_is_brought_along(place: Place, who: str) -> None:
         place.alike(who, "GET", f"{type}?_id={{}}&_include=*&_revinclude=*", ref.split("/")[1], status=(200,))
 
 
-@pytest.mark.parametrize("who", READERS)
+@pytest.mark.parametrize("who", EVERYBODY)
 def test_L08_a_chain_through_the_hidden_ends_where_nothing_is(place: Place, who: str) -> None:
     letters = {s[-1] for s in place.secrets(who) if s.startswith(CANARY)}
     for form in (
@@ -59,7 +59,7 @@ def test_L08_a_chain_through_the_hidden_ends_where_nothing_is(place: Place, who:
         place.alike(who, "GET", f"{form}&_total=accurate", place.hidden(who).get("Patient", f"Patient/{NOBODY}").split("/")[1], status=(200,))
 
 
-@pytest.mark.parametrize("who", READERS)
+@pytest.mark.parametrize("who", EVERYBODY)
 def test_L09_a_reverse_chain_through_the_hidden_ends_where_nothing_is(place: Place, who: str) -> None:
     letters = {s[-1] for s in place.secrets(who) if s.startswith(CANARY)} & {VERY_RESTRICTED, OTHER}
     for form in (
@@ -76,7 +76,7 @@ def test_L09_a_reverse_chain_through_the_hidden_ends_where_nothing_is(place: Pla
             place.alike(who, "GET", f"Patient?_has:{type}:patient:_id={{}}&_total=accurate", ref.split("/")[1])
 
 
-@pytest.mark.parametrize("who", [r for r in READERS if r != "patient"])
+@pytest.mark.parametrize("who", some(*(r for r in READERS if r != "patient")))
 def test_L10_what_the_view_takes_out_is_not_found_by_it(place: Place, who: str) -> None:
     """Identifier, display and narrative of what a visible plan refers to: right guess, wrong guess, one answer."""
     right = f"{CANARY}{DROPPED}"
@@ -91,7 +91,7 @@ def test_L10_what_the_view_takes_out_is_not_found_by_it(place: Place, who: str) 
         assert place.get("patient", form.replace("{}", right)).json()["entry"], "the person is shown it, so may look by it"
 
 
-@pytest.mark.parametrize("who", STAFF)
+@pytest.mark.parametrize("who", ALL_STAFF)
 def test_L11_nothing_hidden_decides_the_order(place: Place, who: str) -> None:
     """Two that this reader sees, with values behind them that only the person is shown: they lie as they lay without them."""
     for form in ("Goal?_sort={}", "CarePlan?_sort={}", "Observation?_sort={}", "Task?_sort={}", "Patient?_sort={}"):
@@ -117,7 +117,7 @@ def test_L11_what_the_view_takes_out_does_not_sort(place: Place) -> None:
             assert ["/".join(e["fullUrl"].split("/")[-2:]) for e in answer.json()["entry"]] == made, by
 
 
-@pytest.mark.parametrize("who", READERS)
+@pytest.mark.parametrize("who", EVERYBODY)
 def test_L12_odd_parameters_are_ands_or_nothing(place: Place, who: str) -> None:
     """Text and filter searches that are not offered are left out, or refused when asked strictly; the rest stands beside consent."""
     letters = {s[-1] for s in place.secrets(who) if s.startswith(CANARY)} & {VERY_RESTRICTED, OTHER}
@@ -139,13 +139,13 @@ def test_L12_odd_parameters_are_ands_or_nothing(place: Place, who: str) -> None:
         assert answer.json()["total"] == len(refs(answer)) and not refs(answer) & set(place.hidden(who).values())
 
 
-@pytest.mark.parametrize("who", READERS)
+@pytest.mark.parametrize("who", EVERYBODY)
 def test_L13_labels_find_and_show_nothing_hidden(place: Place, who: str) -> None:
     for form in (f"Goal?_security={CONFIDENTIALITY}|V", "Goal?_security=V", "_history", f"Goal?_security={ACT_CODE}|NOPAT", "Goal?_security:not=N", "Patient?_has:Goal:patient:_security=V", "Goal?_security:missing=false", "CarePlan?goal._security=V", "?_type=Goal,Condition&_security=V"):
         answer = place.silent(who, place.get(who, f"{form}{'&' if '?' in form else '?'}_count=200"))
         assert answer.status_code == 200 and not refs(answer) & set(place.hidden(who).values()), form
-    if who in STAFF:
-        assert place.get(who, f"Goal?_security={CONFIDENTIALITY}|V&_total=accurate").json()["total"] == 0
+    for ref in refs(place.get(who, f"Goal?_security={CONFIDENTIALITY}|V&_count=200")):
+        assert place.get(who, ref).status_code == 200, "found by a label only what is read by its id"
 
 
 @pytest.mark.xfail(strict=True, reason="the filtered view does not yet take labels out of meta.security (comes with the work on labels)")
