@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from ..web.test_doors import Visitor
 from .conftest import EVERYBODY, FAMILY, READERS, STAFF, Place, some
 from .seeding import CANARY, KEPT, NOBODY, OPEN, VERY, VERY_RESTRICTED, classes, marked, rule, sharing
 
@@ -253,3 +254,23 @@ def test_L18_every_answer_about_people_says_that_no_cache_may_keep_it(place: Pla
     for path in (place.seen, "Goal", f"{place.me}/$everything", "_history", f"Goal/{NOBODY}", f"/plans/{place.g.patient}", f"{place.seen}/$document"):
         answer = place.get(who, path)
         assert "no-store" in answer.headers["cache-control"] and "authorization" in answer.headers["vary"].lower(), path
+
+
+@pytest.mark.parametrize("who", some("gp", "link-worker", "stranger", "social-worker"))
+def test_L01_a_page_and_a_plan_of_somebody_hidden_are_those_of_nobody(place: Place, who: str) -> None:
+    """`/plans/…` and the pages of the team: the same answer about a person who is not for this worker as about none."""
+    person = place.others["Patient"].split("/")[1]
+    place.alike(who, "GET", "/plans/{}", person, status=(404,))
+    visitor = Visitor(place.g)
+    try:
+        assert visitor.sign_in(who).status_code == 200
+        for form in ("/team/people/{}", "/team/people/{}?x=1", "/team/tasks/{}/accept"):
+            said = []
+            for id in (person, NOBODY):
+                answer = visitor.http.get(form.replace("{}", id))
+                said.append((answer.status_code, re.sub(r'(nonce|value)="[^"]*"', r"\1", answer.text.replace(id, "")), sorted(answer.headers)))
+                assert CANARY not in answer.text
+            assert said[0] == said[1] and said[0][0] in (404, 405)
+        assert f"{CANARY}O" not in visitor.get("/team").text
+    finally:
+        visitor.http.close()
