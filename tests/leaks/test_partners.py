@@ -73,6 +73,7 @@ def test_L46_a_partner_gets_what_its_owner_may_have_as_the_view_and_every_row_is
 def test_L35_what_waits_in_the_queue_is_asked_again_when_it_is_sent(hub: tuple[Place, Recorder]) -> None:
     """Queued while it was open, denied before it went: it does not go; nor is a gap left that could be counted."""
     p, r = hub
+    run(p)
     late = p.made("patient", pointing(p, "Too late"))
     shut = p.made("patient", sharing(p.me, [rule("deny", surgery(p), data=[{"meaning": "instance", "reference": {"reference": late}}])]))
     p.made("patient", pointing(p, "In time"))
