@@ -61,12 +61,12 @@ async def search(
     want_total = query.total in ("accurate", "estimate") or query.summary == "count"
     named = _named(query, within)
     people = await _people(ctx, query) if named is None else named if ctx.launch is None else named & {ctx.launch}
-    if named is not None and want_total:
-        people = people | await beside(ctx, query.types, people)
     standings = await stand(ctx.house, people, None, ctx.place)
-    stamp = epoch_stamp(ctx, standings)
+    stamp = epoch_stamp(ctx, standings)  # of those asked about: whom hidden resources name besides must not show in a link
     if held.get("ep", stamp) != stamp:
         raise Problem("not-found", "This page link does not work any more. Search again.")
+    if named is not None and want_total:
+        standings |= await stand(ctx.house, await beside(ctx, query.types, people), None, ctx.place)
     filtered = _filtered(ctx, standings)
     count = 0 if query.summary == "count" else PAGE if query.count is None else query.count
     ask = partial(ctx.house.store.search, limited, filtered=filtered, count=count, after=after, total=want_total)

@@ -1,0 +1,80 @@
+"""What the differential test found, each as the behaviour that holds since."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .building import Played, play
+from .comparing import Case, Pair, differs
+from .requests import Request
+from .sides import Ids, Shelf, Side, side
+from .worlds import Step, World
+
+P1, P2 = {"reference": "Patient/p1"}, {"reference": "Patient/p2"}
+TAG = {"tag": [{"system": "http://tags", "code": "r1"}]}
+
+
+def made(who: str, id: str, type: str, /, **body: Any) -> Step:
+    return Step(who, "POST", type, {"resourceType": type, **body}, id)
+
+
+def goal(name: str, **more: Any) -> Step:
+    return made("hospital", name, "Goal", lifecycleStatus="active", description={"text": name}, subject=P1, **more)
+
+
+PEOPLE = [made("hospital", p, "Patient", name=[{"family": "Example"}], birthDate="1950-01-01") for p in ("p1", "p2")]
+CARED_FOR = [
+    *PEOPLE,
+    made("hospital", "care", "Task", status="requested", intent="order", owner={"reference": "Practitioner/gp"}, **{"for": P1}),
+    Step("gp", "ACCEPT", ""),
+]
+
+
+async def played(scratch: Shelf, *steps: Step) -> tuple[Side, Played]:
+    done = await play(World(0, list(steps)), scratch)
+    assert not done.refused, done.refused
+    return side(scratch.store, Ids("n"), done.at), done
+
+
+async def as_if_removed(scratch: Shelf, pair: Pair, who: str, steps: list[Step], *paths: str) -> None:
+    found = await differs(Case(World(0, steps), who, [Request(who, "GET", p) for p in paths]), scratch, {"sqlite": pair})
+    assert found is None, str(found)
+
+
+@pytest.mark.parametrize("path", ["Patient/p1/$everything?_count=1", "Goal?patient=p1&_count=1&_total=accurate", "Patient/p1/*?_count=1&_total=accurate"])
+async def test_a_page_link_does_not_depend_on_whom_the_hidden_names_besides(scratch: Shelf, on_sqlite: Pair, path: str) -> None:
+    both = made("hospital", "g", "Group", type="person", actual=True, member=[{"entity": P1}, {"entity": P2}])
+    await as_if_removed(scratch, on_sqlite, "gp", [*CARED_FOR, goal("a"), goal("b"), both], path)
+
+
+async def test_a_page_link_outlives_a_change_of_consent_of_somebody_whom_only_the_hidden_names(scratch: Shelf) -> None:
+    both = made("hospital", "g", "Group", type="person", actual=True, member=[{"entity": P1}, {"entity": P2}])
+    here, _ = await played(scratch, *CARED_FOR, goal("a"), goal("b"), both)
+    first = json.loads((await here.ask("gp", "GET", "Patient/p1/$everything?_count=1")).body)
+    following = next(link["url"] for link in first["link"] if link["relation"] == "next").removeprefix("http://here.example")
+    assert (await here.ask("gp", "GET", following)).status == 200
+    no = {"resourceType": "Consent", "status": "active", "patient": P2, "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
+          "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}], "policyRule": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTOUT"}]}}  # fmt: skip
+    assert (await here.ask("other-patient", "POST", "Consent", body=json.dumps(no).encode())).status == 201
+    assert (await here.ask("gp", "GET", following)).status == 200
+
+
+async def test_everything_promises_no_page_of_what_the_sign_in_does_not_cover(scratch: Shelf, on_sqlite: Pair) -> None:
+    """A sign-in for goals that are under way, and besides only for what is tagged."""
+    steps = [*PEOPLE[:1], *CARED_FOR[2:], *(made("hospital", f"c{n}", "Condition", subject=P1) for n in range(3)), goal("a", meta=TAG)]
+    here, _ = await played(scratch, *steps)
+    told = json.loads((await here.ask("narrower", "GET", "Patient/p1/$everything?_count=2")).body)
+    assert [e["fullUrl"].split("/fhir/")[1] for e in told["entry"]] == ["Goal/a", "Patient/p1"]
+    assert [link["relation"] for link in told["link"]] == ["self"] and told["total"] == 2
+    await as_if_removed(scratch, on_sqlite, "narrower", steps, "Patient/p1/$everything?_count=2")
+
+
+async def test_everything_of_a_time_promises_no_page_without_anything_of_it(scratch: Shelf) -> None:
+    steps = [*CARED_FOR, goal("a", startDate="2020-01-01"), *(goal(f"b{n}", startDate="2026-10-01") for n in range(3))]
+    here, _ = await played(scratch, *steps)
+    told = json.loads((await here.ask("gp", "GET", "Patient/p1/$everything?_type=Goal&end=2021-01-01&_count=1")).body)
+    assert [e["resource"]["id"] for e in told["entry"]] == ["a"]
+    assert [link["relation"] for link in told["link"]] == ["self"] and told["total"] == 1
