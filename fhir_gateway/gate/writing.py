@@ -394,7 +394,7 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
         return Written(ref, stored.version, stored.updated, await given_back(ctx, stored), "unchanged")
     writer = replace(await _writer(ctx, resource, method, stored), saw_all=saw_all)
     facts, security = _labelled(ctx, resource, ref, writer, stored)
-    facts = _still_theirs(stored, await _through_targets(work, resource, facts))
+    facts = _still_theirs(stored, await _through_targets(work, resource, facts, stored))
     _own_hand(ctx, resource, before=was)
     work.ops += await claimed(work, ref, resource, stored)
     return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", what, stored, decision)
@@ -498,11 +498,12 @@ def _computable(resource: dict[str, Any]) -> None:
         raise Problem("business-rule", f"This consent cannot be computed, so it cannot be kept: {u}", u.where) from None
 
 
-async def _through_targets(work: Work, resource: dict[str, Any], facts: Facts) -> Facts:
-    """A Provenance belongs to the people whose resources it is about, as far as its writer sees them."""
-    if facts.type != "Provenance" or facts.patients:
+async def _through_targets(work: Work, resource: dict[str, Any], facts: Facts, before: Stored | None = None) -> Facts:
+    """A Provenance belongs to the people whose resources it is about, as far as its writers see them: whoever edits it and sees
+    fewer of them takes it from nobody."""
+    if facts.type != "Provenance":
         return facts
-    people: dict[str, None] = {}
+    people = dict.fromkeys((*facts.patients, *(before.facts.patients if before is not None else ())))
     for target in resource.get("target", []):
         type, _, id = str(target.get("reference", "")).split("/_history/")[0].partition("/")
         stored = await work.get(Ref(type, id)) if id else None

@@ -78,3 +78,29 @@ async def test_everything_of_a_time_promises_no_page_without_anything_of_it(scra
     told = json.loads((await here.ask("gp", "GET", "Patient/p1/$everything?_type=Goal&end=2021-01-01&_count=1")).body)
     assert [e["resource"]["id"] for e in told["entry"]] == ["a"]
     assert [link["relation"] for link in told["link"]] == ["self"] and told["total"] == 1
+
+
+async def test_a_provenance_belongs_to_everybody_whose_resources_it_is_about(scratch: Shelf) -> None:
+    """To the person it names and to the person of another target: who is one of them alone does not read it."""
+    of_two = made("hospital", "w", "Provenance", target=[P1, {"reference": "Goal/other"}], recorded="2026-11-01T09:00:00Z", agent=[{"who": {"reference": "Organization/trust"}}])
+    other = made("hospital", "other", "Goal", lifecycleStatus="active", description={"text": "x"}, subject=P2)
+    here, _ = await played(scratch, *CARED_FOR, other, of_two)
+    assert [(await here.ask(who, "GET", "Provenance/w")).status for who in ("hospital", "patient", "gp")] == [200, 404, 404]
+
+
+async def test_an_edit_of_a_provenance_takes_it_from_nobody(scratch: Shelf) -> None:
+    """Its writer does not see one of its targets any more: it is that person's as before."""
+    restricted = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}]}
+    agent = [{"who": {"reference": "Practitioner/gp"}}]
+    targets = [{"reference": "Goal/mine"}, {"reference": "Goal/other"}]
+    body = {"lifecycleStatus": "active", "description": {"text": "x"}}
+    for_two = made("hospital", "care2", "Task", status="requested", intent="order", owner={"reference": "Practitioner/gp"}, **{"for": P2})
+    steps = [*CARED_FOR, for_two, Step("gp", "ACCEPT", ""), goal("mine"), made("hospital", "other", "Goal", subject=P2, **body),
+             made("gp", "w", "Provenance", target=targets, recorded="2026-11-01T09:00:00Z", agent=agent),
+             Step("hospital", "PUT", "Goal/other", {"resourceType": "Goal", "id": "other", "subject": P2, "meta": restricted, **body})]  # fmt: skip
+    here, _ = await played(scratch, *steps)
+    assert (await here.ask("gp", "GET", "Goal/other")).status == 404
+    edited = {"resourceType": "Provenance", "id": "w", "target": targets, "recorded": "2026-11-01T09:30:00Z", "agent": agent}
+    reply = await here.ask("gp", "PUT", "Provenance/w", [("if-match", 'W/"1"')], json.dumps(edited).encode())
+    assert reply.status == 200, reply
+    assert [(await here.ask(who, "GET", "Provenance/w")).status for who in ("gp", "patient", "other-patient")] == [200, 404, 404]
