@@ -12,7 +12,7 @@ from urllib.parse import quote
 from fhir_gateway.domain.types import Ref
 
 from ..worlds import Dice
-from .worlds import DATES, IDS, TYPES, Step, a_reference, a_resource
+from .worlds import DATES, IDS, TYPES, Step, a_reference, a_resource, consent_of
 
 ALL_TYPES = (*TYPES, "Patient", "Consent", "Organization", "Practitioner")
 SORTS = ("_lastUpdated", "-_lastUpdated", "_id", "-_id")
@@ -157,7 +157,7 @@ class Asking:
         way = d.randint(0, 15)
         ref = self.own_ref()
         type = d.choice(TYPES)
-        seen = d.choice(("current", "current", "current", "1", "2", "9", ""))
+        seen = d.choice(("current",) * 6 + ("1", "2", "9", ""))
         match = {"if_match": seen} if seen else {}
         if way in (0, 1):
             return self.request("PUT", ref, edit=d.choice(("language", "nothing", "status", "fresh")), **match)
@@ -179,6 +179,8 @@ class Asking:
         if way == 8 and self.own_kept:
             type, _, asked = self.condition(TYPES).partition("?")
             return self.request("POST", type, a_resource(d, type, "p1"), if_none_exist=asked)
+        if way == 8 and self.who in ("patient", "app", "other-patient"):
+            return self.request("POST", "Consent", consent_of(d, {"other-patient": "Patient/p2"}.get(self.who, "Patient/p1")))
         if way in (9, 10, 11):
             return self.request("POST", "", self.bundle(d.choice(("transaction", "transaction", "batch"))), **({"idempotency_key": "once"} if d.one_in(3) else {}))
         if way == 12:

@@ -304,6 +304,8 @@ def a_world(seed: int, size: int = 26) -> World:
         who = dice.choice(("hospital", "hospital", "hospital", "gp", {"p1": "patient", "p2": "other-patient", "p3": "third-patient"}[patient]))
         steps.append(Step(who, "POST", type, body, id))
         made.append((type, id, who, body))
+    if dice.one_in(10):
+        steps.append(Step("hospital", "POST", "", _long_record(dice, dice.randint(60, 140))))
     later = [_change(dice, *dice.choice(made)) for _ in range(dice.randint(2, 8))]
     later += [Step({"p1": "patient", "p2": "other-patient", "p3": "third-patient"}[p], "POST", "Consent", consent_of(dice, f"Patient/{p}"), f"c{n}")
               for n, p in enumerate(dice.choice((*patients, "p1", "p1")) for _ in range(dice.randint(1, 4)))]  # fmt: skip
@@ -318,6 +320,14 @@ def a_world(seed: int, size: int = 26) -> World:
         steps.append(Step(dice.choice(("hospital", "gp", "patient")), "POST", type, a_resource(dice, type, "p1"), f"{id}x"))
     spread = (timedelta(0), timedelta(0), timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=7))
     return World(seed, [Step(s.who, s.method, s.path, s.body, s.name, dice.choice(spread), s.headers) for s in steps])
+
+
+def _long_record(dice: Dice, many: int) -> dict[str, Any]:
+    """More than a page of the stores holds, some of it hidden, nearly all of one instant."""
+    types = dice.sample(("Observation", "Goal", "Flag", "Condition"), 2)
+    entries = [{"fullUrl": f"urn:uuid:00000000-0000-4000-8000-{n:012d}", "resource": a_resource(dice, t, "p1"), "request": {"method": "POST", "url": t}}
+               for n in range(many) for t in [dice.choice(types)]]  # fmt: skip
+    return {"resourceType": "Bundle", "type": "batch", "entry": entries}
 
 
 def _person(dice: Dice, id: str) -> dict[str, Any]:
