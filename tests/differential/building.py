@@ -9,7 +9,7 @@ from datetime import datetime
 from fhir_gateway import gate
 from fhir_gateway.demo.cast import organisation
 from fhir_gateway.domain import strict
-from fhir_gateway.domain.types import Actor, Op, Ref
+from fhir_gateway.domain.types import Actor, Note, Op, Ref
 from fhir_gateway.gate import Context
 
 from .sides import Ids, Recording, Reply, Shelf, Side, fill, side
@@ -21,13 +21,13 @@ WORKERS = (("gp", "gp"), ("nurse", "trust"), ("social", "council"), ("link", "ch
 
 @dataclass
 class Played:
-    """What a world came to: its commits, when it ended, and whatever was written with how many versions it has."""
+    """What a world came to: its commits, when it ended, whatever was written with how many versions it has, and the audit."""
 
     ops: list[Op]
     at: datetime
     refs: dict[Ref, int]
     refused: list[tuple[Step, Reply]]
-    n: int
+    notes: list[Note]
 
 
 async def play(world: World, shelf: Shelf) -> Played:
@@ -41,7 +41,7 @@ async def play(world: World, shelf: Shelf) -> Played:
         for reply in await _done(here, step):
             if reply.status >= 400:
                 refused.append((step, reply))
-    return Played(recording.ops, here.clock.at, recording.refs(), refused, here.ids.n)
+    return Played(recording.ops, here.clock.at, recording.refs(), refused, recording.notes)
 
 
 def _operator(here: Side) -> Context:

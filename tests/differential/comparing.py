@@ -24,7 +24,7 @@ from fhir_gateway.gate.reading import in_scope, reachable
 
 from .building import play
 from .requests import LOOKS, Asking, Request
-from .sides import CAST, Ids, Reply, Shelf, Side, caller, fill, side
+from .sides import CAST, Ids, Reply, Shelf, Side, caller, fill, side, without
 from .worlds import PATIENTS, Dice, World, a_world
 
 MADE = re.compile(r"n\d{6}")
@@ -41,6 +41,8 @@ class Talk:
 
     async def answer(self, request: Request) -> list[str]:
         """Every page of the answer, as text."""
+        if request.method == "LOG":
+            return await self._log(request.who)
         out = []
         target, headers, body = self._own(request.path), list(request.headers), self._own(_raw(request)).encode()
         if request.edit or ("if-match", "current") in headers:
@@ -62,6 +64,22 @@ class Talk:
 
     def _text(self, reply: Reply) -> str:
         told = f"{reply.status}\n" + "\n".join(f"{k}: {v}" for k, v in reply.headers) + "\n\n" + reply.body.decode("utf-8", "replace")
+        return self._named(told)
+
+    async def _log(self, who: str) -> list[str]:
+        """What the person is told of who looked, a few rows a page."""
+        out: list[str] = []
+        before = None
+        while len(out) < PAGES:
+            ctx = await context_of(self.side, who)
+            rows = await gate.who_looked(ctx, str(ctx.actor.patient).removeprefix("Patient/"), before=before, count=7)
+            out.append(self._named("200\n" + "\n".join(map(str, rows))))
+            if len(rows) < 7:
+                break
+            before = rows[-1]["before"]
+        return out
+
+    def _named(self, told: str) -> str:
         return MADE.sub(lambda m: self.names.setdefault(m.group(), f"#{len(self.names):05d}"), told)
 
     def _own(self, text: str) -> str:
@@ -102,7 +120,7 @@ def _next(reply: Reply) -> str | None:
 
 
 def writes(request: Request) -> bool:
-    return request.method not in ("GET", "HEAD") and "$" not in request.path and "_search" not in request.path
+    return request.method not in ("GET", "HEAD", "LOG") and "$" not in request.path and "_search" not in request.path
 
 
 @dataclass
@@ -219,10 +237,12 @@ async def differs(case: Case, scratch: Shelf, pairs: dict[str, Pair], count: Cou
     found = await unseen(whole, case.who, played.refs)
     kept = await stays(whole, case, found.hidden)
     gone = found.hidden - kept
+    logged = any(r.method == "LOG" for r in case.requests)
     answers: dict[str, list[list[str]]] = {}
     for engine, (full, reduced) in pairs.items():
         for shelf, of in ((full, "whole"), (reduced, "reduced")):
-            await fill(shelf, spoil(of, played.ops, gone) if spoil else played.ops)
+            notes: list[Op] = [*(played.notes if of == "whole" else without(played.notes, found.hidden))] if logged else []
+            await fill(shelf, [*(spoil(of, played.ops, gone) if spoil else played.ops), *notes])
         reduced.remove(gone, found.versions)
         here, there = (Talk(side(s.store, Ids("n"), at)) for s in (full, reduced))
         if spoil is None:
@@ -295,6 +315,8 @@ def a_case(seed: int, refs: Sequence[Ref], *, asks: int = 14, size: int = 26) ->
     mine = [Ref(s.path, s.name) for s in world.steps if s.who == hand and s.method == "POST" and s.name]
     asking = Asking(dice, who, refs, mine, own_kept=own)
     requests = [asking.read() for _ in range(asks)]
+    if who in ("patient", "other-patient"):  # their page, which has no narrower sign-in
+        requests.append(asking.request("LOG", ""))
     if dice.one_in(2):
         for _ in range(dice.randint(1, 5)):
             requests += [asking.write()] * dice.choice((1, 1, 1, 2))

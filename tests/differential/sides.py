@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -343,6 +343,7 @@ class Recording:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.ops: list[Op] = []
+        self.notes: list[Note] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -350,6 +351,7 @@ class Recording:
     async def commit(self, *ops: Op) -> None:
         await self._store.commit(*ops)
         self.ops += [o for o in ops if not isinstance(o, (Note, Expect))]
+        self.notes += [o for o in ops if isinstance(o, Note)]
 
     def refs(self) -> dict[Ref, int]:
         """Whatever was written, and how many versions it has."""
@@ -357,6 +359,13 @@ class Recording:
 
     def last(self, ref: Ref) -> Put | None:
         return next((o for o in reversed(self.ops) if isinstance(o, Put) and o.ref == ref), None)
+
+
+def without(notes: Sequence[Note], hidden: Collection[Ref]) -> list[Note]:
+    """The audit as it would be had nobody ever met what is hidden."""
+    gone = set(map(str, hidden))
+    left = [(n, tuple(r for r in n.refs if r not in gone)) for n in notes]
+    return [replace(n, refs=refs) for n, refs in left if refs or not n.refs]
 
 
 async def fill(shelf: Shelf, ops: Sequence[Op]) -> None:

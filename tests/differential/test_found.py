@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from fhir_gateway import gate
+
 from .building import Played, play
-from .comparing import Case, Pair, differs
+from .comparing import Case, Pair, context_of, differs
 from .requests import Request
 from .sides import Ids, Shelf, Side, side
 from .worlds import Step, World
@@ -104,3 +107,20 @@ async def test_an_edit_of_a_provenance_takes_it_from_nobody(scratch: Shelf) -> N
     reply = await here.ask("gp", "PUT", "Provenance/w", [("if-match", 'W/"1"')], json.dumps(edited).encode())
     assert reply.status == 200, reply
     assert [(await here.ask(who, "GET", "Provenance/w")).status for who in ("gp", "patient", "other-patient")] == [200, 404, 404]
+
+
+async def log(here: Side, who: str) -> list[str]:
+    ctx = await context_of(here, who)
+    return [row["sentence"] for row in await gate.who_looked(ctx, "p1", count=3)]
+
+
+async def test_the_log_of_who_looked_names_nothing_that_the_person_may_not_see(scratch: Shelf) -> None:
+    """Neither a reading of it, nor that they asked for it themselves; and the pages of the log stay full."""
+    kept_back = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "NOPAT"}]}
+    here, _ = await played(scratch, *CARED_FOR, goal("told"), goal("untold", meta=kept_back))
+    for path in ("Goal/untold", "Goal/untold/_history", "Goal/nothing"):
+        assert (await here.ask("patient", "GET", path)).status == 404
+    assert await log(here, "patient") == ["hospital added a goal.", "Gp changed an action.", "Gp searched and saw an action."]
+    here.clock.at += timedelta(seconds=1)
+    await here.ask("hospital", "GET", "Goal?_id=told,untold")
+    assert (await log(here, "patient"))[0] == "hospital searched and saw a goal."
