@@ -124,3 +124,19 @@ async def test_the_log_of_who_looked_names_nothing_that_the_person_may_not_see(s
     here.clock.at += timedelta(seconds=1)
     await here.ask("hospital", "GET", "Goal?_id=told,untold")
     assert (await log(here, "patient"))[0] == "hospital searched and saw a goal."
+
+
+async def test_a_condition_finds_what_the_sign_in_covers_behind_much_that_it_does_not(scratch: Shelf) -> None:
+    others = [made("hospital", f"a{n}", "Goal", lifecycleStatus="planned", description={"text": "x"}, subject=P1) for n in range(60)]
+    here, _ = await played(scratch, *CARED_FOR, *others, goal("z"))
+    patch = [("content-type", "application/json-patch+json"), ("if-match", 'W/"1"')]
+    reply = await here.ask("narrower", "PATCH", "Goal?patient=p1", patch, b'[{"op": "add", "path": "/language", "value": "en"}]')
+    assert reply.status == 200 and json.loads(reply.body)["id"] == "z", reply
+
+
+async def test_the_chain_of_a_condition_needs_the_scope_that_the_chain_of_a_search_needs(scratch: Shelf) -> None:
+    here, _ = await played(scratch, *CARED_FOR, goal("a"))
+    asked = "Goal?subject:Patient.family=Example"
+    assert (await here.ask("app", "GET", asked.replace("Goal", "Task"))).status == 403
+    patch = [("content-type", "application/json-patch+json"), ("if-match", 'W/"1"')]
+    assert (await here.ask("app", "PATCH", "CarePlan?subject:Patient.family=Example", patch, b"[]")).status == 403
