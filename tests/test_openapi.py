@@ -63,6 +63,8 @@ class Example:
         elif "$explain" in self.path:
             goal_made = f"Goal/{made(demo, name)['id']}"
             self.body = {"resourceType": "Parameters", "parameter": [{"name": "what", "valueString": goal_made}]}
+        elif "$preview" in self.path:
+            self.body = {"resourceType": "Parameters", "parameter": [{"name": "who", "valueString": "sector:health"}]}
         elif "$document" not in self.path:
             self.body = goal(demo, name)
 

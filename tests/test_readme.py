@@ -25,7 +25,7 @@ equal
 Amina's plan
 200
 404
-No. The person has not said anything about this, and nothing else opens it to them. A legitimate relationship or the person's own yes would change it.
+No. The person has not said anything about this, and nothing else opens it to them. A yes of the person that names them and this would open it.
 200
 True
 0

@@ -188,15 +188,17 @@ async def explain(who: str, what: str, purpose: str, action: str, as_json: bool)
     if action not in ("access", "disclose", "collect", "correct"):
         raise Refused(f"--action is one of access, disclose, collect, correct; not `{action}`.")
     async with wired(load()) as w:
-        ctx = replace(await context_as(w, who), purpose=purpose) if "/" not in who else await gate.asker(w.house, who, purpose)
+        named = "/" in who or ":" in who or "|" in who
+        asking = await gate.askers(w.house, who, purpose) if named else [replace(await context_as(w, who), purpose=purpose)]
         try:
-            decision, text = await gate.explain(ctx, action, Ref(type, id))
+            said = await gate.explain(w.house, asking, action, Ref(type, id))
         except Problem:
             raise Refused(f"There is no {what} here.") from None
+        decision = said.decision
         if as_json:
             line = {"decision": "permit" if decision.permit else "deny", "basis": decision.basis, "consent": decision.consent,
-                    "obligations": sorted(decision.obligations), "text": text}  # fmt: skip
+                    "obligations": sorted(decision.obligations), "text": said.text, "changes": list(said.changes)}  # fmt: skip
             print(plain_json.dumps(line))
         else:
-            print(text)
+            print(said.text)
     return 0

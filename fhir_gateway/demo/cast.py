@@ -7,6 +7,7 @@ from typing import Any
 
 ODS = "https://fhir.nhs.uk/Id/ods-organization-code"
 SECTORS = "https://fhir-gateway.example/CodeSystem/sector"
+ROLES = "https://fhir-gateway.example/CodeSystem/role"
 PASSWORD = "demo-only-password"
 PATIENT_NAME = "Amina Example"
 PROXY_NAME = "Leila Example"
@@ -73,7 +74,7 @@ def worker(key: str, family: str, given: str, place: str, role: str, prefix: str
                 "active": True,
                 "practitioner": {"reference": f"@{key}"},
                 "organization": {"reference": f"@{place}"},
-                "code": [{"text": role}],
+                "code": [{"coding": [{"system": ROLES, "code": role.lower().replace(" ", "-"), "display": role}], "text": role}],
             },
         ),
     ]

@@ -236,6 +236,8 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "transaction": ("sent changes to", "send changes to"),
     "batch": ("sent several requests about", "send several requests about"),
     "who-looked": ("looked at who had looked at", "look at who had looked at"),
+    "explain": ("asked who may see", "ask who may see"),
+    "preview": ("tried out who would see", "try out who would see"),
     "break-glass": ("opened in an emergency", "open in an emergency"),
     "telling": ("chose how to be told about", "choose how to be told about"),
     "claim": ("said they look after you and opened", "open, saying that they look after you,"),

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from .lint import warnings
+from .problem import Issue, outcome
 from .r4 import R4
 from .types import Ref
 
@@ -111,9 +113,9 @@ def _happened(e: Row, base: str) -> bytes:
 SAID = {"created": "Created.", "unchanged": "Nothing to change.", "matched": "It was here already.", "deleted": "Deleted."}
 
 
-def informed(text: str) -> dict[str, Any]:
-    """An OperationOutcome that says it went well."""
-    return {"resourceType": "OperationOutcome", "issue": [{"severity": "information", "code": "informational", "diagnostics": text}]}
+def informed(text: str, body: bytes | None = None) -> dict[str, Any]:
+    """An OperationOutcome that says it went well, with what may surprise about a Consent (`body`)."""
+    return outcome([Issue("information", "informational", "", text), *warnings(body)])
 
 
 def answered(done: Done, prefer: str = "", base: str = "") -> dict[str, Any]:
@@ -131,7 +133,7 @@ def answered(done: Done, prefer: str = "", base: str = "") -> dict[str, Any]:
     if prefer == "representation" and body is not None:
         return {"fullUrl": f"{base}/{done.ref}", "resource": msgspec.Raw(body), **out}
     if prefer == "OperationOutcome":
-        out["response"]["outcome"] = informed(SAID.get(done.did, "Updated."))
+        out["response"]["outcome"] = informed(SAID.get(done.did, "Updated."), body)
     return out
 
 

@@ -559,14 +559,15 @@ CHANGE: Final[Mapping[str, str]] = {
 }
 
 
-def explain(decision: Decision) -> str:
-    """Why, in plain words, and for a refusal what would change it."""
+def explain(decision: Decision, changes: Iterable[str] = ()) -> str:
+    """Why, in plain words, and what would change it: `changes` where they are known, else for a refusal what does as a rule."""
+    more = list(changes)
     yes, no = WORDS.get(decision.basis, ("", ""))
     if decision.permit:
         text = IMPLIED_WORDS.get(decision.rule, "") if decision.basis == "implicit" else yes
-        lines = ["Yes.", text]
+        lines = ["Yes.", text, *more]
     else:
-        lines = ["No.", no, CHANGE.get(decision.basis, "")]
+        lines = ["No.", no, *(more or [CHANGE.get(decision.basis, "")])]
     if decision.consent:
         version = f", version {decision.consent_version}" if decision.consent_version else ""
         where = f", {decision.rule}" if decision.rule.startswith("Consent.") else ""

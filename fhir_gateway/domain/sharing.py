@@ -1,19 +1,19 @@
 """The person's own sharing choices in the one form our pages write and read back (consent.md 1.6).
 
 One Consent a person, its root silent: each choice is a nested permit or deny, so that a grant changes nothing for anyone else
-and hiding one thing opens nothing. A choice keeps the words the person saw. Any other consent is shown back as what it is.
+and hiding one thing opens nothing. "Only the people I name" is another choice, made with a warning: the same rules under a root
+that denies. A choice keeps the words the person saw. `choices` reads all of it back; any other consent is shown as what it is.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
-from .grants import Rule, Uncomputable, parse
-from .periods import LONDON, instant
+from .periods import LONDON
 from .problem import Problem
 from .vocabulary import (
     ACT_CODE,
@@ -64,29 +64,16 @@ LABELS: Final[Mapping[str, tuple[str, ...]]] = {  # the words people understand 
     "substance": ("SUD", "ETH"),
     "violence": ("SDV", "VIO"),
 }
+PURPOSES: Final[Mapping[str, tuple[str, ...]]] = {  # why somebody may look -> purposes of use; CAREMGT is not under TREAT
+    "care": ("TREAT", "CAREMGT"), "emergency": ("ETREAT",), "research": ("HRESCH",), "any": (),
+}  # fmt: skip
 LABEL_WORDS: Final[Mapping[str, str]] = {
     "mental": "mental health", "sexual": "sexual health", "social": "social care", "substance": "alcohol and drugs",
     "violence": "violence and abuse",
 }  # fmt: skip
+OUR_RULE: Final = re.compile(r"([A-Za-z0-9-]+)\.\d+:[a-z+]*")  # the id of a rule that these pages wrote: its choice, its place, its kinds
+ONLY_NAMED: Final = "only-the-people-i-name"  # the id of a root that denies because the person asked for that
 RECIPIENT: Final = {"coding": [{"system": f"{HL7}/v3-ParticipationType", "code": "IRCP"}]}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One choice as a page shows it. `who` empty: everybody. `until` None: until stopped. `ours` False: not in our form."""
-
-    id: str
-    allows: bool
-    who: tuple[str, ...]
-    kinds: tuple[str, ...]
-    what: str
-    labels: tuple[str, ...]
-    why: str
-    since: date | None
-    until: date | None
-    words: str
-    ours: bool = True
-    refs: tuple[str, ...] = ()
 
 
 # -- changing ---------------------------------------------------------------------------------------------------------
@@ -97,10 +84,12 @@ def grant(
     patient: str,
     *,
     who: str,
-    kinds: Iterable[str],
+    kinds: Iterable[str] = (),
+    refs: Iterable[str] = (),
     labels: Iterable[str] = (),
-    purpose: str | None = None,
+    purpose: str = "any",
     until: date | None = None,
+    since: date | None = None,
     at: datetime,
     rule_id: str,
     words: str = "",
@@ -109,20 +98,22 @@ def grant(
     """The consent with one more permit.
 
     `patient` is `Patient/…`. `who`: `Practitioner/…`, `PractitionerRole/…`, `Organization/…`, `CareTeam/…`, `sector:health`,
-    `role:Organization/… system|code`, or `system|value`. `kinds` and `labels` are keys of KINDS and LABELS: what is labelled
-    private is not opened unless its label is named. `until` is the last day, London. Problem: invalid, business-rule.
+    `role:Organization/… system|code`, or `system|value`. `kinds`, `labels` and `purpose` are keys of KINDS, LABELS and PURPOSES:
+    what is labelled private is not opened unless its label is named. `refs` (`Type/id`) are single things, opened whatever their
+    label: the person has looked at each. `until` is the last day, London. Problem: invalid, business-rule.
     """
-    chosen = list(dict.fromkeys(kinds))
-    if not chosen:
+    chosen, things = list(dict.fromkeys(kinds)), list(dict.fromkeys(refs))
+    if not (chosen or things):
         raise Problem("invalid", "Choose at least one part to share.", "kinds")
+    if purpose not in PURPOSES:
+        raise Problem("invalid", f"`{purpose[:40]}` is not a reason to share.", "purpose")
     common = {
         "type": "permit",
-        "period": {"start": _day(at), **({"end": until.isoformat()} if until else {})},
+        "period": {"start": (since or _today(at)).isoformat(), **({"end": until.isoformat()} if until else {})},
         "actor": [{"role": RECIPIENT, "reference": _actor(who)}],
-        "securityLabel": _labels(labels),
-        **({"purpose": [{"system": ACT_REASON, "code": purpose}]} if purpose else {}),
+        **({"purpose": [{"system": ACT_REASON, "code": c} for c in PURPOSES[purpose]]} if PURPOSES[purpose] else {}),
     }
-    return _with(consent, patient, at, _rules(rule_id, _said(words, why), common, chosen))
+    return _with(consent, patient, at, permits(rule_id, _said(words, why), common, chosen, things, labels))
 
 
 def hide(
@@ -135,24 +126,51 @@ def hide(
     refs: Iterable[str] = (),
     kinds: Iterable[str] = (),
     labels: Iterable[str] = (),
+    since: date | None = None,
     words: str = "",
     why: str = "",
 ) -> dict[str, Any]:
-    """The consent with one more deny: these resources (`Type/id`), kinds or labels, from `who` or from everybody. It has no end.
+    """The consent with one more deny: each of these resources (`Type/id`), kinds and labels, from `who` or from everybody.
 
-    Problem invalid when it names neither whom nor what: that would be "only the people I name", another choice.
+    It has no end: after one the record would open again. Problem invalid when it names neither whom nor what: that would be
+    "only the people I name", another choice.
     """
-    instances, chosen, private = list(refs), list(dict.fromkeys(kinds)), list(labels)
-    if not (who or instances or chosen or private):
+    things, chosen, private = list(dict.fromkeys(refs)), list(dict.fromkeys(kinds)), list(labels)
+    if not (who or things or chosen or private):
         raise Problem("invalid", "Choose what to hide, or from whom.", "who")
-    common: dict[str, Any] = {"type": "deny", "period": {"start": _day(at)}}
+    common: dict[str, Any] = {"type": "deny", "period": {"start": (since or _today(at)).isoformat()}}
     if who:
         common["actor"] = [{"role": RECIPIENT, "reference": _actor(who)}]
-    if private:
-        common["securityLabel"] = _sensitivities(private)
-    if instances:
-        common["data"] = [{"meaning": "instance", "reference": {"reference": r}} for r in instances]
-    return _with(consent, patient, at, _rules(rule_id, _said(words, why), common, chosen))
+    return _with(consent, patient, at, denies(rule_id, _said(words, why), common, chosen, things, private))
+
+
+def change(consent: Mapping[str, Any], rule_id: str, *, at: datetime, **choice: Any) -> dict[str, Any]:
+    """The consent with another permit in the place of this choice, in one version; `choice` as `grant` takes it.
+
+    It keeps the day it began. Problem not-found when the choice is not there.
+    """
+    began = next((_start(r) for r in _rules_of(consent) if _row_id(r) == rule_id), None)
+    patient = str((consent.get("patient") or {}).get("reference", ""))
+    return grant(stop(consent, rule_id, at), patient, at=at, rule_id=rule_id, since=began, **choice)
+
+
+def only_named(consent: Mapping[str, Any] | None, patient: str, at: datetime) -> dict[str, Any]:
+    """The consent under which nobody sees anything but whom a choice names: root deny. The choices stay as they are."""
+    out = _own(consent) if consent else _empty(patient)
+    rest = {k: v for k, v in out.get("provision", {}).items() if k not in ("id", "type")}
+    return {**out, "provision": {"id": ONLY_NAMED, "type": "deny", **rest}, "dateTime": _instant(at)}
+
+
+def as_usual(consent: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    """The consent without "only the people I name": the default goes on for those whom no choice names."""
+    out = _own(consent)
+    rest = {k: v for k, v in out.pop("provision", {}).items() if k not in ("id", "type")}
+    return {**out, **({"provision": rest} if rest else {}), "dateTime": _instant(at)}
+
+
+def is_only_named(consent: Mapping[str, Any]) -> bool:
+    """Did the person choose, here, that only those whom they name may see anything."""
+    return is_ours(consent) and (consent.get("provision") or {}).get("type") == "deny"
 
 
 def stop(consent: Mapping[str, Any], rule_id: str, at: datetime) -> dict[str, Any]:
@@ -186,11 +204,30 @@ def _with(consent: Mapping[str, Any] | None, patient: str, at: datetime, rules: 
 
 
 def is_ours(consent: Mapping[str, Any]) -> bool:
-    """Is this the form our pages write: active, silent root, our policy."""
+    """Is this the form our pages write: active, our policy, a silent root or our own "only the people I name", rules of our making."""
     codings = (consent.get("policyRule") or {}).get("coding", ())
     ours = any(c.get("system") == POLICY_SYSTEM and c.get("code") == UK_DIRECT_CARE for c in codings)
     root = consent.get("provision") or {}
-    return ours and consent.get("status") == "active" and not root.keys() - {"id", "extension", "period", "provision"}
+    silent = "type" not in root or (root["type"] == "deny" and root.get("id") == ONLY_NAMED)
+    plain = not root.keys() - {"id", "extension", "period", "type", "provision"}
+    whole = all(OUR_RULE.fullmatch(str(r.get("id", ""))) for r in _rules_of(consent))
+    return ours and consent.get("status") == "active" and silent and plain and whole
+
+
+def _rules_of(consent: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    rules: Sequence[Mapping[str, Any]] = (consent.get("provision") or {}).get("provision", ())
+    return rules
+
+
+def _row_id(rule: Mapping[str, Any]) -> str:
+    return str(rule.get("id", "")).split(".", 1)[0]
+
+
+def _start(rule: Mapping[str, Any]) -> date | None:
+    try:
+        return date.fromisoformat(str((rule.get("period") or {}).get("start", ""))[:10])
+    except ValueError:
+        return None
 
 
 def _own(consent: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,35 +248,72 @@ def _empty(patient: str) -> dict[str, Any]:
     }
 
 
-def _rules(rule_id: str, said: list[dict[str, Any]], common: dict[str, Any], kinds: Sequence[str]) -> list[dict[str, Any]]:
-    """One provision, or several where kinds differ in what narrows them; `id` is `rule_id`, or `rule_id.n:kinds`."""
+Rules = list[dict[str, Any]]
+
+
+def permits(
+    rule_id: str, said: Rules, common: Mapping[str, Any], kinds: Sequence[str], refs: Sequence[str], labels: Iterable[str]
+) -> Rules:
+    """The provisions of one permit: kinds by their codes, single things, and whose record it is."""
+    levels = [{"system": CONFIDENTIALITY_SYSTEM, "code": "N"}, *_sensitivities(labels)]
+    parts = [{**common, "securityLabel": levels, **part} for part in _kinds(kinds)]
+    open_kinds = next((p for p in parts if "code" not in p), None)
+    if open_kinds is not None:
+        open_kinds["class"] = [*open_kinds["class"], _class("Patient")]
+    names = ["+".join(group) for group in _grouped(kinds).values()]
+    if refs:
+        parts.append({**common, **_data(refs)})
+        names.append("")
+    if open_kinds is None:
+        parts.append({**common, "securityLabel": levels, "class": [_class("Patient")]})
+        names.append("")
+    return _numbered(rule_id, said, names, parts)
+
+
+def denies(
+    rule_id: str, said: Rules, common: Mapping[str, Any], kinds: Sequence[str], refs: Sequence[str], labels: Sequence[str]
+) -> Rules:
+    """The provisions of one deny: any of these kinds, single things or labels; everything when it names none."""
+    parts = [{**common, **part} for part in _kinds(kinds)]
+    names = ["+".join(group) for group in _grouped(kinds).values()]
+    more = [*([_data(refs)] if refs else []), *([{"securityLabel": _sensitivities(labels)}] if labels else [])]
+    parts += [{**common, **part} for part in more]
+    return _numbered(rule_id, said, [*names, *("" for _ in more)] or [""], parts or [dict(common)])
+
+
+def _numbered(rule_id: str, said: Rules, names: Sequence[str], parts: Rules) -> Rules:
+    if not rule_id or not all(c.isascii() and (c.isalnum() or c == "-") for c in rule_id):
+        raise Problem("invalid", f"`{rule_id[:40]}` cannot name a choice.", "rule_id")
+    extension = {"extension": said} if said else {}
+    return [{"id": f"{rule_id}.{n}:{name}", **extension, **part} for n, (name, part) in enumerate(zip(names, parts, strict=True))]
+
+
+def _kinds(kinds: Sequence[str]) -> Rules:
+    """Classes, with the codes that narrow them: one for each set of codes."""
+    out: Rules = []
+    for codes, group in _grouped(kinds).items():
+        types = dict.fromkeys(t for k in group for t in KINDS[k][0])
+        code = {"code": [{"coding": [{"system": SNOMED, "code": c} for c in codes]}]} if codes else {}
+        out.append({"class": [_class(t) for t in types], **code})
+    return out
+
+
+def _grouped(kinds: Sequence[str]) -> dict[tuple[str, ...], list[str]]:
     unknown = [k for k in kinds if k not in KINDS]
     if unknown:
-        raise Problem("invalid", f"`{unknown[0]}` is not a kind of record.", "kinds")
-    if not rule_id or not all(c.isalnum() or c == "-" for c in rule_id):
-        raise Problem("invalid", f"`{rule_id[:40]}` cannot name a choice.", "rule_id")
+        raise Problem("invalid", f"`{unknown[0][:40]}` is not a kind of record.", "kinds")
     by_codes: dict[tuple[str, ...], list[str]] = {}
     for kind in kinds:
         by_codes.setdefault(KINDS[kind][1], []).append(kind)
-    out = []
-    for n, (codes, group) in enumerate(by_codes.items() or [((), [])]):
-        types = list(dict.fromkeys(t for k in group for t in KINDS[k][0]))
-        rule: dict[str, Any] = {
-            "id": f"{rule_id}.{n}:{'+'.join(group)}",
-            **({"extension": said} if said else {}),
-            **common,
-        }
-        if types and n == 0 and common["type"] == "permit" and not codes:
-            types.append("Patient")
-        if types:
-            rule["class"] = [{"system": RESOURCE_TYPES, "code": t} for t in types]
-        if codes:
-            rule["code"] = [{"coding": [{"system": SNOMED, "code": c} for c in codes]}]
-        out.append(rule)
-    if common["type"] == "permit" and not any(c["code"] == "Patient" for r in out for c in r.get("class", ())):
-        person: dict[str, Any] = {"id": f"{rule_id}.{len(out)}:", **({"extension": said} if said else {}), **common}
-        out.append({**person, "class": [{"system": RESOURCE_TYPES, "code": "Patient"}]})
-    return out
+    return by_codes
+
+
+def _class(type: str) -> dict[str, str]:
+    return {"system": RESOURCE_TYPES, "code": type}
+
+
+def _data(refs: Iterable[str]) -> dict[str, Any]:
+    return {"data": [{"meaning": "instance", "reference": {"reference": r}} for r in refs]}
 
 
 def _actor(who: str) -> dict[str, Any]:
@@ -268,10 +342,6 @@ def _actor(who: str) -> dict[str, Any]:
     return {"reference": who}
 
 
-def _labels(labels: Iterable[str]) -> list[dict[str, str]]:
-    return [{"system": CONFIDENTIALITY_SYSTEM, "code": "N"}, *_sensitivities(labels)]
-
-
 def _sensitivities(labels: Iterable[str]) -> list[dict[str, str]]:
     out = []
     for label in labels:
@@ -285,132 +355,9 @@ def _said(words: str, why: str) -> list[dict[str, Any]]:
     return [{"url": url, "valueString": text} for url, text in ((WORDS, words), (WHY, why)) if text]
 
 
-def _day(at: datetime) -> str:
-    return at.astimezone(LONDON).date().isoformat()
+def _today(at: datetime) -> date:
+    return at.astimezone(LONDON).date()
 
 
 def _instant(at: datetime) -> str:
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-# -- reading back -----------------------------------------------------------------------------------------------------
-
-
-def rows(consent: Mapping[str, Any]) -> list[Row]:
-    """Every choice in a consent, ours one a row; of any other form one row for each rule, said as it is."""
-    if not is_ours(consent):
-        return list(_others(consent))
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for rule in (consent.get("provision") or {}).get("provision", ()):
-        found.setdefault(_row_id(rule), []).append(rule)
-    return [_row(id, rules) for id, rules in found.items()]
-
-
-def _row_id(rule: Mapping[str, Any]) -> str:
-    return str(rule.get("id", "")).split(".", 1)[0]
-
-
-def _row(id: str, rules: Sequence[Mapping[str, Any]]) -> Row:
-    first = rules[0]
-    kinds = tuple(k for r in rules for k in str(r.get("id", "")).partition(":")[2].split("+") if k in KINDS)
-    who = tuple(dict.fromkeys(_who(a) for r in rules for a in r.get("actor", ())))
-    labels = _label_keys(first)
-    refs = tuple(d["reference"]["reference"] for d in first.get("data", ()) if d.get("reference", {}).get("reference"))
-    types = [c.get("code", "") for r in rules for c in r.get("class", ())] if not kinds else []
-    what = [
-        *(KIND_WORDS[k] for k in kinds),
-        *types,
-        *(f"marked as {LABEL_WORDS[x]}" for x in labels if first.get("type") == "deny"),
-        *refs,
-    ]
-    period = first.get("period") or {}
-    return Row(
-        id, first.get("type") == "permit", who, kinds, ", ".join(what) or "everything", labels, _ext(first, WHY),
-        _date(period.get("start")), _date(period.get("end")), _ext(first, WORDS), refs=refs,
-    )  # fmt: skip
-
-
-def _who(actor: Mapping[str, Any]) -> str:
-    reference = actor.get("reference") or {}
-    if reference.get("reference"):
-        return str(reference["reference"])
-    identifier = reference.get("identifier") or {}
-    system, value = identifier.get("system", ""), identifier.get("value", "")
-    return f"sector:{value}" if system == SECTOR_SYSTEM else f"role:{value}" if system == ROLE_AT else f"{system}|{value}"
-
-
-def _label_keys(rule: Mapping[str, Any]) -> tuple[str, ...]:
-    codes = {c.get("code") for c in rule.get("securityLabel", ()) if c.get("system") in (ACT_CODE, SENSITIVITY_SYSTEM)}
-    return tuple(k for k, wanted in LABELS.items() if codes.issuperset(wanted))
-
-
-def _ext(rule: Mapping[str, Any], url: str) -> str:
-    return next((str(e.get("valueString", "")) for e in rule.get("extension", ()) if e.get("url") == url), "")
-
-
-def _date(text: str | None) -> date | None:
-    try:
-        return date.fromisoformat(text[:10]) if text else None
-    except ValueError:
-        return None
-
-
-def _others(consent: Mapping[str, Any]) -> Iterator[Row]:
-    try:
-        given = parse(consent, str(consent.get("id", "")), 0)
-    except Uncomputable as wrong:
-        yield Row("", False, (), (), f"This cannot be computed, so it closes the record until somebody has looked at it: {wrong}", (), "",
-                  None, None, "", ours=False)  # fmt: skip
-        return
-    yield from _said_rules(given.root)
-
-
-def _said_rules(rule: Rule) -> Iterator[Row]:
-    if rule.type:
-        what = sorted({*rule.types, *rule.profiles, *rule.codes, *rule.instances, *rule.related})
-        if rule.labels is not None:
-            what += sorted(rule.labels.sensitivity | rule.labels.legal)
-            what += (
-                [f"confidentiality {'from' if rule.type == 'deny' else 'up to'} {'ULMNRV'[rule.labels.level]}"]
-                if rule.labels.level is not None
-                else []
-            )
-        yield Row(
-            rule.path, rule.type == "permit", tuple(sorted(rule.who)), (), ", ".join(what) or "everything", (),
-            ", ".join(sorted(p.rpartition("|")[2] for p in rule.said)), _micro_day(rule.low), _micro_day(rule.high), "", ours=False,
-        )  # fmt: skip
-    for child in rule.rules:
-        yield from _said_rules(child)
-
-
-def _micro_day(at: int | None) -> date | None:
-    return None if at is None else instant(at).astimezone(LONDON).date()
-
-
-# -- what may surprise ------------------------------------------------------------------------------------------------
-
-
-def lint(consent: Mapping[str, Any]) -> list[str]:
-    """Sentences about what in a computable consent may surprise the person who gives it; empty when nothing may."""
-    try:
-        grant = parse(consent, "", 0)
-    except Uncomputable as wrong:
-        return [f"This consent cannot be computed: {wrong}"]
-    if grant.proxy:
-        return []
-    root, out = grant.root, []
-    if root.type == "permit" and (root.what or root.who or root.said):
-        out.append("Whoever this names will see only what it names: what they see now without your asking would end.")
-    elif root.type == "permit":
-        out.append("This lets anyone see everything that it does not take out again.")
-    if root.type == "deny":
-        out.append("Only the people named in it will see anything, except in an emergency.")
-    if any(r.type == "deny" and r.high is not None for r in _all(root)):
-        out.append("A no in it has an end: after that day the record opens again.")
-    return out
-
-
-def _all(rule: Rule) -> Iterator[Rule]:
-    yield rule
-    for child in rule.rules:
-        yield from _all(child)

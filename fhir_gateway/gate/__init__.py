@@ -6,22 +6,26 @@ once, in a `Context`. No audit row, no answer.
 
 from .context import Answer, Context, Entry, House, Page, Remote, Written, enter, house_context
 from .disclosing import may_send
+from .explaining import Explained, explain, may, why
 from .fetching import historyset, part_of, searchset, version_number
 from .gathering import everything, plan_document
 from .judging import judge
-from .looking import asker, explain, keepers, may, organisation_called, who_looked, why
+from .looking import keepers, organisation_called, who_looked
 from .past import history
+from .previewing import Preview, Sight, counted, may_share, preview
 from .pushing import inbox, named, push, replay
 from .reading import read, vread
 from .recipients import choose, my_choice, my_notices
 from .searching import compartment, search
+from .somebody import asker, askers
 from .transacting import transaction
 from .writing import Once, accept, create, patch, patch_where, remove, remove_where, unanswered, update, update_where
 
 __all__ = [
-    "Answer", "Context", "Entry", "House", "Once", "Page", "Remote", "Written",
-    "accept", "asker", "choose", "compartment", "create", "enter", "everything", "explain", "history", "historyset", "house_context", "inbox", "judge",
-    "keepers", "may", "may_send", "my_choice", "my_notices", "named", "organisation_called", "part_of", "patch", "patch_where", "plan_document", "push", "read",
+    "Answer", "Context", "Entry", "Explained", "House", "Once", "Page", "Preview", "Remote", "Sight", "Written",
+    "accept", "asker", "askers", "choose", "compartment", "counted", "create", "enter", "everything", "explain", "history", "historyset",
+    "house_context", "inbox", "judge", "keepers", "may", "may_send", "may_share", "my_choice", "my_notices", "named", "organisation_called",
+    "part_of", "patch", "patch_where", "plan_document", "preview", "push", "read",
     "remove", "remove_where", "replay", "search", "searchset", "transaction", "unanswered", "update", "update_where",
     "version_number", "vread", "who_looked", "why",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..domain import strict
+from ..domain.lint import warnings
 from ..domain.problem import Issue, Problem, outcome
 from ..domain.types import Decision, Ref, Stored
 from .context import Context, ask, need_scope, note, notes, rendering
@@ -88,6 +89,8 @@ def verdict(ctx: Context, type: str, resource: dict[str, Any], profile: str | No
             taken(ctx, type, strict.read(without_our_address(ctx, strict.dump(resource))))
         except Problem as p:
             issues += p.issues
+        else:
+            issues += warnings(strict.dump(resource))
     known = ctx.house.definitions
     if profile is not None and profile.split("|")[0] != CORE + type and (known is None or known.profile(profile) is None):
         issues.append(Issue("warning", "not-found", "", f"The profile `{profile[:120]}` is not known here: it was not looked at."))

@@ -1,76 +1,17 @@
-"""What the person may ask about access itself: who looked, and would this be allowed."""
+"""What the person may ask about access itself: who looked, and who wrote or keeps something."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from ..domain import audit, consent
+from ..domain import audit
 from ..domain.primitives import whole
-from ..domain.problem import Problem, not_found
-from ..domain.types import Decision, Note, Ref, Stored
-from .context import Context, House, ask, ask_stored, directory_now, house_context, micros, need_scope, note, notes
-from .reading import allow
-
-KINDS: dict[str, Literal["patient", "proxy", "professional", "system"]] = {
-    "Patient": "patient", "RelatedPerson": "proxy", "Device": "system", "Organization": "system",
-}  # fmt: skip
-
-
-async def may(ctx: Context, action: str, ref: Ref) -> Decision:
-    """Would this be allowed, and why: for `explain` and for pages that show only what will work. Not-found when hidden."""
-    stored = await ctx.house.store.get(ref)
-    if stored is None:
-        raise not_found()
-    if not (await ask(ctx, "access", stored.facts)).permit:
-        raise not_found()
-    return await ask(ctx, action, stored.facts)
-
-
-async def explain(ctx: Context, action: str, ref: Ref) -> tuple[Decision, str]:
-    """The decision about this, and why in plain words: for operators, who see nothing of the record. Not-found when it is absent."""
-    stored = await ctx.house.store.get(ref)
-    if stored is None:
-        raise not_found()
-    decision = await ask_stored(ctx, action, stored)
-    return decision, consent.explain(decision)
-
-
-ACTIONS = ("access", "disclose", "collect", "correct")
-
-
-async def why(ctx: Context, what: Ref, who: str = "", purpose: str = "", action: str = "access") -> tuple[Decision, str]:
-    """The decision about this and why: for the person and their proxy about anybody, for everyone else about themselves (leak list L50).
-
-    Problem not-found when the asker may not see it, forbidden about somebody else, bad-request for an unknown action.
-    """
-    need_scope(ctx, "r", "Consent")
-    need_scope(ctx, "r", what.type)
-    if action not in ACTIONS:
-        raise Problem("bad-request", f"`action` is {', '.join(ACTIONS[:-1])} or {ACTIONS[-1]}, not `{action[:40]}`.", "action")
-    stored = await ctx.house.store.get(what)
-    seen = await allow(ctx, "R", "explain", what, stored)
-    assert stored is not None
-    theirs = ctx.actor.kind in ("patient", "proxy") and set(stored.facts.patients) == {ctx.actor.patient}
-    myself = not who or who in ctx.actor.ids
-    if not theirs and not myself:
-        await ctx.house.store.commit(*notes(ctx, "R", "explain", seen, stored.facts, what, allowed=False))
-        raise Problem("forbidden", "You may ask this about yourself. Only the person, or who acts for them, may ask about others.", "who")
-    asking = replace(ctx, purpose=purpose or ctx.purpose) if myself else await asker(ctx.house, who, purpose or "TREAT")
-    decision = await ask_stored(asking, action, stored)
-    await ctx.house.store.commit(*notes(ctx, "R", "explain", seen, stored.facts, what))
-    if not theirs:
-        decision = replace(decision, consent=None)
-    return decision, consent.explain(decision)
-
-
-async def asker(house: House, who: str, purpose: str) -> Context:
-    """Somebody of the directory (`Practitioner/…`, `Patient/…`, `Organization/…`) as they would ask, without their signing in."""
-    directory, _ = await directory_now(house)
-    kind = KINDS.get(who.split("/")[0], "professional")
-    actor = directory.actor(who, kind=kind, organisation=None, patient=who if kind == "patient" else None, at=house.clock())
-    return house_context(house, actor, purpose=purpose)
+from ..domain.problem import not_found
+from ..domain.types import Note, Ref, Stored
+from .context import Context, House, ask_stored, directory_now, micros, note
+from .previewing import may_share
 
 
 async def organisation_called(house: House, name: str) -> str | None:
@@ -137,11 +78,11 @@ async def _told(ctx: Context, me: str, before: tuple[Any, ...] | None, count: in
 async def keepers(ctx: Context) -> dict[str, int]:
     """Who wrote or keeps something of the person's own record, and since when (microseconds): they may go on reading that.
 
-    Organisations as `Organization/…` for whom the directory knows them, else the person or system that wrote it. Only for the
-    person; Problem not-found otherwise.
+    Organisations as `Organization/…` for whom the directory knows them, else the person or system that wrote it. For the
+    person, and who may choose for them; Problem not-found otherwise.
     """
     me = ctx.actor.patient
-    if ctx.actor.kind != "patient" or me is None:
+    if me is None or not await may_share(ctx):
         raise not_found()
     directory, _ = await directory_now(ctx.house)
     first: dict[Ref, datetime] = {}

@@ -23,7 +23,7 @@ from ..domain.problem import Problem, not_found
 from ..domain.r4 import R4
 from ..domain.types import Ref
 from ..gate import Answer, Context, Written
-from . import binary
+from . import binary, operations
 from .app import FHIR_JSON, PRIVATE, Web, body, context, guarded
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
@@ -259,7 +259,7 @@ def wrote(web: Web, request: Request, w: Written) -> Response:
     if wanted == "minimal" or w.body is None:
         return Response(status_code=status, headers=headers)
     if wanted == "OperationOutcome":
-        return json(request, msgspec.json.encode(bundle.informed(bundle.SAID.get(w.did, "Updated."))), status, headers)
+        return json(request, msgspec.json.encode(bundle.informed(bundle.SAID.get(w.did, "Updated."), w.body)), status, headers)
     return json(request, w.body, status, headers)
 
 
@@ -344,11 +344,22 @@ async def explain(web: Web, request: Request, ctx: Context, parts: list[str]) ->
     type, _, id = said.get("what", "").partition("/")
     if not web.house.r4.has_type(type) or not ID.match(id):
         raise Problem("bad-request", "`what` names the resource that this is about, such as Goal/1.", "what")
-    decision, text = await gate.why(ctx, Ref(type, id), said.get("who", ""), said.get("purpose", ""), said.get("action", "access"))
-    told = [{"name": "permit", "valueBoolean": decision.permit}, {"name": "basis", "valueString": decision.basis}, {"name": "text", "valueString": text}]
+    why = await gate.why(ctx, Ref(type, id), said.get("who", ""), said.get("purpose", ""), said.get("action", "access"))
+    decision = why.decision
+    told = [{"name": "permit", "valueBoolean": decision.permit}, {"name": "basis", "valueString": decision.basis}, {"name": "text", "valueString": why.text}]
+    told += [{"name": "change", "valueString": text} for text in why.texts]
     if decision.consent:
         told.append({"name": "consent", "valueReference": {"reference": str(decision.consent)}})
     return json(request, strict.dump({"resourceType": "Parameters", "parameter": told}))
+
+
+async def preview(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """What somebody would see under a Consent that is not saved, as Parameters."""
+    sent_json(request)
+    listed = strict.read(await body(web, request))
+    choice, said = operations.preview_asked(listed)
+    found = await gate.preview(ctx, said["who"], choice=choice, replaces=(choice or {}).get("id"), purpose=said.get("purpose", "TREAT"))
+    return json(request, strict.dump(operations.preview_told(found.sights, choice)))
 
 
 async def given(web: Web, request: Request) -> list[tuple[str, str]]:
@@ -484,7 +495,8 @@ OFFERED: tuple[Offer, ...] = (
     Offer("POST", "type/id/$document", document, "", "A plan as a document, a Composition first", (200, *FIND, 410), gives="Bundle", operation="document", types=("CarePlan",)),
     Offer("GET", "type/$explain", explain, "", "Why somebody may see something, or may not", (200, *FIND), gives="Parameters", operation="explain", types=("Consent",), reads=WHY),
     Offer("POST", "type/$explain", explain, "", "Why somebody may see something, or may not", (200, *FIND, 413, 415), takes="parameters", gives="Parameters", operation="explain", types=("Consent",)),
+    Offer("POST", "type/$preview", preview, "", "What somebody would see under a Consent that is not saved", (200, *WRITE), takes="parameters", gives="Parameters", operation="preview", types=("Consent",)),
 )  # fmt: skip
 ATTACHED = tuple(o for o in OFFERED if (o.method, o.shape) in (("POST", "type"), ("PUT", "type/id"), ("GET", "type/id")))
 TABLE: dict[tuple[str, str], Offer] = {(o.method, o.shape): o for o in OFFERED}
-OWN_OPERATIONS = ("CarePlan-document", "Consent-explain")
+OWN_OPERATIONS = ("CarePlan-document", "Consent-explain", "Consent-preview")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.datastructures import FormData
 
-from fhir_gateway.domain import sharing
+from fhir_gateway.domain import choices, sharing
 from fhir_gateway.web.pages.draft import DETAILS, PARTS, PRIVATE, Draft, given_words, mistakes, summary
 from fhir_gateway.web.pages.sharing import said
 
@@ -34,7 +34,7 @@ def granted(d: Draft) -> dict[str, Any]:
 
 
 def test_what_was_chosen_is_what_the_list_shows() -> None:
-    (row,) = sharing.rows(granted(draft(("private", "mental"))))
+    (row,) = choices.rows(granted(draft(("private", "mental"))))
     shown = said(row, {"Practitioner/rosa": "Rosa Lind"}, TODAY)
     assert shown == {
         "id": "r1", "no": False, "who": "Rosa Lind", "why": "So that she can find me a choir",
@@ -46,7 +46,7 @@ def test_what_was_chosen_is_what_the_list_shows() -> None:
 
 
 def test_the_consent_keeps_the_sentence_the_person_read() -> None:
-    (row,) = sharing.rows(granted(draft()))
+    (row,) = choices.rows(granted(draft()))
     assert row.words == (
         "Rosa Lind may see these parts of your plan: My goals and what we will do, What matters to me, until the end of 31 January 2027. "
         "They will also see your details, such as your NHS number, address and phone."

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate
-from ...domain import sharing, strict
+from ...domain import choices, sharing, strict
+from ...domain.lint import lint
 from ...domain.problem import Problem, not_found
 from ...domain.types import Ref
 from ...domain.vocabulary import PROXY_BASIS_SUFFIX
@@ -76,9 +77,9 @@ async def keep(ctx: Context, before: Held | None, body: dict[str, Any]) -> bool:
 
 async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     held = await consents(ctx)
-    mine = [r for h in held if sharing.is_ours(h.body) for r in sharing.rows(h.body)]
-    others = [_acting(r, h.body) for h in held if not sharing.is_ours(h.body) for r in sharing.rows(h.body)]
-    surprises = list(dict.fromkeys(s for h in held if not sharing.is_ours(h.body) for s in sharing.lint(h.body)))
+    mine = [r for h in held if sharing.is_ours(h.body) for r in choices.rows(h.body)]
+    others = [_acting(r, h.body) for h in held if not sharing.is_ours(h.body) for r in choices.rows(h.body)]
+    surprises = list(dict.fromkeys(s.text for h in held if not sharing.is_ours(h.body) for s in lint(h.body)))
     known = await names_of(ctx, {w for r in (*mine, *others) for w in r.who})
     done = request.query_params.get("done", "")
     return await show(
@@ -89,14 +90,14 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     )  # fmt: skip
 
 
-def _acting(row: sharing.Row, consent: Mapping[str, Any]) -> sharing.Row:
+def _acting(row: choices.Row, consent: Mapping[str, Any]) -> choices.Row:
     """A consent that lets somebody act for the person says so."""
     codings = (consent.get("policyRule") or {}).get("coding", ())
     acts = any(str(c.get("system", "")).endswith(PROXY_BASIS_SUFFIX) for c in codings)
     return replace(row, why=_("They act for you")) if acts and row.allows and not row.why else row
 
 
-def said(row: sharing.Row, known: Mapping[str, str], on: date) -> dict[str, Any]:
+def said(row: choices.Row, known: Mapping[str, str], on: date) -> dict[str, Any]:
     """One choice in plain words."""
     what = what_words(row.kinds) if row.kinds else _("Everything") if row.what == "everything" else row.what
     if row.labels and row.allows:
@@ -162,7 +163,7 @@ async def stop(pages: Pages, request: Request, ctx: Context) -> Response:
     if not RULE.match(rule):
         raise not_found()
     for held in await consents(ctx):
-        found = next((r for r in sharing.rows(held.body) if r.ours and r.id == rule), None)
+        found = next((r for r in choices.rows(held.body) if r.ours and r.id == rule), None)
         if found:
             break
     else:

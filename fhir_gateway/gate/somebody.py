@@ -1,0 +1,119 @@
+"""Somebody who is not here, as they would ask: a person, a role somewhere, a team, an organisation, a whole sector.
+
+What their sign-in would give them (organisation, roles) is known for the accounts and clients of this gateway's own issuer;
+somebody who signs in elsewhere is taken to speak for each organisation the directory has them in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from ..auth import clients, people
+from ..domain.directory import Directory
+from ..domain.types import Actor
+from ..domain.vocabulary import ROLE_AT, SECTOR_SYSTEM
+from .context import Context, House, directory_now, house_context, micros
+
+Kind = Literal["patient", "proxy", "professional", "system"]
+KINDS: dict[str, Kind] = {"Patient": "patient", "RelatedPerson": "proxy", "Device": "system", "Organization": "system"}
+
+
+@dataclass(frozen=True, slots=True)
+class _SignIn:
+    organisation: str | None = None
+    roles: frozenset[str] = frozenset()
+    client: str = ""
+
+
+async def askers(house: House, who: str, purpose: str = "TREAT") -> list[Context]:
+    """`who` as they would ask, once for each way they can sign in; at least one.
+
+    `who`: `Type/id`, `system|value`, or as a choice names it: `sector:health`, `role:Organization/… system|code`.
+    """
+    directory, _ = await directory_now(house)
+    at = house.clock()
+    who = _by_reference(directory, who)
+    whole = _many(directory, who)
+    if whole is not None:
+        return [house_context(house, whole, purpose=purpose)]
+    kind = KINDS.get(who.split("/")[0], "professional")
+    patient = who if kind == "patient" else None
+    found = await _sign_ins(house, directory, who, at)
+    return [house_context(house, _signed_in(directory, who, kind, patient, s, at), purpose=purpose) for s in found]
+
+
+async def asker(house: House, who: str, purpose: str) -> Context:
+    """The first of them."""
+    return (await askers(house, who, purpose))[0]
+
+
+def _signed_in(directory: Directory, who: str, kind: Kind, patient: str | None, by: _SignIn, at: datetime) -> Actor:
+    actor = directory.actor(
+        who, kind=kind, organisation=by.organisation, patient=patient, at=at, clinician="clinician" in by.roles,
+        btg_role="break-glass" in by.roles, contributor="contributor" in by.roles, operator="operator" in by.roles,
+    )  # fmt: skip
+    return replace(actor, ids=actor.ids | {f"client|{by.client}"}) if by.client else actor
+
+
+def _by_reference(directory: Directory, who: str) -> str:
+    """An identifier that one confirmed organisation or person has, by its reference."""
+    if "|" not in who or who.startswith(("role:", "sector:")):
+        return who
+    place = directory.find(who)
+    person = next((ref for ref, (_, identifiers) in sorted(directory.people.items()) if who in identifiers), None)
+    return place or person or who
+
+
+def _many(directory: Directory, who: str) -> Actor | None:
+    """Everybody of a sector, in a role at a place, of a team: what all of them have in common, and no more."""
+    if who.startswith("sector:"):
+        sector = who.removeprefix("sector:")
+        name = f"{SECTOR_SYSTEM}|{sector}"
+        return Actor("professional", frozenset({name}), name, sector=sector)
+    if who.startswith("role:"):
+        place, _, code = who.removeprefix("role:").partition(" ")
+        roles = {f"{ROLE_AT}|{o} {code}" for o in directory.ancestors(place)}
+        ids = frozenset(roles) | directory.organisation_names(place)
+        return Actor("professional", ids, f"{ROLE_AT}|{place} {code}", organisation=place, sector=directory.sector(place))
+    kind = who.split("/")[0]
+    if kind in ("CareTeam", "Group"):
+        return Actor("professional", frozenset({who}), who)
+    if kind == "HealthcareService":
+        home = directory.services.get(who) or None
+        ids = frozenset({who}) | (directory.organisation_names(home) if home else frozenset())
+        return Actor("professional", ids, who, organisation=home, sector=directory.sector(home))
+    return None
+
+
+async def _sign_ins(house: House, directory: Directory, who: str, at: datetime) -> list[_SignIn]:
+    kind = who.split("/")[0]
+    if kind == "Device":
+        found = await clients.list_clients(house.store, at)
+        return [_SignIn(c.organisation, c.roles, c.id) for c in found if c.device == who] or [_SignIn()]
+    if kind not in ("Practitioner", "PractitionerRole"):
+        return [_SignIn()]
+    accounts = [a for a in await people.accounts(house.store, at) if a.fhir_user == who and not a.closed]
+    if accounts:
+        return [_SignIn(a.organisation, frozenset(a.roles)) for a in accounts]
+    places = {r.organisation for r in directory.roles_at(who, micros(at)) if r.organisation} if kind == "Practitioner" else set()
+    return [_SignIn(p) for p in sorted(places)] or [_SignIn()]
+
+
+async def knows_sign_in(house: House, who: str) -> bool | None:
+    """Does this gateway's own issuer know how they sign in: what an issuer elsewhere says of them is not known here. None for
+    those who are many, whose roles differ.
+    """
+    kind = who.split("/")[0]
+    if kind in ("Patient", "RelatedPerson"):
+        return True
+    if kind not in ("Practitioner", "PractitionerRole", "Device"):
+        return None
+    at = house.clock()
+    if kind == "Device":
+        return any(c.device == who for c in await clients.list_clients(house.store, at))
+    return any(a.fhir_user == who for a in await people.accounts(house.store, at))
+
+
+__all__ = ["asker", "askers", "knows_sign_in"]
