@@ -425,7 +425,7 @@ def test_everybody_who_can_see_it_is_there_once_with_what_why_and_since_when(dem
     assert "Why They are written down in your team You are registered with them" in surgery and "Added by Example General Hospital" in surgery
     assert "What What they wrote or keep themselves" in hospital and "Why They wrote it or keep it themselves" in hospital
     assert "Nothing yet: they have not said yes to this" in here["Kindly Neighbours"] and "Say no" not in here["Kindly Neighbours"]
-    assert "Why They act for you" in here["Leila Example"]
+    assert "Acts for you" in here["Leila Example"] and "Why You agreed to it" in here["Leila Example"]
     assert all("Since " in card for card in here.values())
     assert not {"Kindly Neighbours", "Faraway Surgery"} & {who for who, card in here.items() if "Your plan" in card}
 
@@ -524,5 +524,5 @@ def test_what_may_surprise_about_a_consent_from_elsewhere_is_said_on_the_page(de
     only = {"type": "permit", "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Appointment"}]}
     assert demo.call("patient", "POST", "Consent", body=foreign(demo, only)).status_code == 201
     page.get("/my-plan/sharing")
-    assert "What may surprise you about them" in page.words()
+    assert "What may surprise you about this" in page.words()
     assert "what they see now without your asking would end" in page.words()

@@ -11,11 +11,12 @@ import pytest
 from starlette.datastructures import FormData
 
 from fhir_gateway.domain import choices, sharing
-from fhir_gateway.web.pages.draft import DETAILS, PARTS, PRIVATE, Draft, given_words, mistakes, summary
+from fhir_gateway.web.pages.draft import DETAILS, PARTS, PRIVATE, PURPOSES, Draft, given_words, mistakes, summary
 from fhir_gateway.web.pages.sharing import said
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TODAY = date(2026, 11, 24)
+NAMED = {"DocumentReference/d1": "Letter from the clinic"}
 
 
 def draft(*more: tuple[str, str]) -> Draft:
@@ -28,8 +29,8 @@ def draft(*more: tuple[str, str]) -> Draft:
 
 def granted(d: Draft) -> dict[str, Any]:
     return sharing.grant(
-        None, "Patient/amina", who=d.who, kinds=d.kinds(), labels=d.private, until=d.last_day(), at=AT, rule_id="r1",
-        words=summary(d, "Rosa Lind"), why=d.why,
+        None, "Patient/amina", who=d.who, kinds=d.kinds(), labels=d.private, refs=d.things, purpose=d.purpose, until=d.last_day(), at=AT, rule_id="r1",
+        words=summary(d, "Rosa Lind", NAMED), why=d.why,
     )  # fmt: skip
 
 
@@ -40,7 +41,8 @@ def test_what_was_chosen_is_what_the_list_shows() -> None:
         "id": "r1", "no": False, "who": "Rosa Lind", "why": "So that she can find me a choir",
         "since": "24 November 2026",
         "what": f"My goals and what we will do\nWhat matters to me\nAlso private things: Mental health\n{DETAILS}",
-        "until": "31 January 2027", "ended": False,
+        "until": "31 January 2027", "ended": False, "purpose": "To care for you", "can_change": True, "key": "Practitioner/rosa",
+        "sees": None, "hides": False,
     }  # fmt: skip
     assert said(row, {}, date(2027, 2, 1))["ended"] and not said(row, {}, date(2027, 1, 31))["ended"]
 
@@ -49,7 +51,7 @@ def test_the_consent_keeps_the_sentence_the_person_read() -> None:
     (row,) = choices.rows(granted(draft()))
     assert row.words == (
         "Rosa Lind may see these parts of your plan: My goals and what we will do, What matters to me, until the end of 31 January 2027. "
-        "They will also see your details, such as your NHS number, address and phone."
+        "They will also see your details, such as your NHS number, address and phone. They may look to care for you."
     )
 
 
@@ -68,19 +70,38 @@ def test_the_page_before_saving_names_all_that_is_given(part: str) -> None:
     classes = {c["code"] for r in rules for c in r.get("class", [])} | ({"CarePlan"} if part == "crisis" else set())
     assert "Patient" in classes
     for kind in classes:
-        assert re.search(SAID_AS[kind], given_words(chosen), re.I), f"{part} gives {kind} and does not say so"
+        assert re.search(SAID_AS[kind], given_words(chosen, NAMED), re.I), f"{part} gives {kind} and does not say so"
 
 
 def test_the_whole_plan_says_what_more_it_gives() -> None:
     chosen = replace(draft(), parts=("plan",))
     classes = {c["code"] for r in granted(chosen)["provision"]["provision"] for c in r.get("class", [])}
-    assert all(re.search(SAID_AS[kind], given_words(chosen), re.I) for kind in classes)
+    assert all(re.search(SAID_AS[kind], given_words(chosen, NAMED), re.I) for kind in classes)
+
+
+def test_a_single_thing_is_named_before_saving_and_in_the_list() -> None:
+    chosen = replace(draft(), parts=(), things=("DocumentReference/d1",))
+    assert "Only this: Letter from the clinic, also if it is marked as private." in given_words(chosen, NAMED)
+    assert "Rosa Lind may see these parts of your plan: Letter from the clinic, until" in summary(chosen, "Rosa Lind", NAMED)
+    (row,) = choices.rows(granted(chosen))
+    assert said(row, {}, TODAY, NAMED)["what"] == f"Letter from the clinic\n{DETAILS}"
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_a_choice_comes_back_into_the_form_as_it_was_made(purpose: str) -> None:
+    d = draft(("private", "mental"), ("things", "DocumentReference/d1"), ("purpose", purpose))
+    (row,) = choices.rows(granted(d))
+    back = Draft.of_choice(row, "none")
+    assert back == replace(d, rule="r1", until=back.until)
+    assert back.last_day() == d.last_day() and mistakes(back, "when", TODAY, known=True) == {}
+    open_end = replace(d, until_choice="open")
+    assert Draft.of_choice(choices.rows(granted(open_end))[0], "none").last_day() is None
 
 
 def test_every_part_and_private_thing_of_the_page_is_one_that_a_consent_can_say() -> None:
     for part in PARTS:
         assert part in sharing.KINDS
-    assert set(PRIVATE) == set(sharing.LABELS)
+    assert set(PRIVATE) == set(sharing.LABELS) and set(PURPOSES) == set(sharing.PURPOSES)
 
 
 def test_the_whole_plan_holds_its_parts() -> None:

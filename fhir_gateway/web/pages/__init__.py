@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from . import front, patient, sharing, team, telling
+from . import asking, front, granting, hiding, patient, sharing, team, telling
 from .frame import DemoPerson, Handler, Pages, Sessions, error_page, framed, headers, render
 
 
@@ -44,10 +44,16 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/my-plan", patient.my_plan, "patient"),
         at("/my-plan/who-looked", patient.who_looked, "patient"),
         at("/my-plan/telling", telling.choose, "patient", both),
-        at("/my-plan/sharing", sharing.overview, "patient"),
-        at("/my-plan/sharing/new", sharing.new, "patient", both),
-        at("/my-plan/sharing/no", sharing.refuse, "patient", both),
-        at("/my-plan/sharing/{rule}/stop", sharing.stop, "patient", both),
+        at("/my-plan/sharing", sharing.overview, "owner"),
+        at("/my-plan/sharing/new", granting.new, "owner", both),
+        at("/my-plan/sharing/hide", hiding.hide, "owner", both),
+        at("/my-plan/sharing/no", sharing.refuse, "owner", both),
+        at("/my-plan/sharing/only", sharing.only, "owner", both),
+        at("/my-plan/sharing/why", asking.why, "owner"),
+        at("/my-plan/sharing/sees", asking.sees, "owner"),
+        at("/my-plan/sharing/{rule}/change", granting.change, "owner", both),
+        at("/my-plan/sharing/{rule}/stop", sharing.stop, "owner", both),
+        at("/my-plan/sharing/consents/{id}/end", sharing.end, "owner", both),
         at("/team", team.team, "team"),
         at("/team/telling", telling.choose, "team", both),
         at("/team/tasks/{id}/accept", team.accept, "team", ("POST",)),

@@ -36,11 +36,11 @@ class Entry:
     kept_since: int | None = None
 
 
-async def carers(ctx: Context, refused: set[str]) -> list[dict[str, Any]]:
+async def carers(ctx: Context, refused: set[str], *, only_named: bool = False) -> list[dict[str, Any]]:
     """Everybody who can see something without being chosen, one entry each, from the very facts that decide: who, what, why, since
-    when, until when, added by whom.
+    when, until when, added by whom. `key` is who they are to `gate.counted`.
 
-    `refused`: whom the person has said no to already.
+    `refused`: whom the person has said no to already. `only_named`: the person chose that only those they name see anything.
     """
     me = f"Patient/{own_id(ctx)}"
     directory, _epoch = await directory_now(ctx.house)
@@ -62,7 +62,7 @@ async def carers(ctx: Context, refused: set[str]) -> list[dict[str, Any]]:
     writers = {w for e in entries.values() for r in e.related for w in (r.writer, r.writer_organisation or "")}
     known = await names(ctx, {n for e in entries.values() for n in e.names} | writers)
     shown = [e for e in entries.values() if e.kept_since is not None or _counting(e) or known.keys() & e.names]
-    return sorted((_carer(e, known, me, refused) for e in shown), key=lambda c: (c["waits"], c["who"].lower()))
+    return sorted((_carer(e, known, me, refused, only_named) for e in shown), key=lambda c: (c["waits"], c["who"].lower()))
 
 
 def _counting(e: Entry) -> list[Relationship]:
@@ -70,7 +70,7 @@ def _counting(e: Entry) -> list[Relationship]:
     return [r for r in e.related if r.counts and not {r.writer, r.writer_organisation or ""} & e.names]
 
 
-def _carer(e: Entry, known: Mapping[str, str], me: str, refused: set[str]) -> dict[str, Any]:
+def _carer(e: Entry, known: Mapping[str, str], me: str, refused: set[str], only_named: bool) -> dict[str, Any]:
     who = ", ".join(sorted({known[n] for n in e.names if n in known}))
     system = any(n.startswith("Device/") for n in e.names)
     counting = _counting(e)
@@ -82,12 +82,13 @@ def _carer(e: Entry, known: Mapping[str, str], me: str, refused: set[str]) -> di
     waits = not counting and e.kept_since is None
     return {
         "who": who or (_("A computer system") if system else _("Somebody we have no name for")),
-        "what": _("Nothing: you said no") if no else "\n".join(dict.fromkeys(_what(e, counting))),
+        "what": _("Nothing: you said no") if no else _("Only what you choose to share with them") if only_named else "\n".join(dict.fromkeys(_what(e, counting))),
         "why": "\n".join(dict.fromkeys(_why(e, shown))),
         "since": day(at(min(lows))) if lows else "",
         "until": day(at(max(h for h in ends if h is not None))) if ends and None not in ends else "",
         "added": "\n".join(dict.fromkeys(_added(r, known, me) for r in shown)), "no": no, "waits": waits,
         "ref": refs[0] if refs and not waits and not no else "",
+        "key": next((n for n in refs if "/" in n and "|" not in n), refs[0] if refs else sorted(e.names)[0]),
     }  # fmt: skip
 
 

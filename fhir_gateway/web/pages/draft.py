@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
 from ...domain import sharing
+from ...domain.choices import Row
 from .words import _, day, typed_day
 
 STEPS = ("who", "what", "when", "check")
 LONGEST_WHY = 500
 PARTS: dict[str, tuple[str, str]] = {  # what each part lets somebody see: `sharing.KINDS` in words
-    "plan": ("My whole plan", "Everything below, and measurements, documents and warnings in your record"),
+    "plan": ("My whole plan", "Everything below, and warnings in your record"),
     "goals": ("My goals and what we will do", "Your goals, the steps on the way, who does what, and tasks that others were asked to do"),
     "about": ("What matters to me", "Your answers about yourself and to other questions you were asked"),
     "needs": ("What I need help with", "Your needs, illnesses and conditions, what you were sent to and what you could not get"),
     "crisis": ("What to do if things get worse", "What can set it off, what should happen and who to contact"),
     "team": ("My team, family and friends", "Who they are and how to reach them"),
+    "measurements": ("My measurements", "Weight, blood pressure and other things that were measured"),
+    "documents": ("My documents", "Letters, reports and papers in your record"),
 }
+PURPOSES: dict[str, tuple[str, str, str]] = {  # why they may look: to choose, in the list, in the sentence before saving
+    "care": ("To care for me", "To care for you", "They may look to care for you."),
+    "emergency": ("Only in an emergency", "Only in an emergency", "They may look only in an emergency."),
+    "research": ("Only for research", "Only for research", "They may look only for research."),
+    "any": ("For anything they do", "For anything they do", "They may look for anything they do, also for research."),
+}
+REF = re.compile(r"[A-Z][A-Za-z]{2,40}/[A-Za-z0-9.-]{1,64}\Z")
 DETAILS = "Your details: name, date of birth, NHS number, address, phone, language, ethnic group and GP practice, as far as they are written down"
 PRIVATE: dict[str, str] = {key: text.capitalize() for key, text in sharing.LABEL_WORDS.items()}
 SECTORS: dict[str, str] = {
     "health": "Everybody who works in health care",
     "social-care": "Everybody who works in social care",
     "voluntary": "Everybody who works for a charity or voluntary group",
+    "housing": "Everybody who works in housing",
+    "education": "Everybody who works in a school or college",
+    "justice": "Everybody who works for the police, courts, prisons or probation",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The fields of the form as typed. `who` is `Practitioner/…`, `Organization/…`, `CareTeam/…` or `sector:health`."""
+    """The fields of the form as typed. `who` is as `sharing.grant` takes it.
+
+    `things` are single resources, `Type/id`. `rule` is the choice that this one takes the place of, "" for a new one.
+    """
 
     find: str = ""
     who: str = ""
@@ -41,26 +58,43 @@ class Draft:
     until: Mapping[str, str] = field(default_factory=dict)
     why: str = ""
     version: str = ""
+    things: tuple[str, ...] = ()
+    purpose: str = "care"
+    rule: str = ""
 
     @classmethod
     def of(cls, fields: Any) -> Draft:
         """From a form's fields; unknown parts are dropped."""
         return cls(
             find=fields.get("find", "").strip()[:100],
-            who=fields.get("who", "")[:200],
+            who=fields.get("who", "")[:400],
             parts=tuple(p for p in PARTS if p in fields.getlist("parts")),
             private=tuple(p for p in PRIVATE if p in fields.getlist("private")),
             until_choice=fields.get("until_choice", ""),
             until={k: fields.get(k, "")[:10] for k in ("until-day", "until-month", "until-year")},
             why=fields.get("why", "").strip().replace("\r\n", "\n"),
             version=fields.get("version", "")[:100],
+            things=tuple(dict.fromkeys(t for t in fields.getlist("things") if REF.match(t)))[:100],
+            purpose=fields.get("purpose", "") if fields.get("purpose", "") in PURPOSES else "care",
+            rule=fields.get("rule", "")[:64],
         )
+
+    @classmethod
+    def of_choice(cls, row: Row, version: str) -> Draft:
+        """A choice as it was made, to be changed."""
+        last = row.until
+        until = {"until-day": str(last.day), "until-month": str(last.month), "until-year": str(last.year)} if last else {}
+        return cls(
+            who=row.who[0] if row.who else "", parts=row.kinds, private=row.labels, until_choice="day" if last else "open", until=until,
+            why=row.why, version=version, things=row.refs, purpose=row.purpose, rule=row.id,
+        )  # fmt: skip
 
     def values(self) -> dict[str, Any]:
         """For the template: one value a field."""
         return {
             "find": self.find, "who": self.who, "parts": list(self.parts), "private": list(self.private),
-            "until_choice": self.until_choice, "why": self.why, "version": self.version, **self.until,
+            "until_choice": self.until_choice, "why": self.why, "version": self.version,
+            "things": list(self.things), "purpose": self.purpose, "rule": self.rule, **self.until,
         }  # fmt: skip
 
     def last_day(self) -> date | None:
@@ -80,8 +114,8 @@ def mistakes(draft: Draft, step: str, today: date, known: bool) -> dict[str, str
     """What must be put right in one step: field to sentence. `known`: the directory has whoever was chosen."""
     if step == "who" and not known:
         return {"who": _("Choose who you want to share with.")}
-    if step == "what" and not draft.parts:
-        return {"parts": _("Choose at least one part of your plan.")}
+    if step == "what" and not (draft.parts or draft.things):
+        return {"parts": _("Choose at least one part of your plan, or one thing.")}
     if step == "when":
         return _when(draft, today)
     return {}
@@ -114,10 +148,11 @@ def what_words(parts: Iterable[str]) -> str:
     return "\n".join(_(PARTS[p][0]) if p in PARTS else _(sharing.KIND_WORDS[p]).capitalize() for p in chosen)
 
 
-def given_words(draft: Draft) -> str:
-    """All that a choice lets somebody see, a line for each part and one for what goes with every part."""
+def given_words(draft: Draft, named: Mapping[str, str]) -> str:
+    """All that a choice lets somebody see, a line for each part and each thing and one for what goes with every part."""
     parts = list(PARTS) if draft.everything() else list(draft.parts)
     lines = [f"{_(PARTS[p][0])}. {_(PARTS[p][1])}." for p in parts]
+    lines += [_("Only this: {name}, also if it is marked as private.").format(name=named.get(t, t)) for t in draft.things]
     return "\n".join([*lines, _(DETAILS) + "."])
 
 
@@ -125,13 +160,13 @@ def until_words(last: date | None) -> str:
     return day(last) if last else _("Until you stop it")
 
 
-def summary(draft: Draft, name: str) -> str:
-    """The whole choice in a sentence or two, read before saving and kept with the choice."""
-    parts = ", ".join(_(PARTS[p][0]) for p in draft.parts)
+def summary(draft: Draft, name: str, named: Mapping[str, str]) -> str:
+    """The whole choice in a few sentences, read before saving and kept with the choice."""
+    parts = ", ".join([*(_(PARTS[p][0]) for p in draft.parts), *(named.get(t, t) for t in draft.things)])
     what = _("your whole plan") if draft.everything() else _("these parts of your plan: {parts},").format(parts=parts)
     last = draft.last_day()
     text = _("{name} may see {what} until you stop it.")
     if last:
         text = _("{name} may see {what} until the end of {day}.")
     also = _("They will also see your details, such as your NHS number, address and phone.")
-    return f"{text.format(name=name, what=what, day=day(last) if last else '')} {also}"
+    return f"{text.format(name=name, what=what, day=day(last) if last else '')} {also} {_(PURPOSES[draft.purpose][2])}"

@@ -18,6 +18,7 @@ from starlette.datastructures import FormData
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from ... import gate
 from ...domain.problem import Problem
 from ...gate import Context, House
 from . import words
@@ -165,7 +166,7 @@ def with_cookies(response: Response, cookies: Sequence[str]) -> Response:
 
 
 def framed(pages: Pages, handler: Handler, who: str | None = None) -> Callable[[Request], Awaitable[Response]]:
-    """A handler with everything around it. `who`: None for anybody, patient, team."""
+    """A handler with everything around it. `who`: None for anybody, patient, team, owner (the person, and who may choose for them)."""
 
     async def endpoint(request: Request) -> Response:
         ctx: Context | None = None
@@ -175,7 +176,7 @@ def framed(pages: Pages, handler: Handler, who: str | None = None) -> Callable[[
             ctx = await pages.context_for(request)
             if who is not None and ctx is None:
                 return go(f"/sign-in?next={quote(request.url.path)}" if request.method == "GET" else "/sign-in")
-            if who is not None and ctx is not None and not _belongs(who, ctx):
+            if who is not None and ctx is not None and not await _belongs(who, ctx):
                 raise Problem("forbidden", "wrong-door")
             return await handler(pages, request, ctx)
         except Problem as p:
@@ -189,7 +190,9 @@ def framed(pages: Pages, handler: Handler, who: str | None = None) -> Callable[[
     return endpoint
 
 
-def _belongs(who: str, ctx: Context) -> bool:
+async def _belongs(who: str, ctx: Context) -> bool:
+    if who == "owner":
+        return await gate.may_share(ctx)
     return ctx.actor.kind in (("patient",) if who == "patient" else ("professional", "proxy"))
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from ... import gate
 from ...gate import Context
+from .words import _
 
 DIRECTORY = ("Organization", "Practitioner", "PractitionerRole")
 
@@ -79,12 +80,49 @@ def role_of(role: dict[str, Any]) -> str:
 
 
 async def find(ctx: Context, text: str) -> list[Choice]:
-    """People and organisations whose name has this in it, people first."""
+    """People, roles and organisations whose name has this in it: people first, then roles at a place, then whole places."""
     people = await bodies(ctx, "Practitioner", [("name:contains", text), ("_count", "20")])
     places = await bodies(ctx, "Organization", [("name:contains", text), ("_count", "20")])
     roles = await _roles(ctx, [p["id"] for p in people])
     out = [Choice(f"Practitioner/{p['id']}", called(p), roles.get(p["id"], "")) for p in people]
-    return out + [Choice(f"Organization/{o['id']}", called(o), _kind_of(o)) for o in places]
+    out += await _in_a_role(ctx, text, [o["id"] for o in places])
+    return out + [Choice(f"Organization/{o['id']}", called(o), _kind_of(o) or _("everybody who works there")) for o in places]
+
+
+async def _in_a_role(ctx: Context, text: str, places: list[str]) -> list[Choice]:
+    """`Any nurse at Example Trust`: roles that are called so, and every role at the places that were found."""
+    found = await bodies(ctx, "PractitionerRole", [("role:text", text), ("_count", "50")])
+    if places:
+        found += await bodies(ctx, "PractitionerRole", [("organization", ",".join(f"Organization/{p}" for p in places)), ("_count", "100")])
+    pairs = {((r.get("organization") or {}).get("reference", ""), c): w for r in found if r.get("active") is not False for c, w in _coded(r)}
+    where = await names(ctx, {place for place, _code in pairs})
+    called_so = {
+        f"role:{place} {code}": _("Any {role} at {place}").format(role=_lower(word), place=where[place])
+        for (place, code), word in sorted(pairs.items()) if place in where
+    }  # fmt: skip
+    return [Choice(ref, name, _("whoever has this job there, now and later")) for ref, name in called_so.items()][:20]
+
+
+def _coded(role: dict[str, Any]) -> list[tuple[str, str]]:
+    """(`system|code`, words) of what somebody does."""
+    out = []
+    for concept in role.get("code", []):
+        for c in concept.get("coding", []):
+            if c.get("system") and c.get("code"):
+                out.append((f"{c['system']}|{c['code']}", str(c.get("display") or concept.get("text") or c["code"])))
+    return out
+
+
+def _lower(word: str) -> str:
+    """`Social worker` within a sentence; `GP` stays."""
+    return word[:1].lower() + word[1:] if word[1:2].islower() else word
+
+
+async def role_word(ctx: Context, code: str) -> str:
+    """What a role with this `system|code` is called where somebody has it; else its code."""
+    found = await bodies(ctx, "PractitionerRole", [("role", code), ("_count", "1")]) if "," not in code else []
+    word = next((w for r in found for c, w in _coded(r) if c == code), code.rpartition("|")[2])
+    return _lower(word)
 
 
 async def _roles(ctx: Context, practitioners: list[str]) -> dict[str, str]:

@@ -133,6 +133,7 @@ WHAT: dict[str, str] = {
     "patch": "Changed", "delete": "Removed from", "transaction": "Sent an update to", "disclose": "Was sent a copy of",
     "telling": "Chose how to be told about",
     "document": "Made a document of", "validate": "Checked", "recall": "Had a copy taken back of", "consent": "Changed who can see", "who-looked": "Looked at who has seen",
+    "explain": "Asked who may see", "preview": "Tried out who would see",
     "accept": "Took on a task in", "login": "Signed in to", "sign-in": "Signed in to", "sign-out": "Signed out of",
 }  # fmt: skip
 WHY: dict[str, str] = {
@@ -182,6 +183,7 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
         "times": row["times"],
         "allowed": row["allowed"],
         "why": _(why) if why else "",
+        "ask": row.get("user") if not mine and str(row.get("user") or "") in known else "",
     }
 
 

@@ -1,75 +1,43 @@
-"""Who can see my plan: the list, a grant in four steps, stop in two clicks. All of it is the person's Consent."""
+"""Who can see my plan: the list; stop a choice, end a consent, say no. All of it is the person's Consents."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate
-from ...domain import choices, sharing, strict
+from ...domain import choices, sharing
+from ...domain.choices import Row
 from ...domain.lint import lint
 from ...domain.problem import Problem, not_found
-from ...domain.types import Ref
-from ...domain.vocabulary import PROXY_BASIS_SUFFIX
 from ...gate import Context
 from .carers import carers
-from .draft import DETAILS, PARTS, PRIVATE, STEPS, Draft, given_words, mistakes, summary, until_words, what_words
+from .draft import DETAILS, PRIVATE, PURPOSES, until_words, what_words
 from .frame import Pages, go, show
-from .names import DIRECTORY, Choice, find
+from .held import Held, choice, consents, keep, own, replaced
+from .names import DIRECTORY
 from .patient import own_id
-from .whom import name_of, names_of, offered
+from .sights import sentence, view_of
+from .things import things
+from .whom import name_of, names_of
 from .words import _, day, today
 
-DONE = {"shared", "stopped", "refused"}
-RULE = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """One Consent of the person as it is now."""
-
-    ref: Ref
-    version: int
-    body: dict[str, Any]
-
-    @property
-    def stamp(self) -> str:
-        """What a form remembers of it, to notice that it changed meanwhile."""
-        return f"{self.ref.id}.{self.version}"
-
-
-async def consents(ctx: Context) -> list[Held]:
-    """The person's consents in effect; one in the form of these pages comes first, if there is one."""
-    asked = [("patient", own_id(ctx)), ("status", "active"), ("_count", "100")]
-    page = await gate.search(ctx, "Consent", asked)
-    held = [Held(e.ref, e.version, strict.read(e.body)) for e in page.entries if e.body and e.mode == "match"]
-    return sorted(held, key=lambda h: (not sharing.is_ours(h.body), h.ref.id))
-
-
-async def own(ctx: Context) -> Held | None:
-    """The one that these pages write."""
-    return next((h for h in await consents(ctx) if sharing.is_ours(h.body)), None)
-
-
-async def keep(ctx: Context, before: Held | None, body: dict[str, Any]) -> bool:
-    """Write the changed consent; False when it was changed meanwhile. Then nothing was written."""
-    raw = strict.dump(body)
-    try:
-        if before is None:
-            await gate.create(ctx, "Consent", raw)
-        else:
-            await gate.update(ctx, before.ref, raw, if_match=before.version)
-    except Problem as p:
-        if p.kind in ("stale", "conflict"):
-            return False
-        raise
-    return True
+DONE = {"shared", "changed", "stopped", "refused", "hidden", "only", "usual", "ended"}
+RULE = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
+REASON = "https://fhir.nhs.uk/England/StructureDefinition/Extension-England-Consent-Status-Reason"
+REASONS = "https://fhir.nhs.uk/England/CodeSystem/England-ConsentStatusReason"
+BASES: dict[str, str] = {  # VRS: https://fhir.nhs.uk/England/CodeSystem/England-NHSProxyLegalBasis
+    "consent": "You agreed to it",
+    "best-interest": "It was decided in your best interest",
+    "health-and-welfare-lasting-power-of-attorney": "They have a power of attorney for your health and welfare. It counts once it is written down that you can no longer decide yourself",
+    "court-appointed-personal-welfare-deputy": "A court named them. It counts once it is written down that you can no longer decide yourself",
+    "parental-responsibility": "They have parental responsibility for you, until you are 16",
+}
 
 
 # -- the list ---------------------------------------------------------------------------------------------------------
@@ -77,84 +45,71 @@ async def keep(ctx: Context, before: Held | None, body: dict[str, Any]) -> bool:
 
 async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     held = await consents(ctx)
-    mine = [r for h in held if sharing.is_ours(h.body) for r in choices.rows(h.body)]
-    others = [_acting(r, h.body) for h in held if not sharing.is_ours(h.body) for r in choices.rows(h.body)]
-    surprises = list(dict.fromkeys(s.text for h in held if not sharing.is_ours(h.body) for s in lint(h.body)))
-    known = await names_of(ctx, {w for r in (*mine, *others) for w in r.who})
+    ours = [h for h in held if sharing.is_ours(h.body)]
+    mine = [r for h in ours for r in choices.rows(h.body)]
+    others = [(h, choices.rows(h.body)) for h in held if h not in ours]
+    only = any(sharing.is_only_named(h.body) for h in ours)
+    known = await names_of(ctx, {w for r in (*mine, *(r for _, rows in others for r in rows)) for w in r.who})
+    named = {t.ref: t.name for t in await things(ctx)} if any(r.refs for r in mine) else {}
+    refused = {w for r in mine if not r.allows and not (r.kinds or r.refs or r.labels) for w in r.who}
+    looking_after = await carers(ctx, refused, only_named=only)
+    sees, total = await gate.counted(ctx, {w for r in mine if r.allows for w in r.who} | {c["key"] for c in looking_after})
     done = request.query_params.get("done", "")
     return await show(
-        pages, request, "sharing/overview.html", ctx=ctx, done=done if done in DONE else "",
-        chosen=[said(r, known, today(ctx.at)) for r in mine], others=[said(r, known, today(ctx.at)) for r in others],
-        surprises=surprises,
-        carers=await carers(ctx, {w for r in mine if not r.allows and not r.kinds for w in r.who}),
+        pages, request, "sharing/overview.html", ctx=ctx, done=done if done in DONE else "", only=only,
+        chosen=[said(r, known, today(ctx.at), named, sees) for r in mine],
+        acting=[{"id": h.ref.id, **_acting(h, rows, known, today(ctx.at))} for h, rows in others if choices.is_proxy(h.body)],
+        others=[
+            {"id": h.ref.id, "rows": [said(r, known, today(ctx.at)) for r in rows], "surprises": [s.text for s in lint(h.body)]}
+            for h, rows in others if not choices.is_proxy(h.body)
+        ],
+        carers=[{**c, "sees": sees.get(c["key"], 0)} for c in looking_after], total=total,
     )  # fmt: skip
 
 
-def _acting(row: choices.Row, consent: Mapping[str, Any]) -> choices.Row:
-    """A consent that lets somebody act for the person says so."""
-    codings = (consent.get("policyRule") or {}).get("coding", ())
-    acts = any(str(c.get("system", "")).endswith(PROXY_BASIS_SUFFIX) for c in codings)
-    return replace(row, why=_("They act for you")) if acts and row.allows and not row.why else row
-
-
-def said(row: choices.Row, known: Mapping[str, str], on: date) -> dict[str, Any]:
-    """One choice in plain words."""
-    what = what_words(row.kinds) if row.kinds else _("Everything") if row.what == "everything" else row.what
-    if row.labels and row.allows:
-        what += "\n" + _("Also private things: {labels}").format(labels=", ".join(_(PRIVATE[x]) for x in row.labels))
-    if row.ours and row.allows:
-        what += "\n" + _(DETAILS)
+def _acting(held: Held, rows: Iterable[Row], known: Mapping[str, str], on: date) -> dict[str, Any]:
+    """A consent that lets somebody act for the person, and why it does."""
+    rows = list(rows)
+    codings = (held.body.get("policyRule") or {}).get("coding", ())
+    basis = next((str(c.get("code")) for c in codings if str(c.get("code")) in BASES), "")
+    who = dict.fromkeys(w for r in rows if r.allows for w in r.who)
+    last = min((r.until for r in rows if r.until), default=None)
+    since = next((r.since for r in rows if r.since), None)
     return {
-        "id": row.id if row.ours else "", "no": not row.allows, "what": what, "why": row.why,
-        "who": ", ".join(known.get(w) or _("Somebody we have no name for") for w in row.who) or _("Everybody"),
-        "since": day(row.since) if row.since else "", "until": until_words(row.until),
-        "ended": bool(row.until and row.until < on),
+        "who": ", ".join(known.get(w) or _("Somebody we have no name for") for w in who) or _("Nobody"),
+        "why": _(BASES[basis]) if basis else _("They act for you"), "since": day(since) if since else "",
+        "until": until_words(last), "ended": bool(last and last < on), "key": next(iter(who), ""),
     }  # fmt: skip
 
 
-# -- a grant in four steps --------------------------------------------------------------------------------------------
+def said(
+    row: Row, known: Mapping[str, str], on: date, named: Mapping[str, str] | None = None, sees: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """One choice in plain words. `named`: titles of single things. `sees`: how many things each can see now."""
+    return {
+        "id": row.id if row.ours else "", "no": not row.allows, "hides": not row.allows and bool(row.kinds or row.refs or row.labels), "what": _what(row, named or {}), "why": row.why,
+        "who": ", ".join(known.get(w) or _("Somebody we have no name for") for w in row.who) or _("Everybody"),
+        "purpose": _(PURPOSES[row.purpose][1]) if row.ours and row.allows and row.exact and row.purpose != "any" else "",
+        "since": day(row.since) if row.since else "", "until": until_words(row.until),
+        "ended": bool(row.until and row.until < on), "can_change": row.ours and row.allows and row.exact,
+        "key": row.who[0] if len(row.who) == 1 else "", "sees": (sees or {}).get(row.who[0]) if row.allows and len(row.who) == 1 else None,
+    }  # fmt: skip
 
 
-async def new(pages: Pages, request: Request, ctx: Context) -> Response:
-    """Who, what, until when and why, a summary; only the last step saves. The form carries what was chosen so far."""
-    if request.method != "POST":
-        held = await own(ctx)
-        return await _step(pages, request, ctx, "who", Draft(version=held.stamp if held else NONE))
-    form = request.state.form
-    draft, wanted = Draft.of(form), form.get("go", "who")
-    if wanted == "find":
-        return await _step(pages, request, ctx, "who", draft)
-    name = await name_of(ctx, draft.who)
-    before = STEPS if wanted == "save" else STEPS[: STEPS.index(wanted)] if wanted in STEPS else ()
-    for step in before:
-        wrong = mistakes(draft, step, today(ctx.at), bool(name))
-        if wrong:
-            return await _step(pages, request, ctx, step, draft, errors=wrong)
-    if wanted == "save":
-        return await _save(pages, request, ctx, draft, name)
-    return await _step(pages, request, ctx, wanted if wanted in STEPS else "who", draft)
+def _what(row: Row, named: Mapping[str, str]) -> str:
+    if not row.exact or not row.ours:
+        return _("Everything") if row.what == "everything" else row.what
+    lines = [what_words(row.kinds)] if row.kinds else []
+    lines += [named.get(r, _("One thing in your record")) for r in row.refs]
+    if row.labels:
+        labels = ", ".join(_(PRIVATE[x]) for x in row.labels)
+        lines.append((_("Also private things: {labels}") if row.allows else _("Private things: {labels}")).format(labels=labels))
+    if row.allows:
+        lines.append(_(DETAILS))
+    return "\n".join(lines) or _("Everything")
 
 
-NONE = "none"  # the stamp of a person who has chosen nothing yet
-
-
-async def _save(pages: Pages, request: Request, ctx: Context, draft: Draft, name: str) -> Response:
-    held = await own(ctx)
-    stamp = held.stamp if held else NONE
-    if stamp == draft.version:
-        body = sharing.grant(
-            held.body if held else None, f"Patient/{own_id(ctx)}", who=draft.who, kinds=draft.kinds(),
-            labels=draft.private, until=draft.last_day(), at=ctx.at, rule_id=ctx.house.new_id(),
-            words=summary(draft, name), why=draft.why,
-        )  # fmt: skip
-        if await keep(ctx, held, body):
-            return go("/my-plan/sharing?done=shared")
-        held = await own(ctx)
-    draft = replace(draft, version=held.stamp if held else NONE)
-    return await _step(pages, request, ctx, "check", draft, moved=True)
-
-
-# -- stop, and saying no ----------------------------------------------------------------------------------------------
+# -- stop, end, and saying no -----------------------------------------------------------------------------------------
 
 
 async def stop(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -162,22 +117,64 @@ async def stop(pages: Pages, request: Request, ctx: Context) -> Response:
     rule = str(request.path_params["rule"])
     if not RULE.match(rule):
         raise not_found()
-    for held in await consents(ctx):
-        found = next((r for r in choices.rows(held.body) if r.ours and r.id == rule), None)
-        if found:
-            break
-    else:
-        raise not_found()
+    held, found = await choice(ctx, rule)
+    body = sharing.stop(held.body, rule, ctx.at)
     if request.method == "POST":
-        if not await keep(ctx, held, sharing.stop(held.body, rule, ctx.at)):
+        if not await keep(ctx, held, body):
             raise Problem("conflict", "This was changed meanwhile.")
         return go("/my-plan/sharing?done=stopped")
-    words = said(found, await names_of(ctx, set(found.who)), today(ctx.at))
+    named = {t.ref: t.name for t in await things(ctx)} if found.refs else {}
+    words = said(found, await names_of(ctx, set(found.who)), today(ctx.at), named)
     question = _("Take back your “no” to {who}?") if words["no"] else _("Stop sharing with {who}?")
+    after = await _after(ctx, found.who[:1], words["who"], body, held, found.purpose)
     return await show(
         pages, request, "sharing/stop.html", ctx=ctx, rule=words, question=question.format(who=words["who"]),
-        action=f"/my-plan/sharing/{rule}/stop",
+        action=f"/my-plan/sharing/{rule}/stop", **after,
     )  # fmt: skip
+
+
+async def _after(
+    ctx: Context, who: tuple[str, ...], name: str, body: dict[str, Any], held: Held | None, purpose: str = "any"
+) -> dict[str, Any]:
+    """What whoever a choice names would see without it, or with it."""
+    if not who:
+        return {"view": None, "told": ""}
+    asked = next(iter(sharing.PURPOSES[purpose]), "TREAT")
+    preview = await gate.preview(ctx, who[0], choice=body, replaces=replaced(held), purpose=asked)
+    view = view_of(preview, only_named=sharing.is_only_named(body))
+    return {"view": view, "told": sentence(view, name)}
+
+
+async def end(pages: Pages, request: Request, ctx: Context) -> Response:
+    """End a whole consent that these pages did not write: a role to act for the person, or a choice made elsewhere."""
+    id = str(request.path_params["id"])
+    held = next((h for h in await consents(ctx) if h.ref.id == id and not sharing.is_ours(h.body)), None)
+    if held is None:
+        raise not_found()
+    body = _ended(held.body)
+    if request.method == "POST":
+        if not await keep(ctx, held, body):
+            raise Problem("conflict", "This was changed meanwhile.")
+        return go("/my-plan/sharing?done=ended")
+    rows = choices.rows(held.body)
+    whom = list(dict.fromkeys(w for r in rows for w in r.who))
+    known = await names_of(ctx, set(whom))
+    acts = choices.is_proxy(held.body)
+    shown = [said(r, known, today(ctx.at)) for r in rows]
+    if acts:
+        shown = [_acting(held, rows, known, today(ctx.at)) | {"what": _("Your record, in your place")}]
+    name = ", ".join(known.get(w) or _("Somebody we have no name for") for w in whom) or _("everybody")
+    after = await _after(ctx, tuple(whom[:1]), name, body, held)
+    return await show(pages, request, "sharing/end.html", ctx=ctx, rows=shown, acts=acts, name=name, action=f"/my-plan/sharing/consents/{id}/end", **after)
+
+
+def _ended(consent: Mapping[str, Any]) -> dict[str, Any]:
+    """A role ends with the reason the NHS Validated Relationships Service has for it."""
+    if not choices.is_proxy(consent):
+        return {**consent, "status": "inactive"}
+    reason = {"url": REASON, "valueCodeableConcept": {"coding": [{"system": REASONS, "code": "ROLE_DEACTIVATED_PATIENT_REQUEST"}]}}
+    others = [e for e in consent.get("extension", ()) if e.get("url") != REASON]
+    return {**consent, "status": "inactive", "extension": [*others, reason]}
 
 
 async def refuse(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -187,39 +184,39 @@ async def refuse(pages: Pages, request: Request, ctx: Context) -> Response:
     name = await name_of(ctx, who) if who.split("/")[0] in DIRECTORY or "|" in who else ""
     if not name:
         raise not_found()
+    held = await own(ctx)
+    body = sharing.hide(
+        held.body if held else None, f"Patient/{own_id(ctx)}", who=who, at=ctx.at, rule_id=ctx.house.new_id(),
+        words=_("{name} may see nothing.").format(name=name),
+    )  # fmt: skip
     if posted:
-        held = await own(ctx)
-        body = sharing.hide(
-            held.body if held else None, f"Patient/{own_id(ctx)}", who=who, at=ctx.at, rule_id=ctx.house.new_id(),
-            words=_("{name} may see nothing.").format(name=name),
-        )  # fmt: skip
         if not await keep(ctx, held, body):
             raise Problem("conflict", "This was changed meanwhile.")
         return go("/my-plan/sharing?done=refused")
-    return await show(pages, request, "sharing/refuse.html", ctx=ctx, who=who, name=name)
+    after = await _after(ctx, (who,), name, body, held)
+    return await show(pages, request, "sharing/refuse.html", ctx=ctx, who=who, name=name, **after)
 
 
-# -- the steps --------------------------------------------------------------------------------------------------------
+async def only(pages: Pages, request: Request, ctx: Context) -> Response:
+    """"Only the people I name": a separate choice with a warning, and its undoing. It changes what others see, and says so."""
+    held = await own(ctx)
+    now = held is not None and sharing.is_only_named(held.body)
+    if now and held is not None:
+        body = sharing.as_usual(held.body, ctx.at)
+    else:
+        body = sharing.only_named(held.body if held else None, f"Patient/{own_id(ctx)}", ctx.at)
+    if request.method == "POST":
+        if str(request.state.form.get("now", "")) != str(int(now)) or not await keep(ctx, held, body):
+            raise Problem("conflict", "This was changed meanwhile.")
+        return go(f"/my-plan/sharing?done={'usual' if now else 'only'}")
+    rows = [r for r in choices.rows(held.body) if r.allows] if held else []
+    whom = {w for r in rows for w in r.who}
+    known = await names_of(ctx, whom)
+    people = {c["key"]: c["who"] for c in await carers(ctx, set()) if not c["waits"]} | {w: known[w] for w in whom if w in known}
+    before, total = await gate.counted(ctx, people)
+    after, _total = await gate.counted(ctx, people, choice=body, replaces=replaced(held))
+    shown = sorted(({"who": people[k], "now": before[k], "then": after[k]} for k in people), key=lambda p: p["who"].lower())
+    return await show(pages, request, "sharing/only.html", ctx=ctx, now=now, people=shown, total=total, held=held)
 
 
-async def _step(
-    pages: Pages, request: Request, ctx: Context, step: str, draft: Draft, *, errors: dict[str, str] | None = None,
-    moved: bool = False,
-) -> Response:  # fmt: skip
-    choices: list[Choice] = []
-    if step == "who":
-        found = await find(ctx, draft.find) if draft.find else []
-        if draft.find and not found:
-            errors = {**(errors or {}), "find": _("We found nobody by that name. Try a part of the name.")}
-        choices = await offered(ctx, draft, found)
-    name = await name_of(ctx, draft.who)
-    ready = step == "check"
-    return await show(
-        pages, request, "sharing/new.html", ctx=ctx, status=409 if moved else 200, step=step, draft=draft.values(),
-        errors=errors or {}, choices=choices, name=name, moved=moved,
-        parts=[(key, _(label), _(hint)) if hint else (key, _(label), "") for key, (label, hint) in PARTS.items()],
-        labels=[(key, _(label)) for key, label in PRIVATE.items()],
-        example=day(today(ctx.at) + timedelta(days=90)),
-        what=given_words(draft) if ready else "", private="\n".join(_(PRIVATE[p]) for p in draft.private),
-        until=until_words(draft.last_day()) if ready else "", summary=summary(draft, name) if ready else "",
-    )  # fmt: skip
+__all__ = ["end", "only", "overview", "refuse", "said", "stop"]

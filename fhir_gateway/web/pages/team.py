@@ -40,6 +40,7 @@ async def team(pages: Pages, request: Request, ctx: Context) -> Response:
         tasks=await tasks.owned(ctx, tasks.WAITING),
         taken=await tasks.owned(ctx, tasks.TAKEN_ON),
         done="accepted" if done == "accepted" else "",
+        chooses=ctx.actor.kind == "proxy" and await gate.may_share(ctx),
     )
 
 

@@ -1,4 +1,4 @@
-"""Whom a person may share with: found by name, in their own team, or a whole sector."""
+"""Whom a person may share with: found by name, in a role somewhere, in their own team, or a whole sector."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...gate import Context
-from .draft import SECTORS, Draft
-from .names import DIRECTORY, Choice, bodies, called, names
+from .draft import SECTORS
+from .names import DIRECTORY, Choice, bodies, called, names, role_word
 from .patient import own_id
 from .words import _
 
 
-async def offered(ctx: Context, draft: Draft, found: list[Choice]) -> list[Choice]:
-    """Whom the first step offers: who was found, who is in the person's own team, then whole sectors."""
+async def offered(ctx: Context, who: str, found: list[Choice]) -> list[Choice]:
+    """Whom the first step offers: who was found, who is in the person's own team, then whole sectors. `who` was chosen already."""
     out = {c.ref: c for c in [*found, *await _my_team(ctx)]}
-    if draft.who and draft.who not in out and not draft.who.startswith("sector:"):
-        name = await name_of(ctx, draft.who)
-        out = {**({draft.who: Choice(draft.who, name)} if name else {}), **out}
-    return [*out.values(), *(Choice(f"sector:{key}", _(text)) for key, text in SECTORS.items())]
+    if who and who not in out and not who.startswith("sector:"):
+        name = await name_of(ctx, who)
+        out = {**({who: Choice(who, name)} if name else {}), **out}
+    hint = _("This is many people, also people you do not know")
+    return [*out.values(), *(Choice(f"sector:{key}", _(text), hint) for key, text in SECTORS.items())]
 
 
 async def _my_team(ctx: Context) -> list[Choice]:
@@ -33,7 +34,11 @@ async def _my_team(ctx: Context) -> list[Choice]:
                 out[ref] = Choice(ref, "", role or _("in your team"))
     known = await names(ctx, out)
     people = [Choice(ref, known[ref], c.what) for ref, c in out.items() if known.get(ref)]
-    return people + [Choice(f"CareTeam/{t['id']}", t["name"], _("everybody in this team")) for t in teams if t.get("name")]
+    return people + [Choice(f"CareTeam/{t['id']}", _team_name(t), _("everybody in this team, now and later")) for t in teams]
+
+
+def _team_name(team: dict[str, Any]) -> str:
+    return str(team.get("name") or _("My care team"))
 
 
 def _named(reference: dict[str, Any]) -> str:
@@ -45,7 +50,7 @@ def _named(reference: dict[str, Any]) -> str:
 
 
 async def names_of(ctx: Context, whom: Iterable[str]) -> dict[str, str]:
-    """Names of everybody a choice may speak of: directory, the person's own teams, whole sectors, a role somewhere."""
+    """Names of everybody a choice may speak of: directory, the person's own teams and family, whole sectors, a role somewhere."""
     whom = set(whom)
     out = {f"sector:{key}": _(text) for key, text in SECTORS.items()}
     if any(w.startswith("CareTeam/") for w in whom):
@@ -53,11 +58,12 @@ async def names_of(ctx: Context, whom: Iterable[str]) -> dict[str, str]:
     if any(w.startswith("RelatedPerson/") for w in whom):
         family = await bodies(ctx, "RelatedPerson", [("patient", own_id(ctx)), ("_count", "100")])
         out |= {f"RelatedPerson/{f['id']}": called(f) for f in family}
-    roles = {w: w.removeprefix("role:").split(" ", 1) for w in whom if w.startswith("role:")}
-    out |= await names(ctx, [w for w in whom if ":" not in w.split("/")[0] or "|" in w] + [r[0] for r in roles.values()])
-    for who, parts in roles.items():
-        role = parts[-1].rpartition("|")[2]
-        out[who] = _("{role} at {place}").format(role=role, place=out.get(parts[0], parts[0]))
+    roles = {w: w.removeprefix("role:").partition(" ")[::2] for w in whom if w.startswith("role:")}
+    plain = [w for w in whom if w not in roles and not w.startswith("sector:")]
+    out |= await names(ctx, plain + [place for place, _code in roles.values()])
+    for who, (place, code) in roles.items():
+        if place in out and "|" in code:
+            out[who] = _("Any {role} at {place}").format(role=await role_word(ctx, code), place=out[place])
     return {w: out[w] for w in whom if w in out}
 
 

@@ -1,0 +1,114 @@
+"""The things in a person's record by the names people have for them: to choose one, to show what somebody would see. Pure, but `things`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...domain import sharing
+from ...gate import Context
+from .names import bodies, called
+from .words import _, day
+
+MOST = 100  # things of one kind that a page offers
+KINDS: dict[str, tuple[str, str]] = {  # of one, of several
+    "Patient": ("Your details", "Your details"),
+    "CarePlan": ("A plan", "Plans"),
+    "Goal": ("A goal", "Goals"),
+    "Task": ("Something to do", "Things to do"),
+    "QuestionnaireResponse": ("Your answers", "Your answers"),
+    "Condition": ("A need, illness or condition", "Needs, illnesses and conditions"),
+    "ServiceRequest": ("What you were sent to, or could not get", "What you were sent to, or could not get"),
+    "CareTeam": ("A team", "Teams"),
+    "RelatedPerson": ("Family or a friend", "Family and friends"),
+    "DocumentReference": ("A document", "Documents"),
+    "Observation": ("A measurement", "Measurements"),
+    "Flag": ("A warning", "Warnings"),
+}
+OTHER = ("Something else in your record", "Other things in your record")
+CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task")
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One resource: the reference, what it is called, what kind it is, and how it is marked as private ("" when it is not)."""
+
+    ref: str
+    name: str
+    kind: str
+    private: str = ""
+
+    @property
+    def hint(self) -> str:
+        return ", ".join(t for t in (self.kind, _("private: {marks}").format(marks=self.private) if self.private else "") if t)
+
+
+async def things(ctx: Context, types: Sequence[str] = CHOSEN_ONE_BY_ONE) -> list[Thing]:
+    """What the person can choose one by one, kinds together."""
+    out = []
+    for type in types:
+        found = await bodies(ctx, type, [("patient", (ctx.actor.patient or "").removeprefix("Patient/")), ("_count", str(MOST))])
+        out += [thing(r) for r in found]
+    return out
+
+
+def thing(resource: Mapping[str, Any]) -> Thing:
+    type = str(resource.get("resourceType", ""))
+    kind = _(KINDS.get(type, OTHER)[0])
+    return Thing(f"{type}/{resource.get('id', '')}", title(resource), kind, marks(resource))
+
+
+def title(resource: Mapping[str, Any]) -> str:
+    """What people call this one: its own words, else its kind and day."""
+    type = str(resource.get("resourceType", ""))
+    if type == "Patient":
+        return _(KINDS["Patient"][0])
+    if type == "RelatedPerson":
+        return called(dict(resource))
+    for key in ("title", "description", "name"):
+        text = _text(resource.get(key))
+        if text:
+            return _short(text)
+    types = resource.get("type") or resource.get("code")
+    text = _text(types[0] if isinstance(types, list) and types else types)
+    if text:
+        return _short(text)
+    dated = next((resource[k] for k in ("authored", "authoredOn", "date", "effectiveDateTime", "created") if resource.get(k)), "")
+    kind = _(KINDS.get(type, OTHER)[0])
+    return _("{kind}, {day}").format(kind=kind, day=day(dated)) if isinstance(dated, str) and dated else kind
+
+
+def _text(value: Any) -> str:
+    """Of a string or a CodeableConcept."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        shown = [c.get("display") for c in value.get("coding", []) if isinstance(c, dict)]
+        return str(value.get("text") or next((s for s in shown if s), ""))
+    return ""
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 120 else text[:117].rstrip() + "…"
+
+
+def marks(resource: Mapping[str, Any]) -> str:
+    """How it is marked as private, in the words of the page; "" when it is for everybody who looks after the person."""
+    codes = {c.get("code") for c in (resource.get("meta") or {}).get("security", []) if isinstance(c, dict)}
+    return private_words(codes, "R" in codes or "V" in codes)
+
+
+def private_words(codes: Iterable[Any], restricted: bool) -> str:
+    """The labels among these sensitivities; `restricted`: it is marked, whatever as."""
+    have = set(codes)
+    found = [_(sharing.LABEL_WORDS[key]) for key, of in sharing.LABELS.items() if have & set(of)]
+    return ", ".join(found) or (_("not for everybody") if restricted else "")
+
+
+def plural(type: str) -> str:
+    return _(KINDS.get(type, OTHER)[1])
+
+
+__all__ = ["Thing", "marks", "plural", "private_words", "thing", "things", "title"]
