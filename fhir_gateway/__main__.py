@@ -175,7 +175,7 @@ def decide(file: Annotated[Path | None, typer.Argument(help="JSON lines; standar
 
 @app.command()
 def explain(
-    who: Annotated[str, typer.Option("--who", help="Practitioner/…, PractitionerRole/…, Patient/…, or a demo persona.")],
+    who: Annotated[str, typer.Option("--who", help="Practitioner/…, Organization/…, CareTeam/…, sector:health, role:Organization/… system|code, or a demo persona.")],
     what: Annotated[str, typer.Option("--what", help="Type/id of a resource here.")],
     purpose: Annotated[str, typer.Option()] = "TREAT",
     action: Annotated[str, typer.Option()] = "access",

@@ -16,7 +16,7 @@ from ..domain.types import Actor, Decision, Facts, Has, Never, Ref, Stored
 from ..domain.vocabulary import PURPOSES
 from .context import Context, micros, need_scope, note, stand, within_launch
 from .reading import in_scope
-from .somebody import askers
+from .somebody import askers, askers_of
 from .writing import judged, taken
 
 PAGE, MOST = 500, 5_000  # resources of one record that are looked at
@@ -104,11 +104,8 @@ async def counted(
     own = ctx.asks("access")
     visible = [s.facts for s in record if _mine(ctx, s) and consent.decide(own, s.facts, now).permit]
     then = now if choice is None else {**now, me: supposing.supposed(now[me], choice, replaces)}
-    out = {}
-    for who in whom:
-        asking = await askers(ctx.house, who)
-        out[who] = sum(_best(asking, f, then).permit for f in visible)
-    return out, len(visible)
+    asking = await askers_of(ctx.house, whom)
+    return {who: sum(_best(asked, f, then).permit for f in visible) for who, asked in asking.items()}, len(visible)
 
 
 async def may_share(ctx: Context) -> bool:

@@ -6,6 +6,7 @@ somebody who signs in elsewhere is taken to speak for each organisation the dire
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -17,6 +18,7 @@ from ..domain.vocabulary import ROLE_AT, SECTOR_SYSTEM
 from .context import Context, House, directory_now, house_context, micros
 
 Kind = Literal["patient", "proxy", "professional", "system"]
+SIGN_IN_HERE = ("Practitioner", "PractitionerRole", "Device")
 KINDS: dict[str, Kind] = {"Patient": "patient", "RelatedPerson": "proxy", "Device": "system", "Organization": "system"}
 
 
@@ -32,16 +34,28 @@ async def askers(house: House, who: str, purpose: str = "TREAT") -> list[Context
 
     `who`: `Type/id`, `system|value`, or as a choice names it: `sector:health`, `role:Organization/… system|code`.
     """
+    return (await askers_of(house, [who], purpose))[who]
+
+
+async def askers_of(house: House, whom: Iterable[str], purpose: str = "TREAT") -> dict[str, list[Context]]:
+    """Each of them, with one look at the accounts and clients for all."""
     directory, _ = await directory_now(house)
     at = house.clock()
-    who = _by_reference(directory, who)
-    whole = _many(directory, who)
-    if whole is not None:
-        return [house_context(house, whole, purpose=purpose)]
-    kind = KINDS.get(who.split("/")[0], "professional")
-    patient = who if kind == "patient" else None
-    found = await _sign_ins(house, directory, who, at)
-    return [house_context(house, _signed_in(directory, who, kind, patient, s, at), purpose=purpose) for s in found]
+    known = None
+    out: dict[str, list[Context]] = {}
+    for named in whom:
+        who = _by_reference(directory, named)
+        whole = _many(directory, who)
+        if whole is not None:
+            out[named] = [house_context(house, whole, purpose=purpose)]
+            continue
+        if known is None and who.split("/")[0] in SIGN_IN_HERE:
+            known = await _known(house, at)
+        kind = KINDS.get(who.split("/")[0], "professional")
+        patient = who if kind == "patient" else None
+        found = (known or {}).get(who) or _by_directory(directory, who, at)
+        out[named] = [house_context(house, _signed_in(directory, who, kind, patient, s, at), purpose=purpose) for s in found]
+    return out
 
 
 async def asker(house: House, who: str, purpose: str) -> Context:
@@ -87,18 +101,22 @@ def _many(directory: Directory, who: str) -> Actor | None:
     return None
 
 
-async def _sign_ins(house: House, directory: Directory, who: str, at: datetime) -> list[_SignIn]:
-    kind = who.split("/")[0]
-    if kind == "Device":
-        found = await clients.list_clients(house.store, at)
-        return [_SignIn(c.organisation, c.roles, c.id) for c in found if c.device == who] or [_SignIn()]
-    if kind not in ("Practitioner", "PractitionerRole"):
-        return [_SignIn()]
-    accounts = [a for a in await people.accounts(house.store, at) if a.fhir_user == who and not a.closed]
-    if accounts:
-        return [_SignIn(a.organisation, frozenset(a.roles)) for a in accounts]
-    places = {r.organisation for r in directory.roles_at(who, micros(at)) if r.organisation} if kind == "Practitioner" else set()
-    return [_SignIn(p) for p in sorted(places)] or [_SignIn()]
+async def _known(house: House, at: datetime) -> dict[str, list[_SignIn]]:
+    """How people and systems sign in here, by the reference they sign as."""
+    out: dict[str, list[_SignIn]] = {}
+    for a in await people.accounts(house.store, at):
+        if not a.closed:
+            out.setdefault(a.fhir_user, []).append(_SignIn(a.organisation, frozenset(a.roles)))
+    for c in await clients.list_clients(house.store, at):
+        if c.kind == "system":
+            out.setdefault(c.device, []).append(_SignIn(c.organisation, c.roles, c.id))
+    return out
+
+
+def _by_directory(directory: Directory, who: str, at: datetime) -> list[_SignIn]:
+    """Somebody who signs in elsewhere: for each place where the directory has them."""
+    roles = directory.roles_at(who, micros(at)) if who.startswith("Practitioner/") else ()
+    return [_SignIn(p) for p in sorted({r.organisation for r in roles if r.organisation})] or [_SignIn()]
 
 
 async def knows_sign_in(house: House, who: str) -> bool | None:
@@ -108,12 +126,7 @@ async def knows_sign_in(house: House, who: str) -> bool | None:
     kind = who.split("/")[0]
     if kind in ("Patient", "RelatedPerson"):
         return True
-    if kind not in ("Practitioner", "PractitionerRole", "Device"):
-        return None
-    at = house.clock()
-    if kind == "Device":
-        return any(c.device == who for c in await clients.list_clients(house.store, at))
-    return any(a.fhir_user == who for a in await people.accounts(house.store, at))
+    return who in await _known(house, house.clock()) if kind in SIGN_IN_HERE else None
 
 
-__all__ = ["asker", "askers", "knows_sign_in"]
+__all__ = ["asker", "askers", "askers_of", "knows_sign_in"]

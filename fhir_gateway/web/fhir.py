@@ -345,12 +345,7 @@ async def explain(web: Web, request: Request, ctx: Context, parts: list[str]) ->
     if not web.house.r4.has_type(type) or not ID.match(id):
         raise Problem("bad-request", "`what` names the resource that this is about, such as Goal/1.", "what")
     why = await gate.why(ctx, Ref(type, id), said.get("who", ""), said.get("purpose", ""), said.get("action", "access"))
-    decision = why.decision
-    told = [{"name": "permit", "valueBoolean": decision.permit}, {"name": "basis", "valueString": decision.basis}, {"name": "text", "valueString": why.text}]
-    told += [{"name": "change", "valueString": text} for text in why.texts]
-    if decision.consent:
-        told.append({"name": "consent", "valueReference": {"reference": str(decision.consent)}})
-    return json(request, strict.dump({"resourceType": "Parameters", "parameter": told}))
+    return json(request, strict.dump(operations.explain_told(why)))
 
 
 async def preview(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:

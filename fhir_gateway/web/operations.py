@@ -7,7 +7,7 @@ from typing import Any
 
 from ..domain.lint import lint
 from ..domain.problem import Problem
-from ..gate import Sight
+from ..gate import Explained, Sight
 
 Asked = tuple[dict[str, Any] | None, dict[str, str]]
 
@@ -34,6 +34,18 @@ def preview_asked(sent: Mapping[str, Any]) -> Asked:
     if "who" not in said:
         raise Problem("bad-request", "`who` names whom this is about, such as Practitioner/1.", "who")
     return choice, said
+
+
+def explain_told(why: Explained) -> dict[str, Any]:
+    """The decision, why in words, each thing that would change it, and the Consent it rests on where it is told."""
+    decision = why.decision
+    told: list[dict[str, Any]] = [
+        {"name": "permit", "valueBoolean": decision.permit}, {"name": "basis", "valueString": decision.basis}, {"name": "text", "valueString": why.text},
+    ]  # fmt: skip
+    told += [{"name": "change", "valueString": text} for text in why.texts]
+    if decision.consent:
+        told.append({"name": "consent", "valueReference": {"reference": str(decision.consent)}})
+    return {"resourceType": "Parameters", "parameter": told}
 
 
 def preview_told(sights: Iterable[Sight], choice: Mapping[str, Any] | None) -> dict[str, Any]:

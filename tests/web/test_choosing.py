@@ -84,6 +84,13 @@ def test_she_shares_with_her_team_and_with_a_sector(demo: Gateway, amina: Visito
     share_nothing(demo)
 
 
+def test_an_odd_name_finds_nobody_and_breaks_nothing(amina: Visitor) -> None:
+    for odd in (",", "|", "a|b", "\\", "$", "%", "\x00", "é" * 90, "<script>", "role:", "_id=1&x=2", "a,b"):
+        amina.get(NEW)
+        assert amina.send(NEW, go="find", find=odd).status_code == 200, odd
+        assert amina.http.get("/my-plan/sharing/why", params={"find": odd}).status_code == 200, odd
+
+
 # -- what ---------------------------------------------------------------------------------------------------------------
 
 

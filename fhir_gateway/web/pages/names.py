@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -81,12 +82,20 @@ def role_of(role: dict[str, Any]) -> str:
 
 async def find(ctx: Context, text: str) -> list[Choice]:
     """People, roles and organisations whose name has this in it: people first, then roles at a place, then whole places."""
+    text = literal(text)
+    if not text:
+        return []
     people = await bodies(ctx, "Practitioner", [("name:contains", text), ("_count", "20")])
     places = await bodies(ctx, "Organization", [("name:contains", text), ("_count", "20")])
     roles = await _roles(ctx, [p["id"] for p in people])
     out = [Choice(f"Practitioner/{p['id']}", called(p), roles.get(p["id"], "")) for p in people]
     out += await _in_a_role(ctx, text, [o["id"] for o in places])
     return out + [Choice(f"Organization/{o['id']}", called(o), _kind_of(o) or _("everybody who works there")) for o in places]
+
+
+def literal(text: str) -> str:
+    """What somebody typed as the value of a search: its own signs are none (https://hl7.org/fhir/R4/search.html#escaping)."""
+    return re.sub(r"([\\$,|])", r"\\\1", "".join(c for c in text if c.isprintable())).strip()
 
 
 async def _in_a_role(ctx: Context, text: str, places: list[str]) -> list[Choice]:
