@@ -90,7 +90,8 @@ def said(
         "id": row.id if row.ours else "", "no": not row.allows, "hides": not row.allows and bool(row.kinds or row.refs or row.labels), "what": _what(row, named or {}), "why": row.why,
         "who": ", ".join(known.get(w) or _("Somebody we have no name for") for w in row.who) or _("Everybody"),
         "purpose": _(PURPOSES[row.purpose][1]) if row.ours and row.allows and row.exact and row.purpose != "any" else "",
-        "since": day(row.since) if row.since else "", "until": until_words(row.until),
+        "since": day(row.since) if row.since else "",
+        "until": until_words(row.until) if row.allows or row.until else _("Until you take it back"),
         "ended": bool(row.until and row.until < on), "can_change": row.ours and row.allows and row.exact,
         "key": row.who[0] if len(row.who) == 1 else "", "sees": (sees or {}).get(row.who[0]) if row.allows and len(row.who) == 1 else None,
     }  # fmt: skip
