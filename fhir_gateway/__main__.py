@@ -333,6 +333,14 @@ def clients_add(
     sys.exit(run(operating.clients_add(id, keys, organisation, scopes, name, purpose, contributor, refers)))
 
 
+@clients_app.command("remove")
+def clients_remove(id: Annotated[str, typer.Argument(help="Its client_id.")]) -> None:
+    """Forget a system or an app: its tokens end at once, everywhere."""
+    from .commands import operating
+
+    sys.exit(run(operating.clients_remove(id)))
+
+
 @inbox_app.command("list")
 def inbox_list(json: Json = False) -> None:
     """Refused pushes, oldest first."""

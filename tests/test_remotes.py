@@ -26,6 +26,7 @@ class Recorder:
     def __init__(self) -> None:
         self.held: dict[str, dict[str, Any]] = {}
         self.keys: set[str] = set()
+        self.written: list[str] = []  # every body it was ever sent
         outer = self
 
         class Answers(BaseHTTPRequestHandler):
@@ -54,6 +55,8 @@ class Recorder:
         self.url = f"http://127.0.0.1:{self.server.server_port}/fhir"
 
     def answer(self, method: str, path: str, sent: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if method in ("POST", "PUT"):
+            self.written.append(json.dumps(sent))
         if method == "POST":
             name = f"{sent['resourceType']}/{len(self.held) + 1}"
             self.held[name] = {**sent, "id": name.split("/")[1], "meta": {**sent["meta"], "versionId": "1"}}

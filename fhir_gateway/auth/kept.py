@@ -14,7 +14,7 @@ import msgspec
 
 from ..domain.types import Bump, Op
 
-EPOCH = "sign-in"  # moves when a signing key or a revocation changes: other processes look at it once a second
+EPOCH = "sign-in"  # moves when a signing key or a revocation changes: every process looks at it on every request
 CHANGED = Bump(EPOCH)
 
 

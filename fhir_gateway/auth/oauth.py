@@ -24,11 +24,12 @@ from ..domain.types import Drop, Keep, Note
 from . import assertions, clients, people
 from .clients import Client
 from .jose import Bad, peek
-from .kept import Kept, commit_unless_taken, digest, pack
-from .tokens import Caller, Tokens, sign
+from .kept import CHANGED, Kept, commit_unless_taken, digest, pack
+from .tokens import Caller, Tokens, revocation, sign
 
 CODE, REFRESH, GRANT, LAUNCH, ASSERTION = "code", "refresh", "grant", "launch", "jti"
 CODE_LIFE, LAUNCH_LIFE = timedelta(minutes=5), timedelta(minutes=5)
+LONGEST = timedelta(hours=1)  # of any token that was ever handed out here
 CODE_REMEMBERED = timedelta(days=1)  # a used code is known that long, so that its reuse is seen
 OFFLINE, ONLINE = timedelta(days=90), timedelta(hours=12)
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -319,12 +320,11 @@ class OAuth:
 
     async def remove_client(self, id: str, at: datetime) -> bool:
         """Forget a client and end every token it holds; False when there was none."""
-        removed = await clients.remove(self.store, id)
         grants = await self.store.kept_all(GRANT, at)
         held = [name for name, raw in grants.items() if msgspec.json.decode(raw, type=_Grant).client == id]
-        ended = {name: at + self.life for name in [f"client {id}", *held]}
-        await self.tokens.revoke(ended, *(Drop(GRANT, name) for name in held))
-        return removed
+        ended = {name: at + max(self.life, LONGEST) for name in [f"client {id}", *held]}
+        gone = [Drop(clients.KIND, id, must_exist=True), *(Drop(GRANT, name) for name in held)]
+        return await commit_unless_taken(self.store, *gone, *(revocation(name, until) for name, until in ended.items()), CHANGED)
 
     # -- what a token is, and ending it -------------------------------------------------------------------------------
 

@@ -24,7 +24,6 @@ from .kept import CHANGED, EPOCH, Kept
 
 LEEWAY = 60.0  # seconds
 REMEMBERED = timedelta(seconds=60)
-LOOK_AGAIN = timedelta(seconds=1)  # how often another process's revocations and keys are looked for
 MOST_REMEMBERED = 20_000
 REFERENCE_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 
@@ -102,12 +101,10 @@ class Tokens:
         self._seen: dict[bytes, _Seen] = {}
         self._revoked: frozenset[str] = frozenset()
         self._epoch = -1
-        self._look = datetime.min.replace(tzinfo=UTC)
 
     async def verify(self, token: str, at: datetime) -> Caller:
         """The caller this token speaks for, or Problem sign-in (401 with WWW-Authenticate)."""
-        if at >= self._look:
-            await self.refresh(at)
+        await self.refresh(at)
         name = sha256(token.encode("utf-8", "replace")).digest()
         seen = self._seen.get(name)
         if seen is None or at >= seen.until or seen.keys is not seen.trusted.now:
@@ -145,7 +142,8 @@ class Tokens:
         self._seen[name] = seen
 
     async def refresh(self, at: datetime) -> None:
-        """See what other processes have changed: keys, revocations. Cheap while nothing has."""
+        """See what other processes have changed: keys, revocations. One look at an epoch while nothing has, on every request: what was
+        revoked is refused from the next one on, wherever that comes in."""
         epoch = await self.store.epoch(EPOCH)
         if epoch != self._epoch or at >= self.ring.until:
             ring = await signing.ring(self.store, at)
@@ -154,7 +152,6 @@ class Tokens:
             self.ring = ring
             self._revoked = frozenset(await self.store.kept_all(REVOKED, at))
             self._epoch = epoch
-        self._look = at + LOOK_AGAIN
 
     async def issue(self, caller: Caller, at: datetime) -> str:
         """A signed access token that says what `caller` says."""

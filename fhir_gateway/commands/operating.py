@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from .. import gate
 from ..auth import clients
+from ..auth.oauth import OAuth
 from ..domain import strict
 from ..domain.problem import Problem
 from ..domain.scopes import Scopes
@@ -68,6 +70,17 @@ async def clients_add(
         except ValueError as wrong:
             raise Refused(f"{id} cannot be registered: {wrong}.") from None
     print(f"{id}: registered for {called}, {scopes}")
+    return 0
+
+
+async def clients_remove(id: str) -> int:
+    """Forget a client; Refused when there is none."""
+    settings = load()
+    async with wired(settings) as w:
+        oauth = OAuth(w.store, w.tokens, settings.base, settings.fhir_base, w.house.new_id, timedelta(minutes=settings.token_minutes))
+        if not await oauth.remove_client(id, now()):
+            raise Refused(f"There is no client `{id}`: `fhir-gateway clients list` says which there are.")
+    print(f"{id}: removed; its tokens are refused from now on")
     return 0
 
 

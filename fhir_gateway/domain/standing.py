@@ -128,6 +128,14 @@ class Standing:
         """Other people's standings that a decision about this one needs (links)."""
         return frozenset(link.other for link in self.links)
 
+    def next_edge(self, at: int) -> int | None:
+        """`next_change` in microseconds, remembered until it has passed."""
+        since, edge = self.memo.get("edge") or (at + 1, None)
+        if at < since or (edge is not None and at >= edge):
+            edge = next_edge(self, at)
+            self.memo["edge"] = (at, edge)
+        return edge
+
     def next_change(self, at: datetime) -> datetime | None:
         """The next instant when a period begins or ends, or a child turns 16."""
         edge = next_edge(self, micros(at))

@@ -6,12 +6,15 @@ Where they differ nothing leaves: a 503, and an alarm for the operator (consent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
+
+import msgspec
 
 from ..domain import consent
 from ..domain.problem import Problem
 from ..domain.standing import Standing
 from ..domain.types import Ref, Stored
-from .context import Context, filled, stand
+from .context import Context, filled, micros, stand
 
 
 async def decide_again(ctx: Context, hits: Iterable[Stored], known: Mapping[str, Standing] | None = None) -> None:
@@ -32,4 +35,13 @@ def differ(ctx: Context, ref: Ref) -> Problem:
     return Problem("unavailable", "The answer could not be checked. Nothing was sent; please tell the operator.")
 
 
-__all__ = ["decide_again"]
+def epoch_stamp(ctx: Context, standings: Mapping[str, Standing]) -> str:
+    """What a page link carries: it changes with any consent, relationship or membership of these people, also one that begins or
+    ends by itself, with the directory and the deployment's policy, so that a link from before the change leads nowhere."""
+    kept, at = ctx.house._standings, micros(ctx.at)
+    turn = ctx.place[0].next_change(at) if ctx.place is not None else None
+    epochs = (turn, sorted((p, *kept[p][0], kept[p][1].next_edge(at)) for p in standings if p in kept))
+    return sha256(msgspec.json.encode((epochs, ctx.house.policy), order="deterministic")).hexdigest()[:16]
+
+
+__all__ = ["decide_again", "epoch_stamp"]

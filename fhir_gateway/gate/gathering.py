@@ -14,7 +14,7 @@ from ..domain.problem import Problem
 from ..domain.search import Query, Term, date_span
 from ..domain.standing import Standing
 from ..domain.types import CONFIDENTIALITY, All, Always, Has, Note, Predicate, Ref, Stored
-from .checking import decide_again
+from .checking import decide_again, epoch_stamp
 from .context import (
     Context,
     Page,
@@ -29,7 +29,7 @@ from .context import (
     within_launch,
 )
 from .reading import allow, in_scope, reach_of, reachable
-from .searching import beside, entry_of, epoch_stamp, shown
+from .searching import beside, entry_of, shown
 
 PAGE = 200
 AHEAD = 20  # looked at together to see whether there is a next page

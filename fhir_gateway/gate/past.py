@@ -11,7 +11,7 @@ from ..domain.problem import Problem
 from ..domain.search import date_span
 from ..domain.standing import Standing
 from ..domain.types import Always, Predicate, Ref, Stored
-from .checking import decide_again
+from .checking import decide_again, epoch_stamp
 from .context import Context, Entry, Page, ask, attached, micros, need_scope, note, reads_bytes, resumed, seal, stand, within_launch
 from .reading import allow, in_scope, reach_of, reachable
 
@@ -31,13 +31,16 @@ async def history(
     need_scope(ctx, "r" if id else "s", type or "*")
     ref = Ref(type, id) if type and id else None
     place = f"history {ref or type or ''}"
-    params, before, _ = resumed(ctx, place, params)
+    params, before, held = resumed(ctx, place, params)
     asked = _asked(params, strict)
     count = _count(asked.get("_count"))
     since = _instant(asked["_since"]) if "_since" in asked else None
     people, predicate = await _whose(ctx, ref)
     standings = await stand(ctx.house, people, None, ctx.place)
     predicate = predicate or reach_of(ctx, standings)
+    stamp = epoch_stamp(ctx, standings) if ref else ""  # who follows everything goes on: each page is judged anew
+    if held.get("ep", stamp) != stamp:
+        raise Problem("not-found", "This page link does not work any more. Ask again.")
     if "_at" in asked:
         shown = await _current_at(ctx, ref, type, predicate, standings, _span(asked["_at"]), since, before)
     else:
@@ -48,7 +51,7 @@ async def history(
         *(note(ctx, "R", "history", None, (str(ref or type or "*"),), patient=p, allowed=True) for p in rows or {None})
     )
     used = tuple((k, v) for k, v in asked.items() if k in KNOWN and k not in ("_format", "_pretty"))
-    token = seal(ctx, place, {"q": used, "at": list(_place(shown[-1]))}) if more else None
+    token = seal(ctx, place, {"q": used, "at": list(_place(shown[-1])), "ep": stamp}) if more else None
     total = len(shown) if before is None and not more else None
     return Page(tuple(_version(ctx, v) for v in shown), total, token, used)
 

@@ -6,7 +6,6 @@ is a 503 and an alarm, never data.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,7 +20,7 @@ from ..domain.search import Include, Query, Term, Value
 from ..domain.standing import Standing
 from ..domain.types import All, Always, Any_, Found, Has, Never, Not, Note, Only, Predicate, Ref, Stored
 from .asked_about import refusals
-from .checking import decide_again
+from .checking import decide_again, epoch_stamp
 from .context import (
     Context,
     Entry,
@@ -352,7 +351,3 @@ async def _disclosed(
     return [note(ctx, "E", what, why.get(p), sorted(refs.get(p, ())), patient=p, query=query, allowed=True) for p in people]
 
 
-def epoch_stamp(ctx: Context, standings: dict[str, Standing]) -> int:
-    """A number that changes with any consent, relationship or membership of these people."""
-    kept = ctx.house._standings
-    return zlib.crc32(repr(sorted((p, kept[p][0]) for p in standings if p in kept)).encode())

@@ -414,7 +414,7 @@ async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Wri
     version = stored.version + 1
     work.ops += [Remove(ref, version, ctx.at, writer, stored.version), *bumps(ref.type, stored.facts)]
     work.ops += released(ref, stored)
-    work.ops += _sends(ctx, ref, version, stored.facts, "deleted")
+    work.ops += await _sends(ctx, ref, version, stored.facts, "deleted")
     work.trail += notes(ctx, "D", "delete", decision, stored.facts, ref)
     work.gone.add(ref)
     return Written(ref, version, ctx.at, None, "deleted")
@@ -433,8 +433,7 @@ async def _store(
     keys = searching.keys(final, ctx.house.r4, shown)
     work.ops += [Put(ref, version, ctx.at, body, seen, facts, keys, writer, over)]
     work.ops += bumps(ref.type, facts, before.facts if before else None)
-    work.ops += _sends(ctx, ref, version, facts, "changed")
-    work.ops += await _one_hop(ctx, ref, facts, before.facts if before else None)
+    work.ops += await _sends(ctx, ref, version, facts, "changed", before.facts if before else None)
     work.ops += await _acceptance(work, ref, final, facts, before)
     work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}")
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
@@ -702,25 +701,29 @@ def _labelled(
     return deriving.derive(resource, ref, ctx.at, writer, found, created_by), found.security
 
 
-def _sends(ctx: Context, ref: Ref, version: int, facts: Facts, why: str) -> list[Op]:
-    """The outgoing copy, and, when what decides has changed, a review of what this person's partners hold."""
-    out: list[Op] = []
-    first = facts.patients[0] if facts.patients else None
-    for remote in ctx.house.remotes:
-        if first is not None and remote.takes(ref.type):
-            out.append(Send(remote.name, ref, version, first, why))
-        if ref.type in STANDING_TYPES:
-            out += [Send(remote.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for p in facts.patients]
-    return out
-
-
-async def _one_hop(ctx: Context, ref: Ref, facts: Facts, before: Facts | None) -> list[Op]:
-    """What this refers to may be decided by that (`related`): where somebody's consent says so, their partners' copies are reviewed."""
-    if not ctx.house.remotes or ref.type in STANDING_TYPES or facts.refs == (before.refs if before else frozenset()):
+async def _sends(ctx: Context, ref: Ref, version: int, facts: Facts, why: str, before: Facts | None = None) -> list[Op]:
+    """The outgoing copy, and, when what decides has changed, a review of what these people's partners hold."""
+    if not ctx.house.remotes:
         return []
-    known = await stand(ctx.house, facts.patients)
-    asked = [p for p in facts.patients if known[p].asks_referrers]
-    return [Send(r.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for r in ctx.house.remotes for p in asked]
+    first = facts.patients[0] if facts.patients else None
+    out: list[Op] = [Send(r.name, ref, version, first, why) for r in ctx.house.remotes if first is not None and r.takes(ref.type)]
+    people = await _decided_by(ctx, ref, facts, before)
+    return out + [Send(r.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for r in ctx.house.remotes for p in people]
+
+
+async def _decided_by(ctx: Context, ref: Ref, facts: Facts, before: Facts | None) -> list[str]:
+    """Whose answers this change may turn: those it is about and those with a linked record, where it is a consent or its like; and
+    where a consent speaks of what is one hop away, those in whose record it refers to something else now."""
+    if ref.type not in STANDING_TYPES:
+        if facts.refs == (before.refs if before else frozenset()):
+            return []
+        known = await stand(ctx.house, facts.patients)
+        return [p for p in facts.patients if known[p].asks_referrers]
+    people = set(facts.patients)
+    for person in facts.patients:
+        linked = await ctx.house.store.referrers(Ref("Patient", person.removeprefix("Patient/")))
+        people |= {str(r) for r in linked if r.type == "Patient"}
+    return sorted(people)
 
 
 async def _acceptance(

@@ -28,6 +28,8 @@ class Partner:
     abilities: Abilities | None = None
     paused: str = ""
     pushing: set[Ref] = field(default_factory=set)
+    looked: tuple[int, str] | None = None  # under which directory and agreement `turning` looked last
+    turns: int | None = None  # when an answer about what is there may turn next
 
     @property
     def name(self) -> str:

@@ -22,6 +22,7 @@ from ..gate.telling import tell
 from ..remote.client import Down, Locked, Refusal, RemoteServer, Reply, Unknown
 from ..store.base import Fenced, Taken
 from .partner import TAG, Partner, as_owner, began_there, local_references, loosened, outgoing
+from .turning import noticed
 
 LEASE_SECONDS = 60.0
 RECALL_LATE = timedelta(hours=1)  # what was to be taken back and still is not there: the person is told
@@ -53,6 +54,10 @@ class Tally:
         return any(getattr(self, n) for n in self.__dataclass_fields__)
 
 
+class Turned(Exception):
+    """Between the question and the sending something changed: ask again."""
+
+
 async def push(house: House, partner: Partner, holder: str) -> Tally:
     """One batch of due outbox entries."""
     tally = Tally()
@@ -60,8 +65,11 @@ async def push(house: House, partner: Partner, holder: str) -> Tally:
         tally.seen += 1
         try:
             await _one(house, partner, entry, tally)
+            await noticed(house, partner, entry.patient)
         except Fenced:
             continue
+        except Turned:  # while what it refers to was sent: asked anew, now
+            await house.store.commit(Delay(entry.entry, entry.fence, house.clock(), "it changed, or what is allowed did"))
         except (Down, Unknown) as e:
             await _later(house, partner, entry, e)
             tally.delayed += 1
@@ -101,7 +109,7 @@ async def _one(house: House, partner: Partner, entry: Queued, tally: Tally) -> N
 async def send(house: House, partner: Partner, ctx: Context, stored: Stored, link: Linked | None) -> list[Op]:
     """Send this version and what it refers to; the operations that record it: only a new link where that server has it already.
 
-    What began there and is as they wrote it is not sent back, not even to mark it. Raises what the remote raises.
+    What began there and is as they wrote it is not sent back, not even to mark it. Raises what the remote raises, and Turned.
     """
     ref = stored.ref
     live = link if link is not None and not link.gone else None
@@ -116,6 +124,7 @@ async def send(house: House, partner: Partner, ctx: Context, stored: Stored, lin
         return [Linked(**{**_fields(live), "version": stored.version})]
     if live is not None and theirs:
         copy = view.restore(strict.read(live.base_received or live.base_sent or b"{}"), copy)
+    await _as_asked(house, partner, stored)
     reply = await _conditional(partner.server, ref, copy, live)
     there = reply.body or copy
     remote_id = f"{ref.type}/{there.get('id') or _id_of(reply, live)}"
@@ -132,6 +141,15 @@ async def send(house: House, partner: Partner, ctx: Context, stored: Stored, lin
             Disclosed(partner.name, ref, stored.version, stored.facts.patients[0], partner.terms.organisation, ctx.at, decision.consent, stored.epoch)
         )
     return ops
+
+
+async def _as_asked(house: House, partner: Partner, stored: Stored) -> None:
+    """What it refers to may have taken long: at the moment it leaves it is still this version, and still allowed. Turned otherwise."""
+    now = await house.store.get(stored.ref)
+    if now is None or now.version != stored.version:
+        raise Turned
+    if stored.facts.patients and not (await may_send(await as_owner(house, partner, "disclose"), partner.terms, now)).permit:
+        raise Turned
 
 
 async def _conditional(server: RemoteServer, ref: Ref, copy: dict[str, Any], live: Linked | None) -> Reply:
@@ -180,7 +198,10 @@ async def _ahead(house: House, partner: Partner, ctx: Context, target: Ref) -> s
         return None
     if target.type not in NO_PATIENT_DATA and not await _may_go(partner, ctx, stored):
         return None
-    ops = await send(house, partner, ctx, stored, await house.store.link(partner.name, target))
+    try:
+        ops = await send(house, partner, ctx, stored, await house.store.link(partner.name, target))
+    except Turned:
+        return None
     cut = bool(partner.pushing & set(local_references(strict.read(stored.body or b"{}"))))
     again: list[Op] = [Send(partner.name, target, stored.version, next(iter(stored.facts.patients), None), "changed")] if cut else []
     await house.store.commit(*ops, *again)

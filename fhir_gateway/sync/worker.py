@@ -17,6 +17,7 @@ from .backfill import backfill
 from .partner import Partner, as_owner, began_there
 from .pull import pull
 from .push import Tally, push
+from .turning import turned
 
 log = structlog.get_logger()
 IDLE_SECONDS = 0.25
@@ -32,6 +33,7 @@ async def once(house: House, partner: Partner, holder: str = "once", *, most: in
     for _ in range(most):
         tally = Tally()
         if partner.terms.direction != "in":
+            await turned(house, partner)
             tally.add(await push(house, partner, holder))
         tally.add(await pull(house, partner))
         total.add(tally)
@@ -57,6 +59,7 @@ async def serve(house: House, partner: Partner, holder: str, stop: asyncio.Event
                 if not filled:
                     await backfill(house, partner)
                     filled = True
+                await turned(house, partner)
                 moved = (await push(house, partner, holder)).anything
             if loop.time() >= next_pull:
                 moved = (await pull(house, partner)).anything or moved

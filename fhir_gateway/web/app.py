@@ -43,17 +43,11 @@ class Web:
     binary_limit: int = 25 * 1024 * 1024  # of the data of a Binary
     queues: Callable[[], Awaitable[dict[str, dict[str, int]]]] | None = None
     answers: Any = None
+    alarms: Any = None
 
     def __post_init__(self) -> None:
         self.answers = Counter("gateway_answers_total", "Answers by status", ["area", "status"], registry=self.registry)
         self.alarms = Counter("gateway_alarms_total", "Answers that the two engines of consent differed on, so that nothing was sent", registry=self.registry)
-        told = self.house.alarm
-
-        def alarm(what: str) -> None:
-            self.alarms.inc()
-            told(what)
-
-        self.house.alarm = alarm
         self.queued = Gauge("gateway_outbox_entries", "Outbox entries by remote and state", ["remote", "state"], registry=self.registry)
 
 
@@ -174,6 +168,13 @@ def build(
     app.router.routes.extend(own)
     openapi = JSONResponse(describe(own), headers={"Cache-Control": "public, max-age=60"})
     app.router.redirect_slashes = False
+    told = web.house.alarm
+
+    def alarm(what: str) -> None:
+        web.alarms.inc()
+        told(what)
+
+    web.house.alarm = alarm
 
     async def nowhere(request: Request, wrong: Exception) -> Response:
         status = getattr(wrong, "status_code", 500)

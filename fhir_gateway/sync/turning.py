@@ -1,0 +1,95 @@
+"""What was sent is looked at again when an answer may have turned though nothing was written about the person: a period began or
+ended, the directory changed (who reads from a partner), or the agreement or the deployment's policy did.
+
+Writes about a person queue their own review, in their own commit. How far this has looked is kept beside the reviews it queues, so
+that a stop loses none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+
+import msgspec
+
+from ..domain.directory import Directory
+from ..domain.standing import Standing
+from ..domain.types import Keep, Op, Ref, Send
+from ..gate import House
+from ..gate.context import directory_now, micros, stand
+from ..store.base import Taken
+from .partner import Partner
+
+KIND = "turned"
+MOST = 1_000_000
+
+
+class _Mark(msgspec.Struct):
+    """Looked at until this instant (microseconds), under this directory and this agreement."""
+
+    at: int
+    place: int
+    terms: str
+
+
+async def turned(house: House, partner: Partner) -> int:
+    """Queue a review of everybody whose answer may have turned since it was looked at last; how many."""
+    directory, place = await directory_now(house)
+    at = house.clock()
+    now, terms = micros(at), agreed(house, partner)
+    if partner.looked == (place, terms) and (partner.turns is None or now < partner.turns):
+        return 0
+    kept = await house.store.kept(KIND, partner.name, at)
+    before = msgspec.json.decode(kept, type=_Mark) if kept is not None else None
+    people = await _held(house, partner)
+    known = await stand(house, people)
+    everyone = before is None or (before.place, before.terms) != (place, terms) or _passed(_edge(directory, (), before.at), now)
+    due = sorted(p for p in people if everyone or (before is not None and _passed(_edge(None, _of(known, p), before.at), now)))
+    ops: list[Op] = [Send(partner.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for p in due]
+    try:
+        mark = msgspec.json.encode(_Mark(now, place, terms))
+        await house.store.commit(*ops, Keep(KIND, partner.name, mark, if_absent=kept is None, if_value=kept))
+    except Taken:  # another worker is at it
+        partner.looked = None
+        return 0
+    partner.looked, partner.turns = (place, terms), _edge(directory, known.values(), now)
+    return len(due)
+
+
+async def noticed(house: House, partner: Partner, patient: str | None) -> None:
+    """Something of this person was sent or held back: the next instant at which that may turn counts from now on."""
+    if patient is not None:
+        edge = _edge(None, (await stand(house, {patient})).values(), micros(house.clock()))
+        partner.turns = min((e for e in (edge, partner.turns) if e is not None), default=None)
+
+
+def agreed(house: House, partner: Partner) -> str:
+    """What the agreement and the policy come to, in a few letters."""
+    return sha256(msgspec.json.encode((partner.terms, house.policy), order="deterministic")).hexdigest()[:16]
+
+
+async def _held(house: House, partner: Partner) -> set[str]:
+    """Of whom the partner has something, or does not get what waits."""
+    rows = await house.store.ledger(remote=partner.name, open_only=True)
+    withheld = await house.store.outbox_items(partner.name, "withheld", MOST)
+    return {p for p in (*(d.patient for d in rows), *(i["patient"] for i in withheld)) if p}
+
+
+def _of(known: Mapping[str, Standing], person: str) -> list[Standing]:
+    """A person's standing and those of the records linked to it."""
+    return [known[p] for p in (person, *known[person].also) if p in known]
+
+
+def _edge(directory: Directory | None, standings: Iterable[Standing], after: int) -> int | None:
+    """The first instant after this one at which something there begins or ends."""
+    edges = [s.next_edge(after) for s in standings]
+    if directory is not None:
+        edges.append(directory.next_change(after))
+    return min((e for e in edges if e is not None), default=None)
+
+
+def _passed(edge: int | None, now: int) -> bool:
+    return edge is not None and edge <= now
+
+
+__all__ = ["noticed", "turned"]
