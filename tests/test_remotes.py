@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ class Recorder:
         self.held: dict[str, dict[str, Any]] = {}
         self.keys: set[str] = set()
         self.written: list[str] = []  # every body it was ever sent
+        self.arrived: list[tuple[float, str]] = []  # and when it was
         outer = self
 
         class Answers(BaseHTTPRequestHandler):
@@ -57,6 +59,7 @@ class Recorder:
     def answer(self, method: str, path: str, sent: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if method in ("POST", "PUT"):
             self.written.append(json.dumps(sent))
+            self.arrived.append((time.monotonic(), self.written[-1]))
         if method == "POST":
             name = f"{sent['resourceType']}/{len(self.held) + 1}"
             self.held[name] = {**sent, "id": name.split("/")[1], "meta": {**sent["meta"], "versionId": "1"}}
