@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,9 +19,10 @@ from fhir_gateway.domain.standing import Policy, Relationship, Standing
 from fhir_gateway.domain.types import Actor, Ask, Facts, Has, Only
 from fhir_gateway.domain.vocabulary import POLICY_SYSTEM, SECTOR_SYSTEM
 
+from .conftest import times
 from .worlds import IDS, NOW, P1, P2, SENSITIVE, TYPES, Dice, a_consent, a_resource, a_standing, an_ask, parsed
 
-FAST = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+FAST = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def permits(ask: Ask, facts: Facts, *people: Standing) -> bool:
@@ -238,3 +240,84 @@ def walk(p: Any) -> Any:
 
 def test_only_is_true_of_a_resource_that_has_none() -> None:
     assert predicate.matches(Only("legal", frozenset()), Facts("Goal", "g", (P1,)))
+
+
+# -- the laws have something to hold ----------------------------------------------------------------------------------
+
+LAW_WORLDS = 500
+
+
+def counted(law: Any) -> int:
+    """In how many of the random worlds the premise of a law is more than words."""
+    return sum(bool(law(Dice(f"law {n}"))) for n in range(LAW_WORLDS))
+
+
+def test_each_law_is_tried_where_it_could_break() -> None:
+    """A law about random consents says little where they decide nothing: each is met by worlds in which what it varies matters."""
+
+    def several_decide(dice: Dice) -> bool:
+        """Order: two consents that answer differently when alone."""
+        ask, facts, bodies = an_ask(dice), a_resource(dice), [a_consent(dice) for _ in range(4)]
+        alone = {consent.decide(ask, facts, {P1: Standing(P1, parsed([b]))}).basis for b in bodies}
+        return len(alone - {"implicit", "no-proxy-role"}) > 1
+
+    def siblings(dice: Dice) -> bool:
+        """Siblings: a permit and a deny in one rule, and the consent answers."""
+        ask, facts, body = an_ask(dice), a_resource(dice), a_consent(dice)
+        inner = {p["type"] for p in body["provision"].get("provision", [])}
+        return inner == {"permit", "deny"} and consent.decide(ask, facts, {P1: Standing(P1, parsed([body]))}).basis in ("explicit", "governed")
+
+    def a_copy(dice: Dice) -> bool:
+        ask, facts, standing = an_ask(dice), a_resource(dice), a_standing(dice, links=False)
+        return consent.decide(ask, facts, {P1: standing}).basis in ("explicit", "governed", "proxy")
+
+    def a_dead_one(dice: Dice) -> bool:
+        """It would have changed the answer had it been alive."""
+        ask, facts, standing, body = an_ask(dice), a_resource(dice), a_standing(dice, links=False), a_consent(dice)
+        alive = replace(standing, grants=(*standing.grants, *parsed([{**body, "status": "active"}])))
+        return consent.decide(ask, facts, {P1: alive}) != consent.decide(ask, facts, {P1: standing})
+
+    def a_deny(dice: Dice) -> bool:
+        """It closes what was open."""
+        ask, facts, standing, body = replace(an_ask(dice), btg=None), a_resource(dice), a_standing(dice, links=False), denying(dice)
+        more = replace(standing, grants=(*standing.grants, *parsed([body])))
+        return permits(ask, facts, standing) and not permits(ask, facts, more)
+
+    def raised(dice: Dice) -> bool:
+        ask, facts, standing = an_ask(dice), a_resource(dice), a_standing(dice, links=False)
+        quiet = replace(standing, grants=tuple(g for g in standing.grants if not any(r.labels for r in grants.walk(g.root))))
+        higher = replace(facts, confidentiality="V", sensitivity=facts.sensitivity | {"PSY"})
+        return permits(ask, facts, quiet) and not permits(ask, higher, quiet)
+
+    def given_to(dice: Dice) -> bool:
+        """Granting: it opens something to whom it names."""
+        ask, facts, standing = an_ask(dice), a_resource(dice), a_standing(dice, links=False)
+        body = sharing.grant(None, P1, who="Organization/charity", kinds=sorted(sharing.KINDS)[:3], at=NOW - timedelta(days=400), rule_id="g")
+        more = replace(standing, grants=(*standing.grants, grants.parse(body, "shared", 1)))
+        return permits(ask, facts, more) and not permits(ask, facts, standing)
+
+    def hidden(dice: Dice) -> bool:
+        """Hiding: it closes something."""
+        ask, facts, standing = replace(an_ask(dice), btg=None), a_resource(dice), a_standing(dice, links=False)
+        body = sharing.hide(None, P1, refs=[f"{facts.type}/{facts.id}"], at=NOW - timedelta(days=400), rule_id="h")
+        less = replace(standing, grants=(*standing.grants, grants.parse(body, "hidden", 1)))
+        return permits(ask, facts, standing) and not permits(ask, facts, less)
+
+    bite = {law.__name__: counted(law) for law in (several_decide, siblings, a_copy, a_dead_one, a_deny, raised, given_to, hidden)}
+    assert min(bite.values()) >= 3, bite
+
+
+LAWS = (
+    test_order_of_consents_does_not_matter, test_order_of_siblings_does_not_matter, test_duplicate_consent_changes_nothing,
+    test_inactive_consent_is_no_consent, test_adding_a_deny_never_opens, test_raising_labels_never_opens,
+    test_a_grant_changes_nothing_for_anyone_else, test_a_grant_takes_nothing_away, test_hiding_one_thing_opens_nothing,
+    test_hiding_one_thing_leaves_the_rest_as_it_was,
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7_200)
+@pytest.mark.parametrize("law", LAWS, ids=[f.__name__.removeprefix("test_") for f in LAWS])
+def test_each_law_thousands_of_times(law: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(law, "_hypothesis_internal_use_settings", settings(FAST, max_examples=times(1_500)))
+    law()
