@@ -6,7 +6,7 @@ search (built by `reach`, which shares none of the matching below), `explain` is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -128,7 +128,7 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
     denies: list[tuple[str, Live, Grant]] = []
     permits: list[tuple[str, Live, Grant]] = []
     governs = False
-    for tree in live.trees:
+    for tree in speaking(live, facts):
         said = evaluate(tree.root, facts)
         if said is None:
             governs = governs or tree.governs
@@ -246,7 +246,7 @@ def _proxy(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, S
     roles: list[tuple[str, Live, Grant]] = []
     unlawful: list[str] = []
     denies: list[tuple[str, Live, Grant]] = []
-    for tree in live.trees:
+    for tree in speaking(live, facts):
         said = evaluate(tree.root, facts)
         if said is None:
             continue
@@ -317,6 +317,9 @@ class Tree:
     only_denies: bool
 
 
+Filed = Mapping[str, Mapping[str, Sequence[Tree]]]  # kind of value, value
+
+
 @dataclass(frozen=True, slots=True)
 class Lives:
     """All that one asker meets in one person's standing until `until` (microseconds, exclusive; None for ever)."""
@@ -326,6 +329,8 @@ class Lives:
     names: frozenset[str]
     own_names: frozenset[str]
     trees: tuple[Tree, ...]
+    always: tuple[Tree, ...]  # those of `trees` that may speak of anything
+    filed: Filed  # the others, by what a resource must have for them to speak of it
     broken: tuple[str, ...]
     relationship: Relationship | None
     invited: frozenset[str]
@@ -364,8 +369,9 @@ def _find_live(ask: Ask, at: int, standing: Standing, standings: Mapping[str, St
                     trees.append(Tree(grant, root, governs, only_denies))
         broken += (b.id for b in other.broken if covers(b.low, b.high, at))
     own = frozenset(n for n in names if not n.startswith((SECTOR_SYSTEM, ROLE_AT, "CareTeam/", "Group/")))
+    always, filed = _file(trees)
     return Lives(
-        at, next_edge(standing, at), names, own, tuple(trees), tuple(sorted(broken)), related(standing, ask.actor, at),
+        at, next_edge(standing, at), names, own, tuple(trees), always, filed, tuple(sorted(broken)), related(standing, ask.actor, at),
         invited(standing, names),
     )  # fmt: skip
 
@@ -396,6 +402,81 @@ def _living(rule: Rule, ask: Ask, names: frozenset[str], at: int, named: bool = 
 
 
 NAMES_EMERGENCY: Final = frozenset(f"{ACT_REASON}|{c}" for c in ("BTG", "ETREAT"))
+
+
+def _file(trees: Sequence[Tree]) -> tuple[tuple[Tree, ...], Filed]:
+    """Consents by what they are about: of hundreds, few speak of any one resource."""
+    always: list[Tree] = []
+    filed: dict[str, dict[str, list[Tree]]] = {}
+    for tree in trees:
+        needs = None if tree.governs else _needs(tree.root)
+        if needs is None:
+            always.append(tree)
+        for kind, value in needs or ():
+            filed.setdefault(kind, {}).setdefault(value, []).append(tree)
+    return tuple(always), filed
+
+
+def _needs(node: Live) -> set[tuple[str, str]] | None:
+    """One of these a resource must have, or the rule and all within it are silent; None when it may speak of anything."""
+    out: set[tuple[str, str]] = set()
+    if node.rule.type:
+        own = _needs_itself(node.rule)
+        if own is None:
+            return None
+        out |= own
+    for child in node.rules:
+        if child.rule.type == node.rule.type or not node.rule.type:
+            inner = _needs(child)
+            if inner is None:
+                return None
+            out |= inner
+    return out
+
+
+def _needs_itself(rule: Rule) -> set[tuple[str, str]] | None:
+    """By its most telling element."""
+    if rule.instances or rule.related or rule.authored:
+        near = {("near", v) for v in rule.related}
+        return {("id", v) for v in rule.instances | rule.related} | near | {("author", v) for v in rule.authored}
+    if rule.codes:
+        return {("code", v) for v in rule.codes}
+    if rule.types or rule.profiles:
+        return {("type", v) for v in rule.types} | {("profile", v) for v in rule.profiles}
+    if rule.labels is not None and rule.labels.level is None:
+        return {("sens", v) for v in rule.labels.sensitivity} | {("legal", v) for v in rule.labels.legal}
+    return None
+
+
+def speaking(live: Lives, facts: Facts) -> Iterable[Tree]:
+    """The consents that may have something to say of this resource."""
+    if not live.filed:
+        return live.always
+    found: dict[int, Tree] = {}
+    for kind, table in live.filed.items():
+        for value in _values(facts, kind):
+            for tree in table.get(value, ()):
+                found[id(tree)] = tree
+    return (*live.always, *found.values()) if found else live.always
+
+
+def _values(facts: Facts, kind: str) -> Iterable[str]:
+    match kind:
+        case "id":
+            return (f"{facts.type}/{facts.id}",)
+        case "type":
+            return (facts.type,)
+        case "code":
+            return facts.codes
+        case "near":
+            return facts.refs | facts.referred_by
+        case "author":
+            return facts.authors
+        case "profile":
+            return facts.profiles
+        case "sens":
+            return facts.sensitivity
+    return facts.legal
 
 
 def evaluate(node: Live, facts: Facts) -> tuple[str, list[Live]] | None:

@@ -144,7 +144,11 @@ def _allowed(p: Predicate, a: str, sql: _Sql, types: tuple[str, ...] = (), peopl
         case Always():
             return "1"
         case All(parts):
-            return _joined(parts, " AND ", "0", "1", a, sql, types, people)
+            whose = next((q for q in parts if isinstance(q, Only) and q.field == "patient" and Has("patient", q.values) in parts), None)
+            if whose is None or not whose.values:
+                return _joined(parts, " AND ", "0", "1", a, sql, types, people)
+            rest = [q for q in parts if q not in (whose, Has("patient", whose.values))]
+            return _theirs(whose.values, _joined(rest, " AND ", "0", "1", a, sql, types, people), a, sql)
         case Any_(parts):
             return _joined(parts, " OR ", "1", "0", a, sql, types, people)
         case Not(part):
@@ -168,6 +172,16 @@ def _allowed(p: Predicate, a: str, sql: _Sql, types: tuple[str, ...] = (), peopl
             dated, touched = _touches(f"{a}.d0", f"{a}.d1", low, high, sql), _touches(f"{a}.updated", f"{a}.updated", low, high, sql)
             return f"(({a}.d0 IS NULL AND {a}.d1 IS NULL) OR {dated} OR {touched})"
     raise TypeError(f"not a predicate: {p!r}")
+
+
+def _theirs(people: frozenset[str], rest: str, a: str, sql: _Sql) -> str:
+    """In the record of these people and of nobody else: `patient` is the first of whom it names, so that one look tells nearly always,
+    and the rows of the others are looked at last."""
+    if rest == "0":
+        return "0"
+    mine = f"{a}.patient IS NOT NULL AND +{a}.patient {sql.equals(people)}"
+    nobody_else = f"(NOT {_listed(a, 'patient', f'NOT {sql.equals(people)}')})"
+    return f"({mine} AND {nobody_else})" if rest == "1" else f"({mine} AND {rest} AND {nobody_else})"
 
 
 def _joined(
