@@ -88,6 +88,13 @@ def test_first_the_organisation_then_its_system_then_a_person(bare: Gateway) -> 
     told = g.command("explain", "--who", "northern", "--what", f"Patient/{line['patient']}", "--json")
     assert json.loads(told.stdout)["decision"] == "permit", told.stdout
 
+    gone = g.command("clients", "remove", "northern")
+    assert gone.returncode == 0 and "refused from now on" in gone.stdout, gone.stderr
+    assert httpx2.get(f"{g.base}/fhir/Goal?patient={line['patient']}", headers=bearer).status_code == 401
+    assert g.command("clients", "list").stdout == ""
+    again = g.command("clients", "remove", "northern")
+    assert again.returncode == 2 and "no client" in again.stderr
+
 
 def test_what_must_not_be_registered_is_refused_in_words(bare: Gateway) -> None:
     bare.command("import", "--as", "operator", write(bare, "hospital.json", HOSPITAL))

@@ -170,6 +170,9 @@ async def race(c: Course, n: int) -> None:
     try:
         await until(lambda: all(r.answers for r in readers))
         assert all(r.answers[0][2] for r in readers), f"{kind.__name__}: {[(r.url, r.answers[0]) for r in readers]}"
+        if c.there and kind is consent_stopped:
+            await until(lambda: any(canary in json.dumps(r) for there in c.there for r in list(there.held.values())))
+            c.said["copies at the partner"] += 1
         if c.there:
             await c.change(hospital, goal, description={"text": canary + " again"})  # waits for the workers
         await shut()
