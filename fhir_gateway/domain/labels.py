@@ -141,6 +141,23 @@ def _members(code: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
     return below.union(*deeper)
 
 
+def with_labels(shown: dict[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
+    """For a partner, who is to keep to them: what leaves carries all its labels."""
+    security = (whole.get("meta") or {}).get("security")
+    if not security or (shown.get("meta") or {}).get("security") == security:
+        return shown
+    return {**shown, "meta": {**shown.get("meta", {}), "security": security}}
+
+
+def joined(ours: Iterable[Coding], theirs: Iterable[Coding]) -> list[Coding]:
+    """Both, each once: ours first."""
+    out: dict[Code, Coding] = {}
+    for coding in (*ours, *theirs):
+        if isinstance(coding, dict) and isinstance(coding.get("code"), str):
+            out.setdefault((str(coding.get("system", "")), coding["code"]), coding)
+    return list(out.values())
+
+
 def lowered(old: Labels, new: Labels) -> bool:
     """Would `new` be seen by anyone from whom `old` was kept."""
     return (

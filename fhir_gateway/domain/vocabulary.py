@@ -29,6 +29,9 @@ PROXY_BASIS_SUFFIX: Final = "/CodeSystem/England-NHSProxyLegalBasis"
 LEGAL_SYSTEM: Final = f"{OURS}/CodeSystem/legal-restriction"
 LEGAL_SUFFIX: Final = "/CodeSystem/legal-restriction"
 SENSITIVITY_SYSTEM: Final = f"{OURS}/CodeSystem/sensitivity"  # sensitivities that v3-ActCode has no word for: SOCIAL
+HANDLING_SYSTEM: Final = f"{OURS}/CodeSystem/handling"  # how a person's record is handled where v3-ActCode has no word for it
+LOCATION_PROTECTED: Final = "location-protected"  # on a Patient: nobody is shown where they are
+IDENTITY: Final = f"{OURS}/StructureDefinition/identity-details"  # a permit for this class opens who and where somebody is
 IMPLICIT_POLICIES: Final = frozenset({"Policy-deny", "Policy-basic-normal", "Policy-all-normal", "Policy-break-glass-only"})
 
 _PURPOSES: Final[Mapping[str, str]] = {

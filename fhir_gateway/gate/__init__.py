@@ -5,7 +5,7 @@ once, in a `Context`. No audit row, no answer.
 """
 
 from .context import Answer, Context, Entry, House, Page, Remote, Written, enter, house_context
-from .disclosing import may_send
+from .disclosing import may_send, shown_to
 from .fetching import historyset, part_of, searchset, version_number
 from .gathering import everything, plan_document
 from .judging import judge
@@ -20,8 +20,9 @@ from .writing import Once, accept, create, patch, patch_where, remove, remove_wh
 
 __all__ = [
     "Answer", "Context", "Entry", "House", "Once", "Page", "Remote", "Written",
-    "accept", "asker", "choose", "compartment", "create", "enter", "everything", "explain", "history", "historyset", "house_context", "inbox", "judge",
-    "keepers", "may", "may_send", "my_choice", "my_notices", "named", "organisation_called", "part_of", "patch", "patch_where", "plan_document", "push", "read",
-    "remove", "remove_where", "replay", "search", "searchset", "transaction", "unanswered", "update", "update_where",
+    "accept", "asker", "choose", "compartment", "create", "enter", "everything", "explain", "history", "historyset",
+    "house_context", "inbox", "judge", "keepers", "may", "may_send", "my_choice", "my_notices", "named",
+    "organisation_called", "part_of", "patch", "patch_where", "plan_document", "push", "read", "remove", "remove_where",
+    "replay", "search", "searchset", "shown_to", "transaction", "unanswered", "update", "update_where",
     "version_number", "vread", "who_looked", "why",
 ]  # fmt: skip

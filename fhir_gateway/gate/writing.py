@@ -19,6 +19,7 @@ from ..domain import facts as deriving
 from ..domain import search as searching
 from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
 from ..domain.problem import Issue, Problem, not_found
+from ..domain.rendering import closer, put_back
 from ..domain.standing import CONFIRMED, STANDING_TYPES, named_by
 from ..domain.types import (
     Decision,
@@ -48,9 +49,9 @@ from .context import (
     need_scope,
     note,
     notes,
-    reads_bytes,
     rendering,
     stand,
+    views_of,
     within_launch,
 )  # fmt: skip
 from .identifying import claimed, known_person, released
@@ -172,7 +173,7 @@ async def _said_before(ctx: Context, once: Once | None, raw: bytes) -> Written |
     ref = Ref(said.type, said.id)
     then = await ctx.house.store.version(ref, said.version)
     shown = then is not None and not then.deleted and (await ask_stored(ctx, ctx.action, then)).permit
-    body = rendering(ctx, then)[0] if then is not None and shown else None
+    body = (await rendering(ctx, then))[0] if then is not None and shown else None
     return Written(ref, said.version, said.updated, body, said.did)
 
 
@@ -267,7 +268,7 @@ async def put_new(
     if if_none_exist is not None:
         match = await matching(ctx, type, if_none_exist, own=True)
         if match is not None:
-            return matched(work, match)
+            return await matched(work, match)
     person = await known_person(ctx, type, resource)
     if person is not None and id is not None:  # it came between: the other entries speak of another id
         raise Taken("nhs-number", str(person.ref))
@@ -287,13 +288,13 @@ async def put_new(
     return await _store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None, decision)
 
 
-def matched(work: Work, match: Match) -> Written:
+async def matched(work: Work, match: Match) -> Written:
     """What a conditional create found, as far as this writer may have it; written down."""
     ctx, stored = work.ctx, match.stored
     assert stored is not None
     work.trail += notes(ctx, "R", "create", Decision(True, "matched"), stored.facts, match.ref, detail="if-none-exist")
     may_read = ctx.scopes is None or (ctx.scopes.covers("r", match.ref.type) and in_scope(ctx, "r", stored))
-    return Written(match.ref, stored.version, stored.updated, rendering(ctx, stored)[0] if may_read else None, "matched")
+    return Written(match.ref, stored.version, stored.updated, (await rendering(ctx, stored))[0] if may_read else None, "matched")
 
 
 def known(work: Work, person: Stored) -> Written:
@@ -336,7 +337,7 @@ async def put_edited(work: Work, ref: Ref, edit: Edit, *, if_match: int | None =
     if stored.deleted:
         raise not_found()
     _precondition(ref, stored, if_match)
-    seen = strict.read(rendering(ctx, stored)[0])
+    seen = strict.read((await rendering(ctx, stored))[0])
     edited = edit(seen)
     _left_alone(ref, seen, edited)
     return await put_over(work, ref, strict.dump(edited), if_match=if_match, method="PATCH")
@@ -367,9 +368,9 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
         raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
     decision = await _may_correct(ctx, stored, resource)
     saw_all = True
-    if not reads_bytes(ctx, stored):
+    if views := await views_of(ctx, stored):
         before = strict.read(stored.body or b"")
-        edited = view.restore(before, resource)
+        edited = put_back(before, resource, views)
         if edited != resource:
             resource, raw, saw_all = edited, strict.dump(edited), False
     if set(compartment.patients(resource)) != set(compartment.patients(strict.read(stored.body or b""))):
@@ -377,7 +378,7 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     was = strict.read(stored.body or b"")
     if entries.same(_content(resource), _content(was)) and not _new_labels(resource, was):
         work.trail += notes(ctx, "U", what, decision, stored.facts, ref, detail="unchanged", allowed=True)
-        return Written(ref, stored.version, stored.updated, rendering(ctx, stored)[0], "unchanged")
+        return Written(ref, stored.version, stored.updated, (await rendering(ctx, stored))[0], "unchanged")
     writer = replace(await _writer(ctx, resource, method, stored), saw_all=saw_all)
     facts, security = _labelled(ctx, resource, ref, writer, stored)
     facts = await _through_targets(work, resource, facts)
@@ -416,7 +417,7 @@ async def _store(
     final = strict.read(body)
     shown = view.view(final)
     seen = body if shown is final else strict.dump(shown)
-    keys = searching.keys(final, ctx.house.r4, shown)
+    keys = searching.keys(final, ctx.house.r4, shown, closer(shown))
     work.ops += [Put(ref, version, ctx.at, body, seen, facts, keys, writer, over)]
     work.ops += bumps(ref.type, facts, before.facts if before else None)
     work.ops += _sends(ctx, ref, version, facts, "changed")
@@ -425,7 +426,7 @@ async def _store(
     work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}")
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
     work.new[ref] = stored
-    return Written(ref, version, ctx.at, body if reads_bytes(ctx, stored) else seen, "created" if not over else "updated")
+    return Written(ref, version, ctx.at, (await rendering(ctx, stored))[0], "created" if not over else "updated")
 
 
 # -- what comes in ----------------------------------------------------------------------------------------------------
@@ -583,7 +584,7 @@ async def _answers_own_task(ctx: Context, stored: Stored, resource: dict[str, An
     """A Task's named owner may move its status and add notes, whatever else they may do."""
     if stored.ref.type != "Task" or stored.body is None:
         return False
-    before = strict.read(rendering(ctx, stored)[0])
+    before = strict.read((await rendering(ctx, stored))[0])
     if not named_by(before.get("owner")) & ctx.actor.ids:
         return False
     own = {"status", "statusReason", "businessStatus", "note", "lastModified", "meta", "output", "executionPeriod", "text"}
