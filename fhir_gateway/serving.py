@@ -137,6 +137,7 @@ class Late:
                 demo.say(self.settings)
             if self.settings.worker:
                 tasks.append(asyncio.create_task(run_both(w, stop)))
+            tasks.append(asyncio.create_task(relabel(w)))
             self.ready = True
             log.info("serving", base=self.settings.base, demo=self.settings.demo, remotes=[p.name for p in w.partners])
             yield ""
@@ -149,6 +150,16 @@ class Late:
                 except (TimeoutError, asyncio.CancelledError):
                     task.cancel()
             await w.close()
+
+
+async def relabel(w: Wired) -> None:
+    """What other value sets have labelled is labelled again, while everybody is served."""
+    try:
+        if w.house.label_sets.ready and not await gate.labelled_by_these(w.house):
+            seen, changed = await gate.relabel(w.house)
+            log.info("relabelled", seen=seen, changed=changed)
+    except StoreError as wrong:
+        log.error("not-relabelled", why=str(wrong), help="it is tried again at the next start, or by `fhir-gateway relabel`")
 
 
 def app(settings: Settings) -> ASGIApp:

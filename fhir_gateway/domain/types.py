@@ -98,6 +98,8 @@ class Facts:
     low: int | None = None  # primary clinical or authored date
     high: int | None = None
     updated: int = 0
+    labelled: str = ""  # the value sets it was labelled by; empty: not labelled yet, and `confidentiality` is R at least
+    declassified: frozenset[str] = frozenset()  # system|code: labels that somebody with the right took off
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +313,23 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Relabel:
+    """The same version with the labels it has by now: no version is added, nothing but labels, facts and keys is other.
+
+    Fails with `Stale` unless `version` is the current one. `history` keeps the version as it was written.
+    """
+
+    ref: Ref
+    version: int
+    updated: datetime
+    body: bytes
+    view: bytes
+    facts: Facts
+    keys: tuple[Key, ...]
+    writer: Writer
+
+
+@dataclass(frozen=True, slots=True)
 class Remove:
     """Delete: history keeps every version and gains one without a body."""
 
@@ -446,7 +465,7 @@ class Disclosed:
     recalled: datetime | None = None
 
 
-Op = Put | Remove | Note | Bump | Expect | Keep | Drop | Send | Close | Delay | Linked | Disclosed
+Op = Put | Relabel | Remove | Note | Bump | Expect | Keep | Drop | Send | Close | Delay | Linked | Disclosed
 
 
 # -- what the store lists ---------------------------------------------------------------------------------------------

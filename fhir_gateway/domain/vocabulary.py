@@ -57,6 +57,7 @@ _SENSITIVITIES: Final[Mapping[str, str]] = {
     "BH": "MH PSY PSYTHPN COGN DVD EMOTDIS",
     "SUD": "ETHUD OPIOIDUD",
     "ETH": "ETHUD",
+    "SOCIAL": "CHILD",
 }
 # v3-ActCode puts SUD under BH. A removal follows it; somebody who opens "mental health" has not said "substance use".
 _SENSITIVITIES_DENIED: Final[Mapping[str, str]] = {**_SENSITIVITIES, "BH": _SENSITIVITIES["BH"] + " SUD"}

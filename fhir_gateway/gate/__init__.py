@@ -9,6 +9,7 @@ from .disclosing import may_send, shown_to
 from .fetching import historyset, part_of, searchset, version_number
 from .gathering import everything, plan_document
 from .judging import judge
+from .labelling import labelled_by_these, meta_of, own_labels, put_on, relabel, take_off
 from .looking import asker, explain, keepers, may, organisation_called, who_looked, why
 from .past import history
 from .pushing import inbox, named, push, replay
@@ -21,8 +22,9 @@ from .writing import Once, accept, create, patch, patch_where, remove, remove_wh
 __all__ = [
     "Answer", "Context", "Entry", "House", "Once", "Page", "Remote", "Written",
     "accept", "asker", "choose", "compartment", "create", "enter", "everything", "explain", "history", "historyset",
-    "house_context", "inbox", "judge", "keepers", "may", "may_send", "my_choice", "my_notices", "named",
-    "organisation_called", "part_of", "patch", "patch_where", "plan_document", "push", "read", "remove", "remove_where",
-    "replay", "search", "searchset", "shown_to", "transaction", "unanswered", "update", "update_where",
+    "house_context", "inbox", "judge", "keepers", "labelled_by_these", "may", "may_send", "meta_of", "my_choice",
+    "my_notices", "named", "organisation_called", "own_labels", "part_of", "patch", "patch_where", "plan_document",
+    "push", "put_on", "read", "relabel", "remove", "remove_where", "replay", "search", "searchset", "shown_to",
+    "take_off", "transaction", "unanswered", "update", "update_where",
     "version_number", "vread", "who_looked", "why",
 ]  # fmt: skip

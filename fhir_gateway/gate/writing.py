@@ -429,6 +429,15 @@ async def _store(
     return Written(ref, version, ctx.at, (await rendering(ctx, stored))[0], "created" if not over else "updated")
 
 
+async def put_version(work: Work, stored: Stored, resource: dict[str, Any], found: labels.Labels, *, saw_all: bool) -> Written:
+    """Prepare the same content under other labels: `found` is all of them."""
+    ctx = work.ctx
+    writer = replace(await _writer(ctx, resource, "PUT", stored), saw_all=saw_all)
+    facts = replace(deriving.derive(resource, stored.ref, ctx.at, writer, found, stored.created_by), patients=stored.facts.patients)
+    raw = strict.dump(resource)
+    return await _store(work, stored.ref, stored.version + 1, stored.version, raw, resource, facts, found.security, writer, "U", "update", stored)
+
+
 # -- what comes in ----------------------------------------------------------------------------------------------------
 
 
@@ -650,11 +659,15 @@ def _new_labels(resource: dict[str, Any], before: dict[str, Any]) -> bool:
 def _labelled(
     ctx: Context, resource: dict[str, Any], ref: Ref, writer: Writer, before: Stored | None
 ) -> tuple[Facts, list[dict[str, Any]]]:
-    """Labels are set on write and only ever rise here: lowering needs a right that no route gives (L52)."""
-    earlier = None
+    """Labels are set on write and only ever rise here: lowering is an act of its own (`labelling.take_off`, leak list L52)."""
+    earlier: list[dict[str, Any]] = []
+    off: frozenset[str] = frozenset()
     if before is not None and before.body is not None:
-        earlier = strict.read(before.body).get("meta", {}).get("security")
-    found = labels.label(resource, ctx.house.label_sets, earlier=earlier)
+        earlier, off = strict.read(before.body).get("meta", {}).get("security") or [], before.facts.declassified
+    found = labels.label(resource, ctx.house.label_sets, earlier=earlier, declassified=off)
+    if labels.lowered(labels.read(earlier), found):
+        ctx.house.alarm(f"a write would have lowered the labels of {ref}")
+        raise Problem("unavailable", "The privacy labels of this could not be kept. Nothing was written; please tell the operator.")
     created_by = before.created_by if before else writer.user
     return deriving.derive(resource, ref, ctx.at, writer, found, created_by), found.security
 

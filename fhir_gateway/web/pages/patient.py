@@ -133,10 +133,11 @@ WHAT: dict[str, str] = {
     "patch": "Changed", "delete": "Removed from", "transaction": "Sent an update to", "disclose": "Was sent a copy of",
     "telling": "Chose how to be told about",
     "document": "Made a document of", "validate": "Checked", "recall": "Had a copy taken back of", "consent": "Changed who can see", "who-looked": "Looked at who has seen",
+    "declassify": "Took a privacy label off something in", "relabel": "Looked again at the privacy labels in",
     "accept": "Took on a task in", "login": "Signed in to", "sign-in": "Signed in to", "sign-out": "Signed out of",
 }  # fmt: skip
 WHY: dict[str, str] = {
-    "self": "it is your own record", "implicit": "they look after you", "explicit": "you said yes",
+    "self": "it is your own record", "declassifier": "it is their job to put wrong labels right", "implicit": "they look after you", "explicit": "you said yes",
     "refrain": "you said no, or it is marked as private", "break-glass": "they said it was an emergency",
     "legal": "the law closes it", "rbac": "their sign-in does not allow it", "ndoo": "you opted out of research",
     "governed": "you share only with people you name", "safeguarding": "to keep somebody safe",
