@@ -13,7 +13,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from . import strict
 from .r4 import R4
+from .speaking import unlabelled
 from .types import Ref
 
 
@@ -111,9 +113,11 @@ def _happened(e: Row, base: str) -> bytes:
 SAID = {"created": "Created.", "unchanged": "Nothing to change.", "matched": "It was here already.", "deleted": "Deleted."}
 
 
-def informed(text: str) -> dict[str, Any]:
-    """An OperationOutcome that says it went well."""
-    return {"resourceType": "OperationOutcome", "issue": [{"severity": "information", "code": "informational", "diagnostics": text}]}
+def informed(text: str, written: bytes | None = None) -> dict[str, Any]:
+    """An OperationOutcome that says it went well, and what in their own words the writer may want to think about."""
+    hints = unlabelled(strict.read(written)) if written is not None else []
+    said = [{"severity": i.severity, "code": i.code, "diagnostics": i.text, "expression": [i.where]} for i in hints]
+    return {"resourceType": "OperationOutcome", "issue": [{"severity": "information", "code": "informational", "diagnostics": text}, *said]}
 
 
 def answered(done: Done, prefer: str = "", base: str = "") -> dict[str, Any]:
@@ -131,7 +135,7 @@ def answered(done: Done, prefer: str = "", base: str = "") -> dict[str, Any]:
     if prefer == "representation" and body is not None:
         return {"fullUrl": f"{base}/{done.ref}", "resource": msgspec.Raw(body), **out}
     if prefer == "OperationOutcome":
-        out["response"]["outcome"] = informed(SAID.get(done.did, "Updated."))
+        out["response"]["outcome"] = informed(SAID.get(done.did, "Updated."), body)
     return out
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from . import front, patient, sharing, team, telling
+from . import front, patient, private, sharing, team, telling
 from .frame import DemoPerson, Handler, Pages, Sessions, error_page, framed, headers, render
 
 
@@ -44,6 +44,9 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/my-plan", patient.my_plan, "patient"),
         at("/my-plan/who-looked", patient.who_looked, "patient"),
         at("/my-plan/telling", telling.choose, "patient", both),
+        at("/my-plan/private", private.overview, "patient"),
+        at("/my-plan/private/where", private.where_i_am, "patient", ("POST",)),
+        at("/my-plan/private/{type}/{id}", private.change, "patient", both),
         at("/my-plan/sharing", sharing.overview, "patient"),
         at("/my-plan/sharing/new", sharing.new, "patient", both),
         at("/my-plan/sharing/no", sharing.refuse, "patient", both),
