@@ -16,7 +16,7 @@ import msgspec
 from .directory import Directory
 from .grants import Grant, Uncomputable, parse, walk
 from .periods import bounds, covers, instant, interval, micros
-from .types import Actor, Ref, Writer
+from .types import Actor, Facts, Ref, Writer
 from .vocabulary import (
     CONFIDENTIALITY_SYSTEM,
     CONFIRM_MEMBERSHIP,
@@ -304,6 +304,11 @@ def build(
         patient, grants, broken, tuple(related), tuple(_invitations(now)), tuple(_links(chains.get(patient, ()))),
         died=_died(person), born=_born(body), at_risk=_at_risk(body), policy=policy, **_operator_facts(chains.get(patient, ())),
     )  # fmt: skip
+
+
+def at_risk(facts: Facts) -> bool:
+    """The same of the facts of a Patient."""
+    return f"{HANDLING_SYSTEM}|{LOCATION_PROTECTED}" in facts.other_labels or facts.confidentiality in ("R", "V")
 
 
 def _at_risk(patient: Mapping[str, Any]) -> bool:

@@ -20,11 +20,14 @@ from ..domain import search as searching
 from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
 from ..domain.problem import Issue, Problem, not_found
 from ..domain.rendering import closer, put_back
-from ..domain.standing import CONFIRMED, STANDING_TYPES, named_by
+from ..domain.search import Query
+from ..domain.standing import CONFIRMED, STANDING_TYPES, at_risk, named_by
 from ..domain.types import (
     Decision,
     Facts,
+    Has,
     Keep,
+    Never,
     Note,
     Op,
     Put,
@@ -421,6 +424,8 @@ async def _store(
     work.ops += [Put(ref, version, ctx.at, body, seen, facts, keys, writer, over)]
     work.ops += bumps(ref.type, facts, before.facts if before else None)
     work.ops += _sends(ctx, ref, version, facts, "changed")
+    if ref.type == "Patient" and before is not None and at_risk(facts) != at_risk(before.facts):
+        work.ops += await _sent_again(ctx, ref)
     work.ops += await _one_hop(ctx, ref, facts, before.facts if before else None)
     work.ops += await _acceptance(work, ref, final, facts, before)
     work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}")
@@ -691,6 +696,21 @@ async def _one_hop(ctx: Context, ref: Ref, facts: Facts, before: Facts | None) -
     known = await stand(ctx.house, facts.patients)
     asked = [p for p in facts.patients if known[p].asks_referrers]
     return [Send(r.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for r in ctx.house.remotes for p in asked]
+
+
+async def _sent_again(ctx: Context, person: Ref) -> list[Op]:
+    """Where somebody is may be shown no more, or again: everything of theirs goes out as it is to be seen now."""
+    out: list[Op] = []
+    after: tuple[Any, ...] | None = None
+    while ctx.house.remotes:
+        found = await ctx.house.store.search(Query(()), Has("patient", frozenset({str(person)})), filtered=Never(), count=200, after=after)
+        for s in found.hits:
+            if s.ref != person:
+                out += [Send(r.name, s.ref, s.version, str(person), "changed") for r in ctx.house.remotes if r.takes(s.ref.type)]
+        after = found.after
+        if after is None:
+            break
+    return out
 
 
 async def _acceptance(
