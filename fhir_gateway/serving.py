@@ -130,6 +130,7 @@ class Late:
             return
         stop = asyncio.Event()
         tasks: list[asyncio.Task[Any]] = []
+        labelling: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             self.app = build(w, lambda: self.ready)
             if self.settings.demo:
@@ -137,13 +138,14 @@ class Late:
                 demo.say(self.settings)
             if self.settings.worker:
                 tasks.append(asyncio.create_task(run_both(w, stop)))
-            tasks.append(asyncio.create_task(relabel(w)))
+            labelling = asyncio.create_task(relabel(w))
             self.ready = True
             log.info("serving", base=self.settings.base, demo=self.settings.demo, remotes=[p.name for p in w.partners])
             yield ""
         finally:
             self.ready = False
             stop.set()
+            labelling.cancel()  # it goes on at the next start
             for task in tasks:
                 try:
                     await asyncio.wait_for(task, 5)

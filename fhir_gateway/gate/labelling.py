@@ -7,6 +7,7 @@ version; labels made again are not, so that nobody learns of it from a version o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from ..domain import facts as deriving
@@ -59,7 +60,7 @@ async def take_off(ctx: Context, ref: Ref, meta: Json, reason: str = "") -> Writ
     _checked(meta)
     need_scope(ctx, "u", ref.type)
     stored = await ctx.house.store.get(ref)
-    await allow(ctx, "U", "declassify", ref, stored)
+    seen = await allow(ctx, "U", "declassify", ref, stored)
     assert stored is not None
     if stored.deleted or stored.body is None:
         raise not_found()
@@ -72,12 +73,14 @@ async def take_off(ctx: Context, ref: Ref, meta: Json, reason: str = "") -> Writ
         raise Problem("forbidden", "A privacy label is taken off by the person who put it on, or by somebody whose role it is. You can put labels on.", "meta.security")
     if not asked <= theirs and not reason.strip():
         raise Problem("business-rule", "Say why this label is taken off: the person can read it.", "reason")
-    return await _lowered(ctx, stored, asked, theirs, meta, reason.strip() or "their own label")
+    decision = seen if asked <= theirs else replace(seen, rule="declassifier")
+    return await _lowered(ctx, stored, asked, theirs, meta, decision, reason.strip() or "their own label")
 
 
 async def _lowered(
-    ctx: Context, stored: Stored, asked: set[tuple[str, str]], theirs: frozenset[tuple[str, str]], meta: Json, reason: str
-) -> Written:
+    ctx: Context, stored: Stored, asked: set[tuple[str, str]], theirs: frozenset[tuple[str, str]], meta: Json,
+    decision: Decision, reason: str,
+) -> Written:  # fmt: skip
     resource = strict.read(stored.body or b"")
     have = resource.get("meta", {})
     kept = {**have, "security": [c for c in have.get("security", ()) if _name(c) not in asked]}
@@ -92,7 +95,7 @@ async def _lowered(
     work = Work(ctx)
     written = await put_version(work, stored, resource, found, saw_all=reads_bytes(ctx, stored))
     told = ", ".join(sorted(code for _, code in asked))
-    work.trail += notes(ctx, "U", "declassify", Decision(True, "self" if asked <= theirs else "declassifier"), stored.facts, stored.ref, detail=f"{told}: {reason}")
+    work.trail += notes(ctx, "U", "declassify", decision, stored.facts, stored.ref, detail=f"{told}: {reason}")
     work.ops += moved(stored.facts)
     await work.commit()
     return written

@@ -137,7 +137,7 @@ WHAT: dict[str, str] = {
     "accept": "Took on a task in", "login": "Signed in to", "sign-in": "Signed in to", "sign-out": "Signed out of",
 }  # fmt: skip
 WHY: dict[str, str] = {
-    "self": "it is your own record", "declassifier": "it is their job to put wrong labels right", "implicit": "they look after you", "explicit": "you said yes",
+    "self": "it is your own record", "implicit": "they look after you", "explicit": "you said yes",
     "refrain": "you said no, or it is marked as private", "break-glass": "they said it was an emergency",
     "legal": "the law closes it", "rbac": "their sign-in does not allow it", "ndoo": "you opted out of research",
     "governed": "you share only with people you name", "safeguarding": "to keep somebody safe",
@@ -148,6 +148,7 @@ WHY: dict[str, str] = {
 
 
 IMPLIED: dict[str, str] = {  # by the default policy's own rule
+    "declassifier": "it is their job to put wrong labels right",
     "relationship": "they look after you", "own data": "they wrote it or keep it themselves",
     "invited": "it is a task or referral for them", "contributor": "they may add to people's records",
     "team of record": "they looked after you", "urgent care": "they are an urgent care service",
