@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from test_doors import Visitor, as_
+from .test_doors import Visitor, as_
 
 if TYPE_CHECKING:
     from ..conftest import Gateway
