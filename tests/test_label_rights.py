@@ -77,6 +77,14 @@ def test_what_it_is_about_is_told_to_the_person_and_the_writer_and_how_private_i
     assert demo.get("gp", f"Goal?_security:not={ACT}|SEX&_id={mine['id']}").json()["total"] == 1
 
 
+def test_asking_for_a_label_does_not_tell_whether_it_was_there(demo: Gateway) -> None:
+    for there in (True, False):
+        ref = f"Goal/{made(demo, 'gp', goal(demo, f'asked {there}'))['id']}"
+        meta_op(demo, "patient", "meta-add", ref, *([SEX, RESTRICTED] if there else [RESTRICTED]))
+        answer = meta_op(demo, "gp", "meta-add", ref, SEX)
+        assert (answer.status_code, answer.headers["etag"], labels_of(answer)) == (200, 'W/"3"', {"R", "SEX"}), there
+
+
 @pytest.mark.parametrize("way", ["put", "json-patch", "fhirpath-patch", "put without meta"])
 def test_no_update_lowers_a_label(demo: Gateway, way: str) -> None:
     mine = made(demo, "gp", goal(demo, f"kept {way}", meta={"security": [MH, {"system": ACT, "code": "NODSCLCD"}]}))

@@ -19,7 +19,7 @@ from ..domain import facts as deriving
 from ..domain import search as searching
 from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
 from ..domain.problem import Issue, Problem, not_found
-from ..domain.rendering import closer, put_back
+from ..domain.rendering import closer, put_back, rendered
 from ..domain.search import Query
 from ..domain.standing import CONFIRMED, STANDING_TYPES, at_risk, named_by
 from ..domain.types import (
@@ -370,16 +370,17 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     if resource.get("id") != ref.id:
         raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
     decision = await _may_correct(ctx, stored, resource)
-    saw_all = True
+    saw_all, asked, shown = True, resource, strict.read(stored.body or b"")
     if views := await views_of(ctx, stored):
         before = strict.read(stored.body or b"")
-        edited = put_back(before, resource, views)
+        edited, shown = put_back(before, resource, views), rendered(before, views)
         if edited != resource:
-            resource, raw, saw_all = edited, strict.dump(edited), False
+            saw_all = _but_for_labels(edited) == _but_for_labels(resource)
+            resource, raw = edited, strict.dump(edited)
     if set(compartment.patients(resource)) != set(compartment.patients(strict.read(stored.body or b""))):
         raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
     was = strict.read(stored.body or b"")
-    if entries.same(_content(resource), _content(was)) and not _new_labels(resource, was):
+    if entries.same(_content(resource), _content(was)) and not _new_labels(asked, shown):
         work.trail += notes(ctx, "U", what, decision, stored.facts, ref, detail="unchanged", allowed=True)
         return Written(ref, stored.version, stored.updated, (await rendering(ctx, stored))[0], "unchanged")
     writer = replace(await _writer(ctx, resource, method, stored), saw_all=saw_all)
@@ -652,8 +653,16 @@ def _content(resource: dict[str, Any]) -> dict[str, Any]:
     return {**{k: v for k, v in resource.items() if k != "id"}, "meta": meta}
 
 
+def _but_for_labels(resource: dict[str, Any]) -> tuple[dict[str, Any], set[tuple[Any, Any]]]:
+    """A resource with the names of its labels: whoever asked for a label that was there already has seen all of it."""
+    meta = resource.get("meta", {})
+    rest = {**resource, "meta": {k: v for k, v in meta.items() if k != "security"}}
+    return rest, {(c.get("system"), c.get("code")) for c in meta.get("security", [])}
+
+
 def _new_labels(resource: dict[str, Any], before: dict[str, Any]) -> bool:
-    """Does this writer ask for a label that it does not carry yet: a change, though nothing else is."""
+    """Does this writer ask for a label that they are not shown: a change, whether it is there already or not (a label that is
+    hidden from them must not show by what becomes of the version)."""
 
     def carried(r: dict[str, Any]) -> set[tuple[Any, Any]]:
         return {(c.get("system"), c.get("code")) for c in r.get("meta", {}).get("security", [])}
