@@ -176,6 +176,7 @@ def test_legal_restrictions_stay(demo: Gateway) -> None:
 def test_bad_input_is_named(demo: Gateway) -> None:
     ref = f"Goal/{made(demo, 'gp', goal(demo, 'bad input'))['id']}"
     for body, status in (
+        ({"resourceType": "Parameters", "parameter": [1, {"name": [], "valueMeta": {"tag": [{"code": "x"}]}}]}, 400),
         ({"resourceType": "Goal"}, 400), ({"resourceType": "Parameters"}, 400), ({"resourceType": "Parameters", "parameter": "x"}, 400),
         ({"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"security": [{"code": 1}]}}]}, 400),
         ({"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"security": "R"}}]}, 400),

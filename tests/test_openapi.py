@@ -63,6 +63,9 @@ class Example:
         elif "$explain" in self.path:
             goal_made = f"Goal/{made(demo, name)['id']}"
             self.body = {"resourceType": "Parameters", "parameter": [{"name": "what", "valueString": goal_made}]}
+        elif "$meta-" in self.path:
+            tags = {"tag": [{"system": "urn:test", "code": "openapi"}]}
+            self.body = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": tags}]}
         elif "$document" not in self.path:
             self.body = goal(demo, name)
 

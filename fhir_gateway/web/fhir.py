@@ -373,7 +373,7 @@ async def about_meta(web: Web, request: Request) -> tuple[dict[str, Any], str]:
     several = listed.get("parameter", [])
     if listed.get("resourceType") != "Parameters" or not isinstance(several, list):
         raise Problem("bad-request", "An operation takes a Parameters resource.", "resourceType")
-    found = {p.get("name"): p for p in several if isinstance(p, dict)}
+    found = {p["name"]: p for p in several if isinstance(p, dict) and isinstance(p.get("name"), str)}
     reason = found.get("reason", {}).get("valueString", "")
     if not isinstance(reason, str) or len(reason) > 1000:
         raise Problem("bad-request", "`reason` is a text of at most 1,000 characters.", "reason")
