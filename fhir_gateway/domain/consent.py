@@ -169,7 +169,9 @@ def _refrains(facts: Facts) -> bool:
 
 
 def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, Standing]) -> Decision:
-    """Lines 8 to 14."""
+    """Lines 8 to 14; and who may see what somebody's consents say: the person and their proxy alone (leak list L50)."""
+    if facts.type == "Consent" and ask.action in ("access", "disclose"):
+        return Decision(False, "implicit", rule="a consent is for the person and who acts for them")
     glass = emergency(ask, standing)
     if glass:
         ask = replace(ask, purpose="BTG", purpose_system=ACT_REASON)

@@ -32,6 +32,7 @@ from .vocabulary import (
     UK_DIRECT_CARE,
 )  # fmt: skip
 
+NO_CONSENT = no(Has("type", frozenset({"Consent"})))  # what somebody's consents say is theirs and their proxy's
 NO_LEGAL = Only("legal", frozenset())
 NOBODYS = Only("patient", frozenset())
 DIRECTORY = every(NOBODYS, Has("type", NO_PATIENT_DATA))
@@ -135,7 +136,8 @@ def _by_kind(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) ->
             return SHOWN_TO_SELF if ask.actor.patient in same else NEVER
         case "proxy":
             return _as_proxy(ask, standing, standings)
-    return _as_professional(ask, standing, standings)
+    seen = _as_professional(ask, standing, standings)
+    return seen if ask.action in ("collect", "correct") else every(seen, NO_CONSENT)
 
 
 # -- one consent ------------------------------------------------------------------------------------------------------

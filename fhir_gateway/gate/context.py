@@ -276,8 +276,33 @@ async def _build(house: House, person: str, directory: Directory) -> Standing:
 
 async def ask(ctx: Context, action: str, facts: Facts, epochs: Mapping[str, int] | None = None) -> Decision:
     """The person's own answer to this question."""
-    known = await stand(ctx.house, facts.patients, epochs, ctx.place)
-    return consent.decide(ctx.asks(action), await filled(ctx.house, facts, known), known)
+    if not attached(facts):
+        known = await stand(ctx.house, facts.patients, epochs, ctx.place)
+        return consent.decide(ctx.asks(action), await filled(ctx.house, facts, known), known)
+    contexts = await _contexts(ctx, facts)
+    answers = [await ask(ctx, action, each) for each in (*contexts, await whose(ctx, facts))] if contexts else []
+    return next((a for a in answers if not a.permit), answers[0]) if answers else Decision(False, "implicit", rule="nobody's record")
+
+
+def attached(facts: Facts) -> bool:
+    """Is this an attachment that goes by another resource (`Binary.securityContext`) and not by the person directly."""
+    return facts.type == "Binary" and not facts.patients
+
+
+async def whose(ctx: Context, facts: Facts) -> Facts:
+    """The same facts, an attachment's with the people of what it goes by now."""
+    if not attached(facts):
+        return facts
+    people = dict.fromkeys(p for each in await _contexts(ctx, facts) for p in each.patients)
+    return replace(facts, patients=tuple(people))
+
+
+async def _contexts(ctx: Context, facts: Facts) -> list[Facts]:
+    """What an attachment goes by, all of it somebody's and here now; [] when it is not: then it is nobody's."""
+    refs = [Ref(*r.split("/", 1)) for r in sorted(facts.refs) if r.count("/") == 1]
+    found = await ctx.house.store.get_many(refs)
+    here = [found[r].facts for r in refs if r in found and not found[r].deleted and found[r].facts.patients]
+    return here if len(here) == len(facts.refs) else []
 
 
 async def filled(house: House, facts: Facts, known: Mapping[str, Standing]) -> Facts:
@@ -336,7 +361,7 @@ def reads_bytes(ctx: Context, stored: Stored) -> bool:
     a = ctx.actor
     if a.kind == "patient" and stored.facts.patients and set(stored.facts.patients) == {a.patient}:
         return True
-    if not stored.facts.patients:
+    if not stored.facts.patients and not attached(stored.facts):
         return True
     w = stored.writer
     return bool(w.user) and w.user == a.user and w.saw_all and (a.kind != "system" or w.client == ctx.client)

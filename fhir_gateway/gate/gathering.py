@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..domain import bundle, document, strict
@@ -11,7 +12,8 @@ from ..domain.directory import NO_PATIENT_DATA
 from ..domain.primitives import whole
 from ..domain.problem import Problem
 from ..domain.search import Query, Term, date_span
-from ..domain.types import All, Always, Has, Note, Ref, Stored
+from ..domain.standing import Standing
+from ..domain.types import CONFIDENTIALITY, All, Always, Has, Note, Predicate, Ref, Stored
 from .checking import decide_again
 from .context import (
     Context,
@@ -30,6 +32,7 @@ from .reading import allow, in_scope, reach_of, reachable
 from .searching import beside, entry_of, epoch_stamp, shown
 
 PAGE = 200
+AHEAD = 20  # looked at together to see whether there is a next page
 DOCUMENT_MOST, DOCUMENT_HOPS = 500, 2
 EVERYTHING = ("_count", "_type", "_since", "start", "end")
 
@@ -48,26 +51,54 @@ async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[s
     asked = _asked(params)
     types, terms, span = _types(ctx, asked.get("_type")), _since(ctx, asked.get("_since")), _care(asked.get("start"), asked.get("end"))
     count = _count(asked.get("_count"))
-    others = await beside(ctx, types, people) if patient is not None else set()  # whom nobody can reach permits nothing
-    standings = await stand(ctx.house, people | others, None, ctx.place)
+    standings = await stand(ctx.house, people, None, ctx.place)
     stamp = epoch_stamp(ctx, standings)
     if held.get("ep", stamp) != stamp:
         raise Problem("not-found", "This page link does not work any more. Search again.")
-    predicate = All((Has("patient", frozenset(people)), reach_of(ctx, standings)))
-    query, hits, position = Query(types, terms), list[Stored](), after
-    while True:
-        found = await ctx.house.store.search(query, predicate, filtered=Always(), count=count - len(hits), after=position)
-        position = found.after
-        await decide_again(ctx, found.hits, standings)
-        hits += [h for h in found.hits if _leaves(ctx, h, span)]
-        if position is None or len(hits) >= count:
-            break
+    if patient is not None:  # whom nobody can reach permits nothing
+        standings |= await stand(ctx.house, await beside(ctx, types, people), None, ctx.place)
+    look = _Look(ctx, Query(types, terms), All((Has("patient", frozenset(people)), reach_of(ctx, standings))), standings, span)
+    hits, position = await look.page(count, after)
     around = await _directory_around(ctx, hits) if not types else []
     await ctx.house.store.commit(*await _disclosed(ctx, "E", "everything", [*hits, *around], f"?patient={patient or ''}"))
     entries = [await entry_of(ctx, h, "match") for h in hits] + [await entry_of(ctx, h, "include") for h in around]
     token = seal(ctx, place, {"q": list(asked.items()), "at": list(position), "ep": stamp}) if position is not None else None
     total = len(hits) if position is None and after is None else None
     return Page(tuple(entries), total, token, tuple(asked.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What `$everything` looks for, and how: what the predicate permits, decided again, and of that what leaves."""
+
+    ctx: Context
+    query: Query
+    predicate: Predicate
+    standings: Mapping[str, Standing]
+    span: tuple[int | None, int | None]
+
+    async def page(self, count: int, after: tuple[Any, ...] | None) -> tuple[list[Stored], tuple[Any, ...] | None]:
+        """`count` resources beyond a position where there are so many, and the position of the last; None when it is the last of all:
+        a next page is promised only where this reader finds something on it."""
+        hits: list[Stored] = []
+        while True:
+            leaving, after = await self._some(count - len(hits), after)
+            hits += leaving
+            if after is None or len(hits) >= count:
+                return hits, after if await self._goes_on(after) else None
+
+    async def _goes_on(self, after: tuple[Any, ...] | None) -> bool:
+        while after is not None:
+            leaving, after = await self._some(AHEAD, after)
+            if leaving:
+                return True
+        return False
+
+    async def _some(self, count: int, after: tuple[Any, ...] | None) -> tuple[list[Stored], tuple[Any, ...] | None]:
+        """What leaves of the next `count` that are permitted, and where they end."""
+        found = await self.ctx.house.store.search(self.query, self.predicate, filtered=Always(), count=count, after=after)
+        await decide_again(self.ctx, found.hits, self.standings)
+        return [h for h in found.hits if _leaves(self.ctx, h, self.span)], found.after
 
 
 async def _people(ctx: Context, patient: str | None) -> set[str]:
@@ -176,9 +207,14 @@ async def plan_document(ctx: Context, id: str) -> bytes:
     parts = [(s.ref, (await rendering(ctx, s))[0]) for s in (stored, *others)]
     resources = {r: strict.read(raw) for r, raw in parts}
     front = document.composition(
-        ref, resources, id=ctx.house.new_id(), at=ctx.at, base=ctx.house.base_url, confidentiality=stored.facts.confidentiality
+        ref, resources, id=ctx.house.new_id(), at=ctx.at, base=ctx.house.base_url, confidentiality=_highest([stored, *others])
     )
     return bundle.document(strict.dump(front), front["id"], parts, ctx.house.base_url, identifier=ctx.house.new_id(), at=ctx.at)
+
+
+def _highest(parts: Sequence[Stored]) -> str:
+    """How private a document is: as its most private part (leak list L32)."""
+    return max((s.facts.confidentiality for s in parts if s.facts.patients), key=CONFIDENTIALITY.__getitem__)
 
 
 async def _around(ctx: Context, plan: Stored) -> list[Stored]:

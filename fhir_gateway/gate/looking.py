@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ..domain import audit, consent
 from ..domain.primitives import whole
 from ..domain.problem import Problem, not_found
-from ..domain.types import Decision, Ref, Stored
+from ..domain.types import Decision, Note, Ref, Stored
 from .context import Context, House, ask, ask_stored, directory_now, house_context, micros, need_scope, note, notes
 from .reading import allow
 
@@ -97,7 +97,7 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
         if instant is None:
             raise not_found()
         at = (instant, id)
-    rows = await ctx.house.store.notes(patient=me, before=at, count=count)
+    rows = await _told(ctx, me, at, count)
     return [
         {
             "at": n.at,
@@ -115,6 +115,23 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
         }
         for n in rows
     ]
+
+
+async def _told(ctx: Context, me: str, before: tuple[Any, ...] | None, count: int) -> list[Note]:
+    """Rows of the log, newest first, that name nothing which is hidden from the person themselves: a row about nothing else is none."""
+    told: list[Note] = []
+    while True:
+        rows = await ctx.house.store.notes(patient=me, before=before, count=count)
+        named = {Ref(*r.split("/", 1)) for n in rows for r in n.refs if r.count("/") == 1}
+        found = await ctx.house.store.get_many(sorted(named))
+        hidden = {str(ref) for ref, stored in found.items() if not (await ask_stored(ctx, "access", stored)).permit}
+        for row in rows:
+            left = tuple(r for r in row.refs if r not in hidden)
+            if left or not row.refs:
+                told.append(replace(row, refs=left))
+        if len(rows) < count or len(told) >= count:
+            return told[:count]
+        before = micros(rows[-1].at), rows[-1].id
 
 
 async def keepers(ctx: Context) -> dict[str, int]:

@@ -10,9 +10,9 @@ from ..domain.primitives import whole
 from ..domain.problem import Problem
 from ..domain.search import date_span
 from ..domain.standing import Standing
-from ..domain.types import Ref, Stored
+from ..domain.types import Always, Predicate, Ref, Stored
 from .checking import decide_again
-from .context import Context, Entry, Page, ask, micros, need_scope, note, rendering, resumed, seal, stand, within_launch
+from .context import Context, Entry, Page, ask, attached, micros, need_scope, note, rendering, resumed, seal, stand, within_launch
 from .reading import allow, in_scope, reach_of, reachable
 
 COUNT, MOST = 50, 200
@@ -35,11 +35,13 @@ async def history(
     asked = _asked(params, strict)
     count = _count(asked.get("_count"))
     since = _instant(asked["_since"]) if "_since" in asked else None
-    standings = await stand(ctx.house, await _people(ctx, ref), None, ctx.place)
+    people, predicate = await _whose(ctx, ref)
+    standings = await stand(ctx.house, people, None, ctx.place)
+    predicate = predicate or reach_of(ctx, standings)
     if "_at" in asked:
-        shown = await _current_at(ctx, ref, type, standings, _span(asked["_at"]), since, before)
+        shown = await _current_at(ctx, ref, type, predicate, standings, _span(asked["_at"]), since, before)
     else:
-        shown = await _since_then(ctx, ref, type, standings, since, before, count)
+        shown = await _since_then(ctx, ref, type, predicate, standings, since, before, count)
     more, shown = len(shown) > count, shown[:count]
     rows: set[str | None] = {p for v in shown for p in v.facts.patients}
     await ctx.house.store.commit(
@@ -56,12 +58,12 @@ def _place(v: Stored) -> tuple[Any, ...]:
 
 
 async def _since_then(
-    ctx: Context, ref: Ref | None, type: str | None, standings: Standings, since: datetime | None, before: tuple[Any, ...] | None,
-    count: int,
+    ctx: Context, ref: Ref | None, type: str | None, predicate: Predicate, standings: Standings, since: datetime | None,
+    before: tuple[Any, ...] | None, count: int,
 ) -> list[Stored]:  # fmt: skip
     """One more than a page: a next page is promised only where this reader finds something on it."""
     shown: list[Stored] = []
-    position, predicate = before, reach_of(ctx, standings)
+    position = before
     while len(shown) <= count:
         found = await ctx.house.store.history(ref, type, predicate, since=since, before=position, count=count + 1)
         shown += await _visible(ctx, found.hits, standings)
@@ -71,24 +73,27 @@ async def _since_then(
     return shown
 
 
-async def _people(ctx: Context, ref: Ref | None) -> set[str]:
-    """Whose record this could show. Problem not-found for one resource that is not for this reader."""
+async def _whose(ctx: Context, ref: Ref | None) -> tuple[set[str], Predicate | None]:
+    """Whose record this could show, and what of it where consent has no predicate: all, of an attachment that may be seen, each
+    version of which is asked about. Problem not-found for one resource that is not for this reader."""
     if ref is None:
-        return await reachable(ctx)
+        return await reachable(ctx), None
     now = await ctx.house.store.get(ref)
     await allow(ctx, "R", "history", ref, now)
     assert now is not None
-    return set(now.facts.patients)
+    return set(now.facts.patients), Always() if attached(now.facts) else None
 
 
 async def _visible(ctx: Context, versions: Sequence[Stored], standings: Standings) -> list[Stored]:
     """Every version re-decided on its own facts, which the predicate has let through, and on today's; by consent, launch and scope."""
-    await decide_again(ctx, versions, standings)
+    await decide_again(ctx, [v for v in versions if not attached(v.facts)], standings)
     today = await ctx.house.store.get_many(list({v.ref for v in versions}))
     out = []
     for v in versions:
         now = today.get(v.ref)
         if now is None or not within_launch(ctx, "r", v.facts) or not (in_scope(ctx, "r", v) and in_scope(ctx, "r", now)):
+            continue
+        if attached(v.facts) and not (await ask(ctx, ctx.action, v.facts)).permit:
             continue
         if (await ask(ctx, ctx.action, now.facts)).permit:
             out.append(v)
@@ -101,12 +106,11 @@ async def _version(ctx: Context, v: Stored) -> Entry:
 
 
 async def _current_at(
-    ctx: Context, ref: Ref | None, type: str | None, standings: Standings, span: tuple[int, int], since: datetime | None,
-    before: tuple[Any, ...] | None,
+    ctx: Context, ref: Ref | None, type: str | None, predicate: Predicate, standings: Standings, span: tuple[int, int],
+    since: datetime | None, before: tuple[Any, ...] | None,
 ) -> list[Stored]:  # fmt: skip
     """Versions that were current at some moment of `span`: those written in it, and of each resource the last one before."""
     low, high = span
-    predicate = reach_of(ctx, standings)
     position: tuple[Any, ...] | None = (high + 1, "", "", 0)
     hits: list[Stored] = []
     older: set[Ref] = set()

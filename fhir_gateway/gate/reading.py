@@ -18,6 +18,7 @@ from .context import (
     note,
     notes,
     rendering,
+    whose,
     within_launch,
 )  # fmt: skip
 
@@ -28,7 +29,7 @@ async def read(ctx: Context, ref: Ref) -> Answer:
     stored = await ctx.house.store.get(ref)
     decision = await allow(ctx, "R", "read", ref, stored)
     assert stored is not None
-    await ctx.house.store.commit(*notes(ctx, "R", "read", decision, stored.facts, ref))
+    await ctx.house.store.commit(*notes(ctx, "R", "read", decision, await whose(ctx, stored.facts), ref))
     if stored.deleted:
         raise Problem("gone", "This was deleted.")
     body, filtered = await rendering(ctx, stored)
@@ -41,10 +42,11 @@ async def allow(ctx: Context, letter: str, what: str, ref: Ref, stored: Stored |
         await ctx.house.store.commit(note(ctx, letter, what, None, (str(ref),), allowed=False, detail="absent"))
         raise not_found()
     decision = await ask_stored(ctx, ctx.action, stored)
-    if decision.permit and not (within_launch(ctx, "r", stored.facts) and in_scope(ctx, "r", stored)):
+    facts = await whose(ctx, stored.facts)
+    if decision.permit and not (within_launch(ctx, "r", facts) and in_scope(ctx, "r", stored)):
         decision = Decision(False, "rbac", rule="scope")
     if not decision.permit:
-        await ctx.house.store.commit(*notes(ctx, letter, what, decision, stored.facts, ref))
+        await ctx.house.store.commit(*notes(ctx, letter, what, decision, facts, ref))
         raise not_found()
     return decision
 
@@ -72,10 +74,11 @@ async def vread(ctx: Context, ref: Ref, version: int) -> Answer:
     then = await ctx.house.store.version(ref, version)
     if then is None:
         raise not_found()
+    facts = await whose(ctx, then.facts)
     if (then.facts.patients and not (await ask(ctx, ctx.action, then.facts)).permit) or not in_scope(ctx, "r", then):
-        await ctx.house.store.commit(*notes(ctx, "R", "vread", decision, then.facts, ref, allowed=False))
+        await ctx.house.store.commit(*notes(ctx, "R", "vread", decision, facts, ref, allowed=False))
         raise not_found()
-    await ctx.house.store.commit(*notes(ctx, "R", "vread", decision, then.facts, ref, detail=f"version {version}"))
+    await ctx.house.store.commit(*notes(ctx, "R", "vread", decision, facts, ref, detail=f"version {version}"))
     if then.deleted:
         raise Problem("gone", "This version is the deletion.")
     body, filtered = await rendering(ctx, then)

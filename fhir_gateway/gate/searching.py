@@ -56,16 +56,16 @@ async def search(
     query = _parsed(ctx, type, params, strict)
     for each in query.types or ("*",):
         need_scope(ctx, "s", each)
-    limited = _limited(ctx, query if within is None else _inside(ctx, query, within))
+    limited = covered(ctx, query if within is None else _inside(ctx, query, within))
     want_total = query.total in ("accurate", "estimate") or query.summary == "count"
     named = _named(query, within)
     people = await _people(ctx, query) if named is None else named if ctx.launch is None else named & {ctx.launch}
-    if named is not None and want_total:
-        people = people | await beside(ctx, query.types, people)
     standings = await stand(ctx.house, people, None, ctx.place)
-    stamp = epoch_stamp(ctx, standings)
+    stamp = epoch_stamp(ctx, standings)  # of those asked about: whom hidden resources name besides must not show in a link
     if held.get("ep", stamp) != stamp:
         raise Problem("not-found", "This page link does not work any more. Search again.")
+    if named is not None and want_total:
+        standings |= await stand(ctx.house, await beside(ctx, query.types, people), None, ctx.place)
     filtered = seen_by(ctx, standings)
     count = 0 if query.summary == "count" else PAGE if query.count is None else query.count
     ask = partial(ctx.house.store.search, limited, filtered=filtered, count=count, after=after, total=want_total)
@@ -134,7 +134,7 @@ def _whose(within: Ref) -> tuple[Term, ...]:
 # -- what the sign-in allows of it --------------------------------------------------------------------------------------
 
 
-def _limited(ctx: Context, query: Query) -> Query:
+def covered(ctx: Context, query: Query) -> Query:
     """The scope's own search restrictions, as further terms; here and at every hop, which needs a scope of its own."""
     if ctx.scopes is None:
         return query
@@ -150,7 +150,7 @@ def _hop(ctx: Context, term: Term) -> Term:
     types = tuple(t for t in term.chain.types if ctx.scopes.covers("s", t))
     if not types:
         need_scope(ctx, "s", term.chain.types[0])
-    return replace(term, chain=_limited(ctx, replace(term.chain, types=types)))
+    return replace(term, chain=covered(ctx, replace(term.chain, types=types)))
 
 
 def _restriction(ctx: Context, scopes: Scopes, types: tuple[str, ...]) -> tuple[Term, ...]:

@@ -32,8 +32,10 @@ from .writing import (
     Work,
     again,
     create,
+    given_back,
     known,
     matched,
+    may_patch,
     patch,
     patch_where,
     put_edited,
@@ -116,16 +118,23 @@ async def prepare(ctx: Context, steps: Sequence[Step], known: Mapping[str, Ref] 
     for step in reading.ordered(rest):
         await _at(step, _name(plan, step))
     await _name_conditions(plan, rest)
-    for step in sorted(reading.ordered(rest), key=lambda s: not (s.at in plan.fresh and s.type == "Patient")):  # whom it is about, first
+    for step in sorted(reading.ordered(rest), key=lambda s: _turn(plan, s)):
         if step.at not in plan.answers:
             plan.answers[step.at] = await _at(step, _write(plan, step))
     return plan.work, plan.answers
 
 
+def _turn(plan: Plan, step: Step) -> int:
+    """Whom it is about comes first, and what is attached to something last."""
+    return 0 if step.at in plan.fresh and step.type == "Patient" else 2 if step.type == "Binary" else 1
+
+
 def _scopes(ctx: Context, steps: Sequence[Step]) -> None:
     """Scope before any look-up."""
     for step in steps:
-        if not step.reads:
+        if not step.reads and step.method == "PATCH":
+            may_patch(ctx, step.type)
+        elif not step.reads:
             need_scope(ctx, WRITES[step.method], step.type)
         if step.condition is not None and not step.reads:
             need_scope(ctx, "s", step.type)
@@ -223,7 +232,7 @@ async def _write(plan: Plan, step: Step) -> Written:
         ref = plan.found.get(step.at) or Ref(step.type, step.id or "")
         return await put_edited(work, ref, _edit(plan, step), if_match=step.if_match)
     if step.method == "POST" and step.at in plan.found:  # what an earlier entry makes
-        return replace(_made(work, plan.found[step.at]), did="matched")
+        return replace(await _made(work, plan.found[step.at]), did="matched")
     raw = strict.dump(_resolved(plan, step, step.resource or {}))
     if step.at in plan.fresh:
         if step.method == "PUT":
@@ -237,9 +246,9 @@ async def _write(plan: Plan, step: Step) -> Written:
     return await put_over(work, Ref(step.type, step.id or ""), raw, if_match=step.if_match)
 
 
-def _made(work: Work, ref: Ref) -> Written:
+async def _made(work: Work, ref: Ref) -> Written:
     stored = work.new[ref]
-    return Written(ref, stored.version, stored.updated, stored.body)
+    return Written(ref, stored.version, stored.updated, await given_back(work.ctx, stored))
 
 
 def _resolved(plan: Plan, step: Step, node: Any) -> Any:

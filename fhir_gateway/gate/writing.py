@@ -46,6 +46,7 @@ from .context import (
     Written,
     ask,
     ask_stored,
+    attached,
     bumps,
     directory_now,
     micros,
@@ -175,9 +176,16 @@ async def _said_before(ctx: Context, once: Once | None, raw: bytes) -> Written |
         raise Problem("name-used", "This name was used for another message in the last 7 days: give a changed message a new one.")
     ref = Ref(said.type, said.id)
     then = await ctx.house.store.version(ref, said.version)
-    shown = then is not None and not then.deleted and (await ask_stored(ctx, ctx.action, then)).permit
-    body = (await rendering(ctx, then))[0] if then is not None and shown else None
+    body = await given_back(ctx, then) if then is not None and not then.deleted else None
     return Written(ref, said.version, said.updated, body, said.did)
+
+
+async def given_back(ctx: Context, stored: Stored) -> bytes | None:
+    """What a writer gets back of what they wrote: nothing unless they may read it, by scope and by consent (leak list L21)."""
+    may = ctx.scopes is None or (ctx.scopes.covers("r", stored.ref.type) and within_launch(ctx, "r", stored.facts))
+    if not may or not in_scope(ctx, "r", stored) or not (await ask_stored(ctx, ctx.action, stored)).permit:
+        return None
+    return (await rendering(ctx, stored))[0]
 
 
 async def again(attempt: Callable[[], Awaitable[T]]) -> T:
@@ -205,7 +213,7 @@ async def update_where(
 
 async def patch(ctx: Context, ref: Ref, edit: Edit, *, if_match: int | None = None, once: Once | None = None, raw: bytes = b"") -> Written:
     """`edit` is a function from the resource this reader sees to the resource they want; `raw` is what it was read from."""
-    need_scope(ctx, "u", ref.type)
+    may_patch(ctx, ref.type)
     return await _settled(ctx, raw, once, lambda work: put_edited(work, ref, edit, if_match=if_match))
 
 
@@ -213,12 +221,18 @@ async def patch_where(
     ctx: Context, type: str, condition: str, edit: Edit, *, if_match: int | None = None, once: Once | None = None, raw: bytes = b""
 ) -> Written:
     """Patch the one match. Problem: as patch, not-found when nothing matches, several-matches."""
-    need_scope(ctx, "u", type)
+    may_patch(ctx, type)
 
     async def prepare(work: Work) -> Written:
         return await put_edited(work, await the_match(work, "U", "patch", type, condition), edit, if_match=if_match)
 
     return await _settled(ctx, raw, once, prepare)
+
+
+def may_patch(ctx: Context, type: str) -> None:
+    """A patch asks about what is there (`test`, `where(…)`), so it needs the scope to read besides that to change (leak list L22)."""
+    need_scope(ctx, "u", type)
+    need_scope(ctx, "r", type)
 
 
 async def remove(ctx: Context, ref: Ref, *, if_match: int | None = None, once: Once | None = None) -> Written:
@@ -370,23 +384,24 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     if resource.get("id") != ref.id:
         raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
     decision = await _may_correct(ctx, stored, resource)
-    saw_all, asked, shown = True, resource, strict.read(stored.body or b"")
-    if views := await views_of(ctx, stored):
-        before = strict.read(stored.body or b"")
-        edited, shown = put_back(before, resource, views), rendered(before, views)
+    was, sent, saw_all = strict.read(stored.body or b""), resource, True
+    views = await views_of(ctx, stored)
+    shown = rendered(was, views)
+    if views:
+        edited = put_back(was, resource, views)
         if edited != resource:
             saw_all = _but_for_labels(edited) == _but_for_labels(resource)
             resource, raw = edited, strict.dump(edited)
-    if set(compartment.patients(resource)) != set(compartment.patients(strict.read(stored.body or b""))):
+    moved = set(compartment.patients(resource)) != set(compartment.patients(was))
+    if moved or (attached(stored.facts) and _context(resource) != _context(was)):
         raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
-    was = strict.read(stored.body or b"")
-    if entries.same(_content(resource), _content(was)) and not _new_labels(asked, shown):
+    if entries.same(_content(sent), _content(shown)) and not _new_labels(sent, shown):  # a right guess at the rest is a change (L22)
         work.trail += notes(ctx, "U", what, decision, stored.facts, ref, detail="unchanged", allowed=True)
-        return Written(ref, stored.version, stored.updated, (await rendering(ctx, stored))[0], "unchanged")
+        return Written(ref, stored.version, stored.updated, await given_back(ctx, stored), "unchanged")
     writer = replace(await _writer(ctx, resource, method, stored), saw_all=saw_all)
     facts, security = _labelled(ctx, resource, ref, writer, stored)
-    facts = await _through_targets(work, resource, facts)
-    _own_hand(ctx, resource, before=strict.read(stored.body or b""))
+    facts = _still_theirs(stored, await _through_targets(work, resource, facts, stored))
+    _own_hand(ctx, resource, before=was)
     work.ops += await claimed(work, ref, resource, stored)
     return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", what, stored, decision)
 
@@ -432,7 +447,7 @@ async def _store(
     work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}")
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
     work.new[ref] = stored
-    return Written(ref, version, ctx.at, (await rendering(ctx, stored))[0], "created" if not over else "updated")
+    return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated")
 
 
 async def put_version(work: Work, stored: Stored, resource: dict[str, Any], found: labels.Labels, *, saw_all: bool) -> Written:
@@ -500,11 +515,12 @@ def _computable(resource: dict[str, Any]) -> None:
         raise Problem("business-rule", f"This consent cannot be computed, so it cannot be kept: {u}", u.where) from None
 
 
-async def _through_targets(work: Work, resource: dict[str, Any], facts: Facts) -> Facts:
-    """A Provenance belongs to the people whose resources it is about, as far as its writer sees them."""
-    if facts.type != "Provenance" or facts.patients:
+async def _through_targets(work: Work, resource: dict[str, Any], facts: Facts, before: Stored | None = None) -> Facts:
+    """A Provenance belongs to the people whose resources it is about, as far as its writers see them: whoever edits it and sees
+    fewer of them takes it from nobody."""
+    if facts.type != "Provenance":
         return facts
-    people: dict[str, None] = {}
+    people = dict.fromkeys((*facts.patients, *(before.facts.patients if before is not None else ())))
     for target in resource.get("target", []):
         type, _, id = str(target.get("reference", "")).split("/_history/")[0].partition("/")
         stored = await work.get(Ref(type, id)) if id else None
@@ -513,12 +529,27 @@ async def _through_targets(work: Work, resource: dict[str, Any], facts: Facts) -
     return replace(facts, patients=tuple(people))
 
 
+def _context(binary: dict[str, Any]) -> Any:
+    return binary.get("securityContext", {}).get("reference")
+
+
+def _still_theirs(before: Stored, facts: Facts) -> Facts:
+    """A Provenance stays with the people it was about: neither a new target moves it, nor one that its writer sees no more."""
+    if facts.type != "Provenance":
+        return facts
+    if not set(facts.patients) <= set(before.facts.patients):
+        raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(facts.type))
+    return replace(facts, patients=before.facts.patients)
+
+
 async def _may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> Decision:
     """May this writer contribute this, about these people: the decision that lets them, or a Problem."""
     ctx = work.ctx
     if facts.type in NO_PATIENT_DATA:
         await _may_keep_directory(ctx, facts.type)
         return Decision(True, "no-patient-data")
+    if facts.type == "Binary" and not facts.patients and facts.refs:
+        return await _may_attach(work, facts)
     if not facts.patients:
         raise Problem("business-rule", "This must say whose record it belongs to, by a reference to a Patient here.", _subject_path(facts.type))
     if facts.type == "Consent":
@@ -532,6 +563,20 @@ async def _may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> De
     if not decision.permit:
         await ctx.house.store.commit(*notes(ctx, "C", "create", decision, facts, Ref(facts.type, "")))
         raise _not_for(facts.type)
+    return decision
+
+
+async def _may_attach(work: Work, facts: Facts) -> Decision:
+    """An attachment goes by what its securityContext names: whoever may add to that, and sees it, may attach to it."""
+    ctx, decision = work.ctx, Decision(False, "implicit")
+    for name in sorted(facts.refs):
+        type, _, id = name.partition("/")
+        to = await work.get(Ref(type, id)) if id and "/" not in id else None
+        seen = to is not None and not to.deleted and bool(to.facts.patients) and within_launch(ctx, "c", to.facts)
+        seen = seen and to is not None and (to.ref in work.new or (await ask_stored(ctx, "access", to)).permit)
+        if to is None or not seen or not (decision := await ask(ctx, "collect", replace(facts, patients=to.facts.patients))).permit:
+            await ctx.house.store.commit(note(ctx, "C", "create", None, (facts.type,), allowed=False, detail="nothing to attach it to"))
+            raise _not_for(facts.type)
     return decision
 
 

@@ -1,0 +1,82 @@
+"""Surfaces of the leak list that this server does not have yet: 404 (405 where R4 has the address), alike for everybody, and nothing leaks.
+
+Counted apart (docs/leaks.md). Whoever builds one replaces its test by an attack.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import EVERYBODY, Place, some
+from .seeding import NOBODY
+
+EXPORTS = ("$export", "Patient/$export", "Group/{}/$export", "Patient/{}/$export", "$export-poll-status?_jobId={}", "$bulk-publish", "$import", "$bulkdata-status")
+GRAPHS = ("$graphql?query={{Goal(id:%22{}%22){{id}}}}", "Goal/{}/$graphql?query={{id}}", "$graphql")
+OPERATIONS = (
+    "$meta", "Goal/$meta", "Goal/{}/$meta", "Goal/{}/$meta-add", "Goal/{}/$meta-delete", "Observation/$lastn", "Observation/$stats", "Patient/$match", "Goal/{}/$graph", "Patient/{}/$versions", "$versions", "Goal/{}/$versions",
+    "Patient/{}/$summary", "Patient/{}/$docref", "DocumentReference/$docref", "Composition/{}/$document", "Goal/{}/$copy", "Goal/{}/$purge", "Patient/{}/$merge", "Patient/$merge", "List/{}/$find", "Group/{}/$everything", "Encounter/{}/$everything",
+    "EpisodeOfCare/{}/$everything", "MeasureReport/{}/$evaluate-measure", "CarePlan/{}/$apply", "PlanDefinition/{}/$apply", "ValueSet/$expand", "CodeSystem/$lookup", "ConceptMap/$translate", "StructureDefinition/$snapshot", "$convert", "$reindex",
+    "$process-message", "Goal/{}/$diff", "$diff?from=Goal/{}", "Person/{}/$everything", "Goal/$random", "Consent/$fileConsent", "Consent/$revokeConsent",
+)  # fmt: skip
+
+
+def absent(place: Place, who: str, forms: tuple[str, ...]) -> None:
+    hidden = place.hidden(who)
+    for form in forms:
+        type = form.split("/")[0]
+        id = hidden.get(type, hidden["Goal"]).split("/")[1]
+        for method in ("GET", "POST"):
+            body = {"resourceType": "Parameters", "parameter": [{"name": "id", "valueString": "{}"}]} if method == "POST" else None
+            answer = place.alike(who, method, form.replace("{{", "%7B").replace("}}", "%7D"), id, body=body, status=(404, 405))
+            assert answer.json()["resourceType"] == "OperationOutcome" and "content-location" not in answer.headers
+
+
+@pytest.mark.parametrize("who", EVERYBODY)
+def test_L34_there_is_no_export(place: Place, who: str) -> None:
+    """No job, no file, no status: `Prefer: respond-async` starts nothing."""
+    absent(place, who, EXPORTS)
+    for path in ("$export", "Patient/$export", "Goal?_count=1", place.seen):
+        answer = place.silent(who, place.get(who, path, Prefer="respond-async"))
+        assert answer.status_code in (200, 404) and "content-location" not in answer.headers
+
+
+@pytest.mark.parametrize("who", some("gp", "stranger", "hospital", "patient"))
+def test_L35_there_is_no_subscription(place: Place, who: str) -> None:
+    """Neither a rest-hook nor a websocket: what cannot be honoured is not taken, and nothing is ever called."""
+    for channel in ({"type": "rest-hook", "endpoint": "http://127.0.0.1:9/hook", "payload": "application/fhir+json"}, {"type": "websocket"}):
+        body = {"resourceType": "Subscription", "status": "requested", "reason": "x", "criteria": f"Goal?patient={place.g.patient}", "channel": channel}
+        assert place.ask(who, "POST", "Subscription", body=body).status_code in (403, 405, 422)
+    assert place.get(who, "Subscription?_total=accurate").json()["total"] == 0
+    for path in ("/ws", "/websocket", "/fhir/ws", "/fhir/$subscriptions", "/fhir/Subscription/$status", f"/fhir/Subscription/{NOBODY}/$events", "/fhir/Subscription/$get-ws-binding-token", "/fhir/SubscriptionTopic"):
+        assert place.get(who, path).status_code == 404, path
+
+
+@pytest.mark.parametrize("who", EVERYBODY)
+def test_L36_there_is_no_graphql(place: Place, who: str) -> None:
+    absent(place, who, GRAPHS)
+    for path in ("/graphql", "/fhir/$graphql", "/api/graphql", "/graphiql"):
+        answer = place.ask(who, "POST", path, body={"query": '{ Goal(id: "x") { id } __schema { types { name } } }'})
+        assert answer.status_code in (404, 405)
+
+
+@pytest.mark.parametrize("who", some("gp", "stranger", "patient"))
+def test_L37_no_operation_is_offered_but_those_of_the_statement(place: Place, who: str) -> None:
+    """A closed list; anything else is no operation, for the hidden, the absent and the visible alike."""
+    absent(place, who, OPERATIONS)
+    rest = place.get(None, "metadata").json()["rest"][0]
+    offered = {o["name"] for r in rest["resource"] for o in r.get("operation", ())} | {o["name"] for o in rest.get("operation", ())}
+    assert offered == {"validate", "everything", "document", "explain"}, "a new operation needs its row in the leak list"
+
+
+@pytest.mark.parametrize("who", some("gp", "stranger", "link-worker"))
+def test_L49_no_glass_is_broken_by_asking(place: Place, who: str) -> None:
+    """A purpose in a header is no session; the address for one answers the same whoever is asked about."""
+    for purpose in ("BTG", "ETREAT", "ERTREAT"):
+        for type in ("Goal", "Condition", "CarePlan"):
+            place.alike(who, "GET", f"{type}/{{}}", place.hidden(who)[type].split("/")[1], status=(403, 404), X_Purpose_of_Use=purpose)
+        found = [place.get(who, "Goal?_security=V&_count=200", **asked).json().get("entry", []) for asked in ({}, {"X_Purpose_of_Use": purpose})]
+        assert all(e in found[0] for e in found[1]), "not more than without"
+    person = place.others["Patient"].split("/")[1]
+    for path in ("/patients/{}/break-glass", "/patients/{}/claims"):
+        place.alike(who, "GET", path, person)
+        place.alike(who, "POST", path, person, body={"reason": "", "ground": "none"})
