@@ -188,6 +188,14 @@ def explain(
 
 
 @app.command()
+def relabel(json: Json = False) -> None:
+    """Label everything again where the value sets have changed, or labelling had not run. No version is added."""
+    from .commands import operating
+
+    sys.exit(run(operating.relabel(json)))
+
+
+@app.command()
 def validate(
     files: Annotated[list[Path] | None, typer.Argument(help="Resources, Bundles or NDJSON.")] = None,
     definitions: Annotated[Path | None, typer.Option(help="A folder of profiles and questionnaires.")] = None,

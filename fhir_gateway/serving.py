@@ -130,6 +130,7 @@ class Late:
             return
         stop = asyncio.Event()
         tasks: list[asyncio.Task[Any]] = []
+        labelling: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             self.app = build(w, lambda: self.ready)
             if self.settings.demo:
@@ -137,18 +138,30 @@ class Late:
                 demo.say(self.settings)
             if self.settings.worker:
                 tasks.append(asyncio.create_task(run_both(w, stop)))
+            labelling = asyncio.create_task(relabel(w))
             self.ready = True
             log.info("serving", base=self.settings.base, demo=self.settings.demo, remotes=[p.name for p in w.partners])
             yield ""
         finally:
             self.ready = False
             stop.set()
+            labelling.cancel()  # it goes on at the next start
             for task in tasks:
                 try:
                     await asyncio.wait_for(task, 5)
                 except (TimeoutError, asyncio.CancelledError):
                     task.cancel()
             await w.close()
+
+
+async def relabel(w: Wired) -> None:
+    """What other value sets have labelled is labelled again, while everybody is served."""
+    try:
+        if w.house.label_sets.ready and not await gate.labelled_by_these(w.house):
+            seen, changed = await gate.relabel(w.house)
+            log.info("relabelled", seen=seen, changed=changed)
+    except StoreError as wrong:
+        log.error("not-relabelled", why=str(wrong), help="it is tried again at the next start, or by `fhir-gateway relabel`")
 
 
 def app(settings: Settings) -> ASGIApp:

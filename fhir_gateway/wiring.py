@@ -81,7 +81,7 @@ async def open_wired(settings: Settings) -> Wired:
     store = await open_store(settings.store or f"sqlite:{settings.sqlite_path}")
     remotes = settings.remotes()
     house = House(
-        store=store, clock=now, new_id=new_id, r4=definitions.load_r4(), label_sets=LabelSets.load(definitions.load("labels.json")),
+        store=store, clock=now, new_id=new_id, r4=definitions.load_r4(), label_sets=label_sets(),
         sectors=Sectors.from_json((definitions.profiles_dir() / "sectors.json").read_bytes()),
         secret=await keys.secret(store, "pages", now()), policy=Policy(implicit=settings.policy), base_url=settings.fhir_base,
         remotes=tuple(
@@ -123,6 +123,15 @@ def open_channels(settings: Settings, secret: bytes) -> Channels:
         return "tell-" + hmac.new(secret, f"tell {text}".encode(), sha256).hexdigest()[:32]
 
     return Channels(by, f"{s.base}/sign-in", s.tell_gather_seconds, name)
+
+
+def label_sets() -> LabelSets:
+    """The value sets for labels. Without them the house goes on, and everything written counts as restricted."""
+    try:
+        return LabelSets.load((definitions.profiles_dir() / "labels.json").read_bytes())
+    except (OSError, ValueError) as wrong:
+        log.error("alarm", what=f"Nothing can be labelled, so everything new counts as restricted: {wrong}")
+        return LabelSets()
 
 
 def authorization(remote: RemoteSettings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhir_gateway.definitions import load_r4
 from fhir_gateway.domain.labels import Labels, LabelSets, expand, label, lowered, read
 from fhir_gateway.domain.types import CONFIDENTIALITY
+from fhir_gateway.domain.validate import check
 from fhir_gateway.domain.vocabulary import ACT_CODE, CONFIDENTIALITY_SYSTEM, LEGAL_SYSTEM, most_specific
 
 SETS = LabelSets.load((Path(__file__).parents[1] / "profiles" / "labels.json").read_bytes())
@@ -155,3 +158,38 @@ def test_fewer_labels_are_lower(a, b):
 def test_expanding_adds_sets_only_and_can_be_undone(leaves):
     assert most_specific(expand(leaves)) == leaves
     assert expand(expand(leaves)) == expand(leaves)
+
+
+# -- the value sets ---------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+VALUE_SETS = [e["resource"] for e in json.loads((ROOT / "profiles" / "labels.json").read_bytes())["entry"]]
+
+
+@pytest.mark.parametrize("value_set", VALUE_SETS, ids=lambda v: v["id"])
+def test_a_value_set_is_valid_r4_and_on_the_page(value_set):
+    assert not [i for i in check(value_set, load_r4()) if i.severity in ("error", "fatal")]
+    assert f"`{value_set['id']}`" in (ROOT / "docs" / "labels.md").read_text()
+    concepts = [c for i in value_set.get("compose", {}).get("include", ()) for c in i.get("concept", ())]
+    assert all(c["display"] and c["extension"][0]["valueString"] for c in concepts), "each code says where it is from"
+    assert len({c["code"] for c in concepts}) == len(concepts)
+
+
+def test_every_topic_of_the_specification_has_a_value_set():
+    assert {"MH", "SEX", "SUD", "SOCIAL", "SDV", "VIO", "HIV", "STD", "CHILD", "HFEA", "GRA"} <= {
+        v["useContext"][0]["valueCodeableConcept"]["coding"][0]["code"] for v in VALUE_SETS
+    }
+
+
+def test_without_value_sets_everything_counts_as_restricted_and_nothing_is_written_into_it():
+    found = label({"resourceType": "Goal"}, LabelSets())
+    assert (found.confidentiality, found.security, found.labelled) == ("R", [], "")
+    assert label({"resourceType": "Goal", **security((CONFIDENTIALITY_SYSTEM, "V"))}, LabelSets()).confidentiality == "V"
+
+
+@given(codings, codes)
+def test_what_was_taken_off_is_not_brought_back_by_its_codes_but_by_hand(came, code):
+    off = frozenset("|".join(x) for x in SETS.of(*code))
+    assert not {f"{c['system']}|{c['code']}" for c in label(coded(*code), SETS, declassified=off).security} & off
+    again = label(coded(*code, meta={"security": came}), SETS, declassified=off)
+    assert again.declassified == off - {f"{c['system']}|{c['code']}" for c in came}

@@ -65,6 +65,9 @@ class Example:
             self.body = {"resourceType": "Parameters", "parameter": [{"name": "what", "valueString": goal_made}]}
         elif "$preview" in self.path:
             self.body = {"resourceType": "Parameters", "parameter": [{"name": "who", "valueString": "sector:health"}]}
+        elif "$meta-" in self.path:
+            tags = {"tag": [{"system": "urn:test", "code": "openapi"}]}
+            self.body = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": tags}]}
         elif "$document" not in self.path:
             self.body = goal(demo, name)
 

@@ -13,7 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fhir_gateway.domain.entries import same
-from fhir_gateway.domain.view import MASKED, contact, location_protected, restore, view
+from fhir_gateway.domain.rendering import CONTACT, PLACES, VIEW, put_back, rendered
+from fhir_gateway.domain.view import MASKED, restore, view
 
 EXAMPLES = Path(__file__).parents[2] / "shared" / "data" / "examples"
 PLAN: dict[str, Any] = {
@@ -324,6 +325,14 @@ ADA: dict[str, Any] = {
 }
 
 
+def contact(resource: dict[str, Any]) -> dict[str, Any]:
+    return rendered(resource, VIEW | CONTACT)
+
+
+def location_protected(resource: dict[str, Any]) -> dict[str, Any]:
+    return rendered(resource, VIEW | PLACES)
+
+
 def test_contact_is_name_and_preferred_contact():
     assert contact(ADA) == {
         "resourceType": "Patient",
@@ -355,3 +364,129 @@ def test_location_protected_has_no_place_in_it():
     assert location_protected(visit)["participant"] == [
         {"actor": {"extension": [MASKED], "type": "Location"}, "status": "accepted"}
     ]
+
+
+def test_a_contained_place_is_no_way_round():
+    visit = {
+        "resourceType": "Appointment",
+        "contained": [{"resourceType": "Location", "id": "h", "name": "Rose House refuge", "position": {"latitude": 1, "longitude": 2}}],
+        "participant": [{"actor": {"reference": "#h", "display": "Rose House refuge"}, "status": "accepted"}],
+    }
+    said = json.dumps(location_protected(visit))
+    assert "Rose House" not in said and "latitude" not in said
+    assert same(put_back(visit, location_protected(visit), VIEW | PLACES), visit)
+
+
+def test_where_in_the_body_is_no_place():
+    back = {"resourceType": "BodyStructure", "location": {"text": "lower back"}, "patient": {"reference": "Patient/a"}}
+    assert location_protected(back) == back
+
+
+def test_a_new_number_stands_beside_those_that_were_not_shown():
+    seen = contact(ADA)
+    seen["telecom"].append({"system": "email", "value": "new"})
+    assert put_back(ADA, seen, VIEW | CONTACT)["telecom"] == [*ADA["telecom"], {"system": "email", "value": "new"}]
+    seen = location_protected(ADA)
+    seen["telecom"] = [{"system": "email", "value": "new"}]
+    assert put_back(ADA, seen, VIEW | PLACES)["telecom"] == [*ADA["telecom"], {"system": "email", "value": "new"}]
+
+
+def test_the_one_number_that_was_shown_can_be_changed_and_taken_away():
+    seen = contact(ADA)
+    changed = {**seen, "telecom": [{**seen["telecom"][0], "value": "9"}]}
+    assert put_back(ADA, changed, VIEW | CONTACT)["telecom"] == [ADA["telecom"][0], {**ADA["telecom"][1], "value": "9"}]
+    gone = {k: v for k, v in seen.items() if k != "telecom"}
+    assert "1" in json.dumps(put_back(ADA, gone, VIEW | CONTACT)["telecom"]), "what was not shown stays"
+
+
+# -- labels -----------------------------------------------------------------------------------------------------------
+
+CONF, ACT = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+LABELLED: dict[str, Any] = {
+    "resourceType": "Goal",
+    "meta": {
+        "versionId": "2",
+        "security": [
+            {"system": CONF, "code": "R"}, {"system": ACT, "code": "HIV"}, {"system": ACT, "code": "NODSCLCD"},
+            {"system": "https://fhir-gateway.example/CodeSystem/legal-restriction", "code": "GRA"}, {"system": "http://acme.example", "code": "x"},
+        ],
+    },
+    "description": {"text": "Walk"},
+}  # fmt: skip
+
+
+def test_how_private_a_thing_is_and_how_to_handle_it_stay_what_it_is_about_goes():
+    assert [c["code"] for c in view(LABELLED)["meta"]["security"]] == ["R", "NODSCLCD"]
+    only = {"resourceType": "Goal", "meta": {"security": [{"system": ACT, "code": "HIV"}]}}
+    assert view(only) == {"resourceType": "Goal"} and same(restore(only, view(only)), only)
+
+
+def test_a_label_that_was_not_shown_survives_whatever_is_done_to_those_that_were():
+    def after(security: Any) -> list[str]:
+        seen = copy.deepcopy(view(LABELLED))
+        if security is None:
+            del seen["meta"]
+        else:
+            seen["meta"]["security"] = security
+        return [c["code"] for c in restore(LABELLED, seen)["meta"]["security"]]
+
+    assert after([]) == ["HIV", "GRA", "x"] == after(None)
+    mine = {"system": ACT, "code": "MH"}
+    assert after([*view(LABELLED)["meta"]["security"], mine]) == ["R", "HIV", "NODSCLCD", "GRA", "x", "MH"]
+
+
+# -- the laws, for every view of a person -----------------------------------------------------------------------------
+
+masks = st.sampled_from([VIEW, VIEW | CONTACT, VIEW | PLACES, VIEW | CONTACT | PLACES])
+ways = st.fixed_dictionaries({"value": ids}, optional={"rank": st.sampled_from([1, 2]), "use": st.sampled_from(["old", "home"]), "system": names})
+places = st.fixed_dictionaries({"city": names}, optional={"line": st.lists(names, min_size=1, max_size=2)})
+where = st.one_of(reference, st.builds(lambda id: {"reference": f"Location/{id}", "display": "Home"}, ids))
+labels = st.lists(
+    st.builds(lambda s, c: {"system": s, "code": c}, st.sampled_from([CONF, ACT, "urn:x"]), st.sampled_from(["R", "HIV", "NOPAT"])),
+    min_size=1, max_size=3,
+)  # fmt: skip
+people = st.fixed_dictionaries(
+    {"resourceType": st.sampled_from(["Patient", "RelatedPerson", "Task", "Appointment"])},
+    optional={
+        "text": narrative, "meta": st.fixed_dictionaries({"versionId": ids}, optional={"security": labels}),
+        "name": st.lists(st.fixed_dictionaries({"family": names}), min_size=1, max_size=2), "telecom": st.lists(ways, min_size=1, max_size=3),
+        "address": st.lists(places, min_size=1, max_size=2), "birthDate": names, "generalPractitioner": st.lists(reference, min_size=1, max_size=2),
+        "location": where, "contact": st.lists(st.fixed_dictionaries({"name": names}, optional={"address": places}), min_size=1, max_size=2),
+        "participant": st.lists(st.fixed_dictionaries({"actor": where, "status": names}), min_size=1, max_size=3),
+        "extension": st.lists(st.fixed_dictionaries({"url": names, "valueAddress": places}), min_size=1, max_size=2),
+    },
+)  # fmt: skip
+
+
+@given(people, masks)
+def test_what_was_left_alone_comes_back_whole(s, n):
+    assert same(put_back(s, copy.deepcopy(rendered(s, n)), n), s)
+    assert same(rendered(rendered(s, n), n), rendered(s, n))
+
+
+@given(people, masks, st.sampled_from(["name", "telecom", "birthDate", "participant", "extension", "contact", "location"]), people)
+def test_an_edit_of_one_element_of_any_view_changes_that_element_alone(s, n, name, other):
+    seen = copy.deepcopy(rendered(s, n))
+    theirs = rendered({**other, "resourceType": s["resourceType"]}, n)
+    if name in theirs:
+        seen[name] = copy.deepcopy(theirs)[name]
+    else:
+        seen.pop(name, None)
+    got = put_back(s, seen, n)
+    assert all(same(got.get(k), s.get(k)) for k in set(s) | set(got) if k != name)
+
+
+@given(people, masks)
+def test_each_narrower_view_is_part_of_the_filtered_one(s, n):
+    wide, narrow = view(s), rendered(s, n)
+    assert all(k in wide for k in narrow)
+
+
+def test_every_real_resource_keeps_the_laws_of_every_view():
+    if not EXAMPLES.exists():
+        pytest.skip("../shared/data/examples is not here")
+    for file in sorted(EXAMPLES.rglob("*.json")):
+        resource = json.loads(file.read_text(), parse_float=Decimal)
+        if isinstance(resource, dict) and "resourceType" in resource:
+            for n in (VIEW | CONTACT, VIEW | PLACES):
+                assert same(put_back(resource, copy.deepcopy(rendered(resource, n)), n), resource), file

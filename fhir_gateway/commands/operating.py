@@ -15,6 +15,7 @@ from ..domain.problem import Problem
 from ..domain.scopes import Scopes
 from ..settings import Refused, load
 from ..wiring import context_as, demo_token, now, operator, wired
+from .bringing import bar
 
 PERSONAS = ("patient", "proxy", "gp", "social-worker", "link-worker", "community-nurse", "hospital", "stranger")
 
@@ -22,6 +23,19 @@ PERSONAS = ("patient", "proxy", "gp", "social-worker", "link-worker", "community
 def out(item: Any) -> None:
     sys.stdout.buffer.write(strict.dump(item) + b"\n")
     sys.stdout.flush()
+
+
+async def relabel(as_json: bool) -> int:
+    """Everything of a store; a server may go on meanwhile."""
+    async with wired(load()) as w:
+        total = sum((await w.store.counts()).values())
+        with bar("Labelling", total) as step:
+            seen, changed = await gate.relabel(w.house, step)
+    if as_json:
+        out({"seen": seen, "changed": changed})
+    else:
+        print(f"{seen} resources looked at, {changed} have other labels than before")
+    return 0
 
 
 async def token(who: str, as_json: bool) -> int:

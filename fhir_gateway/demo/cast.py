@@ -25,7 +25,7 @@ class Staff:
 
 
 STAFF = (
-    Staff("gp", "asha", "surgery", "Dr Asha Patel", "GP of Amina, Example Street Surgery", ("clinician", "break-glass")),
+    Staff("gp", "asha", "surgery", "Dr Asha Patel", "GP of Amina, Example Street Surgery", ("clinician", "break-glass", "declassifier")),
     Staff("social-worker", "tom", "council", "Tom Reed", "Social worker, Example County Council"),
     Staff("link-worker", "rosa", "kindly", "Rosa Lind", "Link worker, Kindly Neighbours (voluntary)"),
     Staff("community-nurse", "ben", "community", "Ben Okafor", "Community nurse, Example Community Team", ("clinician",)),

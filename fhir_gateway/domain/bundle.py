@@ -13,9 +13,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from . import strict
 from .lint import warnings
 from .problem import Issue, outcome
 from .r4 import R4
+from .speaking import unlabelled
 from .types import Ref
 
 
@@ -114,8 +116,10 @@ SAID = {"created": "Created.", "unchanged": "Nothing to change.", "matched": "It
 
 
 def informed(text: str, body: bytes | None = None) -> dict[str, Any]:
-    """An OperationOutcome that says it went well, with what may surprise about a Consent (`body`)."""
-    return outcome([Issue("information", "informational", "", text), *warnings(body)])
+    """An OperationOutcome that says it went well, with what may surprise about a Consent and what in their own words the writer
+    may want to think about (`body`)."""
+    hints = unlabelled(strict.read(body)) if body is not None else []
+    return outcome([Issue("information", "informational", "", text), *warnings(body), *hints])
 
 
 def answered(done: Done, prefer: str = "", base: str = "") -> dict[str, Any]:

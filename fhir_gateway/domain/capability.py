@@ -126,7 +126,7 @@ def _operations(type: str, base: str, offers: Sequence[Offer], own: Collection[s
 def _defined(type: str, name: str, base: str, own: Collection[str]) -> str:
     if f"{type}-{name}" in own:
         return f"{base}/OperationDefinition/{type}-{name}"
-    owner = "Resource" if name == "validate" else type
+    owner = "Resource" if name == "validate" or name.startswith("meta") else type
     return f"http://hl7.org/fhir/OperationDefinition/{owner}-{name}"
 
 

@@ -13,14 +13,16 @@ from typing import Final
 from .directory import NO_PATIENT_DATA
 from .grants import SHARED, Grant, Labels, Rule
 from .periods import covers, micros
+from .rendering import PEOPLE
 from .standing import MEMO, Relationship, Standing, age_at, invited, next_edge, related, team_names
-from .types import CONFIDENTIALITY, Actor, Ask, Decision, Facts, Never, Predicate
+from .types import CONFIDENTIALITY, CONTACT, PLACES, VIEW, Actor, All, Ask, Decision, Facts, Has, Never, Predicate
 from .vocabulary import (
     ACT_CODE,
     ACT_REASON,
     DIRECT_CARE,
     EMERGENCY,
     HIDDEN_FROM_SELF,
+    IDENTITY,
     IMPLIED_PURPOSES,
     ROLE_AT,
     SECTOR_SYSTEM,
@@ -84,9 +86,12 @@ def _about(ask: Ask, facts: Facts, person: str, standings: Mapping[str, Standing
     if ask.action == "correct" and not _answer(replace(ask, action="access"), facts, standing, standings).permit:
         return Decision(False, "no-read-no-update")
     answer = _answer(ask, facts, standing, standings)
-    if answer.permit and ask.action == "disclose":
-        return replace(answer, obligations=answer.obligations | {"LEDGER"})
-    return answer
+    if not answer.permit:
+        return answer
+    duties = _shown_as(ask, facts.type, standing, standings)
+    if ask.action == "disclose":
+        duties |= {"LEDGER"}
+    return replace(answer, obligations=answer.obligations | duties) if duties else answer
 
 
 def _answer(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, Standing]) -> Decision:
@@ -96,6 +101,53 @@ def _answer(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
     if kind == "proxy":
         return _proxy(ask, facts, standing, standings)
     return _shared(ask, facts, standing, standings)
+
+
+# -- which of the views of a person ----------------------------------------------------------------------------------
+
+CONTACT_VIEW: Final = "VIEW-CONTACT"
+LOCATION_VIEW: Final = "VIEW-LOCATION-PROTECTED"
+CARE: Final = ("health", "social-care")
+VIEW_BITS: Final[Mapping[str, int]] = {CONTACT_VIEW: CONTACT, LOCATION_VIEW: PLACES}
+
+
+def _shown_as(ask: Ask, type: str, standing: Standing, standings: Mapping[str, Standing]) -> frozenset[str]:
+    """Obligations to show less of a person: to those outside health and social care how to reach them and no more, and to nobody
+    where somebody at risk is, unless a permit opens the identity details (to a named recipient, of somebody at risk)."""
+    a = ask.actor
+    contact = type in PEOPLE and a.sector not in CARE and a.kind in ("professional", "system")
+    if not (contact or standing.at_risk) or (a.kind == "patient" and is_self(a, standing)):
+        return NO_OBLIGATIONS
+    open_to = [w for tree in _live(replace(ask, action="access"), standing, standings).trees if not tree.only_denies for w in _identity(tree.root)]
+    out = {CONTACT_VIEW} if contact and not open_to else set()
+    if standing.at_risk and not any(open_to):
+        out.add(LOCATION_VIEW)
+    return frozenset(out)
+
+
+def _identity(node: Live) -> Iterator[bool]:
+    """The permits in force for this asker that open the identity details: does each name who receives them."""
+    if node.rule.type == "permit" and node.allowed and IDENTITY in node.rule.profiles:
+        yield any(not w.startswith(SECTOR_SYSTEM) for w in node.rule.who)
+    for child in node.rules:
+        yield from _identity(child)
+
+
+def views(ask: Ask, facts: Facts, standings: Mapping[str, Standing]) -> int:
+    """What a filtered reader gets of this resource, as bits: the view, and which narrower one."""
+    found = (_shown_as(ask, facts.type, standings[p], standings) for p in facts.patients if p in standings)
+    return VIEW | sum(VIEW_BITS[duty] for duty in frozenset().union(*found))
+
+
+def narrowed(ask: Ask, standings: Mapping[str, Standing]) -> tuple[Predicate, Predicate]:
+    """The same for a search: of which resources this reader gets the contact view, and of which the location-protected one."""
+    said = {p: _shown_as(ask, "Patient", s, standings) for p, s in standings.items()}
+    contact = frozenset(p for p, duties in said.items() if CONTACT_VIEW in duties)
+    places = frozenset(p for p, duties in said.items() if LOCATION_VIEW in duties)
+    return (
+        All((Has("type", PEOPLE), Has("patient", contact))) if contact else NOTHING,
+        Has("patient", places) if places else NOTHING,
+    )
 
 
 def _self(actor: Actor, facts: Facts, standing: Standing) -> Decision:
@@ -640,6 +692,12 @@ CHANGE: Final[Mapping[str, str]] = {
 }
 
 
+SHOWN_AS: Final[Mapping[str, str]] = {
+    CONTACT_VIEW: "They are shown the name and one way to get in touch, and not who and where the person is, unless the person opens that too.",
+    LOCATION_VIEW: "Where the person is stays hidden: no address, telephone, practice or place.",
+}
+
+
 def explain(decision: Decision, changes: Iterable[str] = ()) -> str:
     """Why, in plain words, and what would change it: `changes` where they are known, else for a refusal what does as a rule."""
     more = list(changes)
@@ -649,6 +707,7 @@ def explain(decision: Decision, changes: Iterable[str] = ()) -> str:
         lines = ["Yes.", text, *more]
     else:
         lines = ["No.", no, *(more or [CHANGE.get(decision.basis, "")])]
+    lines += [text for duty, text in SHOWN_AS.items() if duty in decision.obligations]
     if decision.consent:
         version = f", version {decision.consent_version}" if decision.consent_version else ""
         where = f", {decision.rule}" if decision.rule.startswith("Consent.") else ""

@@ -6,6 +6,7 @@ Which elements say who wrote a thing, when, and what it points to: https://hl7.o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -81,7 +82,17 @@ def derive(
         low=low,
         high=high,
         updated=micros(updated),
+        labelled=labels.labelled,
+        declassified=labels.declassified,
     )
+
+
+def labelled(facts: Facts, labels: Labels) -> Facts:
+    """The same facts under other labels."""
+    return replace(
+        facts, confidentiality=labels.confidentiality, sensitivity=labels.sensitivity, other_labels=labels.other, legal=labels.legal,
+        labelled=labels.labelled, declassified=labels.declassified,
+    )  # fmt: skip
 
 
 # -- who wrote it -----------------------------------------------------------------------------------------------------

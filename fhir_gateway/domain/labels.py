@@ -7,8 +7,10 @@ the implied level https://profiles.ihe.net/ITI/PCF/volume-1.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -19,13 +21,11 @@ from .vocabulary import (
     CONFIDENTIALITY_SYSTEM,
     HANDLING,
     LEGAL_SUFFIX,
-    LEGAL_SYSTEM,
-    OURS,
     SENSITIVITIES_DENIED,
     SENSITIVITY_SETS,
+    SENSITIVITY_SYSTEM,
 )  # fmt: skip
 
-SENSITIVITY_SYSTEM: Final = f"{OURS}/CodeSystem/sensitivity"  # what v3-ActCode has no word for, such as social care
 _LEVEL_NAMES: Final = {
     "U": "unrestricted",
     "L": "low",
@@ -35,42 +35,80 @@ _LEVEL_NAMES: Final = {
     "V": "very restricted",
 }
 
+FORM: Final = 2  # of what is made of a resource when it is labelled: another number has it all made again
+
 Coding = dict[str, Any]
 Code = tuple[str, str]  # (system, code)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelSets:
-    """`profiles/labels.json`, ready to look codes up in."""
+    """The value sets of `profiles/labels.json`, ready to look codes up in.
+
+    `digest` names them; it is empty when there are none, and then nothing counts as labelled.
+    """
 
     exact: Mapping[Code, tuple[Code, ...]] = field(default_factory=dict)  # a resource's coding -> labels
-    begins: Mapping[str, tuple[tuple[str, Code], ...]] = field(default_factory=dict)  # system -> (prefix, label)
+    patterns: Mapping[str, tuple[tuple[re.Pattern[str], Code], ...]] = field(default_factory=dict)  # by system
     words: Mapping[Code, str] = field(default_factory=dict)  # label -> display
+    digest: str = ""
 
     @classmethod
     def load(cls, raw: bytes | str | Mapping[str, Any]) -> LabelSets:
-        """From the JSON text or the parsed document."""
+        """From a Bundle of ValueSets, as JSON text or parsed. ValueError, in one sentence, for what cannot be computed.
+
+        A set's `useContext` with the code `focus` is the label it gives. `compose.include` lists concepts, or has one filter of
+        the property `code` with the operator `regex`; a rule that would need a terminology server is refused, not passed over.
+        """
         data: Mapping[str, Any] = raw if isinstance(raw, Mapping) else msgspec.json.decode(raw)
         exact: dict[Code, list[Code]] = {}
-        begins: dict[str, list[tuple[str, Code]]] = {}
+        patterns: dict[str, list[tuple[re.Pattern[str], Code]]] = {}
         words: dict[Code, str] = {}
-        for kind, home in (("sensitivities", ACT_CODE), ("legal", LEGAL_SYSTEM)):
-            for entry in data[kind]:
-                label = (str(entry.get("system", home)), str(entry["code"]))
-                words[label] = str(entry["display"])
-                for system, codes in entry["codes"].items():
-                    for code in codes:
-                        if code.endswith("*"):
-                            begins.setdefault(system, []).append((code[:-1], label))
-                        else:
-                            exact.setdefault((system, code), []).append(label)
-        return cls({k: tuple(v) for k, v in exact.items()}, {k: tuple(v) for k, v in begins.items()}, words)
+        try:
+            for value_set in (entry["resource"] for entry in data["entry"]):
+                label, words_of = _given_by(value_set)
+                words[label] = words_of
+                if "exclude" in value_set.get("compose", {}):
+                    raise ValueError(f"the value set {value_set['id']} excludes codes, which is not computed here")
+                for include in value_set.get("compose", {}).get("include", ()):
+                    system = str(include["system"])
+                    for concept in include.get("concept", ()):
+                        exact.setdefault((system, str(concept["code"])), []).append(label)
+                    for rule in _rules(value_set["id"], include):
+                        patterns.setdefault(system, []).append((rule, label))
+        except (KeyError, TypeError, AttributeError, re.error) as wrong:
+            raise ValueError(f"the label sets are no Bundle of ValueSets as expected ({wrong!r})") from None
+        digest = sha256(msgspec.json.encode([FORM, data], order="sorted")).hexdigest()[:16]
+        return cls({k: tuple(v) for k, v in exact.items()}, {k: tuple(v) for k, v in patterns.items()}, words, digest)
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.digest)
 
     def of(self, system: str, code: str) -> tuple[Code, ...]:
         """The labels that this code brings."""
         found = self.exact.get((system, code), ())
-        prefixes = self.begins.get(system)
-        return found if prefixes is None else (*found, *(label for p, label in prefixes if code.startswith(p)))
+        rules = self.patterns.get(system)
+        return found if rules is None else (*found, *(label for rule, label in rules if rule.fullmatch(code)))
+
+
+def _given_by(value_set: Mapping[str, Any]) -> tuple[Code, str]:
+    """The label that a code of this set brings, and its words."""
+    for context in value_set["useContext"]:
+        if context["code"]["code"] == "focus":
+            label = context["valueCodeableConcept"]["coding"][0]
+            return (str(label["system"]), str(label["code"])), str(label["display"])
+    raise ValueError(f"the value set {value_set['id']} does not say which label it gives (useContext focus)")
+
+
+def _rules(id: str, include: Mapping[str, Any]) -> list[re.Pattern[str]]:
+    rules = include.get("filter", ())
+    if "valueSet" in include or len(rules) > 1 or not (rules or include.get("concept")):
+        raise ValueError(f"the value set {id} includes codes by a rule that is not computed here")
+    for rule in rules:
+        if (rule["property"], rule["op"]) != ("code", "regex"):
+            raise ValueError(f"the value set {id} has a filter `{rule['property']} {rule['op']}`, which needs a terminology server")
+    return [re.compile(str(rule["value"])) for rule in rules]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +124,33 @@ class Labels:
     legal: frozenset[str] = frozenset()
     other: frozenset[str] = frozenset()  # system|code: NOPAT, NODSCLCD, purposes of use …
     security: list[Coding] = field(default_factory=list)
+    labelled: str = ""  # by which sets; empty: labelling has not run, and it counts as restricted
+    declassified: frozenset[str] = frozenset()  # system|code that somebody with the right took off: its codes do not bring it back
 
 
 RESTRICTED_TYPES = frozenset({"Consent"})  # it names what it hides: for the person and their proxy (leak list L50)
 
 
-def label(resource: Mapping[str, Any], sets: LabelSets, *, earlier: Iterable[Mapping[str, Any]] | None = None) -> Labels:
-    """Label a resource. `earlier` is `meta.security` of the version it replaces: labels only rise."""
-    came = [*(earlier or ()), *_security(resource)]
-    found = dict.fromkeys(lab for coding in _codings(resource) for lab in sets.of(*coding))
+def label(
+    resource: Mapping[str, Any], sets: LabelSets, *, earlier: Iterable[Mapping[str, Any]] | None = None,
+    declassified: frozenset[str] = frozenset(),
+) -> Labels:  # fmt: skip
+    """Label a resource. `earlier` is `meta.security` of the version it replaces: labels only rise.
+
+    `declassified` are labels that its codes no longer bring; whoever puts one on again by hand ends that.
+    """
+    given = _security(resource)
+    came = [*(earlier or ()), *given]
+    said = {f"{c.get('system', '')}|{c.get('code')}" for c in given}
+    off = declassified - said
+    found = dict.fromkeys(lab for coding in _codings(resource) for lab in sets.of(*coding) if "|".join(lab) not in off)
     made = [{"system": s, "code": c, **({"display": sets.words[s, c]} if (s, c) in sets.words else {})} for s, c in found]
     if resource.get("resourceType") in RESTRICTED_TYPES:
         made.append({"system": CONFIDENTIALITY_SYSTEM, "code": "R", "display": _LEVEL_NAMES["R"]})
-    return read([*came, *made])
+    out = replace(read([*came, *made]), labelled=sets.digest, declassified=off)
+    if sets.ready:
+        return out
+    return replace(out, confidentiality=max(out.confidentiality, "R", key=CONFIDENTIALITY.__getitem__))
 
 
 def read(security: Iterable[Mapping[str, Any]]) -> Labels:
@@ -139,6 +191,23 @@ def _members(code: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
     below = SENSITIVITIES_DENIED[code]
     deeper = (_members(c, seen | {code}) for c in below if c in SENSITIVITY_SETS and c not in seen | {code})
     return below.union(*deeper)
+
+
+def with_labels(shown: dict[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
+    """For a partner, who is to keep to them: what leaves carries all its labels."""
+    security = (whole.get("meta") or {}).get("security")
+    if not security or (shown.get("meta") or {}).get("security") == security:
+        return shown
+    return {**shown, "meta": {**shown.get("meta", {}), "security": security}}
+
+
+def joined(ours: Iterable[Coding], theirs: Iterable[Coding]) -> list[Coding]:
+    """Both, each once: ours first."""
+    out: dict[Code, Coding] = {}
+    for coding in (*ours, *theirs):
+        if isinstance(coding, dict) and isinstance(coding.get("code"), str):
+            out.setdefault((str(coding.get("system", "")), coding["code"]), coding)
+    return list(out.values())
 
 
 def lowered(old: Labels, new: Labels) -> bool:

@@ -16,8 +16,16 @@ import msgspec
 from .directory import Directory
 from .grants import Grant, Uncomputable, parse, walk
 from .periods import bounds, covers, instant, interval, micros
-from .types import Actor, Ref, Writer
-from .vocabulary import CONFIRM_MEMBERSHIP, IMPLICIT_POLICIES, TASK_SYSTEM, UK_DIRECT_CARE
+from .types import Actor, Facts, Ref, Writer
+from .vocabulary import (
+    CONFIDENTIALITY_SYSTEM,
+    CONFIRM_MEMBERSHIP,
+    HANDLING_SYSTEM,
+    IMPLICIT_POLICIES,
+    LOCATION_PROTECTED,
+    TASK_SYSTEM,
+    UK_DIRECT_CARE,
+)
 
 STANDING_TYPES: Final = frozenset({"Consent", "CareTeam", "Task", "ServiceRequest", "Patient", "RelatedPerson"})
 ACCEPTED: Final = frozenset({"accepted", "ready", "in-progress", "on-hold"})  # Task.status: taken on and still open
@@ -115,6 +123,7 @@ class Standing:
     age: int | None = None
     safeguarding: frozenset[str] = frozenset()  # proxies whose role is suspended at once
     no_notify: bool = False  # telling the person would endanger them
+    at_risk: bool = False  # nobody is shown where they are
     groups: tuple[Relationship, ...] = ()  # memberships that only give a further name (`team`)
     policy: Policy = field(default_factory=Policy)
     memo: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)  # of `consent.decide`
@@ -301,8 +310,23 @@ def build(
     body = person.body if person else {}
     return Standing(
         patient, grants, broken, tuple(related), tuple(_invitations(now)), tuple(_links(chains.get(patient, ()))),
-        died=_died(person), born=_born(body), policy=policy, **_operator_facts(chains.get(patient, ())),
+        died=_died(person), born=_born(body), at_risk=_at_risk(body), policy=policy, **_operator_facts(chains.get(patient, ())),
     )  # fmt: skip
+
+
+def at_risk(facts: Facts) -> bool:
+    """The same of the facts of a Patient."""
+    return f"{HANDLING_SYSTEM}|{LOCATION_PROTECTED}" in facts.other_labels or facts.confidentiality in ("R", "V")
+
+
+def _at_risk(patient: Mapping[str, Any]) -> bool:
+    """Marked as location-protected, or restricted, which is how PDS says the same of a Patient."""
+    given = (patient.get("meta") or {}).get("security", ())
+    marks = {(c.get("system"), c.get("code")) for c in given if isinstance(c, Mapping)}
+    return not marks.isdisjoint(_RISK)
+
+
+_RISK: Final = frozenset({(HANDLING_SYSTEM, LOCATION_PROTECTED), (CONFIDENTIALITY_SYSTEM, "R"), (CONFIDENTIALITY_SYSTEM, "V")})
 
 
 def _chains(records: Sequence[Record]) -> dict[str, list[_Version]]:

@@ -98,6 +98,8 @@ class Facts:
     low: int | None = None  # primary clinical or authored date
     high: int | None = None
     updated: int = 0
+    labelled: str = ""  # the value sets it was labelled by; empty: not labelled yet, and `confidentiality` is R at least
+    declassified: frozenset[str] = frozenset()  # system|code: labels that somebody with the right took off
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,29 @@ Predicate = Never | Always | All | Any_ | Not | Has | Only | Confidential | With
 CONFIDENTIALITY = {"U": 0, "L": 1, "M": 2, "N": 3, "R": 4, "V": 5}
 
 
+# -- what of a resource a reader gets: bits of one number, 0 is all of it ---------------------------------------------
+
+VIEW, CONTACT, PLACES = 1, 2, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """For which resources a reader gets the filtered view, and of which of these the contact or the location-protected one."""
+
+    view: Predicate
+    contact: Predicate = field(default_factory=Never)
+    places: Predicate = field(default_factory=Never)
+
+    @staticmethod
+    def of(filtered: Predicate | Views) -> Views:
+        return filtered if isinstance(filtered, Views) else Views(filtered)
+
+    @property
+    def plain(self) -> bool:
+        """Nothing but the filtered view."""
+        return isinstance(self.contact, Never) and isinstance(self.places, Never)
+
+
 # -- search keys ------------------------------------------------------------------------------------------------------
 
 
@@ -221,7 +246,7 @@ class Key(NamedTuple):
     date:      low, high = microseconds since 1970 UTC, both inclusive
     number, quantity: low, high = the interval the written precision stands for; text = unit code, system = unit system
     composite: text = both components, joined as `search` joins them
-    `hidden` marks keys from what `view` drops: they are not matched for filtered readers.
+    `hidden` says what drops the element it comes from: VIEW, CONTACT, PLACES (bits). It is not matched for readers who get that.
     """
 
     name: str
@@ -231,7 +256,7 @@ class Key(NamedTuple):
     exact: str = ""
     low: float | int | None = None
     high: float | int | None = None
-    hidden: bool = False
+    hidden: int = 0
 
 
 # -- what a store keeps -----------------------------------------------------------------------------------------------
@@ -285,6 +310,23 @@ class Put:
     keys: tuple[Key, ...]
     writer: Writer
     if_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relabel:
+    """The same version with the labels it has by now: no version is added, nothing but labels, facts and keys is other.
+
+    Fails with `Stale` unless `version` is the current one. `history` keeps the version as it was written.
+    """
+
+    ref: Ref
+    version: int
+    updated: datetime
+    body: bytes
+    view: bytes
+    facts: Facts
+    keys: tuple[Key, ...]
+    writer: Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,7 +465,7 @@ class Disclosed:
     recalled: datetime | None = None
 
 
-Op = Put | Remove | Note | Bump | Expect | Keep | Drop | Send | Close | Delay | Linked | Disclosed
+Op = Put | Relabel | Remove | Note | Bump | Expect | Keep | Drop | Send | Close | Delay | Linked | Disclosed
 
 
 # -- what the store lists ---------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """What leaves for a filtered reader, and putting it back under their edit.
 
 `view` takes out what could tell of records this reader may not see: `display` and `identifier` of references to anything
-of a patient (the opaque id stays) and narrative. It looks nothing up, so the result does not depend on what is hidden.
-No array entry is removed. `restore` is its other half. The laws (tests/test_view.py):
+of a patient (the opaque id stays), narrative, and labels that say what a thing is about (docs/labels.md; how private it is and
+how to handle it stay). It looks nothing up, so the result does not depend on what is hidden. No array entry but a label is removed. `restore` is its other half. The laws (tests/test_view.py):
 
     view(view(s)) == view(s)
     restore(s, view(s)) == s
@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from .compartment import NO_PATIENT_DATA, SUBJECT, patient_of, subject
 from .entries import aligned, same
+from .vocabulary import ACT_CODE, ACT_REASON, CONFIDENTIALITY_SYSTEM, HANDLING, HIDDEN_FROM_SELF
 
 
 def _words(text: str) -> frozenset[str]:
@@ -25,6 +26,7 @@ def _words(text: str) -> frozenset[str]:
 
 MASKED: Final = {"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}
 
+_METAS: Final = frozenset({"meta", "valueMeta"})
 _REFERENCE: Final = _words("id extension reference _reference type _type identifier display _display")
 _DROPPED: Final = frozenset({"identifier", "display", "_display"})
 _WHOSE: Final = ("subject", "patient", "for", "beneficiary", "candidate", "individual", "deliverTo")
@@ -120,6 +122,12 @@ def _seen(node: Json, name: str, scene: _Scene) -> Json:
         if key == "text" and isinstance(value, dict):  # a Narrative: any other `text` is a string
             changed = True
             continue
+        if key in _METAS and isinstance(value, dict):
+            out[key] = _meta_seen(value)
+            if not out[key]:
+                del out[key]
+            changed = changed or out.get(key) is not value
+            continue
         out[key] = _seen(value, key, scene) if type(value) in (dict, list) else value
         changed = changed or out[key] is not value
     if not out and changed:
@@ -142,6 +150,23 @@ def _reference_seen(node: Mapping[str, Any], name: str, scene: _Scene) -> Json:
     if "reference" not in out and ("identifier" in node or not out):
         out = {"extension": [*out.get("extension", ()), MASKED], **{k: v for k, v in out.items() if k != "extension"}}
     return out
+
+
+def _meta_seen(meta: Mapping[str, Any]) -> Json:
+    """Without the labels that tell what the resource is about."""
+    given = meta.get("security")
+    kept = [c for c in given if not _tells(c)] if isinstance(given, list) else given
+    if kept == given:
+        return meta
+    return {k: kept if k == "security" else v for k, v in meta.items() if k != "security" or kept}
+
+
+def _tells(label: Json) -> bool:
+    """Is this label itself something to hide: what it is about, or one of a list that is not known here."""
+    system, code = (label.get("system"), label.get("code")) if isinstance(label, Mapping) else (None, None)
+    if system in (CONFIDENTIALITY_SYSTEM, ACT_REASON):
+        return False
+    return not (system == ACT_CODE and (code in HANDLING or code in HIDDEN_FROM_SELF))
 
 
 def _parts_seen(node: Mapping[str, Any], scene: _Scene) -> Mapping[str, Any]:
@@ -171,7 +196,9 @@ def _kind(reference: Mapping[str, Any], scene: _Scene) -> str:
 
 
 def _restored(stored: Json, edited: Json, name: str, scene: _Scene) -> Json:
-    seen = _seen(stored, name, scene)
+    seen = _meta_seen(stored) if name in _METAS and isinstance(stored, dict) else _seen(stored, name, scene)
+    if name in _METAS and isinstance(stored, Mapping) and isinstance(edited, Mapping):
+        return _meta_restored(stored, edited)
     if seen is stored:
         return edited
     if same(seen, edited):
@@ -197,8 +224,29 @@ def _put_back(stored: Mapping[str, Any], seen: Mapping[str, Any], edited: Mappin
             out[key] = _restored(value, edited[key], key, scene)
         elif key not in seen:
             out[key] = value
+        elif key == "meta" and isinstance(value, Mapping) and (labels := _meta_restored(value, {})):
+            out[key] = labels
     out.update((k, v) for k, v in edited.items() if k not in out)
     return out
+
+
+def _meta_restored(stored: Mapping[str, Any], edited: Mapping[str, Any]) -> dict[str, Any]:
+    """Labels they were not shown stay, in their places; ones they added come last."""
+    given, mine = stored.get("security"), edited.get("security", [])
+    if not isinstance(given, list) or not isinstance(mine, list):
+        return dict(edited)
+    shown = [c for c in given if not _tells(c)]
+    if len(shown) == len(given):
+        return dict(edited)
+    left = list(mine)
+    out: list[Json] = []
+    for label in given:
+        if _tells(label):
+            out.append(label)
+        elif (at := next((i for i, c in enumerate(left) if same(c, label)), None)) is not None:
+            out.append(left.pop(at))
+    security = [*out, *(c for c in left if not any(same(c, o) for o in out))]
+    return {**{k: v for k, v in edited.items() if k != "security"}, "security": security}
 
 
 def _reference_restored(
@@ -227,39 +275,3 @@ def _without_mark(edited: Mapping[str, Any], mine: list[Json]) -> Mapping[str, A
         return edited
     rest = mine[: marks[-1]] + mine[marks[-1] + 1 :]
     return {k: rest if k == "extension" else v for k, v in edited.items() if k != "extension" or rest}
-
-
-# -- two more views of a person, chosen by obligation -------------------------------------------------------------------
-
-_CONTACT: Final = ("resourceType", "id", "meta", "active", "name", "telecom", "communication", "patient", "relationship")
-_PLACES: Final = frozenset(
-    {"address", "telecom", "generalPractitioner", "managingOrganization", "location", "locationReference", "locationCode", "photo"}
-)
-
-
-def contact(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """Name and preferred contact of a Patient or RelatedPerson: for peer groups and befrienders."""
-    seen = view(resource)
-    out = {k: v for k, v in seen.items() if k in _CONTACT}
-    ways = [t for t in seen.get("telecom", ()) if isinstance(t, dict) and t.get("use") != "old"]
-    if ways:
-        out["telecom"] = [min(ways, key=lambda t: t.get("rank", 99))]
-    return out
-
-
-def location_protected(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """The view without address, telecom, practice, nor places in a Task or Appointment: for people at risk."""
-    placeless = _placeless(view(resource))
-    assert isinstance(placeless, dict)
-    return placeless
-
-
-def _placeless(node: Json) -> Json:
-    if isinstance(node, list):
-        return [_placeless(item) for item in node]
-    if not isinstance(node, Mapping):
-        return node
-    if str(node.get("reference", "")).split("/")[0] == "Location" or (node.get("type") == "Location" and "identifier" in node):
-        return {"extension": [MASKED], "type": "Location"}
-    out = {k: _placeless(v) for k, v in node.items() if k not in _PLACES}
-    return out if out or not node else {"extension": [MASKED]}

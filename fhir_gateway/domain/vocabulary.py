@@ -29,6 +29,9 @@ PROXY_BASIS_SUFFIX: Final = "/CodeSystem/England-NHSProxyLegalBasis"
 LEGAL_SYSTEM: Final = f"{OURS}/CodeSystem/legal-restriction"
 LEGAL_SUFFIX: Final = "/CodeSystem/legal-restriction"
 SENSITIVITY_SYSTEM: Final = f"{OURS}/CodeSystem/sensitivity"  # sensitivities that v3-ActCode has no word for: SOCIAL
+HANDLING_SYSTEM: Final = f"{OURS}/CodeSystem/handling"  # how a person's record is handled where v3-ActCode has no word for it
+LOCATION_PROTECTED: Final = "location-protected"  # on a Patient: nobody is shown where they are
+IDENTITY: Final = f"{OURS}/StructureDefinition/identity-details"  # a permit for this class opens who and where somebody is
 IMPLICIT_POLICIES: Final = frozenset({"Policy-deny", "Policy-basic-normal", "Policy-all-normal", "Policy-break-glass-only"})
 
 _PURPOSES: Final[Mapping[str, str]] = {
@@ -54,6 +57,7 @@ _SENSITIVITIES: Final[Mapping[str, str]] = {
     "BH": "MH PSY PSYTHPN COGN DVD EMOTDIS",
     "SUD": "ETHUD OPIOIDUD",
     "ETH": "ETHUD",
+    "SOCIAL": "CHILD",
 }
 # v3-ActCode puts SUD under BH. A removal follows it; somebody who opens "mental health" has not said "substance use".
 _SENSITIVITIES_DENIED: Final[Mapping[str, str]] = {**_SENSITIVITIES, "BH": _SENSITIVITIES["BH"] + " SUD"}

@@ -5,11 +5,12 @@ once, in a `Context`. No audit row, no answer.
 """
 
 from .context import Answer, Context, Entry, House, Page, Remote, Written, enter, house_context
-from .disclosing import may_send
+from .disclosing import may_send, shown_to
 from .explaining import Explained, explain, may, why
 from .fetching import historyset, part_of, searchset, version_number
 from .gathering import everything, plan_document
 from .judging import judge
+from .labelling import labelled_by_these, meta_of, own_labels, put_on, relabel, take_off
 from .looking import keepers, organisation_called, who_looked
 from .past import history
 from .previewing import Preview, Sight, counted, may_share, preview
@@ -24,8 +25,9 @@ from .writing import Once, accept, create, patch, patch_where, remove, remove_wh
 __all__ = [
     "Answer", "Context", "Entry", "Explained", "House", "Once", "Page", "Preview", "Remote", "Sight", "Written",
     "accept", "asker", "askers", "choose", "compartment", "counted", "create", "enter", "everything", "explain", "history", "historyset",
-    "house_context", "inbox", "judge", "keepers", "may", "may_send", "may_share", "my_choice", "my_notices", "named", "organisation_called",
-    "part_of", "patch", "patch_where", "plan_document", "preview", "push", "read",
-    "remove", "remove_where", "replay", "search", "searchset", "transaction", "unanswered", "update", "update_where",
+    "house_context", "inbox", "judge", "keepers", "labelled_by_these", "may", "may_send", "may_share", "meta_of", "my_choice", "my_notices",
+    "named", "organisation_called", "own_labels", "part_of", "patch", "patch_where", "plan_document", "preview", "push", "put_on", "read",
+    "relabel", "remove", "remove_where", "replay", "search", "searchset", "shown_to", "take_off", "transaction", "unanswered", "update",
+    "update_where",
     "version_number", "vread", "who_looked", "why",
 ]  # fmt: skip

@@ -14,10 +14,10 @@ from urllib.parse import parse_qsl
 from ..domain import search as searching
 from ..domain.problem import Problem
 from ..domain.search import Query
-from ..domain.types import Always, Has, Never, Predicate, Ref, Stored
+from ..domain.types import Has, Never, Ref, Stored
 from .checking import decide_again
 from .context import Context, need_scope, stand, within_launch
-from .reading import in_scope, reach_of, reachable
+from .reading import in_scope, reach_of, reachable, seen_by
 from .searching import covered
 
 SEVERAL = 50  # how many matches are looked at before the rest cannot matter
@@ -68,9 +68,8 @@ def understood(ctx: Context, type: str, condition: str) -> Query:
 
 
 async def _visible(ctx: Context, query: Query) -> list[Match]:
-    filtered: Predicate = Never() if ctx.actor.kind == "patient" else Always()
     standings = await stand(ctx.house, await reachable(ctx), None, ctx.place)
-    found = await ctx.house.store.search(covered(ctx, query), reach_of(ctx, standings), filtered=filtered, count=SEVERAL)
+    found = await ctx.house.store.search(covered(ctx, query), reach_of(ctx, standings), filtered=seen_by(ctx, standings), count=SEVERAL)
     await decide_again(ctx, found.hits, standings)
     return [Match(h.ref, h) for h in found.hits if within_launch(ctx, "r", h.facts) and in_scope(ctx, "s", h)]
 

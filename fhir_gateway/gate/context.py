@@ -17,16 +17,17 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from ..domain import consent, standing
+from ..domain import consent, standing, strict
 from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sectors
 from ..domain.labels import LabelSets
 from ..domain.problem import Problem, not_found
 from ..domain.profile import Definitions
 from ..domain.r4 import R4
+from ..domain.rendering import rendered
 from ..domain.scopes import Scopes
 from ..domain.search import Query
 from ..domain.standing import STANDING_TYPES, Policy, Standing
-from ..domain.types import Actor, Ask, BreakGlass, Bump, Decision, Facts, Note, Predicate, Ref, Stored
+from ..domain.types import VIEW, Actor, Ask, BreakGlass, Bump, Decision, Facts, Note, Predicate, Ref, Stored
 from ..store.base import Store
 
 STANDINGS_KEPT = 20_000
@@ -89,6 +90,7 @@ class Context:
     request_id: str = ""
     btg: BreakGlass | None = None
     action: Literal["access", "disclose"] = "access"  # sync reads with "disclose"
+    may_declassify: bool = False  # may take privacy labels off, with a reason
     may_refer: bool = False  # a registered system whose referrals count (a hospital's discharge)
     launch: str | None = None  # Patient/… the token is bound to
     place: tuple[Directory, int] | None = None  # the directory and its epoch when this request began
@@ -185,7 +187,7 @@ async def enter(
         raise Problem("insufficient-scope", "This sign-in is for one person's record but does not say whose.")
     return Context(
         house, known[2], at, wanted, scopes, caller.client, request_id, btg,
-        may_refer="refer" in caller.roles, launch=caller.launch, place=(directory, epoch),
+        may_refer="refer" in caller.roles, may_declassify="declassifier" in caller.roles, launch=caller.launch, place=(directory, epoch),
     )  # fmt: skip
 
 
@@ -365,13 +367,28 @@ def reads_bytes(ctx: Context, stored: Stored) -> bool:
     return bool(w.user) and w.user == a.user and w.saw_all and (a.kind != "system" or w.client == ctx.client)
 
 
-def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
+async def views_of(ctx: Context, stored: Stored) -> int:
+    """What of this version the reader gets, as bits: 0 is all of it (`domain.rendering`)."""
+    if reads_bytes(ctx, stored):
+        return 0
+    people = stored.facts.patients
+    epochs = {people[0]: stored.epoch} if stored.epoch else None
+    return consent.views(ctx.asks(ctx.action), stored.facts, await stand(ctx.house, people, epochs, ctx.place))
+
+
+async def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
     """(bytes for this reader, filtered?)."""
     if stored.body is None:
         raise not_found()
-    if reads_bytes(ctx, stored):
+    views = await views_of(ctx, stored)
+    if not views:
         return stored.body, False
-    return stored.view or stored.body, True
+    shown = stored.view or stored.body
+    if views == VIEW:
+        return shown, True
+    whole = strict.read(shown)
+    less = rendered(whole, views)
+    return shown if less is whole else strict.dump(less), True
 
 
 # -- page tokens ------------------------------------------------------------------------------------------------------

@@ -40,6 +40,16 @@ async def may_send(ctx: Context, terms: Remote, stored: Stored) -> Decision:
     return decision
 
 
+async def shown_to(ctx: Context, terms: Remote, stored: Stored) -> int:
+    """What of it leaves for this partner, as bits: what its owner is shown, and everybody who reads from it."""
+    standings = await stand(ctx.house, stored.facts.patients)
+    views = consent.views(ctx.asks(ctx.action), stored.facts, standings)
+    if terms.enforces != "consents" or terms.audience:
+        for member in await audience(ctx.house, terms, ctx.at) or ():
+            views |= consent.views(replace(ctx, actor=member).asks("access"), stored.facts, standings)
+    return views
+
+
 async def audience(house: House, terms: Remote, at: datetime) -> tuple[Actor, ...] | None:
     """Everybody who reads from this partner, its owner's own people included; None when it names somebody unknown.
 

@@ -61,7 +61,7 @@ async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[s
     hits, position = await look.page(count, after)
     around = await _directory_around(ctx, hits) if not types else []
     await ctx.house.store.commit(*await _disclosed(ctx, "E", "everything", [*hits, *around], f"?patient={patient or ''}"))
-    entries = [entry_of(ctx, h, "match") for h in hits] + [entry_of(ctx, h, "include") for h in around]
+    entries = [await entry_of(ctx, h, "match") for h in hits] + [await entry_of(ctx, h, "include") for h in around]
     token = seal(ctx, place, {"q": list(asked.items()), "at": list(position), "ep": stamp}) if position is not None else None
     total = len(hits) if position is None and after is None else None
     return Page(tuple(entries), total, token, tuple(asked.items()))
@@ -204,7 +204,7 @@ async def plan_document(ctx: Context, id: str) -> bytes:
         raise Problem("gone", "This was deleted.")
     others = await _around(ctx, stored)
     await ctx.house.store.commit(*await _disclosed(ctx, "R", "document", [stored, *others]))
-    parts = [(s.ref, rendering(ctx, s)[0]) for s in (stored, *others)]
+    parts = [(s.ref, (await rendering(ctx, s))[0]) for s in (stored, *others)]
     resources = {r: strict.read(raw) for r, raw in parts}
     front = document.composition(
         ref, resources, id=ctx.house.new_id(), at=ctx.at, base=ctx.house.base_url, confidentiality=_highest([stored, *others])
@@ -222,7 +222,7 @@ async def _around(ctx: Context, plan: Stored) -> list[Stored]:
     seen: dict[Ref, Stored] = {plan.ref: plan}
     ring: list[Stored] = [plan]
     for _ in range(DOCUMENT_HOPS):
-        wanted = [r for s in ring for r in _here(strict.read(rendering(ctx, s)[0])) if r not in seen and ctx.house.r4.has_type(r.type)]
+        wanted = [r for s in ring for r in _here(strict.read((await rendering(ctx, s))[0])) if r not in seen and ctx.house.r4.has_type(r.type)]
         found = await ctx.house.store.get_many(list(dict.fromkeys(wanted))[:DOCUMENT_MOST])
         ring = await shown(ctx, [found[r] for r in dict.fromkeys(wanted) if r in found])
         seen |= {s.ref: s for s in ring[: DOCUMENT_MOST - len(seen)]}

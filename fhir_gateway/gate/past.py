@@ -12,7 +12,7 @@ from ..domain.search import date_span
 from ..domain.standing import Standing
 from ..domain.types import Always, Predicate, Ref, Stored
 from .checking import decide_again, epoch_stamp
-from .context import Context, Entry, Page, ask, attached, micros, need_scope, note, reads_bytes, resumed, seal, stand, within_launch
+from .context import Context, Entry, Page, ask, attached, micros, need_scope, note, rendering, resumed, seal, stand, within_launch
 from .reading import allow, in_scope, reach_of, reachable
 
 COUNT, MOST = 50, 200
@@ -53,7 +53,7 @@ async def history(
     used = tuple((k, v) for k, v in asked.items() if k in KNOWN and k not in ("_format", "_pretty"))
     token = seal(ctx, place, {"q": used, "at": list(_place(shown[-1])), "ep": stamp}) if more else None
     total = len(shown) if before is None and not more else None
-    return Page(tuple(_version(ctx, v) for v in shown), total, token, used)
+    return Page(tuple([await _version(ctx, v) for v in shown]), total, token, used)
 
 
 def _place(v: Stored) -> tuple[Any, ...]:
@@ -103,8 +103,8 @@ async def _visible(ctx: Context, versions: Sequence[Stored], standings: Standing
     return out
 
 
-def _version(ctx: Context, v: Stored) -> Entry:
-    body = None if v.deleted else (v.body if reads_bytes(ctx, v) else v.view)
+async def _version(ctx: Context, v: Stored) -> Entry:
+    body = None if v.deleted else (await rendering(ctx, v))[0]
     return Entry(v.ref, v.version, v.updated, body, "match", v.writer.method)
 
 

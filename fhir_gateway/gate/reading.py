@@ -8,7 +8,7 @@ from ..domain import consent
 from ..domain import search as searching
 from ..domain.problem import Problem, not_found
 from ..domain.standing import Standing
-from ..domain.types import All, Decision, Has, Predicate, Ref, Stored
+from ..domain.types import All, Always, Any_, Decision, Has, Never, Not, Only, Predicate, Ref, Stored, Views
 from .context import (
     Answer,
     Context,
@@ -32,7 +32,7 @@ async def read(ctx: Context, ref: Ref) -> Answer:
     await ctx.house.store.commit(*notes(ctx, "R", "read", decision, await whose(ctx, stored.facts), ref))
     if stored.deleted:
         raise Problem("gone", "This was deleted.")
-    body, filtered = rendering(ctx, stored)
+    body, filtered = await rendering(ctx, stored)
     return Answer(ref, stored.version, stored.updated, body, filtered)
 
 
@@ -81,7 +81,7 @@ async def vread(ctx: Context, ref: Ref, version: int) -> Answer:
     await ctx.house.store.commit(*notes(ctx, "R", "vread", decision, facts, ref, detail=f"version {version}"))
     if then.deleted:
         raise Problem("gone", "This version is the deletion.")
-    body, filtered = rendering(ctx, then)
+    body, filtered = await rendering(ctx, then)
     return Answer(ref, version, then.updated, body, filtered)
 
 
@@ -94,12 +94,23 @@ async def reachable(ctx: Context) -> set[str]:
     return await ctx.house.store.concerned(ctx.actor.ids | {"*"})
 
 
+def seen_by(ctx: Context, standings: Mapping[str, Standing]) -> Views:
+    """Of which resources this reader gets which view, where what it drops is not found: as `views_of` says of each."""
+    me = ctx.actor.patient
+    view: Predicate = Always()
+    if ctx.actor.kind == "patient" and me is not None:
+        mine = standings.get(me)
+        if mine is not None and not any(link.merged for link in mine.links):
+            return Views(Never())
+        own = frozenset({me})
+        view = Not(All((Has("patient", own), Only("patient", own))))
+    return Views(view, *consent.narrowed(ctx.asks(ctx.action), standings))
+
+
 def reach_of(ctx: Context, standings: Mapping[str, Standing]) -> Predicate:
     """The consent predicate over these people, and the launch patient's fence."""
     predicate = consent.scope(ctx.asks(ctx.action), standings)
     if ctx.launch and ctx.scopes is not None:
-        from ..domain.types import Any_, Only
-
         fence = Any_((Has("patient", frozenset({ctx.launch})), Only("patient", frozenset())))
         predicate = All((fence, predicate))
     return predicate

@@ -18,7 +18,7 @@ from ..domain.problem import Problem
 from ..domain.scopes import Scopes
 from ..domain.search import Include, Query, Term, Value
 from ..domain.standing import Standing
-from ..domain.types import All, Always, Any_, Found, Has, Never, Not, Note, Only, Predicate, Ref, Stored
+from ..domain.types import All, Always, Any_, Found, Has, Not, Note, Only, Predicate, Ref, Stored, Views
 from .asked_about import refusals
 from .checking import decide_again, epoch_stamp
 from .context import (
@@ -29,14 +29,13 @@ from .context import (
     filled,
     need_scope,
     note,
-    reads_bytes,
     rendering,
     resumed,
     seal,
     stand,
     within_launch,
 )  # fmt: skip
-from .reading import in_scope, reach_of, reachable
+from .reading import in_scope, reach_of, reachable, seen_by
 
 PAGE = 50
 INCLUDED = 1_000
@@ -66,19 +65,20 @@ async def search(
         raise Problem("not-found", "This page link does not work any more. Search again.")
     if named is not None and want_total:
         standings |= await stand(ctx.house, await beside(ctx, query.types, people), None, ctx.place)
-    filtered = _filtered(ctx, standings)
+    filtered = seen_by(ctx, standings)
     count = 0 if query.summary == "count" else PAGE if query.count is None else query.count
     ask = partial(ctx.house.store.search, limited, filtered=filtered, count=count, after=after, total=want_total)
     predicate = reach_of(ctx, standings)
     found = await ask(predicate if named is None or want_total else _or_beside(predicate, standings))
     while named is not None and (more := await _strangers(ask, found, predicate, standings)):
         standings = await stand(ctx.house, {*standings, *more}, None, ctx.place)
-        predicate = reach_of(ctx, standings)
+        predicate, filtered = reach_of(ctx, standings), seen_by(ctx, standings)
+        ask = partial(ask, filtered=filtered)
         found = await ask(_or_beside(predicate, standings))
     await decide_again(ctx, found.hits, standings)
     hits = [h for h in found.hits if within_launch(ctx, "r", h.facts)]
     included = await _included(ctx, query, hits, standings, filtered) if query.includes else []
-    entries = [entry_of(ctx, h, "match") for h in hits] + [entry_of(ctx, h, "include") for h in included]
+    entries = [await entry_of(ctx, h, "match") for h in hits] + [await entry_of(ctx, h, "include") for h in included]
     trail = await _disclosed(ctx, "search", type, within, params, [*hits, *included])
     told = {n.patient for n in trail}
     refused = await refusals(ctx, query if within is None else searching.with_terms(query, _whose(within)), trail[0].query, told)
@@ -218,18 +218,6 @@ async def beside(ctx: Context, types: tuple[str, ...], people: set[str]) -> set[
             return out
 
 
-def _filtered(ctx: Context, standings: Mapping[str, Standing]) -> Predicate:
-    """For which of it this reader gets the view, where what the view drops is not found: as `reads_bytes` says of theirs."""
-    me = ctx.actor.patient
-    if ctx.actor.kind != "patient" or me is None:
-        return Always()
-    mine = standings.get(me)
-    if mine is not None and not any(link.merged for link in mine.links):
-        return Never()
-    own = frozenset({me})
-    return Not(All((Has("patient", own), Only("patient", own))))
-
-
 def _named(query: Query, within: Ref | None = None) -> set[str] | None:
     """`patient=`, `subject=` with plain ids and a Patient's compartment, where no hop leads elsewhere."""
     if any(t.chain or t.has for t in query.terms) or any(i.reverse or i.iterate for i in query.includes):
@@ -249,7 +237,7 @@ def _named(query: Query, within: Ref | None = None) -> set[str] | None:
 
 
 async def _included(
-    ctx: Context, query: Query, hits: Sequence[Stored], standings: Mapping[str, Standing], filtered: Predicate
+    ctx: Context, query: Query, hits: Sequence[Stored], standings: Mapping[str, Standing], filtered: Views
 ) -> list[Stored]:
     """What `_include` and `_revinclude` bring, each resource under the predicate itself (leak list L07).
 
@@ -274,13 +262,13 @@ def too_many() -> Problem:
 
 
 async def _ring(
-    ctx: Context, includes: Sequence[Include], ring: Sequence[Stored], standings: Mapping[str, Standing], filtered: Predicate
+    ctx: Context, includes: Sequence[Include], ring: Sequence[Stored], standings: Mapping[str, Standing], filtered: Views
 ) -> list[Stored]:
     out: list[Stored] = []
     forward = [i for i in includes if not i.reverse]
     if forward:
         wanted = {i.source for i in forward}
-        resources = [searching.decoded(rendering(ctx, s)[0]) for s in ring if "*" in wanted or s.ref.type in wanted]
+        resources = [searching.decoded((await rendering(ctx, s))[0]) for s in ring if "*" in wanted or s.ref.type in wanted]
         refs = [r for r in searching.include_refs(forward, resources, ctx.house.r4) if ctx.house.r4.has_type(r.type)]
         found = (await ctx.house.store.get_many(refs)).values() if refs else ()
         out += await shown(ctx, found)
@@ -290,7 +278,7 @@ async def _ring(
 
 
 async def _referring(
-    ctx: Context, include: Include, refs: Sequence[Ref], standings: Mapping[str, Standing], filtered: Predicate
+    ctx: Context, include: Include, refs: Sequence[Ref], standings: Mapping[str, Standing], filtered: Views
 ) -> list[Stored]:
     """What points to these, as `_revinclude` asks. A type that this sign-in may not search brings nothing."""
     r4, scopes = ctx.house.r4, ctx.scopes
@@ -300,7 +288,7 @@ async def _referring(
         found = await ctx.house.store.search(Query(()), near, filtered=filtered, count=INCLUDED)
         hits = [h for h in found.hits if scopes is None or scopes.covers("s", h.ref.type)]
         await decide_again(ctx, hits, standings)
-        hits = [h for h in hits if searching.points(searching.decoded(rendering(ctx, h)[0]), refs, r4)]
+        hits = [h for h in hits if searching.points(searching.decoded((await rendering(ctx, h))[0]), refs, r4)]
         return _all_of(hits, found.after)
     if scopes is not None and not scopes.covers("s", include.source):
         return []
@@ -329,10 +317,9 @@ async def shown(ctx: Context, found: Iterable[Stored]) -> list[Stored]:
     return [s for s in able if consent.decide(question, await filled(ctx.house, s.facts, standings), standings).permit and in_scope(ctx, "r", s)]
 
 
-def entry_of(ctx: Context, stored: Stored, mode: str) -> Entry:
+async def entry_of(ctx: Context, stored: Stored, mode: str) -> Entry:
     """One resource of a Bundle, as this reader may have it."""
-    body = stored.body if reads_bytes(ctx, stored) else stored.view
-    return Entry(stored.ref, stored.version, stored.updated, body, mode)
+    return Entry(stored.ref, stored.version, stored.updated, (await rendering(ctx, stored))[0], mode)
 
 
 async def _disclosed(

@@ -186,7 +186,7 @@ async def _name(plan: Plan, step: Step) -> None:
     elif match is not None and step.method == "POST":
         ref = match.ref
         if match.stored is not None:
-            plan.answers[step.at] = matched(plan.work, match)
+            plan.answers[step.at] = await matched(plan.work, match)
         else:
             plan.found[step.at] = ref
     elif match is not None:

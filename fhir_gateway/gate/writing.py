@@ -19,11 +19,15 @@ from ..domain import facts as deriving
 from ..domain import search as searching
 from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
 from ..domain.problem import Issue, Problem, not_found
-from ..domain.standing import CONFIRMED, STANDING_TYPES, named_by
+from ..domain.rendering import closer, put_back, rendered
+from ..domain.search import Query
+from ..domain.standing import CONFIRMED, STANDING_TYPES, at_risk, named_by
 from ..domain.types import (
     Decision,
     Facts,
+    Has,
     Keep,
+    Never,
     Note,
     Op,
     Put,
@@ -49,9 +53,9 @@ from .context import (
     need_scope,
     note,
     notes,
-    reads_bytes,
     rendering,
     stand,
+    views_of,
     within_launch,
 )  # fmt: skip
 from .identifying import claimed, known_person, released
@@ -181,7 +185,7 @@ async def given_back(ctx: Context, stored: Stored) -> bytes | None:
     may = ctx.scopes is None or (ctx.scopes.covers("r", stored.ref.type) and within_launch(ctx, "r", stored.facts))
     if not may or not in_scope(ctx, "r", stored) or not (await ask_stored(ctx, ctx.action, stored)).permit:
         return None
-    return rendering(ctx, stored)[0]
+    return (await rendering(ctx, stored))[0]
 
 
 async def again(attempt: Callable[[], Awaitable[T]]) -> T:
@@ -281,7 +285,7 @@ async def put_new(
     if if_none_exist is not None:
         match = await matching(ctx, type, if_none_exist, own=True)
         if match is not None:
-            return matched(work, match)
+            return await matched(work, match)
     person = await known_person(ctx, type, resource)
     if person is not None and id is not None:  # it came between: the other entries speak of another id
         raise Taken("nhs-number", str(person.ref))
@@ -301,13 +305,13 @@ async def put_new(
     return await _store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None, decision)
 
 
-def matched(work: Work, match: Match) -> Written:
+async def matched(work: Work, match: Match) -> Written:
     """What a conditional create found, as far as this writer may have it; written down."""
     ctx, stored = work.ctx, match.stored
     assert stored is not None
     work.trail += notes(ctx, "R", "create", Decision(True, "matched"), stored.facts, match.ref, detail="if-none-exist")
     may_read = ctx.scopes is None or (ctx.scopes.covers("r", match.ref.type) and in_scope(ctx, "r", stored))
-    return Written(match.ref, stored.version, stored.updated, rendering(ctx, stored)[0] if may_read else None, "matched")
+    return Written(match.ref, stored.version, stored.updated, (await rendering(ctx, stored))[0] if may_read else None, "matched")
 
 
 def known(work: Work, person: Stored) -> Written:
@@ -350,7 +354,7 @@ async def put_edited(work: Work, ref: Ref, edit: Edit, *, if_match: int | None =
     if stored.deleted:
         raise not_found()
     _precondition(ref, stored, if_match)
-    seen = strict.read(rendering(ctx, stored)[0])
+    seen = strict.read((await rendering(ctx, stored))[0])
     edited = edit(seen)
     _left_alone(ref, seen, edited)
     return await put_over(work, ref, strict.dump(edited), if_match=if_match, method="PATCH")
@@ -381,11 +385,13 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
         raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
     decision = await _may_correct(ctx, stored, resource)
     was, sent, saw_all = strict.read(stored.body or b""), resource, True
-    shown = was if reads_bytes(ctx, stored) else view.view(was)
-    if shown is not was:
-        edited = view.restore(was, resource)
+    views = await views_of(ctx, stored)
+    shown = rendered(was, views)
+    if views:
+        edited = put_back(was, resource, views)
         if edited != resource:
-            resource, raw, saw_all = edited, strict.dump(edited), False
+            saw_all = _but_for_labels(edited) == _but_for_labels(resource)
+            resource, raw = edited, strict.dump(edited)
     moved = set(compartment.patients(resource)) != set(compartment.patients(was))
     if moved or (attached(stored.facts) and _context(resource) != _context(was)):
         raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
@@ -430,15 +436,26 @@ async def _store(
     final = strict.read(body)
     shown = view.view(final)
     seen = body if shown is final else strict.dump(shown)
-    keys = searching.keys(final, ctx.house.r4, shown)
+    keys = searching.keys(final, ctx.house.r4, shown, closer(shown))
     work.ops += [Put(ref, version, ctx.at, body, seen, facts, keys, writer, over)]
     work.ops += bumps(ref.type, facts, before.facts if before else None)
     work.ops += await _sends(ctx, ref, version, facts, "changed", before.facts if before else None)
+    if ref.type == "Patient" and before is not None and at_risk(facts) != at_risk(before.facts):
+        work.ops += await _sent_again(ctx, ref)
     work.ops += await _acceptance(work, ref, final, facts, before)
     work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}")
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
     work.new[ref] = stored
     return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated")
+
+
+async def put_version(work: Work, stored: Stored, resource: dict[str, Any], found: labels.Labels, *, saw_all: bool) -> Written:
+    """Prepare the same content under other labels: `found` is all of them."""
+    ctx = work.ctx
+    writer = replace(await _writer(ctx, resource, "PUT", stored), saw_all=saw_all)
+    facts = replace(deriving.derive(resource, stored.ref, ctx.at, writer, found, stored.created_by), patients=stored.facts.patients)
+    raw = strict.dump(resource)
+    return await _store(work, stored.ref, stored.version + 1, stored.version, raw, resource, facts, found.security, writer, "U", "update", stored)
 
 
 # -- what comes in ----------------------------------------------------------------------------------------------------
@@ -626,7 +643,7 @@ async def _answers_own_task(ctx: Context, stored: Stored, resource: dict[str, An
     """A Task's named owner may move its status and add notes, whatever else they may do."""
     if stored.ref.type != "Task" or stored.body is None:
         return False
-    before = strict.read(rendering(ctx, stored)[0])
+    before = strict.read((await rendering(ctx, stored))[0])
     if not named_by(before.get("owner")) & ctx.actor.ids:
         return False
     own = {"status", "statusReason", "businessStatus", "note", "lastModified", "meta", "output", "executionPeriod", "text"}
@@ -680,8 +697,16 @@ def _content(resource: dict[str, Any]) -> dict[str, Any]:
     return {**{k: v for k, v in resource.items() if k != "id"}, "meta": meta}
 
 
+def _but_for_labels(resource: dict[str, Any]) -> tuple[dict[str, Any], set[tuple[Any, Any]]]:
+    """A resource with the names of its labels: whoever asked for a label that was there already has seen all of it."""
+    meta = resource.get("meta", {})
+    rest = {**resource, "meta": {k: v for k, v in meta.items() if k != "security"}}
+    return rest, {(c.get("system"), c.get("code")) for c in meta.get("security", [])}
+
+
 def _new_labels(resource: dict[str, Any], before: dict[str, Any]) -> bool:
-    """Does this writer ask for a label that it does not carry yet: a change, though nothing else is."""
+    """Does this writer ask for a label that they are not shown: a change, whether it is there already or not (a label that is
+    hidden from them must not show by what becomes of the version)."""
 
     def carried(r: dict[str, Any]) -> set[tuple[Any, Any]]:
         return {(c.get("system"), c.get("code")) for c in r.get("meta", {}).get("security", [])}
@@ -692,11 +717,15 @@ def _new_labels(resource: dict[str, Any], before: dict[str, Any]) -> bool:
 def _labelled(
     ctx: Context, resource: dict[str, Any], ref: Ref, writer: Writer, before: Stored | None
 ) -> tuple[Facts, list[dict[str, Any]]]:
-    """Labels are set on write and only ever rise here: lowering needs a right that no route gives (L52)."""
-    earlier = None
+    """Labels are set on write and only ever rise here: lowering is an act of its own (`labelling.take_off`, leak list L52)."""
+    earlier: list[dict[str, Any]] = []
+    off: frozenset[str] = frozenset()
     if before is not None and before.body is not None:
-        earlier = strict.read(before.body).get("meta", {}).get("security")
-    found = labels.label(resource, ctx.house.label_sets, earlier=earlier)
+        earlier, off = strict.read(before.body).get("meta", {}).get("security") or [], before.facts.declassified
+    found = labels.label(resource, ctx.house.label_sets, earlier=earlier, declassified=off)
+    if labels.lowered(labels.read(earlier), found):
+        ctx.house.alarm(f"a write would have lowered the labels of {ref}")
+        raise Problem("unavailable", "The privacy labels of this could not be kept. Nothing was written; please tell the operator.")
     created_by = before.created_by if before else writer.user
     return deriving.derive(resource, ref, ctx.at, writer, found, created_by), found.security
 
@@ -724,6 +753,21 @@ async def _decided_by(ctx: Context, ref: Ref, facts: Facts, before: Facts | None
         linked = await ctx.house.store.referrers(Ref("Patient", person.removeprefix("Patient/")))
         people |= {str(r) for r in linked if r.type == "Patient"}
     return sorted(people)
+
+
+async def _sent_again(ctx: Context, person: Ref) -> list[Op]:
+    """Where somebody is may be shown no more, or again: everything of theirs goes out as it is to be seen now."""
+    out: list[Op] = []
+    after: tuple[Any, ...] | None = None
+    while ctx.house.remotes:
+        found = await ctx.house.store.search(Query(()), Has("patient", frozenset({str(person)})), filtered=Never(), count=200, after=after)
+        for s in found.hits:
+            if s.ref != person:
+                out += [Send(r.name, s.ref, s.version, str(person), "changed") for r in ctx.house.remotes if r.takes(s.ref.type)]
+        after = found.after
+        if after is None:
+            break
+    return out
 
 
 async def _acceptance(

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ..domain.search import Query
-from ..domain.types import Disclosed, Found, Linked, Note, Op, Predicate, Queued, Ref, Stored
+from ..domain.types import Disclosed, Found, Linked, Note, Op, Predicate, Queued, Ref, Stored, Views
 
 
 class StoreError(Exception):
@@ -72,12 +72,12 @@ class Store(Protocol):
         ...
 
     async def search(
-        self, query: Query, predicate: Predicate, *, filtered: Predicate, count: int, after: tuple[Any, ...] | None = None,
+        self, query: Query, predicate: Predicate, *, filtered: Predicate | Views, count: int, after: tuple[Any, ...] | None = None,
         total: bool = False,
     ) -> Found:  # fmt: skip
         """Resources matching `query` among those `predicate` lets this reader see.
 
-        `filtered` says for which of them this reader gets the view: hidden keys do not match there.
+        `filtered` says for which of them this reader gets the view (or, by `Views`, less): keys that it hides do not match there.
         Also used for chains and `_has` inside `query`: every hop is under `predicate`. `Found.extra["beyond"]`, where the
         engine has it at hand, is whom the first hit of the next page speaks of.
         """

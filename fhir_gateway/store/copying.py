@@ -82,7 +82,7 @@ async def summed(store: Rows, part: str) -> Sum:
 def key_of(row: Sequence[Any]) -> Key:
     """Of no known kind: rows do not say it."""
     name, text, system, exact, low, high, hidden = row
-    return Key(name, "", text, system, exact, low, high, bool(hidden))
+    return Key(name, "", text, system, exact, low, high, int(hidden))
 
 
 def plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ from pymongo.errors import DocumentTooLarge, InvalidOperation, PyMongoError
 
 from ..domain import audit
 from ..domain.search import Query, after_all
-from ..domain.types import Disclosed, Found, Keep, Linked, Note, Op, Predicate, Queued, Ref, Send, Stored
+from ..domain.types import Disclosed, Found, Keep, Linked, Note, Op, Predicate, Queued, Ref, Send, Stored, Views
 from . import mongo_history, mongo_outbox, mongo_search, mongo_server
 from .base import Unavailable
 from .mongo_changes import DAY, Changes
@@ -125,13 +125,13 @@ class MongoStore:
         return {name: frozenset(d["_id"] for d in by if name in d["acl"]["ref"]) for name in names}
 
     async def search(
-        self, query: Query, predicate: Predicate, *, filtered: Predicate, count: int, after: tuple[Any, ...] | None = None,
+        self, query: Query, predicate: Predicate, *, filtered: Predicate | Views, count: int, after: tuple[Any, ...] | None = None,
         total: bool = False,
     ) -> Found:  # fmt: skip
-        reader = Reader(predicate, filtered)
+        reader = Reader(predicate, Views.of(filtered))
 
         async def look(moment: Moment) -> tuple[list[Document], int | None]:
-            now = Reader(await mongo_search.settled(predicate, moment), await mongo_search.settled(filtered, moment))
+            now = await mongo_search.settled_reader(reader, moment)
             hops = await mongo_search.hops(query, now, moment)
             rows = await mongo_search.page(query, now, hops, moment, count + 1, after) if count else []
             return rows, await mongo_search.total(query, now, hops, moment) if total else None

@@ -16,10 +16,12 @@ from bson import ObjectId
 from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from ..domain.types import Bump, Close, Delay, Disclosed, Drop, Expect, Keep, Linked, Note, Op, Put, Remove, Send
+from ..domain import facts
+from ..domain.types import Bump, Close, Delay, Disclosed, Drop, Expect, Keep, Linked, Note, Op, Put, Relabel, Remove, Send
 from .base import Fenced, Moved, Stale, Taken
 from .mongo_documents import (
     Document,
+    current_document,
     deleted_document,
     kept_id,
     ledger_document,
@@ -35,7 +37,7 @@ from .written import encode_writer, micros
 DAY: Final = 86_400_000_000
 SHARED: Final = "directory"  # the epoch that every writer expects: its guard is split, so that writers do not wait for each other
 PARTS: Final = 16
-_BEFORE: Final = {"version": 1, "type": 1, "id": 1, "patient": 1, "created_by": 1, "facts": 1, "ties": 1}
+_BEFORE: Final = {"version": 1, "type": 1, "id": 1, "patient": 1, "created_by": 1, "facts": 1, "ties": 1, "live": 1}
 
 
 class Changes:
@@ -67,7 +69,7 @@ class Changes:
     # -- fetch ------------------------------------------------------------------------------------------------------------
 
     async def fetch(self, db: Database, session: AsyncClientSession) -> None:
-        names = {str(op.ref) for op in self.ops if isinstance(op, (Put, Remove))}
+        names = {str(op.ref) for op in self.ops if isinstance(op, (Put, Relabel, Remove))}
         if names:
             async for d in db.resource.find({"_id": {"$in": sorted(names)}}, _BEFORE, session=session):
                 self.before[d["_id"]] = d
@@ -123,6 +125,15 @@ class Changes:
                 after.get("view"),
             )
         )  # fmt: skip
+
+    def relabel(self, op: Relabel) -> None:
+        now = self.resources.get(str(op.ref)) or self.before.get(str(op.ref))
+        if now is None or now["version"] != op.version or now.get("live") is False:
+            raise Stale(op.ref)
+        view = None if op.view == op.body else op.view
+        writer, known = encode_writer(op.writer), facts.encode(op.facts)
+        after = current_document(op.version, micros(op.updated), now["created_by"], writer, known, op.facts, op.keys, op.body, view)
+        self._becomes(str(op.ref), now, after)
 
     def remove(self, op: Remove) -> None:
         now = self._current(op)
@@ -235,6 +246,6 @@ def _part(subject: str) -> int:
 
 
 _CHANGES: Final[dict[type, Callable[[Changes, Any], None]]] = {
-    Put: Changes.put, Remove: Changes.remove, Bump: Changes.bump, Keep: Changes.keep, Drop: Changes.drop, Send: Changes.send,
+    Put: Changes.put, Relabel: Changes.relabel, Remove: Changes.remove, Bump: Changes.bump, Keep: Changes.keep, Drop: Changes.drop, Send: Changes.send,
     Close: Changes.close, Delay: Changes.delay, Linked: Changes.linked, Disclosed: Changes.disclosed, Note: Changes.note,
 }  # fmt: skip

@@ -108,7 +108,7 @@ def _version_row(d: Document) -> Row:
 
 def _resource_row(d: Document) -> Row:
     keys = [
-        (k["n"], k.get("t", ""), k.get("s", ""), k.get("x", ""), plain(k.get("l")), plain(k.get("h")), k.get("z", False))
+        (k["n"], k.get("t", ""), k.get("s", ""), k.get("x", ""), plain(k.get("l")), plain(k.get("h")), int(k.get("z", 0)))
         for k in d.get("key", ())
     ]
     return (*_version_row(d), not d["live"], keys)

@@ -72,7 +72,7 @@ def full_key(k: Key) -> Document:
     if k.high is not None:
         out["h"] = k.high
     if k.hidden:
-        out["z"] = True
+        out["z"] = int(k.hidden)
     return out
 
 

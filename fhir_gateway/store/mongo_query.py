@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from ..domain.search import Query, Term, Value, after_all
 from ..domain.types import (
+    PLACES,
+    VIEW,
     All,
     Always,
     Any_,
@@ -147,18 +149,18 @@ def _touches(first: str, last: str, low: int | None, high: int | None) -> Said:
 # -- a query ----------------------------------------------------------------------------------------------------------------
 
 
-def where(query: Query, may: Said, hops: Hops, *, filtered: bool) -> Said:
-    """The current resources that answer `query` among those of `may`, all seen whole or all `filtered`."""
+def where(query: Query, may: Said, hops: Hops, *, filtered: int) -> Said:
+    """The current resources that answer `query` among those of `may`, all of which lack what these views (bits) drop."""
     if query.types:
         may = both(of_types(query.types), may)
     return both(LIVE, may, _all_of(query.terms, query.types, hops, filtered))
 
 
-def _all_of(terms: tuple[Term, ...], types: tuple[str, ...], hops: Hops, filtered: bool) -> Said:
+def _all_of(terms: tuple[Term, ...], types: tuple[str, ...], hops: Hops, filtered: int) -> Said:
     return both(*(_near(t, types, hops) for t in terms), *(_term(t, types, hops, filtered) for t in terms))
 
 
-def _alternative(query: Query, types: tuple[str, ...], hops: Hops, filtered: bool) -> Said:
+def _alternative(query: Query, types: tuple[str, ...], hops: Hops, filtered: int) -> Said:
     """The resource itself matches this query, too."""
     mine = tuple(t for t in types if t in query.types) if types and query.types else types or query.types
     if query.types and not mine:
@@ -166,7 +168,7 @@ def _alternative(query: Query, types: tuple[str, ...], hops: Hops, filtered: boo
     return both(of_types(mine) if mine != types else True, _all_of(query.terms, mine, hops, filtered))
 
 
-def _term(t: Term, types: tuple[str, ...], hops: Hops, filtered: bool) -> Said:
+def _term(t: Term, types: tuple[str, ...], hops: Hops, filtered: int) -> Said:
     if t.any:
         return either(*(_alternative(q, types, hops, filtered) for q in t.any))
     if t.has is not None:
@@ -175,7 +177,7 @@ def _term(t: Term, types: tuple[str, ...], hops: Hops, filtered: bool) -> Said:
         return _own_id(t)
     if t.name == "_lastUpdated":
         return t.values[0].text == "false" if t.modifier == "missing" else either(*(_range(v, "updated", "updated") for v in t.values))
-    mine: Said = {"n": {"$eq": t.key_name}} | ({"z": {"$ne": True}} if filtered else {})
+    mine: Said = {"n": {"$eq": t.key_name}} | ({"z": {"$nin": hidden_by(filtered)}} if filtered else {})
     if t.chain is not None:
         return _some_key(both(mine, among("t", hops[t])))
     if t.modifier == "missing":
@@ -183,6 +185,11 @@ def _term(t: Term, types: tuple[str, ...], hops: Hops, filtered: bool) -> Said:
         return neither(there) if t.values[0].text == "true" else there
     found = _some_key(both(mine, _hits(t)))
     return neither(found) if t.modifier == "not" else found
+
+
+def hidden_by(views: int) -> list[int]:
+    """What stands in `z` of the keys that these views hide; `true` was written before there were several views."""
+    return [z for z in range(1, 2 * PLACES) if z & views] + ([True] if views & VIEW else [])
 
 
 def _some_key(test: Said) -> Said:
@@ -360,19 +367,19 @@ def _begins_key(text: str) -> Said:
 # -- order and pages --------------------------------------------------------------------------------------------------------------
 
 
-def sort_fields(query: Query, *, filtered: bool) -> Filter:
+def sort_fields(query: Query, *, filtered: int) -> Filter:
     """`s0`, `s1` …: what each resource is sorted by; null when it has nothing of that name."""
     return {f"s{i}": _sort_value(name, down, filtered) for i, (name, down) in enumerate(query.sort)}
 
 
-def _sort_value(name: str, down: bool, filtered: bool) -> Any:
+def _sort_value(name: str, down: bool, filtered: int) -> Any:
     if name == "_lastUpdated":
         return "$updated"
     if name == "_id":
         return "$id"
     named: list[Any] = [{"$eq": ["$$k.n", {"$literal": name}]}]
     if filtered:
-        named.append({"$ne": ["$$k.z", True]})
+        named.append({"$not": [{"$in": [{"$ifNull": ["$$k.z", 0]}, hidden_by(filtered)]}]})
     mine = {"$filter": {"input": {"$ifNull": ["$key", []]}, "as": "k", "cond": {"$and": named}}}
     pick = "$max" if down else "$min"
     ranged, written = ({pick: {"$map": {"input": mine, "as": "k", "in": f"$$k.{field}"}}} for field in ("l", "t"))

@@ -1,4 +1,4 @@
-"""One search at one moment: hops first, then each half of what the reader sees, then the page.
+"""One search at one moment: hops first, then each part of what the reader sees, then the page.
 
 What a chain or `_has` leads through is looked up first, under the predicate, as references. A chain that leads through more
 than `MOST_HOPS` resources is refused rather than answered in part.
@@ -15,10 +15,10 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from ..domain.predicate import no
 from ..domain.search import Query, Term
-from ..domain.types import All, Any_, Has, Not, Only, Predicate
+from ..domain.types import CONTACT, PLACES, VIEW, All, Any_, Has, Not, Only, Predicate, Views
 from .base import Unavailable
 from .mongo_documents import Document
-from .mongo_query import Hops, Said, allowed, beyond, both, null_fields, sort_fields, sort_spec, where
+from .mongo_query import Hops, Said, allowed, beyond, both, hidden_by, null_fields, sort_fields, sort_spec, where
 
 MOST_HOPS: Final = 100_000  # references that one filter carries: a message holds 16 MB
 EPOCH: Final[Document] = {"$lookup": {"from": "epoch", "localField": "patient", "foreignField": "_id", "as": "e"}}
@@ -45,21 +45,25 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What they may see, by halves: (is it the view they get, which resources)."""
+    """What they may see, by parts: (which views they get of it, as bits, and which resources)."""
 
     may: Predicate
-    filtered: Predicate
+    views: Views
 
-    def halves(self, types: tuple[str, ...]) -> list[tuple[bool, Said]]:
-        whole = both(allowed(self.may, types), allowed(no(self.filtered), types))
-        view = both(allowed(self.may, types), allowed(self.filtered, types))
-        return [(f, said) for f, said in ((False, whole), (True, view)) if said is not False]
+    def parts(self, types: tuple[str, ...]) -> list[tuple[int, Said]]:
+        may, v = allowed(self.may, types), self.views
+        out = [(0, both(may, allowed(no(v.view), types)))]
+        for contact in (0, CONTACT):
+            for places in (0, PLACES):
+                which = (v.view, v.contact if contact else no(v.contact), v.places if places else no(v.places))
+                out.append((VIEW | contact | places, both(may, *(allowed(p, types) for p in which))))
+        return [(views, said) for views, said in out if said is not False]
 
 
 def needs_several_looks(query: Query, reader: Reader, total: bool) -> bool:
     hops = any(t.chain is not None for t in _terms(query))
-    incoming = asks_incoming(reader.may) or asks_incoming(reader.filtered)
-    return total or hops or incoming or len(reader.halves(query.types)) > 1
+    incoming = any(asks_incoming(p) for p in (reader.may, reader.views.view, reader.views.contact, reader.views.places))
+    return total or hops or incoming or len(reader.parts(query.types)) > 1
 
 
 # -- who refers to it ---------------------------------------------------------------------------------------------------
@@ -74,6 +78,12 @@ def asks_incoming(p: Predicate) -> bool:
         case Has(field, _) | Only(field, _):
             return field == "referred_by"
     return False
+
+
+async def settled_reader(reader: Reader, moment: Moment) -> Reader:
+    v = reader.views
+    views = Views(*[await settled(p, moment) for p in (v.view, v.contact, v.places)])
+    return Reader(await settled(reader.may, moment), views)
 
 
 async def settled(p: Predicate, moment: Moment) -> Predicate:
@@ -125,7 +135,7 @@ async def hops(query: Query, reader: Reader, moment: Moment) -> Hops:
 async def _matches(query: Query, reader: Reader, moment: Moment) -> set[str]:
     out: set[str] = set()
     inner = await hops(query, reader, moment)
-    for filtered, may in reader.halves(query.types):
+    for filtered, may in reader.parts(query.types):
         async for d in moment.find(where(query, may, inner, filtered=filtered), {"_id": 1}):
             out.add(d["_id"])
             _bounded(out)
@@ -137,9 +147,9 @@ async def _pointed_to(t: Term, reader: Reader, moment: Moment) -> set[str]:
     _, name = t.has
     out: set[str] = set()
     inner = await hops(t.chain, reader, moment)
-    for filtered, may in reader.halves(t.chain.types):
+    for filtered, may in reader.parts(t.chain.types):
         async for d in moment.find(where(t.chain, may, inner, filtered=filtered), {"key": 1}):
-            out.update(k["t"] for k in d.get("key", ()) if k["n"] == name and "t" in k and not (filtered and k.get("z")))
+            out.update(k["t"] for k in d.get("key", ()) if k["n"] == name and "t" in k and k.get("z", 0) not in hidden_by(filtered))
             _bounded(out)
     return out
 
@@ -156,13 +166,13 @@ async def page(
     query: Query, reader: Reader, found: Hops, moment: Moment, count: int, after: tuple[Any, ...] | None
 ) -> list[Document]:
     """At most `count` resources in order, those after the position."""
-    halves = reader.halves(query.types)
-    got = [d for filtered, may in halves for d in await _half(query, where(query, may, found, filtered=filtered), filtered, moment, count, after)]
-    return got if len(halves) < 2 else _merged(query, got)[:count]
+    parts = reader.parts(query.types)
+    got = [d for filtered, may in parts for d in await _part(query, where(query, may, found, filtered=filtered), filtered, moment, count, after)]
+    return got if len(parts) < 2 else _merged(query, got)[:count]
 
 
-async def _half(
-    query: Query, filter: Said, filtered: bool, moment: Moment, count: int, after: tuple[Any, ...] | None
+async def _part(
+    query: Query, filter: Said, filtered: int, moment: Moment, count: int, after: tuple[Any, ...] | None
 ) -> list[Document]:
     if filter is False:
         return []
@@ -182,7 +192,7 @@ async def _half(
 
 
 def _merged(query: Query, got: list[Document]) -> list[Document]:
-    """Both halves in one order: `search.arranged`."""
+    """All parts in one order: `search.arranged`."""
     got = sorted(got, key=lambda d: d["_id"])
     for i, (_, down) in reversed(list(enumerate(query.sort))):
         have = [d for d in got if d["sorted"][i] is not None]
@@ -194,7 +204,7 @@ def _merged(query: Query, got: list[Document]) -> list[Document]:
 async def total(query: Query, reader: Reader, found: Hops, moment: Moment) -> int:
     """The exact number of matches that the predicate lets through."""
     out = 0
-    for filtered, may in reader.halves(query.types):
+    for filtered, may in reader.parts(query.types):
         filter = where(query, may, found, filtered=filtered)
         if filter is not False:
             match: Document = {} if filter is True else filter

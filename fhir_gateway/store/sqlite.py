@@ -18,7 +18,7 @@ import msgspec
 
 from ..domain import audit
 from ..domain.search import Query
-from ..domain.types import Disclosed, Found, Linked, Note, Op, Predicate, Queued, Ref, Stored
+from ..domain.types import Disclosed, Found, Linked, Note, Op, Predicate, Queued, Ref, Stored, Views
 from . import sqlite_changes, sqlite_file, sqlite_query
 from .base import Unavailable
 from .sqlite_history import Chapter
@@ -114,7 +114,7 @@ class SqliteStore:
             await asyncio.sleep(0)  # a predicate that hides much may need many pages: others want their turn
 
     async def search(
-        self, query: Query, predicate: Predicate, *, filtered: Predicate, count: int, after: tuple[Any, ...] | None = None,
+        self, query: Query, predicate: Predicate, *, filtered: Predicate | Views, count: int, after: tuple[Any, ...] | None = None,
         total: bool = False,
     ) -> Found:  # fmt: skip
         rows: list[Any] = []

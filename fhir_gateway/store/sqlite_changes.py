@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from ..domain import facts
-from ..domain.types import CONFIDENTIALITY, Bump, Disclosed, Drop, Expect, Keep, Linked, Put, Ref, Remove
+from ..domain.types import CONFIDENTIALITY, Bump, Disclosed, Drop, Expect, Keep, Linked, Put, Ref, Relabel, Remove
 from . import sqlite_outbox, sqlite_query
 from .base import Moved, Stale, Taken
 from .sqlite_rows import encode_writer, micros
@@ -62,6 +62,17 @@ def _put(group: Group, op: Put) -> None:
         rid = cursor.connection.last_insert_rowid()
     _version(cursor, ref, op.version, patient, updated, created_by, by, known, op.body, view)
     sqlite_query.index(cursor, rid, ref.type, patient, op.keys, op.facts)
+
+
+def _relabel(group: Group, op: Relabel) -> None:
+    cursor, f = group.cursor, op.facts
+    row = cursor.execute("SELECT version, rid, deleted FROM resource WHERE type = ? AND id = ?", op.ref).fetchone()
+    if row is None or row[0] != op.version or row[2]:
+        raise Stale(op.ref)
+    conf = CONFIDENTIALITY.get(f.confidentiality, CONFIDENTIALITY["V"])
+    view = None if op.view == op.body else op.view
+    cursor.execute("UPDATE resource SET conf=?, facts=?, body=?, view=? WHERE rid=?", (conf, facts.encode(f), op.body, view, row[1]))
+    sqlite_query.index(cursor, row[1], op.ref.type, f.patients[0] if f.patients else None, op.keys, f)
 
 
 def _remove(group: Group, op: Remove) -> None:
@@ -148,6 +159,6 @@ def _disclosed(group: Group, op: Disclosed) -> None:
 
 
 _CHANGES: Final[dict[type, Callable[[Group, Any], None]]] = {
-    Put: _put, Remove: _remove, Bump: _bump, Expect: _expect, Keep: _keep, Drop: _drop, Linked: _linked, Disclosed: _disclosed,
+    Put: _put, Relabel: _relabel, Remove: _remove, Bump: _bump, Expect: _expect, Keep: _keep, Drop: _drop, Linked: _linked, Disclosed: _disclosed,
     **sqlite_outbox.CHANGES,
 }  # fmt: skip

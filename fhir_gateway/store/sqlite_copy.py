@@ -85,7 +85,7 @@ class SqliteRows:
 
     def _with_keys(self, rows: list[Row]) -> list[Row]:
         found = self.db.execute(_KEYS, (rows[0][0], rows[-1][0])).fetchall()
-        keys = {rid: [(*k[1:7], bool(k[7])) for k in several] for rid, several in groupby(found, key=lambda k: k[0])}
+        keys = {rid: [(*k[1:8],) for k in several] for rid, several in groupby(found, key=lambda k: k[0])}
         return [(*row[1:11], bool(row[11]), keys.get(row[0], [])) for row in rows]
 
     async def write(self, part: str, rows: Sequence[Row]) -> None:

@@ -21,6 +21,9 @@ import apsw
 from ..domain.search import Query, Term, Value, after_all
 from ..domain.types import (
     CONFIDENTIALITY,
+    CONTACT,
+    PLACES,
+    VIEW,
     All,
     Always,
     Any_,
@@ -33,6 +36,7 @@ from ..domain.types import (
     Only,
     Overlaps,
     Predicate,
+    Views,
     Within,
 )
 
@@ -282,21 +286,28 @@ def _pairs(refs: Iterable[str], sql: _Sql) -> str:
 class _Reader:
     """Whose search it is: what they may see, and for which of it they get the view."""
 
-    def __init__(self, predicate: Predicate, filtered: Predicate, sql: _Sql) -> None:
-        self.predicate, self.filtered, self.sql = predicate, filtered, sql
+    def __init__(self, predicate: Predicate, filtered: Predicate | Views, sql: _Sql) -> None:
+        self.predicate, self.views, self.sql = predicate, Views.of(filtered), sql
 
     def shown(self, a: str) -> str:
-        """Keys from what the view drops are not matched for those who get the view."""
-        match self.filtered:
-            case Never():
-                return ""
-            case Always():
-                return " AND k.hidden = 0"
-        return f" AND (k.hidden = 0 OR NOT {_allowed(self.filtered, a, self.sql)})"
+        """Keys from what a view drops are not matched for those who get that view."""
+        views = self.views
+        if isinstance(views.view, Never):
+            return ""
+        cuts = [self._hides(VIEW, Always(), a), self._hides(CONTACT, views.contact, a), self._hides(PLACES, views.places, a)]
+        hides = " OR ".join(c for c in cuts if c)
+        if isinstance(views.view, Always):
+            return f" AND NOT ({hides})"
+        return f" AND (k.hidden = 0 OR NOT ({_allowed(views.view, a, self.sql)} AND ({hides})))"
+
+    def _hides(self, bit: int, where: Predicate, a: str) -> str:
+        if isinstance(where, Never):
+            return ""
+        return f"k.hidden & {bit} <> 0" if isinstance(where, Always) else f"(k.hidden & {bit} <> 0 AND {_allowed(where, a, self.sql)})"
 
     @property
     def same_for_all(self) -> bool:
-        return isinstance(self.filtered, (Never, Always))
+        return isinstance(self.views.view, Never) or (isinstance(self.views.view, Always) and self.views.plain)
 
 
 def _term(t: Term, types: tuple[str, ...], a: str, reader: _Reader) -> str:
@@ -626,14 +637,16 @@ def _fence(p: Predicate, types: tuple[str, ...]) -> tuple[frozenset[str], frozen
 
 
 def select(
-    query: Query, predicate: Predicate, filtered: Predicate, count: int, after: Sequence[Any] | None
+    query: Query, predicate: Predicate, filtered: Predicate | Views, count: int, after: Sequence[Any] | None
 ) -> tuple[str, Sequence[Any]]:
     """(SQL, parameters): `COLUMNS`, then the sort values; at most `count` rows, those after the position `after`."""
     return _select(query, predicate, filtered, count, None if after is None else tuple(after))
 
 
 @lru_cache(maxsize=512)
-def _select(query: Query, predicate: Predicate, filtered: Predicate, count: int, after: tuple[Any, ...] | None) -> tuple[str, Sequence[Any]]:
+def _select(
+    query: Query, predicate: Predicate, filtered: Predicate | Views, count: int, after: tuple[Any, ...] | None
+) -> tuple[str, Sequence[Any]]:
     reader = _Reader(predicate, filtered, _Sql())
     people, kinds = _fence(predicate, query.types) or (NOTHING, NOTHING)
     if len(people) == 1 and not kinds and not query.sort and _best(query)[0] > 1:
@@ -696,7 +709,7 @@ def _sorted_page(query: Query, reader: _Reader, count: int, after: tuple[Any, ..
     return f"SELECT {COLUMNS}{values} FROM ({page}) p CROSS JOIN resource r ON r.rid = p.rid LEFT JOIN epoch e ON e.subject = r.patient", tuple(sql.params)
 
 
-def count_sql(query: Query, predicate: Predicate, filtered: Predicate) -> tuple[str, list[Any]]:
+def count_sql(query: Query, predicate: Predicate, filtered: Predicate | Views) -> tuple[str, list[Any]]:
     """(SQL, parameters) of the exact number of matches that the predicate lets through."""
     reader = _Reader(predicate, filtered, _Sql())
     return f"SELECT count(*) FROM resource r WHERE {_where(query, 'r', reader)}", reader.sql.params

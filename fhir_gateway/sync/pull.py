@@ -10,16 +10,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .. import gate
-from ..domain import strict, view
+from ..domain import strict
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.identity import contradicts, nhs_numbers
+from ..domain.labels import joined
 from ..domain.problem import Problem, outcome
 from ..domain.reconcile import Conflict, Merge, Nothing, Pull, Push, reconcile
-from ..domain.types import Keep, Linked, Op, Send, Stored
+from ..domain.rendering import put_back
+from ..domain.types import VIEW, Keep, Linked, Op, Send, Stored
 from ..gate import Context, House
 from ..gate.context import note
 from ..remote.client import Refusal
-from .partner import Partner, as_owner, incoming, our_tag
+from .partner import Partner, as_owner, began_there, incoming, our_tag
 from .push import Tally, _etag_of, _fields
 
 OVERLAP = timedelta(seconds=5)
@@ -190,12 +192,13 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
     ctx = await as_owner(house, partner, "access")
     names = await _names(house, partner, there, link.base_sent)
     local = strict.read(stored.body or b"")
-    theirs = _restored(local, incoming(there, link.ref, names))
+    views = VIEW if began_there(link) else await gate.shown_to(await as_owner(house, partner, "disclose"), partner.terms, stored)
+    theirs = _restored(local, incoming(there, link.ref, names), views)
     if link.ref.type == "Patient" and (contradicts(local, theirs) or nhs_numbers(local) != nhs_numbers(theirs)):
         wrong = Problem("conflict", "Who this is has changed there: NHS number, date of birth or family name. A person must look.", "Patient")
         return await _quarantine(house, partner, ctx, link.remote_id, theirs, wrong, [])
     base = strict.read(link.base_received or link.base_sent or b"{}")
-    agreed = _restored(local if stored.version == link.version else await _then(house, link, local), incoming(base, link.ref, names))
+    agreed = _restored(local if stored.version == link.version else await _then(house, link, local), incoming(base, link.ref, names), views)
     step = reconcile(agreed, local, theirs)
     seen = Linked(**{**_fields(link), "etag": _etag_of(there), "base_received": strict.dump(there)})
     if isinstance(step, Nothing):
@@ -210,15 +213,16 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
     return await _take(house, partner, ctx, seen, stored, merged, isinstance(step, Merge))
 
 
-def _restored(local: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """What the view held back is put back before merging; labels are ours."""
+def _restored(local: dict[str, Any], theirs: dict[str, Any], views: int) -> dict[str, Any]:
+    """What the view held back is put back before merging. Of labels theirs are joined to ours: nothing is lowered from there."""
     meta = {k: v for k, v in theirs.get("meta", {}).items() if k != "security"}
     ours = local.get("meta", {})
-    kept = {k: ours[k] for k in ("versionId", "lastUpdated", "security", "source") if k in ours}
-    edited = {**theirs, "meta": {**meta, **kept}}
+    kept = {k: ours[k] for k in ("versionId", "lastUpdated", "source") if k in ours}
+    security = joined(ours.get("security", ()), theirs.get("meta", {}).get("security", ()))
+    edited = {**theirs, "meta": {**meta, **kept, **({"security": security} if security else {})}}
     if "text" not in local:
         edited.pop("text", None)
-    return view.restore(local, edited)
+    return put_back(local, edited, views)
 
 
 async def _then(house: House, link: Linked, local: dict[str, Any]) -> dict[str, Any]:

@@ -12,11 +12,13 @@ from typing import Any
 
 import msgspec
 
-from ..domain import strict, view
+from ..domain import strict
 from ..domain.directory import NO_PATIENT_DATA
+from ..domain.labels import with_labels
 from ..domain.reconcile import theirs_alone
+from ..domain.rendering import put_back, rendered
 from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Note, Op, Queued, Ref, Send, Stored
-from ..gate import Context, House, may_send
+from ..gate import Context, House, may_send, shown_to
 from ..gate.context import ask_stored, note
 from ..gate.telling import tell
 from ..remote.client import Down, Locked, Refusal, RemoteServer, Reply, Unknown
@@ -116,14 +118,15 @@ async def send(house: House, partner: Partner, ctx: Context, stored: Stored, lin
     theirs = began_there(live)
     if live is not None and theirs and live.version == stored.version:
         return [live]
-    body = strict.read(stored.view or stored.body or b"")
+    views = await shown_to(ctx, partner.terms, stored)
+    body = with_labels(rendered(strict.read(stored.body or b""), views), strict.read(stored.body or b""))
     names = await _targets(house, partner, ctx, ref, body)
     copy = outgoing(body, ref, live.remote_id.split("/")[1] if live else None, names, tagged=not theirs)
     held = (live.base_received or live.base_sent) if live is not None else None  # what that server has, as far as we know
     if live is not None and held is not None and _same(strict.read(held), copy):
         return [Linked(**{**_fields(live), "version": stored.version})]
     if live is not None and theirs:
-        copy = view.restore(strict.read(live.base_received or live.base_sent or b"{}"), copy)
+        copy = put_back(strict.read(live.base_received or live.base_sent or b"{}"), copy, views)
     await _as_asked(house, partner, stored)
     reply = await _conditional(partner.server, ref, copy, live)
     there = reply.body or copy

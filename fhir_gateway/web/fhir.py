@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -357,6 +358,44 @@ async def preview(web: Web, request: Request, ctx: Context, parts: list[str]) ->
     return json(request, strict.dump(operations.preview_told(found.sights, choice)))
 
 
+async def meta(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    return metas(request, await gate.meta_of(ctx, ref(parts)))
+
+
+async def meta_add(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    wanted, _ = await about_meta(web, request)
+    return labelled(request, await gate.put_on(ctx, ref(parts), wanted))
+
+
+async def meta_delete(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    wanted, reason = await about_meta(web, request)
+    return labelled(request, await gate.take_off(ctx, ref(parts), wanted, reason))
+
+
+async def about_meta(web: Web, request: Request) -> tuple[dict[str, Any], str]:
+    """`meta` and `reason` of a Parameters resource. Problem bad-request."""
+    sent_json(request)
+    listed = strict.read(await body(web, request))
+    several = listed.get("parameter", [])
+    if listed.get("resourceType") != "Parameters" or not isinstance(several, list):
+        raise Problem("bad-request", "An operation takes a Parameters resource.", "resourceType")
+    found = {p["name"]: p for p in several if isinstance(p, dict) and isinstance(p.get("name"), str)}
+    reason = found.get("reason", {}).get("valueString", "")
+    if not isinstance(reason, str) or len(reason) > 1000:
+        raise Problem("bad-request", "`reason` is a text of at most 1,000 characters.", "reason")
+    return found.get("meta", {}).get("valueMeta", {}), reason
+
+
+def labelled(request: Request, w: Written) -> Response:
+    shown = strict.read(w.body or b"{}").get("meta", {})
+    return metas(request, {k: v for k, v in shown.items() if k in ("profile", "tag", "security")}, {"ETag": tag(w.version)})
+
+
+def metas(request: Request, shown: dict[str, Any], more: dict[str, str] | None = None) -> Response:
+    told = {"resourceType": "Parameters", "parameter": [{"name": "return", "valueMeta": shown}] if shown else []}
+    return json(request, strict.dump({k: v for k, v in told.items() if v}), headers={**PRIVATE, **(more or {})})
+
+
 async def given(web: Web, request: Request) -> list[tuple[str, str]]:
     """The parameters of an operation: in the address, or by POST in a Parameters resource. Problem bad-request."""
     out = pairs(request.url.query)
@@ -482,6 +521,9 @@ OFFERED: tuple[Offer, ...] = (
     Offer("POST", "type/id/id/_search", post_compartment, "", "Search within a compartment by form", (200, *FIND, 405, 413, 415), takes="form", gives="Bundle"),
     Offer("POST", "type/$validate", validate, "", "Would this be taken", (200, *FIND, 413, 415), takes="parameters", gives="OperationOutcome", operation="validate", reads=("mode", "profile")),
     Offer("POST", "type/id/$validate", validate, "", "Would this be taken, here", (200, *FIND, 410, 413, 415), takes="parameters", gives="OperationOutcome", operation="validate", reads=("mode", "profile")),
+    Offer("GET", "type/id/$meta", meta, "", "Its profiles, tags and labels", (200, *FIND, 410), gives="Parameters", operation="meta"),
+    Offer("POST", "type/id/$meta-add", meta_add, "", "Put profiles, tags or privacy labels on", (200, *WRITE), takes="parameters", gives="Parameters", operation="meta-add"),
+    Offer("POST", "type/id/$meta-delete", meta_delete, "", "Take profiles, tags or, with the right to, privacy labels off", (200, *WRITE), takes="parameters", gives="Parameters", operation="meta-delete"),
     Offer("GET", "type/$everything", everything, "", "The records of all whom the reader can reach", (200, *FIND), gives="Bundle", operation="everything", types=("Patient",), reads=EVERYTHING),
     Offer("POST", "type/$everything", everything, "", "The records of all whom the reader can reach", (200, *FIND, 413, 415), takes="parameters", gives="Bundle", operation="everything", types=("Patient",)),
     Offer("GET", "type/id/$everything", everything, "", "One person's record", (200, *FIND, 410), gives="Bundle", operation="everything", types=("Patient",), reads=EVERYTHING),

@@ -148,7 +148,6 @@ def test_L13_labels_find_and_show_nothing_hidden(place: Place, who: str) -> None
         assert place.get(who, ref).status_code == 200, "found by a label only what is read by its id"
 
 
-@pytest.mark.xfail(strict=True, reason="the filtered view does not yet take labels out of meta.security (comes with the work on labels)")
 def test_L13_why_something_is_sensitive_is_shown_to_the_person_alone(place: Place) -> None:
     """Who reads it by its level is told the level and how to handle it, not what the person (or a label service) said it is about.
 

@@ -17,8 +17,12 @@ from hypothesis import strategies as st
 
 from fhir_gateway.definitions import load_r4
 from fhir_gateway.domain import predicate as plain
+from fhir_gateway.domain.rendering import closer
 from fhir_gateway.domain.search import Query, Term, arranged, keys, matches, parse, with_terms, within
 from fhir_gateway.domain.types import (
+    CONTACT,
+    PLACES,
+    VIEW,
     All,
     Always,
     Any_,
@@ -34,6 +38,7 @@ from fhir_gateway.domain.types import (
     Put,
     Ref,
     Remove,
+    Views,
     Within,
     Writer,
 )  # fmt: skip
@@ -239,15 +244,21 @@ class World:
         await store.commit(*ops.values())
         return store
 
-    def expected(self, query: Query, may: Predicate, filtered: Predicate) -> list[str]:
+    def expected(self, query: Query, may: Predicate, filtered: Predicate | Views) -> list[str]:
         """By the plain specification, in order."""
         facts_of = {id(r): f for r, f in self.held}
         seen = [r for r, f in self.held if plain.matches(may, f)]
 
-        def of_view(resource: dict[str, Any]) -> bool:
-            return plain.matches(filtered, facts_of[id(resource)])
+        views = Views.of(filtered)
 
-        def lookup(type: str, name: str) -> Iterator[tuple[dict[str, Any], bool]]:
+        def of_view(resource: dict[str, Any]) -> int:
+            about = facts_of[id(resource)]
+            if not plain.matches(views.view, about):
+                return 0
+            contact, places = plain.matches(views.contact, about), plain.matches(views.places, about)
+            return VIEW | (CONTACT if contact else 0) | (PLACES if places else 0)
+
+        def lookup(type: str, name: str) -> Iterator[tuple[dict[str, Any], int]]:
             return ((r, of_view(r)) for r in seen if r["resourceType"] == type and name in ("", r["id"]))
 
         hits = [r for r in seen if matches(query, r, filtered=of_view(r), r4=R4, lookup=lookup)]
@@ -262,11 +273,11 @@ def put(made: dict[str, Any], about: Facts) -> Put:
     shown = view(made)
     return Put(
         Ref(about.type, about.id), 1, at(about), json.dumps(made).encode(), json.dumps(shown).encode(), about,
-        keys(made, R4, shown), WRITER, 0,
+        keys(made, R4, shown, closer(shown)), WRITER, 0,
     )  # fmt: skip
 
 
-async def found(store: Store, query: Query, may: Predicate, filtered: Predicate, count: int = MOST) -> list[str]:
+async def found(store: Store, query: Query, may: Predicate, filtered: Predicate | Views, count: int = MOST) -> list[str]:
     """Every hit, page by page; positions travel as a page link carries them."""
     out: list[str] = []
     after: tuple[Any, ...] | None = None
@@ -279,7 +290,7 @@ async def found(store: Store, query: Query, may: Predicate, filtered: Predicate,
         after = tuple(json.loads(json.dumps(page.after)))
 
 
-async def total(store: Store, query: Query, may: Predicate, filtered: Predicate) -> int:
+async def total(store: Store, query: Query, may: Predicate, filtered: Predicate | Views) -> int:
     page = await store.search(query, may, filtered=filtered, count=0, total=True)
     assert page.total is not None and not page.hits
     return page.total
@@ -414,5 +425,7 @@ predicates: st.SearchStrategy[Predicate] = st.recursive(
 )
 readers = st.one_of(st.just(Always()), predicates)
 """What somebody may see."""
-filters = st.one_of(st.just(Always()), st.just(Never()), predicates)
+filters: st.SearchStrategy[Predicate | Views] = st.one_of(
+    st.just(Always()), st.just(Never()), predicates, st.builds(Views, st.one_of(st.just(Always()), predicates), predicates, predicates)
+)
 """For which of it they get the view."""

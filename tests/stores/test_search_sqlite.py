@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fhir_gateway.domain import predicate as plain
+from fhir_gateway.domain.rendering import closer
 from fhir_gateway.domain.search import Query, keys, parse, within
 from fhir_gateway.domain.types import (
     All,
@@ -55,7 +56,7 @@ class World(Records):
 
     def put(self, rid: int, resource: dict[str, Any], facts: Facts) -> None:
         """Index this under the number of another that is there."""
-        sql.index(self.db.cursor(), rid, facts.type, facts.patients[0] if facts.patients else None, keys(resource, R4, view(resource)), facts)
+        sql.index(self.db.cursor(), rid, facts.type, facts.patients[0] if facts.patients else None, keys(resource, R4, view(resource), closer(view(resource))), facts)
 
     def rows(self, query: Query, may: Predicate, filtered: Predicate, count: int = 1000, after: Any = None) -> list[Any]:
         return self.db.execute(*sql.select(query, may, filtered, count, after)).fetchall()

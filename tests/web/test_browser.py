@@ -70,6 +70,9 @@ def test_the_person_shares_and_stops(chromium: Any, demo: Gateway, pictures: Pat
     r.sign_in("patient")
     r.look("my-plan")
     assert r.page.locator("svg.app-picture title").count() >= 1
+    r.open("/my-plan/private", "private")
+    r.page.get_by_role("link", name="Change").first.click()
+    r.look("private-change")
     r.open("/my-plan/sharing", "sharing")
     r.page.get_by_role("button", name="Share with somebody").click()
     r.look("sharing-new-1-who")

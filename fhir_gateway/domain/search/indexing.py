@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from itertools import product
@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..r4 import R4, Component, Parameter
-from ..types import Key
+from ..types import VIEW, Key
 from .paths import Place, Visit, extension_values, places, root, walk
 from .values import DAWN, DUSK, LEAST, LONGEST, MOST, date_span, fold
 
@@ -20,18 +20,23 @@ KINDS = frozenset({"token", "string", "reference", "uri", "date", "number", "qua
 _DECEASED = "Patient.deceased.exists() and Patient.deceased != false"
 
 Run = Callable[[dict[str, Any], list[Key]], None]
+NONE: Mapping[int, dict[str, Any]] = {}
 
 
-def keys(resource: dict[str, Any], r4: R4, shown: dict[str, Any] | None = None) -> tuple[Key, ...]:
+def keys(
+    resource: dict[str, Any], r4: R4, shown: dict[str, Any] | None = None, closer: Mapping[int, dict[str, Any]] = NONE
+) -> tuple[Key, ...]:
     """Every indexed value of every search parameter of this resource, each once.
 
-    With `shown`, its filtered view, what only the whole resource has is marked `hidden`.
+    With `shown`, its filtered view, and `closer`, what narrower views make of that (`rendering.closer`), each key says which of
+    them hide it.
     """
     found = _keys(resource, r4)
-    if shown is None or shown is resource:
+    views = {**({} if shown is None or shown is resource else {VIEW: shown}), **closer}
+    if not views:
         return tuple(found)
-    seen = _keys(shown, r4)
-    return tuple(k if k in seen else k._replace(hidden=True) for k in found)
+    seen = {bit: _keys(less, r4) for bit, less in views.items()}
+    return tuple(k if not (h := sum(bit for bit, there in seen.items() if k not in there)) else k._replace(hidden=h) for k in found)
 
 
 def _keys(resource: dict[str, Any], r4: R4) -> dict[Key, None]:

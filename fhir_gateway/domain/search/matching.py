@@ -9,22 +9,22 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..r4 import R4
+from ..rendering import rendered
 from ..types import Key
-from ..view import view
 from .indexing import keys
 from .query import Query, Term, Value
 from .values import local
 
-Lookup = Callable[[str, str], Iterable[tuple[dict[str, Any], bool]]]
+Lookup = Callable[[str, str], Iterable[tuple[dict[str, Any], int]]]
 
 
-def matches(query: Query, resource: dict[str, Any], *, filtered: bool, r4: R4, lookup: Lookup | None = None) -> bool:
-    """Does this resource answer the query, for a reader who gets its filtered view or (not `filtered`) its bytes?
+def matches(query: Query, resource: dict[str, Any], *, filtered: int, r4: R4, lookup: Lookup | None = None) -> bool:
+    """Does this resource answer the query, for a reader who gets these views of it (bits; 0 is all of it)?
 
     Chains and `_has` ask `lookup(type, id)`, id "" for all of the type: the resources this reader may see, and whether each
     is filtered for them. Without a `lookup` nothing else is to be seen.
     """
-    own = keys(view(resource) if filtered else resource, r4)
+    own = keys(rendered(resource, filtered), r4)
     return _matches(query, resource, own, r4, lookup or _nothing)
 
 
@@ -33,7 +33,7 @@ def _matches(query: Query, resource: dict[str, Any], own: Sequence[Key], r4: R4,
     return typed and all(_holds(term, resource, own, r4, lookup) for term in query.terms)
 
 
-def _nothing(type: str, id: str) -> Iterable[tuple[dict[str, Any], bool]]:
+def _nothing(type: str, id: str) -> Iterable[tuple[dict[str, Any], int]]:
     return ()
 
 
@@ -62,7 +62,7 @@ def _referred(term: Term, me: str, r4: R4, lookup: Lookup) -> bool:
     assert term.has is not None and term.chain is not None
     source, name = term.has
     for other, filtered in lookup(source, ""):
-        points = any(k.name == name and k.text == me for k in keys(view(other) if filtered else other, r4))
+        points = any(k.name == name and k.text == me for k in keys(rendered(other, filtered), r4))
         if points and matches(term.chain, other, filtered=filtered, r4=r4, lookup=lookup):
             return True
     return False
@@ -138,7 +138,7 @@ def compare(prefix: str, low: Any, high: Any, first: Any, last: Any) -> bool:
 
 
 def arranged(
-    query: Query, resources: Iterable[dict[str, Any]], *, filtered: Callable[[dict[str, Any]], bool], r4: R4
+    query: Query, resources: Iterable[dict[str, Any]], *, filtered: Callable[[dict[str, Any]], int], r4: R4
 ) -> list[dict[str, Any]]:
     """In the order of `_sort`, then by type and id. What has no value to sort by comes last, either way.
 
@@ -153,9 +153,9 @@ def arranged(
     return out
 
 
-def sort_value(name: str, down: bool, resource: dict[str, Any], filtered: bool, r4: R4) -> Any:
+def sort_value(name: str, down: bool, resource: dict[str, Any], filtered: int, r4: R4) -> Any:
     """What this resource is sorted by, None when it has nothing of that name."""
-    own = [k for k in keys(view(resource) if filtered else resource, r4) if k.name == name]
+    own = [k for k in keys(rendered(resource, filtered), r4) if k.name == name]
     ranged = [k.low for k in own if k.low is not None]
     written = [k.text for k in own if k.low is None and k.text]
     values: list[Any] = [*ranged] or [*written]

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from . import asking, front, granting, hiding, patient, sharing, team, telling
+from . import asking, front, granting, hiding, patient, private, sharing, team, telling
 from .frame import DemoPerson, Handler, Pages, Sessions, error_page, framed, headers, render
 
 
@@ -44,6 +44,9 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/my-plan", patient.my_plan, "patient"),
         at("/my-plan/who-looked", patient.who_looked, "patient"),
         at("/my-plan/telling", telling.choose, "patient", both),
+        at("/my-plan/private", private.overview, "patient"),
+        at("/my-plan/private/where", private.where_i_am, "patient", ("POST",)),
+        at("/my-plan/private/{type}/{id}", private.change, "patient", both),
         at("/my-plan/sharing", sharing.overview, "owner"),
         at("/my-plan/sharing/new", granting.new, "owner", both),
         at("/my-plan/sharing/hide", hiding.hide, "owner", both),

@@ -134,6 +134,7 @@ WHAT: dict[str, str] = {
     "telling": "Chose how to be told about",
     "document": "Made a document of", "validate": "Checked", "recall": "Had a copy taken back of", "consent": "Changed who can see", "who-looked": "Looked at who has seen",
     "explain": "Asked who may see", "preview": "Tried out who would see",
+    "declassify": "Took a privacy label off something in", "relabel": "Looked again at the privacy labels in",
     "accept": "Took on a task in", "login": "Signed in to", "sign-in": "Signed in to", "sign-out": "Signed out of",
 }  # fmt: skip
 WHY: dict[str, str] = {
@@ -148,6 +149,7 @@ WHY: dict[str, str] = {
 
 
 IMPLIED: dict[str, str] = {  # by the default policy's own rule
+    "declassifier": "it is their job to put wrong labels right",
     "relationship": "they look after you", "own data": "they wrote it or keep it themselves",
     "invited": "it is a task or referral for them", "contributor": "they may add to people's records",
     "team of record": "they looked after you", "urgent care": "they are an urgent care service",

@@ -1,0 +1,222 @@
+"""Labels by themselves: shown, put on, taken off by who may, and made again when the value sets have changed.
+
+`$meta`, `$meta-add`, `$meta-delete`: https://hl7.org/fhir/R4/resource-operations.html. A label put on or taken off is a new
+version; labels made again are not, so that nobody learns of it from a version or a date (leak list L45).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from ..domain import facts as deriving
+from ..domain import labels, strict, view
+from ..domain import search as searching
+from ..domain.problem import Problem, not_found
+from ..domain.rendering import closer
+from ..domain.search import Query
+from ..domain.types import Actor, Always, Bump, Decision, Facts, Keep, Never, Op, Ref, Relabel, Send, Stored
+from ..domain.vocabulary import LEGAL_SUFFIX
+from ..store.base import Stale
+from .context import Context, House, Written, house_context, need_scope, note, notes, reads_bytes, rendering
+from .reading import allow, read
+from .writing import Work, patch, put_version, settle
+
+PAGE = 200
+HOUSE = Actor("system", frozenset({"Device/operator"}), "Device/operator", "This service", operator=True)
+META = ("profile", "tag", "security")
+Json = dict[str, Any]
+
+
+async def meta_of(ctx: Context, ref: Ref) -> Json:
+    """Profiles, tags and labels of this resource, as this reader may know them. Problem not-found, gone."""
+    answer = await read(ctx, ref)
+    meta = strict.read(answer.body).get("meta", {})
+    return {k: v for k, v in meta.items() if k in META}
+
+
+async def put_on(ctx: Context, ref: Ref, meta: Json) -> Written:
+    """Profiles, tags and labels joined to those it has; nothing happens for what it has already. Problem as for a patch."""
+    _checked(meta)
+    stored = await ctx.house.store.get(ref)
+    await allow(ctx, "U", "patch", ref, stored)
+    assert stored is not None
+
+    def edit(resource: Json) -> Json:
+        have = resource.get("meta", {})
+        more = {k: _union(have.get(k, ()), meta[k]) for k in META if meta.get(k)}
+        return {**resource, "meta": {**have, **more}}
+
+    return await patch(ctx, ref, edit, if_match=stored.version)
+
+
+async def take_off(ctx: Context, ref: Ref, meta: Json, reason: str = "") -> Written:
+    """Take these profiles, tags and labels off. Labels: the person what they put on themselves, and whoever has the role
+    `declassifier`, with a reason; written down as `declassify` and shown to the person.
+
+    Legal restrictions come off only by who put them on. Problem: not-found, forbidden, business-rule (no reason), stale.
+    """
+    _checked(meta)
+    need_scope(ctx, "u", ref.type)
+    stored = await ctx.house.store.get(ref)
+    seen = await allow(ctx, "U", "declassify", ref, stored)
+    assert stored is not None
+    if stored.deleted or stored.body is None:
+        raise not_found()
+    asked = {_name(c) for c in meta.get("security", ())}
+    if not asked:
+        return await _plainly(ctx, ref, stored, meta)
+    theirs = await _put_on_by_me(ctx, stored) if ctx.actor.kind == "patient" else frozenset()
+    if not asked <= theirs and not (ctx.may_declassify and not any(system.endswith(LEGAL_SUFFIX) for system, _ in asked)):
+        await settle(ctx, *notes(ctx, "U", "declassify", Decision(False, "rbac", rule="declassifier"), stored.facts, ref))
+        raise Problem("forbidden", "A privacy label is taken off by the person who put it on, or by somebody whose role it is. You can put labels on.", "meta.security")
+    if not asked <= theirs and not reason.strip():
+        raise Problem("business-rule", "Say why this label is taken off: the person can read it.", "reason")
+    decision = seen if asked <= theirs else replace(seen, rule="declassifier")
+    return await _lowered(ctx, stored, asked, theirs, meta, decision, reason.strip() or "their own label")
+
+
+async def _lowered(
+    ctx: Context, stored: Stored, asked: set[tuple[str, str]], theirs: frozenset[tuple[str, str]], meta: Json,
+    decision: Decision, reason: str,
+) -> Written:  # fmt: skip
+    resource = strict.read(stored.body or b"")
+    have = resource.get("meta", {})
+    kept = {**have, "security": [c for c in have.get("security", ()) if _name(c) not in asked]}
+    for name in ("profile", "tag"):
+        gone = [_name(c) for c in meta.get(name, ())]
+        kept[name] = [c for c in have.get(name, ()) if _name(c) not in gone]
+    resource = {**resource, "meta": {k: v for k, v in kept.items() if v or k not in META}}
+    off = stored.facts.declassified | {"|".join(label) for label in asked - theirs}
+    found = labels.label(resource, ctx.house.label_sets, declassified=off)
+    if {_name(c) for c in found.security} == {_name(c) for c in have.get("security", ())} and resource == strict.read(stored.body or b""):
+        return Written(stored.ref, stored.version, stored.updated, (await rendering(ctx, stored))[0], "unchanged")
+    work = Work(ctx)
+    written = await put_version(work, stored, resource, found, saw_all=reads_bytes(ctx, stored))
+    told = ", ".join(sorted(code for _, code in asked))
+    work.trail += notes(ctx, "U", "declassify", decision, stored.facts, stored.ref, detail=f"{told}: {reason}")
+    work.ops += moved(stored.facts)
+    await work.commit()
+    return written
+
+
+async def _plainly(ctx: Context, ref: Ref, stored: Stored, meta: Json) -> Written:
+    def edit(resource: Json) -> Json:
+        have = resource.get("meta", {})
+        left = {k: [c for c in have.get(k, ()) if _name(c) not in [_name(m) for m in meta.get(k, ())]] for k in ("profile", "tag") if k in have}
+        return {**resource, "meta": {k: v for k, v in {**have, **left}.items() if v != []}}
+
+    return await patch(ctx, ref, edit, if_match=stored.version)
+
+
+async def own_labels(ctx: Context, ref: Ref) -> frozenset[tuple[str, str]]:
+    """Which of its labels the person put on themselves, as (system, code): those they may take off. Problem not-found."""
+    stored = await ctx.house.store.get(ref)
+    await allow(ctx, "R", "read", ref, stored)
+    assert stored is not None
+    return await _put_on_by_me(ctx, stored) if ctx.actor.kind == "patient" else frozenset()
+
+
+async def _put_on_by_me(ctx: Context, stored: Stored) -> frozenset[tuple[str, str]]:
+    """The labels that came with a version of this writer's and that the version before did not have."""
+    mine: set[tuple[str, str]] = set()
+    before: set[tuple[str, str]] = set()
+    for number in range(1, stored.version + 1):
+        version = await ctx.house.store.version(stored.ref, number)
+        if version is None or version.body is None:
+            continue
+        now = {_name(c) for c in strict.read(version.body).get("meta", {}).get("security", ())}
+        by_me = version.writer.kind == "patient" and version.writer.user == ctx.actor.user
+        mine = (mine & now) | (now - before if by_me else set())
+        before = now
+    return frozenset(mine)
+
+
+def moved(facts: Facts) -> list[Op]:
+    """Whoever holds an answer or a place in a list about these people looks again."""
+    return [Bump(p) for p in facts.patients]
+
+
+def _checked(meta: Json) -> None:
+    if not isinstance(meta, dict) or not any(meta.get(k) for k in META):
+        raise Problem("bad-request", "Send a Meta with the profiles, tags or labels that this is about.", "meta")
+    for name in META:
+        given = meta.get(name, [])
+        whole = isinstance(given, list) and all(
+            isinstance(c, str) if name == "profile" else isinstance(c, dict) and isinstance(c.get("code"), str) for c in given
+        )
+        if not whole:
+            raise Problem("bad-request", f"`meta.{name}` is not as R4 has it.", f"meta.{name}")
+
+
+def _name(label: Any) -> tuple[str, str]:
+    return ("", label) if isinstance(label, str) else (str(label.get("system", "")), str(label.get("code", "")))
+
+
+def _union(have: Iterable[Any], more: Iterable[Any]) -> list[Any]:
+    return list({_name(c): c for c in (*more, *have)}.values())
+
+
+# -- made again -------------------------------------------------------------------------------------------------------
+
+
+async def relabel(house: House, step: Callable[[], None] = lambda: None) -> tuple[int, int]:
+    """Label whatever was labelled by other value sets, or not at all: (looked at, other labels than before).
+
+    Labels only rise, but for what counted as restricted because labelling had not run. Problem not-offered without value sets.
+    """
+    digest = house.label_sets.digest
+    if not house.label_sets.ready:
+        raise Problem("not-offered", "The value sets for labels cannot be read: nothing was labelled, and what is new counts as restricted.")
+    seen = changed = 0
+    after: tuple[Any, ...] | None = None
+    while True:
+        found = await house.store.search(Query(()), Always(), filtered=Never(), count=PAGE, after=after)
+        for stored in found.hits:
+            if stored.facts.labelled != digest:
+                changed += await _again(house, stored)
+            seen += 1
+            step()
+        after = found.after
+        if after is None:
+            break
+    await house.store.commit(Keep("labelled", "digest", digest.encode()))
+    return seen, changed
+
+
+async def labelled_by_these(house: House) -> bool:
+    """Has everything been labelled by the value sets of today."""
+    return await house.store.kept("labelled", "digest", house.clock()) == house.label_sets.digest.encode()
+
+
+async def _again(house: House, stored: Stored) -> bool:
+    resource = strict.read(stored.body or b"")
+    meta = resource.get("meta", {})
+    found = labels.label(resource, house.label_sets, declassified=stored.facts.declassified)
+    facts = deriving.labelled(stored.facts, found)
+    raw = stored.body or b""
+    body = strict.stamp(raw, id=stored.ref.id, version=meta["versionId"], updated=meta["lastUpdated"], security=found.security)
+    final = strict.read(body)
+    shown = view.view(final)
+    seen = body if shown is final else strict.dump(shown)
+    keys = searching.keys(final, house.r4, shown, closer(shown))
+    ops: list[Op] = [Relabel(stored.ref, stored.version, stored.updated, body, seen, facts, keys, stored.writer)]
+    other = _differs(stored.facts, facts)
+    if other:
+        ops += moved(facts)
+        first = next(iter(facts.patients), None)
+        ops += [Send(r.name, stored.ref, stored.version, first) for r in house.remotes if first is not None and r.takes(stored.ref.type)]
+        ctx = house_context(house, HOUSE)
+        ops += [note(ctx, "U", "relabel", None, (str(stored.ref),), patient=p, allowed=True) for p in facts.patients]
+    try:
+        await house.store.commit(*ops)
+    except Stale:  # somebody has just written it, and so labelled it
+        return False
+    return other
+
+
+def _differs(a: Facts, b: Facts) -> bool:
+    names = ("confidentiality", "sensitivity", "legal", "other_labels")
+    return any(getattr(a, n) != getattr(b, n) for n in names)
+
