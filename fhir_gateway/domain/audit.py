@@ -238,6 +238,7 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "who-looked": ("looked at who had looked at", "look at who had looked at"),
     "break-glass": ("opened in an emergency", "open in an emergency"),
     "telling": ("chose how to be told about", "choose how to be told about"),
+    "record": ("recorded something about who may see", "record something about who may see"),
     "claim": ("said they look after you and opened", "open, saying that they look after you,"),
 }
 _WHOLE: Final = {"login": "signed in", "logout": "signed out", "token": "was let in"}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
+from .consenting import SHARING_PREFERENCES
 from .grants import Rule, Uncomputable, parse
 from .periods import LONDON, instant
 from .problem import Problem
@@ -202,6 +203,7 @@ def _own(consent: Mapping[str, Any]) -> dict[str, Any]:
 def _empty(patient: str) -> dict[str, Any]:
     return {
         "resourceType": "Consent",
+        "identifier": [{"system": SHARING_PREFERENCES, "value": patient}],
         "status": "active",
         "scope": {"coding": [{"system": CONSENT_SCOPE, "code": "patient-privacy"}]},
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],

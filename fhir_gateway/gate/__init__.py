@@ -14,14 +14,17 @@ from .past import history
 from .pushing import inbox, named, push, replay
 from .reading import read, vread
 from .recipients import choose, my_choice, my_notices
+from .recording import appoint, change_role, end_foreign, keep_foreign, link, record, roles, uncomputable
 from .searching import compartment, search
 from .transacting import transaction
 from .writing import Once, accept, create, patch, patch_where, remove, remove_where, unanswered, update, update_where
 
 __all__ = [
     "Answer", "Context", "Entry", "House", "Once", "Page", "Remote", "Written",
-    "accept", "asker", "choose", "compartment", "create", "enter", "everything", "explain", "history", "historyset", "house_context", "inbox", "judge",
-    "keepers", "may", "may_send", "my_choice", "my_notices", "named", "organisation_called", "part_of", "patch", "patch_where", "plan_document", "push", "read",
-    "remove", "remove_where", "replay", "search", "searchset", "transaction", "unanswered", "update", "update_where",
+    "accept", "appoint", "asker", "change_role", "choose", "compartment", "create", "end_foreign", "enter", "everything",
+    "explain", "history", "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "link", "may", "may_send",
+    "my_choice", "my_notices", "named", "organisation_called", "part_of", "patch", "patch_where", "plan_document", "push", "read",
+    "record", "remove", "remove_where", "replay", "roles", "search", "searchset", "transaction", "unanswered", "uncomputable",
+    "update", "update_where",
     "version_number", "vread", "who_looked", "why",
 ]  # fmt: skip
