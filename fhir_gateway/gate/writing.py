@@ -467,6 +467,9 @@ async def _store(
     work.ops += [Put(ref, version, ctx.at, body, seen, facts, keys, writer, over)]
     work.ops += bumps(ref.type, facts, before.facts if before else None)
     work.ops += _sends(ctx, ref, version, facts, "changed")
+    if ref.type == "Consent" and ctx.house.remotes:  # it may speak of a linked record, too
+        linked = set(await stand(ctx.house, facts.patients, None, ctx.place)) - set(facts.patients)
+        work.ops += [Send(r.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for r in ctx.house.remotes for p in sorted(linked)]
     work.ops += await _one_hop(ctx, ref, facts, before.facts if before else None)
     work.ops += await _acceptance(work, ref, final, facts, before)
     work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}{detail}")
