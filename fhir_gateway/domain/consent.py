@@ -213,7 +213,6 @@ def implied(ask: Ask, facts: Facts, standing: Standing, live: Lives, level: int)
     looks_after = live.relationship is not None
     cares = looks_after and ask.actor.sector in ("health", "social-care")
     own = not live.own_names.isdisjoint(facts.authors) or facts.custodian in live.own_names
-    own = own and facts.type != "Consent"  # it names what it hides: who wrote it down reads it no more (leak list L50)
     if standing.died is not None:  # read only, by the team of record; authors keep their own record
         if ask.action != "access":
             return ""

@@ -321,7 +321,7 @@ def _implied(ask: Ask, standing: Standing, called: set[str], at: int) -> Predica
     tied = looks_after(standing, actor, at)
     cares = tied and actor.sector in ("health", "social-care")
     mine = [n for n in called if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")]
-    own = every(no(Has("type", frozenset({"Consent"}))), some(has("author", mine), has("custodian", mine)))
+    own = some(has("author", mine), has("custodian", mine))
     if standing.died is not None:
         return some(own, UP_TO_NORMAL if cares else NEVER) if ask.action == "access" else NEVER
     if ask.action == "collect":
