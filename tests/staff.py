@@ -159,6 +159,11 @@ def end(gateway: Gateway, answer: httpx2.Response) -> None:
         assert done.status_code == 200, done.text
 
 
+def id_of(answer: httpx2.Response) -> str:
+    """The id of what was made: who may not read it gets no body."""
+    return str(answer.headers["location"].split("/_history")[0].rsplit("/", 1)[1])
+
+
 @contextmanager
 def given(gateway: Gateway, body: dict[str, Any]) -> Iterator[httpx2.Response]:
     """A consent that the person writes, and ends afterwards."""

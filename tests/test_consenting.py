@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from .conftest import Gateway
-from .staff import Colleague, actor, consent, given, permit, put_directory, recorded, save, signed_in
+from .staff import Colleague, actor, consent, given, id_of, permit, put_directory, recorded, save, signed_in
 
 HL7 = "http://terminology.hl7.org/CodeSystem"
 SECTORS = "https://fhir-gateway.example/CodeSystem/sector"
@@ -64,7 +64,7 @@ def test_staff_write_down_what_the_person_told_them_and_it_holds_at_once(demo: G
     before = demo.get("link-worker", f"Goal?patient={demo.patient}").json()["total"]
     made = registrar.call("POST", "Consent", body=recorded(demo.patient, permit(rosa)))
     assert made.status_code == 201, made.text
-    id = made.json()["id"]
+    id = id_of(made)
     assert before == 0 and demo.get("link-worker", f"Goal?patient={demo.patient}").json()["total"] > 0
     mine = demo.get("patient", f"Consent/{id}")
     assert mine.json()["verification"][0]["verified"] is True
@@ -107,7 +107,7 @@ def test_nobody_records_a_consent_for_themselves(demo: Gateway, registrar: Colle
     rule = FORMS[form](names(demo))
     if form in ("anyone inside a no", "deep"):  # said to others around it: what is in it is said to them alone
         answer = registrar.call("POST", "Consent", body=recorded(demo.patient, rule))
-        assert answer.status_code in (403, 422) or not registrar.get(f"Consent/{answer.json()['id']}").is_success
+        assert answer.status_code in (403, 422) or not registrar.get(f"Consent/{id_of(answer)}").is_success
         return
     refused(registrar.call("POST", "Consent", body=recorded(demo.patient, rule)))
 
@@ -204,7 +204,7 @@ def test_who_was_there_is_kept_with_the_check(demo: Gateway, registrar: Colleagu
     body["verification"][0]["extension"] = [{"url": there, "valueReference": {"reference": names(demo)["colleague"]}}]
     made = registrar.call("POST", "Consent", body=body)
     assert made.status_code == 201, made.text
-    kept = demo.get("patient", f"Consent/{made.json()['id']}")
+    kept = demo.get("patient", f"Consent/{id_of(made)}")
     assert kept.json()["verification"] == body["verification"]
     assert save(demo, kept.json() | {"status": "inactive"}, kept.headers["etag"]).status_code == 200
 

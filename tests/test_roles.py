@@ -18,7 +18,7 @@ from fhir_gateway.domain.standing import Standing
 from fhir_gateway.domain.types import Ref
 
 from .conftest import Gateway
-from .staff import Colleague, consent, permit, role, save, signed_in, wired_operator
+from .staff import Colleague, consent, id_of, permit, role, save, signed_in, wired_operator
 
 EVIDENCE = "Seen by Dr Patel on 20 November 2026, letter kept"
 NOBODY = "0198c0de-0000-7000-8000-000000000000"
@@ -203,7 +203,7 @@ def test_staff_register_and_change_roles_of_people_they_look_after(demo: Gateway
     by_fhir = registrar.call("POST", "Consent", body=role(demo.patient, relative, "best-interest"))
     assert by_fhir.status_code == 201, by_fhir.text
     assert registrar.call("POST", "Consent", body=role(demo.patient, relative, "best-interest")).status_code == 409
-    mine = demo.get("patient", f"Consent/{by_fhir.json()['id']}")
+    mine = demo.get("patient", f"Consent/{id_of(by_fhir)}")
     ended = save(demo, mine.json() | {"status": "inactive"}, mine.headers["etag"])
     assert ended.status_code == 200, "the person may end whatever role anybody has"
     assert save(demo, mine.json(), ended.headers["etag"]).status_code == 422, "but not bring it back"
