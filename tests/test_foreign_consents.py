@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from .conftest import Gateway
 from .staff import consent, permit
 from .test_remotes import HUB, Recorder, partnered
@@ -33,6 +35,7 @@ def total(g: Gateway, who: str) -> int:
     return int(g.get(who, f"Goal?patient={g.patient}").json()["total"])
 
 
+@pytest.mark.slow
 def test_a_partner_closes_and_never_opens(tmp_path: Path) -> None:
     import threading
 
