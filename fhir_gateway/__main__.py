@@ -25,6 +25,12 @@ app.add_typer(map_app, name="map")
 app.add_typer(sync_app, name="sync")
 app.add_typer(tell_app, name="tell")
 app.add_typer(clients_app, name="clients")
+patients_app = typer.Typer(no_args_is_help=True, help="What is recorded about a person and decides.")
+proxies_app = typer.Typer(no_args_is_help=True, help="Who acts for whom, and by which right.")
+consents_app = typer.Typer(no_args_is_help=True, help="Consents that need an operator.")
+app.add_typer(patients_app, name="patients")
+app.add_typer(proxies_app, name="proxies")
+app.add_typer(consents_app, name="consents")
 store_app = typer.Typer(no_args_is_help=True, help="The stores themselves.")
 app.add_typer(inbox_app, name="inbox")
 app.add_typer(store_app, name="store")
@@ -366,6 +372,102 @@ def inbox_replay(
     from .commands import operating
 
     sys.exit(run(operating.inbox_replay(id, file)))
+
+
+# -- what is recorded about a person ----------------------------------------------------------------------------------
+
+Person = Annotated[str, typer.Argument(metavar="PATIENT", help="The id of the person.")]
+Evidence = Annotated[str, typer.Option(help="Who found it out, when and how; kept in the person's own log.")]
+
+
+@patients_app.command("record")
+def patients_record(
+    patient: Person,
+    fact: Annotated[str, typer.Argument(help="national-data-opt-out, capacity-lost, no-notify or safeguarding-proxy.")],
+    evidence: Evidence,
+    off: Annotated[bool, typer.Option("--off", help="It holds no more.")] = False,
+    who: Annotated[str, typer.Option(help="RelatedPerson/id whose role is suspended (safeguarding-proxy).")] = "",
+) -> None:
+    """Record a fact that decides who may see a person's record. It holds at once."""
+    from .commands import recording
+
+    sys.exit(run(recording.patients_record(patient, fact, not off, evidence, who)))
+
+
+@patients_app.command("link")
+def patients_link(
+    one: Person,
+    other: Annotated[str, typer.Argument(help="The id of the other record.")],
+    evidence: Evidence,
+    type_: Annotated[str, typer.Option("--type", help="replaces or replaced-by join the consents of both; seealso or refer carry denies over.")],
+) -> None:
+    """Say that two records are the same person's."""
+    from .commands import recording
+
+    sys.exit(run(recording.patients_link(one, other, type_, evidence)))
+
+
+@patients_app.command("unlink")
+def patients_unlink(one: Person, other: Annotated[str, typer.Argument(help="The id of the other record.")], evidence: Evidence) -> None:
+    """Say that two records are not the same person's after all."""
+    from .commands import recording
+
+    sys.exit(run(recording.patients_link(one, other, "", evidence)))
+
+
+@proxies_app.command("list")
+def proxies_list(patient: Person, json: Json = False) -> None:
+    """Everybody who acts, acted or may come to act for a person."""
+    from .commands import recording
+
+    sys.exit(run(recording.proxies_list(patient, json)))
+
+
+@proxies_app.command("add")
+def proxies_add(
+    patient: Person,
+    proxy: Annotated[str, typer.Argument(help="RelatedPerson/id of this person.")],
+    basis: Annotated[str, typer.Option(help="A code of England-NHSProxyLegalBasis: consent, best-interest, parental-responsibility, ...")],
+    grantor: Annotated[str, typer.Option(help="ODS code of the organisation that answers for it.")],
+    evidence: Evidence,
+    status: Annotated[str, typer.Option(help="active or proposed.")] = "active",
+    start: Annotated[str, typer.Option(help="First day; today by default.")] = "",
+    end: Annotated[str, typer.Option(help="Last day, if there is one.")] = "",
+) -> None:
+    """Register somebody who acts for a person."""
+    from .commands import recording
+
+    sys.exit(run(recording.proxies_add(patient, proxy, basis, grantor, evidence, status, start, end)))
+
+
+@proxies_app.command("change")
+def proxies_change(
+    patient: Person,
+    consent: Annotated[str, typer.Argument(help="The role, as `proxies list` names it.")],
+    status: Annotated[str, typer.Argument(help="active, inactive, rejected or entered-in-error.")],
+    reason: Annotated[str, typer.Option(help="A code of England-ConsentStatusReason, such as ROLE_DEACTIVATED_SAFEGUARDING.")],
+    text: Annotated[str, typer.Option(help="Words of its own, which OTHER needs.")] = "",
+) -> None:
+    """Move a role to another status. It holds at once."""
+    from .commands import recording
+
+    sys.exit(run(recording.proxies_change(patient, consent, status, reason, text)))
+
+
+@consents_app.command("uncomputable")
+def consents_uncomputable(json: Json = False) -> None:
+    """Consents that close a record because nobody can compute them; exit 1 when there are any."""
+    from .commands import recording
+
+    sys.exit(run(recording.consents_uncomputable(json)))
+
+
+@consents_app.command("end")
+def consents_end(consent: Annotated[str, typer.Argument(help="The id of a consent that came from a partner.")], evidence: Evidence) -> None:
+    """End a consent that came from a partner, and the task that it raised."""
+    from .commands import recording
+
+    sys.exit(run(recording.consents_end(consent, evidence)))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from .store.base import StoreError
 from .sync.worker import run as run_worker
 from .tell.worker import run as run_telling
 from .web import app as shell
-from .web import fhir, openapi, pages, plans, smart
+from .web import fhir, openapi, pages, plans, recording, smart
 from .wiring import Wired
 
 log = structlog.get_logger()
@@ -202,7 +202,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     def describe(routes: Any) -> dict[str, Any]:
         return openapi.document(routes, s.base, w.house.r4.types, w.house.r4.compartments)
 
-    return shell.build(web, fhir.endpoint(web), [*own, *plans.routes(web), *pages.routes(seen)], describe=describe, sorry=sorry)
+    return shell.build(web, fhir.endpoint(web), [*own, *plans.routes(web), *recording.routes(web), *pages.routes(seen)], describe=describe, sorry=sorry)
 
 
 PROGRAMS = ("/fhir", "/openapi.json", "/plans", "/patients", "/health", "/metrics", "/.well-known")

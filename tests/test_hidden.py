@@ -86,8 +86,9 @@ def test_a_page_link_is_its_readers_own_and_dies_with_a_change_of_consent(demo: 
     assert demo.get("gp", following).status_code == 404
     assert demo.get("gp", f"Goal?patient={demo.patient}").json()["total"] == 0
     assert demo.get("social-worker", f"Goal?patient={demo.patient}").json()["total"] > 0
-    gone = demo.call("patient", "DELETE", f"Consent/{made.json()['id']}", headers={"If-Match": made.headers["etag"]})
-    assert gone.status_code == 204
+    ended = made.json() | {"status": "inactive"}
+    gone = demo.call("patient", "PUT", f"Consent/{ended['id']}", body=ended, headers={"If-Match": made.headers["etag"]})
+    assert gone.status_code == 200
     assert demo.get("gp", f"Goal?patient={demo.patient}").json()["total"] > 0
 
 

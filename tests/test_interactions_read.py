@@ -311,7 +311,8 @@ def test_a_document_holds_what_its_reader_may_see_and_no_more(demo: Gateway) -> 
         assert "Goals" not in {s["title"] for s in front["section"]} and "/Goal/" not in str(front)
         assert all("text" not in e["resource"] for e in document["entry"][1:])
     finally:
-        demo.call("patient", "DELETE", f"Consent/{consent.json()['id']}", headers={"If-Match": consent.headers["etag"]})
+        ended = consent.json() | {"status": "inactive"}
+        demo.call("patient", "PUT", f"Consent/{ended['id']}", body=ended, headers={"If-Match": consent.headers["etag"]})
     for who in ("stranger", "link-worker"):
         same(demo.get(who, f"CarePlan/{plan}/$document"), demo.get(who, f"CarePlan/{NOBODY}/$document"), plan, NOBODY)
     outcome(demo.get("patient", f"Goal/{NOBODY}/$document"), 404)

@@ -257,7 +257,8 @@ def test_who_wrote_it_once_matches_it_though_they_see_it_no_more(demo: Gateway) 
         else:
             pytest.fail("the consent of this test does not hide anything")
     finally:
-        demo.call("patient", "DELETE", f"Consent/{consent.json()['id']}", headers={"If-Match": consent.headers["etag"]})
+        ended = consent.json() | {"status": "inactive"}
+        demo.call("patient", "PUT", f"Consent/{ended['id']}", body=ended, headers={"If-Match": consent.headers["etag"]})
 
 
 @pytest.mark.parametrize(

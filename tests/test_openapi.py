@@ -20,7 +20,9 @@ ENOUGH = settings(
 )
 FHIR = "application/fhir+json"
 # A sign-in by a registered app comes first, which tests/test_oauth.py does; a page needs a browser's session (tests/web).
-ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke"}
+# Facts and roles are recorded by staff with the right to, whom the demo has not (tests/test_roles.py).
+RECORDED = {"/patients/{patient}/facts", "/patients/{patient}/roles", "/patients/{patient}/roles/{consent}"}
+ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke"} | RECORDED
 numbers = itertools.count()
 
 

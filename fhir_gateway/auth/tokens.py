@@ -32,7 +32,7 @@ KIND_OF: dict[str, Kind] = {
     "Practitioner": "professional", "PractitionerRole": "professional", "Patient": "patient",
     "RelatedPerson": "proxy", "Device": "system", "Organization": "system",
 }  # fmt: skip
-ROLES = frozenset({"clinician", "break-glass", "contributor", "operator", "refer", "declassifier"})
+ROLES = frozenset({"clinician", "break-glass", "contributor", "operator", "refer", "declassifier", "registrar"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,7 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "preview": ("tried out who would see", "try out who would see"),
     "break-glass": ("opened in an emergency", "open in an emergency"),
     "telling": ("chose how to be told about", "choose how to be told about"),
+    "record": ("recorded something about who may see", "record something about who may see"),
     "claim": ("said they look after you and opened", "open, saying that they look after you,"),
 }
 _WHOLE: Final = {"login": "signed in", "logout": "signed out", "token": "was let in"}

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
+from .consenting import SHARING_PREFERENCES
 from .periods import LONDON
 from .problem import Problem
 from .vocabulary import (
@@ -239,6 +240,7 @@ def _own(consent: Mapping[str, Any]) -> dict[str, Any]:
 def _empty(patient: str) -> dict[str, Any]:
     return {
         "resourceType": "Consent",
+        "identifier": [{"system": SHARING_PREFERENCES, "value": patient}],
         "status": "active",
         "scope": {"coding": [{"system": CONSENT_SCOPE, "code": "patient-privacy"}]},
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],

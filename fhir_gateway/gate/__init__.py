@@ -17,6 +17,7 @@ from .previewing import Preview, Sight, counted, may_share, preview
 from .pushing import inbox, named, push, replay
 from .reading import read, vread
 from .recipients import choose, my_choice, my_notices
+from .recording import appoint, change_role, end_foreign, keep_foreign, link, record, roles, uncomputable
 from .searching import compartment, search
 from .somebody import asker, askers
 from .transacting import transaction
@@ -24,10 +25,10 @@ from .writing import Once, accept, create, patch, patch_where, remove, remove_wh
 
 __all__ = [
     "Answer", "Context", "Entry", "Explained", "House", "Once", "Page", "Preview", "Remote", "Sight", "Written",
-    "accept", "asker", "askers", "choose", "compartment", "counted", "create", "enter", "everything", "explain", "history", "historyset",
-    "house_context", "inbox", "judge", "keepers", "labelled_by_these", "may", "may_send", "may_share", "meta_of", "my_choice", "my_notices",
-    "named", "organisation_called", "own_labels", "part_of", "patch", "patch_where", "plan_document", "preview", "push", "put_on", "read",
-    "relabel", "remove", "remove_where", "replay", "search", "searchset", "shown_to", "take_off", "transaction", "unanswered", "update",
-    "update_where",
+    "accept", "appoint", "asker", "askers", "change_role", "choose", "compartment", "counted", "create", "end_foreign", "enter",
+    "everything", "explain", "history", "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these",
+    "link", "may", "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "organisation_called", "own_labels", "part_of",
+    "patch", "patch_where", "plan_document", "preview", "push", "put_on", "read", "record", "relabel", "remove", "remove_where", "replay",
+    "roles", "search", "searchset", "shown_to", "take_off", "transaction", "unanswered", "uncomputable", "update", "update_where",
     "version_number", "vread", "who_looked", "why",
 ]  # fmt: skip

@@ -92,6 +92,7 @@ class Context:
     action: Literal["access", "disclose"] = "access"  # sync reads with "disclose"
     may_declassify: bool = False  # may take privacy labels off, with a reason
     may_refer: bool = False  # a registered system whose referrals count (a hospital's discharge)
+    may_record: bool = False  # staff who may write down the consents and roles that people tell them of
     launch: str | None = None  # Patient/… the token is bound to
     place: tuple[Directory, int] | None = None  # the directory and its epoch when this request began
 
@@ -187,7 +188,8 @@ async def enter(
         raise Problem("insufficient-scope", "This sign-in is for one person's record but does not say whose.")
     return Context(
         house, known[2], at, wanted, scopes, caller.client, request_id, btg,
-        may_refer="refer" in caller.roles, may_declassify="declassifier" in caller.roles, launch=caller.launch, place=(directory, epoch),
+        may_refer="refer" in caller.roles, may_declassify="declassifier" in caller.roles, may_record="registrar" in caller.roles,
+        launch=caller.launch, place=(directory, epoch),
     )  # fmt: skip
 
 

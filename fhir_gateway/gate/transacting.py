@@ -125,7 +125,9 @@ async def prepare(ctx: Context, steps: Sequence[Step], known: Mapping[str, Ref] 
 
 
 def _turn(plan: Plan, step: Step) -> int:
-    """Whom it is about comes first, and what is attached to something last."""
+    """Whom it is about first, then what is attached to something, then consents, those that end before new ones: judged by what the Bundle makes."""
+    if step.type == "Consent":
+        return 3 if step.method != "POST" else 4
     return 0 if step.at in plan.fresh and step.type == "Patient" else 2 if step.type == "Binary" else 1
 
 

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..domain import bundle, compartment, entries, grants, labels, strict, summary, view
+from ..domain import bundle, compartment, entries, grants, labels, recorded, strict, summary, view
 from ..domain import facts as deriving
 from ..domain import search as searching
+from ..domain.consenting import superseded
 from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
 from ..domain.problem import Issue, Problem, not_found
 from ..domain.rendering import closer, put_back, rendered
@@ -40,6 +41,7 @@ from ..domain.types import (
 from ..domain.validate import check, policy
 from ..domain.vocabulary import CONFIRM_MEMBERSHIP, TASK_SYSTEM
 from ..store.base import Moved, Stale, Taken, Unavailable, Unsettled
+from . import consenting
 from .conditions import Match, matching
 from .context import (
     Context,
@@ -292,6 +294,8 @@ async def put_new(
     if person is not None:
         return known(work, person)
     ref = Ref(type, id or ctx.house.new_id())
+    if type == "Consent":
+        await _end_superseded(work, resource)
     writer = await _writer(ctx, resource, "POST", None)
     facts, security = _labelled(ctx, resource, ref, writer, None)
     facts = await _through_targets(work, resource, facts)
@@ -303,6 +307,19 @@ async def put_new(
         work.ops.append(Keep("if-none-exist", key, str(ref).encode(), _in_a_minute(ctx), if_absent=held is None, if_value=held))
     work.ops += await claimed(work, ref, resource, None)
     return await _store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None, decision)
+
+
+async def _end_superseded(work: Work, resource: dict[str, Any]) -> None:
+    """The consents that a new one takes the place of end with it, in the same commit, by the right of the same writer."""
+    for name in superseded(resource):
+        ref = Ref("Consent", name.removeprefix("Consent/"))
+        stored = await work.get(ref)
+        try:
+            await put_edited(work, ref, lambda consent: {**consent, "status": "inactive"}, if_match=stored.version if stored else None)
+        except Problem as p:
+            if p.kind == "not-found":
+                raise Problem("business-rule", f"`{name[:80]}` is not here, so nothing can take its place.", "Consent.extension") from None
+            raise
 
 
 async def matched(work: Work, match: Match) -> Written:
@@ -383,7 +400,6 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     raw, resource = received(ctx, ref.type, raw)
     if resource.get("id") != ref.id:
         raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
-    decision = await _may_correct(ctx, stored, resource)
     was, sent, saw_all = strict.read(stored.body or b""), resource, True
     views = await views_of(ctx, stored)
     shown = rendered(was, views)
@@ -392,9 +408,12 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
         if edited != resource:
             saw_all = _but_for_labels(edited) == _but_for_labels(resource)
             resource, raw = edited, strict.dump(edited)
+    decision = await _may_correct(work, stored, resource)
     moved = set(compartment.patients(resource)) != set(compartment.patients(was))
     if moved or (attached(stored.facts) and _context(resource) != _context(was)):
         raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
+    if ref.type == "Patient":
+        _facts_left_alone(ctx, was, resource)
     if entries.same(_content(sent), _content(shown)) and not _new_labels(sent, shown):  # a right guess at the rest is a change (L22)
         work.trail += notes(ctx, "U", what, decision, stored.facts, ref, detail="unchanged", allowed=True)
         return Written(ref, stored.version, stored.updated, await given_back(ctx, stored), "unchanged")
@@ -415,7 +434,7 @@ async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Wri
     if stored.deleted:
         return Written(ref, stored.version, stored.updated, None, "unchanged")
     _precondition(ref, stored, if_match)
-    decision = await _may_correct(ctx, stored, None)
+    decision = await _may_correct(work, stored, None)
     writer = await _writer(ctx, {}, "DELETE", stored)
     version = stored.version + 1
     work.ops += [Remove(ref, version, ctx.at, writer, stored.version), *bumps(ref.type, stored.facts)]
@@ -426,10 +445,24 @@ async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Wri
     return Written(ref, version, ctx.at, None, "deleted")
 
 
+async def put_by_house(
+    work: Work, ref: Ref, resource: dict[str, Any], before: Stored | None, what: str, detail: str, method: str = "SYSTEM"
+) -> Written:
+    """Prepare what the gateway itself writes when somebody with the right to asks it to: they see no more of it than before."""
+    ctx, a = work.ctx, work.ctx.actor
+    writer = Writer(a.user, a.organisation, ctx.client, "operator" if a.operator else a.kind, method, False, saw_all=False)
+    facts, security = _labelled(ctx, resource, ref, writer, before)
+    facts = replace(facts, authors=before.facts.authors if before is not None else frozenset())
+    over, letter = (before.version, "U") if before is not None else (0, "C")
+    return await _store(
+        work, ref, over + 1, over, strict.dump(resource), resource, facts, security, writer, letter, what, before, detail=f": {detail}"
+    )  # fmt: skip
+
+
 async def _store(
     work: Work, ref: Ref, version: int, over: int, raw: bytes, resource: dict[str, Any], facts: Facts,
     security: list[dict[str, Any]], writer: Writer, letter: str, what: str, before: Stored | None,
-    decision: Decision = OUR_OWN,
+    decision: Decision = OUR_OWN, detail: str = "",
 ) -> Written:  # fmt: skip
     ctx = work.ctx
     body = strict.stamp(raw, id=ref.id, version=str(version), updated=_instant(ctx), security=security)
@@ -443,7 +476,7 @@ async def _store(
     if ref.type == "Patient" and before is not None and at_risk(facts) != at_risk(before.facts):
         work.ops += await _sent_again(ctx, ref)
     work.ops += await _acceptance(work, ref, final, facts, before)
-    work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}")
+    work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}{detail}")
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
     work.new[ref] = stored
     return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated")
@@ -551,14 +584,14 @@ async def _may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> De
         return await _may_attach(work, facts)
     if not facts.patients:
         raise Problem("business-rule", "This must say whose record it belongs to, by a reference to a Patient here.", _subject_path(facts.type))
-    if facts.type == "Consent":
-        await _may_consent(ctx, resource, facts)
-    new = facts.type == "Patient"
-    if not new:
+    lawful = await _may_consent(work, Ref(facts.type, facts.id), resource, facts, None)
+    if facts.type == "Patient":
+        _facts_left_alone(ctx, {}, resource)
+    else:
         await _people_are_here(work, facts)
     if not within_launch(ctx, "c", facts):
         raise _not_for(facts.type)
-    decision = await ask(ctx, "collect", facts)
+    decision = lawful or await ask(ctx, "collect", facts)
     if not decision.permit:
         await ctx.house.store.commit(*notes(ctx, "C", "create", decision, facts, Ref(facts.type, "")))
         raise _not_for(facts.type)
@@ -606,31 +639,41 @@ async def _may_keep_directory(ctx: Context, type: str) -> None:
     raise Problem("forbidden", f"Only an operator of this gateway writes {type}.")
 
 
-async def _may_consent(ctx: Context, resource: dict[str, Any], facts: Facts) -> None:
-    """A consent is the person's (or their lawful proxy's) to write; nobody else opens a record to themselves (L51)."""
-    if ctx.actor.kind == "patient" and set(facts.patients) == {ctx.actor.patient}:
-        performers = [p.get("reference") for p in resource.get("performer", [])]
-        if any(p is not None and p != ctx.actor.patient for p in performers):
-            raise Problem("business-rule", "A consent is given by the person whose record it is.", "Consent.performer")
-        if resource.get("verification"):
-            raise Problem("business-rule", "Verification is added by the gateway, not by a client.", "Consent.verification")
-        return
-    if ctx.actor.operator and ctx.scopes is None:
-        return
-    await ctx.house.store.commit(*notes(ctx, "C", "create", Decision(False, "rbac"), facts, Ref("Consent", "")))
-    raise Problem("forbidden", "A consent is written by the person whose record it is.")
+async def _may_consent(work: Work, ref: Ref, resource: dict[str, Any], facts: Facts, before: Stored | None) -> Decision | None:
+    """Of a Consent: may this writer write it at all; the decision that lets them, where it is not the person's own answer."""
+    if ref.type != "Consent":
+        return None
+    found = await consenting.lawful(work.ctx, work.get, ref, resource, facts, before)
+    work.ops += found.ops
+    return found.decision
 
 
-async def _may_correct(ctx: Context, stored: Stored, resource: dict[str, Any] | None) -> Decision:
+def _facts_left_alone(ctx: Context, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """What is recorded about a person, and which records are theirs, changes by `recording`. Problem business-rule."""
+    a = ctx.actor
+    if a.operator:
+        return
+    suspends = f"+{recorded.SAFEGUARDING}"  # closes at once, whoever sees the danger
+    may = {suspends, "link", f"+{recorded.OPT_OUT}"} if a.contributor else {suspends}
+    if a.kind in ("patient", "proxy"):
+        may = {recorded.OPT_OUT} if a.kind == "patient" else set()
+    wrong = recorded.not_theirs(before, after, may=frozenset(may))
+    if wrong is not None:
+        raise Problem("business-rule", wrong[1], wrong[0])
+
+
+async def _may_correct(work: Work, stored: Stored, resource: dict[str, Any] | None) -> Decision:
     """See it, and be allowed to change it: the decision that lets them. Problem forbidden for what this writer may only see."""
+    ctx = work.ctx
     if stored.ref.type in NO_PATIENT_DATA:
         if ctx.actor.operator:
             return Decision(True, "no-patient-data")
         await ctx.house.store.commit(note(ctx, "U", "update", None, (str(stored.ref),), allowed=False))
         raise Problem("forbidden", f"Only an operator of this gateway changes {stored.ref.type}.")
-    if stored.ref.type == "Consent":
-        await _may_consent(ctx, resource or {}, stored.facts)
-    decision = await ask(ctx, "correct", stored.facts)
+    if stored.ref.type == "Consent" and resource is None:
+        raise Problem("not-offered", "A consent is ended, never deleted: set its `status` to `inactive`.", headers={"Allow": "GET, HEAD, PUT, PATCH"})
+    lawful = await _may_consent(work, stored.ref, resource or {}, stored.facts, stored)
+    decision = lawful or await ask(ctx, "correct", stored.facts)
     if not decision.permit and resource is not None and await _answers_own_task(ctx, stored, resource):
         return Decision(True, "implicit", rule="invited")
     if not decision.permit or not in_scope(ctx, "u" if resource else "d", stored):
@@ -748,7 +791,7 @@ async def _decided_by(ctx: Context, ref: Ref, facts: Facts, before: Facts | None
             return []
         known = await stand(ctx.house, facts.patients)
         return [p for p in facts.patients if known[p].asks_referrers]
-    people = set(facts.patients)
+    people = set(await stand(ctx.house, facts.patients, None, ctx.place))
     for person in facts.patients:
         linked = await ctx.house.store.referrers(Ref("Patient", person.removeprefix("Patient/")))
         people |= {str(r) for r in linked if r.type == "Patient"}

@@ -63,7 +63,7 @@ def _types(partner: Partner, offered: frozenset[str]) -> set[str]:
 
 
 FIRST_CLASS = frozenset(
-    ["Patient", "CarePlan", "Goal", "QuestionnaireResponse", "CareTeam", "Condition", "Task", "ServiceRequest", "Observation", "Communication", "DocumentReference", "RelatedPerson", "Flag", "List", "RiskAssessment"]
+    ["Patient", "CarePlan", "Goal", "QuestionnaireResponse", "CareTeam", "Condition", "Task", "ServiceRequest", "Observation", "Communication", "DocumentReference", "RelatedPerson", "Flag", "List", "RiskAssessment", "Consent"]
 )
 
 Change = dict[str, Any]  # {"id": "Type/id", "resource": dict or None, "updated", "broken": why it is none}
@@ -272,7 +272,9 @@ async def _new_there(house: House, partner: Partner, change: Change) -> Tally:
     """A resource that began there, about a person we share."""
     there = change["resource"]
     type = change["id"].split("/")[0]
-    if not house.r4.has_type(type) or type in NO_PATIENT_DATA or type in ("Consent", "AuditEvent", "Provenance", "Patient"):
+    if type == "Consent":
+        return await _consent_there(house, partner, change)
+    if not house.r4.has_type(type) or type in NO_PATIENT_DATA or type in ("AuditEvent", "Provenance", "Patient"):
         return Tally()
     names = await _names(house, partner, there, None)
     if not any(ours.startswith("Patient/") for ours in names.values()):
@@ -287,6 +289,23 @@ async def _new_there(house: House, partner: Partner, change: Change) -> Tally:
         partner.name, written.ref, change["id"], _etag_of(there), change["updated"], written.version, strict.dump(there), strict.dump(there)
     )
     await house.store.commit(linked)
+    return Tally(pulled=1)
+
+
+async def _consent_there(house: House, partner: Partner, change: Change) -> Tally:
+    """A consent that a partner sends about a person we share closes here what it closes, and opens nothing."""
+    there = change["resource"]
+    names = await _names(house, partner, there, None)
+    if not any(ours.startswith("Patient/") for ours in names.values()):
+        return Tally()
+    ctx = await as_owner(house, partner, "access")
+    body = incoming(there, None, names)
+    try:
+        written = await gate.keep_foreign(ctx, body)
+    except Problem as p:
+        return await _quarantine(house, partner, ctx, change["id"], body, p, [])
+    sent = strict.dump(there)
+    await house.store.commit(Linked(partner.name, written.ref, change["id"], _etag_of(there), change["updated"], written.version, sent, sent))
     return Tally(pulled=1)
 
 

@@ -400,3 +400,19 @@ Description: "Why they chose so, where they said."
 Context: Consent.provision, Consent.provision.provision
 * value[x] 1..1
 * value[x] only string
+
+Extension: ConsentSupersedes
+Id: consent-supersedes
+Title: "The consent that ends with this one"
+Description: "When this Consent is written, that one becomes inactive in the same commit."
+Context: Consent
+* value[x] 1..1
+* value[x] only Reference(Consent)
+
+Extension: ConsentPresent
+Id: consent-present
+Title: "Who else was there"
+Description: "Somebody who was there when a consent that staff write down was checked with whoever gave it."
+Context: Consent.verification
+* value[x] 1..1
+* value[x] only Reference(Practitioner or PractitionerRole or RelatedPerson)

@@ -1,0 +1,262 @@
+"""Who may write a Consent, and what goes with it in the same commit. The rules are in `domain/consenting` and `domain/proxies`.
+
+By the person; by somebody whom the law lets decide for them; by staff who write down what the person told them. Nobody else,
+and nobody for themselves (leak list L51). consent.md 1.4, 1.7; docs/consents.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..domain import consenting, grants, proxies, strict
+from ..domain.consenting import Circle
+from ..domain.grants import Grant
+from ..domain.periods import LONDON
+from ..domain.problem import Problem
+from ..domain.standing import Standing, named_by, read_consent, relationship
+from ..domain.types import Decision, Expect, Facts, Keep, Op, Ref, Stored
+from .context import Context, ask, directory_now, micros, notes, stand
+
+Get = Callable[[Ref], Awaitable[Stored | None]]
+KEPT = "sharing-preferences"  # which Consent of a person is the one that our pages keep
+
+
+@dataclass(frozen=True, slots=True)
+class Lawful:
+    """This writer may. `decision` is the one that lets them where it is not the person's own answer to `collect` or `correct`."""
+
+    decision: Decision | None = None
+    ops: list[Op] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One Consent that somebody wants to write: as it is to be, as it was, and what is known about the person."""
+
+    ctx: Context
+    ref: Ref
+    facts: Facts
+    resource: Mapping[str, Any]
+    grant: Grant
+    before: Mapping[str, Any]
+    was: Grant | None
+    standing: Standing
+    epoch: int
+    get: Get
+
+    @property
+    def person(self) -> str:
+        return self.standing.patient
+
+    @property
+    def same_giver(self) -> bool:
+        """Are `performer` and `verification` what they were."""
+        return all(self.before.get(k) == self.resource.get(k) for k in ("performer", "verification"))
+
+
+async def lawful(ctx: Context, get: Get, ref: Ref, resource: Mapping[str, Any], facts: Facts, before: Stored | None) -> Lawful:
+    """May this writer write this. Problem: forbidden (written down), business-rule, duplicate, conflict."""
+    asked = await _asked(ctx, get, ref, resource, facts, before)
+    a = ctx.actor
+    if a.kind == "patient" and set(facts.patients) == {a.patient}:
+        out = await _by_the_person(asked)
+    elif a.kind == "proxy" and a.patient == asked.person and proxies.decides_for(asked.standing, a.ids | {a.user}, micros(ctx.at)):
+        out = await _for_the_person(asked)
+    elif a.kind == "professional" and ctx.may_record and before is None:
+        out = await _recorded(asked)
+    else:
+        raise await _refused(asked, "A consent is written by the person whose record it is.")
+    return Lawful(out.decision, [*out.ops, *await _the_only_one(asked)])
+
+
+async def _asked(ctx: Context, get: Get, ref: Ref, resource: Mapping[str, Any], facts: Facts, before: Stored | None) -> Asked:
+    person = facts.patients[0]
+    epoch = await ctx.house.store.epoch(person)
+    standing = (await stand(ctx.house, [person], {person: epoch}, ctx.place))[person]
+    old = strict.read(before.body) if before is not None and before.body is not None else {}
+    was = read_consent(old, ref.id, before.version) if old and before is not None else None
+    grant = grants.parse(resource, ref.id, 0)  # it was found computable
+    return Asked(ctx, ref, facts, resource, grant, old, was if isinstance(was, Grant) else None, standing, epoch, get)
+
+
+async def _refused(asked: Asked, text: str, where: str = "") -> Problem:
+    letter, what = ("U", "update") if asked.before else ("C", "create")
+    trail = notes(asked.ctx, letter, what, Decision(False, "rbac"), asked.facts, asked.ref if asked.before else Ref("Consent", ""))
+    await asked.ctx.house.store.commit(*trail)
+    return Problem("forbidden", text, where)
+
+
+def _rule(wrong: tuple[str, str] | None) -> None:
+    if wrong is not None:
+        raise Problem("business-rule", wrong[1], wrong[0])
+
+
+# -- by the person ----------------------------------------------------------------------------------------------------
+
+
+async def _by_the_person(asked: Asked) -> Lawful:
+    if not asked.before or not asked.same_giver:
+        if consenting.given_by(asked.resource) - {asked.person}:
+            raise Problem("business-rule", "A consent is given by the person whose record it is.", "Consent.performer")
+        if asked.resource.get("verification", []) != asked.before.get("verification", []):
+            raise Problem("business-rule", "Verification is added by whoever records a consent for you, not by you.", "Consent.verification")
+    if asked.grant.proxy or proxies.basis(asked.before):
+        await _appointed_by_the_person(asked)
+    return Lawful()
+
+
+async def _appointed_by_the_person(asked: Asked) -> None:
+    """The person appoints somebody, and may end whatever role anybody has; what the law gives is not theirs to give."""
+    was = proxies.basis(asked.before)
+    if was and asked.grant.proxy != was:
+        raise Problem("business-rule", "The legal basis of a role does not change: end this one and write another.", "Consent.policyRule")
+    if asked.grant.proxy != "consent":
+        kept = ("status", "extension", "dateTime", "meta", "text")
+        same = {k: v for k, v in asked.before.items() if k not in kept} == {k: v for k, v in asked.resource.items() if k not in kept}
+        if not asked.before or not same or (asked.resource.get("status") == "active" != asked.before.get("status")):
+            _rule(proxies.ill_formed(asked.grant) if not asked.before else None)
+            raise Problem("business-rule", "On this basis a role is registered by whoever checks it; you can end it.", "Consent.policyRule")
+    await role_stands(asked, needs_reason=False)
+
+
+# -- for the person ---------------------------------------------------------------------------------------------------
+
+
+async def _for_the_person(asked: Asked) -> Lawful:
+    """An attorney or deputy of a person who lacks capacity, or a parent: as the person would, but nothing for themselves."""
+    ctx, mine = asked.ctx, consenting.myself(asked.ctx.actor)
+    if asked.grant.proxy or proxies.basis(asked.before):
+        raise await _refused(asked, "Who acts for somebody cannot appoint another, nor change a role.", "Consent.policyRule")
+    if asked.before and asked.was is None:
+        raise await _refused(asked, "This consent cannot be computed: an operator must look at it.")
+    if not asked.same_giver:
+        if consenting.given_by(asked.resource) - {asked.person, ctx.actor.user}:
+            raise Problem("business-rule", "A consent is given by the person, or by you for them.", "Consent.performer")
+        if asked.resource.get("verification", []) != asked.before.get("verification", []):
+            raise Problem("business-rule", "Verification is added by whoever records a consent, not by its giver.", "Consent.verification")
+    wider = consenting.widens(asked.was, asked.grant, mine)
+    if wider:
+        raise await _refused(asked, "Who acts for somebody cannot give themselves more by it.", wider)
+    seen = await ask(ctx, "access", asked.facts)
+    if not seen.permit:
+        raise await _refused(asked, "Your role does not reach this.")
+    return Lawful(seen, [Expect(asked.person, asked.epoch)])
+
+
+# -- recorded by staff ------------------------------------------------------------------------------------------------
+
+
+async def _recorded(asked: Asked) -> Lawful:
+    """What the person told a colleague who may record consents and looks after them, checked with who gave it."""
+    ctx = asked.ctx
+    found = relationship(asked.standing, ctx.actor, ctx.at)
+    if found is None or found.origin == "claim":
+        raise await _refused(asked, "A consent is recorded by somebody who looks after the person.")
+    if asked.grant.proxy:
+        await role_stands(asked, needs_reason=True)
+    else:
+        _given_and_checked(asked)
+        await _not_to_themselves(asked)
+    return Lawful(None, [Expect(asked.person, asked.epoch)])
+
+
+def _given_and_checked(asked: Asked) -> None:
+    givers = consenting.given_by(asked.resource)
+    giver = next(iter(givers), "")
+    may = giver == asked.person or proxies.decides_for(asked.standing, {giver}, micros(asked.ctx.at))
+    if len(givers) != 1 or not may:
+        raise Problem("business-rule", "Say who gave it: the person, or whoever the law lets decide for them.", "Consent.performer")
+    _rule(consenting.unverified(asked.resource, giver, asked.ctx.at.astimezone(LONDON).date().isoformat()))
+
+
+async def _not_to_themselves(asked: Asked) -> None:
+    mine = await _circle(asked)
+    wider = consenting.widens(None, asked.grant, mine.holds)
+    if wider:
+        raise await _refused(asked, "Nobody records a consent that gives something to themselves or their organisation.", wider)
+    unknown = sorted(n for n in consenting.opens_to(asked.grant) if not mine.knows(n) or n.startswith("Group/"))
+    if unknown:
+        said = f"Nobody here can tell who `{unknown[0][:60]}` is: name somebody of the directory, or a team of the person."
+        raise Problem("business-rule", said, "Consent.provision")
+
+
+async def _circle(asked: Asked) -> Circle:
+    """The writer's own, with the teams of the person that they are in. Problem business-rule for a team of somebody else."""
+    teams = {}
+    for name in sorted(n for n in grants.names(asked.grant) if n.startswith("CareTeam/")):
+        stored = await asked.get(Ref("CareTeam", name.removeprefix("CareTeam/")))
+        if stored is None or stored.body is None or stored.facts.patients != (asked.person,):
+            raise Problem("business-rule", f"`{name[:60]}` is no team of this person.", "Consent.provision.actor")
+        teams[name] = strict.read(stored.body)
+    directory, _ = asked.ctx.place or await directory_now(asked.ctx.house)
+    return consenting.circle(asked.ctx.actor, directory, micros(asked.ctx.at), teams)
+
+
+# -- roles ------------------------------------------------------------------------------------------------------------
+
+
+async def role_stands(asked: Asked, *, needs_reason: bool) -> None:
+    """A role that makes somebody a proxy is as the Validated Relationships Service has it. Problem: business-rule, duplicate."""
+    before, after = str(asked.before.get("status", "")), str(asked.resource.get("status", ""))
+    _rule(proxies.ill_formed(asked.grant))
+    why = proxies.reason(asked.resource)
+    if not needs_reason and why == proxies.reason(asked.before):  # what was said of the last change
+        why = ("", "")
+    _rule(proxies.ill_changed(before, after, why, asked=needs_reason))
+    for name in sorted(proxies.proxies_of(asked.grant)):
+        relative = await asked.get(Ref("RelatedPerson", name.removeprefix("RelatedPerson/")))
+        body = strict.read(relative.body) if relative is not None and relative.body is not None else {}
+        if asked.person not in named_by(body.get("patient")) or body.get("active") is False:
+            raise Problem("business-rule", f"`{name[:60]}` is not here as a RelatedPerson of this person.", "Consent.provision.actor")
+    if after == "active":
+        _rule(proxies.not_yet(asked.grant, asked.standing, micros(asked.ctx.at)))
+        if needs_reason:
+            await _answered_for(asked)
+    if after in ("active", "proposed") and after != before:
+        await _no_twin(asked)
+
+
+async def _answered_for(asked: Asked) -> None:
+    directory, _ = asked.ctx.place or await directory_now(asked.ctx.house)
+    name = proxies.grantor(asked.resource)
+    place = directory.find(name) if name else None
+    here = directory.organisations.get(place) if place else None
+    if here is None or not here.confirmed:
+        raise Problem("business-rule", "Say by its ODS code which organisation answers for this role (`grantor`, or `organization`).", "Consent.extension")
+
+
+async def _no_twin(asked: Asked) -> None:
+    """A second role of the same kind is a duplicate, for whoever may know of the first (leak list L24)."""
+    for stored in await asked.ctx.house.store.patient_record(asked.person, ["Consent"]):
+        if stored.ref == asked.ref or stored.body is None:
+            continue
+        body = strict.read(stored.body)
+        other = read_consent(body, stored.ref.id, stored.version)
+        if isinstance(other, Grant) and other.status in ("active", "proposed") and proxies.same_role(other, asked.grant):
+            a = asked.ctx.actor
+            own = a.operator or (a.organisation is not None and a.organisation == stored.writer.organisation)
+            if own or (await ask(asked.ctx, "access", stored.facts)).permit:
+                raise Problem("duplicate", f"They have this role already: {stored.ref}.", "Consent")
+
+
+# -- one for the pages ------------------------------------------------------------------------------------------------
+
+
+async def _the_only_one(asked: Asked) -> list[Op]:
+    """Of the consent that our pages keep a person has one: of two that are saved at once, one is told to look again."""
+    store, at = asked.ctx.house.store, asked.ctx.at
+    held = await store.kept(KEPT, asked.person, at)
+    me = str(asked.ref).encode()
+    if not consenting.kept_by_pages(asked.resource) or held == me:
+        return []
+    if held is not None:
+        type, _, id = held.decode().partition("/")
+        other = await asked.get(Ref(type, id))
+        if other is not None and other.body is not None and consenting.kept_by_pages(strict.read(other.body)):
+            raise Problem("conflict", f"There is one already: change {other.ref}, or end it first.", "Consent.identifier")
+    return [Keep(KEPT, asked.person, me, if_absent=held is None, if_value=held)]
+
+
+__all__ = ["Asked", "Lawful", "lawful", "role_stands"]

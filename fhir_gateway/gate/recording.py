@@ -1,0 +1,294 @@
+"""What operators and registered staff record about a person, without seeing their record: facts that decide, links, and roles.
+
+Each is a version of the Patient or of a Consent, written by the gateway in the name of who asked, with their evidence in the audit.
+consent.md 1.4, 1.7; docs/consents.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..domain import consenting, grants, proxies, recorded, strict
+from ..domain.grants import Grant
+from ..domain.periods import LONDON, micros
+from ..domain.problem import Problem, not_found
+from ..domain.standing import Broken, Standing, read_consent, relationship
+from ..domain.types import Always, Decision, Facts, Op, Ref, Send, Stored
+from ..domain.validate import check
+from ..domain.vocabulary import CONFIDENTIALITY_SYSTEM, CONSENT_SCOPE, HL7, TASK_SYSTEM
+from ..store.base import Store
+from .consenting import Asked, role_stands
+from .context import Context, Written, note, stand
+from .writing import Work, put_by_house
+
+LONGEST = 500  # characters of evidence
+CORRECT_CONSENT = "correct-consent"  # Task.code: somebody must look at a consent that cannot be computed
+
+
+# -- facts and links --------------------------------------------------------------------------------------------------
+
+
+async def record(ctx: Context, patient: str, fact: str, *, on: bool = True, evidence: str = "", who: str = "") -> Written:
+    """Record a fact of `domain/recorded.NAMES` about a person, or that it holds no more.
+
+    By an operator; by staff with the right to record and a relationship; the opt-out also by the person. `evidence` says who
+    found it out, when and how; only the person needs none. `who` is the suspended proxy of `safeguarding-proxy`.
+    Problem: not-found (hidden and absent alike), bad-request, business-rule.
+    """
+    if fact not in recorded.NAMES:
+        raise Problem("bad-request", f"`fact` is one of {', '.join(recorded.NAMES)}, not `{fact[:40]}`.", "fact")
+    ref = Ref("Patient", patient)
+    stored = await _person(ctx, ref, own=fact == recorded.OPT_OUT)
+    if ctx.actor.kind != "patient":
+        _said(evidence)
+    if (fact == recorded.SAFEGUARDING) != who.startswith("RelatedPerson/"):
+        raise Problem("bad-request", "`who` names the RelatedPerson whose role is suspended, and only that.", "who")
+    before = strict.read(stored.body or b"")
+    after = recorded.with_suspended(before, who, on) if who else recorded.with_flag(before, fact, on)
+    if recorded.facts(after) == recorded.facts(before):
+        await ctx.house.store.commit(note(ctx, "U", "record", None, (str(ref),), patient=str(ref), allowed=True, detail="unchanged"))
+        return Written(ref, stored.version, stored.updated, None, "unchanged")
+    work = Work(ctx)
+    said = f"{fact} {'recorded' if on else 'ended'}{f' of {who}' if who else ''}{f': {evidence.strip()}' if evidence.strip() else ''}"
+    written = await put_by_house(work, ref, after, stored, "record", said)
+    await work.commit()
+    return Written(ref, written.version, written.updated, None)
+
+
+async def link(ctx: Context, one: str, other: str, type: str, *, evidence: str) -> None:
+    """Say that two records are the same person's, on both sides in one commit; `type` "" takes the link away. For operators.
+
+    `replaces` and `replaced-by` join the consents of both; `seealso` and `refer` only carry denies over. Problem: not-found, bad-request.
+    """
+    if type and type not in recorded.LINKS:
+        raise Problem("bad-request", f"`type` is one of {', '.join(recorded.LINKS)}, not `{type[:40]}`.", "type")
+    if one == other:
+        raise Problem("bad-request", "A record is not linked to itself.", "other")
+    if not ctx.actor.operator:
+        raise Problem("forbidden", "Which records are the same person's is recorded by an operator.")
+    _said(evidence)
+    work, people = Work(ctx), (f"Patient/{one}", f"Patient/{other}")
+    known = set(await stand(ctx.house, people, None, ctx.place))  # whoever else was linked is decided anew, too
+    for me, them, said in ((one, other, type), (other, one, recorded.LINKS.get(type, ""))):
+        stored = await _person(ctx, Ref("Patient", me), own=False)
+        after = recorded.with_link(strict.read(stored.body or b""), f"Patient/{them}", said)
+        what = f"link {said} Patient/{them}" if said else f"no link to Patient/{them}"
+        await put_by_house(work, stored.ref, after, stored, "record", f"{what}: {evidence.strip()}")
+    work.ops += reviews(ctx, known - set(people))
+    await work.commit()
+
+
+def reviews(ctx: Context, people: set[str]) -> list[Op]:
+    """Look again at what partners hold of these people."""
+    return [Send(r.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for r in ctx.house.remotes for p in sorted(people)]
+
+
+async def _person(ctx: Context, ref: Ref, *, own: bool) -> Stored:
+    """The person, for somebody who may record something about them. Problem not-found, for hidden and absent alike, written down."""
+    stored = await ctx.house.store.get(ref)
+    a, here = ctx.actor, stored is not None and not stored.deleted
+    if here and (a.operator or (own and a.kind == "patient" and a.patient == str(ref)) or await records(ctx, str(ref))):
+        assert stored is not None
+        return stored
+    await ctx.house.store.commit(note(ctx, "U", "record", Decision(False, "rbac"), (str(ref),), patient=str(ref) if here else None))
+    raise not_found()
+
+
+async def records(ctx: Context, person: str) -> bool:
+    """May this colleague record something about this person: the right to, and a relationship that is not their own claim."""
+    if not (ctx.actor.kind == "professional" and ctx.may_record) or (ctx.launch and ctx.launch != person):
+        return False
+    found = relationship((await stand(ctx.house, [person], None, ctx.place))[person], ctx.actor, ctx.at)
+    return found is not None and found.origin != "claim"
+
+
+def _said(evidence: str) -> None:
+    if not evidence.strip() or len(evidence) > LONGEST:
+        raise Problem("business-rule", f"Say in `evidence` who found this out, when and how (at most {LONGEST} characters).", "evidence")
+
+
+# -- roles of those who act for a person ------------------------------------------------------------------------------
+
+
+async def roles(ctx: Context, patient: str) -> list[dict[str, Any]]:
+    """Who acts for a person: `{consent, version, status, reason, basis, proxies, review}`; for operators and those who record."""
+    stored = await _person(ctx, Ref("Patient", patient), own=False)
+    standing = (await stand(ctx.house, [str(stored.ref)], None, ctx.place))[str(stored.ref)]
+    out: list[dict[str, Any]] = []
+    for consent, body, grant in await _roles(ctx.house.store, str(stored.ref)):
+        first = await ctx.house.store.version(consent.ref, 1)
+        since = micros(first.updated if first is not None else consent.updated)
+        out.append({
+            "consent": str(consent.ref), "version": consent.version, "status": grant.status, "reason": proxies.reason(body)[0], "basis": grant.proxy,
+            "proxies": sorted(proxies.proxies_of(grant)), "review": proxies.review_due(grant, standing, since, micros(ctx.at)),
+        })  # fmt: skip
+    seen = tuple(str(r["consent"]) for r in out)
+    await ctx.house.store.commit(note(ctx, "R", "record", None, seen, patient=str(stored.ref), allowed=True, detail="roles"))
+    return out
+
+
+async def _roles(store: Store, person: str) -> list[tuple[Stored, dict[str, Any], Grant]]:
+    found = []
+    for stored in await store.patient_record(person, ["Consent"]):
+        body = strict.read(stored.body or b"")
+        grant = read_consent(body, stored.ref.id, stored.version)
+        if isinstance(grant, Grant) and grant.proxy:
+            found.append((stored, body, grant))
+    return found
+
+
+async def appoint(
+    ctx: Context, patient: str, proxy: str, basis: str, *, grantor: str, evidence: str, status: str = "active", start: str = "", end: str = ""
+) -> Written:
+    """Register that `proxy` (`RelatedPerson/…`) acts for a person on a legal basis; `grantor` is the ODS code of who answers for it.
+
+    `start` (today by default) and `end` are days. Problem: not-found, business-rule, duplicate.
+    """
+    stored = await _person(ctx, Ref("Patient", patient), own=False)
+    _said(evidence)
+    first = start or ctx.at.astimezone(LONDON).date().isoformat()
+    period = {"start": first, **({"end": end} if end else {})}
+    why = "ROLE_CREATED"
+    body: dict[str, Any] = {
+        "resourceType": "Consent",
+        "extension": [_reason(why, "")],
+        "status": status,
+        "scope": {"coding": [{"system": CONSENT_SCOPE, "code": "patient-privacy"}]},
+        "category": [{"coding": [{"system": f"{HL7}/v3-ActCode", "code": "INFA"}]}],
+        "patient": {"reference": str(stored.ref)},
+        "dateTime": ctx.at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "organization": [{"identifier": {"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": grantor}}],
+        "policyRule": {"coding": [{"system": proxies.LEGAL_BASIS, "code": basis}]},
+        "provision": {
+            "type": "permit",
+            "period": period,
+            "actor": [{"role": {"coding": [{"system": f"{HL7}/v3-ParticipationType", "code": "IRCP"}]}, "reference": {"reference": proxy}}],
+        },
+    }
+    work, ref = Work(ctx), Ref("Consent", ctx.house.new_id())
+    await role_stands(await _asked(work, ref, body, {}, str(stored.ref)), needs_reason=True)
+    written = await put_by_house(work, ref, body, None, "record", f"role {basis} of {proxy}: {evidence.strip()}")
+    await work.commit()
+    return Written(ref, written.version, written.updated, None, "created")
+
+
+async def change_role(ctx: Context, patient: str, consent: str, status: str, reason: str, text: str = "") -> Written:
+    """Move a role to another status for a reason of the Validated Relationships Service. Problem: not-found, business-rule, duplicate."""
+    stored = await _person(ctx, Ref("Patient", patient), own=False)
+    found = next((r for r in await _roles(ctx.house.store, str(stored.ref)) if r[0].ref.id == consent), None)
+    if found is None:
+        raise not_found()
+    held, body, _ = found
+    others = [e for e in body.get("extension", ()) if not str(e.get("url", "")).endswith(proxies.STATUS_REASON)]
+    after = {**body, "status": status, "extension": [*others, _reason(reason, text)]}
+    work = Work(ctx)
+    if status not in ("proposed", "active", "rejected", "inactive", "entered-in-error"):
+        raise Problem("bad-request", f"`{status[:40]}` is no status of a role.", "status")
+    await role_stands(await _asked(work, held.ref, after, body, str(stored.ref)), needs_reason=True)
+    written = await put_by_house(work, held.ref, after, held, "record", f"role {status}, {reason}{f': {text}' if text else ''}")
+    await work.commit()
+    return Written(held.ref, written.version, written.updated, None)
+
+
+def _reason(code: str, text: str) -> dict[str, Any]:
+    concept: dict[str, Any] = {"coding": [{"system": proxies.REASONS, "code": code}]}
+    return {"url": proxies.REASON_URL, "valueCodeableConcept": {**concept, **({"text": text} if text else {})}}
+
+
+async def _asked(work: Work, ref: Ref, body: Mapping[str, Any], before: Mapping[str, Any], person: str) -> Asked:
+    standing: Standing = (await stand(work.ctx.house, [person], None, work.ctx.place))[person]
+    try:
+        grant = grants.parse(body, ref.id, 0)
+    except grants.Uncomputable as wrong:
+        raise Problem("business-rule", f"This role cannot be computed: {wrong}", wrong.where) from None
+    return Asked(work.ctx, ref, Facts("Consent", ref.id, (person,)), body, grant, before, None, standing, 0, work.get)
+
+
+# -- consents from elsewhere, and those that cannot be computed -------------------------------------------------------
+
+
+async def keep_foreign(ctx: Context, body: dict[str, Any]) -> Written:
+    """A Consent that a partner sent: kept as far as it closes. One that cannot be computed closes, and raises a Task.
+
+    Problem business-rule for one that would open something: that is the person's to say here.
+    """
+    person = str((body.get("patient") or {}).get("reference", ""))
+    stored = await ctx.house.store.get(Ref("Patient", person.removeprefix("Patient/")))
+    if not person.startswith("Patient/") or stored is None or stored.deleted:
+        raise Problem("business-rule", "This must be about a person who is here.", "Consent.patient")
+    wrong = [i for i in check(body, ctx.house.r4) if i.severity in ("error", "fatal")]
+    if wrong:
+        raise Problem("invalid", f"{len(wrong)} thing(s) in this Consent must be put right.", issues=wrong)
+    ref = Ref("Consent", ctx.house.new_id())
+    said = read_consent(body, ref.id, 1)
+    if isinstance(said, Grant) and said.speaks() and not consenting.only_closes(said):
+        raise Problem("business-rule", "A consent from a partner opens nothing here: the person says so here, or it is recorded here.", "Consent.provision")
+    work = Work(ctx)
+    written = await put_by_house(work, ref, body, None, "sync", "from a partner", method="SYNC")
+    if isinstance(said, Broken) and said.where:
+        await _raise_task(work, ref, person, said)
+    await work.commit()
+    return Written(ref, written.version, written.updated, None, "created")
+
+
+async def _raise_task(work: Work, ref: Ref, person: str, said: Broken) -> None:
+    """Somebody must look: seen by the person and listed to the operator, by nobody else (it is as private as the consent)."""
+    task = {
+        "resourceType": "Task",
+        "meta": {"security": [{"system": CONFIDENTIALITY_SYSTEM, "code": "R"}]},
+        "status": "requested",
+        "intent": "order",
+        "code": {"coding": [{"system": TASK_SYSTEM, "code": CORRECT_CONSENT}]},
+        "description": f"This consent cannot be computed, so it closes the record until it is corrected or ended. {said.where}: {said.why}"[:900],
+        "focus": {"reference": str(ref)},
+        "for": {"reference": person},
+        "authoredOn": work.ctx.at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+    }
+    await put_by_house(work, Ref("Task", work.ctx.house.new_id()), task, None, "sync", "raised by a consent that cannot be computed")
+
+
+async def uncomputable(ctx: Context) -> list[dict[str, Any]]:
+    """Every consent that closes because it cannot be computed: `{consent, version, patient, where, why, since}`. For operators."""
+    from ..domain import search as searching
+
+    if not ctx.actor.operator:
+        raise Problem("forbidden", "This is for an operator.")
+    query, after, out = searching.parse("Consent", [("status", "active")], ctx.house.r4), None, []
+    while True:
+        found = await ctx.house.store.search(query, Always(), filtered=Always(), count=200, after=after)
+        for stored in found.hits:
+            said = read_consent(strict.read(stored.body or b""), stored.ref.id, stored.version)
+            if isinstance(said, Broken) and said.where:
+                out.append({
+                    "consent": str(stored.ref), "version": stored.version, "patient": next(iter(stored.facts.patients), None), "where": said.where,
+                    "why": said.why, "since": stored.updated.isoformat(),
+                })  # fmt: skip
+        after = found.after
+        if after is None:
+            return out
+
+
+async def end_foreign(ctx: Context, consent: str, *, evidence: str) -> Written:
+    """An operator ends a consent that came from a partner, and the Task that it raised. Problem: not-found, forbidden."""
+    if not ctx.actor.operator:
+        raise Problem("forbidden", "This is for an operator.")
+    _said(evidence)
+    stored = await ctx.house.store.get(Ref("Consent", consent))
+    if stored is None or stored.deleted or stored.writer.method != "SYNC":
+        raise Problem("not-found", "There is no such consent from a partner.")
+    work = Work(ctx)
+    body = strict.read(stored.body or b"")
+    written = await put_by_house(work, stored.ref, {**body, "status": "inactive"}, stored, "record", f"ended: {evidence.strip()}")
+    for task in await ctx.house.store.patient_record(stored.facts.patients[0], ["Task"]):
+        about = strict.read(task.body or b"")
+        codes = [c.get("code") for c in (about.get("code") or {}).get("coding", ()) if c.get("system") == TASK_SYSTEM]
+        if CORRECT_CONSENT in codes and (about.get("focus") or {}).get("reference") == str(stored.ref) and about.get("status") == "requested":
+            await put_by_house(work, task.ref, {**about, "status": "completed"}, task, "record", "the consent was ended")
+    await work.commit()
+    return Written(stored.ref, written.version, written.updated, None)
+
+
+__all__ = [
+    "appoint", "change_role", "end_foreign", "keep_foreign", "link", "record", "records", "roles", "uncomputable",
+]  # fmt: skip

@@ -1,0 +1,190 @@
+"""Colleagues with other rights than the demo's, signed in at a running gateway, and the consents that people write there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2
+
+from fhir_gateway.auth import people
+from fhir_gateway.auth.demo import demo_token
+from fhir_gateway.auth.keys import ring
+from fhir_gateway.auth.tokens import mint
+from fhir_gateway.store import sqlite
+from fhir_gateway.store.base import Store
+
+from .conftest import Gateway
+
+PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+LEGAL_BASIS = "https://fhir.nhs.uk/England/CodeSystem/England-NHSProxyLegalBasis"
+REASON_URL = "https://fhir.nhs.uk/England/StructureDefinition/Extension-England-Consent-Status-Reason"
+REASONS = "https://fhir.nhs.uk/England/CodeSystem/England-ConsentStatusReason"
+ODS = "https://fhir.nhs.uk/Id/ods-organization-code"
+
+
+class Colleague:
+    """Somebody signed in: `call` as on a Gateway."""
+
+    def __init__(self, gateway: Gateway, user: str, token: str, organisation: str = "") -> None:
+        self.gateway, self.user, self.token, self.organisation = gateway, user, token, organisation
+
+    def call(self, method: str, path: str, *, body: Any = None, headers: dict[str, str] | None = None) -> httpx2.Response:
+        return self.gateway.call(None, method, path, body=body, headers={"Authorization": f"Bearer {self.token}", **(headers or {})})
+
+    def get(self, path: str) -> httpx2.Response:
+        return self.call("GET", path)
+
+    def total(self, search: str) -> int:
+        return int(self.get(search).json()["total"])
+
+
+def run(doing: Any) -> Any:
+    return asyncio.run(doing)
+
+
+async def _with(gateway: Gateway, doing: Any) -> Any:
+    store: Store = await sqlite.open(gateway.data / "gateway.sqlite")
+    try:
+        return await doing(store)
+    finally:
+        await store.close()
+
+
+def signed_in(gateway: Gateway, name: str, user: str = "", *, organisation: str | None = None, patient: str | None = None, roles: tuple[str, ...] = ()) -> Colleague:
+    """A token for the account `name`, which is opened for `user` (`Type/id`) unless it is there."""
+
+    async def doing(store: Store) -> str:
+        at = datetime.now(UTC)
+        if user:
+            account = people.Account(name, user, name.title(), organisation=organisation, patient=patient, roles=roles, purpose="TREAT")
+            await people.add(store, account, "only-for-this-test")
+        audience = f"{gateway.base}/fhir"
+        _, caller = await demo_token(store, name, issuer=gateway.base, audience=audience, at=at, jti=f"{name}-{at.timestamp()}", life=timedelta(minutes=15))
+        return mint((await ring(store, at)).signer, caller, audience, at)
+
+    return Colleague(gateway, user, run(_with(gateway, doing)), organisation or "")
+
+
+def wired_operator(gateway: Gateway, doing: Any) -> Any:
+    """Something done by the operator of this machine, through the gate, beside the running gateway."""
+    import os
+
+    from fhir_gateway.settings import load
+    from fhir_gateway.wiring import operator, wired
+
+    async def inside() -> Any:
+        async with wired(load()) as w:
+            return await doing(operator(w))
+
+    before = dict(os.environ)
+    os.environ.update({k: v for k, v in gateway.env.items() if k.startswith("GATEWAY_")})
+    try:
+        return asyncio.run(inside())
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def put_directory(gateway: Gateway, *resources: dict[str, Any]) -> list[str]:
+    """What an operator writes of the directory: the references."""
+    from fhir_gateway import gate
+
+    async def doing(ctx: Any) -> list[str]:
+        return [str((await gate.create(ctx, r["resourceType"], json.dumps(r).encode())).ref) for r in resources]
+
+    return list(wired_operator(gateway, doing))
+
+
+def reference(name: str) -> dict[str, Any]:
+    system, bar, value = name.rpartition("|")
+    return {"identifier": {"system": system, "value": value}} if bar else {"reference": name}
+
+
+def actor(name: str, role: str = "IRCP", system: str = PARTICIPATION) -> dict[str, Any]:
+    return {"role": {"coding": [{"system": system, "code": role}]}, "reference": reference(name)}
+
+
+def permit(*names: str, type: str = "permit", **more: Any) -> dict[str, Any]:
+    return {"type": type, **({"actor": [actor(n) for n in names]} if names else {}), **more}
+
+
+def consent(patient: str, *rules: dict[str, Any], root: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """A Consent of ours; `root` replaces the silent one."""
+    provision = root if root is not None else {"provision": list(rules)} if rules else {}
+    return {
+        "resourceType": "Consent", "status": "active",
+        "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": f"Patient/{patient}"},
+        "policyRule": {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/policy", "code": "uk-direct-care"}]},
+        **({"provision": provision} if provision else {}),
+    } | more  # fmt: skip
+
+
+def recorded(patient: str, *rules: dict[str, Any], root: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """The same as staff write it down, checked with the person."""
+    me = {"reference": f"Patient/{patient}"}
+    checked = {"performer": [me], "verification": [{"verified": True, "verifiedWith": me, "verificationDate": "2026-11-20"}]}
+    return consent(patient, *rules, root=root, **(checked | more))
+
+
+def role(patient: str, proxy: str, basis: str = "consent", status: str = "active", reason: str = "ROLE_CREATED", grantor: str = "D82001", **more: Any) -> dict[str, Any]:
+    """A Consent that makes `proxy` act for the person."""
+    said = [{"url": REASON_URL, "valueCodeableConcept": {"coding": [{"system": REASONS, "code": reason}]}}] if reason else []
+    answers = {"organization": [{"identifier": {"system": ODS, "value": grantor}}]} if grantor else {}
+    return consent(
+        patient, root={"type": "permit", "actor": [actor(proxy)]}, status=status,
+        policyRule={"coding": [{"system": LEGAL_BASIS, "code": basis}]}, **({"extension": said} if said else {}), **answers, **more,
+    )  # fmt: skip
+
+
+def save(who: Colleague | Gateway, resource: dict[str, Any], etag: str, by: str = "patient") -> httpx2.Response:
+    path, headers = f"{resource['resourceType']}/{resource['id']}", {"If-Match": etag}
+    if isinstance(who, Gateway):
+        return who.call(by, "PUT", path, body=resource, headers=headers)
+    return who.call("PUT", path, body=resource, headers=headers)
+
+
+def end(gateway: Gateway, answer: httpx2.Response) -> None:
+    """The person ends a consent."""
+    id = answer.headers["location"].split("/Consent/")[1].split("/")[0]
+    now = gateway.get("patient", f"Consent/{id}")
+    if now.json()["status"] == "active":
+        done = save(gateway, now.json() | {"status": "inactive"}, now.headers["etag"])
+        assert done.status_code == 200, done.text
+
+
+def id_of(answer: httpx2.Response) -> str:
+    """The id of what was made: who may not read it gets no body."""
+    return str(answer.headers["location"].split("/_history")[0].rsplit("/", 1)[1])
+
+
+@contextmanager
+def given(gateway: Gateway, body: dict[str, Any]) -> Iterator[httpx2.Response]:
+    """A consent that the person writes, and ends afterwards."""
+    made = gateway.call("patient", "POST", "Consent", body=body)
+    assert made.status_code == 201, made.text
+    try:
+        yield made
+    finally:
+        end(gateway, made)
+
+
+def system(gateway: Gateway, id: str, organisation: str, *, refers: bool = False) -> Colleague:
+    """A registered system that may contribute to records, and refer where `refers`."""
+    from joserfc.jwk import ECKey
+
+    from fhir_gateway.auth import clients
+
+    key = ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384"}, private=True)
+    client = clients.Client(
+        id, "system", id, "system/*.cruds", jwks={"keys": [key.as_dict(private=False)]}, organisation=organisation, purpose="TREAT",
+        contributor=True, may_refer=refers,
+    )  # fmt: skip
+    run(_with(gateway, lambda store: clients.change(store, client)))
+    return signed_in(gateway, id)

@@ -1,0 +1,374 @@
+"""Acting for somebody as the NHS Validated Relationships Service has it: who may register it, its states, when the law lets it hold."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fhir_gateway import gate
+from fhir_gateway.domain import proxies
+from fhir_gateway.domain.grants import parse
+from fhir_gateway.domain.periods import interval, micros
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.standing import Standing
+from fhir_gateway.domain.types import Ref
+
+from .conftest import Gateway
+from .staff import Colleague, consent, id_of, permit, role, save, signed_in, wired_operator
+
+EVIDENCE = "Seen by Dr Patel on 20 November 2026, letter kept"
+NOBODY = "0198c0de-0000-7000-8000-000000000000"
+
+
+class Person:
+    """Somebody new with a relative, brought in by the hospital."""
+
+    def __init__(self, demo: Gateway, born: str, family: str) -> None:
+        self.demo = demo
+        made = demo.call("hospital", "POST", "Patient", body={
+            "resourceType": "Patient", "name": [{"family": family, "given": ["Person"]}], "birthDate": born})  # fmt: skip
+        assert made.status_code == 201, made.text
+        self.id = made.json()["id"]
+        kin = demo.call("hospital", "POST", "RelatedPerson", body={"resourceType": "RelatedPerson", "active": True, "patient": self.reference})
+        self.relative = f"RelatedPerson/{kin.json()['id']}"
+        goal = demo.call("hospital", "POST", "Goal", body={
+            "resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Walk"}, "subject": self.reference})  # fmt: skip
+        self.goal = f"Goal/{goal.json()['id']}"
+        self.me = signed_in(demo, f"person-{family.lower()}", f"Patient/{self.id}")
+        self.proxy = signed_in(demo, f"proxy-{family.lower()}", self.relative, patient=f"Patient/{self.id}")
+
+    @property
+    def reference(self) -> dict[str, str]:
+        return {"reference": f"Patient/{self.id}"}
+
+    def sees(self) -> bool:
+        return bool(self.proxy.get(self.goal).is_success)
+
+    def record(self, fact: str, *, on: bool = True, who: str = "") -> None:
+        wired_operator(self.demo, lambda ctx: gate.record(ctx, self.id, fact, on=on, who=who, evidence=EVIDENCE))
+
+    def appoint(self, basis: str, status: str = "active") -> str:
+        done = wired_operator(
+            self.demo, lambda ctx: gate.appoint(ctx, self.id, self.relative, basis, grantor="D82001", evidence=EVIDENCE, status=status)
+        )
+        return str(done.ref.id)
+
+    def change(self, role: str, status: str, reason: str, text: str = "") -> None:
+        wired_operator(self.demo, lambda ctx: gate.change_role(ctx, self.id, role, status, reason, text))
+
+    def link(self, other: Person, type: str) -> None:
+        wired_operator(self.demo, lambda ctx: gate.link(ctx, self.id, other.id, type, evidence=EVIDENCE))
+
+    def research(self) -> str:
+        """Why a surgery elsewhere would be told no, asking for research."""
+
+        async def doing(ctx: Any) -> str:
+            asking = await gate.asker(ctx.house, self.demo.persona("stranger")["fhirUser"], "HRESCH")
+            return (await gate.explain(asking, "access", Ref("Goal", self.goal.removeprefix("Goal/"))))[0].basis
+
+        return str(wired_operator(self.demo, doing))
+
+    def roles(self) -> list[dict[str, Any]]:
+        return list(wired_operator(self.demo, lambda ctx: gate.roles(ctx, self.id)))
+
+
+def refused(doing: Callable[[], Any], kind: str, words: str) -> None:
+    with pytest.raises(Problem) as caught:
+        doing()
+    assert caught.value.kind == kind and words in caught.value.text, caught.value
+
+
+def test_an_attorney_acts_only_while_it_is_recorded_that_the_person_lacks_capacity(demo: Gateway) -> None:
+    p = Person(demo, "1940-01-01", "Attorney")
+    basis = "health-and-welfare-lasting-power-of-attorney"
+    refused(lambda: p.appoint(basis), "business-rule", "lacks capacity")
+    p.record("capacity-lost")
+    p.appoint(basis)
+    assert p.sees()
+    refused(lambda: p.appoint(basis), "duplicate", "already")
+    p.record("capacity-lost", on=False)
+    assert not p.sees(), "capacity came back"
+    p.record("capacity-lost")
+    assert p.sees()
+    p.record("safeguarding-proxy", who=p.relative)
+    assert not p.sees(), "suspended at once"
+    p.record("safeguarding-proxy", who=p.relative, on=False)
+    assert p.sees()
+
+
+def test_parental_responsibility_holds_until_sixteen_and_is_looked_at_again_at_eleven(demo: Gateway) -> None:
+    child, grown = Person(demo, "2014-06-01", "Child"), Person(demo, "2009-01-01", "Grown")
+    made = child.appoint("parental-responsibility")
+    assert child.sees()
+    (listed,) = child.roles()
+    assert (listed["consent"], listed["basis"], listed["review"]) == (f"Consent/{made}", "parental-responsibility", False)
+    refused(lambda: grown.appoint("parental-responsibility"), "business-rule", "under 16")
+    for basis in ("UNK", "friendship"):
+        refused(lambda basis=basis: child.appoint(basis), "business-rule", "no legal basis")  # type: ignore[misc]
+
+
+def test_a_child_s_role_is_due_for_review_from_the_eleventh_birthday() -> None:
+    born = interval("2014-06-01")
+    standing = Standing("Patient/p", born=born)
+    grant = parse(role("p", "RelatedPerson/r", "parental-responsibility"), "c", 1)
+
+    def at(day: str) -> int:
+        return micros(datetime.fromisoformat(day).replace(tzinfo=UTC))
+
+    assert not proxies.review_due(grant, standing, at("2020-01-01"), at("2025-05-31"))
+    assert proxies.review_due(grant, standing, at("2020-01-01"), at("2025-06-02"))
+    assert not proxies.review_due(grant, standing, at("2025-07-01"), at("2026-01-01"))
+
+
+def test_a_status_changes_only_as_the_service_has_it_and_with_its_reason(demo: Gateway) -> None:
+    p = Person(demo, "2015-01-01", "States")
+    made = p.appoint("parental-responsibility", "proposed")
+    assert not p.sees()
+    refused(lambda: p.change(made, "active", "ROLE_REACTIVATED"), "business-rule", "status reason")
+    p.change(made, "active", "ROLE_ACTIVATED")
+    assert p.sees()
+    refused(lambda: p.change(made, "rejected", "APPLICATION_REJECTED_COERCION"), "business-rule", "cannot become")
+    refused(lambda: p.change(made, "inactive", "OTHER"), "business-rule", "in words")
+    p.change(made, "inactive", "ROLE_DEACTIVATED_SAFEGUARDING")
+    assert not p.sees()
+    p.change(made, "active", "ROLE_REACTIVATED")
+    p.change(made, "entered-in-error", "OTHER", "Another family")
+    refused(lambda: p.change(made, "active", "ROLE_REACTIVATED"), "business-rule", "cannot become")
+    (listed,) = p.roles()
+    assert (listed["status"], listed["reason"], listed["version"]) == ("entered-in-error", "OTHER", 5)
+
+
+def test_every_pair_of_states_is_allowed_with_a_reason_or_refused() -> None:
+    states = ("", "proposed", "active", "rejected", "inactive", "entered-in-error")
+    for before, after in itertools.product(states, states[1:]):
+        fitting = proxies.CHANGES.get((before, after), frozenset())
+        for code in ("", "ROLE_CREATED", "ROLE_DEACTIVATED_SAFEGUARDING", "APPLICATION_REJECTED_COERCION", "OTHER", "ODD"):
+            wrong = proxies.ill_changed(before, after, (code, "words"), asked=True)
+            assert (wrong is None) == (before == after or code in fitting), (before, after, code)
+    assert not {a for a, _ in proxies.CHANGES} & {"rejected", "entered-in-error"}, "these are the end"
+
+
+def test_somebody_must_answer_for_a_role_and_the_commands_say_so(demo: Gateway) -> None:
+    p, other = Person(demo, "2015-01-01", "Grantor"), Person(demo, "2015-01-01", "Kin")
+
+    def add(relative: str, grantor: str, evidence: str) -> str:
+        basis = ("--basis=parental-responsibility", f"--grantor={grantor}", f"--evidence={evidence}")
+        done = demo.command("proxies", "add", p.id, relative, *basis)
+        return f"{done.returncode} {done.stdout}{done.stderr}"
+
+    assert "ODS code" in add(p.relative, "NOWHERE", EVIDENCE)
+    assert "RelatedPerson of this person" in add(other.relative, "D82001", EVIDENCE)
+    assert add(p.relative, "D82001", EVIDENCE).startswith("0 Consent/")
+    (listed,) = demo.lines("proxies", "list", p.id, "--json")
+    assert listed["proxies"] == [p.relative]
+    refused(lambda: wired_operator(demo, lambda ctx: gate.record(ctx, p.id, "no-notify", evidence=" ")), "business-rule", "evidence")
+    assert demo.command("patients", "record", p.id, "no-notify", f"--evidence={EVIDENCE}").returncode == 0
+    assert demo.command("patients", "record", NOBODY, "no-notify", f"--evidence={EVIDENCE}").returncode == 1
+    assert demo.command("consents", "uncomputable").returncode == 0
+
+
+# -- over HTTP, by staff who may --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def registrar(demo: Gateway) -> Colleague:
+    return signed_in(demo, "role-registrar", demo.persona("gp")["fhirUser"], organisation="D82001", roles=("clinician", "registrar"))
+
+
+def test_staff_register_and_change_roles_of_people_they_look_after(demo: Gateway, registrar: Colleague) -> None:
+    kin = demo.call("patient", "POST", "RelatedPerson", body={
+        "resourceType": "RelatedPerson", "active": True, "patient": {"reference": f"Patient/{demo.patient}"}})  # fmt: skip
+    relative = f"RelatedPerson/{kin.json()['id']}"
+    asked = {"proxy": relative, "basis": "best-interest", "grantor": "D82001", "evidence": "Best interest meeting, 20 November 2026"}
+    path = f"/patients/{demo.patient}/roles"
+    made = registrar.call("POST", path, body=asked, headers={"Content-Type": "application/json"})
+    assert made.status_code == 201, made.text
+    kept = made.json()["kept"].removeprefix("Consent/")
+    twice = registrar.call("POST", path, body=asked, headers={"Content-Type": "application/json"})
+    assert twice.status_code == 409
+    proxy = signed_in(demo, "best-interest-proxy", relative, patient=f"Patient/{demo.patient}")
+    assert proxy.total(f"Goal?patient={demo.patient}") > 0
+    listed = {r["consent"]: r for r in registrar.get(path).json()["roles"]}
+    assert listed[f"Consent/{kept}"]["proxies"] == [relative]
+    bad = registrar.call("POST", f"{path}/{kept}", body={"status": "inactive", "reason": "BECAUSE"})
+    assert bad.status_code == 422
+    done = registrar.call("POST", f"{path}/{kept}", body={"status": "inactive", "reason": "ROLE_DEACTIVATED_PATIENT_REQUEST"})
+    assert done.status_code == 200 and proxy.total(f"Goal?patient={demo.patient}") == 0
+    assert demo.get("patient", f"Consent/{kept}").json()["status"] == "inactive", "the person sees it all"
+    assert registrar.get(f"Consent/{kept}").status_code == 404
+    by_fhir = registrar.call("POST", "Consent", body=role(demo.patient, relative, "best-interest"))
+    assert by_fhir.status_code == 201, by_fhir.text
+    assert registrar.call("POST", "Consent", body=role(demo.patient, relative, "best-interest")).status_code == 409
+    mine = demo.get("patient", f"Consent/{id_of(by_fhir)}")
+    ended = save(demo, mine.json() | {"status": "inactive"}, mine.headers["etag"])
+    assert ended.status_code == 200, "the person may end whatever role anybody has"
+    assert save(demo, mine.json(), ended.headers["etag"]).status_code == 422, "but not bring it back"
+
+
+@pytest.mark.parametrize("who", ["gp", "stranger", "hospital", "link-worker", "proxy", "patient"])
+def test_nobody_else_does_and_the_hidden_is_as_the_absent(demo: Gateway, who: str) -> None:
+    body = {"proxy": "RelatedPerson/x", "basis": "consent", "grantor": "D82001", "evidence": "because"}
+    for tail, sent in (("roles", body), ("facts", {"fact": "capacity-lost", "evidence": "because"}), (f"roles/{NOBODY}", {"status": "active", "reason": "x"})):
+        here = demo.call(who, "POST", f"/patients/{demo.patient}/{tail}", body=sent)
+        absent = demo.call(who, "POST", f"/patients/{NOBODY}/{tail}", body=sent)
+        assert here.status_code == absent.status_code == 404 and here.content == absent.content, (tail, here.text)
+    assert demo.get(who, f"/patients/{demo.patient}/roles").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"basis": "parental-responsibility"}, 422), ({"basis": "health-and-welfare-lasting-power-of-attorney"}, 422), ({"basis": "UNK"}, 422),
+        ({"proxy": "Practitioner/x"}, 422), ({"proxy": "RelatedPerson/0198c0de-0000-7000-8000-000000000000"}, 422), ({"basis": "consent", "grantor": ""}, 201),
+    ],
+)  # fmt: skip
+def test_the_person_appoints_by_consent_alone(demo: Gateway, change: dict[str, Any], status: int) -> None:
+    kin = demo.call("patient", "POST", "RelatedPerson", body={
+        "resourceType": "RelatedPerson", "active": True, "patient": {"reference": f"Patient/{demo.patient}"}})  # fmt: skip
+    asked = {"proxy": f"RelatedPerson/{kin.json()['id']}", "reason": ""} | change
+    answer = demo.call("patient", "POST", "Consent", body=role(demo.patient, **asked))
+    assert answer.status_code == status, answer.text
+    if status == 201:
+        twin = demo.call("patient", "POST", "Consent", body=role(demo.patient, **asked))
+        assert twin.status_code == 409
+        assert save(demo, answer.json() | {"status": "inactive"}, answer.headers["etag"]).status_code == 200
+
+
+# -- somebody who may decide for the person ---------------------------------------------------------------------------
+
+
+def test_a_parent_gives_consents_for_a_child_and_nothing_to_themselves(demo: Gateway) -> None:
+    p = Person(demo, "2015-01-01", "Small")
+    rosa = demo.persona("link-worker")["fhirUser"]
+    body = consent(p.id, permit(rosa))
+    assert p.proxy.call("POST", "Consent", body=body).status_code == 403, "no role yet"
+    hidden = consent(p.id, permit(type="deny") | {"securityLabel": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SEX"}]})
+    against = consent(p.id, permit(p.relative, type="deny") | {"data": [{"meaning": "instance", "reference": {"reference": p.goal}}]})
+    made = [p.me.call("POST", "Consent", body=b) for b in (hidden, against)]
+    assert [m.status_code for m in made] == [201, 201]
+    p.appoint("parental-responsibility")
+    assert not p.sees(), "the child said no to this one"
+    given_ = p.proxy.call("POST", "Consent", body=body)
+    assert given_.status_code == 201, given_.text
+    assert demo.get("link-worker", p.goal).status_code == 200
+    for rule in (permit(p.relative), permit(), permit("RelatedPerson/other"), permit("Group/x")):
+        assert p.proxy.call("POST", "Consent", body=consent(p.id, rule)).status_code == 403, rule
+    assert p.proxy.call("POST", "Consent", body=role(p.id, p.relative, "consent")).status_code == 403
+    for m in made:  # taking back what closes something to them
+        id = m.json()["id"]
+        read = p.proxy.get(f"Consent/{id}")
+        if read.status_code == 200:
+            assert save(p.proxy, read.json() | {"status": "inactive"}, read.headers["etag"]).status_code == 403
+            emptied = {k: v for k, v in read.json().items() if k != "provision"}
+            assert save(p.proxy, emptied, read.headers["etag"]).status_code == 403
+    own = p.proxy.get(f"Consent/{given_.json()['id']}")
+    assert own.status_code == 200
+    assert save(p.proxy, own.json() | {"status": "inactive"}, own.headers["etag"]).status_code == 200
+    assert demo.get("link-worker", p.goal).status_code == 404
+
+
+def test_whoever_was_only_let_in_by_consent_decides_nothing(demo: Gateway) -> None:
+    rosa = demo.persona("link-worker")["fhirUser"]
+    assert demo.call("proxy", "POST", "Consent", body=consent(demo.patient, permit(rosa))).status_code == 403
+
+
+# -- what is recorded about a person ----------------------------------------------------------------------------------
+
+
+def fact(name: str, **value: Any) -> dict[str, Any]:
+    return {"url": f"https://fhir-gateway.example/StructureDefinition/{name}", **(value or {"valueBoolean": True})}
+
+
+def test_the_person_opts_out_of_research_and_nobody_undoes_it(demo: Gateway) -> None:
+    p = Person(demo, "1960-01-01", "Optout")
+    done = p.me.call("POST", f"/patients/{p.id}/facts", body={"fact": "national-data-opt-out"})
+    assert done.status_code == 200 and done.json()["did"] == "updated", done.text
+    assert p.me.call("POST", f"/patients/{p.id}/facts", body={"fact": "national-data-opt-out"}).json()["did"] == "unchanged"
+    assert p.research() == "ndoo"
+    read = demo.get("hospital", f"Patient/{p.id}")
+    assert fact("national-data-opt-out") in read.json()["extension"]
+    without = {k: v for k, v in read.json().items() if k != "extension"}
+    undone = save(demo, without, read.headers["etag"], by="hospital")
+    assert undone.status_code == 422 and undone.json()["issue"][0]["expression"] == ["Patient.extension"], undone.text
+    assert p.me.call("POST", f"/patients/{p.id}/facts", body={"fact": "national-data-opt-out", "on": False}).status_code == 200
+    assert p.research() == "implicit"
+
+
+@pytest.mark.parametrize("who", ["patient", "hospital", "gp"])
+@pytest.mark.parametrize("name", ["capacity-lost", "no-notify", "link"])
+def test_what_opens_or_silences_is_recorded_and_never_just_written(demo: Gateway, who: str, name: str) -> None:
+    read = demo.get(who, f"Patient/{demo.patient}")
+    if name == "link":
+        if who == "hospital":
+            return  # a registered source may say so; it carries denies over and opens nothing
+        more: dict[str, Any] = {"link": [{"other": {"reference": f"Patient/{NOBODY}"}, "type": "replaces"}]}
+    else:
+        more = {"extension": [*read.json().get("extension", []), fact(name)]}
+    answer = save(demo, read.json() | more, read.headers["etag"], by=who)
+    assert answer.status_code == 422, answer.text
+    if name != "link" and who == "hospital":
+        born = {"resourceType": "Patient", "name": [{"family": "New"}], "birthDate": "1950-01-01", "extension": [fact(name)]}
+        assert demo.call("hospital", "POST", "Patient", body=born).status_code == 422
+
+
+def test_the_operator_sees_nothing_of_what_they_record_about(demo: Gateway) -> None:
+    p = Person(demo, "1961-01-01", "Unseen")
+    p.record("national-data-opt-out")
+
+    async def looks(ctx: Any) -> str:
+        try:
+            await gate.read(ctx, Ref("Patient", p.id))
+        except Problem as problem:
+            return problem.kind
+        return "seen"
+
+    assert wired_operator(demo, looks) == "not-found"
+
+
+# -- the same person twice --------------------------------------------------------------------------------------------
+
+
+def test_a_merge_joins_the_consents_of_both_records_and_its_end_parts_them(demo: Gateway) -> None:
+    one, two = Person(demo, "1970-01-01", "Merge"), Person(demo, "1970-01-01", "Merged")
+    rosa = demo.persona("link-worker")["fhirUser"]
+    made = one.me.call("POST", "Consent", body=consent(one.id, permit(rosa)))
+    assert made.status_code == 201
+    assert [demo.get("link-worker", p.goal).status_code for p in (one, two)] == [200, 404]
+    one.link(two, "replaces")
+    assert [demo.get("link-worker", p.goal).status_code for p in (one, two)] == [200, 200]
+    no = two.me.call("POST", "Consent", body=consent(two.id, permit(rosa, type="deny")))
+    assert no.status_code == 201
+    assert [demo.get("link-worker", p.goal).status_code for p in (one, two)] == [404, 404], "a no in one closes both"
+    one.link(two, "")
+    assert [demo.get("link-worker", p.goal).status_code for p in (one, two)] == [200, 404]
+
+
+def test_a_mere_see_also_carries_a_no_over_and_nothing_else(demo: Gateway) -> None:
+    one, two = Person(demo, "1971-01-01", "See"), Person(demo, "1971-01-01", "Also")
+    rosa = demo.persona("link-worker")["fhirUser"]
+    assert one.me.call("POST", "Consent", body=consent(one.id, permit(rosa))).status_code == 201
+    one.link(two, "seealso")
+    assert [demo.get("link-worker", p.goal).status_code for p in (one, two)] == [200, 404]
+    no = two.me.call("POST", "Consent", body=consent(two.id, permit(rosa, type="deny")))
+    assert no.status_code == 201
+    assert demo.get("link-worker", one.goal).status_code == 404
+
+
+def test_after_a_death_the_team_of_record_reads_and_nobody_acts_or_writes(demo: Gateway) -> None:
+    p = Person(demo, "2015-01-01", "Dead")
+    p.appoint("parental-responsibility")
+    assert p.sees()
+    read = demo.get("hospital", f"Patient/{p.id}")
+    when = (datetime.now(UTC) - timedelta(seconds=5)).isoformat(timespec="seconds")
+    assert save(demo, read.json() | {"deceasedDateTime": when}, read.headers["etag"], by="hospital").status_code == 200
+    assert not p.sees()
+    assert demo.get("hospital", p.goal).status_code == 200, "its own record"
+    goal = demo.get("hospital", p.goal)
+    assert save(demo, goal.json() | {"lifecycleStatus": "completed"}, goal.headers["etag"], by="hospital").status_code == 403
+    refused(lambda: p.appoint("best-interest"), "business-rule", "has died")
+
+
