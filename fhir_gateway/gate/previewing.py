@@ -7,12 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..domain import consent, strict, supposing
-from ..domain.grants import walk
+from ..domain import consent, proxies, strict, supposing
 from ..domain.problem import Problem, not_found
 from ..domain.search import Query
 from ..domain.standing import Standing
-from ..domain.types import Actor, Decision, Facts, Has, Never, Ref, Stored
+from ..domain.types import Decision, Facts, Has, Never, Ref, Stored
 from ..domain.vocabulary import PURPOSES
 from .context import Context, micros, need_scope, note, stand, within_launch
 from .reading import in_scope
@@ -20,7 +19,6 @@ from .somebody import askers, askers_of
 from .writing import judged, taken
 
 PAGE, MOST = 500, 5_000  # resources of one record that are looked at
-DECIDES = consent.LPA | {consent.PARENT}
 NOT_SHOWN = frozenset({"AuditEvent", "Provenance", "Consent"})  # about access itself, not what a plan holds
 
 
@@ -118,17 +116,8 @@ async def may_share(ctx: Context) -> bool:
         return True
     if ctx.actor.kind != "proxy" or me is None or (ctx.scopes is not None and not ctx.scopes.covers("u", "Consent")):
         return False
-    return decides((await stand(ctx.house, [me], None, ctx.place))[me], ctx.actor, micros(ctx.at))
-
-
-def decides(standing: Standing, actor: Actor, at: int) -> bool:
-    """An attorney or deputy of somebody who lacks capacity, or the parent of a child: not who merely may look (consent.md 1.4)."""
-    ids = actor.ids | {actor.user}
-    return any(
-        g.proxy in DECIDES and g.in_force(at) and any(r.type == "permit" and not r.who.isdisjoint(ids) for r in walk(g.root))
-        and not consent.unlawful_because(g.proxy, actor, standing, at)
-        for g in standing.grants
-    )  # fmt: skip
+    standing = (await stand(ctx.house, [me], None, ctx.place))[me]
+    return bool(proxies.decides_for(standing, ctx.actor.ids | {ctx.actor.user}, micros(ctx.at)))
 
 
 async def _record(ctx: Context, me: str) -> tuple[list[Stored], bool]:
@@ -166,4 +155,4 @@ def _best(asking: Sequence[Context], facts: Facts, standings: Mapping[str, Stand
     return next((a for a in answers if a.permit), answers[0])
 
 
-__all__ = ["Preview", "Sight", "counted", "decides", "may_share", "preview"]
+__all__ = ["Preview", "Sight", "counted", "may_share", "preview"]

@@ -17,6 +17,7 @@ from ..domain.grants import walk
 from ..domain.notices import PAGE_ONLY, Choice
 from ..domain.periods import covers
 from ..domain.problem import Problem, not_found
+from ..domain.proxies import DECIDES
 from ..domain.standing import Standing
 from ..domain.types import Ask, Keep, Op, Queued, Ref, Send, Stored
 from ..domain.vocabulary import PRIVACY_OFFICER
@@ -26,7 +27,6 @@ from .context import Context, House, directory_now, micros, note, stand
 FORMER_KEPT: Final = timedelta(days=30)
 CHANGES_A_DAY: Final = 10
 SHOWN_FOR: Final = timedelta(days=90)
-INSTEAD: Final = consent.LPA | {consent.PARENT}  # who acts in the person's place, not at their side
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _acting_instead(standing: Standing, at: int) -> Iterator[str]:
     """Related people whose role puts them in the person's place: a parent of a child, an attorney once capacity is lost."""
     found: dict[str, None] = {}
     for grant in standing.grants:
-        if grant.proxy in INSTEAD and grant.in_force(at):
+        if grant.proxy in DECIDES and grant.in_force(at):
             for rule in walk(grant.root):
                 if rule.type == "permit" and covers(rule.low, rule.high, at):
                     found.update(dict.fromkeys(w for w in sorted(rule.who) if w.startswith("RelatedPerson/")))
