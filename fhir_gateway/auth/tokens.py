@@ -33,7 +33,7 @@ KIND_OF: dict[str, Kind] = {
     "Practitioner": "professional", "PractitionerRole": "professional", "Patient": "patient",
     "RelatedPerson": "proxy", "Device": "system", "Organization": "system",
 }  # fmt: skip
-ROLES = frozenset({"clinician", "break-glass", "contributor", "operator", "refer"})
+ROLES = frozenset({"clinician", "break-glass", "contributor", "operator", "refer", "privacy-officer"})
 
 
 @dataclass(frozen=True, slots=True)

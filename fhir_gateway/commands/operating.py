@@ -14,7 +14,7 @@ from ..domain.scopes import Scopes
 from ..settings import Refused, load
 from ..wiring import context_as, demo_token, now, operator, wired
 
-PERSONAS = ("patient", "proxy", "gp", "social-worker", "link-worker", "community-nurse", "hospital", "stranger")
+PERSONAS = ("patient", "proxy", "gp", "social-worker", "link-worker", "community-nurse", "hospital", "stranger", "paramedic", "privacy-officer")
 
 
 def out(item: Any) -> None:

@@ -171,7 +171,7 @@ def _standing(
     before = _flag(actor.get("relationshipBeforeDeath"), person) or _flag(fixtures.get("relationshipBeforeDeath"), person)
     low = None if died is None or before else died + 1
     looks_after = (
-        Relationship(ask.actor.ids, "claim", "case", low) if _flag(actor.get("relationship"), person) or (died and before) else None
+        Relationship(ask.actor.ids, "team", "case", low) if _flag(actor.get("relationship"), person) or (died and before) else None
     )
     born = (fixtures.get("birthDate") or {}).get(person) if isinstance(fixtures.get("birthDate"), dict) else None
     return Standing(
