@@ -224,8 +224,12 @@ def page_seam(w: Wired, sessions: Sessions) -> pages.Pages:
     async def sign_in(request: Request, username: str, password: str) -> list[str] | None:
         return await sessions.sign_in(request, username, password)
 
+    async def confirm(request: Request, password: str) -> gate.Context | None:
+        caller = await sessions.confirm(request, password)
+        return await gate.enter(w.house, await people.as_now(w.store, caller, wiring.now())) if caller else None
+
     cast = [pages.DemoPerson(**p) for p in demo.demo_people()] if w.settings.demo else []
-    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, cast, {"channels": frozenset(w.channels.by)})
+    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, cast, {"channels": frozenset(w.channels.by)})
 
 
 __all__ = ["app", "build", "serve", "work"]

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from . import front, patient, sharing, team, telling
+from . import front, patient, privacy, sharing, team, telling, urgent
 from .frame import DemoPerson, Handler, Pages, Sessions, error_page, framed, headers, render
 
 
@@ -47,11 +47,20 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/my-plan/sharing", sharing.overview, "patient"),
         at("/my-plan/sharing/new", sharing.new, "patient", both),
         at("/my-plan/sharing/no", sharing.refuse, "patient", both),
+        at("/my-plan/claims/{id}/not-true", sharing.disown, "patient", ("POST",)),
         at("/my-plan/sharing/{rule}/stop", sharing.stop, "patient", both),
         at("/team", team.team, "team"),
         at("/team/telling", telling.choose, "team", both),
         at("/team/tasks/{id}/accept", team.accept, "team", ("POST",)),
         at("/team/people/{id}", team.person, "team"),
+        at("/team/emergency", urgent.emergency, "team", both),
+        at("/team/claim", urgent.claim, "team", both),
+        at("/team/find", urgent.find, "team", both),
+        at("/team/people/{id}/emergency/end", urgent.end_emergency, "team", ("POST",)),
+        at("/team/people/{id}/claim/end", urgent.end_claim, "team", ("POST",)),
+        at("/privacy", privacy.emergencies, "officer"),
+        at("/privacy/{id}/review", privacy.review, "officer", ("POST",)),
+        at("/privacy/{id}/end", privacy.end, "officer", ("POST",)),
         Mount("/static", Files(directory=STATIC), name="static"),
     ]
 

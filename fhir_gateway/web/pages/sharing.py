@@ -17,7 +17,7 @@ from ...domain.problem import Problem, not_found
 from ...domain.types import Ref
 from ...domain.vocabulary import PROXY_BASIS_SUFFIX
 from ...gate import Context
-from .carers import carers
+from .carers import carers, urgent_care
 from .draft import DETAILS, PARTS, PRIVATE, STEPS, Draft, given_words, mistakes, summary, until_words, what_words
 from .frame import Pages, go, show
 from .names import DIRECTORY, Choice, find
@@ -25,7 +25,7 @@ from .patient import own_id
 from .whom import name_of, names_of, offered
 from .words import _, day, today
 
-DONE = {"shared", "stopped", "refused"}
+DONE = {"shared", "stopped", "refused", "not-true"}
 RULE = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 
 
@@ -81,11 +81,12 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     surprises = list(dict.fromkeys(s for h in held if not sharing.is_ours(h.body) for s in sharing.lint(h.body)))
     known = await names_of(ctx, {w for r in (*mine, *others) for w in r.who})
     done = request.query_params.get("done", "")
+    no = {w for r in mine if not r.allows and not r.kinds for w in r.who}
     return await show(
         pages, request, "sharing/overview.html", ctx=ctx, done=done if done in DONE else "",
         chosen=[said(r, known, today(ctx.at)) for r in mine], others=[said(r, known, today(ctx.at)) for r in others],
         surprises=surprises,
-        carers=await carers(ctx, {w for r in mine if not r.allows and not r.kinds for w in r.who}),
+        carers=await carers(ctx, no), urgent=await urgent_care(ctx, no),
     )  # fmt: skip
 
 
@@ -196,6 +197,25 @@ async def refuse(pages: Pages, request: Request, ctx: Context) -> Response:
             raise Problem("conflict", "This was changed meanwhile.")
         return go("/my-plan/sharing?done=refused")
     return await show(pages, request, "sharing/refuse.html", ctx=ctx, who=who, name=name)
+
+
+async def disown(pages: Pages, request: Request, ctx: Context) -> Response:
+    """“I don't know them”: a no to whoever says that they look after the person, and the end of that, by one click."""
+    id = str(request.path_params["id"])
+    made = next((c for c in await gate.claims_about(ctx) if c["id"] == id), None)
+    if made is None:
+        raise not_found()
+    held = await own(ctx)
+    said = {w for r in (sharing.rows(held.body) if held else ()) if not r.allows and not r.kinds for w in r.who}
+    if made["user"] not in said:
+        body = sharing.hide(
+            held.body if held else None, f"Patient/{own_id(ctx)}", who=made["user"], at=ctx.at, rule_id=ctx.house.new_id(),
+            words=_("{name} may see nothing.").format(name=made["name"]), why=_("I do not know them."),
+        )  # fmt: skip
+        if not await keep(ctx, held, body):
+            raise Problem("conflict", "This was changed meanwhile.")
+    await gate.disown(ctx, id)
+    return go("/my-plan/sharing?done=not-true")
 
 
 # -- the steps --------------------------------------------------------------------------------------------------------
