@@ -24,6 +24,7 @@ from .writing import settle
 
 CLAIM: Final = "claim"
 DAYS, MOST_DAYS = 14, 28
+A_SECOND: Final = timedelta(seconds=1)  # a period holds its last second whole
 MADE, ENDED = "claim", "claim-end"
 
 
@@ -61,8 +62,8 @@ async def claim(ctx: Context, whom: str | Named, reason: object, days: object = 
     await settle(
         ctx,
         *(op for c in before for op in _over(c)),
-        Keep(CLAIM, f"{person} {made.id}", msgspec.json.encode(made), made.until + timedelta(seconds=1), if_absent=True),
-        Keep(REACHES, f"{a.user} {person} {made.id}", b"1", made.until),
+        Keep(CLAIM, f"{person} {made.id}", msgspec.json.encode(made), made.until + A_SECOND, if_absent=True),
+        Keep(REACHES, f"{a.user} {person} {made.id}", b"1", made.until + A_SECOND),
         Bump(person),
         *tell("claim", person, "patient"),
         note(ctx, "E", MADE, Decision(True, "", rule=f"claim {made.id}"), (person,), patient=person, detail=said),
