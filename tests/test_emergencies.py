@@ -283,3 +283,67 @@ def test_no_answer_begun_after_its_end_carries_data(calm: Gateway) -> None:
         for r in readers:
             r.join()
         assert not late
+
+
+def change_roles(g: Gateway, username: str, drop: str) -> None:
+    """Take a role away from an account, as whoever keeps the accounts would; another process does it."""
+    import json
+
+    with sqlite3.connect(g.data / "gateway.sqlite") as db:
+        (raw,) = db.execute("SELECT value FROM kept WHERE kind = 'account' AND key = ?", (username,)).fetchone()
+        account = json.loads(raw)
+        account["roles"] = [r for r in account["roles"] if r != drop]
+        db.execute("UPDATE kept SET value = ? WHERE kind = 'account' AND key = ?", (json.dumps(account).encode(), username))
+
+
+def test_it_ends_with_the_role_though_the_token_lives_on(tmp_path: Path) -> None:
+    with gateway(tmp_path, "--demo") as g:
+        assert start(g).status_code == 201 and sees(g)
+        change_roles(g, "stranger", "break-glass")
+        assert not sees(g) and start(g).status_code == 403
+
+
+# -- claims and urgent care over HTTP ---------------------------------------------------------------------------------
+
+
+def test_a_claim_opens_and_ends(calm: Gateway) -> None:
+    g = calm
+    made = g.call("stranger", "POST", f"/patients/{g.patient}/claims", body={"reason": "I see her in the falls clinic", "days": 2})
+    assert made.status_code == 201 and sees(g)
+    assert {e["resource"]["id"] for e in g.get("stranger", "Patient").json()["entry"]} == {g.patient}
+    assert g.call("stranger", "DELETE", f"/patients/{g.patient}/claims").status_code == 204
+    assert not sees(g) and g.call("stranger", "DELETE", f"/patients/{g.patient}/claims").status_code == 404
+    for who, id in (("link-worker", g.patient), ("link-worker", "nobody"), ("patient", g.patient), ("hospital", g.patient)):
+        assert g.call(who, "POST", f"/patients/{id}/claims", body={"reason": "x"}).status_code == 403
+    for body in ({"days": 1}, {"reason": ""}, {"reason": "x", "days": 0}, {"reason": "x", "days": "3"}, {"reason": "x", "days": True}):
+        assert g.call("stranger", "POST", f"/patients/{g.patient}/claims", body=body).status_code == 422
+    assert g.call("stranger", "POST", "/patients/nobody/claims", body={"reason": "x"}).status_code == 404
+
+
+def test_urgent_care_sees_little_and_the_person_may_say_no(calm: Gateway) -> None:
+    g, p = calm, calm.patient
+    assert g.call("paramedic", "POST", "/patients/find", body=PAPER).json() == {"patient": p}
+    for type, some in (("CarePlan", True), ("RelatedPerson", True), ("Goal", False), ("QuestionnaireResponse", False), ("Task", False)):
+        assert (g.get("paramedic", f"{type}?patient={p}").json()["total"] > 0) is some, type
+    for e in g.get("paramedic", f"CarePlan?patient={p}").json()["entry"]:
+        assert e["resource"]["category"][0]["coding"][0]["code"] == "325691000000100"
+    assert g.get("paramedic", f"Patient/{p}").status_code == 404
+    assert g.get("paramedic", "CarePlan").json()["total"] == 0, "nobody looks through everybody's plans"
+    plan = g.get("paramedic", f"CarePlan?patient={p}").json()["entry"][0]["resource"]
+    write = g.call("paramedic", "PUT", f"CarePlan/{plan['id']}", body=plan, headers={"If-Match": f'W/"{plan["meta"]["versionId"]}"'})
+    assert write.status_code == 403
+    assert g.get("paramedic", f"CarePlan?patient={p}", **{"X-Purpose-Of-Use": "TREAT"}).status_code == 403, "a wider purpose than the sign-in's"
+    who = g.persona("paramedic")["fhirUser"]
+    role = {"coding": [{"system": READ, "code": "IRCP"}]}
+    held = consent(g, {"type": "deny", "actor": [{"role": role, "reference": {"reference": who}}]})
+    assert g.get("paramedic", f"CarePlan?patient={p}").json()["total"] == 0
+    assert g.call("paramedic", "POST", "/patients/find", body=PAPER).status_code == 404
+    withdraw(g, held)
+
+
+def test_a_setting_registers_urgent_care(tmp_path: Path) -> None:
+    with gateway(tmp_path, "--demo", GATEWAY_URGENT_CARE="D82999, Organization/none") as g:
+        path = f"CarePlan?patient={g.patient}"
+        assert g.get("stranger", path).json()["total"] == 0
+        assert g.get("stranger", path, **{"X-Purpose-Of-Use": "ETREAT"}).json()["total"] == 1
+        assert g.get("paramedic", path).json()["total"] == 1, "the demo's own stays"
