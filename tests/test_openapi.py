@@ -19,8 +19,11 @@ ENOUGH = settings(
     max_examples=8, deadline=None, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
 FHIR = "application/fhir+json"
-# A sign-in by a registered app comes first, which tests/test_oauth.py does; a page needs a browser's session (tests/web).
-ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke"}
+# A sign-in by a registered app comes first, which tests/test_oauth.py does; a page needs a browser's session (tests/web);
+# emergencies and claims need a role and a fresh sign-in (tests/test_emergencies.py).
+ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke", "/patients/find"} | {
+    f"/patients/{id}{what}" for id in ("", "{id}/") for what in ("break-glass", "claims")
+}
 numbers = itertools.count()
 
 

@@ -320,11 +320,13 @@ async def ask_stored(ctx: Context, action: str, stored: Stored) -> Decision:
 async def why_shown(ctx: Context, shown: Sequence[Stored]) -> Decision:
     """Why these of one person were shown: the reason for the first; an emergency, where any of them needed it."""
     decision = await ask_stored(ctx, ctx.action, shown[0])
-    if ctx.actor.btg_role and decision.basis != "break-glass":
-        for stored in shown[1:]:
-            other = await ask_stored(ctx, ctx.action, stored)
-            if other.basis == "break-glass":
-                return other
+    if not ctx.actor.btg_role or decision.basis == "break-glass":
+        return decision
+    people = await stand(ctx.house, {p for s in shown for p in s.facts.patients}, None, ctx.place)
+    for stored in shown[1:] if any(s.emergencies for s in people.values()) else ():
+        other = await ask_stored(ctx, ctx.action, stored)
+        if other.basis == "break-glass":
+            return other
     return decision
 
 

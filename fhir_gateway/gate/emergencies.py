@@ -20,7 +20,7 @@ from .context import Context, micros, need_scope, note, stand
 from .finding import Named, person_meant
 from .reading import REACHES
 from .telling import tell
-from .writing import settle
+from .writing import again, settle
 
 LEEWAY: Final = timedelta(seconds=60)  # of another issuer's clock
 ROWS: Final = 500  # of the trail, read at once
@@ -52,6 +52,10 @@ async def break_glass(ctx: Context, whom: str | Named, reason: object, ground: o
     await _may_break(ctx)
     said, why = plain_words(reason, "reason"), known_ground(ground)
     person = str((await person_meant(ctx, whom, BEGUN)).ref)
+    return await again(lambda: _begin(ctx, person, said, why))
+
+
+async def _begin(ctx: Context, person: str, said: str, why: str) -> Emergency:
     before = await _mine(ctx, person)
     same = next((h.now for h in before if (h.now.reason, h.now.ground) == (said, why)), None)
     if same is not None:
