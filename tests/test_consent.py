@@ -303,6 +303,12 @@ def test_half_an_emergency_is_none(question: Ask, glass: BreakGlass | None) -> N
     assert not decided(question, PLAN, given(emergencies=(glass,) if glass else ()))[0]
 
 
+def test_an_emergency_does_not_tell_whom_else_the_person_said_yes_or_no_to() -> None:
+    alone = replace(given(emergencies=(GLASS,)), relationships=())
+    assert decided(ask(MEDIC), replace(PLAN, type="Goal"), alone) == (True, "break-glass")
+    assert decided(ask(MEDIC), replace(PLAN, type="Consent"), alone) == (False, "implicit")
+
+
 def test_what_an_emergency_opened_can_not_be_changed() -> None:
     """Not even by whoever wrote it and was since told no: they would see it, and the no is only to seeing."""
     theirs = replace(PLAN, authors=frozenset(MEDIC.ids))

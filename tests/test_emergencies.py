@@ -220,6 +220,7 @@ def test_each_look_is_in_the_queue_and_is_reviewed_by_somebody_else(calm: Gatewa
     (item,) = [e for e in g.lines("emergencies", "list", "--json") if e["id"] == id]
     assert item["reason"] == WHY["reason"] and item["ground"] == WHY["ground"] and item["name"] == "Dr Sam Other"
     assert item["read"]["Goal"] >= 1 and item["read"]["CarePlan"] >= 1 and item["looked"] == 3 and item["live"]
+    assert not {"Consent", "AuditEvent"} & item["read"].keys()
     refused = g.command("emergencies", "review", id, "--outcome", "fine", "--words", "x")
     assert refused.returncode == 1 and "outcome" in refused.stderr
     assert g.command("emergencies", "review", "no-such", "--outcome", "justified", "--words", "x").returncode == 1

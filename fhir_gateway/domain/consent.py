@@ -52,6 +52,7 @@ URGENT_PLANS: Final = frozenset(  # contingency, crisis, emergency, treatment es
         "861421000000109",
     )
 )
+CHOICES: Final = frozenset({"Consent", "AuditEvent"})
 PLAN_TYPES: Final = frozenset({"CarePlan", "DocumentReference"})
 NO_OBLIGATIONS: Final[frozenset[str]] = frozenset()
 
@@ -138,8 +139,8 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
             denies += ((n.rule.path, n, tree.grant) for n in said[1])
         elif not tree.only_denies:
             permits += ((n.rule.path, n, tree.grant) for n in said[1])
-    if glass is not None and (facts.legal or any(n.emergency for _, n, _ in denies)):
-        glass = None  # 1.8: it opens neither
+    if glass is not None and (facts.legal or facts.type in CHOICES or any(n.emergency for _, n, _ in denies)):
+        glass = None  # 1.8; and whom else the person said yes or no to is nobody's emergency (leak list L50)
     if denies or live.broken:
         if glass is not None:
             return _broke_glass(glass, standing, raise_task=bool(live.broken))

@@ -288,7 +288,7 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
     denied = some(*denies)
     explicit = every(no(denied), some(every(NO_LEGAL, some(*permits)), every(no(NO_LEGAL), some(*named))))
     if glass:
-        broken = every(NO_LEGAL, no(some(*locks)))
+        broken = every(NO_LEGAL, no(Has("type", frozenset({"Consent", "AuditEvent"}))), no(some(*locks)))
         return broken if lost else some(explicit, broken)
     if lost:
         return NEVER
