@@ -91,7 +91,7 @@ def consent_rules(rule: Any) -> list[Any]:
 def test_random_worlds_touch_everything_a_consent_can_speak_of() -> None:
     permitted: Counter[str] = Counter()
     refused: Counter[str] = Counter()
-    for number in range(3_000):
+    for number in range(4_000):
         ask, known, resources = a_world(Dice(f"5 {number}"))
         for facts in resources:
             (permitted if consent.decide(ask, facts, known).permit else refused).update(features(ask, known, facts))

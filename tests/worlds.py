@@ -245,7 +245,7 @@ def a_standing(dice: Dice, patient: str = P1, links: bool = True) -> Standing:
         ndoo=not quiet and dice.one_in(7), capacity_lost=dice.one_in(2), age=dice.choice((None, None, 12, 16)),
         born=interval(dice.choice(("2010-11-01", "2010-11-02", "2010", "1950-03-01"))) if dice.one_in(2) else None,
         safeguarding=frozenset(["RelatedPerson/carer"] if dice.one_in(9) else ()), groups=tuple(groups), policy=policy,
-        emergencies=tuple(an_emergency(dice) for _ in range(dice.choice((0, 0, 1, 2)))),
+        emergencies=tuple(an_emergency(dice) for _ in range(dice.choice((0, 1, 1, 2)))),
     )  # fmt: skip
 
 

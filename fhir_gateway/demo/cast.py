@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..domain.vocabulary import PRIVACY_OFFICER
+
 ODS = "https://fhir.nhs.uk/Id/ods-organization-code"
 SECTORS = "https://fhir-gateway.example/CodeSystem/sector"
 PASSWORD = "demo-only-password"
@@ -54,7 +56,7 @@ def directory() -> list[tuple[str, dict[str, Any]]]:
         *worker("ben", "Okafor", "Ben", "community", "Community nurse"),
         *worker("sam", "Other", "Sam", "other-surgery", "GP", prefix="Dr"),
         *worker("pia", "Lund", "Pia", "ambulance", "Paramedic"),
-        *worker("olu", "Grant", "Olu", "board", "Privacy officer"),
+        *worker("olu", "Grant", "Olu", "board", "Privacy officer", code=PRIVACY_OFFICER),
     ]
 
 
@@ -69,10 +71,12 @@ def organisation(code: str, name: str, sector: str, *, own: bool = False) -> dic
     }
 
 
-def worker(key: str, family: str, given: str, place: str, role: str, prefix: str = "") -> list[tuple[str, dict[str, Any]]]:
+def worker(key: str, family: str, given: str, place: str, role: str, prefix: str = "", code: str = "") -> list[tuple[str, dict[str, Any]]]:
     name: dict[str, Any] = {"family": family, "given": [given]}
     if prefix:
         name["prefix"] = [prefix]
+    system, _, value = code.rpartition("|")
+    coding = {"coding": [{"system": system, "code": value}]} if code else {}
     return [
         (key, {"resourceType": "Practitioner", "active": True, "name": [name]}),
         (
@@ -82,7 +86,7 @@ def worker(key: str, family: str, given: str, place: str, role: str, prefix: str
                 "active": True,
                 "practitioner": {"reference": f"@{key}"},
                 "organization": {"reference": f"@{place}"},
-                "code": [{"text": role}],
+                "code": [{**coding, "text": role}],
             },
         ),
     ]

@@ -83,8 +83,8 @@ def _about(ask: Ask, facts: Facts, person: str, standings: Mapping[str, Standing
     if standing is None:
         return Decision(False, "implicit", rule="nothing is known about this person")
     if ask.action == "correct":  # what only an emergency opened stays shut to changes
-        seen = _answer(replace(ask, action="access"), facts, replace(standing, emergencies=()) if standing.emergencies else standing, standings)
-        if not seen.permit:
+        calm = replace(ask, action="access", actor=replace(ask.actor, btg_role=False) if ask.actor.btg_role else ask.actor)
+        if not _answer(calm, facts, standing, standings).permit:
             return Decision(False, "no-read-no-update")
     answer = _answer(ask, facts, standing, standings)
     if answer.permit and ask.action == "disclose":

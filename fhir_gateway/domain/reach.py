@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .bonds import alive, during, invitations, looks_after, names, serves, turns, younger_than_16
 from .directory import NO_PATIENT_DATA
@@ -118,13 +119,13 @@ def _grouped(groups: list[tuple[frozenset[str], Predicate]]) -> Predicate:
 def _person(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
     """What of one person's record answers this question."""
     if ask.action == "correct":  # what only an emergency opened stays shut to changes
-        seen = _person(_asking(ask, action="access"), replace(standing, emergencies=()), standings)
+        seen = _person(_asking(ask, action="access", actor=replace(ask.actor, btg_role=False)), standing, standings)
         return every(seen, _by_kind(ask, standing, standings))
     return _by_kind(ask, standing, standings)
 
 
-def _asking(ask: Ask, **changes: str) -> Ask:
-    return replace(ask, **changes)  # type: ignore[arg-type]
+def _asking(ask: Ask, **changes: Any) -> Ask:
+    return replace(ask, **changes)
 
 
 def _by_kind(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
