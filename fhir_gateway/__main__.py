@@ -21,6 +21,8 @@ sync_app = typer.Typer(no_args_is_help=True, help="Keep in step with an external
 tell_app = typer.Typer(no_args_is_help=True, help="Telling people that something changed.")
 clients_app = typer.Typer(no_args_is_help=True, help="Registered systems and apps.")
 inbox_app = typer.Typer(no_args_is_help=True, help="Pushes that were refused and wait for a person.")
+emergencies_app = typer.Typer(no_args_is_help=True, help="Emergency accesses to people's records, and their review.")
+app.add_typer(emergencies_app, name="emergencies")
 app.add_typer(map_app, name="map")
 app.add_typer(sync_app, name="sync")
 app.add_typer(tell_app, name="tell")
@@ -220,7 +222,7 @@ def validate(
 
 @app.command()
 def token(
-    as_: Annotated[str, typer.Option("--as", help="patient, proxy, gp, social-worker, link-worker, hospital or stranger.")],
+    as_: Annotated[str, typer.Option("--as", help="patient, proxy, gp, social-worker, link-worker, community-nurse, hospital, stranger, paramedic or privacy-officer.")],
     json: Json = False,
 ) -> None:
     """Print an access token of a demo persona, to try things with curl. Only where the demo runs."""
@@ -353,6 +355,34 @@ def clients_remove(id: Annotated[str, typer.Argument(help="Its client_id.")]) ->
     from .commands import operating
 
     sys.exit(run(operating.clients_remove(id)))
+@emergencies_app.command("list")
+def emergencies_list(
+    reviewed: Annotated[bool, typer.Option("--reviewed", help="Those that were reviewed, instead of those that wait.")] = False, json: Json = False
+) -> None:
+    """Emergency accesses that wait for a review, oldest first: who, when, why, what kinds of things were read."""
+    from .commands import reviewing
+
+    sys.exit(run(reviewing.listing(reviewed, json)))
+
+
+@emergencies_app.command("review")
+def emergencies_review(
+    id: Annotated[str, typer.Argument(help="The emergency's id.")],
+    outcome: Annotated[str, typer.Option(help="justified or not-justified.")],
+    words: Annotated[str, typer.Option(help="Why you think so.")],
+) -> None:
+    """Write down whether an emergency access was justified."""
+    from .commands import reviewing
+
+    sys.exit(run(reviewing.review(id, outcome, words)))
+
+
+@emergencies_app.command("end")
+def emergencies_end(id: Annotated[str, typer.Argument(help="The emergency's id.")]) -> None:
+    """End somebody's emergency access before its time."""
+    from .commands import reviewing
+
+    sys.exit(run(reviewing.end(id)))
 
 
 @inbox_app.command("list")

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import demo, gate, logs, wiring
+from .auth import people
 from .auth.oauth import OAuth
 from .auth.sessions import Sessions
 from .domain.problem import Problem
@@ -28,7 +29,7 @@ from .store.base import StoreError
 from .sync.worker import run as run_worker
 from .tell.worker import run as run_telling
 from .web import app as shell
-from .web import fhir, openapi, pages, plans, recording, smart
+from .web import fhir, openapi, pages, patients, plans, recording, smart
 from .wiring import Wired
 
 log = structlog.get_logger()
@@ -173,7 +174,9 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     """Every route of the house."""
 
     async def caller(token: str) -> Any:
-        return await w.tokens.verify(token, wiring.now())
+        at = wiring.now()
+        found = await w.tokens.verify(token, at)
+        return await people.as_now(w.store, found, at) if found.issuer == w.tokens.issuer else found
 
     written = 0.0
 
@@ -202,7 +205,8 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     def describe(routes: Any) -> dict[str, Any]:
         return openapi.document(routes, s.base, w.house.r4.types, w.house.r4.compartments)
 
-    return shell.build(web, fhir.endpoint(web), [*own, *plans.routes(web), *recording.routes(web), *pages.routes(seen)], describe=describe, sorry=sorry)
+    addresses = [*own, *plans.routes(web), *recording.routes(web), *patients.routes(web), *pages.routes(seen)]
+    return shell.build(web, fhir.endpoint(web), addresses, describe=describe, sorry=sorry)
 
 
 PROGRAMS = ("/fhir", "/openapi.json", "/plans", "/patients", "/health", "/metrics", "/.well-known")
@@ -229,13 +233,17 @@ def page_seam(w: Wired, sessions: Sessions) -> pages.Pages:
 
     async def context_for(request: Request) -> gate.Context | None:
         session = await sessions.session(request.cookies)
-        return await gate.enter(w.house, session.caller) if session else None
+        return await gate.enter(w.house, await people.as_now(w.store, session.caller, wiring.now())) if session else None
 
     async def sign_in(request: Request, username: str, password: str) -> list[str] | None:
         return await sessions.sign_in(request, username, password)
 
-    people = [pages.DemoPerson(**p) for p in demo.demo_people()] if w.settings.demo else []
-    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, people, {"channels": frozenset(w.channels.by)})
+    async def confirm(request: Request, password: str) -> gate.Context | None:
+        caller = await sessions.confirm(request, password)
+        return await gate.enter(w.house, await people.as_now(w.store, caller, wiring.now())) if caller else None
+
+    cast = [pages.DemoPerson(**p) for p in demo.demo_people()] if w.settings.demo else []
+    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, cast, {"channels": frozenset(w.channels.by)})
 
 
 __all__ = ["app", "build", "serve", "work"]

@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )  # fmt: skip
 
+from .domain.directory import ODS_CODE
 from .domain.notices import email
 
 
@@ -74,6 +75,9 @@ class Settings(BaseSettings):
     policy: Literal["uk-direct-care", "Policy-deny", "Policy-basic-normal", "Policy-all-normal", "Policy-break-glass-only"] = Field(
         "uk-direct-care", description="What holds where a person has said nothing (consent.md 1.9 names)."
     )
+    urgent_care: str = Field(
+        "", description="Organisations registered as urgent care (ambulance, 111, out of hours, emergency department): ODS codes or references, with commas."
+    )
     definitions: Path | None = Field(None, description="Folder of FHIR definitions (profiles, value sets, Questionnaires) to hold writes to.")
     worker: bool = Field(True, description="Run the worker, which syncs and tells, inside `serve`. Off when `fhir-gateway worker` runs apart.")
     remote_url: str = Field("", description="FHIR base of one external server to keep in step with.")
@@ -127,6 +131,11 @@ class Settings(BaseSettings):
     @property
     def sqlite_path(self) -> Path:
         return Path(self.store.removeprefix("sqlite:")) if self.store else self.data / "gateway.sqlite"
+
+    def urgent_care_names(self) -> frozenset[str]:
+        """By which names the organisations of `urgent_care` are known: references, or identifiers `system|value`."""
+        said = [name.strip() for name in self.urgent_care.split(",") if name.strip()]
+        return frozenset(name if "/" in name else f"{ODS_CODE}|{name}" for name in said)
 
     def remotes(self) -> list[RemoteSettings]:
         """The configured external servers, the single one first."""

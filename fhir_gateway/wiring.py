@@ -83,7 +83,7 @@ async def open_wired(settings: Settings) -> Wired:
     house = House(
         store=store, clock=now, new_id=new_id, r4=definitions.load_r4(), label_sets=label_sets(),
         sectors=Sectors.from_json((definitions.profiles_dir() / "sectors.json").read_bytes()),
-        secret=await keys.secret(store, "pages", now()), policy=Policy(implicit=settings.policy), base_url=settings.fhir_base,
+        secret=await keys.secret(store, "pages", now()), policy=Policy(settings.policy, urgent_care=await urgent_care(settings, store)), base_url=settings.fhir_base,
         remotes=tuple(
             Remote(r.name, r.organisation, r.purpose, r.direction, frozenset(r.types) or None, tuple(r.audience), r.enforces)
             for r in remotes
@@ -132,6 +132,15 @@ def label_sets() -> LabelSets:
     except (OSError, ValueError) as wrong:
         log.error("alarm", what=f"Nothing can be labelled, so everything new counts as restricted: {wrong}")
         return LabelSets()
+
+
+async def urgent_care(settings: Settings, store: Store) -> frozenset[str]:
+    """Who is registered as urgent care: by the settings, and in a store that holds the demo its ambulance."""
+    of_the_demo = await store.kept(*DEMO_URGENT_CARE, now())
+    return settings.urgent_care_names() | (frozenset({of_the_demo.decode()}) if of_the_demo else frozenset())
+
+
+DEMO_URGENT_CARE = ("demo", "urgent-care")
 
 
 def authorization(remote: RemoteSettings) -> str:

@@ -59,9 +59,9 @@ def why(*codes: str) -> list[dict[str, Any]]:
 
 
 def ask(
-    actor: Actor = GP, action: Any = "access", purpose: str = "TREAT", btg: BreakGlass | None = None, at: datetime = NOW
+    actor: Actor = GP, action: Any = "access", purpose: str = "TREAT", at: datetime = NOW
 ) -> Ask:
-    return Ask(actor, action, at, purpose, btg=btg)
+    return Ask(actor, action, at, purpose)
 
 
 def decided(question: Ask, facts: Facts, standing: Standing) -> tuple[bool, str]:
@@ -264,40 +264,68 @@ def test_disclosure_is_written_in_the_ledger() -> None:
 
 # -- emergencies ------------------------------------------------------------------------------------------------------
 
-GLASS = BreakGlass("unconscious", "incapacity-vital-interest", NOW + timedelta(hours=2))
+GLASS = BreakGlass("unconscious", "incapacity-vital-interest", NOW + timedelta(hours=2), MEDIC.user, None, "e1")
 
 
 def test_an_emergency_opens_over_an_objection_and_tells() -> None:
-    d = consent.decide(ask(MEDIC, btg=GLASS), PLAN, {P1: given(consent_of({"type": "deny"}))})
+    d = consent.decide(ask(MEDIC), PLAN, {P1: given(consent_of({"type": "deny"}), emergencies=(GLASS,))})
     assert (d.permit, d.basis, d.obligations) == (True, "break-glass", {"AUDIT-BTG", "NOTIFY-PRIVACY-OFFICER", "NOTIFY-PATIENT"})
+    assert d.rule == "emergency e1"
+
+
+def test_an_emergency_opens_one_persons_record_alone() -> None:
+    both = replace(PLAN, patients=(P1, "Patient/p2"))
+    known = {P1: given(emergencies=(GLASS,)), "Patient/p2": replace(given(), patient="Patient/p2")}
+    for facts, opens in ((PLAN, True), (replace(PLAN, patients=("Patient/p2",)), False), (both, False)):
+        assert consent.decide(ask(MEDIC), facts, known).permit is opens
+        assert predicate.matches(consent.scope(ask(MEDIC), known), facts) is opens
 
 
 @pytest.mark.parametrize(
-    "question",
+    ("question", "glass"),
     [
-        ask(replace(MEDIC, btg_role=False), btg=GLASS),
-        ask(MEDIC, btg=replace(GLASS, reason="  ")),
-        ask(MEDIC, btg=replace(GLASS, ground="curiosity")),
-        ask(MEDIC, btg=replace(GLASS, expires=NOW - timedelta(microseconds=1))),
-        ask(MEDIC, "disclose", btg=GLASS),
-        ask(MEDIC, "correct", btg=GLASS),
-        ask(MEDIC, "collect", btg=GLASS),
-        ask(MEDIC, purpose="BTG"),
-        ask(replace(MEDIC, kind="proxy"), btg=GLASS),
-        ask(replace(MEDIC, kind="patient", patient="Patient/p2"), btg=GLASS),
+        (ask(replace(MEDIC, btg_role=False)), GLASS),
+        (ask(replace(MEDIC, user="Practitioner/other")), GLASS),
+        (ask(replace(MEDIC, organisation="Organization/elsewhere")), GLASS),
+        (ask(MEDIC), replace(GLASS, reason="  ")),
+        (ask(MEDIC), replace(GLASS, ground="curiosity")),
+        (ask(MEDIC), replace(GLASS, expires=NOW - timedelta(microseconds=1))),
+        (ask(MEDIC, "disclose"), GLASS),
+        (ask(MEDIC, "correct"), GLASS),
+        (ask(MEDIC, "collect"), GLASS),
+        (ask(MEDIC, purpose="HRESCH"), GLASS),
+        (ask(MEDIC, purpose="BTG"), None),
+        (ask(replace(MEDIC, kind="proxy")), GLASS),
+        (ask(replace(MEDIC, kind="patient", patient="Patient/p2")), GLASS),
     ],
 )
-def test_half_an_emergency_is_none(question: Ask) -> None:
-    assert not decided(question, PLAN, given())[0]
+def test_half_an_emergency_is_none(question: Ask, glass: BreakGlass | None) -> None:
+    assert not decided(question, PLAN, given(emergencies=(glass,) if glass else ()))[0]
+
+
+def test_an_emergency_does_not_tell_whom_else_the_person_said_yes_or_no_to() -> None:
+    alone = replace(given(emergencies=(GLASS,)), relationships=())
+    assert decided(ask(MEDIC), replace(PLAN, type="Goal"), alone) == (True, "break-glass")
+    assert decided(ask(MEDIC), replace(PLAN, type="Consent"), alone) == (False, "implicit")
+
+
+def test_what_an_emergency_opened_can_not_be_changed() -> None:
+    """Not even by whoever wrote it and was since told no: they would see it, and the no is only to seeing."""
+    theirs = replace(PLAN, authors=frozenset(MEDIC.ids))
+    related = Relationship(frozenset({"Organization/trust"}), "team", "CareTeam/1")
+    no = replace(given(consent_of({"provision": [{"type": "deny"}]})), relationships=(related,))
+    for known in (no, replace(no, emergencies=(GLASS,))):
+        assert decided(ask(MEDIC, "correct"), theirs, known) == (False, "no-read-no-update")
 
 
 def test_nothing_of_the_law_breaks_in_an_emergency() -> None:
     ivf = replace(PLAN, legal=frozenset({"HFEA"}))
-    assert decided(ask(MEDIC, btg=GLASS), ivf, given()) == (False, "legal")
-    assert decided(ask(MEDIC, btg=GLASS), PLAN, given(policy=Policy("Policy-deny")))[0] is False
-    assert decided(ask(MEDIC, btg=GLASS), PLAN, given(policy=Policy(break_glass="consent-only")))[0] is False
-    refused = given(consent_of({"provision": [{"type": "deny", "purpose": why("BTG")}]}))
-    assert decided(ask(MEDIC, btg=GLASS), PLAN, refused) == (False, "explicit")
+    now: dict[str, Any] = {"emergencies": (GLASS,)}
+    assert decided(ask(MEDIC), ivf, given(**now)) == (False, "legal")
+    assert decided(ask(MEDIC), PLAN, given(policy=Policy("Policy-deny"), **now))[0] is False
+    assert decided(ask(MEDIC), PLAN, given(policy=Policy(break_glass="consent-only"), **now))[0] is False
+    refused = given(consent_of({"provision": [{"type": "deny", "purpose": why("BTG")}]}), **now)
+    assert decided(ask(MEDIC), PLAN, refused) == (False, "explicit")
 
 
 def test_an_emergency_over_what_cannot_be_computed_still_raises_the_task() -> None:
@@ -306,7 +334,8 @@ def test_an_emergency_over_what_cannot_be_computed_still_raises_the_task() -> No
     assert not isinstance(found, grants.Grant)
     known = {P1: Standing(P1, broken=(found,), relationships=(LOOKS_AFTER,))}
     assert consent.decide(ask(), PLAN, known).basis == "uncomputable"
-    assert "RAISE-TASK" in consent.decide(ask(MEDIC, btg=GLASS), PLAN, known).obligations
+    known = {P1: replace(known[P1], emergencies=(GLASS,))}
+    assert "RAISE-TASK" in consent.decide(ask(MEDIC), PLAN, known).obligations
 
 
 # -- urgent care, invitations, death, links, opt-out ------------------------------------------------------------------

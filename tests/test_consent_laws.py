@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from fhir_gateway.domain import consent, grants, predicate, sharing
 from fhir_gateway.domain.standing import Policy, Relationship, Standing
 from fhir_gateway.domain.types import Actor, Ask, Facts, Has, Only
-from fhir_gateway.domain.vocabulary import POLICY_SYSTEM, SECTOR_SYSTEM
+from fhir_gateway.domain.vocabulary import ACT_REASON, POLICY_SYSTEM, SECTOR_SYSTEM
 
 from .conftest import times
-from .worlds import IDS, NOW, P1, P2, SENSITIVE, TYPES, Dice, a_consent, a_resource, a_standing, an_ask, parsed
+from .worlds import IDS, LEGAL, NOW, P1, P2, SENSITIVE, TYPES, Dice, a_consent, a_resource, a_standing, an_ask, parsed
 
 FAST = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -89,7 +89,7 @@ def all_denies(node: dict[str, Any], root: bool = False) -> dict[str, Any]:
 @given(asks, standings, DICE.map(denying), resources)
 def test_adding_a_deny_never_opens(ask: Ask, standing: Standing, body: dict[str, Any], facts: Facts) -> None:
     """An emergency aside: it answers with break-glass where a deny closes."""
-    ask = replace(ask, btg=None)
+    standing = replace(standing, emergencies=())
     more = replace(standing, grants=(*standing.grants, *parsed([body])))
     assert permits(ask, facts, more) <= permits(ask, facts, standing)
 
@@ -114,6 +114,42 @@ def test_a_grant_written_back_says_the_same(body: dict[str, Any]) -> None:
     assert grants.parse(grants.unparse(grant), "c", 1) == grant
 
 
+# -- emergencies ------------------------------------------------------------------------------------------------------
+
+
+@FAST
+@given(asks, standings, resources)
+def test_an_emergency_opens_reading_alone_and_closes_nothing_else(ask: Ask, standing: Standing, facts: Facts) -> None:
+    """Not adding, changing or passing on; not what the law restricts; nobody's but the asker's."""
+    calm = replace(standing, emergencies=())
+    facts = replace(facts, patients=(P1,))
+    now, before = consent.decide(ask, facts, {P1: standing}), consent.decide(ask, facts, {P1: calm})
+    if now == before:
+        return
+    assert ask.action == "access" and ask.actor.kind in ("professional", "system") and ask.actor.btg_role
+    assert any((b.user, b.organisation) == (ask.actor.user, ask.actor.organisation) for b in standing.emergencies)
+    if now.basis == "break-glass":
+        assert not facts.legal and {"AUDIT-BTG", "NOTIFY-PRIVACY-OFFICER"} <= now.obligations
+
+
+@FAST
+@given(asks, standings, resources, st.sampled_from(("BTG", "ETREAT")))
+def test_a_no_that_names_emergencies_holds_in_one(ask: Ask, standing: Standing, facts: Facts, purpose: str) -> None:
+    body = {"resourceType": "Consent", "status": "active", "patient": {"reference": P1}, "policyRule": {"coding": [{"system": POLICY_SYSTEM, "code": "uk-direct-care"}]}, "provision": {
+        "provision": [{"type": "deny", "purpose": [{"system": ACT_REASON, "code": purpose}]}],
+    }}  # fmt: skip
+    sealed = replace(standing, grants=(*standing.grants, *parsed([body])))
+    facts = replace(facts, patients=(P1,))
+    assert consent.decide(ask, facts, {P1: sealed}).basis != "break-glass"
+
+
+@FAST
+@given(asks, standings, resources, st.sampled_from(LEGAL))
+def test_what_the_law_restricts_stays_shut_in_an_emergency(ask: Ask, standing: Standing, facts: Facts, legal: str) -> None:
+    facts = replace(facts, patients=(P1,), legal=facts.legal | {legal})
+    assert consent.decide(ask, facts, {P1: standing}).basis != "break-glass"
+
+
 # -- no means no ------------------------------------------------------------------------------------------------------
 
 
@@ -121,8 +157,8 @@ def test_a_grant_written_back_says_the_same(body: dict[str, Any]) -> None:
 @given(asks, standings, resources)
 def test_no_grant_means_no(ask: Ask, standing: Standing, facts: Facts) -> None:
     """Without a yes, without a relationship, without their own hand in it and without an emergency nothing opens to a professional."""
-    nothing = replace(standing, grants=(), relationships=(), invitations=(), policy=Policy())
-    ask = replace(ask, btg=None, actor=replace(ask.actor, kind="professional", contributor=False))
+    nothing = replace(standing, grants=(), relationships=(), invitations=(), policy=Policy(), emergencies=())
+    ask = replace(ask, actor=replace(ask.actor, kind="professional", contributor=False))
     others = replace(facts, authors=facts.authors - ask.actor.ids, custodian=None)
     assert not permits(ask, others, nothing)
 
@@ -187,7 +223,7 @@ def test_a_grant_takes_nothing_away(
 def test_hiding_one_thing_opens_nothing(
     ask: Ask, standing: Standing, facts: Facts, who_: str | None, id: str, kinds: list[str], one: bool, labels: list[str]
 ) -> None:
-    ask = replace(ask, btg=None)
+    standing = replace(standing, emergencies=())
     chosen: dict[str, Any] = {"refs": [f"CarePlan/{id}"]} if one else {"kinds": kinds, "labels": labels}
     body = sharing.hide(None, P1, who=who_, at=NOW - timedelta(days=400), rule_id="h1", **chosen)
     less = replace(standing, grants=(*standing.grants, grants.parse(body, "hidden", 1)))

@@ -556,3 +556,19 @@ async def test_sign_ins_are_written_down_allowed_and_refused(house: House) -> No
         ("sign-in", True, "Patient/a", None), ("sign-in", False, "Patient/a", None),
         ("authorize", True, "Patient/a", "app"), ("sign-in", True, "Device/hospital", "hospital"),
     }  # fmt: skip
+
+
+async def test_an_app_that_needs_a_fresh_sign_in_says_so(house: House) -> None:
+    """What emergency access needs: max_age, and auth_time in the token."""
+    await house.sign_in()
+    house.at += timedelta(minutes=4)
+    assert (await house.http.get("/oauth/authorize", params=ASKED | {"max_age": "300"})).status_code == 200
+    house.at += timedelta(minutes=2)
+    again = await house.http.get("/oauth/authorize", params=ASKED | {"max_age": "300"})
+    assert again.status_code == 303 and again.headers["location"].startswith("/sign-in?next=%2Foauth%2Fauthorize")
+    assert (await house.http.get("/oauth/authorize", params=ASKED | {"max_age": "900"})).status_code == 200
+    await house.sign_in()
+    assert (await house.http.get("/oauth/authorize", params=ASKED | {"max_age": "0"})).status_code == 200
+    said = await house.approve(max_age="300")
+    token = (await house.redeem(said["code"])).json()["access_token"]
+    assert (await house.tokens.verify(token, house.at)).signed_in == house.at

@@ -19,10 +19,12 @@ ENOUGH = settings(
     max_examples=8, deadline=None, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
 FHIR = "application/fhir+json"
-# A sign-in by a registered app comes first, which tests/test_oauth.py does; a page needs a browser's session (tests/web).
-# Facts and roles are recorded by staff with the right to, whom the demo has not (tests/test_roles.py).
+# A sign-in by a registered app comes first, which tests/test_oauth.py does; a page needs a browser's session (tests/web);
+# emergencies and claims need a role and a fresh sign-in (tests/test_emergencies.py); facts and roles are recorded by staff with
+# the right to, whom the demo has not (tests/test_roles.py).
 RECORDED = {"/patients/{patient}/facts", "/patients/{patient}/roles", "/patients/{patient}/roles/{consent}"}
-ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke"} | RECORDED
+NAMED = {"/patients/find"} | {f"/patients/{id}{what}" for id in ("", "{id}/") for what in ("break-glass", "claims")}
+ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke"} | RECORDED | NAMED
 numbers = itertools.count()
 
 

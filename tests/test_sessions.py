@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -223,3 +224,27 @@ async def test_an_account_is_somebody_with_a_real_password(desk: Any) -> None:
     ):
         with pytest.raises(ValueError):
             await people.add(desk.store, account, password)
+
+
+async def test_whoever_is_signed_in_proves_it_again(desk: Any) -> None:
+    visitor = await enter(desk, "ada b")
+    desk.turned.at += timedelta(minutes=20)
+    assert await desk.sessions.confirm(visitor, "not this one") is None
+    assert await desk.sessions.confirm(Visitor(), "correct horse") is None
+    caller = await desk.sessions.confirm(visitor, "correct horse")
+    assert caller.fhir_user == "Practitioner/b" and caller.signed_in == desk.turned.at
+    trail = await desk.store.notes(user="Practitioner/b")
+    assert [n.allowed for n in trail if n.what == "sign-in"] == [True, False, True]
+
+
+async def test_a_role_for_emergencies_ends_with_the_account_s(desk: Any) -> None:
+    ada = people.Account("ada b", "Practitioner/b", "Ada B", roles=("clinician", "break-glass"))
+    await people.add(desk.store, ada, "correct horse")
+    session = await desk.sessions.session((await enter(desk, "ada b")).cookies)
+    assert (await people.as_now(desk.store, session.caller, desk.turned.at)).roles == {"clinician", "break-glass"}
+    await people.add(desk.store, replace(ada, roles=("clinician",)), "correct horse")
+    assert (await people.as_now(desk.store, session.caller, desk.turned.at)).roles == {"clinician"}
+    await people.close(desk.store, "ada b", desk.turned.at)
+    with pytest.raises(Problem) as refused:
+        await people.as_now(desk.store, session.caller, desk.turned.at)
+    assert refused.value.status == 401

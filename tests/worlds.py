@@ -181,16 +181,21 @@ def an_ask(dice: Dice) -> Ask:
             "professional", frozenset({dice.choice(PEOPLE), dice.choice(PLACES)}), sector=dice.choice(("health", "social-care")), clinician=True
         )
         return Ask(clinician, "access", NOW, dice.choice(("TREAT", "TREAT", "ETREAT")))
-    glass = None
-    if dice.one_in(3):
-        glass = BreakGlass(
-            dice.choice(("unconscious", "unconscious", " ")),
-            dice.choice(("incapacity-vital-interest", "public-interest", "curiosity")),
-            NOW + timedelta(days=dice.choice((0, 100, 100)), seconds=dice.choice((-1, 0))),
-        )
     at = NOW + timedelta(days=dice.choice((0, 0, 0, -200, 1, 70)))
     action: Any = dice.choice(("access",) * 4 + ACTIONS)
-    return Ask(an_actor(dice), action, at, dice.choice(PURPOSES + ("TREAT",) * 4), btg=glass)
+    return Ask(an_actor(dice), action, at, dice.choice(PURPOSES + ("TREAT",) * 4))
+
+
+def an_emergency(dice: Dice) -> BreakGlass:
+    """Most are of the very asker: those have neither `user` nor organisation."""
+    return BreakGlass(
+        dice.choice(("unconscious", "unconscious", " ")),
+        dice.choice(("incapacity-vital-interest", "public-interest", "curiosity")),
+        NOW + timedelta(days=dice.choice((0, 100, 100)), seconds=dice.choice((-1, 0))),
+        dice.choice(("", "", "", "Practitioner/somebody-else")),
+        dice.choice((None, None, None, "Organization/elsewhere")),
+        dice.choice(("e1", "e2")),
+    )
 
 
 def a_resource(dice: Dice, patients: tuple[str, ...] = (P1,)) -> Facts:
@@ -240,6 +245,7 @@ def a_standing(dice: Dice, patient: str = P1, links: bool = True) -> Standing:
         ndoo=not quiet and dice.one_in(7), capacity_lost=dice.one_in(2), age=dice.choice((None, None, 12, 16)),
         born=interval(dice.choice(("2010-11-01", "2010-11-02", "2010", "1950-03-01"))) if dice.one_in(2) else None,
         safeguarding=frozenset(["RelatedPerson/carer"] if dice.one_in(9) else ()), groups=tuple(groups), policy=policy,
+        emergencies=tuple(an_emergency(dice) for _ in range(dice.choice((0, 1, 1, 2)))),
     )  # fmt: skip
 
 

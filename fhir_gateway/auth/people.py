@@ -21,7 +21,7 @@ from argon2.exceptions import VerificationError
 from ..domain.problem import Problem
 from ..domain.types import Drop, Keep
 from .kept import Kept, commit_unless_taken, digest, pack
-from .tokens import ROLES, Caller, kind_of
+from .tokens import ROLES, Caller, kind_of, refused
 
 ACCOUNT, FAILURES = "account", "sign-in-failures"
 FREE_FAILURES = 5
@@ -100,6 +100,19 @@ async def find(store: Kept, username: str, at: datetime) -> Account | None:
 
 async def accounts(store: Kept, at: datetime) -> list[Account]:
     return [msgspec.json.decode(raw, type=Account) for raw in (await store.kept_all(ACCOUNT, at)).values()]
+
+
+async def as_now(store: Kept, caller: Caller, at: datetime) -> Caller:
+    """The caller with those of the roles for emergencies that their account has now: taken away, such a role ends at once.
+
+    Only of people of the built-in issuer; anybody else's roles are what their issuer says. Problem sign-in for a closed account.
+    """
+    if not caller.roles & {"break-glass", "privacy-officer"} or caller.kind == "system":
+        return caller
+    account = await find(store, caller.subject, at)
+    if account is None or account.closed or account.fhir_user != caller.fhir_user:
+        raise refused()
+    return replace(caller, roles=caller.roles & set(account.roles))
 
 
 async def close(store: Kept, username: str, at: datetime) -> None:

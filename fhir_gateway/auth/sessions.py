@@ -86,6 +86,17 @@ class Sessions:
         caller = account.caller(issuer=self.issuer, jti=self.new_id(), expires=now + LONGEST, at=now)
         return await self.start(caller, request.cookies)
 
+    async def confirm(self, request: HasCookies, password: str) -> Caller | None:
+        """Whoever is signed in proves it once more: the caller with a sign-in of this moment, or None. Problem throttled."""
+        now, session = self.clock(), await self.session(request.cookies)
+        if session is None:
+            return None
+        who = session.caller
+        account = await people.sign_in(self.store, who.subject, password, now)
+        good = account is not None and account.fhir_user == who.fhir_user
+        await self.store.commit(self._note("sign-in", who.fhir_user, who.organisation, now, allowed=good))
+        return replace(who, signed_in=now) if good else None
+
     async def start(self, caller: Caller, old: Mapping[str, str]) -> list[str]:
         """A new session under a new id; the visitor's old one ends. Set-Cookie values."""
         now, id = self.clock(), self._random()

@@ -32,7 +32,7 @@ KIND_OF: dict[str, Kind] = {
     "Practitioner": "professional", "PractitionerRole": "professional", "Patient": "patient",
     "RelatedPerson": "proxy", "Device": "system", "Organization": "system",
 }  # fmt: skip
-ROLES = frozenset({"clinician", "break-glass", "contributor", "operator", "refer", "declassifier", "registrar"})
+ROLES = frozenset({"clinician", "break-glass", "contributor", "operator", "refer", "declassifier", "registrar", "privacy-officer"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ council accept their place in the team, the person shares by a Consent of her ow
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 from joserfc.jwk import ECKey
@@ -17,7 +18,7 @@ from ..domain import strict
 from ..domain.types import Actor, Keep
 from ..gate import Context
 from ..settings import Settings
-from ..wiring import Wired, context_as, now
+from ..wiring import DEMO_URGENT_CARE, Wired, context_as, now
 from . import cast
 
 SEEDED = ("demo", "seeded")
@@ -37,7 +38,10 @@ async def seed(w: Wired) -> None:
     await _family(w, saved.patient)
     for who in ("gp", "social-worker"):
         await _accept_all(await context_as(w, who), saved.patient)
-    await w.store.commit(Keep(*SEEDED, saved.patient.encode()))
+    ambulance = f"{cast.ODS}|{cast.AMBULANCE}"
+    await w.store.commit(Keep(*SEEDED, saved.patient.encode()), Keep(*DEMO_URGENT_CARE, ambulance.encode()))
+    w.house.policy = replace(w.house.policy, urgent_care=w.house.policy.urgent_care | {ambulance})
+    w.house._standings.clear()
 
 
 async def _directory(operator: Context) -> dict[str, str]:
@@ -61,7 +65,7 @@ def _resolved(node: Any, refs: dict[str, str]) -> Any:
 async def _accounts(w: Wired, refs: dict[str, str]) -> None:
     for p in cast.STAFF:
         account = people.Account(
-            p.username, refs[p.person], p.name, organisation=refs[p.organisation], roles=p.roles, purpose="TREAT"
+            p.username, refs[p.person], p.name, organisation=refs[p.organisation], roles=p.roles, purpose=p.purpose
         )
         await people.add(w.store, account, cast.PASSWORD)
 

@@ -22,14 +22,19 @@ class Staff:
     name: str
     what: str
     roles: tuple[str, ...] = ()
+    purpose: str = "TREAT"
 
+
+AMBULANCE = "RZ9"  # urgent care: registered as such in every store that holds the demo
 
 STAFF = (
     Staff("gp", "asha", "surgery", "Dr Asha Patel", "GP of Amina, Example Street Surgery", ("clinician", "break-glass", "declassifier")),
     Staff("social-worker", "tom", "council", "Tom Reed", "Social worker, Example County Council"),
     Staff("link-worker", "rosa", "kindly", "Rosa Lind", "Link worker, Kindly Neighbours (voluntary)"),
     Staff("community-nurse", "ben", "community", "Ben Okafor", "Community nurse, Example Community Team", ("clinician",)),
-    Staff("stranger", "sam", "other-surgery", "Dr Sam Other", "A GP elsewhere, with no relationship to Amina", ("clinician",)),
+    Staff("stranger", "sam", "other-surgery", "Dr Sam Other", "A GP elsewhere, with no relationship to Amina", ("clinician", "break-glass")),
+    Staff("paramedic", "pia", "ambulance", "Pia Lund", "Paramedic, Example Ambulance Service (urgent care)", ("clinician",), "ETREAT"),
+    Staff("privacy-officer", "olu", "board", "Olu Grant", "Privacy officer, Example Care Board", ("privacy-officer",), "HOPERAT"),
 )
 
 
@@ -42,11 +47,15 @@ def directory() -> list[tuple[str, dict[str, Any]]]:
         ("hospital", organisation("RX9", HOSPITAL_NAME, "health")),
         ("community", organisation("RY9", "Example Community Team", "health")),
         ("other-surgery", organisation("D82999", "Faraway Surgery", "health")),
+        ("ambulance", organisation(AMBULANCE, "Example Ambulance Service", "health")),
+        ("board", organisation("QX9", "Example Care Board", "health")),
         *worker("asha", "Patel", "Asha", "surgery", "GP", prefix="Dr"),
         *worker("tom", "Reed", "Tom", "council", "Social worker"),
         *worker("rosa", "Lind", "Rosa", "kindly", "Link worker"),
         *worker("ben", "Okafor", "Ben", "community", "Community nurse"),
         *worker("sam", "Other", "Sam", "other-surgery", "GP", prefix="Dr"),
+        *worker("pia", "Lund", "Pia", "ambulance", "Paramedic"),
+        *worker("olu", "Grant", "Olu", "board", "Privacy officer"),
     ]
 
 

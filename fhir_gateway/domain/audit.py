@@ -72,6 +72,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "login": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
     "logout": _Kind("", _SIGN_IN, {"system": DCM, "code": "110123", "display": "Logout"}, "E", False),
     "token": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
+    "break-glass-end": _Kind("", _ALERT, {"system": DCM, "code": "110138", "display": "Emergency Override Stopped"}, "E", False),
     "break-glass": _Kind("", _ALERT, {"system": DCM, "code": "110127", "display": "Emergency Override Started"}, "E", False),
 }
 _REFUSED_BY_ROLE: Final = frozenset({"rbac", "no-read-no-update", "other-patient"})
@@ -245,8 +246,13 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "break-glass": ("opened in an emergency", "open in an emergency"),
     "telling": ("chose how to be told about", "choose how to be told about"),
     "record": ("recorded something about who may see", "record something about who may see"),
+    "break-glass-end": ("ended an emergency access to", "end an emergency access to"),
+    "emergency-review": ("reviewed an emergency access to", "review an emergency access to"),
     "claim": ("said they look after you and opened", "open, saying that they look after you,"),
+    "claim-end": ("ended a claim to look after you, of", "end a claim to look after you, of"),
+    "find": ("found by NHS number", "find by NHS number"),
 }
+_OF_ALL: Final = frozenset({"everything", "transaction", "batch", "who-looked", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find"})
 _WHOLE: Final = {"login": "signed in", "logout": "signed out", "token": "was let in"}
 
 
@@ -259,7 +265,7 @@ def sentence(note: Note) -> str:
     done, tried = _DID.get(note.what, (f"used “{note.what}” on", f"use “{note.what}” on"))
     what = (
         "your record"
-        if note.what in ("everything", "transaction", "batch", "who-looked", "break-glass", "claim")
+        if note.what in _OF_ALL
         else _things(note)
     )
     if not note.allowed:

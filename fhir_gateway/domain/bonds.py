@@ -69,7 +69,10 @@ def looks_after(standing: Standing, actor: Actor, at: int) -> bool:
 def _ties(standing: Standing, r: Relationship, actor: Actor, at: int) -> bool:
     if not r.counts or not (actor.ids & r.names):
         return False
-    if r.origin != "claim" and _by_themselves(r, actor):
+    if r.origin == "claim":
+        if actor.sector not in ("health", "social-care") or not {r.writer_organisation or ""} <= {*actor.ids, ""}:
+            return False
+    elif _by_themselves(r, actor):
         return False
     if standing.died is not None and r.low is not None and r.low > standing.died:
         return False

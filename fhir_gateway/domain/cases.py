@@ -72,7 +72,7 @@ def question(case: Any) -> tuple[Ask, Facts, dict[str, Standing]]:
     at = _instant(request["at"])
     ask = Ask(
         _actor(request["actor"], fixtures), _one_of(request["action"], ACTIONS, "action"), at, request["purpose"],  # type: ignore[arg-type]
-        request.get("purposeSystem", ACT_REASON), _glass(request.get("btg")),
+        request.get("purposeSystem", ACT_REASON),
     )  # fmt: skip
     facts = _facts(request["resource"])
     policy = Policy(env.get("implicit", "uk-direct-care"), env.get("breakGlass", "override"))
@@ -91,10 +91,11 @@ def _instant(text: str) -> datetime:
     return (at if at.tzinfo else at.replace(tzinfo=LONDON)).astimezone(UTC)
 
 
-def _glass(btg: Mapping[str, Any] | None) -> BreakGlass | None:
+def _glass(btg: Mapping[str, Any] | None) -> tuple[BreakGlass, ...]:
+    """The asker's own emergency access, to the record of everybody in the case."""
     if not btg or not btg.get("expires"):
-        return None
-    return BreakGlass(btg.get("reason") or "", btg.get("ground") or "", _instant(btg["expires"]))
+        return ()
+    return (BreakGlass(btg.get("reason") or "", btg.get("ground") or "", _instant(btg["expires"])),)
 
 
 def _actor(actor: Mapping[str, Any], fixtures: Mapping[str, Any]) -> Actor:
@@ -170,7 +171,7 @@ def _standing(
     before = _flag(actor.get("relationshipBeforeDeath"), person) or _flag(fixtures.get("relationshipBeforeDeath"), person)
     low = None if died is None or before else died + 1
     looks_after = (
-        Relationship(ask.actor.ids, "claim", "case", low) if _flag(actor.get("relationship"), person) or (died and before) else None
+        Relationship(ask.actor.ids, "team", "case", low) if _flag(actor.get("relationship"), person) or (died and before) else None
     )
     born = (fixtures.get("birthDate") or {}).get(person) if isinstance(fixtures.get("birthDate"), dict) else None
     return Standing(
@@ -178,6 +179,7 @@ def _standing(
         ndoo=_flag(fixtures.get("ndoo"), person), capacity_lost=_capacity_lost(fixtures.get("capacity"), person),
         born=interval(born) if born else None, age=(fixtures.get("age") or {}).get(person), safeguarding=_safeguarding(person, fixtures),
         no_notify=_flag(fixtures.get("noNotify"), person), groups=tuple(_groups(fixtures.get("groups") or {})), policy=policy,
+        emergencies=_glass(request.get("btg")),
     )  # fmt: skip
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from .directory import NO_PATIENT_DATA
+from .emergencies import GROUNDS
 from .grants import SHARED, Grant, Labels, Rule
 from .periods import covers, micros
 from .rendering import PEOPLE
 from .standing import MEMO, Relationship, Standing, age_at, invited, next_edge, related, team_names
-from .types import CONFIDENTIALITY, CONTACT, PLACES, VIEW, Actor, All, Ask, Decision, Facts, Has, Never, Predicate
+from .types import CONFIDENTIALITY, CONTACT, PLACES, VIEW, Actor, All, Ask, BreakGlass, Decision, Facts, Has, Never, Predicate
 from .vocabulary import (
     ACT_CODE,
     ACT_REASON,
@@ -35,7 +36,6 @@ NOTHING: Final[Predicate] = Never()
 NORMAL: Final = CONFIDENTIALITY["N"]
 RESTRICTED: Final = CONFIDENTIALITY["R"]
 VERY: Final = CONFIDENTIALITY["V"]
-GROUNDS: Final = frozenset({"incapacity-vital-interest", "public-interest", "express-permission"})
 LPA: Final = frozenset({"health-and-welfare-lasting-power-of-attorney", "court-appointed-personal-welfare-deputy"})
 PARENT: Final = "parental-responsibility"
 LAWFUL_BASES: Final = frozenset({"consent", "best-interest", PARENT}) | LPA
@@ -54,6 +54,7 @@ URGENT_PLANS: Final = frozenset(  # contingency, crisis, emergency, treatment es
         "861421000000109",
     )
 )
+CHOICES: Final = frozenset({"Consent", "AuditEvent"})
 PLAN_TYPES: Final = frozenset({"CarePlan", "DocumentReference"})
 NO_OBLIGATIONS: Final[frozenset[str]] = frozenset()
 
@@ -83,8 +84,10 @@ def _about(ask: Ask, facts: Facts, person: str, standings: Mapping[str, Standing
     standing = standings.get(person)
     if standing is None:
         return Decision(False, "implicit", rule="nothing is known about this person")
-    if ask.action == "correct" and not _answer(replace(ask, action="access"), facts, standing, standings).permit:
-        return Decision(False, "no-read-no-update")
+    if ask.action == "correct":  # what only an emergency opened stays shut to changes
+        calm = replace(ask, action="access", actor=replace(ask.actor, btg_role=False) if ask.actor.btg_role else ask.actor)
+        if not _answer(calm, facts, standing, standings).permit:
+            return Decision(False, "no-read-no-update")
     answer = _answer(ask, facts, standing, standings)
     if not answer.permit:
         return answer
@@ -173,7 +176,7 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
     if facts.type == "Consent" and ask.action in ("access", "disclose"):
         return Decision(False, "implicit", rule="a consent is for the person and who acts for them")
     glass = emergency(ask, standing)
-    if glass:
+    if glass is not None:
         ask = replace(ask, purpose="BTG", purpose_system=ACT_REASON)
     live = _live(ask, standing, standings)
     level = CONFIDENTIALITY.get(facts.confidentiality, VERY)
@@ -188,10 +191,11 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
             denies += ((n.rule.path, n, tree.grant) for n in said[1])
         elif not tree.only_denies:
             permits += ((n.rule.path, n, tree.grant) for n in said[1])
-    may_break = glass and not facts.legal and not any(n.emergency for _, n, _ in denies)
+    if glass is not None and (facts.legal or facts.type in CHOICES or any(n.emergency for _, n, _ in denies)):
+        glass = None  # 1.8; and whom else the person said yes or no to is nobody's emergency (leak list L50)
     if denies or live.broken:
-        if may_break:
-            return _broke_glass(standing, raise_task=bool(live.broken))
+        if glass is not None:
+            return _broke_glass(glass, standing, raise_task=bool(live.broken))
         return _because(False, "explicit", denies) if denies else Decision(
             False, "uncomputable", live.broken[0], rule="cannot be computed", obligations=frozenset({"RAISE-TASK"})
         )  # fmt: skip
@@ -200,8 +204,8 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
         return _because(True, "explicit", named, level) if named else Decision(False, "legal")
     if permits:
         return _because(True, "explicit", permits, level)
-    if may_break:
-        return _broke_glass(standing)
+    if glass is not None:
+        return _broke_glass(glass, standing)
     if governs:
         return Decision(False, "governed", min(t.grant.id for t in live.trees if t.governs))
     if standing.ndoo and not direct_care(ask):
@@ -217,27 +221,30 @@ def _because(permit: bool, basis: str, found: list[tuple[str, Live, Grant]], lev
     return Decision(permit, basis, grant.id, grant.version, path, obligations)
 
 
-def _broke_glass(standing: Standing, *, raise_task: bool = False) -> Decision:
+def _broke_glass(glass: BreakGlass, standing: Standing, *, raise_task: bool = False) -> Decision:
     duties = {"AUDIT-BTG", "NOTIFY-PRIVACY-OFFICER"}
     if not standing.no_notify:
         duties.add("NOTIFY-PATIENT")
     if raise_task:
         duties.add("RAISE-TASK")
-    return Decision(True, "break-glass", obligations=frozenset(duties))
+    return Decision(True, "break-glass", rule=f"emergency {glass.id}".strip(), obligations=frozenset(duties))
 
 
 # -- emergencies, purposes --------------------------------------------------------------------------------------------
 
 
-def emergency(ask: Ask, standing: Standing) -> bool:
-    """Is this a valid break-glass access: role, reason, ground, not over, reading only, and a policy that knows it (1.8)."""
-    b = ask.btg
-    if b is None or ask.action != "access" or not ask.actor.btg_role or ask.actor.kind not in ("professional", "system"):
-        return False
+def emergency(ask: Ask, standing: Standing) -> BreakGlass | None:
+    """The emergency access to this person's record that this ask is part of: the asker's own, with role, reason and ground, not
+    over, reading only, for a purpose that covers it, under a policy that knows it (1.8)."""
+    if not standing.emergencies or ask.action != "access" or not ask.actor.btg_role or ask.actor.kind not in ("professional", "system"):
+        return None
     policy = standing.policy
     if policy.break_glass != "override" or policy.implicit == "Policy-deny":
-        return False
-    return bool(b.reason.strip()) and b.ground in GROUNDS and ask.at <= b.expires
+        return None
+    if ask.purpose_system != ACT_REASON or not purpose_within("BTG", ask.purpose):
+        return None
+    mine = (b for b in standing.emergencies if b.user == ask.actor.user and b.organisation == ask.actor.organisation)
+    return next((b for b in mine if b.reason.strip() and b.ground in GROUNDS and ask.at <= b.expires), None)
 
 
 def direct_care(ask: Ask) -> bool:

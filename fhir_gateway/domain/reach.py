@@ -7,7 +7,8 @@ resource (consent.md section 3). People whose predicate has the same shape are g
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from .bonds import alive, during, invitations, looks_after, names, serves, turns, younger_than_16
 from .directory import NO_PATIENT_DATA
@@ -73,7 +74,7 @@ def _alone(person: str, shape: Predicate) -> Predicate:
 def _kept(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> tuple[Predicate, Predicate]:
     """One person's shape, and the whole answer where they are the only one; kept until a period begins or ends. Links and
     emergencies are worked out each time."""
-    if standing.links or ask.btg is not None:
+    if standing.links or _breaks_glass(ask, standing):
         shape = _person(ask, standing, standings)
         return shape, _alone(standing.patient, shape)
     at, a = micros(ask.at), ask.actor
@@ -117,16 +118,14 @@ def _grouped(groups: list[tuple[frozenset[str], Predicate]]) -> Predicate:
 
 def _person(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
     """What of one person's record answers this question."""
-    if ask.action == "correct":
-        seen = _person(_asking(ask, action="access"), standing, standings)
+    if ask.action == "correct":  # what only an emergency opened stays shut to changes
+        seen = _person(_asking(ask, action="access", actor=replace(ask.actor, btg_role=False)), standing, standings)
         return every(seen, _by_kind(ask, standing, standings))
     return _by_kind(ask, standing, standings)
 
 
-def _asking(ask: Ask, **changes: str) -> Ask:
-    from dataclasses import replace
-
-    return replace(ask, **changes)  # type: ignore[arg-type]
+def _asking(ask: Ask, **changes: Any) -> Ask:
+    return replace(ask, **changes)
 
 
 def _by_kind(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
@@ -290,7 +289,7 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
     denied = some(*denies)
     explicit = every(no(denied), some(every(NO_LEGAL, some(*permits)), every(no(NO_LEGAL), some(*named))))
     if glass:
-        broken = every(NO_LEGAL, no(some(*locks)))
+        broken = every(NO_LEGAL, no(Has("type", frozenset({"Consent", "AuditEvent"}))), no(some(*locks)))
         return broken if lost else some(explicit, broken)
     if lost:
         return NEVER
@@ -300,13 +299,19 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
 
 
 def _breaks_glass(ask: Ask, standing: Standing) -> bool:
-    b = ask.btg
-    if b is None or ask.action != "access" or not ask.actor.btg_role:
+    who = ask.actor
+    if ask.action != "access" or not who.btg_role or f"{ask.purpose_system}|{ask.purpose}" not in _COVERS_AN_EMERGENCY:
         return False
     if standing.policy.break_glass == "consent-only" or standing.policy.implicit == "Policy-deny":
         return False
-    grounds = ("incapacity-vital-interest", "public-interest", "express-permission")
-    return b.reason.strip() != "" and b.ground in grounds and b.expires >= ask.at
+    for b in standing.emergencies:
+        ground = b.ground in ("incapacity-vital-interest", "public-interest", "express-permission")
+        if (b.user, b.organisation) == (who.user, who.organisation) and b.reason.strip() != "" and ground and b.expires >= ask.at:
+            return True
+    return False
+
+
+_COVERS_AN_EMERGENCY = tuple(f"{ACT_REASON}|{p}" for p in ("BTG", "ETREAT", "TREAT", "PurposeOfUse"))
 
 
 def _implied(ask: Ask, standing: Standing, called: set[str], at: int) -> Predicate:

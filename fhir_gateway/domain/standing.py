@@ -14,9 +14,10 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from .directory import Directory
+from .emergencies import Emergency
 from .grants import Grant, Uncomputable, parse, walk
 from .periods import bounds, covers, instant, interval, micros
-from .types import Actor, Facts, Ref, Writer
+from .types import Actor, BreakGlass, Facts, Ref, Writer
 from .vocabulary import (
     CONFIDENTIALITY_SYSTEM,
     CONFIRM_MEMBERSHIP,
@@ -125,6 +126,7 @@ class Standing:
     no_notify: bool = False  # telling the person would endanger them
     at_risk: bool = False  # nobody is shown where they are
     groups: tuple[Relationship, ...] = ()  # memberships that only give a further name (`team`)
+    emergencies: tuple[BreakGlass, ...] = ()  # accesses in an emergency to this person's record, each of one actor
     policy: Policy = field(default_factory=Policy)
     memo: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)  # of `consent.decide`
     asks_referrers: bool = field(init=False, compare=False, repr=False)  # some rule speaks of what is one hop away
@@ -186,7 +188,10 @@ def _holds(standing: Standing, r: Relationship, actor: Actor, at: int) -> bool:
         return False
     if r.consent_needed and not consented(standing, r.names, at):
         return False
-    return r.origin == "claim" or not own_hand(r, actor)
+    if r.origin == "claim":  # by one's own word, for the organisation one said it for; in the voluntary sector it counts for nothing
+        here = r.writer_organisation is None or r.writer_organisation in actor.ids
+        return here and actor.sector in ("health", "social-care")
+    return not own_hand(r, actor)
 
 
 def own_hand(r: Relationship, actor: Actor) -> bool:
@@ -238,6 +243,7 @@ def _edges(s: Standing) -> Iterator[int]:
             yield low
         if high is not None:
             yield high + 1
+    yield from (micros(e.expires) + 1 for e in s.emergencies)
     if s.born is not None:
         yield birthday(s.born[0], 16)
 
@@ -279,6 +285,7 @@ def build(
     policy: Policy,
     *,
     accepted: Mapping[str, str] | None = None,
+    emergencies: Iterable[Emergency] = (),
 ) -> Standing:
     """From the record of `patient` (`Patient/…`): its Consents, CareTeams, Tasks, ServiceRequests, RelatedPersons, Patient.
 
@@ -287,7 +294,7 @@ def build(
     the present writer itself wrote counts.
 
     `claims` are `{user, organisation?, reason, at, until?}`. `accepted` maps a Task (`Task/…`) to the user who accepted it,
-    where that is also kept elsewhere.
+    where that is also kept elsewhere. `emergencies` are those ever begun about this person: what is over counts for nothing.
     """
     chains = _chains(records)
     now = {ref: chain[-1] for ref, chain in chains.items()}
@@ -310,7 +317,8 @@ def build(
     body = person.body if person else {}
     return Standing(
         patient, grants, broken, tuple(related), tuple(_invitations(now)), tuple(_links(chains.get(patient, ()))),
-        died=_died(person), born=_born(body), at_risk=_at_risk(body), policy=policy, **_operator_facts(chains.get(patient, ())),
+        died=_died(person), born=_born(body), at_risk=_at_risk(body), policy=policy,
+        emergencies=tuple(e.open for e in emergencies if e.ended is None), **_operator_facts(chains.get(patient, ())),
     )  # fmt: skip
 
 

@@ -10,11 +10,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
-from .consent import GROUNDS, decide, direct_care
+from .consent import decide, direct_care
+from .emergencies import GROUNDS
 from .grants import Grant, Labels, Rule, walk
 from .problem import Problem
 from .standing import Broken, Relationship, Standing, read_consent
 from .types import CONFIDENTIALITY, Ask, BreakGlass, Decision, Facts
+from .vocabulary import ACT_REASON
 
 CANDIDATE: Final = "candidate"  # the id of a consent that is not saved
 
@@ -74,7 +76,7 @@ def _opening(ask: Ask, facts: Facts, standings: Mapping[str, Standing], decision
         yield "clinician"
     if not direct_care(ask) and opens(question=replace(ask, purpose="TREAT")):
         yield "treatment"
-    if (ask.actor.btg_role or not sure) and opens(question=in_emergency(ask)):
+    if (ask.actor.btg_role or not sure) and opens(*in_emergency(here, ask)):
         yield "emergency"
 
 
@@ -93,10 +95,11 @@ def _closing(ask: Ask, facts: Facts, standings: Mapping[str, Standing], decision
             yield "say-no"
 
 
-def in_emergency(ask: Ask) -> Ask:
-    """The same question as somebody with the right to break the glass would ask it, having said why."""
-    glass = BreakGlass("supposed", min(GROUNDS), ask.at + timedelta(hours=1))
-    return replace(ask, actor=replace(ask.actor, btg_role=True), btg=glass)
+def in_emergency(standing: Standing, ask: Ask) -> tuple[Standing, Ask]:
+    """As somebody with the right to break the glass would ask it, having said why."""
+    glass = BreakGlass("supposed", min(GROUNDS), ask.at + timedelta(hours=1), ask.actor.user, ask.actor.organisation)
+    asked = replace(ask, actor=replace(ask.actor, btg_role=True), purpose="BTG", purpose_system=ACT_REASON)
+    return replace(standing, emergencies=(*standing.emergencies, glass)), asked
 
 
 def _without(standing: Standing, consent: str | None, path: str = "") -> Standing:

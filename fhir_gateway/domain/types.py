@@ -51,11 +51,17 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class BreakGlass:
-    """An emergency access under way: why, on which ground, until when."""
+    """An emergency access under way to one person's record (it is kept in their standing): who, why, on which ground, until when.
+
+    `user` and `organisation` are those of the actor who began it; nobody else's asks count as it.
+    """
 
     reason: str
     ground: str
     expires: datetime
+    user: str = ""
+    organisation: str | None = None
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,6 @@ class Ask:
     at: datetime
     purpose: str = "TREAT"  # a v3-ActReason code
     purpose_system: str = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
-    btg: BreakGlass | None = None
 
 
 # -- what is asked about ----------------------------------------------------------------------------------------------

@@ -4,10 +4,13 @@ Everything that reads or writes a person's record comes through here: FHIR route
 once, in a `Context`. No audit row, no answer.
 """
 
+from .claiming import claim, claimed_now, claims_about, disown, end_claim
 from .context import Answer, Context, Entry, House, Page, Remote, Written, enter, house_context
 from .disclosing import may_send, shown_to
+from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
 from .explaining import Explained, explain, may, why
 from .fetching import historyset, part_of, searchset, version_number
+from .finding import Named, find
 from .gathering import everything, plan_document
 from .judging import judge
 from .labelling import labelled_by_these, meta_of, own_labels, put_on, relabel, take_off
@@ -24,11 +27,13 @@ from .transacting import transaction
 from .writing import Once, accept, create, patch, patch_where, remove, remove_where, unanswered, update, update_where
 
 __all__ = [
-    "Answer", "Context", "Entry", "Explained", "House", "Once", "Page", "Preview", "Remote", "Sight", "Written",
-    "accept", "appoint", "asker", "askers", "change_role", "choose", "compartment", "counted", "create", "end_foreign", "enter",
-    "everything", "explain", "history", "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these",
-    "link", "may", "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "organisation_called", "own_labels", "part_of",
-    "patch", "patch_where", "plan_document", "preview", "push", "put_on", "read", "record", "relabel", "remove", "remove_where", "replay",
-    "roles", "search", "searchset", "shown_to", "take_off", "transaction", "unanswered", "uncomputable", "update", "update_where",
+    "Answer", "Context", "Entry", "Explained", "House", "Named", "Once", "Page", "Preview", "Remote", "Sight", "Written",
+    "accept", "appoint", "asker", "askers", "break_glass", "change_role", "choose", "claim", "claimed_now", "claims_about", "compartment",
+    "counted", "create", "current", "disown", "emergencies", "end_claim", "end_emergency", "end_foreign", "enter", "everything", "explain",
+    "find", "history", "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these", "link", "may",
+    "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "organisation_called", "own_labels", "part_of", "patch",
+    "patch_where", "plan_document", "preview", "push", "put_on", "read", "record", "relabel", "remove", "remove_where", "replay", "review",
+    "roles", "search", "searchset", "shown_to", "stop_emergency", "take_off", "transaction", "unanswered", "uncomputable", "update",
+    "update_where",
     "version_number", "vread", "who_looked", "why",
 ]  # fmt: skip

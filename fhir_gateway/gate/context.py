@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from ..domain import consent, standing, strict
 from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sectors
+from ..domain.emergencies import EMERGENCY, Emergency
 from ..domain.labels import LabelSets
 from ..domain.problem import Problem, not_found
 from ..domain.profile import Definitions
@@ -27,7 +28,7 @@ from ..domain.rendering import rendered
 from ..domain.scopes import Scopes
 from ..domain.search import Query
 from ..domain.standing import STANDING_TYPES, Policy, Standing
-from ..domain.types import VIEW, Actor, Ask, BreakGlass, Bump, Decision, Facts, Note, Predicate, Ref, Stored
+from ..domain.types import VIEW, Actor, Ask, Bump, Decision, Facts, Note, Predicate, Ref, Stored
 from ..store.base import Store
 
 STANDINGS_KEPT = 20_000
@@ -88,16 +89,17 @@ class Context:
     scopes: Scopes | None = None
     client: str | None = None
     request_id: str = ""
-    btg: BreakGlass | None = None
     action: Literal["access", "disclose"] = "access"  # sync reads with "disclose"
     may_declassify: bool = False  # may take privacy labels off, with a reason
     may_refer: bool = False  # a registered system whose referrals count (a hospital's discharge)
     may_record: bool = False  # staff who may write down the consents and roles that people tell them of
     launch: str | None = None  # Patient/… the token is bound to
     place: tuple[Directory, int] | None = None  # the directory and its epoch when this request began
+    signed_in: datetime | None = None  # when the person last proved who they are
+    officer: bool = False  # reviews emergencies
 
     def asks(self, action: str) -> Ask:
-        return Ask(self.actor, action, self.at, self.purpose, btg=self.btg)  # type: ignore[arg-type]
+        return Ask(self.actor, action, self.at, self.purpose)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +170,7 @@ class Caller(Protocol):
 # -- coming in --------------------------------------------------------------------------------------------------------
 
 
-async def enter(
-    house: House, caller: Any, *, purpose: str | None = None, request_id: str = "", btg: BreakGlass | None = None
-) -> Context:
+async def enter(house: House, caller: Any, *, purpose: str | None = None, request_id: str = "") -> Context:
     """A verified caller becomes a Context. `purpose` may only be asked for where the token's own covers it."""
     directory, epoch = await directory_now(house)
     key = (caller.fhir_user, caller.organisation, caller.kind, caller.patient, caller.client, caller.roles)
@@ -187,9 +187,9 @@ async def enter(
     if scopes.patient_bound and not caller.launch:
         raise Problem("insufficient-scope", "This sign-in is for one person's record but does not say whose.")
     return Context(
-        house, known[2], at, wanted, scopes, caller.client, request_id, btg,
+        house, known[2], at, wanted, scopes, caller.client, request_id,
         may_refer="refer" in caller.roles, may_declassify="declassifier" in caller.roles, may_record="registrar" in caller.roles,
-        launch=caller.launch, place=(directory, epoch),
+        launch=caller.launch, place=(directory, epoch), signed_in=caller.signed_in, officer="privacy-officer" in caller.roles,
     )  # fmt: skip
 
 
@@ -267,9 +267,10 @@ async def _build(house: House, person: str, directory: Directory) -> Standing:
     at = house.clock()
     accepted = await house.store.kept_all("accepted", at, prefix=f"{person} ")
     claims = await house.store.kept_all("claim", at, prefix=f"{person} ")
+    emergencies = [msgspec.json.decode(e, type=Emergency) for e in (await house.store.kept_all(EMERGENCY, at, prefix=f"{person} ")).values()]
     return standing.build(
         person, records, [msgspec.json.decode(c) for c in claims.values()], directory, house.policy,
-        accepted={k.split(" ", 1)[1]: v.decode() for k, v in accepted.items()},
+        accepted={k.split(" ", 1)[1]: v.decode() for k, v in accepted.items()}, emergencies=[e for e in emergencies if e.is_live(at)],
     )  # fmt: skip
 
 
@@ -319,6 +320,19 @@ async def ask_stored(ctx: Context, action: str, stored: Stored) -> Decision:
     return await ask(ctx, action, stored.facts, {first[0]: stored.epoch} if first else None)
 
 
+async def why_shown(ctx: Context, shown: Sequence[Stored]) -> Decision:
+    """Why these of one person were shown: the reason for the first; an emergency, where any of them needed it."""
+    decision = await ask_stored(ctx, ctx.action, shown[0])
+    if not ctx.actor.btg_role or decision.basis == "break-glass":
+        return decision
+    people = await stand(ctx.house, {p for s in shown for p in s.facts.patients}, None, ctx.place)
+    for stored in shown[1:] if any(s.emergencies for s in people.values()) else ():
+        other = await ask_stored(ctx, ctx.action, stored)
+        if other.basis == "break-glass":
+            return other
+    return decision
+
+
 def note(
     ctx: Context, letter: str, what: str, decision: Decision | None, refs: Sequence[str] = (), *,
     patient: str | None = None, query: str = "", allowed: bool | None = None, detail: str = "",
@@ -326,9 +340,10 @@ def note(
     """One audit row of this request."""
     d = decision or Decision(bool(allowed), "")
     a = ctx.actor
+    purpose = "BTG" if d.basis == "break-glass" else ctx.purpose
     return Note(
         ctx.house.new_id(), ctx.at, letter, what, d.permit if allowed is None else allowed, a.user, a.name, a.organisation,
-        ctx.client, ctx.purpose, patient, tuple(refs), query, d.basis, d.consent, tuple(sorted(d.obligations)), detail, d.rule,
+        ctx.client, purpose, patient, tuple(refs), query, d.basis, d.consent, tuple(sorted(d.obligations)), detail, d.rule,
     )  # fmt: skip
 
 

@@ -18,7 +18,6 @@ from .checking import decide_again, epoch_stamp
 from .context import (
     Context,
     Page,
-    ask_stored,
     need_scope,
     note,
     notes,
@@ -26,6 +25,7 @@ from .context import (
     resumed,
     seal,
     stand,
+    why_shown,
     within_launch,
 )
 from .reading import allow, in_scope, reach_of, reachable
@@ -176,12 +176,12 @@ async def _directory_around(ctx: Context, hits: Sequence[Stored]) -> list[Stored
 async def _disclosed(ctx: Context, letter: str, what: str, given: Iterable[Stored], query: str = "") -> list[Note]:
     """One audit row for each person disclosed, with the reason for the first of what was given; one without a person when nobody was."""
     refs: dict[str | None, list[str]] = {}
-    first: dict[str | None, Stored] = {}
+    of: dict[str | None, list[Stored]] = {}
     for s in given:
         for p in s.facts.patients:
             refs.setdefault(p, []).append(str(s.ref))
-            first.setdefault(p, s)
-    why = {p: await ask_stored(ctx, ctx.action, s) for p, s in first.items()}
+            of.setdefault(p, []).append(s)
+    why = {p: await why_shown(ctx, theirs) for p, theirs in of.items()}
     people = refs.keys() or {None}
     return [note(ctx, letter, what, why.get(p), sorted(refs.get(p, ())), patient=p, query=query, allowed=True) for p in people]
 

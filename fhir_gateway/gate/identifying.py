@@ -30,7 +30,7 @@ async def find_person(ctx: Context, patient: Mapping[str, Any], where: str = "Pa
     number = nhs_number(patient)
     if number is None or len(nhs_numbers(patient)) > 1:  # of two numbers neither is believed; writing it is refused
         return None
-    hits = await _with_number(ctx, number)
+    hits = await with_number(ctx, number)
     same = [h for h in hits if h.body is not None and agrees(strict.read(h.body), patient)]
     if not hits:
         return None
@@ -39,7 +39,7 @@ async def find_person(ctx: Context, patient: Mapping[str, Any], where: str = "Pa
     return same[0]
 
 
-async def _with_number(ctx: Context, number: str) -> list[Stored]:
+async def with_number(ctx: Context, number: str) -> list[Stored]:
     """Whoever holds this number, however it was written when it came in."""
     query = Query(("Patient",), (Term("identifier", "token", values=(Value(text=number, system=NHS_NUMBER),)),))
     hits = {s.ref: s for s in (await ctx.house.store.search(query, Always(), filtered=Never(), count=3)).hits}
@@ -84,7 +84,7 @@ async def claimed(work: Work, ref: Ref, resource: Mapping[str, Any], before: Sto
     ops = released(ref, before)
     if number is None:
         return ops
-    others = [h for h in await _with_number(ctx, number) if h.ref != ref and h.body is not None]
+    others = [h for h in await with_number(ctx, number) if h.ref != ref and h.body is not None]
     if before is None and any(agrees(strict.read(h.body or b""), resource) for h in others):
         raise Taken(CLAIM, number)  # the same person came in between: look again
     if others or number in work.numbers:

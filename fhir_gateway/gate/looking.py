@@ -11,6 +11,7 @@ from ..domain.primitives import whole
 from ..domain.problem import not_found
 from ..domain.types import Note, Ref, Stored
 from .context import Context, House, ask_stored, directory_now, micros, note
+from .emergencies import reasons
 from .previewing import may_share
 
 
@@ -25,7 +26,8 @@ async def organisation_called(house: House, name: str) -> str | None:
 async def who_looked(ctx: Context, patient: str, *, before: str | None = None, count: int = 50) -> list[dict[str, Any]]:
     """The person's own access log, newest first; only for the person (leak list L39).
 
-    Each: `{at, who, user, organisation, what, allowed, why, rule, unchanged, purpose, sentence, before}`; `before` continues after that row.
+    Each: `{at, who, user, organisation, what, allowed, why, rule, reason, unchanged, purpose, sentence, before}`; `before` continues after
+    that row. `reason` is what whoever did it said, in an emergency or of looking after the person.
     """
     me = f"Patient/{patient}"
     if ctx.actor.kind != "patient" or ctx.actor.patient != me:
@@ -39,6 +41,7 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
             raise not_found()
         at = (instant, id)
     rows = await _told(ctx, me, at, count)
+    said = await reasons(ctx, me)
     return [
         {
             "at": n.at,
@@ -49,6 +52,7 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
             "allowed": n.allowed,
             "why": n.basis,
             "rule": n.rule,
+            "reason": n.detail if n.what == "claim" and n.allowed else said.get(n.rule, "") if n.what != "emergency-review" else n.detail,
             "unchanged": n.detail == "unchanged" or n.basis == "matched",
             "purpose": n.purpose,
             "sentence": audit.sentence(n),

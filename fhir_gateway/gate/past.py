@@ -12,7 +12,22 @@ from ..domain.search import date_span
 from ..domain.standing import Standing
 from ..domain.types import Always, Predicate, Ref, Stored
 from .checking import decide_again, epoch_stamp
-from .context import Context, Entry, Page, ask, attached, micros, need_scope, note, rendering, resumed, seal, stand, within_launch
+from .context import (
+    Context,
+    Entry,
+    Page,
+    ask,
+    attached,
+    micros,
+    need_scope,
+    note,
+    rendering,
+    resumed,
+    seal,
+    stand,
+    why_shown,
+    within_launch,
+)
 from .reading import allow, in_scope, reach_of, reachable
 
 COUNT, MOST = 50, 200
@@ -46,9 +61,13 @@ async def history(
     else:
         shown = await _since_then(ctx, ref, type, predicate, standings, since, before, count)
     more, shown = len(shown) > count, shown[:count]
-    rows: set[str | None] = {p for v in shown for p in v.facts.patients}
+    of: dict[str | None, list[Stored]] = {}
+    for v in shown:
+        for p in v.facts.patients:
+            of.setdefault(p, []).append(v)
+    why = {p: await why_shown(ctx, theirs) for p, theirs in of.items()}
     await ctx.house.store.commit(
-        *(note(ctx, "R", "history", None, (str(ref or type or "*"),), patient=p, allowed=True) for p in rows or {None})
+        *(note(ctx, "R", "history", why.get(p), (str(ref or type or "*"),), patient=p, allowed=True) for p in of.keys() or {None})
     )
     used = tuple((k, v) for k, v in asked.items() if k in KNOWN and k not in ("_format", "_pretty"))
     token = seal(ctx, place, {"q": used, "at": list(_place(shown[-1])), "ep": stamp}) if more else None

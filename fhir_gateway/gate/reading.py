@@ -22,6 +22,8 @@ from .context import (
     within_launch,
 )  # fmt: skip
 
+REACHES = "reaches"  # `user Patient/… id`: whom somebody reaches by their own word, until it ends
+
 
 async def read(ctx: Context, ref: Ref) -> Answer:
     """The current version. Problem: not-found (hidden and absent alike), gone, insufficient-scope."""
@@ -91,7 +93,11 @@ async def reachable(ctx: Context) -> set[str]:
         return {ctx.launch}
     if ctx.actor.kind in ("patient", "proxy") and ctx.actor.patient:
         return {ctx.actor.patient}
-    return await ctx.house.store.concerned(ctx.actor.ids | {"*"})
+    people = await ctx.house.store.concerned(ctx.actor.ids | {"*"})
+    if ctx.actor.kind == "professional":  # what they themselves said: a claim, an emergency
+        said = await ctx.house.store.kept_all(REACHES, ctx.at, prefix=f"{ctx.actor.user} ")
+        people |= {key.split(" ")[1] for key in said}
+    return people
 
 
 def seen_by(ctx: Context, standings: Mapping[str, Standing]) -> Views:

@@ -25,7 +25,6 @@ from .context import (
     Context,
     Entry,
     Page,
-    ask_stored,
     filled,
     need_scope,
     note,
@@ -33,6 +32,7 @@ from .context import (
     resumed,
     seal,
     stand,
+    why_shown,
     within_launch,
 )  # fmt: skip
 from .reading import in_scope, reach_of, reachable, seen_by
@@ -327,13 +327,13 @@ async def _disclosed(
 ) -> list[Note]:
     """One audit row for each person disclosed, with the reason for the first of what was shown; one without a person when nobody was."""
     refs: dict[str | None, list[str]] = {}
-    first: dict[str | None, Stored] = {}
+    of: dict[str | None, list[Stored]] = {}
     for s in shown:
         for p in s.facts.patients:
             refs.setdefault(p, []).append(str(s.ref))
-            first.setdefault(p, s)
+            of.setdefault(p, []).append(s)
     query = f"{f'{within}/' if within else ''}{type or ''}?{'&'.join(f'{k}={v}' for k, v in params)}"
-    why = {p: await ask_stored(ctx, ctx.action, s) for p, s in first.items()}
+    why = {p: await why_shown(ctx, theirs) for p, theirs in of.items()}
     people = refs.keys() or {None}
     return [note(ctx, "E", what, why.get(p), sorted(refs.get(p, ())), patient=p, query=query, allowed=True) for p in people]
 

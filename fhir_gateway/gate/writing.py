@@ -729,7 +729,8 @@ async def _writer(ctx: Context, resource: dict[str, Any], method: str, before: S
         from ..domain import standing
 
         stands = await stand(ctx.house, people, None, ctx.place)
-        may_refer = all(standing.relationship(s, a, ctx.at) is not None for s in stands.values())
+        related = [standing.relationship(s, a, ctx.at) for s in stands.values()]
+        may_refer = all(r is not None and r.origin != "claim" for r in related)  # one's own word brings in nobody else
     kind = "operator" if a.operator else a.kind
     return Writer(a.user, a.organisation, ctx.client, kind, method, may_refer)
 

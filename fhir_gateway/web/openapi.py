@@ -21,6 +21,8 @@ ANY_FHIR = (401, 406, 413, 414, 415, 429, 431, 503)  # what any FHIR request may
 ANY = (400, 413, 414, 431, 503)
 METHODS = ("get", "post", "put", "patch", "delete")
 
+GLASS = (200, 201, 401, 403, 404, 409, 415, 422, 429)
+CLAIM = (201, 401, 403, 404, 409, 415, 422, 429)
 # Addresses for programs outside /fhir: words, statuses besides ANY, media of body and answer. All others are pages.
 PROGRAMS: dict[tuple[str, str], tuple[str, tuple[int, ...], str, str]] = {
     ("/health", "get"): ("Ready, or not", (200,), "", "application/json"),
@@ -33,6 +35,13 @@ PROGRAMS: dict[tuple[str, str], tuple[str, tuple[int, ...], str, str]] = {
     ("/patients/{patient}/roles", "get"): ("Who acts for a person", (200, 401, 403, 404), "", "application/json"),
     ("/patients/{patient}/roles", "post"): ("Register who acts for a person", (201, 401, 403, 404, 409, 412, 415, 422), "application/json", "application/json"),
     ("/patients/{patient}/roles/{consent}", "post"): ("Move a role to another status", (200, 401, 403, 404, 409, 412, 415, 422), "application/json", "application/json"),
+    ("/patients/find", "post"): ("The id of a person, by NHS number, date of birth and family name", (200, 401, 403, 404, 415, 422, 429), "application/json", "application/json"),
+    ("/patients/break-glass", "post"): ("Emergency access to the person named on paper", GLASS, "application/json", "application/json"),
+    ("/patients/claims", "post"): ("Say that one looks after the person named on paper", CLAIM, "application/json", "application/json"),
+    ("/patients/{id}/break-glass", "post"): ("Emergency access to one person's record", GLASS, "application/json", "application/json"),
+    ("/patients/{id}/break-glass", "delete"): ("End one's emergency access", (204, 401, 403, 404, 409), "", ""),
+    ("/patients/{id}/claims", "post"): ("Say that one looks after somebody", CLAIM, "application/json", "application/json"),
+    ("/patients/{id}/claims", "delete"): ("Say no longer that one looks after somebody", (204, 401, 403, 404, 409), "", ""),
     ("/fhir/.well-known/smart-configuration", "get"): ("SMART configuration", (200,), "", "application/json"),
     ("/.well-known/openid-configuration", "get"): ("OpenID configuration", (200,), "", "application/json"),
     ("/.well-known/oauth-authorization-server", "get"): ("OAuth server metadata", (200,), "", "application/json"),
@@ -196,8 +205,9 @@ def _other(path: str, method: str) -> dict[str, Any]:
         "parameters": [{"name": n, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}} for n in _plain(path)],
         "responses": {str(s): {"description": HTTPStatus(s).phrase} for s in sorted({*statuses, *ANY})},
     }
-    out["responses"]["200"] = {"description": "OK", "content": {gives: {}}}
-    if path.startswith("/plans") and path != "/plans/schema":
+    if gives:
+        out["responses"]["200"] = {"description": "OK", "content": {gives: {}}}
+    if path.startswith(("/plans", "/patients")) and path != "/plans/schema":
         out["security"] = [{"bearer": []}]
     if takes:
         out["requestBody"] = {"content": {takes: {"schema": {"type": "object"}}}}

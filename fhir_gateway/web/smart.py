@@ -15,6 +15,7 @@ from starlette.routing import Route
 from ..auth import clients, discovery
 from ..auth.oauth import Asked, OAuth, Refusal, SentBack
 from ..auth.sessions import Sessions
+from ..domain.primitives import whole
 from ..domain.problem import Problem
 from ..domain.scopes import Scopes
 from . import app
@@ -23,6 +24,7 @@ from .pages.words import _
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
 PUBLIC = {"Access-Control-Allow-Origin": "*", "Cache-Control": "max-age=300", "X-Content-Type-Options": "nosniff"}
+SHORTEST_AGE = 60  # seconds
 LONGEST_QUERY = 1_500  # it travels inside `next` of the sign-in page
 
 
@@ -87,7 +89,7 @@ async def authorize(smart: Smart, request: Request) -> Response:
     except SentBack as back:
         return frame.go(back.location)
     session = await smart.sessions.session(request.cookies)
-    if session is None:
+    if session is None or too_old(session.caller.signed_in, request.query_params.get("max_age"), smart.clock()):
         return frame.go(f"/sign-in?next={quote(f'/oauth/authorize?{query}', safe='')}")
     host = urlsplit(asked.redirect_uri).hostname or asked.client.name
     page = await frame.show(
@@ -96,6 +98,15 @@ async def authorize(smart: Smart, request: Request) -> Response:
         patient=session.caller.kind == "patient", asked=urlencode(request.query_params.multi_items()),
     )  # fmt: skip
     return may_lead_to(page, asked)
+
+
+def too_old(signed_in: datetime | None, max_age: str | None, at: datetime) -> bool:
+    """Whether the person must sign in again first: the app said how many seconds ago is too long (OpenID Connect 3.1.2.1).
+
+    Less than a minute counts as one, so that whoever has just signed in can go on.
+    """
+    seconds = whole(max_age) if max_age is not None else None
+    return seconds is not None and (signed_in is None or (at - signed_in).total_seconds() > max(seconds, SHORTEST_AGE))
 
 
 async def approve(smart: Smart, request: Request) -> Response:

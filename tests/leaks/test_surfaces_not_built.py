@@ -66,17 +66,3 @@ def test_L37_no_operation_is_offered_but_those_of_the_statement(place: Place, wh
     rest = place.get(None, "metadata").json()["rest"][0]
     offered = {o["name"] for r in rest["resource"] for o in r.get("operation", ())} | {o["name"] for o in rest.get("operation", ())}
     assert offered == {"validate", "everything", "document", "explain"}, "a new operation needs its row in the leak list"
-
-
-@pytest.mark.parametrize("who", some("gp", "stranger", "link-worker"))
-def test_L49_no_glass_is_broken_by_asking(place: Place, who: str) -> None:
-    """A purpose in a header is no session; the address for one answers the same whoever is asked about."""
-    for purpose in ("BTG", "ETREAT", "ERTREAT"):
-        for type in ("Goal", "Condition", "CarePlan"):
-            place.alike(who, "GET", f"{type}/{{}}", place.hidden(who)[type].split("/")[1], status=(403, 404), X_Purpose_of_Use=purpose)
-        found = [place.get(who, "Goal?_security=V&_count=200", **asked).json().get("entry", []) for asked in ({}, {"X_Purpose_of_Use": purpose})]
-        assert all(e in found[0] for e in found[1]), "not more than without"
-    person = place.others["Patient"].split("/")[1]
-    for path in ("/patients/{}/break-glass", "/patients/{}/claims"):
-        place.alike(who, "GET", path, person)
-        place.alike(who, "POST", path, person, body={"reason": "", "ground": "none"})

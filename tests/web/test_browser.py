@@ -183,6 +183,32 @@ def test_the_team_reads_the_shared_plan(chromium: Any, demo: Gateway, pictures: 
     link.open(f"/team/people/{demo.patient}", "team-hidden", status=404)
 
 
+def test_emergencies_claims_and_urgent_care(chromium: Any, demo: Gateway, pictures: Path, width: int) -> None:
+    r = Reader(chromium, demo, pictures, width)
+    r.sign_in("stranger")
+    r.look("team-ways")
+    r.open("/team/claim")
+    r.open("/team/find")
+    r.open("/team/emergency")
+    r.press("Open the record")
+    r.look("team-emergency-mistakes")
+    for label, text in (("NHS number", "9990000018"), ("Day", "7"), ("Month", "4"), ("Year", "1951"), ("Family name", "Example")):
+        r.page.get_by_label(label, exact=True).fill(text)
+    r.page.get_by_label("They cannot say yes, and it is to protect their life or health").check()
+    r.page.get_by_label("Why do you need to see it now?").fill("Unconscious")
+    r.page.get_by_label("Your password, once more").fill(PASSWORD)
+    r.press("Open the record")
+    r.look("team-person-in-an-emergency")
+    officer = Reader(chromium, demo, pictures, width)
+    officer.sign_in("privacy-officer")
+    officer.look("privacy")
+    officer.page.get_by_role("button", name="Save the review").first.click()
+    officer.look("privacy-mistake")
+    officer.open("/privacy?show=reviewed", "privacy-reviewed")
+    r.press("Close it now")
+    r.look("team-emergency-over")
+
+
 def test_everything_works_without_scripts_by_keyboard_alone(chromium: Any, demo: Gateway, pictures: Path) -> None:
     r = Reader(chromium, demo, pictures, 320, scripts=False)
     r.page.goto(f"{demo.base}/sign-in")

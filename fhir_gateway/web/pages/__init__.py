@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from . import asking, front, granting, hiding, patient, private, sharing, team, telling
+from . import asking, front, granting, hiding, patient, privacy, private, sharing, team, telling, urgent
 from .frame import DemoPerson, Handler, Pages, Sessions, error_page, framed, headers, render
 
 
@@ -54,6 +54,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/my-plan/sharing/only", sharing.only, "owner", both),
         at("/my-plan/sharing/why", asking.why, "owner"),
         at("/my-plan/sharing/sees", asking.sees, "owner"),
+        at("/my-plan/claims/{id}/not-true", sharing.disown, "patient", ("POST",)),
         at("/my-plan/sharing/{rule}/change", granting.change, "owner", both),
         at("/my-plan/sharing/{rule}/stop", sharing.stop, "owner", both),
         at("/my-plan/sharing/consents/{id}/end", sharing.end, "owner", both),
@@ -61,6 +62,14 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/team/telling", telling.choose, "team", both),
         at("/team/tasks/{id}/accept", team.accept, "team", ("POST",)),
         at("/team/people/{id}", team.person, "team"),
+        at("/team/emergency", urgent.emergency, "team", both),
+        at("/team/claim", urgent.claim, "team", both),
+        at("/team/find", urgent.find, "team", both),
+        at("/team/people/{id}/emergency/end", urgent.end_emergency, "team", ("POST",)),
+        at("/team/people/{id}/claim/end", urgent.end_claim, "team", ("POST",)),
+        at("/privacy", privacy.emergencies, "officer"),
+        at("/privacy/{id}/review", privacy.review, "officer", ("POST",)),
+        at("/privacy/{id}/end", privacy.end, "officer", ("POST",)),
         Mount("/static", Files(directory=STATIC), name="static"),
     ]
 

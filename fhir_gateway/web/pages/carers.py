@@ -65,9 +65,18 @@ async def carers(ctx: Context, refused: set[str], *, only_named: bool = False) -
     return sorted((_carer(e, known, me, refused, only_named) for e in shown), key=lambda c: (c["waits"], c["who"].lower()))
 
 
+async def urgent_care(ctx: Context, refused: set[str]) -> list[dict[str, Any]]:
+    """The organisations that may see a few things in an emergency without looking after the person, and whether she said no to them."""
+    directory, _epoch = await directory_now(ctx.house)
+    places = {o for o in map(directory.find, ctx.house.policy.urgent_care) if o is not None and o in directory.organisations}
+    known = await names(ctx, places)
+    found = [(known[o], o, bool(refused & {o, *directory.organisations[o].identifiers})) for o in places if o in known]
+    return [{"who": name, "ref": ref, "no": no} for name, ref, no in sorted(found)]
+
+
 def _counting(e: Entry) -> list[Relationship]:
     """Those that open something now. It never counts for whoever wrote it."""
-    return [r for r in e.related if r.counts and not {r.writer, r.writer_organisation or ""} & e.names]
+    return [r for r in e.related if r.counts and (r.origin == "claim" or not {r.writer, r.writer_organisation or ""} & e.names)]
 
 
 def _carer(e: Entry, known: Mapping[str, str], me: str, refused: set[str], only_named: bool) -> dict[str, Any]:
@@ -87,6 +96,7 @@ def _carer(e: Entry, known: Mapping[str, str], me: str, refused: set[str], only_
         "since": day(at(min(lows))) if lows else "",
         "until": day(at(max(h for h in ends if h is not None))) if ends and None not in ends else "",
         "added": "\n".join(dict.fromkeys(_added(r, known, me) for r in shown)), "no": no, "waits": waits,
+        "claims": [r.source.removeprefix("claim ") for r in counting if r.origin == "claim"],
         "ref": refs[0] if refs and not waits and not no else "",
         "key": next((n for n in refs if "/" in n and "|" not in n), refs[0] if refs else sorted(e.names)[0]),
     }  # fmt: skip

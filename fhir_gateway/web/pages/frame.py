@@ -61,7 +61,8 @@ class Pages:
 
     `context_for(request)`: the gate's Context of whoever is signed in, or None.
     `people_sign_in(request, username, password)`: Set-Cookie values of a new session, or None when name or password is
-    wrong. Problem throttled after too many tries.
+    wrong. Problem throttled after too many tries. `confirm(request, password)`: whoever is signed in proves it again; their
+    Context with a sign-in of this moment, or None when the password is wrong.
     """
 
     house: House
@@ -69,6 +70,7 @@ class Pages:
     context_for: Callable[[Request], Awaitable[Context | None]]
     people_sign_in: Callable[[Request, str, str], Awaitable[list[str] | None]]
     base_url: str = ""
+    confirm: Callable[[Request, str], Awaitable[Context | None]] | None = None
     demo: Sequence[DemoPerson] = ()
     more: dict[str, Any] = field(default_factory=dict)
 
@@ -146,7 +148,7 @@ def render(
     kind = ctx.actor.kind if ctx else None
     html = ENV.get_template(template).render(
         cspNonce=nonce, token=token, at=ctx.at if ctx else None, me=ctx.actor if ctx else None, kind=kind,
-        path=request.url.path, **values,
+        path=request.url.path, officer=ctx.officer if ctx else False, **values,
     )  # fmt: skip
     return with_cookies(HTMLResponse(html, status, headers=headers(nonce)), cookies)
 
@@ -166,7 +168,7 @@ def with_cookies(response: Response, cookies: Sequence[str]) -> Response:
 
 
 def framed(pages: Pages, handler: Handler, who: str | None = None) -> Callable[[Request], Awaitable[Response]]:
-    """A handler with everything around it. `who`: None for anybody, patient, team, owner (the person, and who may choose for them)."""
+    """A handler with everything around it. `who`: None for anybody, patient, team, officer, owner (the person, and who may choose for them)."""
 
     async def endpoint(request: Request) -> Response:
         ctx: Context | None = None
@@ -193,6 +195,8 @@ def framed(pages: Pages, handler: Handler, who: str | None = None) -> Callable[[
 async def _belongs(who: str, ctx: Context) -> bool:
     if who == "owner":
         return await gate.may_share(ctx)
+    if who == "officer":
+        return ctx.officer
     return ctx.actor.kind in (("patient",) if who == "patient" else ("professional", "proxy"))
 
 

@@ -46,6 +46,8 @@ async def home(pages: Pages, request: Request, ctx: Context | None) -> Response:
     """Where this person's own first page is."""
     if ctx is None:
         return go("/sign-in")
+    if ctx.officer:
+        return go("/privacy")
     return go({"patient": "/my-plan", "professional": "/team", "proxy": "/team"}.get(ctx.actor.kind, "/"))
 
 
@@ -55,6 +57,6 @@ async def sign_out(pages: Pages, request: Request, ctx: Context | None) -> Respo
 
 def within(path: str) -> str:
     """Where to go on to: a path of these pages (or of the sign-in of an app), nothing else."""
-    known = ("/my-plan", "/team", "/oauth/")
+    known = ("/my-plan", "/team", "/privacy", "/oauth/")
     good = path.startswith(known) and "\\" not in path and not any(ord(c) < 33 for c in path) and len(path) < 2_000
     return path if good else ""

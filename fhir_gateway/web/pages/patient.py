@@ -121,7 +121,7 @@ async def _rows(ctx: Context, wanted: Filter, before: str | None) -> tuple[list[
 
 def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
     """The same person did the same with the same answer in the same minute: one line with a count."""
-    same = ("user", "organisation", "what", "allowed", "why", "rule", "unchanged")
+    same = ("user", "organisation", "what", "allowed", "why", "rule", "reason", "unchanged")
     return all(a.get(k) == b.get(k) for k in same) and a["at"].replace(second=0, microsecond=0) == b["at"].replace(
         second=0, microsecond=0
     )
@@ -135,6 +135,9 @@ WHAT: dict[str, str] = {
     "document": "Made a document of", "validate": "Checked", "recall": "Had a copy taken back of", "consent": "Changed who can see", "who-looked": "Looked at who has seen",
     "explain": "Asked who may see", "preview": "Tried out who would see",
     "declassify": "Took a privacy label off something in", "relabel": "Looked again at the privacy labels in",
+    "break-glass": "Opened in an emergency", "break-glass-end": "Ended the emergency access to",
+    "emergency-review": "Checked the emergency access to", "claim": "Said that they look after you, to see",
+    "claim-end": "Ended a claim to look after you, to see", "find": "Looked for you by NHS number, to see",
     "accept": "Took on a task in", "login": "Signed in to", "sign-in": "Signed in to", "sign-out": "Signed out of",
 }  # fmt: skip
 WHY: dict[str, str] = {
@@ -155,6 +158,7 @@ IMPLIED: dict[str, str] = {  # by the default policy's own rule
     "team of record": "they looked after you", "urgent care": "they are an urgent care service",
     "treating clinician": "they treat you", "authorised use": "this service shares ordinary records with them",
 }  # fmt: skip
+REVIEWS: dict[str, str] = {"justified": "it was justified", "not-justified": "it was not justified"}
 NOTHING_NEW: dict[str, str] = {"create": "Sent the same again to", "update": "Sent the same again to", "patch": "Sent the same again to"}
 
 
@@ -175,6 +179,8 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
         why = "" if row["allowed"] else _("nobody said yes to this")
     if not row["allowed"] and row.get("why") == "implicit":
         why = _("you have not shared this with them")
+    if row["allowed"] and row.get("reason"):
+        why = f"{_(why)}: “{_(REVIEWS.get(row['reason'], row['reason']))}”" if why else f"“{_(REVIEWS.get(row['reason'], row['reason']))}”"
     mine = row.get("user") == ctx.actor.user
     did = NOTHING_NEW.get(row["what"], "Used") if row.get("unchanged") else WHAT.get(row["what"], "Used")
     return {

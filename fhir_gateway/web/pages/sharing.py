@@ -16,7 +16,7 @@ from ...domain.choices import Row
 from ...domain.lint import lint
 from ...domain.problem import Problem, not_found
 from ...gate import Context
-from .carers import carers
+from .carers import carers, urgent_care
 from .draft import DETAILS, PRIVATE, PURPOSES, until_words, what_words
 from .frame import Pages, go, show
 from .held import Held, choice, consents, keep, own, replaced
@@ -27,7 +27,7 @@ from .things import things
 from .whom import name_of, names_of
 from .words import _, day, today
 
-DONE = {"shared", "changed", "stopped", "refused", "hidden", "only", "usual", "ended"}
+DONE = {"shared", "changed", "stopped", "refused", "hidden", "only", "usual", "ended", "not-true"}
 RULE = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
 REASON = "https://fhir.nhs.uk/England/StructureDefinition/Extension-England-Consent-Status-Reason"
 REASONS = "https://fhir.nhs.uk/England/CodeSystem/England-ConsentStatusReason"
@@ -63,7 +63,7 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
             {"id": h.ref.id, "rows": [said(r, known, today(ctx.at)) for r in rows], "surprises": [s.text for s in lint(h.body)]}
             for h, rows in others if not choices.is_proxy(h.body)
         ],
-        carers=[{**c, "sees": sees.get(c["key"], 0)} for c in looking_after], total=total,
+        carers=[{**c, "sees": sees.get(c["key"], 0)} for c in looking_after], total=total, urgent=await urgent_care(ctx, refused),
     )  # fmt: skip
 
 
@@ -220,4 +220,23 @@ async def only(pages: Pages, request: Request, ctx: Context) -> Response:
     return await show(pages, request, "sharing/only.html", ctx=ctx, now=now, people=shown, total=total, held=held)
 
 
-__all__ = ["end", "only", "overview", "refuse", "said", "stop"]
+async def disown(pages: Pages, request: Request, ctx: Context) -> Response:
+    """“I don't know them”: a no to whoever says that they look after the person, and the end of that, by one click."""
+    id = str(request.path_params["id"])
+    made = next((c for c in await gate.claims_about(ctx) if c["id"] == id), None)
+    if made is None:
+        raise not_found()
+    held = await own(ctx)
+    refused = {w for r in (choices.rows(held.body) if held else ()) if not r.allows and not (r.kinds or r.refs or r.labels) for w in r.who}
+    if made["user"] not in refused:
+        body = sharing.hide(
+            held.body if held else None, f"Patient/{own_id(ctx)}", who=made["user"], at=ctx.at, rule_id=ctx.house.new_id(),
+            words=_("{name} may see nothing.").format(name=made["name"]), why=_("I do not know them."),
+        )  # fmt: skip
+        if not await keep(ctx, held, body):
+            raise Problem("conflict", "This was changed meanwhile.")
+    await gate.disown(ctx, id)
+    return go("/my-plan/sharing?done=not-true")
+
+
+__all__ = ["disown", "end", "only", "overview", "refuse", "said", "stop"]

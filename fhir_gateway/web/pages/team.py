@@ -17,10 +17,11 @@ from . import tasks
 from .frame import Pages, go, show
 from .names import called
 from .plan_view import plan_view
-from .words import day, today
+from .words import day, moment, today
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 PEOPLE = 50
+DONE = {"accepted", "emergency-over", "claim-over"}
 
 
 async def team(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -39,9 +40,17 @@ async def team(pages: Pages, request: Request, ctx: Context) -> Response:
         more=found.next,
         tasks=await tasks.owned(ctx, tasks.WAITING),
         taken=await tasks.owned(ctx, tasks.TAKEN_ON),
-        done="accepted" if done == "accepted" else "",
+        done=done if done in DONE else "",
+        ways=ways(ctx),
         chooses=ctx.actor.kind == "proxy" and await gate.may_share(ctx),
     )
+
+
+def ways(ctx: Context) -> list[str]:
+    """Which other ways to a person this worker has: urgent care, a claim, an emergency."""
+    a = ctx.actor
+    found = [("find", bool(a.ids & ctx.house.policy.urgent_care)), ("claim", a.sector in ("health", "social-care")), ("emergency", a.btg_role)]
+    return [way for way, has in found if has and a.kind == "professional"]
 
 
 def _person(patient: dict[str, Any]) -> dict[str, str]:
@@ -50,16 +59,17 @@ def _person(patient: dict[str, Any]) -> dict[str, str]:
 
 async def accept(pages: Pages, request: Request, ctx: Context) -> Response:
     """Say yes to a task as its owner."""
-    await gate.accept(ctx, Ref("Task", _id(request)))
+    await gate.accept(ctx, Ref("Task", id_of(request)))
     return go("/team?done=accepted")
 
 
 async def person(pages: Pages, request: Request, ctx: Context) -> Response:
     """The shared plan as far as this reader may see it. Problem not-found, the same for hidden and absent."""
-    id = _id(request)
+    id = id_of(request)
     plan = await plans.load(ctx, id)
     asked = await tasks.about(ctx, id)
     empty = not (plan.keys() - {"plan", "person"} or asked)
+    done = request.query_params.get("done", "")
     return await show(
         pages,
         request,
@@ -69,10 +79,23 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         own=False,
         empty=empty,
         tasks=asked,
+        person=id,
+        mine=await here_because(ctx, id),
+        done=done if done in ("emergency", "claim") else "",
     )
 
 
-def _id(request: Request) -> str:
+async def here_because(ctx: Context, person: str) -> dict[str, str]:
+    """What the page of a person says of this reader's own emergency or claim: until when."""
+    out: dict[str, str] = {}
+    if ctx.actor.kind == "professional":
+        e, c = await gate.current(ctx, person), await gate.claimed_now(ctx, person)
+        out |= {"emergency": moment(e.until)} if e else {}
+        out |= {"claim": moment(c.until)} if c else {}
+    return out
+
+
+def id_of(request: Request) -> str:
     id = str(request.path_params["id"])
     if not ID.match(id):
         raise not_found()

@@ -1,0 +1,142 @@
+"""Saying that one looks after somebody, with a reason: a relationship by one's own word, told to the person, with an end.
+
+Who may: a professional who acts for a registered health or social care organisation. Who may end it: they themselves, and the person,
+whose no is written down as a consent and ends it at once.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from ..domain.consent import purpose_within
+from ..domain.emergencies import plain_words
+from ..domain.problem import Problem, not_found
+from ..domain.types import Bump, Decision, Drop, Keep, Op
+from ..store.base import Taken
+from .context import Context, need_scope, note
+from .finding import Named, person_meant
+from .reading import REACHES
+from .telling import tell
+from .writing import settle
+
+CLAIM: Final = "claim"
+DAYS, MOST_DAYS = 14, 28
+A_SECOND: Final = timedelta(seconds=1)  # a period holds its last second whole
+MADE, ENDED = "claim", "claim-end"
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What `standing.build` reads. `at` and `until` are instants with a zone."""
+
+    id: str
+    patient: str
+    user: str
+    name: str
+    organisation: str
+    reason: str
+    at: datetime
+    until: datetime
+
+
+async def claim(ctx: Context, whom: str | Named, reason: object, days: object = None) -> Claim:
+    """Look after this person from now on, for `days` (14; at most 28). The person is told.
+
+    `whom` is the person's id here, or how they are known on paper. Who has made one gets it again, with the new reason and end.
+    Problem: forbidden (no professional of health or social care; another purpose), insufficient-scope, invalid, not-found, throttled.
+    """
+    need_scope(ctx, "r", "Patient")
+    a = ctx.actor
+    if a.kind != "professional" or a.organisation is None or a.sector not in ("health", "social-care"):
+        await ctx.house.store.commit(note(ctx, "E", MADE, Decision(False, "rbac"), allowed=False))
+        why = "Only staff of a registered health or social care organisation can say that they look after somebody. Ask the person to share with you."
+        raise Problem("forbidden", why)
+    if not purpose_within(ctx.purpose, "TREAT") and ctx.purpose != "CAREMGT":
+        raise Problem("forbidden", f"Looking after somebody is for their own care; this sign-in is for `{ctx.purpose}`.")
+    said, long = plain_words(reason, "reason"), _days(days)
+    person = str((await person_meant(ctx, whom, MADE)).ref)
+    before = await _mine(ctx, person)
+    made = Claim(ctx.house.new_id(), person, a.user, a.name, a.organisation, said, ctx.at, ctx.at + timedelta(days=long))
+    await settle(
+        ctx,
+        *(op for c in before for op in _over(c)),
+        Keep(CLAIM, f"{person} {made.id}", msgspec.json.encode(made), made.until + A_SECOND, if_absent=True),
+        Keep(REACHES, f"{a.user} {person} {made.id}", b"1", made.until + A_SECOND),
+        Bump(person),
+        *tell("claim", person, "patient"),
+        note(ctx, "E", MADE, Decision(True, "", rule=f"claim {made.id}"), (person,), patient=person, detail=said),
+    )
+    return made
+
+
+def _days(days: object) -> int:
+    if days is None:
+        return DAYS
+    if not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= MOST_DAYS:
+        raise Problem("invalid", f"`days` is a whole number from 1 to {MOST_DAYS}.", "days")
+    return days
+
+
+async def claimed_now(ctx: Context, person: str) -> Claim | None:
+    """What this very asker says of this person (an id) now."""
+    return next(iter(await _mine(ctx, f"Patient/{person}")), None)
+
+
+async def _mine(ctx: Context, person: str) -> list[Claim]:
+    a = ctx.actor
+    return [c for c in await _all(ctx, person) if (c.user, c.organisation) == (a.user, a.organisation)]
+
+
+async def _all(ctx: Context, person: str) -> list[Claim]:
+    kept = await ctx.house.store.kept_all(CLAIM, ctx.at, prefix=f"{person} ")
+    return [msgspec.json.decode(raw, type=Claim) for raw in kept.values()]
+
+
+async def end_claim(ctx: Context, person: str) -> None:
+    """Say no longer that one looks after this person (an id). Problem not-found when one did not."""
+    mine = await _mine(ctx, f"Patient/{person}")
+    if not mine:
+        await ctx.house.store.commit(note(ctx, "E", ENDED, None, (f"Patient/{person[:64]}",), allowed=False))
+        raise not_found()
+    await _ended(ctx, mine)
+
+
+async def disown(ctx: Context, id: str) -> Claim:
+    """The person says that this claim about them is not true: it ends at once, and the privacy officer is told.
+
+    Only for the person: Problem not-found for everybody else, and when it is over. The no to whoever made it is a consent of
+    the person's own, and theirs to write.
+    """
+    me = ctx.actor.patient if ctx.actor.kind == "patient" else None
+    found = next((c for c in await _all(ctx, me) if c.id == id), None) if me else None
+    if found is None or me is None:
+        raise not_found()
+    await _ended(ctx, [found], *tell("claim", me, "privacy-officer"), detail="the person does not recognise it")
+    return found
+
+
+async def claims_about(ctx: Context) -> list[dict[str, Any]]:
+    """Who says now that they look after the person who asks, newest first. Problem not-found for everybody but the person."""
+    if ctx.actor.kind != "patient" or ctx.actor.patient is None:
+        raise not_found()
+    found = sorted(await _all(ctx, ctx.actor.patient), key=lambda c: c.at, reverse=True)
+    return [msgspec.structs.asdict(c) for c in found]
+
+
+async def _ended(ctx: Context, ending: list[Claim], *also: Op, detail: str = "") -> None:
+    ops = [op for c in ending for op in _over(c, must_exist=True)]
+    people = sorted({c.patient for c in ending})
+    trail = [note(ctx, "E", ENDED, Decision(True, ""), (p,), patient=p, detail=detail) for p in people]
+    try:
+        await settle(ctx, *ops, *(Bump(p) for p in people), *also, *trail)
+    except Taken:
+        raise Problem("conflict", "This was ended meanwhile.") from None
+
+
+def _over(c: Claim, *, must_exist: bool = False) -> list[Op]:
+    return [Drop(CLAIM, f"{c.patient} {c.id}", must_exist=must_exist), Drop(REACHES, f"{c.user} {c.patient} {c.id}")]
+
+
+__all__ = ["Claim", "claim", "claimed_now", "claims_about", "disown", "end_claim"]

@@ -1,0 +1,197 @@
+"""The pages for emergencies, claims and urgent care, by forms: the clinician's, the privacy officer's, the person's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.web.test_doors import PASSWORD, Visitor, as_
+
+if TYPE_CHECKING:
+    from tests.conftest import Gateway
+
+AMINA = {"nhs_number": "999 000 0018", "born-day": "7", "born-month": "4", "born-year": "1951", "family_name": "Example"}
+GLASS = {**AMINA, "ground": "incapacity-vital-interest", "reason": "Found <b>unconscious</b> at the bus stop", "password": PASSWORD}
+
+
+@pytest.fixture
+def sam(demo: Gateway) -> Iterator[Visitor]:
+    """The GP who has nothing to do with Amina; what he began is over afterwards."""
+    v = as_(demo, "stranger")
+    yield v
+    demo.call("stranger", "DELETE", f"/patients/{demo.patient}/break-glass")
+    demo.call("stranger", "DELETE", f"/patients/{demo.patient}/claims")
+    v.http.close()
+
+
+def filled(v: Visitor, path: str, fields: dict[str, Any], **more: Any) -> Any:
+    v.get(path)
+    return v.send(path, **{**fields, **more})
+
+
+# -- emergencies ------------------------------------------------------------------------------------------------------
+
+
+def test_a_clinician_opens_a_record_and_closes_it(demo: Gateway, sam: Visitor) -> None:
+    assert sam.get(f"/team/people/{demo.patient}").status_code == 404
+    assert "Open a record in an emergency" in sam.get("/team").text
+    opened = filled(sam, "/team/emergency", GLASS)
+    assert opened.url.path == f"/team/people/{demo.patient}" and "You opened this in an emergency" in sam.words()
+    assert "What matters to me" in sam.words()
+    assert demo.get("stranger", f"Patient/{demo.patient}").status_code == 200, "a token that is not new counts, too"
+    over = sam.send(f"/team/people/{demo.patient}/emergency/end")
+    assert over.url.path == "/team" and "The emergency access is over" in sam.words()
+    assert sam.get(f"/team/people/{demo.patient}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"password": ""}, "Type the password"),
+        ({"password": "not this one"}, "Type the password"),
+        ({"reason": " "}, "Say why, in your own words"),
+        ({"ground": "curiosity"}, "Choose one of the three"),
+        ({"nhs_number": "12"}, "It has 10 digits"),
+        ({"born-day": "31", "born-month": "2"}, "Write a day that exists"),
+        ({"born-day": "", "born-month": "", "born-year": ""}, "Type the date of birth"),
+        ({"family_name": "Somebody"}, "We found nobody with this NHS number"),
+        ({"born-day": "8"}, "We found nobody with this NHS number"),
+    ],
+)
+def test_a_form_that_is_not_right_opens_nothing_and_keeps_what_was_typed(demo: Gateway, sam: Visitor, wrong: dict[str, str], said: str) -> None:
+    answer = filled(sam, "/team/emergency", GLASS, **wrong)
+    assert answer.url.path == "/team/emergency" and said in sam.words()
+    if "reason" not in wrong:
+        assert "Found &lt;b&gt;unconscious&lt;/b&gt;" in sam.page
+    assert PASSWORD not in sam.page
+    assert demo.get("stranger", f"Patient/{demo.patient}").status_code == 404
+
+
+def test_without_the_role_there_is_no_form(demo: Gateway) -> None:
+    v = as_(demo, "social-worker")
+    assert "/team/emergency" not in v.get("/team").text
+    v.get("/team/emergency")
+    assert "Your role does not include this" in v.words() and 'action="/team/emergency"' not in v.page
+
+
+def test_the_person_reads_who_and_why(demo: Gateway, sam: Visitor) -> None:
+    filled(sam, "/team/emergency", GLASS)
+    me = as_(demo, "patient")
+    me.get("/my-plan/who-looked")
+    rows = re.findall(r"<tr role=\"row\" class.*?</tr>", me.page, re.S)
+    sams = [r for r in rows if "Sam Other" in r]
+    assert any("Opened in an emergency" in r for r in sams) and all("they said it was an emergency" in r for r in sams[:2])
+    assert any("Found &lt;b&gt;unconscious&lt;/b&gt; at the bus stop" in r for r in sams)
+
+
+def test_the_privacy_officer_reviews_and_sees_nothing_of_the_record(demo: Gateway, sam: Visitor) -> None:
+    filled(sam, "/team/emergency", GLASS)
+    officer = as_(demo, "privacy-officer")
+    assert officer.get("/home").url.path == "/privacy"
+    assert "Dr Sam Other, Faraway Surgery" in officer.words() and "Open now" in officer.words() and "CarePlan: 3" in officer.words()
+    assert "Amina" not in officer.page and "9990000018" not in officer.page
+    assert officer.get(f"/team/people/{demo.patient}").status_code == 404
+    officer.get("/privacy")
+    id = re.findall(r"/privacy/([^/\"]+)/end", officer.page)[-1]
+    officer.send(f"/privacy/{id}/review", outcome="justified", words=" ")
+    assert "Say why you think so" in officer.words()
+    officer.send(f"/privacy/{id}/review", words="x")
+    assert "Choose one." in officer.words()
+    officer.get("/privacy")
+    officer.send(f"/privacy/{id}/end")
+    assert "It is ended" in officer.words() and demo.get("stranger", f"Patient/{demo.patient}").status_code == 404
+    officer.send(f"/privacy/{id}/review", outcome="not-justified", words="Nobody at the stop knows of it")
+    assert "Your review is saved" in officer.words()
+    officer.get("/privacy?show=reviewed")
+    assert "It was not justified Nobody at the stop knows of it" in officer.words()
+    me = as_(demo, "patient")
+    me.get("/my-plan/who-looked")
+    assert "Checked the emergency access to" in me.page and "it was not justified" in me.page
+
+
+@pytest.mark.parametrize("who", ["patient", "gp", "stranger", "social-worker"])
+def test_only_a_privacy_officer_has_that_page(demo: Gateway, who: str) -> None:
+    assert as_(demo, who).get("/privacy").status_code == 403
+
+
+# -- claims -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_opens_the_plan_and_the_person_ends_it_by_one_click(demo: Gateway, sam: Visitor) -> None:
+    made = filled(sam, "/team/claim", AMINA, reason="I see her in the falls clinic", days="")
+    assert made.url.path == f"/team/people/{demo.patient}" and "You said that you look after this person" in sam.words()
+    assert f"/team/people/{demo.patient}" in sam.get("/team").text
+    me = as_(demo, "patient")
+    me.get("/my-plan/sharing")
+    assert "They said that they look after you: I see her in the falls clinic" in me.words()
+    (ending,) = re.findall(r'action="(/my-plan/claims/[^"]+/not-true)"', me.page)
+    me.send(ending)
+    assert "You said no to them" in me.words() and ending not in me.page
+    assert sam.get(f"/team/people/{demo.patient}").status_code == 404
+    filled(sam, "/team/claim", AMINA, reason="Once more", days="3")
+    assert demo.get("stranger", f"Patient/{demo.patient}").status_code == 404, "her no holds against another claim"
+    me.get("/my-plan/sharing")
+    (stop,) = re.findall(r"/my-plan/sharing/[^/\"]+/stop", me.page)
+    me.get(stop)
+    me.send(stop)
+    assert demo.get("stranger", f"Patient/{demo.patient}").status_code == 200, "and ends when she takes it back"
+
+
+def test_the_claimant_ends_it(demo: Gateway, sam: Visitor) -> None:
+    filled(sam, "/team/claim", AMINA, reason="Falls clinic")
+    sam.send(f"/team/people/{demo.patient}/claim/end")
+    assert "You said that you look after this person no longer" in sam.words()
+    assert sam.get(f"/team/people/{demo.patient}").status_code == 404
+
+
+@pytest.mark.parametrize("days", ["0", "29", "two", "-1", "1.5", "99999", "²"])
+def test_a_claim_has_an_end(sam: Visitor, days: str) -> None:
+    filled(sam, "/team/claim", AMINA, reason="Falls clinic", days=days)
+    assert "Type a number of days from 1 to 28" in sam.words()
+
+
+def test_a_voluntary_worker_has_no_claim(demo: Gateway) -> None:
+    v = as_(demo, "link-worker")
+    assert "/team/claim" not in v.get("/team").text
+    v.get("/team/claim")
+    assert "Only staff of a health or social care organisation" in v.words()
+
+
+# -- urgent care ------------------------------------------------------------------------------------------------------
+
+
+def test_a_paramedic_reads_the_crisis_plan_and_the_person_says_no_by_one_click(demo: Gateway) -> None:
+    v, me = as_(demo, "paramedic"), as_(demo, "patient")
+    found = filled(v, "/team/find", AMINA)
+    assert found.url.path == f"/team/people/{demo.patient}" and "If I fall" in v.words() and "My goals" not in v.words()
+    me.get("/my-plan/who-looked")
+    assert "Pia Lund" in me.words() and "they are an urgent care service" in me.words()
+    me.get("/my-plan/sharing")
+    assert "Example Ambulance Service" in me.words() and "Urgent care" in me.words()
+    assert me.send("/my-plan/sharing/no", who=me.fields("/my-plan/sharing/no")["who"]).status_code == 200
+    assert "You said no" in me.words()
+    assert v.get(f"/team/people/{demo.patient}").status_code == 404
+    filled(v, "/team/find", AMINA)
+    assert "We found nobody" in v.words(), "hidden is absent"
+    me.get("/my-plan/sharing")
+    (stop,) = re.findall(r"/my-plan/sharing/[^/\"]+/stop", me.page)
+    me.get(stop)
+    me.send(stop)
+    assert v.get(f"/team/people/{demo.patient}").status_code == 200
+
+
+def test_nobody_else_finds_a_person_whom_they_may_not_see(demo: Gateway, sam: Visitor) -> None:
+    filled(sam, "/team/find", AMINA)
+    assert "We found nobody" in sam.words()
+    gp = as_(demo, "gp")
+    assert filled(gp, "/team/find", AMINA).url.path == f"/team/people/{demo.patient}"
+
+
+@pytest.mark.parametrize("path", ["/team/emergency", "/team/claim", "/team/find", "/privacy"])
+def test_without_signing_in_it_asks_to(demo: Gateway, path: str) -> None:
+    v = Visitor(demo)
+    assert v.http.get(path, follow_redirects=False).headers["location"].startswith("/sign-in")
+    assert v.http.post(path, data={"form_token": "x"}).status_code in (403, 405)
