@@ -108,6 +108,12 @@ class Place:
         assert answer.status_code == 201, (body["resourceType"], answer.text)
         return answer.headers["location"].split("/fhir/")[1].split("/_history")[0]
 
+    def end(self, consent: str) -> None:
+        """A consent of the person's ends by its status."""
+        over = {**self.get("patient", consent).json(), "status": "inactive"}
+        answer = self.ask("patient", "PUT", consent, body=over, If_Match=self.version(consent))
+        assert answer.status_code == 200, answer.text
+
     def guessed(self, who: str, form: str, right: str, wrong: str, *, method: str = "GET", body: Any = None, **headers: str) -> httpx2.Response:
         """The value of something hidden and a value that nothing has (of the same length) are answered alike."""
         assert len(right) == len(wrong)

@@ -15,7 +15,7 @@ PATCH = {"Content_Type": "application/json-patch+json"}
 
 
 def undo(place: Place, ref: str) -> None:
-    assert place.ask("patient", "DELETE", ref, If_Match=place.version(ref)).status_code == 204
+    place.end(ref)
 
 
 def organisation(place: Place, name: str) -> str:

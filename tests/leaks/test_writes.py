@@ -32,7 +32,7 @@ def deny(place: Place, who: str, **what: Any) -> str:
 
 
 def undo(place: Place, consent: str) -> None:
-    assert place.ask("patient", "DELETE", consent, If_Match='W/"1"').status_code == 204
+    place.end(consent)
 
 
 def hospital(place: Place) -> str:
