@@ -162,8 +162,12 @@ def from_fhir(
 
 
 @app.command()
-def decide(file: Annotated[Path | None, typer.Argument(help="JSON lines; standard input by default.")] = None) -> None:
+def decide(
+    file: Annotated[Path | None, typer.Argument(help="JSON lines; standard input by default.")] = None,
+    definitions: Annotated[Path | None, typer.Option(help="A folder of code systems and value sets: what a no by a code covers.")] = None,
+) -> None:
     """Answer consent questions, one JSON line each, by the very function the gate runs."""
+    from . import definitions as known
     from .domain import cases
 
     try:
@@ -172,10 +176,14 @@ def decide(file: Annotated[Path | None, typer.Argument(help="JSON lines; standar
         raise Stop(f"{file} cannot be read: {wrong.strerror}.") from None
     bad = False
     with source:
+        try:
+            descendants = known.descendants(known.read_definitions(definitions))
+        except NotADirectoryError as wrong:
+            raise Stop(str(wrong)) from None
         for line in source:
             if not line.strip():
                 continue
-            for answer in cases.run([line]):
+            for answer in cases.run([line], descendants):
                 bad = bad or "error" in answer
                 out(answer)
     sys.exit(1 if bad else 0)

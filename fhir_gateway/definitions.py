@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from .domain import strict
+from .domain.descendants import Descendants
 from .domain.problem import Problem
 from .domain.profile import Definitions
 from .domain.r4 import R4
@@ -80,6 +81,16 @@ def read_definitions(folder: Path | None) -> Definitions:
         except Problem:
             continue
     return known
+
+
+def descendants(known: Definitions) -> Descendants:
+    """What a code covers, by the code systems and value sets among these definitions and by our own sets of labels."""
+    try:
+        shipped = strict.read((profiles_dir() / "labels.json").read_bytes())
+        ours = [e["resource"] for e in shipped["entry"]]
+    except (OSError, Problem, KeyError, TypeError):  # that is told where the label sets are read
+        ours = []
+    return Descendants.read([*known.every("CodeSystem", "ValueSet"), *ours])
 
 
 def _folder(name: str) -> Path:

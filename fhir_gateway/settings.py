@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     urgent_care: str = Field(
         "", description="Organisations registered as urgent care (ambulance, 111, out of hours, emergency department): ODS codes or references, with commas."
     )
-    definitions: Path | None = Field(None, description="Folder of FHIR definitions (profiles, value sets, Questionnaires) to hold writes to.")
+    definitions: Path | None = Field(None, description="Folder of FHIR definitions: profiles, value sets and Questionnaires to hold writes to, and what a no by a code covers.")
     worker: bool = Field(True, description="Run the worker, which syncs and tells, inside `serve`. Off when `fhir-gateway worker` runs apart.")
     remote_url: str = Field("", description="FHIR base of one external server to keep in step with.")
     remote_organisation: str = Field("", description="ODS code or id of the organisation that owns that server.")

@@ -80,15 +80,18 @@ async def open_wired(settings: Settings) -> Wired:
     """Open the store and build the house. Raises Refused with one sentence when it cannot."""
     store = await open_store(settings.store or f"sqlite:{settings.sqlite_path}")
     remotes = settings.remotes()
+    known = definitions.read_definitions(settings.definitions)
     house = House(
         store=store, clock=now, new_id=new_id, r4=definitions.load_r4(), label_sets=label_sets(),
         sectors=Sectors.from_json((definitions.profiles_dir() / "sectors.json").read_bytes()),
-        secret=await keys.secret(store, "pages", now()), policy=Policy(settings.policy, urgent_care=await urgent_care(settings, store)), base_url=settings.fhir_base,
+        secret=await keys.secret(store, "pages", now()),
+        policy=Policy(settings.policy, urgent_care=await urgent_care(settings, store), descendants=definitions.descendants(known)),
+        base_url=settings.fhir_base,
         remotes=tuple(
             Remote(r.name, r.organisation, r.purpose, r.direction, frozenset(r.types) or None, tuple(r.audience), r.enforces)
             for r in remotes
         ),
-        definitions=definitions.read_definitions(settings.definitions),
+        definitions=known,
         chance=random.random, alarm=lambda text: log.error("alarm", what=text),
     )  # fmt: skip
     tokens = await open_tokens(settings, store)

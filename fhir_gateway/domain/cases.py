@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from .consent import decide
+from .descendants import Descendants, widened
 from .grants import Grant
 from .periods import LONDON, bounds, interval, micros
 from .standing import Broken, Link, Policy, Relationship, Standing, read_consent
@@ -27,7 +28,10 @@ class Wrong(ValueError):
     """This line is no question."""
 
 
-def run(lines: Iterable[str | bytes]) -> Iterator[dict[str, Any]]:
+_NONE = Descendants()
+
+
+def run(lines: Iterable[str | bytes], descendants: Descendants = _NONE) -> Iterator[dict[str, Any]]:
     """One answer a line, in order; a malformed line gets `{id, error}`. Never raises."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -36,7 +40,7 @@ def run(lines: Iterable[str | bytes]) -> Iterator[dict[str, Any]]:
         try:
             case = msgspec.json.decode(line)
             id = case.get("id") if isinstance(case, dict) else None
-            yield answer(id, decide(*question(case)))
+            yield answer(id, decide(*question(case, descendants)))
         except RecursionError:
             yield {"id": id, "error": f"line {number}: nested too deeply"}
         except Exception as wrong:
@@ -61,7 +65,7 @@ def answer(id: Any, d: Decision) -> dict[str, Any]:
     }
 
 
-def question(case: Any) -> tuple[Ask, Facts, dict[str, Standing]]:
+def question(case: Any, descendants: Descendants = _NONE) -> tuple[Ask, Facts, dict[str, Standing]]:
     """The arguments of `decide`. Wrong or KeyError when the line is malformed."""
     if not isinstance(case, dict):
         raise Wrong("a case is a JSON object")
@@ -75,7 +79,7 @@ def question(case: Any) -> tuple[Ask, Facts, dict[str, Standing]]:
         request.get("purposeSystem", ACT_REASON),
     )  # fmt: skip
     facts = _facts(request["resource"])
-    policy = Policy(env.get("implicit", "uk-direct-care"), env.get("breakGlass", "override"))
+    policy = Policy(env.get("implicit", "uk-direct-care"), env.get("breakGlass", "override"), descendants=descendants)
     people = {*facts.patients, *(p for link in fixtures.get("links") or () for p in (link["a"], link["b"]))}
     return ask, facts, {p: _standing(p, consents, request, fixtures, policy, ask) for p in people}
 
@@ -163,7 +167,7 @@ def _standing(
         if (consent.get("patient") or {}).get("reference", person) == person:
             found = read_consent(consent, str(consent.get("id", f"consent-{i}")), 0)
             if isinstance(found, Grant):
-                grants.append(found)
+                grants.append(widened(found, policy.descendants))
             elif found.where:
                 broken.append(found)
     actor = request["actor"]

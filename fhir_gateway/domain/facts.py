@@ -45,8 +45,16 @@ _DATES: Final = _words(
     " timingDateTime timingPeriod timingTiming servicedDate servicedPeriod period servicePeriod executionPeriod"
     " billablePeriod planningHorizon started startDate start end sent received whenPrepared whenHandedOver"
     " dateWritten authoredOn authored created recordedDate recorded recordedOn date dateTime dateAsserted issued"
-    " enteredDate statusDate timestamp detected"
+    " enteredDate statusDate timestamp detected lastOccurrence receivedTime"
 )
+# Parts that hold dates of the same kind. What is planned (a target, an activity's schedule) is no date of the resource.
+_DATED_PARTS: Final = {
+    "AllergyIntolerance": ("reaction", frozenset({"onset"})),
+    "Composition": ("event", frozenset({"period"})),
+    "DocumentReference": ("context", frozenset({"period"})),
+    "Immunization": ("reaction", frozenset({"date"})),
+    "Specimen": ("collection", frozenset({"collectedDateTime", "collectedPeriod"})),
+}
 _UNDATED: Final = frozenset({"Patient", "Person", "Practitioner", "PractitionerRole", "Organization", "Location"})
 _NO_CODE: Final = frozenset({"meta", "text", "clinicalStatus", "verificationStatus", "identifier"})
 
@@ -145,6 +153,8 @@ def _dates(resource: Mapping[str, Any]) -> tuple[int | None, int | None]:
     if resource.get("resourceType") in _UNDATED:
         return None, None
     spans = [span for name in _DATES & resource.keys() for span in _spans(resource[name])]
+    part, names = _DATED_PARTS.get(resource.get("resourceType", ""), ("", frozenset()))
+    spans += [span for item in _each(resource.get(part)) for name in names & item.keys() for span in _spans(item[name])]
     if not spans:
         return None, None
     lows, highs = [s[0] for s in spans], [s[1] for s in spans]

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
+from .descendants import Descendants, widened
 from .directory import Directory
 from .emergencies import Emergency
 from .grants import Grant, Uncomputable, parse, walk
@@ -42,17 +43,23 @@ class Policy:
 
     `break_glass`: "override" lets an emergency through, "consent-only" does not unless a consent permits it.
     `urgent_care`: references or identifiers of organisations registered as urgent care.
+    `descendants`: what a deny by a code covers besides it.
     """
 
     implicit: str = UK_DIRECT_CARE
     break_glass: str = "override"
     urgent_care: frozenset[str] = frozenset()
+    descendants: Descendants = Descendants()  # noqa: RUF009 - it never changes
 
     def __post_init__(self) -> None:
         if self.implicit != UK_DIRECT_CARE and self.implicit not in IMPLICIT_POLICIES:
             raise ValueError(f"`{self.implicit}` is not a policy: {UK_DIRECT_CARE}, {', '.join(sorted(IMPLICIT_POLICIES))}")
         if self.break_glass not in ("override", "consent-only"):
             raise ValueError(f"`{self.break_glass}` is not a way to break the glass: override, consent-only")
+
+    def said(self) -> tuple[object, ...]:
+        """All of it in a few words, to tell when it has changed."""
+        return self.implicit, self.break_glass, self.urgent_care, self.descendants.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +307,7 @@ def build(
     now = {ref: chain[-1] for ref, chain in chains.items()}
     taken = {ref: user for ref, user in (accepted or {}).items()}
     confirmations = list(_confirmations(now, chains, directory, taken))
-    grants, broken = _consents(now, records)
+    grants, broken = _consents(now, records, policy.descendants)
     person = now.get(patient)
     related: list[Relationship] = []
     for ref in sorted(now):
@@ -365,7 +372,9 @@ def _since_last_deletion(versions: list[Record]) -> list[Record]:
 # -- consents, links, facts -------------------------------------------------------------------------------------------
 
 
-def _consents(now: Mapping[str, _Version], records: Sequence[Record]) -> tuple[tuple[Grant, ...], tuple[Broken, ...]]:
+def _consents(
+    now: Mapping[str, _Version], records: Sequence[Record], descendants: Descendants
+) -> tuple[tuple[Grant, ...], tuple[Broken, ...]]:
     latest: dict[str, int] = {}
     for r in records:
         latest[str(r.ref)] = max(r.version, latest.get(str(r.ref), 0))
@@ -375,7 +384,7 @@ def _consents(now: Mapping[str, _Version], records: Sequence[Record]) -> tuple[t
         if ref.startswith("Consent/"):
             grant = read_consent(now[ref].body, ref.removeprefix("Consent/"), latest[ref])
             (grants if isinstance(grant, Grant) else broken).append(grant)  # type: ignore[arg-type]
-    return tuple(g for g in grants if g.speaks()), tuple(b for b in broken if b.where)
+    return tuple(widened(g, descendants) for g in grants if g.speaks()), tuple(b for b in broken if b.where)
 
 
 def read_consent(body: Mapping[str, Any], id: str, version: int) -> Grant | Broken:

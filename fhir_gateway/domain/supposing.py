@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from .consent import decide, direct_care
+from .descendants import widened
 from .emergencies import GROUNDS
 from .grants import Grant, Labels, Rule, walk
 from .problem import Problem
@@ -45,7 +46,7 @@ def supposed(standing: Standing, body: Mapping[str, Any], replaces: str | None =
         raise Problem("business-rule", f"This consent cannot be computed, so it cannot be kept: {found.where}: {found.why}", found.where)
     grants = tuple(g for g in standing.grants if g.id != replaces)
     if isinstance(found, Grant) and found.speaks():
-        grants = tuple(sorted((*grants, found), key=lambda g: g.id))
+        grants = tuple(sorted((*grants, widened(found, standing.policy.descendants)), key=lambda g: g.id))
     broken = tuple(b for b in standing.broken if b.id != replaces)
     return replace(standing, grants=grants, broken=broken)
 

@@ -41,7 +41,7 @@ def epoch_stamp(ctx: Context, standings: Mapping[str, Standing]) -> str:
     kept, at = ctx.house._standings, micros(ctx.at)
     turn = ctx.place[0].next_change(at) if ctx.place is not None else None
     epochs = (turn, sorted((p, *kept[p][0], kept[p][1].next_edge(at)) for p in standings if p in kept))
-    return sha256(msgspec.json.encode((epochs, ctx.house.policy), order="deterministic")).hexdigest()[:16]
+    return sha256(msgspec.json.encode((epochs, ctx.house.policy.said()), order="deterministic")).hexdigest()[:16]
 
 
 __all__ = ["decide_again", "epoch_stamp"]

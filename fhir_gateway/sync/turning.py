@@ -65,7 +65,7 @@ async def noticed(house: House, partner: Partner, patient: str | None) -> None:
 
 def agreed(house: House, partner: Partner) -> str:
     """What the agreement and the policy come to, in a few letters."""
-    return sha256(msgspec.json.encode((partner.terms, house.policy), order="deterministic")).hexdigest()[:16]
+    return sha256(msgspec.json.encode((partner.terms, house.policy.said()), order="deterministic")).hexdigest()[:16]
 
 
 async def _held(house: House, partner: Partner) -> set[str]:

@@ -73,6 +73,13 @@ class Definitions:
             if held.get("resourceType") == "ValueSet" and type(held.get("url")) is str:
                 self.learn(held)
 
+    def every(self, *kinds: str) -> Iterator[Node]:
+        """All definitions of these kinds."""
+        for (kind, _), text in self._texts.items():
+            if kind in kinds:
+                decoded: Node = strict.decode(text)
+                yield decoded
+
     def questionnaire(self, canonical: str) -> Node | None:
         """The Questionnaire of that address; None when it is not known, in that version if one is named."""
         found, (_, mark, version) = self._decoded("Questionnaire", canonical), canonical.partition("|")
