@@ -19,6 +19,7 @@ import pytest_asyncio
 
 from fhir_gateway import definitions, gate
 from fhir_gateway.auth.tokens import Caller
+from fhir_gateway.domain.directory import ODS_CODE
 from fhir_gateway.domain.labels import LabelSets
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.standing import FACTS, Policy
@@ -129,9 +130,9 @@ KINDS = {"trust": "health", "surgery": "health", "charity": "voluntary", "hospit
 async def directory(w: World) -> None:
     op = w.operator
     for name, sector in KINDS.items():
-        more = {"identifier": [{"system": "urn:x", "value": "999"}]} if name == "ambulance" else {}
+        system, value = ("urn:x", "999") if name == "ambulance" else (ODS_CODE, name)
         kind = [{"coding": [{"system": SECTOR_SYSTEM, "code": sector}]}]
-        w.refs[name] = await w.make(op, "Organization", name=name, active=True, type=kind, **more)
+        w.refs[name] = await w.make(op, "Organization", name=name, active=True, type=kind, identifier=[{"system": system, "value": value}])
     dept = [{"coding": [{"system": f"{HL7}/organization-type", "code": "dept"}]}]
     w.refs["ward"] = await w.make(op, "Organization", name="ward", active=True, type=dept, partOf={"reference": w.refs["trust"]})
     for who, place in (("nurse", "ward"), ("gp", "surgery"), ("link", "charity"), ("medic", "ambulance")):
@@ -203,11 +204,11 @@ async def stop(w: World, p: str, ref: str) -> None:
     await w.change(await w.me(p), ref, status="inactive")
 
 
-async def a_consent_is_deleted(w: World, p: str) -> Change:
+async def a_consent_was_a_mistake(w: World, p: str) -> Change:
     ref = await to_organisation(w, p, "charity")
 
     async def shut() -> None:
-        await gate.remove(await w.me(p), Ref(*ref.split("/")), if_match=1)
+        await w.change(await w.me(p), ref, status="entered-in-error")
 
     return shut
 
@@ -336,9 +337,9 @@ async def a_consent_of_the_merged_record_is_stopped(w: World, p: str) -> Change:
     return lambda: stop(w, other, ref)
 
 
-async def proxied(w: World, p: str, basis: str = "consent") -> str:
+async def proxied(w: World, p: str) -> str:
     me, carer = await w.me(p), w.refs[f"carer of {p}"]
-    return await w.make(me, "Consent", **grant({"reference": carer}, p, policy={"system": BASIS, "code": basis}, provision={
+    return await w.make(me, "Consent", **grant({"reference": carer}, p, policy={"system": BASIS, "code": "consent"}, provision={
         "type": "permit", "actor": [{"role": {"coding": [{"system": f"{HL7}/v3-ParticipationType", "code": "IRCP"}]}, "reference": {"reference": carer}}],
     }))  # fmt: skip
 
@@ -369,7 +370,7 @@ async def a_proxy_is_a_danger(w: World, p: str) -> Change:
 
 async def a_child_turns_16(w: World, p: str) -> Change:
     await w.change(await w.hospital(), p, birthDate=(w.at + timedelta(days=7)).replace(year=w.at.year - 16).strftime("%Y-%m-%d"))
-    await proxied(w, p, "parental-responsibility")
+    await gate.appoint(w.operator, p.removeprefix("Patient/"), w.refs[f"carer of {p}"], "parental-responsibility", grantor="surgery", evidence="a birth certificate")
     return lambda: pass_time(w)
 
 
@@ -427,7 +428,7 @@ async def what_it_hangs_on_is_hidden(w: World, p: str) -> Change:
 # name of the reader, the partner that reads as they do (or None)
 SHUTS: list[tuple[Callable[[World, str], Awaitable[Change]], str, str | None]] = [
     (a_consent_is_stopped, "link", "charity"),
-    (a_consent_is_deleted, "link", "charity"),
+    (a_consent_was_a_mistake, "link", "charity"),
     (a_consent_ends_by_itself, "link", "charity"),
     (the_person_says_no, "gp", "surgery"),
     (a_no_begins_by_itself, "gp", "surgery"),

@@ -67,8 +67,8 @@ class Person:
         """Why a surgery elsewhere would be told no, asking for research."""
 
         async def doing(ctx: Any) -> str:
-            asking = await gate.asker(ctx.house, self.demo.persona("stranger")["fhirUser"], "HRESCH")
-            return (await gate.explain(asking, "access", Ref("Goal", self.goal.removeprefix("Goal/"))))[0].basis
+            asking = await gate.askers(ctx.house, self.demo.persona("stranger")["fhirUser"], "HRESCH")
+            return (await gate.explain(ctx.house, asking, "access", Ref("Goal", self.goal.removeprefix("Goal/")))).decision.basis
 
         return str(wired_operator(self.demo, doing))
 

@@ -212,7 +212,7 @@ async def child(place: Place) -> tuple[str, Context]:
 async def test_the_parent_of_a_child_is_told_too_while_the_role_lasts(place: Place) -> None:
     _, parent = await child(place)
     await place.choose()
-    key = await place.grant("leila", basis=(BASIS, "parental-responsibility"))
+    key = await place.appoint("leila", "parental-responsibility")
     await place.later()
     assert sorted(place.post.to) == ["amina@mail.example", "leila@mail.example"]
     assert await place.states(parent) == [("new-access", "sent")]
@@ -234,8 +234,8 @@ async def test_who_acts_at_the_person_s_side_is_not_told(place: Place) -> None:
 async def test_a_proxy_under_a_safeguarding_flag_is_not_told(place: Place) -> None:
     leila, _ = await child(place)
     await place.choose()
-    await place.grant("leila", basis=(BASIS, "parental-responsibility"))
-    await place.change(place.records, "amina", extension=[{"url": FACTS + "safeguarding-proxy", "valueReference": {"reference": leila}}])
+    await place.appoint("leila", "parental-responsibility")
+    await gate.record(place.operator, place.names["amina"].removeprefix("Patient/"), "safeguarding-proxy", who=leila, evidence="a safeguarding referral")
     await place.later()
     assert place.post.to == ["amina@mail.example"]
 

@@ -10,6 +10,7 @@ import pytest
 
 from fhir_gateway import definitions, gate
 from fhir_gateway.domain import strict
+from fhir_gateway.domain.directory import ODS_CODE
 from fhir_gateway.domain.labels import LabelSets
 from fhir_gateway.domain.notices import Choice
 from fhir_gateway.domain.types import Actor, Ref
@@ -48,7 +49,7 @@ class Place:
         )  # fmt: skip
         health = [{"coding": [{"system": SECTOR_SYSTEM, "code": "health"}]}]
         for key in ("surgery", "hospital"):
-            await self.add(key, {"resourceType": "Organization", "active": True, "name": key, "type": health})
+            await self.add(key, {"resourceType": "Organization", "active": True, "name": key, "type": health, "identifier": [{"system": ODS_CODE, "value": key}]})
         await self.add("asha", {"resourceType": "Practitioner", "active": True, "name": [{"family": "Patel"}]})
         await self.add("asha-role", self.role("asha", "surgery"))
         amina = {"resourceType": "Patient", "name": [{"family": "Example"}], "telecom": [{"system": "email", "value": "in-the-record@mail.example"}]}
@@ -115,6 +116,14 @@ class Place:
         }  # fmt: skip
         key = f"consent-{next(self.numbers)}"
         self.names[key] = str((await gate.create(self.me, "Consent", strict.dump(body))).ref)
+        return key
+
+    async def appoint(self, whom: str, basis: str) -> str:
+        """A role that an operator registers: this related person acts for Amina; as its own key."""
+        person = self.names["amina"].removeprefix("Patient/")
+        done = await gate.appoint(self.operator, person, self.names[whom], basis, grantor="surgery", evidence="papers seen")
+        key = f"role-{next(self.numbers)}"
+        self.names[key] = str(done.ref)
         return key
 
     async def event(self, why: str = "break-glass", whom: str = "patient") -> None:
