@@ -499,6 +499,11 @@ def _owns(writer: Writer, names: frozenset[str], directory: Directory, at: int) 
 
 
 def _user_owns(user: str, organisation: str | None, names: frozenset[str], directory: Directory, at: int) -> bool:
+    return not names_of(user, organisation, directory, at).isdisjoint(names)
+
+
+def names_of(user: str, organisation: str | None, directory: Directory, at: int) -> frozenset[str]:
+    """What a writer is called: themselves, their roles there, their organisation with all above it."""
     called = {user} - {""}
     if user.startswith("Practitioner/"):
         called |= directory.people.get(user, ("", frozenset()))[1]
@@ -507,7 +512,7 @@ def _user_owns(user: str, organisation: str | None, names: frozenset[str], direc
     places = {organisation} if organisation else directory.organisations_of(user, at)
     for place in places:
         called |= directory.organisation_names(place)
-    return not called.isdisjoint(names)
+    return frozenset(called)
 
 
 def _weigh(

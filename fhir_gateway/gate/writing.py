@@ -452,7 +452,7 @@ async def put_by_house(
     ctx, a = work.ctx, work.ctx.actor
     writer = Writer(a.user, a.organisation, ctx.client, "operator" if a.operator else a.kind, method, False, saw_all=False)
     facts, security = _labelled(ctx, resource, ref, writer, before)
-    facts = replace(facts, authors=before.facts.authors if before is not None else frozenset())
+    facts = deriving.in_nobodys_name(facts, before.facts if before is not None else None)
     over, letter = (before.version, "U") if before is not None else (0, "C")
     return await _store(
         work, ref, over + 1, over, strict.dump(resource), resource, facts, security, writer, letter, what, before, detail=f": {detail}"
@@ -486,7 +486,10 @@ async def put_version(work: Work, stored: Stored, resource: dict[str, Any], foun
     """Prepare the same content under other labels: `found` is all of them."""
     ctx = work.ctx
     writer = replace(await _writer(ctx, resource, "PUT", stored), saw_all=saw_all)
-    facts = replace(deriving.derive(resource, stored.ref, ctx.at, writer, found, stored.created_by), patients=stored.facts.patients)
+    derived = deriving.derive(
+        resource, stored.ref, ctx.at, writer, found, stored.created_by, called=ctx.actor.ids, before=stored.facts
+    )
+    facts = replace(derived, patients=stored.facts.patients)
     raw = strict.dump(resource)
     return await _store(work, stored.ref, stored.version + 1, stored.version, raw, resource, facts, found.security, writer, "U", "update", stored)
 
@@ -732,7 +735,7 @@ async def _writer(ctx: Context, resource: dict[str, Any], method: str, before: S
         related = [standing.relationship(s, a, ctx.at) for s in stands.values()]
         may_refer = all(r is not None and r.origin != "claim" for r in related)  # one's own word brings in nobody else
     kind = "operator" if a.operator else a.kind
-    return Writer(a.user, a.organisation, ctx.client, kind, method, may_refer)
+    return Writer(a.user, a.organisation, ctx.client, kind, method, may_refer, a.contributor)
 
 
 def _content(resource: dict[str, Any]) -> dict[str, Any]:
@@ -771,7 +774,8 @@ def _labelled(
         ctx.house.alarm(f"a write would have lowered the labels of {ref}")
         raise Problem("unavailable", "The privacy labels of this could not be kept. Nothing was written; please tell the operator.")
     created_by = before.created_by if before else writer.user
-    return deriving.derive(resource, ref, ctx.at, writer, found, created_by), found.security
+    known = before.facts if before else None
+    return deriving.derive(resource, ref, ctx.at, writer, found, created_by, called=ctx.actor.ids, before=known), found.security
 
 
 async def _sends(ctx: Context, ref: Ref, version: int, facts: Facts, why: str, before: Facts | None = None) -> list[Op]:
