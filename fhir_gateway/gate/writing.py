@@ -413,7 +413,8 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     if moved or (attached(stored.facts) and _context(resource) != _context(was)):
         raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
     if ref.type == "Patient":
-        _facts_left_alone(ctx, was, resource)
+        mine = (await stand(ctx.house, [str(ref)], None, ctx.place))[str(ref)]
+        _facts_left_alone(ctx, was, resource, frozenset(k.other for k in mine.links))
     if entries.same(_content(sent), _content(shown)) and not _new_labels(sent, shown):  # a right guess at the rest is a change (L22)
         work.trail += notes(ctx, "U", what, decision, stored.facts, ref, detail="unchanged", allowed=True)
         return Written(ref, stored.version, stored.updated, await given_back(ctx, stored), "unchanged")
@@ -651,7 +652,7 @@ async def _may_consent(work: Work, ref: Ref, resource: dict[str, Any], facts: Fa
     return found.decision
 
 
-def _facts_left_alone(ctx: Context, before: dict[str, Any], after: dict[str, Any]) -> None:
+def _facts_left_alone(ctx: Context, before: dict[str, Any], after: dict[str, Any], linked: frozenset[str] = frozenset()) -> None:
     """What is recorded about a person, and which records are theirs, changes by `recording`. Problem business-rule."""
     a = ctx.actor
     if a.operator:
@@ -660,7 +661,7 @@ def _facts_left_alone(ctx: Context, before: dict[str, Any], after: dict[str, Any
     may = {suspends, "link", f"+{recorded.OPT_OUT}"} if a.contributor else {suspends}
     if a.kind in ("patient", "proxy"):
         may = {recorded.OPT_OUT} if a.kind == "patient" else set()
-    wrong = recorded.not_theirs(before, after, may=frozenset(may))
+    wrong = recorded.not_theirs(before, after, may=frozenset(may), held=linked)
     if wrong is not None:
         raise Problem("business-rule", wrong[1], wrong[0])
 
