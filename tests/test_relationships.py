@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from .conftest import Gateway
-from .staff import Colleague, consent, given, permit, put_directory, save, signed_in, system
+from .staff import Colleague, consent, given, permit, put_directory, save, signed_in, system, wired_operator
 
 NEW = "urn:uuid:0198c0de-0000-7000-8000-00000000{:04x}"
 SURFACES = ("Goal?patient={p}", "CarePlan?patient={p}", "Patient/{p}", "Patient/{p}/$everything", "/plans/{p}", "Goal/{g}", "Goal/{g}/_history", "Goal/{g}/_history/1")
@@ -257,3 +257,28 @@ def test_a_registered_contributor_adds_without_a_relationship_and_reads_what_it_
     (elsewhere,) = put_directory(demo, {"resourceType": "Practitioner", "active": True, "name": [{"family": "Nobody"}]})
     nobody = signed_in(demo, "nobody", elsewhere)
     assert nobody.call("POST", "Observation", body=observation(demo)).status_code == 422
+
+
+def test_whose_it_is_is_worked_out_for_what_was_kept_before(demo: Gateway) -> None:
+    from dataclasses import replace
+
+    from fhir_gateway import gate
+    from fhir_gateway.domain.types import Ref, Relabel
+
+    rosa = {"reference": demo.persona("link-worker")["fhirUser"]}
+    made = demo.call("patient", "POST", "Observation", body=observation(demo)).json()
+    now = demo.get("gp", f"Observation/{made['id']}")
+    assert save(demo, now.json() | {"performer": [rosa]}, now.headers["etag"], by="gp").status_code == 200
+
+    async def doing(ctx: Any) -> tuple[Any, Any, Any]:
+        store, ref = ctx.house.store, Ref("Observation", made["id"])
+        good = await store.get(ref)
+        old = replace(good.facts, origin=None, makers=frozenset(), keeper=None)
+        await store.commit(Relabel(ref, good.version, good.updated, good.body, good.view, old, (), good.writer))
+        before = (await store.get(ref)).facts.origin
+        await gate.relabel(ctx.house)
+        return good.facts, before, (await store.get(ref)).facts
+
+    good, before, now_facts = wired_operator(demo, doing)
+    assert before is None and now_facts == good
+    assert now_facts.makers == {f"Patient/{demo.patient}"} and rosa["reference"] in now_facts.authors
