@@ -167,7 +167,7 @@ def test_not_labelled_yet_counts_as_restricted() -> None:
 
 
 def test_authors_keep_what_they_wrote_at_any_level() -> None:
-    mine = replace(PLAN, confidentiality="R", authors=frozenset({"Organization/charity"}))
+    mine = replace(PLAN, confidentiality="R", makers=frozenset({"Organization/charity"}))
     assert decided(ask(LINK), mine, given()) == (True, "implicit")
     assert decided(ask(LINK, "correct"), mine, given()) == (False, "implicit")
     assert decided(ask(LINK, purpose="HRESCH"), mine, given()) == (False, "implicit")
@@ -176,7 +176,7 @@ def test_authors_keep_what_they_wrote_at_any_level() -> None:
 
 def test_naming_a_whole_sector_as_author_opens_nothing() -> None:
     actor = replace(GP, ids=GP.ids | {"https://fhir-gateway.example/CodeSystem/sector|health"})
-    claimed = replace(PLAN, confidentiality="R", authors=frozenset({"https://fhir-gateway.example/CodeSystem/sector|health"}))
+    claimed = replace(PLAN, confidentiality="R", makers=frozenset({"https://fhir-gateway.example/CodeSystem/sector|health"}))
     assert decided(ask(actor), claimed, given()) == (False, "implicit")
 
 
@@ -235,7 +235,7 @@ def test_legal_restriction_needs_the_recipient_and_the_label() -> None:
     )
     both = replace(ivf, legal=frozenset({"HFEA", "GRA"}))
     assert decided(ask(), both, given(consent_of({"provision": [named]})))[0] is False
-    assert decided(ask(), replace(ivf, authors=GP.ids), given()) == (False, "legal")
+    assert decided(ask(), replace(ivf, makers=GP.ids), given()) == (False, "legal")
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_an_emergency_does_not_tell_whom_else_the_person_said_yes_or_no_to() -> 
 
 def test_what_an_emergency_opened_can_not_be_changed() -> None:
     """Not even by whoever wrote it and was since told no: they would see it, and the no is only to seeing."""
-    theirs = replace(PLAN, authors=frozenset(MEDIC.ids))
+    theirs = replace(PLAN, makers=frozenset(MEDIC.ids))
     related = Relationship(frozenset({"Organization/trust"}), "team", "CareTeam/1")
     no = replace(given(consent_of({"provision": [{"type": "deny"}]})), relationships=(related,))
     for known in (no, replace(no, emergencies=(GLASS,))):

@@ -159,7 +159,7 @@ def test_no_grant_means_no(ask: Ask, standing: Standing, facts: Facts) -> None:
     """Without a yes, without a relationship, without their own hand in it and without an emergency nothing opens to a professional."""
     nothing = replace(standing, grants=(), relationships=(), invitations=(), policy=Policy(), emergencies=())
     ask = replace(ask, actor=replace(ask.actor, kind="professional", contributor=False))
-    others = replace(facts, authors=facts.authors - ask.actor.ids, custodian=None)
+    others = replace(facts, makers=facts.makers - ask.actor.ids, keeper=None)
     assert not permits(ask, others, nothing)
 
 
@@ -191,7 +191,7 @@ MORE = st.sampled_from((*TYPES, "Patient", "Condition", "QuestionnaireResponse")
 
 def spoken_to(ask: Ask, standing: Standing, who_: str) -> bool:
     name = who_.replace("sector:", f"{SECTOR_SYSTEM}|")
-    return name in ask.actor.ids or (name.startswith("CareTeam/") and any(r.team == name for r in standing.relationships))
+    return name in ask.actor.ids or (name.startswith("CareTeam/") and any(r.team == name for r in (*standing.relationships, *standing.groups)))
 
 
 @FAST

@@ -37,6 +37,24 @@ def test_authors_are_those_it_names_and_those_who_wrote_it():
     assert f.authors == {"Practitioner/r", "urn:sds|7", "PractitionerRole/a", "Practitioner/w", "Organization/w", "Patient/first"}
 
 
+def observed(writer: Writer, *who: str, before: Facts | None = None, called: frozenset[str] = frozenset()) -> Facts:
+    resource = {"resourceType": "Observation", "id": "1", "performer": [{"reference": w} for w in who]}
+    return derive(resource, Ref("Observation", "1"), AT, writer, Labels("N"), called=called, before=before)
+
+
+def test_what_authorship_opens_rests_on_version_1_and_on_who_was_vouched_for():
+    first = {"Practitioner/w", "Organization/w"}
+    new = observed(WRITER, "Practitioner/x", "PractitionerRole/w", called=frozenset({"Practitioner/w", "PractitionerRole/w"}))
+    assert new.makers == first | {"PractitionerRole/w"} and "Practitioner/x" in new.authors
+    by_another = observed(Writer("Practitioner/y", "Organization/y"), "Practitioner/y", "PractitionerRole/w", before=new, called=frozenset({"Practitioner/y"}))
+    assert by_another.makers == new.makers and {"Practitioner/y", "Organization/y", "Practitioner/x"} <= by_another.authors
+    assert observed(WRITER, "Practitioner/z", before=by_another).makers == first, "who is taken out, or put in by the maker, is none"
+    contributor = Writer("Device/h", "Organization/h", kind="system", contributor=True)
+    assert "Practitioner/x" in observed(contributor, "Practitioner/x").makers
+    assert observed(contributor, "Organization/h", before=new).makers == first, "not in what others made"
+    assert "Practitioner/x" in observed(Writer("Device/o", kind="operator"), "Practitioner/x", before=new).makers
+
+
 def test_a_performer_is_an_author_of_what_was_done_and_not_of_what_is_asked():
     asked = {"reference": "Organization/x"}
     assert "Organization/x" in facts("Observation", performer=[asked]).authors
@@ -138,6 +156,7 @@ some = st.builds(
     confidentiality=st.sampled_from("ULMNRV"), sensitivity=names, other_labels=names, legal=names, profiles=names, codes=names,
     authors=names, custodian=st.none() | st.text(max_size=5), source=st.none() | st.text(max_size=5), refs=names,
     low=st.none() | st.integers(-(2**53), 2**53), high=st.none() | st.integers(-(2**53), 2**53), updated=st.integers(0, 2**53),
+    origin=st.none() | names, makers=names, keeper=st.none() | st.text(max_size=5),
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from .conftest import Gateway
-from .staff import Colleague, consent, given, permit, put_directory, save, signed_in, system
+from .staff import Colleague, consent, given, permit, put_directory, save, signed_in, system, wired_operator
 
 NEW = "urn:uuid:0198c0de-0000-7000-8000-00000000{:04x}"
 SURFACES = ("Goal?patient={p}", "CarePlan?patient={p}", "Patient/{p}", "Patient/{p}/$everything", "/plans/{p}", "Goal/{g}", "Goal/{g}/_history", "Goal/{g}/_history/1")
@@ -155,6 +155,49 @@ def test_who_may_refer_opens_it_to_who_accepts_and_the_end_shuts_it_everywhere(d
     assert shut(demo, "stranger") == []
 
 
+def test_who_edited_or_named_themselves_keeps_nothing_of_it_when_the_relationship_ends(demo: Gateway, sly: dict[str, str]) -> None:
+    """What opens by authorship rests on who made version 1; an edit, or a name put into it, is a way in for nobody."""
+    task = ways(sly, "surgery")["task"]
+    made = demo.call("patient", "POST", "Task", body=task)
+    assert made.status_code == 201 and accept_all(demo, "stranger") >= 1
+    about, seen = {"reference": sly["me"]}, [{"reference": sly["person"]}]
+    kept = demo.call("patient", "POST", "Observation", body=observation(demo)).json()
+    now = demo.get("stranger", f"Goal/{goal(demo)}")
+    edited = [save(demo, now.json() | {"note": [{"text": "Seen"}], "expressedBy": seen[0]}, now.headers["etag"], by="stranger")]
+    now = demo.get("stranger", f"Observation/{kept['id']}")
+    edited.append(save(demo, now.json() | {"performer": [*seen, {"reference": sly["surgery"]}]}, now.headers["etag"], by="stranger"))
+    now = demo.get("stranger", sly["me"])
+    edited.append(save(demo, now.json() | {"managingOrganization": {"reference": sly["surgery"]}}, now.headers["etag"], by="stranger"))
+    assert [e.status_code for e in edited] == [200, 200, 200], [e.text for e in edited]
+    own = demo.call("stranger", "POST", "Observation", body=observation(demo))
+    assert own.status_code == 201
+    now = demo.get("patient", f"Task/{made.json()['id']}")
+    assert save(demo, now.json() | {"status": "completed"}, now.headers["etag"]).status_code == 200
+    assert shut(demo, "stranger") == []
+    assert demo.get("stranger", f"Observation/{kept['id']}").status_code == 404
+    assert demo.get("stranger", f"Observation?subject={about['reference']}").json()["total"] == 1, "what they made stays theirs"
+    now = demo.get("gp", f"Observation/{own.json()['id']}")
+    named = save(demo, now.json() | {"performer": [{"reference": demo.persona("link-worker")["fhirUser"]}]}, now.headers["etag"], by="gp")
+    assert named.status_code == 200
+    assert demo.get("link-worker", f"Observation/{own.json()['id']}").status_code == 404, "named by somebody who cannot vouch"
+    assert demo.get("stranger", f"Observation/{own.json()['id']}").status_code == 200, "nobody edits another's own away"
+    with given(demo, consent(demo.patient, permit(demo.persona("gp")["fhirUser"], type="deny", data=[
+        {"meaning": "authoredby", "reference": {"reference": sly["surgery"]}}]))):  # fmt: skip
+        assert demo.get("gp", f"Observation/{kept['id']}").status_code == 404, "a no hits whatever they ever had a hand in"
+    assert demo.get("gp", f"Observation/{kept['id']}").status_code == 200
+
+
+def test_a_contributor_vouches_for_whom_it_names_in_what_it_makes(demo: Gateway) -> None:
+    rosa = {"reference": demo.persona("link-worker")["fhirUser"]}
+    source = system(demo, "third-source", "D82999")
+    made = source.call("POST", "Observation", body=observation(demo, performer=[rosa]))
+    assert made.status_code == 201
+    assert demo.get("link-worker", f"Observation/{made.json()['id']}").status_code == 200
+    mine = demo.call("patient", "POST", "Observation", body=observation(demo, performer=[rosa]))
+    if mine.status_code == 201:
+        assert demo.get("link-worker", f"Observation/{mine.json()['id']}").status_code == 404, "the person gives by consent"
+
+
 # -- who may add, who may change --------------------------------------------------------------------------------------
 
 
@@ -214,3 +257,28 @@ def test_a_registered_contributor_adds_without_a_relationship_and_reads_what_it_
     (elsewhere,) = put_directory(demo, {"resourceType": "Practitioner", "active": True, "name": [{"family": "Nobody"}]})
     nobody = signed_in(demo, "nobody", elsewhere)
     assert nobody.call("POST", "Observation", body=observation(demo)).status_code == 422
+
+
+def test_whose_it_is_is_worked_out_for_what_was_kept_before(demo: Gateway) -> None:
+    from dataclasses import replace
+
+    from fhir_gateway import gate
+    from fhir_gateway.domain.types import Ref, Relabel
+
+    rosa = {"reference": demo.persona("link-worker")["fhirUser"]}
+    made = demo.call("patient", "POST", "Observation", body=observation(demo)).json()
+    now = demo.get("gp", f"Observation/{made['id']}")
+    assert save(demo, now.json() | {"performer": [rosa]}, now.headers["etag"], by="gp").status_code == 200
+
+    async def doing(ctx: Any) -> tuple[Any, Any, Any]:
+        store, ref = ctx.house.store, Ref("Observation", made["id"])
+        good = await store.get(ref)
+        old = replace(good.facts, origin=None, makers=frozenset(), keeper=None)
+        await store.commit(Relabel(ref, good.version, good.updated, good.body, good.view, old, (), good.writer))
+        before = (await store.get(ref)).facts.origin
+        await gate.relabel(ctx.house)
+        return good.facts, before, (await store.get(ref)).facts
+
+    good, before, now_facts = wired_operator(demo, doing)
+    assert before is None and now_facts == good
+    assert now_facts.makers == {f"Patient/{demo.patient}"} and rosa["reference"] in now_facts.authors

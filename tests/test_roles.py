@@ -358,6 +358,20 @@ def test_a_mere_see_also_carries_a_no_over_and_nothing_else(demo: Gateway) -> No
     assert demo.get("link-worker", one.goal).status_code == 404
 
 
+def test_a_registered_system_leaves_an_operators_link_as_it_is() -> None:
+    from fhir_gateway.domain.recorded import not_theirs
+
+    def linked(*types: str) -> dict[str, Any]:
+        return {"link": [{"other": {"reference": "Patient/p9"}, "type": t} for t in types]}
+
+    def may(before: dict[str, Any], after: dict[str, Any], *held: str) -> bool:
+        return not_theirs(before, after, may=frozenset({"link"}), held=frozenset(held)) is None
+
+    assert may({}, linked("seealso")) and may(linked("seealso"), {})
+    assert not may(linked("seealso"), {}, "Patient/p9")
+    assert not may(linked("seealso"), linked("replaces"), "Patient/p9")
+
+
 def test_after_a_death_the_team_of_record_reads_and_nobody_acts_or_writes(demo: Gateway) -> None:
     p = Person(demo, "2015-01-01", "Dead")
     p.appoint("parental-responsibility")

@@ -473,8 +473,10 @@ def test_only_an_operator_opens_by_a_fact_anybody_closes() -> None:
 def test_a_link_joins_only_when_an_operator_wrote_it() -> None:
     body = registered(link=[{"other": {"reference": "Patient/p9"}, "type": "replaces"}])
     assert [k.merged for k in standing_of(stored(body, OPERATOR)).links] == [True]
-    assert [k.merged for k in standing_of(stored(body, HOSPITAL)).links] == [False]
-    assert standing_of(stored(body, HOSPITAL)).also == {"Patient/p9"}
+    assert standing_of(stored(body, HOSPITAL)).links == (), "a registered system's carries nothing, not even a no"
+    was = registered(link=[{"other": {"reference": "Patient/p9"}, "type": "seealso"}])
+    assert [k.merged for k in standing_of(stored(was, OPERATOR)).links] == [False]
+    assert standing_of(stored(was, OPERATOR), stored(body, HOSPITAL, 2)).links == (), "another type is another link"
 
 
 @pytest.mark.parametrize(

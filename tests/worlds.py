@@ -208,13 +208,16 @@ def a_resource(dice: Dice, patients: tuple[str, ...] = (P1,)) -> Facts:
         level = max(level, "R", key="UNRV".index)
     date = dice.choice((None, "2020-05-05", "2022", "2022-06-30", "2026-11-01"))
     low, high = interval(date) if date else (None, None)
-    return Facts(
+    facts = Facts(
         dice.choice(TYPES), dice.choice(IDS), patients, level, frozenset(sensitive),
         frozenset([f"{ACT_CODE}|NOPAT"] if dice.one_in(9) else ()), legal, frozenset(dice.some(PROFILES)), frozenset(dice.some(CODES)),
         frozenset(dice.some(PEOPLE + PLACES)), dice.choice((None, *PLACES)), dice.choice((None, *SOURCES)),
         frozenset(f"Goal/{i}" for i in dice.some(IDS)), frozenset(f"CarePlan/{i}" for i in dice.some(IDS)), low, high,
         micros(datetime(2022, 6, 30, tzinfo=UTC)),
     )  # fmt: skip
+    own = Dice(f"whose {sorted(facts.authors)} {facts.custodian} {date}")  # dice of their own, not to turn what else is thrown
+    makers = facts.authors if own.one_in(2) else frozenset(n for n in sorted(facts.authors) if own.one_in(2))
+    return replace(facts, makers=makers, keeper=facts.custodian if own.one_in(2) else None)
 
 
 EDGES = (None, None, micros(NOW) - 10**13, micros(NOW) - 1, micros(NOW), micros(NOW) + 1, micros(NOW) + 10**13)

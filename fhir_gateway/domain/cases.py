@@ -122,14 +122,15 @@ def _actor(actor: Mapping[str, Any], fixtures: Mapping[str, Any]) -> Actor:
 def _facts(r: Mapping[str, Any]) -> Facts:
     patients = r.get("patients") or ([r["patient"]] if r.get("patient") else [])
     low, high = interval(r["date"]) if r.get("date") else (None, None)
-    authors = r.get("author") or []
+    names = r.get("author") or []
+    authors = frozenset([names] if isinstance(names, str) else names)
     labels = [(c.get("system", ""), c.get("code", "")) for c in r.get("security") or ()]
     level, sensitive, legal, other = _labels(labels)
     return Facts(
         r["type"], r.get("id", ""), tuple(patients), level, sensitive, other, legal,
         profiles=frozenset(p.split("|", 1)[0] for p in _list(r.get("profile"))),
-        codes=frozenset(r.get("codes") or ()), authors=frozenset([authors] if isinstance(authors, str) else authors),
-        custodian=r.get("custodian"), source=r.get("source"), refs=frozenset(r.get("refs") or ()),
+        codes=frozenset(r.get("codes") or ()), authors=authors, makers=authors,
+        custodian=r.get("custodian"), keeper=r.get("custodian"), source=r.get("source"), refs=frozenset(r.get("refs") or ()),
         referred_by=frozenset(r.get("referredBy") or ()), low=low, high=high,
         updated=interval(r["lastUpdated"])[0] if r.get("lastUpdated") else 0,
     )  # fmt: skip

@@ -271,7 +271,7 @@ def implied(ask: Ask, facts: Facts, standing: Standing, live: Lives, level: int)
         return ""
     looks_after = live.relationship is not None
     cares = looks_after and ask.actor.sector in ("health", "social-care")
-    own = not live.own_names.isdisjoint(facts.authors) or facts.custodian in live.own_names
+    own = not live.own_names.isdisjoint(facts.makers) or facts.keeper in live.own_names
     if standing.died is not None:  # read only, by the team of record; authors keep their own record
         if ask.action != "access":
             return ""
@@ -541,11 +541,12 @@ def _values(facts: Facts, kind: str) -> Iterable[str]:
 def evaluate(node: Live, facts: Facts) -> tuple[str, list[Live]] | None:
     """permit or deny with the rules that say so; None when this consent is silent (consent.md 1.3)."""
     rule = node.rule
-    scope = speaks_of(rule, facts)
+    scopes = speaks_of(rule, facts, "deny"), speaks_of(rule, facts, "permit")
+    scope = scopes[rule.type != "deny"]
     denies: list[Live] = []
     permits: list[Live] = []
     for child in node.rules:
-        if child.rule.type == rule.type or scope:
+        if child.rule.type == rule.type or scopes[child.rule.type != "deny"]:
             said = evaluate(child, facts)
             if said is not None:
                 (denies if said[0] == "deny" else permits).extend(said[1])
@@ -560,32 +561,33 @@ def evaluate(node: Live, facts: Facts) -> tuple[str, list[Live]] | None:
 # -- WHAT -------------------------------------------------------------------------------------------------------------
 
 
-def speaks_of(rule: Rule, facts: Facts) -> bool:
-    """Is this resource within the rule: AND between elements, OR inside one (1.5)."""
+def speaks_of(rule: Rule, facts: Facts, effect: str) -> bool:
+    """Is this resource within the rule: AND between elements, OR inside one (1.5). For a deny any author or custodian counts, for
+    a permit those whom nobody could write in to open it."""
     if not rule.what:
         return True
     if (rule.types or rule.profiles) and facts.type not in rule.types and rule.profiles.isdisjoint(facts.profiles):
         return False
     if rule.codes and rule.codes.isdisjoint(facts.codes):
         return False
-    if rule.custodians and facts.custodian not in rule.custodians:
+    if rule.custodians and (facts.custodian if effect == "deny" else facts.keeper) not in rule.custodians:
         return False
     if rule.sources and facts.source not in rule.sources:
         return False
-    if (rule.instances or rule.related or rule.authored) and not _points_at(rule, facts):
+    if (rule.instances or rule.related or rule.authored) and not _points_at(rule, facts, effect):
         return False
     if rule.dated and not _in_time(rule, facts):
         return False
     return rule.labels is None or _labelled(rule.labels, facts, denied=rule.type == "deny")
 
 
-def _points_at(rule: Rule, facts: Facts) -> bool:
+def _points_at(rule: Rule, facts: Facts, effect: str) -> bool:
     me = f"{facts.type}/{facts.id}"
     if me in rule.instances or me in rule.related:
         return True
     if not (rule.related.isdisjoint(facts.refs) and rule.related.isdisjoint(facts.referred_by)):
         return True
-    return not rule.authored.isdisjoint(facts.authors)
+    return not rule.authored.isdisjoint(facts.authors if effect == "deny" else facts.makers)
 
 
 def _in_time(rule: Rule, facts: Facts) -> bool:

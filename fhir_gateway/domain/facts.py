@@ -1,6 +1,6 @@
 """What a decision may know of one resource version: derived once, when it is written; stored beside it as JSON.
 
-Which elements say who wrote a thing, when, and what it points to: https://hl7.org/fhir/R4/fivews.html
+Which elements say when a thing was, and what it points to: https://hl7.org/fhir/R4/fivews.html
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from .authors import Authorship, authorship, identifier, target
 from .compartment import patients
 from .labels import Labels
 from .periods import bounds, interval, micros
@@ -23,20 +24,6 @@ def _words(text: str) -> frozenset[str]:
 
 
 ANYONE: Final = "*"  # among `refs` of a Consent with a permit that names nobody in particular
-
-# Elements that name an author directly, and those whose parts do.
-_DIRECT: Final = _words(
-    "author recorder asserter requester enterer reporter informationSource authenticator contributor prescriber"
-    " orderer assessor resultsInterpreter operator expressedBy source"
-)
-_PARTS: Final = {"attester": ("party",), "agent": ("who", "onBehalfOf"), "signer": ("party",), "section": ("author",)}
-# A `performer` did it here; in a request it is who is asked to do it, and no author.
-_PERFORMED: Final = _words(
-    "ChargeItem DiagnosticReport ImagingStudy Immunization MedicationAdministration MedicationDispense"
-    " MolecularSequence Observation Procedure RiskAssessment"
-)
-_SENT: Final = frozenset({"Communication", "MessageHeader"})
-_AGENTS: Final = frozenset({"Practitioner", "PractitionerRole", "Organization", "Patient", "RelatedPerson", "Device", "CareTeam"})
 
 _DATES: Final = _words(
     "effectiveDateTime effectivePeriod effectiveInstant effectiveTiming occurrenceDateTime occurrencePeriod"
@@ -66,13 +53,18 @@ def derive(
     writer: Writer,
     labels: Labels,
     created_by: str | None = None,
+    *,
+    called: frozenset[str] = frozenset(),
+    before: Facts | None = None,
 ) -> Facts:
-    """The facts of this version. `created_by` signed version 1 and stays one of its authors."""
+    """The facts of this version. `created_by` signed version 1 and stays one of its authors; `called` are all names of the writer,
+    `before` the facts of the version it replaces."""
     low, high = _dates(resource)
     refs = frozenset(_refs(resource))
     if ref.type == "Consent" and _permits_anyone(resource.get("provision")):
         refs |= {ANYONE}
     meta = resource.get("meta", {})
+    whose = authorship(resource, writer, called=called, before=before, created_by=created_by)
     return Facts(
         type=ref.type,
         id=ref.id,
@@ -83,8 +75,8 @@ def derive(
         legal=labels.legal,
         profiles=frozenset(p.split("|", 1)[0] for p in meta.get("profile", ()) if isinstance(p, str)),
         codes=frozenset(_codes(resource)),
-        authors=frozenset(_authors(resource)) | ({writer.user, writer.organisation or "", created_by or ""} - {""}),
-        custodian=_custodian(resource),
+        authors=whose.authors,
+        custodian=whose.custodian,
         source=meta.get("source"),
         refs=refs,
         low=low,
@@ -92,7 +84,25 @@ def derive(
         updated=micros(updated),
         labelled=labels.labelled,
         declassified=labels.declassified,
+        origin=whose.origin,
+        makers=whose.makers,
+        keeper=whose.keeper,
     )
+
+
+def in_nobodys_name(facts: Facts, before: Facts | None) -> Facts:
+    """The same facts where the gateway itself wrote this version: it makes nobody an author."""
+    if before is None:
+        return replace(facts, authors=frozenset(), origin=frozenset(), makers=frozenset(), keeper=None)
+    kept = facts.keeper if facts.keeper == before.keeper else None
+    return replace(facts, authors=before.authors, origin=before.origin, makers=facts.makers & before.makers, keeper=kept)
+
+
+def owned(facts: Facts, whose: Authorship) -> Facts:
+    """The same facts, with whose it is."""
+    return replace(
+        facts, authors=whose.authors, custodian=whose.custodian, origin=whose.origin, makers=whose.makers, keeper=whose.keeper
+    )  # fmt: skip
 
 
 def labelled(facts: Facts, labels: Labels) -> Facts:
@@ -101,45 +111,6 @@ def labelled(facts: Facts, labels: Labels) -> Facts:
         facts, confidentiality=labels.confidentiality, sensitivity=labels.sensitivity, other_labels=labels.other, legal=labels.legal,
         labelled=labels.labelled, declassified=labels.declassified,
     )  # fmt: skip
-
-
-# -- who wrote it -----------------------------------------------------------------------------------------------------
-
-
-def _authors(resource: Mapping[str, Any]) -> Iterator[str]:
-    """Persons and organisations that the resource itself names as its origin, by reference and by identifier."""
-    type = resource.get("resourceType", "")
-    for name in _DIRECT:
-        yield from _names(resource.get(name))
-    if type in _SENT:
-        yield from _names(resource.get("sender"))
-    if type in _PERFORMED:
-        for performer in _each(resource.get("performer")):
-            yield from _names(performer)
-            yield from _names(performer.get("actor"))
-            yield from _names(performer.get("onBehalfOf"))
-    for name, parts in _PARTS.items():
-        for item in _each(resource.get(name)):
-            for part in parts:
-                yield from _names(item.get(part))
-
-
-def _names(reference: Any) -> Iterator[str]:
-    for one in _each(reference):
-        target = _target(one)
-        kind = (target or str(one.get("type", ""))).split("/", 1)[0]
-        if target and kind in _AGENTS:
-            yield target
-        if not kind or kind in _AGENTS:
-            yield from _identifier(one)
-
-
-def _custodian(resource: Mapping[str, Any]) -> str | None:
-    """Who keeps the record: `custodian`; of a Patient the managing organisation, which R4 calls its custodian."""
-    name = "managingOrganization" if resource.get("resourceType") == "Patient" else "custodian"
-    for one in _each(resource.get(name)):
-        return _target(one) or next(_identifier(one), None)
-    return None
 
 
 # -- when -------------------------------------------------------------------------------------------------------------
@@ -189,11 +160,11 @@ def _refs(node: Any) -> Iterator[str]:
         for item in node:
             yield from _refs(item)
     elif isinstance(node, dict):
-        target = _target(node)
-        if target:
-            yield target
+        name = target(node)
+        if name:
+            yield name
         if "identifier" in node and _is_reference(node):
-            yield from _identifier(node)
+            yield from identifier(node)
         for value in node.values():
             if type(value) in (dict, list):
                 yield from _refs(value)
@@ -237,19 +208,6 @@ def _permits_anyone(provision: Any) -> bool:
     if provision.get("type") == "permit" and not provision.get("actor"):
         return True
     return any(_permits_anyone(p) for p in _each(provision.get("provision")))
-
-
-def _target(reference: Mapping[str, Any]) -> str | None:
-    text = reference.get("reference")
-    if not isinstance(text, str) or not text or text[0] == "#":
-        return None
-    return text.split("/_history/", 1)[0]
-
-
-def _identifier(reference: Mapping[str, Any]) -> Iterator[str]:
-    identifier = reference.get("identifier")
-    if isinstance(identifier, dict) and isinstance(identifier.get("value"), str):
-        yield f"{identifier.get('system', '')}|{identifier['value']}"
 
 
 def _each(value: Any) -> list[dict[str, Any]]:

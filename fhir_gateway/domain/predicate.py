@@ -89,6 +89,10 @@ def values_of(facts: Facts, field: str) -> Iterable[str]:
             return facts.authors
         case "custodian":
             return () if facts.custodian is None else (facts.custodian,)
+        case "maker":
+            return facts.makers
+        case "keeper":
+            return () if facts.keeper is None else (facts.keeper,)
         case "source":
             return () if facts.source is None else (facts.source,)
         case "ref":

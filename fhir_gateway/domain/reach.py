@@ -163,8 +163,10 @@ def _compile(rule: Rule, asks: _Asks, aimed: bool = False, locked: bool = False)
         return SILENT
     aimed = aimed or len(rule.who) > 0
     locked = rule.type == "deny" and (locked or any(p in asks.EMERGENCIES for p in rule.said))
-    what = _what(rule)
-    inner = [(ALWAYS if r.type == rule.type else what, _compile(r, asks, aimed, locked)) for r in rule.rules]
+    closing, opening = _what(rule, ("author", "custodian")), _what(rule, ("maker", "keeper"))
+    what = closing if rule.type == "deny" else opening
+    around = {"deny": closing, "permit": opening, rule.type: ALWAYS}
+    inner = [(around[r.type], _compile(r, asks, aimed, locked)) for r in rule.rules]
     denied = some(*(every(g, s.denies) for g, s in inner))
     permitted = every(no(denied), some(*(every(g, s.permits) for g, s in inner)))
     named = some(*(every(g, s.names) for g, s in inner))
@@ -208,19 +210,20 @@ class _Asks:
         return grant.root.type == "permit" and self.meets(grant.root) and self.answers(grant.root)
 
 
-def _what(rule: Rule) -> Predicate:
+def _what(rule: Rule, whose: tuple[str, str]) -> Predicate:
+    """`whose`: the fields in which an author and a custodian stand."""
     parts: list[Predicate] = []
     if rule.types or rule.profiles:
         parts.append(some(has("type", rule.types), has("profile", rule.profiles)))
     if rule.codes:
         parts.append(Has("code", rule.codes))
     if rule.custodians:
-        parts.append(Has("custodian", rule.custodians))
+        parts.append(Has(whose[1], rule.custodians))
     if rule.sources:
         parts.append(Has("source", rule.sources))
     if rule.instances or rule.related or rule.authored:
         near = (has("id", rule.instances | rule.related), has("ref", rule.related), has("referred_by", rule.related))
-        parts.append(some(*near, has("author", rule.authored)))
+        parts.append(some(*near, has(whose[0], rule.authored)))
     if rule.dated:
         kind = Overlaps if rule.type == "deny" else Within
         parts.append(kind(rule.data_low, rule.data_high))
@@ -326,7 +329,7 @@ def _implied(ask: Ask, standing: Standing, called: set[str], at: int) -> Predica
     tied = looks_after(standing, actor, at)
     cares = tied and actor.sector in ("health", "social-care")
     mine = [n for n in called if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")]
-    own = some(has("author", mine), has("custodian", mine))
+    own = some(has("maker", mine), has("keeper", mine))
     if standing.died is not None:
         return some(own, UP_TO_NORMAL if cares else NEVER) if ask.action == "access" else NEVER
     if ask.action == "collect":

@@ -43,10 +43,10 @@ def links(patient: Mapping[str, Any]) -> set[tuple[str, str]]:
     return {(str(k.get("type")), o) for k in patient.get("link", ()) for o in (named_by(k.get("other")) or {""})}
 
 
-def not_theirs(before: Mapping[str, Any], after: Mapping[str, Any], *, may: frozenset[str]) -> tuple[str, str] | None:
+def not_theirs(before: Mapping[str, Any], after: Mapping[str, Any], *, may: frozenset[str], held: frozenset[str] = frozenset()) -> tuple[str, str] | None:
     """(where, sentence) for a fact or link that this edit changes and its writer may not.
 
-    `may` holds what they may: `NAME` both ways, `+NAME` only to add, `link`. A merge is never among them.
+    `may` holds what they may: `NAME` both ways, `+NAME` only to add, `link`; links to `held` (an operator's) stay.
     """
     was, now = facts(before), facts(after)
     for name, _ in sorted(was - now):
@@ -55,7 +55,8 @@ def not_theirs(before: Mapping[str, Any], after: Mapping[str, Any], *, may: froz
     for name, _ in sorted(now - was):
         if name not in may and f"+{name}" not in may:
             return "Patient.extension", f"You cannot record here {WORDS[name]}."
-    if links(before) != links(after) and "link" not in may:
+    parted = {other for _, other in links(before) - links(after)}
+    if links(before) != links(after) and ("link" not in may or not held.isdisjoint(parted)):
         return "Patient.link", "Which records are the same person's is recorded by an operator: leave `link` as it is."
     return None
 

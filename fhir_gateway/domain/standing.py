@@ -108,7 +108,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Another record of the same person. `merged` (an operator's replaces/replaced-by) joins consents; others only deny."""
+    """Another record of the same person, as an operator wrote it. `merged` (replaces/replaced-by) joins consents; others only deny."""
 
     other: str
     merged: bool
@@ -407,18 +407,17 @@ def _other_scope(concept: Any) -> bool:
 
 
 def _links(chain: Sequence[_Version]) -> Iterator[Link]:
-    """A link joins consents only if an operator wrote it; anybody else's can only close."""
-    if not chain:
-        return
-    for link in chain[-1].body.get("link", ()):
-        other = (link.get("other") or {}).get("reference", "")
+    """Only a link that an operator wrote counts: anybody else could learn by one whether a person has said no."""
+    for link in chain[-1].body.get("link", ()) if chain else ():
+        other, type = (link.get("other") or {}).get("reference", ""), link.get("type")
         if other.startswith("Patient/") and other.count("/") == 1:
-            by = _since(
-                chain,
-                lambda body, o=other: any((x.get("other") or {}).get("reference") == o for x in body.get("link", ())),
-            )
-            merged = link.get("type") in ("replaces", "replaced-by") and by is not None and _by_operator(by.writer)
-            yield Link(other, merged)
+            by = _since(chain, lambda body, said=(other, type): said in _linked(body))
+            if by is not None and _by_operator(by.writer):
+                yield Link(other, type in ("replaces", "replaced-by"))
+
+
+def _linked(patient: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    return [((x.get("other") or {}).get("reference"), x.get("type")) for x in patient.get("link", ())]
 
 
 def _by_operator(writer: Writer) -> bool:
@@ -499,6 +498,11 @@ def _owns(writer: Writer, names: frozenset[str], directory: Directory, at: int) 
 
 
 def _user_owns(user: str, organisation: str | None, names: frozenset[str], directory: Directory, at: int) -> bool:
+    return not names_of(user, organisation, directory, at).isdisjoint(names)
+
+
+def names_of(user: str, organisation: str | None, directory: Directory, at: int) -> frozenset[str]:
+    """What a writer is called: themselves, their roles there, their organisation with all above it."""
     called = {user} - {""}
     if user.startswith("Practitioner/"):
         called |= directory.people.get(user, ("", frozenset()))[1]
@@ -507,7 +511,7 @@ def _user_owns(user: str, organisation: str | None, names: frozenset[str], direc
     places = {organisation} if organisation else directory.organisations_of(user, at)
     for place in places:
         called |= directory.organisation_names(place)
-    return not called.isdisjoint(names)
+    return frozenset(called)
 
 
 def _weigh(

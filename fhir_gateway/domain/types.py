@@ -95,8 +95,8 @@ class Facts:
     legal: frozenset[str] = frozenset()  # legally restricted: HFEA, GRA
     profiles: frozenset[str] = frozenset()
     codes: frozenset[str] = frozenset()
-    authors: frozenset[str] = frozenset()  # persons and organisations: from the resource and from who wrote it
-    custodian: str | None = None
+    authors: frozenset[str] = frozenset()  # persons and organisations: from the resource and from who wrote it, ever; for a no
+    custodian: str | None = None  # as the resource says; for a no
     source: str | None = None
     refs: frozenset[str] = frozenset()  # outgoing
     referred_by: frozenset[str] = frozenset()  # incoming; filled by the store when a grant needs it
@@ -105,6 +105,9 @@ class Facts:
     updated: int = 0
     labelled: str = ""  # the value sets it was labelled by; empty: not labelled yet, and `confidentiality` is R at least
     declassified: frozenset[str] = frozenset()  # system|code: labels that somebody with the right took off
+    origin: frozenset[str] | None = None  # who made version 1 and their organisation; None: not worked out yet
+    makers: frozenset[str] = frozenset()  # of `authors` those to whom authorship opens it: the origin and who was vouched for
+    keeper: str | None = None  # the custodian, where that was vouched for
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,8 @@ class Not:
 class Has:
     """At least one value of `field` is in `values`.
 
-    Fields: patient, type, id (`Type/id`), profile, sens, label, legal, code, author, custodian, source, ref, referred_by.
+    Fields: patient, type, id (`Type/id`), profile, sens, label, legal, code, author, custodian, maker, keeper,
+    source, ref, referred_by.
     """
 
     field: str
@@ -277,6 +281,7 @@ class Writer:
     kind: str = "professional"
     method: str = "PUT"  # POST, PUT, PATCH, DELETE, SYNC, SYSTEM
     may_refer: bool = False  # had a relationship and the right to refer when it wrote (relationships count on it)
+    contributor: bool = False  # registered to contribute: it vouches for those it names in what it makes
     saw_all: bool = True  # False: the version holds parts that its writer was not shown and `restore` put back
 
 

@@ -13,13 +13,15 @@ from typing import Any
 from ..domain import facts as deriving
 from ..domain import labels, strict, view
 from ..domain import search as searching
+from ..domain.authors import authorship
 from ..domain.problem import Problem, not_found
 from ..domain.rendering import closer
 from ..domain.search import Query
+from ..domain.standing import names_of
 from ..domain.types import Actor, Always, Bump, Decision, Facts, Keep, Never, Op, Ref, Relabel, Send, Stored
 from ..domain.vocabulary import LEGAL_SUFFIX
 from ..store.base import Stale
-from .context import Context, House, Written, house_context, need_scope, note, notes, reads_bytes, rendering
+from .context import Context, House, Written, directory_now, house_context, micros, need_scope, note, notes, reads_bytes, rendering
 from .reading import allow, read
 from .writing import Work, patch, put_version, settle
 
@@ -162,7 +164,8 @@ def _union(have: Iterable[Any], more: Iterable[Any]) -> list[Any]:
 
 
 async def relabel(house: House, step: Callable[[], None] = lambda: None) -> tuple[int, int]:
-    """Label whatever was labelled by other value sets, or not at all: (looked at, other labels than before).
+    """Label whatever was labelled by other value sets, or not at all, and say anew whose everything is that was kept before authorship
+    was told apart: (looked at, other labels than before).
 
     Labels only rise, but for what counted as restricted because labelling had not run. Problem not-offered without value sets.
     """
@@ -174,20 +177,25 @@ async def relabel(house: House, step: Callable[[], None] = lambda: None) -> tupl
     while True:
         found = await house.store.search(Query(()), Always(), filtered=Never(), count=PAGE, after=after)
         for stored in found.hits:
-            if stored.facts.labelled != digest:
+            if stored.facts.labelled != digest or stored.facts.origin is None:
                 changed += await _again(house, stored)
             seen += 1
             step()
         after = found.after
         if after is None:
             break
-    await house.store.commit(Keep("labelled", "digest", digest.encode()))
+    await house.store.commit(Keep("labelled", "digest", _mark(house)))
     return seen, changed
 
 
 async def labelled_by_these(house: House) -> bool:
-    """Has everything been labelled by the value sets of today."""
-    return await house.store.kept("labelled", "digest", house.clock()) == house.label_sets.digest.encode()
+    """Has everything been labelled by the value sets of today, and does it say whose it is."""
+    return await house.store.kept("labelled", "digest", house.clock()) == _mark(house)
+
+
+def _mark(house: House) -> bytes:
+    """Changes with whatever the facts of what is kept must be derived anew for."""
+    return f"{house.label_sets.digest} whose".encode()
 
 
 async def _again(house: House, stored: Stored) -> bool:
@@ -195,6 +203,8 @@ async def _again(house: House, stored: Stored) -> bool:
     meta = resource.get("meta", {})
     found = labels.label(resource, house.label_sets, declassified=stored.facts.declassified)
     facts = deriving.labelled(stored.facts, found)
+    if facts.origin is None:
+        facts = deriving.labelled(await _whose(house, stored), found)
     raw = stored.body or b""
     body = strict.stamp(raw, id=stored.ref.id, version=meta["versionId"], updated=meta["lastUpdated"], security=found.security)
     final = strict.read(body)
@@ -203,10 +213,11 @@ async def _again(house: House, stored: Stored) -> bool:
     keys = searching.keys(final, house.r4, shown, closer(shown))
     ops: list[Op] = [Relabel(stored.ref, stored.version, stored.updated, body, seen, facts, keys, stored.writer)]
     other = _differs(stored.facts, facts)
-    if other:
+    if other or stored.facts.origin is None:
         ops += moved(facts)
         first = next(iter(facts.patients), None)
         ops += [Send(r.name, stored.ref, stored.version, first) for r in house.remotes if first is not None and r.takes(stored.ref.type)]
+    if other:
         ctx = house_context(house, HOUSE)
         ops += [note(ctx, "U", "relabel", None, (str(stored.ref),), patient=p, allowed=True) for p in facts.patients]
     try:
@@ -214,6 +225,24 @@ async def _again(house: House, stored: Stored) -> bool:
     except Stale:  # somebody has just written it, and so labelled it
         return False
     return other
+
+
+async def _whose(house: House, stored: Stored) -> Facts:
+    """The same facts with whose it is, from all its versions and who wrote them."""
+    directory, _ = await directory_now(house)
+    unknown = replace(stored.facts, authors=frozenset(), origin=frozenset({stored.created_by or ""} - {""}), makers=frozenset(), keeper=None)
+    facts: Facts | None = None
+    for number in range(1, stored.version + 1):
+        version = await house.store.version(stored.ref, number)
+        if version is None or version.body is None:
+            facts = facts or unknown
+            continue
+        w = version.writer
+        was = replace(w, contributor=w.contributor or (w.kind == "system" and w.may_refer))
+        called = names_of(w.user, w.organisation, directory, micros(version.updated))
+        made = deriving.owned(stored.facts, authorship(strict.read(version.body), was, called=called, before=facts))
+        facts = made if w.user in version.facts.authors else deriving.in_nobodys_name(made, facts)
+    return facts or unknown
 
 
 def _differs(a: Facts, b: Facts) -> bool:

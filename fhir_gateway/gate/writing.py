@@ -413,7 +413,8 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     if moved or (attached(stored.facts) and _context(resource) != _context(was)):
         raise Problem("business-rule", "A resource cannot be moved to another person.", _subject_path(ref.type))
     if ref.type == "Patient":
-        _facts_left_alone(ctx, was, resource)
+        mine = (await stand(ctx.house, [str(ref)], None, ctx.place))[str(ref)]
+        _facts_left_alone(ctx, was, resource, frozenset(k.other for k in mine.links))
     if entries.same(_content(sent), _content(shown)) and not _new_labels(sent, shown):  # a right guess at the rest is a change (L22)
         work.trail += notes(ctx, "U", what, decision, stored.facts, ref, detail="unchanged", allowed=True)
         return Written(ref, stored.version, stored.updated, await given_back(ctx, stored), "unchanged")
@@ -452,7 +453,7 @@ async def put_by_house(
     ctx, a = work.ctx, work.ctx.actor
     writer = Writer(a.user, a.organisation, ctx.client, "operator" if a.operator else a.kind, method, False, saw_all=False)
     facts, security = _labelled(ctx, resource, ref, writer, before)
-    facts = replace(facts, authors=before.facts.authors if before is not None else frozenset())
+    facts = deriving.in_nobodys_name(facts, before.facts if before is not None else None)
     over, letter = (before.version, "U") if before is not None else (0, "C")
     return await _store(
         work, ref, over + 1, over, strict.dump(resource), resource, facts, security, writer, letter, what, before, detail=f": {detail}"
@@ -486,7 +487,10 @@ async def put_version(work: Work, stored: Stored, resource: dict[str, Any], foun
     """Prepare the same content under other labels: `found` is all of them."""
     ctx = work.ctx
     writer = replace(await _writer(ctx, resource, "PUT", stored), saw_all=saw_all)
-    facts = replace(deriving.derive(resource, stored.ref, ctx.at, writer, found, stored.created_by), patients=stored.facts.patients)
+    derived = deriving.derive(
+        resource, stored.ref, ctx.at, writer, found, stored.created_by, called=ctx.actor.ids, before=stored.facts
+    )
+    facts = replace(derived, patients=stored.facts.patients)
     raw = strict.dump(resource)
     return await _store(work, stored.ref, stored.version + 1, stored.version, raw, resource, facts, found.security, writer, "U", "update", stored)
 
@@ -648,7 +652,7 @@ async def _may_consent(work: Work, ref: Ref, resource: dict[str, Any], facts: Fa
     return found.decision
 
 
-def _facts_left_alone(ctx: Context, before: dict[str, Any], after: dict[str, Any]) -> None:
+def _facts_left_alone(ctx: Context, before: dict[str, Any], after: dict[str, Any], linked: frozenset[str] = frozenset()) -> None:
     """What is recorded about a person, and which records are theirs, changes by `recording`. Problem business-rule."""
     a = ctx.actor
     if a.operator:
@@ -657,7 +661,7 @@ def _facts_left_alone(ctx: Context, before: dict[str, Any], after: dict[str, Any
     may = {suspends, "link", f"+{recorded.OPT_OUT}"} if a.contributor else {suspends}
     if a.kind in ("patient", "proxy"):
         may = {recorded.OPT_OUT} if a.kind == "patient" else set()
-    wrong = recorded.not_theirs(before, after, may=frozenset(may))
+    wrong = recorded.not_theirs(before, after, may=frozenset(may), held=linked)
     if wrong is not None:
         raise Problem("business-rule", wrong[1], wrong[0])
 
@@ -732,7 +736,7 @@ async def _writer(ctx: Context, resource: dict[str, Any], method: str, before: S
         related = [standing.relationship(s, a, ctx.at) for s in stands.values()]
         may_refer = all(r is not None and r.origin != "claim" for r in related)  # one's own word brings in nobody else
     kind = "operator" if a.operator else a.kind
-    return Writer(a.user, a.organisation, ctx.client, kind, method, may_refer)
+    return Writer(a.user, a.organisation, ctx.client, kind, method, may_refer, a.contributor)
 
 
 def _content(resource: dict[str, Any]) -> dict[str, Any]:
@@ -771,7 +775,8 @@ def _labelled(
         ctx.house.alarm(f"a write would have lowered the labels of {ref}")
         raise Problem("unavailable", "The privacy labels of this could not be kept. Nothing was written; please tell the operator.")
     created_by = before.created_by if before else writer.user
-    return deriving.derive(resource, ref, ctx.at, writer, found, created_by), found.security
+    known = before.facts if before else None
+    return deriving.derive(resource, ref, ctx.at, writer, found, created_by, called=ctx.actor.ids, before=known), found.security
 
 
 async def _sends(ctx: Context, ref: Ref, version: int, facts: Facts, why: str, before: Facts | None = None) -> list[Op]:

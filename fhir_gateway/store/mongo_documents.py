@@ -23,8 +23,9 @@ TYING: Final = frozenset({"Consent", "CareTeam", "Task", "ServiceRequest", "Pati
 RANGED: Final = frozenset({"date", "number", "quantity"})
 LISTS: Final = {
     "profile": "profiles", "sens": "sensitivity", "label": "other_labels", "legal": "legal", "code": "codes", "author": "authors",
-    "ref": "refs",
+    "maker": "makers", "ref": "refs",
 }  # fmt: skip
+SINGLE: Final = ("custodian", "keeper", "source")
 EON: Final = 10**17  # makes every instant of the calendar a positive number of 18 digits
 
 
@@ -137,11 +138,7 @@ def deleted_document(before: Document, version: int, updated: int, writer: bytes
 
 def acl(f: Facts) -> Document:
     out: Document = {field: sorted(values) for field, name in LISTS.items() if (values := getattr(f, name))}
-    if f.custodian is not None:
-        out["custodian"] = [f.custodian]
-    if f.source is not None:
-        out["source"] = [f.source]
-    return out
+    return out | {field: [value] for field in SINGLE if (value := getattr(f, field)) is not None}
 
 
 def ties(f: Facts) -> set[str]:

@@ -29,13 +29,13 @@ from ..domain.types import (
     Predicate,
     Within,
 )
-from .mongo_documents import LISTS, flat, flat_number
+from .mongo_documents import LISTS, SINGLE, flat, flat_number
 
 Filter = dict[str, Any]
 Said = Filter | bool  # True: everything; False: nothing
 Hops = Mapping[Term, Collection[str]]
 
-_FIELDS: Final = {"patient": "patients", "id": "_id", **{name: f"acl.{name}" for name in (*LISTS, "custodian", "source")}}
+_FIELDS: Final = {"patient": "patients", "id": "_id", **{name: f"acl.{name}" for name in (*LISTS, *SINGLE)}}
 LIVE: Final[Filter] = {"live": True}
 
 

@@ -57,9 +57,10 @@ COLUMNS = "r.type, r.id, r.version, r.updated, r.body, r.view, r.facts, r.writer
 TYING = frozenset({"Consent", "CareTeam", "Task", "ServiceRequest", "Patient"})  # whom these name may know the person
 _MULTI = {
     "patient": "patients", "profile": "profiles", "sens": "sensitivity", "label": "other_labels", "legal": "legal", "code": "codes",
-    "author": "authors", "ref": "refs",
+    "author": "authors", "maker": "makers", "ref": "refs",
 }  # fmt: skip
-_FIELDS = frozenset(_MULTI) | {"custodian", "source"}
+_SINGLE = ("custodian", "keeper", "source")
+_FIELDS = frozenset((*_MULTI, *_SINGLE))
 FEW = 8
 NO_WAY = 9
 
@@ -98,11 +99,7 @@ def key_rows(rid: int, type: str, keys: Iterable[Key]) -> list[tuple[Any, ...]]:
 
 def acl_rows(rid: int, facts: Facts) -> list[tuple[int, str, str]]:
     rows = [(rid, field, value) for field, name in _MULTI.items() for value in dict.fromkeys(getattr(facts, name))]
-    if facts.custodian is not None:
-        rows.append((rid, "custodian", facts.custodian))
-    if facts.source is not None:
-        rows.append((rid, "source", facts.source))
-    return rows
+    return rows + [(rid, field, value) for field in _SINGLE if (value := getattr(facts, field)) is not None]
 
 
 # -- SQL text with its parameters -------------------------------------------------------------------------------------

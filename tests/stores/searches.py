@@ -190,6 +190,7 @@ def facts(r: random.Random, made: dict[str, Any], updated: int) -> Facts:
         type, id, people, r.choice("ULMNRV"), pick(*SENS), pick("l1"), pick("HFEA"), pick("p1", "p2"), pick("s|a", "s|b"),
         pick("Practitioner/1", "Organization/1"), r.choice([None, "Organization/1"]), r.choice([None, "http://src"]),
         pick("Goal/1", "Goal/2", "Patient/1"), low=low, high=high, updated=updated,
+        makers=pick("Practitioner/1", "Organization/1"), keeper=r.choice([None, "Organization/1"]),
     )  # fmt: skip
 
 
@@ -410,7 +411,7 @@ def queries(draw: st.DrawFn, sorted: bool = True) -> Query:
 POOLS: dict[str, tuple[str, ...]] = {
     "patient": tuple(f"Patient/{n}" for n in range(1, 5)), "type": TYPES, "id": ("Goal/1", "CarePlan/2", "Patient/1"), "profile": ("p1", "p2"),
     "sens": SENS, "label": ("l1",), "legal": ("HFEA",), "code": ("s|a", "s|b"), "author": ("Practitioner/1", "Organization/1"),
-    "custodian": ("Organization/1",), "source": ("http://src",), "ref": ("Goal/1", "Goal/2"),
+    "maker": ("Practitioner/1", "Organization/1"), "custodian": ("Organization/1",), "keeper": ("Organization/1",), "source": ("http://src",), "ref": ("Goal/1", "Goal/2"),
 }  # fmt: skip
 _values = st.sampled_from(sorted(POOLS)).flatmap(lambda f: st.tuples(st.just(f), st.frozensets(st.sampled_from(POOLS[f]))))
 _edges = st.sampled_from((None, 0, 3, 4, 5, 1_700_000_000_000_000, 1_700_200_000_000_000))
