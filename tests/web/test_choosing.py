@@ -373,3 +373,26 @@ def test_every_basis_every_implied_rule_and_every_change_has_plain_words() -> No
         assert not no or basis in NO, basis
     assert IMPLIED.keys() == consent.IMPLIED_WORDS.keys()
     assert NEXT.keys() == supposing.TEXT.keys()
+
+
+# -- from the plan itself -----------------------------------------------------------------------------------------------
+
+
+def test_each_item_of_her_plan_leads_to_what_she_can_say_about_it(demo: Gateway, amina: Visitor) -> None:
+    amina.get("/my-plan")
+    links = [html.unescape(x) for x in re.findall(r'href="(/my-plan/(?:sharing/(?:hide|why)\?|private/[A-Z])[^"]+)"', amina.page)]
+    assert len(links) == len(set(links)) and len(links) % 3 == 0
+    for type in ("Goal", "Task", "Condition"):
+        of = [x for x in links if f"{type}/" in x]
+        assert bool(of) is bool(ids(demo, "patient", type)), type
+        for way in ("hide", "why", "private"):
+            some = next(x for x in of if f"/{way}" in x)
+            ref = re.search(rf"{type}/[^/&]+$", some).group()  # type: ignore[union-attr]
+            assert ref in ids(demo, "patient", type) and amina.get(some).status_code == 200, some
+            if way != "private":
+                assert re.search(rf'value="{ref}" (?:checked|selected)', amina.page), some
+            amina.get("/my-plan")
+    for reader in ("gp", "proxy"):
+        v = as_(demo, reader)
+        v.get(f"/team/people/{demo.patient}")
+        assert "My goals" in v.words() and "/my-plan/" not in v.page, "for the owner alone"

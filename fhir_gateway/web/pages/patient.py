@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate, plans
+from ...domain.mapping.names import local, own_identifier
 from ...domain.problem import Problem
 from ...gate import Context
 from . import tasks
 from .frame import Pages, show
-from .names import names
+from .names import bodies, names
 from .plan_view import plan_view
 from .words import _, today, typed_day
 
@@ -40,7 +41,17 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
     asked = await tasks.about(ctx, own_id(ctx))
     empty = not (plan.keys() - {"plan", "person"} or asked)
     view = plan_view(plan, today(ctx.at), own=True)
-    return await show(pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked)
+    return await show(pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=await _items(ctx))
+
+
+async def _items(ctx: Context) -> dict[str, str]:
+    """`Type/id` of each item that the person can say something about, by the id the plan has for it."""
+    out: dict[str, str] = {}
+    for type in ("Condition", "Goal", "Task"):
+        for r in await bodies(ctx, type, [("patient", own_id(ctx)), ("_count", str(BATCH))]):
+            _kind, planned = own_identifier(r) or ("", "")
+            out |= {f"{type}/{id}": f"{type}/{r['id']}" for id in (local(planned), r["id"]) if id}
+    return out
 
 
 # -- who has looked ---------------------------------------------------------------------------------------------------
