@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fhir_gateway.domain import consent, supposing
+from fhir_gateway.web.pages import patient
 from fhir_gateway.web.pages.because import IMPLIED, NEXT, NO, YES
+from fhir_gateway.web.pages.patient import WHY
 
 from .test_doors import Visitor, as_, cards, share, share_nothing
 
@@ -372,6 +374,7 @@ def test_every_basis_every_implied_rule_and_every_change_has_plain_words() -> No
         assert not yes or basis in YES or basis == "implicit", basis
         assert not no or basis in NO, basis
     assert IMPLIED.keys() == consent.IMPLIED_WORDS.keys()
+    assert consent.WORDS.keys() <= WHY.keys() and IMPLIED.keys() <= patient.IMPLIED.keys(), "and in the log"
     assert NEXT.keys() == supposing.TEXT.keys()
 
 

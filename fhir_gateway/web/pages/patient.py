@@ -149,6 +149,8 @@ WHAT: dict[str, str] = {
     "break-glass": "Opened in an emergency", "break-glass-end": "Ended the emergency access to",
     "emergency-review": "Checked the emergency access to", "claim": "Said that they look after you, to see",
     "claim-end": "Ended a claim to look after you, to see", "find": "Looked for you by NHS number, to see",
+    "record": "Wrote something down about", "batch": "Asked several things at once of", "conflict": "Sent a change that did not fit to",
+    "sync": "Kept a partner's copy in step with", "emergencies": "Looked at the emergencies of",
     "accept": "Took on a task in", "login": "Signed in to", "sign-in": "Signed in to", "sign-out": "Signed out of",
 }  # fmt: skip
 WHY: dict[str, str] = {
@@ -159,6 +161,8 @@ WHY: dict[str, str] = {
     "uncomputable": "we could not be sure what you want, so we said no", "no-read-no-update": "they may not see it",
     "other-patient": "it is not their record", "no-proxy-role": "they may not act for you",
     "proxy": "they act for you", "proxy-ended": "their time to act for you has ended",
+    "proxy-age": "a parent can see a young person's record only until they are 16", "no-patient-data": "it holds nothing about you",
+    "lpa-not-applicable": "they may act for you only when it is written down that you can no longer decide yourself",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from ...domain.lint import lint
 from ...domain.problem import Problem, not_found
 from ...gate import Context
 from . import details
-from .carers import carers, urgent_care
+from .carers import carers, in_emergency, urgent_care
 from .draft import PRIVATE, PURPOSES, until_words, what_words
 from .frame import Pages, go, show
 from .held import Held, choice, consents, keep, own, replaced
@@ -66,6 +66,7 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
             for h, rows in others if not choices.is_proxy(h.body)
         ],
         carers=[{**c, "sees": sees.get(c["key"], 0)} for c in looking_after], total=total, urgent=await urgent_care(ctx, refused),
+        emergencies=await in_emergency(ctx),
     )  # fmt: skip
 
 
