@@ -302,8 +302,8 @@ def made_of(what: str, who: str | None, chosen: dict[str, Any]) -> dict[str, Any
     """What one change asks for; None for what makes no sense."""
     if what in ("grant", "change"):
         return {**chosen, "who": who} if who and (chosen["kinds"] or chosen["refs"]) else None
-    hidden = {k: chosen[k] for k in ("kinds", "refs", "labels", "why")}
-    return {**hidden, "who": who} if who or chosen["kinds"] or chosen["refs"] or chosen["labels"] else None
+    hidden = {k: chosen[k] for k in ("refs", "labels", "why")} | {"kinds": [k for k in chosen["kinds"] if k != "identity"]}
+    return {**hidden, "who": who} if who or hidden["kinds"] or chosen["refs"] or chosen["labels"] else None
 
 
 # -- the two laws of granting, for everything that the page writes ----------------------------------------------------
@@ -327,12 +327,18 @@ RECORDS = tuple(
 )
 
 
-def what_all_see(body: dict[str, Any] | None) -> dict[tuple[Any, ...], bool]:
+def what_all_see(body: dict[str, Any] | None) -> dict[tuple[Any, ...], int]:
+    """0: nothing; else more, the more of it is shown."""
     given = [grants.parse(PROXY_ROLE, "proxy", 1)] + ([grants.parse(body, "c", 1)] if body else [])
-    standing = Standing(P1, tuple(given), relationships=(RELATED,), policy=Policy())
+    standings = {risk: {P1: Standing(P1, tuple(given), relationships=(RELATED,), policy=Policy(), at_risk=risk)} for risk in (False, True)}
+
+    def shown(ask: Ask, facts: Facts, risk: bool) -> int:
+        answer = consent.decide(ask, facts, standings[risk])
+        return 7 - sum(bit for duty, bit in consent.VIEW_BITS.items() if duty in answer.obligations) if answer.permit else 0
+
     return {
-        (who.user, facts, purpose, action): consent.decide(Ask(who, action, NOW, purpose), facts, {P1: standing}).permit  # type: ignore[arg-type]
-        for who in ASKERS for facts in RECORDS for purpose in ("TREAT", "HRESCH", "ETREAT") for action in ("access", "disclose", "collect")
+        (who.user, facts, purpose, action, risk): shown(Ask(who, action, NOW, purpose), facts, risk)  # type: ignore[arg-type]
+        for risk in (False, True) for who in ASKERS for facts in RECORDS for purpose in ("TREAT", "HRESCH", "ETREAT") for action in ("access", "disclose", "collect")
     }  # fmt: skip
 
 
@@ -356,17 +362,19 @@ def test_a_grant_changes_nothing_for_anyone_else_and_hiding_opens_nothing(change
             body = sharing.grant(body, P1, at=NOW, rule_id=f"r{n}", **made)
             after = what_all_see(body)
             opened = {k for k in after if after[k] != before[k]}
-            assert all(after[k] for k in opened) and {k[0] for k in opened} <= named(who)
+            assert all(after[k] > before[k] for k in opened) and {k[0] for k in opened} <= named(who)
+            shown_more = {k for k in opened if before[k]}
+            assert not shown_more or "identity" in made["kinds"], "who and where she is opens by a choice of its own"
         elif what == "hide" and made is not None:
             body = sharing.hide(body, P1, at=NOW, rule_id=f"r{n}", **made)
             after = what_all_see(body)
             closed = {k for k in after if after[k] != before[k]}
-            assert all(before[k] for k in closed) and "Patient/p1" not in {k[0] for k in closed}
+            assert all(after[k] == 0 for k in closed) and "Patient/p1" not in {k[0] for k in closed}
             assert who is None or {k[0] for k in closed} <= named(who)
         elif what == "only":
             body = sharing.only_named(body, P1, NOW)
             after = what_all_see(body)
-            assert not any(after[k] and not before[k] for k in after), "it opens nothing"
+            assert not any(after[k] > before[k] for k in after), "it opens nothing"
             assert all(after[k] == before[k] for k in after if k[0] in (P1, "RelatedPerson/d") or k[3] == "collect")
         else:
             continue
@@ -384,6 +392,25 @@ def test_only_the_people_i_name_closes_to_all_others_and_its_undoing_restores() 
     hidden = sharing.hide(more, P1, at=NOW, rule_id="h1", refs=["Goal/x"])
     assert not sees(hidden, GP, record("Goal")) and not sees(hidden, LINK, record("Goal"))
     assert sharing.is_only_named(sharing.stop(sharing.stop(more, "g1", NOW), "g2", NOW))
+
+
+def test_who_and_where_she_is_opens_by_a_choice_of_its_own_and_cannot_be_hidden() -> None:
+    def shown(body: dict[str, Any], who: Actor, risk: bool = False, purpose: str = "TREAT") -> set[str]:
+        standing = Standing(P1, (grants.parse(body, "c", 1),), relationships=(RELATED,), policy=Policy(), at_risk=risk)
+        answer = consent.decide(Ask(who, "access", NOW, purpose), record("Patient"), {P1: standing})
+        return set(answer.obligations & consent.VIEW_BITS.keys()) if answer.permit else {"nothing"}
+
+    plan = share(kinds=["plan"])
+    assert shown(plan, LINK) == {consent.CONTACT_VIEW} and shown(plan, GP) == set()
+    assert shown(plan, LINK, risk=True) == {consent.CONTACT_VIEW, consent.LOCATION_VIEW} and shown(plan, GP, risk=True) == {consent.LOCATION_VIEW}
+    whole = share(kinds=["plan", "identity"])
+    assert shown(whole, LINK) == set() == shown(whole, LINK, risk=True) and shown(whole, GP, risk=True) == {consent.LOCATION_VIEW}
+    sector = share(kinds=["identity"], who="sector:voluntary")
+    assert shown(sector, LINK) == set() and shown(sector, LINK, risk=True) == {consent.LOCATION_VIEW} and not sees(sector, LINK, record("Goal"))
+    emergency = share(kinds=["goals", "identity"], purpose="emergency")
+    assert shown(emergency, LINK) == {"nothing"} and shown(emergency, LINK, purpose="ETREAT") == set()
+    with pytest.raises(Problem, match="cannot be hidden"):
+        sharing.hide(None, P1, at=NOW, rule_id="h1", kinds=["identity"])
 
 
 def test_one_document_alone_is_opened_whatever_its_label_and_nothing_else() -> None:

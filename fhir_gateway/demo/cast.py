@@ -123,13 +123,16 @@ def proxy_role(person: str, proxy: str) -> dict[str, Any]:
     }
 
 
+TRIES = {"stranger": ("Open a record in an emergency: NHS number 999 000 0018, born 7 April 1951, family name Example",)}
+
+
 def people_for_the_page() -> list[dict[str, Any]]:
     """Name, what, username and password of everybody who can sign in."""
     me = [
         {"name": PATIENT_NAME, "what": "The person whose plan it is", "username": "patient"},
         {"name": PROXY_NAME, "what": "Amina's daughter, with a proxy role", "username": "proxy"},
     ]
-    staff = [{"name": s.name, "what": s.what, "username": s.username} for s in STAFF]
+    staff = [{"name": s.name, "what": s.what, "username": s.username, "tries": TRIES.get(s.username, ())} for s in STAFF]
     return [{**p, "password": PASSWORD} for p in me + staff]
 
 
@@ -145,5 +148,6 @@ fhir_gateway is serving a demo at {base} (these people are invented).
     .venv/bin/fhir-gateway import YOUR-PLAN.json
 
   The link worker sees nothing until Amina grants it: {base}/my-plan/sharing
+  `stranger` can open her record in an emergency, and she sees it: {base}/my-plan/who-looked
   Ctrl-C ends it; deleting .data resets it.
 """

@@ -96,13 +96,14 @@ def said_to(rule: Rule, mine: Mine) -> Rule | None:
     return replace(rule, who=names, rules=inner, path="", id="")
 
 
-def widens(before: Grant | None, after: Grant | None, mine: Mine) -> str:
+def widens(before: Grant | None, after: Grant | None, mine: Mine, *, acting: bool = False) -> str:
     """Where (FHIRPath) a change of one consent could open anything to the writer; "" when it cannot.
 
     In a silent root rules stand side by side: permits may go and denies may come, as long as nothing of the other kind is in them.
-    In a typed root everything hangs together, so what it says to the writer stays as it is.
+    In a typed root everything hangs together, so what it says to the writer stays as it is. `acting`: the writer acts for the person.
+    To them a bare root deny ("only the people I name") says nothing: only a no that names them or a thing closes anything to a proxy.
     """
-    was, will = _spoken(before, mine), _spoken(after, mine)
+    was, will = _spoken(before, mine, acting), _spoken(after, mine, acting)
     if was == will and _kind(before) == _kind(after):
         return ""
     if before is not None and before.speaks() and after is not None and after.speaks() and _kind(before) != _kind(after):
@@ -118,11 +119,13 @@ def _kind(grant: Grant | None) -> tuple[str, str] | None:
     return (grant.scope, grant.proxy) if grant is not None and grant.speaks() else None
 
 
-def _spoken(grant: Grant | None, mine: Mine) -> Rule | None:
+def _spoken(grant: Grant | None, mine: Mine, acting: bool) -> Rule | None:
     """None where it says nothing to them."""
     if grant is None or not grant.speaks():
         return None
     root = said_to(grant.root, mine)
+    if acting and root is not None and root == Rule("deny", "", rules=root.rules):
+        root = replace(root, type="")
     return root if root is not None and (root.type or root.rules) else None
 
 

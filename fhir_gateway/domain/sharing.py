@@ -22,8 +22,10 @@ from .vocabulary import (
     CONFIDENTIALITY_SYSTEM,
     CONSENT_SCOPE,
     HL7,
+    IDENTITY,
     OURS,
     POLICY_SYSTEM,
+    PROFILE_SYSTEM,
     RESOURCE_TYPES,
     ROLE_AT,
     SECTOR_SYSTEM,
@@ -37,7 +39,8 @@ SNOMED: Final = "http://snomed.info/sct"
 CRISIS_PLANS: Final = ("325691000000100", "736253002", "887701000000100")
 
 # Kind of record -> (resource types, codes that narrow them). Whoever may see a part of a record may see whose it is: the Patient goes
-# with every kind. A ServiceRequest is a referral or an unmet need, so it goes with needs and not with goals.
+# with every kind, as much of it as this reader gets; `identity` opens the rest. A ServiceRequest is a referral or an unmet need, so
+# it goes with needs and not with goals.
 KINDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "plan": (
         ("CarePlan", "Goal", "Task", "ServiceRequest", "Condition", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation",
@@ -52,11 +55,12 @@ KINDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "team": (("CareTeam", "RelatedPerson"), ()),
     "measurements": (("Observation",), ()),
     "documents": (("DocumentReference",), ()),
+    "identity": ((), ()),
 }  # fmt: skip
 KIND_WORDS: Final[Mapping[str, str]] = {
     "plan": "the whole plan", "goals": "goals and what we will do", "about": "what matters to me", "answers": "my answers",
     "needs": "what I need help with", "crisis": "what to do if things get worse", "team": "my team, family and friends",
-    "measurements": "measurements", "documents": "documents",
+    "measurements": "measurements", "documents": "documents", "identity": "who I am and where to reach me",
 }  # fmt: skip
 LABELS: Final[Mapping[str, tuple[str, ...]]] = {  # the words people understand -> sensitivities
     "mental": ("BH", "MH", "PSY"),
@@ -137,6 +141,8 @@ def hide(
     "only the people I name", another choice.
     """
     things, chosen, private = list(dict.fromkeys(refs)), list(dict.fromkeys(kinds)), list(labels)
+    if "identity" in chosen:
+        raise Problem("invalid", "Who you are cannot be hidden from somebody who sees your record: hide all of it, or say that where you are is secret.", "kinds")
     if not (who or things or chosen or private):
         raise Problem("invalid", "Choose what to hide, or from whom.", "who")
     common: dict[str, Any] = {"type": "deny", "period": {"start": (since or _today(at)).isoformat()}}
@@ -296,7 +302,8 @@ def _kinds(kinds: Sequence[str]) -> Rules:
     for codes, group in _grouped(kinds).items():
         types = dict.fromkeys(t for k in group for t in KINDS[k][0])
         code = {"code": [{"coding": [{"system": SNOMED, "code": c} for c in codes]}]} if codes else {}
-        out.append({"class": [_class(t) for t in types], **code})
+        details = [{"system": PROFILE_SYSTEM, "code": IDENTITY}] if "identity" in group else []
+        out.append({"class": [*(_class(t) for t in types), *details], **code})
     return out
 
 

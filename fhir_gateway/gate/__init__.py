@@ -16,7 +16,7 @@ from .judging import judge
 from .labelling import labelled_by_these, meta_of, own_labels, put_on, relabel, take_off
 from .looking import keepers, organisation_called, who_looked
 from .past import history
-from .previewing import Preview, Sight, counted, may_share, preview
+from .previewing import Preview, Sight, counted, details, may_share, preview
 from .pushing import inbox, named, push, replay
 from .reading import read, vread
 from .recipients import choose, my_choice, my_notices
@@ -29,7 +29,7 @@ from .writing import Once, accept, create, patch, patch_where, remove, remove_wh
 __all__ = [
     "Answer", "Context", "Entry", "Explained", "House", "Named", "Once", "Page", "Preview", "Remote", "Sight", "Written",
     "accept", "appoint", "asker", "askers", "break_glass", "change_role", "choose", "claim", "claimed_now", "claims_about", "compartment",
-    "counted", "create", "current", "disown", "emergencies", "end_claim", "end_emergency", "end_foreign", "enter", "everything", "explain",
+    "counted", "create", "current", "details", "disown", "emergencies", "end_claim", "end_emergency", "end_foreign", "enter", "everything", "explain",
     "find", "history", "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these", "link", "may",
     "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "organisation_called", "own_labels", "part_of", "patch",
     "patch_where", "plan_document", "preview", "push", "put_on", "read", "record", "relabel", "remove", "remove_where", "replay", "review",

@@ -18,6 +18,7 @@ from ..domain.types import Bump, Decision, Drop, Keep, Op
 from ..store.base import Taken
 from .context import Context, need_scope, note
 from .finding import Named, person_meant
+from .previewing import may_share
 from .reading import REACHES
 from .telling import tell
 from .writing import settle
@@ -106,10 +107,10 @@ async def end_claim(ctx: Context, person: str) -> None:
 async def disown(ctx: Context, id: str) -> Claim:
     """The person says that this claim about them is not true: it ends at once, and the privacy officer is told.
 
-    Only for the person: Problem not-found for everybody else, and when it is over. The no to whoever made it is a consent of
+    Only for the person and who may choose for them: Problem not-found for everybody else, and when it is over. The no to whoever made it is a consent of
     the person's own, and theirs to write.
     """
-    me = ctx.actor.patient if ctx.actor.kind == "patient" else None
+    me = ctx.actor.patient if await may_share(ctx) else None
     found = next((c for c in await _all(ctx, me) if c.id == id), None) if me else None
     if found is None or me is None:
         raise not_found()
@@ -118,8 +119,8 @@ async def disown(ctx: Context, id: str) -> Claim:
 
 
 async def claims_about(ctx: Context) -> list[dict[str, Any]]:
-    """Who says now that they look after the person who asks, newest first. Problem not-found for everybody but the person."""
-    if ctx.actor.kind != "patient" or ctx.actor.patient is None:
+    """Who says now that they look after the person, newest first. For the person and who may choose for them; else Problem not-found."""
+    if ctx.actor.patient is None or not await may_share(ctx):
         raise not_found()
     found = sorted(await _all(ctx, ctx.actor.patient), key=lambda c: c.at, reverse=True)
     return [msgspec.structs.asdict(c) for c in found]

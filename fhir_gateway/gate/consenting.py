@@ -136,7 +136,7 @@ async def _for_the_person(asked: Asked) -> Lawful:
             raise Problem("business-rule", "A consent is given by the person, or by you for them.", "Consent.performer")
         if asked.resource.get("verification", []) != asked.before.get("verification", []):
             raise Problem("business-rule", "Verification is added by whoever records a consent, not by its giver.", "Consent.verification")
-    wider = consenting.widens(asked.was, asked.grant, mine)
+    wider = consenting.widens(asked.was, asked.grant, mine, acting=True)
     if wider:
         raise await _refused(asked, "Who acts for somebody cannot give themselves more by it.", wider)
     seen = await ask(ctx, "access", asked.facts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..domain import consent, supposing
 from ..domain.problem import Problem, not_found
-from ..domain.types import Decision, Facts, Ref, Stored
+from ..domain.types import BreakGlass, Decision, Facts, Ref, Stored
 from ..domain.vocabulary import PURPOSES
 from .context import Context, House, ask, ask_stored, need_scope, notes, stand
 from .reading import allow
@@ -26,6 +26,7 @@ class Explained:
     facts: Facts
     changes: tuple[str, ...] = ()
     guessed: bool = False  # their sign-in is not known here
+    emergency: BreakGlass | None = None  # under way, of whoever is asked about
 
     @property
     def texts(self) -> list[str]:
@@ -88,7 +89,11 @@ async def _explained(asking: Sequence[Context], action: str, stored: Stored) -> 
     turns = tuple(supposing.changes(ctx.asks(action), stored.facts, standings, decision, sure=bool(sure)))
     guessed = sure is False
     text = consent.explain(decision, [supposing.TEXT[t] for t in turns])
-    return Explained(decision, f"{text} {UNKNOWN_SIGN_IN}" if guessed else text, stored.facts, turns, guessed)
+    now = (consent.emergency(replace(c.asks("access"), purpose="BTG"), s) for c, _ in answers for s in standings.values())
+    glass = next((g for g in now if g is not None), None)
+    if glass is not None:
+        text += f" Their emergency access to this record is under way until {glass.expires:%Y-%m-%d %H:%M} UTC."
+    return Explained(decision, f"{text} {UNKNOWN_SIGN_IN}" if guessed else text, stored.facts, turns, guessed, glass)
 
 
 __all__ = ["Explained", "explain", "may", "why"]

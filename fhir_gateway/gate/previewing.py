@@ -11,7 +11,7 @@ from ..domain import consent, proxies, strict, supposing
 from ..domain.problem import Problem, not_found
 from ..domain.search import Query
 from ..domain.standing import Standing
-from ..domain.types import Decision, Facts, Has, Never, Ref, Stored
+from ..domain.types import VIEW, Decision, Facts, Has, Never, Ref, Stored
 from ..domain.vocabulary import PURPOSES
 from .context import Context, micros, need_scope, note, stand, within_launch
 from .reading import in_scope
@@ -31,6 +31,7 @@ class Sight:
     facts: Facts
     before: Decision
     after: Decision
+    shown: tuple[int, int] = (0, 0)  # how, before and after: bits of `types.CONTACT` and `PLACES` say what is not in it
 
     @property
     def text(self) -> str:
@@ -106,6 +107,30 @@ async def counted(
     return {who: sum(_best(asked, f, then).permit for f in visible) for who, asked in asking.items()}, len(visible)
 
 
+async def details(
+    ctx: Context, whom: Collection[str], *, choice: Mapping[str, Any] | None = None, replaces: str | None = None, purpose: str = "TREAT"
+) -> dict[str, frozenset[int]]:
+    """How much each of these gets of who and where the person is: `types.CONTACT` and `PLACES` as bits, one for each way they can sign in.
+
+    Of a team one for members in health and social care, one for the others. For the person and who acts for them; Problem not-found
+    for anybody else.
+    """
+    me = ctx.actor.patient
+    if ctx.actor.kind not in ("patient", "proxy") or me is None:
+        raise not_found()
+    now = await stand(ctx.house, [me], None, ctx.place)
+    then = now if choice is None else {**now, me: supposing.supposed(now[me], choice, replaces)}
+    facts = Facts("Patient", me.removeprefix("Patient/"), (me,))
+    out = {}
+    for who, asking in (await askers_of(ctx.house, whom, purpose)).items():
+        actors = [c.actor for c in asking]
+        if who.startswith(("CareTeam/", "Group/")):
+            actors += [replace(a, sector="health") for a in actors]
+        asks = [replace(c.asks("access"), actor=a) for c in asking[:1] for a in actors]
+        out[who] = frozenset(consent.views(q, facts, then) & ~VIEW for q in asks)
+    return out
+
+
 async def may_share(ctx: Context) -> bool:
     """May this asker choose for the person who sees their record: the person, or somebody whom the law lets decide for them.
 
@@ -147,12 +172,17 @@ def _mine(ctx: Context, stored: Stored) -> bool:
 def _sight(asking: Sequence[Context], stored: Stored, now: Mapping[str, Standing], then: Mapping[str, Standing]) -> Sight:
     """Of several ways to sign in the one that sees it, if there is one."""
     before, after = (_best(asking, stored.facts, s) for s in (now, then))
-    return Sight(stored.ref, strict.read(stored.body or b"{}"), stored.facts, before, after)
+    shown = (_less(before), _less(after))
+    return Sight(stored.ref, strict.read(stored.body or b"{}"), stored.facts, before, after, shown)
+
+
+def _less(decision: Decision) -> int:
+    return sum(bit for duty, bit in consent.VIEW_BITS.items() if duty in decision.obligations)
 
 
 def _best(asking: Sequence[Context], facts: Facts, standings: Mapping[str, Standing]) -> Decision:
     answers = [consent.decide(c.asks("access"), facts, standings) for c in asking]
-    return next((a for a in answers if a.permit), answers[0])
+    return min((a for a in answers if a.permit), key=_less, default=answers[0])
 
 
-__all__ = ["Preview", "Sight", "counted", "may_share", "preview"]
+__all__ = ["Preview", "Sight", "counted", "details", "may_share", "preview"]

@@ -70,6 +70,8 @@ def test_the_person_shares_and_stops(chromium: Any, demo: Gateway, pictures: Pat
     r.sign_in("patient")
     r.look("my-plan")
     assert r.page.locator("svg.app-picture title").count() >= 1
+    r.page.locator("summary", has_text="Who can see this?").first.click()
+    r.look("my-plan-item")
     r.open("/my-plan/private", "private")
     r.page.get_by_role("link", name="Change").first.click()
     r.look("private-change")
@@ -112,6 +114,9 @@ def test_the_person_shares_and_stops(chromium: Any, demo: Gateway, pictures: Pat
     r.look("telling-mistake")
     r.open("/my-plan/sharing/none/stop", "not-found", status=404)
     r.open("/team", "wrong-door", status=403)
+    helper = Reader(chromium, demo, pictures, width)
+    helper.sign_in("proxy")
+    helper.open("/my-plan/sharing", "helper", status=403)
 
 
 def test_the_person_changes_hides_and_asks_why(chromium: Any, demo: Gateway, pictures: Path, width: int) -> None:
@@ -123,6 +128,7 @@ def test_the_person_changes_hides_and_asks_why(chromium: Any, demo: Gateway, pic
     r.page.get_by_role("radio", name="Any link worker at Kindly Neighbours").check()
     r.press("Next")
     r.page.get_by_label("My goals and what we will do").check()
+    r.page.get_by_label("My NHS number, date of birth, address and all my other details").check()
     r.page.locator("summary", has_text="Or only single things").click()
     r.look("sharing-new-2-things")
     r.press("Next")
@@ -199,6 +205,10 @@ def test_emergencies_claims_and_urgent_care(chromium: Any, demo: Gateway, pictur
     r.page.get_by_label("Your password, once more").fill(PASSWORD)
     r.press("Open the record")
     r.look("team-person-in-an-emergency")
+    me = Reader(chromium, demo, pictures, width)
+    me.sign_in("patient")
+    me.open("/my-plan/sharing", "sharing-in-an-emergency")
+    assert me.page.get_by_role("heading", name="Open now, in an emergency").is_visible()
     officer = Reader(chromium, demo, pictures, width)
     officer.sign_in("privacy-officer")
     officer.look("privacy")

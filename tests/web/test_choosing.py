@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fhir_gateway.domain import consent, supposing
+from fhir_gateway.web.pages import patient
 from fhir_gateway.web.pages.because import IMPLIED, NEXT, NO, YES
+from fhir_gateway.web.pages.patient import WHY
 
 from .test_doors import Visitor, as_, cards, share, share_nothing
 
@@ -92,6 +94,53 @@ def test_an_odd_name_finds_nobody_and_breaks_nothing(amina: Visitor) -> None:
 
 
 # -- what ---------------------------------------------------------------------------------------------------------------
+
+
+def test_who_she_is_and_where_she_lives_is_a_choice_of_its_own(demo: Gateway, amina: Visitor) -> None:
+    """A charity gets her name and how to reach her, and the page says no more than that; with one box more, all her details."""
+    me = f"Patient/{demo.patient}"
+    rosa = found(amina, "Rosa", "Rosa Lind")
+    amina.send(NEW, go="what", who=rosa)
+    assert "Also all about who I am and where I live?" in amina.words() and not re.search(r'value="yes" checked', amina.page)
+    words = granted(amina, rosa, parts=["goals"])
+    assert "your name and one way to reach you, but not your NHS number, date of birth or address" in words and "more of this" not in words
+    theirs = demo.get("link-worker", me).json()
+    assert theirs["name"] and not theirs.keys() & {"identifier", "birthDate", "address"}
+    assert "Of your details only your name" in cards(amina)["Rosa Lind"]
+    change = re.search(r"/my-plan/sharing/[^/\"]+/change", amina.page)
+    assert change
+    amina.get(change.group())
+    amina.send(change.group(), go="when", parts=["goals"], identity="yes")
+    amina.send(change.group(), go="check", **OPEN)
+    assert "They will see more of this Your details" in amina.words() and "such as your NHS number, address and phone" in amina.words()
+    amina.send(change.group(), go="save")
+    card = cards(amina)["Rosa Lind"]
+    assert "My NHS number, date of birth, address and all my other details" in card and "Your details: name, date of birth" in card
+    assert {"identifier", "birthDate", "address"} <= demo.get("link-worker", me).json().keys()
+    stop = re.search(r"/my-plan/sharing/[^/\"]+/stop", amina.page)
+    amina.get(change.group())
+    assert re.search(r'value="yes" checked', amina.page), "it comes back into the form"
+    assert stop
+    share_nothing(demo)
+    assert demo.get("link-worker", me).status_code == 404
+
+
+@pytest.mark.parametrize("label", ["Example Street Surgery", "Kindly Neighbours"])
+def test_what_the_page_says_of_her_details_is_what_that_reader_gets(demo: Gateway, amina: Visitor, label: str) -> None:
+    words = granted(amina, found(amina, label.split()[0], label), parts=["goals"])
+    reader = "gp" if "Surgery" in label else "link-worker"
+    gets = demo.get(reader, f"Patient/{demo.patient}").json()
+    assert ("such as your NHS number, address and phone" in words) is ("identifier" in gets) is (reader == "gp")
+    share_nothing(demo)
+
+
+def test_of_a_team_the_page_says_both(demo: Gateway, amina: Visitor) -> None:
+    amina.get(NEW)
+    team = re.search(r'value="(CareTeam/[^"]+)"', amina.page)
+    assert team
+    words = granted(amina, team.group(1), parts=["goals"])
+    assert "Those of them who work in health or social care will also see your details" in words and "The others will see your name" in words
+    share_nothing(demo)
 
 
 def document(demo: Gateway, text: str, *labels: str) -> str:
@@ -325,4 +374,28 @@ def test_every_basis_every_implied_rule_and_every_change_has_plain_words() -> No
         assert not yes or basis in YES or basis == "implicit", basis
         assert not no or basis in NO, basis
     assert IMPLIED.keys() == consent.IMPLIED_WORDS.keys()
+    assert consent.WORDS.keys() <= WHY.keys() and IMPLIED.keys() <= patient.IMPLIED.keys(), "and in the log"
     assert NEXT.keys() == supposing.TEXT.keys()
+
+
+# -- from the plan itself -----------------------------------------------------------------------------------------------
+
+
+def test_each_item_of_her_plan_leads_to_what_she_can_say_about_it(demo: Gateway, amina: Visitor) -> None:
+    amina.get("/my-plan")
+    links = [html.unescape(x) for x in re.findall(r'href="(/my-plan/(?:sharing/(?:hide|why)\?|private/[A-Z])[^"]+)"', amina.page)]
+    assert len(links) == len(set(links)) and len(links) % 3 == 0
+    for type in ("Goal", "Task", "Condition"):
+        of = [x for x in links if f"{type}/" in x]
+        assert bool(of) is bool(ids(demo, "patient", type)), type
+        for way in ("hide", "why", "private"):
+            some = next(x for x in of if f"/{way}" in x)
+            ref = re.search(rf"{type}/[^/&]+$", some).group()  # type: ignore[union-attr]
+            assert ref in ids(demo, "patient", type) and amina.get(some).status_code == 200, some
+            if way != "private":
+                assert re.search(rf'value="{ref}" (?:checked|selected)', amina.page), some
+            amina.get("/my-plan")
+    for reader in ("gp", "proxy"):
+        v = as_(demo, reader)
+        v.get(f"/team/people/{demo.patient}")
+        assert "My goals" in v.words() and "/my-plan/" not in v.page, "for the owner alone"

@@ -247,13 +247,13 @@ def test_only_goals_is_only_goals_and_her_details_and_says_so(demo: Gateway) -> 
     share(amina, parts=["goals"])
     words = amina.words()
     assert "Rosa Lind may see these parts of your plan: My goals and what we will do, until" in words
-    for text in ("tasks that others were asked to do", "name, date of birth, NHS number, address, phone, language, ethnic group and GP practice"):
+    for text in ("tasks that others were asked to do", "Of your details only your name, your language and one way to reach you. Not your NHS number"):
         assert text in words, words
     amina.send("/my-plan/sharing/new", go="save")
     plan = demo.get("link-worker", f"/plans/{demo.patient}").json()
     assert plan["goals"] and plan["actions"] and not plan.keys() & {"unmet_needs", "needs", "about_me", "team", "contingency"}
     assert demo.get("link-worker", f"ServiceRequest?patient={demo.patient}").json()["total"] == 0
-    assert "NHS number" in amina.words(), "the list of choices says it too"
+    assert "Of your details only your name" in amina.words(), "the list of choices says it too"
     share_nothing(demo)
 
 

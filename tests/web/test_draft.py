@@ -11,7 +11,9 @@ import pytest
 from starlette.datastructures import FormData
 
 from fhir_gateway.domain import choices, sharing
-from fhir_gateway.web.pages.draft import DETAILS, PARTS, PRIVATE, PURPOSES, Draft, given_words, mistakes, summary
+from fhir_gateway.domain.types import CONTACT, PLACES
+from fhir_gateway.web.pages import details
+from fhir_gateway.web.pages.draft import PARTS, PRIVATE, PURPOSES, Draft, given_words, mistakes, summary
 from fhir_gateway.web.pages.sharing import said
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -30,7 +32,7 @@ def draft(*more: tuple[str, str]) -> Draft:
 def granted(d: Draft) -> dict[str, Any]:
     return sharing.grant(
         None, "Patient/amina", who=d.who, kinds=d.kinds(), labels=d.private, refs=d.things, purpose=d.purpose, until=d.last_day(), at=AT, rule_id="r1",
-        words=summary(d, "Rosa Lind", NAMED), why=d.why,
+        words=summary(d, "Rosa Lind", NAMED, {0}), why=d.why,
     )  # fmt: skip
 
 
@@ -40,7 +42,7 @@ def test_what_was_chosen_is_what_the_list_shows() -> None:
     assert shown == {
         "id": "r1", "no": False, "who": "Rosa Lind", "why": "So that she can find me a choir",
         "since": "24 November 2026",
-        "what": f"My goals and what we will do\nWhat matters to me\nAlso private things: Mental health\n{DETAILS}",
+        "what": f"My goals and what we will do\nWhat matters to me\nAlso private things: Mental health\n{details.LISTED[0]}",
         "until": "31 January 2027", "ended": False, "purpose": "To care for you", "can_change": True, "key": "Practitioner/rosa",
         "sees": None, "hides": False,
     }  # fmt: skip
@@ -70,21 +72,21 @@ def test_the_page_before_saving_names_all_that_is_given(part: str) -> None:
     classes = {c["code"] for r in rules for c in r.get("class", [])} | ({"CarePlan"} if part == "crisis" else set())
     assert "Patient" in classes
     for kind in classes:
-        assert re.search(SAID_AS[kind], given_words(chosen, NAMED), re.I), f"{part} gives {kind} and does not say so"
+        assert re.search(SAID_AS[kind], given_words(chosen, NAMED, {0}), re.I), f"{part} gives {kind} and does not say so"
 
 
 def test_the_whole_plan_says_what_more_it_gives() -> None:
     chosen = replace(draft(), parts=("plan",))
     classes = {c["code"] for r in granted(chosen)["provision"]["provision"] for c in r.get("class", [])}
-    assert all(re.search(SAID_AS[kind], given_words(chosen, NAMED), re.I) for kind in classes)
+    assert all(re.search(SAID_AS[kind], given_words(chosen, NAMED, {0}), re.I) for kind in classes)
 
 
 def test_a_single_thing_is_named_before_saving_and_in_the_list() -> None:
     chosen = replace(draft(), parts=(), things=("DocumentReference/d1",))
-    assert "Only this: Letter from the clinic, also if it is marked as private." in given_words(chosen, NAMED)
-    assert "Rosa Lind may see these parts of your plan: Letter from the clinic, until" in summary(chosen, "Rosa Lind", NAMED)
+    assert "Only this: Letter from the clinic, also if it is marked as private." in given_words(chosen, NAMED, {0})
+    assert "Rosa Lind may see these parts of your plan: Letter from the clinic, until" in summary(chosen, "Rosa Lind", NAMED, {0})
     (row,) = choices.rows(granted(chosen))
-    assert said(row, {}, TODAY, NAMED)["what"] == f"Letter from the clinic\n{DETAILS}"
+    assert said(row, {}, TODAY, NAMED)["what"] == f"Letter from the clinic\n{details.LISTED[0]}"
 
 
 @pytest.mark.parametrize("purpose", PURPOSES)
@@ -102,6 +104,32 @@ def test_every_part_and_private_thing_of_the_page_is_one_that_a_consent_can_say(
     for part in PARTS:
         assert part in sharing.KINDS
     assert set(PRIVATE) == set(sharing.LABELS) and set(PURPOSES) == set(sharing.PURPOSES)
+
+
+def test_all_her_details_are_a_choice_of_their_own_that_comes_back() -> None:
+    for more in (("parts", "goals"), ("parts", "plan"), ("parts", "crisis"), ("things", "DocumentReference/d1"), ("why", "")):
+        d = draft(("identity", "yes"), more)
+        (row,) = choices.rows(granted(d))
+        assert row.exact and "identity" in row.kinds and Draft.of_choice(row, "none").kinds() == d.kinds()
+        assert details.OFFER[0] in said(row, {}, TODAY, NAMED)["what"]
+    assert not draft().identity and not draft(("identity", "x")).identity and "identity" not in draft(("parts", "plan")).kinds()
+    alone = replace(draft(("identity", "yes")), parts=())
+    assert mistakes(alone, "what", TODAY, True) == {} and f"plan: {details.OFFER[0]}," in summary(alone, "Rosa Lind", NAMED, {0})
+
+
+@pytest.mark.parametrize(
+    ("views", "promised", "never"),
+    [
+        ({0}, ("NHS number", "address", "phone"), ()), ({CONTACT}, ("name", "one way to reach you"), ("such as",)),
+        ({PLACES}, ("NHS number", "not where you live"), ("address",)), ({CONTACT | PLACES}, ("name",), ("such as", "way to reach")),
+        ({0, CONTACT}, ("health or social care", "The others"), ()), ({PLACES, CONTACT | PLACES}, ("not where you live",), ("address", "way to reach")),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_her_details_is_what_this_reader_gets(views: set[int], promised: tuple[str, ...], never: tuple[str, ...]) -> None:
+    told = summary(draft(), "Rosa Lind", NAMED, views)
+    assert all(p in told for p in promised) and not any(n in told for n in never), told
+    assert given_words(draft(), NAMED, views).endswith(f"{details.listed(views)}.")
+    assert details.LISTED.keys() == details.SAID.keys() == {0, CONTACT, PLACES, CONTACT | PLACES}
 
 
 def test_the_whole_plan_holds_its_parts() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
@@ -128,6 +128,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(PLAN)), json_values)
 def test_an_odd_plan_is_still_a_page(key: str, odd: Any) -> None:
     """Whatever a stored plan holds under a key, the reader gets a page."""

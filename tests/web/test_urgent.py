@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.web.test_doors import PASSWORD, Visitor, as_
+from tests.web.test_doors import PASSWORD, Visitor, as_, cards, share_nothing
 
 if TYPE_CHECKING:
     from tests.conftest import Gateway
@@ -195,3 +195,44 @@ def test_without_signing_in_it_asks_to(demo: Gateway, path: str) -> None:
     v = Visitor(demo)
     assert v.http.get(path, follow_redirects=False).headers["location"].startswith("/sign-in")
     assert v.http.post(path, data={"form_token": "x"}).status_code in (403, 405)
+
+
+# -- what the person's own pages say of it ----------------------------------------------------------------------------
+
+
+def test_an_emergency_under_way_is_in_the_list_and_in_the_answer_why(demo: Gateway, sam: Visitor) -> None:
+    me, user = as_(demo, "patient"), demo.persona("stranger")["fhirUser"]
+    goal = f"Goal/{demo.get('patient', f'Goal?patient={demo.patient}').json()['entry'][0]['resource']['id']}"
+    why = f"/my-plan/sharing/why?who={user}&what={goal}"
+    assert not [c for c in cards(me) if "Sam Other" in c]
+    filled(sam, "/team/emergency", GLASS)
+    (card,) = [text for who, text in cards(me).items() if "Sam Other" in who]
+    assert "Open now, in an emergency" in me.words() and "Found <b>unconscious</b> at the bus stop" in card and "Until " in card
+    me.get(why)
+    assert "Yes Dr Sam Other can see this" in me.words() and "They said it was an emergency." in me.words()
+    assert "They opened your record in an emergency, until " in me.words() and "They said: “Found <b>unconscious</b> at the bus stop”" in me.words()
+    said = demo.call("patient", "POST", "Consent/$explain", body={"resourceType": "Parameters", "parameter": [
+        {"name": "who", "valueString": user}, {"name": "what", "valueString": goal},
+    ]})  # fmt: skip
+    assert "emergency access to this record is under way until" in said.text, said.text
+    sam.send(f"/team/people/{demo.patient}/emergency/end")
+    assert not [c for c in cards(me) if "Sam Other" in c]
+    me.get(why)
+    assert "No Dr Sam Other cannot see this" in me.words() and "opened your record in an emergency" not in me.words()
+
+
+def test_under_only_the_people_i_name_urgent_care_sees_nothing_and_the_page_says_so(demo: Gateway) -> None:
+    share_nothing(demo)
+    v, me = as_(demo, "paramedic"), as_(demo, "patient")
+    assert v.get(f"/team/people/{demo.patient}").status_code == 200
+    assert "In an emergency: crisis plans" in cards(me)["Example Ambulance Service"]
+    me.get("/my-plan/sharing/only")
+    me.send("/my-plan/sharing/only")
+    card = cards(me)["Example Ambulance Service"]
+    assert "Only what you choose to share with them" in card and "crisis plans" not in me.words() and "these see nothing of it either" in me.words()
+    assert v.get(f"/team/people/{demo.patient}").status_code == 404
+    filled(v, "/team/find", AMINA)
+    assert "We found nobody" in v.words()
+    me.get("/my-plan/sharing/only")
+    me.send("/my-plan/sharing/only")
+    assert v.get(f"/team/people/{demo.patient}").status_code == 200

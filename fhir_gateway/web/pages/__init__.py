@@ -54,7 +54,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/my-plan/sharing/only", sharing.only, "owner", both),
         at("/my-plan/sharing/why", asking.why, "owner"),
         at("/my-plan/sharing/sees", asking.sees, "owner"),
-        at("/my-plan/claims/{id}/not-true", sharing.disown, "patient", ("POST",)),
+        at("/my-plan/claims/{id}/not-true", sharing.disown, "owner", ("POST",)),
         at("/my-plan/sharing/{rule}/change", granting.change, "owner", both),
         at("/my-plan/sharing/{rule}/stop", sharing.stop, "owner", both),
         at("/my-plan/sharing/consents/{id}/end", sharing.end, "owner", both),

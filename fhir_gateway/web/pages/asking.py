@@ -21,7 +21,7 @@ from .names import Choice, find
 from .sights import view_of
 from .things import CHOSEN_ONE_BY_ONE, things
 from .whom import name_of, offered
-from .words import _
+from .words import _, moment
 
 TYPES = ("Patient", *CHOSEN_ONE_BY_ONE, "ServiceRequest", "CareTeam", "RelatedPerson", "Observation", "Flag")
 
@@ -62,6 +62,9 @@ async def _answer(ctx: Context, who: str, what: str, named: dict[str, str], peop
     return {
         "permit": said.decision.permit, "who": people[who], "what": named[what],
         "why": because(said.decision, said.facts, only_named=only),
+        "emergency": _("They opened your record in an emergency, until {when}. They said: “{reason}”").format(
+            when=moment(said.emergency.expires), reason=said.emergency.reason
+        ) if said.emergency else "",
         "next": [_(NEXT[c]) for c in said.changes], "guessed": _(GUESSED) if said.guessed else "", "ref": who,
     }  # fmt: skip
 

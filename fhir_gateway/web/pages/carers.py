@@ -13,7 +13,7 @@ from ...gate import Context
 from ...gate.context import directory_now, micros, stand
 from .names import names
 from .patient import own_id
-from .words import _, day
+from .words import _, day, moment
 
 ORIGINS: dict[str, str] = {
     "team": "They are written down in your team",
@@ -63,6 +63,20 @@ async def carers(ctx: Context, refused: set[str], *, only_named: bool = False) -
     known = await names(ctx, {n for e in entries.values() for n in e.names} | writers)
     shown = [e for e in entries.values() if e.kept_since is not None or _counting(e) or known.keys() & e.names]
     return sorted((_carer(e, known, me, refused, only_named) for e in shown), key=lambda c: (c["waits"], c["who"].lower()))
+
+
+async def in_emergency(ctx: Context) -> list[dict[str, Any]]:
+    """Who has opened this record in an emergency that is under way; nobody where telling the person would endanger them."""
+    me = f"Patient/{own_id(ctx)}"
+    standing = (await stand(ctx.house, [me]))[me]
+    current = [] if standing.no_notify else [e for e in standing.emergencies if e.expires >= ctx.at]
+    known = await names(ctx, {n for e in current for n in (e.user, e.organisation or "")})
+    found = [
+        {"who": ", ".join(known[n] for n in (e.user, e.organisation) if n in known) or _("Somebody we have no name for"), "key": e.user,
+         "why": f"“{e.reason}”", "until": moment(e.expires)}
+        for e in current
+    ]  # fmt: skip
+    return sorted(found, key=lambda e: e["who"])
 
 
 async def urgent_care(ctx: Context, refused: set[str]) -> list[dict[str, Any]]:

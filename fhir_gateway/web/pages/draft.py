@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
 from ...domain import sharing
 from ...domain.choices import Row
+from . import details
 from .words import _, day, typed_day
 
 STEPS = ("who", "what", "when", "check")
@@ -31,7 +32,6 @@ PURPOSES: dict[str, tuple[str, str, str]] = {  # why they may look: to choose, i
     "any": ("For anything they do", "For anything they do", "They may look for anything they do, also for research."),
 }
 REF = re.compile(r"[A-Z][A-Za-z]{2,40}/[A-Za-z0-9.-]{1,64}\Z")
-DETAILS = "Your details: name, date of birth, NHS number, address, phone, language, ethnic group and GP practice, as far as they are written down"
 PRIVATE: dict[str, str] = {key: text.capitalize() for key, text in sharing.LABEL_WORDS.items()}
 SECTORS: dict[str, str] = {
     "health": "Everybody who works in health care",
@@ -47,7 +47,7 @@ SECTORS: dict[str, str] = {
 class Draft:
     """The fields of the form as typed. `who` is as `sharing.grant` takes it.
 
-    `things` are single resources, `Type/id`. `rule` is the choice that this one takes the place of, "" for a new one.
+    `things` are single resources, `Type/id`. `identity` is "yes" when the person opens all their details. `rule` is the choice that this one takes the place of, "" for a new one.
     """
 
     find: str = ""
@@ -61,6 +61,7 @@ class Draft:
     things: tuple[str, ...] = ()
     purpose: str = "care"
     rule: str = ""
+    identity: str = ""
 
     @classmethod
     def of(cls, fields: Any) -> Draft:
@@ -77,6 +78,7 @@ class Draft:
             things=tuple(dict.fromkeys(t for t in fields.getlist("things") if REF.match(t)))[:100],
             purpose=fields.get("purpose", "") if fields.get("purpose", "") in PURPOSES else "care",
             rule=fields.get("rule", "")[:64],
+            identity="yes" if fields.get("identity") == "yes" else "",
         )
 
     @classmethod
@@ -85,8 +87,9 @@ class Draft:
         last = row.until
         until = {"until-day": str(last.day), "until-month": str(last.month), "until-year": str(last.year)} if last else {}
         return cls(
-            who=row.who[0] if row.who else "", parts=row.kinds, private=row.labels, until_choice="day" if last else "open", until=until,
+            who=row.who[0] if row.who else "", parts=tuple(k for k in row.kinds if k != "identity"), private=row.labels, until_choice="day" if last else "open", until=until,
             why=row.why, version=version, things=row.refs, purpose=row.purpose, rule=row.id,
+            identity="yes" if "identity" in row.kinds else "",
         )  # fmt: skip
 
     def values(self) -> dict[str, Any]:
@@ -94,7 +97,7 @@ class Draft:
         return {
             "find": self.find, "who": self.who, "parts": list(self.parts), "private": list(self.private),
             "until_choice": self.until_choice, "why": self.why, "version": self.version,
-            "things": list(self.things), "purpose": self.purpose, "rule": self.rule, **self.until,
+            "things": list(self.things), "purpose": self.purpose, "rule": self.rule, "identity": self.identity, **self.until,
         }  # fmt: skip
 
     def last_day(self) -> date | None:
@@ -107,14 +110,14 @@ class Draft:
 
     def kinds(self) -> tuple[str, ...]:
         """As `domain.sharing` has them: the whole plan holds every part."""
-        return ("plan",) if self.everything() else self.parts
+        return (*(("plan",) if self.everything() else self.parts), *(("identity",) if self.identity else ()))
 
 
 def mistakes(draft: Draft, step: str, today: date, known: bool) -> dict[str, str]:
     """What must be put right in one step: field to sentence. `known`: the directory has whoever was chosen."""
     if step == "who" and not known:
         return {"who": _("Choose who you want to share with.")}
-    if step == "what" and not (draft.parts or draft.things):
+    if step == "what" and not (draft.parts or draft.things or draft.identity):
         return {"parts": _("Choose at least one part of your plan, or one thing.")}
     if step == "when":
         return _when(draft, today)
@@ -144,29 +147,39 @@ def what_words(parts: Iterable[str]) -> str:
     """The parts by name, a line each."""
     chosen = list(parts)
     if "plan" in chosen:
-        return _(PARTS["plan"][0])
-    return "\n".join(_(PARTS[p][0]) if p in PARTS else _(sharing.KIND_WORDS[p]).capitalize() for p in chosen)
+        chosen = [p for p in chosen if p in ("plan", "identity")]
+    return "\n".join(_called(p) for p in chosen)
 
 
-def given_words(draft: Draft, named: Mapping[str, str]) -> str:
-    """All that a choice lets somebody see, a line for each part and each thing and one for what goes with every part."""
+def _called(part: str) -> str:
+    if part == "identity":
+        return _(details.OFFER[0])
+    return _(PARTS[part][0]) if part in PARTS else _(sharing.KIND_WORDS[part]).capitalize()
+
+
+def given_words(draft: Draft, named: Mapping[str, str], views: Collection[int]) -> str:
+    """All that a choice lets somebody see, a line for each part and each thing and one for what goes with every part.
+
+    `views`: how much this reader then gets of the person's own details (`gate.details`).
+    """
     parts = list(PARTS) if draft.everything() else list(draft.parts)
     lines = [f"{_(PARTS[p][0])}. {_(PARTS[p][1])}." for p in parts]
     lines += [_("Only this: {name}, also if it is marked as private.").format(name=named.get(t, t)) for t in draft.things]
-    return "\n".join([*lines, _(DETAILS) + "."])
+    return "\n".join([*lines, details.listed(views) + "."])
 
 
 def until_words(last: date | None) -> str:
     return day(last) if last else _("Until you stop it")
 
 
-def summary(draft: Draft, name: str, named: Mapping[str, str]) -> str:
-    """The whole choice in a few sentences, read before saving and kept with the choice."""
+def summary(draft: Draft, name: str, named: Mapping[str, str], views: Collection[int]) -> str:
+    """The whole choice in a few sentences, read before saving and kept with the choice. `views` as for `given_words`."""
     parts = ", ".join([*(_(PARTS[p][0]) for p in draft.parts), *(named.get(t, t) for t in draft.things)])
+    if not parts:
+        parts = _(details.OFFER[0])
     what = _("your whole plan") if draft.everything() else _("these parts of your plan: {parts},").format(parts=parts)
     last = draft.last_day()
     text = _("{name} may see {what} until you stop it.")
     if last:
         text = _("{name} may see {what} until the end of {day}.")
-    also = _("They will also see your details, such as your NHS number, address and phone.")
-    return f"{text.format(name=name, what=what, day=day(last) if last else '')} {also} {_(PURPOSES[draft.purpose][2])}"
+    return f"{text.format(name=name, what=what, day=day(last) if last else '')} {details.sentence(views)} {_(PURPOSES[draft.purpose][2])}"

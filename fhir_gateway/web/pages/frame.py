@@ -179,7 +179,7 @@ def framed(pages: Pages, handler: Handler, who: str | None = None) -> Callable[[
             if who is not None and ctx is None:
                 return go(f"/sign-in?next={quote(request.url.path)}" if request.method == "GET" else "/sign-in")
             if who is not None and ctx is not None and not await _belongs(who, ctx):
-                raise Problem("forbidden", "wrong-door")
+                raise Problem("forbidden", "helper" if who == "owner" and ctx.actor.kind == "proxy" else "wrong-door")
             return await handler(pages, request, ctx)
         except Problem as p:
             return await sorry(pages, request, p, ctx)
@@ -256,7 +256,9 @@ SORRY: dict[int, str] = {
 async def sorry(pages: Pages, request: Request, problem: Problem, ctx: Context | None = None) -> Response:
     """The page of a Problem: plain words and what to do next; the same page for hidden and absent."""
     status = 404 if problem.status == 410 else problem.status
-    why = problem.text if problem.kind == "forbidden" and problem.text in ("form", "wrong-door") else ""
+    why = problem.text if problem.kind == "forbidden" and problem.text in ("form", "wrong-door", "helper") else ""
+    if problem.kind == "forbidden" and not why and ctx is not None and ctx.actor.kind == "proxy":
+        why = "acting"
     try:
         response = await show(pages, request, f"errors/{SORRY.get(status, '503')}.html", ctx=ctx, status=status, why=why)
     except Exception:

@@ -16,6 +16,7 @@ from ...domain.choices import Row
 from ...domain.lint import lint
 from ...domain.problem import not_found
 from ...gate import Context
+from . import details
 from .draft import PARTS, PRIVATE, PURPOSES, STEPS, Draft, given_words, mistakes, summary, until_words
 from .frame import Pages, go, show
 from .held import Held, choice, keep, own, replaced, stamp_of
@@ -71,18 +72,23 @@ async def _go_on(pages: Pages, request: Request, ctx: Context, old: Row | None) 
 async def _save(pages: Pages, request: Request, ctx: Context, draft: Draft, name: str) -> Response:
     held = await own(ctx)
     if stamp_of(held) == draft.version:
-        body = _body(ctx, held, draft, name, await _known(ctx))
+        body = await _body(ctx, held, draft, name, await _known(ctx))
         if await keep(ctx, held, body):
             return go(f"/my-plan/sharing?done={'changed' if draft.rule else 'shared'}")
         held = await own(ctx)
     return await _step(pages, request, ctx, "check", replace(draft, version=stamp_of(held)), moved=True)
 
 
-def _body(ctx: Context, held: Held | None, draft: Draft, name: str, named: Mapping[str, str]) -> dict[str, Any]:
-    """The consent as it would be saved."""
+async def _body(ctx: Context, held: Held | None, draft: Draft, name: str, named: Mapping[str, str]) -> dict[str, Any]:
+    """The consent as it would be saved, with the sentence that is true of this reader under it."""
+    views = await _details(ctx, draft, held, _chosen(ctx, held, draft, ""))
+    return _chosen(ctx, held, draft, summary(draft, name, named, views))
+
+
+def _chosen(ctx: Context, held: Held | None, draft: Draft, words: str) -> dict[str, Any]:
     chosen: dict[str, Any] = {
         "who": draft.who, "kinds": draft.kinds(), "refs": draft.things, "labels": draft.private, "purpose": draft.purpose,
-        "until": draft.last_day(), "words": summary(draft, name, named), "why": draft.why,
+        "until": draft.last_day(), "words": words, "why": draft.why,
     }  # fmt: skip
     if draft.rule:
         if held is None:
@@ -90,6 +96,15 @@ def _body(ctx: Context, held: Held | None, draft: Draft, name: str, named: Mappi
         return sharing.change(held.body, draft.rule, at=ctx.at, **chosen)
     rule = ctx.house.new_id()
     return sharing.grant(held.body if held else None, f"Patient/{own_id(ctx)}", at=ctx.at, rule_id=rule, **chosen)
+
+
+async def _details(ctx: Context, draft: Draft, held: Held | None, body: Mapping[str, Any]) -> frozenset[int]:
+    found = await gate.details(ctx, [draft.who], choice=body, replaces=replaced(held), purpose=_asked(draft))
+    return found[draft.who]
+
+
+def _asked(draft: Draft) -> str:
+    return next(iter(sharing.PURPOSES[draft.purpose]), "TREAT")
 
 
 async def _known(ctx: Context) -> dict[str, str]:
@@ -118,7 +133,7 @@ async def _step(
         errors=errors or {}, choices=people, name=name, moved=moved, things=single,
         action=f"/my-plan/sharing/{draft.rule}/change" if draft.rule else "/my-plan/sharing/new",
         parts=[(key, _(label), _(hint)) for key, (label, hint) in PARTS.items()],
-        labels=[(key, _(label)) for key, label in PRIVATE.items()],
+        labels=[(key, _(label)) for key, label in PRIVATE.items()], identity=[("yes", *map(_, details.OFFER))],
         purposes=[(key, _(text)) for key, (text, *_more) in PURPOSES.items()],
         example=day(today(ctx.at) + timedelta(days=90)),
         **(await _checked(ctx, draft, name, {t.ref: t.name for t in single}) if step == "check" else {}),
@@ -128,14 +143,14 @@ async def _step(
 async def _checked(ctx: Context, draft: Draft, name: str, named: Mapping[str, str]) -> dict[str, Any]:
     """What the last step shows: the choice in words, what they would see, and what may surprise."""
     held = await own(ctx)
-    body = _body(ctx, held, draft, name, named)
-    asked = next(iter(sharing.PURPOSES[draft.purpose]), "TREAT")
-    preview = await gate.preview(ctx, draft.who, choice=body, replaces=replaced(held), purpose=asked)
+    body = await _body(ctx, held, draft, name, named)
+    views = await _details(ctx, draft, held, body)
+    preview = await gate.preview(ctx, draft.who, choice=body, replaces=replaced(held), purpose=_asked(draft))
     view = view_of(preview, only_named=sharing.is_only_named(body))
     only = sharing.is_only_named(body)
     return {
-        "what": given_words(draft, named), "private": "\n".join(_(PRIVATE[p]) for p in draft.private),
-        "purpose": _(PURPOSES[draft.purpose][1]), "until": until_words(draft.last_day()), "summary": summary(draft, name, named),
+        "what": given_words(draft, named, views), "private": "\n".join(_(PRIVATE[p]) for p in draft.private),
+        "purpose": _(PURPOSES[draft.purpose][1]), "until": until_words(draft.last_day()), "summary": summary(draft, name, named, views),
         "view": view, "told": sentence(view, name), "surprises": [] if only else [s.text for s in lint(body)],
         "many": draft.who.startswith("sector:"),
     }  # fmt: skip

@@ -124,7 +124,8 @@ async def _step(
         found = await find(ctx, hiding.find) if hiding.find else []
         if hiding.find and not found:
             errors = {**(errors or {}), "find": _("We found nobody by that name. Try a part of the name.")}
-        people = [Choice(EVERYBODY, _("Everybody"), _("Nobody but you can see it")), *await offered(ctx, hiding.who, [*found, *await _seeing(ctx)])]
+        alone = _("Nobody but you can see it") if ctx.actor.kind == "patient" else _("Only the person can see it. You will not see it, too, and only they can take that back")
+        people = [Choice(EVERYBODY, _("Everybody"), alone), *await offered(ctx, hiding.who, [*found, *await _seeing(ctx)])]
     elif step == "check":
         more = await _checked(ctx, hiding, single)
     return await show(

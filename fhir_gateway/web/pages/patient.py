@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate, plans
+from ...domain.mapping.names import local, own_identifier
 from ...domain.problem import Problem
 from ...gate import Context
 from . import tasks
 from .frame import Pages, show
-from .names import names
+from .names import bodies, names
 from .plan_view import plan_view
 from .words import _, today, typed_day
 
@@ -40,7 +41,17 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
     asked = await tasks.about(ctx, own_id(ctx))
     empty = not (plan.keys() - {"plan", "person"} or asked)
     view = plan_view(plan, today(ctx.at), own=True)
-    return await show(pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked)
+    return await show(pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=await _items(ctx))
+
+
+async def _items(ctx: Context) -> dict[str, str]:
+    """`Type/id` of each item that the person can say something about, by the id the plan has for it."""
+    out: dict[str, str] = {}
+    for type in ("Condition", "Goal", "Task"):
+        for r in await bodies(ctx, type, [("patient", own_id(ctx)), ("_count", str(BATCH))]):
+            _kind, planned = own_identifier(r) or ("", "")
+            out |= {f"{type}/{id}": f"{type}/{r['id']}" for id in (local(planned), r["id"]) if id}
+    return out
 
 
 # -- who has looked ---------------------------------------------------------------------------------------------------
@@ -138,6 +149,8 @@ WHAT: dict[str, str] = {
     "break-glass": "Opened in an emergency", "break-glass-end": "Ended the emergency access to",
     "emergency-review": "Checked the emergency access to", "claim": "Said that they look after you, to see",
     "claim-end": "Ended a claim to look after you, to see", "find": "Looked for you by NHS number, to see",
+    "record": "Wrote something down about", "batch": "Asked several things at once of", "conflict": "Sent a change that did not fit to",
+    "sync": "Kept a partner's copy in step with", "emergencies": "Looked at the emergencies of",
     "accept": "Took on a task in", "login": "Signed in to", "sign-in": "Signed in to", "sign-out": "Signed out of",
 }  # fmt: skip
 WHY: dict[str, str] = {
@@ -148,6 +161,8 @@ WHY: dict[str, str] = {
     "uncomputable": "we could not be sure what you want, so we said no", "no-read-no-update": "they may not see it",
     "other-patient": "it is not their record", "no-proxy-role": "they may not act for you",
     "proxy": "they act for you", "proxy-ended": "their time to act for you has ended",
+    "proxy-age": "a parent can see a young person's record only until they are 16", "no-patient-data": "it holds nothing about you",
+    "lpa-not-applicable": "they may act for you only when it is written down that you can no longer decide yourself",
 }  # fmt: skip
 
 

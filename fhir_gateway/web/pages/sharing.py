@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -16,8 +16,9 @@ from ...domain.choices import Row
 from ...domain.lint import lint
 from ...domain.problem import Problem, not_found
 from ...gate import Context
-from .carers import carers, urgent_care
-from .draft import DETAILS, PRIVATE, PURPOSES, until_words, what_words
+from . import details
+from .carers import carers, in_emergency, urgent_care
+from .draft import PRIVATE, PURPOSES, until_words, what_words
 from .frame import Pages, go, show
 from .held import Held, choice, consents, keep, own, replaced
 from .names import DIRECTORY
@@ -53,17 +54,19 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     named = {t.ref: t.name for t in await things(ctx)} if any(r.refs for r in mine) else {}
     refused = {w for r in mine if not r.allows and not (r.kinds or r.refs or r.labels) for w in r.who}
     looking_after = await carers(ctx, refused, only_named=only)
+    shown = await _details(ctx, mine)
     sees, total = await gate.counted(ctx, {w for r in mine if r.allows for w in r.who} | {c["key"] for c in looking_after})
     done = request.query_params.get("done", "")
     return await show(
         pages, request, "sharing/overview.html", ctx=ctx, done=done if done in DONE else "", only=only,
-        chosen=[said(r, known, today(ctx.at), named, sees) for r in mine],
+        chosen=[said(r, known, today(ctx.at), named, sees, shown.get(r.id, ())) for r in mine],
         acting=[{"id": h.ref.id, **_acting(h, rows, known, today(ctx.at))} for h, rows in others if choices.is_proxy(h.body)],
         others=[
             {"id": h.ref.id, "rows": [said(r, known, today(ctx.at)) for r in rows], "surprises": [s.text for s in lint(h.body)]}
             for h, rows in others if not choices.is_proxy(h.body)
         ],
         carers=[{**c, "sees": sees.get(c["key"], 0)} for c in looking_after], total=total, urgent=await urgent_care(ctx, refused),
+        emergencies=await in_emergency(ctx),
     )  # fmt: skip
 
 
@@ -82,12 +85,27 @@ def _acting(held: Held, rows: Iterable[Row], known: Mapping[str, str], on: date)
     }  # fmt: skip
 
 
+async def _details(ctx: Context, rows: Iterable[Row]) -> dict[str, frozenset[int]]:
+    """For each choice that lets somebody see something: how much they now get of the person's own details."""
+    out: dict[str, frozenset[int]] = {}
+    by_purpose: dict[str, list[Row]] = {}
+    for r in rows:
+        if r.allows and r.who:
+            by_purpose.setdefault(next(iter(sharing.PURPOSES[r.purpose]), "TREAT"), []).append(r)
+    for purpose, some in by_purpose.items():
+        found = await gate.details(ctx, {w for r in some for w in r.who}, purpose=purpose)
+        out |= {r.id: frozenset().union(*(found[w] for w in r.who)) for r in some}
+    return out
+
+
 def said(
-    row: Row, known: Mapping[str, str], on: date, named: Mapping[str, str] | None = None, sees: Mapping[str, int] | None = None
+    row: Row, known: Mapping[str, str], on: date, named: Mapping[str, str] | None = None, sees: Mapping[str, int] | None = None,
+    views: Collection[int] = (),
 ) -> dict[str, Any]:
-    """One choice in plain words. `named`: titles of single things. `sees`: how many things each can see now."""
+    """One choice in plain words. `named`: titles of single things. `sees`: how many things each can see now. `views`: how much of
+    the person's own details they get."""
     return {
-        "id": row.id if row.ours else "", "no": not row.allows, "hides": not row.allows and bool(row.kinds or row.refs or row.labels), "what": _what(row, named or {}), "why": row.why,
+        "id": row.id if row.ours else "", "no": not row.allows, "hides": not row.allows and bool(row.kinds or row.refs or row.labels), "what": _what(row, named or {}, views), "why": row.why,
         "who": ", ".join(known.get(w) or _("Somebody we have no name for") for w in row.who) or _("Everybody"),
         "purpose": _(PURPOSES[row.purpose][1]) if row.ours and row.allows and row.exact and row.purpose != "any" else "",
         "since": day(row.since) if row.since else "",
@@ -97,7 +115,7 @@ def said(
     }  # fmt: skip
 
 
-def _what(row: Row, named: Mapping[str, str]) -> str:
+def _what(row: Row, named: Mapping[str, str], views: Collection[int]) -> str:
     if not row.exact or not row.ours:
         return _("Everything") if row.what == "everything" else row.what
     lines = [what_words(row.kinds)] if row.kinds else []
@@ -106,7 +124,7 @@ def _what(row: Row, named: Mapping[str, str]) -> str:
         labels = ", ".join(_(PRIVATE[x]) for x in row.labels)
         lines.append((_("Also private things: {labels}") if row.allows else _("Private things: {labels}")).format(labels=labels))
     if row.allows:
-        lines.append(_(DETAILS))
+        lines.append(details.listed(views))
     return "\n".join(lines) or _("Everything")
 
 
@@ -125,7 +143,8 @@ async def stop(pages: Pages, request: Request, ctx: Context) -> Response:
             raise Problem("conflict", "This was changed meanwhile.")
         return go("/my-plan/sharing?done=stopped")
     named = {t.ref: t.name for t in await things(ctx)} if found.refs else {}
-    words = said(found, await names_of(ctx, set(found.who)), today(ctx.at), named)
+    shown = await _details(ctx, [found])
+    words = said(found, await names_of(ctx, set(found.who)), today(ctx.at), named, views=shown.get(found.id, ()))
     question = _("Take back your “no” to {who}?") if words["no"] else _("Stop sharing with {who}?")
     after = await _after(ctx, found.who[:1], words["who"], body, held, found.purpose)
     return await show(

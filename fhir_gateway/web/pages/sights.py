@@ -26,12 +26,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the summary shows. Counts are of things that the person sees themselves."""
+    """What the summary shows. Counts are of things that the person sees themselves. `fuller` and `barer`: seen before and after, but
+    more or less of it."""
 
     opens: tuple[Group, ...]
     keeps: tuple[Group, ...]
     closes: tuple[Group, ...]
     closed: tuple[Group, ...]
+    fuller: tuple[Group, ...]
+    barer: tuple[Group, ...]
     now: int
     then: int
     total: int
@@ -43,6 +46,8 @@ def view_of(preview: Preview, *, only_named: bool = False) -> View:
     kinds = {
         "opens": [s for s in seen if s.after.permit and not s.before.permit],
         "keeps": [s for s in seen if s.after.permit and s.before.permit],
+        "fuller": [s for s in seen if s.after.permit and s.before.permit and s.shown[0] & ~s.shown[1]],
+        "barer": [s for s in seen if s.after.permit and s.before.permit and s.shown[1] & ~s.shown[0]],
         "closes": [s for s in seen if s.before.permit and not s.after.permit],
     }
     closed = [s for s in seen if not (s.before.permit or s.after.permit)]
