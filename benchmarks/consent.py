@@ -155,8 +155,8 @@ async def team_search(store: Store) -> list[str]:
 
 
 def checks() -> list[str]:
-    head = "| consents of the person | check, one in ten speaks to this asker, us | check, every one does, us | the first check after a change, us |"
-    lines = [head, "|---|---|---|---|"]
+    head = "| consents of the person | one in ten speaks to this asker, us | every one does, us | and a third are about this very resource, us | the first after a change, us |"
+    lines = [head, "|---|---|---|---|---|"]
     for consents in (0, 1, 10, 100, 500):
         cells = []
         for share in (10, 1):
@@ -164,8 +164,10 @@ def checks() -> list[str]:
             known = {"Patient/0": one}
             consent.decide(ASK, facts, known)
             cells.append(micro(lambda facts=facts, known=known: consent.decide(ASK, facts, known), 200))
+        hit = resource(0, 2)  # of the code and by the author that are denied
+        cells.append(micro(lambda: consent.decide(ASK, hit, known), 200))
         cold = micro(lambda one=one, facts=facts, known=known: [one.memo.clear(), consent.decide(ASK, facts, known)], 5)
-        lines.append(f"| {consents} | {cells[0]:.1f} | {cells[1]:.1f} | {cold:.0f} |")
+        lines.append(f"| {consents} | {cells[0]:.1f} | {cells[1]:.1f} | {cells[2]:.1f} | {cold:.0f} |")
     return lines
 
 
