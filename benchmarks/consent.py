@@ -165,7 +165,7 @@ def checks() -> list[str]:
             consent.decide(ASK, facts, known)
             cells.append(micro(lambda facts=facts, known=known: consent.decide(ASK, facts, known), 200))
         hit = resource(0, 2)  # of the code and by the author that are denied
-        cells.append(micro(lambda: consent.decide(ASK, hit, known), 200))
+        cells.append(micro(lambda hit=hit, known=known: consent.decide(ASK, hit, known), 200))
         cold = micro(lambda one=one, facts=facts, known=known: [one.memo.clear(), consent.decide(ASK, facts, known)], 5)
         lines.append(f"| {consents} | {cells[0]:.1f} | {cells[1]:.1f} | {cells[2]:.1f} | {cold:.0f} |")
     return lines

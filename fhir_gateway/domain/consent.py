@@ -190,6 +190,8 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
             governs = governs or tree.governs
         elif said[0] == "deny":
             denies += ((n.rule.path, n, tree.grant) for n in said[1])
+            if glass is None:  # nothing beats it, and none is named before it
+                break
         elif not tree.only_denies:
             permits += ((n.rule.path, n, tree.grant) for n in said[1])
     if glass is not None and (facts.legal or facts.type in CHOICES or any(n.emergency for _, n, _ in denies)):
@@ -375,6 +377,7 @@ class Tree:
     root: Live
     governs: bool
     only_denies: bool
+    order: int = 0  # among those of one person: by name, so that the first that denies is the one named
 
 
 Filed = Mapping[str, Mapping[str, Sequence[Tree]]]  # kind of value, value
@@ -430,6 +433,8 @@ def _find_live(ask: Ask, at: int, standing: Standing, standings: Mapping[str, St
                     trees.append(Tree(grant, root, governs, only_denies))
         broken += (b.id for b in other.broken if covers(b.low, b.high, at))
     own = frozenset(n for n in names if not n.startswith((SECTOR_SYSTEM, ROLE_AT, "CareTeam/", "Group/")))
+    trees.sort(key=lambda t: (t.grant.id, t.grant.version))
+    trees = [replace(tree, order=n) for n, tree in enumerate(trees)]
     always, filed, ended = _file(trees)
     return Lives(
         at, next_edge(standing, at), names, own, tuple(trees), always, filed, ended, tuple(sorted(broken)), related(standing, ask.actor, at),
@@ -524,20 +529,21 @@ def _needs_itself(rule: Rule) -> set[tuple[str, str]] | None:
 
 
 def speaking(live: Lives, facts: Facts) -> Iterable[Tree]:
-    """The consents that may have something to say of this resource."""
+    """The consents that may have something to say of this resource, in their order."""
     lasts, trees = live.ended
-    always = live.always
-    if trees:
-        begun = facts.low
-        always = (*always, *(trees if begun is None else trees[bisect_left(lasts, min(begun, facts.updated, begun if facts.high is None else facts.high)) :]))
-    if not live.filed:
-        return always
     found: dict[int, Tree] = {}
+    if trees:
+        begun, over = facts.low, facts.high
+        from_ = 0 if begun is None else bisect_left(lasts, min(begun, facts.updated, begun if over is None else over))
+        found.update((tree.order, tree) for tree in trees[from_:])
     for kind, table in live.filed.items():
         for value in _values(facts, kind):
             for tree in table.get(value, ()):
-                found[id(tree)] = tree
-    return (*always, *found.values()) if found else always
+                found[tree.order] = tree
+    if not found:
+        return live.always
+    found.update((tree.order, tree) for tree in live.always)
+    return [found[n] for n in sorted(found)]
 
 
 def _values(facts: Facts, kind: str) -> Iterable[str]:
