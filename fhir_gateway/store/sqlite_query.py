@@ -5,6 +5,8 @@
   are padded to 1, 2, 4, 8 places, long ones travel as one JSON parameter.
 - One way in (`_way_in`), chosen here and not by the planner: the most telling term, or the people the predicate is about.
   Everything else is looked up row by row by `rid`. The other columns wear a unary plus, which keeps the planner from them.
+- A caseload's predicate goes by the number of each person's group (`Led`); conditions of one shape are one text. A place in a record
+  tells what the resource surely lacks (`sqlite_lacks`): a count looks at few resources, and nobody looks for a label that is not there.
 - Pages are cut on (sort values, type, id); bodies are read for the page alone. One person's record is read in the order of
   its own index (`member`), so the commonest search sorts nothing.
 """
