@@ -129,34 +129,31 @@ async def team_search(store: Store) -> list[str]:
     lines = [
         f"- compiling the predicate for {CASELOAD} people: {cold:.1f} ms when nothing is remembered, {warm:.2f} ms when each person's part is",
         "",
-        "| team search | unfiltered, ms | compiled, ms | ratio |",
-        "|---|---|---|---|",
+        "| team search | unfiltered, ms | compiled, warm, ms | ratio | compiled anew each time, ms | ratio |",
+        "|---|---|---|---|---|---|",
     ]
-    for name, count in (("first page of 50", 50), ("everything", CASELOAD * EACH)):
+    for name, count in (("first page of 50", 50), ("everything", CASELOAD * EACH), ("only counted", 0)):
         async def plain(count: int = count) -> Any:
-            return await store.search(PLANS, about(people), filtered=Always(), count=count)
+            return await store.search(PLANS, about(people), filtered=Always(), count=count, total=not count)
 
         async def under(count: int = count) -> Any:
-            return await store.search(PLANS, compiled, filtered=Always(), count=count)
+            return await store.search(PLANS, compiled, filtered=Always(), count=count, total=not count)
 
-        a, b = await in_turn(plain, under)
-        lines.append(f"| {name} ({len((await plain()).hits)} and {len((await under()).hits)} found) | {a:.2f} | {b:.2f} | {b / a:.2f} |")
-    async def count_plain() -> Any:
-        return await store.search(PLANS, about(people), filtered=Always(), count=0, total=True)
+        async def anew(count: int = count) -> Any:
+            return await store.search(PLANS, reach.scope(ASK, people), filtered=Always(), count=count, total=not count)
 
-    async def count_under() -> Any:
-        return await store.search(PLANS, compiled, filtered=Always(), count=0, total=True)
-
-    a, b = await in_turn(count_plain, count_under)
-    lines.append(f"| only counted ({(await count_plain()).total} and {(await count_under()).total}) | {a:.2f} | {b:.2f} | {b / a:.2f} |")
+        a, b, c = await in_turn(plain, under, anew, rounds=41)
+        one, other = await plain(), await under()
+        found = (one.total, other.total) if not count else (len(one.hits), len(other.hits))
+        lines.append(f"| {name} ({found[0]} and {found[1]} found) | {a:.2f} | {b:.2f} | {b / a:.2f} | {c:.2f} | {c / a:.2f} |")
     hits = (await store.search(PLANS, compiled, filtered=Always(), count=50)).hits
     again = micro(lambda: [consent.decide(ASK, h.facts, people) for h in hits], 1)
     return [*lines, "", f"- deciding the 50 hits of a page again: {again / 1e3:.2f} ms ({again / 50:.1f} us each)"]
 
 
 def checks() -> list[str]:
-    head = "| consents of the person | check, one in ten speaks to this asker, us | check, every one does, us | the first check after a change, us |"
-    lines = [head, "|---|---|---|---|"]
+    head = "| consents of the person | one in ten speaks to this asker, us | every one does, us | and a third are about this very resource, us | the first after a change, us |"
+    lines = [head, "|---|---|---|---|---|"]
     for consents in (0, 1, 10, 100, 500):
         cells = []
         for share in (10, 1):
@@ -164,8 +161,10 @@ def checks() -> list[str]:
             known = {"Patient/0": one}
             consent.decide(ASK, facts, known)
             cells.append(micro(lambda facts=facts, known=known: consent.decide(ASK, facts, known), 200))
+        hit = resource(0, 2)  # of the code and by the author that are denied
+        cells.append(micro(lambda hit=hit, known=known: consent.decide(ASK, hit, known), 200))
         cold = micro(lambda one=one, facts=facts, known=known: [one.memo.clear(), consent.decide(ASK, facts, known)], 5)
-        lines.append(f"| {consents} | {cells[0]:.1f} | {cells[1]:.1f} | {cold:.0f} |")
+        lines.append(f"| {consents} | {cells[0]:.1f} | {cells[1]:.1f} | {cells[2]:.1f} | {cold:.0f} |")
     return lines
 
 
@@ -206,8 +205,12 @@ async def measure(sizes: list[int]) -> str:
     return "\n".join([
         "# What consent costs", "", f"Made by `python -m benchmarks.consent` on {datetime.now(UTC):%Y-%m-%d}, {where}. CPU time of the process, medians; the queries of",
         f"a line are asked in turn. SQLite in a file, {sizes[-1] * EACH:,} resources of {sizes[-1]:,} people. Nothing timed is asserted in tests.", "",
-        "## A team's caseload", "", f"{CASELOAD} people; three in ten have said something, in one of six shapes, one of them another for each person. The bound is 2.", "",
-        *team, "", "## The check of a read", "", "The bound is 30 us at 500 consents. A check remembers, for one asker, which rules speak to them, until a period begins or ends.", "",
+        "## A team's caseload", "", f"{CASELOAD} people; three in ten have said something, in one of six shapes, one of them another for each person. The bound is 2.",
+        "Unfiltered is the same search of the same 200 people's CarePlans through the same code, with no condition but whose they are: so it finds the",
+        "hidden ones too, and a count of it looks at each resource (deleted or not). Warm: the predicate is there, its statement prepared. Anew: it is",
+        "compiled from the standings for every search, as a request does; reading the standings is in neither. MongoDB is not measured here.", "",
+        *team, "", "## The check of a read", "", "The bound is 30 us at 500 consents. A check remembers, for one asker, which rules speak to them, until a period begins or ends.",
+        "The first after a change, or by another asker, works that out: it costs more than the bound from about ten consents on.", "",
         *checks(), "", "## From 100 to 10,000 people", "", *grown, "",
     ])  # fmt: skip
 

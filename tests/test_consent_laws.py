@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fhir_gateway.domain import consent, grants, predicate, sharing
 from fhir_gateway.domain.standing import Policy, Relationship, Standing
-from fhir_gateway.domain.types import Actor, Ask, Facts, Has, Only
+from fhir_gateway.domain.types import Actor, Ask, ByPerson, Facts, Only
 from fhir_gateway.domain.vocabulary import ACT_REASON, POLICY_SYSTEM, SECTOR_SYSTEM
 
 from .conftest import times
@@ -262,8 +262,8 @@ def test_people_of_one_shape_are_one_group() -> None:
     ask = Ask(Actor("professional", frozenset({"Practitioner/gp"}), sector="health"), "access", NOW)
     related = Relationship(frozenset({"Practitioner/gp"}), "task", "Task/1")
     known = {f"Patient/{i}": Standing(f"Patient/{i}", relationships=(related,)) for i in range(50)}
-    groups = [p for p in walk(consent.scope(ask, known)) if isinstance(p, Has) and p.field == "patient"]
-    assert {p.values for p in groups} == {frozenset(known)}
+    groups = [people for p in walk(consent.scope(ask, known)) if isinstance(p, ByPerson) for people, _ in p.groups]
+    assert groups == [frozenset(known)]
 
 
 def walk(p: Any) -> Any:

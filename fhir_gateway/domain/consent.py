@@ -6,6 +6,7 @@ search (built by `reach`, which shares none of the matching below), `explain` is
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -189,6 +190,8 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
             governs = governs or tree.governs
         elif said[0] == "deny":
             denies += ((n.rule.path, n, tree.grant) for n in said[1])
+            if glass is None:  # nothing beats it, and none is named before it
+                break
         elif not tree.only_denies:
             permits += ((n.rule.path, n, tree.grant) for n in said[1])
     if glass is not None and (facts.legal or facts.type in CHOICES or any(n.emergency for _, n, _ in denies)):
@@ -374,6 +377,7 @@ class Tree:
     root: Live
     governs: bool
     only_denies: bool
+    order: int = 0  # among those of one person: by name, so that the first that denies is the one named
 
 
 Filed = Mapping[str, Mapping[str, Sequence[Tree]]]  # kind of value, value
@@ -390,6 +394,7 @@ class Lives:
     trees: tuple[Tree, ...]
     always: tuple[Tree, ...]  # those of `trees` that may speak of anything
     filed: Filed  # the others, by what a resource must have for them to speak of it
+    ended: tuple[Sequence[int], Sequence[Tree]]  # and those that speak of nothing dated and written later than an instant, by that
     broken: tuple[str, ...]
     relationship: Relationship | None
     invited: frozenset[str]
@@ -428,9 +433,11 @@ def _find_live(ask: Ask, at: int, standing: Standing, standings: Mapping[str, St
                     trees.append(Tree(grant, root, governs, only_denies))
         broken += (b.id for b in other.broken if covers(b.low, b.high, at))
     own = frozenset(n for n in names if not n.startswith((SECTOR_SYSTEM, ROLE_AT, "CareTeam/", "Group/")))
-    always, filed = _file(trees)
+    trees.sort(key=lambda t: (t.grant.id, t.grant.version))
+    trees = [replace(tree, order=n) for n, tree in enumerate(trees)]
+    always, filed, ended = _file(trees)
     return Lives(
-        at, next_edge(standing, at), names, own, tuple(trees), always, filed, tuple(sorted(broken)), related(standing, ask.actor, at),
+        at, next_edge(standing, at), names, own, tuple(trees), always, filed, ended, tuple(sorted(broken)), related(standing, ask.actor, at),
         invited(standing, names),
     )  # fmt: skip
 
@@ -463,17 +470,31 @@ def _living(rule: Rule, ask: Ask, names: frozenset[str], at: int, named: bool = 
 NAMES_EMERGENCY: Final = frozenset(f"{ACT_REASON}|{c}" for c in ("BTG", "ETREAT"))
 
 
-def _file(trees: Sequence[Tree]) -> tuple[tuple[Tree, ...], Filed]:
+def _file(trees: Sequence[Tree]) -> tuple[tuple[Tree, ...], Filed, tuple[Sequence[int], Sequence[Tree]]]:
     """Consents by what they are about: of hundreds, few speak of any one resource."""
     always: list[Tree] = []
+    ended: list[tuple[int, Tree]] = []
     filed: dict[str, dict[str, list[Tree]]] = {}
     for tree in trees:
         needs = None if tree.governs else _needs(tree.root)
         if needs is None:
-            always.append(tree)
+            last = None if tree.governs else _last(tree.root)
+            if last is None:
+                always.append(tree)
+            else:
+                ended.append((last, tree))
         for kind, value in needs or ():
             filed.setdefault(kind, {}).setdefault(value, []).append(tree)
-    return tuple(always), filed
+    ended.sort(key=lambda e: e[0])
+    return tuple(always), filed, ([last for last, _ in ended], [tree for _, tree in ended])
+
+
+def _last(node: Live) -> int | None:
+    """The rule and all within it are silent about what begins, and was written, later than this; None when one has no such end."""
+    ends = [node.rule.data_high if node.rule.dated else None] if node.rule.type else []
+    ends += [_last(child) for child in node.rules if child.rule.type == node.rule.type or not node.rule.type]
+    known = [end for end in ends if end is not None]
+    return max(known) if known and len(known) == len(ends) else None
 
 
 def _needs(node: Live) -> set[tuple[str, str]] | None:
@@ -508,15 +529,21 @@ def _needs_itself(rule: Rule) -> set[tuple[str, str]] | None:
 
 
 def speaking(live: Lives, facts: Facts) -> Iterable[Tree]:
-    """The consents that may have something to say of this resource."""
-    if not live.filed:
-        return live.always
+    """The consents that may have something to say of this resource, in their order."""
+    lasts, trees = live.ended
     found: dict[int, Tree] = {}
+    if trees:
+        begun, over = facts.low, facts.high
+        from_ = 0 if begun is None else bisect_left(lasts, min(begun, facts.updated, begun if over is None else over))
+        found.update((tree.order, tree) for tree in trees[from_:])
     for kind, table in live.filed.items():
         for value in _values(facts, kind):
             for tree in table.get(value, ()):
-                found[id(tree)] = tree
-    return (*live.always, *found.values()) if found else live.always
+                found[tree.order] = tree
+    if not found:
+        return live.always
+    found.update((tree.order, tree) for tree in live.always)
+    return [found[n] for n in sorted(found)]
 
 
 def _values(facts: Facts, kind: str) -> Iterable[str]:

@@ -12,6 +12,7 @@ from .types import (
     All,
     Always,
     Any_,
+    ByPerson,
     Confidential,
     Facts,
     Has,
@@ -52,6 +53,9 @@ def matches(predicate: Predicate, facts: Facts) -> bool:
             return (low is None or (first is not None and first >= low)) and (high is None or (last is not None and last <= high))
         case Overlaps(low, high):
             return not dated(facts) or touches(facts.low, facts.high, low, high) or touches(facts.updated, facts.updated, low, high)
+        case ByPerson(groups):
+            permit = [any(person in people and matches(shape, facts) for people, shape in groups) for person in facts.patients]
+            return bool(permit) and all(permit)
     raise TypeError(f"not a predicate: {predicate!r}")
 
 
@@ -144,6 +148,20 @@ def no(part: Predicate) -> Predicate:
     return Not(part)
 
 
+def spelled_out(p: ByPerson) -> Predicate:
+    """The same in the other words. Those of one group together; a resource across groups passes each one's predicate."""
+    whole = [every(Has("patient", people), Only("patient", people), shape) for people, shape in p.groups]
+    if len(p.groups) < 2:
+        return some(*whole)
+    across = every(
+        *(no(Only("patient", people)) for people, _ in p.groups),
+        Has("patient", p.people),
+        Only("patient", p.people),
+        *(some(no(Has("patient", people)), shape) for people, shape in p.groups),
+    )
+    return every(Has("patient", p.people), some(*whole, across))
+
+
 def has(field: str, values: Iterable[str]) -> Predicate:
     wanted = frozenset(values)
     return Has(field, wanted) if wanted else NEVER
@@ -163,6 +181,8 @@ def simplify(predicate: Predicate, types: frozenset[str] | None = None) -> Predi
         case Has("type", values) if types is not None:
             kept = values & types
             return ALWAYS if types <= values else has("type", kept)
+        case ByPerson(groups):
+            return ByPerson(tuple((people, simplify(shape, types)) for people, shape in groups))
         case Within(None, None):
             return ALWAYS
         case Overlaps(None, None):

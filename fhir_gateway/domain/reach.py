@@ -16,7 +16,7 @@ from .grants import Grant, Labels, Rule
 from .periods import micros
 from .predicate import ALWAYS, NEVER, every, has, no, some
 from .standing import MEMO, Standing
-from .types import CONFIDENTIALITY, Ask, Confidential, Has, Only, Overlaps, Predicate, Within
+from .types import CONFIDENTIALITY, Ask, ByPerson, Confidential, Has, Only, Overlaps, Predicate, Within
 from .vocabulary import (
     ACT_CODE,
     ACT_REASON,
@@ -102,18 +102,11 @@ def _kept(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> tu
 
 
 def _grouped(groups: list[tuple[frozenset[str], Predicate]]) -> Predicate:
-    """Every person a resource names must permit it. Those of one group together; a resource across groups passes each one's shape."""
-    whole = [every(Has("patient", people), Only("patient", people), shape) for people, shape in groups]
-    if len(groups) < 2:
-        return some(*whole)
-    everyone = frozenset().union(*(people for people, _ in groups))
-    across = every(
-        *(no(Only("patient", people)) for people, _ in groups),
-        Has("patient", everyone),
-        Only("patient", everyone),
-        *(some(no(Has("patient", people)), shape) for people, shape in groups),
-    )
-    return every(Has("patient", everyone), some(*whole, across))
+    """Every person a resource names must permit it."""
+    if len(groups) == 1 and len(groups[0][0]) == 1:
+        people, shape = groups[0]
+        return every(Has("patient", people), Only("patient", people), shape)
+    return ByPerson(tuple(groups)) if groups else NEVER
 
 
 def _person(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:

@@ -215,7 +215,28 @@ class Overlaps:
     high: int | None
 
 
-Predicate = Never | Always | All | Any_ | Not | Has | Only | Confidential | Within | Overlaps
+@dataclass(frozen=True, slots=True)
+class ByPerson:
+    """In the record of somebody, and everybody whose record it is in is of one of the groups and permits it by that group's predicate.
+
+    No person is in two groups.
+    """
+
+    groups: tuple[tuple[frozenset[str], Predicate], ...]
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(("ByPerson", self.groups)))
+
+    def __hash__(self) -> int:  # predicates are deep and used as keys: worked out once
+        return self._hash
+
+    @property
+    def people(self) -> frozenset[str]:
+        return frozenset().union(*(people for people, _ in self.groups))
+
+
+Predicate = Never | Always | All | Any_ | Not | Has | Only | Confidential | Within | Overlaps | ByPerson
 CONFIDENTIALITY = {"U": 0, "L": 1, "M": 2, "N": 3, "R": 4, "V": 5}
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from ..domain.predicate import spelled_out
 from ..domain.search import Query, Term, Value, after_all
 from ..domain.types import (
     PLACES,
@@ -20,6 +21,7 @@ from ..domain.types import (
     All,
     Always,
     Any_,
+    ByPerson,
     Confidential,
     Has,
     Never,
@@ -124,6 +126,8 @@ def allowed(p: Predicate, types: tuple[str, ...] = ()) -> Said:
             return either(both(neither(_UNDATED), then), both(_UNDATED, otherwise))
         case Overlaps(low, high):
             return either(_UNDATED, _touches("low", "high", low, high), _touches("updated", "updated", low, high))
+        case ByPerson():
+            return allowed(spelled_out(p), types)
     raise TypeError(f"not a predicate: {p!r}")
 
 

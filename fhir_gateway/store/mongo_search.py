@@ -15,7 +15,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from ..domain.predicate import no
 from ..domain.search import Query, Term
-from ..domain.types import CONTACT, PLACES, VIEW, All, Any_, Has, Not, Only, Predicate, Views
+from ..domain.types import CONTACT, PLACES, VIEW, All, Any_, ByPerson, Has, Not, Only, Predicate, Views
 from .base import Unavailable
 from .mongo_documents import Document
 from .mongo_query import Hops, Said, allowed, beyond, both, hidden_by, null_fields, sort_fields, sort_spec, where
@@ -73,6 +73,8 @@ def asks_incoming(p: Predicate) -> bool:
     match p:
         case All(parts) | Any_(parts):
             return any(asks_incoming(part) for part in parts)
+        case ByPerson(groups):
+            return any(asks_incoming(part) for _, part in groups)
         case Not(part):
             return asks_incoming(part)
         case Has(field, _) | Only(field, _):
@@ -95,6 +97,8 @@ async def settled(p: Predicate, moment: Moment) -> Predicate:
             return All(tuple([await settled(part, moment) for part in parts]))
         case Any_(parts):
             return Any_(tuple([await settled(part, moment) for part in parts]))
+        case ByPerson(groups):
+            return ByPerson(tuple([(people, await settled(part, moment)) for people, part in groups]))
         case Not(part):
             return Not(await settled(part, moment))
         case Has(_, values):

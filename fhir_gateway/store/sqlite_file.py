@@ -29,6 +29,7 @@ def connect(path: Path, key: str | None = None, *, reading: bool = False) -> aps
     """A connection as every part of the store uses it: WAL, an fsync for every commit, patient."""
     db = apsw.Connection(str(path), statementcachesize=500)
     db.set_busy_handler(patience())
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else a statement is prepared anew for every other value, and ours choose their way themselves
     if key is not None:
         db.pragma("key", key)
     if db.pragma("journal_mode") != "wal":

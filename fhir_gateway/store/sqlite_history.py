@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..domain import facts
 from ..domain.predicate import matches
-from ..domain.types import All, Always, Any_, Has, Not, Only, Predicate, Ref, Stored
+from ..domain.types import All, Always, Any_, ByPerson, Has, Not, Only, Predicate, Ref, Stored
 from .sqlite_rows import COLUMNS, micros
 
 Rows = Callable[[str, Any], list[Any]]
@@ -77,6 +77,8 @@ def _asks(predicate: Predicate, field: str) -> bool:
     match predicate:
         case All(parts) | Any_(parts):
             return any(_asks(p, field) for p in parts)
+        case ByPerson(groups):
+            return any(_asks(p, field) for _, p in groups)
         case Not(part):
             return _asks(part, field)
         case Has(asked, _) | Only(asked, _):

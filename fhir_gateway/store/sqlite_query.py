@@ -5,6 +5,8 @@
   are padded to 1, 2, 4, 8 places, long ones travel as one JSON parameter.
 - One way in (`_way_in`), chosen here and not by the planner: the most telling term, or the people the predicate is about.
   Everything else is looked up row by row by `rid`. The other columns wear a unary plus, which keeps the planner from them.
+- A caseload's predicate goes by the number of each person's group (`Led`); conditions of one shape are one text. A place in a record
+  tells what the resource surely lacks (`sqlite_lacks`): a count looks at few resources, and nobody looks for a label that is not there.
 - Pages are cut on (sort values, type, id); bodies are read for the page alone. One person's record is read in the order of
   its own index (`member`), so the commonest search sorts nothing.
 """
@@ -12,12 +14,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import apsw
 
+from ..domain.predicate import spelled_out
 from ..domain.search import Query, Term, Value, after_all
 from ..domain.types import (
     CONFIDENTIALITY,
@@ -27,6 +31,7 @@ from ..domain.types import (
     All,
     Always,
     Any_,
+    ByPerson,
     Confidential,
     Facts,
     Has,
@@ -39,6 +44,7 @@ from ..domain.types import (
     Views,
     Within,
 )
+from .sqlite_lacks import BITS, OTHERS, Told, by_group, lacking
 
 KEY_SCHEMA = """
 CREATE TABLE key(
@@ -72,8 +78,12 @@ def index(cursor: apsw.Cursor, rid: int, type: str, patient: str | None, keys: I
     """Replace every row of this resource, whose row in `resource` is there already."""
     unindex(cursor, rid)
     cursor.executemany("INSERT INTO key VALUES (?,?,?,?,?,?,?,?,?,?)", key_rows(rid, type, keys))
-    cursor.executemany("INSERT INTO acl VALUES (?,?,?)", acl_rows(rid, facts))
-    cursor.executemany("INSERT INTO member VALUES (?,?,?,?)", [(p, type, facts.id, rid) for p in dict.fromkeys(facts.patients)])
+    listed = acl_rows(rid, facts)
+    cursor.executemany("INSERT INTO acl VALUES (?,?,?)", listed)
+    lacks = lacking(facts, [row[1:] for row in listed])
+    cursor.executemany(
+        "INSERT INTO member(patient, type, id, rid, lacks) VALUES (?,?,?,?,?)", [(p, type, facts.id, rid, lacks) for p in dict.fromkeys(facts.patients)]
+    )
     knows = facts.authors | facts.refs if type in TYING else facts.authors
     if knows and facts.patients:
         cursor.executemany("INSERT INTO tie VALUES (?,?,?)", [(w, p, rid) for w in knows for p in dict.fromkeys(facts.patients)])
@@ -109,6 +119,7 @@ class _Sql:
     def __init__(self) -> None:
         self.params: list[Any] = []
         self.hops = 0
+        self.led: Led | None = None
 
     def add(self, value: Any) -> str:
         """A numbered parameter: it may be written anywhere, in any order."""
@@ -129,6 +140,65 @@ class _Sql:
         """A name for the resource at the end of one more hop."""
         self.hops += 1
         return f"r{self.hops}"
+
+
+_PLACE = re.compile(r"\?(\d+)")
+G = "\0g"  # where the number of a group goes in the text of its condition
+
+
+class Led:
+    """A search led by the people of the predicate, each with the number of their group: `place` is where the resource `alias` stands
+    in the record of one of them (`member`), `group` the number of that one's group, `numbers` the parameter with everybody's.
+
+    Conditions of one shape are one text: where groups differ in a value alone, it is looked up by the number of the group. So the
+    statement does not grow with the people who each said something about something else.
+    """
+
+    def __init__(self, by: ByPerson, alias: str, place: str, group: str, sql: _Sql) -> None:
+        self.by, self.alias, self.place, self.group = by, alias, place, group
+        self.order: list[Predicate] = [shape for _, shape in by.groups]
+        self.sql = sql
+        self.values: list[list[Any]] = []
+        self.numbers = self.differing = ""
+
+    def begin(self, told: Callable[[Predicate, _Sql], str]) -> None:
+        """Number the groups so that those of one shape stand together."""
+        texts = {shape: self._private(told, shape)[0] for _, shape in self.by.groups}
+        groups = sorted(self.by.groups, key=lambda g: texts[g[1]])
+        self.order = [shape for _, shape in groups]
+        self.values = [[] for _ in groups]
+        self.numbers = self.sql.add(json.dumps({person: n for n, (people, _) in enumerate(groups) for person in sorted(people)}))
+        self.differing = self.sql.add(None)
+
+    def _private(self, told: Callable[[Predicate, _Sql], str], shape: Predicate) -> tuple[str, list[Any]]:
+        own = _Sql()
+        own.led = self
+        return told(shape, own), own.params
+
+    def each(self, told: Callable[[Predicate, _Sql], str]) -> str:
+        """One condition for all the groups, with `G` for the number of the group."""
+        said = [self._private(told, shape) for shape in self.order]
+        alike: dict[str, list[int]] = {}
+        for n, (text, _) in enumerate(said):
+            alike.setdefault(text, []).append(n)
+        written = {text: self._written(text, {n: said[n][1] for n in numbers}) for text, numbers in alike.items()}
+        return by_group([written[text] for text, _ in said], G)
+
+    def _written(self, text: str, params: dict[int, list[Any]]) -> str:
+        places: dict[int, str] = {}
+        for i in sorted({int(i) - 1 for i in _PLACE.findall(text)}):
+            first = next(iter(params.values()))[i]
+            if all(mine[i] == first for mine in params.values()):
+                places[i] = self.sql.add(first)
+                continue
+            at = max(len(self.values[n]) for n in params)
+            for n, mine in params.items():
+                self.values[n] += [None] * (at - len(self.values[n])) + [mine[i]]
+            places[i] = f"json_extract({self.differing}, '$[' || {G} || '][{at}]')"
+        return _PLACE.sub(lambda m: places[int(m[1]) - 1], text)
+
+    def end(self) -> None:
+        self.sql.params[int(self.differing[1:]) - 1] = json.dumps(self.values)
 
 
 # -- the consent predicate --------------------------------------------------------------------------------------------
@@ -159,6 +229,10 @@ def _allowed(p: Predicate, a: str, sql: _Sql, types: tuple[str, ...] = (), peopl
             return "0" if values.isdisjoint(types) else "1"
         case Has("patient", values) if people and people <= values:
             return "1"
+        case ByPerson():
+            return _by_person(p, a, sql, types, people)
+        case Only("patient", values) if people and not values:
+            return "0"
         case Has(_, values):
             return _has_one(p, a, sql) if values else "0"
         case Only():
@@ -175,13 +249,28 @@ def _allowed(p: Predicate, a: str, sql: _Sql, types: tuple[str, ...] = (), peopl
     raise TypeError(f"not a predicate: {p!r}")
 
 
+def _by_person(p: ByPerson, a: str, sql: _Sql, types: tuple[str, ...], people: frozenset[str]) -> str:
+    """By the number of the person's group, where people with their numbers lead; what is in several records is asked of each, once."""
+    led = sql.led
+    if led is None or led.alias != a or led.by is not p:
+        return _allowed(spelled_out(p), a, sql, types, people)
+    shape = led.each(lambda q, own: _allowed(q, a, own, types, people))
+    alone = f"{led.place}.lacks & {OTHERS} <> 0"
+    number = f"json_extract({led.numbers}, '$.\"' || x.value || '\"')"
+    listed = f"FROM acl x WHERE x.rid = {a}.rid AND x.field = 'patient'"
+    several = f"SELECT {number} {listed} AND NOT {alone}"
+    first = f"({alone} OR {led.place}.patient = (SELECT min(x.value) {listed}))"
+    refused = f"y.n IS NULL OR NOT {shape.replace(G, 'y.n')}"
+    return f"({first} AND NOT EXISTS (SELECT 1 FROM (SELECT {led.group} AS n WHERE {alone} UNION ALL {several}) y WHERE {refused}))"
+
+
 def _theirs(people: frozenset[str], rest: str, a: str, sql: _Sql) -> str:
     """In the record of these people and of nobody else: `patient` is the first of whom it names, so that one look tells nearly always,
     and the rows of the others are looked at last."""
     if rest == "0":
         return "0"
     mine = f"{a}.patient IS NOT NULL AND +{a}.patient {sql.equals(people)}"
-    nobody_else = f"(NOT {_listed(a, 'patient', f'NOT {sql.equals(people)}')})"
+    nobody_else = f"(NOT {_listed(a, 'patient', f'NOT {sql.equals(people)}', sql)})"
     return f"({mine} AND {nobody_else})" if rest == "1" else f"({mine} AND {rest} AND {nobody_else})"
 
 
@@ -234,8 +323,8 @@ def _has_one(p: Has, a: str, sql: _Sql) -> str:
         case "referred_by":
             return f"(({a}.type || '/' || {a}.id) IN (SELECT x.value FROM json_each({_pairs(p.values, sql)}) j {_REFERRERS} x.field = 'ref'))"
         case "patient":
-            return f"(({a}.patient IS NOT NULL AND +{a}.patient {sql.equals(p.values)}) OR {_listed(a, 'patient', sql.equals(p.values))})"
-    return _listed(a, _field(p.field), sql.equals(p.values))
+            return f"(({a}.patient IS NOT NULL AND +{a}.patient {sql.equals(p.values)}) OR {_listed(a, 'patient', sql.equals(p.values), sql)})"
+    return _listed(a, _field(p.field), sql.equals(p.values), sql)
 
 
 def _has_only(p: Only, a: str, sql: _Sql) -> str:
@@ -249,17 +338,19 @@ def _has_only(p: Only, a: str, sql: _Sql) -> str:
                 f"y.value = {a}.type || '/' || {a}.id AND x.deleted = 0 {other}))"
             )
     if not p.values:
-        return f"(NOT {_listed(a, _field(p.field), '')})"
-    return f"(NOT {_listed(a, _field(p.field), f'NOT {sql.equals(p.values)}')})"
+        return f"(NOT {_listed(a, _field(p.field), '', sql)})"
+    return f"(NOT {_listed(a, _field(p.field), f'NOT {sql.equals(p.values)}', sql)})"
 
 
-def _listed(a: str, field: str, test: str) -> str:
+def _listed(a: str, field: str, test: str, sql: _Sql) -> str:
     """Has the resource a value of this field that passes the test: `= ?1`, `IN (…)`, `NOT …`, or any."""
     if test.startswith("NOT "):
         test = f" AND NOT (x.value {test[4:]})"
     elif test:
         test = f" AND x.value {test}"
-    return f"EXISTS (SELECT 1 FROM acl x WHERE x.rid = {a}.rid AND x.field = '{field}'{test})"
+    there = f"EXISTS (SELECT 1 FROM acl x WHERE x.rid = {a}.rid AND x.field = '{field}'{test})"
+    led = sql.led
+    return f"({led.place}.lacks & {BITS[field]} = 0 AND {there})" if led is not None and led.alias == a and field in BITS else there
 
 
 def _field(name: str) -> str:
@@ -612,6 +703,8 @@ def _fence(p: Predicate, types: tuple[str, ...]) -> tuple[frozenset[str], frozen
             return NOTHING, NOTHING
         case Has("patient", values):
             return values, NOTHING
+        case ByPerson():
+            return p.people, NOTHING
         case Has("type", values):
             kinds = values.intersection(types) if types else values
             return None if types and len(kinds) == len(set(types)) else (NOTHING, kinds)
@@ -680,14 +773,43 @@ def _of_several(
     turning the loops round.
     """
     sql = reader.sql
-    types = f" AND m.type {sql.equals(query.types)}" if query.types else ""
     single = len(query.types) == 1
+    inside = _places(query, people, reader, "r", "h", "h.g")
     step = f" AND {_beyond('m', list(after), single, sql)}" if after is not None else ""
-    inside = f"SELECT DISTINCT m.type AS type, m.id AS id, m.rid AS rid FROM member m WHERE m.patient {sql.equals(people)}{types}{step}"
-    return (
-        f"SELECT {COLUMNS} FROM ({inside} ORDER BY {'m.id' if single else 'm.type, m.id'} LIMIT -1) h CROSS JOIN resource r ON r.rid = h.rid "
+    text = (
+        f"SELECT {COLUMNS} FROM ({inside}{step} ORDER BY {'m.id' if single else 'm.type, m.id'} LIMIT -1) h CROSS JOIN resource r ON r.rid = h.rid "
         f"LEFT JOIN epoch e ON e.subject = r.patient WHERE {_matches(query, 'r', reader, None, people)} LIMIT {sql.add(count)}"
-    ), tuple(sql.params)
+    )
+    if sql.led is not None:
+        sql.led.end()
+    return text, tuple(sql.params)
+
+
+def _places(query: Query, people: frozenset[str], reader: _Reader, a: str, place: str, group: str) -> str:
+    """The places in these people's records that `a` is looked up from; with the number of each one's group where the predicate has
+    groups, and then what is in several records stands once for each."""
+    sql = reader.sql
+    by = _groups(reader.predicate, query.types)
+    of_type = f" AND m.type {sql.equals(query.types)}" if query.types else ""
+    columns = "m.type AS type, m.id AS id, m.rid AS rid"
+    if by is None or by.people != people:
+        return f"SELECT DISTINCT {columns} FROM member m WHERE m.patient {sql.equals(people)}{of_type}"
+    sql.led = led = Led(by, a, place, group, sql)
+    led.begin(lambda q, own: _allowed(q, a, own, query.types, people))
+    return f"SELECT {columns}, m.patient AS patient, m.lacks AS lacks, j.value AS g FROM json_each({led.numbers}) j CROSS JOIN member m ON m.patient = j.key{of_type} WHERE 1"
+
+
+def _groups(p: Predicate, types: tuple[str, ...]) -> ByPerson | None:
+    """The part that whatever the predicate lets through of `types` passes."""
+    match p:
+        case ByPerson():
+            return p
+        case All(parts):
+            return next((by for part in parts if (by := _groups(part, types)) is not None), None)
+        case Any_(parts):
+            open_to = [part for part in parts if _fence(part, types) != (NOTHING, NOTHING)]
+            return _groups(open_to[0], types) if len(open_to) == 1 else None
+    return None
 
 
 def _sorted_page(query: Query, reader: _Reader, count: int, after: tuple[Any, ...] | None) -> tuple[str, Sequence[Any]]:
@@ -706,10 +828,34 @@ def _sorted_page(query: Query, reader: _Reader, count: int, after: tuple[Any, ..
     return f"SELECT {COLUMNS}{values} FROM ({page}) p CROSS JOIN resource r ON r.rid = p.rid LEFT JOIN epoch e ON e.subject = r.patient", tuple(sql.params)
 
 
-def count_sql(query: Query, predicate: Predicate, filtered: Predicate | Views) -> tuple[str, list[Any]]:
+def count_sql(query: Query, predicate: Predicate, filtered: Predicate | Views) -> tuple[str, Sequence[Any]]:
     """(SQL, parameters) of the exact number of matches that the predicate lets through."""
+    return _count(query, predicate, filtered)
+
+
+@lru_cache(maxsize=512)
+def _count(query: Query, predicate: Predicate, filtered: Predicate | Views) -> tuple[str, Sequence[Any]]:
     reader = _Reader(predicate, filtered, _Sql())
-    return f"SELECT count(*) FROM resource r WHERE {_where(query, 'r', reader)}", reader.sql.params
+    people, kinds = _fence(predicate, query.types) or (NOTHING, NOTHING)
+    by = _groups(predicate, query.types)
+    if len(people) > 1 and not kinds and not query.terms and by is not None and by.people == people:
+        return _count_of_several(query, people, reader)
+    return f"SELECT count(*) FROM resource r WHERE {_where(query, 'r', reader)}", tuple(reader.sql.params)
+
+
+def _count_of_several(query: Query, people: frozenset[str], reader: _Reader) -> tuple[str, Sequence[Any]]:
+    """The resource itself is looked at only where its place in the record does not tell."""
+    sql = reader.sql
+    places = _places(query, people, reader, "r", "m", "j.value")
+    led = sql.led
+    assert led is not None
+    told = Told("m", query.types, led.by)
+    sure = told.sure(reader.predicate, sql, led.each(lambda q, own: told.sure(q, own, "0"))).replace(G, led.group)
+    never = told.never(reader.predicate, sql, led.each(lambda q, own: told.never(q, own))).replace(G, led.group)
+    asked = f"EXISTS (SELECT 1 FROM resource r WHERE r.rid = m.rid AND {_matches(query, 'r', reader, None, people)})"
+    led.end()
+    text = f"SELECT count(*) FROM ({places} AND (CASE WHEN {sure} THEN 1 WHEN {never} THEN 0 ELSE {asked} END))"
+    return text, tuple(sql.params[: max(int(n) for n in _PLACE.findall(text))])  # what settled a matter alone left those of others behind
 
 
 def position(row: Sequence[Any]) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from typing import Final
 import apsw
 
 from .base import Unavailable
+from .sqlite_lacks import LACKS_SCHEMA
 from .sqlite_query import KEY_SCHEMA
 
 OURS: Final = 0x46474154  # PRAGMA application_id, "FGAT": whose file this is
@@ -72,7 +73,7 @@ CREATE INDEX ledger_open ON ledger(remote, patient) WHERE recalled IS NULL;
 # A bare `_id`, of any type: a file that was never analysed is read from end to end for it otherwise.
 _BARE_ID: Final = "CREATE INDEX resource_id ON resource(id);"
 
-STEPS: Final = (_RECORDS + _TRAIL + _KEPT + _SYNC + KEY_SCHEMA, _BARE_ID)
+STEPS: Final = (_RECORDS + _TRAIL + _KEPT + _SYNC + KEY_SCHEMA, _BARE_ID, LACKS_SCHEMA)
 
 
 def migrate(db: apsw.Connection, steps: tuple[str, ...] = STEPS) -> None:

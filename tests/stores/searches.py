@@ -26,6 +26,7 @@ from fhir_gateway.domain.types import (
     All,
     Always,
     Any_,
+    ByPerson,
     Confidential,
     Facts,
     Has,
@@ -419,9 +420,18 @@ _leaves: st.SearchStrategy[Predicate] = st.one_of(
     _values.map(lambda v: Has(*v)), _values.map(lambda v: Only(*v)), st.builds(Confidential, st.sampled_from(["<=", ">="]), st.integers(0, 5)),
     st.builds(Within, _edges, _edges), st.builds(Overlaps, _edges, _edges), st.just(Always()), st.just(Never()),
 )  # fmt: skip
+
+
+def _by_person(inner: st.SearchStrategy[Predicate]) -> st.SearchStrategy[Predicate]:
+    people = POOLS["patient"]
+    return st.tuples(st.integers(1, len(people) - 1), st.lists(inner, min_size=2, max_size=2)).map(
+        lambda drawn: ByPerson(((frozenset(people[: drawn[0]]), drawn[1][0]), (frozenset(people[drawn[0] :]), drawn[1][1])))
+    )
+
+
 predicates: st.SearchStrategy[Predicate] = st.recursive(
     _leaves,
-    lambda inner: st.one_of(st.lists(inner, max_size=3).map(tuple).map(All), st.lists(inner, max_size=3).map(tuple).map(Any_), inner.map(Not)),
+    lambda inner: st.one_of(_by_person(inner), st.lists(inner, max_size=3).map(tuple).map(All), st.lists(inner, max_size=3).map(tuple).map(Any_), inner.map(Not)),
     max_leaves=6,
 )
 readers = st.one_of(st.just(Always()), predicates)
