@@ -520,7 +520,7 @@ def _weigh(
 ) -> Relationship:  # fmt: skip
     """One named owner, judged by every sentence of the paragraph except those that need the asker or the instant."""
     writer = by.writer if by else Writer("")
-    cared = _health_or_care(names, directory, by.at if by else 0)
+    cared = health_or_care(names, directory, by.at if by else 0)
     why = ""
     if by is None:
         why = "who named them is not known"
@@ -545,7 +545,8 @@ def _weigh(
     )
 
 
-def _health_or_care(names: frozenset[str], directory: Directory, at: int) -> bool:
+def health_or_care(names: frozenset[str], directory: Directory, at: int) -> bool:
+    """Is any of these, by where they work then, health or social care."""
     places = {o for n in names for o in directory.organisations_of(n, at)}
     return any(directory.sector(o) in ("health", "social-care") for o in places)
 

@@ -5,6 +5,7 @@ once, in a `Context`. No audit row, no answer.
 """
 
 from .claiming import claim, claimed_now, claims_about, disown, end_claim
+from .committing import unanswered
 from .context import Answer, Context, Entry, House, Page, Remote, Written, enter, house_context
 from .disclosing import may_send, shown_to
 from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
@@ -24,7 +25,7 @@ from .recording import appoint, change_role, end_foreign, keep_foreign, link, re
 from .searching import compartment, search
 from .somebody import asker, askers
 from .transacting import transaction
-from .writing import Once, accept, create, patch, patch_where, remove, remove_where, unanswered, update, update_where
+from .writing import Once, accept, create, patch, patch_where, remove, remove_where, update, update_where
 
 __all__ = [
     "Answer", "Context", "Entry", "Explained", "House", "Named", "Once", "Page", "Preview", "Remote", "Sight", "Written",

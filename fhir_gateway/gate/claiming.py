@@ -16,12 +16,12 @@ from ..domain.emergencies import plain_words
 from ..domain.problem import Problem, not_found
 from ..domain.types import Bump, Decision, Drop, Keep, Op
 from ..store.base import Taken
+from .committing import settle
 from .context import Context, need_scope, note
 from .finding import Named, person_meant
 from .previewing import may_share
 from .reading import REACHES
 from .telling import tell
-from .writing import settle
 
 CLAIM: Final = "claim"
 DAYS, MOST_DAYS = 14, 28

@@ -16,11 +16,11 @@ from ..domain.emergencies import EMERGENCY, FRESH, LASTS, LONGEST_REVIEW, OUTCOM
 from ..domain.problem import Problem, not_found
 from ..domain.types import Bump, Decision, Drop, Keep, Note, Op
 from ..store.base import Taken
+from .committing import again, settle
 from .context import Context, micros, need_scope, note, stand
 from .finding import Named, person_meant
 from .reading import REACHES
 from .telling import tell
-from .writing import again, settle
 
 LEEWAY: Final = timedelta(seconds=60)  # of another issuer's clock
 ROWS: Final = 500  # of the trail, read at once

@@ -17,7 +17,7 @@ from ..store.base import Taken
 from .context import Context
 
 if TYPE_CHECKING:
-    from .writing import Work
+    from .committing import Work
 
 CLAIM = "nhs-number"
 

@@ -15,7 +15,7 @@ from ..domain.problem import Issue, Problem, outcome
 from ..domain.types import Decision, Ref, Stored
 from .context import Context, ask, need_scope, note, notes, rendering
 from .reading import allow
-from .writing import judged, taken, without_our_address
+from .receiving import judged, taken, without_our_address
 
 MODES = ("create", "update", "delete", "profile")
 CORE = "http://hl7.org/fhir/StructureDefinition/"

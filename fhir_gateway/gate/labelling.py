@@ -21,9 +21,11 @@ from ..domain.standing import names_of
 from ..domain.types import Actor, Always, Bump, Decision, Facts, Keep, Never, Op, Ref, Relabel, Send, Stored
 from ..domain.vocabulary import LEGAL_SUFFIX
 from ..store.base import Stale
+from .committing import Work, settle
 from .context import Context, House, Written, directory_now, house_context, micros, need_scope, note, notes, reads_bytes, rendering
+from .preparing import put_version
 from .reading import allow, read
-from .writing import Work, patch, put_version, settle
+from .writing import patch
 
 PAGE = 200
 HOUSE = Actor("system", frozenset({"Device/operator"}), "Device/operator", "This service", operator=True)

@@ -15,8 +15,8 @@ from ..domain.types import VIEW, Decision, Facts, Has, Never, Ref, Stored
 from ..domain.vocabulary import PURPOSES
 from .context import Context, micros, need_scope, note, stand, within_launch
 from .reading import in_scope
+from .receiving import judged, taken
 from .somebody import askers, askers_of
-from .writing import judged, taken
 
 PAGE, MOST = 500, 5_000  # resources of one record that are looked at
 NOT_SHOWN = frozenset({"AuditEvent", "Provenance", "Consent"})  # about access itself, not what a plan holds

@@ -16,10 +16,11 @@ from ..domain import strict
 from ..domain.problem import Issue, Problem, outcome
 from ..domain.types import Drop, Keep, Stored
 from ..store.base import Taken
+from .committing import again, settle
 from .context import Context, Written, note
 from .identifying import find_person
 from .transacting import Step, answered, batch, prepare, read_steps, readable, respond
-from .writing import Once, again, digest, settle
+from .writing import Once, digest
 
 REMEMBERED = timedelta(days=7)
 

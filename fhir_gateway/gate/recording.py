@@ -18,9 +18,10 @@ from ..domain.types import Always, Decision, Facts, Op, Ref, Send, Stored
 from ..domain.validate import check
 from ..domain.vocabulary import CONFIDENTIALITY_SYSTEM, CONSENT_SCOPE, HL7, TASK_SYSTEM
 from ..store.base import Store
+from .committing import Work
 from .consenting import Asked, role_stands
 from .context import Context, Written, note, stand
-from .writing import Work, put_by_house
+from .preparing import put_by_house
 
 LONGEST = 500  # characters of evidence
 CORRECT_CONSENT = "correct-consent"  # Task.code: somebody must look at a consent that cannot be computed

@@ -22,35 +22,14 @@ from ..domain.problem import Problem, not_found, outcome
 from ..domain.steps import MAX_ENTRIES, WRITES, Step
 from ..domain.types import Ref
 from ..store.base import Unavailable
+from .committing import Work, again, unanswered
 from .conditions import matching
 from .context import Context, Written, need_scope, note
 from .fetching import fetch
 from .identifying import known_person
 from .judging import judge
-from .writing import (
-    Once,
-    Work,
-    again,
-    create,
-    given_back,
-    known,
-    matched,
-    may_patch,
-    patch,
-    patch_where,
-    put_edited,
-    put_new,
-    put_over,
-    remove,
-    remove_where,
-    take_away,
-    the_match,
-    unanswered,
-    update,
-    update_where,
-    with_id,
-    without_id,
-)  # fmt: skip
+from .preparing import given_back, known, matched, put_edited, put_new, put_over, take_away, with_id, without_id
+from .writing import Once, create, may_patch, patch, patch_where, remove, remove_where, the_match, update, update_where
 
 
 async def transaction(ctx: Context, raw: bytes, *, prefer: str = "") -> dict[str, Any]:

@@ -10,8 +10,8 @@ from .. import gate
 from ..domain import strict
 from ..domain.types import Ref
 from ..gate import Context
+from ..gate.committing import again
 from ..gate.transacting import MAX_ENTRIES, Step, prepare, read_steps
-from ..gate.writing import again
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,65 @@
+"""Nobody becomes a member by being named: who accepted is remembered, and who is named anew is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..domain import strict
+from ..domain.standing import CONFIRMED, health_or_care, named_by
+from ..domain.types import Facts, Keep, Op, Ref, Stored
+from ..domain.vocabulary import CONFIRM_MEMBERSHIP, TASK_SYSTEM
+from .context import Context, directory_now, micros
+from .marking import instant
+
+
+def acceptances(ctx: Context, ref: Ref, resource: dict[str, Any], facts: Facts) -> list[Op]:
+    """Remember who accepted this Task, where the writer is its owner."""
+    if ref.type != "Task" or resource.get("status") not in CONFIRMED or not named_by(resource.get("owner")) & ctx.actor.ids:
+        return []
+    return [Keep("accepted", f"{p} {ref}", ctx.actor.user.encode()) for p in facts.patients]
+
+
+async def questions(ctx: Context, ref: Ref, resource: dict[str, Any], facts: Facts, before: Stored | None) -> list[dict[str, Any]]:
+    """A Task for each whom this CareTeam or Patient names anew: are you in this team?"""
+    earlier = strict.read(before.body) if before is not None and before.body is not None else {}
+    asked = [named_by(m) for m in _members(earlier)]
+    out: list[dict[str, Any]] = []
+    for member in _members(resource):
+        if named_by(member) not in asked:
+            asked.append(named_by(member))
+            if await _may_look_after(ctx, named_by(member)):
+                out.append(_question(ctx, ref, member, facts))
+    return out
+
+
+def _members(resource: dict[str, Any]) -> list[dict[str, Any]]:
+    """Who this CareTeam or Patient names as looking after the person: references that a Task can ask."""
+    if resource.get("resourceType") == "CareTeam":
+        named = [p.get("member", {}) for p in resource.get("participant", [])]
+    elif resource.get("resourceType") == "Patient":
+        named = resource.get("generalPractitioner", [])
+    else:
+        return []
+    outside = ("Patient", "RelatedPerson", "CareTeam", "Group")
+    return [m for m in named if named_by(m) and str(m.get("reference") or m.get("type") or "").split("/")[0] not in outside]
+
+
+async def _may_look_after(ctx: Context, names: frozenset[str]) -> bool:
+    """Only health and social care are asked: anyone else needs the person's own consent, and learns nothing before it."""
+    directory, _ = ctx.place or await directory_now(ctx.house)
+    return health_or_care(names, directory, micros(ctx.at))
+
+
+def _question(ctx: Context, ref: Ref, member: dict[str, Any], facts: Facts) -> dict[str, Any]:
+    """Until the named member accepts, they may read that Task and nothing else."""
+    return {
+        "resourceType": "Task",
+        "status": "requested",
+        "intent": "order",
+        "code": {"coding": [{"system": TASK_SYSTEM, "code": CONFIRM_MEMBERSHIP}]},
+        "description": "You were named in this person's care team. Accept if that is right.",
+        "focus": {"reference": str(ref)},
+        "for": {"reference": facts.patients[0]},
+        "authoredOn": instant(ctx),
+        "owner": {k: v for k, v in member.items() if k in ("reference", "identifier", "type", "display")},
+    }

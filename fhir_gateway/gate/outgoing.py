@@ -1,0 +1,50 @@
+"""What a change sends to partners: the copy itself, and a review of what they hold where it turns answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..domain.search import Query
+from ..domain.standing import STANDING_TYPES
+from ..domain.types import Facts, Has, Never, Op, Ref, Send
+from .context import Context, stand
+
+
+async def sends(ctx: Context, ref: Ref, version: int, facts: Facts, why: str, before: Facts | None = None) -> list[Op]:
+    """The outgoing copy, and, when what decides has changed, a review of what these people's partners hold."""
+    if not ctx.house.remotes:
+        return []
+    first = facts.patients[0] if facts.patients else None
+    out: list[Op] = [Send(r.name, ref, version, first, why) for r in ctx.house.remotes if first is not None and r.takes(ref.type)]
+    people = await _decided_by(ctx, ref, facts, before)
+    return out + [Send(r.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for r in ctx.house.remotes for p in people]
+
+
+async def _decided_by(ctx: Context, ref: Ref, facts: Facts, before: Facts | None) -> list[str]:
+    """Whose answers this change may turn: those it is about and those with a linked record, where it is a consent or its like; and
+    where a consent speaks of what is one hop away, those in whose record it refers to something else now."""
+    if ref.type not in STANDING_TYPES:
+        if facts.refs == (before.refs if before else frozenset()):
+            return []
+        known = await stand(ctx.house, facts.patients)
+        return [p for p in facts.patients if known[p].asks_referrers]
+    people = set(await stand(ctx.house, facts.patients, None, ctx.place))
+    for person in facts.patients:
+        linked = await ctx.house.store.referrers(Ref("Patient", person.removeprefix("Patient/")))
+        people |= {str(r) for r in linked if r.type == "Patient"}
+    return sorted(people)
+
+
+async def sent_again(ctx: Context, person: Ref) -> list[Op]:
+    """Where somebody is may be shown no more, or again: everything of theirs goes out as it is to be seen now."""
+    out: list[Op] = []
+    after: tuple[Any, ...] | None = None
+    while ctx.house.remotes:
+        found = await ctx.house.store.search(Query(()), Has("patient", frozenset({str(person)})), filtered=Never(), count=200, after=after)
+        for s in found.hits:
+            if s.ref != person:
+                out += [Send(r.name, s.ref, s.version, str(person), "changed") for r in ctx.house.remotes if r.takes(s.ref.type)]
+        after = found.after
+        if after is None:
+            break
+    return out

@@ -1,0 +1,188 @@
+"""May this writer write this: what they may add to a record, what of it they may change, in whose name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..domain import compartment, recorded, strict
+from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
+from ..domain.problem import Problem
+from ..domain.standing import named_by
+from ..domain.types import Decision, Facts, Ref, Stored
+from . import consenting
+from .committing import Work
+from .context import Context, ask, ask_stored, note, notes, rendering, within_launch
+from .reading import in_scope
+
+AUTHORS = {"author", "sender"}  # a person may not put another's name under what they write
+
+
+# -- to add -----------------------------------------------------------------------------------------------------------
+
+
+async def may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> Decision:
+    """May this writer contribute this, about these people: the decision that lets them, or a Problem."""
+    ctx = work.ctx
+    if facts.type in NO_PATIENT_DATA:
+        await _may_keep_directory(ctx, facts.type)
+        return Decision(True, "no-patient-data")
+    if facts.type == "Binary" and not facts.patients and facts.refs:
+        return await _may_attach(work, facts)
+    if not facts.patients:
+        raise Problem("business-rule", "This must say whose record it belongs to, by a reference to a Patient here.", subject_path(facts.type))
+    lawful = await _may_consent(work, Ref(facts.type, facts.id), resource, facts, None)
+    if facts.type == "Patient":
+        facts_left_alone(ctx, {}, resource)
+    else:
+        await _people_are_here(work, facts)
+    if not within_launch(ctx, "c", facts):
+        raise _not_for(facts.type)
+    decision = lawful or await ask(ctx, "collect", facts)
+    if not decision.permit:
+        await ctx.house.store.commit(*notes(ctx, "C", "create", decision, facts, Ref(facts.type, "")))
+        raise _not_for(facts.type)
+    return decision
+
+
+async def _may_attach(work: Work, facts: Facts) -> Decision:
+    """An attachment goes by what its securityContext names: whoever may add to that, and sees it, may attach to it."""
+    ctx, decision = work.ctx, Decision(False, "implicit")
+    for name in sorted(facts.refs):
+        type, _, id = name.partition("/")
+        to = await work.get(Ref(type, id)) if id and "/" not in id else None
+        seen = to is not None and not to.deleted and bool(to.facts.patients) and within_launch(ctx, "c", to.facts)
+        seen = seen and to is not None and (to.ref in work.new or (await ask_stored(ctx, "access", to)).permit)
+        if to is None or not seen or not (decision := await ask(ctx, "collect", replace(facts, patients=to.facts.patients))).permit:
+            await ctx.house.store.commit(note(ctx, "C", "create", None, (facts.type,), allowed=False, detail="nothing to attach it to"))
+            raise _not_for(facts.type)
+    return decision
+
+
+async def _people_are_here(work: Work, facts: Facts) -> None:
+    subject = facts.patients[0]
+    found = await work.get(Ref("Patient", subject.removeprefix("Patient/")))
+    if found is None or found.deleted:
+        await work.ctx.house.store.commit(note(work.ctx, "C", "create", None, (facts.type,), allowed=False, detail="no such person"))
+        raise _not_for(facts.type)
+
+
+def _not_for(type: str) -> Problem:
+    """Hidden person, absent person: one answer."""
+    return Problem("business-rule", "This must be about a person whom you may write for.", subject_path(type))
+
+
+def subject_path(type: str) -> str:
+    return f"{type}.{compartment.SUBJECT.get(type, 'subject')}"
+
+
+async def _may_keep_directory(ctx: Context, type: str) -> None:
+    """Organizations, practitioners and roles are an operator's; imports may add some, which nobody believes until confirmed."""
+    if ctx.actor.operator or (type in DIRECTORY_TYPES and ctx.actor.contributor):
+        return
+    if type not in DIRECTORY_TYPES and ctx.actor.contributor:
+        return
+    await ctx.house.store.commit(note(ctx, "C", "create", None, (type,), allowed=False))
+    raise Problem("forbidden", f"Only an operator of this gateway writes {type}.")
+
+
+# -- to change --------------------------------------------------------------------------------------------------------
+
+
+async def may_correct(work: Work, stored: Stored, resource: dict[str, Any] | None) -> Decision:
+    """See it, and be allowed to change it: the decision that lets them. Problem forbidden for what this writer may only see."""
+    ctx = work.ctx
+    if stored.ref.type in NO_PATIENT_DATA:
+        if ctx.actor.operator:
+            return Decision(True, "no-patient-data")
+        await ctx.house.store.commit(note(ctx, "U", "update", None, (str(stored.ref),), allowed=False))
+        raise Problem("forbidden", f"Only an operator of this gateway changes {stored.ref.type}.")
+    if stored.ref.type == "Consent" and resource is None:
+        raise Problem("not-offered", "A consent is ended, never deleted: set its `status` to `inactive`.", headers={"Allow": "GET, HEAD, PUT, PATCH"})
+    lawful = await _may_consent(work, stored.ref, resource or {}, stored.facts, stored)
+    decision = lawful or await ask(ctx, "correct", stored.facts)
+    if not decision.permit and resource is not None and await _answers_own_task(ctx, stored, resource):
+        return Decision(True, "implicit", rule="invited")
+    if not decision.permit or not in_scope(ctx, "u" if resource else "d", stored):
+        await ctx.house.store.commit(*notes(ctx, "U", "update", decision, stored.facts, stored.ref, allowed=False))
+        raise Problem("forbidden", "You may see this but not change it.")
+    return decision
+
+
+async def _answers_own_task(ctx: Context, stored: Stored, resource: dict[str, Any]) -> bool:
+    """A Task's named owner may move its status and add notes, whatever else they may do."""
+    if stored.ref.type != "Task" or stored.body is None:
+        return False
+    before = strict.read((await rendering(ctx, stored))[0])
+    if not named_by(before.get("owner")) & ctx.actor.ids:
+        return False
+    own = {"status", "statusReason", "businessStatus", "note", "lastModified", "meta", "output", "executionPeriod", "text"}
+    return all(before.get(k) == resource.get(k) for k in before.keys() | resource.keys() if k not in own)
+
+
+# -- whoever they are -------------------------------------------------------------------------------------------------
+
+
+async def _may_consent(work: Work, ref: Ref, resource: dict[str, Any], facts: Facts, before: Stored | None) -> Decision | None:
+    """Of a Consent: may this writer write it at all; the decision that lets them, where it is not the person's own answer."""
+    if ref.type != "Consent":
+        return None
+    found = await consenting.lawful(work.ctx, work.get, ref, resource, facts, before)
+    work.ops += found.ops
+    return found.decision
+
+
+def facts_left_alone(ctx: Context, before: dict[str, Any], after: dict[str, Any], linked: frozenset[str] = frozenset()) -> None:
+    """What is recorded about a person, and which records are theirs, changes by `recording`. Problem business-rule."""
+    a = ctx.actor
+    if a.operator:
+        return
+    suspends = f"+{recorded.SAFEGUARDING}"  # closes at once, whoever sees the danger
+    may = {suspends, "link", f"+{recorded.OPT_OUT}"} if a.contributor else {suspends}
+    if a.kind in ("patient", "proxy"):
+        may = {recorded.OPT_OUT} if a.kind == "patient" else set()
+    wrong = recorded.not_theirs(before, after, may=frozenset(may), held=linked)
+    if wrong is not None:
+        raise Problem("business-rule", wrong[1], wrong[0])
+
+
+def own_hand(ctx: Context, resource: dict[str, Any], before: dict[str, Any] | None = None) -> None:
+    """A person writes in their own name. Registered systems write for others and say so in Provenance."""
+    if ctx.actor.kind == "system" or ctx.scopes is None:
+        return
+    for element in AUTHORS & resource.keys():
+        if before is not None and before.get(element) == resource[element]:
+            continue
+        values = resource[element] if isinstance(resource[element], list) else [resource[element]]
+        for value in values:
+            target = value.get("reference", "") if isinstance(value, dict) else ""
+            if target.split("/")[0] in ("Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Organization") and (
+                target not in ctx.actor.ids and target != ctx.actor.user and target != ctx.actor.patient
+            ):
+                raise Problem("business-rule", "You can only write in your own name.", f"{resource['resourceType']}.{element}")
+
+
+# -- what a Provenance is about ---------------------------------------------------------------------------------------
+
+
+async def through_targets(work: Work, resource: dict[str, Any], facts: Facts, before: Stored | None = None) -> Facts:
+    """A Provenance belongs to the people whose resources it is about, as far as its writers see them: whoever edits it and sees
+    fewer of them takes it from nobody."""
+    if facts.type != "Provenance":
+        return facts
+    people = dict.fromkeys((*facts.patients, *(before.facts.patients if before is not None else ())))
+    for target in resource.get("target", []):
+        type, _, id = str(target.get("reference", "")).split("/_history/")[0].partition("/")
+        stored = await work.get(Ref(type, id)) if id else None
+        if stored is not None and not stored.deleted and (await ask_stored(work.ctx, "access", stored)).permit:
+            people.update(dict.fromkeys(stored.facts.patients))
+    return replace(facts, patients=tuple(people))
+
+
+def still_theirs(before: Stored, facts: Facts) -> Facts:
+    """A Provenance stays with the people it was about: neither a new target moves it, nor one that its writer sees no more."""
+    if facts.type != "Provenance":
+        return facts
+    if not set(facts.patients) <= set(before.facts.patients):
+        raise Problem("business-rule", "A resource cannot be moved to another person.", subject_path(facts.type))
+    return replace(facts, patients=before.facts.patients)

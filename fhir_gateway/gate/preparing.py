@@ -1,0 +1,291 @@
+"""One change, prepared: find, ask, check, and what the commit will hold of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from ..domain import compartment, entries, labels, strict, view
+from ..domain import facts as deriving
+from ..domain import search as searching
+from ..domain.consenting import superseded
+from ..domain.problem import Problem, not_found
+from ..domain.rendering import closer, put_back, rendered
+from ..domain.standing import at_risk
+from ..domain.types import Decision, Facts, Keep, Put, Ref, Remove, Stored, Writer
+from ..store.base import Taken
+from .accepting import acceptances, questions
+from .committing import Work
+from .conditions import Match, matching
+from .context import Context, Written, ask_stored, attached, bumps, need_scope, notes, rendering, stand, views_of, within_launch
+from .identifying import claimed, known_person, released
+from .marking import but_for_labels, content, instant, labelled, new_labels, who_writes
+from .outgoing import sends, sent_again
+from .permitting import facts_left_alone, may_collect, may_correct, own_hand, still_theirs, subject_path, through_targets
+from .reading import allow, in_scope
+from .receiving import received
+
+Edit = Callable[[dict[str, Any]], dict[str, Any]]
+# Administrative and clinical types where a lost update would harm: If-Match is required (contracts.md).
+FREE_OF_IF_MATCH = frozenset({"Basic", "Binary", "Subscription"})
+OUR_OWN = Decision(True, "")  # what the gateway itself adds
+
+
+# -- new --------------------------------------------------------------------------------------------------------------
+
+
+async def put_new(
+    work: Work, type: str, raw: bytes, *, id: str | None = None, if_none_exist: str | None = None, unless: str | None = None
+) -> Written:
+    """Prepare the creation of one resource. `unless`: a condition that had no match; of two that say so at once one goes on."""
+    ctx = work.ctx
+    raw, resource = received(ctx, type, raw)
+    if if_none_exist is not None:
+        match = await matching(ctx, type, if_none_exist, own=True)
+        if match is not None:
+            return await matched(work, match)
+    person = await known_person(ctx, type, resource)
+    if person is not None and id is not None:  # it came between: the other entries speak of another id
+        raise Taken("nhs-number", str(person.ref))
+    if person is not None:
+        return known(work, person)
+    ref = Ref(type, id or ctx.house.new_id())
+    if type == "Consent":
+        await _end_superseded(work, resource)
+    writer = await who_writes(ctx, resource, "POST", None)
+    facts, security = labelled(ctx, resource, ref, writer, None)
+    facts = await through_targets(work, resource, facts)
+    decision = await may_collect(work, resource, facts)
+    own_hand(ctx, resource)
+    if (condition := if_none_exist or unless) is not None:
+        key = f"{ctx.client or ctx.actor.user} {type}?{condition}"
+        held = await ctx.house.store.kept("if-none-exist", key, ctx.at)  # of what is here no more, or matches no more
+        work.ops.append(Keep("if-none-exist", key, str(ref).encode(), ctx.at + timedelta(minutes=1), if_absent=held is None, if_value=held))
+    work.ops += await claimed(work, ref, resource, None)
+    return await _store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None, decision)
+
+
+async def _end_superseded(work: Work, resource: dict[str, Any]) -> None:
+    """The consents that a new one takes the place of end with it, in the same commit, by the right of the same writer."""
+    for name in superseded(resource):
+        ref = Ref("Consent", name.removeprefix("Consent/"))
+        stored = await work.get(ref)
+        try:
+            await put_edited(work, ref, lambda consent: {**consent, "status": "inactive"}, if_match=stored.version if stored else None)
+        except Problem as p:
+            if p.kind == "not-found":
+                raise Problem("business-rule", f"`{name[:80]}` is not here, so nothing can take its place.", "Consent.extension") from None
+            raise
+
+
+async def matched(work: Work, match: Match) -> Written:
+    """What a conditional create found, as far as this writer may have it; written down."""
+    ctx, stored = work.ctx, match.stored
+    assert stored is not None
+    work.trail += notes(ctx, "R", "create", Decision(True, "matched"), stored.facts, match.ref, detail="if-none-exist")
+    may_read = ctx.scopes is None or (ctx.scopes.covers("r", match.ref.type) and in_scope(ctx, "r", stored))
+    return Written(match.ref, stored.version, stored.updated, (await rendering(ctx, stored))[0] if may_read else None, "matched")
+
+
+def known(work: Work, person: Stored) -> Written:
+    """Whom a new Patient turns out to be; written down."""
+    work.trail += notes(work.ctx, "R", "create", Decision(True, "matched"), person.facts, person.ref, detail="known by NHS number")
+    return Written(person.ref, person.version, person.updated, None, "matched")
+
+
+# -- over what is there -----------------------------------------------------------------------------------------------
+
+
+async def put_where(work: Work, type: str, condition: str, raw: bytes, *, if_match: int | None = None) -> Written:
+    """Prepare an update of the one match, or a creation. https://hl7.org/fhir/R4/http.html#cond-update"""
+    ctx = work.ctx
+    match = await matching(ctx, type, condition)
+    body = strict.read(raw)
+    if match is not None:
+        return await put_over(work, match.ref, with_id(body, raw, match.ref), if_match=if_match)
+    without_id(body)
+    if if_match is not None:
+        raise Problem("stale", "Nothing matches this condition, so there is no such version.", "If-Match")
+    need_scope(ctx, "c", type)
+    return await put_new(work, type, raw, unless=condition)
+
+
+def with_id(body: dict[str, Any], raw: bytes, ref: Ref) -> bytes:
+    """What replaces the match of a condition may leave its id out."""
+    return raw if "id" in body else strict.dump({"resourceType": body.get("resourceType"), "id": ref.id, **body})
+
+
+def without_id(body: dict[str, Any]) -> None:
+    """Problem not-offered for a body that brings its own id where nothing matches."""
+    if "id" in body:
+        raise Problem("not-offered", "Nothing matches, and ids are given by this server: send it without an id.", "id")
+
+
+async def put_edited(work: Work, ref: Ref, edit: Edit, *, if_match: int | None = None) -> Written:
+    """Prepare what `edit` makes of the rendering this reader gets: it can ask and change nothing else."""
+    ctx = work.ctx
+    stored = await work.get(ref)
+    await allow(ctx, "U", "patch", ref, stored)
+    assert stored is not None
+    if stored.deleted:
+        raise not_found()
+    _precondition(ref, stored, if_match)
+    seen = strict.read((await rendering(ctx, stored))[0])
+    edited = edit(seen)
+    _left_alone(ref, seen, edited)
+    return await put_over(work, ref, strict.dump(edited), if_match=if_match, method="PATCH")
+
+
+def _left_alone(ref: Ref, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """What only the server sets cannot be patched."""
+    then, now = before.get("meta", {}), after.get("meta", {})
+    for name in ("versionId", "lastUpdated"):
+        if isinstance(now, dict) and now.get(name, then.get(name)) != then.get(name):
+            raise Problem("business-rule", f"`meta.{name}` is set by the server.", f"{ref.type}.meta.{name}")
+    for name in ("id", "resourceType"):
+        if after.get(name) != before.get(name):
+            raise Problem("business-rule", f"`{name}` cannot be changed.", f"{ref.type}.{name}")
+
+
+async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = None, method: str = "PUT") -> Written:
+    """Prepare the replacement of one resource by what this reader made of what they saw."""
+    ctx, what = work.ctx, "patch" if method == "PATCH" else "update"
+    stored = await work.get(ref)
+    await allow(ctx, "U", what, ref, stored)
+    assert stored is not None
+    if stored.deleted:
+        raise not_found()
+    _precondition(ref, stored, if_match)
+    raw, resource = received(ctx, ref.type, raw)
+    if resource.get("id") != ref.id:
+        raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
+    was, sent, saw_all = strict.read(stored.body or b""), resource, True
+    views = await views_of(ctx, stored)
+    shown = rendered(was, views)
+    if views:
+        edited = put_back(was, resource, views)
+        if edited != resource:
+            saw_all = but_for_labels(edited) == but_for_labels(resource)
+            resource, raw = edited, strict.dump(edited)
+    decision = await may_correct(work, stored, resource)
+    moved = set(compartment.patients(resource)) != set(compartment.patients(was))
+    if moved or (attached(stored.facts) and _context(resource) != _context(was)):
+        raise Problem("business-rule", "A resource cannot be moved to another person.", subject_path(ref.type))
+    if ref.type == "Patient":
+        mine = (await stand(ctx.house, [str(ref)], None, ctx.place))[str(ref)]
+        facts_left_alone(ctx, was, resource, frozenset(k.other for k in mine.links))
+    if entries.same(content(sent), content(shown)) and not new_labels(sent, shown):  # a right guess at the rest is a change (L22)
+        work.trail += notes(ctx, "U", what, decision, stored.facts, ref, detail="unchanged", allowed=True)
+        return Written(ref, stored.version, stored.updated, await given_back(ctx, stored), "unchanged")
+    writer = replace(await who_writes(ctx, resource, method, stored), saw_all=saw_all)
+    facts, security = labelled(ctx, resource, ref, writer, stored)
+    facts = still_theirs(stored, await through_targets(work, resource, facts, stored))
+    own_hand(ctx, resource, before=was)
+    work.ops += await claimed(work, ref, resource, stored)
+    return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", what, stored, decision)
+
+
+def _context(binary: dict[str, Any]) -> Any:
+    return binary.get("securityContext", {}).get("reference")
+
+
+def _precondition(ref: Ref, stored: Stored, if_match: int | None) -> None:
+    if if_match is None:
+        if ref.type not in FREE_OF_IF_MATCH:
+            raise Problem("if-match-required", f'Say which version you saw: the header If-Match: W/"{stored.version}".', "If-Match")
+    elif if_match != stored.version:
+        raise Problem("stale", f"This was changed meanwhile: you saw version {if_match}, it is now version {stored.version}.", "If-Match")
+
+
+async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Written:
+    """Prepare a deletion."""
+    ctx = work.ctx
+    stored = await work.get(ref)
+    await allow(ctx, "D", "delete", ref, stored)
+    assert stored is not None
+    if stored.deleted:
+        return Written(ref, stored.version, stored.updated, None, "unchanged")
+    _precondition(ref, stored, if_match)
+    decision = await may_correct(work, stored, None)
+    writer = await who_writes(ctx, {}, "DELETE", stored)
+    version = stored.version + 1
+    work.ops += [Remove(ref, version, ctx.at, writer, stored.version), *bumps(ref.type, stored.facts)]
+    work.ops += released(ref, stored)
+    work.ops += await sends(ctx, ref, version, stored.facts, "deleted")
+    work.trail += notes(ctx, "D", "delete", decision, stored.facts, ref)
+    work.gone.add(ref)
+    return Written(ref, version, ctx.at, None, "deleted")
+
+
+# -- by the gateway itself --------------------------------------------------------------------------------------------
+
+
+async def put_by_house(
+    work: Work, ref: Ref, resource: dict[str, Any], before: Stored | None, what: str, detail: str, method: str = "SYSTEM"
+) -> Written:
+    """Prepare what the gateway itself writes when somebody with the right to asks it to: they see no more of it than before."""
+    ctx, a = work.ctx, work.ctx.actor
+    writer = Writer(a.user, a.organisation, ctx.client, "operator" if a.operator else a.kind, method, False, saw_all=False)
+    facts, security = labelled(ctx, resource, ref, writer, before)
+    facts = deriving.in_nobodys_name(facts, before.facts if before is not None else None)
+    over, letter = (before.version, "U") if before is not None else (0, "C")
+    return await _store(
+        work, ref, over + 1, over, strict.dump(resource), resource, facts, security, writer, letter, what, before, detail=f": {detail}"
+    )  # fmt: skip
+
+
+async def put_version(work: Work, stored: Stored, resource: dict[str, Any], found: labels.Labels, *, saw_all: bool) -> Written:
+    """Prepare the same content under other labels: `found` is all of them."""
+    ctx = work.ctx
+    writer = replace(await who_writes(ctx, resource, "PUT", stored), saw_all=saw_all)
+    derived = deriving.derive(
+        resource, stored.ref, ctx.at, writer, found, stored.created_by, called=ctx.actor.ids, before=stored.facts
+    )
+    facts = replace(derived, patients=stored.facts.patients)
+    raw = strict.dump(resource)
+    return await _store(work, stored.ref, stored.version + 1, stored.version, raw, resource, facts, found.security, writer, "U", "update", stored)
+
+
+# -- into the commit --------------------------------------------------------------------------------------------------
+
+
+async def _store(
+    work: Work, ref: Ref, version: int, over: int, raw: bytes, resource: dict[str, Any], facts: Facts,
+    security: list[dict[str, Any]], writer: Writer, letter: str, what: str, before: Stored | None,
+    decision: Decision = OUR_OWN, detail: str = "",
+) -> Written:  # fmt: skip
+    ctx = work.ctx
+    body = strict.stamp(raw, id=ref.id, version=str(version), updated=instant(ctx), security=security)
+    final = strict.read(body)
+    shown = view.view(final)
+    seen = body if shown is final else strict.dump(shown)
+    keys = searching.keys(final, ctx.house.r4, shown, closer(shown))
+    work.ops += [Put(ref, version, ctx.at, body, seen, facts, keys, writer, over)]
+    work.ops += bumps(ref.type, facts, before.facts if before else None)
+    work.ops += await sends(ctx, ref, version, facts, "changed", before.facts if before else None)
+    if ref.type == "Patient" and before is not None and at_risk(facts) != at_risk(before.facts):
+        work.ops += await sent_again(ctx, ref)
+    for task in await questions(ctx, ref, final, facts, before):
+        await _put_question(work, task)
+    work.ops += acceptances(ctx, ref, final, facts)
+    work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}{detail}")
+    stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
+    work.new[ref] = stored
+    return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated")
+
+
+async def _put_question(work: Work, task: dict[str, Any]) -> None:
+    ctx, own = work.ctx, Ref("Task", work.ctx.house.new_id())
+    writer = Writer(ctx.actor.user, ctx.actor.organisation, ctx.client, ctx.actor.kind, "SYSTEM", False)
+    facts, security = labelled(ctx, task, own, writer, None)
+    await _store(work, own, 1, 0, strict.dump(task), task, facts, security, writer, "C", "create", None)
+
+
+async def given_back(ctx: Context, stored: Stored) -> bytes | None:
+    """What a writer gets back of what they wrote: nothing unless they may read it, by scope and by consent (leak list L21)."""
+    may = ctx.scopes is None or (ctx.scopes.covers("r", stored.ref.type) and within_launch(ctx, "r", stored.facts))
+    if not may or not in_scope(ctx, "r", stored) or not (await ask_stored(ctx, ctx.action, stored)).permit:
+        return None
+    return (await rendering(ctx, stored))[0]
