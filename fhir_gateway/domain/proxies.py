@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from .consent import LAWFUL_BASES, LPA, PARENT, unlawful_because
 from .directory import ODS_CODE
 from .grants import Grant, walk
 from .periods import covers
-from .standing import Standing, birthday, named_by
+from .standing import Standing, age_at, birthday, named_by
 from .types import Actor
 from .vocabulary import PROXY_BASIS_SUFFIX
 
@@ -24,6 +23,9 @@ REASONS: Final = "https://fhir.nhs.uk/England/CodeSystem/England-ConsentStatusRe
 LEGAL_BASIS: Final = "https://fhir.nhs.uk/England/CodeSystem/England-NHSProxyLegalBasis"
 GRANTOR: Final = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Consent.grantor"
 OTHER: Final = "OTHER"  # needs words of its own
+LPA: Final = frozenset({"health-and-welfare-lasting-power-of-attorney", "court-appointed-personal-welfare-deputy"})
+PARENT: Final = "parental-responsibility"
+LAWFUL_BASES: Final = frozenset({"consent", "best-interest", PARENT}) | LPA
 DECIDES: Final = LPA | {PARENT}  # these may decide for the person, and so give consents
 
 _REJECTED: Final = frozenset(
@@ -130,6 +132,21 @@ def ill_changed(before: str, after: str, why: tuple[str, str], *, asked: bool) -
     if code == OTHER and not text:
         return "Consent.extension", "With the reason OTHER say in words (`text`) what it is."
     return None
+
+
+def unlawful_because(basis: str, actor: Actor, standing: Standing, at: int) -> str:
+    """Why this legal basis does not hold now, as a basis word; "" when it does."""
+    if not standing.safeguarding.isdisjoint(actor.ids):
+        return "safeguarding"
+    if standing.died is not None:
+        return "proxy-ended"
+    if basis in LPA and not standing.capacity_lost:
+        return "lpa-not-applicable"
+    if basis == PARENT:
+        age = age_at(standing, at)
+        if age is None or age >= 16:
+            return "proxy-age"
+    return "" if basis in LAWFUL_BASES else "no-proxy-role"
 
 
 def not_yet(grant: Grant, standing: Standing, at: int) -> tuple[str, str] | None:

@@ -232,6 +232,12 @@ def team_names(standing: Standing, actor: Actor, at: int) -> frozenset[str]:
     return frozenset(out)
 
 
+def is_self(actor: Actor, standing: Standing) -> bool:
+    """Is this the person, by this record or one that an operator merged with it."""
+    mine = actor.patient
+    return mine is not None and (mine == standing.patient or any(k.merged and k.other == mine for k in standing.links))
+
+
 def invited(standing: Standing, names: frozenset[str]) -> frozenset[str]:
     """`Type/id` of the open Tasks and referrals that name the asker."""
     return frozenset(i.ref for i in standing.invitations if not i.names.isdisjoint(names))

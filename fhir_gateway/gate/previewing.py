@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..domain import consent, proxies, strict, supposing
+from ..domain import consent, proxies, showing, strict, supposing
 from ..domain.problem import Problem, not_found
 from ..domain.search import Query
 from ..domain.standing import Standing
@@ -177,7 +177,7 @@ def _sight(asking: Sequence[Context], stored: Stored, now: Mapping[str, Standing
 
 
 def _less(decision: Decision) -> int:
-    return sum(bit for duty, bit in consent.VIEW_BITS.items() if duty in decision.obligations)
+    return sum(bit for duty, bit in showing.VIEW_BITS.items() if duty in decision.obligations)
 
 
 def _best(asking: Sequence[Context], facts: Facts, standings: Mapping[str, Standing]) -> Decision:

@@ -1,0 +1,59 @@
+"""Which of the views of a person somebody is shown: all, how to reach them, or not where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from .rendering import PEOPLE
+from .rules import Live, rules_for
+from .standing import Standing, is_self
+from .types import CONTACT, PLACES, VIEW, All, Ask, Facts, Has, Never, Predicate
+from .vocabulary import IDENTITY, SECTOR_SYSTEM
+
+NOTHING: Final[Predicate] = Never()
+CONTACT_VIEW: Final = "VIEW-CONTACT"
+LOCATION_VIEW: Final = "VIEW-LOCATION-PROTECTED"
+CARE: Final = ("health", "social-care")
+VIEW_BITS: Final[Mapping[str, int]] = {CONTACT_VIEW: CONTACT, LOCATION_VIEW: PLACES}
+NO_OBLIGATIONS: Final[frozenset[str]] = frozenset()
+
+
+def shown_as(ask: Ask, type: str, standing: Standing, standings: Mapping[str, Standing]) -> frozenset[str]:
+    """Obligations to show less of a person: to those outside health and social care how to reach them and no more, and to nobody
+    where somebody at risk is, unless a permit opens the identity details (to a named recipient, of somebody at risk)."""
+    a = ask.actor
+    contact = type in PEOPLE and a.sector not in CARE and a.kind in ("professional", "system")
+    if not (contact or standing.at_risk) or (a.kind == "patient" and is_self(a, standing)):
+        return NO_OBLIGATIONS
+    open_to = [w for tree in rules_for(replace(ask, action="access"), standing, standings).trees if not tree.only_denies for w in _identity(tree.root)]
+    out = {CONTACT_VIEW} if contact and not open_to else set()
+    if standing.at_risk and not any(open_to):
+        out.add(LOCATION_VIEW)
+    return frozenset(out)
+
+
+def _identity(node: Live) -> Iterator[bool]:
+    """The permits in force for this asker that open the identity details: does each name who receives them."""
+    if node.rule.type == "permit" and node.allowed and IDENTITY in node.rule.profiles:
+        yield any(not w.startswith(SECTOR_SYSTEM) for w in node.rule.who)
+    for child in node.rules:
+        yield from _identity(child)
+
+
+def views(ask: Ask, facts: Facts, standings: Mapping[str, Standing]) -> int:
+    """What a filtered reader gets of this resource, as bits: the view, and which narrower one."""
+    found = (shown_as(ask, facts.type, standings[p], standings) for p in facts.patients if p in standings)
+    return VIEW | sum(VIEW_BITS[duty] for duty in frozenset().union(*found))
+
+
+def narrowed(ask: Ask, standings: Mapping[str, Standing]) -> tuple[Predicate, Predicate]:
+    """The same for a search: of which resources this reader gets the contact view, and of which the location-protected one."""
+    said = {p: shown_as(ask, "Patient", s, standings) for p, s in standings.items()}
+    contact = frozenset(p for p, duties in said.items() if CONTACT_VIEW in duties)
+    places = frozenset(p for p, duties in said.items() if LOCATION_VIEW in duties)
+    return (
+        All((Has("type", PEOPLE), Has("patient", contact))) if contact else NOTHING,
+        Has("patient", places) if places else NOTHING,
+    )
