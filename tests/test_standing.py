@@ -11,9 +11,10 @@ from typing import Any, Literal
 import pytest
 
 from fhir_gateway.domain import consent
+from fhir_gateway.domain.building import build
 from fhir_gateway.domain.directory import DEFAULT_SECTORS, Directory, Sectors
 from fhir_gateway.domain.periods import micros
-from fhir_gateway.domain.standing import Policy, Standing, build, relationship, team_names
+from fhir_gateway.domain.standing import Policy, Standing, relationship, team_names
 from fhir_gateway.domain.types import Actor, Ask, Facts, Ref, Stored, Writer
 from fhir_gateway.domain.vocabulary import HL7, ROLE_AT, SECTOR_SYSTEM
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
+from .building import read_consent
 from .consent import decide
 from .descendants import Descendants, widened
 from .grants import Grant
 from .periods import LONDON, bounds, interval, micros
-from .standing import Broken, Link, Policy, Relationship, Standing, read_consent
+from .standing import Broken, Link, Policy, Relationship, Standing
 from .types import CONFIDENTIALITY, Actor, Ask, BreakGlass, Decision, Facts
 from .vocabulary import ACT_CODE, ACT_REASON, CONFIDENTIALITY_SYSTEM, HANDLING, LEGAL_SUFFIX, SENSITIVITY_SYSTEM
 

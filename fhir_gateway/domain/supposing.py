@@ -10,12 +10,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
+from .building import read_consent
 from .consent import decide, direct_care
 from .descendants import widened
 from .emergencies import GROUNDS
 from .grants import Grant, Labels, Rule, walk
 from .problem import Problem
-from .standing import Broken, Relationship, Standing, read_consent
+from .standing import Broken, Relationship, Standing
 from .types import CONFIDENTIALITY, Ask, BreakGlass, Decision, Facts
 from .vocabulary import ACT_REASON
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..domain import strict
-from ..domain.standing import CONFIRMED, health_or_care, named_by
+from ..domain.relationships import health_or_care
+from ..domain.standing import CONFIRMED, named_by
 from ..domain.types import Facts, Keep, Op, Ref, Stored
 from ..domain.vocabulary import CONFIRM_MEMBERSHIP, TASK_SYSTEM
 from .context import Context, directory_now, micros

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..domain import consenting, grants, proxies, strict
+from ..domain.building import read_consent
 from ..domain.consenting import Circle
 from ..domain.grants import Grant
 from ..domain.periods import LONDON
 from ..domain.problem import Problem
-from ..domain.standing import Standing, named_by, read_consent, relationship
+from ..domain.standing import Standing, named_by, relationship
 from ..domain.types import Decision, Expect, Facts, Keep, Op, Ref, Stored
 from .context import Context, ask, directory_now, micros, notes, stand
 

@@ -17,7 +17,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from ..domain import consent, standing, strict
+from ..domain import building, consent, strict
 from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sectors
 from ..domain.emergencies import EMERGENCY, Emergency
 from ..domain.labels import LabelSets
@@ -268,7 +268,7 @@ async def _build(house: House, person: str, directory: Directory) -> Standing:
     accepted = await house.store.kept_all("accepted", at, prefix=f"{person} ")
     claims = await house.store.kept_all("claim", at, prefix=f"{person} ")
     emergencies = [msgspec.json.decode(e, type=Emergency) for e in (await house.store.kept_all(EMERGENCY, at, prefix=f"{person} ")).values()]
-    return standing.build(
+    return building.build(
         person, records, [msgspec.json.decode(c) for c in claims.values()], directory, house.policy,
         accepted={k.split(" ", 1)[1]: v.decode() for k, v in accepted.items()}, emergencies=[e for e in emergencies if e.is_live(at)],
     )  # fmt: skip

@@ -15,9 +15,9 @@ from ..domain import labels, strict, view
 from ..domain import search as searching
 from ..domain.authors import authorship
 from ..domain.problem import Problem, not_found
+from ..domain.relationships import names_of
 from ..domain.rendering import closer
 from ..domain.search import Query
-from ..domain.standing import names_of
 from ..domain.types import Actor, Always, Bump, Decision, Facts, Keep, Never, Op, Ref, Relabel, Send, Stored
 from ..domain.vocabulary import LEGAL_SUFFIX
 from ..store.base import Stale

@@ -11,9 +11,9 @@ from ..domain import compartment, entries, labels, strict, view
 from ..domain import facts as deriving
 from ..domain import search as searching
 from ..domain.consenting import superseded
+from ..domain.person import at_risk
 from ..domain.problem import Problem, not_found
 from ..domain.rendering import closer, put_back, rendered
-from ..domain.standing import at_risk
 from ..domain.types import Decision, Facts, Keep, Put, Ref, Remove, Stored, Writer
 from ..store.base import Taken
 from .accepting import acceptances, questions

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..domain import consenting, grants, proxies, recorded, strict
+from ..domain.building import read_consent
 from ..domain.grants import Grant
 from ..domain.periods import LONDON, micros
 from ..domain.problem import Problem, not_found
-from ..domain.standing import Broken, Standing, read_consent, relationship
+from ..domain.standing import Broken, Standing, relationship
 from ..domain.types import Always, Decision, Facts, Op, Ref, Send, Stored
 from ..domain.validate import check
 from ..domain.vocabulary import CONFIDENTIALITY_SYSTEM, CONSENT_SCOPE, HL7, TASK_SYSTEM

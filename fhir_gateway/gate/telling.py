@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from ..domain import standing
+from ..domain import building, standing
 from ..domain.grants import walk
 from ..domain.standing import CONFIRMED, STANDING_TYPES, Standing
 from ..domain.types import Keep, Op, Ref, Send, Stored
@@ -57,7 +57,7 @@ async def _after(ctx: Context, person: str, new: Mapping[Ref, Stored], ops: Sequ
     accepted = {k.split(" ", 1)[1]: v.decode() for k, v in (await house.store.kept_all("accepted", ctx.at, prefix=f"{person} ")).items()}
     accepted |= {op.key.split(" ", 1)[1]: op.value.decode() for op in ops if isinstance(op, Keep) and op.kind == "accepted" and op.key.startswith(f"{person} ")}
     directory, _ = ctx.place or await directory_now(house)
-    return standing.build(person, [*records, *mine], (), directory, house.policy, accepted=accepted)
+    return building.build(person, [*records, *mine], (), directory, house.policy, accepted=accepted)
 
 
 def _let_in(s: Standing, at: int) -> set[frozenset[str]]:

@@ -1,0 +1,250 @@
+"""Who looks after a person, read from the versions of their record: the paragraph of consent.md, but for the asker and the instant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .directory import Directory
+from .periods import bounds
+from .standing import ACCEPTED, CONFIRMED, OPEN, Invitation, Relationship, named_by
+from .types import Writer
+from .versions import Version, since
+from .vocabulary import CONFIRM_MEMBERSHIP, TASK_SYSTEM
+
+# -- from Tasks, referrals, teams, practices, claims ------------------------------------------------------------------
+
+
+def from_task(ref: str, chain: Sequence[Version], directory: Directory, taken: Mapping[str, str]) -> Iterator[Relationship]:
+    """An open Task counts from when this owner was named on it; re-opening or prolonging it is naming them anew."""
+    body = chain[-1].body
+    names = named_by(body.get("owner"))
+    if not names or body.get("status") not in OPEN:
+        return
+    low, high = _span((body.get("restriction") or {}).get("period"))
+
+    def named(b: Mapping[str, Any]) -> bool:
+        within = _within((low, high), _span((b.get("restriction") or {}).get("period")))
+        return within and b.get("status") in OPEN and named_by(b.get("owner")) == names
+
+    took = _took(ref, chain, names, ACCEPTED, directory, taken, named)
+    yield _weigh(names, since(chain, named), took, directory, "task", ref, low, high)
+
+
+def from_referral(
+    ref: str, chain: Sequence[Version], now: Mapping[str, Version], chains: Mapping[str, Sequence[Version]], directory: Directory,
+    taken: Mapping[str, str],
+) -> Iterator[Relationship]:  # fmt: skip
+    """A performer has accepted once they accepted a Task of their own about this referral."""
+    body = chain[-1].body
+    if body.get("status") != "active":
+        return
+    for performer in body.get("performer", ()):
+        names = named_by(performer)
+        if not names:
+            continue
+        took = any(
+            t.startswith("Task/") and ref in named_by(v.body.get("focus")) | {r for b in v.body.get("basedOn", ()) for r in named_by(b)}
+            and named_by(v.body.get("owner")) & names
+            and _took(t, chains[t], names, ACCEPTED, directory, taken, lambda b, n=names: bool(named_by(b.get("owner")) & n))
+            for t, v in now.items()
+        )  # fmt: skip
+        by = since(
+            chain,
+            lambda b, n=names: b.get("status") == "active" and any(named_by(p) == n for p in b.get("performer", ())),
+        )
+        yield _weigh(names, by, took, directory, "referral", ref, None, None)
+
+
+def from_team(
+    ref: str, chain: Sequence[Version], confirmations: Sequence[Confirmation], directory: Directory
+) -> Iterator[Relationship]:
+    """A member counts from when they were put in; a longer period, or a team brought back, is putting them in anew."""
+    for member in _members(chain[-1].body):
+        if all(n.split("/")[0] in ("Patient", "RelatedPerson", "CareTeam") for n in member.names):
+            continue
+
+        def named(b: Mapping[str, Any], m: _Member = member) -> bool:
+            return any(m.names == was.names and _within((m.low, m.high), (was.low, was.high)) for was in _members(b))
+
+        took = any(c.focus == ref and c.names & member.names for c in confirmations)
+        yield _weigh(member.names, since(chain, named), took, directory, "team", ref, member.low, member.high, team=ref)
+
+
+def from_practice(
+    ref: str, chain: Sequence[Version], confirmations: Sequence[Confirmation], directory: Directory
+) -> Iterator[Relationship]:
+    """The patient's general practitioner."""
+    for practice in chain[-1].body.get("generalPractitioner", ()):
+        names = named_by(practice)
+        if names:
+            by = since(chain, lambda b, n=names: any(named_by(p) == n for p in b.get("generalPractitioner", ())))
+            took = any(c.focus == ref and c.names & names for c in confirmations)
+            yield _weigh(names, by, took, directory, "practitioner", ref, None, None)
+
+
+def from_claim(claim: Mapping[str, Any]) -> Relationship:
+    """A relationship that somebody claimed with a reason; it is theirs alone, or the organisation's if it claimed as one."""
+    user, organisation = claim.get("user") or "", claim.get("organisation")
+    names = frozenset({user} if user else {organisation or ""}) - {""}
+    low, high = _span({"start": claim.get("at"), "end": claim.get("until")})
+    source = f"claim {claim.get('id', '')}".strip()
+    return Relationship(names, "claim", source, low, high, user, organisation, reason=str(claim["reason"]))
+
+
+def invitations(now: Mapping[str, Version]) -> Iterator[Invitation]:
+    """Open Tasks and referrals: the named owner may read that one, to be able to accept it."""
+    for ref, version in sorted(now.items()):
+        body = version.body
+        if ref.startswith("Task/") and body.get("status") in OPEN - {"draft"} and named_by(body.get("owner")):
+            yield Invitation(ref, named_by(body.get("owner")))
+        elif ref.startswith("ServiceRequest/") and body.get("status") == "active":
+            names = frozenset().union(*(named_by(p) for p in body.get("performer", ())))
+            if names:
+                yield Invitation(ref, names)
+
+
+# -- who is named, and did they accept --------------------------------------------------------------------------------
+
+
+def _weigh(
+    names: frozenset[str], by: Version | None, took: bool, directory: Directory, origin: str, source: str,
+    low: int | None, high: int | None, team: str = "",
+) -> Relationship:  # fmt: skip
+    """One named owner, judged by every sentence of the paragraph except those that need the asker or the instant."""
+    writer = by.writer if by else Writer("")
+    cared = health_or_care(names, directory, by.at if by else 0)
+    why = ""
+    if by is None:
+        why = "who named them is not known"
+    elif not (writer.kind == "patient" or writer.may_refer):
+        why = "whoever wrote it could not refer"
+    elif not took:
+        why = "they have not accepted"
+    if by is not None:
+        low = by.at if low is None else max(low, by.at)
+    return Relationship(
+        names,
+        origin,
+        source,
+        low,
+        high,
+        writer.user,
+        writer.organisation,
+        not why,
+        why,
+        consent_needed=not cared,
+        team=team,
+    )
+
+
+def health_or_care(names: frozenset[str], directory: Directory, at: int) -> bool:
+    """Is any of these, by where they work then, health or social care."""
+    places = {o for n in names for o in directory.organisations_of(n, at)}
+    return any(directory.sector(o) in ("health", "social-care") for o in places)
+
+
+def _took(
+    ref: str, chain: Sequence[Version], names: frozenset[str], statuses: frozenset[str], directory: Directory,
+    taken: Mapping[str, str], named: Any,
+) -> bool:  # fmt: skip
+    """Did the owner themselves move this Task to accepted, since they were named."""
+    if chain[-1].body.get("status") not in statuses:
+        return False
+    user = taken.get(ref)
+    if user and _user_owns(user, None, names, directory, chain[-1].at):
+        return True
+    for version in reversed(chain):
+        if not named(version.body) or version.body.get("status") not in statuses:
+            return False
+        if _owns(version.writer, names, directory, version.at):
+            return True
+    return False
+
+
+def _owns(writer: Writer, names: frozenset[str], directory: Directory, at: int) -> bool:
+    """Is this writer the named owner, or of the named organisation."""
+    return _user_owns(writer.user, writer.organisation, names, directory, at)
+
+
+def _user_owns(user: str, organisation: str | None, names: frozenset[str], directory: Directory, at: int) -> bool:
+    return not names_of(user, organisation, directory, at).isdisjoint(names)
+
+
+def names_of(user: str, organisation: str | None, directory: Directory, at: int) -> frozenset[str]:
+    """What a writer is called: themselves, their roles there, their organisation with all above it."""
+    called = {user} - {""}
+    if user.startswith("Practitioner/"):
+        called |= directory.people.get(user, ("", frozenset()))[1]
+    for role in directory.roles_at(user, at, organisation) if user.startswith("Practitioner/") else ():
+        called |= {role.ref, *role.services, *role.identifiers}
+    places = {organisation} if organisation else directory.organisations_of(user, at)
+    for place in places:
+        called |= directory.organisation_names(place)
+    return frozenset(called)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    focus: str
+    names: frozenset[str]
+
+
+def asks_membership(body: Mapping[str, Any]) -> bool:
+    codings = (body.get("code") or {}).get("coding", ())
+    return any(c.get("system") == TASK_SYSTEM and c.get("code") == CONFIRM_MEMBERSHIP for c in codings)
+
+
+def confirmations_in(
+    now: Mapping[str, Version],
+    chains: Mapping[str, Sequence[Version]],
+    directory: Directory,
+    taken: Mapping[str, str],
+) -> Iterator[Confirmation]:
+    """Members who said "yes, I am": confirm-membership Tasks that their own owner accepted."""
+    for ref, version in now.items():
+        if ref.startswith("Task/") and asks_membership(version.body):
+            names = named_by(version.body.get("owner"))
+            named = lambda b, n=names: named_by(b.get("owner")) == n and asks_membership(b)  # noqa: E731
+            if names and _took(ref, chains[ref], names, CONFIRMED, directory, taken, named):
+                for focus in named_by(version.body.get("focus")):
+                    yield Confirmation(focus, names)
+
+
+class _Member(NamedTuple):
+    names: frozenset[str]
+    low: int | None
+    high: int | None
+
+
+def _members(team: Mapping[str, Any]) -> list[_Member]:
+    """Who is in an active team, and when."""
+    if team.get("status") not in ("active", None):
+        return []
+    whole = _span(team.get("period"))
+    found = ((named_by(p.get("member")), _both(whole, _span(p.get("period")))) for p in team.get("participant", ()))
+    return [_Member(names, *span) for names, span in found if names]
+
+
+# -- spans ------------------------------------------------------------------------------------------------------------
+
+
+def _span(period: Mapping[str, Any] | None) -> tuple[int | None, int | None]:
+    """A period that cannot be read covers nothing."""
+    try:
+        return bounds(period)
+    except (ValueError, TypeError):
+        return 1, 0
+
+
+def _within(inner: tuple[int | None, int | None], outer: tuple[int | None, int | None]) -> bool:
+    """Does the outer span hold all of the inner one; None is open."""
+    starts = outer[0] is None or (inner[0] is not None and inner[0] >= outer[0])
+    return starts and (outer[1] is None or (inner[1] is not None and inner[1] <= outer[1]))
+
+
+def _both(a: tuple[int | None, int | None], b: tuple[int | None, int | None]) -> tuple[int | None, int | None]:
+    lows = [x for x in (a[0], b[0]) if x is not None]
+    highs = [x for x in (a[1], b[1]) if x is not None]
+    return max(lows, default=None), min(highs, default=None)

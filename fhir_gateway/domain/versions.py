@@ -1,0 +1,74 @@
+"""The versions of a record's resources, and since when, by whose hand, something has been true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from .periods import micros
+from .types import Ref, Writer
+
+
+class Record(Protocol):
+    """What is needed of `types.Stored`."""
+
+    @property
+    def ref(self) -> Ref: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def updated(self) -> datetime: ...
+    @property
+    def body(self) -> bytes | None: ...
+    @property
+    def writer(self) -> Writer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    body: Mapping[str, Any]
+    writer: Writer
+    at: int
+
+
+def chains_of(records: Sequence[Record]) -> dict[str, list[Version]]:
+    """Versions by reference, oldest first; what is deleted now is left out."""
+    by: dict[str, list[Record]] = {}
+    for record in records:
+        by.setdefault(str(record.ref), []).append(record)
+    out: dict[str, list[Version]] = {}
+    for ref, versions in by.items():
+        versions.sort(key=lambda v: v.version)
+        if versions[-1].body is None:
+            continue
+        after_gap = _since_last_deletion(versions)
+        out[ref] = [Version(msgspec.json.decode(v.body), v.writer, micros(v.updated)) for v in after_gap if v.body is not None]
+    return out
+
+
+def _since_last_deletion(versions: list[Record]) -> list[Record]:
+    """The unbroken run of versions that ends with the present one."""
+    run = [versions[-1]]
+    for v in reversed(versions[:-1]):
+        if v.body is None or v.version != run[-1].version - 1:
+            break
+        run.append(v)
+    return run[::-1]
+
+
+def since(chain: Sequence[Version], true: Any) -> Version | None:
+    """The version with which something that is true now began to be so without a break; None if its beginning is not here."""
+    found = None
+    for version in reversed(chain):
+        if not true(version.body):
+            return found
+        found = version
+    return found
+
+
+def by_operator(writer: Writer) -> bool:
+    return writer.kind == "operator" or writer.method == "SYSTEM"
