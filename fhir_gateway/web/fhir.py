@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import format_datetime
 from functools import lru_cache
-from typing import Any
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import Request
@@ -18,19 +13,29 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import __version__, definitions, gate
 from ..domain import bundle, capability, edits, strict
-from ..domain.edits import JSON_PATCH
-from ..domain.preconditions import etag, not_modified, tag
-from ..domain.problem import Problem, not_found
+from ..domain.preconditions import not_modified, tag
+from ..domain.problem import Problem
 from ..domain.r4 import R4
 from ..domain.types import Ref
 from ..gate import Answer, Context, Written
 from . import binary, operations
-from .app import FHIR_JSON, PRIVATE, Web, body, context, guarded
-
-ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
-JSON_TYPES = {"application/fhir+json", "application/json", "text/json"}
-ACCEPTED = JSON_TYPES | {"*/*", "application/*", "json"}
-PATCHES = frozenset({JSON_PATCH})
+from .app import PRIVATE, Web, body, context, guarded
+from .messages import (
+    PATCHES,
+    acceptable,
+    as_fhir,
+    asked,
+    condition,
+    form,
+    http_date,
+    json,
+    pairs,
+    prefer,
+    ref,
+    seen,
+    sent_json,
+    wants_json,
+)
 
 Handle = Callable[[Web, Request, Context, list[str]], Awaitable[Response]]
 
@@ -55,6 +60,9 @@ class Offer:
     where: bool = False  # conditional: the query is the condition
     seeks: bool = False  # a search: besides `reads` it takes whatever the CapabilityStatement lists for the type
     reads: tuple[str, ...] = ()  # query parameters besides _format and _pretty
+
+
+# -- the door ---------------------------------------------------------------------------------------------------------
 
 
 def endpoint(web: Web) -> ASGIApp:
@@ -108,51 +116,6 @@ def shape(parts: list[str]) -> str:
     """`CarePlan/1/_history/2` -> `type/id/_history/id`."""
     out = ["type" if i == 0 and p[:1] not in "_$" else p if p[:1] in "_$" else "id" for i, p in enumerate(parts)]
     return "/".join(out)
-
-
-def as_fhir(request: Request) -> bool:
-    """Whether the body says that it is FHIR, and not the bytes of an attachment."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind in JSON_TYPES or kind == "application/fhir+xml" or not kind
-
-
-async def received(web: Web, request: Request, parts: list[str]) -> bytes:
-    """The JSON text of the resource sent. Problem unsupported-media, too-large."""
-    plain = parts[0] != "Binary" or as_fhir(request)
-    if plain:
-        sent_json(request)
-    if parts[0] == "Binary":
-        return await binary.sent(web, request, plain, parts[1] if len(parts) > 1 else "")
-    return await body(web, request)
-
-
-def acceptable(request: Request) -> None:
-    """JSON only. `_format` beats Accept. Problem not-acceptable."""
-    if not wants_json(request):
-        raise Problem("not-acceptable", "This server speaks JSON only: application/fhir+json.", "Accept")
-
-
-def wants_json(request: Request) -> bool:
-    wanted = request.query_params.get("_format") if b"_format" in request.scope["query_string"] else None
-    if wanted is None:
-        wanted = request.headers.get("accept", "*/*") or "*/*"
-    kinds = {w.split(";")[0].strip().lower().replace(" ", "+") for w in wanted.split(",")}
-    return bool(kinds & ACCEPTED)
-
-
-def sent_json(request: Request, also: frozenset[str] = frozenset()) -> str:
-    """The media type. Problem unsupported-media unless the body says it is JSON in UTF-8."""
-    kind, _, rest = request.headers.get("content-type", "").partition(";")
-    kind = kind.strip().lower()
-    if kind not in JSON_TYPES | also:
-        raise Problem("unsupported-media", f"Send application/fhir+json, not `{kind[:60] or 'nothing'}`.", "Content-Type")
-    charset = dict(p.strip().partition("=")[::2] for p in rest.lower().split(";") if "=" in p).get("charset", "utf-8")
-    version = re.search(r"fhirversion\s*=\s*\"?([\d.]+)", rest.lower())
-    if version and not version.group(1).startswith("4.0"):
-        raise Problem("unsupported-media", f"This server speaks FHIR 4.0, not {version.group(1)[:10]}.", "Content-Type")
-    if charset.strip('"') not in ("utf-8", "utf8"):
-        raise Problem("unsupported-media", "The body must be UTF-8.", "Content-Type")
-    return kind
 
 
 # -- one resource -----------------------------------------------------------------------------------------------------
@@ -210,6 +173,16 @@ async def patch_where(web: Web, request: Request, ctx: Context, parts: list[str]
     return wrote(web, request, written)
 
 
+async def received(web: Web, request: Request, parts: list[str]) -> bytes:
+    """The JSON text of the resource sent. Problem unsupported-media, too-large."""
+    plain = parts[0] != "Binary" or as_fhir(request)
+    if plain:
+        sent_json(request)
+    if parts[0] == "Binary":
+        return await binary.sent(web, request, plain, parts[1] if len(parts) > 1 else "")
+    return await body(web, request)
+
+
 async def edited(web: Web, request: Request) -> tuple[edits.Edit, bytes]:
     """A JSON Patch or the Parameters of a FHIRPath Patch, and the bytes it came as."""
     media = sent_json(request, PATCHES)
@@ -229,19 +202,6 @@ async def delete(web: Web, request: Request, ctx: Context, parts: list[str]) -> 
 async def delete_where(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     written = await gate.remove_where(ctx, parts[0], condition(request), if_match=seen(request), once=named(ctx, request))
     return gone(request, written)
-
-
-def seen(request: Request) -> int | None:
-    """The version that the writer says they saw."""
-    return etag(request.headers.get("if-match"))
-
-
-def condition(request: Request) -> str:
-    """The query, as a condition. Problem not-offered without one: nothing is written to all of a type."""
-    query = request.url.query
-    if not query:
-        raise Problem("not-offered", f"{request.method} needs an id in the address, or a condition in the query.")
-    return query
 
 
 def gone(request: Request, w: Written) -> Response:
@@ -276,17 +236,6 @@ async def post_search(web: Web, request: Request, ctx: Context, parts: list[str]
     return await searched(request, ctx, type, None, asked(request) + await form(web, request))
 
 
-async def form(web: Web, request: Request) -> list[tuple[str, str]]:
-    """The parameters in the body of a POST."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind and kind != "application/x-www-form-urlencoded":
-        raise Problem("unsupported-media", "A search is sent as application/x-www-form-urlencoded.", "Content-Type")
-    try:
-        return pairs((await body(web, request)).decode())
-    except UnicodeDecodeError:
-        raise Problem("malformed", "The form is not UTF-8.") from None
-
-
 async def compartment(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     """`Patient/1/Goal` and `Patient/1/*`: what is in that compartment (https://hl7.org/fhir/R4/http.html#vsearch)."""
     return await searched(request, ctx, *gate.compartment(ctx, ref(parts), parts[2]), asked(request))
@@ -317,104 +266,8 @@ async def transaction(web: Web, request: Request, ctx: Context, parts: list[str]
     return json(request, strict.dump(await gate.push(ctx, raw, idempotency_key=key, prefer=prefer(request, "return"))))
 
 
-# -- operations -------------------------------------------------------------------------------------------------------
-
-
-async def everything(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    params = [p for p in await given(web, request) if p[0] not in ("_format", "_pretty")]
-    page = await gate.everything(ctx, ref(parts).id if len(parts) == 3 else None, params)
-    return json(request, gate.searchset(ctx, page, "/".join(parts)))
-
-
-async def document(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    return json(request, await gate.plan_document(ctx, ref(parts).id))
-
-
-async def validate(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    raw = await body(web, request)
-    if raw:
-        sent_json(request)
-    id = ref(parts).id if len(parts) == 3 else None
-    said = await gate.judge(ctx, parts[0], id, strict.read(raw) if raw else None, pairs(request.url.query))
-    return json(request, strict.dump(said))
-
-
-async def explain(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    """Why somebody may see something, or may not, as Parameters."""
-    said = {k: v for k, v in await given(web, request) if k not in ("_format", "_pretty")}
-    type, _, id = said.get("what", "").partition("/")
-    if not web.house.r4.has_type(type) or not ID.match(id):
-        raise Problem("bad-request", "`what` names the resource that this is about, such as Goal/1.", "what")
-    why = await gate.why(ctx, Ref(type, id), said.get("who", ""), said.get("purpose", ""), said.get("action", "access"))
-    return json(request, strict.dump(operations.explain_told(why)))
-
-
-async def preview(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    """What somebody would see under a Consent that is not saved, as Parameters."""
-    sent_json(request)
-    listed = strict.read(await body(web, request))
-    choice, said = operations.preview_asked(listed)
-    found = await gate.preview(ctx, said["who"], choice=choice, replaces=(choice or {}).get("id"), purpose=said.get("purpose", "TREAT"))
-    return json(request, strict.dump(operations.preview_told(found.sights, choice)))
-
-
-async def meta(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    return metas(request, await gate.meta_of(ctx, ref(parts)))
-
-
-async def meta_add(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    wanted, _ = await about_meta(web, request)
-    return labelled(request, await gate.put_on(ctx, ref(parts), wanted))
-
-
-async def meta_delete(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
-    wanted, reason = await about_meta(web, request)
-    return labelled(request, await gate.take_off(ctx, ref(parts), wanted, reason))
-
-
-async def about_meta(web: Web, request: Request) -> tuple[dict[str, Any], str]:
-    """`meta` and `reason` of a Parameters resource. Problem bad-request."""
-    sent_json(request)
-    listed = strict.read(await body(web, request))
-    several = listed.get("parameter", [])
-    if listed.get("resourceType") != "Parameters" or not isinstance(several, list):
-        raise Problem("bad-request", "An operation takes a Parameters resource.", "resourceType")
-    found = {p["name"]: p for p in several if isinstance(p, dict) and isinstance(p.get("name"), str)}
-    reason = found.get("reason", {}).get("valueString", "")
-    if not isinstance(reason, str) or len(reason) > 1000:
-        raise Problem("bad-request", "`reason` is a text of at most 1,000 characters.", "reason")
-    return found.get("meta", {}).get("valueMeta", {}), reason
-
-
-def labelled(request: Request, w: Written) -> Response:
-    shown = strict.read(w.body or b"{}").get("meta", {})
-    return metas(request, {k: v for k, v in shown.items() if k in ("profile", "tag", "security")}, {"ETag": tag(w.version)})
-
-
-def metas(request: Request, shown: dict[str, Any], more: dict[str, str] | None = None) -> Response:
-    told = {"resourceType": "Parameters", "parameter": [{"name": "return", "valueMeta": shown}] if shown else []}
-    return json(request, strict.dump({k: v for k, v in told.items() if v}), headers={**PRIVATE, **(more or {})})
-
-
-async def given(web: Web, request: Request) -> list[tuple[str, str]]:
-    """The parameters of an operation: in the address, or by POST in a Parameters resource. Problem bad-request."""
-    out = pairs(request.url.query)
-    raw = await body(web, request) if request.method == "POST" else b""
-    if not raw:
-        return out
-    sent_json(request)
-    listed = strict.read(raw)
-    if listed.get("resourceType") != "Parameters" or not isinstance(listed.get("parameter", []), list):
-        raise Problem("bad-request", "An operation takes a Parameters resource.", "resourceType")
-    for p in listed.get("parameter", []):
-        value = next((v for k, v in p.items() if k.startswith("value")), None) if isinstance(p, dict) else None
-        if not isinstance(value, (str, int)) or not isinstance(p.get("name"), str):
-            raise Problem("bad-request", "Each parameter of this operation has a name and one plain value.", "Parameters.parameter")
-        out.append((p["name"], str(value)))
-    return out
-
-
 # -- about itself -----------------------------------------------------------------------------------------------------
+
 
 ABOUT = {"Cache-Control": "public, max-age=60", "X-Content-Type-Options": "nosniff"}
 
@@ -439,54 +292,8 @@ def _definition(name: str, base: str) -> bytes:
     return strict.dump({**definitions.load(f"operations/{name}.json"), "url": f"{base}/OperationDefinition/{name}"})
 
 
-# -- small ------------------------------------------------------------------------------------------------------------
-
-
-def ref(parts: list[str]) -> Ref:
-    if not ID.match(parts[1]):
-        raise not_found()
-    return Ref(parts[0], parts[1])
-
-
-def asked(request: Request) -> list[tuple[str, str]]:
-    """What stands behind the question mark."""
-    query: bytes = request.scope["query_string"]
-    return pairs(query.decode("utf-8", "surrogateescape")) if query else []
-
-
-def pairs(query: str) -> list[tuple[str, str]]:
-    """Decoded name and value pairs, in order. Problem bad-request when they are no UTF-8."""
-    try:
-        found = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=200)
-        if not query.isascii():
-            query.encode()  # bytes that were no UTF-8 and not even escaped
-        return found
-    except ValueError:
-        raise Problem("bad-request", "The search is not readable: at most 200 parameters, in UTF-8.") from None
-
-
-def prefer(request: Request, name: str) -> str:
-    """`return` or `handling` of the Prefer headers, "" when not said (https://www.rfc-editor.org/rfc/rfc7240)."""
-    for header in request.headers.getlist("prefer"):
-        for part in re.split("[,;]", header):
-            key, _, value = part.partition("=")
-            if key.strip().lower() == name:
-                return value.strip().strip('"')
-    return ""
-
-
-def json(request: Request, raw: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    if request.scope["query_string"] and request.query_params.get("_pretty") == "true":
-        raw = msgspec.json.format(raw, indent=2)
-    return Response(raw, status, headers or PRIVATE, media_type=FHIR_JSON)
-
-
-@lru_cache(4096)
-def http_date(at: datetime) -> str:
-    return format_datetime(at, usegmt=True)
-
-
 # -- what is offered --------------------------------------------------------------------------------------------------
+
 
 PART = ("_summary", "_elements")
 HISTORY = ("_since", "_at", "_count", *PART)
@@ -497,7 +304,6 @@ EVERYTHING = ("_since", "_type", "_count", "start", "end", *PART)
 WHY = ("what", "who", "purpose", "action")
 FIND = (400, 403, 404)
 WRITE = (400, 403, 404, 409, 410, 412, 413, 415, 422)
-
 # The one table: it dispatches, and the CapabilityStatement and /openapi.json are made from it.
 OFFERED: tuple[Offer, ...] = (
     Offer("GET", "", search, "search-system", "Search several types, or all", (200, *FIND), gives="Bundle", reads=("_type", *SEARCH), seeks=True),
@@ -519,20 +325,20 @@ OFFERED: tuple[Offer, ...] = (
     Offer("GET", "type/id/_history/id", vread, "vread", "Read one version", (200, 304, *FIND, 410), reads=PART),
     Offer("GET", "type/id/id", compartment, "", "Search within a compartment", (200, *FIND, 405), gives="Bundle", reads=SEARCH, seeks=True),
     Offer("POST", "type/id/id/_search", post_compartment, "", "Search within a compartment by form", (200, *FIND, 405, 413, 415), takes="form", gives="Bundle"),
-    Offer("POST", "type/$validate", validate, "", "Would this be taken", (200, *FIND, 413, 415), takes="parameters", gives="OperationOutcome", operation="validate", reads=("mode", "profile")),
-    Offer("POST", "type/id/$validate", validate, "", "Would this be taken, here", (200, *FIND, 410, 413, 415), takes="parameters", gives="OperationOutcome", operation="validate", reads=("mode", "profile")),
-    Offer("GET", "type/id/$meta", meta, "", "Its profiles, tags and labels", (200, *FIND, 410), gives="Parameters", operation="meta"),
-    Offer("POST", "type/id/$meta-add", meta_add, "", "Put profiles, tags or privacy labels on", (200, *WRITE), takes="parameters", gives="Parameters", operation="meta-add"),
-    Offer("POST", "type/id/$meta-delete", meta_delete, "", "Take profiles, tags or, with the right to, privacy labels off", (200, *WRITE), takes="parameters", gives="Parameters", operation="meta-delete"),
-    Offer("GET", "type/$everything", everything, "", "The records of all whom the reader can reach", (200, *FIND), gives="Bundle", operation="everything", types=("Patient",), reads=EVERYTHING),
-    Offer("POST", "type/$everything", everything, "", "The records of all whom the reader can reach", (200, *FIND, 413, 415), takes="parameters", gives="Bundle", operation="everything", types=("Patient",)),
-    Offer("GET", "type/id/$everything", everything, "", "One person's record", (200, *FIND, 410), gives="Bundle", operation="everything", types=("Patient",), reads=EVERYTHING),
-    Offer("POST", "type/id/$everything", everything, "", "One person's record", (200, *FIND, 410, 413, 415), takes="parameters", gives="Bundle", operation="everything", types=("Patient",)),
-    Offer("GET", "type/id/$document", document, "", "A plan as a document, a Composition first", (200, *FIND, 410), gives="Bundle", operation="document", types=("CarePlan",)),
-    Offer("POST", "type/id/$document", document, "", "A plan as a document, a Composition first", (200, *FIND, 410), gives="Bundle", operation="document", types=("CarePlan",)),
-    Offer("GET", "type/$explain", explain, "", "Why somebody may see something, or may not", (200, *FIND), gives="Parameters", operation="explain", types=("Consent",), reads=WHY),
-    Offer("POST", "type/$explain", explain, "", "Why somebody may see something, or may not", (200, *FIND, 413, 415), takes="parameters", gives="Parameters", operation="explain", types=("Consent",)),
-    Offer("POST", "type/$preview", preview, "", "What somebody would see under a Consent that is not saved", (200, *WRITE), takes="parameters", gives="Parameters", operation="preview", types=("Consent",)),
+    Offer("POST", "type/$validate", operations.validate, "", "Would this be taken", (200, *FIND, 413, 415), takes="parameters", gives="OperationOutcome", operation="validate", reads=("mode", "profile")),
+    Offer("POST", "type/id/$validate", operations.validate, "", "Would this be taken, here", (200, *FIND, 410, 413, 415), takes="parameters", gives="OperationOutcome", operation="validate", reads=("mode", "profile")),
+    Offer("GET", "type/id/$meta", operations.meta, "", "Its profiles, tags and labels", (200, *FIND, 410), gives="Parameters", operation="meta"),
+    Offer("POST", "type/id/$meta-add", operations.meta_add, "", "Put profiles, tags or privacy labels on", (200, *WRITE), takes="parameters", gives="Parameters", operation="meta-add"),
+    Offer("POST", "type/id/$meta-delete", operations.meta_delete, "", "Take profiles, tags or, with the right to, privacy labels off", (200, *WRITE), takes="parameters", gives="Parameters", operation="meta-delete"),
+    Offer("GET", "type/$everything", operations.everything, "", "The records of all whom the reader can reach", (200, *FIND), gives="Bundle", operation="everything", types=("Patient",), reads=EVERYTHING),
+    Offer("POST", "type/$everything", operations.everything, "", "The records of all whom the reader can reach", (200, *FIND, 413, 415), takes="parameters", gives="Bundle", operation="everything", types=("Patient",)),
+    Offer("GET", "type/id/$everything", operations.everything, "", "One person's record", (200, *FIND, 410), gives="Bundle", operation="everything", types=("Patient",), reads=EVERYTHING),
+    Offer("POST", "type/id/$everything", operations.everything, "", "One person's record", (200, *FIND, 410, 413, 415), takes="parameters", gives="Bundle", operation="everything", types=("Patient",)),
+    Offer("GET", "type/id/$document", operations.document, "", "A plan as a document, a Composition first", (200, *FIND, 410), gives="Bundle", operation="document", types=("CarePlan",)),
+    Offer("POST", "type/id/$document", operations.document, "", "A plan as a document, a Composition first", (200, *FIND, 410), gives="Bundle", operation="document", types=("CarePlan",)),
+    Offer("GET", "type/$explain", operations.explain, "", "Why somebody may see something, or may not", (200, *FIND), gives="Parameters", operation="explain", types=("Consent",), reads=WHY),
+    Offer("POST", "type/$explain", operations.explain, "", "Why somebody may see something, or may not", (200, *FIND, 413, 415), takes="parameters", gives="Parameters", operation="explain", types=("Consent",)),
+    Offer("POST", "type/$preview", operations.preview, "", "What somebody would see under a Consent that is not saved", (200, *WRITE), takes="parameters", gives="Parameters", operation="preview", types=("Consent",)),
 )  # fmt: skip
 ATTACHED = tuple(o for o in OFFERED if (o.method, o.shape) in (("POST", "type"), ("PUT", "type/id"), ("GET", "type/id")))
 TABLE: dict[tuple[str, str], Offer] = {(o.method, o.shape): o for o in OFFERED}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,7 +13,7 @@ from ..domain import strict
 from ..domain.problem import Problem
 from ..gate import Named
 from .app import PRIVATE, Web, body, context, guarded
-from .fhir import sent_json
+from .messages import plain, sent_json
 
 PAPER = ("nhs_number", "birth_date", "family_name")
 
@@ -38,7 +37,7 @@ async def find(web: Web, request: Request) -> Response:
     """The id of the person whom NHS number, date of birth and family name name together, for who may see something of theirs."""
     ctx = await context(web, request)
     said = await _said(web, request, PAPER)
-    return _json({"patient": await gate.find(ctx, Named.said(said))})
+    return plain({"patient": await gate.find(ctx, Named.said(said))})
 
 
 async def break_glass(web: Web, request: Request) -> Response:
@@ -47,7 +46,7 @@ async def break_glass(web: Web, request: Request) -> Response:
     whom, said = await _whom(web, request, ("reason", "ground"))
     e = await gate.break_glass(ctx, whom, said.get("reason"), said.get("ground"))
     answer = {"id": e.id, "patient": e.patient.removeprefix("Patient/"), "ground": e.ground, "begun": e.at, "until": e.until}
-    return _json(answer, 201 if e.at == ctx.at else 200)
+    return plain(answer, 201 if e.at == ctx.at else 200)
 
 
 async def end_emergency(web: Web, request: Request) -> Response:
@@ -61,7 +60,7 @@ async def claim(web: Web, request: Request) -> Response:
     ctx = await context(web, request)
     whom, said = await _whom(web, request, ("reason", "days"))
     c = await gate.claim(ctx, whom, said.get("reason"), said.get("days"))
-    return _json({"id": c.id, "patient": c.patient.removeprefix("Patient/"), "begun": c.at, "until": c.until}, 201)
+    return plain({"id": c.id, "patient": c.patient.removeprefix("Patient/"), "begun": c.at, "until": c.until}, 201)
 
 
 async def end_claim(web: Web, request: Request) -> Response:
@@ -85,10 +84,6 @@ async def _said(web: Web, request: Request, fields: tuple[str, ...]) -> dict[str
     if unknown:
         raise Problem("invalid", f"`{unknown[0][:80]}` is not known here: send {', '.join(fields)}.", unknown[0][:80])
     return said
-
-
-def _json(answer: dict[str, Any], status: int = 200) -> Response:
-    return Response(msgspec.json.encode(answer), status, PRIVATE, media_type="application/json")
 
 
 __all__ = ["routes"]

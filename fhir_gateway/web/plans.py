@@ -11,7 +11,7 @@ from .. import plans
 from ..domain import strict
 from ..domain.problem import Problem
 from .app import PRIVATE, Web, body, context, guarded
-from .fhir import ID, sent_json
+from .messages import ID, plain, sent_json
 
 
 def routes(web: Web) -> list[Route]:
@@ -32,7 +32,7 @@ async def post(web: Web, request: Request) -> Response:
         "unmapped": saved.unmapped,
     }  # fmt: skip
     headers = {**PRIVATE, "Location": f"/plans/{saved.patient}"}
-    return Response(msgspec.json.encode(answer), 201 if saved.written else 200, headers, media_type="application/json")
+    return plain(answer, 201 if saved.written else 200, headers)
 
 
 async def get(web: Web, request: Request) -> Response:

@@ -13,8 +13,8 @@ from .. import gate
 from ..domain.problem import Problem, not_found
 from ..gate import Context, Written
 from ..gate.context import need_scope
-from .app import PRIVATE, Web, body, context, guarded
-from .fhir import ID, sent_json
+from .app import Web, body, context, guarded
+from .messages import ID, plain, sent_json
 
 
 class Fact(msgspec.Struct, forbid_unknown_fields=True):
@@ -72,7 +72,7 @@ async def appoint(web: Web, request: Request) -> Response:
 
 async def roles(web: Web, request: Request) -> Response:
     ctx, patient = await _asked(web, request, "r", "Consent")
-    return Response(msgspec.json.encode({"roles": await gate.roles(ctx, patient)}), 200, PRIVATE, media_type="application/json")
+    return plain({"roles": await gate.roles(ctx, patient)})
 
 
 async def change(web: Web, request: Request) -> Response:
@@ -106,4 +106,4 @@ async def _sent(web: Web, request: Request, shape: type[Any]) -> Any:
 
 def _wrote(w: Written, status: int = 200) -> Response:
     """Where it is kept, and in which version; nothing of what is kept there."""
-    return Response(msgspec.json.encode({"kept": str(w.ref), "version": w.version, "did": w.did}), status, PRIVATE, media_type="application/json")
+    return plain({"kept": str(w.ref), "version": w.version, "did": w.did}, status)

@@ -1,0 +1,142 @@
+"""What a request says and how an answer is said: media types, preferences, what stands in an address. https://hl7.org/fhir/R4/http.html"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from email.utils import format_datetime
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..domain.edits import JSON_PATCH
+from ..domain.preconditions import etag
+from ..domain.problem import Problem, not_found
+from ..domain.types import Ref
+from .app import FHIR_JSON, PRIVATE, Web, body
+
+ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
+JSON_TYPES = {"application/fhir+json", "application/json", "text/json"}
+ACCEPTED = JSON_TYPES | {"*/*", "application/*", "json"}
+PATCHES = frozenset({JSON_PATCH})
+
+
+# -- what is sent -----------------------------------------------------------------------------------------------------
+
+
+def as_fhir(request: Request) -> bool:
+    """Whether the body says that it is FHIR, and not the bytes of an attachment."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in JSON_TYPES or kind == "application/fhir+xml" or not kind
+
+
+def sent_json(request: Request, also: frozenset[str] = frozenset()) -> str:
+    """The media type. Problem unsupported-media unless the body says it is JSON in UTF-8."""
+    kind, _, rest = request.headers.get("content-type", "").partition(";")
+    kind = kind.strip().lower()
+    if kind not in JSON_TYPES | also:
+        raise Problem("unsupported-media", f"Send application/fhir+json, not `{kind[:60] or 'nothing'}`.", "Content-Type")
+    charset = dict(p.strip().partition("=")[::2] for p in rest.lower().split(";") if "=" in p).get("charset", "utf-8")
+    version = re.search(r"fhirversion\s*=\s*\"?([\d.]+)", rest.lower())
+    if version and not version.group(1).startswith("4.0"):
+        raise Problem("unsupported-media", f"This server speaks FHIR 4.0, not {version.group(1)[:10]}.", "Content-Type")
+    if charset.strip('"') not in ("utf-8", "utf8"):
+        raise Problem("unsupported-media", "The body must be UTF-8.", "Content-Type")
+    return kind
+
+
+async def form(web: Web, request: Request) -> list[tuple[str, str]]:
+    """The parameters in the body of a POST."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind and kind != "application/x-www-form-urlencoded":
+        raise Problem("unsupported-media", "A search is sent as application/x-www-form-urlencoded.", "Content-Type")
+    try:
+        return pairs((await body(web, request)).decode())
+    except UnicodeDecodeError:
+        raise Problem("malformed", "The form is not UTF-8.") from None
+
+
+# -- what is wanted ---------------------------------------------------------------------------------------------------
+
+
+def acceptable(request: Request) -> None:
+    """JSON only. `_format` beats Accept. Problem not-acceptable."""
+    if not wants_json(request):
+        raise Problem("not-acceptable", "This server speaks JSON only: application/fhir+json.", "Accept")
+
+
+def wants_json(request: Request) -> bool:
+    wanted = request.query_params.get("_format") if b"_format" in request.scope["query_string"] else None
+    if wanted is None:
+        wanted = request.headers.get("accept", "*/*") or "*/*"
+    kinds = {w.split(";")[0].strip().lower().replace(" ", "+") for w in wanted.split(",")}
+    return bool(kinds & ACCEPTED)
+
+
+def prefer(request: Request, name: str) -> str:
+    """`return` or `handling` of the Prefer headers, "" when not said (https://www.rfc-editor.org/rfc/rfc7240)."""
+    for header in request.headers.getlist("prefer"):
+        for part in re.split("[,;]", header):
+            key, _, value = part.partition("=")
+            if key.strip().lower() == name:
+                return value.strip().strip('"')
+    return ""
+
+
+def ref(parts: list[str]) -> Ref:
+    if not ID.match(parts[1]):
+        raise not_found()
+    return Ref(parts[0], parts[1])
+
+
+def asked(request: Request) -> list[tuple[str, str]]:
+    """What stands behind the question mark."""
+    query: bytes = request.scope["query_string"]
+    return pairs(query.decode("utf-8", "surrogateescape")) if query else []
+
+
+def pairs(query: str) -> list[tuple[str, str]]:
+    """Decoded name and value pairs, in order. Problem bad-request when they are no UTF-8."""
+    try:
+        found = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=200)
+        if not query.isascii():
+            query.encode()  # bytes that were no UTF-8 and not even escaped
+        return found
+    except ValueError:
+        raise Problem("bad-request", "The search is not readable: at most 200 parameters, in UTF-8.") from None
+
+
+def seen(request: Request) -> int | None:
+    """The version that the writer says they saw."""
+    return etag(request.headers.get("if-match"))
+
+
+def condition(request: Request) -> str:
+    """The query, as a condition. Problem not-offered without one: nothing is written to all of a type."""
+    query = request.url.query
+    if not query:
+        raise Problem("not-offered", f"{request.method} needs an id in the address, or a condition in the query.")
+    return query
+
+
+# -- the answer -------------------------------------------------------------------------------------------------------
+
+
+def json(request: Request, raw: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    if request.scope["query_string"] and request.query_params.get("_pretty") == "true":
+        raw = msgspec.json.format(raw, indent=2)
+    return Response(raw, status, headers or PRIVATE, media_type=FHIR_JSON)
+
+
+def plain(answer: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """JSON that is no FHIR."""
+    return Response(msgspec.json.encode(answer), status, headers or PRIVATE, media_type="application/json")
+
+
+@lru_cache(4096)
+def http_date(at: datetime) -> str:
+    return format_datetime(at, usegmt=True)
