@@ -6,9 +6,10 @@ once, in a `Context`. No audit row, no answer.
 
 from .claiming import claim, claimed_now, claims_about, disown, end_claim
 from .committing import unanswered
-from .context import Answer, Context, Entry, House, Page, Remote, Written, enter, house_context
+from .context import Answer, Context, Entry, House, Page, Remote, Written
 from .disclosing import may_send, shown_to
 from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
+from .entering import enter, house_context
 from .explaining import Explained, explain, may, why
 from .fetching import historyset, part_of, searchset, version_number
 from .finding import Named, find

@@ -1,4 +1,4 @@
-"""Who asks, once: the house every request shares, the context of one request, and the three sentences all verbs use.
+"""The house every request shares, the context of one request, and the three sentences all verbs use.
 
 `stand` finds what is known about the people a resource speaks of, `ask` decides, `note` writes down.
 """
@@ -9,13 +9,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
-from hashlib import sha512
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from ..domain import building, consent, strict
 from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sectors
@@ -32,8 +28,6 @@ from ..domain.types import VIEW, Actor, Ask, Bump, Decision, Facts, Note, Predic
 from ..store.base import Store
 
 STANDINGS_KEPT = 20_000
-
-
 STAYS = frozenset({"Consent", "AuditEvent", "Provenance"})
 
 
@@ -144,88 +138,6 @@ class Written:
     updated: datetime
     body: bytes | None
     did: str = "updated"
-
-
-class Caller(Protocol):
-    """What a verified token or a page session says (see `auth.tokens.Caller`)."""
-
-    @property
-    def subject(self) -> str: ...
-    @property
-    def client(self) -> str | None: ...
-    @property
-    def fhir_user(self) -> str: ...
-    @property
-    def scopes(self) -> str: ...
-    @property
-    def purpose(self) -> str: ...
-    @property
-    def organisation(self) -> str | None: ...
-    @property
-    def patient(self) -> str | None: ...
-    @property
-    def kind(self) -> str: ...
-
-
-# -- coming in --------------------------------------------------------------------------------------------------------
-
-
-async def enter(house: House, caller: Any, *, purpose: str | None = None, request_id: str = "") -> Context:
-    """A verified caller becomes a Context. `purpose` may only be asked for where the token's own covers it."""
-    directory, epoch = await directory_now(house)
-    key = (caller.fhir_user, caller.organisation, caller.kind, caller.patient, caller.client, caller.roles)
-    at = house.clock()
-    known = house._actors.get(key)
-    if known is None or known[0] != epoch or (known[1] is not None and micros(at) >= known[1]):
-        if len(house._actors) > 10_000:
-            house._actors.clear()
-        known = house._actors[key] = (epoch, directory.next_change(micros(at)), _actor(directory, caller, at))
-    wanted = purpose or caller.purpose or "TREAT"
-    if purpose and caller.purpose and not consent.purpose_within(purpose, caller.purpose):
-        raise Problem("forbidden", f"The purpose `{purpose}` is not within what this sign-in is for (`{caller.purpose}`).")
-    scopes = scopes_of(caller.scopes)
-    if scopes.patient_bound and not caller.launch:
-        raise Problem("insufficient-scope", "This sign-in is for one person's record but does not say whose.")
-    return Context(
-        house, known[2], at, wanted, scopes, caller.client, request_id,
-        may_refer="refer" in caller.roles, may_declassify="declassifier" in caller.roles, may_record="registrar" in caller.roles,
-        launch=caller.launch, place=(directory, epoch), signed_in=caller.signed_in, officer="privacy-officer" in caller.roles,
-    )  # fmt: skip
-
-
-_scopes: dict[str, Scopes] = {}
-
-
-def scopes_of(text: str) -> Scopes:
-    """Parsed scopes, kept: a token's scope string repeats on every request."""
-    found = _scopes.get(text)
-    if found is None:
-        if len(_scopes) > 1_000:
-            _scopes.clear()
-        found = _scopes[text] = Scopes.parse(text)
-    return found
-
-
-def _actor(directory: Directory, caller: Any, at: datetime) -> Actor:
-    actor = directory.actor(caller.fhir_user, kind=caller.kind, organisation=caller.organisation, patient=caller.patient, at=at)
-    roles = set(caller.roles)
-    names = {f"client|{caller.client}"} if caller.kind == "system" and caller.client else set()
-    return replace(
-        actor,
-        ids=actor.ids | names,
-        name=caller.name or actor.name or caller.subject,
-        clinician="clinician" in roles,
-        btg_role="break-glass" in roles,
-        contributor="contributor" in roles,
-        operator="operator" in roles,
-    )
-
-
-def house_context(
-    house: House, actor: Actor, *, purpose: str = "TREAT", action: Literal["access", "disclose"] = "access"
-) -> Context:
-    """A context for what the gateway does itself: disclosing to a remote's organisation, operator commands."""
-    return Context(house, actor, house.clock(), purpose, None, None, house.new_id(), action=action)
 
 
 # -- what is known ----------------------------------------------------------------------------------------------------
@@ -408,47 +320,6 @@ async def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
     return shown if less is whole else strict.dump(less), True
 
 
-# -- page tokens ------------------------------------------------------------------------------------------------------
-
-
-def seal(ctx: Context, place: str, payload: Mapping[str, Any]) -> str:
-    """A page token that nobody can read or make: for this reader and purpose, and for this place (`search Goal`).
-
-    AES-SIV (RFC 5297): it needs no chance, and the same position is the same token.
-    """
-    return _sealer(ctx.house.secret).encrypt(msgspec.json.encode(payload), _for(ctx, place)).hex()
-
-
-def unseal(ctx: Context, place: str, token: str) -> dict[str, Any]:
-    """Problem not-found unless this very reader was given this token at this place."""
-    try:
-        out: dict[str, Any] = msgspec.json.decode(_sealer(ctx.house.secret).decrypt(bytes.fromhex(token), _for(ctx, place)))
-    except (ValueError, InvalidTag):
-        raise Problem("not-found", "This page link does not work any more. Search again.") from None
-    return out
-
-
-Params = Sequence[tuple[str, str]]
-
-
-def resumed(ctx: Context, place: str, params: Params) -> tuple[Params, tuple[Any, ...] | None, Mapping[str, Any]]:
-    """Where a listing goes on: what was asked, after which position, and the whole token; all from `_page` where there is one."""
-    token = next((v for k, v in params if k == "_page"), None)
-    if token is None:
-        return params, None, {}
-    held = unseal(ctx, place, token)
-    return [(k, v) for k, v in held["q"]], tuple(held["at"]), held
-
-
-def _for(ctx: Context, place: str) -> list[bytes]:
-    return [place.encode(), ctx.actor.user.encode(), b"\x00" + (ctx.client or "").encode(), ctx.purpose.encode()]
-
-
-@lru_cache(4)
-def _sealer(secret: bytes) -> AESSIV:
-    return AESSIV(sha512(b"page" + secret).digest())
-
-
 def micros(at: datetime) -> int:
     return int((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
 
@@ -463,4 +334,4 @@ def bumps(type: str, facts: Facts, before: Facts | None = None) -> list[Bump]:
     return [Bump(p) for p in sorted(people)]
 
 
-__all__ = ["Answer", "Context", "Entry", "House", "Page", "Predicate", "Remote", "Written", "enter", "house_context"]
+__all__ = ["Answer", "Context", "Entry", "House", "Page", "Predicate", "Remote", "Written"]

@@ -22,12 +22,11 @@ from .context import (
     note,
     notes,
     rendering,
-    resumed,
-    seal,
     stand,
     why_shown,
     within_launch,
 )
+from .paging import resumed, seal
 from .reading import allow, in_scope, reach_of, reachable
 from .searching import beside, entry_of, shown
 

@@ -22,7 +22,8 @@ from ..domain.types import Actor, Always, Bump, Decision, Facts, Keep, Never, Op
 from ..domain.vocabulary import LEGAL_SUFFIX
 from ..store.base import Stale
 from .committing import Work, settle
-from .context import Context, House, Written, directory_now, house_context, micros, need_scope, note, notes, reads_bytes, rendering
+from .context import Context, House, Written, directory_now, micros, need_scope, note, notes, reads_bytes, rendering
+from .entering import house_context
 from .preparing import put_version
 from .reading import allow, read
 from .writing import patch

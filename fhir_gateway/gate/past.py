@@ -22,12 +22,11 @@ from .context import (
     need_scope,
     note,
     rendering,
-    resumed,
-    seal,
     stand,
     why_shown,
     within_launch,
 )
+from .paging import resumed, seal
 from .reading import allow, in_scope, reach_of, reachable
 
 COUNT, MOST = 50, 200

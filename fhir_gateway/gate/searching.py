@@ -29,12 +29,11 @@ from .context import (
     need_scope,
     note,
     rendering,
-    resumed,
-    seal,
     stand,
     why_shown,
     within_launch,
 )  # fmt: skip
+from .paging import resumed, seal
 from .reading import in_scope, reach_of, reachable, seen_by
 
 PAGE = 50

@@ -15,7 +15,8 @@ from ..auth import clients, people
 from ..domain.directory import Directory
 from ..domain.types import Actor
 from ..domain.vocabulary import ROLE_AT, SECTOR_SYSTEM
-from .context import Context, House, directory_now, house_context, micros
+from .context import Context, House, directory_now, micros
+from .entering import house_context
 
 Kind = Literal["patient", "proxy", "professional", "system"]
 SIGN_IN_HERE = ("Practitioner", "PractitionerRole", "Device")

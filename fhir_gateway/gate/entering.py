@@ -1,0 +1,72 @@
+"""Who asks, once: a verified caller becomes a Context; so does the house itself, for what it does on its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Literal
+
+from ..domain import consent
+from ..domain.directory import Directory
+from ..domain.problem import Problem
+from ..domain.scopes import Scopes
+from ..domain.types import Actor
+from .context import Context, House, directory_now, micros
+
+
+async def enter(house: House, caller: Any, *, purpose: str | None = None, request_id: str = "") -> Context:
+    """A verified caller (`auth.tokens.Caller`) becomes a Context. `purpose` may only be asked for where the token's own covers it."""
+    directory, epoch = await directory_now(house)
+    key = (caller.fhir_user, caller.organisation, caller.kind, caller.patient, caller.client, caller.roles)
+    at = house.clock()
+    known = house._actors.get(key)
+    if known is None or known[0] != epoch or (known[1] is not None and micros(at) >= known[1]):
+        if len(house._actors) > 10_000:
+            house._actors.clear()
+        known = house._actors[key] = (epoch, directory.next_change(micros(at)), _actor(directory, caller, at))
+    wanted = purpose or caller.purpose or "TREAT"
+    if purpose and caller.purpose and not consent.purpose_within(purpose, caller.purpose):
+        raise Problem("forbidden", f"The purpose `{purpose}` is not within what this sign-in is for (`{caller.purpose}`).")
+    scopes = scopes_of(caller.scopes)
+    if scopes.patient_bound and not caller.launch:
+        raise Problem("insufficient-scope", "This sign-in is for one person's record but does not say whose.")
+    return Context(
+        house, known[2], at, wanted, scopes, caller.client, request_id,
+        may_refer="refer" in caller.roles, may_declassify="declassifier" in caller.roles, may_record="registrar" in caller.roles,
+        launch=caller.launch, place=(directory, epoch), signed_in=caller.signed_in, officer="privacy-officer" in caller.roles,
+    )  # fmt: skip
+
+
+_scopes: dict[str, Scopes] = {}
+
+
+def scopes_of(text: str) -> Scopes:
+    """Parsed scopes, kept: a token's scope string repeats on every request."""
+    found = _scopes.get(text)
+    if found is None:
+        if len(_scopes) > 1_000:
+            _scopes.clear()
+        found = _scopes[text] = Scopes.parse(text)
+    return found
+
+
+def _actor(directory: Directory, caller: Any, at: datetime) -> Actor:
+    actor = directory.actor(caller.fhir_user, kind=caller.kind, organisation=caller.organisation, patient=caller.patient, at=at)
+    roles = set(caller.roles)
+    names = {f"client|{caller.client}"} if caller.kind == "system" and caller.client else set()
+    return replace(
+        actor,
+        ids=actor.ids | names,
+        name=caller.name or actor.name or caller.subject,
+        clinician="clinician" in roles,
+        btg_role="break-glass" in roles,
+        contributor="contributor" in roles,
+        operator="operator" in roles,
+    )
+
+
+def house_context(
+    house: House, actor: Actor, *, purpose: str = "TREAT", action: Literal["access", "disclose"] = "access"
+) -> Context:
+    """A context for what the gateway does itself: disclosing to a remote's organisation, operator commands."""
+    return Context(house, actor, house.clock(), purpose, None, None, house.new_id(), action=action)
