@@ -21,11 +21,12 @@ _SHAPE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\
 
 def micros(at: datetime) -> int:
     """Microseconds since 1970 UTC of an aware instant."""
-    return (at - EPOCH) // MICRO
+    d = at - EPOCH
+    return (d.days * 86_400 + d.seconds) * 1_000_000 + d.microseconds
 
 
 def instant(at: int) -> datetime:
-    return EPOCH + at * MICRO
+    return EPOCH + timedelta(0, 0, at)
 
 
 @lru_cache(maxsize=4096)

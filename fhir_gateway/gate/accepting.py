@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..domain import strict
+from ..domain.bundle import instant
+from ..domain.periods import micros
 from ..domain.relationships import health_or_care
 from ..domain.standing import CONFIRMED, named_by
 from ..domain.types import Facts, Keep, Op, Ref, Stored
 from ..domain.vocabulary import CONFIRM_MEMBERSHIP, TASK_SYSTEM
-from .context import Context, directory_now, micros
-from .marking import instant
+from .context import Context, directory_now
 
 
 def acceptances(ctx: Context, ref: Ref, resource: dict[str, Any], facts: Facts) -> list[Op]:
@@ -61,6 +62,6 @@ def _question(ctx: Context, ref: Ref, member: dict[str, Any], facts: Facts) -> d
         "description": "You were named in this person's care team. Accept if that is right.",
         "focus": {"reference": str(ref)},
         "for": {"reference": facts.patients[0]},
-        "authoredOn": instant(ctx),
+        "authoredOn": instant(ctx.at),
         "owner": {k: v for k, v in member.items() if k in ("reference", "identifier", "type", "display")},
     }

@@ -11,10 +11,11 @@ from hashlib import sha256
 import msgspec
 
 from ..domain import consent
+from ..domain.periods import micros
 from ..domain.problem import Problem
 from ..domain.standing import Standing
 from ..domain.types import Ref, Stored
-from .context import Context, filled, micros, stand
+from .context import Context, filled, stand
 
 
 async def decide_again(ctx: Context, hits: Iterable[Stored], known: Mapping[str, Standing] | None = None) -> None:

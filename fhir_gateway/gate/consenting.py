@@ -14,11 +14,11 @@ from ..domain import consenting, grants, proxies, strict
 from ..domain.building import read_consent
 from ..domain.consenting import Circle
 from ..domain.grants import Grant
-from ..domain.periods import LONDON
+from ..domain.periods import LONDON, micros
 from ..domain.problem import Problem
 from ..domain.standing import Standing, named_by, relationship
 from ..domain.types import Decision, Expect, Facts, Keep, Op, Ref, Stored
-from .context import Context, ask, directory_now, micros, notes, stand
+from .context import Context, ask, directory_now, notes, stand
 
 Get = Callable[[Ref], Awaitable[Stored | None]]
 KEPT = "sharing-preferences"  # which Consent of a person is the one that our pages keep

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -24,7 +24,7 @@ from ..domain.rendering import rendered
 from ..domain.scopes import Scopes
 from ..domain.search import Query
 from ..domain.standing import STANDING_TYPES, Policy, Standing
-from ..domain.types import VIEW, Actor, Ask, Bump, Decision, Facts, Note, Predicate, Ref, Stored
+from ..domain.types import VIEW, Actor, Ask, Bump, Decision, Facts, Note, Ref, Stored
 from ..store.base import Store
 
 STANDINGS_KEPT = 20_000
@@ -320,10 +320,6 @@ async def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
     return shown if less is whole else strict.dump(less), True
 
 
-def micros(at: datetime) -> int:
-    return int((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
-
-
 def bumps(type: str, facts: Facts, before: Facts | None = None) -> list[Bump]:
     """Every fact `decide` reads moves an epoch in the commit that changes it."""
     if type in DIRECTORY_TYPES:
@@ -334,4 +330,4 @@ def bumps(type: str, facts: Facts, before: Facts | None = None) -> list[Bump]:
     return [Bump(p) for p in sorted(people)]
 
 
-__all__ = ["Answer", "Context", "Entry", "House", "Page", "Predicate", "Remote", "Written"]
+__all__ = ["Answer", "Context", "Entry", "House", "Page", "Remote", "Written"]

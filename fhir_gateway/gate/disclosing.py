@@ -8,8 +8,9 @@ from datetime import datetime
 
 from ..domain import consent
 from ..domain.directory import Directory
+from ..domain.periods import micros
 from ..domain.types import Actor, Decision, Stored
-from .context import Context, House, Remote, ask_stored, directory_now, filled, micros, stand
+from .context import Context, House, Remote, ask_stored, directory_now, filled, stand
 
 NORMAL = ("U", "L", "M", "N")
 

@@ -13,11 +13,12 @@ import msgspec
 
 from ..domain.consent import purpose_within
 from ..domain.emergencies import EMERGENCY, FRESH, LASTS, LONGEST_REVIEW, OUTCOMES, Emergency, Review, known_ground, plain_words
+from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
 from ..domain.types import Bump, Decision, Drop, Keep, Note, Op
 from ..store.base import Taken
 from .committing import again, settle
-from .context import Context, micros, need_scope, note, stand
+from .context import Context, need_scope, note, stand
 from .finding import Named, person_meant
 from .reading import REACHES
 from .telling import tell

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from ..domain import consent
 from ..domain.directory import Directory
+from ..domain.periods import micros
 from ..domain.problem import Problem
 from ..domain.scopes import Scopes
 from ..domain.types import Actor
-from .context import Context, House, directory_now, micros
+from .context import Context, House, directory_now
 
 
 async def enter(house: House, caller: Any, *, purpose: str | None = None, request_id: str = "") -> Context:

@@ -14,6 +14,7 @@ from ..domain import facts as deriving
 from ..domain import labels, strict, view
 from ..domain import search as searching
 from ..domain.authors import authorship
+from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
 from ..domain.relationships import names_of
 from ..domain.rendering import closer
@@ -22,7 +23,7 @@ from ..domain.types import Actor, Always, Bump, Decision, Facts, Keep, Never, Op
 from ..domain.vocabulary import LEGAL_SUFFIX
 from ..store.base import Stale
 from .committing import Work, settle
-from .context import Context, House, Written, directory_now, micros, need_scope, note, notes, reads_bytes, rendering
+from .context import Context, House, Written, directory_now, need_scope, note, notes, reads_bytes, rendering
 from .entering import house_context
 from .preparing import put_version
 from .reading import allow, read

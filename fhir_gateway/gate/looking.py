@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from ..domain import audit
+from ..domain.periods import micros
 from ..domain.primitives import whole
 from ..domain.problem import not_found
 from ..domain.types import Note, Ref, Stored
-from .context import Context, House, ask_stored, directory_now, micros, note
+from .context import Context, House, ask_stored, directory_now, note
 from .emergencies import reasons
 from .previewing import may_share
 

@@ -63,7 +63,3 @@ def new_labels(resource: dict[str, Any], before: dict[str, Any]) -> bool:
         return {(c.get("system"), c.get("code")) for c in r.get("meta", {}).get("security", [])}
 
     return not carried(resource) <= carried(before)
-
-
-def instant(ctx: Context) -> str:
-    return ctx.at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{ctx.at.microsecond // 1000:03d}Z"

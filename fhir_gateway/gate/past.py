@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from ..domain.periods import micros
 from ..domain.primitives import whole
 from ..domain.problem import Problem
 from ..domain.search import date_span
@@ -18,7 +19,6 @@ from .context import (
     Page,
     ask,
     attached,
-    micros,
     need_scope,
     note,
     rendering,

@@ -10,6 +10,7 @@ from typing import Any
 from ..domain import compartment, entries, labels, strict, view
 from ..domain import facts as deriving
 from ..domain import search as searching
+from ..domain.bundle import instant
 from ..domain.consenting import superseded
 from ..domain.person import at_risk
 from ..domain.problem import Problem, not_found
@@ -21,7 +22,7 @@ from .committing import Work
 from .conditions import Match, matching
 from .context import Context, Written, ask_stored, attached, bumps, need_scope, notes, rendering, stand, views_of, within_launch
 from .identifying import claimed, known_person, released
-from .marking import but_for_labels, content, instant, labelled, new_labels, who_writes
+from .marking import but_for_labels, content, labelled, new_labels, who_writes
 from .outgoing import sends, sent_again
 from .permitting import facts_left_alone, may_collect, may_correct, own_hand, still_theirs, subject_path, through_targets
 from .reading import allow, in_scope
@@ -257,7 +258,7 @@ async def _store(
     decision: Decision = OUR_OWN, detail: str = "",
 ) -> Written:  # fmt: skip
     ctx = work.ctx
-    body = strict.stamp(raw, id=ref.id, version=str(version), updated=instant(ctx), security=security)
+    body = strict.stamp(raw, id=ref.id, version=str(version), updated=instant(ctx.at), security=security)
     final = strict.read(body)
     shown = view.view(final)
     seen = body if shown is final else strict.dump(shown)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..domain import consent, proxies, showing, strict, supposing
+from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
 from ..domain.search import Query
 from ..domain.standing import Standing
 from ..domain.types import VIEW, Decision, Facts, Has, Never, Ref, Stored
 from ..domain.vocabulary import PURPOSES
-from .context import Context, micros, need_scope, note, stand, within_launch
+from .context import Context, need_scope, note, stand, within_launch
 from .reading import in_scope
 from .receiving import judged, taken
 from .somebody import askers, askers_of

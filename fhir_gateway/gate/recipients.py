@@ -15,14 +15,14 @@ import msgspec
 from ..domain import consent, notices, strict
 from ..domain.grants import walk
 from ..domain.notices import PAGE_ONLY, Choice
-from ..domain.periods import covers
+from ..domain.periods import covers, micros
 from ..domain.problem import Problem, not_found
 from ..domain.proxies import DECIDES
 from ..domain.standing import Standing
 from ..domain.types import Ask, Keep, Op, Queued, Ref, Send, Stored
 from ..domain.vocabulary import PRIVACY_OFFICER
 from ..store.base import Taken
-from .context import Context, House, directory_now, micros, note, stand
+from .context import Context, House, directory_now, note, stand
 
 FORMER_KEPT: Final = timedelta(days=30)
 CHANGES_A_DAY: Final = 10

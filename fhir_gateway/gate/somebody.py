@@ -13,9 +13,10 @@ from typing import Literal
 
 from ..auth import clients, people
 from ..domain.directory import Directory
+from ..domain.periods import micros
 from ..domain.types import Actor
 from ..domain.vocabulary import ROLE_AT, SECTOR_SYSTEM
-from .context import Context, House, directory_now, micros
+from .context import Context, House, directory_now
 from .entering import house_context
 
 Kind = Literal["patient", "proxy", "professional", "system"]

@@ -12,9 +12,10 @@ import msgspec
 
 from ..domain import building, standing
 from ..domain.grants import walk
+from ..domain.periods import micros
 from ..domain.standing import CONFIRMED, STANDING_TYPES, Standing
 from ..domain.types import Keep, Op, Ref, Send, Stored
-from .context import Context, directory_now, micros, stand
+from .context import Context, directory_now, stand
 
 Why = Literal["break-glass", "claim", "new-access", "recall-failed", "choice-changed"]
 Whom = Literal["patient", "privacy-officer"]

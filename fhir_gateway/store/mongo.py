@@ -19,6 +19,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DocumentTooLarge, InvalidOperation, PyMongoError
 
 from ..domain import audit
+from ..domain.periods import micros
 from ..domain.search import Query, after_all
 from ..domain.types import Disclosed, Found, Keep, Linked, Note, Op, Predicate, Queued, Ref, Send, Stored, Views
 from . import mongo_history, mongo_outbox, mongo_search, mongo_server
@@ -29,7 +30,6 @@ from .mongo_documents import Document, kept_id, linked_id, note_document, note_p
 from .mongo_query import among, both, of_types
 from .mongo_search import EPOCH, RETURNED, Moment, Reader
 from .mongo_server import DURABLE, SNAPSHOT, Database, reading, unavailable
-from .written import micros
 
 T = TypeVar("T")
 SWEEP_EVERY: Final = 64  # values with an end, between two looks for those long over

@@ -17,6 +17,7 @@ from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from ..domain import facts
+from ..domain.periods import micros
 from ..domain.types import Bump, Close, Delay, Disclosed, Drop, Expect, Keep, Linked, Note, Op, Put, Relabel, Remove, Send
 from .base import Fenced, Moved, Stale, Taken
 from .mongo_documents import (
@@ -32,7 +33,7 @@ from .mongo_documents import (
     version_document,
 )
 from .mongo_server import Database, spread
-from .written import encode_writer, micros
+from .written import encode_writer
 
 DAY: Final = 86_400_000_000
 SHARED: Final = "directory"  # the epoch that every writer expects: its guard is split, so that writers do not wait for each other

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from ..domain import audit, facts
+from ..domain.periods import instant, micros
 from ..domain.search import local
 from ..domain.types import CONFIDENTIALITY, Facts, Key, Linked, Note, Put, Ref, Stored
-from .written import decode_facts, decode_writer, encode_writer, instant, micros
+from .written import decode_facts, decode_writer, encode_writer
 
 Document = dict[str, Any]
 

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from ..domain import facts
+from ..domain.periods import micros
 from ..domain.predicate import matches
 from ..domain.types import Always, Predicate, Ref, Stored
 from .mongo_documents import Document, when
 from .mongo_search import asks_incoming
-from .written import micros
 
 
 class Chapter:

@@ -13,10 +13,10 @@ from typing import Any, Final
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from ..domain.periods import instant, micros
 from ..domain.types import Queued, Ref
 from .mongo_documents import Document
 from .mongo_server import Database
-from .written import instant, micros
 
 SKEW: Final = 60_000_000
 _LOOKED_AT: Final = {

@@ -17,13 +17,14 @@ import apsw
 import msgspec
 
 from ..domain import audit
+from ..domain.periods import instant, micros
 from ..domain.search import Query
 from ..domain.types import Disclosed, Found, Linked, Note, Op, Predicate, Queued, Ref, Stored, Views
 from . import sqlite_changes, sqlite_file, sqlite_query
 from .base import Unavailable
 from .sqlite_history import Chapter
 from .sqlite_outbox import Lease, Requeue
-from .sqlite_rows import COLUMNS, instant, micros, stored
+from .sqlite_rows import COLUMNS, stored
 from .sqlite_writer import Writer
 
 _GET = f"SELECT {COLUMNS} FROM resource r WHERE r.type = ? AND r.id = ?"

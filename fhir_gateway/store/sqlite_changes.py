@@ -9,10 +9,11 @@ import apsw
 import msgspec
 
 from ..domain import facts
+from ..domain.periods import micros
 from ..domain.types import CONFIDENTIALITY, Bump, Disclosed, Drop, Expect, Keep, Linked, Put, Ref, Relabel, Remove
 from . import sqlite_outbox, sqlite_query
 from .base import Moved, Stale, Taken
-from .sqlite_rows import encode_writer, micros
+from .sqlite_rows import encode_writer
 from .sqlite_writer import Group
 
 DAY: Final = 86_400_000_000

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..domain import facts
+from ..domain.periods import micros
 from ..domain.predicate import matches
 from ..domain.types import All, Always, Any_, ByPerson, Has, Not, Only, Predicate, Ref, Stored
-from .sqlite_rows import COLUMNS, micros
+from .sqlite_rows import COLUMNS
 
 Rows = Callable[[str, Any], list[Any]]
 _REFERRERS: Final = (

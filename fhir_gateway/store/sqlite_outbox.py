@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import apsw
 
+from ..domain.periods import instant, micros
 from ..domain.types import Close, Delay, Queued, Ref, Send
 from .base import Fenced
-from .sqlite_rows import instant, micros
 from .sqlite_writer import Group
 
 SKEW: Final = 60_000_000

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any, Final
 
+from ..domain.periods import instant, micros
 from ..domain.types import Ref, Stored
-from .written import START, decode_facts, decode_writer, encode_writer, instant, micros
+from .written import decode_facts, decode_writer, encode_writer
 
 _EPOCH: Final = "(SELECT value FROM epoch WHERE subject = r.patient)"
 # The columns of `stored`, in its order, over `resource r` or `version r`.
@@ -17,7 +17,7 @@ def stored(row: Any) -> Stored:
     """Of the first eleven columns of a row: `COLUMNS`."""
     type, id, version, updated, body, view, known, writer, created_by, _, epoch = row[:11]
     return Stored(
-        Ref(type, id), version, START + timedelta(0, 0, updated), body, body if view is None else view, decode_facts(known),
+        Ref(type, id), version, instant(updated), body, body if view is None else view, decode_facts(known),
         decode_writer(writer), epoch or 0, created_by,
     )  # fmt: skip
 

@@ -19,10 +19,10 @@ from typing import Any, Final
 import apsw
 
 from ..domain import audit
+from ..domain.periods import micros
 from ..domain.types import Expect, Note
 from .base import Unavailable
 from .sqlite_file import CHECKPOINT_PAGES, FAILING, TRUNCATE_PAGES, patience, unavailable
-from .sqlite_rows import micros
 
 MOST_AT_ONCE: Final = 256
 NOTE_GROUPS: Final = (64, 16, 4, 1)  # rows of one INSERT: few statements to prepare, few to run

@@ -13,10 +13,11 @@ from hashlib import sha256
 import msgspec
 
 from ..domain.directory import Directory
+from ..domain.periods import micros
 from ..domain.standing import Standing
 from ..domain.types import Keep, Op, Ref, Send
 from ..gate import House
-from ..gate.context import directory_now, micros, stand
+from ..gate.context import directory_now, stand
 from ..store.base import Taken
 from .partner import Partner
 

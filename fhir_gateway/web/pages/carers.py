@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ... import gate
+from ...domain.periods import instant, micros
 from ...domain.standing import Relationship
 from ...gate import Context
-from ...gate.context import directory_now, micros, stand
+from ...gate.context import directory_now, stand
 from .names import names
 from .patient import own_id
 from .words import _, day, moment
@@ -107,8 +107,8 @@ def _carer(e: Entry, known: Mapping[str, str], me: str, refused: set[str], only_
         "who": who or (_("A computer system") if system else _("Somebody we have no name for")),
         "what": _("Nothing: you said no") if no else _("Only what you choose to share with them") if only_named else "\n".join(dict.fromkeys(_what(e, counting))),
         "why": "\n".join(dict.fromkeys(_why(e, shown))),
-        "since": day(at(min(lows))) if lows else "",
-        "until": day(at(max(h for h in ends if h is not None))) if ends and None not in ends else "",
+        "since": day(instant(min(lows))) if lows else "",
+        "until": day(instant(max(h for h in ends if h is not None))) if ends and None not in ends else "",
         "added": "\n".join(dict.fromkeys(_added(r, known, me) for r in shown)), "no": no, "waits": waits,
         "claims": [r.source.removeprefix("claim ") for r in counting if r.origin == "claim"],
         "ref": refs[0] if refs and not waits and not no else "",
@@ -142,7 +142,7 @@ def _why(e: Entry, shown: list[Relationship]) -> Iterator[str]:
 
 def _added(r: Relationship, known: Mapping[str, str], me: str) -> str:
     writer = _("You") if r.writer == me else known.get(r.writer) or known.get(r.writer_organisation or "") or _("a care service")
-    return _("{who}, on {day}").format(who=writer, day=day(at(r.low))) if r.low is not None else writer
+    return _("{who}, on {day}").format(who=writer, day=day(instant(r.low))) if r.low is not None else writer
 
 
 WAITING: dict[str, str] = {
@@ -150,7 +150,3 @@ WAITING: dict[str, str] = {
     "whoever wrote it could not refer": "whoever wrote this may not add people",
     "who named them is not known": "we do not know who wrote this",
 }
-
-
-def at(micro: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micro)
