@@ -30,7 +30,7 @@ MADE, ENDED = "claim", "claim-end"
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """What `standing.build` reads. `at` and `until` are instants with a zone."""
+    """What `building.build` reads. `at` and `until` are instants with a zone."""
 
     id: str
     patient: str
