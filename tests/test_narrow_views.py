@@ -30,8 +30,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield g
 
 
-def share(g: Gateway, who: str, *, identity: bool = False) -> str:
-    """The person lets somebody see the plan, and (`identity`) who and where they are; the consent's id."""
+def share(g: Gateway, who: str, *, identity: bool = False, actions: tuple[str, ...] = ()) -> str:
+    """The person lets somebody see the plan (or what `actions` say), and (`identity`) who and where they are; the consent's id."""
     classes = [{"system": "http://hl7.org/fhir/resource-types", "code": t} for t in ("Patient", "RelatedPerson", "Goal", "Task")]
     if identity:
         classes.append({"system": "urn:ietf:rfc:3986", "code": IDENTITY})
@@ -44,6 +44,8 @@ def share(g: Gateway, who: str, *, identity: bool = False) -> str:
         }],
         "securityLabel": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "N"}],
     }  # fmt: skip
+    if actions:
+        rule["action"] = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": a}]} for a in actions]
     answer = g.call("patient", "POST", "Consent", body={
         "resourceType": "Consent", "status": "active", "patient": me, "performer": [me],
         "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},

@@ -7,12 +7,15 @@ half. The laws are those of `view`, for every number (tests/test_view.py):
     an edit of one element of rendered(s, n) changes that element of s alone
 
 *contact*: name and preferred contact of a Patient or RelatedPerson, for peer groups and befrienders. *location-protected*: no
-address, telecom, practice, nor places, for people at risk. Nothing is looked up: the result does not depend on what else is kept.
+address, telecom, practice, nor places, for people at risk: every element of R4 that is an Address, a ContactPoint or a reference to
+a Location, at any depth (tests/test_places.py holds this to the official tables). What a type cannot be without is masked, not
+removed. Nothing is looked up: the result does not depend on what else is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from . import view
@@ -24,9 +27,27 @@ Json = Any
 PEOPLE: Final = frozenset({"Patient", "RelatedPerson"})
 _CONTACT: Final = frozenset({"resourceType", "id", "meta", "active", "name", "telecom", "communication", "patient", "relationship"})
 _PLACES: Final = frozenset({
-    "address", "telecom", "generalPractitioner", "managingOrganization", "location", "locationReference", "locationCode", "photo",
-    "valueAddress", "valueContactPoint",
+    "address", "telecom", "generalPractitioner", "managingOrganization", "serviceProvider", "photo", "facility", "coverageArea",
+    "location", "locationReference", "locationCode", "locationCodeableConcept", "locationAddress", "deliverFrom",
 })  # fmt: skip
+# Names that are a place's in some types only.
+_PLACES_IN: Final[Mapping[str, frozenset[str]]] = {
+    "contact": frozenset({"Device", "DeviceDefinition", "Endpoint", "MessageHeader", "Subscription"}),
+    "destination": frozenset({"Encounter", "MedicationDispense", "SupplyDelivery"}),
+    "domain": frozenset({"Contract"}),
+    "origin": frozenset({"Encounter"}),
+    "site": frozenset({"Contract", "ResearchStudy"}),
+}
+# A Location or somebody: which, a reference that gives only words or an identifier does not say.
+_PERHAPS: Final[Mapping[str, frozenset[str]]] = {
+    "actor": frozenset({"Appointment", "AppointmentResponse", "Schedule"}),
+    "deliverTo": frozenset({"SupplyRequest"}),
+    "performer": frozenset({"Contract"}),
+    "reporter": frozenset({"MeasureReport"}),
+}
+_ORGANISATION: Final = frozenset({"name", "alias", "identifier", "contact"})  # of a contained one: they say which it is
+_CHOICE: Final = re.compile(r"(value|defaultValue|fixed|pattern)(Address|ContactPoint)")
+_MASK: Final[dict[str, Any]] = {"extension": [view.MASKED]}
 
 
 def rendered(resource: Mapping[str, Any], views: int) -> dict[str, Any]:
@@ -55,7 +76,8 @@ def _cut(shown: Mapping[str, Any], views: int) -> dict[str, Any]:
     if views & CONTACT and shown.get("resourceType") in PEOPLE:
         out = _contact(out)
     if views & PLACES:
-        out = _placeless(out, _locations(shown))
+        out = _placeless(out, "", "", _locations(shown))
+        out = _without_loose_ends(shown, out)
     assert isinstance(out, dict)
     return out
 
@@ -75,21 +97,42 @@ def _rank(way: Mapping[str, Any]) -> int:
     return rank if type(rank) is int else 99
 
 
-def _placeless(node: Json, inside: frozenset[str]) -> Json:
-    """`inside` names the contained Locations."""
+def _placeless(node: Json, name: str, type: str, inside: frozenset[str]) -> Json:
+    """`node`, found under `name` in a resource of this `type`; `inside` names the contained Locations."""
     if isinstance(node, list):
-        entries = [_placeless(item, inside) for item in node]
-        return entries if any(a is not b for a, b in zip(entries, node, strict=True)) else node
-    if not isinstance(node, Mapping) or node.get("resourceType") == "BodyStructure":  # its location is in the body
+        entries = [_placeless(item, name, type, inside) for item in node if name != "contained" or not _is_location(item)]
+        return entries if len(entries) != len(node) or any(a is not b for a, b in zip(entries, node, strict=True)) else node
+    if not isinstance(node, Mapping):
         return node
-    if _is_place(node, inside):
-        return {"extension": [view.MASKED], "type": "Location"}
-    if node.get("resourceType") == "Location":
+    type = node.get("resourceType", type)
+    if _is_place(node, inside) or (type in _PERHAPS.get(name, ()) and _says_not_what(node)):
+        return {**_MASK, "type": "Location"}
+    if _is_location(node):
         return {k: v for k, v in node.items() if k in ("resourceType", "id")}
-    out = {k: _placeless(v, inside) if type(v) in (dict, list) else v for k, v in node.items() if k not in _PLACES}
-    if len(out) == len(node) and all(out[k] is node[k] for k in node):
+    out: dict[str, Json] = {}
+    for key, value in node.items():
+        if _CHOICE.fullmatch(key):
+            out[key] = value if value == _MASK else dict(_MASK)
+        elif not _is_hidden(key, type) and not (name == "contained" and type == "Organization" and key in _ORGANISATION):
+            out[key] = _placeless(value, key, type, inside) if isinstance(value, dict | list) else value
+            if out[key] == [] != value:
+                del out[key]
+    if name == "contained" and type == "Organization" and not {"name", "identifier"}.isdisjoint(node):
+        given = node.get("identifier")
+        out["identifier"] = given if given == [_MASK] else [dict(_MASK)]
+    if len(out) == len(node) and all(k in node and out[k] is node[k] for k in out):
         return node
-    return out or {"extension": [view.MASKED]}
+    return out or dict(_MASK)
+
+
+def _is_hidden(key: str, type: str) -> bool:
+    if key == "location" and type in ("BodyStructure", "OperationOutcome"):  # in the body, in a resource
+        return False
+    return key in _PLACES or type in _PLACES_IN.get(key, ())
+
+
+def _is_location(node: Json) -> bool:
+    return isinstance(node, Mapping) and node.get("resourceType") == "Location"
 
 
 def _is_place(node: Mapping[str, Any], inside: frozenset[str] = frozenset()) -> bool:
@@ -97,7 +140,36 @@ def _is_place(node: Mapping[str, Any], inside: frozenset[str] = frozenset()) -> 
     target = node.get("reference")
     if isinstance(target, str) and ("Location" in target.split("/") or target in inside):
         return True
-    return node.get("type") == "Location" and ("identifier" in node or "display" in node or target is not None)
+    kind = node.get("type")
+    named = isinstance(kind, str) and kind.rsplit("/", 1)[-1] == "Location"
+    return named and ("identifier" in node or "display" in node or target is not None)
+
+
+def _says_not_what(node: Mapping[str, Any]) -> bool:
+    return not {"display", "identifier"}.isdisjoint(node) and "reference" not in node and "type" not in node
+
+
+def _without_loose_ends(shown: Mapping[str, Any], out: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without what was contained only for a place that is gone: nothing may be contained that nothing refers to (dom-3)."""
+    if out is shown or not isinstance(out.get("contained"), list):
+        return out
+    loose = frozenset(_inward(shown)) - frozenset(_inward(out))
+    kept = [c for c in out["contained"] if f"#{c.get('id')}" not in loose]
+    if len(kept) == len(out["contained"]):
+        return out
+    return _without_loose_ends(shown, {k: kept if k == "contained" else v for k, v in out.items() if k != "contained" or kept})
+
+
+def _inward(node: Json) -> Iterator[str]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _inward(item)
+    elif isinstance(node, Mapping):
+        if isinstance(node.get("reference"), str) and node["reference"].startswith("#"):
+            yield node["reference"]
+        for value in node.values():
+            if isinstance(value, dict | list):
+                yield from _inward(value)
 
 
 def _locations(resource: Mapping[str, Any]) -> frozenset[str]:
@@ -120,10 +192,14 @@ def _filled(whole: Json, seen: Json, edited: Json) -> Json:
     if isinstance(whole, Mapping) and isinstance(seen, Mapping) and isinstance(edited, Mapping):
         if seen.get("type") == "Location" and view.MASKED in seen.get("extension", ()) and seen.keys() == {"type", "extension"}:
             return edited
+        if seen.get("resourceType") == "Organization" and seen.get("identifier") == [_MASK] != whole.get("identifier"):
+            seen, edited = _with_its_own(seen), _with_its_own(edited)
         edited = _unmarked(whole, seen, edited)
         out: dict[str, Json] = {}
         for key, value in whole.items():
-            if key in edited and key in seen:
+            if key in edited and key in seen and _CHOICE.fullmatch(key) and not same(seen[key], edited[key]):
+                out[key] = edited[key]
+            elif key in edited and key in seen:
                 out[key] = _filled(value, seen[key], edited[key])
             elif key in edited:
                 out[key] = _beside(value, edited[key])
@@ -152,21 +228,33 @@ def _unmarked(whole: Mapping[str, Any], seen: Mapping[str, Any], edited: Mapping
     return {k: rest if k == "extension" else v for k, v in edited.items() if k != "extension" or rest}
 
 
+def _with_its_own(organisation: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without the mark in the place of what says which organisation it is."""
+    given = organisation.get("identifier")
+    rest = [i for i in given if i != _MASK] if isinstance(given, list) else given
+    return {k: rest if k == "identifier" else v for k, v in organisation.items() if k != "identifier" or rest}
+
+
 def _listed(whole: Sequence[Json], seen: Sequence[Json], edited: Sequence[Json]) -> list[Json]:
     """Entries they were not shown stay where they are; new ones come last."""
     came = aligned(seen, edited)
     if len(whole) == len(seen):
         return [item if was is None else _filled(whole[was], seen[was], item) for item, was in zip(edited, came, strict=True)]
-    at = iter(range(len(seen)))
-    where = {id(s): next(at) for s in seen}
+    where = {_which(s): at for at, s in enumerate(seen)}
     made = {was: item for item, was in zip(edited, came, strict=True) if was is not None}
     out: list[Json] = []
     for entry in whole:
-        if id(entry) not in where:
+        at = where.get(_which(entry))
+        if at is None:
             out.append(entry)
-        elif where[id(entry)] in made:
-            out.append(made[where[id(entry)]])
+        elif at in made:
+            out.append(_filled(entry, seen[at], made[at]))
     return [*out, *(item for item, was in zip(edited, came, strict=True) if was is None)]
+
+
+def _which(entry: Json) -> object:
+    """Entries are left out of `telecom`, which are shown as they are, and of `contained`, which have a name."""
+    return entry["id"] if isinstance(entry, Mapping) and "resourceType" in entry and "id" in entry else id(entry)
 
 
 __all__ = ["CONTACT", "PEOPLE", "PLACES", "VIEW", "closer", "put_back", "rendered"]

@@ -124,7 +124,9 @@ def _seen(node: Json, name: str, scene: _Scene) -> Json:
             continue
         if key in _METAS and isinstance(value, dict):
             out[key] = _meta_seen(value)
-            if not out[key]:
+            if not out[key] and key == "valueMeta":
+                out[key] = {"extension": [MASKED]}  # an extension has a value (ext-1)
+            elif not out[key]:
                 del out[key]
             changed = changed or out.get(key) is not value
             continue
@@ -232,6 +234,8 @@ def _put_back(stored: Mapping[str, Any], seen: Mapping[str, Any], edited: Mappin
 
 def _meta_restored(stored: Mapping[str, Any], edited: Mapping[str, Any]) -> dict[str, Any]:
     """Labels they were not shown stay, in their places; ones they added come last."""
+    if edited.keys() == {"extension"} and edited["extension"] == [MASKED] and not _meta_seen(stored):
+        edited = {}
     given, mine = stored.get("security"), edited.get("security", [])
     if not isinstance(given, list) or not isinstance(mine, list):
         return dict(edited)

@@ -14,7 +14,7 @@ from ..domain.bundle import instant
 from ..domain.consenting import superseded
 from ..domain.person import at_risk
 from ..domain.problem import Problem, not_found
-from ..domain.rendering import closer, put_back, rendered
+from ..domain.rendering import closer, rendered
 from ..domain.types import Decision, Facts, Keep, Put, Ref, Remove, Stored, Writer
 from ..store.base import Taken
 from .accepting import acceptances, questions
@@ -26,7 +26,7 @@ from .marking import but_for_labels, content, labelled, new_labels, who_writes
 from .outgoing import sends, sent_again
 from .permitting import facts_left_alone, may_collect, may_correct, own_hand, still_theirs, subject_path, through_targets
 from .reading import allow, in_scope
-from .receiving import received
+from .receiving import received, received_over
 
 Edit = Callable[[dict[str, Any]], dict[str, Any]]
 # Administrative and clinical types where a lost update would harm: If-Match is required (contracts.md).
@@ -159,17 +159,12 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     if stored.deleted:
         raise not_found()
     _precondition(ref, stored, if_match)
-    raw, resource = received(ctx, ref.type, raw)
-    if resource.get("id") != ref.id:
-        raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
-    was, sent, saw_all = strict.read(stored.body or b""), resource, True
-    views = await views_of(ctx, stored)
+    was, views = strict.read(stored.body or b""), await views_of(ctx, stored)
     shown = rendered(was, views)
-    if views:
-        edited = put_back(was, resource, views)
-        if edited != resource:
-            saw_all = but_for_labels(edited) == but_for_labels(resource)
-            resource, raw = edited, strict.dump(edited)
+    raw, resource, sent = received_over(ctx, ref.type, raw, was, shown, views)
+    if sent.get("id") != ref.id:
+        raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
+    saw_all = resource == sent or but_for_labels(resource) == but_for_labels(sent)
     decision = await may_correct(work, stored, resource)
     moved = set(compartment.patients(resource)) != set(compartment.patients(was))
     if moved or (attached(stored.facts) and _context(resource) != _context(was)):

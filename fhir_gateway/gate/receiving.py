@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..domain import bundle, grants, strict, summary
+from ..domain import bundle, entries, grants, strict, summary
 from ..domain.problem import Issue, Problem
+from ..domain.rendering import put_back
 from ..domain.validate import check, policy
 from .context import Context
 
@@ -19,19 +20,66 @@ def received(ctx: Context, type: str, raw: bytes) -> tuple[bytes, dict[str, Any]
 
     It is judged as it was sent; what is kept has no address of this server in its references.
     """
-    resource = strict.read(raw)
-    if resource.get("resourceType") != type:
-        raise Problem("bad-request", f"This address takes {type}, the body says `{resource.get('resourceType')}`.", "resourceType")
-    if type in OWNED_BY_THE_HOUSE:
-        raise Problem("not-offered", f"{type} is written by the gateway itself.")
-    issues = [i for i in judged(ctx, resource) if i.severity in ("error", "fatal")]
-    if issues:
-        raise Problem("invalid", f"{len(issues)} thing(s) in this {type} must be put right.", issues=issues)
+    resource = _of_type(type, raw)
+    _valid(type, _errors(ctx, resource))
     bare = without_our_address(ctx, raw)
     if bare != raw:
         raw, resource = bare, strict.read(bare)
     taken(ctx, type, resource)
     return raw, resource
+
+
+def received_over(
+    ctx: Context, type: str, raw: bytes, was: dict[str, Any], shown: dict[str, Any], views: int
+) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
+    """(what is to be kept, the same read, what was sent) of an edit of `shown`: judged is the whole that it makes of what is kept.
+
+    A view may leave out what a rule asks for, which its reader cannot put right: only what is wrong by their own hand is theirs to
+    hear, where it is in what they sent. Problem: malformed, invalid.
+    """
+    if not views:
+        raw, resource = received(ctx, type, raw)
+        return raw, resource, resource
+    asked = _of_type(type, raw)
+    bare = without_our_address(ctx, raw)
+    sent = strict.read(bare)
+    whole = put_back(was, sent, views)
+    if not entries.same(_as_written(sent), _as_written(shown)) and _errors(ctx, whole):
+        before = set(_errors(ctx, shown))
+        _valid(type, [i for i in _errors(ctx, asked) if i not in before])
+        raise Problem("invalid", f"What you sent does not go together with parts of this {type} that you were not shown.", type)
+    if whole == sent:
+        whole, raw = sent, bare
+    else:
+        raw = strict.dump(whole)
+    taken(ctx, type, whole)
+    return raw, whole, sent
+
+
+def _as_written(resource: dict[str, Any]) -> dict[str, Any]:
+    """Without the version that it was read at."""
+    meta = resource.get("meta")
+    if not isinstance(meta, dict):
+        return resource
+    return {**resource, "meta": {k: v for k, v in meta.items() if k not in ("versionId", "lastUpdated")}}
+
+
+def _of_type(type: str, raw: bytes) -> dict[str, Any]:
+    resource = strict.read(raw)
+    if resource.get("resourceType") != type:
+        raise Problem("bad-request", f"This address takes {type}, the body says `{resource.get('resourceType')}`.", "resourceType")
+    if type in OWNED_BY_THE_HOUSE:
+        raise Problem("not-offered", f"{type} is written by the gateway itself.")
+    return resource
+
+
+def _errors(ctx: Context, resource: dict[str, Any]) -> list[Issue]:
+    return [i for i in judged(ctx, resource) if i.severity in ("error", "fatal")]
+
+
+def _valid(type: str, issues: list[Issue]) -> None:
+    if issues:
+        raise Problem("invalid", f"{len(issues)} thing(s) in this {type} must be put right.", issues=issues)
 
 
 def without_our_address(ctx: Context, raw: bytes) -> bytes:
