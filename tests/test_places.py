@@ -54,6 +54,8 @@ def everywhere(type: str) -> Iterator[dict[str, Any]]:
                 yield holding(type, path, UNSAID)
         if e.types == ("BackboneElement",):
             yield holding(type, path, {"extension": deep})
+    if type == "Device":
+        yield {"resourceType": type, "url": "http://SECRETPLACE.example"}
     if type not in ("Bundle", "Binary", "Parameters"):
         yield {"resourceType": type, "extension": deep}
         yield {"resourceType": type, "extension": [{"url": "urn:x", "valueReference": HERE[0]}], "_language": {"extension": deep}}

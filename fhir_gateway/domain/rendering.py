@@ -113,6 +113,8 @@ def _placeless(node: Json, name: str, type: str, inside: frozenset[str]) -> Json
     for key, value in node.items():
         if _CHOICE.fullmatch(key):
             out[key] = value if value == _MASK else dict(_MASK)
+        elif key == "url" and node.get("resourceType") == "Device":  # where it is reached
+            continue
         elif not _is_hidden(key, type) and not (name == "contained" and type == "Organization" and key in _ORGANISATION):
             out[key] = _placeless(value, key, type, inside) if isinstance(value, dict | list) else value
             if out[key] == [] != value:
