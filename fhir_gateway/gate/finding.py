@@ -7,6 +7,7 @@ else's number, it is written down, and guessing is slowed (`guessing`).
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -50,20 +51,23 @@ class Named:
         return cls(**parts)
 
 
-async def person_meant(ctx: Context, whom: str | Named, what: str) -> Stored:
+async def person_meant(ctx: Context, whom: str | Named, what: str, shut: Callable[[Stored], Awaitable[bool]] | None = None) -> Stored:
     """The Patient called so, whether or not this asker may see anything of theirs: for acts that the person is told of.
 
-    `what` is what they want, for the trail. Problem: not-found (written down), throttled.
+    `what` is what they want, for the trail. Whom `shut` holds for is like nobody, in the count too. Problem: not-found (written
+    down), throttled.
     """
     if isinstance(whom, Named):
         await counted(ctx)
         found, named = await _named(ctx, whom)
     else:
         found = named = await ctx.house.store.get(Ref("Patient", whom)) if ID.fullmatch(whom) else None
-    if found is None or found.deleted or not within_launch(ctx, "r", found.facts):
+    no = found is not None and not found.deleted and shut is not None and await shut(found)
+    if found is None or found.deleted or no or not within_launch(ctx, "r", found.facts):
         mistaken = str(named.ref) if named is not None and not named.deleted else None
+        why = "the person said no" if no else "nobody found"
         refs = () if isinstance(whom, Named) else (f"Patient/{whom[:64]}",)
-        await ctx.house.store.commit(note(ctx, "E", what, None, refs, patient=mistaken, allowed=False, detail="nobody found"))
+        await ctx.house.store.commit(note(ctx, "E", what, None, refs, patient=mistaken, allowed=False, detail=why))
         raise not_found()
     if isinstance(whom, Named):
         await forgiven(ctx)
