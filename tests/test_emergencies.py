@@ -321,6 +321,19 @@ def test_a_claim_opens_and_ends(calm: Gateway) -> None:
     assert g.call("stranger", "POST", "/patients/nobody/claims", body={"reason": "x"}).status_code == 404
 
 
+def test_a_claim_again_and_again_is_slowed_and_a_no_ends_it(calm: Gateway) -> None:
+    g, path = calm, f"/patients/{calm.patient}/claims"
+    said = [g.call("stranger", "POST", path, body={"reason": f"Ring me {n}"}) for n in range(4)]
+    assert said[-1].status_code == 429 and int(said[-1].headers["retry-after"]) > 3600
+    role = {"coding": [{"system": READ, "code": "IRCP"}]}
+    held = consent(g, {"type": "deny", "actor": [{"role": role, "reference": {"reference": g.persona("stranger")["fhirUser"]}}]})
+    before = len(told(g, "claim"))
+    no, nobody = g.call("stranger", "POST", path, body={"reason": "Ring"}), g.call("stranger", "POST", "/patients/nobody/claims", body={"reason": "Ring"})
+    assert no.status_code == nobody.status_code == 404 and no.text == nobody.text and len(told(g, "claim")) == before
+    withdraw(g, held)
+    assert g.call("stranger", "DELETE", path).status_code == 204 and g.call("stranger", "POST", path, body={"reason": "Ring"}).status_code == 429
+
+
 def test_urgent_care_sees_little_and_the_person_may_say_no(calm: Gateway) -> None:
     g, p = calm, calm.patient
     assert g.call("paramedic", "POST", "/patients/find", body=PAPER).json() == {"patient": p}

@@ -282,3 +282,38 @@ def test_whose_it_is_is_worked_out_for_what_was_kept_before(demo: Gateway) -> No
     good, before, now_facts = wired_operator(demo, doing)
     assert before is None and now_facts == good
     assert now_facts.makers == {f"Patient/{demo.patient}"} and rosa["reference"] in now_facts.authors
+
+
+def test_what_tells_of_two_people_is_read_with_both_their_permits(demo: Gateway) -> None:
+    """consent.md 1.2 line 3, whichever element names the other."""
+    from dataclasses import replace
+
+    from fhir_gateway import gate
+    from fhir_gateway.domain.types import Ref, Relabel
+
+    born = {"resourceType": "Patient", "name": [{"family": "Bee"}], "birthDate": "1980-01-01"}
+    other = {"reference": f"Patient/{demo.call('hospital', 'POST', 'Patient', body=born).json()['id']}"}
+    alone = demo.call("hospital", "POST", "Observation", body=observation(demo))
+    for more in ({"focus": [other]}, {"extension": [{"url": "urn:x", "valueReference": other}]}):
+        made = demo.call("hospital", "POST", "Observation", body={**observation(demo), **more})
+        assert made.status_code == 201, made.text
+        id = made.headers["location"].split("/Observation/")[1].split("/")[0]
+        for who in ("gp", "patient"):
+            assert demo.get(who, f"Observation/{id}").status_code == 404
+            assert not demo.get(who, f"Observation?_id={id}").json().get("entry")
+        assert demo.get("hospital", f"Observation/{id}").status_code == 200, "who keeps it"
+
+        async def kept_before(ctx: Any, id: str = id) -> tuple[str, ...]:
+            store, ref = ctx.house.store, Ref("Observation", id)
+            good = await store.get(ref)
+            old = replace(good.facts, patients=good.facts.patients[:1])
+            await store.commit(Relabel(ref, good.version, good.updated, good.body, good.view, old, (), good.writer))
+            assert (await store.get(ref)).facts == old
+            await gate.relabel(ctx.house)
+            return (await store.get(ref)).facts.patients
+
+        assert wired_operator(demo, kept_before) == (f"Patient/{demo.patient}", other["reference"])
+        assert demo.get("gp", f"Observation/{id}").status_code == 404
+    assert demo.get("gp", f"Observation/{alone.json()['id']}").status_code == 200
+    edited = demo.get("gp", f"Observation/{alone.json()['id']}")
+    assert save(demo, edited.json() | {"focus": [other]}, edited.headers["etag"], by="gp").status_code == 422, "nor is it moved there later"

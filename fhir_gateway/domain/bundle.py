@@ -56,6 +56,8 @@ class Done(Protocol):
     def updated(self) -> datetime: ...
     @property
     def did(self) -> str: ...
+    @property
+    def shown(self) -> bool: ...
 
 
 _encode = msgspec.json.encode
@@ -123,16 +125,10 @@ def informed(text: str, body: bytes | None = None) -> dict[str, Any]:
 
 
 def answered(done: Done, prefer: str = "", base: str = "") -> dict[str, Any]:
-    """The response entry of one write; with the resource or an OperationOutcome where `prefer` (`Prefer: return=`) says so."""
+    """The response entry of one write, without a version where it is not shown; with the resource or an OperationOutcome where `prefer` (`Prefer: return=`) says so."""
     status = {"created": "201 Created", "deleted": "204 No Content"}.get(done.did, "200 OK")
-    out: dict[str, Any] = {
-        "response": {
-            "status": status,
-            "location": f"{done.ref}/_history/{done.version}",
-            "etag": f'W/"{done.version}"',
-            "lastModified": instant(done.updated),
-        }
-    }
+    about = {"location": f"{done.ref}/_history/{done.version}", "etag": f'W/"{done.version}"', "lastModified": instant(done.updated)}
+    out: dict[str, Any] = {"response": {"status": status, **(about if done.shown else {"location": str(done.ref)})}}
     body = getattr(done, "body", None)
     if prefer == "representation" and body is not None:
         return {"fullUrl": f"{base}/{done.ref}", "resource": msgspec.Raw(body), **out}

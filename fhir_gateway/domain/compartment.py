@@ -2,7 +2,7 @@
 
 The table is the official Patient compartment (https://hl7.org/fhir/R4/compartmentdefinition-patient.html), its search
 parameters written as element paths; beside it every `subject`, `patient`, `for`, `beneficiary` and their like that the
-compartment leaves out (Task.for, Device.patient, Contract.subject, …).
+compartment leaves out (Task.for, Device.patient, Contract.subject, …), and whoever else it tells of (Observation.focus, …).
 """
 
 from __future__ import annotations
@@ -67,6 +67,20 @@ _ALSO: Final[Mapping[str, str]] = {
 }
 _ANYWHERE: Final = ("subject", "patient", "for", "beneficiary")
 
+# Where R4 lets somebody else than the subject be what a resource tells of (the donor, the baby, a person on a list). Who asked for it,
+# wrote it, did it or pays is not told of, but where the compartment says so. Any `valueReference` (an extension, an answer) counts too.
+_TOLD_OF: Final[Mapping[str, str]] = {
+    "BiologicallyDerivedProduct": "collection.source",
+    "Composition": "section.focus section.entry",
+    "Contract": "term.action.subject.reference",
+    "DocumentReference": "context.sourcePatientInfo context.related",
+    "Linkage": "item.resource",
+    "List": "entry.item",
+    "VerificationResult": "target",
+}
+_TOLD_OF_ANYWHERE: Final = ("focus", "about")
+_OWN_WORDS: Final = frozenset({"Consent", "Patient"})  # whom a consent names is for the person to say; links between people: `standing`
+
 
 def _paths(type: str) -> tuple[tuple[str, ...], ...]:
     names = dict.fromkeys([SUBJECT.get(type, "subject"), *_ANYWHERE, *_ALSO.get(type, "").split()])
@@ -78,12 +92,13 @@ _PLAIN: Final = _paths("")
 
 
 def patients(resource: Mapping[str, Any]) -> tuple[str, ...]:
-    """Every `Patient/…` whose record this is part of, the record's own subject first. A Patient is its own.
+    """Every `Patient/…` whose record this is part of, the record's own subject first, and whom else it tells of. A Patient is its own.
 
     What is contained, and what a Bundle or Parameters carries, names its people too. Empty for types that hold no
-    patient data.
+    patient data, and for what is in nobody's record: to be told of makes it nobody's.
     """
-    return tuple(dict.fromkeys(_named(resource)))
+    whose = dict.fromkeys(_named(resource))
+    return tuple(whose | dict.fromkeys(_told_of(resource))) if whose else ()
 
 
 def subject(resource: Mapping[str, Any]) -> str | None:
@@ -113,6 +128,26 @@ def _named(resource: Mapping[str, Any]) -> Iterator[str]:
     for inside in _within(resource, type):
         if inside.get("resourceType") != "Patient" or type in ("Bundle", "Parameters"):
             yield from _named(inside)
+
+
+def _told_of(resource: Mapping[str, Any]) -> Iterator[str]:
+    type = resource.get("resourceType", "")
+    if type in NO_PATIENT_DATA or type in _OWN_WORDS:
+        return
+    named = (v for name in (*_TOLD_OF_ANYWHERE, *_TOLD_OF.get(type, "").split()) for v in _at(resource, tuple(name.split("."))))
+    yield from filter(None, map(patient_of, (*named, *_values(resource))))
+    for inside in _within(resource, type):
+        yield from _told_of(inside)
+
+
+def _values(node: Any) -> Iterator[Any]:
+    """Every `valueReference` of this resource, at any depth, but not of a resource in it."""
+    for name, value in node.items() if isinstance(node, dict) else ():
+        if name == "valueReference":
+            yield value
+        for each in value if isinstance(value, list) else (value,):
+            if isinstance(each, dict) and "resourceType" not in each:
+                yield from _values(each)
 
 
 def _within(resource: Mapping[str, Any], type: str) -> Iterator[Mapping[str, Any]]:

@@ -140,8 +140,15 @@ def _rule(type: Any, ask: Ask, facts: Facts | None = None) -> Rule | None:
     return Rule("", "Consent.provision", rules=(rule,))
 
 
+def said_no(ask: Ask, facts: Facts, standings: Mapping[str, Standing]) -> bool:
+    """Would this stay shut by the person's own choices though the asker came to look after them."""
+    known = {p: replace(s, relationships=(*s.relationships, _looks_after(ask))) for p, s in standings.items()}
+    decision = decide(ask, facts, known)
+    return not decision.permit and decision.basis in ("explicit", "governed", "uncomputable")
+
+
 def _looks_after(ask: Ask) -> Relationship:
     return Relationship(frozenset({ask.actor.user}), "claim", CANDIDATE, writer=ask.actor.user)
 
 
-__all__ = ["CANDIDATE", "TEXT", "changes", "in_emergency", "supposed"]
+__all__ = ["CANDIDATE", "TEXT", "changes", "in_emergency", "said_no", "supposed"]

@@ -1,7 +1,7 @@
 """Saying that one looks after somebody, with a reason: a relationship by one's own word, told to the person, with an end.
 
 Who may: a professional who acts for a registered health or social care organisation. Who may end it: they themselves, and the person,
-whose no is written down as a consent and ends it at once.
+whose no is written down as a consent and ends it at once. While that no stands nobody it speaks to can say it again.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import msgspec
 from ..domain.consent import purpose_within
 from ..domain.emergencies import plain_words
 from ..domain.problem import Problem, not_found
-from ..domain.types import Bump, Decision, Drop, Keep, Op
+from ..domain.supposing import said_no
+from ..domain.types import Bump, Decision, Drop, Keep, Op, Stored
 from ..store.base import Taken
-from .committing import settle
-from .context import Context, need_scope, note
+from .committing import again, settle
+from .context import Context, need_scope, note, stand
 from .finding import Named, person_meant
 from .previewing import may_share
 from .reading import REACHES
@@ -25,6 +26,7 @@ from .telling import tell
 
 CLAIM: Final = "claim"
 DAYS, MOST_DAYS = 14, 28
+SAID, TIMES, WITHIN = "claim-said", 3, timedelta(hours=24)  # one person of one claimant; each is told
 A_SECOND: Final = timedelta(seconds=1)  # a period holds its last second whole
 MADE, ENDED = "claim", "claim-end"
 
@@ -46,7 +48,8 @@ async def claim(ctx: Context, whom: str | Named, reason: object, days: object = 
     """Look after this person from now on, for `days` (14; at most 28). The person is told.
 
     `whom` is the person's id here, or how they are known on paper. Who has made one gets it again, with the new reason and end.
-    Problem: forbidden (no professional of health or social care; another purpose), insufficient-scope, invalid, not-found, throttled.
+    Whom the person said no to gets the answer for nobody, and the person is not told again. Problem: forbidden (no professional of
+    health or social care; another purpose), insufficient-scope, invalid, not-found, throttled (also after three in 24 hours).
     """
     need_scope(ctx, "r", "Patient")
     a = ctx.actor
@@ -57,12 +60,23 @@ async def claim(ctx: Context, whom: str | Named, reason: object, days: object = 
     if not purpose_within(ctx.purpose, "TREAT") and ctx.purpose != "CAREMGT":
         raise Problem("forbidden", f"Looking after somebody is for their own care; this sign-in is for `{ctx.purpose}`.")
     said, long = plain_words(reason, "reason"), _days(days)
-    person = str((await person_meant(ctx, whom, MADE)).ref)
-    before = await _mine(ctx, person)
-    made = Claim(ctx.house.new_id(), person, a.user, a.name, a.organisation, said, ctx.at, ctx.at + timedelta(days=long))
+    person = str((await person_meant(ctx, whom, MADE, lambda found: _refused(ctx, found))).ref)
+    return await again(lambda: _made(ctx, person, said, long))
+
+
+async def _refused(ctx: Context, found: Stored) -> bool:
+    """Would saying so open nothing, because the person said no."""
+    known = await stand(ctx.house, found.facts.patients, None, ctx.place)
+    return said_no(ctx.asks("access"), found.facts, known)
+
+
+async def _made(ctx: Context, person: str, said: str, days: int) -> Claim:
+    a, before = ctx.actor, await _mine(ctx, person)
+    made = Claim(ctx.house.new_id(), person, a.user, a.name, a.organisation or "", said, ctx.at, ctx.at + timedelta(days=days))
     await settle(
         ctx,
         *(op for c in before for op in _over(c)),
+        await _one_more(ctx, person),
         Keep(CLAIM, f"{person} {made.id}", msgspec.json.encode(made), made.until + A_SECOND, if_absent=True),
         Keep(REACHES, f"{a.user} {person} {made.id}", b"1", made.until + A_SECOND),
         Bump(person),
@@ -70,6 +84,19 @@ async def claim(ctx: Context, whom: str | Named, reason: object, days: object = 
         note(ctx, "E", MADE, Decision(True, "", rule=f"claim {made.id}"), (person,), patient=person, detail=said),
     )
     return made
+
+
+async def _one_more(ctx: Context, person: str) -> Keep:
+    """The count of what this asker said of this person lately. Problem throttled, with Retry-After, when it is too much."""
+    key = f"{person} {ctx.actor.user}"
+    raw = await ctx.house.store.kept(SAID, key, ctx.at)
+    times = [t for t in (msgspec.json.decode(raw, type=list[datetime]) if raw else []) if t + WITHIN > ctx.at]
+    if len(times) >= TIMES:
+        await ctx.house.store.commit(note(ctx, "E", MADE, None, (person,), patient=person, allowed=False, detail="too often"))
+        wait = int((times[-TIMES] + WITHIN - ctx.at).total_seconds()) + 1
+        text = f"You have said {TIMES} times within a day that you look after this person. Each time they are told. Wait before you say it again."
+        raise Problem("throttled", text, headers={"Retry-After": str(wait)})
+    return Keep(SAID, key, msgspec.json.encode([*times, ctx.at]), ctx.at + WITHIN, if_absent=raw is None, if_value=raw)
 
 
 def _days(days: object) -> int:

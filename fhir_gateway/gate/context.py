@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from asyncio import Lock
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -70,6 +72,7 @@ class House:
     _actors: dict[Any, tuple[int, int | None, Actor]] = field(default_factory=dict)
     _audiences: dict[str, tuple[int, int | None, tuple[Actor, ...] | None]] = field(default_factory=dict)
     _queries: dict[Any, Query] = field(default_factory=dict)
+    _guessing: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +134,18 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write did: `created`, `updated`, `unchanged` (content equal: no new version), `deleted`, `matched` (conditional create)."""
+    """What a write did: `created`, `updated`, `unchanged` (content equal: no new version), `deleted`, `matched` (conditional create).
+
+    `shown` is False where the writer may not read what they hit upon: they are told its place, and no version, which would count
+    what others do (leak list L21, L45).
+    """
 
     ref: Ref
     version: int
     updated: datetime
     body: bytes | None
     did: str = "updated"
+    shown: bool = True
 
 
 # -- what is known ----------------------------------------------------------------------------------------------------

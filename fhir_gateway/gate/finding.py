@@ -1,30 +1,25 @@
 """Whom somebody means: by id, or by NHS number together with date of birth and family name (contracts.md, last line).
 
 A look-up by name and number is how a clinician comes to a person whom they cannot see. It tells the same of nobody and of somebody
-else's number, it is written down, and guessing is slowed: each asker has a few misses an hour, then waits, longer each time.
+else's number, it is written down, and guessing is slowed (`guessing`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date
 from typing import Any, Final
-
-import msgspec
 
 from ..domain import strict
 from ..domain.identity import NHS_NUMBER, agrees
 from ..domain.problem import Problem, not_found
-from ..domain.types import Facts, Keep, Ref, Stored
-from ..store.base import Taken
+from ..domain.types import Facts, Ref, Stored
 from .context import Context, ask, need_scope, note, within_launch
+from .guessing import counted, forgiven
 from .identifying import with_number
 
-TRIES: Final = "finding"
-FREE: Final = 10  # misses in an hour
-FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=4), timedelta(minutes=15)
-FORGOTTEN: Final = timedelta(hours=1)
 NUMBER: Final = re.compile(r"[0-9]{10}")
 ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
@@ -56,23 +51,26 @@ class Named:
         return cls(**parts)
 
 
-async def person_meant(ctx: Context, whom: str | Named, what: str) -> Stored:
+async def person_meant(ctx: Context, whom: str | Named, what: str, shut: Callable[[Stored], Awaitable[bool]] | None = None) -> Stored:
     """The Patient called so, whether or not this asker may see anything of theirs: for acts that the person is told of.
 
-    `what` is what they want, for the trail. Problem: not-found (written down), throttled.
+    `what` is what they want, for the trail. Whom `shut` holds for is like nobody, in the count too. Problem: not-found (written
+    down), throttled.
     """
     if isinstance(whom, Named):
-        await _counted(ctx)
+        await counted(ctx)
         found, named = await _named(ctx, whom)
     else:
         found = named = await ctx.house.store.get(Ref("Patient", whom)) if ID.fullmatch(whom) else None
-    if found is None or found.deleted or not within_launch(ctx, "r", found.facts):
+    no = found is not None and not found.deleted and shut is not None and await shut(found)
+    if found is None or found.deleted or no or not within_launch(ctx, "r", found.facts):
         mistaken = str(named.ref) if named is not None and not named.deleted else None
+        why = "the person said no" if no else "nobody found"
         refs = () if isinstance(whom, Named) else (f"Patient/{whom[:64]}",)
-        await ctx.house.store.commit(note(ctx, "E", what, None, refs, patient=mistaken, allowed=False, detail="nobody found"))
+        await ctx.house.store.commit(note(ctx, "E", what, None, refs, patient=mistaken, allowed=False, detail=why))
         raise not_found()
     if isinstance(whom, Named):
-        await _forgiven(ctx)
+        await forgiven(ctx)
     return found
 
 
@@ -82,7 +80,7 @@ async def find(ctx: Context, whom: Named) -> str:
     Problem: not-found for everybody else, and when there is nobody; throttled.
     """
     need_scope(ctx, "r", "Patient")
-    await _counted(ctx)
+    await counted(ctx)
     found, named = await _named(ctx, whom)
     seen = None
     for facts in _seen_by_somebody(found or named):
@@ -94,7 +92,7 @@ async def find(ctx: Context, whom: Named) -> str:
     await ctx.house.store.commit(note(ctx, "E", "find", seen if good else None, told, patient=person, allowed=good))
     if not good or found is None:
         raise not_found()
-    await _forgiven(ctx)
+    await forgiven(ctx)
     return found.ref.id
 
 
@@ -115,50 +113,6 @@ async def _named(ctx: Context, whom: Named) -> tuple[Stored | None, Stored | Non
     hits = [h for h in await with_number(ctx, whom.nhs_number) if h.body is not None]
     same = [h for h in hits if agrees(strict.read(h.body or b""), paper)]
     return (same[0] if len(hits) == 1 and same else None), (hits[0] if len(hits) == 1 else None)
-
-
-# -- guessing is slowed -----------------------------------------------------------------------------------------------
-
-
-async def _counted(ctx: Context) -> None:
-    """One more try, counted before anything is looked at. Problem throttled, with Retry-After, while this asker must wait."""
-    for _ in range(20):
-        raw, tries, until = await _tries(ctx)
-        if ctx.at.timestamp() < until:
-            wait = int(until - ctx.at.timestamp()) + 1
-            await ctx.house.store.commit(note(ctx, "E", "find", None, allowed=False, detail="too many tries"))
-            text = f"Too many people were looked for and not found. Wait {wait} seconds, then try again."
-            raise Problem("throttled", text, headers={"Retry-After": str(wait)})
-        if await _kept(ctx, raw, tries + 1, ctx.at):
-            return
-    raise Problem("throttled", "Too many tries at once. Try again in a moment.", headers={"Retry-After": "2"})
-
-
-async def _forgiven(ctx: Context) -> None:
-    """A person who was found does not count."""
-    for _ in range(20):
-        raw, tries, _until = await _tries(ctx)
-        if tries < 1 or await _kept(ctx, raw, tries - 1, ctx.at):
-            return
-
-
-async def _tries(ctx: Context) -> tuple[bytes | None, int, float]:
-    raw = await ctx.house.store.kept(TRIES, ctx.actor.user, ctx.at)
-    tries, until = msgspec.json.decode(raw) if raw else (0, 0.0)
-    return raw, int(tries), float(until)
-
-
-async def _kept(ctx: Context, before: bytes | None, tries: int, at: datetime) -> bool:
-    over = tries - FREE
-    wait = min(FIRST_WAIT.total_seconds() * 2 ** min(over, 20), LONGEST_WAIT.total_seconds()) if over >= 0 else 0.0
-    value = msgspec.json.encode((tries, at.timestamp() + wait if wait else 0.0))
-    try:
-        await ctx.house.store.commit(
-            Keep(TRIES, ctx.actor.user, value, at + FORGOTTEN, if_absent=before is None, if_value=before)
-        )
-    except Taken:
-        return False
-    return True
 
 
 __all__ = ["Named", "find", "person_meant"]

@@ -15,6 +15,7 @@ from ..domain.search import Query, Term, Value
 from ..domain.types import Always, Drop, Keep, Never, Op, Ref, Stored
 from ..store.base import Taken
 from .context import Context
+from .guessing import in_turn, may_try, missed
 
 if TYPE_CHECKING:
     from .committing import Work
@@ -25,18 +26,23 @@ CLAIM = "nhs-number"
 async def find_person(ctx: Context, patient: Mapping[str, Any], where: str = "Patient") -> Stored | None:
     """The person with this NHS number, if date of birth and family name agree; None when the number is not known here.
 
-    Problem conflict when they disagree: nothing is written, a person must look.
+    Problem conflict when they disagree: nothing is written, a person must look. Each is written down, and who makes many waits:
+    throttled, as in `finding`.
     """
     number = nhs_number(patient)
     if number is None or len(nhs_numbers(patient)) > 1:  # of two numbers neither is believed; writing it is refused
         return None
-    hits = await with_number(ctx, number)
-    same = [h for h in hits if h.body is not None and agrees(strict.read(h.body), patient)]
-    if not hits:
-        return None
-    if len(hits) > 1 or not same:
-        raise _disagrees(where)
-    return same[0]
+    async with in_turn(ctx):
+        hits = await with_number(ctx, number)
+        if not hits:
+            return None
+        if ctx.scopes is not None:
+            await may_try(ctx)
+        same = [h for h in hits if h.body is not None and agrees(strict.read(h.body), patient)]
+        if len(hits) > 1 or not same:
+            await missed(ctx, hits)
+            raise _disagrees(where)
+        return same[0]
 
 
 async def with_number(ctx: Context, number: str) -> list[Stored]:
@@ -61,9 +67,13 @@ def _disagrees(where: str) -> Problem:
 
 async def known_person(ctx: Context, type: str, resource: Mapping[str, Any]) -> Stored | None:
     """Whom a new Patient of somebody who brings people in turns out to be. None: nobody here, or no such resource."""
-    if type != "Patient" or not (ctx.actor.contributor or ctx.actor.operator):
+    if type != "Patient" or not _brings_people(ctx):
         return None
     return await find_person(ctx, resource)
+
+
+def _brings_people(ctx: Context) -> bool:
+    return ctx.actor.contributor or ctx.actor.operator
 
 
 async def claimed(work: Work, ref: Ref, resource: Mapping[str, Any], before: Stored | None) -> list[Op]:
@@ -85,8 +95,11 @@ async def claimed(work: Work, ref: Ref, resource: Mapping[str, Any], before: Sto
     if number is None:
         return ops
     others = [h for h in await with_number(ctx, number) if h.ref != ref and h.body is not None]
-    if before is None and any(agrees(strict.read(h.body or b""), resource) for h in others):
+    if before is None and _brings_people(ctx) and any(agrees(strict.read(h.body or b""), resource) for h in others):
         raise Taken(CLAIM, number)  # the same person came in between: look again
+    if others:
+        async with in_turn(ctx):
+            await missed(ctx, others)
     if others or number in work.numbers:
         raise _disagrees("Patient.identifier")
     work.numbers.add(number)

@@ -14,6 +14,7 @@ from ..domain import facts as deriving
 from ..domain import labels, strict, view
 from ..domain import search as searching
 from ..domain.authors import authorship
+from ..domain.compartment import patients
 from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
 from ..domain.relationships import names_of
@@ -169,7 +170,7 @@ def _union(have: Iterable[Any], more: Iterable[Any]) -> list[Any]:
 
 async def relabel(house: House, step: Callable[[], None] = lambda: None) -> tuple[int, int]:
     """Label whatever was labelled by other value sets, or not at all, and say anew whose everything is that was kept before authorship
-    was told apart: (looked at, other labels than before).
+    was told apart, and whom else it tells of: (looked at, other labels than before).
 
     Labels only rise, but for what counted as restricted because labelling had not run. Problem not-offered without value sets.
     """
@@ -181,7 +182,7 @@ async def relabel(house: House, step: Callable[[], None] = lambda: None) -> tupl
     while True:
         found = await house.store.search(Query(()), Always(), filtered=Never(), count=PAGE, after=after)
         for stored in found.hits:
-            if stored.facts.labelled != digest or stored.facts.origin is None:
+            if stored.facts.labelled != digest or stored.facts.origin is None or _also_of(stored):
                 changed += await _again(house, stored)
             seen += 1
             step()
@@ -199,7 +200,14 @@ async def labelled_by_these(house: House) -> bool:
 
 def _mark(house: House) -> bytes:
     """Changes with whatever the facts of what is kept must be derived anew for."""
-    return f"{house.label_sets.digest} whose".encode()
+    return f"{house.label_sets.digest} whose told-of".encode()
+
+
+def _also_of(stored: Stored) -> tuple[str, ...]:
+    """People whom this tells of and whose it was not yet. A Provenance is theirs as far as its writer saw them, which is kept."""
+    if not stored.facts.patients or stored.ref.type == "Provenance":
+        return ()
+    return tuple(p for p in patients(strict.read(stored.body or b"")) if p not in stored.facts.patients)
 
 
 async def _again(house: House, stored: Stored) -> bool:
@@ -209,6 +217,8 @@ async def _again(house: House, stored: Stored) -> bool:
     facts = deriving.labelled(stored.facts, found)
     if facts.origin is None:
         facts = deriving.labelled(await _whose(house, stored), found)
+    also = _also_of(stored)
+    facts = replace(facts, patients=(*facts.patients, *also))
     raw = stored.body or b""
     body = strict.stamp(raw, id=stored.ref.id, version=meta["versionId"], updated=meta["lastUpdated"], security=found.security)
     final = strict.read(body)
@@ -217,7 +227,7 @@ async def _again(house: House, stored: Stored) -> bool:
     keys = searching.keys(final, house.r4, shown, closer(shown))
     ops: list[Op] = [Relabel(stored.ref, stored.version, stored.updated, body, seen, facts, keys, stored.writer)]
     other = _differs(stored.facts, facts)
-    if other or stored.facts.origin is None:
+    if other or also or stored.facts.origin is None:
         ops += moved(facts)
         first = next(iter(facts.patients), None)
         ops += [Send(r.name, stored.ref, stored.version, first) for r in house.remotes if first is not None and r.takes(stored.ref.type)]

@@ -51,7 +51,7 @@ async def put_new(
     if person is not None and id is not None:  # it came between: the other entries speak of another id
         raise Taken("nhs-number", str(person.ref))
     if person is not None:
-        return known(work, person)
+        return await known(work, person)
     ref = Ref(type, id or ctx.house.new_id())
     if type == "Consent":
         await _end_superseded(work, resource)
@@ -90,10 +90,11 @@ async def matched(work: Work, match: Match) -> Written:
     return Written(match.ref, stored.version, stored.updated, (await rendering(ctx, stored))[0] if may_read else None, "matched")
 
 
-def known(work: Work, person: Stored) -> Written:
-    """Whom a new Patient turns out to be; written down."""
+async def known(work: Work, person: Stored) -> Written:
+    """Whom a new Patient turns out to be, as far as this writer may know of them; written down."""
     work.trail += notes(work.ctx, "R", "create", Decision(True, "matched"), person.facts, person.ref, detail="known by NHS number")
-    return Written(person.ref, person.version, person.updated, None, "matched")
+    shown = await given_back(work.ctx, person) is not None
+    return Written(person.ref, person.version, person.updated, None, "matched", shown)
 
 
 # -- over what is there -----------------------------------------------------------------------------------------------

@@ -17,8 +17,9 @@ from ..domain.problem import Issue, Problem, outcome
 from ..domain.types import Drop, Keep, Stored
 from ..store.base import Taken
 from .committing import again, settle
-from .context import Context, Written, note
+from .context import Context, note
 from .identifying import find_person
+from .preparing import known as held_already
 from .transacting import Step, answered, batch, prepare, read_steps, readable, respond
 from .writing import Once, digest
 
@@ -103,7 +104,7 @@ async def _do(ctx: Context, bundle: Mapping[str, Any], raw: bytes, keys: Sequenc
     known = {steps[at].full_url: s.ref for at, s in people.items() if steps[at].full_url}
     work, answers = await prepare(ctx, [s for s in steps if s.at not in people], known)
     for at, s in people.items():
-        answers[at] = Written(s.ref, s.version, s.updated, None, "matched")
+        answers[at] = await held_already(work, s)
     if key is not None:  # without the resources: who repeats it may not see them any more
         said = msgspec.json.encode({"digest": digest(raw), "answer": msgspec.Raw(strict.dump(answered(ctx, steps, answers)))})
         work.ops += [Keep("push", f"{ctx.client} {k}", said, ctx.at + REMEMBERED, if_absent=True) for k in keys]

@@ -161,7 +161,7 @@ async def _name(plan: Plan, step: Step) -> None:
     if step.id is not None:
         ref = plan.writes(Ref(step.type, step.id), step)
     elif person is not None:
-        ref, plan.answers[step.at] = person.ref, known(plan.work, person)
+        ref, plan.answers[step.at] = person.ref, await known(plan.work, person)
     elif twin is not None:
         ref = plan.found[step.at] = twin
     elif match is not None and step.method == "POST":

@@ -161,7 +161,7 @@ async def _said_before(ctx: Context, once: Once | None, raw: bytes) -> Written |
     ref = Ref(said.type, said.id)
     then = await ctx.house.store.version(ref, said.version)
     body = await given_back(ctx, then) if then is not None and not then.deleted else None
-    return Written(ref, said.version, said.updated, body, said.did)
+    return Written(ref, said.version, said.updated, body, said.did, said.did != "matched" or body is not None)
 
 
 def digest(raw: bytes) -> str:

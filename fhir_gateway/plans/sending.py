@@ -51,5 +51,7 @@ def _is_new(request: Mapping[str, Any], status: str, version: int) -> bool:
 
 
 def _named(location: str) -> tuple[Ref, int]:
-    type, id, _, version = location.rsplit("/", 3)
-    return Ref(type.rsplit("/", 1)[-1], id), int(version)
+    """The place, and the version; 0 where only the place is told."""
+    place, _, version = location.partition("/_history/")
+    type, id = place.rsplit("/", 2)[-2:]
+    return Ref(type, id), int(version or 0)

@@ -212,9 +212,11 @@ def gone(request: Request, w: Written) -> Response:
 
 
 def wrote(web: Web, request: Request, w: Written) -> Response:
-    """201 or 200 with Location, ETag and what `Prefer: return=` asks for."""
-    headers = {**PRIVATE, "ETag": tag(w.version), "Last-Modified": http_date(w.updated)}
-    headers["Location"] = f"{web.base}/fhir/{w.ref}/_history/{w.version}"
+    """201 or 200 with Location, ETag and what `Prefer: return=` asks for; the place alone of what the writer may not read."""
+    headers = {**PRIVATE, "Location": f"{web.base}/fhir/{w.ref}"}
+    if w.shown:
+        headers = {**PRIVATE, "ETag": tag(w.version), "Last-Modified": http_date(w.updated)}
+        headers["Location"] = f"{web.base}/fhir/{w.ref}/_history/{w.version}"
     status = 201 if w.did == "created" else 200
     wanted = prefer(request, "return")
     if wanted == "minimal" or w.body is None:

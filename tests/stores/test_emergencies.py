@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from fhir_gateway import definitions, gate
 from fhir_gateway.auth.tokens import Caller
-from fhir_gateway.domain import strict
+from fhir_gateway.domain import sharing, strict
 from fhir_gateway.domain.labels import LabelSets
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Actor, Ref
@@ -242,6 +242,46 @@ async def test_a_claim_ends_at_once_by_either_hand(place: Place) -> None:
     with pytest.raises(Problem) as over:
         await gate.disown(person, made.id)
     assert over.value.status == 404
+
+
+async def test_a_claim_is_said_three_times_a_day_and_then_waits(place: Place) -> None:
+    for _ in range(3):
+        await gate.claim(await place.as_("medic"), place.person, "clinic")
+    await gate.end_claim(await place.as_("medic"), place.person)
+    with pytest.raises(Problem) as over:
+        await gate.claim(await place.as_("medic"), place.person, "clinic")
+    assert over.value.kind == "throttled" and 0 < int(over.value.headers["Retry-After"]) <= 86_401
+    assert (await place.house.store.outbox("tell:patient")) == {"queued": 3} and not await place.sees()
+    await gate.claim(await place.as_("other"), place.person, "others do not wait")
+    place.at = MORNING + timedelta(hours=24, seconds=1)
+    await gate.claim(await place.as_("medic"), place.person, "clinic")
+
+
+@pytest.mark.parametrize("no", ["medic", "trust", "everybody"])
+async def test_no_claim_while_the_persons_no_stands(place: Place, no: str) -> None:
+    person = Context(place.house, Actor("patient", frozenset({place.refs["person"]}), place.refs["person"], patient=place.refs["person"]), place.at)
+    if no == "everybody":
+        choice = sharing.only_named(None, place.refs["person"], place.at)
+    else:
+        choice = sharing.hide(None, place.refs["person"], at=place.at, rule_id="r1", who=place.refs[no])
+    held = await gate.create(person, "Consent", strict.dump(choice))
+    right = Named("9990000018", "1951-04-07", "Öztürk")
+    for whom in (place.person, right, "nobody", replace(right, family_name="Other")):
+        with pytest.raises(Problem) as shut:
+            await gate.claim(await place.as_("medic"), whom, "ring me")
+        assert shut.value.kind == "not-found", whom
+    assert (await place.house.store.outbox("tell:patient")).get("queued", 0) == 0
+    rows = [r for r in await gate.who_looked(person, place.person) if r["what"] == "claim"]
+    assert rows and not any(r["allowed"] or r["reason"] for r in rows)
+    kept = await place.house.store.kept("finding", place.refs["medic"], place.at)
+    assert kept is not None and strict.read(b'{"n":' + kept + b"}")["n"][0] == 2, "the right paper counts like the wrong one"
+    if no != "medic":
+        return
+    await gate.claim(await place.as_("other"), place.person, "the no was to another")
+    body = strict.read((await gate.read(person, held.ref)).body)
+    await gate.update(person, held.ref, strict.dump({**body, "status": "inactive"}), if_match=held.version)
+    await gate.claim(await place.as_("medic"), place.person, "clinic")
+    assert await place.sees()
 
 
 async def test_nobody_outside_health_and_social_care_claims(place: Place) -> None:

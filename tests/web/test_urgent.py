@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,12 @@ def sam(demo: Gateway) -> Iterator[Visitor]:
     demo.call("stranger", "DELETE", f"/patients/{demo.patient}/break-glass")
     demo.call("stranger", "DELETE", f"/patients/{demo.patient}/claims")
     v.http.close()
+
+
+def notices(g: Gateway) -> int:
+    """How many people are to be told of a claim."""
+    with sqlite3.connect(g.data / "gateway.sqlite") as db:
+        return int(db.execute("SELECT count(*) FROM outbox WHERE why = 'claim'").fetchone()[0])
 
 
 def filled(v: Visitor, path: str, fields: dict[str, Any], **more: Any) -> Any:
@@ -131,12 +138,20 @@ def test_a_claim_opens_the_plan_and_the_person_ends_it_by_one_click(demo: Gatewa
     me.send(ending)
     assert "You said no to them" in me.words() and ending not in me.page
     assert sam.get(f"/team/people/{demo.patient}").status_code == 404
-    filled(sam, "/team/claim", AMINA, reason="Once more", days="3")
+    told = notices(demo)
+    filled(sam, "/team/claim", AMINA, reason="Ring me on 0900", days="3")
+    assert "You said that you look after this person" not in sam.words()
+    again = demo.call("stranger", "POST", f"/patients/{demo.patient}/claims", body={"reason": "Ring me on 0900"})
+    nobody = demo.call("stranger", "POST", "/patients/nobody/claims", body={"reason": "Ring me on 0900"})
+    assert again.status_code == 404 and again.text == nobody.text and notices(demo) == told
     assert demo.get("stranger", f"Patient/{demo.patient}").status_code == 404, "her no holds against another claim"
+    for path in ("/my-plan/sharing", "/my-plan/who-looked"):
+        assert "0900" not in me.get(path).text
     me.get("/my-plan/sharing")
     (stop,) = re.findall(r"/my-plan/sharing/[^/\"]+/stop", me.page)
     me.get(stop)
     me.send(stop)
+    filled(sam, "/team/claim", AMINA, reason="Once more", days="3")
     assert demo.get("stranger", f"Patient/{demo.patient}").status_code == 200, "and ends when she takes it back"
 
 

@@ -106,7 +106,7 @@ def _carer(e: Entry, known: Mapping[str, str], me: str, refused: set[str], only_
     return {
         "who": who or (_("A computer system") if system else _("Somebody we have no name for")),
         "what": _("Nothing: you said no") if no else _("Only what you choose to share with them") if only_named else "\n".join(dict.fromkeys(_what(e, counting))),
-        "why": "\n".join(dict.fromkeys(_why(e, shown))),
+        "why": "\n".join(dict.fromkeys(_why(e, shown, refused))),
         "since": day(instant(min(lows))) if lows else "",
         "until": day(instant(max(h for h in ends if h is not None))) if ends and None not in ends else "",
         "added": "\n".join(dict.fromkeys(_added(r, known, me) for r in shown)), "no": no, "waits": waits,
@@ -132,10 +132,11 @@ def _what(e: Entry, counting: list[Relationship]) -> Iterator[str]:
             yield _("Nothing yet: {why}").format(why=_(WAITING.get(r.why, "they have not said yes to this")))
 
 
-def _why(e: Entry, shown: list[Relationship]) -> Iterator[str]:
+def _why(e: Entry, shown: list[Relationship], refused: set[str]) -> Iterator[str]:
+    """Why they are here; not in the words of somebody the person said no to."""
     for r in shown:
         why = _(ORIGINS.get(r.origin, "They look after you"))
-        yield f"{why}: {r.reason}" if r.reason else why
+        yield f"{why}: {r.reason}" if r.reason and not refused & {*e.names, r.writer, r.writer_organisation or ""} else why
     if e.kept_since is not None:
         yield _(KEPT)
 
