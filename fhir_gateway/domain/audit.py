@@ -276,6 +276,10 @@ def sentence(note: Note) -> str:
     if note.detail == "unchanged":
         return f"{who} sent {what} again, just as it was."
     why = " in an emergency" if note.basis == "break-glass" else ""
+    if note.what == "search" and note.detail == "found nothing":
+        return f"{who} searched your record and found nothing{why}."
+    if note.what == "search" and note.detail.startswith("counted"):
+        done = "searched and were told how many there are of" if me else "searched and was told how many there are of"
     return f"{who} {done} {what}{why}."
 
 
