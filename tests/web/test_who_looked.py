@@ -58,7 +58,11 @@ def test_she_sees_what_was_recorded_about_her_and_how_it_was_found_out(recorded:
     g = recorded
     done = g.command("patients", "record", g.patient, "capacity-lost", "--evidence", "Dr Shah: at the ward, on Monday")
     assert done.returncode == 0, done.stderr
-    (line,) = newest(g)
+    again = g.command("patients", "record", f"Patient/{g.patient}", "capacity-lost", "--evidence", "As it was printed")
+    assert again.returncode == 0 and f"Patient/{g.patient}: capacity-lost unchanged" in again.stdout, again
+    wrong = g.command("patients", "record", g.patient, "happy", "--evidence", "x")
+    assert wrong.returncode == 2 and "`happy`" in wrong.stderr and "capacity-lost" in wrong.stderr, wrong
+    line = newest(g, 2)[1]
     assert "Those who run this service What they did Recorded that you cannot decide about this for yourself now, in your plan or record" in line, line
     assert "Allowed because “Dr Shah: at the ward, on Monday”" in line, line
     done = g.command("patients", "record", g.patient, "no-notify", "--evidence", "Her partner reads her letters")
