@@ -68,5 +68,5 @@ def test_she_sees_what_was_recorded_about_her_and_how_it_was_found_out(recorded:
     done = g.command("patients", "record", g.patient, "no-notify", "--evidence", "Her partner reads her letters")
     assert done.returncode == 0, done.stderr
     page = as_(g, "patient").get("/my-plan/who-looked").text
-    assert "Recorded something about who may see" in page
+    assert "Wrote something down about" in page
     assert "partner" not in page and "at the ward" not in page and "cannot decide" not in page
