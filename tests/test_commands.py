@@ -202,6 +202,10 @@ def test_explain(demo: Gateway) -> None:
         (said,) = demo.lines("explain", "--who", who, "--what", f"CarePlan/{plan}", "--json")
         assert said["decision"] == decision and said["basis"] and said["text"]
     assert demo.command("explain", "--who", "gp", "--what", "CarePlan/nothing").returncode == 2
+    nobody = ("sector:nonsense", "CareTeam/nope", "role:Organization/nope x|y", "Nonsense/1")
+    for option, value in (*(("--who", n) for n in nobody), ("--purpose", "FOO")):
+        done = demo.command("explain", *(("--who", "gp") if option == "--purpose" else ()), option, value, "--what", f"CarePlan/{plan}")
+        assert done.returncode == 2 and option in done.stderr and value in done.stderr, done
 
 
 def test_sync_without_a_remote_says_what_to_set(demo: Gateway) -> None:

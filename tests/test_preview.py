@@ -129,7 +129,7 @@ def test_only_the_person_and_who_acts_for_them_may_preview(demo: Gateway) -> Non
         ({"resourceType": "Parameters", "parameter": [{"name": "who", "valueString": "x"}, {"name": "other", "valueString": "x"}]}, 400),
         ({"resourceType": "Parameters", "parameter": [{"name": "who", "valueString": "x"}, {"name": "purpose", "valueCode": "FUN"}]}, 400),
         ({"resourceType": "Parameters", "parameter": [{"name": "who", "valueString": "x"}, {"name": "consent", "resource": {"resourceType": "Goal"}}]}, 400),
-        ({"resourceType": "Parameters", "parameter": [{"name": "who", "valueString": "x"}, {"name": "consent", "resource": {"resourceType": "Consent", "patient": "x"}}]}, 422),
+        ({"resourceType": "Parameters", "parameter": [{"name": "who", "valueString": "Practitioner/x"}, {"name": "consent", "resource": {"resourceType": "Consent", "patient": "x"}}]}, 422),
         ({"resourceType": "Parameters", "parameter": "x"}, 400),
         ({"resourceType": "Goal"}, 400),
     ],
@@ -195,8 +195,18 @@ def test_what_explain_says_would_change_it_does(demo: Gateway) -> None:
     assert theirs["permit"] is True and theirs["basis"] == "implicit" and any("except in an emergency" in c for c in theirs["change"])
     made = demo.call("patient", "POST", "Consent", body=consent(demo, {"provision": [rule("deny", {"reference": gp})]}))
     denied = explained(demo, gp, goal)
+    assert denied["consent"] == {"reference": f"Consent/{made.json()['id']}"}
     assert denied["permit"] is False and {"Taking", "In"} <= {c.split()[0] for c in denied["change"]}, denied
     end(demo, made)
+
+
+@pytest.mark.parametrize("who", ["sector:nonsense", "role:here x|y", "role:Organization/a nurse", "Nonsense/1", "nobody"])
+def test_a_who_that_can_be_nobody_is_named_and_refused(demo: Gateway, who: str) -> None:
+    asked = {"resourceType": "Parameters", "parameter": [{"name": "who", "valueString": who}]}
+    for answer in (
+        demo.get("patient", f"Consent/$explain?who={quote(who)}&what=Patient/{demo.patient}"), demo.call("patient", "POST", "Consent/$preview", body=asked),
+    ):  # fmt: skip
+        assert answer.status_code == 400 and who.split(" ")[0] in answer.text and answer.json()["issue"][0]["expression"] == ["who"], answer.text
 
 
 def test_a_staff_reader_is_not_told_what_the_person_could_choose(demo: Gateway) -> None:
@@ -220,6 +230,9 @@ def test_explain_takes_a_role_a_team_and_a_sector(demo: Gateway) -> None:
     (team,) = ids(demo, "patient", "CareTeam")
     for who in ("sector:health", team, "role:Organization/none urn:x|nurse"):
         assert explained(demo, who, goal)["permit"] is False
+        if who.startswith("role:"):
+            assert demo.command("explain", "--who", who, "--what", goal).returncode == 2, "an operator is told that nobody is meant"
+            continue
         (said,) = demo.lines("explain", "--who", who, "--what", goal, "--json")
         assert said["decision"] == "deny" and said["changes"]
     assert demo.get("patient", f"Consent/$explain?what={goal}&purpose=FUN").status_code == 400

@@ -21,6 +21,7 @@ from ..domain import strict
 from ..domain.mapping import Partner, TableError
 from ..domain.problem import Problem
 from ..domain.types import Ref
+from ..domain.vocabulary import PURPOSES
 from ..settings import Refused, load
 from ..tables import read_partner
 from ..wiring import context_as, wired
@@ -187,8 +188,15 @@ async def explain(who: str, what: str, purpose: str, action: str, as_json: bool)
     type, _, id = what.partition("/")
     if action not in ("access", "disclose", "collect", "correct"):
         raise Refused(f"--action is one of access, disclose, collect, correct; not `{action}`.")
+    if purpose not in PURPOSES:
+        raise Refused(f"--purpose `{purpose[:40]}` is not a purpose of use (v3-ActReason).")
     async with wired(load()) as w:
         named = "/" in who or ":" in who or "|" in who
+        if named:
+            try:
+                await gate.understood(w.house, who, here=True)
+            except Problem as wrong:
+                raise Refused(f"--who: {wrong}") from None
         asking = await gate.askers(w.house, who, purpose) if named else [replace(await context_as(w, who), purpose=purpose)]
         try:
             said = await gate.explain(w.house, asking, action, Ref(type, id))

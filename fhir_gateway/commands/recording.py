@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .. import gate
-from ..domain import strict
+from ..domain import recorded, strict
 from ..gate import Context
-from ..settings import load
+from ..settings import Refused, load
 from ..wiring import operator, wired
 
 
@@ -21,6 +21,11 @@ def _out(item: dict[str, Any], as_json: bool, text: str) -> None:
     sys.stdout.flush()
 
 
+def _bare(patient: str) -> str:
+    """The id of a person who may be named as these commands print them."""
+    return patient.removeprefix("Patient/")
+
+
 async def _do(doing: Callable[[Context], Awaitable[str]]) -> int:
     async with wired(load()) as w:
         print(await doing(operator(w)))
@@ -28,14 +33,19 @@ async def _do(doing: Callable[[Context], Awaitable[str]]) -> int:
 
 
 async def patients_record(patient: str, fact: str, on: bool, evidence: str, who: str) -> int:
+    if fact not in recorded.NAMES:
+        raise Refused(f"FACT is one of {', '.join(recorded.NAMES)}; not `{fact[:40]}`.")
+
     async def doing(ctx: Context) -> str:
-        w = await gate.record(ctx, patient, fact, on=on, evidence=evidence, who=who)
+        w = await gate.record(ctx, _bare(patient), fact, on=on, evidence=evidence, who=who)
         return f"{w.ref}: {fact} {'unchanged' if w.did == 'unchanged' else 'recorded' if on else 'ended'}, version {w.version}"
 
     return await _do(doing)
 
 
 async def patients_link(one: str, other: str, type: str, evidence: str) -> int:
+    one, other = _bare(one), _bare(other)
+
     async def doing(ctx: Context) -> str:
         await gate.link(ctx, one, other, type, evidence=evidence)
         return f"Patient/{one} {type} Patient/{other}" if type else f"Patient/{one} and Patient/{other} are not linked"
@@ -45,7 +55,7 @@ async def patients_link(one: str, other: str, type: str, evidence: str) -> int:
 
 async def proxies_list(patient: str, as_json: bool) -> int:
     async with wired(load()) as w:
-        for r in await gate.roles(operator(w), patient):
+        for r in await gate.roles(operator(w), _bare(patient)):
             review = ", to be looked at again: the child is 11 or older" if r["review"] else ""
             _out(r, as_json, f"{r['consent']}: {', '.join(r['proxies'])}, {r['basis']}, {r['status']}{review}")
     return 0
@@ -53,15 +63,15 @@ async def proxies_list(patient: str, as_json: bool) -> int:
 
 async def proxies_add(patient: str, proxy: str, basis: str, grantor: str, evidence: str, status: str, start: str, end: str) -> int:
     async def doing(ctx: Context) -> str:
-        w = await gate.appoint(ctx, patient, proxy, basis, grantor=grantor, evidence=evidence, status=status, start=start, end=end)
-        return f"{w.ref}: {proxy} acts for Patient/{patient} ({basis}, {status})"
+        w = await gate.appoint(ctx, _bare(patient), proxy, basis, grantor=grantor, evidence=evidence, status=status, start=start, end=end)
+        return f"{w.ref}: {proxy} acts for Patient/{_bare(patient)} ({basis}, {status})"
 
     return await _do(doing)
 
 
 async def proxies_change(patient: str, consent: str, status: str, reason: str, text: str) -> int:
     async def doing(ctx: Context) -> str:
-        w = await gate.change_role(ctx, patient, consent.removeprefix("Consent/"), status, reason, text)
+        w = await gate.change_role(ctx, _bare(patient), consent.removeprefix("Consent/"), status, reason, text)
         return f"{w.ref}: {status}, version {w.version}"
 
     return await _do(doing)

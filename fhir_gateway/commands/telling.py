@@ -16,7 +16,7 @@ async def status(as_json: bool) -> int:
         for s in await worker.status(w.house, w.channels):
             parked += s["parked"]
             why = "".join(f"; {n} parked: {trouble}" for trouble, n in s["troubles"].items())
-            line(s, as_json, f"{s['queue']}: {s['queued']} waiting, {s['sent']} told, {s['withheld']} to nobody, {s['parked']} parked{why}")
+            line(s, as_json, f"{s['queue']}: {s['queued']} waiting, {s['sent']} told, {s['shown']} only on a page, {s['withheld']} to nobody, {s['parked']} parked{why}")
     return 1 if parked else 0
 
 

@@ -246,6 +246,7 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "break-glass": ("opened in an emergency", "open in an emergency"),
     "telling": ("chose how to be told about", "choose how to be told about"),
     "record": ("recorded something about who may see", "record something about who may see"),
+    "sync": ("brought, from a partner,", "bring, from a partner,"),
     "break-glass-end": ("ended an emergency access to", "end an emergency access to"),
     "emergency-review": ("reviewed an emergency access to", "review an emergency access to"),
     "claim": ("said they look after you and opened", "open, saying that they look after you,"),
@@ -276,6 +277,10 @@ def sentence(note: Note) -> str:
     if note.detail == "unchanged":
         return f"{who} sent {what} again, just as it was."
     why = " in an emergency" if note.basis == "break-glass" else ""
+    if note.what == "search" and note.detail == "found nothing":
+        return f"{who} searched your record and found nothing{why}."
+    if note.what == "search" and note.detail.startswith("counted"):
+        done = "searched and were told how many there are of" if me else "searched and was told how many there are of"
     return f"{who} {done} {what}{why}."
 
 

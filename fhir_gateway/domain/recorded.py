@@ -17,6 +17,7 @@ NO_NOTIFY: Final = "no-notify"
 SAFEGUARDING: Final = "safeguarding-proxy"
 FLAGS: Final = (OPT_OUT, CAPACITY_LOST, NO_NOTIFY)
 NAMES: Final = (*FLAGS, SAFEGUARDING)
+TOLD: Final = (OPT_OUT, CAPACITY_LOST)  # the rest is silent for somebody's safety
 LINKS: Final[Mapping[str, str]] = {  # the type on one side -> the type on the other
     "replaces": "replaced-by", "replaced-by": "replaces", "seealso": "seealso", "refer": "seealso",
 }  # fmt: skip
@@ -24,6 +25,21 @@ WORDS: Final[Mapping[str, str]] = {
     OPT_OUT: "that the person opted out of research and planning", CAPACITY_LOST: "that the person lacks capacity",
     NO_NOTIFY: "that telling the person would endanger them", SAFEGUARDING: "whose role is suspended to keep somebody safe",
 }  # fmt: skip
+
+
+def written(name: str, on: bool, who: str = "", evidence: str = "") -> str:
+    """How the trail says that a fact was recorded, or ended, and by what evidence."""
+    return f"{name} {'recorded' if on else 'ended'}{f' of {who}' if who else ''}{f': {evidence}' if evidence else ''}"
+
+
+def told(detail: str) -> tuple[str, str]:
+    """What the person is told of a row that recorded something: (`NAME recorded` or `NAME ended`, the evidence).
+
+    ("", "") for what is kept from them for somebody's safety, and for what is no fact about them.
+    """
+    said, _, evidence = detail.partition(": ")[2].partition(": ")
+    name, _, did = said.partition(" ")
+    return (said, evidence) if name in TOLD and did in ("recorded", "ended") else ("", "")
 
 
 def facts(patient: Mapping[str, Any]) -> set[tuple[str, str]]:
@@ -90,6 +106,6 @@ def with_link(patient: Mapping[str, Any], other: str, type: str) -> dict[str, An
 
 
 __all__ = [
-    "CAPACITY_LOST", "FLAGS", "LINKS", "NAMES", "NO_NOTIFY", "OPT_OUT", "SAFEGUARDING", "WORDS", "facts", "links", "not_theirs", "with_flag",
-    "with_link", "with_suspended",
+    "CAPACITY_LOST", "FLAGS", "LINKS", "NAMES", "NO_NOTIFY", "OPT_OUT", "SAFEGUARDING", "TOLD", "WORDS", "facts", "links", "not_theirs", "told",
+    "with_flag", "with_link", "with_suspended", "written",
 ]  # fmt: skip

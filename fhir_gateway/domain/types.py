@@ -448,7 +448,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """End an outbox entry that this worker holds: sent, withheld, parked, superseded. Fails with `Fenced` when the lease moved."""
+    """End an outbox entry that this worker holds: sent, shown (on a page alone), withheld, parked, superseded. Fails with `Fenced` when the lease moved."""
 
     entry: int
     fence: int

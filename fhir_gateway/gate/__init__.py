@@ -24,7 +24,7 @@ from .reading import read, vread
 from .recipients import choose, my_choice, my_notices
 from .recording import appoint, change_role, end_foreign, keep_foreign, link, record, roles, uncomputable
 from .searching import compartment, search
-from .somebody import asker, askers
+from .somebody import asker, askers, understood
 from .transacting import transaction
 from .writing import Once, accept, create, patch, patch_where, remove, remove_where, update, update_where
 
@@ -35,7 +35,7 @@ __all__ = [
     "find", "history", "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these", "link", "may",
     "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "organisation_called", "own_labels", "part_of", "patch",
     "patch_where", "plan_document", "preview", "push", "put_on", "read", "record", "relabel", "remove", "remove_where", "replay", "review",
-    "roles", "search", "searchset", "shown_to", "stop_emergency", "take_off", "transaction", "unanswered", "uncomputable", "update",
+    "roles", "search", "searchset", "shown_to", "stop_emergency", "take_off", "transaction", "unanswered", "uncomputable", "understood", "update",
     "update_where",
     "version_number", "vread", "who_looked", "why",
 ]  # fmt: skip

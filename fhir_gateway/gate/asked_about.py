@@ -1,6 +1,7 @@
-"""Whom a search names: the person is shown who asked about them and was told nothing, as they are shown a refused read.
+"""Whom a search names: the person is shown who asked about them and was shown nothing, as they are shown a refused read.
 
-The asker is not: the answer is complete before this looks, and for a person who is hidden, absent or open it asks the store the
+That nothing was found is an answer, too, where the asker may see it: no such diagnosis, no task. A row is written for both.
+The asker is not told of it: the answer is complete before this looks, and for a person who is hidden, absent or open it asks the store the
 same questions.
 """
 
@@ -12,13 +13,13 @@ from ..domain.search import Query, Term
 from ..domain.types import Always, Decision, Never, Note, Ref
 from .context import Context, ask_stored, note, within_launch
 
-MOST = 20  # people named in one search whose log is looked after
+MOST = 100  # people named in one search whose log is looked after
 
 
-async def refusals(ctx: Context, query: Query, text: str, shown: Collection[str | None]) -> list[Note]:
-    """One row for each person whom this search names and of whom this asker was shown nothing because they may see nothing.
+async def asked_about(ctx: Context, query: Query, text: str, shown: Collection[str | None]) -> list[Note]:
+    """One row for each person whom this search names and of whom nothing was shown or counted: refused where they may see nothing.
 
-    `shown` are people of whom something was shown. Nothing for what the house itself asks.
+    `shown` are people who have a row already. Nothing for what the house itself asks.
     """
     if ctx.scopes is None:
         return []
@@ -30,8 +31,7 @@ async def refusals(ctx: Context, query: Query, text: str, shown: Collection[str 
         decision = await ask_stored(ctx, ctx.action, stored)
         if decision.permit and not within_launch(ctx, "r", stored.facts):
             decision = Decision(False, "rbac")
-        if not decision.permit:
-            rows.append(note(ctx, "E", "search", decision, (), patient=str(ref), query=text))
+        rows.append(note(ctx, "E", "search", decision, (), patient=str(ref), query=text, detail="found nothing" if decision.permit else ""))
     return rows
 
 

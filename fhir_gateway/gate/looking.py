@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from ..domain import audit
+from ..domain import audit, recorded
 from ..domain.periods import micros
 from ..domain.primitives import whole
 from ..domain.problem import not_found
 from ..domain.types import Note, Ref, Stored
-from .context import Context, House, ask_stored, directory_now, note
+from .context import Context, House, ask_stored, directory_now, note, stand
 from .emergencies import reasons
 from .previewing import may_share
 
@@ -27,8 +27,9 @@ async def organisation_called(house: House, name: str) -> str | None:
 async def who_looked(ctx: Context, patient: str, *, before: str | None = None, count: int = 50) -> list[dict[str, Any]]:
     """The person's own access log, newest first; only for the person (leak list L39).
 
-    Each: `{at, who, user, organisation, what, allowed, why, rule, reason, unchanged, purpose, sentence, before}`; `before` continues after
-    that row. `reason` is what whoever did it said, in an emergency or of looking after the person.
+    Each: `{at, who, user, organisation, what, allowed, why, rule, reason, recorded, unchanged, purpose, sentence, before}`; `before` continues
+    after that row. `reason` is what whoever did it said, in an emergency, of looking after the person or of how they found out the fact
+    that `recorded` names (`recorded.told`; `roles` where they were read; nothing while telling the person would endanger them).
     """
     me = f"Patient/{patient}"
     if ctx.actor.kind != "patient" or ctx.actor.patient != me:
@@ -43,6 +44,8 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
         at = (instant, id)
     rows = await _told(ctx, me, at, count)
     said = await reasons(ctx, me)
+    silent = (await stand(ctx.house, [me], None, ctx.place))[me].no_notify
+    facts = {n.id: ("roles", "") if n.action == "R" else ("", "") if silent else recorded.told(n.detail) for n in rows if n.what == "record" and n.allowed}
     return [
         {
             "at": n.at,
@@ -53,7 +56,8 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
             "allowed": n.allowed,
             "why": n.basis,
             "rule": n.rule,
-            "reason": n.detail if n.what == "claim" and n.allowed else said.get(n.rule, "") if n.what != "emergency-review" else n.detail,
+            "reason": facts[n.id][1] if n.id in facts else n.detail if n.what == "claim" and n.allowed else said.get(n.rule, "") if n.what != "emergency-review" else n.detail,
+            "recorded": facts[n.id][0] if n.id in facts else "",
             "unchanged": n.detail == "unchanged" or n.basis == "matched",
             "purpose": n.purpose,
             "sentence": audit.sentence(n),

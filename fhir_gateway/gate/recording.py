@@ -52,8 +52,7 @@ async def record(ctx: Context, patient: str, fact: str, *, on: bool = True, evid
         await ctx.house.store.commit(note(ctx, "U", "record", None, (str(ref),), patient=str(ref), allowed=True, detail="unchanged"))
         return Written(ref, stored.version, stored.updated, None, "unchanged")
     work = Work(ctx)
-    said = f"{fact} {'recorded' if on else 'ended'}{f' of {who}' if who else ''}{f': {evidence.strip()}' if evidence.strip() else ''}"
-    written = await put_by_house(work, ref, after, stored, "record", said)
+    written = await put_by_house(work, ref, after, stored, "record", recorded.written(fact, on, who, evidence.strip()))
     await work.commit()
     return Written(ref, written.version, written.updated, None)
 

@@ -19,7 +19,7 @@ from ..domain.scopes import Scopes
 from ..domain.search import Include, Query, Term, Value
 from ..domain.standing import Standing
 from ..domain.types import All, Always, Any_, Found, Has, Not, Note, Only, Predicate, Ref, Stored, Views
-from .asked_about import refusals
+from .asked_about import asked_about
 from .checking import decide_again, epoch_stamp
 from .context import (
     Context,
@@ -33,6 +33,7 @@ from .context import (
     why_shown,
     within_launch,
 )  # fmt: skip
+from .counting import counted_again, counted_of
 from .paging import resumed, seal
 from .reading import in_scope, reach_of, reachable, seen_by
 
@@ -75,13 +76,15 @@ async def search(
         ask = partial(ask, filtered=filtered)
         found = await ask(_or_beside(predicate, standings))
     await decide_again(ctx, found.hits, standings)
+    counted = await counted_again(ctx, partial(ask, predicate), found, standings) if want_total else []
     hits = [h for h in found.hits if within_launch(ctx, "r", h.facts)]
     included = await _included(ctx, query, hits, standings, filtered) if query.includes else []
     entries = [await entry_of(ctx, h, "match") for h in hits] + [await entry_of(ctx, h, "include") for h in included]
     trail = await _disclosed(ctx, "search", type, within, params, [*hits, *included])
+    trail += await counted_of(ctx, counted, trail[0].query, {n.patient for n in trail})
     told = {n.patient for n in trail}
-    refused = await refusals(ctx, query if within is None else searching.with_terms(query, _whose(within)), trail[0].query, told)
-    await ctx.house.store.commit(*(refused if refused and trail[0].patient is None else [*trail, *refused]))
+    trail += await asked_about(ctx, query if within is None else searching.with_terms(query, _whose(within)), trail[0].query, told)
+    await ctx.house.store.commit(*(trail[1:] if trail[0].patient is None and trail[1:] else trail))
     total = found.total
     if total is None and after is None and found.after is None:
         total = len(hits)

@@ -14,7 +14,8 @@ from typing import Literal
 from ..auth import clients, people
 from ..domain.directory import Directory
 from ..domain.periods import micros
-from ..domain.types import Actor
+from ..domain.problem import Problem
+from ..domain.types import Actor, Ref
 from ..domain.vocabulary import ROLE_AT, SECTOR_SYSTEM
 from .context import Context, House, directory_now
 from .entering import house_context
@@ -22,6 +23,35 @@ from .entering import house_context
 Kind = Literal["patient", "proxy", "professional", "system"]
 SIGN_IN_HERE = ("Practitioner", "PractitionerRole", "Device")
 KINDS: dict[str, Kind] = {"Patient": "patient", "RelatedPerson": "proxy", "Device": "system", "Organization": "system"}
+
+
+async def understood(house: House, who: str, *, here: bool = False) -> None:
+    """Problem bad-request for a `who` that can be nobody; with `here`, for operators, also for one that is not here.
+
+    Somebody who signs in elsewhere need not be here. Without `here` it tells of nobody's record.
+    """
+    if who.startswith("sector:"):
+        known = sorted(set(house.sectors.sectors.values()))
+        if who.removeprefix("sector:") not in known:
+            raise Problem("bad-request", f"`{who[:80]}` is no sector here: it is one of {', '.join(known)}.", "who")
+        return
+    if who.startswith("role:"):
+        place, _, code = who.removeprefix("role:").partition(" ")
+        system, _, value = code.partition("|")
+        if not place.startswith("Organization/") or not system or not value:
+            raise Problem("bad-request", f"`{who[:120]}` must be `role:Organization/… system|code`.", "who")
+        directory, _ = await directory_now(house)
+        if here and (place not in directory.organisations or not any(code in r.codes for r in directory.roles.values())):
+            raise Problem("bad-request", f"`{who[:120]}`: there is no such organisation here, or nobody has this role.", "who")
+        return
+    if "|" in who:
+        return
+    type, _, id = who.partition("/")
+    if not house.r4.has_type(type) or not id:
+        raise Problem("bad-request", f"`{who[:80]}` is nobody: write Practitioner/1, say.", "who")
+    stored = await house.store.get(Ref(type, id)) if here and type not in SIGN_IN_HERE else None
+    if here and type not in SIGN_IN_HERE and (stored is None or stored.deleted):
+        raise Problem("bad-request", f"There is no {who[:80]} here.", "who")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +161,4 @@ async def knows_sign_in(house: House, who: str) -> bool | None:
     return who in await _known(house, house.clock()) if kind in SIGN_IN_HERE else None
 
 
-__all__ = ["asker", "askers", "askers_of", "knows_sign_in"]
+__all__ = ["asker", "askers", "askers_of", "knows_sign_in", "understood"]

@@ -106,7 +106,7 @@ def _end(entry: Queued, seen: Mapping[str, Notice], now: datetime, told: Told) -
         told.nobody += 1
         return Close(entry.entry, entry.fence, "withheld", "nobody is to be told")
     told.sent += 1
-    return Close(entry.entry, entry.fence, "sent", ", ".join(sorted(states)))
+    return Close(entry.entry, entry.fence, "shown" if states == {"page"} else "sent", ", ".join(sorted(states)))
 
 
 async def _one(house: House, channels: Channels, entry: Queued, person: Recipient) -> Notice:
@@ -130,8 +130,9 @@ async def _attempt(
 ) -> tuple[Notice, list[Op]]:  # fmt: skip
     channel = person.choice.channel
     n = replace(before, at=now, channel=channel, due=None)
-    if channel == "page":
-        return replace(n, state="page"), []
+    queue = person.officer and entry.why == "break-glass" and channel not in channels.by  # `/privacy` shows each emergency in any case
+    if channel == "page" or queue:
+        return replace(n, channel="page", state="page"), []
     former = entry.why == "choice-changed"
     last = await house.store.kept("told", person.ref, now)
     if not former and last is not None and msgspec.json.decode(last, type=datetime) > entry.queued_at:
@@ -172,7 +173,7 @@ def _again(house: House, entry: Queued, n: Notice, wrong: Failed, now: datetime)
 
 
 async def status(house: House, channels: Channels) -> list[dict[str, Any]]:
-    """`{queue, queued, sent, withheld, parked, oldest_s, troubles, channels}` of each queue: no names, no addresses."""
+    """`{queue, queued, sent, shown, withheld, parked, oldest_s, troubles, channels}` of each queue: no names, no addresses."""
     out = []
     for queue in QUEUES:
         states = await house.store.outbox(queue)
@@ -183,7 +184,7 @@ async def status(house: House, channels: Channels) -> list[dict[str, Any]]:
         for item in parked:
             troubles[item["detail"]] = troubles.get(item["detail"], 0) + 1
         out.append({
-            "queue": queue, "queued": states.get("queued", 0) + states.get("leased", 0), "sent": states.get("sent", 0),
+            "queue": queue, "queued": states.get("queued", 0) + states.get("leased", 0), "sent": states.get("sent", 0), "shown": states.get("shown", 0),
             "withheld": states.get("withheld", 0), "parked": states.get("parked", 0), "oldest_s": round(oldest, 1),
             "troubles": troubles, "channels": sorted(channels.by),
         })  # fmt: skip

@@ -46,6 +46,8 @@ async def explain(web: Web, request: Request, ctx: Context, parts: list[str]) ->
     type, _, id = said.get("what", "").partition("/")
     if not web.house.r4.has_type(type) or not ID.match(id):
         raise Problem("bad-request", "`what` names the resource that this is about, such as Goal/1.", "what")
+    if said.get("who"):
+        await gate.understood(ctx.house, said["who"])
     why = await gate.why(ctx, Ref(type, id), said.get("who", ""), said.get("purpose", ""), said.get("action", "access"))
     return json(request, strict.dump(explain_told(why)))
 
@@ -55,6 +57,7 @@ async def preview(web: Web, request: Request, ctx: Context, parts: list[str]) ->
     sent_json(request)
     listed = strict.read(await body(web, request))
     choice, said = preview_asked(listed)
+    await gate.understood(ctx.house, said["who"])
     found = await gate.preview(ctx, said["who"], choice=choice, replaces=(choice or {}).get("id"), purpose=said.get("purpose", "TREAT"))
     return json(request, strict.dump(preview_told(found.sights, choice)))
 
@@ -151,7 +154,7 @@ def explain_told(why: Explained) -> dict[str, Any]:
     ]  # fmt: skip
     told += [{"name": "change", "valueString": text} for text in why.texts]
     if decision.consent:
-        told.append({"name": "consent", "valueReference": {"reference": str(decision.consent)}})
+        told.append({"name": "consent", "valueReference": {"reference": f"Consent/{decision.consent.removeprefix('Consent/')}"}})
     return {"resourceType": "Parameters", "parameter": told}
 
 

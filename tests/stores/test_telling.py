@@ -295,6 +295,17 @@ async def test_a_channel_that_is_not_set_up_is_seen_as_such(place: Place) -> Non
     assert (await worker.status(place.house, place.channels))[0]["troubles"] == {"text: is not set up here": 1}
 
 
+async def test_an_officer_without_a_channel_finds_emergencies_on_their_page_and_nothing_else_is_lost(place: Place) -> None:
+    await place.add("officer", {"resourceType": "Practitioner", "active": True, "name": [{"family": "Officer"}]})
+    await place.add("officer-role", place.role("officer", "surgery", code=[OFFICER]))
+    await place.event(whom="privacy-officer")
+    assert (await place.later()).parked == 0
+    (_, queue) = await worker.status(place.house, place.channels)
+    assert (queue["shown"], queue["sent"], queue["parked"]) == (1, 0, 0)
+    await place.event("recall-failed", whom="privacy-officer")
+    assert (await place.later()).parked == 1
+
+
 async def test_what_was_taken_and_not_acknowledged_comes_again_under_the_same_id(place: Place) -> None:
     await place.choose()
     await place.event()

@@ -50,7 +50,7 @@ class Partnered(Place):
         """How many notices of a failed recall were queued in each queue."""
         out = {}
         for queue in ("tell:patient", "tell:privacy-officer"):
-            items = [i for s in ("queued", "sent", "withheld", "parked") for i in await self.house.store.outbox_items(queue, s)]
+            items = [i for s in ("queued", "sent", "shown", "withheld", "parked") for i in await self.house.store.outbox_items(queue, s)]
             out[queue] = len([i for i in items if i["why"] == "recall-failed"])
         return out
 

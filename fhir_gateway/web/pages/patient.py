@@ -132,7 +132,7 @@ async def _rows(ctx: Context, wanted: Filter, before: str | None) -> tuple[list[
 
 def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
     """The same person did the same with the same answer in the same minute: one line with a count."""
-    same = ("user", "organisation", "what", "allowed", "why", "rule", "reason", "unchanged")
+    same = ("user", "organisation", "what", "allowed", "why", "rule", "reason", "recorded", "unchanged")
     return all(a.get(k) == b.get(k) for k in same) and a["at"].replace(second=0, microsecond=0) == b["at"].replace(
         second=0, microsecond=0
     )
@@ -158,7 +158,7 @@ WHY: dict[str, str] = {
     "refrain": "you said no, or it is marked as private", "break-glass": "they said it was an emergency",
     "legal": "the law closes it", "rbac": "their sign-in does not allow it", "ndoo": "you opted out of research",
     "governed": "you share only with people you name", "safeguarding": "to keep somebody safe",
-    "uncomputable": "we could not be sure what you want, so we said no", "no-read-no-update": "they may not see it",
+    "uncomputable": "we could not be sure what you want, so we said no", "no-read-no-update": "only who may see it without an emergency may change it",
     "other-patient": "it is not their record", "no-proxy-role": "they may not act for you",
     "proxy": "they act for you", "proxy-ended": "their time to act for you has ended",
     "proxy-age": "a parent can see a young person's record only until they are 16", "no-patient-data": "it holds nothing about you",
@@ -174,11 +174,19 @@ IMPLIED: dict[str, str] = {  # by the default policy's own rule
     "treating clinician": "they treat you", "authorised use": "this service shares ordinary records with them",
 }  # fmt: skip
 REVIEWS: dict[str, str] = {"justified": "it was justified", "not-justified": "it was not justified"}
+RECORDED: dict[str, str] = {
+    "national-data-opt-out recorded": "Recorded that you opted out of research and planning, in",
+    "national-data-opt-out ended": "Recorded that you no longer opt out of research and planning, in",
+    "capacity-lost recorded": "Recorded that you cannot decide about this for yourself now, in",
+    "capacity-lost ended": "Recorded that you can decide about this for yourself again, in", "roles": "Looked at who acts for you, in",
+}
 NOTHING_NEW: dict[str, str] = {"create": "Sent the same again to", "update": "Sent the same again to", "patch": "Sent the same again to"}
 
 
 def _who(row: dict[str, Any]) -> str:
     """The name the log kept; a computer is said to be one."""
+    if row.get("user") == "Device/operator":
+        return _("Those who run this service")
     if str(row.get("user") or "").startswith("Device/"):
         return _("A computer system")
     name = str(row.get("who") or "")
@@ -194,15 +202,18 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
         why = "" if row["allowed"] else _("nobody said yes to this")
     if not row["allowed"] and row.get("why") == "implicit":
         why = _("you have not shared this with them")
-    if row["allowed"] and row.get("reason"):
-        why = f"{_(why)}: “{_(REVIEWS.get(row['reason'], row['reason']))}”" if why else f"“{_(REVIEWS.get(row['reason'], row['reason']))}”"
+    review = REVIEWS.get(row.get("reason") or "", "") if row["what"] == "emergency-review" and row["allowed"] else ""
+    if row["allowed"] and row.get("reason") and not review:
+        why = f"{_(why)}: “{row['reason']}”" if why else f"“{row['reason']}”"
     mine = row.get("user") == ctx.actor.user
-    did = NOTHING_NEW.get(row["what"], "Used") if row.get("unchanged") else WHAT.get(row["what"], "Used")
+    did = RECORDED.get(row.get("recorded") or "") or WHAT.get(row["what"], "Used")
+    if row.get("unchanged"):
+        did = NOTHING_NEW.get(row["what"], did)
     return {
         "at": row["at"],
         "who": _("You") if mine else known.get(row.get("user") or "") or _who(row),
         "organisation": known.get(row.get("organisation") or "", ""),
-        "did": _(did) + " " + _("your plan or record"),
+        "did": _(did) + " " + _("your plan or record") + (f": {_(review)}" if review else ""),
         "times": row["times"],
         "allowed": row["allowed"],
         "why": _(why) if why else "",
