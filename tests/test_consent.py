@@ -16,7 +16,7 @@ from fhir_gateway.domain.grants import Uncomputable, parse
 from fhir_gateway.domain.periods import interval, micros
 from fhir_gateway.domain.standing import Invitation, Link, Policy, Relationship, Standing
 from fhir_gateway.domain.types import Actor, Ask, BreakGlass, Facts
-from fhir_gateway.domain.vocabulary import ACT_CODE
+from fhir_gateway.domain.vocabulary import ACT_CODE, ROLE_AT, SECTOR_SYSTEM
 
 SUITE = Path(__file__).resolve().parents[1] / ".." / "shared" / "suites" / "consent-cases.jsonl"
 CASES = SUITE.read_text().splitlines() if SUITE.exists() else []
@@ -492,6 +492,8 @@ def test_a_proxy_role_opens_nothing_to_professionals() -> None:
                                                "reference": {"reference": "Practitioner/a"}}]}),
         consent_of({"type": "deny", "actor": [{"reference": {"reference": "Practitioner/a"}}]}),
         consent_of({"type": "deny", "actor": [{**to("x/y")[0], "reference": {"display": "Dr Bob"}}]}),
+        consent_of({"type": "deny", "actor": [{**to("x/y")[0], "reference": {"identifier": {"system": SECTOR_SYSTEM, "value": "helth"}}}]}),
+        consent_of({"type": "deny", "actor": [{**to("x/y")[0], "reference": {"identifier": {"system": ROLE_AT, "value": "garbage"}}}]}),
         consent_of({"type": "deny", "code": [{"text": "everything about my divorce"}]}),
         consent_of({"type": "deny", "action": [{"coding": [{"system": "http://example.org", "code": "peek"}]}]}),
         consent_of({"type": "deny", "period": {"end": "soon"}}),

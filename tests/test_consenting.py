@@ -291,3 +291,14 @@ def test_two_first_grants_saved_in_the_same_instant_make_one_consent(demo: Gatew
 def test_a_consent_that_cannot_be_computed_is_refused_here(demo: Gateway) -> None:
     odd = consent(demo.patient, permit("Practitioner/x") | {"class": [{"system": "urn:odd", "code": "x"}]})
     assert "cannot be computed" in refused(demo.call("patient", "POST", "Consent", body=odd), 422)
+
+
+@pytest.mark.parametrize(
+    ("system", "value"),
+    [(SECTORS, "helth"), (SECTORS, "Health"), (ROLE_AT, "garbage"), (ROLE_AT, "Organization/x nurse"), (ROLE_AT, "urn:roles|nurse")],
+)
+def test_a_no_to_a_sector_or_a_role_that_nobody_can_have_is_refused_and_says_where(demo: Gateway, system: str, value: str) -> None:
+    whom = actor("x/y") | {"reference": {"identifier": {"system": system, "value": value}}}
+    answer = demo.call("patient", "POST", "Consent", body=consent(demo.patient, {"type": "deny", "actor": [whom]}))
+    assert f"`{value}` is not a" in refused(answer, 422)
+    assert answer.json()["issue"][0]["expression"] == ["Consent.provision.provision[0].actor[0].reference.identifier.value"]
