@@ -32,7 +32,7 @@ NAMES = {
 }  # fmt: skip
 LINK_ROLE = f"{ROLE_AT}|Organization/charity urn:roles|linkworker"
 WHO: dict[str, dict[str, Any]] = {
-    "gp": {"kind": "professional", "ids": [NAMES["gp"], NAMES["surgery"]], "sector": "health", "relationship": True, "clinician": True},
+    "gp": {"kind": "professional", "ids": [NAMES["gp"], NAMES["surgery"], f"{SECTOR_SYSTEM}|health"], "sector": "health", "relationship": True, "clinician": True},
     "stranger": {"kind": "professional", "ids": [NAMES["stranger"], "Organization/elsewhere"], "sector": "health", "clinician": True},
     "link": {"kind": "professional", "ids": [NAMES["link"], "Organization/charity", f"{SECTOR_SYSTEM}|voluntary", LINK_ROLE], "sector": "voluntary", "relationship": True},
     "ward": {"kind": "system", "ids": [NAMES["ward"]], "sector": "health", "relationship": True},
