@@ -44,8 +44,10 @@ PRIVATE = "It is marked as private ({marks}), and you have not said yes to that.
 ONLY_NAMED = "You chose that only the people you name may see your plan."
 NEXT: dict[str, str] = {  # what would turn the answer round: `supposing.TEXT`, said to the person
     "take-back": "If you take back your no, they can see it.",
+    "take-back-all": "If you take back every no that hides it from them, they can see it. One alone does not do it.",
     "say-yes": "If you share it with them, they can see it.",
     "say-no": "If you say no to them, they cannot see it any more, except in an emergency.",
+    "say-no-always": "If you say no to them, they cannot see it any more.",
     "stop": "If you stop that choice, they cannot see it any more.",
     "stop-remains": "If you stop that choice alone, they can still see it, for another reason as well.",
     "end-role": "If you end their role, they cannot see it any more.",
