@@ -59,8 +59,12 @@ NEXT: dict[str, str] = {  # what would turn the answer round: `supposing.TEXT`, 
 GUESSED = "We do not know how they sign in. This is what we know of them."
 
 
-def because(decision: Decision, facts: Facts | None = None, *, only_named: bool = False) -> str:
-    """One or two sentences. `facts` says how the thing is marked; `only_named`: the person chose that for everybody."""
+TEAM = "You have not shared it with them as a team. A member who looks after you may still see it."
+
+
+def because(decision: Decision, facts: Facts | None = None, *, only_named: bool = False, team: bool = False) -> str:
+    """One or two sentences. `facts` says how the thing is marked; `only_named`: the person chose that for everybody; `team`: it
+    is said of a team, which sees nothing but what is shared with it: its members may see more, each for themselves."""
     if decision.permit:
         if decision.basis == "implicit":
             return _(IMPLIED.get(decision.rule, "They look after you."))
@@ -70,6 +74,8 @@ def because(decision: Decision, facts: Facts | None = None, *, only_named: bool 
     marks = private_words(facts.sensitivity, facts.confidentiality in ("R", "V")) if facts else ""
     if decision.basis in ("implicit", "governed") and marks:
         return _(PRIVATE).format(marks=marks)
+    if decision.basis == "implicit" and team:
+        return _(TEAM)
     return _(NO.get(decision.basis, "Nobody said yes to this."))
 
 
