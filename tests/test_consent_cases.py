@@ -30,9 +30,9 @@ NAMES = {
     "gp": "Practitioner/gp", "stranger": "Practitioner/stranger", "link": "Practitioner/link", "ward": "Organization/ward", "ann": ANN, "bob": BOB,
     "medic": "Practitioner/medic", "carer": "RelatedPerson/carer", "surgery": "Organization/surgery", "trust": "Organization/trust",
 }  # fmt: skip
-LINK_ROLE = f"{ROLE_AT}|Organization/charity linkworker"
+LINK_ROLE = f"{ROLE_AT}|Organization/charity urn:roles|linkworker"
 WHO: dict[str, dict[str, Any]] = {
-    "gp": {"kind": "professional", "ids": [NAMES["gp"], NAMES["surgery"]], "sector": "health", "relationship": True, "clinician": True},
+    "gp": {"kind": "professional", "ids": [NAMES["gp"], NAMES["surgery"], f"{SECTOR_SYSTEM}|health"], "sector": "health", "relationship": True, "clinician": True},
     "stranger": {"kind": "professional", "ids": [NAMES["stranger"], "Organization/elsewhere"], "sector": "health", "clinician": True},
     "link": {"kind": "professional", "ids": [NAMES["link"], "Organization/charity", f"{SECTOR_SYSTEM}|voluntary", LINK_ROLE], "sector": "voluntary", "relationship": True},
     "ward": {"kind": "system", "ids": [NAMES["ward"]], "sector": "health", "relationship": True},
@@ -132,7 +132,7 @@ def actor(name: str, role: str) -> dict[str, Any]:
         who: dict[str, Any] = {"identifier": {"system": SECTOR_SYSTEM, "value": rest}}
     elif kind == "role":
         place, code = rest.split()
-        who = {"identifier": {"system": ROLE_AT, "value": f"Organization/{place} {code}"}}
+        who = {"identifier": {"system": ROLE_AT, "value": f"Organization/{place} urn:roles|{code}"}}
     else:
         who = {"reference": NAMES.get(name, name)}
     return {"role": {"coding": [{"system": f"{HL7}/v3-ParticipationType", "code": role}]}, "reference": who}

@@ -291,3 +291,36 @@ def test_two_first_grants_saved_in_the_same_instant_make_one_consent(demo: Gatew
 def test_a_consent_that_cannot_be_computed_is_refused_here(demo: Gateway) -> None:
     odd = consent(demo.patient, permit("Practitioner/x") | {"class": [{"system": "urn:odd", "code": "x"}]})
     assert "cannot be computed" in refused(demo.call("patient", "POST", "Consent", body=odd), 422)
+
+
+def test_a_consent_that_names_somebody_who_is_not_here_is_kept_and_says_so(demo: Gateway) -> None:
+    here = organisation(demo, "D82001")
+    team = member_of(demo, "D82001")
+    strangers = ("Organization/nope", "Practitioner/nope", "PractitionerRole/nope", "CareTeam/nope")
+    body = consent(demo.patient, permit(*strangers[:2], here, team, type="deny"), permit(*strangers[2:]))
+    wanted = {"Prefer": "return=OperationOutcome"}
+    alone = demo.call("patient", "POST", "Consent", body=body, headers=wanted)
+    entry = {"resource": body, "request": {"method": "POST", "url": "Consent"}}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    inside = demo.call("patient", "POST", "", body=bundle, headers=wanted).json()["entry"][0]["response"]
+    assert alone.status_code == 201
+    for issues in (alone.json()["issue"], inside["outcome"]["issue"]):
+        told = [(i["diagnostics"], i["expression"]) for i in issues if i["code"] == "not-found" and i["severity"] == "warning"]
+        assert sorted(told) == sorted(
+            (f"`{name}` is somebody we do not know: it {'opens' if i else 'closes'} nothing for anybody yet.", [f"Consent.provision.provision[{i}].actor"])
+            for i, names in enumerate((strangers[:2], strangers[2:])) for name in names
+        )  # fmt: skip
+    for where in (alone.headers["location"].split("/fhir/")[1], inside["location"]):
+        now = demo.get("patient", where.split("/_history")[0])
+        assert save(demo, now.json() | {"status": "inactive"}, now.headers["etag"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("system", "value"),
+    [(SECTORS, "helth"), (SECTORS, "Health"), (ROLE_AT, "garbage"), (ROLE_AT, "Organization/x nurse"), (ROLE_AT, "urn:roles|nurse")],
+)
+def test_a_no_to_a_sector_or_a_role_that_nobody_can_have_is_refused_and_says_where(demo: Gateway, system: str, value: str) -> None:
+    whom = actor("x/y") | {"reference": {"identifier": {"system": system, "value": value}}}
+    answer = demo.call("patient", "POST", "Consent", body=consent(demo.patient, {"type": "deny", "actor": [whom]}))
+    assert f"`{value}` is not a" in refused(answer, 422)
+    assert answer.json()["issue"][0]["expression"] == ["Consent.provision.provision[0].actor[0].reference.identifier.value"]

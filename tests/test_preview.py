@@ -101,6 +101,16 @@ def test_an_organisation_a_role_there_a_team_and_a_sector(demo: Gateway) -> None
         assert told["closed"] and all(text.startswith("No.") for _, text in told["closed"])
 
 
+def test_looking_after_the_person_is_not_said_to_open_it_to_volunteers(demo: Gateway) -> None:
+    for who, care in (("sector:voluntary", False), ("sector:health", True)):
+        told = demo.get("patient", f"Consent/$preview?who={who}")
+        if told.status_code != 200:
+            sent = {"resourceType": "Parameters", "parameter": [{"name": "who", "valueString": who}]}
+            told = demo.call("patient", "POST", "Consent/$preview", body=sent)
+        texts = [part["valueString"] for p in told.json()["parameter"] if p["name"] == "closed" for part in p["part"] if part["name"] == "text"]
+        assert texts and any("legitimate relationship" in t for t in texts) is care, texts[:2]
+
+
 def test_a_role_at_a_place_opens_to_who_has_it_there_and_to_nobody_else(demo: Gateway) -> None:
     kindly = next(o["resource"] for o in demo.get("gp", "Organization?name=Kindly Neighbours").json()["entry"])
     at = {"identifier": {"system": "https://fhir-gateway.example/role-at", "value": f"Organization/{kindly['id']} {ROLES}|link-worker"}}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fhir_gateway.domain import choices, consent, grants, sharing
+from fhir_gateway.domain import choices, consent, grants, sharing, supposing
 from fhir_gateway.domain.lint import lint
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.proxies import decides_for
@@ -452,3 +452,18 @@ def test_only_whom_the_law_lets_decide_may_choose_for_the_person(basis: str, kno
     at = int(NOW.timestamp() * 1_000_000)
     assert bool(decides_for(standing, ["RelatedPerson/d"], at)) is may
     assert not decides_for(standing, ["RelatedPerson/e"], at)
+
+
+def test_taking_back_one_no_of_two_is_not_said_to_open_and_a_no_to_urgent_care_has_no_exception() -> None:
+    goal = Facts("Goal", "g", (P1,), "N")
+    body = sharing.hide(None, P1, who="Organization/gp", refs=("Goal/g",), at=NOW, rule_id="a")
+    for both, words in ((body, "take-back"), (sharing.hide(body, P1, who=None, refs=("Goal/g",), at=NOW, rule_id="b"), "take-back-all")):
+        known = {P1: Standing(P1, (grants.parse(both, "c", 1),), relationships=(RELATED,), policy=Policy())}
+        question = Ask(GP, "access", NOW)
+        said = supposing.changes(question, goal, known, consent.decide(question, goal, known))
+        assert [w for w in said if w.startswith("take")] == [words]
+    medic = Actor("professional", frozenset({"Practitioner/m", "Organization/ambulance"}), "Practitioner/m", sector="health", btg_role=True)
+    flag = Facts("Flag", "f", (P1,), "N")
+    known = {P1: Standing(P1, policy=Policy(urgent_care=frozenset({"Organization/ambulance"})))}
+    question = Ask(medic, "access", NOW, "ETREAT")
+    assert supposing.changes(question, flag, known, consent.decide(question, flag, known)) == ["say-no-always"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from fhir_gateway.domain.entries import same
@@ -219,23 +219,28 @@ plans = st.fixed_dictionaries(
         "extension": st.lists(st.fixed_dictionaries({"url": names, "valueReference": reference}), min_size=1, max_size=2),
     },
 )  # fmt: skip
+SLOW_TO_DRAW = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
+@SLOW_TO_DRAW
 @given(plans)
 def test_view_of_a_view_is_the_view(s):
     assert same(view(view(s)), view(s))
 
 
+@SLOW_TO_DRAW
 @given(plans)
 def test_restore_of_the_view_is_the_whole(s):
     assert same(restore(s, copy.deepcopy(view(s))), s)
 
 
+@SLOW_TO_DRAW
 @given(plans)
 def test_a_view_is_never_empty_anywhere(s):
     assert not _empty(view(s))
 
 
+@SLOW_TO_DRAW
 @given(plans, st.sampled_from(["title", "goal", "author", "activity", "section", "category", "extension"]), plans)
 def test_an_edit_of_one_element_changes_that_element_alone(s, name, other):
     seen = copy.deepcopy(view(s))
@@ -247,6 +252,7 @@ def test_an_edit_of_one_element_changes_that_element_alone(s, name, other):
     assert all(same(got.get(k), s.get(k)) for k in set(s) | set(got) if k != name)
 
 
+@SLOW_TO_DRAW
 @given(plans, st.data())
 def test_an_edit_inside_one_entry_leaves_the_other_entries_alone(s, data):
     lists = [k for k in ("goal", "activity", "section") if len(s.get(k, [])) > 1]
@@ -261,6 +267,7 @@ def test_an_edit_inside_one_entry_leaves_the_other_entries_alone(s, data):
     assert all(same(got[name][at].get(k), s[name][at][k]) for k in s[name][at])
 
 
+@SLOW_TO_DRAW
 @given(plans, st.permutations(range(4)))
 def test_moving_entries_moves_what_was_not_shown_with_them(s, order):
     goals = s.get("goal", [])
@@ -272,6 +279,7 @@ def test_moving_entries_moves_what_was_not_shown_with_them(s, order):
         assert same(restore(s, seen)["goal"], [goals[i] for i in order])
 
 
+@SLOW_TO_DRAW
 @given(plans, plans)
 def test_the_reader_then_sees_what_they_wrote(s, other):
     wanted = copy.deepcopy(view(other))

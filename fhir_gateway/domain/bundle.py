@@ -117,11 +117,11 @@ def _happened(e: Row, base: str) -> bytes:
 SAID = {"created": "Created.", "unchanged": "Nothing to change.", "matched": "It was here already.", "deleted": "Deleted."}
 
 
-def informed(text: str, body: bytes | None = None) -> dict[str, Any]:
+def informed(text: str, body: bytes | None = None, more: Sequence[Issue] = ()) -> dict[str, Any]:
     """An OperationOutcome that says it went well, with what may surprise about a Consent and what in their own words the writer
-    may want to think about (`body`)."""
+    may want to think about (`body`); `more` is what else is known."""
     hints = unlabelled(strict.read(body)) if body is not None else []
-    return outcome([Issue("information", "informational", "", text), *warnings(body), *hints])
+    return outcome([Issue("information", "informational", "", text), *warnings(body), *more, *hints])
 
 
 def answered(done: Done, prefer: str = "", base: str = "") -> dict[str, Any]:
@@ -133,7 +133,7 @@ def answered(done: Done, prefer: str = "", base: str = "") -> dict[str, Any]:
     if prefer == "representation" and body is not None:
         return {"fullUrl": f"{base}/{done.ref}", "resource": msgspec.Raw(body), **out}
     if prefer == "OperationOutcome":
-        out["response"]["outcome"] = informed(SAID.get(done.did, "Updated."), body)
+        out["response"]["outcome"] = informed(SAID.get(done.did, "Updated."), body, getattr(done, "issues", ()))
     return out
 
 

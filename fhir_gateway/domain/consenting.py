@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from .directory import Directory
 from .grants import Grant, Rule, walk
-from .standing import Standing, named_by
+from .standing import named_by
 from .types import Actor
 from .vocabulary import OURS, ROLE_AT, SECTOR_SYSTEM
 
@@ -192,12 +192,7 @@ def unverified(consent: Mapping[str, Any], giver: str, today: str) -> tuple[str,
     return None
 
 
-def named_here(grant: Grant, standing: Standing) -> bool:
-    """Is it a consent about the person of this standing."""
-    return grant.patient == standing.patient
-
-
 __all__ = [
-    "PRESENT", "SHARING_PREFERENCES", "SUPERSEDES", "Circle", "circle", "given_by", "kept_by_pages", "myself", "named_here", "only_closes",
+    "PRESENT", "SHARING_PREFERENCES", "SUPERSEDES", "Circle", "circle", "given_by", "kept_by_pages", "myself", "only_closes",
     "opens_to", "said_to", "superseded", "unverified", "widens",
 ]  # fmt: skip

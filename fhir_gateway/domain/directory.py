@@ -14,7 +14,7 @@ import msgspec
 
 from .periods import bounds, covers, micros
 from .types import Actor, Ref, Writer
-from .vocabulary import ROLE_AT, SECTOR_SYSTEM
+from .vocabulary import ROLE_AT, SECTOR_CODES, SECTOR_SYSTEM
 
 DIRECTORY_TYPES: Final = frozenset({"Organization", "Practitioner", "PractitionerRole", "HealthcareService"})
 
@@ -52,8 +52,11 @@ class Sectors:
 
     @classmethod
     def from_json(cls, raw: bytes) -> Sectors:
-        """`{"inherit": [{system, code}], "sectors": {sector: [{system, code}]}}`"""
+        """`{"inherit": [{system, code}], "sectors": {sector: [{system, code}]}}`. ValueError for a sector that no consent can name."""
         data = msgspec.json.decode(raw)
+        unknown = sorted(set(data["sectors"]) - set(SECTOR_CODES))
+        if unknown:
+            raise ValueError(f"`{unknown[0]}` is no sector that a consent can name: {', '.join(SECTOR_CODES)}")
         table = {f"{c['system']}|{c['code']}": s for s, codings in data["sectors"].items() for c in codings}
         return cls(table, frozenset(f"{c['system']}|{c['code']}" for c in data.get("inherit", ())))
 
@@ -62,7 +65,6 @@ _KINDS = {
     "health": "prov",
     "education": "edu",
 }
-SECTOR_CODES: Final = ("health", "social-care", "voluntary", "housing", "education", "justice")
 DEFAULT_SECTORS: Final = Sectors(
     {f"{ORG_TYPE}|{code}": sector for sector, code in _KINDS.items()} | {f"{SECTOR_SYSTEM}|{s}": s for s in SECTOR_CODES},
     frozenset({f"{ORG_TYPE}|dept", f"{ORG_TYPE}|team"}),

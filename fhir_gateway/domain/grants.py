@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/consent.html; how each element is read: consent.md 1.3 t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -28,6 +29,9 @@ from .vocabulary import (
     PURPOSES,
     REQUESTER_ROLES,
     RESOURCE_TYPES,
+    ROLE_AT,
+    SECTOR_CODES,
+    SECTOR_SYSTEM,
     SENSITIVITY_SYSTEM,
     UK_DIRECT_CARE,
     purposes_denied,
@@ -58,6 +62,7 @@ PROVISION: Final = frozenset(
         "provision",
     }
 )
+A_ROLE_AT: Final = re.compile(r"Organization/[A-Za-z0-9.-]{1,64} [^\s|]*\|\S(?:.*\S)?")  # see `ROLE_AT`
 RESEARCH: Final = PURPOSES["HRESCH"] | PURPOSES["CLINTRL"]
 
 
@@ -296,7 +301,16 @@ def _name(reference: Mapping[str, Any] | None, where: str) -> str:
     identifier = (reference or {}).get("identifier") or {}
     if not identifier.get("value"):
         raise Uncomputable(where, "it names nobody")
+    _spelt(identifier.get("system", ""), identifier["value"], f"{where}.identifier.value")
     return f"{identifier.get('system', '')}|{identifier['value']}"
+
+
+def _spelt(system: str, value: str, where: str) -> None:
+    """A sector or a role at a place that nobody can have is a slip of the pen: a no to it would close nothing."""
+    if system == SECTOR_SYSTEM and value not in SECTOR_CODES:
+        raise Uncomputable(where, f"`{value[:60]}` is not a sector: {', '.join(SECTOR_CODES)}")
+    if system == ROLE_AT and not A_ROLE_AT.fullmatch(value):
+        raise Uncomputable(where, f"`{value[:60]}` is not a role at a place: write `Organization/id system|code`")
 
 
 def _actions(concepts: Iterable[Mapping[str, Any]], path: str) -> frozenset[str]:

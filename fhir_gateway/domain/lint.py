@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -35,6 +35,21 @@ def lint(consent: Mapping[str, Any]) -> list[Surprise]:
     if grant.proxy:
         return []
     return [*_root(grant.root), *_ends(grant.root), *_open(grant.root)]
+
+
+LOOKED_UP: Final = ("Organization/", "Practitioner/", "PractitionerRole/", "CareTeam/")
+
+
+def named(consent: Mapping[str, Any]) -> list[Surprise]:
+    """Everybody of the directory and every team whom its rules name (`code` is `Type/id`), as a warning for where they are not here."""
+    try:
+        grant = parse(consent, "", 0)
+    except Uncomputable:
+        return []
+    return [
+        Surprise(name, f"`{name[:80]}` is somebody we do not know: it {'closes' if rule.type == 'deny' else 'opens'} nothing for anybody yet.", f"{rule.path}.actor")
+        for rule in walk(grant.root) for name in sorted(rule.who) if name.startswith(LOOKED_UP)
+    ]  # fmt: skip
 
 
 def warnings(raw: bytes | None) -> list[Issue]:
@@ -71,4 +86,4 @@ def _open(root: Rule) -> Iterator[Surprise]:
             yield Surprise("nobody-named", "A yes in it names nobody: it holds for everybody who can sign in.", rule.path)
 
 
-__all__ = ["Surprise", "lint", "warnings"]
+__all__ = ["Surprise", "lint", "named", "warnings"]

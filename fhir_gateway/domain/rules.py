@@ -73,7 +73,7 @@ def rules_for(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -
     if standing.links:
         return _find_live(ask, at, standing, standings)
     a = ask.actor
-    key = (a.kind, a.ids, a.user, a.env, ask.purpose, ask.purpose_system, ask.action)
+    key = (a.kind, a.ids, a.user, a.sector, a.env, ask.purpose, ask.purpose_system, ask.action)
     kept: Lives | None = standing.memo.get(key)
     if kept is None or at < kept.since or (kept.until is not None and at >= kept.until):
         kept = _find_live(ask, at, standing, standings)

@@ -76,6 +76,9 @@ LABEL_WORDS: Final[Mapping[str, str]] = {
     "mental": "mental health", "sexual": "sexual health", "social": "social care", "substance": "alcohol and drugs",
     "violence": "violence and abuse",
 }  # fmt: skip
+MARKS: Final[Mapping[str, str]] = {  # the label that saying such a word of one's own puts on: a yes or no by the same word reaches it
+    "mental": "MH", "sexual": "SEX", "social": "SOCIAL", "substance": "SUD", "violence": "SDV",
+}  # fmt: skip
 OUR_RULE: Final = re.compile(r"([A-Za-z0-9-]+)\.\d+:[a-z+]*")  # the id of a rule that these pages wrote: its choice, its place, its kinds
 ONLY_NAMED: Final = "only-the-people-i-name"  # the id of a root that denies because the person asked for that
 RECIPIENT: Final = {"coding": [{"system": f"{HL7}/v3-ParticipationType", "code": "IRCP"}]}
@@ -356,8 +359,12 @@ def _sensitivities(labels: Iterable[str]) -> list[dict[str, str]]:
     for label in labels:
         if label not in LABELS:
             raise Problem("invalid", f"`{label}` is not a label.", "labels")
-        out += [{"system": SENSITIVITY_SYSTEM if c == "SOCIAL" else ACT_CODE, "code": c} for c in LABELS[label]]
+        out += [{"system": sensitivity_system(c), "code": c} for c in LABELS[label]]
     return out
+
+
+def sensitivity_system(code: str) -> str:
+    return SENSITIVITY_SYSTEM if code == "SOCIAL" else ACT_CODE
 
 
 def _said(words: str, why: str) -> list[dict[str, Any]]:

@@ -18,15 +18,18 @@ from .grants import Grant, Labels, Rule, walk
 from .problem import Problem
 from .standing import Broken, Relationship, Standing
 from .types import CONFIDENTIALITY, Ask, BreakGlass, Decision, Facts
-from .vocabulary import ACT_REASON
+from .vocabulary import ACT_REASON, EMERGENCY
 
+MOST: Final = 50  # choices that are supposed to be taken back together
 CANDIDATE: Final = "candidate"  # the id of a consent that is not saved
 
 # A word for each thing that could change an answer; in words: `TEXT`, and for the person's own page in `web.pages.because`
 TEXT: Final[Mapping[str, str]] = {
     "take-back": "Taking that no back would open it to them.",
+    "take-back-all": "Taking every no back that closes it to them would open it; taking one alone would not.",
     "say-yes": "A yes of the person that names them and this would open it.",
     "say-no": "A no of the person that names them would close it, except in an emergency.",
+    "say-no-always": "A no of the person that names them would close it.",
     "stop": "Stopping that choice would close it to them.",
     "stop-remains": "Stopping that choice alone would not close it: something else opens it to them as well.",
     "end-role": "Ending their role would close it to them.",
@@ -56,7 +59,7 @@ def changes(ask: Ask, facts: Facts, standings: Mapping[str, Standing], decision:
     """What would turn this very answer round: keys of TEXT, each tried. `sure`: the asker's roles are all that their sign-in gives."""
     if len(facts.patients) != 1 or facts.patients[0] not in standings or ask.actor.kind == "patient":
         return []
-    return list(_closing(ask, facts, standings, decision) if decision.permit else _opening(ask, facts, standings, decision, sure))
+    return list(_closing(ask, facts, standings, decision, sure) if decision.permit else _opening(ask, facts, standings, decision, sure))
 
 
 def _opening(ask: Ask, facts: Facts, standings: Mapping[str, Standing], decision: Decision, sure: bool) -> Iterator[str]:
@@ -66,8 +69,11 @@ def _opening(ask: Ask, facts: Facts, standings: Mapping[str, Standing], decision
     def opens(standing: Standing = here, question: Ask = ask) -> bool:
         return decide(question, facts, {**standings, person: standing}).permit
 
-    if decision.basis == "explicit" and opens(_without(here, decision.consent)):
-        yield "take-back"
+    if decision.basis == "explicit":
+        if opens(_without(here, decision.consent, decision.rule)):
+            yield "take-back"
+        elif opens(_without_noes(here, ask, facts, standings)):
+            yield "take-back-all"
     elif decision.basis != "explicit" and ask.actor.kind != "proxy" and opens(_with_yes(here, ask, facts)):
         yield "say-yes"
     if ask.actor.kind not in ("professional", "system"):
@@ -82,7 +88,7 @@ def _opening(ask: Ask, facts: Facts, standings: Mapping[str, Standing], decision
         yield "emergency"
 
 
-def _closing(ask: Ask, facts: Facts, standings: Mapping[str, Standing], decision: Decision) -> Iterator[str]:
+def _closing(ask: Ask, facts: Facts, standings: Mapping[str, Standing], decision: Decision, sure: bool) -> Iterator[str]:
     person = facts.patients[0]
     here = standings[person]
     if decision.basis == "proxy":
@@ -94,7 +100,9 @@ def _closing(ask: Ask, facts: Facts, standings: Mapping[str, Standing], decision
     if ask.actor.kind != "proxy" and no is not None:
         denied = replace(here, grants=(*here.grants, Grant(CANDIDATE, 0, "active", no, patient=person)))
         if not decide(ask, facts, {**standings, person: denied}).permit:
-            yield "say-no"
+            standing, asked = in_emergency(denied, ask)
+            still = (ask.actor.btg_role or not sure) and ask.purpose not in EMERGENCY
+            yield "say-no" if still and decide(asked, facts, {**standings, person: standing}).permit else "say-no-always"
 
 
 def in_emergency(standing: Standing, ask: Ask) -> tuple[Standing, Ask]:
@@ -109,6 +117,16 @@ def _without(standing: Standing, consent: str | None, path: str = "") -> Standin
     if not path:
         return replace(standing, grants=tuple(g for g in standing.grants if g.id != consent))
     return replace(standing, grants=tuple(replace(g, root=_pruned(g.root, path)) if g.id == consent else g for g in standing.grants))
+
+
+def _without_noes(standing: Standing, ask: Ask, facts: Facts, standings: Mapping[str, Standing]) -> Standing:
+    """Without every choice that closes this to them, one after the other."""
+    for _ in range(MOST):
+        said = decide(ask, facts, {**standings, standing.patient: standing})
+        if said.permit or said.basis != "explicit":
+            break
+        standing = _without(standing, said.consent, said.rule)
+    return standing
 
 
 def _pruned(root: Rule, path: str) -> Rule:

@@ -21,6 +21,7 @@ PROFILE_SYSTEM: Final = "urn:ietf:rfc:3986"  # Consent.provision.class may name 
 POLICY_SYSTEM: Final = f"{OURS}/CodeSystem/policy"
 UK_DIRECT_CARE: Final = "uk-direct-care"
 SECTOR_SYSTEM: Final = f"{OURS}/CodeSystem/sector"
+SECTOR_CODES: Final = ("health", "social-care", "voluntary", "housing", "education", "justice")
 ROLE_AT: Final = f"{OURS}/role-at"  # identifier system; value `Organization/x system|code`: everyone in that role there
 TASK_SYSTEM: Final = f"{OURS}/CodeSystem/task"
 CONFIRM_MEMBERSHIP: Final = "confirm-membership"

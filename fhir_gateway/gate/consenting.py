@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..domain import consenting, grants, proxies, strict
+from ..domain import consenting, grants, lint, proxies, strict
 from ..domain.building import read_consent
 from ..domain.consenting import Circle
 from ..domain.grants import Grant
 from ..domain.periods import LONDON, micros
-from ..domain.problem import Problem
+from ..domain.problem import Issue, Problem
 from ..domain.standing import Standing, named_by, relationship
 from ..domain.types import Decision, Expect, Facts, Keep, Op, Ref, Stored
 from .context import Context, ask, directory_now, notes, stand
@@ -92,6 +92,17 @@ async def _refused(asked: Asked, text: str, where: str = "") -> Problem:
 def _rule(wrong: tuple[str, str] | None) -> None:
     if wrong is not None:
         raise Problem("business-rule", wrong[1], wrong[0])
+
+
+async def unknown(get: Get, resource: Mapping[str, Any], facts: Facts) -> tuple[Issue, ...]:
+    """A warning for each whom a Consent names and who is not here. A team counts as here for the person whose team it is."""
+    out = []
+    for said in lint.named(resource) if facts.type == "Consent" and resource.get("status") == "active" else ():
+        type, _, id = said.code.partition("/")
+        stored = await get(Ref(type, id))
+        if stored is None or stored.deleted or (type == "CareTeam" and not set(facts.patients) & set(stored.facts.patients)):
+            out.append(Issue("warning", "not-found", said.where, said.text))
+    return tuple(out)
 
 
 # -- by the person ----------------------------------------------------------------------------------------------------
@@ -260,4 +271,4 @@ async def _the_only_one(asked: Asked) -> list[Op]:
     return [Keep(KEPT, asked.person, me, if_absent=held is None, if_value=held)]
 
 
-__all__ = ["Asked", "Lawful", "lawful", "role_stands"]
+__all__ = ["Asked", "Lawful", "lawful", "role_stands", "unknown"]

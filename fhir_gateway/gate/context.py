@@ -19,7 +19,7 @@ from ..domain import building, consent, strict
 from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sectors
 from ..domain.emergencies import EMERGENCY, Emergency
 from ..domain.labels import LabelSets
-from ..domain.problem import Problem, not_found
+from ..domain.problem import Issue, Problem, not_found
 from ..domain.profile import Definitions
 from ..domain.r4 import R4
 from ..domain.rendering import rendered
@@ -146,6 +146,7 @@ class Written:
     body: bytes | None
     did: str = "updated"
     shown: bool = True
+    issues: tuple[Issue, ...] = ()  # what may surprise about it, that is not to be seen in it
 
 
 # -- what is known ----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from ..store.base import Taken
 from .accepting import acceptances, questions
 from .committing import Work
 from .conditions import Match, matching
+from .consenting import unknown
 from .context import Context, Written, ask_stored, attached, bumps, need_scope, notes, rendering, stand, views_of, within_launch
 from .identifying import claimed, known_person, released
 from .marking import but_for_labels, content, labelled, new_labels, who_writes
@@ -270,7 +271,8 @@ async def _store(
     work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}{detail}")
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
     work.new[ref] = stored
-    return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated")
+    told = await unknown(work.get, final, facts)
+    return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated", told)
 
 
 async def _put_question(work: Work, task: dict[str, Any]) -> None:

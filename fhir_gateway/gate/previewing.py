@@ -33,11 +33,13 @@ class Sight:
     before: Decision
     after: Decision
     shown: tuple[int, int] = (0, 0)  # how, before and after: bits of `types.CONTACT` and `PLACES` say what is not in it
+    cares: bool = True  # could looking after the person open what is not private to them
 
     @property
     def text(self) -> str:
         """Why, with the choice, in plain words."""
-        return consent.explain(self.after)
+        yes_alone = self.after.basis == "implicit" and not self.after.permit and (not self.cares or self.facts.confidentiality in ("R", "V"))
+        return consent.explain(self.after, ["The person's own yes would change it."] if yes_alone else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,8 @@ def _sight(asking: Sequence[Context], stored: Stored, now: Mapping[str, Standing
     """Of several ways to sign in the one that sees it, if there is one."""
     before, after = (_best(asking, stored.facts, s) for s in (now, then))
     shown = (_less(before), _less(after))
-    return Sight(stored.ref, strict.read(stored.body or b"{}"), stored.facts, before, after, shown)
+    cares = any(c.actor.sector in showing.CARE for c in asking)
+    return Sight(stored.ref, strict.read(stored.body or b"{}"), stored.facts, before, after, shown, cares)
 
 
 def _less(decision: Decision) -> int:

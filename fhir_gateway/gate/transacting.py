@@ -22,6 +22,7 @@ from ..domain.problem import Problem, not_found, outcome
 from ..domain.steps import MAX_ENTRIES, WRITES, Step
 from ..domain.types import Ref
 from ..store.base import Unavailable
+from . import consenting
 from .committing import Work, again, unanswered
 from .conditions import matching
 from .context import Context, Written, need_scope, note
@@ -229,7 +230,8 @@ async def _write(plan: Plan, step: Step) -> Written:
 
 async def _made(work: Work, ref: Ref) -> Written:
     stored = work.new[ref]
-    return Written(ref, stored.version, stored.updated, await given_back(work.ctx, stored))
+    told = await consenting.unknown(work.get, strict.read(stored.body), stored.facts) if stored.body is not None else ()
+    return Written(ref, stored.version, stored.updated, await given_back(work.ctx, stored), issues=told)
 
 
 def _resolved(plan: Plan, step: Step, node: Any) -> Any:

@@ -222,7 +222,7 @@ def wrote(web: Web, request: Request, w: Written) -> Response:
     if wanted == "minimal" or w.body is None:
         return Response(status_code=status, headers=headers)
     if wanted == "OperationOutcome":
-        return json(request, msgspec.json.encode(bundle.informed(bundle.SAID.get(w.did, "Updated."), w.body)), status, headers)
+        return json(request, msgspec.json.encode(bundle.informed(bundle.SAID.get(w.did, "Updated."), w.body, w.issues)), status, headers)
     return json(request, w.body, status, headers)
 
 

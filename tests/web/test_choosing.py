@@ -399,3 +399,11 @@ def test_each_item_of_her_plan_leads_to_what_she_can_say_about_it(demo: Gateway,
         v = as_(demo, reader)
         v.get(f"/team/people/{demo.patient}")
         assert "My goals" in v.words() and "/my-plan/" not in v.page, "for the owner alone"
+
+
+def test_of_a_team_it_is_not_said_that_its_members_do_not_look_after_the_person(amina: Visitor) -> None:
+    team = found(amina, "support", "My care and support team")
+    amina.send(NEW, go="what", who=team)
+    amina.send(NEW, go="when", parts=["goals"])
+    amina.send(NEW, go="check", **OPEN, why="")
+    assert "as members of the team, can see" in amina.words() and "they do not look after you" not in amina.words()

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fhir_gateway.domain import consent, labels, sharing
+from fhir_gateway.domain.grants import parse
+from fhir_gateway.domain.standing import Policy, Relationship, Standing
+from fhir_gateway.domain.types import Actor, Ask, Facts
+from fhir_gateway.web.pages import draft, private
 
 from .test_doors import Visitor, as_
 
@@ -11,6 +21,7 @@ if TYPE_CHECKING:
     from ..conftest import Gateway
 
 PRIVATE = "/my-plan/private"
+AT = datetime(2026, 11, 25, 9, tzinfo=UTC)
 
 
 def first_goal(v: Visitor) -> str:
@@ -52,6 +63,45 @@ def test_what_was_marked_by_its_writer_or_its_codes_cannot_be_taken_off_here(dem
     assert "This was marked as Mental health" in v.words()
     v.send(page, about="general")
     assert demo.get("social-worker", f"Condition/{made['id']}").status_code == 404
+
+
+WHO = Actor("professional", frozenset({"Practitioner/a"}), "Practitioner/a", sector="health")
+
+
+def seen(word: str, *bodies: dict[str, Any]) -> bool:
+    """Does somebody who looks after the person see what they marked with this word."""
+    (system, code), _counts = private.WORDS[word]
+    carried = labels.read([{"system": system, "code": code}])
+    facts = Facts("Goal", "g", ("Patient/p",), carried.confidentiality, carried.sensitivity)
+    given = tuple(parse(b, f"c{i}", 1) for i, b in enumerate(bodies))
+    known = Standing("Patient/p", given, relationships=(Relationship(WHO.ids, "claim", "x"),), policy=Policy())
+    return consent.decide(Ask(WHO, "access", AT), facts, {"Patient/p": known}).permit
+
+
+def said(how: Callable[..., dict[str, Any]], word: str, who: str | None) -> dict[str, Any]:
+    return how(None, "Patient/p", who=who, kinds=("goals",) if how is sharing.grant else (), labels=(word,), at=AT, rule_id="r")
+
+
+@pytest.mark.parametrize("word", sorted(private.WORDS))
+def test_every_word_of_the_page_is_one_that_hides_and_opens_what_it_marks_and_nothing_that_another_marks(word: str) -> None:
+    assert set(private.SAID) == {"general", *sharing.LABELS} and {"mental", "sexual", "social"} <= set(sharing.LABELS)
+    assert not seen(word)
+    yes = said(sharing.grant, word, "Practitioner/a")
+    assert seen(word, yes)
+    assert [other for other in private.WORDS if other != word and seen(other, yes)] == []
+    every = sharing.grant(None, "Patient/p", who="Practitioner/a", kinds=("goals",), labels=tuple(sharing.LABELS), at=AT, rule_id="r")
+    assert seen(word, every)
+    assert not seen(word, every, said(sharing.hide, word, "Practitioner/a"))
+    assert not seen(word, every, said(sharing.hide, word, None))
+
+
+def test_hiding_and_sharing_offer_the_words_of_the_page(demo: Gateway) -> None:
+    v = as_(demo, "patient")
+    page = first_goal(v)
+    v.get(page)
+    assert all(text in v.words() for text in private.SAID.values())
+    v.get("/my-plan/sharing/hide")
+    assert all(text in v.words() for text in draft.PRIVATE.values())
 
 
 def test_words_that_may_be_private_are_pointed_out(demo: Gateway) -> None:

@@ -18,7 +18,7 @@ from .frame import Pages, show
 from .held import consents
 from .hiding import chosen_names
 from .names import Choice, find
-from .sights import view_of
+from .sights import is_team, view_of
 from .things import CHOSEN_ONE_BY_ONE, things
 from .whom import name_of, offered
 from .words import _, moment
@@ -61,7 +61,7 @@ async def _answer(ctx: Context, who: str, what: str, named: dict[str, str], peop
     only = any(sharing.is_only_named(h.body) for h in await consents(ctx))
     return {
         "permit": said.decision.permit, "who": people[who], "what": named[what],
-        "why": because(said.decision, said.facts, only_named=only),
+        "why": because(said.decision, said.facts, only_named=only, team=is_team(who)),
         "emergency": _("They opened your record in an emergency, until {when}. They said: “{reason}”").format(
             when=moment(said.emergency.expires), reason=said.emergency.reason
         ) if said.emergency else "",
@@ -81,7 +81,7 @@ async def sees(pages: Pages, request: Request, ctx: Context) -> Response:
     except KeyError:
         raise Problem("not-found", "There is no such reason.") from None
     only = any(sharing.is_only_named(h.body) for h in await consents(ctx))
-    view = view_of(await gate.preview(ctx, who, purpose=asked), only_named=only)
+    view = view_of(await gate.preview(ctx, who, purpose=asked), only_named=only, team=is_team(who))
     return await show(pages, request, "sharing/sees.html", ctx=ctx, name=name, view=view, who=who)
 
 

@@ -44,8 +44,10 @@ PRIVATE = "It is marked as private ({marks}), and you have not said yes to that.
 ONLY_NAMED = "You chose that only the people you name may see your plan."
 NEXT: dict[str, str] = {  # what would turn the answer round: `supposing.TEXT`, said to the person
     "take-back": "If you take back your no, they can see it.",
+    "take-back-all": "If you take back every no that hides it from them, they can see it. One alone does not do it.",
     "say-yes": "If you share it with them, they can see it.",
     "say-no": "If you say no to them, they cannot see it any more, except in an emergency.",
+    "say-no-always": "If you say no to them, they cannot see it any more.",
     "stop": "If you stop that choice, they cannot see it any more.",
     "stop-remains": "If you stop that choice alone, they can still see it, for another reason as well.",
     "end-role": "If you end their role, they cannot see it any more.",
@@ -57,8 +59,12 @@ NEXT: dict[str, str] = {  # what would turn the answer round: `supposing.TEXT`, 
 GUESSED = "We do not know how they sign in. This is what we know of them."
 
 
-def because(decision: Decision, facts: Facts | None = None, *, only_named: bool = False) -> str:
-    """One or two sentences. `facts` says how the thing is marked; `only_named`: the person chose that for everybody."""
+TEAM = "You have not shared it with them as a team. A member who looks after you may still see it."
+
+
+def because(decision: Decision, facts: Facts | None = None, *, only_named: bool = False, team: bool = False) -> str:
+    """One or two sentences. `facts` says how the thing is marked; `only_named`: the person chose that for everybody; `team`: it
+    is said of a team, which sees nothing but what is shared with it: its members may see more, each for themselves."""
     if decision.permit:
         if decision.basis == "implicit":
             return _(IMPLIED.get(decision.rule, "They look after you."))
@@ -68,6 +74,8 @@ def because(decision: Decision, facts: Facts | None = None, *, only_named: bool 
     marks = private_words(facts.sensitivity, facts.confidentiality in ("R", "V")) if facts else ""
     if decision.basis in ("implicit", "governed") and marks:
         return _(PRIVATE).format(marks=marks)
+    if decision.basis == "implicit" and team:
+        return _(TEAM)
     return _(NO.get(decision.basis, "Nobody said yes to this."))
 
 

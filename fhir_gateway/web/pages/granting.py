@@ -23,7 +23,7 @@ from .held import Held, choice, keep, own, replaced, stamp_of
 from .names import Choice, find
 from .patient import own_id
 from .sharing import RULE
-from .sights import sentence, view_of
+from .sights import as_team, is_team, sentence, view_of
 from .things import Thing, things
 from .whom import name_of, offered
 from .words import _, day, today
@@ -146,12 +146,12 @@ async def _checked(ctx: Context, draft: Draft, name: str, named: Mapping[str, st
     body = await _body(ctx, held, draft, name, named)
     views = await _details(ctx, draft, held, body)
     preview = await gate.preview(ctx, draft.who, choice=body, replaces=replaced(held), purpose=_asked(draft))
-    view = view_of(preview, only_named=sharing.is_only_named(body))
+    view = view_of(preview, only_named=sharing.is_only_named(body), team=is_team(draft.who))
     only = sharing.is_only_named(body)
     return {
         "what": given_words(draft, named, views), "private": "\n".join(_(PRIVATE[p]) for p in draft.private),
         "purpose": _(PURPOSES[draft.purpose][1]), "until": until_words(draft.last_day()), "summary": summary(draft, name, named, views),
-        "view": view, "told": sentence(view, name), "surprises": [] if only else [s.text for s in lint(body)],
+        "view": view, "told": sentence(view, as_team(draft.who, name)), "surprises": [] if only else [s.text for s in lint(body)],
         "many": draft.who.startswith("sector:"),
     }  # fmt: skip
 

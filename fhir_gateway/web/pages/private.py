@@ -1,4 +1,4 @@
-"""What in my plan is about something private: the person says so in four plain words, and can undo what they said."""
+"""What in my plan is about something private: the person says so in the words that they share and hide by, and can undo it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate
-from ...domain import speaking
+from ...domain import labels, speaking
 from ...domain.problem import Problem, not_found
+from ...domain.sharing import LABELS, MARKS, sensitivity_system
 from ...domain.types import Ref
-from ...domain.vocabulary import ACT_CODE, CONFIDENTIALITY_SYSTEM, HANDLING_SYSTEM, LOCATION_PROTECTED, SENSITIVITY_SYSTEM
+from ...domain.vocabulary import CONFIDENTIALITY_SYSTEM, HANDLING_SYSTEM, LOCATION_PROTECTED, sensitivities_below
 from ...gate import Context
+from .draft import PRIVATE
 from .frame import Pages, go, show
 from .names import bodies
 from .patient import own_id
 from .words import _
 
-# word -> (label that saying it puts on, labels that count as it)
+# word -> (label that saying it puts on, labels that count as it): what a yes by the same word on the sharing pages opens
 WORDS: Final[Mapping[str, tuple[tuple[str, str], frozenset[str]]]] = {
-    "mental": ((ACT_CODE, "MH"), frozenset({"MH", "PSY", "BH", "SPI", "SUD", "ETH", "ETHUD", "OPIOIDUD"})),
-    "sexual": ((ACT_CODE, "SEX"), frozenset({"SEX", "STD", "HIV", "GENDER"})),
-    "social": ((SENSITIVITY_SYSTEM, "SOCIAL"), frozenset({"SOCIAL", "CHILD", "SDV", "VIO"})),
+    word: ((sensitivity_system(code), code), sensitivities_below(LABELS[word], denied=False)) for word, code in MARKS.items()
 }
-SAID: Final = {
-    "general": "General", "mental": "Mental health, alcohol or drugs", "sexual": "Sexual health", "social": "Social care, safety or abuse",
-}  # fmt: skip
+SAID: Final = {"general": "General", **PRIVATE}
+OTHER: Final = "Private"  # a sensitivity that none of the words covers
 KINDS: Final = {  # type -> (heading, where its words are)
     "Goal": ("My goals", ("description", "text")), "Condition": ("What I need help with", ("code", "text")),
     "Task": ("What we will do", ("description",)), "CarePlan": ("Plans", ("title",)), "DocumentReference": ("Papers", ("description",)),
@@ -44,20 +43,22 @@ class Thing:
     text: str
     about: tuple[str, ...]
     may_be: tuple[str, ...]
+    private: bool = False
 
     @property
     def words(self) -> str:
-        return ", ".join(_(SAID[w]) for w in self.about or ("general",))
+        return ", ".join(_(SAID[w]) for w in self.about) or _(OTHER if self.private else SAID["general"])
 
 
 def thing(resource: Mapping[str, Any]) -> Thing:
     node: Any = resource
     for step in KINDS[str(resource["resourceType"])][1]:
         node = node.get(step) if isinstance(node, dict) else None
-    codes = {c.get("code") for c in resource.get("meta", {}).get("security", ())}
+    security = resource.get("meta", {}).get("security", ())
+    codes, carried = {c.get("code") for c in security}, labels.read(security)
     about = tuple(w for w, (_label, counts) in WORDS.items() if counts & codes)
     may_be = tuple(speaking.topics(resource)) if not about else ()
-    return Thing(f"{resource['resourceType']}/{resource['id']}", str(node or _("Something without a name")), about, may_be)
+    return Thing(f"{resource['resourceType']}/{resource['id']}", str(node or _("Something without a name")), about, may_be, bool(carried.sensitivity or carried.legal))
 
 
 async def overview(pages: Pages, request: Request, ctx: Context) -> Response:

@@ -41,7 +41,7 @@ class View:
     whole: bool
 
 
-def view_of(preview: Preview, *, only_named: bool = False) -> View:
+def view_of(preview: Preview, *, only_named: bool = False, team: bool = False) -> View:
     seen = preview.sights
     kinds = {
         "opens": [s for s in seen if s.after.permit and not s.before.permit],
@@ -53,7 +53,7 @@ def view_of(preview: Preview, *, only_named: bool = False) -> View:
     closed = [s for s in seen if not (s.before.permit or s.after.permit)]
 
     def why(s: Sight) -> str:
-        return because(s.after, s.facts, only_named=only_named)
+        return because(s.after, s.facts, only_named=only_named, team=team)
 
     return View(
         **{name: tuple(groups(found)) for name, found in kinds.items()}, closed=tuple(groups(closed, why)),
@@ -74,6 +74,15 @@ def groups(sights: Iterable[Sight], why: Callable[[Sight], str] = lambda _: "") 
     return sorted(out, key=lambda g: (g.kind, g.why))
 
 
+def as_team(who: str, name: str) -> str:
+    """A team by its name, as what is said of it is meant: of its members for being in it, whatever each may see besides."""
+    return _("{name}, as members of the team,").format(name=name) if is_team(who) else name
+
+
+def is_team(who: str) -> bool:
+    return who.startswith(("CareTeam/", "Group/"))
+
+
 def sentence(view: View, name: str) -> str:
     """`Rosa Lind can see 3 of 20 things now. With this choice they could see 9.`"""
     if view.now == view.then:
@@ -83,4 +92,4 @@ def sentence(view: View, name: str) -> str:
     return text.format(name=name, now=view.now, then=view.then, total=view.total)
 
 
-__all__ = ["Group", "View", "groups", "sentence", "view_of"]
+__all__ = ["Group", "View", "as_team", "groups", "is_team", "sentence", "view_of"]
