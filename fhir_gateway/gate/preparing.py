@@ -272,7 +272,7 @@ async def _store(
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
     work.new[ref] = stored
     told = await unknown(work.get, final, facts)
-    return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated", told)
+    return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated", issues=told)
 
 
 async def _put_question(work: Work, task: dict[str, Any]) -> None:

@@ -266,7 +266,8 @@ def test_L55_a_consent_that_cannot_be_computed_shuts_the_record(place: Place, co
     with sqlite3.connect(next(copied.rglob("*.sqlite"))) as db:
         for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             db.execute(f"DROP TRIGGER {name}")
-        (id, body) = db.execute("SELECT id, body FROM resource WHERE type = 'Consent' AND deleted = 0 AND patient = ? ORDER BY rid DESC LIMIT 1", (place.me,)).fetchone()
+        held = db.execute("SELECT id, body FROM resource WHERE type = 'Consent' AND deleted = 0 AND patient = ? ORDER BY rid DESC", (place.me,))
+        (id, body) = next(row for row in held.fetchall() if json.loads(row[1])["status"] == "active")
         spoilt = json.dumps({**json.loads(body), "modifierExtension": [{"url": "urn:unknown", "valueBoolean": True}]}).encode()
         db.execute("UPDATE resource SET body = ? WHERE type = 'Consent' AND id = ?", (spoilt, id))
         db.execute("UPDATE version SET body = ? WHERE type = 'Consent' AND id = ?", (spoilt, id))
