@@ -41,6 +41,7 @@ class Done:
     ref: Ref = Ref("Goal", "1")  # noqa: RUF009
     version: int = 2
     updated: datetime = AT
+    shown: bool = True
 
 
 def test_stored_bytes_go_out_as_they_are():

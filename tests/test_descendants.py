@@ -155,7 +155,7 @@ def test_random_worlds_hold_some_that_close():
     closed = sum(
         consent.decide(a, f, {P1: s}).permit and not consent.decide(a, f, {P1: wider(s)}).permit for a, s, f in questions
     )  # fmt: skip
-    assert closed > 20
+    assert closed > 10
 
 
 def test_an_exception_in_a_no_is_for_the_codes_that_the_no_names():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fhir_gateway.domain import choices, consent, grants, sharing, supposing
+from fhir_gateway.domain import choices, consent, grants, sharing, showing, supposing
 from fhir_gateway.domain.lint import lint
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.proxies import decides_for
@@ -334,7 +334,7 @@ def what_all_see(body: dict[str, Any] | None) -> dict[tuple[Any, ...], int]:
 
     def shown(ask: Ask, facts: Facts, risk: bool) -> int:
         answer = consent.decide(ask, facts, standings[risk])
-        return 7 - sum(bit for duty, bit in consent.VIEW_BITS.items() if duty in answer.obligations) if answer.permit else 0
+        return 7 - sum(bit for duty, bit in showing.VIEW_BITS.items() if duty in answer.obligations) if answer.permit else 0
 
     return {
         (who.user, facts, purpose, action, risk): shown(Ask(who, action, NOW, purpose), facts, risk)  # type: ignore[arg-type]
@@ -398,15 +398,15 @@ def test_who_and_where_she_is_opens_by_a_choice_of_its_own_and_cannot_be_hidden(
     def shown(body: dict[str, Any], who: Actor, risk: bool = False, purpose: str = "TREAT") -> set[str]:
         standing = Standing(P1, (grants.parse(body, "c", 1),), relationships=(RELATED,), policy=Policy(), at_risk=risk)
         answer = consent.decide(Ask(who, "access", NOW, purpose), record("Patient"), {P1: standing})
-        return set(answer.obligations & consent.VIEW_BITS.keys()) if answer.permit else {"nothing"}
+        return set(answer.obligations & showing.VIEW_BITS.keys()) if answer.permit else {"nothing"}
 
     plan = share(kinds=["plan"])
-    assert shown(plan, LINK) == {consent.CONTACT_VIEW} and shown(plan, GP) == set()
-    assert shown(plan, LINK, risk=True) == {consent.CONTACT_VIEW, consent.LOCATION_VIEW} and shown(plan, GP, risk=True) == {consent.LOCATION_VIEW}
+    assert shown(plan, LINK) == {showing.CONTACT_VIEW} and shown(plan, GP) == set()
+    assert shown(plan, LINK, risk=True) == {showing.CONTACT_VIEW, showing.LOCATION_VIEW} and shown(plan, GP, risk=True) == {showing.LOCATION_VIEW}
     whole = share(kinds=["plan", "identity"])
-    assert shown(whole, LINK) == set() == shown(whole, LINK, risk=True) and shown(whole, GP, risk=True) == {consent.LOCATION_VIEW}
+    assert shown(whole, LINK) == set() == shown(whole, LINK, risk=True) and shown(whole, GP, risk=True) == {showing.LOCATION_VIEW}
     sector = share(kinds=["identity"], who="sector:voluntary")
-    assert shown(sector, LINK) == set() and shown(sector, LINK, risk=True) == {consent.LOCATION_VIEW} and not sees(sector, LINK, record("Goal"))
+    assert shown(sector, LINK) == set() and shown(sector, LINK, risk=True) == {showing.LOCATION_VIEW} and not sees(sector, LINK, record("Goal"))
     emergency = share(kinds=["goals", "identity"], purpose="emergency")
     assert shown(emergency, LINK) == {"nothing"} and shown(emergency, LINK, purpose="ETREAT") == set()
     with pytest.raises(Problem, match="cannot be hidden"):

@@ -201,3 +201,26 @@ def test_L57_what_tells_of_a_visible_thing_is_judged_by_itself(place: Place, who
         assert "AuditEvent" not in json.dumps([e["resource"]["resourceType"] for e in answer.json().get("entry", ())])
     assert place.get(who, both).json()["target"][1] == {"reference": place.very["Goal"]}
     place.alike(who, "GET", "Goal?_id={}&_revinclude=Provenance:target&_revinclude=AuditEvent:entity", place.hidden(who)["Goal"].split("/")[1], status=(200,))
+
+
+# -- operations that came later ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", some("gp", "stranger", "social-worker", "link-worker", "hospital"))
+def test_L37_the_labels_of_the_hidden_are_neither_told_nor_changed(place: Place, who: str) -> None:
+    """`$meta`, `$meta-add` and `$meta-delete` at something hidden are those at nothing, whatever they carry."""
+    meta = {"name": "meta", "valueMeta": {"tag": [{"system": "urn:leaks", "code": "x"}]}}
+    reason = {"name": "reason", "valueString": "to try"}
+    for type, ref in place.hidden(who).items():
+        place.alike(who, "GET", f"{type}/{{}}/$meta", ref.split("/")[1], status=(404,))
+        for operation in ("$meta-add", "$meta-delete"):
+            body = {"resourceType": "Parameters", "parameter": [meta, reason]}
+            place.alike(who, "POST", f"{type}/{{}}/{operation}", ref.split("/")[1], body=body, status=(403, 404))
+
+
+@pytest.mark.parametrize("who", some("gp", "stranger", "social-worker", "link-worker", "hospital"))
+def test_L37_nobody_tries_out_what_others_would_see(place: Place, who: str) -> None:
+    """`Consent/$preview` is for the person and who acts for them: for everybody else there is nothing by that name."""
+    body = {"resourceType": "Parameters", "parameter": [{"name": "who", "valueString": "sector:health"}]}
+    answer = place.silent(who, place.ask(who, "POST", "Consent/$preview", body=body))
+    assert answer.status_code in (403, 404), answer.text

@@ -13,7 +13,7 @@ from .seeding import NOBODY
 EXPORTS = ("$export", "Patient/$export", "Group/{}/$export", "Patient/{}/$export", "$export-poll-status?_jobId={}", "$bulk-publish", "$import", "$bulkdata-status")
 GRAPHS = ("$graphql?query={{Goal(id:%22{}%22){{id}}}}", "Goal/{}/$graphql?query={{id}}", "$graphql")
 OPERATIONS = (
-    "$meta", "Goal/$meta", "Goal/{}/$meta", "Goal/{}/$meta-add", "Goal/{}/$meta-delete", "Observation/$lastn", "Observation/$stats", "Patient/$match", "Goal/{}/$graph", "Patient/{}/$versions", "$versions", "Goal/{}/$versions",
+    "$meta", "Goal/$meta", "Observation/$lastn", "Observation/$stats", "Patient/$match", "Goal/{}/$graph", "Patient/{}/$versions", "$versions", "Goal/{}/$versions",
     "Patient/{}/$summary", "Patient/{}/$docref", "DocumentReference/$docref", "Composition/{}/$document", "Goal/{}/$copy", "Goal/{}/$purge", "Patient/{}/$merge", "Patient/$merge", "List/{}/$find", "Group/{}/$everything", "Encounter/{}/$everything",
     "EpisodeOfCare/{}/$everything", "MeasureReport/{}/$evaluate-measure", "CarePlan/{}/$apply", "PlanDefinition/{}/$apply", "ValueSet/$expand", "CodeSystem/$lookup", "ConceptMap/$translate", "StructureDefinition/$snapshot", "$convert", "$reindex",
     "$process-message", "Goal/{}/$diff", "$diff?from=Goal/{}", "Person/{}/$everything", "Goal/$random", "Consent/$fileConsent", "Consent/$revokeConsent",
