@@ -284,14 +284,14 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
                 governed = governed or asks.governed_by(grant)
     denied = some(*denies)
     explicit = every(no(denied), some(every(NO_LEGAL, some(*permits)), every(no(NO_LEGAL), some(*named))))
-    if glass:
-        broken = every(NO_LEGAL, no(Has("type", frozenset({"Consent", "AuditEvent"}))), no(some(*locks)))
-        return broken if lost else some(explicit, broken)
+    usual = explicit
     if lost:
-        return NEVER
-    if governed or (standing.ndoo and not (ask.purpose_system == ACT_REASON and ask.purpose in DIRECT_CARE)):
-        return explicit
-    return some(explicit, every(no(denied), NO_LEGAL, _implied(ask, standing, called, at)))
+        usual = NEVER
+    elif not governed and not (standing.ndoo and not (ask.purpose_system == ACT_REASON and ask.purpose in DIRECT_CARE)):
+        usual = some(explicit, every(no(denied), NO_LEGAL, _implied(ask, standing, called, at)))
+    if not glass:
+        return usual
+    return some(usual, every(NO_LEGAL, no(Has("type", frozenset({"Consent", "AuditEvent"}))), no(some(*locks))))
 
 
 def _breaks_glass(ask: Ask, standing: Standing) -> bool:
