@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from fhir_gateway.domain import consent, predicate, reach
+from fhir_gateway.domain.periods import micros
 from fhir_gateway.domain.search import Query
 from fhir_gateway.domain.types import Always, Facts, Put, Ref
 from fhir_gateway.store.base import Store
@@ -23,6 +24,7 @@ PEOPLE = ((P1,),) * 6 + ((P2,), (P1, P2), (P3,), (), (P1, "Patient/stranger"))
 async def filled(reopen: Reopen, dice: Dice) -> tuple[Store, list[Facts]]:
     """A store with a resource of every type and id, and the facts of each: who refers to it is what the others say."""
     made = [replace(a_resource(dice, dice.choice(PEOPLE)), type=t, id=i, referred_by=frozenset()) for t in TYPES for i in IDS]
+    made = [replace(f, updated=micros(at(n))) for n, f in enumerate(made)]  # as a write has it
     store = await reopen()
     for n, facts in enumerate(made):
         body = b'{"resourceType":"%s","id":"%s"}' % (facts.type.encode(), facts.id.encode())
