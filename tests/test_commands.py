@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -212,6 +215,18 @@ def test_sync_without_a_remote_says_what_to_set(demo: Gateway) -> None:
     done = demo.command("sync", "status")
     assert done.returncode == 2
     assert "GATEWAY_REMOTE_URL" in done.stderr
+
+
+def test_the_worker_runs_without_a_remote_until_it_is_told_to_end(demo: Gateway) -> None:
+    """It tells people; a partner is one more thing to do."""
+    worker = subprocess.Popen([sys.executable, "-m", "fhir_gateway", "worker"], env=demo.env, stderr=subprocess.PIPE, text=True, cwd=demo.data.parent)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.wait(4)
+    finally:
+        worker.send_signal(signal.SIGTERM)
+    said = worker.communicate(timeout=10)[1]
+    assert worker.returncode == 0 and "Traceback" not in said, said
 
 
 @pytest.mark.parametrize(

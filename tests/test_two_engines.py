@@ -51,13 +51,13 @@ def test_random_worlds_reach_every_answer() -> None:
     """Otherwise the agreement above would say little."""
     seen: Counter[tuple[str, bool]] = Counter()
     reasons: Counter[str] = Counter()
-    for number in range(2_500):
+    for number in range(5_000):
         for decided, _ in agree(number, seed=4):
             seen[decided.basis, decided.permit] += 1
             reasons[decided.rule if decided.basis == "implicit" and decided.permit else ""] += 1
     assert {basis for basis, _ in seen} >= set(consent.WORDS) - {"no-patient-data"}
     for wanted in (("explicit", True), ("explicit", False), ("implicit", True), ("implicit", False), ("proxy", True), ("break-glass", True)):
-        assert seen[wanted] > 10, (wanted, seen)
+        assert seen[wanted] > 20, (wanted, seen)
     assert set(reasons) >= set(consent.IMPLIED_WORDS), reasons
 
 
