@@ -15,6 +15,7 @@ from ...domain import choices, sharing
 from ...domain.choices import Row
 from ...domain.lint import lint
 from ...domain.problem import Problem, not_found
+from ...domain.proxies import REASON_URL, REASONS
 from ...gate import Context
 from . import details
 from .carers import carers, in_emergency, urgent_care
@@ -30,8 +31,6 @@ from .words import _, day, today
 
 DONE = {"shared", "changed", "stopped", "refused", "hidden", "only", "usual", "ended", "not-true"}
 RULE = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
-REASON = "https://fhir.nhs.uk/England/StructureDefinition/Extension-England-Consent-Status-Reason"
-REASONS = "https://fhir.nhs.uk/England/CodeSystem/England-ConsentStatusReason"
 BASES: dict[str, str] = {  # VRS: https://fhir.nhs.uk/England/CodeSystem/England-NHSProxyLegalBasis
     "consent": "You agreed to it",
     "best-interest": "It was decided in your best interest",
@@ -192,8 +191,8 @@ def _ended(consent: Mapping[str, Any]) -> dict[str, Any]:
     """A role ends with the reason the NHS Validated Relationships Service has for it."""
     if not choices.is_proxy(consent):
         return {**consent, "status": "inactive"}
-    reason = {"url": REASON, "valueCodeableConcept": {"coding": [{"system": REASONS, "code": "ROLE_DEACTIVATED_PATIENT_REQUEST"}]}}
-    others = [e for e in consent.get("extension", ()) if e.get("url") != REASON]
+    reason = {"url": REASON_URL, "valueCodeableConcept": {"coding": [{"system": REASONS, "code": "ROLE_DEACTIVATED_PATIENT_REQUEST"}]}}
+    others = [e for e in consent.get("extension", ()) if e.get("url") != REASON_URL]
     return {**consent, "status": "inactive", "extension": [*others, reason]}
 
 
