@@ -20,9 +20,11 @@ map_app = typer.Typer(no_args_is_help=True, help="Turn plans into FHIR and back,
 sync_app = typer.Typer(no_args_is_help=True, help="Keep in step with an external FHIR server.")
 tell_app = typer.Typer(no_args_is_help=True, help="Telling people that something changed.")
 clients_app = typer.Typer(no_args_is_help=True, help="Registered systems and apps.")
+people_app = typer.Typer(no_args_is_help=True, help="Who may sign in here, and as what.")
 inbox_app = typer.Typer(no_args_is_help=True, help="Pushes that were refused and wait for a person.")
 emergencies_app = typer.Typer(no_args_is_help=True, help="Emergency accesses to people's records, and their review.")
 app.add_typer(emergencies_app, name="emergencies")
+app.add_typer(people_app, name="people")
 app.add_typer(map_app, name="map")
 app.add_typer(sync_app, name="sync")
 app.add_typer(tell_app, name="tell")
@@ -410,6 +412,81 @@ def inbox_replay(
     from .commands import operating
 
     sys.exit(run(operating.inbox_replay(id, file)))
+
+
+# -- people who sign in -----------------------------------------------------------------------------------------------
+
+Username = Annotated[str, typer.Argument(help="The sign-in name.")]
+PasswordFile = Annotated[Path | None, typer.Option("--password-file", help="A file whose first line is the password; - is standard input. Without it you are asked.")]
+Organisation = "ODS code of the organisation they sign in for; staff only."
+RoleOf = "break-glass, clinician, contributor, declassifier, operator, privacy-officer, refer or registrar."
+
+
+@people_app.command("list")
+def people_list(json: Json = False) -> None:
+    """Everybody who has an account here. No passwords."""
+    from .commands import enrolling
+
+    sys.exit(run(enrolling.listing(json)))
+
+
+@people_app.command("add")
+def people_add(
+    username: Username,
+    who: Annotated[str, typer.Option("--who", help="Practitioner/…, PractitionerRole/…, Patient/… or RelatedPerson/… that is here already.")],
+    organisation: Annotated[str, typer.Option(help=Organisation)] = "",
+    role: Annotated[list[str] | None, typer.Option("--role", help=f"May be given more than once: {RoleOf}")] = None,
+    name: Annotated[str, typer.Option(help="What they are called; the name in their resource by default.")] = "",
+    purpose: Annotated[str, typer.Option(help="What they sign in for (a v3-ActReason code).")] = "TREAT",
+    assurance: Annotated[str, typer.Option(help="How surely you know who they are: P0, P5, P9, AAL2, ...")] = "",
+    password_file: PasswordFile = None,
+    json: Json = False,
+) -> None:
+    """Open an account for somebody who is in the store."""
+    from .commands import enrolling
+
+    sys.exit(run(enrolling.add(username, who, organisation, role or [], name, purpose, assurance, password_file, json)))
+
+
+@people_app.command("change")
+def people_change(
+    username: Username,
+    give: Annotated[list[str] | None, typer.Option("--give", help=f"A role they get: {RoleOf}")] = None,
+    take: Annotated[list[str] | None, typer.Option("--take", help="A role they lose.")] = None,
+    organisation: Annotated[str | None, typer.Option(help=Organisation)] = None,
+    name: Annotated[str | None, typer.Option(help="What they are called.")] = None,
+    purpose: Annotated[str | None, typer.Option(help="What they sign in for (a v3-ActReason code).")] = None,
+    assurance: Annotated[str | None, typer.Option(help="How surely you know who they are.")] = None,
+    json: Json = False,
+) -> None:
+    """Give or take roles, or change the place, purpose or level. It holds at once: they are signed out everywhere."""
+    from .commands import enrolling
+
+    sys.exit(run(enrolling.change(username, give or [], take or [], organisation, name, purpose, assurance, json)))
+
+
+@people_app.command("password")
+def people_password(username: Username, password_file: PasswordFile = None, json: Json = False) -> None:
+    """Set another password. They are signed out everywhere."""
+    from .commands import enrolling
+
+    sys.exit(run(enrolling.password(username, password_file, json)))
+
+
+@people_app.command("close")
+def people_close(username: Username, json: Json = False) -> None:
+    """Close an account: they are signed out everywhere, at once, and their apps are stopped."""
+    from .commands import enrolling
+
+    sys.exit(run(enrolling.close(username, json)))
+
+
+@people_app.command("reopen")
+def people_reopen(username: Username, json: Json = False) -> None:
+    """Let them sign in again, with the password and the roles they had."""
+    from .commands import enrolling
+
+    sys.exit(run(enrolling.reopen(username, json)))
 
 
 # -- what is recorded about a person ----------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ class Account:
     assurance: str = ""
     password_hash: str = ""
     closed: bool = False
+    since: datetime | None = None  # who signed in before this signs in again
 
     def caller(self, *, issuer: str, jti: str, expires: datetime, at: datetime, client: str | None = None,
                scopes: str | None = None, launch: str | None = None, grant: str = "") -> Caller:  # fmt: skip
@@ -83,14 +84,23 @@ def typed(password: str) -> str:
 
 async def add(store: Kept, account: Account, password: str) -> None:
     """Open an account, or replace one. ValueError for a password of another length or an unknown role."""
-    if not 8 <= len(password) <= LONGEST_PASSWORD:
-        raise ValueError("a password has eight to a thousand characters")
+    account = await with_password(checked(account), password)
+    await store.commit(Keep(ACCOUNT, account.username, pack(account)))
+
+
+def checked(account: Account) -> Account:
+    """The account with its name in one spelling. ValueError for an unknown role or a `fhir_user` who is nobody."""
     if not set(account.roles) <= ROLES:
         raise ValueError(f"roles are among {', '.join(sorted(ROLES))}")
     kind_of(account.fhir_user)
-    hashed = await _hash(password)
-    account = replace(account, username=folded(account.username), password_hash=hashed)
-    await store.commit(Keep(ACCOUNT, account.username, pack(account)))
+    return replace(account, username=folded(account.username))
+
+
+async def with_password(account: Account, password: str) -> Account:
+    """The account with this password. ValueError for one of another length."""
+    if not 8 <= len(password) <= LONGEST_PASSWORD:
+        raise ValueError("a password has eight to a thousand characters")
+    return replace(account, password_hash=await _hash(password))
 
 
 async def find(store: Kept, username: str, at: datetime) -> Account | None:
@@ -103,16 +113,20 @@ async def accounts(store: Kept, at: datetime) -> list[Account]:
 
 
 async def as_now(store: Kept, caller: Caller, at: datetime) -> Caller:
-    """The caller with those of the roles for emergencies that their account has now: taken away, such a role ends at once.
+    """The caller with those of their roles that their account has now: what was taken away ends at once.
 
-    Only of people of the built-in issuer; anybody else's roles are what their issuer says. Problem sign-in for a closed account.
+    Only of people of the built-in issuer; anybody else's roles are what their issuer says. Problem sign-in for an account that is closed
+    or somebody else's now, and for a sign-in from before the account was changed.
     """
-    if not caller.roles & {"break-glass", "privacy-officer"} or caller.kind == "system":
+    if caller.kind == "system":
         return caller
     account = await find(store, caller.subject, at)
-    if account is None or account.closed or account.fhir_user != caller.fhir_user:
+    if account is None or account.closed or (account.fhir_user, account.organisation) != (caller.fhir_user, caller.organisation):
         raise refused()
-    return replace(caller, roles=caller.roles & set(account.roles))
+    if account.since is not None and (caller.signed_in is None or caller.signed_in < account.since):
+        raise refused()
+    roles = caller.roles & set(account.roles)
+    return caller if roles == caller.roles else replace(caller, roles=roles)
 
 
 async def close(store: Kept, username: str, at: datetime) -> None:
@@ -127,7 +141,7 @@ async def sign_in(store: Kept, username: str, password: str, at: datetime) -> Ac
 
     The attempt is counted before the password is looked at: guesses made at the same moment do not slip past the count.
     """
-    key = digest(folded(username))
+    key = failures_of(username)
     await _count(store, key, at)
     account = await find(store, username, at)
     right = await _matches(account.password_hash if account else "", password)
@@ -135,6 +149,11 @@ async def sign_in(store: Kept, username: str, password: str, at: datetime) -> Ac
         return None
     await store.commit(Drop(FAILURES, key))
     return account
+
+
+def failures_of(username: str) -> str:
+    """Under which name the failed attempts at this account are counted."""
+    return digest(folded(username))
 
 
 async def _count(store: Kept, key: str, at: datetime) -> None:

@@ -42,7 +42,9 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
+    """What the store keeps of a session."""
+
     caller: Caller
     started: datetime
     used: datetime
@@ -68,7 +70,7 @@ class Sessions:
         raw = await self.store.kept(SESSION, digest(id), now) if 20 < len(id) < 100 else None
         if raw is None:
             return None
-        row = msgspec.json.decode(raw, type=_Row)
+        row = msgspec.json.decode(raw, type=Row)
         if now - row.used >= TOUCH:
             fresh = replace(row, used=now)
             kept = Keep(SESSION, digest(id), pack(fresh), min(now + IDLE, row.started + LONGEST), if_value=raw)
@@ -100,7 +102,7 @@ class Sessions:
     async def start(self, caller: Caller, old: Mapping[str, str]) -> list[str]:
         """A new session under a new id; the visitor's old one ends. Set-Cookie values."""
         now, id = self.clock(), self._random()
-        row = _Row(caller, now, now)
+        row = Row(caller, now, now)
         ended = digest(old.get(self._name("session"), ""))
         await self.store.commit(
             Drop(SESSION, ended),
@@ -119,12 +121,20 @@ class Sessions:
             await self.store.commit(*_ending(who.subject, session.key), note)
         return [self._cookie("session", "", gone=True), self._cookie("visitor", "", gone=True)]
 
-    async def end_everywhere(self, subject: str) -> int:
-        """End every session of this person; how many."""
-        now = self.clock()
-        keys = [k.rsplit(" ", 1)[1] for k in await self.store.kept_all(INDEX, now, prefix=f"{digest(subject)} ")]
-        await self.store.commit(*(op for key in keys for op in _ending(subject, key)))
-        return len(keys)
+    async def end_everywhere(self, subject: str, *also: Op) -> int:
+        """End every session of this person, and do `also` in the same commit; how many."""
+        ops = await endings(self.store, subject, self.clock())
+        await self.store.commit(*ops, *also)
+        return len(ops) // 2
+
+    async def of(self, subject: str) -> dict[str, Row]:
+        """Every session of this person now, by its name in the store."""
+        now, out = self.clock(), dict[str, Row]()
+        for key in await _keys_of(self.store, subject, now):
+            raw = await self.store.kept(SESSION, key, now)
+            if raw is not None:  # the index outlives a session that was idle
+                out[key] = msgspec.json.decode(raw, type=Row)
+        return out
 
     # -- forms --------------------------------------------------------------------------------------------------------
 
@@ -169,3 +179,12 @@ def form_token(cookie: str) -> str:
 
 def _ending(subject: str, key: str) -> tuple[Op, Op]:
     return Drop(SESSION, key), Drop(INDEX, f"{digest(subject)} {key}")
+
+
+async def _keys_of(store: Kept, subject: str, at: datetime) -> list[str]:
+    return [k.rsplit(" ", 1)[1] for k in await store.kept_all(INDEX, at, prefix=f"{digest(subject)} ")]
+
+
+async def endings(store: Kept, subject: str, at: datetime) -> list[Op]:
+    """What ends every session of this person."""
+    return [op for key in await _keys_of(store, subject, at) for op in _ending(subject, key)]

@@ -18,6 +18,7 @@ from joserfc import jwt
 
 from ..domain.problem import Problem
 from ..domain.types import Keep, Op
+from ..domain.vocabulary import SIGN_IN_ROLES as ROLES
 from . import keys as signing
 from .jose import Bad, PublicKey, instant, open_signed, peek
 from .kept import CHANGED, EPOCH, Kept
@@ -32,7 +33,6 @@ KIND_OF: dict[str, Kind] = {
     "Practitioner": "professional", "PractitionerRole": "professional", "Patient": "patient",
     "RelatedPerson": "proxy", "Device": "system", "Organization": "system",
 }  # fmt: skip
-ROLES = frozenset({"clinician", "break-glass", "contributor", "operator", "refer", "declassifier", "registrar", "privacy-officer"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,10 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "login": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
     "logout": _Kind("", _SIGN_IN, {"system": DCM, "code": "110123", "display": "Logout"}, "E", False),
     "token": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
+    **{
+        f"account-{act}": _Kind("", _ALERT, {"system": DCM, "code": "110137", "display": "User Security Attributes Changed"}, "U", False)
+        for act in ("add", "change", "password", "close", "reopen")
+    },
     "break-glass-end": _Kind("", _ALERT, {"system": DCM, "code": "110138", "display": "Emergency Override Stopped"}, "E", False),
     "break-glass": _Kind("", _ALERT, {"system": DCM, "code": "110127", "display": "Emergency Override Started"}, "E", False),
 }
@@ -252,8 +256,16 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "claim": ("said they look after you and opened", "open, saying that they look after you,"),
     "claim-end": ("ended a claim to look after you, of", "end a claim to look after you, of"),
     "find": ("found by NHS number", "find by NHS number"),
+    "account-add": ("opened a sign-in to", "open a sign-in to"),
+    "account-change": ("changed what a sign-in may do with", "change what a sign-in may do with"),
+    "account-password": ("set a new password for a sign-in to", "set a new password for a sign-in to"),
+    "account-close": ("closed a sign-in to", "close a sign-in to"),
+    "account-reopen": ("opened again a sign-in to", "open again a sign-in to"),
+    "sign-out-everywhere": ("signed out everywhere of", "sign out everywhere of"),
+    "app-stopped": ("stopped an app from using", "stop an app from using"),
 }
-_OF_ALL: Final = frozenset({"everything", "transaction", "batch", "who-looked", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find"})
+_ABOUT_SIGN_IN: Final = frozenset({"account-add", "account-change", "account-password", "account-close", "account-reopen", "sign-out-everywhere", "app-stopped"})
+_OF_ALL: Final = frozenset({"everything", "transaction", "batch", "who-looked", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find"}) | _ABOUT_SIGN_IN
 _WHOLE: Final = {"login": "signed in", "logout": "signed out", "token": "was let in"}
 
 

@@ -127,7 +127,7 @@ class Directory:
             if kind == "Organization":
                 organisations[ref] = _organisation(body, ref, sure)
             elif kind == "Practitioner":
-                people[ref] = (_person_name(body), _identifiers(body) if sure else frozenset())
+                people[ref] = (person_name(body), _identifiers(body) if sure else frozenset())
             elif kind == "PractitionerRole" and sure and body.get("active") is not False:
                 role = _role(body, ref)
                 if role is not None:
@@ -328,7 +328,8 @@ def _identifiers(body: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(f"{i.get('system', '')}|{i['value']}" for i in body.get("identifier", ()) if i.get("value"))
 
 
-def _person_name(body: Mapping[str, Any]) -> str:
+def person_name(body: Mapping[str, Any]) -> str:
+    """How the first name of a FHIR resource is said; empty without one."""
     for name in body.get("name", ()):
         parts = [*name.get("prefix", ()), *name.get("given", ()), name.get("family", "")]
         return str(name.get("text") or " ".join(p for p in parts if p))

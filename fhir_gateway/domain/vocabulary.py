@@ -123,3 +123,7 @@ def most_specific(codes: frozenset[str]) -> frozenset[str]:
     if codes.isdisjoint(SENSITIVITY_SETS):
         return codes
     return frozenset(c for c in codes if c not in SENSITIVITY_SETS or not (codes & SENSITIVITIES_DENIED[c] - {c}))
+
+SIGN_IN_ROLES: Final = frozenset(
+    {"clinician", "break-glass", "contributor", "operator", "refer", "declassifier", "registrar", "privacy-officer"}
+)  # what a sign-in may carry; nobody has one by default

@@ -9,6 +9,7 @@ from .committing import unanswered
 from .context import Answer, Context, Entry, House, Page, Remote, Written
 from .disclosing import may_send, shown_to
 from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
+from .enrolling import Enrolled, enrolled
 from .entering import enter, house_context
 from .explaining import Explained, explain, may, why
 from .fetching import historyset, part_of, searchset, version_number
@@ -29,9 +30,9 @@ from .transacting import transaction
 from .writing import Once, accept, create, patch, patch_where, remove, remove_where, update, update_where
 
 __all__ = [
-    "Answer", "Context", "Entry", "Explained", "House", "Named", "Once", "Page", "Preview", "Remote", "Sight", "Written",
+    "Answer", "Context", "Enrolled", "Entry", "Explained", "House", "Named", "Once", "Page", "Preview", "Remote", "Sight", "Written",
     "accept", "appoint", "asker", "askers", "break_glass", "change_role", "choose", "claim", "claimed_now", "claims_about", "compartment",
-    "counted", "create", "current", "details", "disown", "emergencies", "end_claim", "end_emergency", "end_foreign", "enter", "everything", "explain",
+    "counted", "create", "current", "details", "disown", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "everything", "explain",
     "find", "history", "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these", "link", "may",
     "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "organisation_called", "own_labels", "part_of", "patch",
     "patch_where", "plan_document", "preview", "push", "put_on", "read", "record", "relabel", "remove", "remove_where", "replay", "review",

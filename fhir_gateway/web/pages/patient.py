@@ -152,6 +152,9 @@ WHAT: dict[str, str] = {
     "record": "Wrote something down about", "batch": "Asked several things at once of", "conflict": "Sent a change that did not fit to",
     "sync": "Kept a partner's copy in step with", "emergencies": "Looked at the emergencies of",
     "accept": "Took on a task in", "login": "Signed in to", "sign-in": "Signed in to", "sign-out": "Signed out of",
+    "account-add": "Opened a sign-in to", "account-change": "Changed what a sign-in may do with", "account-password": "Set a new password for a sign-in to",
+    "account-close": "Closed a sign-in to", "account-reopen": "Opened again a sign-in to", "sign-out-everywhere": "Signed out everywhere of",
+    "app-stopped": "Stopped an app from using",
 }  # fmt: skip
 WHY: dict[str, str] = {
     "self": "it is your own record", "implicit": "they look after you", "explicit": "you said yes",
