@@ -9,12 +9,13 @@ import ipaddress
 import os
 from base64 import b64decode
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -22,6 +23,7 @@ from pydantic_settings import (
 
 from .domain.directory import ODS_CODE
 from .domain.notices import email
+from .domain.vocabulary import SIGN_IN_ROLES
 
 
 class AuthSettings(BaseModel):
@@ -69,9 +71,17 @@ class Settings(BaseSettings):
     demo: bool = Field(False, description="Demo people, organisations and passwords. Only on a loopback address.")
     issuer: str = Field("", description="An external OpenID Connect issuer. Default: the built-in one.")
     audience: str = Field("", description="The audience tokens must carry. Default: BASE_URL/fhir.")
+    issuer_subject_claim: str = Field("sub", description="The claim that names the person at the external issuer; a dotted name reaches inside, as for all of these.")
     issuer_user_claim: str = Field("fhirUser", description="The external issuer's claim that holds the fhirUser.")
     issuer_organisation_claim: str = Field("organisation", description="The claim that holds the organisation's ODS code or reference.")
     issuer_purpose_claim: str = Field("purpose_of_use", description="The claim that holds the purpose of use.")
+    issuer_scopes_claim: str = Field("scope", description="The claim that holds the scopes: text, or a list.")
+    issuer_assurance_claim: str = Field("acr", description="The claim that says how surely the issuer knows who somebody is.")
+    issuer_roles_claim: str = Field("roles", description="The claim that holds the roles: a list, or one word.")
+    issuer_roles: Annotated[dict[str, list[str]], NoDecode] = Field(
+        default_factory=dict,
+        description="Which of its words give which role of ours: `privacy-officer=IG Lead; clinician=Doctor; clinician=Nurse`, or a TOML table `[issuer_roles]`. Default: none give any.",
+    )
     policy: Literal["uk-direct-care", "Policy-deny", "Policy-basic-normal", "Policy-all-normal", "Policy-break-glass-only"] = Field(
         "uk-direct-care", description="What holds where a person has said nothing (consent.md 1.9 names)."
     )
@@ -104,6 +114,16 @@ class Settings(BaseSettings):
     uri_limit: int = Field(16 * 1024, gt=0, description="Longest request URI in bytes.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much to log.")
     token_minutes: int = Field(15, gt=0, le=60, description="Life of an access token of the built-in issuer, in minutes.")
+
+    @field_validator("issuer_roles", mode="before")
+    @classmethod
+    def _role_words(cls, said: Any) -> Any:
+        """Words by role of ours, from text, or from a table whose values are a word or a list of words."""
+        if isinstance(said, str):
+            return role_words(said)
+        if isinstance(said, dict):
+            return {role: [words] if isinstance(words, str) else words for role, words in said.items()}
+        return said
 
     @classmethod
     def settings_customise_sources(
@@ -151,6 +171,20 @@ class Settings(BaseSettings):
         return one + self.remote
 
 
+def role_words(text: str) -> dict[str, list[str]]:
+    """`privacy-officer=IG Lead; clinician=Doctor` as words by role. ValueError for a part without `=`.
+
+    Only the first `=` of a part divides it: the words of a directory may hold some (`CN=IG Lead,OU=Trust`).
+    """
+    out: dict[str, list[str]] = {}
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        role, divides, words = part.partition("=")
+        if not divides or not role.strip() or not words.strip():
+            raise ValueError(f"`{part[:60]}` must be ROLE=THEIR WORD; several are parted by semicolons")
+        out.setdefault(role.strip(), []).append(words.strip())
+    return out
+
+
 class Refused(Exception):
     """The settings are wrong or unsafe: one sentence that says what to do."""
 
@@ -196,6 +230,12 @@ def unsafe_combination(s: Settings) -> str | None:
         return "Set GATEWAY_AUDIENCE to the audience that GATEWAY_ISSUER puts in its tokens for this server."
     if s.issuer and urlsplit(s.issuer).scheme != "https" and not loopback(urlsplit(s.issuer).hostname or ""):
         return "GATEWAY_ISSUER must be an https address."
+    if unknown := sorted(set(s.issuer_roles) - SIGN_IN_ROLES):
+        return f"GATEWAY_ISSUER_ROLES names the role `{unknown[0][:40]}`, which there is not: it is one of {', '.join(sorted(SIGN_IN_ROLES))}."
+    if not all(word.strip() for words in s.issuer_roles.values() for word in words):
+        return "GATEWAY_ISSUER_ROLES has an empty word: everybody or nobody could have that role."
+    if s.issuer_roles and not s.issuer:
+        return "GATEWAY_ISSUER_ROLES maps the roles of an external issuer: set GATEWAY_ISSUER, or leave the roles out."
     if wrong := unsafe_store(s.store) or unsafe_telling(s):
         return wrong
     if s.definitions is not None and not s.definitions.is_dir():

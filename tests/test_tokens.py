@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +24,10 @@ from fhir_gateway.auth import clients, external, jose, keys, people, tokens
 from fhir_gateway.auth.demo import demo_token
 from fhir_gateway.auth.tokens import Caller, Ours, Tokens, mint
 from fhir_gateway.domain.problem import Problem
+from fhir_gateway.settings import Settings
 from fhir_gateway.store import sqlite
+
+from .conftest import gateway
 
 AT = datetime(2036, 6, 1, 12, 0, tzinfo=UTC)  # ahead of the machine: a store forgets what has ended by its clock
 US, HERE = "http://127.0.0.1:8080", "http://127.0.0.1:8080/fhir"
@@ -343,7 +345,7 @@ def issuer() -> Iterator[Issuer]:
 
 
 def trusting(store: Any, issuer: Issuer, **claims: Any) -> Tokens:
-    mapped = external.Claims(organisation="ods", roles_claim="realm_access.roles", roles={"gp": "clinician"}, **claims)
+    mapped = external.Claims(organisation="ods", roles_claim="realm_access.roles", roles={"gp": frozenset({"clinician"})}, **claims)
     return Tokens(store, HERE, US, external.External(issuer.name, external.fetch_from(issuer.name), HERE, mapped))
 
 
@@ -358,13 +360,33 @@ async def test_an_external_token_says_who_in_our_words(store: Any, issuer: Issue
     assert issuer.asked == ["/realms/care/.well-known/openid-configuration", "/realms/care/jwks"]  # once
 
 
+def settled(issuer: Issuer, **more: Any) -> Settings:
+    return Settings(issuer=issuer.name, audience=HERE, base_url=HERE.removesuffix("/fhir"), issuer_organisation_claim="ods", **more)
+
+
 async def test_their_roles_mean_nothing_until_settings_say_so(store: Any, issuer: Issuer) -> None:
-    settings = SimpleNamespace(
-        issuer=issuer.name, fhir_base=HERE, issuer_user_claim="fhirUser", issuer_organisation_claim="ods",
-        issuer_purpose_claim="purpose_of_use",
-    )  # fmt: skip
+    verifier = Tokens(store, HERE, US, external.discover(settled(issuer)))
+    assert (await verifier.verify(issuer.token(roles=["operator", "privacy-officer"]), AT)).roles == frozenset()
+
+
+async def test_settings_say_which_claims_and_words_mean_what(store: Any, issuer: Issuer) -> None:
+    words = "privacy-officer=IG Lead; clinician=CN=Doctor,OU=Trust; break-glass = CN=Doctor,OU=Trust; clinician=Nurse"
+    settings = settled(
+        issuer, issuer_subject_claim="uid", issuer_scopes_claim="scp", issuer_assurance_claim="nhs.level", issuer_roles_claim="groups", issuer_roles=words
+    )
     verifier = Tokens(store, HERE, US, external.discover(settings))
-    assert (await verifier.verify(issuer.token(roles=["operator"]), AT)).roles == frozenset()
+    for groups, ours in (
+        (["IG Lead", "Porter"], {"privacy-officer"}),
+        (["CN=Doctor,OU=Trust"], {"clinician", "break-glass"}),
+        ("Nurse", {"clinician"}),
+        (["ig lead", "IG", "privacy-officer", 7, None, ["Nurse"]], set()),
+        ({"Nurse": True}, set()),
+        (None, set()),
+    ):
+        token = issuer.token(sub=None, uid="u-7", scope=None, scp=["user/Goal.rs", "openid"], acr=None, nhs={"level": "P9"}, groups=groups)
+        caller = await verifier.verify(token, AT)
+        assert (caller.subject, caller.scopes, caller.assurance, caller.roles) == ("u-7", "user/Goal.rs openid", "P9", frozenset(ours))
+    assert await refusal(verifier, issuer.token(uid=None, scp=["user/Goal.rs"])) == "no uid"
 
 
 @pytest.mark.parametrize(
@@ -456,3 +478,21 @@ def test_no_invalid_vector_is_believed_and_every_valid_one_we_allow_is(shared: P
 def algorithm(vector: dict[str, Any]) -> str:
     head = vector["jws"].split(".")[0]
     return str(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["alg"])
+
+
+def test_a_role_of_a_foreign_issuer_counts_at_a_running_gateway_as_its_file_says(issuer: Issuer, tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text(
+        f'issuer = "{issuer.name}"\naudience = "{HERE}"\nissuer_organisation_claim = "ods"\nissuer_roles_claim = "realm_access.roles"\n'
+        '[issuer_roles]\nbreak-glass = ["ED Consultant", "ED Registrar"]\nclinician = "ED Consultant"\n'
+    )
+    with gateway(tmp_path, "--demo", GATEWAY_CONFIG=str(config)) as g:
+        now, sam = int(datetime.now(UTC).timestamp()), g.persona("stranger")["fhirUser"]
+
+        def breaks(*words: str) -> int:
+            claims = {"fhirUser": sam, "ods": "D82999", "exp": now + 300, "iat": now, "auth_time": now, "scope": "user/*.rs", "jti": f"{words}"}
+            token = issuer.token(realm_access={"roles": [*words]}, **claims)
+            body = {"reason": "Found unconscious", "ground": "incapacity-vital-interest"}
+            return g.call(None, "POST", f"/patients/{g.patient}/break-glass", body=body, headers={"Authorization": f"Bearer {token}"}).status_code
+
+        assert [breaks(), breaks("Porter"), breaks("break-glass"), breaks("Porter", "ED Registrar")] == [403, 403, 403, 201]

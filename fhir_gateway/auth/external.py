@@ -30,8 +30,9 @@ OTHER_CLAIMS = frozenset({"at_hash", "c_hash", "events"})  # of id and logout to
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Which claim says what; a dotted name reaches inside (`realm_access.roles`). `roles` maps their words to ours."""
+    """Which claim says what; a dotted name reaches inside (`realm_access.roles`). `roles` are our roles by their words."""
 
+    subject: str = "sub"
     user: str = "fhirUser"
     organisation: str = "organisation"
     purpose: str = "purpose_of_use"
@@ -39,7 +40,7 @@ class Claims:
     launch: str = "patient"
     assurance: str = "acr"
     roles_claim: str = "roles"
-    roles: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class External:
@@ -102,29 +103,33 @@ class External:
         if not scopes:
             raise Bad("no scopes: no access token, or one for nothing")
         user = _text(claims, names.user).removeprefix(self._base)
-        kind, subject, expires = kind_of(user), _text(claims, "sub"), instant(claims, "exp")
+        kind, subject, expires = kind_of(user), _text(claims, names.subject), instant(claims, "exp")
         if not subject or expires is None:
-            raise Bad("no sub")
+            raise Bad(f"no {names.subject}")
         launch = _text(claims, names.launch).removeprefix("Patient/")
         signed_in = instant(claims, "auth_time")
-        theirs = _at(claims, names.roles_claim)
-        roles = {names.roles.get(str(r), "") for r in theirs} if isinstance(theirs, list) else set()
+        roles = frozenset().union(*(names.roles.get(word, frozenset()) for word in _words(claims, names.roles_claim)))
         return Caller(
             subject=subject, client=_text(claims, "azp") or _text(claims, "client_id") or None, fhir_user=user,
             kind=kind, scopes=scopes, issuer=self.name, jti=_text(claims, "jti") or f"{subject} {expires}",
             expires=datetime.fromtimestamp(expires, UTC), purpose=_text(claims, names.purpose),
             organisation=_text(claims, names.organisation) or None, patient=user if kind == "patient" else None,
             launch=f"Patient/{launch}" if launch else user if kind == "patient" else None,
-            roles=frozenset(roles) & ROLES, assurance=_text(claims, names.assurance),
+            roles=roles & ROLES, assurance=_text(claims, names.assurance),
             signed_in=datetime.fromtimestamp(signed_in, UTC) if signed_in is not None else None,
         )  # fmt: skip
 
 
 class ExternalSettings(Protocol):
     issuer: str
+    issuer_subject_claim: str
     issuer_user_claim: str
     issuer_organisation_claim: str
     issuer_purpose_claim: str
+    issuer_scopes_claim: str
+    issuer_assurance_claim: str
+    issuer_roles_claim: str
+    issuer_roles: dict[str, list[str]]
 
     @property
     def fhir_base(self) -> str: ...
@@ -132,9 +137,14 @@ class ExternalSettings(Protocol):
 
 def discover(settings: ExternalSettings) -> External:
     """The issuer that the settings name. Nothing is asked of it before the first token."""
+    ours: dict[str, frozenset[str]] = {}
+    for role, words in settings.issuer_roles.items():
+        for word in words:
+            ours[word] = ours.get(word, frozenset()) | {role}
     claims = Claims(
-        user=settings.issuer_user_claim, organisation=settings.issuer_organisation_claim,
-        purpose=settings.issuer_purpose_claim,
+        subject=settings.issuer_subject_claim, user=settings.issuer_user_claim, organisation=settings.issuer_organisation_claim,
+        purpose=settings.issuer_purpose_claim, scopes=settings.issuer_scopes_claim, assurance=settings.issuer_assurance_claim,
+        roles_claim=settings.issuer_roles_claim, roles=ours,
     )  # fmt: skip
     return External(settings.issuer, fetch_from(settings.issuer), settings.fhir_base, claims)
 
@@ -167,6 +177,12 @@ def _at(claims: Mapping[str, Any], name: str) -> Any:
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value
+
+
+def _words(claims: Mapping[str, Any], name: str) -> list[str]:
+    """One word, which may have spaces, or a list of them; nothing else says a role."""
+    value = _at(claims, name)
+    return [value] if isinstance(value, str) else [w for w in value if isinstance(w, str)] if isinstance(value, list) else []
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:
