@@ -8,7 +8,7 @@ from .claiming import claim, claimed_now, claims_about, disown, end_claim
 from .committing import unanswered
 from .context import Answer, Context, Entry, House, Page, Remote, Written
 from .disclosing import may_send, shown_to
-from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
+from .emergencies import break_glass, current, emergencies, end_emergency, review, signed_in_now, stop_emergency
 from .enrolling import Enrolled, enrolled
 from .entering import enter, house_context
 from .explaining import Explained, explain, may, why
@@ -36,7 +36,7 @@ __all__ = [
     "find", "history", "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these", "link", "may",
     "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "organisation_called", "own_labels", "part_of", "patch",
     "patch_where", "plan_document", "preview", "push", "put_on", "read", "record", "relabel", "remove", "remove_where", "replay", "review",
-    "roles", "search", "searchset", "shown_to", "stop_emergency", "take_off", "transaction", "unanswered", "uncomputable", "understood", "update",
+    "roles", "search", "searchset", "shown_to", "signed_in_now", "stop_emergency", "take_off", "transaction", "unanswered", "uncomputable", "understood", "update",
     "update_where",
     "version_number", "vread", "who_looked", "why",
 ]  # fmt: skip

@@ -25,6 +25,8 @@ from .telling import tell
 
 LEEWAY: Final = timedelta(seconds=60)  # of another issuer's clock
 ROWS: Final = 500  # of the trail, read at once
+MINUTES: Final = int(FRESH.total_seconds() // 60)
+CHALLENGE: Final = {"WWW-Authenticate": f'Bearer error="insufficient_user_authentication", max_age="{int(FRESH.total_seconds())}"'}
 BEGUN, ENDED, REVIEWED = "break-glass", "break-glass-end", "emergency-review"
 
 
@@ -89,10 +91,9 @@ async def _may_break(ctx: Context) -> None:
         why = f"Emergency access is for treatment; this sign-in is for `{ctx.purpose}`."
     elif policy.break_glass != "override" or policy.implicit == "Policy-deny":
         why = "This service does not offer emergency access."
-    elif ctx.signed_in is None or not -LEEWAY <= ctx.at - ctx.signed_in <= FRESH:
-        minutes = int(FRESH.total_seconds() // 60)
-        why = f"Sign in again first: emergency access needs a sign-in of the last {minutes} minutes (auth_time), and a token from it."
-        challenge["WWW-Authenticate"] = f'Bearer error="insufficient_user_authentication", max_age="{int(FRESH.total_seconds())}"'
+    elif not signed_in_now(ctx):
+        why = f"Sign in again first: emergency access needs a sign-in of the last {MINUTES} minutes (auth_time), and a token from it."
+        challenge = dict(CHALLENGE)
     else:
         return
     await ctx.house.store.commit(note(ctx, "E", BEGUN, Decision(False, "rbac"), allowed=False))
@@ -179,9 +180,9 @@ async def _read_in(ctx: Context, e: Emergency) -> tuple[Counter[str], int]:
 async def review(ctx: Context, id: str, outcome: object, words: object) -> None:
     """Write down whether an emergency access was justified, and why one thinks so. A later review stands beside an earlier one.
 
-    Problem: forbidden (not a privacy officer; one's own), invalid, not-found, conflict.
+    Problem: forbidden (not a privacy officer; a sign-in that is not fresh; one's own), invalid, not-found, conflict.
     """
-    await _may_review(ctx, REVIEWED)
+    await _may_act(ctx, REVIEWED)
     if outcome not in OUTCOMES:
         raise Problem("invalid", f"`outcome` is {' or '.join(OUTCOMES)}.", "outcome")
     said = plain_words(words, "words", LONGEST_REVIEW)
@@ -200,7 +201,7 @@ async def review(ctx: Context, id: str, outcome: object, words: object) -> None:
 
 async def stop_emergency(ctx: Context, id: str) -> None:
     """A privacy officer or operator ends anybody's. Problem: forbidden, not-found when it is over or unknown."""
-    await _may_review(ctx, ENDED)
+    await _may_act(ctx, ENDED)
     held = await _called(ctx, id)
     if not held.now.is_live(ctx.at):
         raise Problem("not-found", "There is no emergency access of this name under way.")
@@ -211,6 +212,19 @@ async def _may_review(ctx: Context, what: str) -> None:
     if not (ctx.officer or ctx.actor.operator):
         await ctx.house.store.commit(note(ctx, "E", what, Decision(False, "rbac"), allowed=False))
         raise Problem("forbidden", "Emergencies are reviewed by a privacy officer.")
+
+
+async def _may_act(ctx: Context, what: str) -> None:
+    """As `_may_review`, and for what changes something the officer is at the keyboard now. Operators have no sign-in to ask for."""
+    await _may_review(ctx, what)
+    if not ctx.actor.operator and not signed_in_now(ctx):
+        await ctx.house.store.commit(note(ctx, "E", what, None, allowed=False, detail="their sign-in was not fresh"))
+        raise Problem("forbidden", f"Sign in again first: a review needs a sign-in of the last {MINUTES} minutes (auth_time).", headers=dict(CHALLENGE))
+
+
+def signed_in_now(ctx: Context) -> bool:
+    """Did whoever asks prove who they are within the last few minutes: what break-glass, and its review, ask for."""
+    return ctx.signed_in is not None and -LEEWAY <= ctx.at - ctx.signed_in <= FRESH
 
 
 async def _called(ctx: Context, id: str) -> Held:
@@ -230,4 +244,4 @@ async def reasons(ctx: Context, person: str) -> dict[str, str]:
     return {f"emergency {h.now.id}": h.now.reason for h in await _all(ctx, f"{person} ")}
 
 
-__all__ = ["break_glass", "current", "emergencies", "end_emergency", "reasons", "review", "stop_emergency"]
+__all__ = ["break_glass", "current", "emergencies", "end_emergency", "reasons", "review", "signed_in_now", "stop_emergency"]

@@ -19,6 +19,7 @@ from .words import _, moment
 ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 OUTCOMES = {"justified": "It was justified", "not-justified": "It was not justified"}
 DONE = {"reviewed", "ended"}
+AGAIN = "Type the password with which you signed in. We ask again because you have been signed in for a while."
 
 
 async def emergencies(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -28,8 +29,11 @@ async def emergencies(pages: Pages, request: Request, ctx: Context) -> Response:
 async def review(pages: Pages, request: Request, ctx: Context) -> Response:
     """What the officer found, in their words."""
     id, form = _id(request), request.state.form
+    fresh = await _fresh(pages, request, ctx)
+    if fresh is None:
+        return await _listed(pages, request, ctx, {f"password-{id}": AGAIN}, id)
     try:
-        await gate.review(ctx, id, form.get("outcome"), form.get("words"))
+        await gate.review(fresh, id, form.get("outcome"), form.get("words"))
     except Problem as p:
         if p.kind != "invalid":
             raise
@@ -39,8 +43,19 @@ async def review(pages: Pages, request: Request, ctx: Context) -> Response:
 
 
 async def end(pages: Pages, request: Request, ctx: Context) -> Response:
-    await gate.stop_emergency(ctx, _id(request))
+    id, fresh = _id(request), await _fresh(pages, request, ctx)
+    if fresh is None:
+        return await _listed(pages, request, ctx, {f"end-password-{id}": AGAIN}, id)
+    await gate.stop_emergency(fresh, id)
     return go("/privacy?done=ended")
+
+
+async def _fresh(pages: Pages, request: Request, ctx: Context) -> Context | None:
+    """The officer, at the keyboard now: their sign-in is of this moment, or they typed their password again. None when not."""
+    if gate.signed_in_now(ctx):
+        return ctx
+    password = str(request.state.form.get("password", ""))
+    return await pages.confirm(request, password) if password and pages.confirm is not None else None
 
 
 async def _listed(pages: Pages, request: Request, ctx: Context, errors: dict[str, str], at: str) -> Response:
@@ -50,7 +65,7 @@ async def _listed(pages: Pages, request: Request, ctx: Context, errors: dict[str
     form = getattr(request.state, "form", {})
     done = request.query_params.get("done", "")
     return await show(
-        pages, request, "privacy.html", ctx=ctx, errors=errors, reviewed=reviewed, done=done if done in DONE else "",
+        pages, request, "privacy.html", ctx=ctx, stale=not gate.signed_in_now(ctx), errors={k: _(text) for k, text in errors.items()}, reviewed=reviewed, done=done if done in DONE else "",
         items=[_said(e, known) for e in found], typed={"id": at, "outcome": form.get("outcome", ""), "words": form.get("words", "")},
         outcomes=[(code, _(text)) for code, text in OUTCOMES.items()],
     )  # fmt: skip
