@@ -232,7 +232,7 @@ def validate(
 
 @app.command()
 def token(
-    as_: Annotated[str, typer.Option("--as", help="patient, proxy, gp, social-worker, link-worker, community-nurse, hospital, stranger, paramedic or privacy-officer.")],
+    as_: Annotated[str, typer.Option("--as", help="patient, proxy, gp, social-worker, link-worker, community-nurse, hospital, stranger, paramedic, privacy-officer or registrar.")],
     json: Json = False,
 ) -> None:
     """Print an access token of a demo persona, to try things with curl. Only where the demo runs."""

@@ -41,7 +41,7 @@ def registrar(demo: Gateway) -> Colleague:
         "resourceType": "PractitionerRole", "active": True, "practitioner": {"reference": colleague}, "organization": {"reference": wing},
         "code": [{"coding": [{"system": "urn:roles", "code": "nurse"}]}],
     })  # fmt: skip
-    made = signed_in(demo, "registrar", asha, organisation="D82001", roles=("clinician", "registrar"))
+    made = signed_in(demo, "recorder", asha, organisation="D82001", roles=("clinician", "registrar"))
     made.organisation = surgery
     made.gateway.__dict__["names"] = {"wing": wing, "colleague": colleague, "role": role, "me": asha, "surgery": surgery}
     return made

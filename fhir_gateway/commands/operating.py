@@ -17,7 +17,7 @@ from ..settings import Refused, load
 from ..wiring import context_as, demo_token, now, operator, wired
 from .bringing import bar
 
-PERSONAS = ("patient", "proxy", "gp", "social-worker", "link-worker", "community-nurse", "hospital", "stranger", "paramedic", "privacy-officer")
+PERSONAS = ("patient", "proxy", "gp", "social-worker", "link-worker", "community-nurse", "hospital", "stranger", "paramedic", "privacy-officer", "registrar")
 
 
 def out(item: Any) -> None:

@@ -65,7 +65,7 @@ def _resolved(node: Any, refs: dict[str, str]) -> Any:
 async def _accounts(w: Wired, refs: dict[str, str]) -> None:
     for p in cast.STAFF:
         account = people.Account(
-            p.username, refs[p.person], p.name, organisation=refs[p.organisation], roles=p.roles, purpose=p.purpose
+            p.username, refs[p.person], p.name, organisation=refs[p.organisation], roles=p.roles, purpose=p.purpose, assurance=p.assurance
         )
         await people.add(w.store, account, cast.PASSWORD)
 
@@ -86,11 +86,11 @@ async def _hospital(w: Wired, refs: dict[str, str]) -> None:
 async def _family(w: Wired, patient: str) -> None:
     """The person herself, and her daughter who has a lawful proxy role."""
     person = f"Patient/{patient}"
-    await people.add(w.store, people.Account("patient", person, cast.PATIENT_NAME), cast.PASSWORD)
+    await people.add(w.store, people.Account("patient", person, cast.PATIENT_NAME, assurance="P9"), cast.PASSWORD)
     me = await context_as(w, "patient")
     daughter = await gate.create(me, "RelatedPerson", strict.dump(cast.daughter(person)))
     await people.add(
-        w.store, people.Account("proxy", str(daughter.ref), cast.PROXY_NAME, patient=person), cast.PASSWORD
+        w.store, people.Account("proxy", str(daughter.ref), cast.PROXY_NAME, patient=person, assurance="P5"), cast.PASSWORD
     )
     await gate.create(me, "Consent", strict.dump(cast.proxy_role(person, str(daughter.ref))))
 

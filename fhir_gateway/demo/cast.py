@@ -23,18 +23,20 @@ class Staff:
     what: str
     roles: tuple[str, ...] = ()
     purpose: str = "TREAT"
+    assurance: str = "AAL2"
 
 
 AMBULANCE = "RZ9"  # urgent care: registered as such in every store that holds the demo
 
 STAFF = (
-    Staff("gp", "asha", "surgery", "Dr Asha Patel", "GP of Amina, Example Street Surgery", ("clinician", "break-glass", "declassifier")),
+    Staff("gp", "asha", "surgery", "Dr Asha Patel", "GP of Amina, Example Street Surgery", ("clinician", "break-glass", "declassifier"), assurance="AAL3"),
     Staff("social-worker", "tom", "council", "Tom Reed", "Social worker, Example County Council"),
     Staff("link-worker", "rosa", "kindly", "Rosa Lind", "Link worker, Kindly Neighbours (voluntary)"),
     Staff("community-nurse", "ben", "community", "Ben Okafor", "Community nurse, Example Community Team", ("clinician",)),
     Staff("stranger", "sam", "other-surgery", "Dr Sam Other", "A GP elsewhere, with no relationship to Amina", ("clinician", "break-glass")),
     Staff("paramedic", "pia", "ambulance", "Pia Lund", "Paramedic, Example Ambulance Service (urgent care)", ("clinician",), "ETREAT"),
     Staff("privacy-officer", "olu", "board", "Olu Grant", "Privacy officer, Example Care Board", ("privacy-officer",), "HOPERAT"),
+    Staff("registrar", "nia", "surgery", "Nia Bello", "Writes down what people choose, Example Street Surgery", ("registrar",)),
 )
 
 
@@ -55,6 +57,7 @@ def directory() -> list[tuple[str, dict[str, Any]]]:
         *worker("ben", "Okafor", "Ben", "community", "Community nurse"),
         *worker("sam", "Other", "Sam", "other-surgery", "GP", prefix="Dr"),
         *worker("pia", "Lund", "Pia", "ambulance", "Paramedic"),
+        *worker("nia", "Bello", "Nia", "surgery", "Receptionist"),
         *worker("olu", "Grant", "Olu", "board", "Privacy officer"),
     ]
 
@@ -123,7 +126,11 @@ def proxy_role(person: str, proxy: str) -> dict[str, Any]:
     }
 
 
-TRIES = {"stranger": ("Open a record in an emergency: NHS number 999 000 0018, born 7 April 1951, family name Example",)}
+TRIES = {
+    "stranger": ("Open a record in an emergency: NHS number 999 000 0018, born 7 April 1951, family name Example",),
+    "registrar": ("Write down a choice that Amina told you, or who acts for her: by program, as docs/consents.md shows",),
+    "gp": ("Take a wrong privacy label off, with a reason: by program, as docs/labels.md shows",),
+}
 
 
 def people_for_the_page() -> list[dict[str, Any]]:
@@ -149,5 +156,6 @@ fhir_gateway is serving a demo at {base} (these people are invented).
 
   The link worker sees nothing until Amina grants it: {base}/my-plan/sharing
   `stranger` can open her record in an emergency, and she sees it: {base}/my-plan/who-looked
+  `registrar` writes down what Amina told her (docs/consents.md); `gp` may take a wrong privacy label off (docs/labels.md).
   Ctrl-C ends it; deleting .data resets it.
 """
