@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import demo, gate, logs, wiring
 from .auth import people
 from .auth.oauth import OAuth
+from .auth.own import OwnSignIn
 from .auth.sessions import Sessions
 from .domain.problem import Problem
 from .domain.types import Keep
@@ -243,7 +244,8 @@ def page_seam(w: Wired, sessions: Sessions) -> pages.Pages:
         return await gate.enter(w.house, await people.as_now(w.store, caller, wiring.now())) if caller else None
 
     cast = [pages.DemoPerson(**p) for p in demo.demo_people()] if w.settings.demo else []
-    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, cast, {"channels": frozenset(w.channels.by)})
+    mine = OwnSignIn(w.store, sessions, w.tokens, wiring.now, wiring.new_id)
+    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, cast, mine, {"channels": frozenset(w.channels.by)})
 
 
 __all__ = ["app", "build", "serve", "work"]

@@ -93,6 +93,7 @@ class Context:
     launch: str | None = None  # Patient/… the token is bound to
     place: tuple[Directory, int] | None = None  # the directory and its epoch when this request began
     signed_in: datetime | None = None  # when the person last proved who they are
+    assurance: str = ""  # how surely whoever signed them in knows who they are
     officer: bool = False  # reviews emergencies
 
     def asks(self, action: str) -> Ask:

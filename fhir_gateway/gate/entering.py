@@ -34,7 +34,7 @@ async def enter(house: House, caller: Any, *, purpose: str | None = None, reques
     return Context(
         house, known[2], at, wanted, scopes, caller.client, request_id,
         may_refer="refer" in caller.roles, may_declassify="declassifier" in caller.roles, may_record="registrar" in caller.roles,
-        launch=caller.launch, place=(directory, epoch), signed_in=caller.signed_in, officer="privacy-officer" in caller.roles,
+        launch=caller.launch, place=(directory, epoch), signed_in=caller.signed_in, officer="privacy-officer" in caller.roles, assurance=caller.assurance,
     )  # fmt: skip
 
 

@@ -17,9 +17,9 @@ from ..auth.oauth import Asked, OAuth, Refusal, SentBack
 from ..auth.sessions import Sessions
 from ..domain.primitives import whole
 from ..domain.problem import Problem
-from ..domain.scopes import Scopes
 from . import app
 from .pages import frame
+from .pages.asked import in_words
 from .pages.words import _
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
@@ -147,26 +147,6 @@ def may_lead_to(response: Response, asked: Asked) -> Response:
     policy = response.headers.get("Content-Security-Policy", "")
     response.headers["Content-Security-Policy"] = policy.replace("form-action 'self'", f"form-action 'self' {origin}")
     return response
-
-
-INTERACTIONS = {"c": _("add"), "r": _("read"), "u": _("change"), "d": _("remove"), "s": _("search")}
-OTHER_SCOPES = {
-    "openid": _("know who you are"), "fhirUser": _("know who you are"), "launch": "", "launch/patient": "",
-    "offline_access": _("keep this access for up to 90 days, until you stop it"),
-    "online_access": _("keep this access for up to 12 hours"),
-}  # fmt: skip
-
-
-def in_words(scopes: str) -> list[str]:
-    """What an app asks for, a line each."""
-    asked = Scopes.parse(scopes)
-    lines = [OTHER_SCOPES.get(o, o) for o in asked.others]
-    for scope in asked.resources:
-        what = _("everything in the plan") if scope.type == "*" else scope.type
-        whose = _("of one person") if scope.level == "patient" else _("of everybody you may see")
-        line = f"{', '.join(INTERACTIONS[c] for c in scope.may)}: {what} ({whose})"
-        lines.append(line + "".join(f", {_('only')} {k} {v}" for k, v in scope.query))
-    return [line for line in dict.fromkeys(lines) if line]
 
 
 def refusal(p: Problem) -> Response:

@@ -112,6 +112,8 @@ def test_the_person_shares_and_stops(chromium: Any, demo: Gateway, pictures: Pat
     r.page.get_by_label("Only at these times").check()
     r.press("Save")
     r.look("telling-mistake")
+    r.open("/account", "account")
+    r.open("/account/apps", "account-apps")
     r.open("/my-plan/sharing/none/stop", "not-found", status=404)
     r.open("/team", "wrong-door", status=403)
     helper = Reader(chromium, demo, pictures, width)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from . import asking, front, granting, hiding, patient, privacy, private, sharing, team, telling, urgent
+from . import account, asking, front, granting, hiding, patient, privacy, private, sharing, team, telling, urgent
 from .frame import DemoPerson, Handler, Pages, Sessions, error_page, framed, headers, render
 
 
@@ -41,6 +41,10 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/home", front.home),
         at("/sign-in", front.sign_in, methods=both),
         at("/sign-out", front.sign_out, methods=("POST",)),
+        at("/account", account.account, "anybody"),
+        at("/account/sign-out-everywhere", account.everywhere, "anybody", ("POST",)),
+        at("/account/apps", account.apps, "anybody"),
+        at("/account/apps/{client}/stop", account.stop, "anybody", ("POST",)),
         at("/my-plan", patient.my_plan, "patient"),
         at("/my-plan/who-looked", patient.who_looked, "patient"),
         at("/my-plan/telling", telling.choose, "patient", both),

@@ -44,6 +44,22 @@ class Sessions(Protocol):
         ...
 
 
+class Mine(Protocol):
+    """One's own sign-in (`auth.own`): each answers for whoever has this request's cookie."""
+
+    async def account(self, request: Request) -> Any: ...
+
+    async def sign_ins(self, request: Request) -> Sequence[Any]: ...
+
+    async def sign_out_everywhere(self, request: Request) -> list[str]:
+        """Set-Cookie values for the answer."""
+        ...
+
+    async def apps(self, request: Request) -> Sequence[Any]: ...
+
+    async def stop_app(self, request: Request, client: str) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class DemoPerson:
     """Somebody to sign in as, shown on the start page in demo mode only."""
@@ -72,6 +88,7 @@ class Pages:
     base_url: str = ""
     confirm: Callable[[Request, str], Awaitable[Context | None]] | None = None
     demo: Sequence[DemoPerson] = ()
+    mine: Mine | None = None
     more: dict[str, Any] = field(default_factory=dict)
 
 
@@ -148,7 +165,8 @@ def render(
     kind = ctx.actor.kind if ctx else None
     html = ENV.get_template(template).render(
         cspNonce=nonce, token=token, at=ctx.at if ctx else None, me=ctx.actor if ctx else None, kind=kind,
-        path=request.url.path, officer=ctx.officer if ctx else False, **values,
+        path=request.url.path, officer=ctx.officer if ctx else False,
+        assurance=words.level(ctx.assurance).split(":")[0] if ctx else "", **values,
     )  # fmt: skip
     return with_cookies(HTMLResponse(html, status, headers=headers(nonce)), cookies)
 
@@ -168,7 +186,7 @@ def with_cookies(response: Response, cookies: Sequence[str]) -> Response:
 
 
 def framed(pages: Pages, handler: Handler, who: str | None = None) -> Callable[[Request], Awaitable[Response]]:
-    """A handler with everything around it. `who`: None for anybody, patient, team, officer, owner (the person, and who may choose for them)."""
+    """A handler with everything around it. `who`: None for a visitor, anybody who is signed in, patient, team, officer, owner (the person, and who may choose for them)."""
 
     async def endpoint(request: Request) -> Response:
         ctx: Context | None = None
@@ -197,6 +215,8 @@ async def _belongs(who: str, ctx: Context) -> bool:
         return await gate.may_share(ctx)
     if who == "officer":
         return ctx.officer
+    if who == "anybody":
+        return True
     return ctx.actor.kind in (("patient",) if who == "patient" else ("professional", "proxy"))
 
 

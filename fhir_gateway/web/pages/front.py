@@ -9,7 +9,7 @@ from ...gate import Context
 from .frame import Pages, go, show
 from .words import _
 
-DONE = {"signed-out"}
+DONE = {"signed-out", "signed-out-everywhere"}
 
 
 async def start(pages: Pages, request: Request, ctx: Context | None) -> Response:
@@ -57,6 +57,6 @@ async def sign_out(pages: Pages, request: Request, ctx: Context | None) -> Respo
 
 def within(path: str) -> str:
     """Where to go on to: a path of these pages (or of the sign-in of an app), nothing else."""
-    known = ("/my-plan", "/team", "/privacy", "/oauth/")
+    known = ("/my-plan", "/team", "/privacy", "/account", "/oauth/")
     good = path.startswith(known) and "\\" not in path and not any(ord(c) < 33 for c in path) and len(path) < 2_000
     return path if good else ""

@@ -23,6 +23,22 @@ def _(sentence: str) -> str:
     return translations.gettext(sentence)
 
 
+LEVELS = {  # NHS login's levels of proofing (P), and CIS2's of authentication (AAL)
+    "P0": "Low: we have not checked who you are",
+    "P5": "Medium: we have checked some of your details",
+    "P9": "High: we have checked who you are",
+    "AAL1": "Low: a password",
+    "AAL2": "Medium: a password and one more thing, such as a phone",
+    "AAL3": "High: a smartcard or a security key",
+}
+
+
+def level(assurance: str) -> str:
+    """A level of assurance in plain words; one that we have no words for as it is; empty when nothing was said."""
+    known = assurance.split("_")[0].upper()  # CIS2 says AAL2_OR_AAL3_ANY
+    return _(LEVELS[known]) if known in LEVELS else assurance
+
+
 def day(value: Any) -> str:
     """`2026-11`, `2026-11-30`, an instant or a date, as a person writes it: November 2026, 30 November 2026.
 

@@ -1,0 +1,150 @@
+"""One's own sign-in by forms: the level shown, sign out everywhere, apps with access, the officer's step-up."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import httpx2
+import msgspec
+import pytest
+
+from fhir_gateway.auth import clients, sessions
+from fhir_gateway.auth.kept import digest, pack
+from fhir_gateway.domain.types import Keep
+from tests.staff import _with, run
+from tests.web.test_doors import PASSWORD, Visitor, as_
+from tests.web.test_urgent import GLASS, filled
+
+if TYPE_CHECKING:
+    from tests.conftest import Gateway
+
+BACK = "http://127.0.0.1:9/back"
+VERIFIER = "v" * 50
+
+
+@pytest.fixture
+def app(demo: Gateway) -> str:
+    scopes = "openid fhirUser offline_access launch/patient patient/*.rs"
+    run(_with(demo, lambda store: clients.change(store, clients.Client("plan-pal", "app", "Plan Pal", scopes, (BACK,)))))
+    return "plan-pal"
+
+
+def let_in(demo: Gateway, v: Visitor, app: str) -> dict[str, Any]:
+    """The person lets the app in; what the token endpoint answers."""
+    challenge = base64.urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+    asked = {
+        "response_type": "code", "client_id": app, "redirect_uri": BACK, "aud": f"{demo.base}/fhir", "scope": "openid offline_access patient/*.rs",
+        "code_challenge": challenge, "code_challenge_method": "S256",
+    }  # fmt: skip
+    v.get(f"/oauth/authorize?{urlencode(asked)}")
+    form = {**v.fields("/oauth/authorize"), "decision": "approve"}
+    answer = v.http.post("/oauth/authorize", data=form, follow_redirects=False)
+    (code,) = parse_qs(urlsplit(answer.headers["location"]).query)["code"]
+    return token(demo, grant_type="authorization_code", client_id=app, redirect_uri=BACK, code=code, code_verifier=VERIFIER)
+
+
+def token(demo: Gateway, **form: str) -> dict[str, Any]:
+    return dict(httpx2.post(f"{demo.base}/oauth/token", data=form).json())
+
+
+def reads(demo: Gateway, bearer: str) -> int:
+    return demo.call(None, "GET", f"Patient/{demo.patient}", headers={"Authorization": f"Bearer {bearer}"}).status_code
+
+
+@pytest.fixture
+def amina(demo: Gateway) -> Iterator[Visitor]:
+    v = as_(demo, "patient")
+    yield v
+    v.http.close()
+
+
+def test_the_level_of_assurance_is_shown_in_plain_words(demo: Gateway, amina: Visitor) -> None:
+    amina.get("/my-plan")
+    assert "Identity check: High" in amina.page and 'href="/account"' in amina.page
+    amina.get("/account")
+    assert "High: we have checked who you are" in amina.words() and "Here , since" in amina.words()
+    worker = as_(demo, "gp")
+    worker.get("/account")
+    assert "Example Street Surgery" in worker.words() and "You may open a record in an emergency" in worker.words()
+    assert "High: a smartcard or a security key" in worker.words()
+
+
+@pytest.mark.parametrize("path", ["/account", "/account/apps"])
+def test_only_who_is_signed_in_has_the_pages(demo: Gateway, path: str) -> None:
+    assert Visitor(demo).get(path).url.path == "/sign-in"
+
+
+def test_signing_out_everywhere_ends_every_browser_and_nobody_else_s(demo: Gateway, amina: Visitor) -> None:
+    phone, worker = as_(demo, "patient"), as_(demo, "gp")
+    amina.get("/account")
+    assert amina.words().count("last used") >= 2
+    assert amina.http.post("/account/sign-out-everywhere", data={"form_token": "x"}).status_code == 403
+    assert phone.get("/my-plan").url.path == "/my-plan", "a form from elsewhere ends nothing"
+    amina.send("/account/sign-out-everywhere")
+    assert "You are signed out everywhere" in amina.words()
+    assert amina.get("/my-plan").url.path == "/sign-in" and phone.get("/my-plan").url.path == "/sign-in"
+    assert worker.get("/team").url.path == "/team"
+    again = as_(demo, "patient")
+    again.get("/my-plan/who-looked?mine=yes")
+    assert "Signed out everywhere of" in again.words()
+
+
+def test_an_app_is_listed_and_stopped_with_all_its_tokens(demo: Gateway, amina: Visitor, app: str) -> None:
+    held, other = let_in(demo, amina, app), let_in(demo, amina, app)
+    assert reads(demo, held["access_token"]) == 200
+    leila = as_(demo, "proxy")
+    leila.get("/account/apps")
+    assert "There is none" in leila.words()
+    assert leila.http.post(f"/account/apps/{app}/stop", data=leila.fields("/sign-out")).status_code == 404
+    amina.get("/account/apps")
+    assert "Plan Pal" in amina.words() and "read, search: everything in the plan (of one person)" in amina.words()
+    assert reads(demo, held["access_token"]) == 200
+    amina.send(f"/account/apps/{app}/stop")
+    assert "The app is stopped" in amina.words() and "There is none" in amina.words()
+    assert reads(demo, held["access_token"]) == 401 and reads(demo, other["access_token"]) == 401
+    for tokens in (held, other):
+        assert token(demo, grant_type="refresh_token", client_id=app, refresh_token=tokens["refresh_token"])["error"] == "invalid_grant"
+    assert reads(demo, let_in(demo, amina, app)["access_token"]) == 200, "they may let it in again"
+    amina.get("/my-plan/who-looked?mine=yes")
+    assert "Stopped an app from using" in amina.words()
+
+
+def grown_old(demo: Gateway, v: Visitor, minutes: int = 10) -> None:
+    """The session as it is when its person signed in some time ago."""
+
+    async def doing(store: Any) -> None:
+        key = digest(v.http.cookies["session"])
+        row = msgspec.json.decode(await store.kept(sessions.SESSION, key, datetime.now(UTC)), type=sessions.Row)
+        assert row.caller.signed_in is not None
+        caller = replace(row.caller, signed_in=row.caller.signed_in - timedelta(minutes=minutes))
+        await store.commit(Keep(sessions.SESSION, key, pack(replace(row, caller=caller)), datetime.now(UTC) + timedelta(minutes=20)))
+
+    run(_with(demo, doing))
+
+
+def test_an_officer_who_signed_in_a_while_ago_proves_it_again_before_a_review(demo: Gateway) -> None:
+    sam = as_(demo, "stranger")
+    filled(sam, "/team/emergency", GLASS)
+    officer = as_(demo, "privacy-officer")
+    officer.get("/privacy")
+    assert 'name="password"' not in officer.page
+    grown_old(demo, officer)
+    officer.get("/privacy")
+    id = re.findall(r"/privacy/([^/\"]+)/end", officer.page)[-1]
+    for wrong in ("", "not this one"):
+        officer.send(f"/privacy/{id}/review", outcome="justified", words="As the ward says", password=wrong)
+        assert "We ask again because" in officer.words() and "As the ward says" in officer.page
+        officer.send(f"/privacy/{id}/end", password=wrong)
+        assert "We ask again because" in officer.words()
+    assert demo.get("stranger", f"Patient/{demo.patient}").status_code == 200
+    officer.send(f"/privacy/{id}/end", password=PASSWORD)
+    assert "It is ended" in officer.words() and demo.get("stranger", f"Patient/{demo.patient}").status_code == 404
+    officer.send(f"/privacy/{id}/review", outcome="justified", words="As the ward says", password=PASSWORD)
+    assert "Your review is saved" in officer.words() and PASSWORD not in officer.page
