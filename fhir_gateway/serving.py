@@ -30,7 +30,8 @@ from .store.base import StoreError
 from .sync.worker import run as run_worker
 from .tell.worker import run as run_telling
 from .web import app as shell
-from .web import fhir, openapi, pages, patients, plans, recording, smart
+from .web import connections, fhir, openapi, pages, patients, plans, recording, smart
+from .web.admission import Admission, Limits
 from .wiring import Wired
 
 log = structlog.get_logger()
@@ -42,9 +43,11 @@ def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. Raises Refused, before anything else is done, when the address cannot be had."""
     logs.to_stderr(settings.log_level)
     listener = bound(settings)
+    bounds = connections.Bounds(settings.header_limit + settings.uri_limit + connections.SLACK, settings.head_seconds, settings.connections)
     config = uvicorn.Config(
         app(settings), host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=5, h11_max_incomplete_event_size=settings.header_limit + 8192, lifespan="on",
+        timeout_graceful_shutdown=5, lifespan="on", ws="none", http=connections.within(bounds),
+        proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=settings.trusted_proxies or None,
     )  # fmt: skip
     server = uvicorn.Server(config)
     server.run([listener])
@@ -197,11 +200,12 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
 
     s = w.settings
     web = shell.Web(
-        w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues, binary_limit=s.binary_limit
-    )
+        w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues, binary_limit=s.binary_limit,
+        admission=Admission(Limits(s.concurrency, s.pace, s.bodies_limit, s.body_seconds)),
+    )  # fmt: skip
     sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"))
     oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes))
-    seen = page_seam(w, sessions)
+    seen = page_seam(w, sessions, web.admission)
     own = smart.routes(web, smart.Smart(oauth, sessions, seen, wiring.now))
     def describe(routes: Any) -> dict[str, Any]:
         return openapi.document(routes, s.base, w.house.r4.types, w.house.r4.compartments)
@@ -229,14 +233,17 @@ def sorry(request: Request, p: Problem) -> Response:
     return shell.problem_response(p)
 
 
-def page_seam(w: Wired, sessions: Sessions) -> pages.Pages:
+def page_seam(w: Wired, sessions: Sessions, admission: Admission) -> pages.Pages:
     """What the pages need of the rest of the house."""
 
     async def context_for(request: Request) -> gate.Context | None:
         session = await sessions.session(request.cookies)
+        if session:
+            admission.client(request.scope["state"], f" {session.caller.subject}")
         return await gate.enter(w.house, await people.as_now(w.store, session.caller, wiring.now())) if session else None
 
     async def sign_in(request: Request, username: str, password: str) -> list[str] | None:
+        admission.stranger(shell.address(request))
         return await sessions.sign_in(request, username, password)
 
     async def confirm(request: Request, password: str) -> gate.Context | None:

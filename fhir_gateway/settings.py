@@ -112,6 +112,14 @@ class Settings(BaseSettings):
     binary_limit: int = Field(25 * 1024 * 1024, gt=0, description="Largest attachment (the data of a Binary) in bytes.")
     header_limit: int = Field(32 * 1024, gt=0, description="Largest request headers in bytes.")
     uri_limit: int = Field(16 * 1024, gt=0, description="Longest request URI in bytes.")
+    concurrency: int = Field(64, ge=2, description="Requests in hand at once in one process; who comes then gets 503 with Retry-After. One client may have half of them.")
+    connections: int = Field(1_000, gt=0, description="Connections open at once in one process.")
+    rate: float | None = Field(None, ge=0, description="Requests a second that one client may send in the long run (ten seconds' worth at once), else 429; 0 is no limit. Default: 500, in the demo 0.")
+    bodies_limit: int = Field(128 * 1024 * 1024, gt=0, description="Bytes of request bodies held at once in one process, else 503.")
+    body_seconds: float = Field(10.0, gt=0, description="How long a request body may pause, in seconds, and six times that for all of it.")
+    head_seconds: float = Field(10.0, gt=0, description="How long request headers may take, in seconds.")
+    search_seconds: float = Field(5.0, gt=0, description="How long the store may work on one question before it gives up with 503, in seconds.")
+    trusted_proxies: str = Field("", description="Addresses of proxies whose X-Forwarded-For is believed, with commas. Default: nobody's.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much to log.")
     token_minutes: int = Field(15, gt=0, le=60, description="Life of an access token of the built-in issuer, in minutes.")
 
@@ -151,6 +159,11 @@ class Settings(BaseSettings):
     @property
     def sqlite_path(self) -> Path:
         return Path(self.store.removeprefix("sqlite:")) if self.store else self.data / "gateway.sqlite"
+
+    @property
+    def pace(self) -> float:
+        """Requests a second of one client; 0 for no limit."""
+        return self.rate if self.rate is not None else 0.0 if self.demo else 500.0
 
     def urgent_care_names(self) -> frozenset[str]:
         """By which names the organisations of `urgent_care` are known: references, or identifiers `system|value`."""

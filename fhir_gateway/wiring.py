@@ -78,7 +78,7 @@ class Wired:
 
 async def open_wired(settings: Settings) -> Wired:
     """Open the store and build the house. Raises Refused with one sentence when it cannot."""
-    store = await open_store(settings.store or f"sqlite:{settings.sqlite_path}")
+    store = await open_store(settings.store or f"sqlite:{settings.sqlite_path}", settings.search_seconds)
     remotes = settings.remotes()
     known = definitions.read_definitions(settings.definitions)
     house = House(
@@ -155,17 +155,17 @@ def authorization(remote: RemoteSettings) -> str:
     return f"Bearer {token}" if token else ""
 
 
-async def open_store(address: str) -> Store:
+async def open_store(address: str, search_seconds: float = 5.0) -> Store:
     """The store at `sqlite:PATH` or `mongodb://…`, made or brought up to date. Raises Refused with one sentence when it cannot."""
     try:
         if not address.startswith("sqlite:"):
-            return await mongo.open(address, clock=now)
+            return await mongo.open(address, clock=now, search_seconds=search_seconds)
         path = Path(address.removeprefix("sqlite:"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as wrong:
             raise Refused(f"The folder {path.parent} cannot be made ({wrong.strerror}): set GATEWAY_DATA to one that can.") from None
-        return await sqlite.open(path, clock=now)
+        return await sqlite.open(path, clock=now, search_seconds=search_seconds)
     except StoreError as wrong:
         raise Refused(str(wrong)) from None
 

@@ -30,6 +30,7 @@ KINDS: dict[str, Kind] = {
     "no-such-operation": Kind(404, "not-supported"),
     "not-offered": Kind(405, "not-supported"),
     "not-acceptable": Kind(406, "not-supported"),
+    "too-slow": Kind(408, "timeout"),
     "conflict": Kind(409, "conflict"),
     "duplicate": Kind(409, "duplicate"),
     "gone": Kind(410, "deleted"),

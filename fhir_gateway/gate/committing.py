@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from ..domain.problem import Problem
 from ..domain.types import Note, Op, Ref, Stored
-from ..store.base import Moved, Stale, Taken, Unavailable, Unsettled
+from ..store.base import Moved, Stale, Taken, TooLong, Unavailable, Unsettled
 from .context import Context
 from .telling import of_new_access
 
@@ -51,6 +51,8 @@ def unanswered(wrong: Unavailable) -> Problem:
     told = "The store cannot answer now. Nothing was written."
     if isinstance(wrong, Unsettled):
         told = "The store did not say whether this was written. Read before you repeat it."
+    if isinstance(wrong, TooLong):
+        told = "This question takes too long to answer here. Ask for less at once: fewer values, a shorter chain, one person, a narrower time."
     return Problem("unavailable", told, headers={"Retry-After": "5"})
 
 

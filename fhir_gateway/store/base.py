@@ -49,6 +49,10 @@ class Unavailable(StoreError):
     """The engine cannot answer now (locked, disk full, no primary). The caller answers 503."""
 
 
+class TooLong(Unavailable):
+    """A question was worked on for as long as one may be, and given up. The caller answers 503 and says how to ask for less."""
+
+
 class Unsettled(Unavailable):
     """The engine did not say whether the commit was made: all of it or nothing was. The caller answers 503 and says so."""
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
+import pymongo
 from bson import ObjectId
 from bson.errors import BSONError
 from pymongo import AsyncMongoClient
@@ -23,7 +24,7 @@ from ..domain.periods import micros
 from ..domain.search import Query, after_all
 from ..domain.types import Disclosed, Found, Keep, Linked, Note, Op, Predicate, Queued, Ref, Send, Stored, Views
 from . import mongo_history, mongo_outbox, mongo_search, mongo_server
-from .base import Unavailable
+from .base import TooLong, Unavailable
 from .mongo_changes import DAY, Changes
 from .mongo_commit import transaction, written_once
 from .mongo_documents import Document, kept_id, linked_id, note_document, note_position, note_since, stored, version_id
@@ -39,10 +40,10 @@ def _undated() -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC)
 
 
-async def open(uri: str, *, clock: Callable[[], datetime] = _undated) -> MongoStore:
+async def open(uri: str, *, clock: Callable[[], datetime] = _undated, search_seconds: float = 5.0) -> MongoStore:
     """Open (make, bring up to date) the store in this database. Unavailable, in one sentence, when that cannot be.
 
-    `clock` (from `wiring`) dates the few operations of a commit that holds nothing dated.
+    `clock` (from `wiring`) dates the few operations of a commit that holds nothing dated. A search is given up after `search_seconds`.
     """
     client, db = mongo_server.connect(uri)
     try:
@@ -50,14 +51,14 @@ async def open(uri: str, *, clock: Callable[[], datetime] = _undated) -> MongoSt
     except BaseException:
         await client.close()
         raise
-    return MongoStore(client, db, clock)
+    return MongoStore(client, db, clock, search_seconds)
 
 
 class MongoStore:
     """See `store.base.Store` for what each method promises."""
 
-    def __init__(self, client: AsyncMongoClient[Document], db: Database, clock: Callable[[], datetime]) -> None:
-        self._client, self._db, self._clock = client, db, clock
+    def __init__(self, client: AsyncMongoClient[Document], db: Database, clock: Callable[[], datetime], search_seconds: float = 5.0) -> None:
+        self._client, self._db, self._clock, self._search_seconds = client, db, clock, search_seconds
         self._now = db.with_options(read_concern=SNAPSHOT)  # one look, one moment
         self._closed = False
         self._writes = 0  # under way
@@ -136,14 +137,22 @@ class MongoStore:
             rows = await mongo_search.page(query, now, hops, moment, count + 1, after) if count else []
             return rows, await mongo_search.total(query, now, hops, moment) if total else None
 
-        if mongo_search.needs_several_looks(query, reader, total):
-            rows, exact = await self._ask(lambda: self._instant(look))
-        else:
-            rows, exact = await self._ask(lambda: look(Moment(self._now.resource, None)))
+        one_look = not mongo_search.needs_several_looks(query, reader, total)
+        rows, exact = await self._bounded(lambda: look(Moment(self._now.resource, None)) if one_look else self._instant(look))
         hits = tuple(stored(row) for row in rows[:count])
         if not count or len(rows) <= count:
             return Found(hits, exact)
         return Found(hits, exact, mongo_search.position(rows[count - 1]), {"beyond": stored(rows[count]).facts.patients})
+
+    async def _bounded(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """`_ask` for at most `search_seconds`, of which the server is told. TooLong."""
+        try:
+            with pymongo.timeout(self._search_seconds):
+                return await self._ask(ask)
+        except Unavailable as wrong:
+            if isinstance(wrong.__cause__, PyMongoError) and wrong.__cause__.timeout:
+                raise TooLong("the question took too long") from None
+            raise
 
     async def _instant(self, look: Callable[[Moment], Awaitable[T]]) -> T:
         """Several looks of one moment: none of them sees half a commit."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,12 +22,13 @@ from ..domain.periods import instant, micros
 from ..domain.search import Query
 from ..domain.types import Disclosed, Found, Linked, Note, Op, Predicate, Queued, Ref, Stored, Views
 from . import sqlite_changes, sqlite_file, sqlite_query
-from .base import Unavailable
+from .base import TooLong, Unavailable
 from .sqlite_history import Chapter
 from .sqlite_outbox import Lease, Requeue
 from .sqlite_rows import COLUMNS, stored
 from .sqlite_writer import Writer
 
+STEPS = 20_000  # of the engine's virtual machine between two looks at the clock: about a millisecond
 _GET = f"SELECT {COLUMNS} FROM resource r WHERE r.type = ? AND r.id = ?"
 _VERSION = f"SELECT {COLUMNS} FROM version r WHERE r.type = ? AND r.id = ? AND r.version = ?"
 
@@ -35,21 +37,22 @@ def _undated() -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC)
 
 
-async def open(path: str | Path, *, key: str | None = None, clock: Callable[[], datetime] = _undated) -> SqliteStore:
+async def open(path: str | Path, *, key: str | None = None, clock: Callable[[], datetime] = _undated, search_seconds: float = 5.0) -> SqliteStore:
     """Open (make, bring up to date) the store in this file. Unavailable, in one sentence, when that cannot be.
 
     `key` encrypts the file at rest (needs apsw-sqlite3mc). `clock` (from `wiring`) dates the few operations of a commit that holds nothing dated.
+    A search is given up after `search_seconds` of work: reads run where they are called, and others wait.
     """
     where = Path(path)
     await asyncio.to_thread(sqlite_file.prepare, where, key)
-    return SqliteStore(where, key, clock)
+    return SqliteStore(where, key, clock, search_seconds)
 
 
 class SqliteStore:
     """See `store.base.Store` for what each method promises."""
 
-    def __init__(self, path: Path, key: str | None, clock: Callable[[], datetime]) -> None:
-        self.path, self._key = path, key
+    def __init__(self, path: Path, key: str | None, clock: Callable[[], datetime], search_seconds: float = 5.0) -> None:
+        self.path, self._key, self._search_seconds = path, key, search_seconds
         self._inode = sqlite_file.inode(path)
         self._local = threading.local()
         self._readers: list[apsw.Connection] = []
@@ -71,8 +74,20 @@ class SqliteStore:
             return self._reader.execute(sql, params).fetchall()
         except sqlite_file.FAILING as wrong:
             raise sqlite_file.unavailable(wrong) from wrong
+        except apsw.InterruptError:
+            raise TooLong("the question took too long") from None
         except apsw.ConnectionClosedError:
             raise Unavailable("the store is closed") from None
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """What is asked inside may take `search_seconds` in all. TooLong."""
+        end, db = time.monotonic() + self._search_seconds, self._reader
+        db.set_progress_handler(lambda: time.monotonic() > end, STEPS)
+        try:
+            yield
+        finally:
+            db.set_progress_handler(None)
 
     @contextmanager
     def _instant(self) -> Iterator[None]:
@@ -120,7 +135,7 @@ class SqliteStore:
     ) -> Found:  # fmt: skip
         rows: list[Any] = []
         exact: int | None = None
-        with self._instant():
+        with self._instant(), self._bounded():
             if count:
                 rows = self._rows(*sqlite_query.select(query, predicate, filtered, count + 1, after))
             if total:

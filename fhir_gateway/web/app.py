@@ -21,6 +21,7 @@ from ..domain.primitives import whole
 from ..domain.problem import Problem, not_found, outcome
 from ..gate import Context, House
 from ..store.base import Unavailable
+from .admission import Admission, Limits
 
 log = structlog.get_logger()
 
@@ -42,12 +43,17 @@ class Web:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     binary_limit: int = 25 * 1024 * 1024  # of the data of a Binary
     queues: Callable[[], Awaitable[dict[str, dict[str, int]]]] | None = None
+    admission: Admission = field(default_factory=lambda: Admission(Limits()))
     answers: Any = None
     alarms: Any = None
 
     def __post_init__(self) -> None:
         self.answers = Counter("gateway_answers_total", "Answers by status", ["area", "status"], registry=self.registry)
         self.alarms = Counter("gateway_alarms_total", "Answers that the two engines of consent differed on, so that nothing was sent", registry=self.registry)
+        hand = Gauge("gateway_requests_in_hand", "Requests being answered", registry=self.registry)
+        hand.set_function(lambda: self.admission.in_hand)
+        away = Gauge("gateway_requests_turned_away", "Requests answered 503 at the door since the start", registry=self.registry)
+        away.set_function(lambda: self.admission.turned_away)
         self.queued = Gauge("gateway_outbox_entries", "Outbox entries by remote and state", ["remote", "state"], registry=self.registry)
 
 
@@ -55,12 +61,23 @@ async def context(web: Web, request: Request) -> Context:
     """Who asks. Problem sign-in without a good bearer token."""
     header = request.headers.get("authorization", "")
     kind, _, token = header.partition(" ")
-    if kind.lower() != "bearer" or not token:
-        raise Problem("sign-in", "Sign in first: this needs a bearer token.", headers={"WWW-Authenticate": "Bearer"})
-    caller = await web.caller(token.strip())
+    try:
+        if kind.lower() != "bearer" or not token:
+            raise Problem("sign-in", "Sign in first: this needs a bearer token.", headers={"WWW-Authenticate": "Bearer"})
+        caller = await web.caller(token.strip())
+    except Problem as p:
+        if p.kind == "sign-in":
+            web.admission.stranger(address(request))
+        raise
+    web.admission.client(request.scope["state"], f"{caller.client or ''} {caller.subject}")
     return await gate.enter(
         web.house, caller, purpose=request.headers.get("x-purpose-of-use"), request_id=request.headers.get("x-request-id", "")[:64]
     )
+
+
+def address(request: Request) -> str:
+    """Where a request comes from: what the connection says, or a proxy that the settings trust."""
+    return request.client.host if request.client else ""
 
 
 async def body(web: Web, request: Request, limit: int = 0) -> bytes:
@@ -194,7 +211,7 @@ def build(
         else:
             await app(scope, receive, send)
 
-    return front
+    return web.admission.front(front)
 
 
 def offered(routes: Sequence[BaseRoute], scope: Scope) -> str:
