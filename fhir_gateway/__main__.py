@@ -326,12 +326,14 @@ def tell_retry(json: Json = False) -> None:
 def store_copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="sqlite:PATH or mongodb://HOST/DATABASE?replicaSet=NAME.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="Where nothing is yet.")],
+    from_key: Annotated[Path | None, typer.Option(help="File with the key that FROM is encrypted by.")] = None,
+    to_key: Annotated[Path | None, typer.Option(help="File with the key to encrypt TO by.")] = None,
     json: Json = False,
 ) -> None:
     """Copy a whole store to the other engine, and compare. Stop every gateway and worker first."""
     from .commands import copying
 
-    sys.exit(run(copying.copy(source, target, json)))
+    sys.exit(run(copying.copy(source, target, json, from_key, to_key)))
 
 
 @clients_app.command("list")

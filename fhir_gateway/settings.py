@@ -1,4 +1,6 @@
-"""Typed settings: environment variables `GATEWAY_*`, or a TOML file named by `GATEWAY_CONFIG` (the environment wins).
+"""Typed settings: environment variables `GATEWAY_*`, then files in the folder `GATEWAY_SECRETS`, then the TOML file `GATEWAY_CONFIG`.
+
+A secret comes from one of the three, never from a command line, where others on the machine could read it.
 
 The service refuses to start on an unsafe combination, in one sentence that says what to do. No setting turns consent off.
 """
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from base64 import b64decode
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +20,7 @@ from pydantic_settings import (
     BaseSettings,
     NoDecode,
     PydanticBaseSettingsSource,
+    SecretsSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )  # fmt: skip
@@ -31,9 +35,9 @@ class AuthSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     kind: Literal["none", "bearer", "basic", "smart"] = "none"
-    token: str = ""
+    token: str = Field(default="", repr=False)
     user: str = ""
-    password: str = ""
+    password: str = Field(default="", repr=False)
 
 
 class RemoteSettings(BaseModel):
@@ -51,7 +55,7 @@ class RemoteSettings(BaseModel):
     direction: Literal["both", "in", "out"] = Field(default="both", description="Which way to sync.")
     types: list[str] = Field(default=[], description="Resource types to send. Default: all patient data but Consent and the audit trail.")
     role: Literal["recipient", "processor"] = Field(default="recipient", description="Its legal role; `processor` is refused until it is built.")
-    token: str = Field(default="", description="Bearer token; short for `auth`.")
+    token: str = Field(default="", repr=False, description="Bearer token; short for `auth`.")
     auth: AuthSettings = Field(
         default=AuthSettings(), description='`{ kind = "bearer", token = "..." }`, `{ kind = "basic", user = "...", password = "..." }` or `{ kind = "none" }`.'
     )
@@ -68,6 +72,7 @@ class Settings(BaseSettings):
     base_url: str = Field("", description="How others reach this server, without /fhir. Default: http://HOST:PORT.")
     data: Path = Field(Path(".data"), description="Folder for the embedded store. Deleting it resets the demo.")
     store: str = Field("", description="`sqlite:PATH`, or `mongodb://HOST/DATABASE?replicaSet=NAME`. Default: sqlite:DATA/gateway.sqlite.")
+    store_key: str = Field("", repr=False, description="Encrypts the embedded store, its log and its backups: 64 hex digits (`openssl rand -hex 32`). Losing it loses the records.")
     demo: bool = Field(False, description="Demo people, organisations and passwords. Only on a loopback address.")
     issuer: str = Field("", description="An external OpenID Connect issuer. Default: the built-in one.")
     audience: str = Field("", description="The audience tokens must carry. Default: BASE_URL/fhir.")
@@ -93,20 +98,20 @@ class Settings(BaseSettings):
     remote_url: str = Field("", description="FHIR base of one external server to keep in step with.")
     remote_organisation: str = Field("", description="ODS code or id of the organisation that owns that server.")
     remote_purpose: str = Field("TREAT", description="The purpose agreed with it (a v3-ActReason code).")
-    remote_token: str = Field("", description="Bearer token for it.")
+    remote_token: str = Field("", repr=False, description="Bearer token for it.")
     remote_enforces: Literal["nothing", "labels", "consents"] = Field("consents", description="What that server enforces itself.")
     remote_direction: Literal["both", "in", "out"] = Field("both", description="Which way to sync.")
     remote_poll_seconds: float = Field(2.0, gt=0, description="How often to ask it for changes, in seconds.")
     remote: list[RemoteSettings] = Field(default_factory=list, description="Several external servers (TOML: [[remote]]).")
     tell_smtp: str = Field("", description="Mail server for notices: `smtp://HOST:PORT` (STARTTLS off the loopback address) or `smtps://HOST:PORT`.")
     tell_smtp_user: str = Field("", description="Sign-in name at the mail server.")
-    tell_smtp_password: str = Field("", description="Password at the mail server.")
+    tell_smtp_password: str = Field("", repr=False, description="Password at the mail server.")
     tell_smtp_authority: Path | None = Field(None, description="File of certificates to trust at the mail server. Default: the system's.")
     tell_from: str = Field("", description="The address notices come from.")
     tell_webhook: str = Field("", description="Address of your own system that takes notices as a signed webhook (Standard Webhooks).")
-    tell_webhook_secret: str = Field("", description="Its secret: `whsec_` and base64 of 24 to 64 random bytes.")
+    tell_webhook_secret: str = Field("", repr=False, description="Its secret: `whsec_` and base64 of 24 to 64 random bytes.")
     tell_sms: str = Field("", description="Text messages: `file:PATH` (NDJSON for a provider's program), or the https address of a provider.")
-    tell_sms_token: str = Field("", description="Bearer token for the provider of text messages.")
+    tell_sms_token: str = Field("", repr=False, description="Bearer token for the provider of text messages.")
     tell_gather_seconds: float = Field(60.0, ge=0, le=3600, description="Events so near to each other are told in one message, in seconds.")
     body_limit: int = Field(5 * 1024 * 1024, gt=0, description="Largest request body in bytes, also when inflated.")
     binary_limit: int = Field(25 * 1024 * 1024, gt=0, description="Largest attachment (the data of a Binary) in bytes.")
@@ -143,6 +148,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if os.environ.get("GATEWAY_SECRETS"):
+            sources.append(SecretsSettingsSource(settings_cls, Path(os.environ["GATEWAY_SECRETS"])))
         if os.environ.get("GATEWAY_CONFIG"):
             sources.append(TomlConfigSettingsSource(settings_cls, Path(os.environ["GATEWAY_CONFIG"])))
         return tuple(sources)
@@ -207,6 +214,11 @@ def load(**given: Any) -> Settings:
     config = os.environ.get("GATEWAY_CONFIG")
     if config and not Path(config).is_file():
         raise Refused(f"GATEWAY_CONFIG names {config}, which is not a file: correct the path or unset it.")
+    secrets = os.environ.get("GATEWAY_SECRETS")
+    if secrets and not Path(secrets).is_dir():
+        raise Refused(f"GATEWAY_SECRETS names {secrets}, which is not a folder: correct the path or unset it.")
+    if secrets and (unknown := _unknown_files(Path(secrets))):
+        raise Refused(f"GATEWAY_SECRETS holds a file `{unknown}`, which is no setting: a file is named like its setting, as in gateway_store_key.")
     try:
         settings = Settings(**given)
     except ValidationError as wrong:
@@ -218,6 +230,13 @@ def load(**given: Any) -> Settings:
     if unsafe:
         raise Refused(unsafe)
     return settings
+
+
+def _unknown_files(folder: Path) -> str | None:
+    """A file of this folder that names no setting: a mistyped name would leave the setting empty and nobody would know."""
+    known = {f"gateway_{name}" for name in Settings.model_fields}
+    found = sorted(f.name for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
+    return next((name for name in found if name.lower() not in known), None)
 
 
 def _named(place: tuple[int | str, ...]) -> str:
@@ -249,7 +268,7 @@ def unsafe_combination(s: Settings) -> str | None:
         return "GATEWAY_ISSUER_ROLES has an empty word: everybody or nobody could have that role."
     if s.issuer_roles and not s.issuer:
         return "GATEWAY_ISSUER_ROLES maps the roles of an external issuer: set GATEWAY_ISSUER, or leave the roles out."
-    if wrong := unsafe_store(s.store) or unsafe_telling(s):
+    if wrong := unsafe_store(s.store) or unsafe_key(s) or unsafe_telling(s):
         return wrong
     if s.definitions is not None and not s.definitions.is_dir():
         return f"GATEWAY_DEFINITIONS names {s.definitions}, which is not a folder: correct the path or unset it."
@@ -376,6 +395,22 @@ def unsafe_store(address: str) -> str | None:
     if not place.partition("/")[2]:
         return "Name the database, too: mongodb://HOST/DATABASE?replicaSet=NAME."
     return None
+
+
+def unsafe_key(s: Settings) -> str | None:
+    """Why the store must not be encrypted by this key, or None. Never the key itself."""
+    if not s.store_key:
+        return None
+    if not key_of_file(s.store_key):
+        return "GATEWAY_STORE_KEY must be 64 hex digits of a random number: make one by `openssl rand -hex 32`, and keep it where the backups are not."
+    if s.store and not s.store.startswith("sqlite:"):
+        return "GATEWAY_STORE_KEY encrypts the embedded store only: MongoDB's files are encrypted by its own settings, or by the disk."
+    return None
+
+
+def key_of_file(key: str) -> bool:
+    """Whether a file may be encrypted by this: 64 hex digits that nobody typed by hand."""
+    return re.fullmatch(r"[0-9a-fA-F]{64}", key) is not None and len(set(key.lower())) >= 8
 
 
 def loopback(host: str) -> bool:

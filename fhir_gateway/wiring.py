@@ -78,7 +78,7 @@ class Wired:
 
 async def open_wired(settings: Settings) -> Wired:
     """Open the store and build the house. Raises Refused with one sentence when it cannot."""
-    store = await open_store(settings.store or f"sqlite:{settings.sqlite_path}", settings.search_seconds)
+    store = await open_store(settings.store or f"sqlite:{settings.sqlite_path}", settings.search_seconds, settings.store_key or None)
     remotes = settings.remotes()
     known = definitions.read_definitions(settings.definitions)
     house = House(
@@ -155,7 +155,7 @@ def authorization(remote: RemoteSettings) -> str:
     return f"Bearer {token}" if token else ""
 
 
-async def open_store(address: str, search_seconds: float = 5.0) -> Store:
+async def open_store(address: str, search_seconds: float = 5.0, key: str | None = None) -> Store:
     """The store at `sqlite:PATH` or `mongodb://…`, made or brought up to date. Raises Refused with one sentence when it cannot."""
     try:
         if not address.startswith("sqlite:"):
@@ -165,20 +165,20 @@ async def open_store(address: str, search_seconds: float = 5.0) -> Store:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as wrong:
             raise Refused(f"The folder {path.parent} cannot be made ({wrong.strerror}): set GATEWAY_DATA to one that can.") from None
-        return await sqlite.open(path, clock=now, search_seconds=search_seconds)
+        return await sqlite.open(path, key=key, clock=now, search_seconds=search_seconds)
     except StoreError as wrong:
         raise Refused(str(wrong)) from None
 
 
 @asynccontextmanager
-async def open_rows(source: str, target: str) -> AsyncIterator[tuple[Rows, Rows]]:
+async def open_rows(source: str, target: str, source_key: str | None = None, target_key: str | None = None) -> AsyncIterator[tuple[Rows, Rows]]:
     """Two stores as rows, to copy the first to the second, which is taken for the copy. Refused when either cannot be;
     Unavailable when one of them fails meanwhile."""
     opened: list[Rows] = []
     try:
         try:
-            opened.append(await _source_rows(source))
-            opened.append(_target_rows(target))
+            opened.append(await _source_rows(source, source_key))
+            opened.append(_target_rows(target, target_key))
             await opened[1].begin()
         except StoreError as refused:
             raise Refused(str(refused)) from None
@@ -190,14 +190,14 @@ async def open_rows(source: str, target: str) -> AsyncIterator[tuple[Rows, Rows]
             await one.close()
 
 
-async def _source_rows(address: str) -> Rows:
+async def _source_rows(address: str, key: str | None) -> Rows:
     if address.startswith("sqlite:"):
-        return SqliteRows(Path(address.removeprefix("sqlite:")), target=False)
+        return SqliteRows(Path(address.removeprefix("sqlite:")), target=False, key=key)
     return await MongoRows(address).open()
 
 
-def _target_rows(address: str) -> Rows:
-    return SqliteRows(Path(address.removeprefix("sqlite:")), target=True) if address.startswith("sqlite:") else MongoRows(address)
+def _target_rows(address: str, key: str | None) -> Rows:
+    return SqliteRows(Path(address.removeprefix("sqlite:")), target=True, key=key) if address.startswith("sqlite:") else MongoRows(address)
 
 
 async def open_tokens(settings: Settings, store: Store) -> Tokens:

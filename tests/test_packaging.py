@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def settings() -> set[str]:
-    return {f"GATEWAY_{name.upper()}" for name in Settings.model_fields} | {"GATEWAY_CONFIG"}
+    return {f"GATEWAY_{name.upper()}" for name in Settings.model_fields} | {"GATEWAY_CONFIG", "GATEWAY_SECRETS"}
 
 
 def test_compose_file_follows_the_specification() -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..settings import Refused, unsafe_store
+from ..settings import Refused, key_of_file, unsafe_store
 from ..store.base import Unavailable
 from ..store.copying import PARTS, Rows, Sum, summed
 from ..wiring import open_rows
 from .operating import out
 
 
-async def copy(source: str, target: str, as_json: bool) -> int:
+async def copy(source: str, target: str, as_json: bool, source_key: Path | None = None, target_key: Path | None = None) -> int:
     """One line a part: `{part, rows, sha256, equal}`. 1 when what arrived is not what left; the target is then not usable.
 
     Nobody may write to either meanwhile: stop the gateways and workers first.
@@ -26,8 +27,24 @@ async def copy(source: str, target: str, as_json: bool) -> int:
             raise Refused(unsafe)
     if source == target:
         raise Refused("FROM and TO are the same store.")
-    async with open_rows(source, target) as (left, arriving):
+    keys = [key_in(file, address) for file, address in ((source_key, source), (target_key, target))]
+    async with open_rows(source, target, *keys) as (left, arriving):
         return await _copied(left, arriving, as_json)
+
+
+def key_in(file: Path | None, address: str) -> str | None:
+    """The key in this file, for the store at this address. Refused."""
+    if file is None:
+        return None
+    if not address.startswith("sqlite:"):
+        raise Refused("A key is for the embedded store: MongoDB's files are encrypted by its own settings, or by the disk.")
+    try:
+        key = file.read_text("ascii").strip()
+    except (OSError, ValueError):
+        raise Refused(f"{file} cannot be read as a key.") from None
+    if not key_of_file(key):
+        raise Refused(f"{file} does not hold 64 hex digits of a random number: make one by `openssl rand -hex 32`.")
+    return key
 
 
 async def _copied(source: Rows, target: Rows, as_json: bool) -> int:

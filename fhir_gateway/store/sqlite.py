@@ -40,7 +40,7 @@ def _undated() -> datetime:
 async def open(path: str | Path, *, key: str | None = None, clock: Callable[[], datetime] = _undated, search_seconds: float = 5.0) -> SqliteStore:
     """Open (make, bring up to date) the store in this file. Unavailable, in one sentence, when that cannot be.
 
-    `key` encrypts the file at rest (needs apsw-sqlite3mc). `clock` (from `wiring`) dates the few operations of a commit that holds nothing dated.
+    `key`, 64 hex digits, encrypts the file, its log and its backups. `clock` (from `wiring`) dates the few operations of a commit that holds nothing dated.
     A search is given up after `search_seconds` of work: reads run where they are called, and others wait.
     """
     where = Path(path)

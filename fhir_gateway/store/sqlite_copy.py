@@ -24,16 +24,17 @@ _KEYS: Final = (
 
 
 class SqliteRows:
-    def __init__(self, path: Path, *, target: bool) -> None:
-        """Unavailable when a source is not there, or cannot be opened."""
+    def __init__(self, path: Path, *, target: bool, key: str | None = None) -> None:
+        """Unavailable when a source is not there, or cannot be opened. `key`: what it is encrypted by."""
+        self._key = key
         self._path = path
         self._work = path.with_name(path.name + ".copying") if target else path
         self._db: apsw.Connection | None = None
         if not target:
             if not path.is_file():
                 raise Unavailable(f"{path} is not there.")
-            sqlite_file.prepare(path)
-            self._db = sqlite_file.connect(path, reading=True)
+            sqlite_file.prepare(path, key)
+            self._db = sqlite_file.connect(path, key, reading=True)
 
     @property
     def db(self) -> apsw.Connection:
@@ -46,8 +47,8 @@ class SqliteRows:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         for left in (self._work, *self._beside()):
             left.unlink(missing_ok=True)  # of a copy that stopped half-way
-        sqlite_file.prepare(self._work)
-        self._db = sqlite_file.connect(self._work)
+        sqlite_file.prepare(self._work, self._key)
+        self._db = sqlite_file.connect(self._work, self._key)
 
     async def finish(self) -> None:
         db = self.db

@@ -26,12 +26,11 @@ FAILING: Final = (
 
 
 def connect(path: Path, key: str | None = None, *, reading: bool = False) -> apsw.Connection:
-    """A connection as every part of the store uses it: WAL, an fsync for every commit, patient."""
+    """A connection as every part of the store uses it: WAL, an fsync for every commit, patient. `key`: 64 hex digits, or none."""
     db = apsw.Connection(str(path), statementcachesize=500)
     db.set_busy_handler(patience())
     db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else a statement is prepared anew for every other value, and ours choose their way themselves
-    if key is not None:
-        db.pragma("key", key)
+    unlock(db, key)
     if db.pragma("journal_mode") != "wal":
         _to_wal(db)
     db.pragma("synchronous", "FULL")
@@ -42,6 +41,12 @@ def connect(path: Path, key: str | None = None, *, reading: bool = False) -> aps
     if reading:
         db.pragma("query_only", "ON")
     return db
+
+
+def unlock(db: apsw.Connection, key: str | None) -> None:
+    """What is written from now on is encrypted by this key (ChaCha20-Poly1305, https://utelle.github.io/SQLite3MultipleCiphers/)."""
+    if key is not None:
+        db.pragma("key", f"raw:{key}")  # the key itself: nothing is derived, so that a connection opens at once
 
 
 def _to_wal(db: apsw.Connection) -> None:
@@ -73,8 +78,8 @@ def patience() -> Callable[[int], bool]:
 
 def prepare(path: Path, key: str | None = None) -> None:
     """Make or bring up to date the store in this file. Unavailable, in one sentence, when that cannot be."""
-    if key is not None and not hasattr(apsw, "mc_version"):
-        raise Unavailable("encryption at rest needs the package apsw-sqlite3mc in place of apsw.")
+    if key is not None and not hasattr(apsw, "mc_version"):  # plain apsw would take the key and encrypt nothing
+        raise Unavailable("encryption at rest needs the package apsw-sqlite3mc: take apsw out and install that again.")
     try:
         db = connect(path, key)
         try:
@@ -85,7 +90,9 @@ def prepare(path: Path, key: str | None = None) -> None:
         raise Unavailable(f"{path} cannot be used: {refused}") from None
     except apsw.NotADBError:
         raise Unavailable(
-            f"{path} is not a store of this gateway, or is encrypted: move it away or name another with GATEWAY_STORE."
+            f"{path} is not a store of this gateway, or is encrypted by another key: see GATEWAY_STORE_KEY, or move it away."
+            if key is None
+            else f"{path} does not open with GATEWAY_STORE_KEY: it is of another key, or not encrypted (`fhir-gateway store copy` makes an encrypted copy)."
         ) from None
     except apsw.CorruptError:
         raise Unavailable(f"{path} is damaged: keep it, and restore the last backup in its place.") from None
@@ -120,8 +127,7 @@ def backup(path: Path, to: Path, key: str | None = None) -> None:
         source.execute("BEGIN; SELECT count(*) FROM sqlite_schema")  # one instant: without it, each write starts the copy anew
         target = apsw.Connection(str(part))
         try:
-            if key is not None:
-                target.pragma("key", key)
+            unlock(target, key)
             with target.backup("main", source, "main") as copy:
                 while not copy.done:
                     copy.step(COPY_PAGES)

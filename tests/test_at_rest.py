@@ -1,0 +1,138 @@
+"""Encryption at rest by setting, and secrets from files: what a thief of the disk, the log or a backup would find."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+import typer
+
+from fhir_gateway.__main__ import app
+from fhir_gateway.store import sqlite
+
+from .conftest import Gateway, gateway
+
+NHS, NAME = "9449305552", "Quistgaard"
+PLAN = {
+    "plan": "1", "id": "rest", "title": "At rest", "status": "active",
+    "person": {"name": {"given": ["Wilhelmina"], "family": NAME}, "birthDate": "1950-02-01", "nhsNumber": NHS},
+    "goals": [{"id": "g", "text": "Cook again"}],
+}  # fmt: skip
+
+
+def found(folder: Path, *words: str) -> set[str]:
+    """Which of these words stand readable in any file below this folder."""
+    return {w for file in folder.rglob("*") if file.is_file() for w in words if w.encode() in file.read_bytes()}
+
+
+def brought(g: Gateway) -> None:
+    (g.data.parent / "plan.json").write_text(json.dumps(PLAN))
+    (line,) = g.lines("import", str(g.data.parent / "plan.json"), "--json")
+    assert line["refused"] == 0 and line["written"] > 1
+    (g.data.parent / "plan.json").unlink()
+
+
+async def backed_up(g: Gateway, key: str | None, to: Path) -> None:
+    store = await sqlite.open(g.data / "gateway.sqlite", key=key)
+    try:
+        await store.backup(to)
+    finally:
+        await store.close()
+
+
+async def test_with_a_key_nothing_of_anybody_stands_in_file_log_or_backup(tmp_path: Path) -> None:
+    key = secrets.token_hex(32)
+    with gateway(tmp_path / "shut", "--demo", GATEWAY_STORE_KEY=key) as g:
+        brought(g)
+        await backed_up(g, key, tmp_path / "shut" / "data" / "copy.sqlite")
+        assert (g.data / "gateway.sqlite-wal").exists(), "while it serves, the newest is in the log of the file"
+        assert found(tmp_path / "shut", NHS, NAME, "Cook again", key) == set()
+        g.stop()
+        assert found(tmp_path / "shut", NHS, NAME, "Cook again", key) == set()
+        g.start("--demo")
+        who = g.persona("hospital")["token"]
+        assert who and g.get("hospital", f"Patient?family={NAME}").status_code == 200, "and it opens again"
+    with gateway(tmp_path / "open", "--demo") as g:
+        brought(g)
+        await backed_up(g, None, tmp_path / "open" / "data" / "copy.sqlite")
+        assert found(tmp_path / "open" / "data", NHS, NAME, "Cook again") == {NHS, NAME, "Cook again"}, "the same look finds them without a key"
+
+
+def test_another_key_or_none_does_not_open_it_and_says_so(tmp_path: Path) -> None:
+    key, other = secrets.token_hex(32), secrets.token_hex(32)
+    with gateway(tmp_path, "--demo", GATEWAY_STORE_KEY=key) as g:
+        g.stop()
+        for wrong in (other, ""):
+            refused = g.command("clients", "list", env={"GATEWAY_STORE_KEY": wrong})
+            assert refused.returncode == 2 and "GATEWAY_STORE_KEY" in refused.stderr
+            assert key not in refused.stderr and (not wrong or wrong not in refused.stderr)
+        assert g.command("clients", "list").returncode == 0
+
+
+def test_a_store_is_encrypted_or_given_another_key_by_a_copy(tmp_path: Path) -> None:
+    first, second = secrets.token_hex(32), secrets.token_hex(32)
+    (tmp_path / "first").write_text(first + "\n")
+    (tmp_path / "second").write_text(second)
+    with gateway(tmp_path, "--demo") as g:
+        brought(g)
+        g.stop()
+        plain, one, two = (f"sqlite:{g.data / name}" for name in ("gateway.sqlite", "one.sqlite", "two.sqlite"))
+        steps = ((plain, one, "--to-key", "first"), (one, two, "--from-key", "first", "--to-key", "second"))
+        for step in steps:
+            assert all(line["equal"] for line in g.lines("store", "copy", *step, "--json"))
+        (g.data / "gateway.sqlite").unlink()
+        assert found(g.data, NHS, NAME) == set()
+        listed = g.command("clients", "list", env={"GATEWAY_STORE": two, "GATEWAY_STORE_KEY": second})
+        assert listed.returncode == 0 and listed.stdout
+        for bad in ("first", "third"):
+            assert g.command("store", "copy", two, f"sqlite:{g.data / 'three.sqlite'}", "--from-key", bad).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "more"),
+    [("secret", {}), ("0" * 64, {}), ("ab" * 32, {}), (secrets.token_hex(31), {}), (secrets.token_hex(32), {"GATEWAY_STORE": "mongodb://127.0.0.1/x?replicaSet=r"})],
+    ids=["short", "zeros", "pattern", "odd", "mongodb"],
+)
+def test_a_key_that_protects_nothing_is_refused_without_being_repeated(key: str, more: dict[str, str], tmp_path: Path) -> None:
+    g = Gateway(tmp_path / "data", 1, {"GATEWAY_STORE_KEY": key, **more})
+    refused = g.command("serve")
+    assert refused.returncode == 2 and "GATEWAY_STORE_KEY" in refused.stderr
+    assert key not in refused.stderr + refused.stdout
+
+
+def test_secrets_come_from_a_folder_of_files(tmp_path: Path) -> None:
+    key = secrets.token_hex(32)
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "gateway_store_key").write_text(key + "\n")
+    with gateway(tmp_path, "--demo", GATEWAY_SECRETS=str(folder)) as g:
+        brought(g)
+        assert found(g.data, NHS, NAME) == set()
+        assert key not in g.log.read_text()
+    (folder / "gateway_store_keys").write_text("mistyped")
+    refused = Gateway(tmp_path / "data", 1, {"GATEWAY_SECRETS": str(folder)}).command("serve")
+    assert refused.returncode == 2 and "gateway_store_keys" in refused.stderr and "mistyped" not in refused.stderr
+    refused = Gateway(tmp_path / "data", 1, {"GATEWAY_SECRETS": str(tmp_path / "nowhere")}).command("serve")
+    assert refused.returncode == 2 and "not a folder" in refused.stderr
+
+
+def parameters(of: typer.Typer) -> Iterator[tuple[str, Any]]:
+    """Name and type of every option and argument of these commands and those below them."""
+    for command in of.registered_commands:
+        assert command.callback is not None
+        yield from ((name, type) for name, type in get_type_hints(command.callback).items() if name != "return")
+    for group in of.registered_groups:
+        if group.typer_instance is not None:
+            yield from parameters(group.typer_instance)
+
+
+def test_no_command_takes_a_secret_as_an_argument() -> None:
+    """Others on the machine could read it from the list of processes, and the shell keeps it: files and prompts only."""
+    secret = {name: type for name, type in parameters(app) if re.search("password|secret|key|credential", name)}
+    assert {"from_key", "to_key"} <= set(secret)
+    assert {name for name, type in secret.items() if Path not in (type, *get_args(type)) and type is not bool} == set()
