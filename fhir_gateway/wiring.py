@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import structlog
 from pymongo.errors import PyMongoError
 
-from . import definitions, gate
+from . import definitions, floors, gate
 from .auth import demo as demo_tokens
 from .auth import keys
 from .auth.tokens import Caller, Tokens
@@ -78,6 +78,8 @@ class Wired:
 
 async def open_wired(settings: Settings) -> Wired:
     """Open the store and build the house. Raises Refused with one sentence when it cannot."""
+    if old := floors.below():
+        raise Refused(old)
     store = await open_store(settings.store or f"sqlite:{settings.sqlite_path}", settings.search_seconds, settings.store_key or None)
     remotes = settings.remotes()
     known = definitions.read_definitions(settings.definitions)

@@ -16,6 +16,7 @@ from .sqlite_schema import migrate
 PATIENCE: Final = 30.0  # seconds that anybody waits for another process's lock
 CHECKPOINT_PAGES: Final = 2_000  # 8 MB of log: then it is copied into the file
 TRUNCATE_PAGES: Final = 16_000  # 64 MB: readers kept it from starting over; insist
+OLDEST: Final = (3, 51, 3)  # https://www.sqlite.org/wal.html#walresetbug
 COPY_PAGES: Final = 64  # copied between two pauses of a backup
 
 # What the engine says when the machine, not the caller, is at fault.
@@ -80,6 +81,8 @@ def prepare(path: Path, key: str | None = None) -> None:
     """Make or bring up to date the store in this file. Unavailable, in one sentence, when that cannot be."""
     if key is not None and not hasattr(apsw, "mc_version"):  # plain apsw would take the key and encrypt nothing
         raise Unavailable("encryption at rest needs the package apsw-sqlite3mc: take apsw out and install that again.")
+    if tuple(int(n) for n in apsw.sqlite_lib_version().split(".")) < OLDEST:
+        raise Unavailable(f"SQLite {apsw.sqlite_lib_version()} can damage a log that two processes share (fixed in 3.51.3): install apsw-sqlite3mc 3.54 or newer.")
     try:
         db = connect(path, key)
         try:
