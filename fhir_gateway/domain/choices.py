@@ -18,7 +18,8 @@ class Row:
     """One choice as a page shows it. `who` empty: everybody. `until` None: until stopped.
 
     `ours` False: not in our form. `exact` False: written here, but it says something these fields do not hold; `what` then says
-    it as it is, and it can be stopped but not changed. `purpose` is a key of `sharing.PURPOSES`.
+    it as it is, and it can be stopped but not changed. `purpose` is a key of `sharing.PURPOSES`. `rules` are what is not in our
+    form or not exact, as it was written.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Row:
     refs: tuple[str, ...] = ()
     purpose: str = "any"
     exact: bool = True
+    rules: tuple[Rule, ...] = ()
 
 
 def rows(consent: Mapping[str, Any]) -> list[Row]:
@@ -69,11 +71,13 @@ def _row(id: str, rules: Sequence[Mapping[str, Any]], consent: Mapping[str, Any]
     purpose = _purpose(first)
     made = _made(id, first, allows, kinds, refs, labels)
     exact = purpose is not None and made == [dict(r) for r in rules]
+    written: tuple[Rule, ...] = ()
     if not exact:
-        kinds, what = (), [_as_it_is(rules, consent)]
+        kinds, (written, said) = (), _as_it_is(rules, consent)
+        what = [said]
     return Row(
         id, allows, who, kinds, ", ".join(what) or "everything", labels, _ext(first, WHY), _date(period.get("start")),
-        _date(period.get("end")), _ext(first, WORDS), refs=refs, purpose=purpose or "any", exact=exact,
+        _date(period.get("end")), _ext(first, WORDS), refs=refs, purpose=purpose or "any", exact=exact, rules=written,
     )  # fmt: skip
 
 
@@ -86,13 +90,13 @@ def _made(
     return (permits if allows else denies)(id, said, common, kinds, refs, labels)
 
 
-def _as_it_is(rules: Iterable[Mapping[str, Any]], consent: Mapping[str, Any]) -> str:
-    """What these rules say, by type, code and label."""
+def _as_it_is(rules: Iterable[Mapping[str, Any]], consent: Mapping[str, Any]) -> tuple[tuple[Rule, ...], str]:
+    """These rules, and what they say, by type, code and label."""
     try:
         given = parse({**consent, "provision": {"provision": [dict(r) for r in rules]}}, "", 0)
     except Uncomputable as wrong:
-        return f"something that cannot be computed: {wrong}"
-    return "; ".join(dict.fromkeys(what_of(r) for r in given.root.rules))
+        return (), f"something that cannot be computed: {wrong}"
+    return given.root.rules, "; ".join(dict.fromkeys(what_of(r) for r in given.root.rules))
 
 
 def _purpose(rule: Mapping[str, Any]) -> str | None:
@@ -144,7 +148,7 @@ def _said_rules(rule: Rule) -> Iterator[Row]:
     if rule.type:
         yield Row(
             rule.path, rule.type == "permit", tuple(sorted(_named(w) for w in rule.who)), (), what_of(rule), (),
-            ", ".join(sorted(p.rpartition("|")[2] for p in rule.said)), _micro_day(rule.low), _micro_day(rule.high), "", ours=False,
+            ", ".join(sorted(p.rpartition("|")[2] for p in rule.said)), _micro_day(rule.low), _micro_day(rule.high), "", ours=False, rules=(rule,),
         )  # fmt: skip
     for child in rule.rules:
         yield from _said_rules(child)

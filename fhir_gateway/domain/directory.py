@@ -5,7 +5,7 @@ What an import or a partner added counts for nothing until an operator confirms 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol
@@ -93,6 +93,7 @@ class Role:
     identifiers: frozenset[str]
     low: int | None
     high: int | None
+    titles: tuple[tuple[str, str], ...] = ()  # (system|code, what the job is called), where it is called something
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +317,16 @@ def _role(body: Mapping[str, Any], ref: str) -> Role | None:
         _identifiers(body),
         low,
         high,
+        tuple(_titles(body)),
     )
+
+
+def _titles(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for concept in body.get("code", ()):
+        for c in concept.get("coding", ()):
+            called = c.get("display") or concept.get("text")
+            if called and c.get("system") and c.get("code"):
+                yield f"{c['system']}|{c['code']}", str(called)
 
 
 def _target(reference: Mapping[str, Any] | None) -> str | None:

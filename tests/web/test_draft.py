@@ -44,7 +44,7 @@ def test_what_was_chosen_is_what_the_list_shows() -> None:
         "since": "24 November 2026",
         "what": f"My goals and what we will do\nWhat matters to me\nAlso private things: Mental health\n{details.LISTED[0]}",
         "until": "31 January 2027", "ended": False, "purpose": "To care for you", "can_change": True, "key": "Practitioner/rosa",
-        "sees": None, "hides": False,
+        "sees": None, "hides": False, "codes": [],
     }  # fmt: skip
     assert said(row, {}, date(2027, 2, 1))["ended"] and not said(row, {}, date(2027, 1, 31))["ended"]
 

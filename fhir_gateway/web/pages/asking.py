@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate
-from ...domain import sharing
+from ...domain import choices, sharing
 from ...domain.problem import Problem, not_found
 from ...domain.types import Ref
 from ...gate import Context
 from .because import GUESSED, NEXT, because
-from .carers import carers
+from .carers import carers, why_here
+from .finding import find
 from .frame import Pages, show
 from .held import consents
 from .hiding import chosen_names
-from .names import Choice, find
+from .names import DIRECTORY, Choice, bodies, called, kin_of
+from .patient import own_id
 from .sights import is_team, view_of
 from .things import CHOSEN_ONE_BY_ONE, things
 from .whom import name_of, offered
@@ -49,10 +53,33 @@ async def why(pages: Pages, request: Request, ctx: Context) -> Response:
 
 async def _people(ctx: Context, who: str, found: list[Choice]) -> list[Choice]:
     """Who was found, who can see something, who acts for the person, then teams and sectors."""
-    seeing = [Choice(c["key"], c["who"], "") for c in await carers(ctx, set())]
-    chosen = [Choice(w, name) for w, name in (await chosen_names(ctx)).items()]
-    family = [Choice(t.ref, t.name, _("family or friend")) for t in await things(ctx, ("RelatedPerson",))]
-    return await offered(ctx, who, [*found, *chosen, *seeing, *family])
+    seeing = [Choice(c["key"], c["who"], why_here(c)) for c in await carers(ctx, set())]
+    chosen = [Choice(w, name, _("you share with them")) for w, name in (await chosen_names(ctx)).items()]
+    return apart(await offered(ctx, who, [*found, *chosen, *seeing, *await _family(ctx)]))
+
+
+async def _family(ctx: Context) -> list[Choice]:
+    """Family and friends, with what they are to the person and whether they act for them."""
+    held = [h.body for h in await consents(ctx) if choices.is_proxy(h.body)]
+    acting = {w for body in held for r in choices.rows(body) if r.allows for w in r.who}
+    found = await bodies(ctx, "RelatedPerson", [("patient", own_id(ctx)), ("_count", "100")])
+    out = []
+    for body in found:
+        ref = f"RelatedPerson/{body['id']}"
+        what = ", ".join(t for t in (kin_of(body) or _("family or friend"), _("acts for you") if ref in acting else "") if t)
+        out.append(Choice(ref, called(body), what))
+    return out
+
+
+def apart(people: list[Choice]) -> list[Choice]:
+    """The same people; those of one name say what tells them apart, or are numbered: a list must not say the same twice."""
+    twice = {name for name, n in Counter(p.name for p in people).items() if n > 1}
+    out: dict[str, Choice] = {}
+    for p in people:
+        name = f"{p.name} ({p.what})" if p.name in twice and p.what else p.name
+        n = sum(k == name or k.startswith(f"{name} (") for k in out)
+        out[f"{name} ({n + 1})" if name in out else name] = p
+    return [replace(p, name=name) for name, p in out.items()]
 
 
 async def _answer(ctx: Context, who: str, what: str, named: dict[str, str], people: dict[str, str]) -> dict[str, Any]:
@@ -71,7 +98,9 @@ async def _answer(ctx: Context, who: str, what: str, named: dict[str, str], peop
 
 async def sees(pages: Pages, request: Request, ctx: Context) -> Response:
     """Everything that somebody can see now, and what stays closed to them and why."""
-    who = str(request.query_params.get("who", ""))[:200]
+    who = str(request.query_params.get("who", ""))[:400]
+    if not who:
+        return await whom(pages, request, ctx, "sees")
     name = await name_of(ctx, who)
     if not name:
         raise not_found()
@@ -82,7 +111,18 @@ async def sees(pages: Pages, request: Request, ctx: Context) -> Response:
         raise Problem("not-found", "There is no such reason.") from None
     only = any(sharing.is_only_named(h.body) for h in await consents(ctx))
     view = view_of(await gate.preview(ctx, who, purpose=asked), only_named=only, team=is_team(who))
-    return await show(pages, request, "sharing/sees.html", ctx=ctx, name=name, view=view, who=who)
+    return await show(pages, request, "sharing/sees.html", ctx=ctx, name=name, view=view, who=who, team=is_team(who))
 
 
-__all__ = ["sees", "why"]
+async def whom(pages: Pages, request: Request, ctx: Context, ask: str) -> Response:
+    """Of whom? What a page needs that was opened without saying it: `ask` is "sees" or "no"."""
+    text = request.query_params.get("find", "").strip()[:100]
+    found = await find(ctx, text) if text else []
+    errors = {"find": _("We found nobody by that name. Try a part of the name.")} if text and not found else {}
+    people = found or await _people(ctx, "", [])
+    if ask == "no":  # a no to a team or a whole sector, or to a job somewhere, is said where something is hidden
+        people = [p for p in people if p.ref.split("/")[0] in DIRECTORY or ("|" in p.ref and not p.ref.startswith("role:"))]
+    return await show(pages, request, "sharing/whom.html", ctx=ctx, ask=ask, people=people, find=text, errors=errors)
+
+
+__all__ = ["apart", "sees", "whom", "why"]

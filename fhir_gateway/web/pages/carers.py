@@ -116,6 +116,13 @@ def _carer(e: Entry, known: Mapping[str, str], me: str, refused: set[str], only_
     }  # fmt: skip
 
 
+def why_here(carer: Mapping[str, Any]) -> str:
+    """Below the name of one of `carers`, where somebody is chosen: in a few words why they are offered."""
+    if carer["waits"]:
+        return _("has not said yes to looking after you yet")
+    return _("looks after you") if carer["added"] else _("wrote in your record")
+
+
 def _what(e: Entry, counting: list[Relationship]) -> Iterator[str]:
     if any(not r.consent_needed for r in counting):
         yield _("Your plan, but not what is marked as private")

@@ -18,9 +18,10 @@ from ...domain.problem import not_found
 from ...gate import Context
 from . import details
 from .draft import PARTS, PRIVATE, PURPOSES, STEPS, Draft, given_words, mistakes, summary, until_words
+from .finding import find
 from .frame import Pages, go, show
 from .held import Held, choice, keep, own, replaced, stamp_of
-from .names import Choice, find
+from .names import Choice
 from .patient import own_id
 from .sharing import RULE
 from .sights import as_team, is_team, sentence, view_of

@@ -12,11 +12,12 @@ from starlette.responses import Response
 from ... import gate
 from ...domain import choices, sharing
 from ...gate import Context
-from .carers import carers
+from .carers import carers, why_here
 from .draft import LONGEST_WHY, PARTS, PRIVATE, REF
+from .finding import find
 from .frame import Pages, go, show
 from .held import Held, keep, own, replaced, stamp_of
-from .names import Choice, find
+from .names import Choice
 from .patient import own_id
 from .things import Thing, things
 from .whom import name_of, names_of, offered
@@ -138,7 +139,7 @@ async def _step(
 
 async def _seeing(ctx: Context) -> list[Choice]:
     """Whom the list says can see something: the first to be offered."""
-    looking_after = [Choice(c["key"], c["who"], _("looks after you")) for c in await carers(ctx, set()) if c["ref"]]
+    looking_after = [Choice(c["key"], c["who"], why_here(c)) for c in await carers(ctx, set()) if c["ref"]]
     return looking_after + [Choice(w, name, _("you share with them")) for w, name in (await chosen_names(ctx)).items()]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +69,37 @@ def called(resource: dict[str, Any]) -> str:
         parts = [*best.get("prefix", []), *best.get("given", []), best.get("family", "")]
         return str(best.get("text") or " ".join(p for p in parts if p))
     practitioner = resource.get("practitioner") or {}
-    return str(practitioner.get("display") or role_of(resource) or resource.get("id", ""))
+    return str(practitioner.get("display") or role_of(resource) or nameless(resource))
+
+
+def nameless(resource: dict[str, Any]) -> str:
+    """What somebody is called whose name is not written down: never by an id, which says nothing to anybody."""
+    kin = kin_of(resource) if resource.get("resourceType") == "RelatedPerson" else ""
+    if kin:
+        return _("{kin}, no name written down").format(kin=kin[:1].upper() + kin[1:])
+    return _(NAMELESS.get(str(resource.get("resourceType")), "Somebody without a name"))
+
+
+NAMELESS: dict[str, str] = {"RelatedPerson": "Family or a friend, no name written down", "Organization": "A place without a name"}
+KIN: dict[str, str] = {  # http://terminology.hl7.org/CodeSystem/v3-RoleCode, those that come without words
+    "DAUC": "daughter", "DAU": "daughter", "DAUADOPT": "daughter", "STPDAU": "stepdaughter", "SONC": "son", "SON": "son", "SONADOPT": "son",
+    "STPSON": "stepson", "CHILD": "child", "MTH": "mother", "NMTH": "mother", "FTH": "father", "NFTH": "father", "PRN": "parent", "SIS": "sister",
+    "NSIS": "sister", "BRO": "brother", "NBRO": "brother", "SIB": "sister or brother", "HUSB": "husband", "WIFE": "wife", "SPS": "wife or husband",
+    "DOMPART": "partner", "SIGOTHR": "partner", "FRND": "friend", "NBOR": "neighbour", "ROOM": "housemate", "AUNT": "aunt", "UNCLE": "uncle",
+    "NIECE": "niece", "NEPHEW": "nephew", "COUSN": "cousin", "GRMTH": "grandmother", "GRFTH": "grandfather", "GRPRN": "grandparent",
+    "GRNDDAU": "granddaughter", "GRNDSON": "grandson", "GRNDCHILD": "grandchild", "GUARD": "guardian", "POWATT": "attorney",
+}  # fmt: skip
+
+
+def kin_of(related: dict[str, Any]) -> str:
+    """Daughter, neighbour: what a RelatedPerson is to the person; "" where nobody says."""
+    for concept in related.get("relationship", []):
+        codings = concept.get("coding", [])
+        word = concept.get("text") or next((c["display"] for c in codings if c.get("display")), "")
+        known = next((KIN[c["code"]] for c in codings if c.get("code") in KIN), "")
+        if word or known:
+            return str(word) or _(known)
+    return ""
 
 
 def role_of(role: dict[str, Any]) -> str:
@@ -80,79 +109,22 @@ def role_of(role: dict[str, Any]) -> str:
     return ", ".join(c for c in codes if c)
 
 
-async def find(ctx: Context, text: str) -> list[Choice]:
-    """People, roles and organisations whose name has this in it: people first, then roles at a place, then whole places."""
-    text = literal(text)
-    if not text:
-        return []
-    people = await bodies(ctx, "Practitioner", [("name:contains", text), ("_count", "20")])
-    places = await bodies(ctx, "Organization", [("name:contains", text), ("_count", "20")])
-    roles = await _roles(ctx, [p["id"] for p in people])
-    out = [Choice(f"Practitioner/{p['id']}", called(p), roles.get(p["id"], "")) for p in people]
-    out += await _in_a_role(ctx, text, [o["id"] for o in places])
-    return out + [Choice(f"Organization/{o['id']}", called(o), _kind_of(o) or _("everybody who works there")) for o in places]
-
-
-def literal(text: str) -> str:
-    """What somebody typed as the value of a search: its own signs are none (https://hl7.org/fhir/R4/search.html#escaping)."""
-    return re.sub(r"([\\$,|])", r"\\\1", "".join(c for c in text if c.isprintable())).strip()
-
-
-async def _in_a_role(ctx: Context, text: str, places: list[str]) -> list[Choice]:
-    """`Any nurse at Example Trust`: roles that are called so, and every role at the places that were found."""
-    found = await bodies(ctx, "PractitionerRole", [("role:text", text), ("_count", "50")])
-    if places:
-        found += await bodies(ctx, "PractitionerRole", [("organization", ",".join(f"Organization/{p}" for p in places)), ("_count", "100")])
-    pairs = {((r.get("organization") or {}).get("reference", ""), c): w for r in found if r.get("active") is not False for c, w in _coded(r)}
-    where = await names(ctx, {place for place, _code in pairs})
-    called_so = {
-        f"role:{place} {code}": _("Any {role} at {place}").format(role=_lower(word), place=where[place])
-        for (place, code), word in sorted(pairs.items()) if place in where
-    }  # fmt: skip
-    return [Choice(ref, name, _("whoever has this job there, now and later")) for ref, name in called_so.items()][:20]
-
-
-def _coded(role: dict[str, Any]) -> list[tuple[str, str]]:
+def coded(role: dict[str, Any]) -> list[tuple[str, str]]:
     """(`system|code`, words) of what somebody does."""
     out = []
     for concept in role.get("code", []):
         for c in concept.get("coding", []):
             if c.get("system") and c.get("code"):
-                out.append((f"{c['system']}|{c['code']}", str(c.get("display") or concept.get("text") or c["code"])))
+                out.append((f"{c['system']}|{c['code']}", str(c.get("display") or concept.get("text") or "")))
     return out
 
 
-def _lower(word: str) -> str:
+def within(word: str) -> str:
     """`Social worker` within a sentence; `GP` stays."""
     return word[:1].lower() + word[1:] if word[1:2].islower() else word
 
 
 async def role_word(ctx: Context, code: str) -> str:
-    """What a role with this `system|code` is called where somebody has it; else its code."""
-    found = await bodies(ctx, "PractitionerRole", [("role", code), ("_count", "1")]) if "," not in code else []
-    word = next((w for r in found for c, w in _coded(r) if c == code), code.rpartition("|")[2])
-    return _lower(word)
-
-
-async def _roles(ctx: Context, practitioners: list[str]) -> dict[str, str]:
-    """What each of these people does and where: Social worker, Example County Council."""
-    if not practitioners:
-        return {}
-    params = [("practitioner", ",".join(f"Practitioner/{p}" for p in practitioners)), ("_count", "100")]
-    roles = await bodies(ctx, "PractitionerRole", params)
-    where = await names(ctx, [(r.get("organization") or {}).get("reference") for r in roles])
-    out: dict[str, str] = {}
-    for r in roles:
-        who = (r.get("practitioner") or {}).get("reference", "").removeprefix("Practitioner/")
-        place = where.get((r.get("organization") or {}).get("reference", ""), "")
-        text = ", ".join(t for t in (role_of(r), place) if t)
-        out[who] = "; ".join(t for t in (out.get(who), text) if t)
-    return out
-
-
-def _kind_of(organisation: dict[str, Any]) -> str:
-    for t in organisation.get("type", []):
-        text = t.get("text") or next((c.get("display") for c in t.get("coding", []) if c.get("display")), "")
-        if text:
-            return str(text)
-    return ""
+    """What a role with this `system|code` is called where somebody has it; "" where nobody says."""
+    found = await bodies(ctx, "PractitionerRole", [("role", code), ("_count", "20")]) if "," not in code else []
+    return within(next((w for r in found for c, w in coded(r) if c == code and w), ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -26,6 +27,9 @@ COLOURS = {
     "completed": "green", "met": "green", "stopped": "red", "on hold": "yellow",
 }  # fmt: skip
 
+# Where a plan names somebody: an id of its own, which says nothing to a reader who may not see whose it is; else words.
+ID = re.compile(r"(?=\S*\d)\S+|[a-z]\w*[-_:./|]\S*")
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -35,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A goal, an action, a need: its sentence, a coloured word for how it stands, lines below it, a picture."""
+    """A goal, an action, a need: its sentence, a coloured word for how it stands, lines below it, a picture; codes without words."""
 
     id: str
     text: str
@@ -43,6 +47,7 @@ class Item:
     colour: str = "grey"
     lines: tuple[Line, ...] = ()
     picture: Progress | None = None
+    codes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,9 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool) -> PlanView:
     names = _names(plan, _("Me") if own else full)
 
     def name(id: Any) -> str:
-        return names.get(str(id), str(id)) if id else ""
+        if not id:
+            return ""
+        return names.get(str(id)) or (_("Somebody") if ID.fullmatch(str(id)) else str(id))
 
     team = list_of(plan, "team")
     key = next((str(m.get("name", "")) for m in team if m.get("key_worker")), "")
@@ -146,6 +153,12 @@ def _names(plan: dict[str, Any], person: str) -> dict[str, str]:
     return names
 
 
+def undescribed(*concepts: Any) -> tuple[str, ...]:
+    """Codes that come without words, as `system|code`: the page folds them away."""
+    found = [c for c in map(thing, concepts) if c.get("code") and not (c.get("display") or c.get("text"))]
+    return tuple(dict.fromkeys(f"{c['system']}|{c['code']}" if c.get("system") else str(c["code"]) for c in found))
+
+
 def _lines(*pairs: tuple[str, Any]) -> tuple[Line, ...]:
     return tuple(Line(label, str(text)) for label, text in pairs if text not in (None, "", []))
 
@@ -168,9 +181,10 @@ def _written(about: dict[str, Any], name: Callable[[Any], str]) -> str:
 def _need(n: dict[str, Any], name: Callable[[Any], str]) -> Item:
     state, colour = _state(n)
     return Item(
-        str(n.get("id", "")), str(n.get("text", "")), state, colour,
+        str(n.get("id", "")), str(n.get("text") or thing(n.get("code")).get("display") or _("A need that is not described")), state, colour,
         _lines((_("Said by"), name(n.get("said_by"))), (_("Since"), day(n.get("since"))),
                (_("Also called"), thing(n.get("code")).get("display"))),
+        codes=undescribed(n.get("code")),
     )  # fmt: skip
 
 
@@ -251,7 +265,7 @@ def _crisis(c: dict[str, Any], name: Callable[[Any], str]) -> dict[str, Any]:
             )
             if items
         ],
-        "statement": str(c.get("advance_statement") or ""),
+        "statement": str(c.get("advance_statement") or ""), "codes": undescribed(c.get("code")),
     }
 
 
@@ -262,7 +276,7 @@ def _ready(a: dict[str, Any]) -> str:
 def _member(m: dict[str, Any]) -> Item:
     org = thing(m.get("organisation")).get("name")
     return Item(
-        str(m.get("id", "")), str(m.get("name") or org or ""), _("Key worker") if m.get("key_worker") else "", "blue",
+        str(m.get("id", "")), str(m.get("name") or org or _("Somebody without a name")), _("Key worker") if m.get("key_worker") else "", "blue",
         _lines((_("Role"), m.get("role")), (_("Organisation"), org), (_("Phone"), m.get("phone")),
                (_("Email"), m.get("email")), (_("Time"), _span(m.get("since"), m.get("until")))),
     )  # fmt: skip
@@ -272,7 +286,7 @@ def _contact(c: dict[str, Any]) -> Item:
     what = [_("carer")] if c.get("carer") else []
     what += [_("next of kin")] if c.get("next_of_kin") else []
     return Item(
-        str(c.get("id", "")), str(c.get("name", "")), "", "grey",
+        str(c.get("id", "")), str(c.get("name") or _("Somebody without a name")), "", "grey",
         _lines((_("Who they are"), c.get("relationship")), (_("Also"), ", ".join(what)), (_("Phone"), c.get("phone"))),
     )  # fmt: skip
 
@@ -299,7 +313,8 @@ def language_name(code: str) -> str | None:
 
 def _paper(p: dict[str, Any], name: Callable[[Any], str]) -> Item:
     return Item(
-        str(p.get("id", "")), str(p.get("title", "")), "", "grey",
+        str(p.get("id", "")), str(p.get("title") or _("A paper without a title")), "", "grey",
         _lines((_("What it says"), p.get("text")), (_("Made on"), day(p.get("on"))),
                (_("Who keeps it"), name(p.get("held_by"))), (_("Where"), p.get("where"))),
+        codes=undescribed(p.get("type"), p.get("category")),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from ... import gate
 from ...domain import labels, speaking
+from ...domain.mapping.foreign import asks_membership
 from ...domain.problem import Problem, not_found
 from ...domain.sharing import LABELS, MARKS, sensitivity_system
 from ...domain.types import Ref
@@ -20,6 +21,7 @@ from .draft import PRIVATE
 from .frame import Pages, go, show
 from .names import bodies
 from .patient import own_id
+from .things import title
 from .words import _
 
 # word -> (label that saying it puts on, labels that count as it): what a yes by the same word on the sharing pages opens
@@ -52,13 +54,14 @@ class Thing:
 
 def thing(resource: Mapping[str, Any]) -> Thing:
     node: Any = resource
-    for step in KINDS[str(resource["resourceType"])][1]:
+    for step in () if asks_membership(resource) else KINDS[str(resource["resourceType"])][1]:
         node = node.get(step) if isinstance(node, dict) else None
+    node = None if node is resource else node
     security = resource.get("meta", {}).get("security", ())
     codes, carried = {c.get("code") for c in security}, labels.read(security)
     about = tuple(w for w, (_label, counts) in WORDS.items() if counts & codes)
     may_be = tuple(speaking.topics(resource)) if not about else ()
-    return Thing(f"{resource['resourceType']}/{resource['id']}", str(node or _("Something without a name")), about, may_be, bool(carried.sensitivity or carried.legal))
+    return Thing(f"{resource['resourceType']}/{resource['id']}", str(node or title(resource)), about, may_be, bool(carried.sensitivity or carried.legal))
 
 
 async def overview(pages: Pages, request: Request, ctx: Context) -> Response:

@@ -17,7 +17,8 @@ from ...domain.lint import lint
 from ...domain.problem import Problem, not_found
 from ...domain.proxies import REASON_URL, REASONS
 from ...gate import Context
-from . import details
+from . import details, elsewhere
+from .asking import whom
 from .carers import carers, in_emergency, urgent_care
 from .draft import PRIVATE, PURPOSES, until_words, what_words
 from .frame import Pages, go, show
@@ -49,8 +50,10 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     mine = [r for h in ours for r in choices.rows(h.body)]
     others = [(h, choices.rows(h.body)) for h in held if h not in ours]
     only = any(sharing.is_only_named(h.body) for h in ours)
-    known = await names_of(ctx, {w for r in (*mine, *(r for _, rows in others for r in rows)) for w in r.who})
-    named = {t.ref: t.name for t in await things(ctx)} if any(r.refs for r in mine) else {}
+    every = [*mine, *(r for _, rows in others for r in rows)]
+    known = await names_of(ctx, {w for r in every for w in (*r.who, *_writers(r))})
+    named = {t.ref: t.name for t in await things(ctx)} if any(r.refs or r.rules for r in every) else {}
+    called = {k: w for h in ours for k, w in elsewhere.described(h.body).items()}
     refused = {w for r in mine if not r.allows and not (r.kinds or r.refs or r.labels) for w in r.who}
     looking_after = await carers(ctx, refused, only_named=only)
     shown = await _details(ctx, mine)
@@ -58,10 +61,10 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     done = request.query_params.get("done", "")
     return await show(
         pages, request, "sharing/overview.html", ctx=ctx, done=done if done in DONE else "", only=only,
-        chosen=[said(r, known, today(ctx.at), named, sees, shown.get(r.id, ())) for r in mine],
+        chosen=[said(r, known, today(ctx.at), named, sees, shown.get(r.id, ()), called) for r in mine],
         acting=[{"id": h.ref.id, **_acting(h, rows, known, today(ctx.at))} for h, rows in others if choices.is_proxy(h.body)],
         others=[
-            {"id": h.ref.id, "rows": [said(r, known, today(ctx.at)) for r in rows], "surprises": [s.text for s in lint(h.body)]}
+            {"id": h.ref.id, "rows": [said(r, known, today(ctx.at), named, called=elsewhere.described(h.body)) for r in rows], "surprises": [s.text for s in lint(h.body)]}
             for h, rows in others if not choices.is_proxy(h.body)
         ],
         carers=[{**c, "sees": sees.get(c["key"], 0)} for c in looking_after], total=total, urgent=await urgent_care(ctx, refused),
@@ -99,12 +102,13 @@ async def _details(ctx: Context, rows: Iterable[Row]) -> dict[str, frozenset[int
 
 def said(
     row: Row, known: Mapping[str, str], on: date, named: Mapping[str, str] | None = None, sees: Mapping[str, int] | None = None,
-    views: Collection[int] = (),
+    views: Collection[int] = (), called: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """One choice in plain words. `named`: titles of single things. `sees`: how many things each can see now. `views`: how much of
-    the person's own details they get."""
+    the person's own details they get. `called`: words of codes; `codes` of the answer has none."""
     return {
-        "id": row.id if row.ours else "", "no": not row.allows, "hides": not row.allows and bool(row.kinds or row.refs or row.labels), "what": _what(row, named or {}, views), "why": row.why,
+        "id": row.id if row.ours else "", "no": not row.allows, "hides": not row.allows and bool(row.kinds or row.refs or row.labels), "what": _what(row, known, named or {}, views, called or {}),
+        "why": elsewhere.why(row.rules) if row.rules and not row.ours else row.why, "codes": elsewhere.codes(row.rules, called or {}),
         "who": ", ".join(known.get(w) or _("Somebody we have no name for") for w in row.who) or _("Everybody"),
         "purpose": _(PURPOSES[row.purpose][1]) if row.ours and row.allows and row.exact and row.purpose != "any" else "",
         "since": day(row.since) if row.since else "",
@@ -114,9 +118,15 @@ def said(
     }  # fmt: skip
 
 
-def _what(row: Row, named: Mapping[str, str], views: Collection[int]) -> str:
+def _writers(row: Row) -> set[str]:
+    return {w for r in row.rules for w in (*r.authored, *r.custodians)}
+
+
+def _what(row: Row, known: Mapping[str, str], named: Mapping[str, str], views: Collection[int], called: Mapping[str, str]) -> str:
+    if row.rules:
+        return elsewhere.what(row.rules, called, known, named)
     if not row.exact or not row.ours:
-        return _("Everything") if row.what == "everything" else row.what
+        return _("Something that we cannot read. Until somebody has looked at it we say no")
     lines = [what_words(row.kinds)] if row.kinds else []
     lines += [named.get(r, _("One thing in your record")) for r in row.refs]
     if row.labels:
@@ -177,9 +187,10 @@ async def end(pages: Pages, request: Request, ctx: Context) -> Response:
         return go("/my-plan/sharing?done=ended")
     rows = choices.rows(held.body)
     whom = list(dict.fromkeys(w for r in rows for w in r.who))
-    known = await names_of(ctx, set(whom))
+    known = await names_of(ctx, {*whom, *(w for r in rows for w in _writers(r))})
     acts = choices.is_proxy(held.body)
-    shown = [said(r, known, today(ctx.at)) for r in rows]
+    named = {t.ref: t.name for t in await things(ctx)}
+    shown = [said(r, known, today(ctx.at), named, called=elsewhere.described(held.body)) for r in rows]
     if acts:
         shown = [_acting(held, rows, known, today(ctx.at)) | {"what": _("Your record, in your place")}]
     name = ", ".join(known.get(w) or _("Somebody we have no name for") for w in whom) or _("everybody")
@@ -199,7 +210,9 @@ def _ended(consent: Mapping[str, Any]) -> dict[str, Any]:
 async def refuse(pages: Pages, request: Request, ctx: Context) -> Response:
     """Say no to somebody who looks after the person: they see nothing from then on, whoever else may."""
     posted = request.method == "POST"
-    who = str((request.state.form if posted else request.query_params).get("who", ""))
+    who = str((request.state.form if posted else request.query_params).get("who", ""))[:400]
+    if not (who or posted):
+        return await whom(pages, request, ctx, "no")
     name = await name_of(ctx, who) if who.split("/")[0] in DIRECTORY or "|" in who else ""
     if not name:
         raise not_found()

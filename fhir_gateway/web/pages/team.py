@@ -17,7 +17,7 @@ from . import tasks
 from .frame import Pages, go, show
 from .names import called
 from .plan_view import plan_view
-from .words import day, moment, today
+from .words import _, day, moment, today
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 PEOPLE = 50
@@ -54,7 +54,7 @@ def ways(ctx: Context) -> list[str]:
 
 
 def _person(patient: dict[str, Any]) -> dict[str, str]:
-    return {"id": patient["id"], "name": called(patient) or patient["id"], "born": day(patient.get("birthDate"))}
+    return {"id": patient["id"], "name": called(patient) or _("Somebody without a name"), "born": day(patient.get("birthDate"))}
 
 
 async def accept(pages: Pages, request: Request, ctx: Context) -> Response:

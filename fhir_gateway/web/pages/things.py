@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...domain import sharing
+from ...domain.mapping.foreign import asks_membership
 from ...gate import Context
 from .names import bodies, called
 from .words import _, day
@@ -50,6 +53,17 @@ async def things(ctx: Context, types: Sequence[str] = CHOSEN_ONE_BY_ONE) -> list
     for type in types:
         found = await bodies(ctx, type, [("patient", (ctx.actor.patient or "").removeprefix("Patient/")), ("_count", str(MOST))])
         out += [thing(r) for r in found]
+    return apart(out)
+
+
+def apart(found: Sequence[Thing]) -> list[Thing]:
+    """The same things, those of one kind and one name numbered: a list must not say the same twice."""
+    seen: Counter[tuple[str, str]] = Counter()
+    out = []
+    for t in found:
+        seen[t.kind, t.name] += 1
+        n = seen[t.kind, t.name]
+        out.append(t if n == 1 else replace(t, name=_("{name} ({n})").format(name=t.name, n=n)))
     return out
 
 
@@ -66,17 +80,52 @@ def title(resource: Mapping[str, Any]) -> str:
         return _(KINDS["Patient"][0])
     if type == "RelatedPerson":
         return called(dict(resource))
+    if type == "Task" and asks_membership(resource):
+        return _membership(resource)
     for key in ("title", "description", "name"):
         text = _text(resource.get(key))
         if text:
             return _short(text)
     types = resource.get("type") or resource.get("code")
-    text = _text(types[0] if isinstance(types, list) and types else types)
+    text = _paper(resource) or _text(types[0] if isinstance(types, list) and types else types)
     if text:
-        return _short(text)
+        return _short(_measured(text, resource) if type == "Observation" else text)
     dated = next((resource[k] for k in ("authored", "authoredOn", "date", "effectiveDateTime", "created") if resource.get(k)), "")
-    kind = _(KINDS.get(type, OTHER)[0])
+    kind = _asked(resource) or _(KINDS.get(type, OTHER)[0])
     return _("{kind}, {day}").format(kind=kind, day=day(dated)) if isinstance(dated, str) and dated else kind
+
+
+def _membership(task: Mapping[str, Any]) -> str:
+    """A question to somebody else, as the person reads it."""
+    owner = task.get("owner") or {}
+    who = str(owner.get("display") or _("Somebody"))
+    surgery = str((task.get("focus") or {}).get("reference", "")).startswith("Patient/")
+    return _short((_("We asked if you are registered here: {who}") if surgery else _("We asked if they are in your team: {who}")).format(who=who))
+
+
+def _paper(resource: Mapping[str, Any]) -> str:
+    """The title of what is attached."""
+    content = resource.get("content")
+    first = content[0] if isinstance(content, list) and content and isinstance(content[0], dict) else {}
+    attached = first.get("attachment")
+    return str(attached.get("title") or "") if isinstance(attached, dict) else ""
+
+
+def _measured(text: str, observation: Mapping[str, Any]) -> str:
+    """What was measured, with what came out and when: two of one name are told apart."""
+    quantity = observation.get("valueQuantity") or {}
+    value = " ".join(str(quantity[k]) for k in ("value", "unit") if quantity.get(k) is not None) or str(observation.get("valueString") or "")
+    said = f"{text}: {value}" if value else text
+    on = observation.get("effectiveDateTime") or ""
+    return _("{kind}, {day}").format(kind=said, day=day(on)) if on else said
+
+
+def _asked(response: Mapping[str, Any]) -> str:
+    """Which questions were answered, where their address says it in words (`…/wellbeing-wheel`)."""
+    name = str(response.get("questionnaire") or "").partition("|")[0].rpartition("/")[2]
+    if name == "about-me":
+        return _("What matters to me")
+    return _("Your answers: {name}").format(name=name.replace("-", " ")) if re.fullmatch(r"[a-z]{2,}(-[a-z]{2,})*", name) else ""
 
 
 def _text(value: Any) -> str:

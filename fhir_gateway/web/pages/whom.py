@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...gate import Context
+from ...gate.context import directory_now
 from .draft import SECTORS
 from .names import DIRECTORY, Choice, bodies, called, names, role_word
 from .patient import own_id
@@ -14,27 +15,46 @@ from .words import _
 
 async def offered(ctx: Context, who: str, found: list[Choice]) -> list[Choice]:
     """Whom the first step offers: who was found, who is in the person's own team, then whole sectors. `who` was chosen already."""
-    out = {c.ref: c for c in [*found, *await _my_team(ctx)]}
-    if who and who not in out and not who.startswith("sector:"):
+    directory, _epoch = await directory_now(ctx.house)
+    out: dict[str, Choice] = {}
+    for c in [*found, *await _my_team(ctx)]:  # one and the same by a reference and by a code is offered once
+        out.setdefault(directory.find(c.ref) or c.ref, c)
+    by_ref = {c.ref: c for c in out.values()}
+    if who and who not in by_ref and not who.startswith("sector:"):
         name = await name_of(ctx, who)
-        out = {**({who: Choice(who, name)} if name else {}), **out}
+        same = directory.find(who) or who
+        out = {**({same: Choice(who, name)} if name else {}), **{k: c for k, c in out.items() if k != same or not name}}
     hint = _("This is many people, also people you do not know")
     return [*out.values(), *(Choice(f"sector:{key}", _(text), hint) for key, text in SECTORS.items())]
 
 
 async def _my_team(ctx: Context) -> list[Choice]:
     """Members of the person's teams that the directory knows, and the teams themselves."""
+    directory, _epoch = await directory_now(ctx.house)
     teams = await bodies(ctx, "CareTeam", [("patient", own_id(ctx)), ("_count", "20")])
     out: dict[str, Choice] = {}
     for team in teams:
         for member in team.get("participant", []):
             ref = _named(member.get("member") or {})
             if ref.split("/")[0] in DIRECTORY or "|" in ref:
-                role = next((r.get("text") for r in member.get("role", []) if r.get("text")), "")
-                out[ref] = Choice(ref, "", role or _("in your team"))
+                out[ref] = Choice(ref, "", _as_member(directory.find(ref) or ref, role_words(member)))
     known = await names(ctx, out)
     people = [Choice(ref, known[ref], c.what) for ref, c in out.items() if known.get(ref)]
     return people + [Choice(f"CareTeam/{t['id']}", _team_name(t), _("everybody in this team, now and later")) for t in teams]
+
+
+def role_words(member: dict[str, Any]) -> str:
+    """What a member of a team does, in words."""
+    found = (r.get("text") or next((c["display"] for c in r.get("coding", []) if c.get("display")), "") for r in member.get("role", []))
+    return next((str(w) for w in found if w), "")
+
+
+def _as_member(found: str, role: str) -> str:
+    """A member of the team who is one person, or a whole organisation: that is everybody there, whatever one of them does for you."""
+    if not found.startswith("Organization/"):
+        return role or _("in your team")
+    everybody = _("The whole organisation: everybody who works there, now and later.")
+    return f"{everybody} " + (_("In your team as: {role}").format(role=role) if role else _("In your team"))
 
 
 def _team_name(team: dict[str, Any]) -> str:
@@ -63,7 +83,8 @@ async def names_of(ctx: Context, whom: Iterable[str]) -> dict[str, str]:
     out |= await names(ctx, plain + [place for place, _code in roles.values()])
     for who, (place, code) in roles.items():
         if place in out and "|" in code:
-            out[who] = _("Any {role} at {place}").format(role=await role_word(ctx, code), place=out[place])
+            role = await role_word(ctx, code) or _("person with one job, not described,")
+            out[who] = _("Any {role} at {place}").format(role=role, place=out[place])
     return {w: out[w] for w in whom if w in out}
 
 
