@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from fhir_gateway.domain import cases, consent, predicate, reach
-from fhir_gateway.domain.grants import unparse
 from fhir_gateway.domain.vocabulary import (
     ACT_CODE,
     ACT_REASON,
@@ -21,6 +20,8 @@ from fhir_gateway.domain.vocabulary import (
     ROLE_AT,
     SECTOR_SYSTEM,
 )
+
+from .unparsing import unparse
 
 FOLDER = Path(__file__).parent / "cases" / "consent"
 FILES = sorted(FOLDER.glob("*.json"))

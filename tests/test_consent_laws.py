@@ -20,6 +20,7 @@ from fhir_gateway.domain.types import Actor, Ask, ByPerson, Facts, Only
 from fhir_gateway.domain.vocabulary import ACT_REASON, POLICY_SYSTEM, SECTOR_SYSTEM
 
 from .conftest import times
+from .unparsing import unparse
 from .worlds import IDS, LEGAL, NOW, P1, P2, SENSITIVE, TYPES, Dice, a_consent, a_resource, a_standing, an_ask, parsed
 
 FAST = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
@@ -111,7 +112,7 @@ def test_raising_labels_never_opens(ask: Ask, standing: Standing, facts: Facts, 
 @given(consents)
 def test_a_grant_written_back_says_the_same(body: dict[str, Any]) -> None:
     grant = grants.parse(body, "c", 1)
-    assert grants.parse(grants.unparse(grant), "c", 1) == grant
+    assert grants.parse(unparse(grant), "c", 1) == grant
 
 
 # -- emergencies ------------------------------------------------------------------------------------------------------
