@@ -30,7 +30,7 @@ from .store.base import StoreError
 from .sync.worker import run as run_worker
 from .tell.worker import run as run_telling
 from .web import app as shell
-from .web import connections, fhir, openapi, pages, patients, plans, recording, smart
+from .web import connections, fhir, openapi, pages, patients, plans, recording, smart, telling
 from .web.admission import Admission, Limits
 from .wiring import Wired
 
@@ -202,6 +202,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     web = shell.Web(
         w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues, binary_limit=s.binary_limit,
         admission=Admission(Limits(s.concurrency, s.pace, s.bodies_limit, s.body_seconds)),
+        channels=frozenset(w.channels.by),
     )  # fmt: skip
     sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"))
     oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes))
@@ -210,7 +211,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     def describe(routes: Any) -> dict[str, Any]:
         return openapi.document(routes, s.base, w.house.r4.types, w.house.r4.compartments)
 
-    addresses = [*own, *plans.routes(web), *recording.routes(web), *patients.routes(web), *pages.routes(seen)]
+    addresses = [*own, *plans.routes(web), *recording.routes(web), *patients.routes(web), *telling.routes(web), *pages.routes(seen)]
     return shell.build(web, fhir.endpoint(web), addresses, describe=describe, sorry=sorry)
 
 

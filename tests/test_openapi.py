@@ -23,8 +23,9 @@ FHIR = "application/fhir+json"
 # emergencies and claims need a role and a fresh sign-in (tests/test_emergencies.py); facts and roles are recorded by staff with
 # the right to, whom the demo has not (tests/test_roles.py).
 RECORDED = {"/patients/{patient}/facts", "/patients/{patient}/roles", "/patients/{patient}/roles/{consent}"}
+TOLD = {"/patients/{patient}/telling", "/patients/{patient}/telling/code"}  # a person's own: tests/telling/test_page.py
 NAMED = {"/patients/find"} | {f"/patients/{id}{what}" for id in ("", "{id}/") for what in ("break-glass", "claims")}
-ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke"} | RECORDED | NAMED
+ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke"} | RECORDED | TOLD | NAMED
 numbers = itertools.count()
 
 

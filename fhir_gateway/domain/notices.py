@@ -114,10 +114,18 @@ _PERSON: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "ur": ("آپ کا مشترکہ نگہداشت کا منصوبہ", "آپ کے مشترکہ نگہداشت کے منصوبے میں کچھ بدل گیا ہے۔ کیا بدلا ہے، یہ دیکھنے کے لیے براہ کرم سائن ان کریں۔"),
 }
+_CODE: Final[Mapping[str, tuple[str, str]]] = {  # it may be a stranger's address: not a word of a care plan, nor where to sign in
+    "en": ("Your code", "Your code is {code}. Type it on the page where you asked for it. If you did not ask for it, you need not do anything."),
+    "cy": ("Eich cod", "Eich cod yw {code}. Teipiwch ef ar y dudalen lle gwnaethoch ofyn amdano. Os na wnaethoch ofyn amdano, nid oes angen i chi wneud dim."),
+    "ur": ("آپ کا کوڈ", "آپ کا کوڈ {code} ہے۔ اسے اسی صفحے پر لکھیں جہاں آپ نے یہ مانگا تھا۔ اگر آپ نے یہ نہیں مانگا تو آپ کو کچھ کرنے کی ضرورت نہیں۔"),
+}
 _OFFICER: Final = ("Shared care plans: something to review", "Something about a shared care plan needs your review. Please sign in to see what.")
 
 
-def words(language: str, sign_in: str, *, officer: bool = False) -> Words:
-    """The notice in this language (English where there is none), with the address of the sign-in page."""
+def words(language: str, sign_in: str, *, officer: bool = False, code: str = "") -> Words:
+    """The notice in this language (English where there is none), with the address of the sign-in page; with `code`, that alone."""
+    if code:
+        subject, text = _CODE.get(language, _CODE["en"])
+        return Words(subject, text.format(code=code) + "\n")
     subject, text = _OFFICER if officer else _PERSON.get(language, _PERSON["en"])
     return Words(subject, f"{text}\n\n{sign_in}\n")

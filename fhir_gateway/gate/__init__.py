@@ -4,6 +4,7 @@ Everything that reads or writes a person's record comes through here: FHIR route
 once, in a `Context`. No audit row, no answer.
 """
 
+from .choosing import choose, confirm, confirming, my_choice
 from .claiming import claim, claimed_now, claims_about, disown, end_claim
 from .committing import unanswered
 from .context import Answer, Context, Entry, House, Page, Remote, Written
@@ -22,7 +23,7 @@ from .past import history
 from .previewing import Preview, Sight, counted, details, may_share, preview
 from .pushing import inbox, named, push, replay
 from .reading import read, vread
-from .recipients import choose, my_choice, my_notices
+from .recipients import my_notices
 from .recording import appoint, change_role, end_foreign, keep_foreign, link, record, roles, uncomputable
 from .searching import compartment, search
 from .somebody import asker, askers, understood
@@ -32,6 +33,7 @@ from .writing import Once, accept, create, patch, patch_where, remove, remove_wh
 __all__ = [
     "Answer", "Context", "Enrolled", "Entry", "Explained", "House", "Named", "Once", "Page", "Preview", "Remote", "Sight", "Written",
     "accept", "appoint", "asker", "askers", "break_glass", "change_role", "choose", "claim", "claimed_now", "claims_about", "compartment",
+    "confirm", "confirming",
     "counted", "create", "current", "details", "disown", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "everything", "explain",
     "find", "history", "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these", "link", "may",
     "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "organisation_called", "own_labels", "part_of", "patch",

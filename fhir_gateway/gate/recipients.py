@@ -1,4 +1,4 @@
-"""Who is to be told, asked again at the moment of sending; how they chose to be told; what became of it.
+"""Who is to be told, asked again at the moment of sending; what became of it.
 
 Addresses are what a person typed for this, never what stands in the record. An officer's is in the directory, which operators write.
 """
@@ -14,48 +14,49 @@ import msgspec
 
 from ..domain import consent, notices, strict
 from ..domain.grants import walk
-from ..domain.notices import PAGE_ONLY, Choice
+from ..domain.notices import Choice
 from ..domain.periods import covers, micros
-from ..domain.problem import Problem, not_found
+from ..domain.problem import not_found
 from ..domain.proxies import DECIDES
 from ..domain.standing import Standing
-from ..domain.types import Ask, Keep, Op, Queued, Ref, Send, Stored
+from ..domain.types import Ask, Keep, Op, Queued, Ref, Stored
 from ..domain.vocabulary import PRIVACY_OFFICER
-from ..store.base import Taken
-from .context import Context, House, directory_now, note, stand
+from .choosing import Recipient, choice_of, code_of, waiting, who
+from .context import Context, House, directory_now, stand
 
-FORMER_KEPT: Final = timedelta(days=30)
-CHANGES_A_DAY: Final = 10
 SHOWN_FOR: Final = timedelta(days=90)
-
-
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """Somebody who may be told now, by their own reference, and how."""
-
-    ref: str
-    choice: Choice
-    officer: bool = False
 
 
 async def recipients(house: House, entry: Queued) -> list[Recipient]:
     """Who may be told of this entry at this instant; nobody when telling would endanger, or when there is nobody (any more)."""
     if entry.remote == "tell:privacy-officer":
         return await _officers(house)
-    person = await _present(house, entry.patient or str(entry.ref))
+    if entry.why == "address-code":
+        return await _new_address(house, entry)
+    former = await house.store.kept("tell-former", entry.ref.id, house.clock()) if entry.why == "choice-changed" else None
+    before = msgspec.json.decode(former, type=Recipient) if former is not None else None
+    person = await _present(house, entry.patient or (before.patient if before else "") or str(entry.ref))
     if person is None:
         return []
     standing = (await stand(house, [str(person.ref)]))[str(person.ref)]
     if standing.no_notify or standing.died is not None:
         return []
     if entry.why == "choice-changed":
-        former = await house.store.kept("tell-former", entry.ref.id, house.clock())
-        return [msgspec.json.decode(former, type=Recipient)] if former is not None else []
+        return [before] if before is not None else []
     out = []
     for ref in (str(person.ref), *_acting_instead(standing, micros(house.clock()))):
         if await _entitled(house, ref, person):
             out.append(Recipient(ref, await choice_of(house, ref)))
     return out
+
+
+async def _new_address(house: House, entry: Queued) -> list[Recipient]:
+    """Where a code goes, while it is waited for. Whoever asked for it is at the page, and it tells nothing of any record."""
+    raw = await house.store.kept("tell-code", entry.ref.id, house.clock())
+    new = await waiting(house, raw.decode()) if raw is not None else None
+    if raw is None or new is None or new.id != entry.ref.id:
+        return []
+    return [Recipient(raw.decode(), new.choice, code=code_of(house, new))]
 
 
 async def _present(house: House, name: str) -> Stored | None:
@@ -111,61 +112,6 @@ async def _officers(house: House) -> list[Recipient]:
     return out
 
 
-# -- the choice -------------------------------------------------------------------------------------------------------
-
-
-async def choice_of(house: House, ref: str) -> Choice:
-    """What this person chose; who never chose finds their notices on their page only."""
-    kept = await house.store.kept("tell-choice", ref, house.clock())
-    return msgspec.json.decode(kept, type=Choice) if kept is not None else PAGE_ONLY
-
-
-async def my_choice(ctx: Context) -> Choice:
-    """The asker's own. Problem forbidden for who acts for nobody."""
-    return await choice_of(ctx.house, _me(ctx))
-
-
-async def choose(ctx: Context, choice: Choice) -> None:
-    """Keep the asker's choice. What went to another address is told there that something changed."""
-    me, house = _me(ctx), ctx.house
-    kept = await house.store.kept("tell-choice", me, ctx.at)
-    before = msgspec.json.decode(kept, type=Choice) if kept is not None else PAGE_ONLY
-    if before == choice:
-        return
-    ops: list[Op] = [
-        Keep("tell-choice", me, msgspec.json.encode(choice), if_value=kept, if_absent=kept is None),
-        note(ctx, "U", "telling", None, (), patient=ctx.actor.patient, allowed=True),
-    ]
-    moved = (before.channel, before.address) != (choice.channel, choice.address)
-    if moved:
-        ops.append(await _counted(ctx, me))
-    if moved and before.channel != "page":
-        id = house.new_id()
-        ops.append(Keep("tell-former", id, msgspec.json.encode(Recipient(me, before)), ctx.at + FORMER_KEPT))
-        ops.append(Send("tell:patient", Ref("Basic", id), 0, ctx.actor.patient, "choice-changed"))
-    try:
-        await house.store.commit(*ops)
-    except Taken:
-        raise Problem("conflict", "This was changed meanwhile. Read it again and repeat your change.") from None
-
-
-async def _counted(ctx: Context, me: str) -> Op:
-    """So that nobody sends messages to strangers by changing addresses. Problem throttled after ten changes in a day."""
-    kept = await ctx.house.store.kept("tell-changes", me, ctx.at)
-    day_ago = ctx.at - timedelta(days=1)
-    recent = [at for at in (msgspec.json.decode(kept, type=list[datetime]) if kept is not None else []) if at > day_ago]
-    if len(recent) >= CHANGES_A_DAY:
-        wait = max(1, int((recent[0] - day_ago).total_seconds()))
-        raise Problem("throttled", "This was changed often today. Try again tomorrow.", headers={"Retry-After": str(wait)})
-    return Keep("tell-changes", me, msgspec.json.encode([*recent, ctx.at]), ctx.at + timedelta(days=1))
-
-
-def _me(ctx: Context) -> str:
-    if ctx.actor.kind not in ("patient", "proxy") or not ctx.actor.user:
-        raise Problem("forbidden", "Only the person, or who acts for them, chooses how they are told.")
-    return ctx.actor.user
-
-
 # -- what became of it ------------------------------------------------------------------------------------------------
 
 
@@ -201,7 +147,7 @@ def keep_notice(ref: str, entry: int, n: Notice) -> Op:
 
 async def my_notices(ctx: Context, most: int = 20) -> list[Notice]:
     """The asker's own, newest first. None while the record says that telling them would endanger them."""
-    me = _me(ctx)
+    me = who(ctx)
     person = ctx.actor.patient
     if person is None:
         raise not_found()

@@ -17,7 +17,7 @@ from ..domain.standing import CONFIRMED, STANDING_TYPES, Standing
 from ..domain.types import Keep, Op, Ref, Send, Stored
 from .context import Context, directory_now, stand
 
-Why = Literal["break-glass", "claim", "new-access", "recall-failed", "choice-changed"]
+Why = Literal["break-glass", "claim", "new-access", "recall-failed", "choice-changed", "address-code"]
 Whom = Literal["patient", "privacy-officer"]
 QUEUES: Final = ("tell:patient", "tell:privacy-officer")
 _OPENING: Final = frozenset({"Consent", "CareTeam", "ServiceRequest"})

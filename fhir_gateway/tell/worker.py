@@ -17,7 +17,8 @@ import structlog
 from ..domain import notices
 from ..domain.types import Close, Delay, Keep, Op, Queued
 from ..gate import House
-from ..gate.recipients import Notice, Recipient, keep_notice, notice, recipients
+from ..gate.choosing import Recipient
+from ..gate.recipients import Notice, keep_notice, notice, recipients
 from ..gate.telling import QUEUES
 from ..store.base import Fenced
 from .channel import Channels, Failed, Message
@@ -133,12 +134,12 @@ async def _attempt(
     queue = person.officer and entry.why == "break-glass" and channel not in channels.by  # `/privacy` shows each emergency in any case
     if channel == "page" or queue:
         return replace(n, channel="page", state="page"), []
-    former = entry.why == "choice-changed"
+    former = entry.why in ("choice-changed", "address-code")  # to a place of their own: nothing else is joined to it
     last = await house.store.kept("told", person.ref, now)
     if not former and last is not None and msgspec.json.decode(last, type=datetime) > entry.queued_at:
         return replace(n, state="joined"), []
     due = max(entry.queued_at + timedelta(seconds=channels.gather_seconds), before.due if before.due and before.trouble else now, now)
-    due = notices.next_safe(person.choice, due)
+    due = now if person.code and not before.trouble else notices.next_safe(person.choice, due)
     if due > now:
         return replace(before, channel=channel, due=due), []
     try:
@@ -153,7 +154,7 @@ async def _send(house: House, channels: Channels, entry: Queued, person: Recipie
     channel = channels.by.get(person.choice.channel)
     if channel is None:
         raise Failed("is not set up here", final=True)
-    words = notices.words(person.choice.language, channels.sign_in, officer=person.officer)
+    words = notices.words(person.choice.language, channels.sign_in, officer=person.officer, code=person.code)
     id = channels.name(f"{entry.entry} {person.ref}")
     await channel.send(Message(id, person.choice.address or person.ref, words.subject, words.text, person.choice.language, now))
 

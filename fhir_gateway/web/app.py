@@ -44,6 +44,7 @@ class Web:
     binary_limit: int = 25 * 1024 * 1024  # of the data of a Binary
     queues: Callable[[], Awaitable[dict[str, dict[str, int]]]] | None = None
     admission: Admission = field(default_factory=lambda: Admission(Limits()))
+    channels: frozenset[str] = frozenset()  # what people can be told by here
     answers: Any = None
     alarms: Any = None
 

@@ -57,13 +57,13 @@ def routes(web: Web) -> list[Route]:
 
 async def record(web: Web, request: Request) -> Response:
     ctx, patient = await _asked(web, request, "u", "Patient")
-    said = await _sent(web, request, Fact)
+    said = await shaped(web, request, Fact)
     return _wrote(await gate.record(ctx, patient, said.fact, on=said.on, evidence=said.evidence, who=said.who))
 
 
 async def appoint(web: Web, request: Request) -> Response:
     ctx, patient = await _asked(web, request, "c", "Consent")
-    r = await _sent(web, request, Role)
+    r = await shaped(web, request, Role)
     written = await gate.appoint(
         ctx, patient, r.proxy, r.basis, grantor=r.grantor, evidence=r.evidence, status=r.status, start=r.start, end=r.end
     )
@@ -77,7 +77,7 @@ async def roles(web: Web, request: Request) -> Response:
 
 async def change(web: Web, request: Request) -> Response:
     ctx, patient = await _asked(web, request, "u", "Consent")
-    said = await _sent(web, request, Change)
+    said = await shaped(web, request, Change)
     consent = request.path_params["consent"]
     if not ID.match(consent):
         raise not_found()
@@ -93,8 +93,8 @@ async def _asked(web: Web, request: Request, letter: str, type: str) -> tuple[Co
     return ctx, patient
 
 
-async def _sent(web: Web, request: Request, shape: type[Any]) -> Any:
-    """Problem malformed for what is no JSON, bad-request for what has another shape."""
+async def shaped(web: Web, request: Request, shape: type[Any]) -> Any:
+    """The body in this shape. Problem malformed for what is no JSON, bad-request for what has another shape."""
     sent_json(request)
     try:
         return msgspec.json.decode(await body(web, request), type=shape)

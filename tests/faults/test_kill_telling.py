@@ -20,7 +20,7 @@ def test_a_kill_amid_the_sending_loses_no_notice(tmp_path: Path) -> None:
     with mail_server() as post:
         env = {"GATEWAY_TELL_SMTP": f"smtp://127.0.0.1:{post.port}", "GATEWAY_TELL_FROM": "plans@gateway.example", "GATEWAY_TELL_GATHER_SECONDS": "0"}
         with gateway(tmp_path, "--demo", **env) as g:
-            choose(g, channel="email", email="amina@mail.example")
+            choose(g, post=post, channel="email", email="amina@mail.example")
             post.taken_then = ["late"]
             v = as_(g, "patient")
             share(v)

@@ -16,9 +16,11 @@ import structlog
 
 from fhir_gateway import gate
 from fhir_gateway.domain import strict
+from fhir_gateway.domain.notices import Choice
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Actor
 from fhir_gateway.gate import Context
+from fhir_gateway.gate.choosing import code_of
 from fhir_gateway.store import mongo, sqlite
 from fhir_gateway.tell import worker
 from fhir_gateway.tell.hook import Webhook
@@ -361,6 +363,16 @@ async def test_where_messages_went_before_is_told_that_something_changed(place: 
     assert len({m.get_content() for m in place.post.letters}) == 1
 
 
+async def test_the_safe_times_of_a_former_address_hold_up_no_notice(place: Place) -> None:
+    await place.choose(address="old@mail.example", start="03:00", end="04:00")
+    await place.choose(address="new@mail.example")
+    await place.event()
+    await place.later()
+    assert place.post.to == ["new@mail.example"]
+    await place.later(15.5 * 3600)
+    assert place.post.to == ["new@mail.example", "old@mail.example"]
+
+
 async def test_nobody_writes_to_strangers_by_changing_addresses_all_day(place: Place) -> None:
     for n in range(10):
         await place.choose(address=f"stranger-{n}@mail.example")
@@ -369,6 +381,53 @@ async def test_nobody_writes_to_strangers_by_changing_addresses_all_day(place: P
     await place.choose(address="stranger-9@mail.example", language="cy")
     place.now += timedelta(days=1, seconds=1)
     await place.choose(address="amina@mail.example")
+
+
+async def test_a_new_address_is_told_of_nothing_before_its_code_comes_back(place: Place) -> None:
+    await place.choose(address="old@mail.example")
+    new = await gate.choose(place.me, Choice("email", "new@mail.example", "ur", "09:00", "10:00"))
+    await place.event()
+    await worker.once(place.house, place.channels)
+    assert new is not None and place.post.to == ["new@mail.example"], "at once, though it is no safe time"
+    said = place.post.letters[0].get_content()
+    assert code_of(place.house, new) in said and "gateway.example" not in said and place.post.letters[0]["Content-Language"] == "ur"
+    now = await gate.my_choice(place.me)
+    assert (now.address, now.language, now.start) == ("old@mail.example", "en", ""), "all is as before"
+    place.now += timedelta(hours=2)
+    await worker.once(place.house, place.channels)
+    assert place.post.to == ["new@mail.example", "old@mail.example"]
+    with pytest.raises(Problem, match="waits"):
+        await gate.confirm(place.me, code_of(place.house, new))  # an hour is over
+
+
+async def test_a_code_is_guessed_five_times_and_then_void_also_by_many_at_once(place: Place) -> None:
+    new = await gate.choose(place.me, Choice("email", "new@mail.example"))
+    assert new is not None
+    right = code_of(place.house, new)
+    wrong = f"{(int(right) + 1) % 1_000_000:06d}"
+    said = await asyncio.gather(*(gate.confirm(place.me, wrong) for _ in range(8)), return_exceptions=True)
+    assert {type(s) for s in said} == {Problem}
+    while (now := await gate.confirming(place.me)) is not None:
+        assert now.tries < 5
+        with pytest.raises(Problem, match=r"code|often"):
+            await gate.confirm(place.me, wrong)
+    with pytest.raises(Problem, match="waits"):
+        await gate.confirm(place.me, right)
+    assert await gate.my_choice(place.me) == Choice()
+
+
+async def test_a_later_choice_leaves_no_older_code_alive(place: Place) -> None:
+    first = await gate.choose(place.me, Choice("email", "first@mail.example"))
+    second = await gate.choose(place.me, Choice("email", "second@mail.example"))
+    assert first is not None and second is not None
+    with pytest.raises(Problem, match="not the code"):
+        await gate.confirm(place.me, code_of(place.house, first))
+    await worker.once(place.house, place.channels)
+    assert place.post.to == ["second@mail.example"], "nobody is sent a code that does not work"
+    await gate.choose(place.me, Choice(language="cy"))
+    with pytest.raises(Problem, match="waits"):
+        await gate.confirm(place.me, code_of(place.house, second))
+    assert await gate.my_choice(place.me) == Choice(language="cy")
 
 
 async def test_nobody_else_chooses_or_sees(place: Place) -> None:

@@ -16,6 +16,7 @@ from fhir_gateway.domain.notices import Choice
 from fhir_gateway.domain.types import Actor, Ref
 from fhir_gateway.domain.vocabulary import HL7, SECTOR_SYSTEM
 from fhir_gateway.gate import Context, House, Remote
+from fhir_gateway.gate.choosing import code_of
 from fhir_gateway.gate.context import directory_now
 from fhir_gateway.gate.telling import tell
 from fhir_gateway.tell import worker
@@ -101,7 +102,11 @@ class Place:
         return gate.house_context(self.house, directory.actor(self.names["asha"], kind="professional", at=self.now, clinician=True))
 
     async def choose(self, channel: str = "email", address: str = "amina@mail.example", ctx: Context | None = None, **more: Any) -> None:
-        await gate.choose(ctx or self.me, Choice(channel, address, **more))  # type: ignore[arg-type]
+        """The choice; the code that goes to a new address is sent back at once, before any worker looks."""
+        new = await gate.choose(ctx or self.me, Choice(channel, address, **more))  # type: ignore[arg-type]
+        if new is not None:
+            await gate.confirm(ctx or self.me, code_of(self.house, new))
+            await worker.once(self.house, self.channels)  # which finds nobody who waits for it any more
 
     async def grant(self, *whom: str, until: str = "2040-12-31", basis: tuple[str, str] = ("https://fhir-gateway.example/CodeSystem/policy", "uk-direct-care"), **more: Any) -> str:
         """Amina's consent that permits these; as its own key."""

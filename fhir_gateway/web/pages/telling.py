@@ -11,9 +11,10 @@ from starlette.responses import Response
 
 from ... import gate
 from ...domain import notices
-from ...domain.notices import CHANNELS, EVERY_DAY, LANGUAGES, Choice
-from ...domain.problem import not_found
+from ...domain.notices import EVERY_DAY, LANGUAGES, Choice
+from ...domain.problem import Problem, not_found
 from ...gate import Context
+from ..telling import offered
 from .frame import Pages, go, show
 from .words import _, moment
 
@@ -30,6 +31,7 @@ WHY: Mapping[str, str] = {
     "new-access": "Somebody new can see something of the plan",
     "recall-failed": "Another service still holds something that it should have given back",
     "choice-changed": "How we tell you was changed",
+    "address-code": "A code, to check a new address",
 }
 SENT: Mapping[str, str] = {"email": "Sent by email", "text": "Sent as a text message", "app": "Sent to the app"}
 NOT_SENT: Mapping[str, str] = {
@@ -41,16 +43,40 @@ NOT_SENT: Mapping[str, str] = {
 
 async def choose(pages: Pages, request: Request, ctx: Context) -> Response:
     """GET the form and the list; POST a choice. For the person, and for whoever acts for them."""
-    if ctx.actor.kind not in ("patient", "proxy"):
-        raise not_found()
+    _chooses(ctx)
     if request.method != "POST":
-        return await _form(pages, request, ctx, _values(await gate.my_choice(ctx)), {})
+        return await _form(pages, request, ctx, await _now(ctx), {})
     form = request.state.form
     choice, errors = read(form, _offered(pages, await gate.my_choice(ctx)))
     if errors or choice is None:
         return await _form(pages, request, ctx, _typed(form), errors)
-    await gate.choose(ctx, choice)
-    return go(f"{request.url.path}?done=saved")
+    waits = await gate.choose(ctx, choice)
+    return go(f"{request.url.path}?done={'sent' if waits else 'saved'}")
+
+
+async def confirm(pages: Pages, request: Request, ctx: Context) -> Response:
+    """The code that went to a new address came back: it is used from now on."""
+    _chooses(ctx)
+    try:
+        await gate.confirm(ctx, str(request.state.form.get("code", ""))[:20])
+    except Problem as wrong:
+        if wrong.kind not in ("invalid", "not-found"):
+            raise
+        still = await gate.confirming(ctx) is not None
+        error = {"code": _("That is not the code we sent. Try again.")} if still else {}
+        return await _form(pages, request, ctx, await _now(ctx), error, lost=not still)
+    return go(f"{request.url.path.removesuffix('/code')}?done=saved")
+
+
+def _chooses(ctx: Context) -> None:
+    if ctx.actor.kind not in ("patient", "proxy"):
+        raise not_found()
+
+
+async def _now(ctx: Context) -> dict[str, Any]:
+    """The form as it stands: with the address that waits for its code, so that saving it sends another."""
+    new = await gate.confirming(ctx)
+    return _values(new.choice if new else await gate.my_choice(ctx))
 
 
 def read(form: FormData, offered: list[str]) -> tuple[Choice | None, dict[str, str]]:
@@ -103,9 +129,7 @@ def _hour(form: FormData, name: str, errors: dict[str, str]) -> str:
 
 
 def _offered(pages: Pages, now: Choice) -> list[str]:
-    """What is set up here, what the person has now, and no message at all."""
-    here = pages.more.get("channels", frozenset())
-    return [c for c in CHANNELS if c in here or c in ("page", now.channel)]
+    return offered(pages.more.get("channels", frozenset()), now)
 
 
 def _values(choice: Choice) -> dict[str, Any]:
@@ -121,12 +145,13 @@ def _typed(form: FormData) -> dict[str, Any]:
     return {**{n: str(form.get(n, ""))[:300] for n in names}, "days": [str(d) for d in form.getlist("days")]}
 
 
-async def _form(pages: Pages, request: Request, ctx: Context, values: dict[str, Any], errors: dict[str, str]) -> Response:
-    offered = _offered(pages, await gate.my_choice(ctx))
+async def _form(pages: Pages, request: Request, ctx: Context, values: dict[str, Any], errors: dict[str, str], *, lost: bool = False) -> Response:
+    new = await gate.confirming(ctx)
+    ways = _offered(pages, await gate.my_choice(ctx))
     return await show(
-        pages, request, "telling.html", ctx=ctx, values=values, errors=errors, done=request.query_params.get("done") == "saved",
-        ways=[(c, _(WAYS[c][0]), _(WAYS[c][1]) if WAYS[c][1] else "") for c in offered], languages=list(LANGUAGES.items()),
-        days=[(str(n), _(d)) for n, d in enumerate(DAYS)], action=request.url.path, mine=ctx.actor.kind == "patient",
+        pages, request, "telling.html", ctx=ctx, values=values, errors=errors, done=request.query_params.get("done", ""), new=new, lost=lost,
+        ways=[(c, _(WAYS[c][0]), _(WAYS[c][1]) if WAYS[c][1] else "") for c in ways], languages=list(LANGUAGES.items()),
+        days=[(str(n), _(d)) for n, d in enumerate(DAYS)], action=request.url.path.removesuffix("/code"), mine=ctx.actor.kind == "patient",
         told=[_told(n) for n in await gate.my_notices(ctx)],
     )  # fmt: skip
 
