@@ -24,7 +24,7 @@ from .auth.own import OwnSignIn
 from .auth.sessions import Sessions
 from .domain.problem import Problem
 from .domain.types import Keep
-from .gate.telling import QUEUES
+from .gate.telling import DIRECTORY, QUEUES
 from .settings import Refused, Settings
 from .store.base import StoreError
 from .sync.worker import run as run_worker
@@ -196,7 +196,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
         return bool(is_ready())
 
     async def queues() -> dict[str, dict[str, int]]:
-        return {name: await w.store.outbox(name) for name in (*(p.name for p in w.partners), *QUEUES)}
+        return {name: await w.store.outbox(name) for name in (*(p.name for p in w.partners), *QUEUES, DIRECTORY)}
 
     s = w.settings
     web = shell.Web(

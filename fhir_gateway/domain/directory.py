@@ -135,6 +135,13 @@ class Directory:
                     roles[ref] = role
             elif kind == "HealthcareService" and sure and body.get("active") is not False:
                 services[ref] = _target(body.get("providedBy")) or ""
+        return cls._whole(organisations, people, roles, services, table)
+
+    @classmethod
+    def _whole(
+        cls, organisations: dict[str, Organisation], people: dict[str, tuple[str, frozenset[str]]], roles: dict[str, Role],
+        services: dict[str, str], table: Sectors,
+    ) -> Directory:  # fmt: skip
         of: dict[str, list[Role]] = {}
         for role in roles.values():
             if role.practitioner:
@@ -145,6 +152,18 @@ class Directory:
                 for identifier in sorted(o.identifiers):
                     found.setdefault(identifier, o.ref)
         return cls(organisations, people, roles, {k: tuple(v) for k, v in of.items()}, found, services, table)
+
+    def having(self, ref: str, body: Mapping[str, Any] | None, sure: bool) -> Directory:
+        """The same directory with this one resource as it is here (None: without it); `sure` when an operator confirmed it."""
+        one = Directory.of([(body, ref, sure)] if body is not None else [], self.table)
+
+        def swapped(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+            return {k: v for k, v in mine.items() if k != ref} | dict(theirs)
+
+        return self._whole(
+            swapped(self.organisations, one.organisations), swapped(self.people, one.people), swapped(self.roles, one.roles),
+            swapped(self.services, one.services), self.table,
+        )  # fmt: skip
 
     # -- organisations
 
@@ -282,6 +301,16 @@ class Directory:
             kind, frozenset(ids), user, name, place, self.sector(place) if kind in ("professional", "system") else None, patient,
             clinician, btg_role, rbac, contributor, operator,
         )  # fmt: skip
+
+    def names_of(self, ref: str, at: int) -> frozenset[str]:
+        """Every name by which a consent can let this practitioner or organisation in, now or once a role of theirs has begun."""
+        if ref.startswith("Organization/"):
+            return self.organisation_names(ref)
+        out = {ref, *self.people.get(ref, ("", frozenset()))[1]}
+        for role in self.roles_of.get(ref, ()):
+            if role.high is None or role.high >= at:
+                out |= self._role_names(role) | (self.organisation_names(role.organisation) if role.organisation else frozenset())
+        return frozenset(out)
 
     def _role_names(self, role: Role) -> set[str]:
         out = {role.ref, *role.identifiers, *role.services}

@@ -10,7 +10,7 @@ from ..domain.problem import Problem
 from ..domain.types import Note, Op, Ref, Stored
 from ..store.base import Moved, Stale, Taken, TooLong, Unavailable, Unsettled
 from .context import Context
-from .telling import of_new_access
+from .telling import of_new_access, of_the_directory
 
 T = TypeVar("T")
 
@@ -31,7 +31,8 @@ class Work:
 
     async def commit(self, *more: Op) -> None:
         """All of it and `more`, with a notice to each person to whose record it lets somebody in."""
-        await settle(self.ctx, *self.ops, *self.trail, *more, *await of_new_access(self.ctx, self.new, self.ops))
+        told = [*await of_new_access(self.ctx, self.new, self.ops), *of_the_directory(self.new)]
+        await settle(self.ctx, *self.ops, *self.trail, *more, *told)
 
 
 async def settle(ctx: Context, *ops: Op) -> None:

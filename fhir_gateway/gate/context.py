@@ -175,7 +175,7 @@ async def stand(
         epoch = epochs[person] if epochs and person in epochs else await house.store.epoch(person)
         known = house._standings.get(person)
         if known is None or known[0] != (epoch, place):
-            known = ((epoch, place), await _build(house, person, directory))
+            known = ((epoch, place), await stood(house, person, directory))
             house._standings[person] = known
             if len(house._standings) > STANDINGS_KEPT:
                 house._standings.popitem(last=False)
@@ -184,7 +184,8 @@ async def stand(
     return out
 
 
-async def _build(house: House, person: str, directory: Directory) -> Standing:
+async def stood(house: House, person: str, directory: Directory) -> Standing:
+    """What is known about this person now, under this directory."""
     records = await house.store.patient_versions(person, sorted(STANDING_TYPES))
     at = house.clock()
     accepted = await house.store.kept_all("accepted", at, prefix=f"{person} ")

@@ -10,8 +10,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from ..domain import building, standing
-from ..domain.grants import walk
+from ..domain import building
+from ..domain.arrivals import let_in
+from ..domain.directory import DIRECTORY_TYPES, confirmed
 from ..domain.periods import micros
 from ..domain.standing import CONFIRMED, STANDING_TYPES, Standing
 from ..domain.types import Keep, Op, Ref, Send, Stored
@@ -20,6 +21,7 @@ from .context import Context, directory_now, stand
 Why = Literal["break-glass", "claim", "new-access", "recall-failed", "choice-changed", "address-code"]
 Whom = Literal["patient", "privacy-officer"]
 QUEUES: Final = ("tell:patient", "tell:privacy-officer")
+DIRECTORY: Final = "tell:directory"  # changes of the directory, until it is known whom they are news to
 _OPENING: Final = frozenset({"Consent", "CareTeam", "ServiceRequest"})
 
 
@@ -39,9 +41,15 @@ async def of_new_access(ctx: Context, new: Mapping[Ref, Stored], ops: Sequence[O
     for person in people:
         before = (await stand(ctx.house, [person], None, ctx.place))[person]
         after = await _after(ctx, person, new, ops)
-        if _let_in(after, micros(ctx.at)) - _let_in(before, micros(ctx.at)):
+        if let_in(after, micros(ctx.at)) - let_in(before, micros(ctx.at)):
             out += tell("new-access", person)
     return out
+
+
+def of_the_directory(new: Mapping[Ref, Stored]) -> list[Op]:
+    """One entry for each directory resource that an operator's word changes: who is to be told is found out after the commit."""
+    found = (ref for ref, s in new.items() if ref.type in DIRECTORY_TYPES and confirmed(s.writer))
+    return [Send(DIRECTORY, ref, new[ref].version, None, "directory") for ref in found]
 
 
 def _may_open(ref: Ref, stored: Stored) -> bool:
@@ -59,24 +67,3 @@ async def _after(ctx: Context, person: str, new: Mapping[Ref, Stored], ops: Sequ
     accepted |= {op.key.split(" ", 1)[1]: op.value.decode() for op in ops if isinstance(op, Keep) and op.kind == "accepted" and op.key.startswith(f"{person} ")}
     directory, _ = ctx.place or await directory_now(house)
     return building.build(person, [*records, *mine], (), directory, house.policy, accepted=accepted)
-
-
-def _let_in(s: Standing, at: int) -> set[frozenset[str]]:
-    """Under which names somebody is let in, now or later; `*` is anybody. Claims are told of by whoever takes them."""
-    out: set[frozenset[str]] = set()
-    for r in s.relationships:
-        if r.origin != "claim" and r.counts and _not_over(r.high, at) and (not r.consent_needed or standing.consented(s, r.names, at)):
-            out.add(r.names)
-    for g in s.grants:
-        if not g.speaks() or not _not_over(g.root.high, at):
-            continue
-        if g.root.type == "permit" and not g.root.who:
-            out.add(frozenset({"*"}))
-        for rule in walk(g.root):
-            if rule.type == "permit" and _not_over(rule.high, at):
-                out |= {frozenset({who}) for who in rule.who}
-    return out
-
-
-def _not_over(high: int | None, at: int) -> bool:
-    return high is None or high >= at

@@ -21,6 +21,7 @@ from ..gate.choosing import Recipient
 from ..gate.recipients import Notice, keep_notice, notice, recipients
 from ..gate.telling import QUEUES
 from ..store.base import Fenced
+from . import newcomers
 from .channel import Channels, Failed, Message
 
 log = structlog.get_logger()
@@ -42,10 +43,11 @@ class Told:
     waiting: int = 0
     nobody: int = 0
     parked: int = 0
+    moved_directory: bool = False  # it looked to whom changes of the directory are news
 
     @property
     def moved(self) -> bool:
-        return bool(self.sent or self.nobody or self.parked)
+        return bool(self.sent or self.nobody or self.parked or self.moved_directory)
 
 
 async def run(house: House, channels: Channels, holder: str, stop: asyncio.Event) -> None:
@@ -65,8 +67,9 @@ async def run(house: House, channels: Channels, holder: str, stop: asyncio.Event
 
 
 async def once(house: House, channels: Channels, holder: str = "once") -> Told:
-    """One round over both queues."""
+    """One round over what changed in the directory, then over both queues."""
     told = Told()
+    told.moved_directory = await newcomers.once(house, holder)
     for queue in QUEUES:
         if not (await house.store.outbox(queue)).keys() & {"queued", "leased"}:
             continue  # a look is cheaper than a lease

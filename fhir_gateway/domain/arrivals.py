@@ -1,0 +1,78 @@
+"""Who comes to be let in because the directory changed: they joined an organisation, it was put in a sector, or became part of another. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from . import standing
+from .directory import Directory
+from .grants import walk
+from .standing import Standing
+
+
+def let_in(s: Standing, at: int) -> set[frozenset[str]]:
+    """Under which names somebody is let in, now or later; `*` is anybody. Claims are told of by whoever takes them."""
+    return looking_after(s, at) | consented(s, at)
+
+
+def looking_after(s: Standing, at: int) -> set[frozenset[str]]:
+    """Under which names somebody looks after the person, and so is let in."""
+    return {
+        r.names for r in s.relationships
+        if r.origin != "claim" and r.counts and not_over(r.high, at) and (not r.consent_needed or standing.consented(s, r.names, at))
+    }  # fmt: skip
+
+
+def consented(s: Standing, at: int) -> set[frozenset[str]]:
+    """Whom the person's consents let in by name; `*` when they let in anybody."""
+    out: set[frozenset[str]] = set()
+    for g in s.grants:
+        if not g.speaks() or not not_over(g.root.high, at):
+            continue
+        if g.root.type == "permit" and not g.root.who:
+            out.add(frozenset({"*"}))
+        for rule in walk(g.root):
+            if rule.type == "permit" and not_over(rule.high, at):
+                out |= {frozenset({who}) for who in rule.who}
+    return out
+
+
+def not_over(high: int | None, at: int) -> bool:
+    return high is None or high >= at
+
+
+def movers(after: Directory, ref: str, body: Mapping[str, Any]) -> frozenset[str]:
+    """Who may go by other names since this resource changed: practitioners and organisations."""
+    kind = ref.split("/")[0]
+    if kind == "PractitionerRole":
+        target = (body.get("practitioner") or {}).get("reference")
+        return frozenset({target}) if isinstance(target, str) and target.startswith("Practitioner/") else frozenset()
+    if kind == "Practitioner":
+        return frozenset({ref})
+    if kind != "Organization":
+        return frozenset()
+    parts = frozenset(after.everyone_at(ref))
+    return parts | {r.practitioner for r in after.roles.values() if r.organisation in parts and r.practitioner}
+
+
+def moves(before: Directory, after: Directory, who: Iterable[str], at: int) -> list[tuple[frozenset[str], frozenset[str]]]:
+    """(names before, names after) of those who go by a name that they did not go by."""
+    both = ((before.names_of(ref, at), after.names_of(ref, at)) for ref in who)
+    return list(dict.fromkeys((was, now) for was, now in both if now - was))
+
+
+def lets_somebody_in(s: Standing, moved: Iterable[tuple[frozenset[str], frozenset[str]]], at: int) -> bool:
+    """Is one of these let in by a consent of this person under a name they go by only now, and was by no other.
+
+    Who joins an organisation that looks after the person anyway, without a consent that names it, is no news: it was let in.
+    """
+    named = frozenset().union(*consented(s, at))
+    if "*" in named:
+        return False
+    named |= frozenset().union(*(r.names for r in s.relationships if r.team in named and r.counts))
+    known = named | frozenset().union(*looking_after(s, at))
+    return any(now & named and not was & known for was, now in moved)
+
+
+__all__ = ["let_in", "lets_somebody_in", "movers", "moves"]

@@ -1,0 +1,63 @@
+"""To whom a change of the directory is news: people whose consents let somebody in by it who was not let in before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from ..domain.arrivals import let_in, lets_somebody_in, movers, moves
+from ..domain.directory import Directory, confirmed
+from ..domain.periods import micros
+from ..domain.types import Queued, Stored
+from .context import House, directory_now, stand, stood
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One change of the directory: how it was, who moved to other names, and whom it may concern, in order."""
+
+    before: Directory
+    after: Directory
+    moved: tuple[tuple[frozenset[str], frozenset[str]], ...]
+    people: tuple[str, ...]
+    relations: bool  # it may also make somebody count who did not: an organisation's sector, a service's provider
+
+
+async def news(house: House, entry: Queued) -> News | None:
+    """What changed by this entry, beside the directory as it is now; None when it lets nobody in who was not."""
+    now = await house.store.version(entry.ref, entry.version)
+    if now is None or now.body is None:
+        return None
+    after, _epoch = await directory_now(house)
+    at, ref = micros(house.clock()), str(entry.ref)
+    who = movers(after, ref, msgspec.json.decode(now.body))
+    relations = entry.ref.type in ("Organization", "HealthcareService")
+    names = {n for m in who for n in after.names_of(m, at)} | ({ref} if relations else set())
+    people = await house.store.concerned(names)
+    if not people:
+        return None
+    was = await house.store.version(entry.ref, entry.version - 1) if entry.version > 1 else None
+    before = after.having(ref, *_as_it_was(was))
+    moved = tuple(moves(before, after, who, at))
+    return News(before, after, moved, tuple(sorted(people)), relations) if moved or relations else None
+
+
+def _as_it_was(was: Stored | None) -> tuple[dict[str, object] | None, bool]:
+    if was is None or was.body is None:
+        return None, False
+    return msgspec.json.decode(was.body), confirmed(was.writer)
+
+
+async def is_news(house: House, told: News, person: str) -> bool:
+    """Does this change let somebody in to this person's record."""
+    at = micros(house.clock())
+    standing = (await stand(house, [person]))[person]
+    if lets_somebody_in(standing, told.moved, at):
+        return True
+    if not told.relations or not standing.relationships:
+        return False
+    return bool(let_in(standing, at) - let_in(await stood(house, person, told.before), at))
+
+
+__all__ = ["News", "is_news", "news"]
