@@ -62,6 +62,7 @@ async def confirming(ctx: Context) -> Confirming | None:
 
 
 async def waiting(house: House, ref: str) -> Confirming | None:
+    """The new address of this person while it waits for its code; None when none does."""
     kept = await house.store.kept("tell-new", ref, house.clock())
     return msgspec.json.decode(kept, type=Confirming) if kept is not None else None
 

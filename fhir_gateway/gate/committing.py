@@ -27,6 +27,7 @@ class Work:
     numbers: set[str] = field(default_factory=set)  # NHS numbers of Patients that this commit makes
 
     async def get(self, ref: Ref) -> Stored | None:
+        """The resource as it will be after this commit, as far as it is prepared; None when there is none."""
         return self.new.get(ref) or await self.ctx.house.store.get(ref)
 
     async def commit(self, *more: Op) -> None:

@@ -49,6 +49,7 @@ class Asked:
 
     @property
     def person(self) -> str:
+        """Whose consent it is, `Patient/…`."""
         return self.standing.patient
 
     @property

@@ -97,6 +97,7 @@ class Context:
     officer: bool = False  # reviews emergencies
 
     def asks(self, action: str) -> Ask:
+        """This asker's question, at this moment and for this purpose. `action` is access, disclose, collect or correct."""
         return Ask(self.actor, action, self.at, self.purpose)  # type: ignore[arg-type]
 
 

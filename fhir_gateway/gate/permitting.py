@@ -73,6 +73,7 @@ def _not_for(type: str) -> Problem:
 
 
 def subject_path(type: str) -> str:
+    """Where a resource of this type says whose it is: `Goal.subject`."""
     return f"{type}.{compartment.SUBJECT.get(type, 'subject')}"
 
 

@@ -133,15 +133,18 @@ class Notice:
 
 
 def notice_key(ref: str, entry: int) -> str:
+    """Under which key a notice is kept: those of one recipient together, in the order in which they were queued."""
     return f"{ref} {entry:012d}"
 
 
 async def notice(house: House, ref: str, entry: int) -> Notice | None:
+    """What became of this outbox entry for this recipient; None before anything did, and 90 days after it was queued."""
     kept = await house.store.kept("notice", notice_key(ref, entry), house.clock())
     return msgspec.json.decode(kept, type=Notice) if kept is not None else None
 
 
 def keep_notice(ref: str, entry: int, n: Notice) -> Op:
+    """The operation that keeps it, to be committed with what it tells of."""
     return Keep("notice", notice_key(ref, entry), msgspec.json.encode(n), n.queued + SHOWN_FOR)
 
 

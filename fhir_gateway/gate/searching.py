@@ -260,6 +260,7 @@ async def _included(
 
 
 def too_many() -> Problem:
+    """What a search is refused with whose includes would be cut: 400."""
     return Problem("bad-request", f"This brings along more than {INCLUDED} other resources: ask for fewer with `_count`, or search for them.")
 
 

@@ -122,10 +122,12 @@ def shape(parts: list[str]) -> str:
 
 
 async def read(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """GET [type]/[id]: 200, or 304. Problem not-found for hidden and absent alike, gone. https://hl7.org/fhir/R4/http.html#read"""
     return found(request, ctx, await gate.read(ctx, ref(parts)))
 
 
 async def vread(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """GET [type]/[id]/_history/[version]: as `read`, of that version. https://hl7.org/fhir/R4/http.html#vread"""
     return found(request, ctx, await gate.vread(ctx, ref(parts), gate.version_number(parts[3])))
 
 
@@ -143,17 +145,20 @@ def found(request: Request, ctx: Context, answer: Answer) -> Response:
 
 
 async def create(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """POST [type], on a condition with If-None-Exist. https://hl7.org/fhir/R4/http.html#create"""
     raw = await received(web, request, parts)
     asked = request.headers.get("if-none-exist")
     return wrote(web, request, await gate.create(ctx, parts[0], raw, if_none_exist=asked, once=named(ctx, request)))
 
 
 async def update(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """PUT [type]/[id], of the version in If-Match. https://hl7.org/fhir/R4/http.html#update"""
     raw = await received(web, request, parts)
     return wrote(web, request, await gate.update(ctx, ref(parts), raw, if_match=seen(request), once=named(ctx, request)))
 
 
 async def update_where(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """PUT [type]?condition. Problem bad-request without a condition, several-matches. https://hl7.org/fhir/R4/http.html#cond-update"""
     asked = condition(request)
     sent_json(request)
     raw = await body(web, request)
@@ -162,11 +167,13 @@ async def update_where(web: Web, request: Request, ctx: Context, parts: list[str
 
 
 async def patch(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """PATCH [type]/[id], by JSON Patch or FHIRPath Patch. https://hl7.org/fhir/R4/http.html#patch"""
     edit, raw = await edited(web, request)
     return wrote(web, request, await gate.patch(ctx, ref(parts), edit, if_match=seen(request), once=named(ctx, request), raw=raw))
 
 
 async def patch_where(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """PATCH [type]?condition. Problem not-found, several-matches. https://hl7.org/fhir/R4/http.html#patch"""
     asked = condition(request)
     edit, raw = await edited(web, request)
     written = await gate.patch_where(ctx, parts[0], asked, edit, if_match=seen(request), once=named(ctx, request), raw=raw)
@@ -196,15 +203,18 @@ def named(ctx: Context, request: Request) -> gate.Once | None:
 
 
 async def delete(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """DELETE [type]/[id]. https://hl7.org/fhir/R4/http.html#delete"""
     return gone(request, await gate.remove(ctx, ref(parts), if_match=seen(request), once=named(ctx, request)))
 
 
 async def delete_where(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """DELETE [type]?condition: the one match. https://hl7.org/fhir/R4/http.html#3.1.0.7.1"""
     written = await gate.remove_where(ctx, parts[0], condition(request), if_match=seen(request), once=named(ctx, request))
     return gone(request, written)
 
 
 def gone(request: Request, w: Written) -> Response:
+    """The answer to a deletion: 204, or 200 with an OperationOutcome where that is preferred."""
     headers = {**PRIVATE, "ETag": tag(w.version)}
     if prefer(request, "return") == "OperationOutcome":
         return json(request, msgspec.json.encode(bundle.informed(bundle.SAID["deleted"])), 200, headers)
@@ -230,10 +240,12 @@ def wrote(web: Web, request: Request, w: Written) -> Response:
 
 
 async def search(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """GET [type]?… or ?_type=…: a searchset. https://hl7.org/fhir/R4/http.html#search"""
     return await searched(request, ctx, parts[0] if parts else None, None, asked(request))
 
 
 async def post_search(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """POST [type]/_search: parameters of the address and of the form together."""
     type = parts[0] if len(parts) > 1 else None
     return await searched(request, ctx, type, None, asked(request) + await form(web, request))
 
@@ -244,17 +256,20 @@ async def compartment(web: Web, request: Request, ctx: Context, parts: list[str]
 
 
 async def post_compartment(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """POST [compartment]/[id]/[type]/_search."""
     type, within = gate.compartment(ctx, ref(parts), parts[2])
     return await searched(request, ctx, type, within, asked(request) + await form(web, request))
 
 
 async def searched(request: Request, ctx: Context, type: str | None, within: Ref | None, params: list[tuple[str, str]]) -> Response:
+    """The page a search finds as a searchset Bundle; `within` is the compartment's owner. Unknown parameters are refused with `handling=strict`."""
     params = [(k, v) for k, v in params if k not in ("_format", "_pretty")]
     page = await gate.search(ctx, type, params, strict=prefer(request, "handling") == "strict", within=within)
     return json(request, gate.searchset(ctx, page, f"{within}/{type or '*'}" if within else type or ""))
 
 
 async def history(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """GET _history of one resource, a type or everything. https://hl7.org/fhir/R4/http.html#history"""
     type = parts[0] if parts[0] != "_history" else None
     id = ref(parts).id if len(parts) == 3 else None
     page = await gate.history(ctx, type, id, pairs(request.url.query), strict=prefer(request, "handling") == "strict")
@@ -262,6 +277,7 @@ async def history(web: Web, request: Request, ctx: Context, parts: list[str]) ->
 
 
 async def transaction(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """POST of a Bundle: batch, transaction or message. `Idempotency-Key` makes a repeat harmless. https://hl7.org/fhir/R4/http.html#transaction"""
     sent_json(request)
     raw = await body(web, request)
     key = request.headers.get("idempotency-key")

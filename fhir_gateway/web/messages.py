@@ -70,6 +70,7 @@ def acceptable(request: Request) -> None:
 
 
 def wants_json(request: Request) -> bool:
+    """Does the asker take JSON; `_format` wins over Accept."""
     wanted = request.query_params.get("_format") if b"_format" in request.scope["query_string"] else None
     if wanted is None:
         wanted = request.headers.get("accept", "*/*") or "*/*"
@@ -88,6 +89,7 @@ def prefer(request: Request, name: str) -> str:
 
 
 def ref(parts: list[str]) -> Ref:
+    """`Type/id` of an address. Problem not-found for what can be no id."""
     if not ID.match(parts[1]):
         raise not_found()
     return Ref(parts[0], parts[1])
@@ -127,6 +129,7 @@ def condition(request: Request) -> str:
 
 
 def json(request: Request, raw: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """FHIR JSON, indented with `_pretty=true`; private and not stored unless other headers are given."""
     if request.scope["query_string"] and request.query_params.get("_pretty") == "true":
         raw = msgspec.json.format(raw, indent=2)
     return Response(raw, status, headers or PRIVATE, media_type=FHIR_JSON)
@@ -139,4 +142,5 @@ def plain(answer: Any, status: int = 200, headers: dict[str, str] | None = None)
 
 @lru_cache(4096)
 def http_date(at: datetime) -> str:
+    """An aware instant as HTTP writes it: Thu, 26 Nov 2026 09:00:00 GMT."""
     return format_datetime(at, usegmt=True)

@@ -22,16 +22,19 @@ Asked = tuple[dict[str, Any] | None, dict[str, str]]
 
 
 async def everything(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """Patient/$everything as a searchset. https://hl7.org/fhir/R4/patient-operation-everything.html"""
     params = [p for p in await given(web, request) if p[0] not in ("_format", "_pretty")]
     page = await gate.everything(ctx, ref(parts).id if len(parts) == 3 else None, params)
     return json(request, gate.searchset(ctx, page, "/".join(parts)))
 
 
 async def document(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """CarePlan/[id]/$document: a document Bundle."""
     return json(request, await gate.plan_document(ctx, ref(parts).id))
 
 
 async def validate(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """[type]/$validate: an OperationOutcome, of what was sent or of what is here. https://hl7.org/fhir/R4/resource-operation-validate.html"""
     raw = await body(web, request)
     if raw:
         sent_json(request)
@@ -63,15 +66,18 @@ async def preview(web: Web, request: Request, ctx: Context, parts: list[str]) ->
 
 
 async def meta(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """[type]/[id]/$meta. https://hl7.org/fhir/R4/resource-operation-meta.html"""
     return metas(request, await gate.meta_of(ctx, ref(parts)))
 
 
 async def meta_add(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """[type]/[id]/$meta-add: labels put on."""
     wanted, _ = await about_meta(web, request)
     return labelled(request, await gate.put_on(ctx, ref(parts), wanted))
 
 
 async def meta_delete(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
+    """[type]/[id]/$meta-delete: labels taken off, with a reason where they are somebody else's."""
     wanted, reason = await about_meta(web, request)
     return labelled(request, await gate.take_off(ctx, ref(parts), wanted, reason))
 
@@ -88,11 +94,13 @@ async def about_meta(web: Web, request: Request) -> tuple[dict[str, Any], str]:
 
 
 def labelled(request: Request, w: Written) -> Response:
+    """The answer to a change of labels: the meta as this reader may see it, and its ETag."""
     shown = strict.read(w.body or b"{}").get("meta", {})
     return metas(request, {k: v for k, v in shown.items() if k in ("profile", "tag", "security")}, {"ETag": tag(w.version)})
 
 
 def metas(request: Request, shown: dict[str, Any], more: dict[str, str] | None = None) -> Response:
+    """Parameters with `return`, a Meta; without it when there is nothing to show."""
     told = {"resourceType": "Parameters", "parameter": [{"name": "return", "valueMeta": shown}] if shown else []}
     return json(request, strict.dump({k: v for k, v in told.items() if v}), headers={**PRIVATE, **(more or {})})
 

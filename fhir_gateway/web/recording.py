@@ -47,6 +47,7 @@ class Change(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def routes(web: Web) -> list[Route]:
+    """`/patients/{patient}/facts` and `/patients/{patient}/roles`."""
     return [
         Route("/patients/{patient}/facts", guarded(web, "patients", record), methods=["POST"]),
         Route("/patients/{patient}/roles", guarded(web, "patients", appoint), methods=["POST"]),
@@ -56,12 +57,14 @@ def routes(web: Web) -> list[Route]:
 
 
 async def record(web: Web, request: Request) -> Response:
+    """POST a fact: where it is kept."""
     ctx, patient = await _asked(web, request, "u", "Patient")
     said = await shaped(web, request, Fact)
     return _wrote(await gate.record(ctx, patient, said.fact, on=said.on, evidence=said.evidence, who=said.who))
 
 
 async def appoint(web: Web, request: Request) -> Response:
+    """POST somebody to act for the person: 201."""
     ctx, patient = await _asked(web, request, "c", "Consent")
     r = await shaped(web, request, Role)
     written = await gate.appoint(
@@ -71,11 +74,13 @@ async def appoint(web: Web, request: Request) -> Response:
 
 
 async def roles(web: Web, request: Request) -> Response:
+    """GET who acts for the person, with status and reason."""
     ctx, patient = await _asked(web, request, "r", "Consent")
     return plain({"roles": await gate.roles(ctx, patient)})
 
 
 async def change(web: Web, request: Request) -> Response:
+    """POST a role's new status."""
     ctx, patient = await _asked(web, request, "u", "Consent")
     said = await shaped(web, request, Change)
     consent = request.path_params["consent"]

@@ -106,6 +106,7 @@ class Draft:
         return found if isinstance(found, date) else None
 
     def everything(self) -> bool:
+        """Did the person choose the whole plan."""
         return "plan" in self.parts
 
     def kinds(self) -> tuple[str, ...]:
@@ -169,6 +170,7 @@ def given_words(draft: Draft, named: Mapping[str, str], views: Collection[int]) 
 
 
 def until_words(last: date | None) -> str:
+    """The last day in words; without one, until it is stopped."""
     return day(last) if last else _("Until you stop it")
 
 

@@ -37,7 +37,9 @@ class Sessions(Protocol):
         """The token forms of this visitor carry. Appends a Set-Cookie value when the visitor has none yet."""
         ...
 
-    async def form_token_ok(self, request: Request, token: str) -> bool: ...
+    async def form_token_ok(self, request: Request, token: str) -> bool:
+        """Is this the token of a form that this session was shown."""
+        ...
 
     async def end(self, request: Request) -> list[str]:
         """End the session; Set-Cookie values for the answer."""
@@ -161,6 +163,7 @@ def render(
     request: Request, template: str, *, ctx: Context | None = None, status: int = 200, token: str = "",
     cookies: Sequence[str] = (), **values: Any,
 ) -> Response:  # fmt: skip
+    """A page from a template, with the headers of every page and a nonce of its own."""
     nonce = secrets.token_urlsafe(16)
     kind = ctx.actor.kind if ctx else None
     html = ENV.get_template(template).render(

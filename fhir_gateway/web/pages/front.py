@@ -13,6 +13,7 @@ DONE = {"signed-out", "signed-out-everywhere"}
 
 
 async def start(pages: Pages, request: Request, ctx: Context | None) -> Response:
+    """The first page, for anybody."""
     done = request.query_params.get("done", "")
     return await show(pages, request, "start.html", ctx=ctx, demo=pages.demo, done=done if done in DONE else "")
 
@@ -52,6 +53,7 @@ async def home(pages: Pages, request: Request, ctx: Context | None) -> Response:
 
 
 async def sign_out(pages: Pages, request: Request, ctx: Context | None) -> Response:
+    """End the session, and back to the first page."""
     return go("/?done=signed-out", await pages.sessions.end(request))
 
 

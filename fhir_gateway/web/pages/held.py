@@ -44,6 +44,7 @@ async def own(ctx: Context) -> Held | None:
 
 
 def stamp_of(held: Held | None) -> str:
+    """Which version of the person's choices a form was filled in against; the same for nobody's."""
     return held.stamp if held else NONE
 
 

@@ -41,6 +41,7 @@ class Hiding:
 
     @classmethod
     def of(cls, fields: Any) -> Hiding:
+        """From a form's fields; unknown parts are dropped."""
         return cls(
             parts=tuple(p for p in PARTS if p in fields.getlist("parts")),
             things=tuple(dict.fromkeys(t for t in fields.getlist("things") if REF.match(t)))[:100],
@@ -50,6 +51,7 @@ class Hiding:
         )  # fmt: skip
 
     def values(self) -> dict[str, Any]:
+        """For the template: one value a field."""
         return {
             "parts": list(self.parts), "things": list(self.things), "private": list(self.private), "find": self.find,
             "who": self.who, "why": self.why, "version": self.version,
@@ -57,6 +59,7 @@ class Hiding:
 
 
 def mistakes(hiding: Hiding, step: str, known: bool) -> dict[str, str]:
+    """What must be put right in one step: field to sentence. `known`: the directory has whoever was chosen."""
     if step == "what" and not (hiding.parts or hiding.things or hiding.private):
         return {"parts": _("Choose what you want to hide.")}
     if step == "who" and not (known or hiding.who == EVERYBODY):

@@ -103,6 +103,7 @@ def kin_of(related: dict[str, Any]) -> str:
 
 
 def role_of(role: dict[str, Any]) -> str:
+    """What somebody with this PractitionerRole does, in words; empty where nobody says."""
     codes = [
         c.get("text") or next((x.get("display") for x in c.get("coding", []) if x.get("display")), "") for c in role.get("code", [])
     ]

@@ -28,10 +28,12 @@ MOST_READ = 5_000  # rows read to fill one page under a narrow filter; then the 
 
 
 def own_id(ctx: Context) -> str:
+    """The id of the person whose record this is about: the reader's own, or of whom they act for."""
     return (ctx.actor.patient or "").removeprefix("Patient/")
 
 
 async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
+    """The person's own plan, whole."""
     try:
         plan = await plans.load(ctx, own_id(ctx))
     except Problem as p:
@@ -76,6 +78,7 @@ class Filter:
 
 
 async def who_looked(pages: Pages, request: Request, ctx: Context) -> Response:
+    """Who looked, changed or was refused, newest first; narrowed by day and organisation."""
     asked = request.query_params
     errors: dict[str, str] = {}
     wanted = Filter(

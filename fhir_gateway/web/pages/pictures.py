@@ -25,6 +25,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Step:
+    """A step on the way to a goal; `on` is the day it was done, in words."""
+
     text: str
     done: bool
     on: str
@@ -44,6 +46,7 @@ class Progress:
 
     @property
     def has_line(self) -> bool:
+        """Is there a first and a last day to draw a line between."""
         return bool(self.start and self.end)
 
 

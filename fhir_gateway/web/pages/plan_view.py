@@ -33,6 +33,8 @@ ID = re.compile(r"(?=\S*\d)\S+|[a-z]\w*[-_:./|]\S*")
 
 @dataclass(frozen=True, slots=True)
 class Line:
+    """A label and what stands beside it."""
+
     label: str
     text: str
 
@@ -52,6 +54,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class PlanView:
+    """One plan as a page shows it, part by part; an empty part is left out."""
+
     title: str
     name: str
     about: tuple[Line, ...]
@@ -130,10 +134,12 @@ def thing(value: Any) -> dict[str, Any]:
 
 
 def texts(value: Any) -> list[str]:
+    """A list of texts; empty for whatever else an odd plan has there."""
     return [str(v) for v in value] if isinstance(value, list) else []
 
 
 def preferred_name(person: dict[str, Any]) -> str:
+    """What the person is called: preferred or first given name, and family name."""
     name = person.get("name")
     if isinstance(name, str):
         return name
@@ -305,6 +311,7 @@ def _practical(person: dict[str, Any]) -> tuple[Line, ...]:
 
 
 def language_name(code: str) -> str | None:
+    """A language by its BCP 47 code, in English; None for an unknown one."""
     try:
         return Locale.parse(code.replace("-", "_")).get_language_name("en")
     except (UnknownLocaleError, ValueError):

@@ -23,6 +23,7 @@ AGAIN = "Type the password with which you signed in. We ask again because you ha
 
 
 async def emergencies(pages: Pages, request: Request, ctx: Context) -> Response:
+    """The emergencies that wait for a review, or those that were reviewed."""
     return await _listed(pages, request, ctx, {}, "")
 
 
@@ -43,6 +44,7 @@ async def review(pages: Pages, request: Request, ctx: Context) -> Response:
 
 
 async def end(pages: Pages, request: Request, ctx: Context) -> Response:
+    """End an emergency access now, with the password once more where the sign-in is not fresh."""
     id, fresh = _id(request), await _fresh(pages, request, ctx)
     if fresh is None:
         return await _listed(pages, request, ctx, {f"end-password-{id}": AGAIN}, id)

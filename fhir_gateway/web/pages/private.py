@@ -49,10 +49,12 @@ class Thing:
 
     @property
     def words(self) -> str:
+        """What it is about, in the words of the page."""
         return ", ".join(_(SAID[w]) for w in self.about) or _(OTHER if self.private else SAID["general"])
 
 
 def thing(resource: Mapping[str, Any]) -> Thing:
+    """A resource as the page lists it."""
     node: Any = resource
     for step in () if asks_membership(resource) else KINDS[str(resource["resourceType"])][1]:
         node = node.get(step) if isinstance(node, dict) else None
@@ -78,6 +80,7 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
 
 
 async def at_risk(ctx: Context) -> bool:
+    """Is everybody kept from seeing where the person is."""
     meta = await gate.meta_of(ctx, Ref("Patient", own_id(ctx)))
     return any(c.get("system") == HANDLING_SYSTEM and c.get("code") == LOCATION_PROTECTED for c in meta.get("security", ()))
 

@@ -45,6 +45,7 @@ BASES: dict[str, str] = {  # VRS: https://fhir.nhs.uk/England/CodeSystem/England
 
 
 async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
+    """Everybody who can see something: chosen, acting, looking after, urgent care, other consents."""
     held = await consents(ctx)
     ours = [h for h in held if sharing.is_ours(h.body)]
     mine = [r for h in ours for r in choices.rows(h.body)]

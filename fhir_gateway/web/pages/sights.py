@@ -42,6 +42,7 @@ class View:
 
 
 def view_of(preview: Preview, *, only_named: bool = False, team: bool = False) -> View:
+    """A preview by kinds. `only_named` and `team` as for `because`."""
     seen = preview.sights
     kinds = {
         "opens": [s for s in seen if s.after.permit and not s.before.permit],
@@ -80,6 +81,7 @@ def as_team(who: str, name: str) -> str:
 
 
 def is_team(who: str) -> bool:
+    """Is whoever a choice names a team or a group."""
     return who.startswith(("CareTeam/", "Group/"))
 
 

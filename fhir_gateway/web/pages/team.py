@@ -25,6 +25,7 @@ DONE = {"accepted", "emergency-over", "claim-over"}
 
 
 async def team(pages: Pages, request: Request, ctx: Context) -> Response:
+    """People this worker may see, and tasks that wait for them."""
     asked = [("_sort", "family"), ("_count", str(PEOPLE))]
     if request.query_params.get("page"):
         asked.append(("_page", request.query_params["page"]))
@@ -96,6 +97,7 @@ async def here_because(ctx: Context, person: str) -> dict[str, str]:
 
 
 def id_of(request: Request) -> str:
+    """The id in the address. Problem not-found for what can be none."""
     id = str(request.path_params["id"])
     if not ID.match(id):
         raise not_found()

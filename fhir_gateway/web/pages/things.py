@@ -44,6 +44,7 @@ class Thing:
 
     @property
     def hint(self) -> str:
+        """What stands below it: its kind, and how it is private."""
         return ", ".join(t for t in (self.kind, _("private: {marks}").format(marks=self.private) if self.private else "") if t)
 
 
@@ -68,6 +69,7 @@ def apart(found: Sequence[Thing]) -> list[Thing]:
 
 
 def thing(resource: Mapping[str, Any]) -> Thing:
+    """A resource by the name people have for it."""
     type = str(resource.get("resourceType", ""))
     kind = _(KINDS.get(type, OTHER)[0])
     return Thing(f"{type}/{resource.get('id', '')}", title(resource), kind, marks(resource))
