@@ -156,7 +156,8 @@ some = st.builds(
     confidentiality=st.sampled_from("ULMNRV"), sensitivity=names, other_labels=names, legal=names, profiles=names, codes=names,
     authors=names, custodian=st.none() | st.text(max_size=5), source=st.none() | st.text(max_size=5), refs=names,
     low=st.none() | st.integers(-(2**53), 2**53), high=st.none() | st.integers(-(2**53), 2**53), updated=st.integers(0, 2**53),
-    origin=st.none() | names, makers=names, keeper=st.none() | st.text(max_size=5),
+    origin=st.none() | names, makers=names, keeper=st.none() | st.text(max_size=5), custodians=names, sources=names,
+    sourced=st.none() | st.text(max_size=5),
 )  # fmt: skip
 
 

@@ -217,7 +217,11 @@ def a_resource(dice: Dice, patients: tuple[str, ...] = (P1,)) -> Facts:
     )  # fmt: skip
     own = Dice(f"whose {sorted(facts.authors)} {facts.custodian} {date}")  # dice of their own, not to turn what else is thrown
     makers = facts.authors if own.one_in(2) else frozenset(n for n in sorted(facts.authors) if own.one_in(2))
-    return replace(facts, makers=makers, keeper=facts.custodian if own.one_in(2) else None)
+    ever = frozenset(own.some(SOURCES)) if own.one_in(4) else frozenset()
+    return replace(
+        facts, makers=makers, keeper=facts.custodian if own.one_in(2) else None, sourced=facts.source if own.one_in(2) else None, sources=ever,
+        custodians=frozenset(own.some(PLACES)) if own.one_in(4) else frozenset(),
+    )  # fmt: skip
 
 
 EDGES = (None, None, micros(NOW) - 10**13, micros(NOW) - 1, micros(NOW), micros(NOW) + 1, micros(NOW) + 10**13)

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from .compartment import patients
+from .predicate import values_of
 from .types import Facts, Writer
 
 
@@ -35,13 +37,16 @@ _AGENTS: Final = frozenset({"Practitioner", "PractitionerRole", "Organization", 
 
 @dataclass(frozen=True, slots=True)
 class Authorship:
-    """The five of `Facts` that say whose it is."""
+    """What `Facts` says of whose it is and where it came from."""
 
     authors: frozenset[str]
     custodian: str | None
     origin: frozenset[str] | None
     makers: frozenset[str]
     keeper: str | None
+    custodians: frozenset[str]
+    sources: frozenset[str]
+    sourced: str | None
 
 
 def authorship(
@@ -52,22 +57,40 @@ def authorship(
 
     A name in the resource opens it to whoever bears it when it stood there with that right already, when the maker put in a name
     of their own in version 1, and when it was vouched for: by an operator, or by a registered contributor in what it made itself.
+    So does `meta.source`, where the data came from: nobody's own name, so that it counts only where it was vouched for.
     """
     hand = {writer.user, writer.organisation or ""} - {""}
     origin = frozenset(hand) if before is None else before.origin
     made = origin if origin is not None else frozenset({created_by or ""} - {""})  # version 1 was before we kept this
-    named, custodian = frozenset(_authors(resource)), _custodian(resource)
-    if writer.kind == "operator" or (writer.contributor and not made.isdisjoint(hand)):
+    named, custodian, source = frozenset(_authors(resource)), _custodian(resource), _source(resource)
+    vouches = writer.kind == "operator" or (writer.contributor and not made.isdisjoint(hand))
+    if vouches:
         good = named | {custodian}
     elif before is None:
         good = called
     else:
         good = frozenset()
-    then, kept = (before.makers, before.keeper) if before is not None else (frozenset(), None)
+    then, kept, came = (before.makers, before.keeper, before.sourced) if before is not None else (frozenset(), None, None)
     makers = made | (named & (good | then))
     keeper = custodian if custodian in good or custodian == kept else None
+    said = source == came or vouches or _theirs_to_say(resource, writer, before)
     ever = before.authors if before is not None else frozenset()  # who is edited out was an author all the same
-    return Authorship(ever | named | made | hand | ({created_by or ""} - {""}), custodian, origin, makers, keeper)
+    return Authorship(
+        ever | named | made | hand | ({created_by or ""} - {""}), custodian, origin, makers, keeper,
+        _ever(before, "custodian", custodian), _ever(before, "source", source), source if said else None,
+    )  # fmt: skip
+
+
+def _theirs_to_say(resource: Mapping[str, Any], writer: Writer, before: Facts | None) -> bool:
+    """Does the person themselves say, in what is theirs alone, where it came from: not what stood there already."""
+    new = before is None or before.source != _source(resource)
+    return new and writer.kind == "patient" and set(patients(resource)) == {writer.user}
+
+
+def _ever(before: Facts | None, field: str, now: str | None) -> frozenset[str]:
+    """What is edited out was said all the same."""
+    then = frozenset(values_of(before, field)) if before is not None else frozenset()
+    return then if now is None else then | {now}
 
 
 # -- whom it names ----------------------------------------------------------------------------------------------------
@@ -107,6 +130,12 @@ def _custodian(resource: Mapping[str, Any]) -> str | None:
     for one in _each(resource.get(name)):
         return target(one) or next(identifier(one), None)
     return None
+
+
+def _source(resource: Mapping[str, Any]) -> str | None:
+    """`meta.source`: where the data came from, as whoever sent it says."""
+    found = (resource.get("meta") or {}).get("source")
+    return found if isinstance(found, str) else None
 
 
 def target(reference: Mapping[str, Any]) -> str | None:

@@ -131,7 +131,7 @@ def _facts(r: Mapping[str, Any]) -> Facts:
         r["type"], r.get("id", ""), tuple(patients), level, sensitive, other, legal,
         profiles=frozenset(p.split("|", 1)[0] for p in _list(r.get("profile"))),
         codes=frozenset(r.get("codes") or ()), authors=authors, makers=authors,
-        custodian=r.get("custodian"), keeper=r.get("custodian"), source=r.get("source"), refs=frozenset(r.get("refs") or ()),
+        custodian=r.get("custodian"), keeper=r.get("custodian"), source=r.get("source"), sourced=r.get("source"), refs=frozenset(r.get("refs") or ()),
         referred_by=frozenset(r.get("referredBy") or ()), low=low, high=high,
         updated=interval(r["lastUpdated"])[0] if r.get("lastUpdated") else 0,
     )  # fmt: skip

@@ -87,21 +87,26 @@ def derive(
         origin=whose.origin,
         makers=whose.makers,
         keeper=whose.keeper,
+        custodians=whose.custodians,
+        sources=whose.sources,
+        sourced=whose.sourced,
     )
 
 
 def in_nobodys_name(facts: Facts, before: Facts | None) -> Facts:
     """The same facts where the gateway itself wrote this version: it makes nobody an author."""
     if before is None:
-        return replace(facts, authors=frozenset(), origin=frozenset(), makers=frozenset(), keeper=None)
+        return replace(facts, authors=frozenset(), origin=frozenset(), makers=frozenset(), keeper=None, sourced=None)
     kept = facts.keeper if facts.keeper == before.keeper else None
-    return replace(facts, authors=before.authors, origin=before.origin, makers=facts.makers & before.makers, keeper=kept)
+    came = facts.sourced if facts.sourced == before.sourced else None
+    return replace(facts, authors=before.authors, origin=before.origin, makers=facts.makers & before.makers, keeper=kept, sourced=came)
 
 
 def owned(facts: Facts, whose: Authorship) -> Facts:
     """The same facts, with whose it is."""
     return replace(
-        facts, authors=whose.authors, custodian=whose.custodian, origin=whose.origin, makers=whose.makers, keeper=whose.keeper
+        facts, authors=whose.authors, custodian=whose.custodian, origin=whose.origin, makers=whose.makers, keeper=whose.keeper,
+        custodians=whose.custodians, sources=whose.sources, sourced=whose.sourced,
     )  # fmt: skip
 
 

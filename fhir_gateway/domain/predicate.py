@@ -92,13 +92,15 @@ def values_of(facts: Facts, field: str) -> Iterable[str]:
         case "author":
             return facts.authors
         case "custodian":
-            return () if facts.custodian is None else (facts.custodian,)
+            return facts.custodians if facts.custodian is None else {*facts.custodians, facts.custodian}
         case "maker":
             return facts.makers
         case "keeper":
             return () if facts.keeper is None else (facts.keeper,)
         case "source":
-            return () if facts.source is None else (facts.source,)
+            return facts.sources if facts.source is None else {*facts.sources, facts.source}
+        case "sourced":
+            return () if facts.sourced is None else (facts.sourced,)
         case "ref":
             return facts.refs
         case "referred_by":

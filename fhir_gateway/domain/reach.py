@@ -156,7 +156,7 @@ def _compile(rule: Rule, asks: _Asks, aimed: bool = False, locked: bool = False)
         return SILENT
     aimed = aimed or len(rule.who) > 0
     locked = rule.type == "deny" and (locked or any(p in asks.EMERGENCIES for p in rule.said))
-    closing, opening = _what(rule, ("author", "custodian")), _what(rule, ("maker", "keeper"))
+    closing, opening = _what(rule, ("author", "custodian", "source")), _what(rule, ("maker", "keeper", "sourced"))
     what = closing if rule.type == "deny" else opening
     around = {"deny": closing, "permit": opening, rule.type: ALWAYS}
     inner = [(around[r.type], _compile(r, asks, aimed, locked)) for r in rule.rules]
@@ -203,8 +203,8 @@ class _Asks:
         return grant.root.type == "permit" and self.meets(grant.root) and self.answers(grant.root)
 
 
-def _what(rule: Rule, whose: tuple[str, str]) -> Predicate:
-    """`whose`: the fields in which an author and a custodian stand."""
+def _what(rule: Rule, whose: tuple[str, str, str]) -> Predicate:
+    """`whose`: the fields in which an author, a custodian and a source stand."""
     parts: list[Predicate] = []
     if rule.types or rule.profiles:
         parts.append(some(has("type", rule.types), has("profile", rule.profiles)))
@@ -213,7 +213,7 @@ def _what(rule: Rule, whose: tuple[str, str]) -> Predicate:
     if rule.custodians:
         parts.append(Has(whose[1], rule.custodians))
     if rule.sources:
-        parts.append(Has("source", rule.sources))
+        parts.append(Has(whose[2], rule.sources))
     if rule.instances or rule.related or rule.authored:
         near = (has("id", rule.instances | rule.related), has("ref", rule.related), has("referred_by", rule.related))
         parts.append(some(*near, has(whose[0], rule.authored)))

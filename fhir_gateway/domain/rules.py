@@ -253,23 +253,31 @@ def evaluate(node: Live, facts: Facts) -> tuple[str, list[Live]] | None:
 
 
 def speaks_of(rule: Rule, facts: Facts, effect: str) -> bool:
-    """Is this resource within the rule: AND between elements, OR inside one (1.5). For a deny any author or custodian counts, for
-    a permit those whom nobody could write in to open it."""
+    """Is this resource within the rule: AND between elements, OR inside one (1.5). For a deny any author, custodian or source counts,
+    for a permit those that nobody could write in to open it."""
     if not rule.what:
         return True
     if (rule.types or rule.profiles) and facts.type not in rule.types and rule.profiles.isdisjoint(facts.profiles):
         return False
     if rule.codes and rule.codes.isdisjoint(facts.codes):
         return False
-    if rule.custodians and (facts.custodian if effect == "deny" else facts.keeper) not in rule.custodians:
+    if rule.custodians and not _from_one(rule.custodians, (facts.custodian, facts.custodians, facts.keeper), effect):
         return False
-    if rule.sources and facts.source not in rule.sources:
+    if rule.sources and not _from_one(rule.sources, (facts.source, facts.sources, facts.sourced), effect):
         return False
     if (rule.instances or rule.related or rule.authored) and not _points_at(rule, facts, effect):
         return False
     if rule.dated and not _in_time(rule, facts):
         return False
     return rule.labels is None or _labelled(rule.labels, facts, denied=rule.type == "deny")
+
+
+def _from_one(wanted: frozenset[str], said: tuple[str | None, frozenset[str], str | None], effect: str) -> bool:
+    """Of what the resource says, ever said, and what of it was vouched for: the last alone for a permit."""
+    now, ever, vouched = said
+    if effect == "deny":
+        return now in wanted or not wanted.isdisjoint(ever)
+    return vouched in wanted
 
 
 def _points_at(rule: Rule, facts: Facts, effect: str) -> bool:

@@ -97,7 +97,7 @@ class Facts:
     codes: frozenset[str] = frozenset()
     authors: frozenset[str] = frozenset()  # persons and organisations: from the resource and from who wrote it, ever; for a no
     custodian: str | None = None  # as the resource says; for a no
-    source: str | None = None
+    source: str | None = None  # likewise
     refs: frozenset[str] = frozenset()  # outgoing
     referred_by: frozenset[str] = frozenset()  # incoming; filled by the store when a grant needs it
     low: int | None = None  # primary clinical or authored date
@@ -108,6 +108,9 @@ class Facts:
     origin: frozenset[str] | None = None  # who made version 1 and their organisation; None: not worked out yet
     makers: frozenset[str] = frozenset()  # of `authors` those to whom authorship opens it: the origin and who was vouched for
     keeper: str | None = None  # the custodian, where that was vouched for
+    custodians: frozenset[str] = frozenset()  # every custodian it ever named; for a no
+    sources: frozenset[str] = frozenset()  # every `meta.source` it ever had; for a no
+    sourced: str | None = None  # `meta.source`, where that was vouched for
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,7 @@ class Has:
     """At least one value of `field` is in `values`.
 
     Fields: patient, type, id (`Type/id`), profile, sens, label, legal, code, author, custodian, maker, keeper,
-    source, ref, referred_by.
+    source, sourced, ref, referred_by.
     """
 
     field: str

@@ -244,7 +244,7 @@ async def _again(house: House, stored: Stored) -> bool:
 async def _whose(house: House, stored: Stored) -> Facts:
     """The same facts with whose it is, from all its versions and who wrote them."""
     directory, _ = await directory_now(house)
-    unknown = replace(stored.facts, authors=frozenset(), origin=frozenset({stored.created_by or ""} - {""}), makers=frozenset(), keeper=None)
+    unknown = replace(stored.facts, authors=frozenset(), origin=frozenset({stored.created_by or ""} - {""}), makers=frozenset(), keeper=None, sourced=None)
     facts: Facts | None = None
     for number in range(1, stored.version + 1):
         version = await house.store.version(stored.ref, number)

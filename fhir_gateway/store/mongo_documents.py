@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ..domain import audit, facts
 from ..domain.periods import instant, micros
+from ..domain.predicate import values_of
 from ..domain.search import local
 from ..domain.types import CONFIDENTIALITY, Facts, Key, Linked, Note, Put, Ref, Stored
 from .written import decode_facts, decode_writer, encode_writer
@@ -26,7 +27,7 @@ LISTS: Final = {
     "profile": "profiles", "sens": "sensitivity", "label": "other_labels", "legal": "legal", "code": "codes", "author": "authors",
     "maker": "makers", "ref": "refs",
 }  # fmt: skip
-SINGLE: Final = ("custodian", "keeper", "source")
+OF_ORIGIN: Final = ("custodian", "keeper", "source", "sourced")
 EON: Final = 10**17  # makes every instant of the calendar a positive number of 18 digits
 
 
@@ -139,7 +140,7 @@ def deleted_document(before: Document, version: int, updated: int, writer: bytes
 
 def acl(f: Facts) -> Document:
     out: Document = {field: sorted(values) for field, name in LISTS.items() if (values := getattr(f, name))}
-    return out | {field: [value] for field in SINGLE if (value := getattr(f, field)) is not None}
+    return out | {field: sorted(values) for field in OF_ORIGIN if (values := values_of(f, field))}
 
 
 def ties(f: Facts) -> set[str]:

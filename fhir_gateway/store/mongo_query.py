@@ -31,13 +31,13 @@ from ..domain.types import (
     Predicate,
     Within,
 )
-from .mongo_documents import LISTS, SINGLE, flat, flat_number
+from .mongo_documents import LISTS, OF_ORIGIN, flat, flat_number
 
 Filter = dict[str, Any]
 Said = Filter | bool  # True: everything; False: nothing
 Hops = Mapping[Term, Collection[str]]
 
-_FIELDS: Final = {"patient": "patients", "id": "_id", **{name: f"acl.{name}" for name in (*LISTS, *SINGLE)}}
+_FIELDS: Final = {"patient": "patients", "id": "_id", **{name: f"acl.{name}" for name in (*LISTS, *OF_ORIGIN)}}
 LIVE: Final[Filter] = {"live": True}
 
 

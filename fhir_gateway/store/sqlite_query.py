@@ -21,7 +21,7 @@ from typing import Any
 
 import apsw
 
-from ..domain.predicate import spelled_out
+from ..domain.predicate import spelled_out, values_of
 from ..domain.search import Query, Term, Value, after_all
 from ..domain.types import (
     CONFIDENTIALITY,
@@ -65,8 +65,8 @@ _MULTI = {
     "patient": "patients", "profile": "profiles", "sens": "sensitivity", "label": "other_labels", "legal": "legal", "code": "codes",
     "author": "authors", "maker": "makers", "ref": "refs",
 }  # fmt: skip
-_SINGLE = ("custodian", "keeper", "source")
-_FIELDS = frozenset((*_MULTI, *_SINGLE))
+_OF_ORIGIN = ("custodian", "keeper", "source", "sourced")
+_FIELDS = frozenset((*_MULTI, *_OF_ORIGIN))
 FEW = 8
 NO_WAY = 9
 
@@ -109,7 +109,7 @@ def key_rows(rid: int, type: str, keys: Iterable[Key]) -> list[tuple[Any, ...]]:
 
 def acl_rows(rid: int, facts: Facts) -> list[tuple[int, str, str]]:
     rows = [(rid, field, value) for field, name in _MULTI.items() for value in dict.fromkeys(getattr(facts, name))]
-    return rows + [(rid, field, value) for field in _SINGLE if (value := getattr(facts, field)) is not None]
+    return rows + [(rid, field, value) for field in _OF_ORIGIN for value in sorted(values_of(facts, field))]
 
 
 # -- SQL text with its parameters -------------------------------------------------------------------------------------
