@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     policy: Literal["uk-direct-care", "Policy-deny", "Policy-basic-normal", "Policy-all-normal", "Policy-break-glass-only"] = Field(
         "uk-direct-care", description="What holds where a person has said nothing (consent.md 1.9 names)."
     )
+    break_glass: Literal["override", "consent-only"] = Field(
+        "override", description="Emergency access: `override` lets a professional with the role break the glass, `consent-only` leaves it to what people's consents permit."
+    )
     urgent_care: str = Field(
         "", description="Organisations registered as urgent care (ambulance, 111, out of hours, emergency department): ODS codes or references, with commas."
     )
@@ -270,6 +273,8 @@ def unsafe_combination(s: Settings) -> str | None:
         return "GATEWAY_ISSUER_ROLES maps the roles of an external issuer: set GATEWAY_ISSUER, or leave the roles out."
     if wrong := unsafe_store(s.store) or unsafe_key(s) or unsafe_telling(s):
         return wrong
+    if s.policy == "Policy-break-glass-only" and s.break_glass == "consent-only":
+        return "GATEWAY_POLICY opens records by an emergency alone, and GATEWAY_BREAK_GLASS allows none: set one of them to something else."
     if s.definitions is not None and not s.definitions.is_dir():
         return f"GATEWAY_DEFINITIONS names {s.definitions}, which is not a folder: correct the path or unset it."
     names = [r.name for r in s.remotes()]

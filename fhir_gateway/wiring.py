@@ -87,7 +87,7 @@ async def open_wired(settings: Settings) -> Wired:
         store=store, clock=now, new_id=new_id, r4=definitions.load_r4(), label_sets=label_sets(),
         sectors=Sectors.from_json((definitions.profiles_dir() / "sectors.json").read_bytes()),
         secret=await keys.secret(store, "pages", now()),
-        policy=Policy(settings.policy, urgent_care=await urgent_care(settings, store), descendants=definitions.descendants(known)),
+        policy=Policy(settings.policy, settings.break_glass, urgent_care=await urgent_care(settings, store), descendants=definitions.descendants(known)),
         base_url=settings.fhir_base,
         remotes=tuple(
             Remote(r.name, r.organisation, r.purpose, r.direction, frozenset(r.types) or None, tuple(r.audience), r.enforces)

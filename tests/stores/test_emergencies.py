@@ -17,6 +17,7 @@ from fhir_gateway.auth.tokens import Caller
 from fhir_gateway.domain import sharing, strict
 from fhir_gateway.domain.labels import LabelSets
 from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.standing import Policy
 from fhir_gateway.domain.types import Actor, Ref
 from fhir_gateway.gate import Context, House, Named
 from fhir_gateway.store.base import Store
@@ -145,6 +146,24 @@ async def test_another_process_sees_its_beginning_and_its_end(place: Place, reop
     assert await elsewhere.sees()
     await gate.end_emergency(await elsewhere.as_("medic"), place.person)
     assert not await place.sees() and not await elsewhere.sees()
+
+
+@pytest.mark.parametrize(("policy", "offered"), [
+    (Policy(break_glass="override"), True), (Policy(break_glass="consent-only"), False), (Policy("Policy-deny"), False),
+    (Policy("Policy-break-glass-only"), True),
+])  # fmt: skip
+async def test_a_deployment_says_whether_the_glass_can_be_broken_at_all(place: Place, reopen: Any, policy: Policy, offered: bool) -> None:
+    await gate.break_glass(await place.as_("medic"), place.person, *WHY)
+    assert await place.sees()
+    after = Place(await reopen())  # a restart, under another setting
+    after.refs, after.house.policy = place.refs, policy
+    assert await after.sees() is offered, "one under way, too"
+    medic = await after.as_("medic")
+    if offered:
+        await gate.break_glass(medic, after.person, "Still unconscious", WHY[1])
+        return
+    with pytest.raises(Problem, match="does not offer"):
+        await gate.break_glass(medic, after.person, *WHY)
 
 
 async def test_of_two_who_end_it_at_once_one_does(place: Place) -> None:
