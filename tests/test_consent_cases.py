@@ -45,7 +45,7 @@ WHO: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 KNOWN = {
     "id", "title", "answer", "because", "who", "why", "do", "of", "says", "consent", "duties", "role_allows", "opted_out", "dead", "knew_before",
-    "linked", "cannot_decide", "age", "danger", "glass", "glass_policy", "policy", "quiet", "team", "file",
+    "linked", "cannot_decide", "age", "danger", "glass", "glass_policy", "policy", "quiet", "team", "closed", "file",
 }  # fmt: skip
 
 
@@ -69,6 +69,7 @@ def line(case: dict[str, Any]) -> str:
         "orgParents": {NAMES["ward"]: [NAMES["trust"]]}, "ndoo": case.get("opted_out", False), "noNotify": case.get("quiet", False),
         "deceased": [ANN] if case.get("dead") else [], "capacity": {ANN: "lost"} if case.get("cannot_decide") else {},
         "age": {ANN: case["age"]} if "age" in case else {}, "safeguarding": {NAMES["carer"]: [ANN]} if case.get("danger") else {},
+        "orgEnded": [NAMES[n] for n in case.get("closed", ())],
         "links": [{"a": ANN, "b": BOB, "type": case["linked"]}] if "linked" in case else [],
         "groups": {case["team"]: [{"member": NAMES[case["who"]]}]} if "team" in case else {},
     }  # fmt: skip

@@ -428,6 +428,19 @@ def test_a_directory_is_built_from_what_operators_wrote() -> None:
     assert built.sector("Organization/trust") == "health" and built.sector("Organization/gp") is None
 
 
+def test_an_organisation_that_is_no_more_is_a_name_for_a_no_alone() -> None:
+    """consent.md: Organization is written by an operator only; what they say is no more opens nothing, and what closed goes on closing."""
+    known = directory_of((organisation("trust", "prov", ods="RXX") | {"active": False}, True))
+    nurse = known.actor("Practitioner/nurse", kind="professional", at=NOW)
+    assert nurse.past >= {"Organization/trust", f"{ODS}|RXX", f"{ROLE_AT}|Organization/trust urn:roles|nurse"}
+    assert "Organization/ward" in nurse.opening and not any("trust" in n for n in nurse.opening)
+    medic = known.actor("Practitioner/medic", kind="professional", at=NOW)
+    assert medic.sector is None and "Organization/trust" in medic.ids and "Practitioner/medic" in medic.opening
+    assert not DIRECTORY.actor("Practitioner/nurse", kind="professional", at=NOW).past
+    imported = directory_of((organisation("new", "prov") | {"active": False}, False), (role("r-new", "new", "new"), True))
+    assert not imported.actor("Practitioner/new", kind="professional", at=NOW).past, "an import says nothing about it"
+
+
 # -- teams as recipients ----------------------------------------------------------------------------------------------
 
 

@@ -167,11 +167,14 @@ def parsed(bodies: list[dict[str, Any]]) -> tuple[Grant, ...]:
 def an_actor(dice: Dice) -> Actor:
     kind: Any = dice.choice(("professional",) * 6 + ("system", "proxy", "proxy", "patient"))
     person = "RelatedPerson/carer" if kind == "proxy" else dice.choice(PEOPLE)
+    ids = frozenset({person, dice.choice(PLACES), *dice.some(NAMES)})
+    own = Dice(f"past {sorted(ids)} {kind}")  # dice of their own, not to turn what else is thrown
+    past = frozenset(n for n in sorted(ids) if n in PLACES and own.one_in(4))
     return Actor(
-        kind, frozenset({person, dice.choice(PLACES), *dice.some(NAMES)}), "" if dice.one_in(4) else person,
+        kind, ids, "" if dice.one_in(4) else person,
         sector=dice.choice(("health", "social-care", "voluntary", None)), patient=dice.choice((P1, P2)) if kind == "patient" else None,
         clinician=dice.one_in(2), btg_role=dice.one_in(2), rbac=not dice.one_in(25), contributor=dice.one_in(2),
-        env=frozenset(f"urn:env/{p}" for p in dice.some(PLACES_OF_ASKING)),
+        env=frozenset(f"urn:env/{p}" for p in dice.some(PLACES_OF_ASKING)), past=past,
     )  # fmt: skip
 
 

@@ -49,14 +49,14 @@ def _out_of(rule: Rule, asked: str, said: str) -> bool:
 # -- who the asker is -------------------------------------------------------------------------------------------------
 
 
-def names(standing: Standing, actor: Actor, at: int) -> set[str]:
-    """Every name of the asker for this person: their own, and those of the person's teams and groups they belong to now."""
-    out = set(actor.ids)
+def names(standing: Standing, actor: Actor, at: int, of: frozenset[str]) -> set[str]:
+    """Every name of the asker for this person: their own (`of`), and those of the person's teams and groups they belong to now."""
+    out = set(of)
     for group in standing.groups:
-        if actor.ids & group.names and during((group.low, group.high), at):
+        if of & group.names and during((group.low, group.high), at):
             out.add(group.team)
     for r in standing.relationships:
-        if r.team and r.counts and actor.ids & r.names and during((r.low, r.high), at) and not _by_themselves(r, actor):
+        if r.team and r.counts and of & r.names and during((r.low, r.high), at) and not _by_themselves(r, actor):
             out.add(r.team)
     return out
 
@@ -67,7 +67,7 @@ def looks_after(standing: Standing, actor: Actor, at: int) -> bool:
 
 
 def _ties(standing: Standing, r: Relationship, actor: Actor, at: int) -> bool:
-    if not r.counts or not (actor.ids & r.names):
+    if not r.counts or not ((actor.ids - actor.past) & r.names):
         return False
     if r.origin == "claim":
         if actor.sector not in ("health", "social-care") or not {r.writer_organisation or ""} <= {*actor.ids, ""}:

@@ -112,11 +112,13 @@ def _actor(actor: Mapping[str, Any], fixtures: Mapping[str, Any]) -> Actor:
             if parent not in ids:
                 ids.add(parent)
                 todo.append(parent)
+    ended = set(fixtures.get("orgEnded") or ()) & ids
+    past = ended | {p for o in ended for p in parents.get(o, ())}
     env = actor.get("env") or ()
     return Actor(
         _one_of(actor["kind"], KINDS, "actor.kind"), frozenset(ids), sector=actor.get("sector"), patient=actor.get("patient"),  # type: ignore[arg-type]
         clinician=bool(actor.get("clinician")), btg_role=bool(actor.get("btgRole")), rbac=actor.get("rbac", True) is not False,
-        contributor=bool(actor.get("contributor")), env=frozenset([env] if isinstance(env, str) else env),
+        contributor=bool(actor.get("contributor")), env=frozenset([env] if isinstance(env, str) else env), past=frozenset(past),
     )  # fmt: skip
 
 

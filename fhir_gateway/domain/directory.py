@@ -79,6 +79,7 @@ class Organisation:
     types: tuple[str, ...]
     part_of: str | None
     identifiers: frozenset[str]
+    ended: bool = False  # an operator says that it is no more (`active` false)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,21 @@ class Directory:
         sector = self.sector(organisation)
         return frozenset(out | ({f"{SECTOR_SYSTEM}|{sector}"} if sector else set()))
 
+    def past_names(self, organisation: str | None) -> frozenset[str]:
+        """Names of an organisation that is no more, and of what it was part of: a consent that names them closes, and opens nothing."""
+        out: set[str] = set()
+        ended, seen = False, set[str]()
+        while organisation and organisation not in seen:
+            here = self.organisations.get(organisation)
+            if here is None or not (here.confirmed or here.ended):
+                break
+            ended = ended or here.ended
+            if ended:
+                out |= {here.ref, *here.identifiers}
+            seen.add(organisation)
+            organisation = here.part_of
+        return frozenset(out)
+
     def everyone_at(self, name: str) -> tuple[str, ...]:
         """Every confirmed organisation that `name` stands for, with its parts: all of a sector, or one and what is part of it."""
         if name in SECTOR_CODES:
@@ -283,6 +299,7 @@ class Directory:
         if user.startswith("Organization/"):
             place = place or user
         name = ""
+        past: set[str] = set()
         if person.startswith("Practitioner/"):
             name, identifiers = self.people.get(person, ("", frozenset()))
             ids |= {person, *identifiers}
@@ -291,15 +308,18 @@ class Directory:
                 place = next(iter(places)) if len(places) == 1 else None
             for role in self.roles_at(person, now, place):
                 ids |= self._role_names(role)
+                over = self.past_names(role.organisation)
+                past |= {f"{ROLE_AT}|{o} {c}" for o in over for c in role.codes}
         if patient:
             ids.add(patient) if kind == "patient" else None
         if place:
             ids |= self.organisation_names(place)
+            past |= self.past_names(place)
             here = self.organisations.get(place)
             name = name or (here.name if here and user.startswith("Organization/") else "")
         return Actor(
-            kind, frozenset(ids), user, name, place, self.sector(place) if kind in ("professional", "system") else None, patient,
-            clinician, btg_role, rbac, contributor, operator,
+            kind, frozenset(ids | past), user, name, place, self.sector(place) if kind in ("professional", "system") else None, patient,
+            clinician, btg_role, rbac, contributor, operator, past=frozenset(past),
         )  # fmt: skip
 
     def names_of(self, ref: str, at: int) -> frozenset[str]:
@@ -327,7 +347,7 @@ def confirmed(writer: Writer) -> bool:
 def _organisation(body: Mapping[str, Any], ref: str, sure: bool) -> Organisation:
     types = tuple(f"{c.get('system', '')}|{c.get('code', '')}" for t in body.get("type", ()) for c in t.get("coding", ()))
     live = sure and body.get("active") is not False
-    return Organisation(ref, body.get("name", ""), live, types, _target(body.get("partOf")), _identifiers(body))
+    return Organisation(ref, body.get("name", ""), live, types, _target(body.get("partOf")), _identifiers(body), sure and not live)
 
 
 def _role(body: Mapping[str, Any], ref: str) -> Role | None:

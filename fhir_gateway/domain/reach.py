@@ -82,6 +82,7 @@ def _kept(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> tu
         "reach",
         a.kind,
         a.ids,
+        a.past,
         a.user,
         a.sector,
         a.patient,
@@ -184,14 +185,18 @@ class _Asks:
 
     EMERGENCIES = (f"{ACT_REASON}|BTG", f"{ACT_REASON}|ETREAT")
 
-    def __init__(self, ask: Ask, at: int, called: set[str]) -> None:
-        self.at, self.names, self.action, self.env = at, called, ask.action, ask.actor.env
+    def __init__(self, ask: Ask, at: int, standing: Standing) -> None:
+        a = ask.actor
+        self.at, self.action, self.env = at, ask.action, a.env
+        self.every = names(standing, a, at, a.ids)  # for a no
+        self.lasting = names(standing, a, at, a.ids - a.past) if a.past else self.every
         self.purpose = f"{ask.purpose_system}|{ask.purpose}"
 
     def meets(self, rule: Rule) -> bool:
         if not during((rule.low, rule.high), self.at):
             return False
-        who = not rule.who or any(name in self.names for name in rule.who)
+        mine = self.every if rule.type == "deny" else self.lasting
+        who = not rule.who or any(name in mine for name in rule.who)
         why = serves(rule, self.purpose)
         where = not rule.env or any(e in self.env for e in rule.env)
         return who and why and where and (not rule.actions or self.action in rule.actions)
@@ -262,8 +267,7 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
     if glass:
         ask = _asking(ask, purpose="BTG", purpose_system=ACT_REASON)
     at = micros(ask.at)
-    called = names(standing, ask.actor, at)
-    asks = _Asks(ask, at, called)
+    asks = _Asks(ask, at, standing)
     denies: list[Predicate] = []
     permits: list[Predicate] = []
     named: list[Predicate] = []
@@ -288,7 +292,7 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
     if lost:
         usual = NEVER
     elif not governed and not (standing.ndoo and not (ask.purpose_system == ACT_REASON and ask.purpose in DIRECT_CARE)):
-        usual = some(explicit, every(no(denied), NO_LEGAL, _implied(ask, standing, called, at)))
+        usual = some(explicit, every(no(denied), NO_LEGAL, _implied(ask, standing, asks, at)))
     if not glass:
         return usual
     return some(usual, every(NO_LEGAL, no(Has("type", frozenset({"Consent", "AuditEvent"}))), no(some(*locks))))
@@ -310,7 +314,7 @@ def _breaks_glass(ask: Ask, standing: Standing) -> bool:
 _COVERS_AN_EMERGENCY = tuple(f"{ACT_REASON}|{p}" for p in ("BTG", "ETREAT", "TREAT", "PurposeOfUse"))
 
 
-def _implied(ask: Ask, standing: Standing, called: set[str], at: int) -> Predicate:
+def _implied(ask: Ask, standing: Standing, asks: _Asks, at: int) -> Predicate:
     actor, ours = ask.actor, ask.purpose_system == ACT_REASON
     match standing.policy.implicit:
         case "Policy-basic-normal":
@@ -321,7 +325,7 @@ def _implied(ask: Ask, standing: Standing, called: set[str], at: int) -> Predica
             return NEVER
     tied = looks_after(standing, actor, at)
     cares = tied and actor.sector in ("health", "social-care")
-    mine = [n for n in called if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")]
+    mine = [n for n in asks.every if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")]
     own = some(has("maker", mine), has("keeper", mine))
     if standing.died is not None:
         return some(own, UP_TO_NORMAL if cares else NEVER) if ask.action == "access" else NEVER
@@ -331,15 +335,15 @@ def _implied(ask: Ask, standing: Standing, called: set[str], at: int) -> Predica
         own = NEVER
     parts = [own, UP_TO_NORMAL if cares else NEVER]
     if ask.action == "access":
-        parts.append(has("id", invitations(standing, called)))
-        if ask.purpose in EMERGENCY and any(n in called for n in standing.policy.urgent_care):
+        parts.append(has("id", invitations(standing, asks.lasting)))
+        if ask.purpose in EMERGENCY and any(n in asks.lasting for n in standing.policy.urgent_care):
             parts.append(every(UP_TO_NORMAL, URGENT))
     return some(*parts)
 
 
 def _as_proxy(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
     at = micros(ask.at)
-    asks = _Asks(ask, at, names(standing, ask.actor, at))
+    asks = _Asks(ask, at, standing)
     permits: list[Predicate] = []
     named: list[Predicate] = []
     aims: list[Predicate] = []

@@ -73,7 +73,7 @@ def rules_for(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -
     if standing.links:
         return _find_live(ask, at, standing, standings)
     a = ask.actor
-    key = (a.kind, a.ids, a.user, a.sector, a.env, ask.purpose, ask.purpose_system, ask.action)
+    key = (a.kind, a.ids, a.past, a.user, a.sector, a.env, ask.purpose, ask.purpose_system, ask.action)
     kept: Lives | None = standing.memo.get(key)
     if kept is None or at < kept.since or (kept.until is not None and at >= kept.until):
         kept = _find_live(ask, at, standing, standings)
@@ -85,6 +85,7 @@ def rules_for(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -
 
 def _find_live(ask: Ask, at: int, standing: Standing, standings: Mapping[str, Standing]) -> Lives:
     names = ask.actor.ids | team_names(standing, ask.actor, at)
+    opening = names if not ask.actor.past else ask.actor.opening | team_names(standing, ask.actor, at, ask.actor.opening)
     proxy = ask.actor.kind == "proxy"
     trees: list[Tree] = []
     broken: list[str] = []
@@ -94,7 +95,7 @@ def _find_live(ask: Ask, at: int, standing: Standing, standings: Mapping[str, St
             continue
         for grant in other.grants:
             if grant.in_force(at) and (proxy or not grant.proxy):
-                root = _living(grant.root, ask, names, at)
+                root = _living(grant.root, ask, (names, opening), at)
                 if root is not None and (root.rule.type or root.rules):
                     governs = root.rule.type == "permit" and root.allowed and not only_denies
                     trees.append(Tree(grant, root, governs, only_denies))
@@ -104,8 +105,8 @@ def _find_live(ask: Ask, at: int, standing: Standing, standings: Mapping[str, St
     trees = [replace(tree, order=n) for n, tree in enumerate(trees)]
     always, filed, ended = _file(trees)
     return Lives(
-        at, next_edge(standing, at), names, own, tuple(trees), always, filed, ended, tuple(sorted(broken)), related(standing, ask.actor, at),
-        invited(standing, names),
+        at, next_edge(standing, at), opening, own, tuple(trees), always, filed, ended, tuple(sorted(broken)), related(standing, ask.actor, at),
+        invited(standing, opening),
     )  # fmt: skip
 
 
@@ -116,9 +117,11 @@ def _records(standing: Standing, standings: Mapping[str, Standing]) -> Iterator[
         yield standings.get(link.other), not link.merged
 
 
-def _living(rule: Rule, ask: Ask, names: frozenset[str], at: int, named: bool = False, glass: bool = False) -> Live | None:
-    """The gates of consent.md 1.3: they close a rule and everything in it."""
-    if rule.who and rule.who.isdisjoint(names):
+def _living(
+    rule: Rule, ask: Ask, names: tuple[frozenset[str], frozenset[str]], at: int, named: bool = False, glass: bool = False
+) -> Live | None:
+    """The gates of consent.md 1.3: they close a rule and everything in it. `names`: all of the asker, for a no, and those that open."""
+    if rule.who and rule.who.isdisjoint(names[rule.type != "deny"]):
         return None
     if rule.env and rule.env.isdisjoint(ask.actor.env):
         return None

@@ -168,7 +168,7 @@ def related(standing: Standing, actor: Actor, at: int) -> Relationship | None:
 
 
 def _holds(standing: Standing, r: Relationship, actor: Actor, at: int) -> bool:
-    if not r.counts or r.names.isdisjoint(actor.ids) or not covers(r.low, r.high, at):
+    if not r.counts or r.names.isdisjoint(actor.opening) or not covers(r.low, r.high, at):
         return False
     if r.consent_needed and not consented(standing, r.names, at):
         return False
@@ -200,11 +200,13 @@ def consented(standing: Standing, names: frozenset[str], at: int) -> bool:
     )  # fmt: skip
 
 
-def team_names(standing: Standing, actor: Actor, at: int) -> frozenset[str]:
-    """Teams and groups of this person's record that the asker belongs to now: further names of theirs, for this person only."""
-    out = {g.team for g in standing.groups if covers(g.low, g.high, at) and not g.names.isdisjoint(actor.ids)}
+def team_names(standing: Standing, actor: Actor, at: int, of: frozenset[str] | None = None) -> frozenset[str]:
+    """Teams and groups of this person's record that the asker belongs to now, by all of their names or by `of`: further names of
+    theirs, for this person only."""
+    ids = actor.ids if of is None else of
+    out = {g.team for g in standing.groups if covers(g.low, g.high, at) and not g.names.isdisjoint(ids)}
     for r in standing.relationships:
-        if r.team and r.counts and covers(r.low, r.high, at) and not r.names.isdisjoint(actor.ids) and not own_hand(r, actor):
+        if r.team and r.counts and covers(r.low, r.high, at) and not r.names.isdisjoint(ids) and not own_hand(r, actor):
             out.add(r.team)
     return frozenset(out)
 

@@ -47,6 +47,12 @@ class Actor:
     contributor: bool = False  # registered: may contribute (`collect`) without a relationship
     operator: bool = False  # may write the directory (Organization, Practitioner, PractitionerRole)
     env: frozenset[str] = frozenset()
+    past: frozenset[str] = frozenset()  # of `ids`: names of an organisation that is no more, by which a no still holds and a yes does not
+
+    @property
+    def opening(self) -> frozenset[str]:
+        """The names by which something can be opened to them."""
+        return self.ids - self.past if self.past else self.ids
 
 
 @dataclass(frozen=True, slots=True)

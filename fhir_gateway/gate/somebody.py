@@ -121,15 +121,18 @@ def _many(directory: Directory, who: str) -> Actor | None:
     if who.startswith("role:"):
         place, _, code = who.removeprefix("role:").partition(" ")
         roles = {f"{ROLE_AT}|{o} {code}" for o in directory.ancestors(place)}
-        ids = frozenset(roles) | directory.organisation_names(place)
-        return Actor("professional", ids, f"{ROLE_AT}|{place} {code}", organisation=place, sector=directory.sector(place))
+        over = directory.past_names(place)
+        past = over | {f"{ROLE_AT}|{o} {code}" for o in over}
+        ids = frozenset(roles) | directory.organisation_names(place) | past
+        return Actor("professional", ids, f"{ROLE_AT}|{place} {code}", organisation=place, sector=directory.sector(place), past=past)
     kind = who.split("/")[0]
     if kind in ("CareTeam", "Group"):
         return Actor("professional", frozenset({who}), who)
     if kind == "HealthcareService":
         home = directory.services.get(who) or None
-        ids = frozenset({who}) | (directory.organisation_names(home) if home else frozenset())
-        return Actor("professional", ids, who, organisation=home, sector=directory.sector(home))
+        past = directory.past_names(home)
+        ids = frozenset({who}) | (directory.organisation_names(home) if home else frozenset()) | past
+        return Actor("professional", ids, who, organisation=home, sector=directory.sector(home), past=past)
     return None
 
 
