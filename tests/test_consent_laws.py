@@ -14,14 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhir_gateway.domain import consent, grants, predicate, sharing
+from fhir_gateway.domain import consent, consenting, grants, predicate, sharing
 from fhir_gateway.domain.standing import Policy, Relationship, Standing
 from fhir_gateway.domain.types import Actor, Ask, ByPerson, Facts, Only
-from fhir_gateway.domain.vocabulary import ACT_REASON, POLICY_SYSTEM, SECTOR_SYSTEM
+from fhir_gateway.domain.vocabulary import ACT_REASON, HL7, POLICY_SYSTEM, SECTOR_SYSTEM
 
 from .conftest import times
 from .unparsing import unparse
-from .worlds import IDS, LEGAL, NOW, P1, P2, SENSITIVE, TYPES, Dice, a_consent, a_resource, a_standing, an_ask, parsed
+from .worlds import IDS, LEGAL, NOW, P1, P2, SENSITIVE, TYPES, Dice, a_consent, a_provision, a_resource, a_standing, an_ask, parsed, who
 
 FAST = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -362,3 +362,53 @@ LAWS = (
 def test_each_law_thousands_of_times(law: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(law, "_hypothesis_internal_use_settings", settings(FAST, max_examples=times(1_500)))
     law()
+
+
+# -- who acts for the person writes for them -----------------------------------------------------------------------------
+
+
+CARER = Actor("proxy", frozenset({"RelatedPerson/carer"}), "RelatedPerson/carer", patient=P1)
+ROLE = {
+    "resourceType": "Consent", "status": "active", "scope": {"coding": [{"system": f"{HL7}/consentscope", "code": "patient-privacy"}]},
+    "patient": {"reference": P1}, "provision": {"type": "permit", "actor": [who("RelatedPerson/carer")]},
+    "policyRule": {"coding": [{"system": "https://fhir.nhs.uk/England/CodeSystem/England-NHSProxyLegalBasis", "code": "best-interest"}]},
+}  # fmt: skip
+
+
+def test_what_somebody_who_acts_for_the_person_may_write_opens_nothing_to_them() -> None:
+    """consent.md 1.7: "a general opt-out leaves a lawful proxy in place, a deny naming the proxy removes it". So a bare root deny says
+    nothing to a proxy, and `widens` may take it for a silent root: whatever it lets through opens nothing that was shut."""
+    mine, through, bare, stopped = consenting.myself(CARER), 0, 0, 0
+    (role,) = parsed([ROLE])
+    for number in range(1_500):
+        dice = Dice(f"acting {number}")
+        bodies = []
+        for _ in range(2):
+            root: dict[str, Any] = {"type": "deny"} if dice.one_in(2) else {}
+            rules = [a_provision(dice, 2) for _ in range(dice.randint(0, 2))]
+            bodies.append({**ROLE, "policyRule": {"coding": [{"system": POLICY_SYSTEM, "code": "uk-direct-care"}]}, "provision": {**root, "provision": rules}})
+        if dice.one_in(2):  # the same rules, under another root
+            bodies[1]["provision"]["provision"] = bodies[0]["provision"]["provision"]
+        before, after = (grants.parse(b, "c", 1) for b in bodies)
+        if consenting.widens(before, after, mine, acting=True):
+            stopped += 1
+            continue
+        through += 1
+        bare += {before.root.type, after.root.type} == {"deny", ""}
+        then, now = (Standing(P1, (g, role)) for g in (before, after))
+        for facts in (a_resource(dice) for _ in range(4)):
+            for action in ("access", "correct"):
+                asked = Ask(CARER, action, NOW, "TREAT")  # type: ignore[arg-type]
+                if permits(asked, facts, now):
+                    assert permits(asked, facts, then), (number, bodies, facts)
+    assert through > 200 and bare > 50 and stopped > 200, (through, bare, stopped)
+
+
+def test_a_general_opt_out_leaves_a_lawful_proxy_in_place_and_a_deny_that_names_them_does_not() -> None:
+    facts = Facts("Goal", "g", (P1,), "N")
+    (role,) = parsed([ROLE])
+    for provision, open_ in (({"type": "deny"}, True), ({"type": "deny", "actor": [who("RelatedPerson/carer")]}, False)):
+        (no,) = parsed([{**ROLE, "policyRule": {"coding": [{"system": POLICY_SYSTEM, "code": "uk-direct-care"}]}, "provision": provision}])
+        assert permits(Ask(CARER, "access", NOW), facts, Standing(P1, (role, no))) is open_
+        wider = consenting.widens(no, None, consenting.myself(CARER), acting=True)
+        assert bool(wider) is not open_, "who acts for the person may end the first and not the second"
