@@ -30,9 +30,9 @@ from .vocabulary import (
     UK_DIRECT_CARE,
     purposes_permitted,
 )  # fmt: skip
-from .wording import IMPLIED_WORDS, WORDS, explain
+from .wording import ELSEWHERE, IMPLIED_WORDS, WORDS, explain
 
-__all__ = ["IMPLIED_WORDS", "WORDS", "decide", "direct_care", "explain", "narrowed", "purpose_within", "scope", "views"]
+__all__ = ["ELSEWHERE", "IMPLIED_WORDS", "WORDS", "decide", "direct_care", "explain", "narrowed", "purpose_within", "scope", "views"]
 
 
 NORMAL: Final = CONFIDENTIALITY["N"]

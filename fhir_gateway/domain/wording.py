@@ -54,6 +54,7 @@ IMPLIED_WORDS: Final[Mapping[str, str]] = {
     "treating clinician": "They are a clinician who asks for treatment.",
     "authorised use": "This service shares ordinary records for every authorised use.",
 }
+ELSEWHERE: Final = "elsewhere"  # the rule of a no that is not the person's own to know
 CHANGE: Final[Mapping[str, str]] = {
     "explicit": "The person can change this choice at any time.",
     "governed": "The person can add this to what they share.",
@@ -74,6 +75,8 @@ def explain(decision: Decision, changes: Iterable[str] = ()) -> str:
     """Why, in plain words, and what would change it: `changes` where they are known, else for a refusal what does as a rule."""
     more = list(changes)
     yes, no = WORDS.get(decision.basis, ("", ""))
+    if decision.rule == ELSEWHERE:
+        return "No. It is closed for now. Ask the service that keeps this record: they can look into it."
     if decision.permit:
         text = IMPLIED_WORDS.get(decision.rule, "") if decision.basis == "implicit" else yes
         lines = ["Yes.", text, *more]

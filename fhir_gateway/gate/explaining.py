@@ -74,10 +74,23 @@ async def why(ctx: Context, what: Ref, who: str = "", purpose: str = "", action:
     asking = [replace(ctx, purpose=purpose or ctx.purpose)] if myself else await askers(ctx.house, who, purpose or "TREAT")
     said = await _explained(asking, action, stored)
     await ctx.house.store.commit(*notes(ctx, "R", "explain", seen, stored.facts, what))
+    if theirs and not await _of_their_own(ctx, said.decision):
+        decision = replace(said.decision, consent=None, consent_version=None, rule=consent.ELSEWHERE)
+        return replace(said, decision=decision, text=consent.explain(decision), changes=())
     if not theirs:  # which consent, and what else the person could choose, is the person's to know
         decision = replace(said.decision, consent=None)
         return Explained(decision, consent.explain(decision), stored.facts)
     return said
+
+
+async def _of_their_own(ctx: Context, decision: Decision) -> bool:
+    """Does this rest on what they said themselves, here or in a record that an operator merged with theirs: a record that may be
+    somebody else's (`seealso`, `refer`) closes theirs, and of it nothing is told."""
+    me = ctx.actor.patient or ""
+    known = await stand(ctx.house, [me], None, ctx.place)
+    mine = {me, *(k.other for k in known[me].links if k.merged)}
+    own = {g.id for p in mine & known.keys() for g in known[p].grants} | {b.id for p in mine & known.keys() for b in known[p].broken}
+    return decision.consent is None or decision.consent in own
 
 
 async def _explained(asking: Sequence[Context], action: str, stored: Stored) -> Explained:
@@ -89,7 +102,7 @@ async def _explained(asking: Sequence[Context], action: str, stored: Stored) -> 
     turns = tuple(supposing.changes(ctx.asks(action), stored.facts, standings, decision, sure=bool(sure)))
     guessed = sure is False
     text = consent.explain(decision, [supposing.TEXT[t] for t in turns])
-    now = (consent.emergency(replace(c.asks("access"), purpose="BTG"), s) for c, _ in answers for s in standings.values())
+    now = (consent.emergency(replace(c.asks("access"), purpose="BTG"), s) for c, _ in answers for p, s in standings.items() if p in stored.facts.patients)
     glass = next((g for g in now if g is not None), None)
     if glass is not None:
         text += f" Their emergency access to this record is under way until {glass.expires:%Y-%m-%d %H:%M} UTC."
