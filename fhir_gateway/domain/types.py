@@ -117,6 +117,7 @@ class Facts:
     custodians: frozenset[str] = frozenset()  # every custodian it ever named; for a no
     sources: frozenset[str] = frozenset()  # every `meta.source` it ever had; for a no
     sourced: str | None = None  # `meta.source`, where that was vouched for
+    made: int = 0  # by which rules these facts, the stored view and the search keys were made (`facts.MADE`)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import msgspec
 from ..domain import building, consent, strict
 from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sectors
 from ..domain.emergencies import EMERGENCY, Emergency
+from ..domain.facts import MADE
 from ..domain.labels import LabelSets
 from ..domain.problem import Issue, Problem, not_found
 from ..domain.profile import Definitions
@@ -324,6 +325,9 @@ async def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
     views = await views_of(ctx, stored)
     if not views:
         return stored.body, False
+    if stored.facts.made != MADE:  # an earlier release may have shown more
+        less = rendered(strict.read(stored.body), views)
+        return strict.dump(less), True
     shown = stored.view or stored.body
     if views == VIEW:
         return shown, True

@@ -15,7 +15,9 @@ from ..domain import labels, strict, view
 from ..domain import search as searching
 from ..domain.authors import authorship
 from ..domain.compartment import patients
+from ..domain.facts import MADE
 from ..domain.periods import micros
+from ..domain.predicate import values_of
 from ..domain.problem import Problem, not_found
 from ..domain.relationships import names_of
 from ..domain.rendering import closer
@@ -33,6 +35,7 @@ from .writing import patch
 PAGE = 200
 HOUSE = Actor("system", frozenset({"Device/operator"}), "Device/operator", "This service", operator=True)
 META = ("profile", "tag", "security")
+WITH_SOURCES = 1  # since when facts say which source was vouched for
 Json = dict[str, Any]
 
 
@@ -169,10 +172,12 @@ def _union(have: Iterable[Any], more: Iterable[Any]) -> list[Any]:
 
 
 async def relabel(house: House, step: Callable[[], None] = lambda: None) -> tuple[int, int]:
-    """Label whatever was labelled by other value sets, or not at all, and say anew whose everything is that was kept before authorship
-    was told apart, and whom else it tells of: (looked at, other labels than before).
+    """Label whatever was labelled by other value sets, or not at all; say anew whose everything is that was kept before authorship
+    was told apart, and whom else it tells of; make facts, views and search keys anew that an earlier release made: (looked at, other
+    labels than before).
 
-    Labels only rise, but for what counted as restricted because labelling had not run. Problem not-offered without value sets.
+    Labels only rise, but for what counted as restricted because labelling had not run. Each resource is one commit, and says how it was
+    made: after a kill what is done is not done again. Problem not-offered without value sets.
     """
     digest = house.label_sets.digest
     if not house.label_sets.ready:
@@ -182,7 +187,7 @@ async def relabel(house: House, step: Callable[[], None] = lambda: None) -> tupl
     while True:
         found = await house.store.search(Query(()), Always(), filtered=Never(), count=PAGE, after=after)
         for stored in found.hits:
-            if stored.facts.labelled != digest or stored.facts.origin is None or _also_of(stored):
+            if stored.facts.labelled != digest or stored.facts.origin is None or stored.facts.made != MADE or _also_of(stored):
                 changed += await _again(house, stored)
             seen += 1
             step()
@@ -200,7 +205,7 @@ async def labelled_by_these(house: House) -> bool:
 
 def _mark(house: House) -> bytes:
     """Changes with whatever the facts of what is kept must be derived anew for."""
-    return f"{house.label_sets.digest} whose told-of".encode()
+    return f"{house.label_sets.digest} whose told-of {MADE}".encode()
 
 
 def _also_of(stored: Stored) -> tuple[str, ...]:
@@ -214,9 +219,13 @@ async def _again(house: House, stored: Stored) -> bool:
     resource = strict.read(stored.body or b"")
     meta = resource.get("meta", {})
     found = labels.label(resource, house.label_sets, declassified=stored.facts.declassified)
-    facts = deriving.labelled(stored.facts, found)
-    if facts.origin is None:
-        facts = deriving.labelled(await _whose(house, stored), found)
+    known = stored.facts
+    if known.origin is None:
+        known = await _whose(house, stored)
+    elif known.made < WITH_SOURCES and (known.source is not None or stored.version > 1):
+        told = await _whose(house, stored)
+        known = replace(known, custodians=told.custodians, sources=told.sources, sourced=told.sourced)
+    facts = _derived(stored, resource, known, found)
     also = _also_of(stored)
     facts = replace(facts, patients=(*facts.patients, *also))
     raw = stored.body or b""
@@ -227,7 +236,7 @@ async def _again(house: House, stored: Stored) -> bool:
     keys = searching.keys(final, house.r4, shown, closer(shown))
     ops: list[Op] = [Relabel(stored.ref, stored.version, stored.updated, body, seen, facts, keys, stored.writer)]
     other = _differs(stored.facts, facts)
-    if other or also or stored.facts.origin is None:
+    if other or also or _decides(facts) != _decides(stored.facts) or seen != (stored.view or raw):
         ops += moved(facts)
         first = next(iter(facts.patients), None)
         ops += [Send(r.name, stored.ref, stored.version, first) for r in house.remotes if first is not None and r.takes(stored.ref.type)]
@@ -239,6 +248,21 @@ async def _again(house: House, stored: Stored) -> bool:
     except Stale:  # somebody has just written it, and so labelled it
         return False
     return other
+
+
+def _decides(facts: Facts) -> Facts:
+    """The facts but for how they were made: what an answer can turn by."""
+    custodians, sources = (frozenset(values_of(facts, field)) for field in ("custodian", "source"))
+    return replace(facts, labelled="", made=0, custodians=custodians, sources=sources)
+
+
+def _derived(stored: Stored, resource: Json, known: Facts, found: labels.Labels) -> Facts:
+    """All that the resource says of itself, as it is derived today. Whose it is, and whom it tells of, rests on its writers: that stays."""
+    fresh = deriving.derive(resource, stored.ref, stored.updated, stored.writer, found, stored.created_by)
+    return replace(
+        fresh, patients=known.patients, authors=known.authors, origin=known.origin, makers=known.makers, keeper=known.keeper,
+        custodians=known.custodians, sources=known.sources, sourced=known.sourced,
+    )  # fmt: skip
 
 
 async def _whose(house: House, stored: Stored) -> Facts:

@@ -72,7 +72,8 @@ def _relabel(group: Group, op: Relabel) -> None:
         raise Stale(op.ref)
     conf = CONFIDENTIALITY.get(f.confidentiality, CONFIDENTIALITY["V"])
     view = None if op.view == op.body else op.view
-    cursor.execute("UPDATE resource SET conf=?, facts=?, body=?, view=? WHERE rid=?", (conf, facts.encode(f), op.body, view, row[1]))
+    values = (conf, f.low, f.high, facts.encode(f), op.body, view, row[1])
+    cursor.execute("UPDATE resource SET conf=?, d0=?, d1=?, facts=?, body=?, view=? WHERE rid=?", values)
     sqlite_query.index(cursor, row[1], op.ref.type, f.patients[0] if f.patients else None, op.keys, f)
 
 

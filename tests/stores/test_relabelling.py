@@ -9,10 +9,12 @@ from itertools import count
 import pytest
 
 from fhir_gateway import definitions, gate
+from fhir_gateway.domain.facts import MADE
 from fhir_gateway.domain.labels import LabelSets
 from fhir_gateway.domain.problem import Problem
-from fhir_gateway.domain.search import Query
-from fhir_gateway.domain.types import Actor, Always, Bump, Confidential, Has, Key, Never, Put, Ref, Relabel
+from fhir_gateway.domain.search import Query, keys
+from fhir_gateway.domain.types import Actor, Always, Bump, Confidential, Drop, Has, Key, Never, Put, Ref, Relabel, Stored, Within
+from fhir_gateway.domain.vocabulary import HL7, POLICY_SYSTEM
 from fhir_gateway.gate import Context, House, house_context
 from fhir_gateway.store.base import Stale, Store
 
@@ -128,6 +130,75 @@ async def test_a_code_that_is_private_from_now_on_closes_what_is_there_without_a
     assert {k: whole["meta"][k] for k in ("versionId", "lastUpdated")} == {k: json.loads(before.body or b"")["meta"][k] for k in ("versionId", "lastUpdated")}
     assert any(n.what == "relabel" for n in await store.notes(patient=person_ref))
     assert (await gate.relabel(house(store, SETS)))[1] == 0, "a smaller set opens nothing"
+
+
+async def from_an_earlier_release(here: House, ref: Ref) -> Stored:
+    """As a release would have kept it that knew nothing of views: all of it shown, and found by all of it."""
+    good = await here.store.get(ref)
+    assert good is not None and good.body is not None
+    old = replace(good.facts, made=0, codes=frozenset(), low=None, high=None)
+    await here.store.commit(Relabel(ref, good.version, good.updated, good.body, good.body, old, keys(json.loads(good.body), R4), good.writer))
+    return good
+
+
+async def test_what_an_earlier_release_showed_and_found_is_hidden_by_the_rules_of_today(store: Store) -> None:
+    here = house(store, SETS)
+    ann = await written(here, store)
+    me = (await store.get(ann)).facts.patients[0]  # type: ignore[union-attr]
+    body = {
+        "resourceType": "Condition", "subject": {"reference": me}, "code": {"coding": [KNEE]}, "onsetDateTime": "2026-01-01",
+        "asserter": {"reference": me, "display": "Ann Secret"}, "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">Secret</div>'},
+        "evidence": [{"detail": [{"reference": "Observation/1", "identifier": {"system": "urn:s", "value": "secret"}}]}],
+    }  # fmt: skip
+    ref = (await gate.create(person(here, me.removeprefix("Patient/")), "Condition", json.dumps(body).encode())).ref
+    good = await from_an_earlier_release(here, ref)
+    worker = house_context(here, Actor("system", frozenset({"Organization/h", "Device/h"}), "Device/h", organisation="Organization/h", contributor=True))
+    claim = {"type": "permit", "actor": [{"role": {"coding": [{"system": f"{HL7}/v3-ParticipationType", "code": "IRCP"}]}, "reference": {"reference": "Organization/h"}}]}
+    consent = {
+        "resourceType": "Consent", "status": "active", "patient": {"reference": me}, "category": [{"text": "Sharing"}],
+        "scope": {"coding": [{"system": f"{HL7}/consentscope", "code": "patient-privacy"}]},
+        "policyRule": {"coding": [{"system": POLICY_SYSTEM, "code": "uk-direct-care"}]}, "provision": {"provision": [claim]},
+    }  # fmt: skip
+    await gate.create(person(here, me.removeprefix("Patient/")), "Consent", json.dumps(consent).encode())
+    by_name = [("evidence-detail:identifier", "urn:s|secret")]
+    assert b"ecret" not in (await gate.read(worker, ref)).body, "the view is today's at once"
+    assert (await gate.search(worker, "Condition", by_name)).entries, "a key hides as it did"
+    epoch = await store.epoch(me)
+    await gate.relabel(here)
+    assert not (await gate.search(worker, "Condition", by_name)).entries
+    assert (await gate.search(person(here, me.removeprefix("Patient/")), "Condition", by_name)).entries, "the person finds it as before"
+    now = await store.get(ref)
+    assert now is not None and now.facts == good.facts and (now.body, now.view) == (good.body, good.view)
+    assert (now.version, now.updated) == (good.version, good.updated) and await store.epoch(me) > epoch
+    dated = await store.search(Query(("Condition",)), Within(good.facts.low, good.facts.high), filtered=Never(), count=5)
+    assert ref in [h.ref for h in dated.hits], "the dates that a consent asks about too"
+
+
+async def test_a_kill_on_the_way_loses_nothing_and_does_nothing_twice(store: Store) -> None:
+    here = house(store, SETS)
+    refs = [await written(here, store) for _ in range(3)]
+    for ref in refs:
+        await from_an_earlier_release(here, ref)
+    looked = 0
+
+    def step() -> None:
+        nonlocal looked
+        looked += 1
+        if looked == 2:
+            raise KeyboardInterrupt
+
+    await store.commit(Drop("labelled", "digest"))
+    with pytest.raises(KeyboardInterrupt):
+        await gate.relabel(here, step)
+    assert not await gate.labelled_by_these(here)
+    half = [(await store.get(ref)).facts.made for ref in refs]  # type: ignore[union-attr]
+    assert set(half) == {0, MADE}
+    done = next(ref for ref, made in zip(refs, half, strict=True) if made)
+    person_of = (await store.get(done)).facts.patients[0]  # type: ignore[union-attr]
+    epoch = await store.epoch(person_of)
+    assert await gate.relabel(here) == (6, 0) and await gate.labelled_by_these(here)
+    assert {(await store.get(ref)).facts.made for ref in refs} == {MADE}  # type: ignore[union-attr]
+    assert await store.epoch(person_of) == epoch, "what was done is not done again"
 
 
 @pytest.mark.parametrize(
