@@ -128,6 +128,73 @@ def test_nobody_is_shown_where_somebody_at_risk_is(house: Gateway) -> None:
     assert house.get("gp", me).json()["address"]
 
 
+def test_nobody_is_shown_which_practice_somebody_at_risk_is_with(house: Gateway) -> None:
+    """consent.md: *location-protected* (no address, telecom, GP, nor places ...; for people at risk)."""
+    me = f"Patient/{house.patient}"
+    (ods,) = [r["identifier"] for r in house.get("patient", me).json()["generalPractitioner"]]
+    (surgery,) = [e["resource"] for e in house.get("gp", f"Organization?identifier={ods['system']}|{ods['value']}").json()["entry"]]
+    practice, doctor = f"Organization/{surgery['id']}", house.persona("gp")["fhirUser"]
+    names = {practice, ods["value"], surgery["name"], doctor}
+    team = next(e["resource"] for e in house.get("patient", f"CareTeam?patient={house.patient}").json()["entry"] if e["resource"].get("participant"))
+    link = [{"member": {"reference": practice, "display": surgery["name"]}}, {"member": {"reference": doctor}, "onBehalfOf": {"identifier": ods}}]
+    now = house.get("patient", f"CareTeam/{team['id']}")
+    with_them = {**now.json(), "participant": [*now.json()["participant"], *link]}
+    assert house.call("patient", "PUT", f"CareTeam/{team['id']}", body=with_them, headers={"If-Match": now.headers["etag"]}).status_code == 200
+    visit = house.call("hospital", "POST", "Encounter", body={
+        "resourceType": "Encounter", "status": "finished", "class": {"code": "HH"}, "subject": {"reference": me}, "serviceProvider": {"reference": practice},
+        "contained": [{"resourceType": "Organization", "id": "s", "identifier": [ods], "name": surgery["name"]}],
+        "participant": [{"individual": {"type": "Practitioner", "display": surgery["name"]}}, {"individual": {"reference": doctor}}],
+        "extension": [{"url": "urn:x", "valueReference": {"identifier": ods}}, {"url": "urn:y", "valueReference": {"reference": "#s"}}, {"url": "urn:z", "valueIdentifier": ods}],
+    })  # fmt: skip
+    assert visit.status_code == 201, visit.text
+    seeing = f"Encounter/{visit.headers['location'].split('/Encounter/')[1].split('/')[0]}"
+    searches = (
+        f"CareTeam?patient={house.patient}&participant={practice}", f"CareTeam?patient={house.patient}&participant={doctor}",
+        f"CareTeam?patient={house.patient}&participant:Organization.name={surgery['name']}", f"Encounter?patient={house.patient}&participant={doctor}",
+        f"CareTeam?patient={house.patient}&participant:identifier={ods['system']}|{ods['value']}",
+    )  # fmt: skip
+    for query in searches[:4]:
+        assert house.get("social-worker", query).json()["total"] >= 1, query
+    before = {q: house.get("gp", q).json()["total"] for q in searches}
+    assert meta(house, "patient", "meta-add", me).status_code == 200
+    try:
+        for query in searches:
+            assert house.get("social-worker", query).json()["total"] == 0, query
+            assert house.get("gp", query).json()["total"] == before[query], "the practice finds its own work"
+        of_the_team = house.get("social-worker", f"Organization?_has:CareTeam:participant:patient={house.patient}&_id={surgery['id']}").json()
+        assert of_the_team["total"] == 0
+        for who in ("social-worker", "proxy"):  # the hospital wrote of the practice itself: its own versions it knows
+            for path in (
+                f"CareTeam/{team['id']}", f"CareTeam/{team['id']}/_history", f"CareTeam?patient={house.patient}&_include=CareTeam:participant&_include=*",
+                f"Task?patient={house.patient}", seeing, f"{seeing}/_history/1", me, f"{me}/_history", f"{me}/$everything?_type=CareTeam,Task,Encounter,Patient,CarePlan,Goal",
+            ):  # fmt: skip
+                said = house.get(who, path)
+                assert said.status_code == 404 or not [n for n in names if n in said.text], (who, path, [n for n in names if n in said.text])
+            whole = house.get(who, f"{me}/$everything")
+            assert whole.status_code == 404 or f'"{practice}"' not in whole.text, who
+            plan = house.get(who, f"/plans/{house.patient}", Accept="application/json")
+            assert plan.status_code == 404 or not [n for n in (ods["value"], surgery["name"]) if n in plan.text], who
+        stored = house.get("patient", f"CareTeam/{team['id']}").json()
+        seen = house.get("social-worker", f"CareTeam/{team['id']}")
+        assert len(seen.json()["participant"]) == len(stored["participant"]), "nobody is left out, so that their number says nothing"
+        edited = house.call("social-worker", "PUT", f"CareTeam/{team['id']}", body={**seen.json(), "name": "Round Harold"}, headers={"If-Match": seen.headers["etag"]})
+        assert edited.status_code == 200 and not [n for n in names if n in edited.text], edited.text
+        after = house.get("patient", f"CareTeam/{team['id']}").json()
+        assert after["participant"] == stored["participant"] and after["name"] == "Round Harold"
+        patch = [{"op": "add", "path": "/participant/0/period", "value": {"start": "2026-01-01"}}]
+        again = house.call("social-worker", "PATCH", f"CareTeam/{team['id']}", body=patch, headers={"If-Match": edited.headers["etag"], "Content-Type": "application/json-patch+json"})
+        assert again.status_code == 200, again.text
+        now_there = house.get("patient", f"CareTeam/{team['id']}").json()["participant"]
+        assert [{k: v for k, v in p.items() if k != "period"} for p in now_there] == [{k: v for k, v in p.items() if k != "period"} for p in stored["participant"]]
+        oracle = house.call("social-worker", "PATCH", f"CareTeam/{team['id']}", body=[{"op": "test", "path": f"/participant/{len(stored['participant']) - 2}/member/reference", "value": practice}],
+                            headers={"If-Match": again.headers["etag"], "Content-Type": "application/json-patch+json"})  # fmt: skip
+        assert oracle.status_code == 422 or oracle.status_code == 400, oracle.text
+    finally:
+        assert meta(house, "patient", "meta-delete", me).status_code == 200
+    for query in searches[:4]:
+        assert house.get("social-worker", query).json()["total"] >= 1, "and found again"
+
+
 texts = st.sampled_from(["Ann", "Bea", "Cy"])
 edits = st.one_of(
     st.tuples(st.just("put"), st.sampled_from(["gender", "name", "telecom", "address", "active"]), texts),

@@ -11,6 +11,7 @@ from .emergencies import Emergency
 from .grants import Grant, Uncomputable, parse
 from .periods import bounds
 from .person import born, died, is_at_risk, links, operator_facts
+from .practice import practice_of
 from .relationships import (
     asks_membership,
     confirmations_in,
@@ -65,7 +66,7 @@ def build(
     body = person.body if person else {}
     return Standing(
         patient, grants, broken, tuple(related), tuple(invitations(now)), tuple(links(chains.get(patient, ()))),
-        died=died(person), born=born(body), at_risk=is_at_risk(body), policy=policy,
+        died=died(person), born=born(body), at_risk=is_at_risk(body), practice=practice_of(body, directory), policy=policy,
         emergencies=tuple(e.open for e in emergencies if e.ended is None), **operator_facts(chains.get(patient, ())),
     )  # fmt: skip
 

@@ -9,7 +9,8 @@ half. The laws are those of `view`, for every number (tests/test_view.py):
 *contact*: name and preferred contact of a Patient or RelatedPerson, for peer groups and befrienders. *location-protected*: no
 address, telecom, practice, nor places, for people at risk: every element of R4 that is an Address, a ContactPoint or a reference to
 a Location, at any depth (tests/test_places.py holds this to the official tables). What a type cannot be without is masked, not
-removed. Nothing is looked up: the result does not depend on what else is kept.
+removed. Nothing is looked up: the result does not depend on what else is kept; what the practice of somebody at risk is called,
+wherever it is named, comes with the question (`types.Cut`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Any, Final
 
 from . import view
 from .entries import aligned, same
-from .types import CONTACT, PLACES, VIEW
+from .practice import without
+from .types import CONTACT, PLACES, PRACTICE, VIEW, Cut
 
 Json = Any
 
@@ -50,14 +52,14 @@ _CHOICE: Final = re.compile(r"(value|defaultValue|fixed|pattern)(Address|Contact
 _MASK: Final[dict[str, Any]] = {"extension": [view.MASKED]}
 
 
-def rendered(resource: Mapping[str, Any], views: int) -> dict[str, Any]:
+def rendered(resource: Mapping[str, Any], views: int | Cut) -> dict[str, Any]:
     """What a reader with these views gets; shares what it did not change with the resource."""
     if not views:
         return dict(resource) if not isinstance(resource, dict) else resource
     return _cut(view.view(resource), views)
 
 
-def put_back(stored: Mapping[str, Any], edited: Mapping[str, Any], views: int) -> dict[str, Any]:
+def put_back(stored: Mapping[str, Any], edited: Mapping[str, Any], views: int | Cut) -> dict[str, Any]:
     """What a reader made of `rendered(stored, views)`, with everything put back that they were not shown."""
     if not views:
         return dict(edited)
@@ -65,18 +67,22 @@ def put_back(stored: Mapping[str, Any], edited: Mapping[str, Any], views: int) -
     return view.restore(stored, _filled(whole, _cut(whole, views), edited))
 
 
-def closer(shown: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """From the filtered view: what each of the two narrower ones makes of it, where that is any less."""
-    out = {bit: _cut(shown, bit) for bit in (CONTACT, PLACES)}
+def closer(shown: Mapping[str, Any], practice: frozenset[str] = frozenset()) -> dict[int, dict[str, Any]]:
+    """From the filtered view: what each of the narrower ones makes of it, where that is any less. `practice`: names that PRACTICE hides."""
+    out = {bit: _cut(shown, Cut(bit, practice)) for bit in (CONTACT, PLACES, PRACTICE)}
     return {bit: less for bit, less in out.items() if less is not shown}
 
 
-def _cut(shown: Mapping[str, Any], views: int) -> dict[str, Any]:
+def _cut(shown: Mapping[str, Any], cut: int | Cut) -> dict[str, Any]:
+    views, practice = (cut.bits, cut.practice) if isinstance(cut, Cut) else (cut, frozenset[str]())
     out: Any = shown
+    if views & PRACTICE:
+        out = without(out, practice)
     if views & CONTACT and shown.get("resourceType") in PEOPLE:
         out = _contact(out)
     if views & PLACES:
         out = _placeless(out, "", "", _locations(shown))
+    if views & (PLACES | PRACTICE):
         out = _without_loose_ends(shown, out)
     assert isinstance(out, dict)
     return out
@@ -192,8 +198,8 @@ def _filled(whole: Json, seen: Json, edited: Json) -> Json:
     if isinstance(whole, list) and isinstance(seen, list) and isinstance(edited, list):
         return _listed(whole, seen, edited)
     if isinstance(whole, Mapping) and isinstance(seen, Mapping) and isinstance(edited, Mapping):
-        if seen.get("type") == "Location" and view.MASKED in seen.get("extension", ()) and seen.keys() == {"type", "extension"}:
-            return edited
+        if seen.keys() == {"type", "extension"} and view.MASKED in seen["extension"]:
+            return edited  # theirs, in the place of what was hidden
         if seen.get("resourceType") == "Organization" and seen.get("identifier") == [_MASK] != whole.get("identifier"):
             seen, edited = _with_its_own(seen), _with_its_own(edited)
         edited = _unmarked(whole, seen, edited)
@@ -259,4 +265,4 @@ def _which(entry: Json) -> object:
     return entry["id"] if isinstance(entry, Mapping) and "resourceType" in entry and "id" in entry else id(entry)
 
 
-__all__ = ["CONTACT", "PEOPLE", "PLACES", "VIEW", "closer", "put_back", "rendered"]
+__all__ = ["CONTACT", "PEOPLE", "PLACES", "PRACTICE", "VIEW", "Cut", "closer", "put_back", "rendered"]

@@ -9,7 +9,7 @@ from typing import Final
 from .rendering import PEOPLE
 from .rules import Live, rules_for
 from .standing import Standing, is_self
-from .types import CONTACT, PLACES, VIEW, All, Ask, Facts, Has, Never, Predicate
+from .types import CONTACT, PLACES, PRACTICE, VIEW, All, Ask, Cut, Facts, Has, Never, Predicate
 from .vocabulary import IDENTITY, SECTOR_SYSTEM
 
 NOTHING: Final[Predicate] = Never()
@@ -42,18 +42,28 @@ def _identity(node: Live) -> Iterator[bool]:
         yield from _identity(child)
 
 
-def views(ask: Ask, facts: Facts, standings: Mapping[str, Standing]) -> int:
-    """What a filtered reader gets of this resource, as bits: the view, and which narrower one."""
-    found = (shown_as(ask, facts.type, standings[p], standings) for p in facts.patients if p in standings)
-    return VIEW | sum(VIEW_BITS[duty] for duty in frozenset().union(*found))
+def views(ask: Ask, facts: Facts, standings: Mapping[str, Standing]) -> Cut:
+    """What a filtered reader gets of this resource: the view, and which narrower one."""
+    here = [standings[p] for p in facts.patients if p in standings]
+    found = [(s, shown_as(ask, facts.type, s, standings)) for s in here]
+    hidden = frozenset[str]().union(*(_practice(ask, s, duties) for s, duties in found))
+    duties = frozenset[str]().union(*(d for _, d in found))
+    return Cut(VIEW | sum(VIEW_BITS[duty] for duty in duties) | (PRACTICE if hidden else 0), hidden)
 
 
-def narrowed(ask: Ask, standings: Mapping[str, Standing]) -> tuple[Predicate, Predicate]:
-    """The same for a search: of which resources this reader gets the contact view, and of which the location-protected one."""
+def _practice(ask: Ask, standing: Standing, duties: frozenset[str]) -> frozenset[str]:
+    """The names of the practice that this asker is not shown: those who work there know it, and find their own work by it."""
+    return standing.practice if LOCATION_VIEW in duties and standing.practice.isdisjoint(ask.actor.ids) else NO_OBLIGATIONS
+
+
+def narrowed(ask: Ask, standings: Mapping[str, Standing]) -> tuple[Predicate, Predicate, Predicate]:
+    """The same for a search: of which resources this reader gets the contact view, the location-protected one, and that without the practice."""
     said = {p: shown_as(ask, "Patient", s, standings) for p, s in standings.items()}
     contact = frozenset(p for p, duties in said.items() if CONTACT_VIEW in duties)
     places = frozenset(p for p, duties in said.items() if LOCATION_VIEW in duties)
+    practice = frozenset(p for p, duties in said.items() if _practice(ask, standings[p], duties))
     return (
         All((Has("type", PEOPLE), Has("patient", contact))) if contact else NOTHING,
         Has("patient", places) if places else NOTHING,
+        Has("patient", practice) if practice else NOTHING,
     )

@@ -124,6 +124,7 @@ class Standing:
     safeguarding: frozenset[str] = frozenset()  # proxies whose role is suspended at once
     no_notify: bool = False  # telling the person would endanger them
     at_risk: bool = False  # nobody is shown where they are
+    practice: frozenset[str] = frozenset()  # of somebody at risk: what their practice, and who works there, is called (`practice`)
     groups: tuple[Relationship, ...] = ()  # memberships that only give a further name (`team`)
     emergencies: tuple[BreakGlass, ...] = ()  # accesses in an emergency to this person's record, each of one actor
     policy: Policy = field(default_factory=Policy)

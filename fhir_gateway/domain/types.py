@@ -252,16 +252,32 @@ CONFIDENTIALITY = {"U": 0, "L": 1, "M": 2, "N": 3, "R": 4, "V": 5}
 
 # -- what of a resource a reader gets: bits of one number, 0 is all of it ---------------------------------------------
 
-VIEW, CONTACT, PLACES = 1, 2, 4
+VIEW, CONTACT, PLACES, PRACTICE = 1, 2, 4, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a reader gets of one resource: the bits, and the names that PRACTICE hides (`Standing.practice`)."""
+
+    bits: int
+    practice: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return self.bits != 0
+
+    def __or__(self, other: Cut) -> Cut:
+        return Cut(self.bits | other.bits, self.practice | other.practice)
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """For which resources a reader gets the filtered view, and of which of these the contact or the location-protected one."""
+    """For which resources a reader gets the filtered view, and of which of these the contact or the location-protected one, and of
+    which of the last the practice of somebody at risk is hidden."""
 
     view: Predicate
     contact: Predicate = field(default_factory=Never)
     places: Predicate = field(default_factory=Never)
+    practice: Predicate = field(default_factory=Never)
 
     @staticmethod
     def of(filtered: Predicate | Views) -> Views:
@@ -270,7 +286,7 @@ class Views:
     @property
     def plain(self) -> bool:
         """Nothing but the filtered view."""
-        return isinstance(self.contact, Never) and isinstance(self.places, Never)
+        return all(isinstance(p, Never) for p in (self.contact, self.places, self.practice))
 
 
 # -- search keys ------------------------------------------------------------------------------------------------------
@@ -286,7 +302,7 @@ class Key(NamedTuple):
     date:      low, high = microseconds since 1970 UTC, both inclusive
     number, quantity: low, high = the interval the written precision stands for; text = unit code, system = unit system
     composite: text = both components, joined as `search` joins them
-    `hidden` says what drops the element it comes from: VIEW, CONTACT, PLACES (bits). It is not matched for readers who get that.
+    `hidden` says what drops the element it comes from: VIEW, CONTACT, PLACES, PRACTICE (bits). It is not matched for readers who get that.
     """
 
     name: str

@@ -145,6 +145,11 @@ def _is_reference(node: Mapping[str, Any], name: str) -> bool:
     return "display" in node and ("type" in node or name in _OF_PATIENTS)
 
 
+def is_reference(node: Mapping[str, Any]) -> bool:
+    """Is this a Reference, by what is in it."""
+    return not node.keys().isdisjoint(("reference", "identifier", "display")) and node.keys() <= _REFERENCE and isinstance(node.get("type", ""), str)
+
+
 def _reference_seen(node: Mapping[str, Any], name: str, scene: _Scene) -> Json:
     if _kind(node, scene) in NO_PATIENT_DATA or _DROPPED.isdisjoint(node):
         return _parts_seen(node, scene)

@@ -27,7 +27,7 @@ from ..domain.rendering import rendered
 from ..domain.scopes import Scopes
 from ..domain.search import Query
 from ..domain.standing import STANDING_TYPES, Policy, Standing
-from ..domain.types import VIEW, Actor, Ask, Bump, Decision, Facts, Note, Ref, Stored
+from ..domain.types import VIEW, Actor, Ask, Bump, Cut, Decision, Facts, Note, Ref, Stored
 from ..store.base import Store
 
 STANDINGS_KEPT = 20_000
@@ -309,10 +309,10 @@ def reads_bytes(ctx: Context, stored: Stored) -> bool:
     return bool(w.user) and w.user == a.user and w.saw_all and (a.kind != "system" or w.client == ctx.client)
 
 
-async def views_of(ctx: Context, stored: Stored) -> int:
-    """What of this version the reader gets, as bits: 0 is all of it (`domain.rendering`)."""
+async def views_of(ctx: Context, stored: Stored) -> Cut:
+    """What of this version the reader gets: `Cut(0)` is all of it (`domain.rendering`)."""
     if reads_bytes(ctx, stored):
-        return 0
+        return Cut(0)
     people = stored.facts.patients
     epochs = {people[0]: stored.epoch} if stored.epoch else None
     return consent.views(ctx.asks(ctx.action), stored.facts, await stand(ctx.house, people, epochs, ctx.place))
@@ -329,7 +329,7 @@ async def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
         less = rendered(strict.read(stored.body), views)
         return strict.dump(less), True
     shown = stored.view or stored.body
-    if views == VIEW:
+    if views.bits == VIEW:
         return shown, True
     whole = strict.read(shown)
     less = rendered(whole, views)

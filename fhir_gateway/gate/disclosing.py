@@ -9,7 +9,7 @@ from datetime import datetime
 from ..domain import consent
 from ..domain.directory import Directory
 from ..domain.periods import micros
-from ..domain.types import Actor, Decision, Stored
+from ..domain.types import Actor, Cut, Decision, Stored
 from .context import Context, House, Remote, ask_stored, directory_now, filled, stand
 
 NORMAL = ("U", "L", "M", "N")
@@ -41,8 +41,8 @@ async def may_send(ctx: Context, terms: Remote, stored: Stored) -> Decision:
     return decision
 
 
-async def shown_to(ctx: Context, terms: Remote, stored: Stored) -> int:
-    """What of it leaves for this partner, as bits: what its owner is shown, and everybody who reads from it."""
+async def shown_to(ctx: Context, terms: Remote, stored: Stored) -> Cut:
+    """What of it leaves for this partner: what its owner is shown, and everybody who reads from it."""
     standings = await stand(ctx.house, stored.facts.patients)
     views = consent.views(ctx.asks(ctx.action), stored.facts, standings)
     if terms.enforces != "consents" or terms.audience:

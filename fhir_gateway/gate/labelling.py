@@ -26,7 +26,7 @@ from ..domain.types import Actor, Always, Bump, Decision, Facts, Keep, Never, Op
 from ..domain.vocabulary import LEGAL_SUFFIX
 from ..store.base import Stale
 from .committing import Work, settle
-from .context import Context, House, Written, directory_now, need_scope, note, notes, reads_bytes, rendering
+from .context import Context, House, Written, directory_now, need_scope, note, notes, reads_bytes, rendering, stand
 from .entering import house_context
 from .preparing import put_version
 from .reading import allow, read
@@ -233,7 +233,9 @@ async def _again(house: House, stored: Stored) -> bool:
     final = strict.read(body)
     shown = view.view(final)
     seen = body if shown is final else strict.dump(shown)
-    keys = searching.keys(final, house.r4, shown, closer(shown))
+    known_here = await stand(house, facts.patients)
+    hidden = frozenset[str]().union(*(known_here[p].practice for p in facts.patients))
+    keys = searching.keys(final, house.r4, shown, closer(shown, hidden))
     ops: list[Op] = [Relabel(stored.ref, stored.version, stored.updated, body, seen, facts, keys, stored.writer)]
     other = _differs(stored.facts, facts)
     if other or also or _decides(facts) != _decides(stored.facts) or seen != (stored.view or raw):

@@ -9,12 +9,11 @@ from typing import Any
 
 from ..domain import compartment, entries, labels, strict, view
 from ..domain import facts as deriving
-from ..domain import search as searching
 from ..domain.bundle import instant
 from ..domain.consenting import superseded
 from ..domain.person import at_risk
 from ..domain.problem import Problem, not_found
-from ..domain.rendering import closer, rendered
+from ..domain.rendering import rendered
 from ..domain.types import Decision, Facts, Keep, Put, Ref, Remove, Stored, Writer
 from ..store.base import Taken
 from .accepting import acceptances, questions
@@ -23,6 +22,7 @@ from .conditions import Match, matching
 from .consenting import unknown
 from .context import Context, Written, ask_stored, attached, bumps, need_scope, notes, rendering, stand, views_of, within_launch
 from .identifying import claimed, known_person, released
+from .keying import keyed, keyed_again
 from .marking import but_for_labels, content, labelled, new_labels, who_writes
 from .outgoing import sends, sent_again
 from .permitting import facts_left_alone, may_collect, may_correct, own_hand, still_theirs, subject_path, through_targets
@@ -259,12 +259,14 @@ async def _store(
     final = strict.read(body)
     shown = view.view(final)
     seen = body if shown is final else strict.dump(shown)
-    keys = searching.keys(final, ctx.house.r4, shown, closer(shown))
+    keys = await keyed(work, final, shown, facts)
     work.ops += [Put(ref, version, ctx.at, body, seen, facts, keys, writer, over)]
     work.ops += bumps(ref.type, facts, before.facts if before else None)
     work.ops += await sends(ctx, ref, version, facts, "changed", before.facts if before else None)
-    if ref.type == "Patient" and before is not None and at_risk(facts) != at_risk(before.facts):
-        work.ops += await sent_again(ctx, ref)
+    if ref.type == "Patient":
+        elsewhere = await keyed_again(work, ref, final, before)
+        if before is not None and (elsewhere or at_risk(facts) != at_risk(before.facts)):
+            work.ops += await sent_again(ctx, ref)
     for task in await questions(ctx, ref, final, facts, before):
         await _put_question(work, task)
     work.ops += acceptances(ctx, ref, final, facts)

@@ -12,7 +12,7 @@ from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
 from ..domain.search import Query
 from ..domain.standing import Standing
-from ..domain.types import VIEW, Decision, Facts, Has, Never, Ref, Stored
+from ..domain.types import CONTACT, PLACES, Decision, Facts, Has, Never, Ref, Stored
 from ..domain.vocabulary import PURPOSES
 from .context import Context, need_scope, note, stand, within_launch
 from .reading import in_scope
@@ -130,7 +130,7 @@ async def details(
         if who.startswith(("CareTeam/", "Group/")):
             actors += [replace(a, sector="health") for a in actors]
         asks = [replace(c.asks("access"), actor=a) for c in asking[:1] for a in actors]
-        out[who] = frozenset(consent.views(q, facts, then) & ~VIEW for q in asks)
+        out[who] = frozenset(consent.views(q, facts, then).bits & (CONTACT | PLACES) for q in asks)
     return out
 
 

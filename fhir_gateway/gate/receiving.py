@@ -9,6 +9,7 @@ from typing import Any
 from ..domain import bundle, entries, grants, strict, summary
 from ..domain.problem import Issue, Problem
 from ..domain.rendering import put_back
+from ..domain.types import Cut
 from ..domain.validate import check, policy
 from .context import Context
 
@@ -30,7 +31,7 @@ def received(ctx: Context, type: str, raw: bytes) -> tuple[bytes, dict[str, Any]
 
 
 def received_over(
-    ctx: Context, type: str, raw: bytes, was: dict[str, Any], shown: dict[str, Any], views: int
+    ctx: Context, type: str, raw: bytes, was: dict[str, Any], shown: dict[str, Any], views: Cut
 ) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
     """(what is to be kept, the same read, what was sent) of an edit of `shown`: judged is the whole that it makes of what is kept.
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from ..domain.predicate import spelled_out
 from ..domain.search import Query, Term, Value, after_all
 from ..domain.types import (
-    PLACES,
+    PRACTICE,
     VIEW,
     All,
     Always,
@@ -193,7 +193,7 @@ def _term(t: Term, types: tuple[str, ...], hops: Hops, filtered: int) -> Said:
 
 def hidden_by(views: int) -> list[int]:
     """What stands in `z` of the keys that these views hide; `true` was written before there were several views."""
-    return [z for z in range(1, 2 * PLACES) if z & views] + ([True] if views & VIEW else [])
+    return [z for z in range(1, 2 * PRACTICE) if z & views] + ([True] if views & VIEW else [])
 
 
 def _some_key(test: Said) -> Said:

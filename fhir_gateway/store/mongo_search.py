@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final
 
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -15,7 +16,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from ..domain.predicate import no
 from ..domain.search import Query, Term
-from ..domain.types import CONTACT, PLACES, VIEW, All, Any_, ByPerson, Has, Not, Only, Predicate, Views
+from ..domain.types import CONTACT, PLACES, PRACTICE, VIEW, All, Any_, ByPerson, Has, Not, Only, Predicate, Views
 from .base import Unavailable
 from .mongo_documents import Document
 from .mongo_query import Hops, Said, allowed, beyond, both, hidden_by, null_fields, sort_fields, sort_spec, where
@@ -53,16 +54,17 @@ class Reader:
     def parts(self, types: tuple[str, ...]) -> list[tuple[int, Said]]:
         may, v = allowed(self.may, types), self.views
         out = [(0, both(may, allowed(no(v.view), types)))]
-        for contact in (0, CONTACT):
-            for places in (0, PLACES):
-                which = (v.view, v.contact if contact else no(v.contact), v.places if places else no(v.places))
-                out.append((VIEW | contact | places, both(may, *(allowed(p, types) for p in which))))
+        narrower = ((CONTACT, v.contact), (PLACES, v.places), (PRACTICE, v.practice))
+        for chosen in product((True, False), repeat=len(narrower)):
+            bits = VIEW | sum(bit for (bit, _), gets in zip(narrower, chosen, strict=True) if gets)
+            which = (v.view, *(where if gets else no(where) for (_, where), gets in zip(narrower, chosen, strict=True)))
+            out.append((bits, both(may, *(allowed(p, types) for p in which))))
         return [(views, said) for views, said in out if said is not False]
 
 
 def needs_several_looks(query: Query, reader: Reader, total: bool) -> bool:
     hops = any(t.chain is not None for t in _terms(query))
-    incoming = any(asks_incoming(p) for p in (reader.may, reader.views.view, reader.views.contact, reader.views.places))
+    incoming = any(asks_incoming(p) for p in (reader.may, reader.views.view, reader.views.contact, reader.views.places, reader.views.practice))
     return total or hops or incoming or len(reader.parts(query.types)) > 1
 
 
@@ -84,7 +86,7 @@ def asks_incoming(p: Predicate) -> bool:
 
 async def settled_reader(reader: Reader, moment: Moment) -> Reader:
     v = reader.views
-    views = Views(*[await settled(p, moment) for p in (v.view, v.contact, v.places)])
+    views = Views(*[await settled(p, moment) for p in (v.view, v.contact, v.places, v.practice)])
     return Reader(await settled(reader.may, moment), views)
 
 

@@ -27,6 +27,7 @@ from ..domain.types import (
     CONFIDENTIALITY,
     CONTACT,
     PLACES,
+    PRACTICE,
     VIEW,
     All,
     Always,
@@ -382,7 +383,8 @@ class _Reader:
         views = self.views
         if isinstance(views.view, Never):
             return ""
-        cuts = [self._hides(VIEW, Always(), a), self._hides(CONTACT, views.contact, a), self._hides(PLACES, views.places, a)]
+        narrower = ((CONTACT, views.contact), (PLACES, views.places), (PRACTICE, views.practice))
+        cuts = [self._hides(VIEW, Always(), a), *(self._hides(bit, where, a) for bit, where in narrower)]
         hides = " OR ".join(c for c in cuts if c)
         if isinstance(views.view, Always):
             return f" AND NOT ({hides})"

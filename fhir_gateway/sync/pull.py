@@ -17,7 +17,7 @@ from ..domain.labels import joined
 from ..domain.problem import Problem, outcome
 from ..domain.reconcile import Conflict, Merge, Nothing, Pull, Push, reconcile
 from ..domain.rendering import put_back
-from ..domain.types import VIEW, Keep, Linked, Op, Send, Stored
+from ..domain.types import VIEW, Cut, Keep, Linked, Op, Send, Stored
 from ..gate import Context, House
 from ..gate.context import note
 from ..remote.client import Refusal
@@ -192,7 +192,7 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
     ctx = await as_owner(house, partner, "access")
     names = await _names(house, partner, there, link.base_sent)
     local = strict.read(stored.body or b"")
-    views = VIEW if began_there(link) else await gate.shown_to(await as_owner(house, partner, "disclose"), partner.terms, stored)
+    views = Cut(VIEW) if began_there(link) else await gate.shown_to(await as_owner(house, partner, "disclose"), partner.terms, stored)
     theirs = _restored(local, incoming(there, link.ref, names), views)
     if link.ref.type == "Patient" and (contradicts(local, theirs) or nhs_numbers(local) != nhs_numbers(theirs)):
         wrong = Problem("conflict", "Who this is has changed there: NHS number, date of birth or family name. A person must look.", "Patient")
@@ -213,7 +213,7 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
     return await _take(house, partner, ctx, seen, stored, merged, isinstance(step, Merge))
 
 
-def _restored(local: dict[str, Any], theirs: dict[str, Any], views: int) -> dict[str, Any]:
+def _restored(local: dict[str, Any], theirs: dict[str, Any], views: Cut) -> dict[str, Any]:
     """What the view held back is put back before merging. Of labels theirs are joined to ours: nothing is lowered from there."""
     meta = {k: v for k, v in theirs.get("meta", {}).items() if k != "security"}
     ours = local.get("meta", {})

@@ -22,12 +22,14 @@ from fhir_gateway.domain.search import Query, Term, arranged, keys, matches, par
 from fhir_gateway.domain.types import (
     CONTACT,
     PLACES,
+    PRACTICE,
     VIEW,
     All,
     Always,
     Any_,
     ByPerson,
     Confidential,
+    Cut,
     Facts,
     Has,
     Never,
@@ -253,18 +255,22 @@ class World:
 
         views = Views.of(filtered)
 
-        def of_view(resource: dict[str, Any]) -> int:
+        def of_view(resource: dict[str, Any]) -> Cut:
             about = facts_of[id(resource)]
             if not plain.matches(views.view, about):
-                return 0
-            contact, places = plain.matches(views.contact, about), plain.matches(views.places, about)
-            return VIEW | (CONTACT if contact else 0) | (PLACES if places else 0)
+                return Cut(0)
+            narrower = ((CONTACT, views.contact), (PLACES, views.places), (PRACTICE, views.practice))
+            return Cut(VIEW | sum(bit for bit, where in narrower if plain.matches(where, about)), SURGERY)
 
-        def lookup(type: str, name: str) -> Iterator[tuple[dict[str, Any], int]]:
+        def lookup(type: str, name: str) -> Iterator[tuple[dict[str, Any], Cut]]:
             return ((r, of_view(r)) for r in seen if r["resourceType"] == type and name in ("", r["id"]))
 
         hits = [r for r in seen if matches(query, r, filtered=of_view(r), r4=R4, lookup=lookup)]
         return [f"{r['resourceType']}/{r['id']}" for r in arranged(query, hits, filtered=of_view, r4=R4)]
+
+
+# What the practice of somebody at risk is called.
+SURGERY = frozenset({"Organization/1", "Practitioner/2", "urn:s|1", "http://x|1"})
 
 
 def at(about: Facts) -> datetime:
@@ -275,7 +281,7 @@ def put(made: dict[str, Any], about: Facts) -> Put:
     shown = view(made)
     return Put(
         Ref(about.type, about.id), 1, at(about), json.dumps(made).encode(), json.dumps(shown).encode(), about,
-        keys(made, R4, shown, closer(shown)), WRITER, 0,
+        keys(made, R4, shown, closer(shown, SURGERY)), WRITER, 0,
     )  # fmt: skip
 
 
@@ -437,6 +443,6 @@ predicates: st.SearchStrategy[Predicate] = st.recursive(
 readers = st.one_of(st.just(Always()), predicates)
 """What somebody may see."""
 filters: st.SearchStrategy[Predicate | Views] = st.one_of(
-    st.just(Always()), st.just(Never()), predicates, st.builds(Views, st.one_of(st.just(Always()), predicates), predicates, predicates)
+    st.just(Always()), st.just(Never()), predicates, st.builds(Views, st.one_of(st.just(Always()), predicates), predicates, predicates, predicates)
 )
 """For which of it they get the view."""

@@ -35,7 +35,7 @@ from fhir_gateway.store import sqlite_query as sql
 from fhir_gateway.store.base import Unavailable
 
 from .making import MORNING
-from .searches import POOLS, R4, Held, put, records
+from .searches import POOLS, R4, SURGERY, Held, put, records
 from .searches import World as Records
 
 
@@ -57,7 +57,7 @@ class World(Records):
 
     def put(self, rid: int, resource: dict[str, Any], facts: Facts) -> None:
         """Index this under the number of another that is there."""
-        sql.index(self.db.cursor(), rid, facts.type, facts.patients[0] if facts.patients else None, keys(resource, R4, view(resource), closer(view(resource))), facts)
+        sql.index(self.db.cursor(), rid, facts.type, facts.patients[0] if facts.patients else None, keys(resource, R4, view(resource), closer(view(resource), SURGERY)), facts)
 
     def rows(self, query: Query, may: Predicate, filtered: Predicate, count: int = 1000, after: Any = None) -> list[Any]:
         return self.db.execute(*sql.select(query, may, filtered, count, after)).fetchall()

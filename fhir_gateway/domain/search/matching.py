@@ -10,15 +10,15 @@ from typing import Any
 
 from ..r4 import R4
 from ..rendering import rendered
-from ..types import Key
+from ..types import Cut, Key
 from .indexing import keys
 from .query import Query, Term, Value
 from .values import local
 
-Lookup = Callable[[str, str], Iterable[tuple[dict[str, Any], int]]]
+Lookup = Callable[[str, str], Iterable[tuple[dict[str, Any], int | Cut]]]
 
 
-def matches(query: Query, resource: dict[str, Any], *, filtered: int, r4: R4, lookup: Lookup | None = None) -> bool:
+def matches(query: Query, resource: dict[str, Any], *, filtered: int | Cut, r4: R4, lookup: Lookup | None = None) -> bool:
     """Does this resource answer the query, for a reader who gets these views of it (bits; 0 is all of it)?
 
     Chains and `_has` ask `lookup(type, id)`, id "" for all of the type: the resources this reader may see, and whether each
@@ -138,7 +138,7 @@ def compare(prefix: str, low: Any, high: Any, first: Any, last: Any) -> bool:
 
 
 def arranged(
-    query: Query, resources: Iterable[dict[str, Any]], *, filtered: Callable[[dict[str, Any]], int], r4: R4
+    query: Query, resources: Iterable[dict[str, Any]], *, filtered: Callable[[dict[str, Any]], int | Cut], r4: R4
 ) -> list[dict[str, Any]]:
     """In the order of `_sort`, then by type and id. What has no value to sort by comes last, either way.
 
@@ -153,7 +153,7 @@ def arranged(
     return out
 
 
-def sort_value(name: str, down: bool, resource: dict[str, Any], filtered: int, r4: R4) -> Any:
+def sort_value(name: str, down: bool, resource: dict[str, Any], filtered: int | Cut, r4: R4) -> Any:
     """What this resource is sorted by, None when it has nothing of that name."""
     own = [k for k in keys(rendered(resource, filtered), r4) if k.name == name]
     ranged = [k.low for k in own if k.low is not None]
