@@ -21,7 +21,23 @@ from fhir_gateway.domain.vocabulary import ACT_REASON, HL7, POLICY_SYSTEM, SECTO
 
 from .conftest import times
 from .unparsing import unparse
-from .worlds import IDS, LEGAL, NOW, P1, P2, SENSITIVE, TYPES, Dice, a_consent, a_provision, a_resource, a_standing, an_ask, parsed, who
+from .worlds import (
+    IDS,
+    LEGAL,
+    NOW,
+    P1,
+    P2,
+    SENSITIVE,
+    TYPES,
+    Dice,
+    a_consent,
+    a_provision,
+    a_resource,
+    a_standing,
+    an_ask,
+    parsed,
+    who,
+)
 
 FAST = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
