@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..domain.types import Note
-from . import apps, people
+from . import accounts, apps, passwords, people
 from .kept import CHANGED, Kept
 from .sessions import HasCookies, Session, Sessions
 from .tokens import Caller, Tokens
@@ -50,6 +50,22 @@ class OwnSignIn:
         if session:
             await self.sessions.end_everywhere(session.caller.subject, self._note("sign-out-everywhere", session))
         return await self.sessions.end(request)
+
+    async def change_password(self, request: HasCookies, old: str, new: str) -> list[str] | None:
+        """Another password for whoever knows the old one; every other sign-in of theirs ends. Set-Cookie values of a new session;
+        None when the old one is wrong. ValueError, in words, for a new one that is too easy; Problem throttled."""
+        session, at = await self.sessions.session(request.cookies), self.clock()
+        if session is None:
+            return None
+        who = session.caller
+        account = await people.sign_in(self.store, who.subject, old, at)
+        if account is None:
+            return None
+        if passwords.weak(new, account.username, account.name):
+            raise ValueError("easy")
+        await accounts.new_password(self.store, account.username, new, accounts.Act(at, self.new_id, who.fhir_user, who.name))
+        await self.tokens.refresh(at)
+        return await self.sessions.sign_in(request, account.username, new)
 
     async def apps(self, request: HasCookies) -> list[apps.App]:
         session = await self.sessions.session(request.cookies)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from .. import gate
-from ..auth import accounts, people
+from ..auth import accounts, passwords, people
 from ..auth.accounts import Act
 from ..auth.people import Account
 from ..domain.problem import Problem
 from ..domain.vocabulary import PURPOSES
-from ..settings import Refused, guessable, load
+from ..settings import Refused, load
 from ..wiring import Wired, new_id, now, operator, wired
 from .operating import out
 
@@ -147,7 +147,7 @@ def _password(file: Path | None, username: str) -> str:
             raise Refused(f"--password-file: {file} cannot be read: {wrong.strerror}.") from None
         except UnicodeDecodeError:
             raise Refused(f"--password-file: {file} is not text in UTF-8.") from None
-    if guessable(typed) or people.folded(typed) == people.folded(username):
+    if passwords.weak(typed, username):
         raise Refused("This password is too short or easy to guess: take a longer one, such as four words that do not belong together.")
     return typed
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import gate
 from ..domain.primitives import whole
@@ -210,9 +210,34 @@ def build(
         if scope["type"] == "http" and (path == "/fhir" or path.startswith("/fhir/")) and not path.startswith("/fhir/.well-known/"):
             await fhir(scope, receive, send)
         else:
-            await app(scope, receive, send)
+            await app(scope, receive, also(send, SAFE))
 
-    return web.admission.front(front)
+    return web.admission.front(encrypted_only(front) if web.base.startswith("https:") else front)
+
+
+SAFE = ((b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"), (b"referrer-policy", b"no-referrer"))
+HSTS = ((b"strict-transport-security", b"max-age=63072000; includeSubDomains"),)
+
+
+def also(send: Send, headers: Sequence[tuple[bytes, bytes]]) -> Send:
+    """Whatever is sent has these headers, unless it says otherwise itself."""
+
+    async def give(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            said = {name.lower() for name, _ in message["headers"]}
+            message = {**message, "headers": [*message["headers"], *(h for h in headers if h[0] not in said)]}
+        await send(message)
+
+    return give
+
+
+def encrypted_only(app: ASGIApp) -> ASGIApp:
+    """The app on an https address: browsers keep to https for two years (RFC 6797)."""
+
+    async def enter(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, also(send, HSTS) if scope["type"] == "http" else send)
+
+    return enter
 
 
 def offered(routes: Sequence[BaseRoute], scope: Scope) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -18,6 +19,7 @@ import pytest
 from fhir_gateway.auth import clients, sessions
 from fhir_gateway.auth.kept import digest, pack
 from fhir_gateway.domain.types import Keep
+from tests.conftest import gateway
 from tests.staff import _with, run
 from tests.web.test_doors import PASSWORD, Visitor, as_
 from tests.web.test_urgent import GLASS, filled
@@ -148,3 +150,55 @@ def test_an_officer_who_signed_in_a_while_ago_proves_it_again_before_a_review(de
     assert "It is ended" in officer.words() and demo.get("stranger", f"Patient/{demo.patient}").status_code == 404
     officer.send(f"/privacy/{id}/review", outcome="justified", words="As the ward says", password=PASSWORD)
     assert "Your review is saved" in officer.words() and PASSWORD not in officer.page
+
+
+NEW = "lanterns over wet gravel"
+
+
+def test_a_person_changes_their_password_with_the_old_one_and_everything_else_ends(demo: Gateway, app: str) -> None:
+    amina, elsewhere = as_(demo, "proxy"), as_(demo, "proxy")
+    amina.get("/account")
+    amina.get("/account/password")
+    assert amina.page.count('type="password"') == 3 and 'autocomplete="new-password"' in amina.page
+    for fields, said in (
+        ({"old": "not this one", "new": NEW, "again": NEW}, "This is not your password"),
+        ({"old": PASSWORD, "new": NEW, "again": NEW + "x"}, "not the same"),
+        ({"old": PASSWORD, "new": "short", "again": "short"}, "8 to 1,000"),
+        ({"old": PASSWORD, "new": "password1", "again": "password1"}, "easy to guess"),
+        ({"old": PASSWORD, "new": "proxy2026", "again": "proxy2026"}, "easy to guess"),
+    ):
+        assert amina.send("/account/password", **fields).status_code == 400 and said in amina.words()
+        assert NEW not in amina.page and PASSWORD not in amina.page
+    elsewhere.get("/account")
+    assert "My sign-in" in elsewhere.words(), "nothing has changed yet"
+    amina.send("/account/password", old=PASSWORD, new=NEW, again=NEW)
+    assert "You have a new password" in amina.words()
+    elsewhere.get("/account")
+    assert "Your password" in elsewhere.words(), "signed out"
+    amina.get("/account/password")
+    amina.send("/account/password", old=NEW, new=PASSWORD, again=PASSWORD)
+    assert "You have a new password" in amina.words()
+
+
+def test_signing_out_clears_what_the_browser_keeps(demo: Gateway) -> None:
+    v = as_(demo, "gp")
+    v.get("/account")
+    answer = v.http.post("/sign-out", data=v.fields("/sign-out"), follow_redirects=False)
+    assert answer.headers["Clear-Site-Data"] == '"cache", "storage"' and "Max-Age=0" in answer.headers["Set-Cookie"]
+
+
+def test_on_an_https_address_browsers_are_told_to_stay_on_it(tmp_path: Path) -> None:
+    with gateway(tmp_path, GATEWAY_BASE_URL="https://care.example") as g:
+        for path in ("/", "/health", "/fhir/metadata", "/fhir/Patient", "/openapi.json", "/nowhere", "/static/app.css"):
+            answer = g.get(None, path)
+            assert answer.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains", path
+            assert answer.headers["X-Content-Type-Options"] == "nosniff", path
+
+
+def test_every_answer_says_what_a_browser_may_do_with_it(demo: Gateway) -> None:
+    for path in ("/", "/health", "/metrics", "/fhir/metadata", "/fhir/Patient", "/openapi.json", "/nowhere", "/plans", "/oauth/jwks", "/static/app.css"):
+        answer = demo.get(None, path)
+        assert answer.headers["X-Content-Type-Options"] == "nosniff", path
+        assert "Strict-Transport-Security" not in answer.headers, "plain http on this machine"
+        if not path.startswith("/fhir/"):
+            assert "Content-Security-Policy" in answer.headers, path

@@ -43,6 +43,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/sign-out", front.sign_out, methods=("POST",)),
         at("/account", account.account, "anybody"),
         at("/account/sign-out-everywhere", account.everywhere, "anybody", ("POST",)),
+        at("/account/password", account.password, "anybody", both),
         at("/account/apps", account.apps, "anybody"),
         at("/account/apps/{client}/stop", account.stop, "anybody", ("POST",)),
         at("/my-plan", patient.my_plan, "patient"),

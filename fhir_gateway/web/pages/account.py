@@ -11,6 +11,7 @@ from ...domain.problem import not_found
 from ...gate import Context
 from .asked import in_words
 from .frame import Pages, go, show
+from .front import CLEARED
 from .names import names
 from .words import _, level, moment
 
@@ -32,14 +33,39 @@ async def account(pages: Pages, request: Request, ctx: Context) -> Response:
     return await show(
         pages, request, "account/account.html", ctx=ctx, username=held.username, name=ctx.actor.name, place=place,
         level=level(ctx.assurance), roles=[_(ROLES[r]) for r in sorted(held.roles) if r in ROLES],
-        signed_in=moment(ctx.signed_in) if ctx.signed_in else "",
+        signed_in=moment(ctx.signed_in) if ctx.signed_in else "", done=request.query_params.get("done") == "password",
         sign_ins=[{"since": moment(s.started), "used": moment(s.used), "this": s.this} for s in await mine.sign_ins(request)],
     )  # fmt: skip
 
 
+async def password(pages: Pages, request: Request, ctx: Context) -> Response:
+    """Another password, for whoever knows the one there is."""
+    if pages.mine is None or await pages.mine.account(request) is None:
+        raise not_found()
+    if request.method == "GET":
+        return await show(pages, request, "account/password.html", ctx=ctx, errors={})
+    old, new, again = (str(request.state.form.get(name, "")) for name in ("old", "new", "again"))
+    errors = {}
+    if new != again:
+        errors["again"] = _("This is not the same as the new password above.")
+    elif not 8 <= len(new) <= 1_000:
+        errors["new"] = _("A password has 8 to 1,000 characters.")
+    if not errors:
+        try:
+            cookies = await pages.mine.change_password(request, old, new)
+            if cookies is not None:
+                return go("/account?done=password", cookies)
+            errors["old"] = _("This is not your password.")
+        except ValueError:
+            errors["new"] = _("This password is easy to guess. Take a longer one, such as four words that do not belong together.")
+    return await show(pages, request, "account/password.html", ctx=ctx, status=400, errors=errors)
+
+
 async def everywhere(pages: Pages, request: Request, ctx: Context) -> Response:
     """Sign out of every browser at once, this one included."""
-    return go("/?done=signed-out-everywhere", await pages.mine.sign_out_everywhere(request) if pages.mine else [])
+    response = go("/?done=signed-out-everywhere", await pages.mine.sign_out_everywhere(request) if pages.mine else [])
+    response.headers["Clear-Site-Data"] = CLEARED
+    return response
 
 
 async def apps(pages: Pages, request: Request, ctx: Context) -> Response:

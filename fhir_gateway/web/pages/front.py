@@ -52,9 +52,14 @@ async def home(pages: Pages, request: Request, ctx: Context | None) -> Response:
     return go({"patient": "/my-plan", "professional": "/team", "proxy": "/team"}.get(ctx.actor.kind, "/"))
 
 
+CLEARED = '"cache", "storage"'  # not the cookies: the two of ours are taken away by name
+
+
 async def sign_out(pages: Pages, request: Request, ctx: Context | None) -> Response:
     """End the session, and back to the first page."""
-    return go("/?done=signed-out", await pages.sessions.end(request))
+    response = go("/?done=signed-out", await pages.sessions.end(request))
+    response.headers["Clear-Site-Data"] = CLEARED
+    return response
 
 
 def within(path: str) -> str:
