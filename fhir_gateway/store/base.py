@@ -132,7 +132,9 @@ class Store(Protocol):
         """How many entries stand in each state."""
         ...
 
-    async def outbox_items(self, remote: str, state: str, count: int = 100) -> list[dict[str, Any]]: ...
+    async def outbox_items(self, remote: str, state: str, count: int = 100, *, patient: str | None = None) -> list[dict[str, Any]]:
+        """Entries in this state, oldest first; with `patient` only those of this person (`Patient/…`)."""
+        ...
 
     async def requeue(self, remote: str, state: str, at: datetime, refs: Sequence[Ref] | None = None) -> int:
         """Queue parked or withheld entries again; how many."""

@@ -290,8 +290,8 @@ class MongoStore:
         rows = await self._steps("outbox", {"$match": match}, {"$group": {"_id": "$state", "n": {"$sum": 1}}})
         return {d["_id"]: d["n"] for d in rows}
 
-    async def outbox_items(self, remote: str, state: str, count: int = 100) -> list[dict[str, Any]]:
-        filter = {"remote": {"$eq": remote}, "state": {"$eq": state}}
+    async def outbox_items(self, remote: str, state: str, count: int = 100, *, patient: str | None = None) -> list[dict[str, Any]]:
+        filter = {"remote": {"$eq": remote}, "state": {"$eq": state}, **({"patient": {"$eq": patient}} if patient is not None else {})}
         return [mongo_outbox.item(e) for e in await self._list("outbox", filter, sort=[("_id", 1)], count=count)] if count else []
 
     async def link(self, remote: str, ref: Ref) -> Linked | None:

@@ -225,13 +225,11 @@ class SqliteStore:
         where, params = _equal({"remote": remote})
         return dict(self._rows(f"SELECT state, count(*) FROM outbox{_where(where)} GROUP BY state", params))
 
-    async def outbox_items(self, remote: str, state: str, count: int = 100) -> list[dict[str, Any]]:
+    async def outbox_items(self, remote: str, state: str, count: int = 100, *, patient: str | None = None) -> list[dict[str, Any]]:
         names = ("entry", "ref", "version", "patient", "why", "tries", "queued_at", "due", "detail")
-        sql = (
-            "SELECT entry, type || '/' || id, version, patient, why, tries, queued_at, due, detail FROM outbox "
-            "WHERE remote = ? AND state = ? ORDER BY entry LIMIT ?"
-        )
-        items = [dict(zip(names, row, strict=True)) for row in self._rows(sql, (remote, state, count))]
+        where, params = _equal({"remote": remote, "state": state, "patient": patient})
+        sql = f"SELECT entry, type || '/' || id, version, patient, why, tries, queued_at, due, detail FROM outbox{_where(where)} ORDER BY entry LIMIT ?"
+        items = [dict(zip(names, row, strict=True)) for row in self._rows(sql, (*params, count))]
         return [item | {"queued_at": instant(item["queued_at"]), "due": instant(item["due"])} for item in items]
 
     async def link(self, remote: str, ref: Ref) -> Linked | None:

@@ -24,7 +24,7 @@ from ..gate.telling import tell
 from ..remote.client import Down, Locked, Refusal, RemoteServer, Reply, Unknown
 from ..store.base import Fenced, Taken
 from .partner import TAG, Partner, as_owner, began_there, local_references, loosened, outgoing
-from .turning import noticed
+from .turning import MOST, noticed
 
 LEASE_SECONDS = 60.0
 RECALL_LATE = timedelta(hours=1)  # what was to be taken back and still is not there: the person is told
@@ -343,8 +343,8 @@ async def _review(house: House, partner: Partner, entry: Queued, tally: Tally) -
             body = stored.body if stored is not None else None
             recalls.append((row, local_references(strict.read(body)) if body else []))
     ops += [Send(partner.name, row.ref, row.version, entry.patient, "recall") for row in _referrers_first(recalls)]
-    withheld = await house.store.outbox_items(partner.name, "withheld", 10_000)
-    refs = [Ref(*i["ref"].split("/")) for i in withheld if i["patient"] == entry.patient]
+    withheld = await house.store.outbox_items(partner.name, "withheld", MOST, patient=entry.patient) if entry.patient else []
+    refs = [Ref(*i["ref"].split("/")) for i in withheld]
     for ref in dict.fromkeys(refs):
         stored = await house.store.get(ref)
         if stored is not None and not stored.deleted and (await may_send(ctx, partner.terms, stored)).permit:

@@ -116,6 +116,15 @@ async def test_parked_and_withheld_stand_in_nobody_s_way_until_queued_again(stor
     await refused(store, Fenced, Close(a.entry, a.fence, "sent"))
 
 
+async def test_what_is_withheld_of_one_person_is_found_among_that_of_many(store: Store) -> None:
+    await store.commit(*(send(f"g{i}", patient=f"Patient/{i % 3}") for i in range(9)))
+    while entries := await lease(store, 9):  # one of each person at a time
+        await store.commit(*(Close(e.entry, e.fence, "withheld", "consent 4") for e in entries))
+    mine = await store.outbox_items("hospital", "withheld", 2, patient="Patient/2")
+    assert [i["ref"] for i in mine] == ["Goal/g2", "Goal/g5"]
+    assert await store.outbox_items("hospital", "withheld", patient="Patient/3") == []
+
+
 async def test_a_clock_set_back_frees_what_it_would_hold_for_ever(store: Store) -> None:
     await store.commit(send("a"))
     await lease(store, 86_400, seconds=60)
