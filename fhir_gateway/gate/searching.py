@@ -58,7 +58,7 @@ async def search(
     limited = covered(ctx, query if within is None else _inside(ctx, query, within))
     want_total = query.total in ("accurate", "estimate") or query.summary == "count"
     named = _named(query, within)
-    people = await _people(ctx, query) if named is None else named if ctx.launch is None else named & {ctx.launch}
+    people = await _people(ctx, query, within) if named is None else named if ctx.launch is None else named & {ctx.launch}
     standings = await stand(ctx.house, people, None, ctx.place)
     stamp = epoch_stamp(ctx, standings)  # of those asked about: whom hidden resources name besides must not show in a link
     if held.get("ep", stamp) != stamp:
@@ -178,11 +178,12 @@ def _understood(ctx: Context, type: str, limit: Sequence[tuple[str, str]]) -> tu
 # -- whose records ------------------------------------------------------------------------------------------------------
 
 
-async def _people(ctx: Context, query: Query) -> set[str]:
-    """Whose records a search may touch that names nobody: all that this asker could reach."""
+async def _people(ctx: Context, query: Query, within: Ref | None) -> set[str]:
+    """Whose records a search may touch that names nobody alone: all that this asker could reach, and whose compartment it is."""
     if query.types and all(t in NO_PATIENT_DATA for t in query.types) and not any(t.has or t.chain for t in query.terms):
         return set()
-    return await reachable(ctx)
+    people = await reachable(ctx)
+    return people | {str(within)} if within is not None and within.type == "Patient" and ctx.launch is None else people
 
 
 def _or_beside(predicate: Predicate, known: Collection[str]) -> Predicate:
@@ -224,8 +225,8 @@ def _named(query: Query, within: Ref | None = None) -> set[str] | None:
     """`patient=`, `subject=` with plain ids and a Patient's compartment, where no hop leads elsewhere."""
     if any(t.chain or t.has for t in query.terms) or any(i.reverse or i.iterate for i in query.includes):
         return None
-    if within is not None and within.type == "Patient":
-        return {str(within)}
+    if within is not None and within.type == "Patient":  # other people are in it, too: those whose record is linked to this one
+        return None if not query.types or "Patient" in query.types else {str(within)}
     for term in query.terms:
         if term.kind == "reference" and term.name in ("patient", "subject") and not term.modifier.replace("Patient", ""):
             ids = {v.text.removeprefix("Patient/") for v in term.values}

@@ -83,6 +83,15 @@ async def test_everything_of_a_time_promises_no_page_without_anything_of_it(scra
     assert [link["relation"] for link in told["link"]] == ["self"] and told["total"] == 1
 
 
+async def test_a_compartment_holds_a_linked_person_whether_or_not_something_hidden_names_both(scratch: Shelf, on_sqlite: Pair) -> None:
+    linked = made("hospital", "p3", "Patient", name=[{"family": "Example"}], generalPractitioner=[{"reference": "Practitioner/gp"}], link=[{"other": P1, "type": "seealso"}])
+    both = made("hospital", "g", "Group", type="person", actual=True, member=[{"entity": P1}, {"entity": {"reference": "Patient/p3"}}])
+    steps = [*PEOPLE, linked, Step("gp", "ACCEPT", ""), both]
+    here, _ = await played(scratch, *steps[:-1])
+    assert json.loads((await here.ask("gp", "GET", "Patient/p1/*")).body)["total"] == 1
+    await as_if_removed(scratch, on_sqlite, "gp", steps, "Patient/p1/*", "Patient/p1/Patient")
+
+
 async def test_a_provenance_belongs_to_everybody_whose_resources_it_is_about(scratch: Shelf) -> None:
     """To the person it names and to the person of another target: who is one of them alone does not read it."""
     of_two = made("hospital", "w", "Provenance", target=[P1, {"reference": "Goal/other"}], recorded="2026-11-01T09:00:00Z", agent=[{"who": {"reference": "Organization/trust"}}])
