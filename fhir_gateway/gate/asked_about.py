@@ -13,6 +13,7 @@ from ..domain.search import Query, Term
 from ..domain.types import Always, Decision, Never, Note, Ref
 from .context import Context, ask_stored, note, within_launch
 
+FOUND_NOTHING = "found nothing"
 MOST = 100  # people named in one search whose log is looked after
 
 
@@ -24,20 +25,23 @@ async def asked_about(ctx: Context, query: Query, text: str, shown: Collection[s
     if ctx.scopes is None:
         return []
     rows: list[Note] = []
-    for ref in [r for r in await _named(ctx, query) if str(r) not in shown][:MOST]:
+    named = await _named(ctx, query)
+    for ref in [r for r in named if str(r) not in shown][:MOST]:
         stored = await ctx.house.store.get(ref)
         if stored is None or stored.deleted:
             continue
         decision = await ask_stored(ctx, ctx.action, stored)
         if decision.permit and not within_launch(ctx, "r", stored.facts):
             decision = Decision(False, "rbac")
-        rows.append(note(ctx, "E", "search", decision, (), patient=str(ref), query=text, detail="found nothing" if decision.permit else ""))
+        rows.append(note(ctx, "E", "search", decision, named[ref], patient=str(ref), query=text, detail=FOUND_NOTHING if decision.permit else ""))
     return rows
 
 
-async def _named(ctx: Context, query: Query) -> list[Ref]:
-    """People whom it names by id or by an identifier, whatever it asks of them."""
+async def _named(ctx: Context, query: Query) -> dict[Ref, tuple[str, ...]]:
+    """People whom it names by id or by an identifier, whatever it asks of them; and by which of their resources, where by those
+    alone: what is kept from the person themselves is then no row of their log."""
     out: dict[Ref, None] = {}
+    by: dict[Ref, list[str]] = {}
     for term in query.terms:
         if term.kind == "reference" and term.name in ("patient", "subject") and term.modifier in ("", "Patient"):
             if term.chain is None:
@@ -48,15 +52,18 @@ async def _named(ctx: Context, query: Query) -> list[Ref]:
         elif query.types == ("Patient",):
             out |= dict.fromkeys(await _known_as(ctx, term))
         elif term.name == "_id" and len(query.types) == 1 and not term.modifier:
-            out |= dict.fromkeys(await _whose(ctx, query.types[0], term))
-    return list(out)
+            by |= await _whose(ctx, query.types[0], term)
+    return {**{person: tuple(refs) for person, refs in by.items()}, **dict.fromkeys(out, ())}
 
 
-async def _whose(ctx: Context, type: str, term: Term) -> list[Ref]:
-    """The people of resources that are asked for by id."""
+async def _whose(ctx: Context, type: str, term: Term) -> dict[Ref, list[str]]:
+    """The people of resources that are asked for by id, with those resources."""
     found = await ctx.house.store.get_many([Ref(type, v.text) for v in term.values if v.text and "/" not in v.text][:MOST])
-    people = dict.fromkeys(p for s in found.values() if not s.deleted for p in s.facts.patients)
-    return [Ref("Patient", p.removeprefix("Patient/")) for p in people]
+    out: dict[Ref, list[str]] = {}
+    for s in found.values():
+        for p in () if s.deleted else s.facts.patients:
+            out.setdefault(Ref("Patient", p.removeprefix("Patient/")), []).append(str(s.ref))
+    return out
 
 
 def _refs(term: Term) -> list[Ref]:

@@ -17,6 +17,7 @@ from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
 from ..domain.types import Bump, Decision, Drop, Keep, Note, Op
 from ..store.base import Taken
+from .asked_about import FOUND_NOTHING
 from .committing import again, settle
 from .context import Context, need_scope, note, stand
 from .finding import Named, person_meant
@@ -171,7 +172,7 @@ async def _read_in(ctx: Context, e: Emergency) -> tuple[Counter[str], int]:
         for n in rows:
             if n.rule == f"emergency {e.id}" and n.what not in (BEGUN, ENDED, REVIEWED) and n.allowed:
                 looks += 1
-                refs.update(r for r in n.refs if "/" in r)
+                refs.update(r for r in n.refs if "/" in r and n.detail != FOUND_NOTHING)
         if len(rows) < ROWS:
             return Counter(r.split("/", 1)[0] for r in refs), looks
         before = (micros(rows[-1].at), rows[-1].id)

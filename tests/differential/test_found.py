@@ -135,6 +135,20 @@ async def test_the_log_of_who_looked_names_nothing_that_the_person_may_not_see(s
     assert (await log(here, "patient"))[0] == "hospital searched and saw a goal."
 
 
+async def test_the_log_of_who_looked_does_not_say_whose_what_somebody_asked_for_by_id_is(scratch: Shelf, on_sqlite: Pair) -> None:
+    """A search by the id of what is kept from the person leaves no row in their log, as a reading does not."""
+    of_both = goal("both", contained=[{"resourceType": "Goal", "id": "in", "lifecycleStatus": "active", "description": {"text": "x"}, "subject": P2}],
+                   extension=[{"url": "http://example.org/within", "valueReference": {"reference": "#in"}}])  # fmt: skip
+    here, _ = await played(scratch, *CARED_FOR, of_both, goal("told"))
+    before = await log(here, "patient")
+    for asked in ("Goal?_id=both", "Goal?_id=nothing"):
+        assert json.loads((await here.ask("patient", "GET", asked)).body)["total"] == 0
+    assert await log(here, "patient") == before
+    here.clock.at += timedelta(seconds=1)
+    assert json.loads((await here.ask("patient", "GET", "Goal?_id=told&lifecycle-status=completed")).body)["total"] == 0
+    assert (await log(here, "patient"))[0] == "You searched your record and found nothing."
+
+
 async def test_a_condition_finds_what_the_sign_in_covers_behind_much_that_it_does_not(scratch: Shelf) -> None:
     others = [made("hospital", f"a{n}", "Goal", lifecycleStatus="planned", description={"text": "x"}, subject=P1) for n in range(60)]
     here, _ = await played(scratch, *CARED_FOR, *others, goal("z"))
