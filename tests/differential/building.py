@@ -12,11 +12,12 @@ from fhir_gateway.domain import strict
 from fhir_gateway.domain.types import Actor, Note, Op, Ref
 from fhir_gateway.gate import Context
 
-from .sides import Ids, Recording, Reply, Shelf, Side, fill, side
+from .sides import URGENT_CARE, Ids, Recording, Reply, Shelf, Side, fill, side
 from .worlds import Step, World
 
-ORGANISATIONS = (("gp", "D1", "health"), ("trust", "R1", "health"), ("council", "C1", "social-care"), ("charity", "V1", "voluntary"), ("other", "D2", "health"))
-WORKERS = (("gp", "gp"), ("nurse", "trust"), ("social", "council"), ("link", "charity"), ("sam", "other"))
+ORGANISATIONS = (("gp", "D1", "health"), ("trust", "R1", "health"), ("council", "C1", "social-care"), ("charity", "V1", "voluntary"), ("other", "D2", "health"),
+                 ("ambulance", URGENT_CARE, "health"))  # fmt: skip
+WORKERS = (("gp", "gp"), ("nurse", "trust"), ("social", "council"), ("link", "charity"), ("sam", "other"), ("medic", "ambulance"))
 
 
 @dataclass

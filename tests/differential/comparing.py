@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from fhir_gateway import gate
+from fhir_gateway.domain import consent
 from fhir_gateway.domain.directory import DIRECTORY_TYPES
 from fhir_gateway.domain.grants import walk
 from fhir_gateway.domain.types import Op, Ref
@@ -28,6 +29,7 @@ from .sides import CAST, Ids, Reply, Shelf, Side, caller, fill, side, without
 from .worlds import PATIENTS, Dice, World, a_world
 
 MADE = re.compile(r"n\d{6}")
+NONCE = re.compile(r"(nonce[-=]\"?)[\w-]{22}\b")  # of each page anew
 PAGES = 40
 
 
@@ -43,6 +45,8 @@ class Talk:
         """Every page of the answer, as text."""
         if request.method == "LOG":
             return await self._log(request.who)
+        if request.method == "PAGE":
+            return [NONCE.sub(r"\1", self._text(await self.side.page(request.who, request.path)))]
         out = []
         target, headers, body = self._own(request.path), list(request.headers), self._own(_raw(request)).encode()
         if request.edit or ("if-match", "current") in headers:
@@ -120,7 +124,9 @@ def _next(reply: Reply) -> str | None:
 
 
 def writes(request: Request) -> bool:
-    return request.method not in ("GET", "HEAD", "LOG") and "$" not in request.path and "_search" not in request.path
+    if "/$meta-" in request.path:
+        return True
+    return request.method not in ("GET", "HEAD", "LOG", "PAGE") and "$" not in request.path and "_search" not in request.path
 
 
 @dataclass
@@ -142,9 +148,15 @@ class Case:
 
 @dataclass
 class Unseen:
+    """What is hidden; and what is not, by the reason it is seen for where that is one of REASONS."""
+
     hidden: set[Ref]
     versions: set[tuple[Ref, int]]
     seen: int
+    by: dict[str, set[Ref]] = field(default_factory=dict)
+
+
+REASONS = ("emergency", "claim", "urgent care")
 
 
 async def context_of(here: Side, who: str) -> gate.Context:
@@ -157,16 +169,34 @@ async def unseen(here: Side, who: str, refs: dict[Ref, int]) -> Unseen:
     hidden: set[Ref] = set()
     versions: set[tuple[Ref, int]] = set()
     store = here.house.store
+    by: dict[str, set[Ref]] = {}
     for ref, latest in refs.items():
         now = await store.get(ref)
         if now is None or not await _may(ctx, now):
             hidden.add(ref)
             continue
+        reason = await _reason(ctx, now)
+        if reason:
+            by.setdefault(reason, set()).add(ref)
         for n in range(1, latest):
             then = await store.version(ref, n)
             if then is not None and not await _may(ctx, then):
                 versions.add((ref, n))
-    return Unseen(hidden, versions, len(refs) - len(hidden))
+    return Unseen(hidden, versions, len(refs) - len(hidden), by)
+
+
+async def _reason(ctx: gate.Context, stored: Any) -> str:
+    """One of REASONS, when it would be hidden without."""
+    decision = await ask_stored(ctx, "access", stored)
+    if decision.basis == "break-glass":
+        return "emergency"
+    if decision.rule == "urgent care":
+        return "urgent care"
+    if decision.rule != "relationship" or not stored.facts.patients:
+        return ""
+    standings = await stand(ctx.house, stored.facts.patients)
+    without = {p: replace(s, relationships=tuple(r for r in s.relationships if r.origin != "claim")) for p, s in standings.items()}
+    return "" if consent.decide(ctx.asks("access"), stored.facts, without).permit else "claim"
 
 
 async def _may(ctx: gate.Context, stored: Any) -> bool:
@@ -222,6 +252,7 @@ class Counted:
     requests: int = 0
     hidden: int = 0
     seen: int = 0
+    showing: dict[str, int] = field(default_factory=dict)  # answers that name something seen for one of REASONS, pages and operations with something
     statuses: dict[str, int] = field(default_factory=dict)
 
 
@@ -237,7 +268,7 @@ async def differs(case: Case, scratch: Shelf, pairs: dict[str, Pair], count: Cou
     found = await unseen(whole, case.who, played.refs)
     kept = await stays(whole, case, found.hidden)
     gone = found.hidden - kept
-    logged = any(r.method == "LOG" for r in case.requests)
+    logged = any(r.method in ("LOG", "PAGE") for r in case.requests)
     answers: dict[str, list[list[str]]] = {}
     for engine, (full, reduced) in pairs.items():
         for shelf, of in ((full, "whole"), (reduced, "reduced")):
@@ -257,6 +288,8 @@ async def differs(case: Case, scratch: Shelf, pairs: dict[str, Pair], count: Cou
                 count.requests += 1
                 told = f"{request.method} {a[0][:3]}"
                 count.statuses[told] = count.statuses.get(told, 0) + 1
+                for what in _shows(request, a, found):
+                    count.showing[what] = count.showing.get(what, 0) + 1
             if any(s.side.alarms for s in (here, there)):
                 return Difference(case, str(request), [*here.side.alarms], [*there.side.alarms, "alarm"], f"{engine} whole and {engine} reduced")
             if writes(request):
@@ -278,6 +311,25 @@ async def differs(case: Case, scratch: Shelf, pairs: dict[str, Pair], count: Cou
             if a != b:
                 return Difference(case, str(request), a, b, f"{engines[0]} and {other}")
     return None
+
+
+def _shows(request: Request, answer: list[str], found: Unseen) -> Iterator[str]:
+    """What of interest this answer carries."""
+    if answer[0][:2] != "20":
+        return
+    text = "\n".join(answer)
+    ids = {reason: any(str(r) in text for r in refs) for reason, refs in found.by.items()}
+    yield from (reason for reason, named in ids.items() if named)
+    path = request.path.partition("?")[0]
+    if request.method == "PAGE":
+        yield f"page {'my plan' if path == '/my-plan' else path.split('/')[1] + (' person' if '/people/' in path else '')}"
+        yield from (f"page under {reason}" for reason, refs in found.by.items() if any(r.id in path for r in refs if r.type == "Patient"))
+    elif "$" in path:
+        operation = path.rpartition("/")[2]
+        if operation != "$preview" or '"opens"' in text or '"closes"' in text:
+            yield operation
+    elif path.startswith("/patients"):
+        yield f"{request.method} {path.rpartition('/')[2]}"
 
 
 async def _opened(here: Side, who: str, gone: set[Ref]) -> set[Ref]:
@@ -303,18 +355,23 @@ def _known(standings: Any) -> str:
     return "\n".join(f"{p}: {s}" for p, s in sorted(standings.items()))
 
 
-READERS = ("patient", "proxy", "gp", "gp", "nurse", "social-worker", "link-worker", "stranger", "hospital", "hospital", "other-patient", "patient", "narrow", "narrower", "app", "feed")
+READERS = ("patient", "patient", "proxy", "gp", "gp", "nurse", "social-worker", "link-worker", "stranger", "hospital", "hospital", "other-patient", "patient", "narrow", "narrower", "app", "feed", "stranger", "medic", "medic")
 
 
 def a_case(seed: int, refs: Sequence[Ref], *, asks: int = 14, size: int = 26) -> Case:
     world = a_world(seed, size)
     dice = Dice(seed + 1)
-    who = dice.choice(READERS)
+    opened = [s.who for s in world.steps if s.path.startswith("/patients")]  # in an emergency, or because they say they look after somebody
+    who = dice.choice(opened) if opened and dice.one_in(2) else dice.choice(READERS)
     own = dice.one_in(3)
     hand = {"feed": "hospital", "app": "patient", "narrow": "gp", "narrower": "gp"}.get(who, who)
     mine = [Ref(s.path, s.name) for s in world.steps if s.who == hand and s.method == "POST" and s.name]
     asking = Asking(dice, who, refs, mine, own_kept=own)
     requests = [asking.read() for _ in range(asks)]
+    if who == hand != "hospital":
+        requests += [asking.page() for _ in range(6 if hand in ("patient", "other-patient") else 3)]
+    if who in ("patient", "other-patient", "proxy", "app"):  # who may ask about others
+        requests += [asking.preview(), asking.preview(), asking.explain(asking.any_ref())]
     if who in ("patient", "other-patient"):  # their page, which has no narrower sign-in
         requests.append(asking.request("LOG", ""))
     if dice.one_in(2):

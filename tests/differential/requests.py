@@ -10,11 +10,29 @@ from typing import Any
 from urllib.parse import quote
 
 from fhir_gateway.domain.types import Ref
+from fhir_gateway.domain.vocabulary import HL7
 
 from ..worlds import Dice
-from .worlds import DATES, IDS, TYPES, Step, a_reference, a_resource, consent_of
+from .worlds import (
+    DATES,
+    IDS,
+    JSON,
+    NHS_NUMBERS,
+    PATIENTS,
+    PLACES,
+    STAFF,
+    TYPES,
+    Step,
+    a_reference,
+    a_resource,
+    choice_about,
+    consent_of,
+    in_an_emergency,
+    looking_after,
+)
 
 ALL_TYPES = (*TYPES, "Patient", "Consent", "Organization", "Practitioner")
+URGENT_TYPES = ("Flag", "AllergyIntolerance", "RelatedPerson")
 SORTS = ("_lastUpdated", "-_lastUpdated", "_id", "-_id")
 MORE: dict[str, tuple[str, ...]] = {
     "CarePlan": ("goal={Goal}", "goal.start-date=ge2022", "goal:Goal.lifecycle-status=active", "condition.code=44054006", "goal:missing=true",
@@ -52,6 +70,17 @@ EVERY = (
 SHAPE = ("_total=accurate", "_total=none", "_summary=count", "_summary=true", "_summary=data", "_elements=status,subject", "_count=1", "_count=2", "_count=3", "_count=0", "_total=estimate")
 
 
+# `{ref}`: of something written, hidden or not, or never; `{who}`: somebody; `{person}`: the id of a person
+MY_PAGES = (
+    "/home", "/my-plan", "/my-plan", "/my-plan/who-looked", "/my-plan/who-looked?who={who}", "/my-plan/telling", "/my-plan/private", "/my-plan/private/{ref}",
+    "/my-plan/private/{ref}", "/my-plan/sharing", "/my-plan/sharing", "/my-plan/sharing/new", "/my-plan/sharing/new?who={who}", "/my-plan/sharing/hide",
+    "/my-plan/sharing/hide?thing={ref}", "/my-plan/sharing/only", "/my-plan/sharing/no?who={who}", "/my-plan/sharing/why", "/my-plan/sharing/why?who={who}&what={ref}",
+    "/my-plan/sharing/why?who={who}&what={ref}", "/my-plan/sharing/sees?who={who}", "/my-plan/sharing/sees?who={who}&for=emergency",
+)  # fmt: skip
+OWNER_PAGES = tuple(p for p in MY_PAGES if p.startswith("/my-plan/sharing"))
+TEAM_PAGES = ("/home", "/team", "/team", "/team/people/{person}", "/team/people/{person}", "/team/people/{person}", "/team/emergency", "/team/claim", "/team/find", "/team/telling")
+
+
 @dataclass(frozen=True)
 class Request(Step):
     """`edit`: what is sent is made of what this reader sees at `path` at that moment."""
@@ -68,6 +97,8 @@ class Asking:
     def __init__(self, dice: Dice, who: str, refs: Sequence[Ref], mine: Sequence[Ref] = (), *, own_kept: bool = False) -> None:
         self.dice, self.who, self.mine, self.own_kept = dice, who, mine, own_kept
         self.refs = [r for r in refs if r.type in ALL_TYPES]
+        if who == "medic":
+            self.refs += [r for r in self.refs if r.type in URGENT_TYPES] * 6
 
     def any_ref(self, type: str = "") -> str:
         found = [r for r in self.refs if not type or r.type == type]
@@ -95,7 +126,7 @@ class Asking:
 
     def read(self) -> Request:
         d = self.dice
-        way = d.randint(0, 24)
+        way = d.randint(0, 29)
         ref = self.any_ref()
         type = ref.split("/")[0]
         if way == 0:
@@ -118,7 +149,7 @@ class Asking:
         if way == 8:
             return self.request("POST", f"{ref}/$validate?mode={d.choice(('update', 'delete', 'profile'))}", None if d.one_in(2) else a_resource(d, type, "p1") if type in TYPES else None)
         if way == 9:
-            return self.request("GET", f"Consent/$explain?what={ref}" + d.choice(("", "&action=correct", "&who=Practitioner/gp", "&purpose=BTG")))
+            return self.explain(ref)
         if way == 10:
             return self.request("GET", f"/plans/{d.choice(('p1', 'p2', 'p3', 'nothing'))}")
         if way == 11:
@@ -133,17 +164,54 @@ class Asking:
             return self.request("GET", self.any_ref("Binary"), accept="text/plain")
         if way == 15:
             return self.request("GET", self.search_path(), x_purpose_of_use=d.choice(("TREAT", "ETREAT", "HRESCH", "CAREMGT")))
+        if way == 16:
+            return self.explain(ref)
+        if way in (17, 18):
+            return self.preview()
+        if way in (19, 20):
+            return self.request(d.choice(("GET", "GET", "HEAD")), f"{ref}/$meta")
         return self.request("GET", self.search_path(), **({"prefer": "handling=strict"} if d.one_in(10) else {}))
+
+    def explain(self, ref: str) -> Request:
+        d = self.dice
+        said = {"what": ref, **d.choice(({}, {"who": self.somebody()}, {"who": self.somebody()})), **d.choice(({}, {}, {"action": "correct"}, {"purpose": d.choice(("BTG", "HRESCH", "ETREAT"))}))}
+        if d.one_in(3):
+            return self.request("POST", "Consent/$explain", {"resourceType": "Parameters", "parameter": [{"name": k, "valueString": v} for k, v in said.items()]})
+        return self.request("GET", "Consent/$explain?" + "&".join(f"{k}={v}" for k, v in said.items()))
+
+    def preview(self) -> Request:
+        d = self.dice
+        who, mine = self.somebody(), {"other-patient": "Patient/p2"}.get(self.who, "Patient/p1")
+        told: list[dict[str, Any]] = [{"name": "who", "valueString": who}]
+        if not d.one_in(5):
+            choice = choice_about(d, mine, who) if d.one_in(2) else consent_of(d, mine)
+            told.append({"name": "consent", "resource": {**choice, **({"id": f"c{d.randint(0, 3)}"} if d.one_in(3) else {})}})
+        if d.one_in(5):
+            told.append({"name": "purpose", "valueString": d.choice(("TREAT", "ETREAT", "HRESCH", "BTG"))})
+        return self.request("POST", "Consent/$preview", {"resourceType": "Parameters", "parameter": told})
+
+    def somebody(self) -> str:
+        return self.dice.choice((*STAFF, *PLACES, "Practitioner/sam", "Practitioner/medic", "RelatedPerson/carer", "sector:health", "CareTeam/r1"))
+
+    def page(self) -> Request:
+        """What they see in a browser, and now and then what is not for them."""
+        d = self.dice
+        mine = self.who in ("patient", "other-patient")
+        which = MY_PAGES if mine else (*TEAM_PAGES, *TEAM_PAGES, *(OWNER_PAGES if self.who == "proxy" else ()))
+        path = d.choice((*which, *which, *(TEAM_PAGES if mine else MY_PAGES)))
+        return self.request("PAGE", path.format(ref=self.any_ref(), who=self.somebody(), person=d.choice((*PATIENTS, "p1", "nobody"))))
 
     def read_path(self) -> str:
         return self.dice.choice((self.any_ref(), f"{self.any_ref()}/_history/1", self.search_path(), f"{self.any_ref()}/_history", "Patient/p1/*?_count=2"))
 
     def search_path(self) -> str:
         d = self.dice
-        type = d.choice((*(t for t in ("CarePlan", "Goal", "Observation", "Patient", "Task") for _ in range(4)), *ALL_TYPES, ""))
+        type = d.choice((*(URGENT_TYPES * 6 if self.who == "medic" else ()), *(t for t in ("CarePlan", "Goal", "Observation", "Patient", "Task") for _ in range(4)), *ALL_TYPES, ""))
         said = [self.filled(t) for t in d.sample(MORE.get(type, ()), min(len(MORE.get(type, ())), d.randint(0, 2)))]
         said += [self.filled(t) for t in d.some(EVERY, 1) if not (type == "Patient" and t.startswith(("patient", "subject")))]
         said += d.some(SHAPE, 2)
+        if type in URGENT_TYPES and self.who == "medic":  # who has to name the person
+            said.append(d.choice(("patient=p1", "patient=p2")))
         if not any(s.startswith("_sort") for s in said) and d.one_in(3):
             said.append(f"_sort={d.choice(SORTS)}")
         if not type:
@@ -154,7 +222,7 @@ class Asking:
 
     def write(self) -> Request:
         d = self.dice
-        way = d.randint(0, 15)
+        way = d.randint(0, 20)
         ref = self.own_ref()
         type = d.choice(TYPES)
         seen = d.choice(("current",) * 6 + ("1", "2", "9", ""))
@@ -191,7 +259,28 @@ class Asking:
             said = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": [
                 {"name": "type", "valueCode": "replace"}, {"name": "path", "valueString": f"{ref.split('/')[0]}.status"}, {"name": "value", "valueCode": "completed"}]}]}  # fmt: skip
             return self.request("PATCH", ref, said, **match)
+        if way in (16, 17):
+            return self.meta(ref)
+        if way == 18:
+            step = (in_an_emergency if d.one_in(2) else looking_after)(d, self.who)
+            return Request(*(getattr(step, f) for f in ("who", "method", "path", "body", "name", "after", "headers")))
+        if way == 19:
+            return self.request("DELETE", f"/patients/{d.choice(PATIENTS)}/{d.choice(('claims', 'break-glass'))}")
+        if way == 20:
+            person = d.choice(PATIENTS)
+            paper = {"nhs_number": NHS_NUMBERS[person], "birth_date": d.choice(("1950-01-01", "1950-01-01", "1951-01-01")), "family_name": d.choice(("Example", "Other"))}
+            return Request(self.who, "POST", "/patients/find", paper, headers=JSON)
         return self.request("PUT", ref, edit="language", **match)
+
+    def meta(self, ref: str) -> Request:
+        """A tag or a label put on or taken off."""
+        d = self.dice
+        label = d.choice(({"system": f"{HL7}/v3-Confidentiality", "code": "R"}, {"system": f"{HL7}/v3-ActCode", "code": d.choice(("PSY", "NOPAT", "HIV"))}))
+        about = d.choice(({"tag": [{"system": "http://tags", "code": d.choice(IDS)}]}, {"security": [label]}))
+        told: list[dict[str, Any]] = [{"name": "meta", "valueMeta": about}]
+        if d.one_in(2):
+            told.append({"name": "reason", "valueString": "it was a mistake"})
+        return self.request("POST", f"{ref}/{d.choice(('$meta-add', '$meta-delete'))}", {"resourceType": "Parameters", "parameter": told})
 
     def condition(self, types: Sequence[str] = ALL_TYPES) -> str:
         d = self.dice

@@ -11,30 +11,34 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 import apsw
 from pymongo import MongoClient
+from starlette.applications import Starlette
 
 from fhir_gateway import definitions, serving, wiring
 from fhir_gateway.auth import keys
 from fhir_gateway.auth.people import SESSION_SCOPES
+from fhir_gateway.auth.sessions import Sessions
 from fhir_gateway.auth.tokens import Caller, Tokens, mint
 from fhir_gateway.domain import facts
-from fhir_gateway.domain.directory import Sectors
+from fhir_gateway.domain.directory import ODS_CODE, Sectors
 from fhir_gateway.domain.labels import LabelSets
-from fhir_gateway.domain.standing import STANDING_TYPES
+from fhir_gateway.domain.standing import STANDING_TYPES, Policy
 from fhir_gateway.domain.types import Expect, Facts, Note, Op, Put, Ref
-from fhir_gateway.gate import House
+from fhir_gateway.gate import House, enter
 from fhir_gateway.store import mongo, sqlite
 from fhir_gateway.store.base import Store
 from fhir_gateway.web import app as shell
-from fhir_gateway.web import fhir, plans
+from fhir_gateway.web import fhir, pages, patients, plans
 
 BASE = "http://here.example"
 START = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
+URGENT_CARE = "RZ9"  # the ODS code of the ambulance
 SECRET = b"thirty-two bytes of no importance"[:32]
 
 # -- who asks ---------------------------------------------------------------------------------------------------------
@@ -64,7 +68,8 @@ CAST = {
         Person("nurse", "Practitioner/nurse", "Organization/trust", roles=("clinician",)),
         Person("social-worker", "Practitioner/social", "Organization/council"),
         Person("link-worker", "Practitioner/link", "Organization/charity"),
-        Person("stranger", "Practitioner/sam", "Organization/other", roles=("clinician",)),
+        Person("stranger", "Practitioner/sam", "Organization/other", roles=("clinician", "break-glass")),
+        Person("medic", "Practitioner/medic", "Organization/ambulance", roles=("clinician",), purpose="ETREAT"),
         Person("hospital", "Device/hospital", "Organization/trust", roles=("contributor", "refer")),
         Person("narrow", "Practitioner/gp", "Organization/gp", scopes="user/Observation.rs?status=final user/Patient.rs user/Goal.cruds user/CarePlan.rs"),
         Person("narrower", "Practitioner/gp", "Organization/gp", scopes="user/*.rs?_tag=http://tags|r1 user/Patient.rs user/Goal.cruds?lifecycle-status=active"),
@@ -74,12 +79,12 @@ CAST = {
 }  # fmt: skip
 
 
-def caller(p: Person) -> Caller:
+def caller(p: Person, signed_in: datetime | None = None) -> Caller:
     kind: Any = {"Patient": "patient", "RelatedPerson": "proxy", "Device": "system"}.get(p.user.split("/")[0], "professional")
     return Caller(
         subject=p.name, client="hospital" if kind == "system" else "an-app", fhir_user=p.user, kind=kind, scopes=p.scopes or SESSION_SCOPES[kind],
         issuer=BASE, jti=p.name, expires=datetime.now(UTC).replace(microsecond=0) + timedelta(days=1), purpose=p.purpose,
-        organisation=p.organisation, patient=p.patient, launch=p.patient if kind in ("patient", "proxy") else None, roles=frozenset(p.roles),
+        organisation=p.organisation, patient=p.patient, launch=p.patient if kind in ("patient", "proxy") else None, roles=frozenset(p.roles), signed_in=signed_in,
     )  # fmt: skip
 
 
@@ -215,24 +220,43 @@ class Side:
     clock: Clock
     ids: Ids
     alarms: list[str] = field(default_factory=list)
+    doors: dict[str, str] = field(default_factory=dict)  # the cookie of whoever is signed in to the pages
+    shown: Any = None
 
     async def ask(self, who: str, method: str, target: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b"") -> Reply:
         """`target` is below /fhir unless it starts with a slash."""
         front = Front.of(self.house)
         front.web.house, front.tokens = self.house, self.tokens
-        sent = [("host", "here.example"), ("authorization", f"Bearer {_signed()[who]}"), *headers]
+        sent = [("host", "here.example"), ("authorization", f"Bearer {_token(who, self.clock.at)}"), *headers]
         if not any(k.lower() == "accept" for k, _ in headers):
             sent.append(("accept", "application/fhir+json"))
         if body and not any(k.lower() == "content-type" for k, _ in headers):
             sent.append(("content-type", "application/fhir+json"))
         return await _call(front.app, method, target if target.startswith("/") else f"/fhir/{target}", sent, body)
 
+    async def page(self, who: str, target: str) -> Reply:
+        """One page for people, with a session of this person's own: signed in once, under the same name on every side."""
+        sessions = Sessions(self.house.store, self.clock, self.ids, BASE, https=False, random_bytes=lambda n: sha256(who.encode()).digest()[:n])
+        if who not in self.doors:
+            (self.doors[who], *_) = await sessions.start(caller(CAST[who], self.clock.at.replace(microsecond=0)), {})
+        if self.shown is None:
+
+            async def context_for(request: Any) -> Any:
+                session = await sessions.session(request.cookies)
+                return await enter(self.house, session.caller) if session else None
+
+            async def nobody(*_: Any) -> None:
+                return None
+
+            self.shown = Starlette(routes=pages.routes(pages.Pages(self.house, sessions, context_for, nobody, BASE)))
+        return await _call(self.shown, "GET", target, [("host", "here.example"), ("cookie", self.doors[who].split(";")[0]), ("accept", "text/html")], b"")
+
 
 def side(store: Store, ids: Ids, at: datetime = START) -> Side:
     clock, alarms = Clock(at), list[str]()
     house = House(
         store=store, clock=clock, new_id=ids, r4=definitions.load_r4(), label_sets=_labels(), sectors=_sectors(), secret=SECRET,
-        base_url=f"{BASE}/fhir", alarm=alarms.append,
+        policy=Policy(urgent_care=frozenset({f"{ODS_CODE}|{URGENT_CARE}"})), base_url=f"{BASE}/fhir", alarm=alarms.append,
     )  # fmt: skip
     return Side(house, Tokens(store, f"{BASE}/fhir", BASE), clock, ids, alarms)
 
@@ -255,7 +279,7 @@ class Front:
     def __init__(self, house: House) -> None:
         self.tokens: Any = None
         self.web = shell.Web(house, self._caller, BASE, self._ready)
-        self.app = shell.build(self.web, fhir.endpoint(self.web), plans.routes(self.web), describe=lambda _: {}, sorry=serving.sorry)
+        self.app = shell.build(self.web, fhir.endpoint(self.web), [*plans.routes(self.web), *patients.routes(self.web)], describe=lambda _: {}, sorry=serving.sorry)
 
     @classmethod
     def of(cls, house: House) -> Front:
@@ -308,25 +332,29 @@ class _Memory:
 
 
 @cache
-def _key() -> tuple[list[Op], dict[str, str]]:
+def _key() -> tuple[list[Op], keys.SigningKey]:
     memory = _Memory()
 
-    async def made() -> dict[str, str]:
-        now = wiring.now()
-        signer = (await keys.ring(memory, now)).signer  # type: ignore[arg-type]
-        return {name: mint(signer, caller(p), f"{BASE}/fhir", now) for name, p in CAST.items()}
+    async def made() -> keys.SigningKey:
+        return (await keys.ring(memory, wiring.now())).signer  # type: ignore[arg-type]
 
     from threading import Thread
 
-    out: list[dict[str, str]] = []
+    out: list[keys.SigningKey] = []
     thread = Thread(target=lambda: out.append(asyncio.run(made())))
     thread.start()
     thread.join()
     return memory.ops, out[0]
 
 
-def _signed() -> dict[str, str]:
-    return _key()[1]
+def _token(who: str, at: datetime) -> str:
+    """Who may open a record in an emergency has just signed in; to anybody else that makes no difference."""
+    return _minted(who, at.replace(microsecond=0) if "break-glass" in CAST[who].roles and not CAST[who].scopes else None)
+
+
+@cache
+def _minted(who: str, signed_in: datetime | None) -> str:
+    return mint(_key()[1], caller(CAST[who], signed_in), f"{BASE}/fhir", wiring.now())
 
 
 def signing_key() -> list[Op]:

@@ -24,6 +24,9 @@ PLACES = ("Organization/gp", "Organization/trust", "Organization/council", "Orga
 IDS = ("r1", "r2", "r3", "r4")
 LOINC, SNOMED = "http://loinc.org", "http://snomed.info/sct"
 CODES = ("44054006", "74732009", "86406008", "160573003")  # the second and third bring labels
+CRISIS = "736253002"  # a plan that urgent care may see
+NHS_NUMBERS = {"p1": "9990000018", "p2": "9990000026", "p3": "9990000034"}
+GROUNDS = ("incapacity-vital-interest", "express-permission", "public-interest")
 TYPES = (
     "CarePlan", "Goal", "Condition", "Observation", "Task", "ServiceRequest", "CareTeam", "Flag", "List", "Group", "Composition",
     "Provenance", "Binary", "DocumentReference", "QuestionnaireResponse", "Encounter", "Communication", "Appointment",
@@ -143,7 +146,7 @@ def _care_plan(d: Dice, me: Any) -> dict[str, Any]:
         **_maybe(d, 1, "goal", lambda: some(d, 3, "Goal")), **_maybe(d, 2, "addresses", lambda: some(d, 2, "Condition")),
         **_maybe(d, 3, "activity", lambda: [{"reference": a_reference(d, "Task", "ServiceRequest")}]), **_maybe(d, 3, "author", lambda: None),
         **_maybe(d, 2, "period", lambda: {"start": d.choice(DATES)}), **_maybe(d, 4, "partOf", lambda: some(d, 1, "CarePlan")),
-        **_maybe(d, 5, "careTeam", lambda: some(d, 1, "CareTeam")),
+        **_maybe(d, 5, "careTeam", lambda: some(d, 1, "CareTeam")), **_maybe(d, 5, "category", lambda: [{"coding": [{"system": SNOMED, "code": CRISIS}]}]),
     }  # fmt: skip
 
 
@@ -279,6 +282,14 @@ def consent_of(dice: Dice, patient: str) -> dict[str, Any]:
     return {**body, "category": [{"coding": [{"system": LOINC, "code": "59284-0"}]}]}
 
 
+def choice_about(dice: Dice, patient: str, who: str) -> dict[str, Any]:
+    """In the form of our pages, for this very reader."""
+    if dice.one_in(2):
+        refs = [f"{t}/{i}" for t in dice.sample(TYPES, 3) for i in IDS]
+        return sharing.hide(None, patient, who=who, refs=refs, at=START, rule_id="h1")
+    return sharing.grant(None, patient, who=who, kinds=dice.sample(sorted(sharing.KINDS), dice.randint(1, 4)), labels=sorted(sharing.LABELS), at=START, rule_id="g1")
+
+
 # -- a world ----------------------------------------------------------------------------------------------------------
 
 
@@ -315,6 +326,10 @@ def a_world(seed: int, size: int = 26) -> World:
         later.insert(0, Step("patient", "POST", "Consent", proxy_consent(), "proxy"))
     dice.shuffle(later)
     steps += later
+    if dice.one_in(3):
+        steps.append(in_an_emergency(dice, dice.choice(("gp", "stranger", "stranger"))))
+    if dice.one_in(3):
+        steps.append(looking_after(dice, dice.choice(("gp", "nurse", "social-worker", "stranger"))))
     for _ in range(dice.randint(0, 2)):  # what comes when all is settled
         type, id = dice.choice(free)
         steps.append(Step(dice.choice(("hospital", "gp", "patient")), "POST", type, a_resource(dice, type, "p1"), f"{id}x"))
@@ -330,8 +345,23 @@ def _long_record(dice: Dice, many: int) -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": "batch", "entry": entries}
 
 
+JSON = (("content-type", "application/json"),)
+
+
+def in_an_emergency(dice: Dice, who: str) -> Step:
+    said = {"reason": dice.choice(("found on the floor", "no answer at the door")), "ground": dice.choice(GROUNDS)}
+    return Step(who, "POST", f"/patients/{dice.choice(('p1', 'p1', 'p2'))}/break-glass", said, headers=JSON)
+
+
+def looking_after(dice: Dice, who: str) -> Step:
+    said = {"reason": dice.choice(("on call", "covering for a colleague")), "days": dice.choice((1, 14))}
+    return Step(who, "POST", f"/patients/{dice.choice(('p1', 'p1', 'p2'))}/claims", said, headers=JSON)
+
+
 def _person(dice: Dice, id: str) -> dict[str, Any]:
     out: dict[str, Any] = {"resourceType": "Patient", "active": True, "name": [{"family": dice.choice(("Example", "Other")), "given": [id]}], "birthDate": "1950-01-01"}
+    if not dice.one_in(4):
+        out["identifier"] = [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": NHS_NUMBERS[id]}]
     if dice.one_in(2):
         out["generalPractitioner"] = [{"reference": dice.choice(("Organization/gp", "Practitioner/gp", "Practitioner/nurse"))}]
     if dice.one_in(6) and id == "p2":
