@@ -39,4 +39,4 @@ oracle: install
 	@$(BIN)/python -m tests.oracle --n $(N) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE)) $(if $(EXAMPLES),--examples) $(if $(PROFILES),--profiles) $(if $(PAGE),--page $(PAGE))
 
 clean:
-	rm -rf $(VENV) .data .work
+	rm -rf $(VENV) .data .data-journal .work

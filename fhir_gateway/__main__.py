@@ -322,6 +322,30 @@ def tell_retry(json: Json = False) -> None:
 # -- operators --------------------------------------------------------------------------------------------------------
 
 
+@app.command()
+def backup(file: Annotated[Path, typer.Argument(help="The backup to make; replaced when the new one is whole.")], json: Json = False) -> None:
+    """Copy the store while it serves: one file, with its hash."""
+    from .commands import keeping
+
+    sys.exit(run(keeping.backup(file, json)))
+
+
+@app.command()
+def restore(
+    file: Annotated[Path | None, typer.Argument(help="A backup. None: go on with a store that is sealed.")] = None,
+    journal: Annotated[list[Path] | None, typer.Option("--journal", help="Replay this consent journal (several gateways: several).")] = None,
+    replay: Annotated[bool, typer.Option("--replay", help="Replay the consent journal where GATEWAY_JOURNAL has it.")] = False,
+    accept_gap: Annotated[bool, typer.Option("--accept-gap", help="Open without the journal: what was withdrawn since is open again.")] = False,
+    who: Annotated[str, typer.Option(help="Who answers for the gap.")] = "",
+    reason: Annotated[str, typer.Option(help="Why it cannot be helped.")] = "",
+    seal: Annotated[bool, typer.Option("--seal", help="Seal the store that is there: other tools restored it.")] = False,
+) -> None:
+    """Put a backup in the place of the store. It stays sealed until the consent journal is replayed, or somebody answers for the gap."""
+    from .commands import keeping
+
+    sys.exit(run(keeping.restore(file, journal or [], replay, seal, accept_gap, who, reason)))
+
+
 @store_app.command("copy")
 def store_copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="sqlite:PATH or mongodb://HOST/DATABASE?replicaSet=NAME.")],

@@ -7,7 +7,7 @@ import errno
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -30,11 +30,12 @@ from .store.base import StoreError
 from .sync.worker import run as run_worker
 from .tell.worker import run as run_telling
 from .web import app as shell
-from .web import connections, fhir, openapi, pages, patients, plans, recording, smart, telling
+from .web import connections, fhir, openapi, pages, patients, plans, recording, seal, smart, telling
 from .web.admission import Admission, Limits
 from .wiring import Wired
 
 log = structlog.get_logger()
+SEALED_SECONDS = 1.0  # between two looks whether a sealed store is open
 PROBE_SECONDS = 5.0  # /health tries a write at most this often
 PATIENCE_SECONDS = 2.0  # and waits for it so long
 
@@ -84,15 +85,20 @@ async def work(settings: Settings) -> int:
     stop = asyncio.Event()
     for s in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(s, stop.set)
-    async with wiring.wired(settings) as w:
+    async with wiring.wired_sealed_or_not(settings) as w:
         log.info("worker-started", remotes=[p.name for p in w.partners])
         await run_both(w, stop)
     return 0
 
 
 async def run_both(w: Wired, stop: asyncio.Event) -> None:
-    """Keep the remotes in step and tell people, until `stop`."""
+    """Keep the remotes in step and tell people, until `stop`; nothing of it while the store is sealed."""
     name = wiring.worker_name()
+    while not stop.is_set() and await w.still_sealed():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), SEALED_SECONDS)
+    if stop.is_set():
+        return
     await asyncio.gather(run_worker(w.house, w.partners, name, stop), run_telling(w.house, w.channels, name, stop))
 
 
@@ -138,12 +144,16 @@ class Late:
         labelling: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             self.app = build(w, lambda: self.ready)
-            if self.settings.demo:
+            if w.sealed is not None:
+                log.error("alarm", what=f"Sealed: {w.sealed}. Nothing is disclosed until the consent journal is replayed.")
+                self.app = seal.sealed(self.app, w.still_sealed)
+            elif self.settings.demo:
                 await demo.seed(w)
                 demo.say(self.settings)
             if self.settings.worker:
                 tasks.append(asyncio.create_task(run_both(w, stop)))
-            labelling = asyncio.create_task(relabel(w))
+            if w.sealed is None:
+                labelling = asyncio.create_task(relabel(w))
             self.ready = True
             log.info("serving", base=self.settings.base, demo=self.settings.demo, remotes=[p.name for p in w.partners])
             yield ""

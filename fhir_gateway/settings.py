@@ -72,7 +72,10 @@ class Settings(BaseSettings):
     base_url: str = Field("", description="How others reach this server, without /fhir. Default: http://HOST:PORT.")
     data: Path = Field(Path(".data"), description="Folder for the embedded store. Deleting it resets the demo.")
     store: str = Field("", description="`sqlite:PATH`, or `mongodb://HOST/DATABASE?replicaSet=NAME`. Default: sqlite:DATA/gateway.sqlite.")
-    store_key: str = Field("", repr=False, description="Encrypts the embedded store, its log and its backups: 64 hex digits (`openssl rand -hex 32`). Losing it loses the records.")
+    store_key: str = Field("", repr=False, description="Encrypts the embedded store, its log, its backups and the consent journal: 64 hex digits (`openssl rand -hex 32`). Losing it loses the records.")
+    journal: Path | None = Field(
+        None, description="Folder of the consent journal, outside GATEWAY_DATA; best on another disk. Default: DATA-journal, beside it."
+    )
     demo: bool = Field(False, description="Demo people, organisations and passwords. Only on a loopback address.")
     issuer: str = Field("", description="An external OpenID Connect issuer. Default: the built-in one.")
     audience: str = Field("", description="The audience tokens must carry. Default: BASE_URL/fhir.")
@@ -175,6 +178,10 @@ class Settings(BaseSettings):
         """Requests a second of one client; 0 for no limit."""
         return self.rate if self.rate is not None else 0.0 if self.demo else 500.0
 
+    @property
+    def journal_path(self) -> Path:
+        return self.journal or self.data.with_name(f"{self.data.name or 'data'}-journal")
+
     def urgent_care_names(self) -> frozenset[str]:
         """By which names the organisations of `urgent_care` are known: references, or identifiers `system|value`."""
         said = [name.strip() for name in self.urgent_care.split(",") if name.strip()]
@@ -275,6 +282,8 @@ def unsafe_combination(s: Settings) -> str | None:
         return wrong
     if s.policy == "Policy-break-glass-only" and s.break_glass == "consent-only":
         return "GATEWAY_POLICY opens records by an emergency alone, and GATEWAY_BREAK_GLASS allows none: set one of them to something else."
+    if s.journal_path.resolve().is_relative_to(s.data.resolve()):
+        return "Set GATEWAY_JOURNAL to a folder outside GATEWAY_DATA: what is lost with the store must not be lost with its journal."
     if s.definitions is not None and not s.definitions.is_dir():
         return f"GATEWAY_DEFINITIONS names {s.definitions}, which is not a folder: correct the path or unset it."
     names = [r.name for r in s.remotes()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import os
 import random
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import structlog
@@ -26,13 +28,14 @@ from .auth.tokens import Caller, Tokens
 from .domain.directory import Sectors
 from .domain.labels import LabelSets
 from .domain.standing import Policy
-from .domain.types import Actor
+from .domain.types import Actor, Note
 from .gate import Context, House, Remote
 from .remote.client import RemoteServer
 from .settings import Refused, RemoteSettings, Settings, loopback
-from .store import mongo, mongo_server, sqlite
+from .store import journalled, mongo, mongo_server, sqlite
 from .store.base import Store, StoreError
 from .store.copying import Rows
+from .store.journal import Damaged, Journal
 from .store.mongo_copy import MongoRows
 from .store.sqlite_copy import SqliteRows
 from .sync.partner import Partner
@@ -68,6 +71,13 @@ class Wired:
     tokens: Tokens
     partners: list[Partner] = field(default_factory=list)
     channels: Channels = field(default_factory=Channels)
+    sealed: str | None = None  # why nothing is disclosed now, as it was when this was opened
+
+    async def still_sealed(self) -> bool:
+        """Whether nothing may be disclosed yet. Once opened it stays open while this process runs."""
+        if self.sealed is not None:
+            self.sealed = await journalled.why_sealed(self.store, now())
+        return self.sealed is not None
 
     async def close(self) -> None:
         await self.channels.close()
@@ -80,7 +90,8 @@ async def open_wired(settings: Settings) -> Wired:
     """Open the store and build the house. Raises Refused with one sentence when it cannot."""
     if old := floors.below():
         raise Refused(old)
-    store = await open_store(settings.store or f"sqlite:{settings.sqlite_path}", settings.search_seconds, settings.store_key or None)
+    store = await open_journalled(settings)
+    sealed = await journalled.why_sealed(store, now())
     remotes = settings.remotes()
     known = definitions.read_definitions(settings.definitions)
     house = House(
@@ -101,7 +112,42 @@ async def open_wired(settings: Settings) -> Wired:
         Partner(t, RemoteServer(r.url, now, authorization(r)), r.poll_seconds)
         for t, r in zip(house.remotes, remotes, strict=True)
     ]
-    return Wired(settings, house, store, tokens, partners, open_channels(settings, house.secret))
+    return Wired(settings, house, store, tokens, partners, open_channels(settings, house.secret), sealed)
+
+
+async def open_journalled(settings: Settings) -> Store:
+    """The store with its consent journal. A store that knows less than its journal is an older copy: it is sealed."""
+    store = await open_store(store_address(settings), settings.search_seconds, settings.store_key or None)
+    try:
+        name = await journalled.name_of(store, new_id, now())
+        _writable(settings.journal_path / name)
+        kept = journalled.Journalled(store, Journal(settings.journal_path / name, settings.store_key), new_id, now)
+        if await journalled.is_behind(store, kept.journal, now()) and await journalled.why_sealed(store, now()) is None:
+            log.error("alarm", what="This store is older than its consent journal: it is sealed until the journal is replayed.")
+            note = Note(new_id(), now(), "E", "restore", True, "Device/operator", detail="older than its consent journal: sealed")
+            await journalled.seal(store, "an older copy was put in the place of the store", now(), note)
+        if await journalled.why_sealed(store, now()) is None:
+            await kept.settle()
+    except Damaged as wrong:
+        await store.close()
+        raise Refused(f"The consent journal is damaged: {wrong}. Put its last good copy in place, or move it away and restore with --accept-gap.") from None
+    except OSError as wrong:
+        await store.close()
+        raise Refused(f"The consent journal at {settings.journal_path} cannot be written ({wrong.strerror}): set GATEWAY_JOURNAL to a folder that can.") from None
+    except BaseException:
+        await store.close()
+        raise
+    return cast(Store, kept)
+
+
+def _writable(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def store_address(settings: Settings) -> str:
+    return settings.store or f"sqlite:{settings.sqlite_path}"
 
 
 def open_channels(settings: Settings, secret: bytes) -> Channels:
@@ -215,9 +261,21 @@ async def open_tokens(settings: Settings, store: Store) -> Tokens:
 
 
 @asynccontextmanager
-async def wired(settings: Settings) -> AsyncIterator[Wired]:
+async def wired_sealed_or_not(settings: Settings) -> AsyncIterator[Wired]:
     w = await open_wired(settings)
     try:
+        yield w
+    finally:
+        await w.close()
+
+
+@asynccontextmanager
+async def wired(settings: Settings) -> AsyncIterator[Wired]:
+    """For a command. Refused while the store is sealed."""
+    w = await open_wired(settings)
+    try:
+        if w.sealed is not None:
+            raise Refused(f"This store is sealed ({w.sealed}): replay the consent journal first, by `fhir-gateway restore --journal`.")
         yield w
     finally:
         await w.close()

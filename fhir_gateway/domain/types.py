@@ -522,7 +522,19 @@ class Disclosed:
     recalled: datetime | None = None
 
 
-Op = Put | Relabel | Remove | Note | Bump | Expect | Keep | Drop | Send | Close | Delay | Linked | Disclosed
+@dataclass(frozen=True, slots=True)
+class Dispose:
+    """These resources are gone with every version, and what was kept, queued, linked or in the ledger for them and this person.
+
+    The one way to remove a version: for what is over its retention (`gate.retaining`), never for a request. Audit rows stay.
+    """
+
+    person: str  # Patient/…
+    refs: tuple[Ref, ...]
+    kept: tuple[tuple[str, str], ...] = ()  # kind and key
+
+
+Op = Put | Relabel | Remove | Dispose | Note | Bump | Expect | Keep | Drop | Send | Close | Delay | Linked | Disclosed
 
 
 # -- what the store lists ---------------------------------------------------------------------------------------------

@@ -152,6 +152,10 @@ class Store(Protocol):
         """Current resources per type (for the operator; never shown to a reader)."""
         ...
 
+    async def scrub(self) -> bool:
+        """Overwrite on disk what was disposed of; whether that is certain."""
+        ...
+
     async def check(self) -> None:
         """Raise `Unavailable` unless the store answers."""
         ...

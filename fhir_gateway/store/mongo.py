@@ -319,6 +319,10 @@ class MongoStore:
     async def check(self) -> None:
         await self._list("meta", {"_id": "format"})
 
+    async def scrub(self) -> bool:
+        """Never sure: what the servers do with the pages of a removed document is theirs to say (docs/retention.md)."""
+        return False
+
     async def close(self) -> None:
         """What is under way is finished first."""
         self._closed = True

@@ -18,7 +18,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from ..domain import facts
 from ..domain.periods import micros
-from ..domain.types import Bump, Close, Delay, Disclosed, Drop, Expect, Keep, Linked, Note, Op, Put, Relabel, Remove, Send
+from ..domain.types import Bump, Close, Delay, Disclosed, Dispose, Drop, Expect, Keep, Linked, Note, Op, Put, Relabel, Remove, Send
 from .base import Fenced, Moved, Stale, Taken
 from .mongo_documents import (
     Document,
@@ -63,6 +63,7 @@ class Changes:
         self.links: dict[str, Document] = {}
         self.ledger: dict[str, Document] = {}
         self.notes: list[Document] = []
+        self.disposed: list[Dispose] = []
 
     def now(self) -> datetime:
         return self.at or self._clock()
@@ -71,6 +72,7 @@ class Changes:
 
     async def fetch(self, db: Database, session: AsyncClientSession) -> None:
         names = {str(op.ref) for op in self.ops if isinstance(op, (Put, Relabel, Remove))}
+        names |= {str(ref) for op in self.ops if isinstance(op, Dispose) for ref in op.refs}
         if names:
             async for d in db.resource.find({"_id": {"$in": sorted(names)}}, _BEFORE, session=session):
                 self.before[d["_id"]] = d
@@ -145,6 +147,13 @@ class Changes:
         self.versions.append(
             version_document(op.ref, op.version, updated, now.get("patient"), now.get("created_by"), by, now["facts"], None, None)
         )
+
+    def dispose(self, op: Dispose) -> None:
+        for ref in op.refs:
+            self.ties.subtract(self.before.get(str(ref), {}).get("ties") or ())
+        for kind, key in op.kept:
+            self._keeps(kept_id(kind, key), None)
+        self.disposed.append(op)
 
     def bump(self, op: Bump) -> None:
         self.bumped[op.subject] += 1
@@ -224,6 +233,8 @@ class Changes:
             if several:
                 await db[name].bulk_write(several, session=session)
         await self._write_kept(db, session)
+        for op in self.disposed:
+            await _disposed(db, session, op)
 
     def _guards(self) -> list[Any]:
         """Whoever expects an epoch writes to its guard; whoever moves it, to all of the guard: of the two only one commits."""
@@ -242,11 +253,22 @@ class Changes:
             await db.kept.bulk_write(stays, session=session)
 
 
+async def _disposed(db: Database, session: AsyncClientSession, op: Dispose) -> None:
+    names = sorted(map(str, op.refs))
+    await db.resource.delete_many({"_id": {"$in": names}}, session=session)
+    for ref in op.refs:
+        await db.version.delete_many({"_id": {"$gte": f"{ref} ", "$lt": f"{ref}!"}}, session=session)  # `Type/id number`
+        await db.ledger.delete_many({"type": ref.type, "id": ref.id}, session=session)
+    await db.outbox.delete_many({"$or": [{"ref": {"$in": names}}, {"patient": op.person}]}, session=session)
+    await db.ledger.delete_many({"patient": op.person}, session=session)
+    await db.link.delete_many({"_id.ref": {"$in": names}}, session=session)
+
+
 def _part(subject: str) -> int:
     return int(spread() * PARTS) if subject == SHARED else 0
 
 
 _CHANGES: Final[dict[type, Callable[[Changes, Any], None]]] = {
-    Put: Changes.put, Relabel: Changes.relabel, Remove: Changes.remove, Bump: Changes.bump, Keep: Changes.keep, Drop: Changes.drop, Send: Changes.send,
+    Put: Changes.put, Relabel: Changes.relabel, Remove: Changes.remove, Dispose: Changes.dispose, Bump: Changes.bump, Keep: Changes.keep, Drop: Changes.drop, Send: Changes.send,
     Close: Changes.close, Delay: Changes.delay, Linked: Changes.linked, Disclosed: Changes.disclosed, Note: Changes.note,
 }  # fmt: skip

@@ -264,6 +264,13 @@ class SqliteStore:
         """A consistent copy, while others read and write; `to` is replaced when the copy is whole. Unavailable when it cannot be."""
         await asyncio.to_thread(sqlite_file.backup, self.path, Path(to), self._key)
 
+    async def scrub(self) -> bool:
+        """Overwrite what was removed. False when it must be tried again, since others were reading."""
+        try:
+            return await asyncio.to_thread(sqlite_file.scrub, self.path, self._key)
+        except sqlite_file.FAILING as wrong:
+            raise sqlite_file.unavailable(wrong) from wrong
+
     async def close(self) -> None:
         """What is under way is finished first."""
         await asyncio.sleep(0)  # what this turn of the loop has submitted is handed over

@@ -10,7 +10,7 @@ import msgspec
 
 from ..domain import facts
 from ..domain.periods import micros
-from ..domain.types import CONFIDENTIALITY, Bump, Disclosed, Drop, Expect, Keep, Linked, Put, Ref, Relabel, Remove
+from ..domain.types import CONFIDENTIALITY, Bump, Disclosed, Dispose, Drop, Expect, Keep, Linked, Put, Ref, Relabel, Remove
 from . import sqlite_outbox, sqlite_query
 from .base import Moved, Stale, Taken
 from .sqlite_rows import encode_writer
@@ -91,6 +91,22 @@ def _remove(group: Group, op: Remove) -> None:
     sqlite_query.unindex(cursor, rid)
 
 
+def _dispose(group: Group, op: Dispose) -> None:
+    cursor = group.cursor
+    for ref in op.refs:
+        row = cursor.execute("SELECT rid FROM resource WHERE type = ? AND id = ?", ref).fetchone()
+        if row:
+            sqlite_query.unindex(cursor, row[0])
+            cursor.execute("DELETE FROM resource WHERE rid = ?", row)
+        cursor.execute("INSERT INTO disposing VALUES (?, ?)", ref)
+        for table in ("version", "outbox", "link", "ledger", "disposing"):
+            cursor.execute(f"DELETE FROM {table} WHERE type = ? AND id = ?", ref)
+    for table in ("outbox", "ledger"):
+        cursor.execute(f"DELETE FROM {table} WHERE patient = ?", (op.person,))
+    for name in op.kept:
+        cursor.execute("DELETE FROM kept WHERE kind = ? AND key = ?", name)
+
+
 def _version(cursor: apsw.Cursor, ref: Ref, *values: Any) -> None:
     cursor.execute(
         "INSERT INTO version(type, id, version, patient, updated, created_by, writer, facts, body, view) VALUES (?,?,?,?,?,?,?,?,?,?)",
@@ -161,6 +177,6 @@ def _disclosed(group: Group, op: Disclosed) -> None:
 
 
 _CHANGES: Final[dict[type, Callable[[Group, Any], None]]] = {
-    Put: _put, Relabel: _relabel, Remove: _remove, Bump: _bump, Expect: _expect, Keep: _keep, Drop: _drop, Linked: _linked, Disclosed: _disclosed,
+    Put: _put, Relabel: _relabel, Remove: _remove, Dispose: _dispose, Bump: _bump, Expect: _expect, Keep: _keep, Drop: _drop, Linked: _linked, Disclosed: _disclosed,
     **sqlite_outbox.CHANGES,
 }  # fmt: skip

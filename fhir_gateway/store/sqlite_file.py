@@ -103,6 +103,20 @@ def prepare(path: Path, key: str | None = None) -> None:
         raise Unavailable(f"{path} cannot be opened as a store ({wrong}): check the folder, its rights and the space left.") from None
 
 
+def scrub(path: Path, key: str | None = None) -> bool:
+    """Write the file anew without what was removed from it, and empty its log. False when others kept that from being finished now."""
+    db = connect(path, key)
+    try:
+        db.pragma("secure_delete", "ON")
+        db.execute("VACUUM")
+        busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # type: ignore[misc]
+        return not busy
+    except apsw.BusyError:
+        return False
+    finally:
+        db.close()
+
+
 def inode(path: Path) -> tuple[int, int] | None:
     """Which file this is now; None when there is none."""
     try:

@@ -73,7 +73,16 @@ CREATE INDEX ledger_open ON ledger(remote, patient) WHERE recalled IS NULL;
 # A bare `_id`, of any type: a file that was never analysed is read from end to end for it otherwise.
 _BARE_ID: Final = "CREATE INDEX resource_id ON resource(id);"
 
-STEPS: Final = (_RECORDS + _TRAIL + _KEPT + _SYNC + KEY_SCHEMA, _BARE_ID, LACKS_SCHEMA)
+# A version is removed only by a disposal, which names what goes in the commit itself and leaves nothing here.
+_DISPOSAL: Final = """
+CREATE TABLE disposing(type TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY(type, id)) WITHOUT ROWID;
+DROP TRIGGER version_kept;
+CREATE TRIGGER version_kept BEFORE DELETE ON version
+WHEN NOT EXISTS (SELECT 1 FROM disposing d WHERE d.type = OLD.type AND d.id = OLD.id)
+BEGIN SELECT RAISE(ABORT, 'versions are never removed'); END;
+"""
+
+STEPS: Final = (_RECORDS + _TRAIL + _KEPT + _SYNC + KEY_SCHEMA, _BARE_ID, LACKS_SCHEMA, _DISPOSAL)
 
 
 def migrate(db: apsw.Connection, steps: tuple[str, ...] = STEPS) -> None:

@@ -1,0 +1,195 @@
+"""Copies of the store for the day it is lost, and how one is put in its place without reopening what was withdrawn since.
+
+docs/backup.md; docs/notes/0014-what-a-restore-must-not-reopen.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import __version__, wiring
+from .domain.types import Drop, Note
+from .settings import Refused, Settings
+from .store import journalled, sqlite, sqlite_backup
+from .store.base import Store, StoreError
+from .store.journal import Damaged, Entry, Journal, merged
+from .wiring import new_id, now
+
+Step = Callable[[int], None]
+FOR_MONGODB = (
+    "This store is in MongoDB: back it up by mongodump --oplog or a snapshot of the replica set, restore it by their means, and then"
+    " seal it by `fhir-gateway restore --seal` (docs/backup.md)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """`aside` is where the store that was there is now."""
+
+    store: str
+    made: str
+    aside: Path | None
+
+
+async def backup(settings: Settings, file: Path, step: Step) -> dict[str, object]:
+    """A backup of the store while it is in use: `{file, store, made, bytes, sha256}`. Refused, or Unavailable, when it cannot be."""
+    path = _path(settings)
+    if file.is_dir() or not file.parent.is_dir():
+        raise Refused(f"{file} cannot be a backup: name a file in a folder that is there.")
+    async with wiring.wired(settings) as w:
+        name, at = await journalled.name_of(w.store, new_id, now()), now()
+        said = await asyncio.to_thread(sqlite_backup.make, path, file, name, at, f"fhir-gateway {__version__}", step, _key(settings))
+        await w.store.commit(_note("backup", f"sha256 {said.sha256}"))
+    return {"file": str(file), "store": name, "made": at.isoformat(), "bytes": said.size, "sha256": said.sha256}
+
+
+async def restore(settings: Settings, file: Path, step: Step) -> Restored:
+    """Put a backup in the place of the store. It is sealed: nothing is disclosed, and nobody who was signed in still is."""
+    path = _path(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    said = sqlite_backup.look(file)
+    await _may_be_replaced(path, said.store, settings)
+    new, at = path.with_name(f"{path.name}.restoring"), now()
+    try:
+        await asyncio.to_thread(sqlite_backup.unpack, file, said, new, step, _key(settings))
+        store = await sqlite.open(new, key=_key(settings), clock=now)
+        try:
+            why = f"a backup of {said.made.isoformat(timespec='minutes')} was put in its place"
+            await journalled.seal(store, why, at, _note("restore", f"{why}, sha256 {said.sha256}: sealed"))
+        finally:
+            await store.close()
+        aside = path.with_name(f"{path.name}.before-{at:%Y%m%dT%H%M%S%f}") if path.exists() else None
+        sqlite_backup.take_the_place(new, path, aside or path, _key(settings))
+    finally:
+        for left in (new, new.with_name(new.name + "-wal"), new.with_name(new.name + "-shm")):
+            left.unlink(missing_ok=True)
+    return Restored(said.store, said.made.isoformat(), aside)
+
+
+async def _may_be_replaced(path: Path, store: str, settings: Settings) -> None:
+    """Refused while somebody works on the store that is there, or when it is another one."""
+    if not path.exists():
+        return
+    try:
+        if sqlite_backup.in_use(path, _key(settings)):
+            raise Refused(f"A gateway, a worker or a command works on {path}: stop it first.")
+        there = await sqlite.open(path, key=_key(settings), clock=now)
+        try:
+            name = await journalled.name_of(there, new_id, now())
+            await _settled(there, Journal(settings.journal_path / name, settings.store_key))
+        finally:
+            await there.close()
+    except StoreError:
+        return  # damaged: that is what a backup is for
+    if name != store:
+        raise Refused(f"This is a backup of another store: move {path} away first, if it is the right one.")
+
+
+async def _settled(store: Store, journal: Journal) -> None:
+    """What this store may not have said to its journal yet, it says now, as far as that can be."""
+    try:
+        if await journalled.why_sealed(store, now()) is None and not await journalled.is_behind(store, journal, now()):
+            await journalled.Journalled(store, journal, new_id, now).settle()
+    except (OSError, Damaged):
+        pass  # the replay says what is wrong with it
+
+
+def pieces(of: Settings | Path) -> int:
+    """How many steps a backup of this store takes, or the restore of this file."""
+    size = sqlite_backup.look(of).size if isinstance(of, Path) else _path(of).stat().st_size if _path(of).exists() else 0
+    return -(-size // sqlite_backup.PIECE)
+
+
+async def seal(settings: Settings) -> None:
+    """Seal the store that is there: other tools have put an older copy in its place."""
+    async with wiring.wired_sealed_or_not(settings) as w:
+        why = "an older copy was put in the place of the store"
+        await journalled.seal(w.store, why, now(), _note("restore", f"{why}: sealed"))
+
+
+async def replay(settings: Settings, places: Sequence[Path], step: Callable[[int, int], None]) -> int:
+    """Take up again what the consent journal says, then open the store; how many entries. Refused when the journal has a hole."""
+    store = await _sealed(settings)
+    try:
+        entries = await _entries(settings, store, places)
+        if not entries:
+            where = ", ".join(map(str, places or [settings.journal_path]))
+            raise Refused(f"There is no consent journal of this store in {where}: name its folder by --journal. The store stays sealed.")
+        seen = 0
+
+        def one() -> None:
+            nonlocal seen
+            seen += 1
+            step(seen, len(entries))
+
+        done = await journalled.replay(store, entries, now(), one)
+        await store.commit(Drop(*journalled.SEALED), _note("restore", f"consent journal replayed, {done} entries: open"))
+        return done
+    except Damaged as wrong:
+        raise Refused(f"The consent journal cannot be replayed: {wrong}. The store stays sealed.") from None
+    finally:
+        await store.close()
+
+
+async def accept_gap(settings: Settings, places: Sequence[Path], who: str, reason: str) -> int:
+    """Open the store though what was decided since is not in force; `who` answers for it. How many entries are given up."""
+    store = await _sealed(settings)
+    try:
+        name = await journalled.name_of(store, new_id, now())
+        try:
+            entries = await _entries(settings, store, places, checked=False)
+        except Damaged:
+            entries = []
+            if (own := settings.journal_path / name).is_dir():  # a new one is begun
+                own.rename(own.with_name(f"{name}.damaged-{now():%Y%m%dT%H%M%S%f}"))
+        known = await store.kept_all(journalled.KNOWN, now())
+        lost = [e for e in entries if e.id not in known]
+        note = _note("restore", f"gap accepted by {who}: {reason}; {len(lost)} entries of the consent journal given up: open")
+        await journalled.give_up(store, lost, new_id(), note)
+        await journalled.Journalled(store, Journal(settings.journal_path / name, settings.store_key), new_id, now).settle()
+        return len(lost)
+    finally:
+        await store.close()
+
+
+async def _sealed(settings: Settings) -> Store:
+    """The store, without its journal: what is replayed is there already. Refused when it is not sealed."""
+    store = await wiring.open_store(wiring.store_address(settings), settings.search_seconds, _key(settings))
+    if await journalled.why_sealed(store, now()) is None:
+        await store.close()
+        raise Refused("This store is not sealed: there is nothing to replay or to accept.")
+    return store
+
+
+async def _entries(settings: Settings, store: Store, places: Sequence[Path], *, checked: bool = True) -> list[Entry]:
+    name = await journalled.name_of(store, new_id, now())
+    journals = [_journal(place, name, settings.store_key) for place in places or [settings.journal_path]]
+    if checked and not await store.kept_all(journalled.KNOWN, now()) and not all(j.is_from_the_start for j in journals):
+        raise Damaged("its first file is missing")
+    return await asyncio.to_thread(list, merged(journals))
+
+
+def _journal(place: Path, store: str, key: str) -> Journal:
+    """The journal of this store in a folder of journals, in a folder of its own, or in one file."""
+    return Journal(place / store if (place / store).is_dir() else place, key)
+
+
+def _key(settings: Settings) -> str | None:
+    return settings.store_key or None
+
+
+def _path(settings: Settings) -> Path:
+    address = wiring.store_address(settings)
+    if not address.startswith("sqlite:"):
+        raise Refused(FOR_MONGODB)
+    return Path(address.removeprefix("sqlite:"))
+
+
+def _note(what: str, detail: str) -> Note:
+    return Note(new_id(), now(), "E", what, True, "Device/operator", "Operator", detail=detail)
+
+
+__all__ = ["accept_gap", "backup", "pieces", "replay", "restore", "seal"]

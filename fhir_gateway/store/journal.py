@@ -1,0 +1,277 @@
+"""The consent journal: files outside the store that say again, in order, what decides who may see what.
+
+A restore of an old copy would reopen what was withdrawn since; from here it is taken up again (docs/backup.md). One line an
+entry, each with a hash over the one before it. A line that a crash cut short was never acknowledged: it is taken off.
+Several processes of one machine may write to one journal.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import heapq
+import hmac
+import os
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+SEGMENT: Final = 16 * 1024 * 1024  # bytes of one file; then the next is begun
+FIRST: Final = "0" * 64  # what the very first entry follows
+
+
+class Damaged(Exception):
+    """A journal that cannot be trusted: which file and line, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`ops` is what was written, as bytes (`journalled`); None once its person was disposed of. `people` are `Patient/…`.
+
+    `late`: a start wrote it down for a process that was killed; its place is by its id, which is of the time of the commit.
+    """
+
+    id: str
+    at: datetime
+    ops: bytes | None
+    people: tuple[str, ...] = ()
+    late: bool = False
+    locked: bool = False  # encrypted, and not by the key that is set now
+
+
+class _Line(msgspec.Struct, omit_defaults=True):
+    id: str
+    at: datetime
+    sum: str  # of the bytes of `ops`: stays when they go
+    chain: str  # over the chain before, and everything else here but `ops`
+    people: tuple[str, ...] = ()
+    late: bool = False
+    shut: bool = False  # `ops` are encrypted
+    ops: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+class Journal:
+    """The journal of one store, in `folder`."""
+
+    def __init__(self, folder: Path, key: str = "", segment: int = SEGMENT) -> None:
+        self._lock = Lock(key) if key else None
+        self.folder, self._segment = folder, segment
+        self._end: tuple[Path, int, str] | None = None  # the last file as we left it, and its chain
+
+    def files(self) -> list[Path]:
+        return sorted(self.folder.glob("[0-9]*.jsonl")) if self.folder.is_dir() else [self.folder] if self.folder.is_file() else []
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """On disk when it returns. OSError when it cannot be."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._alone():
+            files = self.files()
+            number, chain = int(files[-1].stem) if files else 1, FIRST
+            if files:
+                size = files[-1].stat().st_size
+                known = self._end is not None and self._end[:2] == (files[-1], size)
+                chain = self._end[2] if known and self._end else self._mended(files)
+                number += size >= self._segment
+            lines = []
+            for entry in entries:
+                line = _line(entry, chain, self._lock)
+                chain = line.chain
+                lines.append(msgspec.json.encode(line) + b"\n")
+            file = self.folder / f"{number:06}.jsonl"
+            self._end = None
+            _write(file, b"".join(lines))
+            self._end = file, file.stat().st_size, chain
+
+    def entries(self) -> Iterator[Entry]:
+        """Oldest first, checked. Damaged where a line is not what was written, or does not follow the one before."""
+        chain: str | None = None
+        files = self.files()
+        for file in files:
+            whole, cut = _lines(file)
+            if cut and file != files[-1]:
+                raise Damaged(f"{file}: its last line is cut short")
+            for number, raw in enumerate(whole, 1):
+                where = f"{file}:{number}"
+                try:
+                    line = _decode(raw)
+                    ops = None if line.ops is None else b64decode(line.ops, validate=True)
+                except (msgspec.MsgspecError, ValueError):
+                    raise Damaged(f"{where}: this is no line of a consent journal") from None
+                before = chain if chain is not None else FIRST if file.stem == "000001" else None
+                if before is not None and line.chain != _chain(before, line):
+                    raise Damaged(f"{where}: it was changed, or something before it is missing")
+                if ops is not None and sha256(ops).hexdigest() != line.sum:
+                    raise Damaged(f"{where}: it was changed")
+                chain = line.chain
+                opened = ops if ops is None or not line.shut else self._lock.opened(line.id, ops) if self._lock else None
+                yield Entry(line.id, line.at, opened, line.people, line.late, locked=ops is not None and opened is None)
+
+    def newest(self, count: int = 64) -> list[str]:
+        """The ids of the last whole entries. Damaged when they are none."""
+        out: list[str] = []
+        for file in reversed(self.files()):
+            for number, raw in reversed(list(enumerate(_lines(file)[0], 1))):
+                if len(out) == count:
+                    return out
+                try:
+                    out.append(_decode(raw).id)
+                except msgspec.MsgspecError:
+                    raise Damaged(f"{file}:{number}: this is no line of a consent journal") from None
+        return out
+
+    @property
+    def is_from_the_start(self) -> bool:
+        """Has nobody moved the oldest files away."""
+        files = self.files()
+        return not files or files[0].stem == "000001"
+
+    def forget(self, person: str) -> int:
+        """Take out what stands here of a person; that something stood there stays. How many entries."""
+        forgotten = 0
+        with self._alone() if self.files() else _nothing():
+            for file in self.files():
+                _mend(file)
+                self._end = None
+                lines = [_decode(raw) for raw in _lines(file)[0]]
+                hit = [line for line in lines if person in line.people and line.ops is not None]
+                if not hit:
+                    continue
+                for line in hit:
+                    line.ops = None
+                forgotten += len(hit)
+                size, part = file.stat().st_size, file.with_suffix(".part")
+                part.unlink(missing_ok=True)
+                _write(part, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+                _overwrite(file, size)
+                os.replace(part, file)
+                _to_disk(self.folder)
+        return forgotten
+
+    def _mended(self, files: list[Path]) -> str:
+        """The chain at the end of these; a last file may have been begun, and nothing written."""
+        return next((chain for file in reversed(files) if (chain := _mend(file))), FIRST)
+
+    def _alone(self) -> _Alone:
+        return _Alone(self.folder / "lock")
+
+
+class Lock:
+    """Encrypts what stands in the lines, by a key of its own made from the store's (AES-256-GCM; the entry's id is bound to it)."""
+
+    def __init__(self, key: str) -> None:
+        self._cipher = AESGCM(hmac.digest(bytes.fromhex(key), b"consent journal", "sha256"))
+
+    def shut(self, id: str, ops: bytes) -> bytes:
+        nonce = os.urandom(12)
+        return nonce + self._cipher.encrypt(nonce, ops, id.encode())
+
+    def opened(self, id: str, ops: bytes) -> bytes | None:
+        """None when it was shut by another key."""
+        try:
+            return self._cipher.decrypt(ops[:12], ops[12:], id.encode())
+        except InvalidTag:
+            return None
+
+
+class _Alone:
+    """Nobody else writes to this journal meanwhile."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)
+
+
+class _nothing:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def merged(journals: Iterable[Journal]) -> Iterator[Entry]:
+    """The entries of several gateways' journals of one store, in the order of the commits. Damaged when one of them is."""
+    return heapq.merge(*(_in_order(j.entries()) for j in journals), key=lambda e: e.id)
+
+
+def _in_order(entries: Iterable[Entry]) -> list[Entry]:
+    out: list[Entry] = []
+    for entry in entries:
+        place = len(out)
+        while entry.late and place and out[place - 1].id > entry.id:
+            place -= 1
+        out.insert(place, entry)
+    return out
+
+
+def _line(entry: Entry, chain: str, lock: Lock | None) -> _Line:
+    raw = lock.shut(entry.id, entry.ops) if lock and entry.ops is not None else entry.ops
+    ops = None if raw is None else b64encode(raw).decode()
+    line = _Line(entry.id, entry.at, sha256(raw or b"").hexdigest(), "", entry.people, entry.late, lock is not None, ops)
+    line.chain = _chain(chain, line)
+    return line
+
+
+def _chain(before: str, line: _Line) -> str:
+    said = [before, line.id, line.at.isoformat(), line.sum, list(line.people), line.late, line.shut]
+    return sha256(msgspec.json.encode(said)).hexdigest()
+
+
+def _lines(file: Path) -> tuple[list[bytes], bytes]:
+    """The whole lines, and what a crash left behind them."""
+    *whole, cut = file.read_bytes().split(b"\n")
+    return whole, cut
+
+
+def _mend(file: Path) -> str | None:
+    """The chain at the end of this file, once a line that was cut short is taken off: nobody was told that it is there. None: it is empty."""
+    whole, cut = _lines(file)
+    if cut:
+        with open(file, "r+b") as f:
+            f.truncate(file.stat().st_size - len(cut))
+            os.fsync(f.fileno())
+    try:
+        return _decode(whole[-1]).chain if whole else None
+    except msgspec.MsgspecError:
+        raise Damaged(f"{file}:{len(whole)}: this is no line of a consent journal") from None
+
+
+def _write(file: Path, raw: bytes) -> None:
+    new = not file.exists()
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        while raw:
+            raw = raw[os.write(handle, raw) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    if new:
+        _to_disk(file.parent)
+
+
+def _overwrite(file: Path, size: int) -> None:
+    with open(file, "r+b") as f:
+        f.write(b"\0" * size)
+        os.fsync(f.fileno())
+
+
+def _to_disk(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
