@@ -35,6 +35,8 @@ consents_app = typer.Typer(no_args_is_help=True, help="Consents that need an ope
 app.add_typer(patients_app, name="patients")
 app.add_typer(proxies_app, name="proxies")
 app.add_typer(consents_app, name="consents")
+person_app = typer.Typer(no_args_is_help=True, help="The privacy officer's work for one person.")
+app.add_typer(person_app, name="person")
 store_app = typer.Typer(no_args_is_help=True, help="The stores themselves.")
 app.add_typer(inbox_app, name="inbox")
 app.add_typer(store_app, name="store")
@@ -320,6 +322,19 @@ def tell_retry(json: Json = False) -> None:
 
 
 # -- operators --------------------------------------------------------------------------------------------------------
+
+
+@person_app.command("export")
+def person_export(
+    person: Annotated[str, typer.Argument(metavar="PERSON", help="The id of the person.")],
+    officer: Annotated[str, typer.Option("--officer", help="The account of the privacy officer for whom this is done.")],
+    place: Annotated[Path | None, typer.Option("--out", help="A folder, or the file to make.")] = None,
+    json: Json = False,
+) -> None:
+    """A copy of everything about a person (subject access), with what tells of others marked for review."""
+    from .commands import exporting
+
+    sys.exit(run(exporting.export(person, officer, place, json)))
 
 
 @app.command()

@@ -69,6 +69,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "transaction": _rest("", "transaction", "E"),
     "batch": _rest("", "batch", "E"),
     "disclose": _Kind("PrivacyDisclosure.Source", _EXPORT, _DISCLOSE, "R"),
+    "export": _Kind("", _EXPORT, {"system": OURS, "code": "subject-access", "display": "Copy for the person"}, "R"),
     "login": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
     "logout": _Kind("", _SIGN_IN, {"system": DCM, "code": "110123", "display": "Logout"}, "E", False),
     "token": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
@@ -256,6 +257,7 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "claim": ("said they look after you and opened", "open, saying that they look after you,"),
     "claim-end": ("ended a claim to look after you, of", "end a claim to look after you, of"),
     "find": ("found by NHS number", "find by NHS number"),
+    "export": ("made a copy of everything in", "make a copy of everything in"),
     "account-add": ("opened a sign-in to", "open a sign-in to"),
     "account-change": ("changed what a sign-in may do with", "change what a sign-in may do with"),
     "account-password": ("set a new password for a sign-in to", "set a new password for a sign-in to"),
@@ -265,7 +267,7 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "app-stopped": ("stopped an app from using", "stop an app from using"),
 }
 _ABOUT_SIGN_IN: Final = frozenset({"account-add", "account-change", "account-password", "account-close", "account-reopen", "sign-out-everywhere", "app-stopped"})
-_OF_ALL: Final = frozenset({"everything", "transaction", "batch", "who-looked", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find"}) | _ABOUT_SIGN_IN
+_OF_ALL: Final = frozenset({"everything", "transaction", "batch", "who-looked", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export"}) | _ABOUT_SIGN_IN
 _WHOLE: Final = {"login": "signed in", "logout": "signed out", "token": "was let in"}
 
 

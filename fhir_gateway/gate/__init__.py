@@ -27,6 +27,7 @@ from .recipients import my_notices
 from .recording import appoint, change_role, end_foreign, keep_foreign, link, record, roles, uncomputable
 from .searching import compartment, search
 from .somebody import asker, askers, understood
+from .subject_access import whole_record
 from .transacting import transaction
 from .writing import Once, accept, create, patch, patch_where, remove, remove_where, update, update_where
 
@@ -40,5 +41,5 @@ __all__ = [
     "patch_where", "plan_document", "preview", "push", "put_on", "read", "record", "relabel", "remove", "remove_where", "replay", "review",
     "roles", "search", "searchset", "shown_to", "signed_in_now", "stop_emergency", "take_off", "transaction", "unanswered", "uncomputable", "understood", "update",
     "update_where",
-    "version_number", "vread", "who_looked", "why",
+    "version_number", "vread", "who_looked", "whole_record", "why",
 ]  # fmt: skip

@@ -1,0 +1,113 @@
+"""A copy of everything about one person, for their right of access, with what tells of others marked. docs/subject-access.md"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_gateway.domain.third_parties import marks
+from fhir_gateway.domain.types import Facts, Writer
+
+from .conftest import Gateway
+from .test_story import permit, sharing
+
+ME = "Patient/ann"
+GP = Writer("Practitioner/gp")
+
+
+def lines(z: zipfile.ZipFile, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in z.read(name).decode().splitlines()] if name in z.namelist() else []
+
+
+@pytest.fixture(scope="module")
+def copied(demo: Gateway, tmp_path_factory: pytest.TempPathFactory) -> tuple[zipfile.ZipFile, dict[str, Any]]:
+    """A copy of the demo's person, made when there is another person, a deleted goal, a consent taken back and a message that waits."""
+    me = {"reference": f"Patient/{demo.patient}"}
+    other = demo.call("hospital", "POST", "Patient", body={"resourceType": "Patient", "name": [{"family": "Zarathustra"}], "birthDate": "1970-01-01"})
+    assert other.status_code == 201, other.text
+    theirs = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Somebody else's secret"}, "subject": {"reference": f"Patient/{other.json()['id']}"}}
+    assert demo.call("hospital", "POST", "Goal", body=theirs).status_code == 201
+    gone = demo.call("patient", "POST", "Goal", body={"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "A goal that I deleted"}, "subject": me})
+    demo.call("patient", "DELETE", f"Goal/{gone.json()['id']}", headers={"If-Match": gone.headers["etag"]})
+    made = demo.call("patient", "POST", "Consent", body=sharing(demo, [permit(demo.persona("link-worker")["fhirUser"], "CarePlan")]))
+    demo.call("patient", "PUT", f"Consent/{made.json()['id']}", body={**made.json(), "status": "inactive"}, headers={"If-Match": made.headers["etag"]})
+    wrong = {"resourceType": "Bundle", "type": "transaction", "identifier": {"system": "urn:x", "value": "waits"}, "entry": [
+        {"request": {"method": "POST", "url": "Observation"}, "resource": {"resourceType": "Observation", "status": "no-such", "code": {"text": "Waits"}, "subject": me}}]}  # fmt: skip
+    assert demo.call("hospital", "POST", "", body=wrong).status_code == 422
+    folder = tmp_path_factory.mktemp("copy")
+    (said,) = demo.lines("person", "export", demo.patient, "--officer", "privacy-officer", "--out", str(folder), "--json")
+    assert Path(said["file"]).stat().st_mode & 0o077 == 0 and sha256(Path(said["file"]).read_bytes()).hexdigest() == said["sha256"]
+    return zipfile.ZipFile(said["file"]), said
+
+
+def test_it_holds_the_record_its_versions_the_trail_and_what_waits(demo: Gateway, copied: tuple[zipfile.ZipFile, dict[str, Any]]) -> None:
+    z, _ = copied
+    everything = demo.get("patient", f"Patient/{demo.patient}/$everything?_count=200").json()
+    for entry in everything["entry"]:
+        type, id = entry["resource"]["resourceType"], entry["resource"]["id"]
+        if entry["search"]["mode"] == "match":
+            assert id in {r["id"] for r in lines(z, f"record/{type}.ndjson")}, f"{type}/{id}"
+    deleted = [v for v in lines(z, "versions/Goal.ndjson") if v["request"]["method"] == "DELETE"]
+    assert len(deleted) == 1 and "A goal that I deleted" in z.read("versions/Goal.ndjson").decode()
+    consents = [v["resource"]["status"] for v in lines(z, "versions/Consent.ndjson")]
+    assert "active" in consents and "inactive" in consents
+    events = lines(z, "audit.ndjson")
+    assert events and all(e["resourceType"] == "AuditEvent" for e in events)
+    assert any(e["subtype"][0]["code"] == "subject-access" for e in events)
+    assert [w["kind"] for w in lines(z, "waiting.ndjson")] == ["inbox"]
+    assert "A goal" in z.read("summary.html").decode() or "Goal" in z.read("summary.html").decode()
+
+
+def test_each_file_has_its_hash_in_the_manifest(copied: tuple[zipfile.ZipFile, dict[str, Any]]) -> None:
+    z, said = copied
+    manifest = json.loads(z.read("manifest.json"))
+    assert {f["file"] for f in manifest["files"]} == set(z.namelist()) - {"manifest.json"}
+    for file in manifest["files"]:
+        raw = z.read(file["file"])
+        assert sha256(raw).hexdigest() == file["sha256"], file
+        assert file["file"] == "summary.html" or raw.count(b"\n") == file["lines"]
+    assert manifest["officer"] == "privacy-officer" and manifest["marked"] == said["marked"] == len(lines(z, "review.ndjson"))
+
+
+def test_nobody_elses_record_is_in_it_and_what_tells_of_others_is_marked(copied: tuple[zipfile.ZipFile, dict[str, Any]]) -> None:
+    z, _ = copied
+    for name in z.namelist():
+        text = z.read(name).decode()
+        assert "Somebody else's secret" not in text and "Zarathustra" not in text, name
+    marked = {(m["file"], m["line"]) for m in lines(z, "review.ndjson")}
+    for file in ("record/RelatedPerson.ndjson", "waiting.ndjson"):
+        assert lines(z, file) and all((file, n) in marked for n in range(1, len(lines(z, file)) + 1)), file
+
+
+def test_only_for_a_privacy_officer_and_only_of_somebody_who_is_here(demo: Gateway, tmp_path: Path) -> None:
+    for officer, who, code, said in (("gp", demo.patient, 2, "privacy officer"), ("privacy-officer", "nobody-of-this-name", 1, "")):
+        done = demo.command("person", "export", who, "--officer", officer, "--out", str(tmp_path))
+        assert done.returncode == code and said in done.stderr, done.stderr
+    assert list(tmp_path.iterdir()) == []
+    done = demo.command("person", "export", demo.patient, "--officer", "privacy-officer", "--out", str(tmp_path / "no" / "x.zip"))
+    assert done.returncode == 2 and "not there" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "resource, facts, writer, says",
+    [
+        ({"resourceType": "RelatedPerson"}, {}, GP, "somebody else"),
+        ({"resourceType": "Observation"}, {"patients": (ME, "Patient/bob")}, GP, "record of 1 other"),
+        ({"resourceType": "Patient", "contact": [{"name": {"text": "Bob"}}]}, {}, GP, "contacts"),
+        ({"resourceType": "Task", "owner": {"reference": "RelatedPerson/bob"}}, {}, GP, "points to RelatedPerson/bob"),
+        ({"resourceType": "Goal"}, {}, Writer("RelatedPerson/bob", kind="proxy"), "written by RelatedPerson/bob"),
+        ({"resourceType": "Goal", "note": [{"text": "x", "authorReference": {"reference": "RelatedPerson/bob"}}]}, {}, GP, "note in it"),
+        ({"resourceType": "Goal", "description": {"text": "Visit Roberta at home"}}, {}, GP, "names of other people"),
+        ({"resourceType": "Goal"}, {"other_labels": frozenset({"http://terminology.hl7.org/CodeSystem/v3-ActCode|NOPAT"})}, GP, "serious harm"),
+        ({"resourceType": "Goal", "description": {"text": "Robertas tea"}}, {}, GP, ""),
+        ({"resourceType": "Goal", "subject": {"reference": ME}}, {}, Writer(ME, kind="patient"), ""),
+    ],
+)
+def test_what_needs_a_look_is_said_in_words(resource: dict[str, Any], facts: dict[str, Any], writer: Writer, says: str) -> None:
+    found = marks(resource, ME, Facts(resource["resourceType"], "x", **({"patients": (ME,)} | facts)), writer, frozenset({"roberta"}))
+    assert any(says in why for why in found) if says else not found
