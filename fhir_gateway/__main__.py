@@ -37,6 +37,8 @@ app.add_typer(proxies_app, name="proxies")
 app.add_typer(consents_app, name="consents")
 person_app = typer.Typer(no_args_is_help=True, help="The privacy officer's work for one person.")
 app.add_typer(person_app, name="person")
+retain_app = typer.Typer(no_args_is_help=True, help="How long records are kept, and how they end.")
+app.add_typer(retain_app, name="retain")
 store_app = typer.Typer(no_args_is_help=True, help="The stores themselves.")
 app.add_typer(inbox_app, name="inbox")
 app.add_typer(store_app, name="store")
@@ -335,6 +337,58 @@ def person_export(
     from .commands import exporting
 
     sys.exit(run(exporting.export(person, officer, place, json)))
+
+
+@retain_app.command("plan")
+def retain_plan(json: Json = False) -> None:
+    """Whose record is at the end of its retention, by which rule. Changes nothing."""
+    from .commands import retaining
+
+    sys.exit(run(retaining.plan(json)))
+
+
+Officer = Annotated[str, typer.Option("--officer", help="The account of the privacy officer for whom this is done.")]
+
+
+@retain_app.command("run")
+def retain_run(
+    plan: Annotated[str, typer.Option("--plan", help="The plan, as `retain plan` names it.")],
+    officer: Officer,
+    certificates: Annotated[Path, typer.Option("--certificates", help="The folder for certificates of disposal.")],
+    json: Json = False,
+) -> None:
+    """Dispose of what the plan shows as due. There is no way back."""
+    from .commands import retaining
+
+    sys.exit(run(retaining.run(plan, officer, certificates, json)))
+
+
+@retain_app.command("hold")
+def retain_hold(
+    person: Annotated[str, typer.Argument(metavar="PERSON")],
+    reason: Annotated[str, typer.Option(help="Why this record must not go: a claim, an inquiry.")],
+    officer: Officer,
+) -> None:
+    """A legal hold: this record stays, whatever the schedule says."""
+    from .commands import retaining
+
+    sys.exit(run(retaining.hold(person, reason, officer)))
+
+
+@retain_app.command("release")
+def retain_release(person: Annotated[str, typer.Argument(metavar="PERSON")], officer: Officer) -> None:
+    """End a legal hold."""
+    from .commands import retaining
+
+    sys.exit(run(retaining.release(person, officer)))
+
+
+@retain_app.command("holds")
+def retain_holds(json: Json = False) -> None:
+    """Who is held, since when, and why."""
+    from .commands import retaining
+
+    sys.exit(run(retaining.holds(json)))
 
 
 @app.command()

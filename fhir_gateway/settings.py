@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     journal: Path | None = Field(
         None, description="Folder of the consent journal, outside GATEWAY_DATA; best on another disk. Default: DATA-journal, beside it."
     )
+    retention: Path | None = Field(None, description="File of the retention schedule (JSON, as profiles/retention.json). Default: that one.")
     demo: bool = Field(False, description="Demo people, organisations and passwords. Only on a loopback address.")
     issuer: str = Field("", description="An external OpenID Connect issuer. Default: the built-in one.")
     audience: str = Field("", description="The audience tokens must carry. Default: BASE_URL/fhir.")

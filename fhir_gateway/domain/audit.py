@@ -257,6 +257,9 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "claim": ("said they look after you and opened", "open, saying that they look after you,"),
     "claim-end": ("ended a claim to look after you, of", "end a claim to look after you, of"),
     "find": ("found by NHS number", "find by NHS number"),
+    "hold": ("said that nobody may dispose of", "say that nobody may dispose of"),
+    "release": ("took back that nobody may dispose of", "take back that nobody may dispose of"),
+    "dispose": ("disposed of", "dispose of"),
     "export": ("made a copy of everything in", "make a copy of everything in"),
     "account-add": ("opened a sign-in to", "open a sign-in to"),
     "account-change": ("changed what a sign-in may do with", "change what a sign-in may do with"),
@@ -267,7 +270,7 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "app-stopped": ("stopped an app from using", "stop an app from using"),
 }
 _ABOUT_SIGN_IN: Final = frozenset({"account-add", "account-change", "account-password", "account-close", "account-reopen", "sign-out-everywhere", "app-stopped"})
-_OF_ALL: Final = frozenset({"everything", "transaction", "batch", "who-looked", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export"}) | _ABOUT_SIGN_IN
+_OF_ALL: Final = frozenset({"everything", "transaction", "batch", "who-looked", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export", "hold", "release", "dispose"}) | _ABOUT_SIGN_IN
 _WHOLE: Final = {"login": "signed in", "logout": "signed out", "token": "was let in"}
 
 
