@@ -42,6 +42,8 @@ app.add_typer(retain_app, name="retain")
 store_app = typer.Typer(no_args_is_help=True, help="The stores themselves.")
 app.add_typer(inbox_app, name="inbox")
 app.add_typer(store_app, name="store")
+audit_app = typer.Typer(no_args_is_help=True, help="What was written down about who did what: is it whole, and what does it say.")
+app.add_typer(audit_app, name="audit")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Files = Annotated[list[Path], typer.Argument(help="Files to read; - is standard input.")]
@@ -678,6 +680,65 @@ def consents_end(consent: Annotated[str, typer.Argument(help="The id of a consen
     from .commands import recording
 
     sys.exit(run(recording.consents_end(consent, evidence)))
+
+
+# -- the audit --------------------------------------------------------------------------------------------------------
+
+
+@audit_app.command("verify")
+def audit_verify(
+    heads: Annotated[Path | None, typer.Option(help="Signed heads kept outside, one a line: what was cut off since shows by them.")] = None,
+    person: Annotated[str, typer.Option(help="Compare only the segments with rows of this person.")] = "",
+    proof: Annotated[Path | None, typer.Option(help="A file of `audit proof`, checked without any store.")] = None,
+    keys: Annotated[Path | None, typer.Option(help="The public keys (`audit keys`) for --proof.")] = None,
+    json: Json = False,
+) -> None:
+    """Is the audit all that was written, as it was written? 1 when something was altered, removed, put in or cut off."""
+    from .commands import auditing
+
+    sys.exit(auditing.check_proof(proof, keys, heads, json) if proof else run(auditing.verify(heads, person, json)))
+
+
+@audit_app.command("proof")
+def audit_proof(
+    person: Annotated[str, typer.Argument(metavar="PATIENT", help="The id of the person.")],
+    file: Annotated[Path, typer.Argument(help="Where to write it; - is standard output.")],
+    heads: Annotated[Path | None, typer.Option(help="Heads that its reader has: it proves that nothing was changed since them.")] = None,
+) -> None:
+    """Write one person's rows, and what proves them to anybody with the public keys. Nobody else's rows are in it."""
+    from .commands import auditing
+
+    sys.exit(run(auditing.proof(person, file, heads)))
+
+
+@audit_app.command("keys")
+def audit_keys() -> None:
+    """Print the public keys that signed heads are checked with (a JWK set)."""
+    from .commands import auditing
+
+    sys.exit(run(auditing.keys()))
+
+
+@audit_app.command("seal")
+def audit_seal(json: Json = False) -> None:
+    """Seal now what is not sealed yet, and print the signed heads."""
+    from .commands import auditing
+
+    sys.exit(run(auditing.seal(json)))
+
+
+@audit_app.command("export")
+def audit_export(
+    file: Annotated[Path, typer.Argument(help="Where to write NDJSON; - is standard output.")],
+    since: Annotated[str, typer.Option("--from", help="First day, or instant (UTC).")] = "",
+    until: Annotated[str, typer.Option("--to", help="Last day, or instant (UTC).")] = "",
+    person: Annotated[str, typer.Option(help="Only the rows of this person.")] = "",
+    json: Json = False,
+) -> None:
+    """Write the audit as AuditEvents, one a line, newest first."""
+    from .commands import auditing
+
+    sys.exit(run(auditing.export(file, since, until, person, json)))
 
 
 if __name__ == "__main__":

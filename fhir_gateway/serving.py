@@ -28,6 +28,7 @@ from .gate.telling import DIRECTORY, QUEUES
 from .settings import Refused, Settings
 from .store.base import StoreError
 from .sync.worker import run as run_worker
+from .tell.heads import run as run_sealing
 from .tell.worker import run as run_telling
 from .web import app as shell
 from .web import connections, fhir, openapi, pages, patients, plans, recording, seal, smart, telling
@@ -92,14 +93,17 @@ async def work(settings: Settings) -> int:
 
 
 async def run_both(w: Wired, stop: asyncio.Event) -> None:
-    """Keep the remotes in step and tell people, until `stop`; nothing of it while the store is sealed."""
+    """Keep the remotes in step, tell people and seal the trail, until `stop`; nothing of it while the store is sealed."""
     name = wiring.worker_name()
     while not stop.is_set() and await w.still_sealed():
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), SEALED_SECONDS)
     if stop.is_set():
         return
-    await asyncio.gather(run_worker(w.house, w.partners, name, stop), run_telling(w.house, w.channels, name, stop))
+    await asyncio.gather(
+        run_worker(w.house, w.partners, name, stop), run_telling(w.house, w.channels, name, stop),
+        run_sealing(w.house, w.witness, w.settings.audit_seal_seconds, stop),
+    )  # fmt: skip
 
 
 class Late:
@@ -150,8 +154,8 @@ class Late:
             elif self.settings.demo:
                 await demo.seed(w)
                 demo.say(self.settings)
-            if self.settings.worker:
-                tasks.append(asyncio.create_task(run_both(w, stop)))
+            work = run_both(w, stop) if self.settings.worker else run_sealing(w.house, w.witness, self.settings.audit_seal_seconds, stop)
+            tasks.append(asyncio.create_task(work))
             if w.sealed is None:
                 labelling = asyncio.create_task(relabel(w))
             self.ready = True

@@ -120,6 +120,8 @@ class Settings(BaseSettings):
     tell_sms: str = Field("", description="Text messages: `file:PATH` (NDJSON for a provider's program), or the https address of a provider.")
     tell_sms_token: str = Field("", repr=False, description="Bearer token for the provider of text messages.")
     tell_gather_seconds: float = Field(60.0, ge=0, le=3600, description="Events so near to each other are told in one message, in seconds.")
+    audit_seal_seconds: float = Field(60.0, gt=0, le=86_400, description="How often the audit is sealed, in seconds; also at the end of each process.")
+    audit_heads: str = Field("", description="Who outside keeps the signed heads of the audit: `file:PATH` (only appended to) or an https address that takes them by POST.")
     body_limit: int = Field(5 * 1024 * 1024, gt=0, description="Largest request body in bytes, also when inflated.")
     binary_limit: int = Field(25 * 1024 * 1024, gt=0, description="Largest attachment (the data of a Binary) in bytes.")
     header_limit: int = Field(32 * 1024, gt=0, description="Largest request headers in bytes.")
@@ -279,7 +281,7 @@ def unsafe_combination(s: Settings) -> str | None:
         return "GATEWAY_ISSUER_ROLES has an empty word: everybody or nobody could have that role."
     if s.issuer_roles and not s.issuer:
         return "GATEWAY_ISSUER_ROLES maps the roles of an external issuer: set GATEWAY_ISSUER, or leave the roles out."
-    if wrong := unsafe_store(s.store) or unsafe_key(s) or unsafe_telling(s):
+    if wrong := unsafe_store(s.store) or unsafe_key(s) or unsafe_telling(s) or unsafe_witness(s.audit_heads):
         return wrong
     if s.policy == "Policy-break-glass-only" and s.break_glass == "consent-only":
         return "GATEWAY_POLICY opens records by an emergency alone, and GATEWAY_BREAK_GLASS allows none: set one of them to something else."
@@ -371,6 +373,14 @@ def unsafe_telling(s: Settings) -> str | None:
     if s.tell_sms and not s.tell_sms.startswith("file:") and not _private(s.tell_sms):
         return "GATEWAY_TELL_SMS must be file:PATH or an https address: numbers must not travel in the clear."
     return None
+
+
+def unsafe_witness(address: str) -> str | None:
+    """Why heads cannot be told to this address, or None."""
+    if address.startswith("file:"):
+        where = Path(address.removeprefix("file:"))
+        return None if where.name and where.parent.is_dir() and not where.is_dir() else "GATEWAY_AUDIT_HEADS names a file in a folder that is not there: make the folder, or correct the path."
+    return None if not address or _private(address) else "GATEWAY_AUDIT_HEADS must be file:PATH or an https address without a name or password in it."
 
 
 def _private(address: str) -> bool:

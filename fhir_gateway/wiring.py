@@ -40,6 +40,7 @@ from .store.mongo_copy import MongoRows
 from .store.sqlite_copy import SqliteRows
 from .sync.partner import Partner
 from .tell.channel import Channel, Channels
+from .tell.heads import HeadFile, HeadPost, Witness
 from .tell.hook import Webhook
 from .tell.mail import Mail
 from .tell.texting import TextCall, TextFile
@@ -71,6 +72,7 @@ class Wired:
     tokens: Tokens
     partners: list[Partner] = field(default_factory=list)
     channels: Channels = field(default_factory=Channels)
+    witness: Witness | None = None
     sealed: str | None = None  # why nothing is disclosed now, as it was when this was opened
 
     async def still_sealed(self) -> bool:
@@ -80,6 +82,8 @@ class Wired:
         return self.sealed is not None
 
     async def close(self) -> None:
+        if self.witness is not None:
+            await self.witness.close()
         await self.channels.close()
         for partner in self.partners:
             await partner.server.close()
@@ -112,7 +116,7 @@ async def open_wired(settings: Settings) -> Wired:
         Partner(t, RemoteServer(r.url, now, authorization(r)), r.poll_seconds)
         for t, r in zip(house.remotes, remotes, strict=True)
     ]
-    return Wired(settings, house, store, tokens, partners, open_channels(settings, house.secret), sealed)
+    return Wired(settings, house, store, tokens, partners, open_channels(settings, house.secret), open_witness(settings), sealed)
 
 
 async def open_journalled(settings: Settings) -> Store:
@@ -174,6 +178,14 @@ def open_channels(settings: Settings, secret: bytes) -> Channels:
         return "tell-" + hmac.new(secret, f"tell {text}".encode(), sha256).hexdigest()[:32]
 
     return Channels(by, f"{s.base}/sign-in", s.tell_gather_seconds, name)
+
+
+def open_witness(settings: Settings) -> Witness | None:
+    """Who outside keeps the signed heads of the audit."""
+    said = settings.audit_heads
+    if said.startswith("file:"):
+        return HeadFile(Path(said.removeprefix("file:")))
+    return HeadPost(said) if said else None
 
 
 def label_sets() -> LabelSets:

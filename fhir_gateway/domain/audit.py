@@ -77,6 +77,11 @@ _KINDS: Final[Mapping[str, _Kind]] = {
         f"account-{act}": _Kind("", _ALERT, {"system": DCM, "code": "110137", "display": "User Security Attributes Changed"}, "U", False)
         for act in ("add", "change", "password", "close", "reopen")
     },
+    "sign-in": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
+    "sign-out": _Kind("", _SIGN_IN, {"system": DCM, "code": "110123", "display": "Logout"}, "E", False),
+    "who-looked": _rest("Query", "search", "E"),
+    "audit-export": _Kind("", _EXPORT, {"system": OURS, "code": "audit-export"}, "R"),
+    "audit-proof": _Kind("", _EXPORT, {"system": OURS, "code": "audit-proof"}, "R"),
     "break-glass-end": _Kind("", _ALERT, {"system": DCM, "code": "110138", "display": "Emergency Override Stopped"}, "E", False),
     "break-glass": _Kind("", _ALERT, {"system": DCM, "code": "110127", "display": "Emergency Override Started"}, "E", False),
 }
@@ -256,6 +261,8 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "emergency-review": ("reviewed an emergency access to", "review an emergency access to"),
     "claim": ("said they look after you and opened", "open, saying that they look after you,"),
     "claim-end": ("ended a claim to look after you, of", "end a claim to look after you, of"),
+    "audit-export": ("took out a copy of who had looked at", "take out a copy of who had looked at"),
+    "audit-proof": ("took out a proof of who had looked at", "take out a proof of who had looked at"),
     "find": ("found by NHS number", "find by NHS number"),
     "hold": ("said that nobody may dispose of", "say that nobody may dispose of"),
     "release": ("took back that nobody may dispose of", "take back that nobody may dispose of"),
@@ -270,8 +277,8 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "app-stopped": ("stopped an app from using", "stop an app from using"),
 }
 _ABOUT_SIGN_IN: Final = frozenset({"account-add", "account-change", "account-password", "account-close", "account-reopen", "sign-out-everywhere", "app-stopped"})
-_OF_ALL: Final = frozenset({"everything", "transaction", "batch", "who-looked", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export", "hold", "release", "dispose"}) | _ABOUT_SIGN_IN
-_WHOLE: Final = {"login": "signed in", "logout": "signed out", "token": "was let in"}
+_OF_ALL: Final = frozenset({"everything", "transaction", "batch", "who-looked", "audit-export", "audit-proof", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export", "hold", "release", "dispose"}) | _ABOUT_SIGN_IN
+_WHOLE: Final = {"login": "signed in", "sign-in": "signed in", "logout": "signed out", "sign-out": "signed out", "token": "was let in"}
 
 
 def sentence(note: Note) -> str:

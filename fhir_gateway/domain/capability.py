@@ -9,7 +9,7 @@ from .edits import JSON_PATCH
 from .r4 import R4, Parameter
 
 READ_ONLY: Final = ("AuditEvent",)
-READS: Final = frozenset({"read", "vread", "history-instance", "history-type", "search-type"})
+READS: Final = frozenset({"read", "search-type"})
 SYSTEM: Final = ("transaction", "batch", "search-system", "history-system")
 
 
@@ -108,7 +108,7 @@ def _resource(r4: R4, type: str, base: str, offers: Sequence[Offer], own: Collec
         "conditionalRead": "full-support",
         "conditionalUpdate": "PUT" in by_condition,
         "conditionalDelete": "single" if "DELETE" in by_condition else "not-supported",
-        "searchInclude": ["*", *sorted(f"{type}:{p.code}" for p in r4.search_parameters(type).values() if p.type == "reference")],
+        "searchInclude": [] if not writes else ["*", *sorted(f"{type}:{p.code}" for p in r4.search_parameters(type).values() if p.type == "reference")],
         "searchRevInclude": _pointing(r4).get(type, []),
         "searchParam": [_parameter(p) for p in r4.search_parameters(type).values() if p.expression],
         "operation": _operations(type, base, offers, own),

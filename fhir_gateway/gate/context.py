@@ -31,6 +31,7 @@ from ..domain.types import VIEW, Actor, Ask, Bump, Cut, Decision, Facts, Note, R
 from ..store.base import Store
 
 STANDINGS_KEPT = 20_000
+WRITTEN_BY_US = frozenset({"AuditEvent"})
 STAYS = frozenset({"Consent", "AuditEvent", "Provenance"})
 
 
@@ -281,7 +282,9 @@ def notes(ctx: Context, letter: str, what: str, decision: Decision, facts: Facts
 
 
 def need_scope(ctx: Context, interaction: str, type: str) -> None:
-    """Scope before any look-up. `interaction` is one of c r u d s."""
+    """Scope before any look-up. `interaction` is one of c r u d s. Problem not-offered to write what the house itself writes."""
+    if type in WRITTEN_BY_US and interaction in "cud":
+        raise Problem("not-offered", f"{type} is written by the gateway itself.", headers={"Allow": "GET, HEAD"})
     if ctx.scopes is not None and not ctx.scopes.covers(interaction, type):
         words = {"c": "create", "r": "read", "u": "change", "d": "delete", "s": "search"}
         raise Problem(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,10 +9,11 @@ from ..domain import audit, recorded
 from ..domain.periods import micros
 from ..domain.primitives import whole
 from ..domain.problem import not_found
-from ..domain.types import Note, Ref, Stored
-from .context import Context, House, ask_stored, directory_now, note, stand
+from ..domain.types import Decision, Note, Ref, Stored
+from .context import Context, House, directory_now, note, stand
 from .emergencies import reasons
 from .previewing import may_share
+from .trail import as_told
 
 
 async def organisation_called(house: House, name: str) -> str | None:
@@ -43,6 +43,7 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
             raise not_found()
         at = (instant, id)
     rows = await _told(ctx, me, at, count)
+    await ctx.house.store.commit(note(ctx, "E", "who-looked", Decision(True, "self"), (me,), patient=me, query=f"AuditEvent?patient={me}"))
     said = await reasons(ctx, me)
     silent = (await stand(ctx.house, [me], None, ctx.place))[me].no_notify
     facts = {n.id: ("roles", "") if n.action == "R" else ("", "") if silent else recorded.told(n.detail) for n in rows if n.what == "record" and n.allowed}
@@ -72,13 +73,7 @@ async def _told(ctx: Context, me: str, before: tuple[Any, ...] | None, count: in
     told: list[Note] = []
     while True:
         rows = await ctx.house.store.notes(patient=me, before=before, count=count)
-        named = {Ref(*r.split("/", 1)) for n in rows for r in n.refs if r.count("/") == 1}
-        found = await ctx.house.store.get_many(sorted(named))
-        hidden = {str(ref) for ref, stored in found.items() if not (await ask_stored(ctx, "access", stored)).permit}
-        for row in rows:
-            left = tuple(r for r in row.refs if r not in hidden)
-            if left or not row.refs:
-                told.append(replace(row, refs=left))
+        told += await as_told(ctx, rows)
         if len(rows) < count or len(told) >= count:
             return told[:count]
         before = micros(rows[-1].at), rows[-1].id

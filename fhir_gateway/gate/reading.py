@@ -21,6 +21,8 @@ from .context import (
     whose,
     within_launch,
 )  # fmt: skip
+from .trail import TYPE as TRAIL
+from .trail import may_look, read_trail
 
 REACHES = "reaches"  # `user Patient/… id`: whom somebody reaches by their own word, until it ends
 
@@ -28,6 +30,8 @@ REACHES = "reaches"  # `user Patient/… id`: whom somebody reaches by their own
 async def read(ctx: Context, ref: Ref) -> Answer:
     """The current version. Problem: not-found (hidden and absent alike), gone, insufficient-scope."""
     need_scope(ctx, "r", ref.type)
+    if ref.type == TRAIL and (mine := await may_look(ctx)) is not None:
+        return await read_trail(ctx, mine, ref.id)
     stored = await ctx.house.store.get(ref)
     decision = await allow(ctx, "R", "read", ref, stored)
     assert stored is not None

@@ -11,9 +11,7 @@ from ..domain.problem import Issue, Problem
 from ..domain.rendering import put_back
 from ..domain.types import Cut
 from ..domain.validate import check, policy
-from .context import Context
-
-OWNED_BY_THE_HOUSE = frozenset({"AuditEvent"})
+from .context import WRITTEN_BY_US, Context
 
 
 def received(ctx: Context, type: str, raw: bytes) -> tuple[bytes, dict[str, Any]]:
@@ -69,8 +67,8 @@ def _of_type(type: str, raw: bytes) -> dict[str, Any]:
     resource = strict.read(raw)
     if resource.get("resourceType") != type:
         raise Problem("bad-request", f"This address takes {type}, the body says `{resource.get('resourceType')}`.", "resourceType")
-    if type in OWNED_BY_THE_HOUSE:
-        raise Problem("not-offered", f"{type} is written by the gateway itself.")
+    if type in WRITTEN_BY_US:
+        raise Problem("not-offered", f"{type} is written by the gateway itself.", headers={"Allow": "GET, HEAD"})
     return resource
 
 

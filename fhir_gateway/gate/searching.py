@@ -36,6 +36,8 @@ from .context import (
 from .counting import counted_again, counted_of
 from .paging import resumed, seal
 from .reading import in_scope, reach_of, reachable, seen_by
+from .trail import TYPE as TRAIL
+from .trail import may_look, search_trail
 
 PAGE = 50
 INCLUDED = 1_000
@@ -56,6 +58,8 @@ async def search(
     for each in query.types or ("*",):
         need_scope(ctx, "s", each)
     limited = covered(ctx, query if within is None else _inside(ctx, query, within))
+    if type == TRAIL and (whose := await may_look(ctx)) is not None:
+        return await search_trail(ctx, whose, limited, params, after, _what(type, within))
     want_total = query.total in ("accurate", "estimate") or query.summary == "count"
     named = _named(query, within)
     people = await _people(ctx, query, within) if named is None else named if ctx.launch is None else named & {ctx.launch}

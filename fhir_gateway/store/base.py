@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from ..domain.sealing import Segment, TrailRow
 from ..domain.search import Query
 from ..domain.types import Disclosed, Found, Linked, Note, Op, Predicate, Queued, Ref, Stored, Views
 
@@ -115,6 +116,39 @@ class Store(Protocol):
         before: tuple[Any, ...] | None = None, count: int = 50,
     ) -> list[Note]:  # fmt: skip
         """Audit rows, newest first."""
+        ...
+
+    async def note(self, id: str) -> Note | None:
+        """One audit row."""
+        ...
+
+    # the trail, sealed: rows are plain inserts, and later belong to a segment
+    async def unsealed(self, count: int) -> list[TrailRow]:
+        """Rows that are in no segment yet, whoever wrote them, in an order in which they may be sealed."""
+        ...
+
+    async def waiting(self) -> int:
+        """How many rows are in no segment yet."""
+        ...
+
+    async def seal(self, segment: Segment, rows: Sequence[TrailRow]) -> None:
+        """Keep this segment, and that these rows of `unsealed` are it: all or nothing. Taken when somebody else was quicker."""
+        ...
+
+    async def segments(self, after: int = 0, count: int = 100) -> list[Segment]:
+        """Sealed segments in order, after this number."""
+        ...
+
+    async def segment_rows(self, number: int) -> list[TrailRow]:
+        """The rows that are in this segment now."""
+        ...
+
+    async def rows_of(self, patient: str) -> list[tuple[int | None, TrailRow]]:
+        """A person's rows, each with the number of its segment (None: in none yet), oldest first."""
+        ...
+
+    async def strays(self) -> list[TrailRow]:
+        """Rows that are in no segment and do not wait for one: nobody of us wrote them."""
         ...
 
     async def kept(self, kind: str, key: str, at: datetime) -> bytes | None:

@@ -23,7 +23,8 @@ PARTS: Final[dict[str, tuple[str, ...]]] = {
     # keys: (name, text, system, exact, low, high, hidden), in order
     "resource": ("type", "id", "version", "patient", "updated", "created_by", "writer", "facts", "body", "view", "deleted", "keys"),
     "epoch": ("subject", "value"),
-    "audit": ("at", "id", "patient", "user", "note"),
+    "audit": ("at", "id", "patient", "user", "note"),  # segment by segment, then what is in none
+    "segment": ("number", "rows", "head", "listed"),  # in order: each takes the next rows of the audit
     "kept": ("kind", "key", "value", "expires"),
     "outbox": (
         "entry", "remote", "lane", "type", "id", "version", "patient", "why", "state", "due", "queued_at", "tries", "fence", "holder",

@@ -21,9 +21,10 @@ from pymongo.errors import DocumentTooLarge, InvalidOperation, PyMongoError
 
 from ..domain import audit
 from ..domain.periods import micros
+from ..domain.sealing import Segment, TrailRow
 from ..domain.search import Query, after_all
 from ..domain.types import Disclosed, Found, Keep, Linked, Note, Op, Predicate, Queued, Ref, Send, Stored, Views
-from . import mongo_history, mongo_outbox, mongo_search, mongo_server
+from . import mongo_history, mongo_outbox, mongo_seals, mongo_search, mongo_server
 from .base import TooLong, Unavailable
 from .mongo_changes import DAY, Changes
 from .mongo_commit import transaction, written_once
@@ -209,6 +210,38 @@ class MongoStore:
         )
         rows = await self._list("audit", filter, {"note": 1}, sort=[("at", -1)], count=count) if count else []
         return [audit.decode(d["note"]) for d in rows]
+
+    async def note(self, id: str) -> Note | None:
+        rows = await self._list("audit", {"id": {"$eq": id}}, {"note": 1}, count=1)
+        return audit.decode(rows[0]["note"]) if rows else None
+
+    async def unsealed(self, count: int) -> list[TrailRow]:
+        rows = await self._list("audit", {"seg": None}, mongo_seals.ROW, sort=[("at", 1)], count=count)
+        return [mongo_seals.row(d) for d in rows]
+
+    async def waiting(self) -> int:
+        return await self._ask(lambda: self._db.audit.count_documents({"seg": None}))
+
+    async def seal(self, segment: Segment, rows: Sequence[TrailRow]) -> None:
+        await self._transaction(lambda s: mongo_seals.seal(self._db, s, segment, rows))
+
+    async def segments(self, after: int = 0, count: int = 100) -> list[Segment]:
+        rows = await self._list("segment", {"_id": {"$gt": after}}, sort=[("_id", 1)], count=count)
+        return [mongo_seals.segment(d) for d in rows]
+
+    async def segment_rows(self, number: int) -> list[TrailRow]:
+        rows = await self._list("audit", {"seg": {"$eq": number}}, mongo_seals.ROW, sort=[("at", 1)])
+        return [mongo_seals.row(d) for d in rows]
+
+    async def rows_of(self, patient: str) -> list[tuple[int | None, TrailRow]]:
+        rows = await self._list("audit", {"patient": {"$eq": patient}}, mongo_seals.ROW, sort=[("at", 1)])
+        return [(d.get("seg"), mongo_seals.row(d)) for d in rows]
+
+    async def strays(self) -> list[TrailRow]:
+        last = await self._list("segment", {}, {"_id": 1}, sort=[("_id", -1)], count=1)
+        beyond = int(last[0]["_id"]) if last else 0
+        rows = await self._list("audit", {"$or": [{"seg": {"$gt": beyond}}, {"seg": {"$lt": 1}}]}, mongo_seals.ROW)
+        return [mongo_seals.row(d) for d in rows]
 
     async def kept(self, kind: str, key: str, at: datetime) -> bytes | None:
         rows = await self._list("kept", {"_id": {"$eq": kept_id(kind, key)}})

@@ -11,6 +11,7 @@ from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
 
 from ..domain import facts
+from ..domain.sealing import Segment
 from ..domain.types import Ref
 from . import mongo_server
 from .base import Unavailable
@@ -25,6 +26,8 @@ from .mongo_documents import (
     linked_id,
     version_document,
 )
+from .mongo_seals import segment as segment_row
+from .mongo_seals import segment_document
 from .mongo_server import COPYING, unavailable
 
 _ORDER: Final = {"link": "written"}
@@ -72,13 +75,23 @@ class MongoRows:
             yield [(int(d["n"]) if d else 0,)]
             return
         batch: list[Row] = []
-        async for d in self._db[part].find({}, batch_size=BATCH).sort(_ORDER.get(part, "_id"), 1):
+        async for d in self._all(part):
             batch.append(tuple(plain(v) for v in _ROWS[part](d)))
             if len(batch) >= BATCH:
                 yield batch
                 batch = []
         if batch:
             yield batch
+
+    async def _all(self, part: str) -> AsyncIterator[Document]:
+        """Every document, in the order of `PARTS`."""
+        if part == "audit":
+            looks = [({"seg": {"$gt": 0}}, [("seg", 1), ("at", 1)]), ({"seg": None}, [("at", 1)])]
+        else:
+            looks = [({}, [(_ORDER.get(part, "_id"), 1)])]
+        for filter, order in looks:
+            async for d in self._db[part].find(filter, batch_size=BATCH).sort(order):
+                yield d
 
     async def write(self, part: str, rows: Sequence[Row]) -> None:
         if part == "number":
@@ -87,10 +100,18 @@ class MongoRows:
         documents = [_DOCUMENTS[part](row) for row in rows]
         try:
             await self._db[part].insert_many(documents)
+            if part == "segment":
+                for row in rows:
+                    await self._seal(row[0], row[1])
             if part == "resource":
                 await self._tie(documents)
         except PyMongoError as wrong:
             raise unavailable(wrong) from wrong
+
+    async def _seal(self, number: int, count: int) -> None:
+        """The next rows, as they were written, are of this segment."""
+        names = [d["_id"] async for d in self._db.audit.find({"seg": None}, {"_id": 1}).sort("_id", 1).limit(count)]
+        await self._db.audit.update_many({"_id": {"$in": names}}, {"$set": {"seg": number}})
 
     async def _tie(self, documents: list[Document]) -> None:
         ties = Counter(tie for d in documents for tie in d["ties"])
@@ -141,7 +162,7 @@ def _ledger_row(d: Document) -> Row:
 
 
 _ROWS: Final[dict[str, Callable[[Document], Row]]] = {
-    "version": _version_row, "resource": _resource_row, "epoch": lambda d: (d["_id"], d["value"]), "audit": _audit_row, "kept": _kept_row,
+    "version": _version_row, "resource": _resource_row, "epoch": lambda d: (d["_id"], d["value"]), "audit": _audit_row, "segment": segment_row, "kept": _kept_row,
     "outbox": _outbox_row, "link": _link_row, "ledger": _ledger_row,
 }  # fmt: skip
 
@@ -164,7 +185,7 @@ def _resource_of(row: Row) -> Document:
 
 def _audit_of(row: Row) -> Document:
     at, id, patient, user, note = row
-    return {"_id": ObjectId(), "at": f"{at + EON:018d} {id}", "patient": patient, "user": user, "note": note}
+    return {"_id": ObjectId(), "at": f"{at + EON:018d} {id}", "id": id, "patient": patient, "user": user, "note": note}
 
 
 def _kept_of(row: Row) -> Document:
@@ -190,5 +211,6 @@ def _ledger_of(row: Row) -> Document:
 
 _DOCUMENTS: Final[dict[str, Callable[[Row], Document]]] = {
     "version": _version_of, "resource": _resource_of, "epoch": lambda row: {"_id": row[0], "value": row[1]}, "audit": _audit_of,
+    "segment": lambda row: segment_document(Segment(*row)),
     "kept": _kept_of, "outbox": _outbox_of, "link": _link_of, "ledger": _ledger_of,
 }  # fmt: skip

@@ -164,7 +164,7 @@ def stored(d: Document) -> Stored:
 
 def note_document(id: Any, note: Note) -> Document:
     at = f"{micros(note.at) + EON:018d} {note.id}"
-    return {"_id": id, "at": at, "patient": note.patient, "user": note.user, "note": audit.encode(note)}
+    return {"_id": id, "at": at, "id": note.id, "patient": note.patient, "user": note.user, "note": audit.encode(note)}
 
 
 def note_position(before: tuple[Any, ...]) -> str:

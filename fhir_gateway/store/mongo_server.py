@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from bson import ObjectId
-from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo import AsyncMongoClient, ReadPreference, UpdateOne, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     ConfigurationError,
@@ -30,7 +30,7 @@ T = TypeVar("T")
 Database = AsyncDatabase[Document]
 
 COPYING: Final = "copying"  # the mark of a copy under way
-FORMAT: Final = 1  # of the documents; a newer one is refused
+FORMAT: Final = 2  # of the documents; a newer one is refused
 OLDEST: Final = (7, 0)
 DEFAULT_DATABASE: Final = "fhir_gateway"
 DURABLE: Final = WriteConcern(w="majority", j=True, wtimeout=10_000)
@@ -51,7 +51,8 @@ INDEXES: Final[dict[str, tuple[tuple[tuple[str, ...], Document], ...]]] = {
     "version": ((("patient", "_id"), {}), (("at",), {}), (("type_at",), {})),
     "epoch": (),
     "tie": (),
-    "audit": ((("patient", "at"), {}), (("user", "at"), {}), (("at",), {})),
+    "audit": ((("patient", "at"), {}), (("user", "at"), {}), (("at",), {}), (("id",), {}), (("seg", "at"), {})),
+    "segment": (),
     "kept": ((("ends",), {"sparse": True}),),
     "outbox": ((("open", "_id"), {"sparse": True}), (("remote", "state", "_id"), {})),
     "link": ((("there",), {}),),
@@ -155,6 +156,7 @@ async def prepare(client: AsyncMongoClient[Document], db: Database) -> None:
         await _fit(client)
         await _ours(db)
         await _indexed(db)
+        await _upgraded(db)
         await _transacts(client, db)
     except Unavailable as refused:
         raise Unavailable(f"The MongoDB database `{db.name}` cannot be used: {refused}") from None
@@ -217,6 +219,19 @@ async def _indexed(db: Database) -> None:
                 raise Unavailable(
                     f"its index `{index}` on `{name}` is not the one this gateway made: run db.{name}.dropIndex('{index}') and start again."
                 )
+
+
+async def _upgraded(db: Database) -> None:
+    """Bring documents of an older format up to this one; killed half-way, the next start goes on.
+
+    2: an audit row has its id as a field, too.
+    """
+    told = await db.meta.find_one({"_id": "format"})
+    if told is None or told["version"] >= FORMAT:
+        return
+    while older := await db.audit.find({"id": None}, {"at": 1}, limit=1_000).to_list():
+        await db.audit.bulk_write([UpdateOne({"_id": d["_id"]}, {"$set": {"id": d["at"].partition(" ")[2]}}) for d in older])
+    await db.meta.update_one({"_id": "format"}, {"$set": {"version": FORMAT}})
 
 
 async def _made(db: Database, name: str) -> None:

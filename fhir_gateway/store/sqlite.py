@@ -19,9 +19,10 @@ import msgspec
 
 from ..domain import audit
 from ..domain.periods import instant, micros
+from ..domain.sealing import Segment, TrailRow
 from ..domain.search import Query
 from ..domain.types import Disclosed, Found, Linked, Note, Op, Predicate, Queued, Ref, Stored, Views
-from . import sqlite_changes, sqlite_file, sqlite_query
+from . import sqlite_changes, sqlite_file, sqlite_query, sqlite_seals
 from .base import TooLong, Unavailable
 from .sqlite_history import Chapter
 from .sqlite_outbox import Lease, Requeue
@@ -189,6 +190,31 @@ class SqliteStore:
             params += before
         rows = self._rows(f"SELECT note FROM audit{_where(where)} ORDER BY at DESC, id DESC LIMIT ?", (*params, count))
         return [audit.decode(row[0]) for row in rows]
+
+    async def note(self, id: str) -> Note | None:
+        rows = self._rows("SELECT note FROM audit WHERE id = ? LIMIT 1", (id,))
+        return audit.decode(rows[0][0]) if rows else None
+
+    async def unsealed(self, count: int) -> list[TrailRow]:
+        return sqlite_seals.unsealed(self._rows, count)
+
+    async def waiting(self) -> int:
+        return sqlite_seals.waiting(self._rows)
+
+    async def seal(self, segment: Segment, rows: Sequence[TrailRow]) -> None:
+        await self._writer.submit((sqlite_seals.Seal(segment, rows),))
+
+    async def segments(self, after: int = 0, count: int = 100) -> list[Segment]:
+        return sqlite_seals.segments(self._rows, after, count)
+
+    async def segment_rows(self, number: int) -> list[TrailRow]:
+        return sqlite_seals.segment_rows(self._rows, number)
+
+    async def rows_of(self, patient: str) -> list[tuple[int | None, TrailRow]]:
+        return sqlite_seals.rows_of(self._rows, patient)
+
+    async def strays(self) -> list[TrailRow]:
+        return sqlite_seals.strays(self._rows)
 
     async def kept(self, kind: str, key: str, at: datetime) -> bytes | None:
         rows = self._rows("SELECT value, expires FROM kept WHERE kind = ? AND key = ?", (kind, key))

@@ -11,7 +11,7 @@ import msgspec
 from ..domain import facts
 from ..domain.periods import micros
 from ..domain.types import CONFIDENTIALITY, Bump, Disclosed, Dispose, Drop, Expect, Keep, Linked, Put, Ref, Relabel, Remove
-from . import sqlite_outbox, sqlite_query
+from . import sqlite_outbox, sqlite_query, sqlite_seals
 from .base import Moved, Stale, Taken
 from .sqlite_rows import encode_writer
 from .sqlite_writer import Group
@@ -178,5 +178,5 @@ def _disclosed(group: Group, op: Disclosed) -> None:
 
 _CHANGES: Final[dict[type, Callable[[Group, Any], None]]] = {
     Put: _put, Relabel: _relabel, Remove: _remove, Dispose: _dispose, Bump: _bump, Expect: _expect, Keep: _keep, Drop: _drop, Linked: _linked, Disclosed: _disclosed,
-    **sqlite_outbox.CHANGES,
+    **sqlite_outbox.CHANGES, sqlite_seals.Seal: sqlite_seals.seal,
 }  # fmt: skip

@@ -16,7 +16,7 @@ from .base import Unavailable
 from .copying import BATCH, PARTS, Row, key_of
 
 _LAST: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'"
-_ORDER: Final = {"link": " ORDER BY rowid", "version": " ORDER BY vid", "audit": " ORDER BY aid"}
+_ORDER: Final = {"link": " ORDER BY rowid", "version": " ORDER BY vid", "audit": " ORDER BY aid", "segment": " ORDER BY number"}
 _RESOURCE: Final = "SELECT rid, type, id, version, patient, updated, created_by, writer, facts, body, view, deleted FROM resource ORDER BY rid"
 _KEYS: Final = (
     "SELECT rid, name, text, system, exact, low, high, hidden FROM key WHERE rid BETWEEN ? AND ? ORDER BY rid, n"
@@ -96,6 +96,9 @@ class SqliteRows:
                     self._resource(row)
             elif part == "number":
                 self._number(rows[0][0])
+            elif part == "segment":
+                for row in rows:
+                    self._segment(row)
             else:
                 names = PARTS[part]
                 self.db.executemany(f"INSERT INTO {part}({', '.join(names)}) VALUES ({','.join('?' * len(names))})", rows)
@@ -113,6 +116,12 @@ class SqliteRows:
         )
         if not deleted:
             sqlite_query.index(cursor, self.db.last_insert_rowid(), type, patient, [key_of(k) for k in keys], f)
+
+    def _segment(self, row: Row) -> None:
+        number, count, head, listed = row
+        before = self._one("SELECT max(last) FROM segment") if number > 1 else 0
+        (last,) = self.db.execute("SELECT aid FROM audit WHERE aid > ? ORDER BY aid LIMIT 1 OFFSET ?", (before, count - 1)).fetchone() or (before,)
+        self.db.execute("INSERT INTO segment VALUES (?,?,?,?,?,?)", (number, count, before + 1, last, head, listed))
 
     def _number(self, last: int) -> None:
         self.db.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")

@@ -82,7 +82,18 @@ WHEN NOT EXISTS (SELECT 1 FROM disposing d WHERE d.type = OLD.type AND d.id = OL
 BEGIN SELECT RAISE(ABORT, 'versions are never removed'); END;
 """
 
-STEPS: Final = (_RECORDS + _TRAIL + _KEPT + _SYNC + KEY_SCHEMA, _BARE_ID, LACKS_SCHEMA, _DISPOSAL)
+# The trail by time and by id, and its sealed segments. Rows of one file are written one transaction after the other: `aid` is the
+# order of their commits, whichever process writes, so a segment is a range of it.
+_SEALS: Final = """
+CREATE INDEX audit_at ON audit(at, id);
+CREATE INDEX audit_id ON audit(id);
+CREATE TABLE segment(
+  number INTEGER PRIMARY KEY, rows INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, head TEXT NOT NULL, listed BLOB NOT NULL);
+CREATE TRIGGER segment_fixed BEFORE UPDATE ON segment BEGIN SELECT RAISE(ABORT, 'segments are never changed'); END;
+CREATE TRIGGER segment_kept BEFORE DELETE ON segment BEGIN SELECT RAISE(ABORT, 'segments are never removed'); END;
+"""
+
+STEPS: Final = (_RECORDS + _TRAIL + _KEPT + _SYNC + KEY_SCHEMA, _BARE_ID, LACKS_SCHEMA, _DISPOSAL, _SEALS)
 
 
 def migrate(db: apsw.Connection, steps: tuple[str, ...] = STEPS) -> None:

@@ -46,16 +46,26 @@ def test_L38_what_the_server_says_of_itself_has_no_counts_and_does_not_change(pl
 
 
 def test_L39_the_access_log_is_the_persons_own(place: Place) -> None:
-    """No AuditEvent leaves by the FHIR interface, to anybody; the page is for the person signed in."""
+    """AuditEvents are for the person, and nothing that is hidden from them is in one; staff, family and the refused themselves get none."""
     place.get("stranger", place.very["Goal"])
-    for who in ("patient", "gp", "stranger", "hospital"):
-        for path in ("AuditEvent", "AuditEvent?_total=accurate", f"AuditEvent?patient={place.g.patient}", f"{place.me}/AuditEvent", "AuditEvent/_history", f"Patient?_id={place.g.patient}&_revinclude=AuditEvent:patient", f"{place.me}/$everything?_type=AuditEvent", "?_type=AuditEvent"):
+    for who in READERS:
+        kept, absent = place.hidden(who)["Goal"], f"Goal/{NOBODY}"
+        place.get(who, kept), place.get(who, absent)  # a refusal of what is there, and of what is not
+        for path in ("AuditEvent/_history", f"Patient?_id={place.g.patient}&_revinclude=AuditEvent:patient", f"{place.me}/$everything?_type=AuditEvent", "?_type=AuditEvent"):
             answer = place.silent(who, place.get(who, path))
             assert answer.status_code == 404 or not [e for e in answer.json().get("entry", ()) if e["resource"]["resourceType"] == "AuditEvent"], path
-        place.alike(who, "GET", "AuditEvent?entity=Goal/{}&_total=accurate", place.hidden(who)["Goal"].split("/")[1], status=(200,))
+        for path in ("AuditEvent?_count=200", "AuditEvent?_total=accurate", f"AuditEvent?patient={place.g.patient}&_count=200", f"{place.me}/AuditEvent", f"AuditEvent?agent={place.g.persona(who)['fhirUser']}&outcome=8"):
+            answer = place.silent(who, place.get(who, path))
+            assert kept not in answer.text and absent not in answer.text, path
+            assert who == "patient" or not answer.json().get("entry"), (who, path)
+        place.alike(who, "GET", "AuditEvent?entity=Goal/{}&_total=accurate", kept.split("/")[1], status=(200,))
         refused = place.ask(who, "POST", "AuditEvent", body={"resourceType": "AuditEvent"})
-        assert refused.status_code in (403, 405, 422)
-    for path in ("/my-plan/who-looked", "/who-looked", f"/patients/{place.g.patient}/who-looked"):
+        assert refused.status_code == 405
+    rows = [e["resource"]["id"] for e in place.get("patient", f"AuditEvent?patient={place.g.patient}&_count=20").json()["entry"]]
+    assert len(rows) == 20
+    for who in set(READERS) - {"patient"}:
+        place.alike(who, "GET", "AuditEvent/{}", rows[0], status=(404,))
+    for path in ("/my-plan/who-looked", "/privacy/audit", "/who-looked", f"/patients/{place.g.patient}/who-looked"):
         answer = place.get("gp", path, Accept="text/html")
         assert answer.status_code in (303, 302, 401, 403, 404) or CANARY not in answer.text
 

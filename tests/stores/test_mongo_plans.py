@@ -71,6 +71,8 @@ SHAPES: dict[str, tuple[str, dict[str, Any], str | None, set[str]]] = {
     "a person's versions": ("version", {"patient": {"$eq": "Patient/1"}}, "_id", {"patient_1__id_1"}),
     "who looked at a person": ("audit", {"patient": {"$eq": "Patient/1"}}, "at", {"patient_1_at_1"}),
     "what somebody did": ("audit", {"user": {"$eq": "Practitioner/1"}}, "at", {"user_1_at_1"}),
+    "a row of the trail": ("audit", {"id": {"$eq": "x"}}, None, {"id_1"}),
+    "a sealed segment's rows": ("audit", {"seg": {"$eq": 7}}, "at", {"seg_1_at_1"}),
     "a named value": ("kept", {"_id": {"$eq": "jti x"}}, None, {NAME}),
     "values long over": ("kept", {"ends": {"$lt": 5}}, None, {"ends_1"}),
     "what is due at a remote": ("outbox", {"open": {"$eq": "hospital"}}, "_id", {"open_1__id_1"}),

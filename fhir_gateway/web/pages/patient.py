@@ -154,6 +154,7 @@ WHAT: dict[str, str] = {
     "claim-end": "Ended a claim to look after you, to see", "find": "Looked for you by NHS number, to see",
     "record": "Wrote something down about", "batch": "Asked several things at once of", "conflict": "Sent a change that did not fit to",
     "sync": "Kept a partner's copy in step with", "emergencies": "Looked at the emergencies of",
+    "audit-export": "Took out a copy of who has seen", "audit-proof": "Took out a proof of who has seen",
     "accept": "Took on a task in", "login": "Signed in to", "sign-in": "Signed in to", "sign-out": "Signed out of",
     "account-add": "Opened a sign-in to", "account-change": "Changed what a sign-in may do with", "account-password": "Set a new password for a sign-in to",
     "account-close": "Closed a sign-in to", "account-reopen": "Opened again a sign-in to", "sign-out-everywhere": "Signed out everywhere of",

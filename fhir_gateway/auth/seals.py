@@ -1,0 +1,77 @@
+"""The keys that sign heads of the trail: a ring of their own, none of which is ever forgotten, so that old heads still verify."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from joserfc import jws
+from joserfc.jwk import ECKey
+
+from ..domain.sealing import TYPE, Head, read_claim
+from ..domain.types import Keep, Note
+from .jose import Bad, PublicKey, open_bytes, public_key
+from .kept import Kept, commit_unless_taken, pack
+
+KIND = "audit-key"
+CURVE_OF = {"ES256": "P-256", "ES384": "P-384"}
+
+
+@dataclass(frozen=True, slots=True)
+class Seals:
+    """Every key of this trail, oldest first; the newest signs."""
+
+    keys: tuple[dict[str, Any], ...]
+
+    @property
+    def public(self) -> tuple[PublicKey, ...]:
+        return tuple(public_key(_public(k)) for k in self.keys)
+
+    def jwks(self) -> dict[str, Any]:
+        """The public halves, RFC 7517: what verifies heads and proofs elsewhere."""
+        return {"keys": [_public(k) for k in self.keys]}
+
+    def sign(self, head: Head) -> str:
+        """The signed head, a compact JWS."""
+        signer = self.keys[-1]
+        header = {"alg": signer["alg"], "kid": signer["kid"], "typ": TYPE}
+        return jws.serialize_compact(header, msgspec.json.encode(head), ECKey.import_key(signer["jwk"]), algorithms=[signer["alg"]])
+
+
+async def seals(store: Kept, at: datetime, algorithm: str = "ES256") -> Seals:
+    """The keys of this store's trail; makes the first when there is none."""
+    kept = await store.kept_all(KIND, at)
+    if not kept:
+        await commit_unless_taken(store, _new(at, algorithm, "000000"))
+        kept = await store.kept_all(KIND, at)
+    return Seals(tuple(msgspec.json.decode(raw) for _, raw in sorted(kept.items())))
+
+
+async def rotate(store: Kept, at: datetime, note: Note, algorithm: str = "ES256") -> str:
+    """A new key signs from now on; the old ones go on verifying. The new kid."""
+    there = await seals(store, at)
+    key = _new(at, algorithm, f"{len(there.keys):06d}")
+    await store.commit(key, note)
+    return str(msgspec.json.decode(key.value)["kid"])
+
+
+def opened(signed: str, keys: Iterable[PublicKey]) -> Head | None:
+    """The claim of a head that one of these keys signed; None when none did."""
+    try:
+        header, payload, _ = open_bytes(signed, keys)
+    except Bad:
+        return None
+    return read_claim(payload) if header.get("typ") == TYPE else None
+
+
+def _new(at: datetime, algorithm: str, name: str) -> Keep:
+    key = ECKey.generate_key(CURVE_OF[algorithm], private=True)
+    value = {"kid": key.thumbprint(), "alg": algorithm, "made": at.timestamp(), "jwk": key.as_dict(private=True)}
+    return Keep(KIND, name, pack(value), if_absent=True)
+
+
+def _public(key: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(ECKey.import_key(key["jwk"]).as_dict(private=False), kid=key["kid"], alg=key["alg"], use="sig")

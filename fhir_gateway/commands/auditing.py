@@ -1,0 +1,210 @@
+"""`audit verify, proof, keys, seal, export`: is the trail whole, one person's part of it to take elsewhere, all of it as FHIR."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from .. import gate
+from ..auth.jose import Bad, PublicKey, public_keys
+from ..auth.seals import opened, seals
+from ..domain import sealing, strict
+from ..domain.periods import instant
+from ..domain.problem import Problem
+from ..domain.sealing import Head, Wrong
+from ..settings import Refused, load
+from ..wiring import now, operator, wired
+from .operating import out
+
+console = Console(stderr=True)
+
+
+def progress() -> Progress:
+    """On stderr, only where somebody watches."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=False, disable=not console.is_terminal)
+
+
+def person_ref(person: str) -> str:
+    return f"Patient/{person.removeprefix('Patient/')}"
+
+
+# -- verify -----------------------------------------------------------------------------------------------------------
+
+
+async def verify(heads: Path | None, person: str, as_json: bool) -> int:
+    """1 when something is wrong."""
+    async with wired(load()) as w:
+        keys = (await seals(w.store, now())).public
+        kept = {n: signed for n, (signed, _) in kept_heads(heads, keys).items()}
+        only = await gate.segments_of(w.house, person_ref(person)) if person else None
+        with progress() as bar:
+            task = bar.add_task("Comparing segments", total=None)
+            verdict = await gate.verify(w.house, kept=kept, only=only, step=lambda: bar.advance(task))
+    _say(verdict.wrong, as_json)
+    said = {"ok": not verdict.wrong, "segments": verdict.segments, "rows": verdict.rows, "waiting": verdict.waiting, "wrong": len(verdict.wrong)}
+    if as_json:
+        out(said)
+    else:
+        whole = "the trail is what was sealed" if not verdict.wrong else f"{len(verdict.wrong)} things are wrong"
+        print(f"{verdict.segments} segments, {verdict.rows} rows compared, {verdict.waiting} not sealed yet: {whole}")
+    return 1 if verdict.wrong else 0
+
+
+def _say(wrong: Sequence[Wrong], as_json: bool) -> None:
+    for w in wrong:
+        if as_json:
+            out({"what": w.what, "segment": w.segment, "row": w.row, "text": w.text})
+        else:
+            print(f"{w.what}: {w.text}")
+
+
+def kept_heads(file: Path | None, keys: Sequence[PublicKey]) -> dict[int, tuple[str, Head]]:
+    """Signed heads by number, from a file of lines (or of `{"heads": [...]}`). Refused when one of them is none of this trail's."""
+    out: dict[int, tuple[str, Head]] = {}
+    for number, line in enumerate(_text(file).splitlines() if file else (), 1):
+        for signed in _heads_of(line):
+            head = opened(signed, keys)
+            if head is None:
+                raise Refused(f"{file}, line {number}: this is no head that a key of this trail signed.")
+            if out.get(head.number, (signed,))[0] != signed:
+                raise Refused(f"{file}, line {number}: there are two different heads of segment {head.number}: one of them was made after something was changed.")
+            out[head.number] = (signed, head)
+    if file and not out:
+        raise Refused(f"{file} holds no signed head.")
+    return out
+
+
+def _heads_of(line: str) -> list[str]:
+    if not line.lstrip().startswith("{"):
+        return [line.strip()] if line.strip() else []
+    try:
+        said = msgspec.json.decode(line.encode())
+    except msgspec.DecodeError:
+        return [line]
+    if isinstance(said.get("head"), str):  # a line of our log
+        return [said["head"]]
+    return [h for h in said.get("heads", []) if isinstance(h, str)]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise Refused(f"{file} cannot be read: {getattr(wrong, 'strerror', None) or 'it is no text'}.") from None
+
+
+# -- proofs -----------------------------------------------------------------------------------------------------------
+
+
+async def proof(person: str, file: Path, heads: Path | None) -> int:
+    """Write one person's rows with what proves them."""
+    async with wired(load()) as w:
+        keys = (await seals(w.store, now())).public
+        made, left = await gate.proof_of(w.house, person_ref(person), sorted(kept_heads(heads, keys)))
+        rows = sum(len(s.rows) for s in made.segments)
+        await gate.took_out(operator(w), "audit-proof", made.person, f"{rows} rows")
+    written(file, msgspec.json.encode(made))
+    print(f"{file}: {rows} rows of {made.person}, proved by segment {made.segments[-1].claim.number}'s trail; {left} not sealed yet")
+    return 0
+
+
+def check_proof(file: Path, jwks: Path | None, heads: Path | None, as_json: bool) -> int:
+    """Without any store: the public keys and, best, heads that were kept from before."""
+    if jwks is None:
+        raise Refused("--proof needs --keys FILE: the public keys, from `fhir-gateway audit keys`.")
+    try:
+        keys = public_keys(strict.read(_text(jwks).encode()))
+        found = sealing.read_proof(_text(file).encode())
+    except Bad as bad:
+        raise Refused(f"{jwks}: {bad}.") from None
+    except Problem as p:
+        raise Refused(p.text) from None
+    head = opened(found.head, keys)
+    kept = {n: h for n, (_, h) in kept_heads(heads, keys).items()}
+    wrong = [Wrong("signature", None, "", "the head of this proof is not signed by these keys")] if head is None else list(sealing.examined(found, head, kept))
+    rows = sum(len(s.rows) for s in found.segments)
+    _say(wrong, as_json)
+    if as_json:
+        out({"ok": not wrong, "person": found.person, "rows": rows, "wrong": len(wrong), "segment": head.number if head else None})
+    else:
+        print(f"{rows} rows of {found.person}: {'as they were sealed' if not wrong else f'{len(wrong)} things are wrong'}")
+    return 1 if wrong else 0
+
+
+async def keys() -> int:
+    """The public keys of the trail, a JWK set."""
+    async with wired(load()) as w:
+        out((await seals(w.store, now())).jwks())
+    return 0
+
+
+async def seal(as_json: bool) -> int:
+    """Seal now, and print the signed heads made."""
+    async with wired(load()) as w:
+        made = await gate.Sealer(w.house).seal()
+    for signed in made:
+        if as_json:
+            out({"head": signed})
+        else:
+            print(signed)
+    return 0
+
+
+# -- export -----------------------------------------------------------------------------------------------------------
+
+
+async def export(file: Path, since: str, until: str, person: str, as_json: bool) -> int:
+    """AuditEvents as NDJSON, newest first, row by row: nothing is gathered in memory. The export itself is written down."""
+    low, high = _day(since, "--from"), _day(until, "--to")
+    high = high + timedelta(days=1) if high is not None and len(until) == 10 else high
+    async with wired(load()) as w:
+        whose = person_ref(person) if person else None
+        await gate.took_out(operator(w), "audit-export", whose, f"from {since or 'the beginning'} to {until or 'now'}")
+        n = 0
+        with _opened(file) as target, progress() as bar:
+            task = bar.add_task("Writing rows", total=None)
+            async for rows in gate.trail_between(w.house, whose, low, high):
+                for event in rows:
+                    target.write(strict.dump(event) + b"\n")
+                n += len(rows)
+                bar.advance(task, len(rows))
+    if str(file) != "-":
+        if as_json:
+            out({"file": str(file), "rows": n})
+        else:
+            print(f"{file}: {n} AuditEvents")
+    return 0
+
+
+def _day(text: str, option: str) -> datetime | None:
+    """A day or an instant, in UTC."""
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(f"{option} is a day such as 2026-11-26, or an instant; not `{text[:40]}`.") from None
+    return at if at.tzinfo else at.replace(tzinfo=instant(0).tzinfo)
+
+
+def _opened(file: Path) -> Any:
+    if str(file) == "-":
+        return os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    try:
+        return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    except OSError as wrong:
+        raise Refused(f"{file} cannot be written: {wrong.strerror}.") from None
+
+
+def written(file: Path, text: bytes) -> None:
+    with _opened(file) as target:
+        target.write(text)

@@ -1,0 +1,125 @@
+"""Closing segments of the trail (`domain.sealing`), and asking whether it is whole. Nothing here waits for a write, and no write for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from ..auth.seals import Seals, opened, seals
+from ..domain import sealing
+from ..domain.merkle import Peaks
+from ..domain.periods import micros
+from ..domain.problem import Problem
+from ..domain.sealing import SEGMENT_ROWS, Chain, Head, Proof, Segment, Wrong
+from ..store.base import Store, Taken
+from .context import House
+
+BATCH = 100  # segments read at once
+
+
+@dataclass(slots=True)
+class Sealer:
+    """Seals what was written, by whomever. Many may run at once: who is late looks again. Killed, it has sealed or it has not."""
+
+    house: House
+    _last: Head | None = None
+    _signed: str = ""
+    _peaks: Peaks = field(default_factory=Peaks)
+
+    async def seal(self) -> list[str]:
+        """Everything that is in no segment yet; the signed heads of the segments made."""
+        made: list[str] = []
+        while rows := await self.house.store.unsealed(SEGMENT_ROWS):
+            keys = await seals(self.house.store, self.house.clock())
+            await self._catch_up(keys)
+            ordered = sealing.ordered(rows)
+            peaks = Peaks(self._peaks.size, self._peaks.hashes)
+            head, listed = sealing.closed(ordered, self._last, self._signed, peaks, micros(self.house.clock()))
+            signed = keys.sign(head)
+            try:
+                await self.house.store.seal(Segment(head.number, head.rows, signed, listed), ordered)
+            except Taken:
+                continue
+            self._last, self._signed, self._peaks = head, signed, peaks
+            made.append(signed)
+        return made
+
+    async def _catch_up(self, keys: Seals) -> None:
+        """Segments that others made since."""
+        async for segment in all_segments(self.house.store, self._last.number if self._last else 0):
+            head = opened(segment.head, keys.public)
+            if head is None:
+                raise Problem("unavailable", f"The head of segment {segment.number} of the audit cannot be believed: run `fhir-gateway audit verify`.")
+            self._peaks.add(head.entry())
+            self._last, self._signed = head, segment.head
+
+
+async def all_segments(store: Store, after: int = 0) -> AsyncIterator[Segment]:
+    """In order, after this number."""
+    while batch := await store.segments(after, BATCH):
+        for segment in batch:
+            yield segment
+        after = batch[-1].number
+
+
+@dataclass(slots=True)
+class Verdict:
+    """`rows` were compared with what was sealed; `waiting` are in no segment yet."""
+
+    wrong: list[Wrong] = field(default_factory=list)
+    segments: int = 0
+    rows: int = 0
+    waiting: int = 0
+
+
+async def verify(
+    house: House, *, kept: Mapping[int, str] | None = None, only: Collection[int] | None = None, step: Callable[[], None] = lambda: None
+) -> Verdict:
+    """Is the trail what was sealed, and is what was sealed all that the heads `kept` outside speak of? `only`: compare the rows of these segments."""
+    keys = (await seals(house.store, house.clock())).public
+    chain, found, known = Chain(), Verdict(), dict[int, str]()
+    async for segment in all_segments(house.store):
+        head = opened(segment.head, keys)
+        found.wrong += chain.follow(segment.number, segment.head, head)
+        known[segment.number] = segment.head
+        found.segments += 1
+        if head is not None and (only is None or segment.number in only):
+            rows = await house.store.segment_rows(segment.number)
+            found.wrong += sealing.compared(segment, head, rows)
+            found.rows += len(rows)
+        step()
+    if only is None:
+        found.wrong += [Wrong("inserted", None, r.id, f"row {r.id} is in no segment and was never to be") for r in await house.store.strays()]
+    found.wrong += sealing.outside(known, kept or {}, max(known, default=0))
+    found.waiting = await house.store.waiting()
+    return found
+
+
+async def segments_of(house: House, person: str) -> set[int]:
+    """In which segments this person (`Patient/id`) has rows."""
+    return {n for n, _ in await house.store.rows_of(person) if n is not None}
+
+
+async def proof_of(house: House, person: str, kept: Collection[int] = ()) -> tuple[Proof, int]:
+    """The sealed rows of this person with what proves them, and how many rows are not sealed yet. Problem not-found when none is sealed."""
+    keys = (await seals(house.store, house.clock())).public
+    rows = await house.store.rows_of(person)
+    by: dict[int, list[sealing.TrailRow]] = {}
+    for number, row in rows:
+        if number is not None:
+            by.setdefault(number, []).append(row)
+    if not by:
+        raise Problem("not-found", f"No row of {person} is sealed.")
+    heads: list[tuple[str, Head]] = []
+    parts: dict[int, tuple[Segment, list[sealing.TrailRow]]] = {}
+    async for segment in all_segments(house.store):
+        head = opened(segment.head, keys)
+        if head is None:
+            raise Problem("unavailable", f"The head of segment {segment.number} of the audit cannot be believed: run `fhir-gateway audit verify`.")
+        heads.append((segment.head, head))
+        if segment.number in by:
+            parts[segment.number] = segment, by[segment.number]
+    try:
+        return sealing.proof_of(person, heads, parts, kept), sum(n is None for n, _ in rows)
+    except (KeyError, ValueError):
+        raise Problem("unavailable", f"The rows of {person} are not those that were sealed: run `fhir-gateway audit verify`.") from None

@@ -1,0 +1,287 @@
+"""The trail in sealed segments: whoever wrote a row, it is in one; and whatever is done to the file itself shows, and where."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from fhir_gateway import gate
+from fhir_gateway.auth.seals import opened, seals
+from fhir_gateway.domain import sealing
+from fhir_gateway.domain.sealing import read_proof
+from fhir_gateway.store import mongo, sqlite
+from fhir_gateway.store.base import Store
+
+from .making import ANN, BOB, MORNING, Reopen, at, note
+from .test_copying import copied
+from .test_copying import opened as opened_store
+
+
+@dataclass
+class House:
+    """What sealing needs of a house."""
+
+    store: Store
+    clock: Any = field(default_factory=lambda: lambda ticks=count(): at(next(ticks)))
+
+
+async def sealed(store: Store, rows: int = 10, segments: int = 3) -> list[str]:
+    heads: list[str] = []
+    for s in range(segments):
+        await store.commit(*(note(f"s{s}-r{i:03}", when=s * 100 + i, patient=(ANN, BOB, None)[i % 3]) for i in range(rows)))
+        heads += await gate.Sealer(House(store)).seal()  # type: ignore[arg-type]
+    return heads
+
+
+async def wrong(store: Store, heads: list[str] | None = None) -> set[tuple[str, int | None, str]]:
+    kept = dict(enumerate(heads, 1)) if heads is not None else None
+    return {(w.what, w.segment, w.row) for w in (await gate.verify(House(store), kept=kept)).wrong}  # type: ignore[arg-type]
+
+
+async def test_every_row_is_in_one_segment_and_the_trail_is_whole(store: Store) -> None:
+    heads = await sealed(store)
+    await store.commit(note("later", when=900))
+    verdict = await gate.verify(House(store), kept=dict(enumerate(heads, 1)))  # type: ignore[arg-type]
+    assert (verdict.wrong, verdict.segments, verdict.rows, verdict.waiting) == ([], 3, 30, 1)
+    assert await store.strays() == [] and [s.number for s in await store.segments()] == [1, 2, 3]
+    assert [n for n, _ in await store.rows_of(BOB)] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+async def test_nothing_to_seal_makes_no_segment(store: Store) -> None:
+    assert await gate.Sealer(House(store)).seal() == [] and await wrong(store) == set()  # type: ignore[arg-type]
+
+
+async def test_ties_and_rows_that_come_late_are_sealed_once(store: Store) -> None:
+    """The same instant, the same id twice, and a row older than all that is sealed already."""
+    await store.commit(note("same", when=5), note("other", when=5))
+    await store.commit(note("same", when=5, user="Practitioner/else"))
+    await gate.Sealer(House(store)).seal()  # type: ignore[arg-type]
+    await store.commit(note("old", when=-1000))
+    await gate.Sealer(House(store)).seal()  # type: ignore[arg-type]
+    assert [s.rows for s in await store.segments()] == [3, 1]
+    assert [n for n, _ in await store.rows_of(ANN)] == [2, 1, 1, 1]
+
+
+async def test_several_processes_write_and_seal_at_once(reopen: Reopen) -> None:
+    stores = [await reopen() for _ in range(3)]
+    sealers = [gate.Sealer(House(s)) for s in stores]  # type: ignore[arg-type]
+
+    async def write(n: int, store: Store) -> None:
+        for i in range(20):
+            await store.commit(note(f"w{n}-{i}", when=i))
+
+    async def seal(sealer: gate.Sealer) -> None:
+        for _ in range(4):
+            await sealer.seal()
+
+    await asyncio.gather(*(write(n, s) for n, s in enumerate(stores)), *(seal(s) for s in sealers))
+    await sealers[1].seal()
+    verdict = await gate.verify(sealers[2].house)
+    assert (verdict.wrong, verdict.rows, verdict.waiting) == ([], 60, 0)
+
+
+async def test_who_is_late_seals_nothing_twice(reopen: Reopen) -> None:
+    one, two = await reopen(), await reopen()
+    await one.commit(*(note(f"r{i}") for i in range(5)))
+    rows = sealing.ordered(await two.unsealed(100))
+    await gate.Sealer(House(one)).seal()  # type: ignore[arg-type]
+    (first,) = await one.segments()
+    for number in (1, 2):
+        with pytest.raises(Exception, match="segment"):
+            await two.seal(first._replace(number=number), rows)
+    assert [s.number for s in await one.segments()] == [1] and await wrong(one) == set()
+
+
+async def test_one_persons_rows_are_proved_without_anybody_elses(store: Store) -> None:
+    heads = await sealed(store)
+    keys = (await seals(store, MORNING)).public
+    proof, left = await gate.proof_of(House(store), ANN, [1, 2])  # type: ignore[arg-type]
+    raw = sealing.msgspec.json.encode(proof)
+    assert left == 0 and BOB.encode() not in raw and sum(len(s.rows) for s in proof.segments) == 12
+    head = opened(proof.head, keys)
+    kept = {n: opened(h, keys) for n, h in enumerate(heads, 1)}
+    assert head is not None and None not in kept.values()
+
+    def found(text: bytes) -> set[str]:
+        return {w.what for w in sealing.examined(read_proof(text), head, kept)}  # type: ignore[arg-type]
+
+    assert found(raw) == set()
+    assert found(raw.replace(b"Practitioner/gp", b"Practitioner/xx")) == {"altered"}
+    assert "inserted" in found(raw.replace(b'"patient":"Patient/ann"', b'"patient":"Patient/bob"', 1))
+    assert found(raw.replace(b'"rows":10,', b'"rows":11,', 1)) == {"segment"}
+    other = {**kept, 2: kept[1]}
+    assert {w.what for w in sealing.examined(proof, head, other)} == {"head"}  # type: ignore[arg-type]
+
+
+# -- somebody at the file itself ----------------------------------------------------------------------------------------
+
+
+TAMPERED: list[tuple[str, list[str], set[tuple[str, int | None, str]]]] = [
+    ("altered", ["UPDATE audit SET user = 'Practitioner/nobody' WHERE id = 's1-r004'"], {("altered", 2, "s1-r004")}),
+    ("its note altered", ["UPDATE audit SET note = replace(note, 'true', 'null') WHERE id = 's0-r000'"], {("altered", 1, "s0-r000")}),
+    ("given to another", ["UPDATE audit SET patient = 'Patient/bob' WHERE id = 's2-r009'"], {("altered", 3, "s2-r009")}),
+    ("dated otherwise", ["UPDATE audit SET at = at - 1 WHERE id = 's2-r009'"], {("altered", 3, "s2-r009")}),
+    ("removed", ["DELETE FROM audit WHERE id = 's1-r004'"], {("removed", 2, "s1-r004")}),
+    ("the newest removed", ["DELETE FROM audit WHERE id = 's2-r009'"], {("removed", 3, "s2-r009")}),
+    (
+        "removed and another put in its place",
+        ["CREATE TABLE x AS SELECT * FROM audit WHERE id = 's1-r004'", "DELETE FROM audit WHERE id = 's1-r004'", "UPDATE x SET id = 'forged'", "INSERT INTO audit SELECT * FROM x"],
+        {("removed", 2, "s1-r004"), ("inserted", 2, "forged")},
+    ),
+    (
+        "two swapped",
+        ["UPDATE audit SET patient = CASE id WHEN 's0-r001' THEN NULL ELSE 'Patient/bob' END WHERE id IN ('s0-r001', 's0-r002')"],
+        {("altered", 1, "s0-r001"), ("altered", 1, "s0-r002")},
+    ),
+    ("put before all", ["INSERT INTO audit SELECT -5, at, 'forged', patient, user, note FROM audit WHERE id = 's0-r000'"], {("inserted", None, "forged")}),
+    ("a segment removed, and its rows", ["DELETE FROM audit WHERE id LIKE 's1-%'", "DELETE FROM segment WHERE number = 2"], {("segment", 2, ""), ("head", 3, "")}),
+    ("a list damaged", ["UPDATE segment SET listed = x'00' WHERE number = 1"], {("segment", 1, "")}),
+    ("a head damaged", ["UPDATE segment SET head = replace(head, '.', 'A.') WHERE number = 3"], {("signature", 3, "")}),
+    ("two heads exchanged", ["UPDATE segment SET head = (SELECT b.head FROM segment b WHERE b.number = 5 - segment.number) WHERE number > 1"], {("head", 2, ""), ("head", 3, "")}),
+]  # fmt: skip
+
+
+def tamper(path: Path, *statements: str) -> None:
+    """The triggers are no hindrance to who holds the file."""
+    with closing(sqlite3.connect(path)) as db:
+        for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+            db.execute(f"DROP TRIGGER {name}")
+        for statement in statements:
+            db.execute(statement)
+        db.commit()
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> tuple[Path, list[str]]:
+    async def fill() -> list[str]:
+        store = await sqlite.open(tmp_path / "s.sqlite", clock=lambda: MORNING)
+        heads = await sealed(store)
+        await store.close()
+        return heads
+
+    return tmp_path / "s.sqlite", asyncio.run(fill())
+
+
+def judged(path: Path, heads: list[str] | None = None) -> set[tuple[str, int | None, str]]:
+    async def look() -> set[tuple[str, int | None, str]]:
+        store = await sqlite.open(path, clock=lambda: MORNING)
+        try:
+            return await wrong(store, heads)
+        finally:
+            await store.close()
+
+    return asyncio.run(look())
+
+
+@pytest.mark.parametrize(("how", "statements", "expected"), TAMPERED, ids=[t[0] for t in TAMPERED])
+def test_what_is_done_to_the_file_shows_and_where(how: str, statements: list[str], expected: set[Any], filled: tuple[Path, list[str]]) -> None:
+    path, _ = filled
+    assert judged(path) == set()
+    tamper(path, *statements)
+    found = judged(path)
+    if how == "two heads exchanged":
+        assert found >= expected
+    else:
+        assert found == expected
+
+
+def test_a_tail_that_was_cut_off_with_its_segments_shows_by_the_heads_outside(filled: tuple[Path, list[str]]) -> None:
+    path, heads = filled
+    tamper(path, "DELETE FROM audit WHERE id LIKE 's2-%'", "DELETE FROM segment WHERE number = 3")
+    assert judged(path) == set(), "what is left is whole by itself"
+    assert judged(path, heads) == {("truncated", 3, "")}
+
+
+def test_a_tail_that_was_sealed_anew_shows_by_the_heads_outside(filled: tuple[Path, list[str]]) -> None:
+    """Who has the file has its key, too: only what was given out before tells."""
+    path, heads = filled
+    tamper(path, "DELETE FROM audit WHERE id = 's2-r003'", "DELETE FROM segment WHERE number = 3")
+
+    async def again() -> None:
+        store = await sqlite.open(path, clock=lambda: MORNING)
+        await gate.Sealer(House(store)).seal()  # type: ignore[arg-type]
+        await store.close()
+
+    asyncio.run(again())
+    assert judged(path) == set() and judged(path, heads) == {("head", 3, "")}
+
+
+ON_MONGO: list[tuple[str, Callable[[Any], Any], set[tuple[str, int | None, str]]]] = [
+    ("altered", lambda db: db.audit.update_one({"id": "s1-r004"}, {"$set": {"user": "x"}}), {("altered", 2, "s1-r004")}),
+    ("removed", lambda db: db.audit.delete_one({"id": "s1-r004"}), {("removed", 2, "s1-r004")}),
+    ("inserted", lambda db: db.audit.insert_one({**db.audit.find_one({"id": "s1-r004"}, {"_id": 0}), "at": "100000001000000000 forged"}), {("inserted", 2, "forged")}),
+    ("moved out of its segment", lambda db: db.audit.update_one({"id": "s1-r004"}, {"$set": {"seg": 9}}), {("removed", 2, "s1-r004"), ("inserted", None, "s1-r004")}),
+    ("a segment removed", lambda db: db.segment.delete_one({"_id": 2}), {("segment", 2, ""), ("head", 3, "")}),
+    ("the tail cut off", lambda db: (db.segment.delete_one({"_id": 3}), db.audit.delete_many({"seg": 3})), {("truncated", 3, "")}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("how", "do", "expected"), ON_MONGO, ids=[t[0] for t in ON_MONGO])
+def test_what_is_done_to_the_database_shows_and_where(how: str, do: Callable[[Any], Any], expected: set[Any], database: str) -> None:
+    async def fill() -> list[str]:
+        store = await mongo.open(database, clock=lambda: MORNING)
+        heads = await sealed(store)
+        await store.close()
+        return heads
+
+    async def look() -> set[Any]:
+        store = await mongo.open(database, clock=lambda: MORNING)
+        found = await wrong(store, heads)
+        await store.close()
+        return found
+
+    heads = asyncio.run(fill())
+    client: Any = MongoClient(database)
+    do(client.get_default_database("fhir_gateway"))
+    client.close()
+    found = asyncio.run(look())
+    assert {w for w in found if w[0] != "head"} == {w for w in expected if w[0] != "head"}, found
+
+
+# -- older stores, and copies ---------------------------------------------------------------------------------------------
+
+
+async def test_rows_of_an_older_format_are_found_and_sealed(database: str) -> None:
+    store = await mongo.open(database, clock=lambda: MORNING)
+    await store.commit(*(note(f"r{i}", when=i) for i in range(5)))
+    await store.close()
+    with MongoClient[Any](database) as client:
+        db = client.get_default_database()
+        db.audit.update_many({}, {"$unset": {"id": ""}})
+        db.meta.update_one({"_id": "format"}, {"$set": {"version": 1}})
+    store = await mongo.open(database, clock=lambda: MORNING)
+    found = await store.note("r3")
+    assert found is not None and found.id == "r3" and len(await gate.Sealer(House(store)).seal()) == 1  # type: ignore[arg-type]
+    assert await wrong(store) == set()
+    await store.close()
+
+
+@pytest.mark.parametrize("start", ["sqlite", "mongo"])
+def test_a_copy_is_sealed_as_the_first(start: str, database: str, tmp_path: Path) -> None:
+    one, two = (f"sqlite:{tmp_path / 'one.sqlite'}", database)[:: 1 if start == "sqlite" else -1]
+
+    async def fill() -> list[str]:
+        store = await opened_store(one)
+        heads = await sealed(store)
+        await store.commit(note("later", when=900), note("and-late", when=-900))
+        await store.close()
+        return heads
+
+    async def look(heads: list[str]) -> None:
+        store = await opened_store(two)
+        assert await wrong(store, heads) == set() and await store.waiting() == 2
+        assert len(await gate.Sealer(House(store)).seal()) == 1 and await wrong(store, heads) == set()  # type: ignore[arg-type]
+        await store.close()
+
+    heads = asyncio.run(fill())
+    copied(one, two, tmp_path)
+    asyncio.run(look(heads))

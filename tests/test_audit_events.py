@@ -1,0 +1,185 @@
+"""AuditEvent over FHIR: the person's own, the privacy officer's, and nobody else's."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from fhir_gateway import definitions
+from fhir_gateway.domain.validate import check
+
+from .conftest import Gateway
+
+REST = "http://terminology.hl7.org/CodeSystem/audit-event-type|rest"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def looked(demo: Gateway) -> Iterator[dict[str, Any]]:
+    """A goal that the GP has read, and a stranger has not."""
+    me = {"reference": f"Patient/{demo.patient}"}
+    made = demo.call("patient", "POST", "Goal", body={"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "walk"}, "subject": me})
+    assert made.status_code == 201
+    goal = made.headers["location"].split("/fhir/")[1].split("/_history")[0]
+    assert demo.get("gp", goal).status_code == 200 and demo.get("stranger", goal).status_code == 404
+    assert demo.get("gp", f"Goal?patient={demo.patient}&_id={goal.split('/')[1]}").status_code == 200
+    yield {"goal": goal, "gp": demo.persona("gp")["fhirUser"], "stranger": demo.persona("stranger")["fhirUser"]}
+
+
+def found(g: Gateway, who: str, search: str) -> list[dict[str, Any]]:
+    answer = g.get(who, search)
+    assert answer.status_code == 200, answer.text
+    return [e["resource"] for e in answer.json().get("entry", [])]
+
+
+def did(event: dict[str, Any]) -> tuple[str, str]:
+    return event["subtype"][0]["code"], event["outcome"]
+
+
+def test_a_person_finds_who_read_and_who_was_refused(demo: Gateway, looked: dict[str, Any]) -> None:
+    about = f"AuditEvent?patient={demo.patient}&entity={looked['goal']}"
+    assert ("read", "0") in {did(e) for e in found(demo, "patient", f"{about}&agent={looked['gp']}")}
+    refused = found(demo, "patient", f"AuditEvent?patient={demo.patient}&agent={looked['stranger']}&outcome=8")
+    assert refused and {did(e) for e in refused} == {("AuditZ-Consent".replace("AuditZ", "AuthZ"), "8")}
+
+
+@pytest.mark.parametrize(
+    ("more", "some"),
+    [
+        (f"type={REST}", True), ("type=110114", False), ("subtype=read", True), ("subtype=http://hl7.org/fhir/restful-interaction|read", True), ("action=R", True),
+        ("action=D", False), ("outcome=0", True), ("outcome=4", False), ("date=ge2020-01-01", True), ("date=lt2020-01-01", False), ("date=gt2099", False),
+        ("date=ge2020-01-01&date=le2099-01-01", True), ("agent-name=dr+asha", True), ("agent-name:contains=patel", True), ("agent-name=nobody", False), ("entity-type=1", True), ("action:not=R", True),
+    ],
+)  # fmt: skip
+def test_r4_parameters_find_what_they_should(demo: Gateway, looked: dict[str, Any], more: str, some: bool) -> None:
+    hits = found(demo, "patient", f"AuditEvent?patient={demo.patient}&{more}")
+    assert bool(hits) == some
+    if more.startswith("subtype"):
+        assert all(e["subtype"][0]["code"] == "read" for e in hits)
+
+
+def test_a_date_of_the_second_is_found_and_of_the_next_is_not(demo: Gateway) -> None:
+    event = found(demo, "patient", f"AuditEvent?patient={demo.patient}&subtype=create&_count=1")[0]
+    second, at = event["recorded"][:19], f"AuditEvent?patient={demo.patient}&_count=200&date="
+    assert event["id"] in {e["id"] for e in found(demo, "patient", f"{at}{second}Z")}
+    assert event["id"] in {e["id"] for e in found(demo, "patient", f"{at}{event['recorded']}")}
+    assert event["id"] not in {e["id"] for e in found(demo, "patient", f"{at}gt{second}Z")}
+    assert event["id"] not in {e["id"] for e in found(demo, "patient", f"{at}lt{second}Z")}
+    assert event["id"] in {e["id"] for e in found(demo, "patient", f"{at}le{second}Z&date=ge{second}Z")}
+
+
+def test_pages_are_the_whole_newest_first_and_counted(demo: Gateway) -> None:
+    until = quote(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    time.sleep(1.1)
+    query = f"AuditEvent?patient={demo.patient}&date=lt{until}"
+    total = demo.get("patient", f"{query}&_summary=count").json()["total"]
+    assert total == demo.get("patient", f"{query}&_total=accurate&_count=2").json()["total"] > 3
+    path, ids, times = f"{query}&_count=3", [], []
+    while path:
+        page = demo.get("patient", path).json()
+        ids += [e["resource"]["id"] for e in page.get("entry", [])]
+        times += [e["resource"]["recorded"] for e in page.get("entry", [])]
+        path = next((link["url"].split("/fhir/")[1] for link in page["link"] if link["relation"] == "next"), "")
+    assert len(ids) == len(set(ids)) == total and times == sorted(times, reverse=True)
+    assert demo.get("patient", f"{query}&_sort=date").status_code == 400 and demo.get("patient", f"{query}&_sort=-date").status_code == 200
+
+
+def test_each_is_read_as_it_was_found_and_is_valid(demo: Gateway) -> None:
+    r4 = definitions.load_r4()
+    events = found(demo, "patient", f"AuditEvent?patient={demo.patient}&_count=200") + found(demo, "privacy-officer", "AuditEvent?_count=200")
+    assert len(events) > 10
+    for e in events:
+        assert [i for i in check(e, r4) if i.severity in ("error", "fatal")] == [], e
+        assert all(p.startswith("https://profiles.ihe.net/ITI/BALP/") for p in e["meta"].get("profile", []))
+    one = demo.get("patient", f"AuditEvent/{events[0]['id']}")
+    assert one.json() == events[0] and one.headers["etag"] == 'W/"1"'
+    assert demo.call("patient", "GET", f"AuditEvent/{events[0]['id']}", headers={"If-None-Match": 'W/"1"'}).status_code == 304
+
+
+@pytest.mark.parametrize("who", ["gp", "stranger", *(pytest.param(w, marks=pytest.mark.slow) for w in ("hospital", "proxy", "social-worker"))])
+def test_to_everybody_else_there_is_none(demo: Gateway, who: str, looked: dict[str, Any]) -> None:
+    """Also of their own refusals: by id, by search, by count, by date, by inclusion."""
+    mine = demo.persona(who)["fhirUser"]
+    for search in (
+        "AuditEvent?_total=accurate", f"AuditEvent?patient={demo.patient}&_total=accurate", f"AuditEvent?agent={mine}&outcome=8&_total=accurate",
+        f"AuditEvent?entity={looked['goal']}&_total=accurate", f"Patient/{demo.patient}/AuditEvent?_total=accurate", "AuditEvent?_summary=count",
+    ):  # fmt: skip
+        assert demo.get(who, search).json()["total"] == 0, search
+    ids = [e["id"] for e in found(demo, "privacy-officer", f"AuditEvent?patient={demo.patient}&_count=5")]
+    nobody = "0198ffff-ffff-7fff-bfff-ffffffffffff"
+    for id in ids:
+        here, absent = demo.get(who, f"AuditEvent/{id}"), demo.get(who, f"AuditEvent/{nobody}")
+        assert here.status_code == absent.status_code == 404 and here.content == absent.content
+        assert {k: v for k, v in here.headers.items() if k != "date"} == {k: v for k, v in absent.headers.items() if k != "date"}
+
+
+def test_a_person_sees_nobody_elses(demo: Gateway) -> None:
+    everything = found(demo, "privacy-officer", "AuditEvent?_count=200")
+    others = [e for e in everything if f"Patient/{demo.patient}" not in json.dumps(e)]
+    assert others
+    for e in others[:10]:
+        assert demo.get("patient", f"AuditEvent/{e['id']}").status_code == 404
+    for e in found(demo, "patient", "AuditEvent?_count=200"):
+        assert f"Patient/{demo.patient}" in json.dumps(e)
+
+
+def test_the_officers_look_is_itself_written_down_for_the_person(demo: Gateway) -> None:
+    found(demo, "privacy-officer", f"AuditEvent?patient={demo.patient}&_count=1")
+    officer = demo.persona("privacy-officer")["fhirUser"]
+    assert found(demo, "patient", f"AuditEvent?agent={officer}&_count=1")
+    assert found(demo, "privacy-officer", f"AuditEvent?agent={officer}&patient={demo.patient}&_count=1")
+
+
+def test_nobody_writes_one(demo: Gateway) -> None:
+    event = found(demo, "patient", "AuditEvent?_count=1")[0]
+    for who in ("patient", "privacy-officer", "hospital"):
+        for method, path in (("POST", "AuditEvent"), ("PUT", f"AuditEvent/{event['id']}"), ("DELETE", f"AuditEvent/{event['id']}"), ("PUT", "AuditEvent?_id=1"), ("DELETE", "AuditEvent?_id=1")):
+            answer = demo.call(who, method, path, body=None if method == "DELETE" else event, headers={"If-Match": 'W/"1"'})
+            assert answer.status_code == 405 and "GET" in answer.headers["allow"], (who, method, path, answer.status_code, answer.text)
+        patch = demo.call(who, "PATCH", f"AuditEvent/{event['id']}", raw=b'[{"op":"remove","path":"/agent"}]', headers={"Content-Type": "application/json-patch+json", "If-Match": 'W/"1"'})
+        assert patch.status_code == 405
+        batch = {"resourceType": "Bundle", "type": "batch", "entry": [{"resource": event, "request": {"method": "POST", "url": "AuditEvent"}}]}
+        assert demo.call(who, "POST", "", body=batch).json()["entry"][0]["response"]["status"].startswith("405")
+
+
+def test_the_statement_says_what_is_offered(demo: Gateway) -> None:
+    (said,) = [r for r in demo.get(None, "metadata").json()["rest"][0]["resource"] if r["type"] == "AuditEvent"]
+    assert {i["code"] for i in said["interaction"]} == {"read", "search-type"}
+    assert {"patient", "date", "agent", "entity", "type", "subtype", "action", "outcome"} <= {p["name"] for p in said["searchParam"]}
+    assert "searchInclude" not in said and not said["readHistory"]
+
+
+# -- the commands ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_trail_is_sealed_verified_proved_and_exported(demo: Gateway, tmp_path: Any) -> None:
+    heads, keys, proof, export = (tmp_path / n for n in ("heads", "keys.json", "proof.json", "rows.ndjson"))
+    made = demo.command("audit", "seal")
+    assert made.returncode == 0 and made.stdout.count(".") >= 2, made.stderr
+    heads.write_text(made.stdout)
+    keys.write_text(demo.command("audit", "keys").stdout)
+    said = demo.command("audit", "verify", "--heads", str(heads), "--json")
+    assert said.returncode == 0 and json.loads(said.stdout)["ok"] is True, said
+    one = demo.command("audit", "verify", "--person", demo.patient)
+    assert one.returncode == 0 and "the trail is what was sealed" in one.stdout
+    done = demo.command("audit", "proof", demo.patient, str(proof), "--heads", str(heads))
+    assert done.returncode == 0, done.stderr
+    rows = [r for s in json.loads(proof.read_text())["segments"] for r in s["rows"]]
+    assert rows and {r["patient"] for r in rows} == {f"Patient/{demo.patient}"}
+    elsewhere = {"GATEWAY_DATA": str(tmp_path / "nothing-here")}
+    good = demo.command("audit", "verify", "--proof", str(proof), "--keys", str(keys), "--heads", str(heads), env=elsewhere)
+    assert good.returncode == 0 and "as they were sealed" in good.stdout and not (tmp_path / "nothing-here").exists(), good
+    proof.write_text(proof.read_text().replace("Dr Asha Patel", "Dr Asha Pavel"))
+    bad = demo.command("audit", "verify", "--proof", str(proof), "--keys", str(keys), "--json", env=elsewhere)
+    assert bad.returncode == 1 and json.loads(bad.stdout.splitlines()[0])["what"] == "altered", bad
+    assert demo.command("audit", "verify", "--proof", str(proof)).returncode == 2
+    assert demo.command("audit", "verify", "--heads", str(keys)).returncode == 2
+    out = demo.command("audit", "export", str(export), "--person", demo.patient, "--from", "2020-01-01", "--json")
+    lines = [json.loads(line) for line in export.read_text().splitlines()]
+    assert out.returncode == 0 and json.loads(out.stdout)["rows"] == len(lines) > 5
+    assert all(f"Patient/{demo.patient}" in json.dumps(e) for e in lines)
+    assert "audit-export" in [e["subtype"][0]["code"] for e in found(demo, "patient", "AuditEvent?subtype=audit-export")]
