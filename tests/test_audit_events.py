@@ -156,6 +156,13 @@ def test_the_statement_says_what_is_offered(demo: Gateway) -> None:
 # -- the commands ---------------------------------------------------------------------------------------------------------
 
 
+def test_the_trail_is_sealed_and_verified_by_command(demo: Gateway) -> None:
+    assert demo.command("audit", "seal").returncode == 0
+    said = demo.command("audit", "verify", "--json")
+    assert said.returncode == 0 and json.loads(said.stdout)["ok"] is True, said
+
+
+@pytest.mark.slow
 def test_the_trail_is_sealed_verified_proved_and_exported(demo: Gateway, tmp_path: Any) -> None:
     heads, keys, proof, export = (tmp_path / n for n in ("heads", "keys.json", "proof.json", "rows.ndjson"))
     made = demo.command("audit", "seal")

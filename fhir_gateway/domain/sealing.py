@@ -21,7 +21,7 @@ import msgspec
 from .merkle import Peaks, consistency, consistent, included, leaf, path, root
 from .problem import Problem
 
-SEGMENT_ROWS: Final = 4_096  # at most, in one segment
+SEGMENT_ROWS: Final = 1_024  # at most, in one segment
 TYPE: Final = "audit-head+jws"  # `typ` of a signed head
 
 

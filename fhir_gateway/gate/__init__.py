@@ -22,7 +22,7 @@ from .looking import keepers, organisation_called, who_looked
 from .past import history
 from .previewing import Preview, Sight, counted, details, may_share, preview
 from .pushing import inbox, named, push, replay
-from .reading import read, vread
+from .reading import vread
 from .recipients import my_notices
 from .recording import appoint, change_role, end_foreign, keep_foreign, link, record, roles, uncomputable
 from .sealing import Sealer, Verdict, all_segments, proof_of, segments_of, verify
@@ -30,8 +30,10 @@ from .searching import compartment, search
 from .somebody import asker, askers, understood
 from .subject_access import whole_record
 from .trail import may_look, took_out, trail_between, trail_page
+from .trail import may_look, took_out, trail_between, trail_events, trail_page
 from .transacting import transaction
 from .writing import Once, accept, create, patch, patch_where, remove, remove_where, update, update_where
+from .writings import read
 
 __all__ = [
     "Answer", "Context", "Enrolled", "Entry", "Explained", "House", "Named", "Once", "Page", "Preview", "Remote", "Sealer", "Sight",
@@ -42,6 +44,6 @@ __all__ = [
     "may_share", "meta_of", "my_choice", "my_notices", "named", "organisation_called", "own_labels", "part_of", "patch", "patch_where",
     "plan_document", "preview", "proof_of", "push", "put_on", "read", "record", "relabel", "remove", "remove_where", "replay", "review",
     "roles", "search", "searchset", "segments_of", "shown_to", "signed_in_now", "stop_emergency", "take_off", "took_out", "trail_between",
-    "trail_page", "transaction", "unanswered", "uncomputable", "understood", "update", "update_where", "verify", "version_number", "vread",
-    "who_looked", "whole_record", "why",
+    "trail_events", "trail_page", "transaction", "unanswered", "uncomputable", "understood", "update", "update_where", "verify",
+    "version_number", "vread", "who_looked", "whole_record", "why",
 ]  # fmt: skip

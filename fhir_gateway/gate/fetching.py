@@ -16,8 +16,9 @@ from ..domain.types import Ref
 from .context import Answer, Context, Page
 from .gathering import everything, plan_document
 from .past import history
-from .reading import read, vread
+from .reading import vread
 from .searching import compartment, search
+from .writings import read
 
 TRANSPORT = ("_format", "_pretty")
 

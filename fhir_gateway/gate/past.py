@@ -87,7 +87,7 @@ async def _since_then(
     position = before
     while len(shown) <= count:
         found = await ctx.house.store.history(ref, type, predicate, since=since, before=position, count=count + 1)
-        shown += await _visible(ctx, found.hits, standings)
+        shown += await visible(ctx, found.hits, standings)
         position = found.after
         if position is None:
             break
@@ -105,7 +105,7 @@ async def _whose(ctx: Context, ref: Ref | None) -> tuple[set[str], Predicate | N
     return set(now.facts.patients), Always() if attached(now.facts) else None
 
 
-async def _visible(ctx: Context, versions: Sequence[Stored], standings: Standings) -> list[Stored]:
+async def visible(ctx: Context, versions: Sequence[Stored], standings: Standings) -> list[Stored]:
     """Every version re-decided on its own facts, which the predicate has let through, and on today's; by consent, launch and scope."""
     await decide_again(ctx, [v for v in versions if not attached(v.facts)], standings)
     today = await ctx.house.store.get_many(list({v.ref for v in versions}))
@@ -151,7 +151,7 @@ async def _current_at(
         position = found.after if not (ref and older) else None
         if scanned > SCANNED:
             raise Problem("bad-request", "This looks too far back for `_at`: ask for one resource, or with `_since`.", "_at")
-    seen = await _visible(ctx, [h for h in hits if since is None or h.updated >= since], standings)
+    seen = await visible(ctx, [h for h in hits if since is None or h.updated >= since], standings)
     return [v for v in seen if before is None or _place(v) < before]
 
 

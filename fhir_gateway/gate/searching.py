@@ -38,6 +38,8 @@ from .paging import resumed, seal
 from .reading import in_scope, reach_of, reachable, seen_by
 from .trail import TYPE as TRAIL
 from .trail import may_look, search_trail
+from .writings import TYPE as WRITINGS
+from .writings import skipped, with_writings
 
 PAGE = 50
 INCLUDED = 1_000
@@ -60,6 +62,8 @@ async def search(
     limited = covered(ctx, query if within is None else _inside(ctx, query, within))
     if type == TRAIL and (whose := await may_look(ctx)) is not None:
         return await search_trail(ctx, whose, limited, params, after, _what(type, within))
+    if type == WRITINGS and "written" in held:
+        return await with_writings(ctx, query, Page((), None, None, query.used), params, skipped(held), _what(type, within))
     want_total = query.total in ("accurate", "estimate") or query.summary == "count"
     named = _named(query, within)
     people = await _people(ctx, query, within) if named is None else named if ctx.launch is None else named & {ctx.launch}
@@ -97,7 +101,8 @@ async def search(
     token = None
     if found.after is not None and query.summary != "count":
         token = seal(ctx, _what(type, within), {"q": [list(p) for p in params], "at": list(found.after), "ep": stamp})
-    return Page(tuple(entries), total, token, query.used)
+    page = Page(tuple(entries), total, token, query.used)
+    return page if type != WRITINGS or within is not None else await with_writings(ctx, query, page, params, 0, _what(type, within))
 
 
 def _what(type: str | None, within: Ref | None) -> str:

@@ -96,6 +96,24 @@ async def trail_page(ctx: Context, params: Sequence[tuple[str, str]]) -> tuple[l
     return found, seal(ctx, "trail", {"q": [list(p) for p in params], "at": list(position)}) if position else None
 
 
+async def trail_events(ctx: Context, params: Sequence[tuple[str, str]]) -> AsyncIterator[list[dict[str, Any]]]:
+    """All that match, as AuditEvents, in batches; who takes them out is written down, for each person before their rows leave."""
+    trail = await may_look(ctx)
+    if trail is None:
+        await ctx.house.store.commit(note(ctx, "R", "audit-export", None, (), allowed=False))
+        raise not_found()
+    query = searching.parse(TYPE, params, ctx.house.r4, strict=True, base=ctx.house.base_url)
+    text, told = f"{TYPE}?" + "&".join(f"{k}={v}" for k, v in params), set[str | None]()
+    async for rows in _batches(ctx, trail, query, None):
+        found = [n for n in await _seen(ctx, trail, rows) if searching.matches(query, shown(ctx, n), filtered=0, r4=ctx.house.r4)]
+        people = sorted({n.patient for n in found if n.patient} - told) if told else [None, *sorted({n.patient for n in found if n.patient})]
+        told |= {None, *people}
+        if people:
+            await ctx.house.store.commit(*(note(ctx, "R", "audit-export", trail.basis, (p,) if p else (), patient=p, query=text) for p in people))
+        yield [shown(ctx, n) for n in found]
+        await sleep(0)
+
+
 async def looked_up(ctx: Context, trail: Trail, query: Query, after: Position | None) -> tuple[list[Note], int | None, Position | None]:
     """(rows of this page, how many there are where that was asked and can be told, where the next page goes on)."""
     if query.sort not in SORTS:

@@ -228,6 +228,8 @@ def test_emergencies_claims_and_urgent_care(chromium: Any, demo: Gateway, pictur
     officer.page.get_by_role("button", name="Save the review").first.click()
     officer.look("privacy-mistake")
     officer.open("/privacy?show=reviewed", "privacy-reviewed")
+    officer.open("/privacy/audit?what=refused", "privacy-audit")
+    officer.open("/privacy/audit?person=!&from-day=40", "privacy-audit-mistake")
     r.press("Close it now")
     r.look("team-emergency-over")
 

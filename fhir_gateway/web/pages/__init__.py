@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from . import account, asking, front, granting, hiding, patient, privacy, private, sharing, team, telling, urgent
+from . import account, asking, front, granting, hiding, patient, privacy, private, sharing, team, telling, trail, urgent
 from .frame import DemoPerson, Handler, Pages, Sessions, error_page, framed, headers, render
 
 
@@ -75,6 +75,8 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/team/people/{id}/emergency/end", urgent.end_emergency, "team", ("POST",)),
         at("/team/people/{id}/claim/end", urgent.end_claim, "team", ("POST",)),
         at("/privacy", privacy.emergencies, "officer"),
+        at("/privacy/audit", trail.search, "officer"),
+        at("/privacy/audit/download", trail.download, "officer"),
         at("/privacy/{id}/review", privacy.review, "officer", ("POST",)),
         at("/privacy/{id}/end", privacy.end, "officer", ("POST",)),
         Mount("/static", Files(directory=STATIC), name="static"),

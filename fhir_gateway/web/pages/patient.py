@@ -23,7 +23,7 @@ from .words import _, today, typed_day
 BATCH = 200
 ALIKE = 6  # lines back that one of the same minute is added to: a page looks in several ways at once
 ROWS = 25  # on one page of "who has looked"
-KEPT = {"organisation", "mine", *(f"{end}-{part}" for end in ("from", "to") for part in ("day", "month", "year"))}
+KEPT = {"organisation", "mine", "who", "what", *(f"{end}-{part}" for end in ("from", "to") for part in ("day", "month", "year"))}
 MOST_READ = 5_000  # rows read to fill one page under a narrow filter; then the page offers to go on
 
 
@@ -67,12 +67,20 @@ class Filter:
     end: date | None
     organisation: str
     mine: bool
+    who: str = ""  # a part of a name
+    what: str = ""  # of KINDS
 
     def takes(self, row: dict[str, Any], me: str) -> bool:
         on = today(row["at"])
         if (self.start and on < self.start) or (self.end and on > self.end):
             return False
         if self.organisation and row.get("organisation") != self.organisation:
+            return False
+        if self.who and self.who.casefold() not in str(row.get("who") or "").casefold():
+            return False
+        if self.what == "refused" and row["allowed"]:
+            return False
+        if self.what not in ("", "refused") and not (row["allowed"] and row["what"] in KINDS.get(self.what, ("", frozenset()))[1]):
             return False
         return self.mine or row.get("user") != me
 
@@ -83,7 +91,7 @@ async def who_looked(pages: Pages, request: Request, ctx: Context) -> Response:
     errors: dict[str, str] = {}
     wanted = Filter(
         _date(asked, "from", errors), _date(asked, "to", errors),
-        asked.get("organisation", ""), asked.get("mine") == "yes",
+        asked.get("organisation", ""), asked.get("mine") == "yes", asked.get("who", "").strip(), asked.get("what", ""),
     )  # fmt: skip
     if wanted.start and wanted.end and wanted.start > wanted.end:
         errors["from"] = _("The first day must not be after the last day.")
@@ -93,7 +101,7 @@ async def who_looked(pages: Pages, request: Request, ctx: Context) -> Response:
     choices = sorted(((ref, known.get(ref, ref)) for ref in places), key=lambda o: o[1].lower())
     return await show(
         pages, request, "who_looked.html", ctx=ctx, rows=[_said(r, known, ctx) for r in rows], more=more, link=link,
-        asked=asked, errors=errors, organisations=choices, mine=wanted.mine,
+        asked=asked, errors=errors, organisations=choices, mine=wanted.mine, kinds=[(code, _(words)) for code, (words, _of) in KINDS.items()],
     )  # fmt: skip
 
 
@@ -141,6 +149,13 @@ def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
     )
 
 
+KINDS: dict[str, tuple[str, frozenset[str]]] = {  # what to show only, and which rows that is
+    "looked": ("They looked", frozenset({"read", "vread", "history", "search", "everything", "document", "who-looked", "find"})),
+    "changed": ("They added or changed something", frozenset({"create", "update", "patch", "delete", "transaction", "batch", "accept", "sync", "record", "declassify", "relabel"})),
+    "sent": ("A copy was sent or taken back", frozenset({"disclose", "recall", "audit-export", "audit-proof"})),
+    "emergency": ("It was an emergency", frozenset({"break-glass", "break-glass-end", "emergency-review"})),
+    "refused": ("They were told no", frozenset()),
+}  # fmt: skip
 WHAT: dict[str, str] = {
     "read": "Looked at", "vread": "Looked at an earlier version of", "history": "Looked at earlier versions of",
     "search": "Searched in", "everything": "Looked at all of", "create": "Added to", "update": "Changed",
