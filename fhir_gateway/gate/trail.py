@@ -18,8 +18,8 @@ from ..domain import search as searching
 from ..domain.periods import instant, micros
 from ..domain.problem import Problem, not_found
 from ..domain.search import Query, Term
-from ..domain.types import Decision, Note, Ref
-from .context import Answer, Context, Entry, House, Page, ask_stored, note, stand
+from ..domain.types import VIEW, Decision, Note, Ref
+from .context import Answer, Context, Entry, House, Page, ask_stored, note, stand, views_of
 from .paging import resumed, seal
 
 TYPE: Final = "AuditEvent"
@@ -52,9 +52,15 @@ async def may_look(ctx: Context) -> Trail | None:
         return Trail(a.patient, Decision(True, "self"))
     if a.kind == "proxy":
         standing = (await stand(ctx.house, [a.patient], None, ctx.place))[a.patient]
-        if proxies.decides_for(standing, a.ids | {a.user}, micros(ctx.at)):
+        if proxies.decides_for(standing, a.ids | {a.user}, micros(ctx.at)) and not await _narrowed(ctx, a.patient):
             return Trail(a.patient, Decision(True, "proxy"))
     return None
+
+
+async def _narrowed(ctx: Context, person: str) -> bool:
+    """Is something of the person (where they live, who is their practice) hidden from this asker: who looked could tell it."""
+    stored = await ctx.house.store.get(Ref("Patient", person.removeprefix("Patient/")))
+    return stored is None or bool((await views_of(ctx, stored)).bits & ~VIEW)
 
 
 async def read_trail(ctx: Context, trail: Trail, id: str) -> Answer:

@@ -110,7 +110,7 @@ async def _whole(ctx: Context, versions: Sequence[Stored]) -> list[Stored]:
     able = [v for v in versions if ctx.scopes is None or ctx.scopes.covers("r", v.ref.type)]
     standings = await stand(ctx.house, {p for v in able for p in v.facts.patients}, None, ctx.place)
     able = [v for v in able if v.ref.type != "Binary" and (await ask_stored(ctx, ctx.action, v)).permit]
-    return [v for v in await visible(ctx, able, standings) if not await views_of(ctx, v) & ~VIEW]
+    return [v for v in await visible(ctx, able, standings) if not (await views_of(ctx, v)).bits & ~VIEW]
 
 
 def skipped(held: Mapping[str, Any]) -> int:
