@@ -14,6 +14,7 @@ from fhir_gateway import definitions
 from fhir_gateway.domain.validate import check
 
 from .conftest import Gateway
+from .test_roles import Person
 
 REST = "http://terminology.hl7.org/CodeSystem/audit-event-type|rest"
 
@@ -115,6 +116,19 @@ def test_to_everybody_else_there_is_none(demo: Gateway, who: str, looked: dict[s
         here, absent = demo.get(who, f"AuditEvent/{id}"), demo.get(who, f"AuditEvent/{nobody}")
         assert here.status_code == absent.status_code == 404 and here.content == absent.content
         assert {k: v for k, v in here.headers.items() if k != "date"} == {k: v for k, v in absent.headers.items() if k != "date"}
+
+
+def test_an_attorney_finds_who_looked_only_while_they_decide(demo: Gateway) -> None:
+    p = Person(demo, "1940-01-01", "Looked")
+    search = f"AuditEvent?patient={p.id}&_total=accurate"
+    assert p.proxy.get(search).json()["total"] == 0
+    p.record("capacity-lost")
+    p.appoint("health-and-welfare-lasting-power-of-attorney")
+    assert p.sees() and p.proxy.get(search).json()["total"] > 0
+    rows = p.proxy.get(f"AuditEvent?agent={p.proxy.user}").json()["entry"]
+    assert all(f"Patient/{p.id}" in json.dumps(r["resource"]) for r in rows)
+    p.record("capacity-lost", on=False)
+    assert p.proxy.get(search).json()["total"] == 0 and p.proxy.get(f"AuditEvent/{rows[0]['resource']['id']}").status_code == 404
 
 
 def test_a_person_sees_nobody_elses(demo: Gateway) -> None:
