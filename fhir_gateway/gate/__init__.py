@@ -29,7 +29,6 @@ from .sealing import Sealer, Verdict, all_segments, proof_of, segments_of, verif
 from .searching import compartment, search
 from .somebody import asker, askers, understood
 from .subject_access import whole_record
-from .trail import may_look, took_out, trail_between, trail_page
 from .trail import may_look, took_out, trail_between, trail_events, trail_page
 from .transacting import transaction
 from .writing import Once, accept, create, patch, patch_where, remove, remove_where, update, update_where
