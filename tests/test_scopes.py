@@ -14,7 +14,7 @@ TYPES = ("CarePlan", "Goal")
 WORDS = [
     f"{level}/{type}.{may}{query}"
     for level, type, may, query in product(
-        ("patient", "user"),
+        ("patient", "user", "system"),
         ("*", *TYPES),
         ("r", "rs", "cruds", "read", "write", "*"),
         ("", "?category=x", "?category=y&status=active"),
@@ -113,3 +113,12 @@ def test_narrowing_is_intersection(a, b):
 def test_narrowing_is_symmetric_and_idempotent(a, b):
     assert allowed(a.narrow(b)) == allowed(b.narrow(a))
     assert allowed(a.narrow(a)) == allowed(a)
+
+
+@given(scopes, st.booleans(), st.booleans())
+def test_a_scope_means_something_only_for_whom_it_is_meant(s, system, launched):
+    left = s.usable(system, launched)
+    assert set(left.resources) <= set(s.resources) and left.others == s.others
+    for scope in s.resources:
+        wanted = {"system": system, "user": not system, "patient": not system and launched}[scope.level]
+        assert (scope in left.resources) == wanted

@@ -80,6 +80,14 @@ class Scopes:
         """Only `patient/` scopes: the token is of no use without one person whom it was launched for."""
         return bool(self.resources) and all(s.level == "patient" for s in self.resources)
 
+    def usable(self, system: bool, launched: bool) -> Scopes:
+        """What of these means anything for who asks: `system/` for systems, `user/` for people, `patient/` where the token says whose.
+
+        A token of another issuer may say all of them; a `patient/` scope for nobody in particular would open everybody.
+        """
+        levels = {"system"} if system else {"user", "patient"} if launched else {"user"}
+        return Scopes(tuple(s for s in self.resources if s.level in levels), self.others)
+
     def narrow(self, most: Scopes) -> Scopes:
         """What both allow: never more than either."""
         both = (_meet(a, b) for a in self.resources for b in most.resources)

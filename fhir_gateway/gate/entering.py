@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from ..domain import consent
@@ -31,6 +32,7 @@ async def enter(house: House, caller: Any, *, purpose: str | None = None, reques
     scopes = scopes_of(caller.scopes)
     if scopes.patient_bound and not caller.launch:
         raise Problem("insufficient-scope", "This sign-in is for one person's record but does not say whose.")
+    scopes = usable(scopes, caller.kind == "system", bool(caller.launch))
     return Context(
         house, known[2], at, wanted, scopes, caller.client, request_id,
         may_refer="refer" in caller.roles, may_declassify="declassifier" in caller.roles, may_record="registrar" in caller.roles,
@@ -49,6 +51,11 @@ def scopes_of(text: str) -> Scopes:
             _scopes.clear()
         found = _scopes[text] = Scopes.parse(text)
     return found
+
+
+@lru_cache(2_000)
+def usable(scopes: Scopes, system: bool, launched: bool) -> Scopes:
+    return scopes.usable(system, launched)
 
 
 def _actor(directory: Directory, caller: Any, at: datetime) -> Actor:
