@@ -18,7 +18,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import demo, gate, logs, wiring
-from .auth import people
+from .auth import clients, people
+from .auth.clients import Origins
+from .auth.keysets import KeySets
 from .auth.oauth import OAuth
 from .auth.own import OwnSignIn
 from .auth.sessions import Sessions
@@ -31,7 +33,7 @@ from .sync.worker import run as run_worker
 from .tell.heads import run as run_sealing
 from .tell.worker import run as run_telling
 from .web import app as shell
-from .web import connections, fhir, openapi, pages, patients, plans, recording, seal, smart, telling
+from .web import apps, connections, cors, fhir, openapi, pages, patients, plans, recording, seal, smart, telling
 from .web.admission import Admission, Limits
 from .wiring import Wired
 
@@ -219,14 +221,16 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
         channels=frozenset(w.channels.by),
     )  # fmt: skip
     sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"))
-    oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes))
+    oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes), KeySets(s.key_hosts()))
     seen = page_seam(w, sessions, web.admission)
-    own = smart.routes(web, smart.Smart(oauth, sessions, seen, wiring.now))
+    sign_in = smart.Smart(oauth, sessions, seen, wiring.now)
+    own = [*smart.routes(web, sign_in), *apps.routes(web, sign_in)]
     def describe(routes: Any) -> dict[str, Any]:
         return openapi.document(routes, s.base, w.house.r4.types, w.house.r4.compartments)
 
     addresses = [*own, *plans.routes(web), *recording.routes(web), *patients.routes(web), *telling.routes(web), *pages.routes(seen)]
-    return shell.build(web, fhir.endpoint(web), addresses, describe=describe, sorry=sorry)
+    house = shell.build(web, fhir.endpoint(web), addresses, describe=describe, sorry=sorry)
+    return cors.crossing(house, Origins(w.store), wiring.now)
 
 
 PROGRAMS = ("/fhir", "/openapi.json", "/plans", "/patients", "/health", "/metrics", "/.well-known")
@@ -265,9 +269,12 @@ def page_seam(w: Wired, sessions: Sessions, admission: Admission) -> pages.Pages
         caller = await sessions.confirm(request, password)
         return await gate.enter(w.house, await people.as_now(w.store, caller, wiring.now())) if caller else None
 
+    async def opens_apps() -> bool:
+        return any(c.launch_uri for c in await clients.list_clients(w.store, wiring.now()))
+
     cast = [pages.DemoPerson(**p) for p in demo.demo_people()] if w.settings.demo else []
     mine = OwnSignIn(w.store, sessions, w.tokens, wiring.now, wiring.new_id)
-    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, cast, mine, {"channels": frozenset(w.channels.by)})
+    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, cast, mine, {"channels": frozenset(w.channels.by)}, opens_apps)
 
 
 __all__ = ["app", "build", "serve", "work"]

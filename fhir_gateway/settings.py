@@ -135,6 +135,9 @@ class Settings(BaseSettings):
     search_seconds: float = Field(5.0, gt=0, description="How long the store may work on one question before it gives up with 503, in seconds.")
     trusted_proxies: str = Field("", description="Addresses of proxies whose X-Forwarded-For is believed, with commas. Default: nobody's.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much to log.")
+    client_keys_from: str = Field(
+        "", description="Hosts, with commas, whose JWK sets registered clients may point to (`jwks_uri`). Nothing is fetched from others."
+    )
     token_minutes: int = Field(15, gt=0, le=60, description="Life of an access token of the built-in issuer, in minutes.")
 
     @field_validator("issuer_roles", mode="before")
@@ -189,6 +192,10 @@ class Settings(BaseSettings):
         """By which names the organisations of `urgent_care` are known: references, or identifiers `system|value`."""
         said = [name.strip() for name in self.urgent_care.split(",") if name.strip()]
         return frozenset(name if "/" in name else f"{ODS_CODE}|{name}" for name in said)
+
+    def key_hosts(self) -> frozenset[str]:
+        """The hosts of `client_keys_from`."""
+        return frozenset(host.strip().lower() for host in self.client_keys_from.split(",") if host.strip())
 
     def remotes(self) -> list[RemoteSettings]:
         """The configured external servers, the single one first."""
@@ -281,6 +288,8 @@ def unsafe_combination(s: Settings) -> str | None:
         return "GATEWAY_ISSUER_ROLES has an empty word: everybody or nobody could have that role."
     if s.issuer_roles and not s.issuer:
         return "GATEWAY_ISSUER_ROLES maps the roles of an external issuer: set GATEWAY_ISSUER, or leave the roles out."
+    if bad := next((h for h in sorted(s.key_hosts()) if not re.fullmatch(r"[a-z0-9.:-]+", h) or "//" in h), None):
+        return f"GATEWAY_CLIENT_KEYS_FROM lists hosts such as keys.example.nhs.uk, without a scheme or path; not `{bad[:60]}`."
     if wrong := unsafe_store(s.store) or unsafe_key(s) or unsafe_telling(s) or unsafe_witness(s.audit_heads):
         return wrong
     if s.policy == "Policy-break-glass-only" and s.break_glass == "consent-only":

@@ -27,7 +27,7 @@ from fhir_gateway.auth.sessions import Sessions
 from fhir_gateway.auth.tokens import Tokens
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.store import sqlite
-from fhir_gateway.web import smart
+from fhir_gateway.web import cors, smart
 from fhir_gateway.web.app import Web
 from fhir_gateway.web.pages.frame import Pages
 
@@ -61,7 +61,8 @@ class House:
         pages = Pages(cast(Any, None), self.sessions, self.nobody, self.sessions.sign_in, BASE)
         web = Web(cast(Any, None), self.tokens.verify, BASE, cast(Any, None))  # type: ignore[arg-type]
         shell = Starlette(routes=smart.routes(web, smart.Smart(self.oauth, self.sessions, pages, self.clock)))
-        self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(shell), base_url=BASE)
+        house = cors.crossing(shell, clients.Origins(self.store), self.clock)
+        self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(house), base_url=BASE)
 
     def clock(self) -> datetime:
         return self.at
@@ -180,7 +181,10 @@ async def test_an_app_gets_a_token_for_what_the_person_and_its_registration_allo
     caller = await house.tokens.verify(answer["access_token"], house.at)
     assert (caller.fhir_user, caller.client, caller.launch) == ("Patient/a", "app", "Patient/a")
     assert caller.scopes == answer["scope"]
-    said = jose.open_signed(answer["id_token"], house.tokens.ring.public).claims
+    published = (await house.http.get("/oauth/jwks")).json()
+    opened = jose.open_signed(answer["id_token"], jose.public_keys(published))
+    said = opened.claims
+    assert opened.header["alg"] == "RS256"  # OpenID Connect Discovery 1.0: every issuer has it
     assert (said["aud"], said["nonce"], said["fhirUser"]) == ("app", "n1", f"{HERE}/Patient/a")
     assert not await house.works(answer["id_token"])  # an id token opens nothing
 
@@ -207,7 +211,7 @@ async def test_a_professional_without_a_patient_gets_no_patient_scopes(house: Ho
     await house.sign_in("gp")
     answer = (await house.redeem((await house.approve(scope="patient/*.rs user/Goal.rs"))["code"])).json()
     assert answer["scope"] == "user/Goal.rs" and "patient" not in answer
-    launch = await house.oauth.launch("Patient/b", house.at)
+    launch = await house.oauth.launch("app", "Patient/b", "gp", house.at)
     answer = (await house.redeem((await house.approve(scope="launch patient/*.rs", launch=launch))["code"])).json()
     assert (answer["scope"], answer["patient"]) == ("launch patient/*.rs", "b")
     assert (await house.tokens.verify(answer["access_token"], house.at)).launch == "Patient/b"
@@ -225,7 +229,7 @@ async def test_a_professional_without_a_patient_gets_no_patient_scopes(house: Ho
         {"redirect_uri": BACK + "?x=1"},
         {"redirect_uri": "http://127.0.0.1:10/cb"},
         {"redirect_uri": ""},
-        {"state": "x" * 2_000},
+        {"state": "x" * 5_000},
     ],
 )
 async def test_nobody_is_sent_to_an_address_that_is_not_registered(house: House, changed: dict[str, str]) -> None:

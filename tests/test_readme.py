@@ -65,7 +65,7 @@ def test_the_story_can_be_pasted_twice(tmp_path: Path) -> None:
         assert first[: len(SAID)] == SAID and first[-1] == second[-1] and "one effect" in second
 
 
-@pytest.mark.parametrize("page", ["docs/examples.md", "docs/validation.md", "docs/mapping.md", "docs/partners.md", "docs/emergencies.md", "docs/notes", "benchmarks"])
+@pytest.mark.parametrize("page", ["docs/examples.md", "docs/validation.md", "docs/mapping.md", "docs/partners.md", "docs/emergencies.md", "docs/apps.md", "docs/notes", "benchmarks"])
 def test_the_readme_leads_to_every_page(page: str) -> None:
     assert f"]({page})" in README and (ROOT / page).exists()
 

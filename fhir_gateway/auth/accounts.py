@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ..domain.types import Drop, Keep, Note, Op
-from . import apps, clients, people, sessions
+from . import clients, held, people, sessions
 from .kept import CHANGED, Kept, commit_unless_taken, pack
 from .people import ACCOUNT, Account
 from .tokens import ROLES, kind_of
@@ -108,7 +108,7 @@ async def _become(store: Kept, raw: bytes, account: Account, act: Act, what: str
     account = replace(account, since=act.at.replace(microsecond=0))
     ended: list[Op] = [Drop(people.FAILURES, people.failures_of(account.username))] if what == "account-password" else []
     ended += await sessions.endings(store, account.username, act.at)
-    ended += apps.endings(await apps.grants_of(store, account.username, act.at), act.at)
+    ended += [op for name in await held.of_person(store, account.username, act.at) for op in held.ending(name, act.at)]
     kept = Keep(ACCOUNT, account.username, pack(account), if_value=raw)
     if not await commit_unless_taken(store, kept, *ended, act.note(what, account, detail), CHANGED):
         raise ValueError(f"the account {account.username} was changed by somebody else at the same moment: look, and try again")

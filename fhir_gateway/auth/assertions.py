@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from .clients import Client
-from .jose import Bad, instant, open_signed
+from .jose import Bad, PublicKey, instant, open_signed
 from .tokens import LEEWAY, check_times
 
 ALGORITHMS = ("ES384", "RS384")
@@ -17,13 +16,15 @@ TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LONGEST = 300.0  # seconds
 
 
-def check_assertion(assertion: str, client: Client, audiences: Sequence[str], at: datetime) -> tuple[str, datetime]:
+def check_assertion(
+    assertion: str, client: str, keys: Iterable[PublicKey], audiences: Sequence[str], at: datetime
+) -> tuple[str, datetime]:
     """The jti of a client assertion and how long to remember it. `Bad` unless this client signed it, for us, now."""
-    opened = open_signed(assertion, client.keys(at))
+    opened = open_signed(assertion, keys)
     claims = opened.claims
     if opened.header["alg"] not in ALGORITHMS:
         raise Bad("sign it with ES384 or RS384")
-    if claims.get("iss") != client.id or claims.get("sub") != client.id:
+    if claims.get("iss") != client or claims.get("sub") != client:
         raise Bad("iss and sub must both be the client id")
     if claims.get("aud") not in (*audiences, *([a] for a in audiences)):
         raise Bad("aud must be exactly the address of the token endpoint")

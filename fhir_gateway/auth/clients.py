@@ -1,7 +1,7 @@
 """The programs that may ask for tokens: apps that people use, and systems that act by themselves.
 
-An app has addresses to return to and no secret (PKCE binds it); a system has a public key set (RFC 7523
-`private_key_jwt`). Nobody has a shared secret.
+An app has addresses to return to (PKCE binds it), and a key when its makers can keep one; a system has public keys (RFC 7523
+`private_key_jwt`), on file here or at an address of its own. Nobody has a shared secret.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ..domain.types import Drop, Keep
+from ..domain.types import Keep, Op
 from .jose import Bad, PublicKey, public_keys
-from .kept import Kept, commit_unless_taken, pack
+from .kept import CHANGED, EPOCH, Kept, commit_unless_taken, pack
 from .keys import loopback
+from .keysets import allowed
 from .tokens import Caller
 
 KIND = "client"
@@ -46,6 +47,14 @@ class Client:
     may_refer: bool = False  # its referrals count as relationships
     may_introspect: bool = False  # a resource server: may ask about tokens of others
     origins: tuple[str, ...] = ()  # web origins its pages are served from
+    jwks_uri: str = ""  # where it publishes its keys
+    launch_uri: str = ""  # where an app is opened on a person (SMART EHR launch)
+    keys_since: float = 0.0  # seconds since 1970
+
+    @property
+    def has_keys(self) -> bool:
+        """Must prove itself by a signature."""
+        return bool(self.jwks or self.jwks_uri)
 
     @property
     def device(self) -> str:
@@ -57,7 +66,7 @@ class Client:
         return frozenset(role for role, has in flags.items() if has)
 
     def keys(self, at: datetime) -> tuple[PublicKey, ...]:
-        """Its public keys; those from before a rotation too, while they overlap."""
+        """Its public keys on file; those from before a rotation too, while they overlap."""
         old = public_keys(self.old_jwks) if self.old_jwks and at.timestamp() < self.old_until else ()
         return (public_keys(self.jwks) if self.jwks else ()) + old
 
@@ -70,17 +79,17 @@ class Client:
         )  # fmt: skip
 
 
-async def add(store: Kept, client: Client) -> None:
+async def add(store: Kept, client: Client, *also: Op, hosts: frozenset[str] = frozenset()) -> None:
     """Register a client. ValueError, in words, when it is not safe to; ValueError too when the id is taken."""
-    check(client)
-    if not await commit_unless_taken(store, Keep(KIND, client.id, pack(client), if_absent=True)):
+    check(client, hosts)
+    if not await commit_unless_taken(store, Keep(KIND, client.id, pack(client), if_absent=True), *also, CHANGED):
         raise ValueError(f"there is a client `{client.id}` already")
 
 
-async def change(store: Kept, client: Client) -> None:
+async def change(store: Kept, client: Client, *also: Op, hosts: frozenset[str] = frozenset()) -> None:
     """Put this registration in the place of the one with the same id."""
-    check(client)
-    await store.commit(Keep(KIND, client.id, pack(client)))
+    check(client, hosts)
+    await store.commit(Keep(KIND, client.id, pack(client)), *also, CHANGED)
 
 
 async def find(store: Kept, id: str, at: datetime) -> Client | None:
@@ -94,35 +103,54 @@ async def list_clients(store: Kept, at: datetime) -> list[Client]:
     return sorted(found, key=lambda c: c.id)
 
 
-async def rotate(store: Kept, id: str, jwks: dict[str, Any], at: datetime, overlap: timedelta = OVERLAP) -> Client:
-    """New keys for a system; the old ones work for `overlap` more. LookupError when there is no such client."""
+async def rotate(
+    store: Kept, id: str, jwks: dict[str, Any] | None, at: datetime, overlap: timedelta = OVERLAP, *also: Op,
+    jwks_uri: str = "", hosts: frozenset[str] = frozenset(),
+) -> Client:  # fmt: skip
+    """New keys (or the address of them); those on file work for `overlap` more. LookupError when there is no such client.
+
+    ValueError when the client is one without keys, or the new ones cannot be used. Of two rotations within the overlap the
+    keys of both go on, to the later end.
+    """
     client = await find(store, id, at)
     if client is None:
         raise LookupError(f"there is no client `{id}`")
+    if not client.has_keys:
+        raise ValueError("it has no keys: it proves itself by its redirect address and PKCE")
+    held = [k for known in (client.jwks, client.old_jwks if at.timestamp() < client.old_until else None) for k in (known or {}).get("keys", ())]
+    old = {"keys": list({str(sorted(k.items(), key=str)): k for k in held}.values())} if held and overlap else None
     until = (at + overlap).timestamp()
-    client = replace(client, jwks=jwks, old_jwks=client.jwks, old_until=until)
-    await change(store, client)
+    client = replace(client, jwks=jwks, jwks_uri=jwks_uri, old_jwks=old, old_until=until if old else 0.0, keys_since=at.timestamp())
+    await change(store, client, *also, hosts=hosts)
     return client
 
 
-async def remove(store: Kept, id: str) -> bool:
-    """Forget a client; False when there was none. `oauth.remove_client` ends its tokens too."""
-    return await commit_unless_taken(store, Drop(KIND, id, must_exist=True))
+class Origins:
+    """The web origins of all registered clients: who may call from a browser page (CORS). Read again when a client changes."""
+
+    def __init__(self, store: Kept) -> None:
+        self._store, self._epoch, self._known = store, -1, frozenset[str]()
+
+    async def has(self, origin: str, at: datetime) -> bool:
+        epoch = await self._store.epoch(EPOCH)
+        if epoch != self._epoch:
+            self._known = frozenset(o for c in await list_clients(self._store, at) for o in c.origins)
+            self._epoch = epoch
+        return origin in self._known
 
 
-async def origins(store: Kept, at: datetime) -> frozenset[str]:
-    """Web origins of all registered clients: who may call from a browser page (CORS)."""
-    return frozenset(o for c in await list_clients(store, at) for o in c.origins)
-
-
-def check(client: Client) -> None:
-    """ValueError, in words, when this registration is not safe."""
+def check(client: Client, hosts: frozenset[str] = frozenset()) -> None:
+    """ValueError, in words, when this registration is not safe. `hosts`: where key sets may be fetched from."""
     if not ID.fullmatch(client.id):
         raise ValueError("a client id is 1 to 64 letters, digits, dots and hyphens")
     if client.kind == "app" and not client.redirect_uris:
         raise ValueError("an app needs at least one redirect address")
-    if client.kind == "system" and not client.jwks:
+    if client.kind == "system" and not client.has_keys:
         raise ValueError("a system needs a JWK set with its public keys")
+    if client.jwks_uri and not allowed(client.jwks_uri, hosts):
+        raise ValueError(f"`{client.jwks_uri}`: keys are fetched by https from the hosts that GATEWAY_CLIENT_KEYS_FROM names, and from no others")
+    if client.launch_uri and (client.kind != "app" or not _own_page(client)):
+        raise ValueError(f"`{client.launch_uri}`: an app is opened at an address of a server that it has a redirect address on")
     for uri in client.redirect_uris:
         _check_redirect(uri)
     for origin in client.origins:
@@ -132,6 +160,12 @@ def check(client: Client) -> None:
     for jwks in (client.jwks, client.old_jwks):
         if jwks is not None:
             _check_keys(jwks)
+
+
+def _own_page(client: Client) -> bool:
+    url = urlsplit(client.launch_uri)
+    safe = "#" not in client.launch_uri and client.launch_uri.isascii() and not any(c.isspace() or c == "\\" for c in client.launch_uri)
+    return safe and "@" not in url.netloc and any(urlsplit(r)[:2] == url[:2] for r in client.redirect_uris)
 
 
 def _check_redirect(uri: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import assertions
+from .keys import ID_TOKENS
 
 OFFERED_SCOPES = [
     "openid", "fhirUser", "launch", "launch/patient", "offline_access", "online_access", "patient/*.cruds",
@@ -15,9 +16,10 @@ OFFERED_SCOPES = [
 def smart_configuration(base: str) -> dict[str, Any]:
     """`/fhir/.well-known/smart-configuration`, https://hl7.org/fhir/smart-app-launch/conformance.html"""
     return openid_configuration(base) | {
+        "management_endpoint": f"{base}/account/apps",
         "capabilities": [
-            "launch-ehr", "launch-standalone", "client-public", "client-confidential-asymmetric", "sso-openid-connect",
-            "context-ehr-patient", "context-standalone-patient", "permission-offline", "permission-online",
+            "launch-ehr", "launch-standalone", "authorize-post", "client-public", "client-confidential-asymmetric", "sso-openid-connect",
+            "context-banner", "context-ehr-patient", "context-standalone-patient", "permission-offline", "permission-online",
             "permission-patient", "permission-user", "permission-v2", "permission-v1",
         ],
     }  # fmt: skip
@@ -40,7 +42,16 @@ def openid_configuration(base: str) -> dict[str, Any]:
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
         "token_endpoint_auth_signing_alg_values_supported": list(assertions.ALGORITHMS),
-        "id_token_signing_alg_values_supported": ["ES256", "ES384"],
-        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "fhirUser", "nonce"],
+        # RFC 8414 takes a shared secret for granted where these two are silent
+        "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "introspection_endpoint_auth_signing_alg_values_supported": list(assertions.ALGORITHMS),
+        "revocation_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
+        "revocation_endpoint_auth_signing_alg_values_supported": list(assertions.ALGORITHMS),
+        "id_token_signing_alg_values_supported": [ID_TOKENS],
+        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "acr", "fhirUser", "nonce"],
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,  # the default is true
+        "claims_parameter_supported": False,
+        "prompt_values_supported": ["none"],
         "authorization_response_iss_parameter_supported": True,
     }

@@ -1,6 +1,8 @@
 """The keys our own access tokens are signed with: made here, kept in the store, several valid at once, never a default.
 
-The newest key signs; the older ones go on verifying until they end: nobody who holds a token notices a rotation.
+The newest key signs; the older ones go on verifying until they end: nobody who holds a token notices a rotation. Access tokens
+are signed with EC keys; id tokens with an RSA key of their own (RS256, which OpenID Connect Discovery 1.0 asks every issuer for),
+so that no id token can ever pass for an access token.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ from ipaddress import ip_address
 from typing import Any
 
 import msgspec
-from joserfc.jwk import ECKey
+from joserfc.jwk import ECKey, RSAKey
 
-from ..domain.types import Drop, Keep
+from ..domain.types import Drop, Keep, Op
 from .jose import PublicKey, public_key
 from .kept import CHANGED, Kept, commit_unless_taken, pack
 
 KIND = "signing-key"
 CURVE_OF = {"ES256": "P-256", "ES384": "P-384"}
+ID_TOKENS = "RS256"
+RSA_BITS = 2048
 OVERLAP = timedelta(hours=2)  # longer than any access token lives (an hour at most)
 
 
@@ -32,23 +36,30 @@ class SigningKey:
     algorithm: str
     made: float
     ends: float | None
-    key: ECKey
+    key: ECKey | RSAKey
     public: PublicKey
 
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """Every key that still verifies, newest first. The newest signs."""
+    """Every key that still verifies, newest first. The newest of its use signs."""
 
     keys: tuple[SigningKey, ...]
 
     @property
     def signer(self) -> SigningKey:
-        return self.keys[0]
+        """Signs access tokens."""
+        return next(k for k in self.keys if k.algorithm != ID_TOKENS)
+
+    @property
+    def id_signer(self) -> SigningKey | None:
+        """Signs id tokens; None until the first is asked for."""
+        return next((k for k in self.keys if k.algorithm == ID_TOKENS), None)
 
     @property
     def public(self) -> tuple[PublicKey, ...]:
-        return tuple(k.public for k in self.keys)
+        """What access tokens are checked with."""
+        return tuple(k.public for k in self.keys if k.algorithm != ID_TOKENS)
 
     @property
     def until(self) -> datetime:
@@ -65,12 +76,17 @@ class Ring:
 
 async def ring(store: Kept, at: datetime) -> Ring:
     """The keys that are valid at `at`; makes the first one when there is none."""
-    kept = await store.kept_all(KIND, at)
-    if not kept:
+    found = await listed(store, at)
+    if all(k.algorithm == ID_TOKENS for k in found):
         await make(store, at)
-        kept = await store.kept_all(KIND, at)
-    newest_first = sorted((_read(raw) for raw in kept.values()), key=lambda k: (k.ends is not None, -k.made, k.kid))
-    return Ring(tuple(newest_first))
+        found = await listed(store, at)
+    return Ring(found)
+
+
+async def listed(store: Kept, at: datetime) -> tuple[SigningKey, ...]:
+    """Every key that is valid at `at`, newest first, those that end last."""
+    kept = await store.kept_all(KIND, at)
+    return tuple(sorted((_read(raw) for raw in kept.values()), key=lambda k: (k.ends is not None, -k.made, k.kid)))
 
 
 async def make(store: Kept, at: datetime, algorithm: str = "ES256") -> str:
@@ -80,19 +96,25 @@ async def make(store: Kept, at: datetime, algorithm: str = "ES256") -> str:
     return kid
 
 
-async def rotate(store: Kept, at: datetime, algorithm: str = "ES256", overlap: timedelta = OVERLAP) -> str:
-    """A new key signs from now on; the old ones verify for `overlap` more and are then forgotten. The new kid."""
-    kid, value = _new(at, algorithm)
+async def rotate(store: Kept, at: datetime, algorithm: str = "ES256", overlap: timedelta = OVERLAP, *also: Op) -> str:
+    """A new key signs from now on; the old ones verify for `overlap` more and are then forgotten. The new kid, of access tokens.
+
+    The key of id tokens goes with it. Other processes notice at their next request.
+    """
     old = await store.kept_all(KIND, at)
     ends = at + overlap
     ending = [Keep(KIND, k, _ends(v, ends), ends, if_value=v) for k, v in old.items() if _read(v).ends is None]
-    await store.commit(Keep(KIND, kid, value, if_absent=True), *ending, CHANGED)
+    kid, value = _new(at, algorithm)
+    made = [Keep(KIND, kid, value, if_absent=True)]
+    if any(_read(v).algorithm == ID_TOKENS for v in old.values()):
+        made.append(Keep(KIND, *_new(at, ID_TOKENS), if_absent=True))
+    await store.commit(*made, *ending, *also, CHANGED)
     return kid
 
 
-async def withdraw(store: Kept, kid: str) -> None:
-    """Forget a key at once: every token it signed stops working."""
-    await store.commit(Drop(KIND, kid), CHANGED)
+async def withdraw(store: Kept, kid: str, *also: Op) -> bool:
+    """Forget a key at once: every token it signed stops working. False when there is none called so."""
+    return await commit_unless_taken(store, Drop(KIND, kid, must_exist=True), *also, CHANGED)
 
 
 Random = Callable[[int], bytes]
@@ -114,7 +136,7 @@ def loopback(host: str) -> bool:
 
 
 def _new(at: datetime, algorithm: str) -> tuple[str, bytes]:
-    key = ECKey.generate_key(CURVE_OF[algorithm], private=True)
+    key: ECKey | RSAKey = RSAKey.generate_key(RSA_BITS) if algorithm == ID_TOKENS else ECKey.generate_key(CURVE_OF[algorithm], private=True)
     kid = key.thumbprint()
     return kid, pack({"kid": kid, "alg": algorithm, "made": at.timestamp(), "jwk": key.as_dict(private=True)})
 
@@ -125,6 +147,6 @@ def _ends(value: bytes, at: datetime) -> bytes:
 
 def _read(raw: bytes) -> SigningKey:
     value = msgspec.json.decode(raw)
-    key = ECKey.import_key(value["jwk"])
+    key: ECKey | RSAKey = RSAKey.import_key(value["jwk"]) if value["alg"] == ID_TOKENS else ECKey.import_key(value["jwk"])
     public = public_key({**key.as_dict(private=False), "kid": value["kid"], "alg": value["alg"]})
     return SigningKey(value["kid"], value["alg"], value["made"], value.get("ends"), key, public)

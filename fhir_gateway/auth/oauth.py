@@ -9,8 +9,8 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -20,36 +20,22 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from ..domain.problem import Problem
 from ..domain.scopes import Scopes
-from ..domain.types import Drop, Keep, Note
-from . import assertions, clients, people
+from ..domain.types import Drop, Keep, Note, Op
+from . import clients, held, people
 from .clients import Client
-from .jose import Bad, peek
+from .held import REFRESH, Grant, Refresh
 from .kept import CHANGED, Kept, commit_unless_taken, digest, pack
+from .keysets import KeySets
+from .proving import prove
+from .refusal import Refusal, SentBack, once, unknown_client
 from .tokens import Caller, Tokens, revocation, sign
 
-CODE, REFRESH, GRANT, LAUNCH, ASSERTION = "code", "refresh", "grant", "launch", "jti"
+CODE, LAUNCH = "code", "launch"
 CODE_LIFE, LAUNCH_LIFE = timedelta(minutes=5), timedelta(minutes=5)
-LONGEST = timedelta(hours=1)  # of any token that was ever handed out here
 CODE_REMEMBERED = timedelta(days=1)  # a used code is known that long, so that its reuse is seen
 OFFLINE, ONLINE = timedelta(days=90), timedelta(hours=12)
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
-
-
-class Refusal(Exception):
-    """An OAuth error answer (RFC 6749 5.2): the code, a sentence, a status."""
-
-    def __init__(self, error: str, text: str, status: int = 400) -> None:
-        super().__init__(text)
-        self.error, self.text, self.status = error, text, status
-
-
-class SentBack(Exception):
-    """An error that the app itself may hear: where the browser goes."""
-
-    def __init__(self, location: str) -> None:
-        super().__init__(location)
-        self.location = location
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +49,8 @@ class Asked:
     state: str = ""
     nonce: str = ""
     launch: str | None = None
+    launch_key: str = ""  # its name in the store
+    launched_by: str = ""  # the person in whose hands it works
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +66,16 @@ class _Code:
     signed_in: datetime
     until: datetime
     used: bool = False
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class _Grant:
-    """What a person let an app do, until when."""
+class _Launch:
+    """Whom an app is opened on: works for this app, in the hands of this person."""
 
+    patient: str
     client: str
     subject: str
-    scopes: str
-    launch: str | None
-    signed_in: datetime
-    ends: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Refresh:
-    grant: str
-    used: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +88,7 @@ class OAuth:
     fhir_base: str
     new_id: Callable[[], str]
     life: timedelta = timedelta(minutes=15)
+    keysets: KeySets = field(default_factory=KeySets)
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
 
     # -- a person approves an app -------------------------------------------------------------------------------------
@@ -137,42 +118,51 @@ class OAuth:
         scopes = narrow(wanted, client.scopes)
         if not scopes:
             raise Refusal("invalid_scope", "This app is not registered for any of these scopes.")
-        launch = await self._launched(given["launch"], at) if "launch" in given else None
         state, nonce = given.get("state", ""), given.get("nonce", "")
-        return Asked(client, given["redirect_uri"], scopes, challenge, state, nonce, launch)
-
-    async def _launched(self, launch: str, at: datetime) -> str:
-        raw = await self.store.kept(LAUNCH, digest(launch), at)
-        if raw is None:
+        asked = Asked(client, given["redirect_uri"], scopes, challenge, state, nonce)
+        if "launch" not in given:
+            return asked
+        key = digest(given["launch"])
+        raw = await self.store.kept(LAUNCH, key, at)
+        launch = msgspec.json.decode(raw, type=_Launch) if raw else None
+        if launch is None or launch.client != client.id:
             raise Refusal("invalid_request", "This launch has ended. Start the app again.")
-        return raw.decode()
+        return replace(asked, launch=launch.patient, launch_key=key, launched_by=launch.subject)
 
-    async def launch(self, patient: str, at: datetime) -> str:
-        """The `launch` value with which an app is opened on this patient (SMART EHR launch)."""
+    async def launch(self, client: str, patient: str, subject: str, at: datetime) -> str:
+        """The `launch` value with which this person opens this app on this patient (SMART EHR launch): once, within five minutes."""
         value = self._random()
-        await self.store.commit(Keep(LAUNCH, digest(value), patient.encode(), at + LAUNCH_LIFE))
+        await self.store.commit(Keep(LAUNCH, digest(value), pack(_Launch(patient, client, subject)), at + LAUNCH_LIFE))
         return value
 
-    async def approve(self, asked: Asked, who: Caller, at: datetime) -> str:
-        """The person agrees: where the browser goes, with a code that works once within five minutes."""
-        launch = (who.patient if who.kind in ("patient", "proxy") else None) or asked.launch
-        scopes = asked.scopes
-        if launch is None:  # nothing to bind them to
-            scopes = " ".join(s for s in scopes.split() if not s.startswith("patient/"))
+    async def approve(self, asked: Asked, who: Caller, at: datetime, session: str = "") -> str:
+        """The person agrees: where the browser goes, with a code that works once within five minutes.
+
+        `session` names the page session they agree in, which `online_access` does not outlive.
+        """
+        here = {"redirect_uri": asked.redirect_uri, "state": asked.state}
+        launch = own_record(who) or asked.launch
+        unfounded = () if launch else ("patient/", "launch")  # nothing to bind them to
+        scopes = " ".join(s for s in asked.scopes.split() if not s.startswith(unfounded))
         if not scopes:
-            return self.back({"redirect_uri": asked.redirect_uri, "state": asked.state}, error="invalid_scope")
+            return self.back(here, error="invalid_scope")
+        if asked.launch_key and asked.launched_by != who.subject:
+            return self.back(here, error="access_denied", error_description="Somebody else opened this app.")
         code = self._random()
         kept = _Code(
             asked.client.id, asked.redirect_uri, asked.challenge, asked.nonce, self.new_id(), who.subject, scopes,
-            launch, who.signed_in or at, at + CODE_LIFE,
+            launch, who.signed_in or at, at + CODE_LIFE, session=session,
         )  # fmt: skip
         note = self._note("authorize", True, who.fhir_user, who.organisation, asked.client.id, at, scopes)
-        await self.store.commit(Keep(CODE, digest(code), pack(kept), at + CODE_REMEMBERED, if_absent=True), note)
-        return self.back({"redirect_uri": asked.redirect_uri, "state": asked.state}, code=code)
+        spent = [Drop(LAUNCH, asked.launch_key, must_exist=True)] if asked.launch_key else []
+        keep = Keep(CODE, digest(code), pack(kept), at + CODE_REMEMBERED, if_absent=True)
+        if not await commit_unless_taken(self.store, keep, *spent, note):
+            return self.back(here, error="access_denied", error_description="This launch was used before. Start the app again.")
+        return self.back(here, code=code)
 
-    def refuse(self, asked: Asked) -> str:
-        """The person does not agree: where the browser goes."""
-        return self.back({"redirect_uri": asked.redirect_uri, "state": asked.state}, error="access_denied")
+    def refuse(self, asked: Asked, why: str = "access_denied") -> str:
+        """The person does not agree, or cannot be asked: where the browser goes."""
+        return self.back({"redirect_uri": asked.redirect_uri, "state": asked.state}, error=why)
 
     def back(self, given: Mapping[str, str], **values: str) -> str:
         """The app's own address with the answer, its state, and who answers (RFC 9207)."""
@@ -207,12 +197,14 @@ class OAuth:
             raise bad
         if not _verified(form.get("code_verifier", ""), code.challenge):
             raise Refusal("invalid_grant", "The code_verifier does not fit the code_challenge.")
-        ends = at + (OFFLINE if "offline_access" in code.scopes.split() else ONLINE)
-        grant = _Grant(client.id, code.subject, code.scopes, code.launch, code.signed_in, ends)
+        offline = "offline_access" in code.scopes.split()
+        ends = at + (OFFLINE if offline else ONLINE)
+        session = "" if offline else code.session
+        grant = Grant(client.id, code.subject, code.scopes, code.launch, code.signed_in, ends, at, session)
         once_only = Keep(CODE, key, pack(replace(code, used=True)), at + CODE_REMEMBERED, if_value=raw)
         answer = await self._answer(grant, code.grant, code.scopes, at, code.nonce)
         refresh, kept = self._new_refresh(grant, code.grant)
-        if not await commit_unless_taken(self.store, once_only, Keep(GRANT, code.grant, pack(grant), ends), *kept):
+        if not await commit_unless_taken(self.store, once_only, *held.keeping(grant, code.grant), *kept):
             await self._end(code.grant, at)
             raise bad
         return answer | refresh
@@ -221,11 +213,11 @@ class OAuth:
         bad = Refusal("invalid_grant", "This refresh token does not work any more. The person has to sign in again.")
         key = digest(form.get("refresh_token", ""))
         raw = await self.store.kept(REFRESH, key, at)
-        token = msgspec.json.decode(raw, type=_Refresh) if raw else None
-        held = await self.store.kept(GRANT, token.grant, at) if token else None
-        grant = msgspec.json.decode(held, type=_Grant) if held else None
-        if token is None or grant is None or grant.client != client.id:
+        token = msgspec.json.decode(raw, type=Refresh) if raw else None
+        found = await held.find(self.store, token.grant, at) if token else None
+        if token is None or found is None or found[0].client != client.id:
             raise bad
+        grant = found[0]
         if token.used:  # somebody else has this token too: nobody keeps it
             await self._end(token.grant, at)
             raise bad
@@ -235,7 +227,7 @@ class OAuth:
         answer = await self._answer(grant, token.grant, scopes, at)
         refresh, kept = self._new_refresh(grant, token.grant)
         spent = Keep(REFRESH, key, pack(replace(token, used=True)), grant.ends, if_value=raw)
-        still = Keep(GRANT, token.grant, pack(grant), grant.ends, if_value=held)
+        still = Keep(held.GRANT, token.grant, found[1], grant.ends, if_value=found[1])
         if not await commit_unless_taken(self.store, spent, still, *kept):
             await self._end(token.grant, at)
             raise bad
@@ -252,7 +244,7 @@ class OAuth:
         await self.store.commit(self._note("sign-in", True, client.device, client.organisation, client.id, at, scopes))
         return self._bearer(await self.tokens.issue(caller, at), scopes)
 
-    async def _answer(self, grant: _Grant, name: str, scopes: str, at: datetime, nonce: str = "") -> dict[str, Any]:
+    async def _answer(self, grant: Grant, name: str, scopes: str, at: datetime, nonce: str = "") -> dict[str, Any]:
         account = await people.find(self.store, grant.subject, at)
         if account is None or account.closed:
             raise Refusal("invalid_grant", "This account is closed.")
@@ -262,16 +254,16 @@ class OAuth:
         )  # fmt: skip
         answer = self._bearer(await self.tokens.issue(caller, at), scopes)
         if grant.launch:
-            answer["patient"] = grant.launch.removeprefix("Patient/")
+            answer |= {"patient": grant.launch.removeprefix("Patient/"), "need_patient_banner": True}
         if "openid" in scopes.split():
-            answer["id_token"] = self._id_token(caller, grant, scopes, at, nonce)
+            answer["id_token"] = await self._id_token(caller, grant, scopes, at, nonce)
         return answer
 
     def _bearer(self, token: str, scopes: str) -> dict[str, Any]:
         seconds = int(self.life.total_seconds())
         return {"access_token": token, "token_type": "Bearer", "expires_in": seconds, "scope": scopes}
 
-    def _id_token(self, caller: Caller, grant: _Grant, scopes: str, at: datetime, nonce: str) -> str:
+    async def _id_token(self, caller: Caller, grant: Grant, scopes: str, at: datetime, nonce: str) -> str:
         now = int(at.timestamp())
         claims = {
             "iss": self.base, "sub": caller.subject, "aud": grant.client, "iat": now, "exp": now + 300,
@@ -279,52 +271,27 @@ class OAuth:
         }  # fmt: skip
         if "fhirUser" in scopes.split():
             claims["fhirUser"] = f"{self.fhir_base}/{caller.fhir_user}"
-        return sign(self.tokens.ring.signer, "JWT", claims | ({"nonce": nonce} if nonce else {}))
+        more = {"nonce": nonce, "acr": caller.assurance}
+        return sign(await self.tokens.id_signer(at), "JWT", claims | {k: v for k, v in more.items() if v})
 
-    def _new_refresh(self, grant: _Grant, name: str) -> tuple[dict[str, str], list[Keep]]:
+    def _new_refresh(self, grant: Grant, name: str) -> tuple[dict[str, str], list[Keep]]:
         if not {"offline_access", "online_access"} & set(grant.scopes.split()):
             return {}, []
         token = self._random()
-        kept = Keep(REFRESH, digest(token), pack(_Refresh(name)), grant.ends, if_absent=True)
+        kept = Keep(REFRESH, digest(token), pack(Refresh(name)), grant.ends, if_absent=True)
         return {"refresh_token": token}, [kept]
 
     # -- which client -------------------------------------------------------------------------------------------------
 
     async def authenticate(self, form: Mapping[str, str], authorization: str | None, at: datetime) -> Client:
         """The client that sends this form: by its key when it has one, by name alone for an app without. Refusal."""
-        if authorization or "client_secret" in form:
-            raise unknown_client("Clients have no shared secrets here: use private_key_jwt.")
-        if "client_assertion" in form or "client_assertion_type" in form:
-            if form.get("client_assertion_type") != assertions.TYPE:
-                raise unknown_client(f"client_assertion_type must be {assertions.TYPE}.")
-            return await self._asserted(form, at)
-        client = await clients.find(self.store, form.get("client_id", ""), at)
-        if client is None or client.jwks:
-            raise unknown_client("The client is not known, or must prove itself with its key.")
-        return client
+        return await prove(self.store, form, authorization, at, endpoint=f"{self.base}/oauth/token", keysets=self.keysets)
 
-    async def _asserted(self, form: Mapping[str, str], at: datetime) -> Client:
-        assertion = form.get("client_assertion", "")
-        try:
-            name = peek(assertion)[1].get("iss")
-            client = await clients.find(self.store, name, at) if isinstance(name, str) else None
-            if client is None or form.get("client_id", client.id) != client.id:
-                raise Bad("no such client")
-            jti, until = assertions.check_assertion(assertion, client, (f"{self.base}/oauth/token",), at)
-        except Bad as why:
-            raise unknown_client(f"The client assertion is not accepted: {why}.") from why
-        used = Keep(ASSERTION, digest(f"{client.id} {jti}"), b"1", until, if_absent=True)
-        if not await commit_unless_taken(self.store, used):
-            raise unknown_client("The client assertion has been used before.")
-        return client
-
-    async def remove_client(self, id: str, at: datetime) -> bool:
+    async def remove_client(self, id: str, at: datetime, *also: Op) -> bool:
         """Forget a client and end every token it holds; False when there was none."""
-        grants = await self.store.kept_all(GRANT, at)
-        held = [name for name, raw in grants.items() if msgspec.json.decode(raw, type=_Grant).client == id]
-        ended = {name: at + max(self.life, LONGEST) for name in [f"client {id}", *held]}
-        gone = [Drop(clients.KIND, id, must_exist=True), *(Drop(GRANT, name) for name in held)]
-        return await commit_unless_taken(self.store, *gone, *(revocation(name, until) for name, until in ended.items()), CHANGED)
+        ending = [op for name in await held.of_client(self.store, id, at) for op in held.ending(name, at)]
+        gone = Drop(clients.KIND, id, must_exist=True)
+        return await commit_unless_taken(self.store, gone, *ending, revocation(f"client {id}", at + held.LONGEST), *also, CHANGED)
 
     # -- what a token is, and ending it -------------------------------------------------------------------------------
 
@@ -356,9 +323,9 @@ class OAuth:
         token = form.get("token", "")
         raw = await self.store.kept(REFRESH, digest(token), at)
         if raw:
-            name = msgspec.json.decode(raw, type=_Refresh).grant
-            held = await self.store.kept(GRANT, name, at)
-            if held and msgspec.json.decode(held, type=_Grant).client == client.id:
+            name = msgspec.json.decode(raw, type=Refresh).grant
+            found = await held.find(self.store, name, at)
+            if found and found[0].client == client.id:
                 await self._end(name, at)
             return
         try:
@@ -369,7 +336,7 @@ class OAuth:
             await self.tokens.revoke({caller.jti: caller.expires})
 
     async def _end(self, grant: str, at: datetime) -> None:
-        await self.tokens.revoke({grant: at + self.life}, Drop(GRANT, grant))
+        await self.store.commit(*held.ending(grant, at), CHANGED)
 
     # -- small things -------------------------------------------------------------------------------------------------
 
@@ -389,18 +356,9 @@ def narrow(wanted: str, most: str) -> str:
     return str(Scopes.parse(wanted).narrow(Scopes.parse(most)))
 
 
-def once(params: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Parameters by name; Refusal when one is given twice (RFC 6749 3.1)."""
-    out: dict[str, str] = {}
-    for name, value in params:
-        if name in out:
-            raise Refusal("invalid_request", f"`{name[:40]}` is given twice.")
-        out[name] = value
-    return out
-
-
-def unknown_client(text: str) -> Refusal:
-    return Refusal("invalid_client", text, 401)
+def own_record(who: Caller) -> str | None:
+    """The record of whoever acts for one person, themselves or another: what an app of theirs is always opened on."""
+    return who.patient if who.kind in ("patient", "proxy") else None
 
 
 def _verified(verifier: str, challenge: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..domain.types import Note
-from . import accounts, apps, passwords, people
+from . import accounts, apps, held, passwords, people
 from .kept import CHANGED, Kept
 from .sessions import HasCookies, Session, Sessions
 from .tokens import Caller, Tokens
@@ -76,11 +76,11 @@ class OwnSignIn:
         session, at = await self.sessions.session(request.cookies), self.clock()
         if session is None:
             return False
-        held = {n: g for n, g in (await apps.grants_of(self.store, session.caller.subject, at)).items() if g.client == client}
-        if not held:
+        names = [n for n, g in (await held.of_person(self.store, session.caller.subject, at)).items() if g.client == client]
+        if not names:
             return False
         note = self._note("app-stopped", session, client)
-        await self.store.commit(*apps.endings(held, at), note, CHANGED)
+        await self.store.commit(*(op for name in names for op in held.ending(name, at)), note, CHANGED)
         await self.tokens.refresh(at)
         return True
 

@@ -16,8 +16,8 @@ from typing import Protocol
 import msgspec
 
 from ..domain.types import Drop, Keep, Note, Op
-from . import people
-from .kept import Kept, commit_unless_taken, digest, pack
+from . import held, people
+from .kept import CHANGED, Kept, commit_unless_taken, digest, pack
 from .tokens import Caller
 
 SESSION, INDEX = "session", "session-of"
@@ -118,14 +118,14 @@ class Sessions:
         if session:
             who = session.caller
             note = self._note("sign-out", who.fhir_user, who.organisation, self.clock())
-            await self.store.commit(*_ending(who.subject, session.key), note)
+            await self.store.commit(*await _ending(self.store, who.subject, session.key, self.clock()), note, CHANGED)
         return [self._cookie("session", "", gone=True), self._cookie("visitor", "", gone=True)]
 
     async def end_everywhere(self, subject: str, *also: Op) -> int:
         """End every session of this person, and do `also` in the same commit; how many."""
-        ops = await endings(self.store, subject, self.clock())
-        await self.store.commit(*ops, *also)
-        return len(ops) // 2
+        keys = await _keys_of(self.store, subject, self.clock())
+        await self.store.commit(*await endings(self.store, subject, self.clock()), *also, CHANGED)
+        return len(keys)
 
     async def of(self, subject: str) -> dict[str, Row]:
         """Every session of this person now, by its name in the store."""
@@ -177,8 +177,10 @@ def form_token(cookie: str) -> str:
     return digest(f"form {cookie}")
 
 
-def _ending(subject: str, key: str) -> tuple[Op, Op]:
-    return Drop(SESSION, key), Drop(INDEX, f"{digest(subject)} {key}")
+async def _ending(store: Kept, subject: str, key: str, at: datetime) -> list[Op]:
+    """One session, and what apps hold only while it lasts (`online_access`)."""
+    apps = [op for name in await held.of_session(store, key, at) for op in held.ending(name, at)]
+    return [Drop(SESSION, key), Drop(INDEX, f"{digest(subject)} {key}"), *apps]
 
 
 async def _keys_of(store: Kept, subject: str, at: datetime) -> list[str]:
@@ -186,5 +188,5 @@ async def _keys_of(store: Kept, subject: str, at: datetime) -> list[str]:
 
 
 async def endings(store: Kept, subject: str, at: datetime) -> list[Op]:
-    """What ends every session of this person."""
-    return [op for key in await _keys_of(store, subject, at) for op in _ending(subject, key)]
+    """What ends every session of this person; `kept.CHANGED` goes with it."""
+    return [op for key in await _keys_of(store, subject, at) for op in await _ending(store, subject, key, at)]

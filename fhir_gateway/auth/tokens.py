@@ -2,7 +2,7 @@
 
 JWT access tokens: https://www.rfc-editor.org/rfc/rfc9068 . A verified token is remembered by its hash until the
 earlier of its expiry and 60 s, together with the keys of its issuer: when those change, so does the memory. Revocation
-holds at once in this process and within a second in the others.
+holds from the next request on, in every process.
 """
 
 from __future__ import annotations
@@ -157,6 +157,15 @@ class Tokens:
         """A signed access token that says what `caller` says."""
         await self.refresh(at)
         return mint(self.ring.signer, caller, self.audience, at)
+
+    async def id_signer(self, at: datetime) -> signing.SigningKey:
+        """What id tokens are signed with; made when the first is asked for."""
+        await self.refresh(at)
+        if self.ring.id_signer is None:
+            await signing.make(self.store, at, signing.ID_TOKENS)
+            await self.refresh(at)
+        assert self.ring.id_signer is not None
+        return self.ring.id_signer
 
     async def revoke(self, names: Mapping[str, datetime], *also: Op) -> None:
         """End tokens before their time: `names` are jti or grants, each with the last instant of its tokens."""

@@ -72,12 +72,16 @@ def _security(base: str) -> dict[str, Any]:
                 "extension": [
                     {"url": "authorize", "valueUri": f"{root}/oauth/authorize"},
                     {"url": "token", "valueUri": f"{root}/oauth/token"},
+                    {"url": "introspect", "valueUri": f"{root}/oauth/introspect"},
+                    {"url": "revoke", "valueUri": f"{root}/oauth/revoke"},
+                    {"url": "manage", "valueUri": f"{root}/account/apps"},
                 ],
             }
         ],
-        "cors": False,
+        "cors": True,
         "service": [
-            {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/restful-security-service", "code": "SMART-on-FHIR"}]}
+            {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/restful-security-service", "code": "SMART-on-FHIR"}]},
+            {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/restful-security-service", "code": "OAuth"}]},
         ],
     }
 

@@ -12,20 +12,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..auth import clients, discovery
-from ..auth.oauth import Asked, OAuth, Refusal, SentBack
-from ..auth.sessions import Sessions
+from ..auth import discovery
+from ..auth.oauth import Asked, OAuth, own_record
+from ..auth.refusal import Refusal, SentBack
+from ..auth.sessions import Session, Sessions
 from ..domain.primitives import whole
 from ..domain.problem import Problem
 from . import app
-from .pages import frame
+from .pages import frame, people
 from .pages.asked import in_words
 from .pages.words import _
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
-PUBLIC = {"Access-Control-Allow-Origin": "*", "Cache-Control": "max-age=300", "X-Content-Type-Options": "nosniff"}
+PUBLIC = {"Cache-Control": "max-age=300", "X-Content-Type-Options": "nosniff"}
 SHORTEST_AGE = 60  # seconds
-LONGEST_QUERY = 1_500  # it travels inside `next` of the sign-in page
+LONGEST_QUERY = 4_000  # it travels inside `next` of the sign-in page
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,9 @@ def routes(web: app.Web, smart: Smart) -> list[Route]:
         route("/oauth/jwks", jwks, "GET"),
         route("/oauth/authorize", authorize, "GET"),
         route("/oauth/authorize", approve, "POST"),
-        route("/oauth/token", token, "POST", "OPTIONS"),
+        route("/oauth/token", token, "POST"),
         route("/oauth/introspect", introspect, "POST"),
-        route("/oauth/revoke", revoke, "POST", "OPTIONS"),
+        route("/oauth/revoke", revoke, "POST"),
     ]
 
 
@@ -80,7 +81,7 @@ async def jwks(smart: Smart, request: Request) -> Response:
 
 
 async def authorize(smart: Smart, request: Request) -> Response:
-    """The page that asks. Nobody is sent anywhere that the app has not registered."""
+    """The page that asks; before it, for whom, where an app wants one person and the one signed in can see several."""
     query = request.url.query
     try:
         asked = await _asked(smart, request.query_params.multi_items(), len(query))
@@ -90,14 +91,41 @@ async def authorize(smart: Smart, request: Request) -> Response:
         return frame.go(back.location)
     session = await smart.sessions.session(request.cookies)
     if session is None or too_old(session.caller.signed_in, request.query_params.get("max_age"), smart.clock()):
+        if request.query_params.get("prompt") == "none":
+            return frame.go(smart.oauth.refuse(asked, "login_required"))
         return frame.go(f"/sign-in?next={quote(f'/oauth/authorize?{query}', safe='')}")
+    if request.query_params.get("prompt") == "none":
+        return frame.go(smart.oauth.refuse(asked, "consent_required"))
+    if whom_is_open(asked, session):
+        return may_lead_to(await whom(smart, request, asked, query), origin_of(asked.redirect_uri))
+    ctx = await smart.pages.context_for(request)
+    person = await people.named(ctx, asked.launch) if ctx and asked.launch and not own_record(session.caller) else None
     host = urlsplit(asked.redirect_uri).hostname or asked.client.name
     page = await frame.show(
-        smart.pages, request, "oauth/approve.html", ctx=await smart.pages.context_for(request), app=asked.client.name,
+        smart.pages, request, "oauth/approve.html", ctx=ctx, app=asked.client.name,
         lines=in_words(asked.scopes), name=session.caller.name or session.caller.subject, host=host,
-        patient=session.caller.kind == "patient", asked=urlencode(request.query_params.multi_items()),
+        patient=session.caller.kind == "patient", asked=query, person=person,
     )  # fmt: skip
-    return may_lead_to(page, asked)
+    return may_lead_to(page, origin_of(asked.redirect_uri))
+
+
+def whom_is_open(asked: Asked, session: Session) -> bool:
+    """Whether the app wants one person's record and nothing says yet whose (`launch/patient`)."""
+    return asked.launch is None and "launch/patient" in asked.scopes.split() and own_record(session.caller) is None
+
+
+async def whom(smart: Smart, request: Request, asked: Asked, query: str, *, mistake: bool = False) -> Response:
+    """The page on which staff choose a person for the app, among those whom they may see."""
+    ctx = await smart.pages.context_for(request)
+    if ctx is None:
+        return frame.go("/sign-in")
+    looked = dict(parse_qsl(query)).get(people.LOOKED, "")
+    found, more = await people.seen(ctx, looked)
+    errors = {"patient": _("Choose a person.")} if mistake else {}
+    return await frame.show(
+        smart.pages, request, "oauth/whom.html", ctx=ctx, app=asked.client.name, people=found, more=more, looked=looked, asked=query,
+        errors=errors,
+    )  # fmt: skip
 
 
 def too_old(signed_in: datetime | None, max_age: str | None, at: datetime) -> bool:
@@ -110,24 +138,64 @@ def too_old(signed_in: datetime | None, max_age: str | None, at: datetime) -> bo
 
 
 async def approve(smart: Smart, request: Request) -> Response:
-    """Yes or no, from our own page by a person who is signed in."""
+    """Yes or no, from our own page by a person who is signed in; or an app's own request, sent as a form (`authorize-post`)."""
     try:
+        if not frame.same_origin(smart.pages, request):
+            return await sent_by_form(smart, request)
         await frame.check_form(smart.pages, request)
         session = await smart.sessions.session(request.cookies)
         if session is None:
             return frame.go("/sign-in")
         form = request.state.form
-        asked = await _asked(smart, parse_qsl(form.get("asked", ""), keep_blank_values=True), 0)
-        if form.get("decision") == "approve":
-            return may_lead_to(frame.go(await smart.oauth.approve(asked, session.caller, smart.clock())), asked)
-        return may_lead_to(frame.go(smart.oauth.refuse(asked)), asked)
+        query = form.get("asked", "")
+        asked = await _asked(smart, parse_qsl(query, keep_blank_values=True), len(query))
+        match form.get("decision"):
+            case "approve":
+                where = await smart.oauth.approve(asked, session.caller, smart.clock(), session.key)
+            case "choose" if not form.get("patient"):
+                return may_lead_to(await whom(smart, request, asked, query, mistake=True), origin_of(asked.redirect_uri))
+            case "choose":
+                where = await chosen(smart, request, asked, session, query, form.get("patient", ""))
+            case "look":
+                where = f"/oauth/authorize?{onward(query, people.LOOKED, form.get('name', ''))}"
+            case _:
+                where = smart.oauth.refuse(asked)
+        return may_lead_to(frame.go(where), origin_of(asked.redirect_uri))
     except Refusal as why:
         return await wrong(smart, request, why.text)
     except SentBack as back:
         return frame.go(back.location)
     except Problem as p:
         text = _("This form did not come from our page, or it is old. Start again.")
-        return await wrong(smart, request, text, p.status)
+        return await wrong(smart, request, text, p.status if p.status in (403, 404) else 400)
+
+
+async def sent_by_form(smart: Smart, request: Request) -> Response:
+    """An authorization request by POST goes on as the same one by GET: it decides nothing, and our cookie comes with that one only."""
+    form = await frame.read_form(request)
+    if frame.TOKEN in form or "asked" in form:  # our own form, sent by somebody else's page
+        raise Problem("forbidden", "form")
+    params = [(name, str(value)) for name, value in form.multi_items()]
+    query = urlencode(params)
+    await _asked(smart, params, len(query))
+    return frame.go(f"/oauth/authorize?{query}")
+
+
+async def chosen(smart: Smart, request: Request, asked: Asked, session: Session, query: str, patient: str) -> str:
+    """Back to the page that asks, now on this person; not-found for whom they may not see."""
+    ctx = await smart.pages.context_for(request)
+    if ctx is None or not whom_is_open(asked, session):
+        raise Problem("forbidden", "form")
+    if await people.named(ctx, f"Patient/{patient}") is None:
+        raise Problem("not-found", "whom")
+    value = await smart.oauth.launch(asked.client.id, f"Patient/{patient}", session.caller.subject, smart.clock())
+    return f"/oauth/authorize?{onward(query, 'launch', value)}"
+
+
+def onward(query: str, name: str, value: str) -> str:
+    """The same request with this parameter, and without the one that only the page of choosing has."""
+    kept = [(k, v) for k, v in parse_qsl(query, keep_blank_values=True) if k not in (name, people.LOOKED)]
+    return urlencode([*kept, (name, value)])
 
 
 async def _asked(smart: Smart, params: list[tuple[str, str]], length: int) -> Asked:
@@ -140,13 +208,18 @@ async def wrong(smart: Smart, request: Request, text: str, status: int = 400) ->
     return await frame.show(smart.pages, request, "oauth/wrong.html", status=status, text=text)
 
 
-def may_lead_to(response: Response, asked: Asked) -> Response:
+def may_lead_to(response: Response, *origins: str) -> Response:
     """Browsers hold `form-action` against the redirect that follows a form too: name the app's origin."""
-    url = urlsplit(asked.redirect_uri)
-    origin = f"{url.scheme}://{url.netloc}" if url.netloc else f"{url.scheme}:"
     policy = response.headers.get("Content-Security-Policy", "")
-    response.headers["Content-Security-Policy"] = policy.replace("form-action 'self'", f"form-action 'self' {origin}")
+    allowed = " ".join(["form-action 'self'", *dict.fromkeys(origins)])
+    response.headers["Content-Security-Policy"] = policy.replace("form-action 'self'", allowed)
     return response
+
+
+def origin_of(address: str) -> str:
+    """`https://app.example`, or `com.example.app:` of an app's own scheme."""
+    url = urlsplit(address)
+    return f"{url.scheme}://{url.netloc}" if url.netloc else f"{url.scheme}:"
 
 
 def refusal(p: Problem) -> Response:
@@ -171,11 +244,9 @@ async def revoke(smart: Smart, request: Request) -> Response:
 
 
 async def _answer(smart: Smart, request: Request, ask: Callable[..., Awaitable[dict[str, Any] | None]]) -> Response:
-    """A form in, JSON out, errors as RFC 6749 5.2 has them. Pages of registered origins may read the answer (CORS)."""
+    """A form in, JSON out, errors as RFC 6749 5.2 has them."""
     at = smart.clock()
-    headers = NO_STORE | await cors(smart, request, at)
-    if request.method == "OPTIONS":
-        return Response(status_code=204, headers=headers)
+    headers = dict(NO_STORE)
     try:
         form = await frame.read_form(request)
         answer = await ask(form.multi_items(), request.headers.get("authorization"), at)
@@ -188,14 +259,3 @@ async def _answer(smart: Smart, request: Request, ask: Callable[..., Awaitable[d
         status = p.status if p.status in (413, 429, 503) else 400
         return JSONResponse({"error": error, "error_description": p.text}, status, headers | p.headers)
     return JSONResponse(answer or {}, headers=headers)
-
-
-async def cors(smart: Smart, request: Request, at: datetime) -> dict[str, str]:
-    """CORS headers when the page that calls is served from an origin that a client has registered."""
-    origin = request.headers.get("origin", "")
-    if not origin or origin not in await clients.origins(smart.oauth.store, at):
-        return {"Vary": "Origin"}
-    return {
-        "Vary": "Origin", "Access-Control-Allow-Origin": origin, "Access-Control-Allow-Methods": "POST",
-        "Access-Control-Allow-Headers": "Content-Type, Authorization", "Access-Control-Max-Age": "600",
-    }  # fmt: skip

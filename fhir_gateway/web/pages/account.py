@@ -77,7 +77,11 @@ async def apps(pages: Pages, request: Request, ctx: Context) -> Response:
         }
         for a in found
     ]  # fmt: skip
-    return await show(pages, request, "account/apps.html", ctx=ctx, items=items, done=request.query_params.get("done") == "stopped")
+    own = ctx.actor.kind in ("patient", "proxy") and ctx.actor.patient is not None
+    return await show(
+        pages, request, "account/apps.html", ctx=ctx, items=items, done=request.query_params.get("done") == "stopped",
+        opens_apps=own and await pages.opens_apps(),
+    )  # fmt: skip
 
 
 async def stop(pages: Pages, request: Request, ctx: Context) -> Response:

@@ -77,6 +77,10 @@ class DemoPerson:
     tries: Sequence[str] = ()
 
 
+async def _no() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Pages:
     """The one seam to the rest of the house; `wiring` fills it.
@@ -96,6 +100,7 @@ class Pages:
     demo: Sequence[DemoPerson] = ()
     mine: Mine | None = None
     more: dict[str, Any] = field(default_factory=dict)
+    opens_apps: Callable[[], Awaitable[bool]] = _no  # whether there is an app to open on a person
 
 
 Handler = Callable[[Pages, Request, Any], Awaitable[Response]]

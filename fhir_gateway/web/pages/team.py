@@ -82,6 +82,7 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         tasks=asked,
         person=id,
         mine=await here_because(ctx, id),
+        opens_apps=await pages.opens_apps(),
         done=done if done in ("emergency", "claim") else "",
     )
 
