@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from html import unescape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +24,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from starlette.applications import Starlette
 
-from fhir_gateway.auth import clients, jose, people
+from fhir_gateway.auth import clients, jose, keysets, people
 from fhir_gateway.auth.oauth import OAuth
 from fhir_gateway.auth.sessions import Sessions
 from fhir_gateway.auth.tokens import Tokens
@@ -357,6 +360,18 @@ async def test_a_refresh_token_is_exchanged_for_the_next(house: House) -> None:
     assert fewer["scope"] == "patient/Goal.rs"
 
 
+async def test_an_app_without_a_key_refreshes_without_a_name_and_one_with_a_key_does_not(house: House) -> None:
+    """https://hl7.org/fhir/smart-app-launch/app-launch.html#step-5-refresh lists no client_id."""
+    first = await granted(house)
+    second = await house.post(grant_type="refresh_token", refresh_token=first["refresh_token"])
+    assert second.status_code == 200
+    assert (await house.post(grant_type="refresh_token", refresh_token="made-up")).json()["error"] == "invalid_grant"
+    app = await clients.find(house.store, "app", house.at)
+    assert app
+    await clients.change(house.store, replace(app, jwks=public(OTHER)))
+    assert (await house.post(grant_type="refresh_token", refresh_token=second.json()["refresh_token"])).status_code == 401
+
+
 async def test_a_refresh_token_used_twice_ends_the_whole_grant(house: House) -> None:
     first = await granted(house)
     second = (await house.refresh(first["refresh_token"])).json()
@@ -471,6 +486,77 @@ async def test_a_system_rotates_its_key_without_a_gap(house: House) -> None:
         await clients.rotate(house.store, "hospital", {"keys": [new.as_dict(private=True)]}, house.at)
     with pytest.raises(LookupError):
         await clients.rotate(house.store, "nobody", public(new), house.at)
+
+
+class Published:
+    """A partner's web server with its JWK set; what is asked of it, and what it answers."""
+
+    def __init__(self) -> None:
+        self.keys, self.asked, self.status, self.sends_to = [EC], 0, 200, ""
+        here = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                here.asked += 1
+                self.send_response(302 if here.sends_to else here.status)
+                if here.sends_to:
+                    self.send_header("Location", here.sends_to)
+                self.end_headers()
+                self.wfile.write(json.dumps(public(*here.keys)).encode())
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.address = f"http://127.0.0.1:{self.server.server_port}/jwks"
+
+
+@pytest.fixture
+def published() -> Iterator[Published]:
+    there = Published()
+    yield there
+    there.server.shutdown()
+
+
+async def test_a_system_may_publish_its_keys_and_rotate_them_by_itself(house: House, published: Published) -> None:
+    hosts = frozenset({"127.0.0.1"})
+    house.oauth.keysets.hosts = hosts
+    await clients.rotate(house.store, "hospital", None, house.at, timedelta(0), jwks_uri=published.address, hosts=hosts)
+    for _ in range(3):
+        assert (await house.system(house.assertion(EC))).status_code == 200
+    assert published.asked == 1
+    published.keys = [OTHER]
+    for _ in range(3):  # an unknown kid makes us look again, once a minute
+        assert (await house.system(house.assertion(OTHER))).status_code == 401
+    assert published.asked == 1
+    house.at += timedelta(minutes=1)
+    assert (await house.system(house.assertion(OTHER))).status_code == 200
+    assert (await house.system(house.assertion(EC))).status_code == 401 and published.asked == 2
+    published.status = 500
+    house.at += timedelta(minutes=30)
+    assert (await house.system(house.assertion(OTHER))).status_code == 200, "a short outage locks nobody out"
+    house.at += timedelta(minutes=40)
+    assert (await house.system(house.assertion(OTHER))).status_code == 401, "and a key that was withdrawn does not live for ever"
+
+
+@pytest.mark.parametrize("how", ["redirect", "host", "name"])
+async def test_keys_are_fetched_from_configured_hosts_alone(house: House, published: Published, how: str) -> None:
+    """Neither by a redirect, nor when the settings name the host no more, nor when a name stands for this machine."""
+    sink, address = Published(), published.address
+    if how == "redirect":
+        published.sends_to = sink.address
+    if how == "name":
+        with pytest.raises(ValueError, match="GATEWAY_CLIENT_KEYS_FROM"):
+            await clients.rotate(house.store, "hospital", None, house.at, jwks_uri="http://keys.example/jwks", hosts=frozenset({"keys.example"}))
+        assert not keysets.reachable("127.0.0.1", "keys.example") and not keysets.reachable("169.254.169.254", "keys.example")
+        assert not keysets.reachable("::1", "keys.example") and keysets.reachable("10.1.2.3", "keys.example")
+    else:
+        await clients.rotate(house.store, "hospital", None, house.at, timedelta(0), jwks_uri=address, hosts=frozenset({"127.0.0.1"}))
+        house.oauth.keysets.hosts = frozenset({"127.0.0.1"}) if how == "redirect" else frozenset()
+        assert (await house.system(house.assertion(EC))).status_code == 401
+    assert sink.asked == 0 and published.asked == (1 if how == "redirect" else 0)
+    sink.server.shutdown()
 
 
 async def test_a_removed_client_holds_nothing(house: House) -> None:
