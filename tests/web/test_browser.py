@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -232,6 +233,34 @@ def test_emergencies_claims_and_urgent_care(chromium: Any, demo: Gateway, pictur
     officer.open("/privacy/audit?person=!&from-day=40", "privacy-audit-mistake")
     r.press("Close it now")
     r.look("team-emergency-over")
+
+
+def test_apps_are_chosen_for_approved_and_stopped(chromium: Any, demo: Gateway, pictures: Path, width: int) -> None:
+    back, app = "http://127.0.0.1:9/back", f"pal-{width}"
+    scopes = "openid launch launch/patient offline_access patient/*.rs user/Goal.rs"
+    demo.lines("clients", "add", app, "--name", "Plan Pal", "--scopes", scopes, "--redirect", back, "--launch", "http://127.0.0.1:9/launch", "--json")
+    asked = {
+        "response_type": "code", "client_id": app, "redirect_uri": back, "state": "s", "aud": f"{demo.base}/fhir", "scope": scopes,
+        "code_challenge": "c" * 43, "code_challenge_method": "S256",
+    }  # fmt: skip
+    r = Reader(chromium, demo, pictures, width)
+    r.sign_in("gp")
+    r.open(f"/oauth/authorize?{urlencode(asked)}", "app-for-whom")
+    r.page.get_by_label("Look for a person by name").fill("Nobody at all")
+    r.press("Look")
+    r.look("app-for-nobody")
+    r.page.get_by_label("Look for a person by name").fill("Amina")
+    r.press("Look")
+    r.page.get_by_label("Amina").check()
+    r.press("Next")
+    r.look("app-approve")
+    r.open("/my-apps", "my-apps-none")
+    r.open(f"/my-apps?person={demo.patient}", "my-apps-open")
+    r.open(f"/team/people/{demo.patient}", "team-person-with-apps")
+    r.sign_in("patient")
+    r.open(f"/oauth/authorize?{urlencode(asked)}", "app-approve-own")
+    r.open("/oauth/authorize?client_id=nobody", "app-unknown", 400)
+    r.open("/my-apps", "my-apps")
 
 
 def test_everything_works_without_scripts_by_keyboard_alone(chromium: Any, demo: Gateway, pictures: Path) -> None:
