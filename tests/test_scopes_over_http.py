@@ -1,7 +1,7 @@
 """Scopes on every interaction, over HTTP: a request goes through if and only if the plain rule says so.
 
 The reader is a person reading their own record, so that consent allows everything and the scope alone decides. Each request names what
-it needs (`docs/sign-in.md`); 403 is the answer to a missing one, before anything is looked up.
+it needs (`docs/apps.md`); 403 is the answer to a missing one, before anything is looked up.
 """
 
 from __future__ import annotations

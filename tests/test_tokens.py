@@ -415,8 +415,19 @@ async def test_an_external_issuer_may_rotate_its_keys_and_cannot_be_hammered(sto
     for _ in range(5):
         assert "known key" in await refusal(verifier, issuer.token(), AT + timedelta(seconds=10))
     assert len(issuer.asked) == 2
-    assert await verifier.verify(issuer.token(), AT + timedelta(seconds=40))
+    assert await verifier.verify(issuer.token(), AT + timedelta(seconds=60))
     assert len(issuer.asked) == 4
+
+
+async def test_an_issuer_that_never_answered_is_not_waited_for_by_every_request(store: Any, issuer: Issuer) -> None:
+    verifier, issuer.says = trusting(store, issuer), "https://another.example"
+    for _ in range(5):
+        with pytest.raises(Problem) as away:
+            await verifier.verify(issuer.token(), AT)
+        assert away.value.status == 503
+    assert len(issuer.asked) == 1
+    issuer.says = ""
+    assert await verifier.verify(issuer.token(), AT + timedelta(seconds=5))
 
 
 async def test_an_external_issuer_cannot_speak_for_us_nor_we_for_it(store: Any, issuer: Issuer) -> None:

@@ -23,7 +23,8 @@ from .tokens import ROLES, Caller, kind_of
 Fetch = Callable[[str], Awaitable[tuple[int, bytes]]]  # address -> status, body
 KEPT = timedelta(minutes=10)
 LARGEST = 1024 * 1024  # bytes of an answer
-NOT_SOONER = timedelta(seconds=30)  # than this are keys asked for again because of an unknown kid
+NOT_SOONER = timedelta(minutes=1)  # than this are keys asked for again because of an unknown kid
+FIRST = timedelta(seconds=5)  # between tries while it has never answered
 OTHER_TOKENS = frozenset({"ID", "Refresh", "Offline", "Logout"})  # Keycloak's `typ` claim
 OTHER_CLAIMS = frozenset({"at_hash", "c_hash", "events"})  # of id and logout tokens
 
@@ -51,6 +52,7 @@ class External:
         self.now: tuple[PublicKey, ...] = ()
         self._fetch, self._base, self._claims = fetch, base.rstrip("/") + "/", claims or Claims()
         self._asked = datetime.min.replace(tzinfo=UTC)
+        self._why: Exception | None = None
         self._lock = asyncio.Lock()
 
     async def keys(self, at: datetime, kid: str | None) -> tuple[PublicKey, ...]:
@@ -59,21 +61,22 @@ class External:
             async with self._lock:
                 if self._due(at, kid):
                     await self._ask(at)
+        if not self.now:
+            raise Problem("unavailable", "The sign-in service cannot be reached.", headers={"Retry-After": "30"}) from self._why
         return self.now
 
     def _due(self, at: datetime, kid: str | None) -> bool:
         since = at - self._asked
-        unknown = not self.now or (kid is not None and all(k.kid != kid for k in self.now))
-        return since >= KEPT or (unknown and since >= NOT_SOONER)
+        if not self.now:
+            return since >= FIRST
+        return since >= KEPT or (kid is not None and all(k.kid != kid for k in self.now) and since >= NOT_SOONER)
 
     async def _ask(self, at: datetime) -> None:
         try:
             found = await self._read_keys()
         except Exception as why:
-            if not self.now:
-                text = "The sign-in service cannot be reached."
-                raise Problem("unavailable", text, headers={"Retry-After": "30"}) from why
-            self._asked = at - KEPT + NOT_SOONER  # keep what we have; try again in a while
+            self._why = why
+            self._asked = at - KEPT + NOT_SOONER if self.now else at  # keep what we have; try again in a while
             return
         self._asked = at
         if [(k.kid, k.key.thumbprint()) for k in found] != [(k.kid, k.key.thumbprint()) for k in self.now]:

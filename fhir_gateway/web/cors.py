@@ -30,11 +30,12 @@ def crossing(inner: ASGIApp, origins: Origins, clock: Callable[[], datetime]) ->
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        origin = Headers(scope=scope).get("origin") if scope["type"] == "http" and (path.startswith(PUBLIC) or _is_at(path)) else None
-        if origin is None:
+        public = scope["type"] == "http" and path.startswith(PUBLIC)
+        origin = Headers(scope=scope).get("origin") if scope["type"] == "http" and (public or _is_at(path)) else None
+        if origin is None and not public:
             await inner(scope, receive, send)
             return
-        allowed = "*" if path.startswith(PUBLIC) else await _registered(origins, origin, clock())
+        allowed = "*" if public else await _registered(origins, origin or "", clock())
         if allowed and scope["method"] == "OPTIONS" and "access-control-request-method" in Headers(scope=scope):
             await _preflight(send, allowed)
             return
@@ -42,7 +43,8 @@ def crossing(inner: ASGIApp, origins: Origins, clock: Callable[[], datetime]) ->
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.add_vary_header("Origin")
+                if not public:  # these are the same for everybody, and caches may keep them
+                    headers.add_vary_header("Origin")
                 if allowed:
                     headers["Access-Control-Allow-Origin"] = allowed
                     headers["Access-Control-Expose-Headers"] = EXPOSED

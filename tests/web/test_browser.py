@@ -254,13 +254,13 @@ def test_apps_are_chosen_for_approved_and_stopped(chromium: Any, demo: Gateway, 
     r.page.get_by_label("Amina").check()
     r.press("Next")
     r.look("app-approve")
-    r.open("/my-apps", "my-apps-none")
-    r.open(f"/my-apps?person={demo.patient}", "my-apps-open")
+    r.open(f"/account/apps/open?person={demo.patient}", "app-open")
     r.open(f"/team/people/{demo.patient}", "team-person-with-apps")
     r.sign_in("patient")
     r.open(f"/oauth/authorize?{urlencode(asked)}", "app-approve-own")
     r.open("/oauth/authorize?client_id=nobody", "app-unknown", 400)
-    r.open("/my-apps", "my-apps")
+    r.open("/account/apps", "apps-of-mine")
+    r.open("/account/apps/open", "app-open-own")
 
 
 def test_everything_works_without_scripts_by_keyboard_alone(chromium: Any, demo: Gateway, pictures: Path) -> None:

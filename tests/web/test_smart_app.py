@@ -73,9 +73,9 @@ def test_a_page_signs_a_person_in_and_works_in_their_name(chromium: Any, demo: G
     assert page.get_by_text("A foreign page").count() >= 1
     page.get_by_role("button", name="Yes, let it").click()
     assert_worked(demo, told(page), f"Patient/{demo.patient}")
-    page.goto(f"{demo.base}/my-apps")
+    page.goto(f"{demo.base}/account/apps")
     page.get_by_role("button", name="Stop this app").click()
-    assert page.get_by_text("The app cannot use your sign-in any more.").count() == 1
+    assert page.get_by_text("The app is stopped.").count() == 1
     context.close()
 
 
