@@ -323,6 +323,7 @@ def test_a_system_is_registered_rotated_and_removed_while_it_works(house: Gatewa
         (["add", "x", "--scopes", "system/*.rs", "--keys-at", "https://keys.example/jwks", "--organisation", "D82001"], "GATEWAY_CLIENT_KEYS_FROM"),
         (["add", "x", "--scopes", "system/*.rs", "--keys", "KEY", "--organisation", "NOBODY"], "no organisation"),
         (["add", "pal", "--scopes", "user/*.rs", "--redirect", BACK], "already"),
+        (["add", "gp", "--scopes", "user/*.rs", "--redirect", BACK], "a person signs in"),
         (["rotate", "pal", "--keys", "KEY"], "has no keys"),
         (["rotate", "nobody", "--keys", "KEY"], "no client"),
         (["rotate", "pal"], "Give the new keys"),

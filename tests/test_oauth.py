@@ -110,9 +110,9 @@ class House:
 
     def assertion(self, key: Any = EC, **changed: Any) -> str:
         now = int(self.at.timestamp())
-        alg = changed.pop("alg", "RS384" if key is RSA else "ES384")
+        alg, more = changed.pop("alg", "RS384" if key is RSA else "ES384"), changed.pop("header", {})
         claims = {"iss": "hospital", "sub": "hospital", "aud": TOKEN, "exp": now + 300, "jti": self.new_id()} | changed
-        head = {"alg": alg, "kid": key.thumbprint(), "typ": "JWT"}
+        head = {"alg": alg, "kid": key.thumbprint(), "typ": "JWT"} | more
         return jwt.encode(head, {k: v for k, v in claims.items() if v is not None}, key, algorithms=[alg])
 
     async def system(self, assertion: str, **changed: str) -> httpx2.Response:
@@ -430,6 +430,8 @@ async def test_a_system_signs_in_with_its_key(house: House, key: Any) -> None:
         {"key": OTHER},
         {"key": RSA, "alg": "RS256"},
         {"key": RSA, "alg": "PS384"},
+        {"header": {"jku": "https://evil.example/jwks"}},
+        {"header": {"kid": "unknown"}},
     ],
 )
 async def test_an_assertion_with_one_defect_is_refused(house: House, changed: dict[str, Any]) -> None:
@@ -526,6 +528,8 @@ async def test_a_system_may_publish_its_keys_and_rotate_them_by_itself(house: Ho
     for _ in range(3):
         assert (await house.system(house.assertion(EC))).status_code == 200
     assert published.asked == 1
+    for jku, status in ((published.address, 200), ("https://evil.example/jwks", 401), (published.address + "/", 401)):
+        assert (await house.system(house.assertion(EC, header={"jku": jku}))).status_code == status, "it may name the registered set, and is never followed"
     published.keys = [OTHER]
     for _ in range(3):  # an unknown kid makes us look again, once a minute
         assert (await house.system(house.assertion(OTHER))).status_code == 401

@@ -14,13 +14,14 @@ from .tokens import LEEWAY, check_times
 ALGORITHMS = ("ES384", "RS384")
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LONGEST = 300.0  # seconds
+POINTING = frozenset({"jku"})  # SMART lets it name the registered key set, and nothing else; it is compared, never followed
 
 
 def check_assertion(
     assertion: str, client: str, keys: Iterable[PublicKey], audiences: Sequence[str], at: datetime
 ) -> tuple[str, datetime]:
     """The jti of a client assertion and how long to remember it. `Bad` unless this client signed it, for us, now."""
-    opened = open_signed(assertion, keys)
+    opened = open_signed(assertion, keys, POINTING)
     claims = opened.claims
     if opened.header["alg"] not in ALGORITHMS:
         raise Bad("sign it with ES384 or RS384")

@@ -35,11 +35,13 @@ async def prove(
 async def _asserted(store: Kept, form: Mapping[str, str], at: datetime, endpoint: str, keysets: KeySets) -> Client:
     assertion = form.get("client_assertion", "")
     try:
-        header, claims = peek(assertion)
+        header, claims = peek(assertion, assertions.POINTING)
         name = claims.get("iss")
         client = await clients.find(store, name, at) if isinstance(name, str) else None
         if client is None or form.get("client_id", client.id) != client.id:
             raise Bad("no such client")
+        if "jku" in header and (not client.jwks_uri or header["jku"] != client.jwks_uri):
+            raise Bad("jku is not the address that is registered")
         known = await _keys(client, at, header.get("kid"), keysets)
         jti, until = assertions.check_assertion(assertion, client.id, known, (endpoint,), at)
     except Bad as why:

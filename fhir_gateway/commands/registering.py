@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import gate
-from ..auth import clients, keys
+from ..auth import clients, keys, people
 from ..auth.clients import Client
 from ..auth.oauth import OAuth
 from ..domain import strict
@@ -63,6 +63,8 @@ async def clients_add(said: Registration, as_json: bool) -> int:
     """Register a system, or an app when it has redirect addresses. Refused, in words, when something of it cannot be."""
     settings = load()
     async with wired(settings) as w:
+        if await people.find(w.store, said.id, now()):
+            raise Refused(f"{said.id} cannot be registered: a person signs in here by that name.")
         client = _app(said) if said.redirects else await _system(said, w)
         note = written_down(w, "register-client", f"{client.id}: {client.kind}, {client.scopes}")
         try:
