@@ -12,6 +12,7 @@ from starlette.responses import Response
 from ..domain import strict
 from ..domain.problem import Problem
 from .app import PRIVATE, Web, body, too_large
+from .messages import media
 
 MEDIA = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,60}/[A-Za-z0-9!#$&^_.+-]{1,60}\Z")
 AROUND = 64 * 1024  # what a Binary has besides its data
@@ -30,7 +31,7 @@ async def sent(web: Web, request: Request, as_json: bool, id: str = "") -> bytes
         if len(raw) - (len(data) if isinstance(data, str) else 0) > web.body_limit:
             raise too_large(web.body_limit)
         return raw
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind, _ = media(request)
     if not MEDIA.match(kind):
         raise Problem("unsupported-media", "Say in Content-Type what these bytes are.", "Content-Type")
     held = await body(web, request, web.binary_limit)
@@ -47,4 +48,4 @@ def bare(raw: bytes, headers: dict[str, str]) -> Response:
     kind = str(resource.get("contentType", ""))
     media = kind if MEDIA.match(kind.partition(";")[0].strip()) and kind.isascii() and kind.isprintable() else "application/octet-stream"
     held = base64.b64decode(resource.get("data", ""))
-    return Response(held, 200, {**PRIVATE, **headers, **INERT, "Content-Type": media})
+    return Response(held, 200, {**PRIVATE, **INERT, **headers, "Content-Type": media})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import quote, unquote
 
 import msgspec
 from starlette.requests import Request
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .. import __version__, definitions, gate
 from ..domain import bundle, capability, edits, strict
 from ..domain.preconditions import not_modified, tag
-from ..domain.problem import Problem
+from ..domain.problem import Problem, not_found
 from ..domain.r4 import R4
 from ..domain.types import Ref
 from ..gate import Answer, Context, Written
@@ -70,7 +71,7 @@ def endpoint(web: Web) -> ASGIApp:
     handler = guarded(web, "fhir", dispatch)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["path_params"] = {"path": scope["path"][len("/fhir") :]}
+        scope["path_params"] = {"parts": segments(scope)}
         response = await handler(Request(scope, receive))
         if scope["method"] == "HEAD":
             response.body = b""  # the headers are those of the GET, its length too
@@ -81,7 +82,7 @@ def endpoint(web: Web) -> ASGIApp:
 
 async def dispatch(web: Web, request: Request) -> Response:
     """By the shape of the path; HEAD is GET without the body."""
-    parts = [p for p in request.path_params.get("path", "").split("/") if p]
+    parts: list[str] = request.path_params["parts"]
     method = "GET" if request.method == "HEAD" else request.method
     attached = parts[:1] == ["Binary"] and TABLE.get((method, shape(parts))) in ATTACHED
     if "xml" in request.headers.get("content-type", "") and not (attached and not as_fhir(request)):
@@ -101,10 +102,19 @@ async def dispatch(web: Web, request: Request) -> Response:
     if offer is None:
         if any("$" in p[:1] for p in parts):
             raise Problem("no-such-operation", f"There is no operation `{parts[-1][:64]}` here.")
+        if not offered(parts):
+            raise not_found()
         raise Problem("not-offered", f"{request.method} is not offered at this address.", headers={"Allow": offered(parts)})
     if offer.types and parts[0] not in offer.types:
         raise Problem("no-such-operation", f"There is no operation `{parts[-1][:64]}` on {parts[0]}.")
     return await offer.handle(web, request, ctx, parts)
+
+
+def segments(scope: Scope) -> list[str]:
+    """What stands between the slashes after /fhir, each decoded for itself: an escaped slash is part of a name, not of the path."""
+    path = scope.get("raw_path") or quote(scope["path"]).encode()
+    inside = path.partition(b"?")[0].removeprefix(b"/fhir/") if path.startswith(b"/fhir/") else b"" if path == b"/fhir" else path
+    return [unquote(p, errors="replace") for p in inside.decode("ascii", "replace").removesuffix("/").split("/")] if inside else []
 
 
 def offered(parts: list[str]) -> str:
@@ -139,8 +149,10 @@ def found(request: Request, ctx: Context, answer: Answer) -> Response:
     known, since = request.headers.get("if-none-match"), request.headers.get("if-modified-since")
     if (known is not None or since is not None) and not_modified(answer.version, answer.updated, known, since):
         return Response(status_code=304, headers=headers)
-    if answer.ref.type == "Binary" and not wants_json(request):
-        return binary.bare(answer.body, headers)
+    if answer.ref.type == "Binary":
+        headers |= binary.INERT
+        if not wants_json(request):
+            return binary.bare(answer.body, headers)
     return json(request, answer.body, headers=headers)
 
 

@@ -23,36 +23,60 @@ ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 JSON_TYPES = {"application/fhir+json", "application/json", "text/json"}
 ACCEPTED = JSON_TYPES | {"*/*", "application/*", "json"}
 PATCHES = frozenset({JSON_PATCH})
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+MEDIA_TYPE = re.compile(rf"{TOKEN}/{TOKEN}\Z")
+PARAMETER = re.compile(rf"""\s*;\s*(?:({TOKEN})=({TOKEN}|"[^"\\]*"))?\s*""")
+LONGEST_MEDIA_TYPE = 500  # characters
 
 
 # -- what is sent -----------------------------------------------------------------------------------------------------
 
 
+def media(request: Request) -> tuple[str, dict[str, str]]:
+    """The media type of the body in lower case and its parameters, "" when none is said. Problem unsupported-media where it cannot be
+    read (RFC 9110 8.3.1): nothing is guessed."""
+    said = request.headers.get("content-type", "").strip()
+    if not said:
+        return "", {}
+    kind, _, rest = said.partition(";")
+    found: dict[str, str] = {}
+    at = 0
+    rest = f";{rest}" if _ else ""
+    while at < len(rest) and len(said) <= LONGEST_MEDIA_TYPE:
+        part = PARAMETER.match(rest, at)
+        if part is None:
+            break
+        at = part.end()
+        if part[1] is not None:
+            found[part[1].lower()] = part[2].strip('"')
+    if at < len(rest) or not MEDIA_TYPE.match(kind.strip()):
+        raise Problem("unsupported-media", "The Content-Type cannot be read.", "Content-Type")
+    return kind.strip().lower(), found
+
+
 def as_fhir(request: Request) -> bool:
     """Whether the body says that it is FHIR, and not the bytes of an attachment."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind, _ = media(request)
     return kind in JSON_TYPES or kind == "application/fhir+xml" or not kind
 
 
 def sent_json(request: Request, also: frozenset[str] = frozenset()) -> str:
     """The media type. Problem unsupported-media unless the body says it is JSON in UTF-8."""
-    kind, _, rest = request.headers.get("content-type", "").partition(";")
-    kind = kind.strip().lower()
+    kind, said = media(request)
     if kind not in JSON_TYPES | also:
         raise Problem("unsupported-media", f"Send application/fhir+json, not `{kind[:60] or 'nothing'}`.", "Content-Type")
-    charset = dict(p.strip().partition("=")[::2] for p in rest.lower().split(";") if "=" in p).get("charset", "utf-8")
-    version = re.search(r"fhirversion\s*=\s*\"?([\d.]+)", rest.lower())
-    if version and not version.group(1).startswith("4.0"):
-        raise Problem("unsupported-media", f"This server speaks FHIR 4.0, not {version.group(1)[:10]}.", "Content-Type")
-    if charset.strip('"') not in ("utf-8", "utf8"):
+    version = said.get("fhirversion")
+    if version is not None and version.split(".")[:2] != ["4", "0"]:
+        raise Problem("unsupported-media", f"This server speaks FHIR 4.0, not `{version[:10]}`.", "Content-Type")
+    if said.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         raise Problem("unsupported-media", "The body must be UTF-8.", "Content-Type")
     return kind
 
 
 async def form(web: Web, request: Request) -> list[tuple[str, str]]:
     """The parameters in the body of a POST."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind and kind != "application/x-www-form-urlencoded":
+    kind, said = media(request)
+    if (kind and kind != "application/x-www-form-urlencoded") or said.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         raise Problem("unsupported-media", "A search is sent as application/x-www-form-urlencoded.", "Content-Type")
     try:
         return pairs((await body(web, request)).decode())
