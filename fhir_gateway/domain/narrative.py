@@ -47,6 +47,7 @@ _LINKS = frozenset({"href", "src", "cite", "longdesc", "usemap", "background"})
 _NOISE = re.compile(r"[\x00-\x20\u00ad\u200b-\u200f\u2028\u2029\ufeff]")  # what browsers pass over inside a scheme
 _INERT = re.compile(r"(?:https?:|mailto:|tel:|urn:|data:image/(?:png|gif|jpe?g|webp)[;,]|[#./?]|[^:]*(?:[/?#]|$))", re.IGNORECASE)
 _RUNS = re.compile(r"(?:javascript|vbscript|livescript|data:text/html)", re.IGNORECASE)
+_ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:(?!image/)|[/\\\\]{2}", re.IGNORECASE)  # a picture from another place is fetched when shown
 _CSS = re.compile(r"url\s*\(|expression|behaviou?r\s*:|-moz-binding|@import|javascript|vbscript|\\", re.IGNORECASE)
 
 
@@ -123,6 +124,8 @@ class _Reading:
                 self.running.append(f"The narrative's `{name}` has a link that runs something: `{value[:60]}`.")
             elif attribute in ("href", "src") and value[:1] == "#" and len(value) > 1:
                 self.leads.append(value[1:])
+            elif attribute == "src" and _ELSEWHERE.match(_NOISE.sub("", value)):
+                self.acting.append("The narrative's `img` is fetched from another place when it is shown: put the picture into the resource.")
             elif attribute in _LINKS and not _INERT.match(_NOISE.sub("", value)):
                 self.acting.append(f"The narrative's `{name}` has a link that could run something: `{value[:60]}`.")
             elif attribute == "style" and _CSS.search(value):

@@ -75,6 +75,12 @@ class Parameter(msgspec.Struct, frozen=True):
     chain: tuple[str, ...] = ()
 
 
+# Search parameters of our own, by type: what people ask for that R4 has none for.
+OWN_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
+    "CarePlan": (Parameter("title", "string", "https://fhir-gateway.example/SearchParameter/CarePlan-title", "CarePlan.title", modifier=("missing", "exact", "contains")),),
+}
+
+
 class CodeSystem(msgspec.Struct, frozen=True):
     """Every code of a complete code system; `parents` are its is-a edges when it has a hierarchy."""
 
@@ -225,7 +231,7 @@ class R4:
             found = {}
             for base in (type, "DomainResource", "Resource"):
                 if base in self._parameters.raw and self.has_type(type):
-                    for p in self._parameters[base]:
+                    for p in (*self._parameters[base], *OWN_PARAMETERS.get(base, ())):
                         found.setdefault(p.code, p)
             self._searched[type] = found
         return found

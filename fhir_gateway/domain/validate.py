@@ -53,7 +53,7 @@ def check(
 
 
 def policy(resource: Node, r4: R4) -> list[Issue]:
-    """What we refuse though FHIR allows it: modifier extensions nobody here knows, narrative that could act."""
+    """What we refuse though FHIR allows it: modifier extensions nobody here knows, narrative that could act, text of spaces alone."""
     return list(_policy(resource, (None, str(resource.get("resourceType") or ""), -1), r4))
 
 
@@ -67,6 +67,9 @@ def _policy(node: Any, path: Path, r4: R4) -> Iterator[Issue]:
                     said = f"The modifier extension `{str(item.get('url'))[:120]}` is not known here, and may not be passed over."
                     yield Issue("error", "extension", render(here), said, "unknown-modifier")
                 yield from _policy(item, here, r4)
+            elif type(item) is str and item.isspace():
+                said = f"`{name[:64]}` has spaces only: leave it out, or say something."
+                yield Issue("error", "value", render((path, name, i if type(value) is list else -1)), said, "blank")
             elif name == "div" and type(item) is str and path[1] == "text":
                 for said in narrative.active(item):
                     yield Issue("error", "security", render((path, name, -1)), said, "active-narrative")

@@ -13,6 +13,8 @@ from ..domain.types import Cut
 from ..domain.validate import check, policy
 from .context import WRITTEN_BY_US, Context
 
+RESERVED = "urn:fhir-gateway:"  # tags and labels that only the gateway itself may put on
+
 
 def received(ctx: Context, type: str, raw: bytes) -> tuple[bytes, dict[str, Any]]:
     """The strict reader, the official rules and our write policy; every problem at once. Problem: malformed, invalid.
@@ -91,6 +93,8 @@ def taken(ctx: Context, type: str, resource: dict[str, Any]) -> None:
     """What is valid and yet not taken here. Problem business-rule."""
     if summary.is_subset(resource):
         raise Problem("business-rule", "This is a part of a resource (SUBSETTED): written back it would delete the rest.", f"{type}.meta.tag")
+    if any(str(c.get("system", "")).strip().lower().startswith(RESERVED) for k in ("tag", "security") for c in resource.get("meta", {}).get(k, ())):
+        raise Problem("business-rule", f"Tags of systems that begin with `{RESERVED}` are put on by the gateway alone.", f"{type}.meta")
     if "implicitRules" in resource:
         raise Problem("business-rule", "Rules that change what a resource means are not known here.", f"{type}.implicitRules")
     ours = ctx.house.base_url + "/"

@@ -20,6 +20,7 @@ MODIFIERS = {
     "reference": {"missing", "identifier"}, "uri": {"missing", "above", "below"}, "date": {"missing"}, "number": {"missing"},
     "quantity": {"missing"}, "composite": {"missing"},
 }  # fmt: skip
+_EVERY_MODIFIER = frozenset().union(*MODIFIERS.values())
 SUMMARIES = ("true", "false", "text", "data", "count")
 TOTALS = ("none", "estimate", "accurate")
 _TRANSPORT = ("_format", "_pretty", "_page", "_type")  # not part of what is asked
@@ -90,6 +91,7 @@ def parse(
         else:
             term = _term(asked, types, name, name, value)
             if term is None:
+                _known_modifier(r4, name)
                 if strict:
                     raise _bad(f"`{name[:80]}` is not a search parameter of {type or 'every type searched'}.", name)
                 unknown.append(name)
@@ -109,6 +111,13 @@ def _readable(name: str, value: str) -> None:
         raise _bad(f"`{_CONTROL.sub('?', name)[:80]}` is not the name of a search parameter.", _CONTROL.sub("?", name))
     if _CONTROL.search(value):
         raise _bad(f"The value of `{name[:80]}` has control characters in it.", name)
+
+
+def _known_modifier(r4: R4, name: str) -> None:
+    """Problem for a modifier that R4 does not have, also on a parameter that is not known: what changes a meaning is not passed over."""
+    modifier = name.partition(".")[0].partition(":")[2]
+    if modifier and not name.startswith("_has:") and modifier not in _EVERY_MODIFIER and not r4.has_type(modifier):
+        raise _bad(f"There is no modifier `:{modifier[:40]}`.", name)
 
 
 def _bad(text: str, where: str) -> Problem:
