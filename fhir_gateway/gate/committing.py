@@ -13,6 +13,7 @@ from .context import Context
 from .telling import of_new_access, of_the_directory
 
 T = TypeVar("T")
+SOUGHT = "if-none-exist"
 
 
 @dataclass
@@ -25,10 +26,19 @@ class Work:
     gone: set[Ref] = field(default_factory=set)
     trail: list[Note] = field(default_factory=list)
     numbers: set[str] = field(default_factory=set)  # NHS numbers of Patients that this commit makes
+    sought: dict[str, bytes | None] = field(default_factory=dict)  # conditions under which something may be made, as they were last used
 
     async def get(self, ref: Ref) -> Stored | None:
         """The resource as it will be after this commit, as far as it is prepared; None when there is none."""
         return self.new.get(ref) or await self.ctx.house.store.get(ref)
+
+    async def seek(self, type: str, condition: str) -> str:
+        """The name of this writer's condition. Look up its matches afterwards: whoever makes one meanwhile has used the name, and this
+        commit will not go through."""
+        name = f"{self.ctx.client or self.ctx.actor.user} {type}?{condition}"
+        if name not in self.sought:
+            self.sought[name] = await self.ctx.house.store.kept(SOUGHT, name, self.ctx.at)
+        return name
 
     async def commit(self, *more: Op) -> None:
         """All of it and `more`, with a notice to each person to whose record it lets somebody in."""

@@ -12,7 +12,7 @@ from ..domain.directory import Directory
 from ..domain.periods import micros
 from ..domain.problem import Problem
 from ..domain.scopes import Scopes
-from ..domain.types import Actor
+from ..domain.types import Actor, Note
 from .context import Context, House, directory_now
 
 
@@ -28,7 +28,8 @@ async def enter(house: House, caller: Any, *, purpose: str | None = None, reques
         known = house._actors[key] = (epoch, directory.next_change(micros(at)), _actor(directory, caller, at))
     wanted = purpose or caller.purpose or "TREAT"
     if purpose and caller.purpose and not consent.purpose_within(purpose, caller.purpose):
-        raise Problem("forbidden", f"The purpose `{purpose}` is not within what this sign-in is for (`{caller.purpose}`).")
+        await house.store.commit(_refused(house, caller, known[2], at, purpose[:64]))
+        raise Problem("forbidden", f"The purpose `{purpose[:64]}` is not within what this sign-in is for (`{caller.purpose}`).")
     scopes = scopes_of(caller.scopes)
     if scopes.patient_bound and not caller.launch:
         raise Problem("insufficient-scope", "This sign-in is for one person's record but does not say whose.")
@@ -37,6 +38,14 @@ async def enter(house: House, caller: Any, *, purpose: str | None = None, reques
         house, known[2], at, wanted, scopes, caller.client, request_id,
         may_refer="refer" in caller.roles, may_declassify="declassifier" in caller.roles, may_record="registrar" in caller.roles,
         launch=caller.launch, place=(directory, epoch), signed_in=caller.signed_in, officer="privacy-officer" in caller.roles, assurance=caller.assurance,
+    )  # fmt: skip
+
+
+def _refused(house: House, caller: Any, actor: Actor, at: datetime, purpose: str) -> Note:
+    """The row of somebody who asked for a purpose that their sign-in does not have."""
+    return Note(
+        house.new_id(), at, "E", "purpose", False, caller.fhir_user, user_name=actor.name, organisation=actor.organisation,
+        client=caller.client, purpose=caller.purpose, basis="rbac", detail=f"asked for the purpose {purpose}",
     )  # fmt: skip
 
 

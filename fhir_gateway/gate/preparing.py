@@ -17,7 +17,7 @@ from ..domain.rendering import rendered
 from ..domain.types import Decision, Facts, Keep, Put, Ref, Remove, Stored, Writer
 from ..store.base import Taken
 from .accepting import acceptances, questions
-from .committing import Work
+from .committing import SOUGHT, Work
 from .conditions import Match, matching
 from .consenting import unknown
 from .context import Context, Written, ask_stored, attached, bumps, need_scope, notes, rendering, stand, views_of, within_launch
@@ -45,6 +45,7 @@ async def put_new(
     ctx = work.ctx
     raw, resource = received(ctx, type, raw)
     if if_none_exist is not None:
+        await work.seek(type, if_none_exist)
         match = await matching(ctx, type, if_none_exist, own=True)
         if match is not None:
             return await matched(work, match)
@@ -62,9 +63,9 @@ async def put_new(
     decision = await may_collect(work, resource, facts)
     own_hand(ctx, resource)
     if (condition := if_none_exist or unless) is not None:
-        key = f"{ctx.client or ctx.actor.user} {type}?{condition}"
-        held = await ctx.house.store.kept("if-none-exist", key, ctx.at)  # of what is here no more, or matches no more
-        work.ops.append(Keep("if-none-exist", key, str(ref).encode(), ctx.at + timedelta(minutes=1), if_absent=held is None, if_value=held))
+        name = await work.seek(type, condition)
+        held = work.sought[name]  # of what is here no more, or matches no more
+        work.ops.append(Keep(SOUGHT, name, str(ref).encode(), ctx.at + timedelta(minutes=1), if_absent=held is None, if_value=held))
     work.ops += await claimed(work, ref, resource, None)
     return await _store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None, decision)
 
@@ -104,6 +105,7 @@ async def known(work: Work, person: Stored) -> Written:
 async def put_where(work: Work, type: str, condition: str, raw: bytes, *, if_match: int | None = None) -> Written:
     """Prepare an update of the one match, or a creation. https://hl7.org/fhir/R4/http.html#cond-update"""
     ctx = work.ctx
+    await work.seek(type, condition)
     match = await matching(ctx, type, condition)
     body = strict.read(raw)
     if match is not None:

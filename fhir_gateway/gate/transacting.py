@@ -156,6 +156,7 @@ async def _name(plan: Plan, step: Step) -> None:
     condition = step.if_none_exist if step.method == "POST" else step.condition
     match = None
     if condition is not None:
+        await plan.work.seek(step.type, condition)
         match = await matching(ctx, step.type, condition, own=step.method == "POST", gone=gone, beside=plan.planned)
     person = await known_person(ctx, step.type, step.resource or {}) if step.method == "POST" and match is None else None
     twin = _twin(plan, step.resource or {}) if step.type == "Patient" and step.method == "POST" and match is None and person is None else None
