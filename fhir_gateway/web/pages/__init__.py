@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from . import account, asking, front, granting, hiding, patient, privacy, private, sharing, team, telling, trail, urgent
+from .draft import FIELDS
 from .frame import DemoPerson, Handler, Pages, Sessions, error_page, framed, headers, render
 
 
@@ -32,8 +34,10 @@ STATIC = Path(__file__).parent.parent / "static"
 def routes(pages: Pages) -> list[BaseRoute]:
     """Every page and the files they need."""
 
-    def at(path: str, handler: Handler, who: str | None = None, methods: tuple[str, ...] = ("GET",)) -> Route:
-        return Route(path, framed(pages, handler, who), methods=list(methods))
+    def at(
+        path: str, handler: Handler, who: str | None = None, methods: tuple[str, ...] = ("GET",), fields: Collection[str] | None = None
+    ) -> Route:
+        return Route(path, framed(pages, handler, who, fields), methods=list(methods))
 
     both = ("GET", "POST")
     return [
@@ -54,14 +58,14 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/my-plan/private/where", private.where_i_am, "patient", ("POST",)),
         at("/my-plan/private/{type}/{id}", private.change, "patient", both),
         at("/my-plan/sharing", sharing.overview, "owner"),
-        at("/my-plan/sharing/new", granting.new, "owner", both),
+        at("/my-plan/sharing/new", granting.new, "owner", both, FIELDS),
         at("/my-plan/sharing/hide", hiding.hide, "owner", both),
         at("/my-plan/sharing/no", sharing.refuse, "owner", both),
         at("/my-plan/sharing/only", sharing.only, "owner", both),
         at("/my-plan/sharing/why", asking.why, "owner"),
         at("/my-plan/sharing/sees", asking.sees, "owner"),
         at("/my-plan/claims/{id}/not-true", sharing.disown, "owner", ("POST",)),
-        at("/my-plan/sharing/{rule}/change", granting.change, "owner", both),
+        at("/my-plan/sharing/{rule}/change", granting.change, "owner", both, FIELDS),
         at("/my-plan/sharing/{rule}/stop", sharing.stop, "owner", both),
         at("/my-plan/sharing/consents/{id}/end", sharing.end, "owner", both),
         at("/team", team.team, "team"),

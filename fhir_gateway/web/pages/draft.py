@@ -15,6 +15,10 @@ from .words import _, day, typed_day
 
 STEPS = ("who", "what", "when", "check")
 LONGEST_WHY = 500
+FIELDS = (  # of the form that shares, the step asked for in `go`
+    "find", "who", "parts", "private", "until_choice", "until-day", "until-month", "until-year", "why", "version", "things", "purpose", "rule",
+    "identity", "go",
+)  # fmt: skip
 PARTS: dict[str, tuple[str, str]] = {  # what each part lets somebody see: `sharing.KINDS` in words
     "plan": ("My whole plan", "Everything below, and warnings in your record"),
     "goals": ("My goals and what we will do", "Your goals, the steps on the way, who does what, and tasks that others were asked to do"),

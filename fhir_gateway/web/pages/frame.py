@@ -6,7 +6,7 @@ A handler is `async (pages, request, ctx) -> Response`. It asks the gate and fil
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from gettext import NullTranslations
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 SERVICE = "My shared care plan"
 TOKEN = "form_token"  # the hidden field of every form
+TOKENS = (TOKEN, "csrf_token")  # and the name under which forms of others know it
 LONGEST_FORM = 64 * 1024
 
 
@@ -197,14 +198,14 @@ def with_cookies(response: Response, cookies: Sequence[str]) -> Response:
 # -- the frame --------------------------------------------------------------------------------------------------------
 
 
-def framed(pages: Pages, handler: Handler, who: str | None = None) -> Callable[[Request], Awaitable[Response]]:
-    """A handler with everything around it. `who`: None for a visitor, anybody who is signed in, patient, team, officer, owner (the person, and who may choose for them)."""
+def framed(pages: Pages, handler: Handler, who: str | None = None, fields: Collection[str] | None = None) -> Callable[[Request], Awaitable[Response]]:
+    """A handler with everything around it. `fields`: those that its form has. `who`: None for a visitor, anybody who is signed in, patient, team, officer, owner (the person, and who may choose for them)."""
 
     async def endpoint(request: Request) -> Response:
         ctx: Context | None = None
         try:
             if request.method == "POST":
-                await check_form(pages, request)
+                await check_form(pages, request, fields)
             ctx = await pages.context_for(request)
             if who is not None and ctx is None:
                 return go(f"/sign-in?next={quote(request.url.path)}" if request.method == "GET" else "/sign-in")
@@ -232,16 +233,24 @@ async def _belongs(who: str, ctx: Context) -> bool:
     return ctx.actor.kind in (("patient",) if who == "patient" else ("professional", "proxy"))
 
 
-async def check_form(pages: Pages, request: Request) -> None:
+async def check_form(pages: Pages, request: Request, fields: Collection[str] | None = None) -> None:
     """A form must come from our own page, with the token we gave this visitor; then it is `request.state.form`.
 
-    Problem forbidden otherwise, too-large, unsupported-media.
+    `fields` are all that it has, where that is said. Problem bad-request for another, forbidden, too-large, unsupported-media.
     """
+    request.state.form = form = await read_form(request)
+    if fields is not None:
+        only(form, *fields)
     if not same_origin(pages, request):
         raise Problem("forbidden", "form")
-    request.state.form = form = await read_form(request)
-    if not await pages.sessions.form_token_ok(request, str(form.get(TOKEN, ""))):
+    if not await pages.sessions.form_token_ok(request, next((str(form[t]) for t in TOKENS if t in form), "")):
         raise Problem("forbidden", "form")
+
+
+def only(form: FormData, *fields: str) -> None:
+    """Problem bad-request for a field that this form does not have: nothing is taken that was not asked for."""
+    if unknown := sorted(set(form) - {*fields, *TOKENS}):
+        raise Problem("bad-request", f"This form has no field `{unknown[0][:40]}`.")
 
 
 async def read_form(request: Request) -> FormData:
