@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install run test test-all soak lint bench oracle clean
+.PHONY: install run test test-all soak lint bench oracle attacks clean
 
 install: $(VENV)/.installed
 
@@ -37,6 +37,10 @@ bench: install
 N ?= 2000
 oracle: install
 	@$(BIN)/python -m tests.oracle --n $(N) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE)) $(if $(EXAMPLES),--examples) $(if $(PROFILES),--profiles) $(if $(PAGE),--page $(PAGE))
+
+# Hostile requests from a file, against a seeded gateway: make attacks CASES=FILE [OUT=FILE] (docs/attacks.md); paths from the caller's folder
+attacks: install
+	@$(BIN)/python -m tests.attacks "$(CASES)" --folder "$${FROM:-$(PWD)}" $(if $(OUT),--out "$(OUT)") $(if $(ONLY),--only "$(ONLY)")
 
 clean:
 	rm -rf $(VENV) .data .data-journal .work
