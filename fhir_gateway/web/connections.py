@@ -10,15 +10,20 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ..domain.problem import Problem, outcome
 
 SLACK: Final = 8 * 1024  # request line and framing
 PATIENCE: Final = 10.0  # seconds between two looks at how much of an answer has been taken
 SLOWEST: Final = 1_024  # bytes a second that a reader takes at least
-ANSWERS: Final = {
-    408: (b"Request Timeout", b"The headers took too long to arrive."),
-    431: (b"Request Header Fields Too Large", b"The headers are longer than this server takes."),
-    503: (b"Service Unavailable", b"Too many connections at once. Try again in a moment."),
+SPOKEN: Final = ("1.0", "1.1")
+ANSWERS: Final = {  # reason, and the Problem that it is
+    400: (b"Bad Request", Problem("malformed", "This is no request of HTTP/1.1.")),
+    408: (b"Request Timeout", Problem("too-slow", "The headers took too long to arrive.")),
+    431: (b"Request Header Fields Too Large", Problem("headers-too-large", "The headers are longer than this server takes.")),
+    503: (b"Service Unavailable", Problem("unavailable", "Too many connections at once. Try again in a moment.")),
 }
 
 
@@ -70,6 +75,8 @@ class Bounded(HttpToolsProtocol):
                 self._wait()
 
     def on_headers_complete(self) -> None:
+        if self.parser.get_http_version() not in SPOKEN:
+            raise ValueError("not a version of HTTP that is spoken here")  # the parser turns it into an error of its own: 400
         self._reading_head, self._head = False, 0
         self._rest()
         super().on_headers_complete()
@@ -103,6 +110,9 @@ class Bounded(HttpToolsProtocol):
         self.transport.close()
         self.loop.call_later(PATIENCE, self.transport.abort)
 
+    def send_400_response(self, msg: str) -> None:
+        self._say(400)
+
     def _wait(self) -> None:
         self._waiting = self.loop.call_later(self.bounds.head_seconds, self._too_slow)
 
@@ -117,11 +127,12 @@ class Bounded(HttpToolsProtocol):
             self._say(408) if self._head else self.transport.close()
 
     def _say(self, status: int) -> None:
-        """An answer without a request: there is none to answer as FHIR would."""
-        reason, text = ANSWERS[status]
+        """An answer without a request, an OperationOutcome as all refusals are."""
+        reason, said = ANSWERS[status]
+        text = msgspec.json.encode(outcome(said.issues))
         retry = b"retry-after: 1\r\n" if status == 503 else b""
         self.transport.write(
-            b"HTTP/1.1 %d %b\r\ncontent-type: text/plain; charset=utf-8\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            b"HTTP/1.1 %d %b\r\ncontent-type: application/fhir+json; charset=utf-8\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
             % (status, reason, retry, len(text), text)
         )
         self.transport.close()
