@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 from .problem import Problem
 
 MOST_OPERATIONS: Final = 500
-MOST_NODES: Final = 500_000  # what may be copied and moved, in values
+MOST_NODES: Final = 100_000  # what may be copied and moved, in values
 DEEPEST: Final = 66  # one more than a resource may be, which the reader then refuses by name
 OPERATIONS: Final = ("add", "remove", "replace", "move", "copy", "test")
 _NEEDS: Final = {"add": "value", "replace": "value", "test": "value", "move": "from", "copy": "from"}
