@@ -30,6 +30,7 @@ def main() -> int:
     except Unreadable as wrong:
         print(f"attacks: {wrong}", file=sys.stderr)
         return 2
+    everything = cases
     if given.only:
         cases = [c for c in cases if c["id"].startswith(given.only) or c.get("area") == given.only]
     try:
@@ -41,7 +42,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="attacks-") as place:
         runner = Runner(Path(place))
         try:
-            for result in runner.run(cases):
+            for result in runner.run(cases, everything):
                 results.append(result)
                 print(json.dumps(result.line(), ensure_ascii=False), file=out, flush=True)
         finally:

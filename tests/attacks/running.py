@@ -58,7 +58,6 @@ class Result:
     id: str
     area: str
     wrong: tuple[str, ...]
-    ms: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -84,14 +83,13 @@ class Runner:
         self.sink.close()
         self.allowed.close()
 
-    def run(self, cases: list[Case]) -> Iterator[Result]:
-        """The results, in the order of the file."""
-        self.others = {c["id"]: c for c in cases}
+    def run(self, cases: list[Case], among: list[Case] | None = None) -> Iterator[Result]:
+        """The results, in this order. `among` are all cases of the file, for those that are compared with another."""
+        self.others = {c["id"]: c for c in among or cases}
         for case in cases:
             yield self.judged(case)
 
     def judged(self, case: Case) -> Result:
-        began = time.perf_counter()
         try:
             wrong = self.case(case)
             if wrong and all(w.startswith("took ") for w in wrong):  # the machine may have been busy: once more
@@ -102,7 +100,7 @@ class Runner:
         except Exception as broken:  # one case must not end the others
             wrong = [f"cannot be asked: {type(broken).__name__}: {str(broken)[:300]}"]
             self.stand.used = True
-        return Result(case["id"], str(case.get("area", "")), tuple(wrong), (time.perf_counter() - began) * 1000)
+        return Result(case["id"], str(case.get("area", "")), tuple(wrong))
 
     # -- one case -----------------------------------------------------------------------------------------------------
 
@@ -114,20 +112,22 @@ class Runner:
             self.fresh()
         self.stand.used = self.stand.used or alone
         wrong = self.before(case.get("pre") or [])
-        asked = self.prepared(case)
-        expect = self.names.fill({k: v for k, v in expect.items() if k != "then"})
-        sinks, told, at = self.sink.requests, self.stand.log.stat().st_size, now()
-        answers = self.answers(case, asked, expect)
-        last = answers[-1]
-        wrong += self.every(answers, asked, expect)
-        wrong += checking.expected(expect, last, asked.sent)
-        wrong += self.beside(expect, sinks, told, at)
-        if "same_as" in expect:
-            wrong += self.compared(str(expect["same_as"]), asked, last)
+        wrong += self.met(case, self.prepared(case), self.names.fill({k: v for k, v in expect.items() if k != "then"}))
         for n, follow in enumerate(checking.listed((case.get("expect") or {}).get("then") or []), 1):
             wrong += [f"then {n}: {w}" for w in self.follow(follow)]
         wrong += self.still_there()
         return list(dict.fromkeys(wrong))
+
+    def met(self, case: Mapping[str, Any], asked: Asked, expect: Mapping[str, Any]) -> list[str]:
+        """Ask, and judge the answers and all that was seen beside them."""
+        sinks, told, at = self.sink.requests, self.stand.log.stat().st_size, now()
+        answers = self.answers(case, asked, expect)
+        wrong = self.every(answers, asked, expect)
+        wrong += checking.expected(expect, answers[-1], asked.sent)
+        wrong += self.beside(expect, sinks, told, at)
+        if "same_as" in expect:
+            wrong += self.compared(str(expect["same_as"]), asked, answers[-1])
+        return wrong
 
     def fresh(self) -> None:
         self.stand.fresh(seeding.settings(self.stand.data, self.stand.base, self.stand.allowed))
@@ -275,8 +275,7 @@ class Runner:
                 headers.setdefault("Content-Type", "application/fhir+json")
         asked = self.prepared({"method": "GET", **step, "headers": headers}, by=who)
         expect = self.names.fill({k: v for k, v in step.items() if k not in checking.IN_A_FOLLOW_UP})
-        answer = self.send(asked, patience_of(expect))
-        return checking.always(answer, asked.sent, seeding.CANARY_B, expect.get("max_ms")) + checking.expected(expect, answer, asked.sent)
+        return self.met(step, asked, expect)
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -284,6 +283,7 @@ class Runner:
         """The case's request as bytes. Unknown for a placeholder that stands for nothing."""
         of_b = bool(B_ASKS.search(json.dumps([case.get("headers"), case.get("raw"), case.get("header_gen"), by])))
         method, path = str(case.get("method", "GET")), str(self.names.fill(str(case.get("path", "/"))))
+        path = path.removeprefix(self.stand.base)  # a link as an answer gives it
         if method == "RAW":
             raw = generators.body(self.names.fill(case.get("raw", ""))) or b""
             return Asked(raw, raw.split(b" ", 1)[0].decode("ascii", "replace"), Sent(path, raw[:100_000].decode("utf-8", "replace"), of_b), True)
@@ -301,7 +301,7 @@ class Runner:
     def send(self, asked: Asked, patience: float = 3.0, **more: Any) -> Answer:
         return wire.send(self.stand.address, asked.raw, method=asked.method, patience=patience, more=asked.bare, **more)
 
-    def answers(self, case: Case, asked: Asked, expect: Mapping[str, Any]) -> list[Answer]:
+    def answers(self, case: Mapping[str, Any], asked: Asked, expect: Mapping[str, Any]) -> list[Answer]:
         """All answers to a case: one, or as many as it is repeated or raced."""
         patience, race = patience_of(expect), expect.get("race")
         if race:
