@@ -43,8 +43,11 @@ class Stand:
     def fresh(self, environment: dict[str, str]) -> None:
         """A new server on a new copy of the seed."""
         self.stop()
-        shutil.rmtree(self.data)
-        shutil.copytree(self.seed, self.data)
+        for place in ("", "-journal"):  # the store, and the journal of consents that is kept apart from it
+            here, copy = (self.folder / f"{name}{place}" for name in ("seed", "data"))
+            shutil.rmtree(copy, ignore_errors=True)
+            if here.is_dir():
+                shutil.copytree(here, copy)
         self.log.write_bytes(b"")
         nursery = self._started()
         assert nursery.stdin is not None and nursery.stdout is not None
