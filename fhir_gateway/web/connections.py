@@ -22,6 +22,7 @@ SPOKEN: Final = ("1.0", "1.1")
 ANSWERS: Final = {  # reason, and the Problem that it is
     400: (b"Bad Request", Problem("malformed", "This is no request of HTTP/1.1.")),
     408: (b"Request Timeout", Problem("too-slow", "The headers took too long to arrive.")),
+    414: (b"URI Too Long", Problem("uri-too-long", "The address is longer than this server takes. Use POST _search for long searches.")),
     431: (b"Request Header Fields Too Large", Problem("headers-too-large", "The headers are longer than this server takes.")),
     503: (b"Service Unavailable", Problem("unavailable", "Too many connections at once. Try again in a moment.")),
 }
@@ -70,7 +71,7 @@ class Bounded(HttpToolsProtocol):
             return
         if self._reading_head:  # else what came after the head is body, which the app measures
             if self._head > self.bounds.head:
-                self._say(431)
+                self._say(431 if self.headers else 414)  # no header yet: it is the address that has no end
             elif self._waiting is None:
                 self._wait()
 
