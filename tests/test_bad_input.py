@@ -52,6 +52,11 @@ def test_unknown_code(demo: Gateway) -> None:
     assert "`bogus`" in outcome["issue"][0]["diagnostics"]
 
 
+@pytest.mark.parametrize("day", ["٢٠٢٦-٠١-٠١", "２０２６", "2026-11-1１"])
+def test_a_date_in_the_digits_of_another_script(demo: Gateway, day: str) -> None:
+    refused(demo, 422, "Goal.startDate", body=goal(demo.patient, startDate=day))
+
+
 def test_missing_subject(demo: Gateway) -> None:
     body = goal(demo.patient)
     del body["subject"]

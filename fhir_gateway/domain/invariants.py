@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from . import units
-from .primitives import span
+from .primitives import span, whole
 
 Node = dict[str, Any]
 Rule = Callable[[Node], bool]
@@ -268,7 +268,7 @@ def _concepts(node: Node) -> Iterator[Node]:
 
 def _least_most(node: Node) -> bool:
     low, high = node.get("min"), node.get("max")
-    return type(low) is not int or type(high) is not str or not high.isdigit() or low <= int(high)
+    return type(low) is not int or type(high) is not str or (most := whole(high)) is None or low <= most
 
 
 def _one_action(node: Node) -> bool:

@@ -25,11 +25,11 @@ _UUID = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9]*:[^ ]+")
 _SYSTEM = re.compile(r"https?:|urn:")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]*:")
-_DATE = re.compile(r"(\d{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12]\d|3[01]))?)?")
+_DATE = re.compile(r"(\d{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12]\d|3[01]))?)?", re.ASCII)
 _TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?"
 _ZONE = r"(?:Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00))"
-_TIMED = re.compile(r"(\d{4}-\d\d-\d\d)T" + _TIME + "(" + _ZONE + ")?")
-_CLOCK = re.compile(_TIME)
+_TIMED = re.compile(r"(\d{4}-\d\d-\d\d)T" + _TIME + "(" + _ZONE + ")?", re.ASCII)
+_CLOCK = re.compile(_TIME, re.ASCII)
 _BASE64 = re.compile(r"[0-9A-Za-z+/]*={0,2}")
 _SPACES = re.compile(r"\s", re.ASCII)
 _LANGUAGE = re.compile(

@@ -19,7 +19,7 @@ from .problem import Problem
 from .r4 import R4, names
 
 LONGEST: Final = 1_000
-_TOKEN: Final = re.compile(r"\s*(?:([A-Za-z_][A-Za-z0-9_]*)|`([^`]+)`|'((?:[^'\\]|\\.)*)'|(\d+(?:\.\d+)?)|(!=|<=|>=|[.()\[\],=~<>$%@|&+*/-]))")
+_TOKEN: Final = re.compile(r"\s*(?:([A-Za-z_][A-Za-z0-9_]*)|`([^`]+)`|'((?:[^'\\]|\\.)*)'|([0-9]+(?:\.[0-9]+)?)|(!=|<=|>=|[.()\[\],=~<>$%@|&+*/-]))")
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "f": "\f"}
 
 Json = Any

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from ..domain.primitives import whole
+
 SECONDS = 20.0  # the longest one attempt may take, whatever the other side does
 
 
@@ -59,7 +61,7 @@ def status_failed(status: int, retry_after: str = "") -> Failed | None:
     """What an HTTP answer means: None when it was taken."""
     if 200 <= status < 300:
         return None
-    wait = float(retry_after) if retry_after.isdigit() else None
+    wait = whole(retry_after, digits=9)
     if status in (408, 409, 425, 429) or status >= 500:
-        return Failed(f"answered {status}", wait=wait)
+        return Failed(f"answered {status}", wait=None if wait is None else float(wait))
     return Failed(f"answered {status}", final=True)

@@ -158,6 +158,13 @@ async def test_an_answer_that_is_no_success(web: Web, status: int, final: bool) 
     assert [path for path, _, _ in web.got] == ["/notices", "/notices"], "a redirect is not followed"
 
 
+@pytest.mark.parametrize("odd", ["²", "-1", "soon", "9" * 400, "Wed, 21 Oct 2026 07:28:00 GMT"])
+async def test_a_retry_after_that_is_no_number_of_seconds_is_passed_over(web: Web, odd: str) -> None:
+    web.says.append((503, {"Retry-After": odd}))
+    wrong = await trouble(TextCall(web.url))
+    assert not wrong.final and wrong.wait is None
+
+
 async def test_a_web_server_that_is_away_drops_or_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     from fhir_gateway.tell import hook
 

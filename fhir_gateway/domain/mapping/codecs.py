@@ -415,7 +415,7 @@ def _nhs_number(value: Any, way: Any) -> Any:
     if not is_text(value):
         return MISSING
     bare = value.replace(" ", "")
-    return value if bare == value or not bare.isdigit() else Instead(bare)
+    return value if bare == value or not (bare.isascii() and bare.isdigit()) else Instead(bare)
 
 
 _CURRENCIES: Final = frozenset(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import strict
+from ..primitives import whole
 from ..r4 import R4, Known
 from .codes import Codes
 from .items import nodes
@@ -125,7 +126,7 @@ class Definitions:
         given = self._decoded("StructureDefinition", url) if url else None
         elements = elements_of(given) if given is not None else []
         most = elements[0].get("max") if elements and elements[0]["path"] == "Extension" else None
-        return int(most) if type(most) is str and most.isdigit() else None
+        return whole(most) if type(most) is str else None
 
     def _tree(self, url: str) -> Shape | None:
         """Untrimmed, for others to derive from. A base that is not known asks nothing."""

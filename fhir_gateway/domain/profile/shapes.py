@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..primitives import whole
 from ..r4 import PRIMITIVE, R4, Element, names
 from .items import nodes
 
@@ -195,7 +196,7 @@ def _apply(shape: Shape, e: Node, r4: R4) -> None:
     if type(e.get("min")) is int:
         shape.least = e["min"]
     if type(e.get("max")) is str:
-        shape.most = int(e["max"]) if e["max"].isdigit() else None
+        shape.most = whole(e["max"])
         shape.unbounded = shape.most is None
     if "type" in e and "." in e["path"]:
         _apply_types(shape, e, r4)
