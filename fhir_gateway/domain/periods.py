@@ -16,6 +16,7 @@ LONDON = ZoneInfo("Europe/London")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICRO = timedelta(microseconds=1)
 FOR_EVER = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICRO - 1
+DAWN = (datetime(1, 1, 1, tzinfo=LONDON) - EPOCH) // MICRO  # what begins earlier begins here: no calendar of ours goes further
 _SHAPE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+-]\d\d:\d\d)?)?)?)?", re.ASCII)
 
 
@@ -31,7 +32,15 @@ def instant(at: int) -> datetime:
 
 @lru_cache(maxsize=4096)
 def interval(text: str) -> tuple[int, int]:
-    """First and last microsecond of a date, dateTime or instant of any precision. ValueError for anything else."""
+    """First and last microsecond of a date, dateTime or instant of any precision. ValueError for anything else.
+
+    Kept to what `instant` can give back, in UTC and in London: year 1 east of here and 9999 west of here go beyond it.
+    """
+    low, high = _interval(text)
+    return min(max(low, DAWN), FOR_EVER), min(max(high, DAWN), FOR_EVER)
+
+
+def _interval(text: str) -> tuple[int, int]:
     found = _SHAPE.fullmatch(text)
     if not found:
         raise ValueError(f"`{text[:40]}` is not a FHIR date or dateTime")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from .descendants import Descendants
 from .grants import Grant, walk
-from .periods import LONDON, covers, instant, micros
+from .periods import FOR_EVER, LONDON, covers, instant, micros
 from .types import Actor, BreakGlass
 from .vocabulary import IMPLICIT_POLICIES, UK_DIRECT_CARE
 
@@ -259,6 +259,8 @@ def _edges(s: Standing) -> Iterator[int]:
 def birthday(born: int, years: int) -> int:
     """The instant a person turns this old, in London."""
     day = instant(born).astimezone(LONDON)
+    if day.year + years > 9999:
+        return FOR_EVER
     try:
         return micros(day.replace(year=day.year + years))
     except ValueError:  # 29 February

@@ -132,7 +132,7 @@ def _utc(text: str) -> str:
     """One spelling, so that instants compare as texts."""
     try:
         return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-    except ValueError:
+    except (ValueError, OverflowError):
         return ""
 
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from fhir_gateway.web.pages import render
 from fhir_gateway.web.pages.pictures import LEFT, RIGHT, progress
 from fhir_gateway.web.pages.plan_view import plan_view
-from fhir_gateway.web.pages.words import day, moment
+from fhir_gateway.web.pages.words import day, moment, plain_date, typed_day
 
 PLAN = json.loads((Path(__file__).parent.parent / "cases" / "web" / "plan.json").read_text())
 TODAY = date(2026, 11, 24)
@@ -133,3 +133,13 @@ json_values = st.recursive(
 def test_an_odd_plan_is_still_a_page(key: str, odd: Any) -> None:
     """Whatever a stored plan holds under a key, the reader gets a page."""
     assert "<main" in page({**PLAN, key: odd})
+
+
+@pytest.mark.parametrize("odd", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00", "2026-02-30T10:00:00Z", "soon"])
+def test_a_day_that_no_calendar_here_has_is_shown_as_it_is_written(odd: str) -> None:
+    assert (day(odd), moment(odd), plain_date(odd)) == (odd, odd, None)
+
+
+@pytest.mark.parametrize("year", ["9999999999", "-1", "0", "²"])
+def test_a_year_that_no_calendar_has_is_a_mistake_in_the_form(year: str) -> None:
+    assert "Write a day that exists" in str(typed_day({"x-day": "1", "x-month": "1", "x-year": year}, "x"))

@@ -55,7 +55,7 @@ def day(value: Any) -> str:
         if "T" in text:
             return day(datetime.fromisoformat(text))
         return day(date.fromisoformat(text)) if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else text
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter: the last hours of 9999 and the first of year 1
         return text
 
 
@@ -63,9 +63,9 @@ def moment(value: Any) -> str:
     """An instant in London time: 30 November 2026 at 2:05 pm."""
     try:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError:
+        return format_datetime(at, "d MMMM y 'at' h:mm a", tzinfo=LONDON, locale=LOCALE)
+    except (ValueError, OverflowError):
         return str(value)
-    return format_datetime(at, "d MMMM y 'at' h:mm a", tzinfo=LONDON, locale=LOCALE)
 
 
 def plain_date(value: Any) -> date | None:
@@ -73,7 +73,7 @@ def plain_date(value: Any) -> date | None:
     text = str(value or "")
     try:
         return datetime.fromisoformat(text).astimezone(LONDON).date() if "T" in text else date.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -89,5 +89,5 @@ def typed_day(values: Mapping[str, str], name: str) -> date | str | None:
     try:
         d, m, y = (int(p) for p in parts)
         return date(y, m, d)
-    except ValueError:
+    except (ValueError, OverflowError):
         return _("Write a day that exists, with day, month and year. For example 30 11 2026.")
