@@ -26,9 +26,12 @@ test: install lint
 test-all: install
 	scripts/test-all
 
-# What takes hours: the long properties with many more examples, and the faults. What there is of them; later issues add to it.
+# What takes hours: the long properties with many more examples, the faults, and each parser under a fuzzer: make soak [FUZZ=seconds for each]
+FUZZ ?= 600
 soak: install
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group all
 	SOAK=100 $(BIN)/pytest -q -m "slow and not e2e and not interop"
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ)
 
 bench: install
 	$(BIN)/python -m benchmarks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
@@ -23,10 +24,7 @@ def read_tables(folder: Path) -> Tables:
     """Every table of a folder."""
     files = {}
     for path in sorted(folder.glob("*.yaml")):
-        try:
-            files[path.name] = yaml.safe_load(path.read_bytes())
-        except yaml.YAMLError as wrong:
-            raise TableError(f"{path.name}: is not YAML: {wrong}") from None
+        files[path.name] = _yaml(path.name, path.read_bytes())
     codes = {path.stem: msgspec.json.decode(path.read_bytes()) for path in sorted((folder / "codes").glob("*.json"))}
     return compile_tables(files, codes, definitions.load_r4())
 
@@ -34,9 +32,26 @@ def read_tables(folder: Path) -> Tables:
 def read_partner(path: Path) -> Partner:
     """A partner's own format, from its mapping file alone. TableError names file and row."""
     try:
-        data = yaml.safe_load(path.read_bytes())
+        raw = path.read_bytes()
     except OSError as wrong:
         raise TableError(f"{path}: cannot be read: {wrong.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as wrong:
-        raise TableError(f"{path.name}: is not YAML: {wrong}") from None
-    return compile_partner(path.name, data, planning.schema(load_tables())["properties"].keys())
+    try:
+        return compile_partner(path.name, _yaml(path.name, raw), _known())
+    except RecursionError:  # an alias inside what it stands for
+        raise TableError(f"{path.name}: is nested without end") from None
+
+
+@cache
+def _known() -> frozenset[str]:
+    """The keys a plan may begin with."""
+    return frozenset(planning.schema(load_tables())["properties"])
+
+
+def _yaml(name: str, raw: bytes) -> Any:
+    """Of `!!int x`, `!!bool x` and dates that no calendar has, PyYAML says so with whatever its own code ran into."""
+    try:
+        return yaml.safe_load(raw)
+    except RecursionError:
+        raise TableError(f"{name}: is nested too deep") from None
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as wrong:
+        raise TableError(f"{name}: is not YAML: {wrong}") from None

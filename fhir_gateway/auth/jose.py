@@ -54,7 +54,8 @@ def public_key(jwk: Mapping[str, Any]) -> PublicKey:
     """The public half of a JWK, or `Bad` when it cannot check signatures (symmetric, for encryption, weak)."""
     if jwk.get("use", "sig") != "sig":
         raise Bad("the key is not for signatures")
-    if "key_ops" in jwk and not {"verify", "sign"} & set(jwk["key_ops"]):
+    operations = jwk.get("key_ops", ["verify"])
+    if not isinstance(operations, list) or not ("verify" in operations or "sign" in operations):
         raise Bad("the key is not for signatures")
     members = {m: jwk[m] for m in PUBLIC_MEMBERS if m in jwk}
     key: Key
@@ -84,13 +85,13 @@ def public_keys(jwks: Mapping[str, Any]) -> tuple[PublicKey, ...]:
     listed = jwks.get("keys")
     if not isinstance(listed, list):
         raise Bad("this is no JWK set")
-    names = [jwk.get("kid") for jwk in listed if isinstance(jwk, dict) and jwk.get("kid")]
+    names = [str(jwk["kid"]) for jwk in listed if isinstance(jwk, dict) and jwk.get("kid")]
     if len(names) != len(set(names)):
         raise Bad("two keys have the same kid")
     for jwk in listed:
         try:
             key = public_key(jwk)
-        except (Bad, AttributeError):
+        except (Bad, AttributeError):  # the latter: what is listed is no object
             continue
         found[key.kid] = key
     return tuple(found.values())
