@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -55,8 +56,9 @@ async def _with(gateway: Gateway, doing: Any) -> Any:
         await store.close()
 
 
-def signed_in(gateway: Gateway, name: str, user: str = "", *, organisation: str | None = None, patient: str | None = None, roles: tuple[str, ...] = ()) -> Colleague:
-    """A token for the account `name`, which is opened for `user` (`Type/id`) unless it is there."""
+def signed_in(gateway: Gateway, name: str, user: str = "", *, organisation: str | None = None, patient: str | None = None, roles: tuple[str, ...] = (),
+              minutes_ago: int | None = 0) -> Colleague:  # fmt: skip
+    """A token for the account `name`, which is opened for `user` (`Type/id`) unless it is there; of a sign-in so many minutes ago (None: it does not say)."""
 
     async def doing(store: Store) -> str:
         at = datetime.now(UTC)
@@ -65,6 +67,7 @@ def signed_in(gateway: Gateway, name: str, user: str = "", *, organisation: str 
             await people.add(store, account, "only-for-this-test")
         audience = f"{gateway.base}/fhir"
         _, caller = await demo_token(store, name, issuer=gateway.base, audience=audience, at=at, jti=f"{name}-{at.timestamp()}", life=timedelta(minutes=15))
+        caller = replace(caller, signed_in=None if minutes_ago is None else at - timedelta(minutes=minutes_ago))
         return mint((await ring(store, at)).signer, caller, audience, at)
 
     return Colleague(gateway, user, run(_with(gateway, doing)), organisation or "")

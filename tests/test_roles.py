@@ -174,7 +174,7 @@ def test_somebody_must_answer_for_a_role_and_the_commands_say_so(demo: Gateway) 
 # -- over HTTP, by staff who may --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def registrar(demo: Gateway) -> Colleague:
     return signed_in(demo, "role-registrar", demo.persona("gp")["fhirUser"], organisation="D82001", roles=("clinician", "registrar"))
 
@@ -207,6 +207,21 @@ def test_staff_register_and_change_roles_of_people_they_look_after(demo: Gateway
     ended = save(demo, mine.json() | {"status": "inactive"}, mine.headers["etag"])
     assert ended.status_code == 200, "the person may end whatever role anybody has"
     assert save(demo, mine.json(), ended.headers["etag"]).status_code == 422, "but not bring it back"
+
+
+@pytest.mark.parametrize("minutes", [6, None])
+def test_they_prove_who_they_are_once_more_before_they_change_anything(demo: Gateway, minutes: int | None) -> None:
+    """A sign-in of six minutes ago, or a token that does not say when: 403, with what to do, whoever is asked about."""
+    stale = signed_in(demo, "role-registrar", demo.persona("gp")["fhirUser"], organisation="D82001", roles=("clinician", "registrar"), minutes_ago=minutes)
+    asked = {"proxy": "RelatedPerson/x", "basis": "best-interest", "grantor": "D82001", "evidence": "A meeting"}
+    tails = (("roles", asked), ("facts", {"fact": "capacity-lost", "evidence": "seen today"}), (f"roles/{NOBODY}", {"status": "inactive", "reason": "ROLE_DEACTIVATED_OTHER"}))
+    for tail, body in tails:
+        here, absent = (stale.call("POST", f"/patients/{p}/{tail}", body=body) for p in (demo.patient, NOBODY))
+        assert here.status_code == absent.status_code == 403 and here.content == absent.content, here.text
+        assert "Sign in again" in here.text and 'error="insufficient_user_authentication", max_age="300"' in here.headers["www-authenticate"]
+    by_fhir = stale.call("POST", "Consent", body=role(demo.patient, "RelatedPerson/x", "best-interest"))
+    assert by_fhir.status_code == 403 and "max_age" in by_fhir.headers["www-authenticate"], by_fhir.text
+    assert stale.get(f"/patients/{demo.patient}/roles").status_code == 200, "looking needs no more than before"
 
 
 @pytest.mark.parametrize("who", ["gp", "stranger", "hospital", "link-worker", "proxy", "patient"])

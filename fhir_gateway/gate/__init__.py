@@ -9,7 +9,7 @@ from .claiming import claim, claimed_now, claims_about, disown, end_claim
 from .committing import unanswered
 from .context import Answer, Context, Entry, House, Page, Remote, Written
 from .disclosing import may_send, shown_to
-from .emergencies import break_glass, current, emergencies, end_emergency, review, signed_in_now, stop_emergency
+from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
 from .enrolling import Enrolled, enrolled
 from .entering import enter, house_context
 from .explaining import Explained, explain, may, why
@@ -21,6 +21,7 @@ from .labelling import labelled_by_these, meta_of, own_labels, put_on, relabel, 
 from .looking import keepers, organisation_called, who_looked
 from .past import history
 from .previewing import Preview, Sight, counted, details, may_share, preview
+from .proving import signed_in_now
 from .pushing import inbox, named, push, replay
 from .reading import vread
 from .recipients import my_notices

@@ -19,6 +19,7 @@ from ..domain.problem import Issue, Problem
 from ..domain.standing import Standing, named_by, relationship
 from ..domain.types import Decision, Expect, Facts, Keep, Op, Ref, Stored
 from .context import Context, ask, directory_now, notes, stand
+from .proving import need_proof
 
 Get = Callable[[Ref], Awaitable[Stored | None]]
 KEPT = "sharing-preferences"  # which Consent of a person is the one that our pages keep
@@ -168,6 +169,7 @@ async def _recorded(asked: Asked) -> Lawful:
     if found is None or found.origin == "claim":
         raise await _refused(asked, "A consent is recorded by somebody who looks after the person.")
     if asked.grant.proxy:
+        await need_proof(ctx, "C", "create", "giving somebody a role", Decision(False, "rbac"))
         await role_stands(asked, needs_reason=True)
     else:
         _given_and_checked(asked)

@@ -6,13 +6,12 @@ Beginning one is all this does. What it opens is decided like everything else, b
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from ..domain.consent import purpose_within
-from ..domain.emergencies import EMERGENCY, FRESH, LASTS, LONGEST_REVIEW, OUTCOMES, Emergency, Review, known_ground, plain_words
+from ..domain.emergencies import EMERGENCY, LASTS, LONGEST_REVIEW, OUTCOMES, Emergency, Review, known_ground, plain_words
 from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
 from ..domain.types import Bump, Decision, Drop, Keep, Note, Op
@@ -21,13 +20,11 @@ from .asked_about import FOUND_NOTHING
 from .committing import again, settle
 from .context import Context, need_scope, note, stand
 from .finding import Named, person_meant
+from .proving import CHALLENGE, LEEWAY, MINUTES, need_proof, signed_in_now
 from .reading import REACHES
 from .telling import tell
 
-LEEWAY: Final = timedelta(seconds=60)  # of another issuer's clock
 ROWS: Final = 500  # of the trail, read at once
-MINUTES: Final = int(FRESH.total_seconds() // 60)
-CHALLENGE: Final = {"WWW-Authenticate": f'Bearer error="insufficient_user_authentication", max_age="{int(FRESH.total_seconds())}"'}
 BEGUN, ENDED, REVIEWED = "break-glass", "break-glass-end", "emergency-review"
 
 
@@ -218,14 +215,8 @@ async def _may_review(ctx: Context, what: str) -> None:
 async def _may_act(ctx: Context, what: str) -> None:
     """As `_may_review`, and for what changes something the officer is at the keyboard now. Operators have no sign-in to ask for."""
     await _may_review(ctx, what)
-    if not ctx.actor.operator and not signed_in_now(ctx):
-        await ctx.house.store.commit(note(ctx, "E", what, None, allowed=False, detail="their sign-in was not fresh"))
-        raise Problem("forbidden", f"Sign in again first: a review needs a sign-in of the last {MINUTES} minutes (auth_time).", headers=dict(CHALLENGE))
-
-
-def signed_in_now(ctx: Context) -> bool:
-    """Did whoever asks prove who they are within the last few minutes: what break-glass, and its review, ask for."""
-    return ctx.signed_in is not None and -LEEWAY <= ctx.at - ctx.signed_in <= FRESH
+    if not ctx.actor.operator:
+        await need_proof(ctx, "E", what, "a review")
 
 
 async def _called(ctx: Context, id: str) -> Held:
@@ -245,4 +236,4 @@ async def reasons(ctx: Context, person: str) -> dict[str, str]:
     return {f"emergency {h.now.id}": h.now.reason for h in await _all(ctx, f"{person} ")}
 
 
-__all__ = ["break_glass", "current", "emergencies", "end_emergency", "reasons", "review", "signed_in_now", "stop_emergency"]
+__all__ = ["break_glass", "current", "emergencies", "end_emergency", "reasons", "review", "stop_emergency"]

@@ -23,6 +23,7 @@ from .committing import Work
 from .consenting import Asked, role_stands
 from .context import Context, Written, note, stand
 from .preparing import put_by_house
+from .proving import need_proof
 
 LONGEST = 500  # characters of evidence
 CORRECT_CONSENT = "correct-consent"  # Task.code: somebody must look at a consent that cannot be computed
@@ -85,8 +86,11 @@ def reviews(ctx: Context, people: set[str]) -> list[Op]:
     return [Send(r.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for r in ctx.house.remotes for p in sorted(people)]
 
 
-async def _person(ctx: Context, ref: Ref, *, own: bool) -> Stored:
-    """The person, for somebody who may record something about them. Problem not-found, for hidden and absent alike, written down."""
+async def _person(ctx: Context, ref: Ref, *, own: bool, changes: bool = True) -> Stored:
+    """The person, for somebody who may record something about them. Problem not-found, for hidden and absent alike, written down;
+    forbidden, before anybody is looked for, where a colleague would change something by a sign-in that is not fresh."""
+    if changes and ctx.actor.kind == "professional" and ctx.may_record:
+        await need_proof(ctx, "U", "record", "what opens or closes a person's record")
     stored = await ctx.house.store.get(ref)
     a, here = ctx.actor, stored is not None and not stored.deleted
     if here and (a.operator or (own and a.kind == "patient" and a.patient == str(ref)) or await records(ctx, str(ref))):
@@ -114,7 +118,7 @@ def _said(evidence: str) -> None:
 
 async def roles(ctx: Context, patient: str) -> list[dict[str, Any]]:
     """Who acts for a person: `{consent, version, status, reason, basis, proxies, review}`; for operators and those who record."""
-    stored = await _person(ctx, Ref("Patient", patient), own=False)
+    stored = await _person(ctx, Ref("Patient", patient), own=False, changes=False)
     standing = (await stand(ctx.house, [str(stored.ref)], None, ctx.place))[str(stored.ref)]
     out: list[dict[str, Any]] = []
     for consent, body, grant in await _roles(ctx.house.store, str(stored.ref)):

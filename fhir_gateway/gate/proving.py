@@ -1,0 +1,34 @@
+"""Step-up: what changes much asks that whoever asks is at the keyboard now, by a sign-in of the last few minutes.
+
+https://www.rfc-editor.org/rfc/rfc9470 (the challenge); consent.md 1.8
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from ..domain.emergencies import FRESH
+from ..domain.problem import Problem
+from ..domain.types import Decision
+from .context import Context, note
+
+LEEWAY: Final = timedelta(seconds=60)  # of another issuer's clock
+MINUTES: Final = int(FRESH.total_seconds() // 60)
+CHALLENGE: Final = {"WWW-Authenticate": f'Bearer error="insufficient_user_authentication", max_age="{int(FRESH.total_seconds())}"'}
+
+
+def signed_in_now(ctx: Context) -> bool:
+    """Did whoever asks prove who they are within the last few minutes."""
+    return ctx.signed_in is not None and -LEEWAY <= ctx.at - ctx.signed_in <= FRESH
+
+
+async def need_proof(ctx: Context, letter: str, what: str, why: str, decision: Decision | None = None) -> None:
+    """Problem forbidden, with the challenge and written down, where they did not. `why` is what needs it, as a sentence begins."""
+    if signed_in_now(ctx):
+        return
+    await ctx.house.store.commit(note(ctx, letter, what, decision, allowed=False, detail="their sign-in was not fresh"))
+    raise Problem("forbidden", f"Sign in again first: {why} needs a sign-in of the last {MINUTES} minutes (auth_time).", headers=dict(CHALLENGE))
+
+
+__all__ = ["CHALLENGE", "LEEWAY", "MINUTES", "need_proof", "signed_in_now"]
