@@ -24,7 +24,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from starlette.applications import Starlette
 
-from fhir_gateway.auth import clients, jose, keysets, people
+from fhir_gateway.auth import accounts, clients, jose, keysets, people
 from fhir_gateway.auth.oauth import OAuth
 from fhir_gateway.auth.sessions import Sessions
 from fhir_gateway.auth.tokens import Tokens
@@ -390,7 +390,7 @@ async def test_a_refresh_token_is_one_apps_and_ends(house: House) -> None:
 
 async def test_a_closed_account_gets_no_more_tokens(house: House) -> None:
     first = await granted(house)
-    await people.close(house.store, "ada", house.at)
+    await accounts.close(house.store, "ada", accounts.Act(house.at, lambda: "close"))
     assert (await house.refresh(first["refresh_token"])).json()["error"] == "invalid_grant"
 
 

@@ -157,7 +157,7 @@ async def test_every_role_ends_at_once_with_the_tokens_that_carry_it(tmp_path: P
     account = await people.find(store, "ada", AT)
     assert account is not None
     for role in ROLES:  # as a process sees it that has not heard of any revocation
-        caller = account.caller(issuer="us", jti="t", expires=AT + timedelta(hours=1), at=AT)
+        caller = account.caller(issuer="us", jti="t", expires=AT + timedelta(hours=1), at=account.proven(AT))
         assert role in (await people.as_now(store, caller, AT)).roles
         account = await accounts.change(store, "ada", Act(AT + timedelta(seconds=1), act.new_id), take=[role])
         with pytest.raises(Problem) as refused:

@@ -20,7 +20,7 @@ import httpx2
 import pytest
 
 from fhir_gateway import safekeeping, serving, wiring
-from fhir_gateway.auth import people
+from fhir_gateway.auth import accounts, people
 from fhir_gateway.domain.types import Ref, Send
 from fhir_gateway.settings import Refused, Settings
 from fhir_gateway.store import sqlite, sqlite_backup
@@ -91,7 +91,7 @@ def test_a_day_old_copy_never_reopens_what_was_withdrawn_since(tmp_path: Path) -
         gone = g.call("patient", "DELETE", f"Goal/{other.json()['id']}", headers={"If-Match": other.headers["etag"]})
         assert gone.status_code in (200, 204), gone.text
         hit = g.get("gp", f"Goal/{private['id']}").status_code
-        wired_operator(g, lambda ctx: people.close(ctx.house.store, "community-nurse", ctx.at))
+        wired_operator(g, lambda ctx: accounts.close(ctx.house.store, "community-nurse", accounts.Act(ctx.at, ctx.house.new_id)))
         assert "stop it first" in refused(g, "restore", str(copy)), "not under a running server"
         g.stop()
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from fhir_gateway.auth import people, sessions
+from fhir_gateway.auth import accounts, people, sessions
 from fhir_gateway.auth.sessions import Sessions
 from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.types import Keep
 from fhir_gateway.store import sqlite
 
 AT = datetime(2036, 6, 1, 12, 0, tzinfo=UTC)  # ahead of the machine: a store forgets what has ended by its clock
@@ -162,7 +163,7 @@ async def test_cookies_are_shut_to_scripts_other_sites_and_plain_http(desk: Any)
 async def test_a_wrong_password_an_unknown_name_and_a_closed_account_are_one_answer(desk: Any) -> None:
     assert await desk.sessions.sign_in(Visitor(), "ada", "wrong") is None
     assert await desk.sessions.sign_in(Visitor(), "nobody", "correct horse") is None
-    await people.close(desk.store, "ada b", AT)
+    await accounts.close(desk.store, "ada b", accounts.Act(AT, lambda: "close"))
     assert await desk.sessions.sign_in(Visitor(), "ada b", "correct horse") is None
     assert await desk.sessions.sign_in(Visitor(), "ADA ", "correct horse")  # one spelling of a name
 
@@ -244,7 +245,42 @@ async def test_a_role_for_emergencies_ends_with_the_account_s(desk: Any) -> None
     assert (await people.as_now(desk.store, session.caller, desk.turned.at)).roles == {"clinician", "break-glass"}
     await people.add(desk.store, replace(ada, roles=("clinician",)), "correct horse")
     assert (await people.as_now(desk.store, session.caller, desk.turned.at)).roles == {"clinician"}
-    await people.close(desk.store, "ada b", desk.turned.at)
+    await accounts.close(desk.store, "ada b", accounts.Act(desk.turned.at, lambda: "close"))
     with pytest.raises(Problem) as refused:
         await people.as_now(desk.store, session.caller, desk.turned.at)
     assert refused.value.status == 401
+
+
+class InBetween:
+    """A store in which `first` is done just before a session is written: as a process beside this one may."""
+
+    def __init__(self, store: Any, first: Any) -> None:
+        self.store, self.first = store, first
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    async def commit(self, *ops: Any) -> None:
+        if self.first is not None and any(isinstance(op, Keep) and op.kind == sessions.SESSION for op in ops):
+            first, self.first = self.first, None
+            await first
+        await self.store.commit(*ops)
+
+
+@pytest.mark.parametrize("microsecond", [0, 400_000, 999_999])
+async def test_a_sign_in_by_the_old_password_does_not_outlive_a_change_of_the_same_second(desk: Any, microsecond: int) -> None:
+    desk.turned.at = AT.replace(microsecond=microsecond)
+    change = accounts.new_password(desk.store, "ada", "quite another horse", accounts.Act(AT, lambda: "change"))
+    beside = replace(desk.sessions, store=InBetween(desk.store, change))
+    late = Visitor()
+    late.take(await beside.sign_in(late, "ada", "correct horse"))
+    session = await desk.sessions.session(late.cookies)
+    with pytest.raises(Problem) as refused:
+        await people.as_now(desk.store, session.caller, desk.turned.at)
+    assert refused.value.status == 401
+    new = Visitor()
+    new.take(await desk.sessions.sign_in(new, "ada", "quite another horse"))
+    session = await desk.sessions.session(new.cookies)
+    assert await people.as_now(desk.store, session.caller, desk.turned.at) == session.caller, "whoever knows the new one is in at once"
+    proven = await desk.sessions.confirm(new, "quite another horse")
+    assert await people.as_now(desk.store, proven, desk.turned.at) == proven

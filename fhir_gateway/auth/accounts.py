@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -105,7 +105,7 @@ async def _held(store: Kept, username: str, at: datetime) -> tuple[bytes, Accoun
 
 async def _become(store: Kept, raw: bytes, account: Account, act: Act, what: str, detail: str = "") -> Account:
     """The account as it is from now on, its row, and the end of every sign-in, in one commit."""
-    account = replace(account, since=act.at.replace(microsecond=0))
+    account = replace(account, since=_onwards(account, act.at))
     ended: list[Op] = [Drop(people.FAILURES, people.failures_of(account.username))] if what == "account-password" else []
     ended += await sessions.endings(store, account.username, act.at)
     ended += [op for name in await held.of_person(store, account.username, act.at) for op in held.ending(name, act.at)]
@@ -113,6 +113,12 @@ async def _become(store: Kept, raw: bytes, account: Account, act: Act, what: str
     if not await commit_unless_taken(store, kept, *ended, act.note(what, account, detail), CHANGED):
         raise ValueError(f"the account {account.username} was changed by somebody else at the same moment: look, and try again")
     return account
+
+
+def _onwards(account: Account, at: datetime) -> datetime:
+    """From when on whoever signs in signs in to the account as it is to be: a whole second, as `auth_time` is, after all that went before."""
+    following = at.replace(microsecond=0) + timedelta(seconds=1)
+    return following if account.since is None else max(following, account.since + timedelta(seconds=1))
 
 
 def _possible(account: Account) -> Account:

@@ -20,7 +20,7 @@ async def demo_token(
     account = await people.find(store, name, at)
     client = None if account else await clients.find(store, name, at)
     if account:
-        caller = account.caller(issuer=issuer, jti=jti, expires=expires, at=at, client="demo")
+        caller = account.caller(issuer=issuer, jti=jti, expires=expires, at=account.proven(at), client="demo")
     elif client:
         scopes = client.scopes or SYSTEM_SCOPES
         caller = client.caller(issuer=issuer, jti=jti, expires=expires, scopes=scopes)

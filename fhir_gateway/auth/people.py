@@ -71,6 +71,13 @@ class Account:
             signed_in=at.replace(microsecond=0), name=self.name, grant=grant,
         )  # fmt: skip
 
+    def proven(self, at: datetime) -> datetime:
+        """Since when whoever proves at `at` that this account is theirs is signed in: not before the account became what it is.
+
+        Who proved it by the account as it was before a change is signed in from before that change, in whatever order things are written.
+        """
+        return at if self.since is None else max(at, self.since)
+
 
 def folded(username: str) -> str:
     """One spelling of a user name: no case, no surrounding space, no look-alike forms."""
@@ -127,13 +134,6 @@ async def as_now(store: Kept, caller: Caller, at: datetime) -> Caller:
         raise refused()
     roles = caller.roles & set(account.roles)
     return caller if roles == caller.roles else replace(caller, roles=roles)
-
-
-async def close(store: Kept, username: str, at: datetime) -> None:
-    """Nobody signs in with this account any more."""
-    account = await find(store, username, at)
-    if account:
-        await store.commit(Keep(ACCOUNT, account.username, pack(replace(account, closed=True))))
 
 
 async def sign_in(store: Kept, username: str, password: str, at: datetime) -> Account | None:

@@ -85,7 +85,7 @@ class Sessions:
             known = await people.find(self.store, username, now) or people.Account("", "")  # as long for no one's name
             await self.store.commit(self._note("sign-in", known.fhir_user, known.organisation, now, allowed=False))
             return None
-        caller = account.caller(issuer=self.issuer, jti=self.new_id(), expires=now + LONGEST, at=now)
+        caller = account.caller(issuer=self.issuer, jti=self.new_id(), expires=now + LONGEST, at=account.proven(now))
         return await self.start(caller, request.cookies)
 
     async def confirm(self, request: HasCookies, password: str) -> Caller | None:
@@ -97,7 +97,7 @@ class Sessions:
         account = await people.sign_in(self.store, who.subject, password, now)
         good = account is not None and account.fhir_user == who.fhir_user
         await self.store.commit(self._note("sign-in", who.fhir_user, who.organisation, now, allowed=good))
-        return replace(who, signed_in=now) if good else None
+        return replace(who, signed_in=account.proven(now)) if account is not None and good else None
 
     async def start(self, caller: Caller, old: Mapping[str, str]) -> list[str]:
         """A new session under a new id; the visitor's old one ends. Set-Cookie values."""

@@ -219,7 +219,9 @@ async def account_role_taken(c: Course, person: str) -> Opened:
 
 async def account_closed(c: Course, person: str) -> Opened:
     opened = await account_role_taken(c, person)
-    return Opened("stranger", lambda: people.close(c.w.store, "stranger", now()), restore=opened.restore)
+    account = await people.find(c.w.store, "stranger", now())
+    assert account is not None
+    return Opened("stranger", lambda: people.add(c.w.store, replace(account, closed=True), PASSWORD), restore=opened.restore)
 
 
 KINDS = (
