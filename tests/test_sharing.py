@@ -142,7 +142,7 @@ def test_the_words_the_person_saw_are_kept() -> None:
         date(2027, 6, 30),
         date(2026, 11, 1),
     )
-    assert (row.allows, row.what, row.ours) == (True, "goals and what we will do", True)
+    assert (row.allows, row.kinds, row.ours) == (True, ("goals",), True)
 
 
 def test_changing_one_leaves_the_given_consent_as_it_was() -> None:
@@ -196,7 +196,7 @@ def test_another_form_is_shown_as_what_it_is_and_not_edited() -> None:
         }
     )
     rows = choices.rows(body)
-    assert [(r.allows, r.what, r.ours) for r in rows] == [(False, "everything", False), (True, "Goal", False)]
+    assert [(r.allows, set(r.rules[0].types), r.ours) for r in rows] == [(False, set(), False), (True, {"Goal"}, False)]
     with pytest.raises(Problem):
         share(body, rule_id="g2")
     with pytest.raises(Problem):
@@ -205,7 +205,7 @@ def test_another_form_is_shown_as_what_it_is_and_not_edited() -> None:
 
 def test_what_cannot_be_computed_is_shown_as_closing() -> None:
     (row,) = choices.rows(other({"type": "perhaps"}))
-    assert not row.allows and "cannot be computed" in row.what
+    assert not row.allows and not row.ours and row.rules == ()
 
 
 @pytest.mark.parametrize(
@@ -431,7 +431,7 @@ def test_a_rule_that_the_page_cannot_say_is_said_as_it_is_and_can_be_stopped() -
     body = share()
     body["provision"]["provision"][0]["dataPeriod"] = {"start": "2020-01-01"}
     (row,) = choices.rows(body)
-    assert row.ours and not row.exact and row.kinds == () and "dated 2020-01-01 to …" in row.what
+    assert row.ours and not row.exact and row.kinds == () and row.rules[0].dated
     assert choices.rows(sharing.stop(body, "g1", NOW)) == []
 
 

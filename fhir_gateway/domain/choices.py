@@ -9,7 +9,7 @@ from typing import Any
 
 from .grants import Rule, Uncomputable, parse
 from .periods import LONDON, instant
-from .sharing import KIND_WORDS, KINDS, LABEL_WORDS, LABELS, PURPOSES, WHY, WORDS, denies, is_ours, permits
+from .sharing import KINDS, LABELS, PURPOSES, WHY, WORDS, denies, is_ours, permits
 from .vocabulary import ACT_CODE, PROXY_BASIS_SUFFIX, ROLE_AT, SECTOR_SYSTEM, SENSITIVITY_SYSTEM
 
 
@@ -17,16 +17,15 @@ from .vocabulary import ACT_CODE, PROXY_BASIS_SUFFIX, ROLE_AT, SECTOR_SYSTEM, SE
 class Row:
     """One choice as a page shows it. `who` empty: everybody. `until` None: until stopped.
 
-    `ours` False: not in our form. `exact` False: written here, but it says something these fields do not hold; `what` then says
-    it as it is, and it can be stopped but not changed. `purpose` is a key of `sharing.PURPOSES`. `rules` are what is not in our
-    form or not exact, as it was written.
+    `ours` False: not in our form. `exact` False: written here, but it says something these fields do not hold, and it can be
+    stopped but not changed. `purpose` is a key of `sharing.PURPOSES`. `rules` are what is not in our form or not exact, as it was
+    written: none where it cannot be computed.
     """
 
     id: str
     allows: bool
     who: tuple[str, ...]
     kinds: tuple[str, ...]
-    what: str
     labels: tuple[str, ...]
     why: str
     since: date | None
@@ -62,21 +61,15 @@ def _row(id: str, rules: Sequence[Mapping[str, Any]], consent: Mapping[str, Any]
     who = tuple(dict.fromkeys(_who(a) for r in rules for a in r.get("actor", ())))
     labels = _label_keys(rules)
     refs = tuple(d["reference"]["reference"] for r in rules for d in r.get("data", ()) if d.get("reference", {}).get("reference"))
-    what = [
-        *(KIND_WORDS[k] for k in kinds),
-        *refs,
-        *(f"marked as {LABEL_WORDS[x]}" for x in labels if not allows),
-    ]
     period = first.get("period") or {}
     purpose = _purpose(first)
     made = _made(id, first, allows, kinds, refs, labels)
     exact = purpose is not None and made == [dict(r) for r in rules]
     written: tuple[Rule, ...] = ()
     if not exact:
-        kinds, (written, said) = (), _as_it_is(rules, consent)
-        what = [said]
+        kinds, written = (), _as_it_is(rules, consent)
     return Row(
-        id, allows, who, kinds, ", ".join(what) or "everything", labels, _ext(first, WHY), _date(period.get("start")),
+        id, allows, who, kinds, labels, _ext(first, WHY), _date(period.get("start")),
         _date(period.get("end")), _ext(first, WORDS), refs=refs, purpose=purpose or "any", exact=exact, rules=written,
     )  # fmt: skip
 
@@ -90,13 +83,12 @@ def _made(
     return (permits if allows else denies)(id, said, common, kinds, refs, labels)
 
 
-def _as_it_is(rules: Iterable[Mapping[str, Any]], consent: Mapping[str, Any]) -> tuple[tuple[Rule, ...], str]:
-    """These rules, and what they say, by type, code and label."""
+def _as_it_is(rules: Iterable[Mapping[str, Any]], consent: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """These rules; none where they cannot be computed."""
     try:
-        given = parse({**consent, "provision": {"provision": [dict(r) for r in rules]}}, "", 0)
-    except Uncomputable as wrong:
-        return (), f"something that cannot be computed: {wrong}"
-    return given.root.rules, "; ".join(dict.fromkeys(what_of(r) for r in given.root.rules))
+        return parse({**consent, "provision": {"provision": [dict(r) for r in rules]}}, "", 0).root.rules
+    except Uncomputable:
+        return ()
 
 
 def _purpose(rule: Mapping[str, Any]) -> str | None:
@@ -137,9 +129,8 @@ def _date(text: str | None) -> date | None:
 def _others(consent: Mapping[str, Any]) -> Iterator[Row]:
     try:
         given = parse(consent, str(consent.get("id", "")), 0)
-    except Uncomputable as wrong:
-        yield Row("", False, (), (), f"This cannot be computed, so it closes the record until somebody has looked at it: {wrong}", (), "",
-                  None, None, "", ours=False)  # fmt: skip
+    except Uncomputable:  # it closes the record until somebody has looked at it
+        yield Row("", False, (), (), (), "", None, None, "", ours=False)
         return
     yield from _said_rules(given.root)
 
@@ -147,7 +138,7 @@ def _others(consent: Mapping[str, Any]) -> Iterator[Row]:
 def _said_rules(rule: Rule) -> Iterator[Row]:
     if rule.type:
         yield Row(
-            rule.path, rule.type == "permit", tuple(sorted(_named(w) for w in rule.who)), (), what_of(rule), (),
+            rule.path, rule.type == "permit", tuple(sorted(_named(w) for w in rule.who)), (), (),
             ", ".join(sorted(p.rpartition("|")[2] for p in rule.said)), _micro_day(rule.low), _micro_day(rule.high), "", ours=False, rules=(rule,),
         )  # fmt: skip
     for child in rule.rules:
@@ -160,22 +151,6 @@ def _named(name: str) -> str:
         if name.startswith(f"{system}|"):
             return short + name.removeprefix(f"{system}|")
     return name
-
-
-def what_of(rule: Rule) -> str:
-    """What one rule speaks of, as it is written."""
-    what = sorted({*rule.types, *rule.profiles, *rule.codes, *rule.instances, *rule.related})
-    what += [f"written by {a}" for a in sorted(rule.authored)] + [f"kept by {c}" for c in sorted(rule.custodians)]
-    if rule.labels is not None:
-        what += sorted(rule.labels.sensitivity | rule.labels.legal)
-        if rule.labels.level is not None:
-            what.append(f"confidentiality {'from' if rule.type == 'deny' else 'up to'} {'ULMNRV'[rule.labels.level]}")
-    if rule.dated:
-        first, last = _micro_day(rule.data_low), _micro_day(rule.data_high)
-        what.append(f"dated {first or '…'} to {last or '…'}")
-    if rule.actions:
-        what.append(f"for {', '.join(sorted(rule.actions))}")
-    return ", ".join(what) or "everything"
 
 
 def _micro_day(at: int | None) -> date | None:
