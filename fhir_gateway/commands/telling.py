@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..gate.telling import QUEUES
+from ..gate.telling import DIRECTORY, QUEUES
 from ..settings import load
 from ..tell import worker
 from ..wiring import wired
@@ -16,7 +16,9 @@ async def status(as_json: bool) -> int:
         for s in await worker.status(w.house, w.channels):
             parked += s["parked"]
             why = "".join(f"; {n} parked: {trouble}" for trouble, n in s["troubles"].items())
-            line(s, as_json, f"{s['queue']}: {s['queued']} waiting, {s['sent']} told, {s['shown']} only on a page, {s['withheld']} to nobody, {s['parked']} parked{why}")
+            became = f"{s['sent']} told, {s['shown']} only on a page, {s['withheld']} to nobody, {s['parked']} parked{why}"
+            looked = f"{s['sent']} changes of the directory looked at"
+            line(s, as_json, f"{s['queue']}: {s['queued']} waiting, {looked if s['queue'] == DIRECTORY else became}")
     return 1 if parked else 0
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import standing
 from .directory import Directory
-from .grants import walk
+from .grants import Rule, walk
 from .standing import Standing
 
 
@@ -56,23 +56,46 @@ def movers(after: Directory, ref: str, body: Mapping[str, Any]) -> frozenset[str
     return parts | {r.practitioner for r in after.roles.values() if r.organisation in parts and r.practitioner}
 
 
-def moves(before: Directory, after: Directory, who: Iterable[str], at: int) -> list[tuple[frozenset[str], frozenset[str]]]:
-    """(names before, names after) of those who go by a name that they did not go by."""
-    both = ((before.names_of(ref, at), after.names_of(ref, at)) for ref in who)
-    return list(dict.fromkeys((was, now) for was, now in both if now - was))
+class Move(NamedTuple):
+    """Somebody goes by a name that they did not go by: their names before, and now, a set for each place they may speak for."""
+
+    was: frozenset[str]
+    ways: tuple[frozenset[str], ...]
 
 
-def lets_somebody_in(s: Standing, moved: Iterable[tuple[frozenset[str], frozenset[str]]], at: int) -> bool:
+def moves(before: Directory, after: Directory, who: Iterable[str], at: int) -> list[Move]:
+    """Of these whoever goes by a name that they did not go by."""
+    both = (Move(before.names_of(ref, at), tuple(after.ways_of(ref, at))) for ref in who)
+    return list(dict.fromkeys(m for m in both if frozenset().union(*m.ways) - m.was))
+
+
+def refused(s: Standing, at: int) -> frozenset[str]:
+    """To whom this person says no altogether, by name: a rule of its own about everything, now and from now on."""
+    out = set[str]()
+    for g in s.grants:
+        top = (g.root, *g.root.rules) if not (g.root.who or g.root.what or g.root.purposes or g.root.actions) else (g.root,)
+        for rule in top if g.speaks() and _lasts(g.root, at) else ():
+            if rule.type == "deny" and not (rule.what or rule.purposes or rule.actions or rule.env or rule.rules) and _lasts(rule, at):
+                out |= rule.who
+    return frozenset(out)
+
+
+def _lasts(rule: Rule, at: int) -> bool:
+    return rule.high is None and (rule.low is None or rule.low <= at)
+
+
+def lets_somebody_in(s: Standing, moved: Iterable[Move], at: int) -> bool:
     """Is one of these let in by a consent of this person under a name they go by only now, and was by no other.
 
-    Who joins an organisation that looks after the person anyway, without a consent that names it, is no news: it was let in.
+    Who joins an organisation that looks after the person anyway, without a consent that names it, is no news: it was let in. Nor is
+    somebody to whom the person says no.
     """
     named = frozenset().union(*consented(s, at))
     if "*" in named:
         return False
     named |= frozenset().union(*(r.names for r in s.relationships if r.team in named and r.counts))
-    known = named | frozenset().union(*looking_after(s, at))
-    return any(now & named and not was & known for was, now in moved)
+    known, no = named | frozenset().union(*looking_after(s, at)), refused(s, at)
+    return any(not m.was & known and any(way & named and not way & no for way in m.ways) for m in moved)
 
 
-__all__ = ["let_in", "lets_somebody_in", "movers", "moves"]
+__all__ = ["Move", "let_in", "lets_somebody_in", "movers", "moves", "refused"]

@@ -324,13 +324,17 @@ class Directory:
 
     def names_of(self, ref: str, at: int) -> frozenset[str]:
         """Every name by which a consent can let this practitioner or organisation in, now or once a role of theirs has begun."""
+        return frozenset().union(*self.ways_of(ref, at))
+
+    def ways_of(self, ref: str, at: int) -> list[frozenset[str]]:
+        """The same, a set for each place that a practitioner may speak for: who asks for one place has none of another's names."""
         if ref.startswith("Organization/"):
-            return self.organisation_names(ref)
-        out = {ref, *self.people.get(ref, ("", frozenset()))[1]}
-        for role in self.roles_of.get(ref, ()):
-            if role.high is None or role.high >= at:
-                out |= self._role_names(role) | (self.organisation_names(role.organisation) if role.organisation else frozenset())
-        return frozenset(out)
+            return [self.organisation_names(ref)]
+        roles = [r for r in self.roles_of.get(ref, ()) if r.high is None or r.high >= at]
+        me = {ref, *self.people.get(ref, ("", frozenset()))[1]}.union(*(self._role_names(r) for r in roles if not r.organisation))
+        places = {p: None for r in roles if r.organisation for p in self.ancestors(r.organisation)}
+        here = ((p, [r for r in roles if r.organisation and p in self.ancestors(r.organisation)]) for p in places)
+        return [frozenset(me | self.organisation_names(p)).union(*map(self._role_names, some)) for p, some in here] or [frozenset(me)]
 
     def _role_names(self, role: Role) -> set[str]:
         out = {role.ref, *role.identifiers, *role.services}

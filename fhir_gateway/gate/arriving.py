@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ..domain.arrivals import let_in, lets_somebody_in, movers, moves
+from ..domain.arrivals import Move, let_in, lets_somebody_in, movers, moves, refused
 from ..domain.directory import Directory, confirmed
 from ..domain.periods import micros
 from ..domain.types import Queued, Stored
@@ -15,13 +15,18 @@ from .context import House, directory_now, stand, stood
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """One change of the directory: how it was, who moved to other names, and whom it may concern, in order."""
+    """One change of the directory: how it was, who moved to other names, and whom it may concern, in order.
+
+    It may also make somebody count who did not: an organisation's sector, a service's provider (`relations`), or where a
+    practitioner works who took something on before (`theirs`: what they themselves are called).
+    """
 
     before: Directory
     after: Directory
-    moved: tuple[tuple[frozenset[str], frozenset[str]], ...]
+    moved: tuple[Move, ...]
     people: tuple[str, ...]
-    relations: bool  # it may also make somebody count who did not: an organisation's sector, a service's provider
+    relations: bool
+    theirs: frozenset[str]
 
 
 async def news(house: House, entry: Queued) -> News | None:
@@ -40,7 +45,14 @@ async def news(house: House, entry: Queued) -> News | None:
     was = await house.store.version(entry.ref, entry.version - 1) if entry.version > 1 else None
     before = after.having(ref, *_as_it_was(was))
     moved = tuple(moves(before, after, who, at))
-    return News(before, after, moved, tuple(sorted(people)), relations) if moved or relations else None
+    theirs = frozenset() if relations else frozenset({n for m in who for n in _own_names(after, m, at)})
+    return News(before, after, moved, tuple(sorted(people)), relations, theirs) if moved or relations else None
+
+
+def _own_names(directory: Directory, ref: str, at: int) -> frozenset[str]:
+    """What a practitioner alone is called, and nobody else where they work."""
+    places = {r.organisation for r in directory.roles_of.get(ref, ()) if r.organisation}
+    return directory.names_of(ref, at) - frozenset().union(*(directory.organisation_names(p) for p in places))
 
 
 def _as_it_was(was: Stored | None) -> tuple[dict[str, object] | None, bool]:
@@ -55,9 +67,16 @@ async def is_news(house: House, told: News, person: str) -> bool:
     standing = (await stand(house, [person]))[person]
     if lets_somebody_in(standing, told.moved, at):
         return True
-    if not told.relations or not standing.relationships:
+    if not any(told.relations or r.names & told.theirs for r in standing.relationships):
         return False
-    return bool(let_in(standing, at) - let_in(await stood(house, person, told.before), at))
+    begun, no = let_in(standing, at) - let_in(await stood(house, person, told.before), at), refused(standing, at)
+    return any(_not_refused(told.after, names, no, at) for names in begun)
+
+
+def _not_refused(directory: Directory, names: frozenset[str], no: frozenset[str], at: int) -> bool:
+    """Can any of those whom these names stand for ask without a name to which the person says no."""
+    refs = [n for n in names if n.startswith(("Practitioner/", "Organization/"))]
+    return not names & no and (not refs or any(not way & no for n in refs for way in directory.ways_of(n, at)))
 
 
 __all__ = ["News", "is_news", "news"]

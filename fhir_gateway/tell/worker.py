@@ -19,7 +19,7 @@ from ..domain.types import Close, Delay, Keep, Op, Queued
 from ..gate import House
 from ..gate.choosing import Recipient
 from ..gate.recipients import Notice, keep_notice, notice, recipients
-from ..gate.telling import QUEUES
+from ..gate.telling import DIRECTORY, QUEUES
 from ..store.base import Fenced
 from . import newcomers
 from .channel import Channels, Failed, Message
@@ -177,9 +177,10 @@ def _again(house: House, entry: Queued, n: Notice, wrong: Failed, now: datetime)
 
 
 async def status(house: House, channels: Channels) -> list[dict[str, Any]]:
-    """`{queue, queued, sent, shown, withheld, parked, oldest_s, troubles, channels}` of each queue: no names, no addresses."""
+    """`{queue, queued, sent, shown, withheld, parked, oldest_s, troubles, channels}` of each queue: no names, no addresses.
+    In `tell:directory` changes of the directory wait until it is known to whom they are news; `sent` are those that were looked at."""
     out = []
-    for queue in QUEUES:
+    for queue in (*QUEUES, DIRECTORY):
         states = await house.store.outbox(queue)
         waiting = await house.store.outbox_items(queue, "queued", 1)
         parked = await house.store.outbox_items(queue, "parked", 1_000)
@@ -190,7 +191,7 @@ async def status(house: House, channels: Channels) -> list[dict[str, Any]]:
         out.append({
             "queue": queue, "queued": states.get("queued", 0) + states.get("leased", 0), "sent": states.get("sent", 0), "shown": states.get("shown", 0),
             "withheld": states.get("withheld", 0), "parked": states.get("parked", 0), "oldest_s": round(oldest, 1),
-            "troubles": troubles, "channels": sorted(channels.by),
+            "troubles": troubles, "channels": [] if queue == DIRECTORY else sorted(channels.by),
         })  # fmt: skip
     return out
 

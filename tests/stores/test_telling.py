@@ -272,7 +272,7 @@ async def test_it_is_tried_again_with_growing_waits_and_then_parked_where_it_is_
             told = await place.later(waits[-1])
     assert len(waits) == worker.TRIES - 1 and waits == sorted(waits) and waits[0] >= 20 and waits[-1] <= 3600 and not place.post.letters
     assert await place.states() == [("break-glass", "failed")]
-    (status, _) = await worker.status(place.house, place.channels)
+    (status, _, _) = await worker.status(place.house, place.channels)
     assert (status["parked"], status["troubles"]) == (1, {"email: refused it (451)": 1})
     assert "mail.example" not in str(logs) + str(status) and "Patient/" not in str(logs)
     assert await worker.retry(place.house, "tell:patient") == 1
@@ -302,7 +302,7 @@ async def test_an_officer_without_a_channel_finds_emergencies_on_their_page_and_
     await place.add("officer-role", place.role("officer", "surgery", code=[OFFICER]))
     await place.event(whom="privacy-officer")
     assert (await place.later()).parked == 0
-    (_, queue) = await worker.status(place.house, place.channels)
+    (_, queue, _) = await worker.status(place.house, place.channels)
     assert (queue["shown"], queue["sent"], queue["parked"]) == (1, 0, 0)
     await place.event("recall-failed", whom="privacy-officer")
     assert (await place.later()).parked == 1

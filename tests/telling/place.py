@@ -123,6 +123,11 @@ class Place:
         self.names[key] = str((await gate.create(self.me, "Consent", strict.dump(body))).ref)
         return key
 
+    async def refuse(self, *whom: str, class_: list[dict[str, Any]] | None = None) -> None:
+        """Amina's no to these, about everything or about this class."""
+        actors = [{"role": {"coding": [{"system": f"{HL7}/v3-ParticipationType", "code": "IRCP"}]}, "reference": {"reference": self.names[w]}} for w in whom]
+        await self.grant(provision={"provision": [{"type": "deny", "actor": actors, **({"class": class_} if class_ else {})}]})
+
     async def appoint(self, whom: str, basis: str) -> str:
         """A role that an operator registers: this related person acts for Amina; as its own key."""
         person = self.names["amina"].removeprefix("Patient/")

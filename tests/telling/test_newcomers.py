@@ -13,6 +13,7 @@ from fhir_gateway import gate
 from fhir_gateway.domain import strict
 from fhir_gateway.domain.directory import ODS_CODE
 from fhir_gateway.domain.vocabulary import HL7, ROLE_AT, SECTOR_SYSTEM
+from fhir_gateway.gate.context import directory_now
 from fhir_gateway.store import sqlite
 from fhir_gateway.tell import newcomers, worker
 
@@ -107,6 +108,25 @@ async def test_who_was_let_in_by_name_is_no_news_when_they_join(place: Place) ->
     assert await news(place) == 0
 
 
+async def test_somebody_to_whom_the_person_says_no_is_no_news(place: Place) -> None:
+    await granted(place, "hospital")
+    for key in ("bo", "cy", "di"):
+        await somebody(place, key)
+    await place.add("ward", {"resourceType": "Organization", "active": True, "name": "Ward", "partOf": {"reference": place.names["hospital"]}})
+    await place.refuse("bo", "surgery")
+    await settled(place)
+    await place.add("bo-role", place.role("bo", "hospital"))
+    assert await news(place) == 0, "a no by name"
+    await place.add("cy-role", place.role("cy", "surgery"))
+    assert await news(place) == 0
+    await place.add("cy-too", place.role("cy", "hospital"))
+    assert await news(place) == 1, "a no to another place of theirs says nothing of this one"
+    await place.refuse("di", class_=[{"system": "http://hl7.org/fhir/resource-types", "code": "Goal"}])
+    await settled(place)
+    await place.add("di-role", place.role("di", "ward"))
+    assert await news(place) == 1, "a no to some things is no no to all"
+
+
 async def test_a_consent_that_is_over_or_ended_is_not_news(place: Place) -> None:
     key = await place.grant("hospital")
     await settled(place)
@@ -172,6 +192,30 @@ async def test_a_member_of_the_team_whose_sector_is_confirmed(place: Place) -> N
     assert await news(place) == 0
     await place.change(place.operator, "helpers", type=[{"coding": [{"system": SECTOR_SYSTEM, "code": "social-care"}]}])
     assert await news(place) == 1
+
+
+async def test_who_took_on_a_task_and_is_given_a_job_in_health_then(place: Place) -> None:
+    """The task came first: until it is said where they work they count only where a consent names them."""
+    await somebody(place)
+    await place.add("helpers", {"resourceType": "Organization", "active": True, "name": "Helpers"})
+    task = {
+        "resourceType": "Task", "status": "requested", "intent": "order", "for": {"reference": place.names["amina"]}, "owner": {"reference": place.names["bo"]},
+        "description": "Come by on Friday",
+    }  # fmt: skip
+    place.names["task"] = str((await gate.create(place.me, "Task", strict.dump(task))).ref)
+    directory, _ = await directory_now(place.house)
+    bo = gate.house_context(place.house, directory.actor(place.names["bo"], kind="professional", at=place.now, clinician=True))
+    await place.change(bo, "task", status="accepted")
+    await settled(place)
+    await place.add("bo-helps", place.role("bo", "helpers"))
+    assert await news(place) == 0, "no health or social care"
+    await place.add("bo-role", place.role("bo", "hospital"))
+    assert await news(place) == 1
+    await place.add("bo-again", place.role("bo", "hospital", code=[NURSE]))
+    assert await news(place) == 0
+    await somebody(place, "cy")
+    await place.add("cy-role", place.role("cy", "hospital"))
+    assert await news(place) == 0, "a colleague of theirs is nobody new"
 
 
 async def test_many_people_are_told_once_each_however_often_it_stops(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

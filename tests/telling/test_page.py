@@ -97,13 +97,14 @@ def test_she_chooses_email_shares_and_is_told_without_a_word_of_what(telling: Ga
 
 def test_an_operator_sees_how_many_and_no_names(telling: Gateway, post: Post) -> None:
     until(lambda: telling.lines("tell", "status", "--json")[0]["queued"] == 0)
-    (people, officers) = telling.lines("tell", "status", "--json")
+    (people, officers, directory) = telling.lines("tell", "status", "--json")
     assert people["queue"] == "tell:patient" and people["sent"] >= 1 and people["channels"] == ["email", "text"]
     assert officers == {**officers, "queue": "tell:privacy-officer", "parked": 0}
+    assert directory == {**directory, "queue": "tell:directory", "parked": 0, "channels": []}
     metrics = httpx2.get(f"{telling.base}/metrics").text
     assert 'remote="tell:patient",state="sent"' in metrics
-    said = json.dumps([people, officers]) + metrics + telling.log.read_text()
-    assert "mail.example" not in said and "Amina" not in json.dumps([people, officers]) + metrics
+    said = json.dumps([people, officers, directory]) + metrics + telling.log.read_text()
+    assert "mail.example" not in said and "Amina" not in json.dumps([people, officers, directory]) + metrics
     assert [r["queued"] for r in telling.lines("tell", "retry", "--json")] == [0, 0]
 
 
