@@ -314,6 +314,21 @@ async def an_organisation_closes(w: World, p: str) -> Change:
     return lambda: w.change(w.operator, w.refs["surgery"], active=False)
 
 
+async def an_organisation_that_a_consent_names_closes(w: World, p: str) -> Change:
+    await to_organisation(w, p, "charity")
+    return lambda: w.change(w.operator, w.refs["charity"], active=False)
+
+
+async def an_organisation_that_a_consent_names_by_its_code_closes(w: World, p: str) -> Change:
+    await consents(w, p, {"identifier": {"system": ODS_CODE, "value": "charity"}})
+    return lambda: w.change(w.operator, w.refs["charity"], active=False)
+
+
+async def a_part_of_what_a_consent_names_closes(w: World, p: str) -> Change:
+    await to_organisation(w, p, "trust")
+    return lambda: w.change(w.operator, w.refs["ward"], active=False)
+
+
 async def an_organisation_becomes_voluntary(w: World, p: str) -> Change:
     await task(w, p)
     return lambda: w.change(w.operator, w.refs["surgery"], type=[{"coding": [{"system": SECTOR_SYSTEM, "code": "voluntary"}]}])
@@ -328,6 +343,23 @@ async def merged_records_part(w: World, p: str) -> Change:
         await w.change(await w.merger(), p, link=None)
 
     return shut
+
+
+async def linked_by_an_operator(w: World, p: str, *, first: bool) -> Change:
+    """Who is let in by the other record's consent loses this one's when an operator parts them, whichever is named first."""
+    other = await w.make(await w.hospital(), "Patient", name=[{"family": "Same"}], birthDate="1950-04-03")
+    await to_organisation(w, other, "charity")
+    one, two = (r.removeprefix("Patient/") for r in ((p, other) if first else (other, p)))
+    await gate.link(w.operator, one, two, "replaces", evidence="the same NHS number")
+    return lambda: gate.link(w.operator, one, two, "", evidence="it was a mistake")
+
+
+async def linked_records_part(w: World, p: str) -> Change:
+    return await linked_by_an_operator(w, p, first=True)
+
+
+async def linked_records_part_the_other_way_round(w: World, p: str) -> Change:
+    return await linked_by_an_operator(w, p, first=False)
 
 
 async def a_consent_of_the_merged_record_is_stopped(w: World, p: str) -> Change:
@@ -444,8 +476,13 @@ SHUTS: list[tuple[Callable[[World, str], Awaitable[Change]], str, str | None]] =
     (a_role_becomes_another, "nurse", None),
     (a_ward_leaves_the_trust, "nurse", "ward"),
     (an_organisation_closes, "gp", "surgery"),
+    (an_organisation_that_a_consent_names_closes, "link", "charity"),
+    (an_organisation_that_a_consent_names_by_its_code_closes, "link", "charity"),
+    (a_part_of_what_a_consent_names_closes, "nurse", "ward"),
     (an_organisation_becomes_voluntary, "gp", "surgery"),
     (merged_records_part, "link", "charity"),
+    (linked_records_part, "link", "charity"),
+    (linked_records_part_the_other_way_round, "link", "charity"),
     (a_consent_of_the_merged_record_is_stopped, "link", "charity"),
     (a_proxy_role_is_stopped, "proxy", None),
     (the_person_dies, "proxy", None),

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fhir_gateway import gate
+from fhir_gateway.domain.directory import ODS_CODE
+from fhir_gateway.remote.client import RemoteServer
+from fhir_gateway.sync import worker
+from fhir_gateway.sync.partner import Partner
+
 from .conftest import Gateway
 from .staff import consent, permit
+from .test_at_once import World, begun, shown, task, to_organisation, world
 from .test_remotes import HUB, Recorder, partnered
+
+__all__ = ["world"]  # the fixture
 
 
 class Sender(Recorder):
@@ -35,10 +45,40 @@ def total(g: Gateway, who: str) -> int:
     return int(g.get(who, f"Goal?patient={g.patient}").json()["total"])
 
 
+async def test_a_no_from_a_partner_closes_and_a_yes_opens_nothing(world: World) -> None:
+    """The same over the gate and one partner, without a server of ours."""
+    w, hub = world, Sender()
+    threading.Thread(target=hub.server.serve_forever, args=(0.05,), daemon=True).start()
+    partner = Partner(w.partners["surgery"].terms, RemoteServer(hub.url, w.now))
+    try:
+        person, _ = await begun(w, "gp")
+        await task(w, person)
+        hub.has("before", {"resourceType": "Task", "status": "draft", "intent": "order"}, 0)  # first contact takes nothing: it sets the mark
+        await worker.once(w.house, partner)
+        (there,) = [name.removeprefix("Patient/") for name in hub.held if name.startswith("Patient/")]
+        hub.has("yes", consent(there, permit(w.refs["charity"])), 1)
+        await worker.once(w.house, partner)
+        assert (await shown(w, "link", person, "Goal"))[:2] == (False, 0), "a yes from there opens nothing"
+        await to_organisation(w, person, "charity")
+        assert (await shown(w, "link", person, "Goal"))[:2] == (True, 2)
+        hub.has("no", consent(there, permit(f"{ODS_CODE}|charity", type="deny")), 2)
+        await worker.once(w.house, partner)
+        assert (await shown(w, "link", person, "Goal"))[:2] == (False, 0), "a no from there closes"
+        assert (await shown(w, "gp", person, "Goal"))[:2] == (True, 2)
+        hub.has("odd", consent(there, permit(w.refs["charity"]) | {"class": [{"system": "urn:odd", "code": "x"}]}), 3)
+        await worker.once(w.house, partner)
+        assert (await shown(w, "gp", person, "Goal"))[:2] == (False, 0), "what cannot be computed closes"
+        (waiting,) = await gate.uncomputable(w.operator)
+        assert waiting["patient"] == person and "class" in waiting["where"]
+        await gate.end_foreign(w.operator, waiting["consent"].removeprefix("Consent/"), evidence="Asked the surgery: a test of theirs")
+        assert (await shown(w, "gp", person, "Goal"))[:2] == (True, 2)
+    finally:
+        await partner.server.close()
+        hub.server.shutdown()
+
+
 @pytest.mark.slow
 def test_a_partner_closes_and_never_opens(tmp_path: Path) -> None:
-    import threading
-
     hub = Sender()
     threading.Thread(target=hub.server.serve_forever, daemon=True).start()
     try:
