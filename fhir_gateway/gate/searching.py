@@ -33,7 +33,7 @@ from .context import (
     why_shown,
     within_launch,
 )  # fmt: skip
-from .counting import counted_again, counted_of
+from .counting import counted_again, counted_of, too_large
 from .paging import resumed, seal
 from .reading import in_scope, reach_of, reachable, seen_by
 from .trail import TYPE as TRAIL
@@ -84,17 +84,17 @@ async def search(
         ask = partial(ask, filtered=filtered)
         found = await ask(_or_beside(predicate, standings))
     await decide_again(ctx, found.hits, standings)
-    counted = await counted_again(ctx, partial(ask, predicate), found, standings) if want_total else []
+    counted = await counted_again(ctx, partial(ask, predicate), found, standings) if want_total else {}
     hits = [h for h in found.hits if within_launch(ctx, "r", h.facts)]
     included = await _included(ctx, query, hits, standings, filtered) if query.includes else []
     entries = [await entry_of(ctx, h, "match") for h in hits] + [await entry_of(ctx, h, "include") for h in included]
     trail = await _disclosed(ctx, "search", type, within, params, [*hits, *included])
-    trail += await counted_of(ctx, counted, trail[0].query, {n.patient for n in trail})
+    trail += counted_of(ctx, counted, trail[0].query, {n.patient for n in trail})
     told = {n.patient for n in trail}
     trail += await asked_about(ctx, query if within is None else searching.with_terms(query, _whose(within)), trail[0].query, told)
     await ctx.house.store.commit(*(trail[1:] if trail[0].patient is None and trail[1:] else trail))
-    total = found.total
-    if total is None and after is None and found.after is None:
+    total = None if too_large(found) else found.total
+    if found.total is None and after is None and found.after is None:
         total = len(hits)
     if query.total == "none" and not want_total and any(k == "_total" for k, _ in params):
         total = None
