@@ -10,6 +10,7 @@ from ..domain.problem import Problem
 from ..domain.types import Note, Op, Ref, Stored
 from ..store.base import Moved, Stale, Taken, TooLong, Unavailable, Unsettled
 from .context import Context
+from .keying import keyed_by_the_directory
 from .telling import of_new_access, of_the_directory
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class Work:
 
     async def commit(self, *more: Op) -> None:
         """All of it and `more`, with a notice to each person to whose record it lets somebody in."""
+        await keyed_by_the_directory(self)
         told = [*await of_new_access(self.ctx, self.new, self.ops), *of_the_directory(self.new)]
         await settle(self.ctx, *self.ops, *self.trail, *more, *told)
 
