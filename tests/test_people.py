@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ from typing import Any
 import pytest
 
 from fhir_gateway.__main__ import main
-from fhir_gateway.auth import accounts, apps, people
+from fhir_gateway.auth import accounts, held, people
 from fhir_gateway.auth.accounts import Act
 from fhir_gateway.auth.sessions import Sessions
 from fhir_gateway.domain.problem import Problem
-from fhir_gateway.domain.types import Keep
 from fhir_gateway.store import sqlite
 from tests.web.test_doors import Visitor
 
@@ -196,10 +194,10 @@ async def test_sessions_and_apps_end_with_the_account(tmp_path: Path) -> None:
     for name in ("ada", "bea"):
         (cookie, _) = await desk.sign_in(Browser(), name, "correct horse") or []
         browsers[name] = {"session": cookie.split("=")[1].split(";")[0]}
-        grant = {"client": "app", "subject": name, "scopes": "openid offline_access", "launch": None, "signed_in": AT.isoformat(), "ends": (AT + timedelta(days=9)).isoformat()}
-        await store.commit(Keep("grant", f"grant-{name}", json.dumps(grant).encode(), AT + timedelta(days=9)))
+        grant = held.Grant("app", name, "openid offline_access", None, AT, AT + timedelta(days=9))
+        await store.commit(*held.keeping(grant, f"grant-{name}"))
     await accounts.close(store, "ada", act)
     assert await desk.session(browsers["ada"]) is None and await desk.session(browsers["bea"]) is not None
-    assert await apps.grants_of(store, "ada", AT) == {} and list(await apps.grants_of(store, "bea", AT)) == ["grant-bea"]
+    assert await held.of_person(store, "ada", AT) == {} and list(await held.of_person(store, "bea", AT)) == ["grant-bea"]
     assert list(await store.kept_all("revoked", AT)) == ["grant-ada"]
     await store.close()
