@@ -11,7 +11,7 @@ import msgspec
 from ..domain import facts
 from ..domain.periods import micros
 from ..domain.types import CONFIDENTIALITY, Bump, Disclosed, Dispose, Drop, Expect, Keep, Linked, Put, Ref, Relabel, Remove
-from . import sqlite_outbox, sqlite_query, sqlite_seals
+from . import sqlite_index, sqlite_outbox, sqlite_seals
 from .base import Moved, Stale, Taken
 from .sqlite_rows import encode_writer
 from .sqlite_writer import Group
@@ -62,7 +62,7 @@ def _put(group: Group, op: Put) -> None:
         )
         rid = cursor.connection.last_insert_rowid()
     _version(cursor, ref, op.version, patient, updated, created_by, by, known, op.body, view)
-    sqlite_query.index(cursor, rid, ref.type, patient, op.keys, op.facts)
+    sqlite_index.index(cursor, rid, ref.type, patient, op.keys, op.facts)
 
 
 def _relabel(group: Group, op: Relabel) -> None:
@@ -74,7 +74,7 @@ def _relabel(group: Group, op: Relabel) -> None:
     view = None if op.view == op.body else op.view
     values = (conf, f.low, f.high, facts.encode(f), op.body, view, row[1])
     cursor.execute("UPDATE resource SET conf=?, d0=?, d1=?, facts=?, body=?, view=? WHERE rid=?", values)
-    sqlite_query.index(cursor, row[1], op.ref.type, f.patients[0] if f.patients else None, op.keys, f)
+    sqlite_index.index(cursor, row[1], op.ref.type, f.patients[0] if f.patients else None, op.keys, f)
 
 
 def _remove(group: Group, op: Remove) -> None:
@@ -88,7 +88,7 @@ def _remove(group: Group, op: Remove) -> None:
         "UPDATE resource SET version=?, updated=?, writer=?, body=NULL, view=NULL, deleted=1 WHERE rid=?", (op.version, updated, by, rid)
     )
     _version(cursor, ref, op.version, patient, updated, created_by, by, known, None, None)
-    sqlite_query.unindex(cursor, rid)
+    sqlite_index.unindex(cursor, rid)
 
 
 def _dispose(group: Group, op: Dispose) -> None:
@@ -96,7 +96,7 @@ def _dispose(group: Group, op: Dispose) -> None:
     for ref in op.refs:
         row = cursor.execute("SELECT rid FROM resource WHERE type = ? AND id = ?", ref).fetchone()
         if row:
-            sqlite_query.unindex(cursor, row[0])
+            sqlite_index.unindex(cursor, row[0])
             cursor.execute("DELETE FROM resource WHERE rid = ?", row)
         cursor.execute("INSERT INTO disposing VALUES (?, ?)", ref)
         for table in ("version", "outbox", "link", "ledger", "disposing"):

@@ -11,7 +11,7 @@ import apsw
 
 from ..domain import facts
 from ..domain.types import CONFIDENTIALITY
-from . import sqlite_file, sqlite_query
+from . import sqlite_file, sqlite_index
 from .base import Unavailable
 from .copying import BATCH, PARTS, Row, key_of
 
@@ -115,7 +115,7 @@ class SqliteRows:
             values,
         )
         if not deleted:
-            sqlite_query.index(cursor, self.db.last_insert_rowid(), type, patient, [key_of(k) for k in keys], f)
+            sqlite_index.index(cursor, self.db.last_insert_rowid(), type, patient, [key_of(k) for k in keys], f)
 
     def _segment(self, row: Row) -> None:
         number, count, head, listed = row

@@ -7,8 +7,8 @@ from typing import Final
 import apsw
 
 from .base import Unavailable
+from .sqlite_index import KEY_SCHEMA
 from .sqlite_lacks import LACKS_SCHEMA
-from .sqlite_query import KEY_SCHEMA
 
 OURS: Final = 0x46474154  # PRAGMA application_id, "FGAT": whose file this is
 

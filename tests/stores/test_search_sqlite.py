@@ -30,7 +30,7 @@ from fhir_gateway.domain.types import (
     Within,
 )  # fmt: skip
 from fhir_gateway.domain.view import view
-from fhir_gateway.store import sqlite, sqlite_file, sqlite_schema
+from fhir_gateway.store import sqlite, sqlite_file, sqlite_index, sqlite_schema
 from fhir_gateway.store import sqlite_query as sql
 from fhir_gateway.store.base import Unavailable
 
@@ -57,7 +57,7 @@ class World(Records):
 
     def put(self, rid: int, resource: dict[str, Any], facts: Facts) -> None:
         """Index this under the number of another that is there."""
-        sql.index(self.db.cursor(), rid, facts.type, facts.patients[0] if facts.patients else None, keys(resource, R4, view(resource), closer(view(resource), SURGERY)), facts)
+        sqlite_index.index(self.db.cursor(), rid, facts.type, facts.patients[0] if facts.patients else None, keys(resource, R4, view(resource), closer(view(resource), SURGERY)), facts)
 
     def rows(self, query: Query, may: Predicate, filtered: Predicate, count: int = 1000, after: Any = None) -> list[Any]:
         return self.db.execute(*sql.select(query, may, filtered, count, after)).fetchall()
@@ -166,11 +166,11 @@ def test_writing_again_leaves_no_row_of_before_and_removing_leaves_none() -> Non
         return {t: w.db.execute(f"SELECT * FROM {t} ORDER BY {by}").fetchall() for t, by in tables.items()}
 
     for rid, (made, about) in enumerate(there.held, 1):
-        sql.unindex(here.db.cursor(), rid)
+        sqlite_index.unindex(here.db.cursor(), rid)
         here.put(rid, made, about)
     assert dump(here) == dump(there)
     for rid in range(1, len(here.held) + 1):
-        sql.unindex(here.db.cursor(), rid)
+        sqlite_index.unindex(here.db.cursor(), rid)
     assert not any(dump(here).values())
 
 
@@ -180,7 +180,7 @@ def test_whom_an_actor_may_know() -> None:
         rows = here.db.execute(*sql.concerned_sql(ids)).fetchall()
         want = {
             p for _, f in here.held for p in f.patients
-            if ids & (f.authors | (f.refs if f.type in sql.TYING else frozenset()))
+            if ids & (f.authors | (f.refs if f.type in sqlite_index.TYING else frozenset()))
         }  # fmt: skip
         assert sorted(row[0] for row in rows) == sorted(want)
 
