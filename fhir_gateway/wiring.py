@@ -31,7 +31,8 @@ from .domain.standing import Policy
 from .domain.types import Actor, Note
 from .gate import Context, House, Remote
 from .remote.client import RemoteServer
-from .settings import Refused, RemoteSettings, Settings, loopback
+from .settings import Refused, RemoteSettings, Settings
+from .settings.unsafe import loopback
 from .store import journalled, mongo, mongo_server, sqlite
 from .store.base import Store, StoreError
 from .store.copying import Rows

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from fhir_gateway import serving, settings, wiring
+from fhir_gateway import serving, wiring
 from fhir_gateway.domain.types import Keep
-from fhir_gateway.settings import Refused, load
+from fhir_gateway.settings import Refused, Settings, load, unsafe
 
 from .conftest import ROOT
 
@@ -175,7 +175,7 @@ TRIED: dict[str, dict[str, Any]] = {  # words of the refusal -> settings that me
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in settings.Settings.model_fields:
+    for name in Settings.model_fields:
         monkeypatch.delenv(f"GATEWAY_{name.upper()}", raising=False)
 
 
@@ -194,7 +194,7 @@ def test_unsafe_settings_stop_the_start(words: str) -> None:
 
 def refusals_in_settings() -> Iterator[str]:
     """The longest fixed part of every sentence that a rule of settings (a function that gives `str | None`) may say."""
-    for rule in ast.parse(Path(settings.__file__).read_text()).body:
+    for rule in ast.parse(Path(unsafe.__file__).read_text()).body:
         if not isinstance(rule, ast.FunctionDef) or rule.returns is None or ast.unparse(rule.returns) != "str | None":
             continue
         for said in (n.value for n in ast.walk(rule) if isinstance(n, ast.Return) and n.value):

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fhir_gateway.settings import Settings, unsafe_store
+from fhir_gateway.settings import Settings
+from fhir_gateway.settings.unsafe import unsafe_store
 
 from .conftest import free_port
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..settings import Refused, key_of_file, unsafe_store
+from ..settings import Refused
+from ..settings.unsafe import key_of_file, unsafe_store
 from ..store.base import Unavailable
 from ..store.copying import PARTS, Rows, Sum, summed
 from ..wiring import open_rows

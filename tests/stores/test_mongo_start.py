@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pymongo import MongoClient
 
-from fhir_gateway.settings import unsafe_store
+from fhir_gateway.settings.unsafe import unsafe_store
 from fhir_gateway.store import mongo, mongo_server
 from fhir_gateway.store.base import Unavailable
 
