@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
+from ..bundle import references
 from .leftover import leftover, restore
 from .tables import Table
 
@@ -49,17 +50,5 @@ def _replaced(identifier: Any, ours: list[Any]) -> bool:
 
 def _leads_elsewhere(element: Any, known: Collection[str]) -> bool:
     """It names a resource of this server that the writer does not see."""
-    names = [n for n in _references(element) if "/" in n and ":" not in n]
+    names = [n for n in references(element) if "/" in n and ":" not in n]
     return bool(names) and all(n not in known for n in names)
-
-
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key == "reference" and isinstance(value, str):
-                yield value
-            else:
-                yield from _references(value)
-    elif isinstance(node, list):
-        for n in node:
-            yield from _references(n)
