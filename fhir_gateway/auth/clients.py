@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ..domain.types import Keep, Op
+from ..settings.unsafe import loopback
 from .jose import Bad, PublicKey, public_keys
 from .kept import CHANGED, EPOCH, Kept, commit_unless_taken, pack
-from .keys import loopback
 from .keysets import allowed
 from .tokens import Caller
 

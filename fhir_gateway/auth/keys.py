@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from typing import Any
 
 import msgspec
@@ -125,14 +124,6 @@ async def secret(store: Kept, name: str, at: datetime, random_bytes: Random = se
     while (value := await store.kept("secret", name, at)) is None:
         await commit_unless_taken(store, Keep("secret", name, random_bytes(32), if_absent=True))
     return value
-
-
-def loopback(host: str) -> bool:
-    """Whether this host name or address is this very machine."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _new(at: datetime, algorithm: str) -> tuple[str, bytes]:

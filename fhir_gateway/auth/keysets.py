@@ -17,8 +17,8 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx2
 import msgspec
 
+from ..settings.unsafe import loopback
 from .jose import Bad, PublicKey, public_keys
-from .keys import loopback
 
 KEPT = timedelta(minutes=10)
 NOT_SOONER = timedelta(minutes=1)  # than this is a set asked for again, whatever kid an assertion names

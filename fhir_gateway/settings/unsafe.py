@@ -198,6 +198,7 @@ def key_of_file(key: str) -> bool:
 
 
 def loopback(host: str) -> bool:
+    """Whether this host name or address is this very machine."""
     if host == "localhost":
         return True
     try:
