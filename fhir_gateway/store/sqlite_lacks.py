@@ -3,11 +3,12 @@ predicate asks, and spares a look at the resource and at its lists. A bit that i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Iterable
+from typing import Final
 from zlib import crc32
 
 from ..domain.types import CONFIDENTIALITY, All, Always, Any_, ByPerson, Confidential, Facts, Has, Never, Not, Only, Predicate
+from .sqlite_text import Sql, tree
 
 LISTS: Final = ("profile", "sens", "label", "legal", "code", "author", "ref", "custodian", "source")  # as `acl.field` has them
 BITS: Final = {name: 1 << n for n, name in enumerate(LISTS)}
@@ -43,13 +44,6 @@ def bit_of(field: str, value: str) -> int:
     return 1 << VALUES[crc32(f"{field} {value}".encode()) % len(VALUES)] if field in SHARED else 0
 
 
-class Params(Protocol):
-    """Where the parameters of a condition go."""
-
-    def add(self, value: Any) -> str: ...
-    def equals(self, values: Collection[str]) -> str: ...
-
-
 class Told:
     """What the bits, the type and the id tell of one place `m` in a record, of a resource of one of `types`. `groups` is what they
     tell of `by`, group by group."""
@@ -57,7 +51,7 @@ class Told:
     def __init__(self, m: str, types: tuple[str, ...], by: ByPerson) -> None:
         self.m, self.types, self.by = m, types, by
 
-    def sure(self, p: Predicate, sql: Params, groups: str) -> str:
+    def sure(self, p: Predicate, sql: Sql, groups: str) -> str:
         """A condition under which the predicate surely holds: "1" always, "0" there is no telling."""
         match p:
             case Always():
@@ -82,7 +76,7 @@ class Told:
                 return self._lacks(BELOW)
         return "0"
 
-    def never(self, p: Predicate, sql: Params, groups: str = "0") -> str:
+    def never(self, p: Predicate, sql: Sql, groups: str = "0") -> str:
         """A condition under which the predicate surely does not hold."""
         match p:
             case Never():
@@ -121,21 +115,4 @@ def joined(parts: Iterable[str], word: str, ends: str, nothing: str) -> str:
     told = [part for part in dict.fromkeys(parts) if part != nothing]
     if ends in told:
         return ends
-    return f"({tree(told, word)})" if told else nothing
-
-
-def tree(parts: Sequence[str], word: str) -> str:
-    """Joined without depth: SQLite refuses expressions more than 1,000 deep, and `a OR b OR c …` is as deep as it is long."""
-    if len(parts) <= 8:
-        return word.join(parts)
-    half = len(parts) // 2
-    return f"({tree(parts[:half], word)}){word}({tree(parts[half:], word)})"
-
-
-def by_group(texts: Sequence[str], group: str, first: int = 0) -> str:
-    """The condition of the group whose number `group` is: halved again and again, so that many groups cost few steps."""
-    if len(set(texts)) == 1:
-        return texts[0]
-    half = len(texts) // 2
-    low, high = by_group(texts[:half], group, first), by_group(texts[half:], group, first + half)
-    return f"(CASE WHEN {group} < {first + half} THEN {low} ELSE {high} END)"
+    return tree(told, word) if told else nothing

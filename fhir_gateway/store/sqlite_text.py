@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from ..domain.types import ByPerson, Predicate
-from .sqlite_lacks import by_group
 
 FEW = 8
 
@@ -103,7 +102,7 @@ class Led:
         self.sql.params[int(self.differing[1:]) - 1] = json.dumps(self.values)
 
 
-def tree(parts: list[str], word: str) -> str:
+def tree(parts: Sequence[str], word: str) -> str:
     """Joined without depth: SQLite refuses expressions more than 1,000 deep, and `a OR b OR c …` is as deep as it is long."""
     if len(parts) == 1:
         return parts[0]
@@ -111,3 +110,12 @@ def tree(parts: list[str], word: str) -> str:
         return f"({word.join(parts)})"
     half = len(parts) // 2
     return f"({tree(parts[:half], word)}{word}{tree(parts[half:], word)})"
+
+
+def by_group(texts: Sequence[str], group: str, first: int = 0) -> str:
+    """The condition of the group whose number `group` is: halved again and again, so that many groups cost few steps."""
+    if len(set(texts)) == 1:
+        return texts[0]
+    half = len(texts) // 2
+    low, high = by_group(texts[:half], group, first), by_group(texts[half:], group, first + half)
+    return f"(CASE WHEN {group} < {first + half} THEN {low} ELSE {high} END)"
