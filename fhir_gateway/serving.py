@@ -214,9 +214,12 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     async def queues() -> dict[str, dict[str, int]]:
         return {name: await w.store.outbox(name) for name in (*(p.name for p in w.partners), *QUEUES, DIRECTORY)}
 
+    async def waiting() -> int:
+        return await gate.waiting(wiring.operator(w))
+
     s = w.settings
     web = shell.Web(
-        w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues, binary_limit=s.binary_limit,
+        w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues, waiting=waiting, binary_limit=s.binary_limit,
         admission=Admission(Limits(s.concurrency, s.pace, s.bodies_limit, s.body_seconds)),
         channels=frozenset(w.channels.by),
     )  # fmt: skip

@@ -206,6 +206,33 @@ def test_a_push_about_somebody_else_writes_nothing_and_waits(demo: Gateway) -> N
     assert demo.get("patient", f"Observation?patient={demo.patient}&identifier=urn:test|obs-push-wrong").json()["total"] == 1
 
 
+def test_what_waits_in_the_inbox_is_counted_and_warned_of_without_data(demo: Gateway) -> None:
+    before, told = in_inbox(demo), warned(demo)
+    push = discharge(goal_of_hospital(demo), "push-counted", birthDate="1950-04-07")
+    assert demo.call("hospital", "POST", "", body=push).status_code == 409
+    assert in_inbox(demo) == before + 1 == len(demo.lines("inbox", "list", "--json"))
+    (line,) = warned(demo)[len(told) :]
+    assert {k: line[k] for k in line.keys() - {"timestamp"}} == {
+        "event": "push-refused", "level": "warning", "client": "hospital", "status": 409, "again": False,
+    }  # fmt: skip
+    (item,) = [i for i in demo.lines("inbox", "list", "--json") if "push-counted" in i["body"]]
+    file = demo.data.parent / "counted.json"
+    file.write_text(json.dumps(discharge(goal_of_hospital(demo), "push-counted")))
+    assert demo.command("inbox", "replay", item["id"], str(file)).returncode == 0
+    assert in_inbox(demo) == before
+
+
+def in_inbox(demo: Gateway) -> float:
+    (line,) = [t for t in demo.get(None, "/metrics").text.splitlines() if t.startswith("gateway_inbox_waiting ")]
+    return float(line.split()[1])
+
+
+def warned(demo: Gateway) -> list[dict[str, Any]]:
+    """Every warning of a refused push, from the log."""
+    lines = [json.loads(t) for t in demo.log.read_text().splitlines() if t.startswith("{")]
+    return [t for t in lines if t["event"] == "push-refused"]
+
+
 def test_a_push_is_all_or_nothing(demo: Gateway) -> None:
     goal = goal_of_hospital(demo)
     push = discharge(goal, "push-half")

@@ -22,7 +22,7 @@ from .looking import keepers, organisation_called, who_looked
 from .past import history
 from .previewing import Preview, Sight, counted, details, may_share, preview
 from .proving import signed_in_now
-from .pushing import inbox, named, push, replay
+from .pushing import inbox, named, push, replay, waiting
 from .reading import vread
 from .recipients import my_notices
 from .recording import appoint, change_role, end_foreign, keep_foreign, link, record, roles, uncomputable
@@ -33,17 +33,17 @@ from .subject_access import whole_record
 from .trail import may_look, took_out, trail_between, trail_events, trail_page
 from .transacting import transaction
 from .writing import Once, accept, create, patch, patch_where, remove, remove_where, update, update_where
-from .writings import read
+from .writings import Hand, last_written, read
 
 __all__ = [
-    "Answer", "Context", "Enrolled", "Entry", "Explained", "House", "Named", "Once", "Page", "Preview", "Remote", "Sealer", "Sight",
+    "Answer", "Context", "Enrolled", "Entry", "Explained", "Hand", "House", "Named", "Once", "Page", "Preview", "Remote", "Sealer", "Sight",
     "Verdict", "Written", "accept", "all_segments", "appoint", "asker", "askers", "break_glass", "change_role", "choose", "claim",
     "claimed_now", "claims_about", "compartment", "confirm", "confirming", "counted", "create", "current", "details", "disown",
     "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "everything", "explain", "find", "history",
-    "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these", "link", "may", "may_look", "may_send",
-    "may_share", "meta_of", "my_choice", "my_notices", "named", "organisation_called", "own_labels", "part_of", "patch", "patch_where",
-    "plan_document", "preview", "proof_of", "push", "put_on", "read", "record", "relabel", "remove", "remove_where", "replay", "review",
-    "roles", "search", "searchset", "segments_of", "shown_to", "signed_in_now", "stop_emergency", "take_off", "took_out", "trail_between",
-    "trail_events", "trail_page", "transaction", "unanswered", "uncomputable", "understood", "update", "update_where", "verify",
-    "version_number", "vread", "who_looked", "whole_record", "why",
+    "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these", "last_written", "link", "may",
+    "may_look", "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "organisation_called", "own_labels", "part_of",
+    "patch", "patch_where", "plan_document", "preview", "proof_of", "push", "put_on", "read", "record", "relabel", "remove", "remove_where",
+    "replay", "review", "roles", "search", "searchset", "segments_of", "shown_to", "signed_in_now", "stop_emergency", "take_off",
+    "took_out", "trail_between", "trail_events", "trail_page", "transaction", "unanswered", "uncomputable", "understood", "update",
+    "update_where", "verify", "version_number", "vread", "waiting", "who_looked", "whole_record", "why",
 ]  # fmt: skip

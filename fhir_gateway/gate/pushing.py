@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+import structlog
 
 from ..domain import strict
 from ..domain.problem import Issue, Problem, outcome
@@ -23,6 +24,7 @@ from .preparing import known as held_already
 from .transacting import Step, answered, batch, prepare, read_steps, readable, respond
 from .writing import Once, digest
 
+log = structlog.get_logger()
 REMEMBERED = timedelta(days=7)
 
 
@@ -176,6 +178,7 @@ async def _put_in_inbox(ctx: Context, name: str, raw: bytes, status: int, issues
         Keep("inbox", name, strict.dump(item)),
         note(ctx, "E", "transaction", None, allowed=False, detail=f"refused {status}: waits in the inbox"),
     )
+    log.warning("push-refused", client=ctx.client, status=status, again=bool(before))
 
 
 def _task(ctx: Context, status: int) -> dict[str, Any]:
@@ -203,6 +206,13 @@ async def inbox(ctx: Context) -> list[dict[str, Any]]:
     return sorted((strict.read(v) | {"key": k} for k, v in items.items()), key=lambda i: i["at"])
 
 
+async def waiting(ctx: Context) -> int:
+    """How many refused pushes wait for somebody: the number alone. For an operator or a privacy officer: Problem forbidden."""
+    if not (ctx.actor.operator or ctx.officer):
+        raise Problem("forbidden", "How many messages wait is for whoever runs this service and for a privacy officer.")
+    return await ctx.house.store.kept_count("inbox", ctx.at)
+
+
 async def replay(sender: Context, key: str, raw: bytes | None = None) -> dict[str, Any]:
     """Push an inbox item again as its sender, corrected (`raw`) or as it was; it leaves the inbox when it is written, and stays
     what it is, with the new outcome, when it is refused again."""
@@ -215,4 +225,4 @@ async def replay(sender: Context, key: str, raw: bytes | None = None) -> dict[st
     return answer
 
 
-__all__ = ["inbox", "named", "push", "replay"]
+__all__ = ["inbox", "named", "push", "replay", "waiting"]

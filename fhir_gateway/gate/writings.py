@@ -5,8 +5,9 @@ They are found by `target` or `patient`, besides the Provenances that somebody w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from ..domain import search as searching
@@ -16,7 +17,7 @@ from ..domain.problem import Problem
 from ..domain.search import Query, Term
 from ..domain.types import VIEW, Always, Ref, Stored
 from . import reading
-from .context import Answer, Context, Entry, Page, ask_stored, need_scope, notes, stand, views_of
+from .context import Answer, Context, Entry, Page, ask_stored, need_scope, note, notes, stand, views_of, why_shown
 from .paging import seal
 from .past import visible
 from .reading import allow
@@ -45,6 +46,31 @@ async def _read_writing(ctx: Context, ref: Ref) -> Answer | None:
     decision = await ask_stored(ctx, ctx.action, seen[0])
     await ctx.house.store.commit(*notes(ctx, "R", "history", decision, seen[0].facts, meant[0]))
     return Answer(ref, 1, seen[0].updated, strict.dump(writings.provenance(ref.id, seen[0])))
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Who wrote a version: the reference or name that signed it, for which organisation, as what kind of caller; and when."""
+
+    at: datetime
+    user: str
+    organisation: str | None
+    kind: str
+
+
+async def last_written(ctx: Context, refs: Iterable[Ref]) -> dict[Ref, Hand]:
+    """Who made each of these what it is now: of what this reader may see, by the same rules as its Provenance."""
+    need_scope(ctx, "r", TYPE)
+    found = await ctx.house.store.get_many(list(dict.fromkeys(refs)))
+    seen = await _whole(ctx, [v for v in found.values() if not v.deleted])
+    of: dict[str | None, list[Stored]] = {}
+    for v in seen:
+        for p in v.facts.patients or (None,):
+            of.setdefault(p, []).append(v)
+    rows = [note(ctx, "R", "read", await why_shown(ctx, theirs), [str(v.ref) for v in theirs], patient=p, allowed=True) for p, theirs in of.items()]
+    if rows:
+        await ctx.house.store.commit(*rows)
+    return {v.ref: Hand(v.updated, v.writer.user, v.writer.organisation, v.writer.kind) for v in seen}
 
 
 async def with_writings(ctx: Context, query: Query, page: Page, params: Sequence[tuple[str, str]], before: int, what: str) -> Page:

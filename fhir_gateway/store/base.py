@@ -157,6 +157,10 @@ class Store(Protocol):
 
     async def kept_all(self, kind: str, at: datetime, prefix: str = "") -> dict[str, bytes]: ...
 
+    async def kept_count(self, kind: str, at: datetime) -> int:
+        """How many values of this kind there are, without fetching them."""
+        ...
+
     # sync
     async def lease(self, remote: str, holder: str, at: datetime, seconds: float, count: int) -> list[Queued]:
         """Due outbox entries, oldest first, one running entry per patient; fenced."""

@@ -258,6 +258,11 @@ class MongoStore:
             d["_id"].partition(" ")[2]: d["value"] for d in rows if d.get("ends") is None or d["ends"] > micros(at)
         }  # fmt: skip
 
+    async def kept_count(self, kind: str, at: datetime) -> int:
+        start = kept_id(kind, "")
+        filter = {"_id": {"$gte": start, "$lt": after_all(start)}}
+        return sum(d.get("ends") is None or d["ends"] > micros(at) for d in await self._list("kept", filter, {"ends": 1}))
+
     # -- writing ------------------------------------------------------------------------------------------------------
 
     async def commit(self, *ops: Op) -> None:

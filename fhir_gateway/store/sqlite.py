@@ -229,6 +229,10 @@ class SqliteStore:
         )
         return dict(self._rows(sql, (kind, prefix, prefix + "\U0010ffff", micros(at))))
 
+    async def kept_count(self, kind: str, at: datetime) -> int:
+        rows = self._rows("SELECT count(*) FROM kept WHERE kind = ? AND (expires IS NULL OR expires > ?)", (kind, micros(at)))
+        return int(rows[0][0])
+
     # -- writing ------------------------------------------------------------------------------------------------------
 
     async def commit(self, *ops: Op) -> None:

@@ -43,6 +43,7 @@ class Web:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     binary_limit: int = 25 * 1024 * 1024  # of the data of a Binary
     queues: Callable[[], Awaitable[dict[str, dict[str, int]]]] | None = None
+    waiting: Callable[[], Awaitable[int]] | None = None  # refused pushes in the inbox
     admission: Admission = field(default_factory=lambda: Admission(Limits()))
     channels: frozenset[str] = frozenset()  # what people can be told by here
     answers: Any = None
@@ -56,6 +57,7 @@ class Web:
         away = Gauge("gateway_requests_turned_away", "Requests answered 503 at the door since the start", registry=self.registry)
         away.set_function(lambda: self.admission.turned_away)
         self.queued = Gauge("gateway_outbox_entries", "Outbox entries by remote and state", ["remote", "state"], registry=self.registry)
+        self.inbox = Gauge("gateway_inbox_waiting", "Pushes that were refused and wait for a person", registry=self.registry)
 
 
 async def context(web: Web, request: Request) -> Context:
@@ -257,6 +259,8 @@ async def metrics(web: Web, request: Request) -> Response:
         for remote, states in (await web.queues()).items():
             for state, n in states.items():
                 web.queued.labels(remote, state).set(n)
+    if web.waiting is not None:
+        web.inbox.set(await web.waiting())
     return Response(generate_latest(web.registry), media_type=CONTENT_TYPE_LATEST)
 
 

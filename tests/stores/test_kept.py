@@ -94,6 +94,7 @@ async def test_kept_all_is_of_one_kind_and_prefix_in_order(store: Store) -> None
     assert await store.kept_all("a", at(1), "ann ") == {"ann 1": b"1", "ann 2": b"2"}
     assert await store.kept_all("a", at(5), "b") == {}
     assert await store.kept_all("a", at(), "%") == {} and await store.kept_all("a", at(), "_") == {}
+    assert [await store.kept_count(kind, at(n)) for kind, n in (("a", 1), ("a", 5), ("b", 1), ("none", 1))] == [8, 7, 1, 0]
 
 
 @pytest.mark.parametrize("days", [2])

@@ -252,3 +252,16 @@ def test_under_only_the_people_i_name_urgent_care_sees_nothing_and_the_page_says
     me.get("/my-plan/sharing/only")
     me.send("/my-plan/sharing/only")
     assert v.get(f"/team/people/{demo.patient}").status_code == 200
+
+
+def test_the_privacy_officer_reads_how_many_messages_wait_and_nothing_of_them(demo: Gateway) -> None:
+    officer = as_(demo, "privacy-officer")
+    officer.get("/privacy")
+    assert "was refused and waits" not in officer.words()
+    name = {"resourceType": "Patient", "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000018"}],
+            "name": [{"family": "Example"}], "birthDate": "1950-01-01"}  # fmt: skip
+    entry = {"fullUrl": "urn:uuid:00000000-0000-4000-8000-000000000001", "resource": name, "request": {"method": "POST", "url": "Patient"}}
+    assert demo.call("hospital", "POST", "", body={"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).status_code == 409
+    officer.get("/privacy")
+    assert "1 message from another system was refused and waits." in officer.words()
+    assert "Example General" not in officer.words() and "9990000018" not in officer.page

@@ -1,4 +1,4 @@
-"""The privacy officer's page: emergency accesses that wait for a review. Nothing of any person's record."""
+"""The privacy officer's page: emergency accesses that wait for a review, how many messages wait. Nothing of any person's record."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def _listed(pages: Pages, request: Request, ctx: Context, errors: dict[str
     return await show(
         pages, request, "privacy.html", ctx=ctx, stale=not gate.signed_in_now(ctx), errors={k: _(text) for k, text in errors.items()}, reviewed=reviewed, done=done if done in DONE else "",
         items=[_said(e, known) for e in found], typed={"id": at, "outcome": form.get("outcome", ""), "words": form.get("words", "")},
-        outcomes=[(code, _(text)) for code, text in OUTCOMES.items()],
+        outcomes=[(code, _(text)) for code, text in OUTCOMES.items()], waiting=await gate.waiting(ctx),
     )  # fmt: skip
 
 
