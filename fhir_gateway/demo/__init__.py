@@ -1,7 +1,7 @@
 """Demo people and organisations, written through the gate like anybody's: who they are, what is seeded, what to try.
 
 Nothing here bypasses consent: an operator writes the directory, the hospital brings the plan in, the surgery and the
-council accept their place in the team, the person shares by a Consent of her own.
+council accept their place in the team, the GP adds an allergy and a warning, the person shares by a Consent of her own.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ async def seed(w: Wired) -> None:
     await _family(w, saved.patient)
     for who in ("gp", "social-worker"):
         await _accept_all(await context_as(w, who), saved.patient)
+    gp = await context_as(w, "gp")
+    for known in (cast.allergy, cast.warning):
+        body = known(f"Patient/{saved.patient}", refs["asha"])
+        await gate.create(gp, body["resourceType"], strict.dump(body))
     ambulance = f"{cast.ODS}|{cast.AMBULANCE}"
     await w.store.commit(Keep(*SEEDED, saved.patient.encode()), Keep(*DEMO_URGENT_CARE, ambulance.encode()))
     w.house.policy = replace(w.house.policy, urgent_care=w.house.policy.urgent_care | {ambulance})

@@ -126,6 +126,37 @@ def proxy_role(person: str, proxy: str) -> dict[str, Any]:
     }
 
 
+def allergy(person: str, recorder: str) -> dict[str, Any]:
+    """What Amina's GP knows that a paramedic must know."""
+    status = "http://terminology.hl7.org/CodeSystem/allergyintolerance-"
+    return {
+        "resourceType": "AllergyIntolerance",
+        "clinicalStatus": {"coding": [{"system": f"{status}clinical", "code": "active"}]},
+        "verificationStatus": {"coding": [{"system": f"{status}verification", "code": "confirmed"}]},
+        "type": "allergy",
+        "category": ["medication"],
+        "criticality": "high",
+        "code": {"coding": [{"system": "http://snomed.info/sct", "code": "91936005", "display": "Allergy to penicillin"}], "text": "Penicillin"},
+        "patient": {"reference": person},
+        "onsetDateTime": "1998",
+        "recordedDate": "2018-09-03",
+        "recorder": {"reference": recorder},
+        "reaction": [{"manifestation": [{"text": "Swollen face and lips"}, {"text": "Hard to breathe"}], "severity": "severe", "onset": "1998-06"}],
+    }
+
+
+def warning(person: str, author: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Flag",
+        "status": "active",
+        "category": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/flag-category", "code": "safety", "display": "Safety"}]}],
+        "code": {"text": "Falls easily: help her to stand up, her stick is by the door"},
+        "subject": {"reference": person},
+        "period": {"start": "2026-02-10"},
+        "author": {"reference": author},
+    }
+
+
 TRIES = {
     "stranger": ("Open a record in an emergency: NHS number 999 000 0018, born 7 April 1951, family name Example",),
     "registrar": ("Write down a choice that Amina told you, or who acts for her: by program, as docs/consents.md shows",),

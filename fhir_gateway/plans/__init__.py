@@ -5,10 +5,10 @@ by a tag, `https://fhir-gateway.example/id/original|<its first address>`, so imp
 """
 
 from .bringing import bring_in, bring_in_files
-from .keeping import Saved, load, save
+from .keeping import Opened, Saved, load, opened, save
 from .texts import from_fhir, from_partner, is_plan, read_plan, read_resources, schema, to_fhir, to_partner
 
 __all__ = [
-    "Saved", "bring_in", "bring_in_files", "from_fhir", "from_partner", "is_plan", "load", "read_plan", "read_resources",
-    "save", "schema", "to_fhir", "to_partner",
+    "Opened", "Saved", "bring_in", "bring_in_files", "from_fhir", "from_partner", "is_plan", "load", "opened", "read_plan",
+    "read_resources", "save", "schema", "to_fhir", "to_partner",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -263,10 +263,27 @@ def _pointing(
 
 async def load(ctx: Context, patient: str) -> dict[str, Any]:
     """The plan of a person as far as this reader may see it. Problem not-found when they see nothing of it."""
-    return mapping.from_fhir(await record(ctx, patient), load_tables())
+    return (await opened(ctx, patient)).plan
 
 
-async def record(ctx: Context, patient: str) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A person's record as a reader may see it: the plan that it makes, and the resources, with what they refer to in the directory."""
+
+    plan: dict[str, Any]
+    record: list[dict[str, Any]]
+
+
+async def opened(ctx: Context, patient: str, also: Sequence[str] = ()) -> Opened:
+    """As `load`, with what it was made of. `also`: types that are worth opening a record for without any plan.
+
+    Problem not-found when this reader sees nothing of either.
+    """
+    found = await record(ctx, patient, also)
+    return Opened(mapping.from_fhir(found, load_tables()), found)
+
+
+async def record(ctx: Context, patient: str, also: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The resources of a person that this reader may see, and what they refer to in the directory."""
     bodies: list[dict[str, Any]] = []
     params: list[tuple[str, str]] = []
@@ -280,7 +297,7 @@ async def record(ctx: Context, patient: str) -> list[dict[str, Any]]:
     except Problem as p:
         if p.kind != "not-found" or bodies:
             raise
-    found = [h.resource for h in (await holdings(ctx, patient)).values()]
-    if not any(r["resourceType"] == "CarePlan" for r in found):
+    found = [h.resource for h in (await holdings(ctx, patient, (*TYPES, *also))).values()]
+    if not any(r["resourceType"] in ("CarePlan", *also) for r in found):
         raise not_found()  # a Task one is asked to take on does not tell of a plan
     return found

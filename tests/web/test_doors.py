@@ -379,7 +379,7 @@ def test_she_sees_who_searched_for_her_and_found_nothing(demo: Gateway, search: 
 
 
 def test_a_search_that_shows_her_to_who_may_see_her_is_no_refusal(demo: Gateway) -> None:
-    assert demo.get("gp", f"Flag?patient={demo.patient}").json()["total"] == 0
+    assert demo.get("gp", f"Communication?patient={demo.patient}").json()["total"] == 0
     demo.get("gp", "Patient?identifier=https://fhir.nhs.uk/Id/nhs-number|9990000018")
     (line,) = newest(demo)
     assert "Asha Patel" in line and "Allowed because they look after you" in line, line

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from fhir_gateway.web.pages import render
+from fhir_gateway.web.pages.alerts import Alerts
 from fhir_gateway.web.pages.pictures import LEFT, RIGHT, progress
 from fhir_gateway.web.pages.plan_view import plan_view
 from fhir_gateway.web.pages.words import day, moment, plain_date, typed_day
@@ -38,7 +39,7 @@ def request(path: str = "/my-plan") -> Request:
 
 def page(plan: dict[str, Any], template: str = "my_plan.html", own: bool = True) -> str:
     view = plan_view(plan, TODAY, own=own)
-    return bytes(render(request(), template, plan=view, own=own, empty=False).body).decode()
+    return bytes(render(request(), template, plan=view, own=own, empty=False, alerts=Alerts()).body).decode()
 
 
 def test_every_word_of_the_plan_is_on_the_page() -> None:

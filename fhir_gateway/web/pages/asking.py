@@ -27,7 +27,7 @@ from .things import CHOSEN_ONE_BY_ONE, things
 from .whom import name_of, offered
 from .words import _, moment
 
-TYPES = ("Patient", *CHOSEN_ONE_BY_ONE, "ServiceRequest", "CareTeam", "RelatedPerson", "Observation", "Flag")
+TYPES = ("Patient", *CHOSEN_ONE_BY_ONE, "ServiceRequest", "CareTeam", "RelatedPerson", "Observation")
 
 
 async def why(pages: Pages, request: Request, ctx: Context) -> Response:

@@ -15,6 +15,8 @@ from ...domain.mapping.names import local, own_identifier
 from ...domain.problem import Problem
 from ...gate import Context
 from . import tasks
+from .alerts import TYPES, alerts
+from .changes import last_changes
 from .frame import Pages, show
 from .names import bodies, names
 from .plan_view import plan_view
@@ -35,15 +37,17 @@ def own_id(ctx: Context) -> str:
 async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
     """The person's own plan, whole."""
     try:
-        plan = await plans.load(ctx, own_id(ctx))
+        mine = await plans.opened(ctx, own_id(ctx))
     except Problem as p:
         if p.kind not in ("not-found", "gone"):
             raise
-        plan = {}
+        mine = plans.Opened({}, [])
     asked = await tasks.about(ctx, own_id(ctx))
-    empty = not (plan.keys() - {"plan", "person"} or asked)
-    view = plan_view(plan, today(ctx.at), own=True)
-    return await show(pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=await _items(ctx))
+    empty = not (mine.plan.keys() - {"plan", "person"} or asked)
+    view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, own_id(ctx), _("Me")))
+    first = alerts(mine.record, today(ctx.at), own=True)
+    refs = await _items(ctx) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES}
+    return await show(pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=refs, alerts=first)
 
 
 async def _items(ctx: Context) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 from typing import Any
 
 from babel import Locale, UnknownLocaleError
@@ -72,6 +73,7 @@ class PlanView:
     reviewed_on: str
     practical: tuple[Line, ...] = ()
     papers: tuple[Item, ...] = ()
+    changed: str = ""
 
     @property
     def sections(self) -> list[tuple[str, str]]:
@@ -85,8 +87,8 @@ class PlanView:
         return [(anchor, text) for anchor, text, there in every if there]
 
 
-def plan_view(plan: dict[str, Any], today: date, *, own: bool) -> PlanView:
-    """`own`: the reader is the person, who is then called "I" and not by name."""
+def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[str, str] = MappingProxyType({})) -> PlanView:
+    """`own`: the reader is the person, who is then called "I" and not by name. `changes`: as `changes.last_changes` gives them."""
     person = thing(plan.get("person"))
     full = preferred_name(person)
     names = _names(plan, _("Me") if own else full)
@@ -106,7 +108,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool) -> PlanView:
         about=tuple(Line(_(label), str(about[k])) for k, label in ABOUT.items() if about.get(k)),
         written=_written(about, name),
         needs=tuple(_need(n, name) for n in list_of(plan, "needs")),
-        goals=tuple(_goal(g, today, name, names) for g in list_of(plan, "goals")),
+        goals=tuple(_goal(g, today, name, changes.get(str(g.get("id")), "")) for g in list_of(plan, "goals")),
         actions=tuple(
             _action(a, name, {str(g.get("id")): g.get("text") for g in list_of(plan, "goals")}) for a in list_of(plan, "actions")
         ),
@@ -119,6 +121,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool) -> PlanView:
         reviewed_on=day(plan.get("reviewed_on")),
         practical=_practical(person),
         papers=tuple(_paper(p, name) for p in (*list_of(plan, "additional_plans"), *list_of(plan, "documents"))),
+        changed=changes.get("", ""),
     )
 
 
@@ -165,7 +168,8 @@ def undescribed(*concepts: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f"{c['system']}|{c['code']}" if c.get("system") else str(c["code"]) for c in found))
 
 
-def _lines(*pairs: tuple[str, Any]) -> tuple[Line, ...]:
+def lines(*pairs: tuple[str, Any]) -> tuple[Line, ...]:
+    """Those that say something."""
     return tuple(Line(label, str(text)) for label, text in pairs if text not in (None, "", []))
 
 
@@ -188,13 +192,13 @@ def _need(n: dict[str, Any], name: Callable[[Any], str]) -> Item:
     state, colour = _state(n)
     return Item(
         str(n.get("id", "")), str(n.get("text") or thing(n.get("code")).get("display") or _("A need that is not described")), state, colour,
-        _lines((_("Said by"), name(n.get("said_by"))), (_("Since"), day(n.get("since"))),
+        lines((_("Said by"), name(n.get("said_by"))), (_("Since"), day(n.get("since"))),
                (_("Also called"), thing(n.get("code")).get("display"))),
         codes=undescribed(n.get("code")),
     )  # fmt: skip
 
 
-def _goal(g: dict[str, Any], today: date, name: Callable[[Any], str], names: dict[str, str]) -> Item:
+def _goal(g: dict[str, Any], today: date, name: Callable[[Any], str], changed: str) -> Item:
     state, colour = _state(g)
     target = thing(g.get("target"))
     aim = " ".join(str(target[k]) for k in ("value", "unit") if target.get(k) is not None)
@@ -202,7 +206,7 @@ def _goal(g: dict[str, Any], today: date, name: Callable[[Any], str], names: dic
         aim = f"{target['what']}: {aim}" if aim else str(target["what"])
     return Item(
         str(g.get("id", "")), str(g.get("text", "")), state, colour,
-        _lines(
+        lines(
             (_("How much it matters"), _of_ten(g.get("importance"))),
             (_("The aim"), aim),
             (_("By"), day(target.get("by"))),
@@ -211,6 +215,7 @@ def _goal(g: dict[str, Any], today: date, name: Callable[[Any], str], names: dic
             (_("Why"), g.get("status_reason")),
             (_("Look at it again"), day(g.get("review"))),
             (_("Notes"), "\n".join(_note(n, name) for n in list_of(g, "notes"))),
+            (_("Last changed"), changed),
         ),
         progress(g, today, lambda id: name(id)),
     )  # fmt: skip
@@ -236,7 +241,7 @@ def _action(a: dict[str, Any], name: Callable[[Any], str], goals: dict[Any, Any]
     span = _span(a.get("from"), a.get("to"))
     return Item(
         str(a.get("id", "")), str(a.get("text", "")), state, colour,
-        _lines(
+        lines(
             (_("Who does it"), name(a.get("who"))),
             (_("When"), "\n".join(t for t in (when, span) if t)),
             (_("How sure I am"), _of_ten(a.get("confidence"))),
@@ -283,7 +288,7 @@ def _member(m: dict[str, Any]) -> Item:
     org = thing(m.get("organisation")).get("name")
     return Item(
         str(m.get("id", "")), str(m.get("name") or org or _("Somebody without a name")), _("Key worker") if m.get("key_worker") else "", "blue",
-        _lines((_("Role"), m.get("role")), (_("Organisation"), org), (_("Phone"), m.get("phone")),
+        lines((_("Role"), m.get("role")), (_("Organisation"), org), (_("Phone"), m.get("phone")),
                (_("Email"), m.get("email")), (_("Time"), _span(m.get("since"), m.get("until")))),
     )  # fmt: skip
 
@@ -293,7 +298,7 @@ def _contact(c: dict[str, Any]) -> Item:
     what += [_("next of kin")] if c.get("next_of_kin") else []
     return Item(
         str(c.get("id", "")), str(c.get("name") or _("Somebody without a name")), "", "grey",
-        _lines((_("Who they are"), c.get("relationship")), (_("Also"), ", ".join(what)), (_("Phone"), c.get("phone"))),
+        lines((_("Who they are"), c.get("relationship")), (_("Also"), ", ".join(what)), (_("Phone"), c.get("phone"))),
     )  # fmt: skip
 
 
@@ -303,7 +308,7 @@ def _practical(person: dict[str, Any]) -> tuple[Line, ...]:
     speaks = (language_name(language) or language) if language and not language.startswith("en") else ""
     if person.get("interpreter"):
         speaks = _("{language}, please bring an interpreter").format(language=speaks or _("Own language"))
-    return _lines(
+    return lines(
         (_("Language"), speaks),
         (_("How to get in touch"), person.get("contact_preference")),
         (_("What makes it easier"), "\n".join(texts(person.get("adjustments")))),
@@ -321,7 +326,7 @@ def language_name(code: str) -> str | None:
 def _paper(p: dict[str, Any], name: Callable[[Any], str]) -> Item:
     return Item(
         str(p.get("id", "")), str(p.get("title") or _("A paper without a title")), "", "grey",
-        _lines((_("What it says"), p.get("text")), (_("Made on"), day(p.get("on"))),
+        lines((_("What it says"), p.get("text")), (_("Made on"), day(p.get("on"))),
                (_("Who keeps it"), name(p.get("held_by"))), (_("Where"), p.get("where"))),
         codes=undescribed(p.get("type"), p.get("category")),
     )  # fmt: skip

@@ -14,9 +14,11 @@ from ...domain.problem import not_found
 from ...domain.types import Ref
 from ...gate import Context
 from . import tasks
+from .alerts import TYPES, alerts
+from .changes import last_changes
 from .frame import Pages, go, show
 from .names import called
-from .plan_view import plan_view
+from .plan_view import plan_view, preferred_name, thing
 from .words import _, day, moment, today
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
@@ -67,16 +69,18 @@ async def accept(pages: Pages, request: Request, ctx: Context) -> Response:
 async def person(pages: Pages, request: Request, ctx: Context) -> Response:
     """The shared plan as far as this reader may see it. Problem not-found, the same for hidden and absent."""
     id = id_of(request)
-    plan = await plans.load(ctx, id)
+    seen = await plans.opened(ctx, id, TYPES)
     asked = await tasks.about(ctx, id)
-    empty = not (plan.keys() - {"plan", "person"} or asked)
+    empty = not (seen.plan.keys() - {"plan", "person"} or asked)
+    name = preferred_name(thing(seen.plan.get("person"))) or _("The person")
     done = request.query_params.get("done", "")
     return await show(
         pages,
         request,
         "team_person.html",
         ctx=ctx,
-        plan=plan_view(plan, today(ctx.at), own=False),
+        plan=plan_view(seen.plan, today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name)),
+        alerts=alerts(seen.record, today(ctx.at), own=False),
         own=False,
         empty=empty,
         tasks=asked,

@@ -28,9 +28,10 @@ KINDS: dict[str, tuple[str, str]] = {  # of one, of several
     "DocumentReference": ("A document", "Documents"),
     "Observation": ("A measurement", "Measurements"),
     "Flag": ("A warning", "Warnings"),
+    "AllergyIntolerance": ("An allergy", "Allergies"),
 }
 OTHER = ("Something else in your record", "Other things in your record")
-CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task")
+CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task", "AllergyIntolerance", "Flag")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def title(resource: Mapping[str, Any]) -> str:
         text = _text(resource.get(key))
         if text:
             return _short(text)
-    types = resource.get("type") or resource.get("code")
+    types = resource.get("code") if type == "AllergyIntolerance" else resource.get("type") or resource.get("code")
     text = _paper(resource) or _text(types[0] if isinstance(types, list) and types else types)
     if text:
         return _short(_measured(text, resource) if type == "Observation" else text)

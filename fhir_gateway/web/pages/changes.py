@@ -1,0 +1,70 @@
+"""When the plan and each goal last changed, and by whom: in words, as far as this reader may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ... import gate
+from ...domain.mapping.foreign import asks_membership
+from ...domain.mapping.names import local, own_identifier
+from ...domain.types import Ref
+from ...gate import Context, Hand
+from .names import called, names
+from .words import _, day
+
+# What the pages show as the plan: a measurement that comes in does not make it newer.
+OF_A_PLAN: Final = frozenset(
+    "CarePlan Goal Condition Task ServiceRequest CareTeam RelatedPerson QuestionnaireResponse DocumentReference".split()
+)
+WHOLE: Final = ""  # the key of the plan itself
+
+
+async def last_changes(ctx: Context, record: Sequence[Mapping[str, Any]], patient: str, person: str) -> dict[str, str]:
+    """`30 November 2026, Dr Asha Patel, Example Street Surgery` by the id that the plan has for a goal (its steps count), and of the
+    newest change under `WHOLE`. `person` is what the page calls the person. Of the resources given, which this reader may see, and no others."""
+    parts = [r for r in record if r.get("resourceType") in OF_A_PLAN and _updated(r) and not asks_membership(r)]
+    if not parts:
+        return {}
+    newest = max(parts, key=_updated)
+    goals: dict[str, Mapping[str, Any]] = {}  # the newest of each goal and its steps
+    for r in sorted((r for r in parts if r["resourceType"] == "Goal"), key=_updated):
+        goals[_goal(r)] = r
+    hands = await gate.last_written(ctx, [_ref(r) for r in (newest, *goals.values())])
+    known = await names(ctx, {who for h in hands.values() for who in (h.user, h.organisation)})
+    known |= {str(_ref(r)): called(dict(r)) for r in record if r.get("resourceType") == "RelatedPerson"} | {f"Patient/{patient}": person}
+
+    def said(r: Mapping[str, Any]) -> str:
+        hand = hands.get(_ref(r))
+        return ", ".join(t for t in (day(r["meta"]["lastUpdated"]), *(_by(hand, known) if hand else ())) if t)
+
+    return {id: said(r) for id, r in goals.items()} | {WHOLE: said(newest)}
+
+
+def _updated(resource: Mapping[str, Any]) -> str:
+    return str((resource.get("meta") or {}).get("lastUpdated") or "")
+
+
+def _ref(resource: Mapping[str, Any]) -> Ref:
+    return Ref(str(resource["resourceType"]), str(resource["id"]))
+
+
+def _goal(resource: Mapping[str, Any]) -> str:
+    """The id that the plan has for it; for a step on the way that of its goal (`PLAN/GOAL/STEP`)."""
+    own = own_identifier(resource)
+    if own is not None and own[0] == "stage-goal" and own[1].count("/") >= 2:
+        return own[1].split("/")[-2]
+    return (local(own[1]) if own else None) or str(resource["id"])
+
+
+def _by(hand: Hand, known: Mapping[str, str]) -> tuple[str, ...]:
+    """Name and organisation; a computer is said to be one."""
+    place = known.get(hand.organisation or "", "")
+    if hand.user == "Device/operator":
+        return (_("Those who run this service"),)
+    if hand.kind == "system" or hand.user.startswith("Device/"):
+        return (_("A computer system"), place)
+    return (known.get(hand.user) or _("Somebody"), place)
+
+
+__all__ = ["WHOLE", "last_changes"]
