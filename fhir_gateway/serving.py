@@ -47,7 +47,7 @@ def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. Raises Refused, before anything else is done, when the address cannot be had."""
     logs.to_stderr(settings.log_level)
     listener = bound(settings)
-    bounds = connections.Bounds(settings.header_limit + settings.uri_limit + connections.SLACK, settings.head_seconds, settings.connections)
+    bounds = connections.Bounds(settings.header_limit + settings.uri_limit + connections.SLACK, settings.head_seconds, settings.connections, settings.proxies)
     config = uvicorn.Config(
         app(settings), host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=5, lifespan="on", ws="none", http=connections.within(bounds),

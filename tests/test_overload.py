@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import httpx2
@@ -232,3 +232,62 @@ def test_who_does_not_read_their_answers_loses_the_connection(alone: Gateway) ->
                 time.sleep(0.5)
                 s.sendall(b"G")
     assert alone.get(None, "metadata").status_code == 200
+
+
+def test_requests_in_a_row_that_nobody_reads_the_answers_of_cost_neither_memory_nor_time(alone: Gateway) -> None:
+    before, flood = resident(alone), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 9_000
+    with ExitStack() as all_of_them:
+        for _ in range(10):
+            s = all_of_them.enter_context(closing(dial(alone)))
+            s.setblocking(False)
+            with suppress(OSError):
+                s.send(flood)
+        start = time.monotonic()
+        assert alone.get(None, "/health").status_code == 200
+        assert time.monotonic() - start < 5
+    assert resident(alone) - before < 60_000_000
+
+
+def test_trailers_are_no_headers_and_without_end_cost_no_memory(alone: Gateway) -> None:
+    token = alone.persona("patient")["token"]
+    with closing(dial(alone)) as s:
+        s.sendall(f"GET /fhir/Patient HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        assert heard(s).startswith("HTTP/1.1 401"), "what comes after everybody has looked signs nobody in"
+    before = resident(alone)
+    for end in (b"x-a: " + b"y" * 1_000 + b"\r\n", b"y" * 1_000):
+        with closing(dial(alone)) as s:
+            s.sendall(b"GET /fhir/metadata HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nx-b: c")
+            with pytest.raises((ConnectionError, TimeoutError)):
+                for _ in range(100_000):
+                    s.sendall(end)
+    assert resident(alone) - before < 30_000_000
+
+
+def test_a_body_that_goes_on_after_its_answer_does_not_hold_the_connection(alone: Gateway) -> None:
+    start = time.monotonic()
+    with closing(dial(alone)) as s:
+        s.sendall(b"POST /fhir/Goal HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        with pytest.raises(ConnectionError):
+            while time.monotonic() - start < 10:
+                s.sendall(b" ")
+                time.sleep(0.2)
+    assert time.monotonic() - start < 8
+
+
+def test_one_address_has_half_of_the_connections(alone: Gateway) -> None:
+    with ExitStack() as all_of_them:
+        for _ in range(28):
+            s = all_of_them.enter_context(closing(socket.socket()))
+            s.bind(("127.0.0.2", 0))
+            s.connect(("127.0.0.1", alone.port))
+        assert alone.get(None, "metadata").status_code == 200, "from another address"
+
+
+@pytest.mark.parametrize("twice", ["Host: y", "Authorization: Bearer x", "Content-Type: text/plain"])
+def test_a_header_that_two_readers_could_take_for_two_things_is_refused(alone: Gateway, twice: str) -> None:
+    with closing(dial(alone)) as s:
+        s.sendall(f"GET /fhir/metadata HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer z\r\nContent-Type: text/html\r\n{twice}\r\n\r\n".encode())
+        assert heard(s).startswith("HTTP/1.1 400")
+    with closing(dial(alone)) as s:
+        s.sendall(b"GET /fhir/metadata HTTP/1.1\r\nAccept: */*\r\n\r\n")
+        assert heard(s).startswith("HTTP/1.1 400"), "no Host at all"

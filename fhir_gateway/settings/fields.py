@@ -172,6 +172,11 @@ class Settings(BaseSettings):
         return Path(self.store.removeprefix("sqlite:")) if self.store else self.data / "gateway.sqlite"
 
     @property
+    def proxies(self) -> frozenset[str]:
+        """The addresses in `trusted_proxies`."""
+        return frozenset(a.strip() for a in self.trusted_proxies.split(",") if a.strip())
+
+    @property
     def pace(self) -> float:
         """Requests a second of one client; 0 for no limit."""
         return self.rate if self.rate is not None else 0.0 if self.demo else 500.0

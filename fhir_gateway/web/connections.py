@@ -7,8 +7,9 @@ does not read. Here each of the three has an end.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -18,6 +19,8 @@ from ..domain.problem import Problem, outcome
 SLACK: Final = 8 * 1024  # request line and framing
 PATIENCE: Final = 10.0  # seconds between two looks at how much of an answer has been taken
 SLOWEST: Final = 1_024  # bytes a second that a reader takes at least
+LINE: Final = 16  # requests that may wait on one connection for the answers before them
+ONCE: Final = (b"host", b"authorization", b"content-type")  # two of them would be understood in two ways
 SPOKEN: Final = ("1.0", "1.1")
 ANSWERS: Final = {  # reason, and the Problem that it is
     400: (b"Bad Request", Problem("malformed", "This is no request of HTTP/1.1.")),
@@ -30,22 +33,31 @@ ANSWERS: Final = {  # reason, and the Problem that it is
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`head`: bytes of request line and headers; `head_seconds`: how long they may take; `connections`: open at once in this process."""
+    """`head`: bytes of request line and headers; `head_seconds`: how long they may take; `connections`: open at once in this process,
+    half of them from one address, unless it is one of `proxies`."""
 
     head: int
     head_seconds: float = 10.0
     connections: int = 1_000
+    proxies: frozenset[str] = frozenset()
+
+    def too_many(self, there: int, from_here: int, address: str) -> bool:
+        """Whether this many connections, of which so many are from this address, are more than there may be."""
+        return there > self.connections or (address not in self.proxies and from_here > max(self.connections // 2, 1))
 
 
 class Bounded(HttpToolsProtocol):
     """uvicorn's HTTP/1.1, within `bounds`. Make one of your own by `within`."""
 
     bounds: Bounds = Bounds(48 * 1024)
+    of: ClassVar[Counter[str]] = Counter()  # connections open by address
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._reading_head, self._head, self._waiting, self._unread = True, 0, None, None
-        if len(self.connections) > self.bounds.connections:
+        self._whole, self._beside, self._address = True, 0, self.client[0] if self.client else ""
+        self.of[self._address] += 1
+        if self.bounds.too_many(len(self.connections), self.of[self._address], self._address):
             self._say(503)
             return
         self._wait()
@@ -54,9 +66,15 @@ class Bounded(HttpToolsProtocol):
     _head: int  # bytes received while the headers of the coming request are not whole
     _waiting: asyncio.TimerHandle | None
     _unread: asyncio.TimerHandle | None
+    _whole: bool  # the request has come to its end
+    _beside: int  # bytes since the last of a body that were none of it: framing, trailers
+    _address: str
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._rest()
+        self.of[self._address] -= 1
+        if self.of[self._address] <= 0:
+            del self.of[self._address]
         if self._unread is not None:
             self._unread.cancel()
         super().connection_lost(exc)
@@ -66,6 +84,8 @@ class Bounded(HttpToolsProtocol):
             return
         if self._reading_head:
             self._head += len(data)
+        else:
+            self._beside += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -74,17 +94,44 @@ class Bounded(HttpToolsProtocol):
                 self._say(431 if self.headers else 414)  # no header yet: it is the address that has no end
             elif self._waiting is None:
                 self._wait()
+        elif self._beside > self.bounds.head:
+            self.transport.abort()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Trailers are dropped: they come after whoever looks at headers has looked (RFC 9110 6.5.1)."""
+        if self._reading_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._beside = 0
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         if self.parser.get_http_version() not in SPOKEN:
             raise ValueError("not a version of HTTP that is spoken here")  # the parser turns it into an error of its own: 400
-        self._reading_head, self._head = False, 0
+        names = [name for name, _ in self.headers]
+        if any(names.count(name) > 1 for name in ONCE) or (b"host" not in names and self.parser.get_http_version() == "1.1"):
+            raise ValueError("one Host, and each of these once")
+        if len(self.pipeline) >= LINE:
+            self.transport.abort()
+            raise ValueError("more requests in a row than may wait")
+        self._reading_head, self._head, self._whole, self._beside = False, 0, False, 0
         self._rest()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._reading_head, self._head = True, 0
+        self._reading_head, self._head, self._whole = True, 0, True
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer before the request was whole: what is still coming has as long as headers have, then the connection ends."""
+        super().on_response_complete()
+        if not self._whole and not self.transport.is_closing():
+            self.loop.call_later(self.bounds.head_seconds, self._still_coming, self.cycle)
+
+    def _still_coming(self, cycle: Any) -> None:
+        if self.cycle is cycle and not self._whole:
+            self.transport.abort()
 
     def pause_writing(self) -> None:
         """More is waiting to be read than we hold gladly: whoever answers waits, and holds a place among those in hand."""
@@ -112,7 +159,8 @@ class Bounded(HttpToolsProtocol):
         self.loop.call_later(PATIENCE, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
-        self._say(400)
+        if not self.transport.is_closing():
+            self._say(400)
 
     def _wait(self) -> None:
         self._waiting = self.loop.call_later(self.bounds.head_seconds, self._too_slow)
@@ -142,4 +190,4 @@ class Bounded(HttpToolsProtocol):
 
 def within(bounds: Bounds) -> Any:
     """The protocol class for `uvicorn.Config(http=...)`."""
-    return type("Bounded", (Bounded,), {"bounds": bounds})
+    return type("Bounded", (Bounded,), {"bounds": bounds, "of": Counter()})
