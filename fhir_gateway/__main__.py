@@ -594,7 +594,7 @@ def people_add(
     organisation: Annotated[str, typer.Option(help=Organisation)] = "",
     role: Annotated[list[str] | None, typer.Option("--role", help=f"May be given more than once: {RoleOf}")] = None,
     name: Annotated[str, typer.Option(help="What they are called; the name in their resource by default.")] = "",
-    purpose: Annotated[str, typer.Option(help="What they sign in for (a v3-ActReason code).")] = "TREAT",
+    purpose: Annotated[str, typer.Option(help="What they sign in for (a v3-ActReason code). Default: TREAT, and HOPERAT for a privacy officer.")] = "",
     assurance: Annotated[str, typer.Option(help="How surely you know who they are: P0, P5, P9, AAL2, ...")] = "",
     password_file: PasswordFile = None,
     json: Json = False,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
@@ -27,7 +30,8 @@ from .auth.sessions import Sessions
 from .domain.problem import Problem
 from .domain.types import Keep
 from .gate.telling import DIRECTORY, QUEUES
-from .settings import Refused, Settings
+from .settings import Refused, Settings, unknown_variables
+from .settings.unsafe import loopback
 from .store.base import StoreError
 from .sync.worker import run as run_worker
 from .tell.heads import run as run_sealing
@@ -46,15 +50,21 @@ PATIENCE_SECONDS = 2.0  # and waits for it so long
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. Raises Refused, before anything else is done, when the address cannot be had."""
     logs.to_stderr(settings.log_level)
+    for name in unknown_variables(os.environ):
+        log.warning("unknown-setting", name=name, help="no setting is named so: see the README's table")
     listener = bound(settings)
     bounds = connections.Bounds(settings.header_limit + settings.uri_limit + connections.SLACK, settings.head_seconds, settings.connections, settings.proxies)
+    late = Late(settings)
     config = uvicorn.Config(
-        app(settings), host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
+        late, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=5, lifespan="on", ws="none", http=connections.within(bounds),
         proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=settings.trusted_proxies or None,
     )  # fmt: skip
     server = uvicorn.Server(config)
-    server.run([listener])
+    with suppress(SystemExit):  # which is how uvicorn says that it did not start
+        server.run([listener])
+    if late.refused:
+        raise Refused(late.refused)
     return 0 if server.started else 1
 
 
@@ -115,6 +125,7 @@ class Late:
         self.settings = settings
         self.app: ASGIApp | None = None
         self.ready = False
+        self.refused = ""  # why it did not start, in one sentence
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -138,7 +149,8 @@ class Late:
         try:
             w = await wiring.open_wired(self.settings)
         except Refused as wrong:
-            log.error("cannot-start", why=str(wrong))
+            self.refused = str(wrong)
+            logging.getLogger("uvicorn.error").disabled = True  # the sentence is said once, by whoever called
             yield str(wrong)
             return
         except Exception as wrong:
@@ -220,7 +232,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     s = w.settings
     web = shell.Web(
         w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues, waiting=waiting, binary_limit=s.binary_limit,
-        admission=Admission(Limits(s.concurrency, s.pace, s.bodies_limit, s.body_seconds)),
+        plain_beyond=urlsplit(s.base).scheme == "http" and not loopback(s.host), admission=Admission(Limits(s.concurrency, s.pace, s.bodies_limit, s.body_seconds)),
         channels=frozenset(w.channels.by),
     )  # fmt: skip
     sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"))

@@ -223,7 +223,7 @@ async def open_store(address: str, search_seconds: float = 5.0, key: str | None 
             return await mongo.open(address, clock=now, search_seconds=search_seconds)
         path = Path(address.removeprefix("sqlite:"))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as wrong:
             raise Refused(f"The folder {path.parent} cannot be made ({wrong.strerror}): set GATEWAY_DATA to one that can.") from None
         return await sqlite.open(path, key=key, clock=now, search_seconds=search_seconds)
@@ -288,7 +288,7 @@ async def wired(settings: Settings) -> AsyncIterator[Wired]:
     w = await open_wired(settings)
     try:
         if w.sealed is not None:
-            raise Refused(f"This store is sealed ({w.sealed}): replay the consent journal first, by `fhir-gateway restore --journal`.")
+            raise Refused(f"This store is sealed ({w.sealed}): replay the consent journal first, by `fhir-gateway restore --replay`.")
         yield w
     finally:
         await w.close()

@@ -68,6 +68,8 @@ def test_another_key_or_none_does_not_open_it_and_says_so(tmp_path: Path) -> Non
     with gateway(tmp_path, "--demo", GATEWAY_STORE_KEY=key) as g:
         g.stop()
         for wrong in (other, ""):
+            served = g.command("serve", env={"GATEWAY_STORE_KEY": wrong})
+            assert served.returncode == 2 and "GATEWAY_STORE_KEY" in served.stderr and len(served.stderr.strip().splitlines()) == 1
             refused = g.command("clients", "list", env={"GATEWAY_STORE_KEY": wrong})
             assert refused.returncode == 2 and "GATEWAY_STORE_KEY" in refused.stderr
             assert key not in refused.stderr and (not wrong or wrong not in refused.stderr)
@@ -83,6 +85,8 @@ def test_a_store_is_encrypted_or_given_another_key_by_a_copy(tmp_path: Path) -> 
         g.stop()
         plain, one, two = (f"sqlite:{g.data / name}" for name in ("gateway.sqlite", "one.sqlite", "two.sqlite"))
         steps = ((plain, one, "--to-key", "first"), (one, two, "--from-key", "first", "--to-key", "second"))
+        unkeyed = g.command("store", "copy", plain, one, env={"GATEWAY_STORE_KEY": first})
+        assert unkeyed.returncode == 2 and "--to-key" in unkeyed.stderr and not (g.data / "one.sqlite").exists()
         for step in steps:
             assert all(line["equal"] for line in g.lines("store", "copy", *step, "--json"))
         (g.data / "gateway.sqlite").unlink()
@@ -136,3 +140,13 @@ def test_no_command_takes_a_secret_as_an_argument() -> None:
     secret = {name: type for name, type in parameters(app) if re.search("password|secret|key|credential", name)}
     assert {"from_key", "to_key"} <= set(secret)
     assert {name for name, type in secret.items() if Path not in (type, *get_args(type)) and type is not bool} == set()
+
+
+def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    with gateway(tmp_path / "new", "--demo", GATEWAY_DATA=str(tmp_path / "new" / "made")) as g:
+        g.persona("gp")
+        made = tmp_path / "new" / "made"
+        files = [f for f in made.rglob("*") if f.is_file()]
+        assert {"gateway.sqlite", "gateway.sqlite-wal"} <= {f.name for f in files}
+        assert {f.name: oct(f.stat().st_mode & 0o777) for f in files} == {f.name: "0o600" for f in files}
+        assert made.stat().st_mode & 0o077 == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from .conftest import Gateway, gateway
+from .conftest import Gateway, free_port, gateway
 
 GOAL = b'{"resourceType":"Goal","lifecycleStatus":"active","description":{"text":"x"}}'
 
@@ -291,3 +291,19 @@ def test_a_header_that_two_readers_could_take_for_two_things_is_refused(alone: G
     with closing(dial(alone)) as s:
         s.sendall(b"GET /fhir/metadata HTTP/1.1\r\nAccept: */*\r\n\r\n")
         assert heard(s).startswith("HTTP/1.1 400"), "no Host at all"
+
+
+def test_without_https_only_this_machine_is_served_on_every_address(tmp_path: Path) -> None:
+    """As in a container, which publishes the port on the loopback address: whoever comes by another name came over a network."""
+    port = free_port()
+    with gateway(tmp_path, GATEWAY_HOST="0.0.0.0", GATEWAY_BASE_URL=f"http://127.0.0.1:{port}") as g:
+        for name in ("127.0.0.1", f"localhost:{g.port}", f"127.0.0.1:{g.port}"):
+            assert g.get(None, "metadata", Host=name).status_code == 200
+        for name in ("192.0.2.2", "care.example:80", "127.0.0.1.evil.example"):
+            told = g.get(None, "/sign-in", Host=name)
+            assert told.status_code == 421 and "GATEWAY_BASE_URL" in told.text
+
+
+def test_a_mistyped_setting_is_warned_of(tmp_path: Path) -> None:
+    with gateway(tmp_path, GATEWAY_CONCURENCY="4") as g:
+        assert "unknown-setting" in g.log.read_text() and "GATEWAY_CONCURENCY" in g.log.read_text()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..settings import Refused
+from ..settings import Refused, load
 from ..settings.unsafe import key_of_file, unsafe_store
 from ..store.base import Unavailable
 from ..store.copying import PARTS, Rows, Sum, summed
@@ -28,6 +29,9 @@ async def copy(source: str, target: str, as_json: bool, source_key: Path | None 
             raise Refused(unsafe)
     if source == target:
         raise Refused("FROM and TO are the same store.")
+    configured = any(os.environ.get(f"GATEWAY_{name}") for name in ("STORE_KEY", "SECRETS", "CONFIG"))
+    if target.startswith("sqlite:") and target_key is None and configured and load().store_key:
+        raise Refused("GATEWAY_STORE_KEY is set, but TO would be a plain file: give the key of the copy by --to-key FILE, or unset it.")
     keys = [key_in(file, address) for file, address in ((source_key, source), (target_key, target))]
     async with open_rows(source, target, *keys) as (left, arriving):
         return await _copied(left, arriving, as_json)

@@ -42,7 +42,7 @@ async def add(
         found = await _enrolled(w, who, organisation)
         account = Account(
             username, found.user, name or found.name, organisation=found.organisation, patient=found.patient,
-            roles=tuple(sorted(set(roles))), purpose=_purpose(purpose), assurance=assurance,
+            roles=tuple(sorted(set(roles))), purpose=_purpose(purpose or ("HOPERAT" if "privacy-officer" in roles else "TREAT")), assurance=assurance,
         )  # fmt: skip
         made = await _tried(accounts.add(w.store, account, password, _act()))
     _say(made, "may sign in", as_json)

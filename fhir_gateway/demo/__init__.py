@@ -108,7 +108,7 @@ async def _accept_all(ctx: Context, patient: str) -> None:
 
 def say(settings: Settings) -> None:
     """What to try, on stdout, for whoever started the demo."""
-    print(cast.WHAT_TO_TRY.format(base=settings.base), flush=True)
+    print(cast.WHAT_TO_TRY.format(base=settings.base, data=settings.data), flush=True)
     sys.stdout.flush()
 
 

@@ -188,5 +188,5 @@ fhir_gateway is serving a demo at {base} (these people are invented).
   The link worker sees nothing until Amina grants it: {base}/my-plan/sharing
   `stranger` can open her record in an emergency, and she sees it: {base}/my-plan/who-looked
   `registrar` writes down what Amina told her (docs/consents.md); `gp` may take a wrong privacy label off (docs/labels.md).
-  Ctrl-C ends it; deleting .data resets it.
+  Ctrl-C ends it; deleting {data} resets it.
 """

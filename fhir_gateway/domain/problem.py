@@ -40,6 +40,7 @@ KINDS: dict[str, Kind] = {
     "uri-too-long": Kind(414, "too-long"),
     "unsupported-media": Kind(415, "not-supported"),
     "invalid": Kind(422, "invalid"),
+    "misdirected": Kind(421, "security"),
     "business-rule": Kind(422, "business-rule"),
     "cannot-apply": Kind(422, "processing"),
     "name-used": Kind(422, "business-rule"),  # an idempotency key under which another message came

@@ -9,6 +9,7 @@ The settings themselves are in `fields`.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from .fields import AuthSettings, RemoteSettings, Settings
 from .unsafe import unsafe_combination
 
-__all__ = ["AuthSettings", "Refused", "RemoteSettings", "Settings", "load"]
+__all__ = ["AuthSettings", "Refused", "RemoteSettings", "Settings", "load", "unknown_variables"]
 
 
 class Refused(Exception):
@@ -45,6 +46,12 @@ def load(**given: Any) -> Settings:
     if unsafe:
         raise Refused(unsafe)
     return settings
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Variables that are named as settings are and are none: mistyped, they would do nothing and nobody would know."""
+    known = {f"GATEWAY_{name.upper()}" for name in Settings.model_fields} | {"GATEWAY_CONFIG", "GATEWAY_SECRETS"}
+    return sorted(name for name in environment if name.startswith("GATEWAY_") and name.split("__")[0] not in known)
 
 
 def _unknown_files(folder: Path) -> str | None:

@@ -84,6 +84,8 @@ def prepare(path: Path, key: str | None = None) -> None:
     if tuple(int(n) for n in apsw.sqlite_lib_version().split(".")) < OLDEST:
         raise Unavailable(f"SQLite {apsw.sqlite_lib_version()} can damage a log that two processes share (fixed in 3.51.3): install apsw-sqlite3mc 3.54 or newer.")
     try:
+        if not path.exists():  # for its owner alone; the log beside it follows the file
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         db = connect(path, key)
         try:
             migrate(db)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,7 @@ class Web:
     binary_limit: int = 25 * 1024 * 1024  # of the data of a Binary
     queues: Callable[[], Awaitable[dict[str, dict[str, int]]]] | None = None
     waiting: Callable[[], Awaitable[int]] | None = None  # refused pushes in the inbox
+    plain_beyond: bool = False  # served without https on more than the loopback address: for names of this machine alone
     admission: Admission = field(default_factory=lambda: Admission(Limits()))
     channels: frozenset[str] = frozenset()  # what people can be told by here
     answers: Any = None
@@ -214,7 +216,9 @@ def build(
         else:
             await app(scope, receive, also(send, SAFE))
 
-    return web.admission.front(encrypted_only(front) if web.base.startswith("https:") else front)
+    if web.base.startswith("https:"):
+        return web.admission.front(encrypted_only(front))
+    return web.admission.front(here_only(front) if web.plain_beyond else front)
 
 
 SAFE = ((b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"), (b"referrer-policy", b"no-referrer"))
@@ -231,6 +235,24 @@ def also(send: Send, headers: Sequence[tuple[bytes, bytes]]) -> Send:
         await send(message)
 
     return give
+
+
+HERE = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+def here_only(app: ASGIApp) -> ASGIApp:
+    """The app without https, in a container that publishes it on the loopback address: whoever calls it by another name came over a network."""
+
+    async def enter(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+            if re.sub(r":\d*$", "", host).lower() not in HERE:
+                text = "This address is not served in the clear beyond this machine: set GATEWAY_BASE_URL to the https address that people use."
+                await problem_response(Problem("misdirected", text))(scope, receive, send)
+                return
+        await app(scope, receive, send)
+
+    return enter
 
 
 def encrypted_only(app: ASGIApp) -> ASGIApp:
