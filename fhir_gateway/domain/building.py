@@ -22,6 +22,7 @@ from .relationships import (
     from_team,
     invitations,
 )
+from .slips import slips
 from .standing import Broken, Policy, Relationship, Standing
 from .versions import Record, Version, chains_of
 
@@ -81,7 +82,8 @@ def _consents(
     broken: list[Broken] = []
     for ref in sorted(now):
         if ref.startswith("Consent/"):
-            grant = read_consent(now[ref].body, ref.removeprefix("Consent/"), latest[ref])
+            read = read_foreign if now[ref].writer.method == "SYNC" else read_consent
+            grant = read(now[ref].body, ref.removeprefix("Consent/"), latest[ref])
             (grants if isinstance(grant, Grant) else broken).append(grant)  # type: ignore[arg-type]
     return tuple(widened(g, descendants) for g in grants if g.speaks()), tuple(b for b in broken if b.where)
 
@@ -98,6 +100,13 @@ def read_consent(body: Mapping[str, Any], id: str, version: int) -> Grant | Brok
             low, high = None, None
         silent = body.get("status") not in ("active", None) or _other_scope(body.get("scope"))
         return Broken(id, version, "" if silent else wrong.where, wrong.why, low, high)
+
+
+def read_foreign(body: Mapping[str, Any], id: str, version: int) -> Grant | Broken:
+    """The same of a Consent from a partner: one with a slip in a no would close less than it seems, so it cannot be computed."""
+    said = read_consent(body, id, version)
+    wrong = slips(body, denies=True) if isinstance(said, Grant) else []
+    return Broken(id, version, wrong[0].where, wrong[0].text, said.root.low, said.root.high) if wrong and isinstance(said, Grant) else said
 
 
 def _other_scope(concept: Any) -> bool:

@@ -174,6 +174,11 @@ class Directory:
             return name
         return self.by_identifier.get(name) or self.by_identifier.get(f"{ODS_CODE}|{name}")
 
+    def identifiers(self) -> frozenset[str]:
+        """Every `system|value` that an organisation, a practitioner or a role here has, confirmed or not."""
+        several = (*(o.identifiers for o in self.organisations.values()), *(i for _, i in self.people.values()), *(r.identifiers for r in self.roles.values()))
+        return frozenset().union(*several)
+
     def ancestors(self, organisation: str) -> tuple[str, ...]:
         """The organisation and, as far as operators wrote it, everything it is part of; nearest first."""
         out = [organisation]

@@ -10,6 +10,8 @@ import msgspec
 
 from .grants import Rule, Uncomputable, parse, walk
 from .problem import Issue
+from .slips import slips
+from .vocabulary import SECTOR_SYSTEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +28,32 @@ def lint(consent: Mapping[str, Any]) -> list[Surprise]:
 
     `root-permit-criteria`: a grant that takes away implied access (line 12 of consent.md 1.2). `root-permit`: everybody sees all
     the rest. `only-named`. `no-ends`: an objection with an end re-opens the record. `nobody-named`: a yes to everybody.
-    `uncomputable`.
+    `slip`: it says less than it seems to (kept before such were refused). `uncomputable`.
     """
     try:
         grant = parse(consent, "", 0)
     except Uncomputable as wrong:
         return [Surprise("uncomputable", f"This consent cannot be computed: {wrong}", wrong.where)]
+    wrong_spelt = [Surprise("slip", f"Part of this has no effect as it is written: {s.text}", s.where) for s in slips(consent)]
     if grant.proxy:
-        return []
-    return [*_root(grant.root), *_ends(grant.root), *_open(grant.root)]
+        return wrong_spelt
+    return [*wrong_spelt, *_root(grant.root), *_ends(grant.root), *_open(grant.root)]
 
 
-LOOKED_UP: Final = ("Organization/", "Practitioner/", "PractitionerRole/", "CareTeam/")
+LOOKED_UP: Final = ("Organization/", "Practitioner/", "PractitionerRole/", "HealthcareService/", "CareTeam/", "RelatedPerson/")
 
 
 def named(consent: Mapping[str, Any]) -> list[Surprise]:
-    """Everybody of the directory and every team whom its rules name (`code` is `Type/id`), as a warning for where they are not here."""
+    """Everybody of the directory, every team and relative, whom its rules name, as a warning for where they are not here.
+
+    `code` is `Type/id`, or `system|value` of an identifier."""
     try:
         grant = parse(consent, "", 0)
     except Uncomputable:
         return []
     return [
         Surprise(name, f"`{name[:80]}` is somebody we do not know: it {'closes' if rule.type == 'deny' else 'opens'} nothing for anybody yet.", f"{rule.path}.actor")
-        for rule in walk(grant.root) for name in sorted(rule.who) if name.startswith(LOOKED_UP)
+        for rule in walk(grant.root) for name in sorted(rule.who | rule.custodians) if name.startswith(LOOKED_UP) or ("|" in name and not name.startswith(f"{SECTOR_SYSTEM}|"))
     ]  # fmt: skip
 
 

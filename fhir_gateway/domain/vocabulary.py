@@ -69,6 +69,18 @@ HANDLING: Final = frozenset({
     "NORDSCLCDS", "NORDSCLW", "NORELINK", "NOREUSE", "NOVIP", "ORCON", "PersistentTransient", "CPLYCC", "CPLYCD", "CPLYCUI", "CPLYJPP",
     "CPLYOSP", "CPLYPOL", "DELAU", "ENCRYPT", "MASK", "MINEC", "PERSISTLABEL", "PRIVMARK", "REDACT",
 })  # fmt: skip
+# The labels of each system whose codes are all known, that a rule can name. v3-ActCode: its sensitivities, compartments and privacy laws
+# (https://hl7.org/fhir/R4/v3/InformationSensitivityPolicy/vs.html, …/v3/Compartment/vs.html, …/v3/ActPrivacyLaw/vs.html).
+LABEL_CODES: Final[Mapping[str, frozenset[str]]] = {
+    ACT_CODE: frozenset(
+        "ADOL B BH CEL COGN DEMO DIA DOB DRGIS DVD EMOTDIS EMP EMPL ETH ETHUD GDIS GENDER HIV LIVARG LOCIS MARST MH MST OPIOIDUD PDS PHY PRS"
+        " PSY PSYTHPN RACE REL SCA SDV SEX SICKLE SPI SSP STD SUD TBOO VIO"
+        " ACOCOMPT COMPT CTCOMPT FMCOMPT HRCOMPT LRCOMPT PACOMPT RESCOMPT RMGTCOMPT"
+        " 42CFRPart2 CommonRule HIPAANOPP HIPAAPsyNotes HIPAASelfPay Title38Section7332".split()
+    ),
+    SENSITIVITY_SYSTEM: frozenset({"SOCIAL", "CHILD"}),
+    LEGAL_SYSTEM: frozenset({"HFEA", "GRA"}),
+}
 HIDDEN_FROM_SELF: Final = frozenset({"NOPAT", "TBOO"})
 
 REQUESTER_ROLES: Final = frozenset(

@@ -7,6 +7,7 @@ once, in a `Context`. No audit row, no answer.
 from .choosing import choose, confirm, confirming, my_choice
 from .claiming import claim, claimed_now, claims_about, disown, end_claim
 from .committing import unanswered
+from .consenting import nobody_yet
 from .context import Answer, Context, Entry, House, Page, Remote, Written
 from .disclosing import may_send, shown_to
 from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
@@ -41,8 +42,8 @@ __all__ = [
     "claimed_now", "claims_about", "compartment", "confirm", "confirming", "counted", "create", "current", "details", "disown",
     "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "everything", "explain", "find", "history",
     "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these", "last_written", "link", "may",
-    "may_look", "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "organisation_called", "own_labels", "part_of",
-    "patch", "patch_where", "plan_document", "preview", "proof_of", "push", "put_on", "read", "record", "relabel", "remove", "remove_where",
+    "may_look", "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "nobody_yet", "organisation_called", "own_labels",
+    "part_of", "patch", "patch_where", "plan_document", "preview", "proof_of", "push", "put_on", "read", "record", "relabel", "remove", "remove_where",
     "replay", "review", "roles", "search", "searchset", "segments_of", "shown_to", "signed_in_now", "stop_emergency", "take_off",
     "took_out", "trail_between", "trail_events", "trail_page", "transaction", "unanswered", "uncomputable", "understood", "update",
     "update_where", "verify", "version_number", "vread", "waiting", "who_looked", "whole_record", "why",

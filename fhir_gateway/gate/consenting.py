@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..domain import consenting, grants, lint, proxies, strict
+from ..domain import consenting, grants, lint, proxies, slips, strict
 from ..domain.building import read_consent
 from ..domain.consenting import Circle
 from ..domain.grants import Grant
@@ -18,8 +18,10 @@ from ..domain.periods import LONDON, micros
 from ..domain.problem import Issue, Problem
 from ..domain.standing import Standing, named_by, relationship
 from ..domain.types import Decision, Expect, Facts, Keep, Op, Ref, Stored
+from ..domain.vocabulary import ROLE_AT
 from .context import Context, ask, directory_now, notes, stand
 from .proving import need_proof
+from .receiving import refuse_slips
 
 Get = Callable[[Ref], Awaitable[Stored | None]]
 KEPT = "sharing-preferences"  # which Consent of a person is the one that our pages keep
@@ -71,6 +73,7 @@ async def lawful(ctx: Context, get: Get, ref: Ref, resource: Mapping[str, Any], 
         out = await _recorded(asked)
     else:
         raise await _refused(asked, "A consent is written by the person whose record it is.")
+    await names_somebody(ctx, resource)
     return Lawful(out.decision, [*out.ops, *await _the_only_one(asked)])
 
 
@@ -96,15 +99,36 @@ def _rule(wrong: tuple[str, str] | None) -> None:
         raise Problem("business-rule", wrong[1], wrong[0])
 
 
-async def unknown(get: Get, resource: Mapping[str, Any], facts: Facts) -> tuple[Issue, ...]:
-    """A warning for each whom a Consent names and who is not here. A team counts as here for the person whose team it is."""
+async def names_somebody(ctx: Context, resource: Mapping[str, Any]) -> None:
+    """Problem business-rule where a no in this Consent names an identifier that nobody has, of a system that our directory holds."""
+    directory, _ = ctx.place or await directory_now(ctx.house)
+    refuse_slips(slips.nobody(resource, directory))
+
+
+async def unknown(ctx: Context, get: Get, resource: Mapping[str, Any], facts: Facts) -> tuple[Issue, ...]:
+    """A warning for each whom a Consent names and who is not here. A team or a relative counts as here for the person whose they are."""
     out = []
     for said in lint.named(resource) if facts.type == "Consent" and resource.get("status") == "active" else ():
-        type, _, id = said.code.partition("/")
-        stored = await get(Ref(type, id))
-        if stored is None or stored.deleted or (type == "CareTeam" and not set(facts.patients) & set(stored.facts.patients)):
+        if not await _here(ctx, get, said.code, facts):
             out.append(Issue("warning", "not-found", said.where, said.text))
     return tuple(out)
+
+
+async def nobody_yet(ctx: Context, ref: Ref, resource: Mapping[str, Any]) -> list[str]:
+    """The same of a Consent of the one who asks, as sentences for their page."""
+    mine = Facts("Consent", ref.id, (ctx.actor.patient,) if ctx.actor.patient else ())
+    return [i.text for i in await unknown(ctx, ctx.house.store.get, resource, mine)]
+
+
+async def _here(ctx: Context, get: Get, name: str, facts: Facts) -> bool:
+    place = name.removeprefix(f"{ROLE_AT}|").split(" ", 1)[0]
+    if "|" in place:
+        directory, _ = ctx.place or await directory_now(ctx.house)
+        return place in directory.identifiers()
+    type, _, id = place.partition("/")
+    stored = await get(Ref(type, id))
+    ours = type not in ("CareTeam", "RelatedPerson") or (stored is not None and bool(set(facts.patients) & set(stored.facts.patients)))
+    return stored is not None and not stored.deleted and ours
 
 
 # -- by the person ----------------------------------------------------------------------------------------------------
@@ -274,4 +298,4 @@ async def _the_only_one(asked: Asked) -> list[Op]:
     return [Keep(KEPT, asked.person, me, if_absent=held is None, if_value=held)]
 
 
-__all__ = ["Asked", "Lawful", "lawful", "role_stands", "unknown"]
+__all__ = ["Asked", "Lawful", "lawful", "names_somebody", "nobody_yet", "role_stands", "unknown"]

@@ -275,7 +275,7 @@ async def _store(
     work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}{detail}")
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
     work.new[ref] = stored
-    told = await unknown(work.get, final, facts)
+    told = await unknown(ctx, work.get, final, facts)
     return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated", issues=told)
 
 

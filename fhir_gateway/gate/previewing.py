@@ -14,6 +14,7 @@ from ..domain.search import Query
 from ..domain.standing import Standing
 from ..domain.types import CONTACT, PLACES, Decision, Facts, Has, Never, Ref, Stored
 from ..domain.vocabulary import PURPOSES
+from .consenting import names_somebody
 from .context import Context, need_scope, note, stand, within_launch
 from .reading import in_scope
 from .receiving import judged, taken
@@ -66,7 +67,7 @@ async def preview(
     if purpose not in PURPOSES:
         raise Problem("bad-request", f"`{purpose[:40]}` is not a purpose of use (v3-ActReason).", "purpose")
     if choice is not None:
-        _could_be_kept(ctx, choice, me)
+        await _could_be_kept(ctx, choice, me)
     record, whole = await _record(ctx, me)
     people = {p for s in record for p in s.facts.patients} | {me}
     now = await stand(ctx.house, people, None, ctx.place)
@@ -80,13 +81,14 @@ async def preview(
     return Preview(sights, whole)
 
 
-def _could_be_kept(ctx: Context, choice: Mapping[str, Any], me: str) -> None:
+async def _could_be_kept(ctx: Context, choice: Mapping[str, Any], me: str) -> None:
     wrong = [i for i in judged(ctx, dict(choice)) if i.severity in ("error", "fatal")]
     if wrong:
         raise Problem("invalid", wrong[0].text, wrong[0].where, issues=wrong)
     taken(ctx, "Consent", dict(choice))
     if (choice.get("patient") or {}).get("reference") != me:
         raise Problem("business-rule", "A choice is about the person's own record.", "Consent.patient")
+    await names_somebody(ctx, choice)
 
 
 async def counted(
@@ -100,7 +102,7 @@ async def counted(
     if ctx.actor.kind not in ("patient", "proxy") or me is None:
         raise not_found()
     if choice is not None:
-        _could_be_kept(ctx, choice, me)
+        await _could_be_kept(ctx, choice, me)
     record, _ = await _record(ctx, me)
     now = await stand(ctx.house, {p for s in record for p in s.facts.patients} | {me}, None, ctx.place)
     own = ctx.asks("access")

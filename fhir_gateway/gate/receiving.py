@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..domain import bundle, entries, grants, strict, summary
+from ..domain import bundle, entries, grants, slips, strict, summary
 from ..domain.problem import Issue, Problem
 from ..domain.rendering import put_back
 from ..domain.types import Cut
@@ -116,3 +116,11 @@ def _computable(resource: dict[str, Any]) -> None:
         grants.parse(resource, id=resource.get("id", "new"), version=0)
     except grants.Uncomputable as u:
         raise Problem("business-rule", f"This consent cannot be computed, so it cannot be kept: {u}", u.where) from None
+    refuse_slips(slips.slips(resource))
+
+
+def refuse_slips(found: Sequence[slips.Slip]) -> None:
+    """Problem business-rule, an issue for each, for a Consent that would say less than it seems to."""
+    if found:
+        issues = [Issue("error", "business-rule", s.where, f"As it is written this would have no effect: {s.text}") for s in found]
+        raise Problem("business-rule", issues[0].text, issues[0].where, issues=issues)

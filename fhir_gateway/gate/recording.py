@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..domain import consenting, grants, proxies, recorded, strict
-from ..domain.building import read_consent
+from ..domain.building import read_consent, read_foreign
 from ..domain.grants import Grant
 from ..domain.periods import LONDON, micros
 from ..domain.problem import Problem, not_found
@@ -226,7 +226,7 @@ async def keep_foreign(ctx: Context, body: dict[str, Any]) -> Written:
     if wrong:
         raise Problem("invalid", f"{len(wrong)} thing(s) in this Consent must be put right.", issues=wrong)
     ref = Ref("Consent", ctx.house.new_id())
-    said = read_consent(body, ref.id, 1)
+    said = read_foreign(body, ref.id, 1)
     if isinstance(said, Grant) and said.speaks() and not consenting.only_closes(said):
         raise Problem("business-rule", "A consent from a partner opens nothing here: the person says so here, or it is recorded here.", "Consent.provision")
     work = Work(ctx)
@@ -263,7 +263,8 @@ async def uncomputable(ctx: Context) -> list[dict[str, Any]]:
     while True:
         found = await ctx.house.store.search(query, Always(), filtered=Always(), count=200, after=after)
         for stored in found.hits:
-            said = read_consent(strict.read(stored.body or b""), stored.ref.id, stored.version)
+            read = read_foreign if stored.writer.method == "SYNC" else read_consent
+            said = read(strict.read(stored.body or b""), stored.ref.id, stored.version)
             if isinstance(said, Broken) and said.where:
                 out.append({
                     "consent": str(stored.ref), "version": stored.version, "patient": next(iter(stored.facts.patients), None), "where": said.where,

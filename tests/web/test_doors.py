@@ -526,3 +526,7 @@ def test_what_may_surprise_about_a_consent_from_elsewhere_is_said_on_the_page(de
     page.get("/my-plan/sharing")
     assert "What may surprise you about this" in page.words()
     assert "what they see now without your asking would end" in page.words()
+    nobody = {"type": "deny", "actor": [{"role": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]}, "reference": {"reference": "HealthcareService/nope"}}]}
+    assert demo.call("patient", "POST", "Consent", body=foreign(demo, {"provision": [nobody]})).status_code == 201
+    page.get("/my-plan/sharing")
+    assert "`HealthcareService/nope` is somebody we do not know: it closes nothing for anybody yet." in page.words()

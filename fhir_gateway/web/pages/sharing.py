@@ -65,7 +65,8 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
         chosen=[said(r, known, today(ctx.at), named, sees, shown.get(r.id, ()), called) for r in mine],
         acting=[{"id": h.ref.id, **_acting(h, rows, known, today(ctx.at))} for h, rows in others if choices.is_proxy(h.body)],
         others=[
-            {"id": h.ref.id, "rows": [said(r, known, today(ctx.at), named, called=elsewhere.described(h.body)) for r in rows], "surprises": [s.text for s in lint(h.body)]}
+            {"id": h.ref.id, "rows": [said(r, known, today(ctx.at), named, called=elsewhere.described(h.body)) for r in rows], 
+             "surprises": [*(s.text for s in lint(h.body)), *await gate.nobody_yet(ctx, h.ref, h.body)]}
             for h, rows in others if not choices.is_proxy(h.body)
         ],
         carers=[{**c, "sees": sees.get(c["key"], 0)} for c in looking_after], total=total, urgent=await urgent_care(ctx, refused),
