@@ -236,3 +236,58 @@ def test_an_edit_by_somebody_who_is_shown_less_loses_nothing_they_were_not_shown
     for name in ("address", "telecom"):
         assert all(entry in after[name] for entry in before[name]), "what was not shown is still there"
     assert json.dumps(RISK["code"]) in json.dumps(after["meta"])
+
+
+def test_a_relative_at_risk_themselves_is_not_found_where_they_are(house: Gateway) -> None:
+    """consent.md: Patient and RelatedPerson have two more views."""
+    me = {"reference": f"Patient/{house.patient}"}
+    body = {"resourceType": "RelatedPerson", "patient": me, "name": [{"family": "Elsewhere"}], "address": [{"city": "Farham", "postalCode": "QQ9 9QQ"}], "telecom": [{"system": "phone", "value": "07700 900777"}]}
+    made = house.call("patient", "POST", "RelatedPerson", body=body)
+    assert made.status_code == 201, made.text
+    ref = f"RelatedPerson/{made.json()['id']}"
+    assert house.get("gp", ref).json()["address"]
+    assert house.get("gp", "RelatedPerson?address-postalcode=QQ9 9QQ").json()["total"] == 1
+    assert meta(house, "patient", "meta-add", ref).status_code == 200
+    for who in ("gp", "social-worker"):
+        seen = house.get(who, ref)
+        assert seen.status_code == 200 and seen.json()["name"] and not {"address", "telecom"} & seen.json().keys(), who
+        for query in ("address-postalcode=QQ9 9QQ", "address-city=Farham", "phone=07700 900777"):
+            assert house.get(who, f"RelatedPerson?{query}").json()["total"] == 0, (who, query)
+    assert house.get("patient", ref).json()["address"]
+    assert meta(house, "patient", "meta-delete", ref).status_code == 200
+    assert house.get("gp", "RelatedPerson?address-postalcode=QQ9 9QQ").json()["total"] == 1
+
+
+def test_a_person_contained_elsewhere_is_cut_to_the_contact_view_too(house: Gateway) -> None:
+    me = {"reference": f"Patient/{house.patient}"}
+    body = {
+        "resourceType": "Task", "status": "draft", "intent": "plan", "for": me, "requester": {"reference": "#p"}, "owner": {"reference": "#r"},
+        "contained": [
+            {"resourceType": "Patient", "id": "p", "name": [{"family": "Shown"}], "birthDate": "1931-01-31", "address": [{"city": "Containham"}],
+             "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9000000009"}]},
+            {"resourceType": "RelatedPerson", "id": "r", "patient": me, "birthDate": "1931-01-31", "name": [{"family": "Shown"}]},
+        ],
+    }  # fmt: skip
+    made = house.call("patient", "POST", "Task", body=body)
+    assert made.status_code == 201, made.text
+    consent = share(house, "link-worker")
+    try:
+        for path in (f"Task/{made.json()['id']}", f"Task?_id={made.json()['id']}"):
+            seen = house.get("link-worker", path).text
+            assert "Shown" in seen and not any(s in seen for s in ("1931", "Containham", "9000000009")), path
+            assert "Containham" in house.get("gp", path).text
+    finally:
+        stop(house, consent)
+
+
+def test_a_focus_by_nhs_number_is_neither_shown_nor_found(house: Gateway) -> None:
+    number = {"system": "https://fhir.hl7.org.uk/Id/nhs-number", "value": "9000000009"}
+    made = house.call("patient", "POST", "Observation", body={
+        "resourceType": "Observation", "status": "final", "code": {"text": "x"}, "subject": {"reference": f"Patient/{house.patient}"},
+        "focus": [{"identifier": number, "display": "Mum"}],
+    })  # fmt: skip
+    assert made.status_code == 201, made.text
+    seen = house.get("gp", f"Observation/{made.json()['id']}")
+    assert seen.status_code == 200 and "9000000009" not in seen.text and "Mum" not in seen.text
+    query = f"Observation?focus:identifier={number['system']}|{number['value']}"
+    assert house.get("gp", query).json()["total"] == 0 and house.get("patient", query).json()["total"] == 1

@@ -106,10 +106,57 @@ def test_what_a_reference_means_is_read_from_the_reference_not_from_its_claim():
     assert view(unknown)["expressedBy"] == {"reference": "urn:uuid:1"}
 
 
-def test_a_display_alone_is_hidden_where_only_patient_data_can_stand():
+def test_a_display_alone_is_hidden_where_patient_data_can_stand():
     assert view(PLAN)["goal"] == [{"reference": "Goal/1"}, {"extension": [MASKED]}, {"reference": "Goal/1"}]
-    team = {"resourceType": "CareTeam", "participant": [{"member": {"display": "Dr Shah"}}]}
-    assert view(team) == team
+    team = {"resourceType": "CareTeam", "participant": [{"member": {"display": "My daughter"}}, {"member": {"display": "Dr Shah", "type": "Practitioner"}}]}
+    assert view(team)["participant"] == [{"member": {"extension": [MASKED]}}, team["participant"][1]]
+    visit = {"resourceType": "Encounter", "serviceProvider": {"display": "The clinic"}, "reasonReference": [{"display": "HIV"}]}
+    assert view(visit) == {**visit, "reasonReference": [{"extension": [MASKED]}]}
+
+
+def test_an_nhs_number_is_a_patients_whatever_else_is_said():
+    number = {"system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000018"}
+    older = {"system": "https://fhir.hl7.org.uk/Id/nhs-number", "value": "9990000018"}
+    for identifier in (number, older):
+        seen = view({"resourceType": "Observation", "focus": [{"identifier": identifier, "display": "Mum"}]})
+        assert seen["focus"] == [{"extension": [MASKED]}]
+        for said in ({"type": "Organization"}, {"reference": "Practitioner/p"}):
+            seen = view({"resourceType": "Encounter", "serviceProvider": {**said, "identifier": identifier, "display": "Mum"}})
+            assert "Mum" not in json.dumps(seen) and "9990000018" not in json.dumps(seen)
+    doctor = {"resourceType": "Observation", "performer": [{"identifier": {"system": "https://fhir.hl7.org.uk/Id/gmc-number", "value": "1"}, "display": "Dr"}]}
+    assert view(doctor) == doctor
+
+
+SOMEBODY = {
+    "id": "p", "identifier": [{"value": "9990000018"}], "birthDate": "1950-01-01", "address": [{"city": "Hiddenham"}],
+    "name": [{"text": "Ada"}], "telecom": [{"value": "1", "rank": 2}, {"value": "2", "rank": 1}],
+    "managingOrganization": {"reference": "#o"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("type", ["Patient", "RelatedPerson"])
+def test_the_contact_view_reaches_who_is_contained(type: str):
+    within = {
+        "resourceType": "Observation", "subject": {"reference": "Patient/a"}, "focus": [{"reference": "#p"}],
+        "contained": [{"resourceType": type, **SOMEBODY}, {"resourceType": "Organization", "id": "o", "name": "Ward"}],
+    }  # fmt: skip
+    seen = rendered(within, VIEW | CONTACT)
+    assert seen["contained"] == [{"resourceType": type, "id": "p", "name": [{"text": "Ada"}], "telecom": [{"value": "2", "rank": 1}]}]
+    assert same(rendered(seen, VIEW | CONTACT), seen)
+    edited = copy.deepcopy(seen)
+    edited["contained"][0]["name"] = [{"text": "Ada L"}]
+    back = put_back(within, edited, VIEW | CONTACT)
+    assert same(back, {**within, "contained": [{**within["contained"][0], "name": [{"text": "Ada L"}]}, within["contained"][1]]})
+
+
+def test_a_relative_at_risk_themselves_has_no_place_in_any_view():
+    label = {"system": "https://fhir-gateway.example/CodeSystem/handling", "code": "location-protected"}
+    whole = {"resourceType": "RelatedPerson", "patient": {"reference": "Patient/a"}, **{k: v for k, v in SOMEBODY.items() if k in ("name", "address", "telecom")}, "meta": {"security": [label]}}
+    for views in (VIEW, VIEW | CONTACT, VIEW | PLACES):
+        seen = rendered(whole, views)
+        assert not {"address", "telecom"} & seen.keys() and seen["name"]
+        assert same(put_back(whole, {**copy.deepcopy(seen), "gender": "female"}, views), {**whole, "gender": "female"})
+    assert "address" in rendered({**whole, "meta": {}}, VIEW)
 
 
 def test_view_changes_nothing_in_place():

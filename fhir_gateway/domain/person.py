@@ -85,3 +85,9 @@ def is_at_risk(patient: Mapping[str, Any]) -> bool:
     given = (patient.get("meta") or {}).get("security", ())
     marks = {(c.get("system"), c.get("code")) for c in given if isinstance(c, Mapping)}
     return not marks.isdisjoint(_RISK)
+
+
+def is_location_protected(resource: Mapping[str, Any]) -> bool:
+    """Does it bear the label itself."""
+    given = (resource.get("meta") or {}).get("security", ())
+    return any((c.get("system"), c.get("code")) == (HANDLING_SYSTEM, LOCATION_PROTECTED) for c in given if isinstance(c, Mapping))

@@ -139,6 +139,11 @@ class R4:
         """Whether R4 has any type of this name: resource, data type or primitive."""
         return name in self._types.raw
 
+    @property
+    def every_type(self) -> tuple[str, ...]:
+        """Every name that `knows` knows."""
+        return tuple(self._types.raw)
+
     def is_primitive(self, name: str) -> bool:
         return name in self._types.raw and self._types[name].kind == PRIMITIVE
 

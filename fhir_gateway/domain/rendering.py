@@ -6,7 +6,7 @@ half. The laws are those of `view`, for every number (tests/test_view.py):
     put_back(s, rendered(s, n), n) == s
     an edit of one element of rendered(s, n) changes that element of s alone
 
-*contact*: name and preferred contact of a Patient or RelatedPerson, for peer groups and befrienders. *location-protected*: no
+*contact*: name and preferred contact of a Patient or RelatedPerson, contained ones too, for peer groups and befrienders. *location-protected*: no
 address, telecom, practice, nor places, for people at risk: every element of R4 that is an Address, a ContactPoint or a reference to
 a Location, at any depth (tests/test_places.py holds this to the official tables). What a type cannot be without is masked, not
 removed. Nothing is looked up: the result does not depend on what else is kept; what the practice of somebody at risk is called,
@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from . import view
 from .entries import aligned, same
+from .person import is_location_protected
 from .practice import without
 from .types import CONTACT, PLACES, PRACTICE, VIEW, Cut
 
@@ -56,7 +57,7 @@ def rendered(resource: Mapping[str, Any], views: int | Cut) -> dict[str, Any]:
     """What a reader with these views gets; shares what it did not change with the resource."""
     if not views:
         return dict(resource) if not isinstance(resource, dict) else resource
-    return _cut(view.view(resource), views)
+    return _cut(_own_view(resource), views)
 
 
 def put_back(stored: Mapping[str, Any], edited: Mapping[str, Any], views: int | Cut) -> dict[str, Any]:
@@ -64,7 +65,13 @@ def put_back(stored: Mapping[str, Any], edited: Mapping[str, Any], views: int | 
     if not views:
         return dict(edited)
     whole = view.view(stored)
-    return view.restore(stored, _filled(whole, _cut(whole, views), edited))
+    return view.restore(stored, _filled(whole, _cut(_own_view(stored), views), edited))
+
+
+def _own_view(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """The filtered view; of a RelatedPerson who is at risk themselves without their places: the person's permits do not open these."""
+    shown = view.view(resource)
+    return _cut(shown, PLACES) if resource.get("resourceType") == "RelatedPerson" and is_location_protected(resource) else shown
 
 
 def closer(shown: Mapping[str, Any], practice: frozenset[str] = frozenset()) -> dict[int, dict[str, Any]]:
@@ -78,14 +85,28 @@ def _cut(shown: Mapping[str, Any], cut: int | Cut) -> dict[str, Any]:
     out: Any = shown
     if views & PRACTICE:
         out = without(out, practice)
-    if views & CONTACT and shown.get("resourceType") in PEOPLE:
-        out = _contact(out)
+    if views & CONTACT:
+        out = _contacts(out)
     if views & PLACES:
         out = _placeless(out, "", "", _locations(shown))
-    if views & (PLACES | PRACTICE):
+    if views & (PLACES | PRACTICE | CONTACT):
         out = _without_loose_ends(shown, out)
     assert isinstance(out, dict)
     return out
+
+
+def _contacts(node: Json) -> Json:
+    """Every Patient and RelatedPerson in it, itself or contained, cut to the contact view."""
+    if isinstance(node, list):
+        entries = [_contacts(item) for item in node]
+        return entries if any(a is not b for a, b in zip(entries, node, strict=True)) else node
+    if not isinstance(node, Mapping):
+        return node
+    if node.get("resourceType") in PEOPLE:
+        less = _contact(node)
+        return node if same(less, node) else less
+    out = {k: _contacts(v) if isinstance(v, dict | list) else v for k, v in node.items()}
+    return out if any(out[k] is not node[k] for k in out) else node
 
 
 def _contact(shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Final
 from .rendering import PEOPLE
 from .rules import Live, rules_for
 from .standing import Standing, is_self
-from .types import CONTACT, PLACES, PRACTICE, VIEW, All, Ask, Cut, Facts, Has, Never, Predicate
+from .types import CONTACT, PLACES, PRACTICE, VIEW, Ask, Cut, Facts, Has, Never, Predicate
 from .vocabulary import IDENTITY, SECTOR_SYSTEM
 
 NOTHING: Final[Predicate] = Never()
@@ -45,7 +45,7 @@ def _identity(node: Live) -> Iterator[bool]:
 def views(ask: Ask, facts: Facts, standings: Mapping[str, Standing]) -> Cut:
     """What a filtered reader gets of this resource: the view, and which narrower one."""
     here = [standings[p] for p in facts.patients if p in standings]
-    found = [(s, shown_as(ask, facts.type, s, standings)) for s in here]
+    found = [(s, shown_as(ask, "Patient", s, standings)) for s in here]  # any type may contain a Patient
     hidden = frozenset[str]().union(*(_practice(ask, s, duties) for s, duties in found))
     duties = frozenset[str]().union(*(d for _, d in found))
     return Cut(VIEW | sum(VIEW_BITS[duty] for duty in duties) | (PRACTICE if hidden else 0), hidden)
@@ -63,7 +63,7 @@ def narrowed(ask: Ask, standings: Mapping[str, Standing]) -> tuple[Predicate, Pr
     places = frozenset(p for p, duties in said.items() if LOCATION_VIEW in duties)
     practice = frozenset(p for p, duties in said.items() if _practice(ask, standings[p], duties))
     return (
-        All((Has("type", PEOPLE), Has("patient", contact))) if contact else NOTHING,
+        Has("patient", contact) if contact else NOTHING,
         Has("patient", places) if places else NOTHING,
         Has("patient", practice) if practice else NOTHING,
     )

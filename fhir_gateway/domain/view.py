@@ -12,11 +12,12 @@ how to handle it stay). It looks nothing up, so the result does not depend on wh
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from .compartment import NO_PATIENT_DATA, SUBJECT, patient_of, subject
 from .entries import aligned, same
+from .pointing import OF_NOBODY, OF_NOBODY_IN, REFERENCES
 from .vocabulary import ACT_CODE, ACT_REASON, CONFIDENTIALITY_SYSTEM, HANDLING, HIDDEN_FROM_SELF
 
 
@@ -30,25 +31,14 @@ _METAS: Final = frozenset({"meta", "valueMeta"})
 _REFERENCE: Final = _words("id extension reference _reference type _type identifier display _display")
 _DROPPED: Final = frozenset({"identifier", "display", "_display"})
 _WHOSE: Final = ("subject", "patient", "for", "beneficiary", "candidate", "individual", "deliverTo")
-# Elements that R4 lets refer to nothing but patient data: a display alone in one of them is a reference's display too.
-_OF_PATIENTS: Final = _words(
-    "account addresses allergyIntolerance appointment assessment authorizingPrescription basedOn basis beneficiary"
-    " candidate careTeam chargeItemReference claim claimResponse communicationRequest complicationDetail condition"
-    " consent contentReference context contract coverage derivedFrom details detectedIssue device diagnosisReference"
-    " encounter enrollment entityReference entry episodeOfCare evaluatedResource eventHistory focus goal hasMember"
-    " imagingStudy immunizationEvent implicated inResponseTo information insurance originalPrescription outcome"
-    " outcomeReference parent partOf patient payment population prescription previous priorPrescription priorRequest"
-    " problem procedureReference prognosisReference referenceDocument referral referralRequest related relevantHistory"
-    " replaces report request response result resultingCondition schedule securityContext service slot sourceReference"
-    " specimen statusReasonReference study subjectMedicalHistory subjectResults subscriber supportingImmunization"
-    " supportingInfo supportingInformation supportingPatientInformation targetReference team topicReference"
-    " valueReference what"
-)
 # Who goes by an identifier of these systems is an organisation or a professional, also where `type` does not say so.
 _PROFESSIONAL: Final = (
-    "https://fhir.nhs.uk/Id/ods-", "https://fhir.nhs.uk/Id/sds-", "https://fhir.hl7.org.uk/Id/", "https://fhir.nhs.uk/Id/gmp-",
+    "https://fhir.nhs.uk/Id/ods-", "https://fhir.nhs.uk/Id/sds-", "https://fhir.nhs.uk/Id/gmp-",
+    *(f"https://fhir.hl7.org.uk/Id/{body}-number" for body in ("gmc", "gmp", "gdc", "gphc", "goc", "gcc", "gosc", "hcpc", "nmc", "swe")),
     "https://fhir-gateway.example/role-at", "https://fhir-gateway.example/CodeSystem/sector",
 )  # fmt: skip
+# Who goes by one of these is a patient, whatever else is said of them: the numbers of England and Wales, Scotland, Northern Ireland.
+_OF_A_PATIENT: Final = ("nhs-number", "chi-number", "hsc-number", "h-c-number", "2.16.840.1.113883.2.1.4.1")
 
 Json = Any
 
@@ -76,13 +66,14 @@ class _Scene:
 
     own: frozenset[int]  # id() of the subject's Reference objects
     contained: Mapping[str, str]  # "#id" -> type
+    type: str = ""  # of the resource, or of the contained one
 
     @classmethod
     def of(cls, resource: Mapping[str, Any]) -> _Scene:
         inside = resource.get("contained")
         inside = inside if isinstance(inside, list) else []
         types = {f"#{c.get('id')}": str(c.get("resourceType", "")) for c in inside if isinstance(c, dict)}
-        return cls(frozenset(map(id, _own(resource))), types)
+        return cls(frozenset(map(id, _own(resource))), types, str(resource.get("resourceType", "")))
 
 
 def _own(resource: Mapping[str, Any]) -> Iterator[Json]:
@@ -116,6 +107,8 @@ def _seen(node: Json, name: str, scene: _Scene) -> Json:
         return node
     if _is_reference(node, name):
         return _reference_seen(node, name, scene)
+    if "resourceType" in node and node["resourceType"] != scene.type:
+        scene = replace(scene, type=str(node["resourceType"]))
     out: dict[str, Json] = {}
     changed = False
     for key, value in node.items():
@@ -142,7 +135,7 @@ def _is_reference(node: Mapping[str, Any], name: str) -> bool:
         return False
     if isinstance(node.get("reference"), str) or isinstance(node.get("identifier"), dict):
         return True
-    return "display" in node and ("type" in node or name in _OF_PATIENTS)
+    return "display" in node and ("type" in node or name in REFERENCES)
 
 
 def is_reference(node: Mapping[str, Any]) -> bool:
@@ -151,12 +144,26 @@ def is_reference(node: Mapping[str, Any]) -> bool:
 
 
 def _reference_seen(node: Mapping[str, Any], name: str, scene: _Scene) -> Json:
-    if _kind(node, scene) in NO_PATIENT_DATA or _DROPPED.isdisjoint(node):
+    if _DROPPED.isdisjoint(node) or _is_of_nobody(node, name, scene):
         return _parts_seen(node, scene)
     out = {k: v for k, v in _parts_seen(node, scene).items() if k not in _DROPPED}
     if "reference" not in out and ("identifier" in node or not out):
         out = {"extension": [*out.get("extension", ()), MASKED], **{k: v for k, v in out.items() if k != "extension"}}
     return out
+
+
+def _is_of_nobody(node: Mapping[str, Any], name: str, scene: _Scene) -> bool:
+    """Does it point to no patient data: as it says itself, or else because R4 lets this element point to nothing of a patient."""
+    if _names_a_patient(node):
+        return False
+    kind = _kind(node, scene)
+    return kind in NO_PATIENT_DATA or (not kind and (name in OF_NOBODY or scene.type in OF_NOBODY_IN.get(name, ())))
+
+
+def _names_a_patient(node: Mapping[str, Any]) -> bool:
+    identifier = node.get("identifier")
+    system = identifier.get("system") if isinstance(identifier, Mapping) else None
+    return isinstance(system, str) and system.strip().rstrip("/").casefold().endswith(_OF_A_PATIENT)
 
 
 def _meta_seen(meta: Mapping[str, Any]) -> Json:
@@ -183,7 +190,7 @@ def _parts_seen(node: Mapping[str, Any], scene: _Scene) -> Mapping[str, Any]:
 
 
 def _kind(reference: Mapping[str, Any], scene: _Scene) -> str:
-    """The type a reference points to; "" when it does not say, which counts as patient data."""
+    """The type a reference points to; "" when it does not say."""
     target = reference.get("reference")
     if isinstance(target, str):
         if target.startswith("#"):
@@ -218,6 +225,8 @@ def _restored(stored: Json, edited: Json, name: str, scene: _Scene) -> Json:
     if isinstance(stored, Mapping) and isinstance(edited, Mapping):
         if _is_reference(stored, name):
             return _reference_restored(stored, seen, edited, name, scene)
+        if "resourceType" in stored and stored["resourceType"] != scene.type:
+            scene = replace(scene, type=str(stored["resourceType"]))
         return _put_back(stored, seen, edited, scene)
     return edited
 

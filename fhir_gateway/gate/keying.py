@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..domain import search as searching
-from ..domain import strict, view
+from ..domain import strict
 from ..domain.directory import DIRECTORY_TYPES, Directory, confirmed
 from ..domain.person import at_risk
 from ..domain.practice import practice_of
-from ..domain.rendering import closer
+from ..domain.rendering import closer, rendered
 from ..domain.search import Query
 from ..domain.standing import named_by
-from ..domain.types import All, Any_, Confidential, Facts, Has, Key, Never, Put, Ref, Relabel, Stored
+from ..domain.types import VIEW, All, Any_, Confidential, Facts, Has, Key, Never, Put, Ref, Relabel, Stored
 from ..domain.vocabulary import HANDLING_SYSTEM, LOCATION_PROTECTED
 from .context import Context, directory_now, stand
 from .outgoing import sent_again
@@ -109,7 +109,7 @@ async def _keyed_as(work: Work, person: Ref, names: frozenset[str], now: frozens
 
     def keys(body: bytes) -> tuple[Key, ...]:
         whole = strict.read(body)
-        shown = view.view(whole)
+        shown = rendered(whole, VIEW)
         return searching.keys(whole, r4, shown, closer(shown, now))
 
     me = str(person)

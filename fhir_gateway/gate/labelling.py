@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..domain import facts as deriving
-from ..domain import labels, strict, view
+from ..domain import labels, strict
 from ..domain import search as searching
 from ..domain.authors import authorship
 from ..domain.compartment import patients
@@ -20,9 +20,9 @@ from ..domain.periods import micros
 from ..domain.predicate import values_of
 from ..domain.problem import Problem, not_found
 from ..domain.relationships import names_of
-from ..domain.rendering import closer
+from ..domain.rendering import closer, rendered
 from ..domain.search import Query
-from ..domain.types import Actor, Always, Bump, Decision, Facts, Keep, Never, Op, Ref, Relabel, Send, Stored
+from ..domain.types import VIEW, Actor, Always, Bump, Decision, Facts, Keep, Never, Op, Ref, Relabel, Send, Stored
 from ..domain.vocabulary import LEGAL_SUFFIX
 from ..store.base import Stale
 from .committing import Work, settle
@@ -231,7 +231,7 @@ async def _again(house: House, stored: Stored) -> bool:
     raw = stored.body or b""
     body = strict.stamp(raw, id=stored.ref.id, version=meta["versionId"], updated=meta["lastUpdated"], security=found.security)
     final = strict.read(body)
-    shown = view.view(final)
+    shown = rendered(final, VIEW)
     seen = body if shown is final else strict.dump(shown)
     known_here = await stand(house, facts.patients)
     hidden = frozenset[str]().union(*(known_here[p].practice for p in facts.patients))

@@ -7,14 +7,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from ..domain import compartment, entries, labels, strict, view
+from ..domain import compartment, entries, labels, strict
 from ..domain import facts as deriving
 from ..domain.bundle import instant
 from ..domain.consenting import superseded
 from ..domain.person import at_risk
 from ..domain.problem import Problem, not_found
 from ..domain.rendering import rendered
-from ..domain.types import Decision, Facts, Keep, Put, Ref, Remove, Stored, Writer
+from ..domain.types import VIEW, Decision, Facts, Keep, Put, Ref, Remove, Stored, Writer
 from ..store.base import Taken
 from .accepting import acceptances, questions
 from .committing import SOUGHT, Work
@@ -259,7 +259,7 @@ async def _store(
     ctx = work.ctx
     body = strict.stamp(raw, id=ref.id, version=str(version), updated=instant(ctx.at), security=security)
     final = strict.read(body)
-    shown = view.view(final)
+    shown = rendered(final, VIEW)
     seen = body if shown is final else strict.dump(shown)
     keys = await keyed(work, final, shown, facts)
     work.ops += [Put(ref, version, ctx.at, body, seen, facts, keys, writer, over)]

@@ -14,8 +14,9 @@ from ..domain import search as searching
 from ..domain import strict, writings
 from ..domain.periods import micros
 from ..domain.problem import Problem
+from ..domain.rendering import PEOPLE
 from ..domain.search import Query, Term
-from ..domain.types import VIEW, Always, Ref, Stored
+from ..domain.types import CONTACT, VIEW, Always, Ref, Stored
 from . import reading
 from .context import Answer, Context, Entry, Page, ask_stored, need_scope, note, notes, stand, views_of, why_shown
 from .paging import seal
@@ -136,7 +137,8 @@ async def _whole(ctx: Context, versions: Sequence[Stored]) -> list[Stored]:
     able = [v for v in versions if ctx.scopes is None or ctx.scopes.covers("r", v.ref.type)]
     standings = await stand(ctx.house, {p for v in able for p in v.facts.patients}, None, ctx.place)
     able = [v for v in able if v.ref.type != "Binary" and (await ask_stored(ctx, ctx.action, v)).permit]
-    return [v for v in await visible(ctx, able, standings) if not (await views_of(ctx, v)).bits & ~VIEW]
+    shown = await visible(ctx, able, standings)
+    return [v for v in shown if not (await views_of(ctx, v)).bits & ~(VIEW if v.ref.type in PEOPLE else VIEW | CONTACT)]
 
 
 def skipped(held: Mapping[str, Any]) -> int:
