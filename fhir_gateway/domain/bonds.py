@@ -39,6 +39,7 @@ def serves(rule: Rule, asked: str) -> bool:
 
 
 _NARROWER = frozenset((f"{ACT_REASON}|{c}", f"{ACT_REASON}|{wider}") for wider, below in PURPOSES.items() for c in below)
+_CARE = tuple(f"{ACT_REASON}|{c}" for c in ("TREAT", "ETREAT", "ERTREAT", "COC", "CAREMGT"))  # what the default is for
 _NO_CARE = frozenset(f"{ACT_REASON}|{c}" for c in NOT_TREATMENT)
 
 
@@ -89,9 +90,15 @@ def _said_yes(standing: Standing, whom: frozenset[str], at: int) -> bool:
     for grant in standing.grants:
         if grant.proxy or not alive(grant, at):
             continue
-        for rule in _rules(grant.root):
-            if rule.type == "permit" and rule.who & whom and during((rule.low, rule.high), at):
+        waiting = [grant.root]
+        while waiting:
+            rule = waiting.pop()
+            reads = not rule.actions or "access" in rule.actions
+            if not (reads and during((rule.low, rule.high), at) and any(serves(rule, p) for p in _CARE)):
+                continue
+            if rule.type == "permit" and rule.who & whom and not (rule.instances | rule.related | rule.authored):
                 return True
+            waiting += rule.rules
     return False
 
 

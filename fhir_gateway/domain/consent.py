@@ -221,15 +221,14 @@ def implied(ask: Ask, facts: Facts, standing: Standing, live: Lives, level: int)
         return "authorised use" if level <= NORMAL else ""
     if policy != UK_DIRECT_CARE or ask.purpose_system != ACT_REASON or ask.purpose not in IMPLIED_PURPOSES:
         return ""
-    looks_after = live.relationship is not None
-    cares = looks_after and ask.actor.sector in ("health", "social-care")
+    cares = live.relationship is not None and ask.actor.sector in ("health", "social-care")
     own = not live.own_names.isdisjoint(facts.makers) or facts.keeper in live.own_names
     if standing.died is not None:  # read only, by the team of record; authors keep their own record
         if ask.action != "access":
             return ""
         return "own data" if own else "team of record" if cares and level <= NORMAL else ""
     if ask.action == "collect":
-        return "relationship" if looks_after else "contributor" if ask.actor.contributor else ""
+        return "relationship" if cares else "contributor" if ask.actor.contributor else ""
     if own and (ask.action != "correct" or cares or ask.actor.contributor):
         return "own data"
     if cares and level <= NORMAL:

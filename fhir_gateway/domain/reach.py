@@ -323,14 +323,13 @@ def _implied(ask: Ask, standing: Standing, asks: _Asks, at: int) -> Predicate:
             return UP_TO_NORMAL
         case policy if policy != UK_DIRECT_CARE or not ours or ask.purpose not in IMPLIED_PURPOSES:
             return NEVER
-    tied = looks_after(standing, actor, at)
-    cares = tied and actor.sector in ("health", "social-care")
+    cares = actor.sector in ("health", "social-care") and looks_after(standing, actor, at)
     mine = [n for n in asks.every if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")]
     own = some(has("maker", mine), has("keeper", mine))
     if standing.died is not None:
         return some(own, UP_TO_NORMAL if cares else NEVER) if ask.action == "access" else NEVER
     if ask.action == "collect":
-        return ALWAYS if tied or actor.contributor else NEVER
+        return ALWAYS if cares or actor.contributor else NEVER
     if ask.action == "correct" and not (cares or actor.contributor):
         own = NEVER
     parts = [own, UP_TO_NORMAL if cares else NEVER]

@@ -13,16 +13,17 @@ from datetime import datetime
 from typing import Any, Final
 
 from .descendants import Descendants
-from .grants import Grant, walk
+from .grants import Grant, Rule, walk
 from .periods import FOR_EVER, LONDON, covers, instant, micros
 from .types import Actor, BreakGlass
-from .vocabulary import IMPLICIT_POLICIES, UK_DIRECT_CARE
+from .vocabulary import ACT_REASON, IMPLICIT_POLICIES, IMPLIED_PURPOSES, UK_DIRECT_CARE
 
 STANDING_TYPES: Final = frozenset({"Consent", "CareTeam", "Task", "ServiceRequest", "Patient", "RelatedPerson"})
 ACCEPTED: Final = frozenset({"accepted", "ready", "in-progress", "on-hold"})  # Task.status: taken on and still open
 OPEN: Final = ACCEPTED | {"requested", "received", "draft"}
 CONFIRMED: Final = ACCEPTED | {"completed"}  # of a Task that asks "are you in this team?"
 MEMO: Final = 128  # askers remembered with one standing
+_FOR_CARE: Final = frozenset(f"{ACT_REASON}|{p}" for p in IMPLIED_PURPOSES)
 FACTS: Final = "https://fhir-gateway.example/StructureDefinition/"  # extensions an operator keeps on a Patient
 
 
@@ -192,13 +193,17 @@ def _before_death(standing: Standing, r: Relationship) -> bool:
 
 
 def consented(standing: Standing, names: frozenset[str], at: int) -> bool:
-    """Does a permit of the person's own, in force now, name one of them."""
-    return any(
-        g.in_force(at) and not g.proxy and any(
-            r.type == "permit" and not r.who.isdisjoint(names) and covers(r.low, r.high, at) for r in walk(g.root)
-        )
-        for g in standing.grants
-    )  # fmt: skip
+    """Does a permit of the person's own, in force now, name one of them: to see, for direct care, and more than single things."""
+    return any(g.in_force(at) and not g.proxy and _lets_see(g.root, names, at) for g in standing.grants)
+
+
+def _lets_see(rule: Rule, names: frozenset[str], at: int) -> bool:
+    if not covers(rule.low, rule.high, at) or (rule.actions and "access" not in rule.actions) or (rule.purposes and rule.purposes.isdisjoint(_FOR_CARE)):
+        return False
+    single = rule.instances or rule.related or rule.authored
+    if rule.type == "permit" and not single and not rule.who.isdisjoint(names):
+        return True
+    return any(_lets_see(r, names, at) for r in rule.rules)
 
 
 def team_names(standing: Standing, actor: Actor, at: int, of: frozenset[str] | None = None) -> frozenset[str]:
