@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..domain import compartment, labels, standing, strict
+from ..domain import compartment, labels, referring, strict
 from ..domain import facts as deriving
 from ..domain.problem import Problem
 from ..domain.standing import STANDING_TYPES
 from ..domain.types import Facts, Ref, Stored, Writer
-from .context import Context, stand
+from .context import Context, directory_now, stand
 
 
 async def who_writes(ctx: Context, resource: dict[str, Any], method: str, before: Stored | None) -> Writer:
-    """Who writes, and whether a referral in it would count: the person, a registered hospital, or a colleague with a relationship."""
+    """Who writes, and whether a referral in it would count (`domain.referring`): that is stamped here, and decided at no other time."""
     a = ctx.actor
     may_refer = ctx.may_refer
     people = compartment.patients(resource) if resource else ()
-    if not may_refer and a.kind == "professional" and resource.get("resourceType") in STANDING_TYPES and people:
-        stands = await stand(ctx.house, people, None, ctx.place)
-        related = [standing.relationship(s, a, ctx.at) for s in stands.values()]
-        may_refer = all(r is not None and r.origin != "claim" for r in related)  # one's own word brings in nobody else
+    if people and resource.get("resourceType") in STANDING_TYPES and a.kind in ("professional", "system"):
+        directory, _ = ctx.place or await directory_now(ctx.house)
+        may_refer = referring.refers(a, may_refer, directory, await stand(ctx.house, people, None, ctx.place), people, ctx.at, ctx.purpose)
     kind = "operator" if a.operator else a.kind
     return Writer(a.user, a.organisation, ctx.client, kind, method, may_refer, a.contributor)
 
