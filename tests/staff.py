@@ -25,6 +25,7 @@ PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 LEGAL_BASIS = "https://fhir.nhs.uk/England/CodeSystem/England-NHSProxyLegalBasis"
 REASON_URL = "https://fhir.nhs.uk/England/StructureDefinition/Extension-England-Consent-Status-Reason"
 REASONS = "https://fhir.nhs.uk/England/CodeSystem/England-ConsentStatusReason"
+PRESENT = "https://fhir-gateway.example/StructureDefinition/consent-present"
 ODS = "https://fhir.nhs.uk/Id/ods-organization-code"
 
 
@@ -132,8 +133,14 @@ def consent(patient: str, *rules: dict[str, Any], root: dict[str, Any] | None = 
 def recorded(patient: str, *rules: dict[str, Any], root: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     """The same as staff write it down, checked with the person."""
     me = {"reference": f"Patient/{patient}"}
-    checked = {"performer": [me], "verification": [{"verified": True, "verifiedWith": me, "verificationDate": "2026-11-20"}]}
-    return consent(patient, *rules, root=root, **(checked | more))
+    return consent(patient, *rules, root=root, **(checked(f"Patient/{patient}", me) | more))
+
+
+def checked(giver: str, *present: dict[str, Any]) -> dict[str, Any]:
+    """Given by them and checked with them, before whoever was there."""
+    there = [{"url": PRESENT, "valueReference": who} for who in present or ({"reference": giver},)]
+    check = {"extension": there, "verified": True, "verifiedWith": {"reference": giver}, "verificationDate": "2026-11-20"}
+    return {"performer": [{"reference": giver}], "verification": [check]}
 
 
 def role(patient: str, proxy: str, basis: str = "consent", status: str = "active", reason: str = "ROLE_CREATED", grantor: str = "D82001", **more: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from .conftest import Gateway
-from .staff import Colleague, actor, consent, given, id_of, permit, put_directory, recorded, save, signed_in
+from .staff import PRESENT, Colleague, actor, consent, given, id_of, permit, put_directory, recorded, save, signed_in
 
 HL7 = "http://terminology.hl7.org/CodeSystem"
 SECTORS = "https://fhir-gateway.example/CodeSystem/sector"
@@ -185,9 +185,12 @@ def test_nor_by_the_directory_or_a_group(demo: Gateway, registrar: Colleague) ->
         ({"verification": [{"verified": True, "verifiedWith": {"reference": "{me}"}}]}, "Consent.verification[0].verificationDate"),
         ({"verification": [{"verified": True, "verifiedWith": {"reference": "{me}"}, "verificationDate": "2126-01-01"}]},
          "Consent.verification[0].verificationDate"),
+        ({"verification": [{"verified": True, "verifiedWith": {"reference": "{me}"}, "verificationDate": "2026-11-20"}]}, "Consent.verification[0].extension"),
+        ({"verification": [{"verified": True, "verifiedWith": {"reference": "{me}"}, "verificationDate": "2026-11-20",
+                            "extension": [{"url": PRESENT, "valueReference": {"type": "Patient"}}]}]}, "Consent.verification[0].extension"),
     ],
 )  # fmt: skip
-def test_a_recorded_consent_says_who_gave_it_and_how_it_was_checked(demo: Gateway, registrar: Colleague, wrong: dict[str, Any], where: str) -> None:
+def test_a_recorded_consent_says_who_gave_it_how_it_was_checked_and_who_was_there(demo: Gateway, registrar: Colleague, wrong: dict[str, Any], where: str) -> None:
     def filled(node: Any) -> Any:
         if isinstance(node, dict):
             return {k: filled(v) for k, v in node.items()}
@@ -200,8 +203,7 @@ def test_a_recorded_consent_says_who_gave_it_and_how_it_was_checked(demo: Gatewa
 
 def test_who_was_there_is_kept_with_the_check(demo: Gateway, registrar: Colleague) -> None:
     body = recorded(demo.patient, permit(demo.persona("link-worker")["fhirUser"], type="deny"))
-    there = "https://fhir-gateway.example/StructureDefinition/consent-present"
-    body["verification"][0]["extension"] = [{"url": there, "valueReference": {"reference": names(demo)["colleague"]}}]
+    body["verification"][0]["extension"] = [{"url": PRESENT, "valueReference": {"reference": names(demo)["colleague"]}}]
     made = registrar.call("POST", "Consent", body=body)
     assert made.status_code == 201, made.text
     kept = demo.get("patient", f"Consent/{id_of(made)}")

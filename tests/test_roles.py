@@ -18,7 +18,7 @@ from fhir_gateway.domain.standing import Standing
 from fhir_gateway.domain.types import Ref
 
 from .conftest import Gateway
-from .staff import Colleague, consent, id_of, permit, role, save, signed_in, wired_operator
+from .staff import Colleague, checked, consent, id_of, permit, role, save, signed_in, wired_operator
 
 EVIDENCE = "Seen by Dr Patel on 20 November 2026, letter kept"
 NOBODY = "0198c0de-0000-7000-8000-000000000000"
@@ -183,7 +183,7 @@ def test_staff_register_and_change_roles_of_people_they_look_after(demo: Gateway
     kin = demo.call("patient", "POST", "RelatedPerson", body={
         "resourceType": "RelatedPerson", "active": True, "patient": {"reference": f"Patient/{demo.patient}"}})  # fmt: skip
     relative = f"RelatedPerson/{kin.json()['id']}"
-    asked = {"proxy": relative, "basis": "best-interest", "grantor": "D82001", "evidence": "Best interest meeting, 20 November 2026"}
+    asked = {"proxy": relative, "basis": "best-interest", "grantor": "D82001", "evidence": "Best interest meeting, 20 November 2026", "present": "Dr Patel"}
     path = f"/patients/{demo.patient}/roles"
     made = registrar.call("POST", path, body=asked, headers={"Content-Type": "application/json"})
     assert made.status_code == 201, made.text
@@ -200,13 +200,61 @@ def test_staff_register_and_change_roles_of_people_they_look_after(demo: Gateway
     assert done.status_code == 200 and proxy.total(f"Goal?patient={demo.patient}") == 0
     assert demo.get("patient", f"Consent/{kept}").json()["status"] == "inactive", "the person sees it all"
     assert registrar.get(f"Consent/{kept}").status_code == 404
-    by_fhir = registrar.call("POST", "Consent", body=role(demo.patient, relative, "best-interest"))
+    said = {**checked(relative), "sourceAttachment": {"title": EVIDENCE}}
+    by_fhir = registrar.call("POST", "Consent", body=role(demo.patient, relative, "best-interest", **said))
     assert by_fhir.status_code == 201, by_fhir.text
-    assert registrar.call("POST", "Consent", body=role(demo.patient, relative, "best-interest")).status_code == 409
+    assert registrar.call("POST", "Consent", body=role(demo.patient, relative, "best-interest", **said)).status_code == 409
     mine = demo.get("patient", f"Consent/{id_of(by_fhir)}")
     ended = save(demo, mine.json() | {"status": "inactive"}, mine.headers["etag"])
     assert ended.status_code == 200, "the person may end whatever role anybody has"
     assert save(demo, mine.json(), ended.headers["etag"]).status_code == 422, "but not bring it back"
+
+
+def test_a_role_that_staff_record_says_who_told_them_how_it_was_checked_who_was_there_and_what_they_saw(demo: Gateway, registrar: Colleague) -> None:
+    """By FHIR as by `/patients/{id}/roles`; the person appoints without any of it."""
+    kin = demo.call("patient", "POST", "RelatedPerson", body={
+        "resourceType": "RelatedPerson", "active": True, "patient": {"reference": f"Patient/{demo.patient}"}})  # fmt: skip
+    relative, me = f"RelatedPerson/{kin.json()['id']}", f"Patient/{demo.patient}"
+    whole = {**checked(me), "sourceAttachment": {"title": EVIDENCE}}
+    alone = {"verification": [{k: v for k, v in whole["verification"][0].items() if k != "extension"}]}
+    wrong = {
+        "Consent.performer": [{"performer": None}, {"performer": [{"reference": relative}]}],
+        "Consent.verification": [{"verification": None}],
+        "Consent.verification[0].extension": [alone],
+        "Consent.sourceAttachment.title": [{"sourceAttachment": None}, {"sourceAttachment": {"title": "x" * 501}}],
+    }
+    for where, changes in wrong.items():
+        for change in changes:
+            body = {k: v for k, v in (role(demo.patient, relative, **whole) | change).items() if v is not None}
+            answer = registrar.call("POST", "Consent", body=body)
+            assert answer.status_code == 422 and answer.json()["issue"][0]["expression"] == [where], answer.text
+    asked = {"proxy": relative, "basis": "consent", "grantor": "D82001", "evidence": EVIDENCE}
+    answer = registrar.call("POST", f"/patients/{demo.patient}/roles", body=asked)
+    assert answer.status_code == 422 and "`present`" in answer.text
+    made = registrar.call("POST", f"/patients/{demo.patient}/roles", body=asked | {"present": me})
+    assert made.status_code == 201, made.text
+    kept = demo.get("patient", made.json()["kept"])
+    assert kept.json()["verification"][0]["extension"] == whole["verification"][0]["extension"] and kept.json()["sourceAttachment"] == {"title": EVIDENCE}
+    assert save(demo, kept.json() | {"status": "inactive"}, kept.headers["etag"]).status_code == 200
+    again = registrar.call("POST", "Consent", body=role(demo.patient, relative, **whole))
+    assert again.status_code == 201, again.text
+    now = demo.get("patient", f"Consent/{id_of(again)}")
+    assert save(demo, now.json() | {"status": "inactive"}, now.headers["etag"]).status_code == 200
+
+
+def test_only_an_organisation_with_an_ODS_code_answers_for_a_role(demo: Gateway, registrar: Colleague) -> None:
+    kin = demo.call("patient", "POST", "RelatedPerson", body={
+        "resourceType": "RelatedPerson", "active": True, "patient": {"reference": f"Patient/{demo.patient}"}})  # fmt: skip
+    relative = f"RelatedPerson/{kin.json()['id']}"
+    kindly = demo.get("patient", "Organization?identifier=https://fhir-gateway.example/id/organisation|org-kindly").json()["entry"][0]["resource"]["id"]
+    said = {**checked(f"Patient/{demo.patient}"), "sourceAttachment": {"title": EVIDENCE}}
+    named = {"organization": [{"reference": f"Organization/{kindly}"}]}
+    answers = [registrar.call("POST", "Consent", body=role(demo.patient, relative, **said) | named)]
+    for grantor in (f"Organization/{kindly}", "https://fhir-gateway.example/id/organisation|org-kindly", "org-kindly"):
+        answers.append(registrar.call("POST", f"/patients/{demo.patient}/roles", body={
+            "proxy": relative, "basis": "consent", "grantor": grantor, "evidence": EVIDENCE, "present": "Dr Patel"}))  # fmt: skip
+    for answer in answers:
+        assert answer.status_code == 422 and "ODS code" in answer.text, answer.text
 
 
 @pytest.mark.parametrize("minutes", [6, None])

@@ -18,7 +18,8 @@ from .types import Actor
 from .vocabulary import OURS, ROLE_AT, SECTOR_SYSTEM
 
 SUPERSEDES: Final = f"{OURS}/StructureDefinition/consent-supersedes"  # on a new Consent: the one that ends with it
-PRESENT: Final = f"{OURS}/StructureDefinition/consent-present"  # on a verification: who else was there
+PRESENT: Final = f"{OURS}/StructureDefinition/consent-present"  # on a verification: who was there
+LONGEST: Final = 500  # characters of evidence
 SHARING_PREFERENCES: Final = f"{OURS}/id/sharing-preferences"  # identifier system of the one consent that our pages keep
 TEAMS: Final = ("CareTeam", "Group")
 
@@ -176,7 +177,8 @@ def given_by(consent: Mapping[str, Any]) -> frozenset[str]:
 def unverified(consent: Mapping[str, Any], giver: str, today: str) -> tuple[str, str] | None:
     """What is missing where staff write down a consent that somebody gave them: (where, sentence); None when nothing is.
 
-    Exactly one `verification`: `verified` true, `verifiedWith` who gave it, `verificationDate` of today or before (`today`: YYYY-MM-DD).
+    Exactly one `verification`: `verified` true, `verifiedWith` who gave it, `verificationDate` of today or before (`today`: YYYY-MM-DD),
+    and at least one extension `consent-present`, each naming somebody who was there.
     """
     checks = consent.get("verification", [])
     if len(checks) != 1:
@@ -189,10 +191,25 @@ def unverified(consent: Mapping[str, Any], giver: str, today: str) -> tuple[str,
     date = str(check.get("verificationDate", ""))[:10]
     if len(date) < 10 or date > today:
         return "Consent.verification[0].verificationDate", "Say the day on which you checked it; it is not in the future."
+    there = [e.get("valueReference") or {} for e in check.get("extension", ()) if e.get("url") == PRESENT]
+    if not there or not all(named_by(who) or str(who.get("display", "")).strip() for who in there):
+        return "Consent.verification[0].extension", f"Say who was present when it was checked, each in an extension `{PRESENT}` (the person, where nobody else was)."
     return None
 
 
+def evidence(consent: Mapping[str, Any]) -> str:
+    """What staff were shown for a role that they recorded: who found it out, when and how (`sourceAttachment.title`)."""
+    return str((consent.get("sourceAttachment") or {}).get("title", "")).strip()
+
+
+def unproven(consent: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What is missing where staff record a role without saying what they were shown: (where, sentence); None when nothing is."""
+    if 0 < len(evidence(consent)) <= LONGEST:
+        return None
+    return "Consent.sourceAttachment.title", f"Say who found out that they act for the person, when and how (at most {LONGEST} characters)."
+
+
 __all__ = [
-    "PRESENT", "SHARING_PREFERENCES", "SUPERSEDES", "Circle", "circle", "given_by", "kept_by_pages", "myself", "only_closes",
-    "opens_to", "said_to", "superseded", "unverified", "widens",
+    "LONGEST", "PRESENT", "SHARING_PREFERENCES", "SUPERSEDES", "Circle", "circle", "evidence", "given_by", "kept_by_pages", "myself",
+    "only_closes", "opens_to", "said_to", "superseded", "unproven", "unverified", "widens",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 from ..domain import consenting, grants, lint, proxies, slips, strict
 from ..domain.building import read_consent
 from ..domain.consenting import Circle
+from ..domain.directory import ODS_CODE
 from ..domain.grants import Grant
 from ..domain.periods import LONDON, micros
 from ..domain.problem import Issue, Problem
@@ -194,6 +195,7 @@ async def _recorded(asked: Asked) -> Lawful:
         raise await _refused(asked, "A consent is recorded by somebody who looks after the person.")
     if asked.grant.proxy:
         await need_proof(ctx, "C", "create", "giving somebody a role", Decision(False, "rbac"))
+        _role_given_and_checked(asked)
         await role_stands(asked, needs_reason=True)
     else:
         _given_and_checked(asked)
@@ -207,6 +209,21 @@ def _given_and_checked(asked: Asked) -> None:
     may = giver == asked.person or proxies.decides_for(asked.standing, {giver}, micros(asked.ctx.at))
     if len(givers) != 1 or not may:
         raise Problem("business-rule", "Say who gave it: the person, or whoever the law lets decide for them.", "Consent.performer")
+    _checked(asked, giver)
+
+
+def _role_given_and_checked(asked: Asked) -> None:
+    """A role by consent is given by the person; by another basis the person or whoever is to act shows that it is so."""
+    givers = consenting.given_by(asked.resource)
+    may = {asked.person} if asked.grant.proxy == "consent" else {asked.person, *proxies.proxies_of(asked.grant)}
+    if len(givers) != 1 or not givers <= may:
+        whom = "the person" if asked.grant.proxy == "consent" else "the person, or whoever is to act for them"
+        raise Problem("business-rule", f"Say who told you that they act for the person: {whom}.", "Consent.performer")
+    _checked(asked, next(iter(givers)))
+    _rule(consenting.unproven(asked.resource))
+
+
+def _checked(asked: Asked, giver: str) -> None:
     _rule(consenting.unverified(asked.resource, giver, asked.ctx.at.astimezone(LONDON).date().isoformat()))
 
 
@@ -262,7 +279,7 @@ async def _answered_for(asked: Asked) -> None:
     name = proxies.grantor(asked.resource)
     place = directory.find(name) if name else None
     here = directory.organisations.get(place) if place else None
-    if here is None or not here.confirmed:
+    if here is None or not here.confirmed or not any(i.startswith(f"{ODS_CODE}|") for i in here.identifiers):
         raise Problem("business-rule", "Say by its ODS code which organisation answers for this role (`grantor`, or `organization`).", "Consent.extension")
 
 

@@ -6,7 +6,8 @@ consent.md 1.4, 1.7; docs/consents.md
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..domain import consenting, grants, proxies, recorded, strict
@@ -21,11 +22,11 @@ from ..domain.vocabulary import CONFIDENTIALITY_SYSTEM, CONSENT_SCOPE, HL7, TASK
 from ..store.base import Store
 from .committing import Work
 from .consenting import Asked, role_stands
-from .context import Context, Written, note, stand
+from .context import Context, Written, ask, note, stand
 from .preparing import put_by_house
 from .proving import need_proof
 
-LONGEST = 500  # characters of evidence
+REFERENCE = re.compile(r"(Patient|Practitioner|PractitionerRole|RelatedPerson)/[A-Za-z0-9.-]{1,64}\Z")
 CORRECT_CONSENT = "correct-consent"  # Task.code: somebody must look at a consent that cannot be computed
 
 
@@ -109,8 +110,8 @@ async def records(ctx: Context, person: str) -> bool:
 
 
 def _said(evidence: str) -> None:
-    if not evidence.strip() or len(evidence) > LONGEST:
-        raise Problem("business-rule", f"Say in `evidence` who found this out, when and how (at most {LONGEST} characters).", "evidence")
+    if not evidence.strip() or len(evidence) > consenting.LONGEST:
+        raise Problem("business-rule", f"Say in `evidence` who found this out, when and how (at most {consenting.LONGEST} characters).", "evidence")
 
 
 # -- roles of those who act for a person ------------------------------------------------------------------------------
@@ -144,15 +145,20 @@ async def _roles(store: Store, person: str) -> list[tuple[Stored, dict[str, Any]
 
 
 async def appoint(
-    ctx: Context, patient: str, proxy: str, basis: str, *, grantor: str, evidence: str, status: str = "active", start: str = "", end: str = ""
-) -> Written:
+    ctx: Context, patient: str, proxy: str, basis: str, *, grantor: str, evidence: str, present: str = "", status: str = "active", start: str = "",
+    end: str = "",
+) -> Written:  # fmt: skip
     """Register that `proxy` (`RelatedPerson/…`) acts for a person on a legal basis; `grantor` is the ODS code of who answers for it.
 
+    `present` is who was there when it was checked, as `Type/id` or in words; only an operator, who was not, may leave it out.
     `start` (today by default) and `end` are days. Problem: not-found, business-rule, duplicate.
     """
     stored = await _person(ctx, Ref("Patient", patient), own=False)
     _said(evidence)
-    first = start or ctx.at.astimezone(LONDON).date().isoformat()
+    if (not present.strip() and not ctx.actor.operator) or len(present) > consenting.LONGEST:
+        raise Problem("business-rule", "Say in `present` who was there when this was checked: `Type/id`, or in words.", "present")
+    today = ctx.at.astimezone(LONDON).date().isoformat()
+    first = start or today
     period = {"start": first, **({"end": end} if end else {})}
     why = "ROLE_CREATED"
     body: dict[str, Any] = {
@@ -164,6 +170,8 @@ async def appoint(
         "patient": {"reference": str(stored.ref)},
         "dateTime": ctx.at.isoformat(timespec="seconds").replace("+00:00", "Z"),
         "organization": [{"identifier": {"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": grantor}}],
+        **(_checked(str(stored.ref) if basis == "consent" else proxy, today, present.strip()) if present.strip() else {}),
+        "sourceAttachment": {"title": evidence.strip()},
         "policyRule": {"coding": [{"system": proxies.LEGAL_BASIS, "code": basis}]},
         "provision": {
             "type": "permit",
@@ -194,6 +202,23 @@ async def change_role(ctx: Context, patient: str, consent: str, status: str, rea
     written = await put_by_house(work, held.ref, after, held, "record", f"role {status}, {reason}{f': {text}' if text else ''}")
     await work.commit()
     return Written(held.ref, written.version, written.updated, None)
+
+
+def _checked(giver: str, day: str, present: str) -> dict[str, Any]:
+    """Who gave it, and that it was checked with them on this day before somebody who was there."""
+    there = {"reference": present} if REFERENCE.match(present) else {"display": present}
+    check = {"extension": [{"url": consenting.PRESENT, "valueReference": there}], "verified": True, "verifiedWith": {"reference": giver}, "verificationDate": day}
+    return {"performer": [{"reference": giver}], "verification": [check]}
+
+
+async def recorded_by(ctx: Context, consents: Sequence[Ref]) -> dict[Ref, tuple[Stored, str]]:
+    """Of these consents those that somebody else wrote for the person: the first version, and the evidence it names. For who may see them."""
+    out = {}
+    for ref in consents:
+        first = await ctx.house.store.version(ref, 1)
+        if first is not None and first.writer.user not in first.facts.patients and (await ask(ctx, "access", first.facts)).permit:
+            out[ref] = (first, consenting.evidence(strict.read(first.body or b"{}")))
+    return out
 
 
 def _reason(code: str, text: str) -> dict[str, Any]:
@@ -296,5 +321,5 @@ async def end_foreign(ctx: Context, consent: str, *, evidence: str) -> Written:
 
 
 __all__ = [
-    "appoint", "change_role", "end_foreign", "keep_foreign", "link", "record", "records", "roles", "uncomputable",
+    "appoint", "change_role", "end_foreign", "keep_foreign", "link", "record", "recorded_by", "records", "roles", "uncomputable",
 ]  # fmt: skip

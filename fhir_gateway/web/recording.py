@@ -27,12 +27,13 @@ class Fact(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Role(msgspec.Struct, forbid_unknown_fields=True):
-    """Somebody to act for the person: `proxy` is `RelatedPerson/…`, `grantor` an ODS code, `start` and `end` days."""
+    """Somebody to act for the person: `proxy` is `RelatedPerson/…`, `grantor` an ODS code, `present` who was there (`Type/id` or words), `start` and `end` days."""
 
     proxy: str
     basis: str
     grantor: str
     evidence: str
+    present: str = ""
     status: str = "active"
     start: str = ""
     end: str = ""
@@ -68,7 +69,7 @@ async def appoint(web: Web, request: Request) -> Response:
     ctx, patient = await _asked(web, request, "c", "Consent")
     r = await shaped(web, request, Role)
     written = await gate.appoint(
-        ctx, patient, r.proxy, r.basis, grantor=r.grantor, evidence=r.evidence, status=r.status, start=r.start, end=r.end
+        ctx, patient, r.proxy, r.basis, grantor=r.grantor, evidence=r.evidence, present=r.present, status=r.status, start=r.start, end=r.end
     )
     return _wrote(written, 201)
 

@@ -322,6 +322,20 @@ def test_she_sees_who_acts_for_her_and_stops_it(demo: Gateway, amina: Visitor) -
     assert back.status_code == 200 and ids(demo, "proxy", "Goal")
 
 
+def test_a_role_that_staff_wrote_down_says_who_did_and_on_what_evidence_and_not_that_she_agreed_to_it_here(demo: Gateway, amina: Visitor) -> None:
+    kin = demo.call("patient", "POST", "RelatedPerson", body={"resourceType": "RelatedPerson", "active": True, "name": [{"text": "Omar Recorded"}],
+        "patient": {"reference": f"Patient/{demo.patient}"}})  # fmt: skip
+    said = {"proxy": f"RelatedPerson/{kin.json()['id']}", "basis": "consent", "grantor": "D82001", "evidence": "She told me at the desk", "present": "Her sister"}
+    made = demo.call("registrar", "POST", f"/patients/{demo.patient}/roles", body=said)
+    assert made.status_code == 201, made.text
+    card = cards(amina)["Omar Recorded"]
+    assert "You agreed to it" not in card and "It was written down that you agreed to it" in card
+    assert "Nia Bello, Example Street Surgery, on " in card and "She told me at the desk" in card
+    end = f"/my-plan/sharing/consents/{made.json()['kept'].split('/')[1]}/end"
+    assert "Nia Bello" in amina.get(end).text
+    assert "It is ended." in amina.send(end).text
+
+
 def test_a_proxy_without_the_right_chooses_nothing(demo: Gateway) -> None:
     leila = as_(demo, "proxy")
     assert "Choose for them" not in leila.words()

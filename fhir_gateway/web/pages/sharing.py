@@ -16,6 +16,7 @@ from ...domain.choices import Row
 from ...domain.lint import lint
 from ...domain.problem import Problem, not_found
 from ...domain.proxies import REASON_URL, REASONS
+from ...domain.types import Ref
 from ...gate import Context
 from . import details, elsewhere
 from .asking import whom
@@ -37,6 +38,7 @@ BASES: dict[str, str] = {  # VRS: https://fhir.nhs.uk/England/CodeSystem/England
     "best-interest": "It was decided in your best interest",
     "health-and-welfare-lasting-power-of-attorney": "They have a power of attorney for your health and welfare. It counts once it is written down that you can no longer decide yourself",
     "court-appointed-personal-welfare-deputy": "A court named them. It counts once it is written down that you can no longer decide yourself",
+    "recorded": "It was written down that you agreed to it",
     "parental-responsibility": "They have parental responsibility for you, until you are 16",
 }
 
@@ -57,13 +59,13 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     called = {k: w for h in ours for k, w in elsewhere.described(h.body).items()}
     refused = {w for r in mine if not r.allows and not (r.kinds or r.refs or r.labels) for w in r.who}
     looking_after = await carers(ctx, refused, only_named=only)
-    shown = await _details(ctx, mine)
+    shown, recorded = await _details(ctx, mine), await _recorded(ctx, [h for h, _rows in others])
     sees, total = await gate.counted(ctx, {w for r in mine if r.allows for w in r.who} | {c["key"] for c in looking_after})
     done = request.query_params.get("done", "")
     return await show(
         pages, request, "sharing/overview.html", ctx=ctx, done=done if done in DONE else "", only=only,
         chosen=[said(r, known, today(ctx.at), named, sees, shown.get(r.id, ()), called) for r in mine],
-        acting=[{"id": h.ref.id, **_acting(h, rows, known, today(ctx.at))} for h, rows in others if choices.is_proxy(h.body)],
+        acting=[{"id": h.ref.id, **_acting(h, rows, known, today(ctx.at), recorded.get(h.ref))} for h, rows in others if choices.is_proxy(h.body)],
         others=[
             {"id": h.ref.id, "rows": [said(r, known, today(ctx.at), named, called=elsewhere.described(h.body)) for r in rows], 
              "surprises": [*(s.text for s in lint(h.body)), *await gate.nobody_yet(ctx, h.ref, h.body)]}
@@ -74,17 +76,30 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     )  # fmt: skip
 
 
-def _acting(held: Held, rows: Iterable[Row], known: Mapping[str, str], on: date) -> dict[str, Any]:
-    """A consent that lets somebody act for the person, and why it does."""
+async def _recorded(ctx: Context, held: Iterable[Held]) -> dict[Ref, tuple[str, str]]:
+    """Of these roles those that the person did not give here: who wrote them down and when, and what they were shown, in words."""
+    found = await gate.recorded_by(ctx, [h.ref for h in held if choices.is_proxy(h.body)])
+    known = await names_of(ctx, {w for first, _said in found.values() for w in (first.writer.user, first.writer.organisation or "") if w})
+    out = {}
+    for ref, (first, evidence) in found.items():
+        who = ", ".join(n for n in (known.get(first.writer.user), known.get(first.writer.organisation or "")) if n) or _("whoever runs this service")
+        out[ref] = (_("{who}, on {day}").format(who=who, day=day(first.updated)), evidence)
+    return out
+
+
+def _acting(held: Held, rows: Iterable[Row], known: Mapping[str, str], on: date, recorded: tuple[str, str] | None) -> dict[str, Any]:
+    """A consent that lets somebody act for the person, and why it does. `recorded`: who wrote it down, where the person did not, and on what evidence."""
     rows = list(rows)
     codings = (held.body.get("policyRule") or {}).get("coding", ())
     basis = next((str(c.get("code")) for c in codings if str(c.get("code")) in BASES), "")
+    basis = "recorded" if recorded and basis == "consent" else basis
+    by, evidence = recorded or ("", "")
     who = dict.fromkeys(w for r in rows if r.allows for w in r.who)
     last = min((r.until for r in rows if r.until), default=None)
     since = next((r.since for r in rows if r.since), None)
     return {
         "who": ", ".join(known.get(w) or _("Somebody we have no name for") for w in who) or _("Nobody"),
-        "why": _(BASES[basis]) if basis else _("They act for you"), "since": day(since) if since else "",
+        "why": _(BASES[basis]) if basis else _("They act for you"), "by": by, "evidence": evidence, "since": day(since) if since else "",
         "until": until_words(last), "ended": bool(last and last < on), "key": next(iter(who), ""),
     }  # fmt: skip
 
@@ -194,7 +209,7 @@ async def end(pages: Pages, request: Request, ctx: Context) -> Response:
     named = {t.ref: t.name for t in await things(ctx)}
     shown = [said(r, known, today(ctx.at), named, called=elsewhere.described(held.body)) for r in rows]
     if acts:
-        shown = [_acting(held, rows, known, today(ctx.at)) | {"what": _("Your record, in your place")}]
+        shown = [_acting(held, rows, known, today(ctx.at), (await _recorded(ctx, [held])).get(held.ref)) | {"what": _("Your record, in your place")}]
     name = ", ".join(known.get(w) or _("Somebody we have no name for") for w in whom) or _("everybody")
     after = await _after(ctx, tuple(whom[:1]), name, body, held)
     return await show(pages, request, "sharing/end.html", ctx=ctx, rows=shown, acts=acts, name=name, action=f"/my-plan/sharing/consents/{id}/end", **after)

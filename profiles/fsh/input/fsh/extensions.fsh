@@ -411,8 +411,8 @@ Context: Consent
 
 Extension: ConsentPresent
 Id: consent-present
-Title: "Who else was there"
+Title: "Who was there"
 Description: "Somebody who was there when a consent that staff write down was checked with whoever gave it."
 Context: Consent.verification
 * value[x] 1..1
-* value[x] only Reference(Practitioner or PractitionerRole or RelatedPerson)
+* value[x] only Reference(Patient or Practitioner or PractitionerRole or RelatedPerson)
