@@ -202,3 +202,83 @@ def test_a_search_parameter_in_a_scope_holds_on_every_interaction(house: House) 
 def test_scopes_for_one_person_without_a_person_open_nothing(house: House) -> None:
     assert house.ask(house.token("patient/*.rs", launch=False), "GET", "Goal").status_code == 403
     assert house.ask(house.token("patient/*.rs user/CarePlan.rs", launch=False), "GET", "Goal").status_code == 403
+
+
+# -- what a write leaves -----------------------------------------------------------------------------------------------
+
+PATCH_JSON = "application/json-patch+json"
+
+
+def outside(answer: httpx2.Response) -> bool:
+    return answer.status_code == 403 and 'error="insufficient_scope"' in answer.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize("way", ["POST", "PUT where", "transaction", "batch", "PUT", "PATCH", "PATCH in a transaction", "meta-add", "DELETE"])
+def test_a_granular_scope_holds_for_what_a_write_finds_and_leaves(house: House, way: str) -> None:
+    """Within it goes through; what would be left outside, or is outside now, is refused and nothing is written."""
+    token = house.token("patient/Goal.cruds?lifecycle-status=proposed")
+    into = {**goal(house.demo, "proposed"), "lifecycleStatus": "proposed"}
+    beyond = {**into, "lifecycleStatus": "active"}
+    made = house.ask(token, "POST", "Goal", into)
+    assert made.status_code == 201, made.text
+    path, seen = f"Goal/{made.json()['id']}", {"If-Match": 'W/"1"'}
+    moved = [{"op": "replace", "path": "/lifecycleStatus", "value": "cancelled"}]
+    told = [{"op": "replace", "path": "/description/text", "value": "told"}]
+
+    def bundle(kind: str, method: str, url: str, resource: Any, **more: str) -> tuple[str, str, Any]:
+        return "POST", "", {"resourceType": "Bundle", "type": kind, "entry": [{"resource": resource, "request": {"method": method, "url": url, **more}}]}
+
+    if way == "POST":
+        assert outside(house.ask(token, "POST", "Goal", beyond))
+    elif way == "PUT where":
+        assert outside(house.ask(token, "PUT", "Goal?identifier=urn:none%7C7", beyond))
+    elif way == "transaction":
+        assert outside(house.ask(token, *bundle("transaction", "POST", "Goal", beyond)))
+    elif way == "batch":
+        assert house.ask(token, *bundle("batch", "POST", "Goal", beyond)).json()["entry"][0]["response"]["status"].startswith("403")
+    elif way == "PUT":
+        assert outside(house.ask(token, "PUT", path, {**beyond, "id": made.json()["id"]}, **seen))
+    elif way == "PATCH":
+        assert outside(house.ask(token, "PATCH", path, moved, PATCH_JSON, **seen))
+        assert house.ask(token, "PATCH", path, told, PATCH_JSON, **seen).status_code == 200
+    elif way == "PATCH in a transaction":
+        parts = [{"name": n, v: x} for n, v, x in (("type", "valueCode", "replace"), ("path", "valueString", "Goal.lifecycleStatus"), ("value", "valueCode", "active"))]
+        edits = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
+        assert outside(house.ask(token, *bundle("transaction", "PATCH", path, edits, ifMatch='W/"1"')))
+    elif way == "meta-add":
+        only = house.token("patient/Goal.r patient/Goal.u?_tag:not=urn:test%7Cx")
+        body = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"tag": [{"system": "urn:test", "code": "x"}]}}]}
+        assert outside(house.ask(only, "POST", f"{path}/$meta-add", body, **seen))
+    else:
+        only = house.token("patient/Goal.rs patient/Goal.d?lifecycle-status=active")
+        assert outside(house.ask(only, "DELETE", path, **seen))
+        assert house.ask(token, "DELETE", path, **seen).status_code in (200, 204)
+    if way not in ("PATCH", "DELETE"):
+        assert house.ask(token, "GET", path).json()["meta"]["versionId"] == "1"
+
+
+def test_the_version_before_must_be_within_the_scope_to_change_too(house: House) -> None:
+    token = house.token("patient/Goal.rs patient/Goal.u?lifecycle-status=proposed")
+    body = {**goal(house.demo, "of the scopes"), "id": str(house.goal), "lifecycleStatus": "proposed"}
+    assert outside(house.ask(token, "PUT", f"Goal/{house.goal}", body, **{"If-Match": 'W/"1"'}))
+
+
+def test_a_scope_for_ended_consents_shares_nothing(house: House) -> None:
+    body = permit(house.demo, "link-worker")
+    token = house.token("patient/Consent.c?status=inactive")
+    assert outside(house.ask(token, "POST", "Consent", body))
+    assert house.ask(house.token("patient/Consent.c?status=active"), "POST", "Consent", body).status_code == 201
+
+
+def permit(demo: Gateway, who: str) -> dict[str, Any]:
+    def coded(system: str, code: str) -> dict[str, Any]:
+        return {"coding": [{"system": system, "code": code}]}
+
+    actor = {"role": coded("http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "IRCP"), "reference": {"reference": demo.persona(who)["fhirUser"]}}
+    kind = {"system": "http://hl7.org/fhir/resource-types", "code": "Goal"}
+    return {
+        "resourceType": "Consent", "status": "active", "patient": {"reference": f"Patient/{demo.patient}"},
+        "scope": coded("http://terminology.hl7.org/CodeSystem/consentscope", "patient-privacy"), "category": [coded("http://loinc.org", "59284-0")],
+        "policyRule": coded("https://fhir-gateway.example/CodeSystem/policy", "uk-direct-care"),
+        "provision": {"provision": [{"type": "permit", "period": {"end": "2040-12-31"}, "actor": [actor], "class": [kind]}]},
+    }  # fmt: skip

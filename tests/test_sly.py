@@ -182,3 +182,20 @@ def test_odd_numbers_are_no_server_error(demo: Gateway, method: str, path: str, 
     assert answer.status_code in (200, 400, 404), answer.text
     if answer.status_code == 200:
         assert answer.json()["entry"][0]["response"]["status"][:3] == "404"
+
+
+async def test_a_scope_for_finished_tasks_accepts_none(demo: Gateway) -> None:
+    """Whose task it is may answer it, as far as their sign-in reaches: scope first."""
+    task = {
+        "resourceType": "Task", "status": "requested", "intent": "order", "description": "Visit", "for": {"reference": f"Patient/{demo.patient}"},
+        "owner": {"identifier": {"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": "RY9"}},
+    }  # fmt: skip
+    made = demo.call("hospital", "POST", "Task", body=task)
+    assert made.status_code == 201, made.text
+    path = f"Task/{made.json()['id']}"
+    mine = demo.get("community-nurse", path)
+    for scopes in ("user/Task.rs user/Task.u?status=completed", "user/Task.rs user/Task.u?status=requested"):
+        bearer = {"Authorization": f"Bearer {await minted(demo, 'community-nurse', scopes)}", "If-Match": mine.headers["etag"]}
+        refused = demo.call(None, "PUT", path, body={**mine.json(), "status": "accepted"}, headers=bearer)
+        assert refused.status_code == 403 and "insufficient_scope" in refused.headers["www-authenticate"], scopes
+    assert demo.get("community-nurse", path).json()["status"] == "requested"

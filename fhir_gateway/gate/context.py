@@ -286,12 +286,17 @@ def need_scope(ctx: Context, interaction: str, type: str) -> None:
     if type in WRITTEN_BY_US and interaction in "cud":
         raise Problem("not-offered", f"{type} is written by the gateway itself.", headers={"Allow": "GET, HEAD"})
     if ctx.scopes is not None and not ctx.scopes.covers(interaction, type):
-        words = {"c": "create", "r": "read", "u": "change", "d": "delete", "s": "search"}
-        raise Problem(
-            "insufficient-scope",
-            f"This sign-in does not allow to {words[interaction]} {type}.",
-            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{type}.{interaction}"'},
-        )
+        raise out_of_scope(interaction, type)
+
+
+def out_of_scope(interaction: str, type: str, which: str = "") -> Problem:
+    """What somebody is told whose sign-in does not reach so far. `which` is of which of this type."""
+    words = {"c": "create", "r": "read", "u": "change", "d": "delete", "s": "search"}
+    return Problem(
+        "insufficient-scope",
+        f"This sign-in does not allow to {words[interaction]} {which}{type}.",
+        headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{type}.{interaction}"'},
+    )
 
 
 def within_launch(ctx: Context, interaction: str, facts: Facts) -> bool:

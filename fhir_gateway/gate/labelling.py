@@ -28,6 +28,7 @@ from ..store.base import Stale
 from .committing import Work, settle
 from .context import Context, House, Written, directory_now, need_scope, note, notes, reads_bytes, rendering, stand
 from .entering import house_context
+from .permitting import may_touch
 from .preparing import put_version
 from .reading import allow, read
 from .writing import patch
@@ -74,6 +75,7 @@ async def take_off(ctx: Context, ref: Ref, meta: Json, reason: str = "") -> Writ
     assert stored is not None
     if stored.deleted or stored.body is None:
         raise not_found()
+    await may_touch(ctx, "u", stored)
     asked = {_name(c) for c in meta.get("security", ())}
     if not asked:
         return await _plainly(ctx, ref, stored, meta)

@@ -12,10 +12,11 @@ from ..domain.standing import named_by
 from ..domain.types import Decision, Facts, Ref, Stored
 from . import consenting
 from .committing import Work
-from .context import Context, ask, ask_stored, note, notes, rendering, within_launch
-from .reading import in_scope
+from .context import Context, ask, ask_stored, note, notes, out_of_scope, rendering, within_launch
+from .reading import in_scope, resource_in_scope
 
 AUTHORS = {"author", "sender"}  # a person may not put another's name under what they write
+OUTSIDE = Decision(False, "rbac", rule="scope")
 
 
 # -- to add -----------------------------------------------------------------------------------------------------------
@@ -93,6 +94,7 @@ async def _may_keep_directory(ctx: Context, type: str) -> None:
 async def may_correct(work: Work, stored: Stored, resource: dict[str, Any] | None) -> Decision:
     """See it, and be allowed to change it: the decision that lets them. Problem forbidden for what this writer may only see."""
     ctx = work.ctx
+    await may_touch(ctx, "d" if resource is None else "u", stored)
     if stored.ref.type in NO_PATIENT_DATA:
         if ctx.actor.operator:
             return Decision(True, "no-patient-data")
@@ -104,10 +106,27 @@ async def may_correct(work: Work, stored: Stored, resource: dict[str, Any] | Non
     decision = lawful or await ask(ctx, "correct", stored.facts)
     if not decision.permit and resource is not None and await _answers_own_task(ctx, stored, resource):
         return Decision(True, "implicit", rule="invited")
-    if not decision.permit or not in_scope(ctx, "u" if resource else "d", stored):
+    if not decision.permit:
         await ctx.house.store.commit(*notes(ctx, "U", "update", decision, stored.facts, stored.ref, allowed=False))
         raise Problem("forbidden", "You may see this but not change it.")
     return decision
+
+
+async def may_touch(ctx: Context, interaction: str, stored: Stored) -> None:
+    """Scope before any right: of a change (`u`) and a deletion (`d`) the version before. Problem insufficient-scope."""
+    if ctx.scopes is not None and not (ctx.scopes.covers(interaction, stored.ref.type) and in_scope(ctx, interaction, stored)):
+        letter, what = ("D", "delete") if interaction == "d" else ("U", "update")
+        await ctx.house.store.commit(*notes(ctx, letter, what, OUTSIDE, stored.facts, stored.ref))
+        raise out_of_scope(interaction, stored.ref.type, "this ")
+
+
+async def may_leave(ctx: Context, interaction: str, resource: dict[str, Any], facts: Facts, ref: Ref) -> None:
+    """A granular scope holds for what a create (`c`) or a change (`u`) leaves, as it would be kept. Problem insufficient-scope."""
+    if resource_in_scope(ctx, interaction, resource):
+        return
+    letter, what = ("C", "create") if interaction == "c" else ("U", "update")
+    await ctx.house.store.commit(*notes(ctx, letter, what, OUTSIDE, facts, Ref(ref.type, "") if letter == "C" else ref))
+    raise out_of_scope(interaction, ref.type, "such a " if letter == "C" else "this into such a ")
 
 
 async def _answers_own_task(ctx: Context, stored: Stored, resource: dict[str, Any]) -> bool:

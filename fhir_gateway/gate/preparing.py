@@ -25,7 +25,17 @@ from .identifying import claimed, known_person, released
 from .keying import keyed, keyed_again
 from .marking import but_for_labels, content, labelled, new_labels, who_writes
 from .outgoing import sends, sent_again
-from .permitting import facts_left_alone, may_collect, may_correct, own_hand, still_theirs, subject_path, through_targets
+from .permitting import (
+    facts_left_alone,
+    may_collect,
+    may_correct,
+    may_leave,
+    may_touch,
+    own_hand,
+    still_theirs,
+    subject_path,
+    through_targets,
+)
 from .reading import allow, in_scope
 from .receiving import received, received_over
 
@@ -225,14 +235,20 @@ async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Wri
 async def put_by_house(
     work: Work, ref: Ref, resource: dict[str, Any], before: Stored | None, what: str, detail: str, method: str = "SYSTEM"
 ) -> Written:
-    """Prepare what the gateway itself writes when somebody with the right to asks it to: they see no more of it than before."""
+    """Prepare what the gateway itself writes when somebody with the right to asks it to: they see no more of it than before.
+
+    A granular scope holds for what they asked for, not for the Tasks that the gateway raises of it.
+    """
     ctx, a = work.ctx, work.ctx.actor
+    ours = ref.type == "Task"
+    if before is not None and not ours and not in_scope(ctx, "u", before):
+        await may_touch(ctx, "u", before)
     writer = Writer(a.user, a.organisation, ctx.client, "operator" if a.operator else a.kind, method, False, saw_all=False)
     facts, security = labelled(ctx, resource, ref, writer, before)
     facts = deriving.in_nobodys_name(facts, before.facts if before is not None else None)
     over, letter = (before.version, "U") if before is not None else (0, "C")
     return await _store(
-        work, ref, over + 1, over, strict.dump(resource), resource, facts, security, writer, letter, what, before, detail=f": {detail}"
+        work, ref, over + 1, over, strict.dump(resource), resource, facts, security, writer, letter, what, before, detail=f": {detail}", ours=ours
     )  # fmt: skip
 
 
@@ -254,11 +270,14 @@ async def put_version(work: Work, stored: Stored, resource: dict[str, Any], foun
 async def _store(
     work: Work, ref: Ref, version: int, over: int, raw: bytes, resource: dict[str, Any], facts: Facts,
     security: list[dict[str, Any]], writer: Writer, letter: str, what: str, before: Stored | None,
-    decision: Decision = OUR_OWN, detail: str = "",
+    decision: Decision = OUR_OWN, detail: str = "", ours: bool = False,
 ) -> Written:  # fmt: skip
+    """What the commit will hold of it. `ours`: the gateway's own word, which no scope of the asker limits."""
     ctx = work.ctx
     body = strict.stamp(raw, id=ref.id, version=str(version), updated=instant(ctx.at), security=security)
     final = strict.read(body)
+    if not ours:
+        await may_leave(ctx, letter.lower(), final, facts, ref)
     shown = rendered(final, VIEW)
     seen = body if shown is final else strict.dump(shown)
     keys = await keyed(work, final, shown, facts)
@@ -283,7 +302,7 @@ async def _put_question(work: Work, task: dict[str, Any]) -> None:
     ctx, own = work.ctx, Ref("Task", work.ctx.house.new_id())
     writer = Writer(ctx.actor.user, ctx.actor.organisation, ctx.client, ctx.actor.kind, "SYSTEM", False)
     facts, security = labelled(ctx, task, own, writer, None)
-    await _store(work, own, 1, 0, strict.dump(task), task, facts, security, writer, "C", "create", None)
+    await _store(work, own, 1, 0, strict.dump(task), task, facts, security, writer, "C", "create", None, ours=True)
 
 
 async def given_back(ctx: Context, stored: Stored) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..domain import consent
 from ..domain import search as searching
@@ -64,9 +65,17 @@ def in_scope(ctx: Context, interaction: str, stored: Stored) -> bool:
         return True
     if stored.body is None:  # a deletion holds nothing that a restriction could match
         return False
-    resource = searching.decoded(stored.body)
+    return resource_in_scope(ctx, interaction, searching.decoded(stored.body))
+
+
+def resource_in_scope(ctx: Context, interaction: str, resource: dict[str, Any]) -> bool:
+    """The same of a resource as it is, or as it would be kept: with its id and meta."""
+    type = str(resource["resourceType"])
+    limits = ctx.scopes.restrictions(type, interaction) if ctx.scopes is not None else ()
+    if not limits:
+        return True
     try:
-        queries = [searching.parse(stored.ref.type, limit, ctx.house.r4, strict=True) for limit in limits]
+        queries = [searching.parse(type, limit, ctx.house.r4, strict=True) for limit in limits]
     except Problem:  # a restriction that cannot be understood restricts to nothing
         return False
     return any(searching.matches(q, resource, filtered=False, r4=ctx.house.r4) for q in queries)
