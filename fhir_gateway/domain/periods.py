@@ -27,7 +27,8 @@ def micros(at: datetime) -> int:
 
 
 def instant(at: int) -> datetime:
-    return EPOCH + timedelta(0, 0, at)
+    """The aware instant, in UTC; beyond our calendar its first or last, which London can tell, too."""
+    return EPOCH + timedelta(0, 0, min(max(at, DAWN), FOR_EVER))
 
 
 @lru_cache(maxsize=4096)
