@@ -14,6 +14,7 @@ from fhir_gateway import definitions
 from fhir_gateway.domain.validate import check
 
 from .conftest import Gateway
+from .test_bad_input import minted
 from .test_roles import Person
 
 REST = "http://terminology.hl7.org/CodeSystem/audit-event-type|rest"
@@ -204,3 +205,23 @@ def test_the_trail_is_sealed_verified_proved_and_exported(demo: Gateway, tmp_pat
     assert out.returncode == 0 and json.loads(out.stdout)["rows"] == len(lines) > 5
     assert all(f"Patient/{demo.patient}" in json.dumps(e) for e in lines)
     assert "audit-export" in [e["subtype"][0]["code"] for e in found(demo, "patient", "AuditEvent?subtype=audit-export")]
+
+
+@pytest.mark.parametrize("name", ["date", "_lastUpdated"])
+@pytest.mark.parametrize("day", ["9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59-01:00", "9999-12-31", "0001-01-01T00:00:00%2B14:00", "0001"])
+def test_the_ends_of_the_calendar_are_answered(demo: Gateway, name: str, day: str) -> None:
+    for prefix in ("", "ge", "gt", "sa", "le", "lt", "eb", "ne"):
+        answer = demo.get("patient", f"AuditEvent?{name}={prefix}{day}&_count=1")
+        assert answer.status_code == 200, (prefix, answer.text)
+
+
+async def test_a_scope_for_part_of_the_trail_holds_when_one_is_read(demo: Gateway) -> None:
+    read, written = (found(demo, "patient", f"AuditEvent?patient={demo.patient}&action={a}&_count=1")[0]["id"] for a in "RC")
+    token = await minted(demo, "patient", "user/AuditEvent.r?action=C user/AuditEvent.s")
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert demo.call(None, "GET", f"AuditEvent/{written}", headers=bearer).status_code == 200
+    shut = demo.call(None, "GET", f"AuditEvent/{read}", headers=bearer)
+    absent = demo.call(None, "GET", "AuditEvent/0198c0de-0000-7000-8000-000000000000", headers=bearer)
+    assert shut.status_code == 404 and shut.text == absent.text
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": f"AuditEvent/{read}"}}]}
+    assert demo.call(None, "POST", "", body=batch, headers=bearer).json()["entry"][0]["response"]["status"].startswith("404")

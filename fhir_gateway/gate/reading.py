@@ -32,7 +32,7 @@ async def read(ctx: Context, ref: Ref) -> Answer:
     """The current version. Problem: not-found (hidden and absent alike), gone, insufficient-scope."""
     need_scope(ctx, "r", ref.type)
     if ref.type == TRAIL and (mine := await may_look(ctx)) is not None:
-        return await read_trail(ctx, mine, ref.id)
+        return await read_trail(ctx, mine, ref.id, lambda event: resource_in_scope(ctx, "r", event))
     stored = await ctx.house.store.get(ref)
     decision = await allow(ctx, "R", "read", ref, stored)
     assert stored is not None

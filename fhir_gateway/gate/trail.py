@@ -7,7 +7,7 @@ trail is looked at for them. What a row names that its reader may not see is not
 from __future__ import annotations
 
 from asyncio import sleep
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import merge
@@ -63,10 +63,10 @@ async def _narrowed(ctx: Context, person: str) -> bool:
     return stored is None or bool((await views_of(ctx, stored)).bits & ~VIEW)
 
 
-async def read_trail(ctx: Context, trail: Trail, id: str) -> Answer:
-    """One row. Problem not-found for what is absent and for what this reader may not see alike."""
+async def read_trail(ctx: Context, trail: Trail, id: str, within: Callable[[dict[str, Any]], bool]) -> Answer:
+    """One row. Problem not-found for what is absent and for what this reader may not see alike. `within`: does their scope reach it."""
     row = await ctx.house.store.note(id)
-    seen = await _seen(ctx, trail, [row]) if row is not None else []
+    seen = [n for n in await _seen(ctx, trail, [row]) if within(shown(ctx, n))] if row is not None else []
     if not seen:
         await ctx.house.store.commit(note(ctx, "R", "read", None, (f"{TYPE}/{id[:64]}",), allowed=False, detail="absent"))
         raise not_found()

@@ -42,7 +42,7 @@ async def _read_writing(ctx: Context, ref: Ref) -> Answer | None:
         return None
     version = await ctx.house.store.version(*meant)
     seen = await _whole(ctx, [version] if version is not None else [])
-    if not seen:
+    if not seen or not reading.resource_in_scope(ctx, "r", writings.provenance(ref.id, seen[0])):
         await allow(ctx, "R", "read", ref, None)
     decision = await ask_stored(ctx, ctx.action, seen[0])
     await ctx.house.store.commit(*notes(ctx, "R", "history", decision, seen[0].facts, meant[0]))
