@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx2
 import pytest
 
 from .conftest import Gateway
@@ -199,3 +200,14 @@ async def test_a_scope_for_finished_tasks_accepts_none(demo: Gateway) -> None:
         refused = demo.call(None, "PUT", path, body={**mine.json(), "status": "accepted"}, headers=bearer)
         assert refused.status_code == 403 and "insufficient_scope" in refused.headers["www-authenticate"], scopes
     assert demo.get("community-nurse", path).json()["status"] == "requested"
+
+
+async def test_a_scope_to_read_opens_no_record(demo: Gateway) -> None:
+    """Neither by an emergency nor by a claim; and whom a granular scope shuts out is nobody."""
+    reason = {"reason": "She is at our desk now"}
+    for scopes, status in (("user/Patient.r", 403), ("user/*.rs", 403), ("user/Patient.u", 403), ("user/Patient.ru?_id=another", 404)):
+        bearer = {"Authorization": f"Bearer {await minted(demo, 'stranger', scopes)}", "Content-Type": "application/json"}
+        for path, more in (("claims", {}), ("break-glass", {"ground": "incapacity-vital-interest"})):
+            answer = httpx2.post(f"{demo.base}/patients/{demo.patient}/{path}", json=reason | more, headers=bearer, timeout=30)
+            assert answer.status_code == status, (scopes, path, answer.text)
+            assert status == 404 or "insufficient_scope" in answer.headers["www-authenticate"]

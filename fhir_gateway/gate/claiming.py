@@ -18,8 +18,8 @@ from ..domain.supposing import said_no
 from ..domain.types import Bump, Decision, Drop, Keep, Op, Stored
 from ..store.base import Taken
 from .committing import again, settle
-from .context import Context, need_scope, note, stand
-from .finding import Named, person_meant
+from .context import Context, note, stand
+from .finding import Named, may_open, person_meant
 from .previewing import may_share
 from .reading import REACHES
 from .telling import tell
@@ -51,7 +51,7 @@ async def claim(ctx: Context, whom: str | Named, reason: object, days: object = 
     Whom the person said no to gets the answer for nobody, and the person is not told again. Problem: forbidden (no professional of
     health or social care; another purpose), insufficient-scope, invalid, not-found, throttled (also after three in 24 hours).
     """
-    need_scope(ctx, "r", "Patient")
+    may_open(ctx)
     a = ctx.actor
     if a.kind != "professional" or a.organisation is None or a.sector not in ("health", "social-care"):
         await ctx.house.store.commit(note(ctx, "E", MADE, Decision(False, "rbac"), allowed=False))

@@ -18,8 +18,8 @@ from ..domain.types import Bump, Decision, Drop, Keep, Note, Op
 from ..store.base import Taken
 from .asked_about import FOUND_NOTHING
 from .committing import again, settle
-from .context import Context, need_scope, note, stand
-from .finding import Named, person_meant
+from .context import Context, note, stand
+from .finding import Named, may_open, person_meant
 from .proving import CHALLENGE, LEEWAY, MINUTES, need_proof, signed_in_now
 from .reading import REACHES
 from .telling import tell
@@ -49,7 +49,7 @@ async def break_glass(ctx: Context, whom: str | Named, reason: object, ground: o
     Whatever is wrong with the asker or the words is answered before anybody is looked for. Problem: forbidden (role, sign-in not
     fresh, purpose), insufficient-scope, invalid, not-found, throttled.
     """
-    need_scope(ctx, "r", "Patient")
+    may_open(ctx)
     await _may_break(ctx)
     said, why = plain_words(reason, "reason"), known_ground(ground)
     person = str((await person_meant(ctx, whom, BEGUN)).ref)

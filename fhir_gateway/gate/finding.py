@@ -19,6 +19,7 @@ from ..domain.types import Facts, Ref, Stored
 from .context import Context, ask, need_scope, note, within_launch
 from .guessing import counted, forgiven
 from .identifying import with_number
+from .reading import in_scope
 
 NUMBER: Final = re.compile(r"[0-9]{10}")
 ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -51,6 +52,12 @@ class Named:
         return cls(**parts)
 
 
+def may_open(ctx: Context) -> None:
+    """To open somebody's record by one's own word changes who sees it: it needs the scope to read Patient and to change it."""
+    need_scope(ctx, "r", "Patient")
+    need_scope(ctx, "u", "Patient")
+
+
 async def person_meant(ctx: Context, whom: str | Named, what: str, shut: Callable[[Stored], Awaitable[bool]] | None = None) -> Stored:
     """The Patient called so, whether or not this asker may see anything of theirs: for acts that the person is told of.
 
@@ -63,7 +70,7 @@ async def person_meant(ctx: Context, whom: str | Named, what: str, shut: Callabl
     else:
         found = named = await ctx.house.store.get(Ref("Patient", whom)) if ID.fullmatch(whom) else None
     no = found is not None and not found.deleted and shut is not None and await shut(found)
-    if found is None or found.deleted or no or not within_launch(ctx, "r", found.facts):
+    if found is None or found.deleted or no or not _reached(ctx, found):
         mistaken = str(named.ref) if named is not None and not named.deleted else None
         why = "the person said no" if no else "nobody found"
         refs = () if isinstance(whom, Named) else (f"Patient/{whom[:64]}",)
@@ -72,6 +79,11 @@ async def person_meant(ctx: Context, whom: str | Named, what: str, shut: Callabl
     if isinstance(whom, Named):
         await forgiven(ctx)
     return found
+
+
+def _reached(ctx: Context, found: Stored) -> bool:
+    """Does the sign-in reach this person: whom it does not is nobody."""
+    return within_launch(ctx, "r", found.facts) and in_scope(ctx, "r", found) and in_scope(ctx, "u", found)
 
 
 async def find(ctx: Context, whom: Named) -> str:
@@ -115,4 +127,4 @@ async def _named(ctx: Context, whom: Named) -> tuple[Stored | None, Stored | Non
     return (same[0] if len(hits) == 1 and same else None), (hits[0] if len(hits) == 1 else None)
 
 
-__all__ = ["Named", "find", "person_meant"]
+__all__ = ["Named", "find", "may_open", "person_meant"]

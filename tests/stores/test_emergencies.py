@@ -99,6 +99,9 @@ async def place(store: Store) -> AsyncIterator[Place]:
         ({"purpose": "HRESCH"}, False),
         ({"kind": "system"}, False),
         ({"scopes": "user/Goal.rs"}, False),
+        ({"scopes": "user/*.rs"}, False),
+        ({"scopes": "user/Patient.r user/Goal.cruds"}, False),
+        ({"scopes": "user/Patient.ru"}, True),
     ],
 )
 async def test_who_may_and_how_fresh(place: Place, more: dict[str, Any], good: bool) -> None:
