@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
@@ -225,3 +227,26 @@ async def test_a_scope_for_part_of_the_trail_holds_when_one_is_read(demo: Gatewa
     assert shut.status_code == 404 and shut.text == absent.text
     batch = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": f"AuditEvent/{read}"}}]}
     assert demo.call(None, "POST", "", body=batch, headers=bearer).json()["entry"][0]["response"]["status"].startswith("404")
+
+
+async def test_what_a_sign_in_does_not_reach_and_what_was_stale_is_written_down(demo: Gateway, looked: dict[str, Any]) -> None:
+    """One row each, of what was asked for; of a change that came too late the person's own."""
+    goal, bearer = looked["goal"], {"Authorization": f"Bearer {await minted(demo, 'gp', 'user/Observation.rs')}"}
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": goal}}]}
+    for method, path, body in (("GET", goal, None), ("GET", "Goal", None), ("DELETE", goal, None), ("POST", "", batch)):
+        before = {r[0] for r in rows(demo)}
+        answer = demo.call(None, method, path, body=body, headers=bearer)
+        assert answer.status_code == 403 or path == ""
+        new = [r for r in rows(demo) if r[0] not in before and r[1]["what"] != "batch"]
+        assert [(n["allowed"], n["user"], n["detail"], n["refs"]) for _, n in new] == [(False, looked["gp"], "insufficient-scope", [path or goal])], path
+    before = {r[0] for r in rows(demo)}
+    seen = demo.get("patient", goal).json()
+    assert demo.call("patient", "PUT", goal, body=seen, headers={"If-Match": 'W/"99"'}).status_code == 412
+    new = [n for id, n in rows(demo) if id not in before and not n["allowed"]]
+    assert [(n["what"], n["detail"], n["patient"]) for n in new] == [("update", "stale", f"Patient/{demo.patient}")]
+
+
+def rows(demo: Gateway) -> list[tuple[str, dict[str, Any]]]:
+    with closing(sqlite3.connect(f"file:{demo.data / 'gateway.sqlite'}?mode=ro", uri=True)) as db:
+        kept = [json.loads(r[0]) for r in db.execute("select note from audit order by aid")]
+    return [(n["id"], {"refs": [], "detail": "", "patient": None} | n) for n in kept]

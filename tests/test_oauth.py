@@ -652,6 +652,18 @@ async def test_sign_ins_are_written_down_allowed_and_refused(house: House) -> No
     }  # fmt: skip
 
 
+async def test_refused_codes_and_assertions_are_written_down_without_their_values(house: House) -> None:
+    assert (await house.redeem("made-up-code")).status_code == 400
+    assert (await house.refresh("made-up-token")).status_code == 400
+    assert (await house.system("a.b.c")).status_code == 401
+    assert (await house.redeem("made-up-code", client_id="made-up-app")).status_code == 401
+    notes = await house.store.notes()
+    rows = sorted((n.what, n.allowed, n.user, n.client or "", n.detail) for n in notes)
+    assert rows == sorted(
+        [("token", False, "", "app", "invalid_grant")] * 2 + [("token", False, "", "", "invalid_client")] * 2
+    ) and "made-up" not in str(notes)
+
+
 async def test_an_app_that_needs_a_fresh_sign_in_says_so(house: House) -> None:
     """What emergency access needs: max_age, and auth_time in the token."""
     await house.sign_in()

@@ -175,6 +175,15 @@ class OAuth:
     async def token(self, params: Sequence[tuple[str, str]], authorization: str | None, at: datetime) -> dict[str, Any]:
         """The token endpoint's answer, or Refusal."""
         form = once(params)
+        try:
+            return await self._token(form, authorization, at)
+        except Refusal as why:
+            client = await clients.find(self.store, form.get("client_id", ""), at)  # what is not registered is nobody's name
+            known = client.id if client is not None else None
+            await self.store.commit(replace(self._note("token", False, "", None, "", at, why.error), client=known))
+            raise
+
+    async def _token(self, form: dict[str, str], authorization: str | None, at: datetime) -> dict[str, Any]:
         offered = {
             "authorization_code": self._redeem, "refresh_token": self._refresh, "client_credentials": self._system,
         }  # fmt: skip

@@ -73,6 +73,7 @@ class Problem(Exception):
         *,
         issues: Sequence[Issue] = (),
         headers: dict[str, str] | None = None,
+        noted: bool = False,  # it is in the trail already
     ) -> None:
         super().__init__(text)
         self.kind = kind
@@ -80,6 +81,7 @@ class Problem(Exception):
         self.where = where
         self.issues = tuple(issues) or (Issue("error", KINDS[kind].code, where, text),)
         self.headers = headers or {}
+        self.noted = noted
 
     @property
     def status(self) -> int:

@@ -289,13 +289,14 @@ def need_scope(ctx: Context, interaction: str, type: str) -> None:
         raise out_of_scope(interaction, type)
 
 
-def out_of_scope(interaction: str, type: str, which: str = "") -> Problem:
+def out_of_scope(interaction: str, type: str, which: str = "", *, noted: bool = False) -> Problem:
     """What somebody is told whose sign-in does not reach so far. `which` is of which of this type."""
     words = {"c": "create", "r": "read", "u": "change", "d": "delete", "s": "search"}
     return Problem(
         "insufficient-scope",
         f"This sign-in does not allow to {words[interaction]} {which}{type}.",
         headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{type}.{interaction}"'},
+        noted=noted,
     )
 
 

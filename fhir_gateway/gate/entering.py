@@ -28,10 +28,11 @@ async def enter(house: House, caller: Any, *, purpose: str | None = None, reques
         known = house._actors[key] = (epoch, directory.next_change(micros(at)), _actor(directory, caller, at))
     wanted = purpose or caller.purpose or "TREAT"
     if purpose and caller.purpose and not consent.purpose_within(purpose, caller.purpose):
-        await house.store.commit(_refused(house, caller, known[2], at, purpose[:64]))
+        await house.store.commit(_refused(house, caller, known[2], at, "purpose", f"asked for the purpose {purpose[:64]}"))
         raise Problem("forbidden", f"The purpose `{purpose[:64]}` is not within what this sign-in is for (`{caller.purpose}`).")
     scopes = scopes_of(caller.scopes)
     if scopes.patient_bound and not caller.launch:
+        await house.store.commit(_refused(house, caller, known[2], at, "scope", "insufficient-scope"))
         raise Problem("insufficient-scope", "This sign-in is for one person's record but does not say whose.")
     scopes = usable(scopes, caller.kind == "system", bool(caller.launch))
     return Context(
@@ -41,11 +42,11 @@ async def enter(house: House, caller: Any, *, purpose: str | None = None, reques
     )  # fmt: skip
 
 
-def _refused(house: House, caller: Any, actor: Actor, at: datetime, purpose: str) -> Note:
-    """The row of somebody who asked for a purpose that their sign-in does not have."""
+def _refused(house: House, caller: Any, actor: Actor, at: datetime, what: str, detail: str) -> Note:
+    """The row of somebody whose sign-in is of no use for what they ask."""
     return Note(
-        house.new_id(), at, "E", "purpose", False, caller.fhir_user, user_name=actor.name, organisation=actor.organisation,
-        client=caller.client, purpose=caller.purpose, basis="rbac", detail=f"asked for the purpose {purpose}",
+        house.new_id(), at, "E", what, False, caller.fhir_user, user_name=actor.name, organisation=actor.organisation,
+        client=caller.client, purpose=caller.purpose, basis="rbac", detail=detail,
     )  # fmt: skip
 
 

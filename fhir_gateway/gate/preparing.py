@@ -146,7 +146,7 @@ async def put_edited(work: Work, ref: Ref, edit: Edit, *, if_match: int | None =
     assert stored is not None
     if stored.deleted:
         raise not_found()
-    _precondition(ref, stored, if_match)
+    await _precondition(ctx, "U", "patch", stored, if_match)
     seen = strict.read((await rendering(ctx, stored))[0])
     edited = edit(seen)
     _left_alone(ref, seen, edited)
@@ -172,7 +172,7 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     assert stored is not None
     if stored.deleted:
         raise not_found()
-    _precondition(ref, stored, if_match)
+    await _precondition(ctx, "U", what, stored, if_match)
     was, views = strict.read(stored.body or b""), await views_of(ctx, stored)
     shown = rendered(was, views)
     raw, resource, sent = received_over(ctx, ref.type, raw, was, shown, views)
@@ -201,12 +201,14 @@ def _context(binary: dict[str, Any]) -> Any:
     return binary.get("securityContext", {}).get("reference")
 
 
-def _precondition(ref: Ref, stored: Stored, if_match: int | None) -> None:
+async def _precondition(ctx: Context, letter: str, what: str, stored: Stored, if_match: int | None) -> None:
+    ref = stored.ref
     if if_match is None:
         if ref.type not in FREE_OF_IF_MATCH:
             raise Problem("if-match-required", f'Say which version you saw: the header If-Match: W/"{stored.version}".', "If-Match")
     elif if_match != stored.version:
-        raise Problem("stale", f"This was changed meanwhile: you saw version {if_match}, it is now version {stored.version}.", "If-Match")
+        await ctx.house.store.commit(*notes(ctx, letter, what, Decision(False, ""), stored.facts, ref, detail="stale"))
+        raise Problem("stale", f"This was changed meanwhile: you saw version {if_match}, it is now version {stored.version}.", "If-Match", noted=True)
 
 
 async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Written:
@@ -217,7 +219,7 @@ async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Wri
     assert stored is not None
     if stored.deleted:
         return Written(ref, stored.version, stored.updated, None, "unchanged")
-    _precondition(ref, stored, if_match)
+    await _precondition(ctx, "D", "delete", stored, if_match)
     decision = await may_correct(work, stored, None)
     writer = await who_writes(ctx, {}, "DELETE", stored)
     version = stored.version + 1

@@ -30,6 +30,7 @@ from .fetching import fetch
 from .identifying import known_person
 from .judging import judge
 from .preparing import given_back, known, matched, put_edited, put_new, put_over, take_away, with_id, without_id
+from .refusing import turned_away
 from .writing import Once, create, may_patch, patch, patch_where, remove, remove_where, the_match, update, update_where
 
 
@@ -133,7 +134,7 @@ async def _at(step: Step, doing: Awaitable[Any]) -> Any:
 def placed(step: Step, p: Problem) -> Problem:
     """The same Problem, every place in it below the entry."""
     issues = [replace(i, where=_below(step, i.where, p.status)) for i in p.issues]
-    return Problem(p.kind, p.text, step.where, issues=issues, headers=p.headers)
+    return Problem(p.kind, p.text, step.where, issues=issues, headers=p.headers, noted=p.noted)
 
 
 def _below(step: Step, where: str, status: int) -> str:
@@ -328,6 +329,7 @@ async def _by_itself(ctx: Context, at: int, entry: Any, once: Once | None, prefe
         except Unavailable as wrong:
             raise placed(step, unanswered(wrong)) from None
         except Problem as p:
+            await turned_away(ctx, p, step.method, "search" if step.reads and not step.id else "", f"{step.type}/{step.id}" if step.id else step.type)
             raise placed(step, p) from None
     except Problem as p:
         return failed(p)

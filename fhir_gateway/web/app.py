@@ -75,9 +75,39 @@ async def context(web: Web, request: Request) -> Context:
             web.admission.stranger(address(request))
         raise
     web.admission.client(request.scope["state"], f"{caller.client or ''} {caller.subject}")
-    return await gate.enter(
+    ctx = await gate.enter(
         web.house, caller, purpose=request.headers.get("x-purpose-of-use"), request_id=request.headers.get("x-request-id", "")[:64]
     )
+    request.scope["state"]["asker"] = ctx
+    return ctx
+
+
+async def refused(request: Request, p: Problem) -> Problem:
+    """The same Problem, in the trail where we know who asks and it is not there yet; the store's, when it cannot be written down."""
+    ctx = request.scope.get("state", {}).get("asker")
+    if ctx is None:
+        return p
+    parts = request.path_params.get("parts")
+    person = request.path_params.get("id") or request.path_params.get("patient")
+    named = [s for s in parts if s[:1] not in ("_", "$")][:2] if parts is not None else ["Patient", person] if person else []
+    try:
+        await gate.turned_away(ctx, p, request.method, wanted(request), "/".join(named))
+    except Unavailable as wrong:
+        return gate.unanswered(wrong)
+    return p
+
+
+def wanted(request: Request) -> str:
+    """What a request wants, where its method does not say it: a search, a transaction, an operation by its name."""
+    parts: list[str] | None = request.path_params.get("parts")
+    if parts is None:
+        return request.url.path.rsplit("/", 1)[-1][:40] if request.method == "POST" else ""
+    if operation := next((s[1:41] for s in parts if s.startswith("$")), ""):
+        return operation
+    if request.method == "POST" and not parts:
+        return "transaction"
+    alone = len(parts) < 2 and request.method in ("GET", "HEAD")
+    return "search" if alone or "_search" in parts else "history" if "_history" in parts else ""
 
 
 def address(request: Request) -> str:
@@ -151,7 +181,7 @@ def guarded(
             limits(web, request)
             response = await handler(web, request)
         except Problem as p:
-            response = say(p)
+            response = say(await refused(request, p))
         except Unavailable as wrong:
             response = say(gate.unanswered(wrong))
         except ClientDisconnect:
