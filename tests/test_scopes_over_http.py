@@ -259,8 +259,9 @@ def test_a_granular_scope_holds_for_what_a_write_finds_and_leaves(house: House, 
 
 def test_the_version_before_must_be_within_the_scope_to_change_too(house: House) -> None:
     token = house.token("patient/Goal.rs patient/Goal.u?lifecycle-status=proposed")
-    body = {**goal(house.demo, "of the scopes"), "id": str(house.goal), "lifecycleStatus": "proposed"}
-    assert outside(house.ask(token, "PUT", f"Goal/{house.goal}", body, **{"If-Match": 'W/"1"'}))
+    active = house.demo.call("patient", "POST", "Goal", body=goal(house.demo, "active now")).json()
+    moved = {**active, "lifecycleStatus": "proposed"}
+    assert outside(house.ask(token, "PUT", f"Goal/{active['id']}", moved, **{"If-Match": 'W/"1"'}))
 
 
 def test_a_scope_for_ended_consents_shares_nothing(house: House) -> None:
