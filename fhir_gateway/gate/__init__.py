@@ -27,7 +27,6 @@ from .pushing import inbox, named, push, replay, waiting
 from .reading import vread
 from .recipients import my_notices
 from .recording import appoint, change_role, end_foreign, keep_foreign, link, record, recorded_by, roles, uncomputable
-from .recording import appoint, change_role, end_foreign, keep_foreign, link, record, roles, uncomputable
 from .refusing import turned_away
 from .sealing import Sealer, Verdict, all_segments, proof_of, segments_of, verify
 from .searching import compartment, search
