@@ -412,12 +412,15 @@ def restore(
     accept_gap: Annotated[bool, typer.Option("--accept-gap", help="Open without the journal: what was withdrawn since is open again.")] = False,
     who: Annotated[str, typer.Option(help="Who answers for the gap.")] = "",
     reason: Annotated[str, typer.Option(help="Why it cannot be helped.")] = "",
+    expect: Annotated[
+        list[int] | None, typer.Option("--expect", min=1, help="The entry which the journal must reach, from the log (several journals: in their order).")
+    ] = None,
     seal: Annotated[bool, typer.Option("--seal", help="Seal the store that is there: other tools restored it.")] = False,
 ) -> None:
     """Put a backup in the place of the store. It stays sealed until the consent journal is replayed, or somebody answers for the gap."""
     from .commands import keeping
 
-    sys.exit(run(keeping.restore(file, journal or [], replay, seal, accept_gap, who, reason)))
+    sys.exit(run(keeping.restore(file, journal or [], replay, seal, accept_gap, who, reason, expect or [])))
 
 
 @store_app.command("copy")

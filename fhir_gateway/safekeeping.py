@@ -15,7 +15,7 @@ from .domain.types import Drop, Note
 from .settings import Refused, Settings
 from .store import journalled, sqlite, sqlite_backup
 from .store.base import Store, StoreError
-from .store.journal import Damaged, Entry, Journal, merged
+from .store.journal import Damaged, Entry, Head, Journal, merged
 from .wiring import new_id, now
 
 Step = Callable[[int], None]
@@ -79,7 +79,7 @@ async def _may_be_replaced(path: Path, store: str, settings: Settings) -> None:
         there = await sqlite.open(path, key=_key(settings), clock=now)
         try:
             name = await journalled.name_of(there, new_id, now())
-            await _settled(there, Journal(settings.journal_path / name, settings.store_key))
+            await _settled(there, wiring.keep_journal(settings, there, name))
         finally:
             await there.close()
     except StoreError:
@@ -88,11 +88,11 @@ async def _may_be_replaced(path: Path, store: str, settings: Settings) -> None:
         raise Refused(f"This is a backup of another store: move {path} away first, if it is the right one.")
 
 
-async def _settled(store: Store, journal: Journal) -> None:
+async def _settled(store: Store, kept: journalled.Journalled) -> None:
     """What this store may not have said to its journal yet, it says now, as far as that can be."""
     try:
-        if await journalled.why_sealed(store, now()) is None and not await journalled.is_behind(store, journal, now()):
-            await journalled.Journalled(store, journal, new_id, now).settle()
+        if await journalled.why_sealed(store, now()) is None and not await journalled.is_behind(store, kept.journal, now()):
+            await kept.settle()
     except (OSError, Damaged):
         pass  # the replay says what is wrong with it
 
@@ -110,14 +110,19 @@ async def seal(settings: Settings) -> None:
         await journalled.seal(w.store, why, now(), _note("restore", f"{why}: sealed"))
 
 
-async def replay(settings: Settings, places: Sequence[Path], step: Callable[[int, int], None]) -> int:
-    """Take up again what the consent journal says, then open the store; how many entries. Refused when the journal has a hole."""
+async def replay(settings: Settings, places: Sequence[Path], step: Callable[[int, int], None], expect: Sequence[int] = ()) -> int:
+    """Take up again what the consent journal says, then open the store; how many entries.
+
+    Refused when the journal has a hole, or ends before what its head says, or before the number that is `expect`ed of it.
+    """
     store = await _sealed(settings)
     try:
-        entries = await _entries(settings, store, places)
+        name = await journalled.name_of(store, new_id, now())
+        entries = await _entries(settings, name, store, places)
         if not entries:
             where = ", ".join(map(str, places or [settings.journal_path]))
             raise Refused(f"There is no consent journal of this store in {where}: name its folder by --journal. The store stays sealed.")
+        ends = await asyncio.to_thread(_ends, _journals(settings, name, places), expect)
         seen = 0
 
         def one() -> None:
@@ -126,7 +131,9 @@ async def replay(settings: Settings, places: Sequence[Path], step: Callable[[int
             step(seen, len(entries))
 
         done = await journalled.replay(store, entries, now(), one)
-        await store.commit(Drop(*journalled.SEALED), _note("restore", f"consent journal replayed, {done} entries: open"))
+        said = ", ".join(f"{head.number} ({head.chain[:16]})" for head in ends)
+        begun = journalled.end_at(wiring.journal_place(settings, name), wiring.own_journal(settings, name).begin_again())
+        await store.commit(begun, Drop(*journalled.SEALED), _note("restore", f"consent journal replayed to entry {said}, {done} entries: open"))
         return done
     except Damaged as wrong:
         raise Refused(f"The consent journal cannot be replayed: {wrong}. The store stays sealed.") from None
@@ -140,7 +147,7 @@ async def accept_gap(settings: Settings, places: Sequence[Path], who: str, reaso
     try:
         name = await journalled.name_of(store, new_id, now())
         try:
-            entries = await _entries(settings, store, places, checked=False)
+            entries = await _entries(settings, name, store, places, checked=False)
         except Damaged:
             entries = []
             if (own := settings.journal_path / name).is_dir():  # a new one is begun
@@ -148,8 +155,10 @@ async def accept_gap(settings: Settings, places: Sequence[Path], who: str, reaso
         known = await store.kept_all(journalled.KNOWN, now())
         lost = [e for e in entries if e.id not in known]
         note = _note("restore", f"gap accepted by {who}: {reason}; {len(lost)} entries of the consent journal given up: open")
+        kept = wiring.keep_journal(settings, store, name)
+        await store.commit(journalled.end_at(wiring.journal_place(settings, name), kept.journal.begin_again()))
         await journalled.give_up(store, lost, new_id(), note)
-        await journalled.Journalled(store, Journal(settings.journal_path / name, settings.store_key), new_id, now).settle()
+        await kept.settle()
         return len(lost)
     finally:
         await store.close()
@@ -164,17 +173,37 @@ async def _sealed(settings: Settings) -> Store:
     return store
 
 
-async def _entries(settings: Settings, store: Store, places: Sequence[Path], *, checked: bool = True) -> list[Entry]:
-    name = await journalled.name_of(store, new_id, now())
-    journals = [_journal(place, name, settings.store_key) for place in places or [settings.journal_path]]
+async def _entries(settings: Settings, name: str, store: Store, places: Sequence[Path], *, checked: bool = True) -> list[Entry]:
+    journals = _journals(settings, name, places)
     if checked and not await store.kept_all(journalled.KNOWN, now()) and not all(j.is_from_the_start for j in journals):
         raise Damaged("its first file is missing")
     return await asyncio.to_thread(list, merged(journals))
 
 
-def _journal(place: Path, store: str, key: str) -> Journal:
-    """The journal of this store in a folder of journals, in a folder of its own, or in one file."""
-    return Journal(place / store if (place / store).is_dir() else place, key)
+def _journals(settings: Settings, name: str, places: Sequence[Path]) -> list[Journal]:
+    """The journals of this store: each in a folder of journals, in a folder of its own, or in one file."""
+    own, found = wiring.own_journal(settings, name), []
+    for place in places or [settings.journal_path]:
+        folder = place / name if (place / name).is_dir() else place
+        found.append(own if folder.resolve() == own.folder.resolve() else Journal(folder, settings.store_key))
+    return found
+
+
+def _ends(journals: Sequence[Journal], expect: Sequence[int]) -> list[Head]:
+    """Where these end. Damaged when that is too early, or when nobody can say whether it is."""
+    if expect and len(expect) != len(journals):
+        raise Damaged(f"there are {len(journals)}, and {len(expect)} numbers that are expected of them")
+    found = []
+    for i, journal in enumerate(journals):
+        if not expect and not journal.heads():
+            raise Damaged(
+                f"{journal.folder} has no head.json, so that nobody can say whether its end is whole. Give the last number that the log has of it"
+                " by --expect NUMBER, or answer for it by --accept-gap --who NAME --reason TEXT"
+            )
+        found.append(journal.end())
+        if expect and found[-1].number < expect[i]:
+            raise Damaged(f"{journal.folder} ends at entry {found[-1].number}, before entry {expect[i]}, which was expected")
+    return found
 
 
 def _key(settings: Settings) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hmac
 import os
+import platform
 import random
 import secrets
 import time
@@ -36,7 +37,7 @@ from .settings.unsafe import loopback
 from .store import journalled, mongo, mongo_server, sqlite
 from .store.base import Store, StoreError
 from .store.copying import Rows
-from .store.journal import Damaged, Journal
+from .store.journal import Damaged, Head, Journal
 from .store.mongo_copy import MongoRows
 from .store.sqlite_copy import SqliteRows
 from .sync.partner import Partner
@@ -121,18 +122,23 @@ async def open_wired(settings: Settings) -> Wired:
 
 
 async def open_journalled(settings: Settings) -> Store:
-    """The store with its consent journal. A store that knows less than its journal is an older copy: it is sealed."""
+    """The store with its consent journal. Sealed when it is older than that, or when the end of that is missing."""
     store = await open_store(store_address(settings), settings.search_seconds, settings.store_key or None)
     try:
         name = await journalled.name_of(store, new_id, now())
         _writable(settings.journal_path / name)
-        kept = journalled.Journalled(store, Journal(settings.journal_path / name, settings.store_key), new_id, now)
-        if await journalled.is_behind(store, kept.journal, now()) and await journalled.why_sealed(store, now()) is None:
-            log.error("alarm", what="This store is older than its consent journal: it is sealed until the journal is replayed.")
-            note = Note(new_id(), now(), "E", "restore", True, "Device/operator", detail="older than its consent journal: sealed")
-            await journalled.seal(store, "an older copy was put in the place of the store", now(), note)
+        kept = keep_journal(settings, store, name)
         if await journalled.why_sealed(store, now()) is None:
-            await kept.settle()
+            if await journalled.is_behind(store, kept.journal, now()):
+                log.error("alarm", what="This store is older than its consent journal: it is sealed until the journal is replayed.")
+                note = Note(new_id(), now(), "E", "restore", True, "Device/operator", detail="older than its consent journal: sealed")
+                await journalled.seal(store, "an older copy was put in the place of the store", now(), note)
+            elif lacks := await journalled.lacks_end(store, kept.journal, now(), journal_place(settings, name)):
+                log.error("alarm", what=f"The end of the consent journal is missing: {lacks}. The store is sealed until a whole one is replayed.")
+                note = Note(new_id(), now(), "E", "restore", True, "Device/operator", detail=f"end of the consent journal missing, {lacks}: sealed")
+                await journalled.seal(store, "the end of the consent journal is missing", now(), note)
+            else:
+                await kept.settle()
     except Damaged as wrong:
         await store.close()
         raise Refused(f"The consent journal is damaged: {wrong}. Put its last good copy in place, or move it away and restore with --accept-gap.") from None
@@ -143,6 +149,26 @@ async def open_journalled(settings: Settings) -> Store:
         await store.close()
         raise
     return cast(Store, kept)
+
+
+def keep_journal(settings: Settings, store: Store, name: str) -> journalled.Journalled:
+    """This store with its own journal. A server or worker logs each end of it: what a cut one can be compared with."""
+
+    def told(head: Head) -> None:
+        if structlog.is_configured():  # a command's output is its own
+            log.info("consent-journal", store=name, entry=head.number, hash=head.chain)
+
+    return journalled.Journalled(store, own_journal(settings, name), new_id, now, journal_place(settings, name), told)
+
+
+def own_journal(settings: Settings, name: str) -> Journal:
+    """The journal of the store of this name; the data folder, too, keeps where it ends."""
+    return Journal(settings.journal_path / name, settings.store_key, witness=settings.data / f"journal-{name}.head")
+
+
+def journal_place(settings: Settings, name: str) -> str:
+    """Several machines may share a store in MongoDB, and each has a journal of its own."""
+    return journalled.OWN if store_address(settings).startswith("sqlite:") else f"{platform.node()} {(settings.journal_path / name).resolve()}"
 
 
 def _writable(folder: Path) -> None:

@@ -309,6 +309,85 @@ async def test_a_sealed_store_is_not_synced_and_nobody_is_told_until_it_is_open(
     assert await works(20)
 
 
+def cut(g: Gateway, lines: int) -> None:
+    """Take the last lines off the journal."""
+    file = journal(g) / "000001.jsonl"
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:-lines]))
+
+
+def put_in_place(g: Gateway, copy: Path) -> None:
+    """The old store, by hand."""
+    for file in g.data.glob("gateway.sqlite*"):
+        file.unlink()
+    with zipfile.ZipFile(copy) as z:
+        (g.data / "gateway.sqlite").write_bytes(z.read(sqlite_backup.STORE))
+
+
+async def opened_by_a_command(settings: Settings) -> None:
+    async with wiring.wired(settings):
+        pass
+
+
+async def replayed(settings: Settings, *expect: int) -> int:
+    return await safekeeping.replay(settings, [], lambda *_: None, expect)
+
+
+def test_a_journal_that_lost_its_end_seals_the_store_that_knows_more(other: tuple[Gateway, Path], grant: str) -> None:
+    g, _ = other
+    whole = (journal(g) / "000001.jsonl").read_bytes()
+    for head in (journal(g) / "head.json", *g.data.glob("journal-*.head")):
+        head.unlink()  # what the store itself knows is enough
+    cut(g, 1)
+    assert "end of the consent journal is missing" in turned_away(g, opened_by_a_command)
+    assert "before entry" in turned_away(g, lambda s: replayed(s, whole.count(b"\n")))
+    (journal(g) / "000001.jsonl").write_bytes(whole)
+    assert asyncio.run(replayed(Settings(data=g.data), whole.count(b"\n"))) == 0
+    asyncio.run(opened_by_a_command(Settings(data=g.data)))
+
+
+def test_an_old_copy_and_a_journal_cut_before_the_withdrawal_stay_sealed(other: tuple[Gateway, Path], grant: str) -> None:
+    g, copy = other
+    asyncio.run(safekeeping.restore(Settings(data=g.data), copy, lambda n: None))
+    cut(g, 1)
+    said = turned_away(g, replayed)
+    assert "before entry" in said and "stays sealed" in said
+    assert "sealed" in turned_away(g, opened_by_a_command) and stored(g, "Consent", grant).version == 1
+
+
+@pytest.mark.parametrize("lost", ["journal's head", "both heads"])
+def test_a_cut_last_line_is_found_by_the_second_head_or_by_the_number_in_the_log(other: tuple[Gateway, Path], lost: str) -> None:
+    g, copy = other
+    asyncio.run(safekeeping.restore(Settings(data=g.data), copy, lambda n: None))
+    whole = (journal(g) / "000001.jsonl").read_bytes()
+    cut(g, 1)
+    (journal(g) / "head.json").unlink()
+    if lost == "both heads":
+        for head in g.data.glob("journal-*.head"):
+            head.unlink()
+        assert "nobody can say" in turned_away(g, replayed)
+        n = whole.count(b"\n")
+        assert f"before entry {n}" in turned_away(g, lambda s: replayed(s, n))
+        (journal(g) / "000001.jsonl").write_bytes(whole)
+        assert asyncio.run(replayed(Settings(data=g.data), n)) == 1
+    else:
+        assert "before entry" in turned_away(g, replayed)
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "cut to match"])
+def test_an_old_file_put_back_by_hand_beside_a_lost_or_cut_journal_is_sealed(other: tuple[Gateway, Path], how: str) -> None:
+    g, copy = other
+    put_in_place(g, copy)
+    if how == "cut to match":
+        cut(g, 1)
+    else:
+        shutil.rmtree(journal(g)) if how == "missing" else (journal(g) / "000001.jsonl").write_bytes(b"")
+        for head in g.data.glob("journal-*.head"):
+            head.unlink()
+    assert "end of the consent journal is missing" in turned_away(g, opened_by_a_command)
+    assert asyncio.run(safekeeping.accept_gap(Settings(data=g.data), [], "Mo Begum", "It is lost")) == 0
+    asyncio.run(opened_by_a_command(Settings(data=g.data)))  # somebody has answered for it
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_the_journal_knows_every_withdrawal_that_was_acknowledged(other: tuple[Gateway, Path]) -> None:
     g, _ = other

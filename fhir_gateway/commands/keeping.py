@@ -21,13 +21,15 @@ async def backup(file: Path, as_json: bool) -> int:
     return 0
 
 
-async def restore(file: Path | None, journals: list[Path], own: bool, seal: bool, gap: bool, who: str, reason: str) -> int:
+async def restore(file: Path | None, journals: list[Path], own: bool, seal: bool, gap: bool, who: str, reason: str, expect: list[int]) -> int:
     """0 when the store is open again; 1 when it stays sealed."""
     replays = own or bool(journals)
     if gap and not (who.strip() and reason.strip()):
         raise Refused("Somebody must answer for the gap: give --who NAME and --reason TEXT.")
     if file is None and not (replays or gap or seal):
         raise Refused("Name a backup FILE; or replay the journal of a sealed store by --journal FOLDER, or accept what is lost by --accept-gap.")
+    if expect and not replays:
+        raise Refused("--expect says how far a journal must reach that is replayed: give --replay or --journal FOLDER.")
     if replays and gap:
         raise Refused("Replay the journal first; accept the gap only if that cannot be done.")
     settings = load()
@@ -42,7 +44,7 @@ async def restore(file: Path | None, journals: list[Path], own: bool, seal: bool
         print("Sealed. Nobody is signed in any more.")
     if replays:
         with bar("Replaying", 0) as step:
-            n = await safekeeping.replay(settings, journals, lambda seen, total: step())
+            n = await safekeeping.replay(settings, journals, lambda seen, total: step(), expect)
         print(f"{n} entries of the consent journal are in force again. The store is open.")
         return 0
     if gap:

@@ -1,7 +1,8 @@
 """The consent journal: files outside the store that say again, in order, what decides who may see what.
 
 A restore of an old copy would reopen what was withdrawn since; from here it is taken up again (docs/backup.md). One line an
-entry, each with a hash over the one before it. A line that a crash cut short was never acknowledged: it is taken off.
+entry, each with a hash over the one before it. A line that a crash cut short was never acknowledged: it is taken off. Its
+head, beside it and in a second place, says how many entries there are and the last one's hash: a cut end shows.
 Several processes of one machine may write to one journal.
 """
 
@@ -29,6 +30,17 @@ FIRST: Final = "0" * 64  # what the very first entry follows
 
 class Damaged(Exception):
     """A journal that cannot be trusted: which file and line, and why."""
+
+
+class Short(Damaged):
+    """A journal that ends before an entry that surely stood in it."""
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Where a journal ends: its entries so far, with those in files moved away, and the hash of the last."""
+
+    number: int
+    chain: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,36 +73,108 @@ _decode = msgspec.json.Decoder(_Line).decode
 
 
 class Journal:
-    """The journal of one store, in `folder`."""
+    """The journal of one store, in `folder`; `witness` is the second file that says where it ends."""
 
-    def __init__(self, folder: Path, key: str = "", segment: int = SEGMENT) -> None:
+    def __init__(self, folder: Path, key: str = "", segment: int = SEGMENT, witness: Path | None = None) -> None:
         self._lock = Lock(key) if key else None
-        self.folder, self._segment = folder, segment
-        self._end: tuple[Path, int, str] | None = None  # the last file as we left it, and its chain
+        self.folder, self._segment, self._witness = folder, segment, witness
+        self._left: tuple[Path, int] | None = None  # the last file as we left it
+        self._end: Head | None = None  # as we left it
 
     def files(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]*.jsonl")) if self.folder.is_dir() else [self.folder] if self.folder.is_file() else []
 
-    def append(self, entries: Sequence[Entry]) -> None:
-        """On disk when it returns. OSError when it cannot be."""
+    def append(self, entries: Sequence[Entry]) -> Head:
+        """On disk when it returns, and where it ends then. OSError when it cannot be, Short when its end went meanwhile."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._alone():
             files = self.files()
-            number, chain = int(files[-1].stem) if files else 1, FIRST
-            if files:
-                size = files[-1].stat().st_size
-                known = self._end is not None and self._end[:2] == (files[-1], size)
-                chain = self._end[2] if known and self._end else self._mended(files)
-                number += size >= self._segment
+            file, size = (files[-1], files[-1].stat().st_size) if files else (self.folder / "000001.jsonl", 0)
+            end = self._end if self._end and self._left == (file, size) else None
+            if end is None:
+                self._mended(files)
+                end = self.end(self._end)
+            number, chain = end.number, end.chain
             lines = []
             for entry in entries:
                 line = _line(entry, chain, self._lock)
-                chain = line.chain
+                number, chain = number + 1, line.chain
                 lines.append(msgspec.json.encode(line) + b"\n")
-            file = self.folder / f"{number:06}.jsonl"
-            self._end = None
+            file = self.folder / f"{int(file.stem) + (size >= self._segment):06}.jsonl"
+            self._left = None
             _write(file, b"".join(lines))
-            self._end = file, file.stat().st_size, chain
+            self._end = Head(number, chain)
+            self._say(self._end)
+            self._left = file, file.stat().st_size
+            return self._end
+
+    def heads(self) -> list[Head]:
+        """What the files say that keep where it ends. Damaged when one of them says nothing."""
+        found = []
+        for file in self._head_files():
+            try:
+                found.append(msgspec.json.decode(file.read_bytes(), type=Head))
+            except FileNotFoundError:
+                continue
+            except msgspec.MsgspecError:
+                raise Damaged(f"{file}: this is no head of a consent journal") from None
+        return found
+
+    def end(self, *surely: Head | None) -> Head:
+        """Where it ends now. Short when that is before one of its heads, or of those that were `surely` reached."""
+        heads = [*self.heads(), *(head for head in surely if head is not None)]
+        for head in heads:
+            if self._after(head.chain) is None:
+                raise Short(f"{self.folder} ends before entry {head.number}, which surely stood in it")
+        last = self._last()
+        newest = max(heads, key=lambda head: head.number, default=None)
+        return Head(newest.number + (self._after(newest.chain) or 0), last) if newest else Head(self._count(), last)
+
+    def checked_end(self, *surely: Head | None) -> Head:
+        """`end`, while nobody writes."""
+        with self._alone() if self.folder.is_dir() else _nothing():
+            return self.end(*surely)
+
+    def begin_again(self) -> Head:
+        """Somebody has answered for what is missing: its heads say what is here."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._alone():
+            try:
+                head = self.end()
+            except Damaged:
+                head = Head(self._count(), self._last())
+            self._say(head)
+            self._end = self._left = None
+            return head
+
+    def _say(self, head: Head) -> None:
+        for file in self._head_files():
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            part = file.with_name(f"{file.name}.part")
+            part.unlink(missing_ok=True)
+            _write(part, msgspec.json.encode(head))
+            os.replace(part, file)
+
+    def _head_files(self) -> list[Path]:
+        own = (self.folder.parent if self.folder.is_file() else self.folder) / "head.json"
+        return [own, self._witness] if self._witness else [own]
+
+    def _count(self) -> int:
+        return sum(len(_lines(file)[0]) for file in self.files())
+
+    def _last(self) -> str:
+        """The hash of the last whole entry."""
+        return next((_chain_of(file, len(whole), whole[-1]) for file in reversed(self.files()) if (whole := _lines(file)[0])), FIRST)
+
+    def _after(self, chain: str) -> int | None:
+        """How many entries follow the one with this hash. None: it is not here."""
+        n = 0
+        for file in reversed(self.files()):
+            for number, raw in reversed(list(enumerate(_lines(file)[0], 1))):
+                if chain.encode() in raw and _chain_of(file, number, raw) == chain:
+                    return n
+                n += 1
+        return n if chain == FIRST and self.is_from_the_start else None
 
     def entries(self) -> Iterator[Entry]:
         """Oldest first, checked. Damaged where a line is not what was written, or does not follow the one before."""
@@ -141,7 +225,7 @@ class Journal:
         with self._alone() if self.files() else _nothing():
             for file in self.files():
                 _mend(file)
-                self._end = None
+                self._left = None
                 lines = [_decode(raw) for raw in _lines(file)[0]]
                 hit = [line for line in lines if person in line.people and line.ops is not None]
                 if not hit:
@@ -157,9 +241,9 @@ class Journal:
                 _to_disk(self.folder)
         return forgotten
 
-    def _mended(self, files: list[Path]) -> str:
-        """The chain at the end of these; a last file may have been begun, and nothing written."""
-        return next((chain for file in reversed(files) if (chain := _mend(file))), FIRST)
+    def _mended(self, files: list[Path]) -> None:
+        """A last file may have been begun, and nothing written."""
+        next((chain for file in reversed(files) if (chain := _mend(file))), None)
 
     def _alone(self) -> _Alone:
         return _Alone(self.folder / "lock")
@@ -244,10 +328,14 @@ def _mend(file: Path) -> str | None:
         with open(file, "r+b") as f:
             f.truncate(file.stat().st_size - len(cut))
             os.fsync(f.fileno())
+    return _chain_of(file, len(whole), whole[-1]) if whole else None
+
+
+def _chain_of(file: Path, number: int, raw: bytes) -> str:
     try:
-        return _decode(whole[-1]).chain if whole else None
+        return _decode(raw).chain
     except msgspec.MsgspecError:
-        raise Damaged(f"{file}:{len(whole)}: this is no line of a consent journal") from None
+        raise Damaged(f"{file}:{number}: this is no line of a consent journal") from None
 
 
 def _write(file: Path, raw: bytes) -> None:

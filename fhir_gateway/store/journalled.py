@@ -21,10 +21,12 @@ from ..domain.periods import instant, micros
 from ..domain.standing import STANDING_TYPES
 from ..domain.types import Bump, Dispose, Drop, Facts, Keep, Note, Op, Put, Ref, Relabel, Remove, Send, Stored
 from .base import Store, Unsettled
-from .journal import Damaged, Entry, Journal
+from .journal import Damaged, Entry, Head, Journal, Short
 
 KNOWN: Final = "journal"  # kept: which entries this store holds, by id
 PENDING: Final = "journal-pending"  # kept: the bytes of those that may not be in the journal yet
+END: Final = "journal-end"  # kept: where a journal (`own`, or of one machine of several) surely reached to
+OWN: Final = "own"
 KNOWN_FOR: Final = timedelta(days=3650)
 STORE: Final = ("store", "id")  # kept: the name of this store, which a backup and a journal carry
 SEALED: Final = ("store", "sealed")  # kept: why nothing is disclosed now
@@ -37,7 +39,7 @@ DECIDING: Final = STANDING_TYPES | DIRECTORY_TYPES
 # tomorrow is rather written down in vain than forgotten.
 PASSING: Final = frozenset(
     "audit-key backfill code conflict demo finding grant grant-of health if-none-exist inbox jti journal labelled launch newcomers notice online parked push quarantine"
-    " journal-pending recall-told refresh secret session session-of sign-in-failures signing-key store tell-changes tell-former told turned watermark".split()
+    " journal-end journal-pending recall-told refresh secret session session-of sign-in-failures signing-key store tell-changes tell-former told turned watermark".split()
 )
 ENDING: Final = ("session", "session-of", "code", "grant", "grant-of", "online", "refresh", "launch", "signing-key")  # what a sealing ends
 _KINDS: Final[dict[str, type]] = {t.__name__: t for t in (Put, Relabel, Remove, Dispose, Bump, Keep, Drop, Send, Note)}
@@ -46,8 +48,12 @@ _KINDS: Final[dict[str, type]] = {t.__name__: t for t in (Put, Relabel, Remove, 
 class Journalled:
     """`store.base.Store`: the same store, with its journal. Everything but `commit` is the store's own."""
 
-    def __init__(self, store: Store, journal: Journal, new_id: Callable[[], str], clock: Callable[[], datetime]) -> None:
-        self._store, self.journal, self._new_id, self._clock = store, journal, new_id, clock
+    def __init__(self, store: Store, journal: Journal, new_id: Callable[[], str], clock: Callable[[], datetime], place: str = OWN,
+                 told: Callable[[Head], None] = lambda head: None) -> None:  # fmt: skip
+        """`told` hears where the journal ends, after each write to it."""
+        self._store, self.journal, self._new_id, self._clock, self._place, self._told = store, journal, new_id, clock, place, told
+        self._head: Head | None = None  # where the journal ends, as we left it
+        self._saying = False  # a commit under way says it to the store
         self._appended: list[str] = []  # in the journal; their bytes in the store can go
         self._owed: list[Entry] = []  # committed, and not in the journal, which could not be written
         self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
@@ -75,18 +81,27 @@ class Journalled:
         if disposed:
             entry = replace(entry, people=())  # it says only what goes, and must stay
             await self.settle()  # nothing of theirs waits in the store any more
-        done, self._appended = self._appended, []
+        done: list[str] = []
+        if says := not self._saying:  # one at a time: two would write the same value
+            done, self._appended, self._saying = self._appended, [], True
         try:
-            await self._store.commit(*ops, _known(entry), _pending(entry), *(Drop(PENDING, id) for id in done))
+            await self._store.commit(*ops, _known(entry), _pending(entry), *self._in_journal(done))
         except BaseException:
             self._appended += done
             raise
+        finally:
+            self._saying = self._saying and not says
         try:
             await self._append(entry)
             for person in disposed:
                 await asyncio.to_thread(self.journal.forget, person)
         except (OSError, Damaged) as wrong:
             raise Unsettled(f"the consent journal cannot be written ({wrong})") from wrong
+
+    def _in_journal(self, done: Sequence[str]) -> list[Op]:
+        """That these entries surely stand in the journal, and where it ends."""
+        end = [end_at(self._place, self._head)] if done and self._head is not None else []
+        return [*(Drop(PENDING, id) for id in done), *end]
 
     async def _deciding(self, ops: Sequence[Op]) -> list[Op]:
         """Of a commit, what must be said again after a restore; with it, who was told of it and what is sent for it."""
@@ -111,7 +126,7 @@ class Journalled:
             batch, self._waiting = self._waiting, []
             entries = [*self._owed, *(entry for entry, _ in batch)]
             try:
-                await asyncio.to_thread(self.journal.append, entries)
+                self._head = await asyncio.to_thread(self.journal.append, entries)
             except Exception as wrong:
                 self._owed = entries  # first of all, the next time
                 for _, future in batch:
@@ -120,6 +135,7 @@ class Journalled:
             else:
                 self._appended += [entry.id for entry in entries]
                 self._owed = []
+                self._told(self._head)
                 for _, future in batch:
                     future.set_result(None)
         self._writing = None
@@ -133,8 +149,9 @@ class Journalled:
         there = {e.id for e in await asyncio.to_thread(list, self.journal.entries())}
         missing = [replace(e, late=True) for e in waiting if e.id not in there]
         if missing:
-            await asyncio.to_thread(self.journal.append, missing)
-        await self._store.commit(*(Drop(PENDING, e.id) for e in waiting))
+            self._head = await asyncio.to_thread(self.journal.append, missing)
+            self._told(self._head)
+        await self._store.commit(*self._in_journal([e.id for e in waiting]))
         return len(missing)
 
     async def close(self) -> None:
@@ -145,7 +162,7 @@ class Journalled:
         if self._appended:
             done, self._appended = self._appended, []
             try:
-                await self._store.commit(*(Drop(PENDING, id) for id in done))
+                await self._store.commit(*self._in_journal(done))
             finally:
                 await self._store.close()
         else:
@@ -227,6 +244,26 @@ async def is_behind(store: Store, journal: Journal, at: datetime) -> bool:
     """Does the journal say more than this store knows: is it an older copy. Damaged when the journal cannot be read."""
     newest = await asyncio.to_thread(journal.newest)
     return any([await store.kept(KNOWN, id, at) is None for id in newest])
+
+
+def end_at(place: str, head: Head) -> Keep:
+    return Keep(END, place, msgspec.json.encode(head))
+
+
+async def lacks_end(store: Store, journal: Journal, at: datetime, place: str = OWN) -> str | None:
+    """What is missing at the end of the journal, as far as its heads and this store know. Damaged when it cannot be read."""
+    raw = await store.kept(END, place, at)
+    try:
+        await asyncio.to_thread(journal.checked_end, None if raw is None else msgspec.json.decode(raw, type=Head))
+    except Short as wrong:
+        return str(wrong)
+    if raw is not None and not journal.heads():
+        return f"{journal.folder} has no head.json any more"
+    if raw is None and place == OWN and not journal.files():
+        surely = set(await store.kept_all(KNOWN, at)) - set(await store.kept_all(PENDING, at))
+        if surely and not journal.files():
+            return f"{journal.folder} is empty, and {len(surely)} entries stood in it"
+    return None
 
 
 async def seal(store: Store, why: str, at: datetime, *notes: Note) -> None:
