@@ -55,6 +55,8 @@ async def verify(heads: Path | None, person: str, as_json: bool) -> int:
         out(said)
     else:
         whole = "the trail is what was sealed" if not verdict.wrong else f"{len(verdict.wrong)} things are wrong"
+        if not verdict.wrong and heads is None:
+            whole += ", as far as the store itself can tell. An end that was cut off together with its newest head shows only by --heads FILE"
         print(f"{verdict.segments} segments, {verdict.rows} rows compared, {verdict.waiting} not sealed yet: {whole}")
     return 1 if verdict.wrong else 0
 

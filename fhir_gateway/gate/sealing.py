@@ -11,10 +11,13 @@ from ..domain.merkle import Peaks
 from ..domain.periods import micros
 from ..domain.problem import Problem
 from ..domain.sealing import SEGMENT_ROWS, Chain, Head, Proof, Segment, Wrong
-from ..store.base import Store, Taken
+from ..domain.search import Query
+from ..domain.types import Always, Keep
+from ..store.base import Store, StoreError, Taken
 from .context import House
 
 BATCH = 100  # segments read at once
+NEWEST = ("audit-head", "newest")  # kept: the signed head of a segment that was surely made
 
 
 @dataclass(slots=True)
@@ -42,6 +45,11 @@ class Sealer:
                 continue
             self._last, self._signed, self._peaks = head, signed, peaks
             made.append(signed)
+        if made:
+            try:
+                await self.house.store.commit(Keep(*NEWEST, made[-1].encode()))
+            except StoreError:
+                pass  # it is sealed, and the next head says more
         return made
 
     async def _catch_up(self, keys: Seals) -> None:
@@ -77,6 +85,7 @@ async def verify(
 ) -> Verdict:
     """Is the trail what was sealed, and is what was sealed all that the heads `kept` outside speak of? `only`: compare the rows of these segments."""
     keys = (await seals(house.store, house.clock())).public
+    newest = await house.store.kept(*NEWEST, house.clock())  # before the segments: more may be made meanwhile
     chain, found, known = Chain(), Verdict(), dict[int, str]()
     async for segment in all_segments(house.store):
         head = opened(segment.head, keys)
@@ -90,9 +99,22 @@ async def verify(
         step()
     if only is None:
         found.wrong += [Wrong("inserted", None, r.id, f"row {r.id} is in no segment and was never to be") for r in await house.store.strays()]
-    found.wrong += sealing.outside(known, kept or {}, max(known, default=0))
+    last = max(known, default=0)
+    found.wrong += sealing.outside(known, kept or {}, last)
+    if newest is not None:
+        head = opened(newest.decode(), keys)
+        lost = [Wrong("signature", None, "", "the newest head that the store keeps is not signed by a key of this trail")] if head is None else []
+        lost += sealing.outside(known, {head.number: newest.decode()}, last) if head else ()
+        told = {w.segment for w in found.wrong}
+        found.wrong += [] if any(w.what == "truncated" for w in found.wrong) else [w for w in lost if w.segment not in told]
     found.waiting = await house.store.waiting()
+    if not found.segments and not found.waiting and not found.wrong and await _holds_records(house.store):
+        found.wrong.append(Wrong("truncated", None, "", "the store holds people's records, and the trail is empty: no record comes without a row"))
     return found
+
+
+async def _holds_records(store: Store) -> bool:
+    return bool((await store.search(Query(("Patient",)), Always(), filtered=Always(), count=1)).hits)
 
 
 async def segments_of(house: House, person: str) -> set[int]:

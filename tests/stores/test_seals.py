@@ -21,7 +21,7 @@ from fhir_gateway.domain.sealing import read_proof
 from fhir_gateway.store import mongo, sqlite
 from fhir_gateway.store.base import Store
 
-from .making import ANN, BOB, MORNING, Reopen, at, note
+from .making import ANN, BOB, MORNING, Reopen, at, goal, note
 from .test_copying import copied
 from .test_copying import opened as opened_store
 
@@ -197,8 +197,24 @@ def test_what_is_done_to_the_file_shows_and_where(how: str, statements: list[str
 def test_a_tail_that_was_cut_off_with_its_segments_shows_by_the_heads_outside(filled: tuple[Path, list[str]]) -> None:
     path, heads = filled
     tamper(path, "DELETE FROM audit WHERE id LIKE 's2-%'", "DELETE FROM segment WHERE number = 3")
+    assert judged(path) == judged(path, heads) == {("truncated", 3, "")}, "the store keeps its newest head apart"
+    tamper(path, "DELETE FROM kept WHERE kind = 'audit-head'")
     assert judged(path) == set(), "what is left is whole by itself"
     assert judged(path, heads) == {("truncated", 3, "")}
+
+
+@pytest.mark.parametrize("with_head", [True, False], ids=["and its head kept", "and its head, too"])
+def test_an_emptied_trail_beside_records_is_wrong_without_any_head_outside(filled: tuple[Path, list[str]], with_head: bool) -> None:
+    path, _ = filled
+
+    async def admit() -> None:
+        store = await sqlite.open(path, clock=lambda: MORNING)
+        await store.commit(goal("ann", type="Patient"))
+        await store.close()
+
+    asyncio.run(admit())
+    tamper(path, "DELETE FROM audit", "DELETE FROM segment", *(() if with_head else ("DELETE FROM kept WHERE kind = 'audit-head'",)))
+    assert {what for what, _, _ in judged(path)} == {"truncated"}
 
 
 def test_a_tail_that_was_sealed_anew_shows_by_the_heads_outside(filled: tuple[Path, list[str]]) -> None:
