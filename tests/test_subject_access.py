@@ -91,6 +91,9 @@ def test_only_for_a_privacy_officer_and_only_of_somebody_who_is_here(demo: Gatew
     assert list(tmp_path.iterdir()) == []
     done = demo.command("person", "export", demo.patient, "--officer", "privacy-officer", "--out", str(tmp_path / "no" / "x.zip"))
     assert done.returncode == 2 and "not there" in done.stderr
+    missing = tmp_path / "folder-to-be"
+    done = demo.command("person", "export", demo.patient, "--officer", "privacy-officer", "--out", f"{missing}/")
+    assert done.returncode == 2 and "make it first" in done.stderr and not missing.exists(), "no file of a folder's name"
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,8 @@ async def named_officer(w: Wired, settings: Settings, name: str) -> str:
 def destination(place: Path | None, id: str, at: datetime) -> Path:
     """A file in a folder that is there; never one that is there already."""
     name = f"person-{id}-{at:%Y%m%dT%H%M%S}.zip"
+    if place is not None and not place.is_dir() and place.suffix != ".zip":
+        raise Refused(f"The folder {place} is not there: make it first, or name a file that ends in .zip.")
     to = Path(name) if place is None else place / name if place.is_dir() else place
     if not to.parent.is_dir():
         raise Refused(f"The folder {to.parent} is not there: make it first.")
