@@ -360,12 +360,13 @@ def retain_run(
     plan: Annotated[str, typer.Option("--plan", help="The plan, as `retain plan` names it.")],
     officer: Officer,
     certificates: Annotated[Path, typer.Option("--certificates", help="The folder for certificates of disposal.")],
+    include_recent: Annotated[bool, typer.Option("--include-recent", help="Also what was written to after its end by schedule.")] = False,
     json: Json = False,
 ) -> None:
     """Dispose of what the plan shows as due. There is no way back."""
     from .commands import retaining
 
-    sys.exit(run(retaining.run(plan, officer, certificates, json)))
+    sys.exit(run(retaining.run(plan, officer, certificates, json, include_recent)))
 
 
 @retain_app.command("hold")

@@ -88,7 +88,7 @@ def test_what_is_over_goes_whole_and_for_good_but_not_while_it_is_held_or_partne
             with pytest.raises(Refused) as why:
                 asyncio.run(commands.run(name, "privacy-officer", tmp_path, True))
             return {"why": str(why.value)}
-        assert asyncio.run(commands.run(name, "privacy-officer", tmp_path, True)) == code
+        assert asyncio.run(commands.run(name, "privacy-officer", tmp_path, True, True)) == code
         return dict(json.loads(capfdbinary.readouterr().out.splitlines()[-1]))
 
     states, first = plan()
@@ -104,7 +104,7 @@ def test_what_is_over_goes_whole_and_for_good_but_not_while_it_is_held_or_partne
     wired_operator(demo, lambda ctx: ctx.house.store.commit(copy))
     states, copies = plan()
     assert states == {me: "copies"}
-    assert run(copies, 1) | {"overwritten": True} == {"disposed": 0, "waiting": 1, "held": 0, "messages": 0, "certificates": 0, "overwritten": True}
+    assert run(copies, 1) | {"overwritten": True} == {"disposed": 0, "left": 0, "waiting": 1, "held": 0, "messages": 0, "certificates": 0, "overwritten": True}
     queued = wired_operator(demo, lambda ctx: ctx.house.store.outbox_items("hub", "queued"))
     assert [i["why"] for i in queued] == ["recall"]
     back = Disclosed(*(getattr(copy, f) for f in ("remote", "ref", "version", "patient", "recipient", "at")), recalled=datetime(2020, 1, 2, tzinfo=UTC))
@@ -138,11 +138,14 @@ async def test_a_run_that_was_stopped_goes_on_and_every_disposal_has_its_certifi
         await w.store.commit(replace(goal("x", patient="Patient/x", type="Patient"), body=merged, view=merged))
         plan = sorted([d async for d in retaining.due(wiring.operator(w), SCHEDULE)], key=lambda d: d.person)
         assert [(d.person, d.state) for d in plan] == [("Patient/ann", "due"), ("Patient/bob", "due"), ("Patient/x", "linked")]
+        assert all(d.recent for d in plan), "who died in 2010 is written of years after the end"
         await retaining.dispose(wiring.operator(w), plan[0], "olive")  # and then the machine stopped
     with pytest.raises(Refused, match="another by now"):
         await commands.run(retaining.digest(plan), "olive", folder, True)
     assert len(list(folder.glob("*.json"))) == 1
     assert await commands.run(retaining.digest(plan[1:]), "olive", folder, True) == 0
+    assert {json.loads(f.read_text())["person"] for f in folder.glob("*.json")} == {"Patient/ann"}, "the others are left, until somebody has looked"
+    assert await commands.run(retaining.digest(plan[1:]), "olive", folder, True, include_recent=True) == 0
     assert {json.loads(f.read_text())["person"] for f in folder.glob("*.json")} == {"Patient/ann", "Patient/bob"}
     async with wiring.wired(load()) as w:
         assert [d.state async for d in retaining.due(wiring.operator(w), SCHEDULE)] == ["linked"]

@@ -49,16 +49,19 @@ async def plan(as_json: bool) -> int:
         if as_json:
             out(msgspec.to_builtins(d))
         else:
-            print(f"{d.person}: {d.state}, {d.rule}: last contact {d.last}, kept until {d.until}, {d.resources} resources, {d.copies} copies with partners")
+            print(f"{d.person}: {d.state}, {d.rule}: last contact {d.last}, kept until {d.until}, {d.resources} resources, {d.copies} copies with partners"
+                  + (", WRITTEN TO AFTER THAT: look at it first" if d.recent else ""))  # fmt: skip
     name = retaining.digest(found)
     if as_json:
-        out({"plan": name, "due": sum(d.state == "due" for d in found), "messages": dict(messages)})
+        out({"plan": name, "due": sum(d.state == "due" for d in found), "recent": sum(d.recent for d in found), "messages": dict(messages)})
     else:
         print(f"Plan {name}: {sum(d.state == 'due' for d in found)} records are due, {sum(messages.values())} old messages. Nothing was changed.")
+        if recent := sum(d.recent for d in found):
+            print(f"{recent} of these were written to after their end by schedule: is the date of death right? `retain run` leaves them, unless by --include-recent.")
     return 0
 
 
-async def run(name: str, officer: str, folder: Path, as_json: bool) -> int:
+async def run(name: str, officer: str, folder: Path, as_json: bool, include_recent: bool = False) -> int:
     """Do what `plan` showed. 1 when some of it waits for partners to give their copies back, or was not surely overwritten."""
     settings = load()
     schedule = schedule_of(settings)
@@ -70,13 +73,16 @@ async def run(name: str, officer: str, folder: Path, as_json: bool) -> int:
         await _certified(w, folder)  # of a run that was stopped
         if retaining.digest(found) != name:
             raise Refused(f"The plan is another by now ({retaining.digest(found)}, not `{name[:40]}`): look at `fhir-gateway retain plan` again.")
-        waits, ctx = 0, operator(w)
+        waits, left, disposed, ctx = 0, 0, 0, operator(w)
         with bar("Disposing", len(found)) as step:
             for one in found:
-                if one.state == "copies":
+                if one.recent and not include_recent:
+                    left += one.state in ("copies", "due")
+                elif one.state == "copies":
                     waits += await retaining.take_back(ctx, one)
                 elif one.state == "due":
                     said = await retaining.dispose(ctx, one, who)
+                    disposed += 1
                     if as_json:
                         out(said)
                     else:
@@ -85,12 +91,14 @@ async def run(name: str, officer: str, folder: Path, as_json: bool) -> int:
         messages = await retaining.old_messages(ctx, schedule, drop=True)
         overwritten = await w.store.scrub()
         written = await _certified(w, folder)
-    said = {"disposed": sum(d.state == "due" for d in found), "waiting": waits, "held": sum(d.state == "held" for d in found),
+    said = {"disposed": disposed, "left": left, "waiting": waits, "held": sum(d.state == "held" for d in found),
             "messages": sum(messages.values()), "certificates": written, "overwritten": overwritten}  # fmt: skip
     if as_json:
         out(said)
     else:
         print(f"{said['disposed']} records disposed of, {said['held']} held, {waits} copies with partners are called back first, {said['messages']} old messages gone.")
+        if left:
+            print(f"{left} were left: they were written to after their end by schedule. Look at them, and run it again with --include-recent.")
         if not overwritten:
             print("What was removed is not surely overwritten on disk: see docs/retention.md.")
     return 1 if waits or not overwritten else 0

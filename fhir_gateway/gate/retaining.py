@@ -34,7 +34,7 @@ OF_A_RESOURCE: Final = ("conflict", "parked", "quarantine", "recall-told", "inbo
 @dataclass(frozen=True, slots=True)
 class Due:
     """A record at the end of its retention. `state`: due, held, linked (one person's two records: a person
-    decides), copies (partners hold some: they are recalled first)."""
+    decides), copies (partners hold some: they are recalled first). `recent`: something in it is of a later day than `until`."""
 
     person: str
     rule: str
@@ -43,6 +43,7 @@ class Due:
     state: str
     resources: int
     copies: int
+    recent: bool = False
 
 
 # -- legal holds ----------------------------------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ async def _due(ctx: Context, schedule: retention.Schedule, stored: Stored, today
     copies = len(await ctx.house.store.ledger(patient=person, open_only=True))
     joined = any(k.get("type") in ("replaces", "replaced-by") for k in body.get("link", ()))
     state = "held" if person in held else "linked" if joined else "copies" if copies else "due"
-    return Due(person, kept.rule, last.isoformat(), kept.until.isoformat(), state, len({v.ref for v in versions}), copies)
+    return Due(person, kept.rule, last.isoformat(), kept.until.isoformat(), state, len({v.ref for v in versions}), copies, last > kept.until)
 
 
 def _contact(v: Stored, at: datetime) -> date | None:
@@ -141,7 +142,7 @@ def _day(us: int) -> date:
 
 def digest(plan: list[Due]) -> str:
     """Names a plan: another day's, or one with another person in it, has another name."""
-    return sha256(msgspec.json.encode([(d.person, d.rule, d.until, d.state) for d in plan])).hexdigest()[:16]
+    return sha256(msgspec.json.encode([(d.person, d.rule, d.until, d.state, d.recent) for d in plan])).hexdigest()[:16]
 
 
 # -- doing it -------------------------------------------------------------------------------------------------------------
