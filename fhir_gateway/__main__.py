@@ -785,10 +785,18 @@ def audit_keys() -> None:
 
 @audit_app.command("seal")
 def audit_seal(json: Json = False) -> None:
-    """Seal now what is not sealed yet, and print the signed heads."""
+    """Seal now what is not sealed yet, and print the signed heads made by it (`audit heads` prints all)."""
     from .commands import auditing
 
     sys.exit(run(auditing.seal(json)))
+
+
+@audit_app.command("heads")
+def audit_heads(json: Json = False) -> None:
+    """Print the signed heads of all that is sealed, oldest first: what `audit verify --heads` reads."""
+    from .commands import auditing
+
+    sys.exit(run(auditing.heads(json)))
 
 
 @audit_app.command("export")

@@ -175,8 +175,15 @@ def test_the_statement_says_what_is_offered(demo: Gateway) -> None:
 
 def test_the_trail_is_sealed_and_verified_by_command(demo: Gateway) -> None:
     assert demo.command("audit", "seal").returncode == 0
-    said = demo.command("audit", "verify", "--json")
+    said = demo.command("audit", "verify", "--person", demo.patient, "--json")
     assert said.returncode == 0 and json.loads(said.stdout)["ok"] is True, said
+    assert 0 < json.loads(said.stdout)["theirs"] <= json.loads(said.stdout)["rows"], said
+    nobody = demo.command("audit", "verify", "--person", "nobody")
+    assert nobody.returncode == 2 and "No row of the audit is of Patient/nobody" in nobody.stderr, nobody
+    none = demo.command("audit", "seal")
+    assert none.returncode == 0 and (none.stdout or "Everything is sealed already" in none.stderr), none
+    heads = demo.command("audit", "heads").stdout.split()
+    assert len(heads) >= json.loads(said.stdout)["segments"] > 0 and all(h.count(".") == 2 for h in heads)
 
 
 @pytest.mark.slow

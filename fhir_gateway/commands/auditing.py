@@ -1,4 +1,4 @@
-"""`audit verify, proof, keys, seal, export`: is the trail whole, one person's part of it to take elsewhere, all of it as FHIR."""
+"""`audit verify, proof, keys, seal, heads, export`: is the trail whole, one person's part of it to take elsewhere, all of it as FHIR."""
 
 from __future__ import annotations
 
@@ -44,21 +44,30 @@ async def verify(heads: Path | None, person: str, as_json: bool) -> int:
     """1 when something is wrong."""
     async with wired(load()) as w:
         keys = (await seals(w.store, now())).public
-        kept = {n: signed for n, (signed, _) in kept_heads(heads, keys).items()}
-        only = await gate.segments_of(w.house, person_ref(person)) if person else None
+        given, twice = kept_heads(heads, keys)
+        kept = {n: signed for n, (signed, _) in given.items()}
+        of = await gate.rows_of(w.house, person_ref(person)) if person else {}
+        if person and not of:
+            raise Refused(f"No row of the audit is of {person_ref(person)}.")
+        only = {n for n in of if n is not None} if person else None
         with progress() as bar:
             task = bar.add_task("Comparing segments", total=None)
             verdict = await gate.verify(w.house, kept=kept, only=only, step=lambda: bar.advance(task))
-    _say(verdict.wrong, as_json)
-    said = {"ok": not verdict.wrong, "segments": verdict.segments, "rows": verdict.rows, "waiting": verdict.waiting, "wrong": len(verdict.wrong)}
+    wrong = [*twice, *verdict.wrong]
+    _say(wrong, as_json)
+    said: dict[str, Any] = {"ok": not wrong, "segments": verdict.segments, "rows": verdict.rows, "waiting": verdict.waiting, "wrong": len(wrong)}
+    theirs = sum(of.values())
+    if person:
+        said |= {"person": person_ref(person), "theirs": theirs}
     if as_json:
         out(said)
     else:
-        whole = "the trail is what was sealed" if not verdict.wrong else f"{len(verdict.wrong)} things are wrong"
-        if not verdict.wrong and heads is None:
+        whole = "the trail is what was sealed" if not wrong else f"wrong: {len(wrong)}, see above"
+        if not wrong and heads is None:
             whole += ", as far as the store itself can tell. An end that was cut off together with its newest head shows only by --heads FILE"
-        print(f"{verdict.segments} segments, {verdict.rows} rows compared, {verdict.waiting} not sealed yet: {whole}")
-    return 1 if verdict.wrong else 0
+        of_whom = f" ({theirs} rows of {person_ref(person)}, {of.get(None, 0)} of them not sealed yet)" if person else ""
+        print(f"{verdict.segments} segments, {verdict.rows} rows compared{of_whom}, {verdict.waiting} not sealed yet: {whole}")
+    return 1 if wrong else 0
 
 
 def _say(wrong: Sequence[Wrong], as_json: bool) -> None:
@@ -69,20 +78,25 @@ def _say(wrong: Sequence[Wrong], as_json: bool) -> None:
             print(f"{w.what}: {w.text}")
 
 
-def kept_heads(file: Path | None, keys: Sequence[PublicKey]) -> dict[int, tuple[str, Head]]:
-    """Signed heads by number, from a file of lines (or of `{"heads": [...]}`). Refused when one of them is none of this trail's."""
+def kept_heads(file: Path | None, keys: Sequence[PublicKey]) -> tuple[dict[int, tuple[str, Head]], list[Wrong]]:
+    """Signed heads by number, from a file of lines (or of `{"heads": [...]}`), and what is wrong among them: a number that was given twice.
+
+    The first head of a number counts. Refused when one of them is none of this trail's.
+    """
     out: dict[int, tuple[str, Head]] = {}
+    twice: dict[int, Wrong] = {}
     for number, line in enumerate(_text(file).splitlines() if file else (), 1):
         for signed in _heads_of(line):
             head = opened(signed, keys)
             if head is None:
                 raise Refused(f"{file}, line {number}: this is no head that a key of this trail signed.")
             if out.get(head.number, (signed,))[0] != signed:
-                raise Refused(f"{file}, line {number}: there are two different heads of segment {head.number}: one of them was made after something was changed.")
-            out[head.number] = (signed, head)
+                text = f"{file}, line {number}: two different heads of segment {head.number} were given out: {sealing.ANEW}"
+                twice.setdefault(head.number, Wrong("head", head.number, "", text))
+            out.setdefault(head.number, (signed, head))
     if file and not out:
         raise Refused(f"{file} holds no signed head.")
-    return out
+    return out, list(twice.values())
 
 
 def _heads_of(line: str) -> list[str]:
@@ -111,7 +125,7 @@ async def proof(person: str, file: Path, heads: Path | None) -> int:
     """Write one person's rows with what proves them."""
     async with wired(load()) as w:
         keys = (await seals(w.store, now())).public
-        made, left = await gate.proof_of(w.house, person_ref(person), sorted(kept_heads(heads, keys)))
+        made, left = await gate.proof_of(w.house, person_ref(person), sorted(kept_heads(heads, keys)[0]))
         rows = sum(len(s.rows) for s in made.segments)
         await gate.took_out(operator(w), "audit-proof", made.person, f"{rows} rows")
     written(file, msgspec.json.encode(made))
@@ -131,8 +145,9 @@ def check_proof(file: Path, jwks: Path | None, heads: Path | None, as_json: bool
     except Problem as p:
         raise Refused(p.text) from None
     head = opened(found.head, keys)
-    kept = {n: h for n, (_, h) in kept_heads(heads, keys).items()}
-    wrong = [Wrong("signature", None, "", "the head of this proof is not signed by these keys")] if head is None else list(sealing.examined(found, head, kept))
+    given, twice = kept_heads(heads, keys)
+    kept = {n: h for n, (_, h) in given.items()}
+    wrong = [Wrong("signature", None, "", "the head of this proof is not signed by these keys")] if head is None else [*twice, *sealing.examined(found, head, kept)]
     rows = sum(len(s.rows) for s in found.segments)
     _say(wrong, as_json)
     if as_json:
@@ -158,6 +173,19 @@ async def seal(as_json: bool) -> int:
             out({"head": signed})
         else:
             print(signed)
+    if not made:
+        print("Everything is sealed already. `fhir-gateway audit heads` prints the heads there are.", file=sys.stderr)
+    return 0
+
+
+async def heads(as_json: bool) -> int:
+    """Print the signed head of every segment, oldest first."""
+    async with wired(load()) as w:
+        async for segment in gate.all_segments(w.house.store):
+            if as_json:
+                out({"head": segment.head})
+            else:
+                print(segment.head)
     return 0
 
 

@@ -22,6 +22,7 @@ from .merkle import Peaks, consistency, consistent, included, leaf, path, root
 from .problem import Problem
 
 SEGMENT_ROWS: Final = 1_024  # at most, in one segment
+ANEW: Final = "the segment was made again, after a restore of a backup, or by somebody who changed the trail"
 TYPE: Final = "audit-head+jws"  # `typ` of a signed head
 
 
@@ -170,7 +171,7 @@ def outside(known: Mapping[int, str], kept: Mapping[int, str], last: int) -> Ite
             yield Wrong("truncated", number, "", f"a head of segment {number} was given out, and the trail ends with segment {last}")
             return
         if known.get(number) != signed:
-            yield Wrong("head", number, "", f"the head of segment {number} is another than the one that was given out")
+            yield Wrong("head", number, "", f"the head of segment {number} is another than the one that was given out: {ANEW}")
 
 
 # -- one person's rows, to be proved elsewhere --------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from .reading import vread
 from .recipients import my_notices
 from .recording import appoint, change_role, end_foreign, keep_foreign, link, record, recorded_by, roles, uncomputable
 from .refusing import turned_away
-from .sealing import Sealer, Verdict, all_segments, proof_of, segments_of, verify
+from .sealing import Sealer, Verdict, all_segments, proof_of, rows_of, verify
 from .searching import compartment, search
 from .somebody import asker, askers, understood
 from .subject_access import whole_record
@@ -45,7 +45,7 @@ __all__ = [
     "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these", "last_written", "link", "may",
     "may_look", "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "nobody_yet", "organisation_called", "own_labels",
     "part_of", "patch", "patch_where", "plan_document", "preview", "proof_of", "push", "put_on", "read", "record", "recorded_by", "relabel",
-    "remove", "remove_where", "replay", "review", "roles", "search", "searchset", "segments_of", "shown_to", "signed_in_now",
+    "remove", "remove_where", "replay", "review", "roles", "rows_of", "search", "searchset", "shown_to", "signed_in_now",
     "stop_emergency", "take_off", "took_out", "trail_between", "trail_events", "trail_page", "transaction", "turned_away", "unanswered",
     "uncomputable", "understood", "update", "update_where", "verify", "version_number", "vread", "waiting", "who_looked", "whole_record",
     "why",

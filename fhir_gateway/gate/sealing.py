@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -117,9 +118,9 @@ async def _holds_records(store: Store) -> bool:
     return bool((await store.search(Query(("Patient",)), Always(), filtered=Always(), count=1)).hits)
 
 
-async def segments_of(house: House, person: str) -> set[int]:
-    """In which segments this person (`Patient/id`) has rows."""
-    return {n for n, _ in await house.store.rows_of(person) if n is not None}
+async def rows_of(house: House, person: str) -> dict[int | None, int]:
+    """How many rows this person (`Patient/id`) has in which segment; None: in none yet."""
+    return dict(Counter(n for n, _ in await house.store.rows_of(person)))
 
 
 async def proof_of(house: House, person: str, kept: Collection[int] = ()) -> tuple[Proof, int]:

@@ -15,7 +15,8 @@ import pytest
 from pymongo import MongoClient
 
 from fhir_gateway import gate
-from fhir_gateway.auth.seals import opened, seals
+from fhir_gateway.auth.seals import Seals, opened, seals
+from fhir_gateway.commands.auditing import kept_heads
 from fhir_gateway.domain import sealing
 from fhir_gateway.domain.sealing import read_proof
 from fhir_gateway.store import mongo, sqlite
@@ -222,13 +223,20 @@ def test_a_tail_that_was_sealed_anew_shows_by_the_heads_outside(filled: tuple[Pa
     path, heads = filled
     tamper(path, "DELETE FROM audit WHERE id = 's2-r003'", "DELETE FROM segment WHERE number = 3")
 
-    async def again() -> None:
+    async def again() -> tuple[list[str], Seals]:
         store = await sqlite.open(path, clock=lambda: MORNING)
-        await gate.Sealer(House(store)).seal()  # type: ignore[arg-type]
+        made = await gate.Sealer(House(store)).seal()  # type: ignore[arg-type]
+        keys = await seals(store, MORNING)
         await store.close()
+        return made, keys
 
-    asyncio.run(again())
+    made, keys = asyncio.run(again())
     assert judged(path) == set() and judged(path, heads) == {("head", 3, "")}
+    both = path.with_name("heads")
+    both.write_text("\n".join([*heads, *made]))
+    kept, twice = kept_heads(both, keys.public)
+    assert [kept[n][0] for n in (1, 2, 3)] == heads, "the first that was given out counts"
+    assert [(w.what, w.segment) for w in twice] == [("head", 3)] and "after a restore of a backup, or by somebody" in twice[0].text
 
 
 ON_MONGO: list[tuple[str, Callable[[Any], Any], set[tuple[str, int | None, str]]]] = [
