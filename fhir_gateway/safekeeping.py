@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import __version__, wiring
+from .domain.audit import OPERATOR
 from .domain.types import Drop, Note
 from .settings import Refused, Settings
 from .store import journalled, sqlite, sqlite_backup
@@ -218,7 +219,7 @@ def _path(settings: Settings) -> Path:
 
 
 def _note(what: str, detail: str) -> Note:
-    return Note(new_id(), now(), "E", what, True, "Device/operator", "Operator", detail=detail)
+    return Note(new_id(), now(), "E", what, True, OPERATOR, "Operator", purpose="HOPERAT", detail=detail)
 
 
 __all__ = ["accept_gap", "backup", "pieces", "replay", "restore", "seal"]

@@ -26,6 +26,7 @@ from . import definitions, floors, gate
 from .auth import demo as demo_tokens
 from .auth import keys
 from .auth.tokens import Caller, Tokens
+from .domain.audit import OPERATOR
 from .domain.directory import Sectors
 from .domain.labels import LabelSets
 from .domain.standing import Policy
@@ -329,7 +330,7 @@ def worker_name() -> str:
 
 def operator(w: Wired) -> Context:
     """Whoever runs commands on this machine, as an operator; the audit says so. No record of a person opens for them."""
-    return gate.house_context(w.house, Actor("system", frozenset({"Device/operator"}), "Device/operator", "Operator", operator=True))
+    return gate.house_context(w.house, Actor("system", frozenset({OPERATOR}), OPERATOR, "Operator", operator=True), purpose="HOPERAT")
 
 
 async def context_as(w: Wired, who: str) -> Context:

@@ -46,6 +46,10 @@ def told(note: Note, **changes: Any) -> str:
         ({"user": "Patient/a", "user_name": "Ada"}, "You looked at your plan."),
         ({"user": "Patient/a", "what": "who-looked", "allowed": True}, "You looked at who had looked at your record."),
         ({"basis": "break-glass"}, "Dr Shah looked at your plan in an emergency."),
+        ({"what": "break-glass", "basis": "break-glass", "refs": ("Patient/a",)}, "Dr Shah opened your record in an emergency."),
+        ({"user": "Patient/a", "what": "sign-out-everywhere", "refs": ()}, "You signed out everywhere."),
+        ({"user": "Patient/a", "what": "authorize", "refs": ()}, "You let in an app."),
+        ({"user": "Patient/a", "what": "sign-in", "refs": (), "allowed": False}, "Somebody with your user name tried to sign in and could not."),
         ({"allowed": False}, "Dr Shah tried to look at your plan and was told no."),
         ({"allowed": False, "what": "create", "refs": ("Task/",)}, "Dr Shah tried to add an action and was told no."),
         ({"what": "login", "action": "E", "refs": ()}, "Dr Shah signed in."),
@@ -153,6 +157,14 @@ def test_signing_in_and_what_only_we_do():
     assert codes(event(replace(NOTE, what="login", action="E", allowed=False)))[3] == "8"
     e = event(replace(NOTE, what="conflict", action="U"))
     assert "meta" not in e and e["subtype"][0]["system"].startswith("https://fhir-gateway.example/")
+
+
+def test_what_a_command_did_says_so():
+    act = replace(NOTE, user="Device/operator", user_name="Operator", client=None, organisation=None, purpose="HOPERAT", what="export")
+    (by,) = [a["who"] for a in event(act)["agent"] if a.get("network", {}).get("type") == "1" and not a.get("requestor")][:1]
+    assert by == {"identifier": {"value": "a command on this machine"}}
+    assert event(act)["purposeOfEvent"][0]["coding"][0]["code"] == "HOPERAT"
+    assert "a page of this gateway" in str(event(replace(act, user="Practitioner/p")))
 
 
 def test_times_are_utc_with_milliseconds():

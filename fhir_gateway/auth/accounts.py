@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ..domain.audit import OPERATOR
 from ..domain.types import Drop, Keep, Note, Op
 from . import clients, held, people, sessions
 from .kept import CHANGED, Kept, commit_unless_taken, pack
@@ -29,7 +30,7 @@ class Act:
 
     at: datetime
     new_id: Callable[[], str]
-    user: str = "Device/operator"
+    user: str = OPERATOR
     user_name: str = "Operator"
 
     def note(self, what: str, account: Account, detail: str = "") -> Note:
@@ -37,6 +38,7 @@ class Act:
         whose = account.fhir_user if kind == "patient" else account.patient
         return Note(
             self.new_id(), self.at, "C" if what == "account-add" else "U", what, True, self.user, self.user_name, patient=whose,
+            purpose="HOPERAT" if self.user == OPERATOR else "",
             refs=(account.fhir_user,), detail=f"{account.username}{detail and ': '}{detail}",
         )  # fmt: skip
 

@@ -16,13 +16,12 @@ from ..auth import clients, keys, people
 from ..auth.clients import Client
 from ..auth.oauth import OAuth
 from ..domain import strict
+from ..domain.audit import OPERATOR
 from ..domain.problem import Problem
 from ..domain.scopes import Scopes
 from ..domain.types import Note
 from ..settings import Refused, Settings, load
 from ..wiring import Wired, now, wired
-
-OPERATOR = "Device/operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def out(item: dict[str, Any], as_json: bool, text: str) -> None:
 
 
 def written_down(w: Wired, what: str, detail: str) -> Note:
-    return Note(w.house.new_id(), now(), "E", what, True, OPERATOR, "Operator", detail=detail)
+    return Note(w.house.new_id(), now(), "E", what, True, OPERATOR, "Operator", purpose="HOPERAT", detail=detail)
 
 
 # -- clients ----------------------------------------------------------------------------------------------------------

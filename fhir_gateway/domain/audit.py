@@ -22,6 +22,9 @@ AUTHZ: Final = "https://profiles.ihe.net/ITI/BALP/CodeSystem/AuthZsubType"
 INTERACTION: Final = "http://hl7.org/fhir/restful-interaction"
 OURS: Final = "https://fhir-gateway.example/CodeSystem/audit-event"
 OBSERVER: Final = "fhir_gateway"
+OPERATOR: Final = "Device/operator"  # whoever runs commands on the machine
+ITSELF: Final = "Device/this-service"  # what it does unasked
+_FROM: Final = {OPERATOR: "a command on this machine", ITSELF: "this gateway itself"}
 
 Coding = dict[str, str]
 _REST: Final = {"system": f"{HL7}/audit-event-type", "code": "rest", "display": "Restful Operation"}
@@ -151,7 +154,7 @@ def _claimed(note: Note, kind: _Kind) -> str:
 
 
 def _agents(note: Note, kind: _Kind, server: str, decided: bool) -> Iterator[dict[str, Any]]:
-    client = note.client or (note.organisation if kind.type is _EXPORT else None) or "a page of this gateway"
+    client = note.client or (note.organisation if kind.type is _EXPORT else None) or _FROM.get(note.user, "a page of this gateway")
     here = {"network": {"address": server, "type": "5" if "://" in server else "1"}}
     there = {"network": {"address": client, "type": "1"}}
     if decided:
@@ -253,7 +256,7 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "who-looked": ("looked at who had looked at", "look at who had looked at"),
     "explain": ("asked who may see", "ask who may see"),
     "preview": ("tried out who would see", "try out who would see"),
-    "break-glass": ("opened in an emergency", "open in an emergency"),
+    "break-glass": ("opened", "open"),
     "telling": ("chose how to be told about", "choose how to be told about"),
     "record": ("recorded something about who may see", "record something about who may see"),
     "sync": ("brought, from a partner,", "bring, from a partner,"),
@@ -273,12 +276,25 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "account-password": ("set a new password for a sign-in to", "set a new password for a sign-in to"),
     "account-close": ("closed a sign-in to", "close a sign-in to"),
     "account-reopen": ("opened again a sign-in to", "open again a sign-in to"),
-    "sign-out-everywhere": ("signed out everywhere of", "sign out everywhere of"),
-    "app-stopped": ("stopped an app from using", "stop an app from using"),
 }
-_ABOUT_SIGN_IN: Final = frozenset({"account-add", "account-change", "account-password", "account-close", "account-reopen", "sign-out-everywhere", "app-stopped"})
+_ABOUT_SIGN_IN: Final = frozenset({"account-add", "account-change", "account-password", "account-close", "account-reopen"})
 _OF_ALL: Final = frozenset({"everything", "transaction", "batch", "who-looked", "audit-export", "audit-proof", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export", "hold", "release", "dispose"}) | _ABOUT_SIGN_IN
-_WHOLE: Final = {"login": "signed in", "sign-in": "signed in", "logout": "signed out", "sign-out": "signed out", "token": "was let in"}
+_WHOLE: Final[Mapping[str, tuple[str, str]]] = {  # which are about no part of a record
+    **dict.fromkeys(("login", "sign-in", "token"), ("signed in", "sign in")),
+    **dict.fromkeys(("logout", "sign-out"), ("signed out", "sign out")),
+    "sign-out-everywhere": ("signed out everywhere", "sign out everywhere"),
+    "authorize": ("let in an app", "let in an app"),
+    "app-stopped": ("stopped an app", "stop an app"),
+    "emergencies": ("looked at the list of emergencies", "look at the list of emergencies"),
+    "purpose": ("asked for another purpose", "ask for a purpose that their sign-in does not have"),
+    "register-client": ("registered an app or a system", "register an app or a system"),
+    "rotate-client": ("changed the keys of an app or a system", "change the keys of an app or a system"),
+    "remove-client": ("removed an app or a system", "remove an app or a system"),
+    "rotate-keys": ("changed the keys of this service", "change the keys of this service"),
+    "withdraw-key": ("withdrew a key of this service", "withdraw a key of this service"),
+    "backup": ("made a backup", "make a backup"),
+    "restore": ("brought back a backup", "bring back a backup"),
+}
 
 
 def sentence(note: Note) -> str:
@@ -286,7 +302,10 @@ def sentence(note: Note) -> str:
     me = bool(note.patient) and note.user == note.patient
     who = "You" if me else note.user_name or note.organisation or "Somebody"
     if note.what in _WHOLE:
-        return f"{who} {_WHOLE[note.what]}." if note.allowed else f"{who} tried to sign in and could not."
+        done, tried = _WHOLE[note.what]
+        if not note.allowed and note.what in ("login", "sign-in", "token"):
+            return f"{'Somebody with your user name' if me else who} tried to sign in and could not."
+        return f"{who} {done}." if note.allowed else f"{who} tried to {tried} and {'were' if me else 'was'} told no."
     done, tried = _DID.get(note.what, (f"used “{note.what}” on", f"use “{note.what}” on"))
     what = (
         "your record"
@@ -295,12 +314,12 @@ def sentence(note: Note) -> str:
     )
     if not note.allowed:
         were = "were" if me else "was"
-        return f"{who} tried to {tried} {what} and {were} told no."
+        return f"{who} tried to {tried} {what}{' in an emergency' if note.what == 'break-glass' else ''} and {were} told no."
     if me:
         done = done.replace("was ", "were ", 1) if done.startswith("was ") else done
     if note.detail == "unchanged":
         return f"{who} sent {what} again, just as it was."
-    why = " in an emergency" if note.basis == "break-glass" else ""
+    why = " in an emergency" if note.what == "break-glass" or (note.basis == "break-glass" and note.what != "break-glass-end") else ""
     if note.what == "search" and note.detail == "found nothing":
         return f"{who} searched your record and found nothing{why}."
     if note.what == "search" and note.detail.startswith("counted"):

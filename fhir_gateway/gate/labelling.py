@@ -13,6 +13,7 @@ from typing import Any
 from ..domain import facts as deriving
 from ..domain import labels, strict
 from ..domain import search as searching
+from ..domain.audit import ITSELF
 from ..domain.authors import authorship
 from ..domain.compartment import patients
 from ..domain.facts import MADE
@@ -34,7 +35,7 @@ from .reading import allow, read
 from .writing import patch
 
 PAGE = 200
-HOUSE = Actor("system", frozenset({"Device/operator"}), "Device/operator", "This service", operator=True)
+HOUSE = Actor("system", frozenset({ITSELF}), ITSELF, "This service", operator=True)
 META = ("profile", "tag", "security")
 WITH_SOURCES = 1  # since when facts say which source was vouched for
 Json = dict[str, Any]
@@ -245,7 +246,7 @@ async def _again(house: House, stored: Stored) -> bool:
         first = next(iter(facts.patients), None)
         ops += [Send(r.name, stored.ref, stored.version, first) for r in house.remotes if first is not None and r.takes(stored.ref.type)]
     if other:
-        ctx = house_context(house, HOUSE)
+        ctx = house_context(house, HOUSE, purpose="HOPERAT")
         ops += [note(ctx, "U", "relabel", None, (str(stored.ref),), patient=p, allowed=True) for p in facts.patients]
     try:
         await house.store.commit(*ops)
