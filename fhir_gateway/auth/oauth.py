@@ -153,7 +153,7 @@ class OAuth:
             asked.client.id, asked.redirect_uri, asked.challenge, asked.nonce, self.new_id(), who.subject, scopes,
             launch, who.signed_in or at, at + CODE_LIFE, session=session,
         )  # fmt: skip
-        note = self._note("authorize", True, who.fhir_user, who.organisation, asked.client.id, at, scopes)
+        note = self._note("authorize", who, asked.client.id, at, scopes, patient=own_record(who))
         spent = [Drop(LAUNCH, asked.launch_key, must_exist=True)] if asked.launch_key else []
         keep = Keep(CODE, digest(code), pack(kept), at + CODE_REMEMBERED, if_absent=True)
         if not await commit_unless_taken(self.store, keep, *spent, note):
@@ -260,7 +260,7 @@ class OAuth:
         if not scopes:
             raise Refusal("invalid_scope", "Ask for system/ scopes that this client is registered for.")
         caller = client.caller(issuer=self.base, jti=self.new_id(), expires=at + self.life, scopes=scopes)
-        await self.store.commit(self._note("sign-in", True, client.device, client.organisation, client.id, at, scopes))
+        await self.store.commit(self._note("sign-in", caller, client.id, at, scopes))
         return self._bearer(await self.tokens.issue(caller, at), scopes)
 
     async def _answer(self, grant: Grant, name: str, scopes: str, at: datetime, nonce: str = "") -> dict[str, Any]:
@@ -362,11 +362,9 @@ class OAuth:
     def _random(self) -> str:
         return self.random_bytes(32).hex()
 
-    def _note(
-        self, what: str, allowed: bool, user: str, organisation: str | None, client: str, at: datetime, detail: str
-    ) -> Note:
+    def _note(self, what: str, who: Caller, client: str, at: datetime, detail: str, *, patient: str | None = None) -> Note:
         return Note(
-            self.new_id(), at, "E", what, allowed, user, organisation=organisation, client=client, detail=detail
+            self.new_id(), at, "E", what, True, who.fhir_user, who.name, who.organisation, client, patient=patient, detail=detail
         )
 
 

@@ -83,7 +83,7 @@ class Sessions:
         account = await people.sign_in(self.store, username, password, now)
         if account is None:
             known = await people.find(self.store, username, now) or people.Account("", "")  # as long for no one's name
-            await self.store.commit(self._note("sign-in", known.fhir_user, known.organisation, now, allowed=False))
+            await self.store.commit(self._note("sign-in", known, now, allowed=False))
             return None
         caller = account.caller(issuer=self.issuer, jti=self.new_id(), expires=now + LONGEST, at=account.proven(now))
         return await self.start(caller, request.cookies)
@@ -96,7 +96,7 @@ class Sessions:
         who = session.caller
         account = await people.sign_in(self.store, who.subject, password, now)
         good = account is not None and account.fhir_user == who.fhir_user
-        await self.store.commit(self._note("sign-in", who.fhir_user, who.organisation, now, allowed=good))
+        await self.store.commit(self._note("sign-in", who, now, allowed=good))
         return replace(who, signed_in=account.proven(now)) if account is not None and good else None
 
     async def start(self, caller: Caller, old: Mapping[str, str]) -> list[str]:
@@ -108,7 +108,7 @@ class Sessions:
             Drop(SESSION, ended),
             Keep(SESSION, digest(id), pack(row), min(now + IDLE, now + LONGEST), if_absent=True),
             Keep(INDEX, f"{digest(caller.subject)} {digest(id)}", b"1", now + LONGEST),
-            self._note("sign-in", caller.fhir_user, caller.organisation, now),
+            self._note("sign-in", caller, now),
         )
         return [self._cookie("session", id), self._cookie("visitor", "", gone=True)]
 
@@ -117,7 +117,7 @@ class Sessions:
         session = await self.session(request.cookies)
         if session:
             who = session.caller
-            note = self._note("sign-out", who.fhir_user, who.organisation, self.clock())
+            note = self._note("sign-out", who, self.clock())
             await self.store.commit(*await _ending(self.store, who.subject, session.key, self.clock()), note, CHANGED)
         return [self._cookie("session", "", gone=True), self._cookie("visitor", "", gone=True)]
 
@@ -168,8 +168,10 @@ class Sessions:
     def _random(self) -> str:
         return self.random_bytes(32).hex()
 
-    def _note(self, what: str, user: str, organisation: str | None, at: datetime, *, allowed: bool = True) -> Note:
-        return Note(self.new_id(), at, "E", what, allowed, user, organisation=organisation)
+    def _note(self, what: str, who: Caller | people.Account, at: datetime, *, allowed: bool = True) -> Note:
+        """Whoever signs in or out, or tried to with this account; a person's own are in their log."""
+        own = who.fhir_user if who.fhir_user.startswith("Patient/") else None
+        return Note(self.new_id(), at, "E", what, allowed, who.fhir_user, who.name, who.organisation, patient=own)
 
 
 def form_token(cookie: str) -> str:

@@ -32,7 +32,7 @@ from .sealing import Sealer, Verdict, all_segments, proof_of, rows_of, verify
 from .searching import compartment, search
 from .somebody import asker, askers, understood
 from .subject_access import whole_record
-from .trail import may_look, took_out, trail_between, trail_events, trail_page
+from .trail import may_look, took_out, trail_between, trail_events, trail_page, whose_trail
 from .transacting import transaction
 from .writing import Once, accept, create, patch, patch_where, remove, remove_where, update, update_where
 from .writings import Hand, last_written, read
@@ -45,8 +45,8 @@ __all__ = [
     "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these", "last_written", "link", "may",
     "may_look", "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "nobody_yet", "organisation_called", "own_labels",
     "part_of", "patch", "patch_where", "plan_document", "preview", "proof_of", "push", "put_on", "read", "record", "recorded_by", "relabel",
-    "remove", "remove_where", "replay", "review", "roles", "rows_of", "search", "searchset", "shown_to", "signed_in_now",
-    "stop_emergency", "take_off", "took_out", "trail_between", "trail_events", "trail_page", "transaction", "turned_away", "unanswered",
-    "uncomputable", "understood", "update", "update_where", "verify", "version_number", "vread", "waiting", "who_looked", "whole_record",
+    "remove", "remove_where", "replay", "review", "roles", "rows_of", "search", "searchset", "shown_to", "signed_in_now", "stop_emergency",
+    "take_off", "took_out", "trail_between", "trail_events", "trail_page", "transaction", "turned_away", "unanswered", "uncomputable",
+    "understood", "update", "update_where", "verify", "version_number", "vread", "waiting", "who_looked", "whole_record", "whose_trail",
     "why",
 ]  # fmt: skip

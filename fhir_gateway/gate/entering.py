@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
+from ..auth import clients, people
 from ..domain import consent
 from ..domain.directory import Directory
 from ..domain.periods import micros
@@ -25,7 +26,7 @@ async def enter(house: House, caller: Any, *, purpose: str | None = None, reques
     if known is None or known[0] != epoch or (known[1] is not None and micros(at) >= known[1]):
         if len(house._actors) > 10_000:
             house._actors.clear()
-        known = house._actors[key] = (epoch, directory.next_change(micros(at)), _actor(directory, caller, at))
+        known = house._actors[key] = (epoch, directory.next_change(micros(at)), _actor(directory, await _named(house, caller, at), at))
     wanted = purpose or caller.purpose or "TREAT"
     if purpose and caller.purpose and not consent.purpose_within(purpose, caller.purpose):
         await house.store.commit(_refused(house, caller, known[2], at, "purpose", f"asked for the purpose {purpose[:64]}"))
@@ -40,6 +41,20 @@ async def enter(house: House, caller: Any, *, purpose: str | None = None, reques
         may_refer="refer" in caller.roles, may_declassify="declassifier" in caller.roles, may_record="registrar" in caller.roles,
         launch=caller.launch, place=(directory, epoch), signed_in=caller.signed_in, officer="privacy-officer" in caller.roles, assurance=caller.assurance,
     )  # fmt: skip
+
+
+async def _named(house: House, caller: Any, at: datetime) -> Any:
+    """With the name that the account, or the registration of the system, has: tokens of ours do not carry it."""
+    if caller.name:
+        return caller
+    known: Any = None
+    if caller.kind == "system":
+        found = await clients.find(house.store, caller.client or "", at)
+        known = found if found is not None and found.device == caller.fhir_user else None
+    else:
+        account = await people.find(house.store, caller.subject, at)
+        known = account if account is not None and account.fhir_user == caller.fhir_user else None
+    return replace(caller, name=known.name) if known is not None and known.name else caller
 
 
 def _refused(house: House, caller: Any, actor: Actor, at: datetime, what: str, detail: str) -> Note:

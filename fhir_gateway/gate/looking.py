@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from ..auth import clients
 from ..domain import audit, recorded
 from ..domain.periods import micros
 from ..domain.primitives import whole
@@ -27,8 +29,8 @@ async def organisation_called(house: House, name: str) -> str | None:
 async def who_looked(ctx: Context, patient: str, *, before: str | None = None, count: int = 50) -> list[dict[str, Any]]:
     """The person's own access log, newest first; only for the person (leak list L39).
 
-    Each: `{at, who, user, organisation, what, allowed, why, rule, reason, recorded, unchanged, purpose, sentence, before}`; `before` continues
-    after that row. `reason` is what whoever did it said, in an emergency, of looking after the person or of how they found out the fact
+    Each: `{at, who, user, app, organisation, what, allowed, why, rule, reason, recorded, unchanged, purpose, sentence, before}`; `before`
+    continues after that row. `app` is the name of the app that somebody used, or let in or stopped; "" for a page of this gateway. `reason` is what whoever did it said, in an emergency, of looking after the person or of how they found out the fact
     that `recorded` names (`recorded.told`; `roles` where they were read; nothing while telling the person would endanger them).
     """
     me = f"Patient/{patient}"
@@ -47,11 +49,13 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
     said = await reasons(ctx, me)
     silent = (await stand(ctx.house, [me], None, ctx.place))[me].no_notify
     facts = {n.id: ("roles", "") if n.action == "R" else ("", "") if silent else recorded.told(n.detail) for n in rows if n.what == "record" and n.allowed}
+    apps = await _apps(ctx, rows)
     return [
         {
             "at": n.at,
             "who": n.user_name or n.user,
             "user": n.user,
+            "app": apps.get(n.client or "", ""),
             "organisation": n.organisation,
             "what": n.what,
             "allowed": n.allowed,
@@ -66,6 +70,13 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
         }
         for n in rows
     ]
+
+
+async def _apps(ctx: Context, rows: Sequence[Note]) -> dict[str, str]:
+    """The names of the programs that people used, by id; one that is registered no more is called by its id."""
+    used = {n.client for n in rows if n.client and not n.user.startswith("Device/")}
+    found = {id: await clients.find(ctx.house.store, id, ctx.at) for id in used}
+    return {id: (app.name if app is not None else "") or id for id, app in found.items()}
 
 
 async def _told(ctx: Context, me: str, before: tuple[Any, ...] | None, count: int) -> list[Note]:

@@ -6,6 +6,7 @@ trail is looked at for them. What a row names that its reader may not see is not
 
 from __future__ import annotations
 
+import re
 from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +21,12 @@ from ..domain.problem import Problem, not_found
 from ..domain.search import Query, Term
 from ..domain.types import VIEW, Decision, Note, Ref
 from .context import Answer, Context, Entry, House, Page, ask_stored, note, stand, views_of
+from .identifying import with_number
 from .paging import resumed, seal
 
 TYPE: Final = "AuditEvent"
+ID: Final = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}\Z")
+OFFICER: Final = "privacy officer"  # whose job it is; no basis of a decision about consent
 PAGE: Final = 50
 BATCH: Final = 200
 MOST: Final = 5_000  # rows looked at for one page; then it ends and says where to go on
@@ -45,7 +49,7 @@ async def may_look(ctx: Context) -> Trail | None:
     """Whose trail this asker may see; None for everybody who may see none."""
     a = ctx.actor
     if ctx.officer and a.kind == "professional":
-        return Trail(None, Decision(True, "legal", rule="privacy officer"))
+        return Trail(None, Decision(True, "", rule=OFFICER))
     if a.patient is None or (ctx.launch is not None and ctx.launch != a.patient):
         return None
     if a.kind == "patient":
@@ -55,6 +59,24 @@ async def may_look(ctx: Context) -> Trail | None:
         if proxies.decides_for(standing, a.ids | {a.user}, micros(ctx.at)) and not await _narrowed(ctx, a.patient):
             return Trail(a.patient, Decision(True, "proxy"))
     return None
+
+
+async def whose_trail(ctx: Context, named: str) -> str | None:
+    """The `Patient/id` that a privacy officer means by an id or an NHS number (spaces and all); None when nobody here is or was called so.
+
+    For others it is only the reference: they are told nothing of who is here.
+    """
+    ref = f"Patient/{named.removeprefix('Patient/')}"
+    trail = await may_look(ctx)
+    if trail is None or trail.person is not None:
+        return ref
+    number = "".join(named.split())
+    if len(number) == 10 and number.isdigit():
+        found = await with_number(ctx, number)
+        if found:
+            return str(found[0].ref)
+    known = ID.match(ref) and (await ctx.house.store.get(Ref(*ref.split("/"))) is not None or await ctx.house.store.notes(patient=ref, count=1))
+    return ref if known else None
 
 
 async def _narrowed(ctx: Context, person: str) -> bool:

@@ -95,7 +95,7 @@ def test_signing_out_everywhere_ends_every_browser_and_nobody_else_s(demo: Gatew
     assert worker.get("/team").url.path == "/team"
     again = as_(demo, "patient")
     again.get("/my-plan/who-looked?mine=yes")
-    assert "Signed out everywhere of" in again.words()
+    assert "Signed out everywhere Allowed" in again.words()
 
 
 def test_an_app_is_listed_and_stopped_with_all_its_tokens(demo: Gateway, amina: Visitor, app: str) -> None:
@@ -103,19 +103,28 @@ def test_an_app_is_listed_and_stopped_with_all_its_tokens(demo: Gateway, amina: 
     assert reads(demo, held["access_token"]) == 200
     leila = as_(demo, "proxy")
     leila.get("/account/apps")
-    assert "There is none" in leila.words()
+    assert "You have let no app in" in leila.words()
     assert leila.http.post(f"/account/apps/{app}/stop", data=leila.fields("/sign-out")).status_code == 404
     amina.get("/account/apps")
     assert "Plan Pal" in amina.words() and "read, search: everything in the plan (of one person)" in amina.words()
     assert reads(demo, held["access_token"]) == 200
     amina.send(f"/account/apps/{app}/stop")
-    assert "The app is stopped" in amina.words() and "There is none" in amina.words()
+    assert "The app is stopped" in amina.words() and "You have let no app in" in amina.words()
     assert reads(demo, held["access_token"]) == 401 and reads(demo, other["access_token"]) == 401
     for tokens in (held, other):
         assert token(demo, grant_type="refresh_token", client_id=app, refresh_token=tokens["refresh_token"])["error"] == "invalid_grant"
     assert reads(demo, let_in(demo, amina, app)["access_token"]) == 200, "they may let it in again"
     amina.get("/my-plan/who-looked?mine=yes")
-    assert "Stopped an app from using" in amina.words()
+    assert "You What they did Stopped the app Plan Pal Allowed" in amina.words()
+    amina.get("/my-plan/who-looked")
+    assert "Plan Pal, for you What they did Looked at your plan or record" in amina.words(), amina.words()
+    assert "You What they did Let in the app Plan Pal" in amina.words() and "You What they did Stopped the app Plan Pal" in amina.words()
+    mine = demo.get("patient", "AuditEvent?subtype=authorize,app-stopped").json()["entry"]
+    assert {e["resource"]["subtype"][0]["code"] for e in mine} == {"authorize", "app-stopped"}
+    agents = [a for e in demo.get("patient", "AuditEvent?subtype=read&_count=100").json()["entry"] for a in e["resource"]["agent"]]
+    apps = [a for e in mine for a in e["resource"]["agent"] if a["requestor"]]
+    assert {a.get("name") for a in apps} == {"Amina Example"}, "an app's rows carry the person's name, as the pages' do"
+    assert not [a for a in agents if a.get("name") == "amina"]
 
 
 def grown_old(demo: Gateway, v: Visitor, minutes: int = 10) -> None:

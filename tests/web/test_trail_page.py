@@ -23,6 +23,12 @@ def test_the_officer_searches_and_takes_a_copy_and_the_person_sees_it(demo: Gate
     assert "Signed in" in officer.get("/privacy/audit?what=signed").text.replace("signed in", "Signed in")
     wrong = officer.get("/privacy/audit?person=%3Cb%3E&from-day=40")
     assert wrong.status_code == 400 and "There is something to put right" in wrong.text and "<b>" not in wrong.text
+    assert "Nobody here has this id or NHS number: nobody" in officer.get("/privacy/audit?person=nobody").text
+    (number,) = [i["value"] for i in demo.get("patient", f"Patient/{demo.patient}").json()["identifier"] if i["system"].endswith("/nhs-number")]
+    officer.get(f"/privacy/audit?what=refused&person={number[:3]}+{number[3:6]}+{number[6:]}")
+    assert "Dr Sam Other" in officer.words() and "your" not in officer.words().split("What happened")[1].lower()
+    officer.get("/privacy/audit?what=signed")
+    assert "Olu Grant" in officer.words() and "Organization/" not in officer.words() and "Somebody" not in officer.words()
     rows = officer.get(f"/privacy/audit/download?person={demo.patient}&what=refused")
     events = [json.loads(line) for line in rows.text.splitlines()]
     assert rows.headers["content-type"].startswith("application/fhir+ndjson") and events and all(e["outcome"] == "8" for e in events)

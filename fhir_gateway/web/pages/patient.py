@@ -11,10 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate, plans
+from ...domain.audit import ITSELF, OPERATOR
 from ...domain.mapping.names import local, own_identifier
 from ...domain.problem import Problem
 from ...gate import Context
 from . import tasks
+from .acts import ACTS, OTHERWISE
 from .alerts import TYPES, alerts
 from .changes import last_changes
 from .frame import Pages, show
@@ -86,7 +88,12 @@ class Filter:
             return False
         if self.what not in ("", "refused") and not (row["allowed"] and row["what"] in KINDS.get(self.what, ("", frozenset()))[1]):
             return False
-        return self.mine or row.get("user") != me
+        return self.mine or self.what == "signed" or row.get("user") != me or bool(row["app"]) or _failed(row)
+
+
+def _failed(row: Mapping[str, Any]) -> bool:
+    """Somebody tried the person's own name and had not the password: it need not have been the person."""
+    return row["what"] == "sign-in" and not row["allowed"]
 
 
 async def who_looked(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -147,7 +154,7 @@ async def _rows(ctx: Context, wanted: Filter, before: str | None) -> tuple[list[
 
 def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
     """The same person did the same with the same answer in the same minute: one line with a count."""
-    same = ("user", "organisation", "what", "allowed", "why", "rule", "reason", "recorded", "unchanged")
+    same = ("user", "app", "organisation", "what", "allowed", "why", "rule", "reason", "recorded", "unchanged")
     return all(a.get(k) == b.get(k) for k in same) and a["at"].replace(second=0, microsecond=0) == b["at"].replace(
         second=0, microsecond=0
     )
@@ -158,27 +165,10 @@ KINDS: dict[str, tuple[str, frozenset[str]]] = {  # what to show only, and which
     "changed": ("They added or changed something", frozenset({"create", "update", "patch", "delete", "transaction", "batch", "accept", "sync", "record", "declassify", "relabel"})),
     "sent": ("A copy was sent or taken back", frozenset({"disclose", "recall", "audit-export", "audit-proof"})),
     "emergency": ("It was an emergency", frozenset({"break-glass", "break-glass-end", "emergency-review"})),
+    "signed": ("Signed in or out, or an app was let in or stopped", frozenset({"sign-in", "sign-out", "sign-out-everywhere", "authorize", "app-stopped"})),
     "refused": ("They were told no", frozenset()),
 }  # fmt: skip
-WHAT: dict[str, str] = {
-    "read": "Looked at", "vread": "Looked at an earlier version of", "history": "Looked at earlier versions of",
-    "search": "Searched in", "everything": "Looked at all of", "create": "Added to", "update": "Changed",
-    "patch": "Changed", "delete": "Removed from", "transaction": "Sent an update to", "disclose": "Was sent a copy of",
-    "telling": "Chose how to be told about",
-    "document": "Made a document of", "validate": "Checked", "recall": "Had a copy taken back of", "consent": "Changed who can see", "who-looked": "Looked at who has seen",
-    "explain": "Asked who may see", "preview": "Tried out who would see",
-    "declassify": "Took a privacy label off something in", "relabel": "Looked again at the privacy labels in",
-    "break-glass": "Opened in an emergency", "break-glass-end": "Ended the emergency access to",
-    "emergency-review": "Checked the emergency access to", "claim": "Said that they look after you, to see",
-    "claim-end": "Ended a claim to look after you, to see", "find": "Looked for you by NHS number, to see",
-    "record": "Wrote something down about", "batch": "Asked several things at once of", "conflict": "Sent a change that did not fit to",
-    "sync": "Kept a partner's copy in step with", "emergencies": "Looked at the emergencies of",
-    "audit-export": "Took out a copy of who has seen", "audit-proof": "Took out a proof of who has seen",
-    "accept": "Took on a task in", "login": "Signed in to", "sign-in": "Signed in to", "sign-out": "Signed out of",
-    "account-add": "Opened a sign-in to", "account-change": "Changed what a sign-in may do with", "account-password": "Set a new password for a sign-in to",
-    "account-close": "Closed a sign-in to", "account-reopen": "Opened again a sign-in to", "sign-out-everywhere": "Signed out everywhere of",
-    "app-stopped": "Stopped an app from using",
-}  # fmt: skip
+JOBS: dict[str, str] = {"privacy officer": "checking who looked is their job"}  # by the rule of the row; no decision about consent
 WHY: dict[str, str] = {
     "self": "it is your own record", "implicit": "they look after you", "explicit": "you said yes",
     "refrain": "you said no, or it is marked as private", "break-glass": "they said it was an emergency",
@@ -199,47 +189,61 @@ IMPLIED: dict[str, str] = {  # by the default policy's own rule
     "team of record": "they looked after you", "urgent care": "they are an urgent care service",
     "treating clinician": "they treat you", "authorised use": "this service shares ordinary records with them",
 }  # fmt: skip
+OF_APPS = frozenset({"authorize", "app-stopped"})  # done by somebody to an app, and not by it
 REVIEWS: dict[str, str] = {"justified": "it was justified", "not-justified": "it was not justified"}
 RECORDED: dict[str, str] = {
-    "national-data-opt-out recorded": "Recorded that you opted out of research and planning, in",
-    "national-data-opt-out ended": "Recorded that you no longer opt out of research and planning, in",
-    "capacity-lost recorded": "Recorded that you cannot decide about this for yourself now, in",
-    "capacity-lost ended": "Recorded that you can decide about this for yourself again, in", "roles": "Looked at who acts for you, in",
+    "national-data-opt-out recorded": "Recorded that you opted out of research and planning, in your plan or record",
+    "national-data-opt-out ended": "Recorded that you no longer opt out of research and planning, in your plan or record",
+    "capacity-lost recorded": "Recorded that you cannot decide about this for yourself now, in your plan or record",
+    "capacity-lost ended": "Recorded that you can decide about this for yourself again, in your plan or record", "roles": "Looked at who acts for you, in your plan or record",
 }
-NOTHING_NEW: dict[str, str] = {"create": "Sent the same again to", "update": "Sent the same again to", "patch": "Sent the same again to"}
+SAME_AGAIN = "Sent the same again to your plan or record"
 
 
 def _who(row: dict[str, Any]) -> str:
     """The name the log kept; a computer is said to be one."""
-    if row.get("user") == "Device/operator":
+    if row.get("user") == OPERATOR:
         return _("Those who run this service")
+    if row.get("user") == ITSELF:
+        return _("This service")
     if str(row.get("user") or "").startswith("Device/"):
         return _("A computer system")
     name = str(row.get("who") or "")
     return name if name and "/" not in name else _("Somebody")
 
 
+def _by(row: dict[str, Any], known: dict[str, str], mine: bool) -> str:
+    """Who did it, and by which app."""
+    if mine and _failed(row):
+        return _("Somebody with your user name")
+    app = row["app"] if row["what"] not in OF_APPS else ""
+    if mine:
+        return _("{app}, for you").format(app=app) if app else _("You")
+    who = known.get(row.get("user") or "") or _who(row)
+    return _("{app}, for {name}").format(app=app, name=who) if app else who
+
+
 def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str, Any]:
     """One row in plain words."""
-    why = WHY.get(row.get("why") or "", "")
+    why = JOBS.get(row.get("rule") or "", "") or WHY.get(row.get("why") or "", "")
     if row["allowed"] and row.get("why") == "implicit":
         why = IMPLIED.get(row.get("rule") or "", why)
     if not why:
-        why = "" if row["allowed"] else _("nobody said yes to this")
+        why = "" if row["allowed"] else _("the name and the password did not go together") if _failed(row) else _("nobody said yes to this")
     if not row["allowed"] and row.get("why") == "implicit":
         why = _("you have not shared this with them")
     review = REVIEWS.get(row.get("reason") or "", "") if row["what"] == "emergency-review" and row["allowed"] else ""
     if row["allowed"] and row.get("reason") and not review:
         why = f"{_(why)}: “{row['reason']}”" if why else f"“{row['reason']}”"
     mine = row.get("user") == ctx.actor.user
-    did = RECORDED.get(row.get("recorded") or "") or WHAT.get(row["what"], "Used")
-    if row.get("unchanged"):
-        did = NOTHING_NEW.get(row["what"], did)
+    did = RECORDED.get(row.get("recorded") or "") or ACTS.get(row["what"], OTHERWISE).person
+    if row.get("unchanged") and row["what"] in ("create", "update", "patch"):
+        did = SAME_AGAIN
     return {
         "at": row["at"],
-        "who": _("You") if mine else known.get(row.get("user") or "") or _who(row),
+        "who": _by(row, known, mine),
         "organisation": known.get(row.get("organisation") or "", ""),
-        "did": _(did) + " " + _("your plan or record") + (f": {_(review)}" if review else ""),
+        "did": _(did).replace("{app}", row["app"]) + (f": {_(review)}" if review else ""),
         "times": row["times"],
         "allowed": row["allowed"],
         "why": _(why) if why else "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import date, datetime, timedelta
 from datetime import time as clock
@@ -12,18 +11,17 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from ... import gate
-from ...domain import audit, strict
+from ...domain import strict
 from ...domain.problem import Problem
 from ...domain.types import Note
 from ...gate import Context
+from .acts import ACTS, OTHERWISE
 from .frame import Pages, show
 from .names import names
-from .patient import WHAT
 from .words import LONDON, _, typed_day
 
 ROWS = 50
 KEPT = ("person", "who", "what", *(f"{end}-{part}" for end in ("from", "to") for part in ("day", "month", "year")))
-ID = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
 WHICH: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "": ("Everything", ()),
     "refused": ("Was told no", (("outcome", "8"),)),
@@ -38,7 +36,7 @@ WHICH: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
 
 async def search(pages: Pages, request: Request, ctx: Context) -> Response:
     asked, errors = request.query_params, dict[str, str]()
-    params = _params(asked, errors)
+    params = await _params(ctx, asked, errors)
     rows: list[Note] = []
     more: str | None = None
     if not errors:
@@ -56,7 +54,7 @@ async def search(pages: Pages, request: Request, ctx: Context) -> Response:
 async def download(pages: Pages, request: Request, ctx: Context) -> Response:
     """The same rows as AuditEvents, one a line, as many as there are."""
     errors: dict[str, str] = {}
-    params = _params(request.query_params, errors)
+    params = await _params(ctx, request.query_params, errors)
     if errors:
         raise Problem("bad-request", next(iter(errors.values())))
     found = gate.trail_events(ctx, params)
@@ -71,14 +69,15 @@ async def download(pages: Pages, request: Request, ctx: Context) -> Response:
     return StreamingResponse(lines(), media_type="application/fhir+ndjson", headers=headers)
 
 
-def _params(asked: Mapping[str, str], errors: dict[str, str]) -> list[tuple[str, str]]:
+async def _params(ctx: Context, asked: Mapping[str, str], errors: dict[str, str]) -> list[tuple[str, str]]:
     """What was typed, as FHIR asks it."""
     out: list[tuple[str, str]] = []
-    person, who = asked.get("person", "").strip().removeprefix("Patient/"), asked.get("who", "").strip()
-    if person and not ID.match(person):
-        errors["person"] = _("Type the id of the record. It has letters, digits and hyphens only.")
-    elif person:
-        out.append(("patient", f"Patient/{person}"))
+    person, who = asked.get("person", "").strip(), asked.get("who", "").strip()
+    ref = await gate.whose_trail(ctx, person) if person else None
+    if person and ref is None:
+        errors["person"] = _("Nobody here has this id or NHS number: {person}").format(person=person)
+    elif ref is not None:
+        out.append(("patient", ref))
     if "/" in who:
         out.append(("agent", who))
     elif who:
@@ -101,6 +100,6 @@ def _said(n: Note, known: dict[str, str]) -> dict[str, Any]:
     place = known.get(n.organisation or "", n.organisation or "")
     return {
         "id": n.id, "at": n.at, "who": n.user_name or known.get(n.user) or n.user or _("Somebody"), "user": n.user, "organisation": place,
-        "did": _(WHAT.get(n.what, n.what)) if n.patient else audit.sentence(n), "patient": n.patient or "", "refs": ", ".join(r for r in n.refs if r != n.patient)[:400],
-        "allowed": n.allowed, "why": ", ".join(w for w in (n.basis, n.rule, n.purpose) if w), "detail": n.detail,
+        "did": _(ACTS.get(n.what, OTHERWISE).officer), "patient": n.patient or "", "refs": ", ".join(r for r in n.refs if r != n.patient)[:400],
+        "allowed": n.allowed, "why": ", ".join(w for w in (n.basis, n.rule, n.purpose, n.client) if w), "detail": n.detail,
     }  # fmt: skip
