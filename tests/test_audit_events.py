@@ -151,6 +151,13 @@ def test_the_officers_look_is_itself_written_down_for_the_person(demo: Gateway) 
     assert found(demo, "privacy-officer", f"AuditEvent?agent={officer}&patient={demo.patient}&_count=1")
 
 
+def test_rows_by_a_token_carry_the_name_of_the_account_or_system(demo: Gateway) -> None:
+    for who in ("hospital", "patient"):
+        assert demo.get(who, f"Goal?patient={demo.patient}").status_code == 200
+    by = {a["name"] for e in found(demo, "patient", "AuditEvent?subtype=search&_count=50") for a in e["agent"] if a.get("name")}
+    assert "Amina Example" in by and "Example General Hospital" in " ".join(by) and not by & {"patient", "hospital"}, by
+
+
 def test_nobody_writes_one(demo: Gateway) -> None:
     event = found(demo, "patient", "AuditEvent?_count=1")[0]
     for who in ("patient", "privacy-officer", "hospital"):
@@ -189,6 +196,7 @@ def test_the_trail_is_sealed_and_verified_by_command(demo: Gateway) -> None:
 @pytest.mark.slow
 def test_the_trail_is_sealed_verified_proved_and_exported(demo: Gateway, tmp_path: Any) -> None:
     heads, keys, proof, export = (tmp_path / n for n in ("heads", "keys.json", "proof.json", "rows.ndjson"))
+    assert demo.get("gp", f"Patient/{demo.patient}").status_code == 200
     made = demo.command("audit", "seal")
     assert made.returncode == 0 and made.stdout.count(".") >= 2, made.stderr
     heads.write_text(made.stdout)
