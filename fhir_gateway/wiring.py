@@ -132,11 +132,11 @@ async def open_journalled(settings: Settings) -> Store:
         if await journalled.why_sealed(store, now()) is None:
             if await journalled.is_behind(store, kept.journal, now()):
                 log.error("alarm", what="This store is older than its consent journal: it is sealed until the journal is replayed.")
-                note = Note(new_id(), now(), "E", "restore", True, "Device/operator", detail="older than its consent journal: sealed")
+                note = Note(new_id(), now(), "E", "restore", True, OPERATOR, "Operator", purpose="HOPERAT", detail="older than its consent journal: sealed")
                 await journalled.seal(store, "an older copy was put in the place of the store", now(), note)
             elif lacks := await journalled.lacks_end(store, kept.journal, now(), journal_place(settings, name)):
                 log.error("alarm", what=f"The end of the consent journal is missing: {lacks}. The store is sealed until a whole one is replayed.")
-                note = Note(new_id(), now(), "E", "restore", True, "Device/operator", detail=f"end of the consent journal missing, {lacks}: sealed")
+                note = Note(new_id(), now(), "E", "restore", True, OPERATOR, "Operator", purpose="HOPERAT", detail=f"end of the consent journal missing, {lacks}: sealed")
                 await journalled.seal(store, "the end of the consent journal is missing", now(), note)
             else:
                 await kept.settle()

@@ -180,7 +180,7 @@ class OAuth:
         except Refusal as why:
             client = await clients.find(self.store, form.get("client_id", ""), at)  # what is not registered is nobody's name
             known = client.id if client is not None else None
-            await self.store.commit(replace(self._note("token", False, "", None, "", at, why.error), client=known))
+            await self.store.commit(Note(self.new_id(), at, "E", "token", False, "", client=known, detail=why.error))
             raise
 
     async def _token(self, form: dict[str, str], authorization: str | None, at: datetime) -> dict[str, Any]:
