@@ -239,6 +239,54 @@ def test_a_tail_that_was_sealed_anew_shows_by_the_heads_outside(filled: tuple[Pa
     assert [(w.what, w.segment) for w in twice] == [("head", 3)] and "after a restore of a backup, or by somebody" in twice[0].text
 
 
+FORGED = {
+    "segment 2 alone": (["does not follow the one before it", "does not speak of the segments before it"], False, False),
+    "and what segment 3 says it follows": (["does not speak of the segments before it"], True, False),
+    "and what segment 3 says of all before it": (["does not follow the one before it"], False, True),
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_who_signs_an_inner_segment_anew_with_the_key_is_found_by_the_next_head(how: str, filled: tuple[Path, list[str]]) -> None:
+    """A row was altered, and the segment's list, root and head made to fit it. Number, rows and totals are as they were, and no
+    head was kept outside: what tells is that segment 3 names the head before it, and the root of all segments."""
+    path, _ = filled
+    said, follows, speaks = FORGED[how]
+
+    async def forge() -> None:
+        store = await sqlite.open(path, clock=lambda: MORNING)
+        ring, segments = await seals(store, MORNING), await store.segments()
+        heads = [opened(s.head, ring.public) for s in segments]
+        rows = sealing.ordered([r if r.id != "s1-r004" else r._replace(user="Practitioner/nobody") for r in await store.segment_rows(2)])
+        await store.close()
+        first, second, third = heads
+        assert first and second and third
+        tree = sealing.Peaks()
+        tree.add(first.entry())
+        anew, listed = sealing.closed(rows, first, segments[0].head, tree, second.sealed)
+        signed = ring.sign(anew)
+        tree.add(third.entry())
+        if follows:
+            third = sealing.msgspec.structs.replace(third, previous=sealing.digest(signed))
+        if speaks:
+            third = sealing.msgspec.structs.replace(third, log=tree.root.hex())
+        assert (anew.number, anew.rows, anew.total, anew.root != second.root) == (2, second.rows, second.total, True)
+        tamper(path, "UPDATE audit SET user = 'Practitioner/nobody' WHERE id = 's1-r004'",
+               f"UPDATE segment SET head = '{signed}', listed = x'{listed.hex()}' WHERE number = 2",
+               f"UPDATE segment SET head = '{ring.sign(third) if follows or speaks else segments[2].head}' WHERE number = 3")  # fmt: skip
+
+    async def texts() -> list[str]:
+        store = await sqlite.open(path, clock=lambda: MORNING)
+        try:
+            return [w.text for w in (await gate.verify(House(store))).wrong]  # type: ignore[arg-type]
+        finally:
+            await store.close()
+
+    assert asyncio.run(texts()) == []
+    asyncio.run(forge())
+    assert asyncio.run(texts()) == [f"the head of segment 3 {words}" for words in said]
+
+
 ON_MONGO: list[tuple[str, Callable[[Any], Any], set[tuple[str, int | None, str]]]] = [
     ("altered", lambda db: db.audit.update_one({"id": "s1-r004"}, {"$set": {"user": "x"}}), {("altered", 2, "s1-r004")}),
     ("removed", lambda db: db.audit.delete_one({"id": "s1-r004"}), {("removed", 2, "s1-r004")}),
