@@ -34,7 +34,7 @@ from fhir_gateway.web import cors, smart
 from fhir_gateway.web.app import Web
 from fhir_gateway.web.pages.frame import Pages
 
-AT = datetime(2036, 6, 1, 12, 0, tzinfo=UTC)  # ahead of the machine: a store forgets what has ended by its clock
+AT = datetime(2036, 6, 1, 12, 0, tzinfo=UTC)
 NOW = int(AT.timestamp())
 BASE, HERE = "http://127.0.0.1:8080", "http://127.0.0.1:8080/fhir"
 TOKEN = f"{BASE}/oauth/token"
@@ -138,7 +138,8 @@ def public(*keys: Any) -> dict[str, Any]:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    store = await sqlite.open(tmp_path / "gateway.sqlite")
+    store = await sqlite.open(tmp_path / "gateway.sqlite", clock=lambda: house.at)  # one clock: what has ended is as good as gone
+    house = House(store)
     await people.add(store, people.Account("ada", "Patient/a", "Ada", assurance="P9"), "correct horse")
     await people.add(store, people.Account("gp", "Practitioner/g", "Dr Green", "Organization/s"), "correct horse")
     scopes = "openid fhirUser offline_access launch launch/patient patient/*.rs user/*.cruds"
@@ -147,7 +148,6 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     system = clients.Client("hospital", "system", "St Mary's", "system/*.cruds", jwks=public(RSA, EC), contributor=True)
     await clients.add(store, system)
     await clients.add(store, clients.Client("clinic", "system", "Clinic", "system/*.rs", jwks=public(OTHER)))
-    house = House(store)
     yield house
     await house.http.aclose()
     await store.close()
@@ -218,6 +218,21 @@ async def test_a_professional_without_a_patient_gets_no_patient_scopes(house: Ho
     answer = (await house.redeem((await house.approve(scope="launch patient/*.rs", launch=launch))["code"])).json()
     assert (answer["scope"], answer["patient"]) == ("launch patient/*.rs", "b")
     assert (await house.tokens.verify(answer["access_token"], house.at)).launch == "Patient/b"
+
+
+async def test_a_launch_is_for_the_app_that_was_opened_and_for_no_other(house: House) -> None:
+    """Another registered app that gets hold of the value is not let in to that patient; the one that was opened still is, once."""
+    await house.sign_in("gp")
+    launch = await house.oauth.launch("app", "Patient/b", "gp", house.at)
+    asked = ASKED | {"scope": "launch patient/*.rs", "launch": launch}
+    stolen = await house.http.get("/oauth/authorize", params=asked | {"client_id": "app2"})
+    assert stolen.status_code == 303, stolen.text
+    back = dict(parse_qsl(urlsplit(stolen.headers["location"]).query))
+    assert back["error"] == "invalid_request" and "code" not in back and "launch has ended" in back["error_description"]
+    answer = (await house.redeem((await house.approve(scope="launch patient/*.rs", launch=launch))["code"])).json()
+    assert answer["patient"] == "b"
+    again = await house.http.get("/oauth/authorize", params=asked)
+    assert "code" not in again.headers["location"], "and once"
 
 
 @pytest.mark.parametrize(
@@ -444,8 +459,28 @@ async def test_an_assertion_works_once_however_many_times_it_is_sent_at_once(hou
     assertion = house.assertion()
     answers = await asyncio.gather(*(house.system(assertion) for _ in range(8)))
     assert sorted(a.status_code for a in answers) == [200] + [401] * 7
-    house.at += timedelta(minutes=5, seconds=30)  # still within the leeway
-    assert (await house.system(assertion)).status_code == 401
+
+
+@pytest.mark.parametrize("later", [0, 60, 299, 301, 359], ids="{}s".format)
+async def test_an_assertion_is_remembered_for_as_long_as_it_would_be_believed(house: House, later: int) -> None:
+    """A minute of leeway included: the twin that nobody has sent yet is still good at that moment, the one that was used is not."""
+    used, twin = house.assertion(), house.assertion()
+    assert (await house.system(used)).status_code == 200
+    house.at += timedelta(seconds=later)
+    answer = await house.system(used)
+    assert answer.status_code == 401 and "used before" in answer.text
+    assert (await house.system(twin)).status_code == 200
+
+
+async def test_an_assertion_from_a_client_whose_clock_is_ahead_is_remembered_to_its_end(house: House) -> None:
+    """Issued as if a moment from now: its five minutes end when ours do, never after we forget it."""
+    for ahead in (0, 59, 60):
+        used = house.assertion(exp=int(house.at.timestamp()) + 300, nbf=int(house.at.timestamp()) + ahead)
+        assert (await house.system(used)).status_code == 200
+        start = house.at
+        house.at += timedelta(seconds=359)
+        assert "used before" in (await house.system(used)).text
+        house.at = start
 
 
 @pytest.mark.parametrize(
