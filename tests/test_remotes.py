@@ -6,14 +6,16 @@ import json
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+from fhir_gateway.remote.client import Down, RemoteServer
 from fhir_gateway.settings import Refused, RemoteSettings, load
 
 from .conftest import ROOT, Gateway, gateway
@@ -45,6 +47,8 @@ class Recorder:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/fhir+json")
                 self.send_header("Content-Length", str(len(raw)))
+                for name, value in outer.more_headers().items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(raw)
 
@@ -73,6 +77,9 @@ class Recorder:
         if path == "metadata":
             return 200, {"resourceType": "CapabilityStatement", "rest": [{"mode": "server"}]}
         return 200, {"resourceType": "Bundle", "type": "searchset", "total": 0}
+
+    def more_headers(self) -> dict[str, str]:
+        return {}
 
     def types(self) -> set[str]:
         return {name.split("/")[0] for name in self.held}
@@ -223,6 +230,149 @@ def test_serve_refuses_a_guessable_token_of_the_single_remote(tmp_path: Path, to
     done = Gateway(tmp_path / "data", 0, env).command("serve")
     assert done.returncode == 2
     assert "GATEWAY_REMOTE_TOKEN" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+# -- a partner that sends us elsewhere --------------------------------------------------------------------------------
+
+
+class Elsewhere(Recorder):
+    """A server to which a partner would send us: it counts whoever comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def answer(self, method: str, path: str, sent: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        self.asked.append(f"{method} {path}")
+        return 200, {"resourceType": "Bundle", "type": "searchset", "total": 0}
+
+
+class Sending(Recorder):
+    """A partner that answers every search and write by pointing at `to`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to, self.status, self.asked, self.once = "", 200, list[str](), False
+
+    def answer(self, method: str, path: str, sent: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        self.asked.append(f"{method} {path}")
+        if self.once and len(self.asked) > 1:
+            return 503, {}
+        if self.status != 200:
+            return self.status, {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "processing"}]}
+        return 200, {"resourceType": "Bundle", "type": "searchset", "link": [{"relation": "next", "url": self.to}]}
+
+    def more_headers(self) -> dict[str, str]:
+        return {"Location": self.to}
+
+
+R = TypeVar("R", bound=Recorder)
+
+
+@contextmanager
+def listening(one: R) -> Iterator[R]:
+    threading.Thread(target=one.server.serve_forever, daemon=True).start()
+    try:
+        yield one
+    finally:
+        one.server.shutdown()
+        one.server.server_close()
+
+
+@pytest.fixture
+def partner() -> Iterator[Sending]:
+    with listening(Sending()) as one:
+        yield one
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    with listening(Elsewhere()) as one:
+        yield one
+
+
+async def led(partner: Sending, call: Callable[[RemoteServer], Awaitable[Any]], times: int = 1) -> str:
+    """Why the call was given up, each time."""
+    server, why = RemoteServer(partner.url, lambda: datetime.now(UTC), authorization="Bearer x7Lq-92kfhs-0aa"), ""
+    try:
+        for _ in range(times):
+            with pytest.raises(Down) as down:
+                await call(server)
+            why = str(down.value)
+    finally:
+        await server.close()
+    return why
+
+
+async def all_pages(server: RemoteServer) -> list[Any]:
+    return [page async for page in server.search("Goal", {"patient": "x"})]
+
+
+async def all_history(server: RemoteServer) -> list[Any]:
+    return [page async for page in server.history(None, None)]
+
+
+CALLS: dict[str, Callable[[RemoteServer], Awaitable[Any]]] = {
+    "metadata": lambda s: s.abilities(),
+    "read": lambda s: s.read("Goal", "1"),
+    "search": all_pages,
+    "history": all_history,
+    "create": lambda s: s.create("Goal", {"resourceType": "Goal"}, "identifier=urn:x|1"),
+    "update": lambda s: s.update("Goal", "1", {"resourceType": "Goal"}, 'W/"1"'),
+    "delete": lambda s: s.delete("Goal", "1"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_redirect_is_not_followed_and_nothing_goes_there(partner: Sending, elsewhere: Elsewhere, call: str) -> None:
+    partner.to, statuses = f"{elsewhere.url}/Goal/1", iter((301, 302, 303, 307, 308))
+
+    async def again(server: RemoteServer) -> None:
+        partner.status = next(statuses)
+        await CALLS[call](server)
+
+    assert "redirect (308)" in await led(partner, again, times=5)
+    assert len(partner.asked) == 5 and not elsewhere.asked and not elsewhere.keys and not elsewhere.written
+
+
+async def test_a_redirect_within_the_same_server_is_not_followed_either(partner: Sending) -> None:
+    partner.status, partner.to = 307, f"{partner.url}/Goal/2"
+    assert "redirect" in await led(partner, CALLS["create"])
+    assert len(partner.asked) == 1
+
+
+@pytest.mark.parametrize("call", ["search", "history"])
+@pytest.mark.parametrize("kind", [
+    "another port", "another name of the same machine", "an account before the host", "another scheme", "capital letters", "no scheme",
+    "what makes our host an account", "what lengthens our port", "no address",
+])  # fmt: skip
+async def test_a_next_page_of_another_server_is_not_asked_for(partner: Sending, elsewhere: Elsewhere, kind: str, call: str) -> None:
+    theirs, ours = elsewhere.url.removeprefix("http://"), partner.url.removeprefix("http://")
+    partner.to = {
+        "another port": f"http://{theirs}/Goal?page=2",
+        "another name of the same machine": f"http://localhost:{elsewhere.server.server_port}/fhir/Goal?page=2",
+        "an account before the host": f"http://{ours.split('/')[0]}@{theirs}/Goal?page=2",
+        "another scheme": f"https://{ours}/Goal?page=2",
+        "capital letters": f"HTTP://{theirs}/Goal?page=2",
+        "no scheme": f"\t//{theirs}/Goal?page=2",
+        "what makes our host an account": f"@{theirs}/Goal?page=2",
+        "what lengthens our port": "1/Goal?page=2",
+        "no address": "http://[/Goal?page=2",
+    }[kind]
+    partner.url = partner.url.removesuffix("/fhir") if kind.startswith("what ") else partner.url  # a base without a path
+    partner.once = kind.startswith("what ")
+    why = await led(partner, CALLS[call])
+    assert "another server" in why or "address that is none" in why or partner.once
+    assert not elsewhere.asked and not elsewhere.keys and (len(partner.asked) == 1 or partner.once)
+
+
+async def test_a_next_page_of_its_own_is_asked_for_with_our_key(partner: Sending) -> None:
+    """The sibling that says that the tests above see a page being asked for at all."""
+    partner.to = f"{partner.url}/Goal?page=2"
+    server = RemoteServer(partner.url, lambda: datetime.now(UTC), authorization="Bearer x7Lq-92kfhs-0aa")
+    assert len(await all_pages(server)) == 2
+    await server.close()
+    assert partner.asked[1] == "GET Goal?page=2" and partner.keys == {"Bearer x7Lq-92kfhs-0aa"}
 
 
 def test_the_readme_names_every_key_of_a_remote() -> None:

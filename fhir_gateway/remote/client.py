@@ -155,18 +155,22 @@ class RemoteServer:
                 return self._reply(method, response, raw)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as e:
             raise Down(f"cannot be reached ({type(e).__name__})") from None
+        except httpx2.InvalidURL:
+            raise Down("it sent us to an address that is none") from None
         except httpx2.HTTPError as e:
             if method == "GET":
                 raise Down(f"the answer broke off ({type(e).__name__})") from None
             raise Unknown(f"no answer to {method} ({type(e).__name__})") from None
 
     def _same_origin(self, path: str) -> str:
-        if not path.startswith(("http://", "https://")):
-            return self.base + path
-        here, there = urlsplit(self.base), urlsplit(urljoin(self.base, path))
-        if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+        """The whole address of a path of ours, or of a link in an answer. Down for one of another origin (RFC 6454) or that is none."""
+        try:
+            here, there = urlsplit(self.base), urlsplit(self.base + path if path.startswith("/") else urljoin(f"{self.base}/", path))
+        except ValueError:
+            raise Down("it sent us to an address that is none") from None
+        if (here.scheme, here.netloc.lower()) != (there.scheme, there.netloc.lower()):
             raise Down("it sent us to another server, where our credentials do not go")
-        return path
+        return there.geturl()
 
     def _reply(self, method: str, response: httpx2.Response, raw: bytes) -> Reply:
         status = response.status_code
