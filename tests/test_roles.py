@@ -272,6 +272,33 @@ def test_they_prove_who_they_are_once_more_before_they_change_anything(demo: Gat
     assert stale.get(f"/patients/{demo.patient}/roles").status_code == 200, "looking needs no more than before"
 
 
+@pytest.mark.parametrize("minutes", [6, None])
+def test_the_role_of_an_operator_saves_nobody_from_signing_in_again(demo: Gateway, minutes: int | None) -> None:
+    """Accounts and other issuers have it, too: only a command on the machine has no sign-in to ask for."""
+    who = demo.persona("privacy-officer")["fhirUser"]
+    fresh = signed_in(demo, "an-operator", who, organisation="QX9", roles=("operator", "privacy-officer", "registrar"))
+    stale = signed_in(demo, "an-operator", minutes_ago=minutes)
+    ward = {"resourceType": "Organization", "active": True, "name": "A ward"}
+    made = fresh.call("POST", "Organization", body=ward)
+    assert made.status_code == 201, made.text
+    place, etag = f"Organization/{id_of(made)}", {"If-Match": made.headers["etag"]}
+    everything = {"resourceType": "Bundle", "type": "transaction", "entry": [{"resource": ward, "request": {"method": "POST", "url": "Organization"}}]}
+    patch = [{"op": "replace", "path": "/name", "value": "Mine"}]
+    said = {
+        "create": stale.call("POST", "Organization", body=ward),
+        "a new person": stale.call("POST", "Practitioner", body={"resourceType": "Practitioner", "active": True}),
+        "update": stale.call("PUT", place, body={**made.json(), "name": "Mine"}, headers=etag),
+        "patch": stale.call("PATCH", place, body=patch, headers={**etag, "Content-Type": "application/json-patch+json"}),
+        "delete": stale.call("DELETE", place, headers=etag),
+        "transaction": stale.call("POST", "", body=everything),
+        "fact": stale.call("POST", f"/patients/{demo.patient}/facts", body={"fact": "capacity-lost", "evidence": "seen today"}),
+    }  # fmt: skip
+    assert {k: a.status_code for k, a in said.items()} == dict.fromkeys(said, 403), {k: a.text for k, a in said.items() if a.status_code != 403}
+    assert all('max_age="300"' in a.headers.get("www-authenticate", "") for k, a in said.items() if k != "transaction")
+    assert stale.get(place).json()["name"] == "A ward", "looking needs no more than before"
+    assert fresh.call("DELETE", place, headers=etag).status_code in (200, 204)
+
+
 @pytest.mark.parametrize("who", ["gp", "stranger", "hospital", "link-worker", "proxy", "patient"])
 def test_nobody_else_does_and_the_hidden_is_as_the_absent(demo: Gateway, who: str) -> None:
     body = {"proxy": "RelatedPerson/x", "basis": "consent", "grantor": "D82001", "evidence": "because"}

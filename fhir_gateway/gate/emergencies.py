@@ -213,10 +213,9 @@ async def _may_review(ctx: Context, what: str) -> None:
 
 
 async def _may_act(ctx: Context, what: str) -> None:
-    """As `_may_review`, and for what changes something the officer is at the keyboard now. Operators have no sign-in to ask for."""
+    """As `_may_review`, and for what changes something whoever asks is at the keyboard now."""
     await _may_review(ctx, what)
-    if not ctx.actor.operator:
-        await need_proof(ctx, "E", what, "a review")
+    await need_proof(ctx, "E", what, "a review")
 
 
 async def _called(ctx: Context, id: str) -> Held:

@@ -13,6 +13,7 @@ from ..domain.types import Decision, Facts, Ref, Stored
 from . import consenting
 from .committing import Work
 from .context import Context, ask, ask_stored, note, notes, out_of_scope, rendering, within_launch
+from .proving import need_proof
 from .reading import in_scope, resource_in_scope
 
 AUTHORS = {"author", "sender"}  # a person may not put another's name under what they write
@@ -80,9 +81,11 @@ def subject_path(type: str) -> str:
 
 async def _may_keep_directory(ctx: Context, type: str) -> None:
     """Organizations, practitioners and roles are an operator's; imports may add some, which nobody believes until confirmed."""
-    if ctx.actor.operator or (type in DIRECTORY_TYPES and ctx.actor.contributor):
+    if ctx.actor.operator:
+        if type in DIRECTORY_TYPES:
+            await need_proof(ctx, "C", "create", "writing who works here and where", Decision(False, "rbac"))
         return
-    if type not in DIRECTORY_TYPES and ctx.actor.contributor:
+    if ctx.actor.contributor:
         return
     await ctx.house.store.commit(note(ctx, "C", "create", None, (type,), allowed=False))
     raise Problem("forbidden", f"Only an operator of this gateway writes {type}.")
@@ -97,6 +100,9 @@ async def may_correct(work: Work, stored: Stored, resource: dict[str, Any] | Non
     await may_touch(ctx, "d" if resource is None else "u", stored)
     if stored.ref.type in NO_PATIENT_DATA:
         if ctx.actor.operator:
+            if stored.ref.type in DIRECTORY_TYPES:
+                letter, what = ("D", "delete") if resource is None else ("U", "update")
+                await need_proof(ctx, letter, what, "writing who works here and where", Decision(False, "rbac"))
             return Decision(True, "no-patient-data")
         await ctx.house.store.commit(note(ctx, "U", "update", None, (str(stored.ref),), allowed=False))
         raise Problem("forbidden", f"Only an operator of this gateway changes {stored.ref.type}.")

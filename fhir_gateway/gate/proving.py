@@ -23,12 +23,18 @@ def signed_in_now(ctx: Context) -> bool:
     return ctx.signed_in is not None and -LEEWAY <= ctx.at - ctx.signed_in <= FRESH
 
 
+def at_the_machine(ctx: Context) -> bool:
+    """A command on the machine: nobody signed in for it, so there is no sign-in to ask for. The role `operator` alone is no such thing:
+    accounts and other issuers have it, too."""
+    return ctx.scopes is None and ctx.actor.operator
+
+
 async def need_proof(ctx: Context, letter: str, what: str, why: str, decision: Decision | None = None) -> None:
     """Problem forbidden, with the challenge and written down, where they did not. `why` is what needs it, as a sentence begins."""
-    if signed_in_now(ctx):
+    if at_the_machine(ctx) or signed_in_now(ctx):
         return
     await ctx.house.store.commit(note(ctx, letter, what, decision, allowed=False, detail="their sign-in was not fresh"))
     raise Problem("forbidden", f"Sign in again first: {why} needs a sign-in of the last {MINUTES} minutes (auth_time).", headers=dict(CHALLENGE))
 
 
-__all__ = ["CHALLENGE", "LEEWAY", "MINUTES", "need_proof", "signed_in_now"]
+__all__ = ["CHALLENGE", "LEEWAY", "MINUTES", "at_the_machine", "need_proof", "signed_in_now"]

@@ -89,8 +89,8 @@ def reviews(ctx: Context, people: set[str]) -> list[Op]:
 
 async def _person(ctx: Context, ref: Ref, *, own: bool, changes: bool = True) -> Stored:
     """The person, for somebody who may record something about them. Problem not-found, for hidden and absent alike, written down;
-    forbidden, before anybody is looked for, where a colleague would change something by a sign-in that is not fresh."""
-    if changes and ctx.actor.kind == "professional" and ctx.may_record:
+    forbidden, before anybody is looked for, where a colleague or operator would change something by a sign-in that is not fresh."""
+    if changes and (ctx.actor.operator or (ctx.actor.kind == "professional" and ctx.may_record)):
         await need_proof(ctx, "U", "record", "what opens or closes a person's record")
     stored = await ctx.house.store.get(ref)
     a, here = ctx.actor, stored is not None and not stored.deleted
@@ -304,6 +304,7 @@ async def end_foreign(ctx: Context, consent: str, *, evidence: str) -> Written:
     """An operator ends a consent that came from a partner, and the Task that it raised. Problem: not-found, forbidden."""
     if not ctx.actor.operator:
         raise Problem("forbidden", "This is for an operator.")
+    await need_proof(ctx, "U", "record", "ending somebody else's consent")
     _said(evidence)
     stored = await ctx.house.store.get(Ref("Consent", consent))
     if stored is None or stored.deleted or stored.writer.method != "SYNC":
