@@ -24,6 +24,8 @@ from fhir_gateway.domain.scopes import Scopes
 from fhir_gateway.store import sqlite
 
 from .conftest import Gateway, gateway, times
+from .staff import consent, id_of, signed_in
+from .staff import permit as rule
 
 Need = tuple[str, str]  # interaction, type
 LETTERS = st.sets(st.sampled_from("cruds")).map(lambda s: "".join(c for c in "cruds" if c in s)).filter(bool)
@@ -283,3 +285,55 @@ def permit(demo: Gateway, who: str) -> dict[str, Any]:
         "policyRule": coded("https://fhir-gateway.example/CodeSystem/policy", "uk-direct-care"),
         "provision": {"provision": [{"type": "permit", "period": {"end": "2040-12-31"}, "actor": [actor], "class": [kind]}]},
     }  # fmt: skip
+
+
+def test_a_launch_on_one_person_leaves_another_whom_the_user_may_see_as_if_absent(house: House) -> None:
+    """The GP sees both by their own consents. An app opened on one reaches nobody else: read, found, counted, followed or written."""
+    g, user = house.demo, house.demo.persona("gp")["fhirUser"]
+    born = {"resourceType": "Patient", "name": [{"family": "Bystander"}], "birthDate": "1949-03-02"}
+    a, b = g.patient, id_of(g.call("hospital", "POST", "Patient", body=born))
+    bram = signed_in(g, "person-bystander", f"Patient/{b}")
+    theirs = {**goal(g, "Of the bystander"), "subject": {"reference": f"Patient/{b}"}}
+    made = bram.call("POST", "Goal", body=theirs)
+    let = bram.call("POST", "Consent", body=consent(b, rule(user, action=[{"coding": [
+        {"system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": code} for code in ("access", "collect", "correct")]}])))  # fmt: skip
+    assert made.status_code == let.status_code == 201, (made.text, let.text)
+    id, etag = id_of(made), {"If-Match": made.headers["etag"]}
+
+    def token(scopes: str, launch: str | None) -> str:
+        at = datetime.now(UTC)
+        caller = Caller(
+            "gp", "test", user, "professional", scopes, g.base, f"l-{at.timestamp()}", at + timedelta(minutes=10), "TREAT",
+            surgery, roles=frozenset({"clinician"}), launch=launch,
+        )  # fmt: skip
+        return mint(house.key, caller, f"{g.base}/fhir", at)
+
+    surgery = f"Organization/{g.get('gp', 'Organization?identifier=D82001').json()['entry'][0]['resource']['id']}"
+    free, bound, person = token("user/*.cruds", None), token("patient/*.cruds", f"Patient/{a}"), token("patient/*.cruds", f"Patient/{b}")
+    reads = (f"Patient/{b}", f"Goal/{id}", f"Goal/{id}/_history/1", f"Goal/{id}/_history", f"Patient/{b}/$everything", f"/plans/{b}")
+    for path in reads[:-1]:
+        assert house.ask(free, "GET", path).status_code == 200, f"the GP may see it: {path}"
+    for path in reads:
+        hidden, absent = house.ask(bound, "GET", path), house.ask(bound, "GET", path.replace(b, "nobody").replace(id, "nothing"))
+        assert hidden.status_code == absent.status_code == 404 and "bystander" not in hidden.text.lower(), path
+    searches = (
+        "Goal?_count=500", f"Goal?patient={b}", f"Goal?_id={id}", "Patient?family=Bystander", f"Patient/{b}/Goal", "Goal?patient.family=Bystander",
+        f"?_type=Goal,Patient&patient={b}", "Patient?_revinclude=Goal:patient&_count=200", "_history?_count=500", "Goal/_history?_count=500",
+    )  # fmt: skip
+    for path in searches:
+        found = json.dumps(house.ask(bound, "GET", path).json().get("entry", []))
+        assert id not in found and b not in found, path
+    assert id in house.ask(free, "GET", searches[1]).text and house.ask(bound, "GET", searches[1] + "&_summary=count").json()["total"] == 0
+    there = {**theirs, "id": id}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [{"resource": theirs, "request": {"method": "POST", "url": "Goal"}}]}
+    edit = [{"op": "replace", "path": "/description/text", "value": "Taken"}]
+    writes: dict[str, tuple[Any, ...]] = {
+        "create": ("POST", "Goal", theirs), "transaction": ("POST", "", bundle), "update": ("PUT", f"Goal/{id}", there),
+        "patch": ("PATCH", f"Goal/{id}", edit, "application/json-patch+json"), "delete": ("DELETE", f"Goal/{id}"),
+    }  # fmt: skip
+    for name, ask in writes.items():
+        sent = etag if name in ("update", "patch", "delete") else {}
+        assert house.ask(bound, *ask, **sent).status_code in (404, 405, 422), name
+    assert bram.get(f"Goal/{id}").headers["etag"] == made.headers["etag"] and bram.total("Goal") == 1, "nothing was written"
+    assert house.ask(person, "GET", f"Goal/{id}").status_code == 200, "opened on them, the same app reads it"
+    assert house.ask(person, "PUT", f"Goal/{id}", {**there, "lifecycleStatus": "on-hold"}, **etag).status_code == 200, "and writes it"
