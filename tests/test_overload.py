@@ -218,6 +218,35 @@ def test_guessing_at_tokens_is_slowed_down_for_that_address_alone(alone: Gateway
     assert alone.get("gp", "Patient").status_code == 200, "who can say who they are is not held up"
 
 
+def bad_tokens(g: Gateway, here: str, forwarded: str, most: int = 6_000) -> int:
+    """How many requests with a bad token, from this address of the machine, are answered before one is told to slow down."""
+    one = "GET /fhir/Patient HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer no\r\nX-Forwarded-For: {}\r\n\r\n"
+    with closing(socket.create_connection(("127.0.0.1", g.port), timeout=20, source_address=(here, 0))) as s, s.makefile("rb") as answers:
+        for n in range(0, most, 5):
+            s.sendall("".join(one.format(forwarded.format(i % 250)) for i in range(n, n + 5)).encode())
+            for i in range(n, n + 5):
+                status = answers.readline().split()[1]
+                length = 0
+                while line := answers.readline().strip().lower():
+                    length = int(line.split()[1]) if line.startswith(b"content-length:") else length
+                answers.read(length)
+                if status == b"429":
+                    return i
+                assert status == b"401"
+    return most
+
+
+def test_an_address_that_a_request_only_claims_counts_for_nothing_unless_a_trusted_proxy_says_so(tmp_path: Path) -> None:
+    """X-Forwarded-For of anybody else is no way out of the pace of one's own address, nor one to have another's spent."""
+    proxy, anybody = "127.0.0.4", "127.0.0.3"
+    with gateway(tmp_path, GATEWAY_TRUSTED_PROXIES=proxy) as g:
+        assert 1_900 < bad_tokens(g, anybody, "10.0.0.{}") < 6_000, "another name each time, and told to slow down"
+        assert bad_tokens(g, proxy, "10.0.0.{}", 40) == 40, "nobody's pace that was named there was spent"
+        assert 1_900 < bad_tokens(g, proxy, "192.0.2.7") < 6_000, "a proxy that is trusted says who it was"
+        assert bad_tokens(g, proxy, "10.9.9.{}, 192.0.2.7", 40) < 40, "what they wrote before the proxy did is not believed"
+        assert bad_tokens(g, proxy, "192.0.2.8", 40) == 40, "the next one is not held up"
+
+
 @pytest.mark.slow
 def test_who_does_not_read_their_answers_loses_the_connection(alone: Gateway) -> None:
     with closing(socket.socket()) as s:
