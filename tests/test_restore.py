@@ -68,9 +68,9 @@ def goal(g: Gateway, text: str) -> dict[str, Any]:
     return {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": text}, "subject": {"reference": f"Patient/{g.patient}"}}
 
 
-def test_a_day_old_copy_never_reopens_what_was_withdrawn_since(tmp_path: Path) -> None:
+def test_an_older_copy_never_reopens_what_was_withdrawn_since(tmp_path: Path) -> None:
     with gateway(tmp_path, "--demo") as g:
-        plan, rosa, copy = careplan(g), g.persona("link-worker")["fhirUser"], tmp_path / "day-old.zip"
+        plan, rosa, copy = careplan(g), g.persona("link-worker")["fhirUser"], tmp_path / "older.zip"
         grant = g.call("patient", "POST", "Consent", body=sharing(g, [permit(rosa, "CarePlan", "Goal")]))
         hidden = g.call("patient", "POST", "Goal", body=goal(g, "See my daughter"))
         other = g.call("patient", "POST", "Goal", body=goal(g, "Learn to swim"))
@@ -81,7 +81,7 @@ def test_a_day_old_copy_never_reopens_what_was_withdrawn_since(tmp_path: Path) -
         assert made["bytes"] > 100_000 and copy.stat().st_mode & 0o077 == 0
         old = {who: g.persona(who)["token"] for who in ("gp", "link-worker", "patient")}
 
-        # A day goes by: the person takes the grant back, hides a goal and deletes another; a nurse's account is closed.
+        # What a day brings: the person takes the grant back, hides a goal and deletes another; a nurse's account is closed.
         off = {**grant.json(), "status": "inactive"}
         assert g.call("patient", "PUT", f"Consent/{off['id']}", body=off, headers={"If-Match": grant.headers["etag"]}).status_code == 200
         private = hidden.json()
