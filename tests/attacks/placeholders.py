@@ -163,7 +163,7 @@ class Names:
         if name in SCOPED:
             return self._mint(self.person("person-a", at, scopes=SCOPED[name]), at)
         if name == "LAUNCH_A":
-            launched = self.person("gp", at, scopes="launch openid fhirUser patient/*.cruds", launch=f"Patient/{self.seeded.values['PAT_A']}")
+            launched = self.person("both-gp", at, scopes="launch openid fhirUser patient/*.cruds", launch=f"Patient/{self.seeded.values['PAT_A']}")
             return self._mint(launched, at)
         if name == "ID_TOKEN":
             claims = {"iss": self.stand.base, "sub": "person-a", "aud": "app-public", "iat": int(at.timestamp()), "exp": int(at.timestamp()) + 300}

@@ -1,7 +1,7 @@
 """Two people's records and everybody around them, written through the gate like anybody's: what the placeholders of the cases name.
 
-Amber (A) shares with her GP, a voluntary worker and a hospital by a Consent of hers; Bram (B) shares with nobody. Every text of
-B's has CANARY_B in it. An operator writes the directory, a registered system brings the two people in, they write the rest themselves.
+Amber (A) shares with her GP, a voluntary worker and a hospital by a Consent of hers; Bram (B) shares with nobody but one GP, with whom
+she shares, too, and whose app is opened on her (TOK_LAUNCH_A). Every text of B's has CANARY_B in it. An operator writes the directory, a registered system brings the two people in, they write the rest themselves.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 from joserfc.jwk import ECKey
 
 from fhir_gateway import gate
-from fhir_gateway.auth import clients, people
+from fhir_gateway.auth import accounts, clients, people
 from fhir_gateway.domain.types import Ref
 from fhir_gateway.gate import Context
 from fhir_gateway.settings import Settings, load
-from fhir_gateway.wiring import Wired, context_as, now, operator, wired
+from fhir_gateway.wiring import Wired, context_as, new_id, now, operator, wired
 
 from ..staff import consent, permit
 
@@ -43,6 +43,7 @@ DATES = {
 STAFF = {  # account -> organisation, sector, family name, roles
     "gp": ("D82001", "health", "Penhaligon", ("clinician", "declassifier")),
     "other-gp": ("D82999", "health", "Strangeways", ("clinician",)),
+    "both-gp": ("D82007", "health", "Bothways", ("clinician",)),
     "vcse": ("VX901", "voluntary", "Lightfoot", ()),
     "gp-expired": ("D82002", "health", "Yesterday", ("clinician",)),
     "gp-future": ("D82003", "health", "Tomorrow", ("clinician",)),
@@ -100,7 +101,7 @@ async def _seed(s: Settings) -> Seeded:
         await _record_a(w, out)
         await _consents(w, out)
         await _groups(w, out)
-        await people.close(w.store, "deactivated", now())
+        await accounts.close(w.store, "deactivated", accounts.Act(now(), new_id))
         await _versions(w, out)
         return out
 
@@ -267,6 +268,8 @@ async def _consents(w: Wired, out: Seeded) -> None:
         v["PAT_A"], permit(prac("GP"), id="gp", **level), permit(prac("GP"), type="deny", id="gp-not", data=hidden),
         permit(prac("VCSE"), id="vcse", **{"class": parts}, **normal), permit(f"Organization/{v['ORG_HOSP1']}", id="hosp", **normal),
     ))  # fmt: skip
+    await made(me, consent(v["PAT_A"], permit(prac("BOTH_GP"), **level)))
+    await made(await context_as(w, "person-b"), consent(v["PAT_B"], permit(prac("BOTH_GP"), **level)))
     today = datetime.now(UTC)
     for key, period, status in (
         ("GP_EXPIRED", {"start": "2020-01-01", "end": "2021-01-01"}, "active"),
