@@ -268,7 +268,7 @@ def test_discovery_has_what_smart_requires_and_nothing_untrue(house: Gateway) ->
     assert not any("secret" in m for k, v in about.items() if k.endswith("auth_methods_supported") for m in v)
     security = httpx2.get(f"{house.base}/fhir/metadata").json()["rest"][0]["security"]
     uris = {e["url"]: e["valueUri"] for e in security["extension"][0]["extension"]}
-    for name, key in (("authorize", "authorization_endpoint"), ("token", "token_endpoint"), ("introspect", "introspection_endpoint"), ("revoke", "revocation_endpoint"), ("manage", "management_endpoint")):
+    for name, key in (("authorize", "authorization_endpoint"), ("token", "token_endpoint"), ("manage", "management_endpoint")):
         assert uris[name] == about[key]
     assert security["cors"] is True
 

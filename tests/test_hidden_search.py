@@ -47,7 +47,8 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
         first.stop()  # so that the file can be copied whole
         reduced = {}
         for who in READERS:
-            shutil.copytree(folder / "full" / "data", folder / who / "data")
+            for part in ("data", "data-journal"):  # without its journal a copy would be sealed
+                shutil.copytree(folder / "full" / part, folder / who / part)
             _remove(folder / who / "data", hidden[who])
             other = Gateway(folder / who / "data", free_port(), {"GATEWAY_BASE_URL": first.base})  # the same links, the same tokens
             other._tokens = first._tokens

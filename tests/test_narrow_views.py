@@ -241,6 +241,7 @@ def test_an_edit_by_somebody_who_is_shown_less_loses_nothing_they_were_not_shown
 def test_a_relative_at_risk_themselves_is_not_found_where_they_are(house: Gateway) -> None:
     """consent.md: Patient and RelatedPerson have two more views."""
     me = {"reference": f"Patient/{house.patient}"}
+    meta(house, "patient", "meta-delete", me["reference"])  # the person themself is at no risk now
     body = {"resourceType": "RelatedPerson", "patient": me, "name": [{"family": "Elsewhere"}], "address": [{"city": "Farham", "postalCode": "QQ9 9QQ"}], "telecom": [{"system": "phone", "value": "07700 900777"}]}
     made = house.call("patient", "POST", "RelatedPerson", body=body)
     assert made.status_code == 201, made.text
@@ -260,6 +261,7 @@ def test_a_relative_at_risk_themselves_is_not_found_where_they_are(house: Gatewa
 
 def test_a_person_contained_elsewhere_is_cut_to_the_contact_view_too(house: Gateway) -> None:
     me = {"reference": f"Patient/{house.patient}"}
+    meta(house, "patient", "meta-delete", me["reference"])
     body = {
         "resourceType": "Task", "status": "draft", "intent": "plan", "for": me, "requester": {"reference": "#p"}, "owner": {"reference": "#r"},
         "contained": [

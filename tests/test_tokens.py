@@ -501,7 +501,7 @@ def test_a_role_of_a_foreign_issuer_counts_at_a_running_gateway_as_its_file_says
         now, sam = int(datetime.now(UTC).timestamp()), g.persona("stranger")["fhirUser"]
 
         def breaks(*words: str) -> int:
-            claims = {"fhirUser": sam, "ods": "D82999", "exp": now + 300, "iat": now, "auth_time": now, "scope": "user/*.rs", "jti": f"{words}"}
+            claims = {"fhirUser": sam, "ods": "D82999", "exp": now + 300, "iat": now, "auth_time": now, "scope": "user/*.rus", "jti": f"{words}"}
             token = issuer.token(realm_access={"roles": [*words]}, **claims)
             body = {"reason": "Found unconscious", "ground": "incapacity-vital-interest"}
             return g.call(None, "POST", f"/patients/{g.patient}/break-glass", body=body, headers={"Authorization": f"Bearer {token}"}).status_code

@@ -286,6 +286,7 @@ _WHOLE: Final[Mapping[str, tuple[str, str]]] = {  # which are about no part of a
     "authorize": ("let in an app", "let in an app"),
     "app-stopped": ("stopped an app", "stop an app"),
     "emergencies": ("looked at the list of emergencies", "look at the list of emergencies"),
+    "scope": ("asked by a sign-in that does not say whose record", "ask by a sign-in that does not say whose record"),
     "purpose": ("asked for another purpose", "ask for a purpose that their sign-in does not have"),
     "register-client": ("registered an app or a system", "register an app or a system"),
     "rotate-client": ("changed the keys of an app or a system", "change the keys of an app or a system"),

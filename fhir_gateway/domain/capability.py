@@ -72,8 +72,6 @@ def _security(base: str) -> dict[str, Any]:
                 "extension": [
                     {"url": "authorize", "valueUri": f"{root}/oauth/authorize"},
                     {"url": "token", "valueUri": f"{root}/oauth/token"},
-                    {"url": "introspect", "valueUri": f"{root}/oauth/introspect"},
-                    {"url": "revoke", "valueUri": f"{root}/oauth/revoke"},
                     {"url": "manage", "valueUri": f"{root}/account/apps"},
                 ],
             }

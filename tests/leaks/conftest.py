@@ -221,4 +221,5 @@ def _somebody_else(p: Place, folder: Path) -> None:
 def copied(place: Place, tmp_path: Path) -> Path:
     """The folder of a gateway's data, for tests that must stop one."""
     shutil.copytree(place.g.data, tmp_path / "data")
+    shutil.copytree(place.g.data.with_name("data-journal"), tmp_path / "data-journal")  # without it the copy would be sealed
     return tmp_path / "data"

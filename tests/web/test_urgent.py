@@ -90,7 +90,7 @@ def test_the_person_reads_who_and_why(demo: Gateway, sam: Visitor) -> None:
     me.get("/my-plan/who-looked")
     rows = re.findall(r"<tr role=\"row\" class.*?</tr>", me.page, re.S)
     sams = [r for r in rows if "Sam Other" in r]
-    assert any("Opened in an emergency" in r for r in sams) and all("they said it was an emergency" in r for r in sams[:2])
+    assert any("Opened your plan or record in an emergency" in r for r in sams) and all("they said it was an emergency" in r for r in sams[:2])
     assert any("Found &lt;b&gt;unconscious&lt;/b&gt; at the bus stop" in r for r in sams)
 
 

@@ -18,7 +18,7 @@ from tests.web.test_doors import Visitor, as_, newest
 if TYPE_CHECKING:
     from tests.conftest import Gateway
 
-WRITERS = {"note": 2, "notes": 2, "allow": 2, "put_by_house": 4, "written_down": 1, ".took_out": 1, "Note": 3, "_become": 4, "_note": 0, ".note": 0, "._note": 0}  # where each has its `what`
+WRITERS = {"note": 2, "notes": 2, "allow": 2, "put_by_house": 4, "written_down": 1, ".took_out": 1, "Note": 3, "_become": 4, "_refused": 4, "_note": 0, ".note": 0, "._note": 0}  # where each has its `what`
 
 
 def called(what: ast.expr) -> str:

@@ -52,6 +52,7 @@ ACTS: dict[str, Said] = {
     "hold": Said("Said that nobody may dispose of your plan or record", "Said that nobody may dispose of a record"),
     "release": Said("Took back that nobody may dispose of your plan or record", "Took back that nobody may dispose of a record"),
     "dispose": Said("Disposed of your plan or record, whose time was over", "Disposed of what had been kept long enough"),
+    "scope": Said("Asked by a sign-in that does not say whose record", "Asked by a sign-in that does not say whose record"),
     "purpose": Said("Asked for a purpose that their sign-in does not have", "Asked for a purpose that their sign-in does not have"),
     "sign-in": Said("Signed in", "Signed in"),
     "sign-out": Said("Signed out", "Signed out"),
