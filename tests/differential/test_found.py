@@ -149,7 +149,7 @@ async def test_the_log_of_who_looked_does_not_say_whose_what_somebody_asked_for_
     assert [row for row in await log(here, "patient", 50) if row not in LOOKED] == before  # but that they looked at the log itself
     here.clock.at += timedelta(seconds=1)
     assert json.loads((await here.ask("patient", "GET", "Goal?_id=told&lifecycle-status=completed")).body)["total"] == 0
-    assert [row for row in await log(here, "patient") if row not in LOOKED][0] == "You searched your record and found nothing."
+    assert next(row for row in await log(here, "patient", 50) if row not in LOOKED) == "You searched your record and found nothing."
 
 
 async def test_a_condition_finds_what_the_sign_in_covers_behind_much_that_it_does_not(scratch: Shelf) -> None:
