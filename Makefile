@@ -20,7 +20,7 @@ lint: install
 	$(BIN)/lint-imports --no-cache
 
 test: install lint
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not e2e and not interop and not slow"
+	$(BIN)/pytest -q -n 2 --dist loadfile --timeout 300 -m "not e2e and not interop and not slow"
 
 # What CI runs: `make test` first, then browsers, peers, faults and long properties, printing the time of each part.
 test-all: install
