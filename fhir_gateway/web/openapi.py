@@ -53,7 +53,7 @@ PROGRAMS: dict[tuple[str, str], tuple[str, tuple[int, ...], str, str]] = {
     ("/oauth/introspect", "post"): ("What a token allows", (200, 401, 403), FORM, "application/json"),
     ("/oauth/revoke", "post"): ("End a token", (200, 401, 403), FORM, "application/json"),
 }
-PAGE = (200, 302, 303, 401, 403, 404, 405, 409, 410, 412, 422, 429)
+PAGE = (200, 302, 303, 401, 403, 404, 405, 409, 410, 412, 415, 422, 429)
 
 
 def document(routes: Sequence[BaseRoute], base: str, types: Iterable[str], compartments: Iterable[str]) -> dict[str, Any]:
