@@ -230,7 +230,7 @@ def test_emergencies_claims_and_urgent_care(chromium: Any, demo: Gateway, pictur
     officer.look("privacy-mistake")
     officer.open("/privacy?show=reviewed", "privacy-reviewed")
     officer.open("/privacy/audit?what=refused", "privacy-audit")
-    officer.open("/privacy/audit?person=!&from-day=40", "privacy-audit-mistake")
+    officer.open("/privacy/audit?person=!&from-day=40", "privacy-audit-mistake", 400)
     r.press("Close it now")
     r.look("team-emergency-over")
 
