@@ -1,7 +1,7 @@
 """Who is let in when many come at once: so many requests in hand, so many bytes of bodies, so fast by each client.
 
-Whoever is turned away hears 429 or 503 with Retry-After at once, before anything is read or looked up; those let in are served
-as quickly as ever. Counted in this process alone: with several processes each has its own share.
+Whoever is turned away hears 429 or 503 with Retry-After before anything is read or looked up. Counted in this process alone: with
+several processes each has its own share.
 """
 
 from __future__ import annotations
