@@ -119,7 +119,7 @@ async def run_both(w: Wired, stop: asyncio.Event) -> None:
 
 
 class Late:
-    """Routes are built when the lifespan has opened the store; until then everything waits behind /health's 503."""
+    """The ASGI app. Routes are built when the lifespan has opened the store; until then everything waits behind /health's 503."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -195,11 +195,6 @@ async def relabel(w: Wired) -> None:
             log.info("relabelled", seen=seen, changed=changed)
     except StoreError as wrong:
         log.error("not-relabelled", why=str(wrong), help="it is tried again at the next start, or by `fhir-gateway relabel`")
-
-
-def app(settings: Settings) -> ASGIApp:
-    """The ASGI app; everything that needs a running loop is opened in its lifespan."""
-    return Late(settings)
 
 
 def build(w: Wired, is_ready: Any) -> ASGIApp:
@@ -292,4 +287,4 @@ def page_seam(w: Wired, sessions: Sessions, admission: Admission) -> pages.Pages
     return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, cast, mine, {"channels": frozenset(w.channels.by)}, opens_apps)
 
 
-__all__ = ["app", "build", "serve", "work"]
+__all__ = ["build", "serve", "work"]

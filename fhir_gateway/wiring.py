@@ -302,6 +302,7 @@ async def open_tokens(settings: Settings, store: Store) -> Tokens:
 
 @asynccontextmanager
 async def wired_sealed_or_not(settings: Settings) -> AsyncIterator[Wired]:
+    """For those who wait until a sealed store is open, or open it."""
     w = await open_wired(settings)
     try:
         yield w
@@ -312,13 +313,10 @@ async def wired_sealed_or_not(settings: Settings) -> AsyncIterator[Wired]:
 @asynccontextmanager
 async def wired(settings: Settings) -> AsyncIterator[Wired]:
     """For a command. Refused while the store is sealed."""
-    w = await open_wired(settings)
-    try:
+    async with wired_sealed_or_not(settings) as w:
         if w.sealed is not None:
             raise Refused(f"This store is sealed ({w.sealed}): replay the consent journal first, by `fhir-gateway restore --replay`.")
         yield w
-    finally:
-        await w.close()
 
 
 def worker_name() -> str:
