@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -135,10 +136,16 @@ class Journalled:
             else:
                 self._appended += [entry.id for entry in entries]
                 self._owed = []
-                self._told(self._head)
                 for _, future in batch:
                     future.set_result(None)
+                self._tell()
         self._writing = None
+
+    def _tell(self) -> None:
+        """Where the journal ends now. Whoever is told may be gone, as the reader of a log: no commit waits for them."""
+        if self._head is not None:
+            with suppress(OSError, ValueError):  # a broken pipe, a closed stream
+                self._told(self._head)
 
     async def settle(self) -> int:
         """Append what was committed and perhaps not appended; how many entries."""
@@ -150,7 +157,7 @@ class Journalled:
         missing = [replace(e, late=True) for e in waiting if e.id not in there]
         if missing:
             self._head = await asyncio.to_thread(self.journal.append, missing)
-            self._told(self._head)
+            self._tell()
         await self._store.commit(*self._in_journal([e.id for e in waiting]))
         return len(missing)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 from pathlib import Path
@@ -13,7 +14,7 @@ from fhir_gateway.domain.search import Query
 from fhir_gateway.domain.types import Always, Disclosed, Dispose, Drop, Has, Keep, Linked, Ref, Send
 from fhir_gateway.store import journalled, sqlite, sqlite_file
 from fhir_gateway.store.base import Store, Unsettled
-from fhir_gateway.store.journal import Damaged, Journal
+from fhir_gateway.store.journal import Damaged, Head, Journal
 
 from .making import ANN, BOB, at, goal, gone, note
 
@@ -194,3 +195,18 @@ async def test_with_a_key_nobody_reads_the_journal_and_another_key_replays_nothi
     assert await journalled.replay(old, list(Journal(tmp_path / "j", key).entries()), at()) == 1
     await now.close()
     await old.close()
+
+
+async def test_a_log_that_cannot_be_written_holds_no_commit_up(tmp_path: Path) -> None:
+    """Whoever reads the log may be gone: the end of the journal then goes unsaid, and every consent is still written and answered."""
+    store, said = await sqlite.open(tmp_path / "s.sqlite"), list[int]()
+
+    def told(head: Head) -> None:
+        said.append(head.number)
+        raise BrokenPipeError
+
+    j = journalled.Journalled(store, Journal(tmp_path / "j"), lambda: f"{next(ids):06}", at, told=told)
+    for version in (1, 2, 3):
+        await asyncio.wait_for(j.commit(consent("c", version)), 10)
+    assert said == [1, 2, 3] and len(list(j.journal.entries())) == 3
+    await asyncio.wait_for(j.close(), 10)
