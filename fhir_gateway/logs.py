@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,21 @@ def to_stderr(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *named: Lines(),
     )
     root = logging.getLogger()
     root.handlers[:] = [Others()]
     root.setLevel(logging.WARNING)
+
+
+class Lines:
+    """A line of standard error each, as it is at the moment. Where nobody can take the line it is lost; whoever told it goes on."""
+
+    def msg(self, line: str) -> None:
+        with suppress(OSError, ValueError):  # a full disk, a reader who is gone, a closed stream
+            print(line, file=sys.stderr, flush=True)
+
+    log = debug = info = warn = warning = error = err = fatal = critical = exception = failure = msg
 
 
 def without_messages(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ import apsw
 import httpx2
 import pytest
 
-from .conftest import Gateway, gateway
+from .conftest import ROOT, Gateway, gateway
 
 GIVEN, FAMILY, NHS = "Zephyrine", "Quillfeather", "9449305552"
 SEARCHED, SAID, WRONG, BROKEN = "Zanzibarvalue", "Xylophonist-hopes", "Wumpuscode", "Brokenheartedly"
@@ -95,6 +97,16 @@ def test_a_message_that_holds_data_is_not_logged(capfd: pytest.CaptureFixture[st
     assert records[1]["sentence"] == "Task of %s was never retrieved"
     assert len(records) == 4
     assert not [w for w in (GIVEN, FAMILY, NHS, SEARCHED, SAID) if w in err], err
+
+
+def test_a_log_that_nobody_can_take_ends_nothing(tmp_path: Path) -> None:
+    """Standard error closed, its reader gone, its disk full: the line is lost, and whoever told it goes on."""
+    said = "import sys; from fhir_gateway import logs; import structlog; logs.to_stderr('info'); log = structlog.get_logger(); {}; log.info('a'); log.info('b'); print('on')"
+    full = "import os; fd = os.open('/dev/full', os.O_WRONLY); os.dup2(fd, 2)"
+    gone = "import os; r, w = os.pipe(); os.close(r); os.dup2(w, 2)"
+    for how in ("sys.stderr.close()", gone, *([full] if Path("/dev/full").exists() else [])):
+        done = subprocess.run([sys.executable, "-c", said.format(how)], capture_output=True, text=True, cwd=ROOT)
+        assert done.stdout == "on\n", how
 
 
 # -- health -----------------------------------------------------------------------------------------------------------
