@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +39,17 @@ def shared() -> Path:
 def times(examples: int) -> int:
     """How many examples a long property tries: a hundred times as many in `make soak`."""
     return examples * int(os.environ.get("SOAK", "1"))
+
+
+@contextmanager
+def in_memory(otherwise: Path, room: int = 2 << 30) -> Iterator[Path]:
+    """A folder in memory where there is `room` (bytes) for it: for what does not try whether a disk keeps what it is given."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < room:
+        yield otherwise
+        return
+    with tempfile.TemporaryDirectory(dir=memory, ignore_cleanup_errors=True) as path:
+        yield Path(path)
 
 
 def free_port() -> int:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from ..conftest import in_memory
 from ..stores.mongo_server import REAL, MongoServer, RealServer, drop
 from .comparing import Pair
 from .sides import MongoShelf, Shelf, SqliteShelf
@@ -19,14 +17,9 @@ from .sides import MongoShelf, Shelf, SqliteShelf
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """In memory where there is such a place: what is tried here is not whether a disk keeps what it is given."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    path = Path(tempfile.mkdtemp(dir=memory))
-    yield path
-    shutil.rmtree(path)
+    """What is tried here is not whether a disk keeps what it is given."""
+    with in_memory(tmp_path) as path:
+        yield path
 
 
 @pytest_asyncio.fixture

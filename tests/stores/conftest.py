@@ -13,6 +13,7 @@ import pytest_asyncio
 from fhir_gateway.store import mongo, sqlite
 from fhir_gateway.store.base import Store
 
+from ..conftest import in_memory
 from .making import MORNING, Reopen
 from .mongo_server import REAL, MongoServer, RealServer, drop, wipe
 from .searches import Fresh
@@ -34,10 +35,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
-    """One server for all tests of this process."""
-    server = (RealServer() if REAL else MongoServer(tmp_path_factory.mktemp("mongo"))).start()
-    yield server
-    server.stop()
+    """One server for all tests of this process, in memory: a busy disk would keep it from answering in time."""
+    with in_memory(tmp_path_factory.mktemp("mongo")) as folder:
+        server = (RealServer() if REAL else MongoServer(folder)).start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture
