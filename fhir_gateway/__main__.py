@@ -276,9 +276,9 @@ def sync_run(
 @sync_app.command("conflicts")
 def sync_conflicts(json: Json = False) -> None:
     """What both sides changed in the same place."""
-    from .commands import syncing
+    from .commands import waiting
 
-    sys.exit(run(syncing.conflicts(json)))
+    sys.exit(run(waiting.conflicts(json)))
 
 
 @sync_app.command("resolve")
@@ -288,17 +288,17 @@ def sync_resolve(
     file: Annotated[Path | None, typer.Argument(help="The merged resource.")] = None,
 ) -> None:
     """Settle a conflict."""
-    from .commands import syncing
+    from .commands import waiting
 
-    sys.exit(run(syncing.resolve(id, how, file)))
+    sys.exit(run(waiting.resolve(id, how, file)))
 
 
 @sync_app.command("retry")
 def sync_retry(json: Json = False) -> None:
     """Queue parked entries again."""
-    from .commands import syncing
+    from .commands import waiting
 
-    sys.exit(run(syncing.retry(json)))
+    sys.exit(run(waiting.retry(json)))
 
 
 @sync_app.command("recalls")

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import structlog
 
 from .. import gate
-from ..domain import strict
-from ..domain.types import Drop, Ref
+from ..domain.types import Ref
 from ..gate import House
 from ..remote.client import Down, Locked, Unknown
 from .backfill import backfill
 from .partner import Partner, as_owner, began_there
 from .pull import pull
-from .push import Tally, push
+from .push import push
+from .tally import Tally
 from .turning import turned
 
 log = structlog.get_logger()
@@ -110,28 +110,6 @@ async def status(house: House, partner: Partner) -> dict[str, Any]:
         "paused": partner.paused,
         "quiet": queued == 0,
     }
-
-
-async def conflicts(house: House, partner: Partner) -> list[dict[str, Any]]:
-    """What both sides changed in the same place, both versions kept."""
-    kept = await house.store.kept_all("conflict", house.clock(), f"{partner.name} ")
-    return [strict.read(v) for v in kept.values()]
-
-
-async def retry(house: House, partner: Partner) -> int:
-    """Queue what was parked or delayed again, now."""
-    return await house.store.requeue(partner.name, "parked", house.clock())
-
-
-async def resolve(house: House, partner: Partner, conflict: Mapping[str, Any], body: Mapping[str, Any] | None) -> Ref:
-    """Settle a conflict: `body` is written as the partner's (ours stays when it is None), and the conflict is over."""
-    ref = Ref(*conflict["ref"].split("/"))
-    if body is not None:
-        stored = await house.store.get(ref)
-        ctx = await as_owner(house, partner, "access")
-        await gate.update(ctx, ref, strict.dump(dict(body)), if_match=stored.version if stored else None)
-    await house.store.commit(Drop("conflict", f"{partner.name} {ref}"))
-    return ref
 
 
 async def preview(house: House, partner: Partner) -> AsyncIterator[dict[str, Any]]:

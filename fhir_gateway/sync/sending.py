@@ -1,0 +1,201 @@
+"""One outbox entry: asked about at the moment of sending, sent with a request that is safe to repeat, and what is done when that fails."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from ..domain import strict
+from ..domain.directory import NO_PATIENT_DATA
+from ..domain.labels import with_labels
+from ..domain.rendering import put_back, rendered
+from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Note, Op, Queued, Ref, Send, Stored
+from ..gate import Context, House, may_send, shown_to
+from ..gate.context import ask_stored, note
+from ..remote.client import Refusal, RemoteServer, Reply
+from ..store.base import Taken
+from .links import etag_of, fields_of, id_of, same
+from .partner import TAG, Partner, as_owner, began_there, local_references, outgoing
+from .recalling import RECALL_LATE, review, sent_open, take_back, tell_once
+from .taking import pull_one
+from .tally import Tally
+
+TRIES = 8
+
+
+class Turned(Exception):
+    """Between the question and the sending something changed: ask again."""
+
+
+async def one(house: House, partner: Partner, entry: Queued, tally: Tally) -> None:
+    if entry.why == "review":
+        await review(house, partner, entry, tally)
+        return
+    stored = await house.store.get(entry.ref)
+    link = await house.store.link(partner.name, entry.ref)
+    if stored is None or stored.deleted or entry.why == "recall":
+        await take_back(house, partner, entry, link, tally)
+        return
+    ctx = await as_owner(house, partner, "disclose")
+    if not (await may_send(ctx, partner.terms, stored)).permit:
+        await _withhold(house, partner, entry, stored, ctx, link, tally)
+        return
+    ops = await send(house, partner, ctx, stored, link)
+    if any(isinstance(op, Note) for op in ops):
+        await house.store.commit(Close(entry.entry, entry.fence, "sent", f"version {stored.version}"), *ops)
+        tally.sent += 1
+    else:
+        await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is there already"), *ops)
+
+
+async def send(house: House, partner: Partner, ctx: Context, stored: Stored, link: Linked | None) -> list[Op]:
+    """Send this version and what it refers to; the operations that record it: only a new link where that server has it already.
+
+    What began there and is as they wrote it is not sent back, not even to mark it. Raises what the remote raises, and Turned.
+    """
+    ref = stored.ref
+    live = link if link is not None and not link.gone else None
+    theirs = began_there(live)
+    if live is not None and theirs and live.version == stored.version:
+        return [live]
+    views = await shown_to(ctx, partner.terms, stored)
+    body = with_labels(rendered(strict.read(stored.body or b""), views), strict.read(stored.body or b""))
+    names = await _targets(house, partner, ctx, ref, body)
+    copy = outgoing(body, ref, live.remote_id.split("/")[1] if live else None, names, tagged=not theirs)
+    held = (live.base_received or live.base_sent) if live is not None else None  # what that server has, as far as we know
+    if live is not None and held is not None and same(strict.read(held), copy):
+        return [Linked(**{**fields_of(live), "version": stored.version})]
+    if live is not None and theirs:
+        copy = put_back(strict.read(live.base_received or live.base_sent or b"{}"), copy, views)
+    await _as_asked(house, partner, stored)
+    reply = await _conditional(partner.server, ref, copy, live)
+    there = reply.body or copy
+    remote_id = f"{ref.type}/{there.get('id') or id_of(reply, live)}"
+    linked = Linked(
+        partner.name, ref, remote_id, reply.etag or etag_of(there), str(there.get("meta", {}).get("lastUpdated", "")),
+        stored.version, strict.dump(copy), strict.dump(there),
+    )  # fmt: skip
+    decision = await ask_stored(ctx, "disclose", stored)
+    ops: list[Op] = [linked]
+    for person in stored.facts.patients or (None,):
+        ops.append(note(ctx, "R", "disclose", decision, (str(ref),), patient=person, allowed=True, detail=f"sent to {partner.name}"))
+    if stored.facts.patients:
+        ops.append(
+            Disclosed(partner.name, ref, stored.version, stored.facts.patients[0], partner.terms.organisation, ctx.at, decision.consent, stored.epoch)
+        )
+    return ops
+
+
+async def _as_asked(house: House, partner: Partner, stored: Stored) -> None:
+    """What it refers to may have taken long: at the moment it leaves it is still this version, and still allowed. Turned otherwise."""
+    now = await house.store.get(stored.ref)
+    if now is None or now.version != stored.version:
+        raise Turned
+    if stored.facts.patients and not (await may_send(await as_owner(house, partner, "disclose"), partner.terms, now)).permit:
+        raise Turned
+
+
+async def _conditional(server: RemoteServer, ref: Ref, copy: dict[str, Any], live: Linked | None) -> Reply:
+    """Create only if our tag is not there yet; else update what we last saw."""
+    if live is None:
+        reply = await server.create(ref.type, copy, f"_tag={TAG}|{ref.id}")
+        if reply.status == 200 and reply.body and not same(reply.body, copy):
+            return await server.update(ref.type, reply.body["id"], {**copy, "id": reply.body["id"]}, reply.etag or etag_of(reply.body))
+        return reply
+    return await server.update(ref.type, live.remote_id.split("/")[1], copy, live.etag)
+
+
+async def _targets(house: House, partner: Partner, ctx: Context, ref: Ref, body: dict[str, Any]) -> dict[str, str]:
+    """What this refers to goes first, as far as it may go; a circle is cut here and closed by the later update."""
+    names: dict[str, str] = {}
+    partner.pushing.add(ref)
+    try:
+        for target in local_references(body):
+            link = await house.store.link(partner.name, target)
+            if link is not None and not link.gone:
+                names[str(target)] = link.remote_id
+                continue
+            if target in partner.pushing or not house.r4.has_type(target.type):
+                continue
+            remote_id = await _ahead(house, partner, ctx, target)
+            if remote_id:
+                names[str(target)] = remote_id
+    finally:
+        partner.pushing.discard(ref)
+    return names
+
+
+async def _ahead(house: House, partner: Partner, ctx: Context, target: Ref) -> str | None:
+    stored = await house.store.get(target)
+    if stored is None or stored.deleted or target.type == "Consent":
+        return None
+    if target.type not in NO_PATIENT_DATA and not await _may_go(partner, ctx, stored):
+        return None
+    try:
+        ops = await send(house, partner, ctx, stored, await house.store.link(partner.name, target))
+    except Turned:
+        return None
+    cut = bool(partner.pushing & set(local_references(strict.read(stored.body or b"{}"))))
+    again: list[Op] = [Send(partner.name, target, stored.version, next(iter(stored.facts.patients), None), "changed")] if cut else []
+    await house.store.commit(*ops, *again)
+    return next(op.remote_id for op in ops if isinstance(op, Linked))
+
+
+async def _may_go(partner: Partner, ctx: Context, stored: Stored) -> bool:
+    return partner.terms.takes(stored.ref.type) and (await may_send(ctx, partner.terms, stored)).permit
+
+
+async def _withhold(
+    house: House, partner: Partner, entry: Queued, stored: Stored, ctx: Context, link: Linked | None, tally: Tally
+) -> None:
+    """Consent says no: nothing leaves; what left earlier is taken back."""
+    if link is not None and not link.gone and (not began_there(link) or await sent_open(house, partner, entry)):
+        await take_back(house, partner, entry, link, tally)
+        return
+    why = "consent does not let this go there"
+    trail = [note(ctx, "R", "disclose", None, (str(stored.ref),), patient=p, allowed=False) for p in stored.facts.patients]
+    await house.store.commit(Close(entry.entry, entry.fence, "withheld", why), *trail)
+    tally.withheld += 1
+
+
+# -- when it does not work ---------------------------------------------------------------------------------------------
+
+
+async def later(house: House, partner: Partner, entry: Queued, e: Exception) -> None:
+    wait = getattr(e, "wait", None) or min(300.0, 2.0**entry.tries)
+    due = house.clock() + timedelta(seconds=wait * (0.75 + house.chance() / 2))
+    late = house.clock() - entry.queued_at >= RECALL_LATE
+    told = await tell_once(house, partner, entry) if late else []
+    try:
+        await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)), *told)
+    except Taken:  # told meanwhile
+        await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)))
+
+
+async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tally: Tally) -> None:
+    """A version conflict is pulled and merged, then sent again; what the server will not take is parked with its words."""
+    link = await house.store.link(partner.name, entry.ref)
+    if e.status in (404, 410) and link is not None:
+        await house.store.commit(Linked(**{**fields_of(link), "gone": True}))
+        await later(house, partner, entry, e)
+        tally.delayed += 1
+    elif e.status in (409, 412) and entry.tries < TRIES:
+        if link is not None and not link.gone:
+            tally.add(await pull_one(house, partner, link))
+        if entry.tries <= 2:  # merged just now: send the result at once
+            await house.store.commit(Delay(entry.entry, entry.fence, house.clock(), str(e)))
+        else:
+            await later(house, partner, entry, e)
+            tally.delayed += 1
+    elif entry.tries < 2 and e.status not in (400, 422):
+        await later(house, partner, entry, e)
+        tally.delayed += 1
+    else:
+        detail = msgspec.json.encode({"status": e.status, "text": e.text, "at": house.clock().isoformat()})
+        told = await tell_once(house, partner, entry)
+        await house.store.commit(
+            Close(entry.entry, entry.fence, "parked", f"{e.status}: {e.text}"), Keep("parked", f"{partner.name} {entry.ref}", detail), *told
+        )
+        tally.parked += 1
