@@ -53,11 +53,12 @@ def serve(settings: Settings) -> int:
     for name in unknown_variables(os.environ):
         log.warning("unknown-setting", name=name, help="no setting is named so: see the README's table")
     listener = bound(settings)
+    listener.setblocking(False)
     bounds = connections.Bounds(settings.header_limit + settings.uri_limit + connections.SLACK, settings.head_seconds, settings.connections, settings.proxies)
     late = Late(settings)
     config = uvicorn.Config(
         late, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=5, lifespan="on", ws="none", http=connections.within(bounds),
+        timeout_graceful_shutdown=5, lifespan="on", ws="none", http=connections.within(bounds, listener),
         proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=settings.trusted_proxies or None,
     )  # fmt: skip
     server = uvicorn.Server(config)

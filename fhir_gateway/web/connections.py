@@ -7,6 +7,7 @@ does not read. Here each of the three has an end.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -19,6 +20,7 @@ from ..domain.problem import Problem, outcome
 SLACK: Final = 8 * 1024  # request line and framing
 PATIENCE: Final = 10.0  # seconds between two looks at how much of an answer has been taken
 SLOWEST: Final = 1_024  # bytes a second that a reader takes at least
+AT_ONCE: Final = 256  # connections taken from the kernel in one turn of the loop
 LINE: Final = 16  # requests that may wait on one connection for the answers before them
 ONCE: Final = (b"host", b"authorization", b"content-type")  # two of them would be understood in two ways
 SPOKEN: Final = ("1.0", "1.1")
@@ -51,12 +53,15 @@ class Bounded(HttpToolsProtocol):
 
     bounds: Bounds = Bounds(48 * 1024)
     of: ClassVar[Counter[str]] = Counter()  # connections open by address
+    others: ClassVar[Others | None] = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._reading_head, self._head, self._waiting, self._unread = True, 0, None, None
         self._whole, self._beside, self._address = True, 0, self.client[0] if self.client else ""
         self.of[self._address] += 1
+        if self.others is not None:
+            self.others.bring(self)
         if self.bounds.too_many(len(self.connections), self.of[self._address], self._address):
             self._say(503)
             return
@@ -188,6 +193,36 @@ class Bounded(HttpToolsProtocol):
         self.loop.call_later(PATIENCE, self.transport.abort)
 
 
-def within(bounds: Bounds) -> Any:
-    """The protocol class for `uvicorn.Config(http=...)`."""
-    return type("Bounded", (Bounded,), {"bounds": bounds, "of": Counter()})
+class Others:
+    """Those who knock together are let in together.
+
+    libuv, and so uvloop, takes one connection from the kernel's queue in each turn of the loop (https://github.com/libuv/libuv/pull/3696).
+    When there is much to do turns are long, and the last of some hundred would wait for seconds before anybody could turn them away.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._entering: set[asyncio.Task[Any]] = set()
+
+    def bring(self, first: Bounded) -> None:
+        """Whoever stands in the kernel's queue behind `first`, each with a protocol of the same kind."""
+        if self._entering:  # the one who brought them has looked already
+            return
+
+        def another() -> Bounded:
+            return type(first)(config=first.config, server_state=first.server_state, app_state=first.app_state, _loop=first.loop)
+
+        for _ in range(AT_ONCE):
+            try:
+                visitor, _ = self._listener.accept()
+            except OSError:  # nobody there; or what is wrong is told by the loop's own accept
+                return
+            visitor.setblocking(False)
+            entering = first.loop.create_task(first.loop.connect_accepted_socket(another, visitor))
+            self._entering.add(entering)
+            entering.add_done_callback(self._entering.discard)
+
+
+def within(bounds: Bounds, listener: socket.socket | None = None) -> Any:
+    """The protocol class for `uvicorn.Config(http=...)`. `listener`: the socket it is to serve, not blocking."""
+    return type("Bounded", (Bounded,), {"bounds": bounds, "of": Counter(), "others": None if listener is None else Others(listener)})
