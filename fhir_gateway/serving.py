@@ -228,7 +228,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     s = w.settings
     web = shell.Web(
         w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues, waiting=waiting, binary_limit=s.binary_limit,
-        plain_beyond=urlsplit(s.base).scheme == "http" and not loopback(s.host), admission=Admission(Limits(s.concurrency, s.pace, s.bodies_limit, s.body_seconds)),
+        plain_beyond=urlsplit(s.base).scheme == "http" and not loopback(s.host), admission=Admission(Limits(s.concurrency, s.wait_seconds, s.pace, s.bodies_limit, s.body_seconds)),
         channels=frozenset(w.channels.by),
     )  # fmt: skip
     sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"))

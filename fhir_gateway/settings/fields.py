@@ -119,6 +119,7 @@ class Settings(BaseSettings):
     header_limit: int = Field(32 * 1024, gt=0, description="Largest request headers in bytes.")
     uri_limit: int = Field(16 * 1024, gt=0, description="Longest request URI in bytes.")
     concurrency: int = Field(64, ge=2, description="Requests in hand at once in one process; who comes then gets 503 with Retry-After. One client may have half of them.")
+    wait_seconds: float = Field(0.25, gt=0, description="How long a request may stand in line before work on it begins, in seconds; then 503 with Retry-After.")
     connections: int = Field(1_000, gt=0, description="Connections open at once in one process.")
     rate: float | None = Field(None, ge=0, description="Requests a second that one client may send in the long run (ten seconds' worth at once), else 429; 0 is no limit. Default: 500, in the demo 0.")
     bodies_limit: int = Field(128 * 1024 * 1024, gt=0, description="Bytes of request bodies held at once in one process, else 503.")

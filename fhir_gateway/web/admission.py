@@ -10,24 +10,28 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..domain.problem import Problem, outcome
+from .line import Line
 
 OPEN: Final = frozenset({"/health", "/metrics"})  # who watches over us must get through when nobody does
 MOST_KNOWN: Final = 10_000  # clients whose pace is remembered
 MB: Final = 1024 * 1024
+TOO_MANY: Final = "This client has too many requests under way at once. Wait for their answers."
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`concurrency`: requests in hand; `rate`: requests a second of one client, in the long run (0: no limit); `bodies`: bytes of
+    """`concurrency`: requests in hand; `wait_seconds`: how long one of them may stand in line before work on it begins; `rate`: requests a second of one client, in the long run (0: no limit); `bodies`: bytes of
     request bodies held at once; `body_seconds`: how long a body may pause, and six times that for the whole of it."""
 
     concurrency: int = 64
+    wait_seconds: float = 0.25
     rate: float = 0.0
     bodies: int = 128 * MB
     body_seconds: float = 10.0
@@ -68,10 +72,12 @@ class Admission:
         self.limits, self._clock = limits, clock
         self.pace = Pace(limits.rate, max(limits.rate * limits.burst_seconds, 1.0))
         self.attempts = Pace(limits.strangers, limits.strangers_at_once)
+        self.line = Line(limits.wait_seconds, self._clock)
         self.in_hand = 0
         self.bodies = 0
         self.turned_away = 0
         self._of: dict[str, int] = {}
+        self._unread: dict[bytes, int] = {}  # in hand, by token or cookie as they came: nobody has looked whose they are
 
     def client(self, state: dict[str, Any], key: str) -> None:
         """The request whose `state` this is comes from this client. Problem throttled when it asks too fast, or for too much at once."""
@@ -79,7 +85,7 @@ class Admission:
         if state.get("client"):
             return
         if self._of.get(key, 0) >= self.limits.share:
-            raise Problem("throttled", "This client has too many requests under way at once. Wait for their answers.", headers={"Retry-After": "1"})
+            raise Problem("throttled", TOO_MANY, headers={"Retry-After": "1"})
         self._of[key] = self._of.get(key, 0) + 1
         state["client"] = key
 
@@ -101,24 +107,33 @@ class Admission:
                 await app(scope, receive, send)
                 return
             if self.in_hand >= self.limits.concurrency:
-                self.turned_away += 1
-                await busy(scope, send)
+                await self._away(scope, send)
+                return
+            shown = credentials(scope)
+            if shown and self._unread.get(shown, 0) >= self.limits.share:
+                await told(scope, send, MANY)
                 return
             self.in_hand += 1
+            self._unread[shown] = self._unread.get(shown, 0) + 1
             state = scope.setdefault("state", {})
             state["body"] = 0
             try:
-                await app(scope, self._measured(state, receive), send)
+                if await self.line.turn():
+                    await app(scope, self._measured(state, receive), send)
+                else:
+                    await self._away(scope, send)
             finally:
                 self.in_hand -= 1
                 self.bodies -= state["body"]
-                key = state.get("client")
-                if key:
-                    self._of[key] -= 1
-                    if not self._of[key]:
-                        del self._of[key]
+                _less(self._unread, shown)
+                if key := state.get("client"):
+                    _less(self._of, key)
 
         return enter
+
+    async def _away(self, scope: Scope, send: Send) -> None:
+        self.turned_away += 1
+        await told(scope, send, BUSY)
 
     def _measured(self, state: dict[str, Any], receive: Receive) -> Receive:
         """What is received is counted, and may not stop for long. Problem too-slow, unavailable."""
@@ -147,18 +162,48 @@ class Admission:
         return take
 
 
-TEXT: Final = "Many people are using this service at once. Try again in a moment."
-FOR_PROGRAMS: Final = msgspec.json.encode(outcome(Problem("unavailable", TEXT).issues))
-FOR_PEOPLE: Final = f'<!doctype html><html lang="en"><title>Please try again</title><h1>Please try again</h1><p>{TEXT}</p></html>'.encode()
+def credentials(scope: Scope) -> bytes:
+    """The bearer token or the cookies of a request, unread; empty for somebody who shows neither."""
+    cookie = b""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return bytes(value)
+        if name == b"cookie":
+            cookie = value
+    return cookie
 
 
-async def busy(scope: Scope, send: Send) -> None:
-    """503, as cheaply as can be."""
+def _less(counts: dict[K, int], key: K) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is said at the door, ready to be sent."""
+
+    status: int
+    for_programs: bytes
+    for_people: bytes
+
+
+def _ready(p: Problem) -> Answer:
+    page = f'<!doctype html><html lang="en"><title>Please try again</title><h1>Please try again</h1><p>{p.text}</p></html>'
+    return Answer(p.status, msgspec.json.encode(outcome(p.issues)), page.encode())
+
+
+BUSY: Final = _ready(Problem("unavailable", "Many people are using this service at once. Try again in a moment."))
+MANY: Final = _ready(Problem("throttled", TOO_MANY))
+
+
+async def told(scope: Scope, send: Send, answer: Answer) -> None:
+    """`answer`, as cheaply as can be."""
     page = any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
-    body, media = (FOR_PEOPLE, b"text/html; charset=utf-8") if page else (FOR_PROGRAMS, b"application/fhir+json; charset=utf-8")
+    body, media = (answer.for_people, b"text/html; charset=utf-8") if page else (answer.for_programs, b"application/fhir+json; charset=utf-8")
     headers = [
         (b"content-type", media), (b"content-length", str(len(body)).encode()), (b"retry-after", b"1"),
         (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"default-src 'none'"),
     ]  # fmt: skip
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
