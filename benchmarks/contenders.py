@@ -93,7 +93,7 @@ def gateway(run: Run, people: int, port: int = 18080) -> tuple[str, list[dict[st
         time.sleep(0.02)
     run.first_answer = time.monotonic() - began
     base = f"http://127.0.0.1:{port}/fhir"
-    others = _people(run.folder, env, people)
+    others = bring_people(run.folder, env, people)
     me, gp = _token(env, "patient"), _token(env, "gp")
     patient = me["patient"].removeprefix("Patient/")
     plan = _eight_plans(base, patient, _bearer(gp))
@@ -133,7 +133,7 @@ def _eight_plans(base: str, patient: str, who: dict[str, str]) -> str:
             raise SystemExit(f"the gateway refused a plan: {made.text}")
 
 
-def _people(folder: Path, env: dict[str, str], n: int) -> list[str]:
+def bring_people(folder: Path, env: dict[str, str], n: int) -> list[str]:
     """About eight resources for each of n invented people, brought in like anybody's; their ids."""
     files = []
     for i in range(n):
