@@ -187,6 +187,22 @@ def test_more_bodies_at_once_than_may_be_held_are_refused(alone: Gateway) -> Non
     assert alone.call("hospital", "POST", "Goal", raw=GOAL).status_code == 422, "what was held is free again"
 
 
+def test_each_of_a_flood_hears_an_answer_or_when_to_come_again(alone: Gateway) -> None:
+    said = []
+    with ExitStack() as all_of_them:
+        for _ in range(5):
+            crowd = [all_of_them.enter_context(closing(dial(alone))) for _ in range(12)]
+            for i, s in enumerate(crowd):
+                token = alone.persona(("patient", "gp", "hospital")[i % 3])["token"]
+                ask = f"GET /fhir/Patient/{alone.patient}/$everything HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+                s.sendall(ask.encode())
+            said += [heard(s) for s in crowd]
+    answers = [a for a in said if a.startswith("HTTP/1.1 200")]
+    others = [a for a in said if a not in answers]
+    assert len(said) == 60 and len(answers) >= 20, "at least those who find a place"
+    assert all(a[9:12] in ("429", "503") and "retry-after: 1\r\n" in a.lower() for a in others)
+
+
 def test_requests_in_a_row_on_one_connection_are_all_answered(alone: Gateway) -> None:
     with closing(dial(alone)) as s:
         s.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
