@@ -706,6 +706,7 @@ def proxies_add(
     basis: Annotated[str, typer.Option(help="A code of England-NHSProxyLegalBasis: consent, best-interest, parental-responsibility, ...")],
     grantor: Annotated[str, typer.Option(help="ODS code of the organisation that answers for it.")],
     evidence: Evidence,
+    present: Annotated[str, typer.Option(help="Who was there when it was checked: Type/id, or in words.")] = "",
     status: Annotated[str, typer.Option(help="active or proposed.")] = "active",
     start: Annotated[str, typer.Option(help="First day; today by default.")] = "",
     end: Annotated[str, typer.Option(help="Last day, if there is one.")] = "",
@@ -713,7 +714,7 @@ def proxies_add(
     """Register somebody who acts for a person."""
     from .commands import recording
 
-    sys.exit(run(recording.proxies_add(patient, proxy, basis, grantor, evidence, status, start, end)))
+    sys.exit(run(recording.proxies_add(patient, proxy, basis, grantor, evidence, present, status, start, end)))
 
 
 @proxies_app.command("change")

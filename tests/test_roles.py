@@ -155,14 +155,20 @@ def test_every_pair_of_states_is_allowed_with_a_reason_or_refused() -> None:
 def test_somebody_must_answer_for_a_role_and_the_commands_say_so(demo: Gateway) -> None:
     p, other = Person(demo, "2015-01-01", "Grantor"), Person(demo, "2015-01-01", "Kin")
 
-    def add(relative: str, grantor: str, evidence: str) -> str:
-        basis = ("--basis=parental-responsibility", f"--grantor={grantor}", f"--evidence={evidence}")
+    def add(relative: str, grantor: str, evidence: str, *more: str) -> str:
+        basis = ("--basis=parental-responsibility", f"--grantor={grantor}", f"--evidence={evidence}", *more)
         done = demo.command("proxies", "add", p.id, relative, *basis)
         return f"{done.returncode} {done.stdout}{done.stderr}"
 
     assert "ODS code" in add(p.relative, "NOWHERE", EVIDENCE)
     assert "RelatedPerson of this person" in add(other.relative, "D82001", EVIDENCE)
-    assert add(p.relative, "D82001", EVIDENCE).startswith("0 Consent/")
+    assert "who was there" in add(p.relative, "D82001", EVIDENCE, f"--present={'x' * 3000}")
+    made = add(p.relative, "D82001", EVIDENCE, "--present=Practitioner/who-saw-it")
+    assert made.startswith("0 Consent/")
+    kept = signed_in(demo, "grantor-self", f"Patient/{p.id}", patient=f"Patient/{p.id}").get(made.split()[1].rstrip(":")).json()
+    (check,) = kept["verification"]
+    assert check["extension"][0]["valueReference"] == {"reference": "Practitioner/who-saw-it"}
+    assert (check["verified"], check["verifiedWith"], kept["performer"]) == (True, {"reference": p.relative}, [{"reference": p.relative}])
     (listed,) = demo.lines("proxies", "list", p.id, "--json")
     assert listed["proxies"] == [p.relative]
     refused(lambda: wired_operator(demo, lambda ctx: gate.record(ctx, p.id, "no-notify", evidence=" ")), "business-rule", "evidence")

@@ -61,9 +61,13 @@ async def proxies_list(patient: str, as_json: bool) -> int:
     return 0
 
 
-async def proxies_add(patient: str, proxy: str, basis: str, grantor: str, evidence: str, status: str, start: str, end: str) -> int:
+async def proxies_add(
+    patient: str, proxy: str, basis: str, grantor: str, evidence: str, present: str, status: str, start: str, end: str
+) -> int:
     async def doing(ctx: Context) -> str:
-        w = await gate.appoint(ctx, _bare(patient), proxy, basis, grantor=grantor, evidence=evidence, status=status, start=start, end=end)
+        w = await gate.appoint(
+            ctx, _bare(patient), proxy, basis, grantor=grantor, evidence=evidence, present=present, status=status, start=start, end=end
+        )
         return f"{w.ref}: {proxy} acts for Patient/{_bare(patient)} ({basis}, {status})"
 
     return await _do(doing)
