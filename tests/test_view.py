@@ -134,7 +134,7 @@ SOMEBODY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("type", ["Patient", "RelatedPerson"])
+@pytest.mark.parametrize("type", ["Patient", "RelatedPerson", "Person"])
 def test_the_contact_view_reaches_who_is_contained(type: str):
     within = {
         "resourceType": "Observation", "subject": {"reference": "Patient/a"}, "focus": [{"reference": "#p"}],
@@ -147,6 +147,15 @@ def test_the_contact_view_reaches_who_is_contained(type: str):
     edited["contained"][0]["name"] = [{"text": "Ada L"}]
     back = put_back(within, edited, VIEW | CONTACT)
     assert same(back, {**within, "contained": [{**within["contained"][0], "name": [{"text": "Ada L"}]}, within["contained"][1]]})
+
+
+def test_a_person_resource_keeps_in_the_contact_view_whose_it_is() -> None:
+    whole = {"resourceType": "Person", **SOMEBODY, "photo": {"url": "urn:x"}, "gender": "female", "link": [{"target": {"reference": "Patient/a"}}]}
+    seen = rendered(whole, VIEW | CONTACT)
+    assert seen == {"resourceType": "Person", "id": "p", "name": [{"text": "Ada"}], "telecom": [{"value": "2", "rank": 1}], "link": whole["link"]}
+    assert same(put_back(whole, {**copy.deepcopy(seen), "active": True}, VIEW | CONTACT), {**whole, "active": True})
+    placeless = rendered({"resourceType": "Task", "for": {"reference": "Patient/a"}, "contained": [whole]}, VIEW | PLACES)["contained"][0]
+    assert not {"address", "telecom", "photo", "managingOrganization"} & placeless.keys()
 
 
 def test_a_relative_at_risk_themselves_has_no_place_in_any_view():

@@ -6,7 +6,7 @@ half. The laws are those of `view`, for every number (tests/test_view.py):
     put_back(s, rendered(s, n), n) == s
     an edit of one element of rendered(s, n) changes that element of s alone
 
-*contact*: name and preferred contact of a Patient or RelatedPerson, contained ones too, for peer groups and befrienders. *location-protected*: no
+*contact*: name and preferred contact of a Patient, RelatedPerson or Person, contained ones too, for peer groups and befrienders. *location-protected*: no
 address, telecom, practice, nor places, for people at risk: every element of R4 that is an Address, a ContactPoint or a reference to
 a Location, at any depth (tests/test_places.py holds this to the official tables). What a type cannot be without is masked, not
 removed. Nothing is looked up: the result does not depend on what else is kept; what the practice of somebody at risk is called,
@@ -27,8 +27,9 @@ from .types import CONTACT, PLACES, PRACTICE, VIEW, Cut
 
 Json = Any
 
-PEOPLE: Final = frozenset({"Patient", "RelatedPerson"})
+PEOPLE: Final = frozenset({"Patient", "RelatedPerson", "Person"})
 _CONTACT: Final = frozenset({"resourceType", "id", "meta", "active", "name", "telecom", "communication", "patient", "relationship"})
+_WHOSE: Final[Mapping[str, frozenset[str]]] = {"Person": frozenset({"link"})}  # what `patient` is of a RelatedPerson
 _PLACES: Final = frozenset({
     "address", "telecom", "generalPractitioner", "managingOrganization", "serviceProvider", "photo", "facility", "coverageArea",
     "location", "locationReference", "locationCode", "locationCodeableConcept", "locationAddress", "deliverFrom",
@@ -96,7 +97,7 @@ def _cut(shown: Mapping[str, Any], cut: int | Cut) -> dict[str, Any]:
 
 
 def _contacts(node: Json) -> Json:
-    """Every Patient and RelatedPerson in it, itself or contained, cut to the contact view."""
+    """Every Patient, RelatedPerson and Person in it, itself or contained, cut to the contact view."""
     if isinstance(node, list):
         entries = [_contacts(item) for item in node]
         return entries if any(a is not b for a, b in zip(entries, node, strict=True)) else node
@@ -110,7 +111,8 @@ def _contacts(node: Json) -> Json:
 
 
 def _contact(shown: Mapping[str, Any]) -> dict[str, Any]:
-    out = {k: v for k, v in shown.items() if k in _CONTACT}
+    kept = _CONTACT | _WHOSE.get(shown["resourceType"], frozenset())
+    out = {k: v for k, v in shown.items() if k in kept}
     ways = [t for t in shown.get("telecom", ()) if isinstance(t, dict) and t.get("use") != "old"]
     if ways:
         out["telecom"] = [min(ways, key=_rank)]
