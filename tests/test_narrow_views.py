@@ -252,6 +252,7 @@ def test_a_relative_at_risk_themselves_is_not_found_where_they_are(house: Gatewa
     for who in ("gp", "social-worker"):
         seen = house.get(who, ref)
         assert seen.status_code == 200 and seen.json()["name"] and not {"address", "telecom"} & seen.json().keys(), who
+        assert "stays hidden" in house.get(who, f"Consent/$explain?what={ref}").text, who
         for query in ("address-postalcode=QQ9 9QQ", "address-city=Farham", "phone=07700 900777"):
             assert house.get(who, f"RelatedPerson?{query}").json()["total"] == 0, (who, query)
     assert house.get("patient", ref).json()["address"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -10,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fhir_gateway.domain import choices, consent, grants, sharing, showing, supposing
+from fhir_gateway.domain import choices, consent, grants, sharing, showing, supposing, wording
 from fhir_gateway.domain.lint import lint
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.proxies import decides_for
 from fhir_gateway.domain.standing import Policy, Relationship, Standing
 from fhir_gateway.domain.types import Actor, Ask, Facts
-from fhir_gateway.domain.vocabulary import PROXY_BASIS_SUFFIX, ROLE_AT, SECTOR_SYSTEM
+from fhir_gateway.domain.vocabulary import HANDLING_SYSTEM, LOCATION_PROTECTED, PROXY_BASIS_SUFFIX, ROLE_AT, SECTOR_SYSTEM
 
 P1 = "Patient/p1"
 NOW = datetime(2026, 11, 1, 10, 0, tzinfo=UTC)
@@ -392,6 +393,18 @@ def test_only_the_people_i_name_closes_to_all_others_and_its_undoing_restores() 
     hidden = sharing.hide(more, P1, at=NOW, rule_id="h1", refs=["Goal/x"])
     assert not sees(hidden, GP, record("Goal")) and not sees(hidden, LINK, record("Goal"))
     assert sharing.is_only_named(sharing.stop(sharing.stop(more, "g1", NOW), "g2", NOW))
+
+
+def test_the_answer_about_a_relative_at_risk_themselves_says_that_where_they_are_stays_hidden() -> None:
+    """Whatever the person permits: it is not theirs to open (domain/rendering cuts it in every view)."""
+    body = share(kinds=["plan", "identity"])
+    marked = replace(record("RelatedPerson"), other_labels=frozenset({f"{HANDLING_SYSTEM}|{LOCATION_PROTECTED}"}))
+    standing = {P1: Standing(P1, (grants.parse(body, "c", 1),), relationships=(RELATED,), policy=Policy())}
+    me = Actor("patient", frozenset({P1}), P1, patient=P1)
+    for facts, who, named in ((marked, GP, True), (marked, LINK, True), (marked, me, False), (record("RelatedPerson"), GP, False), (replace(marked, type="Goal"), GP, False)):
+        answer = consent.decide(Ask(who, "access", NOW, "TREAT"), facts, standing)
+        assert answer.permit and (showing.LOCATION_VIEW in answer.obligations) is named, (facts.type, who.user)
+        assert ("stays hidden" in wording.explain(answer)) is named
 
 
 def test_who_and_where_she_is_opens_by_a_choice_of_its_own_and_cannot_be_hidden() -> None:

@@ -17,7 +17,7 @@ from .grants import Grant
 from .periods import micros
 from .proxies import unlawful_because
 from .rules import RESTRICTED, VERY, Live, Lives, evaluate, names_recipient, rules_for, speaking
-from .showing import NO_OBLIGATIONS, narrowed, shown_as, views
+from .showing import NO_OBLIGATIONS, narrowed, owed, views
 from .standing import Standing, is_self
 from .types import CONFIDENTIALITY, Actor, Ask, BreakGlass, Decision, Facts, Predicate
 from .vocabulary import (
@@ -87,7 +87,7 @@ def _about(ask: Ask, facts: Facts, person: str, standings: Mapping[str, Standing
     answer = _answer(ask, facts, standing, standings)
     if not answer.permit:
         return answer
-    duties = shown_as(ask, facts.type, standing, standings)
+    duties = owed(ask, facts, standing, standings)
     if ask.action == "disclose":
         duties |= {"LEDGER"}
     return replace(answer, obligations=answer.obligations | duties) if duties else answer

@@ -77,7 +77,7 @@ _RISK: Final = frozenset({(HANDLING_SYSTEM, LOCATION_PROTECTED), (CONFIDENTIALIT
 
 def at_risk(facts: Facts) -> bool:
     """The same of the facts of a Patient."""
-    return f"{HANDLING_SYSTEM}|{LOCATION_PROTECTED}" in facts.other_labels or facts.confidentiality in ("R", "V")
+    return bears_protection(facts) or facts.confidentiality in ("R", "V")
 
 
 def is_at_risk(patient: Mapping[str, Any]) -> bool:
@@ -85,6 +85,11 @@ def is_at_risk(patient: Mapping[str, Any]) -> bool:
     given = (patient.get("meta") or {}).get("security", ())
     marks = {(c.get("system"), c.get("code")) for c in given if isinstance(c, Mapping)}
     return not marks.isdisjoint(_RISK)
+
+
+def bears_protection(facts: Facts) -> bool:
+    """`is_location_protected` of the facts."""
+    return f"{HANDLING_SYSTEM}|{LOCATION_PROTECTED}" in facts.other_labels
 
 
 def is_location_protected(resource: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
+from .person import bears_protection
 from .rendering import PEOPLE
 from .rules import Live, rules_for
 from .standing import Standing, is_self
@@ -32,6 +33,13 @@ def shown_as(ask: Ask, type: str, standing: Standing, standings: Mapping[str, St
     if standing.at_risk and not any(open_to):
         out.add(LOCATION_VIEW)
     return frozenset(out)
+
+
+def owed(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, Standing]) -> frozenset[str]:
+    """`shown_as`, and of a RelatedPerson who is at risk themselves nothing of where they are: the person's permits do not open that."""
+    duties = shown_as(ask, facts.type, standing, standings)
+    own = facts.type == "RelatedPerson" and bears_protection(facts) and not (ask.actor.kind == "patient" and is_self(ask.actor, standing))
+    return duties | {LOCATION_VIEW} if own else duties
 
 
 def _identity(node: Live) -> Iterator[bool]:
