@@ -407,6 +407,19 @@ def test_the_answer_about_a_relative_at_risk_themselves_says_that_where_they_are
         assert ("stays hidden" in wording.explain(answer)) is named
 
 
+def test_the_whole_plan_opens_allergies_and_a_choice_made_before_it_did_is_said_as_it_is() -> None:
+    body = share(kinds=["plan"])
+    assert sees(body, LINK, record("AllergyIntolerance")) and sees(body, LINK, record("Flag"))
+    assert not sees(share(kinds=["crisis", "goals", "needs"]), LINK, record("AllergyIntolerance"))
+    assert choices.rows(body)[0].kinds == ("plan",)
+    older = copy.deepcopy(body)
+    for rule in older["provision"]["provision"]:
+        rule["class"] = [c for c in rule.get("class", []) if c["code"] != "AllergyIntolerance"]
+    assert not sees(older, LINK, record("AllergyIntolerance"))
+    (row,) = choices.rows(older)
+    assert not row.exact and not row.kinds and row.rules, "the page does not call this the whole plan"
+
+
 def test_who_and_where_she_is_opens_by_a_choice_of_its_own_and_cannot_be_hidden() -> None:
     def shown(body: dict[str, Any], who: Actor, risk: bool = False, purpose: str = "TREAT") -> set[str]:
         standing = Standing(P1, (grants.parse(body, "c", 1),), relationships=(RELATED,), policy=Policy(), at_risk=risk)

@@ -60,7 +60,7 @@ def test_the_consent_keeps_the_sentence_the_person_read() -> None:
 SAID_AS = {
     "Patient": "NHS number", "CarePlan": "plan|get worse", "Goal": "goals", "Task": "tasks", "Condition": "illnesses and conditions",
     "ServiceRequest": "sent to and what you could not get", "QuestionnaireResponse": "answers", "CareTeam": "team",
-    "RelatedPerson": "family", "Observation": "measurements", "DocumentReference": "documents", "Flag": "warnings",
+    "RelatedPerson": "family", "Observation": "measurements", "DocumentReference": "documents", "Flag": "warnings", "AllergyIntolerance": "allergies",
 }  # fmt: skip
 
 
@@ -78,6 +78,7 @@ def test_the_page_before_saving_names_all_that_is_given(part: str) -> None:
 def test_the_whole_plan_says_what_more_it_gives() -> None:
     chosen = replace(draft(), parts=("plan",))
     classes = {c["code"] for r in granted(chosen)["provision"]["provision"] for c in r.get("class", [])}
+    assert {"Flag", "AllergyIntolerance"} <= classes, "what people need to know in a crisis"
     assert all(re.search(SAID_AS[kind], given_words(chosen, NAMED, {0}), re.I) for kind in classes)
 
 
