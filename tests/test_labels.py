@@ -193,3 +193,16 @@ def test_what_was_taken_off_is_not_brought_back_by_its_codes_but_by_hand(came, c
     assert not {f"{c['system']}|{c['code']}" for c in label(coded(*code), SETS, declassified=off).security} & off
     again = label(coded(*code, meta={"security": came}), SETS, declassified=off)
     assert again.declassified == off - {f"{c['system']}|{c['code']}" for c in came}
+
+
+def test_each_snomed_code_says_by_what_its_name_was_checked_and_the_page_counts_them() -> None:
+    page = (ROOT / "docs" / "labels.md").read_text()
+    for value_set in VALUE_SETS:
+        counts = [0, 0, 0, 0]
+        for include in value_set.get("compose", {}).get("include", []):
+            for concept in include.get("concept", []) if include["system"] == "http://snomed.info/sct" else []:
+                (said,) = [e["valueString"] for e in concept["extension"]]
+                kind = next(n for n, start in enumerate(("Display as in", "Name as in", "Name as in several public code lists", "Not checked")) if said.startswith(start))
+                counts[2 if "several" in said else kind] += 1
+        (line,) = [row for row in page.splitlines() if row.startswith(f"| [`{value_set['id']}`]")]
+        assert [int(n) for n in line.split(" | ")[3:7]] == counts, line
