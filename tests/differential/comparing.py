@@ -26,7 +26,7 @@ from fhir_gateway.gate.reading import in_scope, reachable
 from .building import play
 from .requests import LOOKS, Asking, Request
 from .sides import CAST, Ids, Reply, Shelf, Side, caller, fill, side, without
-from .worlds import PATIENTS, Dice, World, a_world
+from .worlds import PATIENTS, Dice, World, a_world, turn
 
 MADE = re.compile(r"n\d{6}")
 NONCE = re.compile(r"(nonce[-=]\"?)[\w-]{22}\b")  # of each page anew
@@ -363,6 +363,7 @@ def a_case(seed: int, refs: Sequence[Ref], *, asks: int = 14, size: int = 26) ->
     dice = Dice(seed + 1)
     opened = [s.who for s in world.steps if s.path.startswith("/patients")]  # in an emergency, or because they say they look after somebody
     who = dice.choice(opened) if opened and dice.one_in(2) else dice.choice(READERS)
+    who = {"emergency": opened[-1:], "claim": opened[-1:], "urgent care": ["medic"], "owner": ["patient"]}.get(turn(seed), [who])[0]
     own = dice.one_in(3)
     hand = {"feed": "hospital", "app": "patient", "narrow": "gp", "narrower": "gp"}.get(who, who)
     mine = [Ref(s.path, s.name) for s in world.steps if s.who == hand and s.method == "POST" and s.name]
@@ -377,7 +378,9 @@ def a_case(seed: int, refs: Sequence[Ref], *, asks: int = 14, size: int = 26) ->
     if dice.one_in(2):
         for _ in range(dice.randint(1, 5)):
             requests += [asking.write()] * dice.choice((1, 1, 1, 2))
-    return Case(world, who, requests, own, dice.choice((timedelta(0), timedelta(hours=1), timedelta(days=1))))
+    requests += asking.in_turn(turn(seed))
+    later = dice.choice((timedelta(0), timedelta(hours=1), timedelta(days=1)))
+    return Case(world, who, requests, own, min(later, timedelta(hours=1)) if turn(seed) == "emergency" else later)
 
 
 def refs_of(world: World) -> list[Ref]:

@@ -22,6 +22,7 @@ from .worlds import (
     PLACES,
     STAFF,
     TYPES,
+    URGENT_TYPES,
     Step,
     a_reference,
     a_resource,
@@ -32,7 +33,6 @@ from .worlds import (
 )
 
 ALL_TYPES = (*TYPES, "Patient", "Consent", "Organization", "Practitioner")
-URGENT_TYPES = ("Flag", "AllergyIntolerance", "RelatedPerson")
 SORTS = ("_lastUpdated", "-_lastUpdated", "_id", "-_id")
 MORE: dict[str, tuple[str, ...]] = {
     "CarePlan": ("goal={Goal}", "goal.start-date=ge2022", "goal:Goal.lifecycle-status=active", "condition.code=44054006", "goal:missing=true",
@@ -201,6 +201,25 @@ class Asking:
         path = d.choice((*which, *which, *(TEAM_PAGES if mine else MY_PAGES)))
         return self.request("PAGE", path.format(ref=self.any_ref(), who=self.somebody(), person=d.choice((*PATIENTS, "p1", "nobody"))))
 
+    def in_turn(self, about: str) -> list[Request]:
+        """What a case of this turn asks beside all else: the first person's record, in several ways, and last a write."""
+        d = self.dice
+        if about == "owner":
+            pages = [self.request("PAGE", p) for p in ("/my-plan", d.choice(MY_PAGES[:8]).format(ref=self.any_ref(), who=self.somebody()))]
+            looks = [self.request("GET", f"{self.own_ref()}/$meta") for _ in range(3)]
+            return [*pages, *looks, *(self.preview() for _ in range(3)), self.explain(self.own_ref()), self.meta(self.own_ref(), "$meta-add"), self.meta(self.own_ref(), "$meta-add")]
+        if about == "urgent care":
+            return [*(self.request("GET", f"{t}?patient=p1") for t in URGENT_TYPES), self.request("GET", "Flag/u0/$meta"), self.request("PAGE", "/team/people/p1")]
+        if about in ("emergency", "claim"):
+            types = d.sample(TYPES, 6)
+            reads = [self.request("GET", p) for p in ("Patient/p1", "Patient/p1/$everything", f"{self.any_ref()}/$meta", *(f"{t}?patient=p1" for t in types))]
+            last = (in_an_emergency if about == "emergency" else looking_after)(d, self.who, "p1", "p2")
+            return [*reads, self.request("PAGE", "/team"), self.request("PAGE", "/team/people/p1"), self.asked(last)]
+        return []
+
+    def asked(self, step: Step) -> Request:
+        return Request(*(getattr(step, f) for f in ("who", "method", "path", "body", "name", "after", "headers")))
+
     def read_path(self) -> str:
         return self.dice.choice((self.any_ref(), f"{self.any_ref()}/_history/1", self.search_path(), f"{self.any_ref()}/_history", "Patient/p1/*?_count=2"))
 
@@ -262,8 +281,7 @@ class Asking:
         if way in (16, 17):
             return self.meta(ref)
         if way == 18:
-            step = (in_an_emergency if d.one_in(2) else looking_after)(d, self.who)
-            return Request(*(getattr(step, f) for f in ("who", "method", "path", "body", "name", "after", "headers")))
+            return self.asked((in_an_emergency if d.one_in(2) else looking_after)(d, self.who))
         if way == 19:
             return self.request("DELETE", f"/patients/{d.choice(PATIENTS)}/{d.choice(('claims', 'break-glass'))}")
         if way == 20:
@@ -272,7 +290,7 @@ class Asking:
             return Request(self.who, "POST", "/patients/find", paper, headers=JSON)
         return self.request("PUT", ref, edit="language", **match)
 
-    def meta(self, ref: str) -> Request:
+    def meta(self, ref: str, *ways: str) -> Request:
         """A tag or a label put on or taken off."""
         d = self.dice
         label = d.choice(({"system": f"{HL7}/v3-Confidentiality", "code": "R"}, {"system": f"{HL7}/v3-ActCode", "code": d.choice(("PSY", "NOPAT", "HIV"))}))
@@ -280,7 +298,7 @@ class Asking:
         told: list[dict[str, Any]] = [{"name": "meta", "valueMeta": about}]
         if d.one_in(2):
             told.append({"name": "reason", "valueString": "it was a mistake"})
-        return self.request("POST", f"{ref}/{d.choice(('$meta-add', '$meta-delete'))}", {"resourceType": "Parameters", "parameter": told})
+        return self.request("POST", f"{ref}/{d.choice(ways or ('$meta-add', '$meta-delete'))}", {"resourceType": "Parameters", "parameter": told})
 
     def condition(self, types: Sequence[str] = ALL_TYPES) -> str:
         d = self.dice

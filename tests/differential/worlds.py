@@ -33,6 +33,9 @@ TYPES = (
     "RelatedPerson", "AllergyIntolerance", "Procedure",
 )  # fmt: skip
 DATES = ("2020-05-05", "2022-06-30", "2026-10-31", "2026-11-01", "2026-11-02")
+URGENT_TYPES = ("Flag", "AllergyIntolerance", "RelatedPerson")
+# What seeds are about in turn, so that a run has as many of what chance seldom brings as it counts on: half are about nothing
+TURNS = ("emergency", "", "claim", "", "urgent care", "", "owner", "")
 
 
 @dataclass(frozen=True)
@@ -293,6 +296,10 @@ def choice_about(dice: Dice, patient: str, who: str) -> dict[str, Any]:
 # -- a world ----------------------------------------------------------------------------------------------------------
 
 
+def turn(seed: int) -> str:
+    return TURNS[seed % len(TURNS)]
+
+
 def a_world(seed: int, size: int = 26) -> World:
     dice = Dice(seed)
     steps: list[Step] = []
@@ -333,8 +340,22 @@ def a_world(seed: int, size: int = 26) -> World:
     for _ in range(dice.randint(0, 2)):  # what comes when all is settled
         type, id = dice.choice(free)
         steps.append(Step(dice.choice(("hospital", "gp", "patient")), "POST", type, a_resource(dice, type, "p1"), f"{id}x"))
+    steps += _in_turn(dice, turn(seed))
     spread = (timedelta(0), timedelta(0), timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=7))
     return World(seed, [Step(s.who, s.method, s.path, s.body, s.name, dice.choice(spread), s.headers) for s in steps])
+
+
+def _in_turn(dice: Dice, about: str) -> list[Step]:
+    """What a world of this turn has beside all else, about the first person."""
+    if about == "emergency":
+        return [in_an_emergency(dice, dice.choice(("gp", "stranger", "stranger")), "p1")]
+    if about == "claim":
+        return [looking_after(dice, dice.choice(("nurse", "social-worker", "stranger")), "p1")]
+    if about == "urgent care":
+        return [Step("hospital", "POST", t, {"resourceType": t, **_BODIES[t](dice, {"reference": "Patient/p1"})}, f"u{n}") for n, t in enumerate(URGENT_TYPES)]
+    if about == "owner":
+        return [Step("patient", "POST", t, a_resource(dice, t, "p1"), f"o{n}") for n, t in enumerate(("Goal", "Observation"))]
+    return []
 
 
 def _long_record(dice: Dice, many: int) -> dict[str, Any]:
@@ -348,14 +369,14 @@ def _long_record(dice: Dice, many: int) -> dict[str, Any]:
 JSON = (("content-type", "application/json"),)
 
 
-def in_an_emergency(dice: Dice, who: str) -> Step:
+def in_an_emergency(dice: Dice, who: str, *people: str) -> Step:
     said = {"reason": dice.choice(("found on the floor", "no answer at the door")), "ground": dice.choice(GROUNDS)}
-    return Step(who, "POST", f"/patients/{dice.choice(('p1', 'p1', 'p2'))}/break-glass", said, headers=JSON)
+    return Step(who, "POST", f"/patients/{dice.choice(people or ('p1', 'p1', 'p2'))}/break-glass", said, headers=JSON)
 
 
-def looking_after(dice: Dice, who: str) -> Step:
+def looking_after(dice: Dice, who: str, *people: str) -> Step:
     said = {"reason": dice.choice(("on call", "covering for a colleague")), "days": dice.choice((1, 14))}
-    return Step(who, "POST", f"/patients/{dice.choice(('p1', 'p1', 'p2'))}/claims", said, headers=JSON)
+    return Step(who, "POST", f"/patients/{dice.choice(people or ('p1', 'p1', 'p2'))}/claims", said, headers=JSON)
 
 
 def _person(dice: Dice, id: str) -> dict[str, Any]:
