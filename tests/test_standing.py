@@ -14,6 +14,7 @@ from fhir_gateway.domain import consent
 from fhir_gateway.domain.building import build
 from fhir_gateway.domain.directory import DEFAULT_SECTORS, Directory, Sectors
 from fhir_gateway.domain.periods import micros
+from fhir_gateway.domain.referring import JUDGED
 from fhir_gateway.domain.standing import Policy, Standing, relationship, team_names
 from fhir_gateway.domain.types import Actor, Ask, Facts, Ref, Stored, Writer
 from fhir_gateway.domain.vocabulary import HL7, ROLE_AT, SECTOR_SYSTEM
@@ -88,7 +89,7 @@ GP, NURSE, SOCIAL, LINK, MEDIC = (actor(f"Practitioner/{n}") for n in ("gp", "nu
 
 ME = Writer(P1, None, None, "patient")
 HOSPITAL = Writer("Device/hospital", "Organization/trust", "hospital", "system", "POST", True)
-COLLEAGUE = Writer("Practitioner/medic", "Organization/trust", None, "professional", "POST", True)
+COLLEAGUE = Writer("Practitioner/medic", "Organization/trust", None, "professional", "POST", True, judged=JUDGED)
 STRANGER = Writer("Practitioner/medic", "Organization/trust", None, "professional", "POST", False)
 SYNC = Writer("Organization/partner", "Organization/partner", "partner", "system", "SYNC", False)
 RELATIVE = Writer("RelatedPerson/carer", None, None, "proxy")
@@ -191,9 +192,30 @@ def test_every_writer_against_every_way_in(way: str, writer: Writer, who: Actor,
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_stamp_of_an_earlier_release_counts_for_whose_job_it_was_and_a_registered_system_alone(way: str) -> None:
+    """That release asked for a relationship alone: a receptionist's and a volunteer's word counted as a doctor's."""
+    council = "Organization/council"
+    jobs = [
+        ({"resourceType": "PractitionerRole", "id": f"j-{n}", "practitioner": {"reference": f"Practitioner/{who}"}, "organization": {"reference": f"Organization/{place}"},
+          "code": [{"coding": [{"system": "https://fhir-gateway.example/CodeSystem/role", "code": code}]}], **period}, sure)
+        for n, (who, place, code, period, sure) in enumerate((
+            ("gp", "gp", "doctor", {}, True), ("nurse", "trust", "receptionist", {}, True), ("link", "charity", "nurse", {}, True),
+            ("two", "gp", "doctor", {"period": {"end": "2026-01-01"}}, True),
+        ))
+    ]  # fmt: skip
+    for who, counted in (("gp", True), ("nurse", False), ("link", False), ("two", False), ("medic", False)):
+        old = Writer(f"Practitioner/{who}", "Organization/gp", None, "professional", "POST", True)
+        found = relationship(standing_of(*way_in(way, council, old, by(SOCIAL)), directory=directory_of(*jobs)), SOCIAL, NOW)
+        assert (found is not None) is counted, who
+        new = replace(old, judged=JUDGED)
+        assert relationship(standing_of(*way_in(way, council, new, by(SOCIAL)), directory=directory_of(*jobs)), SOCIAL, NOW) is not None, who
+    assert relationship(standing_of(*way_in(way, council, HOSPITAL, by(SOCIAL))), SOCIAL, NOW) is not None
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_nobody_opens_a_record_by_writing_it_themselves(way: str) -> None:
     """Even a writer who may refer, naming and accepting for itself or its own organisation."""
-    mine = replace(by(MEDIC), may_refer=True)
+    mine = replace(by(MEDIC), may_refer=True, judged=JUDGED)
     for owner, asker in itertools.product(
         ("Organization/trust", "Practitioner/medic"), (MEDIC, NURSE, actor("Device/x", "system", "RXX"))
     ):
@@ -251,12 +273,12 @@ def test_shortening_a_membership_leaves_it_whose_it_was() -> None:
 
 def test_a_changed_owner_must_accept_anew() -> None:
     records = way_in("task", "Organization/gp", ME, by(GP))
-    handed_on = standing_of(*records, stored(task("Organization/council", "accepted"), replace(by(GP), may_refer=True), 3))
+    handed_on = standing_of(*records, stored(task("Organization/council", "accepted"), replace(by(GP), may_refer=True, judged=JUDGED), 3))
     assert relationship(handed_on, GP, NOW) is None
     assert relationship(handed_on, SOCIAL, NOW) is None
     taken = standing_of(
         *records,
-        stored(task("Organization/council", "requested"), replace(by(GP), may_refer=True), 3),
+        stored(task("Organization/council", "requested"), replace(by(GP), may_refer=True, judged=JUDGED), 3),
         stored(task("Organization/council", "accepted"), by(SOCIAL), 4),
     )
     assert relationship(taken, SOCIAL, NOW) is not None

@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import Final
 
 from .consent import decide
-from .directory import Directory
+from .directory import Directory, Role
 from .periods import covers, micros
 from .standing import Standing, relationship
-from .types import Action, Actor, Ask, Decision, Facts
+from .types import Action, Actor, Ask, Decision, Facts, Writer
 from .vocabulary import HL7, IMPLIED_PURPOSES, OURS
 
 CARE: Final = ("health", "social-care")
@@ -34,6 +34,7 @@ JOBS: Final = frozenset(
 ) | {f"{HL7}/practitioner-role|{code}" for code in ("doctor", "nurse", "pharmacist")} | {
     f"{system}|{code}" for system in SDS_JOBS for code in ("R8000", "R8001", "R8003")  # clinical practitioner, nurse, health professional
 }  # fmt: skip
+JUDGED: Final = 1  # of this rule: what was stamped by another is looked at again (`counts`)
 _WRITES: Final[tuple[Action, ...]] = ("collect", "correct")
 _READS: Final[tuple[Action, ...]] = ("access", "disclose")
 
@@ -53,7 +54,18 @@ def by_job(actor: Actor, directory: Directory, at: int) -> bool:
     """Is it their work: they treat people (role `clinician`) or have such a job in health or social care, as an operator confirmed it."""
     if actor.clinician and actor.sector in CARE:
         return True
-    jobs = (directory.roles[name] for name in actor.opening if name in directory.roles)
+    return _refer((directory.roles[name] for name in actor.opening if name in directory.roles), directory, at)
+
+
+def counts(writer: Writer, directory: Directory, at: int) -> bool:
+    """Does what this writer wrote then bring somebody in. A colleague's stamp of an earlier release, which asked for a relationship alone,
+    counts only where the directory says that it was their job; their roles at that sign-in, and what they could see, are not known any more."""
+    if writer.kind == "patient" or not writer.may_refer:
+        return writer.kind == "patient"
+    return writer.kind != "professional" or writer.judged == JUDGED or _refer(directory.roles_of.get(writer.user, ()), directory, at)
+
+
+def _refer(jobs: Iterable[Role], directory: Directory, at: int) -> bool:
     return any(not JOBS.isdisjoint(j.codes) and covers(j.low, j.high, at) and directory.sector(j.organisation) in CARE for j in jobs)
 
 
@@ -78,4 +90,4 @@ def _said_no(decision: Decision) -> bool:
     return not decision.permit and decision.basis in ("explicit", "governed", "uncomputable")
 
 
-__all__ = ["JOBS", "by_job", "refers"]
+__all__ = ["JOBS", "JUDGED", "by_job", "counts", "refers"]

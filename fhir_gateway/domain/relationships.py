@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from .directory import Directory
 from .periods import bounds
+from .referring import counts
 from .standing import ACCEPTED, CONFIRMED, OPEN, Invitation, Relationship, named_by
 from .types import Writer
 from .versions import Version, since
@@ -118,7 +119,7 @@ def _weigh(
     why = ""
     if by is None:
         why = "who named them is not known"
-    elif not (writer.kind == "patient" or writer.may_refer):
+    elif not counts(writer, directory, by.at):
         why = "whoever wrote it could not refer"
     elif not took:
         why = "they have not accepted"

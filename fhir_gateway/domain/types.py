@@ -329,6 +329,7 @@ class Writer:
     method: str = "PUT"  # POST, PUT, PATCH, DELETE, SYNC, SYSTEM
     may_refer: bool = False  # had a relationship and the right to refer when it wrote (relationships count on it)
     contributor: bool = False  # registered to contribute: it vouches for those it names in what it makes
+    judged: int = 0  # by which rule `may_refer` was decided (`referring.JUDGED`); 0: by an earlier release, for whoever had a relationship
     saw_all: bool = True  # False: the version holds parts that its writer was not shown and `restore` put back
 
 

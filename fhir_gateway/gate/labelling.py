@@ -23,6 +23,7 @@ from ..domain.problem import Problem, not_found
 from ..domain.relationships import names_of
 from ..domain.rendering import closer, rendered
 from ..domain.search import Query
+from ..domain.standing import STANDING_TYPES
 from ..domain.types import VIEW, Actor, Always, Bump, Decision, Facts, Keep, Never, Op, Ref, Relabel, Send, Stored
 from ..domain.vocabulary import LEGAL_SUFFIX
 from ..store.base import Stale
@@ -37,6 +38,7 @@ from .writing import patch
 PAGE = 200
 HOUSE = Actor("system", frozenset({ITSELF}), ITSELF, "This service", operator=True)
 META = ("profile", "tag", "security")
+JUDGED_SINCE = 3  # since when the stamp of who may refer says by which rule
 WITH_SOURCES = 1  # since when facts say which source was vouched for
 Json = dict[str, Any]
 
@@ -241,7 +243,7 @@ async def _again(house: House, stored: Stored) -> bool:
     keys = searching.keys(final, house.r4, shown, closer(shown, hidden))
     ops: list[Op] = [Relabel(stored.ref, stored.version, stored.updated, body, seen, facts, keys, stored.writer)]
     other = _differs(stored.facts, facts)
-    if other or also or _decides(facts) != _decides(stored.facts) or seen != (stored.view or raw):
+    if other or also or _counted_otherwise(stored) or _decides(facts) != _decides(stored.facts) or seen != (stored.view or raw):
         ops += moved(facts)
         first = next(iter(facts.patients), None)
         ops += [Send(r.name, stored.ref, stored.version, first) for r in house.remotes if first is not None and r.takes(stored.ref.type)]
@@ -253,6 +255,11 @@ async def _again(house: House, stored: Stored) -> bool:
     except Stale:  # somebody has just written it, and so labelled it
         return False
     return other
+
+
+def _counted_otherwise(stored: Stored) -> bool:
+    """May it have brought somebody in by the rule of an earlier release (`referring.counts`): whoever holds an answer looks again."""
+    return stored.facts.made < JUDGED_SINCE and stored.ref.type in STANDING_TYPES
 
 
 def _decides(facts: Facts) -> Facts:

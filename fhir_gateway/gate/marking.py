@@ -21,7 +21,7 @@ async def who_writes(ctx: Context, resource: dict[str, Any], method: str, before
         directory, _ = ctx.place or await directory_now(ctx.house)
         may_refer = referring.refers(a, may_refer, directory, await stand(ctx.house, people, None, ctx.place), people, ctx.at, ctx.purpose)
     kind = "operator" if a.operator else a.kind
-    return Writer(a.user, a.organisation, ctx.client, kind, method, may_refer, a.contributor)
+    return Writer(a.user, a.organisation, ctx.client, kind, method, may_refer, a.contributor, referring.JUDGED if may_refer else 0)
 
 
 def labelled(

@@ -214,3 +214,20 @@ def test_a_value_set_that_cannot_be_computed_is_refused_and_not_passed_over(wron
     value_set = {"id": "v", "useContext": [{"code": {"code": "focus"}, "valueCodeableConcept": label}], "compose": wrong}
     with pytest.raises(ValueError):
         LabelSets.load({"entry": [{"resource": value_set}]})
+
+
+async def test_whoever_holds_an_answer_looks_again_at_what_an_earlier_release_let_somebody_refer(store: Store) -> None:
+    """Nothing in such a Task is other than before, but whether it brings somebody in (`referring.counts`)."""
+    here = house(store, SETS)
+    ref = await written(here, store)
+    me = (await store.get(ref)).facts.patients[0]  # type: ignore[union-attr]
+    task = {"resourceType": "Task", "status": "requested", "intent": "order", "for": {"reference": me}}
+    asked = (await gate.create(person(here, me.removeprefix("Patient/")), "Task", json.dumps(task).encode())).ref
+    for old, what, moves in ((2, asked, True), (2, ref, False), (3, asked, False)):
+        good = await store.get(what)
+        assert good is not None and good.body is not None
+        kept = keys(json.loads(good.body), R4)
+        await store.commit(Relabel(what, good.version, good.updated, good.body, good.view, replace(good.facts, made=old), kept, good.writer))
+        epoch = await store.epoch(me)
+        await gate.relabel(here)
+        assert (await store.epoch(me) > epoch) is moves, (old, what)
