@@ -5,6 +5,7 @@ Beginning one is all this does. What it opens is decided like everything else, b
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +26,8 @@ from .reading import REACHES
 from .telling import tell
 
 ROWS: Final = 500  # of the trail, read at once
+PAGE: Final = 25  # emergencies listed at once
+_PLACE: Final = re.compile(r"\d{20}-[A-Za-z0-9-]{1,64}\Z")
 BEGUN, ENDED, REVIEWED = "break-glass", "break-glass-end", "emergency-review"
 
 
@@ -138,16 +141,25 @@ def _over(ctx: Context, held: Held) -> list[Op]:
 # -- the review queue -------------------------------------------------------------------------------------------------
 
 
-async def emergencies(ctx: Context, *, reviewed: bool = False) -> list[dict[str, Any]]:
-    """Those that wait for a review (else those that had one), oldest first: who, when, reason, ground, what kinds of things were read.
+async def emergencies(ctx: Context, *, reviewed: bool = False, after: str = "", count: int = PAGE) -> tuple[list[dict[str, Any]], str]:
+    """Those that wait for a review (else those that had one), oldest first: who, when, reason, ground, what kinds of things were read;
+    and after what the next page begins, "" where this is the last.
 
-    Nothing of what was read. Only for a privacy officer or an operator: Problem forbidden.
+    At most `count` of them (the trail is read for each), those behind `after`. Nothing of what was read. Only for a privacy officer or
+    an operator: Problem forbidden; bad-request for an `after` that was not given here.
     """
     await _may_review(ctx, "emergencies")
-    found = sorted((h.now for h in await _all(ctx) if bool(h.now.reviews) is reviewed), key=lambda e: (e.at, e.id))
-    out = [_shown(ctx, e, await _read_in(ctx, e)) for e in found]
+    if after and not _PLACE.match(after):
+        raise Problem("bad-request", "`after` is not one of the addresses on this page.", "after")
+    found = sorted((_place(h.now), h.now) for h in await _all(ctx) if bool(h.now.reviews) is reviewed and _place(h.now) > after)
+    out = [_shown(ctx, e, await _read_in(ctx, e)) for _, e in found[:count]]
     await ctx.house.store.commit(note(ctx, "E", "emergencies", None, allowed=True))
-    return out
+    return out, found[count - 1][0] if len(found) > count else ""
+
+
+def _place(e: Emergency) -> str:
+    """Where it stands in the list, as text that sorts like it: it stays there whatever becomes of those before."""
+    return f"{micros(e.at):020d}-{e.id}"
 
 
 def _shown(ctx: Context, e: Emergency, read: tuple[Counter[str], int]) -> dict[str, Any]:

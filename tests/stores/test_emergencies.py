@@ -186,9 +186,26 @@ async def test_nobody_reviews_their_own(place: Place) -> None:
         assert refused.value.status == 403
     officer = await place.as_("other", roles="privacy-officer")
     await gate.review(officer, begun.id, "not-justified", "no")
-    assert await gate.emergencies(officer) == []
-    (item,) = await gate.emergencies(officer, reviewed=True)
+    assert await gate.emergencies(officer) == ([], "")
+    (item,), _ = await gate.emergencies(officer, reviewed=True)
     assert item["reviews"][0]["outcome"] == "not-justified" and place.refs["medic"] == item["user"]
+
+
+async def test_the_queue_comes_in_pages_and_a_page_stays_where_it_began(place: Place) -> None:
+    """However many people there are: the trail is read for those of one page alone."""
+    medic, officer = await place.as_("medic"), await place.as_("other", roles="privacy-officer")
+    begun = [(await gate.break_glass(medic, place.person, f"Found for the {n}th time", WHY[1])).id for n in range(5)]
+    begun.sort()  # of one instant: by their ids
+    first, after = await gate.emergencies(officer, count=2)
+    await gate.review(officer, first[0]["id"], "justified", "fine")  # meanwhile
+    second, last = await gate.emergencies(officer, count=2, after=after)
+    third, end = await gate.emergencies(officer, count=2, after=last)
+    assert [e["id"] for e in (*first, *second, *third)] == begun and end == ""
+    assert [e["id"] for e in (await gate.emergencies(officer, count=4))[0]] == begun[1:]
+    for bad in ("x", "0-1", f"{after}'", after + "\n"):
+        with pytest.raises(Problem) as refused:
+            await gate.emergencies(officer, after=bad)
+        assert refused.value.status == 400
 
 
 @pytest.mark.parametrize("roles", ["privacy-officer", "operator", "operator privacy-officer"])
@@ -200,7 +217,7 @@ async def test_a_review_needs_a_sign_in_of_this_moment(place: Place, roles: str)
             with pytest.raises(Problem, match="Sign in again first") as refused:
                 await doing
             assert "insufficient_user_authentication" in refused.value.headers["WWW-Authenticate"]
-        assert [e["id"] for e in await gate.emergencies(officer)] == [begun.id], "the list is there to read"
+        assert [e["id"] for e in (await gate.emergencies(officer))[0]] == [begun.id], "the list is there to read"
     assert await place.sees()
     await gate.review(await place.as_("other", roles=roles, age=timedelta(minutes=4)), begun.id, "justified", "fine")
 

@@ -161,6 +161,28 @@ def test_an_officer_who_signed_in_a_while_ago_proves_it_again_before_a_review(de
     assert "Your review is saved" in officer.words() and PASSWORD not in officer.page
 
 
+def test_an_officer_turns_the_pages_of_a_long_queue_and_a_mistake_stays_on_its_page(demo: Gateway) -> None:
+    for n in range(26):
+        asked = {"reason": f"Found on the floor, {n}", "ground": "incapacity-vital-interest"}
+        assert demo.call("stranger", "POST", f"/patients/{demo.patient}/break-glass", body=asked).status_code == 201
+    officer = as_(demo, "privacy-officer")
+    officer.get("/privacy")
+    assert officer.page.count('class="nhsuk-card"') == 25 and "Found on the floor, 25" not in officer.page
+    (more,) = re.findall(r'href="/privacy\?(after=[^"]+)"', officer.page)
+    officer.get(f"/privacy?{more}")
+    assert "Found on the floor, 25" in officer.page and "Show later ones" not in officer.page
+    id = re.findall(r"/privacy/([^/\"]+)/end", officer.page)[-1]
+    officer.send(f"/privacy/{id}/review?{more}", words="As the ward says")
+    assert "Choose one" in officer.words() and "As the ward says" in officer.page and "Found on the floor, 25" in officer.page
+    officer.send(f"/privacy/{id}/review?{more}", outcome="justified", words="As the ward says")
+    assert "Your review is saved" in officer.words()
+    officer.get("/privacy?show=reviewed")
+    assert "Found on the floor, 25" in officer.page
+    assert officer.get("/privacy?after=x").status_code == 400
+    assert len(demo.lines("emergencies", "list", "--json")) >= 25
+    demo.call("stranger", "DELETE", f"/patients/{demo.patient}/break-glass")
+
+
 NEW = "lanterns over wet gravel"
 
 

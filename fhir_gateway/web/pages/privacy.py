@@ -62,12 +62,13 @@ async def _fresh(pages: Pages, request: Request, ctx: Context) -> Context | None
 
 async def _listed(pages: Pages, request: Request, ctx: Context, errors: dict[str, str], at: str) -> Response:
     reviewed = request.query_params.get("show") == "reviewed"
-    found = await gate.emergencies(ctx, reviewed=reviewed)
+    after = request.query_params.get("after", "")
+    found, more = await gate.emergencies(ctx, reviewed=reviewed, after=after)
     known = await names(ctx, {e["organisation"] for e in found})
     form = getattr(request.state, "form", {})
     done = request.query_params.get("done", "")
     return await show(
-        pages, request, "privacy.html", ctx=ctx, stale=not gate.signed_in_now(ctx), errors={k: _(text) for k, text in errors.items()}, reviewed=reviewed, done=done if done in DONE else "",
+        pages, request, "privacy.html", ctx=ctx, stale=not gate.signed_in_now(ctx), errors={k: _(text) for k, text in errors.items()}, reviewed=reviewed, after=after, more=more, done=done if done in DONE else "",
         items=[_said(e, known) for e in found], typed={"id": at, "outcome": form.get("outcome", ""), "words": form.get("words", "")},
         outcomes=[(code, _(text)) for code, text in OUTCOMES.items()], waiting=await gate.waiting(ctx),
     )  # fmt: skip
