@@ -55,12 +55,13 @@ def scope(ask: Ask, standings: Mapping[str, Standing]) -> Predicate:
     """What `decide` would permit of the resources of these people and of nobody. A person without standing is not reached."""
     if not ask.actor.rbac:
         return NEVER
+    at, key = micros(ask.at), _key(ask)
     if len(standings) == 1:
         (only,) = standings.values()
-        return _kept(ask, only, standings)[1]
+        return _kept(ask, only, standings, at, key)[1]
     groups: dict[Predicate, set[str]] = {}
     for person, standing in standings.items():
-        shape, _ = _kept(ask, standing, standings)
+        shape, _ = _kept(ask, standing, standings, at, key)
         if shape != NEVER:
             groups.setdefault(shape, set()).add(person)
     return some(DIRECTORY, _grouped([(frozenset(people), shape) for shape, people in groups.items()]))
@@ -71,14 +72,10 @@ def _alone(person: str, shape: Predicate) -> Predicate:
     return DIRECTORY if shape == NEVER else some(DIRECTORY, _grouped([(frozenset((person,)), shape)]))
 
 
-def _kept(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> tuple[Predicate, Predicate]:
-    """One person's shape, and the whole answer where they are the only one; kept until a period begins or ends. Links and
-    emergencies are worked out each time."""
-    if standing.links or _breaks_glass(ask, standing):
-        shape = _person(ask, standing, standings)
-        return shape, _alone(standing.patient, shape)
-    at, a = micros(ask.at), ask.actor
-    key = (
+def _key(ask: Ask) -> tuple[object, ...]:
+    """What a shape turns by, but for the person and the instant."""
+    a = ask.actor
+    return (
         "reach",
         a.kind,
         a.ids,
@@ -93,6 +90,16 @@ def _kept(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> tu
         ask.purpose_system,
         ask.action,
     )
+
+
+def _kept(
+    ask: Ask, standing: Standing, standings: Mapping[str, Standing], at: int, key: tuple[object, ...]
+) -> tuple[Predicate, Predicate]:
+    """One person's shape, and the whole answer where they are the only one; kept until a period begins or ends. Links and
+    emergencies are worked out each time."""
+    if standing.links or _breaks_glass(ask, standing):
+        shape = _person(ask, standing, standings)
+        return shape, _alone(standing.patient, shape)
     kept: tuple[int, int | None, tuple[Predicate, Predicate]] | None = standing.memo.get(key)
     if kept is None or at < kept[0] or (kept[1] is not None and at >= kept[1]):
         if len(standing.memo) >= MEMO:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from .grants import SHARED, Grant, Labels, Rule
@@ -87,7 +87,7 @@ def _find_live(ask: Ask, at: int, standing: Standing, standings: Mapping[str, St
     names = ask.actor.ids | team_names(standing, ask.actor, at)
     opening = names if not ask.actor.past else ask.actor.opening | team_names(standing, ask.actor, at, ask.actor.opening)
     proxy = ask.actor.kind == "proxy"
-    trees: list[Tree] = []
+    found: list[tuple[Grant, Live, bool, bool]] = []
     broken: list[str] = []
     for other, only_denies in _records(standing, standings):
         if other is None:
@@ -98,11 +98,11 @@ def _find_live(ask: Ask, at: int, standing: Standing, standings: Mapping[str, St
                 root = _living(grant.root, ask, (names, opening), at)
                 if root is not None and (root.rule.type or root.rules):
                     governs = root.rule.type == "permit" and root.allowed and not only_denies
-                    trees.append(Tree(grant, root, governs, only_denies))
+                    found.append((grant, root, governs, only_denies))
         broken += (b.id for b in other.broken if covers(b.low, b.high, at))
     own = frozenset(n for n in names if not n.startswith((SECTOR_SYSTEM, ROLE_AT, "CareTeam/", "Group/")))
-    trees.sort(key=lambda t: (t.grant.id, t.grant.version))
-    trees = [replace(tree, order=n) for n, tree in enumerate(trees)]
+    found.sort(key=lambda f: (f[0].id, f[0].version))
+    trees = [Tree(*parts, n) for n, parts in enumerate(found)]
     always, filed, ended = _file(trees)
     return Lives(
         at, next_edge(standing, at), opening, own, tuple(trees), always, filed, ended, tuple(sorted(broken)), related(standing, ask.actor, at),
@@ -133,8 +133,8 @@ def _living(
         return None
     named = named or bool(rule.who)
     glass = rule.type == "deny" and (glass or not rule.said.isdisjoint(NAMES_EMERGENCY))
-    inner = (_living(r, ask, names, at, named, glass) for r in rule.rules)
-    return Live(rule, bool(rule.actions) or ask.action in SHARED, named, glass, tuple(r for r in inner if r is not None))
+    inner = [_living(r, ask, names, at, named, glass) for r in rule.rules] if rule.rules else []
+    return Live(rule, bool(rule.actions) or ask.action in SHARED, named, glass, tuple([r for r in inner if r is not None]))
 
 
 def _file(trees: Sequence[Tree]) -> tuple[tuple[Tree, ...], Filed, tuple[Sequence[int], Sequence[Tree]]]:
