@@ -234,7 +234,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"))
     oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes), KeySets(s.key_hosts()))
     seen = page_seam(w, sessions, web.admission)
-    sign_in = smart.Smart(oauth, sessions, seen, wiring.now)
+    sign_in = smart.Smart(oauth, sessions, seen, wiring.now, web.admission)
     own = [*smart.routes(web, sign_in), *apps.routes(web, sign_in)]
     def describe(routes: Any) -> dict[str, Any]:
         return openapi.document(routes, s.base, w.house.r4.types, w.house.r4.compartments)

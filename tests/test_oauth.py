@@ -31,6 +31,7 @@ from fhir_gateway.auth.tokens import Tokens
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.store import sqlite
 from fhir_gateway.web import cors, smart
+from fhir_gateway.web.admission import Admission, Limits
 from fhir_gateway.web.app import Web
 from fhir_gateway.web.pages.frame import Pages
 
@@ -56,16 +57,21 @@ class House:
     store: Any
     at: datetime = AT
     ids: Any = field(default_factory=lambda: count(1))
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         self.tokens = Tokens(self.store, HERE, BASE)
         self.oauth = OAuth(self.store, self.tokens, BASE, HERE, self.new_id)
         self.sessions = Sessions(self.store, self.clock, self.new_id, BASE, https=False)
         pages = Pages(cast(Any, None), self.sessions, self.nobody, self.sessions.sign_in, BASE)
-        web = Web(cast(Any, None), self.tokens.verify, BASE, cast(Any, None))  # type: ignore[arg-type]
-        shell = Starlette(routes=smart.routes(web, smart.Smart(self.oauth, self.sessions, pages, self.clock)))
+        web = Web(cast(Any, None), self.tokens.verify, BASE, cast(Any, None), admission=Admission(self.limits))  # type: ignore[arg-type]
+        shell = Starlette(routes=smart.routes(web, smart.Smart(self.oauth, self.sessions, pages, self.clock, web.admission)))
         house = cors.crossing(shell, clients.Origins(self.store), self.clock)
-        self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(house), base_url=BASE)
+        self.app = house
+        self.http = self.visitor()
+
+    def visitor(self, address: str = "127.0.0.1") -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app, client=(address, 1)), base_url=BASE)
 
     def clock(self) -> datetime:
         return self.at
@@ -697,6 +703,24 @@ async def test_refused_codes_and_assertions_are_written_down_without_their_value
     assert rows == sorted(
         [("token", False, "", "app", "invalid_grant")] * 2 + [("token", False, "", "", "invalid_client")] * 2
     ) and "made-up" not in str(notes)
+
+
+async def test_guessing_at_secrets_is_slowed_down_for_that_address_and_no_good_client_of_it(house: House) -> None:
+    slow = House(house.store, ids=house.ids, limits=Limits(strangers=0.5, strangers_at_once=4))
+    async with slow.http as here, slow.visitor("192.0.2.9") as elsewhere:
+        tried = [await slow.redeem("guess"), await slow.refresh("guess"), await slow.system("a.b.c"), await slow.post("/oauth/introspect", client_id="guess")]
+        assert [a.status_code for a in tried] == [400, 400, 401, 401]
+        guess = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": "guess"}
+        for path in ("/oauth/token", "/oauth/introspect", "/oauth/revoke"):
+            told = await here.post(path, data=guess | {"client_id": "nobody"})
+            assert told.status_code == 429 and told.headers["retry-after"] in ("1", "2") and told.headers["cache-control"] == "no-store"
+            assert told.json()["error"] == "temporarily_unavailable" and "Wait" in told.json()["error_description"]
+        assert (await slow.system(slow.assertion())).status_code == 200, "who proves who they are goes by"
+        assert (await elsewhere.post("/oauth/token", data=guess)).status_code == 400
+        rows = [n.detail for n in await house.store.notes() if n.what == "token"]
+        assert sorted(rows) == ["invalid_client"] + ["invalid_grant"] * 3, "a row for each that was judged, none for what came too fast"
+        await asyncio.sleep(2.1)
+        assert (await slow.refresh("guess")).status_code == 400
 
 
 async def test_an_app_that_needs_a_fresh_sign_in_says_so(house: House) -> None:

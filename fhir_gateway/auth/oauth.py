@@ -173,17 +173,8 @@ class OAuth:
     # -- the token endpoint -------------------------------------------------------------------------------------------
 
     async def token(self, params: Sequence[tuple[str, str]], authorization: str | None, at: datetime) -> dict[str, Any]:
-        """The token endpoint's answer, or Refusal."""
+        """The token endpoint's answer, or Refusal, which whoever asks has `refused` write down."""
         form = once(params)
-        try:
-            return await self._token(form, authorization, at)
-        except Refusal as why:
-            client = await clients.find(self.store, form.get("client_id", ""), at)  # what is not registered is nobody's name
-            known = client.id if client is not None else None
-            await self.store.commit(Note(self.new_id(), at, "E", "token", False, "", client=known, detail=why.error))
-            raise
-
-    async def _token(self, form: dict[str, str], authorization: str | None, at: datetime) -> dict[str, Any]:
         offered = {
             "authorization_code": self._redeem, "refresh_token": self._refresh, "client_credentials": self._system,
         }  # fmt: skip
@@ -193,6 +184,12 @@ class OAuth:
         if grant_type == "refresh_token" and not {"client_id", "client_assertion"} & form.keys():
             form["client_id"] = await self._whose(form.get("refresh_token", ""), at)
         return await offered[grant_type](form, await self.authenticate(form, authorization, at), at)
+
+    async def refused(self, params: Sequence[tuple[str, str]], why: Refusal, at: datetime) -> None:
+        """Write down that no token was given, without what was sent."""
+        client = await clients.find(self.store, dict(params).get("client_id", ""), at)  # what is not registered is nobody's name
+        known = client.id if client is not None else None
+        await self.store.commit(Note(self.new_id(), at, "E", "token", False, "", client=known, detail=why.error))
 
     async def _whose(self, token: str, at: datetime) -> str:
         """Which app holds this refresh token: SMART asks an app without a key for nothing else when it refreshes."""

@@ -50,8 +50,8 @@ PROGRAMS: dict[tuple[str, str], tuple[str, tuple[int, ...], str, str]] = {
     ("/.well-known/oauth-authorization-server", "get"): ("OAuth server metadata", (200,), "", "application/json"),
     ("/oauth/jwks", "get"): ("Public keys", (200,), "", "application/json"),
     ("/oauth/token", "post"): ("Tokens", (200, 401, 403, 429), FORM, "application/json"),
-    ("/oauth/introspect", "post"): ("What a token allows", (200, 401, 403), FORM, "application/json"),
-    ("/oauth/revoke", "post"): ("End a token", (200, 401, 403), FORM, "application/json"),
+    ("/oauth/introspect", "post"): ("What a token allows", (200, 401, 403, 429), FORM, "application/json"),
+    ("/oauth/revoke", "post"): ("End a token", (200, 401, 403, 429), FORM, "application/json"),
 }
 PAGE = (200, 302, 303, 401, 403, 404, 405, 409, 410, 412, 415, 422, 429)
 

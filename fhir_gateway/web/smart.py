@@ -19,6 +19,7 @@ from ..auth.sessions import Session, Sessions
 from ..domain.primitives import whole
 from ..domain.problem import Problem
 from . import app
+from .admission import Admission
 from .pages import frame, people
 from .pages.asked import in_words
 from .pages.words import _
@@ -37,6 +38,7 @@ class Smart:
     sessions: Sessions
     pages: frame.Pages
     clock: Callable[[], datetime]
+    admission: Admission
 
 
 def routes(web: app.Web, smart: Smart) -> list[Route]:
@@ -232,7 +234,7 @@ def refusal(p: Problem) -> Response:
 
 
 async def token(smart: Smart, request: Request) -> Response:
-    return await _answer(smart, request, smart.oauth.token)
+    return await _answer(smart, request, smart.oauth.token, smart.oauth.refused)
 
 
 async def introspect(smart: Smart, request: Request) -> Response:
@@ -243,19 +245,34 @@ async def revoke(smart: Smart, request: Request) -> Response:
     return await _answer(smart, request, smart.oauth.revoke)
 
 
-async def _answer(smart: Smart, request: Request, ask: Callable[..., Awaitable[dict[str, Any] | None]]) -> Response:
-    """A form in, JSON out, errors as RFC 6749 5.2 has them."""
+Params = list[tuple[str, str]]
+
+
+async def _answer(
+    smart: Smart, request: Request, ask: Callable[[Params, str | None, datetime], Awaitable[dict[str, Any] | None]],
+    written: Callable[[Params, Refusal, datetime], Awaitable[None]] | None = None,
+) -> Response:  # fmt: skip
+    """A form in, JSON out, errors as RFC 6749 5.2 has them; a refusal is `written` down.
+
+    Refusals alone spend the pace of an address. What is beyond it is 429 and not written down: nobody fills the trail that fast.
+    """
     at = smart.clock()
     headers = dict(NO_STORE)
     try:
-        form = await frame.read_form(request)
-        answer = await ask(form.multi_items(), request.headers.get("authorization"), at)
+        form = [(name, str(value)) for name, value in (await frame.read_form(request)).multi_items()]
+        try:
+            answer = await ask(form, request.headers.get("authorization"), at)
+        except Refusal as why:
+            smart.admission.stranger(app.address(request))
+            if written is not None:
+                await written(form, why, at)
+            raise
     except Refusal as why:
         if why.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="oauth"'
         return JSONResponse({"error": why.error, "error_description": why.text}, why.status, headers)
     except Problem as p:
-        error = "temporarily_unavailable" if p.status == 503 else "invalid_request"
+        error = "temporarily_unavailable" if p.status in (429, 503) else "invalid_request"
         status = p.status if p.status in (413, 429, 503) else 400
         return JSONResponse({"error": error, "error_description": p.text}, status, headers | p.headers)
     return JSONResponse(answer or {}, headers=headers)
