@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -219,6 +220,17 @@ def test_a_client_that_asks_too_fast_waits_and_nobody_else_does(tmp_path: Path) 
         assert g.get("gp", "Patient").status_code == 200
         time.sleep(int(told[-1].headers["Retry-After"]))
         assert g.get("hospital", "Patient").status_code == 200
+
+
+def test_a_page_counts_once_however_often_it_asks_who_it_is_for(tmp_path: Path) -> None:
+    """`/account/apps/open` asks again for the page that says sorry."""
+    with gateway(tmp_path, "--demo", GATEWAY_RATE="0.5") as g, httpx2.Client(base_url=g.base, headers={"Origin": g.base}) as gp:
+        hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', gp.get("/sign-in").text))
+        assert gp.post("/sign-in", data=hidden | {"username": "gp", "password": "demo-only-password"}).status_code == 303
+        seen = [gp.get("/account/apps/open", params={"person": "nobody"}) for _ in range(9)]
+        assert [a.status_code for a in seen[:5]] == [404] * 5, "ten seconds' worth of half a request"
+        told = seen[-1]
+        assert told.status_code == 429 and told.headers["Retry-After"] in ("1", "2") and "text/html" in told.headers["content-type"]
 
 
 def test_guessing_at_tokens_is_slowed_down_for_that_address_alone(alone: Gateway) -> None:

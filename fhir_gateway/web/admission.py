@@ -80,10 +80,13 @@ class Admission:
         self._unread: dict[bytes, int] = {}  # in hand, by token or cookie as they came: nobody has looked whose they are
 
     def client(self, state: dict[str, Any], key: str) -> None:
-        """The request whose `state` this is comes from this client. Problem throttled when it asks too fast, or for too much at once."""
-        self._paced(self.pace, key)
+        """The request whose `state` this is comes from this client, and counts once, however often it is asked for.
+
+        Problem throttled when it asks too fast, or for too much at once.
+        """
         if state.get("client"):
             return
+        self._paced(self.pace, key)
         if self._of.get(key, 0) >= self.limits.share:
             raise Problem("throttled", TOO_MANY, headers={"Retry-After": "1"})
         self._of[key] = self._of.get(key, 0) + 1

@@ -30,7 +30,8 @@ def routes(web: app.Web, smart: Smart) -> list[Route]:
             try:
                 return await _for_somebody(smart, request, handler)
             except Problem as p:
-                return await frame.sorry(smart.pages, request, p, await smart.pages.context_for(request))
+                ctx = None if p.kind == "throttled" else await smart.pages.context_for(request)
+                return await frame.sorry(smart.pages, request, p, ctx)
 
         return Route(PLACE, app.guarded(web, "pages", run), methods=[method])
 
