@@ -24,7 +24,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from starlette.applications import Starlette
 
-from fhir_gateway.auth import accounts, clients, jose, keysets, people
+from fhir_gateway.auth import accounts, clients, jose, people
 from fhir_gateway.auth.oauth import OAuth
 from fhir_gateway.auth.sessions import Sessions
 from fhir_gateway.auth.tokens import Tokens
@@ -587,15 +587,13 @@ async def test_a_system_may_publish_its_keys_and_rotate_them_by_itself(house: Ho
 
 @pytest.mark.parametrize("how", ["redirect", "host", "name"])
 async def test_keys_are_fetched_from_configured_hosts_alone(house: House, published: Published, how: str) -> None:
-    """Neither by a redirect, nor when the settings name the host no more, nor when a name stands for this machine."""
+    """Neither by a redirect, nor when the settings name the host no more, nor in the clear."""
     sink, address = Published(), published.address
     if how == "redirect":
         published.sends_to = sink.address
     if how == "name":
         with pytest.raises(ValueError, match="GATEWAY_CLIENT_KEYS_FROM"):
             await clients.rotate(house.store, "hospital", None, house.at, jwks_uri="http://keys.example/jwks", hosts=frozenset({"keys.example"}))
-        assert not keysets.reachable("127.0.0.1", "keys.example") and not keysets.reachable("169.254.169.254", "keys.example")
-        assert not keysets.reachable("::1", "keys.example") and keysets.reachable("10.1.2.3", "keys.example")
     else:
         await clients.rotate(house.store, "hospital", None, house.at, timedelta(0), jwks_uri=address, hosts=frozenset({"127.0.0.1"}))
         house.oauth.keysets.hosts = frozenset({"127.0.0.1"}) if how == "redirect" else frozenset()

@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import httpx2
 import msgspec
 
+from .. import outbound
 from ..domain.problem import Problem
 from .jose import Bad, PublicKey, instant, public_keys
 from .tokens import ROLES, Caller, kind_of
@@ -153,14 +153,14 @@ def discover(settings: ExternalSettings) -> External:
 
 
 def fetch_from(issuer: str) -> Fetch:
-    """GET from this issuer's origin and nowhere else: no redirects, no proxies from the environment, 5 s, 1 MiB."""
+    """GET from this issuer's origin and nowhere else, as `outbound` does: 5 s, 1 MiB."""
     origin = urlsplit(issuer)[:2]
 
     async def fetch(address: str) -> tuple[int, bytes]:
         if urlsplit(address)[:2] != origin:
             raise Bad("not the issuer's address")
         async with (
-            httpx2.AsyncClient(follow_redirects=False, trust_env=False, timeout=5) as client,
+            outbound.client(5) as client,
             client.stream("GET", address, headers={"Accept": "application/json"}) as response,
         ):
             body = b""

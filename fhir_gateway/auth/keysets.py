@@ -1,7 +1,7 @@
 """The key sets that clients publish themselves (`jwks_uri`), fetched only from hosts that the settings name.
 
 https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html prefers them to keys on file. Nothing a request
-says is ever fetched: the address is the registration's, https, looked up once and connected to as looked up, no redirects.
+says is ever fetched: the address is the registration's, https, and asked as `outbound` does.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
 
+from .. import outbound
 from ..settings.unsafe import loopback
 from .jose import Bad, PublicKey, public_keys
 
@@ -90,21 +90,8 @@ def allowed(address: str, hosts: frozenset[str]) -> bool:
 
 
 async def fetch(address: str) -> bytes:
-    """The body at this address. `Bad` unless it is a 200 of at most 256 KiB from an address that a partner's server can have."""
-    url = urlsplit(address)
-    host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)
-    where = next((a for *_, (a, *_) in found if reachable(str(a), host)), None)
-    if where is None:
-        raise Bad("the host stands for no address that may be asked")
-    numeric = f"[{where}]" if ":" in str(where) else str(where)
-    asked = urlunsplit((url.scheme, f"{numeric}:{port}", url.path, url.query, ""))
-    async with (
-        httpx2.AsyncClient(follow_redirects=False, trust_env=False, timeout=SECONDS) as client,
-        client.stream(
-            "GET", asked, headers={"Accept": "application/json", "Host": url.netloc}, extensions={"sni_hostname": host}
-        ) as response,
-    ):
+    """The body at this address. `Bad` unless it is a 200 of at most 256 KiB."""
+    async with outbound.client(SECONDS) as client, client.stream("GET", address, headers={"Accept": "application/json"}) as response:
         if response.status_code != 200:
             raise Bad(f"status {response.status_code}")
         body = b""
@@ -113,11 +100,3 @@ async def fetch(address: str) -> bytes:
             if len(body) > LARGEST:
                 raise Bad("a key set of more than 256 KiB")
         return body
-
-
-def reachable(address: str, host: str) -> bool:
-    """Never this machine by another name, nor a cloud's own services (169.254.0.0/16): what a name stands for can change."""
-    a = ip_address(address)
-    if loopback(host):
-        return a.is_loopback
-    return not (a.is_loopback or a.is_link_local or a.is_multicast or a.is_unspecified or a.is_reserved)

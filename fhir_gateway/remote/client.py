@@ -15,9 +15,11 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import httpx2
 
+from .. import outbound
 from ..domain import strict
 from ..domain.primitives import whole
 from ..domain.problem import Problem
+from ..outbound import NOWHERE
 
 LIMIT = 20 * 1024 * 1024
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
@@ -79,9 +81,7 @@ class RemoteServer:
 
     def __post_init__(self) -> None:
         self.base = self.base.rstrip("/")
-        self.http = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS), follow_redirects=False, trust_env=False
-        )
+        self.http = outbound.client(READ_SECONDS, connect=CONNECT_SECONDS)
 
     async def close(self) -> None:
         await self.http.aclose()
@@ -154,7 +154,7 @@ class RemoteServer:
                 raw = await _bounded(response)
                 return self._reply(method, response, raw)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as e:
-            raise Down(f"cannot be reached ({type(e).__name__})") from None
+            raise Down(NOWHERE if str(e) == NOWHERE else f"cannot be reached ({type(e).__name__})") from None
         except httpx2.InvalidURL:
             raise Down("it sent us to an address that is none") from None
         except httpx2.HTTPError as e:

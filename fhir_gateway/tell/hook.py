@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from pathlib import Path
 
 import httpx2
 import msgspec
 
+from .. import outbound
 from .channel import SECONDS, Failed, Message, status_failed
 
 
@@ -41,9 +43,9 @@ async def post(http: httpx2.AsyncClient, url: str, body: bytes, headers: dict[st
         raise failed
 
 
-def client() -> httpx2.AsyncClient:
-    """Straight to the address: no redirects, and no proxy that the environment names."""
-    return httpx2.AsyncClient(timeout=httpx2.Timeout(SECONDS / 2), follow_redirects=False, trust_env=False)
+def client(authority: Path | None = None) -> httpx2.AsyncClient:
+    """Straight to the address, as `outbound` does."""
+    return outbound.client(SECONDS / 2, authority=authority)
 
 
 @dataclass
