@@ -276,6 +276,10 @@ def page_seam(w: Wired, sessions: Sessions, admission: Admission) -> pages.Pages
         admission.stranger(shell.address(request))
         return await sessions.sign_in(request, username, password)
 
+    async def first_password(request: Request, username: str, given: str, new: str) -> list[str] | None:
+        admission.stranger(shell.address(request))
+        return await mine.first_password(request, username, given, new)
+
     async def confirm(request: Request, password: str) -> gate.Context | None:
         caller = await sessions.confirm(request, password)
         return await gate.enter(w.house, await people.as_now(w.store, caller, wiring.now())) if caller else None
@@ -285,7 +289,7 @@ def page_seam(w: Wired, sessions: Sessions, admission: Admission) -> pages.Pages
 
     cast = [pages.DemoPerson(**p) for p in demo.demo_people()] if w.settings.demo else []
     mine = OwnSignIn(w.store, sessions, w.tokens, wiring.now, wiring.new_id)
-    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, cast, mine, {"channels": frozenset(w.channels.by)}, opens_apps)
+    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, first_password, cast, mine, {"channels": frozenset(w.channels.by)}, opens_apps)
 
 
 __all__ = ["build", "serve", "work"]

@@ -19,17 +19,35 @@ from tests.web.test_doors import Visitor
 
 from .conftest import Gateway
 
-PASSWORD = "four words not together"
+GIVEN, PASSWORD = "as the operator made it up", "four words not together"
 AT = datetime(2036, 6, 1, 12, 0, tzinfo=UTC)  # ahead of the machine: a store forgets what has ended by its clock
+
+
+FIRST = "/sign-in/first-password"
 
 
 def person(demo: Gateway, who: str) -> str:
     return str(demo.persona(who)["fhirUser"])
 
 
-def opened(demo: Gateway, name: str, *more: str) -> dict[str, Any]:
-    (line,) = demo.lines("people", "add", name, *more, "--password-file", "-", "--json", stdin=f"{PASSWORD}\n")
+def given(demo: Gateway, name: str, *more: str) -> dict[str, Any]:
+    (line,) = demo.lines("people", "add", name, *more, "--password-file", "-", "--json", stdin=f"{GIVEN}\n")
     return line
+
+
+def opened(demo: Gateway, name: str, *more: str) -> dict[str, Any]:
+    """An account whose owner has chosen their own password."""
+    line = given(demo, name, *more)
+    assert choosing(demo, name).send(FIRST, username=name, old=GIVEN, new=PASSWORD, again=PASSWORD).url.path != FIRST
+    return line
+
+
+def choosing(demo: Gateway, name: str, password: str = GIVEN) -> Visitor:
+    """Somebody at their first sign-in."""
+    v = Visitor(demo)
+    v.sign_in(name, password)
+    assert "Choose your own password" in v.words()
+    return v
 
 
 def entered(demo: Gateway, name: str) -> Visitor:
@@ -75,9 +93,54 @@ def test_a_new_password_ends_what_the_old_one_opened(demo: Gateway, tmp_path: Pa
     file.write_text("another four words here\nand a second line\n")
     assert demo.command("people", "password", "leila-two", "--password-file", str(file)).returncode == 0
     assert not inside(before) and not inside(entered(demo, "leila-two"))
+    v = choosing(demo, "leila-two", "another four words here")
+    assert not inside(v)
+    assert v.sign_in("leila-two", "another four words here").status_code == 200
+    v.send(FIRST, username="leila-two", old="another four words here", new=PASSWORD, again=PASSWORD)
+    assert inside(v) and inside(entered(demo, "leila-two"))
+
+
+def test_a_password_that_somebody_was_given_opens_nothing_before_they_choose_their_own(demo: Gateway) -> None:
+    given(demo, "tom-three", "--who", person(demo, "social-worker"), "--organisation", "926")
+    v = choosing(demo, "tom-three")
+    assert v.page.count('type="password"') == 3 and GIVEN not in v.page
+    for place in ("/home", "/team", "/account", "/account/password", "/account/apps/open"):
+        assert v.http.get(place).url.path == "/sign-in", "nobody is signed in yet"
+    assert not any("session" in name for name in v.http.cookies), "there is no session to use elsewhere"
+    wrong = {
+        "do not go together": {"old": "not this one at all", "new": PASSWORD, "again": PASSWORD},
+        "that you were given. Take another": {"old": GIVEN, "new": GIVEN, "again": GIVEN},
+        "easy to guess": {"old": GIVEN, "new": "tom-three1", "again": "tom-three1"},
+        "8 to 1,000": {"old": GIVEN, "new": "short", "again": "short"},
+        "not the same": {"old": GIVEN, "new": PASSWORD, "again": "x"},
+        "go together. Check": {"username": "gp", "old": "demo-only-password", "new": PASSWORD, "again": PASSWORD},
+    }
+    for said, fields in wrong.items():
+        v.sign_in("tom-three", GIVEN)
+        assert 'value="tom-three"' in v.page
+        assert v.send(FIRST, **({"username": "tom-three"} | fields)).status_code == 400 and said in v.words() and "Mistake:" in v.page
+        assert GIVEN not in v.page and PASSWORD not in v.page and not inside(v)
+    stolen = Visitor(demo)
+    stolen.get("/sign-in")
+    assert stolen.http.post(FIRST, data={"username": "tom-three", "old": GIVEN, "new": PASSWORD, "again": PASSWORD}).status_code == 403, "not our form"
+    v.sign_in("tom-three", GIVEN)
+    assert v.send(FIRST, username="tom-three", old=GIVEN, new=PASSWORD, again=PASSWORD).url.path == "/team"
+    assert inside(v) and inside(entered(demo, "tom-three"))
+    late = Visitor(demo)
+    assert late.sign_in("tom-three", GIVEN).status_code == 401, "it has ended"
+    v.get("/account/password")
+    v.send("/account/password", old=PASSWORD, new="own words changed again", again="own words changed again")
+    again = Visitor(demo)
+    again.sign_in("tom-three", "own words changed again")
+    assert inside(again), "who changes their own is asked for no other"
+
+
+def test_an_app_that_sent_somebody_to_their_first_sign_in_gets_them_back(demo: Gateway) -> None:
+    given(demo, "tom-four", "--who", person(demo, "social-worker"), "--organisation", "926")
     v = Visitor(demo)
-    v.sign_in("leila-two", "another four words here")
-    assert inside(v)
+    v.get("/sign-in?next=%2Faccount")
+    v.send("/sign-in", username="tom-four", password=GIVEN)
+    assert v.send(FIRST, username="tom-four", old=GIVEN, new=PASSWORD, again=PASSWORD).url.path == "/account"
 
 
 def test_the_person_reads_that_a_sign_in_to_their_record_was_opened(demo: Gateway) -> None:
@@ -189,7 +252,7 @@ async def test_sessions_and_apps_end_with_the_account(tmp_path: Path) -> None:
     store, ids = await sqlite.open(tmp_path / "gateway.sqlite"), iter(map(str, range(1_000)))
     act = Act(AT, lambda: f"n-{next(ids)}")
     for name in ("ada", "bea"):
-        await accounts.add(store, people.Account(name, f"Patient/{name}"), "correct horse", act)
+        await people.add(store, people.Account(name, f"Patient/{name}"), "correct horse")
     desk, browsers = Sessions(store, lambda: AT, act.new_id, "http://127.0.0.1:8080", https=False), {}
     for name in ("ada", "bea"):
         (cookie, _) = await desk.sign_in(Browser(), name, "correct horse") or []

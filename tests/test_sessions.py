@@ -270,7 +270,7 @@ class InBetween:
 @pytest.mark.parametrize("microsecond", [0, 400_000, 999_999])
 async def test_a_sign_in_by_the_old_password_does_not_outlive_a_change_of_the_same_second(desk: Any, microsecond: int) -> None:
     desk.turned.at = AT.replace(microsecond=microsecond)
-    change = accounts.new_password(desk.store, "ada", "quite another horse", accounts.Act(AT, lambda: "change"))
+    change = accounts.new_password(desk.store, "ada", "quite another horse", accounts.Act(AT, lambda: "change", "Patient/a", "Ada"))
     beside = replace(desk.sessions, store=InBetween(desk.store, change))
     late = Visitor()
     late.take(await beside.sign_in(late, "ada", "correct horse"))

@@ -44,11 +44,11 @@ class Act:
 
 
 async def add(store: Kept, account: Account, password: str, act: Act) -> Account:
-    """Open an account. ValueError, in words, when it cannot be: its name is used, a role is unknown or not for such a person."""
+    """Open an account, whose owner chooses another password before anything else. ValueError, in words, when it cannot be: its name is used, a role is unknown or not for such a person."""
     account = _possible(account)
     if account.username in TAKEN_NAMES or await clients.find(store, account.username, act.at):
         raise ValueError(f"`{account.username}` is the name of a system here")
-    account = await people.with_password(account, password)
+    account = replace(await people.with_password(account, password), given=True)
     note = act.note("account-add", account, _told(account))
     if not await commit_unless_taken(store, Keep(ACCOUNT, account.username, pack(account), if_absent=True), note):
         raise ValueError(f"there is an account `{account.username}` already")
@@ -74,9 +74,10 @@ async def change(store: Kept, username: str, act: Act, *, give: Iterable[str] = 
 
 
 async def new_password(store: Kept, username: str, password: str, act: Act) -> Account:
-    """Another password. LookupError, ValueError."""
+    """Another password; one that somebody else sets is given. LookupError, ValueError."""
     raw, account = await _held(store, username, act.at)
-    return await _become(store, raw, await people.with_password(account, password), act, "account-password")
+    account = replace(await people.with_password(account, password), given=act.user != account.fhir_user)
+    return await _become(store, raw, account, act, "account-password")
 
 
 async def close(store: Kept, username: str, act: Act) -> Account:

@@ -262,7 +262,7 @@ class OAuth:
 
     async def _answer(self, grant: Grant, name: str, scopes: str, at: datetime, nonce: str = "") -> dict[str, Any]:
         account = await people.find(self.store, grant.subject, at)
-        if account is None or account.closed:
+        if account is None or account.closed or account.given:
             raise Refusal("invalid_grant", "This account is closed.")
         caller = account.caller(
             issuer=self.base, jti=self.new_id(), expires=at + self.life, at=grant.signed_in, client=grant.client,

@@ -59,11 +59,24 @@ class OwnSignIn:
             return None
         who = session.caller
         account = await people.sign_in(self.store, who.subject, old, at)
-        if account is None:
+        return await self._choose(request, account, new, at) if account is not None else None
+
+    async def first_password(self, request: HasCookies, username: str, given: str, new: str) -> list[str] | None:
+        """Their own password for whoever knows the one that they were given, and the first sign-in with it. Set-Cookie values of the session;
+        None when name and password do not go together or the password is their own. ValueError, Problem as `change_password`."""
+        at = self.clock()
+        account = await people.sign_in(self.store, username, given, at)
+        if account is None or not account.given:
+            await self.sessions.not_in(username)
             return None
+        if people.typed(new) == people.typed(given):
+            raise ValueError("same")
+        return await self._choose(request, account, new, at)
+
+    async def _choose(self, request: HasCookies, account: people.Account, new: str, at: datetime) -> list[str] | None:
         if passwords.weak(new, account.username, account.name):
             raise ValueError("easy")
-        await accounts.new_password(self.store, account.username, new, accounts.Act(at, self.new_id, who.fhir_user, who.name))
+        await accounts.new_password(self.store, account.username, new, accounts.Act(at, self.new_id, account.fhir_user, account.name))
         await self.tokens.refresh(at)
         return await self.sessions.sign_in(request, account.username, new)
 

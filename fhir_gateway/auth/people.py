@@ -53,6 +53,7 @@ class Account:
     password_hash: str = ""
     closed: bool = False
     since: datetime | None = None  # who signed in before this signs in again
+    given: bool = False  # somebody else knows the password: it serves for nothing but choosing one's own
 
     def caller(self, *, issuer: str, jti: str, expires: datetime, at: datetime, client: str | None = None,
                scopes: str | None = None, launch: str | None = None, grant: str = "") -> Caller:  # fmt: skip

@@ -15,12 +15,14 @@ from typing import Protocol
 
 import msgspec
 
+from ..domain.problem import Problem
 from ..domain.types import Drop, Keep, Note, Op
 from . import held, people
 from .kept import CHANGED, Kept, commit_unless_taken, digest, pack
 from .tokens import Caller
 
 SESSION, INDEX = "session", "session-of"
+GIVEN = "given-password"  # where a sign-in goes wrong that is right but for that
 IDLE, LONGEST = timedelta(minutes=30), timedelta(hours=8)
 TOUCH = timedelta(minutes=1)  # how often a busy session's last use is written down
 
@@ -78,15 +80,23 @@ class Sessions:
         return Session(digest(id), row.caller, row.started, now, form_token(id))
 
     async def sign_in(self, request: HasCookies, username: str, password: str) -> list[str] | None:
-        """Set-Cookie values of a new session, or None when name or password is wrong. Problem throttled."""
+        """Set-Cookie values of a new session, or None when name or password is wrong. Problem throttled; forbidden, at `GIVEN`, for a password to be changed first."""
         now = self.clock()
         account = await people.sign_in(self.store, username, password, now)
+        if account is not None and account.given:
+            await self.store.commit(self._note("sign-in", account, now, allowed=False))
+            raise Problem("forbidden", "Choose a password of your own first: the one that you were given opens nothing.", GIVEN)
         if account is None:
-            known = await people.find(self.store, username, now) or people.Account("", "")  # as long for no one's name
-            await self.store.commit(self._note("sign-in", known, now, allowed=False))
+            await self.not_in(username)
             return None
         caller = account.caller(issuer=self.issuer, jti=self.new_id(), expires=now + LONGEST, at=account.proven(now))
         return await self.start(caller, request.cookies)
+
+    async def not_in(self, username: str) -> None:
+        """Write down that somebody could not sign in by this name."""
+        now = self.clock()
+        known = await people.find(self.store, username, now) or people.Account("", "")  # as long for no one's name
+        await self.store.commit(self._note("sign-in", known, now, allowed=False))
 
     async def confirm(self, request: HasCookies, password: str) -> Caller | None:
         """Whoever is signed in proves it once more: the caller with a sign-in of this moment, or None. Problem throttled."""
@@ -95,7 +105,7 @@ class Sessions:
             return None
         who = session.caller
         account = await people.sign_in(self.store, who.subject, password, now)
-        good = account is not None and account.fhir_user == who.fhir_user
+        good = account is not None and account.fhir_user == who.fhir_user and not account.given
         await self.store.commit(self._note("sign-in", who, now, allowed=good))
         return replace(who, signed_in=account.proven(now)) if account is not None and good else None
 

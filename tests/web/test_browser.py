@@ -68,6 +68,13 @@ def test_the_person_shares_and_stops(chromium: Any, demo: Gateway, pictures: Pat
     r.open("/sign-in")
     r.press("Sign in")
     r.look("sign-in-mistake")
+    demo.lines("people", "add", f"amina-{width}", "--who", f"Patient/{demo.patient}", "--password-file", "-", "--json", stdin="as it was given to her\n")
+    r.page.get_by_label("Your sign-in name").fill(f"amina-{width}")
+    r.page.get_by_label("Your password").fill("as it was given to her")
+    r.press("Sign in")
+    r.look("first-password")
+    r.press("Use this password")
+    r.look("first-password-mistake")
     r.sign_in("patient")
     r.look("my-plan")
     assert r.page.locator("svg.app-picture title").count() >= 1

@@ -44,6 +44,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/", front.start),
         at("/home", front.home),
         at("/sign-in", front.sign_in, methods=both),
+        at("/sign-in/first-password", front.first_password, methods=("POST",)),
         at("/sign-out", front.sign_out, methods=("POST",)),
         at("/account", account.account, "anybody"),
         at("/account/sign-out-everywhere", account.everywhere, "anybody", ("POST",)),

@@ -11,7 +11,7 @@ from ...domain.problem import not_found
 from ...gate import Context
 from .asked import in_words
 from .frame import Pages, go, show
-from .front import CLEARED
+from .front import CLEARED, easy, mistyped
 from .names import names
 from .words import _, level, moment
 
@@ -45,11 +45,7 @@ async def password(pages: Pages, request: Request, ctx: Context) -> Response:
     if request.method == "GET":
         return await show(pages, request, "account/password.html", ctx=ctx, errors={})
     old, new, again = (str(request.state.form.get(name, "")) for name in ("old", "new", "again"))
-    errors = {}
-    if new != again:
-        errors["again"] = _("This is not the same as the new password above.")
-    elif not 8 <= len(new) <= 1_000:
-        errors["new"] = _("A password has 8 to 1,000 characters.")
+    errors = mistyped(new, again)
     if not errors:
         try:
             cookies = await pages.mine.change_password(request, old, new)
@@ -57,7 +53,7 @@ async def password(pages: Pages, request: Request, ctx: Context) -> Response:
                 return go("/account?done=password", cookies)
             errors["old"] = _("This is not your password.")
         except ValueError:
-            errors["new"] = _("This password is easy to guess. Take a longer one, such as four words that do not belong together.")
+            errors["new"] = easy()
     return await show(pages, request, "account/password.html", ctx=ctx, status=400, errors=errors)
 
 

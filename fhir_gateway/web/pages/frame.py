@@ -88,8 +88,9 @@ class Pages:
 
     `context_for(request)`: the gate's Context of whoever is signed in, or None.
     `people_sign_in(request, username, password)`: Set-Cookie values of a new session, or None when name or password is
-    wrong. Problem throttled after too many tries. `confirm(request, password)`: whoever is signed in proves it again; their
-    Context with a sign-in of this moment, or None when the password is wrong.
+    wrong. Problem throttled after too many tries, forbidden at `given-password` for one to be changed first. `confirm(request, password)`: whoever is signed in proves it again; their
+    Context with a sign-in of this moment, or None when the password is wrong. `first_password(request, username, given, new)`: Set-Cookie
+    values for whoever changes the password that they were given, or None as for a sign-in; ValueError, `easy` or `same`, for a new one that will not do.
     """
 
     house: House
@@ -98,6 +99,7 @@ class Pages:
     people_sign_in: Callable[[Request, str, str], Awaitable[list[str] | None]]
     base_url: str = ""
     confirm: Callable[[Request, str], Awaitable[Context | None]] | None = None
+    first_password: Callable[[Request, str, str, str], Awaitable[list[str] | None]] | None = None
     demo: Sequence[DemoPerson] = ()
     mine: Mine | None = None
     more: dict[str, Any] = field(default_factory=dict)

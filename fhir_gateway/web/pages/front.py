@@ -5,6 +5,8 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...auth.sessions import GIVEN
+from ...domain.problem import Problem
 from ...gate import Context
 from .frame import Pages, go, show
 from .words import _
@@ -26,7 +28,12 @@ async def sign_in(pages: Pages, request: Request, ctx: Context | None) -> Respon
     form = request.state.form
     name, password = form.get("username", "").strip(), form.get("password", "")
     onward = within(form.get("next", ""))
-    cookies = await pages.people_sign_in(request, name, password) if name and password else None
+    try:
+        cookies = await pages.people_sign_in(request, name, password) if name and password else None
+    except Problem as p:
+        if p.where != GIVEN:
+            raise
+        return await show(pages, request, "first_password.html", ctx=ctx, next=onward, username=name, errors={})
     if cookies is None:
         text = _("That sign-in name and password do not go together. Check both and try again.")
         if not name or not password:
@@ -41,6 +48,33 @@ async def sign_in(pages: Pages, request: Request, ctx: Context | None) -> Respon
             errors={"username": text},
         )
     return go(onward or "/home", cookies)
+
+
+async def first_password(pages: Pages, request: Request, ctx: Context | None) -> Response:
+    """Their own password in the place of the one that they were given, and in."""
+    form = request.state.form
+    name, given, new, again = (form.get(field, "") for field in ("username", "old", "new", "again"))
+    onward, errors = within(form.get("next", "")), mistyped(new, again)
+    if not errors and pages.first_password is not None:
+        try:
+            cookies = await pages.first_password(request, name.strip(), given, new)
+            if cookies is not None:
+                return go(onward or "/home", cookies)
+            errors["old"] = _("That sign-in name and password do not go together. Check both and try again.")
+        except ValueError as why:
+            errors["new"] = _("This is the password that you were given. Take another one.") if str(why) == "same" else easy()
+    return await show(pages, request, "first_password.html", ctx=ctx, status=400, next=onward, username=name, errors=errors)
+
+
+def mistyped(new: str, again: str) -> dict[str, str]:
+    """What is wrong with a new password before anybody looks at how good it is, by field."""
+    if new != again:
+        return {"again": _("This is not the same as the new password above.")}
+    return {} if 8 <= len(new) <= 1_000 else {"new": _("A password has 8 to 1,000 characters.")}
+
+
+def easy() -> str:
+    return _("This password is easy to guess. Take a longer one, such as four words that do not belong together.")
 
 
 async def home(pages: Pages, request: Request, ctx: Context | None) -> Response:
