@@ -784,6 +784,14 @@ def audit_keys() -> None:
     sys.exit(run(auditing.keys()))
 
 
+@audit_app.command("rotate-key")
+def audit_rotate_key(algorithm: Annotated[str, typer.Option(help="ES256 or ES384.")] = "ES256", json: Json = False) -> None:
+    """Another key signs heads from now on, in every process. Old keys are kept: what they signed still verifies."""
+    from .commands import auditing
+
+    sys.exit(run(auditing.rotate_key(algorithm, json)))
+
+
 @audit_app.command("seal")
 def audit_seal(json: Json = False) -> None:
     """Seal now what is not sealed yet, and print the signed heads made by it (`audit heads` prints all)."""

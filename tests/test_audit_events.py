@@ -193,6 +193,20 @@ def test_the_trail_is_sealed_and_verified_by_command(demo: Gateway) -> None:
     assert len(heads) >= json.loads(said.stdout)["segments"] > 0 and all(h.count(".") == 2 for h in heads)
 
 
+def test_the_key_of_the_trail_is_changed_by_command_while_it_is_served(demo: Gateway, tmp_path: Any) -> None:
+    heads = tmp_path / "heads"
+    heads.write_text(demo.command("audit", "heads").stdout or demo.command("audit", "seal").stdout)
+    before = json.loads(demo.command("audit", "keys").stdout)["keys"]
+    (said,) = demo.lines("audit", "rotate-key", "--algorithm", "ES384", "--json")
+    after = json.loads(demo.command("audit", "keys").stdout)["keys"]
+    assert after[:-1] == before and after[-1]["kid"] == said["kid"] and "d" not in after[-1] and said["keys"] == len(after)
+    whole = demo.command("audit", "verify", "--heads", str(heads))
+    assert whole.returncode == 0 and "the trail is what was sealed" in whole.stdout, whole
+    row = found(demo, "privacy-officer", "AuditEvent?subtype=rotate-audit-key")[0]
+    assert before[-1]["kid"] in json.dumps(row) and said["kid"] in json.dumps(row)
+    assert demo.command("audit", "rotate-key", "--algorithm", "HS256").returncode == 2
+
+
 @pytest.mark.slow
 def test_the_trail_is_sealed_verified_proved_and_exported(demo: Gateway, tmp_path: Any) -> None:
     heads, keys, proof, export = (tmp_path / n for n in ("heads", "keys.json", "proof.json", "rows.ndjson"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -51,11 +51,17 @@ async def seals(store: Kept, at: datetime, algorithm: str = "ES256") -> Seals:
 
 
 async def rotate(store: Kept, at: datetime, note: Note, algorithm: str = "ES256") -> str:
-    """A new key signs from now on; the old ones go on verifying. The new kid."""
+    """A new key signs from now on; the old ones go on verifying. The new kid.
+
+    `note` is its row, which names both keys by their thumbprints (RFC 7638): the next head seals which key followed which.
+    ValueError when somebody else did the same at this moment.
+    """
     there = await seals(store, at)
     key = _new(at, algorithm, f"{len(there.keys):06d}")
-    await store.commit(key, note)
-    return str(msgspec.json.decode(key.value)["kid"])
+    kid = str(msgspec.json.decode(key.value)["kid"])
+    if not await commit_unless_taken(store, key, replace(note, detail=f"{there.keys[-1]['kid']} -> {kid}")):
+        raise ValueError("somebody else changed the key of the audit at the same moment: look, and try again")
+    return kid
 
 
 def opened(signed: str, keys: Iterable[PublicKey]) -> Head | None:

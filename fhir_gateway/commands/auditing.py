@@ -1,4 +1,4 @@
-"""`audit verify, proof, keys, seal, heads, export`: is the trail whole, one person's part of it to take elsewhere, all of it as FHIR."""
+"""`audit verify, proof, keys, rotate-key, seal, heads, export`: is the trail whole, one person's part of it to take elsewhere, all of it as FHIR."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .. import gate
 from ..auth.jose import Bad, PublicKey, public_keys
-from ..auth.seals import opened, seals
+from ..auth.seals import CURVE_OF, opened, rotate, seals
 from ..domain import sealing, strict
+from ..domain.audit import OPERATOR
 from ..domain.periods import instant
 from ..domain.problem import Problem
 from ..domain.sealing import Head, Wrong
+from ..domain.types import Note
 from ..settings import Refused, load
 from ..wiring import now, operator, wired
 from .operating import out
@@ -161,6 +163,27 @@ async def keys() -> int:
     """The public keys of the trail, a JWK set."""
     async with wired(load()) as w:
         out((await seals(w.store, now())).jwks())
+    return 0
+
+
+async def rotate_key(algorithm: str, as_json: bool) -> int:
+    """Another key signs heads from now on, in every process; what was written before is sealed by the old one first."""
+    if algorithm not in CURVE_OF:
+        raise Refused(f"--algorithm is one of {', '.join(CURVE_OF)}; not `{algorithm[:40]}`.")
+    async with wired(load()) as w:
+        sealer = gate.Sealer(w.house)
+        try:
+            await sealer.seal()
+            note = Note(w.house.new_id(), now(), "E", "rotate-audit-key", True, OPERATOR, "Operator", purpose="HOPERAT")
+            kid = await rotate(w.store, now(), note, algorithm)
+            await sealer.seal()
+        except (Problem, ValueError) as wrong:
+            raise Refused(f"The key was not changed: {getattr(wrong, 'text', wrong)}") from None
+        n = len((await seals(w.store, now())).keys)
+    if as_json:
+        out({"kid": kid, "alg": algorithm, "keys": n})
+    else:
+        print(f"{kid}: signs heads from now on; {n - 1} older verify what they signed. Give the output of `fhir-gateway audit keys` to whoever checks heads or proofs")
     return 0
 
 

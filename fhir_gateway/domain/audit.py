@@ -292,6 +292,7 @@ _WHOLE: Final[Mapping[str, tuple[str, str]]] = {  # which are about no part of a
     "rotate-client": ("changed the keys of an app or a system", "change the keys of an app or a system"),
     "remove-client": ("removed an app or a system", "remove an app or a system"),
     "rotate-keys": ("changed the keys of this service", "change the keys of this service"),
+    "rotate-audit-key": ("changed the key that seals what is written down", "change the key that seals what is written down"),
     "withdraw-key": ("withdrew a key of this service", "withdraw a key of this service"),
     "backup": ("made a backup", "make a backup"),
     "restore": ("brought back a backup", "bring back a backup"),

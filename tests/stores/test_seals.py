@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
+from base64 import urlsafe_b64decode as b64decode
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ import pytest
 from pymongo import MongoClient
 
 from fhir_gateway import gate
-from fhir_gateway.auth.seals import Seals, opened, seals
+from fhir_gateway.auth.seals import Seals, opened, rotate, seals
 from fhir_gateway.commands.auditing import kept_heads
 from fhir_gateway.domain import sealing
 from fhir_gateway.domain.sealing import read_proof
@@ -121,6 +123,37 @@ async def test_one_persons_rows_are_proved_without_anybody_elses(store: Store) -
     assert found(raw.replace(b'"rows":10,', b'"rows":11,', 1)) == {"segment"}
     other = {**kept, 2: kept[1]}
     assert {w.what for w in sealing.examined(proof, head, other)} == {"head"}  # type: ignore[arg-type]
+
+
+async def test_another_key_signs_from_now_on_and_old_heads_verify_for_ever(store: Store) -> None:
+    heads = await sealed(store)
+    first = await seals(store, MORNING)
+    kid = await rotate(store, at(500), note("turned", when=500, patient=None), "ES384")
+    heads += await sealed(store, segments=1)
+    heads += await gate.Sealer(House(store)).seal()  # type: ignore[arg-type]
+    keys = await seals(store, MORNING)
+    assert [k["kid"] for k in keys.keys] == [first.keys[0]["kid"], kid] and keys.jwks()["keys"][0] == first.jwks()["keys"][0]
+    signed_by = [json.loads(b64decode(h.split(".")[0] + "==")) for h in heads]
+    assert [(h["kid"], h["alg"]) for h in signed_by] == [(first.keys[0]["kid"], "ES256")] * 3 + [(kid, "ES384")]
+    assert await wrong(store, heads) == set()
+    assert all(opened(h, first.public) for h in heads[:3]) and opened(heads[3], first.public) is None
+    (turned,) = [n for n in await store.notes() if n.id == "turned"]
+    assert turned.detail == f"{first.keys[0]['kid']} -> {kid}"
+    proof, left = await gate.proof_of(House(store), ANN, [1, 2])  # type: ignore[arg-type]
+    head = opened(proof.head, keys.public)
+    assert head is not None and left == 0
+    assert list(sealing.examined(read_proof(sealing.msgspec.json.encode(proof)), head, {1: opened(heads[0], first.public)})) == []  # type: ignore[dict-item]
+
+
+async def test_of_two_who_change_the_key_at_once_one_does_and_nothing_is_lost(reopen: Reopen) -> None:
+    one, two = await reopen(), await reopen()
+    heads = await sealed(one, segments=1)
+    done = await asyncio.gather(*(rotate(s, at(500 + n), note(f"turned-{n}", when=500 + n)) for n, s in enumerate((one, two))), return_exceptions=True)
+    made = [d for d in done if isinstance(d, str)]
+    assert made and all(isinstance(d, ValueError) for d in done if d not in made)
+    assert {k["kid"] for k in (await seals(two, MORNING)).keys[1:]} == set(made)
+    heads += await gate.Sealer(House(one)).seal()  # type: ignore[arg-type]
+    assert await wrong(two, heads) == set()
 
 
 # -- somebody at the file itself ----------------------------------------------------------------------------------------

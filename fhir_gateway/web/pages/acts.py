@@ -71,6 +71,7 @@ ACTS: dict[str, Said] = {
     "rotate-client": Said("Changed the keys of an app or a system", "Changed the keys of an app or a system"),
     "remove-client": Said("Removed an app or a system", "Removed an app or a system"),
     "rotate-keys": Said("Changed the keys of this service", "Changed the keys of this service"),
+    "rotate-audit-key": Said("Changed the key that seals what is written down", "Changed the key that seals what is written down"),
     "withdraw-key": Said("Withdrew a key of this service", "Withdrew a key of this service"),
     "backup": Said("Made a backup", "Made a backup"),
     "restore": Said("Brought back a backup", "Brought back a backup"),
