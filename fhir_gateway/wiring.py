@@ -213,7 +213,7 @@ def open_witness(settings: Settings) -> Witness | None:
     said = settings.audit_heads
     if said.startswith("file:"):
         return HeadFile(Path(said.removeprefix("file:")))
-    return HeadPost(said) if said else None
+    return HeadPost(said, settings.audit_heads_authority) if said else None
 
 
 def label_sets() -> LabelSets:

@@ -174,6 +174,7 @@ TRIED: dict[str, dict[str, Any]] = {  # words of the refusal -> settings that me
     "GATEWAY_TELL_SMS must be file:PATH or an https address.": {"tell_sms": "file:"},
     "numbers must not travel in the clear": {"tell_sms": "http://sms.example"},
     "GATEWAY_AUDIT_HEADS names a file": {"audit_heads": "file:/no/such/folder/heads"},
+    "GATEWAY_AUDIT_HEADS_AUTHORITY names": {"audit_heads": "https://witness.example", "audit_heads_authority": str(ROOT / "README.md")},
     "GATEWAY_AUDIT_HEADS must be file:PATH": {"audit_heads": "http://witness.example"},
     "GATEWAY_CLIENT_KEYS_FROM lists hosts": {"client_keys_from": "https://keys.example/jwks"},
     "Set GATEWAY_JOURNAL to a folder outside GATEWAY_DATA": {"data": "/srv/plans", "journal": "/srv/plans/journal"},

@@ -114,6 +114,7 @@ class Settings(BaseSettings):
     tell_gather_seconds: float = Field(60.0, ge=0, le=3600, description="Events so near to each other are told in one message, in seconds.")
     audit_seal_seconds: float = Field(60.0, gt=0, le=86_400, description="How often the audit is sealed, in seconds; also at the end of each process.")
     audit_heads: str = Field("", description="Who outside keeps the signed heads of the audit: `file:PATH` (only appended to) or an https address that takes them by POST.")
+    audit_heads_authority: Path | None = Field(None, description="File of certificates to trust at that https address. Default: the system's.")
     body_limit: int = Field(5 * 1024 * 1024, gt=0, description="Largest request body in bytes, also when inflated.")
     binary_limit: int = Field(25 * 1024 * 1024, gt=0, description="Largest attachment (the data of a Binary) in bytes.")
     header_limit: int = Field(32 * 1024, gt=0, description="Largest request headers in bytes.")

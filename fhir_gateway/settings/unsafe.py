@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from base64 import b64decode
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -40,7 +41,7 @@ def unsafe_combination(s: Settings) -> str | None:
         return "GATEWAY_ISSUER_ROLES maps the roles of an external issuer: set GATEWAY_ISSUER, or leave the roles out."
     if bad := next((h for h in sorted(s.key_hosts()) if not re.fullmatch(r"[a-z0-9.:-]+", h) or "//" in h), None):
         return f"GATEWAY_CLIENT_KEYS_FROM lists hosts such as keys.example.nhs.uk, without a scheme or path; not `{bad[:60]}`."
-    if wrong := unsafe_store(s.store) or unsafe_key(s) or unsafe_telling(s) or unsafe_witness(s.audit_heads):
+    if wrong := unsafe_store(s.store) or unsafe_key(s) or unsafe_telling(s) or unsafe_witness(s.audit_heads, s.audit_heads_authority):
         return wrong
     if s.policy == "Policy-break-glass-only" and s.break_glass == "consent-only":
         return "GATEWAY_POLICY opens records by an emergency alone, and GATEWAY_BREAK_GLASS allows none: set one of them to something else."
@@ -134,8 +135,13 @@ def unsafe_telling(s: Settings) -> str | None:
     return None
 
 
-def unsafe_witness(address: str) -> str | None:
+def unsafe_witness(address: str, authority: Path | None) -> str | None:
     """Why heads cannot be told to this address, or None."""
+    if authority is not None:
+        try:
+            ssl.create_default_context(cafile=authority)
+        except OSError:
+            return f"GATEWAY_AUDIT_HEADS_AUTHORITY names {authority}, which is no file of certificates: correct the path or unset it."
     if address.startswith("file:"):
         where = Path(address.removeprefix("file:"))
         return None if where.name and where.parent.is_dir() and not where.is_dir() else "GATEWAY_AUDIT_HEADS names a file in a folder that is not there: make the folder, or correct the path."

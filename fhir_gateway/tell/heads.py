@@ -61,10 +61,14 @@ class HeadFile:
 
 @dataclass
 class HeadPost:
-    """An address that takes `{"heads": [...]}` by POST; a 2xx says that they are kept."""
+    """An address that takes `{"heads": [...]}` by POST; a 2xx says that they are kept. `authority`: certificates to trust there, by default the system's."""
 
     url: str
-    http: httpx2.AsyncClient = field(default_factory=client)
+    authority: Path | None = None
+    http: httpx2.AsyncClient = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.http = client(self.authority)
 
     async def tell(self, heads: Sequence[str]) -> None:
         await post(self.http, self.url, msgspec.json.encode({"heads": heads}), {"content-type": "application/json"})

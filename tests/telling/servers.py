@@ -154,7 +154,7 @@ class Web:
 
 
 @contextmanager
-def web_server() -> Iterator[Web]:
+def web_server(tls: ssl.SSLContext | None = None) -> Iterator[Web]:
     web = Web()
 
     class Taking(BaseHTTPRequestHandler):
@@ -173,6 +173,9 @@ def web_server() -> Iterator[Web]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who hangs up at the handshake
     web.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -184,15 +187,15 @@ def web_server() -> Iterator[Web]:
         thread.join(5)
 
 
-def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """(the file to trust, the server's side) of a certificate for 127.0.0.1, made now."""
+def certificate(folder: Path, address: str = "127.0.0.1", ends: timedelta = timedelta(days=1)) -> tuple[Path, ssl.SSLContext]:
+    """(the file to trust, the server's side) of a certificate for this address, made now."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
     at = datetime.now(UTC)
     made = (
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(at - timedelta(days=1)).not_valid_after(at + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .not_valid_before(at - timedelta(days=9)).not_valid_after(at + ends)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )  # fmt: skip
