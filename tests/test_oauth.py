@@ -653,6 +653,34 @@ async def test_only_a_client_with_a_key_may_ask_about_a_token(house: House) -> N
     assert (said["active"], said["sub"], said["patient"]) == (True, "ada", "a")
 
 
+async def test_a_refresh_token_is_told_of_to_a_resource_server_that_asks_for_one_by_its_kind(house: House) -> None:
+    token = (await granted(house))["refresh_token"]
+    hospital = await clients.find(house.store, "hospital", house.at)
+    assert hospital
+
+    async def about(token: str, hint: str = "refresh_token") -> dict[str, Any]:
+        answer = await house.post("/oauth/introspect", token=token, token_type_hint=hint, **asserted(house.assertion()))
+        found: dict[str, Any] = answer.json()
+        return found
+
+    no = {"active": False}
+    assert await about(token) == no, "a system that is no resource server"
+    await clients.change(house.store, replace(hospital, may_introspect=True))
+    said = await about(token)
+    assert (said["active"], said["sub"], said["client_id"], said["patient"], said["fhirUser"]) == (True, "ada", "app", "a", f"{HERE}/Patient/a")
+    assert "offline_access" in said["scope"] and said["exp"] == int((house.at + timedelta(days=90)).timestamp()) and said["aud"] == BASE
+    assert "token_type" not in said, "no bearer token"
+    for hint in ("access_token", "", "id_token"):
+        assert await about(token, hint) == no, "nobody takes it for an access token"
+    assert await about("made-up") == no
+    access = (await house.refresh(token)).json()
+    assert await about(token) == no, "it was exchanged"
+    assert (await about(access["refresh_token"]))["active"] and await house.works(access["access_token"]), "to ask is no use of it"
+    assert (await about(access["access_token"]))["token_type"] == "Bearer", "a hint is a hint"
+    await accounts.close(house.store, "ada", accounts.Act(house.at, house.new_id))
+    assert await about(access["refresh_token"]) == no
+
+
 async def test_an_app_ends_its_own_tokens_and_nobody_elses(house: House) -> None:
     held = await granted(house)
     for token in (held["access_token"], held["refresh_token"]):

@@ -314,11 +314,16 @@ class OAuth:
     async def introspect(
         self, params: Sequence[tuple[str, str]], authorization: str | None, at: datetime
     ) -> dict[str, Any]:
-        """RFC 7662, for clients with a key: about their own tokens, or any when the client is a resource server."""
+        """RFC 7662, for clients with a key: about their own tokens, or any when the client is a resource server.
+
+        About a refresh token only when asked by its kind: nobody who takes any token for an access token is told that it is active.
+        """
         form = once(params)
         client = await self.authenticate(form, authorization, at)
         if client.kind != "system":
             raise unknown_client("Only a client with a key may ask.")
+        if form.get("token_type_hint") == "refresh_token" and (about := await self._about_refresh(form.get("token", ""), client, at)):
+            return about
         try:
             caller = await self.tokens.verify(form.get("token", ""), at)
         except Problem:
@@ -331,6 +336,21 @@ class OAuth:
             "aud": self.tokens.audience, "token_type": "Bearer", "fhirUser": f"{self.fhir_base}/{caller.fhir_user}",
         }  # fmt: skip
         return about | ({"patient": caller.launch.removeprefix("Patient/")} if caller.launch else {})
+
+    async def _about_refresh(self, token: str, client: Client, at: datetime) -> dict[str, Any] | None:
+        """What this refresh token would be exchanged for now; None when for nothing, or when that is not this client's business."""
+        raw = await self.store.kept(REFRESH, digest(token), at)
+        kept = msgspec.json.decode(raw, type=Refresh) if raw else None
+        found = await held.find(self.store, kept.grant, at) if kept and not kept.used else None
+        account = await people.find(self.store, found[0].subject, at) if found else None
+        if found is None or account is None or account.closed or account.given or not client.may_introspect:
+            return None
+        grant = found[0]
+        about = {
+            "active": True, "iss": self.base, "sub": grant.subject, "client_id": grant.client, "scope": grant.scopes, "exp": int(grant.ends.timestamp()),
+            "aud": self.base, "fhirUser": f"{self.fhir_base}/{account.fhir_user}",
+        }  # fmt: skip
+        return about | ({"patient": grant.launch.removeprefix("Patient/")} if grant.launch else {})
 
     async def revoke(self, params: Sequence[tuple[str, str]], authorization: str | None, at: datetime) -> None:
         """RFC 7009: ends a refresh token with all issued under it, or one access token. Unknown ones are fine."""
