@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ..auth.jose import PublicKey
 from ..auth.seals import Seals, opened, seals
 from ..domain import sealing
 from ..domain.merkle import Peaks
@@ -56,7 +57,7 @@ class Sealer:
     async def _catch_up(self, keys: Seals) -> None:
         """Segments that others made since."""
         async for segment in all_segments(self.house.store, self._last.number if self._last else 0):
-            head = opened(segment.head, keys.public)
+            head = await _opened(self.house, segment.head, keys.public)
             if head is None:
                 raise Problem("unavailable", f"The head of segment {segment.number} of the audit cannot be believed: run `fhir-gateway audit verify`.")
             self._peaks.add(head.entry())
@@ -89,7 +90,7 @@ async def verify(
     newest = await house.store.kept(*NEWEST, house.clock())  # before the segments: more may be made meanwhile
     chain, found, known = Chain(), Verdict(), dict[int, str]()
     async for segment in all_segments(house.store):
-        head = opened(segment.head, keys)
+        head = await _opened(house, segment.head, keys)
         found.wrong += chain.follow(segment.number, segment.head, head)
         known[segment.number] = segment.head
         found.segments += 1
@@ -103,7 +104,7 @@ async def verify(
     last = max(known, default=0)
     found.wrong += sealing.outside(known, kept or {}, last)
     if newest is not None:
-        head = opened(newest.decode(), keys)
+        head = await _opened(house, newest.decode(), keys)
         lost = [Wrong("signature", None, "", "the newest head that the store keeps is not signed by a key of this trail")] if head is None else []
         lost += sealing.outside(known, {head.number: newest.decode()}, last) if head else ()
         told = {w.segment for w in found.wrong}
@@ -112,6 +113,11 @@ async def verify(
     if not found.segments and not found.waiting and not found.wrong and await _holds_records(house.store):
         found.wrong.append(Wrong("truncated", None, "", "the store holds people's records, and the trail is empty: no record comes without a row"))
     return found
+
+
+async def _opened(house: House, signed: str, keys: Iterable[PublicKey]) -> Head | None:
+    """The claim of a head by one of these keys, or by one that was made meanwhile; None when it is none of this trail's."""
+    return opened(signed, keys) or opened(signed, (await seals(house.store, house.clock())).public)
 
 
 async def _holds_records(store: Store) -> bool:

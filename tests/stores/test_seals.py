@@ -145,6 +145,35 @@ async def test_another_key_signs_from_now_on_and_old_heads_verify_for_ever(store
     assert list(sealing.examined(read_proof(sealing.msgspec.json.encode(proof)), head, {1: opened(heads[0], first.public)})) == []  # type: ignore[dict-item]
 
 
+class Turning:
+    """A store in which the key is changed, and the next segment sealed by it, just before the segments are first read."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.turned = store, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    async def segments(self, *where: Any) -> Any:
+        if not self.turned:
+            self.turned = True
+            await rotate(self.store, at(500), note("turned", when=500))
+            await gate.Sealer(House(self.store)).seal()  # type: ignore[arg-type]
+        return await self.store.segments(*where)
+
+
+async def test_a_key_that_comes_while_somebody_verifies_or_seals_is_no_alarm(store: Store) -> None:
+    await sealed(store, segments=1)
+    turning: Any = Turning(store)
+    assert await wrong(turning) == set() and turning.turned
+    again: Any = Turning(store)
+    await store.commit(note("more", when=600))
+    assert await gate.Sealer(House(again)).seal() == [] and await store.waiting() == 0, "somebody else has sealed it meanwhile"
+    await store.commit(note("yet more", when=700))
+    assert len(await gate.Sealer(House(store)).seal()) == 1  # type: ignore[arg-type]
+    assert await wrong(store) == set()
+
+
 async def test_of_two_who_change_the_key_at_once_one_does_and_nothing_is_lost(reopen: Reopen) -> None:
     one, two = await reopen(), await reopen()
     heads = await sealed(one, segments=1)
