@@ -124,9 +124,9 @@ ACTS: dict[str, tuple[str, Ask]] = {
 }  # fmt: skip
 QUICK = ("read", "search", "refused read", "update", "transaction", "emergency", "AuditEvents", "who has looked", "sign-in")
 WRITES = ("create", "update", "patch", "batch", "transaction", "delete", "consent given")
-# done by other processes, with the tests that see their rows
+# done by other processes, or tried one by one there: the tests that see their rows
 ELSEWHERE = {
-    "disclosure to a partner": "tests/test_what_leaves.py", "recall": "tests/telling/test_recalls.py", "token": "tests/test_oauth.py",
+    "disclosure to a partner": "tests/test_what_leaves.py", "recall": "tests/telling/test_recalls.py", "token, its end, its refusal": "tests/test_oauth.py",
     "what an operator records": "tests/web/test_who_looked.py", "export and proof by command": "tests/test_audit_events.py",
 }  # fmt: skip
 

@@ -6,8 +6,10 @@ import asyncio
 import base64
 import json
 import re
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -729,6 +731,80 @@ async def test_refused_codes_and_assertions_are_written_down_without_their_value
     assert rows == sorted(
         [("token", False, "", "app", "invalid_grant")] * 2 + [("token", False, "", "", "invalid_client")] * 2
     ) and "made-up" not in str(notes)
+
+
+async def test_a_refused_client_is_named_by_its_assertion_too_wherever_it_asks(house: House) -> None:
+    used = house.assertion()
+    assert (await house.system(used)).status_code == 200
+    assert (await house.system(used)).status_code == 401, "a replay"
+    assert (await house.system(house.assertion(OTHER))).status_code == 401, "another's key"
+    for path in ("/oauth/introspect", "/oauth/revoke"):
+        assert (await house.post(path, token="made-up-token", **asserted(used))).status_code == 401
+        assert (await house.post(path, token="made-up-token", client_id="made-up-app")).status_code == 401
+        assert (await house.post(path, token="made-up-token", **asserted(house.assertion(iss="made-up-app")))).status_code == 401
+    notes = [n for n in await house.store.notes() if not n.allowed]
+    assert sorted((n.what, n.user, n.client or "", n.detail) for n in notes) == sorted(
+        [("token", "", "hospital", "invalid_client")] * 2
+        + [(what, "", client, "invalid_client") for what in ("introspect", "token-end") for client in ("hospital", "", "")]
+    ) and "made-up" not in str(notes)
+
+
+def of_apps(notes: Any) -> list[tuple[str, bool, str, str | None, str | None, str]]:
+    """What apps did: `(what, allowed, user, client, patient, detail up to the scopes)`."""
+    return sorted((n.what, n.allowed, n.user, n.client, n.patient, n.detail.split(":")[0]) for n in notes if n.what.startswith("token"))
+
+
+async def test_what_an_app_gets_and_gives_up_is_in_the_log_of_whoever_let_it_in(house: House) -> None:
+    first = await granted(house)
+    second = (await house.refresh(first["refresh_token"])).json()
+    await house.post("/oauth/revoke", token=second["access_token"], client_id="app2")
+    await house.post("/oauth/revoke", token="made-up", client_id="app")
+    await house.post("/oauth/revoke", token=second["access_token"], client_id="app")
+    await house.post("/oauth/revoke", token=second["refresh_token"], client_id="app")
+    rows = await house.store.notes(patient="Patient/a")
+    assert of_apps(rows) == [
+        ("token", True, "Patient/a", "app", "Patient/a", "authorization_code"), ("token", True, "Patient/a", "app", "Patient/a", "refresh_token"),
+        ("token-end", True, "Patient/a", "app", "Patient/a", "access_token"), ("token-end", True, "Patient/a", "app", "Patient/a", "refresh_token"),
+    ]  # fmt: skip
+    assert not any(secret in str(rows) for one in (first, second) for secret in (one["access_token"], one["refresh_token"]))
+
+
+@pytest.mark.parametrize("what", ["code", "refresh token"])
+async def test_a_secret_that_came_twice_is_in_the_log_of_whoever_may_have_lost_it(house: House, what: str) -> None:
+    await house.sign_in()
+    code = (await house.approve())["code"]
+    token = (await house.redeem(code)).json()["refresh_token"]
+    await house.refresh(token)
+    again = await (house.redeem(code) if what == "code" else house.refresh(token))
+    assert again.json()["error"] == "invalid_grant"
+    found = of_apps(await house.store.notes(patient="Patient/a"))
+    assert found[-1] == ("token-reused", False, "Patient/a", "app", "Patient/a", f"{what} used twice")
+
+
+async def test_a_proxys_apps_are_in_the_log_of_whom_they_act_for_and_a_workers_in_their_own(house: House) -> None:
+    await people.add(house.store, people.Account("jo", "RelatedPerson/r", "Jo", patient="Patient/a"), "correct horse")
+    for who, user, patient in (("jo", "RelatedPerson/r", "Patient/a"), ("gp", "Practitioner/g", None)):
+        await house.sign_in(who)
+        assert (await house.redeem((await house.approve(scope="user/*.rs"))["code"])).status_code == 200
+        assert of_apps(await house.store.notes(user=user)) == [("token", True, user, "app", patient, "authorization_code")]
+
+
+async def test_no_row_no_token_and_none_is_ended(house: House, tmp_path: Path) -> None:
+    await house.sign_in()
+    code = (await house.approve())["code"]
+    held = (await house.redeem((await house.approve())["code"])).json()
+    with closing(sqlite3.connect(tmp_path / "gateway.sqlite", timeout=30)) as db:
+        db.execute("CREATE TRIGGER refused BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no audit today'); END")
+        asked = [
+            await house.redeem(code), await house.refresh(held["refresh_token"]), await house.refresh("made-up"),
+            await house.post("/oauth/revoke", token=held["access_token"], client_id="app"),
+            await house.post("/oauth/revoke", token=held["refresh_token"], client_id="app"),
+            await house.post("/oauth/introspect", token="made-up", client_id="app"),
+        ]  # fmt: skip
+        assert all(a.status_code >= 500 for a in asked) and "access_token" not in str([a.text for a in asked])
+        db.execute("DROP TRIGGER refused")
+    assert await house.works(held["access_token"])
+    assert (await house.redeem(code)).status_code == (await house.refresh(held["refresh_token"])).status_code == 200
 
 
 async def test_guessing_at_secrets_is_slowed_down_for_that_address_and_no_good_client_of_it(house: House) -> None:

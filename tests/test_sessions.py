@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 
 from fhir_gateway.auth import accounts, people, sessions
+from fhir_gateway.auth.own import OwnSignIn
 from fhir_gateway.auth.sessions import Sessions
+from fhir_gateway.auth.tokens import Tokens
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Keep
 from fhir_gateway.store import sqlite
@@ -78,6 +81,27 @@ async def test_nobody_else_is_anybody(desk: Any) -> None:
     for cookie in ("", "x", "0" * 64, "a" * 500, "é" * 64, "session"):
         assert await desk.sessions.session({"session": cookie}) is None
     assert await desk.sessions.session({}) is None
+
+
+async def test_every_wrong_password_is_written_down_also_one_that_came_too_soon(desk: Any) -> None:
+    visitor = await enter(desk)
+    own = OwnSignIn(desk.store, desk.sessions, Tokens(desk.store, "http://127.0.0.1:8080/fhir", "http://127.0.0.1:8080"), lambda: desk.turned.at, desk.sessions.new_id)
+    tries = (
+        lambda: desk.sessions.sign_in(visitor, "ada", "wrong"), lambda: desk.sessions.confirm(visitor, "wrong"),
+        lambda: own.change_password(visitor, "wrong", "quite another horse"), lambda: own.first_password(visitor, "ada", "wrong", "quite another horse"),
+    )  # fmt: skip
+    throttled = 0
+    for n in range(12):
+        try:
+            assert await tries[n % 4]() is None
+        except Problem as p:
+            throttled += p.kind == "throttled"
+    rows = [n for n in await desk.store.notes(patient="Patient/a") if n.what == "sign-in" and not n.allowed]
+    assert throttled == 7 and sorted(n.detail for n in rows) == [""] * 5 + ["too many tries"] * 7 and {n.user for n in rows} == {"Patient/a"}
+    for _ in range(8):
+        with suppress(Problem):
+            await desk.sessions.sign_in(visitor, "nobody", "wrong")
+    assert sorted(n.detail for n in await desk.store.notes() if not n.user) == [""] * 5 + ["too many tries"] * 3
 
 
 async def test_a_session_ends_when_idle_and_in_the_end_always(desk: Any) -> None:

@@ -26,7 +26,7 @@ from .clients import Client
 from .held import REFRESH, Grant, Refresh
 from .kept import CHANGED, Kept, commit_unless_taken, digest, pack
 from .keysets import KeySets
-from .proving import prove
+from .proving import named, prove
 from .refusal import Refusal, SentBack, once, unknown_client
 from .tokens import Caller, Tokens, revocation, sign
 
@@ -185,11 +185,10 @@ class OAuth:
             form["client_id"] = await self._whose(form.get("refresh_token", ""), at)
         return await offered[grant_type](form, await self.authenticate(form, authorization, at), at)
 
-    async def refused(self, params: Sequence[tuple[str, str]], why: Refusal, at: datetime) -> None:
-        """Write down that no token was given, without what was sent."""
-        client = await clients.find(self.store, dict(params).get("client_id", ""), at)  # what is not registered is nobody's name
-        known = client.id if client is not None else None
-        await self.store.commit(Note(self.new_id(), at, "E", "token", False, "", client=known, detail=why.error))
+    async def refused(self, what: str, params: Sequence[tuple[str, str]], why: Refusal, at: datetime) -> None:
+        """Write down that nothing was given for what was asked, without what was sent: by which registered client, as it says itself."""
+        client = await named(self.store, dict(params), at)
+        await self.store.commit(Note(self.new_id(), at, "E", what, False, "", client=client.id if client else None, detail=why.error))
 
     async def _whose(self, token: str, at: datetime) -> str:
         """Which app holds this refresh token: SMART asks an app without a key for nothing else when it refreshes."""
@@ -207,7 +206,7 @@ class OAuth:
         if code is None or code.client != client.id:
             raise bad
         if code.used:
-            await self._end(code.grant, at)
+            await self._end(code.grant, at, await self._stolen("code used twice", code.subject, client.id, at))
             raise bad
         if at >= code.until or form.get("redirect_uri") != code.redirect_uri:
             raise bad
@@ -220,8 +219,9 @@ class OAuth:
         once_only = Keep(CODE, key, pack(replace(code, used=True)), at + CODE_REMEMBERED, if_value=raw)
         answer = await self._answer(grant, code.grant, code.scopes, at, code.nonce)
         refresh, kept = self._new_refresh(grant, code.grant)
-        if not await commit_unless_taken(self.store, once_only, *held.keeping(grant, code.grant), *kept):
-            await self._end(code.grant, at)
+        note = await self._row("token", code.subject, client.id, at, f"authorization_code: {code.scopes}")
+        if not await commit_unless_taken(self.store, once_only, *held.keeping(grant, code.grant), *kept, note):
+            await self._end(code.grant, at, await self._stolen("code used twice", code.subject, client.id, at))
             raise bad
         return answer | refresh
 
@@ -235,7 +235,7 @@ class OAuth:
             raise bad
         grant = found[0]
         if token.used:  # somebody else has this token too: nobody keeps it
-            await self._end(token.grant, at)
+            await self._end(token.grant, at, await self._stolen("refresh token used twice", grant.subject, client.id, at))
             raise bad
         scopes = narrow(form["scope"], grant.scopes) if form.get("scope") else grant.scopes
         if not scopes:
@@ -244,8 +244,9 @@ class OAuth:
         refresh, kept = self._new_refresh(grant, token.grant)
         spent = Keep(REFRESH, key, pack(replace(token, used=True)), grant.ends, if_value=raw)
         still = Keep(held.GRANT, token.grant, found[1], grant.ends, if_value=found[1])
-        if not await commit_unless_taken(self.store, spent, still, *kept):
-            await self._end(token.grant, at)
+        note = await self._row("token", grant.subject, client.id, at, f"refresh_token: {scopes}")
+        if not await commit_unless_taken(self.store, spent, still, *kept, note):
+            await self._end(token.grant, at, await self._stolen("refresh token used twice", grant.subject, client.id, at))
             raise bad
         return answer | refresh
 
@@ -362,22 +363,34 @@ class OAuth:
             name = msgspec.json.decode(raw, type=Refresh).grant
             found = await held.find(self.store, name, at)
             if found and found[0].client == client.id:
-                await self._end(name, at)
+                await self._end(name, at, await self._row("token-end", found[0].subject, client.id, at, "refresh_token"))
             return
         try:
             caller = await self.tokens.verify(token, at)
         except Problem:
             return
         if caller.client == client.id:
-            await self.tokens.revoke({caller.jti: caller.expires})
+            note = self._note("token-end", caller, client.id, at, "access_token", patient=own_record(caller))
+            await self.tokens.revoke({caller.jti: caller.expires}, note)
 
-    async def _end(self, grant: str, at: datetime) -> None:
-        await self.store.commit(*held.ending(grant, at), CHANGED)
+    async def _end(self, grant: str, at: datetime, note: Note) -> None:
+        await self.store.commit(*held.ending(grant, at), note, CHANGED)
 
     # -- small things -------------------------------------------------------------------------------------------------
 
     def _random(self) -> str:
         return self.random_bytes(32).hex()
+
+    async def _row(self, what: str, subject: str, client: str, at: datetime, detail: str, *, allowed: bool = True) -> Note:
+        """What an app did by what this person let it do: in the log of whose record is theirs, or is in their hands."""
+        who = await people.find(self.store, subject, at) or people.Account(subject, "")
+        return Note(
+            self.new_id(), at, "E", what, allowed, who.fhir_user, who.name, who.organisation, client, patient=who.record, detail=detail
+        )
+
+    async def _stolen(self, what: str, subject: str, client: str, at: datetime) -> Note:
+        """A secret of an app came twice: somebody else may have it, and whom it was about can find that."""
+        return await self._row("token-reused", subject, client, at, f"{what}: ended", allowed=False)
 
     def _note(self, what: str, who: Caller, client: str, at: datetime, detail: str, *, patient: str | None = None) -> Note:
         return Note(

@@ -58,15 +58,17 @@ class OwnSignIn:
         if session is None:
             return None
         who = session.caller
-        account = await people.sign_in(self.store, who.subject, old, at)
+        account = await self.sessions.known(who.subject, old, at)
         return await self._choose(request, account, new, at) if account is not None else None
 
     async def first_password(self, request: HasCookies, username: str, given: str, new: str) -> list[str] | None:
         """Their own password for whoever knows the one that they were given, and the first sign-in with it. Set-Cookie values of the session;
         None when name and password do not go together or the password is their own. ValueError, Problem as `change_password`."""
         at = self.clock()
-        account = await people.sign_in(self.store, username, given, at)
-        if account is None or not account.given:
+        account = await self.sessions.known(username, given, at)
+        if account is None:
+            return None
+        if not account.given:
             await self.sessions.not_in(username)
             return None
         if people.typed(new) == people.typed(given):

@@ -72,6 +72,13 @@ class Account:
             signed_in=at.replace(microsecond=0), name=self.name, grant=grant,
         )  # fmt: skip
 
+    @property
+    def record(self) -> str | None:
+        """The record of whoever acts for one person, themselves or another."""
+        if self.fhir_user.startswith("Patient/"):
+            return self.fhir_user
+        return self.patient if self.fhir_user.startswith("RelatedPerson/") else None
+
     def proven(self, at: datetime) -> datetime:
         """Since when whoever proves at `at` that this account is theirs is signed in: not before the account became what it is.
 

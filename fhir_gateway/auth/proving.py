@@ -32,6 +32,17 @@ async def prove(
     return client
 
 
+async def named(store: Kept, form: Mapping[str, str], at: datetime) -> Client | None:
+    """The registered client that a form names, by `client_id` or in its assertion, proven or not: what is not registered is nobody's name."""
+    if found := await clients.find(store, form.get("client_id", ""), at):
+        return found
+    try:
+        name = peek(form.get("client_assertion", ""), assertions.POINTING)[1].get("iss")
+    except Bad:
+        return None
+    return await clients.find(store, name, at) if isinstance(name, str) else None
+
+
 async def _asserted(store: Kept, form: Mapping[str, str], at: datetime, endpoint: str, keysets: KeySets) -> Client:
     assertion = form.get("client_assertion", "")
     try:

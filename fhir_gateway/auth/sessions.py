@@ -82,21 +82,31 @@ class Sessions:
     async def sign_in(self, request: HasCookies, username: str, password: str) -> list[str] | None:
         """Set-Cookie values of a new session, or None when name or password is wrong. Problem throttled; forbidden, at `GIVEN`, for a password to be changed first."""
         now = self.clock()
-        account = await people.sign_in(self.store, username, password, now)
+        account = await self.known(username, password, now)
         if account is not None and account.given:
             await self.store.commit(self._note("sign-in", account, now, allowed=False))
             raise Problem("forbidden", "Choose a password of your own first: the one that you were given opens nothing.", GIVEN)
         if account is None:
-            await self.not_in(username)
             return None
         caller = account.caller(issuer=self.issuer, jti=self.new_id(), expires=now + LONGEST, at=account.proven(now))
         return await self.start(caller, request.cookies)
 
-    async def not_in(self, username: str) -> None:
+    async def known(self, username: str, password: str, at: datetime) -> people.Account | None:
+        """As `people.sign_in`, and a try that gets nobody in is written down, also one that came too soon."""
+        try:
+            account = await people.sign_in(self.store, username, password, at)
+        except Problem:
+            await self.not_in(username, "too many tries")
+            raise
+        if account is None:
+            await self.not_in(username)
+        return account
+
+    async def not_in(self, username: str, why: str = "") -> None:
         """Write down that somebody could not sign in by this name."""
         now = self.clock()
         known = await people.find(self.store, username, now) or people.Account("", "")  # as long for no one's name
-        await self.store.commit(self._note("sign-in", known, now, allowed=False))
+        await self.store.commit(self._note("sign-in", known, now, allowed=False, detail=why))
 
     async def confirm(self, request: HasCookies, password: str) -> Caller | None:
         """Whoever is signed in proves it once more: the caller with a sign-in of this moment, or None. Problem throttled."""
@@ -104,10 +114,12 @@ class Sessions:
         if session is None:
             return None
         who = session.caller
-        account = await people.sign_in(self.store, who.subject, password, now)
-        good = account is not None and account.fhir_user == who.fhir_user and not account.given
+        account = await self.known(who.subject, password, now)
+        if account is None:
+            return None
+        good = account.fhir_user == who.fhir_user and not account.given
         await self.store.commit(self._note("sign-in", who, now, allowed=good))
-        return replace(who, signed_in=account.proven(now)) if account is not None and good else None
+        return replace(who, signed_in=account.proven(now)) if good else None
 
     async def start(self, caller: Caller, old: Mapping[str, str]) -> list[str]:
         """A new session under a new id; the visitor's old one ends. Set-Cookie values."""
@@ -178,10 +190,10 @@ class Sessions:
     def _random(self) -> str:
         return self.random_bytes(32).hex()
 
-    def _note(self, what: str, who: Caller | people.Account, at: datetime, *, allowed: bool = True) -> Note:
+    def _note(self, what: str, who: Caller | people.Account, at: datetime, *, allowed: bool = True, detail: str = "") -> Note:
         """Whoever signs in or out, or tried to with this account; a person's own are in their log."""
         own = who.fhir_user if who.fhir_user.startswith("Patient/") else None
-        return Note(self.new_id(), at, "E", what, allowed, who.fhir_user, who.name, who.organisation, patient=own)
+        return Note(self.new_id(), at, "E", what, allowed, who.fhir_user, who.name, who.organisation, patient=own, detail=detail)
 
 
 def form_token(cookie: str) -> str:

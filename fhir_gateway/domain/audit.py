@@ -76,6 +76,9 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "login": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
     "logout": _Kind("", _SIGN_IN, {"system": DCM, "code": "110123", "display": "Logout"}, "E", False),
     "token": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
+    "token-end": _Kind("", _SIGN_IN, {"system": DCM, "code": "110123", "display": "Logout"}, "E", False),
+    "token-reused": _Kind("", _SIGN_IN, {"system": OURS, "code": "token-reused", "display": "Secret of an app used twice"}, "E", False),
+    "introspect": _Kind("", _SIGN_IN, {"system": OURS, "code": "introspect", "display": "Question about a token"}, "E", False),
     **{
         f"account-{act}": _Kind("", _ALERT, {"system": DCM, "code": "110137", "display": "User Security Attributes Changed"}, "U", False)
         for act in ("add", "change", "password", "close", "reopen")
@@ -280,7 +283,11 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
 _ABOUT_SIGN_IN: Final = frozenset({"account-add", "account-change", "account-password", "account-close", "account-reopen"})
 _OF_ALL: Final = frozenset({"everything", "transaction", "batch", "who-looked", "audit-export", "audit-proof", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export", "hold", "release", "dispose"}) | _ABOUT_SIGN_IN
 _WHOLE: Final[Mapping[str, tuple[str, str]]] = {  # which are about no part of a record
-    **dict.fromkeys(("login", "sign-in", "token"), ("signed in", "sign in")),
+    **dict.fromkeys(("login", "sign-in"), ("signed in", "sign in")),
+    "token": ("used an app", "use an app"),
+    "token-end": ("stopped using an app", "stop using an app"),
+    "token-reused": ("used an app", "use an app"),
+    "introspect": ("asked about a sign-in", "ask about a sign-in"),
     **dict.fromkeys(("logout", "sign-out"), ("signed out", "sign out")),
     "sign-out-everywhere": ("signed out everywhere", "sign out everywhere"),
     "authorize": ("let in an app", "let in an app"),
@@ -303,6 +310,8 @@ def sentence(note: Note) -> str:
     """One sentence for the person: who, what, and whether they were told no. Names kinds of things, never their content."""
     me = bool(note.patient) and note.user == note.patient
     who = "You" if me else note.user_name or note.organisation or "Somebody"
+    if note.what == "token-reused":
+        return f"An app that {'you' if me else who} let in was stopped: somebody else may have had its key."
     if note.what in _WHOLE:
         done, tried = _WHOLE[note.what]
         if not note.allowed and note.what in ("login", "sign-in", "token"):

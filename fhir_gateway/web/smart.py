@@ -234,25 +234,24 @@ def refusal(p: Problem) -> Response:
 
 
 async def token(smart: Smart, request: Request) -> Response:
-    return await _answer(smart, request, smart.oauth.token, smart.oauth.refused)
+    return await _answer(smart, request, "token", smart.oauth.token)
 
 
 async def introspect(smart: Smart, request: Request) -> Response:
-    return await _answer(smart, request, smart.oauth.introspect)
+    return await _answer(smart, request, "introspect", smart.oauth.introspect)
 
 
 async def revoke(smart: Smart, request: Request) -> Response:
-    return await _answer(smart, request, smart.oauth.revoke)
+    return await _answer(smart, request, "token-end", smart.oauth.revoke)
 
 
 Params = list[tuple[str, str]]
 
 
 async def _answer(
-    smart: Smart, request: Request, ask: Callable[[Params, str | None, datetime], Awaitable[dict[str, Any] | None]],
-    written: Callable[[Params, Refusal, datetime], Awaitable[None]] | None = None,
-) -> Response:  # fmt: skip
-    """A form in, JSON out, errors as RFC 6749 5.2 has them; a refusal is `written` down.
+    smart: Smart, request: Request, what: str, ask: Callable[[Params, str | None, datetime], Awaitable[dict[str, Any] | None]]
+) -> Response:
+    """A form in, JSON out, errors as RFC 6749 5.2 has them; a refusal is written down as a refused `what`.
 
     Refusals alone spend the pace of an address. What is beyond it is 429 and not written down: nobody fills the trail that fast.
     """
@@ -264,8 +263,7 @@ async def _answer(
             answer = await ask(form, request.headers.get("authorization"), at)
         except Refusal as why:
             smart.admission.stranger(app.address(request))
-            if written is not None:
-                await written(form, why, at)
+            await smart.oauth.refused(what, form, why, at)
             raise
     except Refusal as why:
         if why.status == 401:

@@ -18,7 +18,7 @@ from tests.web.test_doors import Visitor, as_, newest
 if TYPE_CHECKING:
     from tests.conftest import Gateway
 
-WRITERS = {"note": 2, "notes": 2, "allow": 2, "put_by_house": 4, "written_down": 1, ".took_out": 1, "Note": 3, "_become": 4, "_refused": 4, "_note": 0, ".note": 0, "._note": 0}  # where each has its `what`
+WRITERS = {"note": 2, "notes": 2, "allow": 2, "put_by_house": 4, "written_down": 1, ".took_out": 1, "Note": 3, "_become": 4, "_refused": 4, "_note": 0, ".note": 0, "._note": 0, "._row": 0, "_answer": 2}  # where each has its `what`
 
 
 def called(what: ast.expr) -> str:
@@ -49,7 +49,7 @@ def written() -> set[str]:
 def test_each_thing_that_is_written_down_has_its_words() -> None:
     found = written()
     assert {"search", "record", "sync", "break-glass", "claim-end", "emergency-review", "relabel"} <= found
-    assert {"sign-in", "authorize", "app-stopped", "account-close", "register-client", "withdraw-key", "restore", "audit-proof", "purpose"} <= found
+    assert {"sign-in", "authorize", "app-stopped", "token", "token-end", "token-reused", "introspect", "account-close", "register-client", "withdraw-key", "restore", "audit-proof", "purpose"} <= found
     assert found - ACTS.keys() == set()
     assert found - audit._DID.keys() - audit._WHOLE.keys() == set()
     for said in ACTS.values():
@@ -65,7 +65,7 @@ def test_an_officers_look_is_told_as_their_job_and_a_failed_sign_in_is_shown(dem
     tried.http.post("/sign-in", data={**tried.fields("/sign-in"), "username": "patient", "password": "not this one"})
     v = as_(demo, "patient")
     v.get("/my-plan/who-looked")
-    assert "Somebody with your user name What they did Signed in Allowed? Told no because the name and the password did not go together" in v.words()
+    assert "Somebody with your user name What they did Signed in Allowed? Told no because the name and the password did not go together, or it was tried too often" in v.words()
     assert "You What they did Signed in" not in v.words()
     v.get("/my-plan/who-looked?mine=yes")
     assert "You What they did Signed in" in v.words()

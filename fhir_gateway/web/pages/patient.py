@@ -165,7 +165,7 @@ KINDS: dict[str, tuple[str, frozenset[str]]] = {  # what to show only, and which
     "changed": ("They added or changed something", frozenset({"create", "update", "patch", "delete", "transaction", "batch", "accept", "sync", "record", "declassify", "relabel"})),
     "sent": ("A copy was sent or taken back", frozenset({"disclose", "recall", "audit-export", "audit-proof"})),
     "emergency": ("It was an emergency", frozenset({"break-glass", "break-glass-end", "emergency-review"})),
-    "signed": ("Signed in or out, or an app was let in or stopped", frozenset({"sign-in", "sign-out", "sign-out-everywhere", "authorize", "app-stopped"})),
+    "signed": ("Signed in or out, or an app was let in or stopped", frozenset({"sign-in", "sign-out", "sign-out-everywhere", "authorize", "app-stopped", "token", "token-end"})),
     "refused": ("They were told no", frozenset()),
 }  # fmt: skip
 JOBS: dict[str, str] = {"privacy officer": "checking who looked is their job"}  # by the rule of the row; no decision about consent
@@ -229,7 +229,7 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
     if row["allowed"] and row.get("why") == "implicit":
         why = IMPLIED.get(row.get("rule") or "", why)
     if not why:
-        why = "" if row["allowed"] else _("the name and the password did not go together") if _failed(row) else _("nobody said yes to this")
+        why = "" if row["allowed"] or row["what"] == "token-reused" else _("the name and the password did not go together, or it was tried too often") if _failed(row) else _("nobody said yes to this")
     if not row["allowed"] and row.get("why") == "implicit":
         why = _("you have not shared this with them")
     review = REVIEWS.get(row.get("reason") or "", "") if row["what"] == "emergency-review" and row["allowed"] else ""
