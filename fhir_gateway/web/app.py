@@ -244,15 +244,15 @@ def build(
         if scope["type"] == "http" and (path == "/fhir" or path.startswith("/fhir/")) and not path.startswith("/fhir/.well-known/"):
             await fhir(scope, receive, send)
         else:
-            await app(scope, receive, also(send, SAFE))
+            await app(scope, receive, send)
 
     if web.base.startswith("https:"):
-        return web.admission.front(encrypted_only(front))
-    return web.admission.front(here_only(front) if web.plain_beyond else front)
+        return saying(SAFE + HSTS, web.admission.front(front))
+    return saying(SAFE, web.admission.front(here_only(front) if web.plain_beyond else front))
 
 
 SAFE = ((b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"), (b"referrer-policy", b"no-referrer"))
-HSTS = ((b"strict-transport-security", b"max-age=63072000; includeSubDomains"),)
+HSTS = ((b"strict-transport-security", b"max-age=63072000; includeSubDomains"),)  # on an https address browsers keep to https for two years (RFC 6797)
 
 
 def also(send: Send, headers: Sequence[tuple[bytes, bytes]]) -> Send:
@@ -285,11 +285,11 @@ def here_only(app: ASGIApp) -> ASGIApp:
     return enter
 
 
-def encrypted_only(app: ASGIApp) -> ASGIApp:
-    """The app on an https address: browsers keep to https for two years (RFC 6797)."""
+def saying(headers: Sequence[tuple[bytes, bytes]], app: ASGIApp) -> ASGIApp:
+    """The app, each answer of which, also to whoever is turned away, has these headers."""
 
     async def enter(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, also(send, HSTS) if scope["type"] == "http" else send)
+        await app(scope, receive, also(send, headers) if scope["type"] == "http" else send)
 
     return enter
 

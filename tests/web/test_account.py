@@ -230,6 +230,11 @@ def test_every_answer_says_what_a_browser_may_do_with_it(demo: Gateway) -> None:
     for path in ("/", "/health", "/metrics", "/fhir/metadata", "/fhir/Patient", "/openapi.json", "/nowhere", "/plans", "/oauth/jwks", "/static/app.css"):
         answer = demo.get(None, path)
         assert answer.headers["X-Content-Type-Options"] == "nosniff", path
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; "), path
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"], path
+        assert answer.headers["Referrer-Policy"] == ("same-origin" if path == "/" else "no-referrer"), path
         assert "Strict-Transport-Security" not in answer.headers, "plain http on this machine"
-        if not path.startswith("/fhir/"):
-            assert "Content-Security-Policy" in answer.headers, path
+    read = demo.get("patient", f"Patient/{demo.patient}")
+    assert read.status_code == 200 and read.headers["Referrer-Policy"] == "no-referrer" and "Content-Security-Policy" in read.headers
+    refused = demo.call("patient", "POST", "Patient", body={"resourceType": "Nothing"})
+    assert refused.status_code >= 400 and refused.headers["Referrer-Policy"] == "no-referrer" and "Content-Security-Policy" in refused.headers
