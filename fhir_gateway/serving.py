@@ -27,6 +27,7 @@ from .auth.keysets import KeySets
 from .auth.oauth import OAuth
 from .auth.own import OwnSignIn
 from .auth.sessions import Sessions
+from .domain import limits as asking
 from .domain.problem import Problem
 from .domain.types import Keep
 from .gate.telling import DIRECTORY, QUEUES
@@ -228,8 +229,10 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     s = w.settings
     web = shell.Web(
         w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues, waiting=waiting, binary_limit=s.binary_limit,
-        plain_beyond=urlsplit(s.base).scheme == "http" and not loopback(s.host), admission=Admission(Limits(s.concurrency, s.wait_seconds, s.pace, s.bodies_limit, s.body_seconds)),
-        channels=frozenset(w.channels.by),
+        plain_beyond=urlsplit(s.base).scheme == "http" and not loopback(s.host), admission=Admission(
+            Limits(s.concurrency, s.wait_seconds, s.pace, s.bodies_limit, s.body_seconds, strangers=s.attempts_rate, strangers_at_once=20 * s.attempts_rate)
+        ),
+        channels=frozenset(w.channels.by), limits=asking.Limits(s.entries_limit, s.count_limit, s.values_limit), depth_limit=s.depth_limit,
     )  # fmt: skip
     sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"))
     oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes), KeySets(s.key_hosts()))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from .limits import DEFAULT
 from .preconditions import etag
 from .problem import Problem
 from .r4 import R4
 
-MAX_ENTRIES: Final = 500
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 ORDER: Final = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
 WRITES: Final = {"DELETE": "d", "POST": "c", "PUT": "u", "PATCH": "u"}
@@ -65,7 +65,7 @@ class Step:
         return self.method in ("GET", "HEAD") or (self.method == "POST" and any(p.startswith("$") for p in self.path))
 
 
-def entries(bundle: Mapping[str, Any]) -> list[Any]:
+def entries(bundle: Mapping[str, Any], most: int = DEFAULT.entries) -> list[Any]:
     """The entries of a Bundle that asks for something. Problem bad-request, too-large."""
     if bundle.get("resourceType") != "Bundle":
         raise Problem("bad-request", "Only a Bundle can be sent to this address.", "resourceType")
@@ -74,8 +74,8 @@ def entries(bundle: Mapping[str, Any]) -> list[Any]:
     found = bundle.get("entry", [])
     if not isinstance(found, list):
         raise Problem("bad-request", "`entry` must be a list.", "Bundle.entry")
-    if len(found) > MAX_ENTRIES:
-        raise Problem("too-large", f"A Bundle may have {MAX_ENTRIES} entries, this one has {len(found)}.", "Bundle.entry")
+    if len(found) > most:
+        raise Problem("too-large", f"A Bundle may have {most} entries, this one has {len(found)}.", "Bundle.entry")
     return found
 
 

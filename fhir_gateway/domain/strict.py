@@ -53,6 +53,17 @@ def read(raw: bytes) -> dict[str, Any]:
     return value
 
 
+def deeper(raw: bytes, levels: int) -> bool:
+    """Is this JSON nested more than so many levels deep? False for what is no JSON: its reader says why."""
+    try:
+        value = _decode(raw)
+    except RecursionError:
+        return True
+    except (ValueError, ArithmeticError):
+        return False
+    return type(value) in (dict, list) and _deeper_than(value, levels)
+
+
 def read_list(raw: bytes) -> list[Any]:
     """The one JSON list in `raw` (a JSON Patch), as strict about names, numbers and depth; what is empty or null may stand in it."""
     value = _decoded(raw)

@@ -61,7 +61,7 @@ def understood(ctx: Context, type: str, condition: str) -> Query:
         params = parse_qsl(condition.lstrip("?"), keep_blank_values=True, errors="strict", max_num_fields=50)
     except ValueError:
         raise Problem("bad-request", "The condition is not readable: at most 50 parameters, in UTF-8.") from None
-    query = searching.parse(type, [(k, v) for k, v in params if k not in ("_format", "_pretty")], ctx.house.r4, strict=True)
+    query = searching.parse(type, [(k, v) for k, v in params if k not in ("_format", "_pretty")], ctx.house.r4, strict=True, limits=ctx.limits)
     if not query.terms:
         raise Problem("bad-request", "A condition needs at least one search parameter.", condition[:100])
     return Query(query.types, query.terms)

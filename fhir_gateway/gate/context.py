@@ -20,6 +20,7 @@ from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sect
 from ..domain.emergencies import EMERGENCY, Emergency
 from ..domain.facts import MADE
 from ..domain.labels import LabelSets
+from ..domain.limits import DEFAULT, Limits
 from ..domain.problem import Issue, Problem, not_found
 from ..domain.profile import Definitions
 from ..domain.r4 import R4
@@ -97,6 +98,7 @@ class Context:
     signed_in: datetime | None = None  # when the person last proved who they are
     assurance: str = ""  # how surely whoever signed them in knows who they are
     officer: bool = False  # reviews emergencies
+    limits: Limits = DEFAULT  # of what may be asked for at once
 
     def asks(self, action: str) -> Ask:
         """This asker's question, at this moment and for this purpose. `action` is access, disclose, collect or correct."""

@@ -30,7 +30,6 @@ from .paging import resumed, seal
 from .reading import allow, in_scope, reach_of, reachable
 from .searching import beside, entry_of, shown
 
-PAGE = 200
 AHEAD = 20  # looked at together to see whether there is a next page
 DOCUMENT_MOST, DOCUMENT_HOPS = 500, 2
 EVERYTHING = ("_count", "_type", "_since", "start", "end")
@@ -49,7 +48,7 @@ async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[s
     people = await _people(ctx, patient)
     asked = _asked(params)
     types, terms, span = _types(ctx, asked.get("_type")), _since(ctx, asked.get("_since")), _care(asked.get("start"), asked.get("end"))
-    count = _count(asked.get("_count"))
+    count = _count(asked.get("_count"), ctx.limits.count)
     standings = await stand(ctx.house, people, None, ctx.place)
     stamp = epoch_stamp(ctx, standings)
     if held.get("ep", stamp) != stamp:
@@ -147,13 +146,13 @@ def _care(start: str | None, end: str | None) -> tuple[int | None, int | None]:
     return out[0], out[1]
 
 
-def _count(text: str | None) -> int:
+def _count(text: str | None, most: int) -> int:
     if text is None:
-        return PAGE
+        return most
     count = whole(text)
     if not count:
-        raise Problem("bad-request", f"`_count` must be a whole number from 1 to {PAGE}, not `{text[:40]}`.", "_count")
-    return min(count, PAGE)
+        raise Problem("bad-request", f"`_count` must be a whole number from 1 to {most}, not `{text[:40]}`.", "_count")
+    return min(count, most)
 
 
 def _leaves(ctx: Context, hit: Stored, span: tuple[int | None, int | None]) -> bool:

@@ -47,7 +47,7 @@ async def history(
     place = f"history {ref or type or ''}"
     params, before, held = resumed(ctx, place, params)
     asked = _asked(params, strict)
-    count = _count(asked.get("_count"))
+    count = _count(asked.get("_count"), ctx.limits.count)
     since = _instant(asked["_since"]) if "_since" in asked else None
     people, predicate = await _whose(ctx, ref)
     standings = await stand(ctx.house, people, None, ctx.place)
@@ -168,13 +168,13 @@ def _asked(params: Sequence[tuple[str, str]], strict: bool) -> Mapping[str, str]
     return out
 
 
-def _count(text: str | None) -> int:
+def _count(text: str | None, most: int) -> int:
     if text is None:
         return COUNT
     count = whole(text)
     if count is None:
         raise Problem("bad-request", f"`_count` must be a whole number from 1, not `{text[:40]}`.", "_count")
-    return max(1, min(count, MOST))
+    return max(1, min(count, most))
 
 
 def _instant(text: str) -> datetime:

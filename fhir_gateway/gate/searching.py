@@ -111,11 +111,11 @@ def _what(type: str | None, within: Ref | None) -> str:
 
 
 def _parsed(ctx: Context, type: str | None, params: Sequence[tuple[str, str]], strict: bool) -> Query:
-    key = (type, tuple(params), strict)
+    key = (type, tuple(params), strict, ctx.limits)
     kept = ctx.house._queries
     query = kept.get(key)
     if query is None:
-        query = searching.parse(type, params, ctx.house.r4, strict=strict, base=ctx.house.base_url)
+        query = searching.parse(type, params, ctx.house.r4, strict=strict, base=ctx.house.base_url, limits=ctx.limits)
         if len(kept) > QUERIES_KEPT:
             kept.clear()
         kept[key] = query

@@ -116,7 +116,7 @@ async def trail_page(ctx: Context, params: Sequence[tuple[str, str]]) -> tuple[l
         await ctx.house.store.commit(note(ctx, "R", "who-looked", None, (), allowed=False))
         raise not_found()
     params, after, _ = resumed(ctx, "trail", params)
-    query = searching.parse(TYPE, params, ctx.house.r4, strict=True, base=ctx.house.base_url)
+    query = searching.parse(TYPE, params, ctx.house.r4, strict=True, base=ctx.house.base_url, limits=ctx.limits)
     found, _, position = await looked_up(ctx, trail, query, (int(after[0]), str(after[1])) if after else None)
     people: Sequence[str | None] = sorted({n.patient for n in found if n.patient})
     text = f"{TYPE}?" + "&".join(f"{k}={v}" for k, v in params)
@@ -130,7 +130,7 @@ async def trail_events(ctx: Context, params: Sequence[tuple[str, str]]) -> Async
     if trail is None:
         await ctx.house.store.commit(note(ctx, "R", "audit-export", None, (), allowed=False))
         raise not_found()
-    query = searching.parse(TYPE, params, ctx.house.r4, strict=True, base=ctx.house.base_url)
+    query = searching.parse(TYPE, params, ctx.house.r4, strict=True, base=ctx.house.base_url, limits=ctx.limits)
     text, told = f"{TYPE}?" + "&".join(f"{k}={v}" for k, v in params), set[str | None]()
     async for rows in _batches(ctx, trail, query, None):
         found = [n for n in await _seen(ctx, trail, rows) if searching.matches(query, shown(ctx, n), filtered=0, r4=ctx.house.r4)]

@@ -19,7 +19,7 @@ from ..domain.bundle import instant
 from ..domain.identity import agrees, nhs_number
 from ..domain.preconditions import etag, tag
 from ..domain.problem import Problem, not_found, outcome
-from ..domain.steps import MAX_ENTRIES, WRITES, Step
+from ..domain.steps import WRITES, Step
 from ..domain.types import Ref
 from ..store.base import Unavailable
 from . import consenting
@@ -53,7 +53,7 @@ async def transaction(ctx: Context, raw: bytes, *, prefer: str = "") -> dict[str
 
 def read_steps(ctx: Context, bundle: Mapping[str, Any]) -> list[Step]:
     """The entries, checked for shape. Problem: bad-request, too-large."""
-    return reading.read(reading.entries(bundle), ctx.house.base_url, ctx.house.r4)
+    return reading.read(reading.entries(bundle, ctx.limits.entries), ctx.house.base_url, ctx.house.r4)
 
 
 async def readable(ctx: Context, steps: Sequence[Step]) -> dict[int, dict[str, Any]]:
@@ -311,7 +311,7 @@ async def _answer(ctx: Context, step: Step) -> dict[str, Any]:
 async def batch(ctx: Context, bundle: Mapping[str, Any], once: Once | None = None, *, prefer: str = "") -> dict[str, Any]:
     """Each entry by itself; one that fails says so and hinders no other. With `once`, each entry has one effect however often
     the batch comes."""
-    found = reading.entries(bundle)
+    found = reading.entries(bundle, ctx.limits.entries)
     entries = [await _by_itself(ctx, at, entry, once.entry(at) if once else None, prefer) for at, entry in enumerate(found)]
     try:
         await ctx.house.store.commit(note(ctx, "E", "batch", None, allowed=True, detail=f"{len(found)} entries"))
@@ -360,4 +360,4 @@ async def _alone(ctx: Context, step: Step, once: Once | None) -> Written:
     return await remove_where(ctx, step.type, condition, if_match=seen, once=once)
 
 
-__all__ = ["MAX_ENTRIES", "Step", "answered", "batch", "etag", "prepare", "read_steps", "readable", "respond", "transaction"]
+__all__ = ["Step", "answered", "batch", "etag", "prepare", "read_steps", "readable", "respond", "transaction"]

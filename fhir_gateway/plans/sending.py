@@ -11,7 +11,7 @@ from ..domain import strict
 from ..domain.types import Ref
 from ..gate import Context
 from ..gate.committing import again
-from ..gate.transacting import MAX_ENTRIES, Step, prepare, read_steps
+from ..gate.transacting import Step, prepare, read_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class Done:
 
 async def send(ctx: Context, entries: list[dict[str, Any]]) -> Done:
     """Write these entries, all or nothing. Problem: whatever the gate refuses, `where` naming the entry."""
-    if len(entries) <= MAX_ENTRIES:
+    if len(entries) <= ctx.limits.entries:
         answer = await gate.transaction(ctx, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": entries}))
         refs = [_named(e["response"]["location"]) for e in answer["entry"]]
         return Done(refs, [_is_new(e["request"], a["response"]["status"], v) for e, a, (_, v) in zip(entries, answer["entry"], refs, strict=True)])
     steps: list[Step] = []
-    for at in range(0, len(entries), MAX_ENTRIES):  # the limit is for what strangers send in one body
-        part = {"resourceType": "Bundle", "type": "transaction", "entry": entries[at : at + MAX_ENTRIES]}
+    for at in range(0, len(entries), ctx.limits.entries):  # the limit is for what strangers send in one body
+        part = {"resourceType": "Bundle", "type": "transaction", "entry": entries[at : at + ctx.limits.entries]}
         steps += [replace(s, at=s.at + at) for s in read_steps(ctx, part)]
 
     async def once() -> dict[int, gate.Written]:

@@ -18,6 +18,8 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import gate
+from ..domain import limits as asking
+from ..domain import strict
 from ..domain.primitives import whole
 from ..domain.problem import Problem, not_found, outcome
 from ..gate import Context, House
@@ -48,6 +50,8 @@ class Web:
     plain_beyond: bool = False  # served without https on more than the loopback address: for names of this machine alone
     admission: Admission = field(default_factory=lambda: Admission(Limits()))
     channels: frozenset[str] = frozenset()  # what people can be told by here
+    limits: asking.Limits = asking.DEFAULT  # of what one FHIR request may ask for
+    depth_limit: int = strict.MAX_DEPTH  # of the JSON of a body
     answers: Any = None
     alarms: Any = None
 
@@ -116,7 +120,14 @@ def address(request: Request) -> str:
 
 
 async def body(web: Web, request: Request, limit: int = 0) -> bytes:
-    """The request body within the limit (`limit` bytes, else what any body may have), inflated when it came as gzip. Problem too-large, unsupported-media, malformed."""
+    """The request body within the limits (`limit` bytes, else what any body may have), inflated when it came as gzip. Problem too-large, unsupported-media, malformed."""
+    raw = await _sized(web, request, limit)
+    if web.depth_limit < strict.MAX_DEPTH and strict.deeper(raw, web.depth_limit):  # no deeper than that is read anywhere
+        raise Problem("malformed", f"The JSON is nested more than {web.depth_limit} levels deep.")
+    return raw
+
+
+async def _sized(web: Web, request: Request, limit: int) -> bytes:
     limit = limit or web.body_limit
     declared = whole(request.headers.get("content-length", ""))
     if declared is not None and declared > limit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
@@ -95,7 +95,7 @@ async def dispatch(web: Web, request: Request) -> Response:
             return public
     if parts == ["metadata"]:
         raise Problem("not-offered", f"{request.method[:20]} is not offered at this address.", headers={"Allow": "GET, HEAD"})
-    ctx = await context(web, request)
+    ctx = replace(await context(web, request), limits=web.limits)
     if parts and not parts[0].startswith(("_", "$")) and not web.house.r4.has_type(parts[0]):
         raise Problem("no-such-type", f"`{parts[0][:64]}` is not a FHIR R4 resource type.")
     offer = TABLE.get((method, shape(parts)))

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..limits import DEFAULT, Limits
 from ..problem import Problem
 from ..r4 import R4, Parameter
 from .indexing import JOIN, searchable
 from .query import Include, Query, Term, Value
 from .values import LONGEST, around, date_span, fold, number, number_span, plain, split
 
-MOST_COUNT, MOST_VALUES, MOST_HOPS = 200, 100, 4
+MOST_HOPS = 4
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 MODIFIERS = {
     "token": {"missing", "not", "text", "above", "below", "in", "not-in", "of-type"}, "string": {"missing", "exact", "contains"},
@@ -33,6 +34,7 @@ class _Asked:
     r4: R4
     zone: str
     base: str  # this server's own address, with a slash at its end; "" when it is not known
+    limits: Limits
 
     def parameter(self, type: str, code: str) -> Parameter | None:
         """A parameter of this type that can be searched by, None for any other name."""
@@ -56,6 +58,7 @@ def parse(
     strict: bool = False,
     zone: str = "Europe/London",
     base: str = "",
+    limits: Limits = DEFAULT,
 ) -> Query:
     """Decoded parameters to a Query; `type` None searches several types (`_type`) or all. A reference that spells out this
     server's own address, `base`, is read without it.
@@ -63,7 +66,7 @@ def parse(
     Problem bad-request, naming the parameter, for what cannot be understood. An unknown parameter is ignored and listed in
     `unknown`, or refused when `strict` (`Prefer: handling=strict`). https://hl7.org/fhir/R4/search.html#errors
     """
-    asked = _Asked(r4, zone, base and base.rstrip("/") + "/")
+    asked = _Asked(r4, zone, base and base.rstrip("/") + "/", limits)
     for name, value in params:
         _readable(name, value)
     types = _types(type, params, r4)
@@ -140,7 +143,7 @@ def _types(type: str | None, params: Sequence[tuple[str, str]], r4: R4) -> tuple
 def _count(value: str, types: tuple[str, ...], asked: _Asked) -> dict[str, Any]:
     if not (value.isascii() and value.isdigit() and len(value) < 10):
         raise _bad(f"`_count` must be a whole number, not `{value[:40]}`.", "_count")
-    return {"count": min(int(value), MOST_COUNT)}
+    return {"count": min(int(value), asked.limits.count)}
 
 
 def _sort(value: str, types: tuple[str, ...], asked: _Asked) -> dict[str, Any]:
@@ -218,8 +221,8 @@ def _plain_term(asked: _Asked, found: list[Parameter], modifier: str, where: str
             raise _bad(f"`:missing` is true or false, not `{value[:40]}`.", where)
         return Term(code, kind, modifier, (Value(text=value),))
     texts = split(value, ",")
-    if len(texts) > MOST_VALUES:
-        raise _bad(f"A parameter may have {MOST_VALUES} values, this one has {len(texts)}.", where)
+    if len(texts) > asked.limits.values:
+        raise _bad(f"A parameter may have {asked.limits.values} values, this one has {len(texts)}.", where)
     if not all(texts):
         raise _bad(f"`{where[:80]}` has an empty value.", where)
     if modifier in ("in", "not-in"):

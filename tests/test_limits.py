@@ -1,0 +1,58 @@
+"""What one request may ask for is set by whoever runs the gateway; its own pages and plans go on as before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from fhir_gateway.domain.strict import deeper
+
+from .conftest import gateway
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """A resource whose JSON is so many levels deep."""
+    inner: Any = {"url": "http://example.org/x", "valueBoolean": True}
+    at = 3
+    while at + 2 <= levels:
+        inner, at = {"url": "http://example.org/x", "extension": [inner]}, at + 2
+    return {"resourceType": "Goal", "extension": [inner]}
+
+
+@pytest.mark.parametrize("levels", [3, 5, 9])
+def test_depth_is_counted_in_levels(levels: int) -> None:
+    raw = msgspec.json.encode(nested(levels))
+    assert not deeper(raw, levels) and deeper(raw, levels - 1)
+    assert not deeper(b"{no json", 1) and not deeper(b"1e999999999", 1) and deeper(b"[" * 5_000 + b"]" * 5_000, 64)
+
+
+def test_settings_bound_what_is_asked_for_at_once(tmp_path: Path) -> None:
+    small = {
+        "GATEWAY_DEPTH_LIMIT": "9", "GATEWAY_ENTRIES_LIMIT": "3", "GATEWAY_COUNT_LIMIT": "50", "GATEWAY_VALUES_LIMIT": "2",
+        "GATEWAY_ATTEMPTS_RATE": "0.2",
+    }  # fmt: skip
+    with gateway(tmp_path, "--demo", **small) as g:
+        me = {"subject": {"reference": f"Patient/{g.patient}"}, "lifecycleStatus": "active", "description": {"text": "Walk"}}
+        assert g.call("patient", "POST", "Goal", body={**nested(9), **me}).status_code == 201
+        deep = g.call("patient", "POST", "Goal", body={**nested(11), **me})
+        assert deep.status_code == 400 and "9 levels" in deep.text
+        entry = {"request": {"method": "GET", "url": "Goal"}}
+        for type in ("batch", "transaction"):
+            assert g.call("patient", "POST", "", body={"resourceType": "Bundle", "type": type, "entry": [entry] * 3}).status_code == 200
+            many = g.call("patient", "POST", "", body={"resourceType": "Bundle", "type": type, "entry": [entry] * 4})
+            assert many.status_code == 413 and "3 entries" in many.text
+        assert g.get("patient", "Goal?_id=a,b").status_code == 200
+        values = g.get("patient", "Goal?_id=a,b,c")
+        assert values.status_code == 400 and "2 values" in values.text
+        for path in ("Goal?_count=60", "AuditEvent?_count=60", f"Patient/{g.patient}/$everything?_count=60", "Goal/_history?_count=60"):
+            found = g.get("patient", path)
+            assert found.status_code == 200 and len(found.json()["entry"]) <= 50, path
+        assert "_count=50" in g.get("patient", "Goal?_count=60").json()["link"][0]["url"]
+        assert "from 1 to 50" in g.get("patient", f"Patient/{g.patient}/$everything?_count=0").text
+        plan = g.get("patient", f"/plans/{g.patient}")
+        assert plan.status_code == 200 and len(plan.json()["goals"]) > 1, "a plan is not cut"
+        tried = [g.call(None, "GET", "Goal", headers={"Authorization": "Bearer made-up"}).status_code for _ in range(6)]
+        assert tried[:4] == [401] * 4 and tried[-1] == 429
