@@ -232,13 +232,14 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
         plain_beyond=urlsplit(s.base).scheme == "http" and not loopback(s.host), admission=Admission(
             Limits(s.concurrency, s.wait_seconds, s.pace, s.bodies_limit, s.body_seconds, strangers=s.attempts_rate, strangers_at_once=20 * s.attempts_rate)
         ),
-        channels=frozenset(w.channels.by), limits=asking.Limits(s.entries_limit, s.count_limit, s.values_limit), depth_limit=s.depth_limit,
+        channels=frozenset(w.channels.by), limits=asking.Limits(s.entries_limit, s.count_limit, s.values_limit), depth_limit=s.depth_limit, signs_in=s.built_in_issuer,
     )  # fmt: skip
-    sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"))
+    sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"), s.built_in_issuer)
     oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes), KeySets(s.key_hosts()))
+    elsewhere = w.tokens.foreign.about if w.tokens.foreign is not None and not s.built_in_issuer else None
     seen = page_seam(w, sessions, web.admission)
-    sign_in = smart.Smart(oauth, sessions, seen, wiring.now, web.admission)
-    own = [*smart.routes(web, sign_in), *apps.routes(web, sign_in)]
+    sign_in = smart.Smart(oauth, sessions, seen, wiring.now, web.admission, elsewhere)
+    own = [*smart.routes(web, sign_in), *(apps.routes(web, sign_in) if s.built_in_issuer else ())]
     def describe(routes: Any) -> dict[str, Any]:
         return openapi.document(routes, s.base, w.house.r4.types, w.house.r4.compartments)
 

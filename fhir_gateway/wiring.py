@@ -295,7 +295,7 @@ async def open_tokens(settings: Settings, store: Store) -> Tokens:
         from .auth.external import discover
 
         foreign = discover(settings)
-    tokens = Tokens(store, settings.audience or settings.fhir_base, settings.base, foreign)
+    tokens = Tokens(store, settings.audience or settings.fhir_base, settings.base, foreign, own=settings.built_in_issuer)
     await tokens.refresh(now())
     return tokens
 

@@ -145,6 +145,8 @@ TRIED: dict[str, dict[str, Any]] = {  # words of the refusal -> settings that me
     "Tokens and records must not travel in the clear": {"base_url": "http://plans.example"},
     "Set GATEWAY_AUDIENCE": {"issuer": "https://issuer.example"},
     "GATEWAY_ISSUER must be an https address": {"issuer": "http://issuer.example", "audience": "here"},
+    "GATEWAY_BUILT_IN_ISSUER=false leaves nobody": {"built_in_issuer": False},
+    "The demo signs its people in here": ISSUER | {"built_in_issuer": False, "demo": True},
     "GATEWAY_ISSUER_ROLES names the role": ISSUER | {"issuer_roles": {"god": ["Chief"]}},
     "GATEWAY_ISSUER_ROLES has an empty word": ISSUER | {"issuer_roles": {"clinician": [" "]}},
     "GATEWAY_ISSUER_ROLES maps the roles of an external issuer": {"issuer_roles": {"clinician": ["Doctor"]}},

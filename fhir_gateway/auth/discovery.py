@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from . import assertions
 from .keys import ID_TOKENS
@@ -11,6 +12,22 @@ OFFERED_SCOPES = [
     "openid", "fhirUser", "launch", "launch/patient", "offline_access", "online_access", "patient/*.cruds",
     "user/*.cruds", "system/*.cruds",
 ]  # fmt: skip
+
+
+RELAYED: Final = (
+    "issuer", "authorization_endpoint", "token_endpoint", "introspection_endpoint", "revocation_endpoint", "jwks_uri", "grant_types_supported",
+    "response_types_supported", "scopes_supported", "code_challenge_methods_supported", "token_endpoint_auth_methods_supported",
+    "token_endpoint_auth_signing_alg_values_supported",
+)  # fmt: skip
+TAKEN: Final = ["permission-patient", "permission-user", "permission-v1", "permission-v2"]  # what scopes of any issuer mean here
+
+
+def of_another(about: Mapping[str, Any]) -> dict[str, Any]:
+    """`/fhir/.well-known/smart-configuration` where people sign in elsewhere, from the discovery document there: its own words, and what
+    its scopes mean here. Which SMART launches it offers is said only if it says so itself."""
+    said = {name: about[name] for name in RELAYED if name in about}
+    own = about.get("capabilities")
+    return said | {"capabilities": sorted({*TAKEN, *(c for c in own if isinstance(c, str))} if isinstance(own, list) else TAKEN)}
 
 
 def smart_configuration(base: str) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class External:
     def __init__(self, issuer: str, fetch: Fetch, base: str, claims: Claims | None = None) -> None:
         self.name = issuer
         self.now: tuple[PublicKey, ...] = ()
+        self._about: dict[str, Any] = {}
         self._fetch, self._base, self._claims = fetch, base.rstrip("/") + "/", claims or Claims()
         self._asked = datetime.min.replace(tzinfo=UTC)
         self._why: Exception | None = None
@@ -64,6 +65,11 @@ class External:
         if not self.now:
             raise Problem("unavailable", "The sign-in service cannot be reached.", headers={"Retry-After": "30"}) from self._why
         return self.now
+
+    async def about(self, at: datetime) -> dict[str, Any]:
+        """Its discovery document as known now. Problem unavailable when it has never answered."""
+        await self.keys(at, None)
+        return self._about
 
     def _due(self, at: datetime, kid: str | None) -> bool:
         since = at - self._asked
@@ -89,7 +95,9 @@ class External:
         where = str(about.get("jwks_uri"))
         if urlsplit(where)[:2] != urlsplit(self.name)[:2]:
             raise Bad("the keys are on another server")
-        return public_keys(await self._get(where))
+        found = public_keys(await self._get(where))
+        self._about = about
+        return found
 
     async def _get(self, address: str) -> dict[str, Any]:
         status, body = await self._fetch(address)

@@ -54,19 +54,23 @@ class Row:
 
 @dataclass(slots=True)
 class Sessions:
-    """`https`: served by https, so that cookies are `__Host-` and Secure; plain names on loopback only."""
+    """`https`: served by https, so that cookies are `__Host-` and Secure; plain names on loopback only. `open`: may anybody sign in here;
+    where not, no session is one, whenever it began."""
 
     store: Kept
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     issuer: str
     https: bool
+    open: bool = True
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
 
     # -- who ----------------------------------------------------------------------------------------------------------
 
     async def session(self, cookies: Mapping[str, str], at: datetime | None = None) -> Session | None:
         """Who this visitor is signed in as, or None."""
+        if not self.open:
+            return None
         now = at or self.clock()
         id = cookies.get(self._name("session"), "")
         raw = await self.store.kept(SESSION, digest(id), now) if 20 < len(id) < 100 else None
@@ -92,7 +96,9 @@ class Sessions:
         return await self.start(caller, request.cookies)
 
     async def known(self, username: str, password: str, at: datetime) -> people.Account | None:
-        """As `people.sign_in`, and a try that gets nobody in is written down, also one that came too soon."""
+        """As `people.sign_in`, and a try that gets nobody in is written down, also one that came too soon. Problem forbidden where nobody signs in here."""
+        if not self.open:
+            raise Problem("forbidden", "Nobody signs in here by a password.")
         try:
             account = await people.sign_in(self.store, username, password, at)
         except Problem:

@@ -83,6 +83,14 @@ class Trusted(Protocol):
         ...
 
 
+class Foreign(Trusted, Protocol):
+    """One that is somebody else's."""
+
+    async def about(self, at: datetime) -> dict[str, Any]:
+        """Its discovery document as known now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     caller: Caller
@@ -92,10 +100,10 @@ class _Seen:
 
 
 class Tokens:
-    """Verifies access tokens of our own issuer and, when set, of an external one; mints our own."""
+    """Verifies access tokens of our own issuer (unless it is closed: `own` is False) and, when set, of an external one; mints our own."""
 
-    def __init__(self, store: Kept, audience: str, issuer: str, foreign: Trusted | None = None) -> None:
-        self.store, self.audience, self.issuer, self.foreign = store, audience, issuer, foreign
+    def __init__(self, store: Kept, audience: str, issuer: str, foreign: Foreign | None = None, *, own: bool = True) -> None:
+        self.store, self.audience, self.issuer, self.foreign, self.own = store, audience, issuer, foreign, own
         self.ring = signing.Ring(())
         self.ours = Ours(issuer)
         self._seen: dict[bytes, _Seen] = {}
@@ -129,7 +137,7 @@ class Tokens:
         return seen
 
     def _trusted(self, issuer: Any) -> Trusted:
-        if issuer == self.issuer:
+        if issuer == self.issuer and self.own:
             return self.ours
         if self.foreign is not None and issuer == self.foreign.name:
             return self.foreign

@@ -32,9 +32,10 @@ class Offer(Protocol):
 
 def statement(
     r4: R4, *, base: str, version: str, offers: Sequence[Offer], own: Collection[str] = (), compartments: Iterable[str] = ("patient",),
-    profiles: Mapping[str, Sequence[str]] | None = None,
+    profiles: Mapping[str, Sequence[str]] | None = None, signs_in: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
-    """What this server can do, type by type. `own` names the operations that we define ourselves, `Type-name`; `profiles` are ours by type."""
+    """What this server can do, type by type. `own` names the operations that we define ourselves, `Type-name`; `profiles` are ours by type;
+    `signs_in`: this server gives tokens itself."""
     codes = [o.code for o in offers if o.code]
     system = {c for c in codes if c in SYSTEM} | ({"batch"} if "transaction" in codes else set())
     return {
@@ -52,7 +53,7 @@ def statement(
                 "mode": "server",
                 "documentation": "Every answer is what this reader may see by the person's own consents; what they may not see is absent. "
                 "If-Match is required to change or delete, also in Bundles and by condition.",
-                "security": _security(base),
+                "security": _security(base if signs_in else ""),
                 "resource": [_resource(r4, t, base, offers, own, (profiles or {}).get(t, ())) for t in r4.types],
                 "interaction": [{"code": code} for code in SYSTEM if code in system],
                 "searchParam": _of_every_type(r4),
@@ -63,19 +64,20 @@ def statement(
 
 
 def _security(base: str) -> dict[str, Any]:
-    """https://hl7.org/fhir/smart-app-launch/conformance.html"""
+    """https://hl7.org/fhir/smart-app-launch/conformance.html . No base: one signs in elsewhere, as smart-configuration says."""
     root = base.removesuffix("/fhir")
+    here = [
+        {
+            "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+            "extension": [
+                {"url": "authorize", "valueUri": f"{root}/oauth/authorize"},
+                {"url": "token", "valueUri": f"{root}/oauth/token"},
+                {"url": "manage", "valueUri": f"{root}/account/apps"},
+            ],
+        }
+    ]
     return {
-        "extension": [
-            {
-                "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
-                "extension": [
-                    {"url": "authorize", "valueUri": f"{root}/oauth/authorize"},
-                    {"url": "token", "valueUri": f"{root}/oauth/token"},
-                    {"url": "manage", "valueUri": f"{root}/account/apps"},
-                ],
-            }
-        ],
+        **({"extension": here} if base else {}),
         "cors": True,
         "service": [
             {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/restful-security-service", "code": "SMART-on-FHIR"}]},

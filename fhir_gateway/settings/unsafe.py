@@ -33,6 +33,10 @@ def unsafe_combination(s: Settings) -> str | None:
         return "Set GATEWAY_AUDIENCE to the audience that GATEWAY_ISSUER puts in its tokens for this server."
     if s.issuer and urlsplit(s.issuer).scheme != "https" and not loopback(urlsplit(s.issuer).hostname or ""):
         return "GATEWAY_ISSUER must be an https address."
+    if not s.built_in_issuer and not s.issuer:
+        return "GATEWAY_BUILT_IN_ISSUER=false leaves nobody to sign people in: set GATEWAY_ISSUER, or leave it on."
+    if not s.built_in_issuer and s.demo:
+        return "The demo signs its people in here: leave GATEWAY_BUILT_IN_ISSUER on, or set GATEWAY_DEMO=false."
     if unknown := sorted(set(s.issuer_roles) - SIGN_IN_ROLES):
         return f"GATEWAY_ISSUER_ROLES names the role `{unknown[0][:40]}`, which there is not: it is one of {', '.join(sorted(SIGN_IN_ROLES))}."
     if not all(word.strip() for words in s.issuer_roles.values() for word in words):

@@ -52,6 +52,7 @@ class Web:
     channels: frozenset[str] = frozenset()  # what people can be told by here
     limits: asking.Limits = asking.DEFAULT  # of what one FHIR request may ask for
     depth_limit: int = strict.MAX_DEPTH  # of the JSON of a body
+    signs_in: bool = True  # the built-in issuer is open
     answers: Any = None
     alarms: Any = None
 

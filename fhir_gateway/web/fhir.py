@@ -305,16 +305,16 @@ ABOUT = {"Cache-Control": "public, max-age=60", "X-Content-Type-Options": "nosni
 def of_ourselves(web: Web, request: Request, parts: list[str]) -> Response | None:
     """The CapabilityStatement and the definitions of our own operations: for anyone, signed in or not."""
     if parts == ["metadata"]:
-        return json(request, _statement(web.house.r4, f"{web.base}/fhir"), headers=ABOUT)
+        return json(request, _statement(web.house.r4, f"{web.base}/fhir", web.signs_in), headers=ABOUT)
     if len(parts) == 2 and parts[1] in OWN_OPERATIONS:
         return json(request, _definition(parts[1], f"{web.base}/fhir"), headers=ABOUT)
     return None
 
 
 @lru_cache(8)
-def _statement(r4: R4, base: str) -> bytes:
+def _statement(r4: R4, base: str, signs_in: bool) -> bytes:
     profiles = definitions.own_profiles()
-    return strict.dump(capability.statement(r4, base=base, version=__version__, offers=OFFERED, own=OWN_OPERATIONS, profiles=profiles))
+    return strict.dump(capability.statement(r4, base=base, version=__version__, offers=OFFERED, own=OWN_OPERATIONS, profiles=profiles, signs_in=signs_in))
 
 
 @lru_cache(8)

@@ -39,10 +39,11 @@ class Smart:
     pages: frame.Pages
     clock: Callable[[], datetime]
     admission: Admission
+    elsewhere: Callable[[datetime], Awaitable[dict[str, Any]]] | None = None  # where people sign in instead: its discovery document
 
 
 def routes(web: app.Web, smart: Smart) -> list[Route]:
-    """Every sign-in address, with the limits and the counter of the rest of the house around it."""
+    """Every sign-in address, with the limits and the counter of the rest of the house around it; where it is done elsewhere, only who tells where."""
 
     def route(path: str, handler: Callable[[Smart, Request], Awaitable[Response]], *methods: str) -> Route:
         async def run(_web: app.Web, request: Request) -> Response:
@@ -50,6 +51,8 @@ def routes(web: app.Web, smart: Smart) -> list[Route]:
 
         return Route(path, app.guarded(web, "sign-in", run, say=refusal), methods=methods)
 
+    if smart.elsewhere is not None:
+        return [route("/fhir/.well-known/smart-configuration", smart_configuration, "GET")]
     return [
         route("/fhir/.well-known/smart-configuration", smart_configuration, "GET"),
         route("/.well-known/openid-configuration", openid_configuration, "GET"),
@@ -67,6 +70,8 @@ def routes(web: app.Web, smart: Smart) -> list[Route]:
 
 
 async def smart_configuration(smart: Smart, request: Request) -> Response:
+    if smart.elsewhere is not None:
+        return JSONResponse(discovery.of_another(await smart.elsewhere(smart.clock())), headers=PUBLIC)
     return JSONResponse(discovery.smart_configuration(smart.oauth.base), headers=PUBLIC)
 
 

@@ -34,6 +34,11 @@ LONGEST_FORM = 64 * 1024
 class Sessions(Protocol):
     """What the pages need to know of sessions (`auth.sessions`, joined in `wiring`)."""
 
+    @property
+    def open(self) -> bool:
+        """May anybody sign in here."""
+        ...
+
     async def form_token(self, request: Request, response_cookies: list[str]) -> str:
         """The token forms of this visitor carry. Appends a Set-Cookie value when the visitor has none yet."""
         ...

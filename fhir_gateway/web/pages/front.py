@@ -17,11 +17,13 @@ DONE = {"signed-out", "signed-out-everywhere"}
 async def start(pages: Pages, request: Request, ctx: Context | None) -> Response:
     """The first page, for anybody."""
     done = request.query_params.get("done", "")
-    return await show(pages, request, "start.html", ctx=ctx, demo=pages.demo, done=done if done in DONE else "")
+    return await show(pages, request, "start.html", ctx=ctx, demo=pages.demo, closed=not pages.sessions.open, done=done if done in DONE else "")
 
 
 async def sign_in(pages: Pages, request: Request, ctx: Context | None) -> Response:
-    """GET the form; POST name and password. A wrong name and a wrong password are one answer."""
+    """GET the form; POST name and password. A wrong name and a wrong password are one answer. Where nobody signs in here, a page that says so."""
+    if not pages.sessions.open:
+        return await show(pages, request, "sign_in_elsewhere.html", ctx=ctx, status=403 if request.method == "POST" else 200)
     if request.method != "POST":
         onward = within(request.query_params.get("next", ""))
         return await show(pages, request, "sign_in.html", ctx=ctx, next=onward, username="", errors={})
