@@ -769,6 +769,21 @@ async def test_what_an_app_gets_and_gives_up_is_in_the_log_of_whoever_let_it_in(
     assert not any(secret in str(rows) for one in (first, second) for secret in (one["access_token"], one["refresh_token"]))
 
 
+async def test_a_launch_in_other_hands_or_a_second_time_is_written_down(house: House) -> None:
+    launch = await house.oauth.launch("app", "Patient/b", "gp", house.at)
+    await house.sign_in("ada")
+    assert (await house.approve(scope="launch patient/*.rs", launch=launch))["error"] == "access_denied"
+    await house.sign_in("gp")
+    session = await house.sessions.session(house.http.cookies)
+    asked = await house.oauth.asked(list((ASKED | {"scope": "launch patient/*.rs", "launch": launch}).items()), house.at)
+    assert session and [await house.oauth.approve(asked, session.caller, house.at) for _ in range(2)][1].split("?")[1].startswith("error=access_denied")
+    rows = [(n.allowed, n.user, n.patient, n.client, n.detail) for n in await house.store.notes() if n.what == "authorize"]
+    assert sorted(rows, key=str) == sorted([
+        (False, "Patient/a", "Patient/a", "app", "somebody else's launch"), (False, "Practitioner/g", None, "app", "launch used before"),
+        (True, "Practitioner/g", None, "app", "launch patient/*.rs"),
+    ], key=str)  # fmt: skip
+
+
 @pytest.mark.parametrize("what", ["code", "refresh token"])
 async def test_a_secret_that_came_twice_is_in_the_log_of_whoever_may_have_lost_it(house: House, what: str) -> None:
     await house.sign_in()

@@ -147,6 +147,7 @@ class OAuth:
         if not scopes:
             return self.back(here, error="invalid_scope")
         if asked.launch_key and asked.launched_by != who.subject:
+            await self.store.commit(self._note("authorize", who, asked.client.id, at, "somebody else's launch", patient=own_record(who), allowed=False))
             return self.back(here, error="access_denied", error_description="Somebody else opened this app.")
         code = self._random()
         kept = _Code(
@@ -157,6 +158,7 @@ class OAuth:
         spent = [Drop(LAUNCH, asked.launch_key, must_exist=True)] if asked.launch_key else []
         keep = Keep(CODE, digest(code), pack(kept), at + CODE_REMEMBERED, if_absent=True)
         if not await commit_unless_taken(self.store, keep, *spent, note):
+            await self.store.commit(replace(note, id=self.new_id(), allowed=False, detail="launch used before"))
             return self.back(here, error="access_denied", error_description="This launch was used before. Start the app again.")
         return self.back(here, code=code)
 
@@ -392,9 +394,9 @@ class OAuth:
         """A secret of an app came twice: somebody else may have it, and whom it was about can find that."""
         return await self._row("token-reused", subject, client, at, f"{what}: ended", allowed=False)
 
-    def _note(self, what: str, who: Caller, client: str, at: datetime, detail: str, *, patient: str | None = None) -> Note:
+    def _note(self, what: str, who: Caller, client: str, at: datetime, detail: str, *, patient: str | None = None, allowed: bool = True) -> Note:
         return Note(
-            self.new_id(), at, "E", what, True, who.fhir_user, who.name, who.organisation, client, patient=patient, detail=detail
+            self.new_id(), at, "E", what, allowed, who.fhir_user, who.name, who.organisation, client, patient=patient, detail=detail
         )
 
 
