@@ -260,6 +260,19 @@ def test_no_page_of_ours_is_read_by_another(house: Gateway, path: str) -> None:
 # -- what the documents promise ---------------------------------------------------------------------------------------
 
 
+def test_a_person_reads_that_an_apps_key_was_used_twice(house: Gateway) -> None:
+    """Without asking for their own rows: it need not have been they."""
+    amina = Browser(house, "patient")
+    amina.authorize("patient/*.rs offline_access")
+    held = amina.approve()
+    form = {"grant_type": "refresh_token", "client_id": "pal", "refresh_token": held["refresh_token"]}
+    assert [httpx2.post(f"{house.base}/oauth/token", data=form).status_code for _ in range(2)] == [200, 400]
+    text = re.sub(r"<[^>]+>", " ", amina.get("/my-plan/who-looked").text)
+    said = unescape(re.sub(r"\s+", " ", text))
+    assert "Plan Pal, for you What they did Was stopped: its key was used twice, and somebody else may have it Allowed? Told no" in said, said
+    assert "Plan Pal, for you What they did Was let in" in said
+
+
 def test_discovery_has_what_smart_requires_and_nothing_untrue(house: Gateway) -> None:
     about = httpx2.get(f"{house.base}/fhir/.well-known/smart-configuration").json()
     required = {"issuer", "jwks_uri", "authorization_endpoint", "token_endpoint", "grant_types_supported", "capabilities", "code_challenge_methods_supported"}
