@@ -61,6 +61,7 @@ PROVISION: Final = frozenset(
         "provision",
     }
 )
+_NAME: Final = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
 A_ROLE_AT: Final = re.compile(r"Organization/[A-Za-z0-9.-]{1,64} [^\s|]*\|\S(?:.*\S)?")  # see `ROLE_AT`
 RESEARCH: Final = PURPOSES["HRESCH"] | PURPOSES["CLINTRL"]
 
@@ -294,7 +295,7 @@ def _name(reference: Mapping[str, Any] | None, where: str) -> str:
     if reference and reference.get("reference"):
         text: str = reference["reference"]
         bare = text.split("/_history/", 1)[0]
-        if text.startswith("#") or ":" in text or bare.count("/") != 1:
+        if not _NAME.fullmatch(bare):
             raise Uncomputable(where, f"`{text[:60]}` does not name anything on this server")
         return bare
     identifier = (reference or {}).get("identifier") or {}
