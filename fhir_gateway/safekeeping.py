@@ -133,7 +133,9 @@ async def replay(settings: Settings, places: Sequence[Path], step: Callable[[int
 
         done = await journalled.replay(store, entries, now(), one)
         said = ", ".join(f"{head.number} ({head.chain[:16]})" for head in ends)
-        begun = journalled.end_at(wiring.journal_place(settings, name), wiring.own_journal(settings, name).begin_again())
+        own = wiring.own_journal(settings, name)
+        await asyncio.to_thread(own.encrypt)
+        begun = journalled.end_at(wiring.journal_place(settings, name), own.begin_again())
         await store.commit(begun, Drop(*journalled.SEALED), _note("restore", f"consent journal replayed to entry {said}, {done} entries: open"))
         return done
     except Damaged as wrong:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hmac
 import os
@@ -140,6 +141,7 @@ async def open_journalled(settings: Settings) -> Store:
                 await journalled.seal(store, "the end of the consent journal is missing", now(), note)
             else:
                 await kept.settle()
+                await asyncio.to_thread(kept.journal.encrypt)  # what is older than the key
     except Damaged as wrong:
         await store.close()
         raise Refused(f"The consent journal is damaged: {wrong}. Put its last good copy in place, or move it away and restore with --accept-gap.") from None

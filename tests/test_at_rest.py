@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -26,8 +27,15 @@ PLAN = {
 
 
 def found(folder: Path, *words: str) -> set[str]:
-    """Which of these words stand readable in any file below this folder."""
-    return {w for file in folder.rglob("*") if file.is_file() for w in words if w.encode() in file.read_bytes()}
+    """Which of these words stand readable in any file below this folder, also in what a journal's lines hold as base64."""
+    said = [read for file in folder.rglob("*") if file.is_file() for read in readings(file)]
+    return {w for w in words if any(w.encode() in raw for raw in said)}
+
+
+def readings(file: Path) -> list[bytes]:
+    raw = file.read_bytes()
+    inside = [b64decode(json.loads(line).get("ops") or "") for line in raw.splitlines()] if file.parent.parent.name == "data-journal" and file.suffix == ".jsonl" else []
+    return [raw, *inside]
 
 
 def brought(g: Gateway) -> None:
@@ -95,6 +103,30 @@ def test_a_store_is_encrypted_or_given_another_key_by_a_copy(tmp_path: Path) -> 
         assert listed.returncode == 0 and listed.stdout
         for bad in ("first", "third"):
             assert g.command("store", "copy", two, f"sqlite:{g.data / 'three.sqlite'}", "--from-key", bad).returncode == 2
+
+
+def test_a_store_that_gets_a_key_leaves_nothing_readable_in_its_consent_journal(tmp_path: Path) -> None:
+    key = secrets.token_hex(32)
+    (tmp_path / "key").write_text(key)
+    journal = tmp_path / "data-journal"
+    with gateway(tmp_path, "--demo") as g:
+        brought(g)
+        g.stop()
+        assert found(journal, NHS, NAME) == {NHS, NAME}, "the look finds them before there is a key"
+        plain, shut = g.data / "gateway.sqlite", g.data / "new.sqlite"
+        g.lines("store", "copy", f"sqlite:{plain}", f"sqlite:{shut}", "--to-key", "key", "--json")
+        for old in g.data.glob("gateway.sqlite*"):
+            old.unlink()
+        shut.rename(plain)
+        g.env["GATEWAY_STORE_KEY"] = key
+        g.start("--demo")
+        assert found(tmp_path, NHS, NAME) == set()
+        g.lines("backup", "copy.zip", "--json")
+        g.stop()
+        assert found(tmp_path, NHS, NAME) == set()
+        g.command("restore", "copy.zip")
+        replayed = g.command("restore", "--replay")
+        assert replayed.returncode == 0, "the chain of the journal and its heads are as they were: " + replayed.stderr
 
 
 @pytest.mark.parametrize(

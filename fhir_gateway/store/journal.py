@@ -13,7 +13,7 @@ import heapq
 import hmac
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -66,6 +66,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     people: tuple[str, ...] = ()
     late: bool = False
     shut: bool = False  # `ops` are encrypted
+    later: bool = False  # encrypted after they were written: `sum` is of what is inside
     ops: str | None = None
 
 
@@ -194,10 +195,11 @@ class Journal:
                 before = chain if chain is not None else FIRST if file.stem == "000001" else None
                 if before is not None and line.chain != _chain(before, line):
                     raise Damaged(f"{where}: it was changed, or something before it is missing")
-                if ops is not None and sha256(ops).hexdigest() != line.sum:
+                opened = ops if ops is None or not (line.shut or line.later) else self._lock.opened(line.id, ops) if self._lock else None
+                summed = opened if line.later else ops
+                if summed is not None and sha256(summed).hexdigest() != line.sum:
                     raise Damaged(f"{where}: it was changed")
                 chain = line.chain
-                opened = ops if ops is None or not line.shut else self._lock.opened(line.id, ops) if self._lock else None
                 yield Entry(line.id, line.at, opened, line.people, line.late, locked=ops is not None and opened is None)
 
     def newest(self, count: int = 64) -> list[str]:
@@ -207,10 +209,7 @@ class Journal:
             for number, raw in reversed(list(enumerate(_lines(file)[0], 1))):
                 if len(out) == count:
                     return out
-                try:
-                    out.append(_decode(raw).id)
-                except msgspec.MsgspecError:
-                    raise Damaged(f"{file}:{number}: this is no line of a consent journal") from None
+                out.append(_read(file, number, raw).id)
         return out
 
     @property
@@ -221,25 +220,41 @@ class Journal:
 
     def forget(self, person: str) -> int:
         """Take out what stands here of a person; that something stood there stays. How many entries."""
-        forgotten = 0
+
+        def without(line: _Line) -> bool:
+            hit = person in line.people and line.ops is not None
+            line.ops = None if hit else line.ops
+            return hit
+
+        return self._change(without)
+
+    def encrypt(self) -> int:
+        """What was written before there was a key is encrypted by it now, and overwritten; each hash stays. How many entries."""
+        lock = self._lock
+        if lock is None or not any(_is_plain(raw) for file in self.files() for raw in _lines(file)[0]):
+            return 0
+
+        def shut(line: _Line) -> bool:
+            hit = line.ops is not None and not line.shut and not line.later
+            if hit:
+                line.ops, line.later = b64encode(lock.shut(line.id, b64decode(line.ops or ""))).decode(), True
+            return hit
+
+        return self._change(shut)
+
+    def _change(self, change: Callable[[_Line], bool]) -> int:
+        """Write each file anew of which `change` changes a line; how many lines. Damaged where a line is none."""
+        changed = 0
         with self._alone() if self.files() else _nothing():
             for file in self.files():
                 _mend(file)
                 self._left = None
-                lines = [_decode(raw) for raw in _lines(file)[0]]
-                hit = [line for line in lines if person in line.people and line.ops is not None]
-                if not hit:
-                    continue
-                for line in hit:
-                    line.ops = None
-                forgotten += len(hit)
-                size, part = file.stat().st_size, file.with_suffix(".part")
-                part.unlink(missing_ok=True)
-                _write(part, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-                _overwrite(file, size)
-                os.replace(part, file)
-                _to_disk(self.folder)
-        return forgotten
+                lines = [_read(file, number, raw) for number, raw in enumerate(_lines(file)[0], 1)]
+                hit = sum([change(line) for line in lines])
+                if hit:
+                    changed += hit
+                    _replace(file, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+        return changed
 
     def _mended(self, files: list[Path]) -> None:
         """A last file may have been begun, and nothing written."""
@@ -305,7 +320,7 @@ def _in_order(entries: Iterable[Entry]) -> list[Entry]:
 def _line(entry: Entry, chain: str, lock: Lock | None) -> _Line:
     raw = lock.shut(entry.id, entry.ops) if lock and entry.ops is not None else entry.ops
     ops = None if raw is None else b64encode(raw).decode()
-    line = _Line(entry.id, entry.at, sha256(raw or b"").hexdigest(), "", entry.people, entry.late, lock is not None, ops)
+    line = _Line(entry.id, entry.at, sha256(raw or b"").hexdigest(), "", entry.people, entry.late, lock is not None, ops=ops)
     line.chain = _chain(chain, line)
     return line
 
@@ -332,10 +347,18 @@ def _mend(file: Path) -> str | None:
 
 
 def _chain_of(file: Path, number: int, raw: bytes) -> str:
+    return _read(file, number, raw).chain
+
+
+def _read(file: Path, number: int, raw: bytes) -> _Line:
     try:
-        return _decode(raw).chain
+        return _decode(raw)
     except msgspec.MsgspecError:
         raise Damaged(f"{file}:{number}: this is no line of a consent journal") from None
+
+
+def _is_plain(raw: bytes) -> bool:
+    return b'"ops":"' in raw and b'"shut":true' not in raw and b'"later":true' not in raw
 
 
 def _write(file: Path, raw: bytes) -> None:
@@ -351,10 +374,17 @@ def _write(file: Path, raw: bytes) -> None:
         _to_disk(file.parent)
 
 
-def _overwrite(file: Path, size: int) -> None:
-    with open(file, "r+b") as f:
-        f.write(b"\0" * size)
-        os.fsync(f.fileno())
+def _replace(file: Path, raw: bytes) -> None:
+    """The new file is whole before the old one goes; the old one is overwritten when nobody finds it any more."""
+    part = file.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    _write(part, raw)
+    with open(file, "r+b") as old:
+        os.replace(part, file)
+        _to_disk(file.parent)
+        old.write(b"\0" * os.fstat(old.fileno()).st_size)
+        old.flush()
+        os.fsync(old.fileno())
 
 
 def _to_disk(folder: Path) -> None:

@@ -197,6 +197,24 @@ async def test_with_a_key_nobody_reads_the_journal_and_another_key_replays_nothi
     await old.close()
 
 
+async def test_what_was_journalled_before_there_was_a_key_is_encrypted_in_its_place(tmp_path: Path) -> None:
+    key, now = secrets.token_hex(32), await sqlite.open(tmp_path / "now.sqlite")
+    await kept(now, tmp_path / "j").commit(consent("c", text="xyzzy"))
+    head = Journal(tmp_path / "j").end()
+    j = journalled.Journalled(now, Journal(tmp_path / "j", key), lambda: f"{next(ids):06}", at)
+    assert j.journal.encrypt() == 1 and j.journal.encrypt() == 0 and j.journal.end() == head
+    await j.commit(consent("c", 2, text="plugh"))
+    assert b"xyzzy" in (next(iter(j.journal.entries())).ops or b"") and [e.locked for e in Journal(tmp_path / "j").entries()] == [True, True]
+    with pytest.raises(Damaged, match="GATEWAY_STORE_KEY"):
+        old = await sqlite.open(tmp_path / "old.sqlite")
+        try:
+            await journalled.replay(old, list(Journal(tmp_path / "j", secrets.token_hex(32)).entries()), at())
+        finally:
+            await old.close()
+    assert j.journal.forget(ANN) == 2 and [e.ops for e in j.journal.entries()] == [None, None]
+    await now.close()
+
+
 async def test_a_log_that_cannot_be_written_holds_no_commit_up(tmp_path: Path) -> None:
     """Whoever reads the log may be gone: the end of the journal then goes unsaid, and every consent is still written and answered."""
     store, said = await sqlite.open(tmp_path / "s.sqlite"), list[int]()
