@@ -31,7 +31,7 @@ from .domain import limits as asking
 from .domain.problem import Problem
 from .domain.types import Keep
 from .gate.telling import DIRECTORY, QUEUES
-from .settings import Refused, Settings, unknown_variables
+from .settings import Refused, Settings, readable_by_others
 from .settings.unsafe import loopback
 from .store.base import StoreError
 from .sync.worker import run as run_worker
@@ -51,8 +51,8 @@ PATIENCE_SECONDS = 2.0  # and waits for it so long
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. Raises Refused, before anything else is done, when the address cannot be had."""
     logs.to_stderr(settings.log_level)
-    for name in unknown_variables(os.environ):
-        log.warning("unknown-setting", name=name, help="no setting is named so: see the README's table")
+    for file in readable_by_others(os.environ):
+        log.warning("secret-readable", file=file, help="everybody on this machine may read it: chmod 600")
     listener = bound(settings)
     listener.setblocking(False)
     bounds = connections.Bounds(settings.header_limit + settings.uri_limit + connections.SLACK, settings.head_seconds, settings.connections, settings.proxies)

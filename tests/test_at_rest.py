@@ -146,15 +146,44 @@ def test_secrets_come_from_a_folder_of_files(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     folder.mkdir()
     (folder / "gateway_store_key").write_text(key + "\n")
+    (folder / "gateway_store_key").chmod(0o644)
+    (folder / "..data").mkdir()  # as some mount it
     with gateway(tmp_path, "--demo", GATEWAY_SECRETS=str(folder)) as g:
         brought(g)
         assert found(g.data, NHS, NAME) == set()
-        assert key not in g.log.read_text()
+        assert key not in g.log.read_text() and "secret-readable" in g.log.read_text()
     (folder / "gateway_store_keys").write_text("mistyped")
     refused = Gateway(tmp_path / "data", 1, {"GATEWAY_SECRETS": str(folder)}).command("serve")
     assert refused.returncode == 2 and "gateway_store_keys" in refused.stderr and "mistyped" not in refused.stderr
     refused = Gateway(tmp_path / "data", 1, {"GATEWAY_SECRETS": str(tmp_path / "nowhere")}).command("serve")
     assert refused.returncode == 2 and "not a folder" in refused.stderr
+
+
+def test_a_secret_that_would_not_arrive_is_refused_by_every_command(tmp_path: Path) -> None:
+    folder, key = tmp_path / "secrets", secrets.token_hex(32)
+    file = folder / "gateway_store_key"
+    g = Gateway(tmp_path / "data", 1, {"GATEWAY_SECRETS": str(folder)})
+
+    def refused(*command: str, **env: str) -> str:
+        done = g.command(*command, env=env)
+        assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and key not in done.stderr, done.stderr
+        return done.stderr
+
+    file.mkdir(parents=True)
+    assert "not a file" in refused("serve")
+    file.rmdir()
+    file.write_text(" \n")
+    assert "is empty" in refused("serve") and "is empty" in refused("clients", "list")
+    file.write_text(key)
+    file.chmod(0o666)
+    assert "chmod o-w" in refused("serve")
+    file.chmod(0o600)
+    for command in (("serve",), ("clients", "list"), ("store", "copy", "sqlite:a", "sqlite:b")):
+        assert "GATEWAY_STOREKEY" in refused(*command, GATEWAY_STOREKEY=key)
+    (tmp_path / "gateway.toml").write_text("log_level = 'info'")
+    (tmp_path / "gateway.toml").chmod(0o666)
+    assert "chmod o-w" in refused("serve", GATEWAY_CONFIG=str(tmp_path / "gateway.toml"))
+    assert not (tmp_path / "data").exists()
 
 
 def parameters(of: typer.Typer) -> Iterator[tuple[str, Any]]:

@@ -359,8 +359,3 @@ def test_without_https_only_this_machine_is_served_on_every_address(tmp_path: Pa
         for name in ("192.0.2.2", "care.example:80", "127.0.0.1.evil.example"):
             told = g.get(None, "/sign-in", Host=name)
             assert told.status_code == 421 and "GATEWAY_BASE_URL" in told.text
-
-
-def test_a_mistyped_setting_is_warned_of(tmp_path: Path) -> None:
-    with gateway(tmp_path, GATEWAY_CONCURENCY="4") as g:
-        assert "unknown-setting" in g.log.read_text() and "GATEWAY_CONCURENCY" in g.log.read_text()

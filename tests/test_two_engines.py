@@ -32,8 +32,8 @@ def test_both_engines_agree_on_random_worlds() -> None:
 
 @pytest.mark.slow
 def test_both_engines_agree_on_ten_thousand_consents_and_in_soak_on_a_million(tmp_path: Path) -> None:
-    """Another seed each time when GATEWAY_SEED says so; it names the world it fails on."""
-    tally = run(times(10_000), int(os.environ.get("GATEWAY_SEED", "2")), tmp_path / "place.json")
+    """Another seed each time when TEST_SEED says so; it names the world it fails on."""
+    tally = run(times(10_000), int(os.environ.get("TEST_SEED", "2")), tmp_path / "place.json")
     assert tally.consents >= 10_000 and tally.requests >= 10_000
 
 

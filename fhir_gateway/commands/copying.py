@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..settings import Refused, load
+from ..settings import Refused, load, refuse_unknown
 from ..settings.unsafe import key_of_file, unsafe_store
 from ..store.base import Unavailable
 from ..store.copying import PARTS, Rows, Sum, summed
@@ -22,6 +22,7 @@ async def copy(source: str, target: str, as_json: bool, source_key: Path | None 
 
     Nobody may write to either meanwhile: stop the gateways and workers first.
     """
+    refuse_unknown(os.environ)
     for address in (source, target):
         if not address.startswith(("sqlite:", "mongodb:", "mongodb+srv:")):
             raise Refused(f"A store is sqlite:PATH or mongodb://HOST/DATABASE?replicaSet=NAME, not `{address.split(':')[0][:40]}`.")

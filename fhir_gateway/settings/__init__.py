@@ -9,6 +9,7 @@ The settings themselves are in `fields`.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pydantic import ValidationError
 from .fields import AuthSettings, RemoteSettings, Settings
 from .unsafe import unsafe_combination
 
-__all__ = ["AuthSettings", "Refused", "RemoteSettings", "Settings", "load", "unknown_variables"]
+__all__ = ["AuthSettings", "Refused", "RemoteSettings", "Settings", "load", "readable_by_others", "refuse_unknown"]
 
 
 class Refused(Exception):
@@ -27,14 +28,17 @@ class Refused(Exception):
 
 def load(**given: Any) -> Settings:
     """Settings from the environment and the TOML file, or Refused."""
+    refuse_unknown(os.environ)
     config = os.environ.get("GATEWAY_CONFIG")
     if config and not Path(config).is_file():
         raise Refused(f"GATEWAY_CONFIG names {config}, which is not a file: correct the path or unset it.")
+    if config and _written_by_others(Path(config)):
+        raise Refused(f"Anybody on this machine may write {config}, the file of GATEWAY_CONFIG: take that away by `chmod o-w`.")
     secrets = os.environ.get("GATEWAY_SECRETS")
     if secrets and not Path(secrets).is_dir():
         raise Refused(f"GATEWAY_SECRETS names {secrets}, which is not a folder: correct the path or unset it.")
-    if secrets and (unknown := _unknown_files(Path(secrets))):
-        raise Refused(f"GATEWAY_SECRETS holds a file `{unknown}`, which is no setting: a file is named like its setting, as in gateway_store_key.")
+    if secrets and (wrong_file := _wrong_file(Path(secrets))):
+        raise Refused(wrong_file)
     try:
         settings = Settings(**given)
     except ValidationError as wrong:
@@ -48,17 +52,50 @@ def load(**given: Any) -> Settings:
     return settings
 
 
-def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Variables that are named as settings are and are none: mistyped, they would do nothing and nobody would know."""
+def refuse_unknown(environment: Mapping[str, str]) -> None:
+    """Refused when a variable is named as settings are and is none: mistyped, it would do nothing and nobody would know."""
     known = {f"GATEWAY_{name.upper()}" for name in Settings.model_fields} | {"GATEWAY_CONFIG", "GATEWAY_SECRETS"}
-    return sorted(name for name in environment if name.startswith("GATEWAY_") and name.split("__")[0] not in known)
+    if unknown := sorted(name for name in environment if name.startswith("GATEWAY_") and name.split("__")[0] not in known):
+        raise Refused(f"{unknown[0][:60]} is set, and no setting is named so: correct the name by the README's table, or unset it.")
 
 
-def _unknown_files(folder: Path) -> str | None:
-    """A file of this folder that names no setting: a mistyped name would leave the setting empty and nobody would know."""
+def readable_by_others(environment: Mapping[str, str]) -> list[str]:
+    """Files of secrets that everybody on this machine may read: in a container that is nobody, elsewhere it may be somebody."""
+    folder, config = environment.get("GATEWAY_SECRETS"), environment.get("GATEWAY_CONFIG")
+    files = [*(_entries(Path(folder)) if folder else ()), *([Path(config)] if config else ())]
+    return [str(f) for f in files if _mode(f) & stat.S_IROTH]
+
+
+def _wrong_file(folder: Path) -> str | None:
+    """What is wrong with a file of this folder: mistyped, empty or none, it would leave its setting unset and nobody would know."""
     known = {f"gateway_{name}" for name in Settings.model_fields}
-    found = sorted(f.name for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
-    return next((name for name in found if name.lower() not in known), None)
+    for f in _entries(folder):
+        if f.name.lower() not in known:
+            return f"GATEWAY_SECRETS holds a file `{f.name}`, which is no setting: a file is named like its setting, as in gateway_store_key."
+        if not f.is_file() or not os.access(f, os.R_OK):
+            return f"GATEWAY_SECRETS holds `{f.name}`, which is not a file that can be read: put the file there, or take it away."
+        if not f.read_bytes().strip():
+            return f"GATEWAY_SECRETS holds the file `{f.name}`, which is empty: write the secret into it, or take it away."
+        if _written_by_others(f):
+            return f"Anybody on this machine may write `{f.name}` in GATEWAY_SECRETS: take that away by `chmod o-w`."
+    return None
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Those with a dot belong to whoever mounts the folder."""
+    return sorted(f for f in folder.iterdir() if not f.name.startswith("."))
+
+
+def _written_by_others(path: Path) -> bool:
+    return bool(_mode(path) & stat.S_IWOTH)
+
+
+def _mode(path: Path) -> int:
+    """As it is at the end of links; 0 for what cannot be looked at."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
 
 
 def _named(place: tuple[int | str, ...]) -> str:

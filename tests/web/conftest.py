@@ -30,7 +30,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a screenshot of each page is kept (GATEWAY_TEST_PICTURES, else a temporary folder)."""
-    folder = Path(os.environ.get("GATEWAY_TEST_PICTURES") or tmp_path_factory.mktemp("pictures"))
+    """Where a screenshot of each page is kept (TEST_PICTURES, else a temporary folder)."""
+    folder = Path(os.environ.get("TEST_PICTURES") or tmp_path_factory.mktemp("pictures"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
