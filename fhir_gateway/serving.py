@@ -218,7 +218,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
                 written = at
         except (StoreError, TimeoutError):
             return False
-        return bool(is_ready())
+        return bool(is_ready()) and not w.fails
 
     async def queues() -> dict[str, dict[str, int]]:
         return {name: await w.store.outbox(name) for name in (*(p.name for p in w.partners), *QUEUES, DIRECTORY)}

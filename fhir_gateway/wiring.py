@@ -42,6 +42,7 @@ from .store.copying import Rows
 from .store.journal import Damaged, Head, Journal
 from .store.mongo_copy import MongoRows
 from .store.sqlite_copy import SqliteRows
+from .store.trouble import Trouble
 from .sync.partner import Partner
 from .tell.channel import Channel, Channels
 from .tell.heads import HeadFile, HeadPost, Witness
@@ -84,6 +85,11 @@ class Wired:
         if self.sealed is not None:
             self.sealed = await journalled.why_sealed(self.store, now())
         return self.sealed is not None
+
+    @property
+    def fails(self) -> bool:
+        """Whether writes fail, or did a moment ago."""
+        return isinstance(self.store, journalled.Journalled) and self.store.trouble.now
 
     async def close(self) -> None:
         if self.witness is not None:
@@ -161,7 +167,13 @@ def keep_journal(settings: Settings, store: Store, name: str) -> journalled.Jour
         if structlog.is_configured():  # a command's output is its own
             log.info("consent-journal", store=name, entry=head.number, hash=head.chain)
 
-    return journalled.Journalled(store, own_journal(settings, name), new_id, now, journal_place(settings, name), told)
+    def fails(why: str | None) -> None:
+        if structlog.is_configured() and why:
+            log.error("store-fails", why=why, help="writes are answered 503: look at the space left, the rights, and whether the store is there")
+        elif structlog.is_configured():
+            log.info("store-works")
+
+    return journalled.Journalled(store, own_journal(settings, name), new_id, now, journal_place(settings, name), told, Trouble(now, fails))
 
 
 def own_journal(settings: Settings, name: str) -> Journal:

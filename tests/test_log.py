@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import secrets
 import subprocess
 import sys
 import time
@@ -166,3 +167,31 @@ def test_health_is_503_while_the_store_does_not_answer(demo: Gateway, broken: An
         assert answer.json() == {"status": "not ready"} and answer.headers["retry-after"]
     assert becomes(demo, 200).status_code == 200, "and it comes back by itself"
     assert demo.get("patient", f"Patient/{demo.patient}").status_code == 200
+
+
+def test_writes_that_fail_are_told_once_in_the_log_and_by_health_though_a_small_one_still_fits(demo: Gateway) -> None:
+    """A disk that is almost full takes the probe of /health, and no care plan."""
+    assert becomes(demo, 200).status_code == 200 and demo.process is not None
+    before, room = told(demo), (demo.data / "gateway.sqlite-wal").stat().st_size
+    notes = [{"text": secrets.token_hex(450_000)} for _ in range(5)]
+    long = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Walk"}, "subject": {"reference": f"Patient/{demo.patient}"}, "note": notes}
+    hard = resource.prlimit(demo.process.pid, resource.RLIMIT_FSIZE)[1]
+    unlimited = resource.prlimit(demo.process.pid, resource.RLIMIT_FSIZE, (room + 16_384, hard))
+    try:
+        for _ in range(3):
+            assert demo.call("patient", "POST", "Goal", body=long).status_code == 503
+        assert demo.get(None, "/health").status_code == 503
+    finally:
+        resource.prlimit(demo.process.pid, resource.RLIMIT_FSIZE, unlimited)
+    assert becomes(demo, 200, 30).status_code == 200
+    end = time.monotonic() + 20
+    while len(said := told(demo)[len(before) :]) < 2 and time.monotonic() < end:
+        demo.get(None, "/health")
+        time.sleep(0.3)
+    assert [line["event"] for line in said] == ["store-fails", "store-works"], "not once for each request"
+    assert said[0]["level"] == "error" and said[0]["why"] and said[0]["help"]
+
+
+def told(g: Gateway) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in g.log.read_text().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] in ("store-fails", "store-works")]

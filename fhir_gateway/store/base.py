@@ -54,6 +54,10 @@ class TooLong(Unavailable):
     """A question was worked on for as long as one may be, and given up. The caller answers 503 and says how to ask for less."""
 
 
+class TooBig(Unavailable):
+    """This engine cannot keep a record of that size. The caller answers 503."""
+
+
 class Unsettled(Unavailable):
     """The engine did not say whether the commit was made: all of it or nothing was. The caller answers 503 and says so."""
 

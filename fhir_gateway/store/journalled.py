@@ -21,8 +21,9 @@ from ..domain.directory import DIRECTORY_TYPES
 from ..domain.periods import instant, micros
 from ..domain.standing import STANDING_TYPES
 from ..domain.types import Bump, Dispose, Drop, Facts, Keep, Note, Op, Put, Ref, Relabel, Remove, Send, Stored
-from .base import Store, Unsettled
+from .base import Store, Unavailable, Unsettled
 from .journal import Damaged, Entry, Head, Journal, Short
+from .trouble import Trouble
 
 KNOWN: Final = "journal"  # kept: which entries this store holds, by id
 PENDING: Final = "journal-pending"  # kept: the bytes of those that may not be in the journal yet
@@ -50,9 +51,10 @@ class Journalled:
     """`store.base.Store`: the same store, with its journal. Everything but `commit` is the store's own."""
 
     def __init__(self, store: Store, journal: Journal, new_id: Callable[[], str], clock: Callable[[], datetime], place: str = OWN,
-                 told: Callable[[Head], None] = lambda head: None) -> None:  # fmt: skip
-        """`told` hears where the journal ends, after each write to it."""
+                 told: Callable[[Head], None] = lambda head: None, trouble: Trouble | None = None) -> None:  # fmt: skip
+        """`told` hears where the journal ends, after each write to it; `trouble`, whether commits fail."""
         self._store, self.journal, self._new_id, self._clock, self._place, self._told = store, journal, new_id, clock, place, told
+        self.trouble = trouble or Trouble(clock, lambda why: None)
         self._head: Head | None = None  # where the journal ends, as we left it
         self._saying = False  # a commit under way says it to the store
         self._appended: list[str] = []  # in the journal; their bytes in the store can go
@@ -66,6 +68,15 @@ class Journalled:
 
     async def commit(self, *ops: Op) -> None:
         """Unsettled when it was written but the journal could not be: it is tried again with the next entry, and at the next start."""
+        try:
+            await self._committed(ops)
+        except Unavailable as wrong:
+            if not _probes(ops):
+                self.trouble.failed(wrong)
+            raise
+        self.trouble.went()
+
+    async def _committed(self, ops: Sequence[Op]) -> None:
         said = await self._deciding(ops)
         if not said:
             await self._store.commit(*ops)
@@ -174,6 +185,11 @@ class Journalled:
                 await self._store.close()
         else:
             await self._store.close()
+
+
+def _probes(ops: Sequence[Op]) -> bool:
+    """Is this but a look whether a write goes."""
+    return len(ops) == 1 and isinstance(ops[0], Keep) and ops[0].kind == "health"
 
 
 def _decides(op: Op, before: dict[Ref, Stored]) -> bool:

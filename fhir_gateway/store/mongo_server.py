@@ -23,7 +23,7 @@ from pymongo.errors import (
 )
 from pymongo.read_concern import ReadConcern
 
-from .base import Unavailable
+from .base import TooBig, Unavailable
 from .mongo_documents import Document
 
 T = TypeVar("T")
@@ -118,7 +118,7 @@ def unavailable(wrong: PyMongoError | DocumentTooLarge) -> Exception:
     """What the caller is told: `Unavailable`, without the server's words (they may hold values); a mistake of ours stays what it is."""
     codes = set() if isinstance(wrong, DocumentTooLarge) else codes_of(wrong)
     if isinstance(wrong, DocumentTooLarge) or codes & _TOO_LARGE:
-        return Unavailable("a record with all it is searched by is more than MongoDB keeps in one document (16 MB)")
+        return TooBig("a record with all it is searched by is more than MongoDB keeps in one document (16 MB)")
     if isinstance(wrong, OperationFailure) and not codes & _FAILING and not again(wrong):
         return wrong
     return Unavailable(f"the store cannot answer now ({type(wrong).__name__.removesuffix('Error').lower()})")
