@@ -14,6 +14,7 @@ import pytest
 from fhir_gateway import serving, wiring
 from fhir_gateway.domain.types import Keep
 from fhir_gateway.settings import Refused, Settings, load, unsafe
+from fhir_gateway.web.connections import Bounds
 
 from .conftest import ROOT
 
@@ -156,6 +157,8 @@ TRIED: dict[str, dict[str, Any]] = {  # words of the refusal -> settings that me
     "GATEWAY_STORE_KEY must be 64 hex digits": {"store_key": "0" * 64},
     "GATEWAY_STORE_KEY encrypts the embedded store only": {"store_key": "0123456789abcdef" * 4, "store": "mongodb://127.0.0.1/x"},
     "GATEWAY_POLICY opens records by an emergency alone": {"policy": "Policy-break-glass-only", "break_glass": "consent-only"},
+    "GATEWAY_TRUSTED_PROXIES must hold addresses": {"trusted_proxies": "10.0.0.4, *"},
+    "GATEWAY_RETENTION names": {"retention": "/no/such/file"},
     "GATEWAY_DEFINITIONS names": {"definitions": "/no/such/folder"},
     "Two remotes have the same name": {"remote": [REMOTE, REMOTE]},
     "Set GATEWAY_REMOTE_ORGANISATION": {"remote_url": "https://hub.example/fhir"},
@@ -200,6 +203,23 @@ def test_unsafe_settings_stop_the_start(words: str) -> None:
     said = refusal(**TRIED[words])
     assert words in said and said.endswith(".") and "\n" not in said
     assert LONG not in said and "changeme" not in said, "no secret is repeated"
+
+
+@pytest.mark.parametrize("said", ["*", "proxy", "0.0.0.0/0", "::/0", "10.0.0.1/8", "10.0.0.4:80"])
+def test_nobody_who_can_be_anybody_is_a_trusted_proxy(said: str) -> None:
+    assert "GATEWAY_TRUSTED_PROXIES" in refusal(trusted_proxies=said)
+    assert load(trusted_proxies="10.0.0.4, 10.1.0.0/16,fd00::4").proxies == {"10.0.0.4", "10.1.0.0/16", "fd00::4"}
+
+
+@pytest.mark.parametrize("name", ["uri_limit", "header_limit", "body_limit", "binary_limit", "bodies_limit", "connections"])
+def test_a_limit_by_which_nothing_could_work_stops_the_start(name: str) -> None:
+    assert f"GATEWAY_{name.upper()} is not right" in refusal(**{name: 10})
+
+
+def test_a_network_of_trusted_proxies_may_have_all_the_connections() -> None:
+    bounds = Bounds(1, connections=16, proxies=frozenset({"10.1.0.0/16"}))
+    assert not bounds.too_many(16, 16, "10.1.2.3") and bounds.too_many(17, 16, "10.1.2.3")
+    assert bounds.too_many(16, 9, "10.2.2.3") and not bounds.too_many(16, 8, "10.2.2.3") and bounds.too_many(16, 9, "")
 
 
 def refusals_in_settings() -> Iterator[str]:

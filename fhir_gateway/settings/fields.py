@@ -116,10 +116,10 @@ class Settings(BaseSettings):
     audit_seal_seconds: float = Field(60.0, gt=0, le=86_400, description="How often the audit is sealed, in seconds; also at the end of each process.")
     audit_heads: str = Field("", description="Who outside keeps the signed heads of the audit: `file:PATH` (only appended to) or an https address that takes them by POST.")
     audit_heads_authority: Path | None = Field(None, description="File of certificates to trust at that https address. Default: the system's.")
-    body_limit: int = Field(5 * 1024 * 1024, gt=0, description="Largest request body in bytes, also when inflated.")
-    binary_limit: int = Field(25 * 1024 * 1024, gt=0, description="Largest attachment (the data of a Binary) in bytes.")
-    header_limit: int = Field(32 * 1024, gt=0, description="Largest request headers in bytes.")
-    uri_limit: int = Field(16 * 1024, gt=0, description="Longest request URI in bytes.")
+    body_limit: int = Field(5 * 1024 * 1024, ge=64 * 1024, description="Largest request body in bytes, also when inflated; at least 64 KiB.")
+    binary_limit: int = Field(25 * 1024 * 1024, ge=64 * 1024, description="Largest attachment (the data of a Binary) in bytes; at least 64 KiB.")
+    header_limit: int = Field(32 * 1024, ge=8 * 1024, description="Largest request headers in bytes; at least 8 KiB.")
+    uri_limit: int = Field(16 * 1024, ge=1024, description="Longest request URI in bytes; at least 1 KiB.")
     depth_limit: int = Field(64, ge=8, le=64, description="Deepest nesting of the JSON of a body; 64 at most.")
     entries_limit: int = Field(500, gt=0, le=500, description="Most entries of a batch or transaction; 500 at most.")
     count_limit: int = Field(200, ge=50, le=1_000, description="Most resources on a page of a search, a history or `$everything`, whatever `_count` asks for.")
@@ -127,13 +127,13 @@ class Settings(BaseSettings):
     attempts_rate: float = Field(100.0, gt=0, description="Failed sign-ins, bad tokens and the like a second that one address may send in the long run (twenty seconds' worth at once), else 429.")
     concurrency: int = Field(64, ge=2, description="Requests in hand at once in one process; who comes then gets 503 with Retry-After. One client may have half of them.")
     wait_seconds: float = Field(0.25, gt=0, description="How long a request may stand in line before work on it begins, in seconds; then 503 with Retry-After.")
-    connections: int = Field(1_000, gt=0, description="Connections open at once in one process.")
+    connections: int = Field(1_000, ge=16, description="Connections open at once in one process; at least 16.")
     rate: float | None = Field(None, ge=0, description="Requests a second that one client may send in the long run (ten seconds' worth at once), else 429; 0 is no limit. Default: 500, in the demo 0.")
-    bodies_limit: int = Field(128 * 1024 * 1024, gt=0, description="Bytes of request bodies held at once in one process, else 503.")
+    bodies_limit: int = Field(128 * 1024 * 1024, ge=64 * 1024, description="Bytes of request bodies held at once in one process, else 503; at least 64 KiB.")
     body_seconds: float = Field(10.0, gt=0, description="How long a request body may pause, in seconds, and six times that for all of it.")
     head_seconds: float = Field(10.0, gt=0, description="How long request headers may take, in seconds.")
     search_seconds: float = Field(5.0, gt=0, description="How long the store may work on one question before it gives up with 503, in seconds.")
-    trusted_proxies: str = Field("", description="Addresses of proxies whose X-Forwarded-For is believed, with commas. Default: nobody's.")
+    trusted_proxies: str = Field("", description="Addresses of proxies, or networks of at most 65,536, whose X-Forwarded-For is believed, with commas. Default: nobody's.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much to log.")
     client_keys_from: str = Field(
         "", description="Hosts, with commas, whose JWK sets registered clients may point to (`jwks_uri`). Nothing is fetched from others."
@@ -181,7 +181,7 @@ class Settings(BaseSettings):
 
     @property
     def proxies(self) -> frozenset[str]:
-        """The addresses in `trusted_proxies`."""
+        """The addresses and networks in `trusted_proxies`."""
         return frozenset(a.strip() for a in self.trusted_proxies.split(",") if a.strip())
 
     @property

@@ -51,6 +51,10 @@ def unsafe_combination(s: Settings) -> str | None:
         return "GATEWAY_POLICY opens records by an emergency alone, and GATEWAY_BREAK_GLASS allows none: set one of them to something else."
     if s.journal_path.resolve().is_relative_to(s.data.resolve()):
         return "Set GATEWAY_JOURNAL to a folder outside GATEWAY_DATA: what is lost with the store must not be lost with its journal."
+    if bad := next((p for p in sorted(s.proxies) if not _few(p)), None):
+        return f"GATEWAY_TRUSTED_PROXIES must hold addresses such as 10.0.0.4, or networks of at most 65,536 of them, not `{bad[:60]}`: whoever it names can say that they are somebody else."
+    if s.retention is not None and not s.retention.is_file():
+        return f"GATEWAY_RETENTION names {s.retention}, which is not a file: correct the path or unset it."
     if s.definitions is not None and not s.definitions.is_dir():
         return f"GATEWAY_DEFINITIONS names {s.definitions}, which is not a folder: correct the path or unset it."
     names = [r.name for r in s.remotes()]
@@ -72,6 +76,14 @@ def unsafe_combination(s: Settings) -> str | None:
         if unsigned:
             return unsigned
     return _guessable(s)
+
+
+def _few(place: str) -> bool:
+    """An address, or a network that somebody can have for themselves."""
+    try:
+        return ipaddress.ip_network(place).num_addresses <= 65_536
+    except ValueError:
+        return False
 
 
 def _unsigned(r: RemoteSettings) -> str | None:

@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections import Counter
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -36,7 +37,7 @@ ANSWERS: Final = {  # reason, and the Problem that it is
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """`head`: bytes of request line and headers; `head_seconds`: how long they may take; `connections`: open at once in this process,
-    half of them from one address, unless it is one of `proxies`."""
+    half of them from one address, unless it is one of `proxies` (addresses and networks)."""
 
     head: int
     head_seconds: float = 10.0
@@ -45,7 +46,14 @@ class Bounds:
 
     def too_many(self, there: int, from_here: int, address: str) -> bool:
         """Whether this many connections, of which so many are from this address, are more than there may be."""
-        return there > self.connections or (address not in self.proxies and from_here > max(self.connections // 2, 1))
+        return there > self.connections or (from_here > max(self.connections // 2, 1) and not self._is_proxy(address))
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            here = ip_address(address)
+        except ValueError:
+            return False
+        return any(here in ip_network(p) for p in self.proxies)
 
 
 class Bounded(HttpToolsProtocol):
