@@ -35,6 +35,19 @@ class Restored:
     aside: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """`entries` that could be read, and whether these are all: nobody knows what stood in a journal, or an end of it, that is lost."""
+
+    entries: int
+    whole: bool
+
+    def __str__(self) -> str:
+        if self.whole:
+            return f"{self.entries} entries of the consent journal given up"
+        return f"the consent journal or its end is lost or damaged, so that nobody knows how many entries are given up ({self.entries} could be read)"
+
+
 async def backup(settings: Settings, file: Path, step: Step) -> dict[str, object]:
     """A backup of the store while it is in use: `{file, store, made, bytes, sha256}`. Refused, or Unavailable, when it cannot be."""
     path = _path(settings)
@@ -144,8 +157,8 @@ async def replay(settings: Settings, places: Sequence[Path], step: Callable[[int
         await store.close()
 
 
-async def accept_gap(settings: Settings, places: Sequence[Path], who: str, reason: str) -> int:
-    """Open the store though what was decided since is not in force; `who` answers for it. How many entries are given up."""
+async def accept_gap(settings: Settings, places: Sequence[Path], who: str, reason: str) -> GivenUp:
+    """Open the store though what was decided since is not in force; `who` answers for it."""
     store = await _sealed(settings)
     try:
         name = await journalled.name_of(store, new_id, now())
@@ -157,12 +170,13 @@ async def accept_gap(settings: Settings, places: Sequence[Path], who: str, reaso
                 own.rename(own.with_name(f"{name}.damaged-{now():%Y%m%dT%H%M%S%f}"))
         known = await store.kept_all(journalled.KNOWN, now())
         lost = [e for e in entries if e.id not in known]
-        note = _note("restore", f"gap accepted by {who}: {reason}; {len(lost)} entries of the consent journal given up: open")
+        given = GivenUp(len(lost), await asyncio.to_thread(_is_whole, _journals(settings, name, places)))
+        note = _note("restore", f"gap accepted by {who}: {reason}; {given}: open")
         kept = wiring.keep_journal(settings, store, name)
         await store.commit(journalled.end_at(wiring.journal_place(settings, name), kept.journal.begin_again()))
         await journalled.give_up(store, lost, new_id(), note)
         await kept.settle()
-        return len(lost)
+        return given
     finally:
         await store.close()
 
@@ -207,6 +221,13 @@ def _ends(journals: Sequence[Journal], expect: Sequence[int]) -> list[Head]:
         if expect and found[-1].number < expect[i]:
             raise Damaged(f"{journal.folder} ends at entry {found[-1].number}, before entry {expect[i]}, which was expected")
     return found
+
+
+def _is_whole(journals: Sequence[Journal]) -> bool:
+    try:
+        return bool(_ends(journals, ()))
+    except (Damaged, OSError):
+        return False
 
 
 def _key(settings: Settings) -> str | None:

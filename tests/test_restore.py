@@ -280,7 +280,7 @@ def test_a_gap_accepted_over_a_damaged_journal_begins_a_new_one_that_a_later_res
     asyncio.run(safekeeping.restore(settings, copy, lambda n: None))
     file = journal(g) / "000001.jsonl"
     file.write_bytes(file.read_bytes().replace(b'"sum":"', b'"sum":"0', 1))
-    assert asyncio.run(safekeeping.accept_gap(settings, [], "Mo Begum", "It is damaged")) == 0
+    assert asyncio.run(safekeeping.accept_gap(settings, [], "Mo Begum", "It is damaged")) == safekeeping.GivenUp(0, whole=False)
     asyncio.run(safekeeping.backup(settings, tmp_path / "after.zip", lambda n: None))  # not sealed again
     asyncio.run(safekeeping.restore(settings, tmp_path / "after.zip", lambda n: None))
     assert asyncio.run(safekeeping.replay(settings, [], lambda *_: None)) == 0
@@ -384,7 +384,9 @@ def test_an_old_file_put_back_by_hand_beside_a_lost_or_cut_journal_is_sealed(oth
         for head in g.data.glob("journal-*.head"):
             head.unlink()
     assert "end of the consent journal is missing" in turned_away(g, opened_by_a_command)
-    assert asyncio.run(safekeeping.accept_gap(Settings(data=g.data), [], "Mo Begum", "It is lost")) == 0
+    done = g.command("restore", "--accept-gap", "--who", "Mo Begum", "--reason", "It is lost")
+    said = [n.detail for n in wired_operator(g, lambda ctx: ctx.house.store.notes(user="Device/operator")) if "Mo Begum" in n.detail]
+    assert done.returncode == 0 and all("nobody knows how many entries" in words and "0 entries" not in words for words in (done.stdout, *said)) and said
     asyncio.run(opened_by_a_command(Settings(data=g.data)))  # somebody has answered for it
 
 

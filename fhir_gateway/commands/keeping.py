@@ -48,8 +48,8 @@ async def restore(file: Path | None, journals: list[Path], own: bool, seal: bool
         print(f"{n} entries of the consent journal are in force again. The store is open.")
         return 0
     if gap:
-        n = await safekeeping.accept_gap(settings, journals, who.strip(), reason.strip())
-        print(f"{n} entries of the consent journal are given up; {who.strip()} answers for it. The store is open.")
+        given = str(await safekeeping.accept_gap(settings, journals, who.strip(), reason.strip()))
+        print(f"{given[0].upper()}{given[1:]}; {who.strip()} answers for it. The store is open.")
         return 0
     print("Replay the consent journal: fhir-gateway restore --replay, or --journal FOLDER if it is elsewhere.")
     return 1
