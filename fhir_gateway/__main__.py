@@ -333,7 +333,7 @@ def tell_retry(json: Json = False) -> None:
 
 @person_app.command("export")
 def person_export(
-    person: Annotated[str, typer.Argument(metavar="PERSON", help="The id of the person.")],
+    person: Annotated[str, typer.Argument(metavar="PERSON", help="The person: id, NHS number, or system|value.")],
     officer: Annotated[str, typer.Option("--officer", help="The account of the privacy officer for whom this is done.")],
     place: Annotated[Path | None, typer.Option("--out", help="A folder, or the file to make.")] = None,
     json: Json = False,
@@ -594,7 +594,7 @@ def people_list(json: Json = False) -> None:
 @people_app.command("add")
 def people_add(
     username: Username,
-    who: Annotated[str, typer.Option("--who", help="Practitioner/…, PractitionerRole/…, Patient/… or RelatedPerson/… that is here already.")],
+    who: Annotated[str, typer.Option("--who", help="Practitioner/…, PractitionerRole/…, Patient/… or RelatedPerson/… that is here already, by its id here or where it came from; or system|value.")],
     organisation: Annotated[str, typer.Option(help=Organisation)] = "",
     role: Annotated[list[str] | None, typer.Option("--role", help=f"May be given more than once: {RoleOf}")] = None,
     name: Annotated[str, typer.Option(help="What they are called; the name in their resource by default.")] = "",
@@ -652,7 +652,7 @@ def people_reopen(username: Username, json: Json = False) -> None:
 
 # -- what is recorded about a person ----------------------------------------------------------------------------------
 
-Person = Annotated[str, typer.Argument(metavar="PATIENT", help="The id of the person.")]
+Person = Annotated[str, typer.Argument(metavar="PATIENT", help="The person: id, NHS number, or system|value.")]
 Evidence = Annotated[str, typer.Option(help="Who found it out, when and how; kept in the person's own log.")]
 
 
@@ -766,7 +766,7 @@ def audit_verify(
 
 @audit_app.command("proof")
 def audit_proof(
-    person: Annotated[str, typer.Argument(metavar="PATIENT", help="The id of the person.")],
+    person: Annotated[str, typer.Argument(metavar="PATIENT", help="The person: id, NHS number, or system|value.")],
     file: Annotated[Path, typer.Argument(help="Where to write it; - is standard output.")],
     heads: Annotated[Path | None, typer.Option(help="Heads that its reader has: it proves that nothing was changed since them.")] = None,
 ) -> None:

@@ -24,6 +24,7 @@ from ..domain.sealing import Head, Wrong
 from ..domain.types import Note
 from ..settings import Refused, load
 from ..wiring import now, operator, wired
+from .naming import person as person_ref
 from .operating import out
 
 console = Console(stderr=True)
@@ -35,10 +36,6 @@ def progress() -> Progress:
     return Progress(*columns, console=console, transient=False, disable=not console.is_terminal)
 
 
-def person_ref(person: str) -> str:
-    return f"Patient/{person.removeprefix('Patient/')}"
-
-
 # -- verify -----------------------------------------------------------------------------------------------------------
 
 
@@ -48,9 +45,10 @@ async def verify(heads: Path | None, person: str, as_json: bool) -> int:
         keys = (await seals(w.store, now())).public
         given, twice = kept_heads(heads, keys)
         kept = {n: signed for n, (signed, _) in given.items()}
-        of = await gate.rows_of(w.house, person_ref(person)) if person else {}
-        if person and not of:
-            raise Refused(f"No row of the audit is of {person_ref(person)}.")
+        whose = await person_ref(w, person) if person else ""
+        of = await gate.rows_of(w.house, whose) if whose else {}
+        if whose and not of:
+            raise Refused(f"No row of the audit is of {whose}.")
         only = {n for n in of if n is not None} if person else None
         with progress() as bar:
             task = bar.add_task("Comparing segments", total=None)
@@ -60,14 +58,14 @@ async def verify(heads: Path | None, person: str, as_json: bool) -> int:
     said: dict[str, Any] = {"ok": not wrong, "segments": verdict.segments, "rows": verdict.rows, "waiting": verdict.waiting, "wrong": len(wrong)}
     theirs = sum(of.values())
     if person:
-        said |= {"person": person_ref(person), "theirs": theirs}
+        said |= {"person": whose, "theirs": theirs}
     if as_json:
         out(said)
     else:
         whole = "the trail is what was sealed" if not wrong else f"wrong: {len(wrong)}, see above"
         if not wrong and heads is None:
             whole += ", as far as the store itself can tell. An end that was cut off together with its newest head shows only by --heads FILE"
-        of_whom = f" ({theirs} rows of {person_ref(person)}, {of.get(None, 0)} of them not sealed yet)" if person else ""
+        of_whom = f" ({theirs} rows of {whose}, {of.get(None, 0)} of them not sealed yet)" if person else ""
         print(f"{verdict.segments} segments, {verdict.rows} rows compared{of_whom}, {verdict.waiting} not sealed yet: {whole}")
     return 1 if wrong else 0
 
@@ -127,7 +125,7 @@ async def proof(person: str, file: Path, heads: Path | None) -> int:
     """Write one person's rows with what proves them."""
     async with wired(load()) as w:
         keys = (await seals(w.store, now())).public
-        made, left = await gate.proof_of(w.house, person_ref(person), sorted(kept_heads(heads, keys)[0]))
+        made, left = await gate.proof_of(w.house, await person_ref(w, person), sorted(kept_heads(heads, keys)[0]))
         rows = sum(len(s.rows) for s in made.segments)
         await gate.took_out(operator(w), "audit-proof", made.person, f"{rows} rows")
     written(file, msgspec.json.encode(made))
@@ -220,7 +218,7 @@ async def export(file: Path, since: str, until: str, person: str, as_json: bool)
     low, high = _day(since, "--from"), _day(until, "--to")
     high = high + timedelta(days=1) if high is not None and len(until) == 10 else high
     async with wired(load()) as w:
-        whose = person_ref(person) if person else None
+        whose = await person_ref(w, person) if person else None
         await gate.took_out(operator(w), "audit-export", whose, f"from {since or 'the beginning'} to {until or 'now'}")
         n = 0
         with _opened(file) as target, progress() as bar:

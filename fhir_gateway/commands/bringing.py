@@ -24,11 +24,13 @@ from ..domain.types import Ref
 from ..domain.vocabulary import PURPOSES
 from ..settings import Refused, load
 from ..tables import read_partner
-from ..wiring import context_as, wired
+from ..wiring import Wired, context_as, wired
+from .naming import meant
 
 T = TypeVar("T")
 console = Console(stderr=True)
-MOST_NAMED = 12  # places without a home, in words
+MOST_NAMED = 12  # in words, of places without a home, and of what has another id here
+ASKERS = ("Practitioner", "PractitionerRole", "Organization", "CareTeam", "Patient", "RelatedPerson", "HealthcareService", "Device")
 
 
 async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: bool) -> int:
@@ -44,14 +46,14 @@ async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: b
         with bar("Bringing in", len(files)) as step:
             results = await plans.bring_in_files(ctx, [(str(f), readable(f)) for f in files], step, partner=partner)
         for file, result in zip(files, results, strict=True):
-            line: dict[str, Any] = {"file": str(file), "patient": None, "written": 0, "unchanged": 0, "refused": 0, "unmapped": []}
+            line: dict[str, Any] = {"file": str(file), "patient": None, "written": 0, "unchanged": 0, "refused": 0, "unmapped": [], "refs": {}}
             if isinstance(result, Problem):
                 failed = True
                 unreadable = unreadable or result.kind == "malformed"
                 line["refused"] = 1
                 line["problems"] = [{"where": i.where, "text": i.text} for i in result.issues]
             else:
-                for name in ("patient", "written", "unchanged", "refused", "unmapped"):
+                for name in ("patient", "written", "unchanged", "refused", "unmapped", "refs"):
                     line[name] = getattr(result, name)
                 failed = failed or bool(result.refused)
             show(line, as_json)
@@ -71,6 +73,10 @@ def show(line: dict[str, Any], as_json: bool) -> None:
         sys.stdout.flush()
         return
     print(f"{line['file']}: person {line['patient'] or '-'}, {line['written']} written, {line['unchanged']} unchanged, {line['refused']} refused")
+    for called, ref in list(line["refs"].items())[:MOST_NAMED]:
+        print(f"  {called} is {ref} here")
+    if len(line["refs"]) > MOST_NAMED:
+        print(f"  and {len(line['refs']) - MOST_NAMED} more (--json says all)")
     for p in line.get("problems", ()):
         print(f"  {p['where']}: {p['text']}" if p["where"] else f"  {p['text']}")
 
@@ -183,15 +189,24 @@ def _print(result: dict[str, Any], rows: list[dict[str, Any]], dry_run: bool) ->
 # -- explain ----------------------------------------------------------------------------------------------------------
 
 
+async def _asker(w: Wired, who: str) -> str:
+    """Somebody, or those in a role at an organisation, by where they are here."""
+    if who.startswith("role:"):
+        place, _, code = who.removeprefix("role:").partition(" ")
+        return f"role:{await meant(w, place, 'Organization', option='--who')} {code}"
+    return who if who.startswith("sector:") else await meant(w, who, *ASKERS, option="--who")
+
+
 async def explain(who: str, what: str, purpose: str, action: str, as_json: bool) -> int:
     """Whether WHO may do ACTION to WHAT, by the function the gate runs. For operators: nothing of the record is shown."""
-    type, _, id = what.partition("/")
     if action not in ("access", "disclose", "collect", "correct"):
         raise Refused(f"--action is one of access, disclose, collect, correct; not `{action}`.")
     if purpose not in PURPOSES:
         raise Refused(f"--purpose `{purpose[:40]}` is not a purpose of use (v3-ActReason).")
     async with wired(load()) as w:
+        type, _, id = (await meant(w, what, what.partition("/")[0] if "/" in what and "|" not in what else "Patient", option="--what")).partition("/")
         named = "/" in who or ":" in who or "|" in who
+        who = await _asker(w, who) if named else who
         if named:
             try:
                 await gate.understood(w.house, who, here=True)

@@ -14,8 +14,10 @@ from ..auth.accounts import Act
 from ..auth.people import Account
 from ..domain.problem import Problem
 from ..domain.vocabulary import PURPOSES
+from ..gate.enrolling import SIGN_IN_AS
 from ..settings import Refused, load
 from ..wiring import Wired, new_id, now, operator, wired
+from .naming import meant
 from .operating import out
 
 NO_TERMINAL = "There is no terminal to ask for a password at: give it by --password-file FILE, or - for standard input."
@@ -39,7 +41,7 @@ async def add(
     """Open an account for somebody who is in the store."""
     password = _password(file, username)
     async with wired(load()) as w:
-        found = await _enrolled(w, who, organisation)
+        found = await _enrolled(w, await meant(w, who, *SIGN_IN_AS, option="--who"), organisation)
         account = Account(
             username, found.user, name or found.name, organisation=found.organisation, patient=found.patient,
             roles=tuple(sorted(set(roles))), purpose=_purpose(purpose or ("HOPERAT" if "privacy-officer" in roles else "TREAT")), assurance=assurance,

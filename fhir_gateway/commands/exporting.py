@@ -20,6 +20,7 @@ from ..domain import strict
 from ..settings import Refused, Settings, load
 from ..wiring import Wired, now, operator, wired
 from .bringing import bar
+from .naming import person_id
 from .operating import out
 
 OFFICER = "privacy-officer"
@@ -82,10 +83,10 @@ class Copy:
 
 async def export(person: str, officer: str, place: Path | None, as_json: bool) -> int:
     """One zip, whole or not at all. Refused when nobody of this name is a privacy officer, or the file cannot be."""
-    settings, id = load(), person.removeprefix("Patient/")
+    settings = load()
     async with wired(settings) as w:
         who = await named_officer(w, settings, officer)
-        at = now()
+        id, at = await person_id(w, person), now()
         to = destination(place, id, at)
         part = to.with_name(f"{to.name}.part")
         try:

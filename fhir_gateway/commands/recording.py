@@ -10,7 +10,8 @@ from .. import gate
 from ..domain import recorded, strict
 from ..gate import Context
 from ..settings import Refused, load
-from ..wiring import operator, wired
+from ..wiring import Wired, operator, wired
+from .naming import meant, person_id
 
 
 def _out(item: dict[str, Any], as_json: bool, text: str) -> None:
@@ -21,14 +22,9 @@ def _out(item: dict[str, Any], as_json: bool, text: str) -> None:
     sys.stdout.flush()
 
 
-def _bare(patient: str) -> str:
-    """The id of a person who may be named as these commands print them."""
-    return patient.removeprefix("Patient/")
-
-
-async def _do(doing: Callable[[Context], Awaitable[str]]) -> int:
+async def _do(doing: Callable[[Wired, Context], Awaitable[str]]) -> int:
     async with wired(load()) as w:
-        print(await doing(operator(w)))
+        print(await doing(w, operator(w)))
     return 0
 
 
@@ -36,26 +32,26 @@ async def patients_record(patient: str, fact: str, on: bool, evidence: str, who:
     if fact not in recorded.NAMES:
         raise Refused(f"FACT is one of {', '.join(recorded.NAMES)}; not `{fact[:40]}`.")
 
-    async def doing(ctx: Context) -> str:
-        w = await gate.record(ctx, _bare(patient), fact, on=on, evidence=evidence, who=who)
+    async def doing(house: Wired, ctx: Context) -> str:
+        kin = await meant(house, who, "RelatedPerson", option="--who") if who else ""
+        w = await gate.record(ctx, await person_id(house, patient), fact, on=on, evidence=evidence, who=kin)
         return f"{w.ref}: {fact} {'unchanged' if w.did == 'unchanged' else 'recorded' if on else 'ended'}, version {w.version}"
 
     return await _do(doing)
 
 
 async def patients_link(one: str, other: str, type: str, evidence: str) -> int:
-    one, other = _bare(one), _bare(other)
-
-    async def doing(ctx: Context) -> str:
-        await gate.link(ctx, one, other, type, evidence=evidence)
-        return f"Patient/{one} {type} Patient/{other}" if type else f"Patient/{one} and Patient/{other} are not linked"
+    async def doing(house: Wired, ctx: Context) -> str:
+        first, second = await person_id(house, one), await person_id(house, other)
+        await gate.link(ctx, first, second, type, evidence=evidence)
+        return f"Patient/{first} {type} Patient/{second}" if type else f"Patient/{first} and Patient/{second} are not linked"
 
     return await _do(doing)
 
 
 async def proxies_list(patient: str, as_json: bool) -> int:
     async with wired(load()) as w:
-        for r in await gate.roles(operator(w), _bare(patient)):
+        for r in await gate.roles(operator(w), await person_id(w, patient)):
             review = ", to be looked at again: the child is 11 or older" if r["review"] else ""
             _out(r, as_json, f"{r['consent']}: {', '.join(r['proxies'])}, {r['basis']}, {r['status']}{review}")
     return 0
@@ -64,18 +60,17 @@ async def proxies_list(patient: str, as_json: bool) -> int:
 async def proxies_add(
     patient: str, proxy: str, basis: str, grantor: str, evidence: str, present: str, status: str, start: str, end: str
 ) -> int:
-    async def doing(ctx: Context) -> str:
-        w = await gate.appoint(
-            ctx, _bare(patient), proxy, basis, grantor=grantor, evidence=evidence, present=present, status=status, start=start, end=end
-        )
-        return f"{w.ref}: {proxy} acts for Patient/{_bare(patient)} ({basis}, {status})"
+    async def doing(house: Wired, ctx: Context) -> str:
+        id, kin = await person_id(house, patient), await meant(house, proxy, "RelatedPerson")
+        w = await gate.appoint(ctx, id, kin, basis, grantor=grantor, evidence=evidence, present=present, status=status, start=start, end=end)
+        return f"{w.ref}: {kin} acts for Patient/{id} ({basis}, {status})"
 
     return await _do(doing)
 
 
 async def proxies_change(patient: str, consent: str, status: str, reason: str, text: str) -> int:
-    async def doing(ctx: Context) -> str:
-        w = await gate.change_role(ctx, _bare(patient), consent.removeprefix("Consent/"), status, reason, text)
+    async def doing(house: Wired, ctx: Context) -> str:
+        w = await gate.change_role(ctx, await person_id(house, patient), consent.removeprefix("Consent/"), status, reason, text)
         return f"{w.ref}: {status}, version {w.version}"
 
     return await _do(doing)
@@ -91,7 +86,7 @@ async def consents_uncomputable(as_json: bool) -> int:
 
 
 async def consents_end(consent: str, evidence: str) -> int:
-    async def doing(ctx: Context) -> str:
+    async def doing(house: Wired, ctx: Context) -> str:
         w = await gate.end_foreign(ctx, consent.removeprefix("Consent/"), evidence=evidence)
         return f"{w.ref}: ended, version {w.version}"
 

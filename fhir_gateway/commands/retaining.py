@@ -15,6 +15,7 @@ from ..settings import Refused, Settings, load
 from ..wiring import Wired, operator, wired
 from .bringing import bar
 from .exporting import named_officer
+from .naming import person_id
 from .operating import out
 
 
@@ -133,16 +134,18 @@ def words(said: dict[str, Any]) -> str:
 async def hold(person: str, reason: str, officer: str) -> int:
     settings = load()
     async with wired(settings) as w:
-        await retaining.hold(operator(w), person, reason, await named_officer(w, settings, officer))
-    print(f"{person}: held")
+        of = await person_id(w, person)
+        await retaining.hold(operator(w), of, reason, await named_officer(w, settings, officer))
+    print(f"{of}: held")
     return 0
 
 
 async def release(person: str, officer: str) -> int:
     settings = load()
     async with wired(settings) as w:
-        await retaining.release(operator(w), person, await named_officer(w, settings, officer))
-    print(f"{person}: not held any more")
+        of = await person_id(w, person)
+        await retaining.release(operator(w), of, await named_officer(w, settings, officer))
+    print(f"{of}: not held any more")
     return 0
 
 

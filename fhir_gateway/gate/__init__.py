@@ -20,6 +20,7 @@ from .gathering import everything, plan_document
 from .judging import judge
 from .labelling import labelled_by_these, meta_of, own_labels, put_on, relabel, take_off
 from .looking import keepers, organisation_called, who_looked
+from .naming import meant
 from .past import history
 from .previewing import Preview, Sight, counted, details, may_share, preview
 from .proving import signed_in_now
@@ -43,7 +44,7 @@ __all__ = [
     "claimed_now", "claims_about", "compartment", "confirm", "confirming", "counted", "create", "current", "details", "disown",
     "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "everything", "explain", "find", "history",
     "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these", "last_written", "link", "may",
-    "may_look", "may_send", "may_share", "meta_of", "my_choice", "my_notices", "named", "nobody_yet", "organisation_called", "own_labels",
+    "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "named", "nobody_yet", "organisation_called", "own_labels",
     "part_of", "patch", "patch_where", "plan_document", "preview", "proof_of", "push", "put_on", "read", "record", "recorded_by", "relabel",
     "remove", "remove_where", "replay", "review", "roles", "rows_of", "search", "searchset", "shown_to", "signed_in_now", "stop_emergency",
     "take_off", "took_out", "trail_between", "trail_events", "trail_page", "transaction", "turned_away", "unanswered", "uncomputable",

@@ -26,9 +26,9 @@ KINDS: dict[str, Kind] = {"Patient": "patient", "RelatedPerson": "proxy", "Devic
 
 
 async def understood(house: House, who: str, *, here: bool = False) -> None:
-    """Problem bad-request for a `who` that can be nobody; with `here`, for operators, also for one that is not here.
+    """Problem bad-request for a `who` that can be nobody; with `here`, for operators, also for one who is neither here nor has a sign-in here.
 
-    Somebody who signs in elsewhere need not be here. Without `here` it tells of nobody's record.
+    Without `here` it tells of nobody's record.
     """
     if who.startswith("sector:"):
         known = sorted(set(house.sectors.sectors.values()))
@@ -49,8 +49,8 @@ async def understood(house: House, who: str, *, here: bool = False) -> None:
     type, _, id = who.partition("/")
     if not house.r4.has_type(type) or not id:
         raise Problem("bad-request", f"`{who[:80]}` is nobody: write Practitioner/1, say.", "who")
-    stored = await house.store.get(Ref(type, id)) if here and type not in SIGN_IN_HERE else None
-    if here and type not in SIGN_IN_HERE and (stored is None or stored.deleted):
+    stored = await house.store.get(Ref(type, id)) if here else None
+    if here and (stored is None or stored.deleted) and not (type in SIGN_IN_HERE and who in await _known(house, house.clock())):
         raise Problem("bad-request", f"There is no {who[:80]} here.", "who")
 
 

@@ -19,16 +19,16 @@ from ..domain.compartment import SUBJECT
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.identity import agrees, contradicts, nhs_number
 from ..domain.mapping.carrier import dump
-from ..domain.mapping.names import BASE, URIS
+from ..domain.mapping.names import URIS
 from ..domain.problem import Problem
 from ..gate import Context
 from ..gate.identifying import find_person
+from ..gate.naming import ORIGINAL
 from ..tables import load_tables
 from .keeping import Saved, content, contribute, escaped, pointed, save
 from .sending import send
 from .texts import from_partner, is_plan, read_plan, read_resources
 
-ORIGINAL = f"{BASE}/id/original"
 NOT_TAKEN = frozenset({"AuditEvent", "Bundle", "Consent", "OperationOutcome", "Parameters", "MessageHeader", "Subscription"})
 _ENTRY = re.compile(r"Bundle\.entry\[(\d+)\]")
 _RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/\d+)?\Z")
@@ -57,9 +57,10 @@ class _Tally:
     unchanged: int = 0
     refused: int = 0
     unmapped: list[dict[str, str]] = field(default_factory=list)
+    refs: dict[str, str] = field(default_factory=dict)
 
     def saved(self) -> Saved:
-        return Saved(self.patient, self.written, self.unchanged, self.refused, self.unmapped)
+        return Saved(self.patient, self.written, self.unchanged, self.refused, self.unmapped, refs=self.refs)
 
 
 async def bring_in(
@@ -198,6 +199,10 @@ async def _bring(ctx: Context, files: Sequence[tuple[str, list[dict[str, Any]]]]
             refs[id(piece)] = str(ref)
             tallies[piece.file].unchanged += not new
             tallies[piece.file].written += new
+    for piece in pieces:
+        here = refs.get(id(piece)) or piece.ref
+        if here and not dry_run:
+            tallies[piece.file].refs[piece.origin] = here
     _summarise(files, pieces, refs, names | outside, tallies)
     return [t.saved() for t in tallies]
 

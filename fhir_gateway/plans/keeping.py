@@ -30,7 +30,8 @@ FINISHED = frozenset({"revoked", "completed", "entered-in-error"})
 @dataclass(frozen=True, slots=True)
 class Saved:
     """What a save or an import did. `patient` is an id; counts are resources; `unmapped` has `{path, to, why}` of what stayed
-    beside; `pending` says in words what others must do before all of it counts; `would` is filled by a dry run."""
+    beside; `pending` says in words what others must do before all of it counts; `refs`, for FHIR, where each resource is here by
+    what it was called where it came from."""
 
     patient: str | None
     written: int = 0
@@ -38,6 +39,7 @@ class Saved:
     refused: int = 0
     unmapped: list[dict[str, str]] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
+    refs: dict[str, str] = field(default_factory=dict)
 
 
 async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) -> Saved:
