@@ -21,6 +21,7 @@ import pytest
 
 from fhir_gateway import safekeeping, serving, wiring
 from fhir_gateway.auth import accounts, people
+from fhir_gateway.commands import copying
 from fhir_gateway.domain.types import Ref, Send
 from fhir_gateway.settings import Refused, Settings
 from fhir_gateway.store import sqlite, sqlite_backup
@@ -252,6 +253,48 @@ def test_with_a_key_backup_restore_and_journal_are_encrypted_and_open_with_it_al
     asyncio.run(safekeeping.restore(settings, tmp_path / "copy.zip", lambda n: None))
     assert asyncio.run(safekeeping.replay(settings, [], lambda *_: None)) == 1
     assert asyncio.run(known()) is not None
+
+
+@pytest.mark.parametrize("old", [secrets.token_hex(32), ""], ids=["another key", "no key"])
+def test_the_key_is_changed_and_a_backup_under_the_old_one_is_rescued(old: str, tmp_path: Path) -> None:
+    """docs/security.md "Secrets", docs/backup.md "A backup under another key", step by step."""
+    new = secrets.token_hex(32)
+    (tmp_path / "old").write_text(old)
+    (tmp_path / "new").write_text(new)
+    before, after = (Settings(data=tmp_path / "data", store_key=key) for key in (old, new))
+    store, copied = tmp_path / "data" / "gateway.sqlite", tmp_path / "copied.sqlite"
+
+    async def opened(settings: Settings, name: str) -> None:
+        async with wiring.wired(settings) as w:
+            await people.add(w.store, people.Account(name, "Practitioner/x"), "only-for-this-test")
+
+    async def known() -> set[str]:
+        async with wiring.wired(after) as w:
+            return {a.username for a in await people.accounts(w.store, wiring.now())}
+
+    def copy(from_: Path) -> None:
+        assert asyncio.run(copying.copy(f"sqlite:{from_}", f"sqlite:{copied}", True, tmp_path / "old" if old else None, tmp_path / "new")) == 0
+        for file in (store, *(store.with_name(store.name + end) for end in ("-wal", "-shm"))):
+            file.unlink(missing_ok=True)
+        copied.rename(store)
+
+    asyncio.run(opened(before, "first"))
+    asyncio.run(safekeeping.backup(before, tmp_path / "old.zip", lambda n: None))
+    asyncio.run(opened(before, "second"))
+    copy(store)
+    asyncio.run(opened(after, "third"))
+    assert asyncio.run(known()) == {"first", "second", "third"}, "the store itself starts under the new key"
+
+    rescue = Settings(data=tmp_path / "rescue", journal=before.journal_path, store_key=old)
+    asyncio.run(safekeeping.restore(rescue, tmp_path / "old.zip", lambda n: None))
+    if old:
+        with pytest.raises(Refused, match="another key"):
+            asyncio.run(safekeeping.replay(rescue, [], lambda *_: None))
+    copy(tmp_path / "rescue" / "gateway.sqlite")
+    with pytest.raises(Refused, match="sealed"):
+        asyncio.run(known())
+    assert asyncio.run(safekeeping.replay(after, [], lambda *_: None)) == (1 if old else 2)
+    assert asyncio.run(known()) == {"first", "second", "third"}
 
 
 def test_only_a_whole_backup_of_this_store_is_restored(other: tuple[Gateway, Path], tmp_path: Path) -> None:
