@@ -103,7 +103,7 @@ def test_an_older_copy_never_reopens_what_was_withdrawn_since(tmp_path: Path) ->
             for token in old.values():
                 answer = g.call(None, "GET", f"CarePlan/{plan}", headers={"Authorization": f"Bearer {token}"})
                 assert answer.status_code == 503 and "older copy" in answer.json()["issue"][0]["diagnostics"]
-            for path in ("/", "/sign-in", "/my-plan", "/plans", "/oauth/jwks", "/fhir/metadata", "/fhir/.well-known/smart-configuration"):
+            for path in ("/", "/metrics", "/sign-in", "/my-plan", "/plans", "/oauth/jwks", "/fhir/metadata", "/fhir/.well-known/smart-configuration"):
                 answer = httpx2.get(f"{g.base}{path}", headers={"Accept": "text/html"})
                 assert answer.status_code == 503 and answer.headers["retry-after"] == "60", path
             assert "older copy" in httpx2.get(f"{g.base}/", headers={"Accept": "text/html"}).text
