@@ -98,7 +98,7 @@ def test_an_older_copy_never_reopens_what_was_withdrawn_since(tmp_path: Path) ->
 
         # The disk dies; the copy is put in its place.
         done = g.command("restore", str(copy))
-        assert done.returncode == 1 and "sealed" in done.stdout, done.stderr
+        assert done.returncode == 0 and "sealed" in done.stdout and "--replay" in done.stdout, done.stderr
         with running(g, sealed=True):
             for token in old.values():
                 answer = g.call(None, "GET", f"CarePlan/{plan}", headers={"Authorization": f"Bearer {token}"})
@@ -199,6 +199,8 @@ def test_a_gap_is_accepted_by_somebody_with_a_name_and_a_reason_and_that_is_writ
     g, copy = other
     shutil.rmtree(g.data)
     asyncio.run(safekeeping.restore(Settings(data=g.data), copy, lambda n: None))  # where nothing is left
+    sealed = g.command("restore", "--seal")
+    assert sealed.returncode == 0 and "Sealed" in sealed.stdout and "--replay" in sealed.stdout, "it did what was asked"
     assert "--who" in refused(g, "restore", "--accept-gap")
     assert g.command("restore", "--accept-gap", "--who", "Mo Begum", "--reason", "The journal burned, too").returncode == 0
     said = [n.detail for n in wired_operator(g, lambda ctx: ctx.house.store.notes(user="Device/operator")) if n.what == "restore"]
