@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fhir_gateway.domain.problem import KINDS
+from fhir_gateway.settings import Settings
 
 from .conftest import ROOT, Gateway, gateway
 
@@ -101,3 +102,10 @@ def test_the_layers_are_those_that_ci_holds() -> None:
     (house,) = [c for c in project["tool"]["importlinter"]["contracts"] if c["type"] == "layers"]
     assert house["exhaustive"], "every top-level module has its place"
     assert f"`{' > '.join(house['layers'])}`" in README
+
+
+def test_what_resets_the_demo_is_everything_that_it_writes() -> None:
+    """The journal of a store is not in its folder: whoever deletes the store alone leaves it behind."""
+    (sentence,) = re.findall(r"Deleting (`[^;]+?) resets it", README)
+    s = Settings(data=Settings.model_fields["data"].default, journal=None)
+    assert re.findall(r"`(.+?)/`", sentence) == [str(s.data), str(s.journal_path)]

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
     base_url: str = Field("", description="How others reach this server, without /fhir. Default: http://HOST:PORT.")
-    data: Path = Field(Path(".data"), description="Folder for the embedded store. Deleting it resets the demo.")
+    data: Path = Field(Path(".data"), description="Folder for the embedded store. Deleting it and the consent journal resets the demo.")
     store: str = Field("", description="`sqlite:PATH`, or `mongodb://HOST/DATABASE?replicaSet=NAME`. Default: sqlite:DATA/gateway.sqlite.")
     store_key: str = Field("", repr=False, description="Encrypts the embedded store, its log, its backups and the consent journal: 64 hex digits (`openssl rand -hex 32`). Losing it loses the records.")
     journal: Path | None = Field(
