@@ -66,6 +66,30 @@ def test_r4_parameters_find_what_they_should(demo: Gateway, looked: dict[str, An
         assert all(e["subtype"][0]["code"] == "read" for e in hits)
 
 
+def test_a_person_is_meant_by_an_identifier_as_by_their_id(demo: Gateway, looked: dict[str, Any]) -> None:
+    """ITI-81 asks by `patient.identifier`. Whoever is not found by it has no rows, and what cannot be asked is refused, not passed over."""
+    (number,) = [i["value"] for i in demo.get("patient", f"Patient/{demo.patient}").json()["identifier"] if i["system"].endswith("nhs-number")]
+    until = quote(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    nhs, rest = "https://fhir.nhs.uk/Id/nhs-number", f"date=lt{until}&_count=200"
+    for who in ("patient", "privacy-officer"):
+        theirs = {e["id"] for e in found(demo, who, f"AuditEvent?patient={demo.patient}&{rest}")}
+        entity = {e["id"] for e in found(demo, who, f"AuditEvent?entity=Patient/{demo.patient}&{rest}")}
+        assert len(theirs) > 3 and entity
+        for name, wanted in (("patient.identifier", theirs), ("patient:Patient.identifier", theirs), ("patient:identifier", theirs), ("entity:Patient.identifier", entity)):
+            assert {e["id"] for e in found(demo, who, f"AuditEvent?{name}={nhs}|{number}&{rest}")} == wanted, (who, name)
+            assert {e["id"] for e in found(demo, who, f"AuditEvent?{name}={number}&{rest}")} == wanted, (who, name)
+            assert demo.get(who, f"AuditEvent?{name}={nhs}|9990009999&_total=accurate&{rest}").json()["total"] == 0
+        by_gp = {e["id"] for e in found(demo, who, f"AuditEvent?agent={looked['gp']}&{rest}")}
+        assert by_gp and {e["id"] for e in found(demo, who, f"AuditEvent?agent:Practitioner.name=patel&{rest}")} == by_gp
+        assert found(demo, who, f"AuditEvent?agent.name=nobody-of-that-name&{rest}") == []
+        assert demo.get(who, "AuditEvent?_has:Provenance:entity:agent=Practitioner/1").status_code == 400
+    assert {e["id"] for e in found(demo, "patient", f"AuditEvent?patient.family=example&{rest}")} == {
+        e["id"] for e in found(demo, "patient", f"AuditEvent?patient={demo.patient}&{rest}")
+    }
+    refused = demo.get("privacy-officer", "AuditEvent?patient.family=example")
+    assert refused.status_code == 400 and "NHS number" in refused.json()["issue"][0]["diagnostics"], refused.text
+
+
 def test_a_date_of_the_second_is_found_and_of_the_next_is_not(demo: Gateway) -> None:
     event = found(demo, "patient", f"AuditEvent?patient={demo.patient}&subtype=create&_count=1")[0]
     second, at = event["recorded"][:19], f"AuditEvent?patient={demo.patient}&_count=200&date="

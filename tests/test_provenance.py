@@ -70,6 +70,20 @@ def test_r4_parameters_find_what_they_should(demo: Gateway, goal: str) -> None:
     assert len(ids) == len(set(ids)) == 3
 
 
+def test_a_hop_leads_to_those_that_are_made_as_well(demo: Gateway, goal: str) -> None:
+    """By what the reader sees: the person's number, what a goal is called, a name of who wrote it."""
+    number = "https://fhir.nhs.uk/Id/nhs-number|" + demo.get("patient", f"Patient/{demo.patient}").json()["identifier"][0]["value"]
+    mine = [p["id"] for p in found(demo, "patient", f"Provenance?patient={demo.patient}&_count=200")]
+    for name in ("patient.identifier", "patient:identifier", "patient:Patient.identifier"):
+        assert [p["id"] for p in found(demo, "patient", f"Provenance?{name}={number}&_count=200")] == mine != [], name
+        assert found(demo, "stranger", f"Provenance?{name}={number}") == [] == found(demo, "patient", f"Provenance?{name}=urn:x|1")
+    assert demo.get("patient", f"Provenance?patient.identifier={number}&_total=accurate").json()["total"] == len(mine)
+    by_me = [p["id"] for p in found(demo, "patient", f"Provenance?target={goal}&agent=Patient/{demo.patient}")]
+    assert [p["id"] for p in found(demo, "patient", f"Provenance?target={goal}&agent:Patient.identifier={number}")] == by_me != []
+    of_goal = [p["id"] for p in found(demo, "patient", f"Provenance?target={goal}")]
+    assert [p["id"] for p in found(demo, "patient", f"Provenance?target:Goal._id={goal.split('/')[1]}")] == of_goal != []
+
+
 def test_of_what_is_hidden_there_is_none(demo: Gateway, goal: str) -> None:
     id = found(demo, "patient", f"Provenance?target={goal}")[0]["id"]
     absent = id[: -len("00000000")] + "00000000"

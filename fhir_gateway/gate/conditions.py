@@ -17,8 +17,8 @@ from ..domain.search import Query
 from ..domain.types import Has, Never, Ref, Stored
 from .checking import decide_again
 from .context import Context, need_scope, stand, within_launch
+from .hops import covered
 from .reading import in_scope, reach_of, reachable, seen_by
-from .searching import covered
 
 SEVERAL = 50  # how many matches are looked at before the rest cannot matter
 

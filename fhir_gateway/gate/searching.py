@@ -15,7 +15,6 @@ from ..domain import consent
 from ..domain import search as searching
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.problem import Problem
-from ..domain.scopes import Scopes
 from ..domain.search import Include, Query, Term, Value
 from ..domain.standing import Standing
 from ..domain.types import All, Always, Any_, Found, Has, Not, Note, Only, Predicate, Ref, Stored, Views
@@ -34,6 +33,7 @@ from .context import (
     within_launch,
 )  # fmt: skip
 from .counting import counted_again, counted_of, too_large
+from .hops import covered, followed
 from .paging import resumed, seal
 from .reading import in_scope, reach_of, reachable, seen_by
 from .trail import TYPE as TRAIL
@@ -61,9 +61,10 @@ async def search(
         need_scope(ctx, "s", each)
     limited = covered(ctx, query if within is None else _inside(ctx, query, within))
     if type == TRAIL and (whose := await may_look(ctx)) is not None:
-        return await search_trail(ctx, whose, limited, params, after, _what(type, within))
+        return await search_trail(ctx, whose, await followed(ctx, limited, officer=whose.person is None), params, after, _what(type, within))
     if type == WRITINGS and "written" in held:
-        return await with_writings(ctx, query, Page((), None, None, query.used), params, skipped(held), _what(type, within))
+        made = await followed(ctx, limited)
+        return await with_writings(ctx, made, Page((), None, None, query.used), params, skipped(held), _what(type, within))
     want_total = query.total in ("accurate", "estimate") or query.summary == "count"
     named = _named(query, within)
     people = await _people(ctx, query, within) if named is None else named if ctx.launch is None else named & {ctx.launch}
@@ -102,7 +103,9 @@ async def search(
     if found.after is not None and query.summary != "count":
         token = seal(ctx, _what(type, within), {"q": [list(p) for p in params], "at": list(found.after), "ep": stamp})
     page = Page(tuple(entries), total, token, query.used)
-    return page if type != WRITINGS or within is not None else await with_writings(ctx, query, page, params, 0, _what(type, within))
+    if type != WRITINGS or within is not None:
+        return page
+    return await with_writings(ctx, await followed(ctx, limited), page, params, 0, _what(type, within))
 
 
 def _what(type: str | None, within: Ref | None) -> str:
@@ -139,49 +142,6 @@ def _inside(ctx: Context, query: Query, within: Ref) -> Query:
 def _whose(within: Ref) -> tuple[Term, ...]:
     """A person's compartment names that person."""
     return (Term("patient", "reference", values=(Value(text=str(within)),)),) if within.type == "Patient" else ()
-
-
-# -- what the sign-in allows of it --------------------------------------------------------------------------------------
-
-
-def covered(ctx: Context, query: Query) -> Query:
-    """The scope's own search restrictions, as further terms; here and at every hop, which needs a scope of its own."""
-    if ctx.scopes is None:
-        return query
-    terms = tuple(_hop(ctx, t) for t in query.terms) if any(t.chain is not None for t in query.terms) else query.terms
-    more = _restriction(ctx, ctx.scopes, query.types)
-    return query if terms is query.terms and not more else replace(query, terms=terms + more)
-
-
-def _hop(ctx: Context, term: Term) -> Term:
-    """A chain tells of what it leads to: where nothing of that may be searched, neither may this."""
-    if term.chain is None or ctx.scopes is None:
-        return term
-    types = tuple(t for t in term.chain.types if ctx.scopes.covers("s", t))
-    if not types:
-        need_scope(ctx, "s", term.chain.types[0])
-    return replace(term, chain=covered(ctx, replace(term.chain, types=types)))
-
-
-def _restriction(ctx: Context, scopes: Scopes, types: tuple[str, ...]) -> tuple[Term, ...]:
-    """Terms for what the scopes allow of these types (() is all): each type is asked its own."""
-    if not scopes.restricted:
-        return ()
-    limits = {t: found for t in types or ctx.house.r4.types if (found := scopes.restrictions(t, "s"))}
-    if not limits:
-        return ()
-    if len(types) == 1 and len(limits[types[0]]) == 1:
-        return _understood(ctx, types[0], limits[types[0]][0])
-    ways = [Query((t,), _understood(ctx, t, limit)) for t, found in limits.items() for limit in found]
-    free = tuple(t for t in types or ctx.house.r4.types if t not in limits)
-    return (Term("_allowed", "special", any=(*ways, *([Query(free)] if free else []))),)
-
-
-def _understood(ctx: Context, type: str, limit: Sequence[tuple[str, str]]) -> tuple[Term, ...]:
-    try:
-        return searching.parse(type, limit, ctx.house.r4, strict=True).terms
-    except Problem:
-        raise Problem("insufficient-scope", f"What this sign-in allows of {type} cannot be understood.") from None
 
 
 # -- whose records ------------------------------------------------------------------------------------------------------

@@ -146,6 +146,10 @@ async def looked_up(ctx: Context, trail: Trail, query: Query, after: Position | 
     """(rows of this page, how many there are where that was asked and can be told, where the next page goes on)."""
     if query.sort not in SORTS:
         raise Problem("bad-request", "AuditEvents are given newest first: `_sort=-date`, or without `_sort`.", "_sort")
+    if any(t.has is not None for t in query.terms):
+        raise Problem("bad-request", "What points to an AuditEvent is not kept here: `_has` cannot be asked of it.", "_has")
+    if any(_unmet(t) for t in query.terms):
+        return [], 0, None
     count = 0 if query.summary == "count" else PAGE if query.count is None else query.count
     counting = query.summary == "count" or query.total in ("accurate", "estimate")
     found: list[Note] = []
@@ -230,6 +234,11 @@ def _span(terms: Iterable[Term], after: Position | None) -> tuple[datetime | Non
             end = (int(v.high) + 1_000, "")
             top = end if top is None or end < top else top
     return None if low is None else instant(max(low, 0)), top
+
+
+def _unmet(term: Term) -> bool:
+    """Whose hop led nowhere (`hops.followed`): no row is looked at for it."""
+    return term.kind == "reference" and not term.values and not term.any
 
 
 def _local(terms: Iterable[Term], name: str, start: str) -> str | None:
