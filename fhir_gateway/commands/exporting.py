@@ -16,7 +16,7 @@ import msgspec
 
 from .. import gate
 from ..auth import people
-from ..domain import strict
+from ..domain import audit, strict
 from ..settings import Refused, Settings, load
 from ..wiring import Wired, now, operator, wired
 from .bringing import bar
@@ -114,7 +114,7 @@ async def _written(w: Wired, part: Path, id: str, who: str, at: datetime) -> dic
                 await copy.fill(gate.whole_record(operator(w), id, who), step)
             lines = sum(copy.counts.values())
             copy.add("review.ndjson", b"".join(msgspec.json.encode(m) + b"\n" for m in copy.marked), len(copy.marked))
-            copy.add("summary.html", page(copy, id, who, at).encode(), 0)
+            copy.add("summary.html", page(copy, who, at).encode(), 0)
             manifest = {"person": f"Patient/{id}", "made": at.isoformat(), "officer": who, "gateway": w.settings.fhir_base, "marked": len(copy.marked), "files": copy.files}
             z.writestr("manifest.json", msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         f.flush()
@@ -152,23 +152,23 @@ def destination(place: Path | None, id: str, at: datetime) -> Path:
 HEADINGS = {
     "audit": "Who looked at your record, and what was done", "disclosures": "What was sent to whom", "claims": "Who said that they look after you",
     "emergencies": "Emergency accesses", "accepted": "Who accepted to look after you", "notices": "What we told you", "tell-choice": "How you want to be told",
-    "told": "How you were told last", "waiting": "Messages that are not part of your record yet",
+    "told": "How you were told last", "sign-ins": "How you, or somebody for you, can sign in", "apps": "Apps that were let in", "waiting": "Messages that are not part of your record yet",
 }  # fmt: skip
 
 
-def page(copy: Copy, id: str, officer: str, at: datetime) -> str:
+def page(copy: Copy, officer: str, at: datetime) -> str:
     """All of it in lists that somebody can read; everything from the record is text, never markup."""
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Your information</title>"
         "<style>body{font:1rem/1.5 sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}li{margin:.2rem 0}</style></head><body>",
-        f"<h1>The information we hold about you</h1><p>Made on {escape(at.strftime('%d %B %Y'))} for Patient/{escape(id)}. {escape(officer)} answers for it.</p>",
+        f"<h1>The information we hold about you</h1><p>Made on {escape(at.strftime('%d %B %Y'))}. {escape(officer)} answers for it.</p>",
         f"<p>{len(copy.marked)} lines may tell of somebody else, or need a look for another reason. They are listed in review.ndjson.</p>",
         "<p>The files beside this page hold everything in full: <code>record/</code> what is in your record now, <code>versions/</code> every version,"
         " and one file for each list below. manifest.json has the hash of each.</p>",
     ]
     for kind in sorted(copy.lists, key=lambda k: (not k.startswith("record/"), k)):
         lines, file = copy.lists[kind], f"{kind}.ndjson"
-        parts.append(f"<h2>{escape(HEADINGS.get(kind, kind.removeprefix('record/')))} ({copy.counts[file]})</h2><ul>")
+        parts.append(f"<h2>{escape(HEADINGS.get(kind) or audit.things(kind.removeprefix('record/')))} ({copy.counts[file]})</h2><ul>")
         parts += [f"<li>{escape(line)}</li>" for line in lines]
         parts.append("</ul>")
         if copy.counts[file] > len(lines):

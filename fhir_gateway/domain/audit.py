@@ -5,6 +5,7 @@ https://profiles.ihe.net/ITI/BALP/content.html, https://hl7.org/fhir/R4/auditeve
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -346,6 +347,21 @@ def _things(note: Note) -> str:
     if not words:
         return "your record"
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def thing(type: str) -> str:
+    """`a goal`: what a resource of this type is to the person; of a type that has no such word its own name, in words."""
+    return _THINGS[type][0] if type in _THINGS else _spaced(type)
+
+
+def things(type: str) -> str:
+    """`Goals`: the same of many, as a heading."""
+    text = _THINGS[type][1] if type in _THINGS else _spaced(type)
+    return text[:1].upper() + text[1:]
+
+
+def _spaced(type: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type).lower()
 
 
 def _count(kind: str, n: int) -> str:

@@ -7,20 +7,28 @@ reason to keep something back) and Schedule 3 (serious harm). A computer finds w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .types import Facts, Writer
 
 OF_OTHERS: Final = frozenset({"RelatedPerson", "FamilyMemberHistory", "Person", "Group"})
 WORD: Final = re.compile(r"\w[\w'’-]{2,}")
+PEOPLE_STAND: Final = frozenset(
+    "actor agent asserter author collector contact enterer expressedBy individual informant informationSource member onBehalfOf operator"
+    " owner participant party performer player provider recipient recorder reporter requester responsible sender source subject target verifiedWith who".split()
+)  # elements of R4 whose Reference may be to a person
+NO_OTHERS: Final = frozenset({"Device", "HealthcareService", "Location", "Organization", "Practitioner", "PractitionerRole"})
+_ELSEWHERE: Final = re.compile(r"(?:[a-z]+:)?//.*/(?:RelatedPerson|Patient|Person)/[^/]+")
 _NOT_SHOWN: Final = ("NOPAT", "TBOO")
 
 
-def marks(resource: Mapping[str, Any], person: str, facts: Facts, writer: Writer, names: frozenset[str]) -> list[str]:
+def marks(
+    resource: Mapping[str, Any], person: str, facts: Facts, writer: Writer, names: frozenset[str], own: frozenset[str] = frozenset()
+) -> list[str]:  # fmt: skip
     """Why somebody should look at this version before the person gets it, in plain words; [] when nothing was found.
 
-    `person` is `Patient/…`; `names` are words by which `names_of` knows people of this record.
+    `person` is `Patient/…`; `names` are words by which `names_of` knows people of this record, `own` words of the person's names.
     """
     type = str(resource.get("resourceType", facts.type))
     out = []
@@ -35,8 +43,14 @@ def marks(resource: Mapping[str, Any], person: str, facts: Facts, writer: Writer
         out.append(f"it points to {', '.join(pointed[:5])}")
     if is_other(writer.user, person) or (writer.kind in ("proxy", "patient") and writer.user != person):
         out.append(f"it was written by {writer.user}, who is no professional")
-    if any(_unprofessional(a, person) for a in _notes(resource)):
+    nodes = list(_nodes(resource))
+    if any(is_other(str((node.get("authorReference") or {}).get("reference", "")), person) for _, node in nodes):
         out.append("a note in it is somebody's who is no professional")
+    spoken = sorted({said for key, node in nodes for said in _in_words(key, node) if not _own(said, own)})
+    if spoken:
+        out.append(f"it names somebody in words alone, who may be no professional: {', '.join(spoken[:5])}")
+    if any(key == "contained" and node.get("resourceType") in (*OF_OTHERS, "Patient") for key, node in nodes):
+        out.append("it holds an entry about somebody of its own")
     if facts.other_labels and any(label.rsplit("|", 1)[-1] in _NOT_SHOWN for label in facts.other_labels):
         out.append("it is labelled as not to be shown to the person (serious harm?)")
     if facts.legal:
@@ -65,16 +79,36 @@ def own_names(resource: Mapping[str, Any]) -> set[str]:
 
 def is_other(ref: str, person: str) -> bool:
     """Is this somebody else who is no professional."""
-    return ref.startswith(("RelatedPerson/", "Patient/", "Person/")) and ref != person
+    return (ref.startswith(("RelatedPerson/", "Patient/", "Person/")) or bool(_ELSEWHERE.fullmatch(ref))) and ref != person
 
 
-def _unprofessional(note: Mapping[str, Any], person: str) -> bool:
-    return is_other(str((note.get("authorReference") or {}).get("reference", "")), person)
+def _nodes(node: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every object in it, with the name of the element it stands in."""
+    if isinstance(node, Mapping):
+        yield key, node
+        for name, child in node.items():
+            yield from _nodes(child, str(name))
+    elif isinstance(node, list):
+        for child in node:
+            yield from _nodes(child, key)
 
 
-def _notes(resource: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    found = resource.get("note")
-    return [n for n in found if isinstance(n, Mapping)] if isinstance(found, list) else []
+def _in_words(key: str, node: Mapping[str, Any]) -> Iterator[str]:
+    """Whom this names without saying who that is: an author of a note, a reference that is only a display."""
+    if isinstance(said := node.get("authorString"), str):
+        yield said
+    if not (key in PEOPLE_STAND or key == "authorReference") or not isinstance(said := node.get("display"), str):
+        return
+    number = node.get("identifier")
+    other = isinstance(number, Mapping) and not str(number.get("system", "")).endswith("/nhs-number")  # a worker's or a place's
+    if not node.get("reference") and node.get("type") not in NO_OTHERS and not other:
+        yield said
+
+
+def _own(said: str, own: frozenset[str]) -> bool:
+    """Is it the person's own name."""
+    words = set(re.findall(r"\w+", said.casefold()))
+    return bool(words) and {w for w in words if len(w) > 2} <= own and bool(words & own)
 
 
 def _references(node: Any) -> Iterator[str]:

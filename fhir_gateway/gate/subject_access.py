@@ -12,13 +12,15 @@ from typing import Any, Final
 
 import msgspec
 
+from ..auth import apps, people
 from ..domain import audit, strict, third_parties
 from ..domain.emergencies import EMERGENCY
 from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
 from ..domain.search import Query
-from ..domain.types import Always, Has, Note, Ref, Stored
+from ..domain.types import Always, Disclosed, Has, Note, Ref, Stored
 from .context import Context, note
+from .headings import Words, title
 
 ROWS: Final = 500
 WAITING: Final = ("inbox", "quarantine", "conflict")  # kept: messages that nobody has settled
@@ -40,13 +42,15 @@ class Held:
 @dataclass(slots=True)
 class _Known:
     person: str
+    words: Words
     names: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
     number: str = ""  # NHS number, as messages name the person
     refs: set[str] = field(default_factory=set)
 
 
 async def whole_record(ctx: Context, patient: str, officer: str) -> AsyncIterator[Held]:
-    """The current record, every version, the trail, what was sent to whom, notices, choices, claims, emergencies, and messages that wait.
+    """The current record, every version, the trail, what was sent to whom, notices, choices, claims, emergencies, messages that wait, and sign-ins.
 
     For an operator in the name of `officer`, a privacy officer. The trail says so before anything leaves. Problem forbidden, not-found.
     """
@@ -66,13 +70,20 @@ async def whole_record(ctx: Context, patient: str, officer: str) -> AsyncIterato
         yield held
     for row in await store.ledger(patient=known.person):
         line = msgspec.to_builtins(row) | {"ref": str(row.ref)}
-        yield Held("disclosures.ndjson", line, str(row.ref), title=f"{row.ref} to {row.recipient}", at=row.at.isoformat())
+        yield Held("disclosures.ndjson", line, str(row.ref), title=await _sent(known, row), at=row.at.isoformat())
     async for held in _kept(ctx, known):
+        yield held
+    async for held in _sign_ins(ctx, known):
         yield held
 
 
+async def _sent(known: _Known, row: Disclosed) -> str:
+    what, to = await known.words.called(str(row.ref)), await known.words.called(row.recipient)
+    return f"{what}, to {to}{f' at {row.remote}' if row.remote != to else ''}{', taken back' if row.recalled else ''}"
+
+
 async def _known(ctx: Context, person: Stored) -> _Known:
-    store, known = ctx.house.store, _Known(str(person.ref))
+    store, known = ctx.house.store, _Known(str(person.ref), Words(ctx.house))
     names: set[str] = set()
     own: set[str] = set()
     for version in await store.patient_versions(known.person, ["Patient", "RelatedPerson"]):
@@ -82,7 +93,7 @@ async def _known(ctx: Context, person: Stored) -> _Known:
             own |= third_parties.own_names(body)
             number = [i.get("value", "") for i in body.get("identifier", []) if str(i.get("system", "")).endswith("/nhs-number")]
             known.number = number[0] if number else known.number
-    known.names = frozenset(names - own)
+    known.names, known.own = frozenset(names - own), frozenset(own)
     return known
 
 
@@ -136,7 +147,7 @@ def _lines(versions: list[Stored], known: _Known) -> Iterable[Held]:
     for stored in now.values():
         if stored.body is not None:
             body = strict.read(stored.body)
-            yield Held(f"record/{stored.ref.type}.ndjson", body, str(stored.ref), _why(stored, body, known), title(body), stored.updated.isoformat())
+            yield Held(f"record/{stored.ref.type}.ndjson", body, str(stored.ref), _why(stored, body, known), title(body) or audit.thing(stored.ref.type), stored.updated.isoformat())
     for stored in sorted(versions, key=lambda s: (s.ref, s.version)):
         body = strict.read(stored.body) if stored.body is not None else {}
         line = {
@@ -149,22 +160,7 @@ def _lines(versions: list[Stored], known: _Known) -> Iterable[Held]:
 
 
 def _why(stored: Stored, body: Mapping[str, Any], known: _Known) -> tuple[str, ...]:
-    return tuple(third_parties.marks(body, known.person, stored.facts, stored.writer, known.names)) if body else ()
-
-
-def title(body: Mapping[str, Any]) -> str:
-    """What a resource is called, as far as it says."""
-    for key in ("title", "description", "code", "medicationCodeableConcept", "vaccineCode", "type", "category", "name", "text"):
-        found = body.get(key)
-        found = found[0] if isinstance(found, list) and found else found
-        if isinstance(found, str) and found:
-            return found
-        if isinstance(found, Mapping):
-            coding: Mapping[str, Any] = next(iter(found.get("coding", [])), {})
-            said = found.get("text") or coding.get("display") or " ".join([*found.get("given", []), found.get("family", "")]).strip()
-            if isinstance(said, str) and said and not said.startswith("<"):
-                return said
-    return ""
+    return tuple(third_parties.marks(body, known.person, stored.facts, stored.writer, known.names, known.own)) if body else ()
 
 
 # -- the trail, and what is kept beside the record ------------------------------------------------------------------------
@@ -177,7 +173,7 @@ async def _trail(ctx: Context, known: _Known) -> AsyncIterator[Held]:
         for n in rows:
             other = third_parties.is_other(n.user, known.person)
             why = (f"it names {n.user}, who is no professional",) if other else ()
-            yield Held("audit.ndjson", audit.event(n, ctx.house.base_url), f"AuditEvent/{n.id}", why, audit.sentence(n), n.at.isoformat())
+            yield Held("audit.ndjson", audit.event(n, ctx.house.base_url), f"AuditEvent/{n.id}", why, await known.words.without_ids(audit.sentence(n)), n.at.isoformat())
         if len(rows) < ROWS:
             return
         before = (micros(rows[-1].at), rows[-1].id)
@@ -188,16 +184,32 @@ async def _kept(ctx: Context, known: _Known) -> AsyncIterator[Held]:
     for file, kind in (("claims", "claim"), ("emergencies", EMERGENCY), ("accepted", "accepted"), ("notices", "notice")):
         for key, raw in sorted((await store.kept_all(kind, ctx.at, prefix=f"{known.person} ")).items()):
             line = _decoded(raw)
-            yield Held(f"{file}.ndjson", line | {"key": key}, f"{kind} {key}", title=str(line.get("reason", "")), at=str(line.get("at", "")))
+            yield Held(f"{file}.ndjson", line | {"key": key}, f"{kind} {key}", title=await known.words.of_kept(kind, key, line), at=str(line.get("at", "")))
     for kind in ("tell-choice", "told"):
         if (said := await store.kept(kind, known.person, ctx.at)) is not None:
-            yield Held(f"{kind}.ndjson", _decoded(said), f"{kind} {known.person}")
+            line = _decoded(said)
+            yield Held(f"{kind}.ndjson", line, f"{kind} {known.person}", title=await known.words.of_kept(kind, known.person, line))
     for kind in WAITING:
         for key, raw in sorted((await store.kept_all(kind, ctx.at)).items()):
             text = raw.decode(errors="replace")
             if _speaks_of(text, key, known):
                 why = ("a message that nobody has settled: whose it is, and whether it is right, is not known; it may speak of several people",)
-                yield Held("waiting.ndjson", {"kind": kind, "key": key} | _decoded(raw), f"{kind} {key}", why)
+                line = _decoded(raw)
+                yield Held("waiting.ndjson", {"kind": kind, "key": key} | line, f"{kind} {key}", why, await known.words.of_kept(kind, key, line))
+
+
+async def _sign_ins(ctx: Context, known: _Known) -> AsyncIterator[Held]:
+    """Accounts of the built-in issuer that are the person's or act for them, without the password's hash; and the apps that these let in."""
+    store = ctx.house.store
+    mine = [a for a in await people.accounts(store, ctx.at) if known.person in (a.fhir_user, a.patient)]
+    whys = {a.username: () if a.fhir_user == known.person else (f"it is the sign-in of {a.fhir_user}, who acts for the person",) for a in mine}
+    for a in mine:
+        line = {k: v for k, v in msgspec.to_builtins(a).items() if v not in ("", None, ()) and k != "password_hash"}
+        yield Held("sign-ins.ndjson", line, f"account {a.username}", whys[a.username], f"{a.username}{', closed' if a.closed else ''}")
+    for a in mine:
+        for app in await apps.with_access(store, a.username, ctx.at):
+            line = {"account": a.username} | msgspec.to_builtins(app)
+            yield Held("apps.ndjson", line, f"app {app.id} of {a.username}", whys[a.username], f"{app.name}, until {app.ends:%Y-%m-%d}", app.since.isoformat())
 
 
 def _speaks_of(text: str, key: str, known: _Known) -> bool:
@@ -209,6 +221,9 @@ def _decoded(raw: bytes) -> dict[str, Any]:
     """JSON as it is; anything else as text."""
     try:
         found = strict.read(raw)
-    except Problem:
-        found = None
+    except Problem:  # ours may have nulls, which are no FHIR JSON
+        try:
+            found = {k: v for k, v in msgspec.json.decode(raw, type=dict[str, Any]).items() if v is not None}
+        except msgspec.MsgspecError:
+            found = None
     return found if isinstance(found, dict) else {"value": raw.decode(errors="replace")}
