@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+
+from packaging.requirements import Requirement
 
 from .conftest import ROOT
 
@@ -37,6 +39,30 @@ def test_every_runtime_dependency_is_imported() -> None:
     named = {plain(d) for d in project["dependencies"]}
     used = {plain(d) for module in imported() for d in packages_distributions().get(module, ())}
     assert named - used - NOT_BY_NAME.keys() == set()
+
+
+def installed_for_use() -> set[str]:
+    """Every package that an installation brings, by what each asks for."""
+    waiting = [Requirement(d) for d in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]]
+    seen: set[str] = set()
+    while waiting:
+        wanted = waiting.pop()
+        if plain(wanted.name) in seen:
+            continue
+        try:
+            asks = distribution(wanted.name).requires or []
+        except PackageNotFoundError:  # for another machine than this
+            continue
+        seen.add(plain(wanted.name))
+        more = [Requirement(r) for r in asks]
+        waiting += [r for r in more if r.marker is None or any(r.marker.evaluate({"extra": e}) for e in wanted.extras or {""})]
+    return seen
+
+
+def test_what_is_not_python_is_named() -> None:
+    compiled = {name for name in installed_for_use() if any(f.suffix in (".so", ".pyd") for f in distribution(name).files or ())}
+    section = (ROOT / "docs/security.md").read_text().split("## Dependencies")[1].split("\n## ")[0]
+    assert {"cryptography", "msgspec", "httptools"} <= compiled and {name for name in compiled if f"`{name}`" not in section} == set()
 
 
 def test_the_contract_of_engines_names_every_module_of_one() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import resource
 import secrets
 import subprocess
@@ -31,6 +33,28 @@ PLAN = {
 def log_of(g: Gateway) -> list[dict[str, Any]]:
     """Every line of the log is one JSON record (what the demo prints to try comes first)."""
     return [json.loads(line) for line in g.log.read_text().splitlines() if line.startswith("{")]
+
+
+LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
+
+
+def logged(root: Path) -> dict[str, set[str]]:
+    """Event -> levels, of every call `log.LEVEL("event", …)` below `root`, and of what libraries log."""
+    out: dict[str, set[str]] = {"library": {"warning", "error"}}
+    for file in root.rglob("*.py"):
+        for call in (n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)):
+            assert isinstance(call.func, ast.Attribute)
+            if isinstance(call.func.value, ast.Name) and call.func.value.id in ("log", "logger") and call.func.attr in LEVELS:
+                assert call.args and isinstance(call.args[0], ast.Constant), f"{file}:{call.lineno}: an event has a name of its own"
+                out.setdefault(str(call.args[0].value), set()).add(LEVELS[call.func.attr])
+    return out
+
+
+def test_every_event_of_the_log_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "logs.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| ([a-z, ]+) \| \S.+ \| \S.+ \|$", page, re.M)
+    assert [e for e, _ in rows] == sorted({e for e, _ in rows})
+    assert {event: set(levels.split(", ")) for event, levels in rows} == logged(ROOT / "fhir_gateway")
 
 
 def spoil(g: Gateway, ref: str, raw: bytes) -> None:

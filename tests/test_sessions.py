@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import Any
 
 import pytest
 
-from fhir_gateway.auth import accounts, people, sessions
+from fhir_gateway.auth import accounts, oauth, people, sessions
 from fhir_gateway.auth.own import OwnSignIn
 from fhir_gateway.auth.sessions import Sessions
 from fhir_gateway.auth.tokens import Tokens
+from fhir_gateway.domain.emergencies import FRESH
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Keep
 from fhir_gateway.store import sqlite
+
+from .conftest import ROOT
 
 AT = datetime(2036, 6, 1, 12, 0, tzinfo=UTC)  # ahead of the machine: a store forgets what has ended by its clock
 
@@ -249,6 +253,34 @@ async def test_an_account_is_somebody_with_a_real_password(desk: Any) -> None:
     ):
         with pytest.raises(ValueError):
             await people.add(desk.store, account, password)
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["allsmallletters", "ALLCAPITALS", "90210736", "        ", "a b c d e", "\"';--<>&%\\`$", "пароль-мой", "كلمة-السر", "🌻🌻🌻🌻🌻🌻🌻🌻", "pass\tword\u00a0x", "x" * 1_000],
+)  # fmt: skip
+async def test_a_password_is_of_any_characters_and_of_no_kind_in_particular(desk: Any, password: str) -> None:
+    """No letter, digit or sign must be in it, none may not; every one counts (ASVS 6.2.5, 6.2.8)."""
+    await people.add(desk.store, people.Account("any", "Patient/any"), password)
+    assert await people.sign_in(desk.store, "any", password, desk.turned.at) is not None
+    for other in (password.swapcase(), password + " ", password[:-1]):
+        if other != password:
+            assert await people.sign_in(desk.store, "any", other, desk.turned.at) is None
+
+
+async def test_the_page_says_how_long_a_sign_in_lasts() -> None:
+    page = (ROOT / "docs" / "signing-in.md").read_text()
+    rows = dict(re.findall(r"^\| (.+?) \| (.*?) \|", page.split("## How long it lasts")[1].split("\n## ")[0], re.M))
+    whole = {name: line for line in page.splitlines() for name in rows if line.startswith(f"| {name} |")}
+    assert whole["a session of the pages"] == f"| a session of the pages | {minutes(sessions.IDLE)} minutes | {minutes(sessions.LONGEST) // 60} hours |"
+    assert rows["a refresh token, `offline_access`"] == f"{oauth.OFFLINE.days} days" and rows["a code, a launch"] == f"{minutes(oauth.CODE_LIFE)} minutes"
+    assert rows["a refresh token, `online_access`"] == f"{minutes(oauth.ONLINE) // 60} hours" and oauth.CODE_LIFE == oauth.LAUNCH_LIFE
+    assert rows["an access token of the built-in issuer"] == f"{minutes(next(f.default for f in fields(oauth.OAuth) if f.name == 'life'))} minutes"
+    assert rows["having proved it for what needs it freshly (below)"] == f"{minutes(FRESH)} minutes"
+
+
+def minutes(life: timedelta) -> int:
+    return int(life.total_seconds() // 60)
 
 
 async def test_whoever_is_signed_in_proves_it_again(desk: Any) -> None:

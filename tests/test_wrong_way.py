@@ -45,6 +45,16 @@ def test_fhir_says_what_it_offers_too(demo: Gateway) -> None:
     outcome(answer, "not-supported")
 
 
+@pytest.mark.parametrize("path", ["/", "/fhir", "/fhir/metadata", "/fhir/Patient", "/plans", "/oauth/token", "/sign-in", "/health", "/static/app.css", "/nowhere"])
+def test_nothing_is_traced(demo: Gateway, path: str) -> None:
+    """Neither the token nor anything else of the request comes back (ASVS 13.4.4); TRACK and DEBUG are no methods here."""
+    answer = demo.call("patient", "TRACE", path, headers={"X-Seen": "sent-and-not-to-come-back"})
+    assert answer.status_code == (404 if path == "/nowhere" else 405), answer.text
+    assert answer.status_code == 404 or "TRACE" not in answer.headers["allow"].split(", ")
+    assert [demo.call(None, method, path).status_code for method in ("TRACK", "DEBUG")] == [400, 400]
+    assert "sent-and-not-to-come-back" not in answer.text and demo.persona("patient")["token"] not in answer.text
+
+
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
 def test_what_the_server_says_of_itself_is_read_only(demo: Gateway, method: str) -> None:
     answer = demo.call("patient", method, "metadata", body={})
