@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from . import assertions
 from .keys import ID_TOKENS
+from .prompting import PROMPTS
 
 OFFERED_SCOPES = [
     "openid", "fhirUser", "launch", "launch/patient", "offline_access", "online_access", "patient/*.cruds",
@@ -69,6 +70,6 @@ def openid_configuration(base: str) -> dict[str, Any]:
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,  # the default is true
         "claims_parameter_supported": False,
-        "prompt_values_supported": ["none"],
+        "prompt_values_supported": list(PROMPTS),
         "authorization_response_iss_parameter_supported": True,
     }

@@ -26,6 +26,7 @@ from .clients import Client
 from .held import REFRESH, Grant, Refresh
 from .kept import CHANGED, Kept, commit_unless_taken, digest, pack
 from .keysets import KeySets
+from .prompting import ANY, Prompt, understood
 from .proving import named, prove
 from .refusal import Refusal, SentBack, once, unknown_client
 from .tokens import Caller, Tokens, revocation, sign
@@ -51,6 +52,7 @@ class Asked:
     launch: str | None = None
     launch_key: str = ""  # its name in the store
     launched_by: str = ""  # the person in whose hands it works
+    prompt: Prompt = ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class OAuth:
     async def _asked(self, given: Mapping[str, str], client: Client, at: datetime) -> Asked:
         if given.get("response_type") != "code":
             raise Refusal("unsupported_response_type", "Only response_type=code is offered.")
+        prompt = understood(given)
         challenge = given.get("code_challenge", "")
         if given.get("code_challenge_method") != "S256" or not CHALLENGE.fullmatch(challenge):
             raise Refusal("invalid_request", "A code_challenge with method S256 is required (PKCE).")
@@ -119,7 +122,7 @@ class OAuth:
         if not scopes:
             raise Refusal("invalid_scope", "This app is not registered for any of these scopes.")
         state, nonce = given.get("state", ""), given.get("nonce", "")
-        asked = Asked(client, given["redirect_uri"], scopes, challenge, state, nonce)
+        asked = Asked(client, given["redirect_uri"], scopes, challenge, state, nonce, prompt=prompt)
         if "launch" not in given:
             return asked
         key = digest(given["launch"])

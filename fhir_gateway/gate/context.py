@@ -288,16 +288,17 @@ def need_scope(ctx: Context, interaction: str, type: str) -> None:
     if type in WRITTEN_BY_US and interaction in "cud":
         raise Problem("not-offered", f"{type} is written by the gateway itself.", headers={"Allow": "GET, HEAD"})
     if ctx.scopes is not None and not ctx.scopes.covers(interaction, type):
-        raise out_of_scope(interaction, type)
+        raise out_of_scope(ctx, interaction, type)
 
 
-def out_of_scope(interaction: str, type: str, which: str = "", *, noted: bool = False) -> Problem:
-    """What somebody is told whose sign-in does not reach so far. `which` is of which of this type."""
+def out_of_scope(ctx: Context, interaction: str, type: str, which: str = "", *, noted: bool = False) -> Problem:
+    """What somebody is told whose sign-in does not reach so far, with a SMART scope that would. `which` is of which of this type."""
+    level = {"system": "system", "professional": "user"}.get(ctx.actor.kind, "patient")
     words = {"c": "create", "r": "read", "u": "change", "d": "delete", "s": "search"}
     return Problem(
         "insufficient-scope",
         f"This sign-in does not allow to {words[interaction]} {which}{type}.",
-        headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{type}.{interaction}"'},
+        headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{level}/{type}.{interaction}"'},
         noted=noted,
     )
 

@@ -123,7 +123,7 @@ async def may_touch(ctx: Context, interaction: str, stored: Stored) -> None:
     if ctx.scopes is not None and not (ctx.scopes.covers(interaction, stored.ref.type) and in_scope(ctx, interaction, stored)):
         letter, what = ("D", "delete") if interaction == "d" else ("U", "update")
         await ctx.house.store.commit(*notes(ctx, letter, what, OUTSIDE, stored.facts, stored.ref))
-        raise out_of_scope(interaction, stored.ref.type, "this ", noted=True)
+        raise out_of_scope(ctx, interaction, stored.ref.type, "this ", noted=True)
 
 
 async def may_leave(ctx: Context, interaction: str, resource: dict[str, Any], facts: Facts, ref: Ref) -> None:
@@ -132,7 +132,7 @@ async def may_leave(ctx: Context, interaction: str, resource: dict[str, Any], fa
         return
     letter, what = ("C", "create") if interaction == "c" else ("U", "update")
     await ctx.house.store.commit(*notes(ctx, letter, what, OUTSIDE, facts, Ref(ref.type, "") if letter == "C" else ref))
-    raise out_of_scope(interaction, ref.type, "such a " if letter == "C" else "this into such a ", noted=True)
+    raise out_of_scope(ctx, interaction, ref.type, "such a " if letter == "C" else "this into such a ", noted=True)
 
 
 async def _answers_own_task(ctx: Context, stored: Stored, resource: dict[str, Any]) -> bool:

@@ -14,9 +14,9 @@ from starlette.routing import Route
 
 from ..auth import discovery
 from ..auth.oauth import Asked, OAuth, own_record
+from ..auth.prompting import BEGAN
 from ..auth.refusal import Refusal, SentBack
 from ..auth.sessions import Session, Sessions
-from ..domain.primitives import whole
 from ..domain.problem import Problem
 from . import app
 from .admission import Admission
@@ -26,7 +26,6 @@ from .pages.words import _
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
 PUBLIC = {"Cache-Control": "max-age=300", "X-Content-Type-Options": "nosniff"}
-SHORTEST_AGE = 60  # seconds
 LONGEST_QUERY = 4_000  # it travels inside `next` of the sign-in page
 
 
@@ -97,11 +96,11 @@ async def authorize(smart: Smart, request: Request) -> Response:
     except SentBack as back:
         return frame.go(back.location)
     session = await smart.sessions.session(request.cookies)
-    if session is None or too_old(session.caller.signed_in, request.query_params.get("max_age"), smart.clock()):
-        if request.query_params.get("prompt") == "none":
+    if session is None or not asked.prompt.proven(session.caller.signed_in, smart.clock()):
+        if asked.prompt.quiet:
             return frame.go(smart.oauth.refuse(asked, "login_required"))
-        return frame.go(f"/sign-in?next={quote(f'/oauth/authorize?{query}', safe='')}")
-    if request.query_params.get("prompt") == "none":
+        return at_the_door(smart, asked, query)
+    if asked.prompt.quiet:
         return frame.go(smart.oauth.refuse(asked, "consent_required"))
     if whom_is_open(asked, session):
         return may_lead_to(await whom(smart, request, asked, query), origin_of(asked.redirect_uri))
@@ -135,13 +134,11 @@ async def whom(smart: Smart, request: Request, asked: Asked, query: str, *, mist
     )  # fmt: skip
 
 
-def too_old(signed_in: datetime | None, max_age: str | None, at: datetime) -> bool:
-    """Whether the person must sign in again first: the app said how many seconds ago is too long (OpenID Connect 3.1.2.1).
-
-    Less than a minute counts as one, so that whoever has just signed in can go on.
-    """
-    seconds = whole(max_age) if max_age is not None else None
-    return seconds is not None and (signed_in is None or (at - signed_in).total_seconds() > max(seconds, SHORTEST_AGE))
+def at_the_door(smart: Smart, asked: Asked, query: str) -> Response:
+    """To the sign-in page, and back with when that was, where it matters: who signs in from now on need not again."""
+    if asked.prompt.fresh:
+        query = onward(query, BEGAN, str(int(smart.clock().timestamp())))
+    return frame.go(f"/sign-in?next={quote(f'/oauth/authorize?{query}', safe='')}")
 
 
 async def approve(smart: Smart, request: Request) -> Response:
@@ -157,6 +154,8 @@ async def approve(smart: Smart, request: Request) -> Response:
         query = form.get("asked", "")
         asked = await _asked(smart, parse_qsl(query, keep_blank_values=True), len(query))
         match form.get("decision"):
+            case "approve" if not asked.prompt.proven(session.caller.signed_in, smart.clock()):
+                return at_the_door(smart, asked, query)
             case "approve":
                 where = await smart.oauth.approve(asked, session.caller, smart.clock(), session.key)
             case "choose" if not form.get("patient"):
