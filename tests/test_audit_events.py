@@ -250,6 +250,10 @@ def test_the_trail_is_sealed_verified_proved_and_exported(demo: Gateway, tmp_pat
     elsewhere = {"GATEWAY_DATA": str(tmp_path / "nothing-here")}
     good = demo.command("audit", "verify", "--proof", str(proof), "--keys", str(keys), "--heads", str(heads), env=elsewhere)
     assert good.returncode == 0 and "as they were sealed" in good.stdout and not (tmp_path / "nothing-here").exists(), good
+    assert demo.get("gp", f"Patient/{demo.patient}").status_code == 200
+    heads.write_text(heads.read_text() + demo.command("audit", "seal").stdout)
+    older = demo.command("audit", "verify", "--proof", str(proof), "--keys", str(keys), "--heads", str(heads), "--json", env=elsewhere)
+    assert older.returncode == 0 and json.loads(older.stdout)["newer"] >= 1, older
     proof.write_text(proof.read_text().replace("Dr Asha Patel", "Dr Asha Pavel"))
     bad = demo.command("audit", "verify", "--proof", str(proof), "--keys", str(keys), "--json", env=elsewhere)
     assert bad.returncode == 1 and json.loads(bad.stdout.splitlines()[0])["what"] == "altered", bad

@@ -149,11 +149,17 @@ def check_proof(file: Path, jwks: Path | None, heads: Path | None, as_json: bool
     kept = {n: h for n, (_, h) in given.items()}
     wrong = [Wrong("signature", None, "", "the head of this proof is not signed by these keys")] if head is None else [*twice, *sealing.examined(found, head, kept)]
     rows = sum(len(s.rows) for s in found.segments)
+    untold, newer = (sealing.untold(found, head, kept), sum(n > head.number for n in kept)) if head else (len(kept), 0)
     _say(wrong, as_json)
     if as_json:
-        out({"ok": not wrong, "person": found.person, "rows": rows, "wrong": len(wrong), "segment": head.number if head else None})
+        said = {"ok": not wrong, "person": found.person, "rows": rows, "wrong": len(wrong), "segment": head.number if head else None}
+        out(said | {"newer": newer, "untold": untold})
     else:
         print(f"{rows} rows of {found.person}: {'as they were sealed' if not wrong else f'{len(wrong)} things are wrong'}")
+        if newer:
+            print(f"The proof ends with segment {head.number if head else 0}: what was sealed later is not in it. {newer} of the heads are newer.")
+        if untold:
+            print(f"Of {untold} of the heads the proof says nothing: `audit proof --heads` makes one for older heads, and a new one reaches newer ones.")
     return 1 if wrong else 0
 
 

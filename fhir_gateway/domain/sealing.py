@@ -226,7 +226,10 @@ def proof_of(person: str, heads: Sequence[tuple[str, Head]], parts: Mapping[int,
 
 
 def examined(proof: Proof, head: Head, kept: Mapping[int, Head]) -> Iterator[Wrong]:
-    """What is wrong with a proof whose newest head is believed. `kept` are heads that the reader has from before."""
+    """What is wrong with a proof whose newest head is believed. `kept` are heads that the reader has, of before or after it.
+
+    A proof is of the day it was made: that there are newer heads is nothing wrong, but the next one must follow its own.
+    """
     whole = bytes.fromhex(head.log)
     for segment in proof.segments:
         claim = segment.claim
@@ -241,13 +244,20 @@ def examined(proof: Proof, head: Head, kept: Mapping[int, Head]) -> Iterator[Wro
                 yield Wrong("altered", claim.number, row.id, f"row {row.id} is not in segment {claim.number} as it was sealed")
     for number, old in sorted(kept.items()):
         if number > head.number:
-            yield Wrong("truncated", number, "", f"a head of segment {number} was given out, and this proof ends with segment {head.number}")
+            if number == head.number + 1 and old.previous != digest(proof.head):
+                yield Wrong("head", number, "", f"the head of segment {number} that was given out does not follow the head of this proof: {ANEW}")
         elif str(number) in proof.earlier:
             steps = _hashes(proof.earlier[str(number)])
             if not consistent(number, bytes.fromhex(old.log), head.number, whole, steps):
                 yield Wrong("head", number, "", f"the trail of this proof does not begin with the trail of head {number}")
         elif number == head.number and old != head:
             yield Wrong("head", number, "", f"the head of segment {number} is another than the one that was given out")
+
+
+def untold(proof: Proof, head: Head, kept: Iterable[int]) -> int:
+    """Of how many of these heads a proof says nothing: those after the next one, and those before it that it was not made for."""
+    told = {int(n) for n in proof.earlier if n.isdigit()} | {head.number, head.number + 1}
+    return len(set(kept) - told)
 
 
 def _hashes(said: Iterable[str]) -> list[bytes]:

@@ -104,6 +104,23 @@ async def test_who_is_late_seals_nothing_twice(reopen: Reopen) -> None:
     assert [s.number for s in await one.segments()] == [1] and await wrong(one) == set()
 
 
+async def test_an_older_proof_is_not_wrong_beside_newer_heads(store: Store) -> None:
+    """But a next head that does not follow is: then the trail was made again since, and one of the two is not the one given out."""
+    heads = await sealed(store)
+    keys = (await seals(store, MORNING)).public
+    proof, _ = await gate.proof_of(House(store), ANN, [1])  # type: ignore[arg-type]
+    await store.commit(note("later", when=9_000))
+    heads += await gate.Sealer(House(store)).seal()  # type: ignore[arg-type]
+    await store.commit(note("latest", when=9_001))
+    heads += await gate.Sealer(House(store)).seal()  # type: ignore[arg-type]
+    kept = {n: h for n, text in enumerate(heads, 1) if (h := opened(text, keys)) is not None}
+    head = opened(proof.head, keys)
+    assert head is not None and len(kept) == head.number + 2
+    assert list(sealing.examined(proof, head, kept)) == [] and sealing.untold(proof, head, kept) == len(kept) - 3
+    other = kept | {head.number + 1: sealing.msgspec.structs.replace(kept[head.number + 1], previous="0" * 64)}
+    assert [w.what for w in sealing.examined(proof, head, other)] == ["head"]
+
+
 async def test_one_persons_rows_are_proved_without_anybody_elses(store: Store) -> None:
     heads = await sealed(store)
     keys = (await seals(store, MORNING)).public
