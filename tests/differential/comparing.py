@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 
 from fhir_gateway import gate
 from fhir_gateway.domain import consent
-from fhir_gateway.domain.directory import DIRECTORY_TYPES
+from fhir_gateway.domain.bundle import references
+from fhir_gateway.domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
 from fhir_gateway.domain.grants import walk
-from fhir_gateway.domain.types import Op, Ref
-from fhir_gateway.gate.context import ask_stored, stand, within_launch
+from fhir_gateway.domain.types import Op, Put, Ref
+from fhir_gateway.gate.context import ask_stored, rendering, stand, within_launch
 from fhir_gateway.gate.reading import in_scope, reachable
 
 from .building import play
@@ -222,6 +223,21 @@ async def stays(here: Side, case: Case, hidden: set[Ref]) -> set[Ref]:
     return out
 
 
+async def as_shown(here: Side, who: str, ops: Sequence[Op]) -> list[Op]:
+    """What was committed, where it points to no more of the directory than this reader is shown of it: what a view takes out was never there."""
+    ctx = await context_of(here, who)
+    return [replace(o, facts=replace(o.facts, refs=await _refs_shown(ctx, o))) if isinstance(o, Put) and o.facts.patients else o for o in ops]
+
+
+async def _refs_shown(ctx: gate.Context, put: Put) -> frozenset[str]:
+    directory = {r for r in put.facts.refs if r.split("/")[0] in NO_PATIENT_DATA}
+    stored = await ctx.house.store.version(put.ref, put.version) if directory else None
+    if stored is None:
+        return put.facts.refs
+    named = set(references(json.loads((await rendering(ctx, stored))[0])))
+    return put.facts.refs - {r for r in directory if r not in named}
+
+
 # -- one comparison ---------------------------------------------------------------------------------------------------
 
 
@@ -268,12 +284,13 @@ async def differs(case: Case, scratch: Shelf, pairs: dict[str, Pair], count: Cou
     found = await unseen(whole, case.who, played.refs)
     kept = await stays(whole, case, found.hidden)
     gone = found.hidden - kept
+    shown = await as_shown(whole, case.who, played.ops)
     logged = any(r.method in ("LOG", "PAGE") for r in case.requests)
     answers: dict[str, list[list[str]]] = {}
     for engine, (full, reduced) in pairs.items():
-        for shelf, of in ((full, "whole"), (reduced, "reduced")):
+        for shelf, of, ops in ((full, "whole", played.ops), (reduced, "reduced", shown)):
             notes: list[Op] = [*(played.notes if of == "whole" else without(played.notes, found.hidden))] if logged else []
-            await fill(shelf, [*(spoil(of, played.ops, gone) if spoil else played.ops), *notes])
+            await fill(shelf, [*(spoil(of, ops, gone) if spoil else ops), *notes])
         reduced.remove(gone, found.versions)
         here, there = (Talk(side(s.store, Ids("n"), at)) for s in (full, reduced))
         if spoil is None:
@@ -375,6 +392,8 @@ def a_case(seed: int, refs: Sequence[Ref], *, asks: int = 14, size: int = 26) ->
         requests += [asking.preview(), asking.preview(), asking.explain(asking.any_ref())]
     if who in ("patient", "other-patient"):  # their page, which has no narrower sign-in
         requests.append(asking.request("LOG", ""))
+    if any(s.path == "Location" for s in world.steps):
+        requests += asking.whole()
     if dice.one_in(2):
         for _ in range(dice.randint(1, 5)):
             requests += [asking.write()] * dice.choice((1, 1, 1, 2))

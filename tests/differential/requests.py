@@ -172,6 +172,11 @@ class Asking:
             return self.request(d.choice(("GET", "GET", "HEAD")), f"{ref}/$meta")
         return self.request("GET", self.search_path(), **({"prefer": "handling=strict"} if d.one_in(10) else {}))
 
+    def whole(self) -> list[Request]:
+        """All of somebody who must not be found, and what searches bring along of where they are."""
+        asked = ("Patient/p1/$everything?_count=200", "Patient/p1/$everything?_count=2", "Encounter?patient=p1&_include=*", "Patient?_id=p1&_include=*")
+        return [self.request("GET", path) for path in asked]
+
     def explain(self, ref: str) -> Request:
         d = self.dice
         said = {"what": ref, **d.choice(({}, {"who": self.somebody()}, {"who": self.somebody()})), **d.choice(({}, {}, {"action": "correct"}, {"purpose": d.choice(("BTG", "HRESCH", "ETREAT"))}))}

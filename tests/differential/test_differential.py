@@ -21,7 +21,7 @@ from .sides import Shelf
 QUICK, QUICK_ON_BOTH = 40, 3
 LONG, LONG_ON_BOTH = 260, 20
 # Answers with data that would be hidden but for an emergency, a claim, an urgent care service; operations that told something; pages
-SHOWN = {"emergency", "claim", "urgent care", "$preview", "$explain", "$meta", "page my-plan", "page team", "page team person"}
+SHOWN = {"emergency", "claim", "urgent care", "$everything", "$preview", "$explain", "$meta", "page my-plan", "page team", "page team person"}
 OFTEN = {
     "emergency": 30, "claim": 15, "urgent care": 3, "$preview": 4, "$explain": 15, "$meta": 25, "$meta-add": 2, "page my-plan": 25, "page my plan": 3,
     "page team": 60, "page team person": 10, "page under emergency": 1, "POST claims": 1, "POST break-glass": 1,

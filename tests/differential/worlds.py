@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from fhir_gateway.domain import sharing
-from fhir_gateway.domain.vocabulary import ACT_CODE, CONFIDENTIALITY_SYSTEM, LEGAL_SYSTEM
+from fhir_gateway.domain.vocabulary import ACT_CODE, CONFIDENTIALITY_SYSTEM, HANDLING_SYSTEM, LEGAL_SYSTEM, LOCATION_PROTECTED
 
 from ..worlds import Dice, a_consent
 from .sides import START
@@ -340,7 +340,7 @@ def a_world(seed: int, size: int = 26) -> World:
     for _ in range(dice.randint(0, 2)):  # what comes when all is settled
         type, id = dice.choice(free)
         steps.append(Step(dice.choice(("hospital", "gp", "patient")), "POST", type, a_resource(dice, type, "p1"), f"{id}x"))
-    steps += _in_turn(dice, turn(seed))
+    steps = at_risk(Dice(seed + 2), [*steps, *_in_turn(dice, turn(seed))])
     spread = (timedelta(0), timedelta(0), timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=7))
     return World(seed, [Step(s.who, s.method, s.path, s.body, s.name, dice.choice(spread), s.headers) for s in steps])
 
@@ -356,6 +356,32 @@ def _in_turn(dice: Dice, about: str) -> list[Step]:
     if about == "owner":
         return [Step("patient", "POST", t, a_resource(dice, t, "p1"), f"o{n}") for n, t in enumerate(("Goal", "Observation"))]
     return []
+
+
+def at_risk(dice: Dice, steps: list[Step]) -> list[Step]:
+    """In some worlds people must not be found where they are: visits in places, and a practice that much of their record names."""
+    if not dice.one_in(3):
+        return steps
+    place = Step("hospital", "POST", "Location", {"resourceType": "Location", "status": "active", "name": "Refuge", "address": {"city": "Hiddenham"}}, "refuge")
+    visits = [Step("hospital", "POST", "Encounter", {"resourceType": "Encounter", **_encounter(dice, {"reference": "Patient/p1"})}, f"visit{n}") for n in range(dice.randint(1, 2))]
+    at = dice.randint(0, len(steps))
+    return [place, *(_kept_safe(dice, s) for s in [*steps[:at], *visits, *steps[at:]])]
+
+
+def _kept_safe(dice: Dice, step: Step) -> Step:
+    body = step.body
+    if not isinstance(body, dict) or step.method != "POST":
+        return step
+    surgery = {"reference": dice.choice(("Organization/gp", "Practitioner/gp"))}
+    if step.path == "Patient" and (step.name == "p1" or dice.one_in(3)):
+        labels = body.get("meta", {}).get("security", [])
+        body = {**body, "generalPractitioner": [surgery], "meta": {"security": [*labels, {"system": HANDLING_SYSTEM, "code": LOCATION_PROTECTED}]}}
+    elif step.path == "Encounter":
+        body = {**body, "location": [{"location": {"reference": "Location/refuge"}}], **_maybe(dice, 2, "serviceProvider", lambda: surgery),
+                **_maybe(dice, 2, "participant", lambda: [{"individual": a_staff(dice)}])}  # fmt: skip
+    elif step.path == "AllergyIntolerance":
+        body = {**body, "recorder": a_staff(dice)}
+    return replace(step, body=body)
 
 
 def _long_record(dice: Dice, many: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from base64 import b64encode
 import pytest
 
 from .conftest import ALL_STAFF, EVERYBODY, Place, some
-from .seeding import CANARY, CONFIDENTIALITY, DROPPED, NOBODY, OPEN, SECRET, VERY, VERY_RESTRICTED, marked, rule, sharing
+from .seeding import CANARY, CONFIDENTIALITY, DROPPED, NOBODY, OPEN, SECRET, VERY, VERY_RESTRICTED, classes, marked, rule, sharing
 
 LOOKERS = ("gp", "social-worker", "proxy")
 PATCH = {"Content_Type": "application/json-patch+json"}
@@ -185,6 +185,42 @@ def test_L33_a_page_of_everything_dies_with_what_let_it_be_read(place: Place) ->
     shut = place.made("patient", sharing(place.me, [rule("deny", place.g.persona("social-worker")["fhirUser"])]))
     assert place.get("social-worker", following).status_code == 404
     place.end(shut)
+
+
+def test_L33_everything_brings_along_nothing_that_the_view_takes_out(place: Place) -> None:
+    """Neither the place and the practice of somebody at risk nor, for a befriender, which surgery a person goes to."""
+    refuge = place.made("hospital", {"resourceType": "Location", "status": "active", "name": "Women's Refuge House", "address": {"line": ["7 Secret Lane"]}})
+    visit = {"resourceType": "Encounter", "status": "finished", "class": {"code": "HH"}, "subject": {"reference": place.me}, "location": [{"location": {"reference": refuge}}]}
+    place.made("hospital", visit)
+    surgery = f"Organization/{place.get('gp', 'Organization?identifier=D82001').json()['entry'][0]['resource']['id']}"
+    now = place.get("patient", place.me)
+    registered = now.json() | {"generalPractitioner": [{"reference": surgery}]}
+    assert place.ask("patient", "PUT", place.me, body=registered, If_Match=now.headers["etag"]).status_code == 200
+    befriender = place.made("patient", sharing(place.me, [rule("permit", place.g.persona("link-worker")["fhirUser"], **{"class": classes("Patient")})]))
+    risk = {"system": "https://fhir-gateway.example/CodeSystem/handling", "code": "location-protected"}
+    mark = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"security": [risk]}}]}
+
+    def brought(who: str) -> set[str]:
+        """Everything of the directory on any page of it."""
+        out, path = set[str](), f"{place.me}/$everything?_count=50"
+        while path:
+            page = place.get(who, path).json()
+            out |= {f"{e['resource']['resourceType']}/{e['resource']['id']}" for e in page["entry"] if e["search"]["mode"] == "include"}
+            path = next((link["url"].split("/fhir/")[1] for link in page["link"] if link["relation"] == "next"), "")
+        return out
+
+    try:
+        assert {refuge, surgery} <= brought("social-worker"), "whom nobody endangers is shown whole"
+        assert surgery not in brought("link-worker")
+        assert place.ask("patient", "POST", f"{place.me}/$meta-add", body=mark).status_code == 200
+        for who in ("social-worker", "proxy"):
+            assert not {refuge, surgery, place.g.persona("gp")["fhirUser"]} & brought(who), who
+        assert {refuge, surgery} <= brought("patient")
+    finally:
+        place.ask("patient", "POST", f"{place.me}/$meta-delete", body=mark)
+        place.end(befriender)
+        then = place.get("patient", place.me)
+        place.ask("patient", "PUT", place.me, body={**then.json(), "generalPractitioner": now.json()["generalPractitioner"]}, If_Match=then.headers["etag"])
 
 
 @pytest.mark.parametrize("who", some(*LOOKERS))
