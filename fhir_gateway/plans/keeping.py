@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import gate
 from ..domain import mapping, strict
+from ..domain.bundle import references
 from ..domain.identity import NHS_NUMBER, agrees, contradicts, nhs_number
 from ..domain.mapping import Entry, Mapped
 from ..domain.mapping.carrier import dump
@@ -55,11 +56,14 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
     held = await holdings(ctx, patient) if patient else {}
     _only_plan(mapped, held)
     steps, unchanged = _steps(mapped, held, patient)
-    if patient and any(s["request"]["method"] == "PUT" for s in steps):
-        steps, untouched = _without_untouched(steps, mapped, await _as_read(ctx, patient))
-        unchanged += untouched
     gone = _gone(mapped, held)
-    entries = [*gone, *steps]
+    if patient and (steps or gone):
+        seen = await _as_read(ctx, patient)
+        steps, untouched = _without_untouched(steps, mapped, seen)
+        unchanged += untouched
+        read = {own_identifier(e.resource) for e in seen.values()}
+        gone = [h for h in gone if h.own in read]
+    entries = [*({"request": {"method": "DELETE", "url": h.ref, "ifMatch": f'W/"{h.version}"'}} for h in gone), *steps]
     pending = _waiting(held)
     unmapped = [row for row in mapped.dry if "plan-unmapped" in row["to"]]
     if dry_run or not entries:
@@ -185,11 +189,11 @@ def _steps(mapped: Mapped, held: Mapping[Ref, Held], patient: str | None) -> tup
     return steps, unchanged
 
 
-async def _as_read(ctx: Context, patient: str) -> dict[str, str]:
-    """What this writer's own reading of the plan maps to: full URL to the resource as text. {} where they read no plan."""
+async def _as_read(ctx: Context, patient: str) -> dict[str, Entry]:
+    """What this writer's own reading of the plan maps to, by full URL. {} where they read no plan."""
     try:
         seen = await load(ctx, patient)
-        return {e.full_url: dump(e.resource) for e in mapping.to_fhir(checked(seen), load_tables()).entries}
+        return {e.full_url: e for e in mapping.to_fhir(checked(seen), load_tables()).entries}
     except Problem as p:
         if p.kind not in ("not-found", "invalid"):
             raise
@@ -197,12 +201,36 @@ async def _as_read(ctx: Context, patient: str) -> dict[str, str]:
 
 
 def _without_untouched(
-    steps: list[dict[str, Any]], mapped: Mapped, seen: Mapping[str, str]
+    steps: list[dict[str, Any]], mapped: Mapped, seen: Mapping[str, Entry]
 ) -> tuple[list[dict[str, Any]], int]:
-    """Replacements only of what the writer changed: what they were not shown is no edit of theirs. And how many fell away."""
-    same = {e.full_url for e in mapped.entries if seen.get(e.full_url) == dump(e.resource)}
-    kept = [s for s in steps if s["request"]["method"] != "PUT" or s["fullUrl"] not in same]
-    return kept, len(steps) - len(kept)
+    """Only what the writer changed: what they were not shown is no edit of theirs. And how many fell away.
+
+    What their reading makes up where the record has something that they do not see is no new thing either, unless something new
+    of theirs needs it.
+    """
+    same = {e.full_url for e in mapped.entries if e.full_url in seen and dump(seen[e.full_url].resource) == dump(e.resource)}
+    new = [s for s in steps if s["request"]["method"] == "POST"]
+    needed = {s["fullUrl"] for s in new} - same
+    waiting = [s for s in new if s["fullUrl"] in needed]
+    while waiting:
+        named = set(references(waiting.pop()["resource"])) - needed
+        waiting += [s for s in new if s["fullUrl"] in named]
+        needed |= named
+    left_out = {s["fullUrl"] for s in new} - needed
+    kept = [s for s in steps if s["fullUrl"] not in (left_out if s["request"]["method"] == "POST" else same)]
+    fewer = [{**s, "resource": _not_naming(s["resource"], left_out)} for s in kept] if left_out else kept
+    return fewer, len(steps) - len(kept)
+
+
+def _not_naming(node: Any, urls: Collection[str]) -> Any:
+    """A copy without the references to these, nor what is nothing without them."""
+    if isinstance(node, list):
+        return [n for item in node if (n := _not_naming(item, urls)) is not None] or None
+    if not isinstance(node, dict):
+        return node
+    if isinstance(node.get("reference"), str) and node["reference"] in urls:
+        return None
+    return {k: n for k, v in node.items() if (n := _not_naming(v, urls)) is not None or v is None} or None
 
 
 def _match(mapped: Mapped, held: Mapping[Ref, Held]) -> dict[str, Held]:
@@ -238,16 +266,12 @@ def pointed(node: Any, names: Mapping[str, str]) -> Any:
     return node
 
 
-def _gone(mapped: Mapped, held: Mapping[Ref, Held]) -> list[dict[str, Any]]:
-    """Deletions of what this plan no longer has (its history stays)."""
+def _gone(mapped: Mapped, held: Mapping[Ref, Held]) -> list[Held]:
+    """What is here of this plan and not in it any more."""
     main = own_identifier(next(e for e in mapped.entries if e.kind == "plan").resource)
     assert main is not None
     now = {own_identifier(e.resource) for e in mapped.entries}
-    out = []
-    for h in held.values():
-        if h.own and h.own[1].startswith(main[1] + "/") and h.own not in now and h.own[0] != "person":
-            out.append({"request": {"method": "DELETE", "url": h.ref, "ifMatch": f'W/"{h.version}"'}})
-    return out
+    return [h for h in held.values() if h.own and h.own[1].startswith(main[1] + "/") and h.own not in now and h.own[0] != "person"]
 
 
 def _pointing(
