@@ -271,6 +271,23 @@ def test_superseding_closes_the_old_one_in_the_same_commit(demo: Gateway) -> Non
     assert demo.get("patient", f"Consent?patient={demo.patient}").json()["total"] == before
 
 
+@pytest.mark.parametrize("idle", ["proposed", "draft", "rejected", "inactive", "later", "over"])
+def test_a_consent_that_is_not_in_force_takes_the_place_of_none(demo: Gateway, idle: str) -> None:
+    """consent.md 1.4: proposed is none. What it would end still closes."""
+    rosa = demo.persona("link-worker")["fhirUser"]
+    with given(demo, consent(demo.patient, permit(rosa))), given(demo, consent(demo.patient, permit(rosa, type="deny"))) as no:
+        body = consent(demo.patient, permit(rosa, type="deny"), extension=[{"url": SUPERSEDES, "valueReference": {"reference": f"Consent/{no.json()['id']}"}}])
+        if idle in ("later", "over"):
+            body["provision"]["period"] = {"start": "2035-01-01"} if idle == "later" else {"end": "2020-01-01"}
+        else:
+            body["status"] = idle
+        answer = demo.call("patient", "POST", "Consent", body=body)
+        refused(answer, 422)
+        assert "takes the place of none" in answer.text and answer.json()["issue"][0]["expression"] == ["Consent.extension"]
+        assert demo.get("patient", f"Consent/{no.json()['id']}").json()["status"] == "active"
+        assert demo.get("link-worker", f"Goal?patient={demo.patient}").json()["total"] == 0
+
+
 def test_two_first_grants_saved_in_the_same_instant_make_one_consent(demo: Gateway) -> None:
     mine = {"identifier": [{"system": "https://fhir-gateway.example/id/sharing-preferences", "value": f"Patient/{demo.patient}"}]}
     body = consent(demo.patient, permit(demo.persona("link-worker")["fhirUser"], type="deny"), **mine)

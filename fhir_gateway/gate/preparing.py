@@ -9,8 +9,11 @@ from typing import Any
 
 from ..domain import compartment, entries, labels, strict
 from ..domain import facts as deriving
+from ..domain.building import read_consent
 from ..domain.bundle import instant
 from ..domain.consenting import superseded
+from ..domain.grants import Grant
+from ..domain.periods import micros
 from ..domain.person import at_risk
 from ..domain.problem import Problem, not_found
 from ..domain.rendering import rendered
@@ -81,8 +84,17 @@ async def put_new(
 
 
 async def _end_superseded(work: Work, resource: dict[str, Any]) -> None:
-    """The consents that a new one takes the place of end with it, in the same commit, by the right of the same writer."""
-    for name in superseded(resource):
+    """The consents that a new one takes the place of end with it, in the same commit, by the right of the same writer.
+
+    Problem business-rule when it has no effect itself now: it would leave nothing in their place.
+    """
+    ended = superseded(resource)
+    new = read_consent(resource, "", 0) if ended else None
+    if isinstance(new, Grant) and not new.in_force(micros(work.ctx.at)):
+        raise Problem(
+            "business-rule", "A consent that is not active, not begun or over takes the place of none: it would leave nothing in its place.", "Consent.extension"
+        )
+    for name in ended:
         ref = Ref("Consent", name.removeprefix("Consent/"))
         stored = await work.get(ref)
         try:
