@@ -77,6 +77,15 @@ def test_what_it_is_about_is_told_to_the_person_and_the_writer_and_how_private_i
     assert demo.get("gp", f"Goal?_security:not={ACT}|SEX&_id={mine['id']}").json()["total"] == 1
 
 
+def test_a_label_that_takes_the_sight_of_it_from_whoever_puts_it_on_is_put_on_and_answered(demo: Gateway) -> None:
+    mine = made(demo, "patient", goal(demo, "not for me"))
+    ref = f"Goal/{mine['id']}"
+    answer = meta_op(demo, "patient", "meta-add", ref, {"system": ACT, "code": "NOPAT"})
+    assert answer.status_code == 200 and answer.json() == {"resourceType": "Parameters"}, answer.text
+    assert demo.get("patient", ref).status_code == 404
+    assert meta_op(demo, "patient", "meta-add", ref, SEX).status_code == 404
+
+
 def test_asking_for_a_label_does_not_tell_whether_it_was_there(demo: Gateway) -> None:
     for there in (True, False):
         ref = f"Goal/{made(demo, 'gp', goal(demo, f'asked {there}'))['id']}"
