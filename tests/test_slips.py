@@ -52,6 +52,9 @@ SLIPS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "no purpose of use": ({"purpose": [{"system": ACT_REASON, "code": "ADMREV"}]}, "purpose[0]", "`ADMREV`", "purpose of use"),
     "a purpose of another system": ({"purpose": [{"system": "urn:x", "code": "TREAT"}]}, "purpose[0]", "`urn:x`", ACT_REASON),
     "a code without system": ({"code": [{"coding": [{"code": "370143000"}]}]}, "code[0].coding[0].system", "`370143000`", "`system`"),
+    "a code system with a slash": ({"code": [{"coding": [{"system": "http://snomed.info/sct/", "code": "73211009"}]}]}, "code[0].coding[0].system", "`http://snomed.info/sct/`", "`http://snomed.info/sct`"),
+    "a code system's edition": ({"code": [{"coding": [{"system": "http://snomed.info/sct/83821000000107", "code": "73211009"}]}]}, "code[0].coding[0].system", "83821000000107`", "`http://snomed.info/sct`"),
+    "a code system by https": ({"code": [{"coding": [{"system": "https://loinc.org", "code": "718-7"}]}]}, "code[0].coding[0].system", "`https://loinc.org`", "`http://loinc.org`"),
     "a source of the wrong kind": ({"extension": [{"url": DATA_SOURCE, "valueString": "urn:x"}]}, "extension[0]", "it names", "`valueUri`"),
     "an environment in words": ({"extension": [{"url": ENVIRONMENT, "valueCodeableConcept": {"text": "x"}}]}, "extension[0]", "it names", "coding"),
     "a number without system": (whom(value="926"), "actor[0].reference.identifier.system", "`926`", "`system`"),
@@ -83,6 +86,39 @@ def test_a_no_that_would_close_less_than_it_seems_is_refused_with_the_place_and_
     for answer in (alone, tried):
         ((place, text),) = told(answer)
         assert place == f"{RULE}.{where}" and value in text and right in text, (place, text)
+
+
+def test_a_no_to_a_thing_that_is_not_here_is_refused_as_one_to_what_its_writer_does_not_see(demo: Gateway) -> None:
+    """And what a kept no names may go: the consent can be changed still."""
+    me = {"reference": f"Patient/{demo.patient}"}
+    body = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "x"}, "subject": me}
+    here = f"Goal/{demo.call('patient', 'POST', 'Goal', body=body).json()['id']}"
+    kept_back = {"meta": {"security": [{"system": ACT_CODE, "code": "NOPAT"}]}}
+    unseen = demo.call("gp", "POST", "Goal", body=body | kept_back)
+    hidden = f"Goal/{unseen.headers['location'].split('/Goal/')[1].split('/')[0]}"
+
+    def no(*names: str) -> dict[str, Any]:
+        return consent(demo.patient, {"type": "deny", "data": [{"meaning": "instance", "reference": {"reference": n}} for n in names]})
+
+    answers = [demo.call("patient", "POST", "Consent", body=no(here, name)) for name in ("Goal/typo", "Gaol/typo", hidden)]
+    for name, answer in zip(("Goal/typo", "Gaol/typo", hidden), answers, strict=True):
+        assert answer.status_code == 422, answer.text
+        ((place, text),) = told(answer)
+        assert place == f"{RULE}.data[1].reference.reference" and text.replace(name, "") == told(answers[0])[0][1].replace("Goal/typo", "")
+    made = demo.call("patient", "POST", "Consent", body=no(here))
+    assert made.status_code == 201, made.text
+    now = demo.get("patient", here)
+    assert demo.call("patient", "DELETE", here, headers={"If-Match": now.headers["etag"]}).status_code == 204
+    changed = save(demo, made.json() | {"policyRule": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTIN"}]}}, made.headers["etag"])
+    assert changed.status_code == 200, changed.text
+    assert save(demo, changed.json() | {"status": "inactive"}, changed.headers["etag"]).status_code == 200
+    new = {"fullUrl": "urn:uuid:0198c0de-0000-4000-8000-000000000001", "resource": body, "request": {"method": "POST", "url": "Goal"}}
+    both = [{"resource": no(new["fullUrl"]), "request": {"method": "POST", "url": "Consent"}}, new]  # type: ignore[arg-type]
+    done = demo.call("patient", "POST", "", body={"resourceType": "Bundle", "type": "transaction", "entry": both})
+    assert done.status_code == 200, done.text
+    last = done.json()["entry"][0]["response"]["location"].split("/_history")[0]
+    ended = demo.get("patient", last)
+    assert save(demo, ended.json() | {"status": "inactive"}, ended.headers["etag"]).status_code == 200
 
 
 def test_each_slip_of_one_consent_is_told_at_once(demo: Gateway) -> None:

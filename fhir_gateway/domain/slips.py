@@ -16,6 +16,10 @@ from .grants import DATA_SOURCE, ENVIRONMENT, Rule, Uncomputable, parse
 from .vocabulary import ACT_CODE, ACT_REASON, LABEL_CODES, PURPOSES, ROLE_AT, SECTOR_SYSTEM
 
 SYSTEMS: Final = (ODS_CODE, SECTOR_SYSTEM, ROLE_AT)  # identifier systems that every deployment knows
+CODE_SYSTEMS: Final = (  # https://hl7.org/fhir/R4/terminologies-systems.html, what health records here are coded in
+    "http://snomed.info/sct", "http://loinc.org", "http://hl7.org/fhir/sid/icd-10", "http://www.nlm.nih.gov/research/umls/rxnorm",
+    "https://dmd.nhs.uk", "http://unitsofmeasure.org",
+)  # fmt: skip
 SOMEBODY: Final = (
     "Organization", "Practitioner", "PractitionerRole", "HealthcareService", "CareTeam", "Group", "Patient", "RelatedPerson", "Device",
 )  # fmt: skip
@@ -50,6 +54,14 @@ def nobody(consent: Mapping[str, Any], directory: Directory) -> list[Slip]:
     return out
 
 
+def things(consent: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each thing that a no in it names by its place: (where, `Type/id`)."""
+    return [
+        (f"{rule.path}.data[{i}].reference.reference", str(item["reference"]["reference"]).split("/_history/", 1)[0])
+        for node, rule in _rules(consent) if rule.type == "deny" for i, item in enumerate(node.get("data", ())) if item.get("meaning") != "authoredby"
+    ]  # fmt: skip
+
+
 def _rules(consent: Mapping[str, Any]) -> Iterable[tuple[Mapping[str, Any], Rule]]:
     """Each provision as written, with the rule that it is read as."""
     try:
@@ -75,8 +87,11 @@ def _in(node: Mapping[str, Any], rule: Rule) -> Iterator[Slip]:
         yield from _label(label, f"{path}.securityLabel[{i}]")
     for i, concept in enumerate(node.get("code", ())):
         for j, coding in enumerate(concept["coding"]):
+            where, right = f"{path}.code[{i}].coding[{j}].system", _of_edition(coding.get("system", ""))
             if not coding.get("system"):
-                yield Slip(f"{path}.code[{i}].coding[{j}].system", f"`{coding['code'][:60]}` has no system, so it is the code of nothing: write its `system`")
+                yield Slip(where, f"`{coding['code'][:60]}` has no system, so it is the code of nothing: write its `system`")
+            elif right:
+                yield Slip(where, f"`{coding['system'][:80]}` is not what this system is called: write `{right}`")
     for i, extension in enumerate(node.get("extension", ())):
         yield from _extension(extension, f"{path}.extension[{i}]")
     for where, reference in _references(node, path):
@@ -140,9 +155,19 @@ def _identifier(reference: Mapping[str, Any]) -> tuple[str, str]:
 
 def _spelt_as(system: str, right: Iterable[str]) -> str:
     """The system of `right` that this one was to be; empty when it is one of them, or like none."""
-    mine = {r.casefold().rstrip("/"): r for r in right}
-    found = mine.get(system.strip().casefold().rstrip("/"), "")
-    return "" if found == system else found
+    known = set(right)
+    return "" if system in known else {_plain(r): r for r in sorted(known)}.get(_plain(system), "")
+
+
+def _plain(system: str) -> str:
+    """Without what is easily written otherwise: case, `http` or `https`, spaces and slashes around it."""
+    return system.strip().casefold().removeprefix("http://").removeprefix("https://").removeprefix("www.").rstrip("/#")
+
+
+def _of_edition(system: str) -> str:
+    """The code system that this one was to be, also where it names a version of it; empty as for `_spelt_as`."""
+    whole = _spelt_as(system, CODE_SYSTEMS)
+    return whole or next((c for c in CODE_SYSTEMS if _plain(system).startswith((f"{_plain(c)}/", f"{_plain(c)}|"))), "")
 
 
 def _values(names: Iterable[str], system: str) -> list[str]:
@@ -156,4 +181,4 @@ def _meant(said: str, right: Collection[str]) -> str:
     return f": is it `{by_case[near[0]]}`?" if near else ""
 
 
-__all__ = ["Slip", "nobody", "slips"]
+__all__ = ["Slip", "nobody", "slips", "things"]

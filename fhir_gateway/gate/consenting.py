@@ -75,6 +75,7 @@ async def lawful(ctx: Context, get: Get, ref: Ref, resource: Mapping[str, Any], 
     else:
         raise await _refused(asked, "A consent is written by the person whose record it is.")
     await names_somebody(ctx, resource)
+    await _names_something(asked)
     return Lawful(out.decision, [*out.ops, *await _the_only_one(asked)])
 
 
@@ -104,6 +105,23 @@ async def names_somebody(ctx: Context, resource: Mapping[str, Any]) -> None:
     """Problem business-rule where a no in this Consent names an identifier that nobody has, of a system that our directory holds."""
     directory, _ = ctx.place or await directory_now(ctx.house)
     refuse_slips(slips.nobody(resource, directory))
+
+
+async def _names_something(asked: Asked) -> None:
+    """Problem business-rule where a no names a thing that is not here, or that its writer does not see: the same sentence, so that
+    it tells nothing of the hidden. What it named already stays as it is: that may have gone since."""
+    already = {name for _, name in slips.things(asked.before)} if asked.before else set()
+    out = []
+    for where, name in slips.things(asked.resource):
+        type, _, id = name.partition("/")
+        if name not in already and not (asked.ctx.house.r4.has_type(type) and await _sees(asked, Ref(type, id))):
+            out.append(slips.Slip(where, f"`{name[:80]}` is nothing that you can see here: name something that is"))
+    refuse_slips(out)
+
+
+async def _sees(asked: Asked, ref: Ref) -> bool:
+    stored = await asked.get(ref)
+    return stored is not None and not stored.deleted and (await ask(asked.ctx, "access", stored.facts)).permit
 
 
 async def unknown(ctx: Context, get: Get, resource: Mapping[str, Any], facts: Facts) -> tuple[Issue, ...]:

@@ -285,6 +285,23 @@ def consent_of(dice: Dice, patient: str) -> dict[str, Any]:
     return {**body, "category": [{"coding": [{"system": LOINC, "code": "59284-0"}]}]}
 
 
+def of_what_is_here(dice: Dice, consent: dict[str, Any], here: list[tuple[str, str]]) -> dict[str, Any]:
+    """The consent, its no about things that were made: one to what never was is refused."""
+    names = {f"{type}/{id}" for type, id in here}
+
+    def told(node: Any) -> Any:
+        if isinstance(node, list):
+            return [told(n) for n in node]
+        if not isinstance(node, dict):
+            return node
+        name = str((node.get("reference") or {}).get("reference")) if node.get("meaning") in ("instance", "related", "dependents") else ""
+        if name and name not in names and names:
+            return {**node, "reference": {"reference": dice.choice(sorted(names))}}
+        return {k: told(v) for k, v in node.items()}
+
+    return {k: told(v) if k == "provision" else v for k, v in consent.items()}
+
+
 def choice_about(dice: Dice, patient: str, who: str) -> dict[str, Any]:
     """In the form of our pages, for this very reader."""
     if dice.one_in(2):
@@ -325,7 +342,9 @@ def a_world(seed: int, size: int = 26) -> World:
     if dice.one_in(10):
         steps.append(Step("hospital", "POST", "", _long_record(dice, dice.randint(60, 140))))
     later = [_change(dice, *dice.choice(made)) for _ in range(dice.randint(2, 8))]
-    later += [Step({"p1": "patient", "p2": "other-patient", "p3": "third-patient"}[p], "POST", "Consent", consent_of(dice, f"Patient/{p}"), f"c{n}")
+    here = {p: [(s.path, s.name) for s in steps if s.name and f'"Patient/{p}"' in json.dumps(s.body)] for p in patients}
+    more = Dice(seed + 3)
+    later += [Step({"p1": "patient", "p2": "other-patient", "p3": "third-patient"}[p], "POST", "Consent", of_what_is_here(more, consent_of(dice, f"Patient/{p}"), here[p]), f"c{n}")
               for n, p in enumerate(dice.choice((*patients, "p1", "p1")) for _ in range(dice.randint(1, 4)))]  # fmt: skip
     accepting = [Step(who, "ACCEPT", "", None) for who in dice.some(("gp", "nurse", "social-worker", "link-worker"), 3)]
     later += accepting
