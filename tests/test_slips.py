@@ -60,6 +60,7 @@ SLIPS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "a number without system": (whom(value="926"), "actor[0].reference.identifier.system", "`926`", "`system`"),
     "a system in the wrong case": (whom(system=ODS_CODE.lower(), value="926"), "actor[0].reference.identifier.system", f"`{ODS_CODE.lower()}`", f"`{ODS_CODE}`"),
     "a thing that is nobody": ({"actor": [actor("Goal/x")]}, "actor[0].reference.reference", "`Goal/x`", "Organization"),
+    "a group": ({"actor": [actor("Group/night-team")]}, "actor[0].reference.reference", "`Group/night-team`", "(CareTeam)"),
     "an author without system": ({"data": [{"meaning": "authoredby", "reference": {"identifier": {"value": "9"}}}]}, "data[0].reference.identifier.system", "`9`", "`system`"),
 }  # fmt: skip
 NOBODY = {
@@ -138,9 +139,9 @@ def test_a_change_that_brings_a_slip_is_refused_and_what_was_stays(demo: Gateway
 
 
 def test_what_may_come_to_be_somebody_is_kept_with_a_warning(demo: Gateway) -> None:
-    strangers = ("HealthcareService/nope", "urn:their-register|1", f"{ROLE_AT}|Organization/nope urn:roles|nurse", "RelatedPerson/nope")
+    strangers = ("HealthcareService/nope", "urn:their-register|1", f"{ROLE_AT}|Organization/nope urn:roles|nurse", "RelatedPerson/nope", "Patient/nope")
     by_job = actor("x/y") | {"reference": {"identifier": {"system": ROLE_AT, "value": strangers[2].partition("|")[2]}}}
-    rule = permit(*strangers[:2], strangers[3], f"{ODS_CODE}|D82001", type="deny")
+    rule = permit(*strangers[:2], *strangers[3:], f"{ODS_CODE}|D82001", type="deny")
     body = consent(demo.patient, rule | {"actor": [*rule["actor"], by_job]}, permit(f"{ODS_CODE}|000XX"))
     kept = demo.call("patient", "POST", "Consent", body=body, headers={"Prefer": "return=OperationOutcome"})
     assert kept.status_code == 201, kept.text

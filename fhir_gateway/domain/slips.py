@@ -21,7 +21,7 @@ CODE_SYSTEMS: Final = (  # https://hl7.org/fhir/R4/terminologies-systems.html, w
     "https://dmd.nhs.uk", "http://unitsofmeasure.org",
 )  # fmt: skip
 SOMEBODY: Final = (
-    "Organization", "Practitioner", "PractitionerRole", "HealthcareService", "CareTeam", "Group", "Patient", "RelatedPerson", "Device",
+    "Organization", "Practitioner", "PractitionerRole", "HealthcareService", "CareTeam", "Patient", "RelatedPerson", "Device",
 )  # fmt: skip
 
 
@@ -136,7 +136,9 @@ def _references(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mappi
 def _reference(reference: Mapping[str, Any], where: str) -> Iterator[Slip]:
     text = reference.get("reference")
     if text:
-        if text.split("/")[0] not in SOMEBODY:
+        if text.startswith("Group/"):
+            yield Slip(f"{where}.reference", f"`{text[:60]}` speaks of nobody: who is in a group is not known here. Name a team of the person (CareTeam), a service or an organisation")
+        elif text.split("/")[0] not in SOMEBODY:
             yield Slip(f"{where}.reference", f"`{text[:60]}` cannot be anybody: name one of {', '.join(SOMEBODY)}")
         return
     system, value = _identifier(reference)

@@ -145,6 +145,8 @@ async def _here(ctx: Context, get: Get, name: str, facts: Facts) -> bool:
         directory, _ = ctx.place or await directory_now(ctx.house)
         return place in directory.identifiers()
     type, _, id = place.partition("/")
+    if type == "Patient":  # another sees nothing of this record in any case: whether they are here is not told
+        return place in facts.patients
     stored = await get(Ref(type, id))
     ours = type not in ("CareTeam", "RelatedPerson") or (stored is not None and bool(set(facts.patients) & set(stored.facts.patients)))
     return stored is not None and not stored.deleted and ours

@@ -286,7 +286,7 @@ def consent_of(dice: Dice, patient: str) -> dict[str, Any]:
 
 
 def of_what_is_here(dice: Dice, consent: dict[str, Any], here: list[tuple[str, str]]) -> dict[str, Any]:
-    """The consent, its no about things that were made: one to what never was is refused."""
+    """The consent about things that were made, and to a team where it says group: what names nothing or nobody is refused."""
     names = {f"{type}/{id}" for type, id in here}
 
     def told(node: Any) -> Any:
@@ -297,6 +297,8 @@ def of_what_is_here(dice: Dice, consent: dict[str, Any], here: list[tuple[str, s
         name = str((node.get("reference") or {}).get("reference")) if node.get("meaning") in ("instance", "related", "dependents") else ""
         if name and name not in names and names:
             return {**node, "reference": {"reference": dice.choice(sorted(names))}}
+        if str(node.get("reference")).startswith("Group/") and not node.get("meaning"):
+            return {**node, "reference": "CareTeam/r1"}
         return {k: told(v) for k, v in node.items()}
 
     return {k: told(v) if k == "provision" else v for k, v in consent.items()}
