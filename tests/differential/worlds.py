@@ -385,7 +385,7 @@ def at_risk(dice: Dice, steps: list[Step]) -> list[Step]:
         return steps
     place = Step("hospital", "POST", "Location", {"resourceType": "Location", "status": "active", "name": "Refuge", "address": {"city": "Hiddenham"}}, "refuge")
     visits = [Step("hospital", "POST", "Encounter", {"resourceType": "Encounter", **_encounter(dice, {"reference": "Patient/p1"})}, f"visit{n}") for n in range(dice.randint(1, 2))]
-    at = dice.randint(0, len(steps))
+    at = dice.randint(min(4, len(steps)), len(steps))  # after the people
     return [place, *(_kept_safe(dice, s) for s in [*steps[:at], *visits, *steps[at:]])]
 
 
