@@ -105,3 +105,35 @@ def test_a_plan_posted_back_unchanged_writes_nothing_whatever_is_hidden(tmp_path
 @pytest.mark.slow
 def test_many_plans_posted_back_unchanged_write_nothing_whatever_is_hidden(tmp_path: Path) -> None:
     law(tmp_path, 300)
+
+
+async def texts(place: Place, patient: str) -> dict[str, str]:
+    """What each need is called, by its place."""
+    found = await gate.search(place.patient(patient), "Condition", [("patient", patient)])
+    return {str(e.ref): strict.read(e.body or b"")["code"]["text"] for e in found.entries}
+
+
+async def test_a_part_without_an_id_is_itself_whatever_stands_before_it_unseen(tmp_path: Path) -> None:
+    """Parts without an id are named by their place: a reader who is shown fewer edits and takes out what they see, and not what has its number."""
+    unnamed = [{"text": f"Need {n}"} for n in "ABCD"]
+    async with opened(tmp_path / "u.sqlite") as place:
+        patient = (await plans.save(place.hospital, harold(needs=[*harold()["needs"], *unnamed]))).patient
+        assert patient is not None
+        await shared(place, patient)
+        before = await texts(place, patient)
+        where = {text: ref for ref, text in before.items()}
+        await hidden(place, patient, [where["Need A"]])
+        mine = await plans.load(nurse(place), patient)
+        assert [n["text"] for n in mine["needs"]][-3:] == ["Need B", "Need C", "Need D"]
+        mine["needs"][-1] = {"text": "Need D, said better"}
+        assert (await plans.save(nurse(place), mine)).written == 1
+        assert await texts(place, patient) == before | {where["Need D"]: "Need D, said better"}
+        mine = await plans.load(nurse(place), patient)
+        del mine["needs"][-1]
+        await plans.save(nurse(place), mine)
+        assert await texts(place, patient) == {r: t for r, t in before.items() if r != where["Need D"]}
+        mine["needs"].append({"text": "Need E"})
+        assert (await plans.save(nurse(place), mine)).written >= 1
+        assert sorted((await texts(place, patient)).values()) == sorted([*(t for t in before.values() if t != "Need D"), "Need E"])
+        again = await plans.load(nurse(place), patient)
+        assert (await plans.save(nurse(place), again)).written == 0

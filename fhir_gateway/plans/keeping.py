@@ -21,6 +21,7 @@ from ..domain.types import Ref
 from ..gate import Context
 from ..gate.identifying import find_person
 from ..tables import load_tables
+from .numbering import Own, by_place, placed, renamed
 from .sending import send
 from .texts import checked
 
@@ -55,20 +56,20 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
     patient = await _person(ctx, person)
     held = await holdings(ctx, patient) if patient else {}
     _only_plan(mapped, held)
-    steps, unchanged = _steps(mapped, held, patient)
-    gone = _gone(mapped, held)
-    if patient and (steps or gone):
-        seen = await _as_read(ctx, patient)
-        steps, untouched = _without_untouched(steps, mapped, seen)
+    read = await _reading(ctx, patient) if patient else None
+    here = _match(mapped, held, read)
+    steps, unchanged = _steps(mapped, here, held, patient)
+    gone: list[Held] = []
+    if read is not None:
+        steps, untouched = _without_untouched(steps, mapped, read.entries)
         unchanged += untouched
-        read = {own_identifier(e.resource) for e in seen.values()}
-        gone = [h for h in gone if h.own in read]
+        gone = _gone(mapped, here, held, read)
     entries = [*({"request": {"method": "DELETE", "url": h.ref, "ifMatch": f'W/"{h.version}"'}} for h in gone), *steps]
     pending = _waiting(held)
     unmapped = [row for row in mapped.dry if "plan-unmapped" in row["to"]]
     if dry_run or not entries:
         return Saved(patient, 0, unchanged, 0, unmapped, pending)
-    done = await send(ctx, _pointing(entries, mapped, held, patient))
+    done = await send(ctx, _pointing(entries, mapped, here, patient))
     refs = done.refs
     same = done.new.count(False)
     if patient is None:
@@ -160,10 +161,11 @@ def _only_plan(mapped: Mapped, held: Mapping[Ref, Held]) -> None:
 # -- what to do -------------------------------------------------------------------------------------------------------
 
 
-def _steps(mapped: Mapped, held: Mapping[Ref, Held], patient: str | None) -> tuple[list[dict[str, Any]], int]:
+def _steps(
+    mapped: Mapped, here: Mapping[str, Held], held: Mapping[Ref, Held], patient: str | None
+) -> tuple[list[dict[str, Any]], int]:
     """Bundle entries for what is new or changed, and how many are as they were."""
     tables = load_tables()
-    here = _match(mapped, held)
     names = {e.full_url: here[e.full_url].ref for e in mapped.entries if e.full_url in here}
     if patient is not None:
         names[next(e for e in mapped.entries if e.kind == "person").full_url] = f"Patient/{patient}"
@@ -179,7 +181,7 @@ def _steps(mapped: Mapped, held: Mapping[Ref, Held], patient: str | None) -> tup
                 continue
             steps.append({"fullUrl": e.full_url, "resource": resource, "request": {"method": "POST", "url": resource["resourceType"]}})
             continue
-        new = merged(resource, stored, tables[e.kind], known)
+        new = merged(renamed(resource, stored), stored, tables[e.kind], known)
         if dump(content(new)) == dump(content(stored.resource)):
             unchanged += 1
             continue
@@ -189,15 +191,24 @@ def _steps(mapped: Mapped, held: Mapping[Ref, Held], patient: str | None) -> tup
     return steps, unchanged
 
 
-async def _as_read(ctx: Context, patient: str) -> dict[str, Entry]:
-    """What this writer's own reading of the plan maps to, by full URL. {} where they read no plan."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A writer's own plan at this moment: what it maps to, by full URL, and which resource (its id) each part without an id is."""
+
+    entries: Mapping[str, Entry]
+    placed: Mapping[Own, str]
+
+
+async def _reading(ctx: Context, patient: str) -> Reading | None:
+    """None where they read no plan."""
     try:
-        seen = await load(ctx, patient)
-        return {e.full_url: e for e in mapping.to_fhir(checked(seen), load_tables()).entries}
+        found = await record(ctx, patient)
+        entries = mapping.to_fhir(checked(mapping.from_fhir(found, load_tables())), load_tables()).entries
     except Problem as p:
         if p.kind not in ("not-found", "invalid"):
             raise
-        return {}
+        return None
+    return Reading({e.full_url: e for e in entries}, placed(found, entries))
 
 
 def _without_untouched(
@@ -233,14 +244,16 @@ def _not_naming(node: Any, urls: Collection[str]) -> Any:
     return {k: n for k, v in node.items() if (n := _not_naming(v, urls)) is not None or v is None} or None
 
 
-def _match(mapped: Mapped, held: Mapping[Ref, Held]) -> dict[str, Held]:
-    """Which stored resource is which: by our identifier, else an item that carries another record's id."""
+def _match(mapped: Mapped, held: Mapping[Ref, Held], read: Reading | None) -> dict[str, Held]:
+    """Which stored resource is which: by our identifier, else an item that carries another record's id. A part without an id is
+    what stands in its place in the writer's own plan; beyond that it is new."""
     ours = {h.own: h for h in held.values() if h.own is not None}
     others = {h.ref: h for h in held.values() if h.own is None}
+    ids = {ref.id: h for ref, h in held.items()}
     out: dict[str, Held] = {}
     for e in mapped.entries:
         own = own_identifier(e.resource)
-        found = ours.get(own) if own else None
+        found = ids.get(read.placed.get(own, "")) if read is not None and own is not None and by_place(own) else ours.get(own) if own else None
         if found is None and own is not None and e.kind != "person":
             found = others.get(f"{e.resource['resourceType']}/{own[1].rsplit('/', 1)[-1]}")
         if found is None and e.kind == "person":
@@ -266,19 +279,23 @@ def pointed(node: Any, names: Mapping[str, str]) -> Any:
     return node
 
 
-def _gone(mapped: Mapped, held: Mapping[Ref, Held]) -> list[Held]:
-    """What is here of this plan and not in it any more."""
+def _gone(mapped: Mapped, here: Mapping[str, Held], held: Mapping[Ref, Held], read: Reading) -> list[Held]:
+    """What the writer's own reading of this plan had and what is not in it any more."""
     main = own_identifier(next(e for e in mapped.entries if e.kind == "plan").resource)
     assert main is not None
-    now = {own_identifier(e.resource) for e in mapped.entries}
-    return [h for h in held.values() if h.own and h.own[1].startswith(main[1] + "/") and h.own not in now and h.own[0] != "person"]
+    now, had = {h.ref for h in here.values()}, {own_identifier(e.resource) for e in read.entries.values()}
+    parts = set(read.placed.values())
+    return [
+        h for ref, h in held.items()
+        if h.own and h.own[1].startswith(main[1] + "/") and h.own[0] != "person" and h.ref not in now and (ref.id in parts if by_place(h.own) else h.own in had)
+    ]  # fmt: skip
 
 
 def _pointing(
-    entries: list[dict[str, Any]], mapped: Mapped, held: Mapping[Ref, Held], patient: str | None
+    entries: list[dict[str, Any]], mapped: Mapped, here: Mapping[str, Held], patient: str | None
 ) -> list[dict[str, Any]]:
     """The entries with every reference to what is here already rewritten."""
-    names = {url: h.ref for url, h in _match(mapped, held).items()}
+    names = {url: h.ref for url, h in here.items()}
     if patient is not None:
         names[next(e for e in mapped.entries if e.kind == "person").full_url] = f"Patient/{patient}"
     return [{**e, "resource": pointed(e["resource"], names)} if "resource" in e else e for e in entries]
