@@ -475,10 +475,10 @@ def test_a_confirmed_member_goes_by_the_name_of_the_team() -> None:
 
 def test_nobody_goes_by_the_name_of_a_team_into_which_their_own_organisation_brought_them() -> None:
     """consent.md: it never counts for its own writer or the writer's organisation. For others' members it counts."""
-    surgery = Writer("Practitioner/gp", "Organization/gp", None, "professional", "POST", True)
+    surgery = Writer("Practitioner/gp", "Organization/gp", None, "professional", "POST", True, judged=JUDGED)
     by_others = standing_of(*way_in("team", NURSE.user, surgery, by(NURSE)))
     assert team_names(by_others, NURSE, micros(NOW)) == {"CareTeam/ct1"}
-    for writer in (COLLEAGUE, HOSPITAL, Writer(NURSE.user, NURSE.organisation, None, "professional", "POST", True)):
+    for writer in (COLLEAGUE, HOSPITAL, Writer(NURSE.user, NURSE.organisation, None, "professional", "POST", True, judged=JUDGED)):
         by_us = standing_of(*way_in("team", NURSE.user, writer, by(NURSE)))
         assert any(r.team and r.counts for r in by_us.relationships), "nothing else is wrong with it"
         assert team_names(by_us, NURSE, micros(NOW)) == frozenset()
