@@ -200,6 +200,28 @@ def test_a_number_beyond_all_bounds(demo: Gateway) -> None:
     assert demo.call("patient", "POST", "Goal", raw=b'{"resourceType":"Goal","x":1e99999999999999999999}').status_code in (400, 422)
 
 
+@pytest.mark.parametrize("path", ["/patients/find", "/patients/{p}/facts", "/plans", "Patient/$validate", "Goal"])
+def test_a_body_nested_without_end(demo: Gateway, path: str) -> None:
+    deep = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    answer = demo.call("gp", "POST", path.format(p=demo.patient), raw=deep, headers={"Content-Type": "application/json"} if path[0] == "/" else None)
+    assert answer.status_code == 400, answer.text
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1e-400", "9" * 310, "9" * 5000, "9" * 5000 + ".5", "0." + "3" * 400, "0e99999"])
+def test_a_number_that_other_readers_cannot_hold_is_refused_and_named(demo: Gateway, number: str) -> None:
+    """They would read infinity, or nothing at all: the record it stood in could be opened by nobody."""
+    extension = [{"url": "http://example.org/e", "valueDecimal": 0.125}]
+    for who, method, path, body in (
+        ("patient", "POST", "Goal", goal(demo.patient, extension=extension)),
+        ("gp", "POST", "RelatedPerson", {"resourceType": "RelatedPerson", "patient": {"reference": f"Patient/{demo.patient}"}, "extension": extension}),
+        ("patient", "POST", "Goal/$validate", goal(demo.patient, extension=extension)),
+    ):
+        answer = demo.call(who, method, path, raw=json.dumps(body).replace("0.125", number).encode())
+        assert answer.status_code == 400, answer.text
+        said = answer.json()["issue"][0]["diagnostics"]
+        assert "number" in said and (len(number) >= 5000 or (f"`{number[:40]}" in said and "line 1, column" in said)), said
+
+
 @pytest.mark.parametrize(
     "media, status",
     [("application/fhir+xml", 415), ("application/fhir+json; fhirVersion=3.0", 415), ("application/fhir+json; charset=latin-1", 415)],

@@ -13,7 +13,7 @@ import yaml
 from fhir_gateway import definitions, plans
 from fhir_gateway.domain import mapping, strict
 from fhir_gateway.domain import plan as planning
-from fhir_gateway.domain.mapping import TableError, compile_tables
+from fhir_gateway.domain.mapping import TableError, carrier, compile_tables
 from fhir_gateway.domain.mapping.carrier import dump
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.validate import check, policy
@@ -138,6 +138,19 @@ def test_the_design_example_comes_back_equal() -> None:
     assert dump(mapping.from_fhir(strict.read(strict.dump(bundle))["entry"], TABLES)) == dump(plan)
     # What the example has is mapped, all but the folder's colour and an empty list.
     assert {r["path"] for r in rows if "unmapped" in r["to"]} == {"x_folder_colour", "actions[3].goals"}
+
+
+@pytest.mark.parametrize("text", ["1e400", "1e99999999999999999999", "9" * 5000, "[" * 100_000, "[" * 70 + "]" * 70, "NaN", "1,2", ""])
+def test_a_kept_value_in_somebody_elses_hand_that_cannot_be_read_is_passed_over(text: str) -> None:
+    parts = [{"url": "path", "valueString": '["x_colour"]'}, {"url": "json", "valueString": text}]
+    assert carrier.read({"extension": [{"url": carrier.UNMAPPED, "extension": parts}]}) == []
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1e-400", "9" * 320, "9" * 5000])
+def test_a_plan_holds_no_number_that_other_systems_cannot_hold(number: str) -> None:
+    with pytest.raises(Problem) as caught:
+        plans.read_plan(b'{"x_big": ' + number.encode() + b"}")
+    assert caught.value.kind == "malformed" and "330 characters" in caught.value.text
 
 
 def resources(plan: dict[str, Any], type: str) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ LEAVES = (
     st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
     | st.booleans()
     | st.integers(-(10**12), 10**12)
-    | st.decimals(allow_nan=False, allow_infinity=False)
+    | st.decimals(allow_nan=False, allow_infinity=False).filter(lambda d: abs(d.adjusted()) < 300 and len(str(d)) < 320)
 )
 VALUES = st.recursive(
     LEAVES,
@@ -108,11 +108,30 @@ def _escaped(name: str) -> str:
         (b"", "not valid JSON"),
         (b'{"a":' * 65 + b"1" + b"}" * 65, "64 levels"),
         (b'{"a":' * 100_000, "64 levels"),
-        (b'{"a":1e99999999999999999999}', "too long"),
+        (b'{"a":1e99999999999999999999}', "beyond what other systems can hold"),
+        (b'{"a":[1,\n  1e309]}', "The number `1e309` is beyond what other systems can hold (line 2, column 3)"),
+        (b'{"a":-1.8E+308}', "beyond"),
+        (b'{"a":4e-400}', "beyond"),
+        (b'{"a":0.' + b"1" * 330 + b"}", "beyond"),
+        (b'{"a":' + b"9" * 309 + b"}", "beyond"),
+        (b'{"a":' + b"9" * 5000 + b"}", "too long"),
     ],
 )
 def test_what_two_readers_could_understand_differently_is_refused_in_one_sentence(raw: bytes, said: str) -> None:
     assert said in _refused(raw)
+
+
+@pytest.mark.parametrize("number", ["1.7976931348623157e308", "-1e308", "5e-324", "9" * 308, "0." + "1" * 300, "0e0"])
+def test_what_a_double_comes_near_is_read(number: str) -> None:
+    assert strict.dump(strict.read(b'{"a":' + number.encode() + b"}")) == strict.dump({"a": Decimal(number) if set(number) & set(".e") else int(number)})
+
+
+def test_long_runs_of_digits_in_text_are_no_number() -> None:
+    assert strict.read(b'{"a":"' + b"9" * 5000 + b'"}')["a"] == "9" * 5000
+
+
+def test_what_stands_in_a_store_is_read_whatever_its_numbers() -> None:
+    assert strict.decode(b'{"a":1e400}')["a"] == Decimal("1e400")
 
 
 def test_sixty_four_levels_are_read() -> None:

@@ -120,7 +120,7 @@ SAID = {"created": "Created.", "unchanged": "Nothing to change.", "matched": "It
 def informed(text: str, body: bytes | None = None, more: Sequence[Issue] = ()) -> dict[str, Any]:
     """An OperationOutcome that says it went well, with what may surprise about a Consent and what in their own words the writer
     may want to think about (`body`); `more` is what else is known."""
-    hints = unlabelled(strict.read(body)) if body is not None else []
+    hints = unlabelled(strict.decode(body)) if body is not None else []
     return outcome([Issue("information", "informational", "", text), *warnings(body), *more, *hints])
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
+from . import strict
 from .periods import bounds, covers, micros
 from .types import Actor, Ref, Writer
 from .vocabulary import ROLE_AT, SECTOR_CODES, SECTOR_SYSTEM
@@ -113,7 +114,7 @@ class Directory:
     def build(cls, records: Iterable[Record], table: Sectors = DEFAULT_SECTORS) -> Directory:
         """From the current Organization, Practitioner, PractitionerRole and HealthcareService records."""
         return cls.of(
-            ((msgspec.json.decode(r.body), str(r.ref), confirmed(r.writer)) for r in records if r.body is not None),
+            ((strict.decode(r.body), str(r.ref), confirmed(r.writer)) for r in records if r.body is not None),
             table,
         )
 

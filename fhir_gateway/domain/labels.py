@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from . import strict
 from .types import CONFIDENTIALITY
 from .vocabulary import (
     ACT_CODE,
@@ -60,7 +61,7 @@ class LabelSets:
         A set's `useContext` with the code `focus` is the label it gives. `compose.include` lists concepts, or has one filter of
         the property `code` with the operator `regex`; a rule that would need a terminology server is refused, not passed over.
         """
-        data: Mapping[str, Any] = raw if isinstance(raw, Mapping) else msgspec.json.decode(raw)
+        data: Mapping[str, Any] = raw if isinstance(raw, Mapping) else strict.decode(raw.encode() if isinstance(raw, str) else raw)
         exact: dict[Code, list[Code]] = {}
         patterns: dict[str, list[tuple[re.Pattern[str], Code]]] = {}
         words: dict[Code, str] = {}

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
+from . import strict
 from .grants import Rule, Uncomputable, parse, walk
 from .problem import Issue
 from .slips import slips
@@ -61,7 +60,7 @@ def warnings(raw: bytes | None) -> list[Issue]:
     """The same of a resource as stored, as warnings of an OperationOutcome; none of what is no Consent."""
     if raw is None or b'"Consent"' not in raw:
         return []
-    resource = msgspec.json.decode(raw)
+    resource = strict.decode(raw)
     found = lint(resource) if resource.get("resourceType") == "Consent" and resource.get("status") == "active" else []
     return [Issue("warning", "business-rule", s.where, s.text, s.code) for s in found]
 

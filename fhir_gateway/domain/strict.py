@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
+from math import inf
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
@@ -18,10 +19,14 @@ import msgspec
 from .problem import Problem
 
 MAX_DEPTH = 64
+MAX_DIGITS = 330  # a double written out without an exponent has 309 before its point
+MAX_DOUBLE = 2**1024 - 2**971
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _members_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+_DIGITS = bytes(48 if chr(c) in "0123456789" else 32 for c in range(256))
+_LONG = b"0" * 300
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _SPACE = rb"[ \t\n\r]*"
 _GAP = re.compile(_SPACE)
@@ -35,7 +40,8 @@ def read(raw: bytes) -> dict[str, Any]:
     """The one JSON object in `raw`, numbers with a fraction or exponent as exact Decimals.
 
     Problem `malformed`, with one sentence that says where: not JSON, not UTF-8, a byte order mark, NaN, lone surrogates,
-    a name twice in one object, null, an empty array or object, more than 64 levels, text after the end, no object.
+    a name twice in one object, null, an empty array or object, more than 64 levels, text after the end, no object, a number that
+    other readers cannot hold (beyond a double, either way, or of more than 330 characters).
     """
     value = _decoded(raw)
     if type(value) is not dict:
@@ -77,7 +83,10 @@ def read_list(raw: bytes) -> list[Any]:
 
 
 def decode(text: bytes) -> Any:
-    """The value of JSON text that `dump` made, numbers exact as `read` makes them."""
+    """The value of JSON text that was read before, or that `dump` made: what is stored, numbers exact as `read` makes them.
+
+    It takes any number that an earlier release let in: one that stands in a store must not close the record it stands in.
+    """
     return _decode(text)
 
 
@@ -91,19 +100,75 @@ def _decoded(raw: bytes) -> Any:
         _refuse("The body begins with a byte order mark; send plain UTF-8.")
     try:
         raw.decode()  # msgspec looks at the text of strings only, and reports a place inside the string
-        return _decode(raw)
+        value = _decode_new(raw)
     except UnicodeDecodeError as wrong:
         _refuse(f"The body is not valid UTF-8 ({_place(raw, wrong.start)}).")
+    except Beyond as wrong:
+        _refuse_number(raw, wrong.number)
     except msgspec.DecodeError as wrong:
         said = str(wrong)
+        if "out of range" in said:  # a whole number of thousands of digits, which Python does not read either
+            _refuse("The body holds a number that is too long to keep exactly.")
         at = _BYTE.search(said)
         place = _place(raw, int(at[1]) - ("trailing characters" in said)) if at else "at the end"
         what = said.split(":", 1)[-1].split("(byte")[0].strip()
         _refuse(f"The body is not valid JSON: {what[:1].lower()}{what[1:]} ({place}).")
     except RecursionError:
         _refuse(f"The JSON is nested more than {MAX_DEPTH} levels deep.")
-    except (InvalidOperation, ValueError, OverflowError):
-        _refuse("The body holds a number that is too long to keep exactly.")
+    if _LONG in raw.translate(_DIGITS):
+        _whole_numbers(raw, value)
+    return value
+
+
+class Beyond(ArithmeticError):
+    """A number that no double comes near, or of more than 330 characters."""
+
+    def __init__(self, number: str) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def exactly(text: str) -> Decimal:
+    """A number with a fraction or an exponent. Beyond, when no double comes near it: many other readers have nothing else."""
+    near = float(text)
+    if near in (inf, -inf) or len(text) > MAX_DIGITS:
+        raise Beyond(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent of twenty digits
+        raise Beyond(text) from None
+    if near == 0 and (number != 0 or abs(number.adjusted()) > MAX_DIGITS):
+        raise Beyond(text)
+    return number
+
+
+def whole(text: str) -> int:
+    """A number without either. Beyond, as `exactly`."""
+    if len(text) > 300 and (len(text) > MAX_DIGITS or abs(int(text)) > MAX_DOUBLE):
+        raise Beyond(text)
+    return int(text)
+
+
+_decode_new = msgspec.json.Decoder(float_hook=exactly).decode
+
+
+def _whole_numbers(raw: bytes, value: Any) -> None:
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if type(item) is dict:
+            waiting.extend(item.values())
+        elif type(item) is list:
+            waiting.extend(item)
+        elif type(item) is int and not -MAX_DOUBLE <= item <= MAX_DOUBLE:
+            _refuse_number(raw, str(item))
+
+
+def _refuse_number(raw: bytes, number: str) -> NoReturn:
+    at = re.search(rb"[:,\[\s]" + re.escape(number.encode()), raw)
+    place = _place(raw, at.start() + 1 if at else 0)
+    shown = number if len(number) <= 40 else number[:40] + "…"
+    _refuse(f"The number `{shown}` is beyond what other systems can hold ({place}): at most {MAX_DIGITS} characters, and within a double.")
 
 
 def _names_once(raw: bytes) -> None:

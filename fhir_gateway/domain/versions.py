@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-import msgspec
-
+from . import strict
 from .periods import micros
 from .types import Ref, Writer
 
@@ -46,7 +45,7 @@ def chains_of(records: Sequence[Record]) -> dict[str, list[Version]]:
         if versions[-1].body is None:
             continue
         after_gap = _since_last_deletion(versions)
-        out[ref] = [Version(msgspec.json.decode(v.body), v.writer, micros(v.updated)) for v in after_gap if v.body is not None]
+        out[ref] = [Version(strict.decode(v.body), v.writer, micros(v.updated)) for v in after_gap if v.body is not None]
     return out
 
 

@@ -23,7 +23,7 @@ def acceptances(ctx: Context, ref: Ref, resource: dict[str, Any], facts: Facts) 
 
 async def questions(ctx: Context, ref: Ref, resource: dict[str, Any], facts: Facts, before: Stored | None) -> list[dict[str, Any]]:
     """A Task for each whom this CareTeam or Patient names anew: are you in this team?"""
-    earlier = strict.read(before.body) if before is not None and before.body is not None else {}
+    earlier = strict.decode(before.body) if before is not None and before.body is not None else {}
     asked = [named_by(m) for m in _members(earlier)]
     out: list[dict[str, Any]] = []
     for member in _members(resource):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
-
+from ..domain import strict
 from ..domain.arrivals import Move, let_in, lets_somebody_in, movers, moves, refused
 from ..domain.directory import Directory, confirmed
 from ..domain.periods import micros
@@ -36,7 +35,7 @@ async def news(house: House, entry: Queued) -> News | None:
         return None
     after, _epoch = await directory_now(house)
     at, ref = micros(house.clock()), str(entry.ref)
-    who = movers(after, ref, msgspec.json.decode(now.body))
+    who = movers(after, ref, strict.decode(now.body))
     relations = entry.ref.type in ("Organization", "HealthcareService")
     names = {n for m in who for n in after.names_of(m, at)} | ({ref} if relations else set())
     people = await house.store.concerned(names)
@@ -58,7 +57,7 @@ def _own_names(directory: Directory, ref: str, at: int) -> frozenset[str]:
 def _as_it_was(was: Stored | None) -> tuple[dict[str, object] | None, bool]:
     if was is None or was.body is None:
         return None, False
-    return msgspec.json.decode(was.body), confirmed(was.writer)
+    return strict.decode(was.body), confirmed(was.writer)
 
 
 async def is_news(house: House, told: News, person: str) -> bool:

@@ -83,7 +83,7 @@ async def _asked(ctx: Context, get: Get, ref: Ref, resource: Mapping[str, Any], 
     person = facts.patients[0]
     epoch = await ctx.house.store.epoch(person)
     standing = (await stand(ctx.house, [person], {person: epoch}, ctx.place))[person]
-    old = strict.read(before.body) if before is not None and before.body is not None else {}
+    old = strict.decode(before.body) if before is not None and before.body is not None else {}
     was = read_consent(old, ref.id, before.version) if old and before is not None else None
     grant = grants.parse(resource, ref.id, 0)  # it was found computable
     return Asked(ctx, ref, facts, resource, grant, old, was if isinstance(was, Grant) else None, standing, epoch, get)
@@ -265,7 +265,7 @@ async def _circle(asked: Asked) -> Circle:
         stored = await asked.get(Ref("CareTeam", name.removeprefix("CareTeam/")))
         if stored is None or stored.body is None or stored.facts.patients != (asked.person,):
             raise Problem("business-rule", f"`{name[:60]}` is no team of this person.", "Consent.provision.actor")
-        teams[name] = strict.read(stored.body)
+        teams[name] = strict.decode(stored.body)
     directory, _ = asked.ctx.place or await directory_now(asked.ctx.house)
     return consenting.circle(asked.ctx.actor, directory, micros(asked.ctx.at), teams)
 
@@ -283,7 +283,7 @@ async def role_stands(asked: Asked, *, needs_reason: bool) -> None:
     _rule(proxies.ill_changed(before, after, why, asked=needs_reason))
     for name in sorted(proxies.proxies_of(asked.grant)):
         relative = await asked.get(Ref("RelatedPerson", name.removeprefix("RelatedPerson/")))
-        body = strict.read(relative.body) if relative is not None and relative.body is not None else {}
+        body = strict.decode(relative.body) if relative is not None and relative.body is not None else {}
         if asked.person not in named_by(body.get("patient")) or body.get("active") is False:
             raise Problem("business-rule", f"`{name[:60]}` is not here as a RelatedPerson of this person.", "Consent.provision.actor")
     if after == "active":
@@ -308,7 +308,7 @@ async def _no_twin(asked: Asked) -> None:
     for stored in await asked.ctx.house.store.patient_record(asked.person, ["Consent"]):
         if stored.ref == asked.ref or stored.body is None:
             continue
-        body = strict.read(stored.body)
+        body = strict.decode(stored.body)
         other = read_consent(body, stored.ref.id, stored.version)
         if isinstance(other, Grant) and other.status in ("active", "proposed") and proxies.same_role(other, asked.grant):
             a = asked.ctx.actor
@@ -330,7 +330,7 @@ async def _the_only_one(asked: Asked) -> list[Op]:
     if held is not None:
         type, _, id = held.decode().partition("/")
         other = await asked.get(Ref(type, id))
-        if other is not None and other.body is not None and consenting.kept_by_pages(strict.read(other.body)):
+        if other is not None and other.body is not None and consenting.kept_by_pages(strict.decode(other.body)):
             raise Problem("conflict", f"There is one already: change {other.ref}, or end it first.", "Consent.identifier")
     return [Keep(KEPT, asked.person, me, if_absent=held is None, if_value=held)]
 

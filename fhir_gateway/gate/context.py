@@ -338,12 +338,12 @@ async def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
     if not views:
         return stored.body, False
     if stored.facts.made != MADE:  # an earlier release may have shown more
-        less = rendered(strict.read(stored.body), views)
+        less = rendered(strict.decode(stored.body), views)
         return strict.dump(less), True
     shown = stored.view or stored.body
     if views.bits == VIEW:
         return shown, True
-    whole = strict.read(shown)
+    whole = strict.decode(shown)
     less = rendered(whole, views)
     return shown if less is whole else strict.dump(less), True
 

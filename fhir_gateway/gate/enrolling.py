@@ -37,7 +37,7 @@ async def enrolled(ctx: Context, who: str, organisation: str = "") -> Enrolled:
     stored = await ctx.house.store.get(Ref(type, id))
     if stored is None or stored.body is None:
         raise Problem("invalid", f"There is no {who[:80]} here: bring it in first, by `fhir-gateway import`.", "who")
-    found = strict.read(stored.body)
+    found = strict.decode(stored.body)
     if found.get("active") is False:
         raise Problem("invalid", f"{who} is not active.", "who")
     if type not in STAFF:

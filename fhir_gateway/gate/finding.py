@@ -123,7 +123,7 @@ async def _named(ctx: Context, whom: Named) -> tuple[Stored | None, Stored | Non
         "name": [{"family": whom.family_name}],
     }
     hits = [h for h in await with_number(ctx, whom.nhs_number) if h.body is not None]
-    same = [h for h in hits if agrees(strict.read(h.body or b""), paper)]
+    same = [h for h in hits if agrees(strict.decode(h.body or b""), paper)]
     return (same[0] if len(hits) == 1 and same else None), (hits[0] if len(hits) == 1 else None)
 
 

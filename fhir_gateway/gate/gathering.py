@@ -205,7 +205,7 @@ async def plan_document(ctx: Context, id: str) -> bytes:
     others = await _around(ctx, stored)
     await ctx.house.store.commit(*await _disclosed(ctx, "R", "document", [stored, *others]))
     parts = [(s.ref, (await rendering(ctx, s))[0]) for s in (stored, *others)]
-    resources = {r: strict.read(raw) for r, raw in parts}
+    resources = {r: strict.decode(raw) for r, raw in parts}
     front = document.composition(
         ref, resources, id=ctx.house.new_id(), at=ctx.at, base=ctx.house.base_url, confidentiality=_highest([stored, *others])
     )
@@ -222,7 +222,7 @@ async def _around(ctx: Context, plan: Stored) -> list[Stored]:
     seen: dict[Ref, Stored] = {plan.ref: plan}
     ring: list[Stored] = [plan]
     for _ in range(DOCUMENT_HOPS):
-        wanted = [r for s in ring for r in _here(strict.read((await rendering(ctx, s))[0])) if r not in seen and ctx.house.r4.has_type(r.type)]
+        wanted = [r for s in ring for r in _here(strict.decode((await rendering(ctx, s))[0])) if r not in seen and ctx.house.r4.has_type(r.type)]
         found = await ctx.house.store.get_many(list(dict.fromkeys(wanted))[:DOCUMENT_MOST])
         ring = await shown(ctx, [found[r] for r in dict.fromkeys(wanted) if r in found])
         seen |= {s.ref: s for s in ring[: DOCUMENT_MOST - len(seen)]}

@@ -38,7 +38,7 @@ async def find_person(ctx: Context, patient: Mapping[str, Any], where: str = "Pa
             return None
         if ctx.scopes is not None:
             await may_try(ctx)
-        same = [h for h in hits if h.body is not None and agrees(strict.read(h.body), patient)]
+        same = [h for h in hits if h.body is not None and agrees(strict.decode(h.body), patient)]
         if len(hits) > 1 or not same:
             await missed(ctx, hits)
             raise _disagrees(where)
@@ -86,7 +86,7 @@ async def claimed(work: Work, ref: Ref, resource: Mapping[str, Any], before: Sto
     if len(nhs_numbers(resource)) > 1:
         raise Problem("business-rule", "A person has one NHS number: mark a former one as `old`.", "Patient.identifier")
     ctx, number = work.ctx, nhs_number(resource)
-    earlier = nhs_number(strict.read(before.body)) if before is not None and before.body is not None else None
+    earlier = nhs_number(strict.decode(before.body)) if before is not None and before.body is not None else None
     if number == earlier:
         return []
     if before is not None and not (ctx.actor.contributor or ctx.actor.operator or ctx.scopes is None):
@@ -95,7 +95,7 @@ async def claimed(work: Work, ref: Ref, resource: Mapping[str, Any], before: Sto
     if number is None:
         return ops
     others = [h for h in await with_number(ctx, number) if h.ref != ref and h.body is not None]
-    if before is None and _brings_people(ctx) and any(agrees(strict.read(h.body or b""), resource) for h in others):
+    if before is None and _brings_people(ctx) and any(agrees(strict.decode(h.body or b""), resource) for h in others):
         raise Taken(CLAIM, number)  # the same person came in between: look again
     if others:
         async with in_turn(ctx):
@@ -109,5 +109,5 @@ async def claimed(work: Work, ref: Ref, resource: Mapping[str, Any], before: Sto
 
 def released(ref: Ref, before: Stored | None) -> list[Op]:
     """Let the NHS number of a Patient that is deleted or changed go."""
-    number = nhs_number(strict.read(before.body)) if ref.type == "Patient" and before is not None and before.body is not None else None
+    number = nhs_number(strict.decode(before.body)) if ref.type == "Patient" and before is not None and before.body is not None else None
     return [Drop(CLAIM, number)] if number is not None else []

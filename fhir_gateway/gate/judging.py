@@ -40,7 +40,7 @@ async def judge(
     issues: list[Issue] = []
     if mode != "delete":
         assert resource is not None or stored is not None
-        issues += verdict(ctx, type, resource if resource is not None else strict.read((await rendering(ctx, stored))[0]), said.get("profile"))  # type: ignore[arg-type]
+        issues += verdict(ctx, type, resource if resource is not None else strict.decode((await rendering(ctx, stored))[0]), said.get("profile"))  # type: ignore[arg-type]
     if stored is not None and mode in ("update", "delete"):
         issues += await _change(ctx, stored, resource)
     if stored is not None and decision is not None:

@@ -36,7 +36,7 @@ async def keyed(work: Work, final: dict[str, Any], shown: dict[str, Any], facts:
         if facts.type == "Patient" and facts.id == mine.id:
             names |= practice_of(final, await _directory(work.ctx))
         elif new is not None:
-            names |= practice_of(strict.read(new.body or b"{}"), await _directory(work.ctx))
+            names |= practice_of(strict.decode(new.body or b"{}"), await _directory(work.ctx))
         else:
             names |= (await stand(work.ctx.house, [person], None, work.ctx.place))[person].practice
     return searching.keys(final, work.ctx.house.r4, shown, closer(shown, frozenset(names)))
@@ -46,7 +46,7 @@ async def keyed_again(work: Work, person: Ref, final: dict[str, Any], before: St
     """Where a Patient names another practice, or is at risk from now on or no longer: the keys of whatever names it, in this commit.
     Is it so."""
     directory = await _directory(work.ctx)
-    then = practice_of(strict.read(before.body), directory) if before is not None and before.body is not None else frozenset[str]()
+    then = practice_of(strict.decode(before.body), directory) if before is not None and before.body is not None else frozenset[str]()
     now = practice_of(final, directory)
     if then == now:
         return False
@@ -60,13 +60,13 @@ async def keyed_by_the_directory(work: Work) -> None:
     if not changed:
         return
     before = await _directory(work.ctx)
-    names = {n for ref, s in changed.items() for n in _around(before, str(ref), strict.read(s.body or b"{}"))}
+    names = {n for ref, s in changed.items() for n in _around(before, str(ref), strict.decode(s.body or b"{}"))}
     people = [s for s in await _at_risk(work.ctx) if s.facts.refs & names]
     after = before
     for ref, s in changed.items() if people else ():
-        after = after.having(str(ref), strict.read(s.body or b"{}"), confirmed(s.writer))
+        after = after.having(str(ref), strict.decode(s.body or b"{}"), confirmed(s.writer))
     for person in people:
-        body = strict.read((work.new.get(person.ref) or person).body or b"{}")
+        body = strict.decode((work.new.get(person.ref) or person).body or b"{}")
         then, now = practice_of(body, before), practice_of(body, after)
         if then != now:
             await _keyed_as(work, person.ref, then | now, now, True)
@@ -108,7 +108,7 @@ async def _keyed_as(work: Work, person: Ref, names: frozenset[str], now: frozens
     r4 = work.ctx.house.r4
 
     def keys(body: bytes) -> tuple[Key, ...]:
-        whole = strict.read(body)
+        whole = strict.decode(body)
         shown = rendered(whole, VIEW)
         return searching.keys(whole, r4, shown, closer(shown, now))
 

@@ -46,7 +46,7 @@ Json = dict[str, Any]
 async def meta_of(ctx: Context, ref: Ref) -> Json:
     """Profiles, tags and labels of this resource, as this reader may know them. Problem not-found, gone."""
     answer = await read(ctx, ref)
-    meta = strict.read(answer.body).get("meta", {})
+    meta = strict.decode(answer.body).get("meta", {})
     return {k: v for k, v in meta.items() if k in META}
 
 
@@ -96,7 +96,7 @@ async def _lowered(
     ctx: Context, stored: Stored, asked: set[tuple[str, str]], theirs: frozenset[tuple[str, str]], meta: Json,
     decision: Decision, reason: str,
 ) -> Written:  # fmt: skip
-    resource = strict.read(stored.body or b"")
+    resource = strict.decode(stored.body or b"")
     have = resource.get("meta", {})
     kept = {**have, "security": [c for c in have.get("security", ()) if _name(c) not in asked]}
     for name in ("profile", "tag"):
@@ -105,7 +105,7 @@ async def _lowered(
     resource = {**resource, "meta": {k: v for k, v in kept.items() if v or k not in META}}
     off = stored.facts.declassified | {"|".join(label) for label in asked - theirs}
     found = labels.label(resource, ctx.house.label_sets, declassified=off)
-    if {_name(c) for c in found.security} == {_name(c) for c in have.get("security", ())} and resource == strict.read(stored.body or b""):
+    if {_name(c) for c in found.security} == {_name(c) for c in have.get("security", ())} and resource == strict.decode(stored.body or b""):
         return Written(stored.ref, stored.version, stored.updated, (await rendering(ctx, stored))[0], "unchanged")
     work = Work(ctx)
     written = await put_version(work, stored, resource, found, saw_all=reads_bytes(ctx, stored))
@@ -141,7 +141,7 @@ async def _put_on_by_me(ctx: Context, stored: Stored) -> frozenset[tuple[str, st
         version = await ctx.house.store.version(stored.ref, number)
         if version is None or version.body is None:
             continue
-        now = {_name(c) for c in strict.read(version.body).get("meta", {}).get("security", ())}
+        now = {_name(c) for c in strict.decode(version.body).get("meta", {}).get("security", ())}
         by_me = version.writer.kind == "patient" and version.writer.user == ctx.actor.user
         mine = (mine & now) | (now - before if by_me else set())
         before = now
@@ -217,11 +217,11 @@ def _also_of(stored: Stored) -> tuple[str, ...]:
     """People whom this tells of and whose it was not yet. A Provenance is theirs as far as its writer saw them, which is kept."""
     if not stored.facts.patients or stored.ref.type == "Provenance":
         return ()
-    return tuple(p for p in patients(strict.read(stored.body or b"")) if p not in stored.facts.patients)
+    return tuple(p for p in patients(strict.decode(stored.body or b"")) if p not in stored.facts.patients)
 
 
 async def _again(house: House, stored: Stored) -> bool:
-    resource = strict.read(stored.body or b"")
+    resource = strict.decode(stored.body or b"")
     meta = resource.get("meta", {})
     found = labels.label(resource, house.label_sets, declassified=stored.facts.declassified)
     known = stored.facts
@@ -235,7 +235,7 @@ async def _again(house: House, stored: Stored) -> bool:
     facts = replace(facts, patients=(*facts.patients, *also))
     raw = stored.body or b""
     body = strict.stamp(raw, id=stored.ref.id, version=meta["versionId"], updated=meta["lastUpdated"], security=found.security)
-    final = strict.read(body)
+    final = strict.decode(body)
     shown = rendered(final, VIEW)
     seen = body if shown is final else strict.dump(shown)
     known_here = await stand(house, facts.patients)
@@ -290,7 +290,7 @@ async def _whose(house: House, stored: Stored) -> Facts:
         w = version.writer
         was = replace(w, contributor=w.contributor or (w.kind == "system" and w.may_refer))
         called = names_of(w.user, w.organisation, directory, micros(version.updated))
-        made = deriving.owned(stored.facts, authorship(strict.read(version.body), was, called=called, before=facts))
+        made = deriving.owned(stored.facts, authorship(strict.decode(version.body), was, called=called, before=facts))
         facts = made if w.user in version.facts.authors else deriving.in_nobodys_name(made, facts)
     return facts or unknown
 

@@ -31,7 +31,7 @@ def labelled(
     earlier: list[dict[str, Any]] = []
     off: frozenset[str] = frozenset()
     if before is not None and before.body is not None:
-        earlier, off = strict.read(before.body).get("meta", {}).get("security") or [], before.facts.declassified
+        earlier, off = strict.decode(before.body).get("meta", {}).get("security") or [], before.facts.declassified
     found = labels.label(resource, ctx.house.label_sets, earlier=earlier, declassified=off)
     if labels.lowered(labels.read(earlier), found):
         ctx.house.alarm(f"a write would have lowered the labels of {ref}")

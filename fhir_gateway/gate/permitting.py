@@ -139,7 +139,7 @@ async def _answers_own_task(ctx: Context, stored: Stored, resource: dict[str, An
     """A Task's named owner may move its status and add notes, whatever else they may do."""
     if stored.ref.type != "Task" or stored.body is None:
         return False
-    before = strict.read((await rendering(ctx, stored))[0])
+    before = strict.decode((await rendering(ctx, stored))[0])
     if not named_by(before.get("owner")) & ctx.actor.ids:
         return False
     own = {"status", "statusReason", "businessStatus", "note", "lastModified", "meta", "output", "executionPeriod", "text"}

@@ -159,7 +159,7 @@ async def put_edited(work: Work, ref: Ref, edit: Edit, *, if_match: int | None =
     if stored.deleted:
         raise not_found()
     await _precondition(ctx, "U", "patch", stored, if_match)
-    seen = strict.read((await rendering(ctx, stored))[0])
+    seen = strict.decode((await rendering(ctx, stored))[0])
     edited = edit(seen)
     _left_alone(ref, seen, edited)
     return await put_over(work, ref, strict.dump(edited), if_match=if_match, method="PATCH")
@@ -185,7 +185,7 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     if stored.deleted:
         raise not_found()
     await _precondition(ctx, "U", what, stored, if_match)
-    was, views = strict.read(stored.body or b""), await views_of(ctx, stored)
+    was, views = strict.decode(stored.body or b""), await views_of(ctx, stored)
     shown = rendered(was, views)
     raw, resource, sent = received_over(ctx, ref.type, raw, was, shown, views)
     if sent.get("id") != ref.id:
@@ -289,7 +289,7 @@ async def _store(
     """What the commit will hold of it. `ours`: the gateway's own word, which no scope of the asker limits."""
     ctx = work.ctx
     body = strict.stamp(raw, id=ref.id, version=str(version), updated=instant(ctx.at), security=security)
-    final = strict.read(body)
+    final = strict.decode(body)
     if not ours:
         await may_leave(ctx, letter.lower(), final, facts, ref)
     shown = rendered(final, VIEW)

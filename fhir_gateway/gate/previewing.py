@@ -179,7 +179,7 @@ def _sight(asking: Sequence[Context], stored: Stored, now: Mapping[str, Standing
     before, after = (_best(asking, stored.facts, s) for s in (now, then))
     shown = (_less(before), _less(after))
     cares = any(c.actor.sector in showing.CARE for c in asking)
-    return Sight(stored.ref, strict.read(stored.body or b"{}"), stored.facts, before, after, shown, cares)
+    return Sight(stored.ref, strict.decode(stored.body or b"{}"), stored.facts, before, after, shown, cares)
 
 
 def _less(decision: Decision) -> int:

@@ -161,7 +161,7 @@ async def _put_in_inbox(ctx: Context, name: str, raw: bytes, status: int, issues
     What waits there already keeps its id and the time it first came.
     """
     kept = await ctx.house.store.kept("inbox", name, ctx.at)
-    before = strict.read(kept) if kept is not None else {}
+    before = strict.decode(kept) if kept is not None else {}
     item = {
         "id": before.get("id") or ctx.house.new_id(),
         "client": ctx.client,
@@ -203,7 +203,7 @@ async def inbox(ctx: Context) -> list[dict[str, Any]]:
     else:
         raise Problem("forbidden", "The inbox is for the operator and for the system that sent.")
     items = await ctx.house.store.kept_all("inbox", ctx.at, prefix)
-    return sorted((strict.read(v) | {"key": k} for k, v in items.items()), key=lambda i: i["at"])
+    return sorted((strict.decode(v) | {"key": k} for k, v in items.items()), key=lambda i: i["at"])
 
 
 async def waiting(ctx: Context) -> int:
@@ -219,7 +219,7 @@ async def replay(sender: Context, key: str, raw: bytes | None = None) -> dict[st
     kept = await sender.house.store.kept("inbox", key, sender.at)
     if kept is None:
         raise Problem("not-found", "There is no such message in the inbox.")
-    body = raw if raw is not None else strict.read(kept)["body"].encode()
+    body = raw if raw is not None else strict.decode(kept)["body"].encode()
     answer = await push(sender, body, waits_as=key)
     await settle(sender, Drop("inbox", key), note(sender, "E", "transaction", None, allowed=True, detail="replayed from the inbox"))
     return answer

@@ -66,7 +66,7 @@ async def _present(house: House, name: str) -> Stored | None:
         if stored is None or stored.deleted or stored.body is None:
             return None
         merged = {k.other for k in (await stand(house, [name]))[name].links if k.merged}
-        body = strict.read(stored.body)
+        body = strict.decode(stored.body)
         onward = [str(k["other"].get("reference")) for k in body.get("link", []) if k.get("type") == "replaced-by"]
         target = next((o for o in onward if o in merged), None)
         if target is None:
@@ -106,7 +106,7 @@ async def _officers(house: House) -> list[Recipient]:
         if PRIVACY_OFFICER not in role.codes or not covers(role.low, role.high, at):
             continue
         stored = await house.store.get(Ref("PractitionerRole", ref.split("/")[1]))
-        contacts = strict.read(stored.body).get("telecom", []) if stored is not None and stored.body else []
+        contacts = strict.decode(stored.body).get("telecom", []) if stored is not None and stored.body else []
         emails = [a for c in contacts if c.get("system") == "email" and (a := notices.email(str(c.get("value", ""))))]
         out.append(Recipient(ref, Choice("email", emails[0]) if emails else Choice("app"), officer=True))
     return out

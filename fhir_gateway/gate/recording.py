@@ -48,7 +48,7 @@ async def record(ctx: Context, patient: str, fact: str, *, on: bool = True, evid
         _said(evidence)
     if (fact == recorded.SAFEGUARDING) != who.startswith("RelatedPerson/"):
         raise Problem("bad-request", "`who` names the RelatedPerson whose role is suspended, and only that.", "who")
-    before = strict.read(stored.body or b"")
+    before = strict.decode(stored.body or b"")
     after = recorded.with_suspended(before, who, on) if who else recorded.with_flag(before, fact, on)
     if recorded.facts(after) == recorded.facts(before):
         await ctx.house.store.commit(note(ctx, "U", "record", None, (str(ref),), patient=str(ref), allowed=True, detail="unchanged"))
@@ -75,7 +75,7 @@ async def link(ctx: Context, one: str, other: str, type: str, *, evidence: str) 
     known = set(await stand(ctx.house, people, None, ctx.place))  # whoever else was linked is decided anew, too
     for me, them, said in ((one, other, type), (other, one, recorded.LINKS.get(type, ""))):
         stored = await _person(ctx, Ref("Patient", me), own=False)
-        after = recorded.with_link(strict.read(stored.body or b""), f"Patient/{them}", said)
+        after = recorded.with_link(strict.decode(stored.body or b""), f"Patient/{them}", said)
         what = f"link {said} Patient/{them}" if said else f"no link to Patient/{them}"
         await put_by_house(work, stored.ref, after, stored, "record", f"{what}: {evidence.strip()}")
     work.ops += reviews(ctx, known - set(people))
@@ -137,7 +137,7 @@ async def roles(ctx: Context, patient: str) -> list[dict[str, Any]]:
 async def _roles(store: Store, person: str) -> list[tuple[Stored, dict[str, Any], Grant]]:
     found = []
     for stored in await store.patient_record(person, ["Consent"]):
-        body = strict.read(stored.body or b"")
+        body = strict.decode(stored.body or b"")
         grant = read_consent(body, stored.ref.id, stored.version)
         if isinstance(grant, Grant) and grant.proxy:
             found.append((stored, body, grant))
@@ -217,7 +217,7 @@ async def recorded_by(ctx: Context, consents: Sequence[Ref]) -> dict[Ref, tuple[
     for ref in consents:
         first = await ctx.house.store.version(ref, 1)
         if first is not None and first.writer.user not in first.facts.patients and (await ask(ctx, "access", first.facts)).permit:
-            out[ref] = (first, consenting.evidence(strict.read(first.body or b"{}")))
+            out[ref] = (first, consenting.evidence(strict.decode(first.body or b"{}")))
     return out
 
 
@@ -289,7 +289,7 @@ async def uncomputable(ctx: Context) -> list[dict[str, Any]]:
         found = await ctx.house.store.search(query, Always(), filtered=Always(), count=200, after=after)
         for stored in found.hits:
             read = read_foreign if stored.writer.method == "SYNC" else read_consent
-            said = read(strict.read(stored.body or b""), stored.ref.id, stored.version)
+            said = read(strict.decode(stored.body or b""), stored.ref.id, stored.version)
             if isinstance(said, Broken) and said.where:
                 out.append({
                     "consent": str(stored.ref), "version": stored.version, "patient": next(iter(stored.facts.patients), None), "where": said.where,
@@ -310,10 +310,10 @@ async def end_foreign(ctx: Context, consent: str, *, evidence: str) -> Written:
     if stored is None or stored.deleted or stored.writer.method != "SYNC":
         raise Problem("not-found", "There is no such consent from a partner.")
     work = Work(ctx)
-    body = strict.read(stored.body or b"")
+    body = strict.decode(stored.body or b"")
     written = await put_by_house(work, stored.ref, {**body, "status": "inactive"}, stored, "record", f"ended: {evidence.strip()}")
     for task in await ctx.house.store.patient_record(stored.facts.patients[0], ["Task"]):
-        about = strict.read(task.body or b"")
+        about = strict.decode(task.body or b"")
         codes = [c.get("code") for c in (about.get("code") or {}).get("coding", ()) if c.get("system") == TASK_SYSTEM]
         if CORRECT_CONSENT in codes and (about.get("focus") or {}).get("reference") == str(stored.ref) and about.get("status") == "requested":
             await put_by_house(work, task.ref, {**about, "status": "completed"}, task, "record", "the consent was ended")

@@ -106,7 +106,7 @@ async def due(ctx: Context, schedule: retention.Schedule) -> AsyncIterator[Due]:
 
 
 async def _due(ctx: Context, schedule: retention.Schedule, stored: Stored, today: date, held: dict[str, Any]) -> Due | None:
-    body = strict.read(stored.body or b"{}")
+    body = strict.decode(stored.body or b"{}")
     birth = born(body)
     if birth is None:
         return None
@@ -224,7 +224,7 @@ async def old_messages(ctx: Context, schedule: retention.Schedule, *, drop: bool
     gone: Counter[str] = Counter()
     for kind, days in schedule.messages.items():
         for key, raw in (await ctx.house.store.kept_all(kind, ctx.at)).items():
-            came = datetime.fromisoformat(str(strict.read(raw).get("at", ctx.at.isoformat())))
+            came = datetime.fromisoformat(str(strict.decode(raw).get("at", ctx.at.isoformat())))
             if (came if came.tzinfo else came.replace(tzinfo=UTC)) < ctx.at - timedelta(days=days):
                 gone[kind] += 1
                 if drop:

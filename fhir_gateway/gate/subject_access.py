@@ -87,7 +87,7 @@ async def _known(ctx: Context, person: Stored) -> _Known:
     names: set[str] = set()
     own: set[str] = set()
     for version in await store.patient_versions(known.person, ["Patient", "RelatedPerson"]):
-        body = strict.read(version.body) if version.body else {}
+        body = strict.decode(version.body) if version.body else {}
         names.update(third_parties.names_of(body))
         if version.ref == person.ref:
             own |= third_parties.own_names(body)
@@ -146,10 +146,10 @@ def _lines(versions: list[Stored], known: _Known) -> Iterable[Held]:
         now[version.ref] = version
     for stored in now.values():
         if stored.body is not None:
-            body = strict.read(stored.body)
+            body = strict.decode(stored.body)
             yield Held(f"record/{stored.ref.type}.ndjson", body, str(stored.ref), _why(stored, body, known), title(body) or audit.thing(stored.ref.type), stored.updated.isoformat())
     for stored in sorted(versions, key=lambda s: (s.ref, s.version)):
-        body = strict.read(stored.body) if stored.body is not None else {}
+        body = strict.decode(stored.body) if stored.body is not None else {}
         line = {
             **({"resource": body} if body else {}),
             "request": {"method": "DELETE" if stored.body is None else "POST" if stored.version == 1 else "PUT", "url": str(stored.ref)},

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-import msgspec
-
-from ..domain import building
+from ..domain import building, strict
 from ..domain.arrivals import let_in
 from ..domain.directory import DIRECTORY_TYPES, confirmed
 from ..domain.periods import micros
@@ -55,7 +53,7 @@ def of_the_directory(new: Mapping[Ref, Stored]) -> list[Op]:
 def _may_open(ref: Ref, stored: Stored) -> bool:
     """Can this write let somebody in at all: a look without the record, since most cannot."""
     if ref.type == "Task" and stored.body is not None:
-        return msgspec.json.decode(stored.body).get("status") in CONFIRMED
+        return strict.decode(stored.body).get("status") in CONFIRMED
     return ref.type in _OPENING or (ref.type == "Patient" and stored.version > 1)
 
 

@@ -232,7 +232,7 @@ async def _write(plan: Plan, step: Step) -> Written:
 
 async def _made(work: Work, ref: Ref) -> Written:
     stored = work.new[ref]
-    told = await consenting.unknown(work.ctx, work.get, strict.read(stored.body), stored.facts) if stored.body is not None else ()
+    told = await consenting.unknown(work.ctx, work.get, strict.decode(stored.body), stored.facts) if stored.body is not None else ()
     return Written(ref, stored.version, stored.updated, await given_back(work.ctx, stored), issues=told)
 
 

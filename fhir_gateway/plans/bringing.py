@@ -266,7 +266,7 @@ async def _find(ctx: Context, pieces: list[_Piece]) -> None:
         for p in group:
             entry = found.get(p.origin)
             if entry is not None and entry.body is not None:
-                p.ref, p.version, p.stored = str(entry.ref), entry.version, strict.read(entry.body)
+                p.ref, p.version, p.stored = str(entry.ref), entry.version, strict.decode(entry.body)
             elif type in NO_PATIENT_DATA:
                 p.ref = await _by_identifier(ctx, type, p.resource)
 
@@ -279,7 +279,7 @@ async def _find_person(ctx: Context, p: _Piece, tagged: Mapping[str, gate.Entry]
     entry = tagged.get(p.origin)
     if entry is None or entry.body is None or (p.ref is not None and p.ref != str(entry.ref)):
         return
-    body = strict.read(entry.body)
+    body = strict.decode(entry.body)
     if p.ref is not None or agrees(body, p.resource) or not contradicts(body, p.resource):
         p.ref, p.version, p.stored = str(entry.ref), entry.version, body
 
@@ -310,7 +310,7 @@ async def _tagged(ctx: Context, type: str, origins: Sequence[str], person: str |
 
 
 def _origins(entry: gate.Entry) -> list[str]:
-    tags = strict.read(entry.body or b"{}").get("meta", {}).get("tag", ())
+    tags = strict.decode(entry.body or b"{}").get("meta", {}).get("tag", ())
     return [t["code"] for t in tags if t.get("system") == ORIGINAL and "code" in t]
 
 

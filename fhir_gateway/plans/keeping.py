@@ -106,7 +106,7 @@ async def _person(ctx: Context, person: Entry) -> str | None:
     """The id of the person the plan speaks of; None when they are new here. Problem conflict when the record disagrees."""
     patient = person.resource
     if ctx.actor.kind in ("patient", "proxy") and ctx.actor.patient:
-        mine = strict.read((await gate.read(ctx, Ref("Patient", ctx.actor.patient.removeprefix("Patient/")))).body)
+        mine = strict.decode((await gate.read(ctx, Ref("Patient", ctx.actor.patient.removeprefix("Patient/")))).body)
         if (nhs_number(mine) != nhs_number(patient) and nhs_number(patient) is not None) or not agrees(mine, patient):
             raise Problem("conflict", "This plan is about somebody else: number, date of birth and family name must be yours.", "person")
         return ctx.actor.patient.removeprefix("Patient/")
@@ -117,7 +117,7 @@ async def _person(ctx: Context, person: Entry) -> str | None:
     identifier = patient["identifier"][-1]
     name = f"{NHS_NUMBER}|{number}" if number is not None else f"{identifier['system']}|{escaped(identifier['value'])}"
     hits = [e for e in (await gate.search(ctx, "Patient", [("identifier", name)])).entries if e.body is not None]
-    seen = [(e, strict.read(e.body or b"")) for e in hits]
+    seen = [(e, strict.decode(e.body or b"")) for e in hits]
     same = [e for e, body in seen if agrees(body, patient) or (number is None and not contradicts(body, patient))]
     if hits and not same:
         raise Problem("conflict", "The NHS number, date of birth and family name do not belong together here. Nothing was written.", "person")
@@ -142,7 +142,7 @@ async def holdings(ctx: Context, patient: str, types: Iterable[str] = TYPES) -> 
             page = await gate.search(ctx, type, params)
             for e in page.entries:
                 if e.body is not None and e.mode == "match":
-                    body = strict.read(e.body)
+                    body = strict.decode(e.body)
                     out[e.ref] = Held(str(e.ref), e.version, body, own_identifier(body))
             if page.next is None:
                 break
@@ -333,7 +333,7 @@ async def record(ctx: Context, patient: str, also: Sequence[str] = ()) -> list[d
     try:
         while True:
             page = await gate.everything(ctx, patient, params)
-            bodies += [strict.read(e.body) for e in page.entries if e.body is not None]
+            bodies += [strict.decode(e.body) for e in page.entries if e.body is not None]
             if page.next is None:
                 return bodies
             params = [("_page", page.next)]

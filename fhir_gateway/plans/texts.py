@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Any
 
 from ..domain import mapping, strict
@@ -28,7 +27,7 @@ def read_plan(raw: bytes) -> dict[str, Any]:
     """
     try:
         text = raw.decode("utf-8")
-        value = json.loads(text, parse_float=Decimal, parse_constant=_constant, object_pairs_hook=_once)
+        value = json.loads(text, parse_float=strict.exactly, parse_int=strict.whole, parse_constant=_constant, object_pairs_hook=_once)
         json.dumps(value, default=str, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as wrong:
         raise Problem("malformed", f"The plan is not UTF-8 text (byte {wrong.start}).") from None
@@ -39,7 +38,7 @@ def read_plan(raw: bytes) -> dict[str, Any]:
     except RecursionError:
         raise Problem("malformed", f"The plan is nested more than {MAX_DEPTH} levels deep.") from None
     except ArithmeticError:
-        raise Problem("malformed", "The plan holds a number that is too large to keep exactly.") from None
+        raise Problem("malformed", "The plan holds a number that other systems cannot hold (beyond a double, or of more than 330 characters).") from None
     except ValueError as wrong:
         raise Problem("malformed", f"The plan cannot be read: {wrong}.") from None
     if type(value) is not dict:
@@ -66,7 +65,7 @@ def is_plan(raw: bytes) -> bool:
     """Is this text a plan of ours, and not FHIR: an object without `resourceType`."""
     try:
         value = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(value, dict) and "resourceType" not in value
 

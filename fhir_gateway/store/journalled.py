@@ -365,7 +365,7 @@ async def _again(store: Store, ops: Sequence[Op]) -> list[Op]:
 
 def _renumbered(op: Put, now: int) -> Put:
     """The same content as the next version: what was written between is not here."""
-    body, view = (strict.read(raw) for raw in (op.body, op.view))
+    body, view = (strict.decode(raw) for raw in (op.body, op.view))
     for each in (body, view):
         each["meta"] = {**each.get("meta", {}), "versionId": str(now + 1)}
     return replace(op, version=now + 1, if_version=now, body=strict.dump(body), view=strict.dump(view))

@@ -113,7 +113,7 @@ def our_tag(body: Mapping[str, Any]) -> str | None:
 
 def began_there(link: Linked | None) -> bool:
     """Is this a record of theirs that we took in: what we first agreed on bore no tag of ours."""
-    return link is not None and link.base_sent is not None and our_tag(strict.read(link.base_sent)) is None
+    return link is not None and link.base_sent is not None and our_tag(strict.decode(link.base_sent)) is None
 
 
 def local_references(body: Any) -> list[Ref]:

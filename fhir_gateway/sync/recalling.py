@@ -66,7 +66,7 @@ async def _put_back(house: House, partner: Partner, ctx: Context, link: Linked) 
     stored = await house.store.get(link.ref)
     number = stored.version if stored is not None else 0
     found = [await house.store.version(link.ref, n + 1) for n in range(number)]
-    versions = [(strict.read(v.body), v.writer.user == ctx.actor.user) for v in found if v is not None and v.body is not None]
+    versions = [(strict.decode(v.body), v.writer.user == ctx.actor.user) for v in found if v is not None and v.body is not None]
     body = theirs_alone(versions)
     if body is None:
         return None
@@ -104,7 +104,7 @@ async def _let_go(house: House, partner: Partner, link: Linked) -> None:
         held = await house.store.link(partner.name, referrer)
         if held is None or held.gone or held.base_sent is None:
             continue
-        before = strict.read(held.base_sent)
+        before = strict.decode(held.base_sent)
         copy = loosened(before, link.remote_id, link.ref)
         if copy == before:
             continue
@@ -132,7 +132,7 @@ async def review(house: House, partner: Partner, entry: Queued, tally: Tally) ->
         stored = await house.store.get(row.ref)
         if stored is None or stored.deleted or not (await may_send(ctx, partner.terms, stored)).permit:
             body = stored.body if stored is not None else None
-            recalls.append((row, local_references(strict.read(body)) if body else []))
+            recalls.append((row, local_references(strict.decode(body)) if body else []))
     ops += [Send(partner.name, row.ref, row.version, entry.patient, "recall") for row in _referrers_first(recalls)]
     withheld = await house.store.outbox_items(partner.name, "withheld", MOST, patient=entry.patient) if entry.patient else []
     refs = [Ref(*i["ref"].split("/")) for i in withheld]

@@ -61,14 +61,14 @@ async def send(house: House, partner: Partner, ctx: Context, stored: Stored, lin
     if live is not None and theirs and live.version == stored.version:
         return [live]
     views = await shown_to(ctx, partner.terms, stored)
-    body = with_labels(rendered(strict.read(stored.body or b""), views), strict.read(stored.body or b""))
+    body = with_labels(rendered(strict.decode(stored.body or b""), views), strict.decode(stored.body or b""))
     names = await _targets(house, partner, ctx, ref, body)
     copy = outgoing(body, ref, live.remote_id.split("/")[1] if live else None, names, tagged=not theirs)
     held = (live.base_received or live.base_sent) if live is not None else None  # what that server has, as far as we know
-    if live is not None and held is not None and same(strict.read(held), copy):
+    if live is not None and held is not None and same(strict.decode(held), copy):
         return [Linked(**{**fields_of(live), "version": stored.version})]
     if live is not None and theirs:
-        copy = put_back(strict.read(live.base_received or live.base_sent or b"{}"), copy, views)
+        copy = put_back(strict.decode(live.base_received or live.base_sent or b"{}"), copy, views)
     await _as_asked(house, partner, stored)
     reply = await _conditional(partner.server, ref, copy, live)
     there = reply.body or copy
@@ -137,7 +137,7 @@ async def _ahead(house: House, partner: Partner, ctx: Context, target: Ref) -> s
         ops = await send(house, partner, ctx, stored, await house.store.link(partner.name, target))
     except Turned:
         return None
-    cut = bool(partner.pushing & set(local_references(strict.read(stored.body or b"{}"))))
+    cut = bool(partner.pushing & set(local_references(strict.decode(stored.body or b"{}"))))
     again: list[Op] = [Send(partner.name, target, stored.version, next(iter(stored.facts.patients), None), "changed")] if cut else []
     await house.store.commit(*ops, *again)
     return next(op.remote_id for op in ops if isinstance(op, Linked))

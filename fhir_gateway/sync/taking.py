@@ -59,13 +59,13 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
         return Tally()
     ctx = await as_owner(house, partner, "access")
     names = await _names(house, partner, there, link.base_sent)
-    local = strict.read(stored.body or b"")
+    local = strict.decode(stored.body or b"")
     views = Cut(VIEW) if began_there(link) else await gate.shown_to(await as_owner(house, partner, "disclose"), partner.terms, stored)
     theirs = _restored(local, incoming(there, link.ref, names), views)
     if link.ref.type == "Patient" and (contradicts(local, theirs) or nhs_numbers(local) != nhs_numbers(theirs)):
         wrong = Problem("conflict", "Who this is has changed there: NHS number, date of birth or family name. A person must look.", "Patient")
         return await quarantine(house, partner, ctx, link.remote_id, theirs, wrong, [])
-    base = strict.read(link.base_received or link.base_sent or b"{}")
+    base = strict.decode(link.base_received or link.base_sent or b"{}")
     agreed = _restored(local if stored.version == link.version else await _then(house, link, local), incoming(base, link.ref, names), views)
     step = reconcile(agreed, local, theirs)
     seen = Linked(**{**fields_of(link), "etag": etag_of(there), "base_received": strict.dump(there)})
@@ -96,7 +96,7 @@ def _restored(local: dict[str, Any], theirs: dict[str, Any], views: Cut) -> dict
 async def _then(house: House, link: Linked, local: dict[str, Any]) -> dict[str, Any]:
     """Our resource as it was when both sides last agreed."""
     stored = await house.store.version(link.ref, link.version) if link.version else None
-    return strict.read(stored.body) if stored is not None and stored.body is not None else local
+    return strict.decode(stored.body) if stored is not None and stored.body is not None else local
 
 
 async def _take(
@@ -119,7 +119,7 @@ async def _conflict(
 ) -> Tally:
     """Both versions are kept, the deterministic winner is served, a person decides."""
     kept, trail = both_kept(house, partner, ctx, stored, theirs, step)
-    local = strict.read(stored.body or b"")
+    local = strict.decode(stored.body or b"")
     if step.winner is not None and step.winner != local:
         tally = await _take(house, partner, ctx, seen, stored, step.winner, True)
         await house.store.commit(kept, *trail)
@@ -194,7 +194,7 @@ async def _deleted_there(house: House, partner: Partner, link: Linked) -> Tally:
 async def _names(house: House, partner: Partner, there: dict[str, Any], sent: bytes | None) -> dict[str, str]:
     """Their `Type/id` to ours, for everything this resource refers to."""
     out: dict[str, str] = {}
-    bodies = [there] + ([strict.read(sent)] if sent else [])
+    bodies = [there] + ([strict.decode(sent)] if sent else [])
     for target in (t for b in bodies for t in local_references(b)):
         link = await house.store.link_by_remote(partner.name, str(target))
         if link is not None:

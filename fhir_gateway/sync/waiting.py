@@ -22,7 +22,7 @@ def both_kept(
     """The record of a conflict, with our version and theirs, and its audit rows."""
     record = {
         "id": house.new_id(), "remote": partner.name, "ref": str(stored.ref), "at": ctx.at.isoformat(), "paths": list(step.paths),
-        "ours": strict.read(stored.body or b""), "theirs": theirs,
+        "ours": strict.decode(stored.body or b""), "theirs": theirs,
     }  # fmt: skip
     trail = [note(ctx, "U", "conflict", None, (str(stored.ref),), patient=p, allowed=True) for p in stored.facts.patients]
     return Keep("conflict", f"{partner.name} {stored.ref}", strict.dump(record)), trail
@@ -40,7 +40,7 @@ async def quarantine(
 async def conflicts(house: House, partner: Partner) -> list[dict[str, Any]]:
     """What both sides changed in the same place, both versions kept."""
     kept = await house.store.kept_all("conflict", house.clock(), f"{partner.name} ")
-    return [strict.read(v) for v in kept.values()]
+    return [strict.decode(v) for v in kept.values()]
 
 
 async def retry(house: House, partner: Partner) -> int:

@@ -95,7 +95,7 @@ async def about_meta(web: Web, request: Request) -> tuple[dict[str, Any], str]:
 
 def labelled(request: Request, w: Written) -> Response:
     """The answer to a change of labels: the meta as this reader may see it, and its ETag; nothing of what they see no more by it."""
-    shown = strict.read(w.body).get("meta", {}) if w.body else {}
+    shown = strict.decode(w.body).get("meta", {}) if w.body else {}
     return metas(request, {k: v for k, v in shown.items() if k in ("profile", "tag", "security")}, {"ETag": tag(w.version)})
 
 

@@ -106,8 +106,8 @@ async def shaped(web: Web, request: Request, shape: type[Any]) -> Any:
         return msgspec.json.decode(await body(web, request), type=shape)
     except msgspec.ValidationError as wrong:
         raise Problem("bad-request", f"{wrong}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Problem("malformed", "The body is not JSON.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Problem("malformed", "The body is not JSON, or nested too deep.") from None
 
 
 def _wrote(w: Written, status: int = 200) -> Response:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from .. import strict
+from ..problem import Problem
 from .names import EXTENSIONS
 from .paths import MISSING
 
@@ -52,7 +54,7 @@ def _kept(extension: Mapping[str, Any]) -> Kept | None:
     try:
         path = load(str(parts["path"]))
         value = load(str(parts["json"])) if "json" in parts else MISSING
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, Problem):
         return None
     if not isinstance(path, list) or not path or not all(isinstance(p, str) for p in path):
         return None
@@ -60,8 +62,11 @@ def _kept(extension: Mapping[str, Any]) -> Kept | None:
 
 
 def load(text: str) -> Any:
-    """JSON text to values, decimals exact."""
-    return json.loads(text, parse_float=Decimal)
+    """The one JSON value in this text, decimals exact. Problem malformed: what `strict` refuses, or another number of values."""
+    held = strict.read_list(b"[" + text.encode() + b"]")
+    if len(held) != 1:
+        raise Problem("malformed", "This is more than one value.")
+    return held[0]
 
 
 def dump(value: Any) -> str:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from .. import strict
 from .including import include_refs, points, reference_names, reverse_queries, within
 from .indexing import JOIN, keys
 from .matching import Lookup, arranged, compare, matches
@@ -16,12 +15,10 @@ from .parsing import parse
 from .query import Include, Query, Term, Value, with_terms
 from .values import DAWN, DUSK, after_all, date_span, fold, local
 
-_decode = msgspec.json.Decoder().decode
-
 
 def decoded(raw: bytes) -> dict[str, Any]:
-    """A stored resource as Python values, to be looked at, not to be written again (numbers are floats)."""
-    out: dict[str, Any] = _decode(raw)
+    """A stored resource as Python values, to be looked at."""
+    out: dict[str, Any] = strict.decode(raw)
     return out
 
 

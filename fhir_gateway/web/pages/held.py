@@ -34,7 +34,7 @@ async def consents(ctx: Context) -> list[Held]:
     """The person's consents in effect; one in the form of these pages comes first, if there is one."""
     asked = [("patient", own_id(ctx)), ("status", "active"), ("_count", "100")]
     page = await gate.search(ctx, "Consent", asked)
-    held = [Held(e.ref, e.version, strict.read(e.body)) for e in page.entries if e.body and e.mode == "match"]
+    held = [Held(e.ref, e.version, strict.decode(e.body)) for e in page.entries if e.body and e.mode == "match"]
     return sorted(held, key=lambda h: (not sharing.is_ours(h.body), h.ref.id))
 
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from ... import gate
+from ...domain import strict
 from ...gate import Context
 from .words import _
 
@@ -27,7 +26,7 @@ class Choice:
 async def bodies(ctx: Context, type: str, params: list[tuple[str, str]]) -> list[dict[str, Any]]:
     """Every resource a search finds on its first page, decoded."""
     page = await gate.search(ctx, type, params)
-    return [msgspec.json.decode(e.body) for e in page.entries if e.body and e.mode == "match"]
+    return [strict.decode(e.body) for e in page.entries if e.body and e.mode == "match"]
 
 
 async def names(ctx: Context, refs: Iterable[str | None]) -> dict[str, str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-import msgspec
-
 from ... import gate
+from ...domain import strict
 from ...gate import Context
 from .names import called
 from .words import day
@@ -21,7 +20,7 @@ async def seen(ctx: Context, name: str = "") -> tuple[list[dict[str, str]], bool
     """People whose record this reader can see, by family name (those called so, when a name is typed), and whether there are more."""
     asked = [("_sort", "family"), ("_count", str(MOST))] + [("name", word) for word in name.split()[:5]]
     page = await gate.search(ctx, "Patient", asked)
-    return [_person(msgspec.json.decode(e.body)) for e in page.entries if e.body and e.mode == "match"], page.next is not None
+    return [_person(strict.decode(e.body)) for e in page.entries if e.body and e.mode == "match"], page.next is not None
 
 
 async def named(ctx: Context, patient: str) -> dict[str, str] | None:
@@ -30,7 +29,7 @@ async def named(ctx: Context, patient: str) -> dict[str, str] | None:
     if not ID.fullmatch(id):
         return None
     page = await gate.search(ctx, "Patient", [("_id", id)])
-    return next((_person(msgspec.json.decode(e.body)) for e in page.entries if e.body), None)
+    return next((_person(strict.decode(e.body)) for e in page.entries if e.body), None)
 
 
 def _person(patient: dict[str, Any]) -> dict[str, str]:

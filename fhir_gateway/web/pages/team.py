@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate, plans
+from ...domain import strict
 from ...domain.problem import not_found
 from ...domain.types import Ref
 from ...gate import Context
@@ -32,7 +32,7 @@ async def team(pages: Pages, request: Request, ctx: Context) -> Response:
     if request.query_params.get("page"):
         asked.append(("_page", request.query_params["page"]))
     found = await gate.search(ctx, "Patient", asked)
-    people = [_person(msgspec.json.decode(e.body)) for e in found.entries if e.body and e.mode == "match"]
+    people = [_person(strict.decode(e.body)) for e in found.entries if e.body and e.mode == "match"]
     done = request.query_params.get("done")
     return await show(
         pages,
