@@ -56,6 +56,8 @@ class _Answered:
         self.finished = response.get("status") not in UNFINISHED
         self.above = {link: (*above, link) for link, above in _chains(questionnaire, ())}  # linkId -> those above it, and itself
         self.indexes: dict[int, dict[str, list[Node]]] = {}  # by response item: the answers within it by linkId
+        self.held: dict[tuple[int, int], bool] = {}  # by response item and condition: whether it holds there
+        self.options: dict[int, tuple[list[tuple[str, Any]], set[tuple[str, str, str]]]] = {}  # by question: what it offers, and that by code
         self.inside: list[tuple[str, Node]] = [("", response)]  # the response's items that are being read, outermost first
 
     # -- items
@@ -146,16 +148,24 @@ class _Answered:
         self._within(question, kind, value, at)
 
     def _offered(self, question: Node, kind: str, value: Any, at: str) -> None:
-        options = _list(question, "answerOption")
+        options, coded = self._options(question)
         free = question.get("type") == "open-choice" and kind == "String"
         if options and not free:
-            same = [_value(o) for o in options]
-            if not any(k == kind and _is_option(value, v) for k, v in same):
+            quick = type(value) is dict and "code" in value and (kind, str(value.get("system")), str(value["code"])) in coded
+            if not quick and not any(k == kind and _is_option(value, v) for k, v in options):
                 self.say("code-invalid", at, f"`{_shown(value)}` is not one of the options.")
         elif "answerValueSet" in question and kind == "Coding" and type(value) is dict:
             sets = self._value_set(str(question["answerValueSet"]))
             if sets is not None and str(value.get("code")) not in sets.get(str(value.get("system")), ()):
                 self.say("code-invalid", at, f"`{_shown(value)}` is not in the question's value set.")
+
+    def _options(self, question: Node) -> tuple[list[tuple[str, Any]], set[tuple[str, str, str]]]:
+        found = self.options.get(id(question))
+        if found is None:
+            offered = [_value(o) for o in _list(question, "answerOption")]
+            coded = {(k, str(v.get("system")), str(v["code"])) for k, v in offered if type(v) is dict and "code" in v}
+            found = self.options[id(question)] = offered, coded
+        return found
 
     def _value_set(self, url: str) -> dict[str, frozenset[str]] | None:
         """system -> codes; None when we cannot know."""
@@ -268,7 +278,14 @@ class _Answered:
         return all(held) or question.get("enableBehavior") != "all"  # which of the two R4 leaves open: then nothing is refused
 
     def _holds(self, condition: Node, of: str) -> bool:
-        given = self._given(str(condition.get("question", "")), of)
+        question = str(condition.get("question", ""))
+        nearest = self._nearest(question, of)
+        key = (id(nearest), id(condition))
+        if key not in self.held:
+            self.held[key] = self._true(condition, self._given(question, nearest))
+        return self.held[key]
+
+    def _true(self, condition: Node, given: list[Node]) -> bool:
         values = [_value(a)[1] for a in given if any(k.lstrip("_").startswith("value") for k in a)]  # None: only why it is missing
         wanted = next((v for k, v in condition.items() if k.startswith("answer")), None)
         match condition.get("operator"):
@@ -288,10 +305,13 @@ class _Answered:
                 return any(_compare(v, wanted) in (0, -1) for v in values)
         return True
 
-    def _given(self, question: str, of: str) -> list[Node]:
-        """The answers to `question` nearest to the item `of` that depends on it: within the innermost item that is above both."""
+    def _nearest(self, question: str, of: str) -> Node:
+        """The innermost item of the response that is above both `question` and the item `of` that depends on it."""
         both = [link for link in self.above.get(question, ()) if link in self.above.get(of, ())]
-        nearest = next((item for link, item in reversed(self.inside) if link in both), self.inside[0][1])
+        return next((item for link, item in reversed(self.inside) if link in both), self.inside[0][1])
+
+    def _given(self, question: str, nearest: Node) -> list[Node]:
+        """The answers to `question` within that item."""
         index = self.indexes.get(id(nearest))
         if index is None:
             index = self.indexes[id(nearest)] = {}

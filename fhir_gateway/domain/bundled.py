@@ -166,20 +166,20 @@ def _found(bundle: Node, entries: list[tuple[str, Node]], say: Say) -> None:
         if mode in ("match", "include") and "id" not in resource:
             say("invalid", f"{at}.resource", "What a search finds has an id.", "")
         if mode == "match" and asked and _type(entry) not in asked:
-            say("invalid", f"{at}.resource", f"A {_type(entry)[:64]} is no match of a search for {', '.join(asked)}.", "")
+            say("invalid", f"{at}.resource", f"A {_type(entry)[:64]} is no match of a search for {', '.join(list(asked)[:8])[:120]}.", "")
         if mode == "outcome" and _type(entry) != "OperationOutcome":
             say("invalid", f"{at}.resource", f"The outcome of a search is an OperationOutcome, not a {_type(entry)[:64]}.", "")
 
 
-def _asked(bundle: Node) -> list[str]:
-    """The types that the self link asked for; [] when it does not say."""
+def _asked(bundle: Node) -> dict[str, None]:
+    """The types that the self link asked for, in order; none when it does not say."""
     some = bundle.get("link")
     own = [n for n in some if type(n) is dict and n.get("relation") == "self"] if type(some) is list else []
     url, _, query = str(own[0].get("url", "")).partition("?") if own else ("", "", "")
     last = url.rpartition("/")[2]
     if re.fullmatch(r"[A-Z][A-Za-z]+", last):
-        return [last]
-    return [t for part in query.split("&") if part.startswith("_type=") for t in part[6:].split(",")]
+        return {last: None}
+    return {t: None for part in query.split("&") if part.startswith("_type=") for t in part[6:].split(",")}
 
 
 def _document(bundle: Node, say: Say) -> None:

@@ -373,7 +373,7 @@ def _in_groups(node: Node) -> bool:
 
 def _of_its_versions(node: Node) -> bool:
     """ig-2"""
-    known = node.get("fhirVersion") or ()
+    known = set(node.get("fhirVersion") or ())
     return all(v in known for d in each(node, "definition") for r in each(d, "resource") for v in r.get("fhirVersion", ()))
 
 

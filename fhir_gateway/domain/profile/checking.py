@@ -32,6 +32,8 @@ class Judge:
         self._told: set[tuple[int, str]] = set()
         self._label = ""  # of the profile that is being checked, and the resource it is checked on
         self._resource: Item | None = None
+        self._inside: dict[int, dict[str, Item]] = {}  # by container: its contained resources by id
+        self._entries: dict[int, dict[str, tuple[int, Item]]] = {}  # by Bundle: its entries by fullUrl, and which it is
 
     # -- what the base check calls
 
@@ -235,16 +237,31 @@ class Judge:
             return None
         container, bundle, full_url = self._around(reference.path)
         if to.startswith("#"):
-            inside = (i for i in below(container, "contained") if type(i.value) is dict and i.value.get("id") == to[1:])
-            return next(inside, None) if to != "#" else container
+            return self._contained(container).get(to[1:]) if to != "#" else container
         if bundle is None:
             return None
         base = full_url[: -len("/".join(full_url.rsplit("/", 2)[1:]))] if full_url.startswith("http") else ""
-        wanted = {to, base + to}
-        for entry in below(bundle, "entry"):
-            if type(entry.value) is dict and str(entry.value.get("fullUrl")) in wanted:
-                return next(iter(below(entry, "resource")), None)
-        return None
+        known = self._bundled(bundle)
+        found = min((known[url] for url in {to, base + to} if url in known), default=None, key=lambda f: f[0])
+        return next(iter(below(found[1], "resource")), None) if found is not None else None
+
+    def _contained(self, container: Item) -> dict[str, Item]:
+        known = self._inside.get(id(container.value))
+        if known is None:
+            known = self._inside[id(container.value)] = {}
+            for i in below(container, "contained"):
+                if type(i.value) is dict and type(i.value.get("id")) is str:
+                    known.setdefault(i.value["id"], i)
+        return known
+
+    def _bundled(self, bundle: Item) -> dict[str, tuple[int, Item]]:
+        known = self._entries.get(id(bundle.value))
+        if known is None:
+            known = self._entries[id(bundle.value)] = {}
+            for n, entry in enumerate(below(bundle, "entry")):
+                if type(entry.value) is dict:
+                    known.setdefault(str(entry.value.get("fullUrl")), (n, entry))
+        return known
 
     def _around(self, path: Path) -> tuple[Item, Item | None, str]:
         """(the resource that holds the contained ones, the Bundle around it, its fullUrl) of a place in the resource."""

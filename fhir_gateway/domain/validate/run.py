@@ -5,7 +5,8 @@ What a type's members are is a `Plan`, which `plans` compiles; the checks of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ from ..r4 import R4
 Node = dict[str, Any]
 Path = tuple[Any, str, int]  # (path of the holder, name, index or -1); the root's holder is None
 Handler = Callable[[Any, Path, "Run"], None]
+Reference = tuple[str, Path, tuple[str, ...]]  # what it says, where, and the types it may lead to
+_IDS = re.compile(r'id="([^"]*)"')
 
 
 def render(path: Path) -> str:
@@ -60,13 +63,20 @@ class Run:
         self.plans = plans
         self.scope = Scope({})
         self.base: Path = (None, "", -1)  # of the resource being read
-        self.references: list[tuple[str, Path, tuple[str, ...]]] = []
+        self.references: list[Reference] = []
         self.held = ""  # how others refer to the contained resource that is being read; by itself it is not referred to
         self.inside: str = ""  # "contained", "entry" or "" for what is being read
         self.judge: Judge | None = None  # where profiles are known
+        self.ids: set[str] | None = None  # of elements and in narratives, anywhere in it: made when a link asks
 
     def add(self, code: str, path: Path, text: str, key: str = "", severity: Any = "error") -> None:
         self.issues.append(Issue(severity, code, render(path), text, key))
+
+    def has_id(self, name: str) -> bool:
+        """Whether an element or a narrative anywhere in the resource bears this id: what a link `#name` may lead to."""
+        if self.ids is None:
+            self.ids = set(_ids(self.root))
+        return name in self.ids
 
     # -- resources
 
@@ -90,7 +100,7 @@ class Run:
             self._as_contained(node, path)
             self.base = base
             return
-        outer, self.scope = self.scope, Scope(_contained(node))
+        outer, self.scope, referred = self.scope, Scope(_contained(node)), len(self.references)
         self.walk(node, path, self.plans[kind, ""])
         if self.judge is not None:
             self.judge.resource(node, path)
@@ -98,7 +108,7 @@ class Run:
         say = self._sayer(path)
         if kind == "Bundle":
             bundled.check(node, say)
-            self._bundled_references(node, path)
+            self._bundled_references(node, path, self.references[referred:])
         elif kind == "QuestionnaireResponse":
             answers.check(node, self.questionnaire, self.r4, say)
         elif kind == "Observation":
@@ -121,11 +131,11 @@ class Run:
 
         return say
 
-    def _bundled_references(self, bundle: Node, path: Path) -> None:
-        """References in entries must have a form that means something there, and those to other entries the right type."""
+    def _bundled_references(self, bundle: Node, path: Path, references: Sequence[Reference]) -> None:
+        """References in its entries must have a form that means something there, and those to other entries the right type."""
         entries = bundled.Entries(bundle)
         nameless: set[int] = set()
-        for to, at, targets in self.references:
+        for to, at, targets in references:
             i = _entry_of(at, path)
             if i < 0 or i in nameless:
                 continue
@@ -234,6 +244,19 @@ def _entry_of(at: Path, bundle: Path) -> int:
             return at[2] if at[1] == "entry" else -1
         at = at[0]
     return -1
+
+
+def _ids(root: Node) -> Iterator[str]:
+    waiting: list[Any] = [root]
+    while waiting:
+        node = waiting.pop()
+        if type(node) is dict:
+            if type(own := node.get("id")) is str:
+                yield own
+            if type(div := node.get("div")) is str:
+                yield from _IDS.findall(div)
+            node = node.values()
+        waiting.extend(v for v in node if type(v) in (dict, list))
 
 
 def _held(node: Node) -> list[Node]:

@@ -107,17 +107,8 @@ def xhtml(value: Any, path: Path, run: Run) -> None:
     if type(value) is not str:
         run.add("structure", path, f"`div` must be a string, not {kind_of(value)}.")
         return
-    for said in narrative.wrong(value, lambda name: _has_id(run.root, name)):
+    for said in narrative.wrong(value, run.has_id):
         run.add("invalid", path, said, "txt-1")
-
-
-def _has_id(node: Any, name: str) -> bool:
-    """Whether an element or a narrative anywhere in the resource bears this id: what a link `#name` may lead to."""
-    if type(node) is dict:
-        return node.get("id") == name or any(_has_id(v, name) for v in node.values() if type(v) is not str) or (
-            type(node.get("div")) is str and f'id="{name}"' in node["div"]
-        )
-    return type(node) is list and any(_has_id(v, name) for v in node)
 
 
 def inner_resource(name: str) -> Handler:

@@ -1,0 +1,114 @@
+"""Judging a resource takes time in proportion to its size: nothing in it is looked through once for each other thing in it.
+
+Sizes are compared by processor time, four times as much may take nine times as long; what was quadratic takes sixteen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fhir_gateway import definitions
+from fhir_gateway.domain import answers
+from fhir_gateway.domain.validate import check, policy
+
+R4 = definitions.load_r4()
+OBSERVATION = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+SEVERAL = 4
+
+
+def told(inside: str) -> dict[str, Any]:
+    return {**OBSERVATION, "text": {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{inside}</div>'}}
+
+
+def bundle(kind: str, resources: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    entries = [{"fullUrl": f"http://example.org/fhir/{r['resourceType']}/{r.get('id', 'x')}", "resource": r} for r in resources]
+    return {"resourceType": "Bundle", "type": kind, "entry": entries, **more}
+
+
+def linked(n: int) -> list[dict[str, Any]]:
+    return [{"resourceType": "Patient", "id": f"p{i}", "link": [{"other": {"reference": f"Patient/p{i * 7 % n}"}, "type": "seealso"}]} for i in range(n)]
+
+
+def asked_for(n: int) -> dict[str, Any]:
+    some = bundle("searchset", [{"resourceType": "Patient", "id": f"p{i}"} for i in range(n)])
+    for entry in some["entry"]:
+        entry["search"] = {"mode": "match"}
+    return {**some, "link": [{"relation": "self", "url": "http://example.org/fhir?_type=" + ",".join(f"A{i}" for i in range(20 * n)) + ",Patient"}]}
+
+
+def guide(n: int) -> dict[str, Any]:
+    versions = [f"4.0.{i}" for i in range(n)]
+    resources = [{"reference": {"reference": "Patient/1"}, "fhirVersion": [v]} for v in versions]
+    return {"resourceType": "ImplementationGuide", "fhirVersion": versions, "definition": {"resource": resources}}
+
+
+SHAPES: dict[str, Callable[[int], dict[str, Any]]] = {
+    "links in a narrative that lead nowhere": lambda n: told("".join(f'<a href="#a{i}">x</a>' for i in range(n))),
+    "links in a narrative to its own ids": lambda n: told("".join(f'<p id="a{i}"><a href="#a{n - i}">x</a></p>' for i in range(n))),
+    "contained resources that refer back": lambda n: {
+        **OBSERVATION, "contained": [{**OBSERVATION, "id": f"o{i}", "hasMember": [{"reference": "#"}]} for i in range(n)],
+    },
+    "contained resources that are referred to": lambda n: {
+        **OBSERVATION, "contained": [{"resourceType": "Patient", "id": f"p{i}"} for i in range(n)],
+        "performer": [{"reference": f"#p{n - i - 1}"} for i in range(n)],
+    },
+    "a collection whose entries refer to each other": lambda n: bundle("collection", linked(n)),
+    "a document whose entries refer to each other": lambda n: bundle("document", linked(n)),
+    "Bundles in a Bundle": lambda n: bundle("collection", [{**bundle("collection", linked(1)), "id": f"b{i}"} for i in range(n)]),
+    "a searchset that asked for many types": asked_for,
+    "a guide of many versions": guide,
+    "components with codes": lambda n: {
+        **OBSERVATION, "component": [{"code": {"coding": [{"system": "http://example.org", "code": f"c{i}"}]}, "valueString": "x"} for i in range(n)],
+    },
+    "questions that depend on each other": lambda n: {
+        "resourceType": "Questionnaire", "status": "draft",
+        "item": [
+            {"linkId": f"l{i}", "type": "string", "text": "x", "enableWhen": [{"question": f"l{i // 2}", "operator": "exists", "answerBoolean": True}]}
+            for i in range(n)
+        ],
+    },
+}  # fmt: skip
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Of the processor, the least of three."""
+    found = []
+    for _ in range(3):
+        start = time.process_time()
+        work()
+        found.append(time.process_time() - start)
+    return min(found)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_judging_takes_time_in_proportion_to_the_size(shape: Callable[[int], dict[str, Any]]) -> None:
+    small, large = shape(1_000), shape(1_000 * SEVERAL)
+    once = seconds(lambda: [*check(small, R4), *policy(small, R4)])
+    assert seconds(lambda: [*check(large, R4), *policy(large, R4)]) < 9 * once + 0.02
+
+
+def answered(n: int) -> dict[str, Any]:
+    """Many answers to one question, and many groups that depend on it."""
+    answer = [{"valueCoding": {"system": "http://example.org", "code": "last"}} for _ in range(n)]
+    groups = [{"linkId": "group", "item": [{"linkId": "why", "answer": [{"valueString": "x"}]}]} for _ in range(n)]
+    return {"resourceType": "QuestionnaireResponse", "status": "completed", "item": [{"linkId": "which", "answer": answer}, *groups]}
+
+
+def test_answers_take_time_in_proportion_to_their_number() -> None:
+    options = [{"valueCoding": {"system": "http://example.org", "code": f"c{i}"}} for i in range(20)]
+    options.append({"valueCoding": {"system": "http://example.org", "code": "last"}})
+    when = [{"question": "which", "operator": "=", "answerCoding": {"system": "http://example.org", "code": "c1"}}]
+    asked = {
+        "resourceType": "Questionnaire",
+        "item": [
+            {"linkId": "which", "type": "choice", "repeats": True, "answerOption": options},
+            {"linkId": "group", "type": "group", "repeats": True, "item": [{"linkId": "why", "type": "string", "enableWhen": when}]},
+        ],
+    }  # fmt: skip
+    small, large = answered(700), answered(700 * SEVERAL)
+    once = seconds(lambda: answers.check(small, asked, R4, lambda *_: None))
+    assert seconds(lambda: answers.check(large, asked, R4, lambda *_: None)) < 9 * once + 0.02
