@@ -13,6 +13,7 @@ import pytest
 
 from fhir_gateway import definitions
 from fhir_gateway.domain import answers
+from fhir_gateway.domain.problem import Issue, few
 from fhir_gateway.domain.validate import check, policy
 
 R4 = definitions.load_r4()
@@ -112,3 +113,47 @@ def test_answers_take_time_in_proportion_to_their_number() -> None:
     small, large = answered(700), answered(700 * SEVERAL)
     once = seconds(lambda: answers.check(small, asked, R4, lambda *_: None))
     assert seconds(lambda: answers.check(large, asked, R4, lambda *_: None)) < 9 * once + 0.02
+
+
+OUTCOME_MOST = 201
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        told("<b>" * 30_000 + "x" + "</b>" * 30_000),
+        told("<div>" * 30_000 + "x" + "</div>" * 30_000),
+        told("<x/>" * 30_000),
+        told('<img src="https://example.org/x"/>' * 10_000),
+        told('<a href="javascript:x">x</a>' * 10_000),
+        told("".join(f'<a href="#a{i}">x</a>' for i in range(10_000))),
+        {**OBSERVATION, "identifier": [{"use": "x"} for _ in range(30_000)]},
+        {**OBSERVATION, "modifierExtension": [{"url": "http://example.org/m", "valueString": "x"} for _ in range(30_000)]},
+        bundle("searchset", [{"resourceType": "Patient", "id": "p"} for _ in range(5_000)], link=[{"relation": "self", "url": "http://example.org/Goal"}]),
+    ],
+    ids=lambda r: r["resourceType"] + " " + str(next(k for k in ("text", "identifier", "modifierExtension", "entry") if k in r)),
+)
+def test_what_is_wrong_everywhere_is_told_two_hundred_times_at_most(resource: dict[str, Any]) -> None:
+    issues = [*check(resource, R4), *policy(resource, R4)]
+    assert any(i.severity == "error" for i in issues)
+    assert len(issues) <= 2 * OUTCOME_MOST
+    assert len(str(issues)) < 200_000
+
+
+def test_that_there_is_more_is_said() -> None:
+    wrong = {**OBSERVATION, "identifier": [{"use": "x"} for _ in range(201)]}
+    assert check(wrong, R4)[-1].code == "too-costly"
+    some = {**OBSERVATION, "identifier": [{"use": "x"} for _ in range(199)]}
+    assert len(check(some, R4)) == 199
+
+
+def test_warnings_without_end_hide_no_error() -> None:
+    warning, error = Issue("warning", "invalid", "", "perhaps"), Issue("error", "invalid", "", "wrong")
+    told_first = few([*[warning] * 1_000, error])
+    assert told_first[0] == error and len(told_first) == OUTCOME_MOST
+    assert few([warning, error]) == [warning, error]
+
+
+def test_a_narrative_is_nested_two_hundred_levels_at_most() -> None:
+    assert [*check(told("<div>" * 150 + "x" + "</div>" * 150), R4)] == []
+    assert ["nested" in i.text for i in check(told("<div>" * 250 + "x" + "</div>" * 250), R4)] == [True]

@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import islice
 from xml.parsers import expat
 
+MOST = 200  # things wrong in one narrative that are told
+DEEPEST = 200  # levels
 XHTML = "http://www.w3.org/1999/xhtml"
 # One name a word, as the specification's tables read.
 _ELEMENT_NAMES = """
@@ -57,7 +60,7 @@ def wrong(div: str, leads: Callable[[str], bool] = lambda name: True) -> list[st
     `leads` says whether a link `#name` that leads nowhere in this narrative leads elsewhere in the resource.
     """
     reading = _Reading(div)
-    astray = [n for n in reading.leads if n not in reading.ids and not leads(n)]
+    astray = islice((n for n in reading.leads if n not in reading.ids and not leads(n)), MOST)
     return reading.found + reading.running + [f"The narrative's link `#{n[:64]}` leads nowhere." for n in astray]
 
 
@@ -70,20 +73,24 @@ def active(div: str) -> list[str]:
     return reading.running + reading.acting
 
 
+class _Enough(Exception):
+    """The narrative is refused already."""
+
+
 class _Reading:
     def __init__(self, div: str) -> None:
         self.found: list[str] = []
         self.running: list[str] = []
         self.acting: list[str] = []
         self.ids: set[str] = set()
-        self.leads: list[str] = []
+        self.leads: dict[str, None] = {}  # the names that links lead to, each once
         self._open: list[str] = []
         self._within: Counter[str] = Counter()
         self._marked = False
         self._content = False
         self._namespaces: list[str] = []
         if "<!DOCTYPE" in div or "<!ENTITY" in div:
-            self.found.append("The narrative must not hold a document type or entities.")
+            self._wrong("The narrative must not hold a document type or entities.")
             return
         parser = expat.ParserCreate()
         parser.StartElementHandler = self._start
@@ -94,54 +101,74 @@ class _Reading:
         parser.ProcessingInstructionHandler = self._instruction
         try:
             parser.Parse(div.strip(), True)
+        except _Enough:
+            return
         except (expat.ExpatError, ValueError) as bad:
-            self.found.append(f"The narrative is not well-formed XHTML ({bad}).")
+            self._wrong(f"The narrative is not well-formed XHTML ({bad}).")
             return
         if not self._content and not self.found:
-            self.found.append("The narrative has no content.")
+            self._wrong("The narrative has no content.")
+
+    def _wrong(self, text: str) -> None:
+        """Something that FHIR does not allow; _Enough after so many that nobody reads on."""
+        self.found.append(text)
+        if len(self.found) >= MOST:
+            raise _Enough
+
+    def _runs(self, text: str) -> None:
+        self.running.append(text)
+        if len(self.running) >= MOST:
+            raise _Enough
+
+    def _acts(self, text: str) -> None:
+        if len(self.acting) < MOST:
+            self.acting.append(text)
 
     def _start(self, name: str, attributes: Mapping[str, str]) -> None:
         space = attributes.get("xmlns", self._namespaces[-1] if self._namespaces else "")
         self._namespaces.append(space)
         if not self._open and name != "div":
-            self.found.append(f"The narrative must be one `div`, not `{name[:40]}`.")
+            self._wrong(f"The narrative must be one `div`, not `{name[:40]}`.")
         elif space != XHTML:
-            self.found.append(f"The narrative's namespace must be {XHTML}, not `{space[:80]}`.")
+            self._wrong(f"The narrative's namespace must be {XHTML}, not `{space[:80]}`.")
         elif name not in _ELEMENTS:
-            self.found.append(f"The narrative holds the element `{name[:40]}`, which FHIR does not allow.")
+            self._wrong(f"The narrative holds the element `{name[:40]}`, which FHIR does not allow.")
         elif self._open:
             self._placed(name)
         self._open.append(name)
+        if len(self._open) > DEEPEST:
+            self._wrong(f"The narrative is nested more than {DEEPEST} levels deep.")
+            raise _Enough
         self._within[name] += 1
         if name == "img":
             self._content = True
         for attribute, value in attributes.items():
             if not self._may_have(name, attribute):
-                self.found.append(f"The narrative's `{name[:40]}` has the attribute `{attribute[:40]}`, which FHIR does not allow.")
+                self._wrong(f"The narrative's `{name[:40]}` has the attribute `{attribute[:40]}`, which FHIR does not allow.")
             elif attribute == "id" or f"{name}.{attribute}" == "a.name":
                 self.ids.add(value)
             elif attribute in _LINKS and _RUNS.match(_NOISE.sub("", value)):
-                self.running.append(f"The narrative's `{name}` has a link that runs something: `{value[:60]}`.")
+                self._runs(f"The narrative's `{name}` has a link that runs something: `{value[:60]}`.")
             elif attribute in ("href", "src") and value[:1] == "#" and len(value) > 1:
-                self.leads.append(value[1:])
+                self.leads[value[1:]] = None
             elif attribute == "src" and _ELSEWHERE.match(_NOISE.sub("", value)):
-                self.acting.append("The narrative's `img` is fetched from another place when it is shown: put the picture into the resource.")
+                self._acts("The narrative's `img` is fetched from another place when it is shown: put the picture into the resource.")
             elif attribute in _LINKS and not _INERT.match(_NOISE.sub("", value)):
-                self.acting.append(f"The narrative's `{name}` has a link that could run something: `{value[:60]}`.")
+                self._acts(f"The narrative's `{name}` has a link that could run something: `{value[:60]}`.")
             elif attribute == "style" and _CSS.search(value):
-                self.acting.append(f"The narrative's `{name}` has a style that could fetch or run something.")
+                self._acts(f"The narrative's `{name}` has a style that could fetch or run something.")
 
     def _placed(self, name: str) -> None:
         """Whether it may stand where it stands."""
         within = self._open[-1]
         if (name in _INSIDE and within not in _INSIDE[name]) or (within in _HOLDS and name not in _HOLDS[within]):
-            self.found.append(f"The narrative's `{name}` may not stand in `{within[:40]}`.")
+            self._wrong(f"The narrative's `{name}` may not stand in `{within[:40]}`.")
         elif name in _INLINE and self._within[name]:
-            self.found.append(f"The narrative's `{name}` stands inside another `{name}`.")
+            self._wrong(f"The narrative's `{name}` stands inside another `{name}`.")
         elif name in _BLOCKS and (around := next((t for t in _TEXTUAL if self._within[t]), "")):
-            self.found.append(f"The narrative's `{name}` may not stand in `{around}`, which holds text only.")
+            self._wrong(f"The narrative's `{name}` may not stand in `{around}`, which holds text only.")
         elif name in _NEVER_IN_P and self._within["p"]:
-            self.found.append(f"The narrative's `{name}` may not stand in a paragraph.")
+            self._wrong(f"The narrative's `{name}` may not stand in a paragraph.")
 
     def _may_have(self, name: str, attribute: str) -> bool:
         return attribute in _EVERYWHERE or attribute == "xmlns" or f"{name}.{attribute}" in _HERE
@@ -154,14 +181,14 @@ class _Reading:
         if data.strip(" \t\r\n"):
             self._content = self._content or not self._marked
             if self._open and self._open[-1] in _HOLDS:
-                self.found.append(f"The narrative's `{self._open[-1]}` holds text of its own, which it may not.")
+                self._wrong(f"The narrative's `{self._open[-1]}` holds text of its own, which it may not.")
 
     def _mark(self) -> None:
         self._marked = True
-        self.acting.append("The narrative holds a CDATA section, which a browser reads as something else.")
+        self._acts("The narrative holds a CDATA section, which a browser reads as something else.")
 
     def _unmark(self) -> None:
         self._marked = False
 
     def _instruction(self, target: str, data: str) -> None:
-        self.acting.append(f"The narrative holds the instruction `{target[:40]}`, which a browser reads as something else.")
+        self._acts(f"The narrative holds the instruction `{target[:40]}`, which a browser reads as something else.")

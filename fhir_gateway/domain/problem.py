@@ -51,6 +51,9 @@ KINDS: dict[str, Kind] = {
 }
 
 
+MOST_ISSUES = 200  # of one answer: nobody reads more, and a body of one megabyte can have 100,000
+
+
 @dataclass(frozen=True, slots=True)
 class Issue:
     """One thing wrong with a resource: where (FHIRPath), how bad, an issue code and a sentence."""
@@ -60,6 +63,26 @@ class Issue:
     where: str
     text: str
     key: str = ""  # the rule, e.g. gol-1
+
+
+def few(issues: Iterable[Issue], *, more: bool = False) -> list[Issue]:
+    """All of them in their order, or the first 200, errors before all else, and a word that there is `more`."""
+    errors: list[Issue] = []
+    kept: list[Issue] = []
+    for issue in issues:
+        wrong = issue.severity in ("error", "fatal")
+        if wrong and len(errors) == MOST_ISSUES:
+            more = True
+            break
+        if wrong or len(kept) - len(errors) < MOST_ISSUES:
+            kept.append(issue)
+            errors += [issue] if wrong else []
+        else:
+            more = True
+    if not more and len(kept) <= MOST_ISSUES:
+        return kept
+    kept.sort(key=lambda i: i.severity not in ("error", "fatal"))
+    return [*kept[:MOST_ISSUES], Issue("information", "too-costly", "", f"There is more: the first {MOST_ISSUES} are told.")]
 
 
 class Problem(Exception):

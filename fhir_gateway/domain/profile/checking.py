@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ..problem import Issue
+from ..problem import MOST_ISSUES, Issue
 from ..r4 import Known
 from . import constraints, slices, values
 from .definitions import Definitions, Profile
@@ -70,7 +70,9 @@ class Judge:
         key = (id(item.value), profile.url)
         if key not in self._told:
             self._told.add(key)
-            self.issues += self.issues_of(profile, item)
+            found = self.issues_of(profile, item)
+            room = max(0, 2 * MOST_ISSUES - len(self.issues))
+            self.issues += found if len(self.issues) < MOST_ISSUES else [i for i in found if i.severity == "error"][:room]
             for imposed in map(self.known.profile, profile.imposes):
                 if imposed is not None:
                     self.against(imposed, item)
@@ -382,7 +384,9 @@ class Judge:
         return [n for n, answer in said.items() if answer], [n for n, answer in said.items() if answer is None]
 
     def say(self, code: str, path: Path, text: str, key: str = "", severity: Any = "error") -> None:
-        self.issues.append(Issue(severity, code, self.render(path), text, key))
+        most = 2 * MOST_ISSUES if severity == "error" else MOST_ISSUES  # so that warnings leave no error untold
+        if len(self.issues) < most:
+            self.issues.append(Issue(severity, code, self.render(path), text, key))
 
 
 def _declared(node: Node) -> Iterator[str]:

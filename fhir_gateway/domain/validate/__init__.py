@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import narrative
-from ..problem import Issue
+from ..problem import Issue, few
 from ..profile import Definitions, Judge
 from ..r4 import R4
 from .plans import plans_of
-from .run import Node, Path, Run, render
+from .run import Enough, Node, Path, Run, render
 
 
 def check(
@@ -24,18 +24,22 @@ def check(
 
     `questionnaire` is the one a QuestionnaireResponse answers, where it is known. `definitions` are the profiles and value sets that
     are known besides R4: what a resource declares in `meta.profile` is checked where it is among them, and so are `profiles`.
-    Never raises for any JSON object.
+    Never raises for any JSON object. After 200 errors it ends, and says so: the verdict is settled.
     """
     run = Run(r4, resource, questionnaire, plans_of(r4))
     if definitions is not None:
         run.judge = Judge(definitions, resource, render, profiles)
-    run.resource(resource, (None, "", -1))
-    return run.issues if run.judge is None else run.issues + run.judge.issues
+    ended = False
+    try:
+        run.resource(resource, (None, "", -1))
+    except Enough:
+        ended = True
+    return few(run.issues if run.judge is None else run.issues + run.judge.issues, more=ended)
 
 
 def policy(resource: Node, r4: R4) -> list[Issue]:
     """What we refuse though FHIR allows it: modifier extensions nobody here knows, narrative that could act, text of spaces alone."""
-    return list(_policy(resource, (None, str(resource.get("resourceType") or ""), -1), r4))
+    return few(_policy(resource, (None, str(resource.get("resourceType") or ""), -1), r4))
 
 
 def _policy(node: Any, path: Path, r4: R4) -> Iterator[Issue]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import answers, bundled, derived, primitives, vitals
 from ..invariants import Rule
-from ..problem import Issue
+from ..problem import MOST_ISSUES, Issue
 from ..profile import Judge
 from ..r4 import R4
 
@@ -21,6 +21,10 @@ Path = tuple[Any, str, int]  # (path of the holder, name, index or -1); the root
 Handler = Callable[[Any, Path, "Run"], None]
 Reference = tuple[str, Path, tuple[str, ...]]  # what it says, where, and the types it may lead to
 _IDS = re.compile(r'id="([^"]*)"')
+
+
+class Enough(Exception):
+    """So many errors are found that judging ends."""
 
 
 def render(path: Path) -> str:
@@ -60,6 +64,7 @@ class Run:
     def __init__(self, r4: R4, root: Node, questionnaire: Node | None, plans: Mapping[tuple[str, str], Plan]) -> None:
         self.r4, self.root, self.questionnaire = r4, root, questionnaire
         self.issues: list[Issue] = []
+        self.errors = 0
         self.plans = plans
         self.scope = Scope({})
         self.base: Path = (None, "", -1)  # of the resource being read
@@ -70,7 +75,12 @@ class Run:
         self.ids: set[str] | None = None  # of elements and in narratives, anywhere in it: made when a link asks
 
     def add(self, code: str, path: Path, text: str, key: str = "", severity: Any = "error") -> None:
-        self.issues.append(Issue(severity, code, render(path), text, key))
+        """One thing wrong. Enough, when so many errors are found that nobody reads on: the verdict is settled then."""
+        self.errors += severity == "error"
+        if severity == "error" or len(self.issues) < MOST_ISSUES:
+            self.issues.append(Issue(severity, code, render(path), text, key))
+        if self.errors >= MOST_ISSUES:
+            raise Enough
 
     def has_id(self, name: str) -> bool:
         """Whether an element or a narrative anywhere in the resource bears this id: what a link `#name` may lead to."""
