@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from fhir_gateway import definitions
-from fhir_gateway.domain import answers
+from fhir_gateway.domain import answers, relationships
+from fhir_gateway.domain.directory import Directory
 from fhir_gateway.domain.problem import Issue, few
+from fhir_gateway.domain.types import Writer
 from fhir_gateway.domain.validate import check, policy
+from fhir_gateway.domain.versions import Version
 
 R4 = definitions.load_r4()
 OBSERVATION = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
@@ -157,3 +160,39 @@ def test_warnings_without_end_hide_no_error() -> None:
 def test_a_narrative_is_nested_two_hundred_levels_at_most() -> None:
     assert [*check(told("<div>" * 150 + "x" + "</div>" * 150), R4)] == []
     assert ["nested" in i.text for i in check(told("<div>" * 250 + "x" + "</div>" * 250), R4)] == [True]
+
+
+def named(n: int) -> list[dict[str, str]]:
+    return [{"reference": f"Practitioner/p{i}"} for i in range(n)]
+
+
+def looked_after(n: int) -> list[Any]:
+    """A team, a referral and a practice that name as many, written twice."""
+    bodies = {
+        "CareTeam/1": {"status": "active", "participant": [{"member": m} for m in named(n)]},
+        "ServiceRequest/1": {"status": "active", "performer": named(n)},
+        "Patient/1": {"generalPractitioner": named(n)},
+    }
+    chains = {ref: [Version(body, Writer("Practitioner/gp"), at) for at in (1, 2)] for ref, body in bodies.items()}
+    nobody = Directory()
+    return [
+        *relationships.from_team("CareTeam/1", chains["CareTeam/1"], [], nobody),
+        *relationships.from_referral("ServiceRequest/1", chains["ServiceRequest/1"], {}, chains, nobody, {}),
+        *relationships.from_practice("Patient/1", chains["Patient/1"], [], nobody),
+    ]
+
+
+def test_who_looks_after_somebody_takes_time_in_proportion_to_how_many_are_named() -> None:
+    assert len(looked_after(100)) == 300
+    assert seconds(lambda: looked_after(250 * SEVERAL)) < 9 * seconds(lambda: looked_after(250)) + 0.02
+
+
+def test_a_member_counts_from_when_they_were_put_in_for_all_that_time() -> None:
+    def team(*periods: tuple[str, str]) -> dict[str, Any]:
+        return {"status": "active", "participant": [{"member": named(1)[0], "period": {"start": a, "end": b}} for a, b in periods]}
+
+    short, long, late = ("2026-01-01", "2026-02-01"), ("2026-01-01", "2026-03-01"), ("2026-02-01", "2026-02-02")
+    for before, now, had in (
+        (team(long), team(short), True), (team(long, late), team(late), True), (team(short, late), team(long), False), (team(late), team(short), False),
+    ):  # fmt: skip
+        assert relationships._Team(before).had(relationships._members(now)[0]) is had

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from math import inf
 from typing import Any, NamedTuple
 
 from .directory import Directory
@@ -41,20 +44,20 @@ def from_referral(
     body = chain[-1].body
     if body.get("status") != "active":
         return
+    about = [
+        (t, named_by(v.body.get("owner"))) for t, v in now.items()
+        if t.startswith("Task/") and ref in named_by(v.body.get("focus")) | {r for b in v.body.get("basedOn", ()) for r in named_by(b)}
+    ]  # fmt: skip
+    named = _named(chain, "performer")
     for performer in body.get("performer", ()):
         names = named_by(performer)
         if not names:
             continue
         took = any(
-            t.startswith("Task/") and ref in named_by(v.body.get("focus")) | {r for b in v.body.get("basedOn", ()) for r in named_by(b)}
-            and named_by(v.body.get("owner")) & names
-            and _took(t, chains[t], names, ACCEPTED, directory, taken, lambda b, n=names: bool(named_by(b.get("owner")) & n))
-            for t, v in now.items()
-        )  # fmt: skip
-        by = since(
-            chain,
-            lambda b, n=names: b.get("status") == "active" and any(named_by(p) == n for p in b.get("performer", ())),
+            owner & names and _took(t, chains[t], names, ACCEPTED, directory, taken, lambda b, n=names: bool(named_by(b.get("owner")) & n))
+            for t, owner in about
         )
+        by = since(chain, lambda b, n=names: b.get("status") == "active" and n in named[id(b)])
         yield _weigh(names, by, took, directory, "referral", ref, None, None)
 
 
@@ -62,14 +65,16 @@ def from_team(
     ref: str, chain: Sequence[Version], confirmations: Sequence[Confirmation], directory: Directory
 ) -> Iterator[Relationship]:
     """A member counts from when they were put in; a longer period, or a team brought back, is putting them in anew."""
+    teams = {id(v.body): _Team(v.body) for v in chain}
+    confirmed = frozenset().union(*(c.names for c in confirmations if c.focus == ref))
     for member in _members(chain[-1].body):
         if all(n.split("/")[0] in ("Patient", "RelatedPerson", "CareTeam") for n in member.names):
             continue
 
         def named(b: Mapping[str, Any], m: _Member = member) -> bool:
-            return any(m.names == was.names and _within((m.low, m.high), (was.low, was.high)) for was in _members(b))
+            return teams[id(b)].had(m)
 
-        took = any(c.focus == ref and c.names & member.names for c in confirmations)
+        took = bool(confirmed & member.names)
         yield _weigh(member.names, since(chain, named), took, directory, "team", ref, member.low, member.high, team=ref)
 
 
@@ -77,11 +82,13 @@ def from_practice(
     ref: str, chain: Sequence[Version], confirmations: Sequence[Confirmation], directory: Directory
 ) -> Iterator[Relationship]:
     """The patient's general practitioner."""
+    named = _named(chain, "generalPractitioner")
+    confirmed = frozenset().union(*(c.names for c in confirmations if c.focus == ref))
     for practice in chain[-1].body.get("generalPractitioner", ()):
         names = named_by(practice)
         if names:
-            by = since(chain, lambda b, n=names: any(named_by(p) == n for p in b.get("generalPractitioner", ())))
-            took = any(c.focus == ref and c.names & names for c in confirmations)
+            by = since(chain, lambda b, n=names: n in named[id(b)])
+            took = bool(confirmed & names)
             yield _weigh(names, by, took, directory, "practitioner", ref, None, None)
 
 
@@ -226,6 +233,27 @@ def _members(team: Mapping[str, Any]) -> list[_Member]:
     whole = _span(team.get("period"))
     found = ((named_by(p.get("member")), _both(whole, _span(p.get("period")))) for p in team.get("participant", ()))
     return [_Member(names, *span) for names, span in found if names]
+
+
+class _Team:
+    """The members of one version of a team, by what they are called: each is asked about once for each member there is now."""
+
+    def __init__(self, team: Mapping[str, Any]) -> None:
+        spans: dict[frozenset[str], set[tuple[float, float]]] = {}
+        for m in _members(team):
+            spans.setdefault(m.names, set()).add((-inf if m.low is None else m.low, inf if m.high is None else m.high))
+        self.spans = {names: sorted(some) for names, some in spans.items()}  # by when they begin, and when the last of those so far ends
+        self.ends = {names: list(accumulate((high for _, high in some), max)) for names, some in self.spans.items()}
+
+    def had(self, member: _Member) -> bool:
+        """Whether they were in it for all of the time that they are now."""
+        at = bisect(self.spans.get(member.names, ()), (-inf if member.low is None else member.low, inf)) - 1
+        return at >= 0 and self.ends[member.names][at] >= (inf if member.high is None else member.high)
+
+
+def _named(chain: Sequence[Version], element: str) -> dict[int, set[frozenset[str]]]:
+    """By version (the id of its body): who is named in this element of it."""
+    return {id(v.body): {named_by(n) for n in v.body.get(element, ())} for v in chain}
 
 
 # -- spans ------------------------------------------------------------------------------------------------------------
