@@ -165,7 +165,7 @@ def test_the_daughter_who_acts_for_her_reads_the_plan_until_her_role_ends(demo: 
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": ""}, {"Sec-Fetch-Site": "cross-site"}],
+    [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": ""}, {"Origin": "http://["}, {"Origin": "", "Referer": "http://[::"}, {"Sec-Fetch-Site": "cross-site"}],
 )
 def test_a_form_from_elsewhere_is_refused(demo: Gateway, headers: dict[str, str]) -> None:
     v = as_(demo, "patient")

@@ -279,7 +279,10 @@ async def read_form(request: Request) -> FormData:
 def same_origin(pages: Pages, request: Request) -> bool:
     """Origin (else Referer) names this very host, or the address that settings give."""
     source = request.headers.get("origin") or request.headers.get("referer") or ""
-    host = urlsplit(source).netloc
+    try:
+        host = urlsplit(source).netloc
+    except ValueError:  # `http://[`
+        return False
     ours = {request.headers.get("host", ""), urlsplit(pages.base_url).netloc} - {""}
     return host in ours and request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
