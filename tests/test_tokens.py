@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from fhir_gateway.auth import clients, external, jose, keys, people, tokens
@@ -330,7 +330,8 @@ class Issuer:
         } | changed  # fmt: skip
         key = self.keys[-1]
         head = {"alg": "RS256", "kid": key.kid, "typ": "JWT"} | (header or {})
-        return jwt.encode(head, {k: v for k, v in claims.items() if v is not None}, key, algorithms=["RS256", "PS256"])
+        said = json.dumps({k: v for k, v in claims.items() if v is not None})  # as escapes, whatever they hold
+        return jws.serialize_compact(head, said.encode(), key, algorithms=["RS256", "PS256"])
 
 
 @pytest.fixture
@@ -402,6 +403,8 @@ async def test_settings_say_which_claims_and_words_mean_what(store: Any, issuer:
         ({"aud": None}, "another service"),
         ({"exp": None}, "no exp"),
         ({"sub": None}, "no sub"),
+        ({"azp": "\ud800"}, "JSON object"),
+        ({"odd": [{"\udc00": 1}]}, "JSON object"),
     ],
 )
 async def test_other_external_tokens_are_refused(store: Any, issuer: Issuer, changed: dict[str, Any], why: str) -> None:

@@ -167,6 +167,7 @@ def _decode(part: str) -> bytes:
 def _object(raw: bytes) -> dict[str, Any]:
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+        json.dumps(value, ensure_ascii=False).encode()  # half of a character (a lone surrogate) can be neither kept nor said again
     except (ValueError, RecursionError):
         raise Bad("not a JSON object") from None
     if not isinstance(value, dict):
