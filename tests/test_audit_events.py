@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
+import apsw
 import pytest
 
 from fhir_gateway import definitions
@@ -229,6 +230,27 @@ def test_the_key_of_the_trail_is_changed_by_command_while_it_is_served(demo: Gat
     row = found(demo, "privacy-officer", "AuditEvent?subtype=rotate-audit-key")[0]
     assert before[-1]["kid"] in json.dumps(row) and said["kid"] in json.dumps(row)
     assert demo.command("audit", "rotate-key", "--algorithm", "HS256").returncode == 2
+
+
+def test_a_row_that_was_taken_from_somebody_is_found_when_their_rows_are_asked_about(demo: Gateway) -> None:
+    demo.command("audit", "seal")
+    assert demo.get("gp", f"Patient/{demo.patient}").status_code == 200
+    demo.command("audit", "seal")
+    with closing(apsw.Connection(str(demo.data / "gateway.sqlite"))) as db:
+        db.set_busy_timeout(5_000)
+        ((kept,),) = db.execute("SELECT sql FROM sqlite_master WHERE name = 'audit_fixed'").fetchall()
+        ((first,),) = db.execute("SELECT max(first) FROM segment").fetchall()
+        mine = [aid for (aid,) in db.execute("SELECT aid FROM audit WHERE aid >= ? AND patient = ?", (first, f"Patient/{demo.patient}"))]
+        assert mine
+        marks = ",".join(map(str, mine))
+        db.execute(f"DROP TRIGGER audit_fixed; UPDATE audit SET patient = 'Patient/other' WHERE aid IN ({marks})")
+        try:
+            said = demo.command("audit", "verify", "--person", demo.patient, "--json")
+        finally:
+            db.execute(f"UPDATE audit SET patient = ? WHERE aid IN ({marks})", (f"Patient/{demo.patient}",))
+            db.execute(str(kept))
+    assert said.returncode == 1 and said.stdout.count('"altered"') == len(mine), said
+    assert demo.command("audit", "verify", "--person", demo.patient).returncode == 0
 
 
 @pytest.mark.slow

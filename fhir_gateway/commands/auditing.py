@@ -49,10 +49,9 @@ async def verify(heads: Path | None, person: str, as_json: bool) -> int:
         of = await gate.rows_of(w.house, whose) if whose else {}
         if whose and not of:
             raise Refused(f"No row of the audit is of {whose}.")
-        only = {n for n in of if n is not None} if person else None
         with progress() as bar:
             task = bar.add_task("Comparing segments", total=None)
-            verdict = await gate.verify(w.house, kept=kept, only=only, step=lambda: bar.advance(task))
+            verdict = await gate.verify(w.house, kept=kept, step=lambda: bar.advance(task))
     wrong = [*twice, *verdict.wrong]
     _say(wrong, as_json)
     said: dict[str, Any] = {"ok": not wrong, "segments": verdict.segments, "rows": verdict.rows, "waiting": verdict.waiting, "wrong": len(wrong)}
