@@ -55,6 +55,8 @@ class Segment(NamedTuple):
     @property
     def entries(self) -> list[tuple[str, bytes]]:
         """(id, leaf) of each row. ValueError when the bytes are none."""
+        if not isinstance(self.listed, bytes):  # somebody was at the file
+            raise ValueError("no bytes")
         return msgspec.msgpack.decode(self.listed, type=list[tuple[str, bytes]])
 
 
@@ -142,6 +144,8 @@ class Chain:
 def compared(segment: Segment, head: Head, rows: Sequence[TrailRow]) -> Iterator[Wrong]:
     """What is wrong with the rows of a segment whose head is believed."""
     n = segment.number
+    if segment.rows != head.rows:
+        yield Wrong("segment", n, "", f"segment {n} says that it has {segment.rows} rows, and its head {head.rows}")
     try:
         entries = segment.entries
     except (msgspec.MsgspecError, ValueError):

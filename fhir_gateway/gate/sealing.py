@@ -106,7 +106,7 @@ async def verify(
     last = max(known, default=0)
     found.wrong += sealing.outside(known, kept or {}, last)
     if newest is not None:
-        head = await _opened(house, newest.decode(), keys)
+        head = await _opened(house, newest.decode(errors="replace"), keys)
         lost = [Wrong("signature", None, "", "the newest head that the store keeps is not signed by a key of this trail")] if head is None else []
         lost += sealing.outside(known, {head.number: newest.decode()}, last) if head else ()
         told = {w.segment for w in found.wrong}

@@ -225,6 +225,10 @@ TAMPERED: list[tuple[str, list[str], set[tuple[str, int | None, str]]]] = [
     ("put before all", ["INSERT INTO audit SELECT -5, at, 'forged', patient, user, note FROM audit WHERE id = 's0-r000'"], {("inserted", None, "forged")}),
     ("a segment removed, and its rows", ["DELETE FROM audit WHERE id LIKE 's1-%'", "DELETE FROM segment WHERE number = 2"], {("segment", 2, ""), ("head", 3, "")}),
     ("a list damaged", ["UPDATE segment SET listed = x'00' WHERE number = 1"], {("segment", 1, "")}),
+    ("a list that is a text", ["UPDATE segment SET listed = 'abc' WHERE number = 1"], {("segment", 1, "")}),
+    ("a head that is no text", ["UPDATE segment SET head = x'ff' WHERE number = 3"], {("signature", 3, "")}),
+    ("a count changed", ["UPDATE segment SET rows = 99 WHERE number = 2"], {("segment", 2, "")}),
+    ("the newest head spoiled", ["UPDATE kept SET value = x'ff' WHERE kind = 'audit-head'"], {("signature", None, "")}),
     ("a head damaged", ["UPDATE segment SET head = replace(head, '.', 'A.') WHERE number = 3"], {("signature", 3, "")}),
     ("two heads exchanged", ["UPDATE segment SET head = (SELECT b.head FROM segment b WHERE b.number = 5 - segment.number) WHERE number > 1"], {("head", 2, ""), ("head", 3, "")}),
 ]  # fmt: skip
