@@ -10,6 +10,8 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import nlargest
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -45,6 +47,17 @@ class Limits:
         return max(1, self.concurrency // 2)
 
 
+def neighbourhood(address: str) -> str:
+    """Whose address this is: an IPv4 address by itself, however it is written, and of IPv6 the /64 that one customer is given."""
+    try:
+        known = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(known, IPv6Address) and known.ipv4_mapped is not None:
+        return str(known.ipv4_mapped)
+    return str(ip_network((known, 64), strict=False)) if isinstance(known, IPv6Address) else str(known)
+
+
 @dataclass(slots=True)
 class Pace:
     """A token bucket for each client: `take` is None, or how many seconds it has to wait."""
@@ -59,10 +72,15 @@ class Pace:
         left, at = self._left.pop(key, (self.burst, now))
         left = min(self.burst, left + (now - at) * self.rate)
         wait = None if left >= 1 else (1 - left) / self.rate
-        self._left[key] = (left - 1 if wait is None else left, now)  # popped and put back: the oldest comes first
+        self._left[key] = (left - 1 if wait is None else left, now)
         if len(self._left) > MOST_KNOWN:
-            del self._left[next(iter(self._left))]
+            self._forget(now)
         return wait
+
+    def _forget(self, now: float) -> None:
+        """A tenth of them, those who have most of their burst: who asked often is remembered however many others come."""
+        for key in nlargest(MOST_KNOWN // 10, self._left, key=lambda k: self._left[k][0] + (now - self._left[k][1]) * self.rate):
+            del self._left[key]
 
 
 class Admission:
@@ -94,7 +112,7 @@ class Admission:
 
     def stranger(self, address: str) -> None:
         """Somebody at this address could not say who they are. Problem throttled when that happens too often."""
-        self._paced(self.attempts, address)
+        self._paced(self.attempts, neighbourhood(address))
 
     def _paced(self, pace: Pace, key: str) -> None:
         if (wait := pace.take(key, self._clock())) is not None:

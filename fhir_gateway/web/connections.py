@@ -17,6 +17,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..domain.problem import Problem, outcome
+from .admission import neighbourhood
 
 SLACK: Final = 8 * 1024  # request line and framing
 PATIENCE: Final = 10.0  # seconds between two looks at how much of an answer has been taken
@@ -66,11 +67,12 @@ class Bounded(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._reading_head, self._head, self._waiting, self._unread = True, 0, None, None
-        self._whole, self._beside, self._address = True, 0, self.client[0] if self.client else ""
+        self._whole, self._beside, address = True, 0, self.client[0] if self.client else ""
+        self._address = neighbourhood(address)
         self.of[self._address] += 1
         if self.others is not None:
             self.others.bring(self)
-        if self.bounds.too_many(len(self.connections), self.of[self._address], self._address):
+        if self.bounds.too_many(len(self.connections), self.of[self._address], address):
             self._say(503)
             return
         self._wait()
