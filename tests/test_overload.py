@@ -320,6 +320,25 @@ def test_trailers_are_no_headers_and_without_end_cost_no_memory(alone: Gateway) 
     assert resident(alone) - before < 30_000_000
 
 
+def test_chunks_that_are_nearly_all_framing_end_the_connection(alone: Gateway) -> None:
+    head = b"POST /oauth/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with closing(dial(alone)) as s:
+        s.sendall(head)
+        with pytest.raises(ConnectionError):
+            for _ in range(200):
+                s.sendall(b"1;x=" + b"y" * 4_000 + b"\r\na\r\n")
+                time.sleep(0.005)
+    with closing(dial(alone)) as s:
+        s.sendall(head + b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n")
+        assert heard(s).startswith("HTTP/1.1 400"), "chunks of one byte are a body"
+
+
+def test_a_form_for_a_token_that_stops_is_given_up_as_any_body(alone: Gateway) -> None:
+    with closing(dial(alone)) as s:
+        s.sendall(b"POST /oauth/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\na")
+        assert heard(s).startswith("HTTP/1.1 408")
+
+
 def test_a_body_that_goes_on_after_its_answer_does_not_hold_the_connection(alone: Gateway) -> None:
     start = time.monotonic()
     with closing(dial(alone)) as s:

@@ -35,6 +35,9 @@ ANSWERS: Final = {  # reason, and the Problem that it is
 }
 
 
+FRAMED: Final = 17  # bytes of framing that each byte of a body may have in the long run, itself counted: chunks of one byte have six
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """`head`: bytes of request line and headers; `head_seconds`: how long they may take; `connections`: open at once in this process,
@@ -118,7 +121,7 @@ class Bounded(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
-        self._beside = 0
+        self._beside = max(0, self._beside - FRAMED * len(body))  # what is left over is framing that carries next to nothing
         super().on_body(body)
 
     def on_headers_complete(self) -> None:

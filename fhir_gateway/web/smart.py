@@ -275,6 +275,6 @@ async def _answer(
         return JSONResponse({"error": why.error, "error_description": why.text}, why.status, headers)
     except Problem as p:
         error = "temporarily_unavailable" if p.status in (429, 503) else "invalid_request"
-        status = p.status if p.status in (413, 429, 503) else 400
+        status = p.status if p.status in (408, 413, 429, 503) else 400
         return JSONResponse({"error": error, "error_description": p.text}, status, headers | p.headers)
     return JSONResponse(answer or {}, headers=headers)
