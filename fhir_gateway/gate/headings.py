@@ -43,7 +43,7 @@ class Words:
             return ref
         if ref not in self._called:
             stored = await self.house.store.get(Ref(type, id.split("/", 1)[0]))
-            body = strict.read(stored.body) if stored is not None and stored.body is not None else {}
+            body = strict.decode(stored.body) if stored is not None and stored.body is not None else {}
             self._called[ref] = title(body) or audit.thing(type)
         return self._called[ref]
 
