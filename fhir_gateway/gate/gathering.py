@@ -168,7 +168,7 @@ def _leaves(ctx: Context, hit: Stored, span: tuple[int | None, int | None]) -> b
 async def _directory_around(ctx: Context, hits: Sequence[Stored]) -> list[Stored]:
     """What these name of the directory as this reader has them: what a view takes out of them is not brought along either."""
     naming = [h for h in hits if any(r.split("/", 1)[0] in NO_PATIENT_DATA for r in h.facts.refs)]
-    refs = dict.fromkeys([r for h in naming for r in _here(strict.read((await rendering(ctx, h))[0])) if r.type in NO_PATIENT_DATA])
+    refs = dict.fromkeys([r for h in naming for r in _here(strict.decode((await rendering(ctx, h))[0])) if r.type in NO_PATIENT_DATA])
     found = await ctx.house.store.get_many(list(refs))
     return await shown(ctx, [found[r] for r in refs if r in found])
 
