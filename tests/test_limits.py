@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fhir_gateway.domain.strict import deeper
+from fhir_gateway.domain.strict import beyond, deeper
 
 from .conftest import gateway
 
@@ -29,16 +29,29 @@ def test_depth_is_counted_in_levels(levels: int) -> None:
     assert not deeper(b"{no json", 1) and not deeper(b"1e999999999", 1) and deeper(b"[" * 5_000 + b"]" * 5_000, 64)
 
 
+def test_items_and_elements_are_counted_all_over_a_body() -> None:
+    raw = msgspec.json.encode({"a": [{"b": 1}] * 9, "c": {"d": ["x"] * 3}})
+    assert not beyond(raw, 9, 12) and "9 items" in beyond(raw, 8, 12) and "12 elements" in beyond(raw, 9, 11)
+    assert "40 items" in beyond(b'{"a":{"b":[[%s]]}}' % b",".join([b"1"] * 40), 39, 100)
+    assert not beyond(b"{no json,,,,", 1, 1) and not beyond(b'"' + b",:" * 50 + b'"', 1, 1)
+
+
 def test_settings_bound_what_is_asked_for_at_once(tmp_path: Path) -> None:
     small = {
         "GATEWAY_DEPTH_LIMIT": "9", "GATEWAY_ENTRIES_LIMIT": "3", "GATEWAY_COUNT_LIMIT": "50", "GATEWAY_VALUES_LIMIT": "2",
-        "GATEWAY_ATTEMPTS_RATE": "0.2",
+        "GATEWAY_ATTEMPTS_RATE": "0.2", "GATEWAY_ITEMS_LIMIT": "500", "GATEWAY_ELEMENTS_LIMIT": "10000",
     }  # fmt: skip
     with gateway(tmp_path, "--demo", **small) as g:
         me = {"subject": {"reference": f"Patient/{g.patient}"}, "lifecycleStatus": "active", "description": {"text": "Walk"}}
         assert g.call("patient", "POST", "Goal", body={**nested(9), **me}).status_code == 201
         deep = g.call("patient", "POST", "Goal", body={**nested(11), **me})
         assert deep.status_code == 400 and "9 levels" in deep.text
+        crowd = g.call("patient", "POST", "Goal", body={"resourceType": "Goal", **me, "note": [{"text": "a"}] * 501})
+        assert crowd.status_code == 413 and "501 items" in crowd.text
+        fits = g.call("patient", "POST", "Goal", body={"resourceType": "Goal", **me, "note": [{"text": "a"}] * 500})
+        assert fits.status_code == 201, fits.text
+        wide = g.call("patient", "POST", "Goal", body={"resourceType": "Goal", "contained": [{f"n{i}": 1 for i in range(2_000)} for _ in range(6)]})
+        assert wide.status_code == 413 and "10000 are the most" in wide.text
         entry = {"request": {"method": "GET", "url": "Goal"}}
         for type in ("batch", "transaction"):
             assert g.call("patient", "POST", "", body={"resourceType": "Bundle", "type": type, "entry": [entry] * 3}).status_code == 200

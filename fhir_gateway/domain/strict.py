@@ -70,6 +70,32 @@ def deeper(raw: bytes, levels: int) -> bool:
     return type(value) in (dict, list) and _deeper_than(value, levels)
 
 
+def beyond(raw: bytes, items: int, members: int) -> str:
+    """What of this JSON is too much: a list of more than `items`, more than `members` names of objects in all; "" for neither.
+
+    Where the bytes are too few for either nothing is read. "" for what is no JSON: its reader says why.
+    """
+    if raw.count(b",") < items and raw.count(b":") <= members:
+        return ""
+    try:
+        layer: list[Any] = [_decode(raw)]
+    except (ValueError, ArithmeticError, RecursionError):
+        return ""
+    count = 0
+    while layer:
+        below: list[Any] = []
+        for holder in layer:
+            if type(holder) is dict:
+                count += len(holder)
+                below += holder.values()
+            elif type(holder) is list:
+                if len(holder) > items:
+                    return f"a list of {len(holder)} items, and {items} are the most"
+                below += holder
+        layer = below
+    return f"{count} elements, and {members} are the most" if count > members else ""
+
+
 def read_list(raw: bytes) -> list[Any]:
     """The one JSON list in `raw` (a JSON Patch), as strict about names, numbers and depth; what is empty or null may stand in it."""
     value = _decoded(raw)

@@ -120,6 +120,8 @@ class Settings(BaseSettings):
     binary_limit: int = Field(25 * 1024 * 1024, ge=64 * 1024, description="Largest attachment (the data of a Binary) in bytes; at least 64 KiB.")
     header_limit: int = Field(32 * 1024, ge=8 * 1024, description="Largest request headers in bytes; at least 8 KiB.")
     uri_limit: int = Field(16 * 1024, ge=1024, description="Longest request URI in bytes; at least 1 KiB.")
+    items_limit: int = Field(5_000, ge=500, le=100_000, description="Most items of one list in a body: names, members, lines of a patch.")
+    elements_limit: int = Field(200_000, ge=10_000, le=2_000_000, description="Most elements (names of JSON objects) in a body, all together.")
     depth_limit: int = Field(64, ge=8, le=64, description="Deepest nesting of the JSON of a body; 64 at most.")
     entries_limit: int = Field(500, gt=0, le=500, description="Most entries of a batch or transaction; 500 at most.")
     count_limit: int = Field(200, ge=50, le=1_000, description="Most resources on a page of a search, a history or `$everything`, whatever `_count` asks for.")
