@@ -1,4 +1,4 @@
-"""`make attacks CASES=FILE [OUT=FILE]`: a line of JSON for each case, then pass and fail by area. Exit 1 on any fail, 2 on an unreadable file."""
+"""`make attacks CASES=FILE [OUT=FILE]`: a line of JSON for each case, then pass and fail by area. Exit 1 on any fail, 2 when there is nothing to run."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ def main() -> int:
     everything = cases
     if given.only:
         cases = [c for c in cases if c["id"].startswith(given.only) or c.get("area") == given.only]
+    if not cases:
+        print(f"attacks: {f'no case of {given.cases} has the area or the beginning `{given.only}`' if everything else f'there is no case in {given.cases}'}.", file=sys.stderr)
+        return 2
     try:
         out: Any = open(folder / given.out, "w", encoding="utf-8") if given.out else sys.stdout  # noqa: SIM115
     except OSError as wrong:

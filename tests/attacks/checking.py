@@ -22,6 +22,8 @@ KNOWN = {
     "status", "absent", "present", "outcome", "total", "ids", "entries", "max_entries", "entry_status", "headers", "headers_absent", "headers_if_200",
     "no_headers", "no_location", "max_ms", "max_rss_mb", "same_as", "sink", "audit", "log_absent", "self_link_absent", "one_response", "race", "drip", "then",
 }  # fmt: skip
+IN_A_CASE = {"id", "area", "method", "path", "headers", "body", "expect", "raw", "pre", "repeat", "header_gen", "note", "src"}
+IN_A_RACE = {"parallel", "exactly_one"}
 IN_A_FOLLOW_UP = {"as", "method", "path", "headers", "body", "raw", "header_gen", "repeat", "note"}
 AUDIT = {  # the word of a case -> AuditEvent.outcome
     "denied": ("4", "8", "12"), "refused": ("4", "8", "12"), "failure": ("4", "8", "12"), "failed": ("4", "8", "12"), "success": ("0",),
@@ -40,6 +42,20 @@ class Sent:
 
 def listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def unread(case: Mapping[str, Any]) -> list[str]:
+    """What the runner would pass over: words of the case that it does not know, and a case that expects nothing."""
+    wrong = []
+    if unknown := sorted(set(case) - IN_A_CASE):
+        wrong.append(f"a word of the case that is not known: {', '.join(unknown)}")
+    expect = case.get("expect")
+    if not isinstance(expect, Mapping) or not expect:
+        return [*wrong, "it expects nothing: say it in `expect`"]
+    race = expect.get("race")
+    if isinstance(race, Mapping) and (unknown := sorted(set(race) - IN_A_RACE)):
+        wrong.append(f"a word of `race` that is not known: {', '.join(unknown)}")
+    return wrong
 
 
 # -- always -----------------------------------------------------------------------------------------------------------

@@ -69,6 +69,11 @@ FAILS = {  # what the case expects -> a word of why it fails
     "then": (case(status=[200], then=[{"as": "TOK_PAT_B", "method": "GET", "path": PLAN, "status": [200]}]), "then 1: status 404"),
     "then by page": (case(status=[200], then=[{"as": "UI:PAT_A", "method": "GET", "path": "{{UI_PLAN_A}}", "absent": ["{{CANARY_A}}"]}]), "then 1: "),
     "a word nobody knows": (case(status=[200], colour="red"), "not known: colour"),
+    "a word of the case nobody knows": ({**case(status=[200]), "pres": ["revoke:CONSENT_A"]}, "not known: pres"),
+    "expectations under another name": ({**case(), "expects": {"status": [404]}}, "not known: expects; it expects nothing"),
+    "no expectations": ({k: v for k, v in case().items() if k != "expect"}, "it expects nothing"),
+    "expectations of the wrong kind": ({**case(), "expect": [200]}, "it expects nothing"),
+    "a word of a race nobody knows": (case(status=[200], race={"paralel": 2}), "`race` that is not known: paralel"),
     "a step nobody knows": (case(status=[200], pre=["dance:X"]), "`dance:X`"),
     "a placeholder nobody knows": (case("{{BASE}}/CarePlan/{{NO_SUCH_THING}}", status=[404]), "unknown placeholder NO_SUCH_THING"),
     "a token nobody knows": (case(headers={"Authorization": "Bearer {{TOK_NOBODY}}"}, status=[401]), "unknown placeholder TOK_NOBODY"),
@@ -240,6 +245,13 @@ def test_the_command_names_the_line_that_it_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "cases.jsonl").write_text(json.dumps(case()) + "\n{oops\n")
     done = make(tmp_path, "CASES=cases.jsonl")
     assert done.returncode == 2 and "cases.jsonl, line 2" in done.stderr
+
+
+@pytest.mark.parametrize(("text", "only", "why"), [(json.dumps(case(status=[200])), "nothing", "`nothing`"), ("\n", "", "no case in cases.jsonl")])
+def test_the_command_fails_when_it_would_run_nothing(tmp_path: Path, text: str, only: str, why: str) -> None:
+    (tmp_path / "cases.jsonl").write_text(text)
+    done = make(tmp_path, "CASES=cases.jsonl", *([f"ONLY={only}"] if only else []))
+    assert done.returncode == 2 and why in done.stderr
 
 
 def test_our_own_cases_can_be_read() -> None:
