@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fhir_gateway import wiring
+from fhir_gateway import gate, wiring
 from fhir_gateway.auth import people
 from fhir_gateway.commands import retaining as commands
 from fhir_gateway.definitions import profiles_dir
-from fhir_gateway.domain.retention import kept_until, read
-from fhir_gateway.domain.types import Disclosed, Ref
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.retention import contact, kept_until, read
+from fhir_gateway.domain.types import Disclosed, Facts, Keep, Put, Ref, Stored, Writer
 from fhir_gateway.gate import retaining
-from fhir_gateway.settings import Refused, load
+from fhir_gateway.settings import Refused, Settings, load
 
 from .conftest import Gateway
 from .staff import wired_operator
@@ -54,6 +55,108 @@ def test_a_schedule_that_could_dispose_at_once_is_refused(change: dict[str, Any]
     whole = json.loads((profiles_dir() / "retention.json").read_bytes())
     with pytest.raises(ValueError):
         read(json.dumps(whole | change).encode())
+
+
+BY_STAFF, BY_SYNC = Writer("Practitioner/gp"), Writer("Organization/x", method="SYNC")
+BY_OPERATOR, BY_US = Writer("Practitioner/admin", kind="operator"), Writer("Practitioner/gp", method="SYSTEM")
+
+
+def us(day: str) -> int:
+    return int(datetime.fromisoformat(f"{day}T12:00:00+00:00").timestamp()) * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "low, high, writer, met",
+    [
+        (None, None, BY_STAFF, "2020-06-01"),  # written on that day
+        ("2012-01-01", "2013-01-01", BY_STAFF, "2020-06-01"),
+        ("2022-01-01", "2022-01-02", BY_STAFF, "2022-01-02"),  # written ahead, and over by now
+        ("2012-01-01", "2013-01-01", BY_SYNC, "2013-01-01"),
+        ("2012-01-01", "2013-01-01", BY_OPERATOR, "2013-01-01"),
+        ("2012-01-01", "2013-01-01", BY_US, "2013-01-01"),
+        ("2012-01-01", "2040-01-01", BY_SYNC, "2012-01-01"),  # the end is still to come
+        ("2039-01-01", "2040-01-01", BY_SYNC, None),
+        ("2039-01-01", "2040-01-01", BY_STAFF, "2020-06-01"),
+        (None, None, BY_SYNC, None), (None, None, BY_OPERATOR, None), (None, None, BY_US, None),
+    ],
+)  # fmt: skip
+def test_a_contact_is_the_day_told_of_or_the_day_of_writing_by_somebody_who_was_there(low: str | None, high: str | None, writer: Writer, met: str | None) -> None:
+    facts = Facts("Goal", "g", low=low and us(low), high=high and us(high))  # type: ignore[arg-type]
+    version = Stored(Ref("Goal", "g"), 1, datetime(2020, 6, 1, 12, tzinfo=UTC), b"{}", b"{}", facts, writer)
+    found = contact(version, datetime(2026, 5, 4, tzinfo=UTC))
+    assert (found and found.isoformat()) == met
+
+
+def born_in(year: int, id: str = "ann", dead: str = "", **more: Any) -> Put:
+    body = json.dumps({"resourceType": "Patient", "id": id, "birthDate": f"{year}-01-01"} | ({"deceasedDateTime": dead} if dead else {})).encode()
+    return replace(goal(id, patient=f"Patient/{id}", type="Patient", **more), body=body, view=body)
+
+
+async def test_what_is_sensitive_keeps_the_record_longer_and_what_only_came_by_sync_counts_from_then(tmp_path: Path) -> None:
+    long_ago = datetime(2015, 3, 1, tzinfo=UTC)
+    async with wiring.wired(Settings(data=tmp_path / "data")) as w:
+        for id, codes in (("ann", frozenset({"MH"})), ("bob", frozenset[str]())):
+            await w.store.commit(
+                replace(born_in(1950, id), at=long_ago),
+                replace(goal(f"g-{id}", patient=f"Patient/{id}", sensitivity=codes, high=us("2030-01-01")), at=long_ago),
+            )
+        await w.store.commit(born_in(1950, "new", writer=BY_SYNC))
+        in_time = replace(wiring.operator(w), at=datetime(2026, 6, 1, tzinfo=UTC))
+        assert [(d.person, d.rule, d.until) async for d in retaining.due(in_time, SCHEDULE)] == [("Patient/bob", "adult", "2023-03-01")]
+        later = {d.person: (d.rule, d.until) async for d in retaining.due(replace(in_time, at=datetime(2053, 6, 1, tzinfo=UTC)), SCHEDULE)}
+        assert later == {"Patient/ann": ("mental-health", "2050-01-01"), "Patient/bob": ("adult", "2038-01-01"), "Patient/new": ("adult", "2034-05-04")}
+
+
+async def test_a_disposal_looks_at_the_hold_again_takes_what_names_the_person_and_makes_a_new_epoch(tmp_path: Path) -> None:
+    async with wiring.wired(Settings(data=tmp_path / "data")) as w:
+        await w.store.commit(born_in(1930, dead="2010"), goal("g"), born_in(1960, "annie"))
+        here = [Keep("inbox", "1", b'{"entry": "Patient/ann"}'), Keep("parked", "hub Goal/g", b"{}"), Keep("notice", "Patient/ann 1", b"{}"), Keep("nhs-number", "9990000018", b"Patient/ann")]
+        others = [Keep("inbox", "2", b'{"entry": "Patient/annie"}'), Keep("parked", "hub Goal/g2", b"{}"), Keep("notice", "Patient/annie 1", b"{}"), Keep("nhs-number", "9990000026", b"Patient/annie")]
+        await w.store.commit(*here, *others)
+        ctx = wiring.operator(w)
+        (due,) = [d async for d in retaining.due(ctx, SCHEDULE)]
+        await retaining.hold(ctx, "Patient/ann", "An inquest", "olive")  # after the plan was made
+        with pytest.raises(Problem, match="held"):
+            await retaining.dispose(ctx, due, "olive")
+        await retaining.release(ctx, "ann", "olive")
+        before = await w.store.epoch("Patient/ann")
+        said = await retaining.dispose(ctx, due, "olive")
+        assert said["messages"] == len(here)
+        for kept in here:
+            assert await w.store.kept(kept.kind, kept.key, ctx.at) is None, kept
+        for kept in others:
+            assert await w.store.kept(kept.kind, kept.key, ctx.at) == kept.value, kept
+        assert await w.store.epoch("Patient/ann") > before
+
+
+async def test_old_messages_go_when_they_are_told_to_and_young_ones_stay(tmp_path: Path) -> None:
+    async with wiring.wired(Settings(data=tmp_path / "data")) as w:
+        ctx = wiring.operator(w)
+        for days in (1, 89, 91, 400):
+            at = (ctx.at - timedelta(days=days)).isoformat()
+            await w.store.commit(Keep("inbox", f"{days}", json.dumps({"at": at}).encode()), Keep("conflict", f"{days}", json.dumps({"at": at}).encode()))
+        for drop in (False, True):
+            assert sorted(await w.store.kept_all("inbox", ctx.at)) == ["1", "400", "89", "91"]
+            assert await retaining.old_messages(ctx, SCHEDULE, drop=drop) == {"inbox": 2}
+        assert sorted(await w.store.kept_all("inbox", ctx.at)) == ["1", "89"]
+        assert len(await w.store.kept_all("conflict", ctx.at)) == 4, "the schedule says nothing of these"
+        assert [n.what for n in await w.store.notes(count=9)].count("dispose") == 2
+
+
+async def test_nobody_but_an_operator_holds_plans_or_disposes(tmp_path: Path) -> None:
+    async with wiring.wired(Settings(data=tmp_path / "data")) as w:
+        await w.store.commit(born_in(1930, dead="2010"))
+        (due,) = [d async for d in retaining.due(wiring.operator(w), SCHEDULE)]
+        ctx = gate.house_context(w.house, replace(wiring.operator(w).actor, operator=False), purpose="HOPERAT")
+        doings = [
+            retaining.hold(ctx, "ann", "why", "olive"), retaining.release(ctx, "ann", "olive"), retaining.holds(ctx), anext(retaining.due(ctx, SCHEDULE)),
+            retaining.take_back(ctx, due), retaining.dispose(ctx, due, "olive"), retaining.certificates(ctx), retaining.old_messages(ctx, SCHEDULE, drop=True),
+        ]  # fmt: skip
+        for doing in doings:
+            with pytest.raises(Problem) as refused:
+                await doing  # type: ignore[misc]
+            assert refused.value.kind == "forbidden"
+        assert await w.store.get(Ref("Patient", "ann")) is not None
 
 
 def long_dead(g: Gateway) -> str:

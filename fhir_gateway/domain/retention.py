@@ -6,10 +6,14 @@ NHS Records Management Code of Practice, Appendix II (https://transform.england.
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 
 import msgspec
+
+from .periods import LONDON, instant, micros
+from .types import Stored
+from .versions import by_operator
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,6 +64,21 @@ def read(raw: bytes) -> Schedule:
     if any(days < 1 for days in schedule.messages.values()):
         raise ValueError("messages are kept for one day or more")
     return schedule
+
+
+def contact(version: Stored, at: datetime) -> date | None:
+    """The day of the contact this version tells of: its own date, unless that is after `at`, or when somebody wrote it.
+
+    What a partner sent or an operator wrote says nothing of when: then its own date alone, or None.
+    """
+    own = [d for d in (version.facts.high, version.facts.low) if d is not None and d <= micros(at)][:1]
+    met = [] if version.writer.method == "SYNC" or by_operator(version.writer) else [micros(version.updated)]
+    return day(max(own + met)) if own or met else None
+
+
+def day(us: int) -> date:
+    """The day in London of an instant in microseconds since 1970."""
+    return instant(us).astimezone(LONDON).date()
 
 
 def kept_until(schedule: Schedule, born: date, died: date | None, last: date, sensitive: Collection[str]) -> Kept:

@@ -16,9 +16,10 @@ from typing import Any, Final
 import msgspec
 
 from ..domain import retention, strict
-from ..domain.periods import LONDON, instant, micros
+from ..domain.periods import LONDON, micros
 from ..domain.person import born, died
 from ..domain.problem import Problem, not_found
+from ..domain.retention import day
 from ..domain.search import Query
 from ..domain.types import Always, Bump, Dispose, Drop, Has, Keep, Ref, Send, Stored
 from ..domain.versions import Version
@@ -110,13 +111,13 @@ async def _due(ctx: Context, schedule: retention.Schedule, stored: Stored, today
     birth = born(body)
     if birth is None:
         return None
-    birthday, death = _day(birth[0]), died(Version(body, stored.writer, micros(stored.updated)))
-    dead = None if death is None else _day(death)
-    least = retention.kept_until(schedule, birthday, dead, _contact(stored, ctx.at) or birthday, ())
+    birthday, death = day(birth[0]), died(Version(body, stored.writer, micros(stored.updated)))
+    dead = None if death is None else day(death)
+    least = retention.kept_until(schedule, birthday, dead, retention.contact(stored, ctx.at) or birthday, ())
     if least.until >= today:
         return None  # more contacts only make it later
     versions = await ctx.house.store.patient_versions(str(stored.ref), ctx.house.r4.types)
-    last = max((d for v in versions if (d := _contact(v, ctx.at))), default=birthday)
+    last = max((d for v in versions if (d := retention.contact(v, ctx.at))), default=day(min(micros(v.updated) for v in versions)))
     sensitive = {code for v in versions for code in v.facts.sensitivity}
     kept = retention.kept_until(schedule, birthday, dead, last, sensitive)
     if kept.until >= today:
@@ -126,18 +127,6 @@ async def _due(ctx: Context, schedule: retention.Schedule, stored: Stored, today
     joined = any(k.get("type") in ("replaces", "replaced-by") for k in body.get("link", ()))
     state = "held" if person in held else "linked" if joined else "copies" if copies else "due"
     return Due(person, kept.rule, last.isoformat(), kept.until.isoformat(), state, len({v.ref for v in versions}), copies, last > kept.until)
-
-
-def _contact(v: Stored, at: datetime) -> date | None:
-    """The day this version tells of: its own date, unless that is still to come, or when somebody wrote it."""
-    days = [d for d in (v.facts.high, v.facts.low) if d is not None and d <= micros(at)][:1]
-    if v.writer.method not in ("SYNC", "SYSTEM"):
-        days.append(micros(v.updated))
-    return _day(max(days)) if days else None
-
-
-def _day(us: int) -> date:
-    return instant(us).astimezone(LONDON).date()
 
 
 def digest(plan: list[Due]) -> str:
