@@ -65,7 +65,21 @@ class Words:
                 return f"{str(line.get('why', 'something')).replace('-', ' ')}: told {_TOLD.get(str(line.get('channel')), 'as you chose')}"
             case "tell-choice":
                 return _TOLD.get(str(line.get("channel")), "as you chose")
+            case "tell-new" | "tell-former":
+                choice = line.get("choice") or {}
+                said = _TOLD.get(str(choice.get("channel")), "as you chose")
+                return f"{said}, once the code comes back" if kind == "tell-new" else f"{said}, until it was changed"
+            case "tell-changes":
+                return "when you changed how you are told"
+            case "claim-said":
+                return f"{await self.called(key.rsplit(' ', 1)[-1])} said that they look after you"
+            case "sharing-preferences":
+                return "which consent the sharing page keeps"
+            case "retention-hold":
+                return f"kept beyond its time: {line.get('reason', '')}"
             case "told":
                 return str(line.get("value", "")).strip('"')[:16].replace("T", " ")
+        if kind == "parked":
+            return f"a message to {key.split(' ', 1)[0]} that could not be sent"
         sent = str(line.get("organisation") or line.get("client") or line.get("remote") or "")
         return f"a message{f' from {await self.called(sent)}' if sent else ''} that nobody has settled"

@@ -24,12 +24,11 @@ from ..domain.search import Query
 from ..domain.types import Always, Bump, Dispose, Drop, Has, Keep, Ref, Send, Stored
 from ..domain.versions import Version
 from .context import Context, note
+from .kinds import KINDS
 
 HOLD, DISPOSED = "retention-hold", "disposed"  # kept
 LONGEST: Final = 500  # characters of a reason
 PAGE: Final = 200
-OF_A_PERSON: Final = ("claim", "emergency", "accepted", "notice", "told", "tell-choice", "tell-changes", "tell-former", "sharing-preferences", "reaches", "claim-said")
-OF_A_RESOURCE: Final = ("conflict", "parked", "quarantine", "recall-told", "inbox", "account")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,15 +189,12 @@ async def _in_record(ctx: Context, person: str) -> list[Stored]:
 
 
 async def _kept(ctx: Context, person: str, refs: set[str]) -> tuple[tuple[str, str], ...]:
-    """What is kept by name for this person, or of these resources."""
+    """What is kept by name for this person, of these resources, or says something of the person."""
     out: list[tuple[str, str]] = []
-    for kind in OF_A_PERSON:
-        out += [(kind, key) for key in await ctx.house.store.kept_all(kind, ctx.at) if person in key.split(" ")]
-    for kind in OF_A_RESOURCE:
+    named = re.compile(rf"(?<![\w/.-]){re.escape(person)}(?![\w.-])".encode())
+    for kind in (k for k, about in KINDS.items() if about.goes):
         rows = await ctx.house.store.kept_all(kind, ctx.at)
-        named = re.compile(rf'(?<![\w/.-]){re.escape(person)}(?![\w.-])'.encode())
-        out += [(kind, key) for key, raw in rows.items() if named.search(raw) or refs & set(key.split(" "))]
-    out += [("nhs-number", n) for n, whose in (await ctx.house.store.kept_all("nhs-number", ctx.at)).items() if whose.decode() == person]
+        out += [(kind, key) for key, raw in rows.items() if named.search(raw) or (refs | {person}) & set(key.split(" "))]
     return tuple(out)
 
 

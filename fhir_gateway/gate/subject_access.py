@@ -14,16 +14,19 @@ import msgspec
 
 from ..auth import apps, people
 from ..domain import audit, strict, third_parties
-from ..domain.emergencies import EMERGENCY
 from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
 from ..domain.search import Query
 from ..domain.types import Always, Disclosed, Has, Note, Ref, Stored
 from .context import Context, note
 from .headings import Words, title
+from .kinds import KINDS
 
 ROWS: Final = 500
-WAITING: Final = ("inbox", "quarantine", "conflict")  # kept: messages that nobody has settled
+WAITING: Final = "waiting"
+UNSETTLED: Final = "a message that nobody has settled: whose it is, and whether it is right, is not known; it may speak of several people"
+HELD: Final = "a legal hold: does the reason tell of an inquiry or a claim that the person may not know of?"
+FORMER: Final = "an address of somebody who acts for the person"
 _BINARY: Final = re.compile(rb'"(?:[^"]*/)?Binary/([A-Za-z0-9.-]{1,64})"')
 
 
@@ -180,22 +183,28 @@ async def _trail(ctx: Context, known: _Known) -> AsyncIterator[Held]:
 
 
 async def _kept(ctx: Context, known: _Known) -> AsyncIterator[Held]:
+    """What is kept by the person's name, or speaks of them (`kinds`)."""
     store = ctx.house.store
-    for file, kind in (("claims", "claim"), ("emergencies", EMERGENCY), ("accepted", "accepted"), ("notices", "notice")):
-        for key, raw in sorted((await store.kept_all(kind, ctx.at, prefix=f"{known.person} ")).items()):
-            line = _decoded(raw)
-            yield Held(f"{file}.ndjson", line | {"key": key}, f"{kind} {key}", title=await known.words.of_kept(kind, key, line), at=str(line.get("at", "")))
-    for kind in ("tell-choice", "told"):
-        if (said := await store.kept(kind, known.person, ctx.at)) is not None:
-            line = _decoded(said)
-            yield Held(f"{kind}.ndjson", line, f"{kind} {known.person}", title=await known.words.of_kept(kind, known.person, line))
-    for kind in WAITING:
+    for kind, about in KINDS.items():
+        if about.file in ("", "sign-ins", "apps"):  # these are read otherwise
+            continue
         for key, raw in sorted((await store.kept_all(kind, ctx.at)).items()):
-            text = raw.decode(errors="replace")
-            if _speaks_of(text, key, known):
-                why = ("a message that nobody has settled: whose it is, and whether it is right, is not known; it may speak of several people",)
-                line = _decoded(raw)
-                yield Held("waiting.ndjson", {"kind": kind, "key": key} | line, f"{kind} {key}", why, await known.words.of_kept(kind, key, line))
+            line = _decoded(raw)
+            why = _kept_for(kind, key, raw, line, known)
+            if why is not None:
+                named = line | {"key": key} if about.file != WAITING else {"kind": kind, "key": key} | line
+                yield Held(f"{about.file}.ndjson", named, f"{kind} {key}", why, await known.words.of_kept(kind, key, line), str(line.get("at", "")))
+
+
+def _kept_for(kind: str, key: str, raw: bytes, line: Mapping[str, Any], known: _Known) -> tuple[str, ...] | None:
+    """What to look at first, where this is of the person; None where it is not."""
+    if KINDS[kind].file == WAITING:
+        return (UNSETTLED,) if _speaks_of(raw.decode(errors="replace"), key, known) else None
+    if kind == "tell-former":
+        return () if line.get("ref") == known.person else (FORMER,) if line.get("patient") == known.person else None
+    if key.split(" ", 1)[0] != known.person:
+        return None
+    return (HELD,) if kind == "retention-hold" else ()
 
 
 async def _sign_ins(ctx: Context, known: _Known) -> AsyncIterator[Held]:

@@ -1,0 +1,63 @@
+"""Every kind of what is kept by name beside the records (`Keep`): is it in a person's copy, and does it go with their record.
+
+A kind that is added says so here; a test reads every `Keep` of the program. docs/subject-access.md, docs/retention.md
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`file` is the one of the copy that has it (without `.ndjson`); where there is none, `why` says why. `goes`: with the record."""
+
+    file: str = ""
+    why: str = ""
+    goes: bool = False
+
+
+def _all(names: str, why: str, *, goes: bool = False) -> dict[str, Kind]:
+    return {name: Kind(why=why, goes=goes) for name in names.split()}
+
+
+KINDS: Final[dict[str, Kind]] = {
+    # by `Patient/… more`, or by the person alone
+    "claim": Kind("claims", goes=True),
+    "claim-said": Kind("claims-said", goes=True),
+    "emergency": Kind("emergencies", goes=True),
+    "accepted": Kind("accepted", goes=True),
+    "notice": Kind("notices", goes=True),
+    "told": Kind("told", goes=True),
+    "tell-choice": Kind("tell-choice", goes=True),
+    "tell-changes": Kind("tell-changes", goes=True),
+    "tell-new": Kind("tell-new", goes=True),
+    "sharing-preferences": Kind("sharing-preferences", goes=True),
+    "retention-hold": Kind("retention-hold"),
+    # by what stands in it
+    "tell-former": Kind("tell-former", goes=True),
+    "inbox": Kind("waiting", goes=True),
+    "quarantine": Kind("waiting", goes=True),
+    "conflict": Kind("waiting", goes=True),
+    "parked": Kind("waiting", goes=True),
+    "account": Kind("sign-ins", goes=True),
+    "grant": Kind("apps"),
+    **_all("reaches", "claims and emergencies say the same", goes=True),
+    **_all("tell-code", "the name of the code on its way to the address in tell-new, and nothing else", goes=True),
+    **_all("nhs-number", "it points from the number to the record, which has it", goes=True),
+    **_all("recall-told", "that a notice went, which is in notices; the name of a partner and a number"),
+    **_all(
+        "session session-of code launch refresh online grant-of",
+        "the hash of a key to a sign-in that is under way, which ends by itself: sign-ins are in audit, apps in apps",
+    ),
+    **_all("sign-in-failures", "a count under the hash of a name, for a day: wrong passwords are in audit"),
+    **_all("push if-none-exist", "which request made which record, so that it makes none again; ends by itself"),
+    **_all("newcomers", "how far notices of one change are queued; ends by itself"),
+    **_all("disposed", "the certificate of a record that is gone"),
+    **_all("finding", "the tries of a member of staff to find people"),
+    **_all("client jti revoked secret signing-key audit-key", "of apps, systems and keys: no person"),
+    **_all("audit-head audit-told journal journal-pending journal-end store health labelled", "of this store: no person"),
+    **_all("watermark backfill turned", "how far a partner is: no person"),
+    **_all("demo", "the names of what the demo loads"),
+}
