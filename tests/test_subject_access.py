@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from dataclasses import replace
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fhir_gateway import gate, wiring
+from fhir_gateway.auth import people
+from fhir_gateway.commands.exporting import named_officer
 from fhir_gateway.domain.third_parties import marks
-from fhir_gateway.domain.types import Facts, Writer
+from fhir_gateway.domain.types import Disclosed, Facts, Keep, Put, Ref, Writer
+from fhir_gateway.gate import retaining
+from fhir_gateway.gate.kinds import KINDS
+from fhir_gateway.settings import Refused, Settings
 
 from .conftest import Gateway
+from .stores.making import at, goal, note
 from .test_apps import BACK, SCOPES, Browser
 from .test_story import permit, sharing
 
@@ -151,6 +160,7 @@ def test_only_for_a_privacy_officer_and_only_of_somebody_who_is_here(demo: Gatew
         ({"resourceType": "Task", "owner": {"reference": "https://elsewhere.example/fhir/RelatedPerson/9"}}, {}, GP, "points to https://elsewhere"),
         ({"resourceType": "Goal", "description": {"text": "Visit Roberta at home"}}, {}, GP, "names of other people"),
         ({"resourceType": "Goal"}, {"other_labels": frozenset({"http://terminology.hl7.org/CodeSystem/v3-ActCode|NOPAT"})}, GP, "serious harm"),
+        ({"resourceType": "Goal"}, {"legal": frozenset({"GRA"})}, GP, "the law restricts it"),
         ({"resourceType": "Goal", "description": {"text": "Robertas tea"}}, {}, GP, ""),
         ({"resourceType": "Goal", "subject": {"reference": ME}}, {}, Writer(ME, kind="patient"), ""),
     ],
@@ -158,3 +168,90 @@ def test_only_for_a_privacy_officer_and_only_of_somebody_who_is_here(demo: Gatew
 def test_what_needs_a_look_is_said_in_words(resource: dict[str, Any], facts: dict[str, Any], writer: Writer, says: str) -> None:
     found = marks(resource, ME, Facts(resource["resourceType"], "x", **({"patients": (ME,)} | facts)), writer, frozenset({"roberta"}), frozenset({"ann", "example"}))
     assert any(says in why for why in found) if says else not found
+
+
+# -- each part of it, in a store where everything is about one person ----------------------------------------------------------
+
+KEYS = {  # kind -> key and value of something of ann's; the others' is the same of annie's
+    "claim": ("{me} 1", {"reason": "I visit her", "name": "Jo"}), "claim-said": ("{me} Practitioner/jo", ["2026-05-04T09:00:00Z"]),
+    "emergency": ("{me} 7", {"reason": "She fell"}), "accepted": ("{me} Goal/g{n}", "Practitioner/jo"), "notice": ("{me} 000000000001", {"why": "claim", "channel": "page"}),
+    "told": ("{me}", "2026-05-04T09:00:00Z"), "tell-choice": ("{me}", {"channel": "email", "address": "a@b.example"}), "tell-changes": ("{me}", ["2026-05-04T09:00:00Z"]),
+    "tell-new": ("{me}", {"id": "x", "choice": {"channel": "text"}, "until": "2026-05-04T09:00:00Z"}), "sharing-preferences": ("{me}", "Consent/c"),
+    "retention-hold": ("{me}", {"reason": "An inquest"}), "tell-former": ("x{n}", {"ref": "{me}", "choice": {"channel": "email"}, "patient": "{me}"}),
+    "inbox": ("app {n}", {"body": "{{\"subject\": \"{me}\"}}"}), "quarantine": ("hub {n}", {"body": {"id": "{me}"}}), "conflict": ("hub Goal/g{n}", {"ref": "{me}"}),
+    "parked": ("hub Goal/g{n}", {"status": 422}),
+}  # fmt: skip
+
+
+def filled(what: Any, me: str, n: str) -> Any:
+    return json.loads(json.dumps(what).replace("{me}", me).replace("{n}", n))
+
+
+async def a_record_of_everything(w: wiring.Wired) -> None:
+    """Ann's, with something of each kind; and annie's, with the same."""
+    for me, n in ((ME, ""), ("Patient/annie", "2")):
+        await w.store.commit(
+            goal(me[8:], patient=me, type="Patient"), goal(f"g{n}", patient=me, text="Roberta comes on Mondays"),
+            *(Keep(kind, filled(key, me, n), json.dumps(filled(value, me, n)).encode()) for kind, (key, value) in KEYS.items()),
+            Disclosed("hub", Ref("Goal", f"g{n}"), 1, me, "Organization/x", at()), note(f"row{n}", patient=me), note(f"own{n}", patient=me, user=f"RelatedPerson/rob{n}"),
+            binary(f"doc{n}", frozenset({f"Goal/g{n}"})), binary(f"photo{n}", frozenset()), goal(f"with{n}", patient=me, text=f"Binary/photo{n}"),
+        )  # fmt: skip
+    for name, text in (("rob", "Roberta"), ("rob2", "Xanthippe")):
+        body = json.dumps({"resourceType": "RelatedPerson", "id": name, "name": [{"given": [text]}]}).encode()
+        await w.store.commit(replace(goal(name, patient=ME if name == "rob" else "Patient/annie", type="RelatedPerson"), body=body, view=body))
+
+
+def binary(id: str, refs: frozenset[str]) -> Put:
+    body = json.dumps({"resourceType": "Binary", "id": id, "contentType": "text/plain", "data": "QQ=="}).encode()
+    return replace(goal(id, patient=None, type="Binary", refs=refs), body=body, view=body)
+
+
+async def held_of_ann(w: wiring.Wired) -> list[Any]:
+    return [h async for h in gate.whole_record(wiring.operator(w), "ann", "olive")]
+
+
+async def test_whatever_is_kept_about_the_person_is_in_it_and_nothing_of_the_next(tmp_path: Path) -> None:
+    assert set(KEYS) == {k for k, about in KINDS.items() if about.file and about.file not in ("sign-ins", "apps")}
+    async with wiring.wired(Settings(data=tmp_path / "data")) as w:
+        await a_record_of_everything(w)
+        held = await held_of_ann(w)
+        found = {(h.file, h.name) for h in held}
+        for kind, (key, _) in KEYS.items():
+            assert (f"{KINDS[kind].file}.ndjson", f"{kind} {filled(key, ME, '')}") in found, kind
+        assert {("disclosures.ndjson", "Goal/g"), ("audit.ndjson", "AuditEvent/row"), ("record/Binary.ndjson", "Binary/doc"), ("record/Binary.ndjson", "Binary/photo")} <= found
+        assert not [h for h in held if "annie" in str(h.line) or h.name.endswith("2")]
+        files = [h.file for h in held]
+        assert sum(a != b for a, b in pairwise(files)) + 1 == len(set(files)), "each file comes once"
+        due = retaining.Due(ME, "adult", "2010-01-01", "2018-01-01", "due", 3, 0)
+        await retaining.release(wiring.operator(w), "ann", "olive")
+        await retaining.dispose(wiring.operator(w), due, "olive")
+        for kind, (key, _) in KEYS.items():
+            left = await w.store.kept_all(kind, wiring.now())
+            assert list(left) == [filled(key, "Patient/annie", "2")], kind
+
+
+async def test_what_tells_of_others_in_text_trail_and_holds_is_marked(tmp_path: Path) -> None:
+    async with wiring.wired(Settings(data=tmp_path / "data")) as w:
+        await a_record_of_everything(w)
+        why = {h.name: h.why for h in await held_of_ann(w) if h.file != "disclosures.ndjson"}
+        assert why["Goal/g"] == ("its text has names of other people of this record: roberta",) and why["Goal/with"] == ()
+        assert "RelatedPerson/rob" in why["AuditEvent/own"][0] and why["AuditEvent/row"] == ()
+        assert "legal hold" in why[f"retention-hold {ME}"][0] and "nobody has settled" in why["inbox app "][0]
+
+
+async def test_a_long_trail_is_in_it_whole(tmp_path: Path) -> None:
+    async with wiring.wired(Settings(data=tmp_path / "data")) as w:
+        await w.store.commit(goal("ann", type="Patient"), *(note(f"n{i:04}", when=i // 3) for i in range(1_001)))
+        rows = [h.name for h in await held_of_ann(w) if h.file == "audit.ndjson"]
+        assert len(rows) == len(set(rows)) == 1_002
+
+
+async def test_a_closed_officer_is_no_officer(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data")
+    async with wiring.wired(settings) as w:
+        for name, more in (("olive", {}), ("otto", {"closed": True})):
+            await people.add(w.store, people.Account(name, f"Practitioner/{name}", roles=("privacy-officer",), **more), "only-for-this-test")
+        assert await named_officer(w, settings, "olive") == "olive"
+        for name in ("otto", "nobody", ""):
+            with pytest.raises(Refused, match="privacy officer"):
+                await named_officer(w, settings, name)
