@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 import threading
@@ -141,6 +142,10 @@ def test_without_the_role_it_is_refused_whoever_is_meant(calm: Gateway, who: str
     for id in (calm.patient, "nobody-of-this-name"):
         answer = calm.call(who, "POST", f"/patients/{id}/break-glass", body=WHY)
         assert answer.status_code == 403 and "role" in answer.text
+        with sqlite3.connect(calm.data / "gateway.sqlite") as db:
+            (last,) = db.execute("SELECT note FROM audit WHERE user = ? ORDER BY at DESC, id DESC LIMIT 1", (calm.persona(who)["fhirUser"],)).fetchone()
+        row = json.loads(last)
+        assert (row["what"], row["allowed"], row.get("patient")) == ("break-glass", False, None), "it is written down, and says of nobody"
     assert calm.call(None, "POST", f"/patients/{calm.patient}/break-glass", body=WHY).status_code == 401
 
 

@@ -115,7 +115,7 @@ def test_every_page_forbids_scripts_without_its_nonce_and_being_framed() -> None
     nonce = re.search(r"script-src 'nonce-([^']+)'", policy)
     assert nonce and f'nonce="{nonce.group(1)}"' in bytes(a.body).decode()
     assert policy != b.headers["content-security-policy"]
-    assert "frame-ancestors 'none'" in policy and "default-src 'none'" in policy and "unsafe" not in policy
+    assert {"frame-ancestors 'none'", "default-src 'none'", "base-uri 'none'", "form-action 'self'"} <= set(policy.split("; ")) and "unsafe" not in policy
     assert a.headers["x-frame-options"] == "DENY" and a.headers["cache-control"] == "no-store"
     html = bytes(a.body).decode()
     assert not re.search(r"<[^>]+\son\w+=", html), "no inline handlers"
