@@ -99,6 +99,11 @@ def test_each_hazard_has_a_control_with_its_test_or_is_open_with_a_reason() -> N
         assert NAMES_A_TEST.search(lines["Controls"]) or is_open, id
 
 
+def test_each_sentence_of_a_control_names_its_test() -> None:
+    said = [(id, sentence) for id, _, lines in hazards() for sentence in re.split(r"\. (?=[A-Z`])", lines["Controls"])]
+    assert [one for one in said if not NAMES_A_TEST.search(one[1])] == []
+
+
 def test_each_risk_is_that_of_the_matrix_and_no_control_makes_it_worse() -> None:
     risk = matrix()
     assert len(risk) == 25
