@@ -88,10 +88,10 @@ def test_every_type_is_searchable_and_every_table_decodes() -> None:
 
 
 def test_the_patient_compartment() -> None:
-    assert R4.patient_params("CarePlan") == ("patient", "performer")
-    assert R4.patient_params("Organization") == ()
+    assert R4.compartment_params("Patient", "CarePlan") == ("patient", "performer")
+    assert R4.compartment_params("Patient", "Organization") == ()
     for name in R4.types:
-        assert set(R4.patient_params(name)) <= R4.search_parameters(name).keys() | {"patient"}, name
+        assert set(R4.compartment_params("Patient", name)) <= R4.search_parameters(name).keys() | {"patient"}, name
 
 
 def test_all_five_compartments_are_there() -> None:

@@ -22,7 +22,6 @@ EXTENSION = "http://hl7.org/fhir/StructureDefinition/"
 SDC = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-"
 _TYPED = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?$")
 UNFINISHED = ("in-progress", "stopped", "entered-in-error")
-CHOSEN = ("Coding", "date", "time", "integer", "string")
 TYPES: dict[str, tuple[str, ...]] = {
     "boolean": ("Boolean",), "decimal": ("Decimal",), "integer": ("Integer",), "date": ("Date",), "dateTime": ("DateTime",),
     "time": ("Time",), "string": ("String",), "text": ("String",), "url": ("Uri",), "attachment": ("Attachment",),

@@ -264,10 +264,6 @@ class R4:
         """
         return self._compartments[compartment].get(type, ()) if compartment in self._compartments.raw else ()
 
-    def patient_params(self, type: str) -> tuple[str, ...]:
-        """The search parameters that put a resource of this type into a Patient's compartment; () when it is in none."""
-        return self.compartment_params("Patient", type)
-
     # -- codes
 
     def system(self, url: str) -> CodeSystem | None:

@@ -19,7 +19,6 @@ _OTHER = re.compile(r"(openid|profile|fhirUser|offline_access|online_access|laun
 _V1 = {"read": "rs", "write": "cud", "*": "cruds"}
 # Of the parameters with an underscore only these choose resources; `_count` or `_include` would restrict nothing.
 _CHOOSING = frozenset({"_id", "_lastUpdated", "_tag", "_profile", "_security", "_source"})
-_LEVELS = ("patient", "user", "system")
 
 Restriction = tuple[tuple[str, str], ...]  # search parameters, all of which must match
 
