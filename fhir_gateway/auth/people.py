@@ -18,6 +18,7 @@ import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
+from ..domain.pauses import pause
 from ..domain.problem import Problem
 from ..domain.types import Drop, Keep
 from .kept import Kept, commit_unless_taken, digest, pack
@@ -173,19 +174,12 @@ async def _count(store: Kept, key: str, at: datetime) -> None:
             text = f"Too many attempts. Wait {_words(wait)}, then try again."
             raise Problem("throttled", text, headers={"Retry-After": str(wait)})
         kept = Keep(
-            FAILURES, key, pack((tries + 1, at.timestamp() + _wait(tries + 1))), at + FORGOTTEN,
+            FAILURES, key, pack((tries + 1, at.timestamp() + pause(tries + 1, FREE_FAILURES, FIRST_WAIT, LONGEST_WAIT))), at + FORGOTTEN,
             if_absent=raw is None, if_value=raw,
         )  # fmt: skip
         if await commit_unless_taken(store, kept):
             return
     raise Problem("throttled", "Too many attempts. Try again in a moment.", headers={"Retry-After": "2"})
-
-
-def _wait(failures: int) -> float:
-    """Seconds to wait after so many failures in a row."""
-    if failures < FREE_FAILURES:
-        return 0.0
-    return float(min(FIRST_WAIT.total_seconds() * 2 ** min(failures - FREE_FAILURES, 20), LONGEST_WAIT.total_seconds()))
 
 
 def _words(seconds: int) -> str:

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from ..domain.pauses import pause
 from ..domain.problem import Problem
 from ..domain.types import Keep, Stored
 from ..store.base import Taken
@@ -77,8 +78,7 @@ async def _tries(ctx: Context) -> tuple[bytes | None, int, float]:
 
 
 async def _kept(ctx: Context, before: bytes | None, tries: int, at: datetime) -> bool:
-    over = tries - FREE
-    wait = min(FIRST_WAIT.total_seconds() * 2 ** min(over, 20), LONGEST_WAIT.total_seconds()) if over >= 0 else 0.0
+    wait = pause(tries, FREE, FIRST_WAIT, LONGEST_WAIT)
     value = msgspec.json.encode((tries, at.timestamp() + wait if wait else 0.0))
     try:
         await ctx.house.store.commit(

@@ -24,6 +24,8 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from .disk import to_disk
+
 SEGMENT: Final = 16 * 1024 * 1024  # bytes of one file; then the next is begun
 FIRST: Final = "0" * 64  # what the very first entry follows
 
@@ -371,7 +373,7 @@ def _write(file: Path, raw: bytes) -> None:
     finally:
         os.close(handle)
     if new:
-        _to_disk(file.parent)
+        to_disk(file.parent)
 
 
 def _replace(file: Path, raw: bytes) -> None:
@@ -381,15 +383,7 @@ def _replace(file: Path, raw: bytes) -> None:
     _write(part, raw)
     with open(file, "r+b") as old:
         os.replace(part, file)
-        _to_disk(file.parent)
+        to_disk(file.parent)
         old.write(b"\0" * os.fstat(old.fileno()).st_size)
         old.flush()
         os.fsync(old.fileno())
-
-
-def _to_disk(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

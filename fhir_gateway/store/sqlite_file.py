@@ -11,6 +11,7 @@ from typing import Final
 import apsw
 
 from .base import Unavailable
+from .disk import to_disk
 from .sqlite_schema import migrate
 
 PATIENCE: Final = 30.0  # seconds that anybody waits for another process's lock
@@ -164,17 +165,9 @@ def backup(path: Path, to: Path, key: str | None = None) -> None:
 
 def settle(part: Path, to: Path) -> None:
     """`part` becomes `to`, and both are on disk: the file before it takes the name, the name after."""
-    _to_disk(part)
+    to_disk(part)
     os.replace(part, to)
-    _to_disk(to.parent)
-
-
-def _to_disk(name: Path) -> None:
-    handle = os.open(name, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    to_disk(to.parent)
 
 
 def integrity(path: Path, key: str | None = None) -> str:
