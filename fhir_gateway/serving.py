@@ -286,7 +286,8 @@ def page_seam(w: Wired, sessions: Sessions, admission: Admission) -> pages.Pages
         return await mine.first_password(request, username, given, new)
 
     async def confirm(request: Request, password: str) -> gate.Context | None:
-        caller = await sessions.confirm(request, password)
+        caller = await sessions.confirm(request, password, changed := list[str]())
+        pages.changed(request, changed)
         return await gate.enter(w.house, await people.as_now(w.store, caller, wiring.now())) if caller else None
 
     async def opens_apps() -> bool:

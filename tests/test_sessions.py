@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fhir_gateway.auth import accounts, oauth, people, sessions
+from fhir_gateway.auth import accounts, held, oauth, people, sessions
 from fhir_gateway.auth.own import OwnSignIn
 from fhir_gateway.auth.sessions import Sessions
 from fhir_gateway.auth.tokens import Tokens
@@ -91,7 +91,7 @@ async def test_every_wrong_password_is_written_down_also_one_that_came_too_soon(
     visitor = await enter(desk)
     own = OwnSignIn(desk.store, desk.sessions, Tokens(desk.store, "http://127.0.0.1:8080/fhir", "http://127.0.0.1:8080"), lambda: desk.turned.at, desk.sessions.new_id)
     tries = (
-        lambda: desk.sessions.sign_in(visitor, "ada", "wrong"), lambda: desk.sessions.confirm(visitor, "wrong"),
+        lambda: desk.sessions.sign_in(visitor, "ada", "wrong"), lambda: desk.sessions.confirm(visitor, "wrong", []),
         lambda: own.change_password(visitor, "wrong", "quite another horse"), lambda: own.first_password(visitor, "ada", "wrong", "quite another horse"),
     )  # fmt: skip
     throttled = 0
@@ -286,12 +286,44 @@ def minutes(life: timedelta) -> int:
 async def test_whoever_is_signed_in_proves_it_again(desk: Any) -> None:
     visitor = await enter(desk, "ada b")
     desk.turned.at += timedelta(minutes=20)
-    assert await desk.sessions.confirm(visitor, "not this one") is None
-    assert await desk.sessions.confirm(Visitor(), "correct horse") is None
-    caller = await desk.sessions.confirm(visitor, "correct horse")
+    assert await desk.sessions.confirm(visitor, "not this one", []) is None
+    assert await desk.sessions.confirm(Visitor(), "correct horse", []) is None
+    caller = await desk.sessions.confirm(visitor, "correct horse", [])
     assert caller.fhir_user == "Practitioner/b" and caller.signed_in == desk.turned.at
     trail = await desk.store.notes(user="Practitioner/b")
     assert [n.allowed for n in trail if n.what == "sign-in"] == [True, False, True]
+
+
+async def test_proving_it_again_gives_a_new_id_that_lives_no_longer_and_ends_what_the_first_one_holds(desk: Any) -> None:
+    """ASVS 5.0 V7.2.4. An app that goes on no longer than the session was let in under the id before."""
+    visitor = await enter(desk, "ada b")
+    begun = await desk.sessions.session(visitor.cookies)
+    grant = held.Grant("app", "ada b", "online_access", None, AT, AT + timedelta(hours=12), AT, begun.first)
+    await desk.store.commit(*held.keeping(grant, "g1"))
+    for _ in range(2):
+        old, cookies = dict(visitor.cookies), list[str]()
+        desk.turned.at += timedelta(minutes=20)
+        assert await desk.sessions.confirm(visitor, "not this one", cookies) is None and cookies == []
+        assert await desk.sessions.confirm(visitor, "correct horse", cookies) is not None
+        visitor.take(cookies)
+        assert visitor.cookies["session"] != old["session"] and await desk.sessions.session(old) is None
+        now = await desk.sessions.session(visitor.cookies)
+        assert (now.caller, now.started, now.first) == (begun.caller, AT, begun.key) and now.key != begun.key
+        assert list(await desk.sessions.of("ada b")) == [now.key]
+        assert await desk.sessions.confirm(SimpleNamespace(cookies=old), "correct horse", []) is None
+    before = dict(visitor.cookies)
+    visitor.take(await desk.sessions.end(visitor))
+    assert await desk.sessions.session(before) is None and await held.find(desk.store, "g1", desk.turned.at) is None
+
+
+async def test_signing_out_everywhere_ends_sessions_under_a_new_id_and_their_apps(desk: Any) -> None:
+    visitor, cookies = await enter(desk, "ada b"), list[str]()
+    begun = await desk.sessions.session(visitor.cookies)
+    await desk.store.commit(*held.keeping(held.Grant("app", "ada b", "online_access", None, AT, AT + timedelta(hours=12), AT, begun.first), "g1"))
+    await desk.sessions.confirm(visitor, "correct horse", cookies)
+    visitor.take(cookies)
+    assert await desk.sessions.end_everywhere("ada b") == 1
+    assert await desk.sessions.session(visitor.cookies) is None and await held.find(desk.store, "g1", desk.turned.at) is None
 
 
 async def test_a_role_for_emergencies_ends_with_the_account_s(desk: Any) -> None:
@@ -338,5 +370,5 @@ async def test_a_sign_in_by_the_old_password_does_not_outlive_a_change_of_the_sa
     new.take(await desk.sessions.sign_in(new, "ada", "quite another horse"))
     session = await desk.sessions.session(new.cookies)
     assert await people.as_now(desk.store, session.caller, desk.turned.at) == session.caller, "whoever knows the new one is in at once"
-    proven = await desk.sessions.confirm(new, "quite another horse")
+    proven = await desk.sessions.confirm(new, "quite another horse", [])
     assert await people.as_now(desk.store, proven, desk.turned.at) == proven

@@ -34,9 +34,10 @@ class HasCookies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody signed in to the pages. `key` is its name in the store, `form_token` what its forms carry."""
+    """Somebody signed in to the pages. `key` is its name in the store, `form_token` what its forms carry, `first` its name before any new id."""
 
     key: str
+    first: str
     caller: Caller
     started: datetime
     used: datetime
@@ -45,11 +46,12 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the store keeps of a session."""
+    """What the store keeps of a session. `first`: the name that it had at sign-in, where it got a new id since."""
 
     caller: Caller
     started: datetime
     used: datetime
+    first: str = ""
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ class Sessions:
             fresh = replace(row, used=now)
             kept = Keep(SESSION, digest(id), pack(fresh), min(now + IDLE, row.started + LONGEST), if_value=raw)
             await commit_unless_taken(self.store, kept)  # taken: another request of the same person was quicker
-        return Session(digest(id), row.caller, row.started, now, form_token(id))
+        return Session(digest(id), row.first or digest(id), row.caller, row.started, now, form_token(id))
 
     async def sign_in(self, request: HasCookies, username: str, password: str) -> list[str] | None:
         """Set-Cookie values of a new session, or None when name or password is wrong. Problem throttled; forbidden, at `GIVEN`, for a password to be changed first."""
@@ -114,8 +116,11 @@ class Sessions:
         known = await people.find(self.store, username, now) or people.Account("", "")  # as long for no one's name
         await self.store.commit(self._note("sign-in", known, now, allowed=False, detail=why))
 
-    async def confirm(self, request: HasCookies, password: str) -> Caller | None:
-        """Whoever is signed in proves it once more: the caller with a sign-in of this moment, or None. Problem throttled."""
+    async def confirm(self, request: HasCookies, password: str, response_cookies: list[str]) -> Caller | None:
+        """Whoever is signed in proves it once more: the caller with a sign-in of this moment, or None. Problem throttled.
+
+        The session goes on under a new id, and the old one is nobody's (ASVS 5.0 V7.2.4). Appends its Set-Cookie value.
+        """
         now, session = self.clock(), await self.session(request.cookies)
         if session is None:
             return None
@@ -123,9 +128,20 @@ class Sessions:
         account = await self.known(who.subject, password, now)
         if account is None:
             return None
-        good = account.fhir_user == who.fhir_user and not account.given
-        await self.store.commit(self._note("sign-in", who, now, allowed=good))
-        return replace(who, signed_in=account.proven(now)) if good else None
+        if account.fhir_user != who.fhir_user or account.given:
+            await self.store.commit(self._note("sign-in", who, now, allowed=False))
+            return None
+        id, until = self._random(), session.started + LONGEST
+        moved = (
+            Drop(SESSION, session.key, must_exist=True),
+            Drop(INDEX, f"{digest(who.subject)} {session.key}"),
+            Keep(SESSION, digest(id), pack(Row(who, session.started, now, session.first)), min(now + IDLE, until), if_absent=True),
+            Keep(INDEX, f"{digest(who.subject)} {digest(id)}", session.first.encode(), until),
+        )
+        if not await commit_unless_taken(self.store, *moved, self._note("sign-in", who, now)):
+            return None  # it ended, or was proved at the same moment
+        response_cookies.append(self._cookie("session", id))
+        return replace(who, signed_in=account.proven(now))
 
     async def start(self, caller: Caller, old: Mapping[str, str]) -> list[str]:
         """A new session under a new id; the visitor's old one ends. Set-Cookie values."""
@@ -135,7 +151,7 @@ class Sessions:
         await self.store.commit(
             Drop(SESSION, ended),
             Keep(SESSION, digest(id), pack(row), min(now + IDLE, now + LONGEST), if_absent=True),
-            Keep(INDEX, f"{digest(caller.subject)} {digest(id)}", b"1", now + LONGEST),
+            Keep(INDEX, f"{digest(caller.subject)} {digest(id)}", digest(id).encode(), now + LONGEST),
             self._note("sign-in", caller, now),
         )
         return [self._cookie("session", id), self._cookie("visitor", "", gone=True)]
@@ -146,7 +162,7 @@ class Sessions:
         if session:
             who = session.caller
             note = self._note("sign-out", who, self.clock())
-            await self.store.commit(*await _ending(self.store, who.subject, session.key, self.clock()), note, CHANGED)
+            await self.store.commit(*await _ending(self.store, who.subject, session.key, session.first, self.clock()), note, CHANGED)
         return [self._cookie("session", "", gone=True), self._cookie("visitor", "", gone=True)]
 
     async def end_everywhere(self, subject: str, *also: Op) -> int:
@@ -207,16 +223,19 @@ def form_token(cookie: str) -> str:
     return digest(f"form {cookie}")
 
 
-async def _ending(store: Kept, subject: str, key: str, at: datetime) -> list[Op]:
+async def _ending(store: Kept, subject: str, key: str, first: str, at: datetime) -> list[Op]:
     """One session, and what apps hold only while it lasts (`online_access`)."""
-    apps = [op for name in await held.of_session(store, key, at) for op in held.ending(name, at)]
+    apps = [op for name in await held.of_session(store, first, at) for op in held.ending(name, at)]
     return [Drop(SESSION, key), Drop(INDEX, f"{digest(subject)} {key}"), *apps]
 
 
-async def _keys_of(store: Kept, subject: str, at: datetime) -> list[str]:
-    return [k.rsplit(" ", 1)[1] for k in await store.kept_all(INDEX, at, prefix=f"{digest(subject)} ")]
+async def _keys_of(store: Kept, subject: str, at: datetime) -> dict[str, str]:
+    """The sessions of this person by their name, each with its first one."""
+    found = await store.kept_all(INDEX, at, prefix=f"{digest(subject)} ")
+    keys = {k.rsplit(" ", 1)[1]: raw.decode() for k, raw in found.items()}
+    return {key: first if len(first) == len(key) else key for key, first in keys.items()}  # "1" of an earlier release
 
 
 async def endings(store: Kept, subject: str, at: datetime) -> list[Op]:
     """What ends every session of this person; `kept.CHANGED` goes with it."""
-    return [op for key in await _keys_of(store, subject, at) for op in await _ending(store, subject, key, at)]
+    return [op for key, first in (await _keys_of(store, subject, at)).items() for op in await _ending(store, subject, key, first, at)]

@@ -157,7 +157,7 @@ async def approve(smart: Smart, request: Request) -> Response:
             case "approve" if not asked.prompt.proven(session.caller.signed_in, smart.clock()):
                 return at_the_door(smart, asked, query)
             case "approve":
-                where = await smart.oauth.approve(asked, session.caller, smart.clock(), session.key)
+                where = await smart.oauth.approve(asked, session.caller, smart.clock(), session.first)
             case "choose" if not form.get("patient"):
                 return may_lead_to(await whom(smart, request, asked, query, mistake=True), origin_of(asked.redirect_uri))
             case "choose":

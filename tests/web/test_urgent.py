@@ -77,6 +77,15 @@ def test_a_form_that_is_not_right_opens_nothing_and_keeps_what_was_typed(demo: G
     assert demo.get("stranger", f"Patient/{demo.patient}").status_code == 404
 
 
+def test_the_password_typed_again_gives_a_new_session_also_where_the_rest_of_the_form_was_wrong(sam: Visitor) -> None:
+    ids = [sam.http.cookies["session"]]
+    filled(sam, "/team/emergency", GLASS, family_name="Somebody")
+    ids.append(sam.http.cookies["session"])
+    answer = sam.send("/team/emergency", **GLASS)  # the form that came with the answer
+    ids.append(sam.http.cookies["session"])
+    assert answer.url.path.startswith("/team/people/") and len(set(ids)) == 3
+
+
 def test_without_the_role_there_is_no_form(demo: Gateway) -> None:
     v = as_(demo, "social-worker")
     assert "/team/emergency" not in v.get("/team").text

@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from . import account, asking, front, granting, hiding, patient, privacy, private, sharing, team, telling, trail, urgent
 from .draft import FIELDS
-from .frame import DemoPerson, Handler, Pages, Sessions, error_page, framed, headers, render
+from .frame import DemoPerson, Handler, Pages, Sessions, changed, error_page, framed, headers, render
 
 
 class Files(StaticFiles):
@@ -88,4 +88,4 @@ def routes(pages: Pages) -> list[BaseRoute]:
     ]
 
 
-__all__ = ["DemoPerson", "Pages", "Sessions", "error_page", "headers", "render", "routes"]
+__all__ = ["DemoPerson", "Pages", "Sessions", "changed", "error_page", "headers", "render", "routes"]

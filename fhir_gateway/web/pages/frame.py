@@ -196,6 +196,14 @@ def go(where: str, cookies: Sequence[str] = ()) -> Response:
     return with_cookies(RedirectResponse(where, 303, headers=headers()), cookies)
 
 
+def changed(request: Request, cookies: Sequence[str]) -> None:
+    """This visitor has these cookies from now on, whatever is answered: the rest of the request sees them, too."""
+    request.state.cookies = cookies
+    for said in cookies:
+        name, _, value = said.partition(";")[0].partition("=")
+        request.cookies[name] = value
+
+
 def with_cookies(response: Response, cookies: Sequence[str]) -> Response:
     for c in cookies:
         response.headers.append("Set-Cookie", c)
@@ -209,6 +217,10 @@ def framed(pages: Pages, handler: Handler, who: str | None = None, fields: Colle
     """A handler with everything around it. `fields`: those that its form has. `who`: None for a visitor, anybody who is signed in, patient, team, officer, owner (the person, and who may choose for them)."""
 
     async def endpoint(request: Request) -> Response:
+        response = await answer(request)
+        return with_cookies(response, getattr(request.state, "cookies", ()))
+
+    async def answer(request: Request) -> Response:
         ctx: Context | None = None
         try:
             if request.method == "POST":
