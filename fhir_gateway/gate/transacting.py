@@ -41,14 +41,20 @@ async def transaction(ctx: Context, raw: bytes, *, prefer: str = "") -> dict[str
         return await batch(ctx, bundle, prefer=prefer)
     steps = read_steps(ctx, bundle)
 
+    looked = await readable(ctx, steps)
+    answers = await written(ctx, steps)
+    return await respond(ctx, steps, answered(ctx, steps, answers, prefer), looked)
+
+
+async def written(ctx: Context, steps: Sequence[Step]) -> dict[int, Written]:
+    """What these steps wrote, all of them in one commit; prepared again where somebody else wrote meanwhile."""
+
     async def once() -> dict[int, Written]:
         work, answers = await prepare(ctx, steps)
         await work.commit()
         return answers
 
-    looked = await readable(ctx, steps)
-    answers = await again(once)
-    return await respond(ctx, steps, answered(ctx, steps, answers, prefer), looked)
+    return await again(once)
 
 
 def read_steps(ctx: Context, bundle: Mapping[str, Any]) -> list[Step]:

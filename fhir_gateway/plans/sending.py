@@ -10,8 +10,7 @@ from .. import gate
 from ..domain import strict
 from ..domain.types import Ref
 from ..gate import Context
-from ..gate.committing import again
-from ..gate.transacting import Step, prepare, read_steps
+from ..gate.transacting import Step, read_steps, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +31,7 @@ async def send(ctx: Context, entries: list[dict[str, Any]]) -> Done:
     for at in range(0, len(entries), ctx.limits.entries):  # the limit is for what strangers send in one body
         part = {"resourceType": "Bundle", "type": "transaction", "entry": entries[at : at + ctx.limits.entries]}
         steps += [replace(s, at=s.at + at) for s in read_steps(ctx, part)]
-
-    async def once() -> dict[int, gate.Written]:
-        work, answers = await prepare(ctx, steps)
-        await work.commit()
-        return answers
-
-    answers = await again(once)
+    answers = await written(ctx, steps)
     done = [answers[s.at] for s in steps]
     return Done([(w.ref, w.version) for w in done], [w.did not in ("matched", "unchanged") for w in done])
 
