@@ -296,14 +296,7 @@ class Directory:
         now = micros(at)
         user = user or ""
         ids: set[str] = {user} - {""}
-        place = self.find(organisation) if organisation else None
-        person = user
-        if user.startswith("PractitionerRole/"):
-            role = self.roles.get(user)
-            person = (role.practitioner or "") if role else ""
-            place = place or (role.organisation if role and covers(role.low, role.high, now) else None)
-        if user.startswith("Organization/"):
-            place = place or user
+        person, place = self._signed(user, organisation, now)
         name = ""
         past: set[str] = set()
         if person.startswith("Practitioner/"):
@@ -327,6 +320,15 @@ class Directory:
             kind, frozenset(ids | past), user, name, place, self.sector(place) if kind in ("professional", "system") else None, patient,
             clinician, btg_role, rbac, contributor, operator, past=frozenset(past),
         )  # fmt: skip
+
+    def _signed(self, user: str, organisation: str | None, now: int) -> tuple[str, str | None]:
+        """The person, and the place they speak for, as far as a sign-in says both."""
+        place = self.find(organisation) if organisation else None
+        if user.startswith("PractitionerRole/"):
+            role = self.roles.get(user)
+            place = place or (role.organisation if role and covers(role.low, role.high, now) else None)
+            return (role.practitioner or "") if role else "", place
+        return user, place or (user if user.startswith("Organization/") else None)
 
     def names_of(self, ref: str, at: int) -> frozenset[str]:
         """Every name by which a consent can let this practitioner or organisation in, now or once a role of theirs has begun."""

@@ -32,7 +32,7 @@ from .context import (
     why_shown,
     within_launch,
 )  # fmt: skip
-from .counting import counted_again, counted_of, too_large
+from .counting import Counted, counted_again, counted_of, too_large
 from .hops import covered, followed
 from .paging import resumed, seal
 from .reading import in_scope, reach_of, reachable, seen_by
@@ -90,22 +90,30 @@ async def search(
     included = await _included(ctx, query, hits, standings, filtered) if query.includes else []
     entries = [await entry_of(ctx, h, "match") for h in hits] + [await entry_of(ctx, h, "include") for h in included]
     trail = await _disclosed(ctx, "search", type, within, params, [*hits, *included])
-    trail += counted_of(ctx, counted, trail[0].query, {n.patient for n in trail})
-    told = {n.patient for n in trail}
-    trail += await asked_about(ctx, query if within is None else searching.with_terms(query, _whose(within)), trail[0].query, told)
-    await ctx.house.store.commit(*(trail[1:] if trail[0].patient is None and trail[1:] else trail))
-    total = None if too_large(found) else found.total
-    if found.total is None and after is None and found.after is None:
-        total = len(hits)
-    if query.total == "none" and not want_total and any(k == "_total" for k, _ in params):
-        total = None
+    await _written_down(ctx, trail, counted, query if within is None else searching.with_terms(query, _whose(within)))
     token = None
     if found.after is not None and query.summary != "count":
         token = seal(ctx, _what(type, within), {"q": [list(p) for p in params], "at": list(found.after), "ep": stamp})
-    page = Page(tuple(entries), total, token, query.used)
+    page = Page(tuple(entries), _total(query, params, found, len(hits) if after is None else None), token, query.used)
     if type != WRITINGS or within is not None:
         return page
     return await with_writings(ctx, await followed(ctx, limited), page, params, 0, _what(type, within))
+
+
+async def _written_down(ctx: Context, trail: list[Note], counted: dict[str, Counted], query: Query) -> None:
+    """What was shown, with who was counted or asked about without being shown."""
+    trail += counted_of(ctx, counted, trail[0].query, {n.patient for n in trail})
+    trail += await asked_about(ctx, query, trail[0].query, {n.patient for n in trail})
+    await ctx.house.store.commit(*(trail[1:] if trail[0].patient is None and trail[1:] else trail))
+
+
+def _total(query: Query, params: Sequence[tuple[str, str]], found: Found, first: int | None) -> int | None:
+    """How many there are, as far as it is known and wanted; `first` are on this page, where it is the first."""
+    if query.total == "none" and query.summary != "count" and any(k == "_total" for k, _ in params):
+        return None
+    if found.total is None and first is not None and found.after is None:
+        return first
+    return None if too_large(found) else found.total
 
 
 def _what(type: str | None, within: Ref | None) -> str:

@@ -29,6 +29,23 @@ def unsafe_combination(s: Settings) -> str | None:
         return f"GATEWAY_BASE_URL must be an http or https address, not `{s.base_url}`."
     if url.scheme == "http" and not loopback(url.hostname):
         return "Tokens and records must not travel in the clear: set GATEWAY_BASE_URL to an https address."
+    if wrong := unsafe_issuer(s) or unsafe_store(s.store) or unsafe_key(s) or unsafe_telling(s) or unsafe_witness(s.audit_heads, s.audit_heads_authority):
+        return wrong
+    if s.policy == "Policy-break-glass-only" and s.break_glass == "consent-only":
+        return "GATEWAY_POLICY opens records by an emergency alone, and GATEWAY_BREAK_GLASS allows none: set one of them to something else."
+    if s.journal_path.resolve().is_relative_to(s.data.resolve()):
+        return "Set GATEWAY_JOURNAL to a folder outside GATEWAY_DATA: what is lost with the store must not be lost with its journal."
+    if bad := next((p for p in sorted(s.proxies) if not _few(p)), None):
+        return f"GATEWAY_TRUSTED_PROXIES must hold addresses such as 10.0.0.4, or networks of at most 65,536 of them, not `{bad[:60]}`: whoever it names can say that they are somebody else."
+    if s.retention is not None and not s.retention.is_file():
+        return f"GATEWAY_RETENTION names {s.retention}, which is not a file: correct the path or unset it."
+    if s.definitions is not None and not s.definitions.is_dir():
+        return f"GATEWAY_DEFINITIONS names {s.definitions}, which is not a folder: correct the path or unset it."
+    return unsafe_remotes(s) or _guessable(s)
+
+
+def unsafe_issuer(s: Settings) -> str | None:
+    """Why nobody, or everybody, could sign in; None when they are right."""
     if s.issuer and not s.audience:
         return "Set GATEWAY_AUDIENCE to the audience that GATEWAY_ISSUER puts in its tokens for this server."
     if s.issuer and urlsplit(s.issuer).scheme != "https" and not loopback(urlsplit(s.issuer).hostname or ""):
@@ -45,18 +62,11 @@ def unsafe_combination(s: Settings) -> str | None:
         return "GATEWAY_ISSUER_ROLES maps the roles of an external issuer: set GATEWAY_ISSUER, or leave the roles out."
     if bad := next((h for h in sorted(s.key_hosts()) if not re.fullmatch(r"[a-z0-9.:-]+", h) or "//" in h), None):
         return f"GATEWAY_CLIENT_KEYS_FROM lists hosts such as keys.example.nhs.uk, without a scheme or path; not `{bad[:60]}`."
-    if wrong := unsafe_store(s.store) or unsafe_key(s) or unsafe_telling(s) or unsafe_witness(s.audit_heads, s.audit_heads_authority):
-        return wrong
-    if s.policy == "Policy-break-glass-only" and s.break_glass == "consent-only":
-        return "GATEWAY_POLICY opens records by an emergency alone, and GATEWAY_BREAK_GLASS allows none: set one of them to something else."
-    if s.journal_path.resolve().is_relative_to(s.data.resolve()):
-        return "Set GATEWAY_JOURNAL to a folder outside GATEWAY_DATA: what is lost with the store must not be lost with its journal."
-    if bad := next((p for p in sorted(s.proxies) if not _few(p)), None):
-        return f"GATEWAY_TRUSTED_PROXIES must hold addresses such as 10.0.0.4, or networks of at most 65,536 of them, not `{bad[:60]}`: whoever it names can say that they are somebody else."
-    if s.retention is not None and not s.retention.is_file():
-        return f"GATEWAY_RETENTION names {s.retention}, which is not a file: correct the path or unset it."
-    if s.definitions is not None and not s.definitions.is_dir():
-        return f"GATEWAY_DEFINITIONS names {s.definitions}, which is not a folder: correct the path or unset it."
+    return None
+
+
+def unsafe_remotes(s: Settings) -> str | None:
+    """Why a partner must not be talked to as it is said; None when all are right."""
     names = [r.name for r in s.remotes()]
     if len(names) != len(set(names)):
         return "Two remotes have the same name: give each [[remote]] its own."
@@ -75,7 +85,7 @@ def unsafe_combination(s: Settings) -> str | None:
         unsigned = _unsigned(r)
         if unsigned:
             return unsigned
-    return _guessable(s)
+    return None
 
 
 def _few(place: str) -> bool:

@@ -51,15 +51,9 @@ class _Asked:
 
 
 def parse(
-    type: str | None,
-    params: Sequence[tuple[str, str]],
-    r4: R4,
-    *,
-    strict: bool = False,
-    zone: str = "Europe/London",
-    base: str = "",
+    type: str | None, params: Sequence[tuple[str, str]], r4: R4, *, strict: bool = False, zone: str = "Europe/London", base: str = "",
     limits: Limits = DEFAULT,
-) -> Query:
+) -> Query:  # fmt: skip
     """Decoded parameters to a Query; `type` None searches several types (`_type`) or all. A reference that spells out this
     server's own address, `base`, is read without it.
 
