@@ -45,7 +45,7 @@ WHO: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 KNOWN = {
     "id", "title", "answer", "because", "who", "why", "do", "of", "says", "consent", "duties", "role_allows", "opted_out", "dead", "knew_before",
-    "linked", "cannot_decide", "age", "danger", "glass", "glass_policy", "policy", "quiet", "team", "closed", "file",
+    "linked", "cannot_decide", "age", "elsewhere", "danger", "glass", "glass_policy", "policy", "quiet", "team", "closed", "file",
 }  # fmt: skip
 
 
@@ -65,10 +65,11 @@ def line(case: dict[str, Any]) -> str:
         "at": "2026-11-01T10:00:00Z", "actor": actor, "purpose": case.get("why", "TREAT"), "action": case.get("do", "access"),
         "resource": resource(case.get("of", {})), "btg": glass(case.get("glass")),
     }  # fmt: skip
+    there = case.get("elsewhere", ())  # in the other record: Bob's, where the two are linked
     fixtures: dict[str, Any] = {
-        "orgParents": {NAMES["ward"]: [NAMES["trust"]]}, "ndoo": case.get("opted_out", False), "noNotify": case.get("quiet", False),
-        "deceased": [ANN] if case.get("dead") else [], "capacity": {ANN: "lost"} if case.get("cannot_decide") else {},
-        "age": {ANN: case["age"]} if "age" in case else {}, "safeguarding": {NAMES["carer"]: [ANN]} if case.get("danger") else {},
+        "orgParents": {NAMES["ward"]: [NAMES["trust"]]}, "ndoo": [ANN] * case.get("opted_out", False) + [BOB] * ("opted_out" in there), "noNotify": [ANN] * case.get("quiet", False) + [BOB] * ("quiet" in there),
+        "deceased": [ANN] * case.get("dead", False) + [BOB] * ("dead" in there), "capacity": {ANN: "lost"} if case.get("cannot_decide") else {},
+        "age": {ANN: case["age"]} if "age" in case else {}, "safeguarding": {NAMES["carer"]: [ANN] * case.get("danger", False) + [BOB] * ("danger" in there)},
         "orgEnded": [NAMES[n] for n in case.get("closed", ())],
         "links": [{"a": ANN, "b": BOB, "type": case["linked"]}] if "linked" in case else [],
         "groups": {case["team"]: [{"member": NAMES[case["who"]]}]} if "team" in case else {},

@@ -71,6 +71,10 @@ def features(ask: Ask, known: dict[str, Standing], facts: Facts) -> set[str]:
     out |= {"merged"} if any(k.merged for s in mine for k in s.links) else set()
     out |= {"unsure link"} if any(not k.merged for s in mine for k in s.links) else set()
     out |= {"linked one away"} if any(k.other not in known for s in mine for k in s.links) else set()
+    others = [known[k.other] for s in mine for k in s.links if k.merged and k.other in known]
+    out |= {"died elsewhere"} if any(s.died is not None for s in others) and not any(s.died for s in mine) else set()
+    out |= {"suspended elsewhere"} if any(s.safeguarding & ask.actor.ids for s in others) and not any(s.safeguarding for s in mine) else set()
+    out |= {"opted out elsewhere"} if any(s.ndoo for s in others) and not any(s.ndoo for s in mine) else set()
     out |= {"data period"} if any(r.dated for r in rules) else set()
     out |= {"incoming"} if any(r.related & facts.referred_by for r in rules) else set()
     out |= {"outgoing"} if any(r.related & facts.refs for r in rules) else set()
@@ -96,11 +100,11 @@ def test_random_worlds_touch_everything_a_consent_can_speak_of() -> None:
         for facts in resources:
             (permitted if consent.decide(ask, facts, known).permit else refused).update(features(ask, known, facts))
     wanted = {
-        "silent root", "glass", "merged", "unsure link", "linked one away", "data period", "incoming", "outgoing", "author", "custodian",
+        "silent root", "glass", "died elsewhere", "suspended elsewhere", "opted out elsewhere", "merged", "unsure link", "linked one away", "data period", "incoming", "outgoing", "author", "custodian",
         "source", "surroundings", "legal", "several people", "uk-direct-care", "Policy-deny", "Policy-basic-normal", "Policy-all-normal",
         "Policy-break-glass-only", "professional", "system", "proxy", "patient", "access", "disclose", "collect", "correct",
     }  # fmt: skip
-    closed = {"linked one away"}  # it can only close
+    closed = {"linked one away", "suspended elsewhere"}  # these can only close
     assert not {w for w in wanted - closed if permitted[w] < 5}, permitted
     assert not {w for w in wanted if refused[w] < 5}, refused
 
@@ -140,5 +144,5 @@ def test_the_two_engines_share_no_matching_code() -> None:
         compiled |= ran(partial(reach.scope, ask, known))
     shared = {f"{Path(c.co_filename).name}:{c.co_qualname}" for c in plain & compiled if c.co_name not in UNITS | DATA}
     assert not shared
-    assert {c.co_name for c in plain} >= {"evaluate", "speaks_of", "related", "team_names", "unlawful_because", "implied", "next_edge"}
-    assert {c.co_name for c in compiled} >= {"_compile", "_what", "names", "looks_after", "serves", "matches", "turns", "younger_than_16"}
+    assert {c.co_name for c in plain} >= {"evaluate", "speaks_of", "related", "team_names", "unlawful_because", "implied", "next_edge", "as_one"}
+    assert {c.co_name for c in compiled} >= {"_compile", "_what", "names", "looks_after", "serves", "matches", "turns", "younger_than_16", "person_of"}

@@ -264,4 +264,8 @@ def a_world(dice: Dice) -> tuple[Ask, dict[str, Standing], list[Facts]]:
     if dice.one_in(2):
         known[P3] = a_standing(dice, P3, links=False)
     people = ((P1,),) * 9 + ((P2,), (P1, P2), (P3,), (), ("Patient/stranger",), (P1, "Patient/stranger"))
-    return an_ask(dice), known, [a_resource(dice, dice.choice(people)) for _ in range(4)]
+    asked, resources = an_ask(dice), [a_resource(dice, dice.choice(people)) for _ in range(4)]
+    if P3 in known and dice.one_in(2):  # a record merged with the second, and perhaps by way of it with the first
+        merged = dice.choice((True, True, False))
+        known[P3], known[P2] = (replace(known[p], links=(*known[p].links, Link(o, merged))) for p, o in ((P3, P2), (P2, P3)))
+    return asked, known, resources

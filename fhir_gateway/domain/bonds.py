@@ -6,7 +6,8 @@ mistake in one is seen by the other (consent.md section 3); `tests/test_two_engi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from .grants import IGNORED_SCOPES, RESEARCH, Grant, Rule
@@ -50,6 +51,42 @@ def _out_of(rule: Rule, asked: str, said: str) -> bool:
 # -- who the asker is -------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """One person by all records that operators say are theirs: what ends access in any of them ends it here.
+
+    `heard`: each record whose consents count, None where it is not at hand, with False for one that only says no.
+    """
+
+    records: frozenset[str]
+    heard: tuple[tuple[Standing | None, bool], ...]
+    died: int | None
+    opted_out: bool
+    suspended: frozenset[str]
+    grown: bool  # a merged record says that they are 16 or older
+
+
+def person_of(standing: Standing, standings: Mapping[str, Standing], at: int) -> Whole:
+    """From this record along every merge, from record to record; what is linked in another way ends there and only says no."""
+    records = {standing.patient}
+    at_hand = {**standings, standing.patient: standing}
+    grew = -1
+    while grew != len(records):
+        grew = len(records)
+        for one in [at_hand[r] for r in records if r in at_hand]:
+            records |= {k.other for k in one.links if k.merged}
+    ours = [at_hand[r] for r in records if r in at_hand]
+    unsure = {k.other for one in ours for k in one.links} - records
+    full = [(at_hand.get(r), True) for r in sorted(records)]
+    every = full + [(at_hand.get(r), False) for r in sorted(unsure)]
+    dead = sorted(one.died for one in ours if one.died is not None)
+    return Whole(
+        frozenset(records), tuple(every), dead[0] if dead else None, any(one is not None and one.ndoo for one, _ in every),
+        frozenset(name for one, _ in every if one is not None for name in one.safeguarding),
+        any(_grew_up(one, standing, at) for one in ours),
+    )  # fmt: skip
+
+
 def names(standing: Standing, actor: Actor, at: int, of: frozenset[str]) -> set[str]:
     """Every name of the asker for this person: their own (`of`), and those of the person's teams and groups they belong to now."""
     out = set(of)
@@ -62,12 +99,12 @@ def names(standing: Standing, actor: Actor, at: int, of: frozenset[str]) -> set[
     return out
 
 
-def looks_after(standing: Standing, actor: Actor, at: int) -> bool:
+def looks_after(standing: Standing, actor: Actor, at: int, died: int | None) -> bool:
     """Has the asker a legitimate relationship with this person now; after a death only one that began before."""
-    return any(_ties(standing, r, actor, at) for r in standing.relationships)
+    return any(_ties(standing, r, actor, at, died) for r in standing.relationships)
 
 
-def _ties(standing: Standing, r: Relationship, actor: Actor, at: int) -> bool:
+def _ties(standing: Standing, r: Relationship, actor: Actor, at: int, died: int | None) -> bool:
     if not r.counts or not ((actor.ids - actor.past) & r.names):
         return False
     if r.origin == "claim":
@@ -75,7 +112,7 @@ def _ties(standing: Standing, r: Relationship, actor: Actor, at: int) -> bool:
             return False
     elif _by_themselves(r, actor):
         return False
-    if standing.died is not None and r.low is not None and r.low > standing.died:
+    if died is not None and r.low is not None and r.low > died:
         return False
     return during((r.low, r.high), at) and (not r.consent_needed or _said_yes(standing, r.names, at))
 
@@ -121,9 +158,19 @@ def younger_than_16(standing: Standing, at: int) -> bool:
         return standing.age < 16
     if standing.born is None:
         return False
-    born, today = _london(standing.born[0]), _london(at)
-    years = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
-    return years < 16
+    return _years(standing.born[0], at) < 16
+
+
+def _grew_up(other: Standing, own: Standing, at: int) -> bool:
+    """Does another record of somebody say, in the way that this one tells their age, that they are 16 or older."""
+    if own.age is not None:
+        return other.age is not None and other.age >= 16
+    return other.born is not None and _years(other.born[0], at) >= 16
+
+
+def _years(born: int, at: int) -> int:
+    then, now = _london(born), _london(at)
+    return now.year - then.year - ((now.month, now.day) < (then.month, then.day))
 
 
 def _london(at: int) -> datetime:

@@ -14,6 +14,7 @@ from typing import Final
 from .directory import NO_PATIENT_DATA
 from .emergencies import GROUNDS
 from .grants import Grant
+from .merged import as_one
 from .periods import micros
 from .proxies import unlawful_because
 from .rules import RESTRICTED, VERY, Live, Lives, evaluate, names_recipient, rules_for, speaking
@@ -80,6 +81,7 @@ def _about(ask: Ask, facts: Facts, person: str, standings: Mapping[str, Standing
     standing = standings.get(person)
     if standing is None:
         return Decision(False, "implicit", rule="nothing is known about this person")
+    standing = as_one(standing, standings)
     if ask.action == "correct":  # what only an emergency opened stays shut to changes
         calm = replace(ask, action="access", actor=replace(ask.actor, btg_role=False) if ask.actor.btg_role else ask.actor)
         if not _answer(calm, facts, standing, standings).permit:

@@ -6,11 +6,11 @@ resource (consent.md section 3). People whose predicate has the same shape are g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .bonds import alive, during, invitations, looks_after, names, serves, turns, younger_than_16
+from .bonds import Whole, alive, during, invitations, looks_after, names, person_of, serves, turns, younger_than_16
 from .directory import NO_PATIENT_DATA
 from .grants import Grant, Labels, Rule
 from .periods import micros
@@ -132,7 +132,7 @@ def _asking(ask: Ask, **changes: Any) -> Ask:
 def _by_kind(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
     match ask.actor.kind:
         case "patient":
-            same = {standing.patient} | {k.other for k in standing.links if k.merged}
+            same = person_of(standing, standings, micros(ask.at)).records
             return SHOWN_TO_SELF if ask.actor.patient in same else NEVER
         case "proxy":
             return _as_proxy(ask, standing, standings)
@@ -265,10 +265,6 @@ def _names_recipient(rule: Rule) -> Predicate:
 # -- one person -------------------------------------------------------------------------------------------------------
 
 
-def _heard(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Iterable[tuple[Standing | None, bool]]:
-    return [(standing, False), *((standings.get(k.other), not k.merged) for k in standing.links)]
-
-
 def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
     glass = _breaks_glass(ask, standing)
     if glass:
@@ -280,7 +276,8 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
     named: list[Predicate] = []
     locks: list[Predicate] = []
     governed = lost = False
-    for other, only_denies in _heard(ask, standing, standings):
+    person = person_of(standing, standings, at)
+    for other, permits_too in person.heard:
         if other is None or any(during((b.low, b.high), at) for b in other.broken):
             lost = True
         for grant in other.grants if other else ():
@@ -289,7 +286,7 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
             said = _compile(grant.root, asks)
             denies.append(said.denies)
             locks.append(said.locks)
-            if not only_denies:
+            if permits_too:
                 permits.append(said.permits)
                 named.append(said.names)
                 governed = governed or asks.governed_by(grant)
@@ -298,8 +295,8 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
     usual = explicit
     if lost:
         usual = NEVER
-    elif not governed and not (standing.ndoo and not (ask.purpose_system == ACT_REASON and ask.purpose in DIRECT_CARE)):
-        usual = some(explicit, every(no(denied), NO_LEGAL, _implied(ask, standing, asks, at)))
+    elif not governed and not (person.opted_out and not (ask.purpose_system == ACT_REASON and ask.purpose in DIRECT_CARE)):
+        usual = some(explicit, every(no(denied), NO_LEGAL, _implied(ask, standing, person, asks, at)))
     if not glass:
         return usual
     return some(usual, every(NO_LEGAL, no(Has("type", frozenset({"Consent", "AuditEvent"}))), no(some(*locks))))
@@ -321,7 +318,7 @@ def _breaks_glass(ask: Ask, standing: Standing) -> bool:
 _COVERS_AN_EMERGENCY = tuple(f"{ACT_REASON}|{p}" for p in ("BTG", "ETREAT", "TREAT", "PurposeOfUse"))
 
 
-def _implied(ask: Ask, standing: Standing, asks: _Asks, at: int) -> Predicate:
+def _implied(ask: Ask, standing: Standing, person: Whole, asks: _Asks, at: int) -> Predicate:
     actor, ours = ask.actor, ask.purpose_system == ACT_REASON
     match standing.policy.implicit:
         case "Policy-basic-normal":
@@ -330,10 +327,10 @@ def _implied(ask: Ask, standing: Standing, asks: _Asks, at: int) -> Predicate:
             return UP_TO_NORMAL
         case policy if policy != UK_DIRECT_CARE or not ours or ask.purpose not in IMPLIED_PURPOSES:
             return NEVER
-    cares = actor.sector in ("health", "social-care") and looks_after(standing, actor, at)
+    cares = actor.sector in ("health", "social-care") and looks_after(standing, actor, at, person.died)
     mine = [n for n in asks.every if n.split("|")[0] not in (SECTOR_SYSTEM, ROLE_AT) and n.split("/")[0] not in ("CareTeam", "Group")]
     own = some(has("maker", mine), has("keeper", mine))
-    if standing.died is not None:
+    if person.died is not None:
         return some(own, UP_TO_NORMAL if cares else NEVER) if ask.action == "access" else NEVER
     if ask.action == "collect":
         return ALWAYS if cares or actor.contributor else NEVER
@@ -353,22 +350,23 @@ def _as_proxy(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -
     permits: list[Predicate] = []
     named: list[Predicate] = []
     aims: list[Predicate] = []
-    for other, only_denies in _heard(ask, standing, standings):
+    person = person_of(standing, standings, at)
+    for other, permits_too in person.heard:
         if other is None or any(during((b.low, b.high), at) for b in other.broken):
             return NEVER
         for grant in other.grants:
             if alive(grant, at):
                 said = _compile(grant.root, asks)
                 aims.append(said.aims)
-                if grant.proxy and not only_denies and _lawful(grant.proxy, ask, standing, at):
+                if grant.proxy and permits_too and _lawful(grant.proxy, ask, standing, person, at):
                     permits.append(said.permits)
                     named.append(said.names)
     opened = some(every(NO_LEGAL, some(*permits)), every(no(NO_LEGAL), some(*named)))
     return every(opened, no(some(*aims)), SHOWN_TO_SELF)
 
 
-def _lawful(basis: str, ask: Ask, standing: Standing, at: int) -> bool:
-    if standing.died is not None or standing.safeguarding & ask.actor.ids:
+def _lawful(basis: str, ask: Ask, standing: Standing, person: Whole, at: int) -> bool:
+    if person.died is not None or person.suspended & ask.actor.ids:
         return False
     match basis:
         case "consent" | "best-interest":
@@ -376,5 +374,5 @@ def _lawful(basis: str, ask: Ask, standing: Standing, at: int) -> bool:
         case "health-and-welfare-lasting-power-of-attorney" | "court-appointed-personal-welfare-deputy":
             return standing.capacity_lost
         case "parental-responsibility":
-            return younger_than_16(standing, at)
+            return younger_than_16(standing, at) and not person.grown
     return False

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
+from .merged import as_one
 from .person import bears_protection
 from .rendering import PEOPLE
 from .rules import Live, rules_for
@@ -52,7 +53,7 @@ def _identity(node: Live) -> Iterator[bool]:
 
 def views(ask: Ask, facts: Facts, standings: Mapping[str, Standing]) -> Cut:
     """What a filtered reader gets of this resource: the view, and which narrower one."""
-    here = [standings[p] for p in facts.patients if p in standings]
+    here = [as_one(standings[p], standings) for p in facts.patients if p in standings]
     found = [(s, shown_as(ask, "Patient", s, standings)) for s in here]  # any type may contain a Patient
     hidden = frozenset[str]().union(*(_practice(ask, s, duties) for s, duties in found))
     duties = frozenset[str]().union(*(d for _, d in found))
@@ -66,10 +67,11 @@ def _practice(ask: Ask, standing: Standing, duties: frozenset[str]) -> frozenset
 
 def narrowed(ask: Ask, standings: Mapping[str, Standing]) -> tuple[Predicate, Predicate, Predicate]:
     """The same for a search: of which resources this reader gets the contact view, the location-protected one, and that without the practice."""
-    said = {p: shown_as(ask, "Patient", s, standings) for p, s in standings.items()}
+    known = {p: as_one(s, standings) for p, s in standings.items()}
+    said = {p: shown_as(ask, "Patient", s, standings) for p, s in known.items()}
     contact = frozenset(p for p, duties in said.items() if CONTACT_VIEW in duties)
     places = frozenset(p for p, duties in said.items() if LOCATION_VIEW in duties)
-    practice = frozenset(p for p, duties in said.items() if _practice(ask, standings[p], duties))
+    practice = frozenset(p for p, duties in said.items() if _practice(ask, known[p], duties))
     return (
         Has("patient", contact) if contact else NOTHING,
         Has("patient", places) if places else NOTHING,
