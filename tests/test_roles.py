@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from fhir_gateway.domain.periods import interval, micros
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.standing import Standing
 from fhir_gateway.domain.types import Ref
+from fhir_gateway.domain.vocabulary import HANDLING_SYSTEM, LOCATION_PROTECTED
 
 from .conftest import Gateway
 from .staff import Colleague, checked, consent, id_of, permit, role, save, signed_in, wired_operator
@@ -442,6 +444,59 @@ def test_a_merge_joins_the_consents_of_both_records_and_its_end_parts_them(demo:
     assert [demo.get("link-worker", p.goal).status_code for p in (one, two)] == [404, 404], "a no in one closes both"
     one.link(two, "")
     assert [demo.get("link-worker", p.goal).status_code for p in (one, two)] == [200, 404]
+
+
+def written_on(demo: Gateway, person: Person, **more: Any) -> None:
+    """The hospital changes the Patient: an element with None goes."""
+    now = demo.get("hospital", f"Patient/{person.id}")
+    body = {k: v for k, v in {**now.json(), **more}.items() if v is not None}
+    done = demo.call("hospital", "PUT", f"Patient/{person.id}", body=body, headers={"If-Match": now.headers["etag"]})
+    assert done.status_code == 200, done.text
+
+
+def test_what_ends_a_proxys_role_in_one_of_merged_records_ends_it_in_all(demo: Gateway) -> None:
+    one, way, two = (Person(demo, "1972-01-01", f"Ends{n}") for n in ("One", "Way", "Two"))
+    one.appoint("consent")
+    one.link(way, "replaces")
+    way.link(two, "replaces")  # merged with the first by way of the second
+    assert one.sees()
+    two.record("safeguarding-proxy", who=one.relative)
+    assert not one.sees(), "suspended in the other record"
+    two.record("safeguarding-proxy", who=one.relative, on=False)
+    assert one.sees()
+    two.record("national-data-opt-out")
+    assert one.research() == "ndoo"
+    written_on(demo, two, deceasedDateTime="2026-10-20")
+    assert not one.sees(), "nobody acts for a person who has died"
+    way.link(two, "")
+    assert one.sees(), "parted: it was another person's"
+
+
+def test_where_somebody_at_risk_is_is_in_none_of_their_merged_records(demo: Gateway) -> None:
+    """The address, the practice, and what is found by them."""
+    one, two = Person(demo, "1973-01-01", "Risk"), Person(demo, "1973-01-01", "Risky")
+    social = demo.persona("social-worker")["fhirUser"]
+    ods = "https://fhir.nhs.uk/Id/ods-organization-code"
+    (found,) = demo.get("gp", f"Organization?identifier={ods}|D82001").json()["entry"]
+    surgery = f"Organization/{found['resource']['id']}"
+    written_on(demo, two, address=[{"line": ["12 Invented Close"], "postalCode": "NR99 9ZZ"}], generalPractitioner=[{"reference": surgery}])
+    assert one.me.call("POST", "Consent", body=consent(one.id, permit(social))).status_code == 201
+    one.link(two, "replaces")
+    searches = [f"Patient?_id={two.id}&{q}" for q in ("address-postalcode=NR99", f"general-practitioner={surgery}")]
+
+    def shown() -> list[bool]:
+        body = demo.get("social-worker", f"Patient/{two.id}").json()
+        return ["address" in body, surgery in json.dumps(body), *(demo.get("social-worker", s).json()["total"] == 1 for s in searches)]
+
+    assert shown() == [True] * 4
+    mark = {"system": HANDLING_SYSTEM, "code": LOCATION_PROTECTED}
+    sent = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"security": [mark]}}]}
+    put = one.me.call("POST", f"Patient/{one.id}/$meta-add", body=sent)
+    assert put.status_code == 200, put.text
+    assert shown() == [False] * 4
+    one.link(two, "")
+    one.link(two, "replaces")
+    assert shown() == [False] * 4, "linked again while at risk"
 
 
 def test_a_mere_see_also_carries_a_no_over_and_nothing_else(demo: Gateway) -> None:

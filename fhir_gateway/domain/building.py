@@ -65,9 +65,10 @@ def build(
             related += from_practice(ref, chain, confirmations, directory)
     related += [from_claim(c) for c in claims if str(c.get("reason") or "").strip()]
     body = person.body if person else {}
+    others = tuple(links(chains.get(patient, ())))
     return Standing(
-        patient, grants, broken, tuple(related), tuple(invitations(now)), tuple(links(chains.get(patient, ()))),
-        died=died(person), born=born(body), at_risk=is_at_risk(body), practice=practice_of(body, directory), policy=policy,
+        patient, grants, broken, tuple(related), tuple(invitations(now)), others,
+        died=died(person), born=born(body), at_risk=is_at_risk(body), practice=practice_of(body, directory, linked=any(k.merged for k in others)), policy=policy,
         emergencies=tuple(e.open for e in emergencies if e.ended is None), **operator_facts(chains.get(patient, ())),
     )  # fmt: skip
 

@@ -27,10 +27,11 @@ def as_one(standing: Standing, standings: Mapping[str, Standing]) -> Standing:
     deaths = [s.died for s in same if s.died is not None]
     births = [s.born for s in same if s.born is not None] if standing.born is not None else []
     ages = [s.age for s in same if s.age is not None] if standing.age is not None else []
+    practices = frozenset().union(*(s.practices or {s.practice} for s in same)) - {frozenset[str]()}
     return replace(
         standing, links=links, died=min(deaths, default=None), born=min(births, default=None), age=max(ages, default=None),
         ndoo=any(s.ndoo for s in heard), safeguarding=frozenset[str]().union(*(s.safeguarding for s in heard)),
-        no_notify=any(s.no_notify for s in same), practice=frozenset[str]().union(*(s.practice for s in same)),
+        no_notify=any(s.no_notify for s in same), practice=frozenset[str]().union(*practices), practices=practices,
         at_risk=any(s.at_risk for s in same) or any(k.merged and s is None for k, s in zip(links, near, strict=True)),
     )  # fmt: skip
 

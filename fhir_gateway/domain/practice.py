@@ -19,13 +19,13 @@ Json = Any
 CALLED: Final = "="  # before a name in words, folded
 
 
-def practice_of(patient: Mapping[str, Any], directory: Directory) -> frozenset[str]:
+def practice_of(patient: Mapping[str, Any], directory: Directory, *, linked: bool = False) -> frozenset[str]:
     """Every name of the practice and of who works there, ever: references, `system|value`, and words after `CALLED`.
 
-    Empty for somebody who is not at risk.
+    Empty for somebody who is not at risk; not where another record is `linked`, which may say that they are.
     """
     given = patient.get("generalPractitioner")
-    if not given or not is_at_risk(patient):
+    if not given or not (linked or is_at_risk(patient)):
         return frozenset()
     names: set[str] = set()
     for reference in given if isinstance(given, list) else []:

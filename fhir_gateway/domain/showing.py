@@ -61,8 +61,10 @@ def views(ask: Ask, facts: Facts, standings: Mapping[str, Standing]) -> Cut:
 
 
 def _practice(ask: Ask, standing: Standing, duties: frozenset[str]) -> frozenset[str]:
-    """The names of the practice that this asker is not shown: those who work there know it, and find their own work by it."""
-    return standing.practice if LOCATION_VIEW in duties and standing.practice.isdisjoint(ask.actor.ids) else NO_OBLIGATIONS
+    """The names of the practice that this asker is not shown: those who work there know it, and find their own work by it. Who works at
+    one of several, of merged records, is shown none: the other may be where the person went to be safe."""
+    known = all(not names.isdisjoint(ask.actor.ids) for names in standing.practices or {standing.practice})
+    return standing.practice if LOCATION_VIEW in duties and not known else NO_OBLIGATIONS
 
 
 def narrowed(ask: Ask, standings: Mapping[str, Standing]) -> tuple[Predicate, Predicate, Predicate]:

@@ -126,6 +126,7 @@ class Standing:
     no_notify: bool = False  # telling the person would endanger them
     at_risk: bool = False  # nobody is shown where they are
     practice: frozenset[str] = frozenset()  # of somebody at risk: what their practice, and who works there, is called (`practice`)
+    practices: frozenset[frozenset[str]] = frozenset()  # the same of each of several merged records
     groups: tuple[Relationship, ...] = ()  # memberships that only give a further name (`team`)
     emergencies: tuple[BreakGlass, ...] = ()  # accesses in an emergency to this person's record, each of one actor
     policy: Policy = field(default_factory=Policy)

@@ -21,6 +21,7 @@ from ..domain.emergencies import EMERGENCY, Emergency
 from ..domain.facts import MADE
 from ..domain.labels import LabelSets
 from ..domain.limits import DEFAULT, Limits
+from ..domain.merged import as_one
 from ..domain.problem import Issue, Problem, not_found
 from ..domain.profile import Definitions
 from ..domain.r4 import R4
@@ -169,7 +170,15 @@ async def directory_now(house: House) -> tuple[Directory, int]:
 async def stand(
     house: House, people: Iterable[str], epochs: Mapping[str, int] | None = None, where: tuple[Directory, int] | None = None
 ) -> dict[str, Standing]:
-    """What is known about these people, from a cache that an epoch in the same commit as any change makes void."""
+    """What is known about these people and those whose records are linked to theirs, merged ones put together (`merged.as_one`)."""
+    out = await stand_apart(house, people, epochs, where)
+    return {person: as_one(known, out) for person, known in out.items()}
+
+
+async def stand_apart(
+    house: House, people: Iterable[str], epochs: Mapping[str, int] | None = None, where: tuple[Directory, int] | None = None
+) -> dict[str, Standing]:
+    """The same by each record alone, from a cache that an epoch in the same commit as any change makes void."""
     directory, place = where or await directory_now(house)
     out: dict[str, Standing] = {}
     waiting = list(people)

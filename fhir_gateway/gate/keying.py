@@ -3,13 +3,14 @@ by the directory whoever works there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..domain import search as searching
 from ..domain import strict
 from ..domain.directory import DIRECTORY_TYPES, Directory, confirmed
+from ..domain.merged import records_of
 from ..domain.person import at_risk
 from ..domain.practice import practice_of
 from ..domain.rendering import closer, rendered
@@ -31,14 +32,14 @@ async def keyed(work: Work, final: dict[str, Any], shown: dict[str, Any], facts:
     """The keys of what this commit writes."""
     names: set[str] = set()
     for person in facts.patients:
-        mine = Ref("Patient", person.removeprefix("Patient/"))
-        new = work.new.get(mine)
-        if facts.type == "Patient" and facts.id == mine.id:
-            names |= practice_of(final, await _directory(work.ctx))
-        elif new is not None:
-            names |= practice_of(strict.decode(new.body or b"{}"), await _directory(work.ctx))
+        mine = _patient(person)
+        standing = (await stand(work.ctx.house, [person], None, work.ctx.place))[person]
+        written = facts.type == "Patient" and facts.id == mine.id
+        if written or not work.new.keys().isdisjoint(map(_patient, records_of(standing))):
+            bodies = await _bodies(work, person)
+            names |= _practices({**bodies, mine: final} if written else bodies, await _directory(work.ctx))
         else:
-            names |= (await stand(work.ctx.house, [person], None, work.ctx.place))[person].practice
+            names |= standing.practice
     return searching.keys(final, work.ctx.house.r4, shown, closer(shown, frozenset(names)))
 
 
@@ -46,12 +47,42 @@ async def keyed_again(work: Work, person: Ref, final: dict[str, Any], before: St
     """Where a Patient names another practice, or is at risk from now on or no longer: the keys of whatever names it, in this commit.
     Is it so."""
     directory = await _directory(work.ctx)
-    then = practice_of(strict.decode(before.body), directory) if before is not None and before.body is not None else frozenset[str]()
-    now = practice_of(final, directory)
+    bodies = await _bodies(work, str(person))
+    was = strict.decode(before.body) if before is not None and before.body is not None else {}
+    then, now = (_practices({**bodies, person: body}, directory) for body in (was, final))
     if then == now:
         return False
-    await _keyed_as(work, person, then | now, now, before is not None)
+    for record in {**bodies, person: final}:
+        await _keyed_as(work, record, then | now, now, before is not None, itself=record != person)
     return True
+
+
+async def keyed_by_links(work: Work, groups: Iterable[frozenset[str]], names: frozenset[str]) -> None:
+    """The keys of people whose records an operator joins or parts in this commit: each group is one person from now on. `names`, what any
+    of their practices was called before."""
+    for records in groups:
+        bodies = {ref: body for record in sorted(records) for ref, body in (await _bodies(work, record)).items() if str(ref) in records}
+        now = _practices(bodies, await _directory(work.ctx))
+        for ref in bodies:
+            await _keyed_as(work, ref, names | now, now, True, itself=True)
+
+
+async def _bodies(work: Work, person: str) -> dict[Ref, Mapping[str, Any]]:
+    """The Patients of this person as this commit leaves them: this record and those merged with it."""
+    standing = (await stand(work.ctx.house, [person], None, work.ctx.place))[person]
+    refs = [_patient(record) for record in sorted(records_of(standing))]
+    held = await work.ctx.house.store.get_many([r for r in refs if r not in work.new])
+    found = [work.new.get(r) or held.get(r) for r in refs]
+    return {s.ref: strict.decode(s.body) for s in found if s is not None and s.body is not None}
+
+
+def _patient(record: str) -> Ref:
+    return Ref("Patient", record.removeprefix("Patient/"))
+
+
+def _practices(bodies: Mapping[Ref, Mapping[str, Any]], directory: Directory) -> frozenset[str]:
+    """By what names the practices of these records of one person are hidden, if they are at risk."""
+    return frozenset[str]().union(*(practice_of(b, directory, linked=len(bodies) > 1) for b in bodies.values()))
 
 
 async def keyed_by_the_directory(work: Work) -> None:
@@ -61,16 +92,21 @@ async def keyed_by_the_directory(work: Work) -> None:
         return
     before = await _directory(work.ctx)
     names = {n for ref, s in changed.items() for n in _around(before, str(ref), strict.decode(s.body or b"{}"))}
-    people = [s for s in await _at_risk(work.ctx) if s.facts.refs & names]
+    people = {s.ref: await _bodies(work, str(s.ref)) for s in await _at_risk(work.ctx) if s.facts.refs & names or await _merged(work, s)}
     after = before
     for ref, s in changed.items() if people else ():
         after = after.having(str(ref), strict.decode(s.body or b"{}"), confirmed(s.writer))
-    for person in people:
-        body = strict.decode((work.new.get(person.ref) or person).body or b"{}")
-        then, now = practice_of(body, before), practice_of(body, after)
+    for person in {frozenset(bodies): bodies for bodies in people.values()}.values():
+        then, now = _practices(person, before), _practices(person, after)
+        for ref in person if then != now else ():
+            await _keyed_as(work, ref, then | now, now, True, itself=len(person) > 1)
         if then != now:
-            await _keyed_as(work, person.ref, then | now, now, True)
-            work.ops += await sent_again(work.ctx, person.ref)
+            work.ops += await sent_again(work.ctx, next(iter(person)))
+
+
+async def _merged(work: Work, person: Stored) -> bool:
+    """Is this record merged with another, that may be with another practice."""
+    return bool((await stand(work.ctx.house, [str(person.ref)], None, work.ctx.place))[str(person.ref)].links)
 
 
 def _around(directory: Directory, ref: str, body: Mapping[str, Any]) -> Iterator[str]:
@@ -103,8 +139,9 @@ async def _at_risk(ctx: Context) -> list[Stored]:
             return out
 
 
-async def _keyed_as(work: Work, person: Ref, names: frozenset[str], now: frozenset[str], stored: bool) -> None:
-    """The keys of whatever names one of these in this person's record, with the practice as it is `now`."""
+async def _keyed_as(work: Work, person: Ref, names: frozenset[str], now: frozenset[str], stored: bool, *, itself: bool = False) -> None:
+    """The keys of whatever names one of these in this person's record, with the practice as it is `now`; of the Patient `itself` where
+    it is another that is being written."""
     r4 = work.ctx.house.r4
 
     def keys(body: bytes) -> tuple[Key, ...]:
@@ -114,13 +151,13 @@ async def _keyed_as(work: Work, person: Ref, names: frozenset[str], now: frozens
 
     me = str(person)
     for n, op in enumerate(work.ops):
-        if isinstance(op, Put) and me in op.facts.patients and op.ref != person:
+        if isinstance(op, Put) and me in op.facts.patients and (itself or op.ref != person):
             work.ops[n] = replace(op, keys=keys(op.body))
     naming, after = All((Has("patient", frozenset({me})), Has("ref", names))), None
     while stored:
         found = await work.ctx.house.store.search(Query(()), naming, filtered=Never(), count=AT_ONCE, after=after)
         for s in found.hits:
-            if s.ref != person and s.ref not in work.new and s.ref not in work.gone and s.body is not None:
+            if (itself or s.ref != person) and s.ref not in work.new and s.ref not in work.gone and s.body is not None:
                 work.ops.append(Relabel(s.ref, s.version, s.updated, s.body, s.view or s.body, s.facts, keys(s.body), s.writer))
         after = found.after
         if after is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..domain.merged import records_of
 from ..domain.search import Query
 from ..domain.standing import STANDING_TYPES
 from ..domain.types import Facts, Has, Never, Op, Ref, Send
@@ -35,15 +36,19 @@ async def _decided_by(ctx: Context, ref: Ref, facts: Facts, before: Facts | None
     return sorted(people)
 
 
-async def sent_again(ctx: Context, person: Ref) -> list[Op]:
-    """Where somebody is may be shown no more, or again: everything of theirs goes out as it is to be seen now."""
+async def sent_again(ctx: Context, person: Ref, *, together: bool = True) -> list[Op]:
+    """Where somebody is may be shown no more, or again: everything of theirs but this Patient, which is being written, goes out as it is
+    to be seen now; that of records merged with theirs, too, unless they are not taken `together`."""
     out: list[Op] = []
     after: tuple[Any, ...] | None = None
+    standing = (await stand(ctx.house, [str(person)], None, ctx.place))[str(person)] if ctx.house.remotes else None
+    records = records_of(standing) if together and standing is not None else frozenset({str(person)})
     while ctx.house.remotes:
-        found = await ctx.house.store.search(Query(()), Has("patient", frozenset({str(person)})), filtered=Never(), count=200, after=after)
+        found = await ctx.house.store.search(Query(()), Has("patient", records), filtered=Never(), count=200, after=after)
         for s in found.hits:
             if s.ref != person:
-                out += [Send(r.name, s.ref, s.version, str(person), "changed") for r in ctx.house.remotes if r.takes(s.ref.type)]
+                whose = next((p for p in s.facts.patients if p in records), str(person))
+                out += [Send(r.name, s.ref, s.version, whose, "changed") for r in ctx.house.remotes if r.takes(s.ref.type)]
         after = found.after
         if after is None:
             break

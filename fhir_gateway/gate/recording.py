@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..domain import consenting, grants, proxies, recorded, strict
 from ..domain.building import read_consent, read_foreign
 from ..domain.grants import Grant
+from ..domain.merged import as_one, records_of
 from ..domain.periods import LONDON, micros
 from ..domain.problem import Problem, not_found
-from ..domain.standing import Broken, Standing, relationship
+from ..domain.standing import Broken, Link, Standing, relationship
 from ..domain.types import Always, Decision, Facts, Op, Ref, Send, Stored
 from ..domain.validate import check
 from ..domain.vocabulary import CONFIDENTIALITY_SYSTEM, CONSENT_SCOPE, HL7, TASK_SYSTEM
 from ..store.base import Store
 from .committing import Work
 from .consenting import Asked, role_stands
-from .context import Context, Written, ask, note, stand
+from .context import Context, Written, ask, note, stand, stand_apart
+from .keying import keyed_by_links
+from .outgoing import sent_again
 from .preparing import put_by_house
 from .proving import need_proof
 
@@ -72,12 +76,21 @@ async def link(ctx: Context, one: str, other: str, type: str, *, evidence: str) 
         raise Problem("forbidden", "Which records are the same person's is recorded by an operator.")
     _said(evidence)
     work, people = Work(ctx), (f"Patient/{one}", f"Patient/{other}")
-    known = set(await stand(ctx.house, people, None, ctx.place))  # whoever else was linked is decided anew, too
+    before = await stand(ctx.house, people, None, ctx.place)
+    known = set(before)  # whoever else was linked is decided anew, too
     for me, them, said in ((one, other, type), (other, one, recorded.LINKS.get(type, ""))):
         stored = await _person(ctx, Ref("Patient", me), own=False)
         after = recorded.with_link(strict.decode(stored.body or b""), f"Patient/{them}", said)
         what = f"link {said} Patient/{them}" if said else f"no link to Patient/{them}"
         await put_by_house(work, stored.ref, after, stored, "record", f"{what}: {evidence.strip()}")
+    apart = dict(await stand_apart(ctx.house, people, None, ctx.place))
+    for me, them in (people, people[::-1]):
+        kept = tuple(k for k in apart[me].links if k.other != them)
+        apart[me] = replace(apart[me], links=(*kept, Link(them, type in ("replaces", "replaced-by"))) if type else kept)
+    groups = {records_of(as_one(s, apart)) for s in apart.values()}
+    await keyed_by_links(work, groups, frozenset[str]().union(*(s.practice for s in before.values())))
+    for record in sorted(known) if any(s.at_risk for s in before.values()) else ():  # where they are may be shown no more, or again
+        work.ops += await sent_again(ctx, Ref("Patient", record.removeprefix("Patient/")), together=False)
     work.ops += reviews(ctx, known - set(people))
     await work.commit()
 
