@@ -499,6 +499,43 @@ def test_where_somebody_at_risk_is_is_in_none_of_their_merged_records(demo: Gate
     assert shown() == [False] * 4, "linked again while at risk"
 
 
+def previewed(person: Person, who: str) -> int:
+    """Of how many things the person is told whether this one may see them."""
+    asked = {"resourceType": "Parameters", "parameter": [{"name": "who", "valueString": who}]}
+    answer = person.me.call("POST", "Consent/$preview", body=asked)
+    assert answer.status_code == 200, answer.text
+    return int(next(p["valueInteger"] for p in answer.json()["parameter"] if p["name"] == "of"))
+
+
+def test_a_person_reads_all_their_merged_records_and_who_looked_at_them(demo: Gateway) -> None:
+    one, two = Person(demo, "1974-01-01", "Whole"), Person(demo, "1974-01-01", "Wholly")
+    rosa = demo.persona("link-worker")["fhirUser"]
+    assert one.me.call("POST", "Consent", body=consent(one.id, permit(rosa))).status_code == 201
+    place = f"Patient/{two.id}"
+
+    def reads() -> list[int]:
+        """Of the other record: one thing, its history, all of it, a search in it, a search for all that is theirs, who looked."""
+        alone = [one.me.get(p).status_code == 200 for p in (two.goal, f"{two.goal}/_history/1", f"{place}/$everything")]
+        found = [one.me.total(s) for s in (f"Goal?patient={two.id}", "Goal", f"AuditEvent?patient={two.id}&agent={rosa}")]
+        return [*map(int, alone), *found]
+
+    assert reads() == [0, 0, 0, 0, 1, 0]
+    apart = previewed(one, rosa)
+    one.link(two, "seealso")
+    assert reads() == [0, 0, 0, 0, 1, 0], "it may be another person's"
+    one.link(two, "replaces")
+    assert demo.get("link-worker", two.goal).status_code == 200
+    assert reads() == [1, 1, 1, 1, 2, 1]
+    assert one.me.get(two.goal).content == two.me.get(two.goal).content, "as they read it by the record itself"
+    told = one.me.get(f"AuditEvent?patient={two.id}&_count=200").json()["entry"]
+    assert {e["resource"]["id"] for e in told} >= {e["resource"]["id"] for e in two.me.get(f"AuditEvent?agent={rosa}").json()["entry"]}
+    assert previewed(one, rosa) == apart + 3, "the other Patient, its relative and its goal"
+    stranger = Person(demo, "1974-01-01", "Other")
+    assert [stranger.me.get(p).status_code for p in (one.goal, two.goal)] == [404, 404]
+    one.link(two, "")
+    assert reads() == [0, 0, 0, 0, 1, 0]
+
+
 def test_a_mere_see_also_carries_a_no_over_and_nothing_else(demo: Gateway) -> None:
     one, two = Person(demo, "1971-01-01", "See"), Person(demo, "1971-01-01", "Also")
     rosa = demo.persona("link-worker")["fhirUser"]

@@ -95,11 +95,17 @@ class Context:
     may_refer: bool = False  # a registered system whose referrals count (a hospital's discharge)
     may_record: bool = False  # staff who may write down the consents and roles that people tell them of
     launch: str | None = None  # Patient/… the token is bound to
+    records: frozenset[str] = frozenset()  # Patient/… of the person who asks, or is acted for: theirs and those merged with it
     place: tuple[Directory, int] | None = None  # the directory and its epoch when this request began
     signed_in: datetime | None = None  # when the person last proved who they are
     assurance: str = ""  # how surely whoever signed them in knows who they are
     officer: bool = False  # reviews emergencies
     limits: Limits = DEFAULT  # of what may be asked for at once
+
+    @property
+    def bound(self) -> frozenset[str]:
+        """Whose records the token reaches, where it is bound to one person."""
+        return self.records | {self.launch} if self.launch else self.records
 
     def asks(self, action: str) -> Ask:
         """This asker's question, at this moment and for this purpose. `action` is access, disclose, collect or correct."""
@@ -316,13 +322,13 @@ def within_launch(ctx: Context, interaction: str, facts: Facts) -> bool:
     """A token bound to one patient reaches nobody else's record (it reaches the directory)."""
     if ctx.scopes is None or not ctx.launch or not facts.patients:
         return True
-    return ctx.launch in facts.patients
+    return not ctx.bound.isdisjoint(facts.patients)
 
 
 def reads_bytes(ctx: Context, stored: Stored) -> bool:
     """The person, and whoever sent all of that version, get the bytes; everyone else gets the filtered view."""
     a = ctx.actor
-    if a.kind == "patient" and stored.facts.patients and set(stored.facts.patients) == {a.patient}:
+    if a.kind == "patient" and stored.facts.patients and ctx.records.union((a.patient or "",)).issuperset(stored.facts.patients):
         return True
     if not stored.facts.patients and not attached(stored.facts):
         return True

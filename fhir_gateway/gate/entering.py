@@ -10,11 +10,12 @@ from typing import Any, Literal
 from ..auth import clients, people
 from ..domain import consent
 from ..domain.directory import Directory
+from ..domain.merged import records_of
 from ..domain.periods import micros
 from ..domain.problem import Problem
 from ..domain.scopes import Scopes
 from ..domain.types import Actor, Note
-from .context import Context, House, directory_now
+from .context import Context, House, directory_now, stand
 
 
 async def enter(house: House, caller: Any, *, purpose: str | None = None, request_id: str = "") -> Context:
@@ -36,10 +37,14 @@ async def enter(house: House, caller: Any, *, purpose: str | None = None, reques
         await house.store.commit(_refused(house, caller, known[2], at, "scope", "insufficient-scope"))
         raise Problem("insufficient-scope", "This sign-in is for one person's record but does not say whose.")
     scopes = usable(scopes, caller.kind == "system", bool(caller.launch))
+    actor = known[2]
+    own = actor.patient if actor.kind in ("patient", "proxy") and caller.launch in (None, actor.patient) else None
+    records = records_of((await stand(house, [own], None, (directory, epoch)))[own]) if own else frozenset[str]()
     return Context(
-        house, known[2], at, wanted, scopes, caller.client, request_id,
+        house, actor, at, wanted, scopes, caller.client, request_id,
         may_refer="refer" in caller.roles, may_declassify="declassifier" in caller.roles, may_record="registrar" in caller.roles,
         launch=caller.launch, place=(directory, epoch), signed_in=caller.signed_in, officer="privacy-officer" in caller.roles, assurance=caller.assurance,
+        records=records,
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ async def organisation_called(house: House, name: str) -> str | None:
 
 
 async def who_looked(ctx: Context, patient: str, *, before: str | None = None, count: int = 50) -> list[dict[str, Any]]:
-    """The person's own access log, newest first; only for the person (leak list L39).
+    """The person's own access log, of all their merged records, newest first; only for the person (leak list L39).
 
     Each: `{at, who, user, app, organisation, what, allowed, why, rule, reason, recorded, unchanged, purpose, sentence, before}`; `before`
     continues after that row. `app` is the name of the app that somebody used, or let in or stopped; "" for a page of this gateway. `reason` is what whoever did it said, in an emergency, of looking after the person or of how they found out the fact
@@ -44,9 +44,9 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
         if instant is None:
             raise not_found()
         at = (instant, id)
-    rows = await _told(ctx, me, at, count)
+    rows = await _told(ctx, sorted(ctx.records | {me}), at, count)
     await ctx.house.store.commit(note(ctx, "E", "who-looked", Decision(True, "self"), (me,), patient=me, query=f"AuditEvent?patient={me}"))
-    said = await reasons(ctx, me)
+    said = {id: words for record in ctx.records | {me} for id, words in (await reasons(ctx, record)).items()}
     silent = (await stand(ctx.house, [me], None, ctx.place))[me].no_notify
     facts = {n.id: ("roles", "") if n.action == "R" else ("", "") if silent else recorded.told(n.detail) for n in rows if n.what == "record" and n.allowed}
     apps = await _apps(ctx, rows)
@@ -79,11 +79,12 @@ async def _apps(ctx: Context, rows: Sequence[Note]) -> dict[str, str]:
     return {id: (app.name if app is not None else "") or id for id, app in found.items()}
 
 
-async def _told(ctx: Context, me: str, before: tuple[Any, ...] | None, count: int) -> list[Note]:
+async def _told(ctx: Context, records: Sequence[str], before: tuple[Any, ...] | None, count: int) -> list[Note]:
     """Rows of the log, newest first, that name nothing which is hidden from the person themselves: a row about nothing else is none."""
     told: list[Note] = []
     while True:
-        rows = await ctx.house.store.notes(patient=me, before=before, count=count)
+        each = [n for record in records for n in await ctx.house.store.notes(patient=record, before=before, count=count)]
+        rows = sorted(each, key=lambda n: (micros(n.at), n.id), reverse=True)[:count]
         told += await as_told(ctx, rows)
         if len(rows) < count or len(told) >= count:
             return told[:count]

@@ -151,11 +151,11 @@ async def may_share(ctx: Context) -> bool:
 
 
 async def _record(ctx: Context, me: str) -> tuple[list[Stored], bool]:
-    """The whole record, each with who refers to it from within."""
+    """The whole record, those merged with it among it, each with who refers to it from within."""
     found: list[Stored] = []
     after: tuple[Any, ...] | None = None
     while True:
-        page = await ctx.house.store.search(Query(()), Has("patient", frozenset({me})), filtered=Never(), count=PAGE, after=after)
+        page = await ctx.house.store.search(Query(()), Has("patient", ctx.records | {me}), filtered=Never(), count=PAGE, after=after)
         found += page.hits
         after = page.after
         if after is None or len(found) >= MOST:

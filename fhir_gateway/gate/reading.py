@@ -7,6 +7,7 @@ from typing import Any
 
 from ..domain import consent
 from ..domain import search as searching
+from ..domain.merged import records_of
 from ..domain.problem import Problem, not_found
 from ..domain.standing import Standing
 from ..domain.types import All, Always, Any_, Decision, Has, Never, Not, Only, Predicate, Ref, Stored, Views
@@ -103,9 +104,9 @@ async def vread(ctx: Context, ref: Ref, version: int) -> Answer:
 async def reachable(ctx: Context) -> set[str]:
     """The people whose record could answer this asker at all."""
     if ctx.launch:
-        return {ctx.launch}
+        return set(ctx.bound)
     if ctx.actor.kind in ("patient", "proxy") and ctx.actor.patient:
-        return {ctx.actor.patient}
+        return {ctx.actor.patient, *ctx.records}
     people = await ctx.house.store.concerned(ctx.actor.ids | {"*"})
     if ctx.actor.kind == "professional":  # what they themselves said: a claim, an emergency
         said = await ctx.house.store.kept_all(REACHES, ctx.at, prefix=f"{ctx.actor.user} ")
@@ -119,9 +120,9 @@ def seen_by(ctx: Context, standings: Mapping[str, Standing]) -> Views:
     view: Predicate = Always()
     if ctx.actor.kind == "patient" and me is not None:
         mine = standings.get(me)
-        if mine is not None and not any(link.merged for link in mine.links):
+        own = ctx.records | {me}
+        if mine is not None and own >= records_of(mine):
             return Views(Never())
-        own = frozenset({me})
         view = Not(All((Has("patient", own), Only("patient", own))))
     return Views(view, *consent.narrowed(ctx.asks(ctx.action), standings))
 
@@ -130,6 +131,6 @@ def reach_of(ctx: Context, standings: Mapping[str, Standing]) -> Predicate:
     """The consent predicate over these people, and the launch patient's fence."""
     predicate = consent.scope(ctx.asks(ctx.action), standings)
     if ctx.launch and ctx.scopes is not None:
-        fence = Any_((Has("patient", frozenset({ctx.launch})), Only("patient", frozenset())))
+        fence = Any_((Has("patient", ctx.bound), Only("patient", frozenset())))
         predicate = All((fence, predicate))
     return predicate

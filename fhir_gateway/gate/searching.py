@@ -67,7 +67,7 @@ async def search(
         return await with_writings(ctx, made, Page((), None, None, query.used), params, skipped(held), _what(type, within))
     want_total = query.total in ("accurate", "estimate") or query.summary == "count"
     named = _named(query, within)
-    people = await _people(ctx, query, within) if named is None else named if ctx.launch is None else named & {ctx.launch}
+    people = await _people(ctx, query, within) if named is None else named if ctx.launch is None else named & ctx.bound
     standings = await stand(ctx.house, people, None, ctx.place)
     stamp = epoch_stamp(ctx, standings)  # of those asked about: whom hidden resources name besides must not show in a link
     if held.get("ep", stamp) != stamp:

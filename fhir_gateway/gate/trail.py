@@ -39,10 +39,11 @@ Position = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """Whose rows somebody may see: one person's, or (None) everybody's."""
+    """Whose rows somebody may see: one person's, by all their `records`, or (None) everybody's."""
 
     person: str | None
     basis: Decision
+    records: frozenset[str] = frozenset()
 
 
 async def may_look(ctx: Context) -> Trail | None:
@@ -53,11 +54,11 @@ async def may_look(ctx: Context) -> Trail | None:
     if a.patient is None or (ctx.launch is not None and ctx.launch != a.patient):
         return None
     if a.kind == "patient":
-        return Trail(a.patient, Decision(True, "self"))
+        return Trail(a.patient, Decision(True, "self"), ctx.records | {a.patient})
     if a.kind == "proxy":
         standing = (await stand(ctx.house, [a.patient], None, ctx.place))[a.patient]
         if proxies.decides_for(standing, a.ids | {a.user}, micros(ctx.at)) and not await _narrowed(ctx, a.patient):
-            return Trail(a.patient, Decision(True, "proxy"))
+            return Trail(a.patient, Decision(True, "proxy"), frozenset({a.patient}))
     return None
 
 
@@ -181,7 +182,9 @@ async def _batches(ctx: Context, trail: Trail, query: Query, after: Position | N
     since, before = _span(query.terms, after)
     person = trail.person or _local(query.terms, "patient", "Patient/")
     user = _local(query.terms, "agent", "Practitioner/")
-    ways: list[dict[str, str | None]] = [{"patient": person}, {"user": person}] if person else [{"user": user}] if user else [{}]
+    ways: list[dict[str, str | None]] = [{"user": user}] if user else [{}]
+    if person:
+        ways = [{by: one} for one in sorted(trail.records or {person}) for by in ("patient", "user")]
     streams = [_Stream(ctx.house, way, since, before) for way in ways]
     seen: set[str] = set()
     while True:
@@ -256,8 +259,8 @@ async def _seen(ctx: Context, trail: Trail, rows: Sequence[Note]) -> list[Note]:
     """These rows as this reader may have them."""
     if trail.person is None:
         return list(rows)
-    mine = [n for n in rows if n.patient == trail.person]
-    signed = [n for n in rows if n.patient is None and n.user == trail.person and n.what in SIGNED]
+    mine = [n for n in rows if n.patient in trail.records]
+    signed = [n for n in rows if n.patient is None and n.user in trail.records and n.what in SIGNED]
     return sorted([_redacted(ctx, trail, n) for n in [*await as_told(ctx, mine), *signed]], key=_position, reverse=True)
 
 
@@ -272,7 +275,7 @@ async def as_told(ctx: Context, rows: Sequence[Note]) -> list[Note]:
 
 def _redacted(ctx: Context, trail: Trail, n: Note) -> Note:
     """What others asked may name other people, and what they said is told on the page alone."""
-    if n.user in (trail.person, ctx.actor.user):
+    if n.user in trail.records or n.user == ctx.actor.user:
         return n
     query = n.query.split("?")[0] + "?" if n.query else ""
     return replace(n, query=query, detail=n.detail if n.what in SPOKEN and n.allowed else "")

@@ -94,3 +94,24 @@ def test_she_sees_what_was_recorded_about_her_and_how_it_was_found_out(recorded:
     page = as_(g, "patient").get("/my-plan/who-looked").text
     assert "Wrote something down about" in page
     assert "partner" not in page and "at the ward" not in page and "cannot decide" not in page
+
+
+def test_somebody_in_the_books_twice_reads_both_and_sees_who_looked_at_each(demo: Gateway) -> None:
+    made = demo.call("hospital", "POST", "Patient", body={"resourceType": "Patient", "name": [{"family": "Khan", "given": ["A"]}]})
+    other = made.json()["id"]
+    goal = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Swim on Fridays"}, "subject": {"reference": f"Patient/{other}"}}
+    assert demo.call("hospital", "POST", "Goal", body=goal).status_code == 201
+    v = as_(demo, "patient")
+    assert v.get(f"/my-plan?record={other}").status_code == 404 and "More that is kept about you" not in v.get("/my-plan").text
+    done = demo.command("patients", "link", demo.patient, other, "--type", "replaces", "--evidence", "The same NHS number")
+    assert done.returncode == 0, done.stderr
+    try:
+        v.get("/my-plan")
+        assert "More that is kept about you" in v.words() and f'href="/my-plan?record={other}"' in v.page
+        v.get(f"/my-plan?record={other}")
+        assert "Swim on Fridays" in v.words() and f'href="/my-plan?record={demo.patient}"' in v.page
+        v.get("/my-plan/who-looked?what=changed")
+        assert "Added" in v.words() or "added" in v.words(), v.words()
+    finally:
+        demo.command("patients", "unlink", demo.patient, other, "--evidence", "It was a test")
+    assert v.get(f"/my-plan?record={other}").status_code == 404, "at once"

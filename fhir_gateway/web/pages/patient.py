@@ -13,7 +13,7 @@ from starlette.responses import Response
 from ... import gate, plans
 from ...domain.audit import ITSELF, OPERATOR
 from ...domain.mapping.names import local, own_identifier
-from ...domain.problem import Problem
+from ...domain.problem import Problem, not_found
 from ...gate import Context
 from . import tasks
 from .acts import ACTS, OTHERWISE
@@ -37,26 +37,30 @@ def own_id(ctx: Context) -> str:
 
 
 async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
-    """The person's own plan, whole."""
+    """The person's own plan, whole; of a merged record of theirs by `record`, its id."""
+    shown = request.query_params.get("record") or own_id(ctx)
+    if shown != own_id(ctx) and f"Patient/{shown}" not in ctx.records:
+        raise not_found()
+    others = sorted(r.removeprefix("Patient/") for r in ctx.records - {f"Patient/{shown}"})
     try:
-        mine = await plans.opened(ctx, own_id(ctx))
+        mine = await plans.opened(ctx, shown)
     except Problem as p:
         if p.kind not in ("not-found", "gone"):
             raise
         mine = plans.Opened({}, [])
-    asked = await tasks.about(ctx, own_id(ctx))
+    asked = await tasks.about(ctx, shown)
     empty = not (mine.plan.keys() - {"plan", "person"} or asked)
-    view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, own_id(ctx), _("Me")))
+    view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")))
     first = alerts(mine.record, today(ctx.at), own=True)
-    refs = await _items(ctx) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES}
-    return await show(pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=refs, alerts=first)
+    refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES}
+    return await show(pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=refs, alerts=first, others=others)
 
 
-async def _items(ctx: Context) -> dict[str, str]:
+async def _items(ctx: Context, person: str) -> dict[str, str]:
     """`Type/id` of each item that the person can say something about, by the id the plan has for it."""
     out: dict[str, str] = {}
     for type in ("Condition", "Goal", "Task"):
-        for r in await bodies(ctx, type, [("patient", own_id(ctx)), ("_count", str(BATCH))]):
+        for r in await bodies(ctx, type, [("patient", person), ("_count", str(BATCH))]):
             _kind, planned = own_identifier(r) or ("", "")
             out |= {f"{type}/{id}": f"{type}/{r['id']}" for id in (local(planned), r["id"]) if id}
     return out
