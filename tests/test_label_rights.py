@@ -135,6 +135,54 @@ def test_the_person_takes_off_what_they_put_on_and_nothing_else(demo: Gateway) -
     assert meta_op(demo, "patient", "meta-delete", ref, SEX).status_code in (200, 403)
 
 
+@pytest.mark.parametrize("way", ["meta-add", "put", "json-patch"])
+def test_nobody_but_the_person_and_who_made_it_makes_a_thing_more_private(demo: Gateway, way: str) -> None:
+    """Whoever may change it could shut it to the person, or to who wrote it, for good."""
+    mine, theirs = made(demo, "patient", goal(demo, f"mine, {way}")), made(demo, "gp", goal(demo, f"the surgery's, {way}"))
+
+    def put_on(who: str, ref: str, label: dict[str, str]) -> Any:
+        if way == "meta-add":
+            return meta_op(demo, who, "meta-add", ref, label)
+        now = demo.get(who, ref)
+        match, meta = {"If-Match": now.headers["etag"]}, now.json().get("meta", {})
+        security = [*meta.get("security", []), label]
+        if way == "json-patch":
+            patch = [{"op": "add", "path": "/meta/security", "value": security}]
+            return demo.call(who, "PATCH", ref, body=patch, headers={**match, "Content-Type": "application/json-patch+json"})
+        return demo.call(who, "PUT", ref, body={**now.json(), "meta": {**meta, "security": security}}, headers=match)
+
+    nopat, hfea = {"system": ACT, "code": "NOPAT"}, {"system": LEGAL, "code": "HFEA"}
+    for ref in (f"Goal/{mine['id']}", f"Goal/{theirs['id']}"):
+        before = demo.get("patient", ref)
+        for label in (nopat, hfea, SEX, RESTRICTED):
+            refused = put_on("social-worker", ref, label)
+            assert refused.status_code == 403 and "put on by the person" in refused.text, refused.text
+        assert demo.get("patient", ref).headers["etag"] == before.headers["etag"]
+    assert put_on("gp", f"Goal/{mine['id']}", nopat).status_code == 403, "the person made it"
+    assert put_on("social-worker", f"Goal/{mine['id']}", {"system": LEVEL, "code": "N"}).status_code == 200, "no more than it is"
+    assert put_on("gp", f"Goal/{theirs['id']}", SEX).status_code == 200
+    assert put_on("patient", f"Goal/{mine['id']}", SEX).status_code == 200
+
+
+def test_staff_cannot_keep_the_person_from_their_own_record_but_can_say_that_they_are_at_risk(demo: Gateway) -> None:
+    me = f"Patient/{demo.patient}"
+    assert meta_op(demo, "social-worker", "meta-add", me, {"system": ACT, "code": "NOPAT"}).status_code == 403
+    assert meta_op(demo, "social-worker", "meta-add", me, RESTRICTED).status_code == 403
+    mark = {"system": "https://fhir-gateway.example/CodeSystem/handling", "code": "location-protected"}
+    assert meta_op(demo, "social-worker", "meta-add", me, mark).status_code == 200
+    assert demo.get("patient", me).status_code == 200
+    assert meta_op(demo, "gp", "meta-delete", me, mark, reason="It was a test").status_code == 200
+
+
+def test_what_its_codes_mean_labels_a_thing_whoever_writes_them(demo: Gateway) -> None:
+    ref = f"Goal/{made(demo, 'patient', goal(demo, 'coded by another'))['id']}"
+    now = demo.get("gp", ref)
+    body = {**now.json(), "addresses": [], "category": [{"coding": [{"system": SNOMED, "code": "35489007"}]}]}
+    answer = demo.call("gp", "PUT", ref, body={k: v for k, v in body.items() if v != []}, headers={"If-Match": now.headers["etag"]})
+    assert answer.status_code == 200, answer.text
+    assert "MH" in labels_of(demo.get("patient", ref))
+
+
 def test_an_ordinary_thing_is_ordinary_again_when_the_person_has_undone_their_label(demo: Gateway) -> None:
     mine = made(demo, "gp", goal(demo, "open again"))
     ref = f"Goal/{mine['id']}"

@@ -221,6 +221,11 @@ def lowered(old: Labels, new: Labels) -> bool:
     )
 
 
+def raised(shown: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
+    """Does what was sent carry a label by hand, in itself or in what it contains, that is more than what its writer was shown carries."""
+    return lowered(read(_security(sent)), read(_security(shown)))
+
+
 def _security(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Labels of the resource and of everything it contains or carries: the high-water mark."""
     out: list[Mapping[str, Any]] = []

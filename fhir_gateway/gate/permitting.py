@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..domain import compartment, recorded, strict
+from ..domain import compartment, labels, proxies, recorded, strict
 from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
+from ..domain.periods import micros
 from ..domain.problem import Problem
+from ..domain.rendering import PEOPLE
 from ..domain.standing import named_by
 from ..domain.types import Decision, Facts, Ref, Stored
+from ..domain.vocabulary import ACT_CODE, HANDLING_SYSTEM, HIDDEN_FROM_SELF, LOCATION_PROTECTED, ROLE_AT, SECTOR_SYSTEM
 from . import consenting
 from .committing import Work
-from .context import Context, ask, ask_stored, note, notes, out_of_scope, rendering, within_launch
+from .context import Context, ask, ask_stored, note, notes, out_of_scope, rendering, stand, within_launch
 from .proving import need_proof
 from .reading import in_scope, resource_in_scope
 
@@ -156,6 +159,32 @@ async def _may_consent(work: Work, ref: Ref, resource: dict[str, Any], facts: Fa
     found = await consenting.lawful(work.ctx, work.get, ref, resource, facts, before)
     work.ops += found.ops
     return found.decision
+
+
+async def may_raise(ctx: Context, stored: Stored, shown: dict[str, Any], sent: dict[str, Any], what: str) -> None:
+    """A label by hand that this writer was not shown: the person's to put on, whoever acts in their place, and who made the thing
+    (consent.md 1.1). Problem forbidden, whether the label was there or not.
+
+    That somebody is at risk where they are anybody may say who may change the Patient: it closes nothing to the person. What a partner's
+    copy carries is joined whoever they are: the house itself writes that.
+    """
+    a, type = ctx.actor, stored.ref.type
+    here, mark = shown.get("meta", {}).get("security", []), {"system": HANDLING_SYSTEM, "code": LOCATION_PROTECTED}
+    if type in PEOPLE:
+        shown = {**shown, "meta": {**shown.get("meta", {}), "security": [*here, mark]}}
+    if ctx.scopes is None or type in NO_PATIENT_DATA or a.kind == "patient" or not labels.raised(shown, sent):
+        return
+    own = {n for n in a.ids - a.past if not n.startswith((SECTOR_SYSTEM, ROLE_AT))} | {a.user}
+    if not own.isdisjoint(stored.facts.makers):
+        return
+    hides = labels.read(sent.get("meta", {}).get("security", []))
+    from_them = {f"{ACT_CODE}|{c}" for c in HIDDEN_FROM_SELF} & hides.other or HIDDEN_FROM_SELF & hides.sensitivity
+    if a.kind == "proxy" and not from_them and a.patient in stored.facts.patients:
+        standing = (await stand(ctx.house, [a.patient], None, ctx.place))[a.patient]
+        if proxies.decides_for(standing, own, micros(ctx.at)):
+            return
+    await ctx.house.store.commit(*notes(ctx, "U", what, Decision(False, "rbac", rule="label"), stored.facts, stored.ref))
+    raise Problem("forbidden", "A privacy label is put on by the person, or by whoever made this. Ask one of them.", f"{type}.meta.security")
 
 
 def facts_left_alone(ctx: Context, before: dict[str, Any], after: dict[str, Any], linked: frozenset[str] = frozenset()) -> None:

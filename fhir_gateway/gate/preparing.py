@@ -33,6 +33,7 @@ from .permitting import (
     may_collect,
     may_correct,
     may_leave,
+    may_raise,
     may_touch,
     own_hand,
     still_theirs,
@@ -192,6 +193,7 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
         raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
     saw_all = resource == sent or but_for_labels(resource) == but_for_labels(sent)
     decision = await may_correct(work, stored, resource)
+    await may_raise(ctx, stored, shown, sent, what)
     moved = set(compartment.patients(resource)) != set(compartment.patients(was))
     if moved or (attached(stored.facts) and _context(resource) != _context(was)):
         raise Problem("business-rule", "A resource cannot be moved to another person.", subject_path(ref.type))
