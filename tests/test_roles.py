@@ -536,6 +536,29 @@ def test_a_person_reads_all_their_merged_records_and_who_looked_at_them(demo: Ga
     assert reads() == [0, 0, 0, 0, 1, 0]
 
 
+def test_a_person_stops_in_any_of_their_merged_records_what_is_shared(demo: Gateway) -> None:
+    one, two = Person(demo, "1975-01-01", "Stop"), Person(demo, "1975-01-01", "Stopped")
+    rosa = demo.persona("link-worker")["fhirUser"]
+    made = two.me.call("POST", "Consent", body=consent(two.id, permit(rosa)))
+    assert made.status_code == 201, made.text
+    ref = f"Consent/{id_of(made)}"
+
+    def stop() -> int:
+        body = {**made.json(), "status": "inactive"}
+        return int(one.me.call("PUT", ref, body=body, headers={"If-Match": 'W/"1"'}).status_code)
+
+    assert stop() == 404
+    one.link(two, "replaces")
+    assert [demo.get("link-worker", p.goal).status_code for p in (one, two)] == [200, 200]
+    assert one.me.total(f"Consent?patient={one.id},{two.id}&status=active") == 1
+    assert stop() == 200
+    assert [demo.get("link-worker", p.goal).status_code for p in (one, two)] == [404, 404]
+    again = consent(two.id, permit(rosa)) | {"performer": [{"reference": f"Patient/{one.id}"}]}
+    assert one.me.call("POST", "Consent", body=again).status_code == 201, "they give it by either record"
+    stranger = Person(demo, "1975-01-01", "Unlinked")
+    assert stranger.me.call("POST", "Consent", body=consent(two.id, permit(rosa))).status_code in (403, 422)
+
+
 def test_a_mere_see_also_carries_a_no_over_and_nothing_else(demo: Gateway) -> None:
     one, two = Person(demo, "1971-01-01", "See"), Person(demo, "1971-01-01", "Also")
     rosa = demo.persona("link-worker")["fhirUser"]

@@ -138,10 +138,11 @@ async def disown(ctx: Context, id: str) -> Claim:
     the person's own, and theirs to write.
     """
     me = ctx.actor.patient if await may_share(ctx) else None
-    found = next((c for c in await _all(ctx, me) if c.id == id), None) if me else None
-    if found is None or me is None:
+    each = [c for record in ctx.records | {me} for c in await _all(ctx, record)] if me else []
+    found = next((c for c in each if c.id == id), None)
+    if found is None:
         raise not_found()
-    await _ended(ctx, [found], *tell("claim", me, "privacy-officer"), detail="the person does not recognise it")
+    await _ended(ctx, [found], *tell("claim", found.patient, "privacy-officer"), detail="the person does not recognise it")
     return found
 
 
@@ -149,7 +150,8 @@ async def claims_about(ctx: Context) -> list[dict[str, Any]]:
     """Who says now that they look after the person, newest first. For the person and who may choose for them; else Problem not-found."""
     if ctx.actor.patient is None or not await may_share(ctx):
         raise not_found()
-    found = sorted(await _all(ctx, ctx.actor.patient), key=lambda c: c.at, reverse=True)
+    each = [c for record in ctx.records | {ctx.actor.patient} for c in await _all(ctx, record)]
+    found = sorted(each, key=lambda c: c.at, reverse=True)
     return [msgspec.structs.asdict(c) for c in found]
 
 

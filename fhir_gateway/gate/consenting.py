@@ -15,9 +15,10 @@ from ..domain.building import read_consent
 from ..domain.consenting import Circle
 from ..domain.directory import ODS_CODE
 from ..domain.grants import Grant
+from ..domain.merged import records_of
 from ..domain.periods import LONDON, micros
 from ..domain.problem import Issue, Problem
-from ..domain.standing import Standing, named_by, relationship
+from ..domain.standing import Standing, is_self, named_by, relationship
 from ..domain.types import Decision, Expect, Facts, Keep, Op, Ref, Stored
 from ..domain.vocabulary import ROLE_AT
 from .context import Context, ask, directory_now, notes, stand
@@ -66,7 +67,7 @@ async def lawful(ctx: Context, get: Get, ref: Ref, resource: Mapping[str, Any], 
     """May this writer write this. Problem: forbidden (written down), business-rule, duplicate, conflict."""
     asked = await _asked(ctx, get, ref, resource, facts, before)
     a = ctx.actor
-    if a.kind == "patient" and set(facts.patients) == {a.patient}:
+    if a.kind == "patient" and is_self(a, asked.standing) and len(facts.patients) == 1:
         out = await _by_the_person(asked)
     elif a.kind == "proxy" and a.patient == asked.person and proxies.decides_for(asked.standing, a.ids | {a.user}, micros(ctx.at)):
         out = await _for_the_person(asked)
@@ -157,7 +158,7 @@ async def _here(ctx: Context, get: Get, name: str, facts: Facts) -> bool:
 
 async def _by_the_person(asked: Asked) -> Lawful:
     if not asked.before or not asked.same_giver:
-        if consenting.given_by(asked.resource) - {asked.person}:
+        if consenting.given_by(asked.resource) - records_of(asked.standing):
             raise Problem("business-rule", "A consent is given by the person whose record it is.", "Consent.performer")
         if asked.resource.get("verification", []) != asked.before.get("verification", []):
             raise Problem("business-rule", "Verification is added by whoever records a consent for you, not by you.", "Consent.verification")

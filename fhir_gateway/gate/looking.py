@@ -103,9 +103,10 @@ async def keepers(ctx: Context) -> dict[str, int]:
     directory, _ = await directory_now(ctx.house)
     first: dict[Ref, datetime] = {}
     now: dict[Ref, Stored] = {}
-    for version in await ctx.house.store.patient_versions(me, ctx.house.r4.types):
-        first.setdefault(version.ref, version.updated)
-        now[version.ref] = version
+    for record in sorted(ctx.records | {me}):
+        for version in await ctx.house.store.patient_versions(record, ctx.house.r4.types):
+            first.setdefault(version.ref, version.updated)
+            now[version.ref] = version
     out: dict[str, int] = {}
     for ref, stored in now.items():
         if stored.deleted:

@@ -13,6 +13,7 @@ import pytest
 import fhir_gateway
 from fhir_gateway.domain import audit
 from fhir_gateway.web.pages.acts import ACTS
+from tests.staff import consent, permit
 from tests.web.test_doors import Visitor, as_, newest
 
 if TYPE_CHECKING:
@@ -108,6 +109,11 @@ def test_somebody_in_the_books_twice_reads_both_and_sees_who_looked_at_each(demo
     try:
         v.get("/my-plan")
         assert "More that is kept about you" in v.words() and f'href="/my-plan?record={other}"' in v.page
+        given = consent(other, permit(demo.persona("stranger")["fhirUser"]))
+        assert demo.call("patient", "POST", "Consent", body=given).status_code == 201
+        v.get("/my-plan/sharing")
+        seen = re.search(r"/my-plan/sharing/consents/[^/]+/end", v.page)
+        assert seen, v.words()
         v.get(f"/my-plan?record={other}")
         assert "Swim on Fridays" in v.words() and f'href="/my-plan?record={demo.patient}"' in v.page
         v.get("/my-plan/who-looked?what=changed")

@@ -21,7 +21,7 @@ from .frame import Pages, show
 from .held import consents
 from .hiding import chosen_names
 from .names import DIRECTORY, Choice, bodies, called, kin_of
-from .patient import own_id
+from .patient import own_ids
 from .sights import is_team, view_of
 from .things import CHOSEN_ONE_BY_ONE, things
 from .whom import name_of, offered
@@ -62,7 +62,7 @@ async def _family(ctx: Context) -> list[Choice]:
     """Family and friends, with what they are to the person and whether they act for them."""
     held = [h.body for h in await consents(ctx) if choices.is_proxy(h.body)]
     acting = {w for body in held for r in choices.rows(body) if r.allows for w in r.who}
-    found = await bodies(ctx, "RelatedPerson", [("patient", own_id(ctx)), ("_count", "100")])
+    found = await bodies(ctx, "RelatedPerson", [("patient", own_ids(ctx)), ("_count", "100")])
     out = []
     for body in found:
         ref = f"RelatedPerson/{body['id']}"

@@ -11,7 +11,7 @@ from ...domain.choices import Row
 from ...domain.problem import Problem, not_found
 from ...domain.types import Ref
 from ...gate import Context
-from .patient import own_id
+from .patient import own_id, own_ids
 
 NONE = "none"  # the stamp of a person who has chosen nothing yet
 
@@ -31,16 +31,17 @@ class Held:
 
 
 async def consents(ctx: Context) -> list[Held]:
-    """The person's consents in effect; one in the form of these pages comes first, if there is one."""
-    asked = [("patient", own_id(ctx)), ("status", "active"), ("_count", "100")]
+    """The person's consents in effect, in all their merged records; one in the form of these pages comes first, if there is one."""
+    asked = [("patient", own_ids(ctx)), ("status", "active"), ("_count", "100")]
     page = await gate.search(ctx, "Consent", asked)
     held = [Held(e.ref, e.version, strict.decode(e.body)) for e in page.entries if e.body and e.mode == "match"]
     return sorted(held, key=lambda h: (not sharing.is_ours(h.body), h.ref.id))
 
 
 async def own(ctx: Context) -> Held | None:
-    """The one that these pages write."""
-    return next((h for h in await consents(ctx) if sharing.is_ours(h.body)), None)
+    """The one that these pages write: in the record that the person signs in for."""
+    mine = {"reference": f"Patient/{own_id(ctx)}"}
+    return next((h for h in await consents(ctx) if sharing.is_ours(h.body) and h.body.get("patient") == mine), None)
 
 
 def stamp_of(held: Held | None) -> str:

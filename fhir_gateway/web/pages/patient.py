@@ -36,6 +36,11 @@ def own_id(ctx: Context) -> str:
     return (ctx.actor.patient or "").removeprefix("Patient/")
 
 
+def own_ids(ctx: Context) -> str:
+    """The same with the ids of all records that are merged with it, as a search takes them."""
+    return ",".join(sorted({own_id(ctx), *(r.removeprefix("Patient/") for r in ctx.records)}))
+
+
 async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
     """The person's own plan, whole; of a merged record of theirs by `record`, its id."""
     shown = request.query_params.get("record") or own_id(ctx)

@@ -20,7 +20,7 @@ from ...gate import Context
 from .draft import PRIVATE
 from .frame import Pages, go, show
 from .names import bodies
-from .patient import own_id
+from .patient import own_id, own_ids
 from .things import title
 from .words import _
 
@@ -71,7 +71,7 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     """Every item of the plan and what it is about."""
     groups = []
     for type, (heading, _path) in KINDS.items():
-        found = await bodies(ctx, type, [("patient", own_id(ctx)), ("_count", MOST)])
+        found = await bodies(ctx, type, [("patient", own_ids(ctx)), ("_count", MOST)])
         if found:
             groups.append((_(heading), [thing(r) for r in found]))
     protected = await at_risk(ctx)
@@ -91,7 +91,7 @@ async def change(pages: Pages, request: Request, ctx: Context) -> Response:
     ref = Ref(str(request.path_params["type"]), str(request.path_params["id"]))
     if ref.type not in KINDS:
         raise not_found()
-    found = await bodies(ctx, ref.type, [("_id", ref.id), ("patient", own_id(ctx))])
+    found = await bodies(ctx, ref.type, [("_id", ref.id), ("patient", own_ids(ctx))])
     if not found:
         raise not_found()
     mine = await gate.own_labels(ctx, ref)

@@ -12,6 +12,7 @@ from ...domain import sharing
 from ...domain.mapping.foreign import asks_membership
 from ...gate import Context
 from .names import bodies, called
+from .patient import own_ids
 from .words import _, day
 
 MOST = 100  # things of one kind that a page offers
@@ -53,7 +54,7 @@ async def things(ctx: Context, types: Sequence[str] = CHOSEN_ONE_BY_ONE) -> list
     """What the person can choose one by one, kinds together."""
     out = []
     for type in types:
-        found = await bodies(ctx, type, [("patient", (ctx.actor.patient or "").removeprefix("Patient/")), ("_count", str(MOST))])
+        found = await bodies(ctx, type, [("patient", own_ids(ctx)), ("_count", str(MOST))])
         out += [thing(r) for r in found]
     return apart(out)
 

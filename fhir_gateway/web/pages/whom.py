@@ -9,7 +9,7 @@ from ...gate import Context
 from ...gate.context import directory_now
 from .draft import SECTORS
 from .names import DIRECTORY, Choice, bodies, called, names, role_word
-from .patient import own_id
+from .patient import own_ids
 from .words import _
 
 
@@ -31,7 +31,7 @@ async def offered(ctx: Context, who: str, found: list[Choice]) -> list[Choice]:
 async def _my_team(ctx: Context) -> list[Choice]:
     """Members of the person's teams that the directory knows, and the teams themselves."""
     directory, _epoch = await directory_now(ctx.house)
-    teams = await bodies(ctx, "CareTeam", [("patient", own_id(ctx)), ("_count", "20")])
+    teams = await bodies(ctx, "CareTeam", [("patient", own_ids(ctx)), ("_count", "20")])
     out: dict[str, Choice] = {}
     for team in teams:
         for member in team.get("participant", []):
@@ -76,7 +76,7 @@ async def names_of(ctx: Context, whom: Iterable[str]) -> dict[str, str]:
     if any(w.startswith("CareTeam/") for w in whom):
         out |= {c.ref: c.name for c in await _my_team(ctx)}
     if any(w.startswith("RelatedPerson/") for w in whom):
-        family = await bodies(ctx, "RelatedPerson", [("patient", own_id(ctx)), ("_count", "100")])
+        family = await bodies(ctx, "RelatedPerson", [("patient", own_ids(ctx)), ("_count", "100")])
         out |= {f"RelatedPerson/{f['id']}": called(f) for f in family}
     roles = {w: w.removeprefix("role:").partition(" ")[::2] for w in whom if w.startswith("role:")}
     plain = [w for w in whom if w not in roles and not w.startswith("sector:")]
