@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fhir_gateway.domain import consent, predicate, reach
+from fhir_gateway.domain.merged import as_one
 from fhir_gateway.domain.standing import Standing
 from fhir_gateway.domain.types import Ask, Facts
 
@@ -107,6 +108,22 @@ def test_random_worlds_touch_everything_a_consent_can_speak_of() -> None:
     closed = {"linked one away", "suspended elsewhere"}  # these can only close
     assert not {w for w in wanted - closed if permitted[w] < 5}, permitted
     assert not {w for w in wanted if refused[w] < 5}, refused
+
+
+def test_records_put_together_once_or_twice_give_the_same_answers() -> None:
+    """The gate hands both engines standings that are together already."""
+    linked = 0
+    for number in range(600):
+        ask, known, resources = a_world(Dice(f"7 {number}"))
+        together = {p: as_one(s, known) for p, s in known.items()}
+        assert {p: as_one(s, together) for p, s in together.items()} == together
+        linked += any(s.links for s in known.values())
+        reached = reach.scope(ask, together)
+        for facts in resources:
+            decided = consent.decide(ask, facts, known)
+            assert consent.decide(ask, facts, together) == decided, number
+            assert predicate.matches(reached, facts) == decided.permit, number
+    assert linked > 100
 
 
 # -- and no code is in both --------------------------------------------------------------------------------------------
