@@ -529,6 +529,8 @@ def test_a_person_reads_all_their_merged_records_and_who_looked_at_them(demo: Ga
     assert one.me.get(two.goal).content == two.me.get(two.goal).content, "as they read it by the record itself"
     told = one.me.get(f"AuditEvent?patient={two.id}&_count=200").json()["entry"]
     assert {e["resource"]["id"] for e in told} >= {e["resource"]["id"] for e in two.me.get(f"AuditEvent?agent={rosa}").json()["entry"]}
+    why = one.me.get(f"Consent/$explain?what={two.goal}&who={rosa}")
+    assert why.status_code == 200 and "Yes." in why.text, why.text
     assert previewed(one, rosa) == apart + 3, "the other Patient, its relative and its goal"
     stranger = Person(demo, "1974-01-01", "Other")
     assert [stranger.me.get(p).status_code for p in (one.goal, two.goal)] == [404, 404]

@@ -67,7 +67,7 @@ class Whole:
 
 
 def person_of(standing: Standing, standings: Mapping[str, Standing], at: int) -> Whole:
-    """From this record along every merge, from record to record; what is linked in another way ends there and only says no."""
+    """From this record along every merge, from record to record; what is linked in another way ends there, and its consents only say no."""
     records = {standing.patient}
     at_hand = {**standings, standing.patient: standing}
     grew = -1
@@ -81,8 +81,8 @@ def person_of(standing: Standing, standings: Mapping[str, Standing], at: int) ->
     every = full + [(at_hand.get(r), False) for r in sorted(unsure)]
     dead = sorted(one.died for one in ours if one.died is not None)
     return Whole(
-        frozenset(records), tuple(every), dead[0] if dead else None, any(one is not None and one.ndoo for one, _ in every),
-        frozenset(name for one, _ in every if one is not None for name in one.safeguarding),
+        frozenset(records), tuple(every), dead[0] if dead else None, any(one.ndoo for one in ours),
+        frozenset(name for one in ours for name in one.safeguarding),
         any(_grew_up(one, standing, at) for one in ours),
     )  # fmt: skip
 

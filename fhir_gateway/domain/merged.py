@@ -14,7 +14,8 @@ from .standing import Link, Standing
 
 def as_one(standing: Standing, standings: Mapping[str, Standing]) -> Standing:
     """The same record with death, birth, opt-out, suspended proxies, danger and silence of every record merged with it, and with links
-    to all of those. A link that is no merge carries over what says no: opt-out and suspended proxies. Doing it twice changes nothing.
+    to all of those. A link that is no merge carries none of it: the person would learn from it what is recorded of another. Doing it
+    twice changes nothing.
 
     A merged record that is not in `standings` may be that of somebody at risk.
     """
@@ -23,14 +24,13 @@ def as_one(standing: Standing, standings: Mapping[str, Standing]) -> Standing:
     links = _reached(standing, standings)
     near = [standings.get(k.other) for k in links]
     same = [standing, *(s for k, s in zip(links, near, strict=True) if k.merged and s is not None)]
-    heard = [standing, *(s for s in near if s is not None)]
     deaths = [s.died for s in same if s.died is not None]
     births = [s.born for s in same if s.born is not None] if standing.born is not None else []
     ages = [s.age for s in same if s.age is not None] if standing.age is not None else []
     practices = frozenset().union(*(s.practices or {s.practice} for s in same)) - {frozenset[str]()}
     return replace(
         standing, links=links, died=min(deaths, default=None), born=min(births, default=None), age=max(ages, default=None),
-        ndoo=any(s.ndoo for s in heard), safeguarding=frozenset[str]().union(*(s.safeguarding for s in heard)),
+        ndoo=any(s.ndoo for s in same), safeguarding=frozenset[str]().union(*(s.safeguarding for s in same)),
         no_notify=any(s.no_notify for s in same), practice=frozenset[str]().union(*practices), practices=practices,
         at_risk=any(s.at_risk for s in same) or any(k.merged and s is None for k, s in zip(links, near, strict=True)),
     )  # fmt: skip

@@ -66,7 +66,8 @@ async def why(ctx: Context, what: Ref, who: str = "", purpose: str = "", action:
     stored = await ctx.house.store.get(what)
     seen = await allow(ctx, "R", "explain", what, stored)
     assert stored is not None
-    theirs = ctx.actor.kind in ("patient", "proxy") and set(stored.facts.patients) == {ctx.actor.patient}
+    theirs = ctx.actor.kind in ("patient", "proxy") and bool(stored.facts.patients)
+    theirs = theirs and ctx.records.union((ctx.actor.patient or "",)).issuperset(stored.facts.patients)
     myself = not who or who in ctx.actor.ids
     if not theirs and not myself:
         await ctx.house.store.commit(*notes(ctx, "R", "explain", seen, stored.facts, what, allowed=False))
