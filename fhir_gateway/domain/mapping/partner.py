@@ -24,6 +24,7 @@ from .paths import MISSING
 from .tables import TableError
 
 WORDS: Final = frozenset({"theirs", "plan", "words", "lossy", "each", "about"})
+MOST_KEYS: Final = 30  # of a path: a resource is nested 64 levels at most
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
 
 Dry = list[dict[str, str]]
@@ -106,6 +107,8 @@ def _path(file: str, where: str, path: Any, known: Collection[str] | None) -> tu
     if not isinstance(path, str) or not path or any(not part for part in path.split(".")):
         raise TableError(f"{file}, {where}: `{path}` is not a path of keys, like person.name.family (quote `on`, which YAML takes for a yes)")
     keys = tuple(path.split("."))
+    if len(keys) > MOST_KEYS:
+        raise TableError(f"{file}, {where}: `{path[:60]}…` has {len(keys)} keys, and {MOST_KEYS} are the most")
     if known is not None and keys[0] not in known:
         raise TableError(f"{file}, {where}: a plan has no `{keys[0]}`")
     return keys
