@@ -73,10 +73,11 @@ def show(line: dict[str, Any], as_json: bool) -> None:
         sys.stdout.flush()
         return
     print(f"{line['file']}: person {line['patient'] or '-'}, {line['written']} written, {line['unchanged']} unchanged, {line['refused']} refused")
-    for called, ref in list(line["refs"].items())[:MOST_NAMED]:
+    named = list(line["refs"].items()) if line["patient"] is None else []  # of a person's record --json says them
+    for called, ref in named[:MOST_NAMED]:
         print(f"  {called} is {ref} here")
-    if len(line["refs"]) > MOST_NAMED:
-        print(f"  and {len(line['refs']) - MOST_NAMED} more (--json says all)")
+    if len(named) > MOST_NAMED:
+        print(f"  and {len(named) - MOST_NAMED} more (--json says all)")
     for p in line.get("problems", ()):
         print(f"  {p['where']}: {p['text']}" if p["where"] else f"  {p['text']}")
 
