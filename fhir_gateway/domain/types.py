@@ -464,13 +464,13 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Queue one version for one remote. Entries of one patient are leased in order."""
+    """Queue one version for one remote. Entries of one patient are leased in order; a review or a recall goes by what waits for another try."""
 
     remote: str
     ref: Ref
     version: int
     patient: str | None
-    why: str = "changed"  # changed, deleted, recall, released (a later consent allows it)
+    why: str = "changed"  # changed, deleted, recall, review, released (a later consent allows it)
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,6 +491,15 @@ class Delay:
     fence: int
     due: datetime
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Go on holding a leased outbox entry, until then. Fails with `Fenced` when the lease moved."""
+
+    entry: int
+    fence: int
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -535,7 +544,7 @@ class Dispose:
     kept: tuple[tuple[str, str], ...] = ()  # kind and key
 
 
-Op = Put | Relabel | Remove | Dispose | Note | Bump | Expect | Keep | Drop | Send | Close | Delay | Linked | Disclosed
+Op = Put | Relabel | Remove | Dispose | Note | Bump | Expect | Keep | Drop | Send | Close | Delay | Renew | Linked | Disclosed
 
 
 # -- what the store lists ---------------------------------------------------------------------------------------------

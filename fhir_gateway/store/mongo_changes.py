@@ -18,7 +18,24 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from ..domain import facts
 from ..domain.periods import micros
-from ..domain.types import Bump, Close, Delay, Disclosed, Dispose, Drop, Expect, Keep, Linked, Note, Op, Put, Relabel, Remove, Send
+from ..domain.types import (
+    Bump,
+    Close,
+    Delay,
+    Disclosed,
+    Dispose,
+    Drop,
+    Expect,
+    Keep,
+    Linked,
+    Note,
+    Op,
+    Put,
+    Relabel,
+    Remove,
+    Renew,
+    Send,
+)
 from .base import Fenced, Moved, Stale, Taken
 from .mongo_documents import (
     Document,
@@ -87,7 +104,7 @@ class Changes:
         if subjects:
             async for d in db.epoch.find({"_id": {"$in": sorted(subjects)}}, session=session):
                 self.epochs[d["_id"]] = d.get("value", 0)
-        entries = {op.entry for op in self.ops if isinstance(op, (Close, Delay))}
+        entries = {op.entry for op in self.ops if isinstance(op, (Close, Delay, Renew))}
         if entries:
             async for d in db.outbox.find({"_id": {"$in": sorted(entries)}}, session=session):
                 self.outbox[d["_id"]] = d
@@ -184,21 +201,27 @@ class Changes:
             "tries": 0, "fence": 0, "holder": None, "taken": None, "until": None, "detail": "",
         })  # fmt: skip
 
-    def _held(self, entry: int, fence: int, **sets: Any) -> None:
+    def _held(self, entry: int, fence: int) -> Document:
         there = self.outbox.get(entry)
         if there is None or there["fence"] != fence or there["state"] != "leased":
             raise Fenced(str(entry))
-        there.update(sets, holder=None, taken=None, until=None)
         self.outbox_changed.add(entry)
+        return there
+
+    def _given_back(self, entry: int, fence: int, **sets: Any) -> None:
+        self._held(entry, fence).update(sets, holder=None, taken=None, until=None)
 
     def close(self, op: Close) -> None:
         if op.state in ("queued", "leased"):
             raise ValueError(f"an entry does not end as {op.state}")
-        self._held(op.entry, op.fence, state=op.state, detail=op.detail)
+        self._given_back(op.entry, op.fence, state=op.state, detail=op.detail)
         self.outbox[op.entry].pop("open", None)
 
     def delay(self, op: Delay) -> None:
-        self._held(op.entry, op.fence, state="queued", due=micros(op.due), detail=op.detail)
+        self._given_back(op.entry, op.fence, state="queued", due=micros(op.due), detail=op.detail)
+
+    def renew(self, op: Renew) -> None:
+        self._held(op.entry, op.fence)["until"] = micros(op.until)
 
     def linked(self, op: Linked) -> None:
         id = linked_id(op.remote, op.ref)
@@ -270,5 +293,5 @@ def _part(subject: str) -> int:
 
 _CHANGES: Final[dict[type, Callable[[Changes, Any], None]]] = {
     Put: Changes.put, Relabel: Changes.relabel, Remove: Changes.remove, Dispose: Changes.dispose, Bump: Changes.bump, Keep: Changes.keep, Drop: Changes.drop, Send: Changes.send,
-    Close: Changes.close, Delay: Changes.delay, Linked: Changes.linked, Disclosed: Changes.disclosed, Note: Changes.note,
+    Close: Changes.close, Delay: Changes.delay, Renew: Changes.renew, Linked: Changes.linked, Disclosed: Changes.disclosed, Note: Changes.note,
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """The outbox: what waits for which server, and who holds it. A lease is fenced: whoever lost it cannot close the entry.
 
 A lane is a person, or a resource that is nobody's. Entries of a lane run one at a time, in order; so do those of a resource.
+Only a review or a recall goes by what waits for another try.
 One lease of a remote is given at a time, whatever the number of workers: each writes to the remote's lock.
 """
 
@@ -19,6 +20,7 @@ from .mongo_documents import Document
 from .mongo_server import Database
 
 SKEW: Final = 60_000_000
+URGENT: Final = ("review", "recall")
 _LOOKED_AT: Final = {
     "lane": 1, "ref": 1, "state": 1, "due": 1, "until": 1, "taken": 1, "fence": 1, "version": 1, "patient": 1, "why": 1, "tries": 1,
     "queued_at": 1,
@@ -68,15 +70,19 @@ async def _due(db: Database, session: AsyncClientSession, remote: str, now: int,
         if not _over(e, now)
         for name in (f"lane {e['lane']}", f"ref {e['ref']}")
     }
-    seen: set[str] = set()
+    taken, passed = set[str](), set[str]()  # lanes and resources: nothing more of these; only what is urgent of those
     out: list[Document] = []
     if count < 1:
         return out
     async for e in db.outbox.find({"open": remote}, _LOOKED_AT, session=session).sort("_id", 1):
-        names = (f"lane {e['lane']}", f"ref {e['ref']}")
-        first = not any(name in seen or name in running for name in names)
-        seen.update(names)
-        if first and (e["due"] <= now if e["state"] == "queued" else _over(e, now)):
+        lane, ref, urgent = f"lane {e['lane']}", f"ref {e['ref']}", e["why"] in URGENT
+        ready = e["due"] <= now if e["state"] == "queued" else _over(e, now)
+        turn = lane not in running and lane not in taken and (lane not in passed or (urgent and ready))
+        free = ref not in running and ref not in taken and (ref not in passed or urgent)
+        if turn:
+            (taken if ready else passed).add(lane)
+        (passed if e["state"] == "queued" and not ready and not urgent else taken).add(ref)
+        if turn and free and ready:
             out.append(e)
             if len(out) >= count:
                 break

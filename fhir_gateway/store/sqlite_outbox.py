@@ -1,6 +1,7 @@
 """The outbox: what waits for which server, and who holds it. A lease is fenced: whoever lost it cannot close the entry.
 
 A lane is a person, or a resource that is nobody's. Entries of a lane run one at a time, in order; so do those of a resource.
+Only a review or a recall goes by what waits for another try.
 """
 
 from __future__ import annotations
@@ -13,21 +14,33 @@ from typing import Any, Final
 import apsw
 
 from ..domain.periods import instant, micros
-from ..domain.types import Close, Delay, Queued, Ref, Send
+from ..domain.types import Close, Delay, Queued, Ref, Renew, Send
 from .base import Fenced
 from .sqlite_writer import Group
 
 SKEW: Final = 60_000_000
 OPEN: Final = "state IN ('queued', 'leased')"
 
-# The first open entry of each lane, if it is due or its lease is over, and nothing older of the same resource is open.
+URGENT: Final = "why IN ('review', 'recall')"
 # A lease taken more than a minute after now was granted by a clock that has been set back since: it is over too.
+_READY: Final = "CASE {0}.state WHEN 'queued' THEN {0}.due <= :at ELSE {0}.until <= :at OR {0}.taken > :ahead END"
+
+# Of each lane where nothing runs: the first open entry if it is due or its lease is over, else the first review or recall that is.
+# Nothing older of the same resource is open, but what a review or recall goes by.
 DUE: Final = f"""
+WITH lane AS (
+  SELECT lane AS name, min(entry) AS entry, state, due, until, taken, sum(state = 'leased' AND until > :at AND taken <= :ahead) AS running
+  FROM outbox WHERE remote = :remote AND {OPEN} GROUP BY lane),
+h AS (
+  SELECT CASE WHEN {_READY.format("lane")} THEN lane.entry ELSE (
+    SELECT min(u.entry) FROM outbox u
+    WHERE u.remote = :remote AND u.lane = lane.name AND u.{OPEN} AND u.{URGENT} AND {_READY.format("u")}) END AS entry
+  FROM lane WHERE NOT running)
 SELECT o.entry, o.fence + 1, o.type, o.id, o.version, o.patient, o.why, o.tries, o.queued_at
-FROM (SELECT min(entry) AS entry, state, due, until, taken FROM outbox WHERE remote = :remote AND {OPEN} GROUP BY lane) h
-JOIN outbox o ON o.entry = h.entry
-WHERE CASE h.state WHEN 'queued' THEN h.due <= :at ELSE h.until <= :at OR h.taken > :ahead END
-AND NOT EXISTS (SELECT 1 FROM outbox p WHERE p.remote = :remote AND p.{OPEN} AND p.type = o.type AND p.id = o.id AND p.entry < o.entry)
+FROM h JOIN outbox o ON o.entry = h.entry
+WHERE NOT EXISTS (
+  SELECT 1 FROM outbox p WHERE p.remote = :remote AND p.{OPEN} AND p.type = o.type AND p.id = o.id AND p.entry < o.entry
+  AND NOT (o.{URGENT} AND NOT p.{URGENT} AND p.state = 'queued' AND p.due > :at))
 ORDER BY o.entry LIMIT :count
 """
 
@@ -90,6 +103,14 @@ def _delay(group: Group, op: Delay) -> None:
     _held(group.cursor, op.entry, op.fence, "state = 'queued', due = ?, detail = ?", micros(op.due), op.detail)
 
 
+def _renew(group: Group, op: Renew) -> None:
+    group.cursor.execute(
+        "UPDATE outbox SET until = ? WHERE entry = ? AND fence = ? AND state = 'leased'", (micros(op.until), op.entry, op.fence)
+    )
+    if group.cursor.connection.changes() == 0:
+        raise Fenced(str(op.entry))
+
+
 def _requeue(group: Group, op: Requeue) -> None:
     """Fresh tries, due at once; the fence stays, so that no late worker can close it."""
     again = "UPDATE outbox SET state = 'queued', due = 0, tries = 0 WHERE remote = ? AND state = ?"
@@ -104,5 +125,5 @@ def _requeue(group: Group, op: Requeue) -> None:
 
 
 CHANGES: Final[dict[type, Callable[[Group, Any], None]]] = {
-    Send: _send, Close: _close, Delay: _delay, Lease: _lease, Requeue: _requeue,
+    Send: _send, Close: _close, Delay: _delay, Renew: _renew, Lease: _lease, Requeue: _requeue,
 }  # fmt: skip

@@ -9,7 +9,7 @@ from datetime import timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhir_gateway.domain.types import Close, Delay, Disclosed, Linked, Op, Queued, Ref, Send
+from fhir_gateway.domain.types import Close, Delay, Disclosed, Keep, Linked, Op, Queued, Ref, Renew, Send
 from fhir_gateway.store.base import Fenced, Store
 
 from .making import ANN, BOB, Reopen, at, goal, note, refused
@@ -97,6 +97,45 @@ async def test_given_back_it_is_due_later_and_keeps_its_place(store: Store) -> N
     assert await lease(store, 29) == []
     (again,) = await lease(store, 30)
     assert (again.entry, again.tries) == (entry.entry, 1) and again.fence > entry.fence
+
+
+async def test_who_goes_on_holding_an_entry_holds_it_longer(store: Store) -> None:
+    await store.commit(send("a"))
+    (old,) = await lease(store, 0, seconds=60)
+    await store.commit(Renew(old.entry, old.fence, at(110)), Keep("attempt", "hospital Goal/a", b"1"))
+    assert await lease(store, 109.9, "other") == []
+    (new,) = await lease(store, 110, "other")
+    await refused(store, Fenced, Renew(old.entry, old.fence, at(200)), Keep("attempt", "hospital Goal/a", b"2"))
+    assert await store.kept("attempt", "hospital Goal/a", at(110)) == b"1"
+    await store.commit(Close(new.entry, new.fence, "sent"))
+    await refused(store, Fenced, Renew(new.entry, new.fence, at(200)))
+
+
+async def test_a_review_or_recall_goes_by_what_waits_for_another_try(store: Store) -> None:
+    await store.commit(send("a"), send("b"), send("ann", why="review"), send("a", why="recall"), send("b", why="recall"))
+    (a,) = await lease(store)
+    assert await lease(store, 1) == [], "one of a person at a time"
+    await store.commit(Delay(a.entry, a.fence, at(300), "503"))
+    (review,) = await lease(store, 2)
+    assert review.why == "review" and await lease(store, 2) == []
+    await store.commit(Delay(review.entry, review.fence, at(200), "503"))
+    (recall,) = await lease(store, 3)
+    assert (recall.why, recall.ref.id) == ("recall", "a"), "also of what waits itself"
+    await store.commit(Close(recall.entry, recall.fence, "recalled"))
+    assert await lease(store, 4) == [], "the recall of b has its own send before it, which is not waiting for another try"
+    (review,) = await lease(store, 200)
+    await store.commit(Close(review.entry, review.fence, "sent"))
+    (a,) = await lease(store, 300)
+    assert (a.why, a.tries) == ("changed", 1)
+
+
+async def test_what_waited_for_another_try_does_not_run_beside_what_went_by(store: Store) -> None:
+    await store.commit(send("a"), send("b", why="recall"))
+    (a,) = await lease(store)
+    await store.commit(Delay(a.entry, a.fence, at(10), "503"))
+    (b,) = await lease(store, 1, seconds=60)
+    assert b.why == "recall" and await lease(store, 20) == []
+    assert [e.ref.id for e in await lease(store, 61)] == ["a"], "its lease is over: the oldest first again"
 
 
 async def test_parked_and_withheld_stand_in_nobody_s_way_until_queued_again(store: Store) -> None:
