@@ -31,6 +31,7 @@ class Recorder:
         self.keys: set[str] = set()
         self.written: list[str] = []  # every body it was ever sent
         self.arrived: list[tuple[float, str]] = []  # and when it was
+        self.headers: dict[str, str] = {}  # the headers of the request in hand
         outer = self
 
         class Answers(BaseHTTPRequestHandler):
@@ -42,7 +43,11 @@ class Recorder:
                 outer.keys.add(self.headers.get("Authorization", ""))
                 size = int(self.headers.get("Content-Length") or 0)
                 sent = json.loads(self.rfile.read(size)) if size else {}
+                outer.headers = {k.lower(): v for k, v in self.headers.items()}
                 status, answer = outer.answer(self.command, self.path.removeprefix("/fhir/"), sent)
+                if status == 0:  # it did what it was told, and nobody hears of it
+                    self.close_connection = True
+                    return
                 raw = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/fhir+json")

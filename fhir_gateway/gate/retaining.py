@@ -122,7 +122,8 @@ async def _due(ctx: Context, schedule: retention.Schedule, stored: Stored, today
     if kept.until >= today:
         return None
     person = str(stored.ref)
-    copies = len(await ctx.house.store.ledger(patient=person, open_only=True))
+    rows = await ctx.house.store.ledger(patient=person, open_only=True)
+    copies = len(rows) + len(await _under_way(ctx, person) - {(r.remote, r.ref) for r in rows})
     joined = any(k.get("type") in ("replaces", "replaced-by") for k in body.get("link", ()))
     state = "held" if person in held else "linked" if joined else "copies" if copies else "due"
     return Due(person, kept.rule, last.isoformat(), kept.until.isoformat(), state, len({v.ref for v in versions}), copies, last > kept.until)
@@ -140,11 +141,19 @@ async def take_back(ctx: Context, one: Due) -> int:
     """Partners give back what they hold; the record goes when they have. How many copies."""
     _may(ctx)
     rows = await ctx.house.store.ledger(patient=one.person, open_only=True)
-    waiting = {(r, i["ref"]) for r in {row.remote for row in rows} for i in await ctx.house.store.outbox_items(r, "queued", 10_000) if i["why"] == "recall"}
-    sends = [Send(r.remote, r.ref, r.version, one.person, "recall") for r in rows if (r.remote, str(r.ref)) not in waiting]
+    copies = dict.fromkeys(await _under_way(ctx, one.person), 0) | {(r.remote, r.ref): r.version for r in rows}
+    waiting = {(r, i["ref"]) for r in {remote for remote, _ in copies} for i in await ctx.house.store.outbox_items(r, "queued", 10_000) if i["why"] == "recall"}
+    sends = [Send(remote, ref, version, one.person, "recall") for (remote, ref), version in copies.items() if (remote, str(ref)) not in waiting]
     if sends:
         await ctx.house.store.commit(*sends, note(ctx, "D", "recall", None, (), patient=one.person, allowed=True, detail="its retention is over"))
-    return len(rows)
+    return len(copies)
+
+
+async def _under_way(ctx: Context, person: str) -> set[tuple[str, Ref]]:
+    """What may be at a partner though the ledger does not say so yet (`sync.attempts`): by remote."""
+    kept = await ctx.house.store.kept_all("attempt", ctx.at)
+    names = [key.rpartition(" ") for key, raw in kept.items() if msgspec.json.decode(raw).get("patient") == person]
+    return {(remote, Ref(*ref.split("/", 1))) for remote, _, ref in names}
 
 
 async def dispose(ctx: Context, one: Due, officer: str) -> dict[str, Any]:

@@ -27,11 +27,12 @@ WAIT_MIN, WAIT_MAX = 1.0, 900.0
 
 
 class Down(Exception):
-    """Not reachable, overloaded or failing: nothing was applied. `wait` is what it asked for, in seconds."""
+    """Not reachable, overloaded or failing. `wait` is what it asked for, in seconds. A write was not applied for sure only where
+    it did not arrive (`arrived` False)."""
 
-    def __init__(self, text: str, wait: float | None = None) -> None:
+    def __init__(self, text: str, wait: float | None = None, *, arrived: bool = True) -> None:
         super().__init__(text)
-        self.wait = wait
+        self.wait, self.arrived = wait, arrived
 
 
 class Unknown(Exception):
@@ -109,8 +110,8 @@ class RemoteServer:
     async def update(self, type: str, id: str, body: Mapping[str, Any], etag: str) -> Reply:
         return await self.call("PUT", f"/{type}/{id}", body, {"If-Match": etag} if etag else {})
 
-    async def delete(self, type: str, id: str) -> Reply:
-        return await self.call("DELETE", f"/{type}/{id}")
+    async def delete(self, type: str, id: str, etag: str = "") -> Reply:
+        return await self.call("DELETE", f"/{type}/{id}", headers={"If-Match": etag} if etag else {})
 
     async def search(self, type: str, params: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
         """Every page of a search."""
@@ -154,9 +155,9 @@ class RemoteServer:
                 raw = await _bounded(response)
                 return self._reply(method, response, raw)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as e:
-            raise Down(NOWHERE if str(e) == NOWHERE else f"cannot be reached ({type(e).__name__})") from None
+            raise Down(NOWHERE if str(e) == NOWHERE else f"cannot be reached ({type(e).__name__})", arrived=False) from None
         except httpx2.InvalidURL:
-            raise Down("it sent us to an address that is none") from None
+            raise Down("it sent us to an address that is none", arrived=False) from None
         except httpx2.HTTPError as e:
             if method == "GET":
                 raise Down(f"the answer broke off ({type(e).__name__})") from None
@@ -177,7 +178,7 @@ class RemoteServer:
         if status in (401, 403):
             raise Locked(f"it answered {status}")
         if status == 429 or status == 408 or status >= 500:
-            raise Down(f"it answered {status}", wait_asked(response.headers, self.clock()))
+            raise Down(f"it answered {status}", wait_asked(response.headers, self.clock()), arrived=status != 429)
         if 300 <= status < 400 and status != 304:
             raise Down(f"it answered with a redirect ({status}), which is not followed")
         try:

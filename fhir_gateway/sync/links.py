@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..domain.types import Linked
@@ -26,11 +27,12 @@ def id_of(reply: Reply, live: Linked | None) -> str:
     return parts[-1]
 
 
-def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+def bare(r: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what a server sets itself."""
+    meta = {k: v for k, v in r.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "source")}
+    return {**{k: v for k, v in r.items() if k not in ("id", "text")}, "meta": meta}
+
+
+def same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Equal but for what a server sets itself."""
-
-    def bare(r: dict[str, Any]) -> dict[str, Any]:
-        meta = {k: v for k, v in r.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "source")}
-        return {**{k: v for k, v in r.items() if k not in ("id", "text")}, "meta": meta}
-
     return bare(a) == bare(b)

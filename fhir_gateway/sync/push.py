@@ -6,7 +6,7 @@ commit as its link, its ledger row and its audit row.
 
 from __future__ import annotations
 
-from ..domain.types import Delay
+from ..domain.types import Delay, Queued
 from ..gate import House
 from ..remote.client import Down, Locked, Refusal, Unknown
 from ..store.base import Fenced
@@ -25,25 +25,31 @@ async def push(house: House, partner: Partner, holder: str) -> Tally:
     for entry in await house.store.lease(partner.name, holder, house.clock(), LEASE_SECONDS, BATCH):
         tally.seen += 1
         try:
-            await one(house, partner, entry, tally)
-            await noticed(house, partner, entry.patient)
-        except Fenced:
+            await _tried(house, partner, entry, tally)
+        except Fenced:  # somebody else's meanwhile
             continue
-        except Turned:  # while what it refers to was sent: asked anew, now
-            await house.store.commit(Delay(entry.entry, entry.fence, house.clock(), "it changed, or what is allowed did"))
-        except (Down, Unknown) as e:
-            await later(house, partner, entry, e)
-            tally.delayed += 1
-            if isinstance(e, Down):
-                partner.paused = str(e)
-                raise
-        except Locked as e:
-            await later(house, partner, entry, e)
+    return tally
+
+
+async def _tried(house: House, partner: Partner, entry: Queued, tally: Tally) -> None:
+    try:
+        await one(house, partner, entry, tally)
+        await noticed(house, partner, entry.patient)
+    except Turned as e:  # while what it refers to was sent: asked anew, now
+        tally.add(e.tally)
+        await house.store.commit(Delay(entry.entry, entry.fence, house.clock(), "it changed, or what is allowed did"))
+    except (Down, Unknown) as e:
+        await later(house, partner, entry, e)
+        tally.delayed += 1
+        if isinstance(e, Down):
             partner.paused = str(e)
             raise
-        except Refusal as e:
-            await refused(house, partner, entry, e, tally)
-    return tally
+    except Locked as e:
+        await later(house, partner, entry, e)
+        partner.paused = str(e)
+        raise
+    except Refusal as e:
+        await refused(house, partner, entry, e, tally)
 
 
 __all__ = ["Tally", "push"]

@@ -8,13 +8,15 @@ import msgspec
 
 from ..domain import strict
 from ..domain.reconcile import theirs_alone
-from ..domain.types import Close, Disclosed, Keep, Linked, Note, Op, Queued, Ref, Send
+from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Op, Queued, Ref, Send
 from ..gate import Context, House, may_send
-from ..gate.context import note
 from ..gate.telling import tell
 from ..remote.client import Refusal
+from . import attempts
+from .attempts import Attempt, sent_open
 from .links import etag_of, fields_of
 from .partner import Partner, as_owner, began_there, local_references, loosened, outgoing
+from .taking import pull_one
 from .tally import Tally
 from .turning import MOST
 
@@ -24,11 +26,16 @@ TOLD_KEPT = timedelta(days=90)
 
 async def take_back(house: House, partner: Partner, entry: Queued, link: Linked | None, tally: Tally) -> None:
     """Delete there what may not be there; the ledger row is closed when the server has acknowledged."""
-    if link is None or link.gone:
-        await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is not there"))
-        return
     ctx = await as_owner(house, partner, "disclose")
     disclosed = await sent_open(house, partner, entry)
+    attempt = await attempts.of(house, partner, entry.ref)
+    adopted: list[Op] = []
+    if link is None or link.gone:
+        link = await attempts.found(partner, entry.ref) if attempt is not None or (disclosed and link is None) else None
+        if link is None:
+            await _not_there(house, partner, ctx, entry, attempt, disclosed, tally)
+            return
+        adopted = [link]
     if began_there(link):
         if not disclosed:
             await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is their own record"))
@@ -44,20 +51,29 @@ async def take_back(house: House, partner: Partner, entry: Queued, link: Linked 
             tally.parked += 1
             return
     else:
-        await _delete_there(house, partner, link)
+        await attempts.recalling(house, partner, entry, attempt, *adopted)
+        try:
+            await _delete_there(house, partner, link, tally)
+        except Exception as e:
+            if attempts.nothing_left(e):
+                await house.store.commit(attempts.as_before(partner, entry.ref, attempt))
+            raise
         after = Linked(**{**fields_of(link), "gone": True})
-    closed = [Disclosed(d.remote, d.ref, d.version, d.patient, d.recipient, d.at, d.consent, d.epoch, ctx.at) for d in disclosed]
-    trail: list[Note] = [
-        note(ctx, "D", "recall", None, (str(entry.ref),), patient=entry.patient, allowed=True, detail=f"taken back from {partner.name}")
-    ]
-    await house.store.commit(Close(entry.entry, entry.fence, "recalled"), after, *closed, *trail)
+    done = attempts.taken_back(ctx, partner, entry.ref, entry.patient, attempt, disclosed)
+    await house.store.commit(Close(entry.entry, entry.fence, "recalled"), after, *done)
     tally.recalled += 1
 
 
-async def sent_open(house: House, partner: Partner, entry: Queued) -> list[Disclosed]:
-    """What we sent of this resource and have not taken back."""
-    rows = await house.store.ledger(remote=partner.name, patient=entry.patient, open_only=True)
-    return [d for d in rows if d.ref == entry.ref]
+async def _not_there(
+    house: House, partner: Partner, ctx: Context, entry: Queued, attempt: Attempt | None, disclosed: list[Disclosed], tally: Tally
+) -> None:
+    """Nothing of it is there now: over, unless a request of ours may still arrive."""
+    if attempts.may_arrive(house, attempt):
+        await house.store.commit(Delay(entry.entry, entry.fence, house.clock() + attempts.HOLD / 4, "a request of ours may still arrive there"))
+        tally.delayed += 1
+        return
+    done = attempts.taken_back(ctx, partner, entry.ref, entry.patient, attempt, disclosed) if disclosed or attempt else []
+    await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is not there"), *done)
 
 
 async def _put_back(house: House, partner: Partner, ctx: Context, link: Linked) -> Linked | None:
@@ -84,18 +100,31 @@ async def _put_back(house: House, partner: Partner, ctx: Context, link: Linked) 
     return Linked(**{**fields_of(link), **more})
 
 
-async def _delete_there(house: House, partner: Partner, link: Linked) -> None:
-    """Delete, after letting go of what still points to it there. Gone already is as good."""
+async def _delete_there(house: House, partner: Partner, link: Linked, tally: Tally) -> None:
+    """Delete the version that we know, after letting go of what still points to it there. Gone already is as good.
+
+    Where they changed it meanwhile, their change is taken in as any of theirs is, and what there is then goes: consent before their edit.
+    """
     type, id = link.remote_id.split("/")
-    try:
-        await partner.server.delete(type, id)
-    except Refusal as e:
-        if e.status in (404, 410):
+    etag, let_go = link.etag, False
+    while True:
+        try:
+            await partner.server.delete(type, id, etag)
             return
-        if e.status != 409:
-            raise
-        await _let_go(house, partner, link)
-        await partner.server.delete(type, id)
+        except Refusal as e:
+            if e.status in (404, 410):
+                return
+            if e.status == 409 and not let_go:
+                let_go = True
+                await _let_go(house, partner, link)
+                continue
+            if e.status not in (400, 409, 412, 428):
+                raise
+            tally.add(await pull_one(house, partner, link))
+            now = await house.store.link(partner.name, link.ref)
+            if now is None or now.etag == etag:
+                raise
+            etag = now.etag
 
 
 async def _let_go(house: House, partner: Partner, link: Linked) -> None:
@@ -128,7 +157,8 @@ async def review(house: House, partner: Partner, entry: Queued, tally: Tally) ->
     ctx = await as_owner(house, partner, "disclose")
     ops: list[Op] = []
     recalls: list[tuple[Disclosed, list[Ref]]] = []
-    for row in {d.ref: d for d in await house.store.ledger(remote=partner.name, patient=entry.patient, open_only=True)}.values():
+    under_way = [d for ref, a in (await attempts.open_of(house, partner, entry.patient)).items() for d in attempts.rows(partner, ref, a)]
+    for row in {d.ref: d for d in [*under_way, *await house.store.ledger(remote=partner.name, patient=entry.patient, open_only=True)]}.values():
         stored = await house.store.get(row.ref)
         if stored is None or stored.deleted or not (await may_send(ctx, partner.terms, stored)).permit:
             body = stored.body if stored is not None else None

@@ -15,6 +15,7 @@ from ..domain.rendering import put_back
 from ..domain.types import VIEW, Cut, Linked, Send, Stored
 from ..gate import Context, House
 from ..remote.client import Refusal
+from . import attempts
 from .feed import Change, change_of
 from .links import etag_of, fields_of
 from .partner import Partner, as_owner, began_there, incoming, local_references, our_tag
@@ -65,8 +66,11 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
     if link.ref.type == "Patient" and (contradicts(local, theirs) or nhs_numbers(local) != nhs_numbers(theirs)):
         wrong = Problem("conflict", "Who this is has changed there: NHS number, date of birth or family name. A person must look.", "Patient")
         return await quarantine(house, partner, ctx, link.remote_id, theirs, wrong, [])
-    base = strict.decode(link.base_received or link.base_sent or b"{}")
-    agreed = _restored(local if stored.version == link.version else await _then(house, link, local), incoming(base, link.ref, names), views)
+    held = link.base_received or link.base_sent
+    agreed = None  # a copy that was found there
+    if held is not None:
+        then = local if stored.version == link.version else await _then(house, link, local)
+        agreed = _restored(then, incoming(strict.decode(held), link.ref, names), views)
     step = reconcile(agreed, local, theirs)
     seen = Linked(**{**fields_of(link), "etag": etag_of(there), "base_received": strict.dump(there)})
     if isinstance(step, Nothing):
@@ -177,6 +181,12 @@ async def _deleted_there(house: House, partner: Partner, link: Linked) -> Tally:
     ctx = await as_owner(house, partner, "access")
     stored = await house.store.get(link.ref)
     gone = Linked(**{**fields_of(link), "gone": True})
+    attempt = await attempts.of(house, partner, link.ref)
+    if attempt is not None and attempt.recall:  # ours: it is what the recall waits for
+        rows = await house.store.ledger(remote=partner.name, patient=attempt.patient, open_only=True)
+        sent = [d for d in rows if d.ref == link.ref] + attempts.rows(partner, link.ref, attempt)
+        await house.store.commit(gone, *attempts.taken_back(ctx, partner, link.ref, attempt.patient, attempt, sent))
+        return Tally(recalled=1)
     if stored is None or stored.deleted:
         await house.store.commit(gone)
         return Tally()

@@ -19,6 +19,7 @@ from ..domain.types import Keep, Op, Ref, Send
 from ..gate import House
 from ..gate.context import directory_now, stand
 from ..store.base import Taken
+from . import attempts
 from .partner import Partner
 
 KIND = "turned"
@@ -72,8 +73,9 @@ def agreed(house: House, partner: Partner) -> str:
 async def _held(house: House, partner: Partner) -> set[str]:
     """Of whom the partner has something, or does not get what waits."""
     rows = await house.store.ledger(remote=partner.name, open_only=True)
+    under_way = await attempts.open_of(house, partner)
     withheld = await house.store.outbox_items(partner.name, "withheld", MOST)
-    return {p for p in (*(d.patient for d in rows), *(i["patient"] for i in withheld)) if p}
+    return {p for p in (*(d.patient for d in rows), *(a.patient for a in under_way.values()), *(i["patient"] for i in withheld)) if p}
 
 
 def _of(known: Mapping[str, Standing], person: str) -> list[Standing]:

@@ -12,6 +12,7 @@ from .. import gate
 from ..domain.types import Ref
 from ..gate import House
 from ..remote.client import Down, Locked, Unknown
+from . import attempts
 from .backfill import backfill
 from .partner import Partner, as_owner, began_there
 from .pull import pull
@@ -93,7 +94,9 @@ async def status(house: House, partner: Partner) -> dict[str, Any]:
     """`{remote, lag_s, queued, withheld, parked, conflicts, recalls_open, quiet}`"""
     states = await house.store.outbox(partner.name)
     due = await house.store.outbox_items(partner.name, "queued", 1)
-    recalls = [i for i in await house.store.outbox_items(partner.name, "queued", 10_000) if i["why"] == "recall"]
+    recalls = {i["ref"] for i in await house.store.outbox_items(partner.name, "queued", 10_000) if i["why"] == "recall"}
+    under_way = await attempts.open_of(house, partner)
+    recalls |= {str(ref) for ref, a in under_way.items() if a.recall or not await _may_be_there(house, partner, ref)}
     conflicts = await house.store.kept_all("conflict", house.clock(), f"{partner.name} ")
     quarantined = await house.store.kept_all("quarantine", house.clock(), f"{partner.name} ")
     queued = states.get("queued", 0) + states.get("leased", 0)
@@ -108,8 +111,15 @@ async def status(house: House, partner: Partner) -> dict[str, Any]:
         "quarantined": len(quarantined),
         "recalls_open": len(recalls),
         "paused": partner.paused,
-        "quiet": queued == 0,
+        "quiet": queued == 0 and not under_way,
     }
+
+
+async def _may_be_there(house: House, partner: Partner, ref: Ref) -> bool:
+    stored = await house.store.get(ref)
+    if stored is None or stored.deleted:
+        return False
+    return (await gate.may_send(await as_owner(house, partner, "disclose"), partner.terms, stored)).permit
 
 
 async def preview(house: House, partner: Partner) -> AsyncIterator[dict[str, Any]]:

@@ -20,6 +20,7 @@ from .searches import Fresh
 
 ENGINES = ("mongo", "sqlite")
 SLOW_ON_MONGO = ("test_a_backlog_of_one_person_drains", "test_whatever_workers_do_order_and_fences_hold")
+ATTEMPTS_ON_MONGO = ("test_what_was_sent_without_an_answer", "test_a_deletion_that_we_began", "test_who_is_killed")  # the others with test-all
 TOLD_ON_MONGO = ("test_what_happens_within_a_minute", "test_who_dies_after_sending", "test_two_workers", "test_what_was_taken")  # the others with test-all
 
 
@@ -28,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         params = getattr(getattr(item, "callspec", None), "params", {})
         if params.get("fresh") == "mongo" or (params.get("reopen") == "mongo" and item.name.startswith(SLOW_ON_MONGO)):
+            item.add_marker("slow")
+        if params.get("reopen") == "mongo" and item.path.name == "test_attempts.py" and not item.name.startswith(ATTEMPTS_ON_MONGO):
             item.add_marker("slow")
         if params.get("place") == "mongo" and not item.name.startswith(TOLD_ON_MONGO):
             item.add_marker("slow")
