@@ -19,7 +19,8 @@ async def conflicts(as_json: bool) -> int:
                 if as_json:
                     sys.stdout.buffer.write(strict.dump(c) + b"\n")
                 else:
-                    print(f"{c['id']}: {c['ref']} at {partner.name}, both changed {', '.join(c['paths'])}")
+                    what = "deleted there, not here" if c["theirs"] is None else f"both changed {', '.join(c['paths'])}"
+                    print(f"{c['id']}: {c['ref']} at {partner.name}, {what}")
     return 0
 
 
@@ -33,7 +34,7 @@ async def resolve(id: str, how: str, file: Path | None) -> int:
                 if c["id"] != id:
                     continue
                 body = c["theirs"] if how == "theirs" else strict.read(file.read_bytes()) if file else None
-                ref = await waiting.resolve(w.house, partner, c, body)
+                ref = await waiting.resolve(w.house, partner, c, body, delete=how == "theirs" and body is None)
                 print(f"{ref}: {how}")
                 return 0
     raise Refused(f"There is no conflict `{id}`.")

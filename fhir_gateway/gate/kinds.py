@@ -47,6 +47,7 @@ KINDS: Final[dict[str, Kind]] = {
     **_all("tell-code", "the name of the code on its way to the address in tell-new, and nothing else", goes=True),
     **_all("nhs-number", "it points from the number to the record, which has it", goes=True),
     **_all("attempt", "what is on its way to a partner, for moments: what got there is in disclosures and audit", goes=True),
+    **_all("deleted-there", "that a partner deleted its copy, which the conflict in waiting says", goes=True),
     **_all("recall-told", "that a notice went, which is in notices; the name of a partner and a number"),
     **_all(
         "session session-of code launch refresh online grant-of",

@@ -23,6 +23,7 @@ from .partner import TAG, Partner, as_owner, began_there, local_references, outg
 from .recalling import RECALL_LATE, review, take_back, tell_once
 from .taking import pull_one
 from .tally import Tally
+from .waiting import deleted_there
 
 TRIES = 8
 
@@ -55,6 +56,9 @@ async def one(house: House, partner: Partner, entry: Queued, tally: Tally) -> No
     ctx = await as_owner(house, partner, "disclose")
     if not (await may_send(ctx, partner.terms, stored)).permit:
         await _withhold(house, partner, entry, stored, ctx, link, tally)
+        return
+    if await deleted_there(house, partner, link):
+        await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it was deleted there: a person decides"))
         return
     ops = await send(house, partner, entry, ctx, stored, link)
     went = any(isinstance(op, Note) for op in ops)
@@ -184,8 +188,11 @@ async def _ahead(house: House, partner: Partner, entry: Queued, ctx: Context, ta
         return None
     if target.type not in NO_PATIENT_DATA and not await _may_go(partner, ctx, stored):
         return None
+    link = await house.store.link(partner.name, target)
+    if await deleted_there(house, partner, link):
+        return None
     try:
-        ops = await send(house, partner, entry, ctx, stored, await house.store.link(partner.name, target))
+        ops = await send(house, partner, entry, ctx, stored, link)
     except Turned:
         link = await house.store.link(partner.name, target)  # it may have been found there
         return link.remote_id if link is not None and not link.gone else None
@@ -228,14 +235,11 @@ async def later(house: House, partner: Partner, entry: Queued, e: Exception) -> 
 
 
 async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tally: Tally) -> None:
-    """A version conflict is pulled and merged, then sent again; what the server will not take is parked with its words."""
+    """A version conflict, or a deletion there, is pulled and merged, then sent again; what the server will not take is parked with its words."""
     link = await house.store.link(partner.name, entry.ref)
-    if e.status in (404, 410) and link is not None:
-        await house.store.commit(Linked(**{**fields_of(link), "gone": True}))
-        await later(house, partner, entry, e)
-        tally.delayed += 1
-    elif e.status in (409, 412) and entry.tries < TRIES:
-        if link is not None and not link.gone:
+    live = link is not None and not link.gone
+    if (e.status in (409, 412) or (e.status in (404, 410) and live)) and entry.tries < TRIES:
+        if link is not None and live:
             tally.add(await pull_one(house, partner, link))
         if entry.tries <= 2:  # merged just now: send the result at once
             await house.store.commit(Delay(entry.entry, entry.fence, house.clock(), str(e)))

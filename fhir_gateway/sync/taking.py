@@ -20,7 +20,7 @@ from .feed import Change, change_of
 from .links import etag_of, fields_of
 from .partner import Partner, as_owner, began_there, incoming, local_references, our_tag
 from .tally import Tally
-from .waiting import both_kept, quarantine
+from .waiting import both_kept, deletion_kept, quarantine
 
 
 async def pull_one(house: House, partner: Partner, link: Linked) -> Tally:
@@ -177,7 +177,7 @@ async def _consent_there(house: House, partner: Partner, change: Change) -> Tall
 
 
 async def _deleted_there(house: House, partner: Partner, link: Linked) -> Tally:
-    """Their deletion is a proposal: applied where they may change it, else our copy stays and the link ends."""
+    """Their deletion is a proposal: applied where they may change it and we have not. Else ours stays, and a person decides."""
     ctx = await as_owner(house, partner, "access")
     stored = await house.store.get(link.ref)
     gone = Linked(**{**fields_of(link), "gone": True})
@@ -190,14 +190,14 @@ async def _deleted_there(house: House, partner: Partner, link: Linked) -> Tally:
     if stored is None or stored.deleted:
         await house.store.commit(gone)
         return Tally()
-    if stored.version != link.version:
-        await house.store.commit(gone, Send(partner.name, link.ref, stored.version, next(iter(stored.facts.patients), None)))
-        return Tally()
+    if stored.version != link.version or partner.terms.direction == "out":
+        await house.store.commit(gone, *deletion_kept(house, partner, ctx, stored))
+        return Tally(conflicts=1)
     await house.store.commit(gone)
     try:
         await gate.remove(ctx, link.ref, if_match=stored.version)
     except Problem as p:
-        return await quarantine(house, partner, ctx, link.remote_id, {"deleted": True}, p, [])
+        return await quarantine(house, partner, ctx, link.remote_id, {"deleted": True}, p, deletion_kept(house, partner, ctx, stored))
     return Tally(pulled=1)
 
 

@@ -14,11 +14,12 @@ import pytest_asyncio
 
 from fhir_gateway import gate
 from fhir_gateway.domain import strict
+from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Disclosed, Op, Ref, Send
 from fhir_gateway.gate import Remote
 from fhir_gateway.gate.retaining import Due, take_back
 from fhir_gateway.remote.client import Down, RemoteServer, Unknown
-from fhir_gateway.sync import worker
+from fhir_gateway.sync import waiting, worker
 from fhir_gateway.sync.partner import Partner, our_tag
 from fhir_gateway.sync.pull import pull
 from fhir_gateway.sync.push import push
@@ -415,3 +416,31 @@ async def test_a_recall_names_the_version_and_goes_before_their_edit(here: Here)
     await here.quiet()
     assert not here.there.goals() and all(d.recalled for d in await here.rows(ref))
     assert await here.house.store.kept_all("quarantine", here.now, "hub "), "their edit is kept for a person"
+
+
+@pytest.mark.parametrize("heard", ["by a pull", "by an answer"])
+@pytest.mark.parametrize("decided", ["ours", "theirs"])
+async def test_what_they_deleted_and_we_changed_is_not_made_anew_there_before_a_person_says_so(here: Here, heard: str, decided: str) -> None:
+    ref = await here.goal()
+    await here.push()
+    (name,) = here.there.goals()
+    del here.there.held[name]
+    here.there.deleted.append(name)
+    await here.change(here.me, "goal", description={"text": "run"})
+    if heard == "by a pull":
+        await pull(here.house, here.partner)
+    await here.quiet()
+    assert not here.there.goals() and (await here.body(ref))["description"]["text"] == "run"
+    (conflict,) = await waiting.conflicts(here.house, here.partner)
+    assert conflict["theirs"] is None and conflict["ours"]["description"]["text"] == "run"
+    await here.change(here.me, "goal", description={"text": "swim"})
+    await here.quiet()
+    assert not here.there.goals(), "nor after another edit"
+    if decided == "ours":
+        await waiting.resolve(here.house, here.partner, conflict, None)
+        await here.quiet()
+        assert len(here.there.goals()) == 1 and await waiting.conflicts(here.house, here.partner) == []
+    else:
+        with pytest.raises(Problem):  # written as the partner's, who may not
+            await waiting.resolve(here.house, here.partner, conflict, None, delete=True)
+        await here.body(ref)
