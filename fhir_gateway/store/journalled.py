@@ -40,7 +40,7 @@ DECIDING: Final = STANDING_TYPES | DIRECTORY_TYPES
 # Named values that decide nothing, or end with a restore. What is not listed here is journalled: a kind that somebody adds
 # tomorrow is rather written down in vain than forgotten.
 PASSING: Final = frozenset(
-    "attempt audit-head audit-key backfill code conflict deleted-there demo finding grant grant-of health if-none-exist inbox jti journal labelled launch newcomers notice online parked push quarantine"
+    "attempt audit-head audit-key backfill code conflict deleted-there demo dropped finding grant grant-of health if-none-exist inbox jti journal labelled launch newcomers notice online parked push quarantine"
     " journal-end journal-pending recall-told refresh secret session session-of sign-in-failures signing-key store tell-changes tell-former told turned watermark".split()
 )
 ENDING: Final = ("session", "session-of", "code", "grant", "grant-of", "online", "refresh", "launch", "signing-key")  # what a sealing ends

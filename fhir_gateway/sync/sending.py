@@ -20,6 +20,7 @@ from . import attempts
 from .attempts import Attempt, sent_open
 from .links import etag_of, fields_of, id_of, same
 from .partner import TAG, Partner, as_owner, began_there, local_references, outgoing
+from .reading_back import flags
 from .recalling import RECALL_LATE, review, take_back, tell_once
 from .taking import pull_one
 from .tally import Tally
@@ -114,7 +115,8 @@ async def send(house: House, partner: Partner, entry: Queued, ctx: Context, stor
         note(ctx, "R", "disclose", decision, (str(ref),), patient=person, allowed=True, detail=f"sent to {partner.name}")
         for person in stored.facts.patients or (None,)
     ]
-    return [linked, *trail, *_known(ctx, partner, ref, attempt, trail=False)]
+    dropped = await flags(house, partner, copy, there)
+    return [linked, *trail, *dropped, *_known(ctx, partner, ref, attempt, trail=False)]
 
 
 def _known(ctx: Context, partner: Partner, ref: Ref, attempt: Attempt | None, *, trail: bool = True) -> list[Op]:

@@ -12,7 +12,7 @@ from .. import gate
 from ..domain.types import Ref
 from ..gate import House
 from ..remote.client import Down, Locked, Unknown
-from . import attempts
+from . import attempts, reading_back
 from .backfill import backfill
 from .partner import Partner, as_owner, began_there
 from .pull import pull
@@ -91,7 +91,7 @@ async def _sleep(stop: asyncio.Event, seconds: float) -> None:
 
 
 async def status(house: House, partner: Partner) -> dict[str, Any]:
-    """`{remote, lag_s, queued, withheld, parked, conflicts, recalls_open, quiet}`"""
+    """`{remote, lag_s, queued, withheld, parked, conflicts, quarantined, recalls_open, dropped, paused, quiet}`"""
     states = await house.store.outbox(partner.name)
     due = await house.store.outbox_items(partner.name, "queued", 1)
     recalls = {i["ref"] for i in await house.store.outbox_items(partner.name, "queued", 10_000) if i["why"] == "recall"}
@@ -110,6 +110,7 @@ async def status(house: House, partner: Partner) -> dict[str, Any]:
         "conflicts": len(conflicts),
         "quarantined": len(quarantined),
         "recalls_open": len(recalls),
+        "dropped": len(await house.store.kept_all(reading_back.KIND, house.clock(), f"{partner.name} ")),
         "paused": partner.paused,
         "quiet": queued == 0 and not under_way,
     }

@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,6 +24,7 @@ from fhir_gateway.sync import waiting, worker
 from fhir_gateway.sync.partner import Partner, our_tag
 from fhir_gateway.sync.pull import pull
 from fhir_gateway.sync.push import push
+from fhir_gateway.sync.reading_back import lost
 
 from ..telling.place import Place
 from ..telling.servers import mail_server
@@ -444,3 +446,70 @@ async def test_what_they_deleted_and_we_changed_is_not_made_anew_there_before_a_
         with pytest.raises(Problem):  # written as the partner's, who may not
             await waiting.resolve(here.house, here.partner, conflict, None, delete=True)
         await here.body(ref)
+
+
+async def test_what_their_server_drops_is_flagged_once_and_not_taken_for_their_deletion(here: Here) -> None:
+    here.there.drops = {"startDate"}
+    ref = await here.goal(startDate="2026-11-01")
+    await here.push()
+    (name,) = here.there.goals()
+    assert "startDate" not in here.there.held[name] and (await here.status())["dropped"] == 1
+    await here.goal("run", startDate="2026-11-02")
+    await here.push()
+    assert list(await here.house.store.kept_all("dropped", here.now, "hub ")) == ["hub Goal.startDate"]
+    here.there.edit(name, description={"text": "swim"})
+    await pull(here.house, here.partner)
+    (item,) = (await here.house.store.kept_all("quarantine", here.now, "hub ")).values()  # this partner may not write: it waits
+    assert strict.read(item)["body"]["startDate"] == "2026-11-01" == (await here.body(ref))["startDate"]
+    assert strict.read(item)["body"]["description"]["text"] == "swim"
+
+
+LISTS = {"resourceType": "Goal", "id": "1", "text": {"div": "x"}, "note": [{"text": "a"}, {"text": "b", "time": "2026"}], "meta": {"tag": [{"code": "t"}]}}
+
+
+@pytest.mark.parametrize(
+    ("there", "paths"),
+    [
+        (LISTS, []),
+        ({**LISTS, "id": "2", "text": {}, "extra": 1}, []),
+        ({**LISTS, "note": [{"text": "a"}, {"text": "B"}]}, ["Goal.note.time"]),
+        ({**LISTS, "note": [{"text": "a"}]}, ["Goal.note"]),
+        ({"resourceType": "Goal", "note": LISTS["note"]}, ["Goal.meta.tag"]),
+    ],
+)
+def test_what_was_sent_and_is_not_there_is_named_by_its_path(there: dict[str, Any], paths: list[str]) -> None:
+    assert lost(LISTS, there) == paths
+
+
+@pytest.mark.parametrize("then", ["no", "no and yes", "edited"])
+@pytest.mark.parametrize("dies", range(1, 7))
+async def test_wherever_it_is_killed_the_ledger_is_what_they_have_and_had(here: Here, dies: int, then: str) -> None:
+    """Killed at the nth commit of sending two new goals, of sending a change, and of what follows a withdrawal."""
+
+    async def cut_short() -> None:
+        commits = count(1)
+        here.mortal.fatal = lambda ops: next(commits) == dies
+        await here.push(3)
+        here.mortal.fatal = lambda ops: False
+
+    refs = [await here.goal(), await here.goal("run")]
+    await cut_short()
+    await here.change(here.me, "goal", description={"text": "run far"})
+    await cut_short()
+    if then != "edited":
+        await here.no()
+        await cut_short()
+    if then == "no and yes":
+        await here.grant("surgery")
+    await here.quiet()
+    await pull(here.house, here.partner)
+    await here.quiet()
+    for ref in refs:
+        there = here.there.tagged("Goal", ref.id)
+        rows = await here.rows(ref)
+        assert len(there) == (then != "no"), "one copy where it may be, none where it may not"
+        assert any(d.recalled is None for d in rows) == bool(there), "the ledger is what they have"
+        assert bool(rows) or str(ref) not in here.there.ever, "and what they had"
+        assert (await here.body(ref))["description"]["text"] in ("walk", "run far")
+    status = await here.status()
+    assert status["quiet"] and status["recalls_open"] == 0 and await here.attempts() == []
