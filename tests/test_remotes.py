@@ -29,6 +29,7 @@ class Recorder:
     def __init__(self) -> None:
         self.held: dict[str, dict[str, Any]] = {}
         self.keys: set[str] = set()
+        self.numbers = 0
         self.written: list[str] = []  # every body it was ever sent
         self.arrived: list[tuple[float, str]] = []  # and when it was
         self.headers: dict[str, str] = {}  # the headers of the request in hand
@@ -70,7 +71,8 @@ class Recorder:
             self.written.append(json.dumps(sent))
             self.arrived.append((time.monotonic(), self.written[-1]))
         if method == "POST":
-            name = f"{sent['resourceType']}/{len(self.held) + 1}"
+            self.numbers += 1  # never one that was given before
+            name = f"{sent['resourceType']}/{self.numbers}"
             self.held[name] = {**sent, "id": name.split("/")[1], "meta": {**sent["meta"], "versionId": "1"}}
             return 201, self.held[name]
         if method == "PUT":

@@ -43,7 +43,6 @@ class Hub(Recorder):
         self.deleted: list[str] = []
         self.ever: list[str] = []  # "Type/ours" of whatever it has held
         self.searchable = self.strict = True
-        self.numbers = 0
 
     def answer(self, method: str, path: str, sent: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         type = path.split("?")[0].split("/")[0]
