@@ -60,6 +60,6 @@ KINDS: Final[dict[str, Kind]] = {
     **_all("finding", "the tries of a member of staff to find people"),
     **_all("client jti revoked secret signing-key audit-key", "of apps, systems and keys: no person"),
     **_all("audit-head audit-told journal journal-pending journal-end store health labelled", "of this store: no person"),
-    **_all("watermark backfill turned", "how far a partner is: no person"),
+    **_all("watermark backfill turned dropped", "how far a partner is, and what its server does not keep: no person"),
     **_all("demo", "the names of what the demo loads"),
 }

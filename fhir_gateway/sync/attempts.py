@@ -129,12 +129,18 @@ def may_arrive(house: House, attempt: Attempt | None) -> bool:
 
 
 async def found(partner: Partner, ref: Ref) -> Linked | None:
+    """A link to the copy there that bears our tag. Refusal where that server cannot be searched by it."""
+    there = await copy_there(partner, ref)
+    return None if there is None else adopted(partner, ref, there, etag_of(there))
+
+
+async def copy_there(partner: Partner, ref: Ref) -> dict[str, Any] | None:
     """The copy there that bears our tag. Refusal where that server cannot be searched by it."""
     async for page in partner.server.search(ref.type, {"_tag": f"{TAG}|{ref.id}"}):
         for entry in page.get("entry", []):
             there = entry.get("resource") or {}
             if there.get("resourceType") == ref.type and our_tag(there) == ref.id:
-                return adopted(partner, ref, there, etag_of(there))
+                return dict(there)
     return None
 
 

@@ -94,11 +94,12 @@ async def send(house: House, partner: Partner, entry: Queued, ctx: Context, stor
         return [agreed, *_known(ctx, partner, ref, before), *more]
     if live is not None and theirs:
         copy = put_back(strict.decode(live.base_received or live.base_sent or b"{}"), copy, views)
+    known = await _looked_for(partner, ref, before) if live is None else None
     decision = await ask_stored(ctx, "disclose", stored)
     attempt = await attempts.begin(house, partner, entry, stored, before, decision, copy) if stored.facts.patients else None
     try:
         await _as_asked(house, partner, stored)
-        reply = await _conditional(partner.server, ref, copy, live, before)
+        reply = await _conditional(partner.server, ref, copy, live, before, known)
     except Exception as e:
         if attempt is not None and attempts.nothing_left(e):
             await house.store.commit(attempts.as_before(partner, ref, before))
@@ -152,11 +153,25 @@ async def _as_asked(house: House, partner: Partner, stored: Stored) -> None:
         raise Turned
 
 
-async def _conditional(server: RemoteServer, ref: Ref, copy: dict[str, Any], live: Linked | None, before: Attempt | None) -> Reply:
+async def _looked_for(partner: Partner, ref: Ref, before: Attempt | None) -> dict[str, Any] | None:
+    """Where that server does not say that it creates on condition, our tag is looked for first."""
+    if ref.type in (await partner.met()).conditional_create:
+        return None
+    try:
+        return await attempts.copy_there(partner, ref)
+    except Refusal:
+        if before is not None:  # another create might be a second copy
+            raise
+        return None
+
+
+async def _conditional(
+    server: RemoteServer, ref: Ref, copy: dict[str, Any], live: Linked | None, before: Attempt | None, known: dict[str, Any] | None
+) -> Reply:
     """Create only if our tag is not there yet; else update what we last saw. Other where it is there as somebody else left it."""
     if live is not None:
         return await server.update(ref.type, live.remote_id.split("/")[1], copy, live.etag)
-    reply = await server.create(ref.type, copy, f"_tag={TAG}|{ref.id}")
+    reply = Reply(200, known) if known is not None else await server.create(ref.type, copy, f"_tag={TAG}|{ref.id}")
     if reply.status == 200 and reply.body and not same(reply.body, copy):
         if not attempts.sent(before, reply.body):
             raise Other(reply.body)

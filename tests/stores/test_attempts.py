@@ -42,7 +42,7 @@ class Hub(Recorder):
         self.drops: set[str] = set()  # elements that it does not keep
         self.deleted: list[str] = []
         self.ever: list[str] = []  # "Type/ours" of whatever it has held
-        self.searchable = self.strict = True
+        self.searchable = self.strict = self.conditional = True
 
     def answer(self, method: str, path: str, sent: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         type = path.split("?")[0].split("/")[0]
@@ -55,7 +55,7 @@ class Hub(Recorder):
         match = self.headers.get("if-match")
         if method == "POST":
             found = self.tagged(type, self.headers.get("if-none-exist", "").partition("|")[2])
-            if found:
+            if found and self.conditional:
                 return 200, found[0]
             self.numbers += 1
             return 201, self.keep(f"{type}/{self.numbers}", sent, 1)
@@ -79,7 +79,9 @@ class Hub(Recorder):
 
     def read(self, path: str, type: str) -> tuple[int, dict[str, Any]]:
         if path == "metadata":
-            return 200, {"resourceType": "CapabilityStatement", "rest": [{"mode": "server", "interaction": [{"code": "history-system"}]}]}
+            types = [{"type": t, **({"conditionalCreate": True} if self.conditional else {})} for t in ("Goal", "Patient", "Task")]
+            rest = {"mode": "server", "interaction": [{"code": "history-system"}], "resource": types}
+            return 200, {"resourceType": "CapabilityStatement", "rest": [rest]}
         if path.startswith("_history"):
             entries = [{"resource": r} for r in self.held.values()]
             entries += [{"request": {"method": "DELETE", "url": name}} for name in self.deleted]
@@ -258,8 +260,11 @@ async def test_a_request_that_never_arrived_leaves_no_row_and_no_attempt(here: H
     assert await here.rows(ref) == [] == await here.rows(other)
 
 
-async def test_a_lost_answer_is_no_withdrawal(here: Here) -> None:
-    """Taken back and given again between: linked, one copy, one row since the moment that it left."""
+@pytest.mark.parametrize("conditional", [True, False])
+async def test_a_lost_answer_is_no_withdrawal(here: Here, conditional: bool) -> None:
+    """Taken back and given again between: linked, one copy, one row since the moment that it left. Also where that server has no
+    conditional create, and says so."""
+    here.there.conditional, here.partner.abilities = conditional, None
     here.there.loses = {"POST"}
     ref = await here.goal()
     sent = here.now
