@@ -334,6 +334,52 @@ async def an_organisation_becomes_voluntary(w: World, p: str) -> Change:
     return lambda: w.change(w.operator, w.refs["surgery"], type=[{"coding": [{"system": SECTOR_SYSTEM, "code": "voluntary"}]}])
 
 
+async def group(w: World, *whom: str, **member: Any) -> str:
+    """A group of staff, written by an operator."""
+    return await w.make(w.operator, "Group", type="practitioner", actual=True, member=[{"entity": {"reference": w.refs[n]}, **member} for n in whom])
+
+
+async def a_member_leaves_a_group(w: World, p: str) -> Change:
+    ref = await group(w, "nurse", "link")
+    await consents(w, p, {"reference": ref})
+    return lambda: w.change(w.operator, ref, member=[{"entity": {"reference": w.refs["link"]}}])
+
+
+async def a_member_of_a_group_is_no_longer_active(w: World, p: str) -> Change:
+    ref = await group(w, "nurse-role")
+    await consents(w, p, {"reference": ref})
+    return lambda: w.change(w.operator, ref, member=[{"entity": {"reference": w.refs["nurse-role"]}, "inactive": True}])
+
+
+async def a_membership_of_a_group_ends_by_itself(w: World, p: str) -> Change:
+    await consents(w, p, {"reference": await group(w, "charity", period={"end": day(later(w))})})
+    return lambda: pass_time(w)
+
+
+async def a_group_is_no_longer_active(w: World, p: str) -> Change:
+    ref = await group(w, "charity")
+    await consents(w, p, {"reference": ref})
+    return lambda: w.change(w.operator, ref, active=False)
+
+
+async def a_group_is_deleted(w: World, p: str) -> Change:
+    ref = await group(w, "trust")
+    await consents(w, p, {"reference": ref})
+    return lambda: gate.remove(w.operator, Ref(*ref.split("/")), if_match=1)
+
+
+async def an_organisation_in_a_group_closes(w: World, p: str) -> Change:
+    await consents(w, p, {"reference": await group(w, "charity")})
+    return lambda: w.change(w.operator, w.refs["charity"], active=False)
+
+
+async def somebody_joins_a_group_that_is_told_no(w: World, p: str) -> Change:
+    await task(w, p)
+    ref = await group(w, "nurse")
+    await consents(w, p, {"reference": ref}, type="deny")
+    return lambda: w.change(w.operator, ref, member=[{"entity": {"reference": w.refs["surgery"]}}])
+
+
 async def merged_records_part(w: World, p: str) -> Change:
     other = await w.make(await w.hospital(), "Patient", name=[{"family": "Same"}], birthDate="1950-04-03")
     await to_organisation(w, other, "charity")
@@ -480,6 +526,13 @@ SHUTS: list[tuple[Callable[[World, str], Awaitable[Change]], str, str | None]] =
     (an_organisation_that_a_consent_names_by_its_code_closes, "link", "charity"),
     (a_part_of_what_a_consent_names_closes, "nurse", "ward"),
     (an_organisation_becomes_voluntary, "gp", "surgery"),
+    (a_member_leaves_a_group, "nurse", None),
+    (a_member_of_a_group_is_no_longer_active, "nurse", None),
+    (a_membership_of_a_group_ends_by_itself, "link", "charity"),
+    (a_group_is_no_longer_active, "link", "charity"),
+    (a_group_is_deleted, "nurse", "ward"),
+    (an_organisation_in_a_group_closes, "link", "charity"),
+    (somebody_joins_a_group_that_is_told_no, "gp", "surgery"),
     (merged_records_part, "link", "charity"),
     (linked_records_part, "link", "charity"),
     (linked_records_part_the_other_way_round, "link", "charity"),
@@ -593,6 +646,24 @@ async def a_ward_joins_the_trust(w: World, p: str) -> Change:
     return lambda: w.change(w.operator, w.refs["ward"], partOf={"reference": w.refs["trust"]})
 
 
+async def somebody_joins_a_group_that_is_let_in(w: World, p: str) -> Change:
+    ref = await group(w, "nurse")
+    await consents(w, p, {"reference": ref})
+    return lambda: w.change(w.operator, ref, member=[{"entity": {"reference": w.refs["charity"]}}])
+
+
+async def a_membership_of_a_group_begins_by_itself(w: World, p: str) -> Change:
+    await consents(w, p, {"reference": await group(w, "nurse-role", period={"start": day(later(w))})})
+    return lambda: pass_time(w)
+
+
+async def a_group_that_is_told_no_is_left(w: World, p: str) -> Change:
+    await task(w, p)
+    ref = await group(w, "gp", "surgery")
+    await consents(w, p, {"reference": ref}, type="deny")
+    return lambda: w.change(w.operator, ref, member=None)
+
+
 OPENS: list[tuple[Callable[[World, str], Awaitable[Change]], str, str | None]] = [
     (a_consent_is_given, "link", "charity"),
     (a_consent_begins_by_itself, "link", "charity"),
@@ -600,6 +671,9 @@ OPENS: list[tuple[Callable[[World, str], Awaitable[Change]], str, str | None]] =
     (a_task_is_accepted, "gp", "surgery"),
     (a_role_begins_by_itself, "nurse", None),
     (a_ward_joins_the_trust, "nurse", "ward"),
+    (somebody_joins_a_group_that_is_let_in, "link", "charity"),
+    (a_membership_of_a_group_begins_by_itself, "nurse", None),
+    (a_group_that_is_told_no_is_left, "gp", "surgery"),
 ]
 
 

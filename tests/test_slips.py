@@ -60,11 +60,13 @@ SLIPS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "a number without system": (whom(value="926"), "actor[0].reference.identifier.system", "`926`", "`system`"),
     "a system in the wrong case": (whom(system=ODS_CODE.lower(), value="926"), "actor[0].reference.identifier.system", f"`{ODS_CODE.lower()}`", f"`{ODS_CODE}`"),
     "a thing that is nobody": ({"actor": [actor("Goal/x")]}, "actor[0].reference.reference", "`Goal/x`", "Organization"),
-    "a group": ({"actor": [actor("Group/night-team")]}, "actor[0].reference.reference", "`Group/night-team`", "(CareTeam)"),
+    "a group as author": ({"data": [{"meaning": "authoredby", "reference": {"reference": "Group/g"}}]}, "data[0].reference.reference", "`Group/g`", "its members"),
+    "a group as custodian": ({"actor": [actor("Group/g", "CST")]}, "actor[0].reference.reference", "`Group/g`", "its members"),
     "an author without system": ({"data": [{"meaning": "authoredby", "reference": {"identifier": {"value": "9"}}}]}, "data[0].reference.identifier.system", "`9`", "`system`"),
 }  # fmt: skip
 NOBODY = {
     "a number that nobody has": (whom(system=ODS_CODE, value="000XX"), "actor[0].reference.identifier.value", "`000XX`", "nobody's"),
+    "a group that is not here": ({"actor": [actor("Group/night-team")]}, "actor[0].reference.reference", "`Group/night-team`", "group of staff"),
     "a number in the wrong case": (whom(system=ODS_CODE, value="d82001"), "actor[0].reference.identifier.value", "`d82001`", "`D82001`"),
 }
 
@@ -142,11 +144,11 @@ def test_what_may_come_to_be_somebody_is_kept_with_a_warning(demo: Gateway) -> N
     strangers = ("HealthcareService/nope", "urn:their-register|1", f"{ROLE_AT}|Organization/nope urn:roles|nurse", "RelatedPerson/nope", "Patient/nope")
     by_job = actor("x/y") | {"reference": {"identifier": {"system": ROLE_AT, "value": strangers[2].partition("|")[2]}}}
     rule = permit(*strangers[:2], *strangers[3:], f"{ODS_CODE}|D82001", type="deny")
-    body = consent(demo.patient, rule | {"actor": [*rule["actor"], by_job]}, permit(f"{ODS_CODE}|000XX"))
+    body = consent(demo.patient, rule | {"actor": [*rule["actor"], by_job]}, permit(f"{ODS_CODE}|000XX", "Group/nope"))
     kept = demo.call("patient", "POST", "Consent", body=body, headers={"Prefer": "return=OperationOutcome"})
     assert kept.status_code == 201, kept.text
     warned = {i["diagnostics"].split("`")[1]: i["diagnostics"] for i in kept.json()["issue"] if i["code"] == "not-found"}
-    assert set(warned) == {*(s[:80] for s in strangers), f"{ODS_CODE}|000XX"}
+    assert set(warned) == {*(s[:80] for s in strangers), f"{ODS_CODE}|000XX", "Group/nope"}
     assert "closes nothing" in warned["HealthcareService/nope"] and "opens nothing" in warned[f"{ODS_CODE}|000XX"]
     now = demo.get("patient", kept.headers["location"].split("/fhir/")[1].split("/_history")[0])
     assert save(demo, now.json() | {"status": "inactive"}, now.headers["etag"]).status_code == 200
@@ -161,6 +163,12 @@ def test_from_a_partner_a_no_with_a_slip_cannot_be_computed_so_it_closes(slip: s
     exception = consent("p", {"type": "deny", "provision": [{"type": "permit"} | said]})
     assert isinstance(read_foreign(exception, "c", 1), Grant), "what opens nothing leaves the no as it is"
     assert not slips.slips(consent("p", {"type": "deny"} | said, status="inactive"))
+
+
+def test_from_a_partner_a_no_to_a_group_cannot_be_computed_since_theirs_is_not_ours() -> None:
+    read = read_foreign(consent("p", permit("Group/g", type="deny")), "c", 1)
+    assert isinstance(read, Broken) and read.where == f"{RULE}.actor[0].reference.reference"
+    assert isinstance(read_foreign(consent("p", permit("Group/g")), "c", 1), Grant)
 
 
 def test_every_official_code_can_be_named() -> None:

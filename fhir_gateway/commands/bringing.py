@@ -30,7 +30,7 @@ from .naming import meant
 T = TypeVar("T")
 console = Console(stderr=True)
 MOST_NAMED = 12  # in words, of places without a home, and of what has another id here
-ASKERS = ("Practitioner", "PractitionerRole", "Organization", "CareTeam", "Patient", "RelatedPerson", "HealthcareService", "Device")
+ASKERS = ("Practitioner", "PractitionerRole", "Organization", "CareTeam", "Group", "Patient", "RelatedPerson", "HealthcareService", "Device")
 
 
 async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: bool) -> int:

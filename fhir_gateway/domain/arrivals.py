@@ -50,8 +50,22 @@ def movers(after: Directory, ref: str, body: Mapping[str, Any]) -> frozenset[str
         return frozenset({target}) if isinstance(target, str) and target.startswith("Practitioner/") else frozenset()
     if kind == "Practitioner":
         return frozenset({ref})
-    if kind != "Organization":
-        return frozenset()
+    if kind == "Group":
+        group = after.groups.get(ref)
+        return frozenset(who for m in (group.members if group else ()) for who in _members(after, m.name))
+    return _at(after, ref) if kind == "Organization" else frozenset()
+
+
+def _members(after: Directory, name: str) -> frozenset[str]:
+    """Practitioners and organisations that one member of a group stands for."""
+    if name.startswith("PractitionerRole/"):
+        role = after.roles.get(name)
+        return frozenset({role.practitioner}) if role and role.practitioner else frozenset()
+    return _at(after, name) if name.startswith("Organization/") else frozenset({name})
+
+
+def _at(after: Directory, ref: str) -> frozenset[str]:
+    """An organisation with its parts, and who works there."""
     parts = frozenset(after.everyone_at(ref))
     return parts | {r.practitioner for r in after.roles.values() if r.organisation in parts and r.practitioner}
 

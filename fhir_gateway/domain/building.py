@@ -22,7 +22,7 @@ from .relationships import (
     from_team,
     invitations,
 )
-from .slips import slips
+from .slips import of_partner
 from .standing import Broken, Policy, Relationship, Standing
 from .versions import Record, Version, chains_of
 
@@ -106,7 +106,7 @@ def read_consent(body: Mapping[str, Any], id: str, version: int) -> Grant | Brok
 def read_foreign(body: Mapping[str, Any], id: str, version: int) -> Grant | Broken:
     """The same of a Consent from a partner: one with a slip in a no would close less than it seems, so it cannot be computed."""
     said = read_consent(body, id, version)
-    wrong = slips(body, denies=True) if isinstance(said, Grant) else []
+    wrong = of_partner(body) if isinstance(said, Grant) else []
     return Broken(id, version, wrong[0].where, wrong[0].text, said.root.low, said.root.high) if wrong and isinstance(said, Grant) else said
 
 

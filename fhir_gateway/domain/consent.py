@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from .directory import NO_PATIENT_DATA
+from .directory import NOBODYS
 from .emergencies import GROUNDS
 from .grants import Grant
 from .merged import as_one
@@ -65,7 +65,7 @@ def decide(ask: Ask, facts: Facts, standings: Mapping[str, Standing]) -> Decisio
         return Decision(False, "rbac")
     people = facts.patients
     if not people:
-        if facts.type in NO_PATIENT_DATA:
+        if facts.type in NOBODYS:
             return Decision(True, "no-patient-data")
         return Decision(False, "implicit", rule="nobody's record")
     if len(people) == 1:

@@ -32,7 +32,7 @@ Mine = Callable[[str], bool]
 @dataclass(frozen=True, slots=True)
 class Circle:
     """A writer and everybody they could be: their own names, every organisation they work for with all above and below it,
-    its people, roles, services and sectors, and the teams that any of these are in."""
+    its people, roles, services and sectors, and the teams and groups that any of these are in."""
 
     names: frozenset[str]
     family: frozenset[str]
@@ -52,8 +52,10 @@ class Circle:
     def knows(self, name: str) -> bool:
         """Is it somebody of whom an operator has confirmed who they are: a stranger could turn out to be the writer."""
         d = self.directory
-        if name.startswith((f"{SECTOR_SYSTEM}|", f"{ROLE_AT}|", *(f"{t}/" for t in TEAMS))):
+        if name.startswith((f"{SECTOR_SYSTEM}|", f"{ROLE_AT}|", "CareTeam/")):
             return True
+        if name.startswith("Group/"):
+            return name in d.groups and all(self.knows(m.name) for m in d.groups[name].members)
         if name.startswith("Organization/"):
             here = d.organisations.get(name)
             return here is not None and here.confirmed
@@ -72,6 +74,7 @@ def circle(actor: Actor, directory: Directory, at: int, teams: Mapping[str, Mapp
     sectors = {f"{SECTOR_SYSTEM}|{s}" for s in (directory.sector(o) for o in family) if s}
     alone = Circle(actor.ids | {actor.user} | sectors, family, directory, at)
     mine = {ref for ref, team in (teams or {}).items() if any(alone.holds(n) for n in _members(team))}
+    mine |= {ref for ref, group in directory.groups.items() if any(alone.holds(m.name) for m in group.members)}
     return replace(alone, teams=frozenset(mine))
 
 

@@ -1,23 +1,25 @@
-"""Who is who: organisations with their sectors and ancestors, practitioners with their roles, as operators wrote them.
+"""Who is who: organisations with their sectors and ancestors, practitioners with their roles and groups, as operators wrote them.
 
 What an import or a partner added counts for nothing until an operator confirms it: no sector, no ancestors, no membership.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
+from . import groups as grouping
 from . import strict
+from .groups import Group
 from .periods import bounds, covers, micros
 from .types import Actor, Ref, Writer
 from .vocabulary import ROLE_AT, SECTOR_CODES, SECTOR_SYSTEM
 
-DIRECTORY_TYPES: Final = frozenset({"Organization", "Practitioner", "PractitionerRole", "HealthcareService"})
+DIRECTORY_TYPES: Final = frozenset({"Organization", "Practitioner", "PractitionerRole", "HealthcareService", "Group"})
 
 # Types that hold no patient data: an explicit list (consent.md 1.2 line 2). Anything not here is patient data.
 NO_PATIENT_DATA: Final = frozenset({
@@ -28,6 +30,8 @@ NO_PATIENT_DATA: Final = frozenset({
     "PractitionerRole", "Questionnaire", "ResearchDefinition", "SearchParameter", "SpecimenDefinition",
     "StructureDefinition", "StructureMap", "Substance", "TerminologyCapabilities", "TestScript", "ValueSet",
 })  # fmt: skip
+# What may be in nobody's record: a Group of staff names no patient, and no other is taken. One that names patients is theirs.
+NOBODYS: Final = NO_PATIENT_DATA | {"Group"}
 
 ODS_CODE: Final = "https://fhir.nhs.uk/Id/ods-organization-code"
 ORG_TYPE: Final = "http://terminology.hl7.org/CodeSystem/organization-type"
@@ -109,10 +113,11 @@ class Directory:
     by_identifier: Mapping[str, str] = field(default_factory=dict)
     services: Mapping[str, str] = field(default_factory=dict)  # HealthcareService/… -> Organization/…
     table: Sectors = DEFAULT_SECTORS
+    groups: Mapping[str, Group] = field(default_factory=dict)
 
     @classmethod
     def build(cls, records: Iterable[Record], table: Sectors = DEFAULT_SECTORS) -> Directory:
-        """From the current Organization, Practitioner, PractitionerRole and HealthcareService records."""
+        """From the current Organization, Practitioner, PractitionerRole, HealthcareService and Group records that are nobody's."""
         return cls.of(
             ((strict.decode(r.body), str(r.ref), confirmed(r.writer)) for r in records if r.body is not None),
             table,
@@ -125,6 +130,7 @@ class Directory:
         people: dict[str, tuple[str, frozenset[str]]] = {}
         roles: dict[str, Role] = {}
         services: dict[str, str] = {}
+        groups: dict[str, Group] = {}
         for body, ref, sure in resources:
             kind = body.get("resourceType")
             if kind == "Organization":
@@ -137,12 +143,14 @@ class Directory:
                     roles[ref] = role
             elif kind == "HealthcareService" and sure and body.get("active") is not False:
                 services[ref] = _target(body.get("providedBy")) or ""
-        return cls._whole(organisations, people, roles, services, table)
+            elif kind == "Group" and sure and (group := grouping.read(body, ref)) is not None:
+                groups[ref] = group
+        return cls._whole(organisations, people, roles, services, table, groups)
 
     @classmethod
     def _whole(
         cls, organisations: dict[str, Organisation], people: dict[str, tuple[str, frozenset[str]]], roles: dict[str, Role],
-        services: dict[str, str], table: Sectors,
+        services: dict[str, str], table: Sectors, groups: dict[str, Group],
     ) -> Directory:  # fmt: skip
         of: dict[str, list[Role]] = {}
         for role in roles.values():
@@ -153,7 +161,7 @@ class Directory:
             if o.confirmed:
                 for identifier in sorted(o.identifiers):
                     found.setdefault(identifier, o.ref)
-        return cls(organisations, people, roles, {k: tuple(v) for k, v in of.items()}, found, services, table)
+        return cls(organisations, people, roles, {k: tuple(v) for k, v in of.items()}, found, services, table, groups)
 
     def having(self, ref: str, body: Mapping[str, Any] | None, sure: bool) -> Directory:
         """The same directory with this one resource as it is here (None: without it); `sure` when an operator confirmed it."""
@@ -164,7 +172,7 @@ class Directory:
 
         return self._whole(
             swapped(self.organisations, one.organisations), swapped(self.people, one.people), swapped(self.roles, one.roles),
-            swapped(self.services, one.services), self.table,
+            swapped(self.services, one.services), self.table, swapped(self.groups, one.groups),
         )  # fmt: skip
 
     # -- organisations
@@ -269,9 +277,17 @@ class Directory:
         people = [p for p, (_, ids) in self.people.items() if name in ids] if "|" in name else []
         return frozenset(o for p in people for o in self.organisations_of(p, at))
 
+    def groups_of(self, names: Collection[str], at: int, *, later: bool = False) -> frozenset[str]:
+        """The groups that whoever goes by these names is in now; `later`: or will be."""
+        return frozenset(
+            g.ref for g in self.groups.values()
+            if any(m.name in names and (covers(m.low, m.high, at) or (later and (m.high is None or m.high >= at))) for m in g.members)
+        )  # fmt: skip
+
     def next_change(self, at: int) -> int | None:
-        """The next instant at which some role begins or ends."""
-        edges = (e for r in self.roles.values() for e in (r.low, None if r.high is None else r.high + 1))
+        """The next instant at which some role, or membership of a group, begins or ends."""
+        spans = [(r.low, r.high) for r in self.roles.values()] + [(m.low, m.high) for g in self.groups.values() for m in g.members]
+        edges = (e for low, high in spans for e in (low, None if high is None else high + 1))
         return min((e for e in edges if e is not None and e > at), default=None)
 
     def actor(
@@ -288,7 +304,7 @@ class Directory:
         operator: bool = False,
         rbac: bool = True,
     ) -> Actor:
-        """Who asks, under every name they go by at this moment: person, roles, organisation and ancestors, identifiers, sector.
+        """Who asks, under every name they go by at this moment: person, roles, organisation and ancestors, identifiers, sector, groups.
 
         `user` is `Type/id`; `organisation` a reference, an ODS code or `system|value`. With an organisation named, only the
         roles there count; without one, a practitioner of a single organisation is taken to speak for it.
@@ -316,6 +332,10 @@ class Directory:
             past |= self.past_names(place)
             here = self.organisations.get(place)
             name = name or (here.name if here and user.startswith("Organization/") else "")
+        if self.groups and kind in ("professional", "system"):
+            lasting = self.groups_of(ids - past, now)
+            past |= self.groups_of(ids | past, now) - lasting  # in it by way of an organisation that is no more
+            ids |= lasting
         return Actor(
             kind, frozenset(ids | past), user, name, place, self.sector(place) if kind in ("professional", "system") else None, patient,
             clinician, btg_role, rbac, contributor, operator, past=frozenset(past),
@@ -336,6 +356,9 @@ class Directory:
 
     def ways_of(self, ref: str, at: int) -> list[frozenset[str]]:
         """The same, a set for each place that a practitioner may speak for: who asks for one place has none of another's names."""
+        return [names | self.groups_of(names, at, later=True) for names in self._ways_of(ref, at)]
+
+    def _ways_of(self, ref: str, at: int) -> list[frozenset[str]]:
         if ref.startswith("Organization/"):
             return [self.organisation_names(ref)]
         roles = [r for r in self.roles_of.get(ref, ()) if r.high is None or r.high >= at]

@@ -39,7 +39,7 @@ def lint(consent: Mapping[str, Any]) -> list[Surprise]:
     return [*wrong_spelt, *_root(grant.root), *_ends(grant.root), *_open(grant.root)]
 
 
-LOOKED_UP: Final = ("Organization/", "Practitioner/", "PractitionerRole/", "HealthcareService/", "CareTeam/", "RelatedPerson/", "Patient/")
+LOOKED_UP: Final = ("Organization/", "Practitioner/", "PractitionerRole/", "HealthcareService/", "CareTeam/", "Group/", "RelatedPerson/", "Patient/")
 
 
 def named(consent: Mapping[str, Any]) -> list[Surprise]:

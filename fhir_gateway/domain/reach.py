@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .bonds import Whole, alive, during, invitations, looks_after, names, person_of, serves, turns, younger_than_16
-from .directory import NO_PATIENT_DATA
+from .directory import NOBODYS as OF_NOBODY
 from .grants import Grant, Labels, Rule
 from .periods import micros
 from .predicate import ALWAYS, NEVER, every, has, no, some
@@ -36,7 +36,7 @@ from .vocabulary import (
 NO_CONSENT = no(Has("type", frozenset({"Consent"})))  # what somebody's consents say is theirs and their proxy's
 NO_LEGAL = Only("legal", frozenset())
 NOBODYS = Only("patient", frozenset())
-DIRECTORY = every(NOBODYS, Has("type", NO_PATIENT_DATA))
+DIRECTORY = every(NOBODYS, Has("type", OF_NOBODY))
 UP_TO_NORMAL = Confidential("<=", CONFIDENTIALITY["N"])
 UP_TO_RESTRICTED = Confidential("<=", CONFIDENTIALITY["R"])
 SHOWN_TO_SELF = every(no(Has("label", frozenset(f"{ACT_CODE}|{c}" for c in HIDDEN_FROM_SELF))), no(Has("sens", HIDDEN_FROM_SELF)))

@@ -21,7 +21,7 @@ CODE_SYSTEMS: Final = (  # https://hl7.org/fhir/R4/terminologies-systems.html, w
     "https://dmd.nhs.uk", "http://unitsofmeasure.org",
 )  # fmt: skip
 SOMEBODY: Final = (
-    "Organization", "Practitioner", "PractitionerRole", "HealthcareService", "CareTeam", "Patient", "RelatedPerson", "Device",
+    "Organization", "Practitioner", "PractitionerRole", "HealthcareService", "CareTeam", "Group", "Patient", "RelatedPerson", "Device",
 )  # fmt: skip
 
 
@@ -38,13 +38,26 @@ def slips(consent: Mapping[str, Any], *, denies: bool = False) -> list[Slip]:
     return [s for node, rule in _rules(consent) if not denies or rule.type == "deny" for s in _in(node, rule)]
 
 
+def of_partner(consent: Mapping[str, Any]) -> list[Slip]:
+    """Every slip in a no, and every no to a Group: who is in theirs is not known here."""
+    groups = [
+        Slip(f"{where}.reference", f"`{reference['reference'][:60]}` speaks of nobody here: who is in a partner's group is not known")
+        for node, rule in _rules(consent) if rule.type == "deny" for where, reference in _references(node, rule.path) if _group(reference)
+    ]  # fmt: skip
+    return slips(consent, denies=True) + groups
+
+
 def nobody(consent: Mapping[str, Any], directory: Directory) -> list[Slip]:
-    """Every no to an identifier that nobody in the directory has, where its system is one that the directory holds."""
+    """Every no to a Group that is not here, or to an identifier that nobody in the directory has, where its system is one that the
+    directory holds."""
     names = directory.identifiers()
     systems = {n.partition("|")[0] for n in names} - {""}
     out = []
     for node, rule in _rules(consent):
         for where, reference in _references(node, rule.path) if rule.type == "deny" else ():
+            group = _group(reference)
+            if group and group not in directory.groups:
+                out.append(Slip(f"{where}.reference", f"`{group[:60]}` is no group of staff here: name one that is"))
             system, value = _identifier(reference)
             right = _spelt_as(system, systems)
             if right:
@@ -96,6 +109,8 @@ def _in(node: Mapping[str, Any], rule: Rule) -> Iterator[Slip]:
         yield from _extension(extension, f"{path}.extension[{i}]")
     for where, reference in _references(node, path):
         yield from _reference(reference, where)
+        if (group := _group(reference)) and (".data[" in where or group in rule.custodians):
+            yield Slip(f"{where}.reference", f"`{group[:60]}` writes and keeps nothing: name one of its members, or an organisation")
 
 
 def _purpose(coding: Mapping[str, Any], where: str) -> Iterator[Slip]:
@@ -136,9 +151,7 @@ def _references(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mappi
 def _reference(reference: Mapping[str, Any], where: str) -> Iterator[Slip]:
     text = reference.get("reference")
     if text:
-        if text.startswith("Group/"):
-            yield Slip(f"{where}.reference", f"`{text[:60]}` speaks of nobody: who is in a group is not known here. Name a team of the person (CareTeam), a service or an organisation")
-        elif text.split("/")[0] not in SOMEBODY:
+        if text.split("/")[0] not in SOMEBODY:
             yield Slip(f"{where}.reference", f"`{text[:60]}` cannot be anybody: name one of {', '.join(SOMEBODY)}")
         return
     system, value = _identifier(reference)
@@ -147,6 +160,12 @@ def _reference(reference: Mapping[str, Any], where: str) -> Iterator[Slip]:
         yield Slip(f"{where}.identifier.system", f"`{value[:60]}` has no system, so it is nobody's: write its `system`, `{ODS_CODE}` for instance")
     elif right:
         yield Slip(f"{where}.identifier.system", f"`{system[:80]}` is not a system that anybody here has a number in: write `{right}`")
+
+
+def _group(reference: Mapping[str, Any]) -> str:
+    """`Group/id`; empty where it names anything else."""
+    text = str(reference.get("reference") or "").split("/_history/", 1)[0]
+    return text if text.startswith("Group/") else ""
 
 
 def _identifier(reference: Mapping[str, Any]) -> tuple[str, str]:
@@ -183,4 +202,4 @@ def _meant(said: str, right: Collection[str]) -> str:
     return f": is it `{by_case[near[0]]}`?" if near else ""
 
 
-__all__ = ["Slip", "nobody", "slips", "things"]
+__all__ = ["Slip", "nobody", "of_partner", "slips", "things"]

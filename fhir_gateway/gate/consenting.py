@@ -103,7 +103,8 @@ def _rule(wrong: tuple[str, str] | None) -> None:
 
 
 async def names_somebody(ctx: Context, resource: Mapping[str, Any]) -> None:
-    """Problem business-rule where a no in this Consent names an identifier that nobody has, of a system that our directory holds."""
+    """Problem business-rule where a no in this Consent names a group that is not here, or an identifier that nobody has, of a system that our
+    directory holds."""
     directory, _ = ctx.place or await directory_now(ctx.house)
     refuse_slips(slips.nobody(resource, directory))
 
@@ -148,6 +149,9 @@ async def _here(ctx: Context, get: Get, name: str, facts: Facts) -> bool:
     type, _, id = place.partition("/")
     if type == "Patient":  # another sees nothing of this record in any case: whether they are here is not told
         return place in facts.patients
+    if type == "Group":  # of staff: one of patients is nobody's to know
+        directory, _ = ctx.place or await directory_now(ctx.house)
+        return place in directory.groups
     stored = await get(Ref(type, id))
     ours = type not in ("CareTeam", "RelatedPerson") or (stored is not None and bool(set(facts.patients) & set(stored.facts.patients)))
     return stored is not None and not stored.deleted and ours
@@ -253,7 +257,7 @@ async def _not_to_themselves(asked: Asked) -> None:
     wider = consenting.widens(None, asked.grant, mine.holds)
     if wider:
         raise await _refused(asked, "Nobody records a consent that gives something to themselves or their organisation.", wider)
-    unknown = sorted(n for n in consenting.opens_to(asked.grant) if not mine.knows(n) or n.startswith("Group/"))
+    unknown = sorted(n for n in consenting.opens_to(asked.grant) if not mine.knows(n))
     if unknown:
         said = f"Nobody here can tell who `{unknown[0][:60]}` is: name somebody of the directory, or a team of the person."
         raise Problem("business-rule", said, "Consent.provision")

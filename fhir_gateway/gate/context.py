@@ -169,7 +169,8 @@ async def directory_now(house: House) -> tuple[Directory, int]:
     """Organisations and roles as they are now, and their epoch."""
     epoch = await house.store.epoch("directory")
     if house._directory is None or house._directory[0] != epoch:
-        house._directory = (epoch, Directory.build(await house.store.directory(sorted(DIRECTORY_TYPES)), house.sectors))
+        found = (s for s in await house.store.directory(sorted(DIRECTORY_TYPES)) if not s.facts.patients)
+        house._directory = (epoch, Directory.build(found, house.sectors))
     return house._directory[1], epoch
 
 
@@ -365,7 +366,7 @@ async def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
 
 def bumps(type: str, facts: Facts, before: Facts | None = None) -> list[Bump]:
     """Every fact `decide` reads moves an epoch in the commit that changes it."""
-    if type in DIRECTORY_TYPES:
+    if type in DIRECTORY_TYPES and not facts.patients:
         return [Bump("directory")]
     if type not in STANDING_TYPES:
         return []

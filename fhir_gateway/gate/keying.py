@@ -87,7 +87,7 @@ def _practices(bodies: Mapping[Ref, Mapping[str, Any]], directory: Directory) ->
 
 async def keyed_by_the_directory(work: Work) -> None:
     """Where this commit changes who works at a practice, or what it is called: the same for everybody at risk who is with it."""
-    changed = {ref: s for ref, s in work.new.items() if ref.type in DIRECTORY_TYPES and s.body is not None}
+    changed = {ref: s for ref, s in work.new.items() if ref.type in DIRECTORY_TYPES and ref.type != "Group" and s.body is not None}
     if not changed:
         return
     before = await _directory(work.ctx)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..domain import compartment, labels, proxies, recorded, strict
-from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA
+from ..domain import compartment, groups, labels, proxies, recorded, strict
+from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA, NOBODYS
 from ..domain.periods import micros
 from ..domain.problem import Problem
 from ..domain.rendering import PEOPLE
@@ -29,8 +29,9 @@ OUTSIDE = Decision(False, "rbac", rule="scope")
 async def may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> Decision:
     """May this writer contribute this, about these people: the decision that lets them, or a Problem."""
     ctx = work.ctx
-    if facts.type in NO_PATIENT_DATA:
+    if facts.type in NO_PATIENT_DATA or (groups.of_staff(resource) and not facts.patients):
         await _may_keep_directory(ctx, facts.type)
+        _well_formed(resource)
         return Decision(True, "no-patient-data")
     if facts.type == "Binary" and not facts.patients and facts.refs:
         return await _may_attach(work, facts)
@@ -83,15 +84,22 @@ def subject_path(type: str) -> str:
 
 
 async def _may_keep_directory(ctx: Context, type: str) -> None:
-    """Organizations, practitioners and roles are an operator's; imports may add some, which nobody believes until confirmed."""
+    """Organizations, practitioners and roles are an operator's; imports may add some but groups, which nobody believes until confirmed."""
     if ctx.actor.operator:
         if type in DIRECTORY_TYPES:
             await need_proof(ctx, "C", "create", "writing who works here and where", Decision(False, "rbac"))
         return
-    if ctx.actor.contributor:
+    if ctx.actor.contributor and type != "Group":
         return
     await ctx.house.store.commit(note(ctx, "C", "create", None, (type,), allowed=False))
     raise Problem("forbidden", f"Only an operator of this gateway writes {type}.")
+
+
+def _well_formed(resource: dict[str, Any]) -> None:
+    """A Group that is in nobody's record is one of staff. Problem business-rule."""
+    wrong = groups.ill_formed(resource) if resource.get("resourceType") == "Group" else None
+    if wrong is not None:
+        raise Problem("business-rule", wrong[1], wrong[0])
 
 
 # -- to change --------------------------------------------------------------------------------------------------------
@@ -101,11 +109,12 @@ async def may_correct(work: Work, stored: Stored, resource: dict[str, Any] | Non
     """See it, and be allowed to change it: the decision that lets them. Problem forbidden for what this writer may only see."""
     ctx = work.ctx
     await may_touch(ctx, "d" if resource is None else "u", stored)
-    if stored.ref.type in NO_PATIENT_DATA:
+    if stored.ref.type in NOBODYS and not stored.facts.patients:
         if ctx.actor.operator:
             if stored.ref.type in DIRECTORY_TYPES:
                 letter, what = ("D", "delete") if resource is None else ("U", "update")
                 await need_proof(ctx, letter, what, "writing who works here and where", Decision(False, "rbac"))
+            _well_formed(resource or {})
             return Decision(True, "no-patient-data")
         await ctx.house.store.commit(note(ctx, "U", "update", None, (str(stored.ref),), allowed=False))
         raise Problem("forbidden", f"Only an operator of this gateway changes {stored.ref.type}.")
@@ -172,7 +181,7 @@ async def may_raise(ctx: Context, stored: Stored, shown: dict[str, Any], sent: d
     here, mark = shown.get("meta", {}).get("security", []), {"system": HANDLING_SYSTEM, "code": LOCATION_PROTECTED}
     if type in PEOPLE:
         shown = {**shown, "meta": {**shown.get("meta", {}), "security": [*here, mark]}}
-    if ctx.scopes is None or type in NO_PATIENT_DATA or a.kind == "patient" or not labels.raised(shown, sent):
+    if ctx.scopes is None or (type in NOBODYS and not stored.facts.patients) or a.kind == "patient" or not labels.raised(shown, sent):
         return
     own = {n for n in a.ids - a.past if not n.startswith((SECTOR_SYSTEM, ROLE_AT))} | {a.user}
     if not own.isdisjoint(stored.facts.makers):

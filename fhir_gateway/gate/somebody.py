@@ -77,7 +77,7 @@ async def askers_of(house: House, whom: Iterable[str], purpose: str = "TREAT") -
     out: dict[str, list[Context]] = {}
     for named in whom:
         who = _by_reference(directory, named)
-        whole = _many(directory, who)
+        whole = _many(directory, who, micros(at))
         if whole is not None:
             out[named] = [house_context(house, whole, purpose=purpose)]
             continue
@@ -112,7 +112,7 @@ def _by_reference(directory: Directory, who: str) -> str:
     return place or person or who
 
 
-def _many(directory: Directory, who: str) -> Actor | None:
+def _many(directory: Directory, who: str, at: int) -> Actor | None:
     """Everybody of a sector, in a role at a place, of a team: what all of them have in common, and no more."""
     if who.startswith("sector:"):
         sector = who.removeprefix("sector:")
@@ -124,7 +124,7 @@ def _many(directory: Directory, who: str) -> Actor | None:
         over = directory.past_names(place)
         past = over | {f"{ROLE_AT}|{o} {code}" for o in over}
         ids = frozenset(roles) | directory.organisation_names(place) | past
-        return Actor("professional", ids, f"{ROLE_AT}|{place} {code}", organisation=place, sector=directory.sector(place), past=past)
+        return Actor("professional", ids | directory.groups_of(ids, at), f"{ROLE_AT}|{place} {code}", organisation=place, sector=directory.sector(place), past=past)
     kind = who.split("/")[0]
     if kind in ("CareTeam", "Group"):
         return Actor("professional", frozenset({who}), who)
@@ -132,7 +132,7 @@ def _many(directory: Directory, who: str) -> Actor | None:
         home = directory.services.get(who) or None
         past = directory.past_names(home)
         ids = frozenset({who}) | (directory.organisation_names(home) if home else frozenset()) | past
-        return Actor("professional", ids, who, organisation=home, sector=directory.sector(home), past=past)
+        return Actor("professional", ids | directory.groups_of(ids, at), who, organisation=home, sector=directory.sector(home), past=past)
     return None
 
 

@@ -46,7 +46,7 @@ async def of_new_access(ctx: Context, new: Mapping[Ref, Stored], ops: Sequence[O
 
 def of_the_directory(new: Mapping[Ref, Stored]) -> list[Op]:
     """One entry for each directory resource that an operator's word changes: who is to be told is found out after the commit."""
-    found = (ref for ref, s in new.items() if ref.type in DIRECTORY_TYPES and confirmed(s.writer))
+    found = (ref for ref, s in new.items() if ref.type in DIRECTORY_TYPES and confirmed(s.writer) and not s.facts.patients)
     return [Send(DIRECTORY, ref, new[ref].version, None, "directory") for ref in found]
 
 

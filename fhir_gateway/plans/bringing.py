@@ -17,6 +17,7 @@ from .. import gate
 from ..domain import mapping, strict
 from ..domain.compartment import SUBJECT
 from ..domain.directory import NO_PATIENT_DATA
+from ..domain.groups import of_staff
 from ..domain.identity import agrees, contradicts, nhs_number
 from ..domain.mapping.carrier import dump
 from ..domain.mapping.names import URIS
@@ -255,7 +256,7 @@ async def _find(ctx: Context, pieces: list[_Piece]) -> None:
         type = p.resource["resourceType"]
         if type == "Patient":
             continue
-        if type in NO_PATIENT_DATA:
+        if _of_nobody(p.resource):
             groups.setdefault((type, None), []).append(p)
         else:
             ref = here.get(_subject(p.resource))
@@ -267,7 +268,7 @@ async def _find(ctx: Context, pieces: list[_Piece]) -> None:
             entry = found.get(p.origin)
             if entry is not None and entry.body is not None:
                 p.ref, p.version, p.stored = str(entry.ref), entry.version, strict.decode(entry.body)
-            elif type in NO_PATIENT_DATA:
+            elif person is None:
                 p.ref = await _by_identifier(ctx, type, p.resource)
 
 
@@ -405,7 +406,7 @@ def _entries(
                 request["ifNoneExist"] = f"_tag={quote(ORIGINAL + '|' + escaped(p.origin), safe='')}"
             entries.append({"fullUrl": urls[id(p)], "resource": resource, "request": request})
             owners.append(p)
-        elif p.stored is None or type in NO_PATIENT_DATA or dump(content(resource)) == dump(content(p.stored)):
+        elif p.stored is None or _of_nobody(p.resource) or dump(content(resource)) == dump(content(p.stored)):
             tallies[p.file].unchanged += 1
         else:
             new = {"resourceType": type, "id": p.ref.split("/")[1], **{k: v for k, v in resource.items() if k != "resourceType"}}
@@ -416,8 +417,12 @@ def _entries(
 
 def _rank(p: _Piece) -> int:
     """The directory and the person come before what speaks of them."""
-    type = p.resource["resourceType"]
-    return 0 if type in NO_PATIENT_DATA else 1 if type == "Patient" else 2
+    return 0 if _of_nobody(p.resource) else 1 if p.resource["resourceType"] == "Patient" else 2
+
+
+def _of_nobody(resource: Mapping[str, Any]) -> bool:
+    """The directory and its like, a group of staff too."""
+    return resource["resourceType"] in NO_PATIENT_DATA or of_staff(resource)
 
 
 def _without_history(node: Any) -> Any:

@@ -218,7 +218,7 @@ async def stays(here: Side, case: Case, hidden: set[Ref]) -> set[Ref]:
             continue
         if ref.type == "Patient" and any(writes(r) for r in case.requests):
             out.add(ref)
-        if ref.type in DIRECTORY_TYPES or str(ref) in named or (case.own and stored.created_by == ctx.actor.user):
+        if (ref.type in DIRECTORY_TYPES and not stored.facts.patients) or str(ref) in named or (case.own and stored.created_by == ctx.actor.user):
             out.add(ref)
     return out
 

@@ -7,6 +7,7 @@ from base64 import b64encode
 
 import pytest
 
+from ..staff import put_directory
 from .conftest import ALL_STAFF, EVERYBODY, Place, some
 from .seeding import CANARY, CONFIDENTIALITY, DROPPED, NOBODY, OPEN, SECRET, VERY, VERY_RESTRICTED, classes, marked, rule, sharing
 
@@ -148,6 +149,25 @@ def test_L32_lists_teams_and_documents_tell_of_the_visible(place: Place, who: st
     stored = {"resourceType": "Bundle", "type": "collection", "entry": [{"fullUrl": "urn:uuid:0198c0de-0000-7000-8000-000000000002", "resource": carried}]}
     ref = place.made("patient", stored)
     assert place.get(who, ref).status_code == (200 if who == "proxy" else 404)
+
+
+def test_L32_a_group_of_staff_tells_of_no_patient_and_one_of_patients_is_as_absent(place: Place) -> None:
+    """Everybody reads the same of the one, whoever's consent names it, and nothing of the other."""
+    readers = (*LOOKERS, "patient", "hospital", "stranger")
+    member = [{"entity": {"reference": place.g.persona("link-worker")["fhirUser"]}}]
+    of_staff = {"resourceType": "Group", "type": "practitioner", "actual": True, "name": "Night team", "member": member}
+    (ref,) = put_directory(place.g, of_staff)
+    of_one = place.made("patient", {"resourceType": "Group", "type": "person", "actual": True, "name": f"{CANARY}{DROPPED}-NAME", "member": [{"entity": {"reference": place.me}}], "meta": {"security": [VERY]}})
+    before = {who: (place.get(who, ref).content, place.get(who, f"{ref}/_history").json()["total"]) for who in readers}
+    assert len(set(before.values())) == 1
+    consent = place.made("patient", sharing(place.me, [rule("permit", ref)]))
+    assert before == {who: (place.get(who, ref).content, place.get(who, f"{ref}/_history").json()["total"]) for who in readers}
+    for who in LOOKERS[:2]:
+        found = [e["resource"]["id"] for e in place.silent(who, place.get(who, "Group?_count=200")).json()["entry"]]
+        assert ref.split("/")[1] in found and of_one.split("/")[1] not in found
+        place.alike(who, "GET", "Group/{}", of_one.split("/")[1], status=(404,))
+    place.alike("patient", "POST", "Consent", place.others["Patient"].split("/")[1], body=sharing(place.me, [rule("deny", "Group/{}")]), status=(422,))
+    place.end(consent)
 
 
 def test_L32_a_document_says_how_private_the_most_private_part_of_it_is(place: Place) -> None:

@@ -242,3 +242,19 @@ async def test_many_people_are_told_once_each_however_often_it_stops(place: Plac
     assert {i["patient"] for i in await place.house.store.outbox_items("tell:patient", "queued")} == set(people)
     assert not (await place.house.store.outbox(newcomers.DIRECTORY)).get("queued")
     assert isinstance(await worker.once(place.house, place.channels), worker.Told)
+
+
+async def test_who_joins_a_group_that_a_consent_names(place: Place) -> None:
+    """And whoever begins to work at an organisation in it."""
+    await somebody(place)
+    body = {"resourceType": "Group", "type": "practitioner", "actual": True, "name": "Night team", "member": [{"entity": {"reference": place.names["hospital"]}}]}
+    await place.add("group", body)
+    await granted(place, "group")
+    await place.add("bo-role", place.role("bo", "hospital"))
+    assert await news(place) == 1
+    await somebody(place, "cy")
+    both = [*body["member"], {"entity": {"reference": place.names["cy"]}}]  # type: ignore[misc]
+    await place.change(place.operator, "group", member=both)
+    assert await news(place) == 1
+    await place.change(place.operator, "group", name="Nights")
+    assert await news(place) == 0

@@ -37,7 +37,7 @@ async def names(ctx: Context, refs: Iterable[str | None]) -> dict[str, str]:
         kind, _, id = ref.partition("/")
         if "|" in ref:
             identifiers.append(ref)
-        elif kind in DIRECTORY and id and "/" not in id:
+        elif kind in (*DIRECTORY, "Group") and id and "/" not in id:
             wanted.setdefault(kind, []).append(id)
     out = {}
     for kind, ids in wanted.items():
