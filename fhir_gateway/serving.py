@@ -232,8 +232,8 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
         plain_beyond=urlsplit(s.base).scheme == "http" and not loopback(s.host), admission=Admission(
             Limits(s.concurrency, s.wait_seconds, s.pace, s.bodies_limit, s.body_seconds, strangers=s.attempts_rate, strangers_at_once=20 * s.attempts_rate)
         ),
-        channels=frozenset(w.channels.by), limits=asking.Limits(s.entries_limit, s.count_limit, s.values_limit), depth_limit=s.depth_limit,
-        items_limit=s.items_limit, elements_limit=s.elements_limit, signs_in=s.built_in_issuer,
+        channels=frozenset(w.channels.by), depth_limit=s.depth_limit,
+        limits=asking.Limits(s.entries_limit, s.count_limit, s.values_limit, s.body_limit, s.items_limit, s.elements_limit), signs_in=s.built_in_issuer,
     )  # fmt: skip
     sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"), s.built_in_issuer)
     oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes), KeySets(s.key_hosts()))

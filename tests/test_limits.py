@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import msgspec
 import pytest
 
 from fhir_gateway.domain.strict import beyond, deeper
 
-from .conftest import gateway
+from .conftest import Gateway, gateway
+from .staff import consent, permit
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -69,3 +71,33 @@ def test_settings_bound_what_is_asked_for_at_once(tmp_path: Path) -> None:
         assert plan.status_code == 200 and len(plan.json()["goals"]) > 1, "a plan is not cut"
         tried = [g.call(None, "GET", "Goal", headers={"Authorization": "Bearer made-up"}).status_code for _ in range(6)]
         assert tried[:4] == [401] * 4 and tried[-1] == 429
+
+
+def test_a_patch_makes_nothing_that_a_body_may_not_be(tmp_path: Path) -> None:
+    with gateway(tmp_path, "--demo", GATEWAY_BODY_LIMIT="200000", GATEWAY_ITEMS_LIMIT="500") as g:
+        me = {"resourceType": "Goal", "subject": {"reference": f"Patient/{g.patient}"}, "lifecycleStatus": "active", "description": {"text": "Walk"}}
+        made = g.call("patient", "POST", "Goal", body={**me, "note": [{"text": "a"}] * 40}).json()
+        headers = {"Content-Type": "application/json-patch+json", "If-Match": 'W/"1"'}
+
+        def patched(*operations: dict[str, Any]) -> httpx2.Response:
+            return g.call("patient", "PATCH", f"Goal/{made['id']}", body=list(operations), headers=headers)
+
+        long = {"op": "add", "path": "/note/0/text", "value": "x" * 30_000}
+        copies = [{"op": "copy", "from": "/note/0/text", "path": f"/note/{n}/text"} for n in range(1, 40)]
+        grown = patched(long, *copies)
+        assert grown.status_code == 413 and "200000 are the most" in grown.text
+        many = patched(*[{"op": "add", "path": "/note/-", "value": {"text": "b"}}] * 461)
+        assert many.status_code == 413 and "501 items" in many.text
+        much = patched({**long, "value": "x" * 190_000}, *[{"op": "copy", "from": "/note/0/text", "path": f"/note/{n}/text"} for n in range(1, 40)])
+        assert much.status_code == 413 and "copies and moves too much" in much.text
+        assert g.get("patient", f"Goal/{made['id']}").json()["meta"]["versionId"] == "1"
+        assert patched(long).status_code == 200
+
+
+def test_a_consent_holds_five_hundred_rules_at_most(demo: Gateway) -> None:
+    def of(rules: int) -> dict[str, Any]:
+        return consent(demo.patient, *[permit("Practitioner/x")] * (rules - 1))
+
+    refused = demo.call("patient", "POST", "Consent", body=of(501))
+    assert refused.status_code == 422 and "this one has 501" in refused.text
+    assert "this one has" not in demo.call("patient", "POST", "Consent/$validate", body=of(500)).text

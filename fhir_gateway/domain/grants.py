@@ -119,6 +119,10 @@ class Rule:
     what: bool = False
     rules: tuple[Rule, ...] = ()
 
+    def count(self) -> int:
+        """This rule and all below it."""
+        return 1 + sum(rule.count() for rule in self.rules)
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:

@@ -14,6 +14,7 @@ from .problem import Problem
 
 MOST_OPERATIONS: Final = 500
 MOST_NODES: Final = 100_000  # what may be copied and moved, in values
+TEXT: Final = 64  # so many characters of a text count as a value more
 DEEPEST: Final = 66  # one more than a resource may be, which the reader then refuses by name
 OPERATIONS: Final = ("add", "remove", "replace", "move", "copy", "test")
 _NEEDS: Final = {"add": "value", "replace": "value", "test": "value", "move": "from", "copy": "from"}
@@ -70,7 +71,7 @@ def _apply(root: dict[str, Json], operation: Json, where: str) -> int:
         else:
             found = copied(_get(root, source, where))
         _put(root, path, found, where)
-        return size(found)
+        return weight(found)
     return 0
 
 
@@ -176,6 +177,11 @@ def equal(a: Json, b: Json) -> bool:
 def size(node: Json) -> int:
     """How many values, lists and objects counted too."""
     return sum(len(layer) for layer in _layers(node))
+
+
+def weight(node: Json) -> int:
+    """How many values, and more for long texts."""
+    return sum(1 + len(v) // TEXT if isinstance(v, str) else 1 for layer in _layers(node) for v in layer)
 
 
 def depth(node: Json) -> int:

@@ -160,10 +160,16 @@ async def put_edited(work: Work, ref: Ref, edit: Edit, *, if_match: int | None =
     if stored.deleted:
         raise not_found()
     await _precondition(ctx, "U", "patch", stored, if_match)
-    seen = strict.decode((await rendering(ctx, stored))[0])
+    shown = (await rendering(ctx, stored))[0]
+    seen = strict.decode(shown)
     edited = edit(seen)
     _left_alone(ref, seen, edited)
-    return await put_over(work, ref, strict.dump(edited), if_match=if_match, method="PATCH")
+    raw = strict.dump(edited)
+    if len(raw) > max(ctx.limits.body, len(shown)):
+        raise Problem("too-large", f"After this patch the resource would have {len(raw)} bytes, and {ctx.limits.body} are the most.")
+    if much := strict.beyond(raw, ctx.limits.items, ctx.limits.elements):
+        raise Problem("too-large", f"After this patch the resource would hold {much}.")
+    return await put_over(work, ref, raw, if_match=if_match, method="PATCH")
 
 
 def _left_alone(ref: Ref, before: dict[str, Any], after: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from ..domain.types import Cut
 from ..domain.validate import check, policy
 from .context import WRITTEN_BY_US, Context
 
+MOST_RULES = 500  # of a Consent: each question about the person reads them all
 RESERVED = "urn:fhir-gateway:"  # tags and labels that only the gateway itself may put on
 
 
@@ -113,9 +114,12 @@ def judged(ctx: Context, resource: dict[str, Any], profiles: Sequence[str] = ())
 
 def _computable(resource: dict[str, Any]) -> None:
     try:
-        grants.parse(resource, id=resource.get("id", "new"), version=0)
+        grant = grants.parse(resource, id=resource.get("id", "new"), version=0)
     except grants.Uncomputable as u:
         raise Problem("business-rule", f"This consent cannot be computed, so it cannot be kept: {u}", u.where) from None
+    if (rules := grant.root.count()) > MOST_RULES:
+        text = f"A consent may hold {MOST_RULES} rules, this one has {rules}."
+        raise Problem("business-rule", text, "Consent.provision")
     refuse_slips(slips.slips(resource))
 
 

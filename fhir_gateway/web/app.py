@@ -52,8 +52,6 @@ class Web:
     channels: frozenset[str] = frozenset()  # what people can be told by here
     limits: asking.Limits = asking.DEFAULT  # of what one FHIR request may ask for
     depth_limit: int = strict.MAX_DEPTH  # of the JSON of a body
-    items_limit: int = 5_000  # of one list in it
-    elements_limit: int = 200_000  # of all objects in it
     signs_in: bool = True  # the built-in issuer is open
     answers: Any = None
     alarms: Any = None
@@ -130,7 +128,7 @@ async def body(web: Web, request: Request, limit: int = 0) -> bytes:
     raw = await _sized(web, request, limit)
     if web.depth_limit < strict.MAX_DEPTH and strict.deeper(raw, web.depth_limit):  # no deeper than that is read anywhere
         raise Problem("malformed", f"The JSON is nested more than {web.depth_limit} levels deep.")
-    if much := strict.beyond(raw, web.items_limit, web.elements_limit):
+    if much := strict.beyond(raw, web.limits.items, web.limits.elements):
         raise Problem("too-large", f"The body holds {much}. Send it in parts.")
     return raw
 
