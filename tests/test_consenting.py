@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -286,6 +287,65 @@ def test_a_consent_that_is_not_in_force_takes_the_place_of_none(demo: Gateway, i
         assert "takes the place of none" in answer.text and answer.json()["issue"][0]["expression"] == ["Consent.extension"]
         assert demo.get("patient", f"Consent/{no.json()['id']}").json()["status"] == "active"
         assert demo.get("link-worker", f"Goal?patient={demo.patient}").json()["total"] == 0
+
+
+def in_place_of(made: Any) -> dict[str, Any]:
+    return {"extension": [{"url": SUPERSEDES, "valueReference": {"reference": f"Consent/{made.json()['id']}"}}]}
+
+
+NOTHING_NOW: dict[str, dict[str, Any]] = {
+    "a no from 2035": permit("ROSA", type="deny", period={"start": "2035-01-01"}),
+    "a no until 2020": permit("ROSA", type="deny", period={"end": "2020-01-01"}),
+    "a no to nobody": permit("Practitioner/typo", type="deny"),
+    "a yes to nobody": permit("Organization/typo"),
+    "a no to the person": permit("ME", type="deny"),
+    "about what nobody here keeps": {"type": "deny", "actor": [actor("Organization/typo", "CST")]},
+    "no rule at all": {},
+    "another scope": permit("ROSA", type="deny"),
+}
+
+
+@pytest.mark.parametrize("says", NOTHING_NOW)
+def test_a_consent_that_says_nothing_now_takes_the_place_of_none(demo: Gateway, says: str) -> None:
+    """consent.md 1.4: a no never ends in favour of nothing, by a new consent or by a change of one."""
+    rosa = demo.persona("link-worker")["fhirUser"]
+    rule = json.loads(json.dumps(NOTHING_NOW[says]).replace("ROSA", rosa).replace("ME", f"Patient/{demo.patient}"))
+    with given(demo, consent(demo.patient, permit(rosa))), given(demo, consent(demo.patient, permit(rosa, type="deny"))) as no:
+        body = consent(demo.patient, *([rule] if rule else []), **in_place_of(no))
+        if says == "another scope":
+            body["scope"]["coding"][0]["code"] = "research"
+        posted = demo.call("patient", "POST", "Consent", body=body)
+        with given(demo, {k: v for k, v in body.items() if k != "extension"} | {"status": "proposed"}) as idle:
+            put = save(demo, body | {"id": idle.json()["id"]}, idle.headers["etag"])
+        for answer in (posted, put):
+            refused(answer, 422)
+            assert "takes the place of none" in answer.text and answer.json()["issue"][0]["expression"] == ["Consent.extension"]
+        assert demo.get("patient", f"Consent/{no.json()['id']}").json()["status"] == "active"
+        assert demo.get("link-worker", f"Goal?patient={demo.patient}").json()["total"] == 0
+
+
+def test_a_change_that_says_it_takes_the_place_of_another_ends_that_one(demo: Gateway) -> None:
+    """By PUT and PATCH, and when one that says so becomes active; once: what it ended may be given again."""
+    rosa = demo.persona("link-worker")["fhirUser"]
+    sector = f"{SECTORS}|voluntary"
+    with given(demo, consent(demo.patient, permit(rosa))) as yes, given(demo, consent(demo.patient, permit(sector, type="deny"), status="proposed")) as no:
+        first = save(demo, no.json() | {"status": "active"} | in_place_of(yes), no.headers["etag"])
+        assert first.status_code == 200, first.text
+        old = demo.get("patient", f"Consent/{yes.json()['id']}")
+        assert old.json()["status"] == "inactive"
+        itself = save(demo, first.json() | in_place_of(first), first.headers["etag"])
+        assert "itself" in refused(itself, 422)
+        again = save(demo, old.json() | {"status": "active"}, old.headers["etag"])
+        assert again.status_code == 200, again.text
+        other = save(demo, first.json() | {"dateTime": "2026-01-01"}, first.headers["etag"])
+        assert other.status_code == 200, other.text
+        assert demo.get("patient", f"Consent/{yes.json()['id']}").json()["status"] == "active"
+        with given(demo, consent(demo.patient, permit(rosa))) as third:
+            patch = [{"op": "replace", "path": "/extension", "value": in_place_of(third)["extension"]}]
+            headers = {"If-Match": other.headers["etag"], "Content-Type": "application/json-patch+json"}
+            patched = demo.call("patient", "PATCH", f"Consent/{no.json()['id']}", body=patch, headers=headers)
+            assert patched.status_code == 200, patched.text
+            assert demo.get("patient", f"Consent/{third.json()['id']}").json()["status"] == "inactive"
 
 
 def test_two_first_grants_saved_in_the_same_instant_make_one_consent(demo: Gateway) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from .directory import Directory
 from .grants import Grant, Rule, walk
+from .periods import covers
 from .standing import named_by
 from .types import Actor
 from .vocabulary import OURS, ROLE_AT, SECTOR_SYSTEM
@@ -161,10 +162,28 @@ def only_closes(grant: Grant) -> bool:
 # -- what stands beside the rules -------------------------------------------------------------------------------------
 
 
-def superseded(consent: Mapping[str, Any]) -> list[str]:
-    """`Consent/…` that this new one takes the place of, by the extension `consent-supersedes`."""
+def superseded(consent: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> list[str]:
+    """`Consent/…` that this one takes the place of by being written now, by the extension `consent-supersedes`.
+
+    Over a version before it only those that are named anew, or all where it becomes active: the others have ended already.
+    """
+    names = _named_as_ended(consent)
+    if before and (before.get("status") == "active" or consent.get("status") != "active"):
+        names -= _named_as_ended(before)
+    return sorted(names)
+
+
+def _named_as_ended(consent: Mapping[str, Any]) -> set[str]:
     named = (named_by(e.get("valueReference")) for e in consent.get("extension", ()) if e.get("url") == SUPERSEDES)
-    return sorted({n for names in named for n in names if n.startswith("Consent/")})
+    return {n for names in named for n in names if n.startswith("Consent/")}
+
+
+def heard(grant: Grant, at: int) -> list[Rule]:
+    """The rules that say something by themselves at this instant: the root where it has a type, else those directly in it."""
+    if not grant.in_force(at):
+        return []
+    rules = (grant.root,) if grant.root.type else grant.root.rules
+    return [r for r in rules if covers(r.low, r.high, at)]
 
 
 def kept_by_pages(consent: Mapping[str, Any]) -> bool:
@@ -213,6 +232,6 @@ def unproven(consent: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 __all__ = [
-    "LONGEST", "PRESENT", "SHARING_PREFERENCES", "SUPERSEDES", "Circle", "circle", "evidence", "given_by", "kept_by_pages", "myself",
-    "only_closes", "opens_to", "said_to", "superseded", "unproven", "unverified", "widens",
+    "LONGEST", "PRESENT", "SHARING_PREFERENCES", "SUPERSEDES", "Circle", "circle", "evidence", "given_by", "heard", "kept_by_pages",
+    "myself", "only_closes", "opens_to", "said_to", "superseded", "unproven", "unverified", "widens",
 ]  # fmt: skip

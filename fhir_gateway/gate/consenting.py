@@ -130,7 +130,7 @@ async def unknown(ctx: Context, get: Get, resource: Mapping[str, Any], facts: Fa
     """A warning for each whom a Consent names and who is not here. A team or a relative counts as here for the person whose they are."""
     out = []
     for said in lint.named(resource) if facts.type == "Consent" and resource.get("status") == "active" else ():
-        if not await _here(ctx, get, said.code, facts):
+        if not await is_here(ctx, get, said.code, facts):
             out.append(Issue("warning", "not-found", said.where, said.text))
     return tuple(out)
 
@@ -141,7 +141,8 @@ async def nobody_yet(ctx: Context, ref: Ref, resource: Mapping[str, Any]) -> lis
     return [i.text for i in await unknown(ctx, ctx.house.store.get, resource, mine)]
 
 
-async def _here(ctx: Context, get: Get, name: str, facts: Facts) -> bool:
+async def is_here(ctx: Context, get: Get, name: str, facts: Facts) -> bool:
+    """Is whom a Consent about these people names (`Type/id`, `system|value`) somebody here."""
     place = name.removeprefix(f"{ROLE_AT}|").split(" ", 1)[0]
     if "|" in place:
         directory, _ = ctx.place or await directory_now(ctx.house)
@@ -340,4 +341,4 @@ async def _the_only_one(asked: Asked) -> list[Op]:
     return [Keep(KEPT, asked.person, me, if_absent=held is None, if_value=held)]
 
 
-__all__ = ["Asked", "Lawful", "lawful", "names_somebody", "nobody_yet", "role_stands", "unknown"]
+__all__ = ["Asked", "Get", "Lawful", "is_here", "lawful", "names_somebody", "nobody_yet", "role_stands", "unknown"]

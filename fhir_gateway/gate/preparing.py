@@ -9,11 +9,8 @@ from typing import Any
 
 from ..domain import compartment, entries, labels, strict
 from ..domain import facts as deriving
-from ..domain.building import read_consent
 from ..domain.bundle import instant
 from ..domain.consenting import superseded
-from ..domain.grants import Grant
-from ..domain.periods import micros
 from ..domain.person import at_risk
 from ..domain.problem import Problem, not_found
 from ..domain.rendering import rendered
@@ -42,6 +39,7 @@ from .permitting import (
 )
 from .reading import allow, in_scope
 from .receiving import received, received_over
+from .superseding import fills_the_place
 
 Edit = Callable[[dict[str, Any]], dict[str, Any]]
 # Administrative and clinical types where a lost update would harm: If-Match is required (contracts.md).
@@ -69,12 +67,12 @@ async def put_new(
     if person is not None:
         return await known(work, person)
     ref = Ref(type, id or ctx.house.new_id())
-    if type == "Consent":
-        await _end_superseded(work, resource)
+    ended = await _end_superseded(work, ref, resource)
     writer = await who_writes(ctx, resource, "POST", None)
     facts, security = labelled(ctx, resource, ref, writer, None)
     facts = await through_targets(work, resource, facts)
     decision = await may_collect(work, resource, facts)
+    await fills_the_place(ctx, work.get, resource, facts, ended)
     own_hand(ctx, resource)
     if (condition := if_none_exist or unless) is not None:
         name = await work.seek(type, condition)
@@ -84,17 +82,11 @@ async def put_new(
     return await _store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None, decision)
 
 
-async def _end_superseded(work: Work, resource: dict[str, Any]) -> None:
-    """The consents that a new one takes the place of end with it, in the same commit, by the right of the same writer.
-
-    Problem business-rule when it has no effect itself now: it would leave nothing in their place.
-    """
-    ended = superseded(resource)
-    new = read_consent(resource, "", 0) if ended else None
-    if isinstance(new, Grant) and not new.in_force(micros(work.ctx.at)):
-        raise Problem(
-            "business-rule", "A consent that is not active, not begun or over takes the place of none: it would leave nothing in its place.", "Consent.extension"
-        )
+async def _end_superseded(work: Work, new: Ref, resource: dict[str, Any], before: dict[str, Any] | None = None) -> list[str]:
+    """The consents that this one takes the place of end with it, in the same commit, by the right of the same writer: which."""
+    ended = superseded(resource, before) if new.type == "Consent" else []
+    if str(new) in ended:
+        raise Problem("business-rule", "A consent does not take the place of itself.", "Consent.extension")
     for name in ended:
         ref = Ref("Consent", name.removeprefix("Consent/"))
         stored = await work.get(ref)
@@ -104,6 +96,7 @@ async def _end_superseded(work: Work, resource: dict[str, Any]) -> None:
             if p.kind == "not-found":
                 raise Problem("business-rule", f"`{name[:80]}` is not here, so nothing can take its place.", "Consent.extension") from None
             raise
+    return ended
 
 
 async def matched(work: Work, match: Match) -> Written:
@@ -212,6 +205,7 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     writer = replace(await who_writes(ctx, resource, method, stored), saw_all=saw_all)
     facts, security = labelled(ctx, resource, ref, writer, stored)
     facts = still_theirs(stored, await through_targets(work, resource, facts, stored))
+    await fills_the_place(ctx, work.get, resource, facts, await _end_superseded(work, ref, resource, was))
     own_hand(ctx, resource, before=was)
     work.ops += await claimed(work, ref, resource, stored)
     return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", what, stored, decision)
