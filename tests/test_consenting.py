@@ -298,6 +298,7 @@ NOTHING_NOW: dict[str, dict[str, Any]] = {
     "a no until 2020": permit("ROSA", type="deny", period={"end": "2020-01-01"}),
     "a no to nobody": permit("Practitioner/typo", type="deny"),
     "a yes to nobody": permit("Organization/typo"),
+    "a yes to no system": permit("Device/typo"),
     "a no to the person": permit("ME", type="deny"),
     "about what nobody here keeps": {"type": "deny", "actor": [actor("Organization/typo", "CST")]},
     "no rule at all": {},

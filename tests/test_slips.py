@@ -55,6 +55,8 @@ SLIPS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "a code system with a slash": ({"code": [{"coding": [{"system": "http://snomed.info/sct/", "code": "73211009"}]}]}, "code[0].coding[0].system", "`http://snomed.info/sct/`", "`http://snomed.info/sct`"),
     "a code system's edition": ({"code": [{"coding": [{"system": "http://snomed.info/sct/83821000000107", "code": "73211009"}]}]}, "code[0].coding[0].system", "83821000000107`", "`http://snomed.info/sct`"),
     "a code system by https": ({"code": [{"coding": [{"system": "https://loinc.org", "code": "718-7"}]}]}, "code[0].coding[0].system", "`https://loinc.org`", "`http://loinc.org`"),
+    "a code system's OID": ({"code": [{"coding": [{"system": "urn:oid:2.16.840.1.113883.6.96", "code": "73211009"}]}]}, "code[0].coding[0].system", "`urn:oid:2.16.840.1.113883.6.96`", "`http://snomed.info/sct`"),
+    "a code of SNOMED CT in letters": ({"code": [{"coding": [{"system": "http://snomed.info/sct", "code": "notacode"}]}]}, "code[0].coding[0].code", "`notacode`", "number"),
     "a source of the wrong kind": ({"extension": [{"url": DATA_SOURCE, "valueString": "urn:x"}]}, "extension[0]", "it names", "`valueUri`"),
     "an environment in words": ({"extension": [{"url": ENVIRONMENT, "valueCodeableConcept": {"text": "x"}}]}, "extension[0]", "it names", "coding"),
     "a number without system": (whom(value="926"), "actor[0].reference.identifier.system", "`926`", "`system`"),
@@ -67,6 +69,7 @@ SLIPS: dict[str, tuple[dict[str, Any], str, str, str]] = {
 NOBODY = {
     "a number that nobody has": (whom(system=ODS_CODE, value="000XX"), "actor[0].reference.identifier.value", "`000XX`", "nobody's"),
     "a group that is not here": ({"actor": [actor("Group/night-team")]}, "actor[0].reference.reference", "`Group/night-team`", "group of staff"),
+    "a system that nobody registered": ({"actor": [actor("Device/nobody-here")]}, "actor[0].reference.reference", "`Device/nobody-here`", "registered"),
     "a number in the wrong case": (whom(system=ODS_CODE, value="d82001"), "actor[0].reference.identifier.value", "`d82001`", "`D82001`"),
 }
 
@@ -150,6 +153,22 @@ def test_what_may_come_to_be_somebody_is_kept_with_a_warning(demo: Gateway) -> N
     warned = {i["diagnostics"].split("`")[1]: i["diagnostics"] for i in kept.json()["issue"] if i["code"] == "not-found"}
     assert set(warned) == {*(s[:80] for s in strangers), f"{ODS_CODE}|000XX", "Group/nope"}
     assert "closes nothing" in warned["HealthcareService/nope"] and "opens nothing" in warned[f"{ODS_CODE}|000XX"]
+    now = demo.get("patient", kept.headers["location"].split("/fhir/")[1].split("/_history")[0])
+    assert save(demo, now.json() | {"status": "inactive"}, now.headers["etag"]).status_code == 200
+
+
+def test_a_device_in_a_yes_and_an_author_who_are_not_here_are_warned_of(demo: Gateway) -> None:
+    wrote = [{"meaning": "authoredby", "reference": {"reference": n}} for n in ("Practitioner/typo", "Organization/typo", "Device/typo", "Device/hospital")]
+    monitor = demo.call("patient", "POST", "Device", body={"resourceType": "Device", "patient": {"reference": f"Patient/{demo.patient}"}})
+    assert monitor.status_code == 201, monitor.text
+    mine = {"meaning": "authoredby", "reference": {"reference": f"Device/{monitor.json()['id']}"}}
+    body = consent(demo.patient, {"type": "deny", "data": [*wrote, mine]}, permit("Device/hospital", type="deny"), permit("Device/nope", "Device/hospital"))
+    kept = demo.call("patient", "POST", "Consent", body=body, headers={"Prefer": "return=OperationOutcome"})
+    assert kept.status_code == 201, kept.text
+    warned = {i["diagnostics"].split("`")[1]: (i["expression"][0], i["diagnostics"]) for i in kept.json()["issue"] if i["code"] == "not-found"}
+    assert set(warned) == {"Practitioner/typo", "Organization/typo", "Device/typo", "Device/nope"}
+    assert warned["Organization/typo"][0] == f"{RULE}.data" and "closes nothing" in warned["Organization/typo"][1]
+    assert warned["Device/nope"][0].endswith("[2].actor") and "opens nothing" in warned["Device/nope"][1]
     now = demo.get("patient", kept.headers["location"].split("/fhir/")[1].split("/_history")[0])
     assert save(demo, now.json() | {"status": "inactive"}, now.headers["etag"]).status_code == 200
 

@@ -39,11 +39,11 @@ def lint(consent: Mapping[str, Any]) -> list[Surprise]:
     return [*wrong_spelt, *_root(grant.root), *_ends(grant.root), *_open(grant.root)]
 
 
-LOOKED_UP: Final = ("Organization/", "Practitioner/", "PractitionerRole/", "HealthcareService/", "CareTeam/", "Group/", "RelatedPerson/", "Patient/")
+LOOKED_UP: Final = ("Organization/", "Practitioner/", "PractitionerRole/", "HealthcareService/", "CareTeam/", "Group/", "RelatedPerson/", "Patient/", "Device/")
 
 
 def named(consent: Mapping[str, Any]) -> list[Surprise]:
-    """Everybody of the directory, every team and relative, whom its rules name, as a warning for where they are not here.
+    """Everybody of the directory, every team, relative and system, whom its rules name, authors too, as a warning for where they are not here.
 
     `code` is `Type/id`, or `system|value` of an identifier."""
     try:
@@ -51,8 +51,9 @@ def named(consent: Mapping[str, Any]) -> list[Surprise]:
     except Uncomputable:
         return []
     return [
-        Surprise(name, f"`{name[:80]}` is somebody we do not know: it {'closes' if rule.type == 'deny' else 'opens'} nothing for anybody yet.", f"{rule.path}.actor")
-        for rule in walk(grant.root) for name in sorted(rule.who | rule.custodians) if name.startswith(LOOKED_UP) or ("|" in name and not name.startswith(f"{SECTOR_SYSTEM}|"))
+        Surprise(name, f"`{name[:80]}` is somebody we do not know: it {'closes' if rule.type == 'deny' else 'opens'} nothing for anybody yet.", f"{rule.path}.{part}")
+        for rule in walk(grant.root) for part, several in (("actor", rule.who | rule.custodians), ("data", rule.authored)) for name in sorted(several)
+        if name.startswith(LOOKED_UP) or ("|" in name and not name.startswith(f"{SECTOR_SYSTEM}|"))
     ]  # fmt: skip
 
 

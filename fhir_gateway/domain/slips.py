@@ -6,6 +6,7 @@ partner it counts as one that cannot be computed. The decision itself knows noth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,6 +21,12 @@ CODE_SYSTEMS: Final = (  # https://hl7.org/fhir/R4/terminologies-systems.html, w
     "http://snomed.info/sct", "http://loinc.org", "http://hl7.org/fhir/sid/icd-10", "http://www.nlm.nih.gov/research/umls/rxnorm",
     "https://dmd.nhs.uk", "http://unitsofmeasure.org",
 )  # fmt: skip
+OIDS: Final = {  # the same in HL7 v3 and CDA; https://hl7.org/fhir/R4/terminologies-systems.html has them side by side
+    "urn:oid:2.16.840.1.113883.6.96": "http://snomed.info/sct", "urn:oid:2.16.840.1.113883.6.1": "http://loinc.org",
+    "urn:oid:2.16.840.1.113883.6.3": "http://hl7.org/fhir/sid/icd-10", "urn:oid:2.16.840.1.113883.6.8": "http://unitsofmeasure.org",
+    "urn:oid:2.16.840.1.113883.6.88": "http://www.nlm.nih.gov/research/umls/rxnorm",
+}  # fmt: skip
+_SNOMED_CODE: Final = re.compile(r"[=<(\s]*[0-9]")  # a concept, or an expression of them
 SOMEBODY: Final = (
     "Organization", "Practitioner", "PractitionerRole", "HealthcareService", "CareTeam", "Group", "Patient", "RelatedPerson", "Device",
 )  # fmt: skip
@@ -67,6 +74,15 @@ def nobody(consent: Mapping[str, Any], directory: Directory) -> list[Slip]:
     return out
 
 
+def devices(consent: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each system that a no in it speaks to: (where, `Device/id`)."""
+    return [
+        (f"{where}.reference", text.split("/_history/", 1)[0])
+        for node, rule in _rules(consent) if rule.type == "deny" for where, reference in _references(node, rule.path)
+        if ".actor[" in where and (text := str(reference.get("reference") or "")).startswith("Device/")
+    ]  # fmt: skip
+
+
 def things(consent: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Each thing that a no in it names by its place: (where, `Type/id`)."""
     return [
@@ -105,6 +121,8 @@ def _in(node: Mapping[str, Any], rule: Rule) -> Iterator[Slip]:
                 yield Slip(where, f"`{coding['code'][:60]}` has no system, so it is the code of nothing: write its `system`")
             elif right:
                 yield Slip(where, f"`{coding['system'][:80]}` is not what this system is called: write `{right}`")
+            elif coding["system"] == CODE_SYSTEMS[0] and not _SNOMED_CODE.match(coding["code"]):
+                yield Slip(f"{path}.code[{i}].coding[{j}].code", f"`{coding['code'][:60]}` is no code of SNOMED CT: write the concept's number")
     for i, extension in enumerate(node.get("extension", ())):
         yield from _extension(extension, f"{path}.extension[{i}]")
     for where, reference in _references(node, path):
@@ -187,7 +205,7 @@ def _plain(system: str) -> str:
 
 def _of_edition(system: str) -> str:
     """The code system that this one was to be, also where it names a version of it; empty as for `_spelt_as`."""
-    whole = _spelt_as(system, CODE_SYSTEMS)
+    whole = _spelt_as(system, CODE_SYSTEMS) or OIDS.get(system.strip().lower(), "")
     return whole or next((c for c in CODE_SYSTEMS if _plain(system).startswith((f"{_plain(c)}/", f"{_plain(c)}|"))), "")
 
 
@@ -202,4 +220,4 @@ def _meant(said: str, right: Collection[str]) -> str:
     return f": is it `{by_case[near[0]]}`?" if near else ""
 
 
-__all__ = ["Slip", "nobody", "of_partner", "slips", "things"]
+__all__ = ["Slip", "devices", "nobody", "of_partner", "slips", "things"]

@@ -24,6 +24,7 @@ from ..domain.vocabulary import ROLE_AT
 from .context import Context, ask, directory_now, notes, stand
 from .proving import need_proof
 from .receiving import refuse_slips
+from .somebody import systems_among
 
 Get = Callable[[Ref], Awaitable[Stored | None]]
 KEPT = "sharing-preferences"  # which Consent of a person is the one that our pages keep
@@ -75,7 +76,7 @@ async def lawful(ctx: Context, get: Get, ref: Ref, resource: Mapping[str, Any], 
         out = await _recorded(asked)
     else:
         raise await _refused(asked, "A consent is written by the person whose record it is.")
-    await names_somebody(ctx, resource)
+    await names_somebody(ctx, get, resource, facts)
     await _names_something(asked)
     return Lawful(out.decision, [*out.ops, *await _the_only_one(asked)])
 
@@ -102,11 +103,17 @@ def _rule(wrong: tuple[str, str] | None) -> None:
         raise Problem("business-rule", wrong[1], wrong[0])
 
 
-async def names_somebody(ctx: Context, resource: Mapping[str, Any]) -> None:
-    """Problem business-rule where a no in this Consent names a group that is not here, or an identifier that nobody has, of a system that our
-    directory holds."""
+async def names_somebody(ctx: Context, get: Get, resource: Mapping[str, Any], facts: Facts) -> None:
+    """Problem business-rule where a no in this Consent names a group or a system that is not here, or an identifier that nobody has, of a
+    system that our directory holds."""
     directory, _ = ctx.place or await directory_now(ctx.house)
-    refuse_slips(slips.nobody(resource, directory))
+    out = slips.nobody(resource, directory)
+    devices = slips.devices(resource)
+    systems = await systems_among(ctx.house, (name for _, name in devices))
+    for where, name in devices:
+        if name not in systems and not await is_here(ctx, get, name, facts):
+            out.append(slips.Slip(where, f"`{name[:80]}` is no system that is registered here: name one that is, or its organisation"))
+    refuse_slips(out)
 
 
 async def _names_something(asked: Asked) -> None:
@@ -129,8 +136,10 @@ async def _sees(asked: Asked, ref: Ref) -> bool:
 async def unknown(ctx: Context, get: Get, resource: Mapping[str, Any], facts: Facts) -> tuple[Issue, ...]:
     """A warning for each whom a Consent names and who is not here. A team or a relative counts as here for the person whose they are."""
     out = []
-    for said in lint.named(resource) if facts.type == "Consent" and resource.get("status") == "active" else ():
-        if not await is_here(ctx, get, said.code, facts):
+    named = lint.named(resource) if facts.type == "Consent" and resource.get("status") == "active" else []
+    systems = await systems_among(ctx.house, (said.code for said in named))
+    for said in named:
+        if said.code not in systems and not await is_here(ctx, get, said.code, facts):
             out.append(Issue("warning", "not-found", said.where, said.text))
     return tuple(out)
 
@@ -142,7 +151,7 @@ async def nobody_yet(ctx: Context, ref: Ref, resource: Mapping[str, Any]) -> lis
 
 
 async def is_here(ctx: Context, get: Get, name: str, facts: Facts) -> bool:
-    """Is whom a Consent about these people names (`Type/id`, `system|value`) somebody here."""
+    """Is whom a Consent about these people names (`Type/id`, `system|value`) somebody here. A system with a sign-in here is asked of `systems_among`."""
     place = name.removeprefix(f"{ROLE_AT}|").split(" ", 1)[0]
     if "|" in place:
         directory, _ = ctx.place or await directory_now(ctx.house)
@@ -154,7 +163,7 @@ async def is_here(ctx: Context, get: Get, name: str, facts: Facts) -> bool:
         directory, _ = ctx.place or await directory_now(ctx.house)
         return place in directory.groups
     stored = await get(Ref(type, id))
-    ours = type not in ("CareTeam", "RelatedPerson") or (stored is not None and bool(set(facts.patients) & set(stored.facts.patients)))
+    ours = type not in ("CareTeam", "RelatedPerson", "Device") or (stored is not None and bool(set(facts.patients) & set(stored.facts.patients)))
     return stored is not None and not stored.deleted and ours
 
 

@@ -88,7 +88,7 @@ async def _could_be_kept(ctx: Context, choice: Mapping[str, Any], me: str) -> No
     taken(ctx, "Consent", dict(choice))
     if (choice.get("patient") or {}).get("reference") != me:
         raise Problem("business-rule", "A choice is about the person's own record.", "Consent.patient")
-    await names_somebody(ctx, choice)
+    await names_somebody(ctx, ctx.house.store.get, choice, Facts("Consent", "", (me,)))
 
 
 async def counted(

@@ -164,4 +164,10 @@ async def knows_sign_in(house: House, who: str) -> bool | None:
     return who in await _known(house, house.clock()) if kind in SIGN_IN_HERE else None
 
 
-__all__ = ["asker", "askers", "askers_of", "knows_sign_in", "understood"]
+async def systems_among(house: House, names: Iterable[str]) -> frozenset[str]:
+    """Those of `names` (`Device/…`) that are systems with a sign-in here, with one look for all."""
+    devices = frozenset(n for n in names if n.startswith("Device/"))
+    return devices & (await _known(house, house.clock())).keys() if devices else devices
+
+
+__all__ = ["asker", "askers", "askers_of", "knows_sign_in", "systems_among", "understood"]

@@ -15,6 +15,7 @@ from ..domain.types import Facts, Ref
 from ..domain.vocabulary import SECTOR_SYSTEM
 from .consenting import Get, is_here
 from .context import Context
+from .somebody import systems_among
 
 WHERE = "Consent.extension"
 
@@ -28,7 +29,9 @@ async def fills_the_place(ctx: Context, get: Get, resource: Mapping[str, Any], f
     at = micros(ctx.at)
     if not isinstance(new, Grant) or not new.in_force(at):
         raise _none("A consent that is not active, not begun or over takes the place of none: it would leave nothing in its place.")
-    if not any([await _speaks(ctx, get, rule, facts) for rule in heard(new, at)]):
+    rules = heard(new, at)
+    systems = await systems_among(ctx.house, (n for rule in rules for n in rule.who | rule.custodians))
+    if not any([await _speaks(ctx, get, rule, facts, systems) for rule in rules]):
         raise _none("This consent takes the place of none: nothing in it holds now for somebody who is here, so it would leave nothing in its place.")
     for name in ended:
         stored = await get(Ref("Consent", name.removeprefix("Consent/")))
@@ -43,11 +46,11 @@ def _none(text: str) -> Problem:
     return Problem("business-rule", text, WHERE)
 
 
-async def _speaks(ctx: Context, get: Get, rule: Rule, facts: Facts) -> bool:
+async def _speaks(ctx: Context, get: Get, rule: Rule, facts: Facts, systems: frozenset[str]) -> bool:
     """Does it name nobody, so that it is for everybody, or somebody who is here. To the person themselves a consent says nothing."""
     for names in (rule.who, rule.custodians):
         others = [n for n in names if not n.startswith("Patient/")]
-        if names and not any([n.startswith(f"{SECTOR_SYSTEM}|") or await is_here(ctx, get, n, facts) for n in others]):
+        if names and not any([n in systems or n.startswith(f"{SECTOR_SYSTEM}|") or await is_here(ctx, get, n, facts) for n in others]):
             return False
     return True
 
