@@ -145,6 +145,8 @@ ISSUER = {"issuer": "https://issuer.example", "audience": "here"}
 
 TRIED: dict[str, dict[str, Any]] = {  # words of the refusal -> settings that meet it
     "is not right": {"port": "seventy"},
+    "is set and empty: give the secret, or leave it out everywhere": {"store_key": ""},
+    "is set and empty: give the secret, or take the line away": {"remote": [REMOTE | {"auth": {"kind": "basic", "user": "me", "password": " "}}]},
     "The demo has public passwords": {"demo": True, "host": "0.0.0.0", "base_url": "https://plans.example"},
     "Set GATEWAY_BASE_URL to the https address": {"host": "0.0.0.0"},
     "must be an http or https address, not": {"base_url": "ftp://plans.example"},

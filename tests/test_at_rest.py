@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from fhir_gateway.__main__ import app
+from fhir_gateway.settings import Refused, load
 from fhir_gateway.store import sqlite
 
 from .conftest import Gateway, gateway
@@ -180,10 +181,45 @@ def test_a_secret_that_would_not_arrive_is_refused_by_every_command(tmp_path: Pa
     file.chmod(0o600)
     for command in (("serve",), ("clients", "list"), ("store", "copy", "sqlite:a", "sqlite:b")):
         assert "GATEWAY_STOREKEY" in refused(*command, GATEWAY_STOREKEY=key)
+    folder.chmod(0o777)
+    assert "chmod o-w" in refused("serve")
+    folder.chmod(0o700)
+    file.unlink()
+    assert "holds no file" in refused("serve")
     (tmp_path / "gateway.toml").write_text("log_level = 'info'")
     (tmp_path / "gateway.toml").chmod(0o666)
     assert "chmod o-w" in refused("serve", GATEWAY_CONFIG=str(tmp_path / "gateway.toml"))
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"GATEWAY_STORE_KEY": ""}, "GATEWAY_STORE_KEY is set and empty"),
+        ({"gateway_store_key": " "}, "GATEWAY_STORE_KEY is set and empty"),
+        ({"GATEWAY_TELL_SMS_TOKEN": ""}, "GATEWAY_TELL_SMS_TOKEN is set and empty"),
+        ({"GATEWAY_SECRETS": ""}, "GATEWAY_SECRETS is set and empty"),
+        ({"gateway_secrets": "somewhere"}, "gateway_secrets"),
+        ({"gateway_storekey": "0123456789abcdef" * 4}, "gateway_storekey"),
+        ({"GATEWAY_STORE_KEY__": "0123456789abcdef" * 4}, "GATEWAY_STORE_KEY__"),
+    ],
+)
+def test_no_store_is_plain_because_a_name_was_mistyped_or_its_value_left_empty(given: dict[str, str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir(0o700)
+    (folder / "gateway_store_key").write_text(secrets.token_hex(32))
+    for name, value in ({"GATEWAY_SECRETS": str(folder)} | given).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Refused) as refused:
+        load()
+    assert said in str(refused.value) and "0123456789abcdef" not in str(refused.value)
+
+
+def test_an_empty_key_in_the_file_of_settings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gateway.toml").write_text('store_key = ""')
+    monkeypatch.setenv("GATEWAY_CONFIG", str(tmp_path / "gateway.toml"))
+    with pytest.raises(Refused, match="GATEWAY_STORE_KEY is set and empty"):
+        load()
 
 
 def parameters(of: typer.Typer) -> Iterator[tuple[str, Any]]:

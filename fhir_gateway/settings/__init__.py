@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -22,6 +22,10 @@ from .unsafe import unsafe_combination
 __all__ = ["AuthSettings", "Refused", "RemoteSettings", "Settings", "load", "readable_by_others", "refuse_unknown"]
 
 
+PLACES: Final = ("GATEWAY_CONFIG", "GATEWAY_SECRETS")  # read as they are written, in capitals; a setting in small letters is that setting
+WITH_PARTS: Final = ("GATEWAY_REMOTE", "GATEWAY_ISSUER_ROLES")  # the only settings of which a variable may name a part, after `__`
+
+
 class Refused(Exception):
     """The settings are wrong or unsafe: one sentence that says what to do."""
 
@@ -29,6 +33,8 @@ class Refused(Exception):
 def load(**given: Any) -> Settings:
     """Settings from the environment and the TOML file, or Refused."""
     refuse_unknown(os.environ)
+    if empty := next((name for name in PLACES if os.environ.get(name) == ""), None):
+        raise Refused(f"{empty} is set and empty: give its path, or unset it.")
     config = os.environ.get("GATEWAY_CONFIG")
     if config and not Path(config).is_file():
         raise Refused(f"GATEWAY_CONFIG names {config}, which is not a file: correct the path or unset it.")
@@ -54,8 +60,13 @@ def load(**given: Any) -> Settings:
 
 def refuse_unknown(environment: Mapping[str, str]) -> None:
     """Refused when a variable is named as settings are and is none: mistyped, it would do nothing and nobody would know."""
-    known = {f"GATEWAY_{name.upper()}" for name in Settings.model_fields} | {"GATEWAY_CONFIG", "GATEWAY_SECRETS"}
-    if unknown := sorted(name for name in environment if name.startswith("GATEWAY_") and name.split("__")[0] not in known):
+    known = {f"GATEWAY_{name.upper()}" for name in Settings.model_fields}
+
+    def is_known(name: str) -> bool:
+        setting, inside, _ = name.upper().partition("__")
+        return name in PLACES or (setting in (WITH_PARTS if inside else known))
+
+    if unknown := sorted(name for name in environment if name.upper().startswith("GATEWAY_") and not is_known(name)):
         raise Refused(f"{unknown[0][:60]} is set, and no setting is named so: correct the name by the README's table, or unset it.")
 
 
@@ -69,6 +80,10 @@ def readable_by_others(environment: Mapping[str, str]) -> list[str]:
 def _wrong_file(folder: Path) -> str | None:
     """What is wrong with a file of this folder: mistyped, empty or none, it would leave its setting unset and nobody would know."""
     known = {f"gateway_{name}" for name in Settings.model_fields}
+    if not _entries(folder):
+        return f"GATEWAY_SECRETS names {folder}, which holds no file: put the secrets into it, or unset it."
+    if _written_by_others(folder) and not os.statvfs(folder).f_flag & os.ST_RDONLY:  # containers are given it open to all, and mounted for reading
+        return f"Anybody on this machine may put files into {folder}, the folder of GATEWAY_SECRETS: take that away by `chmod o-w`."
     for f in _entries(folder):
         if f.name.lower() not in known:
             return f"GATEWAY_SECRETS holds a file `{f.name}`, which is no setting: a file is named like its setting, as in gateway_store_key."

@@ -12,6 +12,8 @@ from base64 import b64decode
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from pydantic import BaseModel
+
 from ..domain.notices import email
 from ..domain.vocabulary import SIGN_IN_ROLES
 from .fields import AuthSettings, RemoteSettings, Settings
@@ -19,6 +21,8 @@ from .fields import AuthSettings, RemoteSettings, Settings
 
 def unsafe_combination(s: Settings) -> str | None:
     """Why these settings must not serve, or None."""
+    if empty := _empty(s):
+        return empty
     listens_outside = not loopback(s.host)
     if s.demo and (listens_outside or not loopback(urlsplit(s.base).hostname or "")):
         return "The demo has public passwords: serve it on 127.0.0.1 only (GATEWAY_HOST), or set GATEWAY_DEMO=false."
@@ -109,6 +113,21 @@ def _unsigned(r: RemoteSettings) -> str | None:
         what = " and ".join(f"`{n}`" for n in sorted(needs, reverse=True)) or "nothing else"
         return f"The `auth` of the remote `{r.name}` is of kind `{a.kind}`: it needs {what}."
     return None
+
+
+def _empty(s: Settings) -> str | None:
+    """Which secret was given and is empty, or None: it would win over the one that is meant, and leave something open without a word."""
+    if name := _blank(s):
+        return f"GATEWAY_{name.upper()} is set and empty: give the secret, or leave it out everywhere (unset the variable, take the line or the file away)."
+    for r in s.remote:
+        if name := _blank(r) or _blank(r.auth):
+            return f"The `{name}` of the remote `{r.name}` is set and empty: give the secret, or take the line away."
+    return None
+
+
+def _blank(of: BaseModel) -> str | None:
+    """The first secret (a field that is never shown) of those that were given, by whatever source, that says nothing."""
+    return next((name for name in sorted(of.model_fields_set) if not type(of).model_fields[name].repr and not getattr(of, name).strip()), None)
 
 
 WELL_KNOWN = frozenset(
