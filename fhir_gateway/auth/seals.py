@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 from joserfc import jws
+from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
+from ..domain.problem import Problem
 from ..domain.sealing import TYPE, Head, read_claim
 from ..domain.types import Keep, Note
 from .jose import Bad, PublicKey, open_bytes, public_key
@@ -42,12 +44,12 @@ class Seals:
 
 
 async def seals(store: Kept, at: datetime, algorithm: str = "ES256") -> Seals:
-    """The keys of this store's trail; makes the first when there is none."""
+    """The keys of this store's trail; makes the first when there is none. Problem unavailable when one cannot be read."""
     kept = await store.kept_all(KIND, at)
     if not kept:
         await commit_unless_taken(store, _new(at, algorithm, "000000"))
         kept = await store.kept_all(KIND, at)
-    return Seals(tuple(msgspec.json.decode(raw) for _, raw in sorted(kept.items())))
+    return Seals(tuple(_read(name, raw) for name, raw in sorted(kept.items())))
 
 
 async def rotate(store: Kept, at: datetime, note: Note, algorithm: str = "ES256") -> str:
@@ -79,6 +81,15 @@ def _new(at: datetime, algorithm: str, name: str) -> Keep:
     key = ECKey.generate_key(CURVE_OF[algorithm], private=True)
     value = {"kid": key.thumbprint(), "alg": algorithm, "made": at.timestamp(), "jwk": key.as_dict(private=True)}
     return Keep(KIND, name, pack(value), if_absent=True)
+
+
+def _read(name: str, raw: bytes) -> dict[str, Any]:
+    try:
+        key: dict[str, Any] = msgspec.json.decode(raw)
+        public_key(_public(key))
+    except (msgspec.MsgspecError, JoseError, KeyError, TypeError, ValueError, AttributeError):  # somebody was at the file
+        raise Problem("unavailable", f"Key {name} of the audit is damaged in the store: restore it from a backup, for no head that it signed can be believed.") from None
+    return key
 
 
 def _public(key: Mapping[str, Any]) -> dict[str, Any]:

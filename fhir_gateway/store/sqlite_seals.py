@@ -12,7 +12,8 @@ from .base import Taken
 from .sqlite_writer import Group
 
 Rows = Callable[[str, Any], list[Any]]
-ROW: Final = "a.at, a.id, a.patient, a.user, a.note, a.aid"
+# a note that is a text is no row of ours: it is read as its bytes, after one that no note begins with, for it may hold what no text does
+ROW: Final = "a.at, a.id, a.patient, a.user, CASE typeof(a.note) WHEN 'text' THEN CAST(x'00' || a.note AS BLOB) ELSE a.note END, a.aid"
 _SEALED: Final = "(SELECT coalesce(max(last), 0) FROM segment)"
 
 
@@ -59,7 +60,7 @@ def rows_of(rows: Rows, patient: str) -> list[tuple[int | None, TrailRow]]:
 
 def strays(rows: Rows) -> list[TrailRow]:
     """What is before, or between, the ranges of the segments."""
-    ranges = rows("SELECT first, last FROM segment ORDER BY first", ())
+    ranges = rows("SELECT first, last FROM segment WHERE typeof(first) = 'integer' AND typeof(last) = 'integer' ORDER BY first", ())  # else somebody was at the file
     if not ranges:
         return []
     gaps = [(-(2**63), ranges[0][0]), *((a[1] + 1, b[0]) for a, b in pairwise(ranges))]

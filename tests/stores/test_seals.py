@@ -20,6 +20,7 @@ from fhir_gateway import gate
 from fhir_gateway.auth.seals import Seals, opened, rotate, seals
 from fhir_gateway.commands.auditing import kept_heads
 from fhir_gateway.domain import sealing
+from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.sealing import read_proof
 from fhir_gateway.store import mongo, sqlite
 from fhir_gateway.store.base import Store
@@ -208,6 +209,7 @@ async def test_of_two_who_change_the_key_at_once_one_does_and_nothing_is_lost(re
 TAMPERED: list[tuple[str, list[str], set[tuple[str, int | None, str]]]] = [
     ("altered", ["UPDATE audit SET user = 'Practitioner/nobody' WHERE id = 's1-r004'"], {("altered", 2, "s1-r004")}),
     ("its note altered", ["UPDATE audit SET note = replace(note, 'true', 'null') WHERE id = 's0-r000'"], {("altered", 1, "s0-r000")}),
+    ("its note no text", ["UPDATE audit SET note = CAST(note AS TEXT) || x'ff' WHERE id = 's0-r000'"], {("altered", 1, "s0-r000")}),
     ("given to another", ["UPDATE audit SET patient = 'Patient/bob' WHERE id = 's2-r009'"], {("altered", 3, "s2-r009")}),
     ("dated otherwise", ["UPDATE audit SET at = at - 1 WHERE id = 's2-r009'"], {("altered", 3, "s2-r009")}),
     ("removed", ["DELETE FROM audit WHERE id = 's1-r004'"], {("removed", 2, "s1-r004")}),
@@ -276,6 +278,21 @@ def test_what_is_done_to_the_file_shows_and_where(how: str, statements: list[str
         assert found >= expected
     else:
         assert found == expected
+
+
+@pytest.mark.parametrize("damage", ["first = 'zz'", "last = x'00'"])
+def test_a_segment_whose_range_is_no_range_is_named(damage: str, filled: tuple[Path, list[str]]) -> None:
+    path, _ = filled
+    tamper(path, f"UPDATE segment SET {damage} WHERE number = 2")
+    assert 2 in {segment for _, segment, _ in judged(path)}
+
+
+@pytest.mark.parametrize("value", ["x'ff'", "CAST('{}' AS BLOB)", "CAST('[]' AS BLOB)"])
+def test_a_key_of_the_trail_that_cannot_be_read_is_said_in_a_sentence(value: str, filled: tuple[Path, list[str]]) -> None:
+    path, _ = filled
+    tamper(path, f"UPDATE kept SET value = {value} WHERE kind = 'audit-key'")
+    with pytest.raises(Problem, match="of the audit is damaged"):
+        judged(path)
 
 
 def test_a_tail_that_was_cut_off_with_its_segments_shows_by_the_heads_outside(filled: tuple[Path, list[str]]) -> None:
