@@ -150,6 +150,7 @@ TRIED: dict[str, dict[str, Any]] = {  # words of the refusal -> settings that me
     "The demo has public passwords": {"demo": True, "host": "0.0.0.0", "base_url": "https://plans.example"},
     "Set GATEWAY_BASE_URL to the https address": {"host": "0.0.0.0"},
     "must be an http or https address, not": {"base_url": "ftp://plans.example"},
+    "GATEWAY_BASE_URL must hold no name": {"base_url": f"https://me:{LONG}@plans.example"},
     "Tokens and records must not travel in the clear": {"base_url": "http://plans.example"},
     "Set GATEWAY_AUDIENCE": {"issuer": "https://issuer.example"},
     "GATEWAY_ISSUER must be an https address": {"issuer": "http://issuer.example", "audience": "here"},
@@ -221,6 +222,16 @@ def test_nobody_who_can_be_anybody_is_a_trusted_proxy(said: str) -> None:
 @pytest.mark.parametrize("name", ["uri_limit", "header_limit", "body_limit", "binary_limit", "bodies_limit", "connections"])
 def test_a_limit_by_which_nothing_could_work_stops_the_start(name: str) -> None:
     assert f"GATEWAY_{name.upper()} is not right" in refusal(**{name: 10})
+
+
+@pytest.mark.parametrize("name", ["attempts_rate", "rate", "body_seconds", "search_seconds", "wait_seconds", "head_seconds", "remote_poll_seconds"])
+def test_a_pace_or_a_pause_without_end_stops_the_start(name: str) -> None:
+    assert f"GATEWAY_{name.upper()} is not right" in refusal(**{name: "1e400"})
+
+
+@pytest.mark.parametrize("name", ["base_url", "tell_webhook", "tell_sms", "tell_smtp", "audit_heads", "remote_url", "issuer"])
+def test_an_address_that_is_none_is_refused_in_a_sentence(name: str) -> None:
+    assert refusal(**{name: "https://["}, audience="here", remote_organisation="RX9").endswith(".")
 
 
 def test_a_network_of_trusted_proxies_may_have_all_the_connections() -> None:

@@ -51,7 +51,7 @@ class RemoteSettings(BaseModel):
     auth: AuthSettings = Field(
         default=AuthSettings(), description='`{ kind = "bearer", token = "..." }`, `{ kind = "basic", user = "...", password = "..." }` or `{ kind = "none" }`.'
     )
-    poll_seconds: float = Field(default=2.0, gt=0, description="How often to ask it for changes, in seconds.")
+    poll_seconds: float = Field(default=2.0, gt=0, allow_inf_nan=False, description="How often to ask it for changes, in seconds.")
 
 
 class Settings(BaseSettings):
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     remote_token: str = Field("", repr=False, description="Bearer token for it.")
     remote_enforces: Literal["nothing", "labels", "consents"] = Field("consents", description="What that server enforces itself.")
     remote_direction: Literal["both", "in", "out"] = Field("both", description="Which way to sync.")
-    remote_poll_seconds: float = Field(2.0, gt=0, description="How often to ask it for changes, in seconds.")
+    remote_poll_seconds: float = Field(2.0, gt=0, allow_inf_nan=False, description="How often to ask it for changes, in seconds.")
     remote: list[RemoteSettings] = Field(default_factory=list, description="Several external servers (TOML: [[remote]]).")
     tell_smtp: str = Field("", description="Mail server for notices: `smtp://HOST:PORT` (STARTTLS off the loopback address) or `smtps://HOST:PORT`.")
     tell_smtp_user: str = Field("", description="Sign-in name at the mail server.")
@@ -126,15 +126,15 @@ class Settings(BaseSettings):
     entries_limit: int = Field(500, gt=0, le=500, description="Most entries of a batch or transaction; 500 at most.")
     count_limit: int = Field(200, ge=50, le=1_000, description="Most resources on a page of a search, a history or `$everything`, whatever `_count` asks for.")
     values_limit: int = Field(100, gt=0, le=1_000, description="Most alternatives (parted by commas) in one search parameter.")
-    attempts_rate: float = Field(100.0, gt=0, description="Failed sign-ins, bad tokens and the like a second that one address may send in the long run (twenty seconds' worth at once), else 429.")
+    attempts_rate: float = Field(100.0, gt=0, allow_inf_nan=False, description="Failed sign-ins, bad tokens and the like a second that one address may send in the long run (twenty seconds' worth at once), else 429.")
     concurrency: int = Field(64, ge=2, description="Requests in hand at once in one process; who comes then gets 503 with Retry-After. One client may have half of them.")
-    wait_seconds: float = Field(0.25, gt=0, description="How long a request may stand in line before work on it begins, in seconds; then 503 with Retry-After.")
+    wait_seconds: float = Field(0.25, gt=0, allow_inf_nan=False, description="How long a request may stand in line before work on it begins, in seconds; then 503 with Retry-After.")
     connections: int = Field(1_000, ge=16, description="Connections open at once in one process; at least 16.")
-    rate: float | None = Field(None, ge=0, description="Requests a second that one client may send in the long run (ten seconds' worth at once), else 429; 0 is no limit. Default: 500, in the demo 0.")
+    rate: float | None = Field(None, ge=0, allow_inf_nan=False, description="Requests a second that one client may send in the long run (ten seconds' worth at once), else 429; 0 is no limit. Default: 500, in the demo 0.")
     bodies_limit: int = Field(128 * 1024 * 1024, ge=64 * 1024, description="Bytes of request bodies held at once in one process, else 503; at least 64 KiB.")
-    body_seconds: float = Field(10.0, gt=0, description="How long a request body may pause, in seconds, and six times that for all of it.")
-    head_seconds: float = Field(10.0, gt=0, description="How long request headers may take, in seconds.")
-    search_seconds: float = Field(5.0, gt=0, description="How long the store may work on one question before it gives up with 503, in seconds.")
+    body_seconds: float = Field(10.0, gt=0, allow_inf_nan=False, description="How long a request body may pause, in seconds, and six times that for all of it.")
+    head_seconds: float = Field(10.0, gt=0, allow_inf_nan=False, description="How long request headers may take, in seconds.")
+    search_seconds: float = Field(5.0, gt=0, allow_inf_nan=False, description="How long the store may work on one question before it gives up with 503, in seconds.")
     trusted_proxies: str = Field("", description="Addresses of proxies, or networks of at most 65,536, whose X-Forwarded-For is believed, with commas. Default: nobody's.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much to log.")
     client_keys_from: str = Field(

@@ -24,13 +24,15 @@ def unsafe_combination(s: Settings) -> str | None:
     if empty := _empty(s):
         return empty
     listens_outside = not loopback(s.host)
-    if s.demo and (listens_outside or not loopback(urlsplit(s.base).hostname or "")):
+    if s.demo and (listens_outside or not loopback(split(s.base).hostname or "")):
         return "The demo has public passwords: serve it on 127.0.0.1 only (GATEWAY_HOST), or set GATEWAY_DEMO=false."
     if listens_outside and not s.base_url:
         return "Set GATEWAY_BASE_URL to the https address people use, since GATEWAY_HOST is not a loopback address."
-    url = urlsplit(s.base)
+    url = split(s.base)
     if url.scheme not in ("http", "https") or not url.hostname:
         return f"GATEWAY_BASE_URL must be an http or https address, not `{s.base_url}`."
+    if not _endpoint(url) or "?" in s.base or "#" in s.base:
+        return "GATEWAY_BASE_URL must hold no name, password, question or fragment: apps and people are given it as it is."
     if url.scheme == "http" and not loopback(url.hostname):
         return "Tokens and records must not travel in the clear: set GATEWAY_BASE_URL to an https address."
     if wrong := unsafe_issuer(s) or unsafe_store(s.store) or unsafe_key(s) or unsafe_telling(s) or unsafe_witness(s.audit_heads, s.audit_heads_authority):
@@ -52,7 +54,7 @@ def unsafe_issuer(s: Settings) -> str | None:
     """Why nobody, or everybody, could sign in; None when they are right."""
     if s.issuer and not s.audience:
         return "Set GATEWAY_AUDIENCE to the audience that GATEWAY_ISSUER puts in its tokens for this server."
-    if s.issuer and urlsplit(s.issuer).scheme != "https" and not loopback(urlsplit(s.issuer).hostname or ""):
+    if s.issuer and split(s.issuer).scheme != "https" and not loopback(split(s.issuer).hostname or ""):
         return "GATEWAY_ISSUER must be an https address."
     if not s.built_in_issuer and not s.issuer:
         return "GATEWAY_BUILT_IN_ISSUER=false leaves nobody to sign people in: set GATEWAY_ISSUER, or leave it on."
@@ -77,7 +79,7 @@ def unsafe_remotes(s: Settings) -> str | None:
     for r in s.remotes():
         if not r.organisation:
             return "Set GATEWAY_REMOTE_ORGANISATION to the ODS code of whoever owns GATEWAY_REMOTE_URL: consent is asked for them."
-        where = urlsplit(r.url)
+        where = split(r.url)
         if where.username or where.password:
             return f"Take the name and password out of the address of the remote `{r.name}`: they belong in its `auth`."
         if where.scheme not in ("http", "https") or not where.hostname:
@@ -159,7 +161,7 @@ def _guessable(s: Settings) -> str | None:
 def unsafe_telling(s: Settings) -> str | None:
     """Why nobody may be told by these settings, or None."""
     if s.tell_smtp:
-        where = urlsplit(s.tell_smtp)
+        where = split(s.tell_smtp)
         if where.scheme not in ("smtp", "smtps") or not _endpoint(where) or where.path not in ("", "/"):
             return "GATEWAY_TELL_SMTP must be smtp://HOST:PORT or smtps://HOST:PORT; a name and password belong in their own settings."
         if email(s.tell_from) is None:
@@ -195,7 +197,7 @@ def unsafe_witness(address: str, authority: Path | None) -> str | None:
 
 def _private(address: str) -> bool:
     """An https address (http on the loopback address), with nothing secret in it."""
-    where = urlsplit(address)
+    where = split(address)
     return _endpoint(where) and (where.scheme == "https" or (where.scheme == "http" and loopback(where.hostname or "")))
 
 
@@ -246,6 +248,14 @@ def unsafe_key(s: Settings) -> str | None:
 def key_of_file(key: str) -> bool:
     """Whether a file may be encrypted by this: 64 hex digits that nobody typed by hand."""
     return re.fullmatch(r"[0-9a-fA-F]{64}", key) is not None and len(set(key.lower())) >= 8
+
+
+def split(address: str) -> SplitResult:
+    """The parts of an address; no parts for what is none, such as `https://[`."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def loopback(host: str) -> bool:
