@@ -166,6 +166,8 @@ def test_headers_without_end_are_cut_off_and_cost_no_memory(alone: Gateway) -> N
 def test_a_header_one_too_long_is_still_told_as_fhir_tells_it(alone: Gateway) -> None:
     answer = alone.get("patient", "Patient", **{"X-Long": "a" * 33_000})
     assert answer.status_code == 431 and answer.json()["issue"][0]["code"] == "too-long"
+    assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'"), "an answer before the app has what all have"
 
 
 def test_more_connections_than_there_may_be_are_told_to_come_back(alone: Gateway) -> None:

@@ -35,6 +35,7 @@ ANSWERS: Final = {  # reason, and the Problem that it is
 }
 
 
+SAFE: Final = b"x-content-type-options: nosniff\r\ncontent-security-policy: default-src 'none'; frame-ancestors 'none'\r\nreferrer-policy: no-referrer\r\n"
 FRAMED: Final = 17  # bytes of framing that each byte of a body may have in the long run, itself counted: chunks of one byte have six
 
 
@@ -197,10 +198,10 @@ class Bounded(HttpToolsProtocol):
         """An answer without a request, an OperationOutcome as all refusals are."""
         reason, said = ANSWERS[status]
         text = msgspec.json.encode(outcome(said.issues))
-        retry = b"retry-after: 1\r\n" if status == 503 else b""
+        more = SAFE + (b"retry-after: 1\r\n" if status == 503 else b"")
         self.transport.write(
             b"HTTP/1.1 %d %b\r\ncontent-type: application/fhir+json; charset=utf-8\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (status, reason, retry, len(text), text)
+            % (status, reason, more, len(text), text)
         )
         self.transport.close()
         self.loop.call_later(PATIENCE, self.transport.abort)
