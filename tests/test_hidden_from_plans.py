@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from fhir_gateway import gate, plans
+from fhir_gateway import definitions, gate, plans
 from fhir_gateway.domain import sharing, strict
 from fhir_gateway.domain.types import Actor, Ref
 from fhir_gateway.gate import Context
@@ -64,18 +66,64 @@ async def versions(place: Place, patient: str) -> dict[str, int]:
         params = [("_page", page.next)]
 
 
-def law(tmp_path: Path, examples: int) -> None:
-    """Whatever is kept from somebody: what they export and post unchanged writes nothing, and with another title nothing else."""
+async def record(place: Place, patient: str) -> dict[str, Any]:
+    """All that the person sees, without what a write stamps."""
+    out: dict[str, Any] = {}
+    params: list[tuple[str, str]] = []
+    while True:
+        page = await gate.everything(place.patient(patient), patient, params)
+        out |= {str(e.ref): {k: v for k, v in strict.read(e.body or b"").items() if k != "meta"} for e in page.entries if e.ref.type != "Consent"}
+        if page.next is None:
+            return out
+        params = [("_page", page.next)]
 
-    async def once(place: Place, patient: str, refs: list[str]) -> None:
+
+def different(before: Any, after: Any, path: str = "") -> list[str]:
+    """Where two values differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [d for k in {**before, **after} for d in different(before.get(k), after.get(k), f"{path}.{k}")]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        return [d for n, (b, a) in enumerate(zip(before, after, strict=True)) for d in different(b, a, f"{path}[{n}]")]
+    return [] if before == after else [path]
+
+
+def worded(node: Any, word: str, other: str) -> Any:
+    """The same with other words in place of these: a goal's are in its resource more than once."""
+    if isinstance(node, dict):
+        return {k: worded(v, word, other) for k, v in node.items()}
+    if isinstance(node, list):
+        return [worded(v, word, other) for v in node]
+    return node.replace(word, other) if isinstance(node, str) else node
+
+
+def as_programs_write(node: Any) -> Any:
+    """As JSON comes out of a program that holds numbers as floats: 840.00 is 840.0."""
+    if isinstance(node, dict):
+        return {k: as_programs_write(v) for k, v in node.items()}
+    if isinstance(node, list):
+        return [as_programs_write(v) for v in node]
+    return Decimal(str(float(node))) if isinstance(node, Decimal) else node
+
+
+def law(tmp_path: Path, examples: int) -> None:
+    """Whatever is kept from somebody: what they export and post unchanged writes nothing, and with one thing edited nothing else."""
+
+    async def once(place: Place, patient: str, refs: list[str], edit: str) -> None:
         consent = await hidden(place, patient, refs) if refs else None
         before = await versions(place, patient)
         saved = await plans.save(nurse(place), await plans.load(nurse(place), patient))
         after = await versions(place, patient)
         assert (saved.written, after) == (0, before), (refs, {r: (before.get(r), after.get(r)) for r in before.keys() | after if before.get(r) != after.get(r)})
-        await plans.save(nurse(place), await plans.load(nurse(place), patient) | {"title": f"Title {place.house.new_id()}"})
-        changed = {r.split("/")[0]: v - before.get(r, 0) for r, v in (await versions(place, patient)).items() if v != before.get(r)}
-        assert changed == {"CarePlan": 1}, refs
+        was = await record(place, patient)
+        mine, word = as_programs_write(await plans.load(nurse(place), patient)), f"Said better {place.house.new_id()}"
+        goals = [g for g in mine.get("goals", []) if "id" in g]
+        thing, key = (goals[-1], "text") if edit == "goal" and goals else (mine, "title")
+        said, thing[key] = thing[key], word
+        await plans.save(nurse(place), mine)
+        now = await record(place, patient)
+        assert different(was, now) and not different(was, worded(now, word, said)), (refs, edit, different(was, worded(now, word, said)))
+        changed = [v - before.get(r, 0) for r, v in (await versions(place, patient)).items() if v != before.get(r)]
+        assert changed == [1], refs
         if consent is not None:
             await shown_again(place, patient, consent)
 
@@ -88,9 +136,9 @@ def law(tmp_path: Path, examples: int) -> None:
         assert len(refs) > 20
 
         @settings(max_examples=examples, deadline=None, database=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
-        @given(st.lists(st.sampled_from(refs), max_size=8, unique=True))
-        def unchanged(chosen: list[str]) -> None:
-            runner.run(once(place, patient, chosen))
+        @given(st.lists(st.sampled_from(refs), max_size=8, unique=True), st.sampled_from(("title", "goal")))
+        def unchanged(chosen: list[str], edit: str) -> None:
+            runner.run(once(place, patient, chosen, edit))
 
         try:
             unchanged()
@@ -105,6 +153,38 @@ def test_a_plan_posted_back_unchanged_writes_nothing_whatever_is_hidden(tmp_path
 @pytest.mark.slow
 def test_many_plans_posted_back_unchanged_write_nothing_whatever_is_hidden(tmp_path: Path) -> None:
     law(tmp_path, 300)
+
+
+async def test_an_edit_changes_what_was_edited_and_nothing_that_was_not_shown(tmp_path: Path) -> None:
+    """A goal, the care team or a need is hidden: order, references to it and who is named elsewhere stay as they are."""
+    async with opened(tmp_path / "e.sqlite") as place:
+        patient = (await plans.save(place.hospital, plans.read_plan(definitions.demo_file("plan.json")))).patient
+        assert patient is not None
+        refs = await shared(place, patient)
+        start = await record(place, patient)
+        cook = next(r for r in refs if r.startswith("Goal/") and start[r]["description"]["text"].startswith("Cook"))
+        for n, ref in enumerate((cook, *(next(r for r in refs if r.startswith(t)) for t in ("CareTeam/", "Condition/")))):
+            consent = await hidden(place, patient, [ref])
+            before = await record(place, patient)
+            assert (await plans.save(nurse(place), as_programs_write(await plans.load(nurse(place), patient)))).written == 0
+            mine = await plans.load(nurse(place), patient) | {"title": f"Title {n}"}
+            assert (await plans.save(nurse(place), mine)).written == 1
+            (where,) = different(before, await record(place, patient))
+            assert where.startswith(".CarePlan/") and where.endswith(".title"), (ref, where)
+            await shown_again(place, patient, consent)
+        consent = await hidden(place, patient, [cook])
+        before = await record(place, patient)
+        main = next(r for r, body in before.items() if r.startswith("CarePlan/") and len(body.get("goal", ())) > 3)
+        mine = await plans.load(nurse(place), patient)
+        gone = mine["goals"].pop(0)
+        mine["goals"].append({"id": "g-new", "text": "Walk to the shop"})
+        await plans.save(nurse(place), mine)
+        after = await record(place, patient)
+        taken = [g for g in before[main]["goal"] if g not in after[main]["goal"]]
+        assert [before[g["reference"]]["description"]["text"] for g in taken] == [gone["text"]]
+        added = [g for g in after[main]["goal"] if g not in before[main]["goal"]]
+        assert [after[g["reference"]]["description"]["text"] for g in added] == ["Walk to the shop"]
+        assert [g for g in after[main]["goal"] if g not in added] == [g for g in before[main]["goal"] if g not in taken]
 
 
 async def texts(place: Place, patient: str) -> dict[str, str]:

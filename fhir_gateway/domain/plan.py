@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from .entries import aligned
 from .mapping import Table, Tables
 from .mapping.codecs import is_date, is_moment
 from .problem import Issue
@@ -49,6 +50,15 @@ def _by_id(whole: list[Any], part: list[Any]) -> list[Any]:
         elif thing not in out:
             out.append(thing)
     return out
+
+
+def respelt(plan: Any, shown: Any) -> Any:
+    """A plan with its numbers written as the reader was shown them where they are the same numbers: 840.0 for 840.00 is no edit."""
+    if isinstance(plan, Mapping) and isinstance(shown, Mapping):
+        return {k: respelt(v, shown[k]) if k in shown else v for k, v in plan.items()}
+    if isinstance(plan, list) and isinstance(shown, list):
+        return [v if was is None else respelt(v, shown[was]) for v, was in zip(plan, aligned(shown, plan), strict=True)]
+    return shown if type(plan) in (int, Decimal) and type(shown) in (int, Decimal) and plan == shown else plan
 
 
 def schema(tables: Tables) -> Schema:

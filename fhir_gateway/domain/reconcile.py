@@ -82,6 +82,15 @@ def reconcile(base: Body | None, local: Body | None, remote: Body | None) -> Ste
     return Pull(_with_server_parts(one, local)) if same(one, theirs) else Merge(_with_server_parts(one, local))
 
 
+def edited(shown: Body, made: Body, stored: Body) -> Body:
+    """`stored` with what somebody changed who was shown `shown` and made `made` of it: element by element, entry by entry.
+
+    What they left alone stays as it is stored, whatever they were shown of it; where they changed it, theirs wins.
+    """
+    whole: Body = _Merging("remote", one_sided=True).element(shown, stored, made, "")
+    return {k: whole[k] for k in (*(k for k in stored if k in whole), *(k for k in whole if k not in stored))}
+
+
 def theirs_alone(versions: Iterable[tuple[Body, bool]]) -> Body | None:
     """A record as those who began it made it, without what others changed of it since: `versions` are (body, made by them), oldest
     first. None where the two cannot be told apart: then a person must look.
@@ -160,9 +169,11 @@ def _plain(value: Any) -> Any:
 
 @dataclass(slots=True)
 class _Merging:
-    """One merge. Clashes are noted, and resolved to `side`."""
+    """One merge. Clashes are noted, and resolved to `side`. `one_sided`: only that side has edited, so its order of a list is
+    the newer one, and a concept that it says otherwise keeps the codes that it was not shown."""
 
     side: str = "local"
+    one_sided: bool = False
     clashes: list[tuple[str, Any, Any]] = field(default_factory=list)
 
     def value(self, base: Any, local: Any, remote: Any, path: str) -> Any:
@@ -172,7 +183,7 @@ class _Merging:
             return remote
         if path.endswith(".meta.security"):
             return _union(local, remote)
-        if isinstance(local, dict) and isinstance(remote, dict) and not _whole(local, remote, path):
+        if isinstance(local, dict) and isinstance(remote, dict) and not _whole(local, remote, concepts=not self.one_sided):
             return self.element(base if isinstance(base, dict) else {}, local, remote, path)
         if isinstance(local, list) and isinstance(remote, list):
             return self.entries(base if isinstance(base, list) else [], local, remote, path)
@@ -215,7 +226,7 @@ class _Merging:
         new_local, new_remote = _blocks(local, from_local), _blocks(remote, from_remote)
         twins = self.twins(new_local, new_remote, path)
         out: list[Any] = []
-        for i in _order(len(base), from_local, from_remote):
+        for i in _order(len(base), from_local, from_remote, theirs=self.one_sided):
             if i in kept:
                 out.append(kept[i])
             out += twins.get(i, [])
@@ -248,11 +259,11 @@ def _equal(a: Any, b: Any) -> bool:
     return a is b or (a is not MISSING and b is not MISSING and same(a, b))
 
 
-def _whole(local: Body, remote: Body, path: str) -> bool:
+def _whole(local: Body, remote: Body, *, concepts: bool = True) -> bool:
     """Datatypes whose parts mean nothing apart: a quantity, a coding, a concept, a reference, an identifier, narrative."""
     both = local.keys() | remote.keys()
     return (
-        "coding" in both
+        (concepts and "coding" in both)
         or "div" in both
         or isinstance(local.get("reference", remote.get("reference")), str)
         or ("value" in both and bool(both & {"unit", "system", "code", "currency"}))
@@ -289,10 +300,10 @@ def _blocks(entries: Sequence[Any], origin: Sequence[int | None]) -> dict[int, l
     return out
 
 
-def _order(size: int, local: Sequence[int | None], remote: Sequence[int | None]) -> list[int]:
-    """-1, then the old entries in the order of the side that moved some (of both, the greater sequence)."""
+def _order(size: int, local: Sequence[int | None], remote: Sequence[int | None], *, theirs: bool = False) -> list[int]:
+    """-1, then the old entries in the order of the side that moved some (of both, the greater sequence, or `theirs`)."""
     moved = [s for s in ([i for i in side if i is not None] for side in (local, remote)) if s != sorted(s)]
-    order = max(moved) if moved else []
+    order = (moved[-1] if theirs else max(moved)) if moved else []
     out = [-1, *order]
     for i in range(size):
         if i not in order:

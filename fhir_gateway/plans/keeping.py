@@ -15,8 +15,9 @@ from ..domain.mapping.carrier import dump
 from ..domain.mapping.foreign import asks_membership
 from ..domain.mapping.merging import Held, merged
 from ..domain.mapping.names import own_identifier
-from ..domain.plan import overlay
+from ..domain.plan import overlay, respelt
 from ..domain.problem import Problem, not_found
+from ..domain.reconcile import edited
 from ..domain.types import Ref
 from ..gate import Context
 from ..gate.identifying import find_person
@@ -55,13 +56,15 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
     person = next(e for e in mapped.entries if e.kind == "person")
     patient = await _person(ctx, person)
     held = await holdings(ctx, patient) if patient else {}
-    _only_plan(mapped, held)
     read = await _reading(ctx, patient) if patient else None
-    here = _match(mapped, held, read)
-    steps, unchanged = _steps(mapped, here, held, patient)
+    if read is not None:
+        mapped = mapping.to_fhir(checked(respelt(dict(plan), read.plan)), tables, dry=True)
+    _only_plan(mapped, held)
+    here = _match(mapped.entries, held, read)
+    steps, unchanged = _steps(mapped, here, held, patient, read)
     gone: list[Held] = []
     if read is not None:
-        steps, untouched = _without_untouched(steps, mapped, read.entries)
+        steps, untouched = _without_made_up(steps, mapped, read.entries)
         unchanged += untouched
         gone = _gone(mapped, here, held, read)
     entries = [*({"request": {"method": "DELETE", "url": h.ref, "ifMatch": f'W/"{h.version}"'}} for h in gone), *steps]
@@ -162,11 +165,12 @@ def _only_plan(mapped: Mapped, held: Mapping[Ref, Held]) -> None:
 
 
 def _steps(
-    mapped: Mapped, here: Mapping[str, Held], held: Mapping[Ref, Held], patient: str | None
+    mapped: Mapped, here: Mapping[str, Held], held: Mapping[Ref, Held], patient: str | None, read: Reading | None
 ) -> tuple[list[dict[str, Any]], int]:
     """Bundle entries for what is new or changed, and how many are as they were."""
     tables = load_tables()
-    names = {e.full_url: here[e.full_url].ref for e in mapped.entries if e.full_url in here}
+    shown = read.entries if read is not None else {}
+    names = {url: h.ref for url, h in ({**_match(shown.values(), held, read), **here}).items()}
     if patient is not None:
         names[next(e for e in mapped.entries if e.kind == "person").full_url] = f"Patient/{patient}"
     known = {h.ref for h in held.values()}
@@ -181,7 +185,11 @@ def _steps(
                 continue
             steps.append({"fullUrl": e.full_url, "resource": resource, "request": {"method": "POST", "url": resource["resourceType"]}})
             continue
-        new = merged(renamed(resource, stored), stored, tables[e.kind], known)
+        if e.full_url in shown:
+            was = pointed(shown[e.full_url].resource, names)
+            new = edited(renamed(was, stored), renamed(resource, stored), stored.resource)
+        else:
+            new = merged(renamed(resource, stored), stored, tables[e.kind], known)
         if dump(content(new)) == dump(content(stored.resource)):
             unchanged += 1
             continue
@@ -193,8 +201,9 @@ def _steps(
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A writer's own plan at this moment: what it maps to, by full URL, and which resource (its id) each part without an id is."""
+    """A writer's own plan at this moment, what it maps to, by full URL, and which resource (its id) each part without an id is."""
 
+    plan: Mapping[str, Any]
     entries: Mapping[str, Entry]
     placed: Mapping[Own, str]
 
@@ -203,21 +212,20 @@ async def _reading(ctx: Context, patient: str) -> Reading | None:
     """None where they read no plan."""
     try:
         found = await record(ctx, patient)
-        entries = mapping.to_fhir(checked(mapping.from_fhir(found, load_tables())), load_tables()).entries
+        plan = mapping.from_fhir(found, load_tables())
+        entries = mapping.to_fhir(checked(plan), load_tables()).entries
     except Problem as p:
         if p.kind not in ("not-found", "invalid"):
             raise
         return None
-    return Reading({e.full_url: e for e in entries}, placed(found, entries))
+    return Reading(plan, {e.full_url: e for e in entries}, placed(found, entries))
 
 
-def _without_untouched(
+def _without_made_up(
     steps: list[dict[str, Any]], mapped: Mapped, seen: Mapping[str, Entry]
 ) -> tuple[list[dict[str, Any]], int]:
-    """Only what the writer changed: what they were not shown is no edit of theirs. And how many fell away.
-
-    What their reading makes up where the record has something that they do not see is no new thing either, unless something new
-    of theirs needs it.
+    """Without what their reading makes up where the record has something that they do not see: it is no new thing, unless
+    something new of theirs needs it. And how many fell away.
     """
     same = {e.full_url for e in mapped.entries if e.full_url in seen and dump(seen[e.full_url].resource) == dump(e.resource)}
     new = [s for s in steps if s["request"]["method"] == "POST"]
@@ -228,7 +236,7 @@ def _without_untouched(
         waiting += [s for s in new if s["fullUrl"] in named]
         needed |= named
     left_out = {s["fullUrl"] for s in new} - needed
-    kept = [s for s in steps if s["fullUrl"] not in (left_out if s["request"]["method"] == "POST" else same)]
+    kept = [s for s in steps if s["request"]["method"] != "POST" or s["fullUrl"] not in left_out]
     fewer = [{**s, "resource": _not_naming(s["resource"], left_out)} for s in kept] if left_out else kept
     return fewer, len(steps) - len(kept)
 
@@ -236,7 +244,7 @@ def _without_untouched(
 def _not_naming(node: Any, urls: Collection[str]) -> Any:
     """A copy without the references to these, nor what is nothing without them."""
     if isinstance(node, list):
-        return [n for item in node if (n := _not_naming(item, urls)) is not None] or None
+        return [n for item in node if (n := _not_naming(item, urls)) is not None or item is None] or None
     if not isinstance(node, dict):
         return node
     if isinstance(node.get("reference"), str) and node["reference"] in urls:
@@ -244,14 +252,14 @@ def _not_naming(node: Any, urls: Collection[str]) -> Any:
     return {k: n for k, v in node.items() if (n := _not_naming(v, urls)) is not None or v is None} or None
 
 
-def _match(mapped: Mapped, held: Mapping[Ref, Held], read: Reading | None) -> dict[str, Held]:
+def _match(entries: Iterable[Entry], held: Mapping[Ref, Held], read: Reading | None) -> dict[str, Held]:
     """Which stored resource is which: by our identifier, else an item that carries another record's id. A part without an id is
     what stands in its place in the writer's own plan; beyond that it is new."""
     ours = {h.own: h for h in held.values() if h.own is not None}
     others = {h.ref: h for h in held.values() if h.own is None}
     ids = {ref.id: h for ref, h in held.items()}
     out: dict[str, Held] = {}
-    for e in mapped.entries:
+    for e in entries:
         own = own_identifier(e.resource)
         found = ids.get(read.placed.get(own, "")) if read is not None and own is not None and by_place(own) else ours.get(own) if own else None
         if found is None and own is not None and e.kind != "person":
