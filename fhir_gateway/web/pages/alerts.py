@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any, Final
 
 from .plan_view import Item, lines, list_of, thing
-from .words import _, day, plain_date
+from .words import _, day, plain_date, short
 
 TYPES: Final = ("AllergyIntolerance", "Flag")
 SNOMED: Final = "http://snomed.info/sct"
@@ -148,7 +148,7 @@ def _when(allergy: Mapping[str, Any]) -> str:
 
 def _amount(quantity: Mapping[str, Any]) -> str:
     unit = {"a": _("years"), "mo": _("months"), "wk": _("weeks"), "d": _("days")}.get(str(quantity.get("code")), str(quantity.get("unit") or ""))
-    return f"{quantity.get('value', '')} {unit}".strip()
+    return f"{short(quantity.get('value', ''))} {unit}".strip()
 
 
 # -- warnings ---------------------------------------------------------------------------------------------------------

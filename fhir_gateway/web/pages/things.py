@@ -13,7 +13,7 @@ from ...domain.mapping.foreign import asks_membership
 from ...gate import Context
 from .names import bodies, called
 from .patient import own_ids
-from .words import _, day
+from .words import _, day, short
 
 MOST = 100  # things of one kind that a page offers
 KINDS: dict[str, tuple[str, str]] = {  # of one, of several
@@ -118,7 +118,7 @@ def _paper(resource: Mapping[str, Any]) -> str:
 def _measured(text: str, observation: Mapping[str, Any]) -> str:
     """What was measured, with what came out and when: two of one name are told apart."""
     quantity = observation.get("valueQuantity") or {}
-    value = " ".join(str(quantity[k]) for k in ("value", "unit") if quantity.get(k) is not None) or str(observation.get("valueString") or "")
+    value = " ".join(short(quantity[k]) for k in ("value", "unit") if quantity.get(k) is not None) or str(observation.get("valueString") or "")
     said = f"{text}: {value}" if value else text
     on = observation.get("effectiveDateTime") or ""
     return _("{kind}, {day}").format(kind=said, day=day(on)) if on else said

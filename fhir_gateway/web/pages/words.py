@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from gettext import NullTranslations
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -37,6 +38,11 @@ def level(assurance: str) -> str:
     """A level of assurance in plain words; one that we have no words for as it is; empty when nothing was said."""
     known = assurance.split("_")[0].upper()  # CIS2 says AAL2_OR_AAL3_ANY
     return _(LEVELS[known]) if known in LEVELS else assurance
+
+
+def short(value: Any) -> str:
+    """A number without zeros at its end, as people write it; anything else as it is."""
+    return f"{value.normalize():f}" if isinstance(value, Decimal) and abs(value.adjusted()) < 16 else str(value)
 
 
 def day(value: Any) -> str:
