@@ -79,7 +79,7 @@ def contact(demo: Gateway) -> Contact:
     with scripted(BROKEN, taken) as url:
         remote = {"GATEWAY_REMOTE_URL": url, "GATEWAY_REMOTE_ORGANISATION": "D82001"}
         rounds = [demo.command("sync", "run", "--once", env=remote) for _ in range(2)]
-        assert [r.returncode for r in rounds] == [0, 0], rounds[0].stderr
+        assert [r.returncode for r in rounds] == [0, 0], [r.stdout + r.stderr for r in rounds]
         status = json.loads(demo.command("sync", "status", "--json", env=remote).stdout)
     return Contact(taken, status, rounds[0].stderr)
 

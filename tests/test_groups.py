@@ -217,6 +217,9 @@ def test_who_records_a_consent_names_no_group_that_they_or_their_colleagues_are_
         answer = registrar.call("POST", "Consent", body=recorded(demo.patient, permit(f"Group/{id_of(made)}")))
         assert answer.status_code == status, (who, answer.text)
     end(demo, answer)
+    off = operator.call("POST", "Group", body={**group(asha, rosa), "active": False})
+    answer = registrar.call("POST", "Consent", body=recorded(demo.patient, permit(f"Group/{id_of(off)}")))
+    assert answer.status_code == 422, "one that is switched off may be switched on, with them in it"
 
 
 def test_a_group_of_patients_is_theirs_and_gives_nobody_a_name(demo: Gateway) -> None:

@@ -185,6 +185,11 @@ async def test_an_edit_changes_what_was_edited_and_nothing_that_was_not_shown(tm
         added = [g for g in after[main]["goal"] if g not in before[main]["goal"]]
         assert [after[g["reference"]]["description"]["text"] for g in added] == ["Walk to the shop"]
         assert [g for g in after[main]["goal"] if g not in added] == [g for g in before[main]["goal"] if g not in taken]
+        mine = await plans.load(nurse(place), patient)
+        seen = {g["text"] for g in mine.pop("goals")}
+        await plans.save(nurse(place), mine)
+        left = [after[g["reference"]]["description"]["text"] for g in (await record(place, patient))[main].get("goal", ())]
+        assert after[cook]["description"]["text"] in left and not seen & set(left), "who takes out all they see takes out no more"
 
 
 async def texts(place: Place, patient: str) -> dict[str, str]:

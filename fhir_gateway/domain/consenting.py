@@ -56,7 +56,8 @@ class Circle:
         if name.startswith((f"{SECTOR_SYSTEM}|", f"{ROLE_AT}|", "CareTeam/")):
             return True
         if name.startswith("Group/"):
-            return name in d.groups and all(self.knows(m.name) for m in d.groups[name].members)
+            members = d.groups[name].members if name in d.groups else ()  # one without, or switched off, could come to hold the writer
+            return bool(members) and all(self.knows(m.name) for m in members)
         if name.startswith("Organization/"):
             here = d.organisations.get(name)
             return here is not None and here.confirmed

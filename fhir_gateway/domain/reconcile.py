@@ -185,8 +185,9 @@ class _Merging:
             return _union(local, remote)
         if isinstance(local, dict) and isinstance(remote, dict) and not _whole(local, remote, concepts=not self.one_sided):
             return self.element(base if isinstance(base, dict) else {}, local, remote, path)
-        if isinstance(local, list) and isinstance(remote, list):
-            return self.entries(base if isinstance(base, list) else [], local, remote, path)
+        emptied = self.one_sided and remote is MISSING and isinstance(base, list)  # of what they were shown, and of no more
+        if isinstance(local, list) and (isinstance(remote, list) or emptied):
+            return self.entries(base if isinstance(base, list) else [], local, [] if emptied else remote, path)
         return self.clash(local, remote, path)
 
     def clash(self, local: Any, remote: Any, path: str) -> Any:
@@ -216,6 +217,8 @@ class _Merging:
     def entries(self, base: Sequence[Any], local: Sequence[Any], remote: Sequence[Any], path: str) -> Any:
         """Entries that were there are merged one by one; new ones of both sides are kept, the same one once."""
         from_local, from_remote = aligned(base, local), aligned(base, remote)
+        if self.one_sided:  # what a reading makes up is not the hidden thing in its place
+            from_local = [None if a is not None and _elsewhere(base[a], local[i]) else a for i, a in enumerate(from_local)]
         of_local = {a: local[i] for i, a in enumerate(from_local) if a is not None}
         of_remote = {a: remote[i] for i, a in enumerate(from_remote) if a is not None}
         kept: dict[int, Any] = {}
@@ -245,6 +248,12 @@ class _Merging:
                     remote[there].remove(other)
                     out.setdefault(min(here, there), []).append(self.value(MISSING, entry, other, f"{path}[+]"))
         return {at: sorted(entries, key=text) for at, entries in out.items()}
+
+
+def _elsewhere(a: Any, b: Any) -> bool:
+    """Two references to different things."""
+    refs = [e.get("reference") if isinstance(e, dict) else None for e in (a, b)]
+    return all(isinstance(r, str) for r in refs) and refs[0] != refs[1]
 
 
 def _twin(a: Any, b: Any) -> bool:

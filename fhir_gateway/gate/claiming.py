@@ -138,7 +138,7 @@ async def disown(ctx: Context, id: str) -> Claim:
     the person's own, and theirs to write.
     """
     me = ctx.actor.patient if await may_share(ctx) else None
-    each = [c for record in ctx.records | {me} for c in await _all(ctx, record)] if me else []
+    each = [c for record in ctx.answers_for for c in await _all(ctx, record)] if me else []
     found = next((c for c in each if c.id == id), None)
     if found is None:
         raise not_found()
@@ -150,7 +150,7 @@ async def claims_about(ctx: Context) -> list[dict[str, Any]]:
     """Who says now that they look after the person, newest first. For the person and who may choose for them; else Problem not-found."""
     if ctx.actor.patient is None or not await may_share(ctx):
         raise not_found()
-    each = [c for record in ctx.records | {ctx.actor.patient} for c in await _all(ctx, record)]
+    each = [c for record in ctx.answers_for for c in await _all(ctx, record)]
     found = sorted(each, key=lambda c: c.at, reverse=True)
     return [msgspec.structs.asdict(c) for c in found]
 

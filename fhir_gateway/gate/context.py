@@ -107,6 +107,12 @@ class Context:
         """Whose records the token reaches, where it is bound to one person."""
         return self.records | {self.launch} if self.launch else self.records
 
+    @property
+    def answers_for(self) -> frozenset[str]:
+        """In which records they may see who reads and keeps what: all of the person's own; who acts for somebody, in the one they act for."""
+        me = frozenset({self.actor.patient} if self.actor.patient else ())
+        return me | self.records if self.actor.kind == "patient" else me
+
     def asks(self, action: str) -> Ask:
         """This asker's question, at this moment and for this purpose. `action` is access, disclose, collect or correct."""
         return Ask(self.actor, action, self.at, self.purpose)  # type: ignore[arg-type]

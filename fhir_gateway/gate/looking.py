@@ -44,7 +44,7 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
         if instant is None:
             raise not_found()
         at = (instant, id)
-    rows = await _told(ctx, sorted(ctx.records | {me}), at, count)
+    rows = await _told(ctx, sorted(ctx.answers_for), at, count)
     await ctx.house.store.commit(note(ctx, "E", "who-looked", Decision(True, "self"), (me,), patient=me, query=f"AuditEvent?patient={me}"))
     said = {id: words for record in ctx.records | {me} for id, words in (await reasons(ctx, record)).items()}
     silent = (await stand(ctx.house, [me], None, ctx.place))[me].no_notify

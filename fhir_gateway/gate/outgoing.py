@@ -28,7 +28,7 @@ async def _decided_by(ctx: Context, ref: Ref, facts: Facts, before: Facts | None
         if facts.refs == (before.refs if before else frozenset()):
             return []
         known = await stand(ctx.house, facts.patients)
-        return [p for p in facts.patients if known[p].asks_referrers]
+        return [p for p in facts.patients if any(known[q].asks_referrers for q in {p, *known[p].also} & known.keys())]
     people = set(await stand(ctx.house, facts.patients, None, ctx.place))
     for person in facts.patients:
         linked = await ctx.house.store.referrers(Ref("Patient", person.removeprefix("Patient/")))

@@ -117,7 +117,7 @@ def _computable(resource: dict[str, Any]) -> None:
         grant = grants.parse(resource, id=resource.get("id", "new"), version=0)
     except grants.Uncomputable as u:
         raise Problem("business-rule", f"This consent cannot be computed, so it cannot be kept: {u}", u.where) from None
-    if (rules := grant.root.count()) > MOST_RULES:
+    if grant.speaks() and (rules := grant.root.count()) > MOST_RULES:  # one that ends costs nothing
         text = f"A consent may hold {MOST_RULES} rules, this one has {rules}."
         raise Problem("business-rule", text, "Consent.provision")
     refuse_slips(slips.slips(resource))

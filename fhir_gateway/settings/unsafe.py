@@ -31,7 +31,7 @@ def unsafe_combination(s: Settings) -> str | None:
     url = split(s.base)
     if url.scheme not in ("http", "https") or not url.hostname:
         return f"GATEWAY_BASE_URL must be an http or https address, not `{s.base_url}`."
-    if not _endpoint(url) or "?" in s.base or "#" in s.base:
+    if url.username or url.password or "?" in s.base or "#" in s.base:
         return "GATEWAY_BASE_URL must hold no name, password, question or fragment: apps and people are given it as it is."
     if url.scheme == "http" and not loopback(url.hostname):
         return "Tokens and records must not travel in the clear: set GATEWAY_BASE_URL to an https address."

@@ -280,7 +280,7 @@ class Lock:
         """None when it was shut by another key."""
         try:
             return self._cipher.decrypt(ops[:12], ops[12:], id.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # a ValueError: too short to hold a nonce
             return None
 
 

@@ -81,7 +81,7 @@ async def _due(db: Database, session: AsyncClientSession, remote: str, now: int,
         free = ref not in running and ref not in taken and (ref not in passed or urgent)
         if turn:
             (taken if ready else passed).add(lane)
-        (passed if e["state"] == "queued" and not ready and not urgent else taken).add(ref)
+        (passed if e["state"] == "queued" and not urgent and not (turn and ready) else taken).add(ref)
         if turn and free and ready:
             out.append(e)
             if len(out) >= count:

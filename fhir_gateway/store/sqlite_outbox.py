@@ -40,7 +40,7 @@ SELECT o.entry, o.fence + 1, o.type, o.id, o.version, o.patient, o.why, o.tries,
 FROM h JOIN outbox o ON o.entry = h.entry
 WHERE NOT EXISTS (
   SELECT 1 FROM outbox p WHERE p.remote = :remote AND p.{OPEN} AND p.type = o.type AND p.id = o.id AND p.entry < o.entry
-  AND NOT (o.{URGENT} AND NOT p.{URGENT} AND p.state = 'queued' AND p.due > :at))
+  AND NOT (o.{URGENT} AND NOT p.{URGENT} AND p.state = 'queued' AND (p.due > :at OR p.lane = o.lane)))
 ORDER BY o.entry LIMIT :count
 """
 

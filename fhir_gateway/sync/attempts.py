@@ -19,6 +19,7 @@ from ..domain.types import Decision, Disclosed, Drop, Keep, Linked, Op, Queued, 
 from ..gate import Context, House
 from ..gate.context import note
 from ..remote.client import Down, Unknown
+from .feed import change_of
 from .links import bare, etag_of
 from .partner import TAG, Partner, our_tag
 
@@ -138,8 +139,8 @@ async def copy_there(partner: Partner, ref: Ref) -> dict[str, Any] | None:
     """The copy there that bears our tag. Refusal where that server cannot be searched by it."""
     async for page in partner.server.search(ref.type, {"_tag": f"{TAG}|{ref.id}"}):
         for entry in page.get("entry", []):
-            there = entry.get("resource") or {}
-            if there.get("resourceType") == ref.type and our_tag(there) == ref.id:
+            there = entry.get("resource") if isinstance(entry, dict) else None
+            if isinstance(there, dict) and not change_of(there)["broken"] and there["resourceType"] == ref.type and our_tag(there) == ref.id:
                 return dict(there)
     return None
 

@@ -6,6 +6,8 @@ commit as its link, its ledger row and its audit row.
 
 from __future__ import annotations
 
+import structlog
+
 from ..domain.types import Delay, Queued
 from ..gate import House
 from ..remote.client import Down, Locked, Refusal, Unknown
@@ -15,6 +17,7 @@ from .sending import Turned, later, one, refused
 from .tally import Tally
 from .turning import noticed
 
+log = structlog.get_logger()
 LEASE_SECONDS = 60.0
 BATCH = 20
 
@@ -50,6 +53,10 @@ async def _tried(house: House, partner: Partner, entry: Queued, tally: Tally) ->
         raise
     except Refusal as e:
         await refused(house, partner, entry, e, tally)
+    except (AttributeError, KeyError, TypeError) as e:  # an answer of no shape that we know: what stands behind it goes on
+        log.error("answer-not-understood", remote=partner.name, kind=type(e).__name__)
+        await later(house, partner, entry, Unknown(f"its answer is not of a resource's shape ({type(e).__name__})"))
+        tally.delayed += 1
 
 
 __all__ = ["Tally", "push"]

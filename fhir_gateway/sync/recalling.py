@@ -20,6 +20,7 @@ from .taking import pull_one
 from .tally import Tally
 from .turning import MOST
 
+MOST_LOOKS = 4  # at a copy that changes each time that we ask to delete it
 RECALL_LATE = timedelta(hours=1)  # what was to be taken back and still is not there: the person is told
 TOLD_KEPT = timedelta(days=90)
 
@@ -106,7 +107,7 @@ async def _delete_there(house: House, partner: Partner, link: Linked, tally: Tal
     Where they changed it meanwhile, their change is taken in as any of theirs is, and what there is then goes: consent before their edit.
     """
     type, id = link.remote_id.split("/")
-    etag, let_go = link.etag, False
+    etag, let_go, left = link.etag, False, MOST_LOOKS
     while True:
         try:
             await partner.server.delete(type, id, etag)
@@ -118,13 +119,19 @@ async def _delete_there(house: House, partner: Partner, link: Linked, tally: Tal
                 let_go = True
                 await _let_go(house, partner, link)
                 continue
-            if e.status not in (400, 409, 412, 428):
+            left -= 1
+            if e.status not in (400, 409, 412, 428) or not left:
                 raise
             tally.add(await pull_one(house, partner, link))
             now = await house.store.link(partner.name, link.ref)
-            if now is None or now.etag == etag:
+            if now is None or now.gone:
                 raise
-            etag = now.etag
+            before, etag = etag, now.etag
+            if etag == before:  # ours is deleted, or theirs is in quarantine: what is there goes all the same
+                reply = await partner.server.read(type, id)
+                etag = reply.etag or etag_of(reply.body or {})
+            if etag == before:
+                raise
 
 
 async def _let_go(house: House, partner: Partner, link: Linked) -> None:
@@ -158,11 +165,14 @@ async def review(house: House, partner: Partner, entry: Queued, tally: Tally) ->
     ops: list[Op] = []
     recalls: list[tuple[Disclosed, list[Ref]]] = []
     under_way = [d for ref, a in (await attempts.open_of(house, partner, entry.patient)).items() for d in attempts.rows(partner, ref, a)]
+    waiting = await _recalls_waiting(house, partner, entry)
     for row in {d.ref: d for d in [*under_way, *await house.store.ledger(remote=partner.name, patient=entry.patient, open_only=True)]}.values():
         stored = await house.store.get(row.ref)
         if stored is None or stored.deleted or not (await may_send(ctx, partner.terms, stored)).permit:
             body = stored.body if stored is not None else None
             recalls.append((row, local_references(strict.decode(body)) if body else []))
+        elif str(row.ref) in waiting:  # that recall asks nobody: what it takes goes again after it
+            ops.append(Send(partner.name, row.ref, stored.version, entry.patient, "released"))
     ops += [Send(partner.name, row.ref, row.version, entry.patient, "recall") for row in _referrers_first(recalls)]
     withheld = await house.store.outbox_items(partner.name, "withheld", MOST, patient=entry.patient) if entry.patient else []
     refs = [Ref(*i["ref"].split("/")) for i in withheld]
@@ -172,6 +182,14 @@ async def review(house: House, partner: Partner, entry: Queued, tally: Tally) ->
             ops.append(Send(partner.name, ref, stored.version, entry.patient, "released"))
     recalled = await _recalled_before(house, partner, ctx, entry)
     await house.store.commit(Close(entry.entry, entry.fence, "sent", "reviewed"), *ops, *recalled)
+
+
+async def _recalls_waiting(house: House, partner: Partner, entry: Queued) -> set[str]:
+    """What of this person is to be taken back and still is not."""
+    if entry.patient is None:
+        return set()
+    open_now = [i for state in ("queued", "leased") for i in await house.store.outbox_items(partner.name, state, MOST, patient=entry.patient)]
+    return {i["ref"] for i in open_now if i["why"] == "recall"}
 
 
 def _referrers_first(recalls: list[tuple[Disclosed, list[Ref]]]) -> list[Disclosed]:

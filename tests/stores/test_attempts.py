@@ -424,6 +424,29 @@ async def test_a_recall_names_the_version_and_goes_before_their_edit(here: Here)
     assert await here.house.store.kept_all("quarantine", here.now, "hub "), "their edit is kept for a person"
 
 
+async def test_what_is_deleted_here_goes_there_though_they_changed_it(here: Here) -> None:
+    ref = await here.goal()
+    await here.push()
+    (name,) = here.there.goals()
+    here.there.edit(name, description={"text": "swim"})
+    await gate.remove(here.me, ref, if_match=1)
+    await here.quiet()
+    assert not here.there.goals() and all(d.recalled for d in await here.rows(ref))
+
+
+async def test_what_may_go_again_while_its_recall_waits_is_sent_again_after_it(here: Here) -> None:
+    ref = await here.goal()
+    await here.push()
+    here.there.refuses = {"DELETE Goal": 503}
+    await here.no()
+    await here.push(3)
+    await here.grant("surgery")
+    await here.push(3)
+    here.there.refuses = {}
+    await here.quiet()
+    assert len(here.there.goals()) == 1 and [d.recalled is None for d in await here.rows(ref)].count(True) == 1
+
+
 @pytest.mark.parametrize("heard", ["by a pull", "by an answer"])
 @pytest.mark.parametrize("decided", ["ours", "theirs"])
 async def test_what_they_deleted_and_we_changed_is_not_made_anew_there_before_a_person_says_so(here: Here, heard: str, decided: str) -> None:

@@ -122,7 +122,10 @@ async def test_a_review_or_recall_goes_by_what_waits_for_another_try(store: Stor
     (recall,) = await lease(store, 3)
     assert (recall.why, recall.ref.id) == ("recall", "a"), "also of what waits itself"
     await store.commit(Close(recall.entry, recall.fence, "recalled"))
-    assert await lease(store, 4) == [], "the recall of b has its own send before it, which is not waiting for another try"
+    (recall,) = await lease(store, 4)
+    assert (recall.why, recall.ref.id) == ("recall", "b"), "by its own send too, which has no turn while a waits: it asks consent when it has"
+    assert await lease(store, 5) == []
+    await store.commit(Close(recall.entry, recall.fence, "recalled"))
     (review,) = await lease(store, 200)
     await store.commit(Close(review.entry, review.fence, "sent"))
     (a,) = await lease(store, 300)

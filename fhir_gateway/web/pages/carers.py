@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ... import gate
-from ...domain.merged import records_of
 from ...domain.periods import instant, micros
 from ...domain.standing import Relationship
 from ...gate import Context
@@ -56,7 +55,7 @@ async def carers(ctx: Context, refused: set[str], *, only_named: bool = False) -
         return found
 
     known_of = await stand(ctx.house, [me])
-    for r in [r for record in sorted(records_of(known_of[me])) if record in known_of for r in known_of[record].relationships]:
+    for r in [r for record in sorted(ctx.answers_for) if record in known_of for r in known_of[record].relationships]:
         if r.high is None or r.high >= now:
             entry(r.names).related.append(r)
     for who, since in (await gate.keepers(ctx)).items():
@@ -71,7 +70,7 @@ async def in_emergency(ctx: Context) -> list[dict[str, Any]]:
     """Who has opened this record in an emergency that is under way; nobody where telling the person would endanger them."""
     me = f"Patient/{own_id(ctx)}"
     known_of = await stand(ctx.house, [me])
-    each = [e for record in records_of(known_of[me]) if record in known_of for e in known_of[record].emergencies]
+    each = [e for record in ctx.answers_for if record in known_of for e in known_of[record].emergencies]
     current = [] if known_of[me].no_notify else [e for e in each if e.expires >= ctx.at]
     known = await names(ctx, {n for e in current for n in (e.user, e.organisation or "")})
     found = [
