@@ -75,7 +75,7 @@ def test_a_page_signs_a_person_in_and_works_in_their_name(chromium: Any, demo: G
     assert_worked(demo, told(page), f"Patient/{demo.patient}")
     page.goto(f"{demo.base}/account/apps")
     page.get_by_role("button", name="Stop this app").click()
-    assert page.get_by_text("The app is stopped.").count() == 1
+    page.get_by_text("The app is stopped.").wait_for(timeout=10_000)
     context.close()
 
 
