@@ -70,7 +70,7 @@ def test_a_page_signs_a_person_in_and_works_in_their_name(chromium: Any, demo: G
     page = context.new_page()
     page.goto(f"{origin}/launch.html?base={demo.base}/fhir")
     sign_in(page, "patient")
-    assert page.get_by_text("A foreign page").count() >= 1
+    page.get_by_text("A foreign page").first.wait_for(timeout=10_000)
     page.get_by_role("button", name="Yes, let it").click()
     assert_worked(demo, told(page), f"Patient/{demo.patient}")
     page.goto(f"{demo.base}/account/apps")
@@ -86,7 +86,7 @@ def test_staff_choose_for_whom(chromium: Any, demo: Gateway, origin: str) -> Non
     sign_in(page, "gp")
     page.get_by_label("Amina").check()
     page.get_by_role("button", name="Next").click()
-    assert page.get_by_text("It is for the plan of Amina").count() == 1
+    page.get_by_text("It is for the plan of Amina").wait_for(timeout=10_000)
     page.get_by_role("button", name="Yes, let it").click()
     assert_worked(demo, told(page), demo.persona("gp")["fhirUser"])
     context.close()
