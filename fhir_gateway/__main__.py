@@ -88,6 +88,10 @@ def fail(text: str, code: int) -> None:
 
 
 def run(doing: Coroutine[Any, Any, Any]) -> Any:
+    """What a command does. What goes wrong beside it is logged as everywhere: to stderr, nobody's data in it."""
+    from . import logs
+
+    logs.to_stderr("warning")
     return asyncio.run(doing)
 
 

@@ -134,6 +134,24 @@ def test_a_log_that_nobody_can_take_ends_nothing(tmp_path: Path) -> None:
         assert done.stdout == "on\n", how
 
 
+def test_a_command_logs_to_stderr_and_nobodys_data() -> None:
+    """Its stdout is for what was asked; an exception is told by its places, not by what was in hand."""
+    said = f"""
+import structlog
+from fhir_gateway.__main__ import run
+async def doing():
+    given = {GIVEN!r}
+    try:
+        raise KeyError(given)
+    except KeyError:
+        structlog.get_logger().exception("sync-failed", remote="hub")
+run(doing())
+"""
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "" and GIVEN not in done.stderr
+    assert json.loads(done.stderr)["exception"][0]["type"] == "KeyError"
+
+
 # -- health -----------------------------------------------------------------------------------------------------------
 
 
