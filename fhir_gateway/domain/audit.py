@@ -25,6 +25,7 @@ OURS: Final = "https://fhir-gateway.example/CodeSystem/audit-event"
 OBSERVER: Final = "fhir_gateway"
 OPERATOR: Final = "Device/operator"  # whoever runs commands on the machine
 ITSELF: Final = "Device/this-service"  # what it does unasked
+FOR: Final = ", kept for "  # in the detail of a disclosure to a processor: for whom
 _FROM: Final = {OPERATOR: "a command on this machine", ITSELF: "this gateway itself"}
 
 Coding = dict[str, str]
@@ -73,6 +74,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "transaction": _rest("", "transaction", "E"),
     "batch": _rest("", "batch", "E"),
     "disclose": _Kind("PrivacyDisclosure.Source", _EXPORT, _DISCLOSE, "R"),
+    "notify": _Kind("", _EXPORT, {"system": OURS, "code": "notify", "display": "Told of a change"}, "R"),
     "export": _Kind("", _EXPORT, {"system": OURS, "code": "subject-access", "display": "Copy for the person"}, "R"),
     "login": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
     "logout": _Kind("", _SIGN_IN, {"system": DCM, "code": "110123", "display": "Logout"}, "E", False),
@@ -253,8 +255,10 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "relabel": ("looked again at the privacy labels of", "look again at the privacy labels of"),
     "delete": ("removed", "remove"),
     "disclose": ("was sent", "be sent"),
+    "notify": ("was told of a change to", "be told of a change to"),
     "recall": ("was asked to give back", "be asked to give back"),
     "conflict": ("changed, at the same time as somebody else,", "change"),
+    "settle": ("chose between two versions of", "choose between two versions of"),
     "transaction": ("sent changes to", "send changes to"),
     "batch": ("sent several requests about", "send several requests about"),
     "who-looked": ("looked at who had looked at", "look at who had looked at"),
@@ -301,10 +305,16 @@ _WHOLE: Final[Mapping[str, tuple[str, str]]] = {  # which are about no part of a
     "remove-client": ("removed an app or a system", "remove an app or a system"),
     "rotate-keys": ("changed the keys of this service", "change the keys of this service"),
     "rotate-audit-key": ("changed the key that seals what is written down", "change the key that seals what is written down"),
+    "new-remote-key": ("made a key to sign in at a partner", "make a key to sign in at a partner"),
     "withdraw-key": ("withdrew a key of this service", "withdraw a key of this service"),
     "backup": ("made a backup", "make a backup"),
     "restore": ("brought back a backup", "bring back a backup"),
 }
+
+
+def kept_for(note: Note) -> str:
+    """For whom whoever was sent this copy keeps it (`Organization/…`); "" where it is for themselves."""
+    return note.detail.partition(FOR)[2] if note.what == "disclose" and note.allowed else ""
 
 
 def sentence(note: Note) -> str:
@@ -331,6 +341,8 @@ def sentence(note: Note) -> str:
         done = done.replace("was ", "were ", 1) if done.startswith("was ") else done
     if note.detail == "unchanged":
         return f"{who} sent {what} again, just as it was."
+    if kept_for(note):
+        return f"{who} {done} {what}, to keep for somebody in your team."
     why = " in an emergency" if note.what == "break-glass" or (note.basis == "break-glass" and note.what != "break-glass-end") else ""
     if note.what == "search" and note.detail == "found nothing":
         return f"{who} searched your record and found nothing{why}."

@@ -128,7 +128,7 @@ def answered(done: Done, prefer: str = "", base: str = "") -> dict[str, Any]:
     """The response entry of one write, without a version where it is not shown; with the resource or an OperationOutcome where `prefer` (`Prefer: return=`) says so."""
     status = {"created": "201 Created", "deleted": "204 No Content"}.get(done.did, "200 OK")
     about = {"location": f"{done.ref}/_history/{done.version}", "etag": f'W/"{done.version}"', "lastModified": instant(done.updated)}
-    out: dict[str, Any] = {"response": {"status": status, **(about if done.shown else {"location": str(done.ref)})}}
+    out: dict[str, Any] = {"response": {"status": status, **(about if done.shown else {"location": str(done.ref)} if done.ref.id else {})}}
     body = getattr(done, "body", None)
     if prefer == "representation" and body is not None:
         return {"fullUrl": f"{base}/{done.ref}", "resource": msgspec.Raw(body), **out}

@@ -7,7 +7,9 @@ from typing import Any, Final, Protocol
 
 from .edits import JSON_PATCH
 from .r4 import R4, Parameter
+from .topics import OPERATIONS, PROFILE, SERVER, TOPIC, TOPICS_HELD
 
+GATEWAY: Final = "https://fhir-gateway.example/StructureDefinition/gateway-name"  # what a gateway calls itself on its copies
 READ_ONLY: Final = ("AuditEvent",)
 READS: Final = frozenset({"read", "search-type"})
 SYSTEM: Final = ("transaction", "batch", "search-system", "history-system")
@@ -33,9 +35,10 @@ class Offer(Protocol):
 def statement(
     r4: R4, *, base: str, version: str, offers: Sequence[Offer], own: Collection[str] = (), compartments: Iterable[str] = ("patient",),
     profiles: Mapping[str, Sequence[str]] | None = None, signs_in: bool = True,
+    name: str = "",
 ) -> dict[str, Any]:  # fmt: skip
     """What this server can do, type by type. `own` names the operations that we define ourselves, `Type-name`; `profiles` are ours by type;
-    `signs_in`: this server gives tokens itself."""
+    `signs_in`: this server gives tokens itself; `name`: what it is called on copies of its records."""
     codes = [o.code for o in offers if o.code]
     system = {c for c in codes if c in SYSTEM} | ({"batch"} if "transaction" in codes else set())
     return {
@@ -44,7 +47,12 @@ def statement(
         "date": "2026-11-25",
         "kind": "instance",
         "software": {"name": "fhir_gateway", "version": version},
-        "implementation": {"description": "The FHIR gateway for shared personal care plans", "url": base},
+        "implementation": {
+            **({"extension": [{"url": GATEWAY, "valueString": name}]} if name else {}),
+            "description": "The FHIR gateway for shared personal care plans",
+            "url": base,
+        },
+        "instantiates": [SERVER],
         "fhirVersion": "4.0.1",
         "format": ["json", "application/fhir+json"],
         "patchFormat": [JSON_PATCH, "application/fhir+json"],
@@ -117,9 +125,23 @@ def _resource(r4: R4, type: str, base: str, offers: Sequence[Offer], own: Collec
         "searchParam": [_parameter(p) for p in r4.search_parameters(type).values() if p.expression],
         "operation": _operations(type, base, offers, own),
     }
-    if "PATCH" in by_condition:
+    if type == "Subscription":
+        out |= _of_subscribers(codes)
+    elif "PATCH" in by_condition:
         out["documentation"] = "Patch by condition as well as by id."
     return {k: v for k, v in out.items() if v != []}
+
+
+def _of_subscribers(codes: Iterable[str]) -> dict[str, Any]:
+    """What there is of Subscriptions: its subscriber's alone, without versions and conditions."""
+    return {
+        "extension": [{"url": TOPICS_HELD, "valueCanonical": TOPIC}],
+        "supportedProfile": [PROFILE],
+        "documentation": "For registered systems, by `rest-hook` to the places that the operator allows; each sees their own alone. By the topic above, or by `Type?patient=` "
+        "as in plain R4: then each change is an empty request.",
+        "interaction": [{"code": c} for c in codes if c in ("read", "search-type", "create", "update", "delete")],
+        "versioning": "versioned", "readHistory": False, "conditionalUpdate": False, "conditionalDelete": "not-supported",
+    }  # fmt: skip
 
 
 def _operations(type: str, base: str, offers: Sequence[Offer], own: Collection[str]) -> list[dict[str, str]]:
@@ -130,6 +152,8 @@ def _operations(type: str, base: str, offers: Sequence[Offer], own: Collection[s
 def _defined(type: str, name: str, base: str, own: Collection[str]) -> str:
     if f"{type}-{name}" in own:
         return f"{base}/OperationDefinition/{type}-{name}"
+    if type == "Subscription" and name in OPERATIONS:
+        return OPERATIONS[name]
     owner = "Resource" if name == "validate" or name.startswith("meta") else type
     return f"http://hl7.org/fhir/OperationDefinition/{owner}-{name}"
 

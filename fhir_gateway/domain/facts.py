@@ -78,7 +78,7 @@ def derive(
         other_labels=labels.other,
         legal=labels.legal,
         profiles=frozenset(p.split("|", 1)[0] for p in meta.get("profile", ()) if isinstance(p, str)),
-        codes=frozenset(_codes(resource)),
+        codes=frozenset(codes_in(resource)),
         authors=whose.authors,
         custodian=whose.custodian,
         source=meta.get("source"),
@@ -191,11 +191,11 @@ def _is_reference(node: Mapping[str, Any]) -> bool:
     }
 
 
-def _codes(node: Any) -> Iterator[str]:
+def codes_in(node: Any) -> Iterator[str]:
     """`system|code` of every Coding at any depth, but for labels, states and identifiers."""
     if isinstance(node, list):
         for item in node:
-            yield from _codes(item)
+            yield from codes_in(item)
     elif isinstance(node, dict):
         code = node.get("code")
         if type(code) is str and "value" not in node and type(node.get("system", "")) is str and node.keys() <= _CODING:
@@ -203,7 +203,7 @@ def _codes(node: Any) -> Iterator[str]:
             return
         for key, value in node.items():
             if type(value) in (dict, list) and key not in _NO_CODE:
-                yield from _codes(value)
+                yield from codes_in(value)
 
 
 _CODING: Final = frozenset(

@@ -6,7 +6,7 @@ NHS number: https://digital.nhs.uk/services/nhs-number . Names are compared with
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
@@ -34,6 +34,37 @@ def contradicts(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
     born = ours.get("birthDate"), theirs.get("birthDate")
     named = families(ours), families(theirs)
     return (all(born) and born[0] != born[1]) or (all(named) and not named[0] & named[1])
+
+
+def which(ours: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any] | None]:
+    """Which of these Patients elsewhere, found by our NHS number, is this person: (why it is not sure, or "", who it is, or None).
+
+    Why: `disagrees`, `several`, `merged`, `inactive`. ("", None) where nobody has the number now.
+    """
+    number = nhs_number(ours)
+    with_it = [p for p in known if number is not None and number in nhs_numbers(p)]
+    used = [p for p in with_it if not retired(p)]
+    if len(used) > 1:
+        return "several", None
+    if not used:
+        return (retired(with_it[0]) if with_it else ""), None
+    if len(nhs_numbers(used[0])) > 1 or len(nhs_numbers(ours)) > 1 or not agrees(ours, used[0]):
+        return "disagrees", None
+    return "", used[0]
+
+
+def unlike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """Why a Patient elsewhere that was this person may be somebody else, or of no use, by now: `changed`, `merged`, `inactive`; or ""."""
+    if contradicts(ours, theirs) or nhs_numbers(ours) != nhs_numbers(theirs):
+        return "changed"
+    return retired(theirs) if ours.get("active") is not False else ""
+
+
+def retired(patient: Mapping[str, Any]) -> str:
+    """`merged` for one that was replaced by another, `inactive` for one that is in use no more (https://hl7.org/fhir/R4/patient.html#link)."""
+    if any(k.get("type") == "replaced-by" for k in patient.get("link", ())):
+        return "merged"
+    return "inactive" if patient.get("active") is False else ""
 
 
 def families(patient: Mapping[str, Any]) -> set[str]:

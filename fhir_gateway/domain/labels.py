@@ -21,6 +21,7 @@ from .vocabulary import (
     ACT_CODE,
     CONFIDENTIALITY_SYSTEM,
     HANDLING,
+    HIDDEN_FROM_SELF,
     LEGAL_SUFFIX,
     SENSITIVITIES_DENIED,
     SENSITIVITY_SETS,
@@ -224,6 +225,16 @@ def lowered(old: Labels, new: Labels) -> bool:
 def raised(shown: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
     """Does what was sent carry a label by hand, in itself or in what it contains, that is more than what its writer was shown carries."""
     return lowered(read(_security(sent)), read(_security(shown)))
+
+
+def kept_from_them(shown: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
+    """Does what was sent carry a label, in itself or in what it contains, that hides it from the person themselves, and what was shown did not."""
+    return not _from_them(sent) <= _from_them(shown)
+
+
+def _from_them(resource: Mapping[str, Any]) -> frozenset[str]:
+    found = read(_security(resource))
+    return HIDDEN_FROM_SELF & (found.sensitivity | {code for code in HIDDEN_FROM_SELF if f"{ACT_CODE}|{code}" in found.other})
 
 
 def _security(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Final
 
+from . import copies
 from .entries import aligned, name, same, text
 
-SERVER_TAGS: Final = frozenset({"https://fhir-gateway.example/id/resource"})
+SERVER_TAGS: Final = frozenset({copies.SYSTEM})
 _SERVER_META: Final = ("versionId", "lastUpdated", "source")
 # Which of these an element uses is one choice: https://hl7.org/fhir/R4/formats.html#choice
 _CHOICE: Final = re.compile(
@@ -55,11 +56,19 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Both changed the same. `winner` is served (None: deleted), `loser` is kept for a person; what did not clash is in both."""
+    """Both changed the same. `winner` is served (None: deleted), `loser` is kept for a person; what did not clash is in both.
+
+    `won` says whose the winner is, `local` or `remote`; "" where one side is deleted.
+    """
 
     winner: Body | None
     loser: Body | None
     paths: tuple[str, ...]
+    won: str = field(default="", compare=False)
+
+    def of(self, side: str) -> Body | None:
+        """The version that has this side (`local`, `remote`) wherever the two clash."""
+        return self.winner if self.won == side else self.loser
 
 
 Step = Nothing | Push | Pull | Merge | Conflict
@@ -139,7 +148,7 @@ def _conflict(local: Body, remote: Body, agreed: Any, ours: Body, theirs: Body, 
     bodies = {side: _Merging(side).value(agreed, ours, theirs, kind) for side in ("local", "remote")}
     won, lost = ("local", "remote") if mine >= other else ("remote", "local")
     paths = tuple(dict.fromkeys(c[0] for c in clashes))
-    return Conflict(_with_server_parts(bodies[won], local), _with_server_parts(bodies[lost], local), paths)
+    return Conflict(_with_server_parts(bodies[won], local), _with_server_parts(bodies[lost], local), paths, won)
 
 
 def _with_server_parts(body: Body, local: Mapping[str, Any]) -> Body:
@@ -219,6 +228,7 @@ class _Merging:
         from_local, from_remote = aligned(base, local), aligned(base, remote)
         if self.one_sided:  # what a reading makes up is not the hidden thing in its place
             from_local = [None if a is not None and _elsewhere(base[a], local[i]) else a for i, a in enumerate(from_local)]
+        from_local, from_remote = _alike(base, local, remote, from_local, from_remote), _alike(base, remote, local, from_remote, from_local)
         of_local = {a: local[i] for i, a in enumerate(from_local) if a is not None}
         of_remote = {a: remote[i] for i, a in enumerate(from_remote) if a is not None}
         kept: dict[int, Any] = {}
@@ -295,6 +305,12 @@ def _together(base: Body, local: Body, remote: Body) -> Iterable[tuple[tuple[str
             yield tuple(keys), where
         else:
             yield from (((key,), key) for key in keys)
+
+
+def _alike(base: Sequence[Any], mine: Sequence[Any], other: Sequence[Any], from_mine: Sequence[int | None], from_other: Sequence[int | None]) -> list[int | None]:
+    """Where mine stands for an old entry that the other side took out, and the other has the same as a new one, mine is new, too."""
+    new, left = [e for e, a in zip(other, from_other, strict=True) if a is None], set(from_other)
+    return [None if a is not None and a not in left and not same(e, base[a]) and any(same(e, n) for n in new) else a for e, a in zip(mine, from_mine, strict=True)]
 
 
 def _blocks(entries: Sequence[Any], origin: Sequence[int | None]) -> dict[int, list[Any]]:

@@ -181,6 +181,14 @@ def _holds(standing: Standing, r: Relationship, actor: Actor, at: int) -> bool:
     return not own_hand(r, actor)
 
 
+def in_team(standing: Standing, actor: Actor, at: int, called: frozenset[str]) -> bool:
+    """Is this asker, by one of these names of theirs, a member of a team of the person now: asked in, confirmed, and not by their own hand."""
+    return any(
+        r.origin == "team" and not r.names.isdisjoint(called) and _holds(standing, r, actor, at) and _before_death(standing, r)
+        for r in standing.relationships
+    )
+
+
 def own_hand(r: Relationship, actor: Actor) -> bool:
     """Did the asker, or their organisation, write this themselves. It never counts for them."""
     if r.writer and (r.writer == actor.user or r.writer in actor.ids):

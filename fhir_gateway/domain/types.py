@@ -455,11 +455,13 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Remove a named value; with `must_exist` the commit fails with `Taken` when it is gone already."""
+    """Remove a named value; with `must_exist` the commit fails with `Taken` when it is gone already. `if_value`: only where the value is
+    this one; another stays, and nothing fails."""
 
     kind: str
     key: str
     must_exist: bool = False
+    if_value: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,7 +472,12 @@ class Send:
     ref: Ref
     version: int
     patient: str | None
-    why: str = "changed"  # changed, deleted, recall, review, released (a later consent allows it)
+    why: str = "changed"  # changed, deleted, recall, review, released (a later consent allows it); event (a subscriber's)
+
+    @property
+    def lane(self) -> str:
+        """What goes one after the other. Events go together, whosever they are: those of one resource alone wait for each other."""
+        return str(self.ref) if self.patient is None or self.why == "event" else self.patient
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,12 +492,13 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Give a leased outbox entry back, due later."""
+    """Give a leased outbox entry back, due later; `untried`: it does not count as a try."""
 
     entry: int
     fence: int
     due: datetime
     detail: str = ""
+    untried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -503,8 +511,22 @@ class Renew:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Put one outbox entry that nobody holds (`was`: parked, skipped or withheld) into another state: queued with fresh tries, parked, skipped,
+    superseded. Fails with `Fenced` when it is not in that state any more."""
+
+    entry: int
+    was: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Linked:
-    """Local id <-> remote id, remote ETag, and the last agreed bodies: the merge base. `gone` marks a link whose remote copy was deleted."""
+    """Local id <-> remote id, remote ETag, and the last agreed bodies: the merge base. `gone` marks a link whose remote copy was deleted.
+
+    `if_was`, `if_absent`: the commit fails with `Moved` when the link is not (any more) this one, or is there. What is read bears neither.
+    Of live links to one remote id there is one: the commit that makes a second fails with `Taken`.
+    """
 
     remote: str
     ref: Ref
@@ -515,11 +537,14 @@ class Linked:
     base_sent: bytes | None = None
     base_received: bytes | None = None
     gone: bool = False
+    began_there: bool | None = None  # who made the record there, said once, when the link is made; None in links of before this was kept
+    if_was: Linked | None = None
+    if_absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Disclosed:
-    """A ledger row: this version went to this recipient. `recalled` closes it."""
+    """A ledger row: this version went to this recipient, or was `fetched` by it. `recalled` closes it."""
 
     remote: str
     ref: Ref
@@ -530,6 +555,8 @@ class Disclosed:
     consent: str | None = None
     epoch: int = 0
     recalled: datetime | None = None
+    on_behalf_of: str | None = None  # for whom a processor keeps it: Organization/…
+    fetched: bool = False  # they read it here, and nothing was sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -544,7 +571,7 @@ class Dispose:
     kept: tuple[tuple[str, str], ...] = ()  # kind and key
 
 
-Op = Put | Relabel | Remove | Dispose | Note | Bump | Expect | Keep | Drop | Send | Close | Delay | Renew | Linked | Disclosed
+Op = Put | Relabel | Remove | Dispose | Note | Bump | Expect | Keep | Drop | Send | Close | Delay | Renew | Place | Linked | Disclosed
 
 
 # -- what the store lists ---------------------------------------------------------------------------------------------

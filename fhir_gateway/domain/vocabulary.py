@@ -25,6 +25,8 @@ SECTOR_CODES: Final = ("health", "social-care", "voluntary", "housing", "educati
 ROLE_AT: Final = f"{OURS}/role-at"  # identifier system; value `Organization/x system|code`: everyone in that role there
 TASK_SYSTEM: Final = f"{OURS}/CodeSystem/task"
 CONFIRM_MEMBERSHIP: Final = "confirm-membership"
+CORRECT_CONSENT: Final = "correct-consent"  # somebody must look at a consent that cannot be computed
+CHECK_IDENTITY: Final = "check-identity"  # somebody must look who a person is at a partner
 PRIVACY_OFFICER: Final = f"{OURS}/CodeSystem/role|privacy-officer"  # PractitionerRole.code of whoever is told of emergencies and claims
 PROXY_BASIS_SUFFIX: Final = "/CodeSystem/England-NHSProxyLegalBasis"
 LEGAL_SYSTEM: Final = f"{OURS}/CodeSystem/legal-restriction"
@@ -111,6 +113,12 @@ NOT_TREATMENT: Final = PURPOSES["POPHLTH"] | PURPOSES["CLINTRL"]  # under TREAT 
 DIRECT_CARE: Final = (PURPOSES["TREAT"] - NOT_TREATMENT) | {"CAREMGT"} | PURPOSES["PATRQT"]
 IMPLIED_PURPOSES: Final = frozenset({"TREAT", "ETREAT", "ERTREAT", "COC", "CAREMGT"})
 EMERGENCY: Final = frozenset({"ETREAT", "ERTREAT"})
+
+
+def own_task(type: str, codes: Iterable[str]) -> bool:
+    """Is this a gateway's own Task, by its codes (`system|code`): a question to its people, or work for whoever runs it? Each gateway
+    has its own, so none goes to a partner and none is taken in (docs/sync.md)."""
+    return type == "Task" and any(code.startswith(f"{TASK_SYSTEM}|") for code in codes)
 
 
 def purposes_permitted(code: str) -> frozenset[str]:
