@@ -17,6 +17,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from .fields import AuthSettings, RemoteSettings, Settings
+from .signing import OWN
 from .unsafe import unsafe_combination
 
 __all__ = ["AuthSettings", "Refused", "RemoteSettings", "Settings", "load", "readable_by_others", "refuse_unknown"]
@@ -70,10 +71,11 @@ def refuse_unknown(environment: Mapping[str, str]) -> None:
         raise Refused(f"{unknown[0][:60]} is set, and no setting is named so: correct the name by the README's table, or unset it.")
 
 
-def readable_by_others(environment: Mapping[str, str]) -> list[str]:
+def readable_by_others(environment: Mapping[str, str], settings: Settings) -> list[str]:
     """Files of secrets that everybody on this machine may read: in a container that is nobody, elsewhere it may be somebody."""
     folder, config = environment.get("GATEWAY_SECRETS"), environment.get("GATEWAY_CONFIG")
     files = [*(_entries(Path(folder)) if folder else ()), *([Path(config)] if config else ())]
+    files += [Path(r.auth.key) for r in settings.remotes() if r.auth.kind == "smart" and r.auth.key != OWN]
     return [str(f) for f in files if _mode(f) & stat.S_IROTH]
 
 
@@ -115,6 +117,8 @@ def _mode(path: Path) -> int:
 
 def _named(place: tuple[int | str, ...]) -> str:
     """`GATEWAY_PORT`, or `audience` of the second [[remote]]."""
+    if place == ("remote",):
+        return "remote (in the TOML file each partner begins with [[remote]], in two brackets)"
     if len(place) > 2 and place[0] == "remote" and isinstance(place[1], int):
         return f"`{'.'.join(str(p) for p in place[2:])}` of [[remote]] number {place[1] + 1}"
     return "GATEWAY_" + "_".join(str(p) for p in place).upper()

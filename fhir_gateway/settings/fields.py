@@ -23,20 +23,26 @@ from ..domain.directory import ODS_CODE
 
 
 class AuthSettings(BaseModel):
-    """How we sign in at an external server: `auth = { kind = "basic", user = "...", password = "..." }`."""
+    """How we sign in at an external server: `auth = { kind = "smart", client = "...", key = "own" }`."""
 
     model_config = ConfigDict(extra="forbid")
     kind: Literal["none", "bearer", "basic", "smart"] = "none"
     token: str = Field(default="", repr=False)
     user: str = ""
     password: str = Field(default="", repr=False)
+    client: str = ""  # smart: what we are called there
+    key: str = ""  # smart: file of our private key (PEM, JWK or JWK set), or `own`
+    key_id: str = ""  # smart: what they call the key. Default: its own `kid`, or its thumbprint (RFC 7638)
+    algorithm: Literal["", "ES384", "RS384"] = ""  # smart: what the key must sign by. Default: what it can
+    token_url: str = ""  # smart: where to sign in. Default: as they say, on their own origin
+    scope: str = ""  # smart: what to ask for. Default: system/*.cruds
 
 
 class RemoteSettings(BaseModel):
     """One external FHIR server: `[[remote]]` in the TOML file, or the `GATEWAY_REMOTE_*` variables for a single one."""
 
     model_config = ConfigDict(extra="forbid")
-    name: str = Field(default="remote", description="What commands, logs and pages call it.")
+    name: str = Field(default="remote", description="What commands, logs and pages call it: letters and digits, with `.`, `_` or `-` between.")
     url: str = Field(description="Its FHIR base.")
     organisation: str = Field(description="ODS code or id of the organisation that owns it: consent is asked for them.")
     purpose: str = Field(default="TREAT", description="The purpose agreed with it (a v3-ActReason code).")
@@ -45,13 +51,32 @@ class RemoteSettings(BaseModel):
         default="consents", description="What it enforces itself. `nothing`: it gets nothing restricted, and nothing that anyone who reads from it may not see."
     )
     direction: Literal["both", "in", "out"] = Field(default="both", description="Which way to sync.")
-    types: list[str] = Field(default=[], description="Resource types to send. Default: all patient data but Consent and the audit trail.")
-    role: Literal["recipient", "processor"] = Field(default="recipient", description="Its legal role; `processor` is refused until it is built.")
+    recall: Literal["delete", "stub"] = Field(
+        default="delete", description="What becomes there of a copy that may no longer be there. `stub`: an empty record with the label NODSCLCD takes its place."
+    )
+    types: list[str] = Field(default=[], description="Resource types to send and to take in. Default: all patient data but Consent (one of theirs is taken where it closes) and the audit trail.")
+    role: Literal["recipient", "processor"] = Field(default="recipient", description="Its legal role. `recipient`: it gets what its owner may have. `processor`: it keeps records for those of its `audience` who are in the person's team, and gets what one of them may have.")
     token: str = Field(default="", repr=False, description="Bearer token; short for `auth`.")
     auth: AuthSettings = Field(
-        default=AuthSettings(), description='`{ kind = "bearer", token = "..." }`, `{ kind = "basic", user = "...", password = "..." }` or `{ kind = "none" }`.'
+        default=AuthSettings(), description='`{ kind = "bearer", token = "..." }`, `{ kind = "basic", user = "...", password = "..." }`, `{ kind = "smart", client = "...", key = "FILE or own" }` or `{ kind = "none" }`.'
     )
     poll_seconds: float = Field(default=2.0, gt=0, allow_inf_nan=False, description="How often to ask it for changes, in seconds.")
+    subscribe: Literal["auto", "off"] = Field(
+        default="auto", description="`auto`: where it offers Subscriptions, it calls us when something changes, and is asked more seldom while it does."
+    )
+    overlap_seconds: float = Field(
+        default=30.0, ge=0, le=86_400, allow_inf_nan=False,
+        description="How many seconds before the newest known change to begin: as late as a change may come.",
+    )
+    missing_seconds: float = Field(
+        default=300.0, ge=0, le=86_400, allow_inf_nan=False,
+        description="How long what it answers 404 of must be missing there before it counts as deleted, in seconds. 0: at once.",
+    )
+    sweep_hours: float = Field(
+        default=24.0, ge=0, allow_inf_nan=False,
+        description="How often to go through everything it has, in hours, where no feed of it tells of deletions; seven times that where a history does, for what was expunged there. 0: only by `sync run --once --sweep`.",
+    )
+    concurrency: int = Field(default=4, ge=1, le=64, description="How many things of different people may be on their way to it at once.")
 
 
 class Settings(BaseSettings):
@@ -102,6 +127,8 @@ class Settings(BaseSettings):
     remote_enforces: Literal["nothing", "labels", "consents"] = Field("consents", description="What that server enforces itself.")
     remote_direction: Literal["both", "in", "out"] = Field("both", description="Which way to sync.")
     remote_poll_seconds: float = Field(2.0, gt=0, allow_inf_nan=False, description="How often to ask it for changes, in seconds.")
+    remote_missing_seconds: float = Field(300.0, ge=0, le=86_400, allow_inf_nan=False, description="How long what it answers 404 of must be missing there before it counts as deleted, in seconds. 0: at once.")
+    remote_subscribe: Literal["auto", "off"] = Field("auto", description="Whether it calls us when something changes there, where it can.")
     remote: list[RemoteSettings] = Field(default_factory=list, description="Several external servers (TOML: [[remote]]).")
     tell_smtp: str = Field("", description="Mail server for notices: `smtp://HOST:PORT` (STARTTLS off the loopback address) or `smtps://HOST:PORT`.")
     tell_smtp_user: str = Field("", description="Sign-in name at the mail server.")
@@ -139,6 +166,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much to log.")
     client_keys_from: str = Field(
         "", description="Hosts, with commas, whose JWK sets registered clients may point to (`jwks_uri`). Nothing is fetched from others."
+    )
+    subscribers: str = Field(
+        "", description="Who may be told of changes by a Subscription: `HOST` (https, port 443) or `HOST:PORT`, with commas. `CLIENT=HOST` is for the Subscriptions of this client alone, any other for those of all. Nobody else is called."
     )
     token_minutes: int = Field(15, gt=0, le=60, description="Life of an access token of the built-in issuer, in minutes.")
 
@@ -204,6 +234,11 @@ class Settings(BaseSettings):
         """The hosts of `client_keys_from`."""
         return frozenset(host.strip().lower() for host in self.client_keys_from.split(",") if host.strip())
 
+    def subscriber_places(self) -> frozenset[str]:
+        """The places of `subscribers`, and before a `=` whose alone they are."""
+        entries = (entry.strip().rpartition("=") for entry in self.subscribers.split(",") if entry.strip())
+        return frozenset(f"{client.strip()}{mark}{place.strip().lower()}" for client, mark, place in entries)
+
     def remotes(self) -> list[RemoteSettings]:
         """The configured external servers, the single one first."""
         one = []
@@ -212,7 +247,7 @@ class Settings(BaseSettings):
                 RemoteSettings(
                     url=self.remote_url, organisation=self.remote_organisation, purpose=self.remote_purpose,
                     token=self.remote_token, enforces=self.remote_enforces, direction=self.remote_direction,
-                    poll_seconds=self.remote_poll_seconds,
+                    poll_seconds=self.remote_poll_seconds, missing_seconds=self.remote_missing_seconds, subscribe=self.remote_subscribe,
                 )
             ]
         return one + self.remote

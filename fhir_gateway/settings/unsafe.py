@@ -6,8 +6,10 @@ What a setting may hold by itself is in `fields`.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import ssl
+import stat
 from base64 import b64decode
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -17,6 +19,9 @@ from pydantic import BaseModel
 from ..domain.notices import email
 from ..domain.vocabulary import SIGN_IN_ROLES
 from .fields import AuthSettings, RemoteSettings, Settings
+from .signing import OWN, BadKey, read_key
+
+BESIDE = frozenset({"key_id", "algorithm", "token_url", "scope"})  # what `smart` may say, too
 
 
 def unsafe_combination(s: Settings) -> str | None:
@@ -47,7 +52,7 @@ def unsafe_combination(s: Settings) -> str | None:
         return f"GATEWAY_RETENTION names {s.retention}, which is not a file: correct the path or unset it."
     if s.definitions is not None and not s.definitions.is_dir():
         return f"GATEWAY_DEFINITIONS names {s.definitions}, which is not a folder: correct the path or unset it."
-    return unsafe_remotes(s) or _guessable(s)
+    return unsafe_remotes(s) or unsafe_subscribers(s) or _guessable(s)
 
 
 def unsafe_issuer(s: Settings) -> str | None:
@@ -76,21 +81,52 @@ def unsafe_remotes(s: Settings) -> str | None:
     names = [r.name for r in s.remotes()]
     if len(names) != len(set(names)):
         return "Two remotes have the same name: give each [[remote]] its own."
+    if odd := next((n for n in names if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", n)), None):
+        return f"The remote `{odd[:64]}`: a `name` is up to 64 letters and digits, with `.`, `_` or `-` between, for it is what you type in commands."
+    places = [r.url.rstrip("/") for r in s.remotes()]
+    if twice := next((u for u in places if places.count(u) > 1), None):
+        return f"Two remotes have the same `url`, {twice[:200]}: one server is one [[remote]], or each would undo what the other does."
     for r in s.remotes():
-        if not r.organisation:
+        if not r.organisation.strip() and r not in s.remote:
             return "Set GATEWAY_REMOTE_ORGANISATION to the ODS code of whoever owns GATEWAY_REMOTE_URL: consent is asked for them."
+        if not r.organisation.strip():
+            return f"The `organisation` of the remote `{r.name}` is empty: write the ODS code of whoever owns it. Consent is asked for them."
+        if "types" in r.model_fields_set and not r.types:
+            return f"The remote `{r.name}` has an empty list of `types`: name some, or leave it out for all."
         where = split(r.url)
         if where.username or where.password:
             return f"Take the name and password out of the address of the remote `{r.name}`: they belong in its `auth`."
         if where.scheme not in ("http", "https") or not where.hostname:
             return f"The remote `{r.name}` needs an http or https address, not `{r.url}`."
+        if "?" in r.url or "#" in r.url:
+            return f"The `url` of the remote `{r.name}` must end with its FHIR base, without a question or fragment."
+        if r.url.rstrip("/") in (s.base, s.fhir_base):
+            return f"The `url` of the remote `{r.name}` is this gateway's own address: name the other server."
         if where.scheme == "http" and not loopback(where.hostname):
             return f"The remote `{r.name}` must be reached by https: records must not travel in the clear."
-        if r.role == "processor":
-            return f"The remote `{r.name}` cannot have role `processor` yet: leave `role` out, and consent is asked for its owner as recipient."
+        if r.role == "processor" and not r.audience:
+            return f"The remote `{r.name}` has role `processor` and no `audience`: name there for whom it keeps records. Consent is asked for their members of the person's team."
+        if r.recall == "stub" and r.enforces == "nothing":
+            return f"The remote `{r.name}` enforces nothing, so a stub's label would hold nobody off: set `recall` to delete, or `enforces` to what it does."
+        if r.recall == "stub" and r.direction == "in":
+            return f"Nothing is sent to the remote `{r.name}`, so there is nothing to leave a stub of: leave `recall` out, or set `direction`."
         unsigned = _unsigned(r)
         if unsigned:
             return unsigned
+    return None
+
+
+def unsafe_subscribers(s: Settings) -> str | None:
+    """Why a place that may be told of changes is none, or is too many; None when all are right."""
+    for entry in sorted(s.subscriber_places()):
+        client, mark, place = entry.rpartition("=")
+        if mark and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}", client):
+            return f"GATEWAY_SUBSCRIBERS names a client before the `=`, as in practice=hooks.example.nhs.uk; not `{entry[:60]}`."
+        host, _, port = place.rpartition(":") if re.search(r":[0-9]+$", place) and not place.endswith("]") else (place, "", "")
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]", host) or (port and not 0 < int(port) < 65_536):
+            return f"GATEWAY_SUBSCRIBERS lists hosts such as hooks.example.nhs.uk or hooks.example.nhs.uk:8443, without a scheme or path; not `{place[:60]}`."
+        if loopback(host.strip("[]")) and not port:
+            return f"GATEWAY_SUBSCRIBERS must name the port of `{place[:60]}`: on this machine there is more than one thing that listens."
     return None
 
 
@@ -105,15 +141,33 @@ def _few(place: str) -> bool:
 def _unsigned(r: RemoteSettings) -> str | None:
     """Why we could not sign in at this remote as these settings say, or None."""
     a = r.auth
-    if a.kind == "smart":
-        return f"The remote `{r.name}` cannot sign in by SMART Backend Services yet: give it a `bearer` token, or `basic`."
     if r.token and a != AuthSettings():
         return f"The remote `{r.name}` has both `token` and `auth`: keep one."
-    needs = {"none": set(), "bearer": {"token"}, "basic": {"user", "password"}}[a.kind]
-    has = {n for n in ("token", "user", "password") if getattr(a, n)}
-    if has != needs:
-        what = " and ".join(f"`{n}`" for n in sorted(needs, reverse=True)) or "nothing else"
+    needs = {"none": set(), "bearer": {"token"}, "basic": {"user", "password"}, "smart": {"key", "client"}}[a.kind]
+    has = {n for n in type(a).model_fields if n != "kind" and getattr(a, n)}
+    if has - (BESIDE if a.kind == "smart" else frozenset()) != needs:
+        what = " and ".join(f"`{n}`" for n in sorted(needs, reverse=a.kind == "basic")) or "nothing else"
         return f"The `auth` of the remote `{r.name}` is of kind `{a.kind}`: it needs {what}."
+    return _unsigned_smart(r.name, a) if a.kind == "smart" else None
+
+
+def _unsigned_smart(name: str, a: AuthSettings) -> str | None:
+    """Why we could not sign in by SMART Backend Services, or None."""
+    if a.token_url and not private(a.token_url):
+        return f"The `token_url` of the remote `{name}` must be an https address without a name or password in it: tokens must not travel in the clear."
+    if wrong := next((s for s in a.scope.split() if not re.fullmatch(r"system/[A-Za-z*]+\.[a-z]+(\?\S+)?", s)), None):
+        return f"The `scope` of the remote `{name}` must be of words such as system/*.cruds, not `{wrong[:60]}`: nobody is there who could grant others."
+    if a.key == OWN:
+        return f"The remote `{name}` signs in by a key of our own, which is by ES384: leave `algorithm` and `key_id` out." if a.algorithm == "RS384" or a.key_id else None
+    file = Path(a.key)
+    if not file.is_file() or not os.access(file, os.R_OK):
+        return f"The `key` of the remote `{name}` names {a.key}, which is not a file that can be read: correct the path, or write `own` for a key that is made here."
+    if file.stat().st_mode & stat.S_IWOTH:
+        return f"Anybody on this machine may write {a.key}, the private key for the remote `{name}`: take that away by `chmod o-w`."
+    try:
+        read_key(file.read_bytes(), a.key_id, a.algorithm)
+    except BadKey as why:
+        return f"The `key` of the remote `{name}` is no private key to sign in by, {a.key}: {why}."
     return None
 
 
@@ -171,13 +225,13 @@ def unsafe_telling(s: Settings) -> str | None:
         if s.tell_smtp_authority is not None and not s.tell_smtp_authority.is_file():
             return f"GATEWAY_TELL_SMTP_AUTHORITY names {s.tell_smtp_authority}, which is not a file: correct the path or unset it."
     if s.tell_webhook:
-        if not _private(s.tell_webhook):
+        if not private(s.tell_webhook):
             return "GATEWAY_TELL_WEBHOOK must be an https address without a name or password in it: notices must not travel in the clear."
         if not webhook_secret(s.tell_webhook_secret):
             return "GATEWAY_TELL_WEBHOOK_SECRET must be `whsec_` and the base64 of 24 to 64 random bytes: nobody else may sign notices."
     if s.tell_sms and not s.tell_sms.removeprefix("file:").strip():
         return "GATEWAY_TELL_SMS must be file:PATH or an https address."
-    if s.tell_sms and not s.tell_sms.startswith("file:") and not _private(s.tell_sms):
+    if s.tell_sms and not s.tell_sms.startswith("file:") and not private(s.tell_sms):
         return "GATEWAY_TELL_SMS must be file:PATH or an https address: numbers must not travel in the clear."
     return None
 
@@ -192,10 +246,10 @@ def unsafe_witness(address: str, authority: Path | None) -> str | None:
     if address.startswith("file:"):
         where = Path(address.removeprefix("file:"))
         return None if where.name and where.parent.is_dir() and not where.is_dir() else "GATEWAY_AUDIT_HEADS names a file in a folder that is not there: make the folder, or correct the path."
-    return None if not address or _private(address) else "GATEWAY_AUDIT_HEADS must be file:PATH or an https address without a name or password in it."
+    return None if not address or private(address) else "GATEWAY_AUDIT_HEADS must be file:PATH or an https address without a name or password in it."
 
 
-def _private(address: str) -> bool:
+def private(address: str) -> bool:
     """An https address (http on the loopback address), with nothing secret in it."""
     where = split(address)
     return _endpoint(where) and (where.scheme == "https" or (where.scheme == "http" and loopback(where.hostname or "")))

@@ -9,9 +9,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ..domain.sealing import Segment, TrailRow
 from ..domain.search import Query
@@ -31,7 +31,7 @@ class Stale(StoreError):
 
 
 class Taken(StoreError):
-    """A named value is there already (`if_absent`), gone (`must_exist`) or another (`if_value`)."""
+    """A named value is there already (`if_absent`), gone (`must_exist`) or another (`if_value`); or a copy is linked with something else."""
 
     def __init__(self, kind: str, key: str) -> None:
         super().__init__(f"{kind} {key}")
@@ -39,7 +39,7 @@ class Taken(StoreError):
 
 
 class Moved(StoreError):
-    """An epoch moved between the decision and the commit: decide again."""
+    """An epoch, or a link, moved between the decision and the commit: decide again."""
 
 
 class Fenced(StoreError):
@@ -60,6 +60,9 @@ class TooBig(Unavailable):
 
 class Unsettled(Unavailable):
     """The engine did not say whether the commit was made: all of it or nothing was. The caller answers 503 and says so."""
+
+
+AT_A_TIME: Final = 50  # kept values that are fetched at once
 
 
 class Store(Protocol):
@@ -161,34 +164,52 @@ class Store(Protocol):
 
     async def kept_all(self, kind: str, at: datetime, prefix: str = "") -> dict[str, bytes]: ...
 
-    async def kept_count(self, kind: str, at: datetime) -> int:
-        """How many values of this kind there are, without fetching them."""
+    def kept_each(self, kind: str, at: datetime, prefix: str = "") -> AsyncIterator[tuple[str, bytes]]:
+        """The same one by one, of what may be more than there is memory for: a few are fetched at a time, and others get their turn between."""
+        ...
+
+    async def kept_count(self, kind: str, at: datetime, prefix: str = "") -> int:
+        """How many values of this kind there are, of keys that begin so, without fetching them."""
         ...
 
     # sync
-    async def lease(self, remote: str, holder: str, at: datetime, seconds: float, count: int) -> list[Queued]:
-        """Due outbox entries, oldest first, one running entry per patient; fenced."""
+    async def lease(self, remote: str, holder: str, at: datetime, seconds: float, count: int, reviews: bool = False) -> list[Queued]:
+        """Due outbox entries, reviews and recalls first, then oldest first, one running entry per patient; fenced. `reviews`: these alone."""
         ...
 
     async def outbox(self, remote: str | None = None) -> dict[str, int]:
         """How many entries stand in each state."""
         ...
 
-    async def outbox_items(self, remote: str, state: str, count: int = 100, *, patient: str | None = None) -> list[dict[str, Any]]:
-        """Entries in this state, oldest first; with `patient` only those of this person (`Patient/…`)."""
+    async def outbox_unfinished(self, remote: str) -> dict[tuple[str, str], tuple[int, datetime]]:
+        """Of what is queued, leased or parked, by state and reason: how many entries, and when the oldest was queued."""
         ...
 
-    async def requeue(self, remote: str, state: str, at: datetime, refs: Sequence[Ref] | None = None) -> int:
-        """Queue parked or withheld entries again; how many."""
+    async def outbox_items(self, remote: str, state: str, count: int = 100, *, patient: str | None = None) -> list[dict[str, Any]]:
+        """Entries in this state, oldest first; with `patient` only those of this person (`Patient/…`). Of what is leased `holder` and `until`."""
+        ...
+
+    async def outbox_open(self, remote: str, refs: Sequence[Ref]) -> set[Ref]:
+        """Which of these are queued for this remote, or being sent. A review bears a person's name and sends nothing of theirs."""
+        ...
+
+    async def requeue(
+        self, remote: str, state: str, at: datetime, refs: Sequence[Ref] | None = None, *, into: str = "queued"
+    ) -> int:
+        """Queue parked, skipped or withheld entries again, or close parked ones as skipped (`into`); how many."""
         ...
 
     async def link(self, remote: str, ref: Ref) -> Linked | None: ...
 
     async def link_by_remote(self, remote: str, remote_id: str) -> Linked | None:
-        """`remote_id` is `Type/id` at the remote."""
+        """`remote_id` is `Type/id` at the remote. The live link, else the newest of those that are gone."""
         ...
 
-    async def ledger(self, *, patient: str | None = None, remote: str | None = None, open_only: bool = False) -> list[Disclosed]: ...
+    async def links(self, remote: str, after: Ref | None = None, count: int = 500) -> list[Linked]:
+        """Every link to this remote, `gone` ones too, in a fixed order, after this one."""
+        ...
+
+    async def ledger(self, *, patient: str | None = None, remote: str | None = None, ref: Ref | None = None, open_only: bool = False) -> list[Disclosed]: ...
 
     async def counts(self) -> dict[str, int]:
         """Current resources per type (for the operator; never shown to a reader)."""

@@ -32,6 +32,7 @@ OWN: Final = "own"
 KNOWN_FOR: Final = timedelta(days=3650)
 STORE: Final = ("store", "id")  # kept: the name of this store, which a backup and a journal carry
 SEALED: Final = ("store", "sealed")  # kept: why nothing is disclosed now
+OPENED: Final = ("store", "opened")  # kept: when a seal was opened last
 NUMBER: Final = "nhs-number"  # kept: whose it is; the key is the number itself, which does not go into a disposal's entry
 PERSON: Final = re.compile(rb"Patient/[A-Za-z0-9.-]{1,64}")
 FAR: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,8 +41,9 @@ DECIDING: Final = STANDING_TYPES | DIRECTORY_TYPES
 # Named values that decide nothing, or end with a restore. What is not listed here is journalled: a kind that somebody adds
 # tomorrow is rather written down in vain than forgotten.
 PASSING: Final = frozenset(
-    "attempt audit-head audit-key backfill code conflict deleted-there demo dropped finding grant grant-of health if-none-exist inbox jti journal labelled launch newcomers notice online parked push quarantine"
-    " journal-end journal-pending recall-told refresh secret session session-of sign-in-failures signing-key store tell-changes tell-former told turned watermark".split()
+    "attempt audit-head audit-key backfill code conflict deleted-there demo dropped finding grant grant-of health held-there identity identity-met if-none-exist inbox jti journal labelled launch lost-there missed newcomers notice online out-of-reach parked push quarantine reader remote-key"
+    " journal-end journal-pending recall-ended recall-told refresh remote-state secret session session-of sign-in-failures signing-key store tell-changes tell-former told turned watermark"
+    " hook-called hook-there subscription-event subscription-state".split()
 )
 ENDING: Final = ("session", "session-of", "code", "grant", "grant-of", "online", "refresh", "launch", "signing-key")  # what a sealing ends
 _KINDS: Final[dict[str, type]] = {t.__name__: t for t in (Put, Relabel, Remove, Dispose, Bump, Keep, Drop, Send, Note)}
@@ -329,7 +331,12 @@ async def replay(store: Store, entries: Sequence[Entry], at: datetime, step: Cal
 async def give_up(store: Store, entries: Iterable[Entry], id: str, told: Note) -> None:
     """Whatever these say is not taken up any more: a named person has accepted it. Opens the store; `id` names the new entry that says so."""
     gap = Entry(id, told.at, encode([told]))
-    await store.commit(*map(_known, entries), _known(gap), _pending(gap), Drop(*SEALED), told)
+    await store.commit(*map(_known, entries), _known(gap), _pending(gap), *opening(told.at), told)
+
+
+def opening(at: datetime) -> list[Op]:
+    """The seal is gone, and it is known since when."""
+    return [Drop(*SEALED), Keep(*OPENED, at.isoformat().encode())]
 
 
 async def _again(store: Store, ops: Sequence[Op]) -> list[Op]:
@@ -343,7 +350,7 @@ async def _again(store: Store, ops: Sequence[Op]) -> list[Op]:
         if isinstance(op, Keep):
             out.append(replace(op, if_absent=False, if_value=None))
         elif isinstance(op, Drop):
-            out.append(replace(op, must_exist=False))
+            out.append(replace(op, must_exist=False, if_value=None))
         elif isinstance(op, Put):
             now = versions.get(op.ref, 0)
             out.append(op if op.version == now + 1 else _renumbered(op, now))

@@ -7,7 +7,7 @@ read at one snapshot.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -20,12 +20,12 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DocumentTooLarge, InvalidOperation, PyMongoError
 
 from ..domain import audit
-from ..domain.periods import micros
+from ..domain.periods import instant, micros
 from ..domain.sealing import Segment, TrailRow
 from ..domain.search import Query, after_all
 from ..domain.types import Disclosed, Found, Keep, Linked, Note, Op, Predicate, Queued, Ref, Send, Stored, Views
-from . import mongo_history, mongo_outbox, mongo_seals, mongo_search, mongo_server
-from .base import TooLong, Unavailable
+from . import linking, mongo_history, mongo_outbox, mongo_seals, mongo_search, mongo_server
+from .base import AT_A_TIME, TooLong, Unavailable
 from .mongo_changes import DAY, Changes
 from .mongo_commit import transaction, written_once
 from .mongo_documents import Document, kept_id, linked_id, note_document, note_position, note_since, stored, version_id
@@ -258,8 +258,17 @@ class MongoStore:
             d["_id"].partition(" ")[2]: d["value"] for d in rows if d.get("ends") is None or d["ends"] > micros(at)
         }  # fmt: skip
 
-    async def kept_count(self, kind: str, at: datetime) -> int:
-        start = kept_id(kind, "")
+    async def kept_each(self, kind: str, at: datetime, prefix: str = "") -> AsyncIterator[tuple[str, bytes]]:
+        start = kept_id(kind, prefix)
+        span = {"$gte": start, "$lt": after_all(start)}
+        while rows := await self._list("kept", {"_id": span}, sort=[("_id", 1)], count=AT_A_TIME):
+            for d in rows:
+                if d.get("ends") is None or d["ends"] > micros(at):
+                    yield d["_id"].partition(" ")[2], d["value"]
+            span = {"$gt": rows[-1]["_id"], "$lt": after_all(start)}
+
+    async def kept_count(self, kind: str, at: datetime, prefix: str = "") -> int:
+        start = kept_id(kind, prefix)
         filter = {"_id": {"$gte": start, "$lt": after_all(start)}}
         return sum(d.get("ends") is None or d["ends"] > micros(at) for d in await self._list("kept", filter, {"ends": 1}))
 
@@ -315,11 +324,13 @@ class MongoStore:
         except PyMongoError:
             pass  # the next one does
 
-    async def lease(self, remote: str, holder: str, at: datetime, seconds: float, count: int) -> list[Queued]:
-        return await self._transaction(lambda s: mongo_outbox.lease(self._db, s, remote, holder, at, seconds, count))
+    async def lease(self, remote: str, holder: str, at: datetime, seconds: float, count: int, reviews: bool = False) -> list[Queued]:
+        return await self._transaction(lambda s: mongo_outbox.lease(self._db, s, remote, holder, at, seconds, count, reviews))
 
-    async def requeue(self, remote: str, state: str, at: datetime, refs: Sequence[Ref] | None = None) -> int:
-        return await self._transaction(lambda s: mongo_outbox.requeue(self._db, s, remote, state, refs))
+    async def requeue(
+        self, remote: str, state: str, at: datetime, refs: Sequence[Ref] | None = None, *, into: str = "queued"
+    ) -> int:
+        return await self._transaction(lambda s: mongo_outbox.requeue(self._db, s, remote, state, refs, into))
 
     # -- sync ---------------------------------------------------------------------------------------------------------
 
@@ -328,21 +339,36 @@ class MongoStore:
         rows = await self._steps("outbox", {"$match": match}, {"$group": {"_id": "$state", "n": {"$sum": 1}}})
         return {d["_id"]: d["n"] for d in rows}
 
+    async def outbox_unfinished(self, remote: str) -> dict[tuple[str, str], tuple[int, datetime]]:
+        match: Document = {"remote": {"$eq": remote}, "state": {"$in": ["queued", "leased", "parked"]}}
+        group: Document = {"_id": {"state": "$state", "why": "$why"}, "n": {"$sum": 1}, "oldest": {"$min": "$queued_at"}}
+        rows = await self._steps("outbox", {"$match": match}, {"$group": group})
+        return {(d["_id"]["state"], d["_id"]["why"]): (d["n"], instant(d["oldest"])) for d in rows}
+
     async def outbox_items(self, remote: str, state: str, count: int = 100, *, patient: str | None = None) -> list[dict[str, Any]]:
         filter = {"remote": {"$eq": remote}, "state": {"$eq": state}, **({"patient": {"$eq": patient}} if patient is not None else {})}
         return [mongo_outbox.item(e) for e in await self._list("outbox", filter, sort=[("_id", 1)], count=count)] if count else []
+
+    async def outbox_open(self, remote: str, refs: Sequence[Ref]) -> set[Ref]:
+        rows = await self._steps("outbox", {"$match": {"open": {"$eq": remote}, "ref": {"$in": sorted(map(str, refs))}, "why": {"$ne": "review"}}}, {"$group": {"_id": "$ref"}})
+        return {Ref(*d["_id"].split("/", 1)) for d in rows}
 
     async def link(self, remote: str, ref: Ref) -> Linked | None:
         return _link(await self._list("link", {"_id": {"$eq": linked_id(remote, ref)}}))
 
     async def link_by_remote(self, remote: str, remote_id: str) -> Linked | None:
         filter = {"there": {"$eq": f"{remote} {remote_id}"}, "_id.remote": {"$eq": remote}}
-        return _link(await self._list("link", filter, sort=[("written", -1)], count=1))
+        return linking.newest(linking.decode(d["body"]) for d in await self._list("link", filter, sort=[("written", -1)]))
 
-    async def ledger(self, *, patient: str | None = None, remote: str | None = None, open_only: bool = False) -> list[Disclosed]:
+    async def links(self, remote: str, after: Ref | None = None, count: int = 500) -> list[Linked]:
+        filter = {"_id.remote": {"$eq": remote}, "_id.ref": {"$gt": str(after or "")}}
+        return [msgspec.msgpack.decode(d["body"], type=Linked) for d in await self._list("link", filter, sort=[("_id", 1)], count=count)]
+
+    async def ledger(self, *, patient: str | None = None, remote: str | None = None, ref: Ref | None = None, open_only: bool = False) -> list[Disclosed]:
         filter = both(
             True if patient is None else {"patient": {"$eq": patient}},
             True if remote is None else {"remote": {"$eq": remote}},
+            True if ref is None else {"type": {"$eq": ref.type}, "id": {"$eq": ref.id}},
             {"open": {"$gt": ""}} if open_only else True,
         )
         rows = await self._list("ledger", filter, {"body": 1}, sort=[("at", 1), ("type", 1), ("id", 1), ("version", 1)])

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
+from zlib import crc32
 
 import msgspec
 from bson import ObjectId
@@ -30,12 +31,14 @@ from ..domain.types import (
     Linked,
     Note,
     Op,
+    Place,
     Put,
     Relabel,
     Remove,
     Renew,
     Send,
 )
+from . import linking
 from .base import Fenced, Moved, Stale, Taken
 from .mongo_documents import (
     Document,
@@ -55,6 +58,7 @@ from .written import encode_writer
 DAY: Final = 86_400_000_000
 SHARED: Final = "directory"  # the epoch that every writer expects: its guard is split, so that writers do not wait for each other
 PARTS: Final = 16
+LINK_PARTS: Final = 1_024  # guards of what is linked: so many that hardly two wait for each other
 _BEFORE: Final = {"version": 1, "type": 1, "id": 1, "patient": 1, "created_by": 1, "facts": 1, "ties": 1, "live": 1}
 
 
@@ -78,6 +82,8 @@ class Changes:
         self.outbox_changed: set[int] = set()
         self.sent: list[Document] = []
         self.links: dict[str, Document] = {}
+        self.linked_before: dict[str, Linked] = {}  # of this commit's resources, and of others with the same copies there
+        self.claimed: set[str] = set()  # copies there that a link is made live to
         self.ledger: dict[str, Document] = {}
         self.notes: list[Document] = []
         self.disposed: list[Dispose] = []
@@ -104,7 +110,13 @@ class Changes:
         if subjects:
             async for d in db.epoch.find({"_id": {"$in": sorted(subjects)}}, session=session):
                 self.epochs[d["_id"]] = d.get("value", 0)
-        entries = {op.entry for op in self.ops if isinstance(op, (Close, Delay, Renew))}
+        linked = [op for op in self.ops if isinstance(op, Linked)]
+        if linked:
+            either = [{"_id": {"$in": [linked_id(op.remote, op.ref) for op in linked]}}, {"there": {"$in": [link_there(op) for op in linked]}}]
+            async for d in db.link.find({"$or": either}, {"body": 1}, session=session):
+                link = linking.decode(d["body"])
+                self.linked_before[f"{link.remote} {link.ref}"] = link
+        entries = {op.entry for op in self.ops if isinstance(op, (Close, Delay, Renew, Place))}
         if entries:
             async for d in db.outbox.find({"_id": {"$in": sorted(entries)}}, session=session):
                 self.outbox[d["_id"]] = d
@@ -188,7 +200,9 @@ class Changes:
         id = kept_id(op.kind, op.key)
         if op.must_exist and self.kept.get(id) is None:
             raise Taken(op.kind, op.key)
-        self._keeps(id, None)
+        there = self.kept.get(id)
+        if op.if_value is None or (there is not None and there["value"] == op.if_value):
+            self._keeps(id, None)
 
     def _keeps(self, id: str, document: Document | None) -> None:
         self.kept[id] = document
@@ -196,7 +210,7 @@ class Changes:
 
     def send(self, op: Send) -> None:
         self.sent.append({
-            "_id": next(self._entries), "remote": op.remote, "open": op.remote, "lane": op.patient or str(op.ref), "ref": str(op.ref),
+            "_id": next(self._entries), "remote": op.remote, "open": op.remote, "lane": op.lane, "ref": str(op.ref),
             "version": op.version, "patient": op.patient, "why": op.why, "state": "queued", "due": 0, "queued_at": micros(self.now()),
             "tries": 0, "fence": 0, "holder": None, "taken": None, "until": None, "detail": "",
         })  # fmt: skip
@@ -219,13 +233,32 @@ class Changes:
 
     def delay(self, op: Delay) -> None:
         self._given_back(op.entry, op.fence, state="queued", due=micros(op.due), detail=op.detail)
+        self.outbox[op.entry]["tries"] -= op.untried
 
     def renew(self, op: Renew) -> None:
         self._held(op.entry, op.fence)["until"] = micros(op.until)
 
+    def place(self, op: Place) -> None:
+        if op.was in ("queued", "leased"):
+            raise ValueError(f"an entry that is {op.was} is a worker's")
+        there = self.outbox.get(op.entry)
+        if there is None or there["state"] != op.was:
+            raise Fenced(str(op.entry))
+        self.outbox_changed.add(op.entry)
+        there["state"] = op.state
+        if op.state == "queued":
+            there.update(due=0, tries=0, open=there["remote"])
+
     def linked(self, op: Linked) -> None:
-        id = linked_id(op.remote, op.ref)
-        self.links[f"{op.remote} {op.ref}"] = {"_id": id, "there": link_there(op), "written": ObjectId(), "body": msgspec.msgpack.encode(op)}
+        name, there = f"{op.remote} {op.ref}", link_there(op)
+        was = self.linked_before.get(name)
+        linking.expected(op, was)
+        if linking.becomes_live(op, was):
+            linking.unclaimed(op, (link for link in self.linked_before.values() if link_there(link) == there))
+            self.claimed.add(there)
+        body = linking.encode(op)
+        self.linked_before[name] = linking.decode(body)
+        self.links[name] = {"_id": linked_id(op.remote, op.ref), "there": there, "written": ObjectId(), "body": body}
 
     def disclosed(self, op: Disclosed) -> None:
         """The same row again, with `recalled`, closes it."""
@@ -260,11 +293,14 @@ class Changes:
             await _disposed(db, session, op)
 
     def _guards(self) -> list[Any]:
-        """Whoever expects an epoch writes to its guard; whoever moves it, to all of the guard: of the two only one commits."""
+        """Whoever expects an epoch writes to its guard; whoever moves it, to all of the guard: of the two only one commits. Of two that link the
+        same copy there, too."""
         out: list[Any] = []
         for subject in sorted(self.expected | set(self.bumped)):
             parts = range(PARTS) if subject == SHARED and subject in self.bumped else [_part(subject)]
             out += [UpdateOne({"_id": f"guard {part} {subject}"}, {"$inc": {"n": 1}}, upsert=True) for part in parts]
+        for part in sorted({crc32(there.encode()) % LINK_PARTS for there in self.claimed}):
+            out.append(UpdateOne({"_id": f"guard link {part}"}, {"$inc": {"n": 1}}, upsert=True))
         return out
 
     async def _write_kept(self, db: Database, session: AsyncClientSession) -> None:
@@ -293,5 +329,5 @@ def _part(subject: str) -> int:
 
 _CHANGES: Final[dict[type, Callable[[Changes, Any], None]]] = {
     Put: Changes.put, Relabel: Changes.relabel, Remove: Changes.remove, Dispose: Changes.dispose, Bump: Changes.bump, Keep: Changes.keep, Drop: Changes.drop, Send: Changes.send,
-    Close: Changes.close, Delay: Changes.delay, Renew: Changes.renew, Linked: Changes.linked, Disclosed: Changes.disclosed, Note: Changes.note,
+    Close: Changes.close, Delay: Changes.delay, Renew: Changes.renew, Place: Changes.place, Linked: Changes.linked, Disclosed: Changes.disclosed, Note: Changes.note,
 }  # fmt: skip

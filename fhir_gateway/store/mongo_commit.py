@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+import pymongo
 from bson import ObjectId
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -56,7 +57,8 @@ async def transaction(client: AsyncMongoClient[Document], db: Database, act: Cal
 async def _abort(session: AsyncClientSession) -> None:
     try:
         if session.in_transaction:
-            await session.abort_transaction()
+            with pymongo.timeout(SETTLE_MS / 1_000):  # a server that says nothing is not asked for long
+                await session.abort_transaction()
     except (PyMongoError, InvalidOperation):
         pass  # it ends by itself, with its session
 
@@ -78,9 +80,10 @@ async def _committed(db: Database, session: AsyncClientSession, marker: ObjectId
 async def _settled(db: Database, session: AsyncClientSession, marker: ObjectId) -> bool | None:
     for tries in range(SETTLE_TRIES):
         try:
-            await db.client.admin.command("killSessions", [session.session_id])  # what is still open can only be undone
-            await _void(db, marker)
-            found = await db.marker.find_one({"_id": marker})  # with a majority, that is: for good
+            with pymongo.timeout(3 * SETTLE_MS / 1_000):
+                await db.client.admin.command("killSessions", [session.session_id])  # what is still open can only be undone
+                await _void(db, marker)
+                found = await db.marker.find_one({"_id": marker})  # with a majority, that is: for good
             if found is not None:
                 return "void" not in found
         except PyMongoError:
@@ -97,7 +100,7 @@ async def _void(db: Database, marker: ObjectId) -> None:
 
 async def written_once(db: Database, collection: str, document: Document) -> None:
     """One document by itself: its name is ours alone, so that a second try cannot write it twice."""
-    tries = 0
+    end, tries = time.monotonic() + PATIENCE, 0
     while True:
         try:
             await db[collection].insert_one(document)
@@ -112,7 +115,7 @@ async def written_once(db: Database, collection: str, document: Document) -> Non
             tries += 1
             if not again(wrong):
                 raise unavailable(wrong) from wrong
-            if tries >= SETTLE_TRIES:
+            if tries >= SETTLE_TRIES or time.monotonic() > end:
                 raise Unsettled("the store did not say whether the change was made") from wrong
             await pause(tries + 4)
 

@@ -1,7 +1,7 @@
 """The outbox: what waits for which server, and who holds it. A lease is fenced: whoever lost it cannot close the entry.
 
 A lane is a person, or a resource that is nobody's. Entries of a lane run one at a time, in order; so do those of a resource.
-Only a review or a recall goes by what waits for another try.
+Only a review or a recall goes by what waits for another try; of all lanes theirs come first.
 One lease of a remote is given at a time, whatever the number of workers: each writes to the remote's lock.
 """
 
@@ -37,12 +37,13 @@ async def numbers(db: Database, count: int) -> range:
 
 
 async def lease(
-    db: Database, session: AsyncClientSession, remote: str, holder: str, at: datetime, seconds: float, count: int
+    db: Database, session: AsyncClientSession, remote: str, holder: str, at: datetime, seconds: float, count: int, reviews: bool = False
 ) -> list[Queued]:
-    """Due entries, oldest first: the first open one of each lane whose lease is over, and nothing older of its resource is open."""
+    """Due entries, reviews and recalls first, then oldest first: the first open one of each lane whose lease is over, and nothing older of its resource is open.
+    `reviews`: the first of these, as if nothing else were due."""
     now = micros(at)
     await db.counter.update_one({"_id": f"lease {remote}"}, {"$inc": {"n": 1}}, upsert=True, session=session)
-    entries = await _due(db, session, remote, now, count)
+    entries = await _due(db, session, remote, now, count, reviews)
     if entries:
         until = now + round(seconds * 1e6)
         await db.outbox.bulk_write(
@@ -63,30 +64,50 @@ async def lease(
     ]  # fmt: skip
 
 
-async def _due(db: Database, session: AsyncClientSession, remote: str, now: int, count: int) -> list[Document]:
+async def _due(db: Database, session: AsyncClientSession, remote: str, now: int, count: int, reviews: bool) -> list[Document]:
+    if count < 1:
+        return []
     running = {
         name
         async for e in db.outbox.find({"open": remote, "state": "leased"}, _LOOKED_AT, session=session)
         if not _over(e, now)
         for name in (f"lane {e['lane']}", f"ref {e['ref']}")
     }
-    taken, passed = set[str](), set[str]()  # lanes and resources: nothing more of these; only what is urgent of those
-    out: list[Document] = []
-    if count < 1:
-        return out
-    async for e in db.outbox.find({"open": remote}, _LOOKED_AT, session=session).sort("_id", 1):
+    urgent = [e async for e in db.outbox.find({"open": remote, "why": {"$in": ["review"] if reviews else list(URGENT)}}, {"lane": 1, "ref": 1}, session=session)]
+    first: list[Document] = []
+    if urgent:  # what stands in their lanes, or is of their resources, says which of them may go
+        beside: Document = {"$or": [{name: {"$in": sorted({e[name] for e in urgent})}} for name in ("lane", "ref")]}
+        near = [e async for e in db.outbox.find({"open": remote, **beside}, _LOOKED_AT, session=session).sort("_id", 1)]
+        first = [e for e in _Turns(running, now, reviews).of(near) if e["why"] in URGENT][:count]
+    if len(first) < count and not reviews:
+        turns, mine = _Turns(running, now), {e["_id"] for e in first}
+        async for e in db.outbox.find({"open": remote}, _LOOKED_AT, session=session).sort("_id", 1):
+            first += [e for e in turns.of([e]) if e["_id"] not in mine]
+            if len(first) >= count:
+                break
+    return first
+
+
+class _Turns:
+    """Whose turn it is, asked of open entries in order."""
+
+    def __init__(self, running: set[str], now: int, reviews: bool = False) -> None:
+        self.running, self.now, self.reviews = running, now, reviews
+        self.taken, self.passed = set[str](), set[str]()  # lanes and resources: nothing more of these; only what is urgent of those
+
+    def of(self, entries: Sequence[Document]) -> list[Document]:
+        return [e for e in entries if self._goes(e)]
+
+    def _goes(self, e: Document) -> bool:
+        running, taken, passed = self.running, self.taken, self.passed
         lane, ref, urgent = f"lane {e['lane']}", f"ref {e['ref']}", e["why"] in URGENT
-        ready = e["due"] <= now if e["state"] == "queued" else _over(e, now)
+        ready = (e["due"] <= self.now if e["state"] == "queued" else _over(e, self.now)) and (e["why"] == "review" or not self.reviews)
         turn = lane not in running and lane not in taken and (lane not in passed or (urgent and ready))
         free = ref not in running and ref not in taken and (ref not in passed or urgent)
         if turn:
             (taken if ready else passed).add(lane)
         (passed if e["state"] == "queued" and not urgent and not (turn and ready) else taken).add(ref)
-        if turn and free and ready:
-            out.append(e)
-            if len(out) >= count:
-                break
-    return out
+        return turn and free and ready
 
 
 def _over(e: Document, now: int) -> bool:
@@ -94,16 +115,20 @@ def _over(e: Document, now: int) -> bool:
     return bool(e["until"] <= now or e["taken"] > now + SKEW)
 
 
-async def requeue(db: Database, session: AsyncClientSession, remote: str, state: str, refs: Sequence[Ref] | None) -> int:
+async def requeue(
+    db: Database, session: AsyncClientSession, remote: str, state: str, refs: Sequence[Ref] | None, into: str = "queued"
+) -> int:
     """Fresh tries, due at once; the fence stays, so that no late worker can close it."""
     which: Document = {"remote": remote, "state": state}
     if refs is not None:
         which["ref"] = {"$in": sorted({str(ref) for ref in refs})}
-    done = await db.outbox.update_many(which, {"$set": {"state": "queued", "due": 0, "tries": 0, "open": remote}}, session=session)
+    sets: Document = {"state": into} | ({"due": 0, "tries": 0, "open": remote} if into == "queued" else {})
+    done = await db.outbox.update_many(which, {"$set": sets}, session=session)
     return done.matched_count
 
 
 def item(e: Document) -> Document:
     """As the operator sees an entry."""
-    names = ("ref", "version", "patient", "why", "tries", "detail")
-    return {"entry": int(e["_id"]), **{n: e[n] for n in names}, "queued_at": instant(e["queued_at"]), "due": instant(e["due"])}
+    names = ("ref", "version", "patient", "why", "tries", "detail", "holder")
+    until = instant(e["until"]) if e["until"] is not None else None
+    return {"entry": int(e["_id"]), **{n: e[n] for n in names}, "queued_at": instant(e["queued_at"]), "due": instant(e["due"]), "until": until}

@@ -6,6 +6,7 @@ Nothing is retried by the driver: every retry is written here or in `mongo_commi
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -30,13 +31,14 @@ T = TypeVar("T")
 Database = AsyncDatabase[Document]
 
 COPYING: Final = "copying"  # the mark of a copy under way
-FORMAT: Final = 2  # of the documents; a newer one is refused
+FORMAT: Final = 3  # of the documents; a newer one is refused
 OLDEST: Final = (7, 0)
 DEFAULT_DATABASE: Final = "fhir_gateway"
 DURABLE: Final = WriteConcern(w="majority", j=True, wtimeout=10_000)
 MAJORITY: Final = ReadConcern("majority")
 SNAPSHOT: Final = ReadConcern("snapshot")
 READ_TRIES: Final = 4
+READ_PATIENCE: Final = 15.0  # seconds after which a reading is not asked again
 _DAY: Final = 86_400
 
 # Every index there is, by collection: fields, and what else is said of it. The name is made of the fields.
@@ -135,14 +137,14 @@ def spread() -> float:
 
 
 async def reading(ask: Callable[[], Awaitable[T]]) -> T:
-    """A reading is asked again when the server moved; Unavailable when it stays away."""
-    tries = 0
+    """A reading is asked again when the server moved; Unavailable when it stays away, or lets us wait."""
+    end, tries = time.monotonic() + READ_PATIENCE, 0
     while True:
         try:
             return await ask()
         except PyMongoError as wrong:
             tries += 1
-            if tries >= READ_TRIES or not again(wrong):
+            if tries >= READ_TRIES or not again(wrong) or time.monotonic() > end:
                 raise unavailable(wrong) from wrong
             await pause(tries + 4)
 
@@ -224,7 +226,8 @@ async def _indexed(db: Database) -> None:
 async def _upgraded(db: Database) -> None:
     """Bring documents of an older format up to this one; killed half-way, the next start goes on.
 
-    2: an audit row has its id as a field, too.
+    2: an audit row has its id as a field, too. 3: no document is another; what sync keeps of a partner is, and a program that does not know it
+    must not go on from it.
     """
     told = await db.meta.find_one({"_id": "format"})
     if told is None or told["version"] >= FORMAT:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +22,8 @@ from ..domain.periods import instant, micros
 from ..domain.sealing import Segment, TrailRow
 from ..domain.search import Query
 from ..domain.types import Disclosed, Found, Linked, Note, Op, Predicate, Queued, Ref, Stored, Views
-from . import sqlite_changes, sqlite_file, sqlite_query, sqlite_seals
-from .base import TooLong, Unavailable
+from . import linking, sqlite_changes, sqlite_file, sqlite_query, sqlite_seals
+from .base import AT_A_TIME, TooLong, Unavailable
 from .sqlite_history import Chapter
 from .sqlite_outbox import Lease, Requeue
 from .sqlite_rows import COLUMNS, stored
@@ -229,9 +229,18 @@ class SqliteStore:
         )
         return dict(self._rows(sql, (kind, prefix, prefix + "\U0010ffff", micros(at))))
 
-    async def kept_count(self, kind: str, at: datetime) -> int:
-        rows = self._rows("SELECT count(*) FROM kept WHERE kind = ? AND (expires IS NULL OR expires > ?)", (kind, micros(at)))
-        return int(rows[0][0])
+    async def kept_each(self, kind: str, at: datetime, prefix: str = "") -> AsyncIterator[tuple[str, bytes]]:
+        sql = "SELECT key, value FROM kept WHERE kind = ? AND key >= ? AND key < ? AND key > ? AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?"
+        last = ""
+        while rows := self._rows(sql, (kind, prefix, prefix + "\U0010ffff", last, micros(at), AT_A_TIME)):
+            for key, value in rows:
+                yield key, value
+            last = rows[-1][0]
+            await asyncio.sleep(0)
+
+    async def kept_count(self, kind: str, at: datetime, prefix: str = "") -> int:
+        sql = "SELECT count(*) FROM kept WHERE kind = ? AND key >= ? AND key < ? AND (expires IS NULL OR expires > ?)"
+        return int(self._rows(sql, (kind, prefix, prefix + "\U0010ffff", micros(at)))[0][0])
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -239,13 +248,15 @@ class SqliteStore:
         if ops:
             await self._writer.submit(ops)
 
-    async def lease(self, remote: str, holder: str, at: datetime, seconds: float, count: int) -> list[Queued]:
-        lease = Lease(remote, holder, at, seconds, count)
+    async def lease(self, remote: str, holder: str, at: datetime, seconds: float, count: int, reviews: bool = False) -> list[Queued]:
+        lease = Lease(remote, holder, at, seconds, count, reviews)
         await self._writer.submit((lease,))
         return lease.taken
 
-    async def requeue(self, remote: str, state: str, at: datetime, refs: Sequence[Ref] | None = None) -> int:
-        again = Requeue(remote, state, at, None if refs is None else tuple(refs))
+    async def requeue(
+        self, remote: str, state: str, at: datetime, refs: Sequence[Ref] | None = None, *, into: str = "queued"
+    ) -> int:
+        again = Requeue(remote, state, at, None if refs is None else tuple(refs), into)
         await self._writer.submit((again,))
         return again.moved
 
@@ -255,22 +266,36 @@ class SqliteStore:
         where, params = _equal({"remote": remote})
         return dict(self._rows(f"SELECT state, count(*) FROM outbox{_where(where)} GROUP BY state", params))
 
+    async def outbox_unfinished(self, remote: str) -> dict[tuple[str, str], tuple[int, datetime]]:
+        sql = "SELECT state, why, count(*), min(queued_at) FROM outbox WHERE remote = ? AND state IN ('queued', 'leased', 'parked') GROUP BY state, why"
+        return {(state, why): (n, instant(oldest)) for state, why, n, oldest in self._rows(sql, (remote,))}
+
     async def outbox_items(self, remote: str, state: str, count: int = 100, *, patient: str | None = None) -> list[dict[str, Any]]:
-        names = ("entry", "ref", "version", "patient", "why", "tries", "queued_at", "due", "detail")
+        names = ("entry", "ref", "version", "patient", "why", "tries", "queued_at", "due", "detail", "holder", "until")
         where, params = _equal({"remote": remote, "state": state, "patient": patient})
-        sql = f"SELECT entry, type || '/' || id, version, patient, why, tries, queued_at, due, detail FROM outbox{_where(where)} ORDER BY entry LIMIT ?"
+        sql = f"SELECT entry, type || '/' || id, version, patient, why, tries, queued_at, due, detail, holder, until FROM outbox{_where(where)} ORDER BY entry LIMIT ?"
         items = [dict(zip(names, row, strict=True)) for row in self._rows(sql, (*params, count))]
-        return [item | {"queued_at": instant(item["queued_at"]), "due": instant(item["due"])} for item in items]
+        for item in items:
+            item |= {name: instant(item[name]) for name in ("queued_at", "due", "until") if item[name] is not None}
+        return items
+
+    async def outbox_open(self, remote: str, refs: Sequence[Ref]) -> set[Ref]:
+        sql = "SELECT 1 FROM outbox WHERE remote = ? AND type = ? AND id = ? AND state IN ('queued', 'leased') AND why <> 'review' LIMIT 1"
+        return {ref for ref in refs if self._rows(sql, (remote, *ref))}
 
     async def link(self, remote: str, ref: Ref) -> Linked | None:
         return _one(Linked, self._rows("SELECT body FROM link WHERE remote = ? AND type = ? AND id = ?", (remote, *ref)))
 
     async def link_by_remote(self, remote: str, remote_id: str) -> Linked | None:
-        sql = "SELECT body FROM link WHERE remote = ? AND remote_id = ? ORDER BY rowid DESC LIMIT 1"
-        return _one(Linked, self._rows(sql, (remote, remote_id)))
+        sql = "SELECT body FROM link WHERE remote = ? AND remote_id = ? ORDER BY rowid DESC"
+        return linking.newest(linking.decode(row[0]) for row in self._rows(sql, (remote, remote_id)))
 
-    async def ledger(self, *, patient: str | None = None, remote: str | None = None, open_only: bool = False) -> list[Disclosed]:
-        where, params = _equal({"patient": patient, "remote": remote})
+    async def links(self, remote: str, after: Ref | None = None, count: int = 500) -> list[Linked]:
+        sql = "SELECT body FROM link WHERE remote = ? AND (type, id) > (?, ?) ORDER BY type, id LIMIT ?"
+        return [msgspec.msgpack.decode(row[0], type=Linked) for row in self._rows(sql, (remote, *(after or ("", "")), count))]
+
+    async def ledger(self, *, patient: str | None = None, remote: str | None = None, ref: Ref | None = None, open_only: bool = False) -> list[Disclosed]:
+        where, params = _equal({"patient": patient, "remote": remote, "type": ref and ref.type, "id": ref and ref.id})
         if open_only:
             where.append("recalled IS NULL")
         rows = self._rows(f"SELECT body FROM ledger{_where(where)} ORDER BY at, type, id, version", params)

@@ -11,7 +11,7 @@ import msgspec
 from ..domain import facts
 from ..domain.periods import micros
 from ..domain.types import CONFIDENTIALITY, Bump, Disclosed, Dispose, Drop, Expect, Keep, Linked, Put, Ref, Relabel, Remove
-from . import sqlite_index, sqlite_outbox, sqlite_seals
+from . import linking, sqlite_index, sqlite_outbox, sqlite_seals
 from .base import Moved, Stale, Taken
 from .sqlite_rows import encode_writer
 from .sqlite_writer import Group
@@ -155,7 +155,8 @@ def _sweep(cursor: apsw.Cursor, now: int) -> None:
 
 
 def _drop(group: Group, op: Drop) -> None:
-    group.cursor.execute("DELETE FROM kept WHERE kind = ? AND key = ?", (op.kind, op.key))
+    only, value = ("", ()) if op.if_value is None else (" AND value = ?", (op.if_value,))
+    group.cursor.execute(f"DELETE FROM kept WHERE kind = ? AND key = ?{only}", (op.kind, op.key, *value))
     if op.must_exist and group.cursor.connection.changes() == 0:
         raise Taken(op.kind, op.key)
 
@@ -164,7 +165,14 @@ def _drop(group: Group, op: Drop) -> None:
 
 
 def _linked(group: Group, op: Linked) -> None:
-    group.cursor.execute("INSERT OR REPLACE INTO link VALUES (?,?,?,?,?)", (op.remote, *op.ref, op.remote_id, msgspec.msgpack.encode(op)))
+    cursor, key = group.cursor, (op.remote, *op.ref)
+    row: Any = cursor.execute("SELECT body FROM link WHERE remote = ? AND type = ? AND id = ?", key).fetchone()
+    was = linking.decode(row[0]) if row else None
+    linking.expected(op, was)
+    if linking.becomes_live(op, was):
+        there: Any = cursor.execute("SELECT body FROM link WHERE remote = ? AND remote_id = ?", (op.remote, op.remote_id)).fetchall()
+        linking.unclaimed(op, (linking.decode(body) for (body,) in there))
+    cursor.execute("INSERT OR REPLACE INTO link VALUES (?,?,?,?,?)", (*key, op.remote_id, linking.encode(op)))
 
 
 def _disclosed(group: Group, op: Disclosed) -> None:

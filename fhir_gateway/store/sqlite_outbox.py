@@ -1,7 +1,7 @@
 """The outbox: what waits for which server, and who holds it. A lease is fenced: whoever lost it cannot close the entry.
 
-A lane is a person, or a resource that is nobody's. Entries of a lane run one at a time, in order; so do those of a resource.
-Only a review or a recall goes by what waits for another try.
+A lane is a person, or a resource that is nobody's or that a subscriber is told of. Entries of a lane run one at a time, in order; so do those of a resource.
+Only a review or a recall goes by what waits for another try; of all lanes theirs come first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 import apsw
 
 from ..domain.periods import instant, micros
-from ..domain.types import Close, Delay, Queued, Ref, Renew, Send
+from ..domain.types import Close, Delay, Place, Queued, Ref, Renew, Send
 from .base import Fenced
 from .sqlite_writer import Group
 
@@ -26,22 +26,22 @@ URGENT: Final = "why IN ('review', 'recall')"
 _READY: Final = "CASE {0}.state WHEN 'queued' THEN {0}.due <= :at ELSE {0}.until <= :at OR {0}.taken > :ahead END"
 
 # Of each lane where nothing runs: the first open entry if it is due or its lease is over, else the first review or recall that is.
-# Nothing older of the same resource is open, but what a review or recall goes by.
+# Nothing older of the same resource is open, but what a review or recall goes by. Where reviews alone are asked for: the first of them.
 DUE: Final = f"""
 WITH lane AS (
   SELECT lane AS name, min(entry) AS entry, state, due, until, taken, sum(state = 'leased' AND until > :at AND taken <= :ahead) AS running
   FROM outbox WHERE remote = :remote AND {OPEN} GROUP BY lane),
 h AS (
-  SELECT CASE WHEN {_READY.format("lane")} THEN lane.entry ELSE (
+  SELECT CASE WHEN NOT :reviews AND {_READY.format("lane")} THEN lane.entry ELSE (
     SELECT min(u.entry) FROM outbox u
-    WHERE u.remote = :remote AND u.lane = lane.name AND u.{OPEN} AND u.{URGENT} AND {_READY.format("u")}) END AS entry
+    WHERE u.remote = :remote AND u.lane = lane.name AND u.{OPEN} AND u.{URGENT} AND (u.why = 'review' OR NOT :reviews) AND {_READY.format("u")}) END AS entry
   FROM lane WHERE NOT running)
 SELECT o.entry, o.fence + 1, o.type, o.id, o.version, o.patient, o.why, o.tries, o.queued_at
 FROM h JOIN outbox o ON o.entry = h.entry
 WHERE NOT EXISTS (
   SELECT 1 FROM outbox p WHERE p.remote = :remote AND p.{OPEN} AND p.type = o.type AND p.id = o.id AND p.entry < o.entry
   AND NOT (o.{URGENT} AND NOT p.{URGENT} AND p.state = 'queued' AND (p.due > :at OR p.lane = o.lane)))
-ORDER BY o.entry LIMIT :count
+ORDER BY o.{URGENT} DESC, o.entry LIMIT :count
 """
 
 
@@ -52,6 +52,7 @@ class Lease:
     at: datetime
     seconds: float
     count: int
+    reviews: bool = False
     taken: list[Queued] = field(default_factory=list)
 
 
@@ -61,20 +62,21 @@ class Requeue:
     state: str
     at: datetime
     refs: tuple[Ref, ...] | None
+    into: str = "queued"
     moved: int = 0
 
 
 def _send(group: Group, op: Send) -> None:
     group.cursor.execute(
         "INSERT INTO outbox(remote, lane, type, id, version, patient, why, due, queued_at) VALUES (?,?,?,?,?,?,?,0,?)",
-        (op.remote, op.patient or str(op.ref), *op.ref, op.version, op.patient, op.why, micros(group.now())),
+        (op.remote, op.lane, *op.ref, op.version, op.patient, op.why, micros(group.now())),
     )
 
 
 def _lease(group: Group, op: Lease) -> None:
     at = micros(op.at)
     until = at + round(op.seconds * 1e6)
-    asked = {"remote": op.remote, "at": at, "ahead": at + SKEW, "count": op.count}
+    asked = {"remote": op.remote, "at": at, "ahead": at + SKEW, "count": op.count, "reviews": op.reviews}
     op.taken.clear()  # a group that is tried again leases again
     rows: list[Any] = group.cursor.execute(DUE, asked).fetchall()
     for entry, fence, type, id, version, patient, why, tries, queued_at in rows:
@@ -100,7 +102,8 @@ def _close(group: Group, op: Close) -> None:
 
 
 def _delay(group: Group, op: Delay) -> None:
-    _held(group.cursor, op.entry, op.fence, "state = 'queued', due = ?, detail = ?", micros(op.due), op.detail)
+    tries = ", tries = tries - 1" if op.untried else ""
+    _held(group.cursor, op.entry, op.fence, f"state = 'queued', due = ?, detail = ?{tries}", micros(op.due), op.detail)
 
 
 def _renew(group: Group, op: Renew) -> None:
@@ -111,19 +114,30 @@ def _renew(group: Group, op: Renew) -> None:
         raise Fenced(str(op.entry))
 
 
+def _place(group: Group, op: Place) -> None:
+    """The fence stays, as in `_requeue`."""
+    if op.was in ("queued", "leased"):
+        raise ValueError(f"an entry that is {op.was} is a worker's")
+    sets = "state = ?, due = 0, tries = 0" if op.state == "queued" else "state = ?"
+    group.cursor.execute(f"UPDATE outbox SET {sets} WHERE entry = ? AND state = ?", (op.state, op.entry, op.was))
+    if group.cursor.connection.changes() == 0:
+        raise Fenced(str(op.entry))
+
+
 def _requeue(group: Group, op: Requeue) -> None:
     """Fresh tries, due at once; the fence stays, so that no late worker can close it."""
-    again = "UPDATE outbox SET state = 'queued', due = 0, tries = 0 WHERE remote = ? AND state = ?"
+    sets = "state = ?, due = 0, tries = 0" if op.into == "queued" else "state = ?"
+    again = f"UPDATE outbox SET {sets} WHERE remote = ? AND state = ?"
     if op.refs is None:
-        group.cursor.execute(again, (op.remote, op.state))
+        group.cursor.execute(again, (op.into, op.remote, op.state))
         op.moved = group.cursor.connection.changes()
         return
     op.moved = 0
     for ref in dict.fromkeys(op.refs):
-        group.cursor.execute(f"{again} AND type = ? AND id = ?", (op.remote, op.state, *ref))
+        group.cursor.execute(f"{again} AND type = ? AND id = ?", (op.into, op.remote, op.state, *ref))
         op.moved += group.cursor.connection.changes()
 
 
 CHANGES: Final[dict[type, Callable[[Group, Any], None]]] = {
-    Send: _send, Close: _close, Delay: _delay, Renew: _renew, Lease: _lease, Requeue: _requeue,
+    Send: _send, Close: _close, Delay: _delay, Renew: _renew, Place: _place, Lease: _lease, Requeue: _requeue,
 }  # fmt: skip

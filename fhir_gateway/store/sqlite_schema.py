@@ -93,7 +93,11 @@ CREATE TRIGGER segment_fixed BEFORE UPDATE ON segment BEGIN SELECT RAISE(ABORT, 
 CREATE TRIGGER segment_kept BEFORE DELETE ON segment BEGIN SELECT RAISE(ABORT, 'segments are never removed'); END;
 """
 
-STEPS: Final = (_RECORDS + _TRAIL + _KEPT + _SYNC + KEY_SCHEMA, _BARE_ID, LACKS_SCHEMA, _DISPOSAL, _SEALS)
+# No table is another. What sync keeps of a partner (how far it was gone through and read, what is under way) is: a program that does not know it
+# must not go on from it.
+_SYNC_MARKS: Final = "-- marks of sync by type, watermarks with their clock"
+
+STEPS: Final = (_RECORDS + _TRAIL + _KEPT + _SYNC + KEY_SCHEMA, _BARE_ID, LACKS_SCHEMA, _DISPOSAL, _SEALS, _SYNC_MARKS)
 
 
 def migrate(db: apsw.Connection, steps: tuple[str, ...] = STEPS) -> None:
