@@ -1,4 +1,4 @@
-"""The other FHIR server: bounded, same-origin, honest about what is not known.
+"""The other FHIR server: bounded, same-origin, honest about what is not known, and believed in nothing that it cannot show.
 
 Every call answers a `Reply` or raises `Down` (try again later), `Unknown` (it may have been applied), `Refusal` (it will
 not take this) or `Locked` (it does not know us).
@@ -6,69 +6,55 @@ not take this) or `Locked` (it does not know us).
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+from urllib.parse import urlencode
 
 import httpx2
 
 from .. import outbound
 from ..domain import strict
-from ..domain.primitives import whole
 from ..domain.problem import Problem
 from ..outbound import NOWHERE
+from .abilities import Abilities, of_statement
+from .asking import Asking, asked
+from .failures import Down, Forbidden, Garbled, Locked, Plain, Refusal, Unknown, unreached
+from .origin import address
+from .pages import Page, begun, envelope
+from .plain import its_way
+from .plain import words as said_plainly
+from .replies import Reply, believed, bounded, etag_of, header_tag, leniently, of_response, same, unsupported, words
+from .waiting import WAIT_MAX, WAIT_MIN, spent, wait_asked
 
-LIMIT = 20 * 1024 * 1024
+LIMIT: Final = 20 * 1024 * 1024
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
-WAIT_MIN, WAIT_MAX = 1.0, 900.0
+PAGE_SECONDS, WHOLE_SECONDS = 120.0, 50.0  # a whole page; any other whole answer, which is less than an attempt is held for
+MANY, EMPTY = 100, 100  # entries of a page that we ask for; pages in a row with a next one and nothing new on them
+MOST_PAGES = 100_000  # of one reading: a list that is longer has no end
+FRESH, AGAIN = timedelta(hours=1), timedelta(minutes=1)  # how long its /metadata is believed; and at the least
+FORBIDDEN = 3  # people in a row of whom nothing is ours to write: then it is asked whether we may write at all
+NOT_FHIR: Final = frozenset({"text/html", "text/plain", "text/xml", "application/xml", "application/fhir+xml"})  # what is said of an answer: its words may be anything
+EVER: Final = "1970-01-01T00:00:00Z"
 
 
-class Down(Exception):
-    """Not reachable, overloaded or failing. `wait` is what it asked for, in seconds. A write was not applied for sure only where
-    it did not arrive (`arrived` False)."""
+class _Large(Exception):
+    """An answer over the limit, and how it began."""
 
-    def __init__(self, text: str, wait: float | None = None, *, arrived: bool = True) -> None:
-        super().__init__(text)
-        self.wait, self.arrived = wait, arrived
-
-
-class Unknown(Exception):
-    """The request left and no answer came: it may have been applied. Ask before trying again."""
+    def __init__(self, raw: bytes, date: datetime | None) -> None:
+        super().__init__()
+        self.raw, self.date = raw, date
 
 
-class Locked(Exception):
-    """401 or 403: our credentials are not good there."""
+class SignsIn(Protocol):
+    """`sign_in.SignIn`."""
 
-
-class Refusal(Exception):
-    """The server will not take this: 400, 404, 409, 410, 412, 422 with its OperationOutcome's words."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(f"{status}: {text}")
-        self.status, self.text = status, text
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    status: int
-    body: dict[str, Any] | None
-    etag: str = ""
-    location: str = ""
-    date: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Abilities:
-    """What /metadata says that a sync must know."""
-
-    types: frozenset[str]
-    type_history: frozenset[str]
-    system_history: bool
-    conditional_create: frozenset[str]
-    software: str = ""
+    async def header(self) -> str: ...
+    def forget(self, header: str) -> None: ...
+    async def close(self) -> None: ...
 
 
 @dataclass
@@ -78,157 +64,365 @@ class RemoteServer:
     base: str
     clock: Callable[[], datetime]  # aware UTC
     authorization: str = ""  # the header, whole
+    transport: httpx2.AsyncBaseTransport | None = None  # in the place of the network's
+    limit: int = LIMIT  # bytes of an answer, unzipped
+    sign_in: SignsIn | None = None  # in the place of `authorization`: a token that ends
     http: httpx2.AsyncClient = field(init=False)
+    not_before: datetime | None = field(init=False, default=None)  # it asked us to wait until then
+    met: datetime | None = field(init=False, default=None)  # when its /metadata was read
+    contradicted: bool = field(init=False, default=False)  # it refused what that says it does
+    tags: str = field(init=False, default="")  # its ETags: "usual" W/"versionId", "own", "none"; "" not known yet
+    forbidden: set[str] = field(init=False, default_factory=set)  # of whom nothing was ours to write, in a row
 
     def __post_init__(self) -> None:
         self.base = self.base.rstrip("/")
-        self.http = outbound.client(READ_SECONDS, connect=CONNECT_SECONDS)
+        self.http = outbound.client(READ_SECONDS, connect=CONNECT_SECONDS, transport=self.transport)
 
     async def close(self) -> None:
         await self.http.aclose()
+        if self.sign_in is not None:
+            await self.sign_in.close()
+
+    async def forbidden_to_write(self, whose: str, type: str, nobodys: str) -> None:
+        """One more write about this person, or entry of the directory, was Forbidden. Of FORBIDDEN of them in a row it is asked whether it is
+        they, or our key: by the deletion of an id that nobody has (`nobodys`), which carries nothing, changes nothing, and is forbidden, too, to a
+        key that only reads. Locked where that is answered 401 or 403; any other answer, or none, says nothing of our key."""
+        self.forbidden.add(whose)
+        if len(self.forbidden) < FORBIDDEN:
+            return
+        try:
+            await self._delete(type, nobodys, "")
+        except Forbidden:
+            raise Locked("it answered 403") from None
+        except (Refusal, Down, Unknown):
+            pass
+        self.forbidden.clear()
+
+    # -- what it is asked
 
     async def abilities(self) -> Abilities:
-        body = (await self.call("GET", "/metadata")).body or {}
-        rest = (body.get("rest") or [{}])[0]
-        types, history, conditional = set(), set(), set()
-        for r in rest.get("resource", []):
-            codes = {i.get("code") for i in r.get("interaction", [])}
-            types.add(r.get("type"))
-            if "history-type" in codes:
-                history.add(r["type"])
-            if r.get("conditionalCreate"):
-                conditional.add(r["type"])
-        system = any(i.get("code") == "history-system" for i in rest.get("interaction", []))
-        return Abilities(frozenset(types), frozenset(history), system, frozenset(conditional), (body.get("software") or {}).get("name", ""))
+        """Of /metadata. Down where there is none."""
+        try:
+            _, raw = await self._ask("GET", "/metadata")
+        except Refusal as e:
+            raise Down(f"its /metadata cannot be had ({e})") from None
+        statement = leniently(raw) or {}
+        if statement.get("resourceType") != "CapabilityStatement":
+            raise Down("its /metadata is no CapabilityStatement")
+        self.contradicted, self.met = False, self.clock()
+        known = of_statement(statement)
+        self.tags = self.tags or ("usual" if known.gateway else "")
+        return known
+
+    async def abilities_now(self, known: Abilities | None) -> Abilities:
+        """What is `known`, read again each hour, and where a refusal contradicted it; what was known where that cannot be had now."""
+        age = self.clock() - self.met if self.met is not None else None
+        if known is not None and age is not None and age < (AGAIN if self.contradicted else FRESH):
+            return known
+        try:
+            return await self.abilities()
+        except Down:
+            if known is None:
+                raise
+            return known
 
     async def read(self, type: str, id: str) -> Reply:
-        return await self.call("GET", f"/{type}/{id}")
+        """What this resource is there now. Garbled where it cannot be kept, Unknown where it answers something else."""
+        reply, raw = await self._ask("GET", f"/{type}/{id}", one=f"{type}/{id}")
+        good = believed(reply, raw, type, id)
+        if good is None or good.body is None:
+            told = (leniently(raw) or {}) if good is not None else {}
+            if good is not None and told.get("resourceType") == type:
+                raise Garbled(f"{type}/{id} is of no shape there that can be kept", good.etag or etag_of(told))
+            raise Unknown(f"it answered something that is not {type}/{id}, or cannot be read")
+        self._seen(good)
+        return good
 
-    async def create(self, type: str, body: Mapping[str, Any], if_none_exist: str) -> Reply:
-        return await self.call("POST", f"/{type}", body, {"If-None-Exist": if_none_exist})
+    async def version(self, type: str, id: str, version: str) -> dict[str, Any] | None:
+        """What this resource was there in this version; None where that cannot be had: many keep none. Down, Locked."""
+        if not re.fullmatch(r"[A-Za-z0-9.-]{1,64}", version):
+            return None
+        try:
+            reply, raw = await self._ask("GET", f"/{type}/{id}/_history/{version}", one=f"{type}/{id}")
+        except (Refusal, Unknown):
+            return None
+        good = believed(reply, raw, type, id)
+        was = good.body if good is not None and good.body is not None else {}
+        return was if was.get("meta", {}).get("versionId") == version else None
 
-    async def update(self, type: str, id: str, body: Mapping[str, Any], etag: str) -> Reply:
-        return await self.call("PUT", f"/{type}/{id}", body, {"If-Match": etag} if etag else {})
+    async def create(self, type: str, body: Mapping[str, Any], if_none_exist: str, asking: Asking | None = None) -> Reply:
+        """`asking` is awaited when all is ready, before each request that carries `body`; once more where it took long to connect."""
+        return await self._write("POST", f"/{type}", type, None, body, {"If-None-Exist": if_none_exist}, asking)
+
+    async def update(
+        self, type: str, id: str, body: Mapping[str, Any], etag: str, base: Mapping[str, Any] | None = None, asking: Asking | None = None
+    ) -> Reply:
+        """Over the version that `etag` names, or, where that server tells none, over what is still `base`. Refusal 412 where it is another.
+        `asking` is awaited before each request that carries `body`: what is read there first may take as long as a request may.
+
+        A server that spells the ETag of that very version otherwise than we took it to be is sent its own spelling.
+        """
+        etag = header_tag(etag)  # it may be kept from before
+        if etag and self.tags in ("usual", "own"):
+            try:
+                return await self._put(type, id, body, etag, asking)
+            except Refusal as e:
+                there = await self.read(type, id) if e.status in (409, 412) else None
+                if there is None or there.etag in ("", etag) or etag_of(there.body or {}) != etag:
+                    raise
+                return await self._put(type, id, body, there.etag, asking)
+        there = await self._still(type, id, etag, base)
+        try:
+            return await self._put(type, id, body, there.etag or etag_of(there.body or {}), asking)
+        except Refusal as e:
+            if e.status not in (409, 412) or there.etag:
+                raise
+        await self._still(type, id, "", there.body)
+        return await self._put(type, id, body, "", asking)
+
+    async def _still(self, type: str, id: str, etag: str, base: Mapping[str, Any] | None) -> Reply:
+        """What is there, where that is what we know. Refusal 412 where it is not."""
+        there = await self.read(type, id)
+        if etag and (self.tags != "none" or base is None):
+            known = etag in (there.etag, etag_of(there.body or {}))
+        else:
+            known = base is not None and same(there.body or {}, base)
+        if not known:
+            raise Refusal(412, "it has changed there since")
+        return there
 
     async def delete(self, type: str, id: str, etag: str = "") -> Reply:
-        return await self.call("DELETE", f"/{type}/{id}", headers={"If-Match": etag} if etag else {})
-
-    async def search(self, type: str, params: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
-        """Every page of a search."""
-        async for page in self._pages(f"/{type}?{urlencode(params)}"):
-            yield page
-
-    async def history(self, type: str | None, since: str | None, count: int = 100) -> AsyncIterator[dict[str, Any]]:
-        """Every page of a type's (or the system's) history, newest first as servers give it."""
-        params = {"_count": str(count), **({"_since": since} if since else {})}
-        async for page in self._pages(f"{f'/{type}' if type else ''}/_history?{urlencode(params)}"):
-            yield page
-
-    async def _pages(self, path: str) -> AsyncIterator[dict[str, Any]]:
-        seen: set[str] = set()
-        url: str | None = path
-        while url and url not in seen:
-            seen.add(url)
-            reply = await self.call("GET", url)
-            page = reply.body or {}
-            if page.get("resourceType") != "Bundle":
-                raise Down("it answered something that is not a Bundle")
-            if reply.date:
-                page.setdefault("_date", reply.date)
-            yield page
-            url = next((link.get("url") for link in page.get("link", []) if link.get("relation") == "next"), None)
-
-    async def call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
-    ) -> Reply:
-        """One request. Never follows a redirect, never leaves the configured origin, never reads more than 20 MiB."""
-        url = self._same_origin(path)
-        sent = {"Accept": "application/fhir+json", "Cache-Control": "no-cache", "Prefer": "return=representation", **(headers or {})}
-        if self.authorization:
-            sent["Authorization"] = self.authorization
-        content = None
-        if body is not None:
-            sent["Content-Type"] = "application/fhir+json"
-            content = strict.dump(dict(body))
+        """The version that `etag` names, in that server's own spelling; whatever there is where it is "". Refusal 409 or 412 where it is
+        another. Unknown where it answers something else than nothing, or FHIR."""
+        etag = header_tag(etag)
         try:
-            async with self.http.stream(method, url, content=content, headers=sent) as response:
-                raw = await _bounded(response)
-                return self._reply(method, response, raw)
+            return await self._delete(type, id, etag)
+        except Refusal as e:
+            try:
+                there = await self.read(type, id) if etag and e.status in (409, 412) else None
+            except Garbled:
+                raise e from None
+            if there is None or there.etag == etag or etag_of(there.body or {}) != etag:
+                raise
+            try:
+                return await self._delete(type, id, there.etag)
+            except Refusal as again:
+                if not there.etag and again.status in (400, 428):  # it will not do without: what it said first counts
+                    raise e from None
+                raise
+
+    async def _delete(self, type: str, id: str, etag: str) -> Reply:
+        reply, raw = await self._ask("DELETE", f"/{type}/{id}", headers={"If-Match": etag} if etag else {}, one=f"{type}/{id}")
+        if raw.strip() and "resourceType" not in (leniently(raw) or {}):
+            raise Unknown("it answered DELETE with something that is no FHIR")
+        return reply
+
+    async def delete_named(self, type: str, tag: str) -> Reply:
+        """What bears this `system|value` there; of a gateway also what it keeps from us and fetched here. Answered alike where nothing does."""
+        asked = urlencode({"_tag": tag})
+        reply, raw = await self._ask("DELETE", f"/{type}?{asked}", one=f"{type}?{asked}")
+        if raw.strip() and "resourceType" not in (leniently(raw) or {}):
+            raise Unknown("it answered DELETE with something that is no FHIR")
+        return reply
+
+    def search(self, type: str, params: Mapping[str, str]) -> AsyncIterator[Page]:
+        """Every page of a search. By `_id`, `_tag` or `patient` it is about one thing, not about us."""
+        return self._pages(f"/{type}", params, next((f"{type}?{params[n]}" for n in ("_id", "_tag", "patient") if n in params), ""))
+
+    async def identified(self, type: str, token: str, count: int = 20, *, patient: str = "", named: bool = True, asking: Asking | None = None) -> Page:
+        """The first page of those with this `system|value`, of a `patient` there alone where one is given. Asked in a body, for an address is
+        kept in logs; in the address where that server takes no other search. Where its /metadata does not name the parameter (`named`), what
+        is no answer is a Refusal, too: 501. `asking` is awaited before each of these, as before a write."""
+        wanted = urlencode({"identifier": token, **({"patient": patient} if patient else {}), "_count": str(count)})
+        one = "" if named else f"{type}?identifier"
+        try:
+            try:
+                reply, raw = await self._ask("POST", f"/{type}/_search", wanted.encode(), one=one, page=True, asking=asking)
+            except Refusal as e:
+                if e.status not in (404, 405, 415) and not e.unsupported:
+                    raise
+                reply, raw = await self._ask("GET", f"/{type}?{wanted}", one=one, page=True, asking=asking)
+            return envelope(raw, reply.date)
+        except _Large:
+            wrong = f"who has one identifier there is more than {self._most()}"
+        except Problem as p:
+            wrong = f"it answered a page that cannot be read: {p.text}"
+        raise Down(wrong) if named else Refusal(501, wrong)
+
+    def history(self, type: str | None, since: str | None, count: int = MANY) -> AsyncIterator[Page]:
+        """Every page of a type's (or the system's) history, newest first as servers give it.
+
+        Never without `_since`: HAPI keeps the length of the whole of it for a minute, and gives no more than that.
+        """
+        return self._pages(f"/{type}/_history" if type else "/_history", {"_count": str(count), "_since": since or EVER})
+
+    async def _put(self, type: str, id: str, body: Mapping[str, Any], etag: str, asking: Asking | None) -> Reply:
+        return await self._write("PUT", f"/{type}/{id}", type, id, body, {"If-Match": etag} if etag else {}, asking)
+
+    async def _write(
+        self, method: str, path: str, type: str, id: str | None, body: Mapping[str, Any], headers: Mapping[str, str], asking: Asking | None
+    ) -> Reply:
+        one = f"{type}/{id}" if id else f"{path}?{headers}"
+        reply, raw = await self._ask(method, path, strict.dump(dict(body)), headers, one=one, asking=asking)
+        good = believed(reply, raw, type, id)
+        if good is None:
+            raise Unknown(f"it answered {method} with something else than that {type}")
+        self._seen(good)
+        return good
+
+    def _seen(self, reply: Reply) -> None:
+        """How its ETags are, by one answer about one resource."""
+        if reply.body is not None:
+            self.tags = "none" if not reply.etag else "usual" if reply.etag == etag_of(reply.body) else "own"
+
+    # -- page by page
+
+    async def _pages(self, path: str, params: Mapping[str, str], one: str = "") -> AsyncIterator[Page]:
+        """Refusal 410 where a next page is one that was given before, or page upon page has nothing that was not met: the window is not at
+        its end. Down where there are more than MOST_PAGES.
+
+        A page that is too large is asked for again, from the first, with fewer entries; a single entry that is, is a broken one.
+        """
+        count, empty, seen, met = int(params.get("_count", MANY)), 0, set[str](), set[str]()
+        url: str | None = f"{path}?{urlencode(params)}"
+        while url:
+            if url in seen or empty >= EMPTY:
+                raise Refusal(410, "its next page is one that it gave before, or there is nothing new on them")
+            if len(seen) >= MOST_PAGES:
+                raise Down(f"its pages have no end: more than {MOST_PAGES}")
+            seen.add(url)
+            try:
+                page = await self._page(url, one)
+            except _Large as e:
+                cut, whole = begun(e.raw, e.date, f"An entry of more than {self._most()}.")
+                if count > 1:
+                    count, empty, seen, met = max(min(whole, count // 2), 1), 0, set(), set()
+                    url = f"{path}?{urlencode({**params, '_count': str(count)})}"
+                    continue
+                if cut is None or whole:
+                    raise Down(f"however few entries we ask for, its page is larger than {self._most()}") from None
+                page = cut
+            new = {e.state for e in page.entries} - met
+            empty = 0 if new else empty + 1
+            met |= new
+            yield page
+            url = page.next
+
+    async def _page(self, url: str, one: str) -> Page:
+        reply, raw = await self._ask("GET", url, one=one, page=True)
+        try:
+            return envelope(raw, reply.date)
+        except Problem as p:
+            raise Down(f"it answered a page that cannot be read: {p.text}") from None
+
+    # -- one request
+
+    async def _ask(
+        self, method: str, path: str, content: bytes | None = None, headers: Mapping[str, str] | None = None, *,
+        one: str = "", page: bool = False, asking: Asking | None = None,
+    ) -> tuple[Reply, bytes]:  # fmt: skip
+        """One request, and what it means where that server says 404 in plain words: Refusal where that is its way, Plain where it is not."""
+        try:
+            return await self._signed(method, path, content, headers, one=one, page=page, asking=asking)
+        except Plain as e:
+            if e.status == 404 and await its_way(self._signed, self.abilities, one, e, self.clock().isoformat()):
+                raise Refusal(404, "it is not there, says that server in plain words") from None
+            raise
+
+    async def _signed(
+        self, method: str, path: str, content: bytes | None = None, headers: Mapping[str, str] | None = None, *,
+        one: str = "", page: bool = False, asking: Asking | None = None,
+    ) -> tuple[Reply, bytes]:  # fmt: skip
+        """One request; once more with a new token where ours ended early. `one`: the resource that it is about, where it is about one.
+        `asking` comes last before each: a token, too, may take long."""
+        end = asyncio.get_running_loop().time() + (PAGE_SECONDS if page else WHOLE_SECONDS)
+        self._patient()
+        if self.sign_in is None:
+            return await self._once(method, path, content, headers, self.authorization, end, one, page, asking)
+        header = await self.sign_in.header()
+        try:
+            return await self._once(method, path, content, headers, header, end, one, page, asking)
+        except Locked:
+            self.sign_in.forget(header)
+        return await self._once(method, path, content, headers, await self.sign_in.header(), end, one, page, asking)
+
+    async def _once(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str] | None, authorization: str, end: float, one: str, page: bool,
+        asking: Asking | None,
+    ) -> tuple[Reply, bytes]:  # fmt: skip
+        """Never follows a redirect, never leaves the configured origin, never reads more than 20 MiB nor beyond `end`, of the loop's time."""
+        url, form = address(self.base, path), path.endswith("/_search")
+        reading = method == "GET" or form
+        sent = {
+            "Accept": "application/fhir+json", "Accept-Encoding": "gzip", "Cache-Control": "no-cache",
+            "Prefer": "return=representation", **(headers or {}),
+        }  # fmt: skip
+        if authorization:
+            sent["Authorization"] = authorization
+        if content is not None:
+            sent["Content-Type"] = "application/x-www-form-urlencoded" if form else "application/fhir+json"
+        leaving = {} if asking is None else {"trace": await asked(asking)}
+        try:
+            async with asyncio.timeout_at(end), self.http.stream(method, url, content=content, headers=sent, extensions=leaving) as response:
+                raw, whole = await bounded(response, self.limit)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as e:
-            raise Down(NOWHERE if str(e) == NOWHERE else f"cannot be reached ({type(e).__name__})", arrived=False) from None
+            raise Down(NOWHERE if str(e) == NOWHERE else f"cannot be reached: {unreached(e)}", arrived=False) from None
         except httpx2.InvalidURL:
             raise Down("it sent us to an address that is none", arrived=False) from None
-        except httpx2.HTTPError as e:
-            if method == "GET":
+        except (httpx2.HTTPError, TimeoutError) as e:
+            if reading:
                 raise Down(f"the answer broke off ({type(e).__name__})") from None
             raise Unknown(f"no answer to {method} ({type(e).__name__})") from None
+        self._judge(response, raw, one, reading, page)
+        reply = of_response(response)
+        if not reading and reply.status not in (200, 201, 204):
+            raise Unknown(f"it answered {method} with {reply.status}")
+        if not whole:
+            if page:
+                raise _Large(raw, reply.date)
+            raise Unknown(f"its answer to {method} is larger than {self._most()}")
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if raw.strip() and kind and "json" not in kind and method != "DELETE":
+            wrong = f"it answered {kind if kind in NOT_FHIR else 'something else'}, not FHIR JSON"
+            raise Unknown(wrong) if one and not page else Down(wrong)
+        return reply, raw
 
-    def _same_origin(self, path: str) -> str:
-        """The whole address of a path of ours, or of a link in an answer. Down for one of another origin (RFC 6454) or that is none."""
-        try:
-            here, there = urlsplit(self.base), urlsplit(self.base + path if path.startswith("/") else urljoin(f"{self.base}/", path))
-        except ValueError:
-            raise Down("it sent us to an address that is none") from None
-        if (here.scheme, here.netloc.lower()) != (there.scheme, there.netloc.lower()):
-            raise Down("it sent us to another server, where our credentials do not go")
-        return there.geturl()
+    def _most(self) -> str:
+        return f"{self.limit // 1024**2} MiB" if self.limit >= 1024**2 else f"{self.limit} bytes"
 
-    def _reply(self, method: str, response: httpx2.Response, raw: bytes) -> Reply:
+    def _patient(self) -> None:
+        """Down while it has asked us to wait: nothing is sent."""
+        if self.not_before is not None:
+            left = (self.not_before - self.clock()).total_seconds()
+            if left > 0:
+                raise Down("it asked us to wait", max(min(left, WAIT_MAX), WAIT_MIN), arrived=False)
+            self.not_before = None
+
+    def _judge(self, response: httpx2.Response, raw: bytes, one: str, reading: bool, page: bool) -> None:
+        """Raises what a status means that is no success."""
         status = response.status_code
-        if status in (401, 403):
+        wait = wait_asked(response.headers, self.clock()) if status >= 400 else spent(response.headers)
+        if wait is not None:
+            self.not_before = self.clock() + timedelta(seconds=wait)
+        if status < 400 and not reading:
+            self.forbidden.clear()
+        outcome = leniently(raw) if status >= 400 else None
+        forbidden = status == 403 and not unsupported(outcome)
+        if status == 401 or (forbidden and not one):
             raise Locked(f"it answered {status}")
-        if status == 429 or status == 408 or status >= 500:
-            raise Down(f"it answered {status}", wait_asked(response.headers, self.clock()), arrived=status != 429)
+        if status in (408, 429) or (status >= 500 and status not in (501, 505)):
+            raise Down(f"it answered {status}", wait, arrived=status != 429)
         if 300 <= status < 400 and status != 304:
             raise Down(f"it answered with a redirect ({status}), which is not followed")
-        try:
-            body = strict.read(raw) if raw.strip() else None
-        except Problem as p:
-            if status >= 400:
-                raise Refusal(status, "an answer that is no FHIR JSON") from None
-            if method == "GET":
-                raise Down(f"it answered something unreadable: {p.text[:120]}") from None
-            body = None
         if status >= 400:
-            raise Refusal(status, words(body))
-        return Reply(status, body, response.headers.get("etag", ""), response.headers.get("location", ""), _date(response.headers))
+            self.contradicted = self.contradicted or (not one if page else status in (405, 501))
+            if status in (404, 410) and not page and one and not one.startswith("/") and raw.strip() and "resourceType" not in (outcome or {}):
+                raise Plain(status, (response.headers.get("content-type", ""), said_plainly(raw, one)))  # who stands before it knows nothing of what it has
+            kind = Forbidden if forbidden and not reading else Refusal
+            raise kind(status, words(outcome) if outcome is not None else "an answer that is no FHIR JSON", outcome)
 
 
-async def _bounded(response: httpx2.Response) -> bytes:
-    parts, size = [], 0
-    async for part in response.aiter_bytes():
-        size += len(part)
-        if size > LIMIT:
-            raise Down("its answer is larger than 20 MiB")
-        parts.append(part)
-    return b"".join(parts)
-
-
-def wait_asked(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Retry-After as seconds or as a date, kept within 1 s and 15 minutes; None when absent or unreadable."""
-    ms = headers.get("x-ms-retry-after-ms", "")
-    if (thousandths := whole(ms)) is not None:
-        return min(max(thousandths / 1000, WAIT_MIN), WAIT_MAX)
-    text = headers.get("retry-after", "").strip()
-    if (seconds := whole(text[:12])) is not None:
-        return min(max(float(seconds), WAIT_MIN), WAIT_MAX)
-    try:
-        return min(max((parsedate_to_datetime(text) - now).total_seconds(), WAIT_MIN), WAIT_MAX)
-    except (ValueError, TypeError):
-        return None
-
-
-def words(outcome: Mapping[str, Any] | None) -> str:
-    """The first sentence of an OperationOutcome."""
-    for issue in (outcome or {}).get("issue", []):
-        text = issue.get("diagnostics") or (issue.get("details") or {}).get("text")
-        if text:
-            return str(text)[:300]
-    return "no reason given"
-
-
-def _date(headers: Mapping[str, str]) -> datetime | None:
-    try:
-        return parsedate_to_datetime(headers.get("date", ""))
-    except (ValueError, TypeError):
-        return None
+__all__ = [
+    "LIMIT", "WAIT_MAX", "WAIT_MIN", "Abilities", "Asking", "Down", "Forbidden", "Garbled", "Locked", "Refusal", "RemoteServer", "Reply", "Unknown",
+    "wait_asked",
+]  # fmt: skip
