@@ -17,10 +17,12 @@ import msgspec
 from joserfc.jwk import ECKey, RSAKey
 
 from ..domain.types import Drop, Keep, Op
+from ..settings import signing
 from .jose import PublicKey, public_key
 from .kept import CHANGED, Kept, commit_unless_taken, pack
 
 KIND = "signing-key"
+ABROAD = "remote-key"  # ours at another server, by the name of the remote
 CURVE_OF = {"ES256": "P-256", "ES384": "P-384"}
 ID_TOKENS = "RS256"
 RSA_BITS = 2048
@@ -116,6 +118,19 @@ async def withdraw(store: Kept, kid: str, *also: Op) -> bool:
     return await commit_unless_taken(store, Drop(KIND, kid, must_exist=True), *also, CHANGED)
 
 
+async def for_remote(store: Kept, name: str, at: datetime, *anew: Op) -> signing.SigningKey:
+    """The key by which we sign in at another server, the remote of this name: made once, the same in every process. ES384.
+
+    With `anew`, what is to be committed with it, another takes its place; who holds the old one signs by it until they start again.
+    """
+    if anew:
+        await store.commit(Keep(ABROAD, name, _abroad()), *anew)
+    while (value := await store.kept(ABROAD, name, at)) is None:
+        await commit_unless_taken(store, Keep(ABROAD, name, _abroad(), if_absent=True))
+    held = msgspec.json.decode(value)
+    return signing.made_key(held["kid"], held["alg"], held["jwk"])
+
+
 Random = Callable[[int], bytes]
 
 
@@ -124,6 +139,11 @@ async def secret(store: Kept, name: str, at: datetime, random_bytes: Random = se
     while (value := await store.kept("secret", name, at)) is None:
         await commit_unless_taken(store, Keep("secret", name, random_bytes(32), if_absent=True))
     return value
+
+
+def _abroad() -> bytes:
+    key = ECKey.generate_key("P-384", private=True)
+    return pack({"kid": key.thumbprint(), "alg": "ES384", "jwk": key.as_dict(private=True)})
 
 
 def _new(at: datetime, algorithm: str) -> tuple[str, bytes]:

@@ -7,9 +7,10 @@ once, in a `Context`. No audit row, no answer.
 from .choosing import choose, confirm, confirming, my_choice
 from .claiming import claim, claimed_now, claims_about, disown, end_claim
 from .committing import unanswered
+from .conditions import identified
 from .consenting import nobody_yet
 from .context import Answer, Context, Entry, House, Page, Remote, Written
-from .disclosing import may_send, shown_to
+from .disclosing import Grounds, grounds, kept_for, may_send, owner_known, owner_of, shown_to
 from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
 from .enrolling import Enrolled, enrolled
 from .entering import enter, house_context
@@ -17,6 +18,7 @@ from .explaining import Explained, explain, may, why
 from .fetching import historyset, part_of, searchset, version_number
 from .finding import Named, find
 from .gathering import everything, plan_document
+from .given import Given, given
 from .judging import judge
 from .labelling import labelled_by_these, meta_of, own_labels, put_on, relabel, take_off
 from .looking import keepers, organisation_called, who_looked
@@ -31,23 +33,26 @@ from .recording import appoint, change_role, end_foreign, keep_foreign, link, re
 from .refusing import turned_away
 from .sealing import Sealer, Verdict, all_segments, proof_of, rows_of, verify
 from .searching import compartment, search
+from .settling import Clash, clash, clashes, conflicts, settle, with_part
 from .somebody import asker, askers, understood
 from .subject_access import whole_record
+from .subscribing import events, status
+from .tagging import tagged
 from .trail import may_look, took_out, trail_between, trail_events, trail_page, whose_trail
 from .transacting import transaction
 from .writing import Once, accept, create, patch, patch_where, remove, remove_where, update, update_where
 from .writings import Hand, last_written, read
 
 __all__ = [
-    "Answer", "Context", "Enrolled", "Entry", "Explained", "Hand", "House", "Named", "Once", "Page", "Preview", "Remote", "Sealer", "Sight",
-    "Verdict", "Written", "accept", "all_segments", "appoint", "asker", "askers", "break_glass", "change_role", "choose", "claim",
-    "claimed_now", "claims_about", "compartment", "confirm", "confirming", "counted", "create", "current", "details", "disown",
-    "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "everything", "explain", "find", "history",
-    "historyset", "house_context", "inbox", "judge", "keep_foreign", "keepers", "labelled_by_these", "last_written", "link", "may",
-    "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "named", "nobody_yet", "organisation_called", "own_labels",
-    "part_of", "patch", "patch_where", "plan_document", "preview", "proof_of", "push", "put_on", "read", "record", "recorded_by", "relabel",
-    "remove", "remove_where", "replay", "review", "roles", "rows_of", "search", "searchset", "shown_to", "signed_in_now", "stop_emergency",
-    "take_off", "took_out", "trail_between", "trail_events", "trail_page", "transaction", "turned_away", "unanswered", "uncomputable",
-    "understood", "update", "update_where", "verify", "version_number", "vread", "waiting", "who_looked", "whole_record", "whose_trail",
-    "why",
+    "Answer", "Clash", "Context", "Enrolled", "Entry", "Explained", "Given", "Grounds", "Hand", "House", "Named", "Once", "Page", "Preview", "Remote", "Sealer",
+    "Sight", "Verdict", "Written", "accept", "all_segments", "appoint", "asker", "askers", "break_glass", "change_role", "choose", "claim",
+    "claimed_now", "claims_about", "clash", "clashes", "compartment", "confirm", "confirming", "conflicts", "counted", "create", "current",
+    "details", "disown", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "events", "everything", "explain", "find",
+    "given", "grounds", "history", "historyset", "house_context", "identified", "inbox", "judge", "keep_foreign", "keepers", "kept_for", "labelled_by_these", "last_written", "link",
+    "may", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "named", "nobody_yet", "organisation_called",
+    "own_labels", "owner_known", "owner_of", "part_of", "patch", "patch_where", "plan_document", "preview", "proof_of", "push", "put_on", "read", "record",
+    "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "search", "searchset", "settle", "shown_to",
+    "signed_in_now", "status", "stop_emergency", "tagged", "take_off", "took_out", "trail_between", "trail_events", "trail_page", "transaction", "turned_away",
+    "unanswered", "uncomputable", "understood", "update", "update_where", "verify", "version_number", "vread", "waiting", "who_looked",
+    "whole_record", "whose_trail", "why", "with_part",
 ]  # fmt: skip

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TypeVar
+from urllib.parse import parse_qsl
 
+from ..domain import copies
 from ..domain.problem import Problem
-from ..domain.types import Note, Op, Ref, Stored
+from ..domain.types import Keep, Note, Op, Ref, Stored
 from ..store.base import Moved, Stale, Taken, TooLong, Unavailable, Unsettled
-from .context import Context
+from .context import Context, Written
 from .keying import keyed_by_the_directory
 from .telling import of_new_access, of_the_directory
 
 T = TypeVar("T")
 SOUGHT = "if-none-exist"
+Also = Callable[[Written], Sequence[Op]]  # what stands in the commit of a write beside it; it may be asked more than once, so it only says
 
 
 @dataclass
@@ -28,24 +32,51 @@ class Work:
     trail: list[Note] = field(default_factory=list)
     numbers: set[str] = field(default_factory=set)  # NHS numbers of Patients that this commit makes
     sought: dict[str, bytes | None] = field(default_factory=dict)  # conditions under which something may be made, as they were last used
+    unseen: bool = False  # it takes back what its writer may not see
 
     async def get(self, ref: Ref) -> Stored | None:
         """The resource as it will be after this commit, as far as it is prepared; None when there is none."""
         return self.new.get(ref) or await self.ctx.house.store.get(ref)
 
     async def seek(self, type: str, condition: str) -> str:
-        """The name of this writer's condition. Look up its matches afterwards: whoever makes one meanwhile has used the name, and this
+        """The name of this writer's condition; of one by a copy's tag, everybody's, so that a pull and its partner's push meet. Look up its matches afterwards: whoever makes one meanwhile has used the name, and this
         commit will not go through."""
-        name = f"{self.ctx.client or self.ctx.actor.user} {type}?{condition}"
+        name = _copy_sought(type, condition) or f"{self.ctx.client or self.ctx.actor.user} {type}?{condition}"
         if name not in self.sought:
             self.sought[name] = await self.ctx.house.store.kept(SOUGHT, name, self.ctx.at)
         return name
 
     async def commit(self, *more: Op) -> None:
-        """All of it and `more`, with a notice to each person to whose record it lets somebody in."""
+        """All of it and `more`, with a notice to each person to whose record it lets somebody in. Taken where it is to be looked at again:
+        that something unseen was changed meanwhile is nothing to tell."""
         await keyed_by_the_directory(self)
         told = [*await of_new_access(self.ctx, self.new, self.ops), *of_the_directory(self.new)]
-        await settle(self.ctx, *self.ops, *self.trail, *more, *told)
+        try:
+            await settle(self.ctx, *self.ops, *self.trail, *more, *told)
+        except Problem as p:
+            if self.unseen and p.kind == "stale":
+                raise Taken("unseen", "") from None
+            raise
+
+
+def of_copy(type: str, code: str) -> str:
+    """The name under which a copy with this tag of a gateway is made, whoever makes it; "" for what is no gateway's."""
+    return f"{type} {copies.SYSTEM}|{code}" if copies.parts(code) is not None else ""
+
+
+def claim(name: str, last: bytes | None, ref: Ref, at: datetime) -> Keep:
+    """Taken where somebody else has used this name since it was `last` looked at, before the look at what is there."""
+    return Keep(SOUGHT, name, str(ref).encode(), at + timedelta(minutes=1), if_absent=last is None, if_value=last)
+
+
+def _copy_sought(type: str, condition: str) -> str:
+    try:
+        params = parse_qsl(condition.lstrip("?"), keep_blank_values=True, max_num_fields=50)
+    except ValueError:
+        return ""
+    values = params[0][1].split(",") if [name for name, _ in params] == ["_tag"] else []
+    found = (of_copy(type, v.removeprefix(f"{copies.SYSTEM}|")) for v in values if v.startswith(f"{copies.SYSTEM}|"))
+    return next((name for name in found if name), "")
 
 
 async def settle(ctx: Context, *ops: Op) -> None:

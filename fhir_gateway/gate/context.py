@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hmac
 from asyncio import Lock
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,6 +49,8 @@ class Remote:
     types: frozenset[str] | None = None  # None: every patient-data type
     audience: tuple[str, ...] = ()  # who else reads from it: ODS codes, references, sectors
     enforces: Literal["nothing", "labels", "consents"] = "consents"
+    role: Literal["recipient", "processor"] = "recipient"  # processor: it keeps for its audience, and nothing for itself
+    recall: Literal["delete", "stub"] = "delete"  # what becomes there of a copy that may no longer be there
 
     def takes(self, type: str) -> bool:
         """Consents and the trail stay here: a partner is told nothing about who else may see what."""
@@ -71,12 +74,20 @@ class House:
     alarm: Callable[[str], None] = lambda _: None
     base_url: str = "http://127.0.0.1:8080/fhir"
     definitions: Definitions | None = None  # profiles that a write is held to where it declares them
+    subscribers: frozenset[str] = frozenset()  # `host` or `host:port` of those who may be told of changes; `client=` before it: of this client alone
     _standings: OrderedDict[str, tuple[tuple[int, int], Standing]] = field(default_factory=OrderedDict)
     _directory: tuple[int, Directory] | None = None
     _actors: dict[Any, tuple[int, int | None, Actor]] = field(default_factory=dict)
-    _audiences: dict[str, tuple[int, int | None, tuple[Actor, ...] | None]] = field(default_factory=dict)
+    _audiences: dict[Remote, tuple[int, int | None, tuple[Actor, ...] | None]] = field(default_factory=dict)  # who reads there
+    _served: dict[Remote, tuple[int, int | None, tuple[Any, ...]]] = field(default_factory=dict)  # whom a processor works for
     _queries: dict[Any, Query] = field(default_factory=dict)
+    _subscriptions: tuple[int, dict[str, Any], tuple[list[Any], ...]] | None = None  # epoch, by id, those that are told by who asks
     _guessing: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary)
+
+    @property
+    def name(self) -> str:
+        """What this gateway is called on copies of its records: 16 hex digits, the same for as long as its store lasts."""
+        return hmac.new(self.secret, b"name", "sha256").hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

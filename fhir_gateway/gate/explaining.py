@@ -9,7 +9,8 @@ from ..domain import consent, supposing
 from ..domain.problem import Problem, not_found
 from ..domain.types import BreakGlass, Decision, Facts, Ref, Stored
 from ..domain.vocabulary import PURPOSES
-from .context import Context, House, ask, ask_stored, need_scope, notes, stand
+from .context import Context, House, ask, ask_stored, directory_now, need_scope, notes, stand
+from .disclosing import kept_for
 from .reading import allow
 from .somebody import askers, knows_sign_in
 
@@ -27,6 +28,7 @@ class Explained:
     changes: tuple[str, ...] = ()
     guessed: bool = False  # their sign-in is not known here
     emergency: BreakGlass | None = None  # under way, of whoever is asked about
+    kept_for: tuple[str, ...] = ()  # `Organization/…`: for these they may keep a copy, as a processor, and not for themselves
 
     @property
     def texts(self) -> list[str]:
@@ -77,7 +79,7 @@ async def why(ctx: Context, what: Ref, who: str = "", purpose: str = "", action:
     await ctx.house.store.commit(*notes(ctx, "R", "explain", seen, stored.facts, what))
     if theirs and not await _of_their_own(ctx, said.decision):
         decision = replace(said.decision, consent=None, consent_version=None, rule=consent.ELSEWHERE)
-        return replace(said, decision=decision, text=consent.explain(decision), changes=())
+        return replace(said, decision=decision, text=consent.explain(decision), changes=(), kept_for=())
     if not theirs:  # which consent, and what else the person could choose, is the person's to know
         decision = replace(said.decision, consent=None)
         return Explained(decision, consent.explain(decision), stored.facts)
@@ -107,7 +109,13 @@ async def _explained(asking: Sequence[Context], action: str, stored: Stored) -> 
     glass = next((g for g in now if g is not None), None)
     if glass is not None:
         text += f" Their emergency access to this record is under way until {glass.expires:%Y-%m-%d %H:%M} UTC."
-    return Explained(decision, f"{text} {UNKNOWN_SIGN_IN}" if guessed else text, stored.facts, turns, guessed, glass)
+    keeps = await kept_for(ctx, stored)
+    if keeps:
+        here = (await directory_now(ctx.house))[0].organisations
+        called = [here[k].name or k for k in keeps]
+        whom = " and ".join(called)
+        text += f" They may also keep a copy of it for {whom}." if decision.permit else f" They may keep a copy of it for {whom}, and not for themselves."
+    return Explained(decision, f"{text} {UNKNOWN_SIGN_IN}" if guessed else text, stored.facts, turns, guessed, glass, keeps)
 
 
 __all__ = ["Explained", "explain", "may", "why"]

@@ -26,6 +26,7 @@ from .context import (
     why_shown,
     within_launch,
 )
+from .handing_out import handed_out
 from .paging import resumed, seal
 from .reading import allow, in_scope, reach_of, reachable
 from .searching import beside, entry_of, shown
@@ -58,7 +59,7 @@ async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[s
     look = _Look(ctx, Query(types, terms), All((Has("patient", frozenset(people)), reach_of(ctx, standings))), standings, span)
     hits, position = await look.page(count, after)
     around = await _directory_around(ctx, hits) if not types else []
-    await ctx.house.store.commit(*await _disclosed(ctx, "E", "everything", [*hits, *around], f"?patient={patient or ''}"))
+    await handed_out(ctx, hits, *await _disclosed(ctx, "E", "everything", [*hits, *around], f"?patient={patient or ''}"))
     entries = [await entry_of(ctx, h, "match") for h in hits] + [await entry_of(ctx, h, "include") for h in around]
     token = seal(ctx, place, {"q": list(asked.items()), "at": list(position), "ep": stamp}) if position is not None else None
     total = len(hits) if position is None and after is None else None
@@ -203,7 +204,7 @@ async def plan_document(ctx: Context, id: str) -> bytes:
         await ctx.house.store.commit(*notes(ctx, "R", "document", decision, stored.facts, ref))
         raise Problem("gone", "This was deleted.")
     others = await _around(ctx, stored)
-    await ctx.house.store.commit(*await _disclosed(ctx, "R", "document", [stored, *others]))
+    await handed_out(ctx, [stored, *others], *await _disclosed(ctx, "R", "document", [stored, *others]))
     parts = [(s.ref, (await rendering(ctx, s))[0]) for s in (stored, *others)]
     resources = {r: strict.decode(raw) for r, raw in parts}
     front = document.composition(

@@ -77,6 +77,8 @@ class Words:
                 return "which consent the sharing page keeps"
             case "retention-hold":
                 return f"kept beyond its time: {line.get('reason', '')}"
+            case "identity":
+                return f"it is not sure which record of yours at {line.get('remote', 'a partner')} is the right one: nothing about you goes there until somebody has looked"
             case "told":
                 return str(line.get("value", "")).strip('"')[:16].replace("T", " ")
         if kind == "parked":

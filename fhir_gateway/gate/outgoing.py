@@ -9,14 +9,17 @@ from ..domain.search import Query
 from ..domain.standing import STANDING_TYPES
 from ..domain.types import Facts, Has, Never, Op, Ref, Send
 from .context import Context, stand
+from .subscribers import told
 
 
 async def sends(ctx: Context, ref: Ref, version: int, facts: Facts, why: str, before: Facts | None = None) -> list[Op]:
-    """The outgoing copy, and, when what decides has changed, a review of what these people's partners hold."""
+    """What subscribers are to be told, the outgoing copy, and, when what decides has changed, a review of what these people's partners hold."""
+    heard = await told(ctx, ref, version, facts)
     if not ctx.house.remotes:
-        return []
+        return heard
     first = facts.patients[0] if facts.patients else None
-    out: list[Op] = [Send(r.name, ref, version, first, why) for r in ctx.house.remotes if first is not None and r.takes(ref.type)]
+    out: list[Op] = [*heard]
+    out += [Send(r.name, ref, version, first, why) for r in ctx.house.remotes if first is not None and r.takes(ref.type)]
     people = await _decided_by(ctx, ref, facts, before)
     return out + [Send(r.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for r in ctx.house.remotes for p in people]
 

@@ -12,7 +12,7 @@ from ..domain.problem import Problem
 from ..domain.rendering import PEOPLE
 from ..domain.standing import named_by
 from ..domain.types import Decision, Facts, Ref, Stored
-from ..domain.vocabulary import ACT_CODE, HANDLING_SYSTEM, HIDDEN_FROM_SELF, LOCATION_PROTECTED, ROLE_AT, SECTOR_SYSTEM
+from ..domain.vocabulary import HANDLING_SYSTEM, LOCATION_PROTECTED, ROLE_AT, SECTOR_SYSTEM
 from . import consenting
 from .committing import Work
 from .context import Context, ask, ask_stored, note, notes, out_of_scope, rendering, stand, within_launch
@@ -175,19 +175,19 @@ async def may_raise(ctx: Context, stored: Stored, shown: dict[str, Any], sent: d
     (consent.md 1.1). Problem forbidden, whether the label was there or not.
 
     That somebody is at risk where they are anybody may say who may change the Patient: it closes nothing to the person. What a partner's
-    copy carries is joined whoever they are: the house itself writes that.
+    copy carries is joined whoever they are, for it closes it to others; but for what hides a thing from the person.
     """
     a, type = ctx.actor, stored.ref.type
     here, mark = shown.get("meta", {}).get("security", []), {"system": HANDLING_SYSTEM, "code": LOCATION_PROTECTED}
     if type in PEOPLE:
         shown = {**shown, "meta": {**shown.get("meta", {}), "security": [*here, mark]}}
-    if ctx.scopes is None or (type in NOBODYS and not stored.facts.patients) or a.kind == "patient" or not labels.raised(shown, sent):
+    from_them = labels.kept_from_them(shown, sent)
+    joined = ctx.scopes is None and (a.operator or not from_them)
+    if joined or (type in NOBODYS and not stored.facts.patients) or a.kind == "patient" or not labels.raised(shown, sent):
         return
     own = {n for n in a.ids - a.past if not n.startswith((SECTOR_SYSTEM, ROLE_AT))} | {a.user}
     if not own.isdisjoint(stored.facts.makers):
         return
-    hides = labels.read(sent.get("meta", {}).get("security", []))
-    from_them = {f"{ACT_CODE}|{c}" for c in HIDDEN_FROM_SELF} & hides.other or HIDDEN_FROM_SELF & hides.sensitivity
     if a.kind == "proxy" and not from_them and a.patient in stored.facts.patients:
         standing = (await stand(ctx.house, [a.patient], None, ctx.place))[a.patient]
         if proxies.decides_for(standing, own, micros(ctx.at)):

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
-from ..domain import compartment, entries, labels, strict
+from ..domain import compartment, copies, entries, labels, strict
 from ..domain import facts as deriving
 from ..domain.bundle import instant
 from ..domain.consenting import superseded
 from ..domain.person import at_risk
 from ..domain.problem import Problem, not_found
 from ..domain.rendering import rendered
-from ..domain.types import VIEW, Decision, Facts, Keep, Put, Ref, Remove, Stored, Writer
+from ..domain.types import VIEW, Decision, Facts, Put, Ref, Remove, Stored, Writer
 from ..store.base import Taken
 from .accepting import acceptances, questions
-from .committing import SOUGHT, Work
+from .calling import called_here
+from .committing import Work, claim
 from .conditions import Match, matching
 from .consenting import unknown
 from .context import Context, Written, ask_stored, attached, bumps, need_scope, notes, rendering, stand, views_of, within_launch
@@ -39,7 +39,9 @@ from .permitting import (
 )
 from .reading import allow, in_scope
 from .receiving import received, received_over
+from .subscribers import TYPE as SUBSCRIPTION
 from .superseding import fills_the_place
+from .withdrawing import before_their_words, own_copy, words
 
 Edit = Callable[[dict[str, Any]], dict[str, Any]]
 # Administrative and clinical types where a lost update would harm: If-Match is required (contracts.md).
@@ -55,6 +57,8 @@ async def put_new(
 ) -> Written:
     """Prepare the creation of one resource. `unless`: a condition that had no match; of two that say so at once one goes on."""
     ctx = work.ctx
+    if type == SUBSCRIPTION:
+        raise Problem("not-offered", "A Subscription is made by a request of its own, not in a transaction.", type)
     raw, resource = received(ctx, type, raw)
     if if_none_exist is not None:
         await work.seek(type, if_none_exist)
@@ -76,8 +80,7 @@ async def put_new(
     own_hand(ctx, resource)
     if (condition := if_none_exist or unless) is not None:
         name = await work.seek(type, condition)
-        held = work.sought[name]  # of what is here no more, or matches no more
-        work.ops.append(Keep(SOUGHT, name, str(ref).encode(), ctx.at + timedelta(minutes=1), if_absent=held is None, if_value=held))
+        work.ops.append(claim(name, work.sought[name], ref, ctx.at))  # an earlier one is of what is here no more, or matches no more
     work.ops += await claimed(work, ref, resource, None)
     return await _store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None, decision)
 
@@ -180,6 +183,8 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     """Prepare the replacement of one resource by what this reader made of what they saw."""
     ctx, what = work.ctx, "patch" if method == "PATCH" else "update"
     stored = await work.get(ref)
+    if stored is not None and method == "PUT" and (base := await before_their_words(ctx, stored, raw)) is not None:
+        return await _words_back(work, stored, base)
     await allow(ctx, "U", what, ref, stored)
     assert stored is not None
     if stored.deleted:
@@ -187,7 +192,7 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     await _precondition(ctx, "U", what, stored, if_match)
     was, views = strict.decode(stored.body or b""), await views_of(ctx, stored)
     shown = rendered(was, views)
-    raw, resource, sent = received_over(ctx, ref.type, raw, was, shown, views)
+    raw, resource, sent = received_over(ctx, ref.type, copies.kept(raw, was), was, shown, views, await called_here(ctx, raw))
     if sent.get("id") != ref.id:
         raise Problem("bad-request", f"The id in the body must be `{ref.id}`, as in the address.", f"{ref.type}.id")
     saw_all = resource == sent or but_for_labels(resource) == but_for_labels(sent)
@@ -226,21 +231,53 @@ async def _precondition(ctx: Context, letter: str, what: str, stored: Stored, if
 
 
 async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Written:
-    """Prepare a deletion."""
+    """Prepare a deletion. Of its own that it may not see a partner's gateway is asked for no version, and told of none."""
     ctx = work.ctx
     stored = await work.get(ref)
+    if stored is not None and await own_copy(ctx, stored):
+        return await _taken_back(work, stored)
     await allow(ctx, "D", "delete", ref, stored)
     assert stored is not None
     if stored.deleted:
         return Written(ref, stored.version, stored.updated, None, "unchanged")
     await _precondition(ctx, "D", "delete", stored, if_match)
     decision = await may_correct(work, stored, None)
+    work.trail += notes(ctx, "D", "delete", decision, stored.facts, ref)
+    return await _away(work, stored)
+
+
+async def _taken_back(work: Work, stored: Stored) -> Written:
+    """A copy goes that its sender may not see (`withdrawing`); one that is gone already is answered alike."""
+    ctx, work.unseen = work.ctx, True
+    if stored.deleted:
+        return Written(stored.ref, stored.version, ctx.at, None, "deleted", shown=False)
+    decision = Decision(True, "implicit", rule="own copy")
+    work.trail += notes(ctx, "D", "delete", decision, stored.facts, stored.ref, detail="their own copy, taken back unseen")
+    return replace(await _away(work, stored), shown=False)
+
+
+async def _words_back(work: Work, stored: Stored, base: Stored) -> Written:
+    """What a partner's gateway wrote goes from a record that it may not see: as it was before (`base`) it is again, with the labels of now.
+    Where it is so already it is answered alike."""
+    ctx, ref, number, body = work.ctx, stored.ref, stored.version, base.body or b""
+    work.unseen = True
+    decision, detail = Decision(True, "implicit", rule="own words"), ": their own words, taken back unseen"
+    if words(stored) == words(base):
+        work.trail += notes(ctx, "U", "update", decision, stored.facts, ref, detail="unchanged", allowed=True)
+        return Written(ref, number, ctx.at, None, "updated", shown=False)
+    resource = strict.decode(body)
+    writer = replace(await who_writes(ctx, resource, "PUT", stored), saw_all=False)
+    facts, security = labelled(ctx, resource, ref, writer, stored)
+    back = await _store(work, ref, number + 1, number, body, resource, facts, security, writer, "U", "update", stored, decision, detail)
+    return replace(back, body=None, shown=False, issues=())
+
+
+async def _away(work: Work, stored: Stored) -> Written:
+    ctx, ref, version = work.ctx, stored.ref, stored.version + 1
     writer = await who_writes(ctx, {}, "DELETE", stored)
-    version = stored.version + 1
     work.ops += [Remove(ref, version, ctx.at, writer, stored.version), *bumps(ref.type, stored.facts)]
     work.ops += released(ref, stored)
     work.ops += await sends(ctx, ref, version, stored.facts, "deleted")
-    work.trail += notes(ctx, "D", "delete", decision, stored.facts, ref)
     work.gone.add(ref)
     return Written(ref, version, ctx.at, None, "deleted")
 

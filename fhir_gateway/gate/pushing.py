@@ -21,6 +21,7 @@ from .committing import again, settle
 from .context import Context, note
 from .identifying import find_person
 from .preparing import known as held_already
+from .telling import tell_of_a_message
 from .transacting import Step, answered, batch, prepare, read_steps, readable, respond
 from .writing import Once, digest
 
@@ -177,6 +178,7 @@ async def _put_in_inbox(ctx: Context, name: str, raw: bytes, status: int, issues
         ctx,
         Keep("inbox", name, strict.dump(item)),
         note(ctx, "E", "transaction", None, allowed=False, detail=f"refused {status}: waits in the inbox"),
+        *([] if before else tell_of_a_message(ctx.actor.user)),
     )
     log.warning("push-refused", client=ctx.client, status=status, again=bool(before))
 

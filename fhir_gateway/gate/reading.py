@@ -23,6 +23,7 @@ from .context import (
     whose,
     within_launch,
 )  # fmt: skip
+from .handing_out import handed_out
 from .trail import TYPE as TRAIL
 from .trail import may_look, read_trail
 
@@ -37,7 +38,7 @@ async def read(ctx: Context, ref: Ref) -> Answer:
     stored = await ctx.house.store.get(ref)
     decision = await allow(ctx, "R", "read", ref, stored)
     assert stored is not None
-    await ctx.house.store.commit(*notes(ctx, "R", "read", decision, await whose(ctx, stored.facts), ref))
+    await handed_out(ctx, [stored], *notes(ctx, "R", "read", decision, await whose(ctx, stored.facts), ref))
     if stored.deleted:
         raise Problem("gone", "This was deleted.")
     body, filtered = await rendering(ctx, stored)
@@ -94,7 +95,7 @@ async def vread(ctx: Context, ref: Ref, version: int) -> Answer:
     if (then.facts.patients and not (await ask(ctx, ctx.action, then.facts)).permit) or not in_scope(ctx, "r", then):
         await ctx.house.store.commit(*notes(ctx, "R", "vread", decision, facts, ref, allowed=False))
         raise not_found()
-    await ctx.house.store.commit(*notes(ctx, "R", "vread", decision, facts, ref, detail=f"version {version}"))
+    await handed_out(ctx, [then], *notes(ctx, "R", "vread", decision, facts, ref, detail=f"version {version}"))
     if then.deleted:
         raise Problem("gone", "This version is the deletion.")
     body, filtered = await rendering(ctx, then)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..domain import bundle, entries, grants, slips, strict, summary
+from ..domain import bundle, copies, entries, grants, slips, strict, summary
+from ..domain.masked import unmasked
 from ..domain.problem import Issue, Problem
 from ..domain.rendering import put_back
 from ..domain.types import Cut
@@ -17,8 +18,8 @@ MOST_RULES = 500  # of a Consent: each question about the person reads them all
 RESERVED = "urn:fhir-gateway:"  # tags and labels that only the gateway itself may put on
 
 
-def received(ctx: Context, type: str, raw: bytes) -> tuple[bytes, dict[str, Any]]:
-    """The strict reader, the official rules and our write policy; every problem at once. Problem: malformed, invalid.
+def received(ctx: Context, type: str, raw: bytes, was: Mapping[str, Any] | None = None) -> tuple[bytes, dict[str, Any]]:
+    """The strict reader, the official rules and our write policy; every problem at once. `was`: what it replaces. Problem: malformed, invalid.
 
     It is judged as it was sent; what is kept has no address of this server in its references.
     """
@@ -28,21 +29,25 @@ def received(ctx: Context, type: str, raw: bytes) -> tuple[bytes, dict[str, Any]
     if bare != raw:
         raw, resource = bare, strict.read(bare)
     taken(ctx, type, resource)
+    _copy_of(ctx, type, resource, was)
     return raw, resource
 
 
 def received_over(
-    ctx: Context, type: str, raw: bytes, was: dict[str, Any], shown: dict[str, Any], views: Cut
+    ctx: Context, type: str, raw: bytes, was: dict[str, Any], shown: dict[str, Any], views: Cut, names: Mapping[str, str] | None = None
 ) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
-    """(what is to be kept, the same read, what was sent) of an edit of `shown`: judged is the whole that it makes of what is kept.
+    """(what is to be kept, the same read, what was sent) of an edit of `shown`: judged is the whole that it makes of what is kept. What was sent
+    masked or held back (`names`: what they call it to what it is called here) is what was shown there.
 
     A view may leave out what a rule asks for, which its reader cannot put right: only what is wrong by their own hand is theirs to
     hear, where it is in what they sent. Problem: malformed, invalid.
     """
-    if not views:
-        raw, resource = received(ctx, type, raw)
-        return raw, resource, resource
     asked = _of_type(type, raw)
+    known = unmasked(asked, shown, shown, names)
+    raw = raw if known is asked else strict.dump(known)
+    if not views:
+        raw, resource = received(ctx, type, raw, was)
+        return raw, resource, resource
     bare = without_our_address(ctx, raw)
     sent = strict.read(bare)
     whole = put_back(was, sent, views)
@@ -55,6 +60,7 @@ def received_over(
     else:
         raw = strict.dump(whole)
     taken(ctx, type, whole)
+    _copy_of(ctx, type, whole, was)
     return raw, whole, sent
 
 
@@ -103,6 +109,15 @@ def taken(ctx: Context, type: str, resource: dict[str, Any]) -> None:
         raise Problem("business-rule", "Refer to what is here by Type/id, without this server's address.", f"{type}.reference")
     if type == "Consent":
         _computable(resource)
+
+
+def _copy_of(ctx: Context, type: str, resource: Mapping[str, Any], was: Mapping[str, Any] | None) -> None:
+    """Whose record this is a copy of is said by the gateway that sends it: by a system, when it makes it here (`was`: None), and never of a
+    record of ours. An edit adds no such tag; what the tags on `was` say may stay. docs/notes/0024 Problem business-rule."""
+    new = copies.added(resource, was or {})
+    ours = [c for c in new if (copies.parts(c) or ("",))[0] == ctx.house.name]
+    if ours or (new and (was is not None or ctx.actor.kind != "system")):
+        raise Problem("business-rule", f"Tags of `{copies.SYSTEM}` say whose record a copy is: only the gateway that sends the copy puts them on.", f"{type}.meta.tag")
 
 
 def judged(ctx: Context, resource: dict[str, Any], profiles: Sequence[str] = ()) -> list[Issue]:

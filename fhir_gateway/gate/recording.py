@@ -7,11 +7,12 @@ consent.md 1.4, 1.7; docs/consents.md
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..domain import consenting, grants, proxies, recorded, strict
+from ..domain.arrivals import let_in
 from ..domain.building import read_consent, read_foreign
 from ..domain.grants import Grant
 from ..domain.merged import as_one, records_of
@@ -20,18 +21,19 @@ from ..domain.problem import Problem, not_found
 from ..domain.standing import Broken, Link, Standing, relationship
 from ..domain.types import Always, Decision, Facts, Op, Ref, Send, Stored
 from ..domain.validate import check
-from ..domain.vocabulary import CONFIDENTIALITY_SYSTEM, CONSENT_SCOPE, HL7, TASK_SYSTEM
+from ..domain.vocabulary import CONSENT_SCOPE, CORRECT_CONSENT, HL7, TASK_SYSTEM
 from ..store.base import Store
-from .committing import Work
+from .committing import Also, Work
 from .consenting import Asked, role_stands
 from .context import Context, Written, ask, note, stand, stand_apart
 from .keying import keyed_by_links
 from .outgoing import sent_again
 from .preparing import put_by_house
 from .proving import need_proof
+from .raising import task_of_the_house
+from .telling import tell
 
 REFERENCE = re.compile(r"(Patient|Practitioner|PractitionerRole|RelatedPerson)/[A-Za-z0-9.-]{1,64}\Z")
-CORRECT_CONSENT = "correct-consent"  # Task.code: somebody must look at a consent that cannot be computed
 
 
 # -- facts and links --------------------------------------------------------------------------------------------------
@@ -92,7 +94,16 @@ async def link(ctx: Context, one: str, other: str, type: str, *, evidence: str) 
     for record in sorted(known) if any(s.at_risk for s in before.values()) else ():  # where they are may be shown no more, or again
         work.ops += await sent_again(ctx, Ref("Patient", record.removeprefix("Patient/")), together=False)
     work.ops += reviews(ctx, known - set(people))
-    await work.commit()
+    await work.commit(*(_of_a_merge(ctx, before, people) if type in ("replaces", "replaced-by") else []))
+
+
+def _of_a_merge(ctx: Context, before: Mapping[str, Standing], people: tuple[str, str]) -> list[Op]:
+    """A notice to each person to whose record the other's consents let somebody in who was not let in before."""
+    at = micros(ctx.at)
+    records = {p: records_of(before[p]) & before.keys() for p in people}
+    names = {p: frozenset[frozenset[str]]().union(*(let_in(before[r], at) for r in records[p])) for p in people}
+    told = {r for me, them in (people, people[::-1]) if names[them] - names[me] for r in records[me]}
+    return [op for person in sorted(told) for op in tell("new-access", person)]
 
 
 def reviews(ctx: Context, people: set[str]) -> list[Op]:
@@ -251,15 +262,16 @@ async def _asked(work: Work, ref: Ref, body: Mapping[str, Any], before: Mapping[
 # -- consents from elsewhere, and those that cannot be computed -------------------------------------------------------
 
 
-async def keep_foreign(ctx: Context, body: dict[str, Any]) -> Written:
-    """A Consent that a partner sent: kept as far as it closes. One that cannot be computed closes, and raises a Task.
+async def keep_foreign(ctx: Context, body: dict[str, Any], people: Collection[str], *, also: Also | None = None) -> Written:
+    """A Consent that a partner sent: kept as far as it closes. One that cannot be computed closes, and raises a Task. `people`: those
+    (`Patient/id`) whom that partner and we share, for a partner closes nobody else's record.
 
     Problem business-rule for one that would open something: that is the person's to say here.
     """
     person = str((body.get("patient") or {}).get("reference", ""))
     stored = await ctx.house.store.get(Ref("Patient", person.removeprefix("Patient/")))
-    if not person.startswith("Patient/") or stored is None or stored.deleted:
-        raise Problem("business-rule", "This must be about a person who is here.", "Consent.patient")
+    if not person.startswith("Patient/") or person not in people or stored is None or stored.deleted:
+        raise Problem("business-rule", "This must be about a person who is here and whom you share with us.", "Consent.patient")
     wrong = [i for i in check(body, ctx.house.r4) if i.severity in ("error", "fatal")]
     if wrong:
         raise Problem("invalid", f"{len(wrong)} thing(s) in this Consent must be put right.", issues=wrong)
@@ -271,23 +283,15 @@ async def keep_foreign(ctx: Context, body: dict[str, Any]) -> Written:
     written = await put_by_house(work, ref, body, None, "sync", "from a partner", method="SYNC")
     if isinstance(said, Broken) and said.where:
         await _raise_task(work, ref, person, said)
-    await work.commit()
-    return Written(ref, written.version, written.updated, None, "created")
+    done = Written(ref, written.version, written.updated, None, "created")
+    await work.commit(*(also(done) if also is not None else ()))
+    return done
 
 
 async def _raise_task(work: Work, ref: Ref, person: str, said: Broken) -> None:
     """Somebody must look: seen by the person and listed to the operator, by nobody else (it is as private as the consent)."""
-    task = {
-        "resourceType": "Task",
-        "meta": {"security": [{"system": CONFIDENTIALITY_SYSTEM, "code": "R"}]},
-        "status": "requested",
-        "intent": "order",
-        "code": {"coding": [{"system": TASK_SYSTEM, "code": CORRECT_CONSENT}]},
-        "description": f"This consent cannot be computed, so it closes the record until it is corrected or ended. {said.where}: {said.why}"[:900],
-        "focus": {"reference": str(ref)},
-        "for": {"reference": person},
-        "authoredOn": work.ctx.at.isoformat(timespec="seconds").replace("+00:00", "Z"),
-    }
+    text = f"This consent cannot be computed, so it closes the record until it is corrected or ended. {said.where}: {said.why}"
+    task = task_of_the_house(work.ctx, CORRECT_CONSENT, text, person, str(ref))
     await put_by_house(work, Ref("Task", work.ctx.house.new_id()), task, None, "sync", "raised by a consent that cannot be computed")
 
 

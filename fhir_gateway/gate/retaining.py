@@ -24,6 +24,7 @@ from ..domain.search import Query
 from ..domain.types import Always, Bump, Dispose, Drop, Has, Keep, Ref, Send, Stored
 from ..domain.versions import Version
 from .context import Context, note
+from .ended import to_ask_for
 from .kinds import KINDS
 
 HOLD, DISPOSED = "retention-hold", "disposed"  # kept
@@ -122,7 +123,7 @@ async def _due(ctx: Context, schedule: retention.Schedule, stored: Stored, today
     if kept.until >= today:
         return None
     person = str(stored.ref)
-    rows = await ctx.house.store.ledger(patient=person, open_only=True)
+    rows = await to_ask_for(ctx.house, await ctx.house.store.ledger(patient=person, open_only=True))
     copies = len(rows) + len(await _under_way(ctx, person) - {(r.remote, r.ref) for r in rows})
     joined = any(k.get("type") in ("replaces", "replaced-by") for k in body.get("link", ()))
     state = "held" if person in held else "linked" if joined else "copies" if copies else "due"
@@ -140,7 +141,7 @@ def digest(plan: list[Due]) -> str:
 async def take_back(ctx: Context, one: Due) -> int:
     """Partners give back what they hold; the record goes when they have. How many copies."""
     _may(ctx)
-    rows = await ctx.house.store.ledger(patient=one.person, open_only=True)
+    rows = await to_ask_for(ctx.house, await ctx.house.store.ledger(patient=one.person, open_only=True))
     copies = dict.fromkeys(await _under_way(ctx, one.person), 0) | {(r.remote, r.ref): r.version for r in rows}
     waiting = {(r, i["ref"]) for r in {remote for remote, _ in copies} for i in await ctx.house.store.outbox_items(r, "queued", 10_000) if i["why"] == "recall"}
     sends = [Send(remote, ref, version, one.person, "recall") for (remote, ref), version in copies.items() if (remote, str(ref)) not in waiting]
@@ -202,8 +203,8 @@ async def _kept(ctx: Context, person: str, refs: set[str]) -> tuple[tuple[str, s
     out: list[tuple[str, str]] = []
     named = re.compile(rf"(?<![\w/.-]){re.escape(person)}(?![\w.-])".encode())
     for kind in (k for k, about in KINDS.items() if about.goes):
-        rows = await ctx.house.store.kept_all(kind, ctx.at)
-        out += [(kind, key) for key, raw in rows.items() if named.search(raw) or (refs | {person}) & set(key.split(" "))]
+        rows = ctx.house.store.kept_each(kind, ctx.at)
+        out += [(kind, key) async for key, raw in rows if named.search(raw) or (refs | {person}) & set(key.split(" "))]
     return tuple(out)
 
 
@@ -217,7 +218,7 @@ async def old_messages(ctx: Context, schedule: retention.Schedule, *, drop: bool
     _may(ctx)
     gone: Counter[str] = Counter()
     for kind, days in schedule.messages.items():
-        for key, raw in (await ctx.house.store.kept_all(kind, ctx.at)).items():
+        async for key, raw in ctx.house.store.kept_each(kind, ctx.at):
             came = datetime.fromisoformat(str(strict.decode(raw).get("at", ctx.at.isoformat())))
             if (came if came.tzinfo else came.replace(tzinfo=UTC)) < ctx.at - timedelta(days=days):
                 gone[kind] += 1

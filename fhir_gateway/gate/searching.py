@@ -33,9 +33,12 @@ from .context import (
     within_launch,
 )  # fmt: skip
 from .counting import Counted, counted_again, counted_of, too_large
+from .handing_out import handed_out
 from .hops import covered, followed
 from .paging import resumed, seal
 from .reading import in_scope, reach_of, reachable, seen_by
+from .subscribers import TYPE as SUBSCRIPTION
+from .subscribing import find
 from .trail import TYPE as TRAIL
 from .trail import may_look, search_trail
 from .writings import TYPE as WRITINGS
@@ -55,6 +58,8 @@ async def search(
     """
     if type is not None:
         need_scope(ctx, "s", type)
+    if type == SUBSCRIPTION and within is None and (own := await find(ctx, params)) is not None:
+        return own
     params, after, held = resumed(ctx, _what(type, within), params)
     query = _parsed(ctx, type, params, strict)
     for each in query.types or ("*",):
@@ -90,7 +95,7 @@ async def search(
     included = await _included(ctx, query, hits, standings, filtered) if query.includes else []
     entries = [await entry_of(ctx, h, "match") for h in hits] + [await entry_of(ctx, h, "include") for h in included]
     trail = await _disclosed(ctx, "search", type, within, params, [*hits, *included])
-    await _written_down(ctx, trail, counted, query if within is None else searching.with_terms(query, _whose(within)))
+    await _written_down(ctx, [*hits, *included], trail, counted, query if within is None else searching.with_terms(query, _whose(within)))
     token = None
     if found.after is not None and query.summary != "count":
         token = seal(ctx, _what(type, within), {"q": [list(p) for p in params], "at": list(found.after), "ep": stamp})
@@ -100,11 +105,11 @@ async def search(
     return await with_writings(ctx, await followed(ctx, limited), page, params, 0, _what(type, within))
 
 
-async def _written_down(ctx: Context, trail: list[Note], counted: dict[str, Counted], query: Query) -> None:
+async def _written_down(ctx: Context, shown: Sequence[Stored], trail: list[Note], counted: dict[str, Counted], query: Query) -> None:
     """What was shown, with who was counted or asked about without being shown."""
     trail += counted_of(ctx, counted, trail[0].query, {n.patient for n in trail})
     trail += await asked_about(ctx, query, trail[0].query, {n.patient for n in trail})
-    await ctx.house.store.commit(*(trail[1:] if trail[0].patient is None and trail[1:] else trail))
+    await handed_out(ctx, shown, *(trail[1:] if trail[0].patient is None and trail[1:] else trail))
 
 
 def _total(query: Query, params: Sequence[tuple[str, str]], found: Found, first: int | None) -> int | None:

@@ -82,7 +82,8 @@ async def whole_record(ctx: Context, patient: str, officer: str) -> AsyncIterato
 
 async def _sent(known: _Known, row: Disclosed) -> str:
     what, to = await known.words.called(str(row.ref)), await known.words.called(row.recipient)
-    return f"{what}, to {to}{f' at {row.remote}' if row.remote != to else ''}{', taken back' if row.recalled else ''}"
+    whom = f", which keeps it for {await known.words.called(row.on_behalf_of)}" if row.on_behalf_of else ""
+    return f"{what}, {'fetched by' if row.fetched else 'to'} {to}{f' at {row.remote}' if row.remote != to else ''}{whom}{', taken back' if row.recalled else ''}"
 
 
 async def _known(ctx: Context, person: Stored) -> _Known:
@@ -188,12 +189,18 @@ async def _kept(ctx: Context, known: _Known) -> AsyncIterator[Held]:
     for kind, about in KINDS.items():
         if about.file in ("", "sign-ins", "apps"):  # these are read otherwise
             continue
-        for key, raw in sorted((await store.kept_all(kind, ctx.at)).items()):
+        async for key, raw in store.kept_each(kind, ctx.at):
             line = _decoded(raw)
             why = _kept_for(kind, key, raw, line, known)
             if why is not None:
-                named = line | {"key": key} if about.file != WAITING else {"kind": kind, "key": key} | line
+                named = line | {"key": key} if about.file != WAITING else _waiting(kind, key, line)
                 yield Held(f"{about.file}.ndjson", named, f"{kind} {key}", why, await known.words.of_kept(kind, key, line), str(line.get("at", "")))
+
+
+def _waiting(kind: str, key: str, line: Mapping[str, Any]) -> dict[str, Any]:
+    """What waits, as it is kept, and what it is. Of what is in quarantine `problem` says which rule it broke."""
+    problem = {"problem": line["kind"]} if "kind" in line else {}
+    return {"kind": kind, "key": key} | {k: v for k, v in line.items() if k not in ("kind", "key")} | problem
 
 
 def _kept_for(kind: str, key: str, raw: bytes, line: Mapping[str, Any], known: _Known) -> tuple[str, ...] | None:
@@ -223,7 +230,7 @@ async def _sign_ins(ctx: Context, known: _Known) -> AsyncIterator[Held]:
 
 def _speaks_of(text: str, key: str, known: _Known) -> bool:
     names = (known.person, known.number) if known.number else (known.person,)
-    return any(re.search(rf"(?<![\w/.-]){re.escape(n)}(?![\w.-])", text) for n in names) or key.split(" ", 1)[-1] in known.refs
+    return any(re.search(rf"(?<![\w/.-]){re.escape(n)}(?![\w.-])", text) for n in names) or not known.refs.isdisjoint(key.split(" ")[1:])
 
 
 def _decoded(raw: bytes) -> dict[str, Any]:

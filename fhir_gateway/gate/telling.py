@@ -16,7 +16,7 @@ from ..domain.standing import CONFIRMED, STANDING_TYPES, Standing
 from ..domain.types import Keep, Op, Ref, Send, Stored
 from .context import Context, directory_now, stand
 
-Why = Literal["break-glass", "claim", "new-access", "recall-failed", "choice-changed", "address-code"]
+Why = Literal["break-glass", "claim", "new-access", "recall-failed", "choice-changed", "address-code", "conflict", "identity", "inbox-waits"]
 Whom = Literal["patient", "privacy-officer"]
 QUEUES: Final = ("tell:patient", "tell:privacy-officer")
 DIRECTORY: Final = "tell:directory"  # changes of the directory, until it is known whom they are news to
@@ -26,6 +26,12 @@ _OPENING: Final = frozenset({"Consent", "CareTeam", "ServiceRequest"})
 def tell(why: Why, patient: str, whom: Whom = "patient") -> list[Op]:
     """Operations that queue one notice about `patient` (`Patient/…`), to be committed with what it is about."""
     return [Send(f"tell:{whom}", Ref("Patient", patient.removeprefix("Patient/")), 0, patient, why)]
+
+
+def tell_of_a_message(sender: str | None) -> list[Op]:
+    """One notice to the privacy officer that a message of `sender` (`Type/id`) waits in the inbox; whom it is about nobody knows yet."""
+    type, _, id = (sender or "Device/unknown").partition("/")
+    return [Send("tell:privacy-officer", Ref(type, id), 0, None, "inbox-waits")]
 
 
 async def of_new_access(ctx: Context, new: Mapping[Ref, Stored], ops: Sequence[Op]) -> list[Op]:

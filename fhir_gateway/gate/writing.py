@@ -15,11 +15,15 @@ import msgspec
 
 from ..domain.problem import Problem, not_found
 from ..domain.types import Keep, Ref
-from .committing import Work, again
-from .conditions import matching
+from .committing import Also, Work, again
+from .conditions import matching, of_a_copy, understood
 from .context import Context, Written, need_scope, note
 from .preparing import Edit, given_back, put_edited, put_new, put_over, put_where, take_away
 from .reading import allow
+from .subscribers import TYPE as SUBSCRIPTION
+from .subscribing import change as change_subscription
+from .subscribing import end as end_subscription
+from .subscribing import subscribe
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +47,30 @@ class _Said(msgspec.Struct):
     version: int
     updated: datetime
     did: str
+    shown: bool = True
 
 
 # -- the verbs --------------------------------------------------------------------------------------------------------
 
 
-async def create(ctx: Context, type: str, raw: bytes, *, if_none_exist: str | None = None, once: Once | None = None) -> Written:
+async def create(
+    ctx: Context, type: str, raw: bytes, *, if_none_exist: str | None = None, once: Once | None = None, also: Also | None = None
+) -> Written:
     """`raw` is the JSON text of one resource. Problem: malformed, invalid, forbidden, several-matches."""
     need_scope(ctx, "c", type)
-    return await _settled(ctx, raw, once, lambda work: put_new(work, type, raw, if_none_exist=if_none_exist))
+    if type == SUBSCRIPTION:
+        return await _settled(ctx, raw, once, lambda work: subscribe(work, raw, if_none_exist), also)
+    return await _settled(ctx, raw, once, lambda work: put_new(work, type, raw, if_none_exist=if_none_exist), also)
 
 
-async def update(ctx: Context, ref: Ref, raw: bytes, *, if_match: int | None = None, once: Once | None = None) -> Written:
+async def update(
+    ctx: Context, ref: Ref, raw: bytes, *, if_match: int | None = None, once: Once | None = None, also: Also | None = None
+) -> Written:
     """Replace one resource. Problem: not-found, if-match-required, stale, forbidden, invalid."""
     need_scope(ctx, "u", ref.type)
-    return await _settled(ctx, raw, once, lambda work: put_over(work, ref, raw, if_match=if_match))
+    if ref.type == SUBSCRIPTION:
+        return await _settled(ctx, raw, once, lambda work: change_subscription(work, ref, raw, if_match), also)
+    return await _settled(ctx, raw, once, lambda work: put_over(work, ref, raw, if_match=if_match), also)
 
 
 async def update_where(
@@ -65,6 +78,7 @@ async def update_where(
 ) -> Written:
     """Replace the one match, or create when there is none. Problem: as update and create, several-matches."""
     need_scope(ctx, "u", type)
+    _whole(type)
     return await _settled(ctx, raw, once, lambda work: put_where(work, type, condition, raw, if_match=if_match))
 
 
@@ -90,19 +104,40 @@ def may_patch(ctx: Context, type: str) -> None:
     """A patch asks about what is there (`test`, `where(…)`), so it needs the scope to read besides that to change (leak list L22)."""
     need_scope(ctx, "u", type)
     need_scope(ctx, "r", type)
+    _whole(type)
 
 
-async def remove(ctx: Context, ref: Ref, *, if_match: int | None = None, once: Once | None = None) -> Written:
+def _whole(type: str) -> None:
+    """A Subscription is its subscriber's to send whole, by its id. Problem not-offered."""
+    if type == SUBSCRIPTION:
+        raise Problem("not-offered", "A Subscription is made by POST, changed by PUT of all of it, and ended by DELETE, each by its id.", headers={"Allow": "GET, HEAD, POST, PUT, DELETE"})
+
+
+async def remove(
+    ctx: Context, ref: Ref, *, if_match: int | None = None, once: Once | None = None, also: Also | None = None
+) -> Written:
     """Delete. History keeps every version. Deleting what is deleted changes nothing."""
     need_scope(ctx, "d", ref.type)
-    return await _settled(ctx, b"", once, lambda work: take_away(work, ref, if_match=if_match))
+    if ref.type == SUBSCRIPTION:
+        return await _settled(ctx, b"", once, lambda work: end_subscription(work, ref, if_match), also)
+    return await _settled(ctx, b"", once, lambda work: take_away(work, ref, if_match=if_match), also)
 
 
 async def remove_where(ctx: Context, type: str, condition: str, *, if_match: int | None = None, once: Once | None = None) -> Written:
-    """Delete the one match. Problem: as remove, not-found when nothing matches, several-matches."""
+    """Delete the one match. Problem: as remove, not-found when nothing matches, several-matches.
+
+    By the name of a copy a system also takes back unseen what is its own (`withdrawing.own_copy`): it is told the same where it is nobody's or another's, and so that it is not there.
+    """
     need_scope(ctx, "d", type)
+    _whole(type)
 
     async def prepare(work: Work) -> Written:
+        if ctx.actor.kind == "system" and ctx.client is not None and of_a_copy(understood(ctx, type, condition)):
+            match = await matching(ctx, type, condition, own=True, gone=work.gone)
+            if match is None:
+                work.trail.append(note(ctx, "D", "delete", None, (), allowed=False, query=f"{type}?{condition}", detail="no match"))
+            done = await take_away(work, match.ref, if_match=if_match) if match is not None else None
+            return done if done is not None and done.shown else Written(Ref(type, ""), 0, ctx.at, None, "deleted", shown=False)
         return await take_away(work, await the_match(work, "D", "delete", type, condition), if_match=if_match)
 
     return await _settled(ctx, b"", once, prepare)
@@ -133,8 +168,10 @@ async def accept(ctx: Context, ref: Ref, *, status: str = "accepted") -> Written
 # -- once, however often it comes -------------------------------------------------------------------------------------
 
 
-async def _settled(ctx: Context, raw: bytes, once: Once | None, prepare: Callable[[Work], Awaitable[Written]]) -> Written:
-    """Prepare one write and commit it; with `once`, answer a repeated one as before."""
+async def _settled(
+    ctx: Context, raw: bytes, once: Once | None, prepare: Callable[[Work], Awaitable[Written]], also: Also | None = None
+) -> Written:
+    """Prepare one write and commit it, with what goes `also` into that commit; with `once`, answer a repeated one as before."""
 
     async def attempt() -> Written:
         said = await _said_before(ctx, once, raw)
@@ -143,9 +180,9 @@ async def _settled(ctx: Context, raw: bytes, once: Once | None, prepare: Callabl
         work = Work(ctx)
         written = await prepare(work)
         if once is not None:
-            said_now = _Said(digest(raw), written.ref.type, written.ref.id, written.version, written.updated, written.did)
+            said_now = _Said(digest(raw), written.ref.type, written.ref.id, written.version, written.updated, written.did, written.shown)
             work.ops.append(Keep("push", once.key, msgspec.json.encode(said_now), once.until, if_absent=True))
-        await work.commit()
+        await work.commit(*(also(written) if also is not None else ()))
         return written
 
     return await again(attempt)
@@ -161,7 +198,7 @@ async def _said_before(ctx: Context, once: Once | None, raw: bytes) -> Written |
     ref = Ref(said.type, said.id)
     then = await ctx.house.store.version(ref, said.version)
     body = await given_back(ctx, then) if then is not None and not then.deleted else None
-    return Written(ref, said.version, said.updated, body, said.did, said.did != "matched" or body is not None)
+    return Written(ref, said.version, said.updated, body, said.did, said.shown and (said.did != "matched" or body is not None))
 
 
 def digest(raw: bytes) -> str:

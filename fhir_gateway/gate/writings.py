@@ -22,6 +22,8 @@ from .context import Answer, Context, Entry, Page, ask_stored, need_scope, note,
 from .paging import seal
 from .past import visible
 from .reading import allow
+from .subscribers import TYPE as SUBSCRIPTION
+from .subscribing import read_one
 
 TYPE: Final = "Provenance"
 PAGE: Final = 50
@@ -29,9 +31,9 @@ MOST: Final = 5_000  # versions that one search looks at
 
 
 async def read(ctx: Context, ref: Ref) -> Answer:
-    """The current version of a resource (`reading.read`), or the Provenance of a write."""
+    """The current version of a resource (`reading.read`), the Provenance of a write, or a Subscription of one's own."""
     need_scope(ctx, "r", ref.type)
-    made = await _read_writing(ctx, ref)
+    made = await read_one(ctx, ref) if ref.type == SUBSCRIPTION else await _read_writing(ctx, ref)
     return made if made is not None else await reading.read(ctx, ref)
 
 

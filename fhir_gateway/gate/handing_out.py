@@ -1,0 +1,80 @@
+"""What a partner's own system reads here: in the ledger, as what was sent is, so that a no reaches it there.
+
+A gateway keeps a copy of what it fetches, by our name (docs/notes/0024), and a person there may keep that from us: then nothing of ours goes
+there of which the ledger would know. docs/notes/0032
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from ..domain.types import Disclosed, Op, Ref, Send, Stored
+from ..domain.vocabulary import own_task
+from .context import Context, Remote, ask, ask_stored, directory_now
+
+STATE: Final = "remote-state"  # kept: `<remote> abilities`, what that server said it can do
+NO_COPY: Final = frozenset({"Patient"})  # no gateway makes one of it
+FEW: Final = 10  # are looked up each; of more their people's rows are gone through
+
+
+async def handed_out(ctx: Context, shown: Iterable[Stored], *trail: Op) -> None:
+    """The rows of the trail are written down, and in the same commit what of `shown` a partner's gateway has from now on. Where a no or a
+    deletion came meanwhile, it is looked at again. Of everybody else's reads the trail alone."""
+    rows = await _new(ctx, shown) if ctx.actor.kind == "system" and ctx.client is not None and ctx.house.remotes else {}
+    await ctx.house.store.commit(*trail, *(row for some in rows.values() for row in some))
+    now = await ctx.house.store.get_many(list(rows)) if rows else {}
+    over = {ref for ref in rows if (s := now.get(ref)) is None or s.deleted or not (await ask(ctx, ctx.action, s.facts)).permit}
+    again = sorted({(d.remote, str(d.patient)) for ref in over for d in rows[ref]})
+    if again:
+        await ctx.house.store.commit(*(Send(remote, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for remote, p in again))
+
+
+async def _new(ctx: Context, shown: Iterable[Stored]) -> dict[Ref, list[Disclosed]]:
+    """What the ledger does not have yet as there: a row for each of their servers, of the newest version that was shown. Whoever is shown an
+    older version of what is deleted is shown the deletion, too."""
+    remotes, newest = await _theirs(ctx), dict[Ref, Stored]()
+    for s in sorted(shown, key=lambda s: s.version) if remotes else ():
+        if not s.deleted and s.facts.patients and s.ref.type not in NO_COPY and not own_task(s.facts.type, s.facts.codes) and not _wrote(ctx, s):
+            newest[s.ref] = s
+    found: dict[Ref, list[Disclosed]] = {}
+    for remote in remotes:
+        agreed = [s for s in newest.values() if remote.takes(s.ref.type)]
+        there = await _there(ctx, remote, agreed)
+        for s in agreed:
+            if s.ref not in there and (now := await ctx.house.store.get(s.ref)) is not None and not now.deleted:
+                why = await ask_stored(ctx, ctx.action, s)
+                row = Disclosed(remote.name, s.ref, s.version, s.facts.patients[0], remote.organisation, ctx.at, why.consent, s.epoch, fetched=True)
+                found.setdefault(s.ref, []).append(row)
+    return found
+
+
+async def _there(ctx: Context, remote: Remote, asked: Collection[Stored]) -> set[Ref]:
+    """Which of these, and of others, the ledger has as there."""
+    ledger = ctx.house.store.ledger
+    if len(asked) <= FEW:
+        return {d.ref for s in asked for d in await ledger(remote=remote.name, patient=s.facts.patients[0], ref=s.ref, open_only=True)}
+    return {d.ref for person in {s.facts.patients[0] for s in asked} for d in await ledger(remote=remote.name, patient=person, open_only=True)}
+
+
+async def _theirs(ctx: Context) -> list[Remote]:
+    """The servers of the organisation whose system asks, but those of which is known that they are no gateways."""
+    directory, _ = ctx.place or await directory_now(ctx.house)
+    mine = [r for r in ctx.house.remotes if directory.find(r.organisation) == ctx.actor.organisation]
+    return [r for r in mine if await _may_be_gateway(ctx, r)]
+
+
+async def _may_be_gateway(ctx: Context, remote: Remote) -> bool:
+    raw = await ctx.house.store.kept(STATE, f"{remote.name} abilities", ctx.at)
+    said: dict[str, Any] = msgspec.json.decode(raw) if raw is not None else {}
+    return bool(said.get("gateway", True))
+
+
+def _wrote(ctx: Context, stored: Stored) -> bool:
+    """Is this as their own server said it, or their system wrote it."""
+    return stored.writer.kind == "system" and stored.writer.organisation == ctx.actor.organisation
+
+
+__all__ = ["STATE", "handed_out"]
