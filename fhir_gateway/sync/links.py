@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from ..domain.types import Linked
+from ..domain import copies, strict
+from ..domain.types import Linked, Ref
 from ..remote.client import Refusal, Reply
+from ..remote.replies import bare, etag_of, same
 
 
-def fields_of(link: Linked) -> dict[str, Any]:
-    return {name: getattr(link, name) for name in Linked.__dataclass_fields__}
+def began_there(link: Linked | None) -> bool:
+    """Is this a record of theirs. Links of before that was kept: what was agreed on bore no tag of ours, by our id, which is nobody else's."""
+    if link is None or link.began_there is not None or link.base_sent is None:
+        return link is not None and bool(link.began_there)
+    return not any(names_by_id(code, link.ref) for code in copies.codes(strict.decode(link.base_sent)))
 
 
-def etag_of(body: dict[str, Any]) -> str:
-    version = body.get("meta", {}).get("versionId")
-    return f'W/"{version}"' if version else ""
+def names_by_id(code: str, ref: Ref) -> bool:
+    """Does this tag's code name a record by this id, at whichever gateway."""
+    return code == ref.id or code.endswith(f".{ref.id}")
+
+
+def changed(link: Linked, **more: Any) -> Linked:
+    """This link with other fields, to be written only where it is still as it was read (Moved). Who made the record there stays as it is."""
+    asked: dict[str, Any] = {} if link.if_absent or link.if_was is not None else {"if_was": link}
+    return replace(link, **more, **asked, began_there=began_there(link))
+
+
+def over(was: Linked | None, link: Linked) -> Linked:
+    """A link that was made anew, to be written only in the place of the one that was read, or of none (Moved)."""
+    return replace(link, if_was=was, if_absent=was is None)
+
+
+def kept(link: Linked) -> Linked:
+    """The link as it is once it is written."""
+    return replace(link, if_was=None, if_absent=False)
 
 
 def id_of(reply: Reply, live: Linked | None) -> str:
@@ -27,12 +48,4 @@ def id_of(reply: Reply, live: Linked | None) -> str:
     return parts[-1]
 
 
-def bare(r: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what a server sets itself."""
-    meta = {k: v for k, v in r.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "source")}
-    return {**{k: v for k, v in r.items() if k not in ("id", "text")}, "meta": meta}
-
-
-def same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Equal but for what a server sets itself."""
-    return bare(a) == bare(b)
+__all__ = ["bare", "began_there", "changed", "etag_of", "id_of", "kept", "names_by_id", "over", "same"]

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from .. import gate
-from ..domain import strict
+from ..domain import copies, strict
+from ..domain.bundle import references
 from ..domain.directory import NO_PATIENT_DATA
-from ..domain.types import Actor, Linked, Ref
+from ..domain.masked import HELD_BACK, held_back
+from ..domain.types import Linked, Ref
 from ..gate import Context, House
-from ..gate.context import Remote, directory_now
+from ..gate.context import Remote
 from ..remote.client import Abilities, RemoteServer
+from .hooks import Hooks
+from .links import names_by_id
 
-TAG = "https://fhir-gateway.example/id/resource"  # meta.tag on every copy we send: system|our id
-HELD_BACK = "https://fhir-gateway.example/id/held-back"  # logical reference to what is not at that server
+ABSOLUTE = ("http:", "https:")
+
+
+@dataclass
+class Rereading:
+    """How far the reading of what they have is, after the restore that was `opened` then; and what is to be tried once more."""
+
+    opened: bytes
+    after: Ref | None = None
+    again: list[Ref] = field(default_factory=list)
 
 
 @dataclass
@@ -25,95 +39,98 @@ class Partner:
     terms: Remote
     server: RemoteServer
     poll_seconds: float = 2.0
+    overlap_seconds: float = 30.0  # how far a window begins before what is known
+    missing_seconds: float = 300.0  # how long what answers 404 is missing before it counts as gone
+    sweep_hours: float = 24.0  # how often to look for deletions where no feed tells of them, and a seventh as often where one does; 0: never
     abilities: Abilities | None = None
-    paused: str = ""
-    pushing: set[Ref] = field(default_factory=set)
+    told: Abilities | None = None  # what was kept of them for whoever looks
+    unasked: set[str] = field(default_factory=set)  # types of which it does not say who has an identifier, since its /metadata was read
+    identity_search: bool | None = None  # what was kept of whether it says who has an NHS number
+    strangers: set[str] = field(default_factory=set)  # `Patient/id` there of people who are not here
+    heard: dict[str, frozenset[str]] = field(default_factory=dict)  # by feed: the states that were looked at in the last window
+    refused: set[str] = field(default_factory=set)  # the feeds that it refuses to be asked for now
+    concurrency: int = 8  # entries of different people under way at once
     looked: tuple[int, str] | None = None  # under which directory and agreement `turning` looked last
+    hooks: Hooks = field(default_factory=Hooks)
     turns: int | None = None  # when an answer about what is there may turn next
+    looked_again: datetime | None = None  # when what that gateway kept from us was looked at last (`looking_again`)
+    looked_until: str = ""  # and how far: `Type/id`
+    counted: datetime | None = None  # when what had no answer was looked at last (`attempts.counted`)
+    rereading: Rereading | None = None
+    elements: tuple[set[str], set[str]] | None = None  # `Type.path` that it was seen to keep, and to drop; None: not looked up yet
+    stirred: bool = False  # something came in from there since
+    absolute: bool = True  # does it take references to other servers; false once it refused one
+    shared: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while what many refer to is sent ahead, so that one does
 
     @property
     def name(self) -> str:
         return self.terms.name
 
     async def met(self) -> Abilities:
-        """What that server can do, read once from /metadata."""
-        if self.abilities is None:
-            self.abilities = await self.server.abilities()
+        """What that server can do, by its /metadata."""
+        known, self.abilities = self.abilities, await self.server.abilities_now(self.abilities)
+        if self.abilities is not known:
+            self.unasked.clear()
         return self.abilities
 
 
 async def as_owner(house: House, partner: Partner, action: str) -> Context:
     """The organisation that owns the server, asking: `disclose` for what goes out, `access` for what it brings."""
-    directory, _ = await directory_now(house)
-    organisation = directory.find(partner.terms.organisation)
-    actor: Actor = directory.actor(organisation, kind="system", organisation=organisation, at=house.clock())
-    ctx = gate.house_context(house, actor, purpose=partner.terms.purpose, action="disclose" if action == "disclose" else "access")
-    return ctx
+    return await gate.owner_of(house, partner.terms, action)
 
 
 def outgoing(
-    body: Mapping[str, Any], ref: Ref, remote_id: str | None, names: Mapping[str, str], *, tagged: bool = True
+    body: Mapping[str, Any], remote_id: str | None, names: Mapping[str, str], by: Sequence[copies.Tag], *, absolute: bool = True
 ) -> dict[str, Any]:
-    """Our resource as that server gets it: its own id, our tag, references to what it has, logical ones to what it has not.
+    """Our resource as that server gets it: its own id, the tags `by`, references to what it has, logical ones to what it has not.
 
-    `names` maps our `Type/id` to its `Type/id`. What began there goes back without our tag (`tagged` False): it is theirs.
+    `names` maps our `Type/id` to its `Type/id`. What began there keeps the tags that it has there: it is theirs. `absolute`: references to
+    other servers stay as they are; else they, too, are logical ones.
     """
     out = {k: v for k, v in body.items() if k != "id"}
     meta = {k: v for k, v in body.get("meta", {}).items() if k not in ("versionId", "lastUpdated")}
-    tags = [t for t in meta.pop("tag", []) if t.get("system") != TAG] + [{"system": TAG, "code": ref.id}] * tagged
-    out.pop("meta", None)
-    if meta or tags:
-        out["meta"] = {**meta, **({"tag": tags} if tags else {})}
+    out = copies.tagged({**out, "meta": meta}, by)
     if remote_id:
         out = {"resourceType": body["resourceType"], "id": remote_id, **out}
-    renamed = _references(out, lambda r: _there(r, names))
+    renamed = _references(out, lambda r: _there(r, names, absolute))
     assert isinstance(renamed, dict)
     return renamed
 
 
-def incoming(body: Mapping[str, Any], ref: Ref | None, names: Mapping[str, str]) -> dict[str, Any]:
-    """Their resource as ours: our id, references to ours, our tag taken out. `names` maps their `Type/id` to ours."""
+def incoming(body: Mapping[str, Any], ref: Ref | None, names: Mapping[str, str], said: Collection[str] = ()) -> dict[str, Any]:
+    """Their resource as ours: our id, references to ours, the tags of gateways taken out. `names` maps their `Type/id` to ours; `said` is what
+    our own versions of it refer to: only that was held back by us, and is a reference again."""
     out = {k: v for k, v in body.items() if k != "id"}
     meta = {k: v for k, v in body.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "source")}
-    tags = [t for t in meta.get("tag", []) if t.get("system") != TAG]
-    meta.pop("tag", None)
-    if tags:
-        meta["tag"] = tags
-    out.pop("meta", None)
-    if meta:
-        out["meta"] = meta
+    out = copies.tagged({**out, "meta": meta}, ())
     if ref is not None:
         out = {"resourceType": body["resourceType"], "id": ref.id, **out}
-    renamed = _references(out, lambda r: _here(r, names))
+    renamed = _references(out, lambda r: _here(r, names, said))
     assert isinstance(renamed, dict)
     return renamed
 
 
-def loosened(body: Mapping[str, Any], remote_id: str, ref: Ref) -> dict[str, Any]:
-    """A copy of ours with every reference to `remote_id` made a logical one."""
+def loosened(body: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, Any]:
+    """The same with every reference to one of these made a logical one, that names it by what it is `called` (`Type/id`)."""
 
     def loosen(reference: dict[str, Any]) -> dict[str, Any]:
-        if reference.get("reference") != remote_id:
+        named = called.get(str(reference.get("reference", "")))
+        if named is None:
             return reference
         rest = {k: v for k, v in reference.items() if k not in ("reference", "identifier", "type")}
-        return {"type": ref.type, **rest, "identifier": {"system": HELD_BACK, "value": str(ref)}}
+        return {"type": named.split("/")[0], **rest, "identifier": {"system": HELD_BACK, "value": named}}
 
     changed = _references(dict(body), loosen)
     assert isinstance(changed, dict)
     return changed
 
 
-def our_tag(body: Mapping[str, Any]) -> str | None:
-    """Our id on a copy of ours."""
-    for tag in body.get("meta", {}).get("tag", []):
-        if tag.get("system") == TAG:
-            return str(tag.get("code"))
-    return None
-
-
-def began_there(link: Linked | None) -> bool:
-    """Is this a record of theirs that we took in: what we first agreed on bore no tag of ours."""
-    return link is not None and link.base_sent is not None and our_tag(strict.decode(link.base_sent)) is None
+def theirs_to_tag(link: Linked) -> list[copies.Tag]:
+    """The tags that a record of theirs bears there. One that names it by our id would say that it is a copy of ours: whoever put it there, we
+    send it only where it was agreed on."""
+    agreed = copies.codes(strict.decode(link.base_sent or b"{}"))
+    there = copies.tags(strict.decode(link.base_received or link.base_sent or b"{}"))
+    return [t for t in there if not names_by_id(str(t.get("code", "")), link.ref) or str(t.get("code", "")) in agreed]
 
 
 def local_references(body: Any) -> list[Ref]:
@@ -131,9 +148,36 @@ def local_references(body: Any) -> list[Ref]:
     return list(found)
 
 
-def _there(reference: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def said_in(*bodies: Any) -> frozenset[str]:
+    """Every reference of these, as it is written: `Type/id`, or an address."""
+    return frozenset(text for body in bodies for text in references(body))
+
+
+def named_in(body: Any, base_url: str) -> dict[Ref, None]:
+    """Every resource here that this names by our own id, first mention first: in a reference of whatever spelling, or as one held back."""
+    found: dict[Ref, None] = {}
+
+    def note(reference: dict[str, Any]) -> dict[str, Any]:
+        text = str(reference.get("reference") or held_back(reference) or "").removeprefix(f"{base_url}/").split("/_history/")[0]
+        type, _, id = text.partition("/")
+        if (type == "Patient" or "reference" in reference) and type[:1].isupper() and id and "/" not in id:
+            found[Ref(type, id)] = None
+        return reference
+
+    _references(body, note)
+    return found
+
+
+def elsewhere(body: Mapping[str, Any]) -> bool:
+    """Does this refer to another server?"""
+    return any(text.startswith(ABSOLUTE) for text in said_in(body))
+
+
+def _there(reference: dict[str, Any], names: Mapping[str, str], absolute: bool) -> dict[str, Any]:
     text = str(reference.get("reference", ""))
-    if not text or text.startswith(("#", "http:", "https:", "urn:")):
+    if text.startswith(ABSOLUTE) and not absolute:
+        return {**{k: v for k, v in reference.items() if k != "reference"}, "identifier": {"system": HELD_BACK, "value": text}}
+    if not text or text.startswith(("#", "urn:", *ABSOLUTE)):
         return reference
     if text in names:
         return {**reference, "reference": names[text]}
@@ -143,11 +187,11 @@ def _there(reference: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any
     return {"type": type, **rest, **(kept or {"identifier": {"system": HELD_BACK, "value": f"{type}/{id}"}})}
 
 
-def _here(reference: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    identifier = reference.get("identifier") or {}
-    if identifier.get("system") == HELD_BACK and "reference" not in reference:
+def _here(reference: dict[str, Any], names: Mapping[str, str], said: Collection[str]) -> dict[str, Any]:
+    named = held_back(reference)
+    if named is not None and named in said:
         rest = {k: v for k, v in reference.items() if k not in ("identifier", "type")}
-        return {"reference": identifier["value"], **rest}
+        return {"reference": named, **rest}
     text = str(reference.get("reference", ""))
     return {**reference, "reference": names[text]} if text in names else reference
 

@@ -2,67 +2,183 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 
 from ..domain import strict
+from ..domain.masked import found_again
 from ..domain.reconcile import theirs_alone
-from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Op, Queued, Ref, Send
+from ..domain.types import Close, Delay, Disclosed, Drop, Keep, Linked, Op, Place, Queued, Ref, Send, Stored
+from ..domain.withheld import says_more
 from ..gate import Context, House, may_send
+from ..gate.ended import KIND as ENDED
+from ..gate.ended import Ended, ended
+from ..gate.raising import BY_HAND, TOLD, raise_task, seen_to
 from ..gate.telling import tell
-from ..remote.client import Refusal
-from . import attempts
+from ..gate.waiting_room import GONE
+from ..remote.client import Garbled, Refusal
+from ..store.base import Fenced
+from . import attempts, belonging, missing, originals, reading_back, stubs, tags
 from .attempts import Attempt, sent_open
-from .links import etag_of, fields_of
-from .partner import Partner, as_owner, began_there, local_references, loosened, outgoing
+from .letting_go import HIDDEN, MOST_LOOKS, REFERRED_TO, Stays, delete_there, gone
+from .links import began_there, changed, etag_of, over
+from .partner import Partner, as_owner, local_references, outgoing, theirs_to_tag
+from .recognising import theirs_to_write
 from .taking import pull_one
 from .tally import Tally
 from .turning import MOST
+from .whose import as_they_wrote
 
-MOST_LOOKS = 4  # at a copy that changes each time that we ask to delete it
 RECALL_LATE = timedelta(hours=1)  # what was to be taken back and still is not there: the person is told
+STILL_THERE = "Another service still holds a copy of this that it should have given back. Ask them to delete it."
+ENTWINED = "what was written here and there cannot be told apart: take ours out of it by hand"
+UNSEEN = "that gateway does not let us see it any more: have what was written here taken out of it by hand, then say so"
 TOLD_KEPT = timedelta(days=90)
+NOT_BY_NAME = frozenset({"Patient", "Consent"})  # others' records hang on the one; the other is ended, never deleted
 
 
 async def take_back(house: House, partner: Partner, entry: Queued, link: Linked | None, tally: Tally) -> None:
-    """Delete there what may not be there; the ledger row is closed when the server has acknowledged."""
+    """Delete there what may not be there, or leave a stub of it, as was agreed on; the ledger row is closed when the server has acknowledged."""
     ctx = await as_owner(house, partner, "disclose")
     disclosed = await sent_open(house, partner, entry)
     attempt = await attempts.of(house, partner, entry.ref)
     adopted: list[Op] = []
+    found = False  # by its id or its tag: no link says that it is there
+    stored = await house.store.get(entry.ref)
+    held = stored is not None and not stored.deleted  # here: else it is to be gone there, too
+    if await ended(house, partner.name, entry.ref, disclosed) is not None:
+        await house.store.commit(Close(entry.entry, entry.fence, "withheld" if held and entry.why != "recall" else "superseded", GONE))
+        return
+    if held and attempt is None and not disclosed and link is not None and stubs.stands(link) and partner.terms.recall == "stub":
+        await house.store.commit(Close(entry.entry, entry.fence, "superseded" if entry.why == "recall" else "withheld", "a stub stands there in its place"))
+        return
+    theirs = link if theirs_to_write(link) and link is not None and not link.gone else None
+    if theirs is not None:  # what is ours there is a copy that was made beside it
+        link = None
+    known = await house.store.link(partner.name, entry.ref)
     if link is None or link.gone:
-        link = await attempts.found(partner, entry.ref) if attempt is not None or (disclosed and link is None) else None
+        kept = began_there(known) and stored is not None and originals.by_them(ctx, stored)  # they took their copy back, and have their record
+        look = attempt is not None or (disclosed and not kept)
+        link = await _still_there(house, partner, entry, None if kept else known, attempt) if look else None
+        if link is None and known is not None and began_there(known) and disclosed:
+            if await originals.left_alone(house, partner, entry, ctx, known, stored, attempt):
+                return
+            if stored is not None and originals.by_them(ctx, stored) and await originals.is_there(house, partner, known):
+                await _by_hand(house, partner, entry, ENTWINED, tally)  # they have sent another copy since, with it in it
+                return
         if link is None:
             await _not_there(house, partner, ctx, entry, attempt, disclosed, tally)
             return
-        adopted = [link]
-    if began_there(link):
-        if not disclosed:
-            await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is their own record"))
-            return
-        after = await _put_back(house, partner, ctx, link)
-        if after is None:
-            why = "what was written here and there cannot be told apart: take ours out of it by hand"
-            detail = msgspec.json.encode({"status": 0, "text": why, "at": house.clock().isoformat()})
-            told = await tell_once(house, partner, entry)
-            await house.store.commit(
-                Close(entry.entry, entry.fence, "parked", why), Keep("parked", f"{partner.name} {entry.ref}", detail), *told
-            )
-            tally.parked += 1
-            return
-    else:
-        await attempts.recalling(house, partner, entry, attempt, *adopted)
-        try:
-            await _delete_there(house, partner, link, tally)
-        except Exception as e:
-            if attempts.nothing_left(e):
-                await house.store.commit(attempts.as_before(partner, entry.ref, attempt))
-            raise
-        after = Linked(**{**fields_of(link), "gone": True})
-    done = attempts.taken_back(ctx, partner, entry.ref, entry.patient, attempt, disclosed)
-    await house.store.commit(Close(entry.entry, entry.fence, "recalled"), after, *done)
+        found, adopted = True, [over(known, link)] if theirs is None else []
+    if began_there(link) and not disclosed:
+        await originals.deleted_here(house, partner, entry, ctx, link, stored, tally)
+        return
+    if began_there(link) and await originals.left_alone(house, partner, entry, ctx, link, stored, attempt):
+        return
+    try:
+        if began_there(link):
+            after = await _put_back(house, partner, entry, ctx, link, attempt, *adopted)
+        else:
+            if found:
+                by_id = attempt is None and known is not None and link.remote_id == known.remote_id
+                await _others_away(house, partner, entry, link, by_id, tally)
+            await attempts.recalling(house, partner, entry, attempt, *adopted)
+            away = await _taken_away(house, partner, entry, ctx, link, stored if held and theirs is None else None, tally)
+            after = theirs or away
+    except Stays as e:
+        sent = [*attempts.rows(partner, entry.ref, attempt), *attempts.trail(ctx, partner, entry.ref, attempt), attempts.ended(partner, entry.ref)]
+        await _by_hand(house, partner, entry, str(e), tally, *(sent if began_there(link) else [attempts.as_before(partner, entry.ref, attempt)]))
+        return
+    except Fenced:  # what is under way is written down by whoever holds the entry now
+        raise
+    except Exception as e:
+        if attempts.nothing_left(e):
+            await house.store.commit(attempts.as_before(partner, entry.ref, attempt))
+        raise
+    done = [*attempts.taken_back(ctx, partner, entry.ref, entry.patient, attempt, disclosed), *await missing.forgotten(house, partner, link.remote_id)]
+    await house.store.commit(Close(entry.entry, entry.fence, "recalled"), after, *done, *await seen_to(house, partner.name, entry.entry))
     tally.recalled += 1
+
+
+async def _still_there(house: House, partner: Partner, entry: Queued, known: Linked | None, attempt: Attempt | None) -> Linked | None:
+    """What we sent, and is there although no link leads to it or one says that it is gone: a server may have said so for a moment only (it
+    failed over, or a backup was put back). By the id that it had, then by our tag. Refusal where neither can be asked."""
+    people = [entry.patient] if entry.patient else []
+    old = known if known is not None and known.gone and not theirs_to_write(known) else None
+    if old is not None:
+        try:
+            there = (await missing.read(house, partner, old.remote_id)).body or {}
+        except Garbled:
+            return replace(old, gone=False)
+        except Refusal as e:
+            if e.status not in (404, 410):
+                raise
+        else:
+            if not await belonging.another(house, partner, people, there):
+                return replace(old, gone=False)
+    try:
+        return await attempts.found(house, partner, entry.ref, people)
+    except Refusal:
+        if old is None or attempt is not None:  # else its id says enough
+            raise
+        return None
+
+
+async def _others_away(house: House, partner: Partner, entry: Queued, link: Linked, by_id: bool, tally: Tally) -> None:
+    """Deleted, beside the one that was found: whoever can read a copy of ours there can copy it, with our tag. Over when a search finds none.
+    Before the link to the one is written down: afterwards nothing looks for others."""
+    people, away = [entry.patient] if entry.patient else [], {link.remote_id}
+    for _ in range(MOST_LOOKS):
+        try:
+            there = [attempts.adopted(partner, entry.ref, t, etag_of(t)) async for t in attempts.copies_there(house, partner, entry.ref, people)]
+        except Refusal as e:
+            if not by_id or isinstance(e, attempts.Endless):
+                raise
+            return  # the id that it had says enough
+        if not (others := [other for other in there if other.remote_id not in away]):
+            return
+        for other in others:
+            await house.store.commit(*attempts.held(house, entry))
+            await delete_there(house, partner, entry, other, tally)
+            away.add(other.remote_id)
+    raise Refusal(409, "copies of it are made there as fast as they are deleted")
+
+
+async def _taken_away(
+    house: House, partner: Partner, entry: Queued, ctx: Context, link: Linked, stored: Stored | None, tally: Tally
+) -> Linked:
+    """Our copy there is deleted, or a stub of it left; the link as it is then. `stored`: what it is a copy of, where a stub may stand for it.
+    Not where something else than consent takes it back: its retention is over, or it went to the wrong record."""
+    stub = partner.terms.recall == "stub" and stored is not None and not (await may_send(ctx, partner.terms, stored)).permit
+    try:
+        after = await _stub_there(house, partner, entry, link, tally) if stub else None
+    except Garbled:  # what is there can be compared with nothing: it is deleted
+        after = None
+    if after is not None:
+        return after
+    now = await house.store.link(partner.name, entry.ref)
+    await delete_there(house, partner, entry, now if now is not None and now.remote_id == link.remote_id else link, tally)
+    return changed(await house.store.link(partner.name, entry.ref) or link, gone=True)
+
+
+async def _by_hand(house: House, partner: Partner, entry: Queued, why: str, tally: Tally, *also: Op) -> None:
+    """Parked, and told, once: only a person can take it back."""
+    if await _parked(house, partner, entry):
+        await house.store.commit(Close(entry.entry, entry.fence, "superseded", "somebody is asked to see to it already"), *also)
+        return
+    detail = msgspec.json.encode({"status": 0, "text": why, "at": house.clock().isoformat()})
+    told = await tell_once(house, partner, entry)
+    await house.store.commit(Close(entry.entry, entry.fence, "parked", why), Keep("parked", f"{partner.name} {entry.ref}", detail), *also, *told)
+    tally.parked += 1
+
+
+async def _parked(house: House, partner: Partner, entry: Queued) -> bool:
+    """Is another entry of this parked, to be taken back by hand?"""
+    return "parked" in (await _recalls_waiting(house, partner, entry)).get(str(entry.ref), {})
 
 
 async def _not_there(
@@ -73,90 +189,111 @@ async def _not_there(
         await house.store.commit(Delay(entry.entry, entry.fence, house.clock() + attempts.HOLD / 4, "a request of ours may still arrive there"))
         tally.delayed += 1
         return
+    if (disclosed or attempt) and not await _gone_by_name(partner, house, entry.ref):
+        known = [*attempts.rows(partner, entry.ref, attempt), *attempts.trail(ctx, partner, entry.ref, attempt), attempts.ended(partner, entry.ref)]
+        await _by_hand(house, partner, entry, HIDDEN, tally, *(known if attempt is not None else []))
+        return
     done = attempts.taken_back(ctx, partner, entry.ref, entry.patient, attempt, disclosed) if disclosed or attempt else []
-    await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is not there"), *done)
+    await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is not there"), *done, *await seen_to(house, partner.name, entry.entry))
 
 
-async def _put_back(house: House, partner: Partner, ctx: Context, link: Linked) -> Linked | None:
-    """A record that began there is never deleted there: what was changed here goes, what they wrote stays. None where the two
-    cannot be told apart."""
+async def _gone_by_name(partner: Partner, house: House, ref: Ref) -> bool:
+    """What we see nothing of another gateway may keep from us: it fetched it, or we have lost its id. It is asked to delete what bears our
+    name; its answer is the same where nothing does. False where somebody there has written in it."""
+    if not (await partner.met()).gateway or ref.type in NOT_BY_NAME:
+        return True
+    try:
+        await partner.server.delete_named(ref.type, tags.name(house, ref))
+    except Refusal as e:
+        if e.status not in (404, 410):
+            raise
+        return e.status == 410
+    return True
+
+
+async def _put_back(
+    house: House, partner: Partner, entry: Queued, ctx: Context, link: Linked, attempt: Attempt | None, *adopted: Op
+) -> Linked:
+    """A record that began there is never deleted there: what was changed here goes, what they wrote stays. Stays where the two
+    cannot be told apart, or where it is kept from us there. It is written down before: what comes back of it, also before its answer, is no change of theirs."""
     stored = await house.store.get(link.ref)
     number = stored.version if stored is not None else 0
     found = [await house.store.version(link.ref, n + 1) for n in range(number)]
     versions = [(strict.decode(v.body), v.writer.user == ctx.actor.user) for v in found if v is not None and v.body is not None]
     body = theirs_alone(versions)
     if body is None:
-        return None
+        raise Stays(ENTWINED)
     number = next((n for n, (_, by_them) in enumerate(versions) if not by_them), number)  # what came later is to be sent again, once it may
     names = {}
     for target in local_references(body):
         other = await house.store.link(partner.name, target)
         if other is not None and not other.gone:
             names[str(target)] = other.remote_id
+    held = link.base_received or link.base_sent or b"{}"
+    base = strict.decode(held)
+    body = found_again(body, base, {})
+    names |= await as_they_wrote(house, partner, body, held, True)
     type, id = link.remote_id.split("/")
-    copy = outgoing(body, link.ref, id, names, tagged=False)
-    reply = await partner.server.update(type, id, copy, link.etag)
-    there = reply.body or copy
-    more = {"etag": reply.etag or etag_of(there), "version": number, "base_sent": strict.dump(copy), "base_received": strict.dump(there)}
-    return Linked(**{**fields_of(link), **more})
+    await partner.met()  # of a gateway it is known how its ETags are, so nothing needs to be seen first
+    copy = outgoing(body, id, names, theirs_to_tag(link), absolute=partner.absolute)
+    holding = partial(attempts.renewed, house, partner, entry, entry.ref)
+    await attempts.recalling(house, partner, entry, attempt, *adopted, put_back=copy, agreed=number)
+    try:
+        reply = await partner.server.update(type, id, copy, link.etag, base, holding)
+    except Refusal as e:
+        if e.status == 404 and not await missing.gone(house, partner, e, link.remote_id):
+            with suppress(Stays):
+                if await gone(house, partner, link, e):
+                    return changed(link, gone=True)
+            raise Stays(UNSEEN) from None
+        if e.status not in (409, 412) or (stored is not None and not stored.deleted):
+            raise  # it is taken in, and then tried again
+        reply = await partner.server.read(type, id)  # nothing is taken in any more of what is deleted here
+        base = reply.body or {}
+        if not attempts.put_back(attempt, base):
+            if not attempts.sent(attempt, base):
+                raise Stays(ENTWINED) from None
+            reply = await partner.server.update(type, id, copy, reply.etag or etag_of(base), base, holding)
+    seen = await reading_back.seen(house, partner, link.remote_id, reply, copy)
+    received = strict.dump(seen) if seen is not None else None
+    return changed(link, etag=reply.etag or etag_of(seen or {}), version=number, base_sent=strict.dump(copy), base_received=received)
 
 
-async def _delete_there(house: House, partner: Partner, link: Linked, tally: Tally) -> None:
-    """Delete the version that we know, after letting go of what still points to it there. Gone already is as good.
-
-    Where they changed it meanwhile, their change is taken in as any of theirs is, and what there is then goes: consent before their edit.
-    """
+async def _stub_there(house: House, partner: Partner, entry: Queued, link: Linked, tally: Tally) -> Linked | None:
+    """Leave a stub in the place of the version that we know; the link to it. None where it is to be deleted instead: that server refuses the
+    stub, or kept more of the copy than it says."""
     type, id = link.remote_id.split("/")
-    etag, let_go, left = link.etag, False, MOST_LOOKS
+    left, holding = MOST_LOOKS, partial(attempts.renewed, house, partner, entry, entry.ref)
     while True:
+        copy = stubs.made(house, link)
+        held = link.base_received or link.base_sent
         try:
-            await partner.server.delete(type, id, etag)
-            return
+            reply = await partner.server.update(type, id, copy, link.etag, strict.decode(held) if held else None, holding)
+            there = reply.body or (await partner.server.read(type, id)).body or {}
         except Refusal as e:
-            if e.status in (404, 410):
-                return
-            if e.status == 409 and not let_go:
-                let_go = True
-                await _let_go(house, partner, link)
-                continue
+            if await missing.gone(house, partner, e, link.remote_id):
+                return changed(link, gone=True)
+            if e.status in (400, 404, 405, 422):  # 404: kept from us by another gateway, where it may be deleted unseen
+                return None
             left -= 1
-            if e.status not in (400, 409, 412, 428) or not left:
+            if e.status not in (409, 412, 428) or not left:
                 raise
-            tally.add(await pull_one(house, partner, link))
-            now = await house.store.link(partner.name, link.ref)
-            if now is None or now.gone:
-                raise
-            before, etag = etag, now.etag
-            if etag == before:  # ours is deleted, or theirs is in quarantine: what is there goes all the same
-                reply = await partner.server.read(type, id)
-                etag = reply.etag or etag_of(reply.body or {})
-            if etag == before:
-                raise
-
-
-async def _let_go(house: House, partner: Partner, link: Linked) -> None:
-    """Send what points to this once more, as it was sent before, with a logical reference in the place of the real one."""
-    for referrer in await house.store.referrers(link.ref):
-        held = await house.store.link(partner.name, referrer)
-        if held is None or held.gone or held.base_sent is None:
-            continue
-        before = strict.decode(held.base_sent)
-        copy = loosened(before, link.remote_id, link.ref)
-        if copy == before:
-            continue
-        type, id = held.remote_id.split("/")
-        reply = await partner.server.update(type, id, {**copy, "id": id}, held.etag)
-        there = reply.body or copy
-        await house.store.commit(
-            Linked(
-                **{
-                    **fields_of(held),
-                    "etag": reply.etag or etag_of(there),
-                    "base_sent": strict.dump(copy),
-                    "base_received": strict.dump(there),
-                }
-            )
-        )
+        else:
+            stub = stubs.linked(link, copy, there, reply.etag)
+            if says_more(there, copy):
+                await house.store.commit(stub)  # by its ETag it is deleted
+                return None
+            return stub
+        tally.add(await pull_one(house, partner, link, alone=True))
+        now = await house.store.link(partner.name, link.ref)
+        if now is None or now.gone:
+            return now
+        if now.etag == link.etag:  # theirs cannot be taken in: what is there goes all the same
+            there = (await partner.server.read(type, id)).body or {}
+            now = changed(now, etag=etag_of(there), base_received=strict.dump(there))
+            if now.etag == link.etag:
+                return None
+        link = now
 
 
 async def review(house: House, partner: Partner, entry: Queued, tally: Tally) -> None:
@@ -166,30 +303,67 @@ async def review(house: House, partner: Partner, entry: Queued, tally: Tally) ->
     recalls: list[tuple[Disclosed, list[Ref]]] = []
     under_way = [d for ref, a in (await attempts.open_of(house, partner, entry.patient)).items() for d in attempts.rows(partner, ref, a)]
     waiting = await _recalls_waiting(house, partner, entry)
-    for row in {d.ref: d for d in [*under_way, *await house.store.ledger(remote=partner.name, patient=entry.patient, open_only=True)]}.values():
+    for row in {d.ref: d for d in [*under_way, *await attempts.there_now(house, partner, entry.patient)]}.values():
         stored = await house.store.get(row.ref)
-        if stored is None or stored.deleted or not (await may_send(ctx, partner.terms, stored)).permit:
+        if not await originals.may_stay(house, partner, ctx, stored):
             body = stored.body if stored is not None else None
+            if waiting.get(str(row.ref), {}).keys() & {"queued", "parked"}:
+                continue
             recalls.append((row, local_references(strict.decode(body)) if body else []))
-        elif str(row.ref) in waiting:  # that recall asks nobody: what it takes goes again after it
+        elif stored is not None and str(row.ref) in waiting:  # that recall asks nobody: what it takes goes again after it
             ops.append(Send(partner.name, row.ref, stored.version, entry.patient, "released"))
+            for number in waiting[str(row.ref)].get("parked", ()):  # parked: nobody needs to see to it any more
+                ops.append(Place(number, "parked", "superseded"))
+                ops += await named_otherwise(house, partner, stored, await house.store.link(partner.name, row.ref))
+                ops += [Drop("parked", f"{partner.name} {row.ref}"), *await seen_to(house, partner.name, number)]
+        elif stored is not None and (said := await ended(house, partner.name, row.ref, [row])) is not None:
+            ops += await _may_be_there_again(house, partner, stored, said)
     ops += [Send(partner.name, row.ref, row.version, entry.patient, "recall") for row in _referrers_first(recalls)]
     withheld = await house.store.outbox_items(partner.name, "withheld", MOST, patient=entry.patient) if entry.patient else []
-    refs = [Ref(*i["ref"].split("/")) for i in withheld]
-    for ref in dict.fromkeys(refs):
+    for ref in dict.fromkeys(Ref(*i["ref"].split("/")) for i in withheld):
         stored = await house.store.get(ref)
-        if stored is not None and not stored.deleted and (await may_send(ctx, partner.terms, stored)).permit:
-            ops.append(Send(partner.name, ref, stored.version, entry.patient, "released"))
+        if stored is None or not (await may_send(ctx, partner.terms, stored)).permit:
+            continue
+        if stored.deleted:
+            link = await house.store.link(partner.name, ref)
+            if link is None or link.gone or not link.etag or not began_there(link):
+                continue
+        ops += [Place(i["entry"], "withheld", "superseded") for i in withheld if i["ref"] == str(ref)]
+        ops.append(Send(partner.name, ref, stored.version, entry.patient, "released"))
     recalled = await _recalled_before(house, partner, ctx, entry)
     await house.store.commit(Close(entry.entry, entry.fence, "sent", "reviewed"), *ops, *recalled)
 
 
-async def _recalls_waiting(house: House, partner: Partner, entry: Queued) -> set[str]:
-    """What of this person is to be taken back and still is not."""
-    if entry.patient is None:
-        return set()
-    open_now = [i for state in ("queued", "leased") for i in await house.store.outbox_items(partner.name, state, MOST, patient=entry.patient)]
-    return {i["ref"] for i in open_now if i["why"] == "recall"}
+async def _may_be_there_again(house: House, partner: Partner, stored: Stored, said: Ended) -> list[Op]:
+    """They say that it is gone, and it may go again: a copy of ours is made anew, what began there is written once more."""
+    link, key = await house.store.link(partner.name, stored.ref), f"{partner.name} {stored.ref}"
+    over: list[Op] = [Drop(ENDED, key), Drop("parked", key), Place(said.entry, "skipped", "superseded")]
+    over.append(Send(partner.name, stored.ref, stored.version, next(iter(stored.facts.patients), None), "released"))
+    if link is not None and not link.gone and not began_there(link) and not theirs_to_write(link):
+        over.append(changed(link, gone=True))
+    return over
+
+
+async def named_otherwise(house: House, partner: Partner, stored: Stored, link: Linked | None) -> list[Op]:
+    """What refers to this and is there already names it as it was called before, or as held back: it goes once more."""
+    if not stored.facts.patients or (stored.ref.type == "Patient" and link is None):
+        return []
+    again: list[Op] = []
+    for referrer in await house.store.referrers(stored.ref):
+        other, known = await house.store.get(referrer), await house.store.link(partner.name, referrer)
+        if other is not None and not other.deleted and known is not None and not known.gone and not began_there(known):
+            again.append(Send(partner.name, referrer, other.version, next(iter(other.facts.patients), None), "changed"))
+    return again
+
+
+async def _recalls_waiting(house: House, partner: Partner, entry: Queued) -> dict[str, dict[str, list[int]]]:
+    """What of this person is to be taken back and still is not: `Type/id`, and the entries of it by state."""
+    waiting: dict[str, dict[str, list[int]]] = {}
+    for state in ("queued", "leased", "parked") if entry.patient is not None else ():
+        for i in await house.store.outbox_items(partner.name, state, MOST, patient=entry.patient):
+            if i["why"] == "recall" or (state == "parked" and i["detail"] in (ENTWINED, REFERRED_TO, HIDDEN, UNSEEN)):
+                waiting.setdefault(i["ref"], {}).setdefault(state, []).append(i["entry"])
+    return waiting
 
 
 def _referrers_first(recalls: list[tuple[Disclosed, list[Ref]]]) -> list[Disclosed]:
@@ -217,7 +391,10 @@ async def _recalled_before(house: House, partner: Partner, ctx: Context, entry: 
     out: list[Op] = []
     rows = await house.store.ledger(remote=partner.name, patient=entry.patient)
     still = {d.ref for d in rows if d.recalled is None}
-    for ref in dict.fromkeys(d.ref for d in rows if d.recalled is not None and d.ref not in still):
+    for ref in dict.fromkeys(d.ref for d in rows if d.recalled is not None):
+        link = await house.store.link(partner.name, ref)
+        if ref in still and not (link is not None and link.gone):  # where our copy is gone, what is open is what they fetched since
+            continue
         stored = await house.store.get(ref)
         if stored is not None and not stored.deleted and (await may_send(ctx, partner.terms, stored)).permit:
             out.append(Send(partner.name, ref, stored.version, entry.patient, "released"))
@@ -225,9 +402,9 @@ async def _recalled_before(house: House, partner: Partner, ctx: Context, entry: 
 
 
 async def tell_once(house: House, partner: Partner, entry: Queued) -> list[Op]:
-    """A notice to the person and the privacy officer, once for each entry, where it was to take something back and has not."""
+    """A Task, and a notice to the person and the privacy officer, once for each entry, where it was to take something back and has not."""
     key = f"{partner.name} {entry.entry}"
-    if entry.patient is None or await house.store.kept("recall-told", key, house.clock()) is not None:
+    if entry.patient is None or await house.store.kept(TOLD, key, house.clock()) is not None:
         return []
     if not await sent_open(house, partner, entry):
         return []
@@ -237,5 +414,7 @@ async def tell_once(house: House, partner: Partner, entry: Queued) -> list[Op]:
             ctx = await as_owner(house, partner, "disclose")
             if (await may_send(ctx, partner.terms, stored)).permit:
                 return []
-    told = Keep("recall-told", key, b"", house.clock() + TOLD_KEPT, if_absent=True)
-    return [told, *tell("recall-failed", entry.patient), *tell("recall-failed", entry.patient, "privacy-officer")]
+    ctx = await as_owner(house, partner, "access")
+    task, ops = await raise_task(ctx, BY_HAND, STILL_THERE, entry.patient, entry.ref)
+    told = Keep(TOLD, key, str(task).encode(), house.clock() + TOLD_KEPT, if_absent=True)
+    return [told, *ops, *tell("recall-failed", entry.patient), *tell("recall-failed", entry.patient, "privacy-officer")]

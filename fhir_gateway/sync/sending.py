@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
-import msgspec
-
-from ..domain import strict
+from ..domain import copies, strict
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.labels import with_labels
+from ..domain.masked import found_again
 from ..domain.rendering import put_back, rendered
-from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Note, Op, Queued, Ref, Send, Stored
-from ..gate import Context, House, may_send, shown_to
-from ..gate.context import ask_stored, note
-from ..remote.client import Refusal, RemoteServer, Reply
-from ..store.base import Fenced, Taken
-from . import attempts
+from ..domain.types import Close, Delay, Disclosed, Linked, Note, Op, Queued, Ref, Send, Stored
+from ..gate import Context, Grounds, House, grounds, may_send, shown_to
+from ..gate.context import note
+from ..gate.disclosing import NOT_AGREED
+from ..remote.client import Asking, Refusal, Reply
+from ..store.base import Fenced, Moved, Taken
+from . import attempts, belonging, identity, joining, missing, reading_back, recognising, stubs, tags
 from .attempts import Attempt, sent_open
-from .links import etag_of, fields_of, id_of, same
-from .partner import TAG, Partner, as_owner, began_there, local_references, outgoing
-from .reading_back import flags
-from .recalling import RECALL_LATE, review, take_back, tell_once
-from .taking import pull_one
+from .leaving import AskAgain, as_asked
+from .letting_go import Stays, delete_there
+from .links import began_there, changed, etag_of, id_of, over, same
+from .missing import NOT_KNOWN, NotKnown, NotYet
+from .partner import Partner, as_owner, elsewhere, local_references, outgoing, theirs_to_tag
+from .recalling import RECALL_LATE, named_otherwise, review, take_back, tell_once
+from .state import spread
+from .taking import at_home, pull_one
 from .tally import Tally
-from .waiting import deleted_there
+from .waiting import deleted_there, quarantine, refusal_kept
+from .whose import as_they_wrote
 
 TRIES = 8
 
 
-class Turned(Exception):
-    """Between the question and the sending something changed: ask again. `tally` says what was taken in meanwhile."""
-
-    def __init__(self, tally: Tally | None = None) -> None:
-        super().__init__()
-        self.tally = tally or Tally()
-
-
-class Other(Exception):
+class Differs(Exception):
     """A copy of ours is there already, and it is not as we sent it."""
 
     def __init__(self, there: dict[str, Any]) -> None:
@@ -45,12 +44,20 @@ class Other(Exception):
         self.there = there
 
 
-async def one(house: House, partner: Partner, entry: Queued, tally: Tally) -> None:
-    if entry.why == "review":
-        await review(house, partner, entry, tally)
-        return
-    stored = await house.store.get(entry.ref)
+async def see_to(house: House, partner: Partner, entry: Queued, tally: Tally) -> None:
     link = await house.store.link(partner.name, entry.ref)
+    try:
+        await (review(house, partner, entry, tally) if entry.why == "review" else _one(house, partner, entry, link, tally))
+    except Moved:  # a pull, or another worker, wrote the link meanwhile
+        raise AskAgain from None
+    except Taken as e:
+        if e.kind != "link":
+            raise
+        raise Refusal(409, "what is there is linked with another record here") from None
+
+
+async def _one(house: House, partner: Partner, entry: Queued, link: Linked | None, tally: Tally) -> None:
+    stored = await house.store.get(entry.ref)
     if stored is None or stored.deleted or entry.why == "recall":
         await take_back(house, partner, entry, link, tally)
         return
@@ -59,10 +66,16 @@ async def one(house: House, partner: Partner, entry: Queued, tally: Tally) -> No
         await _withhold(house, partner, entry, stored, ctx, link, tally)
         return
     if await deleted_there(house, partner, link):
-        await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it was deleted there: a person decides"))
+        await _for_a_person(house, partner, entry, ctx, tally)
         return
-    ops = await send(house, partner, entry, ctx, stored, link)
-    went = any(isinstance(op, Note) for op in ops)
+    try:
+        if await recognising.waits(house, partner, stored, link):
+            raise identity.Waits
+        ops = await send(house, partner, entry, ctx, stored, link, tally)
+    except identity.Waits:
+        await _not_sure(house, partner, entry, stored, ctx, tally)
+        return
+    went = _went(ops)
     end = Close(entry.entry, entry.fence, *(("sent", f"version {stored.version}") if went else ("superseded", "it is there already")))
     try:
         await house.store.commit(end, *ops)
@@ -72,52 +85,113 @@ async def one(house: House, partner: Partner, entry: Queued, tally: Tally) -> No
     tally.sent += went
 
 
-async def send(house: House, partner: Partner, entry: Queued, ctx: Context, stored: Stored, link: Linked | None) -> list[Op]:
-    """Send this version and what it refers to; the operations that record it: only a new link where that server has it already.
+def _went(ops: list[Op]) -> bool:
+    """Did something reach them, by what records it? Only a new link where they had it already."""
+    return any(isinstance(op, Note) for op in ops)
 
-    What began there and is as they wrote it is not sent back, not even to mark it. Raises what the remote raises, and Turned.
+
+async def _for_a_person(house: House, partner: Partner, entry: Queued, ctx: Context, tally: Tally) -> None:
+    """They deleted it, and a person decides: what was under way is over once nothing of it may still arrive."""
+    before = await attempts.of(house, partner, entry.ref)
+    if attempts.may_arrive(house, before):
+        await house.store.commit(Delay(entry.entry, entry.fence, house.clock() + attempts.HOLD / 4, "a request of ours may still arrive there"))
+        tally.delayed += 1
+        return
+    await house.store.commit(
+        Close(entry.entry, entry.fence, "superseded", "it was deleted there: a person decides"), *_known(ctx, partner, entry.ref, before)
+    )
+
+
+async def send(
+    house: House, partner: Partner, entry: Queued, ctx: Context, stored: Stored, link: Linked | None, tally: Tally, on_the_way: frozenset[Ref] = frozenset()
+) -> list[Op]:
+    """Send this version and what it refers to; the operations that record it: only a new link where that server has it already.
+    `on_the_way`: what it is sent ahead for; what goes ahead of this is recorded and counted in `tally`.
+
+    What began there and is as they wrote it is not sent back, not even to mark it. Raises what the remote raises, and AskAgain.
     """
     ref = stored.ref
     live = link if link is not None and not link.gone else None
     theirs = began_there(live)
     before = await attempts.of(house, partner, ref) if stored.facts.patients else None
     if live is not None and theirs and live.version == stored.version:
-        return [live, *_known(ctx, partner, ref, before)]
+        return [changed(live), *_known(ctx, partner, ref, before)]
+    if live is not None:
+        await recognising.still(house, partner, ctx, stored, live)
+    if live is not None and recognising.theirs_to_write(live):
+        return [changed(live, version=stored.version)]
+    if live is None and before is None and await recognising.met(house, partner, ctx, stored, link):
+        raise AskAgain
     views = await shown_to(ctx, partner.terms, stored)
-    body = with_labels(rendered(strict.decode(stored.body or b""), views), strict.decode(stored.body or b""))
-    names = await _targets(house, partner, entry, ctx, ref, body)
-    copy = outgoing(body, ref, live.remote_id.split("/")[1] if live else None, names, tagged=not theirs)
     held = (live.base_received or live.base_sent) if live is not None else None  # what that server has, as far as we know
+    whole = found_again(strict.decode(stored.body or b""), strict.decode(held or b"{}"), {})  # what they name is not held back from them
+    body = with_labels(rendered(whole, views), whole)
+    names = await _targets(house, partner, entry, ctx, body, tally, on_the_way | {ref})
+    if held is not None:
+        names |= await as_they_wrote(house, partner, body, held, theirs)
+    by = theirs_to_tag(live) if live is not None and theirs else [*await tags.came_with(house, stored), copies.tag(house.name, ref.id)]
+    copy = outgoing(body, live.remote_id.split("/")[1] if live else None, names, by, absolute=partner.absolute)
     if live is not None and held is not None and same(strict.decode(held), copy):
         more = await _never_noted(house, partner, ctx, stored) if before is None and not theirs else []
-        agreed = Linked(**{**fields_of(live), "version": stored.version, "base_sent": live.base_sent or strict.dump(copy)})
+        agreed = changed(live, version=stored.version, base_sent=live.base_sent or strict.dump(copy))
         return [agreed, *_known(ctx, partner, ref, before), *more]
     if live is not None and theirs:
         copy = put_back(strict.decode(live.base_received or live.base_sent or b"{}"), copy, views)
-    known = await _looked_for(partner, ref, before) if live is None else None
-    decision = await ask_stored(ctx, "disclose", stored)
-    attempt = await attempts.begin(house, partner, entry, stored, before, decision, copy) if stored.facts.patients else None
+    if live is None and (id := await tags.began_at(house, stored, (await partner.met()).gateway)):
+        await _home(house, partner, stored, link, id)
+    person = names.get(next(iter(stored.facts.patients), ""))
+    if link is None and before is None and (theirs_of_it := await joining.with_theirs(house, partner, ctx, stored, person)) is not None:
+        raise AskAgain(await at_home(house, partner, *theirs_of_it))
+    known = await _looked_for(house, partner, stored, before) if live is None else None
+    why = await grounds(ctx, partner.terms, stored)
+    attempt = await attempts.begin(house, partner, entry, stored, before, why, copy) if stored.facts.patients else None
     try:
-        await _as_asked(house, partner, stored)
-        reply = await _conditional(partner.server, ref, copy, live, before, known)
+        asking = partial(as_asked, house, partner, entry, stored, views, link)
+        reply = await _conditional(house, partner, stored.ref, copy, live, before, known, asking)
+    except Fenced:  # what is under way is written down by whoever holds the entry now
+        raise
     except Exception as e:
         if attempt is not None and attempts.nothing_left(e):
             await house.store.commit(attempts.as_before(partner, ref, before))
-        if isinstance(e, Other):
-            raise Turned(await _adopt(house, partner, ref, e.there, before)) from None
+        if isinstance(e, Differs):
+            raise AskAgain(await _adopt(house, partner, stored, link, e.there, before)) from None
+        if isinstance(e, Refusal) and e.status in (400, 422) and partner.absolute and elsewhere(copy):  # HAPI, as it comes, refuses these
+            partner.absolute = False
+            raise AskAgain from None
         raise
-    there = reply.body or copy
-    remote_id = f"{ref.type}/{there.get('id') or id_of(reply, live)}"
+    if live is not None and stubs.stands(live) and await stubs.left_over(partner, live, reply, copy):
+        await _made_anew(house, partner, entry, replace(live, etag=reply.etag or etag_of(reply.body or copy)))
+    done = await _recorded(house, partner, ctx, stored, link, copy, reply, why)
+    again = await named_otherwise(house, partner, stored, link) if live is None else []
+    return [*done, *_known(ctx, partner, ref, attempt, trail=False), *again]
+
+
+async def _made_anew(house: House, partner: Partner, entry: Queued, live: Linked) -> None:
+    """What is left of a stub there is deleted and the copy asked for again; where a record of theirs points to it, it stays as it is."""
+    with suppress(Stays):
+        await delete_there(house, partner, entry, live, Tally())
+        await house.store.commit(changed(await house.store.link(partner.name, live.ref) or live, gone=True))
+        raise AskAgain
+
+
+async def _recorded(
+    house: House, partner: Partner, ctx: Context, stored: Stored, was: Linked | None, copy: dict[str, Any], reply: Reply, why: Grounds
+) -> list[Op]:
+    """That it is there as they answered: the link, a row for each person, and what they dropped of it."""
+    ref, live = stored.ref, was if was is not None and not was.gone else None
+    remote_id = f"{ref.type}/{(reply.body or {}).get('id') or id_of(reply, live)}"
+    seen = await reading_back.seen(house, partner, remote_id, reply, copy)
+    there = seen or {}
     linked = Linked(
         partner.name, ref, remote_id, reply.etag or etag_of(there), str(there.get("meta", {}).get("lastUpdated", "")),
-        stored.version, strict.dump(copy), strict.dump(there),
+        stored.version, strict.dump(copy), strict.dump(seen) if seen is not None else None, began_there=began_there(live),
     )  # fmt: skip
     trail = [
-        note(ctx, "R", "disclose", decision, (str(ref),), patient=person, allowed=True, detail=f"sent to {partner.name}")
+        note(ctx, "R", "disclose", why.decision, (str(ref),), patient=person, allowed=True, detail=attempts.went(f"sent to {partner.name}", why.on_behalf_of))
         for person in stored.facts.patients or (None,)
     ]
-    dropped = await flags(house, partner, copy, there)
-    return [linked, *trail, *dropped, *_known(ctx, partner, ref, attempt, trail=False)]
+    dropped = await reading_back.flags(house, partner, copy, seen) if seen is not None else []
+    return [over(was, linked), *await missing.forgotten(house, partner, linked.remote_id), *trail, *dropped]
 
 
 def _known(ctx: Context, partner: Partner, ref: Ref, attempt: Attempt | None, *, trail: bool = True) -> list[Op]:
@@ -132,95 +206,131 @@ async def _never_noted(house: House, partner: Partner, ctx: Context, stored: Sto
     person = next(iter(stored.facts.patients), None)
     if person is None or any(d.ref == stored.ref for d in await house.store.ledger(remote=partner.name, patient=person, open_only=True)):
         return []
-    decision = await ask_stored(ctx, "disclose", stored)
-    row = Disclosed(partner.name, stored.ref, stored.version, person, partner.terms.organisation, ctx.at, decision.consent, stored.epoch)
-    return [row, note(ctx, "R", "disclose", decision, (str(stored.ref),), patient=person, allowed=True, detail=f"found at {partner.name}")]
+    why = await grounds(ctx, partner.terms, stored)
+    row = Disclosed(
+        partner.name, stored.ref, stored.version, person, partner.terms.organisation, ctx.at, why.decision.consent, stored.epoch, None, why.on_behalf_of
+    )
+    detail = attempts.went(f"found at {partner.name}", why.on_behalf_of)
+    return [row, note(ctx, "R", "disclose", why.decision, (str(stored.ref),), patient=person, allowed=True, detail=detail)]
 
 
-async def _adopt(house: House, partner: Partner, ref: Ref, there: dict[str, Any], before: Attempt | None) -> Tally:
+async def _adopt(house: House, partner: Partner, stored: Stored, was: Linked | None, there: dict[str, Any], before: Attempt | None) -> Tally:
     """A copy of ours is there of which we do not know when it was agreed on: linked, and united with ours. Nothing there is overwritten."""
+    ref = stored.ref
+    await _of_the_same(house, partner, stored, there)
     link = attempts.adopted(partner, ref, there, "")
-    await house.store.commit(link, *attempts.rows(partner, ref, before), attempts.ended(partner, ref))
+    await house.store.commit(over(was, link), *attempts.rows(partner, ref, before), attempts.ended(partner, ref))
     return await pull_one(house, partner, link)
 
 
-async def _as_asked(house: House, partner: Partner, stored: Stored) -> None:
-    """What it refers to may have taken long: at the moment it leaves it is still this version, and still allowed. Turned otherwise."""
-    now = await house.store.get(stored.ref)
-    if now is None or now.version != stored.version:
-        raise Turned
-    if stored.facts.patients and not (await may_send(await as_owner(house, partner, "disclose"), partner.terms, now)).permit:
-        raise Turned
+async def _of_the_same(house: House, partner: Partner, stored: Stored, there: dict[str, Any]) -> None:
+    """What is about somebody else is joined with nothing of ours: it waits in quarantine, and ours is parked. Refusal."""
+    if not await belonging.same(house, partner, stored.facts.patients, there):
+        ctx = await as_owner(house, partner, "access")
+        await quarantine(house, partner, ctx, f"{stored.ref.type}/{there['id']}", there, belonging.wrong(), [])
+        raise Refusal(422, "what there bears the tag of this is not about the same person") from None
 
 
-async def _looked_for(partner: Partner, ref: Ref, before: Attempt | None) -> dict[str, Any] | None:
+async def _home(house: House, partner: Partner, stored: Stored, was: Linked | None, id: str) -> NoReturn:
+    """What is a copy of their own is not made there again: it is linked with its original and united with it (AskAgain). NotAtHome, where they
+    have it no more, or not for us."""
+    try:
+        reply = await partner.server.read(stored.ref.type, id)
+    except Refusal as e:
+        if e.status not in (404, 410):
+            raise
+        raise tags.NotAtHome from None
+    there = reply.body or {"resourceType": stored.ref.type, "id": id}
+    await _of_the_same(house, partner, stored, there)
+    agreed = await belonging.vouched(house, partner, stored, there)
+    if agreed is None:
+        await quarantine(house, partner, await as_owner(house, partner, "access"), f"{stored.ref.type}/{id}", there, belonging.unlike(), [])
+        raise Refusal(422, "it is given out as a copy of a record there, which never said this")
+    raise AskAgain(await at_home(house, partner, over(was, tags.home(partner.name, stored.ref, id, agreed)), reply.body or {}))
+
+
+async def _looked_for(house: House, partner: Partner, stored: Stored, before: Attempt | None) -> dict[str, Any] | None:
     """Where that server does not say that it creates on condition, our tag is looked for first."""
-    if ref.type in (await partner.met()).conditional_create:
+    if stored.ref.type in (await partner.met()).conditional_create:
         return None
     try:
-        return await attempts.copy_there(partner, ref)
-    except Refusal:
-        if before is not None:  # another create might be a second copy
+        return await attempts.copy_there(house, partner, stored.ref, stored.facts.patients)
+    except Refusal as e:
+        if before is not None or isinstance(e, attempts.Endless):  # another create might be a second copy
             raise
         return None
 
 
 async def _conditional(
-    server: RemoteServer, ref: Ref, copy: dict[str, Any], live: Linked | None, before: Attempt | None, known: dict[str, Any] | None
-) -> Reply:
-    """Create only if our tag is not there yet; else update what we last saw. Other where it is there as somebody else left it."""
+    house: House, partner: Partner, ref: Ref, copy: dict[str, Any], live: Linked | None, before: Attempt | None,
+    known: dict[str, Any] | None, asking: Asking,
+) -> Reply:  # fmt: skip
+    """Create only if our tag is not there yet; else update what we last saw. Differs where it is there as somebody else left it, and what
+    `asking` raises, which comes before each request that carries `copy`."""
+    server = partner.server
     if live is not None:
-        return await server.update(ref.type, live.remote_id.split("/")[1], copy, live.etag)
-    reply = Reply(200, known) if known is not None else await server.create(ref.type, copy, f"_tag={TAG}|{ref.id}")
+        held = live.base_received or live.base_sent
+        return await server.update(ref.type, live.remote_id.split("/")[1], copy, live.etag, strict.decode(held) if held else None, asking)
+    reply = Reply(200, known) if known is not None else await server.create(ref.type, copy, f"_tag={tags.condition(house, ref)}", asking)
+    if reply.status == 200 and reply.body is None:  # it is there already, and they do not say how: somebody may have changed it since
+        reply = await server.read(ref.type, id_of(reply, None))
     if reply.status == 200 and reply.body and not same(reply.body, copy):
         if not attempts.sent(before, reply.body):
-            raise Other(reply.body)
-        return await server.update(ref.type, reply.body["id"], {**copy, "id": reply.body["id"]}, reply.etag or etag_of(reply.body))
+            raise Differs(reply.body)
+        id = reply.body["id"]
+        return await server.update(ref.type, id, {**copy, "id": id}, reply.etag or etag_of(reply.body), reply.body, asking)
     return reply
 
 
-async def _targets(house: House, partner: Partner, entry: Queued, ctx: Context, ref: Ref, body: dict[str, Any]) -> dict[str, str]:
+async def _targets(
+    house: House, partner: Partner, entry: Queued, ctx: Context, body: dict[str, Any], tally: Tally, on_the_way: frozenset[Ref]
+) -> dict[str, str]:
     """What this refers to goes first, as far as it may go; a circle is cut here and closed by the later update."""
     names: dict[str, str] = {}
-    partner.pushing.add(ref)
-    try:
-        for target in local_references(body):
-            link = await house.store.link(partner.name, target)
-            if link is not None and not link.gone:
-                names[str(target)] = link.remote_id
-                continue
-            if target in partner.pushing or not house.r4.has_type(target.type):
-                continue
-            remote_id = await _ahead(house, partner, entry, ctx, target)
-            if remote_id:
-                names[str(target)] = remote_id
-    finally:
-        partner.pushing.discard(ref)
+    for target in local_references(body):
+        link = await house.store.link(partner.name, target)
+        if link is not None and not link.gone:
+            names[str(target)] = link.remote_id
+            continue
+        if target in on_the_way or not house.r4.has_type(target.type):
+            continue
+        one_at_a_time = target.type in NO_PATIENT_DATA and not any(r.type in NO_PATIENT_DATA for r in on_the_way)
+        async with partner.shared if one_at_a_time else nullcontext():
+            remote_id = await _ahead(house, partner, entry, ctx, target, tally, on_the_way)
+        if remote_id:
+            names[str(target)] = remote_id
     return names
 
 
-async def _ahead(house: House, partner: Partner, entry: Queued, ctx: Context, target: Ref) -> str | None:
+async def _ahead(
+    house: House, partner: Partner, entry: Queued, ctx: Context, target: Ref, tally: Tally, on_the_way: frozenset[Ref]
+) -> str | None:
     stored = await house.store.get(target)
     if stored is None or stored.deleted or target.type == "Consent":
         return None
-    if target.type not in NO_PATIENT_DATA and not await _may_go(partner, ctx, stored):
+    if target.type not in NO_PATIENT_DATA and not (await may_send(ctx, partner.terms, stored)).permit:
+        return None
+    if await identity.unsure(house, partner, stored.facts.patients):
         return None
     link = await house.store.link(partner.name, target)
+    if link is not None and not link.gone:  # by another lane, just now
+        return link.remote_id
     if await deleted_there(house, partner, link):
         return None
     try:
-        ops = await send(house, partner, entry, ctx, stored, link)
-    except Turned:
+        ops = await send(house, partner, entry, ctx, stored, link, tally, on_the_way)
+        cut = bool(on_the_way & set(local_references(strict.decode(stored.body or b"{}"))))
+        again: list[Op] = [Send(partner.name, target, stored.version, next(iter(stored.facts.patients), None), "changed")] if cut else []
+        await house.store.commit(*ops, *again)
+        tally.sent += _went(ops)
+    except tags.NotAtHome:
+        if target.type == "Patient":  # else what refers to it names it by identifier
+            raise
+        return None
+    except (AskAgain, Moved, Taken):
         link = await house.store.link(partner.name, target)  # it may have been found there
         return link.remote_id if link is not None and not link.gone else None
-    cut = bool(partner.pushing & set(local_references(strict.decode(stored.body or b"{}"))))
-    again: list[Op] = [Send(partner.name, target, stored.version, next(iter(stored.facts.patients), None), "changed")] if cut else []
-    await house.store.commit(*ops, *again)
-    return next(op.remote_id for op in ops if isinstance(op, Linked))
-
-
-async def _may_go(partner: Partner, ctx: Context, stored: Stored) -> bool:
-    return partner.terms.takes(stored.ref.type) and (await may_send(ctx, partner.terms, stored)).permit
+    return next((op.remote_id for op in ops if isinstance(op, Linked)), None)
 
 
 async def _withhold(
@@ -231,9 +341,14 @@ async def _withhold(
     if (live and not began_there(link)) or await sent_open(house, partner, entry):
         await take_back(house, partner, entry, link, tally)
         return
-    why = "consent does not let this go there"
-    trail = [note(ctx, "R", "disclose", None, (str(stored.ref),), patient=p, allowed=False) for p in stored.facts.patients]
-    await house.store.commit(Close(entry.entry, entry.fence, "withheld", why), *trail)
+    why = "consent does not let this go there" if partner.terms.takes(stored.ref.type) else NOT_AGREED
+    await house.store.commit(*attempts.withheld(ctx, entry, stored, why))
+    tally.withheld += 1
+
+
+async def _not_sure(house: House, partner: Partner, entry: Queued, stored: Stored, ctx: Context, tally: Tally) -> None:
+    """Who this is about is not sure there: nothing leaves until somebody has looked."""
+    await house.store.commit(*attempts.withheld(ctx, entry, stored, "it is not sure who this is there"))
     tally.withheld += 1
 
 
@@ -241,8 +356,7 @@ async def _withhold(
 
 
 async def later(house: House, partner: Partner, entry: Queued, e: Exception) -> None:
-    wait = getattr(e, "wait", None) or min(300.0, 2.0**entry.tries)
-    due = house.clock() + timedelta(seconds=wait * (0.75 + house.chance() / 2))
+    due = house.clock() + timedelta(seconds=getattr(e, "wait", None) or spread(house, 2.0 ** min(entry.tries, 20)))
     late = house.clock() - entry.queued_at >= RECALL_LATE
     told = await tell_once(house, partner, entry) if late else []
     try:
@@ -253,11 +367,24 @@ async def later(house: House, partner: Partner, entry: Queued, e: Exception) -> 
 
 async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tally: Tally) -> None:
     """A version conflict, or a deletion there, is pulled and merged, then sent again; what the server will not take is parked with its words."""
+    if isinstance(e, NotYet):
+        await _not_yet(house, partner, entry, e, tally)
+        return
     link = await house.store.link(partner.name, entry.ref)
     live = link is not None and not link.gone
-    if (e.status in (409, 412) or (e.status in (404, 410) and live)) and entry.tries < TRIES:
-        if link is not None and live:
-            tally.add(await pull_one(house, partner, link))
+    again = e.status in (409, 412) or (live and e.status in (404, 410))
+    wrong: Refusal | None = None  # nor may it be looked at
+    if link is not None and live and again and entry.tries < TRIES:
+        try:
+            tally.add(await pull_one(house, partner, link, alone=entry.why == "recall"))
+        except Refusal as looked:
+            wrong = looked
+    if isinstance(wrong, NotYet):
+        await _not_yet(house, partner, entry, wrong, tally)
+    elif wrong is not None and not e.status == wrong.status == 404:
+        await later(house, partner, entry, wrong)
+        tally.delayed += 1
+    elif wrong is None and again and entry.tries < TRIES:
         if entry.tries <= 2:  # merged just now: send the result at once
             await house.store.commit(Delay(entry.entry, entry.fence, house.clock(), str(e)))
         else:
@@ -267,9 +394,18 @@ async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tal
         await later(house, partner, entry, e)
         tally.delayed += 1
     else:
-        detail = msgspec.json.encode({"status": e.status, "text": e.text, "at": house.clock().isoformat()})
         told = await tell_once(house, partner, entry)
-        await house.store.commit(
-            Close(entry.entry, entry.fence, "parked", f"{e.status}: {e.text}"), Keep("parked", f"{partner.name} {entry.ref}", detail), *told
-        )
+        await house.store.commit(Close(entry.entry, entry.fence, "parked", str(e)), refusal_kept(house, partner, entry.ref, e), *told)
         tally.parked += 1
+
+
+async def _not_yet(house: House, partner: Partner, entry: Queued, e: NotYet, tally: Tally) -> None:
+    """It is looked at again. Where that says nothing for as long as RECALL_LATE, a person is asked; `looking_again` goes on."""
+    if not isinstance(e, NotKnown) or house.clock() - entry.queued_at < RECALL_LATE:
+        await later(house, partner, entry, e)
+        tally.delayed += 1
+        return
+    said = Refusal(0, NOT_KNOWN)  # words of ours
+    told = await tell_once(house, partner, entry)
+    await house.store.commit(Close(entry.entry, entry.fence, "parked", NOT_KNOWN), refusal_kept(house, partner, entry.ref, said), *told)
+    tally.parked += 1

@@ -2,211 +2,388 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .. import gate
-from ..domain import strict
-from ..domain.directory import NO_PATIENT_DATA
-from ..domain.identity import contradicts, nhs_numbers
-from ..domain.labels import joined
+from ..domain import copies, strict
+from ..domain.compartment import patients
+from ..domain.directory import NO_PATIENT_DATA, NOBODYS
+from ..domain.facts import codes_in
 from ..domain.problem import Problem
-from ..domain.reconcile import Conflict, Merge, Nothing, Pull, Push, reconcile
-from ..domain.rendering import put_back
-from ..domain.types import VIEW, Cut, Linked, Send, Stored
+from ..domain.reasons import because
+from ..domain.types import Disclosed, Drop, Linked, Op, Ref, Send, Stored
+from ..domain.vocabulary import own_task
+from ..domain.withheld import is_stub
 from ..gate import Context, House
-from ..remote.client import Refusal
-from . import attempts
-from .feed import Change, change_of
-from .links import etag_of, fields_of
-from .partner import Partner, as_owner, began_there, incoming, local_references, our_tag
-from .tally import Tally
-from .waiting import both_kept, deletion_kept, quarantine
+from ..gate.committing import SOUGHT, claim, of_copy
+from ..remote.client import Down, Garbled, Refusal, Unknown
+from ..store.base import Moved, Taken
+from ..store.journalled import OPENED
+from . import attempts, belonging, identity, joining, missing, originals, reading_back, recognising, stubs, tags
+from .ahead import Ahead, Far
+from .deleting import deleted_there
+from .feed import ID, Change, askable, change_of, utc
+from .links import began_there, changed, etag_of, kept, over, same
+from .partner import Partner, as_owner, incoming, local_references
+from .shapes import misshapen
+from .tally import Tally, ignored
+from .uniting import Again, merged, refused, waits_no_more
+from .waiting import DELETED, QUARANTINE, Corrected, broken, quarantine
+from .whose import held_by_name, names_of, only_shared, unsure, whose
+
+PATIENT_DATA_NOT_TAKEN = frozenset({"AuditEvent", "Provenance"})
+LOOKS = 3  # while we write the same at this moment
 
 
-async def pull_one(house: House, partner: Partner, link: Linked) -> Tally:
-    """Look at one resource there now (after a version conflict)."""
-    type, id = link.remote_id.split("/")
+async def pull_one(house: House, partner: Partner, link: Linked, *, alone: bool = False) -> Tally:
+    """Look at one resource there now (after a version conflict). `alone`: not at what it leads to, for a withdrawal waits for this."""
+    change: Change = {"id": link.remote_id, "resource": None, "updated": "", "broken": "", "doubt": ""}
     try:
-        reply = await partner.server.read(type, id)
-    except Refusal as e:
-        if e.status not in (404, 410):
-            raise
-        return await apply(house, partner, {"id": link.remote_id, "resource": None, "updated": ""}, False)
-    return await apply(house, partner, change_of(reply.body or {}), False)
+        there = await missing.now(house, partner, link.remote_id)
+    except Garbled as e:
+        return await _unread(house, partner, {**change, "resource": {"unreadable": True}}, e)
+    change = change_of(there) if there is not None else change
+    return await apply(house, partner, change, Ahead(alone=alone), fresh=True)
 
 
-async def apply(house: House, partner: Partner, change: Change, first_contact: bool) -> Tally:
-    """One change there: an echo, a merge, a new resource, a deletion."""
-    if change.get("broken"):
-        ctx = await as_owner(house, partner, "access")
-        return await quarantine(house, partner, ctx, change["id"], change["resource"], Problem("malformed", change["broken"]), [])
+async def apply(
+    house: House, partner: Partner, change: Change, under_way: Ahead | None = None, *, fresh: bool = False, corrected: Corrected | None = None
+) -> Tally:
+    """One change there: an echo, a merge, a new resource, a deletion. `fresh`: it was read just now, so it is no older state. `corrected`:
+    what is written instead of a new resource. `under_way`: what was looked at for the change that leads to this one, where one does.
+
+    What it refers to may be refused us, or be of any shape: then it waits in quarantine, and what comes beside it and after it is taken in.
+    Down where what is here changes too fast, or cannot be asked.
+    """
+    ahead = under_way if under_way is not None else Ahead()
+    for n in range(LOOKS):
+        try:
+            if not n:
+                return await _applied(house, partner, change, ahead, fresh, corrected)
+            return await _read(house, partner, change, ahead, corrected)  # what was read is of before what changed here
+        except (Again, Moved, Taken):
+            continue
+        except Far as e:
+            if under_way is not None and under_way.depth:  # of the change that leads to this one
+                raise
+            ahead.far = True
+            return await _far(house, partner, change, e)
+        except (Refusal, Unknown) as e:
+            return await _unread(house, partner, change, e)
+    raise Down("what it sent cannot be written here now")
+
+
+async def _applied(
+    house: House, partner: Partner, change: Change, under_way: Ahead, fresh: bool, corrected: Corrected | None = None
+) -> Tally:
+    type, there = change["id"].split("/")[0], change["resource"]
     link = await house.store.link_by_remote(partner.name, change["id"])
+    if (link is None or not fresh) and askable(change["id"]) and (why := left_out(house, partner, type, link is not None)):
+        return ignored(why)
+    if change["broken"]:
+        return await broken(house, partner, await as_owner(house, partner, "access"), change, link)
+    if there is not None and is_stub(there) and (link is None or link.gone or not _known(link, there)):
+        return await _stub(house, partner, change, link, fresh, under_way)
+    if change["doubt"] and not fresh:
+        return await _read(house, partner, change, under_way)
     if link is None:
-        if change["resource"] is None or our_tag(change["resource"]) or first_contact:
-            return Tally()
-        return await _new_there(house, partner, change)
+        if there is None:
+            return await _never_here(house, partner, change["id"])
+        ours = await tags.ours(house, there)
+        return await _tagged(house, partner, change, ours, under_way) if ours else await _new_there(house, partner, change, under_way, corrected)
+    if there is None and link.gone:
+        return Tally()
+    if there is not None and not link.gone and _known(link, there):
+        await reading_back.looked(house, partner, link, there)
+        return Tally()
+    if not fresh and (there is None or link.gone or change["updated"] <= utc(link.remote_updated)):
+        return await _read(house, partner, change, under_way)
+    if there is None:
+        return await deleted_there(house, partner, link)
     if link.gone:
-        return Tally()
-    if change["resource"] is None:
-        return await _deleted_there(house, partner, link)
-    if link.etag and etag_of(change["resource"]) == link.etag:
-        return Tally()
-    return await _changed_there(house, partner, link, change["resource"])
+        return await _revived(house, partner, link, {**change, "resource": there}, under_way)
+    return await _changed_there(house, partner, link, there, under_way)
 
 
-async def _changed_there(house: House, partner: Partner, link: Linked, there: dict[str, Any]) -> Tally:
-    stored = await house.store.get(link.ref)
-    if stored is None or stored.deleted:
-        return Tally()
-    ctx = await as_owner(house, partner, "access")
-    names = await _names(house, partner, there, link.base_sent)
-    local = strict.decode(stored.body or b"")
-    views = Cut(VIEW) if began_there(link) else await gate.shown_to(await as_owner(house, partner, "disclose"), partner.terms, stored)
-    theirs = _restored(local, incoming(there, link.ref, names), views)
-    if link.ref.type == "Patient" and (contradicts(local, theirs) or nhs_numbers(local) != nhs_numbers(theirs)):
-        wrong = Problem("conflict", "Who this is has changed there: NHS number, date of birth or family name. A person must look.", "Patient")
-        return await quarantine(house, partner, ctx, link.remote_id, theirs, wrong, [])
-    held = link.base_received or link.base_sent
-    agreed = None  # a copy that was found there
-    if held is not None:
-        then = local if stored.version == link.version else await _then(house, link, local)
-        agreed = _restored(then, incoming(strict.decode(held), link.ref, names), views)
-    step = reconcile(agreed, local, theirs)
-    seen = Linked(**{**fields_of(link), "etag": etag_of(there), "base_received": strict.dump(there)})
-    if isinstance(step, Nothing):
-        await house.store.commit(seen)
-        return Tally()
-    if isinstance(step, Push):
-        await house.store.commit(seen, Send(partner.name, link.ref, stored.version, next(iter(stored.facts.patients), None)))
-        return Tally()
-    if isinstance(step, Conflict):
-        return await _conflict(house, partner, ctx, seen, stored, theirs, step)
-    merged = (step.body if isinstance(step, (Merge, Pull)) else None) or theirs
-    return await _take(house, partner, ctx, seen, stored, merged, isinstance(step, Merge))
+async def _never_here(house: House, partner: Partner, name: str) -> Tally:
+    """It is gone there and was never taken in: what of it waited in quarantine is over."""
+    if await house.store.kept(QUARANTINE, f"{partner.name} {name}", house.clock()) is not None:
+        await house.store.commit(waits_no_more(partner, name))
+    return Tally()
 
 
-def _restored(local: dict[str, Any], theirs: dict[str, Any], views: Cut) -> dict[str, Any]:
-    """What the view held back is put back before merging. Of labels theirs are joined to ours: nothing is lowered from there."""
-    meta = {k: v for k, v in theirs.get("meta", {}).items() if k != "security"}
-    ours = local.get("meta", {})
-    kept = {k: ours[k] for k in ("versionId", "lastUpdated", "source") if k in ours}
-    security = joined(ours.get("security", ()), theirs.get("meta", {}).get("security", ()))
-    edited = {**theirs, "meta": {**meta, **kept, **({"security": security} if security else {})}}
-    if "text" not in local:
-        edited.pop("text", None)
-    return put_back(local, edited, views)
+async def _stub(house: House, partner: Partner, change: Change, link: Linked | None, fresh: bool, under_way: Ahead) -> Tally:
+    """What stands there in the place of a copy is never applied: of ours it is recognised, and another gateway's counts as a deletion. Beside
+    a copy of ours that has a link it is a clone like any other, whoever put it there."""
+    there = change["resource"]
+    ref = link.ref if link is not None else await tags.ours(house, there)
+    if ref is None:
+        return ignored("withheld there by another gateway")
+    if not fresh:  # it may be of before the permission came back
+        return await _read(house, partner, change, under_way)
+    if not tags.names(there, house, ref):
+        return await deleted_there(house, partner, link) if link is not None and not link.gone else Tally()
+    live = await house.store.link(partner.name, ref)
+    if link is None and live is not None and not live.gone:
+        return await _tagged(house, partner, change, ref, under_way)
+    return await stubs.came_back(house, partner, link or over(live, attempts.adopted(partner, ref, there, etag_of(there))), there)
 
 
-async def _then(house: House, link: Linked, local: dict[str, Any]) -> dict[str, Any]:
-    """Our resource as it was when both sides last agreed."""
-    stored = await house.store.version(link.ref, link.version) if link.version else None
-    return strict.decode(stored.body) if stored is not None and stored.body is not None else local
-
-
-async def _take(
-    house: House, partner: Partner, ctx: Context, seen: Linked, stored: Stored, merged: dict[str, Any], push_back: bool
-) -> Tally:
-    """Write their change here, as their organisation, by the rules for any client."""
+async def _read(house: House, partner: Partner, change: Change, under_way: Ahead, corrected: Corrected | None = None) -> Tally:
+    """A feed tells that something changed. Where this may be an older state of it, what is there now counts."""
     try:
-        written = await gate.update(ctx, stored.ref, strict.dump(merged), if_match=stored.version)
-    except Problem as p:
-        if p.kind == "stale":
-            return Tally(delayed=1)
-        return await quarantine(house, partner, ctx, seen.remote_id, merged, p, [seen])
-    version = written.version if not push_back else seen.version
-    await house.store.commit(Linked(**{**fields_of(seen), "version": version}))
-    return Tally(pulled=1)
+        there = await missing.now(house, partner, change["id"], told=change["resource"] is None)
+    except (Refusal, Unknown) as e:
+        if isinstance(e, Refusal) and e.status == 404:
+            return ignored("not for us to see there any more")
+        return await _unread(house, partner, change, e)
+    now = change_of(there) if there is not None else {**change, "resource": None}
+    return await _applied(house, partner, now, under_way, True, corrected)
 
 
-async def _conflict(
-    house: House, partner: Partner, ctx: Context, seen: Linked, stored: Stored, theirs: dict[str, Any], step: Conflict
+async def _unread(house: House, partner: Partner, change: Change, e: Exception) -> Tally:
+    """It, or somebody or something that it speaks of, cannot be read there: it waits alone."""
+    ctx = await as_owner(house, partner, "access")
+    unread = because("cannot-be-read", kind="not-offered", said=f"It has changed there, and cannot be read: {e}"[:300])
+    return await quarantine(house, partner, ctx, change["id"], change["resource"] or {"deleted": True}, unread, [])
+
+
+async def _far(house: House, partner: Partner, change: Change, e: Far) -> Tally:
+    """It waits alone, as what cannot be read does: with what it says where it is of something, or speaks of somebody, that is linked."""
+    ctx, link = await as_owner(house, partner, "access"), await house.store.link_by_remote(partner.name, change["id"])
+    return await broken(house, partner, ctx, {**change, "resource": change["resource"] or {}, "broken": f"It is not taken in yet: {e}."}, link, "leads-too-far")
+
+
+def left_out(house: House, partner: Partner, type: str, linked: bool = False) -> str:
+    """Why nothing of this type is taken in; "" when it is. A consent always is: it closes here what it closes."""
+    if not house.r4.has_type(type):
+        return "not a type of FHIR R4"
+    if type in NOBODYS:
+        return "" if linked else "of the directory, which is kept here"
+    if type in PATIENT_DATA_NOT_TAKEN:
+        return "their audit trail"
+    if partner.terms.types is not None and type not in partner.terms.types and type != "Consent":
+        return "not of the types agreed on"
+    return ""
+
+
+def _known(link: Linked, there: dict[str, Any]) -> bool:
+    """Is this the state that both sides agreed on last? Versions are compared, never ordered."""
+    stamps = {utc(link.remote_updated), utc(str(there.get("meta", {}).get("lastUpdated", "")))} - {""}
+    if link.etag and etag_of(there) == link.etag and len(stamps) < 2:
+        return True
+    held = strict.decode(link.base_received) if link.base_received else {}
+    version = there.get("meta", {}).get("versionId")
+    if not held or held.get("meta", {}).get("versionId") != version:
+        return False
+    if not version:  # it says none, so what is the same is the same
+        return same(held, there) and (not link.etag or len(stamps) == 1)
+    return same(held, there) or (len(stamps) < 2 and reading_back.less(held, there))
+
+
+async def _tagged(house: House, partner: Partner, change: Change, ref: Ref, under_way: Ahead) -> Tally:
+    """It bears our tag, and no link says so: on its way, of before a restore, come round by other gateways, or a clone of our copy."""
+    if (attempt := await attempts.of(house, partner, ref)) is not None:
+        if attempts.which(attempt, change["resource"]) is not None:
+            under_way.ours[change["id"]] = str(ref)
+        return ignored("a copy of ours on its way")
+    link = await house.store.link(partner.name, ref)
+    stored = await house.store.get(ref)
+    if stored is not None and (link is None or link.gone):
+        again = over(link, attempts.adopted(partner, ref, change["resource"], ""))
+        return await _linked_again(house, partner, again, stored, change["resource"], under_way)
+    if len(copies.tags(change["resource"])) > 1:
+        return ignored("a copy of ours that came there by another way")
+    ctx = await as_owner(house, partner, "access")
+    wrong = because("second-copy" if stored is not None else "no-original", "meta.tag")
+    lost = await _lost(house, partner, ctx, ref, change["resource"], under_way) if stored is None and await house.store.kept(*OPENED, ctx.at) else []
+    return await quarantine(house, partner, ctx, change["id"], change["resource"], wrong, lost)
+
+
+async def _lost(house: House, partner: Partner, ctx: Context, ref: Ref, there: dict[str, Any], under_way: Ahead) -> list[Op]:
+    """They have a copy of what is not here, for this store was restored from before it: the ledger says so, so that the person sees it and
+    their next change of consent takes it back; it is taken back now where nothing of theirs may be there. What it says is in quarantine."""
+    try:
+        names = await whose(house, partner, ctx, there, under_way)
+    except Problem:
+        return []
+    person = next((p for p in patients(incoming(there, None, names)) if p in names.values()), None)
+    if person is None or any(d.ref == ref for d in await house.store.ledger(remote=partner.name, patient=person, open_only=True)):
+        return []
+    stored = await house.store.get(Ref(*person.split("/")))
+    permitted = stored is not None and (await gate.may_send(await as_owner(house, partner, "disclose"), partner.terms, stored)).permit
+    again: list[Op] = [] if permitted else [Send(partner.name, Ref(*person.split("/")), 0, person, "review")]
+    return [Disclosed(partner.name, ref, 0, person, partner.terms.organisation, ctx.at), *again]
+
+
+async def _revived(house: House, partner: Partner, link: Linked, change: Change, under_way: Ahead) -> Tally:
+    """It was deleted there, and is there again. What was deleted here by somebody else does not come back."""
+    stored = await house.store.get(link.ref)
+    if began_there(link) and (stored is None or stored.deleted):
+        ctx = await as_owner(house, partner, "access")
+        if stored is not None and stored.writer.user != ctx.actor.user:
+            return ignored("deleted here")
+        return await _new_there(house, partner, change, under_way)
+    if stored is None:
+        return ignored("deleted here")
+    return await _linked_again(house, partner, changed(link, etag="", gone=False), stored, change["resource"], under_way)
+
+
+async def _linked_again(
+    house: House, partner: Partner, link: Linked, stored: Stored, there: dict[str, Any], under_way: Ahead
 ) -> Tally:
-    """Both versions are kept, the deterministic winner is served, a person decides."""
-    kept, trail = both_kept(house, partner, ctx, stored, theirs, step)
-    local = strict.decode(stored.body or b"")
-    if step.winner is not None and step.winner != local:
-        tally = await _take(house, partner, ctx, seen, stored, step.winner, True)
-        await house.store.commit(kept, *trail)
-    else:
-        first = next(iter(stored.facts.patients), None)
-        await house.store.commit(seen, kept, *trail, Send(partner.name, stored.ref, stored.version, first))
-        tally = Tally()
-    tally.conflicts += 1
+    """A live link, with what was agreed on before where that is known; whether it may be there is asked by the push that is queued. Nothing may
+    have gone there that would have made the person known: so they are recognised first."""
+    ctx = await as_owner(house, partner, "access")
+    try:
+        await recognising.recognised(house, partner, ctx, there, under_way)
+    except Problem as p:
+        return await refused(house, partner, ctx, link.remote_id, there, p, [])
+    if not await belonging.same(house, partner, stored.facts.patients, there, under_way):
+        return await quarantine(house, partner, ctx, link.remote_id, there, belonging.wrong(), [])
+    person = next(iter(stored.facts.patients), None)
+    await house.store.commit(link, Drop(DELETED, f"{partner.name} {link.ref}"), Send(partner.name, link.ref, stored.version, person))
+    return await _changed_there(house, partner, kept(link), there, under_way)
+
+
+async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_id: str, under_way: Ahead) -> Tally:
+    """What this refers to and we do not have yet is taken in first, as far as it may be."""
+    tally = Tally()
+    under_way.seen.add(remote_id)
+    with under_way.deeper():
+        for target in local_references(there):
+            name = str(target)
+            if target.type == "Patient" or left_out(house, partner, target.type) or not ID.fullmatch(target.id):
+                continue
+            if under_way.new(name) and await house.store.link_by_remote(partner.name, name) is None:
+                try:
+                    found = await under_way.at(house, partner, name)
+                except (Refusal, Unknown):
+                    continue
+                if found is not None:
+                    tally.add(await apply(house, partner, change_of(found), under_way, fresh=True))
     return tally
 
 
-async def _new_there(house: House, partner: Partner, change: Change) -> Tally:
-    """A resource that began there, about a person we share."""
-    there = change["resource"]
-    type = change["id"].split("/")[0]
-    if type == "Consent":
-        return await _consent_there(house, partner, change)
-    if not house.r4.has_type(type) or type in NO_PATIENT_DATA or type in ("AuditEvent", "Provenance", "Patient"):
-        return Tally()
-    names = await _names(house, partner, there, None)
-    if not any(ours.startswith("Patient/") for ours in names.values()):
-        return Tally()  # not about anyone whom this server knows from us
-    ctx = await as_owner(house, partner, "access")
-    body = incoming(there, None, names)
-    try:
-        written = await gate.create(ctx, type, strict.dump(body))
-    except Problem as p:
-        return await quarantine(house, partner, ctx, change["id"], body, p, [])
-    linked = Linked(
-        partner.name, written.ref, change["id"], etag_of(there), change["updated"], written.version, strict.dump(there), strict.dump(there)
-    )
-    await house.store.commit(linked)
-    return Tally(pulled=1)
-
-
-async def _consent_there(house: House, partner: Partner, change: Change) -> Tally:
-    """A consent that a partner sends about a person we share closes here what it closes, and opens nothing."""
-    there = change["resource"]
-    names = await _names(house, partner, there, None)
-    if not any(ours.startswith("Patient/") for ours in names.values()):
-        return Tally()
-    ctx = await as_owner(house, partner, "access")
-    body = incoming(there, None, names)
-    try:
-        written = await gate.keep_foreign(ctx, body)
-    except Problem as p:
-        return await quarantine(house, partner, ctx, change["id"], body, p, [])
-    sent = strict.dump(there)
-    await house.store.commit(Linked(partner.name, written.ref, change["id"], etag_of(there), change["updated"], written.version, sent, sent))
-    return Tally(pulled=1)
-
-
-async def _deleted_there(house: House, partner: Partner, link: Linked) -> Tally:
-    """Their deletion is a proposal: applied where they may change it and we have not. Else ours stays, and a person decides."""
-    ctx = await as_owner(house, partner, "access")
+async def _changed_there(house: House, partner: Partner, link: Linked, there: dict[str, Any], under_way: Ahead) -> Tally:
     stored = await house.store.get(link.ref)
-    gone = Linked(**{**fields_of(link), "gone": True})
-    attempt = await attempts.of(house, partner, link.ref)
-    if attempt is not None and attempt.recall:  # ours: it is what the recall waits for
-        rows = await house.store.ledger(remote=partner.name, patient=attempt.patient, open_only=True)
-        sent = [d for d in rows if d.ref == link.ref] + attempts.rows(partner, link.ref, attempt)
-        await house.store.commit(gone, *attempts.taken_back(ctx, partner, link.ref, attempt.patient, attempt, sent))
-        return Tally(recalled=1)
+    ctx = await as_owner(house, partner, "access")
+    if stored is not None and originals.by_them(ctx, stored) and began_there(link):
+        await house.store.commit(changed(link, gone=True))  # they took their copy back, and let us have it again
+        return await _new_there(house, partner, change_of(there), under_way)
     if stored is None or stored.deleted:
-        await house.store.commit(gone)
+        return ignored("deleted here")
+    if (wrong := misshapen(house, there)) is not None:
+        return await quarantine(house, partner, ctx, link.remote_id, there, wrong, [])
+    attempt = await attempts.of(house, partner, link.ref)
+    if attempt is not None and attempts.put_back(attempt, there):
+        held = strict.dump(there)
+        again = changed(link, etag=etag_of(there), version=attempt.agreed, base_sent=held, base_received=held)
+        return await attempts.came_back(house, partner, ctx, again, attempt)
+    if stubs.stands(link):
+        return await stubs.written_over(house, partner, ctx, link, there)
+    own = attempts.which(attempt, there)
+    if own is not None and attempt is not None and not attempt.recall:  # ours, before its answer: whoever sent it writes the rest down
+        held, stamp = strict.dump(there), str(there.get("meta", {}).get("lastUpdated", ""))
+        await house.store.commit(changed(link, etag=etag_of(there), remote_updated=stamp, version=own.version, base_sent=held, base_received=held))
         return Tally()
-    if stored.version != link.version or partner.terms.direction == "out":
-        await house.store.commit(gone, *deletion_kept(house, partner, ctx, stored))
-        return Tally(conflicts=1)
-    await house.store.commit(gone)
+    if recognising.theirs_to_write(link) and link.ref.type in NO_PATIENT_DATA:
+        await house.store.commit(changed(link, etag=etag_of(there)))
+        return Tally()  # an entry of their directory says nothing about ours
+    if link.ref.type != "Patient" and await identity.unsure(house, partner, stored.facts.patients):
+        return await quarantine(house, partner, ctx, link.remote_id, there, unsure(), [])
+    tally = await _ahead(house, partner, there, link.remote_id, under_way)
+    tally.add(await merged(house, partner, ctx, link, stored, there, under_way.ours))
+    return tally
+
+
+async def _new_there(house: House, partner: Partner, change: Change, under_way: Ahead, corrected: Corrected | None = None) -> Tally:
+    """A resource that began there, about a person we share. A consent closes here what it closes, and opens nothing."""
+    there, type = change["resource"], change["id"].split("/")[0]
+    if type == "Patient":
+        if await recognising.noticed(house, partner, there):
+            return Tally(seen=1)
+        return ignored("somebody whom this partner and we do not share")
+    if own_task(type, codes_in(there)):
+        return ignored("a question or work of that gateway's own")
+    ctx = await as_owner(house, partner, "access")
     try:
-        await gate.remove(ctx, link.ref, if_match=stored.version)
+        names = await whose(house, partner, ctx, there, under_way)
     except Problem as p:
-        return await quarantine(house, partner, ctx, link.remote_id, {"deleted": True}, p, deletion_kept(house, partner, ctx, stored))
-    return Tally(pulled=1)
+        return await refused(house, partner, ctx, change["id"], there, p, [])
+    if not names:
+        return ignored("about nobody whom this partner and we share")
+    held = [*copies.tags(there), *tags.by(await partner.met(), there)]
+    if (done := await _by_another_way(house, partner, ctx, change, names, held, under_way)) is not None:
+        return done
+    if corrected is None and (done := await _joined(house, partner, ctx, there, names, under_way)) is not None:
+        return done
+    tally = await _ahead(house, partner, there, change["id"], under_way)
+    sought = {name: await house.store.kept(SOUGHT, name, house.clock()) for t in held if (name := of_copy(type, str(t.get("code", ""))))}
+    if held and (done := await _by_another_way(house, partner, ctx, change, names, held, under_way)) is not None:
+        tally.add(done)  # it came while that was fetched
+        return tally
+    names |= under_way.ours
+    body = copies.tagged(incoming(there, None, names | await names_of(house, partner, there, None)), held)
+    if corrected is not None:
+        body = copies.tagged(incoming(corrected.about(names), None, names | await names_of(house, partner, corrected.body, None)), held)
+    sent = strict.dump(there)
+
+    def linked(written: gate.Written) -> list[Op]:
+        version = written.version if corrected is None else 0
+        link = Linked(partner.name, written.ref, change["id"], etag_of(there), change["updated"], version, sent, sent, began_there=True, if_absent=True)
+        claims = [claim(name, last, written.ref, house.clock()) for name, last in sought.items()]
+        by_hand = corrected.written(partner, change["id"], written, names) if corrected is not None else []
+        return [link, *claims, waits_no_more(partner, change["id"]), *by_hand]
+
+    try:
+        await only_shared(house, partner, body, names.values())
+        body = await held_by_name(house, body, body)
+        if type == "Consent":
+            await gate.keep_foreign(ctx, body, frozenset(names.values()), also=linked)
+        else:
+            await gate.create(ctx, type, strict.dump(body), also=linked)
+    except Problem as p:
+        tally.add(await refused(house, partner, ctx, change["id"], body, p, []))
+    else:
+        tally.pulled += 1
+    return tally
 
 
-async def _names(house: House, partner: Partner, there: dict[str, Any], sent: bytes | None) -> dict[str, str]:
-    """Their `Type/id` to ours, for everything this resource refers to."""
-    out: dict[str, str] = {}
-    bodies = [there] + ([strict.decode(sent)] if sent else [])
-    for target in (t for b in bodies for t in local_references(b)):
-        link = await house.store.link_by_remote(partner.name, str(target))
-        if link is not None:
-            out[str(target)] = str(link.ref)
-    return out
+async def _by_another_way(
+    house: House, partner: Partner, ctx: Context, change: Change, names: dict[str, str], held: Sequence[copies.Tag], under_way: Ahead
+) -> Tally | None:
+    """What bears one of these tags is here: another copy of it, or ours of theirs, which is linked then. None where nothing is."""
+    there = change["resource"]
+    known = await tags.known(house, change["id"].split("/")[0], held)
+    if known is None:
+        return None
+    if known.facts.patients and not set(names.values()) & set(known.facts.patients):
+        return await quarantine(house, partner, ctx, change["id"], there, belonging.wrong(), [])
+    original = copies.at((await partner.met()).gateway, strict.decode(known.body or b"{}"))
+    if original is not None and original == there["id"] and await house.store.link(partner.name, known.ref) is None:
+        agreed = await belonging.vouched(house, partner, known, there)
+        if agreed is None:
+            return await quarantine(house, partner, ctx, change["id"], there, belonging.unlike(), [])
+        return await at_home(house, partner, over(None, tags.home(partner.name, known.ref, original, agreed)), there, under_way)
+    return ignored("here already, by another way")
+
+
+async def _joined(house: House, partner: Partner, ctx: Context, there: dict[str, Any], names: dict[str, str], under_way: Ahead) -> Tally | None:
+    """Ours of the same source is linked, and united. None where nothing of ours is."""
+    try:
+        link = await joining.of_ours(house, partner, ctx, there, names)
+    except Problem as p:
+        return await quarantine(house, partner, ctx, f"{there['resourceType']}/{there['id']}", there, p, [])
+    return await at_home(house, partner, link, there, under_way) if link is not None else None
+
+
+async def at_home(house: House, partner: Partner, link: Linked, there: dict[str, Any], under_way: Ahead | None = None) -> Tally:
+    """A copy of ours of what is theirs has met its original: linked, and united. Nothing on either side is overwritten. One that they took
+    back before is no copy of it any more."""
+    was = await house.store.link_by_remote(partner.name, link.remote_id)
+    before = await house.store.get(was.ref) if was is not None and not was.gone and was.ref != link.ref else None
+    ended = [changed(was, gone=True)] if was is not None and before is not None and before.deleted else []
+    await house.store.commit(*ended, link)
+    return await apply(house, partner, change_of(there), under_way, fresh=True)

@@ -1,80 +1,284 @@
-"""The worker: pushes and pulls at its own pace, never inside a request."""
+"""The worker: pushes and pulls at its own pace, never inside a request.
+
+What goes out and what comes in have a task and a breaker each, so that neither waits for the other (`state`).
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
 
 from .. import gate
-from ..domain.types import Ref
 from ..gate import House
 from ..remote.client import Down, Locked, Unknown
-from . import attempts, reading_back
+from ..store.base import StoreError
+from . import attempts, meeting
+from .away import while_away
 from .backfill import backfill
-from .partner import Partner, as_owner, began_there
+from .hooks import called, pace
+from .looking_again import looked_again
+from .partner import Partner
 from .pull import pull
 from .push import push
+from .reader import Lost, Reader
+from .recalling import RECALL_LATE
+from .state import Breaker, Breakers, keep_abilities
+from .status import ledger, oldest_recall, preview, status
+from .sweeping import missed_again, reread
 from .tally import Tally
 from .turning import turned
 
 log = structlog.get_logger()
 IDLE_SECONDS = 0.25
-PAUSE_SECONDS = (1.0, 60.0)
+LOOK_SECONDS = 5.0  # while it waits: whether another process found that server well again
+WATCH_SECONDS = 60.0
+STEP = 25  # resources that are taken in between two times that a person hears how far it is
+
+Pause = Callable[[float], Awaitable[None]]  # for so many seconds, or until there is something to do
 
 
-async def once(house: House, partner: Partner, holder: str = "once", *, most: int = 1_000) -> Tally:
-    """Rounds until nothing moves any more (or `most` rounds). Raises Down or Locked when the server does not answer."""
-    total = Tally()
-    partner.paused = ""
-    if partner.terms.direction != "in":
-        await backfill(house, partner)
-    for _ in range(most):
-        tally = Tally()
-        if partner.terms.direction != "in":
-            await turned(house, partner)
-            tally.add(await push(house, partner, holder))
-        tally.add(await pull(house, partner))
-        total.add(tally)
-        if not tally.anything or (tally.delayed and tally.seen == tally.delayed):
-            break
+def _never() -> bool:
+    return False
+
+
+async def once(
+    house: House, partner: Partner, holder: str = "once", *, most: int = 1_000,
+    stopped: Callable[[], bool] = _never, told: Callable[[Tally, int], None] | None = None,
+) -> Tally:  # fmt: skip
+    """Until nothing moves any more (or `most` times out and in), or `stopped`; `told` hears after each batch, and after each STEP that was taken in,
+    what was done so far, and how much is left to send.
+
+    Raises Down, Unknown or Locked when the server does not answer.
+    """
+    total, both, reader = Tally(), await Breakers.of(house, partner.name), Reader(house, partner.name, holder)
+    inward = partner.terms.direction != "out"
+    await backfill(house, partner, stopped, lambda: _told(house, partner, total, told))
+    try:
+        for _ in range(most):
+            tally, known = Tally(), set(total.turned_away)
+            while not stopped():
+                try:
+                    batch = await _tried(partner, both, both.push, lambda: _outward(house, partner, holder, both.push, stopped))
+                except Unknown:  # of one entry it may say nothing of the others
+                    if both.push.open:
+                        raise
+                    batch = Tally(seen=1, delayed=1)
+                tally.add(batch)
+                total.add(batch)
+                await _told(house, partner, total, told)
+                if not batch.seen:
+                    break
+            if inward and not stopped():
+                await reader.takes_over(stopped)
+                taken = await _tried(partner, both, both.pull, lambda: _inward(house, partner, reader, _going(reader, total, stopped, told)))
+                tally.add(taken)
+                total.add(taken)
+                await _told(house, partner, total, told)
+            tally.turned_away -= known  # refused again: nothing follows from it
+            if stopped() or not tally.anything or (tally.delayed and tally.seen == tally.delayed):
+                break
+    finally:
+        await reader.leaves()
     return total
 
 
-async def run(house: House, partners: Sequence[Partner], holder: str, stop: asyncio.Event) -> None:
-    """Serve every partner until `stop`."""
-    await asyncio.gather(*(serve(house, p, holder, stop) for p in partners))
+def _going(reader: Reader, total: Tally, stopped: Callable[[], bool], told: Callable[[Tally, int], None] | None) -> Callable[[Tally], Awaitable[None]]:
+    """For a round that a person asked for: it ends before the next change once they stop it, and they hear how far it is."""
+    heard = 0
+
+    async def going(taken: Tally) -> None:
+        nonlocal heard
+        if stopped():
+            raise Lost
+        await reader.still()
+        if told is not None and taken.pulled >= heard + STEP:
+            heard, so_far = taken.pulled, Tally()
+            so_far.add(total)
+            so_far.add(taken)
+            told(so_far, 0)
+
+    return going
 
 
-async def serve(house: House, partner: Partner, holder: str, stop: asyncio.Event) -> None:
-    """Push as soon as something is due, pull every `poll_seconds`; pause with growing waits while the server is away."""
-    loop = asyncio.get_running_loop()
-    next_pull, pause, filled = 0.0, PAUSE_SECONDS[0], False
+async def _told(house: House, partner: Partner, total: Tally, told: Callable[[Tally, int], None] | None) -> None:
+    if told is not None:
+        told(total, await _left(house, partner))
+
+
+async def _left(house: House, partner: Partner) -> int:
+    """How many entries are still to be sent."""
+    states = await house.store.outbox(partner.name)
+    return states.get("queued", 0) + states.get("leased", 0)
+
+
+async def _tried(
+    partner: Partner, both: Breakers, breaker: Breaker, doing: Callable[[], Awaitable[Tally]], probe: Callable[[], Awaitable[Any]] | None = None
+) -> Tally:
+    """What this did, after `probe` let it through; how it went is kept. Where nothing is left to send after a failure, that server is looked at."""
+    try:
+        if probe is not None:
+            await probe()
+        tally = await doing()
+        looks = breaker.way == "push" and breaker.state.kind == "away" and not tally.seen and probe is None and not await _left(breaker.house, partner)
+        if looks:
+            await partner.server.abilities()
+    except (Down, Unknown, Locked) as e:
+        await both.failed(breaker, e)
+        raise
+    if breaker.way == "pull" or tally.asked or probe is not None or looks:
+        await breaker.went()
+    return tally
+
+
+async def _outward(house: House, partner: Partner, holder: str, breaker: Breaker, stopped: Callable[[], bool]) -> Tally:
+    tally, wrong = Tally(), None
+    try:
+        tally.add(await reread(house, partner))
+    except (Down, Unknown) as e:  # what is to be taken back does not wait for it
+        wrong = e
+    await turned(house, partner)
+    tally.add(await push(house, partner, holder, width=min(breaker.width, partner.concurrency), stopped=stopped))
+    await attempts.counted(house, partner)
+    tally.seen += await looked_again(house, partner)
+    await keep_abilities(house, partner)
+    if partner.terms.direction == "out":  # no pull looks after them
+        await _pace(house, partner)
+        tally.add(await missed_again(house, partner))
+    if wrong is not None:
+        raise wrong
+    return tally
+
+
+async def _inward(house: House, partner: Partner, reader: Reader, going: Callable[[Tally], Awaitable[None]] | None = None) -> Tally:
+    tally = Tally()
+    with suppress(Lost):
+        await pull(house, partner, reader.still if going is None else lambda: going(tally), tally)
+        await keep_abilities(house, partner)
+    partner.stirred = partner.stirred or tally.pulled > 0
+    return tally
+
+
+# -- for as long as it runs ---------------------------------------------------------------------------------------------
+
+
+async def run(house: House, partners: Sequence[Partner], holder: str, stop: asyncio.Event, pause: Pause | None = None) -> None:
+    """Serve every partner until `stop`. Whose server it is may be mistyped: that is said."""
+    for partner in partners:
+        if not await gate.owner_known(house, partner.terms):
+            log.warning("nobody-there", remote=partner.name, organisation=partner.terms.organisation, help="nothing goes there: look at its `organisation`")
+    await asyncio.gather(*(serve(house, p, holder, stop, pause) for p in partners))
+
+
+async def serve(house: House, partner: Partner, holder: str, stop: asyncio.Event, pause: Pause | None = None) -> None:
+    """Push as soon as something is due, pull every `poll_seconds`. `pause` may be another clock's. Where nothing goes there any more, what
+    went is taken back by the same push."""
+    both = await Breakers.of(house, partner.name)
+    rest = pause or (lambda seconds: _sleep(stop, seconds))
+    doing = [_watch(house, partner, holder, both.push, stop, rest), _push_loop(house, partner, holder, both, stop, rest)]
+    if partner.terms.direction != "out":
+        doing.append(_pull_loop(house, partner, holder, both, stop, rest))
+    await asyncio.gather(*doing)
+
+
+async def _push_loop(house: House, partner: Partner, holder: str, both: Breakers, stop: asyncio.Event, rest: Pause) -> None:
+    filled = False
+
+    async def outward() -> Tally:
+        nonlocal filled
+        if not filled:
+            await backfill(house, partner, stop.is_set)
+            filled = True
+        return await _outward(house, partner, holder, both.push, stop.is_set)
+
     while not stop.is_set():
-        wait = IDLE_SECONDS
+        tally = await _round(partner, both, both.push, outward, rest)
+        if tally is not None:
+            await rest(0.0 if tally.anything and tally.delayed < tally.seen else IDLE_SECONDS)
+
+
+async def _pull_loop(house: House, partner: Partner, holder: str, both: Breakers, stop: asyncio.Event, rest: Pause) -> None:
+    """Read by whoever holds the claim; the others look whether it still does."""
+    left, reader = partner.poll_seconds, Reader(house, partner.name, holder)
+
+    async def inward() -> Tally:
+        nonlocal left
+        tally = await _inward(house, partner, reader)
+        left = await _pace(house, partner)
+        left = 0.0 if tally.seen and await meeting.wait(house, partner) else left
+        await reader.rests(left)
+        return tally
+
+    while not stop.is_set():
+        ours = reader.claim is not None
+        if not await _reads(reader):
+            await rest(min(partner.poll_seconds, LOOK_SECONDS))
+            continue
+        if not ours:  # how it went for whoever read before
+            await both.pull.look()
+        if await _round(partner, both, both.pull, inward, rest) is None:
+            continue
+        while left > 0 and not stop.is_set() and not await _called(house, partner):
+            step = min(left, IDLE_SECONDS) if partner.hooks.listening else left
+            await rest(step)
+            left -= step
+    await reader.leaves()
+
+
+async def _reads(reader: Reader) -> bool:
+    try:
+        return await reader.mine()
+    except StoreError:
+        return False  # said elsewhere
+
+
+async def _pace(house: House, partner: Partner) -> float:
+    return await pace(house, partner.terms, partner.hooks, partner.poll_seconds, partner.server, partner.abilities)
+
+
+async def _called(house: House, partner: Partner) -> bool:
+    try:
+        return await called(house, partner.name, partner.hooks, house.clock().timestamp())
+    except StoreError:
+        return False  # said elsewhere
+
+
+async def _round(partner: Partner, both: Breakers, breaker: Breaker, doing: Callable[[], Awaitable[Tally]], rest: Pause) -> Tally | None:
+    """One round behind its breaker; None when it may not be now, or went wrong."""
+    try:
+        if wait := breaker.wait():
+            await rest(min(wait, LOOK_SECONDS))
+            await breaker.look()
+            return None
+        return await _tried(partner, both, breaker, doing, partner.server.abilities if breaker.probes else None)
+    except (Down, Unknown, Locked):
+        return None
+    except Exception as e:
+        log.exception("sync-failed", remote=partner.name)
+        await both.failed(breaker, e)
+        return None
+
+
+async def _watch(house: House, partner: Partner, holder: str, push: Breaker, stop: asyncio.Event, rest: Pause) -> None:
+    """An alarm, once, for what is to be taken back and still is there after an hour; what needs nobody there is done while nobody is tried."""
+    told = False
+    while not stop.is_set():
         try:
-            moved = False
-            if partner.terms.direction != "in":
-                if not filled:
-                    await backfill(house, partner)
-                    filled = True
-                await turned(house, partner)
-                moved = (await push(house, partner, holder)).anything
-            if loop.time() >= next_pull:
-                moved = (await pull(house, partner)).anything or moved
-                next_pull = loop.time() + partner.poll_seconds
-            partner.paused, pause = "", PAUSE_SECONDS[0]
-            wait = 0.0 if moved else IDLE_SECONDS
-        except (Down, Unknown, Locked) as e:
-            partner.paused = str(e)
-            log.warning("remote-away", remote=partner.name, kind=type(e).__name__, why=str(e), pause_s=pause)
-            wait, pause = pause, min(pause * 2, PAUSE_SECONDS[1])
+            if push.open:
+                await while_away(house, partner, holder, stop.is_set)
+            oldest = await oldest_recall(house, partner)
+            late = oldest is not None and house.clock() - oldest >= RECALL_LATE
+            if late and not told:
+                log.error("alarm", what=f"Something was to be taken back from {partner.name} more than an hour ago and is still there: `fhir-gateway sync recalls`.")
+            told = late
+        except StoreError:
+            pass  # said elsewhere
         except Exception:
             log.exception("sync-failed", remote=partner.name)
-            wait, pause = pause, min(pause * 2, PAUSE_SECONDS[1])
-        await _sleep(stop, wait)
+        await rest(WATCH_SECONDS)
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:
@@ -87,65 +291,4 @@ async def _sleep(stop: asyncio.Event, seconds: float) -> None:
         pass
 
 
-# -- what an operator sees ----------------------------------------------------------------------------------------------
-
-
-async def status(house: House, partner: Partner) -> dict[str, Any]:
-    """`{remote, lag_s, queued, withheld, parked, conflicts, quarantined, recalls_open, dropped, paused, quiet}`"""
-    states = await house.store.outbox(partner.name)
-    due = await house.store.outbox_items(partner.name, "queued", 1)
-    recalls = {i["ref"] for i in await house.store.outbox_items(partner.name, "queued", 10_000) if i["why"] == "recall"}
-    under_way = await attempts.open_of(house, partner)
-    recalls |= {str(ref) for ref, a in under_way.items() if a.recall or not await _may_be_there(house, partner, ref)}
-    conflicts = await house.store.kept_all("conflict", house.clock(), f"{partner.name} ")
-    quarantined = await house.store.kept_all("quarantine", house.clock(), f"{partner.name} ")
-    queued = states.get("queued", 0) + states.get("leased", 0)
-    lag = max(0.0, (house.clock() - due[0]["queued_at"]).total_seconds()) if due else 0.0
-    return {
-        "remote": partner.name,
-        "lag_s": round(lag, 1),
-        "queued": queued,
-        "withheld": states.get("withheld", 0),
-        "parked": states.get("parked", 0),
-        "conflicts": len(conflicts),
-        "quarantined": len(quarantined),
-        "recalls_open": len(recalls),
-        "dropped": len(await house.store.kept_all(reading_back.KIND, house.clock(), f"{partner.name} ")),
-        "paused": partner.paused,
-        "quiet": queued == 0 and not under_way,
-    }
-
-
-async def _may_be_there(house: House, partner: Partner, ref: Ref) -> bool:
-    stored = await house.store.get(ref)
-    if stored is None or stored.deleted:
-        return False
-    return (await gate.may_send(await as_owner(house, partner, "disclose"), partner.terms, stored)).permit
-
-
-async def preview(house: House, partner: Partner) -> AsyncIterator[dict[str, Any]]:
-    """`{remote, ref, would, why}` of everything queued, by the question asked at the moment of sending. Nothing is sent."""
-    ctx = await as_owner(house, partner, "disclose")
-    for item in await house.store.outbox_items(partner.name, "queued", 10_000):
-        ref = Ref(*item["ref"].split("/"))
-        stored, link = await house.store.get(ref), await house.store.link(partner.name, ref)
-        if item["why"] == "review" or stored is None or (began_there(link) and link is not None and link.version == stored.version):
-            continue
-        decision = await gate.may_send(ctx, partner.terms, stored)
-        yield {
-            "remote": partner.name, "ref": item["ref"], "would": "send" if decision.permit else "withhold",
-            "why": f"{decision.basis}: {decision.rule}" if decision.rule else decision.basis,
-        }  # fmt: skip
-
-
-async def ledger(house: House, partner: Partner) -> list[dict[str, Any]]:
-    """`{remote, ref, sent, recalled, open}`: what was sent and taken back, then what is still to be taken back."""
-    done = [
-        {"remote": partner.name, "ref": str(d.ref), "sent": d.at, "recalled": d.recalled, "open": False}
-        for d in await house.store.ledger(remote=partner.name)
-        if d.recalled is not None
-    ]
-    waiting = await house.store.outbox_items(partner.name, "queued", 10_000)
-    return done + [
-        {"remote": partner.name, "ref": i["ref"], "sent": None, "recalled": None, "open": True} for i in waiting if i["why"] == "recall"
-    ]
+__all__ = ["ledger", "once", "preview", "run", "serve", "status", "turned"]

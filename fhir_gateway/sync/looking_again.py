@@ -1,0 +1,73 @@
+"""What was parked since a server kept its copy from us goes again by itself, once we are let see it.
+
+Another gateway says 404 of what it has not and of what the person there keeps from us, and so may any server (`missing.NotKnown`); nothing tells
+us when that ends. So each copy is read again from time to time: soon where something came in from there since (a Consent, say), else once an
+hour. To read is to tell nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final
+
+from ..domain.types import Drop, Place, Ref
+from ..gate import House
+from ..remote.client import Garbled, Refusal, Unknown
+from ..store.base import Fenced
+from .letting_go import HIDDEN
+from .missing import NOT_KNOWN, lacking, read
+from .partner import Partner
+from .recalling import UNSEEN
+
+SOON: Final = timedelta(minutes=1)
+SELDOM: Final = timedelta(hours=1)
+MOST: Final = 100  # copies that are read at a time
+LONGEST: Final = timedelta(seconds=10)  # what is to be sent does not wait longer
+LISTED: Final = 10_000
+
+
+async def looked_again(house: House, partner: Partner) -> int:
+    """Queue again what is kept from us no more, or is known to be gone by now; how many entries. Down, Locked."""
+    at, last = house.clock(), partner.looked_again
+    if last is not None and at < last + (SOON if partner.stirred else SELDOM):
+        return 0
+    partner.looked_again, partner.stirred = at, False
+    parked = await house.store.outbox_items(partner.name, "parked", LISTED)
+    hidden: dict[str, list[int]] = defaultdict(list)
+    gateway = bool(parked) and (await partner.met()).gateway
+    for item in parked:
+        if item["detail"] == NOT_KNOWN or (gateway and (item["detail"] in (HIDDEN, UNSEEN) or item["detail"].startswith("404:"))):
+            hidden[item["ref"]].append(item["entry"])
+    if not hidden:
+        return 0
+    count = Counter(item["ref"] for item in parked)
+    ahead = sorted(ref for ref in hidden if ref > partner.looked_until) or sorted(hidden)
+    queued = 0
+    for n, ref in enumerate(ahead):
+        if n == MOST or house.clock() > at + LONGEST:
+            partner.stirred = True  # the rest in a minute
+            break
+        partner.looked_until = ref
+        if await _seen_again(house, partner, Ref(*ref.split("/"))):
+            alone = [Drop("parked", f"{partner.name} {ref}")] if count[ref] == len(hidden[ref]) else []
+            with suppress(Fenced):  # an operator was quicker
+                await house.store.commit(*(Place(number, "parked", "queued") for number in hidden[ref]), *alone)
+                queued += len(hidden[ref])
+    return queued
+
+
+async def _seen_again(house: House, partner: Partner, ref: Ref) -> bool:
+    link = await house.store.link(partner.name, ref)
+    if link is None or link.gone:
+        return False
+    try:
+        await read(house, partner, link.remote_id)
+    except Refusal as e:
+        return e.status == 410 or (e.status == 404 and not (await partner.met()).gateway and await lacking(partner, link.remote_id))
+    except Garbled:
+        return True
+    except Unknown:
+        return False
+    return True

@@ -1,0 +1,85 @@
+"""A record that began there, when the copy of it here is gone: what is asked of them then, and what is not."""
+
+from __future__ import annotations
+
+from ..domain.types import Close, Linked, Op, Queued, Stored
+from ..gate import Context, House, may_send
+from ..gate.context import note
+from ..remote.client import Garbled, Refusal, Unknown
+from . import attempts, missing
+from .attempts import Attempt
+from .links import changed
+from .partner import Partner
+from .tally import Tally
+
+NOT_ASKED = "they took their copy back: what was written here stays in their record"
+
+
+async def deleted_here(house: House, partner: Partner, entry: Queued, ctx: Context, link: Linked, stored: Stored | None, tally: Tally) -> None:
+    """A record that began there is deleted there by themselves alone. Another gateway reads in our history that it was deleted here, and
+    judges; where consent kept that from it then, it is asked once it may know, to delete by its own rules the version that we know.
+    It is asked once: a link without an ETag is one of which nothing is asked any more. Nor where they took their copy back themselves."""
+    over = Close(entry.entry, entry.fence, "superseded", "it is their own record")
+    if stored is None or not stored.deleted or not link.etag:
+        await house.store.commit(over)
+        return
+    if by_them(ctx, stored) or not (await partner.met()).gateway:
+        await house.store.commit(over, changed(link, etag=""))
+        return
+    decision = await may_send(ctx, partner.terms, stored)
+    if not decision.permit:
+        await house.store.commit(*attempts.withheld(ctx, entry, stored, "consent does not let them know that it was deleted"))
+        tally.withheld += 1
+        return
+    if entry.why != "released":
+        await house.store.commit(over)
+        return
+    await house.store.commit(*attempts.held(house, entry))
+    type, id = link.remote_id.split("/")
+    try:
+        await partner.server.delete(type, id, link.etag)
+    except Refusal as e:
+        if not await missing.gone(house, partner, e, link.remote_id):  # it is not as we know it, or not ours to delete: theirs stays
+            await house.store.commit(over, changed(link, etag=""))
+            return
+    told = [note(ctx, "D", "disclose", decision, (str(link.ref),), patient=p, allowed=True, detail=f"deleted at {partner.name}, too") for p in stored.facts.patients]
+    await house.store.commit(Close(entry.entry, entry.fence, "sent", "deleted there, too"), changed(link, gone=True), *told)
+    tally.sent += 1
+
+
+def by_them(ctx: Context, stored: Stored) -> bool:
+    """Was this deleted by their own system: they took their copy back, and have their record still, as far as we know. `ctx`: as their owner."""
+    w = stored.writer
+    return stored.deleted and w.kind == "system" and w.client is not None and w.organisation == ctx.actor.organisation
+
+
+async def may_stay(house: House, partner: Partner, ctx: Context, stored: Stored | None) -> bool:
+    """May what left of this be there? Of what they took back themselves: as it was last. Nobody here took anything back by that."""
+    if stored is not None and by_them(ctx, stored):
+        stored = await house.store.version(stored.ref, stored.version - 1)
+    return stored is not None and not stored.deleted and (await may_send(ctx, partner.terms, stored)).permit
+
+
+async def left_alone(
+    house: House, partner: Partner, entry: Queued, ctx: Context, link: Linked, stored: Stored | None, attempt: Attempt | None
+) -> bool:
+    """They took their copy back, and what was written here may stay in their record: nothing is asked of them. Not where their record
+    is gone, too, nor where what was sent is to be back whatever consent says (`entry.why`: recall)."""
+    if stored is None or entry.why == "recall" or not by_them(ctx, stored) or not await may_stay(house, partner, ctx, stored):
+        return False
+    if not await is_there(house, partner, link):
+        return False
+    known: list[Op] = [*attempts.rows(partner, link.ref, attempt), *attempts.trail(ctx, partner, link.ref, attempt), attempts.ended(partner, link.ref)]
+    await house.store.commit(Close(entry.entry, entry.fence, "superseded", NOT_ASKED), *(known if attempt is not None else []))
+    return True
+
+
+async def is_there(house: House, partner: Partner, link: Linked) -> bool:
+    """Is their record there, as far as we may know."""
+    try:
+        await missing.read(house, partner, link.remote_id)
+    except Refusal as e:
+        return not await missing.gone(house, partner, e, link.remote_id)
+    except (Garbled, Unknown):
+        pass
+    return True

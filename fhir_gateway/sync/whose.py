@@ -1,0 +1,99 @@
+"""Whom and what a resource of theirs speaks of, as they are called here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from ..domain import copies, strict
+from ..domain.directory import NOBODYS
+from ..domain.problem import Problem
+from ..domain.reasons import because
+from ..domain.types import Ref
+from ..gate import Context, House
+from . import identity, recognising, tags
+from .ahead import Ahead
+from .feed import ID
+from .partner import Partner, local_references, loosened, named_in, said_in
+
+
+async def whose(house: House, partner: Partner, ctx: Context, there: dict[str, Any], ahead: Ahead) -> dict[str, str]:
+    """Their `Type/id` to ours; empty where it is about nobody who is here. Problem conflict where it is not sure about whom; Far."""
+    names = await names_of(house, partner, there, None)
+    names |= await recognising.recognised(house, partner, ctx, there, ahead)
+    people = [ours for ours in names.values() if ours.startswith("Patient/")]
+    if await identity.unsure(house, partner, people):
+        raise unsure()
+    return names if people else {}
+
+
+def unsure() -> Problem:
+    return because("not-sure-whose", "Patient")
+
+
+async def names_of(house: House, partner: Partner, there: dict[str, Any], sent: bytes | None) -> dict[str, str]:
+    """Their `Type/id` to ours, for everything this resource refers to: by its link, and an entry of their directory, which they bring and we do
+    not fetch, also by the tag of our copy of it."""
+    out: dict[str, str] = {}
+    bodies = [there] + ([strict.decode(sent)] if sent else [])
+    for target in dict.fromkeys(t for b in bodies for t in local_references(b)):
+        link = await house.store.link_by_remote(partner.name, str(target))
+        if link is not None:
+            out[str(target)] = str(link.ref)
+        elif target.type in NOBODYS and (copy := await tags.known(house, target.type, tags.by(await partner.met(), {"id": target.id}))) is not None:
+            out[str(target)] = str(copy.ref)
+    return out
+
+
+async def held_by_name(house: House, body: dict[str, Any], theirs: dict[str, Any], known: Collection[str] = ()) -> dict[str, Any]:
+    """What is written here of `theirs`: an entry of their directory that has no name here is held as if they held it back, for their id is
+    nobody's here. `known`: what stays as it is."""
+    lost: dict[str, str] = {}
+    for text in said_in(theirs) - set(known):
+        type, _, id = text.partition("/")
+        if type in NOBODYS and ID.fullmatch(id := id.split("/_history/")[0]) and await house.store.get(Ref(type, id)) is None:
+            lost[text] = text
+    return loosened(body, lost) if lost else body
+
+
+async def copies_named(house: House, partner: Partner, body: dict[str, Any], said: Collection[str]) -> dict[str, str]:
+    """Of what they refer to, `said`, what our `body` refers to as the copy of it that they sent here and no link tells of: it bears their tag.
+    Their `Type/id` to ours. Else one thing has two names, and stands twice once both sides are united."""
+    out: dict[str, str] = {}
+    gateway = (await partner.met()).gateway if said else ""
+    for target in local_references(body) if gateway else ():
+        if await house.store.link(partner.name, target) is not None:
+            continue
+        stored = await house.store.get(target)
+        if stored is not None and stored.deleted:
+            stored = await house.store.version(target, stored.version - 1)
+        id = copies.at(gateway, strict.decode(stored.body)) if stored is not None and stored.body is not None else None
+        if id is not None and f"{target.type}/{id}" in said:
+            out[f"{target.type}/{id}"] = str(target)
+    return out
+
+
+async def as_they_wrote(house: House, partner: Partner, body: dict[str, Any], held: bytes, theirs: bool) -> dict[str, str]:
+    """Ours, as it goes out in `body`, to theirs: what they refer to in `held` and we have nothing of stays as they wrote it; in a record of
+    theirs also what was there and is gone."""
+    said, names = {str(r) for r in local_references(strict.decode(held))}, {}
+    for target in local_references(body):
+        link = await house.store.link(partner.name, target)
+        if link is None and str(target) in said and await house.store.get(target) is None:
+            names[str(target)] = str(target)
+        elif theirs and link is not None and link.gone and link.remote_id in said:
+            names[str(target)] = link.remote_id
+    copied = await copies_named(house, partner, body, said)
+    return {ours: their for their, ours in copied.items()} | names
+
+
+async def only_shared(house: House, partner: Partner, body: dict[str, Any], known: Collection[str]) -> None:
+    """Of what is here theirs, as it is to be written, names nothing by our own id but what this partner and we share, and `known`: whom and
+    what they named as it is called there, and what our own versions of it refer to. The directory is everybody's. Problem forbidden.
+    """
+    for ref in named_in(body, house.base_url):
+        if str(ref) in known or ref.type in NOBODYS or await house.store.get(ref) is None:
+            continue
+        link = await house.store.link(partner.name, ref)
+        if link is None or link.gone:
+            raise because("not-shared", body["resourceType"], "forbidden")
