@@ -30,10 +30,13 @@ CLOUDS_OWN: Final = frozenset(
 )  # metadata services of clouds that are not link-local
 
 
-def client(seconds: float, *, connect: float | None = None, authority: Path | None = None) -> httpx2.AsyncClient:
-    """A client that waits so many `seconds` for each step. `authority`: a file of certificates to trust in the place of the system's."""
+def client(
+    seconds: float, *, connect: float | None = None, authority: Path | None = None, transport: httpx2.AsyncBaseTransport | None = None
+) -> httpx2.AsyncClient:
+    """A client that waits so many `seconds` for each step. `authority`: a file of certificates to trust in the place of the system's.
+    `transport`: no network, but this."""
     timeout = httpx2.Timeout(seconds, connect=connect if connect is not None else seconds)
-    return httpx2.AsyncClient(transport=Transport(authority), timeout=timeout, follow_redirects=False, trust_env=False)
+    return httpx2.AsyncClient(transport=transport or Transport(authority), timeout=timeout, follow_redirects=False, trust_env=False)
 
 
 def reachable(address: str, host: str) -> bool:

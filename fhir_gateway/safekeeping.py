@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import __version__, wiring
 from .domain.audit import OPERATOR
-from .domain.types import Drop, Note
+from .domain.types import Note
 from .settings import Refused, Settings
 from .store import journalled, sqlite, sqlite_backup
 from .store.base import Store, StoreError
@@ -149,7 +149,7 @@ async def replay(settings: Settings, places: Sequence[Path], step: Callable[[int
         own = wiring.own_journal(settings, name)
         await asyncio.to_thread(own.encrypt)
         begun = journalled.end_at(wiring.journal_place(settings, name), own.begin_again())
-        await store.commit(begun, Drop(*journalled.SEALED), _note("restore", f"consent journal replayed to entry {said}, {done} entries: open"))
+        await store.commit(begun, *journalled.opening(now()), _note("restore", f"consent journal replayed to entry {said}, {done} entries: open"))
         return done
     except Damaged as wrong:
         raise Refused(f"The consent journal cannot be replayed: {wrong}. The store stays sealed.") from None

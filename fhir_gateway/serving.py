@@ -34,11 +34,13 @@ from .gate.telling import DIRECTORY, QUEUES
 from .settings import Refused, Settings, readable_by_others
 from .settings.unsafe import loopback
 from .store.base import StoreError
+from .sync.notifying import run as run_notifying
 from .sync.worker import run as run_worker
+from .sync.worker import status as sync_status
 from .tell.heads import run as run_sealing
 from .tell.worker import run as run_telling
 from .web import app as shell
-from .web import apps, connections, cors, fhir, openapi, pages, patients, plans, recording, seal, smart, telling
+from .web import apps, connections, cors, fhir, openapi, pages, patients, plans, recording, seal, smart, subscriptions, telling
 from .web.admission import Admission, Limits
 from .wiring import Wired
 
@@ -51,7 +53,7 @@ PATIENCE_SECONDS = 2.0  # and waits for it so long
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. Raises Refused, before anything else is done, when the address cannot be had."""
     logs.to_stderr(settings.log_level)
-    for file in readable_by_others(os.environ):
+    for file in readable_by_others(os.environ, settings):
         log.warning("secret-readable", file=file, help="everybody on this machine may read it: chmod 600")
     listener = bound(settings)
     listener.setblocking(False)
@@ -115,7 +117,7 @@ async def run_both(w: Wired, stop: asyncio.Event) -> None:
     if stop.is_set():
         return
     await asyncio.gather(
-        run_worker(w.house, w.partners, name, stop), run_telling(w.house, w.channels, name, stop),
+        run_worker(w.house, w.partners, name, stop), run_notifying(w.house, name, stop), run_telling(w.house, w.channels, name, stop),
         run_sealing(w.house, w.witness, w.settings.audit_seal_seconds, stop),
     )  # fmt: skip
 
@@ -226,9 +228,13 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     async def waiting() -> int:
         return await gate.waiting(wiring.operator(w))
 
+    async def synced() -> list[dict[str, Any]]:
+        now = wiring.now()
+        return [{**await sync_status(w.house, p), "outcomes": await w.store.outbox(p.name), "now": now} for p in w.partners]
+
     s = w.settings
     web = shell.Web(
-        w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues, waiting=waiting, binary_limit=s.binary_limit,
+        w.house, caller, s.base, ready, s.body_limit, s.header_limit, s.uri_limit, queues=queues, waiting=waiting, synced=synced, binary_limit=s.binary_limit,
         plain_beyond=urlsplit(s.base).scheme == "http" and not loopback(s.host), admission=Admission(
             Limits(s.concurrency, s.wait_seconds, s.pace, s.bodies_limit, s.body_seconds, strangers=s.attempts_rate, strangers_at_once=20 * s.attempts_rate)
         ),
@@ -244,12 +250,12 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     def describe(routes: Any) -> dict[str, Any]:
         return openapi.document(routes, s.base, w.house.r4.types, w.house.r4.compartments)
 
-    addresses = [*own, *plans.routes(web), *recording.routes(web), *patients.routes(web), *telling.routes(web), *pages.routes(seen)]
+    addresses = [*own, *plans.routes(web), *recording.routes(web), *patients.routes(web), *telling.routes(web), *subscriptions.routes(web), *pages.routes(seen)]
     house = shell.build(web, fhir.endpoint(web), addresses, describe=describe, sorry=sorry)
     return cors.crossing(house, Origins(w.store), wiring.now)
 
 
-PROGRAMS = ("/fhir", "/openapi.json", "/plans", "/patients", "/health", "/metrics", "/.well-known")
+PROGRAMS = ("/fhir", "/openapi.json", "/plans", "/patients", "/health", "/metrics", "/sync", "/.well-known")
 
 
 def sorry(request: Request, p: Problem) -> Response:
@@ -295,7 +301,7 @@ def page_seam(w: Wired, sessions: Sessions, admission: Admission) -> pages.Pages
 
     cast = [pages.DemoPerson(**p) for p in demo.demo_people()] if w.settings.demo else []
     mine = OwnSignIn(w.store, sessions, w.tokens, wiring.now, wiring.new_id)
-    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, first_password, cast, mine, {"channels": frozenset(w.channels.by)}, opens_apps)
+    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, first_password, cast, mine, {"channels": frozenset(w.channels.by), "partners": w.partners}, opens_apps)
 
 
 __all__ = ["build", "serve", "work"]

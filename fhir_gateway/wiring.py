@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -30,11 +30,15 @@ from .auth.tokens import Caller, Tokens
 from .domain.audit import OPERATOR
 from .domain.directory import Sectors
 from .domain.labels import LabelSets
+from .domain.r4 import R4
 from .domain.standing import Policy
 from .domain.types import Actor, Note
+from .domain.vocabulary import PURPOSES
 from .gate import Context, House, Remote
 from .remote.client import RemoteServer
+from .remote.sign_in import SCOPE, SignIn
 from .settings import Refused, RemoteSettings, Settings
+from .settings.signing import OWN, SigningKey, read_key
 from .settings.unsafe import loopback
 from .store import journalled, mongo, mongo_server, sqlite
 from .store.base import Store, StoreError
@@ -43,6 +47,7 @@ from .store.journal import Damaged, Head, Journal
 from .store.mongo_copy import MongoRows
 from .store.sqlite_copy import SqliteRows
 from .store.trouble import Trouble
+from .sync.hooks import Hooks
 from .sync.partner import Partner
 from .tell.channel import Channel, Channels
 from .tell.heads import HeadFile, HeadPost, Witness
@@ -104,29 +109,43 @@ async def open_wired(settings: Settings) -> Wired:
     """Open the store and build the house. Raises Refused with one sentence when it cannot."""
     if old := floors.below():
         raise Refused(old)
+    remotes, r4 = settings.remotes(), definitions.load_r4()
+    _spelled(remotes, r4)
     store = await open_journalled(settings)
     sealed = await journalled.why_sealed(store, now())
-    remotes = settings.remotes()
     known = definitions.read_definitions(settings.definitions)
     house = House(
-        store=store, clock=now, new_id=new_id, r4=definitions.load_r4(), label_sets=label_sets(),
+        store=store, clock=now, new_id=new_id, r4=r4, label_sets=label_sets(),
         sectors=Sectors.from_json((definitions.profiles_dir() / "sectors.json").read_bytes()),
         secret=await keys.secret(store, "pages", now()),
         policy=Policy(settings.policy, settings.break_glass, urgent_care=await urgent_care(settings, store), descendants=definitions.descendants(known)),
         base_url=settings.fhir_base,
         remotes=tuple(
-            Remote(r.name, r.organisation, r.purpose, r.direction, frozenset(r.types) or None, tuple(r.audience), r.enforces)
+            Remote(r.name, r.organisation, r.purpose, r.direction, frozenset(r.types) or None, tuple(r.audience), r.enforces, r.role, r.recall)
             for r in remotes
         ),
-        definitions=known,
+        definitions=known, subscribers=settings.subscriber_places(),
         chance=random.random, alarm=lambda text: log.error("alarm", what=text),
     )  # fmt: skip
     tokens = await open_tokens(settings, store)
     partners = [
-        Partner(t, RemoteServer(r.url, now, authorization(r)), r.poll_seconds)
+        Partner(
+            t, RemoteServer(r.url, now, authorization(r), sign_in=await sign_in(r, store)), r.poll_seconds, r.overlap_seconds,
+            missing_seconds=r.missing_seconds, sweep_hours=r.sweep_hours, concurrency=r.concurrency,
+            hooks=Hooks(r.subscribe if r.direction != "out" else "off"),
+        )
         for t, r in zip(house.remotes, remotes, strict=True)
     ]
     return Wired(settings, house, store, tokens, partners, open_channels(settings, house.secret), open_witness(settings), sealed)
+
+
+def _spelled(remotes: Sequence[RemoteSettings], r4: R4) -> None:
+    """A slip in what was agreed with a partner would take back, or send, what nobody meant. Refused."""
+    for r in remotes:
+        if unknown := [t for t in r.types if not r4.has_type(t)]:
+            raise Refused(f"The remote `{r.name}`: `{unknown[0][:40]}` in `types` is no resource type of FHIR R4.")
+        if r.purpose not in PURPOSES:
+            raise Refused(f"The remote `{r.name}`: its `purpose` `{r.purpose[:40]}` is no purpose of use of v3-ActReason. For care it is TREAT.")
 
 
 async def open_journalled(settings: Settings) -> Store:
@@ -255,6 +274,24 @@ def authorization(remote: RemoteSettings) -> str:
         return "Basic " + b64encode(f"{a.user}:{a.password}".encode()).decode()
     token = remote.token or a.token
     return f"Bearer {token}" if token else ""
+
+
+async def sign_in(remote: RemoteSettings, store: Store) -> SignIn | None:
+    """How we get tokens for this server; None where it takes none that end."""
+    a = remote.auth
+    if a.kind != "smart":
+        return None
+    return SignIn(remote.url, a.client, await sign_in_key(remote, store), now, new_id, a.token_url, a.scope or SCOPE)
+
+
+async def sign_in_key(remote: RemoteSettings, store: Store) -> SigningKey:
+    """The key by which we sign in at this server: from its file, or made once and kept in the store. Refused when there is none."""
+    a = remote.auth
+    if a.kind != "smart":
+        raise Refused(f"The remote `{remote.name}` does not sign in by a key: its `auth` is of kind `{a.kind}`.")
+    if a.key == OWN:
+        return await keys.for_remote(store, remote.name, now())
+    return read_key(Path(a.key).read_bytes(), a.key_id, a.algorithm)
 
 
 async def open_store(address: str, search_seconds: float = 5.0, key: str | None = None) -> Store:

@@ -8,9 +8,12 @@ from typing import Any
 
 from .. import gate
 from ..domain import strict
+from ..gate import waiting_room
 from ..settings import Refused, load
 from ..wiring import context_as, demo_token, now, operator, wired
+from . import saying
 from .bringing import bar
+from .files import contents
 
 PERSONAS = ("patient", "proxy", "gp", "social-worker", "link-worker", "community-nurse", "hospital", "stranger", "paramedic", "privacy-officer", "registrar")
 
@@ -51,12 +54,14 @@ async def token(who: str, as_json: bool) -> int:
 
 async def inbox_list(as_json: bool) -> int:
     async with wired(load()) as w:
-        for item in await gate.inbox(operator(w)):
+        some = await gate.inbox(operator(w))
+        for item in some:
             if as_json:
                 out(item)
             else:
-                why = item["outcome"]["issue"][0].get("diagnostics", "")
-                print(f"{item['id']}: from {item['client']} at {item['at']}, refused {item['status']}: {why}")
+                print(saying.waiting(waiting_room.message(item)))
+        if not some and not as_json:
+            print("No message waits.")
     return 0
 
 
@@ -65,7 +70,7 @@ async def inbox_replay(id: str, file: Path | None) -> int:
         for item in await gate.inbox(operator(w)):
             if item["id"] == id:
                 sender = await context_as(w, item["client"])
-                answer = await gate.replay(sender, item["key"], file.read_bytes() if file else None)
+                answer = await gate.replay(sender, item["key"], contents(file) if file else None)
                 print(f"{id}: written, {len(answer.get('entry', []))} entries")
                 return 0
     raise Refused(f"There is no inbox item `{id}`.")

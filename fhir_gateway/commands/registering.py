@@ -22,6 +22,7 @@ from ..domain.scopes import Scopes
 from ..domain.types import Note
 from ..settings import Refused, Settings, load
 from ..wiring import Wired, now, wired
+from .files import contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,7 @@ def moment(seconds: float) -> str:
 def jwk_set(file: Path) -> dict[str, Any]:
     """A JWK set from a file; one key by itself counts as a set."""
     try:
-        found = strict.read(file.read_bytes())
-    except OSError as wrong:
-        raise Refused(f"{file} cannot be read: {wrong.strerror}.") from None
+        found = strict.read(contents(file))
     except Problem:
         raise Refused(f"{file} is no JWK set: that is JSON with `keys`.") from None
     return found if "keys" in found else {"keys": [found]}

@@ -15,6 +15,7 @@ from ..settings import Refused, Settings, load
 from ..wiring import Wired, operator, wired
 from .bringing import bar
 from .exporting import named_officer
+from .files import contents
 from .naming import person_id
 from .operating import out
 
@@ -23,9 +24,7 @@ def schedule_of(settings: Settings) -> retention.Schedule:
     """The schedule of this deployment; Refused when the file is none."""
     file = settings.retention or profiles_dir() / "retention.json"
     try:
-        return retention.read(file.read_bytes())
-    except OSError as wrong:
-        raise Refused(f"{file} cannot be read: {wrong.strerror}.") from None
+        return retention.read(contents(file))
     except ValueError as wrong:
         raise Refused(f"{file}: {wrong}.") from None
 

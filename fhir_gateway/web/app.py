@@ -23,8 +23,10 @@ from ..domain import strict
 from ..domain.primitives import whole
 from ..domain.problem import Problem, not_found, outcome
 from ..gate import Context, House
+from ..gate.subscriber_states import subscriber_states
 from ..store.base import Unavailable
 from .admission import Admission, Limits
+from .syncing import Figures
 
 log = structlog.get_logger()
 
@@ -47,6 +49,7 @@ class Web:
     binary_limit: int = 25 * 1024 * 1024  # of the data of a Binary
     queues: Callable[[], Awaitable[dict[str, dict[str, int]]]] | None = None
     waiting: Callable[[], Awaitable[int]] | None = None  # refused pushes in the inbox
+    synced: Callable[[], Awaitable[list[dict[str, Any]]]] | None = None  # how far each partner is
     plain_beyond: bool = False  # served without https on more than the loopback address: for names of this machine alone
     admission: Admission = field(default_factory=lambda: Admission(Limits()))
     channels: frozenset[str] = frozenset()  # what people can be told by here
@@ -65,6 +68,8 @@ class Web:
         away.set_function(lambda: self.admission.turned_away)
         self.queued = Gauge("gateway_outbox_entries", "Outbox entries by remote and state", ["remote", "state"], registry=self.registry)
         self.inbox = Gauge("gateway_inbox_waiting", "Pushes that were refused and wait for a person", registry=self.registry)
+        self.figures = Figures()
+        self.registry.register(self.figures)
 
 
 async def context(web: Web, request: Request) -> Context:
@@ -325,11 +330,16 @@ async def health(web: Web, request: Request) -> Response:
 
 async def metrics(web: Web, request: Request) -> Response:
     if web.queues is not None:
-        for remote, states in (await web.queues()).items():
+        queues = await web.queues()
+        web.queued.clear()  # a state in which nothing stands any more keeps no old figure
+        for remote, states in queues.items():
             for state, n in states.items():
                 web.queued.labels(remote, state).set(n)
     if web.waiting is not None:
         web.inbox.set(await web.waiting())
+    if web.synced is not None:
+        web.figures.seen = await web.synced()
+    web.figures.told = await subscriber_states(web.house)
     return Response(generate_latest(web.registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -19,7 +19,7 @@ from ..domain.problem import Problem, not_found
 from ..domain.r4 import R4
 from ..domain.types import Ref
 from ..gate import Answer, Context, Written
-from . import binary, operations
+from . import binary, operations, subscriptions
 from .app import PRIVATE, Web, body, context, guarded
 from .messages import (
     PATCHES,
@@ -227,7 +227,7 @@ async def delete_where(web: Web, request: Request, ctx: Context, parts: list[str
 
 def gone(request: Request, w: Written) -> Response:
     """The answer to a deletion: 204, or 200 with an OperationOutcome where that is preferred."""
-    headers = {**PRIVATE, "ETag": tag(w.version)}
+    headers = {**PRIVATE, "ETag": tag(w.version)} if w.shown else dict(PRIVATE)
     if prefer(request, "return") == "OperationOutcome":
         return json(request, msgspec.json.encode(bundle.informed(bundle.SAID["deleted"])), 200, headers)
     return Response(status_code=204, headers=headers)
@@ -305,16 +305,19 @@ ABOUT = {"Cache-Control": "public, max-age=60", "X-Content-Type-Options": "nosni
 def of_ourselves(web: Web, request: Request, parts: list[str]) -> Response | None:
     """The CapabilityStatement and the definitions of our own operations: for anyone, signed in or not."""
     if parts == ["metadata"]:
-        return json(request, _statement(web.house.r4, f"{web.base}/fhir", web.signs_in), headers=ABOUT)
+        return json(request, _statement(web.house.r4, f"{web.base}/fhir", web.signs_in, web.house.name), headers=ABOUT)
     if len(parts) == 2 and parts[1] in OWN_OPERATIONS:
         return json(request, _definition(parts[1], f"{web.base}/fhir"), headers=ABOUT)
     return None
 
 
 @lru_cache(8)
-def _statement(r4: R4, base: str, signs_in: bool) -> bytes:
+def _statement(r4: R4, base: str, signs_in: bool, name: str) -> bytes:
     profiles = definitions.own_profiles()
-    return strict.dump(capability.statement(r4, base=base, version=__version__, offers=OFFERED, own=OWN_OPERATIONS, profiles=profiles, signs_in=signs_in))
+    whole = capability.statement(
+        r4, base=base, version=__version__, offers=OFFERED, own=OWN_OPERATIONS, profiles=profiles, signs_in=signs_in, name=name
+    )
+    return strict.dump(whole)
 
 
 @lru_cache(8)
@@ -331,6 +334,7 @@ SEARCH = (
     "_id", "_lastUpdated", "_tag", "_profile", "_security", "_source", "_count", "_sort", "_total", "_include", "_revinclude", *PART,
 )  # fmt: skip
 EVERYTHING = ("_since", "_type", "_count", "start", "end", *PART)
+EVENTS = ("eventsSinceNumber", "eventsUntilNumber", "content")
 WHY = ("what", "who", "purpose", "action")
 FIND = (400, 403, 404)
 WRITE = (400, 403, 404, 409, 410, 412, 413, 415, 422)
@@ -368,6 +372,12 @@ OFFERED: tuple[Offer, ...] = (
     Offer("POST", "type/id/$document", operations.document, "", "A plan as a document, a Composition first", (200, *FIND, 410), gives="Bundle", operation="document", types=("CarePlan",)),
     Offer("GET", "type/$explain", operations.explain, "", "Why somebody may see something, or may not", (200, *FIND), gives="Parameters", operation="explain", types=("Consent",), reads=WHY),
     Offer("POST", "type/$explain", operations.explain, "", "Why somebody may see something, or may not", (200, *FIND, 413, 415), takes="parameters", gives="Parameters", operation="explain", types=("Consent",)),
+    Offer("GET", "type/$status", subscriptions.status, "", "How one's own Subscriptions are", (200, *FIND), gives="Bundle", operation="status", types=("Subscription",), reads=("id", "status")),
+    Offer("POST", "type/$status", subscriptions.status, "", "How one's own Subscriptions are", (200, *FIND, 413, 415), takes="parameters", gives="Bundle", operation="status", types=("Subscription",)),
+    Offer("GET", "type/id/$status", subscriptions.status, "", "How one's Subscription is", (200, *FIND), gives="Bundle", operation="status", types=("Subscription",)),
+    Offer("POST", "type/id/$status", subscriptions.status, "", "How one's Subscription is", (200, *FIND, 413, 415), takes="parameters", gives="Bundle", operation="status", types=("Subscription",)),
+    Offer("GET", "type/id/$events", subscriptions.events, "", "What its subscriber was told, by number", (200, *FIND), gives="Bundle", operation="events", types=("Subscription",), reads=EVENTS),
+    Offer("POST", "type/id/$events", subscriptions.events, "", "What its subscriber was told, by number", (200, *FIND, 413, 415), takes="parameters", gives="Bundle", operation="events", types=("Subscription",)),
     Offer("POST", "type/$preview", operations.preview, "", "What somebody would see under a Consent that is not saved", (200, *WRITE), takes="parameters", gives="Parameters", operation="preview", types=("Consent",)),
 )  # fmt: skip
 ATTACHED = tuple(o for o in OFFERED if (o.method, o.shape) in (("POST", "type"), ("PUT", "type/id"), ("GET", "type/id")))

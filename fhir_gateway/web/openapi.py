@@ -28,6 +28,7 @@ PROGRAMS: dict[tuple[str, str], tuple[str, tuple[int, ...], str, str]] = {
     ("/health", "get"): ("Ready, or not", (200,), "", "application/json"),
     ("/metrics", "get"): ("Prometheus text", (200,), "", "text/plain"),
     ("/openapi.json", "get"): ("This document", (200,), "", "application/json"),
+    ("/sync/hook/{remote}/{secret}", "post"): ("A partner says that something changed there", (200, 429), "", ""),
     ("/plans", "post"): ("Bring in a plan", (200, 201, 401, 403, 404, 409, 412, 415, 422), "application/json", "application/json"),
     ("/plans/schema", "get"): ("The JSON Schema of a plan", (200,), "", "application/schema+json"),
     ("/plans/{patient}", "get"): ("One person's plan", (200, 401, 403, 404, 410), "", "application/json"),

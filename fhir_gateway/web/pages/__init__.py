@@ -13,7 +13,24 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from . import account, asking, front, granting, hiding, patient, privacy, private, sharing, team, telling, trail, urgent
+from . import (
+    account,
+    asking,
+    front,
+    granting,
+    hiding,
+    operator,
+    patient,
+    privacy,
+    private,
+    sent,
+    sharing,
+    team,
+    telling,
+    trail,
+    urgent,
+    versions,
+)
 from .draft import FIELDS
 from .frame import DemoPerson, Handler, Pages, Sessions, changed, error_page, framed, headers, render
 
@@ -53,8 +70,10 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/account/apps/{client}/stop", account.stop, "anybody", ("POST",)),
         at("/my-plan", patient.my_plan, "patient"),
         at("/my-plan/who-looked", patient.who_looked, "patient"),
+        at("/my-plan/sent", sent.sent, "patient"),
         at("/my-plan/telling", telling.choose, "patient", both),
         at("/my-plan/telling/code", telling.confirm, "patient", ("POST",)),
+        at("/my-plan/two-versions/{id}", versions.look, "patient", both),
         at("/my-plan/private", private.overview, "patient"),
         at("/my-plan/private/where", private.where_i_am, "patient", ("POST",)),
         at("/my-plan/private/{type}/{id}", private.change, "patient", both),
@@ -73,12 +92,15 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/team/telling", telling.choose, "team", both),
         at("/team/telling/code", telling.confirm, "team", ("POST",)),
         at("/team/tasks/{id}/accept", team.accept, "team", ("POST",)),
+        at("/team/two-versions/{id}", versions.look, "team", both),
         at("/team/people/{id}", team.person, "team"),
         at("/team/emergency", urgent.emergency, "team", both),
         at("/team/claim", urgent.claim, "team", both),
         at("/team/find", urgent.find, "team", both),
         at("/team/people/{id}/emergency/end", urgent.end_emergency, "team", ("POST",)),
         at("/team/people/{id}/claim/end", urgent.end_claim, "team", ("POST",)),
+        at("/operator", operator.overview, "operator"),
+        at("/operator/act", operator.act, "operator", ("POST",), operator.FIELDS),
         at("/privacy", privacy.emergencies, "officer"),
         at("/privacy/audit", trail.search, "officer"),
         at("/privacy/audit/download", trail.download, "officer"),

@@ -20,8 +20,7 @@ from .finding import find
 from .frame import Pages, show
 from .held import consents
 from .hiding import chosen_names
-from .names import DIRECTORY, Choice, bodies, called, kin_of
-from .patient import own_ids
+from .names import DIRECTORY, Choice, bodies, called, kin_of, names, own_ids
 from .sights import is_team, view_of
 from .things import CHOSEN_ONE_BY_ONE, things
 from .whom import name_of, offered
@@ -86,12 +85,17 @@ async def _answer(ctx: Context, who: str, what: str, named: dict[str, str], peop
     type, _slash, id = what.partition("/")
     said = await gate.why(ctx, Ref(type, id), who)
     only = any(sharing.is_only_named(h.body) for h in await consents(ctx))
+    whom = await names(ctx, said.kept_for)
     return {
         "permit": said.decision.permit, "who": people[who], "what": named[what],
         "why": because(said.decision, said.facts, only_named=only, team=is_team(who)),
         "emergency": _("They opened your record in an emergency, until {when}. They said: “{reason}”").format(
             when=moment(said.emergency.expires), reason=said.emergency.reason
         ) if said.emergency else "",
+        "keeps": [
+            (_("They may also keep a copy of it for {name}.") if said.decision.permit else _("They may keep a copy of it for {name}, and not for themselves."))
+            .format(name=whom.get(k) or _("somebody in your team")) for k in said.kept_for
+        ],
         "next": [_(NEXT[c]) for c in said.changes], "guessed": _(GUESSED) if said.guessed else "", "ref": who,
     }  # fmt: skip
 

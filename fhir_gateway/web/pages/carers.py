@@ -11,8 +11,7 @@ from ...domain.periods import instant, micros
 from ...domain.standing import Relationship
 from ...gate import Context
 from ...gate.context import directory_now, stand
-from .names import names
-from .patient import own_id
+from .names import names, own_id
 from .words import _, day, moment
 
 ORIGINS: dict[str, str] = {

@@ -185,7 +185,7 @@ def render(
     kind = ctx.actor.kind if ctx else None
     html = ENV.get_template(template).render(
         cspNonce=nonce, token=token, at=ctx.at if ctx else None, me=ctx.actor if ctx else None, kind=kind,
-        path=request.url.path, officer=ctx.officer if ctx else False,
+        path=request.url.path, officer=ctx.officer if ctx else False, operator=ctx.actor.operator if ctx else False,
         assurance=words.level(ctx.assurance).split(":")[0] if ctx else "", **values,
     )  # fmt: skip
     return with_cookies(HTMLResponse(html, status, headers=headers(nonce)), cookies)
@@ -214,7 +214,7 @@ def with_cookies(response: Response, cookies: Sequence[str]) -> Response:
 
 
 def framed(pages: Pages, handler: Handler, who: str | None = None, fields: Collection[str] | None = None) -> Callable[[Request], Awaitable[Response]]:
-    """A handler with everything around it. `fields`: those that its form has. `who`: None for a visitor, anybody who is signed in, patient, team, officer, owner (the person, and who may choose for them)."""
+    """A handler with everything around it. `fields`: those that its form has. `who`: None for a visitor, anybody who is signed in, patient, team, officer, operator, owner (the person, and who may choose for them)."""
 
     async def endpoint(request: Request) -> Response:
         response = await answer(request)
@@ -247,6 +247,8 @@ async def _belongs(who: str, ctx: Context) -> bool:
         return await gate.may_share(ctx)
     if who == "officer":
         return ctx.officer
+    if who == "operator":
+        return ctx.actor.operator
     if who == "anybody":
         return True
     return ctx.actor.kind in (("patient",) if who == "patient" else ("professional", "proxy"))

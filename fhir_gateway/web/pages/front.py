@@ -85,6 +85,8 @@ async def home(pages: Pages, request: Request, ctx: Context | None) -> Response:
         return go("/sign-in")
     if ctx.officer:
         return go("/privacy")
+    if ctx.actor.operator and not ctx.actor.clinician:
+        return go("/operator")
     return go({"patient": "/my-plan", "professional": "/team", "proxy": "/team"}.get(ctx.actor.kind, "/"))
 
 
@@ -100,7 +102,7 @@ async def sign_out(pages: Pages, request: Request, ctx: Context | None) -> Respo
 
 def within(path: str) -> str:
     """Where to go on to: a path of these pages (or of the sign-in of an app), nothing else."""
-    known = ("/my-plan", "/team", "/privacy", "/account", "/oauth/")
+    known = ("/my-plan", "/team", "/privacy", "/operator", "/account", "/oauth/")
     steps = path.partition("?")[0].split("/")[1:]  # none empty, none that leads up
     good = path.startswith(known) and not {"", ".", ".."} & set(steps) and "\\" not in path and not any(ord(c) < 33 for c in path) and len(path) < 5_000
     return path if good else ""

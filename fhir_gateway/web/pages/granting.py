@@ -21,8 +21,7 @@ from .draft import PARTS, PRIVATE, PURPOSES, STEPS, Draft, given_words, mistakes
 from .finding import find
 from .frame import Pages, go, show
 from .held import Held, choice, keep, own, replaced, stamp_of
-from .names import Choice
-from .patient import own_id
+from .names import Choice, own_id
 from .sharing import RULE
 from .sights import as_team, is_team, sentence, view_of
 from .things import Thing, things

@@ -11,7 +11,7 @@ from ...domain.choices import Row
 from ...domain.problem import Problem, not_found
 from ...domain.types import Ref
 from ...gate import Context
-from .patient import own_id, own_ids
+from .names import own_id, own_ids
 
 NONE = "none"  # the stamp of a person who has chosen nothing yet
 

@@ -17,8 +17,7 @@ from .draft import LONGEST_WHY, PARTS, PRIVATE, REF
 from .finding import find
 from .frame import Pages, go, show
 from .held import Held, keep, own, replaced, stamp_of
-from .names import Choice
-from .patient import own_id
+from .names import Choice, own_id
 from .things import Thing, things
 from .whom import name_of, names_of, offered
 from .words import _

@@ -8,6 +8,7 @@ from typing import Any
 
 from ... import gate
 from ...domain import strict
+from ...domain.directory import ODS_CODE
 from ...gate import Context
 from .words import _
 
@@ -128,3 +129,20 @@ async def role_word(ctx: Context, code: str) -> str:
     """What a role with this `system|code` is called where somebody has it; "" where nobody says."""
     found = await bodies(ctx, "PractitionerRole", [("role", code), ("_count", "20")]) if "," not in code else []
     return within(next((w for r in found for c, w in coded(r) if c == code and w), ""))
+
+
+async def partners_called(ctx: Context) -> dict[str, str]:
+    """The names of the organisations behind the partners that are known here, by the partner's name."""
+    wanted = {r.name: r.organisation if "/" in r.organisation else f"{ODS_CODE}|{r.organisation}" for r in ctx.house.remotes}
+    known = await names(ctx, set(wanted.values()))
+    return {name: known[ref] for name, ref in wanted.items() if known.get(ref)}
+
+
+def own_id(ctx: Context) -> str:
+    """The id of the person whose record this is about: the reader's own, or of whom they act for."""
+    return (ctx.actor.patient or "").removeprefix("Patient/")
+
+
+def own_ids(ctx: Context) -> str:
+    """The same with the ids of all records that are merged with it, as a search takes them."""
+    return ",".join(sorted({own_id(ctx), *(r.removeprefix("Patient/") for r in ctx.records)}))

@@ -15,12 +15,12 @@ from ...domain.audit import ITSELF, OPERATOR
 from ...domain.mapping.names import local, own_identifier
 from ...domain.problem import Problem, not_found
 from ...gate import Context
-from . import tasks
+from . import tasks, versions
 from .acts import ACTS, OTHERWISE
 from .alerts import TYPES, alerts
 from .changes import last_changes
 from .frame import Pages, show
-from .names import bodies, names
+from .names import bodies, names, own_id
 from .plan_view import plan_view
 from .words import _, today, typed_day
 
@@ -29,16 +29,6 @@ ALIKE = 6  # lines back that one of the same minute is added to: a page looks in
 ROWS = 25  # on one page of "who has looked"
 KEPT = {"organisation", "mine", "who", "what", *(f"{end}-{part}" for end in ("from", "to") for part in ("day", "month", "year"))}
 MOST_READ = 5_000  # rows read to fill one page under a narrow filter; then the page offers to go on
-
-
-def own_id(ctx: Context) -> str:
-    """The id of the person whose record this is about: the reader's own, or of whom they act for."""
-    return (ctx.actor.patient or "").removeprefix("Patient/")
-
-
-def own_ids(ctx: Context) -> str:
-    """The same with the ids of all records that are merged with it, as a search takes them."""
-    return ",".join(sorted({own_id(ctx), *(r.removeprefix("Patient/") for r in ctx.records)}))
 
 
 async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -58,7 +48,10 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
     view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")))
     first = alerts(mine.record, today(ctx.at), own=True)
     refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES}
-    return await show(pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=refs, alerts=first, others=others)
+    return await show(
+        pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=refs, alerts=first, others=others,
+        clashes=await versions.waiting(ctx, f"Patient/{shown}"), done=request.query_params.get("done", ""),
+    )  # fmt: skip
 
 
 async def _items(ctx: Context, person: str) -> dict[str, str]:
@@ -116,7 +109,7 @@ async def who_looked(pages: Pages, request: Request, ctx: Context) -> Response:
     if wanted.start and wanted.end and wanted.start > wanted.end:
         errors["from"] = _("The first day must not be after the last day.")
     rows, more, places = await _rows(ctx, wanted, asked.get("before") or None)
-    known = await names(ctx, places | {r.get(k) for r in rows for k in ("organisation", "user")})
+    known = await names(ctx, places | {r.get(k) for r in rows for k in ("organisation", "user", "for")})
     link = [(k, v) for k, v in asked.items() if k in KEPT and v]
     choices = sorted(((ref, known.get(ref, ref)) for ref in places), key=lambda o: o[1].lower())
     return await show(
@@ -163,7 +156,7 @@ async def _rows(ctx: Context, wanted: Filter, before: str | None) -> tuple[list[
 
 def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
     """The same person did the same with the same answer in the same minute: one line with a count."""
-    same = ("user", "app", "organisation", "what", "allowed", "why", "rule", "reason", "recorded", "unchanged")
+    same = ("user", "app", "organisation", "what", "allowed", "why", "rule", "reason", "recorded", "unchanged", "for")
     return all(a.get(k) == b.get(k) for k in same) and a["at"].replace(second=0, microsecond=0) == b["at"].replace(
         second=0, microsecond=0
     )
@@ -172,7 +165,7 @@ def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
 KINDS: dict[str, tuple[str, frozenset[str]]] = {  # what to show only, and which rows that is
     "looked": ("They looked", frozenset({"read", "vread", "history", "search", "everything", "document", "who-looked", "find"})),
     "changed": ("They added or changed something", frozenset({"create", "update", "patch", "delete", "transaction", "batch", "accept", "sync", "record", "declassify", "relabel"})),
-    "sent": ("A copy was sent or taken back", frozenset({"disclose", "recall", "audit-export", "audit-proof"})),
+    "sent": ("A copy was sent or taken back, or a system was told of a change", frozenset({"disclose", "recall", "notify", "audit-export", "audit-proof"})),
     "emergency": ("It was an emergency", frozenset({"break-glass", "break-glass-end", "emergency-review"})),
     "signed": ("Signed in or out, or an app was let in or stopped", frozenset({"sign-in", "sign-out", "sign-out-everywhere", "authorize", "app-stopped", "token", "token-end"})),
     "refused": ("They were told no", frozenset()),
@@ -244,6 +237,11 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
     review = REVIEWS.get(row.get("reason") or "", "") if row["what"] == "emergency-review" and row["allowed"] else ""
     if row["allowed"] and row.get("reason") and not review:
         why = f"{_(why)}: “{row['reason']}”" if why else f"“{row['reason']}”"
+    whom = known.get(row.get("for") or "") or (_("somebody in your team") if row.get("for") else "")
+    if whom and row.get("why") == "explicit":
+        why = _("you said yes to {name}").format(name=whom)
+    elif whom:
+        why = _("{name} looks after you").format(name=whom)
     mine = row.get("user") == ctx.actor.user
     did = RECORDED.get(row.get("recorded") or "") or ACTS.get(row["what"], OTHERWISE).person
     if row.get("unchanged") and row["what"] in ("create", "update", "patch"):
@@ -252,7 +250,7 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
         "at": row["at"],
         "who": _by(row, known, mine),
         "organisation": known.get(row.get("organisation") or "", ""),
-        "did": _(did).replace("{app}", row["app"]) + (f": {_(review)}" if review else ""),
+        "did": _(did).replace("{app}", row["app"]) + (f": {_(review)}" if review else "") + (_(", to keep it for {name}").format(name=whom) if whom else ""),
         "times": row["times"],
         "allowed": row["allowed"],
         "why": _(why) if why else "",
@@ -260,4 +258,4 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
     }
 
 
-__all__: Sequence[str] = ["my_plan", "own_id", "who_looked"]
+__all__: Sequence[str] = ["my_plan", "who_looked"]

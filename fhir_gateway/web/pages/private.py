@@ -19,8 +19,7 @@ from ...domain.vocabulary import CONFIDENTIALITY_SYSTEM, HANDLING_SYSTEM, LOCATI
 from ...gate import Context
 from .draft import PRIVATE
 from .frame import Pages, go, show
-from .names import bodies
-from .patient import own_id, own_ids
+from .names import bodies, own_id, own_ids
 from .things import title
 from .words import _
 

@@ -24,8 +24,7 @@ from .carers import carers, in_emergency, urgent_care
 from .draft import PRIVATE, PURPOSES, until_words, what_words
 from .frame import Pages, go, show
 from .held import Held, choice, consents, keep, own, replaced
-from .names import DIRECTORY
-from .patient import own_id
+from .names import DIRECTORY, own_id
 from .sights import sentence, view_of
 from .things import things
 from .whom import name_of, names_of

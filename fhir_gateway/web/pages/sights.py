@@ -54,7 +54,8 @@ def view_of(preview: Preview, *, only_named: bool = False, team: bool = False) -
     closed = [s for s in seen if not (s.before.permit or s.after.permit)]
 
     def why(s: Sight) -> str:
-        return because(s.after, s.facts, only_named=only_named, team=team)
+        new = s.after.basis == "explicit" and s.before.basis != "explicit"  # a no that is only being thought of closed nothing yet
+        return because(s.before if new else s.after, s.facts, only_named=only_named, team=team)
 
     return View(
         **{name: tuple(groups(found)) for name, found in kinds.items()}, closed=tuple(groups(closed, why)),

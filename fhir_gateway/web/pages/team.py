@@ -13,7 +13,7 @@ from ...domain import strict
 from ...domain.problem import not_found
 from ...domain.types import Ref
 from ...gate import Context
-from . import tasks
+from . import tasks, versions
 from .alerts import TYPES, alerts
 from .changes import last_changes
 from .frame import Pages, go, show
@@ -23,7 +23,7 @@ from .words import _, day, moment, today
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 PEOPLE = 50
-DONE = {"accepted", "emergency-over", "claim-over"}
+DONE = {"accepted", "emergency-over", "claim-over", "chosen"}
 
 
 async def team(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -45,6 +45,7 @@ async def team(pages: Pages, request: Request, ctx: Context) -> Response:
         taken=await tasks.owned(ctx, tasks.TAKEN_ON),
         done=done if done in DONE else "",
         ways=ways(ctx),
+        clashes=await versions.waiting(ctx),
         chooses=ctx.actor.kind == "proxy" and await gate.may_share(ctx),
     )
 
@@ -87,6 +88,7 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         person=id,
         mine=await here_because(ctx, id),
         opens_apps=await pages.opens_apps(),
+        clashes=await versions.waiting(ctx, f"Patient/{id}"),
         done=done if done in ("emergency", "claim") else "",
     )
 

@@ -30,6 +30,9 @@ WHY: Mapping[str, str] = {
     "claim": "Somebody said that they give care here",
     "new-access": "Somebody new can see something of the plan",
     "recall-failed": "Another service still holds something that it should have given back",
+    "conflict": "Something was changed in two places at the same time",
+    "identity": "Another service says otherwise who somebody is",
+    "inbox-waits": "A message from another service was refused and waits",
     "choice-changed": "How we tell you was changed",
     "address-code": "A code, to check a new address",
 }

@@ -11,8 +11,7 @@ from typing import Any
 from ...domain import sharing
 from ...domain.mapping.foreign import asks_membership
 from ...gate import Context
-from .names import bodies, called
-from .patient import own_ids
+from .names import bodies, called, own_ids
 from .words import _, day, short
 
 MOST = 100  # things of one kind that a page offers

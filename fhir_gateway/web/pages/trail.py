@@ -27,7 +27,7 @@ WHICH: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "refused": ("Was told no", (("outcome", "8"),)),
     "looked": ("Looked at something", (("subtype", "read,vread,search,history,history-instance,operation"), ("outcome", "0"))),
     "changed": ("Changed something", (("subtype", "create,update,patch,delete,transaction,batch,sync,record,relabel"), ("outcome", "0"))),
-    "sent": ("Was sent a copy", (("subtype", "disclose,recall"),)),
+    "sent": ("Was sent a copy, or told of a change", (("subtype", "disclose,recall,notify"),)),
     "emergency": ("Emergencies", (("subtype", "110127,110138,emergency-review"),)),
     "signed": ("Signed in or out", (("type", "110114"),)),
     "taken": ("Took a copy of the audit", (("subtype", "audit-export,audit-proof"),)),

@@ -8,8 +8,7 @@ from typing import Any
 from ...gate import Context
 from ...gate.context import directory_now
 from .draft import SECTORS
-from .names import DIRECTORY, Choice, bodies, called, names, role_word
-from .patient import own_ids
+from .names import DIRECTORY, Choice, bodies, called, names, own_ids, role_word
 from .words import _
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from gettext import NullTranslations
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date, format_datetime, format_timedelta
 
 LONDON = ZoneInfo("Europe/London")
 LOCALE = "en_GB"
@@ -72,6 +72,11 @@ def moment(value: Any) -> str:
         return format_datetime(at, "d MMMM y 'at' h:mm a", tzinfo=LONDON, locale=LOCALE)
     except (ValueError, OverflowError):
         return str(value)
+
+
+def lasting(seconds: float) -> str:
+    """About how long: 3 minutes, 2 days."""
+    return format_timedelta(timedelta(seconds=max(1.0, seconds)), locale=LOCALE)
 
 
 def plain_date(value: Any) -> date | None:
