@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+VERIFY = ssl.create_default_context()  # one for all: to make one takes twenty times as long as a request
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
@@ -69,6 +71,7 @@ class Gateway:
         }  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
         self.log = data.parent / "gateway.log"
+        self.patience = 120.0  # seconds for a command
         self._tokens: dict[str, dict[str, Any]] = {}
 
     def start(self, *args: str, wait: float = 30) -> Gateway:
@@ -86,7 +89,7 @@ class Gateway:
             if self.process.poll() is not None:
                 raise AssertionError(f"the gateway ended with {self.process.returncode}:\n{self.log.read_text()[-4000:]}")
             try:
-                if httpx2.get(f"{self.base}/health", timeout=2).status_code == 200:
+                if httpx2.get(f"{self.base}/health", timeout=2, verify=VERIFY).status_code == 200:
                     return
             except httpx2.HTTPError:
                 pass
@@ -103,7 +106,7 @@ class Gateway:
         """`fhir-gateway ARGS` in its own process."""
         return subprocess.run(
             [sys.executable, "-m", "fhir_gateway", *args], env={**self.env, **(env or {})}, input=stdin, capture_output=True, text=True,
-            timeout=120, cwd=self.data.parent,
+            timeout=self.patience, cwd=self.data.parent,
         )  # fmt: skip
 
     def lines(self, *args: str, stdin: str | None = None) -> list[dict[str, Any]]:
@@ -133,7 +136,7 @@ class Gateway:
         if content is not None:
             sent.setdefault("Content-Type", "application/fhir+json")
         url = f"{self.base}{path}" if path.startswith("/") else f"{self.base}/fhir/{path}"
-        return httpx2.request(method, url, content=content, headers=sent, timeout=30)
+        return httpx2.request(method, url, content=content, headers=sent, timeout=30, verify=VERIFY)
 
     def get(self, who: str | None, path: str, **headers: str) -> httpx2.Response:
         return self.call(who, "GET", path, headers=headers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,16 @@ LONG = "x7Lq-92kfhs-0aa"
 MAIL = {"tell_smtp": "smtps://mail.example", "tell_from": "plans@gateway.example"}
 ISSUER = {"issuer": "https://issuer.example", "audience": "here"}
 
+_FOLDER = tempfile.TemporaryDirectory()
+OPEN = Path(_FOLDER.name) / "key.pem"  # that everybody may write
+OPEN.touch()
+OPEN.chmod(0o666)
+
+
+def smart(**more: str) -> dict[str, Any]:
+    return {"remote": [REMOTE | {"name": "hub", "auth": {"kind": "smart", "client": "gateway", "key": "own", **more}}]}
+
+
 TRIED: dict[str, dict[str, Any]] = {  # words of the refusal -> settings that meet it
     "is not right": {"port": "seventy"},
     "is set and empty: give the secret, or leave it out everywhere": {"store_key": ""},
@@ -165,16 +176,33 @@ TRIED: dict[str, dict[str, Any]] = {  # words of the refusal -> settings that me
     "GATEWAY_STORE_KEY must be 64 hex digits": {"store_key": "0" * 64},
     "GATEWAY_STORE_KEY encrypts the embedded store only": {"store_key": "0123456789abcdef" * 4, "store": "mongodb://127.0.0.1/x"},
     "GATEWAY_POLICY opens records by an emergency alone": {"policy": "Policy-break-glass-only", "break_glass": "consent-only"},
+    "GATEWAY_SUBSCRIBERS lists hosts": {"subscribers": "hooks.example.nhs.uk,https://hooks.example.nhs.uk/x"},
+    "GATEWAY_SUBSCRIBERS names a client": {"subscribers": "the practice=hooks.example.nhs.uk"},
+    "GATEWAY_SUBSCRIBERS must name the port": {"subscribers": "localhost"},
     "GATEWAY_TRUSTED_PROXIES must hold addresses": {"trusted_proxies": "10.0.0.4, *"},
     "GATEWAY_RETENTION names": {"retention": "/no/such/file"},
     "GATEWAY_DEFINITIONS names": {"definitions": "/no/such/folder"},
     "Two remotes have the same name": {"remote": [REMOTE, REMOTE]},
+    "a `name` is up to 64 letters and digits": {"remote": [REMOTE | {"name": "the hub"}]},
+    "Two remotes have the same `url`": {"remote": [REMOTE | {"name": "hub"}, REMOTE | {"name": "nub", "url": "https://hub.example/fhir/"}]},
+    "The `organisation` of the remote `hub` is empty": {"remote": [REMOTE | {"name": "hub", "organisation": " "}]},
+    "has an empty list of `types`": {"remote": [REMOTE | {"types": []}]},
+    "without a question or fragment": {"remote": [REMOTE | {"url": "https://hub.example/fhir?x=1"}]},
+    "is this gateway's own address": {"base_url": "https://plans.example", "remote": [REMOTE | {"url": "https://plans.example/fhir/"}]},
+    "each partner begins with [[remote]], in two brackets": {"remote": REMOTE},
     "Set GATEWAY_REMOTE_ORGANISATION": {"remote_url": "https://hub.example/fhir"},
     "Take the name and password out of the address": {"remote": [REMOTE | {"url": f"https://me:{LONG}@hub.example/fhir"}]},
     "needs an http or https address": {"remote": [REMOTE | {"url": "hub"}]},
     "must be reached by https": {"remote": [REMOTE | {"url": "http://hub.example/fhir"}]},
-    "cannot have role `processor` yet": {"remote": [REMOTE | {"role": "processor"}]},
-    "cannot sign in by SMART Backend Services yet": {"remote": [REMOTE | {"auth": {"kind": "smart"}}]},
+    "has role `processor` and no `audience`": {"remote": [REMOTE | {"role": "processor"}]},
+    "so a stub's label would hold nobody off": {"remote": [REMOTE | {"recall": "stub", "enforces": "nothing"}]},
+    "so there is nothing to leave a stub of": {"remote": [REMOTE | {"recall": "stub", "direction": "in"}]},
+    "must be an https address without a name or password in it: tokens": smart(token_url="http://hub.example/token"),
+    "must be of words such as system/*.cruds": smart(scope="user/*.rs"),
+    "signs in by a key of our own, which is by ES384": smart(algorithm="RS384"),
+    "which is not a file that can be read: correct the path, or write `own`": smart(key="/no/such/key"),
+    "the private key for the remote `hub`: take that away": smart(key=str(OPEN)),
+    "is no private key to sign in by": smart(key=str(ROOT / "README.md")),
     "has both `token` and `auth`": {"remote": [REMOTE | {"token": LONG, "auth": {"kind": "bearer", "token": LONG}}]},
     "The `auth` of the remote": {"remote": [REMOTE | {"auth": {"kind": "basic", "user": "me"}}]},
     "is a well-known default or easy to guess": {"remote": [REMOTE | {"token": "changeme"}]},

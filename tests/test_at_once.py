@@ -116,7 +116,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         w.there = {"ward": ward, "surgery": surgery, "charity": charity}
         terms = {name: Remote(name, w.refs[name]) for name in w.there}
         w.house.remotes = tuple(terms.values())
-        w.partners = {name: Partner(terms[name], RemoteServer(r.url, w.now)) for name, r in w.there.items()}
+        w.partners = {name: Partner(terms[name], RemoteServer(r.url, w.now), sweep_hours=0) for name, r in w.there.items()}
         yield w
         for p in w.partners.values():
             await p.server.close()
@@ -719,6 +719,28 @@ async def test_a_new_agreement_takes_back_what_it_does_not_cover(world: World) -
     again = Partner(wider, w.partners["surgery"].server)
     await worker.once(w.house, again)
     assert type not in w.there["surgery"].types()
+
+
+async def test_an_attachment_goes_nowhere_by_being_referred_to(world: World) -> None:
+    """It is nobody's by itself, so that what is denied to a reader of the partner, and a recall, would pass it by."""
+    w = world
+    person, _ = await begun(w, "gp")
+    need = await w.make(await w.hospital(), "Condition", code={"text": "a secret"}, subject={"reference": person})
+    paper = await w.make(await w.hospital(), "Binary", contentType="text/plain", securityContext={"reference": need}, data="aGlkZGVu")
+    content = [{"attachment": {"contentType": "text/plain", "title": "letter"}}]
+    await w.make(
+        await w.hospital(), "DocumentReference", status="current", subject={"reference": person}, content=content,
+        context={"related": [{"reference": paper}]},
+    )  # fmt: skip
+    await task(w, person)
+    no = grant({"reference": w.refs["charity"]}, person, type="deny")
+    no["provision"]["provision"][0]["class"] = [{"system": "http://hl7.org/fhir/resource-types", "code": "Condition"}]
+    await w.make(await w.me(person), "Consent", **no)
+    terms = replace(w.partners["surgery"].terms, audience=(w.refs["charity"],))
+    partner = Partner(terms, w.partners["surgery"].server)
+    await worker.once(w.house, partner)
+    assert "DocumentReference" in w.there["surgery"].types() and not {"Binary", "Condition"} & w.there["surgery"].types()
+    assert "aGlkZGVu" not in "".join(w.there["surgery"].written)
 
 
 async def test_a_directory_that_grows_recalls_what_the_new_reader_may_not_see(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import signal
 import subprocess
@@ -362,3 +363,10 @@ def test_files_about_one_person_become_one_person(demo: Gateway, tmp_path: Path)
     assert [line["refused"] for line in demo.lines("import", *files, "--json")] == [0, 0, 0]
     (found,) = demo.get("hospital", "Patient?identifier=https://fhir.nhs.uk/Id/nhs-number|9990000166").json()["entry"]
     assert demo.get("hospital", f"Goal?patient={found['resource']['id']}").json()["total"] == 1
+
+
+def test_every_command_of_sync_answers_in_json_too() -> None:
+    from fhir_gateway.__main__ import subscriptions_app, sync_app
+
+    for made in (*sync_app.registered_commands, *subscriptions_app.registered_commands):
+        assert made.callback is not None and "json" in inspect.signature(made.callback).parameters, made.name

@@ -225,6 +225,23 @@ def test_a_conditional_create_is_answered_with_what_is_there(demo: Gateway) -> N
     assert third.status_code == 201 and third.json()["id"] != first.json()["id"]
 
 
+def test_a_condition_by_the_name_of_a_copy_is_answered_like_any_other(demo: Gateway) -> None:
+    """Where nothing bears the name nobody's consents are gone through, and it is answered the same."""
+    name = {"system": "https://fhir-gateway.example/id/resource", "code": "0123456789abcdef.c8"}
+    copy = goal(demo, "c8", meta={"tag": [name]})
+    where = f"_tag={name['system']}|{name['code']}"
+    first, again = (demo.call("hospital", "POST", "Goal", body=copy, headers={"If-None-Exist": where}) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 200) and again.json() == first.json()
+    either = demo.call("hospital", "POST", "Goal", body=copy, headers={"If-None-Exist": f"_tag={name['system']}|never,{name['system']}|{name['code']}"})
+    assert (either.status_code, either.json()["id"]) == (200, first.json()["id"])
+    there = demo.call("stranger", "PUT", f"Goal?{where}", body=copy)
+    same(there, demo.call("stranger", "PUT", f"Goal?{where}9", body=copy), "c8", "c89")
+    demo.call("hospital", "DELETE", f"Goal/{first.json()['id']}", headers={"If-Match": 'W/"1"'})
+    assert demo.call("hospital", "POST", "Goal", body=copy, headers={"If-None-Exist": where}).status_code == 201
+    third = demo.call("hospital", "POST", "Goal", body=goal(demo, "c9"), headers={"If-None-Exist": f"_tag:not={name['system']}|never"})
+    outcome(third, 412)
+
+
 def test_who_wrote_it_once_matches_it_though_they_see_it_no_more(demo: Gateway) -> None:
     asked = {"If-None-Exist": "identifier=urn:test|c6"}
     first = demo.call("hospital", "POST", "Goal", body=goal(demo, "c6"), headers=asked)

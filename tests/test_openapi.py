@@ -21,7 +21,8 @@ ENOUGH = settings(
 FHIR = "application/fhir+json"
 # A sign-in by a registered app comes first, which tests/test_oauth.py does; a page needs a browser's session (tests/web);
 # emergencies and claims need a role and a fresh sign-in (tests/test_emergencies.py); facts and roles are recorded by staff with
-# the right to, whom the demo has not (tests/test_roles.py).
+# the right to, whom the demo has not (tests/test_roles.py); what Subscriptions say is for the registered system whose they are
+# (tests/test_subscriptions.py).
 RECORDED = {"/patients/{patient}/facts", "/patients/{patient}/roles", "/patients/{patient}/roles/{consent}"}
 TOLD = {"/patients/{patient}/telling", "/patients/{patient}/telling/code"}  # a person's own: tests/telling/test_page.py
 NAMED = {"/patients/find"} | {f"/patients/{id}{what}" for id in ("", "{id}/") for what in ("break-glass", "claims")}
@@ -39,7 +40,7 @@ class Example:
         about_goal = "{type}" in path and "{compartment}" not in path
         plan = demo.get(who, "CarePlan").json()["entry"][0]["resource"]["id"] if "CarePlan/{id}" in path else ""
         self.there = {
-            "type": "Goal", "compartment": "Patient", "patient": demo.patient, "version": "1",
+            "type": "Goal", "compartment": "Patient", "patient": demo.patient, "version": "1", "remote": "hub", "secret": "nobody-s",
             "id": str(here["id"]) if about_goal and here else plan or demo.patient,
         }  # fmt: skip
         self.query = {"identifier": f"urn:test|{name}"} if here and path == "/fhir/{type}" else {}
@@ -91,7 +92,7 @@ class Example:
 def answers(client: httpx2.Client, operation: Any, token: str, patient: str, example: Example | None) -> list[httpx2.Response]:
     """What the server says to a handful of made-up requests: some about somebody who is there, some right but for query and headers."""
     out: list[httpx2.Response] = []
-    there = {"type": "Patient", "id": patient, "compartment": "Patient", "patient": patient, "version": "1"}
+    there = {"type": "Patient", "id": patient, "compartment": "Patient", "patient": patient, "version": "1", "remote": "hub", "secret": "nobody-s"}
 
     @ENOUGH
     @given(case=operation.as_strategy())
@@ -150,7 +151,7 @@ def test_every_route_answers_as_the_document_says(demo: Gateway) -> None:
     with httpx2.Client(base_url=demo.base, timeout=60) as client:
         for operation in found:
             method, path = operation.method.upper(), operation.path
-            page = "pages" in operation.definition.raw["tags"] or path in ELSEWHERE
+            page = "pages" in operation.definition.raw["tags"] or path in ELSEWHERE or "/Subscription/" in path
             got: list[httpx2.Response] = []
             own = ("patient",) if "$preview" in path else ("patient", "gp")  # what others would see is the person's own to ask
             for who in () if page else own:
@@ -167,6 +168,6 @@ def test_every_route_answers_as_the_document_says(demo: Gateway) -> None:
                     sent = answer.request
                     wrong.append(f"{said}: {answer.status_code} {sent.method} {sent.url} {sent.content[:200]!r} -> {answer.text[:200]}")
     assert refused == []
-    assert wrong == []
+    assert wrong == [], "\n".join(wrong)
     assert asked > 300 and bodies > 200
     assert demo.call(None, "GET", "/health").status_code == 200

@@ -8,7 +8,10 @@ from urllib.parse import quote
 import pytest
 
 from fhir_gateway.definitions import load_r4
+from fhir_gateway.domain.types import Decision, Facts, Ref
 from fhir_gateway.domain.validate import check
+from fhir_gateway.gate.previewing import Preview, Sight
+from fhir_gateway.web.pages.sights import view_of
 
 from .conftest import Gateway
 
@@ -246,3 +249,12 @@ def test_explain_takes_a_role_a_team_and_a_sector(demo: Gateway) -> None:
         (said,) = demo.lines("explain", "--who", who, "--what", goal, "--json")
         assert said["decision"] == "deny" and said["changes"]
     assert demo.get("patient", f"Consent/$explain?what={goal}&purpose=FUN").status_code == 400
+
+
+def test_what_was_closed_before_a_no_is_not_said_to_be_closed_by_it() -> None:
+    """She looks at what a no would do: that she said it is true only of what an earlier no closed."""
+    no = Decision(False, "explicit")
+    before = {"never-shared": Decision(False, "implicit"), "marked": Decision(False, "refrain"), "earlier-no": no}
+    seen = [Sight(Ref("Goal", n), {"resourceType": "Goal", "description": {"text": n}}, Facts("Goal", n), was, no) for n, was in before.items()]
+    said = {g.titles[0]: g.why for g in view_of(Preview(tuple(seen))).closed}
+    assert said["earlier-no"] == "You said no to this." and {n for n, why in said.items() if why == said["earlier-no"]} == {"earlier-no"}

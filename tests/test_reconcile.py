@@ -79,6 +79,13 @@ def test_new_entries_of_both_sides_are_kept_and_the_same_one_once():
     assert [n["text"] for n in step.body["note"]] == ["theirs", "first", "second", "both", "ours"]
 
 
+def test_an_entry_that_both_set_to_the_same_is_there_once_though_one_added_another() -> None:
+    base, one, more = ([{"text": t} for t in texts] for texts in (["z"], ["a"], ["a", "p"]))
+    for local, remote in ((more, one), (one, more)):
+        step = reconcile(changed(note=base), changed(note=local), changed(note=remote))
+        assert isinstance(step, Push | Pull) and step.body is not None and step.body["note"] == more
+
+
 def test_an_entry_taken_away_here_and_untouched_there_is_gone():
     step = reconcile(GOAL, changed(addresses=[{"reference": "Condition/b"}]), changed(startDate="2026-02-02"))
     assert isinstance(step, Merge) and step.body["addresses"] == [{"reference": "Condition/b"}]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from fhir_gateway.remote.client import Down, RemoteServer
+from fhir_gateway.remote.client import Down, Refusal, RemoteServer
 from fhir_gateway.settings import Refused, RemoteSettings, load
 
 from .conftest import ROOT, Gateway, gateway
@@ -43,9 +45,10 @@ class Recorder:
             def do_any(self) -> None:
                 outer.keys.add(self.headers.get("Authorization", ""))
                 size = int(self.headers.get("Content-Length") or 0)
-                sent = json.loads(self.rfile.read(size)) if size else {}
+                raw, form = self.rfile.read(size), self.path.endswith("/_search")
+                sent = json.loads(raw) if raw and not form else {}
                 outer.headers = {k.lower(): v for k, v in self.headers.items()}
-                status, answer = outer.answer(self.command, self.path.removeprefix("/fhir/"), sent)
+                status, answer = (400, {"resourceType": "OperationOutcome"}) if form else outer.answer(self.command, self.path.removeprefix("/fhir/"), sent)
                 if status == 0:  # it did what it was told, and nobody hears of it
                     self.close_connection = True
                     return
@@ -83,6 +86,8 @@ class Recorder:
             return 200, {"resourceType": "OperationOutcome", "issue": [{"severity": "information", "code": "informational"}]}
         if path == "metadata":
             return 200, {"resourceType": "CapabilityStatement", "rest": [{"mode": "server"}]}
+        if path in self.held:
+            return 200, self.held[path]
         return 200, {"resourceType": "Bundle", "type": "searchset", "total": 0}
 
     def more_headers(self) -> dict[str, str]:
@@ -169,15 +174,13 @@ def test_what_one_reader_of_a_hub_may_not_see_does_not_reach_it_and_is_taken_bac
 
 
 def test_who_enforces_nothing_gets_nothing_that_somebody_who_reads_there_may_not_see(tmp_path: Path) -> None:
-    with recorder() as hub:
-        common = {"url": hub.url, "organisation": "D82001"}
-        remotes = (
-            {**common, "name": "own-people"},
-            {**common, "name": "own-people-unenforced", "enforces": "nothing"},
-            {**common, "name": "a-stranger-reads", "enforces": "nothing", "audience": ["D82999"]},
-            {**common, "name": "a-stranger-reads-but-it-enforces", "audience": ["D82999"]},
-            {**common, "name": "nobody-knows-who-reads", "audience": ["NOWHERE"]},
-        )
+    terms: dict[str, dict[str, Any]] = {
+        "own-people": {}, "own-people-unenforced": {"enforces": "nothing"},
+        "a-stranger-reads": {"enforces": "nothing", "audience": ["D82999"]}, "a-stranger-reads-but-it-enforces": {"audience": ["D82999"]},
+        "nobody-knows-who-reads": {"audience": ["NOWHERE"]},
+    }  # fmt: skip
+    with ExitStack() as hubs:
+        remotes = [{"url": hubs.enter_context(recorder()).url, "organisation": "D82001", "name": name, **more} for name, more in terms.items()]
         with partnered(tmp_path, *remotes) as g:
             assert would(g) == {
                 "own-people": "send", "own-people-unenforced": "send", "a-stranger-reads": "withhold",
@@ -196,8 +199,8 @@ GOOD = {"url": "https://hub.example/fhir", "organisation": "D82001"}
 @pytest.mark.parametrize(
     ("remote", "said"),
     [
-        ({"role": "processor"}, "role"),
-        ({"auth": {"kind": "smart"}}, "SMART"),
+        ({"role": "processor"}, "no `audience`"),
+        ({"auth": {"kind": "smart"}}, "`client` and `key`"),
         ({"auth": {"kind": "basic", "user": "gateway"}}, "`password`"),
         ({"auth": {"kind": "bearer"}}, "`token`"),
         ({"auth": {"kind": "magic"}}, "auth.kind"),
@@ -377,7 +380,8 @@ async def test_a_next_page_of_its_own_is_asked_for_with_our_key(partner: Sending
     """The sibling that says that the tests above see a page being asked for at all."""
     partner.to = f"{partner.url}/Goal?page=2"
     server = RemoteServer(partner.url, lambda: datetime.now(UTC), authorization="Bearer x7Lq-92kfhs-0aa")
-    assert len(await all_pages(server)) == 2
+    with pytest.raises(Refusal, match="gave before"):  # page 2 says that it is followed by itself
+        await all_pages(server)
     await server.close()
     assert partner.asked[1] == "GET Goal?page=2" and partner.keys == {"Bearer x7Lq-92kfhs-0aa"}
 
@@ -385,3 +389,27 @@ async def test_a_next_page_of_its_own_is_asked_for_with_our_key(partner: Sending
 def test_the_readme_names_every_key_of_a_remote() -> None:
     readme = (ROOT / "README.md").read_text()
     assert not [k for k in RemoteSettings.model_fields if f"| `{k}` |" not in readme]
+
+
+@pytest.mark.parametrize(
+    ("slip", "named"), [({"types": ["Goal", "Gaol"]}, "`Gaol` in `types`"), ({"purpose": "TREET"}, "`purpose` `TREET`")], ids=["types", "purpose"]
+)
+def test_a_slip_in_what_was_agreed_stops_the_start_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slip: dict[str, Any], named: str) -> None:
+    monkeypatch.setenv("GATEWAY_CONFIG", str(toml(tmp_path, {**HUB, "url": "http://127.0.0.1:9/fhir", **slip})))
+    monkeypatch.setenv("GATEWAY_DATA", str(tmp_path / "data"))
+    done = subprocess.run([sys.executable, "-m", "fhir_gateway", "sync", "status"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "The remote `hub`" in done.stderr and named in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_dry_run_goes_on_with_the_next_partner_and_names_each_and_a_file_that_is_none_is_named(tmp_path: Path) -> None:
+    with recorder() as shire, partnered(tmp_path, {**HUB, "url": "http://127.0.0.1:9/fhir"}, {**SHIRE, "url": shire.url}) as g:
+        done = g.command("sync", "run", "--dry-run")
+        assert done.returncode == 1 and "hub: Goal/" in done.stdout and "shire: Goal/" in done.stdout and "hub (http://127.0.0.1:9/fhir) cannot be reached" in done.stderr
+        broken = tmp_path / "broken.json"
+        broken.write_text('{"resourceType": ')
+        for arguments in (("sync", "resolve", "x", "merged"), ("sync", "replay", "x"), ("inbox", "replay", "x")):
+            for file in (tmp_path / "nowhere.json", *([broken] if arguments[0] == "sync" else [])):
+                done = g.command(*arguments, str(file))
+                assert done.returncode == 2 and "Traceback" not in done.stderr, (arguments, done.stderr)
+                assert file.name in done.stderr or "no inbox item" in done.stderr, (arguments, done.stderr)

@@ -178,8 +178,9 @@ KEYS = {  # kind -> key and value of something of ann's; the others' is the same
     "told": ("{me}", "2026-05-04T09:00:00Z"), "tell-choice": ("{me}", {"channel": "email", "address": "a@b.example"}), "tell-changes": ("{me}", ["2026-05-04T09:00:00Z"]),
     "tell-new": ("{me}", {"id": "x", "choice": {"channel": "text"}, "until": "2026-05-04T09:00:00Z"}), "sharing-preferences": ("{me}", "Consent/c"),
     "retention-hold": ("{me}", {"reason": "An inquest"}), "tell-former": ("x{n}", {"ref": "{me}", "choice": {"channel": "email"}, "patient": "{me}"}),
-    "inbox": ("app {n}", {"body": "{{\"subject\": \"{me}\"}}"}), "quarantine": ("hub {n}", {"body": {"id": "{me}"}}), "conflict": ("hub Goal/g{n}", {"ref": "{me}"}),
-    "parked": ("hub Goal/g{n}", {"status": 422}),
+    "inbox": ("app {n}", {"body": "{{\"subject\": \"{me}\"}}"}), "quarantine": ("hub {n}", {"body": {"id": "{me}"}, "kind": "conflict", "key": "theirs"}), "conflict": ("hub Goal/g{n}", {"ref": "{me}"}),
+    "parked": ("hub Goal/g{n}", {"status": 422}), "identity": ("hub {me}", {"ref": "{me}", "remote": "hub", "why": "several"}),
+    "recall-ended": ("hub Goal/g{n}", {"at": "2026-05-04T09:00:00Z", "why": "They say it is gone", "patient": "{me}", "entry": 1, "etag": ""}),
 }  # fmt: skip
 
 
@@ -218,6 +219,9 @@ async def test_whatever_is_kept_about_the_person_is_in_it_and_nothing_of_the_nex
         found = {(h.file, h.name) for h in held}
         for kind, (key, _) in KEYS.items():
             assert (f"{KINDS[kind].file}.ndjson", f"{kind} {filled(key, ME, '')}") in found, kind
+        waiting = {h.name.split(" ")[0]: h.line for h in held if h.file == "waiting.ndjson"}
+        assert all(line["kind"] == kind and line["key"] == filled(KEYS[kind][0], ME, "") for kind, line in waiting.items()), "what waits, and by what name"
+        assert waiting["quarantine"]["problem"] == "conflict", "and which rule it broke"
         assert {("disclosures.ndjson", "Goal/g"), ("audit.ndjson", "AuditEvent/row"), ("record/Binary.ndjson", "Binary/doc"), ("record/Binary.ndjson", "Binary/photo")} <= found
         assert not [h for h in held if "annie" in str(h.line) or h.name.endswith("2")]
         files = [h.file for h in held]

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from fhir_gateway.domain import copies
 from fhir_gateway.domain.types import Ref
 from fhir_gateway.store import sqlite
 from fhir_gateway.sync.pull import pull
@@ -24,6 +25,7 @@ from fhir_gateway.sync.pull import pull
 from ..conftest import ROOT
 from ..stores.test_attempts import Here, Hub
 from ..telling.servers import mail_server
+from .invariants import wrong
 
 STAGES = ("arrived", "applied", "answered")
 
@@ -55,7 +57,7 @@ class Killer(Hub):
 
 async def worker_killed(here: Here, there: Killer, file: Path, stage: str, left: int) -> None:
     """A worker of its own works until it is done or killed; its lease then runs out."""
-    command = (sys.executable, "-m", "tests.faults.pushing", str(file), there.url, here.names["surgery"], here.now.isoformat())
+    command = (sys.executable, "-m", "tests.faults.working", str(file), there.url, here.names["surgery"], here.now.isoformat())
     there.victim = 0
     there.stage, there.left, there.killed = stage, left, ""
     child = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
@@ -105,12 +107,13 @@ async def kills(folder: Path, points: int) -> Counter[str]:
 async def check(here: Here, there: Hub, refs: list[Ref], may: bool) -> None:
     rows = await here.house.store.ledger(remote="hub")
     for ref in refs:
-        copies = there.tagged("Goal", ref.id)
-        assert len(copies) == may, f"{ref}: {len(copies)} copies"
+        held = there.tagged("Goal", copies.tag(here.house.name, ref.id)["code"])
+        assert len(held) == may, f"{ref}: {len(held)} copies"
         mine = [d for d in rows if d.ref == ref]
         assert any(d.recalled is None for d in mine) == may and (mine or str(ref) not in there.ever)
         await here.body(ref)
     assert await here.attempts() == [] and (await here.status())["quiet"]
+    assert await wrong(here.house, [(here.partner, there)]) == []
 
 
 async def test_a_killed_worker_leaves_nothing_that_nobody_knows_of(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Each needs its runtime; where that is missing the tests say so and are skipped.
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import time
@@ -29,15 +30,25 @@ def hapi_jar() -> Path:
         pytest.skip("Java and Maven are not here: HAPI FHIR is not tried")
     build = WORK / "hapi"
     jar = build / "target/hapi-peer.jar"
-    if not jar.exists():
-        build.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source / "pom.xml", build)
-        shutil.copytree(source / "src", build / "src", dirs_exist_ok=True)
-        subprocess.run(["chmod", "-R", "u+w", str(build)], check=True)
-        done = subprocess.run(["mvn", "-B", "-q", "package"], cwd=build, capture_output=True, text=True, timeout=600)
-        if done.returncode != 0:
-            pytest.fail(f"HAPI's peer does not build: {done.stdout[-1500:]}{done.stderr[-500:]}")
+    with one_at_a_time():
+        if not jar.exists():
+            build.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / "pom.xml", build)
+            shutil.copytree(source / "src", build / "src", dirs_exist_ok=True)
+            subprocess.run(["chmod", "-R", "u+w", str(build)], check=True)
+            done = subprocess.run(["mvn", "-B", "-q", "package"], cwd=build, capture_output=True, text=True, timeout=600)
+            if done.returncode != 0:
+                pytest.fail(f"HAPI's peer does not build: {done.stdout[-1500:]}{done.stderr[-500:]}")
     return jar
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Tests may run in several processes: one of them builds what all of them use."""
+    WORK.mkdir(exist_ok=True)
+    with open(WORK / "building", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
@@ -66,23 +77,39 @@ def started(command: list[str], cwd: Path, wait: float) -> Iterator[str]:
 
 @contextmanager
 def hapi(*options: str) -> Iterator[str]:
+    with hapi_server(free_port(), *options) as url:
+        yield url
+
+
+@contextmanager
+def hapi_server(port: int, *options: str) -> Iterator[str]:
     jar = hapi_jar()
-    java = ["java", "-Xmx1g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar", str(jar), "--port", str(free_port()), *options]
+    java = ["java", "-Xmx1g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar", str(jar), "--port", str(port), *options]
     with started(java, jar.parent.parent, 120) as url:
         yield url
 
 
 @contextmanager
 def medplum() -> Iterator[str]:
+    with medplum_server(free_port()) as url:
+        yield url
+
+
+@contextmanager
+def medplum_server(port: int, kept: Path | None = None) -> Iterator[str]:
+    """`kept`: the file in which what it holds is when it is stopped, read at its next start."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("Node is not here: Medplum's router is not tried")
     place = WORK / "medplum"
-    if not (place / "node_modules/@medplum/fhir-router").is_dir():
-        place.mkdir(parents=True, exist_ok=True)
-        shutil.copy(MEDPLUM / "package.json", place)
-        done = subprocess.run(["npm", "install", "--no-audit", "--no-fund"], cwd=place, capture_output=True, text=True, timeout=300)
-        if done.returncode != 0:
-            pytest.fail(f"npm install failed: {done.stderr[-1000:]}")
-    shutil.copy(MEDPLUM / "server.mjs", place)
-    with started(["node", "server.mjs", str(free_port())], place, 60) as url:
+    with one_at_a_time():
+        if not (place / "node_modules/@medplum/fhir-router").is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(MEDPLUM / "package.json", place)
+            done = subprocess.run(["npm", "install", "--no-audit", "--no-fund"], cwd=place, capture_output=True, text=True, timeout=300)
+            if done.returncode != 0:
+                pytest.fail(f"npm install failed: {done.stderr[-1000:]}")
+        server = place / "server.mjs"
+        if not server.exists() or server.read_bytes() != (MEDPLUM / "server.mjs").read_bytes():
+            shutil.copy(MEDPLUM / "server.mjs", server)
+    with started(["node", "server.mjs", str(port), *([str(kept)] if kept else [])], place, 60) as url:
         yield url

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from ..conftest import Gateway, gateway
+from ..staff import consent, permit, signed_in
 from .peers import hapi, medplum
 
 pytestmark = pytest.mark.interop
@@ -31,13 +32,13 @@ class Pair:
 
     def copy(self, type: str, id: str) -> dict[str, Any] | None:
         for resource in self.there(type):
-            if any(t.get("system") == TAG and t.get("code") == id for t in resource.get("meta", {}).get("tag", [])):
+            if any(t.get("system") == TAG and str(t.get("code")).rpartition(".")[2] == id for t in resource.get("meta", {}).get("tag", [])):
                 return resource
         return None
 
     def step(self) -> dict[str, Any]:
         done = self.g.command("sync", "run", "--once", "--json")
-        assert done.returncode == 0, f"{done.stdout}{done.stderr}{self.g.log.read_text()[-3000:]}"
+        assert '"quiet":true' in done.stdout, f"{done.stdout}{done.stderr}{self.g.log.read_text()[-3000:]}"
         out: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return out
 
@@ -49,7 +50,7 @@ PEERS: dict[str, Callable[[], AbstractContextManager[str]]] = {"hapi": hapi, "me
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder: Path = tmp_path_factory.mktemp(request.param)
     with PEERS[request.param]() as url:
-        remote = {"GATEWAY_REMOTE_URL": url, "GATEWAY_REMOTE_ORGANISATION": "D82001", "GATEWAY_WORKER": "false"}
+        remote = {"GATEWAY_REMOTE_URL": url, "GATEWAY_REMOTE_ORGANISATION": "D82001", "GATEWAY_WORKER": "false", "GATEWAY_REMOTE_MISSING_SECONDS": "1"}
         with gateway(folder, "--demo", **remote) as g:
             yield Pair(g, url)
 
@@ -325,3 +326,52 @@ def test_a_worker_of_its_own_sends_within_seconds(pair: Pair, tmp_path: Path) ->
     finally:
         process.terminate()
         assert process.wait(10) == 0
+
+
+def test_who_is_there_already_is_linked_and_who_disagrees_waits(pair: Pair) -> None:
+    nhs = "https://fhir.nhs.uk/Id/nhs-number"
+
+    def person(number: str, born: str, family: str) -> dict[str, Any]:
+        identifier = [{"system": nhs, "value": number}]
+        return {"resourceType": "Patient", "identifier": identifier, "birthDate": born, "name": [{"family": family}], "active": True}
+
+    def made(url: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = httpx2.post(f"{url}/{body['resourceType']}", json=body, headers={"Content-Type": "application/fhir+json"}, timeout=30)
+        assert answer.status_code == 201, answer.text
+        out: dict[str, Any] = answer.json()
+        return out
+
+    there, here, they = {}, {}, {}
+    for family, number, born in (("Same", "9449305552", "1950-05-05"), ("Unsure", "9449310602", "1951-06-05")):
+        there[family] = made(pair.url, person(number, "1950-05-05" if family == "Same" else "1951-05-06", family))["id"]
+        made(pair.url, {"resourceType": "Observation", "status": "final", "code": {"text": f"pulse of {family}"}, "subject": {"reference": f"Patient/{there[family]}"}})
+        here[family] = pair.g.call("hospital", "POST", "Patient", body=person(number, born, family)).json()["id"]
+        me = they[family] = signed_in(pair.g, f"person-{family.lower()}", f"Patient/{here[family]}")
+        actions = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": c}]} for c in ("access", "disclose", "collect")]
+        who = "https://fhir.nhs.uk/Id/ods-organization-code|D82001"
+        assert me.call("POST", "Consent", body=consent(here[family], permit(who, action=actions))).status_code == 201
+        goal = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": f"goal of {family}"}, "subject": {"reference": f"Patient/{here[family]}"}}
+        assert me.call("POST", "Goal", body=goal).status_code == 201
+
+    def texts(family: str) -> list[str]:
+        found = they[family].get(f"Observation?patient={here[family]}").json().get("entry", [])
+        return [e["resource"]["code"]["text"] for e in found]
+
+    def goals_of(family: str) -> list[str]:
+        return [g["description"]["text"] for g in pair.there("Goal") if g["subject"].get("reference") == f"Patient/{there[family]}"]
+
+    pair.step()
+    pair.step()
+    assert [p["id"] for p in pair.there("Patient") if any(n["value"] == "9449305552" for n in p.get("identifier", []))] == [there["Same"]]
+    assert goals_of("Same") == ["goal of Same"] and texts("Same") == ["pulse of Same"]
+    waits = pair.g.command("patients", "waiting", "--json")
+    assert waits.returncode == 1 and json.loads(waits.stdout)["ref"] == f"Patient/{here['Unsure']}"
+    assert not [g for g in pair.there("Goal") if g["description"]["text"] == "goal of Unsure"] and texts("Unsure") == []
+    (wrong,) = [p for p in pair.there("Patient") if p["id"] == there["Unsure"]]
+    assert put(f"{pair.url}/Patient/{there['Unsure']}", wrong | {"birthDate": "1951-06-05"}).status_code == 200
+    settled = pair.g.command("patients", "settle", f"Patient/{here['Unsure']}", json.loads(waits.stdout)["remote"])
+    assert settled.returncode == 0, settled.stderr
+    pair.step()
+    pair.step()
+    assert goals_of("Unsure") == ["goal of Unsure"] and texts("Unsure") == ["pulse of Unsure"]
+    assert pair.g.command("patients", "waiting").returncode == 0

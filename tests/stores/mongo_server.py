@@ -7,14 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from ..conftest import free_port
+from ..conftest import free_port, in_memory
 
 REAL = os.environ.get("MONGODB_URI", "")
+# As the package's own command, and on SIGUSR1 it says where each of its threads is.
+COMMAND = "import faulthandler, signal, sys; faulthandler.register(signal.SIGUSR1); from secantus.cli import main; sys.exit(main())"
+RUNNING: list[MongoServer] = []
 
 
 class MongoServer:
@@ -29,8 +34,8 @@ class MongoServer:
         with open(self.folder / "mongo.log", "ab") as log:
             self.process = subprocess.Popen(
                 [
-                    str(Path(sys.executable).with_name("secantusd-py")), "--port", str(self.port), "--storage-path", str(self.folder / "mongo"),
-                    "--sync-on-commit", "--enable-test-commands", "--cache-size", "128M", *self.more,
+                    sys.executable, "-c", COMMAND, "--port", str(self.port), "--storage-path", str(self.folder / "mongo"),
+                    "--sync-on-commit", "--enable-test-commands", "--cache-size", "512M", *self.more,
                 ],
                 stdout=log, stderr=log, cwd=self.folder,
             )  # fmt: skip
@@ -39,12 +44,15 @@ class MongoServer:
             while True:
                 try:
                     client.admin.command("ping")
+                    RUNNING.append(self)
                     return self
                 except PyMongoError:
                     if time.monotonic() > end or self.process.poll() is not None:
                         raise AssertionError((self.folder / "mongo.log").read_text()[-4000:]) from None
 
     def stop(self, sig: int = signal.SIGTERM) -> None:
+        if self in RUNNING:
+            RUNNING.remove(self)
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(sig)
             try:
@@ -52,6 +60,13 @@ class MongoServer:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(10)
+
+    def says(self) -> str:
+        """The end of its log, with where its threads are now."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGUSR1)
+            time.sleep(0.3)
+        return (self.folder / "mongo.log").read_text(errors="replace")[-20_000:]
 
     def uri(self, database: str, **options: object) -> str:
         told = "&".join(f"{k}={v}" for k, v in {"heartbeatFrequencyMS": 500, **options}.items())
@@ -74,6 +89,14 @@ class RealServer(MongoServer):
         place, _, told = REAL.partition("?")
         scheme, _, rest = place.partition("://")
         return f"{scheme}://{rest.split('/')[0]}/{database}?" + "&".join([*filter(None, [told]), *(f"{k}={v}" for k, v in options.items())])
+
+
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """In memory: a busy disk would keep it from answering in time."""
+    with in_memory(tmp_path_factory.mktemp("mongo")) as folder:
+        server = (RealServer() if REAL else MongoServer(folder)).start()
+        yield server
+        server.stop()
 
 
 def drop(uri: str) -> None:

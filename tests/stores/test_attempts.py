@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,18 +15,23 @@ import pytest
 import pytest_asyncio
 
 from fhir_gateway import gate
-from fhir_gateway.domain import strict
-from fhir_gateway.domain.problem import Problem
-from fhir_gateway.domain.types import Disclosed, Op, Ref, Send
-from fhir_gateway.gate import Remote
+from fhir_gateway.domain import copies, strict
+from fhir_gateway.domain.capability import GATEWAY
+from fhir_gateway.domain.types import Disclosed, Linked, Op, Ref, Send
+from fhir_gateway.gate import Remote, waiting_room
+from fhir_gateway.gate.ended import to_ask_for
 from fhir_gateway.gate.retaining import Due, take_back
 from fhir_gateway.remote.client import Down, RemoteServer, Unknown
-from fhir_gateway.sync import waiting, worker
-from fhir_gateway.sync.partner import Partner, our_tag
+from fhir_gateway.sync import worker
+from fhir_gateway.sync.backfill import backfill
+from fhir_gateway.sync.ending import gone
+from fhir_gateway.sync.partner import Partner
 from fhir_gateway.sync.pull import pull
 from fhir_gateway.sync.push import push
 from fhir_gateway.sync.reading_back import lost
 
+from ..faults.scripted import Kept
+from ..staff import consent, permit
 from ..telling.place import Place
 from ..telling.servers import mail_server
 from ..test_remotes import Recorder
@@ -40,9 +46,13 @@ class Hub(Recorder):
         self.loses: set[str] = set()  # methods that are applied, and whose answer is lost
         self.refuses: dict[str, int] = {}  # "METHOD Type" -> status, nothing applied
         self.drops: set[str] = set()  # elements that it does not keep
+        self.hides: set[str] = set()  # a gateway's, whose person keeps these from us
         self.deleted: list[str] = []
         self.ever: list[str] = []  # "Type/ours" of whatever it has held
-        self.searchable = self.strict = self.conditional = True
+        self.history: list[Kept] = []
+        self.fetched: list[tuple[str, dict[str, Any]]] = []
+        self.searchable = self.strict = self.conditional = self.elsewhere = True
+        self.keeps = False  # does it refuse to delete what is referred to
 
     def answer(self, method: str, path: str, sent: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         type = path.split("?")[0].split("/")[0]
@@ -53,6 +63,8 @@ class Hub(Recorder):
 
     def done(self, method: str, path: str, sent: dict[str, Any], type: str) -> tuple[int, dict[str, Any]]:
         match = self.headers.get("if-match")
+        if method in ("POST", "PUT") and not self.elsewhere and '"reference":"http' in strict.dump(sent).decode():
+            return 400, outcome("a reference to another server")
         if method == "POST":
             found = self.tagged(type, self.headers.get("if-none-exist", "").partition("|")[2])
             if found and self.conditional:
@@ -61,6 +73,8 @@ class Hub(Recorder):
             return 201, self.keep(f"{type}/{self.numbers}", sent, 1)
         if path in self.deleted:
             return 410, outcome("gone")
+        if path in self.hides:
+            return 404, outcome("not here, or not for you")
         if method in ("PUT", "DELETE"):
             held = self.held.get(path)
             if held is None:
@@ -72,6 +86,8 @@ class Hub(Recorder):
                 return 412, outcome("another version")
             if method == "PUT":
                 return 200, self.keep(path, sent, now + 1)
+            if self.keeps and any(f'"reference":"{path}"' in strict.dump(r).decode() for r in self.held.values()):
+                return 409, outcome("something refers to it")
             del self.held[path]
             self.deleted.append(path)
             return 200, outcome("deleted")
@@ -81,11 +97,14 @@ class Hub(Recorder):
         if path == "metadata":
             types = [{"type": t, **({"conditionalCreate": True} if self.conditional else {})} for t in ("Goal", "Patient", "Task")]
             rest = {"mode": "server", "interaction": [{"code": "history-system"}], "resource": types}
-            return 200, {"resourceType": "CapabilityStatement", "rest": [rest]}
+            named = {"implementation": {"description": "a gateway", "extension": [{"url": GATEWAY, "valueString": "b" * 16}]}} if self.hides else {}
+            return 200, {"resourceType": "CapabilityStatement", "rest": [rest], **named}
         if path.startswith("_history"):
             entries = [{"resource": r} for r in self.held.values()]
             entries += [{"request": {"method": "DELETE", "url": name}} for name in self.deleted]
             return 200, {"resourceType": "Bundle", "type": "history", "entry": entries}
+        if "/_history" in path:
+            return 404, outcome("no versions")
         if "?" in path:
             if not self.searchable:
                 return 400, outcome("no search by _tag")
@@ -96,12 +115,15 @@ class Hub(Recorder):
     def keep(self, name: str, sent: dict[str, Any], version: int) -> dict[str, Any]:
         kept = {k: v for k, v in sent.items() if k not in self.drops}
         stamp = {"versionId": str(version), "lastUpdated": f"2026-11-25T12:00:{version % 60:02}.000Z"}
-        self.held[name] = {**kept, "id": name.split("/")[1], "meta": {**sent["meta"], **stamp}}
-        self.ever.append(f"{sent['resourceType']}/{our_tag(sent)}")
+        self.held[name] = {**kept, "id": name.split("/")[1], "meta": {**sent.get("meta", {}), **stamp}}
+        self.history.append(Kept(name, str(version), datetime(2026, 11, 25, 12, tzinfo=UTC), self.held[name], "PUT"))
+        self.ever += [f"{sent['resourceType']}/{code.rpartition('.')[2]}" for code in copies.codes(sent)]
         return self.held[name]
 
-    def tagged(self, type: str, id: str) -> list[dict[str, Any]]:
-        return [r for n, r in self.held.items() if n.startswith(f"{type}/") and our_tag(r) == id]
+    def tagged(self, type: str, asked: str) -> list[dict[str, Any]]:
+        """`asked` is `code,system|code…`, as it stands after the first `|` of a search."""
+        codes = {one.rpartition("|")[2] for one in asked.split(",")}
+        return [r for n, r in self.held.items() if n.startswith(f"{type}/") and codes & set(copies.codes(r))]
 
     def edit(self, name: str, **more: Any) -> None:
         held = self.held[name]
@@ -145,6 +167,7 @@ class Here(Place):
         terms = Remote("hub", self.names["surgery"])
         self.house.remotes = (terms,)
         self.partner = Partner(terms, RemoteServer(there.url, lambda: self.now))
+        await backfill(self.house, self.partner)
         await self.grant("surgery")
         await self.push()
         return self
@@ -155,7 +178,7 @@ class Here(Place):
             try:
                 await push(self.house, self.partner, "w")
             except (Down, Unknown):
-                self.partner.paused = ""
+                continue
             except Killed:
                 self.now += timedelta(seconds=61)
                 return
@@ -170,6 +193,14 @@ class Here(Place):
         ref = (await gate.create(self.me, "Goal", strict.dump(body))).ref
         self.names["goal"] = str(ref)
         return ref
+
+    async def looked_after(self) -> None:
+        """The surgery is in her care team, and has said yes: it may write, too."""
+        team = {"resourceType": "CareTeam", "status": "active", "subject": {"reference": self.names["amina"]}}
+        await gate.create(self.me, "CareTeam", strict.dump({**team, "participant": [{"member": {"reference": self.names["surgery"]}}]}))
+        gp = await self.gp()
+        for entry in (await gate.search(gp, "Task", [("patient", self.names["amina"].removeprefix("Patient/"))])).entries:
+            await gate.accept(gp, entry.ref)
 
     async def no(self) -> None:
         """She takes back what lets anything go to the surgery."""
@@ -460,19 +491,19 @@ async def test_what_they_deleted_and_we_changed_is_not_made_anew_there_before_a_
         await pull(here.house, here.partner)
     await here.quiet()
     assert not here.there.goals() and (await here.body(ref))["description"]["text"] == "run"
-    (conflict,) = await waiting.conflicts(here.house, here.partner)
+    (conflict,) = await gate.conflicts(here.operator, content=True)
     assert conflict["theirs"] is None and conflict["ours"]["description"]["text"] == "run"
     await here.change(here.me, "goal", description={"text": "swim"})
     await here.quiet()
     assert not here.there.goals(), "nor after another edit"
     if decided == "ours":
-        await waiting.resolve(here.house, here.partner, conflict, None)
+        await gate.settle(here.operator, conflict["id"], "ours")
         await here.quiet()
-        assert len(here.there.goals()) == 1 and await waiting.conflicts(here.house, here.partner) == []
+        assert len(here.there.goals()) == 1 and await gate.conflicts(here.operator) == []
     else:
-        with pytest.raises(Problem):  # written as the partner's, who may not
-            await waiting.resolve(here.house, here.partner, conflict, None, delete=True)
-        await here.body(ref)
+        await gate.settle(here.operator, conflict["id"], "theirs")
+        stored = await here.house.store.get(ref)
+        assert stored is not None and stored.deleted and await gate.conflicts(here.operator) == []
 
 
 async def test_what_their_server_drops_is_flagged_once_and_not_taken_for_their_deletion(here: Here) -> None:
@@ -532,7 +563,7 @@ async def test_wherever_it_is_killed_the_ledger_is_what_they_have_and_had(here: 
     await pull(here.house, here.partner)
     await here.quiet()
     for ref in refs:
-        there = here.there.tagged("Goal", ref.id)
+        there = here.there.tagged("Goal", f"{here.house.name}.{ref.id}")
         rows = await here.rows(ref)
         assert len(there) == (then != "no"), "one copy where it may be, none where it may not"
         assert any(d.recalled is None for d in rows) == bool(there), "the ledger is what they have"
@@ -540,3 +571,194 @@ async def test_wherever_it_is_killed_the_ledger_is_what_they_have_and_had(here: 
         assert (await here.body(ref))["description"]["text"] in ("walk", "run far")
     status = await here.status()
     assert status["quiet"] and status["recalls_open"] == 0 and await here.attempts() == []
+
+
+async def test_a_server_that_takes_no_reference_to_another_one_gets_it_as_an_identifier(here: Here) -> None:
+    there = "https://other.example/fhir/Condition/1"
+    here.there.elsewhere = False
+    await here.looked_after()
+    ref = await here.goal("walk to it", addresses=[{"reference": there, "display": "My hip"}])
+    await here.push()
+    (goal,) = [here.there.held[n] for n in here.there.goals()]
+    assert goal["addresses"][0]["identifier"]["value"] == there and "reference" not in goal["addresses"][0]
+    here.there.edit(here.there.goals()[0], note=[{"text": "seen"}])
+    await pull(here.house, here.partner)
+    body = await here.body(ref)
+    assert body["note"] == [{"text": "seen"}] and body["addresses"] == [{"reference": there, "display": "My hip"}]
+    assert await here.house.store.outbox_items("hub", "parked") == []
+
+
+async def test_what_refers_to_a_record_that_goes_again_names_it_as_it_is_called_now(here: Here) -> None:
+    goal = await here.goal()
+    task = {"resourceType": "Task", "status": "requested", "intent": "plan", "for": {"reference": here.names["amina"]}, "focus": {"reference": str(goal)}}
+    await gate.create(here.me, "Task", strict.dump(task))
+    await here.push()
+    (before,) = here.there.goals()
+    kind = {"class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Goal"}]}
+    no = consent(here.names["amina"].removeprefix("Patient/"), permit(here.names["surgery"], type="deny", **kind))
+    written = await gate.create(here.me, "Consent", strict.dump(no))
+    await here.quiet()
+    assert here.there.goals() == []
+    await gate.update(here.me, written.ref, strict.dump({**no, "id": written.ref.id, "status": "inactive"}), if_match=1)
+    await here.quiet()
+    (now,) = here.there.goals()
+    (copy,) = [r for r in here.there.held.values() if r["resourceType"] == "Task"]
+    assert now != before and copy["focus"]["reference"] == now
+    assert (await here.status())["quiet"]
+
+
+async def with_theirs(here: Here) -> tuple[Ref, str]:
+    """A goal, and an observation that began there about the person and it; what the observation is called there."""
+    here.there.keeps = True
+    await here.looked_after()
+    goal = await here.goal()
+    await here.push()
+    (name,) = here.there.goals()
+    (person,) = [n for n in here.there.held if n.startswith("Patient/")]
+    theirs = {"resourceType": "Observation", "status": "final", "code": {"text": "Blood pressure"}, "subject": {"reference": person}, "focus": [{"reference": name}]}
+    here.there.keep("Observation/bp", theirs, 1)
+    await pull(here.house, here.partner)
+    await here.push()
+    return goal, "Observation/bp"
+
+
+@pytest.mark.parametrize("then", ["taken out by hand", "allowed again"])
+async def test_their_own_record_keeps_whom_it_is_about_and_a_person_sees_to_what_it_holds_back(here: Here, then: str) -> None:
+    goal, theirs = await with_theirs(here)
+    before = here.there.held[theirs]
+    await here.refuse("surgery")
+    await here.quiet()
+    assert here.there.held[theirs] == before, "nothing of theirs is changed"
+    status = await here.status()
+    assert (status["parked"], status["recalls_open"]) == (2, 2) and await here.attempts() == []
+    lines = [i for i in await waiting_room.everything(here.operator) if i["kind"] == "recall"]
+    assert {i["ref"] for i in lines} == {str(goal), here.names["amina"]} and all("began there" in i["why"] for i in lines)
+    await here.refuse("surgery")
+    await here.change(here.me, "goal", description={"text": "run"})
+    await here.quiet()
+    assert await asked(here) == ["requested", "requested"], "each once, also after another no and an edit"
+    if then == "allowed again":
+        for no in sorted((k for k in here.names if k.startswith("consent")), key=lambda k: int(k.split("-")[1]))[-2:]:
+            await here.change(here.me, no, status="inactive")
+        await here.quiet()
+        (copy,) = [here.there.held[n] for n in here.there.goals()]
+        assert copy["subject"] == before["subject"], "what was let go is whole again"
+    else:
+        del here.there.held[theirs]
+        here.there.deleted.append(theirs)
+        await waiting_room.retry(here.operator)
+        await here.quiet()
+        assert here.there.goals() == []
+    status = await here.status()
+    assert (status["parked"], status["recalls_open"], status["quiet"]) == (0, 0, True) and await asked(here) == ["completed", "completed"]
+
+
+async def test_what_refers_to_a_copy_that_was_held_fast_names_it_again_when_it_may_be_there(here: Here) -> None:
+    goal, _ = await with_theirs(here)
+    task = {"resourceType": "Task", "status": "requested", "intent": "plan", "for": {"reference": here.names["amina"]}, "focus": {"reference": str(goal)}}
+    await gate.create(here.me, "Task", strict.dump(task))
+    await here.push()
+    await here.refuse("surgery", class_=[{"system": "http://hl7.org/fhir/resource-types", "code": "Goal"}])
+    await here.quiet()
+    assert len(here.there.goals()) == 1 and (await here.status())["recalls_open"] == 1
+    await here.change(here.me, max((k for k in here.names if k.startswith("consent")), key=lambda k: int(k.split("-")[1])), status="inactive")
+    await here.quiet()
+    (copy,) = [r for r in here.there.held.values() if r["resourceType"] == "Task"]
+    assert [copy["focus"]["reference"]] == here.there.goals() and (await here.status())["quiet"]
+
+
+@pytest.mark.parametrize("meanwhile", ["nobody", pytest.param("they", marks=pytest.mark.slow)])
+async def test_what_left_unanswered_goes_out_of_their_record_also_when_it_is_deleted_here(here: Here, meanwhile: str) -> None:
+    _, theirs = await with_theirs(here)
+    before, link = here.there.held[theirs], await here.house.store.link_by_remote("hub", theirs)
+    assert link is not None
+    here.names["bp"], here.there.loses = str(link.ref), {"PUT"}
+    await here.change(await here.gp(), "bp", valueString="by us")
+    await here.push(1)
+    assert here.there.held[theirs]["valueString"] == "by us"
+    here.there.loses = set()
+    if meanwhile == "they":
+        here.there.edit(theirs, note=[{"text": "by them"}])
+    await gate.remove(await here.gp(), link.ref, if_match=2)
+    await here.quiet(0.5)
+    there, status = here.there.held[theirs], await here.status()
+    if meanwhile == "they":
+        (line,) = await waiting_room.everything(here.operator)
+        assert there["note"] and line["kind"] == "recall" and "take ours out of it by hand" in line["why"], "nobody can tell what is whose"
+    else:
+        assert {**there, "meta": 0} == {**before, "meta": 0} and status["quiet"] and await here.attempts() == []
+
+
+async def test_a_record_of_theirs_that_changes_after_ours_was_taken_out_by_hand_is_asked_for_no_more(here: Here) -> None:
+    """By that very change, or by the next: it is theirs."""
+    _, theirs = await with_theirs(here)
+    link = await here.house.store.link_by_remote("hub", theirs)
+    assert link is not None
+    here.names["bp"] = str(link.ref)
+    await here.change(await here.gp(), "bp", valueString="by us")
+    await here.push()
+    here.there.refuses = {"PUT Observation": 422}
+    await here.refuse("surgery", class_=[{"system": "http://hl7.org/fhir/resource-types", "code": "Observation"}])
+    await here.quiet()
+    (line,) = await waiting_room.everything(here.operator)
+    await gone(here.house, [here.partner], here.operator, line["id"], "Dr Patel took it out")
+    here.there.refuses = {}
+    here.there.edit(theirs, valueString="as it was")
+    await pull(here.house, here.partner)
+    moved = await here.house.store.link_by_remote("hub", theirs)
+    assert moved is not None and moved.etag != link.etag
+    asked_for = await to_ask_for(here.house, await here.house.store.ledger(remote="hub", open_only=True))
+    assert link.ref not in {d.ref for d in asked_for}
+
+
+async def test_what_we_wrote_into_a_record_of_theirs_that_is_kept_from_us_is_a_persons_task_at_once(here: Here) -> None:
+    here.there.hides = {"Goal/nobodys"}
+    _, theirs = await with_theirs(here)
+    link = await here.house.store.link_by_remote("hub", theirs)
+    assert link is not None
+    here.names["bp"] = str(link.ref)
+    await here.change(await here.gp(), "bp", valueString="by us")
+    await here.quiet()
+    here.there.hides = {theirs}
+    await gate.remove(await here.gp(), link.ref, if_match=2)
+    await here.push(1)
+    (line,) = await waiting_room.everything(here.operator)
+    assert line["kind"] == "recall" and "have what was written here taken out of it by hand" in line["why"]
+
+
+async def test_two_workers_who_read_it_at_once_take_in_what_is_new_there_once(here: Here) -> None:
+    await here.looked_after()
+    await here.push()
+    (person,) = [n for n in here.there.held if n.startswith("Patient/")]
+    here.there.keep("Goal/their", {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "swim"}, "subject": {"reference": person}}, 1)
+    both, commit, came = asyncio.Barrier(2), here.mortal.commit, count()
+
+    async def together(*ops: Op) -> None:
+        if any(isinstance(op, Linked) for op in ops) and next(came) < 2:
+            await both.wait()
+        await commit(*ops)
+
+    here.mortal.commit = together  # type: ignore[method-assign]
+    await asyncio.gather(*(pull(here.house, Partner(here.partner.terms, here.partner.server)) for _ in range(2)))
+    found = [s for s in await here.house.store.patient_record(here.names["amina"], ["Goal"]) if not s.deleted]
+    link = await here.house.store.link_by_remote("hub", "Goal/their")
+    assert link is not None and [s.ref for s in found] == [link.ref]
+
+
+async def asked(here: Here) -> list[str]:
+    """The states of the Tasks that ask somebody to see to a copy."""
+    found = (await gate.search(here.me, "Task", [("code", "recall-by-hand")])).entries
+    return [str((await here.body(e.ref))["status"]) for e in found]
+
+
+async def test_a_gateways_own_questions_neither_go_out_nor_come_in(here: Here) -> None:
+    await here.looked_after()
+    await here.push()
+    code = {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/task", "code": "confirm-membership"}]}
+    assert not [r for r in here.there.held.values() if r["resourceType"] == "Task"], "she was asked here, and has answered here"
+    (person,) = [n for n in here.there.held if n.startswith("Patient/")]
+    there = {"resourceType": "Task", "status": "requested", "intent": "order", "code": code, "for": {"reference": person}}
+    here.there.keep("Task/q", there, 1)
+    here.there.keep("Task/t", {k: v for k, v in there.items() if k != "code"}, 1)
+    tally = await pull(here.house, here.partner)
+    assert tally.pulled == 1 and tally.ignored["a question or work of that gateway's own"] == 1

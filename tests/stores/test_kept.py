@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fhir_gateway.domain.types import Drop, Keep
-from fhir_gateway.store.base import Store, Taken
+from fhir_gateway.store.base import AT_A_TIME, Store, Taken
 
 from .making import Reopen, at, note, refused
 
@@ -95,6 +95,10 @@ async def test_kept_all_is_of_one_kind_and_prefix_in_order(store: Store) -> None
     assert await store.kept_all("a", at(5), "b") == {}
     assert await store.kept_all("a", at(), "%") == {} and await store.kept_all("a", at(), "_") == {}
     assert [await store.kept_count(kind, at(n)) for kind, n in (("a", 1), ("a", 5), ("b", 1), ("none", 1))] == [8, 7, 1, 0]
+    assert [await store.kept_count("a", at(1), p) for p in ("", "ann", "b", "%")] == [len(await store.kept_all("a", at(1), p)) for p in ("", "ann", "b", "%")]
+    await store.commit(*(Keep("a", f"many {n:03}", b"m") for n in range(2 * AT_A_TIME)))
+    for p, n in (("", 1), ("ann", 1), ("b", 5), ("many ", 1), ("%", 1)):
+        assert [one async for one in store.kept_each("a", at(n), p)] == list((await store.kept_all("a", at(n), p)).items())
 
 
 @pytest.mark.parametrize("days", [2])
@@ -106,3 +110,11 @@ async def test_what_ended_long_ago_does_not_pile_up_for_ever(store: Store, days:
         await store.commit(*(Keep("jti", f"new{i}-{j}", b"", at(later + 60)) for j in range(50)), note(f"n{i}", when=later))
     assert await store.kept_all("jti", at(), "old") == {}
     assert len(await store.kept_all("jti", at(later), "new")) == 1000
+
+
+async def test_a_value_is_dropped_only_as_it_was_read(store: Store) -> None:
+    await store.commit(Keep("s", "k", b"new"))
+    await store.commit(Drop("s", "k", if_value=b"old"))
+    assert await store.kept("s", "k", at()) == b"new"
+    await store.commit(Drop("s", "k", if_value=b"new"))
+    assert await store.kept("s", "k", at()) is None

@@ -14,12 +14,18 @@ import pytest
 from pymongo import MongoClient
 
 from ..conftest import Gateway, gateway
-from .mongo_server import REAL, MongoServer
+from .mongo_server import REAL, MongoServer, started
 from .wire import Wire
 
 pytestmark = pytest.mark.skipif(bool(REAL), reason="fail points and the cut wire are for the stand-in, whose port is known")
 
 NOBODY_KNOWS = "The store did not say whether this was written. Read before you repeat it."
+
+
+@pytest.fixture(scope="module")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """Of this file alone: what is cut or killed here leaves transactions open in it."""
+    yield from started(tmp_path_factory)
 
 
 class Lossy:

@@ -28,7 +28,7 @@ from fhir_gateway.store import mongo
 
 from ..conftest import Gateway, gateway
 from ..test_story import discharge, goal_of_hospital
-from .mongo_server import REAL, MongoServer, drop
+from .mongo_server import REAL, MongoServer, drop, started
 
 BASE = "http://127.0.0.1:8499"  # the address of both, as behind a balancer; nobody listens there
 KEY = ECKey.generate_key("P-384")
@@ -55,10 +55,13 @@ def elsewhere() -> Iterator[Elsewhere]:
             self.say(200, about if self.path.endswith("/metadata") else {"resourceType": "Bundle", "type": "history"})
 
         def do_POST(self) -> None:
-            sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path.endswith("/_search"):
+                return self.say(400, {"resourceType": "OperationOutcome"})
+            sent = json.loads(raw)
             there.made[json.dumps(sent.get("description", sent.get("identifier")), sort_keys=True)] += 1
             time.sleep(0.01)  # long enough for another worker to come
-            self.say(201, {**sent, "id": secrets.token_hex(8), "meta": {"versionId": "1", "lastUpdated": "2026-01-01T00:00:00Z"}})
+            self.say(201, {**sent, "id": self.path.rpartition("/")[2] if self.command == "PUT" else secrets.token_hex(8), "meta": {"versionId": "1", "lastUpdated": "2026-01-01T00:00:00Z"}})
 
         do_PUT = do_POST
 
@@ -90,6 +93,12 @@ class Pair:
 
     def both(self, n: int) -> Gateway:
         return (self.one, self.two)[n % 2]
+
+
+@pytest.fixture(scope="module")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """Of this file alone: what is cut or killed here leaves transactions open in it."""
+    yield from started(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -73,6 +73,15 @@ async def test_an_older_binary_leaves_newer_data_alone(database: str) -> None:
     assert f"newer fhir-gateway (format 99, this one knows {mongo_server.FORMAT}): upgrade" in await refusal(database)
 
 
+async def test_what_an_older_binary_wrote_is_gone_on_with_and_no_more_by_it(database: str) -> None:
+    await (await mongo.open(database)).close()
+    with MongoClient(database) as client:
+        meta = client.get_default_database().meta
+        meta.update_one({"_id": "format"}, {"$set": {"version": 2}})
+        await (await mongo.open(database)).close()
+        assert meta.find_one({"_id": "format"})["version"] == mongo_server.FORMAT > 2
+
+
 async def test_somebody_elses_database_is_left_alone(database: str) -> None:
     with MongoClient(database) as client:
         client.get_default_database().orders.insert_one({"a": 1})

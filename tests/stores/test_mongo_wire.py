@@ -9,7 +9,9 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from fhir_gateway.store import mongo, mongo_commit
 from fhir_gateway.store.base import Stale, Taken, Unavailable, Unsettled
 
 from .making import ANN, MORNING, at, goal, note
-from .mongo_server import REAL, MongoServer
+from .mongo_server import REAL, MongoServer, started
 from .wire import Wire
 
 WALK = Ref("Goal", "walk")
@@ -31,8 +33,16 @@ TRANSIENT, UNKNOWN = "TransientTransactionError", "UnknownTransactionCommitResul
 pytestmark = pytest.mark.skipif(bool(REAL), reason="fail points and the cut wire are for the stand-in, whose port is known")
 
 
+@pytest.fixture(scope="module")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """Of this file alone: what is cut or killed here leaves transactions open in it."""
+    yield from started(tmp_path_factory)
+
+
 class Faulty:
     """A store, another that looks from aside, and ways to break what is between the first and its server."""
+
+    through = ""
 
     def __init__(self, store: mongo.MongoStore, aside: mongo.MongoStore, wire: Wire, server: MongoServer, name: str) -> None:
         self.store, self.aside, self.wire, self._server, self.name = store, aside, wire, server, name
@@ -44,8 +54,21 @@ class Faulty:
             client.admin.command("configureFailPoint", "failCommand", mode=mode, data={"failCommands": commands, "appName": self.name, **how})
 
     def heal(self) -> None:
+        """And what is open is undone, as the server does by itself after a minute."""
+        self.wire.heal()
         with MongoClient(self._server.uri("admin")) as client:
             client.admin.command("configureFailPoint", "failCommand", mode="off")
+            client.admin.command("killAllSessions", [])
+
+    @asynccontextmanager
+    async def patient_for(self, ms: int) -> AsyncIterator[None]:
+        """The first store waits so long for an answer."""
+        was, self.store = self.store, await mongo.open(f"{self.through}&socketTimeoutMS={ms}", clock=lambda: MORNING)
+        try:
+            yield
+        finally:
+            await self.store.close()
+            self.store = was
 
     async def write(self) -> None:
         """One of everything; each is there exactly once, whatever happened on the way."""
@@ -71,6 +94,7 @@ async def faulty(mongo_server: MongoServer, monkeypatch: pytest.MonkeyPatch) -> 
         told = mongo_server.uri(name, appName=name, directConnection="true", serverSelectionTimeoutMS=3000)
         store = await mongo.open(told.replace(f":{mongo_server.port}/", f":{wire.port}/"), clock=lambda: MORNING)
         f = Faulty(store, aside, wire, mongo_server, name)
+        f.through = told.replace(f":{mongo_server.port}/", f":{wire.port}/")
         yield f
         f.heal()
         await store.close()
@@ -86,6 +110,48 @@ async def test_a_connection_cut_once_is_no_loss_and_no_double(faulty: Faulty, co
     faulty.wire.cut(f"{command}\0", when)
     await faulty.write()
     assert faulty.wire.made == 1 and await faulty.once()
+
+
+@pytest.mark.parametrize("when", ["unread", "unanswered"])
+@pytest.mark.parametrize("command", [pytest.param("insert", marks=pytest.mark.slow), pytest.param("update", marks=pytest.mark.slow), "commitTransaction"])
+async def test_a_server_that_says_nothing_once_is_no_loss_and_no_double(faulty: Faulty, command: str, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection stays: only the clock tells."""
+    monkeypatch.setattr(mongo_commit, "PATIENCE", 15.0)
+    async with faulty.patient_for(500):
+        faulty.wire.cut(f"{command}\0", when)
+        await faulty.write()
+        assert faulty.wire.made == 1 and await faulty.once()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "most"), [("insert", 5.0), ("update", 5.0), ("commitTransaction", 15.0)])
+async def test_a_server_that_says_nothing_any_more_is_not_waited_for_without_end(
+    faulty: Faulty, command: str, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One wait for the answer (two to a commit, which the driver asks once more), and shorter ones until it is known what became of it."""
+    monkeypatch.setattr(mongo_commit, "SETTLE_MS", 300)
+    monkeypatch.setattr("fhir_gateway.store.mongo_server.READ_PATIENCE", 1.5)
+    async with faulty.patient_for(3_000):
+        for word in (command, "abortTransaction", "killSessions"):
+            faulty.wire.cut(f"{word}\0", "unread", 1_000)
+        began = time.monotonic()
+        with pytest.raises(Unsettled if command == "commitTransaction" else Unavailable):
+            await faulty.write()
+        assert time.monotonic() - began < most
+    faulty.heal()
+    assert not await faulty.once()
+    await faulty.write()
+    assert await faulty.once()
+
+
+@pytest.mark.slow
+async def test_nor_is_it_for_an_audit_row(faulty: Faulty) -> None:
+    async with faulty.patient_for(2_000):
+        faulty.wire.cut("insert\0", "unread", 1_000)
+        began = time.monotonic()
+        with pytest.raises(Unsettled):
+            await faulty.store.commit(note("n1"))
+        assert time.monotonic() - began < 4.0
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
+import apsw
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhir_gateway.domain.types import Close, Delay, Disclosed, Keep, Linked, Op, Queued, Ref, Renew, Send
-from fhir_gateway.store.base import Fenced, Store
+from fhir_gateway.domain.types import Close, Delay, Disclosed, Keep, Linked, Op, Place, Queued, Ref, Renew, Send
+from fhir_gateway.store import sqlite
+from fhir_gateway.store.base import Fenced, Moved, Store, Taken
 
 from .making import ANN, BOB, Reopen, at, goal, note, refused
 
@@ -67,6 +71,56 @@ async def test_no_more_than_asked_oldest_first(store: Store) -> None:
     assert await lease(store, count=0) == []
 
 
+async def test_reviews_and_recalls_come_before_what_was_queued_earlier_of_others(store: Store) -> None:
+    await store.commit(*(send(f"g{i}", patient=f"Patient/{i}") for i in range(5)))
+    await store.commit(send("ann", why="review", patient=ANN), send("his", why="recall", patient=BOB), send("g9", patient=BOB))
+    assert [e.ref.id for e in await lease(store, count=3)] == ["ann", "his", "g0"]
+    assert [e.ref.id for e in await lease(store, count=9)] == ["g1", "g2", "g3", "g4"], "one of a person at a time, as ever"
+
+
+async def test_reviews_alone_are_leased_where_nothing_may_be_sent(store: Store) -> None:
+    """Of each lane where nothing runs, whatever stands before it; nothing else is touched."""
+    await store.commit(send("g1"), send("ann", why="review"), send("g2", why="recall"), send("g3", patient=BOB), send("bob", why="review", patient=BOB))
+    await store.commit(send("ann", why="recall"), send("ann", why="review"), send("g4", patient="Patient/eve"))
+
+    async def reviews(when: float) -> list[Queued]:
+        return await store.lease("hospital", "w", at(when), 60, 10, True)
+
+    first = await reviews(0)
+    assert [(e.ref.id, e.why) for e in first] == [("ann", "review"), ("bob", "review")] and await reviews(1) == []
+    await store.commit(*(Close(e.entry, e.fence, "sent") for e in first))
+    assert await reviews(2) == [], "behind a recall of the same resource"
+    assert [e.ref.id for e in await lease(store, 2)] == ["g1", "g3", "g4"], "each as if nobody had looked"
+
+
+async def test_an_urgent_entry_of_a_resource_that_runs_elsewhere_waits_for_it(store: Store) -> None:
+    await store.commit(send("a", patient=None))
+    (a,) = await lease(store)
+    await store.commit(send("a", why="recall", patient=BOB), send("b"))
+    assert [e.ref.id for e in await lease(store, 1)] == ["b"]
+    await store.commit(Close(a.entry, a.fence, "sent"))
+    assert [e.why for e in await lease(store, 2)] == ["recall"]
+
+
+async def test_given_back_untried_it_has_no_try_the_less(store: Store) -> None:
+    await store.commit(send("a"))
+    for n in range(3):
+        (entry,) = await lease(store, n)
+        assert entry.tries == 0
+        await store.commit(Delay(entry.entry, entry.fence, at(n), "the server went away", untried=True))
+    assert [i["tries"] for i in await store.outbox_items("hospital", "queued")] == [0]
+
+
+async def test_what_is_not_over_is_counted_by_state_and_reason_since_the_oldest(store: Store) -> None:
+    await store.commit(goal("walk", when=7), send("a"), send("b", why="recall", patient=BOB), send("c", patient="Patient/c"), send("x", remote="council"))
+    (b, a, _) = await lease(store, 8)
+    await store.commit(Close(b.entry, b.fence, "parked", "422"), Close(a.entry, a.fence, "sent"), goal("run", when=9), send("d"), send("e"))
+    assert await store.outbox_unfinished("hospital") == {
+        ("parked", "recall"): (1, at(7)), ("leased", "changed"): (1, at(7)), ("queued", "changed"): (2, at(9)),
+    }  # fmt: skip
+    assert await store.outbox_unfinished("nobody") == {}
+
+
 async def test_who_lost_the_lease_cannot_close(store: Store) -> None:
     await store.commit(send("a"))
     (old,) = await lease(store, 0, "slow", 60)
@@ -88,12 +142,19 @@ async def test_whose_lease_ran_out_may_close_while_nobody_else_took_it(store: St
     assert await store.outbox() == {"sent": 1}
 
 
+async def test_what_is_leased_says_by_whom_and_until_when(store: Store) -> None:
+    await store.commit(send("a"))
+    await lease(store, 0, seconds=60)
+    (item,) = await store.outbox_items("hospital", "leased")
+    assert item["holder"] and item["until"] == at(60)
+
+
 async def test_given_back_it_is_due_later_and_keeps_its_place(store: Store) -> None:
     await store.commit(send("a"), send("b"))
     (entry,) = await lease(store)
     await store.commit(Delay(entry.entry, entry.fence, at(30), "503"))
     (item, _) = await store.outbox_items("hospital", "queued")
-    assert (item["due"], item["detail"], item["queued_at"]) == (at(30), "503", at())
+    assert (item["due"], item["detail"], item["queued_at"], item["holder"], item["until"]) == (at(30), "503", at(), None, None)
     assert await lease(store, 29) == []
     (again,) = await lease(store, 30)
     assert (again.entry, again.tries) == (entry.entry, 1) and again.fence > entry.fence
@@ -152,10 +213,27 @@ async def test_parked_and_withheld_stand_in_nobody_s_way_until_queued_again(stor
     assert await store.requeue("hospital", "withheld", at(), []) == 0
     assert await store.requeue("hospital", "withheld", at(), [Ref("Goal", "b"), Ref("Goal", "b")]) == 1
     assert await store.requeue("council", "parked", at()) == 0
+    assert await store.requeue("hospital", "parked", at(), into="skipped") == 1 and await lease(store, seconds=1) == []
+    assert (await store.outbox("hospital"))["skipped"] == 1 and await store.requeue("hospital", "skipped", at(), into="parked") == 1
     assert await store.requeue("hospital", "parked", at()) == 1
     (again,) = await lease(store, 1)
     assert (again.ref.id, again.tries) == ("a", 0) and again.fence > a.fence, "fresh tries, and no way back for the old holder"
     await refused(store, Fenced, Close(a.entry, a.fence, "sent"))
+
+
+async def test_one_entry_is_placed_alone_and_only_from_where_it_was(store: Store) -> None:
+    for _ in range(2):
+        await store.commit(send("a"))
+        (entry,) = await lease(store)
+        await store.commit(Close(entry.entry, entry.fence, "parked", "422"))
+    first, second = [i["entry"] for i in await store.outbox_items("hospital", "parked")]
+    await store.commit(Place(first, "parked", "skipped"))
+    assert [i["entry"] for i in await store.outbox_items("hospital", "parked")] == [second]
+    await refused(store, Fenced, Place(first, "parked", "queued"))
+    await store.commit(Place(first, "skipped", "queued"))
+    (again,) = await lease(store, 1)
+    assert (again.entry, again.tries) == (first, 0), "fresh tries"
+    await refused(store, Fenced, Place(first, "parked", "queued"))
 
 
 async def test_what_is_withheld_of_one_person_is_found_among_that_of_many(store: Store) -> None:
@@ -267,6 +345,71 @@ async def test_a_link_is_found_from_both_sides(store: Store) -> None:
     assert await store.link_by_remote("hospital", "Goal/77") is None
 
 
+async def test_a_link_is_written_over_the_one_that_was_read_or_not_at_all(store: Store) -> None:
+    first = Linked("hospital", Ref("Goal", "walk"), "Goal/77", 'W/"3"', base_sent=b"{}")
+    await store.commit(replace(first, if_absent=True))
+    assert await store.link("hospital", first.ref) == first == await store.link_by_remote("hospital", "Goal/77")
+    await refused(store, Moved, replace(first, etag="x", if_absent=True), send("walk"))
+    gone = replace(first, gone=True, if_was=first)
+    await store.commit(gone, send("b"))
+    await refused(store, Moved, replace(first, etag="late", if_was=first), send("walk"))
+    await refused(store, Moved, Linked("hospital", Ref("Goal", "never"), "Goal/78", if_was=first), send("walk"))
+    assert await store.link("hospital", first.ref) == replace(first, gone=True) and await store.outbox() == {"queued": 1}
+    await store.commit(replace(first, etag="again", if_was=gone))
+    assert await store.link("hospital", first.ref) == replace(first, etag="again")
+
+
+async def test_of_two_who_read_the_same_link_one_writes(store: Store, reopen: Reopen) -> None:
+    first, other = Linked("hospital", Ref("Goal", "walk"), "Goal/77"), await reopen()
+    await store.commit(first)
+    two = [replace(first, etag=f"{n}", if_was=first) for n in range(2)]
+    done = await asyncio.gather(store.commit(two[0]), other.commit(two[1]), return_exceptions=True)
+    assert sorted(type(d) for d in done if d is not None) == [Moved] and sum(d is None for d in done) == 1
+    new = [Linked("hospital", Ref("Goal", "new"), f"Goal/{n}", if_absent=True) for n in range(2)]
+    done = await asyncio.gather(store.commit(new[0]), other.commit(new[1]), return_exceptions=True)
+    assert [type(d) for d in done if d is not None] == [Moved]
+
+
+async def test_one_copy_there_has_one_live_link(store: Store, reopen: Reopen) -> None:
+    one, two, other = Linked("hospital", Ref("Goal", "one"), "Goal/77"), Linked("hospital", Ref("Goal", "two"), "Goal/77"), await reopen()
+    done = await asyncio.gather(store.commit(one, send("one")), other.commit(two, send("two")), return_exceptions=True)
+    assert [type(d) for d in done if d is not None] == [Taken]
+    won, lost = (one, two) if done[0] is None else (two, one)
+    assert await store.link("hospital", lost.ref) is None and await store.link_by_remote("hospital", "Goal/77") == won
+    assert await store.outbox() == {"queued": 1}
+    await store.commit(replace(lost, remote="council"), replace(lost, remote_id="Goal/78"), replace(won, etag="2"))
+    await refused(store, Taken, lost)
+    await store.commit(replace(lost, gone=True))  # what is gone may be anything's
+    assert await store.link_by_remote("hospital", "Goal/77") == replace(won, etag="2")
+    await store.commit(replace(won, gone=True), lost)  # it changes hands in one commit
+    assert await store.link_by_remote("hospital", "Goal/77") == lost
+    await refused(store, Taken, won)
+
+
+async def test_two_live_links_of_before_stay_and_may_change(tmp_path: Path) -> None:
+    """A file of before this was asked may have them; no link is lost, and no third joins them."""
+    one, two = (Linked("hospital", Ref("Goal", id), "Goal/77") for id in ("one", "two"))
+    store = await sqlite.open(tmp_path / "store.sqlite", clock=lambda: at())
+    await store.commit(one, replace(two, gone=True))
+    await store.close()
+    with apsw.Connection(str(tmp_path / "store.sqlite")) as db:
+        db.execute("UPDATE link SET body = ? WHERE id = 'two'", (msgspec.msgpack.encode(two),))
+    store = await sqlite.open(tmp_path / "store.sqlite", clock=lambda: at())
+    await store.commit(replace(one, etag="2"), replace(two, etag="2"))
+    assert [link.etag for link in await store.links("hospital")] == ["2", "2"]
+    await refused(store, Taken, replace(one, ref=Ref("Goal", "three")))
+    await store.close()
+
+
+async def test_all_links_to_one_remote_are_listed_in_parts(store: Store) -> None:
+    links = [Linked("hospital", Ref(type, f"{n}"), f"{type}/t{n}", gone=n == 2) for type in ("Goal", "GoalX", "Task") for n in range(3)]
+    await store.commit(*links, Linked("council", Ref("Goal", "0"), "Goal/c"), Linked("hospital ward", Ref("Goal", "0"), "Goal/w"))
+    found: list[Linked] = []
+    while batch := await store.links("hospital", found[-1].ref if found else None, 4):
+        found += batch
+    assert sorted(found, key=lambda link: link.ref) == links and await store.links("nobody") == []
+
+
 async def test_the_ledger_says_what_went_where_and_what_came_back(store: Store) -> None:
     one = Disclosed("hospital", Ref("Goal", "a"), 1, ANN, "Organization/h", at(1), "Consent/c", 4)
     two = Disclosed("hospital", Ref("Goal", "a"), 2, ANN, "Organization/h", at(2))
@@ -279,6 +422,7 @@ async def test_the_ledger_says_what_went_where_and_what_came_back(store: Store) 
     await store.commit(back)
     assert await store.ledger(patient=ANN) == [back, two]
     assert await store.ledger(patient=ANN, remote="hospital", open_only=True) == [two]
+    assert await store.ledger(patient=ANN, ref=two.ref) == [d for d in (back, two) if d.ref == two.ref]
     assert await store.ledger(remote="hospital", open_only=True) == [nobodys, two]
 
 

@@ -1,4 +1,7 @@
-"""A wire between gateway and server that can be cut: before a command arrives, or after it was obeyed and before the answer is back."""
+"""A wire between gateway and server that can be cut: before a command arrives, or after it was obeyed and before the answer is back.
+
+Or it stays, and nobody says anything on it any more.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ from contextlib import suppress
 
 
 class Wire:
-    """Forwards bytes to `port`. `cut(word, when)`: the next message that holds `word` is cut off `before` or `after` it is obeyed."""
+    """Forwards bytes to `port`. `cut(word, when)`: the next message that holds `word` is cut off `before` or `after` it is obeyed.
+
+    `unread`, `unanswered`: the same, and the connection stays as if somebody were still there.
+    """
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -49,10 +55,10 @@ class Wire:
         try:
             back, forth = await asyncio.open_connection("127.0.0.1", self._to)
             self._open.add(forth)
-            lost = asyncio.Event()  # from then on no answer goes back
+            lost, silent = asyncio.Event(), asyncio.Event()  # from then on no answer goes back
             tasks = [
-                asyncio.ensure_future(self._messages(reader, forth, lost)),
-                asyncio.ensure_future(self._answers(back, writer, lost)),
+                asyncio.ensure_future(self._messages(reader, forth, lost, silent)),
+                asyncio.ensure_future(self._answers(back, writer, lost, silent)),
             ]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for t in tasks:
@@ -63,7 +69,7 @@ class Wire:
         finally:
             writer.close()
 
-    async def _messages(self, reader: asyncio.StreamReader, forth: asyncio.StreamWriter, lost: asyncio.Event) -> None:
+    async def _messages(self, reader: asyncio.StreamReader, forth: asyncio.StreamWriter, lost: asyncio.Event, silent: asyncio.Event) -> None:
         with suppress(asyncio.IncompleteReadError, OSError):
             while True:
                 head = await reader.readexactly(4)
@@ -73,13 +79,19 @@ class Wire:
                     return
                 if when == "after":
                     lost.set()
+                if when in ("unread", "unanswered"):
+                    silent.set()
+                if when == "unread":
+                    continue
                 forth.write(message)
                 await forth.drain()
 
-    async def _answers(self, back: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
+    async def _answers(self, back: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event, silent: asyncio.Event) -> None:
         with suppress(OSError):
             while data := await back.read(65536):
                 if lost.is_set():
                     return  # the server has answered: it was obeyed
+                if silent.is_set():
+                    continue
                 writer.write(data)
                 await writer.drain()

@@ -9,6 +9,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from .test_operator import PASSWORD as NEW_PASSWORD
+from .test_operator import clashing, operator, partnered
+
 if TYPE_CHECKING:
     from ..conftest import Gateway
 
@@ -47,10 +50,10 @@ class Reader:
             assert found.violations_count == 0, f"{name}\n{found.generate_report()}"
         assert self.complaints == [], name
 
-    def sign_in(self, who: str) -> None:
+    def sign_in(self, who: str, password: str = PASSWORD) -> None:
         self.page.goto(f"{self.demo.base}/sign-in")
         self.page.get_by_label("Your sign-in name").fill(who)
-        self.page.get_by_label("Your password").fill(PASSWORD)
+        self.page.get_by_label("Your password").fill(password)
         self.page.get_by_role("button", name="Sign in").click()
 
     def press(self, name: str) -> None:
@@ -122,6 +125,7 @@ def test_the_person_shares_and_stops(chromium: Any, demo: Gateway, pictures: Pat
         row = r.page.get_by_role("row").filter(has_text=who).filter(has_text=answer)
         assert row.count() >= 1 and row.first.is_visible(), who
     assert "you have not shared this with them" in r.page.get_by_role("row").filter(has_text="Rosa Lind").first.inner_text()
+    r.open("/my-plan/sent", "sent")
     r.open("/my-plan/telling", "telling")
     r.page.get_by_label("Only at these times").check()
     r.press("Save")
@@ -246,6 +250,37 @@ def test_emergencies_claims_and_urgent_care(chromium: Any, demo: Gateway, pictur
     officer.open("/privacy/audit?person=!&from-day=40", "privacy-audit-mistake", 400)
     r.press("Close it now")
     r.look("team-emergency-over")
+
+
+def test_what_waits_is_seen_and_settled(chromium: Any, pictures: Path, tmp_path: Path) -> None:
+    with partnered(tmp_path) as (g, there):
+        clashing(g, there)
+        operator(g)
+        for width, scripts in ((1280, True), (320, True), (320, False)):
+            r = Reader(chromium, g, pictures, width, scripts)
+            r.sign_in("olu", NEW_PASSWORD)
+            r.look("operator")
+            with r.page.expect_console_message(lambda m: m.type == "error"):
+                r.page.get_by_role("button", name="Keep ours").click()
+            r.complaints.clear()
+            r.look("operator-mistake")
+            me = Reader(chromium, g, pictures, width, scripts)
+            me.sign_in("patient")
+            me.open("/my-plan/sent", "sent-with-rows")
+            assert me.page.get_by_role("row").filter(has_text="Example Street Surgery").filter(has_text="They have it").count() > 3
+            me.open("/my-plan", "my-plan-with-two-versions")
+            me.page.get_by_role("link", name="Look at both versions").click()
+            me.look("two-versions")
+            me.page.get_by_label("What I write here").check()
+            me.page.get_by_label("What it is to say").fill("")
+            with me.page.expect_console_message(lambda m: m.type == "error"):
+                me.press("Use these together")
+            me.complaints.clear()
+            me.look("two-versions-together-mistake")
+            assert me.page.get_by_label("What I write here").is_checked()
+        me.page.get_by_role("button", name="Use this one").first.click()
+        me.look("two-versions-chosen")
+        r.open("/operator", "operator-empty")
 
 
 def test_apps_are_chosen_for_approved_and_stopped(chromium: Any, demo: Gateway, pictures: Path, width: int) -> None:

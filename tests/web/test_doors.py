@@ -116,7 +116,7 @@ def test_a_wrong_name_and_a_wrong_password_are_one_answer(visitor: Visitor) -> N
     assert visitor.http.get("/my-plan", follow_redirects=False).headers["location"].startswith("/sign-in")
 
 
-@pytest.mark.parametrize("path", ["/my-plan", "/my-plan/sharing", "/my-plan/who-looked", "/team", "/team/people/x"])
+@pytest.mark.parametrize("path", ["/my-plan", "/my-plan/sharing", "/my-plan/who-looked", "/my-plan/sent", "/team", "/team/people/x"])
 def test_without_signing_in_every_page_asks_to(visitor: Visitor, path: str) -> None:
     answer = visitor.http.get(path, follow_redirects=False)
     assert answer.status_code == 303 and answer.headers["location"].startswith("/sign-in")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.web.test_doors import PASSWORD, Visitor, as_, cards, share_nothing
+from tests.web.test_operator import operator
 
 if TYPE_CHECKING:
     from tests.conftest import Gateway
@@ -274,3 +275,15 @@ def test_the_privacy_officer_reads_how_many_messages_wait_and_nothing_of_them(de
     officer.get("/privacy")
     assert "1 message from another system was refused and waits." in officer.words()
     assert "Example General" not in officer.words() and "9990000018" not in officer.page
+
+
+def test_an_operator_reads_that_a_message_waits_and_why_and_ends_it(demo: Gateway) -> None:
+    entry = {"resource": {"resourceType": "Goal", "lifecycleStatus": "singing", "subject": {"reference": f"Patient/{demo.patient}"}}, "request": {"method": "POST", "url": "Goal"}}
+    assert demo.call("hospital", "POST", "", body={"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).status_code == 422
+    olu = operator(demo)
+    assert olu.get("/home").url.path == "/operator" and "Goal.lifecycleStatus" in olu.words() and "singing" not in olu.page
+    assert as_(demo, "gp").get("/operator").status_code == 403
+    before = olu.page.count('value="inbox"')
+    assert olu.send("/operator/act", do="end", reason=" ").status_code == 409 and "Say why." in olu.words()
+    olu.send("/operator/act", do="end", reason="They sent it again")
+    assert "It is ended." in olu.words() and olu.page.count('value="inbox"') == before - 1

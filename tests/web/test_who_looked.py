@@ -14,6 +14,7 @@ import fhir_gateway
 from fhir_gateway.domain import audit
 from fhir_gateway.web.pages.acts import ACTS
 from tests.staff import consent, permit
+from tests.test_remotes import HUB, ODS, deny, partnered, recorder
 from tests.web.test_doors import Visitor, as_, newest
 
 if TYPE_CHECKING:
@@ -121,3 +122,28 @@ def test_somebody_in_the_books_twice_reads_both_and_sees_who_looked_at_each(demo
     finally:
         demo.command("patients", "unlink", demo.patient, other, "--evidence", "It was a test")
     assert v.get(f"/my-plan?record={other}").status_code == 404, "at once"
+
+
+@pytest.mark.slow
+def test_her_pages_say_who_keeps_her_record_and_for_whom(tmp_path: Path) -> None:
+    """A hospital that keeps records for the surgery, and not for itself."""
+    with recorder() as there:
+        keeper = {**HUB, "url": there.url, "organisation": "RX9", "audience": ["D82001"], "role": "processor"}
+        with partnered(tmp_path, keeper) as g:
+            assert g.command("sync", "run", "--once").returncode == 0 and "Goal" in there.types()
+            amina = as_(g, "patient")
+            amina.get("/my-plan/who-looked?what=sent")
+            assert "Was sent a copy of your plan or record, to keep it for Example Street Surgery" in amina.words()
+            assert "because Example Street Surgery looks after you" in amina.words()
+            (goal,) = {e["resource"]["id"] for e in g.get("patient", "Goal?_count=1").json()["entry"]}
+            hospital = g.get("patient", f"Organization?identifier={ODS}|RX9").json()["entry"][0]["resource"]
+            amina.get(f"/my-plan/sharing/why?who=Organization/{hospital['id']}&what=Goal/{goal}")
+            assert "They may also keep a copy of it for Example Street Surgery." in amina.words()
+            said = g.command("explain", "--who", f"Organization/{hospital['id']}", "--what", f"Goal/{goal}", "--action", "disclose").stdout
+            assert said.startswith("Yes.") and "They may also keep a copy of it for Example Street Surgery." in said, "it wrote this itself"
+            refusal = deny(g, {"identifier": {"system": ODS, "value": "RX9"}}, "Goal")
+            assert g.call("patient", "POST", "Consent", body=refusal).status_code == 201
+            assert g.command("sync", "run", "--once").returncode == 0
+            assert "Goal" not in there.types() and "CarePlan" in there.types()
+            amina.get("/my-plan/who-looked?what=sent")
+            assert "Had a copy of your plan or record taken back" in amina.words()

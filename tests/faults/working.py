@@ -1,4 +1,4 @@
-"""A worker in a process of its own that a partner may kill: `python -m tests.faults.pushing STORE URL ORGANISATION AT`."""
+"""A worker in a process of its own that a partner may kill: `python -m tests.faults.working STORE URL ORGANISATION AT [push|pull]`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from fhir_gateway.gate import House, Remote
 from fhir_gateway.remote.client import RemoteServer
 from fhir_gateway.store import sqlite
 from fhir_gateway.sync.partner import Partner
+from fhir_gateway.sync.pull import pull
 from fhir_gateway.sync.push import push
 
 
-async def main(file: str, url: str, organisation: str, at: str) -> None:
+async def main(file: str, url: str, organisation: str, at: str, way: str = "push") -> None:
     began, start = time.monotonic(), datetime.fromisoformat(at)
 
     def clock() -> datetime:
@@ -31,8 +32,11 @@ async def main(file: str, url: str, organisation: str, at: str) -> None:
         label_sets=LabelSets.load(definitions.load("labels.json")), secret=b"x" * 32, alarm=print, remotes=(terms,),
     )  # fmt: skip
     partner = Partner(terms, RemoteServer(url, clock))
-    while (await push(house, partner, "child")).anything:
-        pass
+    if way == "pull":
+        await pull(house, partner)
+    else:
+        while (await push(house, partner, "child")).anything:
+            pass
     await partner.server.close()
     await store.close()
 

@@ -1,0 +1,628 @@
+"""Two gateways that are each other's partner: what began at one and was deleted at the other, with a no between."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from fhir_gateway import gate
+from fhir_gateway.domain import copies, strict
+from fhir_gateway.domain.types import Ref
+from fhir_gateway.gate import Remote
+from fhir_gateway.remote.client import Down, Refusal, RemoteServer
+from fhir_gateway.store import sqlite
+from fhir_gateway.sync import worker
+from fhir_gateway.sync.letting_go import HIDDEN
+from fhir_gateway.sync.partner import Partner, as_owner
+from fhir_gateway.sync.pull import pull
+
+from .sim.lines import Ask, of_gateway
+from .sim.town import SHARED, Clock, Town
+
+
+def line(ask: Ask, asked: list[str], lost: list[str]) -> httpx2.MockTransport:
+    async def handle(request: httpx2.Request) -> httpx2.Response:
+        asked.append(f"{request.method} {request.url}")
+        status, headers, body = await ask(request, await request.aread())
+        if any(asked[-1].startswith(one) for one in lost):
+            lost.clear()
+            raise httpx2.ReadError("lost on the way back", request=request)
+        return httpx2.Response(status, headers=headers, content=body, request=request)
+
+    return httpx2.MockTransport(handle)
+
+
+class Both:
+    """Gateways A and B, of one clock. The person at A may say no to B's home."""
+
+    def __init__(self, a: Town, b: Town, clock: Clock) -> None:
+        self.a, self.b, self.clock = a, b, clock
+        self.asked: list[str] = []
+        self.lost: list[str] = []  # how the request begins whose answer is lost next
+
+    async def begin(self, folder: Path) -> Both:
+        other = {"a": "b", "b": "a"}
+        for town in (self.a, self.b):
+            store = await sqlite.open(folder / f"{town.name}.sqlite", clock=self.clock.now)
+            town.move_in(store, Remote(other[town.name], "", types=SHARED))  # type: ignore[arg-type]
+            town.house = replace(town.house, store=store, remotes=())
+            await town.found()
+            town.terms = (replace(town.terms[0], organisation=town.names["home"]),)
+            town.house = replace(town.house, remotes=town.terms)
+        lines = {t.name: line(of_gateway(t.app(other[t.name])), self.asked, self.lost) for t in (self.a, self.b)}
+        self.partners = {
+            t.name: Partner(t.terms[0], RemoteServer(f"http://{other[t.name]}.test/fhir", self.clock.now, "Bearer x", lines[other[t.name]])) for t in (self.a, self.b)
+        }
+        return self
+
+    async def rounds(self, times: int = 3) -> None:
+        for _ in range(times):
+            for town in (self.b, self.a):
+                await worker.once(town.house, self.partners[town.name])
+            self.clock.at += timedelta(seconds=61)
+
+    async def goal(self, town: Town) -> Ref:
+        body = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "walk"}, "subject": {"reference": town.names["amina"]}}
+        return (await gate.create(town.hospital, "Goal", strict.dump(body))).ref
+
+    async def there(self, town: Town, ref: Ref) -> Ref:
+        """What it is called at the other one."""
+        link = await town.house.store.link(town.terms[0].name, ref)
+        assert link is not None
+        return Ref(*link.remote_id.split("/"))
+
+    async def deleted(self, town: Town, ref: Ref) -> bool:
+        stored = await town.house.store.get(ref)
+        assert stored is not None
+        return stored.deleted
+
+    async def yes(self, no: Ref, town: Town | None = None) -> None:
+        town = town or self.a
+        stored = await town.house.store.get(no)
+        assert stored is not None and stored.body is not None
+        body = {**strict.decode(stored.body), "status": "inactive"}
+        await gate.update(town.person("amina"), no, strict.dump(body), if_match=stored.version)
+
+    async def end(self) -> None:
+        for town in (self.a, self.b):
+            await self.partners[town.name].server.close()
+            await town.house.store.close()
+
+
+@pytest_asyncio.fixture
+async def both(tmp_path: Path) -> AsyncIterator[Both]:
+    clock = Clock()
+    two = await Both(Town(clock, "a"), Town(clock, "b"), clock).begin(tmp_path)  # type: ignore[arg-type]
+    await two.rounds()
+    yield two
+    await two.end()
+
+
+async def deleted_under_a_no(both: Both) -> tuple[Ref, Ref, Ref]:
+    """B's goal, A's copy, which A deletes while she keeps it from B, and her no."""
+    began = await both.goal(both.b)
+    await both.rounds()
+    copy = await both.there(both.b, began)
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    stored = await both.a.house.store.get(copy)
+    assert stored is not None and not stored.deleted
+    await gate.remove(both.a.hospital, copy, if_match=stored.version)
+    await both.rounds(2)
+    seen = {"resourceType": "Observation", "status": "final", "code": {"text": "seen"}, "subject": {"reference": both.a.names["amina"]}}
+    await gate.create(both.a.hospital, "Observation", strict.dump(seen))  # B has read beyond the deletion by then
+    await both.rounds(2)
+    assert not await both.deleted(both.b, began), "B hears nothing of it"
+    return began, copy, no
+
+
+async def test_what_one_deleted_of_the_others_record_under_a_no_is_deleted_there_after_a_yes(both: Both) -> None:
+    began, copy, no = await deleted_under_a_no(both)
+    await both.yes(no)
+    await both.rounds()
+    assert await both.deleted(both.b, began) and await both.deleted(both.a, copy)
+    assert all([(await worker.status(t.house, both.partners[t.name]))["quiet"] for t in (both.a, both.b)])
+
+
+async def test_what_the_other_changed_meanwhile_stays_and_a_person_decides(both: Both) -> None:
+    began, copy, no = await deleted_under_a_no(both)
+    stored = await both.b.house.store.get(began)
+    assert stored is not None
+    body = {**strict.decode(stored.body or b""), "description": {"text": "run"}}
+    await gate.update(both.b.hospital, began, strict.dump(body), if_match=stored.version)
+    await both.rounds(2)
+    await both.yes(no)
+    await both.rounds()
+    assert not await both.deleted(both.b, began) and await both.deleted(both.a, copy)
+    both.clock.at += timedelta(hours=1)
+    await both.rounds(2)
+    assert not await both.deleted(both.b, began)
+    assert (await worker.status(both.b.house, both.partners["b"]))["conflicts"] == 1
+
+
+async def test_what_the_other_does_not_let_us_delete_stays_there_and_is_asked_for_once(both: Both) -> None:
+    began, _, no = await deleted_under_a_no(both)
+    await both.b.consents("amina", "home", "deny", cls="Goal")
+    await both.yes(no)
+    await both.rounds()
+    assert not await both.deleted(both.b, began)
+    for town in (both.a, both.b):
+        status = await worker.status(town.house, both.partners[town.name])
+        assert (status["quiet"], status["parked"]) == (True, 0)
+    asked = [n for n in both.asked if n.startswith("DELETE http://b.test")]
+    await both.yes(await both.a.consents("amina", "home", "deny", cls="Goal"))
+    await both.rounds()
+    assert len(asked) == 1 and [n for n in both.asked if n.startswith("DELETE http://b.test")] == asked
+
+
+@pytest.mark.slow
+async def test_what_is_deleted_where_both_may_see_it_is_deleted_there(both: Both) -> None:
+    began = await both.goal(both.b)
+    await both.rounds()
+    copy = await both.there(both.b, began)
+    await gate.remove(both.a.hospital, copy, if_match=1)
+    await both.rounds()
+    assert await both.deleted(both.b, began)
+
+
+async def words(town: Town, ref: Ref) -> str:
+    """What this goal says there; "" where it is gone."""
+    stored = await town.house.store.get(ref)
+    return "" if stored is None or stored.body is None else str(strict.decode(stored.body)["description"]["text"])
+
+
+async def says(town: Town, ref: Ref, text: str) -> None:
+    stored = await town.house.store.get(ref)
+    assert stored is not None
+    body = {**strict.decode(stored.body or b""), "description": {"text": text}}
+    await gate.update(town.hospital, ref, strict.dump(body), if_match=stored.version)
+
+
+async def sent_and_hidden(both: Both) -> tuple[Ref, Ref]:
+    """A goal of B's, and its copy at A, which the person there keeps from B by now."""
+    began = await both.goal(both.b)
+    await both.rounds()
+    copy = await both.there(both.b, began)
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    return began, copy
+
+
+async def fetched_and_hidden(both: Both) -> tuple[Ref, Ref]:
+    """A goal of B's, and its copy at A, which A fetched before B sent it and the person there keeps from B by now."""
+    began = await both.goal(both.b)
+    await worker.once(both.a.house, both.partners["a"])
+    link = await both.a.house.store.link_by_remote("b", str(began))
+    assert link is not None
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    return began, link.ref
+
+
+async def both_quiet(both: Both) -> None:
+    for town in (both.a, both.b):
+        status = await worker.status(town.house, both.partners[town.name])
+        assert (status["quiet"], status["parked"], status["conflicts"]) == (True, 0, 0), status
+        assert not await town.house.store.kept_all("recall-told", both.clock.now())
+
+
+async def test_what_is_to_be_taken_back_goes_there_though_they_are_kept_from_seeing_it(both: Both) -> None:
+    began = await both.goal(both.b)
+    await both.rounds()
+    copy = await both.there(both.b, began)
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    no_there = await both.b.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    assert await both.deleted(both.a, copy) and not await both.deleted(both.b, began)
+    assert began not in {d.ref for d in await both.b.house.store.ledger(remote="a", patient=both.b.names["amina"], open_only=True)}
+    await both_quiet(both)
+    await both.yes(no)
+    await both.yes(no_there, both.b)
+    await both.rounds()
+    assert await words(both.b, began) == "walk", "their record is theirs: nobody asks to delete it, though its copy was deleted here"
+    assert await words(both.a, await both.there(both.b, began)) == "walk"
+    await both_quiet(both)
+
+
+@pytest.mark.slow
+async def test_what_its_author_deletes_goes_there_though_they_are_kept_from_seeing_it(both: Both) -> None:
+    began, copy = await sent_and_hidden(both)
+    await gate.remove(both.b.hospital, began, if_match=1)
+    await both.rounds()
+    assert await both.deleted(both.a, copy)
+    await both_quiet(both)
+
+
+@pytest.mark.slow
+async def test_what_somebody_there_wrote_in_since_stays_and_a_person_sees_to_it(both: Both) -> None:
+    began = await both.goal(both.b)
+    await both.rounds()
+    copy = await both.there(both.b, began)
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await says(both.a, copy, "run")
+    await both.rounds()
+    await gate.remove(both.b.hospital, began, if_match=1)
+    await both.rounds()
+    assert await words(both.a, copy) == "run"
+    assert (await worker.status(both.b.house, both.partners["b"]))["parked"] == 1
+
+
+async def test_our_words_go_out_of_their_record_though_we_are_kept_from_seeing_it(both: Both) -> None:
+    began = await both.goal(both.a)
+    await both.rounds()
+    copy = await both.there(both.a, began)
+    await says(both.b, copy, "swim")
+    await both.rounds()
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    assert await both.deleted(both.b, copy) and await words(both.a, began) == "swim"
+    await both.b.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    assert await words(both.a, began) == "walk"
+    await both_quiet(both)
+
+
+async def test_what_was_written_here_stays_in_their_record_when_they_take_their_copy_back(both: Both) -> None:
+    began = await both.goal(both.a)
+    await both.rounds()
+    copy = await both.there(both.a, began)
+    await says(both.b, copy, "swim")
+    await both.rounds()
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    assert await both.deleted(both.b, copy) and await words(both.a, began) == "swim"
+    await both_quiet(both)
+    await both.yes(no)
+    await both.rounds()
+    assert await words(both.a, began) == "swim" and await words(both.b, await both.there(both.a, began)) == "swim"
+    await both_quiet(both)
+
+
+async def test_what_was_fetched_there_and_is_hidden_is_not_made_a_second_time(both: Both) -> None:
+    began, copy = await fetched_and_hidden(both)
+    await both.rounds()
+    assert await both.there(both.b, began) == copy
+    await both_quiet(both)
+
+
+async def test_what_was_fetched_and_is_kept_from_them_goes_when_they_delete_theirs(both: Both) -> None:
+    began, copy = await fetched_and_hidden(both)
+    await gate.remove(both.b.hospital, began, if_match=1)
+    await both.rounds(2)
+    assert await both.deleted(both.a, copy)
+    await both_quiet(both)
+
+
+@pytest.mark.slow
+async def test_what_they_sent_and_delete_is_no_conflict_where_their_deletion_is_read_before_it_is_asked_for(both: Both) -> None:
+    began, copy = await sent_and_hidden(both)
+    await gate.remove(both.b.hospital, began, if_match=1)
+    await worker.once(both.a.house, both.partners["a"])
+    assert await both.deleted(both.a, copy)
+    await both.rounds()
+    await both_quiet(both)
+
+
+@pytest.mark.slow
+async def test_what_was_fetched_and_written_in_here_stays_when_they_delete_theirs(both: Both) -> None:
+    began = await both.goal(both.b)
+    await worker.once(both.a.house, both.partners["a"])
+    link = await both.a.house.store.link_by_remote("b", str(began))
+    assert link is not None
+    await says(both.a, link.ref, "run")
+    await worker.once(both.a.house, both.partners["a"])
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    stored = await both.b.house.store.get(began)
+    assert stored is not None and await words(both.b, began) == "walk", "what was written here went out of it, by the no"
+    await gate.remove(both.b.hospital, began, if_match=stored.version)
+    await both.rounds()
+    assert await words(both.a, link.ref) == "run"
+    assert (await worker.status(both.a.house, both.partners["a"]))["conflicts"] == 1
+
+
+async def test_what_had_no_answer_and_nobody_carries_on_counts_as_sent_once_it_may_arrive_no_more(tmp_path: Path) -> None:
+    clock = Clock()
+    both = await Both(Town(clock, "a"), Town(clock, "b"), clock).begin(tmp_path)  # type: ignore[arg-type]
+    await both.a.consents("amina", "home", "deny")
+    await both.rounds()
+    assert (await worker.status(both.b.house, both.partners["b"]))["parked"] == 1, "she herself"
+    began = await both.goal(both.b)
+    both.lost.append(f"GET http://a.test/fhir/{both.a.names['amina']}")
+    with pytest.raises(Down):
+        await worker.once(both.b.house, both.partners["b"])
+    for _ in range(4):
+        clock.at += timedelta(seconds=12)
+        await worker.once(both.b.house, both.partners["b"])
+    said = await worker.status(both.b.house, both.partners["b"])
+    assert (both.lost, said["quiet"]) == ([], False), "what was sent may still arrive"
+    await gate.remove(both.b.hospital, began, if_match=1)
+    await both.rounds()
+    said = await worker.status(both.b.house, both.partners["b"])
+    assert (said["quiet"], said["recalls_open"]) == (True, 0), said
+    ledger = await both.b.house.store.ledger(remote="a", patient=both.b.names["amina"], open_only=True)
+    assert {d.ref for d in ledger} == {Ref(*both.b.names["amina"].split("/"))}, "it counts as if it had got there"
+    await both.end()
+
+
+@pytest.mark.slow
+async def test_what_was_taken_back_and_may_go_again_is_there_once(both: Both) -> None:
+    began = await both.goal(both.b)
+    await both.rounds()
+    no = await both.b.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    await both.yes(no, both.b)
+    await both.rounds(4)
+    assert await words(both.a, await both.there(both.b, began)) == "walk"
+    await both_quiet(both)
+
+
+@pytest.mark.slow
+async def test_where_a_stub_was_agreed_on_what_is_kept_from_us_is_deleted(both: Both) -> None:
+    both.b.terms = (replace(both.b.terms[0], recall="stub"),)
+    both.partners["b"].terms, both.b.house = both.b.terms[0], replace(both.b.house, remotes=both.b.terms)
+    began = await both.goal(both.b)
+    await both.rounds()
+    copy = await both.there(both.b, began)
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.b.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    assert await both.deleted(both.a, copy)
+    await both_quiet(both)
+
+
+async def plan_of(town: Town, ref: Ref) -> dict[str, Any]:
+    stored = await town.house.store.get(ref)
+    assert stored is not None and stored.body is not None
+    return strict.decode(stored.body)
+
+
+async def changes(town: Town, ref: Ref, **elements: Any) -> None:
+    stored = await town.house.store.get(ref)
+    assert stored is not None
+    body = {**strict.decode(stored.body or b""), **elements}
+    await gate.update(town.hospital, ref, strict.dump(body), if_match=stored.version)
+
+
+def called(plan: dict[str, Any]) -> list[str]:
+    """What the goals of this plan are, wherever they may not be shown; "?" where nothing says which."""
+    return [g.get("reference") or g.get("identifier", {}).get("value", "?") for g in plan.get("goal", [])]
+
+
+async def a_plan_of_which_each_holds_goals_back(both: Both) -> tuple[Ref, Ref, list[Ref]]:
+    """A's plan, what it is called at B, and A's two goals in it: A keeps its goals from B, and B its own from A."""
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.b.consents("amina", "home", "deny", cls="Goal")
+    goals = [await both.goal(both.a), await both.goal(both.a)]
+    body = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "title": "one", "subject": {"reference": both.a.names["amina"]},
+            "goal": [{"reference": str(g)} for g in goals]}  # fmt: skip
+    ref = (await gate.create(both.a.hospital, "CarePlan", strict.dump(body))).ref
+    await both.rounds()
+    return ref, await both.there(both.a, ref), goals
+
+
+async def test_what_each_holds_back_is_lost_and_doubled_by_no_edit_of_the_other(both: Both) -> None:
+    ref, copy, goals = await a_plan_of_which_each_holds_goals_back(both)
+    ours = [str(g) for g in goals]
+    theirs = str(await both.goal(both.b))
+    there = (await plan_of(both.b, copy))["goal"]
+    assert len(there) == 2
+    await changes(both.b, copy, title="two", goal=[*there, {"reference": theirs}])
+    await both.rounds()
+    plan = await plan_of(both.a, ref)
+    assert plan["title"] == "two" and called(plan) == [*ours, theirs]
+    await changes(both.a, ref, description="three")
+    await both.rounds()
+    plan = await plan_of(both.b, copy)
+    assert plan["description"] == "three" and called(plan) == [*ours, theirs]
+    for town, there_is in ((both.a, ref), (both.b, copy)):
+        await changes(town, there_is, note=[{"text": town.name}])
+        await changes(town, there_is, title=f"of {town.name}" if town is both.b else "two")
+    await both.rounds(4)
+    for town, there_is in ((both.a, ref), (both.b, copy)):
+        plan = await plan_of(town, there_is)
+        assert called(plan) == [*ours, theirs] and plan["title"] == "of b" and [n["text"] for n in plan["note"]] == ["a", "b"]
+    await both_quiet(both)
+
+
+@pytest.mark.slow
+async def test_what_one_takes_out_beside_what_is_held_back_is_out_on_both_sides(both: Both) -> None:
+    ref, copy, goals = await a_plan_of_which_each_holds_goals_back(both)
+    await changes(both.a, ref, goal=[{"reference": str(goals[1])}])
+    await both.rounds()
+    assert called(await plan_of(both.b, copy)) == [str(goals[1])]
+    seen = (await plan_of(both.b, copy))["goal"]
+    await changes(both.b, copy, goal=[{"reference": str(await both.goal(both.b))}, *seen])
+    await both.rounds()
+    await changes(both.b, copy, goal=seen, title="two")
+    await both.rounds()
+    for town, there_is in ((both.a, ref), (both.b, copy)):
+        assert called(await plan_of(town, there_is)) == [str(goals[1])]
+    await both_quiet(both)
+
+
+async def test_a_gateway_that_puts_marks_in_the_place_of_everything_changes_nothing_and_is_shown_nothing(both: Both) -> None:
+    """As earlier versions of a gateway did, over HTTP."""
+    ref, _, goals = await a_plan_of_which_each_holds_goals_back(both)
+    ask, before = of_gateway(both.a.app("b")), await both.a.house.store.get(ref)
+    assert before is not None
+    mark = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}], "type": "Goal"}
+    held = {"type": "Goal", "identifier": {"system": "https://fhir-gateway.example/id/held-back", "value": str(goals[0])}}
+    for marks in ([mark, mark], [held, mark], [{"reference": str(goals[0])}, mark]):
+        body = strict.dump({**strict.decode(before.body or b""), "goal": marks})
+        request = httpx2.Request("PUT", f"http://a.test/fhir/{ref}", headers={"Authorization": "Bearer x", "If-Match": f'W/"{before.version}"', "Content-Type": "application/fhir+json"})
+        status, _, said = await ask(request, body)
+        assert status == 200 and called(strict.decode(said)) == [str(g) for g in goals], said
+        now = await both.a.house.store.get(ref)
+        assert now is not None and now.version == before.version
+
+
+async def seen_by(town: Town) -> tuple[Ref, Ref]:
+    """A goal and who says so: a practitioner without any identifier, whom the other gateway has not met."""
+    await town.add("nia", {"resourceType": "Practitioner", "name": [{"family": "Rees"}]})
+    body = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "walk"}, "subject": {"reference": town.names["amina"]},
+            "expressedBy": {"reference": town.names["nia"], "display": "Nia Rees"}}  # fmt: skip
+    return (await gate.create(town.hospital, "Goal", strict.dump(body))).ref, Ref(*town.names["nia"].split("/"))
+
+
+async def leads_somewhere(town: Town, ref: Ref) -> bool:
+    """In every version of it, where its reference is one of here."""
+    stored = await town.house.store.get(ref)
+    assert stored is not None
+    versions = [await town.house.store.version(ref, n + 1) for n in range(stored.version)]
+    named = [strict.decode(v.body).get("expressedBy", {}).get("reference") for v in versions if v is not None and v.body]
+    return all([n is None or await town.house.store.get(Ref(*n.split("/"))) is not None for n in named])
+
+
+@pytest.mark.parametrize("first", ["pushed", "pulled", "pushed and pulled"])
+async def test_whom_the_other_has_not_met_yet_is_no_dangling_reference_and_no_conflict(both: Both, first: str) -> None:
+    began, nia = await seen_by(both.b)
+    here, there = (both.a, both.partners["a"]), (both.b, both.partners["b"])
+    for town, partner in (here, there) if first == "pulled" else (there,):
+        await worker.once(town.house, partner)
+    if first == "pushed and pulled":  # before anything is sent from here
+        await pull(both.a.house, both.partners["a"])
+    await both.rounds()
+    copy = await both.there(both.b, began)
+    plan, stored = await plan_of(both.a, copy), await both.a.house.store.get(copy)
+    assert await leads_somewhere(both.a, copy) and stored is not None and stored.version <= 2
+    assert plan["expressedBy"] == {"reference": str(await both.there(both.b, nia)), "display": "Nia Rees"}
+    assert (await plan_of(both.b, began))["expressedBy"] == {"reference": str(nia), "display": "Nia Rees"}
+    await changes(both.a, copy, description={"text": "walk far"})
+    await both.rounds()
+    whole = await plan_of(both.b, began)
+    assert whole["description"]["text"] == "walk far" and whole["expressedBy"] == {"reference": str(nia), "display": "Nia Rees"}
+    await both_quiet(both)
+
+
+async def test_what_is_never_met_here_goes_back_as_they_wrote_it(both: Both) -> None:
+    """The other gateway sends nothing."""
+    began, nia = await seen_by(both.b)
+    await worker.once(both.a.house, both.partners["a"])
+    link = await both.a.house.store.link_by_remote("b", str(began))
+    assert link is not None and await leads_somewhere(both.a, link.ref)
+    assert "reference" not in (said := (await plan_of(both.a, link.ref))["expressedBy"]) and said["display"] == "Nia Rees"
+    await changes(both.a, link.ref, description={"text": "walk far"})
+    await worker.once(both.a.house, both.partners["a"])
+    whole = await plan_of(both.b, began)
+    assert whole["description"]["text"] == "walk far" and whole["expressedBy"] == {"reference": str(nia), "display": "Nia Rees"}
+    await changes(both.b, began, description={"text": "walk on"})
+    await worker.once(both.a.house, both.partners["a"])
+    plan = await plan_of(both.a, link.ref)
+    assert plan["expressedBy"] == said and plan["description"]["text"] == "walk on"
+
+
+def agreed(both: Both, *types: str) -> None:
+    """What A and B agree on, as A says."""
+    both.a.terms = (replace(both.a.terms[0], types=frozenset({"Patient", *types})),)
+    both.a.house = replace(both.a.house, remotes=both.a.terms)
+    both.partners["a"].terms = both.a.terms[0]
+
+
+@pytest.mark.slow
+async def test_what_was_deleted_under_a_no_while_its_type_was_not_agreed_on_is_deleted_there_once_both_are_over(both: Both) -> None:
+    began = await both.goal(both.b)
+    await both.rounds()
+    copy = await both.there(both.b, began)
+    agreed(both, "Observation")
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds(2)
+    await gate.remove(both.a.hospital, copy, if_match=1)
+    await both.rounds(2)
+    seen = {"resourceType": "Observation", "status": "final", "code": {"text": "seen"}, "subject": {"reference": both.a.names["amina"]}}
+    await gate.create(both.a.hospital, "Observation", strict.dump(seen))  # B has read beyond the deletion by then
+    await both.rounds(2)
+    await both.yes(no)
+    await both.rounds(2)
+    assert not await both.deleted(both.b, began), "B hears nothing of it"
+    agreed(both, "Observation", "Goal")
+    await both.rounds(2)
+    assert await both.deleted(both.b, began)
+    assert all([(await worker.status(t.house, both.partners[t.name]))["quiet"] for t in (both.a, both.b)])
+
+
+async def fetched_under_their_no(tmp_path: Path) -> tuple[Both, Ref, Ref]:
+    """B's Amina keeps her record from A from the first; A's goal, which B fetched all the same, and B's copy."""
+    clock = Clock()
+    both = await Both(Town(clock, "a"), Town(clock, "b"), clock).begin(tmp_path)  # type: ignore[arg-type]
+    await both.b.consents("amina", "home", "deny")
+    began = await both.goal(both.a)
+    await both.rounds()
+    link = await both.b.house.store.link_by_remote("a", str(began))
+    assert link is not None and await words(both.b, link.ref) == "walk"
+    known = await both.a.house.store.ledger(remote="b", patient=both.a.names["amina"])
+    assert [(d.fetched, d.recalled) for d in known if d.ref == began] == [(True, None)], "nothing of it was sent"
+    return both, began, link.ref
+
+
+async def test_what_they_fetched_and_keep_from_us_goes_by_its_name_after_a_no(tmp_path: Path) -> None:
+    both, began, copy = await fetched_under_their_no(tmp_path)
+    amina = both.a.names["amina"]
+
+    async def page() -> list[tuple[bool, str]]:
+        return [(g.fetched, g.state) for g in await gate.given(both.a.person("amina")) if g.ref == began]
+
+    assert await page() == [(True, "there")]
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    assert await both.deleted(both.b, copy) and not await both.deleted(both.a, began)
+    rows = [d for d in await both.a.house.store.ledger(remote="b", patient=amina) if d.ref == began]
+    assert all(d.recalled for d in rows) and await page() == [(True, "back")]
+    await both.end()
+
+
+@pytest.mark.slow
+async def test_what_they_fetched_and_wrote_in_stays_there_and_a_person_sees_to_it(tmp_path: Path) -> None:
+    both, began, copy = await fetched_under_their_no(tmp_path)
+    await says(both.b, copy, "run")
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    assert await words(both.b, copy) == "run"
+    (said,) = [r for r in await worker.ledger(both.a.house, both.partners["a"]) if r["open"]]
+    assert (said["ref"], said["fetched"]) == (str(began), True) and said["why"].startswith("parked")
+    assert HIDDEN in {i["detail"] for i in await both.a.house.store.outbox_items("b", "parked")}
+    await both.end()
+
+
+@pytest.mark.slow
+async def test_what_they_fetched_goes_when_it_is_deleted_here_and_may_be_fetched_again_after_a_yes(tmp_path: Path) -> None:
+    both, began, copy = await fetched_under_their_no(tmp_path)
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    assert await both.deleted(both.b, copy)
+    await both.yes(no)
+    await says(both.a, began, "swim")
+    await both.rounds()
+    link = await both.b.house.store.link_by_remote("a", str(began))
+    assert link is not None and await words(both.b, link.ref) == "swim"
+    await gate.remove(both.a.hospital, began, if_match=2)
+    await both.rounds()
+    assert await both.deleted(both.b, link.ref)
+    await both.end()
+
+
+@pytest.mark.slow
+async def test_a_system_there_deletes_nothing_here_by_a_name_that_its_gateway_never_gave(tmp_path: Path) -> None:
+    both, _, copy = await fetched_under_their_no(tmp_path)
+    own = await both.goal(both.b)
+    stored = await both.b.house.store.get(copy)
+    assert stored is not None and stored.body is not None
+    planted = {**strict.decode(stored.body), "meta": {"tag": [{"system": copies.SYSTEM, "code": f"{both.a.house.name}.planted"}]}}
+    planted.pop("id")
+    home = gate.house_context(both.b.house, replace((await as_owner(both.b.house, both.partners["b"], "access")).actor, user="Device/other"))
+    theirs = (await gate.create(replace(home, client="other"), "Goal", strict.dump(planted))).ref  # another system of the same organisation's
+    server = both.partners["a"].server
+    for id in ("planted", own.id, "nobody"):
+        assert (await server.delete_named("Goal", f"{copies.SYSTEM}|{both.a.house.name}.{id}")).status == 204
+    for ref in (own, theirs):
+        with pytest.raises(Refusal):
+            await server.delete("Goal", ref.id)
+        assert not await both.deleted(both.b, ref)
+    await both.end()
