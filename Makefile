@@ -26,11 +26,13 @@ test: install lint
 test-all: install
 	scripts/test-all
 
-# What takes hours: the long properties with many more examples, the faults, and each parser under a fuzzer: make soak [FUZZ=seconds for each]
+# What takes hours: the long properties with many more examples, the faults, 500 plans with each real peer in each of its settings, and each
+# parser under a fuzzer: make soak [FUZZ=seconds for each]
 FUZZ ?= 600
 soak: install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group all
 	SOAK=100 $(BIN)/pytest -q -m "slow and not e2e and not interop"
+	SOAK=100 $(BIN)/pytest -q -m interop tests/interop/test_scenario.py
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ)
 
 bench: install

@@ -133,10 +133,10 @@ def _eight_plans(base: str, patient: str, who: dict[str, str]) -> str:
             raise SystemExit(f"the gateway refused a plan: {made.text}")
 
 
-def bring_people(folder: Path, env: dict[str, str], n: int) -> list[str]:
+def bring_people(folder: Path, env: dict[str, str], n: int, first: int = 0) -> list[str]:
     """About eight resources for each of n invented people, brought in like anybody's; their ids."""
     files = []
-    for i in range(n):
+    for i in range(first, first + n):
         plan = {
             "plan": "1", "id": f"bench-{i}", "title": "A plan", "status": "active",
             "person": {"id": f"p{i}", "name": {"given": ["Bench"], "family": f"Person{i}"}, "birth_date": "1950-01-01"},

@@ -1,0 +1,234 @@
+"""How quick sync is, and what readers notice of it: a backlog that drains, and a withdrawal that is taken back.
+
+`python -m benchmarks.sync --peer gateway|hapi [--apart]`: a gateway with its demo people and as many more as make the backlog; its worker is a process of
+its own, and its partner a second gateway or HAPI FHIR JPA. While the backlog drains, people read at a steady pace (an open loop, `asking`) in slices
+in which the worker runs and slices in which it is stopped (SIGSTOP), in turn: what readers notice is the ratio of the two. A partner is another machine where
+there is one: `--apart` gives it the last core for itself, and everything else the others; without, it takes from the readers what it needs. Then the demo's
+patient says no to the partner and yes again, many times: from the answer to her no until the partner has nothing of it any more. Prints the
+figures and keeps them in `benchmarks/sync.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from .asking import Plan, ask
+from .contenders import WORK, Run, bring_people
+from .measuring import cpu
+from .overload import percentile, requests, token
+
+PAGE = Path(__file__).with_name("sync.md")
+HERE, THERE = 18080, 18085
+ALONE = 3  # a slice without the worker after as many with it
+IN_STEP = 3.0  # seconds that the oldest entry may have waited when the backlog counts as drained
+EACH = 8  # resources of a person, about
+OWNER = "RX9"  # the hospital that all of them are cared for by
+JSON = {"Content-Type": "application/fhir+json"}
+ACT = "http://terminology.hl7.org/CodeSystem"
+
+
+def figures() -> dict[str, float]:
+    """What /metrics says of the partner, by name and outcome."""
+    found = re.findall(r'^(gateway_\w+)\{(?:outcome="(\w+)",)?remote="peer"(?:,state="(\w+)")?\} (\S+)$', httpx2.get(f"http://127.0.0.1:{HERE}/metrics").text, re.M)
+    return {" ".join(filter(None, (name, outcome, state))): float(value) for name, outcome, state, value in found}
+
+
+@contextmanager
+def on_a_core_of_its_own(apart: bool) -> Iterator[None]:
+    """What is started inside runs on the last core, and everything else on the others; nothing of it where not `apart`."""
+    every = sorted(os.sched_getaffinity(0))
+    if not apart:
+        yield
+        return
+    if len(every) < 2:
+        raise SystemExit("--apart needs two cores")
+    os.sched_setaffinity(0, every[-1:])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every[:-1])
+
+
+def partner(run: Run, peer: str) -> tuple[int, str, str]:
+    """Start it: its process, its FHIR base, and a token for it."""
+    if peer == "hapi":
+        base = f"http://127.0.0.1:{THERE}/fhir"
+        args = ["java", "-Xmx1g", "-XX:+UseSerialGC", "-jar", str(WORK / "hapi/target/hapi-peer.jar"), "--port", str(THERE), "--reuse-search-millis", "0"]
+        return run.start("peer", args, {}, f"{base}/metadata", wait=180), base, ""
+    env = {"GATEWAY_PORT": str(THERE), "GATEWAY_DATA": str(run.folder / "there"), "GATEWAY_LOG_LEVEL": "error"}
+    pid = run.start("peer", [sys.executable, "-m", "fhir_gateway", "serve", "--demo"], env, f"http://127.0.0.1:{THERE}/health")
+    return pid, f"http://127.0.0.1:{THERE}/fhir", token(env, "hospital")["token"]
+
+
+def no(patient: str) -> dict[str, Any]:
+    """Her no to the hospital about her goals."""
+    actor = {"role": {"coding": [{"system": f"{ACT}/v3-ParticipationType", "code": "IRCP"}]},
+             "reference": {"identifier": {"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": OWNER}}}  # fmt: skip
+    return {
+        "resourceType": "Consent", "status": "active", "scope": {"coding": [{"system": f"{ACT}/consentscope", "code": "patient-privacy"}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}], "patient": {"reference": patient}, "dateTime": "2026-11-20",
+        "policyRule": {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/policy", "code": "uk-direct-care"}]},
+        "provision": {"provision": [{"type": "deny", "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Goal"}], "actor": [actor]}]},
+    }  # fmt: skip
+
+
+def wait(until: Callable[[], bool], seconds: float, what: str, step: float = 0.02) -> float:
+    """Seconds that it took."""
+    began = time.monotonic()
+    while not until():
+        if time.monotonic() - began > seconds:
+            raise SystemExit(f"{what}: not in {seconds:.0f} s; {figures()}")
+        time.sleep(step)
+    return time.monotonic() - began
+
+
+def drain(worker: subprocess.Popen[bytes], pids: dict[str, int], plan: Plan, say: Callable[[str], None], peer: str) -> None:
+    """The backlog, and what readers notice of it: slices with and without the worker, in turn."""
+    waiting, sent = figures().get("gateway_outbox_entries queued", 0), 0.0
+    beside, alone, ran, used, left = list[float](), list[float](), 0.0, dict.fromkeys(pids, 0.0), list[float]()
+    n = 0
+    while (n == 0 or figures()["gateway_sync_lag_seconds"] > IN_STEP) and n < 3_600:  # readers write, too: something is always on its way
+        worker.send_signal(signal.SIGCONT)
+        before, busy, began = figures().get("gateway_sync_entries_total sent", 0), {k: cpu(p) for k, p in pids.items()}, time.monotonic()
+        beside += ask(plan).answered
+        ran += time.monotonic() - began
+        sent += figures().get("gateway_sync_entries_total sent", 0) - before
+        used = {k: used[k] + cpu(p) - busy[k] for k, p in pids.items()}
+        left.append(figures().get("gateway_outbox_entries queued", 0))
+        if n % ALONE == 0:
+            worker.send_signal(signal.SIGSTOP)
+            alone += ask(plan).answered
+        n += 1
+    worker.send_signal(signal.SIGCONT)
+    ended = {k.split()[-1]: int(v) for k, v in figures().items() if k.startswith("gateway_sync_entries_total")}
+    each = ", ".join(f"{k} {v * 1000 / max(sent, 1):.1f}" for k, v in used.items())
+    p99 = percentile(sorted(beside), 0.99), percentile(sorted(alone), 0.99)
+    say(f"| {peer} | {waiting:,.0f} | {ran:.0f} | {sent / max(ran, 0.001):.0f} | {each} | {p99[1]:.0f} | {p99[0]:.0f} | {p99[0] / max(p99[1], 0.001):.1f} |")
+    tenths = ", ".join(f"{left[(len(left) - 1) * i // 10]:,.0f}" for i in range(1, 11))
+    say(f"\nStill waiting after each tenth of that time: {tenths}. How they ended: {ended}. Readers asked {plan.rate:g} times a second: "
+        f"{len(alone):,} answers without the worker, {len(beside):,} beside it.")
+
+
+def withdrawals(times: int, patient: str, mine: str, base: str, there: dict[str, str], say: Callable[[str], None]) -> None:
+    """From the answer to her no until the partner has none of her goals any more; then yes again until they are back."""
+    here = {"Authorization": f"Bearer {mine}", **JSON}
+
+    def goals() -> int:
+        """Her goals there, by the tags of what was sent from here."""
+        found = httpx2.get(f"{base}/Goal?_summary=count&_tag={tags}", headers={**there, "Cache-Control": "no-cache"}).json()
+        return int(found.get("total", 0))
+
+    own = [e["resource"]["id"] for e in httpx2.get(f"http://127.0.0.1:{HERE}/fhir/Goal?patient={patient}", headers=here).json()["entry"]]
+    name = httpx2.get(f"{base}/Goal?_count=200&_tag:not=x", headers=there).text
+    tags = ",".join(f"https://fhir-gateway.example/id/resource|{code}" for code in sorted(set(re.findall(rf'[0-9a-f]{{16}}\.(?:{"|".join(own)})', name))))
+    if not tags or goals() == 0:
+        say(f"\nNothing of {patient} is at the partner: withdrawals were not measured.")
+        return
+    took = []
+    for _ in range(times):
+        made = httpx2.post(f"http://127.0.0.1:{HERE}/fhir/Consent", json=no(patient), headers=here)
+        took.append(wait(lambda: goals() == 0, 60, "a recall"))
+        body, etag = made.json(), made.headers["etag"]
+        httpx2.put(f"http://127.0.0.1:{HERE}/fhir/Consent/{body['id']}", json={**body, "status": "inactive"}, headers={**here, "If-Match": etag})
+        wait(lambda: goals() > 0, 60, "sending again")
+    took.sort()
+    say(f"\nWithdrawal to acknowledged recall, {times} times: p50 {percentile(took, 0.5):.2f} s, p95 {percentile(took, 0.95):.2f} s, at most {took[-1]:.2f} s.")
+
+
+def measure(run: Run, args: argparse.Namespace, say: Callable[[str], None]) -> None:
+    with on_a_core_of_its_own(args.apart):
+        pid, base, theirs = partner(run, args.peer)
+    auth = f'auth = {{ kind = "bearer", token = "{theirs}" }}' if theirs else ""
+    (run.folder / "gateway.toml").write_text(
+        f'worker = false\n[[remote]]\nname = "peer"\nurl = "{base}"\norganisation = "{OWNER}"\nconcurrency = {args.concurrency}\n{auth}\n'
+    )
+    env = {
+        "GATEWAY_PORT": str(HERE), "GATEWAY_DATA": str(run.folder / "data"), "GATEWAY_LOG_LEVEL": "error", "GATEWAY_CONFIG": str(run.folder / "gateway.toml"),
+    }  # fmt: skip
+    here = run.start("gateway", [sys.executable, "-m", "fhir_gateway", "serve", "--demo"], env, f"http://127.0.0.1:{HERE}/health")
+    for many in range(0, args.backlog // EACH, 500):  # in parts: a command line is so long and no longer
+        place = run.folder / "people" / str(many)
+        place.mkdir(parents=True)
+        bring_people(place, env, min(500, args.backlog // EACH - many), many)
+    said = {who: token(env, who) for who in ("gp", "hospital", "patient")}
+    patient = "Patient/" + said["patient"]["patient"].removeprefix("Patient/")
+    asked, shares = requests({who: of["token"] for who, of in said.items()}, patient)
+    say(f"Made by `python -m benchmarks.sync --peer {args.peer} --backlog {args.backlog} --rate {args.rate:g} --concurrency {args.concurrency}{f' --nice {args.nice}' if args.nice else ''}{' --apart' if args.apart else ''}` on {datetime.now(UTC):%Y-%m-%d}, "
+        f"{os.cpu_count()} x {platform.machine()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}.\n")
+    say("| partner | waiting | seconds | sent a second | CPU ms for each, of | p99 ms of readers, worker stopped | p99 ms, worker running | times |")
+    say("|---|---|---|---|---|---|---|---|")
+    log = (run.folder / "worker.log").open("wb")
+    worker = subprocess.Popen(["nice", "-n", str(args.nice), sys.executable, "-m", "fhir_gateway", "worker"], env={**os.environ, **env}, stdout=log, stderr=log)
+    run.processes["worker"] = worker
+    wait(lambda: figures().get("gateway_outbox_entries queued", 0) > args.backlog / 2 or figures().get("gateway_sync_entries_total sent", 0) > 0, 60, "first contact")
+    drain(worker, {"worker": worker.pid, "gateway": here, "partner": pid}, Plan(HERE, asked, shares, 8, args.rate, args.seconds), say, args.peer)
+    if args.withdrawals:
+        withdrawals(args.withdrawals, patient, said["patient"]["token"], base, {"Authorization": f"Bearer {theirs}"} if theirs else {}, say)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--peer", choices=("gateway", "hapi"), default="gateway")
+    parser.add_argument("--backlog", type=int, default=10_000)
+    parser.add_argument("--rate", type=float, default=40, help="requests of readers a second")
+    parser.add_argument("--seconds", type=float, default=2, help="of a slice")
+    parser.add_argument("--withdrawals", type=int, default=60)
+    parser.add_argument("--concurrency", type=int, default=4)
+    parser.add_argument("--nice", type=int, default=0, help="of the worker: how far it stands behind others for the processor")
+    parser.add_argument("--apart", action="store_true", help="the partner on a core of its own")
+    parser.add_argument("--show", action="store_true", help="keep no page")
+    args = parser.parse_args()
+    said = list[str]()
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+        said.append(text)
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        try:
+            measure(run, args, say)
+        except BaseException:
+            for name in ("worker", "gateway", "peer"):
+                file = run.folder / f"{name}.log"
+                print(f"{name}: {file.read_text()[-1500:] if file.exists() else ''}", file=sys.stderr)
+            raise
+        finally:
+            if (worker := run.processes.get("worker")) is not None:
+                worker.send_signal(signal.SIGCONT)
+            run.stop()
+    if not args.show:
+        PAGE.write_text(page(args.peer + (APART if args.apart else ""), "\n".join(said)))
+
+
+APART = ", on a core of its own"
+WORDS = """
+*Sent a second* counts the time in which the worker ran; *times* is how much longer p99 of the readers was then. All processes share one machine, so that where a
+partner is not on a core of its own, what it needs is taken from the readers as well: they wait for it more than for the worker. A partner that is another machine is more like the other table.
+""".strip()
+
+
+def page(peer: str, part: str) -> str:
+    """The page with this part made anew, and the others as they are."""
+    old = PAGE.read_text() if PAGE.exists() else ""
+    parts = dict(re.findall(r"^## To ([^\n]+)\n\n(.*?)(?=^## To |\Z)", old, re.M | re.S)) | {peer: part + "\n"}
+    return f"# Sync\n\n{WORDS}\n" + "\n".join(f"## To {name}\n\n{text.strip()}\n" for name, text in sorted(parts.items()))
+
+
+if __name__ == "__main__":
+    main()
