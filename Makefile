@@ -20,7 +20,7 @@ lint: install
 	$(BIN)/lint-imports --no-cache
 
 test: install lint
-	$(BIN)/pytest -q -n 2 --dist loadfile --timeout 300 -m "not e2e and not interop and not slow"
+	$(BIN)/pytest -q -n 2 --dist loadfile --timeout 300 -m "not e2e and not interop and not slow and not story"
 
 # What CI runs: `make test` first, then browsers, peers, faults and long properties, printing the time of each part.
 test-all: install
@@ -31,7 +31,7 @@ test-all: install
 FUZZ ?= 600
 soak: install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group all
-	SOAK=100 $(BIN)/pytest -q -m "slow and not e2e and not interop"
+	SOAK=100 $(BIN)/pytest -q -m "slow and not e2e and not interop and not story"
 	SOAK=100 $(BIN)/pytest -q -m interop tests/interop/test_scenario.py
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ)
 
