@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from fhir_gateway.domain.reporting import COLUMNS, EVERYBODY, FEW, Person, Report, of_person, report, rounded
 
 from .conftest import Gateway, gateway, times
+from .web.test_doors import as_
+from .web.test_operator import operator
 
 OURS = "https://fhir-gateway.example"
 TODAY = date(2026, 11, 26)
@@ -194,6 +196,16 @@ def test_who_opted_out_is_in_no_count(town: Gateway) -> None:
         assert done.returncode == 0, done.stderr
     rows = {r["group"]: r for r in town.lines("report", "goals", "--by", "locality", "--json") if "group" in r}
     assert "NR30" in rows and "CB4" not in rows
+
+
+def test_an_operator_reads_a_report_on_a_page_and_nobody_else_does(town: Gateway) -> None:
+    olu = operator(town)
+    page = olu.get("/operator/reports?kind=coverage&by=locality")
+    assert page.status_code == 200 and "CB4" in page.text and "Quux" not in page.text
+    rows = town.lines("report", "coverage", "--by", "locality", "--json")
+    assert all(row["group"] in page.text for row in rows)
+    assert olu.get("/operator/reports?kind=everything").status_code == 422
+    assert as_(town, "gp").get("/operator/reports?kind=coverage").status_code in (403, 404)
 
 
 @pytest.mark.parametrize("args", [("report", "everything"), ("report", "goals", "--by", "surname")])

@@ -22,7 +22,7 @@ from ..domain.problem import Problem
 from ..domain.reporting import EVERYBODY, KINDS, Kind, Person, Report, district, of_person, report
 from ..domain.search import Query
 from ..domain.standing import Standing
-from ..domain.types import Always, Decision, Keep, Stored
+from ..domain.types import Actor, Always, Decision, Keep, Stored
 from .context import Context, ask_stored, note, stand
 from .looking import organisation_called
 
@@ -30,6 +30,7 @@ REPORT: Final = "report"  # kept: by `<month> <kind> <by>`, until the month is o
 PURPOSE: Final = "HPRGRP"  # health program reporting: https://terminology.hl7.org/CodeSystem-v3-ActReason.html
 TYPES: Final = ("CarePlan", "CareTeam", "Goal", "Observation", "ServiceRequest", "Task")
 BY: Final = ("", "locality", "practice")
+NOBODY: Final = Actor("system", frozenset())  # whoever asks, the report is the same: no yes or no to one of them counts
 PAGE: Final = 100
 
 
@@ -101,7 +102,7 @@ async def _person(ctx: Context, kind: Kind, by: str, stored: Stored, standing: S
 
 async def _counts(ctx: Context, stored: Stored) -> bool:
     """May this be counted: nobody whom it speaks of objects, and it is not labelled as more than ordinary, unless they said yes to this."""
-    decision = await ask_stored(replace(ctx, purpose=PURPOSE), "access", stored)
+    decision = await ask_stored(replace(ctx, actor=NOBODY, purpose=PURPOSE), "access", stored)
     return decision.permit or (_nothing_said(decision) and stored.facts.confidentiality in ("U", "L", "M", "N"))
 
 
