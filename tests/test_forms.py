@@ -16,7 +16,9 @@ from fhir_gateway import definitions
 from fhir_gateway.domain import forms, strict
 from fhir_gateway.domain.forms import becoming
 from fhir_gateway.domain.forms.items import answers, every, items, link
+from fhir_gateway.domain.forms.pages import View, questions
 from fhir_gateway.domain.forms.saying import MOST, Speech
+from fhir_gateway.domain.forms.typed import Mistake, Reading, missing
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.validate import check
 
@@ -370,3 +372,42 @@ def test_a_form_makes_no_consent_no_team_no_label() -> None:
     goal = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "x"}, "subject": {"reference": "Patient/9"}}
     assert "labels" in refused({**goal, "meta": {"security": [{"code": "R"}]}})
     assert "within" in refused({**goal, "contained": [{"resourceType": "Patient"}]})
+
+
+# -- pages ------------------------------------------------------------------------------------------------------------
+
+
+spokes = st.lists(st.tuples(st.text("abc <&'\"%", min_size=1, max_size=9).filter(str.strip), st.integers(1, 10)), min_size=1, max_size=4)
+
+
+@given(spokes)
+@settings(max_examples=40, deadline=None)
+def test_what_was_typed_is_shown_again_and_is_valid(wheel: list[tuple[str, int]]) -> None:
+    form = OWN["my-wheel"]
+    empty = View(form, BASE, {"q0-0-1": len(wheel) - 1})
+    shown = questions(empty.page(0))
+    assert len(shown) == 3 * len(wheel) and len({q.name for q in shown}) == len(shown)
+    fields = {f"q0-0-1-{n}-{k}": [str(v)] for n, spoke in enumerate(wheel) for k, v in enumerate(spoke)}
+    asked = {q.name for q in shown} | {"q0", "q0-0-1"}
+    reading = Reading(fields, lambda _: None, frozenset(asked))
+    found = {**BASE, "questionnaire": form["url"], "item": reading.page(form, BASE, 0)}
+    assert reading.mistakes == {} and wrong(found, form) == []
+    again = [q.values for q in questions(View(form, found).page(0)) if not q.label.startswith("Where I would")]
+    assert again == [(" ".join(name.split()),) if k == 0 else (str(now),) for name, now in wheel for k in (0, 1)]
+    assert missing(View(form, found).page(0)) == []
+
+
+def test_a_page_changes_no_other_page() -> None:
+    form = OWN["my-own-words"]
+    before = {**BASE, "item": list(GOALS)}
+    reading = Reading({"q0-0-1": ["My garden"]}, lambda _: None, frozenset({"q0", "q0-0-1", "q0-0-2"}))
+    after = reading.page(form, before, 0)
+    assert [link(i) for i in after] == ["matters-page", "goals", "goals", "crisis-page"] and after[1:] == list(GOALS)
+
+
+def test_mistakes_are_named_by_their_question() -> None:
+    form = OWN["scores"]
+    for text, why in (("0", "low"), ("5", "high"), ("1.5", "whole"), ("three", "number"), ("1e9", "number")):
+        reading = Reading({"q0-0-1": [text]}, lambda _: None, frozenset({"q0", "q0-0-1"}))
+        assert reading.page(form, BASE, 0) == [] and reading.mistakes["q0-0-1"].why == why
+    assert Mistake("low", "1").with_ == "1"

@@ -27,7 +27,8 @@ def allowed(entries: Sequence[Node], response: Mapping[str, Any], asker: Collect
     """Problem business-rule for what a form may not make. `asker`: the names of whoever writes it."""
     named = {*_references(response), *asker, *(str(e["fullUrl"]) for e in entries), f"QuestionnaireResponse/{response.get('id')}"}
     known = {*_identified(response)}
-    subject = str((response.get("subject") or {}).get("reference", ""))
+    about = response.get("subject")
+    subject = str(about.get("reference", "")) if isinstance(about, dict) else ""
     for n, entry in enumerate(entries):
         resource, where = entry["resource"], f"Bundle.entry[{n}].resource"
         type = str(resource.get("resourceType"))

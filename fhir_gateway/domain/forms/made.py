@@ -38,7 +38,7 @@ class Made:
 
     def add(self, key: str, resource: Node, entry: Node | None = None, focus: Any = None, names: Node | None = None) -> str:
         """Put in a resource made at `key`; its fullUrl. `entry` are the parts of a template or definition extension that say how."""
-        asked = {k: first_text(self.speech.said(e, focus, names)) for k, e in (entry or {}).items() if e}
+        asked = {k: first_text(self.speech.said(e, focus, names)) for k, e in (entry or {}).items() if isinstance(e, str) and e}
         url = asked.get("fullUrl") or self.urn(key)
         if len(self.entries) >= MOST:
             self.speech.tell("too-costly", f"A response becomes at most {MOST} resources. The rest was left out.")

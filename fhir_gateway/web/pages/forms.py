@@ -31,6 +31,7 @@ from .names import bodies
 from .words import _, day, typed_day
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
+NAME = re.compile(r"q[0-9]+(-[0-9]+){0,20}\Z")  # of a question or group: places only
 WRONG: dict[str, str] = {
     "choose": "Choose one of the answers.", "own": "Write your own answer, or choose another one.", "number": "Write a number, such as 7.",
     "whole": "Write a whole number, such as 7.", "low": "Write {n} or more.", "high": "Write {n} or less.", "long": "Write at most {n} letters.",
@@ -74,7 +75,8 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     await gate.read(ctx, Ref("Patient", person))
     offered = await forms.offered(ctx)
     known = {str(f["url"]): f for f in offered}
-    begun, sent = [], []
+    begun: list[dict[str, Any]] = []
+    sent: list[dict[str, Any]] = []
     for body in await bodies(ctx, forms.ANSWERS, [("patient", person), ("_sort", "-authored"), ("_count", "100")]):
         form = known.get(str(body.get("questionnaire", "")).partition("|")[0])
         if form is not None:
@@ -136,8 +138,10 @@ async def page(pages: Pages, request: Request, ctx: Context) -> Response:
 
 async def _typed(pages: Pages, request: Request, ctx: Context, s: Sheet, n: int) -> Response:
     form = request.state.form
-    wanted, asked = str(form.get("go", "next")), frozenset(str(form.get("asked", "")).split())
-    gone = wanted.removeprefix("drop:") if wanted.startswith("drop:") else ""
+    asked = frozenset(n for n in str(form.get("asked", "")).split() if NAME.match(n))
+    wanted, _mark, name = str(form.get("go", "next")).partition(":")
+    name = name if NAME.match(name) else ""
+    gone = name if wanted == "drop" else ""
     fields = {k: [str(v) for v in form.getlist(k)] for k in form if not (gone and (k == gone or k.startswith(gone + "-")))}
     reading = Reading(fields, lambda name: _day(fields, name), asked)
     body = {k: v for k, v in s.body.items() if k != "item"}
@@ -151,10 +155,8 @@ async def _typed(pages: Pages, request: Request, ctx: Context, s: Sheet, n: int)
     if body != s.body:
         await gate.update(ctx, Ref(forms.ANSWERS, s.body["id"]), strict.dump({**body, "authored": ctx.at.isoformat(timespec="seconds")}), if_match=s.version)
     after = Sheet(s.form, body, s.version)
-    if wanted.startswith("more:"):
-        return go(f"{s.at}/{n}?more={wanted.removeprefix('more:')[:64]}#{wanted.removeprefix('more:')[:64]}-more")
-    if gone:
-        return go(f"{s.at}/{n}")
+    if wanted in ("more", "drop"):
+        return go(f"{s.at}/{n}" + (f"?more={name}#{name}-more" if wanted == "more" and name else ""))
     if wanted == "save":
         return go(f"/forms?done=saved{_who(ctx, s)}")
     return await _on(pages, request, ctx, after, n, wanted, asked)
