@@ -82,18 +82,20 @@ def test_a_mistake_is_said_and_nothing_typed_is_lost(demo: Gateway) -> None:
     v = as_(demo, "patient")
     at = begun(v, "my-own-words")[:-1] + "1"
     v.get(at)
-    wrong = {"q1-0-1": "Dance", "q1-0-2": "eleven", "q1-0-3-a0-day": "31", "q1-0-3-a0-month": "2", "q1-0-3-a0-year": "2027", "q1-0-4": "12"}
+    wrong = {"q1-0-1": "Dance", "q1-0-2": "eleven", "q1-0-3-day": "31", "q1-0-3-month": "2", "q1-0-3-year": "2027", "q1-0-4": "12"}
     typed(v, at, **wrong)
     words = v.words()
     assert "Write a number" in words and "Write 10 or less" in words and "Write a day that exists" in words
     assert 'value="eleven"' in v.page and 'value="Dance"' in v.page and 'value="31"' in v.page
     assert "item" not in stored(demo, at)
-    typed(v, at, go="save", **{**wrong, "q1-0-2": "10", "q1-0-3-a0-day": "28", "q1-0-4": "9"})
+    typed(v, at, go="save", **{**wrong, "q1-0-2": "10", "q1-0-3-day": "28", "q1-0-4": "9"})
     assert "Begun and not sent yet" in v.words()
     (goal,) = stored(demo, at)["item"]
     assert [i["answer"] for i in goal["item"]] == [[{"valueString": "Dance"}], [{"valueInteger": 10}], [{"valueDate": "2027-02-28"}], [{"valueInteger": 9}]]
     v.get(at)
     typed(v, at, go="more:q1", **{"q1-0-1": "Dance", "q1-0-2": "10"})
+    typed(v, at, **{"q1-0-1": "Dance", "q1-0-2": "10", "q1-1-1": "Swim", "q1-1-2": "no number"})
+    assert 'value="Swim"' in v.page and 'value="no number"' in v.page and "Mistake:" in v.words()
     typed(v, at, go="drop:q1-0", **{"q1-0-1": "Dance", "q1-0-2": "10", "q1-1-1": "Sing"})
     (goal,) = stored(demo, at)["item"]
     assert goal["item"][0]["answer"] == [{"valueString": "Sing"}]

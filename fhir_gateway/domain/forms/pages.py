@@ -18,7 +18,7 @@ HIDDEN: Final = EXTENSION + "questionnaire-hidden"
 UNIT: Final = EXTENSION + "questionnaire-unit"
 PLAIN: Final = ("string", "text", "url", "integer", "decimal", "quantity", "dateTime", "time")
 MOST: Final = 20  # turns of one question or group on a page
-Shown = Mapping[str, int]  # how many more empty turns of a name are wanted
+Turns = Mapping[str, int]  # by name of a group or question
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,12 @@ class Text:
 
 @dataclass(slots=True)
 class View:
-    """What is open of a form with these answers."""
+    """What is open of a form with these answers. `more`: so many empty turns besides; `least`: so many turns at least."""
 
     form: Node
     response: Node
-    shown: Shown = field(default_factory=dict)
+    more: Turns = field(default_factory=dict)
+    least: Turns = field(default_factory=dict)
     _conditions: Conditions = field(init=False)
 
     def __post_init__(self) -> None:
@@ -102,7 +103,8 @@ class View:
         return out
 
     def _group(self, q: Node, got: list[Node], name: str, inside: list[tuple[str, Node]]) -> Group:
-        turns = [*got, *({"linkId": link(q)} for _ in range(self.shown.get(name, 0)))] or [{"linkId": link(q)}]
+        wanted = max(len(got), 1, self.least.get(name, 0)) + self.more.get(name, 0)
+        turns = [*got, *({"linkId": link(q)} for _ in range(min(wanted, MOST) - len(got)))]
         repeats = q.get("repeats") is True
         shown = turns[:MOST] if repeats else turns[:1]
         below = tuple(tuple(self._below(q, item, f"{name}-{n}", [*inside, (link(q), item)])) for n, item in enumerate(shown))
@@ -111,7 +113,7 @@ class View:
     def _asked(self, q: Node, got: list[Node], name: str, inside: list[tuple[str, Node]]) -> list[Any]:
         item = got[0] if got else {"linkId": link(q)}
         given = answers(item)
-        out: list[Any] = [question(q, name, [value(a)[1] for a in given], self.shown.get(name, 0))]
+        out: list[Any] = [question(q, name, [value(a)[1] for a in given], self.more.get(name, 0))]
         if any(not is_help(x) for x in items(q)):
             first = given[0] if given else {}
             out += self._below(q, first, f"{name}-0", [*inside, (link(q), item)])
@@ -126,6 +128,27 @@ def tops(form: Node) -> list[Node]:
         return top
     first: Node = {"type": "page", "places": loose, "text": form.get("title", "")}
     return [{**q, "type": "page", "places": []} if n in loose[1:] else first if n == loose[0] else q for n, q in enumerate(top)]
+
+
+def expanded(form: Node) -> Node:
+    """The form with the codes of its own value sets as options of the questions that ask for them; others are not known here."""
+    held = {"#" + str(v.get("id")): _codes(v) for v in nodes(form, "contained") if v.get("resourceType") == "ValueSet"}
+    return _expanded(form, held) if any(held.values()) else form
+
+
+def _expanded(node: Node, held: Mapping[str, list[Node]]) -> Node:
+    found = held.get(str(node.get("answerValueSet")), [])
+    out = {**node, "answerOption": [{"valueCoding": c} for c in found]} if found else dict(node)
+    return {**out, "item": [_expanded(i, held) for i in items(node)]} if "item" in node else out
+
+
+def _codes(value_set: Node) -> list[Node]:
+    """What a value set lists; nothing where it is more than a list."""
+    compose = value_set.get("compose")
+    includes = nodes(compose, "include") if type(compose) is dict else []
+    if any("filter" in i or "valueSet" in i or "concept" not in i for i in includes):
+        return []
+    return [{"system": i.get("system"), **{k: c[k] for k in ("code", "display") if k in c}} for i in includes for c in nodes(i, "concept")]
 
 
 def question(q: Node, name: str, given: list[Any], more: int = 0) -> Question:
@@ -145,7 +168,7 @@ def question(q: Node, name: str, given: list[Any], more: int = 0) -> Question:
         how = "line"
     shown = [typed(v, offered) for v in given]
     if how in ("text", "line", "number", "date") and repeats:
-        shown = [*shown, *([""] * more)][:MOST]
+        shown = [*(shown or [""]), *([""] * more)][:MOST] if more else shown
     low, high = (_limit(extension(q, EXTENSION + e)) for e in ("minValue", "maxValue"))
     unit = extension(q, UNIT)
     most = q.get("maxLength")

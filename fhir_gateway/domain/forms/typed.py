@@ -84,7 +84,7 @@ class Reading:
     def _given(self, q: Node, name: str) -> list[Node]:
         kind, offered = str(q.get("type")), options(q)
         if kind == "date":
-            names = [f"{name}-a{i}" for i in range(MOST)] if q.get("repeats") is True else [f"{name}-a0"]
+            names = [name, *(f"{name}-a{i}" for i in range(1, MOST) if q.get("repeats") is True)]
             return [a for d in names if (a := self._dated(d, name))]
         texts = [t.strip().replace("\r\n", "\n") for t in self.fields.get(name, ())]
         free = [t.strip() for t in self.fields.get(f"{name}-own", ()) if t.strip()]
@@ -170,7 +170,7 @@ def missing(shown: list[Any]) -> list[Question]:
             out.append(one)
         elif isinstance(one, Group):
             for n, turn in enumerate(one.turns):
-                started = (n == 0 and one.required) or any(q.values for q in _all(list(turn)))
+                started = (n == 0 and one.required) or any(any(q.values) for q in _all(list(turn)))
                 out += missing(list(turn)) if started else []
     return out
 

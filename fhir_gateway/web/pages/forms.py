@@ -20,7 +20,7 @@ from ...around import extracting, forms
 from ...domain import strict
 from ...domain.forms import pruned
 from ...domain.forms.items import Node
-from ...domain.forms.pages import Group, Question, View, questions, tops
+from ...domain.forms.pages import Group, Question, View, expanded, questions, tops
 from ...domain.forms.typed import Mistake, Reading, missing
 from ...domain.problem import Problem, not_found
 from ...domain.types import Ref
@@ -118,7 +118,7 @@ async def sheet(request: Request, ctx: Context) -> Sheet:
     form = await forms.by_address(ctx, str(body.get("questionnaire", "")))
     if form.get("id") != request.path_params["form"]:
         raise not_found()
-    return Sheet(form, body, stored.version)
+    return Sheet(expanded(form), body, stored.version)
 
 
 async def page(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -148,7 +148,7 @@ async def _typed(pages: Pages, request: Request, ctx: Context, s: Sheet, n: int)
     found = reading.page(s.form, s.body, n)
     body = pruned(s.form, {**body, **({"item": found} if found else {})})
     if reading.mistakes:
-        return await _page(pages, request, ctx, s, n, View(s.form, s.body, _turns(asked)), errors=reading.mistakes, fields=fields)
+        return await _page(pages, request, ctx, s, n, View(s.form, s.body, least=_turns(asked)), errors=reading.mistakes, fields=fields)
     version = str(form.get("version", ""))
     if version != str(s.version):
         raise Problem("stale", "These answers were changed on another page meanwhile.")
@@ -195,7 +195,7 @@ def _turns(asked: frozenset[str]) -> dict[str, int]:
         for k in range(1, len(steps) - 1, 2):
             group = "-".join(steps[:k])
             if steps[k].isdigit():
-                out[group] = min(max(out.get(group, 0), int(steps[k])), 20)
+                out[group] = max(out.get(group, 0), int(steps[k]) + 1)
     return out
 
 
