@@ -285,6 +285,30 @@ async def test_what_was_written_here_stays_in_their_record_when_they_take_their_
     await both_quiet(both)
 
 
+async def test_a_change_that_was_refused_waits_for_nobody_once_they_have_taken_their_copy_back(both: Both) -> None:
+    began = await both.goal(both.b)
+    await both.rounds()
+    copy = await both.there(both.b, began)
+    await says(both.a, copy, "run")
+    await both.rounds()
+    assert await words(both.b, began) == "run"
+    no = await both.b.consents("amina", "home", "deny", cls="Goal")
+    await says(both.a, copy, "swim")
+    for _ in range(3):
+        await worker.once(both.a.house, both.partners["a"])
+        both.clock.at += timedelta(seconds=61)
+    (parked,) = await both.a.house.store.outbox_items("b", "parked")
+    assert (parked["ref"], parked["detail"]) == (str(copy), "404: not-found"), "B does not let A see it any more"
+    await both.rounds()
+    assert await both.deleted(both.a, copy) and await words(both.b, began) == "run", "their record is theirs"
+    await both_quiet(both)
+    assert not await both.a.house.store.kept_all("parked", both.clock.now())
+    await both.yes(no, both.b)
+    await both.rounds()
+    assert await words(both.b, began) == "run" and await words(both.a, await both.there(both.b, began)) == "run"
+    await both_quiet(both)
+
+
 async def test_what_was_fetched_there_and_is_hidden_is_not_made_a_second_time(both: Both) -> None:
     began, copy = await fetched_and_hidden(both)
     await both.rounds()
