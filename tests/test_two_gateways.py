@@ -324,6 +324,30 @@ async def test_what_was_fetched_and_is_kept_from_them_goes_when_they_delete_thei
     await both_quiet(both)
 
 
+async def aims(town: Town, ref: Ref) -> list[str]:
+    """The goals that this plan names there."""
+    stored = await town.house.store.get(ref)
+    assert stored is not None and stored.body is not None
+    return [g["reference"] for g in strict.decode(stored.body)["goal"]]
+
+
+async def test_a_plan_that_names_an_old_copy_which_is_gone_names_nothing_twice(both: Both) -> None:
+    began = await both.goal(both.b)
+    await worker.once(both.a.house, both.partners["a"])
+    old = await both.a.house.store.link_by_remote("b", str(began))
+    assert old is not None and await both.b.house.store.link("a", began) is None, "A fetched it, and B has sent nothing yet"
+    body = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "title": "plan", "subject": {"reference": both.a.names["amina"]}, "goal": [{"reference": str(old.ref)}]}
+    plan = (await gate.create(both.a.hospital, "CarePlan", strict.dump(body))).ref
+    await worker.once(both.a.house, both.partners["a"])
+    copy = await both.there(both.a, plan)
+    assert await aims(both.b, copy) == [str(began)]
+    await gate.remove(both.a.hospital, old.ref, if_match=1)
+    await both.rounds()
+    new = await both.there(both.b, began)
+    assert new != old.ref and await aims(both.b, copy) == [str(began)] and await aims(both.a, plan) == [str(new)]
+    await both_quiet(both)
+
+
 @pytest.mark.slow
 async def test_what_they_sent_and_delete_is_no_conflict_where_their_deletion_is_read_before_it_is_asked_for(both: Both) -> None:
     began, copy = await sent_and_hidden(both)
