@@ -416,3 +416,18 @@ Description: "Somebody who was there when a consent that staff write down was ch
 Context: Consent.verification
 * value[x] 1..1
 * value[x] only Reference(Patient or Practitioner or PractitionerRole or RelatedPerson)
+
+// -- scores -----------------------------------------------------------------------------------------------------------
+
+Extension: Instrument
+Id: instrument
+Title: "The instrument of a score"
+Description: "Which version of it, by which national value set, and who holds the licence: without these a score means nothing elsewhere. No wording of it is kept. Its name is Observation.method."
+Context: Observation
+* extension contains
+    version 0..1 and
+    value-set 0..1 and
+    licence-holder 0..1
+* extension[version].value[x] only string
+* extension[value-set].value[x] only string
+* extension[licence-holder].value[x] only string
