@@ -20,10 +20,10 @@ from .tables import Table, Tables
 from .ways import Found, Inward
 
 Resource = dict[str, Any]
-LISTS: Final = ("need", "goal", "action", "contact", "strength", "measurement", "answers", "document", "unmet-need", "contingency", "additional-plan")
+LISTS: Final = ("need", "goal", "action", "contact", "medicine", "strength", "measurement", "answers", "document", "unmet-need", "contingency", "additional-plan")
 ORDER: Final = (
     "plan", "id", "title", "status", "created", "reviewed_on", "person", "about_me", "team", "contacts", "strengths", "needs", "goals",
-    "actions", "contingency", "additional_plans", "documents", "answers", "measurements", "unmet_needs", "funding", "agreement",
+    "actions", "medicines", "contingency", "additional_plans", "documents", "answers", "measurements", "unmet_needs", "funding", "agreement",
     "review", "written", "notes",
 )  # fmt: skip
 AROUND: Final = frozenset({"Practitioner", "PractitionerRole", "Organization", "Location", "Provenance", "AuditEvent", "Consent"})

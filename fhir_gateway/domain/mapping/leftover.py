@@ -72,10 +72,14 @@ def _one(value: Any, rest: list[tuple[Segment, ...]], spelled: str, table: Table
     for name, below in value.items():
         if name in named:
             yield from _below(name, below, rest, f"{spelled}.{name}", table)
-        elif name in ("url", "use", "system", "linkId", "type") or (name == "extension" and _only_ours(below)):
+        elif name in ("use", "system", "linkId", "type") or (name == "url" and _is_extension(spelled)) or (name == "extension" and _only_ours(below)):
             continue
         else:
             yield f"{spelled}.{name}", below
+
+
+def _is_extension(spelled: str) -> bool:
+    return spelled.rsplit(".", 1)[-1].startswith(("extension", "modifierExtension"))
 
 
 def _only_ours(extension: Any) -> bool:

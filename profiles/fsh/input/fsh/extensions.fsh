@@ -431,3 +431,22 @@ Context: Observation
 * extension[version].value[x] only string
 * extension[value-set].value[x] only string
 * extension[licence-holder].value[x] only string
+
+// -- medicines --------------------------------------------------------------------------------------------------------
+
+Extension: MedicineChange
+Id: medicine-change
+Title: "What was changed about a medicine"
+Description: "New, changed, stopped, paused or unchanged; why; how it was taken before; when and by whom."
+Context: MedicationStatement
+* extension contains
+    kind 0..1 and
+    reason 0..1 and
+    was 0..1 and
+    on 0..1 and
+    by 0..1
+* extension[kind].value[x] only code
+* extension[reason].value[x] only string
+* extension[was].value[x] only string
+* extension[on].value[x] only dateTime
+* extension[by].value[x] only Reference
