@@ -229,6 +229,23 @@ def test_7_what_is_unknown_travels_both_ways(type: str, inside: str, strange: An
     assert missing == []
 
 
+PATHS = st.sampled_from(["status", "owner", "owner.reference", "code.coding[0].code", "code.coding[9]", "note[0].text", "identifier[0].value", "subject.reference",
+                         "extension[url=x].valueString", "extension[0].url", "for", "id", "resourceType", "a..b", "", "_x", "description"])  # fmt: skip
+TAKEN = st.lists(JSON | st.fixed_dictionaries({}, optional={"path": PATHS | JSON, "value": JSON | st.just({"reference": "Patient/other"}), "as": JSON}), max_size=4) | JSON
+
+
+@quick
+@given(TAKEN)
+def test_7_what_is_said_to_have_been_taken_along_breaks_nothing_and_moves_nothing(extra: Any) -> None:
+    plan = bare(actions=[{"id": "a", "text": "t", "x_fhir": extra}], goals=[{"id": "g", "text": "t", "x_fhir": extra}])
+    for entry in mapping.to_fhir(plan, TABLES).entries:
+        whose = entry.resource.get("for", entry.resource.get("subject"))
+        assert entry.resource["resourceType"] in ("Patient", "Task", "Goal", "CarePlan") and "id" not in entry.resource
+        assert entry.kind == "person" or whose == {"reference": mapping.to_fhir(plan, TABLES).entries[0].full_url}
+        assert entry.resource["identifier"][0]["value"].startswith("x")
+    strict.read(strict.dump(mapping.bundle(plan, TABLES)))
+
+
 def test_7_nothing_of_real_records_is_lost_on_the_way(shared: Path) -> None:
     tried = 0
     for file in sorted((shared / "data/examples").rglob("*.json")):

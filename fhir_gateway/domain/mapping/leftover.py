@@ -156,7 +156,7 @@ def restore(resource: dict[str, Any], rest: Iterable[tuple[Any, ...]]) -> None:
             segments = paths.parse(path)
         except ValueError:
             continue
-        if segments[0].name not in BOUND:
+        if segments[0].name not in BOUND and not (segments[0].name == "identifier" and len(segments) > 1):  # by which the plan knows its own
             _put(resource, segments, value, instead[0] if instead else MISSING)
 
 
