@@ -46,16 +46,16 @@ async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: b
         ctx = await context_as(w, who)
         with bar("Bringing in", len(given)) as step:
             results = await plans.bring_in_files(ctx, given, step, partner=partner)
-        for (file, _), result in zip(given, results, strict=True):
-            line: dict[str, Any] = {"file": file, "patient": None, "written": 0, "unchanged": 0, "refused": 0, "unmapped": [], "refs": {}}
+        for (name, _), result in zip(given, results, strict=True):
+            line: dict[str, Any] = {"file": name, "patient": None, "written": 0, "unchanged": 0, "refused": 0, "unmapped": [], "refs": {}}
             if isinstance(result, Problem):
                 failed = True
                 unreadable = unreadable or result.kind == "malformed"
                 line["refused"] = 1
                 line["problems"] = [{"where": i.where, "text": i.text} for i in result.issues]
             else:
-                for name in ("patient", "written", "unchanged", "refused", "unmapped", "refs"):
-                    line[name] = getattr(result, name)
+                for key in ("patient", "written", "unchanged", "refused", "unmapped", "refs"):
+                    line[key] = getattr(result, key)
                 failed = failed or bool(result.refused)
             show(line, as_json)
             homeless += line["unmapped"]
