@@ -121,7 +121,7 @@ def _answer(value: Any, way: Outward) -> Any:
     """One answer, with what is asked below it."""
     if type(value) is not dict or "items" not in value:
         return _alone(value)
-    answer = {}
+    answer: Any = {}
     if value.keys() == {"answer", "items"}:
         answer = _alone(value["answer"])
     elif value.keys() != {"items"}:

@@ -57,10 +57,11 @@ def _header(cells: list[str], sheet: Sheet) -> list[str]:
 
 def write(documents: Iterable[Mapping[str, Any]], sheet: Sheet) -> str:
     """The table of these documents; what has no column of its own is in columns after the known ones."""
-    lines = [
-        {**{k: v for k, v in d.items() if k != LINES}, **line}
-        for d in documents for line in (d.get(LINES) if isinstance(d.get(LINES), list) else [{}]) if isinstance(line, Mapping)
-    ]  # fmt: skip
+    lines: list[dict[str, Any]] = []
+    for document in documents:
+        who = {k: v for k, v in document.items() if k != LINES}
+        below = document.get(LINES)
+        lines += [{**who, **line} for line in (below if isinstance(below, list) else [{}]) if isinstance(line, Mapping)]
     names = list(dict.fromkeys([*sheet.columns, *(k for line in lines for k in line)]))
     out = io.StringIO(newline="")
     writer = csv.writer(out, delimiter=sheet.delimiter, lineterminator="\r\n")
