@@ -436,4 +436,4 @@ def test_openapi_says_what_a_search_takes_in_a_document_of_a_reasonable_size(dem
 
 
 def test_operations_are_described_in_files_that_are_packaged() -> None:
-    assert {p.stem for p in (Path(definitions.profiles_dir()) / "operations").glob("*.json")} == {"CarePlan-document", "Consent-explain", "Consent-preview"}
+    assert {p.stem for p in (Path(definitions.profiles_dir()) / "operations").glob("*.json")} == {"CarePlan-document", "Consent-explain", "Consent-preview", "QuestionnaireResponse-extract"}
