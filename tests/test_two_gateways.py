@@ -655,6 +655,23 @@ async def test_what_they_fetched_and_keep_from_us_goes_by_its_name_after_a_no(tm
 
 
 @pytest.mark.slow
+async def test_what_they_deleted_and_fetched_again_is_taken_back_under_its_new_id(both: Both) -> None:
+    began = await both.goal(both.b)
+    await worker.once(both.b.house, both.partners["b"])
+    first = await both.there(both.b, began)
+    deleted = await both.a.house.store.get(first)
+    assert deleted is not None
+    await both.a.consents("amina", "home", "deny")  # so B hears nothing of the deletion
+    await gate.remove(both.a.hospital, first, if_match=deleted.version)
+    await worker.once(both.a.house, both.partners["a"])
+    second = await both.a.house.store.link_by_remote("b", str(began))
+    assert second is not None and second.ref != first and await words(both.a, second.ref) == "walk", "A fetched it again"
+    await both.b.consents("amina", "home", "deny", cls="Goal")
+    await worker.once(both.b.house, both.partners["b"])
+    assert await both.deleted(both.a, second.ref)
+
+
+@pytest.mark.slow
 async def test_what_they_fetched_and_wrote_in_stays_there_and_a_person_sees_to_it(tmp_path: Path) -> None:
     both, began, copy = await fetched_under_their_no(tmp_path)
     await says(both.b, copy, "run")
