@@ -434,6 +434,18 @@ def person_export(
     sys.exit(run(exporting.export(person, officer, place, json)))
 
 
+@app.command()
+def report(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="coverage, goals, unmet-need or outcomes.")],
+    by: Annotated[str, typer.Option("--by", help="locality (postcode district) or practice; without it everybody together.")] = "",
+    json: Json = False,
+) -> None:
+    """Counts over all people: who has a plan, what goals are about, what could not be had, how scores changed. Small counts are not told."""
+    from .commands import reporting
+
+    sys.exit(run(reporting.tell(kind, by, json)))
+
+
 @retain_app.command("plan")
 def retain_plan(json: Json = False) -> None:
     """Whose record is at the end of its retention, by which rule. Changes nothing."""

@@ -37,6 +37,7 @@ from .settling import Clash, clash, clashes, conflicts, settle, with_part
 from .somebody import asker, askers, understood
 from .subject_access import whole_record
 from .subscribing import events, status
+from .surveying import Counted, counted_over_all
 from .tagging import tagged
 from .trail import may_look, took_out, trail_between, trail_events, trail_page, whose_trail
 from .transacting import transaction
@@ -44,9 +45,9 @@ from .writing import Once, accept, create, patch, patch_where, remove, remove_wh
 from .writings import Hand, last_written, read
 
 __all__ = [
-    "Answer", "Clash", "Context", "Enrolled", "Entry", "Explained", "Given", "Grounds", "Hand", "House", "Named", "Once", "Page", "Preview", "Remote", "Sealer",
+    "Answer", "Clash", "Context", "Counted", "Enrolled", "Entry", "Explained", "Given", "Grounds", "Hand", "House", "Named", "Once", "Page", "Preview", "Remote", "Sealer",
     "Sight", "Verdict", "Written", "accept", "all_segments", "appoint", "asker", "askers", "break_glass", "change_role", "choose", "claim",
-    "claimed_now", "claims_about", "clash", "clashes", "compartment", "confirm", "confirming", "conflicts", "counted", "create", "current",
+    "claimed_now", "claims_about", "clash", "clashes", "compartment", "confirm", "confirming", "conflicts", "counted", "counted_over_all", "create", "current",
     "details", "disown", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "events", "everything", "explain", "find",
     "given", "grounds", "history", "historyset", "house_context", "identified", "inbox", "judge", "keep_foreign", "keepers", "kept_for", "labelled_by_these", "last_written", "link",
     "may", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "named", "nobody_yet", "organisation_called",
