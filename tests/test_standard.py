@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import fhir.resources.R4B as models
@@ -23,6 +24,7 @@ from fhir_gateway.tables import load_tables
 from .conftest import ROOT
 from .oracle.profiled import OWN
 from .test_mapping import HERE, SHARED
+from .test_plans import opened
 
 TABLES = load_tables()
 R4 = definitions.load_r4()
@@ -220,3 +222,16 @@ def test_somebody_elses_task_gives_its_codes_and_no_kind() -> None:
     read = mapping.from_fhir([{"resourceType": "Patient", "id": "p"}, {"resourceType": "Task", "id": "t", "status": "requested", "intent": "order",
                               "for": {"reference": "Patient/p"}, "code": {"coding": [coding]}}], TABLES)  # fmt: skip
     assert read["actions"] == [{"id": "t", "text": "Stretching", "codes": [coding], "status": "waiting"}]
+
+
+async def test_the_whole_plan_goes_into_the_record_once_and_comes_out_equal(tmp_path: Path) -> None:
+    async with opened(tmp_path / "whole.sqlite") as place:
+        saved = await plans.save(place.hospital, WHOLE["plan"])
+        assert saved.patient and saved.refused == 0 and saved.unmapped == []
+        for reader in (place.hospital, place.patient(saved.patient)):
+            assert dump(await plans.load(reader, saved.patient)) == dump(WHOLE["plan"])
+        again = await plans.save(place.hospital, WHOLE["plan"])
+        assert (again.patient, again.written) == (saved.patient, 0)
+        without = {k: v for k, v in WHOLE["plan"].items() if k not in ("risks", "formulations", "wheels", "barriers", "referrals", "media")}
+        assert (await plans.save(place.hospital, without)).written > 0
+        assert dump(await plans.load(place.hospital, saved.patient)) == dump(without)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fhir_gateway.web.pages.plan_view import plan_view
 
+from .test_doors import as_, share, share_nothing
 from .test_templates import page
+
+if TYPE_CHECKING:
+    from ..conftest import Gateway
 
 WHOLE: dict[str, Any] = json.loads((Path(__file__).parent.parent / "cases/mapping/whole-standard.json").read_text())["plan"]
 TODAY = date(2026, 11, 24)
@@ -64,3 +69,43 @@ def test_a_script_in_a_new_part_is_text() -> None:
                  "risks": [{"tier": bad, "of": bad}], "formulations": [{"text": bad}], "referrals": [{"text": bad, "status": bad}]})  # fmt: skip
     assert bad not in html and "&lt;script&gt;" in html
     assert "href=\"javascript" not in html
+
+
+def test_a_risk_and_a_formulation_are_not_in_the_whole_plan_that_a_person_shares(demo: Gateway) -> None:
+    """The person, the surgery and whoever they share that one with see them; a link worker who may see "the whole plan" does not."""
+    plan = demo.get("gp", f"/plans/{demo.patient}").json()
+    plan |= {"risks": [{"id": "k-1", "tier": "high", "of": "Admission", "by": "t-gp"}], "formulations": [{"id": "f-1", "text": "It began with the stairs", "needs": ["n-hip"]}],
+             "barriers": [{"id": "b-1", "text": "The pool is far", "goals": ["g-swim"]}]}  # fmt: skip
+    saved = demo.call("gp", "POST", "/plans", body=plan)
+    assert saved.status_code in (200, 201), saved.text
+    amina, rosa = as_(demo, "patient"), as_(demo, "link-worker")
+    page = f"/team/people/{demo.patient}"
+    share(amina)
+    amina.send("/my-plan/sharing/new", go="save")
+    rosa.get(page)
+    assert "My goals" in rosa.words() and "The pool is far" in rosa.words()
+    assert "Admission" not in rosa.words() and "It began with the stairs" not in rosa.words()
+    read = demo.get("link-worker", f"/plans/{demo.patient}").json()
+    assert read["barriers"] and not read.keys() & {"risks", "formulations"}
+    for type in ("RiskAssessment", "ClinicalImpression"):
+        assert demo.get("link-worker", f"{type}?patient={demo.patient}").json()["total"] == 0
+        assert demo.get("gp", f"{type}?patient={demo.patient}").json()["total"] == 1
+    amina.get("/my-plan")
+    assert "Admission: high" in amina.words() and "It began with the stairs" in amina.words()
+    hides = {m for m in re.findall(r"/my-plan/sharing/hide\?thing=((?:RiskAssessment|ClinicalImpression)/[^\"&]+)", amina.page)}
+    assert len(hides) == 2
+    for thing in hides:
+        assert amina.get(f"/my-plan/private/{thing}").status_code == 200
+        assert amina.get(f"/my-plan/sharing/hide?thing={thing}").status_code == 200
+    share_nothing(demo)
+
+
+def test_a_referral_names_an_organisation_only_when_it_is_sent(demo: Gateway) -> None:
+    """An open referral lets a health or social care organisation in, as an action's owner is let in; a draft, or one without a state, does not."""
+    before = demo.get("gp", f"/plans/{demo.patient}").json()
+    for status, seen in (({}, 0), ({"status": "proposed"}, 0), ({"status": "declined"}, 0), ({"status": "sent"}, 1)):
+        plan = before | {"referrals": [{"id": "r-1", "text": "Bath seat", "sent_to": "t-sw", **status}]}
+        assert demo.call("gp", "POST", "/plans", body=plan).status_code in (200, 201)
+        found = demo.get("gp", f"ServiceRequest?patient={demo.patient}&status=active").json()["total"]
+        assert found == seen, status
+    assert demo.call("gp", "POST", "/plans", body=before).status_code in (200, 201)
