@@ -57,7 +57,7 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
 async def _items(ctx: Context, person: str) -> dict[str, str]:
     """`Type/id` of each item that the person can say something about, by the id the plan has for it."""
     out: dict[str, str] = {}
-    for type in ("Condition", "Goal", "Task"):
+    for type in ("Condition", "Goal", "Task", "ClinicalImpression", "RiskAssessment"):
         for r in await bodies(ctx, type, [("patient", person), ("_count", str(BATCH))]):
             _kind, planned = own_identifier(r) or ("", "")
             out |= {f"{type}/{id}": f"{type}/{r['id']}" for id in (local(planned), r["id"]) if id}
