@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhir_gateway.commands import messages
@@ -40,7 +42,7 @@ def sent(name: str, ending: str = "\r", **fields: str) -> bytes:
         parts[index] = value
         lines[at] = "|".join(parts)
     text = ending.join(lines) + ending
-    return text.encode("cp1252" if "|8859/1" in text else "utf-8")
+    return text.encode("cp1252" if "|8859/1" in text else "utf-8", "replace")
 
 
 def segments(ack: bytes) -> dict[str, list[str]]:
@@ -371,3 +373,42 @@ def test_a_folder_of_files_is_taken_in_order_and_a_repeat_writes_nothing(demo: G
 async def test_a_command_that_says_neither_files_nor_a_folder_is_refused(files: list[Path], folder: Path | None) -> None:
     with pytest.raises(Refused):
         await messages.hl7v2(files, folder, "hospital", False)
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_message_loses_none_and_writes_none_twice(demo: Gateway, tmp_path: Path) -> None:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    numbers = [f"V-kill-{n}" for n in range(6)]
+    for n, number in enumerate(numbers):
+        both = sent("a01-emergency-admission", MSH_10=f"k-{n}a", PV1_19=number), sent("a03-home", MSH_10=f"k-{n}b", PV1_19=number)
+        (folder / f"{n}.hl7").write_bytes(b"".join(both))
+    for heard in (1, 2, 3):  # killed right after so many lines, wherever that finds it
+        command = subprocess.Popen(
+            [sys.executable, "-m", "fhir_gateway", "hl7v2", "--drop", str(folder), "--json"], env=demo.env, stdout=subprocess.PIPE, cwd=tmp_path
+        )
+        assert command.stdout is not None
+        for _ in range(heard):
+            command.stdout.readline()
+        command.kill()
+        command.wait(10)
+        command.stdout.close()
+    assert demo.command("hl7v2", "--drop", str(folder)).returncode == 0
+    assert sorted(f.name for f in (folder / "done").iterdir()) == [f"{n}.hl7" for n in range(6)] and not list(folder.glob("*.hl7"))
+    for n, number in enumerate(numbers):
+        (stay,) = stays(demo, number)
+        assert stay["status"] == "finished" and stay["meta"]["versionId"] == "2"
+        assert [er7.read(m).text("MSA", 1) for m in er7.split((folder / f"{n}.ack").read_bytes())] == ["AA", "AA"]
+
+
+FIELDS = st.sampled_from([f"{s}_{n}" for s, most in (("MSH", 18), ("EVN", 6), ("PID", 30), ("PV1", 50)) for n in range(2, most + 1)])
+
+
+@settings(max_examples=times(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([n for n in NAMES if "latin1" not in n and "a40" not in n]), st.dictionaries(FIELDS, st.text(max_size=25).filter(lambda t: "|" not in t), max_size=4), st.binary(max_size=3))
+def test_no_message_gives_a_500(demo: Gateway, name: str, fields: dict[str, str], more: bytes) -> None:
+    """Last of all: wrong names and birth dates make the hospital wait."""
+    response = send(demo, sent(name, **{"MSH_10": "fuzz", **fields}) + more)
+    assert response.status_code < 500, response.text
+    assert response.status_code in (200, 400, 404, 409, 422, 429)
+    assert segments(response.content)["MSA"][1] in ("AA", "AE", "AR")

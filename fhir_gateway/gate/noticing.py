@@ -19,7 +19,7 @@ from ..domain.standing import named_by
 from ..domain.types import Ref, Stored
 from ..domain.vocabulary import OURS, TASK_SYSTEM
 from .committing import Work
-from .context import ask, directory_now, note
+from .context import ask, directory_now, note, stand
 from .preparing import put_by_house
 from .raising import task_of_the_house
 from .somebody import askers
@@ -43,6 +43,7 @@ async def tell_helpers(work: Work, stay: Ref, code: str, when: str) -> int:
     assert stored is not None and stored.body is not None
     person, told = stored.facts.patients[0], 0
     known = await _told(work, person)
+    hidden = (await stand(ctx.house, [person], None, ctx.place))[person].at_risk  # nobody is shown where they are
     helpers = await _after_hospital(work, person) if code == LEFT else []
     for candidates, order in [*((c, "") for c in await _key_workers(work, person)), *helpers]:
         names = [f"{stay} {code} {' '.join(sorted(named_by(o)))}" for o in candidates]
@@ -52,7 +53,7 @@ async def tell_helpers(work: Work, stay: Ref, code: str, when: str) -> int:
         if not found:
             continue
         owner, name = found[0], names[candidates.index(found[0])]
-        place = await _called(work)
+        place = "" if hidden else await _called(work)
         body = task_of_the_house(ctx, code, f"{_TEXT[code]}{f': {place}' if place else ''}{f', {when}' if when else ''}.", person, str(stay))
         body["meta"] = {"security": strict.decode(stored.body).get("meta", {}).get("security", [])}  # as private as the stay
         body |= {"identifier": [{"system": NOTICE, "value": name}], "owner": owner}
