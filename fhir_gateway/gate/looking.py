@@ -31,7 +31,7 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
 
     Each: `{at, who, user, app, organisation, what, allowed, why, rule, reason, recorded, unchanged, for, purpose, sentence, before}`; `before`
     continues after that row. `app` is the name of the app that somebody used, or let in or stopped; "" for a page of this gateway. `reason` is what whoever did it said, in an emergency, of looking after the person or of how they found out the fact
-    that `recorded` names; `for` is the organisation for which whoever was sent a copy keeps it (`recorded.told`; `roles` where they were read; nothing while telling the person would endanger them).
+    that `recorded` names; `for` is the organisation for which whoever was sent a copy keeps it, or for whom it was printed (`recorded.told`; `roles` where they were read; nothing while telling the person would endanger them).
     """
     me = f"Patient/{patient}"
     if ctx.actor.kind != "patient" or ctx.actor.patient != me:
@@ -64,7 +64,7 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
             "reason": facts[n.id][1] if n.id in facts else n.detail if n.what == "claim" and n.allowed else said.get(n.rule, "") if n.what != "emergency-review" else n.detail,
             "recorded": facts[n.id][0] if n.id in facts else "",
             "unchanged": n.detail == "unchanged" or n.basis == "matched",
-            "for": audit.kept_for(n),
+            "for": audit.kept_for(n) or audit.printed_for(n),
             "purpose": n.purpose,
             "sentence": audit.sentence(n),
             "before": f"{micros(n.at)}~{n.id}",
