@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from ..auth import clients
 from ..domain import audit, recorded
@@ -16,6 +16,9 @@ from .context import Context, House, directory_now, note, stand
 from .emergencies import reasons
 from .previewing import may_share
 from .trail import as_told
+
+LOOKED_BACK: Final = 200  # rows of one's own in this person's log
+OPENED: Final = frozenset({"everything", "document", "print"})  # what shows a whole plan
 
 
 async def organisation_called(house: House, name: str) -> str | None:
@@ -71,6 +74,12 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
         }
         for n in rows
     ]
+
+
+async def last_looked(ctx: Context, patient: str) -> datetime | None:
+    """When this asker last opened this person's plan or record, before now; None when they never did. Their own row of the log tells nothing new."""
+    rows = await ctx.house.store.notes(patient=f"Patient/{patient}", user=ctx.actor.user, count=LOOKED_BACK)
+    return next((n.at for n in rows if n.allowed and n.what in OPENED and n.at < ctx.at), None)
 
 
 async def _apps(ctx: Context, rows: Sequence[Note]) -> dict[str, str]:
