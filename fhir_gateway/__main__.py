@@ -188,6 +188,21 @@ def from_fhir(
     sys.exit(bringing.from_fhir(file, mapping, dry_run))
 
 
+@app.command("print")
+def print_(
+    person: Annotated[str, typer.Argument(help="Patient/id here or where it came from, system|value, or an NHS number.")],
+    whom: Annotated[str, typer.Option("--for", help="Who will read it: Patient/…, RelatedPerson/…, Practitioner/…, Organization/…, CareTeam/…, sector:health, role:Organization/… system|code, or a sign-in name here.")],
+    to: Annotated[Path | None, typer.Option("--out", help="The file; by default plan-…-version-N.pdf in this folder.")] = None,
+    html: Annotated[bool, typer.Option("--html", help="A page that any browser prints, in place of a PDF.")] = False,
+    purpose: Annotated[str, typer.Option(help="What it is read for (v3-ActReason).")] = "TREAT",
+    json: Json = False,
+) -> None:
+    """Print a plan as an A5 booklet: what that reader may see and nothing else. The person reads of it in their log."""
+    from .commands import printing
+
+    sys.exit(run(printing.print_plan(person, whom, to, html, purpose, json)))
+
+
 # -- questions --------------------------------------------------------------------------------------------------------
 
 

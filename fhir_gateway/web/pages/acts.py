@@ -50,6 +50,7 @@ ACTS: dict[str, Said] = {
     "claim-end": Said("Ended a claim to look after you, to see your plan or record", "Ended a claim to look after somebody"),
     "find": Said("Looked for you by NHS number, to see your plan or record", "Looked for somebody by NHS number"),
     "record": Said("Wrote something down about your plan or record", "Wrote something down about a person"),
+    "print": Said("Printed your plan", "Printed a plan"),
     "export": Said("Made a copy of everything in your plan or record", "Made a copy of everything about a person"),
     "hold": Said("Said that nobody may dispose of your plan or record", "Said that nobody may dispose of a record"),
     "release": Said("Took back that nobody may dispose of your plan or record", "Took back that nobody may dispose of a record"),

@@ -163,7 +163,7 @@ def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 KINDS: dict[str, tuple[str, frozenset[str]]] = {  # what to show only, and which rows that is
-    "looked": ("They looked", frozenset({"read", "vread", "history", "search", "everything", "document", "who-looked", "find"})),
+    "looked": ("They looked", frozenset({"read", "vread", "history", "search", "everything", "document", "print", "who-looked", "find"})),
     "changed": ("They added or changed something", frozenset({"create", "update", "patch", "delete", "transaction", "batch", "accept", "sync", "record", "declassify", "relabel"})),
     "sent": ("A copy was sent or taken back, or a system was told of a change", frozenset({"disclose", "recall", "notify", "audit-export", "audit-proof"})),
     "emergency": ("It was an emergency", frozenset({"break-glass", "break-glass-end", "emergency-review"})),
@@ -238,6 +238,9 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
     if row["allowed"] and row.get("reason") and not review:
         why = f"{_(why)}: “{row['reason']}”" if why else f"“{row['reason']}”"
     whom = known.get(row.get("for") or "") or (_("somebody in your team") if row.get("for") else "")
+    printed = _("for {name}").format(name=whom) if whom and row["what"] == "print" else ""
+    if printed:
+        why, whom = "", ""
     if whom and row.get("why") == "explicit":
         why = _("you said yes to {name}").format(name=whom)
     elif whom:
@@ -250,7 +253,7 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
         "at": row["at"],
         "who": _by(row, known, mine),
         "organisation": known.get(row.get("organisation") or "", ""),
-        "did": _(did).replace("{app}", row["app"]) + (f": {_(review)}" if review else "") + (_(", to keep it for {name}").format(name=whom) if whom else ""),
+        "did": _(did).replace("{app}", row["app"]) + (f", {printed}" if printed else "") + (f": {_(review)}" if review else "") + (_(", to keep it for {name}").format(name=whom) if whom else ""),
         "times": row["times"],
         "allowed": row["allowed"],
         "why": _(why) if why else "",
