@@ -1,4 +1,4 @@
-"""Row 29 (HertsHelp) and row 32 (ALISS): a hub's navigators bring a thousand services in, and find the ones near somebody."""
+"""Row 29, HertsHelp: a hub's navigators bring a thousand services in, and find the ones near somebody."""
 
 from __future__ import annotations
 
@@ -38,17 +38,3 @@ def test_a_thousand_services_come_in_and_a_navigator_finds_those_near_somebody(d
     second = json.loads(demo.command("directory", "import", str(tmp_path), "--source", "hub", "--json").stdout)
     assert (second["written"], second["inactive"]) == (0, 1), "what is gone stays, for the referrals that were made to it"
     assert "999" not in [s["resource"]["name"].rsplit(" ", 1)[1] for s in demo.get("link-worker", "HealthcareService?active=true&name=transport&_count=200").json()["entry"]]
-
-
-def test_the_pages_of_aliss_come_in_by_the_same_adapter(demo: Gateway, tmp_path: Path) -> None:
-    """Row 32: Scotland's directory, as numbered pages of JSON."""
-    for n in range(3):
-        one = {"id": f"al-{n}", "name": f"Ceilidh club {n}", "status": "active", "organization": {"id": "al", "name": "Local Group"},
-               "service_areas": [{"id": str(n), "name": "EH1, EH2"}]}  # fmt: skip
-        (tmp_path / f"page-{n}.json").write_text(json.dumps({"total_pages": 3, "page_number": n + 1, "contents": [one]}))
-    done = demo.command("directory", "import", str(tmp_path), "--source", "aliss", "--json")
-    assert done.returncode == 0 and json.loads(done.stdout)["services"] == 3, done.stderr
-    assert "Ceilidh club 1" in as_(demo, "patient").get("/services?near=EH2+1AA&words=ceilidh").text
-    (tmp_path / "page-2.json").unlink()
-    cut = json.loads(demo.command("directory", "import", str(tmp_path), "--source", "aliss", "--json").stdout)
-    assert cut["inactive"] == 0, "a page is missing, so nobody knows what is gone"

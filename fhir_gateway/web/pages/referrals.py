@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...around import referrals
+from ...auth.link_tokens import digest, new_token
 from ...domain.problem import Problem, not_found
 from ...gate import Context, budgeting, task_links
 from .frame import Pages, go, show
@@ -25,10 +24,6 @@ STATES: dict[str, tuple[str, str]] = {  # status -> words, colour
 }  # fmt: skip
 DONE = {"asked", "cancelled", "link-ended"}
 LONGEST_TOKEN = 100
-
-
-def digest(token: str) -> str:
-    return sha256(token.encode()).hexdigest()
 
 
 def _whom(request: Request, ctx: Context, given: str) -> str:
@@ -80,7 +75,7 @@ def _states() -> dict[str, tuple[str, str]]:
 
 async def link(pages: Pages, request: Request, ctx: Context) -> Response:
     """Make a link to one task: it is shown this once, and kept by nobody here."""
-    token = secrets.token_urlsafe(24)
+    token = new_token()
     made = await task_links.make_link(ctx, id_of(request), digest(token))
     return await _asked(pages, request, ctx, made.patient.removeprefix("Patient/"), f"{pages.base_url}/task-link/{token}")
 
