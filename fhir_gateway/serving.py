@@ -50,6 +50,7 @@ from .web import (
     pages,
     patients,
     plans,
+    readings,
     recording,
     seal,
     smart,
@@ -265,12 +266,12 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     def describe(routes: Any) -> dict[str, Any]:
         return openapi.document(routes, s.base, w.house.r4.types, w.house.r4.compartments)
 
-    addresses = [*own, *plans.routes(web), *hl7v2.routes(web), *recording.routes(web), *patients.routes(web), *telling.routes(web), *subscriptions.routes(web), *pages.routes(seen)]
+    addresses = [*own, *plans.routes(web), *hl7v2.routes(web), *recording.routes(web), *patients.routes(web), *readings.routes(web), *telling.routes(web), *subscriptions.routes(web), *pages.routes(seen)]
     house = shell.build(web, fhir.endpoint(web), addresses, describe=describe, sorry=sorry)
     return cors.crossing(house, Origins(w.store), wiring.now)
 
 
-PROGRAMS = ("/fhir", "/openapi.json", "/plans", "/hl7v2", "/patients", "/health", "/metrics", "/sync", "/.well-known")
+PROGRAMS = ("/fhir", "/openapi.json", "/plans", "/hl7v2", "/patients", "/readings", "/health", "/metrics", "/sync", "/.well-known")
 
 
 def sorry(request: Request, p: Problem) -> Response:
