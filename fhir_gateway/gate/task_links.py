@@ -252,4 +252,4 @@ def _answered(ctx: Context, task: dict[str, Any], status: str, what: str, words:
     return out
 
 
-__all__ = ["ANSWERS", "Shown", "TaskLink", "answer", "by_link", "end_link", "links", "make_link", "shown"]
+__all__ = ["ANSWERS", "OVER", "Shown", "TaskLink", "answer", "by_link", "end_link", "links", "make_link", "shown"]
