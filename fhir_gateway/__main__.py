@@ -151,6 +151,19 @@ def import_(
     sys.exit(run(bringing.bring_in(files, as_, mapping, json)))
 
 
+@app.command()
+def hl7v2(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files of HL7 v2 messages: one, several, or batches.")] = None,
+    drop: Annotated[Path | None, typer.Option("--drop", help="A folder into which files are dropped: each *.hl7 in order, answered by an .ack beside it.")] = None,
+    as_: Annotated[str, typer.Option("--as", help="Which registered system sent them.")] = "hospital",
+    json: Json = False,
+) -> None:
+    """Take in HL7 v2 messages (ADT A01, A03, A08, A40) through the gate, each acknowledged."""
+    from .commands import messages
+
+    sys.exit(run(messages.hl7v2(files or [], drop, as_, json)))
+
+
 @map_app.command("to-fhir")
 def to_fhir(
     file: Annotated[Path, typer.Argument()],

@@ -22,15 +22,17 @@ from .given import Given, given
 from .judging import judge
 from .labelling import labelled_by_these, meta_of, own_labels, put_on, relabel, take_off
 from .looking import keepers, organisation_called, who_looked
+from .messaging import Heard, hear
 from .naming import meant
 from .past import history
 from .previewing import Preview, Sight, counted, details, may_share, preview
 from .proving import signed_in_now
-from .pushing import inbox, named, push, replay, waiting
+from .pushing import inbox, named, push, waiting
 from .reading import vread
 from .recipients import my_notices
 from .recording import appoint, change_role, end_foreign, keep_foreign, link, record, recorded_by, roles, uncomputable
 from .refusing import turned_away
+from .replaying import replay
 from .sealing import Sealer, Verdict, all_segments, proof_of, rows_of, verify
 from .searching import compartment, search
 from .settling import Clash, clash, clashes, conflicts, settle, with_part
@@ -45,11 +47,11 @@ from .writing import Once, accept, create, patch, patch_where, remove, remove_wh
 from .writings import Hand, last_written, read
 
 __all__ = [
-    "Answer", "Clash", "Context", "Counted", "Enrolled", "Entry", "Explained", "Given", "Grounds", "Hand", "House", "Named", "Once", "Page", "Preview", "Remote", "Sealer",
+    "Answer", "Clash", "Context", "Counted", "Enrolled", "Entry", "Explained", "Given", "Grounds", "Hand", "Heard", "House", "Named", "Once", "Page", "Preview", "Remote", "Sealer",
     "Sight", "Verdict", "Written", "accept", "all_segments", "appoint", "asker", "askers", "break_glass", "change_role", "choose", "claim",
     "claimed_now", "claims_about", "clash", "clashes", "compartment", "confirm", "confirming", "conflicts", "counted", "counted_over_all", "create", "current",
     "details", "disown", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "events", "everything", "explain", "find",
-    "given", "grounds", "history", "historyset", "house_context", "identified", "inbox", "judge", "keep_foreign", "keepers", "kept_for", "labelled_by_these", "last_written", "link",
+    "given", "grounds", "hear", "history", "historyset", "house_context", "identified", "inbox", "judge", "keep_foreign", "keepers", "kept_for", "labelled_by_these", "last_written", "link",
     "may", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "named", "nobody_yet", "organisation_called",
     "own_labels", "owner_known", "owner_of", "part_of", "patch", "patch_where", "plan_document", "preview", "proof_of", "push", "put_on", "read", "record",
     "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "search", "searchset", "settle", "shown_to",

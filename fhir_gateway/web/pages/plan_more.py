@@ -1,4 +1,4 @@
-"""What a plan says beyond needs, goals and actions: how it came to be, what is in the way, referrals, wheels, risk, and the plan about itself."""
+"""What a plan says beyond needs, goals and actions: how it came to be, what is in the way, medicines, referrals, wheels, risk, and the plan about itself."""
 
 from __future__ import annotations
 
@@ -34,6 +34,24 @@ def in_the_way(plan: dict[str, Any], goal: dict[str, Any], name: Name) -> str:
     """What stands in the way of this goal."""
     mine = [b for b in list_of(plan, "barriers") if goal.get("id") in texts(b.get("goals"))]
     return "\n".join(note({**b, "by": b.get("said_by")}, name) for b in mine)
+
+
+def medicine(m: dict[str, Any], name: Name) -> Item:
+    """How it is taken, and what was changed: the word for that stands where others have their state."""
+    change = thing(m.get("change"))
+    kinds = {"new": _("New"), "changed": _("Changed"), "stopped": _("Stopped"), "paused": _("Paused"), "unchanged": _("As before")}
+    state = kinds.get(str(change.get("kind")), "") or (_("Stopped") if m.get("status") == "stopped" else "")
+    colour = {"new": "green", "changed": "yellow", "stopped": "red", "paused": "orange"}.get(str(change.get("kind") or m.get("status")), "grey")
+    said = ", ".join(t for t in (name(change.get("by")), day(change.get("on"))) if t)
+    return Item(
+        str(m.get("id", "")), str(m.get("text") or thing(m.get("code")).get("display") or _("A medicine that is not named")), state, colour,
+        lines(
+            (_("How to take it"), m.get("how")), (_("Before"), change.get("was")), (_("Why it was changed"), change.get("reason") or m.get("status_reason")),
+            (_("Changed by"), said), (_("What it is for"), m.get("why")), (_("When"), span(m.get("from"), m.get("to"))),
+            (_("Notes"), "\n".join(note(n, name) for n in list_of(m, "notes"))),
+        ),
+        codes=undescribed(m.get("code")),
+    )  # fmt: skip
 
 
 def referral(r: dict[str, Any], name: Name, goals: dict[Any, Any]) -> Item:

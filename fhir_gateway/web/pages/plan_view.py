@@ -61,6 +61,7 @@ class PlanView:
     risks: tuple[Item, ...] = ()
     itself: tuple[Line, ...] = ()
     changed: str = ""
+    medicines: tuple[Item, ...] = ()
 
     @property
     def sections(self) -> list[tuple[str, str]]:
@@ -69,7 +70,7 @@ class PlanView:
             ("practical", _("Good to know"), self.practical), ("matters", _("What matters to me"), self.about),
             ("needs", _("What I need help with"), self.needs), ("stories", _("How it came to be like this"), self.stories),
             ("goals", _("My goals"), self.goals), ("wheels", _("How I am doing, part by part"), self.wheels),
-            ("actions", _("What we will do"), self.actions), ("referrals", _("Where I was sent"), self.referrals),
+            ("actions", _("What we will do"), self.actions), ("medicines", _("My medicines"), self.medicines), ("referrals", _("Where I was sent"), self.referrals),
             ("unmet", _("What I could not get"), self.unmet), ("crisis", _("If things get worse"), self.crisis),
             ("team", _("My team"), self.team or self.contacts), ("risks", _("Risk, as professionals see it"), self.risks),
             ("papers", _("Other plans and papers"), self.papers), ("itself", _("About this plan"), self.itself),
@@ -117,6 +118,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         risks=tuple(more.risk(r, plan, name) for r in list_of(plan, "risks")),
         itself=more.itself(plan, name),
         changed=changes.get("", ""),
+        medicines=tuple(more.medicine(m, name) for m in list_of(plan, "medicines")),
     )
 
 
