@@ -4,8 +4,8 @@
 its own, and its partner a second gateway or HAPI FHIR JPA. While the backlog drains, people read at a steady pace (an open loop, `asking`) in slices
 in which the worker runs and slices in which it is stopped (SIGSTOP), in turn: what readers notice is the ratio of the two. A partner is another machine where
 there is one: `--apart` gives it the last core for itself, and everything else the others; without, it takes from the readers what it needs. Then the demo's
-patient says no to the partner and yes again, many times: from the answer to her no until the partner has nothing of it any more. Prints the
-figures and keeps them in `benchmarks/sync.md`.
+patient makes goals of her own, which the partner may see by a yes of hers, says no to it and yes again, many times: from the answer to her no until
+the partner has none of them any more. Prints the figures and keeps them in `benchmarks/sync.md`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ HERE, THERE = 18080, 18085
 ALONE = 3  # a slice without the worker after as many with it
 IN_STEP = 3.0  # seconds that the oldest entry may have waited when the backlog counts as drained
 EACH = 8  # resources of a person, about
+GOALS = 3  # that are taken back and sent again
 OWNER = "RX9"  # the hospital that all of them are cared for by
 JSON = {"Content-Type": "application/fhir+json"}
 ACT = "http://terminology.hl7.org/CodeSystem"
@@ -75,16 +76,26 @@ def partner(run: Run, peer: str) -> tuple[int, str, str]:
     return pid, f"http://127.0.0.1:{THERE}/fhir", token(env, "hospital")["token"]
 
 
-def no(patient: str) -> dict[str, Any]:
-    """Her no to the hospital about her goals."""
+def consent(patient: str, *rules: dict[str, Any]) -> dict[str, Any]:
+    """A Consent of hers about the hospital that is the partner's, with each of these rules about her goals."""
     actor = {"role": {"coding": [{"system": f"{ACT}/v3-ParticipationType", "code": "IRCP"}]},
              "reference": {"identifier": {"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": OWNER}}}  # fmt: skip
+    goals = {"class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Goal"}], "actor": [actor]}
     return {
         "resourceType": "Consent", "status": "active", "scope": {"coding": [{"system": f"{ACT}/consentscope", "code": "patient-privacy"}]},
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}], "patient": {"reference": patient}, "dateTime": "2026-11-20",
         "policyRule": {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/policy", "code": "uk-direct-care"}]},
-        "provision": {"provision": [{"type": "deny", "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Goal"}], "actor": [actor]}]},
+        "provision": {"provision": [{**rule, **goals} for rule in rules]},
     }  # fmt: skip
+
+
+def no(patient: str) -> dict[str, Any]:
+    return consent(patient, {"type": "deny"})
+
+
+def yes(patient: str) -> dict[str, Any]:
+    actions = [{"coding": [{"system": f"{ACT}/consentaction", "code": code}]} for code in ("access", "disclose")]
+    return consent(patient, {"type": "permit", "action": actions, "period": {"end": "2040-12-31"}})
 
 
 def wait(until: Callable[[], bool], seconds: float, what: str, step: float = 0.02) -> float:
@@ -125,29 +136,37 @@ def drain(worker: subprocess.Popen[bytes], pids: dict[str, int], plan: Plan, say
 
 
 def withdrawals(times: int, patient: str, mine: str, base: str, there: dict[str, str], say: Callable[[str], None]) -> None:
-    """From the answer to her no until the partner has none of her goals any more; then yes again until they are back."""
-    here = {"Authorization": f"Bearer {mine}", **JSON}
+    """From the answer to her no until the partner has none of her new goals any more; then yes again until they are back. They are new, and hers, for
+    what both demos have is joined, and not copied; and the hospital may see them, for she says so first."""
+    here, fhir = {"Authorization": f"Bearer {mine}", **JSON}, f"http://127.0.0.1:{HERE}/fhir"
+
+    def made(body: dict[str, Any]) -> httpx2.Response:
+        answer = httpx2.post(f"{fhir}/{body['resourceType']}", json=body, headers=here)
+        if answer.status_code != 201:
+            raise SystemExit(f"her {body['resourceType']} was refused: {answer.text}")
+        return answer
+
+    made(yes(patient))
+    new = {"resourceType": "Goal", "lifecycleStatus": "active", "subject": {"reference": patient}}
+    own = [made({**new, "description": {"text": f"To be taken back, {n}"}}).json()["id"] for n in range(GOALS)]
+    (name,) = re.findall(r'"([0-9a-f]{16})"', httpx2.get(f"{fhir}/metadata").text)
+    tags = ",".join(f"https://fhir-gateway.example/id/resource|{name}.{id}" for id in own)
 
     def goals() -> int:
         """Her goals there, by the tags of what was sent from here."""
         found = httpx2.get(f"{base}/Goal?_summary=count&_tag={tags}", headers={**there, "Cache-Control": "no-cache"}).json()
         return int(found.get("total", 0))
 
-    own = [e["resource"]["id"] for e in httpx2.get(f"http://127.0.0.1:{HERE}/fhir/Goal?patient={patient}", headers=here).json()["entry"]]
-    name = httpx2.get(f"{base}/Goal?_count=200&_tag:not=x", headers=there).text
-    tags = ",".join(f"https://fhir-gateway.example/id/resource|{code}" for code in sorted(set(re.findall(rf'[0-9a-f]{{16}}\.(?:{"|".join(own)})', name))))
-    if not tags or goals() == 0:
-        say(f"\nNothing of {patient} is at the partner: withdrawals were not measured.")
-        return
+    wait(lambda: goals() == GOALS, 60, "sending her new goals")
     took = []
     for _ in range(times):
-        made = httpx2.post(f"http://127.0.0.1:{HERE}/fhir/Consent", json=no(patient), headers=here)
+        answer = made(no(patient))
         took.append(wait(lambda: goals() == 0, 60, "a recall"))
-        body, etag = made.json(), made.headers["etag"]
-        httpx2.put(f"http://127.0.0.1:{HERE}/fhir/Consent/{body['id']}", json={**body, "status": "inactive"}, headers={**here, "If-Match": etag})
-        wait(lambda: goals() > 0, 60, "sending again")
+        body, etag = answer.json(), answer.headers["etag"]
+        httpx2.put(f"{fhir}/Consent/{body['id']}", json={**body, "status": "inactive"}, headers={**here, "If-Match": etag}).raise_for_status()
+        wait(lambda: goals() == GOALS, 60, "sending again")
     took.sort()
-    say(f"\nWithdrawal to acknowledged recall, {times} times: p50 {percentile(took, 0.5):.2f} s, p95 {percentile(took, 0.95):.2f} s, at most {took[-1]:.2f} s.")
+    say(f"\nWithdrawal of {GOALS} goals to acknowledged recall of all, {times} times: p50 {percentile(took, 0.5):.2f} s, p95 {percentile(took, 0.95):.2f} s, at most {took[-1]:.2f} s.")
 
 
 def measure(run: Run, args: argparse.Namespace, say: Callable[[str], None]) -> None:

@@ -151,6 +151,19 @@ def import_(
     sys.exit(run(bringing.bring_in(files, as_, mapping, json)))
 
 
+@app.command()
+def hl7v2(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files of HL7 v2 messages: one, several, or batches.")] = None,
+    drop: Annotated[Path | None, typer.Option("--drop", help="A folder into which files are dropped: each *.hl7 in order, answered by an .ack beside it.")] = None,
+    as_: Annotated[str, typer.Option("--as", help="Which registered system sent them.")] = "hospital",
+    json: Json = False,
+) -> None:
+    """Take in HL7 v2 messages (ADT A01, A03, A08, A40) through the gate, each acknowledged."""
+    from .commands import messages
+
+    sys.exit(run(messages.hl7v2(files or [], drop, as_, json)))
+
+
 @map_app.command("to-fhir")
 def to_fhir(
     file: Annotated[Path, typer.Argument()],
@@ -447,6 +460,18 @@ def person_export(
     from .commands import exporting
 
     sys.exit(run(exporting.export(person, officer, place, json)))
+
+
+@app.command()
+def report(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="coverage, goals, unmet-need or outcomes.")],
+    by: Annotated[str, typer.Option("--by", help="locality (postcode district) or practice; without it everybody together.")] = "",
+    json: Json = False,
+) -> None:
+    """Counts over all people: who has a plan, what goals are about, what could not be had, how scores changed. Small counts are not told."""
+    from .commands import reporting
+
+    sys.exit(run(reporting.tell(kind, by, json)))
 
 
 @retain_app.command("plan")

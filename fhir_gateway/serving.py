@@ -40,7 +40,22 @@ from .sync.worker import status as sync_status
 from .tell.heads import run as run_sealing
 from .tell.worker import run as run_telling
 from .web import app as shell
-from .web import apps, connections, cors, fhir, openapi, pages, patients, plans, recording, seal, smart, subscriptions, telling
+from .web import (
+    apps,
+    connections,
+    cors,
+    fhir,
+    hl7v2,
+    openapi,
+    pages,
+    patients,
+    plans,
+    recording,
+    seal,
+    smart,
+    subscriptions,
+    telling,
+)
 from .web.admission import Admission, Limits
 from .wiring import Wired
 
@@ -250,12 +265,12 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     def describe(routes: Any) -> dict[str, Any]:
         return openapi.document(routes, s.base, w.house.r4.types, w.house.r4.compartments)
 
-    addresses = [*own, *plans.routes(web), *recording.routes(web), *patients.routes(web), *telling.routes(web), *subscriptions.routes(web), *pages.routes(seen)]
+    addresses = [*own, *plans.routes(web), *hl7v2.routes(web), *recording.routes(web), *patients.routes(web), *telling.routes(web), *subscriptions.routes(web), *pages.routes(seen)]
     house = shell.build(web, fhir.endpoint(web), addresses, describe=describe, sorry=sorry)
     return cors.crossing(house, Origins(w.store), wiring.now)
 
 
-PROGRAMS = ("/fhir", "/openapi.json", "/plans", "/patients", "/health", "/metrics", "/sync", "/.well-known")
+PROGRAMS = ("/fhir", "/openapi.json", "/plans", "/hl7v2", "/patients", "/health", "/metrics", "/sync", "/.well-known")
 
 
 def sorry(request: Request, p: Problem) -> Response:

@@ -13,7 +13,9 @@ from .conftest import ROOT
 
 SOAK = "SOAK" in os.environ
 SEEDS = 10_000 if SOAK else 300
-# Of the 300, what is not mended yet; any other fails.
+# Of all that follow, those that once ended wrong in a way of their own: told beside the 300.
+FOUND = (1010, 1108, 1124, 1367, 2043, 4132, 5044, 6481, 8013)
+# What is not mended yet; any other fails.
 OPEN: frozenset[int] = frozenset()
 ENVIRONMENT = {**os.environ, "PYTHONHASHSEED": "0"}
 
@@ -34,9 +36,10 @@ async def test_a_seed_tells_the_same_story_twice() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(8 * 3600 if SOAK else 600)
-async def test_three_hundred_seeds_and_in_soak_ten_thousand_end_well() -> None:
+async def test_three_hundred_seeds_and_those_once_found_and_in_soak_ten_thousand_end_well() -> None:
     half = SEEDS // 2
-    runs = await asyncio.gather(told("--seeds", f"0-{half - 1}"), told("--seeds", f"{half}-{SEEDS - 1}"))
+    found = ",".join(str(seed) for seed in FOUND if seed >= SEEDS)
+    runs = await asyncio.gather(told("--seeds", f"0-{half - 1}"), told("--seeds", f"{half}-{SEEDS - 1},{found}".rstrip(",")))
     said = "\n".join(said for _, said in runs)
     assert all("seeds told" in said for _, said in runs), said[-20_000:]
     assert {int(n) for n in re.findall(r"^seed (\d+) ends wrong", said, re.MULTILINE)} <= OPEN, said[-20_000:]

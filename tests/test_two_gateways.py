@@ -285,6 +285,30 @@ async def test_what_was_written_here_stays_in_their_record_when_they_take_their_
     await both_quiet(both)
 
 
+async def test_a_change_that_was_refused_waits_for_nobody_once_they_have_taken_their_copy_back(both: Both) -> None:
+    began = await both.goal(both.b)
+    await both.rounds()
+    copy = await both.there(both.b, began)
+    await says(both.a, copy, "run")
+    await both.rounds()
+    assert await words(both.b, began) == "run"
+    no = await both.b.consents("amina", "home", "deny", cls="Goal")
+    await says(both.a, copy, "swim")
+    for _ in range(3):
+        await worker.once(both.a.house, both.partners["a"])
+        both.clock.at += timedelta(seconds=61)
+    (parked,) = await both.a.house.store.outbox_items("b", "parked")
+    assert (parked["ref"], parked["detail"]) == (str(copy), "404: not-found"), "B does not let A see it any more"
+    await both.rounds()
+    assert await both.deleted(both.a, copy) and await words(both.b, began) == "run", "their record is theirs"
+    await both_quiet(both)
+    assert not await both.a.house.store.kept_all("parked", both.clock.now())
+    await both.yes(no, both.b)
+    await both.rounds()
+    assert await words(both.b, began) == "run" and await words(both.a, await both.there(both.b, began)) == "run"
+    await both_quiet(both)
+
+
 async def test_what_was_fetched_there_and_is_hidden_is_not_made_a_second_time(both: Both) -> None:
     began, copy = await fetched_and_hidden(both)
     await both.rounds()
@@ -297,6 +321,30 @@ async def test_what_was_fetched_and_is_kept_from_them_goes_when_they_delete_thei
     await gate.remove(both.b.hospital, began, if_match=1)
     await both.rounds(2)
     assert await both.deleted(both.a, copy)
+    await both_quiet(both)
+
+
+async def aims(town: Town, ref: Ref) -> list[str]:
+    """The goals that this plan names there."""
+    stored = await town.house.store.get(ref)
+    assert stored is not None and stored.body is not None
+    return [g["reference"] for g in strict.decode(stored.body)["goal"]]
+
+
+async def test_a_plan_that_names_an_old_copy_which_is_gone_names_nothing_twice(both: Both) -> None:
+    began = await both.goal(both.b)
+    await worker.once(both.a.house, both.partners["a"])
+    old = await both.a.house.store.link_by_remote("b", str(began))
+    assert old is not None and await both.b.house.store.link("a", began) is None, "A fetched it, and B has sent nothing yet"
+    body = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "title": "plan", "subject": {"reference": both.a.names["amina"]}, "goal": [{"reference": str(old.ref)}]}
+    plan = (await gate.create(both.a.hospital, "CarePlan", strict.dump(body))).ref
+    await worker.once(both.a.house, both.partners["a"])
+    copy = await both.there(both.a, plan)
+    assert await aims(both.b, copy) == [str(began)]
+    await gate.remove(both.a.hospital, old.ref, if_match=1)
+    await both.rounds()
+    new = await both.there(both.b, began)
+    assert new != old.ref and await aims(both.b, copy) == [str(began)] and await aims(both.a, plan) == [str(new)]
     await both_quiet(both)
 
 

@@ -41,26 +41,37 @@ async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: b
     partner = partner_of(mapping)
     failed = unreadable = False
     homeless: list[Any] = []
+    given = [part for f in files for part in parted(f, partner)]
     async with wired(load()) as w:
         ctx = await context_as(w, who)
-        with bar("Bringing in", len(files)) as step:
-            results = await plans.bring_in_files(ctx, [(str(f), readable(f)) for f in files], step, partner=partner)
-        for file, result in zip(files, results, strict=True):
-            line: dict[str, Any] = {"file": str(file), "patient": None, "written": 0, "unchanged": 0, "refused": 0, "unmapped": [], "refs": {}}
+        with bar("Bringing in", len(given)) as step:
+            results = await plans.bring_in_files(ctx, given, step, partner=partner)
+        for (name, _), result in zip(given, results, strict=True):
+            line: dict[str, Any] = {"file": name, "patient": None, "written": 0, "unchanged": 0, "refused": 0, "unmapped": [], "refs": {}}
             if isinstance(result, Problem):
                 failed = True
                 unreadable = unreadable or result.kind == "malformed"
                 line["refused"] = 1
                 line["problems"] = [{"where": i.where, "text": i.text} for i in result.issues]
             else:
-                for name in ("patient", "written", "unchanged", "refused", "unmapped", "refs"):
-                    line[name] = getattr(result, name)
+                for key in ("patient", "written", "unchanged", "refused", "unmapped", "refs"):
+                    line[key] = getattr(result, key)
                 failed = failed or bool(result.refused)
             show(line, as_json)
             homeless += line["unmapped"]
         if not as_json:
             say_homeless(homeless)
     return 2 if unreadable else 1 if failed else 0
+
+
+def parted(file: Path, partner: Partner | None) -> list[tuple[str, bytes]]:
+    """What a file holds, by name: a partner's table has a document for each person in it."""
+    if partner is None:
+        return [(str(file), readable(file))]
+    try:
+        return plans.parts(str(file), readable(file), partner)
+    except Problem as p:
+        raise Refused(p.text) from None
 
 
 def read(file: Path) -> bytes:
@@ -124,21 +135,38 @@ def bar(text: str, total: int) -> Iterator[Any]:
 
 def to_fhir(file: Path, mapping: Path | None, dry_run: bool) -> int:
     partner = partner_of(mapping)
-    plan = legible(file, plans.read_plan)
-    before: list[dict[str, Any]] = []
-    if partner is not None:
-        plan, before = plans.from_partner(plan, partner)
-    bundle, rows = plans.to_fhir(plan)
-    return _print(bundle, chained(before, rows) if partner else rows, dry_run)
+    if partner is None:
+        return _print(*plans.to_fhir(legible(file, plans.read_plan)), dry_run)
+    done = []
+    for name, document in parted(file, partner):
+        plan, before = plans.from_partner(_readable_as(name, document, plans.read_plan), partner)
+        bundle, rows = plans.to_fhir(plan)
+        done.append((name.removeprefix(str(file)).lstrip(", "), bundle, chained(before, rows)))
+    if len(done) == 1:
+        return _print(*done[0][1:], dry_run)
+    for where, bundle, rows in done:  # several people: one a line
+        for line in [{**r, "path": f"{where}: {r['path']}"} for r in rows] if dry_run else [bundle]:
+            sys.stdout.buffer.write(strict.dump(line) + b"\n")
+    sys.stdout.flush()
+    return 0
 
 
 def from_fhir(file: Path, mapping: Path | None, dry_run: bool) -> int:
     partner = partner_of(mapping)
     plan, rows = plans.from_fhir(legible(file, plans.read_resources))
-    if partner is not None:
-        plan, after = plans.to_partner(plan, partner)
-        rows = [r for r in rows if not r["to"]] + after
-    return _print(plan, rows, dry_run)
+    if partner is None:
+        return _print(plan, rows, dry_run)
+    document, after = plans.to_partner(plan, partner)
+    table = plans.as_written(document, partner)
+    if table is None or dry_run:
+        return _print(document, [r for r in rows if not r["to"]] + after, dry_run)
+    encoding = partner.sheet.encoding if partner.sheet is not None else "utf-8"
+    try:
+        sys.stdout.buffer.write(table.encode(encoding))
+    except UnicodeEncodeError as wrong:
+        raise Refused(f"{encoding}, which they write, has no `{table[wrong.start]}`.") from None
+    sys.stdout.flush()
+    return 0
 
 
 def partner_of(file: Path | None) -> Partner | None:
@@ -162,12 +190,16 @@ def chained(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[di
 
 def legible(file: Path, reader: Callable[[bytes], T]) -> T:
     """What a file says; a refusal that names it when it cannot be read (exit 2)."""
+    return _readable_as(str(file), readable(file), reader)
+
+
+def _readable_as(name: str, data: bytes, reader: Callable[[bytes], T]) -> T:
     try:
-        return reader(readable(file))
+        return reader(data)
     except Problem as p:
         if p.kind != "malformed":
             raise
-        raise Refused(f"{file}: {p.text}") from None
+        raise Refused(f"{name}: {p.text}") from None
 
 
 def readable(file: Path) -> bytes:

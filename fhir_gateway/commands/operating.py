@@ -70,7 +70,7 @@ async def inbox_replay(id: str, file: Path | None) -> int:
         for item in await gate.inbox(operator(w)):
             if item["id"] == id:
                 sender = await context_as(w, item["client"])
-                answer = await gate.replay(sender, item["key"], contents(file) if file else None)
-                print(f"{id}: written, {len(answer.get('entry', []))} entries")
+                entries = await gate.replay(sender, item["key"], contents(file) if file else None)
+                print(f"{id}: written, {entries} entries")
                 return 0
     raise Refused(f"There is no inbox item `{id}`.")

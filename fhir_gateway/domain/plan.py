@@ -146,7 +146,7 @@ def check(plan: Any, tables: Tables) -> list[Issue]:
     """Every problem of a plan: errors refuse it, warnings do not. Paths are the plan's (`goals[2].status`)."""
     if type(plan) is not dict:
         return [_error("", "A plan is one JSON object.")]
-    return [*_walk(plan, _schema(tables), ""), *_dangling(plan)]
+    return [*_walk(plan, _schema(tables), ""), *_dangling(plan), *_bare_scores(plan)]
 
 
 _made: dict[int, tuple[Tables, Schema]] = {}
@@ -264,6 +264,26 @@ def _dangling(plan: Mapping[str, Any]) -> Iterator[Issue]:
             for id in ids if type(ids) is list else [ids]:
                 if type(id) is str and id and id not in there:
                     yield Issue("warning", "not-found", f"{key}[{n}].{pointer}", f"`{id[:60]}` is not the id of anything in `{to}`.")
+
+
+# Scores of instruments that belong to somebody: what makes them mean the same elsewhere.
+SCORES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "962851000000103": ("level of the Patient Activation Measure", ("version", "licence_holder")),
+    "925431000000109": ("score of the Patient Activation Measure", ("version", "licence_holder")),
+    "736534008": ("EQ-5D-5L index", ("version", "value_set", "licence_holder")),
+    "736535009": ("EQ-5D-5L visual analogue scale", ("version", "licence_holder")),
+}
+
+
+def _bare_scores(plan: Mapping[str, Any]) -> Iterator[Issue]:
+    for n, item in enumerate(_things(plan.get("measurements"))):
+        what, instrument = item.get("what"), item.get("instrument")
+        code = what.get("code") if type(what) is dict else None
+        said = instrument if type(instrument) is dict else {}
+        name, needed = SCORES.get(code, ("", ())) if type(code) is str else ("", ())
+        missing = [k for k in needed if not said.get(k)]
+        if missing:
+            yield Issue("warning", "required", f"measurements[{n}].instrument", f"A {name} means nothing elsewhere without its {', '.join(missing)}.")
 
 
 def _things(value: Any) -> list[dict[str, Any]]:

@@ -6,7 +6,8 @@ number only together with date of birth and family name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ import structlog
 
 from ..domain import strict
 from ..domain.problem import Issue, Problem, outcome
-from ..domain.types import Drop, Keep, Stored
+from ..domain.types import Drop, Keep, Op, Stored
 from ..store.base import Taken
 from .committing import again, settle
 from .context import Context, note
@@ -50,7 +51,7 @@ async def push(
             if said is not None:  # its twin was written meanwhile, which is what stood in the way
                 return said
         if system and p.status in (409, 412, 422):
-            await _put_in_inbox(ctx, waits_as or _waiting(ctx, key, raw), raw, p.status, p.issues)
+            await put_in_inbox(ctx, waits_as or _waiting(ctx, key, raw), Waits(raw.decode(), p.status, p.issues))
         raise
 
 
@@ -153,38 +154,55 @@ async def _keep_refused(ctx: Context, key: str | None, bundle: Mapping[str, Any]
         if said["response"]["status"][:3] in ("409", "412", "422"):
             alone = strict.dump({"resourceType": "Bundle", "type": "batch", "entry": [entry]})
             told = [Issue("error", i["code"], (i.get("expression") or [""])[0], i["diagnostics"]) for i in said["response"]["outcome"]["issue"]]
-            await _put_in_inbox(ctx, _waiting(ctx, key, alone), alone, int(said["response"]["status"][:3]), told)
+            await put_in_inbox(ctx, _waiting(ctx, key, alone), Waits(alone.decode(), int(said["response"]["status"][:3]), told))
 
 
-async def _put_in_inbox(ctx: Context, name: str, raw: bytes, status: int, issues: Iterable[Issue]) -> None:
-    """Body, outcome and time, with a task for whoever runs this gateway; nothing of it is visible elsewhere.
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What is kept of a message that waits for a person: its text, what was answered, and `more` of it (what form it is of, say).
+
+    A status below 400 is of one that was taken and needs somebody all the same.
+    """
+
+    body: str
+    status: int
+    issues: Sequence[Issue]
+    more: Mapping[str, str] = field(default_factory=dict)
+
+
+async def put_in_inbox(ctx: Context, name: str, what: Waits, *also: Op) -> None:
+    """Body, outcome and time, with a task for whoever runs this gateway, and `also` in the same commit; nothing of it is visible elsewhere.
 
     What waits there already keeps its id and the time it first came.
     """
     kept = await ctx.house.store.kept("inbox", name, ctx.at)
     before = strict.decode(kept) if kept is not None else {}
+    refused = what.status >= 400
     item = {
         "id": before.get("id") or ctx.house.new_id(),
         "client": ctx.client,
         "organisation": ctx.actor.organisation,
         "at": before.get("at") or ctx.at.isoformat(),
         "tried": ctx.at.isoformat(),
-        "status": status,
-        "outcome": outcome(issues),
-        "task": _task(ctx, status),
-        "body": raw.decode(),
+        "status": what.status,
+        "outcome": outcome(what.issues),
+        "task": _task(ctx, what.status),
+        "body": what.body,
+        **what.more,
     }
     await settle(
         ctx,
         Keep("inbox", name, strict.dump(item)),
-        note(ctx, "E", "transaction", None, allowed=False, detail=f"refused {status}: waits in the inbox"),
+        note(ctx, "E", "transaction", None, allowed=not refused, detail=f"{'refused' if refused else 'taken'} {what.status}: waits in the inbox"),
         *([] if before else tell_of_a_message(ctx.actor.user)),
+        *also,
     )
-    log.warning("push-refused", client=ctx.client, status=status, again=bool(before))
+    if refused:
+        log.warning("push-refused", client=ctx.client, status=what.status, again=bool(before))
 
 
 def _task(ctx: Context, status: int) -> dict[str, Any]:
-    code = "check-identity" if status == 409 else "correct-push"
+    code = "check-identity" if status in (202, 409) else "correct-push"
     return {
         "resourceType": "Task",
         "status": "requested",
@@ -215,16 +233,4 @@ async def waiting(ctx: Context) -> int:
     return await ctx.house.store.kept_count("inbox", ctx.at)
 
 
-async def replay(sender: Context, key: str, raw: bytes | None = None) -> dict[str, Any]:
-    """Push an inbox item again as its sender, corrected (`raw`) or as it was; it leaves the inbox when it is written, and stays
-    what it is, with the new outcome, when it is refused again."""
-    kept = await sender.house.store.kept("inbox", key, sender.at)
-    if kept is None:
-        raise Problem("not-found", "There is no such message in the inbox.")
-    body = raw if raw is not None else strict.decode(kept)["body"].encode()
-    answer = await push(sender, body, waits_as=key)
-    await settle(sender, Drop("inbox", key), note(sender, "E", "transaction", None, allowed=True, detail="replayed from the inbox"))
-    return answer
-
-
-__all__ = ["inbox", "named", "push", "replay", "waiting"]
+__all__ = ["REMEMBERED", "Waits", "inbox", "named", "push", "put_in_inbox", "waiting"]

@@ -62,8 +62,10 @@ async def everything(ctx: Context, *, content: bool = False, most: int = MOST) -
 
 
 def message(i: Mapping[str, Any]) -> dict[str, Any]:
-    """The line of one refused message, of those that `gate.inbox` lists."""
-    why, said = reason(i["status"], i["outcome"]), message_words(i["status"], i["outcome"])
+    """The line of one message of those that `gate.inbox` lists: refused, or taken and in need of somebody (`command`) all the same."""
+    why, said = reason(i["status"], i["outcome"]), i.get("words") or message_words(i["status"], i["outcome"])
+    if "command" in i:
+        return _line("inbox", i["id"], i["client"], "", i["at"], why, 1, "end", words=said) | {"command": i["command"]}
     return _line("inbox", i["id"], i["client"], "", i["at"], why, 1, "replay", "end", words=said)
 
 

@@ -6,9 +6,9 @@ by a tag, `https://fhir-gateway.example/id/original|<its first address>`, so imp
 
 from .bringing import bring_in, bring_in_files
 from .keeping import Opened, Saved, load, opened, save
-from .texts import from_fhir, from_partner, is_plan, read_plan, read_resources, schema, to_fhir, to_partner
+from .texts import as_written, from_fhir, from_partner, is_plan, parts, read_plan, read_resources, schema, to_fhir, to_partner
 
 __all__ = [
-    "Opened", "Saved", "bring_in", "bring_in_files", "from_fhir", "from_partner", "is_plan", "load", "opened", "read_plan",
+    "Opened", "Saved", "as_written", "bring_in", "bring_in_files", "from_fhir", "from_partner", "is_plan", "load", "opened", "parts", "read_plan",
     "read_resources", "save", "schema", "to_fhir", "to_partner",
 ]  # fmt: skip

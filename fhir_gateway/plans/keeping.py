@@ -26,7 +26,7 @@ from .numbering import Own, by_place, placed, renamed
 from .sending import send
 from .texts import checked
 
-TYPES = ("CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference")
+TYPES = ("CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference", "MedicationStatement")
 FINISHED = frozenset({"revoked", "completed", "entered-in-error"})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..domain import mapping, strict
 from ..domain import plan as planning
 from ..domain.mapping import partner as partners
+from ..domain.mapping import sheets
 from ..domain.problem import Problem
 from ..tables import load_tables
 
@@ -124,6 +125,21 @@ def to_fhir(plan: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, str
     """A transaction Bundle of a plan, and `{path, to, why}` of each field."""
     mapped = mapping.to_fhir(checked(plan), load_tables(), dry=True)
     return mapping.transaction(mapped), mapped.dry
+
+
+def parts(name: str, raw: bytes, partner: mapping.Partner) -> list[tuple[str, bytes]]:
+    """A partner's file as documents, each with a name to be told by: a table has one for each person in it. Problem malformed."""
+    if partner.sheet is None:
+        return [(name, raw)]
+    try:
+        return [(f"{name}, {where}", strict.dump(document)) for where, document in sheets.read(raw, partner.sheet)]
+    except Problem as p:
+        raise _in_file(p, name) from None
+
+
+def as_written(document: Mapping[str, Any], partner: mapping.Partner) -> str | None:
+    """A partner's document as their table; None where they write JSON."""
+    return sheets.write([document], partner.sheet) if partner.sheet is not None else None
 
 
 def from_partner(document: Mapping[str, Any], partner: mapping.Partner) -> tuple[dict[str, Any], list[dict[str, str]]]:

@@ -14,11 +14,11 @@ from ..domain.reasons import because
 from ..domain.rendering import rendered
 from ..domain.types import VIEW, Cut, Ref, Stored
 from ..domain.withheld import is_stub
-from ..gate import House
+from ..gate import House, may_send
 from ..remote.client import Refusal, Unknown
 from . import missing, tags
 from .ahead import Ahead, Far
-from .partner import Partner, incoming, local_references
+from .partner import Partner, as_owner, incoming, local_references
 
 LOOKED_BACK: Final = 20  # versions of ours
 NOBODY: Final = "Patient/-"  # whoever it is, none of ours
@@ -134,6 +134,20 @@ def _wordy(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     return {} if "reference" in node or held_back(node) is not None else {k: _wordy(v) for k, v in node.items()}
+
+
+async def copied_once(house: House, partner: Partner, gone: Ref, under_way: Ahead) -> Ref | None:
+    """What of ours this, which another gateway has deleted, was a copy of, as far as they may have it: whoever names the old copy there means
+    the same as ours that names it. None where it was none, or is not shown to us any more. Far, Down."""
+    if not (await partner.met()).gateway:
+        return None
+    shown = await under_way.bounded(partner.server.version(gone.type, gone.id, "1"))
+    ours = await tags.ours(house, shown) if shown is not None else None
+    stored = await house.store.get(ours) if ours is not None else None
+    if shown is None or stored is None or stored.deleted or await another(house, partner, stored.facts.patients, shown):
+        return None
+    ctx = await as_owner(house, partner, "disclose")
+    return ours if (await may_send(ctx, partner.terms, stored)).permit else None
 
 
 def unlike() -> Problem:

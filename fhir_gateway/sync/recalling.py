@@ -37,6 +37,7 @@ RECALL_LATE = timedelta(hours=1)  # what was to be taken back and still is not t
 STILL_THERE = "Another service still holds a copy of this that it should have given back. Ask them to delete it."
 ENTWINED = "what was written here and there cannot be told apart: take ours out of it by hand"
 UNSEEN = "that gateway does not let us see it any more: have what was written here taken out of it by hand, then say so"
+ONLY_BY_HAND = frozenset({ENTWINED, REFERRED_TO, HIDDEN, UNSEEN})
 TOLD_KEPT = timedelta(days=90)
 NOT_BY_NAME = frozenset({"Patient", "Consent"})  # others' records hang on the one; the other is ended, never deleted
 
@@ -361,7 +362,7 @@ async def _recalls_waiting(house: House, partner: Partner, entry: Queued) -> dic
     waiting: dict[str, dict[str, list[int]]] = {}
     for state in ("queued", "leased", "parked") if entry.patient is not None else ():
         for i in await house.store.outbox_items(partner.name, state, MOST, patient=entry.patient):
-            if i["why"] == "recall" or (state == "parked" and i["detail"] in (ENTWINED, REFERRED_TO, HIDDEN, UNSEEN)):
+            if i["why"] == "recall" or (state == "parked" and i["detail"] in ONLY_BY_HAND):
                 waiting.setdefault(i["ref"], {}).setdefault(state, []).append(i["entry"])
     return waiting
 

@@ -19,7 +19,7 @@ from ..gate.context import note
 from ..gate.disclosing import NOT_AGREED
 from ..remote.client import Asking, Refusal, Reply
 from ..store.base import Fenced, Moved, Taken
-from . import attempts, belonging, identity, joining, missing, reading_back, recognising, stubs, tags
+from . import attempts, belonging, identity, joining, missing, reading_back, recognising, stubs, tags, unsent
 from .attempts import Attempt, sent_open
 from .leaving import AskAgain, as_asked
 from .letting_go import Stays, delete_there
@@ -59,6 +59,7 @@ async def see_to(house: House, partner: Partner, entry: Queued, tally: Tally) ->
 async def _one(house: House, partner: Partner, entry: Queued, link: Linked | None, tally: Tally) -> None:
     stored = await house.store.get(entry.ref)
     if stored is None or stored.deleted or entry.why == "recall":
+        await unsent.over(house, partner, entry, stored)
         await take_back(house, partner, entry, link, tally)
         return
     ctx = await as_owner(house, partner, "disclose")

@@ -12,7 +12,7 @@ from ..domain.types import Disclosed, Ref
 from ..gate import House
 from ..gate.ended import ended, to_ask_for
 from ..gate.waiting_room import GONE
-from . import attempts, beyond, identity, reading_back
+from . import attempts, beyond, identity, originals, reading_back
 from .backfill import filled, missing
 from .links import began_there
 from .missing import counts, doubt, resending
@@ -173,10 +173,7 @@ async def _is_to_go(house: House, partner: Partner, item: dict[str, Any]) -> boo
 
 
 async def _may_be_there(house: House, partner: Partner, ref: Ref) -> bool:
-    stored = await house.store.get(ref)
-    if stored is None or stored.deleted:
-        return False
-    return (await gate.may_send(await as_owner(house, partner, "disclose"), partner.terms, stored)).permit
+    return await originals.may_stay(house, partner, await as_owner(house, partner, "disclose"), await house.store.get(ref))
 
 
 async def preview(house: House, partner: Partner) -> AsyncIterator[dict[str, Any]]:

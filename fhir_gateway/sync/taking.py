@@ -263,6 +263,8 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
                     continue
                 if found is not None:
                     tally.add(await apply(house, partner, change_of(found), under_way, fresh=True))
+                elif (ours := await belonging.copied_once(house, partner, target, under_way)) is not None:
+                    under_way.ours[name] = str(ours)
     return tally
 
 

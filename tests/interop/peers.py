@@ -51,6 +51,28 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
+def from_npm(name: str, source: Path) -> Path:
+    """`.work/name` with the packages and scripts of `source`: installed whole, by one process, once for each list of packages."""
+    place = WORK / name
+    with one_at_a_time():
+        place.mkdir(parents=True, exist_ok=True)
+        whole = place / "node_modules/.package-lock.json"  # npm writes it last
+        if not whole.is_file() or not same(source / "package.json", place / "package.json"):
+            shutil.copy(source / "package.json", place)
+            done = subprocess.run(["npm", "install", "--no-audit", "--no-fund"], cwd=place, capture_output=True, text=True, timeout=300)
+            if done.returncode != 0:
+                (place / "package.json").unlink()
+                pytest.fail(f"npm install failed: {done.stderr[-1000:]}")
+        for script in source.glob("*.mjs"):
+            if not same(script, place / script.name):  # another process may be starting it
+                shutil.copy(script, place)
+    return place
+
+
+def same(a: Path, b: Path) -> bool:
+    return b.is_file() and a.read_bytes() == b.read_bytes()
+
+
 @contextmanager
 def started(command: list[str], cwd: Path, wait: float) -> Iterator[str]:
     """A peer that prints `ready URL` when it answers; ended afterwards."""
@@ -100,16 +122,6 @@ def medplum_server(port: int, kept: Path | None = None) -> Iterator[str]:
     """`kept`: the file in which what it holds is when it is stopped, read at its next start."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("Node is not here: Medplum's router is not tried")
-    place = WORK / "medplum"
-    with one_at_a_time():
-        if not (place / "node_modules/@medplum/fhir-router").is_dir():
-            place.mkdir(parents=True, exist_ok=True)
-            shutil.copy(MEDPLUM / "package.json", place)
-            done = subprocess.run(["npm", "install", "--no-audit", "--no-fund"], cwd=place, capture_output=True, text=True, timeout=300)
-            if done.returncode != 0:
-                pytest.fail(f"npm install failed: {done.stderr[-1000:]}")
-        server = place / "server.mjs"
-        if not server.exists() or server.read_bytes() != (MEDPLUM / "server.mjs").read_bytes():
-            shutil.copy(MEDPLUM / "server.mjs", server)
+    place = from_npm("medplum", MEDPLUM)
     with started(["node", "server.mjs", str(port), *([str(kept)] if kept else [])], place, 60) as url:
         yield url

@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ import pytest
 from fhir_gateway.auth import clients
 from fhir_gateway.store import sqlite
 
-from ..conftest import Gateway
-from .peers import WORK
+from ..conftest import ROOT, Gateway
+from .peers import WORK, from_npm
 
 pytestmark = pytest.mark.interop
 CLIENTS = Path(__file__).parent / "clients"
@@ -55,15 +56,15 @@ def assert_story(demo: Gateway, seen: dict[str, Any], before: list[str]) -> None
 def node(name: str) -> Path:
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip(f"Node is not here: {name} is not tried")
-    place = WORK / "clients"
-    place.mkdir(parents=True, exist_ok=True)
-    shutil.copy(CLIENTS / "package.json", place)
-    if not (place / "node_modules" / name).is_dir():
-        done = subprocess.run(["npm", "install", "--no-audit", "--no-fund"], cwd=place, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-1000:]
-    for script in CLIENTS.glob("*.mjs"):
-        shutil.copy(script, place)
-    return place
+    return from_npm("clients", CLIENTS)
+
+
+def test_processes_that_want_the_same_packages_at_once_find_them_whole() -> None:
+    """Whoever came second once read files that the first had not written yet."""
+    look = "from tests.interop.test_clients import node; p = node('fhirclient'); print((p / 'node_modules/fhirclient/build/fhir-client.js').stat().st_size)"
+    both = [subprocess.Popen([sys.executable, "-c", look], stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(2)]
+    sizes = [process.communicate(timeout=300)[0].strip() for process in both]
+    assert sizes[0] == sizes[1] and int(sizes[0]) > 10_000
 
 
 def test_fhir_kit_client(demo: Gateway) -> None:

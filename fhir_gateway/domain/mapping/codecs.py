@@ -35,7 +35,7 @@ class Instead(NamedTuple):
 # -- primitives -------------------------------------------------------------------------------------------------------
 
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_CODE = re.compile(r"[^\s]+(?: [^\s]+)*\Z")
+CODE: Final = re.compile(r"[^\s]+(?: [^\s]+)*\Z")
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?\Z", re.ASCII)
 _TIME = re.compile(
     r"T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d{1,9})?(Z|[+-](0\d|1[0-3]):[0-5]\d|[+-]14:00)\Z", re.ASCII
@@ -52,15 +52,25 @@ def _text(value: Any, way: Any) -> Any:
 
 
 def _code(value: Any, way: Any) -> Any:
-    return value if is_text(value) and _CODE.match(value) else MISSING
+    return value if is_text(value) and CODE.match(value) else MISSING
 
 
 _ABSOLUTE = re.compile(r"(https?://[A-Za-z0-9][^\s<>\"{}|\\^`]*|urn:(?!uuid:|oid:)[a-z0-9-]+:[^\s<>\"{}\\^`]+)\Z")
 
 
+def is_absolute(value: Any) -> bool:
+    """An absolute address, as code systems have."""
+    return is_text(value) and _ABSOLUTE.match(value) is not None
+
+
 def _uri(value: Any, way: Any) -> Any:
-    """An absolute address, as code systems and questionnaires have."""
-    return value if is_text(value) and _ABSOLUTE.match(value) else MISSING
+    return value if is_absolute(value) else MISSING
+
+
+def _canonical(value: Any, way: Any) -> Any:
+    """An absolute address, with `|version` where one is named."""
+    address, _, version = value.partition("|") if is_text(value) else ("", "", "")
+    return value if is_absolute(address) and (value == address or CODE.match(version)) else MISSING
 
 
 def is_date(value: Any) -> bool:
@@ -243,7 +253,7 @@ def _organisation(value: Any, way: Any) -> Any:
         return MISSING
     if ("ods" in value and "id" in value) or not all(is_text(v) for v in value.values()):
         return MISSING
-    if "sector" in value and not _CODE.match(value["sector"]):
+    if "sector" in value and not CODE.match(value["sector"]):
         return MISSING
     out: dict[str, Any] = {}
     if "sector" in value:
@@ -290,93 +300,6 @@ def _person_name_back(value: Any, way: Inward) -> Any:
     if str(value.get("reference", "")).startswith("Organization") or value.get("type") == "Organization":
         return MISSING
     return value["display"] if isinstance(value.get("display"), str) else MISSING
-
-
-# -- answers ----------------------------------------------------------------------------------------------------------
-
-
-def _answers(value: Any, way: Any) -> Any:
-    """`[{id, answer}]` as QuestionnaireResponse items: text, whole number, decimal, yes/no or a list of these.
-
-    What is asked below a question stands inside its (first) answer, below a group or an unanswered question beside it
-    (https://hl7.org/fhir/R4/questionnaireresponse.html, qrs-1).
-    """
-    if type(value) is not list or not value:
-        return MISSING
-    out = []
-    for item in value:
-        if type(item) is not dict or not item.keys() <= {"id", "answer", "text", "items"} or not is_text(item.get("id")):
-            return MISSING
-        if "text" in item and not is_text(item["text"]):
-            return MISSING
-        element: dict[str, Any] = {"linkId": item["id"]}
-        if "text" in item:
-            element["text"] = item["text"]
-        if "answer" in item:
-            answers = _answer_list(item["answer"])
-            if answers is MISSING:
-                return MISSING
-            element["answer"] = answers
-        if "items" in item:
-            below = _answers(item["items"], way)
-            if below is MISSING:
-                return MISSING
-            (element["answer"][0] if "answer" in element else element)["item"] = below
-        out.append(element)
-    return out
-
-
-def _answer_list(value: Any) -> Any:
-    values = value if type(value) is list and len(value) > 1 else [value]
-    out: list[dict[str, Any]] = []
-    for v in values:
-        if type(v) is bool:
-            out.append({"valueBoolean": v})
-        elif type(v) is int and -(2**31) <= v < 2**31:
-            out.append({"valueInteger": v})
-        elif type(v) is Decimal and is_number(v):
-            out.append({"valueDecimal": v})
-        elif is_text(v):
-            out.append({"valueString": v})
-        elif type(v) is dict and v and v.keys() <= {"system", "code", "display"} and all(is_text(x) for x in v.values()):
-            if _uri(v.get("system", "x"), None) is MISSING or _code(v.get("code", "x"), None) is MISSING:
-                return MISSING
-            out.append({"valueCoding": v})
-        else:
-            return MISSING
-    return out
-
-
-def _answers_back(value: Any, way: Any) -> Any:
-    out = []
-    for element in value if isinstance(value, list) else ():
-        if not isinstance(element, dict) or not isinstance(element.get("linkId"), str):
-            continue
-        item: dict[str, Any] = {"id": element["linkId"]}
-        if isinstance(element.get("text"), str):
-            item["text"] = element["text"]
-        answers = [a for a in (_answer_back(a) for a in element.get("answer", ())) if a is not MISSING]
-        if answers:
-            item["answer"] = answers if len(answers) > 1 else answers[0]
-        nested = [*element.get("item", ()), *(i for a in element.get("answer", ()) if isinstance(a, dict) for i in a.get("item", ()))]
-        below = _answers_back(nested, way)
-        if below is not MISSING:
-            item["items"] = below
-        out.append(item)
-    return out or MISSING
-
-
-def _answer_back(answer: Any) -> Any:
-    if not isinstance(answer, dict):
-        return MISSING
-    for key, value in answer.items():
-        if key.startswith("value"):
-            if key == "valueQuantity" and isinstance(value, dict):
-                return value.get("value", MISSING)
-            if key == "valueReference" and isinstance(value, dict):
-                return value.get("display", MISSING)
-            return value if key != "valueAttachment" else MISSING
-    return MISSING
 
 
 # -- words for others' concepts ---------------------------------------------------------------------------------------
@@ -443,6 +366,7 @@ CODECS: Final[dict[str, Codec]] = {
     "text": _same(_text),
     "code": _same(_code),
     "uri": _same(_uri),
+    "canonical": _same(_canonical),
     "date": _same(_date),
     "moment": _same(_moment),
     "boolean": _same(_true_or_false),
@@ -451,7 +375,6 @@ CODECS: Final[dict[str, Codec]] = {
     "who": Codec(_who, _who_back),
     "owner": Codec(_owner, _who_back),
     "organisation": Codec(_organisation, _organisation_back),
-    "answers": Codec(_answers, _answers_back),
     "concept-words": Codec(_never, _concept_back),
     "person-name": Codec(_never, _person_name_back),
     "human-name": Codec(_never, _human_name_back),

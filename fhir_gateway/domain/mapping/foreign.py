@@ -18,6 +18,7 @@ KINDS: Final = {
     "Condition": "need",
     "Task": "action",
     "ServiceRequest": "action-request",
+    "MedicationStatement": "medicine",
     "CareTeam": "team",
     "RelatedPerson": "contact",
     "QuestionnaireResponse": "answers",

@@ -12,18 +12,18 @@ from typing import Any, Final
 
 from . import foreign
 from .codecs import person_name
-from .leftover import EXTRA, leftover
+from .leftover import EXTRA, leftover, lost
 from .names import MAIN_CATEGORY, ODS, OWN_ORGANISATION, kind_of, local, own_identifier
-from .outward import RELATIONSHIP
+from .outward import RELATIONSHIP, again
 from .paths import MISSING
 from .tables import Table, Tables
 from .ways import Found, Inward
 
 Resource = dict[str, Any]
-LISTS: Final = ("need", "goal", "action", "contact", "strength", "measurement", "answers", "document", "unmet-need", "contingency", "additional-plan")
+LISTS: Final = ("need", "goal", "action", "contact", "medicine", "strength", "measurement", "answers", "document", "unmet-need", "contingency", "additional-plan")
 ORDER: Final = (
     "plan", "id", "title", "status", "created", "reviewed_on", "person", "about_me", "team", "contacts", "strengths", "needs", "goals",
-    "actions", "contingency", "additional_plans", "documents", "answers", "measurements", "unmet_needs", "funding", "agreement",
+    "actions", "medicines", "contingency", "additional_plans", "documents", "answers", "measurements", "unmet_needs", "funding", "agreement",
     "review", "written", "notes",
 )  # fmt: skip
 AROUND: Final = frozenset({"Practitioner", "PractitionerRole", "Organization", "Location", "Provenance", "AuditEvent", "Consent"})
@@ -85,13 +85,14 @@ class _Reading:
         self.homeless: list[dict[str, str]] | None = [] if homeless else None
         self.landed: list[dict[str, str]] = []
         self.used: set[int] = set()
+        self.became: list[tuple[_One, str, dict[str, Any]]] = []  # each resource, and the thing of the plan it is
         self.main = self._main()
         self.own = self.main is not None and self.main.kind == "plan"
         self.prefix = (self.main.value if self.main and self.own else self._prefix()) + "/"
         self.order = self._order()
         self._choose()
         self.targets = self._targets()
-        self.way = Inward(self.targets)
+        self.way = Inward(self.targets, keep=keep)
 
     # -- what is what
 
@@ -196,6 +197,7 @@ class _Reading:
         plan: dict[str, Any] = {}
         if self.main is not None:
             plan |= self._item(self.main, "plan")
+            self.became.append((self.main, "plan", plan))
             if (self.own and self.main.id is not None) or (not self.own and self.main.id):
                 plan["id"] = self.main.id
         elif self.prefix not in ("/", "#/"):
@@ -209,6 +211,7 @@ class _Reading:
         self._team(plan)
         if not self.own:
             self.used |= foreign.activities(plan, self.ones, self.way)
+        self._take_along(plan)
         self._say_unused()
         return Read({k: plan[k] for k in (*(k for k in ORDER if k in plan), *(k for k in plan if k not in ORDER))}, self.homeless or [], self.landed)
 
@@ -217,19 +220,27 @@ class _Reading:
         self.used.add(id(one))
         self.way.ours = bool(one.value)
         out = table.fields.back(one.resource, self.way)
-        if (self.keep or self.homeless is not None) and kind != "team":
-            rest = leftover(one.resource, table)
-            if self.keep and rest:
-                out[EXTRA] = [{"path": path, "value": value} for path, value in rest]
-            if self.homeless is not None:
-                name = one.names[-1] if one.names else one.type
-                unread = (path for path, value in rest if not foreign.read_elsewhere(path, value, self.own))
-                self.homeless += [{"path": f"{name}: {one.type}.{path}", "to": "", "why": WHY} for path in unread]
-                self.landed += [
-                    {"path": f"{name}: {one.type}.{row.fhir}", "to": _spell(table, row.plan), "why": LANDED}
-                    for row in table.fields.rows if not (row.theirs and self.way.ours) and row.get(one.resource) is not MISSING and _said(out, row.plan)
-                ]  # fmt: skip
+        if self.homeless is not None and kind != "team":
+            name = one.names[-1] if one.names else one.type
+            unread = (path for path, value in leftover(one.resource, table) if not foreign.read_elsewhere(path, value, self.own))
+            self.homeless += [{"path": f"{name}: {one.type}.{path}", "to": "", "why": WHY} for path in unread]
+            self.landed += [
+                {"path": f"{name}: {one.type}.{row.fhir}", "to": _spell(table, row.plan), "why": LANDED}
+                for row in table.fields.rows if not (row.theirs and self.way.ours) and row.get(one.resource) is not MISSING and _said(out, row.plan)
+            ]  # fmt: skip
         return out
+
+    def _take_along(self, plan: Mapping[str, Any]) -> None:
+        """Where asked for: what the plan would not say again of each resource goes along with what became of it."""
+        made = again(plan, self.tables) if self.keep else {}
+        for one, kind, thing in self.became if self.keep else ():
+            gone = lost(one.resource, made.get(id(thing), {}), self.tables[kind], self._leads)
+            if gone:
+                thing[EXTRA] = [*thing.get(EXTRA, ()), *(g.extra for g in gone)]
+
+    def _leads(self, name: str) -> bool:
+        found = self._find(name)
+        return found is not None and found.kind not in ("", "?") and found.type not in AROUND
 
     def _person(self, plan: dict[str, Any]) -> None:
         for o in self.ones:
@@ -243,6 +254,7 @@ class _Reading:
                     person = {"id": str(o.resource["id"]), **person}
                 if person:
                     plan["person"] = person | plan.get("person", {}) if isinstance(plan.get("person", {}), dict) else person
+                    self.became.append((o, "person", plan["person"]))
                 return
 
     def _mine(self, identifier: Mapping[str, Any], kind: str) -> bool:
@@ -252,6 +264,7 @@ class _Reading:
         for o in self.ones:
             if o.kind == "about-me":
                 plan["about_me"] = self._item(o, "about-me")
+                self.became.append((o, "about-me", plan["about_me"]))
 
     def _list(self, plan: dict[str, Any], kind: str) -> None:
         ones = sorted((o for o in self.ones if o.kind == kind), key=lambda o: (self._place(o), o.value))
@@ -265,7 +278,9 @@ class _Reading:
             stages = [c for c in (self._find(n) for n in _milestones(one.resource)) if c is not None and c.kind == "stage-goal"]
             if stages:
                 item["stage_goals"] = [self._named(c, "stage-goal") for c in stages if id(c) not in self.used]
-        return {"id": one.id, **item} if one.id is not None and "id" not in item else item
+        item = {"id": one.id, **item} if one.id is not None and "id" not in item else item
+        self.became.append((one, kind, item))
+        return item
 
     def _team(self, plan: dict[str, Any]) -> None:
         team: list[dict[str, Any]] = []

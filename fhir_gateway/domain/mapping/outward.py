@@ -21,7 +21,7 @@ ACHIEVEMENT: Final = "http://terminology.hl7.org/CodeSystem/goal-achievement"
 OUTCOME: Final = f"{BASE}/StructureDefinition/goal-outcome"
 RELATIONSHIP: Final = HL7 + "goal-relationship"
 KEY_WORKER: Final = {"coding": [{"system": f"{BASE}/CodeSystem/plan-team-role", "code": "key-worker", "display": "Key worker"}]}
-INFORMATION: Final = ("about-me", "strength", "measurement", "answers", "document", "contingency", "additional-plan")
+INFORMATION: Final = ("about-me", "medicine", "strength", "measurement", "answers", "document", "contingency", "additional-plan")
 ACTIVITIES: Final = ("action", "unmet-need")
 BESIDE: Final = frozenset({"contingency", "additional-plan"})
 
@@ -58,6 +58,13 @@ class Thing(NamedTuple):
 def to_fhir(plan: Mapping[str, Any], tables: Tables, *, dry: bool = False) -> Mapped:
     """Every resource of a plan, with references between them by fullUrl. Nothing of the plan is lost; nothing in it is evaluated."""
     return _Writing(plan, tables, dry).everything()
+
+
+def again(plan: Mapping[str, Any], tables: Tables) -> dict[int, dict[str, Any]]:
+    """By `id()` of each thing of a plan: the resource it becomes."""
+    writing = _Writing(plan, tables, False)
+    writing.everything()
+    return writing.made
 
 
 def bundle(plan: Mapping[str, Any], tables: Tables) -> dict[str, Any]:
@@ -98,6 +105,7 @@ class _Writing:
         self.entries: list[Entry] = []
         self.root_skip = {"id"} if self.named else set()
         self.things: dict[str, list[Thing]] = {}
+        self.made: dict[int, dict[str, Any]] = {}
         self.patient_url = full_url("person", self.way.value(self._person_name()))
         self.way.patient = self.patient_url
         self._name_everything()
@@ -138,13 +146,13 @@ class _Writing:
     def everything(self) -> Mapped:
         self._person()
         self._about_me()
-        for kind in ("need", "goal", "action", "unmet-need", "contact", "strength", "measurement", "answers", "document"):
+        for kind in ("need", "goal", "action", "unmet-need", "contact", "medicine", "strength", "measurement", "answers", "document"):
             for n, thing in enumerate(self.things.get(kind, ())):
                 self._thing(kind, thing, f"{self.tables[kind].key}[{n}]")
         for kind in sorted(BESIDE):
             for n, thing in enumerate(self.things.get(kind, ())):
                 made = self._thing(kind, thing, f"{self.tables[kind].key}[{n}]")
-                made["partOf"] = [{"reference": self.main_url}]
+                made["partOf"] = [{"reference": self.main_url}, *made.get("partOf", ())]
         self._team()
         self._main()
         return Mapped(tuple(self.entries), self.way.dry or [])
@@ -179,6 +187,7 @@ class _Writing:
         if kind == "goal":
             _achieved(thing.item, resource)
         _again(resource, thing.item)
+        self.made[id(thing.item)] = resource
         return resource
 
     def _stages(self, thing: Thing, goal: dict[str, Any], skip: set[str], where: str) -> None:
@@ -207,6 +216,7 @@ class _Writing:
         self.tables["person"].fields.out(person, resource, self.way, frozenset({"id"}) if is_text(person.get("id")) else frozenset())
         resource["identifier"] = resource.get("identifier", []) + own
         _again(resource, person)
+        self.made[id(person)] = resource
         name = resource.get("name")
         if name:
             name.sort(key=lambda n: n.get("use") != "official")
@@ -222,6 +232,8 @@ class _Writing:
         resource["source"] = {"reference": self.patient_url}
         self.way.where, self.way.into = "about_me", "QuestionnaireResponse"
         self.tables["about-me"].fields.out(about, resource, self.way)
+        _again(resource, about)
+        self.made[id(about)] = resource
         self.things["about-me"] = [Thing(about, value, url, False)]
 
     def _team(self) -> None:
@@ -266,6 +278,7 @@ class _Writing:
         self.way.where, self.way.into = "", table.type
         table.fields.out(self.plan, resource, self.way, frozenset(self.root_skip))
         _again(resource, self.plan)
+        self.made[id(self.plan)] = resource
 
     def _refer(self, resource: dict[str, Any], element: str, kinds: tuple[str, ...]) -> None:
         references = [{"reference": t.url} for kind in kinds for t in self.things.get(kind, ())]
@@ -286,7 +299,7 @@ def _again(resource: dict[str, Any], item: Mapping[str, Any]) -> None:
     """Elements that `from_fhir(keep=True)` found no place for and took along."""
     extra = item.get(EXTRA)
     if type(extra) is list:
-        restore(resource, ((e["path"], e["value"]) for e in extra if type(e) is dict and is_text(e.get("path")) and "value" in e))
+        restore(resource, ((e["path"], e["value"], e.get("as", MISSING)) for e in extra if type(e) is dict and is_text(e.get("path")) and "value" in e))
 
 
 __all__ = ["Entry", "Mapped", "bundle", "to_fhir", "transaction"]

@@ -1,4 +1,4 @@
-"""A partner's own format to the plan and back, from a mapping file alone: `compile_partner(name, data, ...)`.
+"""A partner's own format from a mapping file alone: `compile_partner(name, data, ...)`; `partnering` runs it, both ways.
 
     partner: ward-actions            the file's name for itself
     version: 1
@@ -6,39 +6,65 @@
     rows:
       - {theirs: patient.number, plan: person.nhs_number}          one field, one field
       - {theirs: state, plan: status, words: {todo: ready}}        a word by a list of words, one-to-one unless `lossy: true`
+      - {theirs: seen, plan: "on", date: DD/MM/YYYY}               a day as they write it; `number: true`; `split: "; "` for a list in one text
       - {theirs: tasks, plan: actions, each: [...]}                a list of things, with rows of its own
+      - {theirs: pharmacy, plan: team, one: [...]}                 one thing, which is one of a list in the plan
+      - {theirs: answers, plan: items, pairs: {key: id, value: answer}}    an object as a list of its names and values
     always: {id: ward-plan}                                        what the plan needs and they do not say
+
+`always` of a row with `each` or `one` is said of each thing; two rows may fill one list of the plan when it tells their things apart.
+
+    form: csv                        a table: one line, one thing of `lines`
+    columns: [nhs_number, dob, job]  in the order in which they write them
+    person: [nhs_number, dob]        those that say who: lines that agree in them are one document
+    delimiter: ";"                   where it is no comma; `encoding: windows-1252` where it is not UTF-8
 
 What has no row stays beside, under `x_<partner>` of the object it was found in, and comes back with `from_plan`. Values are data.
 """
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .paths import MISSING
+from .changing import CHANGES, Change, change
+from .partnering import from_plan, to_plan
 from .tables import TableError
 
-WORDS: Final = frozenset({"theirs", "plan", "words", "lossy", "each", "about"})
+SHAPES: Final = ("each", "one", "pairs")
+WORDS: Final = frozenset({"theirs", "plan", "lossy", "about", "always", *SHAPES, *CHANGES})
+CSV: Final = frozenset({"columns", "person", "delimiter", "encoding"})
+LINES: Final = "lines"
 MOST_KEYS: Final = 30  # of a path: a resource is nested 64 levels at most
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
 
-Dry = list[dict[str, str]]
+Constants = tuple[tuple[tuple[str, ...], Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PartnerRow:
-    """One field: `theirs` and `plan` are paths of keys; `words` (both ways) and `each` where the row has them."""
+    """One field: `theirs` and `plan` are paths of keys; how a value changes, or the rows of the things below it, where it has any."""
 
     theirs: tuple[str, ...]
     plan: tuple[str, ...]
-    into: Mapping[str, Any] | None
-    back: Mapping[str, str] | None
-    each: tuple[PartnerRow, ...] | None
+    change: Change | None = None
+    shape: str = ""  # one of SHAPES
+    rows: tuple[PartnerRow, ...] = ()
+    pairs: tuple[str, str] = ("", "")
+    always: Constants = ()
+    joined: bool = False  # other rows fill the same list
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """How a partner writes a table."""
+
+    columns: tuple[str, ...]
+    person: tuple[str, ...]
+    delimiter: str = ","
+    encoding: str = "utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +75,12 @@ class Partner:
     about: str
     rows: tuple[PartnerRow, ...]
     always: Mapping[str, Any]
+    sheet: Sheet | None = None
 
     @property
     def beside(self) -> str:
         """The key under which what has no row travels."""
         return f"x_{self.name.replace('-', '_')}"
-
-
-# -- loading ----------------------------------------------------------------------------------------------------------
 
 
 def compile_partner(file: str, data: Any, known: Collection[str]) -> Partner:
@@ -65,16 +89,12 @@ def compile_partner(file: str, data: Any, known: Collection[str]) -> Partner:
         raise TableError(f"{file}: a partner's mapping needs `partner` and `rows`")
     if not _NAME.match(str(data["partner"])):
         raise TableError(f"{file}: `partner` is a short name in small letters, like `ward-actions`")
-    unknown = data.keys() - {"partner", "version", "about", "rows", "always"}
+    unknown = data.keys() - {"partner", "version", "about", "rows", "always", "form", *CSV}
     if unknown:
         raise TableError(f"{file}: `{sorted(map(str, unknown))[0]}` is not a word for a partner's mapping")
     rows = _rows(file, data["rows"], known, "")
-    always = data.get("always") or {}
-    if not isinstance(always, Mapping):
-        raise TableError(f"{file}: `always` is a list of keys of the plan, each with its value")
-    for key in always:
-        _path(file, "always", key, known)
-    return Partner(str(data["partner"]), str(data.get("about", "")), rows, dict(always))
+    always = _always(file, "always", data.get("always"), known, ())
+    return Partner(str(data["partner"]), str(data.get("about", "")), rows, {".".join(p): v for p, v in always}, _sheet(file, data))
 
 
 def _rows(file: str, rows: Any, known: Collection[str] | None, below: str) -> tuple[PartnerRow, ...]:
@@ -84,11 +104,24 @@ def _rows(file: str, rows: Any, known: Collection[str] | None, below: str) -> tu
     for n, row in enumerate(rows, 1):
         made = _row(file, f"row {n}{below}", row, known)
         for other in out:
-            for mine, his, what in ((made.plan, other.plan, "plan"), (made.theirs, other.theirs, "theirs")):
-                if mine[: len(his)] == his or his[: len(mine)] == mine:
-                    raise TableError(f"{file}, row {n}{below}: `{what}: {'.'.join(mine)}` has a row already")
+            if not (made.plan == other.plan and _apart(made, other)) and _overlap(made.plan, other.plan):
+                more = " (`always` may tell the things of two lists apart)" if made.rows and other.rows else ""
+                raise TableError(f"{file}, row {n}{below}: `plan: {'.'.join(made.plan)}` has a row already{more}")
+            if _overlap(made.theirs, other.theirs):
+                raise TableError(f"{file}, row {n}{below}: `theirs: {'.'.join(made.theirs)}` has a row already")
         out.append(made)
-    return tuple(out)
+    many = {r.plan for r in out if [o.plan for o in out].count(r.plan) > 1}
+    return tuple(PartnerRow(r.theirs, r.plan, r.change, r.shape, r.rows, r.pairs, r.always, r.plan in many) for r in out)
+
+
+def _overlap(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    return a[: len(b)] == b or b[: len(a)] == a
+
+
+def _apart(a: PartnerRow, b: PartnerRow) -> bool:
+    """Whether every thing of one row can be told from every thing of the other."""
+    theirs = dict(b.always)
+    return any(path in theirs and (type(theirs[path]), theirs[path]) != (type(value), value) for path, value in a.always)
 
 
 def _row(file: str, where: str, row: Any, known: Collection[str] | None) -> PartnerRow:
@@ -97,10 +130,21 @@ def _row(file: str, where: str, row: Any, known: Collection[str] | None) -> Part
     unknown = row.keys() - WORDS
     if unknown:
         raise TableError(f"{file}, {where}: `{sorted(map(str, unknown))[0]}` is not a word for a row")
-    plan = _path(file, where, row["plan"], known)
-    each = _rows(file, row["each"], None, f" of `{row['theirs']}`") if "each" in row else None
-    into, back = _both_ways(file, where, row)
-    return PartnerRow(_path(file, where, row["theirs"], None), plan, into, back, each)
+    plan, theirs = _path(file, where, row["plan"], known), _path(file, where, row["theirs"], None)
+    shapes = [s for s in (*SHAPES, *CHANGES) if s in row]
+    shape = shapes[0] if shapes and shapes[0] in SHAPES else ""
+    if shape and len(shapes) > 1:
+        raise TableError(f"{file}, {where}: `{shapes[0]}` and `{shapes[1]}` do not go together")
+    below = _rows(file, row[shape], None, f" of `{row['theirs']}`") if shape in ("each", "one") else ()
+    if "always" in row and not below:
+        raise TableError(f"{file}, {where}: `always` is for a row with `each` or `one`")
+    always = _always(file, where, row.get("always"), None, tuple(r.plan for r in below))
+    pairs = _pairs(file, where, row["pairs"]) if shape == "pairs" else ("", "")
+    try:
+        changed = change(row)
+    except ValueError as wrong:
+        raise TableError(f"{file}, {where}: {wrong}") from None
+    return PartnerRow(theirs, plan, changed, shape, below, pairs, always)
 
 
 def _path(file: str, where: str, path: Any, known: Collection[str] | None) -> tuple[str, ...]:
@@ -114,131 +158,48 @@ def _path(file: str, where: str, path: Any, known: Collection[str] | None) -> tu
     return keys
 
 
-def _both_ways(file: str, where: str, row: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, Mapping[str, str] | None]:
-    words = row.get("words")
-    if words is None:
-        return None, None
-    if not isinstance(words, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in words.items()):
-        raise TableError(f"{file}, {where}: `words` gives each of their words one of ours, as text (quote yes, no and on)")
-    back: dict[str, str] = {}
-    for theirs, ours in words.items():
-        if ours in back and row.get("lossy") is not True:
-            raise TableError(f"{file}, {where}: `{theirs}` and `{back[ours]}` both become `{ours}`: say `lossy: true`")
-        back.setdefault(ours, theirs)
-    return dict(words), back
+def _always(file: str, where: str, given: Any, known: Collection[str] | None, rows: Sequence[tuple[str, ...]]) -> Constants:
+    if given is not None and not isinstance(given, Mapping):
+        raise TableError(f"{file}{'' if where == 'always' else ', ' + where}: `always` is a list of keys of the plan, each with its value")
+    out: list[tuple[tuple[str, ...], Any]] = []
+    for key, value in (given or {}).items():
+        path = _path(file, where, key, known)
+        if any(_overlap(path, other) for other in (*rows, *(p for p, _ in out))):
+            raise TableError(f"{file}, {where}: `always: {key}` has a row already")
+        out.append((path, value))
+    return tuple(out)
 
 
-# -- theirs to the plan -----------------------------------------------------------------------------------------------
+def _pairs(file: str, where: str, given: Any) -> tuple[str, str]:
+    if not isinstance(given, Mapping) or set(given) != {"key", "value"} or not all(isinstance(v, str) and v for v in given.values()) or given["key"] == given["value"]:
+        raise TableError(f"{file}, {where}: `pairs` names two keys of the plan, like {{key: id, value: answer}}")
+    return given["key"], given["value"]
 
 
-def to_plan(theirs: Mapping[str, Any], partner: Partner) -> tuple[dict[str, Any], Dry]:
-    """The plan in a partner's document, and `{path, to, why}` of each of their fields; nothing of it is lost."""
-    dry: Dry = []
-    plan = _into(theirs, partner.rows, partner.beside, "", "", dry)
-    out: dict[str, Any] = {"plan": "1"}
-    for key, value in partner.always.items():
-        _put(plan, tuple(key.split(".")), value, over=False)
-    return out | plan, dry
+def _sheet(file: str, data: Mapping[str, Any]) -> Sheet | None:
+    if data.get("form", "json") not in ("json", "csv"):
+        raise TableError(f"{file}: `form` is json or csv")
+    if data.get("form") != "csv":
+        if data.keys() & CSV:
+            raise TableError(f"{file}: `{sorted(data.keys() & CSV)[0]}` is for `form: csv`")
+        return None
+    columns, person = _names(file, "columns", data.get("columns")), _names(file, "person", data.get("person"))
+    if not set(person) <= set(columns) or len(set(columns)) < len(columns):
+        raise TableError(f"{file}: `person` names some of `columns`, and each column has a name of its own")
+    if LINES in person:
+        raise TableError(f"{file}: a column that says who cannot be called `{LINES}`")
+    delimiter, encoding = data.get("delimiter", ","), data.get("encoding", "utf-8")
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
+        raise TableError(f"{file}: `delimiter` is one character")
+    if encoding not in ("utf-8", "windows-1252", "latin-1"):
+        raise TableError(f"{file}: `encoding` is utf-8, windows-1252 or latin-1")
+    return Sheet(columns, person, delimiter, encoding)
 
 
-def _into(theirs: Mapping[str, Any], rows: Sequence[PartnerRow], beside: str, at: str, plan_at: str, dry: Dry) -> dict[str, Any]:
-    rest: Any = copy.deepcopy(dict(theirs))
-    plan: dict[str, Any] = {}
-    for row in rows:
-        value = _get(theirs, row.theirs)
-        if value is MISSING:
-            continue
-        path, to = at + ".".join(row.theirs), plan_at + ".".join(row.plan)
-        made = _made(value, row, beside, path, to, dry)
-        if made is not MISSING:
-            _take(rest, row.theirs)
-            _put(plan, row.plan, made)
-            if row.each is None:
-                dry.append({"path": path, "to": to, "why": ""})
-    if rest:
-        plan[beside] = rest
-        dry += [{"path": at + p, "to": f"{plan_at}{beside}", "why": "no row; kept beside"} for p in _leaves(rest)]
-    return plan
+def _names(file: str, what: str, given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list) or not given or not all(isinstance(c, str) and c for c in given):
+        raise TableError(f"{file}: a table needs `{what}`, a list of names of columns")
+    return tuple(given)
 
 
-def _made(value: Any, row: PartnerRow, beside: str, path: str, to: str, dry: Dry) -> Any:
-    """The value as the plan has it; MISSING where it cannot be one and has to stay beside."""
-    if row.each is not None:
-        if not isinstance(value, list) or any(not isinstance(v, Mapping) for v in value):
-            return MISSING
-        return [_into(v, row.each, beside, f"{path}[{n}].", f"{to}[{n}].", dry) for n, v in enumerate(value)]
-    if row.into is not None:
-        return row.into.get(value, MISSING) if isinstance(value, str) else MISSING
-    return copy.deepcopy(value)
-
-
-# -- and back ---------------------------------------------------------------------------------------------------------
-
-
-def from_plan(plan: Mapping[str, Any], partner: Partner) -> tuple[dict[str, Any], Dry]:
-    """A partner's document of a plan, and `{path, to, why}` of what they have no place for."""
-    dry: Dry = []
-    plain = {k: v for k, v in plan.items() if k != "plan" and not (k in partner.always and partner.always[k] == v)}
-    return _out(plain, partner.rows, partner.beside, "", "", dry), dry
-
-
-def _out(plan: Mapping[str, Any], rows: Sequence[PartnerRow], beside: str, at: str, their_at: str, dry: Dry) -> dict[str, Any]:
-    rest: Any = copy.deepcopy(dict(plan))
-    kept = rest.pop(beside, None)
-    out: dict[str, Any] = copy.deepcopy(dict(kept)) if isinstance(kept, Mapping) else {}
-    for row in rows:
-        value = _get(plan, row.plan)
-        if value is MISSING:
-            continue
-        path, to = at + ".".join(row.plan), their_at + ".".join(row.theirs)
-        if row.each is not None and isinstance(value, list) and all(isinstance(v, Mapping) for v in value):
-            made: Any = [_out(v, row.each, beside, f"{path}[{n}].", f"{to}[{n}].", dry) for n, v in enumerate(value)]
-        elif row.back is not None:
-            made = row.back.get(value, value) if isinstance(value, str) else value
-        else:
-            made = copy.deepcopy(value)
-        _take(rest, row.plan)
-        _put(out, row.theirs, made, over=False)
-        if row.each is None:
-            dry.append({"path": path, "to": to, "why": ""})
-    dry += [{"path": at + p, "to": "", "why": "they have no place for it"} for p in _leaves(rest)]
-    return out
-
-
-# -- paths of keys ----------------------------------------------------------------------------------------------------
-
-
-def _get(node: Any, path: Sequence[str]) -> Any:
-    for key in path:
-        if not isinstance(node, Mapping) or key not in node:
-            return MISSING
-        node = node[key]
-    return node
-
-
-def _take(node: dict[str, Any], path: Sequence[str]) -> None:
-    """Remove what has been told, and what it leaves empty above it."""
-    if len(path) > 1:
-        _take(node[path[0]], path[1:])
-        if node[path[0]]:
-            return
-    del node[path[0]]
-
-
-def _put(node: dict[str, Any], path: Sequence[str], value: Any, over: bool = True) -> None:
-    for key in path[:-1]:
-        below = node.setdefault(key, {})
-        if not isinstance(below, dict):
-            return
-        node = below
-    if over:
-        node[path[-1]] = value
-    else:
-        node.setdefault(path[-1], copy.deepcopy(value))
-
-
-def _leaves(node: Mapping[str, Any], at: str = "") -> list[str]:
-    out: list[str] = []
-    for key, value in node.items():
-        out += _leaves(value, f"{at}{key}.") if isinstance(value, Mapping) and value else [f"{at}{key}"]
-    return out
+__all__ = ["Partner", "PartnerRow", "Sheet", "compile_partner", "from_plan", "to_plan"]

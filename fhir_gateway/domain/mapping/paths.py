@@ -34,7 +34,7 @@ class Segment(NamedTuple):
     each: bool = False  # every element of a list (with key and value: every such element)
 
 
-_SEGMENT = re.compile(r"([A-Za-z][A-Za-z0-9]*)(?:\[([^\]]*)\])?(?:\.|$)")
+_SEGMENT = re.compile(r"(_?[A-Za-z][A-Za-z0-9]*)(?:\[([^\]]*)\])?(?:\.|$)")
 
 
 def parse(path: str, *, each: bool = False) -> tuple[Segment, ...]:

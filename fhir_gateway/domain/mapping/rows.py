@@ -33,6 +33,7 @@ class Row:
     otherwise: Any = MISSING  # what FHIR demands where the plan is silent
     otherwise_from: str = ""  # ... taken from this key of the plan
     otherwise_when: Callable[[Any], Any] | None = None  # ... only where this stands in FHIR
+    unsaid: Any = MISSING  # what FHIR says where the plan is silent, without a marker
 
     def write(self, element: dict[str, Any], value: Any) -> None:
         self.put(element, value)
@@ -99,6 +100,8 @@ class Fields:
                 if type(said) is Instead:
                     kept.append(Kept((*prefix, key), value, said.value))
                     said = said.value
+                elif said == row.unsaid:
+                    kept.append(Kept((*prefix, key), value, said))
                 row.write(element, said)
                 if way.dry is not None:
                     way.dry.append({"path": _spell(way.where, (*prefix, key)), "to": f"{way.into}.{row.fhir}", "why": "has a place in FHIR"})
@@ -115,6 +118,9 @@ class Fields:
         """What FHIR demands and the plan does not say; the marker tells that it was not said."""
         for row in self.defaults:
             if row.get(element) is not MISSING or (row.otherwise_when and row.otherwise_when(element) is MISSING):
+                continue
+            if row.unsaid is not MISSING:
+                row.write(element, row.unsaid)
                 continue
             value = row.otherwise
             if row.otherwise_from:
@@ -134,7 +140,7 @@ class Fields:
             if row.theirs and way.ours:
                 continue
             said = row.get(element)
-            if said is MISSING:
+            if said is MISSING or said == row.unsaid:
                 continue
             path = row.plan
             if len(path) == 1:

@@ -9,6 +9,7 @@ A file says where a thing sits in the plan, which FHIR type it becomes and, row 
     {plan: notes, fhir: note, must: [text], each: [...]} a list of things, with rows of its own
     with: {path: constant}                               written beside the row
     else: value, else_from: key, else_when: path         what FHIR demands where the plan is silent; a marker takes it back
+    unsaid: value                                        what FHIR says where the plan is silent, and the other way round
     read: true                                           only from FHIR to the plan, of resources that no plan made (`any`: of all)
 
 Every path is looked up in R4; a table that cannot be right is refused, naming file and row. Values are data: there is no
@@ -22,13 +23,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from . import paths
+from .answering import items_back, items_out
 from .codecs import CODECS, Codec, coded, constant, link, ranged
 from .paths import MISSING, Segment
 from .rows import Fields, Node, Row, each, listed
 
 KEYS: Final = frozenset(
-    ["plan", "fhir", "type", "table", "lossy", "link", "range", "is", "each", "list", "whole", "must", "with", "else", "else_from", "else_when", "read", "about"]
+    ["plan", "fhir", "type", "table", "lossy", "link", "range", "is", "each", "list", "whole", "must", "with", "else", "else_from", "else_when", "unsaid", "read", "about"]
 )
+
+
+NAMED: Final[Mapping[str, Codec]] = {**CODECS, "answers": Codec(items_out, items_back)}
 
 
 class TableError(ValueError):
@@ -132,7 +137,7 @@ class _Loader:
             by_path[row.plan] = (*by_path.get(row.plan, ()), row)
             if not row.read_only:
                 _hang(tree, row)
-        defaults = tuple(r for r in compiled if r.otherwise is not MISSING)
+        defaults = tuple(r for r in compiled if r.otherwise is not MISSING or r.unsaid is not MISSING)
         return Fields(compiled, tree, defaults, tuple(must), by_path, tuple(_periods(compiled)))
 
     def row(self, n: int, data: Any, below: tuple[Segment, ...]) -> Row:
@@ -163,7 +168,7 @@ class _Loader:
         return Row(
             tuple(str(data["plan"]).split(".")), str(data["fhir"]), segments, paths.getter(segments), self.put(segments, where, read_only),
             codec, self.companions(data, below, where), read_only, data.get("read") is True, self.otherwise(data, where), str(data.get("else_from", "")),
-            paths.getter(self.parse(data["else_when"], where)) if "else_when" in data else None,
+            paths.getter(self.parse(data["else_when"], where)) if "else_when" in data else None, data.get("unsaid", MISSING),
         )  # fmt: skip
 
     def always(self, path: str, value: Any) -> tuple[Any, Any]:
@@ -228,9 +233,9 @@ class _Loader:
         if "is" in data:
             return constant(data["is"])
         name = str(data.get("type", "text"))
-        if name not in CODECS:
+        if name not in NAMED:
             raise TableError(f"{self.file}, {where}: there is no codec `{name}`")
-        return CODECS[name]
+        return NAMED[name]
 
     # -- what is refused
 

@@ -52,6 +52,12 @@ class Inward:
 
     targets: Mapping[str, Found]
     ours: bool = False  # the resource being read was made of a plan
+    keep: bool = False  # what the plan has no words for goes along
+
+    @property
+    def exact(self) -> bool:
+        """Nothing may be missing: of others' records what the plan has no words for stays where it is."""
+        return self.ours or self.keep
 
     def find(self, reference: Mapping[str, Any]) -> Found | None:
         """What a Reference leads to among the resources at hand."""

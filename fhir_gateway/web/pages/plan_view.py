@@ -74,6 +74,7 @@ class PlanView:
     practical: tuple[Line, ...] = ()
     papers: tuple[Item, ...] = ()
     changed: str = ""
+    medicines: tuple[Item, ...] = ()
 
     @property
     def sections(self) -> list[tuple[str, str]]:
@@ -81,7 +82,7 @@ class PlanView:
         every = [
             ("practical", _("Good to know"), self.practical), ("matters", _("What matters to me"), self.about),
             ("needs", _("What I need help with"), self.needs), ("goals", _("My goals"), self.goals),
-            ("actions", _("What we will do"), self.actions), ("crisis", _("If things get worse"), self.crisis),
+            ("actions", _("What we will do"), self.actions), ("medicines", _("My medicines"), self.medicines), ("crisis", _("If things get worse"), self.crisis),
             ("team", _("My team"), self.team or self.contacts), ("papers", _("Other plans and papers"), self.papers),
         ]  # fmt: skip
         return [(anchor, text) for anchor, text, there in every if there]
@@ -122,6 +123,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         practical=_practical(person),
         papers=tuple(_paper(p, name) for p in (*list_of(plan, "additional_plans"), *list_of(plan, "documents"))),
         changed=changes.get("", ""),
+        medicines=tuple(_medicine(m, name) for m in list_of(plan, "medicines")),
     )
 
 
@@ -250,6 +252,24 @@ def _action(a: dict[str, Any], name: Callable[[Any], str], goals: dict[Any, Any]
             (_("For the goal"), "\n".join(str(goals[g]) for g in texts(a.get("goals")) if g in goals)),
             (_("Look at it again"), day(a.get("review"))),
         ),
+    )  # fmt: skip
+
+
+def _medicine(m: dict[str, Any], name: Callable[[Any], str]) -> Item:
+    """How it is taken, and what was changed: the word for that stands where others have their state."""
+    change = thing(m.get("change"))
+    kinds = {"new": _("New"), "changed": _("Changed"), "stopped": _("Stopped"), "paused": _("Paused"), "unchanged": _("As before")}
+    state = kinds.get(str(change.get("kind")), "") or (_("Stopped") if m.get("status") == "stopped" else "")
+    colour = {"new": "green", "changed": "yellow", "stopped": "red", "paused": "orange"}.get(str(change.get("kind") or m.get("status")), "grey")
+    said = ", ".join(t for t in (name(change.get("by")), day(change.get("on"))) if t)
+    return Item(
+        str(m.get("id", "")), str(m.get("text") or thing(m.get("code")).get("display") or _("A medicine that is not named")), state, colour,
+        lines(
+            (_("How to take it"), m.get("how")), (_("Before"), change.get("was")), (_("Why it was changed"), change.get("reason") or m.get("status_reason")),
+            (_("Changed by"), said), (_("What it is for"), m.get("why")), (_("When"), _span(m.get("from"), m.get("to"))),
+            (_("Notes"), "\n".join(_note(n, name) for n in list_of(m, "notes"))),
+        ),
+        codes=undescribed(m.get("code")),
     )  # fmt: skip
 
 

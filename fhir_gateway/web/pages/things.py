@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[str, str]] = {  # of one, of several
     "Observation": ("A measurement", "Measurements"),
     "Flag": ("A warning", "Warnings"),
     "AllergyIntolerance": ("An allergy", "Allergies"),
+    "MedicationStatement": ("A medicine", "Medicines"),
 }
 OTHER = ("Something else in your record", "Other things in your record")
 CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task", "AllergyIntolerance", "Flag")

@@ -416,3 +416,37 @@ Description: "Somebody who was there when a consent that staff write down was ch
 Context: Consent.verification
 * value[x] 1..1
 * value[x] only Reference(Patient or Practitioner or PractitionerRole or RelatedPerson)
+
+// -- scores -----------------------------------------------------------------------------------------------------------
+
+Extension: Instrument
+Id: instrument
+Title: "The instrument of a score"
+Description: "Which version of it, by which national value set, and who holds the licence: without these a score means nothing elsewhere. No wording of it is kept. Its name is Observation.method."
+Context: Observation
+* extension contains
+    version 0..1 and
+    value-set 0..1 and
+    licence-holder 0..1
+* extension[version].value[x] only string
+* extension[value-set].value[x] only string
+* extension[licence-holder].value[x] only string
+
+// -- medicines --------------------------------------------------------------------------------------------------------
+
+Extension: MedicineChange
+Id: medicine-change
+Title: "What was changed about a medicine"
+Description: "New, changed, stopped, paused or unchanged; why; how it was taken before; when and by whom."
+Context: MedicationStatement
+* extension contains
+    kind 0..1 and
+    reason 0..1 and
+    was 0..1 and
+    on 0..1 and
+    by 0..1
+* extension[kind].value[x] only code
+* extension[reason].value[x] only string
+* extension[was].value[x] only string
+* extension[on].value[x] only dateTime
+* extension[by].value[x] only Reference

@@ -1,0 +1,55 @@
+"""`hl7v2`: HL7 v2 messages from files, or from a folder into which a hospital drops them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..around import adt
+from ..domain import strict
+from ..domain.problem import Problem
+from ..settings import Refused, load
+from ..wiring import context_as, wired
+from .files import contents
+
+
+async def hl7v2(files: list[Path], folder: Path | None, who: str, as_json: bool) -> int:
+    """Each message by the gate as `who`. 0 when all were taken, 1 when one was refused or must come again, 2 when a file cannot be read."""
+    if bool(files) == (folder is not None):
+        raise Refused("Say either files, or --drop FOLDER.")
+    if folder is not None and not folder.is_dir():
+        raise Refused(f"{folder} is not a folder that can be read.")
+    good = True
+    async with wired(load()) as w:
+        ctx = await context_as(w, who)
+        for file in files or adt.dropped(folder or Path()):
+            raw = contents(file)
+            try:
+                heard = [_show(file, h, as_json) async for h in adt.of_file(ctx, raw)]
+            except Problem as p:
+                raise Refused(f"{file}: {p.text}") from None
+            good = good and bool(heard) and all(h.code == "AA" for h in heard)
+            if any(h.kind in adt.LATER for h in heard):  # the file stays, to be taken up again
+                return 1
+            if folder is not None:
+                adt.answer(file, raw, heard, ctx)
+    return 0 if good else 1
+
+
+def _show(file: Path, heard: adt.Acknowledged, as_json: bool) -> adt.Acknowledged:
+    line: dict[str, Any] = {
+        "file": str(file), "message": heard.name, "event": heard.event, "ack": heard.code, "repeated": heard.repeated,
+        "issues": [{"where": i.where, "condition": i.key, "text": i.text} for i in heard.issues],
+    }  # fmt: skip
+    if as_json:
+        sys.stdout.buffer.write(strict.dump(line) + b"\n")
+    else:
+        print(f"{file}: {heard.name or '-'} {heard.event or '-'}: {heard.code}{', as before' if heard.repeated else ''}")
+        for i in heard.issues:
+            print(f"  {i.where + ': ' if i.where else ''}{i.text}")
+    sys.stdout.flush()
+    return heard
+
+
+__all__ = ["hl7v2"]

@@ -1,0 +1,65 @@
+"""`report`: counts over all people, for an operator. docs/reports.md"""
+
+from __future__ import annotations
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from .. import gate
+from ..domain.reporting import Change, Report
+from ..settings import load
+from ..wiring import operator, wired
+from .bringing import console
+from .operating import out
+
+HIDDEN = "-"  # in place of a count that is not told
+
+
+async def tell(kind: str, by: str, as_json: bool) -> int:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    async with wired(load()) as w:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            task = progress.add_task("Counting people")
+            counted = await gate.counted_over_all(operator(w), kind, by, lambda n, of: progress.update(task, completed=n, total=max(n, of)))
+    if as_json:
+        _lines(counted)
+    else:
+        _print(counted)
+    return 0
+
+
+def _lines(c: gate.Counted) -> None:
+    said = {"kind": c.report.kind, "at": c.at.isoformat(), "until": c.until.isoformat()}
+    for row in c.report.rows:
+        out({**said, "group": row.group, "people": row.people, "counts": dict(row.counts)})
+    for (system, code), name, people in c.report.about:
+        out({**said, "about": {"system": system, "code": code, "name": name}, "people": people})
+    for x in c.report.changes:
+        what = {"system": x.system, "code": x.code, "name": x.name}
+        out({**said, "score": what, "people": x.people, "before": x.before, "after": x.after, "counts": dict(x.counts)})
+
+
+def _print(c: gate.Counted) -> None:
+    print(f"{c.report.kind}, counted on {c.at:%d %B %Y}; the same until {c.until:%d %B %Y}. Rounded to five; {HIDDEN} is fewer than five, or would tell such a count.")
+    for row in c.report.rows:
+        print(f"{row.group}: {_count(row.people)} people")
+        for name, n in row.counts.items():
+            print(f"  {name}: {_count(n)}")
+    for (_, code), name, people in c.report.about:
+        print(f"about {name or 'code'} ({code}): {people} people")
+    for change in c.report.changes:
+        print(_change(change))
+    if _nothing(c.report):
+        print("Nothing can be told of so few people.")
+
+
+def _change(x: Change) -> str:
+    ways = ", ".join(f"{way} {_count(n)}" for way, n in x.counts.items())
+    return f"{x.name or 'code'} ({x.code}): {x.people} people, before {x.before:g}, after {x.after:g} on average; {ways}"
+
+
+def _nothing(r: Report) -> bool:
+    return not (any(row.people is not None for row in r.rows) or r.changes)
+
+
+def _count(n: int | None) -> str:
+    return HIDDEN if n is None else str(n)

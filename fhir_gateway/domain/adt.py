@@ -1,0 +1,312 @@
+"""What an ADT message means here: who it is about, the Encounter it makes or changes, and what it says of the person that the record says
+otherwise. Pure. docs/hl7v2.md has the table.
+
+Only the stay is taken: who, where, from when to when. Diagnoses, allergies, kin and insurance (DG1, AL1, NK1, IN1, OBX, Z segments) are not: an admission
+notice needs none of it, and clinical content comes as a document. HL7 v2.5.1 chapter 3, https://hl7.org/fhir/R4/encounter.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from .er7 import LONGEST_NAME, Message, wrong
+from .identity import NHS_NUMBER, fold
+from .periods import LONDON, interval
+from .periods import instant as instant_of
+from .vocabulary import ACT_CODE, HL7, OURS
+
+ADMIT, DISCHARGE, UPDATE, MERGE = "ADT^A01", "ADT^A03", "ADT^A08", "ADT^A40"
+EVENTS: Final = (ADMIT, DISCHARGE, UPDATE, MERGE)
+NAMES: Final = f"{OURS}/id/hl7v2"  # identifier system of what a sender numbers without a system of its own: /<client>/<authority>
+LONGEST: Final = 200  # characters of one text
+NHS_OID: Final = "2.16.840.1.113883.2.1.4.1"
+_NHS: Final = frozenset({"NHS", "NHSNBR", "NHSN", "NHSNUMBER"})
+_TIME: Final = re.compile(r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(\d\d)?(?:(\d\d)(?:\.\d{1,6})?)?)?)?)?([+-]\d{4})?", re.ASCII)
+_CLASSES: Final = {  # PV1-2, table 0004 -> v3-ActCode
+    "I": ("IMP", "inpatient encounter"), "E": ("EMER", "emergency"), "O": ("AMB", "ambulatory"), "P": ("PRENC", "pre-admission"),
+    "R": ("AMB", "ambulatory"), "B": ("IMP", "inpatient encounter"), "D": ("SS", "short stay"),
+}  # fmt: skip
+_GENDERS: Final = {"M": "male", "F": "female", "O": "other", "A": "other", "1": "male", "2": "female", "9": "other"}
+_SERVICES: Final = {  # PV1-10, treatment functions that say by themselves what somebody was in for -> sensitivity
+    **dict.fromkeys("700 710 711 712 713 715 720 722 723 724 725 726 727 656 PSY MH".split(), "MH"), "721": "SUD", "360": "STD",
+}  # fmt: skip
+_DISPOSITIONS: Final = {  # PV1-36, NHS discharge destination and HL7 table 0112, where they mean one thing -> HL7 discharge-disposition
+    "19": ("home", "Home"), "01": ("home", "Home"), "29": ("alt-home", "Alternative home"), "79": ("exp", "Expired"), "20": ("exp", "Expired"),
+    "07": ("aadvice", "Left against advice"), "51": ("other-hcf", "Other healthcare facility"), "54": ("long", "Long-term care"), "65": ("long", "Long-term care"),
+    "85": ("snf", "Skilled nursing facility"),
+}  # fmt: skip
+
+
+# -- what kind it is --------------------------------------------------------------------------------------------------
+
+
+def event(m: Message) -> str:
+    """One of EVENTS. Problem bad-request (an ACK of AR) for what is not taken here; invalid (AE) for one without a name."""
+    kind, _, trigger = m.event.partition("^")
+    if kind != "ADT":
+        raise wrong(f"Only ADT is taken here, not `{kind[:20] or 'nothing'}`.", "MSH^1^9", "200", "bad-request")
+    if m.event not in EVENTS:
+        taken = ", ".join(e.removeprefix("ADT^") for e in EVENTS)
+        raise wrong(f"`{trigger[:20] or 'nothing'}` is not taken here: {taken} are.", "MSH^1^9^1^2", "201", "bad-request")
+    if m.text("MSH", 11)[:1] not in ("P", ""):
+        raise wrong("Only messages of production (`P`) are written into people's records.", "MSH^1^11", "202", "bad-request")
+    if (version := m.text("MSH", 12)) and not re.match(r"2\.[1-9]", version):
+        raise wrong(f"Version `{version[:20]}` is not read here: 2.1 to 2.9 are.", "MSH^1^12", "203", "bad-request")
+    if not m.name or len(m.name) > LONGEST_NAME:
+        raise wrong(f"MSH-10 must name the message, in at most {LONGEST_NAME} characters.", "MSH^1^10", "101", "bad-request")
+    return m.event
+
+
+# -- whom it is about -------------------------------------------------------------------------------------------------
+
+
+def nhs_numbers(m: Message, segment: str, field: int) -> list[str]:
+    """The NHS numbers among the identifiers of a field, without spaces and hyphens."""
+    out = []
+    for n in range(1, m.repetitions(segment, field) + 1):
+        authority = {m.text(segment, field, 4, repetition=n, sub=s).upper() for s in (1, 2)}
+        kind = m.text(segment, field, 5, repetition=n).upper()
+        if authority & _NHS or NHS_OID in authority or kind in ("NH", "NHS"):
+            number = m.text(segment, field, repetition=n).replace(" ", "").replace("-", "")
+            if number and not re.fullmatch(r"\d{10}", number, re.ASCII):
+                raise wrong("An NHS number has ten digits.", f"{segment}^1^{field}", "102")
+            out += [number] if number else []
+    return list(dict.fromkeys(out))
+
+
+def person(m: Message) -> dict[str, Any]:
+    """Whom the message says that it is about, as a Patient: what is compared, and nothing else. Problem invalid."""
+    if not m.has("PID"):
+        raise wrong("There is no PID segment: whom this is about is not said.", "PID", "100")
+    numbers = nhs_numbers(m, "PID", 3) or nhs_numbers(m, "PID", 2)
+    if len(numbers) > 1:
+        raise wrong("PID-3 has two NHS numbers.", "PID^1^3", "102", "conflict")
+    names = [{"family": f} for n in range(1, m.repetitions("PID", 5) + 1) if (f := m.text("PID", 5, repetition=n))]
+    out: dict[str, Any] = {"resourceType": "Patient", "identifier": [{"system": NHS_NUMBER, "value": n} for n in numbers], "name": names}
+    born = _born(m)
+    return out | ({"birthDate": born} if born else {})
+
+
+def _born(m: Message) -> str:
+    return moment(m, "PID", 7)[:10]
+
+
+def former(m: Message) -> dict[str, Any] | None:
+    """The record that A40 says is the same person's, as a Patient: its NHS number, the former name, else the name, and the date of birth that
+    both must have. None where MRG names no NHS number."""
+    if not m.has("MRG"):
+        raise wrong("A40 needs an MRG segment: which record is merged is not said.", "MRG", "100")
+    numbers = nhs_numbers(m, "MRG", 1) or nhs_numbers(m, "MRG", 4)
+    if not numbers:
+        return None
+    family = m.text("MRG", 7)
+    return {**person(m), "identifier": [{"system": NHS_NUMBER, "value": numbers[0]}]} | ({"name": [{"family": family}]} if family else {})
+
+
+# -- the stay ---------------------------------------------------------------------------------------------------------
+
+
+def visit(m: Message, client: str) -> tuple[str, str]:
+    """(system, value) by which its sender knows this stay. Problem invalid without one."""
+    for segment, field in (("PV1", 19), ("PID", 18), ("PV1", 50)):
+        if value := m.text(segment, field):
+            return _system(m, segment, field, client), value[:LONGEST]
+    raise wrong("PV1-19 must number this stay, so that its end is known as its end.", "PV1^1^19", "101")
+
+
+def _system(m: Message, segment: str, field: int, client: str) -> str:
+    """The system of an identifier: an OID or a URI where the sender gives one, else one of ours for this sender alone."""
+    space, universal, kind = (m.text(segment, field, 4, sub=s) for s in (1, 2, 3))
+    if kind.upper() == "ISO" and re.fullmatch(r"[0-2](\.(0|[1-9]\d*)){1,40}", universal):
+        return f"urn:oid:{universal}"
+    return f"{NAMES}/{quote(client, safe='')}/{quote((space or m.sender[1] or 'visit')[:60], safe='')}"
+
+
+def stay(m: Message, person: str, provider: str | None, client: str, before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The Encounter as it is after this message: what it says over what was there (`before`), where it says nothing as it was.
+
+    `person` is `Patient/…`, `provider` the sender's `Organization/…`. A stay that has ended stays ended, and what was recorded before it did
+    and comes after changes nothing. Problem invalid.
+    """
+    system, value = visit(m, client)
+    kind = event(m)
+    if before is not None and _late(m, before):
+        return dict(before)
+    out: dict[str, Any] = dict(before or {"resourceType": "Encounter", "identifier": [{"system": system, "value": value}], "subject": {"reference": person}})
+    began, ended = moment(m, "PV1", 44), moment(m, "PV1", 45)
+    if kind == DISCHARGE:
+        ended = ended or _happened(m)
+    elif kind == ADMIT:
+        began = began or _happened(m)
+    over = bool(ended) or out.get("status") == "finished"
+    planned = m.text("PV1", 2).upper() == "P" and kind != ADMIT
+    out["status"] = "finished" if over else "planned" if planned else out.get("status", "in-progress") if kind == UPDATE else "in-progress"
+    period = {**out.get("period", {}), **({"start": began} if began else {}), **({"end": ended} if ended else {})}
+    _in_order(period)
+    return {**out, **_class(m, out), **({"period": period} if period else {}), **_where(m, out), **_who(m), **_way(m, out), **_provider(provider, out), **_labels(m, out)}
+
+
+def _late(m: Message, before: Mapping[str, Any]) -> bool:
+    recorded, end = moment(m, "EVN", 2) or moment(m, "MSH", 7), before.get("period", {}).get("end", "")
+    return bool(before.get("status") == "finished" and recorded and end) and instant(recorded, last=True) < instant(end)
+
+
+def _in_order(period: Mapping[str, str]) -> None:
+    start, end = (period.get(k, "") for k in ("start", "end"))
+    if start and end and instant(end, last=True) < instant(start):
+        raise wrong(f"This stay would end ({end}) before it began ({start}).", "PV1^1^45", "102")
+
+
+def _happened(m: Message) -> str:
+    """When the event was: EVN-6, EVN-2, else MSH-7."""
+    return next((t for at in (("EVN", 6), ("EVN", 2), ("MSH", 7)) if (t := moment(m, *at))), "")
+
+
+def _class(m: Message, before: Mapping[str, Any]) -> dict[str, Any]:
+    said = m.text("PV1", 2)
+    if not said and before.get("class"):
+        return {}
+    if said.upper() in _CLASSES:
+        code, display = _CLASSES[said.upper()]
+        return {"class": {"system": ACT_CODE, "code": code, "display": display}}
+    return {"class": {"system": f"{HL7}/v3-NullFlavor", "code": "UNK", "display": said[:LONGEST] or "unknown"}}
+
+
+def _where(m: Message, out: Mapping[str, Any]) -> dict[str, Any]:
+    """The one place where somebody is now: point of care, room, bed, facility."""
+    parts = [m.text("PV1", 3, n) for n in (9, 1, 2, 3, 4)]
+    named = ", ".join(dict.fromkeys(p for p in parts if p))[: 2 * LONGEST]
+    over = out.get("status") == "finished"
+    if named:
+        return {"location": [{"location": {"display": named}, "status": "completed" if over else "active"}]}
+    held = out.get("location") or []
+    return {"location": [{**place, "status": "completed"} for place in held]} if over and held else {}
+
+
+def _who(m: Message) -> dict[str, Any]:
+    """The attending doctor by name; a number alone says nothing to people."""
+    family, given, prefix = m.text("PV1", 7, 2), m.text("PV1", 7, 3), m.text("PV1", 7, 6)
+    name = " ".join(p for p in (prefix, given, family) if p)[:LONGEST]
+    if not family:
+        return {}
+    attending = {"coding": [{"system": f"{HL7}/v3-ParticipationType", "code": "ATND", "display": "attender"}]}
+    return {"participant": [{"type": [attending], "individual": {"type": "Practitioner", "display": name}}]}
+
+
+def _way(m: Message, out: Mapping[str, Any]) -> dict[str, Any]:
+    """How they came in and where they went."""
+    held = dict(out.get("hospitalization") or {})
+    if source := _words(m, "PV1", 14):
+        held["admitSource"] = {"text": source}
+    if gone := _words(m, "PV1", 36):
+        code = _DISPOSITIONS.get(m.text("PV1", 36))
+        coding = {"coding": [{"system": f"{HL7}/discharge-disposition", "code": code[0], "display": code[1]}]} if code else {}
+        held["dischargeDisposition"] = {**coding, "text": gone}
+    return {"hospitalization": held} if held else {}
+
+
+def _words(m: Message, segment: str, field: int) -> str:
+    """A coded field in words: its text, else its code."""
+    return (m.text(segment, field, 2) or m.text(segment, field))[:LONGEST]
+
+
+def _provider(provider: str | None, out: Mapping[str, Any]) -> dict[str, Any]:
+    return {"serviceProvider": {"reference": provider}} if provider and "serviceProvider" not in out else {}
+
+
+def _labels(m: Message, out: Mapping[str, Any]) -> dict[str, Any]:
+    """A ward may say by itself what somebody was in for: then the stay is as private as that."""
+    code = _SERVICES.get(m.text("PV1", 10).upper())
+    held = list((out.get("meta") or {}).get("security", ()))
+    if code is None or any(c.get("code") == code for c in held):
+        return {}
+    return {"meta": {**(out.get("meta") or {}), "security": [*held, {"system": ACT_CODE, "code": code}]}}
+
+
+# -- what it says of the person ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """One thing that the hospital has otherwise than the record: `what` in words, and what it has. `place`: it says where somebody is."""
+
+    what: str
+    theirs: str
+    place: bool = False
+
+
+def otherwise(m: Message, patient: Mapping[str, Any]) -> list[Other]:
+    """Of address, telephone, first name, gender and death: what the hospital has otherwise than this Patient, or beyond it."""
+    return [o for o in (_address(m, patient), _phone(m, patient), _first_name(m, patient), _gender(m, patient), _death(m, patient)) if o is not None]
+
+
+def _address(m: Message, patient: Mapping[str, Any]) -> Other | None:
+    lines = [t for n in (1, 2, 3, 4) if (t := m.text("PID", 11, n))]
+    code = m.text("PID", 11, 5)
+    if not code or any(fold(str(a.get("postalCode", ""))) == fold(code) for a in patient.get("address", ()) if a.get("use") != "old"):
+        return None
+    return Other("address", ", ".join([*lines, code])[:LONGEST], place=True)
+
+
+def _phone(m: Message, patient: Mapping[str, Any]) -> Other | None:
+    theirs = m.text("PID", 13, 12) or m.text("PID", 13)
+    digits = _digits(theirs)
+    known = {_digits(str(t.get("value", ""))) for t in patient.get("telecom", ())}
+    return Other("telephone", theirs[:LONGEST], place=True) if len(digits) >= 6 and digits not in known else None
+
+
+def _digits(number: str) -> str:
+    return re.sub(r"^(0044|44)", "0", re.sub(r"\D", "", number))
+
+
+def _first_name(m: Message, patient: Mapping[str, Any]) -> Other | None:
+    theirs = m.text("PID", 5, 2)
+    known = {fold(g) for n in patient.get("name", ()) for g in n.get("given", ())} - {""}
+    return Other("first name", theirs[:LONGEST]) if fold(theirs) and known and fold(theirs) not in known else None
+
+
+def _gender(m: Message, patient: Mapping[str, Any]) -> Other | None:
+    theirs = _GENDERS.get(m.text("PID", 8).upper(), "")
+    return Other("gender", theirs) if theirs and patient.get("gender") not in (None, "unknown", theirs) else None
+
+
+def _death(m: Message, patient: Mapping[str, Any]) -> Other | None:
+    died = m.text("PID", 30).upper() == "Y" or bool(m.text("PID", 29))
+    if not died or patient.get("deceasedBoolean") or patient.get("deceasedDateTime"):
+        return None
+    return Other("death", moment(m, "PID", 29)[:10] or "said, without a date")
+
+
+# -- times ------------------------------------------------------------------------------------------------------------
+
+
+def moment(m: Message, segment: str, field: int) -> str:
+    """A time stamp as a FHIR dateTime, with what precision it has; without a zone it is London's. "" where it is not said. Problem invalid."""
+    said = m.text(segment, field)
+    if not said:
+        return ""
+    found, place = _TIME.fullmatch(said), f"{segment}^1^{field}"
+    try:
+        if found is None:
+            raise ValueError
+        year, month, day, hour, minute, second, zone = found.groups()
+        at = datetime(int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0), min(int(second or 0), 59))
+        if hour is None:
+            return "-".join(p for p in (year, month, day) if p)
+        aware = datetime.strptime(f"{at:%Y%m%d%H%M%S}{zone}", "%Y%m%d%H%M%S%z") if zone else at.replace(tzinfo=LONDON)
+        return aware.astimezone(aware.tzinfo).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        raise wrong(f"`{said[:30]}` is no time (YYYYMMDDHHMMSS).", place, "102") from None
+
+
+def instant(text: str, *, last: bool = False) -> datetime:
+    """The first (`last`: the last) moment of a FHIR date or dateTime, to compare."""
+    return instant_of(interval(text)[1 if last else 0])
+
+
+__all__ = ["ADMIT", "DISCHARGE", "EVENTS", "MERGE", "UPDATE", "Other", "event", "former", "moment", "otherwise", "person", "stay", "visit"]

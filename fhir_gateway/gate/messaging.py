@@ -1,0 +1,212 @@
+"""HL7 v2 messages of registered systems: one effect however often a message comes, the right person or nobody, and the inbox for what was refused.
+
+As `pushing`, of which these are the other kind: who may, whom it finds, and what is remembered are the same. docs/hl7v2.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from ..domain import adt, strict
+from ..domain.er7 import Message
+from ..domain.problem import Issue, Problem
+from ..domain.types import Drop, Keep, Note, Op, Stored
+from ..store.base import Taken
+from .committing import Work, again, settle
+from .context import Context, need_scope, note, rendering
+from .identifying import find_person
+from .noticing import ADMITTED, LEFT, propose_details, tell_key_workers
+from .preparing import known, put_new, put_over
+from .pushing import REMEMBERED, Waits, put_in_inbox
+from .writing import digest
+
+WAITING: Final = frozenset({403, 404, 409, 412, 422})  # a refusal that a person can put right: the message waits
+FORMAT: Final = "hl7v2"
+MERGE_WORDS: Final = (
+    "A hospital says that two records here are one person's. Nothing was merged. Look whether that is so: then merge them by the command that you see, and end this."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a message came to, for its acknowledgement: `issues` say what its sender is to know, none of it about the record."""
+
+    message: Message
+    issues: tuple[Issue, ...] = ()
+    repeated: bool = False
+
+
+class _Said(msgspec.Struct):
+    digest: str
+    answer: list[tuple[str, str, str]]  # severity, key, text of each issue
+
+
+async def hear(ctx: Context, message: Message, *, waits_as: str | None = None) -> Heard:
+    """Do what an ADT message says, as the registered system that sent it. The same message again within 7 days changes nothing.
+
+    Problem forbidden for anybody else; bad-request for what is not taken here; invalid, conflict and the gate's own, which wait in the
+    inbox (`waits_as`: under the name it has there already).
+    """
+    if ctx.actor.kind != "system" or ctx.client is None or not ctx.actor.contributor:
+        raise Problem("forbidden", "HL7 v2 messages are taken from registered systems that bring in what they know of people (`--contributor`).")
+    kind = adt.event(message)
+    key = f"{ctx.client} {FORMAT} {'|'.join(message.sender)}|{message.name}"
+    try:
+        return await _once(ctx, message, kind, key)
+    except Problem as p:
+        if p.status in WAITING:
+            await put_in_inbox(ctx, waits_as or f"{key} {_digest(message)}", _waits(message, p.status, p.issues))
+        raise
+
+
+async def _once(ctx: Context, message: Message, kind: str, key: str) -> Heard:
+    said = await _said_before(ctx, message, key)
+    if said is not None:
+        return said
+
+    async def attempt() -> Heard:
+        doing = _merge if kind == adt.MERGE else _stay
+        try:
+            return await doing(ctx, message, key)
+        except Problem as p:
+            if p.kind == "stale":  # another message about this stay was quicker
+                raise Taken("stay", key) from None
+            raise
+        except Taken as t:
+            if t.kind == "push" and (twin := await _said_before(ctx, message, key)) is not None:
+                return twin
+            raise
+
+    return await again(attempt)
+
+
+async def _said_before(ctx: Context, message: Message, key: str) -> Heard | None:
+    """What this very message was answered before. Problem name-used where its name was another's."""
+    kept = await ctx.house.store.kept("push", key, ctx.at)
+    if kept is None:
+        return None
+    held = msgspec.json.decode(kept, type=_Said)
+    if held.digest != _digest(message):
+        text = "Another message came under this MSH-10 in the last 7 days: give a changed message a new one."
+        raise Problem("name-used", text, "MSH^1^10", issues=[Issue("error", "business-rule", "MSH^1^10", text, "205")])
+    await ctx.house.store.commit(note(ctx, "E", "transaction", None, allowed=True, detail="repeated: answered as before"))
+    return Heard(message, tuple(Issue(severity, "informational", "", text, condition) for severity, condition, text in held.answer), True)  # type: ignore[arg-type]
+
+
+def _digest(message: Message) -> str:
+    """What tells one message from another: all of it but when it was sent and for whom, which change when it is sent again."""
+    plain = [[name, [f for n, f in enumerate(fields) if name != "MSH" or n not in (5, 6, 7, 8)]] for name, fields in message.segments]
+    return digest(strict.dump(plain))
+
+
+# -- a stay -----------------------------------------------------------------------------------------------------------
+
+
+async def _stay(ctx: Context, message: Message, key: str) -> Heard:
+    """A01, A03, A08: the Encounter, and who is told."""
+    need_scope(ctx, "c", "Encounter")
+    need_scope(ctx, "u", "Encounter")
+    number = adt.visit(message, ctx.client or "")
+    person = await find_person(ctx, adt.person(message), "PID^1^3")
+    if person is None or person.body is None:
+        return await _nobody(ctx, message)
+    work = Work(ctx)
+    await known(work, person)
+    condition = f"identifier={number[0]}|{number[1]}"
+    await work.seek("Encounter", condition)
+    stored = await _own(ctx, str(person.ref), number)
+    was = strict.decode((await rendering(ctx, stored))[0]) if stored is not None else None
+    body = adt.stay(message, str(person.ref), ctx.actor.organisation, ctx.client or "", was)
+    if stored is None:
+        written = await put_new(work, "Encounter", strict.dump(body), unless=condition)
+    else:
+        written = await put_over(work, stored.ref, strict.dump(body), if_match=stored.version)
+    before, now = (was or {}).get("status"), body["status"]
+    if now == "finished" and before != "finished" and adt.event(message) == adt.DISCHARGE:
+        await tell_key_workers(work, written.ref, LEFT, _day(body, "end"))
+    elif now == "in-progress" and before != "in-progress" and adt.event(message) == adt.ADMIT:
+        await tell_key_workers(work, written.ref, ADMITTED, _day(body, "start"))
+    await propose_details(work, person, adt.otherwise(message, strict.decode(person.body)))
+    await work.commit(*await _done(ctx, message, key, ()))
+    return Heard(message)
+
+
+def _day(stay: Mapping[str, Any], end: str) -> str:
+    """`26 Nov 2026, 10:12`, as the clock of the hospital said."""
+    said = str(stay.get("period", {}).get(end, ""))
+    if len(said) < 10:
+        return said
+    months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+    day = f"{int(said[8:10])} {months[int(said[5:7]) - 1]} {said[:4]}"
+    return f"{day}, {said[11:16]}" if len(said) > 16 else day
+
+
+async def _own(ctx: Context, person: str, number: tuple[str, str]) -> Stored | None:
+    """The Encounter that this sender made under this number: another's stay is nobody's to end, whatever it is called."""
+    for stored in await ctx.house.store.patient_record(person, ["Encounter"]):
+        named = {(i.get("system"), i.get("value")) for i in strict.decode(stored.body or b"{}").get("identifier", ())}
+        first = await ctx.house.store.version(stored.ref, 1) if number in named else None
+        if first is not None and first.writer.kind == "system" and first.writer.client == ctx.client:
+            return stored
+    return None
+
+
+async def _nobody(ctx: Context, message: Message) -> Heard:
+    """Nobody here has this number: most of a hospital's patients are none of ours. Nothing is written, and nothing kept."""
+    await ctx.house.store.commit(note(ctx, "E", "transaction", None, allowed=True, detail=f"HL7 v2 {message.event}: nobody here"))
+    return Heard(message, (Issue("information", "informational", "PID^1^3", "Nobody here has this NHS number. Nothing was written.", "204"),))
+
+
+async def _done(ctx: Context, message: Message, key: str, issues: tuple[Issue, ...]) -> list[Op | Note]:
+    """What is committed with it: that it was heard, its row, and that it waits no more."""
+    said = msgspec.json.encode(_Said(_digest(message), [(i.severity, i.key, i.text) for i in issues]))
+    waited = await ctx.house.store.kept_all("inbox", ctx.at, f"{key} ")
+    row = note(ctx, "E", "transaction", None, allowed=True, detail=f"HL7 v2 {message.event}")
+    return [Keep("push", key, said, ctx.at + REMEMBERED, if_absent=True), row, *(Drop("inbox", name) for name in waited)]
+
+
+# -- two records ------------------------------------------------------------------------------------------------------
+
+
+async def _merge(ctx: Context, message: Message, key: str) -> Heard:
+    """A40: a proposal for an operator. Who is who is decided by a person; nothing is merged here."""
+    need_scope(ctx, "u", "Patient")
+    gone = adt.former(message)
+    if gone is None:
+        return await _no_two(ctx, message, "MRG names no NHS number. Nothing here is known by another.")
+    kept, merged = await find_person(ctx, adt.person(message), "PID^1^3"), await find_person(ctx, gone, "MRG^1^1")
+    if kept is None or merged is None:
+        return await _no_two(ctx, message, "Not both of these numbers are known here. Nothing was written.")
+    if kept.ref == merged.ref:
+        return await _no_two(ctx, message, "These are one record here. Nothing was written.")
+    issue = Issue("information", "informational", "MRG^1^1", "An operator looks whether these are one person's. Nothing was merged.", "0")
+    people = (str(merged.ref), str(kept.ref))
+    rows = [note(ctx, "E", "record", None, (p,), patient=p, allowed=True, detail="a hospital says: the same person as another record") for p in people]
+    command = f"fhir-gateway patients merge {merged.ref.id} {kept.ref.id} --evidence TEXT"
+    await put_in_inbox(
+        ctx, f"{key} {_digest(message)}", _waits(message, 202, (issue,), words=MERGE_WORDS, command=command),
+        *await _heard(ctx, message, key, (issue,)), *rows,
+    )  # fmt: skip
+    return Heard(message, (issue,))
+
+
+async def _heard(ctx: Context, message: Message, key: str, issues: tuple[Issue, ...]) -> list[Op | Note]:
+    """As `_done`, and it goes on waiting."""
+    return [op for op in await _done(ctx, message, key, issues) if not isinstance(op, Drop)]
+
+
+async def _no_two(ctx: Context, message: Message, text: str) -> Heard:
+    issue = Issue("information", "informational", "MRG^1^1", text, "204")
+    await settle(ctx, note(ctx, "E", "transaction", None, allowed=True, detail=f"HL7 v2 {message.event}: nothing to merge"))
+    return Heard(message, (issue,))
+
+
+def _waits(message: Message, status: int, issues: Sequence[Issue], **more: str) -> Waits:
+    return Waits(message.source, status, issues, {"format": FORMAT, "charset": message.charset, **more})
+
+
+__all__ = ["FORMAT", "Heard", "hear"]

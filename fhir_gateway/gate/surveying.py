@@ -1,0 +1,127 @@
+"""Counting over all people, for those who plan services: everybody's own no is asked first, for the purpose of a programme's report.
+
+`decide` has no purpose under which anybody reads records to count them, and gets none. What is asked of it is whether the person objects: by an
+opt-out, a no that covers this purpose, or a yes to others alone. What they object to is in no count. Nothing of a person leaves but their part in
+a count of at least five; who asked is in the trail, once. docs/reports.md, docs/notes/0034
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from ..domain import strict
+from ..domain.merged import records_of
+from ..domain.periods import LONDON
+from ..domain.problem import Problem
+from ..domain.reporting import EVERYBODY, KINDS, Kind, Person, Report, district, of_person, report
+from ..domain.search import Query
+from ..domain.standing import Standing
+from ..domain.types import Actor, Always, Decision, Keep, Stored
+from .context import Context, ask_stored, note, stand
+from .looking import organisation_called
+
+REPORT: Final = "report"  # kept: by `<month> <kind> <by>`, until the month is over
+PURPOSE: Final = "HPRGRP"  # health program reporting: https://terminology.hl7.org/CodeSystem-v3-ActReason.html
+TYPES: Final = ("CarePlan", "CareTeam", "Goal", "Observation", "ServiceRequest", "Task")
+BY: Final = ("", "locality", "practice")
+NOBODY: Final = Actor("system", frozenset())  # whoever asks, the report is the same: no yes or no to one of them counts
+PAGE: Final = 100
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """A report as it was counted at `at`; the same for whoever asks until `until`, so that two cannot be subtracted from each other."""
+
+    at: datetime
+    until: datetime
+    by: str
+    report: Report
+
+
+async def counted_over_all(ctx: Context, kind: str, by: str = "", seen: Callable[[int, int], None] = lambda n, of: None) -> Counted:
+    """This month's report, counted now where nobody asked for it before. `by`: "", locality (postcode district) or practice. `seen` is told how
+    many people were looked at, of how many. Problem: forbidden, invalid."""
+    _may(ctx)
+    which = next((k for k in KINDS if k == kind), None)
+    if which is None:
+        raise Problem("invalid", f"`{kind[:40]}` is no report: {', '.join(KINDS)}.", "kind")
+    if by not in BY:
+        raise Problem("invalid", f"A report is by locality or practice, not by `{by[:40]}`.", "by")
+    here = ctx.at.astimezone(LONDON)
+    key, until = f"{here:%Y-%m} {which} {by}", here.replace(year=here.year + here.month // 12, month=here.month % 12 + 1, day=1, hour=0, minute=0, second=0, microsecond=0)
+    row = note(ctx, "R", "report", None, (), query=f"{which} {by}".strip(), allowed=True, detail="counts over all people")
+    if (raw := await ctx.house.store.kept(REPORT, key, ctx.at)) is not None:
+        await ctx.house.store.commit(row)
+        return msgspec.json.decode(raw, type=Counted)
+    told = Counted(ctx.at, until, by, report(which, await _people(ctx, which, by, seen)))
+    await ctx.house.store.commit(Keep(REPORT, key, msgspec.json.encode(told), until), row)
+    return told
+
+
+def _may(ctx: Context) -> None:
+    if not ctx.actor.operator:
+        raise Problem("forbidden", "Reports over all people are for an operator.")
+
+
+async def _people(ctx: Context, kind: Kind, by: str, seen: Callable[[int, int], None]) -> list[Person]:
+    """One for each person who may be counted at all, of several records where they were merged."""
+    out: list[Person] = []
+    done, looked, after = set[str](), 0, None
+    many = (await ctx.house.store.counts()).get("Patient", 0)
+    while True:
+        found = await ctx.house.store.search(Query(("Patient",)), Always(), filtered=Always(), count=PAGE, after=after)
+        known = await stand(ctx.house, [str(s.ref) for s in found.hits], None, ctx.place)
+        for stored in found.hits:
+            looked += 1
+            theirs = records_of(known[str(stored.ref)])
+            if done.isdisjoint(theirs) and (one := await _person(ctx, kind, by, stored, known[str(stored.ref)], sorted(theirs))) is not None:
+                out.append(one)
+            done |= theirs if len(theirs) > 1 else set()
+        seen(looked, many)
+        await asyncio.sleep(0)  # others are served between two pages
+        if (after := found.after) is None:
+            return out
+
+
+async def _person(ctx: Context, kind: Kind, by: str, stored: Stored, standing: Standing, records: list[str]) -> Person | None:
+    if standing.died is not None or not await _counts(ctx, stored):
+        return None
+    patient = strict.decode(stored.body or b"{}")
+    kept: list[dict[str, Any]] = []
+    for person in records:
+        for each in await ctx.house.store.patient_record(person, TYPES):
+            if await _counts(ctx, each):
+                kept.append(strict.decode(each.body or b"{}"))
+    return of_person(kind, await _group(ctx, by, patient, standing), kept, ctx.at.astimezone(LONDON).date())
+
+
+async def _counts(ctx: Context, stored: Stored) -> bool:
+    """May this be counted: nobody whom it speaks of objects, and it is not labelled as more than ordinary, unless they said yes to this."""
+    decision = await ask_stored(replace(ctx, actor=NOBODY, purpose=PURPOSE), "access", stored)
+    return decision.permit or (_nothing_said(decision) and stored.facts.confidentiality in ("U", "L", "M", "N"))
+
+
+def _nothing_said(decision: Decision) -> bool:
+    """Did no consent, opt-out or law decide, but the default alone."""
+    return decision.basis == "implicit"
+
+
+async def _group(ctx: Context, by: str, patient: dict[str, Any], standing: Standing) -> str:
+    """Where this person is counted: a postcode district, or what their practice is called in the directory. Of somebody at risk nowhere in particular."""
+    if not by:
+        return EVERYBODY
+    if standing.at_risk:
+        return ""
+    if by == "locality":
+        return district(patient)
+    named = [str(g["reference"]) for g in patient.get("generalPractitioner", ()) if "reference" in g]
+    called = [await organisation_called(ctx.house, n) for n in named[:1]]
+    return called[0] or "" if called else ""
+
+
+__all__ = ["BY", "Counted", "counted_over_all"]

@@ -1,0 +1,40 @@
+"""The operator's page of counts over all people: a table to read, nothing of anybody. docs/reports.md"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ... import gate
+from ...gate import Context, Counted
+from .frame import Pages, show
+from .words import _, day
+
+KINDS: Mapping[str, str] = {
+    "coverage": "Who has a plan", "goals": "What goals are about", "unmet-need": "What people could not get", "outcomes": "How scores changed",
+}  # fmt: skip
+BY: Mapping[str, str] = {"": "Everybody together", "locality": "By place", "practice": "By GP practice"}
+
+
+async def counted(pages: Pages, request: Request, ctx: Context) -> Response:
+    """The choice of a report, and the one that was chosen."""
+    kind, by = request.query_params.get("kind", ""), request.query_params.get("by", "")
+    told = await gate.counted_over_all(ctx, kind, by) if kind else None
+    return await show(
+        pages, request, "reports.html", ctx=ctx, kinds=[(k, _(v)) for k, v in KINDS.items()], ways=[(k, _(v)) for k, v in BY.items()],
+        chosen=kind, split=by, told=_said(told) if told else None,
+    )  # fmt: skip
+
+
+def _said(c: Counted) -> dict[str, Any]:
+    """The report with what is not told as None, and its days in words."""
+    r = c.report
+    return {
+        "at": day(c.at.isoformat()), "until": day(c.until.isoformat()), "columns": [_(name) for name in r.columns],
+        "rows": [(row.group, row.people, [row.counts[name] for name in r.columns]) for row in r.rows],
+        "about": [(name or code, people) for (_system, code), name, people in r.about],
+        "changes": [(x.name or x.code, x.people, f"{x.before:g}", f"{x.after:g}", *(x.counts[way] for way in ("higher", "the same", "lower"))) for x in r.changes],
+    }  # fmt: skip

@@ -1,0 +1,326 @@
+"""HL7 v2 ADT from hospitals: what a message means (golden messages), the right person or nobody, who is told, the acknowledgement, the dropped file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fhir_gateway.commands import messages
+from fhir_gateway.domain import adt, er7
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.settings import Refused
+
+from .conftest import Gateway, times
+from .staff import consent, permit
+from .staff import given as giving
+
+CASES = Path(__file__).parent / "cases" / "adt"
+NAMES = sorted(f.stem for f in CASES.glob("*.hl7"))
+OURS = "https://fhir-gateway.example"
+AT = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
+
+
+def sent(name: str, ending: str = "\r", **fields: str) -> bytes:
+    """A golden message as it goes over the line; `PID_7="1950"` puts that in a field."""
+    lines = [line for line in (CASES / f"{name}.hl7").read_text().split("\n") if line]
+    for place, value in fields.items():
+        segment, number = place.split("_")
+        at = next(n for n, line in enumerate(lines) if line.startswith(segment))
+        parts = lines[at].split("|")
+        index = int(number) - (segment == "MSH")
+        parts += [""] * (index + 1 - len(parts))
+        parts[index] = value
+        lines[at] = "|".join(parts)
+    text = ending.join(lines) + ending
+    return text.encode("cp1252" if "|8859/1" in text else "utf-8")
+
+
+def segments(ack: bytes) -> dict[str, list[str]]:
+    """The segments of an acknowledgement by name (of several the last), fields by their numbers."""
+    return {line[:3]: ["", *line.split("|")] if line.startswith("MSH") else line.split("|") for line in ack.decode().split("\r") if line}
+
+
+# -- what a message means ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_golden_message_makes_this(name: str) -> None:
+    message = er7.read(sent(name))
+    said: dict[str, Any] = {"event": adt.event(message), "person": adt.person(message)}
+    if message.event == adt.MERGE:
+        said["former"] = adt.former(message)
+    else:
+        said["stay"] = adt.stay(message, "Patient/amina", "Organization/rx9", "trust", None)
+        said["otherwise"] = [[o.what, o.theirs] for o in adt.otherwise(message, {"name": [{"given": ["Amina"]}], "gender": "male"})]
+    assert said == json.loads((CASES / f"{name}.json").read_text())
+
+
+def test_there_are_golden_messages_for_every_event() -> None:
+    assert {er7.read(sent(n)).event for n in NAMES} == set(adt.EVENTS)
+    assert {f.stem for f in CASES.glob("*.json")} == set(NAMES)
+
+
+@pytest.mark.parametrize("ending", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("frame", [b"%s", b"\x0b%s\x1c\r", b"\xef\xbb\xbf%s\n\n"])
+def test_line_ends_and_framing_make_no_difference(ending: str, frame: bytes) -> None:
+    assert er7.read(frame % sent("a08-moved-ward", ending)).segments == er7.read(sent("a08-moved-ward")).segments
+
+
+def test_separators_are_those_that_the_message_says() -> None:
+    other = sent("a08-moved-ward").decode().replace("\\T\\", "@T@").translate(str.maketrans({"|": "#", "^": "*", "~": "!", "&": "%", "\\": "@"}))
+    plain, odd = er7.read(sent("a08-moved-ward")), er7.read(other.encode())
+    assert odd.text("PV1", 3, 9) == "Rehabilitation % Recovery" and odd.text("PID", 5, 2) == plain.text("PID", 5, 2) == "Amina"
+
+
+def test_what_is_not_said_stays_as_it_was_and_what_ended_stays_ended() -> None:
+    first = adt.stay(er7.read(sent("a01-emergency-admission")), "Patient/a", "Organization/h", "trust", None)
+    moved = adt.stay(er7.read(sent("a08-moved-ward")), "Patient/a", "Organization/h", "trust", first)
+    assert moved["period"] == first["period"] and moved["participant"] == first["participant"] and moved["location"] != first["location"]
+    over = adt.stay(er7.read(sent("a03-home")), "Patient/a", "Organization/h", "trust", moved)
+    assert over["status"] == "finished" and over["period"] == {"start": "2026-11-20T09:59:00Z", "end": "2026-11-26T14:15:00Z"}
+    late = adt.stay(er7.read(sent("a08-moved-ward")), "Patient/a", "Organization/h", "trust", over)
+    assert late == over  # it was recorded before the stay ended, and comes after
+    after = adt.stay(er7.read(sent("a08-moved-ward", EVN_2="20261127")), "Patient/a", "Organization/h", "trust", over)
+    assert after["status"] == "finished" and after["period"] == over["period"] and after["location"][0]["status"] == "completed"
+    null = adt.stay(er7.read(sent("a08-moved-ward", PV1_3='""')), "Patient/a", "Organization/h", "trust", moved)
+    assert null["location"] == moved["location"]
+
+
+@pytest.mark.parametrize(
+    "field, value, place, condition, kind",
+    [
+        ("MSH_9", "ORU^R01", "MSH^1^9", "200", "bad-request"),
+        ("MSH_9", "ADT^A11", "MSH^1^9^1^2", "201", "bad-request"),
+        ("MSH_11", "T", "MSH^1^11", "202", "bad-request"),
+        ("MSH_12", "3.0", "MSH^1^12", "203", "bad-request"),
+        ("MSH_10", "", "MSH^1^10", "101", "bad-request"),
+        ("MSH_18", "BIG-5", "MSH^1^18", "103", "malformed"),
+        ("MSH_2", "^^^^", "MSH^1^2", "102", "malformed"),
+        ("PV1_19", "", "PV1^1^19", "101", "invalid"),
+        ("PV1_44", "20261301", "PV1^1^44", "102", "invalid"),
+        ("PV1_45", "20250101", "PV1^1^45", "102", "invalid"),
+        ("PID_7", "7 April", "PID^1^7", "102", "invalid"),
+        ("PID_3", "99900^^^NHS^NHS", "PID^1^3", "102", "invalid"),
+        ("PID_3", "9990000018^^^NHS~9990000026^^^NHS", "PID^1^3", "102", "conflict"),
+    ],
+)
+def test_what_is_wrong_is_named_by_segment_and_field(field: str, value: str, place: str, condition: str, kind: str) -> None:
+    with pytest.raises(Problem) as found:
+        message = er7.read(sent("a01-emergency-admission", **{field: value}))
+        adt.event(message)
+        adt.person(message)
+        adt.stay(message, "Patient/a", None, "trust", None)
+    p = found.value
+    assert (p.where, p.issues[0].key, p.kind) == (place, condition, kind)
+    err = segments(er7.ack(None, "AE", p.issues, AT, "1"))["ERR"]
+    assert err[2] == place and err[3].startswith(f"{condition}^") and err[4] == "E" and err[8]
+
+
+def test_a_text_of_ours_comes_back_from_an_acknowledgement_as_it_was() -> None:
+    issue = er7.wrong("a|b^c~d&e\\f\rg", "PID^1^7").issues[0]
+    ack = er7.read(er7.ack(er7.read(sent("a03-home")), "AE", [issue], AT, "n1"))
+    assert ack.text("ERR", 8) == "a|b^c~d&e\\f g" and ack.text("MSA", 2) == "RX900012399" and ack.text("MSH", 5) == "PAS"
+
+
+@settings(max_examples=times(60), deadline=None)
+@given(st.text(max_size=60))
+def test_any_text_passes_through_an_escape_and_back(text: str) -> None:
+    assert er7.unescaped(er7.escaped(text)) == er7._CONTROL.sub(" ", text.replace("\r", " ").replace("\n", " "))
+
+
+PIECES = st.sampled_from([b"MSH|^~\\&|", b"PID|", b"PV1|", b"|", b"^", b"~", b"&", b"\\", b"\\X4", b"\\.sp9999999999\\", b"\r", b"\x0b", b"9990000018^^^NHS", b"ADT^A01", b'""', b"\xff"])
+
+
+@settings(max_examples=times(60), deadline=None)
+@given(st.lists(PIECES | st.binary(max_size=12), max_size=30).map(b"".join), st.sampled_from([b"", b"MSH|^~\\&|A|B|||2026||ADT^A01|1|P|2.4\r", b"MSH"]))
+def test_no_bytes_break_the_reader(tail: bytes, head: bytes) -> None:
+    """Whatever comes is a message or a Problem, and each has an acknowledgement that can be read."""
+    message = None
+    try:
+        message = er7.read(head + tail)
+        adt.event(message)
+        adt.person(message)
+        adt.stay(message, "Patient/a", None, "trust", None)
+    except Problem as p:
+        assert p.status < 500
+        er7.read(er7.ack(message, "AE", p.issues, AT, "1"))
+
+
+# -- over HTTP, to the demo -------------------------------------------------------------------------------------------
+
+
+def send(demo: Gateway, raw: bytes, who: str | None = "hospital", media: str = "x-application/hl7-v2+er7") -> httpx2.Response:
+    return demo.call(who, "POST", "/hl7v2", raw=raw, headers={"Content-Type": media})
+
+
+def acked(response: httpx2.Response) -> tuple[int, str, str]:
+    """(status, MSA-1, MSA-2)."""
+    msa = segments(response.content)["MSA"]
+    return response.status_code, msa[1], msa[2]
+
+
+def found(demo: Gateway, who: str, search: str) -> list[dict[str, Any]]:
+    return [e["resource"] for e in demo.get(who, search).json().get("entry", [])]
+
+
+def stays(demo: Gateway, number: str, who: str = "patient") -> list[dict[str, Any]]:
+    return [e for e in found(demo, who, f"Encounter?patient={demo.patient}") if e["identifier"][0]["value"] == number]
+
+
+def notices(demo: Gateway, code: str, who: str = "patient") -> list[dict[str, Any]]:
+    return found(demo, who, f"Task?patient={demo.patient}&code=https://fhir-gateway.example/CodeSystem/task|{code}")
+
+
+def waiting(demo: Gateway) -> float:
+    """How many messages wait in the inbox."""
+    (line,) = [t for t in demo.get(None, "/metrics").text.splitlines() if t.startswith("gateway_inbox_waiting ")]
+    return float(line.split()[1])
+
+
+def test_a_stay_from_admission_to_discharge_and_who_is_told(demo: Gateway) -> None:
+    rosa = demo.persona("link-worker")["fhirUser"]
+    with giving(demo, consent(demo.patient, permit(rosa))):
+        response = send(demo, sent("a01-emergency-admission"))
+        assert acked(response) == (200, "AA", "RX900012345") and response.headers["content-type"] == "x-application/hl7-v2+er7; charset=utf-8"
+        (stay,) = stays(demo, "V00098765")
+        assert stay["status"] == "in-progress" and stay["subject"]["reference"] == f"Patient/{demo.patient}"
+        (told,) = notices(demo, "hospital-admission", "link-worker")
+        assert told["focus"]["reference"] == f"Encounter/{stay['id']}" and told["owner"]["reference"] == rosa and "Lavender" not in json.dumps(told)
+        assert told["description"] == "Went into hospital: Example General Hospital, 20 Nov 2026, 09:59."
+        assert acked(send(demo, sent("a08-moved-ward"))) == (200, "AA", "RX900012377")
+        (moved,) = stays(demo, "V00098765")
+        assert moved["location"][0]["location"]["display"].startswith("Rehabilitation & Recovery") and moved["period"] == stay["period"]
+        assert acked(send(demo, sent("a03-home"))) == (200, "AA", "RX900012399")
+        (over,) = stays(demo, "V00098765")
+        assert over["status"] == "finished" and over["hospitalization"]["dischargeDisposition"]["coding"][0]["code"] == "home"
+        assert [t["description"] for t in notices(demo, "hospital-discharge", "link-worker")] == ["Left hospital: Example General Hospital, 26 Nov 2026, 14:15."]
+        # the hospital's other details are proposed to her, and her record is as she wrote it
+        (ask,) = notices(demo, "check-details")
+        assert {i["type"]["text"]: i["valueString"] for i in ask["input"]} == {"address": "7 Other Street, Flat 2, Leeds, LS1 4AP", "telephone": "01632 960777"}
+        assert "Leeds" not in demo.get("patient", f"Patient/{demo.patient}").text and not notices(demo, "check-details", "stranger")
+        # a name of its own each, or sent again: nothing more comes of it
+        for raw in (sent("a01-emergency-admission"), sent("a08-moved-ward", MSH_7="20261122100000", MSH_10="another"), sent("a03-home", "\n", MSH_10="a-third")):
+            assert acked(send(demo, raw))[:2] == (200, "AA")
+        assert stays(demo, "V00098765") == [over] and len(notices(demo, "check-details")) == 1
+        assert [len(notices(demo, c)) for c in ("hospital-admission", "hospital-discharge")] == [1, 1]
+    assert not notices(demo, "hospital-admission", "stranger")
+
+
+def test_a_key_worker_who_may_not_see_it_is_told_nothing_and_the_hospital_does_not_learn_it(demo: Gateway) -> None:
+    before = len(notices(demo, "hospital-admission"))
+    response = send(demo, sent("a01-emergency-admission", MSH_10="quiet-1", PV1_19="V-quiet"))
+    assert acked(response) == (200, "AA", "quiet-1") and len(stays(demo, "V-quiet")) == 1
+    assert len(notices(demo, "hospital-admission")) == before and "ERR" not in segments(response.content)
+    assert not stays(demo, "V-quiet", "link-worker")
+
+
+def test_a_ward_that_says_what_it_is_for_makes_the_stay_private(demo: Gateway) -> None:
+    raw = sent("a01-psychiatric-latin1", PID_5="Example^Zo\xeb")
+    assert acked(send(demo, raw)) == (200, "AA", "77001")
+    (stay,) = stays(demo, "E5501")
+    assert {"MH"} <= {c["code"] for c in stay["meta"]["security"]} and stay["location"][0]["location"]["display"].startswith("Café")
+
+
+def test_another_name_or_birth_date_writes_nothing_and_waits(demo: Gateway) -> None:
+    record = demo.get("patient", f"Patient/{demo.patient}/$everything?_type=Encounter,Task").json()["total"]
+    wrong = send(demo, sent("a01-emergency-admission", MSH_10="wrong-1", PV1_19="V-wrong", PID_7="19500407"))
+    assert acked(wrong) == (409, "AE", "wrong-1")
+    err = segments(wrong.content)["ERR"]
+    assert err[2] == "PID^1^3" and "Nothing was written" in err[8]
+    assert demo.get("patient", f"Patient/{demo.patient}/$everything?_type=Encounter,Task").json()["total"] == record
+    before = waiting(demo)
+    (item,) = [i for i in demo.lines("inbox", "list", "--json") if "wrong-1" in i["body"]]
+    assert item["status"] == 409 and item["task"]["code"]["coding"][0]["code"] == "check-identity"
+    file = demo.data.parent / "corrected.hl7"
+    file.write_bytes(sent("a01-emergency-admission", MSH_10="wrong-1", PV1_19="V-wrong"))
+    assert demo.command("inbox", "replay", item["id"], str(file)).returncode == 0
+    assert len(stays(demo, "V-wrong")) == 1 and waiting(demo) == before - 1
+
+
+def test_somebody_whom_nobody_here_knows_leaves_no_trace_of_themselves(demo: Gateway) -> None:
+    before, waited = demo.get("hospital", "Patient").json()["total"], waiting(demo)
+    response = send(demo, sent("a01-emergency-admission", MSH_10="nobody-1", PID_3="9990000999^^^NHS"))
+    assert acked(response) == (200, "AA", "nobody-1") and segments(response.content)["ERR"][3].startswith("204^")
+    assert demo.get("hospital", "Patient").json()["total"] == before
+    assert waiting(demo) == waited
+
+
+def test_an_old_name_for_another_message_is_refused_and_waits(demo: Gateway) -> None:
+    first, second = (sent("a01-emergency-admission", MSH_10="twice", PV1_19=v) for v in ("V-one", "V-two"))
+    before = waiting(demo)
+    assert acked(send(demo, first))[:2] == (200, "AA") and waiting(demo) == before
+    refused = send(demo, second)
+    assert acked(refused)[:2] == (422, "AE") and segments(refused.content)["ERR"][3].startswith("205^") and not stays(demo, "V-two")
+    assert waiting(demo) == before + 1
+
+
+def test_a_merge_is_proposed_to_an_operator_and_not_done(demo: Gateway) -> None:
+    other = {
+        "resourceType": "Patient", "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000026"}],
+        "name": [{"family": "Exampel", "given": ["Amina"]}], "birthDate": "1951-04-07",
+    }  # fmt: skip
+    twin = demo.call("hospital", "POST", "Patient", body=other).headers["location"].split("/Patient/")[1].split("/")[0]
+    response = send(demo, sent("a40-merge"))
+    assert acked(response) == (200, "AA", "RX900012388") and "operator" in segments(response.content)["ERR"][8]
+    assert acked(send(demo, sent("a40-merge"))) == (200, "AA", "RX900012388")
+    (item,) = [i for i in demo.lines("sync", "waiting", "--json") if i["kind"] == "inbox" and "merge" in i.get("command", "")]
+    assert item["command"].startswith(f"fhir-gateway patients merge {twin} {demo.patient} ") and item["can"] == ["end"]
+    assert "link" not in demo.get("patient", f"Patient/{demo.patient}").json()
+
+
+@pytest.mark.parametrize("who, status", [(None, 401), ("gp", 403), ("patient", 403), ("stranger", 403)])
+def test_only_a_registered_system_sends_messages(demo: Gateway, who: str | None, status: int) -> None:
+    response = send(demo, sent("a01-emergency-admission", MSH_10="not-theirs", PV1_19="V-not-theirs"), who)
+    assert response.status_code == status and not stays(demo, "V-not-theirs")
+
+
+def test_what_cannot_be_a_message_is_answered_without_a_500(demo: Gateway) -> None:
+    for raw, code in ((b"", "AR"), (b"hello", "AR"), (b"MSH|", "AR"), (b"\xff" * 50, "AR"), (sent("a01-emergency-admission", MSH_9="ADT^A11"), "AR"), (b"x" * (er7.MOST + 1), "")):
+        response = send(demo, raw)
+        assert response.status_code in (400, 413) and (not code or segments(response.content)["MSA"][1] == code), raw[:40]
+    assert send(demo, sent("a03-home"), media="application/json").status_code == 415
+    assert demo.get("hospital", "/hl7v2").status_code == 405
+    bad = send(demo, sent("a01-emergency-admission", MSH_10="bad-time", PV1_19="V-bad", PV1_44="yesterday"))
+    assert acked(bad)[:2] == (422, "AE") and segments(bad.content)["ERR"][2] == "PV1^1^44"
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_files_is_taken_in_order_and_a_repeat_writes_nothing(demo: Gateway, tmp_path: Path) -> None:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    admitted = sent("a01-emergency-admission", MSH_10="f-1", PV1_19="V-file")
+    (folder / "002.hl7").write_bytes(sent("a03-home", MSH_10="f-2", PV1_19="V-file"))
+    (folder / "001.hl7").write_bytes(b"FHS|^~\\&|PAS\rBHS|^~\\&|PAS\r\x0b" + admitted + b"\x1c\r" + sent("a08-moved-ward", MSH_10="f-1b", PV1_19="V-file") + b"BTS|2\rFTS|1\r")
+    (folder / "003.hl7").write_bytes(sent("a01-emergency-admission", MSH_9="ADT^A13", MSH_10="f-3"))
+    (folder / "004.part").write_bytes(b"MSH|^~")
+    done = demo.command("hl7v2", "--drop", str(folder), "--json")
+    assert done.returncode == 1, done.stderr
+    assert [(Path(i["file"]).name, i["event"], i["ack"]) for i in map(json.loads, done.stdout.splitlines())] == [
+        ("001.hl7", "ADT^A01", "AA"), ("001.hl7", "ADT^A08", "AA"), ("002.hl7", "ADT^A03", "AA"), ("003.hl7", "ADT^A13", "AR"),
+    ]  # fmt: skip
+    assert sorted(str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()) == [
+        "001.ack", "002.ack", "003.ack", "004.part", "done/001.hl7", "done/002.hl7", "refused/003.hl7",
+    ]  # fmt: skip
+    assert [m for m in er7.split((folder / "001.ack").read_bytes()) if b"MSA|AA|f-1" in m] and (folder / "001.ack").read_bytes().endswith(b"BTS|2\r")
+    (stay,) = stays(demo, "V-file")
+    assert stay["status"] == "finished"
+    shutil.copy(folder / "done" / "002.hl7", folder / "002.hl7")  # as after a kill before the move
+    again = demo.command("hl7v2", "--drop", str(folder), "--json")
+    assert again.returncode == 0 and json.loads(again.stdout)["repeated"] is True
+    assert stays(demo, "V-file") == [stay] and (folder / "done" / "002.1.hl7").exists()
+
+
+@pytest.mark.parametrize("files, folder", [([], None), ([Path("a.hl7")], Path("b")), ([], Path("no/such/folder"))])
+async def test_a_command_that_says_neither_files_nor_a_folder_is_refused(files: list[Path], folder: Path | None) -> None:
+    with pytest.raises(Refused):
+        await messages.hl7v2(files, folder, "hospital", False)

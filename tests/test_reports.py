@@ -1,0 +1,222 @@
+"""Counts over all people: right, of those alone who do not object, and nothing to be learnt of one person by subtraction, repetition or linkage."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fhir_gateway.domain.reporting import COLUMNS, EVERYBODY, FEW, Person, Report, of_person, report, rounded
+
+from .conftest import Gateway, gateway, times
+from .web.test_doors import as_
+from .web.test_operator import operator
+
+OURS = "https://fhir-gateway.example"
+TODAY = date(2026, 11, 26)
+PEOPLE: list[str] = []  # of the town, as they were brought
+SCT = "http://snomed.info/sct"
+
+
+# -- what a published table gives away --------------------------------------------------------------------------------
+
+
+def ranges(told: Report) -> dict[tuple[str, str], tuple[int, int]]:
+    """What an attacker who knows how reports are made can say of each count: rounding undone, then sums and sizes used until nothing narrows."""
+    wide = {r.group: (max(0, (r.people or 0) - 2), (r.people or 0) + 2) for r in told.rows}
+    out: dict[tuple[str, str], tuple[int, int]] = {}
+    for r in told.rows:
+        for c, n in r.counts.items():
+            out[r.group, c] = (0, wide[r.group][1]) if n is None else (max(0, n - 2), min(n + 2, wide[r.group][1]))
+    groups = [r.group for r in told.rows if r.group != EVERYBODY]
+    if len(told.rows) > 1:
+        for _ in range(10):
+            for c in told.columns:
+                low, high = out[EVERYBODY, c]
+                for g in groups:
+                    others = [out[o, c] for o in groups if o != g]
+                    a, b = out[g, c]
+                    out[g, c] = (max(a, low - sum(o[1] for o in others)), min(b, high - sum(o[0] for o in others)))
+                out[EVERYBODY, c] = (max(low, sum(out[g, c][0] for g in groups)), min(high, sum(out[g, c][1] for g in groups)))
+    return out
+
+
+crowds = st.lists(st.tuples(st.sampled_from(["NR1", "NR2", "NR30", "CB4", ""]), st.sets(st.sampled_from(COLUMNS["unmet-need"]))), max_size=120)
+
+
+@settings(max_examples=times(150), deadline=None)
+@given(crowds)
+def test_no_small_count_can_be_told_from_its_neighbours(crowd: list[tuple[str, set[str]]]) -> None:
+    people = [Person(g, frozenset(has)) for g, has in crowd]
+    told = report("unmet-need", people)
+    known = ranges(told)
+    for row in told.rows:
+        assert row.people is None or row.people >= FEW
+        for column, n in row.counts.items():
+            assert n is None or n >= FEW
+            low, high = known[row.group, column]
+            if n is None and row.people is not None:
+                assert low == 0 and high >= min(FEW - 1, row.people), (row.group, column, low, high)
+
+
+@settings(max_examples=times(150), deadline=None)
+@given(crowds, st.data())
+def test_one_person_more_never_shows_by_more_than_a_step_that_chance_hides(crowd: list[tuple[str, set[str]]], data: Any) -> None:
+    """Of any two crowds that differ in one person, every told count differs by nothing or by one step of five."""
+    people = [Person("", frozenset(has)) for _, has in crowd] + [Person("", frozenset({"has an unmet need", "declined"}))]
+    gone = data.draw(st.integers(0, len(people) - 1))
+    before, after = (report("unmet-need", some) for some in (people, people[:gone] + people[gone + 1 :]))
+    for a, b in zip(before.rows, after.rows, strict=False):
+        for column, n in a.counts.items():
+            m = b.counts[column]
+            assert n is None or m is None or abs(n - m) in (0, FEW)
+
+
+@given(st.integers(0, 10_000))
+def test_what_is_told_is_one_of_five_possible_counts(n: int) -> None:
+    assert rounded(n) % FEW == 0 and abs(rounded(n) - n) <= 2
+
+
+def test_the_counts_are_right_where_they_are_told() -> None:
+    people = [Person("NR1", frozenset({"has a plan", "offered a plan"}))] * 20 + [Person("NR1", frozenset({"offered a plan"}))] * 10
+    people += [Person("CB4", frozenset({"offered a plan", "has a plan"}))] * 15 + [Person("CB4")] * 15
+    told = {r.group: r for r in report("coverage", people).rows}
+    assert told["NR1"].people == 30 and told["NR1"].counts["has a plan"] == 20 and told["CB4"].counts["has a plan"] == 15
+    assert told[EVERYBODY].people == 60 and told[EVERYBODY].counts["has a plan"] == 35
+    assert told["NR1"].counts["offered a plan"] is None, "all but fewer than five: whoever is here was offered one"
+
+
+def test_a_place_of_few_people_is_not_told_by_itself() -> None:
+    told = report("coverage", [Person("NR1")] * 30 + [Person("IP1")] * 3 + [Person("IP2")] * 8)
+    assert [r.group for r in told.rows] == ["NR1", "elsewhere", EVERYBODY]
+
+
+def test_scores_are_told_before_and_after() -> None:
+    """Newcastle's table: how many, and the score before and after."""
+    pam = (SCT, "925431000000109")
+    people = [Person("", scores={pam: (50.0, 60.0)}, called={pam: "PAM score"})] * 40 + [Person("", scores={pam: (50.0, 40.0)}, called={pam: "PAM score"})] * 20
+    (change,) = report("outcomes", people).changes
+    assert (change.people, change.before, change.after, change.name) == (60, 50.0, pytest.approx(53.3), "PAM score")
+    assert change.counts["the same"] is None and change.counts["higher"] == 40
+    assert change.counts["lower"] is None, "else the one that is not told were what is left"
+    assert not report("outcomes", people[:4]).changes
+
+
+# -- one person -------------------------------------------------------------------------------------------------------
+
+
+def unmet(reason: str) -> dict[str, Any]:
+    url = f"{OURS}/StructureDefinition/unmet-need-reason"
+    return {"resourceType": "ServiceRequest", "status": "revoked", "extension": [{"url": url, "valueString": reason}]}
+
+
+def test_words_of_a_person_are_never_a_column_or_a_name() -> None:
+    one = of_person("unmet-need", "", [unmet("My brother Alf hides my keys"), unmet("Waiting list")], TODAY)
+    assert one.has == {"has an unmet need", "another reason", "waiting list"}
+    goal = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "See Alf", "coding": [
+        {"system": "https://example.org/own", "code": "alf"}, {"system": SCT, "code": "Alf"}, {"system": SCT, "code": "129007004", "display": "Walk with Alf"}]}}  # fmt: skip
+    people = [of_person("goals", "", [goal], TODAY)] + [Person("", frozenset({"has a goal"}), {(SCT, "129007004"): "Walking"})] * 4
+    told = report("goals", people)
+    assert told.about == (((SCT, "129007004"), "", 5),), "no five records agree on a name"
+    assert "Alf" not in repr(told)
+
+
+def test_a_score_counts_only_with_two_days() -> None:
+    def score(day: str, value: Any) -> dict[str, Any]:
+        code = {"coding": [{"system": SCT, "code": "736534008"}]}
+        return {"resourceType": "Observation", "status": "final", "code": code, "effectiveDateTime": day, "valueQuantity": {"value": value}}
+
+    once = of_person("outcomes", "", [score("2026-01-01T10:00:00Z", 1), score("2026-01-01T11:00:00Z", 2)], TODAY)
+    assert not once.scores
+    twice = of_person("outcomes", "", [score("2026-03-01", 0.8), score("2026-01-01", 0.5), {**score("2026-04-01", 9), "status": "entered-in-error"}], TODAY)
+    assert twice.scores == {(SCT, "736534008"): (0.5, 0.8)}
+
+
+# -- the whole, as an operator runs it --------------------------------------------------------------------------------
+
+
+def plan(n: int, postcode: str) -> dict[str, Any]:
+    return {
+        "plan": "1", "id": f"plan-{n}", "title": "A plan", "status": "active",
+        "person": {
+            "id": f"p-{n}", "name": {"given": ["Zebedee"], "family": f"Quux{n}"}, "birth_date": "1950-02-03",
+            "address": {"lines": ["1 Secret Street"], "postcode": postcode},
+        },
+        "goals": [{"id": "g", "text": f"My words {n}", "status": "in progress"}],
+        "unmet_needs": [{"id": "u", "wanted": "A lift", "reason": "not affordable" if n % 2 else "waiting list"}],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """Twelve people in each of two districts and ten elsewhere, with plans that a hospital brought."""
+    folder = tmp_path_factory.mktemp("town")
+    with gateway(folder, "--demo") as g:
+        files = []
+        for n in range(34):
+            file = folder / f"{n}.json"
+            file.write_text(json.dumps(plan(n, "NR30 1AA" if n < 12 else "CB4 2BB" if n < 24 else "unknown")))
+            files.append(str(file))
+        brought = g.lines("import", *files, "--json")
+        assert all(b["written"] and not b["refused"] for b in brought)
+        PEOPLE[:] = [b["patient"] for b in brought]
+        yield g
+
+
+def test_an_operator_counts_plans_by_place_and_nobody_is_named(town: Gateway) -> None:
+    rows = town.lines("report", "coverage", "--by", "locality", "--json")
+    by = {r["group"]: r for r in rows}
+    assert by["CB4"]["people"] == 10 and by["NR30"]["people"] == 10 and by["elsewhere"]["people"] >= 10
+    assert by["CB4"]["counts"]["has a plan"] is None, "everybody there has one"
+    said = json.dumps(rows)
+    assert not any(word in said for word in ("Quux", "Zebedee", "Secret", "p-1", "1AA", "My words"))
+
+
+def test_the_answer_of_a_month_is_the_same_whoever_comes_and_goes(town: Gateway, tmp_path: Path) -> None:
+    """Differencing: somebody is added whose answer the attacker wants to know, and the report is asked for again."""
+    before = town.lines("report", "unmet-need", "--json")
+    (tmp_path / "x.json").write_text(json.dumps(plan(99, "NR30 1AA")))
+    town.lines("import", str(tmp_path / "x.json"), "--json")
+    assert town.lines("report", "unmet-need", "--json") == before
+    counts = Counter(before[0]["counts"])
+    assert before[0]["people"] >= 34 - 2 and counts["not affordable"] in (15, 20)
+
+
+def test_who_opted_out_is_in_no_count(town: Gateway) -> None:
+    """Five of twelve in one place opt out: seven are too few for a line of their own."""
+    for id in PEOPLE[12:17]:
+        done = town.command("patients", "record", id, "national-data-opt-out", "--evidence", "A letter")
+        assert done.returncode == 0, done.stderr
+    rows = {r["group"]: r for r in town.lines("report", "goals", "--by", "locality", "--json") if "group" in r}
+    assert "NR30" in rows and "CB4" not in rows
+
+
+def test_an_operator_reads_a_report_on_a_page_and_nobody_else_does(town: Gateway) -> None:
+    olu = operator(town)
+    page = olu.get("/operator/reports?kind=coverage&by=locality")
+    assert page.status_code == 200 and "CB4" in page.text and "Quux" not in page.text
+    rows = town.lines("report", "coverage", "--by", "locality", "--json")
+    assert all(row["group"] in page.text for row in rows)
+    assert olu.get("/operator/reports?kind=everything").status_code == 422
+    assert as_(town, "gp").get("/operator/reports?kind=coverage").status_code in (403, 404)
+
+
+@pytest.mark.parametrize("args", [("report", "everything"), ("report", "goals", "--by", "surname")])
+def test_what_is_no_report_is_said(town: Gateway, args: tuple[str, ...]) -> None:
+    done = town.command(*args)
+    assert done.returncode == 1 and args[-1] in done.stderr and not done.stdout
+
+
+def test_the_trail_says_who_counted(town: Gateway, tmp_path: Path) -> None:
+    town.lines("report", "coverage", "--json")
+    done = town.command("audit", "export", str(tmp_path / "trail.ndjson"))
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "trail.ndjson").read_text().splitlines()]
+    assert any(c.get("code") == "report" for r in rows for c in r.get("subtype", ()))
