@@ -24,8 +24,10 @@ tell_app = typer.Typer(no_args_is_help=True, help="Telling people that something
 clients_app = typer.Typer(no_args_is_help=True, help="Registered systems and apps.")
 people_app = typer.Typer(no_args_is_help=True, help="Who may sign in here, and as what.")
 keys_app = typer.Typer(no_args_is_help=True, help="What the built-in issuer signs its tokens with.")
+directory_app = typer.Typer(no_args_is_help=True, help="Services that people can be referred to.")
 inbox_app = typer.Typer(no_args_is_help=True, help="Pushes that were refused and wait for a person.")
 emergencies_app = typer.Typer(no_args_is_help=True, help="Emergency accesses to people's records, and their review.")
+app.add_typer(directory_app, name="directory")
 app.add_typer(emergencies_app, name="emergencies")
 app.add_typer(people_app, name="people")
 app.add_typer(map_app, name="map")
@@ -149,6 +151,21 @@ def import_(
     from .commands import bringing
 
     sys.exit(run(bringing.bring_in(files, as_, mapping, json)))
+
+
+@directory_app.command("import")
+def directory_import(
+    files: Annotated[list[Path], typer.Argument(help="Files, folders or .zip archives of Open Referral UK (HSDS 3.x), JSON or CSV.")],
+    as_: Annotated[str, typer.Option("--as", help="Who brings it in: `operator`, or a registered client, whose entries wait for an operator.")] = "operator",
+    mapping: Annotated[Path | None, typer.Option(help="A YAML file: which organisations, areas and categories of theirs are which of ours.")] = None,
+    source: Annotated[str, typer.Option(help="What this directory is called, where there are several.")] = "",
+    most_go: Annotated[bool, typer.Option("--most-go", help="Set services inactive that are not in these files, also when they are most.")] = False,
+    json: Json = False,
+) -> None:
+    """Bring in a service directory; what it has no more is set inactive."""
+    from .commands import directory
+
+    sys.exit(run(directory.bring_in(files, as_, mapping, source, most_go, json)))
 
 
 @app.command()

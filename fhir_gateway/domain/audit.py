@@ -239,6 +239,7 @@ _THINGS: Final[Mapping[str, tuple[str, str]]] = {
     "AllergyIntolerance": ("an allergy", "allergies"),
     "Encounter": ("a visit", "visits"),
     "Procedure": ("a treatment", "treatments"),
+    "ClinicalImpression": ("how something came to be", "notes on how things came to be"),
     "RiskAssessment": ("a risk assessment", "risk assessments"),
 }
 _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"

@@ -46,6 +46,7 @@ PROGRAMS: dict[tuple[str, str], tuple[str, tuple[int, ...], str, str]] = {
     ("/patients/{patient}/telling", "get"): ("How a person is told that something changed", (200, 401, 403, 404), "", "application/json"),
     ("/patients/{patient}/telling", "put"): ("Choose how to be told", (200, 202, 401, 403, 404, 409, 415, 422, 429), "application/json", "application/json"),
     ("/patients/{patient}/telling/code", "post"): ("Send back the code that went to a new address", (200, 401, 403, 404, 409, 415, 422), "application/json", "application/json"),
+    ("/readings/sms", "post"): ("A reading that somebody sent as a text message", (200, 201, 401, 403, 404, 415, 422), "application/json", "application/json"),
     ("/fhir/.well-known/smart-configuration", "get"): ("SMART configuration", (200,), "", "application/json"),
     ("/.well-known/openid-configuration", "get"): ("OpenID configuration", (200,), "", "application/json"),
     ("/.well-known/oauth-authorization-server", "get"): ("OAuth server metadata", (200,), "", "application/json"),
@@ -69,7 +70,7 @@ def document(routes: Sequence[BaseRoute], base: str, types: Iterable[str], compa
         if isinstance(route, Route):
             for method in sorted(m.lower() for m in route.methods or {"GET"}):
                 if method in METHODS:
-                    paths.setdefault(route.path, {})[method] = _other(route.path, method)
+                    paths.setdefault(route.path_format, {})[method] = _other(route.path_format, method)
     return {
         "openapi": "3.1.0",
         "info": {"title": "fhir_gateway", "version": __version__, "description": "FHIR R4 for shared personal care plans; consent everywhere."},
@@ -211,7 +212,7 @@ def _other(path: str, method: str) -> dict[str, Any]:
     }
     if gives:
         out["responses"]["200"] = {"description": "OK", "content": {gives: {}}}
-    if path.startswith(("/plans", "/patients")) and path != "/plans/schema":
+    if path.startswith(("/plans", "/patients", "/readings")) and path != "/plans/schema":
         out["security"] = [{"bearer": []}]
     if takes:
         out["requestBody"] = {"content": {takes: {"schema": {"type": "object"}}}}
