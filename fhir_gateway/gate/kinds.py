@@ -61,6 +61,7 @@ KINDS: Final[dict[str, Kind]] = {
         "session session-of code launch refresh online grant-of",
         "the hash of a key to a sign-in that is under way, which ends by itself: sign-ins are in audit, apps in apps",
     ),
+    **_all("task-link task-link-of", "the digest of a link to one task, which ends by itself: who made it and what came through it is in audit"),
     **_all("sign-in-failures", "a count under the hash of a name, for a day: wrong passwords are in audit"),
     **_all("push if-none-exist", "which request made which record, so that it makes none again; ends by itself"),
     **_all("newcomers", "how far notices of one change are queued; ends by itself"),

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from ...around import referrals
 from ...auth.link_tokens import digest, new_token
 from ...domain.problem import Problem, not_found
+from ...domain.referrals import OVER
 from ...gate import Context, budgeting, task_links
 from .frame import Pages, go, show
 from .names import called, names, own_id
@@ -65,7 +66,7 @@ async def _asked(pages: Pages, request: Request, ctx: Context, person: str, made
     done = request.query_params.get("done", "")
     return await show(
         pages, request, "asked.html", ctx=ctx, referrals=found, known=known, states=_states(), person="" if ctx.actor.kind == "patient" else person,
-        lines=await budgeting.budget(ctx, person), links=live, mine=mine, made=made, done=done if done in DONE else "", day=day, over=task_links.OVER,
+        lines=await budgeting.budget(ctx, person), links=live, mine=mine, made=made, done=done if done in DONE else "", day=day, over=OVER,
     )  # fmt: skip
 
 
