@@ -216,7 +216,7 @@ class _Asks:
 
     def unless_named(self, rule: Rule) -> Predicate:
         """A yes shows these types outside health and social care where it says so by kind, code or the thing itself."""
-        if self.in_care or rule.codes or NAMED_OUTSIDE_CARE <= rule.types:
+        if self.in_care or rule.codes or rule.types >= NAMED_OUTSIDE_CARE:
             return ALWAYS
         return some(no(Has("type", NAMED_OUTSIDE_CARE - rule.types)), has("profile", rule.profiles), has("id", rule.instances))
 
