@@ -75,6 +75,8 @@ class Example:
             self.body = {"resourceType": "Bundle", "type": "transaction", "entry": [asked]}
         elif self.path == "/plans":
             self.body, self.media = demo.get(self.who, f"/plans/{demo.patient}").json(), "application/json"
+        elif self.path == "/readings/sms":
+            self.body, self.media = {"patient": demo.patient, "text": "BP 141 80"}, "application/json"
         elif "$everything" in self.path:
             self.body = {"resourceType": "Parameters", "parameter": [{"name": "_count", "valueInteger": 3}]}
         elif "$explain" in self.path:
