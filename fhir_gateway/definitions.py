@@ -64,6 +64,13 @@ def own_profiles() -> dict[str, tuple[str, ...]]:
     return found
 
 
+@cache
+def own_forms() -> dict[str, dict[str, Any]]:
+    """The Questionnaires that come with the gateway, by id."""
+    found = [strict.decode(file.read_bytes()) for file in sorted(profiles_dir().glob("Questionnaire-*.json"))]
+    return {form["id"]: form for form in found}
+
+
 def read_definitions(folder: Path | None) -> Definitions:
     """Our own profiles, and the definitions in a folder and the folders below it. NotADirectoryError when it is none.
 

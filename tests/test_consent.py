@@ -17,6 +17,8 @@ from fhir_gateway.domain.standing import Invitation, Link, Policy, Relationship,
 from fhir_gateway.domain.types import Actor, Ask, BreakGlass, Facts
 from fhir_gateway.domain.vocabulary import ACT_CODE, ROLE_AT, SECTOR_SYSTEM
 
+from .worlds import Dice, a_world
+
 SUITE = Path(__file__).resolve().parents[1] / ".." / "shared" / "suites" / "consent-cases.jsonl"
 CASES = SUITE.read_text().splitlines() if SUITE.exists() else []
 P1 = "Patient/p1"
@@ -156,6 +158,46 @@ def test_a_voluntary_worker_needs_a_yes() -> None:
     assert decided(ask(LINK), PLAN, related) == (False, "implicit")
     yes = consent_of({"provision": [{"type": "permit", "actor": to("Practitioner/link")}]})
     assert decided(ask(LINK), PLAN, given(yes)) == (True, "explicit")
+
+
+def test_how_somebody_is_ranked_by_risk_is_shown_outside_care_only_where_the_yes_names_it() -> None:
+    tier = replace(PLAN, type="RiskAssessment", id="r1", codes=frozenset({"urn:tier|red"}), profiles=frozenset({"https://town.example/StructureDefinition/tier"}))
+    yes = {"type": "permit", "actor": to("Practitioner/link")}
+    named = {
+        "kind": {"class": [{"system": "http://hl7.org/fhir/resource-types", "code": "RiskAssessment"}]},
+        "profile": {"class": [{"system": "urn:ietf:rfc:3986", "code": "https://town.example/StructureDefinition/tier"}]},
+        "code": {"code": [{"coding": [{"system": "urn:tier", "code": "red"}]}]},
+        "itself": {"data": [{"meaning": "instance", "reference": {"reference": "RiskAssessment/r1"}}]},
+    }
+    other = {
+        "nothing": {}, "dates": {"dataPeriod": {"start": "1900"}}, "level": {"securityLabel": [{"system": f"{HL7}/v3-Confidentiality", "code": "V"}]},
+        "author": {"data": [{"meaning": "authoredby", "reference": {"reference": "Practitioner/gp"}}]},
+    }  # fmt: skip
+    for why_, what in (named | other).items():
+        known = given(consent_of({"provision": [yes | what]}))
+        for action in ("access", "disclose"):
+            assert decided(ask(LINK, action), tier, known)[0] is (why_ in named), why_
+    for_the_nurse = given(consent_of({"provision": [{"type": "permit", "actor": to("Practitioner/gp")}]}))
+    assert decided(ask(), tier, for_the_nurse) == (True, "explicit"), "in care a yes in general is enough"
+    around = consent_of({"provision": [{"type": "deny", "actor": to("Practitioner/link"), "provision": [yes]}]})
+    assert decided(ask(LINK), tier, given(around)) == (False, "explicit"), "an exception from a no names it, too"
+
+
+def test_both_engines_agree_on_what_is_shown_only_where_it_is_named() -> None:
+    opened = closed = 0
+    for seed in range(400):
+        dice = Dice(f"named {seed}")
+        question, known, resources = a_world(dice)
+        if question.actor.kind not in ("professional", "system"):
+            continue
+        outside = replace(question, actor=replace(question.actor, sector=dice.choice(("voluntary", "housing", ""))))
+        for facts in resources:
+            tier = replace(facts, type="RiskAssessment")
+            permitted = consent.decide(outside, tier, known).permit
+            assert predicate.matches(consent.scope(outside, known), tier) == permitted, seed
+            opened += permitted
+            closed += not permitted and consent.decide(outside, replace(tier, type="Goal"), known).permit
+    assert opened > 5 and closed > 5, (opened, closed)
 
 
 # -- what -------------------------------------------------------------------------------------------------------------

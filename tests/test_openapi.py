@@ -27,7 +27,16 @@ RECORDED = {"/patients/{patient}/facts", "/patients/{patient}/roles", "/patients
 TOLD = {"/patients/{patient}/telling", "/patients/{patient}/telling/code"}  # a person's own: tests/telling/test_page.py
 NAMED = {"/patients/find"} | {f"/patients/{id}{what}" for id in ("", "{id}/") for what in ("break-glass", "claims")}
 ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke"} | RECORDED | TOLD | NAMED
+SCORES = "https://fhir-gateway.example/Questionnaire/scores"
 numbers = itertools.count()
+
+
+def answered(demo: Gateway) -> dict[str, Any]:
+    """Answers to a form that are there."""
+    item = {"linkId": "scores", "item": [{"linkId": "health-today", "answer": [{"valueInteger": 70}]}]}
+    person = {"reference": f"Patient/{demo.patient}"}
+    body = {"resourceType": "QuestionnaireResponse", "questionnaire": SCORES, "status": "completed", "subject": person, "authored": "2026-11-26", "item": [item]}
+    return dict(demo.call("patient", "POST", "QuestionnaireResponse", body=body).json())
 
 
 class Example:
@@ -43,6 +52,8 @@ class Example:
             "type": "Goal", "compartment": "Patient", "patient": demo.patient, "version": "1", "remote": "hub", "secret": "nobody-s",
             "id": str(here["id"]) if about_goal and here else plan or demo.patient,
         }  # fmt: skip
+        if path.startswith("/fhir/Questionnaire"):
+            self.there["id"] = "scores" if "$populate" in path else answered(demo)["id"] if "{id}" in path else ""
         self.query = {"identifier": f"urn:test|{name}"} if here and path == "/fhir/{type}" else {}
         if method == "GET" and "$explain" in path:
             self.query = {"what": f"Goal/{made(demo, name)['id']}"}
@@ -64,6 +75,8 @@ class Example:
             self.body = {"resourceType": "Bundle", "type": "transaction", "entry": [asked]}
         elif self.path == "/plans":
             self.body, self.media = demo.get(self.who, f"/plans/{demo.patient}").json(), "application/json"
+        elif self.path == "/readings/sms":
+            self.body, self.media = {"patient": demo.patient, "text": "BP 141 80"}, "application/json"
         elif "$everything" in self.path:
             self.body = {"resourceType": "Parameters", "parameter": [{"name": "_count", "valueInteger": 3}]}
         elif "$explain" in self.path:
@@ -74,6 +87,11 @@ class Example:
         elif "$meta-" in self.path:
             tags = {"tag": [{"system": "urn:test", "code": "openapi"}]}
             self.body = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": tags}]}
+        elif "$populate" in self.path:
+            of = [{"name": "questionnaire", "valueCanonical": SCORES}] if "{id}" not in self.path else []
+            self.body = {"resourceType": "Parameters", "parameter": [*of, {"name": "subject", "valueReference": {"reference": f"Patient/{demo.patient}"}}]}
+        elif "$extract" in self.path:
+            self.body = {"resourceType": "Parameters"} if "{id}" in self.path else answered(demo)
         elif "$document" not in self.path:
             self.body = goal(demo, name)
 

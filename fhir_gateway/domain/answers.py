@@ -7,19 +7,24 @@ the question's, items come in the Questionnaire's order, missing answers are tol
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from decimal import Decimal
+from collections.abc import Callable
 from typing import Any
 
 from . import units
-from .primitives import span
+from .forms.enabling import Conditions
+from .forms.enabling import compare as _compare
+from .forms.enabling import same as _same
+from .forms.items import EXTENSION, SDC, Node
+from .forms.items import answers as _answers
+from .forms.items import every as _every
+from .forms.items import items as _items
+from .forms.items import link as _link
+from .forms.items import nodes as _list
+from .forms.items import value as _value
 from .r4 import R4
 
-Node = dict[str, Any]
 Say = Callable[..., None]  # issue code, where below the response, sentence, rule, severity
 
-EXTENSION = "http://hl7.org/fhir/StructureDefinition/"
-SDC = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-"
 _TYPED = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?$")
 UNFINISHED = ("in-progress", "stopped", "entered-in-error")
 TYPES: dict[str, tuple[str, ...]] = {
@@ -53,9 +58,8 @@ class _Answered:
     def __init__(self, response: Node, questionnaire: Node, r4: R4, say: Say) -> None:
         self.r4, self.say, self.questionnaire = r4, say, questionnaire
         self.finished = response.get("status") not in UNFINISHED
-        self.above = {link: (*above, link) for link, above in _chains(questionnaire, ())}  # linkId -> those above it, and itself
-        self.indexes: dict[int, dict[str, list[Node]]] = {}  # by response item: the answers within it by linkId
-        self.held: dict[tuple[int, int], bool] = {}  # by response item and condition: whether it holds there
+        self.conditions = Conditions(questionnaire)
+        self.above = self.conditions.above
         self.options: dict[int, tuple[list[tuple[str, Any]], set[tuple[str, str, str]]]] = {}  # by question: what it offers, and that by code
         self.inside: list[tuple[str, Node]] = [("", response)]  # the response's items that are being read, outermost first
 
@@ -90,7 +94,7 @@ class _Answered:
 
     def _question(self, question: Node, found: list[tuple[str, Node]], where: str) -> None:
         link, kind = _link(question)[:64], question.get("type")
-        enabled = self._enabled(question)
+        enabled = self.conditions.enabled(question, self.inside)
         for at, item in found:
             if not enabled and ("answer" in item or (kind == "group" and "item" in item)):
                 self.say("invariant", at, f"`{link}` is answered though it is not enabled.")
@@ -265,99 +269,8 @@ class _Answered:
             word = "less" if side < 0 else "more"
             self.say("invariant", at, f"`{_shown(value)}` is {word} than the limit `{_shown(limit)}`.")
 
-    # -- enableWhen
-
-    def _enabled(self, question: Node) -> bool:
-        conditions = _list(question, "enableWhen")
-        if not conditions:
-            return True
-        held = [self._holds(c, _link(question)) for c in conditions]
-        if question.get("enableBehavior") == "any" or len(held) == 1:
-            return any(held)
-        return all(held) or question.get("enableBehavior") != "all"  # which of the two R4 leaves open: then nothing is refused
-
-    def _holds(self, condition: Node, of: str) -> bool:
-        question = str(condition.get("question", ""))
-        nearest = self._nearest(question, of)
-        key = (id(nearest), id(condition))
-        if key not in self.held:
-            self.held[key] = self._true(condition, self._given(question, nearest))
-        return self.held[key]
-
-    def _true(self, condition: Node, given: list[Node]) -> bool:
-        values = [_value(a)[1] for a in given if any(k.lstrip("_").startswith("value") for k in a)]  # None: only why it is missing
-        wanted = next((v for k, v in condition.items() if k.startswith("answer")), None)
-        match condition.get("operator"):
-            case "exists":
-                return bool(values) is wanted
-            case "=":
-                return any(_same(v, wanted) for v in values)
-            case "!=":
-                return any(not _same(v, wanted) for v in values)
-            case ">":
-                return any(_compare(v, wanted) == 1 for v in values)
-            case "<":
-                return any(_compare(v, wanted) == -1 for v in values)
-            case ">=":
-                return any(_compare(v, wanted) in (0, 1) for v in values)
-            case "<=":
-                return any(_compare(v, wanted) in (0, -1) for v in values)
-        return True
-
-    def _nearest(self, question: str, of: str) -> Node:
-        """The innermost item of the response that is above both `question` and the item `of` that depends on it."""
-        both = [link for link in self.above.get(question, ()) if link in self.above.get(of, ())]
-        return next((item for link, item in reversed(self.inside) if link in both), self.inside[0][1])
-
-    def _given(self, question: str, nearest: Node) -> list[Node]:
-        """The answers to `question` within that item."""
-        index = self.indexes.get(id(nearest))
-        if index is None:
-            index = self.indexes[id(nearest)] = {}
-            for item in (nearest, *_every(nearest), *(i for a in _answers(nearest) for i in _every(a))):
-                index.setdefault(_link(item), []).extend(_answers(item))
-        return index.get(question, [])
-
 
 # -- reading items ----------------------------------------------------------------------------------------------------
-
-
-def _link(item: Node) -> str:
-    """The linkId; "" when it is missing."""
-    return str(item.get("linkId", ""))
-
-
-def _list(node: Node, name: str) -> list[Node]:
-    some = node.get(name)
-    return [i for i in some if type(i) is dict] if type(some) is list else []
-
-
-def _items(node: Node) -> list[Node]:
-    return _list(node, "item")
-
-
-def _answers(item: Node) -> list[Node]:
-    return _list(item, "answer")
-
-
-def _every(node: Node) -> Iterator[Node]:
-    for item in _items(node):
-        yield item
-        yield from _every(item)
-        for answer in _answers(item):
-            yield from _every(answer)
-
-
-def _chains(node: Node, above: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """(linkId, the linkIds above it) of every question."""
-    for item in _items(node):
-        yield _link(item), above
-        yield from _chains(item, (*above, _link(item)))
-
-
-def _value(node: Node) -> tuple[str, Any]:
-    """("Coding", {...}) of `valueCoding`; ("", None) when there is none."""
-    return next(((k[5:], v) for k, v in node.items() if k.startswith("value") and k[5:6].isupper()), ("", None))
 
 
 def _extension(node: Node, url: str) -> Any:
@@ -372,40 +285,6 @@ def _is_option(value: Any, option: Any) -> bool:
     if type(value) is dict and type(option) is dict and ("code" in value or "code" in option):
         return (value.get("system"), value.get("code")) == (option.get("system"), option.get("code"))
     return _same(value, option)
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Whether an answer is what a condition asks for; a system that the condition leaves out may be any."""
-    if type(a) is dict and type(b) is dict:
-        if "value" in a or "value" in b:
-            return _compare(a, b) == 0
-        if "code" in a or "code" in b:
-            return a.get("code") == b.get("code") and (a.get("system") == b.get("system") or "system" not in b)
-        return a == b
-    if type(a) is str and type(b) is str:
-        return a == b or _compare(a, b) == 0
-    if type(a) is bool or type(b) is bool:
-        return a is b
-    return bool(a == b)
-
-
-def _compare(a: Any, b: Any) -> int | None:
-    """-1, 0, 1; None when they cannot be compared. Dates by when they begin: 2024 is the 1st of January."""
-    if type(a) is dict and type(b) is dict:
-        if "code" not in a and "code" not in b and a.get("unit") == b.get("unit"):
-            return _compare(a.get("value"), b.get("value"))
-        return units.compare(a, b)
-    if type(a) is str and type(b) is str:
-        first, second = span(a), span(b)
-        if first is None or second is None:
-            return (a > b) - (a < b)
-        return (first[0] > second[0]) - (first[0] < second[0])
-    if type(a) is bool and type(b) is bool:
-        return a - b
-    if type(a) in (int, float, Decimal) and type(b) in (int, float, Decimal):
-        x, y = Decimal(str(a)), Decimal(str(b))
-        return (x > y) - (x < y)
-    return None
 
 
 def _fits(pattern: str, value: str) -> bool | None:

@@ -154,6 +154,8 @@ def _defined(type: str, name: str, base: str, own: Collection[str]) -> str:
         return f"{base}/OperationDefinition/{type}-{name}"
     if type == "Subscription" and name in OPERATIONS:
         return OPERATIONS[name]
+    if name == "populate":
+        return f"http://hl7.org/fhir/uv/sdc/OperationDefinition/{type}-{name}"
     owner = "Resource" if name == "validate" or name.startswith("meta") else type
     return f"http://hl7.org/fhir/OperationDefinition/{owner}-{name}"
 

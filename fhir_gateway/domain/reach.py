@@ -20,10 +20,12 @@ from .types import CONFIDENTIALITY, Ask, ByPerson, Confidential, Has, Only, Over
 from .vocabulary import (
     ACT_CODE,
     ACT_REASON,
+    CARE_SECTORS,
     DIRECT_CARE,
     EMERGENCY,
     HIDDEN_FROM_SELF,
     IMPLIED_PURPOSES,
+    NAMED_OUTSIDE_CARE,
     NOT_TREATMENT,
     PURPOSES,
     ROLE_AT,
@@ -181,7 +183,7 @@ def _compile(rule: Rule, asks: _Asks, aimed: bool = False, locked: bool = False)
             some(locks, alone if locked else NEVER), some(aims, alone if aimed or what != ALWAYS else NEVER),
         )  # fmt: skip
     if rule.type == "permit":
-        own = every(own, no(denied))
+        own = every(own, no(denied), asks.unless_named(rule))
         named = some(every(no(denied), named), every(own, _names_recipient(rule)))
         return Said(denied, some(permitted, own), named, locks, aims)
     return Said(denied, permitted, every(no(denied), named), locks, aims)
@@ -198,6 +200,7 @@ class _Asks:
         self.every = names(standing, a, at, a.ids)  # for a no
         self.lasting = names(standing, a, at, a.ids - a.past) if a.past else self.every
         self.purpose = f"{ask.purpose_system}|{ask.purpose}"
+        self.in_care = a.kind in ("patient", "proxy") or a.sector in CARE_SECTORS or ask.action == "collect"
 
     def meets(self, rule: Rule) -> bool:
         if not during((rule.low, rule.high), self.at):
@@ -210,6 +213,12 @@ class _Asks:
 
     def answers(self, rule: Rule) -> bool:
         return self.action in rule.actions if rule.actions else self.action in ("access", "disclose")
+
+    def unless_named(self, rule: Rule) -> Predicate:
+        """A yes shows these types outside health and social care where it says so by kind, code or the thing itself."""
+        if self.in_care or rule.codes or rule.types >= NAMED_OUTSIDE_CARE:
+            return ALWAYS
+        return some(no(Has("type", NAMED_OUTSIDE_CARE - rule.types)), has("profile", rule.profiles), has("id", rule.instances))
 
     def governed_by(self, grant: Grant) -> bool:
         return grant.root.type == "permit" and self.meets(grant.root) and self.answers(grant.root)

@@ -11,7 +11,7 @@ from .grants import SHARED, Grant, Labels, Rule
 from .periods import covers, micros
 from .standing import MEMO, Relationship, Standing, invited, next_edge, related, team_names
 from .types import CONFIDENTIALITY, Ask, Facts
-from .vocabulary import ACT_REASON, ROLE_AT, SECTOR_SYSTEM, most_specific
+from .vocabulary import ACT_REASON, CARE_SECTORS, NAMED_OUTSIDE_CARE, ROLE_AT, SECTOR_SYSTEM, most_specific
 
 RESTRICTED: Final = CONFIDENTIALITY["R"]
 VERY: Final = CONFIDENTIALITY["V"]
@@ -27,6 +27,7 @@ class Live:
 
     `allowed`: the rule itself may answer this action. `named`: it or a rule around it names the asker.
     `emergency`: it is a deny, or lives in one, whose purpose names emergencies.
+    `unless_named`: a permit opens these types only where it names them.
     """
 
     rule: Rule
@@ -34,6 +35,7 @@ class Live:
     named: bool
     emergency: bool
     rules: tuple[Live, ...]
+    unless_named: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,14 @@ def _living(
     named = named or bool(rule.who)
     glass = rule.type == "deny" and (glass or not rule.said.isdisjoint(NAMES_EMERGENCY))
     inner = [_living(r, ask, names, at, named, glass) for r in rule.rules] if rule.rules else []
-    return Live(rule, bool(rule.actions) or ask.action in SHARED, named, glass, tuple([r for r in inner if r is not None]))
+    said = bool(rule.actions) or ask.action in SHARED
+    return Live(rule, said, named, glass, tuple([r for r in inner if r is not None]), _unless_named(ask) if rule.type == "permit" else frozenset())
+
+
+def _unless_named(ask: Ask) -> frozenset[str]:
+    """What a yes in general does not show this asker: how a programme ranks people by risk is for health and social care."""
+    outside = ask.actor.kind in ("professional", "system") and ask.actor.sector not in CARE_SECTORS
+    return NAMED_OUTSIDE_CARE if outside and ask.action != "collect" else frozenset()
 
 
 def _file(trees: Sequence[Tree]) -> tuple[tuple[Tree, ...], Filed, tuple[Sequence[int], Sequence[Tree]]]:
@@ -246,13 +255,18 @@ def evaluate(node: Live, facts: Facts) -> tuple[str, list[Live]] | None:
                 (denies if said[0] == "deny" else permits).extend(said[1])
     if denies:
         return "deny", denies
-    own = scope and node.allowed
+    own = scope and node.allowed and (facts.type not in node.unless_named or _names(rule, facts))
     if permits:
         return "permit", [*permits, node] if own and rule.type == "permit" else permits
     return (rule.type, [node]) if own and rule.type else None
 
 
 # -- what -------------------------------------------------------------------------------------------------------------
+
+
+def _names(rule: Rule, facts: Facts) -> bool:
+    """Does a rule that speaks of this resource say so by its kind, a code or as this very thing."""
+    return bool(rule.codes) or facts.type in rule.types or f"{facts.type}/{facts.id}" in rule.instances or not rule.profiles.isdisjoint(facts.profiles)
 
 
 def speaks_of(rule: Rule, facts: Facts, effect: str) -> bool:

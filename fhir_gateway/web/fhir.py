@@ -19,7 +19,7 @@ from ..domain.problem import Problem, not_found
 from ..domain.r4 import R4
 from ..domain.types import Ref
 from ..gate import Answer, Context, Written
-from . import binary, operations, subscriptions
+from . import binary, forms, operations, subscriptions
 from .app import PRIVATE, Web, body, context, guarded
 from .messages import (
     PATCHES,
@@ -89,7 +89,7 @@ async def dispatch(web: Web, request: Request) -> Response:
         raise Problem("unsupported-media", "Send application/fhir+json: XML is not offered.", "Content-Type")
     if not attached:
         acceptable(request)
-    if method == "GET" and parts[:1] in (["metadata"], ["OperationDefinition"]):
+    if method == "GET" and parts[:1] in (["metadata"], ["OperationDefinition"], ["Questionnaire"]):
         public = of_ourselves(web, request, parts)
         if public is not None:
             return public
@@ -303,9 +303,11 @@ ABOUT = {"Cache-Control": "public, max-age=60", "X-Content-Type-Options": "nosni
 
 
 def of_ourselves(web: Web, request: Request, parts: list[str]) -> Response | None:
-    """The CapabilityStatement and the definitions of our own operations: for anyone, signed in or not."""
+    """The CapabilityStatement, the definitions of our own operations and our own forms: for anyone, signed in or not."""
     if parts == ["metadata"]:
         return json(request, _statement(web.house.r4, f"{web.base}/fhir", web.signs_in, web.house.name), headers=ABOUT)
+    if parts[0] == "Questionnaire":
+        return json(request, strict.dump(known), headers=ABOUT) if len(parts) == 2 and (known := definitions.own_forms().get(parts[1])) else None
     if len(parts) == 2 and parts[1] in OWN_OPERATIONS:
         return json(request, _definition(parts[1], f"{web.base}/fhir"), headers=ABOUT)
     return None
@@ -378,8 +380,12 @@ OFFERED: tuple[Offer, ...] = (
     Offer("POST", "type/id/$status", subscriptions.status, "", "How one's Subscription is", (200, *FIND, 413, 415), takes="parameters", gives="Bundle", operation="status", types=("Subscription",)),
     Offer("GET", "type/id/$events", subscriptions.events, "", "What its subscriber was told, by number", (200, *FIND), gives="Bundle", operation="events", types=("Subscription",), reads=EVENTS),
     Offer("POST", "type/id/$events", subscriptions.events, "", "What its subscriber was told, by number", (200, *FIND, 413, 415), takes="parameters", gives="Bundle", operation="events", types=("Subscription",)),
+    Offer("POST", "type/$populate", forms.populate, "", "A form with what is known already", (200, *WRITE), takes="parameters", gives="Parameters", operation="populate", types=("Questionnaire",)),
+    Offer("POST", "type/id/$populate", forms.populate, "", "This form with what is known already", (200, *WRITE), takes="parameters", gives="Parameters", operation="populate", types=("Questionnaire",)),
+    Offer("POST", "type/$extract", forms.extract, "", "What answers to a form would become", (200, *WRITE), takes="parameters", gives="Parameters", operation="extract", types=("QuestionnaireResponse",)),
+    Offer("POST", "type/id/$extract", forms.extract, "", "Make of these answers what their form says", (200, *WRITE), takes="parameters", gives="Parameters", operation="extract", types=("QuestionnaireResponse",)),
     Offer("POST", "type/$preview", operations.preview, "", "What somebody would see under a Consent that is not saved", (200, *WRITE), takes="parameters", gives="Parameters", operation="preview", types=("Consent",)),
 )  # fmt: skip
 ATTACHED = tuple(o for o in OFFERED if (o.method, o.shape) in (("POST", "type"), ("PUT", "type/id"), ("GET", "type/id")))
 TABLE: dict[tuple[str, str], Offer] = {(o.method, o.shape): o for o in OFFERED}
-OWN_OPERATIONS = ("CarePlan-document", "Consent-explain", "Consent-preview")
+OWN_OPERATIONS = ("CarePlan-document", "Consent-explain", "Consent-preview", "QuestionnaireResponse-extract")

@@ -1,0 +1,168 @@
+"""Forms through the gate: which there are, and one with what is known already (`$populate`).
+
+Forms are data. Those that come with the gateway or that its operator keeps in `GATEWAY_DEFINITIONS` go before those stored, so that none
+stored can take the place of one of them. https://hl7.org/fhir/uv/sdc/populate.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import gate
+from ..domain import forms, strict
+from ..domain.problem import Issue, Problem, not_found
+from ..domain.types import Ref
+from ..gate import Context
+
+TYPE = "Questionnaire"
+ANSWERS = "QuestionnaireResponse"
+MOST = 200
+CONTEXT = forms.items.SDC + "launchContext"
+Form = dict[str, Any]
+
+
+# -- which forms there are --------------------------------------------------------------------------------------------
+
+
+def kept(ctx: Context) -> list[Form]:
+    """The forms that came with the gateway or its settings, each with an id."""
+    known = ctx.house.definitions
+    found = list(known.every(TYPE)) if known is not None else []
+    return [f for f in found if isinstance(f.get("id"), str) and isinstance(f.get("url"), str)]
+
+
+async def offered(ctx: Context) -> list[Form]:
+    """Every form that is in use and about a person, by title; of two with one address the first."""
+    page = await gate.search(ctx, TYPE, [("status", "active"), ("_count", str(MOST))])
+    stored = [strict.decode(e.body) for e in page.entries if e.body is not None]
+    out: dict[str, Form] = {}
+    for form in (*kept(ctx), *stored):
+        about = form.get("subjectType", ["Patient"])
+        if form.get("status") == "active" and "Patient" in about and form.get("url"):
+            out.setdefault(str(form["url"]), form)
+    return sorted(out.values(), key=lambda f: str(f.get("title") or f.get("name") or f["url"]).lower())
+
+
+async def by_id(ctx: Context, id: str) -> Form:
+    """The form with this id. Problem not-found."""
+    here = next((f for f in kept(ctx) if f["id"] == id), None)
+    return here if here is not None else dict(strict.decode((await gate.read(ctx, Ref(TYPE, id))).body))
+
+
+async def by_address(ctx: Context, canonical: str) -> Form:
+    """The form of this canonical address, with its version where one is named.
+
+    Problem business-rule: it is not here, or several are.
+    """
+    known = ctx.house.definitions
+    here = known.questionnaire(canonical) if known is not None else None
+    if here is not None:
+        return here
+    url, _, version = canonical.partition("|")
+    asked = [("url", _escaped(url)), *([("version", _escaped(version))] if version else []), ("_count", "2")]
+    found = [strict.decode(e.body) for e in (await gate.search(ctx, TYPE, asked)).entries if e.body is not None]
+    if len(found) != 1:
+        many = "Several Questionnaires have" if found else "No Questionnaire here has"
+        raise Problem("business-rule", f"{many} the address `{canonical[:200]}`.", f"{ANSWERS}.questionnaire")
+    return dict(found[0])
+
+
+def _escaped(value: str) -> str:
+    """A search value that is only itself, https://hl7.org/fhir/R4/search.html#escaping"""
+    return "".join("\\" + c if c in "\\,|$" else c for c in value)
+
+
+# -- what is known already --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `$populate` was asked: the form (one of the three), about whom, with what at hand by name."""
+
+    id: str = ""
+    canonical: str = ""
+    form: Form | None = None
+    subject: str = ""
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def populate(ctx: Context, asked: Asked) -> forms.Filled:
+    """The form with what this asker may see of the person; nothing is written.
+
+    Problem: not-found for a person or form that is hidden or absent, bad-request, forbidden for a form sent along by somebody who may not
+    keep forms here: a form is a program.
+    """
+    form = await _form(ctx, asked)
+    subject = asked.subject or (ctx.actor.patient or "" if ctx.actor.kind in ("patient", "proxy") else "")
+    type, _, id = subject.partition("/")
+    if type != "Patient" or not id or "/" in id:
+        raise Problem("bad-request", "`subject` names the person whom the answers are about, such as Patient/1.", "subject")
+    names: dict[str, Any] = {"patient": strict.decode((await gate.read(ctx, Ref(type, id))).body)}
+    names |= await _at_hand(ctx, form, asked)
+    observed: dict[str, dict[str, Any]] = {}
+    for sought in forms.sought(form, ctx.at)[:MOST]:
+        found = await _latest(ctx, id, sought)
+        if found is not None:
+            observed[sought.link] = found
+    return forms.filled(form, subject, names, observed, ctx.at)
+
+
+async def _form(ctx: Context, asked: Asked) -> Form:
+    if asked.form is not None:
+        return checked(ctx, asked.form)
+    if asked.id:
+        return await by_id(ctx, asked.id)
+    if asked.canonical:
+        return await by_address(ctx, asked.canonical)
+    raise Problem("bad-request", "`questionnaire` names the form by its address, or is the form.", "questionnaire")
+
+
+def checked(ctx: Context, form: Form) -> Form:
+    """A form that was sent along. Problem forbidden, bad-request."""
+    if not (ctx.actor.operator or ctx.actor.contributor):
+        raise Problem("forbidden", "A form is sent along only by those who may keep forms here. Name one by its address.", "questionnaire")
+    if form.get("resourceType") != TYPE:
+        raise Problem("bad-request", "`questionnaire` holds a Questionnaire.", "questionnaire")
+    return form
+
+
+async def _at_hand(ctx: Context, form: Form, asked: Asked) -> dict[str, Any]:
+    """What the form says it needs besides the person, as far as it was given and this asker may see it."""
+    wanted = {str((forms.items.part(x, "name") or {}).get("code")) for x in forms.items.extensions(form, CONTEXT)}
+    out: dict[str, Any] = {}
+    for name, content in asked.context.items():
+        if name in wanted and name != "patient":
+            out[name] = await _looked_up(ctx, content)
+    if "user" in wanted and "user" not in out:
+        me = await _looked_up(ctx, {"reference": ctx.actor.user}, or_nothing=True)
+        out |= {"user": me} if me else {}
+    return out
+
+
+async def _looked_up(ctx: Context, content: Any, *, or_nothing: bool = False) -> Any:
+    """A resource as it was given, or that a reference names, as this asker may see it. Problem not-found."""
+    if not isinstance(content, dict) or "reference" not in content:
+        return content
+    type, _, id = str(content["reference"]).partition("/")
+    try:
+        if not ctx.house.r4.has_type(type) or not id or "/" in id:
+            raise not_found()
+        return strict.decode((await gate.read(ctx, Ref(type, id))).body)
+    except Problem:
+        if or_nothing:
+            return None
+        raise
+
+
+async def _latest(ctx: Context, patient: str, sought: forms.Sought) -> dict[str, Any] | None:
+    """The person's newest Observation of these codes that this asker may see."""
+    codes = ",".join(f"{_escaped(system)}|{_escaped(code)}" if system else _escaped(code) for system, code in sought.codes)
+    since = sought.since.strftime("%Y-%m-%dT%H:%M:%SZ")
+    params = [("patient", patient), ("code", codes), ("date", f"ge{since}"), ("status", "final,amended,corrected"), ("_sort", "-date"), ("_count", "1")]
+    page = await gate.search(ctx, "Observation", params)
+    return next((strict.decode(e.body) for e in page.entries if e.body is not None), None)
+
+
+__all__ = ["ANSWERS", "TYPE", "Asked", "Form", "Issue", "by_address", "by_id", "checked", "kept", "offered", "populate"]

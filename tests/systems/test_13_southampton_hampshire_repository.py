@@ -1,0 +1,51 @@
+"""Row 13, Southampton's plans and the Hampshire Health Repository: one case manager, housing too, and a repository kept in step both ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..faults.scripted import Habits, scripted
+from .partnered import in_step, partnered
+from .town import Programme, permit
+
+
+def test_edits_on_both_sides_meet_and_none_is_lost(tmp_path: Path) -> None:
+    with scripted(Habits()) as repository, partnered(tmp_path, {"name": "hampshire", "url": repository.url, "organisation": "S1302"}) as town:
+        p = Programme(town, "s13")
+        p.places(trust="health", repository="health", council="social-care", homes="housing")
+        manager, home = p.staff(mia=("council", "social-worker"), hugh=("homes", "housing-officer"))
+        plan = p.plan_of("Sam", team=[("Repository", "repository"), ("Mia", "council")])
+        plan["goals"].append({"id": "g-2", "text": "A flat without stairs", "needs": ["n-1"], "status": "in progress"})
+        plan["team"][1] |= {"key_worker": True, "role": "Case manager"}
+        patient = p.bring(p.system("plans", "trust", "--contributor", "--refers"), plan)
+        sam = p.person("sam", patient)
+        manager.agree(patient)
+        clerk = p.staff(rae=("repository", "nurse"))[0]
+        clerk.agree(patient)
+
+        assert in_step(town)["in_step"]
+        there = {g["description"]["text"]: g for g in repository.named("Goal")}
+        assert set(there) == {"Sam walks to the shop and back", "A flat without stairs"}
+        walk = manager.one(f"Goal?patient={patient}&_id=" + next(g["id"] for g in manager.find(f"Goal?patient={patient}") if g["description"]["text"].startswith("Sam")))
+
+        manager.change(f"Goal/{walk['id']}", note=[{"text": "Walked twice this week"}])  # here
+        repository.write({**there["A flat without stairs"], "statusDate": "2026-11-25"})  # and there, of the other
+        repository.write({**there["Sam walks to the shop and back"], "statusDate": "2026-11-24"})  # and there, of the same
+        assert in_step(town)["conflicts"] == 0
+        now = {g["description"]["text"]: g for g in sam.find(f"Goal?patient={patient}")}
+        assert now["A flat without stairs"]["statusDate"] == "2026-11-25"
+        merged = now["Sam walks to the shop and back"]
+        assert (merged["statusDate"], merged["note"][0]["text"]) == ("2026-11-24", "Walked twice this week"), "both edits of one goal"
+        in_step(town)
+        final = {g["description"]["text"]: g for g in repository.named("Goal")}["Sam walks to the shop and back"]
+        assert (final["statusDate"], final["note"][0]["text"]) == ("2026-11-24", "Walked twice this week"), "there, too"
+
+        assert home.total(f"CarePlan?patient={patient}") == 0
+        sam.allow(permit(p.place("homes")))
+        assert home.plan(patient)["title"] == "Sam's plan", "housing too, once he says yes"
+        no = sam.allow(permit(p.place("repository"), type="deny"))
+        in_step(town)
+        assert not repository.named("Goal") and not repository.named("CarePlan"), "his no takes it back from the repository"
+        sam.end(no)
+        in_step(town)
+        assert len(repository.named("Goal")) == 2

@@ -1,0 +1,44 @@
+"""Row 31, Philips Motiva: a film to watch, questions a week later, and a nurse who is asked to look at the answers."""
+
+from __future__ import annotations
+
+from .town import Programme, about
+
+
+def test_a_film_then_questions_then_the_nurses_list(programme: Programme) -> None:
+    p = programme
+    p.places(trust="health", motiva="health", team="health", elsewhere="health")
+    nurse, stranger = p.staff(nat=("team", "specialist-nurse"), una=("elsewhere", "specialist-nurse"))
+    patient = p.bring(p.system("records", "trust", "--contributor", "--refers"), p.plan_of("Gil", team=[("Nat", "team")]))
+    gil = p.person("gil", patient)
+    nurse.agree(patient)
+    motiva = p.system("motiva", "motiva", "--contributor", "--refers")
+
+    film = motiva.make({
+        "resourceType": "Communication", "status": "completed", "subject": about(patient), "recipient": [about(patient)], "sent": "2026-11-13T10:00:00Z",
+        "payload": [{"contentAttachment": {"url": "https://films.example/salt-and-your-heart", "title": "Salt and your heart", "contentType": "text/html"}}],
+    })  # fmt: skip
+    asked = motiva.make({
+        "resourceType": "Task", "status": "requested", "intent": "order", "description": "A few questions about the film", "for": about(patient), "owner": about(patient),
+        "focus": {"reference": f"Communication/{film['id']}"}, "restriction": {"period": {"end": "2026-11-20"}},
+        "input": [{"type": {"text": "questionnaire"}, "valueCanonical": "https://films.example/Questionnaire/salt|1"}],
+    })  # fmt: skip
+    assert gil.read(f"Communication/{film['id']}")["payload"][0]["contentAttachment"]["url"].startswith("https://films")
+    due = gil.one(f"Task?patient={patient}&owner=Patient/{patient}&status=requested")
+    assert due["restriction"]["period"]["end"] == "2026-11-20", "a week after the film"
+
+    answers = gil.make({
+        "resourceType": "QuestionnaireResponse", "status": "completed", "subject": about(patient), "author": about(patient), "authored": "2026-11-20T19:00:00Z",
+        "questionnaire": "https://films.example/Questionnaire/salt|1", "item": [{"linkId": "ankles", "answer": [{"valueString": "My ankles are swollen"}]}],
+    })  # fmt: skip
+    gil.change(f"Task/{asked['id']}", status="completed", output=[{"type": {"text": "answers"}, "valueReference": {"reference": f"QuestionnaireResponse/{answers['id']}"}}])
+
+    done = motiva.read(f"Task/{asked['id']}")
+    given = done["output"][0]["valueReference"]["reference"]
+    assert done["status"] == "completed" and motiva.status(given) == 404, "the product hears that he answered; what he said is his"
+    motiva.make({"resourceType": "Task", "status": "requested", "intent": "order", "description": "Look at Gil's answers", "for": about(patient),
+                 "focus": {"reference": given}, "owner": {"reference": p.place("team")}})  # fmt: skip
+    nurse.page.get("/team")
+    assert "Look at Gil's answers" in nurse.page.words()
+    assert nurse.read(given)["item"][0]["answer"][0]["valueString"] == "My ankles are swollen"
+    assert stranger.status(given) == 404 and "Gil" not in stranger.page.get("/team").text

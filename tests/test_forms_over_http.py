@@ -1,0 +1,209 @@
+"""`$populate` and `$extract` over HTTP: by whom, of what, once, and never more than the person allows."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from fhir_gateway import definitions
+
+from .conftest import Gateway
+from .test_forms import GOALS, group, said
+
+OWN = "https://fhir-gateway.example/Questionnaire/"
+SDC = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-"
+
+
+GOAL = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "x"}, "subject": {"display": "whoever answers"}}
+
+
+def response(demo: Gateway, form: str, *items: dict[str, Any], **more: Any) -> dict[str, Any]:
+    me = {"reference": f"Patient/{demo.patient}"}
+    return {
+        "resourceType": "QuestionnaireResponse", "questionnaire": form if ":" in form else OWN + form, "status": "completed", "subject": me,
+        "source": me, "authored": "2026-11-20T10:00:00Z", "item": list(items), **more,
+    }  # fmt: skip
+
+
+def post(demo: Gateway, who: str, path: str, body: Any, status: int = 200) -> dict[str, Any]:
+    got = demo.call(who, "POST", path, body=body)
+    assert got.status_code == status, got.text
+    return dict(got.json())
+
+
+def kept(demo: Gateway, who: str, body: dict[str, Any]) -> str:
+    return str(post(demo, who, "QuestionnaireResponse", body, 201)["id"])
+
+
+def params(**values: Any) -> dict[str, Any]:
+    def one(name: str, v: Any) -> dict[str, Any]:
+        if isinstance(v, dict):
+            return {"name": name, "resource": v} if "resourceType" in v else {"name": name, "valueReference": v}
+        return {"name": name, "valueBoolean" if isinstance(v, bool) else "valueUri": v}
+
+    return {"resourceType": "Parameters", "parameter": [one(k.replace("_", "-"), v) for k, v in values.items()]}
+
+
+def out(told: dict[str, Any], name: str) -> Any:
+    return next((p["resource"] for p in told["parameter"] if p["name"] == name), None)
+
+
+def extracted(demo: Gateway, who: str, id: str) -> list[tuple[str, str]]:
+    bundle = out(post(demo, who, f"QuestionnaireResponse/{id}/$extract", {"resourceType": "Parameters"}), "return")
+    assert bundle["type"] == "transaction-response"
+    return [(e["response"]["location"], e["response"]["status"][:3]) for e in bundle.get("entry", [])]
+
+
+def test_the_operations_and_our_forms_are_published(demo: Gateway) -> None:
+    resources = {r["type"]: r for r in demo.get(None, "metadata").json()["rest"][0]["resource"]}
+    (populate,) = (o for o in resources["Questionnaire"]["operation"] if o["name"] == "populate")
+    (extract,) = (o for o in resources["QuestionnaireResponse"]["operation"] if o["name"] == "extract")
+    assert populate["definition"] == "http://hl7.org/fhir/uv/sdc/OperationDefinition/Questionnaire-populate"
+    assert demo.get(None, extract["definition"].removeprefix(demo.base + "/fhir/")).json()["affectsState"] is True
+    for id, form in definitions.own_forms().items():
+        got = demo.get(None, f"Questionnaire/{id}")
+        assert got.status_code == 200 and got.json() == form
+    assert demo.get(None, "Questionnaire/other").status_code == 401
+    assert demo.call("gp", "GET", "Questionnaire/my-wheel/$populate").status_code == 404
+
+
+def test_a_form_is_filled_with_what_the_asker_may_see(demo: Gateway) -> None:
+    me = {"reference": f"Patient/{demo.patient}"}
+    score = {
+        "resourceType": "Observation", "status": "final", "subject": me, "effectiveDateTime": "2026-10-01", "valueInteger": 3,
+        "code": {"coding": [{"system": "http://snomed.info/sct", "code": "962851000000103"}]},
+    }  # fmt: skip
+    post(demo, "patient", "Observation", score, 201)
+    for who, asked in (("patient", {}), ("patient", params(subject=me)), ("gp", params(subject=me))):
+        filled = out(post(demo, who, "Questionnaire/scores/$populate", asked or {"resourceType": "Parameters"}), "response")
+        assert filled["item"][0]["item"][0]["answer"] == [{"valueInteger": 3}] and filled["status"] == "in-progress"
+        assert filled["subject"] == me and "id" not in filled
+    by_address = out(post(demo, "gp", "Questionnaire/$populate", params(questionnaire=OWN + "scores", subject=me)), "response")
+    assert by_address["item"] == filled["item"]
+
+
+def test_whom_one_may_not_see_is_absent(demo: Gateway) -> None:
+    hidden = demo.call("stranger", "POST", "Questionnaire/scores/$populate", body=params(subject={"reference": f"Patient/{demo.patient}"}))
+    absent = demo.call("stranger", "POST", "Questionnaire/scores/$populate", body=params(subject={"reference": "Patient/nobody"}))
+    assert hidden.status_code == absent.status_code == 404 and hidden.json() == absent.json()
+    id = kept(demo, "patient", response(demo, "my-own-words", group("goals", said("goal", "Secret"))))
+    for dry in (True, False):
+        hidden = demo.call("stranger", "POST", f"QuestionnaireResponse/{id}/$extract", body=params(dry_run=dry))
+        absent = demo.call("stranger", "POST", "QuestionnaireResponse/nobody/$extract", body=params(dry_run=dry))
+        assert hidden.status_code == absent.status_code == 404 and hidden.json() == absent.json()
+
+
+def test_what_is_sent_wrong_is_told_and_nothing_breaks(demo: Gateway) -> None:
+    for path, body, status in (
+        ("Questionnaire/$populate", {"resourceType": "Parameters"}, 400),
+        ("Questionnaire/scores/$populate", {"resourceType": "Parameters", "parameter": [1]}, 400),
+        ("Questionnaire/scores/$populate", params(subject={"reference": "Group/1"}), 400),
+        ("Questionnaire/scores/$populate", {"resourceType": "Parameters", "parameter": [{"name": "context", "valueString": "x"}]}, 400),
+        ("Questionnaire/nothing/$populate", {"resourceType": "Parameters"}, 404),
+        ("QuestionnaireResponse/$extract", {"resourceType": "Parameters"}, 400),
+        ("QuestionnaireResponse/$extract", {"resourceType": "Patient"}, 400),
+        ("QuestionnaireResponse/$extract", {"resourceType": "QuestionnaireResponse", "status": "completed"}, 422),
+        ("QuestionnaireResponse/$extract", {"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": "urn:none"}, 422),
+        ("QuestionnaireResponse/$extract", {"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": OWN + "scores", "item": [{"linkId": "x"}]}, 422),
+        ("QuestionnaireResponse/1/$extract", params(dry_run="maybe"), 400),
+    ):  # fmt: skip
+        got = demo.call("patient", "POST", path, body=body)
+        assert got.status_code == status and got.json()["resourceType"] == "OperationOutcome", (path, got.text)
+
+
+def test_answers_become_goals_and_a_contingency_plan_once(demo: Gateway) -> None:
+    """The person's story: answers, goals in their plan, where they came from; twice the same writes nothing; a change changes that alone."""
+    id = kept(demo, "patient", response(demo, "my-own-words", *GOALS))
+    dry = out(post(demo, "patient", f"QuestionnaireResponse/{id}/$extract", params(dry_run=True)), "return")
+    assert dry["type"] == "transaction" and [e["resource"]["resourceType"] for e in dry["entry"]] == ["Goal", "Goal", "CarePlan"]
+    plan = demo.get("patient", f"/plans/{demo.patient}").json()
+    assert "Walk to the shop" not in [g["text"] for g in plan["goals"]], "a dry run writes nothing"
+
+    first = extracted(demo, "patient", id)
+    assert [s for _, s in first] == ["201"] * 3
+    plan = demo.get("patient", f"/plans/{demo.patient}").json()
+    goal = next(g for g in plan["goals"] if g["text"] == "Walk to the shop")
+    assert goal["importance"] == 8 and goal["target"]["by"] == "2027-01-01"
+    crisis = next(c for c in plan["contingency"] if c.get("triggers") == ["No sleep", "Noise"])
+    assert crisis["what_should_happen"] == ["Ring Leila"]
+
+    found = demo.get("patient", f"Provenance?target={first[0][0]}").json()["entry"]
+    (made,) = (e["resource"] for e in found if "entity" in e["resource"])
+    assert made["entity"] == [{"role": "source", "what": {"reference": f"QuestionnaireResponse/{id}/_history/1"}}]
+    assert len(made["target"]) == 3 and made["agent"][0]["who"] == {"reference": f"Patient/{demo.patient}"}
+
+    before = versions(demo)
+    assert extracted(demo, "patient", id) == [(r, "200") for r, _ in first]
+    assert extracted(demo, "gp", id) == [(r, "200") for r, _ in first], "whoever asks"
+    assert post(demo, "patient", "", dry)["entry"][0]["response"]["status"].startswith("200"), "nor does the dry run's transaction, sent as it is"
+    assert versions(demo) == before
+
+    closed = first[1][0]
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SEX"}
+    post(demo, "patient", f"{closed}/$meta-add", {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"security": [label]}}]})
+    assert demo.get("gp", closed).status_code == 404
+    assert closed not in [r for r, _ in extracted(demo, "gp", id)], "what is hidden is not named"
+
+    ref = first[0][0]
+    here = demo.get("gp", ref).json()
+    edited = demo.call("gp", "PUT", ref, body={**here, "lifecycleStatus": "on-hold"}, headers={"If-Match": f'W/"{here["meta"]["versionId"]}"'})
+    assert edited.status_code == 200, edited.text
+    changed = copy.deepcopy(GOALS[0])
+    changed["item"][0]["answer"] = [{"valueString": "Walk to the park"}]
+    sent = {**response(demo, "my-own-words", changed, *GOALS[1:], status="amended"), "id": id}
+    assert demo.call("patient", "PUT", f"QuestionnaireResponse/{id}", body=sent, headers={"If-Match": 'W/"1"'}).status_code == 200
+    assert sorted(s for _, s in extracted(demo, "patient", id)) == ["200", "200", "200"]
+    now = demo.get("patient", ref).json()
+    assert now["description"]["text"] == "Walk to the park" and now["lifecycleStatus"] == "on-hold", "what others did meanwhile stays"
+
+
+def versions(demo: Gateway) -> int:
+    return len(demo.get("patient", "_history?_count=200&_elements=id").json()["entry"])
+
+
+def test_unfinished_answers_become_nothing_yet(demo: Gateway) -> None:
+    id = kept(demo, "patient", response(demo, "my-own-words", group("goals", said("goal", "Wait")), status="in-progress"))
+    told = post(demo, "patient", f"QuestionnaireResponse/{id}/$extract", {"resourceType": "Parameters"}, 422)
+    assert "finished" in told["issue"][0]["diagnostics"]
+
+
+def evil(name: str, template: dict[str, Any]) -> dict[str, Any]:
+    use = {"url": SDC + "templateExtract", "extension": [{"url": "template", "valueReference": {"reference": "#t"}}]}
+    return {
+        "resourceType": "Questionnaire", "url": f"https://forms.example/{name}", "status": "active", "title": name, "subjectType": ["Patient"],
+        "contained": [{**template, "id": "t"}], "item": [{"linkId": "q", "type": "string", "text": "How are you?", "extension": [use]}],
+    }  # fmt: skip
+
+
+def test_a_form_that_would_act_for_whoever_answers_writes_nothing(demo: Gateway) -> None:
+    """A registered system may keep a form here. It may not make a person's answers share their record with it."""
+    spy = demo.get("hospital", "Organization").json()["entry"][0]["resource"]["id"]
+    me = {"reference": f"Patient/{demo.patient}"}
+    for name, template in (
+        ("share", {"resourceType": "Consent", "status": "active", "patient": me, "scope": {"text": "x"}, "category": [{"text": "x"}], "policyRule": {"text": "x"}}),
+        ("task", {"resourceType": "Task", "status": "requested", "intent": "order", "for": me, "owner": {"reference": f"Organization/{spy}"}}),
+        ("team", {"resourceType": "CareTeam", "status": "active", "subject": me, "participant": [{"member": {"reference": f"Organization/{spy}"}}]}),
+    ):
+        form = evil(name, template)
+        post(demo, "hospital", "Questionnaire", form, 201)
+        id = kept(demo, "patient", response(demo, form["url"], said("q", "fine")))
+        before = versions(demo)
+        told = post(demo, "patient", f"QuestionnaireResponse/{id}/$extract", {"resourceType": "Parameters"}, 422)
+        assert told["issue"][0]["code"] == "business-rule" and versions(demo) == before
+
+
+def test_nobody_takes_the_place_of_a_form_that_is_here(demo: Gateway) -> None:
+    post(demo, "hospital", "Questionnaire", {**evil("x", GOAL), "url": OWN + "my-own-words"}, 201)
+    sent = response(demo, "my-own-words", group("goals", said("goal", "Mine")))
+    assert len(out(post(demo, "patient", "QuestionnaireResponse/$extract", sent), "return")["entry"]) == 1
+    for _ in range(2):
+        post(demo, "hospital", "Questionnaire", evil("twice", GOAL), 201)
+    told = post(demo, "patient", "QuestionnaireResponse/$extract", response(demo, "https://forms.example/twice", said("q", "x")), 422)
+    assert "Several" in told["issue"][0]["diagnostics"]
+
+
+def test_a_form_sent_along_is_taken_from_those_who_may_keep_forms(demo: Gateway) -> None:
+    sent = params(questionnaire_response=response(demo, "https://forms.example/new", said("q", "x")), questionnaire=evil("new", GOAL))
+    assert out(post(demo, "hospital", "QuestionnaireResponse/$extract", sent), "return")["entry"][0]["resource"]["resourceType"] == "Goal"
+    for who in ("patient", "gp"):
+        post(demo, who, "QuestionnaireResponse/$extract", sent, 403)

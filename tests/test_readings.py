@@ -1,0 +1,77 @@
+"""Readings by text message: what is one, what is kept of it, and what is refused; at the demo, as the hospital's system passes them on."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhir_gateway.definitions import load_r4
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.readings import KINDS, observation, read
+from fhir_gateway.domain.validate import check
+
+from .conftest import Gateway
+
+R4 = load_r4()
+AT = "2026-11-20T08:00:00Z"
+
+
+@pytest.mark.parametrize(("text", "numbers"), [("BP 141 80", ("141", "80")), (" bp 141/80 ", ("141", "80")), ("Weight 70.50", ("70.50",)), ("TEMP 36.8", ("36.8",))])
+def test_a_reading_is_read_as_people_type_it(text: str, numbers: tuple[str, ...]) -> None:
+    assert read(text)[1] == numbers
+
+
+@pytest.mark.parametrize("text", ["", "BP", "BP 141", "BP 141 80 70", "BP 800 80", "BP -141 80", "BP 1e2 80", "BP ١٤١ 80", "HELLO", "TEMP 36,8 x", "SATS 94" + " " * 160, "BP\x00141 80"])
+def test_what_is_no_reading_is_told_what_would_be(text: str) -> None:
+    with pytest.raises(Problem) as refused:
+        read(text)
+    assert refused.value.kind == "invalid" and refused.value.where == "text" and len(refused.value.text) < 300
+
+
+@given(st.sampled_from(sorted(KINDS)), st.data())
+def test_every_reading_becomes_a_right_observation_with_its_decimals(name: str, data: st.DataObject) -> None:
+    kind = KINDS[name]
+    numbers = [data.draw(st.decimals(p.least, min(p.most, 999), places=data.draw(st.integers(0, 2)))) for p in kind.parts]
+    made = observation(f"{name} {' '.join(map(str, numbers))}", "Patient/p", AT, ("urn:x", "1"))
+    assert not [i for i in check({"id": "o", **made}, R4) if i.severity in ("error", "fatal")]
+    parts = made.get("component") or [made]
+    assert [str(p["valueQuantity"]["value"]) for p in parts] == [str(n) for n in numbers]
+
+
+def sent(demo: Gateway, who: str | None, **said: Any) -> Any:
+    return demo.call(who, "POST", "/readings/sms", raw=json.dumps({"patient": demo.patient, "text": "BP 141 80"} | said).encode(), headers={"Content-Type": "application/json"})
+
+
+def test_it_is_kept_once_with_where_it_came_from(demo: Gateway) -> None:
+    first = sent(demo, "hospital", at=AT, message="sms-1")
+    assert first.status_code == 201, first.text
+    again = sent(demo, "hospital", at=AT, message="sms-1")
+    assert (again.status_code, again.json()) == (200, first.json())
+    kept = json.loads(demo.get("patient", first.json()["kept"]).content, parse_float=Decimal)
+    assert [c["valueQuantity"]["value"] for c in kept["component"]] == [141, 80] and kept["note"][0]["text"] == "BP 141 80"
+    assert kept["effectiveDateTime"] == AT
+    found = [e["resource"] for e in demo.get("patient", f"Provenance?target={first.json()['kept']}").json()["entry"]]
+    (whence,) = [w for w in found if w.get("activity") == {"text": "Sent in by text message"}]
+    assert whence["agent"][0]["who"]["reference"] == f"Patient/{demo.patient}"
+    assert demo.get("gp", first.json()["kept"]).status_code == 200 and demo.get("link-worker", first.json()["kept"]).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("who", "said", "status"),
+    [
+        (None, {}, 401), ("stranger", {}, 422), ("link-worker", {}, 422), ("hospital", {"text": "BP 141"}, 422), ("hospital", {"patient": "0198c0de-0000-7000-8000-000000000000"}, 422),
+        ("hospital", {"patient": "../Patient"}, 422), ("hospital", {"at": "yesterday"}, 422), ("hospital", {"text": 141}, 400), ("hospital", {"phone": "07700 900123"}, 400),
+        ("hospital", {"message": "x" * 101}, 422),
+    ],
+)  # fmt: skip
+def test_what_is_refused_keeps_nothing_and_says_nothing_of_others(demo: Gateway, who: str | None, said: dict[str, Any], status: int) -> None:
+    before = demo.get("patient", f"Observation?patient={demo.patient}").json()["total"]
+    answer = sent(demo, who, **said)
+    assert answer.status_code == status, answer.text
+    assert "Amina" not in answer.text
+    assert demo.get("patient", f"Observation?patient={demo.patient}").json()["total"] == before

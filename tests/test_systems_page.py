@@ -1,0 +1,35 @@
+"""`docs/systems.md` and `tests/systems/` agree: every programme has its row, every test its programme."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ROW = re.compile(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \| (told|not yet) \| ([^|]+) \|$", re.M)
+LINK = re.compile(r"\[(test_\d\d_\w+\.py)\]\(\.\./tests/systems/\1\)")
+
+
+def rows() -> dict[int, tuple[str, str]]:
+    """Number -> (state, last column)."""
+    found = ROW.findall((ROOT / "docs" / "systems.md").read_text())
+    assert [int(number) for number, *_ in found] == list(range(1, 51)), "one row for each of the fifty, in order"
+    return {int(number): (state, last.strip()) for number, _, _, state, last in found}
+
+
+def test_what_is_told_names_its_test_and_what_is_not_says_why() -> None:
+    for number, (state, last) in rows().items():
+        link = LINK.fullmatch(last)
+        assert (link is not None) is (state == "told"), f"row {number}: {last}"
+        if link is None:
+            assert len(last) > 10 and ".py" not in last, f"row {number} says why not"
+        else:
+            assert link[1].startswith(f"test_{number:02}_"), f"row {number}: {last}"
+
+
+def test_every_story_has_its_row_and_every_row_its_story() -> None:
+    there = {p.name for p in (ROOT / "tests" / "systems").glob("test_*.py")}
+    named = {found[1] for _, last in rows().values() if (found := LINK.fullmatch(last))}
+    assert named == there
+    numbers = [name[5:7] for name in there]
+    assert len(set(numbers)) == len(numbers), "one story a row"
