@@ -140,6 +140,17 @@ def test_no_key_of_the_designs_example_is_without_a_row_or_a_reason() -> None:
     assert all(len(why) > 30 for why in STANDARD["example"].values())
 
 
+def test_the_page_names_every_profile_of_ours_beside_its_rows() -> None:
+    page = (ROOT / "docs/mapping.md").read_text()
+    profiles = [d["id"] for f in (ROOT / "profiles").glob("StructureDefinition-*.json") if (d := json.loads(f.read_bytes()))["type"] != "Extension"]
+    assert len(profiles) >= 9
+    for name in profiles:
+        assert f"`{name}`" in page, name
+    for kind in TABLES.by_kind:
+        assert f"\n## {kind}\n" in page
+    assert "| **all 210** | | **210** | **0** |" in page
+
+
 # -- every row, on one plan that says all there is to say ---------------------------------------------------------------
 
 

@@ -66,6 +66,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
     return [
         at("/", front.start),
         at("/home", front.home),
+        at("/language/{code}", front.language),
         at("/sign-in", front.sign_in, methods=both),
         at("/sign-in/first-password", front.first_password, methods=("POST",)),
         at("/sign-out", front.sign_out, methods=("POST",)),

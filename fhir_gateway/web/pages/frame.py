@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from gettext import NullTranslations
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -21,7 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from ... import gate
 from ...domain.problem import Problem
 from ...gate import Context, House
-from . import words
+from . import languages, words
 
 log = structlog.get_logger()
 
@@ -125,7 +124,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    env.install_gettext_translations(NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
+    env.install_gettext_callables(languages.said, languages.counted, newstyle=True)  # type: ignore[attr-defined]
     env.filters.update(day=words.day, moment=words.moment, segment=segment)
     env.globals.update(service=SERVICE, token_field=TOKEN)
     return env
@@ -164,7 +163,7 @@ def headers(nonce: str = "", *, also_form_action: str = "") -> dict[str, str]:
         "Cross-Origin-Resource-Policy": "same-origin",
         "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
         "Cache-Control": "no-store",
-        "Vary": "Cookie",
+        "Vary": "Cookie, Accept-Language",
     }
 
 
@@ -184,12 +183,20 @@ def render(
     """A page from a template, with the headers of every page and a nonce of its own."""
     nonce = secrets.token_urlsafe(16)
     kind = ctx.actor.kind if ctx else None
+    language = languages.now.get()
     html = ENV.get_template(template).render(
+        htmlLang=language, rtl=language in languages.RIGHT_TO_LEFT, htmlAttributes={"dir": "rtl"} if language in languages.RIGHT_TO_LEFT else {},
+        languages=languages.NAMES, language=language, here=here(request),
         cspNonce=nonce, token=token, at=ctx.at if ctx else None, me=ctx.actor if ctx else None, kind=kind,
         path=request.url.path, officer=ctx.officer if ctx else False, operator=ctx.actor.operator if ctx else False,
         assurance=words.level(ctx.assurance).split(":")[0] if ctx else "", **values,
     )  # fmt: skip
     return with_cookies(HTMLResponse(html, status, headers=headers(nonce)), cookies)
+
+
+def here(request: Request) -> str:
+    """Where this page is, to come back to from a choice of language; of a form that was sent, without what was in it."""
+    return f"{request.url.path}?{request.url.query}" if request.method == "GET" and request.url.query else request.url.path
 
 
 def go(where: str, cookies: Sequence[str] = ()) -> Response:
@@ -220,6 +227,7 @@ def framed(
     """A handler with everything around it. `fields`: those that its form has. `by_link`: its address is a secret, which no browser names as a referrer. `who`: None for a visitor, anybody who is signed in, patient, team, officer, operator, owner (the person, and who may choose for them)."""
 
     async def endpoint(request: Request) -> Response:
+        languages.speak(languages.chosen(request.cookies.get(languages.COOKIE), request.headers.get("accept-language", "")))
         response = await answer(request)
         return with_cookies(response, getattr(request.state, "cookies", ()))
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from ...auth.sessions import GIVEN
 from ...domain.problem import Problem
 from ...gate import Context
+from . import languages
 from .frame import Pages, go, show
 from .words import _
 
@@ -90,6 +91,15 @@ async def home(pages: Pages, request: Request, ctx: Context | None) -> Response:
     return go({"patient": "/my-plan", "professional": "/team", "proxy": "/team"}.get(ctx.actor.kind, "/"))
 
 
+async def language(pages: Pages, request: Request, ctx: Context | None) -> Response:
+    """From now on the pages are in this language, in this browser. Problem not-found for one that we do not speak."""
+    code = request.path_params["code"]
+    if code not in languages.NAMES:
+        raise Problem("not-found", "There is no such page.")
+    secure = "; Secure" if pages.base_url.startswith("https:") else ""
+    return go(within(request.query_params.get("next", "")) or "/", [f"{languages.COOKIE}={code}; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000{secure}"])
+
+
 CLEARED = '"cache", "storage"'  # not the cookies: the two of ours are taken away by name
 
 
@@ -102,7 +112,7 @@ async def sign_out(pages: Pages, request: Request, ctx: Context | None) -> Respo
 
 def within(path: str) -> str:
     """Where to go on to: a path of these pages (or of the sign-in of an app), nothing else."""
-    known = ("/my-plan", "/team", "/privacy", "/operator", "/account", "/oauth/")
+    known = ("/my-plan", "/team", "/privacy", "/operator", "/account", "/oauth/", "/sign-in")
     steps = path.partition("?")[0].split("/")[1:]  # none empty, none that leads up
     good = path.startswith(known) and not {"", ".", ".."} & set(steps) and "\\" not in path and not any(ord(c) < 33 for c in path) and len(path) < 5_000
     return path if good else ""

@@ -20,7 +20,8 @@ from .alerts import TYPES, alerts
 from .changes import OF_A_PLAN
 from .frame import Pages, go, show
 from .names import names
-from .plan_view import Item, Line, PlanView, list_of, plan_view, preferred_name, thing
+from .plan_items import Item, Line, list_of, thing
+from .plan_view import PlanView, plan_view, preferred_name
 from .team import id_of
 from .words import _, day, moment, today
 

@@ -1,6 +1,6 @@
-"""Words on the pages: every sentence goes through `_` so that it can be translated; dates are said as people say them.
+"""Words on the pages: every sentence goes through `_`, which says it in the visitor's language; dates are said as people say them.
 
-English only today. `pybabel extract -F fhir_gateway/web/babel.cfg -k _ fhir_gateway/web` collects the sentences.
+`scripts/sentences` collects the sentences. docs/languages.md
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from gettext import NullTranslations
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_date, format_datetime, format_timedelta
 
+from . import languages
+from .languages import locale
+
 LONDON = ZoneInfo("Europe/London")
-LOCALE = "en_GB"
-translations = NullTranslations()
 
 
 def _(sentence: str) -> str:
-    return translations.gettext(sentence)
+    return languages.said(sentence)
 
 
 LEVELS = {  # NHS login's levels of proofing (P), and CIS2's of authentication (AAL)
@@ -51,13 +51,13 @@ def day(value: Any) -> str:
     What is no date comes back as it was written.
     """
     if isinstance(value, datetime):
-        return format_date(value.astimezone(LONDON), "d MMMM y", LOCALE)
+        return format_date(value.astimezone(LONDON), "d MMMM y", locale())
     if isinstance(value, date):
-        return format_date(value, "d MMMM y", LOCALE)
+        return format_date(value, "d MMMM y", locale())
     text = str(value or "")
     try:
         if re.fullmatch(r"\d{4}-\d\d", text):
-            return format_date(date.fromisoformat(text + "-01"), "MMMM y", LOCALE)
+            return format_date(date.fromisoformat(text + "-01"), "MMMM y", locale())
         if "T" in text:
             return day(datetime.fromisoformat(text))
         return day(date.fromisoformat(text)) if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else text
@@ -69,14 +69,15 @@ def moment(value: Any) -> str:
     """An instant in London time: 30 November 2026 at 2:05 pm."""
     try:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-        return format_datetime(at, "d MMMM y 'at' h:mm a", tzinfo=LONDON, locale=LOCALE)
+        form = "d MMMM y 'at' h:mm a" if locale() == "en_GB" else "d MMMM y, HH:mm"
+        return format_datetime(at, form, tzinfo=LONDON, locale=locale())
     except (ValueError, OverflowError):
         return str(value)
 
 
 def lasting(seconds: float) -> str:
     """About how long: 3 minutes, 2 days."""
-    return format_timedelta(timedelta(seconds=max(1.0, seconds)), locale=LOCALE)
+    return format_timedelta(timedelta(seconds=max(1.0, seconds)), locale=locale())
 
 
 def plain_date(value: Any) -> date | None:
