@@ -301,6 +301,7 @@ _WHOLE: Final[Mapping[str, tuple[str, str]]] = {  # which are about no part of a
     "sign-out-everywhere": ("signed out everywhere", "sign out everywhere"),
     "authorize": ("let in an app", "let in an app"),
     "app-stopped": ("stopped an app", "stop an app"),
+    "report": ("counted over all people", "count over all people"),
     "emergencies": ("looked at the list of emergencies", "look at the list of emergencies"),
     "scope": ("asked by a sign-in that does not say whose record", "ask by a sign-in that does not say whose record"),
     "purpose": ("asked for another purpose", "ask for a purpose that their sign-in does not have"),

@@ -55,6 +55,7 @@ ACTS: dict[str, Said] = {
     "claim-end": Said("Ended a claim to look after you, to see your plan or record", "Ended a claim to look after somebody"),
     "find": Said("Looked for you by NHS number, to see your plan or record", "Looked for somebody by NHS number"),
     "record": Said("Wrote something down about your plan or record", "Wrote something down about a person"),
+    "report": Said("Counted how many people have what, you among them", "Counted over all people"),
     "print": Said("Printed your plan", "Printed a plan"),
     "export": Said("Made a copy of everything in your plan or record", "Made a copy of everything about a person"),
     "hold": Said("Said that nobody may dispose of your plan or record", "Said that nobody may dispose of a record"),
