@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fhir_gateway.around import adt as around
 from fhir_gateway.commands import messages
 from fhir_gateway.domain import adt, er7
 from fhir_gateway.domain.problem import Problem
@@ -373,6 +374,13 @@ def test_a_folder_of_files_is_taken_in_order_and_a_repeat_writes_nothing(demo: G
 async def test_a_command_that_says_neither_files_nor_a_folder_is_refused(files: list[Path], folder: Path | None) -> None:
     with pytest.raises(Refused):
         await messages.hl7v2(files, folder, "hospital", False)
+
+
+def test_two_runs_at_once_do_not_take_from_one_folder(tmp_path: Path) -> None:
+    with around.alone(tmp_path) as first, around.alone(tmp_path) as second:
+        assert (first, second) == (True, False)
+    with around.alone(tmp_path) as later:
+        assert later
 
 
 @pytest.mark.slow

@@ -46,8 +46,17 @@ def test_every_sentence_of_the_plan_is_on_the_paper_in_the_order_of_the_plan() -
 
 
 def test_what_the_plans_format_does_not_know_is_printed_too() -> None:
-    said = words(booklet({**PLAN, "x_folder_colour": "yellow", "formulation": {"summary": "It began with the move", "id": "f-1"}}, []))
+    said = words(booklet({**PLAN, "x_folder_colour": "yellow", "x_story": {"summary": "It began with the move", "id": "f-1"}}, []))
     assert "Folder colour yellow" in said and "Summary: It began with the move" in said and "f-1" not in said
+
+
+def test_services_barriers_risks_and_what_it_comes_from_have_their_places() -> None:
+    said = words(booklet({
+        **PLAN, "referrals": [{"text": "Falls clinic", "sent_by": "t-gp", "on": "2026-03-01", "status": "done"}], "barriers": [{"text": "The bus stops at six", "said_by": "person"}],
+        "formulations": [{"text": "Since the fall she goes out less", "on": "2026-02-01"}], "risks": [{"of": "Falling", "tier": "high", "what_helps": "The rail"}],
+    }, []))  # fmt: skip
+    for there in ("Falls clinic", "Dr Asha Patel (GP) (2026-03-01)", "The bus stops at six", "Since the fall she goes out less", "Falling\nhigh", "What helps The rail"):
+        assert there in said, there
 
 
 def test_allergies_and_medicines_come_from_the_record() -> None:

@@ -348,6 +348,34 @@ async def test_a_plan_that_names_an_old_copy_which_is_gone_names_nothing_twice(b
     await both_quiet(both)
 
 
+async def planted(both: Both, secret: Ref) -> tuple[Ref, list[str]]:
+    """A goal of B's that is deleted, and bore the tag of a copy of A's secret one; and what a plan of B's that names it names at A."""
+    tag = copies.tag(both.a.house.name, secret.id)
+    goal = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "old"}, "subject": {"reference": both.b.names["amina"]}, "meta": {"tag": [tag]}}
+    old = (await gate.create(both.b.hospital, "Goal", strict.dump(goal))).ref
+    await gate.remove(both.b.hospital, old, if_match=1)
+    body = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "title": "plan", "subject": {"reference": both.b.names["amina"]}, "goal": [{"reference": str(old)}]}
+    plan = (await gate.create(both.b.hospital, "CarePlan", strict.dump(body))).ref
+    await worker.once(both.a.house, both.partners["a"])
+    link = await both.a.house.store.link_by_remote("b", str(plan))
+    assert link is not None
+    return old, await aims(both.a, link.ref)
+
+
+@pytest.mark.slow
+async def test_a_planted_tag_on_what_they_deleted_names_nothing_here_that_they_may_not_have(both: Both) -> None:
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    old, named = await planted(both, await both.goal(both.a))
+    assert named == [str(old)], "as they wrote it"
+
+
+@pytest.mark.slow
+async def test_a_planted_tag_on_what_they_deleted_names_nothing_of_somebody_else(both: Both) -> None:
+    bens = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "his"}, "subject": {"reference": both.a.names["ben"]}}
+    old, named = await planted(both, (await gate.create(both.a.hospital, "Goal", strict.dump(bens))).ref)
+    assert named == [str(old)]
+
+
 @pytest.mark.slow
 async def test_what_they_sent_and_delete_is_no_conflict_where_their_deletion_is_read_before_it_is_asked_for(both: Both) -> None:
     began, copy = await sent_and_hidden(both)
@@ -624,6 +652,23 @@ async def test_what_they_fetched_and_keep_from_us_goes_by_its_name_after_a_no(tm
     rows = [d for d in await both.a.house.store.ledger(remote="b", patient=amina) if d.ref == began]
     assert all(d.recalled for d in rows) and await page() == [(True, "back")]
     await both.end()
+
+
+@pytest.mark.slow
+async def test_what_they_deleted_and_fetched_again_is_taken_back_under_its_new_id(both: Both) -> None:
+    began = await both.goal(both.b)
+    await worker.once(both.b.house, both.partners["b"])
+    first = await both.there(both.b, began)
+    deleted = await both.a.house.store.get(first)
+    assert deleted is not None
+    await both.a.consents("amina", "home", "deny")  # so B hears nothing of the deletion
+    await gate.remove(both.a.hospital, first, if_match=deleted.version)
+    await worker.once(both.a.house, both.partners["a"])
+    second = await both.a.house.store.link_by_remote("b", str(began))
+    assert second is not None and second.ref != first and await words(both.a, second.ref) == "walk", "A fetched it again"
+    await both.b.consents("amina", "home", "deny", cls="Goal")
+    await worker.once(both.b.house, both.partners["b"])
+    assert await both.deleted(both.a, second.ref)
 
 
 @pytest.mark.slow

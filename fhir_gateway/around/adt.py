@@ -6,8 +6,10 @@ where a message is wrong. Whoever sends reads the acknowledgement, whatever the 
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -91,6 +93,19 @@ def dropped(folder: Path) -> list[Path]:
     return sorted(f for f in folder.iterdir() if f.suffix.lower() == ENDING and not f.name.startswith(".") and f.is_file() and not f.is_symlink())
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[bool]:
+    """Whether this run has the folder to itself: two at once would move each other's files away."""
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(place)
+
+
 def answer(file: Path, raw: bytes, heard: list[Acknowledged], ctx: Context) -> None:
     """Write the acknowledgements beside the file, then move it to `done` or `refused`. A stop anywhere leaves the file, or all of it."""
     acks = [h.ack for h in heard]
@@ -119,4 +134,4 @@ def _names(place: Path, file: Path) -> Iterator[Path]:
         yield place / f"{file.stem}.{n}{file.suffix}"
 
 
-__all__ = ["LATER", "MEDIA", "Acknowledged", "answer", "dropped", "of_file", "receive"]
+__all__ = ["LATER", "MEDIA", "Acknowledged", "alone", "answer", "dropped", "of_file", "receive"]

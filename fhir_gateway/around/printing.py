@@ -82,19 +82,22 @@ def _environment() -> Environment:
     return env
 
 
-def css() -> str:
-    """The style sheet that stands in every booklet: a page's policy names it by its hash."""
+BROWSERS: Final = """@page { margin-bottom: 13mm; @bottom-right { content: counter(page) " / " counter(pages); font: 700 10pt "Noto Sans", sans-serif; } }\n"""
+
+
+def css(for_pdf: bool = False) -> str:
+    """The style sheet that stands in every booklet: a page's policy names it by its hash. Browsers cannot run an element along; they repeat a table's foot."""
     env = _environment()
     assert env.loader is not None
-    return env.loader.get_source(env, "booklet.css")[0]
+    return env.loader.get_source(env, "booklet.css")[0] + ("" if for_pdf else BROWSERS)
 
 
-def html(sheet: Sheet, *, say: Say = lambda t: t, moment: Callable[[Any], str] = str, for_pdf: bool = False, nonce: str = "") -> str:
+def html(sheet: Sheet, *, say: Say = lambda t: t, moment: Callable[[Any], str] = str, for_pdf: bool = False) -> str:
     """The booklet as one page with everything in it: no picture, script or style comes from elsewhere."""
     code = segno.make(sheet.link, error="m", micro=False)
     square = code.svg_inline(border=2, omitsize=True, svgclass=None, lineclass=None)
     return _environment().get_template("booklet.html").render(
-        s=sheet, b=sheet.booklet, qr=square, css=css(), _=say, when=moment(sheet.at), for_pdf=for_pdf, nonce=nonce, room=range(ROOM)
+        s=sheet, b=sheet.booklet, qr=square, css=css(for_pdf), _=say, when=moment(sheet.at), for_pdf=for_pdf, room=range(ROOM)
     )
 
 

@@ -20,10 +20,19 @@ async def hl7v2(files: list[Path], folder: Path | None, who: str, as_json: bool)
         raise Refused("Say either files, or --drop FOLDER.")
     if folder is not None and not folder.is_dir():
         raise Refused(f"{folder} is not a folder that can be read.")
+    if folder is None:
+        return await _take(files, who, as_json)
+    with adt.alone(folder) as alone:
+        if not alone:
+            raise Refused(f"Another run takes the files of {folder} at this moment.")
+        return await _take(adt.dropped(folder), who, as_json, moves=True)
+
+
+async def _take(files: list[Path], who: str, as_json: bool, *, moves: bool = False) -> int:
     good = True
     async with wired(load()) as w:
         ctx = await context_as(w, who)
-        for file in files or adt.dropped(folder or Path()):
+        for file in files:
             raw = contents(file)
             try:
                 heard = [_show(file, h, as_json) async for h in adt.of_file(ctx, raw)]
@@ -32,7 +41,7 @@ async def hl7v2(files: list[Path], folder: Path | None, who: str, as_json: bool)
             good = good and bool(heard) and all(h.code == "AA" for h in heard)
             if any(h.kind in adt.LATER for h in heard):  # the file stays, to be taken up again
                 return 1
-            if folder is not None:
+            if moves:
                 adt.answer(file, raw, heard, ctx)
     return 0 if good else 1
 

@@ -16,7 +16,7 @@ from .vitals import CATEGORY, LOINC
 SNOMED: Final = "http://snomed.info/sct"
 UCUM: Final = "http://unitsofmeasure.org"
 LONGEST: Final = 160  # characters of one text message
-NUMBER: Final = re.compile(r"\d{1,3}(?:\.\d{1,2})?\Z")
+NUMBER: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,2})?\Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from .texts import checked
 
 TYPES = (
     "CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference",
-    "ClinicalImpression", "RiskAssessment", "MedicationStatement",
+    "MedicationStatement", "ClinicalImpression", "RiskAssessment",
 )  # fmt: skip
 FINISHED = frozenset({"revoked", "completed", "entered-in-error"})
 

@@ -163,6 +163,8 @@ async def _taken_away(
         return after
     now = await house.store.link(partner.name, entry.ref)
     await delete_there(house, partner, entry, now if now is not None and now.remote_id == link.remote_id else link, tally)
+    if not await _gone_by_name(partner, house, entry.ref):  # deleted there before, and fetched again since: under another id
+        raise Stays(HIDDEN)
     return changed(await house.store.link(partner.name, entry.ref) or link, gone=True)
 
 

@@ -21,6 +21,7 @@ ANY_FHIR = (401, 406, 413, 414, 415, 429, 431, 503)  # what any FHIR request may
 ANY = (400, 413, 414, 431, 503)
 METHODS = ("get", "post", "put", "patch", "delete")
 
+HL7V2 = "x-application/hl7-v2+er7"
 GLASS = (200, 201, 401, 403, 404, 409, 415, 422, 429)
 CLAIM = (201, 401, 403, 404, 409, 415, 422, 429)
 # Addresses for programs outside /fhir: words, statuses besides ANY, media of body and answer. All others are pages.
@@ -32,6 +33,7 @@ PROGRAMS: dict[tuple[str, str], tuple[str, tuple[int, ...], str, str]] = {
     ("/plans", "post"): ("Bring in a plan", (200, 201, 401, 403, 404, 409, 412, 415, 422), "application/json", "application/json"),
     ("/plans/schema", "get"): ("The JSON Schema of a plan", (200,), "", "application/schema+json"),
     ("/plans/{patient}", "get"): ("One person's plan", (200, 401, 403, 404, 410), "", "application/json"),
+    ("/hl7v2", "post"): ("An HL7 v2 message, answered with its ACK", (200, 401, 403, 404, 409, 412, 415, 422, 429), "text/plain", HL7V2),
     ("/patients/{patient}/facts", "post"): ("Record a fact that decides", (200, 401, 403, 404, 412, 415, 422), "application/json", "application/json"),
     ("/patients/{patient}/roles", "get"): ("Who acts for a person", (200, 401, 403, 404), "", "application/json"),
     ("/patients/{patient}/roles", "post"): ("Register who acts for a person", (201, 401, 403, 404, 409, 412, 415, 422), "application/json", "application/json"),
@@ -212,10 +214,10 @@ def _other(path: str, method: str) -> dict[str, Any]:
     }
     if gives:
         out["responses"]["200"] = {"description": "OK", "content": {gives: {}}}
-    if path.startswith(("/plans", "/patients", "/readings")) and path != "/plans/schema":
+    if path.startswith(("/plans", "/patients", "/hl7v2", "/readings")) and path != "/plans/schema":
         out["security"] = [{"bearer": []}]
     if takes:
-        out["requestBody"] = {"content": {takes: {"schema": {"type": "object"}}}}
+        out["requestBody"] = {"content": {takes: {"schema": {"type": "string" if takes == "text/plain" else "object"}}}}
     return out
 
 

@@ -26,7 +26,7 @@ def test_a_partner_removed_from_the_protocol_is_denied_though_the_consent_exists
     assert home.total(f"CarePlan?patient={patient}") == helper.total(f"CarePlan?patient={patient}") == 1
     assert late.total(f"CarePlan?patient={patient}") == 0
 
-    p.town.directory({**partners(p, "housing", "later"), "id": group.split("/")[1]})
+    assert p.town.directory(partners(p, "housing", "later")) == {f"Group/{p.key}-protocol": group}
     assert helper.total(f"CarePlan?patient={patient}") == 0 and helper.status(f"/plans/{patient}") == 404
     assert pam.read(yes)["status"] == "active", "her consent stands as she gave it"
     assert pam.read(yes)["policy"][0]["uri"] == PROTOCOL

@@ -23,7 +23,7 @@ Resource = dict[str, Any]
 LISTS: Final = (*SINGLE, "contingency", "additional-plan")
 ORDER: Final = (
     "plan", "id", "title", "status", "created", "reviewed_on", "responsible_organisation", "person", "about_me", "media", "team", "contacts",
-    "strengths", "needs", "formulations", "goals", "barriers", "actions", "referrals", "medicines", "contingency", "additional_plans", "documents", "answers",
+    "strengths", "needs", "formulations", "goals", "barriers", "actions", "medicines", "referrals", "contingency", "additional_plans", "documents", "answers",
     "wheels", "measurements", "risks", "unmet_needs", "funding", "agreement", "review", "written", "notes",
 )  # fmt: skip
 AROUND: Final = frozenset({"Practitioner", "PractitionerRole", "Organization", "Location", "Provenance", "AuditEvent", "Consent"})

@@ -9,8 +9,8 @@ A file says where a thing sits in the plan, which FHIR type it becomes and, row 
     {plan: notes, fhir: note, must: [text], each: [...]} a list of things, with rows of its own
     with: {path: constant}                               written beside the row
     else: value, else_from: key, else_when: path         what FHIR demands where the plan is silent; a marker takes it back
-    unsaid: value                                        what FHIR says where the plan is silent, and the other way round
     standard: [17, 18]                                  which items of the PRSB standard it holds, by their number; for readers
+    unsaid: value                                        what FHIR says where the plan is silent, and the other way round
     read: true                                           only from FHIR to the plan, of resources that no plan made (`any`: of all)
 
 Every path is looked up in R4; a table that cannot be right is refused, naming file and row. Values are data: there is no
@@ -30,10 +30,7 @@ from .paths import MISSING, Segment
 from .rows import Fields, Node, Row, each, listed
 
 KEYS: Final = frozenset(
-    [
-        "plan", "fhir", "type", "table", "lossy", "link", "range", "is", "each", "list", "whole", "must", "with", "else", "else_from", "else_when", "unsaid",
-        "read", "about", "standard",
-    ]
+    ["plan", "fhir", "type", "table", "lossy", "link", "range", "is", "each", "list", "whole", "must", "with", "else", "else_from", "else_when", "unsaid", "read", "about", "standard"]
 )
 
 

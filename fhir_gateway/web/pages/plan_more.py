@@ -1,4 +1,4 @@
-"""What a plan says beyond needs, goals and actions: how it came to be, what is in the way, referrals, wheels, risk, and the plan about itself."""
+"""What a plan says beyond needs, goals and actions: how it came to be, what is in the way, medicines, referrals, wheels, risk, and the plan about itself."""
 
 from __future__ import annotations
 
@@ -36,22 +36,6 @@ def in_the_way(plan: dict[str, Any], goal: dict[str, Any], name: Name) -> str:
     return "\n".join(note({**b, "by": b.get("said_by")}, name) for b in mine)
 
 
-def referral(r: dict[str, Any], name: Name, goals: dict[Any, Any]) -> Item:
-    """Where the person was sent, and what came of it."""
-    status = str(r.get("status") or "")
-    return Item(
-        str(r.get("id", "")), str(r.get("text") or thing(r.get("service")).get("name") or thing(r.get("code")).get("display") or _("A referral")),
-        str(r.get("status_word") or _(status) if status or r.get("status_word") else "").capitalize(), REFERRED.get(status, "grey"),
-        lines(
-            (_("Service"), thing(r.get("service")).get("name")), (_("Asked of"), name(r.get("sent_to"))), (_("Sent by"), name(r.get("sent_by"))),
-            (_("Sent on"), day(r.get("on"))), (_("When"), span(r.get("from"), r.get("to"))), (_("Why"), r.get("status_reason")),
-            (_("For the goal"), "\n".join(str(goals[g]) for g in texts(r.get("goals")) if g in goals)),
-            (_("Notes"), "\n".join(note(n, name) for n in list_of(r, "notes"))),
-        ),
-        codes=undescribed(r.get("code")),
-    )  # fmt: skip
-
-
 def medicine(m: dict[str, Any], name: Name) -> Item:
     """How it is taken, and what was changed: the word for that stands where others have their state."""
     change = thing(m.get("change"))
@@ -67,6 +51,22 @@ def medicine(m: dict[str, Any], name: Name) -> Item:
             (_("Notes"), "\n".join(note(n, name) for n in list_of(m, "notes"))),
         ),
         codes=undescribed(m.get("code")),
+    )  # fmt: skip
+
+
+def referral(r: dict[str, Any], name: Name, goals: dict[Any, Any]) -> Item:
+    """Where the person was sent, and what came of it."""
+    status = str(r.get("status") or "")
+    return Item(
+        str(r.get("id", "")), str(r.get("text") or thing(r.get("service")).get("name") or thing(r.get("code")).get("display") or _("A referral")),
+        str(r.get("status_word") or _(status) if status or r.get("status_word") else "").capitalize(), REFERRED.get(status, "grey"),
+        lines(
+            (_("Service"), thing(r.get("service")).get("name")), (_("Asked of"), name(r.get("sent_to"))), (_("Sent by"), name(r.get("sent_by"))),
+            (_("Sent on"), day(r.get("on"))), (_("When"), span(r.get("from"), r.get("to"))), (_("Why"), r.get("status_reason")),
+            (_("For the goal"), "\n".join(str(goals[g]) for g in texts(r.get("goals")) if g in goals)),
+            (_("Notes"), "\n".join(note(n, name) for n in list_of(r, "notes"))),
+        ),
+        codes=undescribed(r.get("code")),
     )  # fmt: skip
 
 

@@ -33,8 +33,8 @@ KINDS: Final = {  # type -> (heading, where its words are)
     "Goal": ("My goals", ("description", "text")), "Condition": ("What I need help with", ("code", "text")),
     "Task": ("What we will do", ("description",)), "CarePlan": ("Plans", ("title",)), "DocumentReference": ("Papers", ("description",)),
     "AllergyIntolerance": ("Allergies", ("code", "text")), "Flag": ("Warnings", ("code", "text")),
-    "MedicationStatement": ("My medicines", ("medicationCodeableConcept", "text")),
     "ClinicalImpression": ("How it came to be like this", ("summary",)), "RiskAssessment": ("Risk, as professionals see it", ("method", "text")),
+    "MedicationStatement": ("My medicines", ("medicationCodeableConcept", "text")),
 }  # fmt: skip
 MOST: Final = "200"
 

@@ -29,9 +29,9 @@ KINDS: dict[str, tuple[str, str]] = {  # of one, of several
     "Observation": ("A measurement", "Measurements"),
     "Flag": ("A warning", "Warnings"),
     "AllergyIntolerance": ("An allergy", "Allergies"),
-    "MedicationStatement": ("A medicine", "Medicines"),
     "ClinicalImpression": ("How something came to be", "How things came to be"),
     "RiskAssessment": ("A risk that was judged", "Risks that were judged"),
+    "MedicationStatement": ("A medicine", "Medicines"),
 }
 OTHER = ("Something else in your record", "Other things in your record")
 CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task", "AllergyIntolerance", "Flag", "ClinicalImpression", "RiskAssessment")

@@ -1,0 +1,84 @@
+"""What a booklet's parts are made of: a row, a thing, and how an odd plan is read: whatever is not of the expected kind is not there. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A label and what stands beside it."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """A goal, an action, a person: its sentence, how it stands, rows below it, and lists with a heading each."""
+
+    text: str
+    state: str = ""
+    rows: tuple[Row, ...] = ()
+    lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+def an_object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def objects(value: Any) -> list[Mapping[str, Any]]:
+    return [v for v in value if isinstance(v, Mapping)] if isinstance(value, list) else []
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    return tuple(str(v) for v in value if isinstance(v, (str, int)) and str(v).strip()) if isinstance(value, list) else ()
+
+
+def rows_of(*pairs: tuple[str, Any]) -> tuple[Row, ...]:
+    return tuple(Row(label, str(text)) for label, text in pairs if text not in (None, "", [], ()))
+
+
+def lists_of(*pairs: tuple[str, Sequence[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((label, tuple(texts)) for label, texts in pairs if texts)
+
+
+def coded(concept: Any) -> str:
+    """What a CodeableConcept says in words."""
+    c = an_object(concept)
+    return str(c.get("text") or next((x["display"] for x in objects(c.get("coding")) if x.get("display")), "") or c.get("display") or "")
+
+
+def standing(item: Mapping[str, Any]) -> str:
+    return str(item.get("status_word") or item.get("status") or "").capitalize()
+
+
+def over(allergy: Mapping[str, Any]) -> bool:
+    codes = {str(c.get("code")) for e in ("clinicalStatus", "verificationStatus") for c in objects(an_object(allergy.get(e)).get("coding"))}
+    return bool(codes & {"entered-in-error", "refuted", "inactive", "resolved"})
+
+
+def spaced(number: str) -> str:
+    return f"{number[:3]} {number[3:6]} {number[6:]}" if re.fullmatch(r"\d{10}", number) else number
+
+
+def in_words(key: str) -> str:
+    return key.removeprefix("x_").replace("_", " ").strip().capitalize()
+
+
+UNSAID: Final = frozenset({"id", "system", "code", "codes"})  # of no use to who reads
+
+
+def flat(value: Any) -> str:
+    """Whatever is there as lines of text; ids, and what ends in nothing, are left out."""
+    if isinstance(value, Mapping):
+        return "\n".join(f"{in_words(str(k))}: {t}" for k, v in value.items() if k not in UNSAID and (t := flat(v)))
+    if isinstance(value, list):
+        return "\n".join(t for v in value if (t := flat(v)))
+    return "" if value is None or isinstance(value, bool) else str(value)
+
+
+__all__ = ["Row", "Thing", "an_object", "coded", "flat", "in_words", "lists_of", "objects", "over", "rows_of", "spaced", "standing", "texts"]
