@@ -24,8 +24,10 @@ tell_app = typer.Typer(no_args_is_help=True, help="Telling people that something
 clients_app = typer.Typer(no_args_is_help=True, help="Registered systems and apps.")
 people_app = typer.Typer(no_args_is_help=True, help="Who may sign in here, and as what.")
 keys_app = typer.Typer(no_args_is_help=True, help="What the built-in issuer signs its tokens with.")
+directory_app = typer.Typer(no_args_is_help=True, help="Services that people can be referred to.")
 inbox_app = typer.Typer(no_args_is_help=True, help="Pushes that were refused and wait for a person.")
 emergencies_app = typer.Typer(no_args_is_help=True, help="Emergency accesses to people's records, and their review.")
+app.add_typer(directory_app, name="directory")
 app.add_typer(emergencies_app, name="emergencies")
 app.add_typer(people_app, name="people")
 app.add_typer(map_app, name="map")
@@ -151,6 +153,21 @@ def import_(
     sys.exit(run(bringing.bring_in(files, as_, mapping, json)))
 
 
+@directory_app.command("import")
+def directory_import(
+    files: Annotated[list[Path], typer.Argument(help="Files, folders or .zip archives of Open Referral UK (HSDS 3.x), JSON or CSV.")],
+    as_: Annotated[str, typer.Option("--as", help="Who brings it in: `operator`, or a registered client, whose entries wait for an operator.")] = "operator",
+    mapping: Annotated[Path | None, typer.Option(help="A YAML file: which organisations, areas and categories of theirs are which of ours.")] = None,
+    source: Annotated[str, typer.Option(help="What this directory is called, where there are several.")] = "",
+    most_go: Annotated[bool, typer.Option("--most-go", help="Set services inactive that are not in these files, also when they are most.")] = False,
+    json: Json = False,
+) -> None:
+    """Bring in a service directory; what it has no more is set inactive."""
+    from .commands import directory
+
+    sys.exit(run(directory.bring_in(files, as_, mapping, source, most_go, json)))
+
+
 @app.command()
 def hl7v2(
     files: Annotated[list[Path] | None, typer.Argument(help="Files of HL7 v2 messages: one, several, or batches.")] = None,
@@ -186,6 +203,21 @@ def from_fhir(
     from .commands import bringing
 
     sys.exit(bringing.from_fhir(file, mapping, dry_run))
+
+
+@app.command("print")
+def print_(
+    person: Annotated[str, typer.Argument(help="Patient/id here or where it came from, system|value, or an NHS number.")],
+    whom: Annotated[str, typer.Option("--for", help="Who will read it: Patient/…, RelatedPerson/…, Practitioner/…, Organization/…, CareTeam/…, sector:health, role:Organization/… system|code, or a sign-in name here.")],
+    to: Annotated[Path | None, typer.Option("--out", help="The file; by default plan-…-version-N.pdf in this folder.")] = None,
+    html: Annotated[bool, typer.Option("--html", help="A page that any browser prints, in place of a PDF.")] = False,
+    purpose: Annotated[str, typer.Option(help="What it is read for (v3-ActReason).")] = "TREAT",
+    json: Json = False,
+) -> None:
+    """Print a plan as an A5 booklet: what that reader may see and nothing else. The person reads of it in their log."""
+    from .commands import printing
+
+    sys.exit(run(printing.print_plan(person, whom, to, html, purpose, json)))
 
 
 # -- questions --------------------------------------------------------------------------------------------------------

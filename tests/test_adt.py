@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhir_gateway.commands import messages
@@ -19,7 +21,7 @@ from fhir_gateway.domain.problem import Problem
 from fhir_gateway.settings import Refused
 
 from .conftest import Gateway, times
-from .staff import consent, permit
+from .staff import consent, permit, system
 from .staff import given as giving
 
 CASES = Path(__file__).parent / "cases" / "adt"
@@ -40,7 +42,7 @@ def sent(name: str, ending: str = "\r", **fields: str) -> bytes:
         parts[index] = value
         lines[at] = "|".join(parts)
     text = ending.join(lines) + ending
-    return text.encode("cp1252" if "|8859/1" in text else "utf-8")
+    return text.encode("cp1252" if "|8859/1" in text else "utf-8", "replace")
 
 
 def segments(ack: bytes) -> dict[str, list[str]]:
@@ -222,6 +224,21 @@ def test_a_key_worker_who_may_not_see_it_is_told_nothing_and_the_hospital_does_n
     assert not stays(demo, "V-quiet", "link-worker")
 
 
+def test_who_shares_nothing_with_a_hospital_is_discharged_all_the_same_and_it_sees_nothing(demo: Gateway) -> None:
+    (place,) = [o["id"] for o in found(demo, "patient", "Organization?name=Example General Hospital")]
+    assert acked(send(demo, sent("a01-emergency-admission", MSH_10="no-1", PV1_19="V-no")))[:2] == (200, "AA")
+    with giving(demo, consent(demo.patient, permit(f"Organization/{place}", type="deny"))):
+        assert not stays(demo, "V-no", "hospital")
+        assert acked(send(demo, sent("a03-home", MSH_10="no-2", PV1_19="V-no")))[:2] == (200, "AA")
+        (over,) = stays(demo, "V-no")
+        assert over["status"] == "finished" and over["period"]["start"] and not stays(demo, "V-no", "hospital")
+        # what somebody else wrote into it is not written over unseen: it waits
+        note = {**over, "type": [{"text": "Written by herself"}]}
+        assert demo.call("patient", "PUT", f"Encounter/{over['id']}", body=note, headers={"If-Match": 'W/"2"'}).status_code == 200
+        later = send(demo, sent("a08-moved-ward", MSH_10="no-3", PV1_19="V-no", EVN_2="20261127"))
+        assert acked(later)[:2] == (404, "AE") and stays(demo, "V-no")[0]["type"] == note["type"]
+
+
 def test_a_ward_that_says_what_it_is_for_makes_the_stay_private(demo: Gateway) -> None:
     raw = sent("a01-psychiatric-latin1", PID_5="Example^Zo\xeb")
     assert acked(send(demo, raw)) == (200, "AA", "77001")
@@ -276,6 +293,38 @@ def test_a_merge_is_proposed_to_an_operator_and_not_done(demo: Gateway) -> None:
     assert "link" not in demo.get("patient", f"Patient/{demo.patient}").json()
 
 
+def test_one_charity_is_told_of_a_discharge_and_another_is_not(demo: Gateway) -> None:
+    """Somerset: five charities help after hospital; the person chose which of them see her plan."""
+    kindly, other = (f"Organization/{found(demo, 'patient', f'Organization?name={n}')[0]['id']}" for n in ("Kindly Neighbours", "Faraway Surgery"))
+    order = {
+        "resourceType": "ServiceRequest", "status": "active", "intent": "plan", "subject": {"reference": f"Patient/{demo.patient}"},
+        "code": {"coding": [{"system": f"{OURS}/CodeSystem/task", "code": "after-hospital"}]}, "performer": [{"reference": kindly}, {"reference": other}],
+    }  # fmt: skip
+    made = demo.call("patient", "POST", "ServiceRequest", body=order)
+    assert made.status_code == 201, made.text
+    with giving(demo, consent(demo.patient, permit(kindly), permit(other, type="deny"))):
+        for raw in (sent("a01-emergency-admission", MSH_10="ch-1", PV1_19="V-ch"), sent("a03-home", MSH_10="ch-2", PV1_19="V-ch")):
+            assert acked(send(demo, raw))[:2] == (200, "AA")
+        (stay,) = stays(demo, "V-ch")
+        told = [t for t in notices(demo, "hospital-discharge") if t["focus"]["reference"] == f"Encounter/{stay['id']}"]
+        assert [t["owner"].get("reference") for t in told if "basedOn" in t] == [kindly] and not [t for t in told if t["owner"].get("reference") == other]
+        task = next(t for t in notices(demo, "hospital-discharge", "link-worker") if t.get("basedOn"))
+        accepted = demo.call("link-worker", "PUT", f"Task/{task['id']}", body={**task, "status": "accepted"}, headers={"If-Match": f'W/"{task["meta"]["versionId"]}"'})
+        assert accepted.status_code == 200 and not notices(demo, "hospital-discharge", "stranger")
+
+
+def test_another_system_neither_ends_nor_changes_a_stay_by_its_number(demo: Gateway) -> None:
+    (place,) = [o["id"] for o in found(demo, "patient", "Organization?name=Example Street Surgery")]
+    surgery = system(demo, "other-trust", f"Organization/{place}")
+    oid = "V-oid^^^&2.16.840.1.113883.2.1.8.1&ISO"
+    assert acked(send(demo, sent("a01-emergency-admission", MSH_10="own-1", PV1_19=oid)))[:2] == (200, "AA")
+    raw = sent("a03-home", MSH_10="own-2", PV1_19=oid)
+    theirs = demo.call(None, "POST", "/hl7v2", raw=raw, headers={"Authorization": f"Bearer {surgery.token}", "Content-Type": "text/plain"})
+    assert segments(theirs.content)["MSA"][1] in ("AA", "AE")
+    (mine,) = [e for e in stays(demo, "V-oid") if e["status"] == "in-progress"]
+    assert "end" not in mine["period"]
+
+
 @pytest.mark.parametrize("who, status", [(None, 401), ("gp", 403), ("patient", 403), ("stranger", 403)])
 def test_only_a_registered_system_sends_messages(demo: Gateway, who: str | None, status: int) -> None:
     response = send(demo, sent("a01-emergency-admission", MSH_10="not-theirs", PV1_19="V-not-theirs"), who)
@@ -324,3 +373,42 @@ def test_a_folder_of_files_is_taken_in_order_and_a_repeat_writes_nothing(demo: G
 async def test_a_command_that_says_neither_files_nor_a_folder_is_refused(files: list[Path], folder: Path | None) -> None:
     with pytest.raises(Refused):
         await messages.hl7v2(files, folder, "hospital", False)
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_message_loses_none_and_writes_none_twice(demo: Gateway, tmp_path: Path) -> None:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    numbers = [f"V-kill-{n}" for n in range(6)]
+    for n, number in enumerate(numbers):
+        both = sent("a01-emergency-admission", MSH_10=f"k-{n}a", PV1_19=number), sent("a03-home", MSH_10=f"k-{n}b", PV1_19=number)
+        (folder / f"{n}.hl7").write_bytes(b"".join(both))
+    for heard in (1, 2, 3):  # killed right after so many lines, wherever that finds it
+        command = subprocess.Popen(
+            [sys.executable, "-m", "fhir_gateway", "hl7v2", "--drop", str(folder), "--json"], env=demo.env, stdout=subprocess.PIPE, cwd=tmp_path
+        )
+        assert command.stdout is not None
+        for _ in range(heard):
+            command.stdout.readline()
+        command.kill()
+        command.wait(10)
+        command.stdout.close()
+    assert demo.command("hl7v2", "--drop", str(folder)).returncode == 0
+    assert sorted(f.name for f in (folder / "done").iterdir()) == [f"{n}.hl7" for n in range(6)] and not list(folder.glob("*.hl7"))
+    for n, number in enumerate(numbers):
+        (stay,) = stays(demo, number)
+        assert stay["status"] == "finished" and stay["meta"]["versionId"] == "2"
+        assert [er7.read(m).text("MSA", 1) for m in er7.split((folder / f"{n}.ack").read_bytes())] == ["AA", "AA"]
+
+
+FIELDS = st.sampled_from([f"{s}_{n}" for s, most in (("MSH", 18), ("EVN", 6), ("PID", 30), ("PV1", 50)) for n in range(2, most + 1)])
+
+
+@settings(max_examples=times(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([n for n in NAMES if "latin1" not in n and "a40" not in n]), st.dictionaries(FIELDS, st.text(max_size=25).filter(lambda t: "|" not in t), max_size=4), st.binary(max_size=3))
+def test_no_message_gives_a_500(demo: Gateway, name: str, fields: dict[str, str], more: bytes) -> None:
+    """Last of all: wrong names and birth dates make the hospital wait."""
+    response = send(demo, sent(name, **{"MSH_10": "fuzz", **fields}) + more)
+    assert response.status_code < 500, response.text
+    assert response.status_code in (200, 400, 404, 409, 422, 429)
+    assert segments(response.content)["MSA"][1] in ("AA", "AE", "AR")

@@ -138,6 +138,12 @@ def test_answers_become_goals_and_a_contingency_plan_once(demo: Gateway) -> None
     assert post(demo, "patient", "", dry)["entry"][0]["response"]["status"].startswith("200"), "nor does the dry run's transaction, sent as it is"
     assert versions(demo) == before
 
+    closed = first[1][0]
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SEX"}
+    post(demo, "patient", f"{closed}/$meta-add", {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"security": [label]}}]})
+    assert demo.get("gp", closed).status_code == 404
+    assert closed not in [r for r, _ in extracted(demo, "gp", id)], "what is hidden is not named"
+
     ref = first[0][0]
     here = demo.get("gp", ref).json()
     edited = demo.call("gp", "PUT", ref, body={**here, "lifecycleStatus": "on-hold"}, headers={"If-Match": f'W/"{here["meta"]["versionId"]}"'})

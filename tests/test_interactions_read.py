@@ -12,6 +12,8 @@ from urllib.parse import urlencode
 import pytest
 
 from fhir_gateway import definitions
+from fhir_gateway.domain.bundle import references
+from fhir_gateway.domain.document import PARTS
 from fhir_gateway.domain.validate import check
 from fhir_gateway.web.fhir import OFFERED, TABLE, shape
 
@@ -281,8 +283,37 @@ def test_a_plan_as_a_document(demo: Gateway) -> None:
     urls = [e["fullUrl"] for e in document["entry"]]
     assert len(urls) == len(set(urls))
     assert all(n["reference"] in urls for s in front["section"] for n in s["entry"]) and front["subject"]["reference"] in urls
-    assert {"Care plan", "Goals"} <= {s["title"] for s in front["section"]}
+    titles = [s["title"] for s in front["section"]]
+    assert titles == ["Care plan", *(p.title for p in PARTS if p.title in titles)], "each once, what is urgent first"
+    assert {"About the person", "Allergies and warnings", "If things get worse", "Strengths", "Needs and concerns", "Goals", "What could not be had", "What is planned", "Who helps"} <= set(titles)
+    for part in front["section"]:
+        assert part["text"]["status"] == "generated" and part["entry"] and part["text"]["div"].count("<li>") == len(part["entry"]), part["title"]
+    by = {a["party"]["reference"].rsplit("/", 2)[-2]: (a["mode"], a["time"]) for a in front["attester"]}
+    assert by == {"Patient": ("personal", "2026-01-19"), "RelatedPerson": ("personal", "2026-01-21")}, "who agreed to the plan"
+    reached, waiting = set[str](), [front]
+    while waiting:  # https://hl7.org/fhir/R4/documents.html: everything in it hangs on the Composition
+        for named in references(waiting.pop()):
+            url = named if "://" in named else f"{demo.base}/fhir/{named}"
+            if url in urls and url not in reached:
+                reached.add(url)
+                waiting.append(next(e["resource"] for e in document["entry"] if e["fullUrl"] == url))
+    assert reached == set(urls[1:])
     assert demo.call("patient", "POST", f"CarePlan/{plan}/$document").status_code == 200
+
+
+def test_a_document_has_the_medicines_with_why_they_were_stopped_and_no_other_plan_brings_them_along(demo: Gateway) -> None:
+    me = {"reference": f"Patient/{demo.patient}"}
+    said = {"resourceType": "MedicationStatement", "status": "stopped", "medicationCodeableConcept": {"text": "Ibuprofen 200 mg"}, "subject": me, "statusReason": [{"text": "It hurt her stomach"}]}
+    wrong = {**said, "status": "entered-in-error", "medicationCodeableConcept": {"text": "Somebody else's"}}
+    for body in (said, wrong):
+        made = demo.call("gp", "POST", "MedicationStatement", body=body)
+        assert made.status_code == 201, made.text
+    document = demo.get("gp", f"CarePlan/{careplan(demo)}/$document").json()
+    (medicines,) = [s for s in document["entry"][0]["resource"]["section"] if s["title"] == "Medicines"]
+    assert "Ibuprofen 200 mg (stopped)" in medicines["text"]["div"] and len(medicines["entry"]) == 1 and "Somebody else" not in str(document)
+    crisis = next(e["resource"] for e in document["entry"] if e["resource"]["resourceType"] == "CarePlan" and e["resource"].get("partOf"))
+    kinds = {e["resource"]["resourceType"] for e in demo.get("gp", f"CarePlan/{crisis['id']}/$document").json()["entry"]}
+    assert kinds.isdisjoint({"MedicationStatement", "AllergyIntolerance"})
 
 
 def test_a_document_holds_what_its_reader_may_see_and_no_more(demo: Gateway) -> None:

@@ -117,13 +117,26 @@ async def _write(ctx: Context, response: dict[str, Any], version: int, before: B
     if not steps and not unmoved:
         await _commit(ctx, [], Before(version, before.made), str(response["id"]), kept)
     if not steps:
-        return Done(tuple((ref, "unchanged") for ref in same), tuple(issues))
+        return Done(await _left(ctx, same), tuple(issues))
     new = [(s["fullUrl"], s["resource"]) for s in steps if s["request"]["method"] == "POST"]
     steps += await _into_plan(ctx, response, new, issues)
     steps.append(_provenance(ctx, response, version, steps[: len(fresh)]))
     answers = await _commit(ctx, steps, Before(version, before.made), str(response["id"]), kept, fresh)
     did = [(str(answers[n].ref), answers[n].did) for n in range(len(fresh))]
-    return Done((*did, *((ref, "unchanged") for ref in same)), tuple(issues))
+    return Done((*did, *await _left(ctx, same)), tuple(issues))
+
+
+async def _left(ctx: Context, refs: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """What was left as it was, as far as this asker may see it: what is hidden from them is not named."""
+    out: list[tuple[str, str]] = []
+    for ref in refs:
+        type, _, id = ref.partition("/")
+        try:
+            await gate.may(ctx, "access", Ref(type, id))
+        except Problem:
+            continue
+        out.append((ref, "unchanged"))
+    return tuple(out)
 
 
 async def _commit(ctx: Context, steps: list[dict[str, Any]], now: Before, id: str, kept: bytes | None, keys: Sequence[str] = ()) -> dict[int, gate.Written]:

@@ -26,6 +26,7 @@ OBSERVER: Final = "fhir_gateway"
 OPERATOR: Final = "Device/operator"  # whoever runs commands on the machine
 ITSELF: Final = "Device/this-service"  # what it does unasked
 FOR: Final = ", kept for "  # in the detail of a disclosure to a processor: for whom
+PRINTED_FOR: Final = ", printed for "  # in the detail of a print: for whom
 _FROM: Final = {OPERATOR: "a command on this machine", ITSELF: "this gateway itself"}
 
 Coding = dict[str, str]
@@ -75,6 +76,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "batch": _rest("", "batch", "E"),
     "disclose": _Kind("PrivacyDisclosure.Source", _EXPORT, _DISCLOSE, "R"),
     "notify": _Kind("", _EXPORT, {"system": OURS, "code": "notify", "display": "Told of a change"}, "R"),
+    "print": _Kind("", _EXPORT, {"system": OURS, "code": "print", "display": "Printed on paper"}, "R"),
     "export": _Kind("", _EXPORT, {"system": OURS, "code": "subject-access", "display": "Copy for the person"}, "R"),
     "login": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
     "logout": _Kind("", _SIGN_IN, {"system": DCM, "code": "110123", "display": "Logout"}, "E", False),
@@ -237,6 +239,7 @@ _THINGS: Final[Mapping[str, tuple[str, str]]] = {
     "AllergyIntolerance": ("an allergy", "allergies"),
     "Encounter": ("a visit", "visits"),
     "Procedure": ("a treatment", "treatments"),
+    "ClinicalImpression": ("how something came to be", "notes on how things came to be"),
     "RiskAssessment": ("a risk assessment", "risk assessments"),
 }
 _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
@@ -278,6 +281,7 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "hold": ("said that nobody may dispose of", "say that nobody may dispose of"),
     "release": ("took back that nobody may dispose of", "take back that nobody may dispose of"),
     "dispose": ("disposed of", "dispose of"),
+    "print": ("printed", "print"),
     "export": ("made a copy of everything in", "make a copy of everything in"),
     "account-add": ("opened a sign-in to", "open a sign-in to"),
     "account-change": ("changed what a sign-in may do with", "change what a sign-in may do with"),
@@ -286,7 +290,7 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "account-reopen": ("opened again a sign-in to", "open again a sign-in to"),
 }
 _ABOUT_SIGN_IN: Final = frozenset({"account-add", "account-change", "account-password", "account-close", "account-reopen"})
-_OF_ALL: Final = frozenset({"everything", "transaction", "batch", "who-looked", "audit-export", "audit-proof", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export", "hold", "release", "dispose"}) | _ABOUT_SIGN_IN
+_OF_ALL: Final = frozenset({"everything", "print", "transaction", "batch", "who-looked", "audit-export", "audit-proof", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export", "hold", "release", "dispose"}) | _ABOUT_SIGN_IN
 _WHOLE: Final[Mapping[str, tuple[str, str]]] = {  # which are about no part of a record
     **dict.fromkeys(("login", "sign-in"), ("signed in", "sign in")),
     "token": ("used an app", "use an app"),
@@ -315,6 +319,12 @@ _WHOLE: Final[Mapping[str, tuple[str, str]]] = {  # which are about no part of a
 def kept_for(note: Note) -> str:
     """For whom whoever was sent this copy keeps it (`Organization/…`); "" where it is for themselves."""
     return note.detail.partition(FOR)[2] if note.what == "disclose" and note.allowed else ""
+
+
+def printed_for(note: Note) -> str:
+    """For whom this was printed (`Type/id`, or as a choice names them); "" for whoever printed it."""
+    whom = note.detail.partition(PRINTED_FOR)[2] if note.what == "print" else ""
+    return whom if whom != note.user else ""
 
 
 def sentence(note: Note) -> str:

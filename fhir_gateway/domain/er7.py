@@ -16,7 +16,7 @@ import hl7
 
 from .problem import KINDS, Issue, Problem
 
-MOST: Final = 128 * 1024  # bytes of one message: an ADT has some hundreds, one with every optional segment some thousands
+MOST: Final = 64 * 1024  # bytes of one message: an ADT has some hundreds, one with every optional segment some thousands
 MOST_MESSAGES: Final = 5_000  # of one file
 LONGEST_NAME: Final = 180  # characters of MSH-10; the standard gives it 20 to 199
 CHARSETS: Final = {  # table 0211, and how people write it

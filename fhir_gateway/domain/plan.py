@@ -127,6 +127,7 @@ def _single(row: Mapping[str, Any], tables: Tables) -> Schema:
         "boolean": {"type": ["boolean", "null"]},
         "number": {"type": ["number", "null"]},
         "reading": {},  # a number, or what the person wrote: 141/80
+        "coding": {"type": ["object", "null"], "properties": {"system": _text(), "code": _text(), "display": _text()}},
         "organisation": {
             "type": ["object", "null"],
             "properties": {"ods": _text(), "id": _text(), "name": _text(), "sector": _text()},
@@ -252,7 +253,8 @@ def _named(where: str) -> str:
 # -- ids that lead nowhere --------------------------------------------------------------------------------------------
 
 POINTERS: Final = (
-    ("goals", "needs", "needs"), ("actions", "goals", "goals"), ("unmet_needs", "need", "needs"),
+    ("goals", "needs", "needs"), ("actions", "goals", "goals"), ("unmet_needs", "need", "needs"), ("formulations", "needs", "needs"),
+    ("barriers", "goals", "goals"), ("referrals", "goals", "goals"), ("referrals", "needs", "needs"), ("risks", "instead_of", "risks"),
 )  # fmt: skip
 
 

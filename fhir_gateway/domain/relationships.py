@@ -40,7 +40,7 @@ def from_referral(
     ref: str, chain: Sequence[Version], now: Mapping[str, Version], chains: Mapping[str, Sequence[Version]], directory: Directory,
     taken: Mapping[str, str],
 ) -> Iterator[Relationship]:  # fmt: skip
-    """A performer has accepted once they accepted a Task of their own about this referral."""
+    """A performer has accepted once they accepted a Task of their own about this referral: for as long as that Task says."""
     body = chain[-1].body
     if body.get("status") != "active":
         return
@@ -53,12 +53,23 @@ def from_referral(
         names = named_by(performer)
         if not names:
             continue
-        took = any(
-            owner & names and _took(t, chains[t], names, ACCEPTED, directory, taken, lambda b, n=names: bool(named_by(b.get("owner")) & n))
-            for t, owner in about
-        )
         by = since(chain, lambda b, n=names: b.get("status") == "active" and n in named[id(b)])
-        yield _weigh(names, by, took, directory, "referral", ref, None, None)
+        spans = {
+            _span((chains[t][-1].body.get("restriction") or {}).get("period")) for t, owner in about
+            if owner & names and _took(t, chains[t], names, ACCEPTED, directory, taken, _asked(chains[t], names))
+        }  # fmt: skip
+        for low, high in sorted(spans, key=str) or [(None, None)]:
+            yield _weigh(names, by, bool(spans), directory, "referral", ref, low, high)
+
+
+def _asked(chain: Sequence[Version], names: frozenset[str]) -> Any:
+    """Was this version of a Task asking them, for all of the time that it gives them now: a longer time is asking anew."""
+    now = _span((chain[-1].body.get("restriction") or {}).get("period"))
+
+    def asked(b: Mapping[str, Any]) -> bool:
+        return bool(named_by(b.get("owner")) & names) and _within(now, _span((b.get("restriction") or {}).get("period")))
+
+    return asked
 
 
 def from_team(

@@ -31,6 +31,7 @@ from .paging import resumed, seal
 from .reading import allow, in_scope, reach_of, reachable
 from .searching import beside, entry_of, shown
 
+GATHERED_AT_ONCE = 200
 AHEAD = 20  # looked at together to see whether there is a next page
 DOCUMENT_MOST, DOCUMENT_HOPS = 500, 2
 EVERYTHING = ("_count", "_type", "_since", "start", "end")
@@ -66,6 +67,23 @@ async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[s
     return Page(tuple(entries), total, token, tuple(asked.items()))
 
 
+async def gathered(ctx: Context, person: str) -> list[Stored]:
+    """Everything of this person (`Patient/…`) that this asker may see, with what it names of the directory.
+
+    Nothing is written down: whoever hands any of it out does that.
+    """
+    standings = await stand(ctx.house, [person], None, ctx.place)
+    standings |= await stand(ctx.house, await beside(ctx, (), {person}), None, ctx.place)
+    look = _Look(ctx, Query((), ()), All((Has("patient", frozenset({person})), reach_of(ctx, standings))), standings, (None, None))
+    hits: list[Stored] = []
+    after: tuple[Any, ...] | None = None
+    while True:
+        found, after = await look.some(GATHERED_AT_ONCE, after)
+        hits += found
+        if after is None:
+            return [*hits, *await _directory_around(ctx, hits)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """What `$everything` looks for, and how: what the predicate permits, decided again, and of that what leaves."""
@@ -81,19 +99,19 @@ class _Look:
         a next page is promised only where this reader finds something on it."""
         hits: list[Stored] = []
         while True:
-            leaving, after = await self._some(count - len(hits), after)
+            leaving, after = await self.some(count - len(hits), after)
             hits += leaving
             if after is None or len(hits) >= count:
                 return hits, after if await self._goes_on(after) else None
 
     async def _goes_on(self, after: tuple[Any, ...] | None) -> bool:
         while after is not None:
-            leaving, after = await self._some(AHEAD, after)
+            leaving, after = await self.some(AHEAD, after)
             if leaving:
                 return True
         return False
 
-    async def _some(self, count: int, after: tuple[Any, ...] | None) -> tuple[list[Stored], tuple[Any, ...] | None]:
+    async def some(self, count: int, after: tuple[Any, ...] | None) -> tuple[list[Stored], tuple[Any, ...] | None]:
         """What leaves of the next `count` that are permitted, and where they end."""
         found = await self.ctx.house.store.search(self.query, self.predicate, filtered=Always(), count=count, after=after)
         await decide_again(self.ctx, found.hits, self.standings)
@@ -203,7 +221,7 @@ async def plan_document(ctx: Context, id: str) -> bytes:
     if stored.deleted:
         await ctx.house.store.commit(*notes(ctx, "R", "document", decision, stored.facts, ref))
         raise Problem("gone", "This was deleted.")
-    others = await _around(ctx, stored)
+    others = await _around(ctx, [stored, *await _parts_of(ctx, stored)])
     await handed_out(ctx, [stored, *others], *await _disclosed(ctx, "R", "document", [stored, *others]))
     parts = [(s.ref, (await rendering(ctx, s))[0]) for s in (stored, *others)]
     resources = {r: strict.decode(raw) for r, raw in parts}
@@ -218,16 +236,25 @@ def _highest(parts: Sequence[Stored]) -> str:
     return max((s.facts.confidentiality for s in parts if s.facts.patients), key=CONFIDENTIALITY.__getitem__)
 
 
-async def _around(ctx: Context, plan: Stored) -> list[Stored]:
-    """What the plan refers to, and what that refers to, each under this reader's own permission."""
-    seen: dict[Ref, Stored] = {plan.ref: plan}
-    ring: list[Stored] = [plan]
+async def _parts_of(ctx: Context, plan: Stored) -> list[Stored]:
+    """What belongs to a person's main plan though the plan does not refer to it (`document.belongs`); nothing of any other plan."""
+    body = strict.decode((await rendering(ctx, plan))[0])
+    if not document.is_main(body) or len(plan.facts.patients) != 1:
+        return []
+    found = [s for s in await gathered(ctx, plan.facts.patients[0]) if s.ref != plan.ref and s.facts.patients]
+    return [s for s in found if document.belongs(strict.decode((await rendering(ctx, s))[0]), plan.ref)]
+
+
+async def _around(ctx: Context, first: Sequence[Stored]) -> list[Stored]:
+    """The others of `first`, and what all of these refer to, and what that refers to, each under this reader's own permission."""
+    seen: dict[Ref, Stored] = {s.ref: s for s in first[:DOCUMENT_MOST]}
+    ring: list[Stored] = list(seen.values())
     for _ in range(DOCUMENT_HOPS):
         wanted = [r for s in ring for r in _here(strict.decode((await rendering(ctx, s))[0])) if r not in seen and ctx.house.r4.has_type(r.type)]
         found = await ctx.house.store.get_many(list(dict.fromkeys(wanted))[:DOCUMENT_MOST])
         ring = await shown(ctx, [found[r] for r in dict.fromkeys(wanted) if r in found])
         seen |= {s.ref: s for s in ring[: DOCUMENT_MOST - len(seen)]}
-    del seen[plan.ref]
+    del seen[first[0].ref]
     return list(seen.values())
 
 

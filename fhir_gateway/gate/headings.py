@@ -71,6 +71,8 @@ class Words:
                 return f"{said}, once the code comes back" if kind == "tell-new" else f"{said}, until it was changed"
             case "tell-changes":
                 return "when you changed how you are told"
+            case "printed":
+                return f"version {line.get('number', '')} was printed for {await self.called(key.split(' ', 1)[-1])}"
             case "claim-said":
                 return f"{await self.called(key.rsplit(' ', 1)[-1])} said that they look after you"
             case "sharing-preferences":

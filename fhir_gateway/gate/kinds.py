@@ -35,6 +35,7 @@ KINDS: Final[dict[str, Kind]] = {
     "tell-new": Kind("tell-new", goes=True),
     "sharing-preferences": Kind("sharing-preferences", goes=True),
     "retention-hold": Kind("retention-hold"),
+    "printed": Kind("printed", goes=True),
     # by what stands in it
     "tell-former": Kind("tell-former", goes=True),
     "inbox": Kind("waiting", goes=True),
@@ -63,6 +64,7 @@ KINDS: Final[dict[str, Kind]] = {
     **_all("sign-in-failures", "a count under the hash of a name, for a day: wrong passwords are in audit"),
     **_all("push if-none-exist", "which request made which record, so that it makes none again; ends by itself"),
     **_all("newcomers", "how far notices of one change are queued; ends by itself"),
+    **_all("printed-link", "which version a link on paper stands for, by the hash of the link: who printed it for whom is in audit", goes=True),
     **_all("disposed", "the certificate of a record that is gone"),
     **_all("finding", "the tries of a member of staff to find people"),
     **_all("client jti revoked secret signing-key remote-key audit-key", "of apps, systems and keys: no person"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from ..auth import clients
 from ..domain import audit, recorded
@@ -16,6 +16,9 @@ from .context import Context, House, directory_now, note, stand
 from .emergencies import reasons
 from .previewing import may_share
 from .trail import as_told
+
+LOOKED_BACK: Final = 200  # rows of one's own in this person's log
+OPENED: Final = frozenset({"everything", "document", "print"})  # what shows a whole plan
 
 
 async def organisation_called(house: House, name: str) -> str | None:
@@ -31,7 +34,7 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
 
     Each: `{at, who, user, app, organisation, what, allowed, why, rule, reason, recorded, unchanged, for, purpose, sentence, before}`; `before`
     continues after that row. `app` is the name of the app that somebody used, or let in or stopped; "" for a page of this gateway. `reason` is what whoever did it said, in an emergency, of looking after the person or of how they found out the fact
-    that `recorded` names; `for` is the organisation for which whoever was sent a copy keeps it (`recorded.told`; `roles` where they were read; nothing while telling the person would endanger them).
+    that `recorded` names; `for` is the organisation for which whoever was sent a copy keeps it, or for whom it was printed (`recorded.told`; `roles` where they were read; nothing while telling the person would endanger them).
     """
     me = f"Patient/{patient}"
     if ctx.actor.kind != "patient" or ctx.actor.patient != me:
@@ -64,13 +67,19 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
             "reason": facts[n.id][1] if n.id in facts else n.detail if n.what == "claim" and n.allowed else said.get(n.rule, "") if n.what != "emergency-review" else n.detail,
             "recorded": facts[n.id][0] if n.id in facts else "",
             "unchanged": n.detail == "unchanged" or n.basis == "matched",
-            "for": audit.kept_for(n),
+            "for": audit.kept_for(n) or audit.printed_for(n),
             "purpose": n.purpose,
             "sentence": audit.sentence(n),
             "before": f"{micros(n.at)}~{n.id}",
         }
         for n in rows
     ]
+
+
+async def last_looked(ctx: Context, patient: str) -> datetime | None:
+    """When this asker last opened this person's plan or record, before now; None when they never did. Their own row of the log tells nothing new."""
+    rows = await ctx.house.store.notes(patient=f"Patient/{patient}", user=ctx.actor.user, count=LOOKED_BACK)
+    return next((n.at for n in rows if n.allowed and n.what in OPENED and n.at < ctx.at), None)
 
 
 async def _apps(ctx: Context, rows: Sequence[Note]) -> dict[str, str]:

@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
 from ..domain import adt, strict
 from ..domain.er7 import Message
-from ..domain.problem import Issue, Problem
-from ..domain.types import Drop, Keep, Note, Op, Stored
+from ..domain.problem import Issue, Problem, not_found
+from ..domain.types import Decision, Drop, Keep, Note, Op, Stored
 from ..store.base import Taken
 from .committing import Work, again, settle
-from .context import Context, need_scope, note, rendering
+from .context import Context, ask, ask_stored, need_scope, note, notes, rendering
 from .identifying import find_person
-from .noticing import ADMITTED, LEFT, propose_details, tell_key_workers
-from .preparing import known, put_new, put_over
+from .noticing import ADMITTED, LEFT, propose_details, tell_helpers
+from .preparing import known, put_by_house, put_new, put_over
 from .pushing import REMEMBERED, Waits, put_in_inbox
 from .writing import digest
 
@@ -54,7 +55,7 @@ async def hear(ctx: Context, message: Message, *, waits_as: str | None = None) -
     if ctx.actor.kind != "system" or ctx.client is None or not ctx.actor.contributor:
         raise Problem("forbidden", "HL7 v2 messages are taken from registered systems that bring in what they know of people (`--contributor`).")
     kind = adt.event(message)
-    key = f"{ctx.client} {FORMAT} {'|'.join(message.sender)}|{message.name}"
+    key = f"{ctx.client} {FORMAT} {'|'.join(quote(n, safe='') for n in (*message.sender, message.name))}"
     try:
         return await _once(ctx, message, kind, key)
     except Problem as p:
@@ -119,17 +120,19 @@ async def _stay(ctx: Context, message: Message, key: str) -> Heard:
     condition = f"identifier={number[0]}|{number[1]}"
     await work.seek("Encounter", condition)
     stored = await _own(ctx, str(person.ref), number)
-    was = strict.decode((await rendering(ctx, stored))[0]) if stored is not None else None
+    was, seen = await _as_seen(ctx, stored)
     body = adt.stay(message, str(person.ref), ctx.actor.organisation, ctx.client or "", was)
     if stored is None:
         written = await put_new(work, "Encounter", strict.dump(body), unless=condition)
-    else:
+    elif seen:
         written = await put_over(work, stored.ref, strict.dump(body), if_match=stored.version)
+    else:
+        written = await put_by_house(work, stored.ref, body, stored, "update", f"{message.event}, by its sender, who may not see it")
     before, now = (was or {}).get("status"), body["status"]
     if now == "finished" and before != "finished" and adt.event(message) == adt.DISCHARGE:
-        await tell_key_workers(work, written.ref, LEFT, _day(body, "end"))
+        await tell_helpers(work, written.ref, LEFT, _day(body, "end"))
     elif now == "in-progress" and before != "in-progress" and adt.event(message) == adt.ADMIT:
-        await tell_key_workers(work, written.ref, ADMITTED, _day(body, "start"))
+        await tell_helpers(work, written.ref, ADMITTED, _day(body, "start"))
     await propose_details(work, person, adt.otherwise(message, strict.decode(person.body)))
     await work.commit(*await _done(ctx, message, key, ()))
     return Heard(message)
@@ -153,6 +156,23 @@ async def _own(ctx: Context, person: str, number: tuple[str, str]) -> Stored | N
         if first is not None and first.writer.kind == "system" and first.writer.client == ctx.client:
             return stored
     return None
+
+
+async def _as_seen(ctx: Context, stored: Stored | None) -> tuple[dict[str, Any] | None, bool]:
+    """The stay as its sender has it, and whether they see it.
+
+    Who shares nothing with a hospital is discharged all the same: while the person lets it add to the record, it goes on with what nobody
+    wrote but itself. Problem not-found where somebody else wrote in it, or it may not add.
+    """
+    if stored is None or stored.body is None:
+        return None, True
+    if (await ask_stored(ctx, ctx.action, stored)).permit:
+        return strict.decode((await rendering(ctx, stored))[0]), True
+    decision = await ask(ctx, "collect", stored.facts)
+    if not decision.permit or stored.writer.client != ctx.client:
+        await ctx.house.store.commit(*notes(ctx, "U", "update", Decision(False, decision.basis), stored.facts, stored.ref))
+        raise not_found()
+    return strict.decode(stored.body), False
 
 
 async def _nobody(ctx: Context, message: Message) -> Heard:

@@ -17,15 +17,16 @@ from ..domain.periods import bounds, covers, micros
 from ..domain.person import at_risk
 from ..domain.standing import named_by
 from ..domain.types import Ref, Stored
-from ..domain.vocabulary import OURS
+from ..domain.vocabulary import OURS, TASK_SYSTEM
 from .committing import Work
-from .context import ask, directory_now, note
+from .context import ask, directory_now, note, stand
 from .preparing import put_by_house
 from .raising import task_of_the_house
 from .somebody import askers
 
 ADMITTED: Final = "hospital-admission"  # Task.code
 LEFT: Final = "hospital-discharge"
+AFTER: Final = "after-hospital"  # ServiceRequest.code, of our task codes: its performers are told that somebody left hospital
 DETAILS: Final = "check-details"
 NOTICE: Final = f"{OURS}/id/notice"  # Task.identifier: what it tells, so that it is told once
 _EXTENSION: Final = f"{OURS}/StructureDefinition/key-worker"
@@ -33,13 +34,18 @@ _PERSON: Final = f"{OURS}/StructureDefinition/team-person"
 _TEXT: Final[Mapping[str, str]] = {ADMITTED: "Went into hospital", LEFT: "Left hospital"}
 
 
-async def tell_key_workers(work: Work, stay: Ref, code: str, when: str) -> int:
-    """A Task for each key worker who may see this stay, which is about to be written, once for each stay and event; to how many."""
+async def tell_helpers(work: Work, stay: Ref, code: str, when: str) -> int:
+    """A Task for each key worker, and of a discharge for whoever was asked to help after it, who may see this stay; to how many.
+
+    The stay is about to be written in this commit. Each is told once of an event of it.
+    """
     ctx, stored = work.ctx, await work.get(stay)
     assert stored is not None and stored.body is not None
     person, told = stored.facts.patients[0], 0
     known = await _told(work, person)
-    for candidates in await _key_workers(work, person):
+    hidden = (await stand(ctx.house, [person], None, ctx.place))[person].at_risk  # nobody is shown where they are
+    helpers = await _after_hospital(work, person) if code == LEFT else []
+    for candidates, order in [*((c, "") for c in await _key_workers(work, person)), *helpers]:
         names = [f"{stay} {code} {' '.join(sorted(named_by(o)))}" for o in candidates]
         if known.intersection(names):
             continue
@@ -47,13 +53,16 @@ async def tell_key_workers(work: Work, stay: Ref, code: str, when: str) -> int:
         if not found:
             continue
         owner, name = found[0], names[candidates.index(found[0])]
-        place = await _called(work)
+        place = "" if hidden else await _called(work)
         body = task_of_the_house(ctx, code, f"{_TEXT[code]}{f': {place}' if place else ''}{f', {when}' if when else ''}.", person, str(stay))
         body["meta"] = {"security": strict.decode(stored.body).get("meta", {}).get("security", [])}  # as private as the stay
         body |= {"identifier": [{"system": NOTICE, "value": name}], "owner": owner}
+        if order:
+            body["basedOn"] = [{"reference": order}]
         if ctx.actor.organisation:
             body["requester"] = {"reference": ctx.actor.organisation}
         await put_by_house(work, Ref("Task", ctx.house.new_id()), body, None, "create", f"told: {code}")
+        known |= set(names)
         told += 1
     if not told:
         work.trail.append(note(ctx, "E", "record", None, (str(stay),), patient=person, allowed=True, detail=f"nobody was told: {code}"))
@@ -79,10 +88,25 @@ async def _key_workers(work: Work, person: str) -> list[list[dict[str, Any]]]:
     for team in await work.ctx.house.store.patient_record(person, ["CareTeam"]):
         body = strict.decode(team.body or b"{}")
         for p in body.get("participant", ()) if body.get("status", "active") == "active" else ():
-            member = {k: v for k, v in p.get("member", {}).items() if k in ("reference", "identifier", "type", "display")}
+            member = _bare(p.get("member", {}))
             if _is_key_worker(p) and covers(*bounds(p.get("period")), at) and named_by(member):
                 out.append([*await _by_name(work, p, member), member])
     return out
+
+
+async def _after_hospital(work: Work, person: str) -> list[tuple[list[dict[str, Any]], str]]:
+    """Who was asked beforehand to help after a stay in hospital: performers of the ServiceRequests that say so and are active now."""
+    at, out = micros(work.ctx.at), list[tuple[list[dict[str, Any]], str]]()
+    for order in await work.ctx.house.store.patient_record(person, ["ServiceRequest"]):
+        body = strict.decode(order.body or b"{}")
+        said = {(c.get("system"), c.get("code")) for c in body.get("code", {}).get("coding", ())}
+        if (TASK_SYSTEM, AFTER) in said and body.get("status") == "active" and covers(*bounds(body.get("occurrencePeriod")), at):
+            out += [([_bare(p)], str(order.ref)) for p in body.get("performer", ()) if named_by(p)]
+    return out
+
+
+def _bare(reference: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in reference.items() if k in ("reference", "identifier", "type", "display")}
 
 
 async def _by_name(work: Work, participant: Mapping[str, Any], member: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -138,4 +162,4 @@ async def propose_details(work: Work, person: Stored, others: list[Other]) -> No
     await put_by_house(work, Ref("Task", ctx.house.new_id()), body, None, "create", "raised: a hospital has other details")
 
 
-__all__ = ["ADMITTED", "DETAILS", "LEFT", "propose_details", "tell_key_workers"]
+__all__ = ["ADMITTED", "AFTER", "DETAILS", "LEFT", "propose_details", "tell_helpers"]

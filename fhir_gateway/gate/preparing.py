@@ -17,6 +17,7 @@ from ..domain.types import VIEW, Decision, Facts, Put, Ref, Remove, Stored, Writ
 from ..store.base import Taken
 from .accepting import acceptances, questions
 from .calling import called_here
+from .closing import closing, requests_over
 from .committing import Work, claim
 from .conditions import Match, matching
 from .consenting import unknown
@@ -286,14 +287,15 @@ async def _away(work: Work, stored: Stored) -> Written:
 
 
 async def put_by_house(
-    work: Work, ref: Ref, resource: dict[str, Any], before: Stored | None, what: str, detail: str, method: str = "SYSTEM"
-) -> Written:
+    work: Work, ref: Ref, resource: dict[str, Any], before: Stored | None, what: str, detail: str, method: str = "SYSTEM",
+    ours: bool = False,
+) -> Written:  # fmt: skip
     """Prepare what the gateway itself writes when somebody with the right to asks it to: they see no more of it than before.
 
     A granular scope holds for what they asked for, not for the Tasks that the gateway raises of it.
     """
     ctx, a = work.ctx, work.ctx.actor
-    ours = ref.type == "Task"
+    ours = ours or ref.type == "Task"
     if before is not None and not ours and not in_scope(ctx, "u", before):
         await may_touch(ctx, "u", before)
     writer = Writer(a.user, a.organisation, ctx.client, "operator" if a.operator else a.kind, method, False, saw_all=False)
@@ -341,14 +343,23 @@ async def _store(
         elsewhere = await keyed_again(work, ref, final, before)
         if before is not None and (elsewhere or at_risk(facts) != at_risk(before.facts)):
             work.ops += await sent_again(ctx, ref)
-    for task in await questions(ctx, ref, final, facts, before):
+    for task in await questions(ctx, ref, final, facts, before, work.new):
         await _put_question(work, task)
     work.ops += acceptances(ctx, ref, final, facts)
     work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}{detail}")
     stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
     work.new[ref] = stored
+    if ref.type == "Task" and (asked := requests_over(final)):
+        work.over |= asked
+        work.finish = close_requests
     told = await unknown(ctx, work.get, final, facts)
     return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated", issues=told)
+
+
+async def close_requests(work: Work) -> None:
+    """A referral whose Tasks are all over closes with the last of them, so that whoever made it sees how it went."""
+    for stored, body in [found async for found in closing(work)]:
+        await put_by_house(work, stored.ref, body, stored, "update", "all that was asked for by it is over", ours=True)
 
 
 async def _put_question(work: Work, task: dict[str, Any]) -> None:

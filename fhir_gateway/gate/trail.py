@@ -32,7 +32,7 @@ BATCH: Final = 200
 MOST: Final = 5_000  # rows looked at for one page; then it ends and says where to go on
 SIGNED: Final = frozenset({"sign-in", "sign-out", "login", "logout", "token"})  # rows that are of nobody's record
 SORTS: Final = ((), (("date", True),), (("_lastUpdated", True),))
-SPOKEN: Final = frozenset({"claim", "unchanged"})  # whose words the person reads on their page, too
+SPOKEN: Final = frozenset({"claim", "print", "unchanged"})  # whose words the person reads on their page, too
 
 Position = tuple[int, str]
 

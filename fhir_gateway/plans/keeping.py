@@ -26,7 +26,10 @@ from .numbering import Own, by_place, placed, renamed
 from .sending import send
 from .texts import checked
 
-TYPES = ("CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference", "MedicationStatement")
+TYPES = (
+    "CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference",
+    "ClinicalImpression", "RiskAssessment", "MedicationStatement",
+)  # fmt: skip
 FINISHED = frozenset({"revoked", "completed", "entered-in-error"})
 
 

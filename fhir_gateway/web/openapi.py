@@ -70,7 +70,7 @@ def document(routes: Sequence[BaseRoute], base: str, types: Iterable[str], compa
         if isinstance(route, Route):
             for method in sorted(m.lower() for m in route.methods or {"GET"}):
                 if method in METHODS:
-                    paths.setdefault(route.path, {})[method] = _other(route.path, method)
+                    paths.setdefault(route.path_format, {})[method] = _other(route.path_format, method)
     return {
         "openapi": "3.1.0",
         "info": {"title": "fhir_gateway", "version": __version__, "description": "FHIR R4 for shared personal care plans; consent everywhere."},

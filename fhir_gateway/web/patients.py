@@ -29,6 +29,7 @@ def routes(web: Web) -> list[Route]:
         at("/patients/{id}/break-glass", break_glass),
         at("/patients/{id}/break-glass", end_emergency, "DELETE"),
         at("/patients/{id}/claims", claim),
+        at("/patients/{id}/link", link),
         at("/patients/{id}/claims", end_claim, "DELETE"),
     ]
 
@@ -67,6 +68,13 @@ async def end_claim(web: Web, request: Request) -> Response:
     ctx = await context(web, request)
     await gate.end_claim(ctx, request.path_params["id"])
     return Response(status_code=204, headers=PRIVATE)
+
+
+async def link(web: Web, request: Request) -> Response:
+    """A link to this person's one screen, for whoever signs in and may see them, and until when it leads there."""
+    ctx = await context(web, request)
+    token, until = await gate.link_to(ctx, request.path_params["id"])
+    return plain({"url": f"{web.base}/open/{token}", "until": until}, 201)
 
 
 async def _whom(web: Web, request: Request, fields: tuple[str, ...]) -> tuple[str | Named, dict[str, Any]]:

@@ -12,7 +12,6 @@ from .made import Made
 EXTRACT: Final = SDC + "observationExtract"
 ENTRY: Final = SDC + "observationExtractEntry"
 CATEGORY: Final = SDC + "observation-extract-category"
-OLD_CATEGORY: Final = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-observation-extract-category"
 SURVEY: Final = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "survey"}]}
 PARTS: Final = ("component", "member", "derived")
 AS_VALUE: Final = {  # an answer's type -> that of an Observation's value
@@ -33,7 +32,7 @@ class Inherited:
     def at(self, item: Node) -> Inherited:
         """With what the item itself says."""
         said = extension(item, EXTRACT)
-        found = tuple(value(x)[1] for x in nodes(item, "extension") if x.get("url") in (CATEGORY, OLD_CATEGORY))
+        found = tuple(value(x)[1] for x in nodes(item, "extension") if x.get("url") == CATEGORY)
         on = said if type(said) is bool else True if said in (*PARTS, "independent") else self.on
         return replace(self, on=on, category=found or self.category)
 

@@ -13,7 +13,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
-from .names import EXTENSIONS, ODS, OWN_ORGANISATION, kind_of, local, quote, system
+from .names import ACTION_KIND, EXTENSIONS, NHS_NUMBER, ODS, OWN_ORGANISATION, PLAN_SYSTEM, kind_of, local, quote, system
 from .paths import MISSING
 
 if TYPE_CHECKING:
@@ -71,6 +71,36 @@ def _canonical(value: Any, way: Any) -> Any:
     """An absolute address, with `|version` where one is named."""
     address, _, version = value.partition("|") if is_text(value) else ("", "", "")
     return value if is_absolute(address) and (value == address or CODE.match(version)) else MISSING
+
+
+def _web_address(value: Any, way: Any) -> Any:
+    return value if _uri(value, way) is not MISSING and value.startswith(("https://", "http://")) else MISSING
+
+
+_TAKEN: Final = frozenset({NHS_NUMBER, ODS, OWN_ORGANISATION, PLAN_SYSTEM})
+
+
+def _foreign_system(value: Any, way: Any) -> Any:
+    """The system of a number that somebody else gave: never one by which the gateway itself knows people."""
+    return MISSING if value in _TAKEN or kind_of(value) is not None else _uri(value, way)
+
+
+_CODING: Final = frozenset({"system", "version", "code", "display"})
+
+
+def _coding(value: Any, way: Any) -> Any:
+    """`{system, code, display}`, whichever are said, of a system that is not the plan's own."""
+    if type(value) is not dict or not value or not value.keys() <= _CODING or not all(is_text(v) for v in value.values()):
+        return MISSING
+    if value.get("system") == ACTION_KIND or _uri(value.get("system", "urn:x:y"), way) is MISSING or _code(value.get("code", "x"), way) is MISSING:
+        return MISSING
+    return value
+
+
+def _coding_back(value: Any, way: Any) -> Any:
+    if not isinstance(value, dict) or value.get("system") == ACTION_KIND:
+        return MISSING
+    return {k: v for k, v in value.items() if k in _CODING and isinstance(v, str)} or MISSING
 
 
 def is_date(value: Any) -> bool:
@@ -229,6 +259,11 @@ def _who_back(value: Any, way: Inward) -> Any:
 MEMBER: Final = EXTENSIONS + "plan-member"
 
 
+def _professional(value: Any, way: Outward) -> Any:
+    """Somebody of the team or a name in words: where FHIR takes neither the person nor those in their own life."""
+    return MISSING if value == "person" or (is_text(value) and ("contact", value) in way.urls) else _who(value, way)
+
+
 def _owner(value: Any, way: Outward) -> Any:
     """Who does it. A health or social care organisation is named by its own identifier, so that it can find its work and take it
     on; a voluntary one by its place in the team alone, for a Task invites whoever it names, and that is the person's to do."""
@@ -367,6 +402,9 @@ CODECS: Final[dict[str, Codec]] = {
     "code": _same(_code),
     "uri": _same(_uri),
     "canonical": _same(_canonical),
+    "web-address": _same(_web_address),
+    "foreign-system": _same(_foreign_system),
+    "coding": Codec(_coding, _coding_back),
     "date": _same(_date),
     "moment": _same(_moment),
     "boolean": _same(_true_or_false),
@@ -374,6 +412,7 @@ CODECS: Final[dict[str, Codec]] = {
     "reading": _same(_number),
     "who": Codec(_who, _who_back),
     "owner": Codec(_owner, _who_back),
+    "professional": Codec(_professional, _who_back),
     "organisation": Codec(_organisation, _organisation_back),
     "concept-words": Codec(_never, _concept_back),
     "person-name": Codec(_never, _person_name_back),

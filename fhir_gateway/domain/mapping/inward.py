@@ -14,17 +14,17 @@ from . import foreign
 from .codecs import person_name
 from .leftover import EXTRA, leftover, lost
 from .names import MAIN_CATEGORY, ODS, OWN_ORGANISATION, kind_of, local, own_identifier
-from .outward import RELATIONSHIP, again
+from .outward import RELATIONSHIP, SINGLE, again
 from .paths import MISSING
 from .tables import Table, Tables
 from .ways import Found, Inward
 
 Resource = dict[str, Any]
-LISTS: Final = ("need", "goal", "action", "contact", "medicine", "strength", "measurement", "answers", "document", "unmet-need", "contingency", "additional-plan")
+LISTS: Final = (*SINGLE, "contingency", "additional-plan")
 ORDER: Final = (
-    "plan", "id", "title", "status", "created", "reviewed_on", "person", "about_me", "team", "contacts", "strengths", "needs", "goals",
-    "actions", "medicines", "contingency", "additional_plans", "documents", "answers", "measurements", "unmet_needs", "funding", "agreement",
-    "review", "written", "notes",
+    "plan", "id", "title", "status", "created", "reviewed_on", "responsible_organisation", "person", "about_me", "media", "team", "contacts",
+    "strengths", "needs", "formulations", "goals", "barriers", "actions", "referrals", "medicines", "contingency", "additional_plans", "documents", "answers",
+    "wheels", "measurements", "risks", "unmet_needs", "funding", "agreement", "review", "written", "notes",
 )  # fmt: skip
 AROUND: Final = frozenset({"Practitioner", "PractitionerRole", "Organization", "Location", "Provenance", "AuditEvent", "Consent"})
 

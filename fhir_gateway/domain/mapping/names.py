@@ -16,6 +16,7 @@ EXTENSIONS: Final = f"{BASE}/StructureDefinition/"
 PLAN_SYSTEM: Final = f"{BASE}/id/plan"  # of the main CarePlan; `/goal`, `/need` ... of what hangs on it
 ODS: Final = "https://fhir.nhs.uk/Id/ods-organization-code"
 OWN_ORGANISATION: Final = f"{BASE}/id/organisation"
+ACTION_KIND: Final = f"{BASE}/CodeSystem/plan-action-kind"
 NHS_NUMBER: Final = "https://fhir.nhs.uk/Id/nhs-number"
 SNOMED: Final = "http://snomed.info/sct"
 MAIN_CATEGORY: Final = "2181441000000107"

@@ -21,8 +21,15 @@ ACHIEVEMENT: Final = "http://terminology.hl7.org/CodeSystem/goal-achievement"
 OUTCOME: Final = f"{BASE}/StructureDefinition/goal-outcome"
 RELATIONSHIP: Final = HL7 + "goal-relationship"
 KEY_WORKER: Final = {"coding": [{"system": f"{BASE}/CodeSystem/plan-team-role", "code": "key-worker", "display": "Key worker"}]}
-INFORMATION: Final = ("about-me", "medicine", "strength", "measurement", "answers", "document", "contingency", "additional-plan")
-ACTIVITIES: Final = ("action", "unmet-need")
+INFORMATION: Final = (
+    "about-me", "strength", "measurement", "answers", "document", "contingency", "additional-plan", "media", "formulation", "barrier", "wheel", "risk",
+    "medicine",
+)  # fmt: skip
+ACTIVITIES: Final = ("action", "unmet-need", "referral")
+SINGLE: Final = (
+    "need", "goal", "action", "unmet-need", "contact", "strength", "measurement", "answers", "document", "media", "formulation", "barrier", "wheel",
+    "risk", "referral", "medicine",
+)  # fmt: skip
 BESIDE: Final = frozenset({"contingency", "additional-plan"})
 
 
@@ -146,7 +153,7 @@ class _Writing:
     def everything(self) -> Mapped:
         self._person()
         self._about_me()
-        for kind in ("need", "goal", "action", "unmet-need", "contact", "medicine", "strength", "measurement", "answers", "document"):
+        for kind in SINGLE:
             for n, thing in enumerate(self.things.get(kind, ())):
                 self._thing(kind, thing, f"{self.tables[kind].key}[{n}]")
         for kind in sorted(BESIDE):

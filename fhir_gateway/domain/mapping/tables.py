@@ -10,6 +10,7 @@ A file says where a thing sits in the plan, which FHIR type it becomes and, row 
     with: {path: constant}                               written beside the row
     else: value, else_from: key, else_when: path         what FHIR demands where the plan is silent; a marker takes it back
     unsaid: value                                        what FHIR says where the plan is silent, and the other way round
+    standard: [17, 18]                                  which items of the PRSB standard it holds, by their number; for readers
     read: true                                           only from FHIR to the plan, of resources that no plan made (`any`: of all)
 
 Every path is looked up in R4; a table that cannot be right is refused, naming file and row. Values are data: there is no
@@ -29,7 +30,10 @@ from .paths import MISSING, Segment
 from .rows import Fields, Node, Row, each, listed
 
 KEYS: Final = frozenset(
-    ["plan", "fhir", "type", "table", "lossy", "link", "range", "is", "each", "list", "whole", "must", "with", "else", "else_from", "else_when", "unsaid", "read", "about"]
+    [
+        "plan", "fhir", "type", "table", "lossy", "link", "range", "is", "each", "list", "whole", "must", "with", "else", "else_from", "else_when", "unsaid",
+        "read", "about", "standard",
+    ]
 )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from .plan_view import Item, lines, list_of, thing
+from .plan_items import Item, lines, list_of, thing
 from .words import _, day, plain_date, short
 
 TYPES: Final = ("AllergyIntolerance", "Flag")

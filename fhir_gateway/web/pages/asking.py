@@ -35,7 +35,7 @@ async def why(pages: Pages, request: Request, ctx: Context) -> Response:
     who, what, text = asked.get("who", "")[:400], asked.get("what", "")[:120], asked.get("find", "").strip()[:100]
     found = await find(ctx, text) if text else []
     errors = {"find": _("We found nobody by that name. Try a part of the name.")} if text and not found else {}
-    people = await _people(ctx, who, found)
+    people = await everybody(ctx, who, found)
     single = await things(ctx, TYPES)
     answer = None
     if who and what and not text:
@@ -50,7 +50,7 @@ async def why(pages: Pages, request: Request, ctx: Context) -> Response:
     )  # fmt: skip
 
 
-async def _people(ctx: Context, who: str, found: list[Choice]) -> list[Choice]:
+async def everybody(ctx: Context, who: str, found: list[Choice]) -> list[Choice]:
     """Who was found, who can see something, who acts for the person, then teams and sectors."""
     seeing = [Choice(c["key"], c["who"], why_here(c)) for c in await carers(ctx, set())]
     chosen = [Choice(w, name, _("you share with them")) for w, name in (await chosen_names(ctx)).items()]
@@ -123,10 +123,10 @@ async def whom(pages: Pages, request: Request, ctx: Context, ask: str) -> Respon
     text = request.query_params.get("find", "").strip()[:100]
     found = await find(ctx, text) if text else []
     errors = {"find": _("We found nobody by that name. Try a part of the name.")} if text and not found else {}
-    people = found or await _people(ctx, "", [])
+    people = found or await everybody(ctx, "", [])
     if ask == "no":  # a no to a team or a whole sector, or to a job somewhere, is said where something is hidden
         people = [p for p in people if p.ref.split("/")[0] in DIRECTORY or ("|" in p.ref and not p.ref.startswith("role:"))]
     return await show(pages, request, "sharing/whom.html", ctx=ctx, ask=ask, people=people, find=text, errors=errors)
 
 
-__all__ = ["apart", "sees", "whom", "why"]
+__all__ = ["apart", "everybody", "sees", "whom", "why"]

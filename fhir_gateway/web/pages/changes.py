@@ -15,7 +15,7 @@ from .words import _, day
 
 # What the pages show as the plan: a measurement that comes in does not make it newer.
 OF_A_PLAN: Final = frozenset(
-    "CarePlan Goal Condition Task ServiceRequest CareTeam RelatedPerson QuestionnaireResponse DocumentReference".split()
+    "CarePlan Goal Condition Task ServiceRequest CareTeam RelatedPerson QuestionnaireResponse DocumentReference ClinicalImpression RiskAssessment".split()
 )
 WHOLE: Final = ""  # the key of the plan itself
 

@@ -108,6 +108,7 @@ class Pages:
     demo: Sequence[DemoPerson] = ()
     mine: Mine | None = None
     more: dict[str, Any] = field(default_factory=dict)
+    stranger: Callable[[Request], None] = lambda request: None  # slows whoever asks too often without a sign-in: Problem throttled
     opens_apps: Callable[[], Awaitable[bool]] = _no  # whether there is an app to open on a person
 
 
@@ -213,8 +214,10 @@ def with_cookies(response: Response, cookies: Sequence[str]) -> Response:
 # -- the frame --------------------------------------------------------------------------------------------------------
 
 
-def framed(pages: Pages, handler: Handler, who: str | None = None, fields: Collection[str] | None = None) -> Callable[[Request], Awaitable[Response]]:
-    """A handler with everything around it. `fields`: those that its form has. `who`: None for a visitor, anybody who is signed in, patient, team, officer, operator, owner (the person, and who may choose for them)."""
+def framed(
+    pages: Pages, handler: Handler, who: str | None = None, fields: Collection[str] | None = None, by_link: bool = False
+) -> Callable[[Request], Awaitable[Response]]:
+    """A handler with everything around it. `fields`: those that its form has. `by_link`: its address is a secret, which no browser names as a referrer. `who`: None for a visitor, anybody who is signed in, patient, team, officer, operator, owner (the person, and who may choose for them)."""
 
     async def endpoint(request: Request) -> Response:
         response = await answer(request)
@@ -224,7 +227,7 @@ def framed(pages: Pages, handler: Handler, who: str | None = None, fields: Colle
         ctx: Context | None = None
         try:
             if request.method == "POST":
-                await check_form(pages, request, fields)
+                await check_form(pages, request, fields, by_link)
             ctx = await pages.context_for(request)
             if who is not None and ctx is None:
                 return go(f"/sign-in?next={quote(request.url.path)}" if request.method == "GET" else "/sign-in")
@@ -254,7 +257,7 @@ async def _belongs(who: str, ctx: Context) -> bool:
     return ctx.actor.kind in (("patient",) if who == "patient" else ("professional", "proxy"))
 
 
-async def check_form(pages: Pages, request: Request, fields: Collection[str] | None = None) -> None:
+async def check_form(pages: Pages, request: Request, fields: Collection[str] | None = None, by_link: bool = False) -> None:
     """A form must come from our own page, with the token we gave this visitor; then it is `request.state.form`.
 
     `fields` are all that it has, where that is said. Problem bad-request for another, forbidden, too-large, unsupported-media.
@@ -262,7 +265,8 @@ async def check_form(pages: Pages, request: Request, fields: Collection[str] | N
     request.state.form = form = await read_form(request)
     if fields is not None:
         only(form, *fields)
-    if not same_origin(pages, request):
+    unsaid = by_link and request.headers.get("origin", "null") == "null" and request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
+    if not (unsaid or same_origin(pages, request)):
         raise Problem("forbidden", "form")
     if not await pages.sessions.form_token_ok(request, next((str(form[t]) for t in TOKENS if t in form), "")):
         raise Problem("forbidden", "form")

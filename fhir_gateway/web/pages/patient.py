@@ -14,7 +14,7 @@ from ... import gate, plans
 from ...domain.audit import ITSELF, OPERATOR
 from ...domain.mapping.names import local, own_identifier
 from ...domain.problem import Problem, not_found
-from ...gate import Context
+from ...gate import Context, task_links
 from . import tasks, versions
 from .acts import ACTS, OTHERWISE
 from .alerts import TYPES, alerts
@@ -57,7 +57,7 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
 async def _items(ctx: Context, person: str) -> dict[str, str]:
     """`Type/id` of each item that the person can say something about, by the id the plan has for it."""
     out: dict[str, str] = {}
-    for type in ("Condition", "Goal", "Task"):
+    for type in ("Condition", "Goal", "Task", "ClinicalImpression", "RiskAssessment"):
         for r in await bodies(ctx, type, [("patient", person), ("_count", str(BATCH))]):
             _kind, planned = own_identifier(r) or ("", "")
             out |= {f"{type}/{id}": f"{type}/{r['id']}" for id in (local(planned), r["id"]) if id}
@@ -109,12 +109,14 @@ async def who_looked(pages: Pages, request: Request, ctx: Context) -> Response:
     if wanted.start and wanted.end and wanted.start > wanted.end:
         errors["from"] = _("The first day must not be after the last day.")
     rows, more, places = await _rows(ctx, wanted, asked.get("before") or None)
-    known = await names(ctx, places | {r.get(k) for r in rows for k in ("organisation", "user", "for")})
+    live = [k for k in await task_links.links(ctx) if k.open(ctx.at)]
+    known = await names(ctx, places | {k.organisation for k in live} | {r.get(k) for r in rows for k in ("organisation", "user", "for")})
     link = [(k, v) for k, v in asked.items() if k in KEPT and v]
     choices = sorted(((ref, known.get(ref, ref)) for ref in places), key=lambda o: o[1].lower())
     return await show(
         pages, request, "who_looked.html", ctx=ctx, rows=[_said(r, known, ctx) for r in rows], more=more, link=link,
-        asked=asked, errors=errors, organisations=choices, mine=wanted.mine, kinds=[(code, _(words)) for code, (words, _of) in KINDS.items()],
+        asked=asked, errors=errors, organisations=choices,
+        links=[{"name": known.get(k.organisation) or _("An organisation"), "until": k.until} for k in live], mine=wanted.mine, kinds=[(code, _(words)) for code, (words, _of) in KINDS.items()],
     )  # fmt: skip
 
 
@@ -163,8 +165,8 @@ def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 KINDS: dict[str, tuple[str, frozenset[str]]] = {  # what to show only, and which rows that is
-    "looked": ("They looked", frozenset({"read", "vread", "history", "search", "everything", "document", "who-looked", "find"})),
-    "changed": ("They added or changed something", frozenset({"create", "update", "patch", "delete", "transaction", "batch", "accept", "sync", "record", "declassify", "relabel"})),
+    "looked": ("They looked", frozenset({"read", "vread", "history", "search", "everything", "document", "print", "who-looked", "find"})),
+    "changed": ("They added or changed something", frozenset({"create", "update", "patch", "delete", "transaction", "batch", "accept", "sync", "record", "declassify", "relabel", "task-link-accept", "task-link-decline", "task-link-done"})),
     "sent": ("A copy was sent or taken back, or a system was told of a change", frozenset({"disclose", "recall", "notify", "audit-export", "audit-proof"})),
     "emergency": ("It was an emergency", frozenset({"break-glass", "break-glass-end", "emergency-review"})),
     "signed": ("Signed in or out, or an app was let in or stopped", frozenset({"sign-in", "sign-out", "sign-out-everywhere", "authorize", "app-stopped", "token", "token-end"})),
@@ -238,6 +240,9 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
     if row["allowed"] and row.get("reason") and not review:
         why = f"{_(why)}: “{row['reason']}”" if why else f"“{row['reason']}”"
     whom = known.get(row.get("for") or "") or (_("somebody in your team") if row.get("for") else "")
+    printed = _("for {name}").format(name=whom) if whom and row["what"] == "print" else ""
+    if printed:
+        why, whom = "", ""
     if whom and row.get("why") == "explicit":
         why = _("you said yes to {name}").format(name=whom)
     elif whom:
@@ -250,7 +255,7 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
         "at": row["at"],
         "who": _by(row, known, mine),
         "organisation": known.get(row.get("organisation") or "", ""),
-        "did": _(did).replace("{app}", row["app"]) + (f": {_(review)}" if review else "") + (_(", to keep it for {name}").format(name=whom) if whom else ""),
+        "did": _(did).replace("{app}", row["app"]) + (f", {printed}" if printed else "") + (f": {_(review)}" if review else "") + (_(", to keep it for {name}").format(name=whom) if whom else ""),
         "times": row["times"],
         "allowed": row["allowed"],
         "why": _(why) if why else "",

@@ -11,7 +11,9 @@ from typing import Any
 
 from babel import Locale, UnknownLocaleError
 
-from .pictures import Progress, progress
+from . import plan_more as more
+from .pictures import progress
+from .plan_items import Item, Line, lines, list_of, note, span, texts, thing, undescribed
 from .words import _, day
 
 ABOUT = {
@@ -30,27 +32,6 @@ COLOURS = {
 
 # Where a plan names somebody: an id of its own, which says nothing to a reader who may not see whose it is; else words.
 ID = re.compile(r"(?=\S*\d)\S+|[a-z]\w*[-_:./|]\S*")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A label and what stands beside it."""
-
-    label: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A goal, an action, a need: its sentence, a coloured word for how it stands, lines below it, a picture; codes without words."""
-
-    id: str
-    text: str
-    state: str = ""
-    colour: str = "grey"
-    lines: tuple[Line, ...] = ()
-    picture: Progress | None = None
-    codes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +54,12 @@ class PlanView:
     reviewed_on: str
     practical: tuple[Line, ...] = ()
     papers: tuple[Item, ...] = ()
+    stories: tuple[Item, ...] = ()
+    referrals: tuple[Item, ...] = ()
+    unmet: tuple[Item, ...] = ()
+    wheels: tuple[Item, ...] = ()
+    risks: tuple[Item, ...] = ()
+    itself: tuple[Line, ...] = ()
     changed: str = ""
     medicines: tuple[Item, ...] = ()
 
@@ -81,9 +68,12 @@ class PlanView:
         """(anchor, words) of what this plan has, in page order."""
         every = [
             ("practical", _("Good to know"), self.practical), ("matters", _("What matters to me"), self.about),
-            ("needs", _("What I need help with"), self.needs), ("goals", _("My goals"), self.goals),
-            ("actions", _("What we will do"), self.actions), ("medicines", _("My medicines"), self.medicines), ("crisis", _("If things get worse"), self.crisis),
-            ("team", _("My team"), self.team or self.contacts), ("papers", _("Other plans and papers"), self.papers),
+            ("needs", _("What I need help with"), self.needs), ("stories", _("How it came to be like this"), self.stories),
+            ("goals", _("My goals"), self.goals), ("wheels", _("How I am doing, part by part"), self.wheels),
+            ("actions", _("What we will do"), self.actions), ("medicines", _("My medicines"), self.medicines), ("referrals", _("Where I was sent"), self.referrals),
+            ("unmet", _("What I could not get"), self.unmet), ("crisis", _("If things get worse"), self.crisis),
+            ("team", _("My team"), self.team or self.contacts), ("risks", _("Risk, as professionals see it"), self.risks),
+            ("papers", _("Other plans and papers"), self.papers), ("itself", _("About this plan"), self.itself),
         ]  # fmt: skip
         return [(anchor, text) for anchor, text, there in every if there]
 
@@ -103,16 +93,15 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
     key = next((str(m.get("name", "")) for m in team if m.get("key_worker")), "")
     about = thing(plan.get("about_me"))
     review = thing(plan.get("review"))
+    goals = {str(g.get("id")): g.get("text") for g in list_of(plan, "goals")}
     return PlanView(
         title=str(plan.get("title") or (_("My plan") if own else _("Care and support plan"))),
         name=full,
-        about=tuple(Line(_(label), str(about[k])) for k, label in ABOUT.items() if about.get(k)),
+        about=(*(Line(_(label), str(about[k])) for k, label in ABOUT.items() if about.get(k)), *more.media(plan)),
         written=_written(about, name),
         needs=tuple(_need(n, name) for n in list_of(plan, "needs")),
-        goals=tuple(_goal(g, today, name, changes.get(str(g.get("id")), "")) for g in list_of(plan, "goals")),
-        actions=tuple(
-            _action(a, name, {str(g.get("id")): g.get("text") for g in list_of(plan, "goals")}) for a in list_of(plan, "actions")
-        ),
+        goals=tuple(_goal(g, today, name, changes.get(str(g.get("id")), ""), more.in_the_way(plan, g, name)) for g in list_of(plan, "goals")),
+        actions=tuple(_action(a, name, goals) for a in list_of(plan, "actions")),
         crisis=tuple(_crisis(c, name) for c in list_of(plan, "contingency")),
         team=tuple(_member(m) for m in team),
         contacts=tuple(_contact(c) for c in list_of(plan, "contacts")),
@@ -122,25 +111,15 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         reviewed_on=day(plan.get("reviewed_on")),
         practical=_practical(person),
         papers=tuple(_paper(p, name) for p in (*list_of(plan, "additional_plans"), *list_of(plan, "documents"))),
+        stories=tuple(more.story(f, name) for f in list_of(plan, "formulations")),
+        referrals=tuple(more.referral(r, name, goals) for r in list_of(plan, "referrals")),
+        unmet=tuple(more.unmet(u, {str(n.get("id")): n.get("text") for n in list_of(plan, "needs")}) for u in list_of(plan, "unmet_needs")),
+        wheels=tuple(more.wheel(w, name) for w in list_of(plan, "wheels")),
+        risks=tuple(more.risk(r, plan, name) for r in list_of(plan, "risks")),
+        itself=more.itself(plan, name),
         changed=changes.get("", ""),
-        medicines=tuple(_medicine(m, name) for m in list_of(plan, "medicines")),
+        medicines=tuple(more.medicine(m, name) for m in list_of(plan, "medicines")),
     )
-
-
-def list_of(plan: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """A list of objects; whatever else an odd plan has there is left aside."""
-    value = plan.get(key)
-    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
-
-
-def thing(value: Any) -> dict[str, Any]:
-    """An object, or an empty one where an odd plan has something else."""
-    return value if isinstance(value, dict) else {}
-
-
-def texts(value: Any) -> list[str]:
-    """A list of texts; empty for whatever else an odd plan has there."""
-    return [str(v) for v in value] if isinstance(value, list) else []
 
 
 def preferred_name(person: dict[str, Any]) -> str:
@@ -162,17 +141,6 @@ def _names(plan: dict[str, Any], person: str) -> dict[str, str]:
         kin = f" ({c['relationship']})" if c.get("relationship") else ""
         names[str(c.get("id"))] = f"{c.get('name') or _('Somebody')}{kin}"
     return names
-
-
-def undescribed(*concepts: Any) -> tuple[str, ...]:
-    """Codes that come without words, as `system|code`: the page folds them away."""
-    found = [c for c in map(thing, concepts) if c.get("code") and not (c.get("display") or c.get("text"))]
-    return tuple(dict.fromkeys(f"{c['system']}|{c['code']}" if c.get("system") else str(c["code"]) for c in found))
-
-
-def lines(*pairs: tuple[str, Any]) -> tuple[Line, ...]:
-    """Those that say something."""
-    return tuple(Line(label, str(text)) for label, text in pairs if text not in (None, "", []))
 
 
 def _state(item: dict[str, Any]) -> tuple[str, str]:
@@ -200,7 +168,7 @@ def _need(n: dict[str, Any], name: Callable[[Any], str]) -> Item:
     )  # fmt: skip
 
 
-def _goal(g: dict[str, Any], today: date, name: Callable[[Any], str], changed: str) -> Item:
+def _goal(g: dict[str, Any], today: date, name: Callable[[Any], str], changed: str, in_the_way: str) -> Item:
     state, colour = _state(g)
     target = thing(g.get("target"))
     aim = " ".join(str(target[k]) for k in ("value", "unit") if target.get(k) is not None)
@@ -215,8 +183,9 @@ def _goal(g: dict[str, Any], today: date, name: Callable[[Any], str], changed: s
             (_("Chosen by"), name(g.get("set_by"))),
             (_("What people think"), _agreed(g, name)),
             (_("Why"), g.get("status_reason")),
+            (_("What is in the way"), in_the_way),
             (_("Look at it again"), day(g.get("review"))),
-            (_("Notes"), "\n".join(_note(n, name) for n in list_of(g, "notes"))),
+            (_("Notes"), "\n".join(note(n, name) for n in list_of(g, "notes"))),
             (_("Last changed"), changed),
         ),
         progress(g, today, lambda id: name(id)),
@@ -232,20 +201,15 @@ def _agreed(g: dict[str, Any], name: Callable[[Any], str]) -> str:
     return "\n".join(f"{name(a.get('by'))}: {said.get(str(a.get('status')), a.get('status'))}" for a in list_of(g, "agreed"))
 
 
-def _note(n: dict[str, Any], name: Callable[[Any], str]) -> str:
-    who = ", ".join(t for t in (name(n.get("by")), day(n.get("on"))) if t)
-    return f"{n.get('text', '')} ({who})" if who else str(n.get("text", ""))
-
-
 def _action(a: dict[str, Any], name: Callable[[Any], str], goals: dict[Any, Any]) -> Item:
     state, colour = _state(a)
     when = str(a.get("when") or "")
-    span = _span(a.get("from"), a.get("to"))
+    lasts = span(a.get("from"), a.get("to"))
     return Item(
         str(a.get("id", "")), str(a.get("text", "")), state, colour,
         lines(
             (_("Who does it"), name(a.get("who"))),
-            (_("When"), "\n".join(t for t in (when, span) if t)),
+            (_("When"), "\n".join(t for t in (when, lasts) if t)),
             (_("How sure I am"), _of_ten(a.get("confidence"))),
             (_("What helps"), a.get("strategies")),
             (_("Service"), thing(a.get("service")).get("name")),
@@ -255,48 +219,23 @@ def _action(a: dict[str, Any], name: Callable[[Any], str], goals: dict[Any, Any]
     )  # fmt: skip
 
 
-def _medicine(m: dict[str, Any], name: Callable[[Any], str]) -> Item:
-    """How it is taken, and what was changed: the word for that stands where others have their state."""
-    change = thing(m.get("change"))
-    kinds = {"new": _("New"), "changed": _("Changed"), "stopped": _("Stopped"), "paused": _("Paused"), "unchanged": _("As before")}
-    state = kinds.get(str(change.get("kind")), "") or (_("Stopped") if m.get("status") == "stopped" else "")
-    colour = {"new": "green", "changed": "yellow", "stopped": "red", "paused": "orange"}.get(str(change.get("kind") or m.get("status")), "grey")
-    said = ", ".join(t for t in (name(change.get("by")), day(change.get("on"))) if t)
-    return Item(
-        str(m.get("id", "")), str(m.get("text") or thing(m.get("code")).get("display") or _("A medicine that is not named")), state, colour,
-        lines(
-            (_("How to take it"), m.get("how")), (_("Before"), change.get("was")), (_("Why it was changed"), change.get("reason") or m.get("status_reason")),
-            (_("Changed by"), said), (_("What it is for"), m.get("why")), (_("When"), _span(m.get("from"), m.get("to"))),
-            (_("Notes"), "\n".join(_note(n, name) for n in list_of(m, "notes"))),
-        ),
-        codes=undescribed(m.get("code")),
-    )  # fmt: skip
-
-
-def _span(start: Any, end: Any) -> str:
-    if start and end:
-        return _("from {start} to {end}").format(start=day(start), end=day(end))
-    if start:
-        return _("from {start}").format(start=day(start))
-    return _("until {end}").format(end=day(end)) if end else ""
-
-
 def _crisis(c: dict[str, Any], name: Callable[[Any], str]) -> dict[str, Any]:
     return {
         "name": str(c.get("name") or _("If things get worse")),
         "lists": [
             (label, items)
             for label, items in (
-                (_("What can set it off"), texts(c.get("triggers"))),
-                (_("First signs"), texts(c.get("early_warnings"))),
-                (_("What should happen"), texts(c.get("what_should_happen"))),
+                (_("What can set it off"), more.in_time(c, "trigger", texts(c.get("triggers")))),
+                (_("First signs"), more.in_time(c, "early warning", texts(c.get("early_warnings")))),
+                (_("What should happen"), more.in_time(c, "what should happen", texts(c.get("what_should_happen")))),
                 (_("Who to contact"), [name(w) for w in texts(c.get("who_to_contact"))]),
-                (_("What helps me cope"), texts(c.get("coping"))),
+                (_("What helps me cope"), more.in_time(c, "coping", texts(c.get("coping")))),
                 (_("Ready for this"), [_ready(a) for a in list_of(c, "anticipatory")]),
             )
             if items
         ],
-        "statement": str(c.get("advance_statement") or ""), "codes": undescribed(c.get("code")),
+        "statement": str(c.get("advance_statement") or ""), "wishes": more.wishes(c, name), "lines": lines(*more.standing(c, name)),
+        "codes": undescribed(c.get("code"), thing(c.get("advance")).get("code"), *(d.get("code") for d in list_of(c, "details"))),
     }
 
 
@@ -308,17 +247,20 @@ def _member(m: dict[str, Any]) -> Item:
     org = thing(m.get("organisation")).get("name")
     return Item(
         str(m.get("id", "")), str(m.get("name") or org or _("Somebody without a name")), _("Key worker") if m.get("key_worker") else "", "blue",
-        lines((_("Role"), m.get("role")), (_("Organisation"), org), (_("Phone"), m.get("phone")),
-               (_("Email"), m.get("email")), (_("Time"), _span(m.get("since"), m.get("until")))),
+        lines((_("Role"), ", ".join(str(t) for t in (m.get("role"), m.get("grade"), m.get("speciality")) if t)), (_("Team"), m.get("team")),
+               (_("Organisation"), org), (_("Professional number"), m.get("professional_id")), (_("Phone"), m.get("phone")),
+               (_("Email"), m.get("email")), (_("Time"), span(m.get("since"), m.get("until")))),
     )  # fmt: skip
 
 
 def _contact(c: dict[str, Any]) -> Item:
     what = [_("carer")] if c.get("carer") else []
     what += [_("next of kin")] if c.get("next_of_kin") else []
+    what += texts(c.get("roles"))
     return Item(
         str(c.get("id", "")), str(c.get("name") or _("Somebody without a name")), "", "grey",
-        lines((_("Who they are"), c.get("relationship")), (_("Also"), ", ".join(what)), (_("Phone"), c.get("phone"))),
+        lines((_("Who they are"), c.get("relationship")), (_("Also"), ", ".join(what)), (_("Phone"), c.get("phone")),
+              (_("Email"), c.get("email")), (_("Good to know"), c.get("comment"))),
     )  # fmt: skip
 
 
@@ -331,6 +273,10 @@ def _practical(person: dict[str, Any]) -> tuple[Line, ...]:
     return lines(
         (_("Language"), speaks),
         (_("How to get in touch"), person.get("contact_preference")),
+        (_("Other ways to reach me"), "\n".join(texts(person.get("other_contact")))),
+        (_("Also known as"), "\n".join(texts(person.get("also_known_as")))),
+        (_("Religion"), person.get("religion")),
+        (_("GP"), ", ".join(str(t) for t in (person.get("gp_name"), thing(person.get("gp")).get("name")) if t)),
         (_("What makes it easier"), "\n".join(texts(person.get("adjustments")))),
     )
 
@@ -347,6 +293,6 @@ def _paper(p: dict[str, Any], name: Callable[[Any], str]) -> Item:
     return Item(
         str(p.get("id", "")), str(p.get("title") or _("A paper without a title")), "", "grey",
         lines((_("What it says"), p.get("text")), (_("Made on"), day(p.get("on"))),
-               (_("Who keeps it"), name(p.get("held_by"))), (_("Where"), p.get("where"))),
+               (_("Who keeps it"), name(p.get("held_by"))), (_("Kept where"), p.get("where")), *more.standing(p, name)),
         codes=undescribed(p.get("type"), p.get("category")),
     )  # fmt: skip

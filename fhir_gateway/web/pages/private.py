@@ -34,6 +34,7 @@ KINDS: Final = {  # type -> (heading, where its words are)
     "Task": ("What we will do", ("description",)), "CarePlan": ("Plans", ("title",)), "DocumentReference": ("Papers", ("description",)),
     "AllergyIntolerance": ("Allergies", ("code", "text")), "Flag": ("Warnings", ("code", "text")),
     "MedicationStatement": ("My medicines", ("medicationCodeableConcept", "text")),
+    "ClinicalImpression": ("How it came to be like this", ("summary",)), "RiskAssessment": ("Risk, as professionals see it", ("method", "text")),
 }  # fmt: skip
 MOST: Final = "200"
 

@@ -18,7 +18,8 @@ from .alerts import TYPES, alerts
 from .changes import last_changes
 from .frame import Pages, go, show
 from .names import called
-from .plan_view import plan_view, preferred_name, thing
+from .plan_items import thing
+from .plan_view import plan_view, preferred_name
 from .words import _, day, moment, today
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")

@@ -30,9 +30,11 @@ KINDS: dict[str, tuple[str, str]] = {  # of one, of several
     "Flag": ("A warning", "Warnings"),
     "AllergyIntolerance": ("An allergy", "Allergies"),
     "MedicationStatement": ("A medicine", "Medicines"),
+    "ClinicalImpression": ("How something came to be", "How things came to be"),
+    "RiskAssessment": ("A risk that was judged", "Risks that were judged"),
 }
 OTHER = ("Something else in your record", "Other things in your record")
-CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task", "AllergyIntolerance", "Flag")
+CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task", "AllergyIntolerance", "Flag", "ClinicalImpression", "RiskAssessment")
 
 
 @dataclass(frozen=True, slots=True)

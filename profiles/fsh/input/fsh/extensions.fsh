@@ -33,17 +33,19 @@ Context: Goal
     on 0..1 and
     by 0..1 and
     result 0..1 and
+    code 0..1 and
     text 0..1
 * extension[on].value[x] only dateTime
 * extension[by].value[x] only Reference
 * extension[result].value[x] only code
+* extension[code].value[x] only Coding
 * extension[text].value[x] only string
 
 Extension: SourceWords
 Id: source-words
 Title: "The word the person or their system used"
 Description: "Kept beside the FHIR code it was mapped to, which is coarser."
-Context: Goal, Condition, Observation
+Context: Goal, Condition, Observation, Observation.component, ServiceRequest
 * value[x] 1..1
 * value[x] only string
 
@@ -84,7 +86,7 @@ Extension: Service
 Id: service
 Title: "The service that does it"
 Description: "The name of a service or group that has no record of its own here."
-Context: Task
+Context: Task, ServiceRequest
 * value[x] 1..1
 * value[x] only string
 
@@ -121,15 +123,19 @@ Context: CarePlan
 
 Extension: PlanWritten
 Id: plan-written
-Title: "Who wrote the plan down"
-Description: "Often somebody types for the person: by whom, for the person or not, when and where."
-Context: CarePlan
+Title: "Who wrote it down"
+Description: "Often somebody types for the person: by whom, for the person or not, when and where; and which professional led the conversation."
+Context: CarePlan, ClinicalImpression
 * extension contains
     by 0..1 and
+    led-by 0..1 and
     for-person 0..1 and
     on 0..1 and
-    where 0..1
+    where 0..1 and
+    site 0..1
 * extension[by].value[x] only Reference
+* extension[led-by].value[x] only Reference
+* extension[site].value[x] only Reference
 * extension[for-person].value[x] only boolean
 * extension[on].value[x] only dateTime
 * extension[where].value[x] only string
@@ -248,6 +254,44 @@ Description: "What the person wants to be known when they cannot say it."
 Context: CarePlan
 * insert ContingencyWords
 
+Extension: AdvanceStatementMade
+Id: advance-statement-made
+Title: "How the advance statement was made"
+Description: "When and where, with whom, its code, and where the signed paper is. The words themselves stand in advance-statement."
+Context: CarePlan
+* extension contains
+    on 0..1 and
+    code 0..1 and
+    document 0..1 and
+    led-by 0..1 and
+    where 0..1 and
+    site 0..1 and
+    by 0..1 and
+    written 0..1
+* extension[on].value[x] only dateTime
+* extension[code].value[x] only Coding
+* extension[document].value[x] only string
+* extension[led-by].value[x] only Reference
+* extension[where].value[x] only string
+* extension[site].value[x] only Reference
+* extension[by].value[x] only Reference
+* extension[written].value[x] only dateTime
+
+Extension: ContingencyDetail
+Id: contingency-detail
+Title: "More of one of the words of a contingency plan"
+Description: "Which of them it is about, the words again, the code they have, and from when to when they hold."
+Context: CarePlan
+* extension contains
+    of 0..1 and
+    text 0..1 and
+    code 0..1 and
+    period 0..1
+* extension[of].value[x] only code
+* extension[text].value[x] only string
+* extension[code].value[x] only Coding
+* extension[period].value[x] only Period
+
 Extension: AnticipatoryItem
 Id: anticipatory-item
 Title: "A medicine or thing kept ready"
@@ -269,6 +313,16 @@ Context: ServiceRequest
 * value[x] 1..1
 * value[x] only string
 
+// -- the wheel --------------------------------------------------------------------------------------------------------
+
+Extension: WheelNext
+Id: wheel-next
+Title: "Where the person would like this spoke to be"
+Description: "From 0 to 10, beside how it is now."
+Context: Observation.component
+* value[x] 1..1
+* value[x] only integer
+
 // -- people -----------------------------------------------------------------------------------------------------------
 
 RuleSet: YesOrNo
@@ -288,6 +342,22 @@ Title: "Next of kin"
 Description: "Whether this is the person's next of kin."
 Context: RelatedPerson
 * insert YesOrNo
+
+Extension: ContactRole
+Id: contact-role
+Title: "What somebody is to the person, besides kin"
+Description: "In words: `lasting power of attorney`, `emergency contact`, `advocate`. It gives nobody a right."
+Context: RelatedPerson
+* value[x] 1..1
+* value[x] only string
+
+Extension: ContactComment
+Id: contact-comment
+Title: "What else to know of a contact"
+Description: "In words."
+Context: RelatedPerson
+* value[x] 1..1
+* value[x] only string
 
 Extension: ContactPreference
 Id: contact-preference
@@ -335,6 +405,21 @@ Description: "How to write to them."
 Context: CareTeam.participant
 * value[x] 1..1
 * value[x] only ContactPoint
+
+Extension: TeamDetails
+Id: team-details
+Title: "More of a member of the team"
+Description: "The team they work in, their speciality and grade, and the number by which their profession knows them."
+Context: CareTeam.participant
+* extension contains
+    team 0..1 and
+    speciality 0..1 and
+    grade 0..1 and
+    professional-id 0..1
+* extension[team].value[x] only string
+* extension[speciality].value[x] only string
+* extension[grade].value[x] only string
+* extension[professional-id].value[x] only string
 
 Extension: PlanMember
 Id: plan-member

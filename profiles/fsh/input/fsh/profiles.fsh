@@ -45,7 +45,13 @@ Description: "What to do when things get worse, and whom to call. Part of the pe
     ContingencyContact named contact 0..* and
     ContingencyCoping named coping 0..* and
     AdvanceStatement named advance-statement 0..1 and
-    AnticipatoryItem named anticipatory 0..*
+    AdvanceStatementMade named advance-statement-made 0..1 and
+    ContingencyDetail named detail 0..* and
+    AnticipatoryItem named anticipatory 0..* and
+    PlanAgreement named agreement 0..* and
+    PlanLastReviewed named last-reviewed 0..1 and
+    PlanReview named review 0..1 and
+    PlanWritten named written 0..1
 * intent = #plan
 * category 1..*
 * partOf 1..*
@@ -96,6 +102,33 @@ Description: "What will be done, by whom, when, and how confident the person is.
 * intent = #plan
 * for 1..1
 * for only Reference(Patient)
+
+Profile: PlanFormulation
+Parent: ClinicalImpression
+Id: plan-formulation
+Title: "Formulation of a personal plan"
+Description: "What the person and a professional together make of how things came to be as they are."
+* extension contains PlanWritten named written 0..1
+* status = #completed
+* subject only Reference(Patient)
+
+Profile: PlanWheel
+Parent: Observation
+Id: plan-wheel
+Title: "Wheel of a personal plan"
+Description: "The person's own spokes, none of them a licensed instrument's: how each is now, from 0 to 10, and how they would like it to be."
+* insert Impose(Observation)
+* status = #final
+* code.coding ^slicing.discriminator.type = #pattern
+* code.coding ^slicing.discriminator.path = "$this"
+* code.coding ^slicing.rules = #open
+* code.coding contains wheel 1..1
+* code.coding[wheel] = https://fhir-gateway.example/CodeSystem/plan-observation#wheel
+* subject 1..1
+* subject only Reference(Patient)
+* component.code.text 1..1
+* component.value[x] only integer
+* component.extension contains WheelNext named next 0..1 and SourceWords named why 0..1
 
 Profile: AboutMe
 Parent: QuestionnaireResponse

@@ -1,0 +1,138 @@
+"""A plan on paper: an A5 booklet as PDF, or as a page that any browser prints. docs/printing.md
+
+The gate says what this reader may see and writes the print down; here it becomes a booklet (`domain.booklet`), a template, a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+
+import segno
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from .. import gate
+from ..domain import booklet as paper
+from ..domain import mapping
+from ..domain.booklet import Booklet, Say
+from ..domain.problem import Problem, not_found
+from ..gate import Context, House, Printed
+from ..tables import load_tables
+
+MISSING: Final = "To make a PDF, install Pango (on Debian: apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-noto-core) and fhir-gateway with its extra [pdf]"
+AT_ONCE: Final = asyncio.Semaphore(1)  # a booklet takes about a second of a processor: others get their turn
+ROOM: Final = 19  # lines of a history sheet
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A booklet that was printed: what it says, for whom, which version, and the link that says whether it is the newest."""
+
+    booklet: Booklet
+    printed: Printed
+    link: str
+    at: datetime
+    whom: str  # in words
+    by: str  # in words
+
+    @property
+    def code(self) -> str:
+        return paper.code(self.printed.digest)
+
+
+async def print_plan(
+    ctx: Context, patient: str, base: str, *, whom: str = "", name: str = "", by: str = "", purpose: str = "", say: Say = lambda t: t, day: Callable[[Any], str] = str
+) -> Sheet:
+    """What `whom` may see of this person's plan, written down as printed. `name` is what they are called; `base`, where this service is.
+
+    Problems as of `gate.printed`.
+    """
+    done = await gate.printed(ctx, patient, digest, whom, purpose)
+    made = paper.booklet(mapping.from_fhir(done.resources, load_tables()), done.resources, say=say, day=day, own=done.own)
+    words = name or made.name if done.own else name or ctx.actor.name
+    return Sheet(made, done, f"{base}/printed/{done.token}", ctx.at, words, by or ctx.actor.name)
+
+
+async def is_newest(house: House, token: str) -> bool | None:
+    """Whether nothing on the paper with this link has changed; None for a link that was never made. It tells of nobody."""
+    return await gate.is_newest(house, token, digest)
+
+
+def digest(resources: Any) -> str:
+    """Names what is printed of these. Problem not-found where they make no plan."""
+    try:
+        return paper.basis(mapping.from_fhir(resources, load_tables()), resources)
+    except Problem as p:
+        if p.kind not in ("not-found", "invalid"):
+            raise
+        raise not_found() from None
+
+
+# -- the page, and the file -------------------------------------------------------------------------------------------
+
+
+@cache
+def _environment() -> Environment:
+    env = Environment(loader=PackageLoader("fhir_gateway.around", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    env.filters["dir"] = lambda text: "rtl" if paper.right_to_left(str(text)) else "ltr"
+    return env
+
+
+def css() -> str:
+    """The style sheet that stands in every booklet: a page's policy names it by its hash."""
+    env = _environment()
+    assert env.loader is not None
+    return env.loader.get_source(env, "booklet.css")[0]
+
+
+def html(sheet: Sheet, *, say: Say = lambda t: t, moment: Callable[[Any], str] = str, for_pdf: bool = False, nonce: str = "") -> str:
+    """The booklet as one page with everything in it: no picture, script or style comes from elsewhere."""
+    code = segno.make(sheet.link, error="m", micro=False)
+    square = code.svg_inline(border=2, omitsize=True, svgclass=None, lineclass=None)
+    return _environment().get_template("booklet.html").render(
+        s=sheet, b=sheet.booklet, qr=square, css=css(), _=say, when=moment(sheet.at), for_pdf=for_pdf, nonce=nonce, room=range(ROOM)
+    )
+
+
+async def pdf(sheet: Sheet, *, say: Say = lambda t: t, moment: Callable[[Any], str] = str) -> bytes:
+    """The booklet as PDF, A5, with bookmarks. Problem unavailable, with what to install, where it cannot be made here."""
+    page = html(sheet, say=say, moment=moment, for_pdf=True)
+    async with AT_ONCE:
+        return await asyncio.to_thread(_made, page)
+
+
+def can_pdf() -> bool:
+    """Are WeasyPrint and the Pango it needs here."""
+    try:
+        import weasyprint  # noqa: F401
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _made(page: str) -> bytes:
+    try:
+        from weasyprint import HTML
+    except (ImportError, OSError):  # the package, or Pango
+        raise Problem("unavailable", f"{MISSING}. Or print the page instead.") from None
+    out = HTML(string=page, url_fetcher=nothing).write_pdf(pdf_variant="pdf/ua-1")
+    assert out is not None
+    return bytes(out)
+
+
+def nothing(url: str, *_: Any, **__: Any) -> Any:
+    """A booklet has everything in it: whatever a plan's text says, no file is opened and nobody is called."""
+    raise ValueError(f"a booklet fetches nothing: {url[:40]}")
+
+
+def plain(sheet: Sheet) -> dict[str, Any]:
+    """What a command says of a print."""
+    p = sheet.printed
+    return {"for": p.whom, "version": p.number, "code": sheet.code, "link": sheet.link, "at": sheet.at.isoformat()}
+
+
+__all__ = ["MISSING", "Sheet", "can_pdf", "css", "html", "is_newest", "pdf", "plain", "print_plan"]

@@ -1,0 +1,393 @@
+"""A plan as a booklet of paper: which parts it has, in which order, in which words. Pure; nothing of it is markup.
+
+Everything comes from what one reader may see; a part without anything to show is left out, and nothing says so. Readings and answers to
+questionnaires are not printed: they are other by tomorrow. docs/printing.md
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from babel import Locale, UnknownLocaleError
+
+from . import strict
+
+Say = Callable[[str], str]
+Plan = Mapping[str, Any]
+Record = Sequence[Mapping[str, Any]]
+
+NOT_PRINTED: Final = frozenset({"plan", "id", "status", "created", "answers", "measurements"})
+ALSO: Final = frozenset({"AllergyIntolerance", "Flag", "MedicationStatement", "MedicationRequest"})  # printed beside what the plan's own format has
+ABOUT: Final = (
+    ("most_important", "What is most important to me"), ("people_important", "People who are important to me"),
+    ("how_i_communicate", "How I communicate"), ("my_wellness", "My wellness"), ("please_do_and_dont", "Please do and please don't"),
+    ("how_to_support", "How and when to support me"), ("also_worth_knowing", "Also worth knowing about me"),
+)  # fmt: skip
+ID: Final = re.compile(r"(?=\S*\d)\S+|[a-z]\w*[-_:./|]\S*")  # an id of the plan, which says nothing to a reader
+RIGHT_TO_LEFT: Final = frozenset({"R", "AL"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A label and what stands beside it."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """A goal, an action, a person: its sentence, how it stands, rows below it, and lists with a heading each."""
+
+    text: str
+    state: str = ""
+    rows: tuple[Row, ...] = ()
+    lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of the booklet. `urgent`: somebody in a hurry looks for it."""
+
+    key: str
+    title: str
+    rows: tuple[Row, ...] = ()
+    things: tuple[Thing, ...] = ()
+    words: tuple[str, ...] = ()
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Booklet:
+    """What is printed. `large`: the person asked for large print."""
+
+    title: str
+    name: str
+    sections: tuple[Section, ...]
+    large: bool = False
+
+
+def basis(plan: Plan, record: Record) -> str:
+    """Names what is printed, by its content: another name where anything on the paper would be other."""
+    more = sorted(strict.dump(_bare(r)) for r in record if r.get("resourceType") in ALSO)
+    kept = {k: v for k, v in plan.items() if k not in NOT_PRINTED}
+    return sha256(strict.dump(_sorted(kept)) + b"".join(more)).hexdigest()[:32]
+
+
+def code(digest: str) -> str:
+    """`7F3A-21C8`: enough of a version's name to hold two papers beside each other."""
+    return f"{digest[:4]}-{digest[4:8]}".upper()
+
+
+def right_to_left(text: str) -> bool:
+    """Whether the first letter that has a direction runs from right to left."""
+    return next((unicodedata.bidirectional(c) in RIGHT_TO_LEFT for c in text if unicodedata.bidirectional(c) in ("L", *RIGHT_TO_LEFT)), False)
+
+
+def language_name(code: str) -> str:
+    """A language by its BCP 47 code, in English; "" for an unknown one."""
+    try:
+        return str(Locale.parse(code.replace("-", "_")).get_language_name("en") or "")
+    except (UnknownLocaleError, ValueError):
+        return ""
+
+
+def booklet(plan: Plan, record: Record, *, say: Say = lambda t: t, day: Say = str, own: bool = True) -> Booklet:
+    """The plan as printed. `say` translates a sentence, `day` says a date; `own`: the reader is the person."""
+    return _Making(plan, record, say, day, own).whole()
+
+
+def _bare(resource: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in _sorted(resource).items() if k not in ("meta", "text", "id")}
+
+
+def _sorted(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {k: _sorted(node[k]) for k in sorted(node)}
+    return [_sorted(n) for n in node] if isinstance(node, list) else node
+
+
+# -- odd plans: whatever is not of the expected kind is not there -------------------------------------------------------
+
+
+def _thing(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Mapping[str, Any]]:
+    return [v for v in value if isinstance(v, Mapping)] if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(str(v) for v in value if isinstance(v, (str, int)) and str(v).strip()) if isinstance(value, list) else ()
+
+
+def _rows(*pairs: tuple[str, Any]) -> tuple[Row, ...]:
+    return tuple(Row(label, str(text)) for label, text in pairs if text not in (None, "", [], ()))
+
+
+def _lists(*pairs: tuple[str, Sequence[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((label, tuple(texts)) for label, texts in pairs if texts)
+
+
+def _coded(concept: Any) -> str:
+    """What a CodeableConcept says in words."""
+    c = _thing(concept)
+    return str(c.get("text") or next((x["display"] for x in _list(c.get("coding")) if x.get("display")), "") or c.get("display") or "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    plan: Plan
+    record: Record
+    say: Say
+    day: Say
+    own: bool
+
+    def whole(self) -> Booklet:
+        person = _thing(self.plan.get("person"))
+        sections = (
+            self.details(person), self.warnings(), self.about(), self.crisis(), self.needs(), self.goals(), self.actions(), self.medicines(),
+            self.people(), self.wishes(), self.papers(), self.money(), self.agreed(), self.more(),
+        )  # fmt: skip
+        large = any("large print" in t.lower() for t in _texts(person.get("adjustments")))
+        title = str(self.plan.get("title") or self.say("My care and support plan"))
+        return Booklet(title, self.full_name(person), tuple(s for s in sections if s.rows or s.things or s.words), large and self.own)
+
+    # -- who ----------------------------------------------------------------------------------------------------------
+
+    def full_name(self, person: Mapping[str, Any]) -> str:
+        name = person.get("name")
+        if isinstance(name, str):
+            return name
+        name = _thing(name)
+        return " ".join(t for t in (*_texts(name.get("given")), str(name.get("family") or "")) if t)
+
+    def name(self, id: Any) -> str:
+        """Whoever the plan means: the person, somebody of the team or the contacts, or as the plan writes it."""
+        key = str(id or "")
+        if key == "person":
+            return self.say("Me") if self.own else self.full_name(_thing(self.plan.get("person")))
+        for k, what in (("team", "role"), ("contacts", "relationship")):
+            for m in _list(self.plan.get(k)):
+                if m.get("id") == key:
+                    return str(m.get("name") or self.say("Somebody")) + (f" ({m[what]})" if m.get(what) else "")
+        return self.say("Somebody") if ID.fullmatch(key) else key
+
+    def details(self, person: Mapping[str, Any]) -> Section:
+        name, gp = _thing(person.get("name")), _thing(person.get("gp"))
+        language = str(person.get("language") or "")
+        rows = _rows(
+            (self.say("Please call me"), name.get("preferred")),
+            (self.say("Born"), self.day(person.get("birth_date") or "")),
+            (self.say("NHS number"), _spaced(str(person.get("nhs_number") or ""))),
+            (self.say("My GP practice"), gp.get("name")),
+            (self.say("My language"), "" if language.startswith("en") else language_name(language) or language),
+            (self.say("Interpreter"), self.say("Yes, please bring one") if person.get("interpreter") is True else ""),
+            (self.say("How to get in touch"), person.get("contact_preference")),
+            (self.say("What makes it easier"), "\n".join(_texts(person.get("adjustments")))),
+        )
+        return Section("details", self.say("About this person") if not self.own else self.say("My details"), rows)
+
+    def about(self) -> Section:
+        about = _thing(self.plan.get("about_me"))
+        rows = _rows(*((self.say(label), about.get(key)) for key, label in ABOUT))
+        written = [self.say("Written on {on}").format(on=self.day(about["written_on"]))] if about.get("written_on") and rows else []
+        helped = [self.say("Helped to write it: {who}").format(who=self.name(about["supported_to_write_by"]))] if about.get("supported_to_write_by") and rows else []
+        strengths = tuple(str(s["text"]) for s in _list(self.plan.get("strengths")) if s.get("text"))
+        things = (Thing("", lists=((self.say("What I am good at"), strengths),)),) if strengths else ()
+        return Section("about", self.say("What matters to me"), rows, things, tuple((*written, *helped)))
+
+    def people(self) -> Section:
+        things = []
+        for m in _list(self.plan.get("team")):
+            place = str(_thing(m.get("organisation")).get("name") or "")
+            rows = _rows((self.say("Role"), m.get("role")), (self.say("Where"), place if m.get("name") else ""), (self.say("Phone"), m.get("phone")), (self.say("Email"), m.get("email")))
+            things.append(Thing(str(m.get("name") or place or self.say("Somebody")), self.say("Key worker") if m.get("key_worker") else "", rows))
+        for c in _list(self.plan.get("contacts")):
+            also = [self.say(w) for k, w in (("carer", "carer"), ("next_of_kin", "next of kin")) if c.get(k) is True]
+            rows = _rows((self.say("Who they are"), ", ".join(t for t in (str(c.get("relationship") or ""), *also) if t)), (self.say("Phone"), c.get("phone")))
+            things.append(Thing(str(c.get("name") or self.say("Somebody")), "", rows))
+        return Section("people", self.say("Who helps me"), (), tuple(things))
+
+    # -- what ---------------------------------------------------------------------------------------------------------
+
+    def warnings(self) -> Section:
+        things = []
+        for r in self.record:
+            if r.get("resourceType") == "AllergyIntolerance" and not _over(r):
+                high = self.say("Dangerous") if r.get("criticality") == "high" else ""
+                reactions = _list(r.get("reaction"))
+                signs = ", ".join(dict.fromkeys(t for x in reactions for m in _list(x.get("manifestation")) if (t := _coded(m))))
+                name = _coded(r.get("code")) or ", ".join(t for x in reactions if (t := _coded(x.get("substance")))) or self.say("An allergy that is not described")
+                things.append(Thing(self.say("Allergy: {what}").format(what=name), high, _rows((self.say("What happens"), signs), (self.say("Written down on"), self.day(r.get("recordedDate") or "")))))
+        for r in self.record:
+            if r.get("resourceType") == "Flag" and r.get("status") == "active":
+                things.append(Thing(_coded(r.get("code")) or self.say("A warning that is not described"), self.say("Please note")))
+        return Section("warnings", self.say("Allergies and warnings"), (), tuple(things), urgent=True)
+
+    def crisis(self) -> Section:
+        things = []
+        for c in _list(self.plan.get("contingency")):
+            ready = [f"{a.get('item', '')}: {a['where']}" if a.get("where") else str(a.get("item", "")) for a in _list(c.get("anticipatory"))]
+            lists = _lists(
+                (self.say("What can set it off"), _texts(c.get("triggers"))), (self.say("First signs"), _texts(c.get("early_warnings"))),
+                (self.say("What should happen"), _texts(c.get("what_should_happen"))),
+                (self.say("Who to contact"), [self.reached(w) for w in _texts(c.get("who_to_contact"))]),
+                (self.say("What helps me cope"), _texts(c.get("coping"))), (self.say("Ready for this"), ready),
+            )  # fmt: skip
+            things.append(Thing(str(c.get("name") or self.say("If things get worse")), "", _rows((self.say("My wishes"), c.get("advance_statement"))), lists))
+        return Section("crisis", self.say("If things get worse"), (), tuple(things), urgent=True)
+
+    def reached(self, id: str) -> str:
+        """Whom to contact, with the number: whoever holds the paper need not look for it."""
+        phone = next((m["phone"] for k in ("team", "contacts") for m in _list(self.plan.get(k)) if m.get("id") == id and m.get("phone")), "")
+        return f"{self.name(id)}, {phone}" if phone else self.name(id)
+
+    def needs(self) -> Section:
+        things = tuple(
+            Thing(
+                str(n.get("text") or _coded(n.get("code")) or self.say("A need that is not described")), str(n.get("status_word") or ""),
+                _rows((self.say("Said by"), self.name(n.get("said_by"))), (self.say("Since"), self.day(n.get("since") or "")), (self.say("Also called"), _coded(n.get("code")) if n.get("text") else "")),
+            ) for n in _list(self.plan.get("needs"))
+        )  # fmt: skip
+        return Section("needs", self.say("What I need help with"), (), things)
+
+    def goals(self) -> Section:
+        return Section("goals", self.say("My goals"), (), tuple(self.goal(g) for g in _list(self.plan.get("goals"))))
+
+    def goal(self, g: Mapping[str, Any]) -> Thing:
+        target = _thing(g.get("target"))
+        aim = " ".join(str(target[k]) for k in ("value", "unit") if target.get(k) is not None).replace(" /", "/")
+        what = f"{target['what']}: {aim}" if target.get("what") and aim else str(target.get("what") or aim)
+        said = {"agree": self.say("agrees"), "disagree": self.say("does not agree")}
+        agreed = "\n".join(f"{self.name(a.get('by'))}: {said.get(str(a.get('status')), a.get('status'))}" for a in _list(g.get("agreed")))
+        steps = [self.dated(f"{'☑' if s.get('status') in ('done', 'completed') else '☐'} {s.get('text', '')}", s.get("on")) for s in _list(g.get("stage_goals"))]
+        happened = [self.dated(str(o.get("text") or o.get("result") or ""), o.get("on"), o.get("by")) for o in _list(g.get("outcomes"))]
+        notes = [self.dated(str(n.get("text") or ""), n.get("on"), n.get("by")) for n in _list(g.get("notes"))]
+        rows = _rows(
+            (self.say("How much it matters"), self.of_ten(g.get("importance"))), (self.say("The aim"), what), (self.say("By"), self.day(target.get("by") or "")),
+            (self.say("Chosen by"), self.name(g.get("set_by"))), (self.say("What people think"), agreed), (self.say("Why"), g.get("status_reason")),
+            (self.say("Look at it again"), self.day(g.get("review") or "")),
+        )  # fmt: skip
+        return Thing(str(g.get("text") or self.say("A goal that is not described")), _state(g), rows, _lists((self.say("Steps on the way"), steps), (self.say("How it went"), happened), (self.say("Notes"), notes)))
+
+    def dated(self, text: str, on: Any, by: Any = None) -> str:
+        more = ", ".join(t for t in (self.name(by), self.day(on or "")) if t)
+        return f"{text} ({more})" if more else text
+
+    def of_ten(self, n: Any) -> str:
+        return "" if n is None else self.say("{n} out of 10").format(n=n)
+
+    def actions(self) -> Section:
+        goals = {str(g.get("id")): str(g.get("text") or "") for g in _list(self.plan.get("goals"))}
+        things = tuple(
+            Thing(
+                str(a.get("text") or self.say("Something that is not described")), _state(a),
+                _rows(
+                    (self.say("Who does it"), self.name(a.get("who"))), (self.say("When"), "\n".join(t for t in (str(a.get("when") or ""), self.span(a.get("from"), a.get("to"))) if t)),
+                    (self.say("Service"), _thing(a.get("service")).get("name")), (self.say("How sure I am"), self.of_ten(a.get("confidence"))),
+                    (self.say("What helps"), a.get("strategies")), (self.say("For the goal"), "\n".join(goals[g] for g in _texts(a.get("goals")) if goals.get(g))),
+                    (self.say("Look at it again"), self.day(a.get("review") or "")),
+                ),
+                _lists((self.say("Notes"), [self.dated(str(n.get("text") or ""), n.get("on"), n.get("by")) for n in _list(a.get("notes"))])),
+            ) for a in _list(self.plan.get("actions"))
+        )  # fmt: skip
+        return Section("actions", self.say("What we will do"), (), things)
+
+    def span(self, start: Any, end: Any) -> str:
+        if start and end:
+            return self.say("from {start} to {end}").format(start=self.day(start), end=self.day(end))
+        return self.say("from {start}").format(start=self.day(start)) if start else self.say("until {end}").format(end=self.day(end)) if end else ""
+
+    def medicines(self) -> Section:
+        """What is taken now, by the record; what was stopped, with why."""
+        things = []
+        for r in self.record:
+            if r.get("resourceType") in ("MedicationStatement", "MedicationRequest") and r.get("status") not in ("entered-in-error", "draft", "cancelled"):
+                doses = [str(d["text"]) for d in _list(r.get("dosage") or r.get("dosageInstruction")) if d.get("text")]
+                stopped = self.say("Stopped") if r.get("status") in ("stopped", "completed", "not-taken") else self.say("Paused") if r.get("status") == "on-hold" else ""
+                why = ", ".join(t for c in [*_list(r.get("statusReason")), _thing(r.get("statusReason"))] if (t := _coded(c)))
+                what = _coded(r.get("medicationCodeableConcept")) or str(_thing(r.get("medicationReference")).get("display") or "") or self.say("A medicine that is not described")
+                things.append(Thing(what, stopped, _rows((self.say("How to take it"), "\n".join(doses)), (self.say("What for"), ", ".join(t for c in _list(r.get("reasonCode")) if (t := _coded(c)))), (self.say("Why"), why))))
+        return Section("medicines", self.say("My medicines"), (), tuple(sorted(things, key=lambda t: (bool(t.state), t.text.casefold()))))
+
+    # -- around it ----------------------------------------------------------------------------------------------------
+
+    def wishes(self) -> Section:
+        needs = {str(n.get("id")): str(n.get("text") or "") for n in _list(self.plan.get("needs"))}
+        things = tuple(
+            Thing(str(u.get("wanted") or self.say("Something that is not described")), "", _rows((self.say("Why not"), u.get("reason")), (self.say("For"), needs.get(str(u.get("need")))), (self.say("Said on"), self.day(u.get("on") or ""))))
+            for u in _list(self.plan.get("unmet_needs"))
+        )
+        return Section("wishes", self.say("What I would have liked and could not get"), (), things)
+
+    def papers(self) -> Section:
+        things = tuple(
+            Thing(str(p.get("title") or self.say("A paper without a title")), "", _rows((self.say("What it says"), p.get("text")), (self.say("Made on"), self.day(p.get("on") or "")), (self.say("Who keeps it"), self.name(p.get("held_by"))), (self.say("Where"), p.get("where") or p.get("url"))))
+            for p in (*_list(self.plan.get("additional_plans")), *_list(self.plan.get("documents")))
+        )
+        return Section("papers", self.say("Other plans and papers"), (), things)
+
+    def money(self) -> Section:
+        funding = _thing(self.plan.get("funding"))
+        budget = _thing(funding.get("budget"))
+        amount, currency = budget.get("amount"), str(budget.get("currency") or "")
+        much = "" if amount is None else f"£{amount}" if currency == "GBP" else f"{amount} {currency}".strip()
+        rows = _rows((self.say("Where it comes from"), funding.get("source")), (self.say("Who pays"), _thing(funding.get("organisation")).get("name")), (self.say("How much"), much), (self.say("When"), self.span(budget.get("from"), budget.get("to"))))
+        return Section("money", self.say("Money for my care"), rows)
+
+    def agreed(self) -> Section:
+        review, written = _thing(self.plan.get("review")), _thing(self.plan.get("written"))
+        agreed = "\n".join(self.dated(self.name(a.get("by")), a.get("on")) for a in _list(self.plan.get("agreement")))
+        notes = [self.dated(str(n.get("text") or ""), n.get("on"), n.get("by")) for n in _list(self.plan.get("notes"))]
+        rows = _rows(
+            (self.say("Who agreed to this plan"), agreed), (self.say("Last looked at together"), self.day(self.plan.get("reviewed_on") or "")),
+            (self.say("We look at it again"), self.day(review.get("next") or "")), (self.say("How often"), review.get("every")), (self.say("Who sees to that"), self.name(review.get("responsible"))),
+            (self.say("Written down by"), self.dated(self.name(written.get("by")), written.get("on")) if written.get("by") else ""), (self.say("Where"), written.get("where")),
+        )  # fmt: skip
+        return Section("agreed", self.say("How we agreed this"), rows, (Thing("", lists=((self.say("Notes"), tuple(notes)),)),) if notes else ())
+
+    def more(self) -> Section:
+        """Whatever else the person's plan holds: nothing of theirs is left out for want of a place."""
+        rows = [Row(_words(k), text) for k, v in self.plan.items() if k not in KNOWN | NOT_PRINTED and (text := _flat(v))]
+        return Section("more", self.say("Also in my plan"), tuple(rows))
+
+
+KNOWN: Final = frozenset(
+    "title person about_me strengths needs goals actions contingency team contacts unmet_needs additional_plans documents funding agreement review written reviewed_on notes".split()
+)
+
+
+def _state(item: Mapping[str, Any]) -> str:
+    return str(item.get("status_word") or item.get("status") or "").capitalize()
+
+
+def _over(allergy: Mapping[str, Any]) -> bool:
+    codes = {str(c.get("code")) for e in ("clinicalStatus", "verificationStatus") for c in _list(_thing(allergy.get(e)).get("coding"))}
+    return bool(codes & {"entered-in-error", "refuted", "inactive", "resolved"})
+
+
+def _spaced(number: str) -> str:
+    return f"{number[:3]} {number[3:6]} {number[6:]}" if re.fullmatch(r"\d{10}", number) else number
+
+
+def _words(key: str) -> str:
+    return key.removeprefix("x_").replace("_", " ").strip().capitalize()
+
+
+def _flat(value: Any) -> str:
+    """Whatever is there as lines of text; ids, and what ends in nothing, are left out."""
+    if isinstance(value, Mapping):
+        return "\n".join(f"{_words(str(k))}: {t}" for k, v in value.items() if k != "id" and (t := _flat(v)))
+    if isinstance(value, list):
+        return "\n".join(t for v in value if (t := _flat(v)))
+    return "" if value is None or isinstance(value, bool) else str(value)
+
+
+__all__ = ["Booklet", "Row", "Section", "Thing", "basis", "booklet", "code", "right_to_left"]

@@ -1,0 +1,139 @@
+"""The one pattern around a plan: a ServiceRequest says what is wanted, a Task asks somebody for it, for a time, of a service in the directory.
+
+Referrals, courses, aftercare packages, budgets, menus and befriending differ in their codes and times alone. docs/referrals.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from .bundle import instant
+from .problem import Problem
+from .vocabulary import OURS, TASK_SYSTEM
+
+SNOMED: Final = "http://snomed.info/sct"
+TO_A_SERVICE: Final = {"coding": [{"system": SNOMED, "code": "871731000000106", "display": "Referral to social prescribing service"}]}
+DECLINED: Final = "871711000000103"
+UNMET: Final = f"{OURS}/StructureDefinition/unmet-need-reason"
+FUNDED_BY: Final = f"{OURS}/StructureDefinition/funded-by"
+AUTHORISE: Final = "authorise-budget"  # Task.code: whoever owns it says yes to the budget of its referral
+OVER: Final = frozenset({"completed", "rejected", "failed", "cancelled", "entered-in-error"})
+ENDED: Final = frozenset({"completed", "revoked", "entered-in-error"})  # of a ServiceRequest
+DAYS, MOST_DAYS, GRACE = 90, 366, 1  # how long a referral is for, and how many days more they may read to finish
+
+
+def request_of(task: Mapping[str, Any]) -> str:
+    """`ServiceRequest/…` that this Task is about, by its focus, else what it is based on; "" for none."""
+    named = [task.get("focus"), *task.get("basedOn", ())]
+    refs = (str(n["reference"]).split("/_history/")[0] for n in named if isinstance(n, dict) and n.get("reference"))
+    return next((r for r in refs if r.startswith("ServiceRequest/")), "")
+
+
+def closed(request: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The referral as it is once all its Tasks are over; None while one is open, and where it is over itself. A Task that asks for a budget
+    is a step and not what was wanted: it closes nothing by itself but with a no."""
+    wanted = [t for t in tasks if not asks_for_a_budget(t)]
+    if not wanted or request.get("status") in ENDED or any(t.get("status") not in OVER for t in wanted):
+        return None
+    if any(t.get("status") == "completed" for t in wanted):
+        return {**request, "status": "completed"}
+    reason = next((r for t in wanted if (r := reason_of(t))), "")
+    known = [e for e in request.get("extension", ()) if e.get("url") != UNMET]
+    said = [{"url": UNMET, "valueString": reason}] if reason else []
+    return {**request, "status": "revoked", **({"extension": [*known, *said]} if known or said else {})}
+
+
+def reason_of(task: Mapping[str, Any]) -> str:
+    """Why it was declined, in the words that were given."""
+    concept = task.get("statusReason") or {}
+    return str(concept.get("text") or next((c.get("display") or c.get("code") for c in concept.get("coding", ())), "") or "")
+
+
+def asks_for_a_budget(task: Mapping[str, Any]) -> bool:
+    return any(c.get("system") == TASK_SYSTEM and c.get("code") == AUTHORISE for c in (task.get("code") or {}).get("coding", ()))
+
+
+# -- asking -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for: `service` and `owner` are `HealthcareService/…` and `Organization/…`, `what` each one Task of it. `days` of help,
+    and `grace` more in which they may read to finish."""
+
+    person: str
+    requester: str
+    service: str
+    owner: str
+    name: str
+    what: tuple[str, ...]
+    why: str = ""
+    days: int = DAYS
+    grace: int = GRACE
+
+
+def asked(wish: Wish, at: datetime) -> list[dict[str, Any]]:
+    """The entries of a transaction: the ServiceRequest, and a Task to its owner for each thing. Problem invalid for a time that is none."""
+    if not 1 <= wish.days <= MOST_DAYS:
+        raise Problem("invalid", f"How long is a number of days, from 1 to {MOST_DAYS}.", "days")
+    start, end = at, at + timedelta(days=wish.days)
+    until = end + timedelta(days=wish.grace)
+    request: dict[str, Any] = {
+        "resourceType": "ServiceRequest", "status": "active", "intent": "order", "code": {**TO_A_SERVICE, "text": wish.name},
+        "subject": {"reference": wish.person}, "requester": {"reference": wish.requester}, "authoredOn": instant(at),
+        "occurrencePeriod": {"start": instant(start), "end": instant(end)},
+        "performer": [{"reference": wish.owner}, {"reference": wish.service}],
+        **({"reasonCode": [{"text": wish.why}]} if wish.why else {}),
+    }  # fmt: skip
+    place = "urn:uuid:7c2f3d0e-0000-4000-8000-000000000001"
+    entries = [{"fullUrl": place, "resource": request, "request": {"method": "POST", "url": "ServiceRequest"}}]
+    for what in wish.what:
+        task = {
+            "resourceType": "Task", "status": "requested", "intent": "order", "description": what, "focus": {"reference": place},
+            "for": {"reference": wish.person}, "requester": {"reference": wish.requester}, "owner": {"reference": wish.owner},
+            "authoredOn": instant(at), "executionPeriod": {"start": instant(start), "end": instant(end)},
+            "restriction": {"period": {"start": instant(start), "end": instant(until)}},
+            **({"reasonCode": {"text": wish.why}} if wish.why else {}),
+        }  # fmt: skip
+        entries.append({"resource": task, "request": {"method": "POST", "url": "Task"}})
+    return entries
+
+
+# -- budgets ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a person's budget: of which referral, how much, until when, whether it counts, and why not."""
+
+    request: str
+    what: str
+    amount: str
+    currency: str
+    start: str
+    end: str
+    counts: bool
+    why: str = ""
+
+
+def line_of(request: Mapping[str, Any], counts: bool, why: str) -> Line | None:
+    """What this referral says of its money; None where it says nothing."""
+    said = next((e for e in request.get("extension", ()) if e.get("url") == FUNDED_BY), None)
+    if said is None:
+        return None
+    parts: dict[str, Any] = {e.get("url"): e for e in said.get("extension", ())}
+    money, period = parts.get("amount", {}).get("valueMoney", {}), parts.get("period", {}).get("valuePeriod", {})
+    code = request.get("code") or {}
+    what = code.get("text") or next((c.get("display") for c in code.get("coding", ()) if c.get("display")), "") or "A service"
+    return Line(
+        f"ServiceRequest/{request.get('id', '')}", str(what), str(money.get("value", "")), str(money.get("currency", "")), str(period.get("start", "")),
+        str(period.get("end", "")), counts, why,
+    )  # fmt: skip
+
+
+def people_of(references: Iterable[Any]) -> frozenset[str]:
+    """`Type/id` of each of these."""
+    return frozenset(str(r["reference"]).split("/_history/")[0] for r in references if isinstance(r, dict) and r.get("reference"))

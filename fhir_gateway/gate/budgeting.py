@@ -1,0 +1,120 @@
+"""A person's budget, line by line: a line counts once somebody of the group that owns its authorisation said yes, who did not ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..domain import strict
+from ..domain.directory import Directory
+from ..domain.periods import micros
+from ..domain.referrals import Line, asks_for_a_budget, line_of, people_of, request_of
+from ..domain.relationships import names_of
+from ..domain.standing import named_by
+from ..domain.types import Stored
+from .context import Context, directory_now
+from .searching import search
+
+MOST = 200
+
+
+async def budget(ctx: Context, patient: str) -> list[Line]:
+    """Every line that this reader may see of the budget of this person (an id). By search, so that it is written down as one."""
+    requests = await _seen(ctx, "ServiceRequest", patient)
+    tasks = [t for t in await _seen(ctx, "Task", patient) if asks_for_a_budget(t)]
+    directory, _ = ctx.place or await directory_now(ctx.house)
+    versions: dict[str, list[Stored]] = {}
+    for s in await ctx.house.store.patient_versions(f"Patient/{patient}", ["ServiceRequest", "Task"]) if requests else ():
+        versions.setdefault(str(s.ref), []).append(s)
+    out = []
+    for request in requests:
+        mine = [t for t in tasks if request_of(t) == f"ServiceRequest/{request['id']}"]
+        why = _why_not(request, mine, versions, directory)
+        line = line_of(request, not why, why)
+        out += [line] if line is not None else []
+    return out
+
+
+async def _seen(ctx: Context, type: str, patient: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    asked = [("patient", patient), ("_count", str(MOST))]
+    while True:
+        page = await search(ctx, type, asked)
+        found += [strict.decode(e.body) for e in page.entries if e.body and e.mode == "match"]
+        if page.next is None:
+            return found
+        asked = [("_page", page.next)]
+
+
+def _why_not(request: dict[str, Any], tasks: Sequence[dict[str, Any]], versions: dict[str, list[Stored]], directory: Directory) -> str:
+    """Why this line does not count; "" when it does."""
+    if request.get("status") in ("revoked", "entered-in-error"):
+        return "it was taken back"
+    if not tasks:
+        return "nobody was asked to authorise it"
+    whys = [_not_authorised(request, t, versions, directory) for t in tasks]
+    return "" if "" in whys else whys[0]
+
+
+def _not_authorised(request: dict[str, Any], task: dict[str, Any], versions: dict[str, list[Stored]], directory: Directory) -> str:
+    if task.get("status") in ("rejected", "failed", "cancelled", "entered-in-error"):
+        return "it was not authorised"
+    if task.get("status") != "completed":
+        return "it waits to be authorised"
+    owner = named_by(task.get("owner"))
+    if not any(n.startswith("Organization/") or "|" in n for n in owner):
+        return "no group owns its authorisation"
+    chain = sorted(versions.get(f"Task/{task['id']}", ()), key=lambda s: s.version)
+    about = sorted(versions.get(f"ServiceRequest/{request['id']}", ()), key=lambda s: s.version)
+    yes = _completed_by(chain)
+    if yes is None:
+        return "it is not known who authorised it"
+    asked = people_of([request.get("requester"), task.get("requester")])
+    wrote = {s.writer.user for s in (*chain[:1], *_of_the_money(about))}
+    said = names_of(yes.writer.user, yes.writer.organisation, directory, micros(yes.updated))
+    if said.isdisjoint(owner):
+        return "whoever authorised it is not of the group"
+    if yes.writer.user in wrote or not {yes.writer.user, *_themselves(yes.writer.user, directory)}.isdisjoint(asked):
+        return "whoever authorised it had asked for it"
+    if _later_money(about, yes):
+        return "it was changed after it was authorised"
+    return ""
+
+
+def _completed_by(chain: Sequence[Stored]) -> Stored | None:
+    """The version by which it became what it is: completed."""
+    found: Stored | None = None
+    for stored in reversed(chain):
+        if stored.body is None or strict.decode(stored.body).get("status") != "completed":
+            return found
+        found = stored
+    return found
+
+
+def _money(stored: Stored) -> Any:
+    body = strict.decode(stored.body) if stored.body is not None else {}
+    line = line_of(body, False, "")
+    return None if line is None else (line.amount, line.currency, line.start, line.end)
+
+
+def _of_the_money(about: Sequence[Stored]) -> list[Stored]:
+    """The versions by which the referral was made, and its money became what it is."""
+    out, before = list(about[:1]), None
+    for stored in about:
+        if _money(stored) != before:
+            out.append(stored)
+        before = _money(stored)
+    return out
+
+
+def _later_money(about: Sequence[Stored], yes: Stored) -> bool:
+    before = [s for s in about if s.updated <= yes.updated]
+    return bool(about) and (not before or _money(before[-1]) != _money(about[-1]))
+
+
+def _themselves(user: str, directory: Directory) -> set[str]:
+    """Their roles, by which a requester may be named."""
+    return {r.ref for r in directory.roles_of.get(user, ())}
+
+
+__all__ = ["Line", "budget"]

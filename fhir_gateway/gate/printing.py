@@ -1,0 +1,196 @@
+"""A plan for paper: what one reader may see, handed out by whoever prints it, with a version and a link that says whether it is the newest.
+
+Every print is a disclosure: the trail says who printed, for whom and which version, in the commit that makes the version.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from ..domain import strict
+from ..domain.audit import PRINTED_FOR
+from ..domain.problem import Problem, not_found
+from ..domain.rendering import rendered
+from ..domain.types import Cut, Keep, Note, Stored
+from ..store.base import Taken
+from .context import Context, House, need_scope, note, views_of, why_shown
+from .gathering import gathered
+from .previewing import NOT_SHOWN
+from .somebody import askers
+
+VERSION: Final = "printed"  # `Patient/… whom`: the newest version that was printed for this reader
+LINK: Final = "printed-link"  # the hash of what the link says: which version of whose plan, for whom
+KEPT: Final = timedelta(days=5 * 366)  # how long a link answers
+TOKEN: Final = re.compile(r"[a-z2-7]{26}\Z")  # 128 bits
+
+Resources = Sequence[dict[str, Any]]
+Digest = Callable[[Resources], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What was printed for a reader last: grows by one when what they may see differs from that."""
+
+    number: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a link on paper stands for. `whom`: `Type/id`, or as a choice names them; `at`: when it was printed."""
+
+    person: str
+    whom: str
+    purpose: str
+    number: int
+    digest: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What goes on paper: the resources as this reader may have them, decoded; version, its digest, and the token of the link."""
+
+    resources: list[dict[str, Any]]
+    number: int
+    digest: str
+    token: str
+    whom: str
+    own: bool  # the reader is the person
+
+
+async def printed(ctx: Context, patient: str, digest: Digest, whom: str = "", purpose: str = "") -> Printed:
+    """What `whom` may see of this person's plan, and nothing that who prints may not see; whoever asks, for themselves, where nobody is named.
+
+    A person prints for anybody, an operator on this machine likewise; everybody else for themselves. Problem not-found when
+    there is no plan that both may see, and of hidden and absent people alike.
+    """
+    person = f"Patient/{patient}"
+    for type in ("Patient", "CarePlan"):
+        need_scope(ctx, "r", type)
+    whom, purpose = whom or ctx.actor.user, purpose or ctx.purpose
+    own, theirs = await _readers(ctx, person, whom, purpose)
+    shown = await _shown(ctx, person, own, theirs)
+    if shown is None:
+        await ctx.house.store.commit(note(ctx, "R", "print", None, (person,), patient=person, allowed=False, detail=f"{PRINTED_FOR}{whom}"))
+        raise not_found()
+    reader, stored, resources = shown
+    said = digest(resources)
+    why = await why_shown(reader, [s for s in stored if person in s.facts.patients])
+    refs = tuple(str(s.ref) for s in stored if person in s.facts.patients)
+    while True:
+        key = f"{person} {whom}"
+        raw = await ctx.house.store.kept(VERSION, key, ctx.at)
+        known = msgspec.json.decode(raw, type=Version) if raw else Version(0, "")
+        number = known.number + (known.digest != said)
+        token = _token(ctx.house)
+        link = Link(person, whom, purpose, number, said, ctx.at.isoformat())
+        row = note(ctx, "R", "print", why, refs, patient=person, allowed=True, detail=f"version {number}{PRINTED_FOR}{whom}")
+        try:
+            await ctx.house.store.commit(
+                Keep(VERSION, key, msgspec.json.encode(Version(number, said)), if_absent=raw is None, if_value=raw),
+                Keep(LINK, _name(token), msgspec.json.encode(link), ctx.at + KEPT), *_rows(ctx, row, stored),
+            )  # fmt: skip
+        except Taken:
+            continue  # somebody printed meanwhile: count on from theirs
+        return Printed(resources, number, said, token, whom, whom == person)
+
+
+async def is_newest(house: House, token: str, digest: Digest) -> bool | None:
+    """Whether nothing on the paper with this link has changed since; None for a link that was never made, or long ago.
+
+    For anybody: it tells of nobody. A reader who may see no plan any more has no newest paper.
+    """
+    link = await _link(house, token)
+    if link is None:
+        return None
+    for asking in await askers(house, link.whom, link.purpose):
+        shown = await _shown(asking, link.person, None, [asking])
+        try:
+            if shown is not None and digest(shown[2]) == link.digest:
+                return True
+        except Problem:
+            continue
+    return False
+
+
+async def printed_plan_of(house: House, token: str) -> str | None:
+    """The id of the person whose plan it is, for a page to lead there whoever may see it; no answer to anybody by itself."""
+    link = await _link(house, token)
+    return link.person.removeprefix("Patient/") if link is not None else None
+
+
+# -- who reads, and what ----------------------------------------------------------------------------------------------
+
+
+async def _readers(ctx: Context, person: str, whom: str, purpose: str) -> tuple[Context | None, list[Context]]:
+    """(who prints, where they see less than all of it, whoever it is for by each way they can sign in)."""
+    if whom == ctx.actor.user:
+        return None, [ctx]
+    on_this_machine = ctx.actor.operator and ctx.scopes is None
+    if not on_this_machine and (ctx.actor.kind != "patient" or person not in ctx.answers_for):
+        await ctx.house.store.commit(note(ctx, "R", "print", None, (person,), patient=person, allowed=False, detail=f"{PRINTED_FOR}{whom}"))
+        raise not_found()
+    return None if on_this_machine else ctx, await askers(ctx.house, whom, purpose)
+
+
+async def _shown(
+    ctx: Context, person: str, own: Context | None, theirs: Iterable[Context]
+) -> tuple[Context, list[Stored], list[dict[str, Any]]] | None:
+    """Of several ways to sign in the one that sees most; None where no plan is among it."""
+    mine = {s.ref for s in await gathered(own, person)} if own is not None else None
+    best: tuple[Context, list[Stored]] | None = None
+    for reader in theirs:
+        found = [s for s in await gathered(reader, person) if s.ref.type not in NOT_SHOWN and (mine is None or s.ref in mine)]
+        if best is None or len(found) > len(best[1]):
+            best = reader, found
+    if best is None or not any(s.ref.type == "CarePlan" for s in best[1]):
+        return None
+    reader, stored = best
+    return reader, stored, [await _as_both(own, reader, s) for s in stored]
+
+
+async def _as_both(own: Context | None, reader: Context, stored: Stored) -> dict[str, Any]:
+    """One resource as the reader may have it, and who prints for them, too."""
+    views = await views_of(reader, stored) | (await views_of(own, stored) if own is not None else Cut(0))
+    return dict(rendered(strict.decode(stored.body or b"{}"), views))
+
+
+def _rows(ctx: Context, row: Note, stored: Iterable[Stored]) -> list[Note]:
+    """The row, and one for each other person whom something of it speaks of."""
+    others: dict[str, list[str]] = {}
+    for s in stored:
+        for p in set(s.facts.patients) - {row.patient}:
+            others.setdefault(p, []).append(str(s.ref))
+    return [row, *(replace(row, id=ctx.house.new_id(), patient=p, refs=tuple(sorted(refs))) for p, refs in sorted(others.items()))]
+
+
+# -- the link ---------------------------------------------------------------------------------------------------------
+
+
+def _token(house: House) -> str:
+    """What nobody can guess or make: by a secret of this store, from an id that is never made twice."""
+    raw = hmac.new(house.secret, f"printed {house.new_id()}".encode(), "sha256").digest()[:16]
+    return base64.b32encode(raw).decode().rstrip("=").lower()
+
+
+def _name(token: str) -> str:
+    """The store keeps no link, only its hash."""
+    return sha256(token.encode()).hexdigest()
+
+
+async def _link(house: House, token: str) -> Link | None:
+    raw = await house.store.kept(LINK, _name(token), house.clock()) if TOKEN.match(token) else None
+    return msgspec.json.decode(raw, type=Link) if raw else None
+
+
+__all__ = ["Printed", "is_newest", "printed", "printed_plan_of"]

@@ -1,0 +1,141 @@
+"""What a plan says beyond needs, goals and actions: how it came to be, what is in the way, referrals, wheels, risk, and the plan about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .plan_items import Item, Line, lines, list_of, note, span, texts, thing, undescribed
+from .words import _, day
+
+Name = Callable[[Any], str]
+REFERRED = {"sent": "blue", "done": "green", "declined": "red", "withdrawn": "grey", "proposed": "grey", "on hold": "yellow"}
+
+
+def media(plan: dict[str, Any]) -> tuple[Line, ...]:
+    """Photos and recordings about the person. The address is text: the page loads nothing from elsewhere."""
+    return lines(*((_("Photo or recording"), _media(m)) for m in list_of(plan, "media")))
+
+
+def _media(m: dict[str, Any]) -> str:
+    said = [str(m[k]) for k in ("title", "text", "link", "where") if m.get(k)]
+    return "\n".join(said)
+
+
+def story(f: dict[str, Any], name: Name) -> Item:
+    """A formulation."""
+    return Item(
+        str(f.get("id", "")), str(f.get("text") or _("Not described")), "", "grey",
+        lines((_("Talked about on"), day(f.get("on"))), *written(thing(f.get("written")), name)),
+    )  # fmt: skip
+
+
+def in_the_way(plan: dict[str, Any], goal: dict[str, Any], name: Name) -> str:
+    """What stands in the way of this goal."""
+    mine = [b for b in list_of(plan, "barriers") if goal.get("id") in texts(b.get("goals"))]
+    return "\n".join(note({**b, "by": b.get("said_by")}, name) for b in mine)
+
+
+def referral(r: dict[str, Any], name: Name, goals: dict[Any, Any]) -> Item:
+    """Where the person was sent, and what came of it."""
+    status = str(r.get("status") or "")
+    return Item(
+        str(r.get("id", "")), str(r.get("text") or thing(r.get("service")).get("name") or thing(r.get("code")).get("display") or _("A referral")),
+        str(r.get("status_word") or _(status) if status or r.get("status_word") else "").capitalize(), REFERRED.get(status, "grey"),
+        lines(
+            (_("Service"), thing(r.get("service")).get("name")), (_("Asked of"), name(r.get("sent_to"))), (_("Sent by"), name(r.get("sent_by"))),
+            (_("Sent on"), day(r.get("on"))), (_("When"), span(r.get("from"), r.get("to"))), (_("Why"), r.get("status_reason")),
+            (_("For the goal"), "\n".join(str(goals[g]) for g in texts(r.get("goals")) if g in goals)),
+            (_("Notes"), "\n".join(note(n, name) for n in list_of(r, "notes"))),
+        ),
+        codes=undescribed(r.get("code")),
+    )  # fmt: skip
+
+
+def medicine(m: dict[str, Any], name: Name) -> Item:
+    """How it is taken, and what was changed: the word for that stands where others have their state."""
+    change = thing(m.get("change"))
+    kinds = {"new": _("New"), "changed": _("Changed"), "stopped": _("Stopped"), "paused": _("Paused"), "unchanged": _("As before")}
+    state = kinds.get(str(change.get("kind")), "") or (_("Stopped") if m.get("status") == "stopped" else "")
+    colour = {"new": "green", "changed": "yellow", "stopped": "red", "paused": "orange"}.get(str(change.get("kind") or m.get("status")), "grey")
+    said = ", ".join(t for t in (name(change.get("by")), day(change.get("on"))) if t)
+    return Item(
+        str(m.get("id", "")), str(m.get("text") or thing(m.get("code")).get("display") or _("A medicine that is not named")), state, colour,
+        lines(
+            (_("How to take it"), m.get("how")), (_("Before"), change.get("was")), (_("Why it was changed"), change.get("reason") or m.get("status_reason")),
+            (_("Changed by"), said), (_("What it is for"), m.get("why")), (_("When"), span(m.get("from"), m.get("to"))),
+            (_("Notes"), "\n".join(note(n, name) for n in list_of(m, "notes"))),
+        ),
+        codes=undescribed(m.get("code")),
+    )  # fmt: skip
+
+
+def unmet(u: dict[str, Any], needs: dict[Any, Any]) -> Item:
+    """What was wanted and could not be had."""
+    return Item(
+        str(u.get("id", "")), str(u.get("wanted") or _("Not described")), "", "grey",
+        lines((_("Why not"), u.get("reason")), (_("For"), needs.get(str(u.get("need")))), (_("Asked on"), day(u.get("on")))),
+    )  # fmt: skip
+
+
+def wheel(w: dict[str, Any], name: Name) -> Item:
+    """The person's own spokes, each as numbers from 0 to 10."""
+    who = ", ".join(t for t in (name(w.get("by")), day(w.get("on"))) if t)
+    spokes = [(str(s.get("name") or _("Not described")), _spoke(s)) for s in list_of(w, "spokes")]
+    return Item(str(w.get("id", "")), str(w.get("title") or _("My wheel")), "", "grey", lines(*spokes, (_("Filled in"), who)))
+
+
+def _spoke(s: dict[str, Any]) -> str:
+    now, next = s.get("now"), s.get("next")
+    said = [_("now {n} out of 10").format(n=now)] if now is not None else []
+    said += [_("I would like {n}").format(n=next)] if next is not None else []
+    return "\n".join(t for t in (", ".join(said), str(s.get("why") or "")) if t)
+
+
+def risk(r: dict[str, Any], plan: dict[str, Any], name: Name) -> Item:
+    """A tier, how it was found, and what it stands in place of."""
+    before = next((o for o in list_of(plan, "risks") if o.get("id") == r.get("instead_of") and o.get("id")), {})
+    what = str(r.get("of") or _("Risk"))
+    return Item(
+        str(r.get("id", "")), f"{what}: {r['tier']}" if r.get("tier") else what, "", "grey",
+        lines((_("How it was found"), r.get("method")), (_("Why"), r.get("reason")), (_("Said by"), name(r.get("by"))), (_("On"), day(r.get("on"))),
+              (_("Instead of"), before.get("tier")), (_("What helps"), r.get("what_helps"))),
+    )  # fmt: skip
+
+
+def written(w: dict[str, Any], name: Name) -> tuple[tuple[str, Any], ...]:
+    """Who led the conversation and who wrote it down, when and where."""
+    place = ", ".join(str(t) for t in (w.get("where"), thing(w.get("site")).get("name")) if t)
+    return (_("Talked through with"), name(w.get("led_by"))), (_("Written down by"), name(w.get("by"))), (_("Written down on"), day(w.get("on"))), (_("Where"), place)
+
+
+def standing(p: dict[str, Any], name: Name) -> tuple[tuple[str, Any], ...]:
+    """Of the plan or one beside it: agreed by whom, last and next looked at, by whom, and who wrote it."""
+    review = thing(p.get("review"))
+    agreed = "\n".join(", ".join(t for t in (name(a.get("by")), day(a.get("on"))) if t) for a in list_of(p, "agreement"))
+    return (
+        (_("Agreed by"), agreed), (_("Last looked at"), day(p.get("reviewed_on"))), (_("Look at it again"), day(review.get("next"))),
+        (_("How often"), review.get("every")), (_("Who sees to that"), name(review.get("responsible"))), *written(thing(p.get("written")), name),
+    )  # fmt: skip
+
+
+def itself(plan: dict[str, Any], name: Name) -> tuple[Line, ...]:
+    """The plan about itself."""
+    funding = thing(plan.get("funding"))
+    payer = ", ".join(str(t) for t in (funding.get("source"), thing(funding.get("organisation")).get("name")) if t)
+    return lines(
+        (_("Responsible for this plan"), thing(plan.get("responsible_organisation")).get("name")), *standing(plan, name), (_("Who pays"), payer),
+        (_("Notes"), "\n".join(note(n, name) for n in list_of(plan, "notes"))),
+    )  # fmt: skip
+
+
+def in_time(c: dict[str, Any], part: str, words: list[str]) -> list[str]:
+    """The words of a part of a crisis plan, each with the time for which it holds where one is said."""
+    times = {str(d.get("text")): span(d.get("from"), d.get("to")) for d in list_of(c, "details") if d.get("of") == part}
+    return [f"{w} ({times[w]})" if times.get(w) else w for w in words]
+
+
+def wishes(c: dict[str, Any], name: Name) -> tuple[Line, ...]:
+    """How the advance statement came about."""
+    a = thing(c.get("advance"))
+    return lines((_("Said on"), day(a.get("on"))), (_("Where the paper is"), a.get("document")), *written({**thing(a.get("written")), **a}, name)) if a else ()

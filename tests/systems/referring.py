@@ -1,0 +1,56 @@
+"""What the stories of referrals share: a service in the directory, a referral to it, and who sees what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..conftest import Gateway
+from ..staff import put_directory, save
+from ..web.test_doors import Visitor
+
+KINDLY = "https://fhir-gateway.example/id/organisation|org-kindly"
+SOCIAL_PRESCRIBING = {"coding": [{"system": "http://snomed.info/sct", "code": "871731000000106"}]}
+NEW = "urn:uuid:11111111-1111-4111-8111-111111111111"
+
+
+def organisation(demo: Gateway, identifier: str) -> str:
+    (found,) = demo.get("gp", f"Organization?identifier={identifier}").json()["entry"]
+    return f"Organization/{found['resource']['id']}"
+
+
+def service(demo: Gateway, name: str, owner: str, category: str = "befriending") -> str:
+    """The id of a new service of this organisation."""
+    kind = [{"coding": [{"system": "https://fhir-gateway.example/CodeSystem/service-category", "code": category, "display": category.title()}]}]
+    (ref,) = put_directory(demo, {"resourceType": "HealthcareService", "active": True, "name": name, "category": kind, "providedBy": {"reference": owner}})
+    return ref.removeprefix("HealthcareService/")
+
+
+def ask(v: Visitor, id: str, person: str = "", why: str = "") -> None:
+    """On the page of the service."""
+    v.get(f"/services/{id}{f'?for={person}' if person else ''}")
+    done = v.send(f"/services/{id}/ask", why=why, days="30")
+    assert done.status_code == 200 and "It was asked for" in done.text, done.text[:2000]
+
+
+def entries(demo: Gateway, query: str, who: str = "patient") -> list[dict[str, Any]]:
+    answer = demo.get(who, query)
+    assert answer.status_code == 200, answer.text
+    return [e["resource"] for e in answer.json().get("entry", ())]
+
+
+def task_of(demo: Gateway, what: str, who: str = "patient") -> dict[str, Any]:
+    (found,) = [t for t in entries(demo, f"Task?patient={demo.patient}&_count=100", who) if t.get("description") == what]
+    return found
+
+
+def move(demo: Gateway, task: dict[str, Any], by: str, status: str, **more: Any) -> None:
+    """Whoever does it says how it stands."""
+    now = demo.get(by, f"Task/{task['id']}")
+    assert now.status_code == 200, now.text
+    done = save(demo, now.json() | {"status": status} | more, now.headers["etag"], by=by)
+    assert done.status_code == 200, done.text
+
+
+def order(demo: Gateway, task: dict[str, Any], who: str) -> list[str]:
+    """Every state of it, oldest first."""
+    return [e["resource"]["status"] for e in reversed(demo.get(who, f"Task/{task['id']}/_history").json()["entry"])]

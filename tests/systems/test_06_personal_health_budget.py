@@ -1,0 +1,56 @@
+"""Row 6: the Bedfordshire pilot. A notional budget counts once the multi-agency risk group said yes, and never by the yes of whoever asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..conftest import Gateway
+from ..staff import Colleague, put_directory, signed_in
+from ..web.test_doors import as_
+from .referring import NEW
+
+OURS = "https://fhir-gateway.example"
+
+
+def test_a_line_counts_once_another_of_the_group_authorised_it(demo: Gateway) -> None:
+    asha, tom = demo.persona("gp")["fhirUser"], demo.persona("social-worker")["fhirUser"]
+    sector = [{"coding": [{"system": f"{OURS}/CodeSystem/sector", "code": "health"}]}]
+    (group,) = put_directory(demo, {"resourceType": "Organization", "active": True, "name": "Risk group", "type": sector})
+    put_directory(demo, *({"resourceType": "PractitionerRole", "active": True, "practitioner": {"reference": p}, "organization": {"reference": group}} for p in (asha, tom)))
+    me = {"reference": f"Patient/{demo.patient}"}
+    money = {"url": f"{OURS}/StructureDefinition/funded-by", "extension": [
+        {"url": "amount", "valueMoney": {"value": 1200, "currency": "GBP"}}, {"url": "period", "valuePeriod": {"start": "2026-11-01", "end": "2027-10-31"}}]}  # fmt: skip
+    request = {"resourceType": "ServiceRequest", "status": "active", "intent": "order", "code": {"text": "Swimming with a helper"}, "subject": me,
+               "requester": {"reference": asha}, "extension": [money]}  # fmt: skip
+    task = {"resourceType": "Task", "status": "requested", "intent": "order", "code": {"coding": [{"system": f"{OURS}/CodeSystem/task", "code": "authorise-budget"}]},
+            "description": "Say yes or no to this budget", "for": me, "focus": {"reference": NEW}, "requester": {"reference": asha}, "owner": {"reference": group}}  # fmt: skip
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [
+        {"fullUrl": NEW, "resource": request, "request": {"method": "POST", "url": "ServiceRequest"}}, {"resource": task, "request": {"method": "POST", "url": "Task"}}]}  # fmt: skip
+    made = demo.call("gp", "POST", "", body=bundle)
+    assert made.status_code == 200, made.text
+    asked_for, place = (e["response"]["location"].split("/fhir/")[-1].split("/_history")[0] for e in made.json()["entry"])
+    amina = as_(demo, "patient")
+
+    def said() -> str:
+        amina.get("/asked")
+        return amina.words()
+
+    def move(who: Colleague | Gateway, status: str, by: str = "") -> Any:
+        now = who.call(by, "GET", place) if isinstance(who, Gateway) else who.get(place)
+        body, headers = now.json() | {"status": status}, {"If-Match": now.headers["etag"]}
+        done = who.call(by, "PUT", place, body=body, headers=headers) if isinstance(who, Gateway) else who.call("PUT", place, body=body, headers=headers)
+        assert done.status_code == 200, done.text
+
+    assert "Swimming with a helper: 1200 GBP" in said() and "it waits to be authorised" in said()
+    move(signed_in(demo, "asha-of-the-group", asha, organisation=group), "completed")
+    assert "whoever authorised it had asked for it" in said(), "nobody authorises what they asked for"
+    move(demo, "requested", "gp")
+    move(demo, "completed", "patient")
+    assert "whoever authorised it is not of the group" in said(), "nor does the person herself"
+    move(demo, "requested", "gp")
+    move(signed_in(demo, "tom-of-the-group", tom, organisation=group), "completed")
+    assert "Authorised" in said() and "Does not count" not in said()
+    now = demo.get("gp", asked_for)
+    money["extension"][0]["valueMoney"]["value"] = 9000
+    more = demo.call("gp", "PUT", asked_for, body=now.json() | {"extension": [money]}, headers={"If-Match": now.headers["etag"]})
+    assert more.status_code == 200 and "it was changed after it was authorised" in said()

@@ -1,0 +1,17 @@
+"""Row 27: Expert Patient Programme, DAFNE, DESMOND. Who did not come is seen by who referred them."""
+
+from __future__ import annotations
+
+from ..conftest import Gateway
+from ..web.test_doors import as_
+from .referring import KINDLY, ask, entries, move, organisation, service, task_of
+
+
+def test_who_did_not_come_to_the_course_is_seen_by_who_referred(demo: Gateway) -> None:
+    ask(as_(demo, "gp"), service(demo, "DESMOND", organisation(demo, KINDLY), "education"), demo.patient)
+    task = task_of(demo, "DESMOND", "gp")
+    move(demo, task, "link-worker", "accepted")
+    move(demo, task, "link-worker", "failed", statusReason={"text": "Did not attend"}, businessStatus={"text": "Did not attend"})
+    assert "Did not attend" in as_(demo, "gp").get(f"/asked?for={demo.patient}").text
+    (request,) = entries(demo, f"ServiceRequest?_id={task['focus']['reference'].split('/')[1]}", "gp")
+    assert request["status"] == "revoked" and request["extension"][0]["valueString"] == "Did not attend"

@@ -1,0 +1,40 @@
+"""Row 29, HertsHelp: a hub's navigators bring a thousand services in, and find the ones near somebody."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from fhir_gateway.domain.openreferral import DISTRICT
+
+from ..conftest import Gateway
+from ..directories import as_csv, tables
+from ..web.test_doors import as_
+
+
+def test_a_thousand_services_come_in_and_a_navigator_finds_those_near_somebody(demo: Gateway, tmp_path: Path) -> None:
+    for name, raw in as_csv(tables(1000, 250)).items():
+        (tmp_path / name).write_bytes(raw)
+    began = time.monotonic()
+    done = demo.command("directory", "import", str(tmp_path), "--source", "hub", "--json")
+    took = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["services"], said["refused"]) == (1000, 0) and took < 60, f"{took:.1f} s; about 5 where nothing else runs"
+    assert "Ann Persona" not in demo.get("link-worker", "HealthcareService?_count=200").text, "whom to ring is a service, not a person"
+
+    navigator = as_(demo, "link-worker")
+    kind = f"{'https://directory.example/kinds'}|befriending"
+    page = navigator.get(f"/services?near=NR30&kind={kind}")
+    assert page.status_code == 200 and "Befriending" in page.text and "Lunch club" not in page.text
+    began = time.monotonic()
+    near = demo.get("link-worker", f"HealthcareService?coverage-area.identifier={DISTRICT}|NR30&service-category={kind}&_count=200").json()
+    assert near["total"] > 10 and time.monotonic() - began < 5
+
+    gone = tables(999, 250)
+    for name, raw in as_csv(gone).items():
+        (tmp_path / name).write_bytes(raw)
+    second = json.loads(demo.command("directory", "import", str(tmp_path), "--source", "hub", "--json").stdout)
+    assert (second["written"], second["inactive"]) == (0, 1), "what is gone stays, for the referrals that were made to it"
+    assert "999" not in [s["resource"]["name"].rsplit(" ", 1)[1] for s in demo.get("link-worker", "HealthcareService?active=true&name=transport&_count=200").json()["entry"]]

@@ -1,0 +1,22 @@
+"""Row 32: ALISS, the directory of Scotland, comes in by the same adapter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ..conftest import Gateway
+from ..web.test_doors import as_
+
+
+def test_the_pages_of_aliss_come_in_by_the_same_adapter(demo: Gateway, tmp_path: Path) -> None:
+    for n in range(3):
+        one = {"id": f"al-{n}", "name": f"Ceilidh club {n}", "status": "active", "organization": {"id": "al", "name": "Local Group"},
+               "service_areas": [{"id": str(n), "name": "EH1, EH2"}]}  # fmt: skip
+        (tmp_path / f"page-{n}.json").write_text(json.dumps({"total_pages": 3, "page_number": n + 1, "contents": [one]}))
+    done = demo.command("directory", "import", str(tmp_path), "--source", "aliss", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["services"] == 3, done.stderr
+    assert "Ceilidh club 1" in as_(demo, "patient").get("/services?near=EH2+1AA&words=ceilidh").text
+    (tmp_path / "page-2.json").unlink()
+    cut = json.loads(demo.command("directory", "import", str(tmp_path), "--source", "aliss", "--json").stdout)
+    assert cut["inactive"] == 0, "a page is missing, so nobody knows what is gone"

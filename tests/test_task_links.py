@@ -1,0 +1,171 @@
+"""A referral to a service, a link by which a charity without an account answers it, and how it closes back to whoever asked."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from .conftest import Gateway
+from .staff import consent, given, permit, put_directory
+from .web.test_doors import Visitor, as_
+
+KINDLY = "https://fhir-gateway.example/id/organisation|org-kindly"
+
+
+@pytest.fixture(scope="module")
+def service(demo: Gateway) -> dict[str, str]:
+    """A befriending service of the charity in the demo."""
+    (org,) = [e["resource"] for e in demo.get("gp", f"Organization?identifier={KINDLY}").json()["entry"]]
+    (ref,) = put_directory(demo, {"resourceType": "HealthcareService", "active": True, "name": "Befriending by the sea", "providedBy": {"reference": f"Organization/{org['id']}"}})
+    return {"id": ref.removeprefix("HealthcareService/"), "owner": f"Organization/{org['id']}"}
+
+
+def ask(v: Visitor, service: dict[str, str], person: str = "", why: str = "She would like company") -> None:
+    v.get(f"/services/{service['id']}{f'?for={person}' if person else ''}")
+    done = v.send(f"/services/{service['id']}/ask", why=why, days="30")
+    assert done.status_code == 200 and "It was asked for" in done.text, done.text[:2000]
+
+
+def link(v: Visitor, task: str) -> str:
+    page = v.send(f"/asked/{task}/link")
+    found = re.search(r"http://[^<\s]+/task-link/([A-Za-z0-9_-]{20,})", page.text)
+    assert found, v.words()
+    return found[1]
+
+
+def newest(demo: Gateway, who: str = "patient") -> dict[str, Any]:
+    tasks = [e["resource"] for e in demo.get(who, f"Task?patient={demo.patient}&_sort=-_lastUpdated&_count=50").json()["entry"]]
+    return next(t for t in tasks if t.get("description") == "Befriending by the sea")
+
+
+@pytest.fixture
+def charity(demo: Gateway) -> Iterator[Visitor]:
+    v = Visitor(demo)
+    yield v
+    v.http.close()
+
+
+def test_the_person_asks_the_charity_answers_by_a_link_and_it_closes_in_order(demo: Gateway, service: dict[str, str], charity: Visitor) -> None:
+    me = as_(demo, "patient")
+    ask(me, service)
+    task = newest(demo)
+    token = link(me, task["id"])
+    seen = charity.get(f"/task-link/{token}")
+    assert seen.status_code == 200 and "Befriending by the sea" in seen.text and "She would like company" in seen.text
+    assert not any(w in charity.words() for w in ("Amina", "Example", "999", "1951")), "nothing of who she is without her yes"
+    assert seen.headers["referrer-policy"] == "no-referrer" and seen.headers["cache-control"] == "no-store"
+    answered = charity.send(f"/task-link/{token}", what="accept")
+    assert answered.status_code == 200 and "Accepted" in answered.text
+    assert charity.send(f"/task-link/{token}", what="done", words="Met three times").status_code == 200
+    assert charity.get(f"/task-link/{token}").status_code == 404, "it is over with the last answer"
+    request = demo.get("patient", task["focus"]["reference"]).json()
+    assert request["status"] == "completed", "the referral closes with its task"
+    page = me.get("/asked")
+    order = [page.text.index(w) for w in (": Asked<", ": Accepted<", ": Done<")]
+    assert order == sorted(order) and "Met three times" in page.text
+    looked = me.get("/my-plan/who-looked")
+    assert "Accepted a task by a link" in looked.text and "Kindly Neighbours" in looked.text and "Made a link to one task" in me.get("/my-plan/who-looked?mine=yes").text
+    events = demo.get("patient", f"AuditEvent?patient={demo.patient}&_count=50").json()["entry"]
+    assert token not in str(events) and token not in demo.log.read_text(), "the link is in no trail and no log"
+
+
+def test_name_and_contact_are_shown_once_the_person_lets_that_organisation_know(demo: Gateway, service: dict[str, str], charity: Visitor) -> None:
+    me = as_(demo, "patient")
+    ask(me, service)
+    token = link(me, newest(demo)["id"])
+    person = {"class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Patient"}]}
+    with given(demo, consent(demo.patient, permit(service["owner"], **person))):
+        seen = charity.get(f"/task-link/{token}")
+        assert "Amina Example" in seen.text and "1951" not in seen.text and "999 000" not in seen.text
+    assert "Amina Example" not in charity.get(f"/task-link/{token}").text, "taken back at once"
+    charity.get(f"/task-link/{token}")
+    no = charity.send(f"/task-link/{token}", what="decline", words="")
+    assert no.status_code == 400 and "Say why" in no.text
+    assert charity.send(f"/task-link/{token}", what="decline", words="We have a waiting list").status_code == 200
+    task = newest(demo)
+    assert (task["status"], task["statusReason"]["text"]) == ("rejected", "We have a waiting list")
+    request = demo.get("patient", task["focus"]["reference"]).json()
+    assert request["status"] == "revoked" and request["extension"][0]["valueString"] == "We have a waiting list", "an unmet need, with its reason"
+
+
+def test_who_asked_makes_a_link_and_the_person_ends_it(demo: Gateway, service: dict[str, str], charity: Visitor) -> None:
+    gp, me = as_(demo, "gp"), as_(demo, "patient")
+    ask(gp, service, demo.patient)
+    task = newest(demo, "gp")
+    gp.get(f"/asked?for={demo.patient}")
+    first = link(gp, task["id"])
+    gp.get(f"/asked?for={demo.patient}")
+    second = link(gp, task["id"])
+    assert charity.get(f"/task-link/{first}").status_code == 404, "a new link ends the one before"
+    assert charity.get(f"/task-link/{second}").status_code == 200
+    assert "Kindly Neighbours can open one task by a link" in me.get("/my-plan/who-looked").text
+    me.get("/asked")
+    end = re.findall(r'action="(/asked/links/[^"]+/end)"', me.page.split(f"/asked/{task['id']}/link")[1])[0]
+    other = as_(demo, "social-worker")
+    assert other.http.post(end, data={"form_token": other.fields("/sign-out")["form_token"], "for": ""}).status_code == 404, "nobody else ends it"
+    assert "does not work any more" in me.send(end).text
+    assert charity.get(f"/task-link/{second}").status_code == 404
+    assert me.send(f"/asked/{task['id']}/cancel").status_code == 200 and newest(demo)["status"] == "cancelled"
+
+
+def test_a_link_opens_that_one_task_and_nothing_else(demo: Gateway, service: dict[str, str], charity: Visitor) -> None:
+    me = as_(demo, "patient")
+    ask(me, service)
+    task = newest(demo)
+    token = link(me, task["id"])
+    for path in (f"/fhir/Task/{task['id']}", f"/fhir/Patient/{demo.patient}", "/my-plan", "/asked", "/services", "/team"):
+        assert charity.http.get(path, headers={"Authorization": f"Bearer {token}"}).status_code in (200, 401) and "Amina" not in charity.http.get(path).text
+    charity.get(f"/task-link/{token}")
+    form = charity.fields(f"/task-link/{token}")["form_token"]
+    post = lambda **data: charity.http.post(f"/task-link/{token}", data={"form_token": form, **data})  # noqa: E731
+    assert post(what="done", words="x").status_code == 409, "not before it was accepted"
+    assert post(what="cancel").status_code == 400 and post(what="accept", status="completed").status_code == 400
+    assert charity.http.post(f"/task-link/{token}", data={"what": "accept"}).status_code == 403, "only from our own form"
+    assert charity.http.post(f"/task-link/{token}", data={"form_token": form, "what": "accept"}, headers={"Origin": "https://elsewhere.example"}).status_code == 403
+    for wrong in (token[:-1], token + "A", "x", "%2e%2e%2f", "a" * 500, token.upper()):
+        assert charity.http.get(f"/task-link/{wrong}").status_code == 404
+    assert post(what="decline", words="x" * 2001).status_code == 400
+    hostile = "<script>alert(1)</script> \u202e ok"
+    assert post(what="accept", words=hostile).status_code == 200
+    assert "<script>alert" not in me.get("/asked").text
+    assert post(what="accept").status_code == 409, "an answer goes once"
+
+
+def test_two_answers_at_once_are_one(demo: Gateway, service: dict[str, str], charity: Visitor) -> None:
+    me = as_(demo, "patient")
+    ask(me, service)
+    token = link(me, newest(demo)["id"])
+    charity.get(f"/task-link/{token}")
+    form, said = charity.fields(f"/task-link/{token}")["form_token"], []
+    cookies = dict(charity.http.cookies)
+
+    def answer() -> None:
+        done = httpx2.post(f"{demo.base}/task-link/{token}", data={"form_token": form, "what": "decline", "words": "no"}, cookies=cookies, headers={"Origin": demo.base})
+        said.append(done.status_code)
+
+    threads = [threading.Thread(target=answer) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert said.count(200) == 1 and set(said) <= {200, 404, 409, 412, 503}, said
+    history = demo.get("patient", f"Task/{newest(demo)['id']}/_history").json()["entry"]
+    assert [e["resource"]["status"] for e in history] == ["rejected", "requested"]
+
+
+def test_nobody_makes_a_link_to_a_task_that_is_not_theirs_to_give(demo: Gateway, service: dict[str, str]) -> None:
+    me = as_(demo, "patient")
+    ask(me, service)
+    task = newest(demo)
+    for who, status in (("gp", 403), ("link-worker", 403), ("stranger", 404), ("community-nurse", 404)):
+        v = as_(demo, who)
+        v.get("/account")
+        assert v.http.post(f"/asked/{task['id']}/link", data={"form_token": v.fields("/sign-out")["form_token"]}).status_code == status, who
+    me.get("/asked")
+    assert me.send(f"/asked/{task['id']}/cancel").status_code == 200
+    assert me.http.post(f"/asked/{task['id']}/link", data={"form_token": me.fields("/sign-out")["form_token"]}).status_code == 422, "it is over"
