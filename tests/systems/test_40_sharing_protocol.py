@@ -17,7 +17,7 @@ def partners(p: Programme, *places: str) -> dict[str, Any]:
 def test_a_partner_removed_from_the_protocol_is_denied_though_the_consent_exists(programme: Programme) -> None:
     p = programme
     p.places(trust="health", housing="housing", charity="voluntary", later="voluntary")
-    home, helper, late = p.staff(hugo=("housing", "housing-officer"), cleo=("charity", "link-worker"), lou=("later", "link-worker"))
+    home, helper, late, keeper = p.staff(hugo=("housing", "housing-officer"), cleo=("charity", "link-worker"), lou=("later", "link-worker"), kit=("trust", "governance-lead", ("operator",)))
     patient = p.bring(p.system("records", "trust", "--contributor", "--refers"), p.plan_of("Pam"))
     pam = p.person("pam", patient)
     (group,) = p.town.directory(partners(p, "housing", "charity")).values()
@@ -26,7 +26,8 @@ def test_a_partner_removed_from_the_protocol_is_denied_though_the_consent_exists
     assert home.total(f"CarePlan?patient={patient}") == helper.total(f"CarePlan?patient={patient}") == 1
     assert late.total(f"CarePlan?patient={patient}") == 0
 
-    assert p.town.directory(partners(p, "housing", "later")) == {f"Group/{p.key}-protocol": group}
+    home.change(group, expect=403, member=partners(p, "housing", "charity", "later")["member"])  # no partner lets anybody in
+    keeper.change(group, member=partners(p, "housing", "later")["member"])
     assert helper.total(f"CarePlan?patient={patient}") == 0 and helper.status(f"/plans/{patient}") == 404
     assert pam.read(yes)["status"] == "active", "her consent stands as she gave it"
     assert pam.read(yes)["policy"][0]["uri"] == PROTOCOL
