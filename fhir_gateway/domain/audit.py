@@ -282,6 +282,7 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "release": ("took back that nobody may dispose of", "take back that nobody may dispose of"),
     "dispose": ("disposed of", "dispose of"),
     "print": ("printed", "print"),
+    "task-link-end": ("ended a link to", "end a link to"),
     "export": ("made a copy of everything in", "make a copy of everything in"),
     "account-add": ("opened a sign-in to", "open a sign-in to"),
     "account-change": ("changed what a sign-in may do with", "change what a sign-in may do with"),
