@@ -277,6 +277,11 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "claim-end": ("ended a claim to look after you, of", "end a claim to look after you, of"),
     "audit-export": ("took out a copy of who had looked at", "take out a copy of who had looked at"),
     "audit-proof": ("took out a proof of who had looked at", "take out a proof of who had looked at"),
+    "task-link": ("made a link to", "make a link to"),
+    "task-link-end": ("ended a link to", "end a link to"),
+    "task-link-accept": ("accepted, by a link,", "accept, by a link,"),
+    "task-link-decline": ("declined, by a link,", "decline, by a link,"),
+    "task-link-done": ("reported as done, by a link,", "report as done, by a link,"),
     "find": ("found by NHS number", "find by NHS number"),
     "hold": ("said that nobody may dispose of", "say that nobody may dispose of"),
     "release": ("took back that nobody may dispose of", "take back that nobody may dispose of"),
@@ -294,6 +299,7 @@ _ABOUT_SIGN_IN: Final = frozenset({"account-add", "account-change", "account-pas
 _OF_ALL: Final = frozenset({"everything", "print", "transaction", "batch", "who-looked", "audit-export", "audit-proof", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export", "hold", "release", "dispose"}) | _ABOUT_SIGN_IN
 _WHOLE: Final[Mapping[str, tuple[str, str]]] = {  # which are about no part of a record
     **dict.fromkeys(("login", "sign-in"), ("signed in", "sign in")),
+    "report": ("made a report of counts", "make a report of counts"),
     "token": ("used an app", "use an app"),
     "token-end": ("stopped using an app", "stop using an app"),
     "token-reused": ("used an app", "use an app"),

@@ -70,7 +70,6 @@ def document(routes: Sequence[BaseRoute], base: str, types: Iterable[str], compa
             paths.setdefault(path, {})[offer.method.lower()] = _offered(offer, path, fixed)
     for route in routes:
         if isinstance(route, Route):
-            path = route.path_format  # `{page}` of `{page:int}`
             for method in sorted(m.lower() for m in route.methods or {"GET"}):
                 if method in METHODS:
                     paths.setdefault(route.path_format, {})[method] = _other(route.path_format, method)
