@@ -403,7 +403,7 @@ def test_the_capability_statement_names_our_profiles_and_what_every_search_takes
     assert ours == {
         ("CarePlan", "personal-plan"), ("CarePlan", "contingency-plan"), ("Goal", "plan-goal"), ("Condition", "plan-need"),
         ("Task", "plan-action"), ("QuestionnaireResponse", "about-me"), ("Consent", "sharing-preferences"),
-        ("Subscription", "backport-subscription"),
+        ("Subscription", "backport-subscription"), ("ClinicalImpression", "plan-formulation"), ("Observation", "plan-wheel"),
     }  # fmt: skip
     named = [p["name"] for p in rest["searchParam"]]
     assert set(named) == {"_id", "_lastUpdated", "_tag", "_profile", "_security", "_source"} and len(named) == 6
