@@ -6,8 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -368,6 +370,25 @@ def test_a_folder_of_files_is_taken_in_order_and_a_repeat_writes_nothing(demo: G
     again = demo.command("hl7v2", "--drop", str(folder), "--json")
     assert again.returncode == 0 and json.loads(again.stdout)["repeated"] is True
     assert stays(demo, "V-file") == [stay] and (folder / "done" / "002.1.hl7").exists()
+
+
+def test_a_link_that_somebody_put_into_the_folder_leads_no_answer_out_of_it(tmp_path: Path) -> None:
+    folder, other, kept = tmp_path / "drop", tmp_path / "other", tmp_path / "kept"
+    folder.mkdir()
+    other.mkdir()
+    kept.write_bytes(b"a record")
+    raw = sent("a03-home", MSH_10="l-1")
+    heard = [around.Acknowledged("AA", 200, b"MSA|AA|l-1\r", ())]
+    ctx = SimpleNamespace(at=datetime(2026, 11, 26, tzinfo=UTC))
+    (folder / "1.hl7").write_bytes(raw)
+    (folder / ".1.ack.part").symlink_to(kept)
+    around.answer(folder / "1.hl7", raw, heard, ctx)  # type: ignore[arg-type]
+    assert kept.read_bytes() == b"a record" and (folder / "1.ack").read_bytes() == b"MSA|AA|l-1\r" and not (folder / "1.ack").is_symlink()
+    (folder / "2.hl7").write_bytes(raw)
+    (folder / "refused").symlink_to(other)
+    with pytest.raises(Problem, match="leads to another place"):
+        around.answer(folder / "2.hl7", raw, [replace(heard[0], code="AR")], ctx)  # type: ignore[arg-type]
+    assert (folder / "2.hl7").exists() and not [*other.iterdir()]
 
 
 @pytest.mark.parametrize("files, folder", [([], None), ([Path("a.hl7")], Path("b")), ([], Path("no/such/folder"))])

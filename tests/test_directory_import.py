@@ -161,7 +161,7 @@ def test_wrong_rows_are_named_by_file_and_line_and_the_others_are_read() -> None
     assert any("`o77`" in w.text for w in said.wrong) and any("already" in w.text for w in said.wrong)
 
 
-@pytest.mark.parametrize("raw", [b"\xff\xfe", b"", b"[1]", b'{"id": 1}', b'{"contents": 7}', b"[" * 5000, b'{"id":"a","status":"active","name":NaN}', b'[{"id":"a","status":"active","organization":7,"name":"x"}]'])
+@pytest.mark.parametrize("raw", [b"\xff\xfe", b"", b"[1]", b'{"id": 1}', b'{"contents": 7}', b"[" * 5000, b'{"id":"a","status":"active","name":NaN}', b'[{"id":"a","status":"active","organization":7,"name":"x"}]', b'{"services.csv": 5}', b'{"organizations.csv": [{"id": []}], "services.csv": [{"id": {}}]}'])
 def test_what_is_no_directory_is_said_to_be_none(raw: bytes) -> None:
     said = read([("x.json", raw), ("x.csv", raw)])
     assert not said.items and said.wrong and not said.whole and all(w.where.startswith("x.") for w in said.wrong)
@@ -201,6 +201,12 @@ def test_an_archive_that_is_none_or_a_bomb_is_refused_in_a_sentence(demo: Gatewa
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("services.csv", b"id," * (22 * 1024 * 1024))
     (tmp_path / "bomb.zip").write_bytes(packed.getvalue())
-    for name in ("bad.zip", "bomb.zip", "none.zip"):
+    small = io.BytesIO()
+    with zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("services.csv", b"id,name\r\n" * 9)
+    broken = bytearray(small.getvalue())
+    broken[30 + len("services.csv")] = 7  # the first byte of what is packed: a block of no kind
+    (tmp_path / "broken.zip").write_bytes(broken)
+    for name in ("bad.zip", "bomb.zip", "broken.zip", "none.zip"):
         done = demo.command("directory", "import", str(tmp_path / name))
         assert done.returncode == 2 and name in done.stderr and "Traceback" not in done.stderr, done.stderr

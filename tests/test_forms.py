@@ -17,7 +17,7 @@ from fhir_gateway.domain import forms, strict
 from fhir_gateway.domain.forms import becoming
 from fhir_gateway.domain.forms.items import answers, every, items, link
 from fhir_gateway.domain.forms.pages import View, expanded, questions, tops
-from fhir_gateway.domain.forms.saying import MOST, Speech
+from fhir_gateway.domain.forms.saying import MOST, MOST_STEPS, Speech
 from fhir_gateway.domain.forms.typed import Mistake, Reading, missing
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.validate import check
@@ -215,6 +215,12 @@ def test_expressions_are_bounded() -> None:
     assert len(speech.issues) == 7
     speech.asked = MOST
     assert speech.said("1", {}) == []
+    ten = "(1|2|3|4|5|6|7|8|9|0)"
+    nested = f"{ten}.select(" * 12 + ten + ")" * 12
+    for grows in (nested, "'aaaaaaaaaa'" + ".select($this & $this)" * 40):
+        speech = Speech({}, AT)
+        assert speech.said(grows, {}) == [] and speech.steps <= MOST_STEPS + 1 and len(speech.issues) == 1
+    assert speech.said("'a'", {}) == ["a"], "the next goes on"
     assert Speech({}, AT).said("today()", {}) == ["2026-11-26"], "the moment is the house's, not the machine's"
 
 
@@ -366,6 +372,22 @@ def test_a_form_hands_nothing_to_anybody() -> None:
     assert "about the person" in refused({**task, "for": {"reference": "Patient/8"}})
     chosen = {**BASE, "item": [{"linkId": "who", "answer": [{"valueReference": {"reference": "Organization/friend"}}]}]}
     becoming.allowed([{"fullUrl": "urn:uuid:1", "resource": {**task, "owner": {"reference": "Organization/friend"}}}], chosen, set())
+
+
+def test_an_address_that_a_form_gives_what_it_makes_names_nobody_else() -> None:
+    task = {"resourceType": "Task", "status": "requested", "intent": "order", "for": {"reference": "Patient/9"}, "owner": {"reference": "Organization/spy"}}
+    observation = {"resourceType": "Observation", "status": "final", "subject": {"reference": "Patient/9"}}
+    with pytest.raises(Problem, match="names nobody"):
+        becoming.allowed([{"fullUrl": "Organization/spy", "resource": observation}, {"fullUrl": "urn:uuid:2", "resource": task}], BASE, set())
+
+
+def test_a_form_changes_only_what_the_answers_name() -> None:
+    allergy = {"resourceType": "AllergyIntolerance", "id": "a", "patient": {"reference": "Patient/9"}}
+    entry = {"fullUrl": "urn:uuid:1", "resource": allergy, "request": {"method": "PUT", "url": "AllergyIntolerance/a"}}
+    with pytest.raises(Problem, match="changes nothing"):
+        becoming.allowed([entry], BASE, set())
+    named = {**BASE, "item": [{"linkId": "which", "answer": [{"valueReference": {"reference": "AllergyIntolerance/a"}}]}]}
+    becoming.allowed([entry], named, set())
 
 
 def test_a_form_makes_no_consent_no_team_no_label() -> None:

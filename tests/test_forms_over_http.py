@@ -157,6 +157,31 @@ def test_answers_become_goals_and_a_contingency_plan_once(demo: Gateway) -> None
     assert now["description"]["text"] == "Walk to the park" and now["lifecycleStatus"] == "on-hold", "what others did meanwhile stays"
 
 
+def test_what_is_made_of_private_answers_is_as_private(demo: Gateway) -> None:
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SEX"}
+    id = kept(demo, "patient", response(demo, "my-own-words", group("goals", said("goal", "Tell nobody yet")), meta={"security": [label]}))
+    assert demo.get("gp", f"QuestionnaireResponse/{id}").status_code == 404
+    ((ref, _),) = extracted(demo, "patient", id)
+    assert label["code"] in [c["code"] for c in demo.get("patient", ref).json()["meta"]["security"]]
+    assert demo.get("gp", ref).status_code == 404, "whoever may not see the answers does not see what was made of them"
+
+
+def test_what_a_form_is_filled_in_with_keeps_its_labels(demo: Gateway) -> None:
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SEX"}
+    coding = {"system": "https://forms.example/codes", "code": "worry"}
+    post(demo, "patient", "Observation", {
+        "resourceType": "Observation", "status": "final", "code": {"coding": [coding]}, "subject": {"reference": f"Patient/{demo.patient}"},
+        "effectiveDateTime": "2026-11-20T10:00:00Z", "valueQuantity": {"value": 6}, "meta": {"security": [label]},
+    }, 201)  # fmt: skip
+    link = {"url": SDC + "observationLinkPeriod", "valueDuration": {"value": 5, "system": "http://unitsofmeasure.org", "code": "a"}}
+    form = {"resourceType": "Questionnaire", "url": "https://forms.example/worry", "status": "active", "title": "worry", "subjectType": ["Patient"],
+            "item": [{"linkId": "q", "type": "decimal", "text": "How worried", "code": [coding], "extension": [link]}]}  # fmt: skip
+    post(demo, "hospital", "Questionnaire", form, 201)
+    asked = params(questionnaire=form["url"], subject={"reference": f"Patient/{demo.patient}"})
+    filled = out(post(demo, "patient", "Questionnaire/$populate", asked), "response")
+    assert filled["item"][0]["answer"] == [{"valueDecimal": 6}] and label["code"] in [c["code"] for c in filled["meta"]["security"]]
+
+
 def versions(demo: Gateway) -> int:
     return len(demo.get("patient", "_history?_count=200&_elements=id").json()["entry"])
 

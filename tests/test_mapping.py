@@ -309,3 +309,9 @@ def test_a_text_that_is_no_plan_is_malformed(text: bytes) -> None:
     with pytest.raises(Problem) as refused:
         plans.read_plan(text)
     assert refused.value.kind == "malformed"
+
+
+def test_a_leftover_that_says_a_path_deeper_than_any_resource_is_left_out() -> None:
+    plan = {"goals": [{"text": "Walk", "x_fhir": [{"path": ".".join(["a"] * n), "value": 1} for n in (65, 3_000, 20_000)]}]}
+    (goal,) = (r for r in mapping.to_fhir(plan, TABLES).resources if r["resourceType"] == "Goal")
+    assert goal["description"]["text"] == "Walk" and "a" not in goal

@@ -52,6 +52,8 @@ def test_it_is_kept_once_with_where_it_came_from(demo: Gateway) -> None:
     assert first.status_code == 201, first.text
     again = sent(demo, "hospital", at=AT, message="sms-1")
     assert (again.status_code, again.json()) == (200, first.json())
+    other = sent(demo, "hospital", text="BP 190 110", at=AT, message="sms-1")
+    assert other.status_code == 422 and "give each text message its own" in other.text, "another reading under its name is not lost without a word"
     kept = json.loads(demo.get("patient", first.json()["kept"]).content, parse_float=Decimal)
     assert [c["valueQuantity"]["value"] for c in kept["component"]] == [141, 80] and kept["note"][0]["text"] == "BP 141 80"
     assert kept["effectiveDateTime"] == AT

@@ -169,3 +169,22 @@ def test_nobody_makes_a_link_to_a_task_that_is_not_theirs_to_give(demo: Gateway,
     me.get("/asked")
     assert me.send(f"/asked/{task['id']}/cancel").status_code == 200
     assert me.http.post(f"/asked/{task['id']}/link", data={"form_token": me.fields("/sign-out")["form_token"]}).status_code == 422, "it is over"
+
+
+def test_several_links_at_once_end_the_one_before_and_none_breaks(demo: Gateway, service: dict[str, str], charity: Visitor) -> None:
+    me = as_(demo, "patient")
+    ask(me, service)
+    task = newest(demo)
+    first = link(me, task["id"])
+    form, cookies, said = me.fields("/sign-out")["form_token"], dict(me.http.cookies), []
+
+    def make() -> None:
+        said.append(httpx2.post(f"{demo.base}/asked/{task['id']}/link", data={"form_token": form}, cookies=cookies, headers={"Origin": demo.base}).status_code)
+
+    threads = [threading.Thread(target=make) for _ in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert 200 in said and set(said) <= {200, 409, 503}, said
+    assert charity.get(f"/task-link/{first}").status_code == 404

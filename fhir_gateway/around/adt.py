@@ -109,8 +109,10 @@ def alone(folder: Path) -> Iterator[bool]:
 def answer(file: Path, raw: bytes, heard: list[Acknowledged], ctx: Context) -> None:
     """Write the acknowledgements beside the file, then move it to `done` or `refused`. A stop anywhere leaves the file, or all of it."""
     acks = [h.ack for h in heard]
-    _written(file.with_suffix(".ack"), er7.batched(acks, ctx.at) if er7.is_batch(raw) or len(acks) > 1 else b"".join(acks))
     place = file.parent / (DONE if all(h.code == "AA" for h in heard) else REFUSED)
+    if place.is_symlink():
+        raise Problem("business-rule", f"{place} leads to another place: messages are moved to no folder but one here.")
+    _written(file.with_suffix(".ack"), er7.batched(acks, ctx.at) if er7.is_batch(raw) or len(acks) > 1 else b"".join(acks))
     place.mkdir(mode=0o700, exist_ok=True)
     file.rename(next(p for p in _names(place, file) if not p.exists()))
 
@@ -118,7 +120,8 @@ def answer(file: Path, raw: bytes, heard: list[Acknowledged], ctx: Context) -> N
 def _written(target: Path, content: bytes) -> None:
     """Whole or not at all, also after a loss of power."""
     part = target.with_name(f".{target.name}.part")
-    with open(part, "wb") as out:
+    part.unlink(missing_ok=True)  # whoever drops files here could have put a link to another file in its place
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as out:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())

@@ -103,11 +103,12 @@ async def _write(ctx: Context, response: dict[str, Any], version: int, before: B
     steps: list[dict[str, Any]] = []
     fresh: list[str] = []  # keys, in the order of the first steps
     same: list[str] = []
+    private = response.get("meta", {}).get("security", ())
     unmoved = before.version == version
     was = {} if unmoved else await _as_it_was(ctx, form, str(response["id"]), before)
     for key, entry in zip(found.keys, found.entries, strict=True):
         known = before.made.get(key)
-        step = None if unmoved and known is not None else await _step(ctx, entry, known, was.get(key))
+        step = None if unmoved and known is not None else await _step(ctx, entry, known, was.get(key), private)
         if step is None:
             same.append(before.made[key])
             continue
@@ -157,11 +158,13 @@ async def _as_it_was(ctx: Context, form: Form, id: str, before: Before) -> dict[
     return {k: e["resource"] for k, e in zip(then.keys, then.entries, strict=True)}
 
 
-async def _step(ctx: Context, entry: Mapping[str, Any], ref: str | None, was: dict[str, Any] | None) -> dict[str, Any] | None:
-    """One entry of the transaction; None where there is nothing to change, or nothing to see."""
+async def _step(
+    ctx: Context, entry: Mapping[str, Any], ref: str | None, was: dict[str, Any] | None, private: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any] | None:
+    """One entry of the transaction; None where there is nothing to change, or nothing to see. `private`: the labels of the answers."""
     resource = dict(entry["resource"])
     if ref is None:
-        return {"fullUrl": entry["fullUrl"], "resource": resource, "request": dict(entry["request"])}
+        return {"fullUrl": entry["fullUrl"], "resource": _as_private(resource, private), "request": dict(entry["request"])}
     type, _, id = ref.partition("/")
     try:
         stored = await gate.read(ctx, Ref(type, id))
@@ -177,6 +180,11 @@ async def _step(ctx: Context, entry: Mapping[str, Any], ref: str | None, was: di
     if new == here:
         return None
     return {"fullUrl": entry["fullUrl"], "resource": new, "request": {"method": "PUT", "url": ref, "ifMatch": f'W/"{stored.version}"'}}
+
+
+def _as_private(resource: dict[str, Any], private: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is made of answers is no less private than they are."""
+    return {**resource, "meta": {**resource.get("meta", {}), "security": [dict(c) for c in private]}} if private else resource
 
 
 async def _into_plan(ctx: Context, response: Mapping[str, Any], new: Sequence[tuple[str, dict[str, Any]]], issues: list[Issue]) -> list[dict[str, Any]]:

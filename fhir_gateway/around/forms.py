@@ -6,14 +6,15 @@ stored can take the place of one of them. https://hl7.org/fhir/uv/sdc/populate.h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import gate
 from ..domain import forms, strict
 from ..domain.problem import Issue, Problem, not_found
-from ..domain.types import Ref
+from ..domain.types import CONFIDENTIALITY, Ref
+from ..domain.vocabulary import CONFIDENTIALITY_SYSTEM
 from ..gate import Context
 
 TYPE = "Questionnaire"
@@ -106,7 +107,18 @@ async def populate(ctx: Context, asked: Asked) -> forms.Filled:
         found = await _latest(ctx, id, sought)
         if found is not None:
             observed[sought.link] = found
-    return forms.filled(form, subject, names, observed, ctx.at)
+    answers = forms.filled(form, subject, names, observed, ctx.at)
+    labels = _labels([*observed.values(), *(r for name, r in names.items() if name not in ("patient", "user") and isinstance(r, dict))])
+    return replace(answers, response={**answers.response, "meta": {"security": labels}}) if labels else answers
+
+
+def _labels(sources: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What was filled in is no less private than what it was taken from: the labels of all of that but the ordinary one; of how
+    confidential it is the highest."""
+    every = [c for s in sources for c in s.get("meta", {}).get("security", ())]
+    other = [dict(c) for n, c in enumerate(every) if c.get("system") != CONFIDENTIALITY_SYSTEM and c not in every[:n]]
+    levels = [c for c in every if c.get("system") == CONFIDENTIALITY_SYSTEM and CONFIDENTIALITY.get(str(c.get("code")), 0) > CONFIDENTIALITY["N"]]
+    return other + [dict(c) for c in sorted(levels, key=lambda c: CONFIDENTIALITY[c["code"]])[-1:]]
 
 
 async def _form(ctx: Context, asked: Asked) -> Form:

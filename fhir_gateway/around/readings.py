@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlencode
 
 from .. import gate
 from ..domain import readings, strict
 from ..domain.bundle import instant
+from ..domain.problem import Problem
 from ..gate import Context
 from ..gate.context import need_scope
 
@@ -36,6 +38,8 @@ async def by_message(ctx: Context, person: str, text: str, at: str = "", message
         known = "|".join(_escaped(n) for n in name)
         held = await gate.search(ctx, "Observation", [("patient", person), ("identifier", known)])
         if held.entries:
+            if held.entries[0].version == 1:  # as it came: later, people may have put it right
+                _same(held.entries[0].body, body)
             return str(held.entries[0].ref), False
         once = {"ifNoneExist": urlencode({"patient": person, "identifier": known})}
     entries = [
@@ -44,6 +48,12 @@ async def by_message(ctx: Context, person: str, text: str, at: str = "", message
     ]
     answer = await gate.transaction(ctx, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": entries}))
     return "/".join(str(answer["entry"][0]["response"]["location"]).split("/_history")[0].split("/")[-2:]), True
+
+
+def _same(held: bytes | None, body: dict[str, Any]) -> None:
+    """Problem name-used where another reading came under this name: it would be lost without a word."""
+    if held is not None and (said := strict.decode(held).get("note")) is not None and said != body["note"]:
+        raise Problem("name-used", "Another reading came under this `message` before: give each text message its own.", "message")
 
 
 def _escaped(value: str) -> str:

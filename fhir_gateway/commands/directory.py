@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import zipfile
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def _unpacked(file: Path, raw: bytes) -> list[tuple[str, bytes]]:
                 if left < 0:
                     raise Refused(f"{file} holds more than {MOST} bytes.")
                 out.append((f"{file.name}/{info.filename}", text))
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as wrong:
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, zlib.error) as wrong:
         raise Refused(f"{file} is no archive that can be read: {wrong}.") from None
     return out
 

@@ -70,13 +70,13 @@ def _not_authorised(request: dict[str, Any], task: dict[str, Any], versions: dic
     if yes is None:
         return "it is not known who authorised it"
     asked = people_of([request.get("requester"), task.get("requester")])
-    wrote = {s.writer.user for s in (*chain[:1], *_of_the_money(about))}
+    wrote = {s.writer.user for s in (*_of_the_question(chain, yes), *_of_the_money(about))}
     said = names_of(yes.writer.user, yes.writer.organisation, directory, micros(yes.updated))
     if said.isdisjoint(owner):
         return "whoever authorised it is not of the group"
     if yes.writer.user in wrote or not {yes.writer.user, *_themselves(yes.writer.user, directory)}.isdisjoint(asked):
         return "whoever authorised it had asked for it"
-    if _later_money(about, yes):
+    if _later_money(about, yes) or _question(chain[-1]) != _question(yes):
         return "it was changed after it was authorised"
     return ""
 
@@ -89,6 +89,23 @@ def _completed_by(chain: Sequence[Stored]) -> Stored | None:
             return found
         found = stored
     return found
+
+
+def _question(stored: Stored) -> Any:
+    """Which referral's money this Task asks about, and whom."""
+    body = strict.decode(stored.body) if stored.body is not None else {}
+    return request_of(body), named_by(body.get("owner")), asks_for_a_budget(body)
+
+
+def _of_the_question(chain: Sequence[Stored], yes: Stored) -> list[Stored]:
+    """The versions by which the Task was made, and by which it came to ask this of this group, up to the yes."""
+    out: list[Stored] = []
+    before: Any = None
+    for stored in (s for s in chain if s.version <= yes.version):
+        if not out or _question(stored) != before:
+            out.append(stored)
+        before = _question(stored)
+    return out
 
 
 def _money(stored: Stored) -> Any:

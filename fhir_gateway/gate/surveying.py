@@ -23,6 +23,7 @@ from ..domain.reporting import EVERYBODY, KINDS, Kind, Person, Report, district,
 from ..domain.search import Query
 from ..domain.standing import Standing
 from ..domain.types import Actor, Always, Decision, Keep, Stored
+from ..store.base import Taken
 from .context import Context, ask_stored, note, stand
 from .looking import organisation_called
 
@@ -59,7 +60,10 @@ async def counted_over_all(ctx: Context, kind: str, by: str = "", seen: Callable
         await ctx.house.store.commit(row)
         return msgspec.json.decode(raw, type=Counted)
     told = Counted(ctx.at, until, by, report(which, await _people(ctx, which, by, seen)))
-    await ctx.house.store.commit(Keep(REPORT, key, msgspec.json.encode(told), until), row)
+    try:
+        await ctx.house.store.commit(Keep(REPORT, key, msgspec.json.encode(told), until, if_absent=True), row)
+    except Taken:  # of two who count at once both are told what was kept first
+        return await counted_over_all(ctx, kind, by, seen)
     return told
 
 

@@ -73,7 +73,7 @@ class Shown:
 
 async def make_link(ctx: Context, task: str, digest: str, days: int = DAYS) -> TaskLink:
     """A link to this Task (an id) for the organisation that owns it; earlier links to it end. Only for the person, who may choose for them,
-    and who asked for the Task. Problem not-found, forbidden, invalid, business-rule."""
+    and who asked for the Task. Problem not-found, forbidden, invalid, business-rule, conflict."""
     ref = Ref("Task", task)
     stored = await ctx.house.store.get(ref)
     await allow(ctx, "R", "read", ref, stored)
@@ -89,12 +89,15 @@ async def make_link(ctx: Context, task: str, digest: str, days: int = DAYS) -> T
     organisation = await _owner(ctx, body)
     link = TaskLink(ctx.house.new_id(), task, stored.facts.patients[0], organisation, ctx.actor.user, ctx.at, _until(body, ctx.at, days))
     before = [(d, raw, k) for d, raw, k in await _of(ctx.house, link.patient, ctx.at) if k.task == task and k.open(ctx.at)]
-    await settle(
-        ctx, *(op for d, raw, k in before for op in _ended(ctx, d, raw, k)),
-        Keep(LINK, digest, msgspec.json.encode(link), link.until + SHOWN, if_absent=True),
-        Keep(OF_PERSON, f"{link.patient} {link.id}", digest.encode(), link.until + SHOWN),
-        note(ctx, "E", LINK, Decision(True, "", rule=f"link {link.id}"), (str(ref), organisation), patient=link.patient),
-    )  # fmt: skip
+    try:
+        await settle(
+            ctx, *(op for d, raw, k in before for op in _ended(ctx, d, raw, k)),
+            Keep(LINK, digest, msgspec.json.encode(link), link.until + SHOWN, if_absent=True),
+            Keep(OF_PERSON, f"{link.patient} {link.id}", digest.encode(), link.until + SHOWN),
+            note(ctx, "E", LINK, Decision(True, "", rule=f"link {link.id}"), (str(ref), organisation), patient=link.patient),
+        )  # fmt: skip
+    except Taken:
+        raise Problem("conflict", "An earlier link to this task was used meanwhile. Look again.") from None
     return link
 
 

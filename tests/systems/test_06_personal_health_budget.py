@@ -54,3 +54,36 @@ def test_a_line_counts_once_another_of_the_group_authorised_it(demo: Gateway) ->
     money["extension"][0]["valueMoney"]["value"] = 9000
     more = demo.call("gp", "PUT", asked_for, body=now.json() | {"extension": [money]}, headers={"If-Match": now.headers["etag"]})
     assert more.status_code == 200 and "it was changed after it was authorised" in said()
+
+
+def test_a_yes_stays_with_what_it_was_said_to(demo: Gateway) -> None:
+    """A Task that was answered is moved to a larger line, or taken over by whoever answers it: neither counts."""
+    asha, tom, rosa = (demo.persona(p)["fhirUser"] for p in ("gp", "social-worker", "link-worker"))
+    groups = put_directory(demo, *({"resourceType": "Organization", "active": True, "name": n, "type": [{"coding": [{"system": f"{OURS}/CodeSystem/sector", "code": "health"}]}]} for n in ("Panel", "Friends")))
+    panel, friends = groups
+    put_directory(demo, *({"resourceType": "PractitionerRole", "active": True, "practitioner": {"reference": p}, "organization": {"reference": o}} for p, o in ((asha, panel), (tom, panel), (rosa, friends))))
+    me = {"reference": f"Patient/{demo.patient}"}
+
+    def line(name: str, value: int) -> str:
+        money = {"url": f"{OURS}/StructureDefinition/funded-by", "extension": [{"url": "amount", "valueMoney": {"value": value, "currency": "GBP"}}]}
+        made = demo.call("gp", "POST", "ServiceRequest", body={"resourceType": "ServiceRequest", "status": "active", "intent": "order", "code": {"text": name}, "subject": me, "requester": {"reference": asha}, "extension": [money]})
+        assert made.status_code == 201, made.text
+        return f"ServiceRequest/{made.json()['id']}"
+
+    small, large = line("A small line", 10), line("A large line", 9000)
+    task = {"resourceType": "Task", "status": "requested", "intent": "order", "code": {"coding": [{"system": f"{OURS}/CodeSystem/task", "code": "authorise-budget"}]},
+            "description": "Say yes or no", "for": me, "focus": {"reference": small}, "requester": {"reference": asha}, "owner": {"reference": panel}}  # fmt: skip
+    place = f"Task/{demo.call('gp', 'POST', 'Task', body=task).json()['id']}"
+    of_panel = signed_in(demo, "tom-of-the-panel", tom, organisation=panel)
+    now = of_panel.get(place)
+    assert of_panel.call("PUT", place, body=now.json() | {"status": "completed"}, headers={"If-Match": now.headers["etag"]}).status_code == 200
+    amina = as_(demo, "patient")
+    amina.get("/asked")
+    said = amina.words()
+    assert said.count("Authorised") >= 1 and "nobody was asked to authorise it" in said
+    before = said.count("it was changed after it was authorised")
+    now = demo.get("gp", place)
+    moved = demo.call("gp", "PUT", place, body=now.json() | {"focus": {"reference": large}}, headers={"If-Match": now.headers["etag"]})
+    assert moved.status_code == 200, moved.text
+    amina.get("/asked")
+    assert amina.words().count("it was changed after it was authorised") == before + 1, "the yes was to another line"

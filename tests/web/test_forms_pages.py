@@ -142,3 +142,31 @@ def test_forms_of_others_are_not_there(demo: Gateway) -> None:
     stale = v.http.post(at, data={**form, "version": "77", "go": "next"})
     assert stale.status_code == 412
     assert v.http.post(at, data={"go": "next"}).status_code == 403
+
+
+def test_numbers_that_are_none_are_a_page_that_is_not_there(demo: Gateway) -> None:
+    v = as_(demo, "patient")
+    at = begun(v, "my-own-words")[:-1]
+    for n in ("1" * 5000, "10000", "x", "-1"):
+        assert v.get(at + n).status_code == 404
+    v.get(at + "1")
+    wrong = {"q1-0-2": "no number", "asked": f"q1 q1-0-2 q1-{'9' * 5000}-1"}
+    typed(v, at + "1", **wrong)
+    assert "Write a number" in v.words()
+
+
+def test_answers_that_were_sent_before_a_stop_become_what_they_should_when_they_are_sent_again(demo: Gateway) -> None:
+    v = as_(demo, "patient")
+    at = begun(v, "my-own-words")[:-1] + "1"
+    v.get(at)
+    typed(v, at, go="save", **{"q1-0-1": "Learn to swim"})
+    check = at[:-1] + "check"
+    v.get(check)
+    body = stored(demo, at)
+    done = demo.call("patient", "PUT", f"QuestionnaireResponse/{body['id']}", body={**body, "status": "completed"}, headers={"If-Match": f'W/"{body["meta"]["versionId"]}"'})
+    assert done.status_code == 200, "finished, and nothing is made of it yet"
+    fields = v.fields(check) if "form_token" in v.page else {}
+    again = v.http.post(check, data={**fields, "form_token": v.fields("/sign-out")["form_token"]})
+    assert again.status_code in (200, 303)
+    v.get("/my-plan")
+    assert v.words().count("Learn to swim") >= 1

@@ -25,7 +25,9 @@ STEPS: Final = frozenset({"Task", "ServiceRequest"})
 
 def allowed(entries: Sequence[Node], response: Mapping[str, Any], asker: Collection[str]) -> None:
     """Problem business-rule for what a form may not make. `asker`: the names of whoever writes it."""
-    named = {*_references(response), *asker, *(str(e["fullUrl"]) for e in entries), f"QuestionnaireResponse/{response.get('id')}"}
+    answered = frozenset(_references(response))
+    made = (u for e in entries if (u := str(e["fullUrl"])).startswith("urn:"))  # another address that a form gives may be somebody's
+    named = {*answered, *asker, *made, f"QuestionnaireResponse/{response.get('id')}"}
     known = {*_identified(response)}
     about = response.get("subject")
     subject = str(about.get("reference", "")) if isinstance(about, dict) else ""
@@ -38,6 +40,9 @@ def allowed(entries: Sequence[Node], response: Mapping[str, Any], asker: Collect
             raise Problem("business-rule", "A form puts no labels on, and holds nothing within what it makes.", where)
         if patients(resource) != (subject,):
             raise Problem("business-rule", "What answers become is about the person whom they are about.", where)
+        request = entry.get("request", {})
+        if request.get("method") == "PUT" and request.get("url") not in answered:
+            raise Problem("business-rule", "A form changes nothing that the answers do not name.", where)
         strangers = any(r not in named for r in _references(resource)) or any(i not in known for i in _identified(resource))
         if strangers:
             raise Problem("business-rule", "What answers become names nobody and nothing that the answers do not name.", where)

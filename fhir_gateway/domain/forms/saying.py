@@ -1,13 +1,16 @@
 """FHIRPath in a form: what its author wrote, never what a person typed. By fhirpathpy, read when first used.
 
 https://hl7.org/fhir/uv/sdc/expressions.html . An expression that cannot be evaluated is said to be so, and gives nothing. Only so many
-are evaluated for one form, none is long, and none may search a text by a pattern, walk all of a tree or print.
+are evaluated for one form, none is long, all of them together take only so many steps, and none may search a text by a pattern, walk all
+of a tree or print.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -18,9 +21,16 @@ from .items import Node
 
 LONGEST: Final = 1_000  # characters
 MOST: Final = 2_000  # evaluations for one form
+MOST_STEPS: Final = 2_000_000  # calls in all expressions of one form: about a second
+MOST_THIS: Final = 8  # `$this` in one expression: a text that is put to itself again and again grows without a step
+LONGEST_TEXT: Final = 100_000  # characters of one value
 _NOT_HERE: Final = re.compile(r"\b(matches|matchesFull|replaceMatches|repeat|descendants|trace|resolve|aggregate|defineVariable)\s*\(")
 
 Names = Mapping[str, Any]
+
+
+class _TooMuch(BaseException):
+    """No Exception: the library goes on after some of those."""
 
 
 @dataclass(slots=True)
@@ -31,19 +41,42 @@ class Speech:
     at: datetime
     issues: list[Issue] = field(default_factory=list)
     asked: int = 0
+    steps: int = 0
 
     def said(self, expression: str, focus: Any, more: Names | None = None) -> list[Any]:
         """The values that the expression gives, as JSON has them."""
         self.asked += 1
-        run = _compiled(expression) if len(expression) <= LONGEST and not _NOT_HERE.search(expression) else None
-        if run is None or self.asked > MOST:
+        taken = len(expression) <= LONGEST and expression.count("$this") <= MOST_THIS and not _NOT_HERE.search(expression)
+        run = _compiled(expression) if taken else None
+        if run is None or self.asked > MOST or self.steps > MOST_STEPS:
             self.tell("not-supported", f"The expression `{expression[:80]}` is not evaluated here.")
             return []
         try:
-            return [_plain(v) for v in run(focus, {**self.names, **(more or {})}, self.at) if v is not None]
+            with self._counted():
+                found = [_plain(v) for v in run(focus, {**self.names, **(more or {})}, self.at) if v is not None]
+            return [v for v in found if not (isinstance(v, str) and len(v) > LONGEST_TEXT)]
+        except _TooMuch:
+            self.tell("too-costly", f"The expressions of this form take too long: `{expression[:80]}`.")
+            return []
         except Exception:  # whatever its author did not foresee
             self.tell("processing", f"The expression `{expression[:80]}` cannot be evaluated on this.")
             return []
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Every call within is a step; _TooMuch where there are too many. Whatever an expression nests, this thread goes on."""
+        before = sys.getprofile()
+
+        def count(frame: Any, event: str, arg: Any) -> None:
+            self.steps += 1
+            if self.steps > MOST_STEPS:
+                raise _TooMuch
+
+        sys.setprofile(count)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
 
     def tell(self, code: str, text: str) -> None:
         """Said once; at most a hundred things."""

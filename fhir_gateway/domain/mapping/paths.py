@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from ..strict import MAX_DEPTH
 from .names import EXTENSIONS
 
 HL7: Final = "http://hl7.org/fhir/StructureDefinition/"
@@ -47,6 +48,8 @@ def parse(path: str, *, each: bool = False) -> tuple[Segment, ...]:
             raise ValueError(f"`{path}` is not a path")
         out.append(_segment(m[1], m[2]))
         at = m.end()
+        if len(out) > MAX_DEPTH:  # no resource is as deep
+            raise ValueError(f"`{path[:60]}…` is not a path")
     if not out or path.endswith("."):
         raise ValueError(f"`{path}` is not a path")
     if each:

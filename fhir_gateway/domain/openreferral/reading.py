@@ -72,8 +72,7 @@ def read(files: Sequence[tuple[str, bytes]]) -> Read:
             continue
         if isinstance(said, dict) and any(str(k).endswith(".csv") for k in said):
             for table, rows in said.items():
-                here = (Item(f"{name}: {table}[{n}]", r) for n, r in enumerate(rows) if isinstance(r, dict))
-                tables[table.lower()] = [*tables.get(table.lower(), ()), *here]
+                tables[table.lower()] = [*tables.get(table.lower(), ()), *_flat(f"{name}: {table}", rows, found)]
             continue
         if isinstance(said, dict) and "contents" in said:
             pages += 1
@@ -132,6 +131,15 @@ def _items(name: str, raw: bytes, said: Any, found: Read) -> Iterator[Item]:
             yield Item(where, one)
         else:
             found.wrong.append(Wrong(where, "This is no service of Open Referral (HSDS 3): it has neither `status` nor `organization`.", str(one.get("id", ""))[:80]))
+
+
+def _flat(where: str, rows: Any, found: Read) -> Iterator[Item]:
+    """The rows of a table in JSON: objects, whose ids are no lists and objects."""
+    for n, row in enumerate(rows if isinstance(rows, list) else [None]):
+        if isinstance(row, dict) and not any(k == "id" or str(k).endswith("_id") for k, v in row.items() if isinstance(v, list | dict)):
+            yield Item(f"{where}[{n}]", row)
+        else:
+            found.wrong.append(Wrong(f"{where}[{n}]", "This is no row of a table: an object is expected, its ids text or numbers."))
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------

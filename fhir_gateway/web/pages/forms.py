@@ -31,7 +31,8 @@ from .names import bodies
 from .words import _, day, typed_day
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
-NAME = re.compile(r"q[0-9]+(-[0-9]+){0,20}\Z")  # of a question or group: places only
+NAME = re.compile(r"q[0-9]{1,4}(-[0-9]{1,4}){0,20}\Z")  # of a question or group: places only
+PAGE = re.compile(r"[0-9]{1,4}\Z")
 WRONG: dict[str, str] = {
     "choose": "Choose one of the answers.", "own": "Write your own answer, or choose another one.", "number": "Write a number, such as 7.",
     "whole": "Write a whole number, such as 7.", "low": "Write {n} or more.", "high": "Write {n} or less.", "long": "Write at most {n} letters.",
@@ -126,7 +127,8 @@ async def page(pages: Pages, request: Request, ctx: Context) -> Response:
     s = await sheet(request, ctx)
     if s.body.get("status") != "in-progress":
         return go(f"{s.at}/done")
-    n = int(request.path_params["page"])
+    said = str(request.path_params["page"])
+    n = int(said) if PAGE.match(said) else len(tops(s.form))
     if n >= len(tops(s.form)):
         raise not_found()
     if request.method == "POST":
@@ -234,8 +236,8 @@ def _names(shown: list[Any]) -> list[str]:
 async def check(pages: Pages, request: Request, ctx: Context) -> Response:
     """All answers to be read once more; sending them finishes them and makes of them what the form says."""
     s = await sheet(request, ctx)
-    if s.body.get("status") != "in-progress":
-        return go(f"{s.at}/done")
+    if s.body.get("status") != "in-progress":  # sent again: a stop came between the answers and what is made of them
+        return await _made(ctx, s) if request.method == "POST" else go(f"{s.at}/done")
     view = View(s.form, s.body)
     left = [(n, q) for n, _title in view.pages() for q in missing(view.page(n))]
     if request.method == "POST" and not left:
@@ -243,18 +245,23 @@ async def check(pages: Pages, request: Request, ctx: Context) -> Response:
             raise Problem("stale", "These answers were changed on another page meanwhile.")
         body = {**s.body, "status": "completed", "authored": ctx.at.isoformat(timespec="seconds")}
         await gate.update(ctx, Ref(forms.ANSWERS, s.body["id"]), strict.dump(body), if_match=s.version)
-        try:
-            await extracting.extract(ctx, str(s.body["id"]))
-        except Problem as p:
-            if p.kind not in ("business-rule", "invalid", "forbidden", "insufficient-scope"):
-                raise
-            return go(f"{s.at}/done?kept=answers")
-        return go(f"{s.at}/done")
+        return await _made(ctx, s)
     rows = [(n, title or s.form.get("title"), answered.rows(view.page(n))) for n, title in view.pages()]
     return await show(
         pages, request, "forms/check.html", ctx=ctx, form=s.form, here=s.at, parts=rows, left=left, version=s.version,
         errors={f"p{n}": _("Answer this question: {question}").format(question=q.label) for n, q in left} if request.method == "POST" else {},
     )  # fmt: skip
+
+
+async def _made(ctx: Context, s: Sheet) -> Response:
+    """What the form says is made of the finished answers, once; then to the page that shows it."""
+    try:
+        await extracting.extract(ctx, str(s.body["id"]))
+    except Problem as p:
+        if p.kind not in ("business-rule", "invalid", "forbidden", "insufficient-scope"):
+            raise
+        return go(f"{s.at}/done?kept=answers")
+    return go(f"{s.at}/done")
 
 
 async def done(pages: Pages, request: Request, ctx: Context) -> Response:

@@ -48,6 +48,8 @@ async def theirs(pages: Pages, request: Request, ctx: Context) -> Response:
 
 async def behind(pages: Pages, request: Request, ctx: Context | None) -> Response:
     """Behind the square: is there a newer version of this paper. To anybody this and nothing else; to who may see the plan, the way there."""
+    if ctx is None:
+        pages.stranger(request)
     token = str(request.path_params["token"])
     newest = await printing.is_newest(pages.house, token)
     way = await _way(ctx, token) if ctx is not None and newest is not None else ""
