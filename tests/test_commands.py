@@ -370,3 +370,44 @@ def test_every_command_of_sync_answers_in_json_too() -> None:
 
     for made in (*sync_app.registered_commands, *subscriptions_app.registered_commands):
         assert made.callback is not None and "json" in inspect.signature(made.callback).parameters, made.name
+
+
+@pytest.mark.parametrize("known_by", ["what it was called", pytest.param("its identifier", marks=pytest.mark.slow)])
+def test_an_operators_file_changes_what_of_the_directory_is_here_already(demo: Gateway, tmp_path: Path, known_by: str) -> None:
+    """Who takes a partner out of a protocol by a file is not told that nothing changed while access stays open."""
+    key = known_by.rsplit(" ", 1)[-1]
+
+    def brought(who: str, call: str, *resources: dict[str, Any]) -> dict[str, Any]:
+        entries = [{"fullUrl": f"https://{call}.example/fhir/{r['resourceType']}/{r['id']}", "resource": r} for r in resources]
+        (tmp_path / "directory.json").write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}))
+        done = demo.command("import", "--as", who, str(tmp_path / "directory.json"), "--json")
+        (line,) = lines(done.stdout)
+        return line | {"code": done.returncode}
+
+    def named(resource: str, id: str, **more: Any) -> dict[str, Any]:
+        return {"resourceType": resource, "id": f"{key}-{id}", "active": True, "identifier": [{"system": f"urn:{key}", "value": id}], **more}
+
+    people = [named("Practitioner", p, name=[{"family": f"{p}-{key}"}]) for p in ("ann", "bo")]
+    place = named("Organization", "place", name="The old name")
+    role = named("PractitionerRole", "role", practitioner={"reference": f"Practitioner/{key}-ann"}, organization={"reference": f"Organization/{key}-place"})
+    refs = {r.split("/fhir/")[1]: here for r, here in brought("operator", key, place, *people, role)["refs"].items()}
+    member = [{"entity": {"reference": refs[f"Practitioner/{key}-{p}"]}} for p in ("ann", "bo")]
+    group = named("Group", "partners", type="practitioner", actual=True, member=member)
+    refs |= {r.split("/fhir/")[1]: here for r, here in brought("operator", key, group)["refs"].items()}
+
+    after = [{**place, "name": "The new name"}, {**group, "member": member[:1]}, people[0], {**role, "active": False}]
+    call = key if known_by == "what it was called" else f"other-{key}"
+    if call == key:  # nobody else changes it, and is not told that it did
+        refused = brought("hospital", call, after[0])
+        assert (refused["code"], refused["written"], refused["unchanged"], refused["refused"]) == (1, 0, 0, 1)
+        assert "only an operator" in refused["unmapped"][0]["why"]
+        assert demo.get("link-worker", refs[f"Organization/{key}-place"]).json()["name"] == "The old name"
+    done = brought("operator", call, *after)
+    assert (done["code"], done["refused"]) == (0, 0) and done["written"] >= 3
+    assert set(done["refs"].values()) <= set(refs.values()), "it is the same entry"
+    assert demo.get("link-worker", refs[f"Organization/{key}-place"]).json()["name"] == "The new name"
+    assert demo.get("link-worker", refs[f"PractitionerRole/{key}-role"]).json()["active"] is False
+    now = demo.get("link-worker", refs[f"Group/{key}-partners"]).json()
+    assert [m["entity"]["reference"] for m in now["member"]] == [refs[f"Practitioner/{key}-ann"]]
+    again = brought("operator", call, *after)
+    assert (again["written"], again["unchanged"]) == (0, 4)

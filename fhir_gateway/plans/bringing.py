@@ -186,7 +186,7 @@ async def _bring(ctx: Context, files: Sequence[tuple[str, list[dict[str, Any]]]]
     await _find(ctx, pieces)
     names = {name: p.ref for p in pieces for name in p.names if p.ref is not None}
     outside = await _outside(ctx, pieces)
-    entries, owners = _entries(pieces, names | outside, tallies)
+    entries, owners = _entries(pieces, names | outside, tallies, directory=ctx.actor.operator)
     refs: dict[int, str] = {}
     if entries and not dry_run:
         try:
@@ -268,8 +268,10 @@ async def _find(ctx: Context, pieces: list[_Piece]) -> None:
             entry = found.get(p.origin)
             if entry is not None and entry.body is not None:
                 p.ref, p.version, p.stored = str(entry.ref), entry.version, strict.decode(entry.body)
-            elif person is None:
-                p.ref = await _by_identifier(ctx, type, p.resource)
+            elif person is None and (known := await _by_identifier(ctx, type, p.resource)) is not None:
+                p.ref = str(known.ref)
+                if ctx.actor.operator and known.body is not None:  # whose word holds for the directory, wherever an entry came from
+                    p.version, p.stored = known.version, strict.decode(known.body)
 
 
 async def _find_person(ctx: Context, p: _Piece, tagged: Mapping[str, gate.Entry]) -> None:
@@ -315,13 +317,13 @@ def _origins(entry: gate.Entry) -> list[str]:
     return [t["code"] for t in tags if t.get("system") == ORIGINAL and "code" in t]
 
 
-async def _by_identifier(ctx: Context, type: str, resource: Mapping[str, Any]) -> str | None:
+async def _by_identifier(ctx: Context, type: str, resource: Mapping[str, Any]) -> gate.Entry | None:
     """An organisation or practitioner that is here under one of its identifiers."""
     for i in resource.get("identifier", ()):
         if isinstance(i, dict) and i.get("system") and i.get("value"):
             hits = (await gate.search(ctx, type, [("identifier", f"{i['system']}|{escaped(str(i['value']))}")])).entries
             if len(hits) == 1:
-                return str(hits[0].ref)
+                return hits[0]
     return None
 
 
@@ -389,9 +391,10 @@ def _named_only(node: Any, inside: set[str]) -> Any:
 
 
 def _entries(
-    pieces: list[_Piece], names: Mapping[str, str], tallies: list[_Tally]
+    pieces: list[_Piece], names: Mapping[str, str], tallies: list[_Tally], *, directory: bool
 ) -> tuple[list[dict[str, Any]], list[_Piece]]:
-    """What must be written, and whose it is."""
+    """What must be written, and whose it is. `directory`: whoever brings it may change entries of the directory; of others a change is
+    refused, and said."""
     urls = {id(p): "urn:uuid:" + _uuid(p.origin, n) for n, p in enumerate(pieces)}
     fresh = {name: urls[id(p)] for p in pieces for name in p.names if p.ref is None}
     inside = set(urls.values())
@@ -406,13 +409,25 @@ def _entries(
                 request["ifNoneExist"] = f"_tag={quote(ORIGINAL + '|' + escaped(p.origin), safe='')}"
             entries.append({"fullUrl": urls[id(p)], "resource": resource, "request": request})
             owners.append(p)
-        elif p.stored is None or _of_nobody(p.resource) or dump(content(resource)) == dump(content(p.stored)):
+        elif p.stored is None or dump(content(resource := _with_origins(resource, p.stored))) == dump(content(p.stored)):
             tallies[p.file].unchanged += 1
+        elif _of_nobody(p.resource) and not directory:
+            tallies[p.file].refused += 1
+            tallies[p.file].unmapped.append({"path": p.origin, "to": "", "why": f"only an operator changes what is here: {p.ref} stays as it is"})
         else:
             new = {"resourceType": type, "id": p.ref.split("/")[1], **{k: v for k, v in resource.items() if k != "resourceType"}}
             entries.append({"resource": new, "request": {"method": "PUT", "url": p.ref, "ifMatch": f'W/"{p.version}"'}})
             owners.append(p)
     return entries, owners
+
+
+def _with_origins(resource: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of the directory goes by every name under which it was brought in."""
+    if not _of_nobody(resource):
+        return resource
+    meta, had = resource.get("meta", {}), [t for t in stored.get("meta", {}).get("tag", ()) if t.get("system") == ORIGINAL]
+    new = [t for t in meta.get("tag", ()) if t not in had]
+    return {**resource, "meta": {**meta, "tag": [*had, *new]}}
 
 
 def _rank(p: _Piece) -> int:

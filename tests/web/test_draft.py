@@ -61,6 +61,7 @@ SAID_AS = {
     "Patient": "NHS number", "CarePlan": "plan|get worse", "Goal": "goals", "Task": "tasks", "Condition": "illnesses and conditions",
     "ServiceRequest": "sent to and what you could not get", "QuestionnaireResponse": "answers", "CareTeam": "team",
     "RelatedPerson": "family", "Observation": "measurements", "DocumentReference": "documents", "Flag": "warnings", "AllergyIntolerance": "allergies",
+    "MedicationStatement": "medicines",
 }  # fmt: skip
 
 
@@ -79,6 +80,7 @@ def test_the_whole_plan_says_what_more_it_gives() -> None:
     chosen = replace(draft(), parts=("plan",))
     classes = {c["code"] for r in granted(chosen)["provision"]["provision"] for c in r.get("class", [])}
     assert {"Flag", "AllergyIntolerance"} <= classes, "what people need to know in a crisis"
+    assert "MedicationStatement" in classes and classes.isdisjoint({"ClinicalImpression", "RiskAssessment"}), "what the plan's page shows of it"
     assert all(re.search(SAID_AS[kind], given_words(chosen, NAMED, {0}), re.I) for kind in classes)
 
 

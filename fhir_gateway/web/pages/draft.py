@@ -20,7 +20,7 @@ FIELDS = (  # of the form that shares, the step asked for in `go`
     "identity", "go",
 )  # fmt: skip
 PARTS: dict[str, tuple[str, str]] = {  # what each part lets somebody see: `sharing.KINDS` in words
-    "plan": ("My whole plan", "Everything below, and warnings and allergies in your record"),
+    "plan": ("My whole plan", "Everything below, and warnings, allergies and medicines in your record"),
     "goals": ("My goals and what we will do", "Your goals, the steps on the way, who does what, and tasks that others were asked to do"),
     "about": ("What matters to me", "Your answers about yourself and to other questions you were asked"),
     "needs": ("What I need help with", "Your needs, illnesses and conditions, what you were sent to and what you could not get"),

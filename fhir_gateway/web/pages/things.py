@@ -34,7 +34,7 @@ KINDS: dict[str, tuple[str, str]] = {  # of one, of several
     "MedicationStatement": ("A medicine", "Medicines"),
 }
 OTHER = ("Something else in your record", "Other things in your record")
-CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task", "AllergyIntolerance", "Flag", "ClinicalImpression", "RiskAssessment")
+CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task", "AllergyIntolerance", "Flag", "MedicationStatement", "ClinicalImpression", "RiskAssessment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,8 @@ def title(resource: Mapping[str, Any]) -> str:
         text = _text(resource.get(key))
         if text:
             return _short(text)
-    types = resource.get("code") if type == "AllergyIntolerance" else resource.get("type") or resource.get("code")
+    own = {"AllergyIntolerance": "code", "MedicationStatement": "medicationCodeableConcept"}.get(type)
+    types = resource.get(own) if own else resource.get("type") or resource.get("code")
     text = _paper(resource) or _text(types[0] if isinstance(types, list) and types else types)
     if text:
         return _short(_measured(text, resource) if type == "Observation" else text)
