@@ -59,6 +59,12 @@ def test_services_barriers_risks_and_what_it_comes_from_have_their_places() -> N
         assert there in said, there
 
 
+def test_the_address_of_a_page_and_where_a_paper_lies_are_printed() -> None:
+    page = "https://pages.example/inhaler"
+    said = words(booklet({**PLAN, "documents": [{"title": "Using my inhaler", "link": page, "where": "In my folder, too"}], "media": [{"title": "My garden", "link": f"{page}/garden"}]}, []))
+    assert f"{page}\nIn my folder, too" in said and f"{page}/garden" in said
+
+
 def test_allergies_and_medicines_come_from_the_record() -> None:
     record = [
         {"resourceType": "AllergyIntolerance", "code": {"text": "Penicillin"}, "criticality": "high", "reaction": [{"manifestation": [{"text": "Swollen face"}]}]},

@@ -319,7 +319,7 @@ class _Making:
 
     def papers(self) -> Section:
         things = tuple(
-            Thing(str(p.get("title") or self.say("A paper without a title")), "", rows_of((self.say("What it says"), p.get("text")), (self.say("Made on"), self.day(p.get("on") or "")), (self.say("Who keeps it"), self.name(p.get("held_by"))), (self.say("Where"), p.get("where") or p.get("url"))))
+            Thing(str(p.get("title") or self.say("A paper without a title")), "", rows_of((self.say("What it says"), p.get("text")), (self.say("Made on"), self.day(p.get("on") or "")), (self.say("Who keeps it"), self.name(p.get("held_by"))), (self.say("Where"), "\n".join(str(p[k]) for k in ("link", "where") if p.get(k)))))
             for p in (*objects(self.plan.get("additional_plans")), *objects(self.plan.get("documents")), *objects(self.plan.get("media")))
         )
         return Section("papers", self.say("Other plans and papers"), (), things)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import gateway
+from .counted import County, counted
 from .town import Programme, Town
 
 HERE = Path(__file__).parent
@@ -35,3 +36,10 @@ def programme(town: Town, request: pytest.FixtureRequest) -> Programme:
     found = re.match(r"test_(\d\d)_", request.path.name)
     assert found, "a story's file begins with test_NN_"
     return Programme(town, f"s{found[1]}")
+
+
+@pytest.fixture(scope="session")
+def county(tmp_path_factory: pytest.TempPathFactory) -> Iterator[County]:
+    """One gateway for the stories of counting, whose people are counted by all of them."""
+    with counted(tmp_path_factory.mktemp("county")) as c:
+        yield c

@@ -293,6 +293,6 @@ def _paper(p: dict[str, Any], name: Callable[[Any], str]) -> Item:
     return Item(
         str(p.get("id", "")), str(p.get("title") or _("A paper without a title")), "", "grey",
         lines((_("What it says"), p.get("text")), (_("Made on"), day(p.get("on"))),
-               (_("Who keeps it"), name(p.get("held_by"))), (_("Kept where"), p.get("where")), *more.standing(p, name)),
+               (_("Who keeps it"), name(p.get("held_by"))), (_("Kept where"), "\n".join(str(p[k]) for k in ("link", "where") if p.get(k))), *more.standing(p, name)),
         codes=undescribed(p.get("type"), p.get("category")),
     )  # fmt: skip

@@ -1,0 +1,63 @@
+"""Row 7, Personal Health Star of NE Essex: areas of concern on a wheel, and a goal from one of them. The spokes are the person's own; nobody's instrument is kept here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..web.test_forms_pages import begun, typed
+from .town import Person, Programme, about, classes, permit
+
+SPOKE = "https://fhir-gateway.example/CodeSystem/wheel|own-wheel"
+
+
+def fill_in(mo: Person, **spokes: tuple[int, int]) -> str:
+    """The wheel as the person types it on the page, and sends it: what the last page says."""
+    v, at = mo.page, begun(mo.page, "my-wheel")
+    answers: dict[str, Any] = {}
+    for n, (name, (now, hoped)) in enumerate(spokes.items()):
+        if n:
+            typed(v, at, go="more:q0-0-1", **answers)
+        answers |= {f"q0-0-1-{n}-0": name, f"q0-0-1-{n}-1": str(now), f"q0-0-1-{n}-2": str(hoped)}
+    typed(v, at, **answers)
+    v.send(at[:-1] + "check")
+    return v.words()
+
+
+def said(wheel: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    return {c["code"]["text"]: (c["valueInteger"], c["referenceRange"][0]["low"]["value"]) for c in wheel["component"]}
+
+
+def test_a_spoke_becomes_a_goal_and_another_value_another_observation(programme: Programme) -> None:
+    p = programme
+    p.places(trust="health", team="health", friends="voluntary", elsewhere="health")
+    nurse, helper, stranger = p.staff(nev=("team", "nurse"), hal=("friends", "volunteer"), stan=("elsewhere", "nurse"))
+    patient = p.bring(p.system("records", "trust", "--contributor", "--refers"), p.plan_of("Mo", team=[("Nev", "team")]))
+    mo = p.person("mo", patient)
+    nurse.agree(patient)
+
+    words = fill_in(mo, Sleep=(3, 7), Money=(6, 8))
+    assert "A wheel: My wheel" in words and "Sleep" in words and "<svg" in mo.page.page, "a picture, and the same in words"
+    first = nurse.one(f"Observation?patient={patient}&code={SPOKE}")
+    assert said(first) == {"Sleep": (3, 7), "Money": (6, 8)}
+
+    goal = mo.make({
+        "resourceType": "Goal", "lifecycleStatus": "active", "subject": about(patient), "expressedBy": about(patient), "description": {"text": "Sleep through until six"},
+        "addresses": [{"reference": f"Observation/{first['id']}", "display": "Sleep, on my wheel"}],
+    })  # fmt: skip
+    plan = mo.one(f"CarePlan?patient={patient}")
+    mo.change(f"CarePlan/{plan['id']}", goal=[*plan.get("goal", ()), {"reference": f"Goal/{goal['id']}"}])
+    assert "Sleep through until six" in [g["text"] for g in nurse.plan(patient)["goals"]]
+    assert nurse.read(f"Goal/{goal['id']}")["addresses"][0]["reference"] == f"Observation/{first['id']}"
+
+    fill_in(mo, Sleep=(6, 7), Money=(6, 8))
+    wheels = nurse.find(f"Observation?patient={patient}&code={SPOKE}&_sort=_lastUpdated")
+    assert [said(w)["Sleep"] for w in wheels] == [(3, 7), (6, 7)], "another value is another Observation, and the first stays as it was"
+    assert wheels[0] == nurse.read(f"Observation/{first['id']}") and wheels[0]["meta"]["versionId"] == first["meta"]["versionId"]
+    mo.change(f"Goal/{goal['id']}", outcomeReference=[{"reference": f"Observation/{wheels[1]['id']}"}])
+    assert nurse.read(f"Goal/{goal['id']}")["outcomeReference"][0]["reference"] == f"Observation/{wheels[1]['id']}"
+    assert "Sleep through until six" in [g["text"] for g in nurse.plan(patient)["goals"]]
+
+    yes = mo.allow(permit(helper.user, **classes("Goal")))
+    assert helper.total(f"Goal?patient={patient}") == 2 and helper.total(f"Observation?patient={patient}") == 0, "the goal, and not the wheel that it comes from"
+    mo.end(yes)
+    assert helper.total(f"Goal?patient={patient}") == stranger.total(f"Observation?patient={patient}") == 0

@@ -1,0 +1,44 @@
+"""Row 24, social prescribing in Newcastle: people are referred, and how they felt before and after is told of all of them.
+
+The report counts everybody with a score of two days; in this county those are the referred.
+"""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from .counted import HEALTH_TODAY, PLACES, County, referred, scores
+from .town import SNOMED, Programme
+
+
+def test_the_report_is_the_programmes_own_table(county: County) -> None:
+    pairs = [scores(place, n)[HEALTH_TODAY] for place, many in PLACES.items() for n in range(many) if referred(place, n)]
+    assert len(pairs) == 30
+    told = county.scored(HEALTH_TODAY)
+    assert told["people"] == 30, "nobody who was asked once alone, and not the three who opted out"
+    assert (told["before"], told["after"]) == tuple(float(f"{fmean(p[i] for p in pairs):.3g}") for i in (0, 1)) == (40.0, 51.7)
+    assert told["counts"] == {"higher": 20, "the same": 5, "lower": 5}
+    assert "fewer than five" in county.gateway.command("report", "outcomes").stdout, "and says how it was counted"
+
+
+def test_a_referral_opens_the_record_of_its_person_alone(programme: Programme) -> None:
+    p = programme
+    p.places(trust="health", links="voluntary", elsewhere="voluntary")
+    worker, stranger = p.staff(lou=("links", "link-worker"), kim=("elsewhere", "link-worker"))
+    source = p.system("records", "trust", "--contributor", "--refers")
+    patient, _ = (p.bring(source, p.plan_of(name)) for name in ("Dot", "Ray"))
+    dot = p.person("dot", patient)
+    made = source.call("POST", "ServiceRequest", body={
+        "resourceType": "ServiceRequest", "status": "active", "intent": "order", "code": {"coding": [{"system": SNOMED, "code": "871731000000106"}]},
+        "subject": {"reference": dot.user}, "performer": [{"reference": p.place("links")}],
+    })  # fmt: skip
+    assert made.status_code == 201, made.text
+    asked = source.call("POST", "Task", body={
+        "resourceType": "Task", "status": "requested", "intent": "order", "description": "Meet Dot", "for": {"reference": dot.user},
+        "focus": {"reference": made.headers["location"].split("/fhir/")[1].split("/_history")[0]}, "owner": {"reference": p.place("links")},
+    })  # fmt: skip
+    assert asked.status_code == 201, asked.text
+    assert worker.agree(patient) == 1 and worker.total(f"ServiceRequest?patient={patient}&code={SNOMED}|871731000000106") == 1
+    assert worker.total(f"ServiceRequest?code={SNOMED}|871731000000106") == 1, "of nobody else"
+    assert stranger.total(f"ServiceRequest?code={SNOMED}|871731000000106") == 0
+    assert worker.page.get("/operator/reports?kind=outcomes").status_code in (403, 404)

@@ -1,0 +1,40 @@
+"""Row 36, unmet need: what people need and do not get, for those who plan services; nobody can be known by it."""
+
+from __future__ import annotations
+
+import json
+
+from .counted import CLOSED, County
+from .town import Programme
+
+KEYS = {"kind", "at", "until", "group", "people", "counts"}
+
+
+def test_reasons_are_counted_and_who_opted_out_is_in_no_count(county: County) -> None:
+    (row,) = county.report("unmet-need")
+    assert row["people"] == 70
+    assert row["counts"] == {
+        "has an unmet need": 30, "waiting list": 15, "not affordable": 5, "not available": 5,  # six: three more said so, and opted out
+        "not accessible": None, "declined": None, "another reason": None,
+    }  # fmt: skip
+    assert "NR30" not in county.rows("unmet-need", "--by", "locality"), "without them it is a place of nine"
+
+
+def test_nothing_in_a_report_leads_to_a_person(county: County) -> None:
+    """A linkage attack has a list of names, numbers, birth days, addresses and words: there is nothing to hold it against."""
+    rows = county.rows("unmet-need", "--by", "locality")
+    said = json.dumps(list(rows.values())) + county.gateway.command("report", "unmet-need", "--by", "locality").stdout
+    assert not [w for w in (*CLOSED, *county.numbers) if w in said], "no NHS number, no name, no free text"
+    assert all(set(r) == KEYS for r in rows.values()), "no line of a person, and no other key to join by"
+    assert all(r["people"] >= 10 for r in rows.values())
+    assert all(n is None or n >= 5 for r in rows.values() for n in r["counts"].values())
+    assert [rows[g]["counts"]["waiting list"] for g in ("NR1", "CB4", "elsewhere", "everybody")] == [10, None, None, 15], "nor by subtraction: two are not told, or none"
+
+
+def test_nobody_but_an_operator_is_told(county: County) -> None:
+    p = Programme(county, "s36")
+    p.places(council="social-care")
+    (planner,) = p.staff(pia=("council", "commissioner"))
+    answer = planner.page.get("/operator/reports?kind=unmet-need")
+    assert answer.status_code in (403, 404) and "waiting list" not in answer.text
+    assert planner.total("ServiceRequest") == 0

@@ -1,0 +1,30 @@
+"""Row 48, the evaluation in Hertfordshire: activation and EQ-5D before and after, of many. Codes and numbers alone: no wording of an instrument is kept here."""
+
+from __future__ import annotations
+
+import json
+from statistics import fmean
+
+import pytest
+
+from .counted import ACTIVATION, CLOSED, INDEX, PLACES, County, scores
+from .town import SNOMED, Programme
+
+
+@pytest.mark.parametrize("code, higher", [(ACTIVATION, 10), (INDEX, 10)], ids=["activation", "EQ-5D"])
+def test_the_report_is_the_evaluations_table(county: County, code: str, higher: int) -> None:
+    pairs = [s[code] for place, many in PLACES.items() for n in range(many) if code in (s := scores(place, n))]
+    assert len(pairs) == 14
+    told = county.scored(code)
+    assert told["people"] == 15 and told["score"]["system"] == SNOMED
+    assert (told["before"], told["after"]) == tuple(float(f"{fmean(p[i] for p in pairs):.3g}") for i in (0, 1))
+    assert told["counts"] == {"higher": higher, "the same": None, "lower": None}, "nobody is lower, so that is not told, nor what would give it away"
+    assert not [w for w in (*CLOSED, *county.numbers) if w in json.dumps(told)]
+
+
+def test_one_persons_scores_are_theirs(county: County) -> None:
+    p = Programme(county, "s48")
+    p.places(university="voluntary")
+    (evaluator,) = p.staff(eve=("university", "researcher"))
+    assert evaluator.total(f"Observation?code={SNOMED}|{ACTIVATION}") == 0
+    assert evaluator.page.get("/operator/reports?kind=outcomes").status_code in (403, 404)
