@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from datetime import UTC, date, datetime
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from fhir_gateway.web import pages
 from fhir_gateway.web.pages import render
 from fhir_gateway.web.pages.alerts import Alerts
 from fhir_gateway.web.pages.pictures import LEFT, RIGHT, progress
@@ -120,6 +122,15 @@ def test_every_page_forbids_scripts_without_its_nonce_and_being_framed() -> None
     html = bytes(a.body).decode()
     assert not re.search(r"<[^>]+\son\w+=", html), "no inline handlers"
     assert not re.search(r"<[^>]+\sstyle=", html), "no inline styles"
+
+
+def test_no_page_calls_a_value_of_its_own_what_every_page_has() -> None:
+    """Else the page is a TypeError to whoever opens it: `show` and `render` pass on what a page says under its own names."""
+    calls = [(f.name, c) for f in Path(pages.__file__).parent.glob("*.py") for c in ast.walk(ast.parse(f.read_text())) if isinstance(c, ast.Call)]
+    (common,) = [{k.arg for k in c.keywords} for name, c in calls if name == "frame.py" and any(k.arg == "cspNonce" for k in c.keywords)]
+    shown = [(name, {k.arg for k in c.keywords}) for name, c in calls if isinstance(c.func, ast.Name) and c.func.id in ("show", "render")]
+    assert len(shown) > 40
+    assert not [(name, said) for name, has in shown if name != "frame.py" and (said := has & (common - {None}))]
 
 
 json_values = st.recursive(

@@ -186,7 +186,7 @@ def render(
     language = languages.now.get()
     html = ENV.get_template(template).render(
         htmlLang=language, rtl=language in languages.RIGHT_TO_LEFT, htmlAttributes={"dir": "rtl"} if language in languages.RIGHT_TO_LEFT else {},
-        languages=languages.NAMES, language=language, here=here(request),
+        tongues=languages.NAMES, language=language, address=here(request),
         cspNonce=nonce, token=token, at=ctx.at if ctx else None, me=ctx.actor if ctx else None, kind=kind,
         path=request.url.path, officer=ctx.officer if ctx else False, operator=ctx.actor.operator if ctx else False,
         assurance=words.level(ctx.assurance).split(":")[0] if ctx else "", **values,
