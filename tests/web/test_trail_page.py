@@ -61,3 +61,11 @@ def test_the_person_finds_by_who_and_by_what(demo: Gateway) -> None:
     looked = patient.get("/my-plan/who-looked?what=looked&who=PATEL").text
     assert "Dr Asha Patel" in looked and "Dr Sam Other" not in looked
     assert "Nobody in the time and place" in patient.get("/my-plan/who-looked?who=zzz").text
+
+
+def test_what_narrows_the_list_is_folded_away_until_it_is_used(demo: Gateway) -> None:
+    patient = as_(demo, "patient")
+    folded, open_ = '<details class="nhsuk-details"><summary', '<details class="nhsuk-details" open><summary'
+    assert folded in patient.get("/my-plan/who-looked").text
+    for used in ("what=refused", "mine=yes", "from-day=31&from-month=2&from-year=2026"):
+        assert open_ in patient.get(f"/my-plan/who-looked?{used}").text, used
