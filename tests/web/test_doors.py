@@ -21,7 +21,7 @@ class Visitor:
 
     def __init__(self, gateway: Gateway) -> None:
         self.base = gateway.base
-        self.http = httpx2.Client(base_url=gateway.base, follow_redirects=True, headers={"Origin": gateway.base})
+        self.http = httpx2.Client(base_url=gateway.base, follow_redirects=True, headers={"Origin": gateway.base}, timeout=30)
         self.page = ""
 
     def get(self, path: str) -> httpx2.Response:
