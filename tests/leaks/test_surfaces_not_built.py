@@ -53,4 +53,15 @@ def test_L37_no_operation_is_offered_but_those_of_the_statement(place: Place, wh
     absent(place, who, OPERATIONS)
     rest = place.get(None, "metadata").json()["rest"][0]
     offered = {o["name"] for r in rest["resource"] for o in r.get("operation", ())} | {o["name"] for o in rest.get("operation", ())}
-    assert offered == {"validate", "everything", "document", "explain", "preview", "meta", "meta-add", "meta-delete", "status", "events"}, "a new operation needs its row in the leak list"
+    assert offered == {"validate", "everything", "document", "explain", "preview", "meta", "meta-add", "meta-delete", "status", "events", "populate", "extract"}, "a new operation needs its row in the leak list"
+
+
+@pytest.mark.parametrize("who", some("gp", "stranger"))
+def test_L37_a_form_fills_in_and_takes_out_nothing_of_what_is_hidden(place: Place, who: str) -> None:
+    """`$populate` for somebody whom this asker may not see, and `$extract` of answers that are hidden: as of what is not there."""
+    hidden = place.hidden(who)
+    for id in (hidden.get("Patient", hidden["Goal"]).split("/")[1], "nobody-here"):
+        asked = {"resourceType": "Parameters", "parameter": [{"name": "subject", "valueReference": {"reference": f"Patient/{id}"}}]}
+        answer = place.silent(who, place.ask(who, "POST", "/fhir/Questionnaire/my-own-words/$populate", body=asked))
+        assert answer.status_code in (200, 404, 422)
+    place.alike(who, "POST", "QuestionnaireResponse/{}/$extract", hidden.get("QuestionnaireResponse", hidden["Goal"]).split("/")[1], body={"resourceType": "Parameters"}, status=(404, 403))

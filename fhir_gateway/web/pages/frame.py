@@ -186,17 +186,12 @@ def render(
     language = languages.now.get()
     html = ENV.get_template(template).render(
         htmlLang=language, rtl=language in languages.RIGHT_TO_LEFT, htmlAttributes={"dir": "rtl"} if language in languages.RIGHT_TO_LEFT else {},
-        tongues=languages.NAMES, language=language, address=here(request),
+        tongues=languages.NAMES, tongue=language,
         cspNonce=nonce, token=token, at=ctx.at if ctx else None, me=ctx.actor if ctx else None, kind=kind,
         path=request.url.path, officer=ctx.officer if ctx else False, operator=ctx.actor.operator if ctx else False,
         assurance=words.level(ctx.assurance).split(":")[0] if ctx else "", **values,
     )  # fmt: skip
     return with_cookies(HTMLResponse(html, status, headers=headers(nonce)), cookies)
-
-
-def here(request: Request) -> str:
-    """Where this page is, to come back to from a choice of language; of a form that was sent, without what was in it."""
-    return f"{request.url.path}?{request.url.query}" if request.method == "GET" and request.url.query else request.url.path
 
 
 def go(where: str, cookies: Sequence[str] = ()) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -92,12 +94,22 @@ async def home(pages: Pages, request: Request, ctx: Context | None) -> Response:
 
 
 async def language(pages: Pages, request: Request, ctx: Context | None) -> Response:
-    """From now on the pages are in this language, in this browser. Problem not-found for one that we do not speak."""
+    """From now on the pages are in this language, in this browser, which goes on where it was (what it says as `Referer`: no page names itself in
+    its links, so that one that is hidden looks like one that is not there). Problem not-found for a language that we do not speak."""
     code = request.path_params["code"]
     if code not in languages.NAMES:
         raise Problem("not-found", "There is no such page.")
     secure = "; Secure" if pages.base_url.startswith("https:") else ""
-    return go(within(request.query_params.get("next", "")) or "/", [f"{languages.COOKIE}={code}; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000{secure}"])
+    return go(within(_came_from(request)) or "/", [f"{languages.COOKIE}={code}; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000{secure}"])
+
+
+def _came_from(request: Request) -> str:
+    """The path and query of the page of ours that led here; "" where another's did, or nobody says."""
+    try:
+        came = urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        return ""
+    return (f"{came.path}?{came.query}" if came.query else came.path) if came.netloc == request.url.netloc else ""
 
 
 CLEARED = '"cache", "storage"'  # not the cookies: the two of ours are taken away by name
