@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
+from math import cos, pi, sin
 from typing import Any
 
-from .words import _, day, plain_date
+from .words import _, day, plain_date, short
 
+NEXT = "https://fhir-gateway.example/StructureDefinition/wheel-next"
+MIDDLE, LONG, MOST = 160, 110, 10  # a wheel in a picture of 320 by 320: a spoke of ten is 110 long
 LEFT, RIGHT = 16, 304  # where the line starts and ends, in the units of a picture 320 wide
 
 
@@ -108,3 +112,67 @@ def _apart(marks: list[Mark]) -> list[Mark]:
         x = m.x if not out or m.x - out[-1].x >= 18 else out[-1].x + 18
         out.append(Mark(min(x, RIGHT), m.shape, m.on, m.text, m.by))
     return out
+
+
+# -- a wheel ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Spoke:
+    """One spoke of a wheel: its name, the numbers, and where its name stands."""
+
+    name: str
+    now: str
+    hoped: str
+    end: tuple[int, int]
+    label: tuple[int, int]
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel: where the person is, and where they would like to be, as outlines."""
+
+    title: str
+    spokes: tuple[Spoke, ...]
+    now: str  # points of a polygon
+    hoped: str
+
+
+def wheel(resource: Mapping[str, Any]) -> Wheel:
+    """The picture of a panel with a number up to ten for each spoke; what is hoped for is an extension of ours, else the low end of a range."""
+    found = []
+    for c in _things(resource.get("component")):
+        low = next((r["low"].get("value") for r in _things(c.get("referenceRange")) if isinstance(r.get("low"), dict)), None)
+        wanted = next((x.get("valueInteger") for x in _things(c.get("extension")) if x.get("url") == NEXT), low)
+        found.append((_called(c.get("code")), _counted(c.get("valueInteger")), _counted(wanted)))
+    spokes, now, hoped = [], [], []
+    for n, (name, at, wanted) in enumerate(found):
+        turn = 2 * pi * n / len(found) - pi / 2
+        now.append(_point(turn, at))
+        hoped.append(_point(turn, wanted if wanted is not None else at))
+        x = MIDDLE + (LONG + 14) * cos(turn)
+        anchor = "middle" if abs(x - MIDDLE) < 20 else "start" if x > MIDDLE else "end"
+        spokes.append(Spoke(name, _number(at), _number(wanted), _point(turn, MOST), (round(x), round(MIDDLE + (LONG + 14) * sin(turn) + 4)), anchor))
+    return Wheel(_called(resource.get("code")), tuple(spokes), _outline(now), _outline(hoped))
+
+
+def _called(concept: Any) -> str:
+    return str(concept.get("text") or "") if isinstance(concept, dict) else ""
+
+
+def _counted(found: Any) -> int | Decimal | None:
+    return found if type(found) in (int, Decimal) else None
+
+
+def _point(turn: float, far: int | Decimal | None) -> tuple[int, int]:
+    length = LONG * float(min(max(far, 0), MOST)) / MOST if far is not None else 0
+    return round(MIDDLE + length * cos(turn)), round(MIDDLE + length * sin(turn))
+
+
+def _outline(points: Sequence[tuple[int, int]]) -> str:
+    return " ".join(f"{x},{y}" for x, y in points)
+
+
+def _number(found: int | Decimal | None) -> str:
+    return short(found) if found is not None else ""
