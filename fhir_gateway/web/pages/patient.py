@@ -22,6 +22,7 @@ from .changes import last_changes
 from .frame import Pages, show
 from .names import bodies, names, own_id
 from .plan_view import plan_view
+from .wheels import filled_in
 from .words import _, today, typed_day
 
 BATCH = 200
@@ -44,8 +45,9 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
             raise
         mine = plans.Opened({}, [])
     asked = await tasks.about(ctx, shown)
-    empty = not (mine.plan.keys() - {"plan", "person"} or asked)
-    view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")))
+    turned = filled_in(mine.record)
+    empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned)
+    view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned)
     first = alerts(mine.record, today(ctx.at), own=True)
     refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES}
     return await show(

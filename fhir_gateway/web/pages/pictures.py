@@ -141,11 +141,24 @@ class Wheel:
 
 def wheel(resource: Mapping[str, Any]) -> Wheel:
     """The picture of a panel with a number up to ten for each spoke; what is hoped for is an extension of ours, else the low end of a range."""
-    found = []
+    found: list[_Numbers] = []
     for c in _things(resource.get("component")):
         low = next((r["low"].get("value") for r in _things(c.get("referenceRange")) if isinstance(r.get("low"), dict)), None)
         wanted = next((x.get("valueInteger") for x in _things(c.get("extension")) if x.get("url") == NEXT), low)
         found.append((_called(c.get("code")), _counted(c.get("valueInteger")), _counted(wanted)))
+    return _turned(_called(resource.get("code")), found)
+
+
+def planned_wheel(w: Mapping[str, Any]) -> Wheel | None:
+    """The same of a wheel as a plan has it; None where it has no spokes."""
+    found = [(str(s.get("name") or _("Not described")), _counted(s.get("now")), _counted(s.get("next"))) for s in _things(w.get("spokes"))]
+    return _turned(str(w.get("title") or _("My wheel")), found) if found else None
+
+
+_Numbers = tuple[str, int | Decimal | None, int | Decimal | None]  # a spoke's name, where one is, where one hopes to be
+
+
+def _turned(title: str, found: Sequence[_Numbers]) -> Wheel:
     spokes, now, hoped = [], [], []
     for n, (name, at, wanted) in enumerate(found):
         turn = 2 * pi * n / len(found) - pi / 2
@@ -154,7 +167,7 @@ def wheel(resource: Mapping[str, Any]) -> Wheel:
         x = MIDDLE + (LONG + 14) * cos(turn)
         anchor = "middle" if abs(x - MIDDLE) < 20 else "start" if x > MIDDLE else "end"
         spokes.append(Spoke(name, _number(at), _number(wanted), _point(turn, MOST), (round(x), round(MIDDLE + (LONG + 14) * sin(turn) + 4)), anchor))
-    return Wheel(_called(resource.get("code")), tuple(spokes), _outline(now), _outline(hoped))
+    return Wheel(title, tuple(spokes), _outline(now), _outline(hoped))
 
 
 def _called(concept: Any) -> str:
