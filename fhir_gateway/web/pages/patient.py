@@ -22,7 +22,7 @@ from .changes import last_changes
 from .frame import Pages, show
 from .names import bodies, names, own_id
 from .plan_view import plan_view
-from .wheels import filled_in
+from .wheels import filled_in, kept_as
 from .words import _, today, typed_day
 
 BATCH = 200
@@ -49,7 +49,7 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
     empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned)
     view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned)
     first = alerts(mine.record, today(ctx.at), own=True)
-    refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES}
+    refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES} | kept_as(mine.record)
     return await show(
         pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=refs, alerts=first, others=others,
         clashes=await versions.waiting(ctx, f"Patient/{shown}"), done=request.query_params.get("done", ""),
