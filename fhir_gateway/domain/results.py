@@ -147,6 +147,18 @@ def wheels(observations: Iterable[Node]) -> list[list[Node]]:
     return sorted(out.values(), key=lambda same: _order(same[-1]), reverse=True)
 
 
+def one_spoke(o: Node, place: int) -> dict[str, Any] | None:
+    """The wheel with the spoke at this place (from 0) alone, where one hopes to be as the low end of a range; None where there is none, or it was taken back."""
+    spokes = nodes(o, "component")
+    if not is_wheel(o) or o.get("status") in NEVER or not 0 <= place < len(spokes):
+        return None
+    chosen_one = spokes[place]
+    hoped = extension(chosen_one, OWN + "wheel-next")
+    ranges = [{"low": {"value": hoped}}] if hoped is not None else nodes(chosen_one, "referenceRange")
+    kept = {k: v for k, v in chosen_one.items() if k in ("code", "valueInteger")}
+    return {**o, "component": [{**kept, **({"referenceRange": ranges} if ranges else {})}]}
+
+
 def change(new: Value, old: Value) -> Decimal | None:
     """How much more it is; None where the two cannot be compared."""
     exact = not (new.comparator or old.comparator)
@@ -324,4 +336,4 @@ def chosen(values: Sequence[Value], code: str) -> Value | None:
     return next((v for v in values if v.code == code), None)
 
 
-__all__ = ["Kind", "Range", "Reading", "Value", "change", "chosen", "is_wheel", "kinds", "wheels", "when"]
+__all__ = ["Kind", "Range", "Reading", "Value", "change", "chosen", "is_wheel", "kinds", "one_spoke", "wheels", "when"]

@@ -119,7 +119,7 @@ def _apart(marks: list[Mark]) -> list[Mark]:
 
 @dataclass(frozen=True, slots=True)
 class Spoke:
-    """One spoke of a wheel: its name, the numbers, and where its name stands."""
+    """One spoke of a wheel: its name, the numbers, and where its name stands. `grows`: what it would be a goal to change."""
 
     name: str
     now: str
@@ -127,34 +127,58 @@ class Spoke:
     end: tuple[int, int]
     label: tuple[int, int]
     anchor: str
+    place: int = 0  # among the spokes, from 0
+    grows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A wheel: where the person is, and where they would like to be, as outlines."""
+    """A wheel: where the person is, and where they would like to be, as outlines. `ref`: the Observation that it is, where that is known."""
 
     title: str
     spokes: tuple[Spoke, ...]
     now: str  # points of a polygon
     hoped: str
+    ref: str = ""
+
+    @property
+    def growing(self) -> list[Spoke]:
+        """Those to make a goal of, the lowest first."""
+        return sorted((s for s in self.spokes if s.grows), key=lambda s: Decimal(s.now))
 
 
 def wheel(resource: Mapping[str, Any]) -> Wheel:
     """The picture of a panel with a number up to ten for each spoke; what is hoped for is an extension of ours, else the low end of a range."""
-    found = []
+    found: list[_Numbers] = []
     for c in _things(resource.get("component")):
         low = next((r["low"].get("value") for r in _things(c.get("referenceRange")) if isinstance(r.get("low"), dict)), None)
         wanted = next((x.get("valueInteger") for x in _things(c.get("extension")) if x.get("url") == NEXT), low)
         found.append((_called(c.get("code")), _counted(c.get("valueInteger")), _counted(wanted)))
+    return _turned(_called(resource.get("code")), found, f"Observation/{resource['id']}" if resource.get("id") else "")
+
+
+def planned_wheel(w: Mapping[str, Any]) -> Wheel | None:
+    """The same of a wheel as a plan has it; None where it has no spokes."""
+    found = [(str(s.get("name") or _("Not described")), _counted(s.get("now")), _counted(s.get("next"))) for s in _things(w.get("spokes"))]
+    return _turned(str(w.get("title") or _("My wheel")), found) if found else None
+
+
+_Numbers = tuple[str, int | Decimal | None, int | Decimal | None]  # a spoke's name, where one is, where one hopes to be
+
+
+def _turned(title: str, found: Sequence[_Numbers], ref: str = "") -> Wheel:
     spokes, now, hoped = [], [], []
+    lowest = min((at for _name, at, _wanted in found if at is not None), default=None)
     for n, (name, at, wanted) in enumerate(found):
         turn = 2 * pi * n / len(found) - pi / 2
         now.append(_point(turn, at))
         hoped.append(_point(turn, wanted if wanted is not None else at))
         x = MIDDLE + (LONG + 14) * cos(turn)
         anchor = "middle" if abs(x - MIDDLE) < 20 else "start" if x > MIDDLE else "end"
-        spokes.append(Spoke(name, _number(at), _number(wanted), _point(turn, MOST), (round(x), round(MIDDLE + (LONG + 14) * sin(turn) + 4)), anchor))
-    return Wheel(_called(resource.get("code")), tuple(spokes), _outline(now), _outline(hoped))
+        label = round(x), round(MIDDLE + (LONG + 14) * sin(turn) + 4)
+        grows = at is not None and (at == lowest and at < MOST if wanted is None else wanted > at)
+        spokes.append(Spoke(name, _number(at), _number(wanted), _point(turn, MOST), label, anchor, n, grows))
+    return Wheel(title, tuple(spokes), _outline(now), _outline(hoped), ref)
 
 
 def _called(concept: Any) -> str:
