@@ -27,9 +27,12 @@ from .sim.lines import Ask, of_gateway
 from .sim.town import SHARED, Clock, Town
 
 
-def line(ask: Ask, asked: list[str], lost: list[str]) -> httpx2.MockTransport:
+def line(ask: Ask, asked: list[str], lost: list[str], busy: list[str]) -> httpx2.MockTransport:
     async def handle(request: httpx2.Request) -> httpx2.Response:
         asked.append(f"{request.method} {request.url}")
+        if any(asked[-1].startswith(one) for one in busy):
+            busy.clear()
+            return httpx2.Response(429, request=request)
         status, headers, body = await ask(request, await request.aread())
         if any(asked[-1].startswith(one) for one in lost):
             lost.clear()
@@ -46,6 +49,7 @@ class Both:
         self.a, self.b, self.clock = a, b, clock
         self.asked: list[str] = []
         self.lost: list[str] = []  # how the request begins whose answer is lost next
+        self.busy: list[str] = []  # how the request begins that is refused for a moment next
 
     async def begin(self, folder: Path) -> Both:
         other = {"a": "b", "b": "a"}
@@ -56,11 +60,14 @@ class Both:
             await town.found()
             town.terms = (replace(town.terms[0], organisation=town.names["home"]),)
             town.house = replace(town.house, remotes=town.terms)
-        lines = {t.name: line(of_gateway(t.app(other[t.name])), self.asked, self.lost) for t in (self.a, self.b)}
-        self.partners = {
-            t.name: Partner(t.terms[0], RemoteServer(f"http://{other[t.name]}.test/fhir", self.clock.now, "Bearer x", lines[other[t.name]])) for t in (self.a, self.b)
-        }
+        self.lines = {t.name: line(of_gateway(t.app(other[t.name])), self.asked, self.lost, self.busy) for t in (self.a, self.b)}
+        self.partners = {t.name: self.partner(t) for t in (self.a, self.b)}
         return self
+
+    def partner(self, town: Town) -> Partner:
+        """The other one, as a worker of this one's knows it."""
+        terms = town.terms[0]
+        return Partner(terms, RemoteServer(f"http://{terms.name}.test/fhir", self.clock.now, "Bearer x", self.lines[terms.name]))
 
     async def rounds(self, times: int = 3) -> None:
         for _ in range(times):
@@ -654,21 +661,65 @@ async def test_what_they_fetched_and_keep_from_us_goes_by_its_name_after_a_no(tm
     await both.end()
 
 
-@pytest.mark.slow
-async def test_what_they_deleted_and_fetched_again_is_taken_back_under_its_new_id(both: Both) -> None:
+async def fetched_again_under_a_no(both: Both) -> tuple[Ref, Ref]:
+    """A's second copy of B's goal, and the no under which it has it: A deleted the one that B had sent, of which B hears nothing, and fetched it again."""
     began = await both.goal(both.b)
     await worker.once(both.b.house, both.partners["b"])
     first = await both.there(both.b, began)
     deleted = await both.a.house.store.get(first)
     assert deleted is not None
-    await both.a.consents("amina", "home", "deny")  # so B hears nothing of the deletion
+    no = await both.a.consents("amina", "home", "deny")  # so B hears nothing of the deletion
     await gate.remove(both.a.hospital, first, if_match=deleted.version)
     await worker.once(both.a.house, both.partners["a"])
     second = await both.a.house.store.link_by_remote("b", str(began))
     assert second is not None and second.ref != first and await words(both.a, second.ref) == "walk", "A fetched it again"
+    return second.ref, no
+
+
+@pytest.mark.slow
+async def test_what_they_deleted_and_fetched_again_is_taken_back_under_its_new_id(both: Both) -> None:
+    second, _ = await fetched_again_under_a_no(both)
     await both.b.consents("amina", "home", "deny", cls="Goal")
     await worker.once(both.b.house, both.partners["b"])
-    assert await both.deleted(both.a, second.ref)
+    assert await both.deleted(both.a, second)
+
+
+async def test_a_deletion_of_ours_is_none_of_theirs_where_the_question_after_it_is_refused_for_a_moment(both: Both) -> None:
+    began = await both.goal(both.a)
+    await both.rounds()
+    copy = await both.there(both.a, began)
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    both.busy.append("DELETE http://b.test/fhir/Goal?")
+    with pytest.raises(Down):
+        await worker.once(both.a.house, both.partners["a"])
+    assert not both.busy and await both.deleted(both.b, copy), "and by its name it is not asked for yet"
+    await pull(both.a.house, both.partners["a"])
+    said = await worker.status(both.a.house, both.partners["a"])
+    assert said["conflicts"] == said["quarantined"] == 0 and not await both.deleted(both.a, began)
+    await both.rounds()
+    rows = await both.a.house.store.ledger(remote="b", patient=both.a.names["amina"])
+    assert all(d.recalled for d in rows if d.ref == began)
+    await both.yes(no)
+    await both.rounds()
+    assert await words(both.b, await both.there(both.a, began)) == "walk"
+    await both_quiet(both)
+
+
+@pytest.mark.slow
+async def test_another_copy_there_that_we_may_see_is_taken_back_with_the_first(both: Both) -> None:
+    began = await both.goal(both.a)
+    await both.rounds()
+    first = await both.there(both.a, began)
+    stored = await both.b.house.store.get(first)
+    assert stored is not None and stored.body is not None
+    clone = {k: v for k, v in strict.decode(stored.body).items() if k != "id"}
+    clone["meta"] = {"tag": clone["meta"]["tag"]}
+    other = (await gate.create(both.b.hospital, "Goal", strict.dump(clone))).ref
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await worker.once(both.a.house, both.partners["a"])
+    assert await both.deleted(both.b, first) and await both.deleted(both.b, other)
+    await both.rounds()
+    await both_quiet(both)
 
 
 @pytest.mark.slow
