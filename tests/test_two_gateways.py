@@ -16,12 +16,14 @@ from fhir_gateway import gate
 from fhir_gateway.domain import copies, strict
 from fhir_gateway.domain.types import Ref
 from fhir_gateway.gate import Remote
-from fhir_gateway.remote.client import Down, Refusal, RemoteServer
+from fhir_gateway.remote.client import Down, Refusal, RemoteServer, Unknown
 from fhir_gateway.store import sqlite
 from fhir_gateway.sync import worker
 from fhir_gateway.sync.letting_go import HIDDEN
 from fhir_gateway.sync.partner import Partner, as_owner
 from fhir_gateway.sync.pull import pull
+from fhir_gateway.sync.push import push
+from fhir_gateway.sync.reader import Lost
 
 from .sim.lines import Ask, of_gateway
 from .sim.town import SHARED, Clock, Town
@@ -682,6 +684,32 @@ async def test_what_they_deleted_and_fetched_again_is_taken_back_under_its_new_i
     await both.b.consents("amina", "home", "deny", cls="Goal")
     await worker.once(both.b.house, both.partners["b"])
     assert await both.deleted(both.a, second)
+
+
+@pytest.mark.slow
+async def test_it_is_taken_back_also_where_the_first_deletion_is_seen_there_before_it_is_answered(both: Both) -> None:
+    second, no = await fetched_again_under_a_no(both)
+    await both.b.consents("amina", "home", "deny", cls="Goal")
+    both.lost.append("DELETE http://a.test/fhir/Goal/")
+    await push(both.b.house, both.partners["b"], "once", width=1)
+    with pytest.raises(Unknown):
+        await push(both.b.house, both.partners["b"], "once", width=1)
+    assert not both.lost
+    read = both.asked[-1].replace("DELETE", "GET")
+
+    async def still() -> None:
+        if read in both.asked:
+            raise Lost  # it reads no further: of the second one it learns nothing
+
+    await both.yes(no)
+    with pytest.raises(Lost):
+        await pull(both.b.house, both.partners["b"], still)
+    await both.a.consents("amina", "home", "deny")
+    await both.rounds()
+    assert await both.deleted(both.a, second)
+    rows = await both.b.house.store.ledger(remote="a", patient=both.b.names["amina"])
+    assert all(d.recalled for d in rows)
+    await both_quiet(both)
 
 
 async def test_a_deletion_of_ours_is_none_of_theirs_where_the_question_after_it_is_refused_for_a_moment(both: Both) -> None:
