@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,15 +28,20 @@ from fhir_gateway.sync.reader import Lost
 from .sim.lines import Ask, of_gateway
 from .sim.town import SHARED, Clock, Town
 
+Meanwhile = tuple[str, Callable[[], Awaitable[None]]]
 
-def line(ask: Ask, asked: list[str], lost: list[str], busy: list[str]) -> httpx2.MockTransport:
+
+def line(ask: Ask, asked: list[str], lost: list[str], busy: list[str], meanwhile: list[Meanwhile]) -> httpx2.MockTransport:
     async def handle(request: httpx2.Request) -> httpx2.Response:
         asked.append(f"{request.method} {request.url}")
         if any(asked[-1].startswith(one) for one in busy):
             busy.clear()
             return httpx2.Response(429, request=request)
+        said = asked[-1]
         status, headers, body = await ask(request, await request.aread())
-        if any(asked[-1].startswith(one) for one in lost):
+        if meanwhile and said.startswith(meanwhile[0][0]):
+            await meanwhile.pop()[1]()
+        if any(said.startswith(one) for one in lost):
             lost.clear()
             raise httpx2.ReadError("lost on the way back", request=request)
         return httpx2.Response(status, headers=headers, content=body, request=request)
@@ -52,6 +57,7 @@ class Both:
         self.asked: list[str] = []
         self.lost: list[str] = []  # how the request begins whose answer is lost next
         self.busy: list[str] = []  # how the request begins that is refused for a moment next
+        self.meanwhile: list[Meanwhile] = []  # how the request begins that is answered late, and what is done until then
 
     async def begin(self, folder: Path) -> Both:
         other = {"a": "b", "b": "a"}
@@ -62,7 +68,7 @@ class Both:
             await town.found()
             town.terms = (replace(town.terms[0], organisation=town.names["home"]),)
             town.house = replace(town.house, remotes=town.terms)
-        self.lines = {t.name: line(of_gateway(t.app(other[t.name])), self.asked, self.lost, self.busy) for t in (self.a, self.b)}
+        self.lines = {t.name: line(of_gateway(t.app(other[t.name])), self.asked, self.lost, self.busy, self.meanwhile) for t in (self.a, self.b)}
         self.partners = {t.name: self.partner(t) for t in (self.a, self.b)}
         return self
 
@@ -746,6 +752,30 @@ async def test_another_copy_there_that_we_may_see_is_taken_back_with_the_first(b
     await both.a.consents("amina", "home", "deny", cls="Goal")
     await worker.once(both.a.house, both.partners["a"])
     assert await both.deleted(both.b, first) and await both.deleted(both.b, other)
+    await both.rounds()
+    await both_quiet(both)
+
+
+@pytest.mark.slow
+async def test_who_deletes_so_late_that_another_has_sent_it_anew_leaves_that_there(both: Both) -> None:
+    began = await both.goal(both.a)
+    await both.rounds()
+    first = await both.there(both.a, began)
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+
+    async def another() -> None:
+        both.clock.at += timedelta(minutes=5)
+        other = both.partner(both.a)
+        await worker.once(both.a.house, other, "other")
+        await both.yes(no)
+        await worker.once(both.a.house, other, "other")
+        await both.b.consents("amina", "home", "deny")  # else A may delete it only by its id
+
+    both.meanwhile.append(("DELETE http://b.test/fhir/Goal/", another))
+    await worker.once(both.a.house, both.partners["a"])
+    copy = await both.there(both.a, began)
+    assert not both.meanwhile and copy != first
+    assert await both.deleted(both.b, first) and await words(both.b, copy) == "walk"
     await both.rounds()
     await both_quiet(both)
 

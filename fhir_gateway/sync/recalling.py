@@ -220,9 +220,11 @@ async def _not_there(
 
 async def _gone_by_name(house: House, partner: Partner, entry: Queued) -> bool:
     """What we see nothing of another gateway may keep from us: it fetched it, or we have lost its id. It is asked to delete what bears our
-    name; its answer is the same where nothing does. False where somebody there has written in it."""
+    name; its answer is the same where nothing does. False where somebody there has written in it. Fenced: whoever holds the entry now may
+    have sent it anew, under the same name."""
     if entry.ref.type in NOT_BY_NAME or not (await partner.met()).gateway:
         return True
+    await house.store.commit(*attempts.held(house, entry))
     try:
         await partner.server.delete_named(entry.ref.type, tags.name(house, entry.ref))
     except Refusal as e:
