@@ -242,6 +242,31 @@ def test_answers_have_the_labels_of_the_person_and_of_what_was_at_hand(demo: Gat
     assert filled["item"][0]["answer"] == [{"valueString": "A secret"}] and "SEX" in [c["code"] for c in filled["meta"]["security"]]
 
 
+def test_a_dry_run_shows_the_labels_that_the_writing_puts_on(demo: Gateway) -> None:
+    sex = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SEX"}
+    body = response(demo, "my-own-words", group("goals", said("goal", "Keep it to me")), meta={"security": [sex]})
+    id = kept(demo, "patient", body)
+    of_kept = out(post(demo, "patient", f"QuestionnaireResponse/{id}/$extract", params(dry_run=True)), "return")
+    of_sent = out(post(demo, "patient", "QuestionnaireResponse/$extract", body), "return")
+    ((ref, _),) = extracted(demo, "patient", id)
+    real = {c["code"] for c in demo.get("patient", ref).json()["meta"]["security"]}
+    assert {c["code"] for c in of_kept["entry"][0]["resource"]["meta"]["security"]} == real >= {"SEX"}
+    assert of_sent["entry"][0]["resource"]["meta"]["security"] == [sex]
+    goal = post(demo, "patient", "", of_sent)["entry"][0]["response"]["location"].split("/_history")[0]
+    assert demo.get("gp", f"Goal/{goal.split('Goal/')[1]}").status_code == 404, "sent as it is, it is as private"
+
+
+def test_a_change_of_private_answers_makes_what_they_became_as_private(demo: Gateway) -> None:
+    sex = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SEX"}
+    id = kept(demo, "patient", response(demo, "my-own-words", group("goals", said("goal", "Walk"))))
+    ((ref, _),) = extracted(demo, "patient", id)
+    assert demo.get("gp", ref).status_code == 200
+    sent = {**response(demo, "my-own-words", group("goals", said("goal", "Something else")), status="amended", meta={"security": [sex]}), "id": id}
+    assert demo.call("patient", "PUT", f"QuestionnaireResponse/{id}", body=sent, headers={"If-Match": 'W/"1"'}).status_code == 200
+    assert extracted(demo, "patient", id) == [(ref, "200")]
+    assert demo.get("patient", ref).json()["description"]["text"] == "Something else" and demo.get("gp", ref).status_code == 404
+
+
 def versions(demo: Gateway) -> int:
     return len(demo.get("patient", "_history?_count=200&_elements=id").json()["entry"])
 
