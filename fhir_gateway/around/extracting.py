@@ -227,6 +227,13 @@ def _provenance(ctx: Context, response: Mapping[str, Any], version: int, steps: 
     return {"resource": made, "request": {"method": "POST", "url": "Provenance"}}
 
 
+async def waits(ctx: Context, form: Form, response: Mapping[str, Any]) -> bool:
+    """Are these finished answers that the form makes something of and nothing was made of: a stop came between, or it was refused."""
+    if response.get("status") not in FINISHED or not forms.makes_something(form):
+        return False
+    return await ctx.house.store.kept(KEPT, f"{ANSWERS}/{response['id']}", ctx.at) is None
+
+
 async def became(ctx: Context, id: str) -> list[bytes]:
     """What was made of these answers, as far as this asker may see it now."""
     kept = await ctx.house.store.kept(KEPT, f"{ANSWERS}/{id}", ctx.at)
