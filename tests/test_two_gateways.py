@@ -348,6 +348,27 @@ async def test_a_plan_that_names_an_old_copy_which_is_gone_names_nothing_twice(b
     await both_quiet(both)
 
 
+async def test_a_plan_names_what_was_taken_back_and_came_again_as_it_did_before(both: Both) -> None:
+    began = await both.goal(both.a)
+    await both.rounds()
+    old = await both.there(both.a, began)
+    body = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "title": "plan", "subject": {"reference": both.b.names["amina"]}, "goal": [{"reference": str(old)}]}
+    plan = (await gate.create(both.b.hospital, "CarePlan", strict.dump(body))).ref
+    await both.rounds()
+    copy = await both.there(both.b, plan)
+    assert await aims(both.a, copy) == [str(began)]
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    await both.yes(no)
+    await both.rounds()
+    assert await both.deleted(both.b, old) and await both.there(both.a, began) != old, "it has a new name there"
+    written = await plan_of(both.b, plan)
+    await gate.update(both.b.hospital, plan, strict.dump({**written, "title": "walks"}), if_match=int(written["meta"]["versionId"]))
+    await both.rounds()
+    assert (await plan_of(both.a, copy))["title"] == "walks" and await aims(both.a, copy) == [str(began)]
+    await both_quiet(both)
+
+
 async def planted(both: Both, secret: Ref) -> tuple[Ref, list[str]]:
     """A goal of B's that is deleted, and bore the tag of a copy of A's secret one; and what a plan of B's that names it names at A."""
     tag = copies.tag(both.a.house.name, secret.id)

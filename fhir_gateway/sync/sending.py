@@ -31,7 +31,7 @@ from .state import spread
 from .taking import at_home, pull_one
 from .tally import Tally
 from .waiting import deleted_there, quarantine, refusal_kept
-from .whose import as_they_wrote
+from .whose import as_they_wrote, came_again
 
 TRIES = 8
 
@@ -128,6 +128,7 @@ async def send(
     whole = found_again(strict.decode(stored.body or b""), strict.decode(held or b"{}"), {})  # what they name is not held back from them
     body = with_labels(rendered(whole, views), whole)
     names = await _targets(house, partner, entry, ctx, body, tally, on_the_way | {ref})
+    names |= await came_again(house, partner, body)
     if held is not None:
         names |= await as_they_wrote(house, partner, body, held, theirs)
     by = theirs_to_tag(live) if live is not None and theirs else [*await tags.came_with(house, stored), copies.tag(house.name, ref.id)]
