@@ -331,7 +331,8 @@ async def aims(town: Town, ref: Ref) -> list[str]:
     return [g["reference"] for g in strict.decode(stored.body)["goal"]]
 
 
-async def test_a_plan_that_names_an_old_copy_which_is_gone_names_nothing_twice(both: Both) -> None:
+async def fetched_and_named(both: Both) -> tuple[Ref, Ref, Ref, Ref]:
+    """B's goal, A's copy, which A fetched before B sent anything and has deleted since; A's plan that names it, and B's copy of that."""
     began = await both.goal(both.b)
     await worker.once(both.a.house, both.partners["a"])
     old = await both.a.house.store.link_by_remote("b", str(began))
@@ -342,9 +343,22 @@ async def test_a_plan_that_names_an_old_copy_which_is_gone_names_nothing_twice(b
     copy = await both.there(both.a, plan)
     assert await aims(both.b, copy) == [str(began)]
     await gate.remove(both.a.hospital, old.ref, if_match=1)
+    return began, old.ref, plan, copy
+
+
+async def test_a_plan_that_names_an_old_copy_which_is_gone_names_nothing_twice(both: Both) -> None:
+    began, old, plan, copy = await fetched_and_named(both)
     await both.rounds()
     new = await both.there(both.b, began)
-    assert new != old.ref and await aims(both.b, copy) == [str(began)] and await aims(both.a, plan) == [str(new)]
+    assert new != old and await aims(both.b, copy) == [str(began)] and await aims(both.a, plan) == [str(new)]
+    await both_quiet(both)
+
+
+async def test_nor_where_what_it_was_a_copy_of_is_gone_too(both: Both) -> None:
+    began, old, plan, copy = await fetched_and_named(both)
+    await gate.remove(both.b.hospital, began, if_match=1)
+    await both.rounds()
+    assert await aims(both.b, copy) == [str(began)] and await aims(both.a, plan) == [str(old)]
     await both_quiet(both)
 
 
