@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Gateway
+from .conftest import PERSONAS, Gateway
 
 GOOD = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Sing"}, "subject": {"display": "me"}}
 
@@ -193,11 +193,14 @@ def test_validate_lines_speaks_the_peers_language(demo: Gateway) -> None:
 
 
 def test_tokens(demo: Gateway) -> None:
-    for who in ("patient", "proxy", "gp", "social-worker", "link-worker", "hospital", "stranger"):
-        (made,) = demo.lines("token", "--as", who, "--json")
-        assert {"token", "patient", "fhirUser", "scope", "expires"} <= set(made)
-        alone = demo.command("token", "--as", who)
-        assert alone.returncode == 0 and alone.stdout.count(".") == 2 and alone.stderr == ""
+    everybody = [a for who in PERSONAS for a in ("--as", who)]
+    made = demo.lines("token", *everybody, "--json")
+    assert len(made) == len(PERSONAS) and len({m["fhirUser"] for m in made}) == len(made)
+    assert all({"token", "patient", "fhirUser", "scope", "expires"} <= set(m) for m in made)
+    plain = demo.command("token", *everybody)
+    assert plain.returncode == 0 and [t.count(".") for t in plain.stdout.split()] == [2] * len(made) and plain.stderr == ""
+    one = demo.command("token", "--as", "gp")
+    assert one.returncode == 0 and one.stdout.count(".") == 2 and one.stdout.count("\n") == 1 and one.stderr == ""
 
 
 def test_explain(demo: Gateway) -> None:
