@@ -95,13 +95,18 @@ async def begin(pages: Pages, request: Request, ctx: Context) -> Response:
     """What the form is for, and a button that begins it with what is known already."""
     form, person = await forms.by_id(ctx, str(request.path_params["form"])), person_of(request, ctx)
     if request.method == "POST":
-        filled = await forms.populate(ctx, forms.Asked(canonical=_address(form), subject=f"Patient/{person}"))
-        body = {**filled.response, "source": {"reference": f"Patient/{person}"}, "author": {"reference": ctx.actor.user}}
-        made = await gate.create(ctx, forms.ANSWERS, strict.dump(body))
-        first = View(form, body).pages()
-        return go(f"/forms/{form['id']}/{made.ref.id}/{first[0][0] if first else 'check'}")
+        return go(await started(ctx, form, person, {}))
     await gate.read(ctx, Ref("Patient", person))
     return await show(pages, request, "forms/begin.html", ctx=ctx, form=form, person="" if ctx.actor.kind == "patient" else person)
+
+
+async def started(ctx: Context, form: forms.Form, person: str, context: Mapping[str, Any]) -> str:
+    """Begins answers about the person with what is known and what `context` has for the form; the address of their first page."""
+    filled = await forms.populate(ctx, forms.Asked(canonical=_address(form), subject=f"Patient/{person}", context=context))
+    body = {**filled.response, "source": {"reference": f"Patient/{person}"}, "author": {"reference": ctx.actor.user}}
+    made = await gate.create(ctx, forms.ANSWERS, strict.dump(body))
+    first = View(form, body).pages()
+    return f"/forms/{form['id']}/{made.ref.id}/{first[0][0] if first else 'check'}"
 
 
 def _address(form: forms.Form) -> str:

@@ -21,6 +21,7 @@ from .frame import Pages, go, show
 from .names import called
 from .plan_items import thing
 from .plan_view import plan_view, preferred_name
+from .wheels import filled_in
 from .words import _, day, moment, today
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
@@ -78,7 +79,8 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
     id = id_of(request)
     seen = await plans.opened(ctx, id, TYPES)
     asked = await tasks.about(ctx, id)
-    empty = not (seen.plan.keys() - {"plan", "person"} or asked)
+    turned = filled_in(seen.record)
+    empty = not (seen.plan.keys() - {"plan", "person"} or asked or turned)
     name = preferred_name(thing(seen.plan.get("person"))) or _("The person")
     done = request.query_params.get("done", "")
     return await show(
@@ -86,7 +88,7 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         request,
         "team_person.html",
         ctx=ctx,
-        plan=plan_view(seen.plan, today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name)),
+        plan=plan_view(seen.plan, today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name), filled_in=turned),
         alerts=alerts(seen.record, today(ctx.at), own=False),
         own=False,
         empty=empty,
