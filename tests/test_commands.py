@@ -209,6 +209,11 @@ def test_explain(demo: Gateway) -> None:
         (said,) = demo.lines("explain", "--who", who, "--what", f"CarePlan/{plan}", "--json")
         assert said["decision"] == decision and said["basis"] and said["text"]
     assert demo.command("explain", "--who", "gp", "--what", "CarePlan/nothing").returncode == 2
+
+
+@pytest.mark.slow
+def test_explain_names_the_option_that_is_wrong(demo: Gateway) -> None:
+    plan = demo.get("patient", f"CarePlan?patient={demo.patient}").json()["entry"][0]["resource"]["id"]
     nobody = ("sector:nonsense", "CareTeam/nope", "role:Organization/nope x|y", "Nonsense/1")
     for option, value in (*(("--who", n) for n in nobody), ("--purpose", "FOO")):
         done = demo.command("explain", *(("--who", "gp") if option == "--purpose" else ()), option, value, "--what", f"CarePlan/{plan}")
