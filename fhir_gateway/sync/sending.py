@@ -1,10 +1,9 @@
-"""One outbox entry: asked about at the moment of sending, sent with a request that is safe to repeat, and what is done when that fails."""
+"""One outbox entry: asked about at the moment of sending, sent with a request that is safe to repeat. What is done when that fails: `putting_off`."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn
 
@@ -24,16 +23,12 @@ from .attempts import Attempt, sent_open
 from .leaving import AskAgain, as_asked
 from .letting_go import Stays, delete_there
 from .links import began_there, changed, etag_of, id_of, over, same
-from .missing import NOT_KNOWN, NotKnown, NotYet
 from .partner import Partner, as_owner, elsewhere, local_references, outgoing, theirs_to_tag
-from .recalling import RECALL_LATE, named_otherwise, review, take_back, tell_once
-from .state import spread
+from .recalling import named_otherwise, review, take_back
 from .taking import at_home, pull_one
 from .tally import Tally
-from .waiting import deleted_there, quarantine, refusal_kept
-from .whose import as_they_wrote
-
-TRIES = 8
+from .waiting import deleted_there, quarantine
+from .whose import as_they_wrote, came_again
 
 
 class Differs(Exception):
@@ -128,6 +123,7 @@ async def send(
     whole = found_again(strict.decode(stored.body or b""), strict.decode(held or b"{}"), {})  # what they name is not held back from them
     body = with_labels(rendered(whole, views), whole)
     names = await _targets(house, partner, entry, ctx, body, tally, on_the_way | {ref})
+    names |= await came_again(house, partner, body)
     if held is not None:
         names |= await as_they_wrote(house, partner, body, held, theirs)
     by = theirs_to_tag(live) if live is not None and theirs else [*await tags.came_with(house, stored), copies.tag(house.name, ref.id)]
@@ -351,62 +347,3 @@ async def _not_sure(house: House, partner: Partner, entry: Queued, stored: Store
     """Who this is about is not sure there: nothing leaves until somebody has looked."""
     await house.store.commit(*attempts.withheld(ctx, entry, stored, "it is not sure who this is there"))
     tally.withheld += 1
-
-
-# -- when it does not work ---------------------------------------------------------------------------------------------
-
-
-async def later(house: House, partner: Partner, entry: Queued, e: Exception) -> None:
-    due = house.clock() + timedelta(seconds=getattr(e, "wait", None) or spread(house, 2.0 ** min(entry.tries, 20)))
-    late = house.clock() - entry.queued_at >= RECALL_LATE
-    told = await tell_once(house, partner, entry) if late else []
-    try:
-        await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)), *told)
-    except Taken:  # told meanwhile
-        await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)))
-
-
-async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tally: Tally) -> None:
-    """A version conflict, or a deletion there, is pulled and merged, then sent again; what the server will not take is parked with its words."""
-    if isinstance(e, NotYet):
-        await _not_yet(house, partner, entry, e, tally)
-        return
-    link = await house.store.link(partner.name, entry.ref)
-    live = link is not None and not link.gone
-    again = e.status in (409, 412) or (live and e.status in (404, 410))
-    wrong: Refusal | None = None  # nor may it be looked at
-    if link is not None and live and again and entry.tries < TRIES:
-        try:
-            tally.add(await pull_one(house, partner, link, alone=entry.why == "recall"))
-        except Refusal as looked:
-            wrong = looked
-    if isinstance(wrong, NotYet):
-        await _not_yet(house, partner, entry, wrong, tally)
-    elif wrong is not None and not e.status == wrong.status == 404:
-        await later(house, partner, entry, wrong)
-        tally.delayed += 1
-    elif wrong is None and again and entry.tries < TRIES:
-        if entry.tries <= 2:  # merged just now: send the result at once
-            await house.store.commit(Delay(entry.entry, entry.fence, house.clock(), str(e)))
-        else:
-            await later(house, partner, entry, e)
-            tally.delayed += 1
-    elif entry.tries < 2 and e.status not in (400, 422):
-        await later(house, partner, entry, e)
-        tally.delayed += 1
-    else:
-        told = await tell_once(house, partner, entry)
-        await house.store.commit(Close(entry.entry, entry.fence, "parked", str(e)), refusal_kept(house, partner, entry.ref, e), *told)
-        tally.parked += 1
-
-
-async def _not_yet(house: House, partner: Partner, entry: Queued, e: NotYet, tally: Tally) -> None:
-    """It is looked at again. Where that says nothing for as long as RECALL_LATE, a person is asked; `looking_again` goes on."""
-    if not isinstance(e, NotKnown) or house.clock() - entry.queued_at < RECALL_LATE:
-        await later(house, partner, entry, e)
-        tally.delayed += 1
-        return
-    said = Refusal(0, NOT_KNOWN)  # words of ours
-    told = await tell_once(house, partner, entry)
-    await house.store.commit(Close(entry.entry, entry.fence, "parked", NOT_KNOWN), refusal_kept(house, partner, entry.ref, said), *told)
-    tally.parked += 1

@@ -81,7 +81,7 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     for body in await bodies(ctx, forms.ANSWERS, [("patient", person), ("_sort", "-authored"), ("_count", "100")]):
         form = known.get(str(body.get("questionnaire", "")).partition("|")[0])
         if form is not None:
-            row = {"at": f"/forms/{form['id']}/{body['id']}", "title": form.get("title"), "on": day(body.get("authored"))}
+            row = {"at": f"/forms/{form['id']}/{body['id']}", "title": form.get("title"), "on": day(body.get("authored")), "waits": await extracting.waits(ctx, form, body)}
             (begun if body.get("status") == "in-progress" else sent).append(row)
     mine = ctx.actor.kind == "patient"
     return await show(pages, request, "forms/overview.html", ctx=ctx, forms=offered, begun=begun, sent=sent, person="" if mine else person, back_to=_back(ctx, person))
@@ -279,5 +279,5 @@ async def done(pages: Pages, request: Request, ctx: Context) -> Response:
     rows = [(n, title or s.form.get("title"), answered.rows(view.page(n))) for n, title in view.pages()]
     return await show(
         pages, request, "forms/done.html", ctx=ctx, form=s.form, became=became, parts=rows, on=day(s.body.get("authored")),
-        kept=request.query_params.get("kept") == "answers", back_to=_back(ctx, s.person), who=_who(ctx, s).lstrip("&"),
+        kept=request.query_params.get("kept") == "answers", waits=await extracting.waits(ctx, s.form, s.body), here=s.at, back_to=_back(ctx, s.person), who=_who(ctx, s).lstrip("&"),
     )  # fmt: skip
