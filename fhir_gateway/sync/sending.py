@@ -39,6 +39,10 @@ class Differs(Exception):
         self.there = there
 
 
+class MayArrive(Exception):
+    """That server makes a second copy of what it is sent twice, and one that we sent before is not there and may be on its way."""
+
+
 async def see_to(house: House, partner: Partner, entry: Queued, tally: Tally) -> None:
     link = await house.store.link(partner.name, entry.ref)
     try:
@@ -71,6 +75,9 @@ async def _one(house: House, partner: Partner, entry: Queued, link: Linked | Non
     except identity.Waits:
         await _not_sure(house, partner, entry, stored, ctx, tally)
         return
+    except MayArrive:
+        await _may_arrive(house, entry, tally)
+        return
     went = _went(ops)
     end = Close(entry.entry, entry.fence, *(("sent", f"version {stored.version}") if went else ("superseded", "it is there already")))
     try:
@@ -90,12 +97,16 @@ async def _for_a_person(house: House, partner: Partner, entry: Queued, ctx: Cont
     """They deleted it, and a person decides: what was under way is over once nothing of it may still arrive."""
     before = await attempts.of(house, partner, entry.ref)
     if attempts.may_arrive(house, before):
-        await house.store.commit(Delay(entry.entry, entry.fence, house.clock() + attempts.HOLD / 4, "a request of ours may still arrive there"))
-        tally.delayed += 1
+        await _may_arrive(house, entry, tally)
         return
     await house.store.commit(
         Close(entry.entry, entry.fence, "superseded", "it was deleted there: a person decides"), *_known(ctx, partner, entry.ref, before)
     )
+
+
+async def _may_arrive(house: House, entry: Queued, tally: Tally) -> None:
+    await house.store.commit(Delay(entry.entry, entry.fence, house.clock() + attempts.HOLD / 4, "a request of ours may still arrive there"))
+    tally.delayed += 1
 
 
 async def send(
@@ -104,7 +115,7 @@ async def send(
     """Send this version and what it refers to; the operations that record it: only a new link where that server has it already.
     `on_the_way`: what it is sent ahead for; what goes ahead of this is recorded and counted in `tally`.
 
-    What began there and is as they wrote it is not sent back, not even to mark it. Raises what the remote raises, and AskAgain.
+    What began there and is as they wrote it is not sent back, not even to mark it. Raises what the remote raises, AskAgain and MayArrive.
     """
     ref = stored.ref
     live = link if link is not None and not link.gone else None
@@ -247,15 +258,18 @@ async def _home(house: House, partner: Partner, stored: Stored, was: Linked | No
 
 
 async def _looked_for(house: House, partner: Partner, stored: Stored, before: Attempt | None) -> dict[str, Any] | None:
-    """Where that server does not say that it creates on condition, our tag is looked for first."""
+    """Where that server does not say that it creates on condition, our tag is looked for first. MayArrive where nothing bears it yet."""
     if stored.ref.type in (await partner.met()).conditional_create:
         return None
     try:
-        return await attempts.copy_there(house, partner, stored.ref, stored.facts.patients)
+        there = await attempts.copy_there(house, partner, stored.ref, stored.facts.patients)
     except Refusal as e:
         if before is not None or isinstance(e, attempts.Endless):  # another create might be a second copy
             raise
         return None
+    if there is None and attempts.may_arrive(house, before):
+        raise MayArrive
+    return there
 
 
 async def _conditional(
