@@ -52,7 +52,7 @@ def unsafe_combination(s: Settings) -> str | None:
         return f"GATEWAY_RETENTION names {s.retention}, which is not a file: correct the path or unset it."
     if s.definitions is not None and not s.definitions.is_dir():
         return f"GATEWAY_DEFINITIONS names {s.definitions}, which is not a folder: correct the path or unset it."
-    return unsafe_remotes(s) or unsafe_subscribers(s) or _guessable(s)
+    return unsafe_remotes(s) or unsafe_launchers(s) or unsafe_subscribers(s) or _guessable(s)
 
 
 def unsafe_issuer(s: Settings) -> str | None:
@@ -116,6 +116,27 @@ def unsafe_remotes(s: Settings) -> str | None:
     return None
 
 
+def unsafe_launchers(s: Settings) -> str | None:
+    """Why nobody may come from a system as it is said; None when all are right."""
+    if s.launcher and not s.built_in_issuer:
+        return "Whoever comes from a [[launcher]] is signed in here, and GATEWAY_BUILT_IN_ISSUER=false closes that: leave one of them out."
+    places = [r.iss.rstrip("/") for r in s.launcher]
+    if twice := next((p for p in places if places.count(p) > 1), None):
+        return f"Two [[launcher]] have the same `iss`, {twice[:200]}: keep one."
+    for r in s.launcher:
+        if not private(r.iss) or "?" in r.iss or "#" in r.iss:
+            return f"The `iss` of a [[launcher]] must be an https address without a name, password, question or fragment, not `{r.iss[:200]}`."
+        if r.sign_in and not private(r.sign_in):
+            return f"The `sign_in` of the launcher {r.iss[:200]} must be an https address without a name or password in it."
+        if not r.client.strip() or not r.organisation.strip() or not r.user_claim.strip():
+            return f"The launcher {r.iss[:200]} needs a `client`, an `organisation` and a `user_claim`: an empty one says nobody."
+        if r.secret and r.key:
+            return f"The launcher {r.iss[:200]} has both `secret` and `key`: keep one."
+        if r.key and (wrong := _unsigned_by(f"launcher {r.iss[:200]}", r.key, r.key_id)):
+            return wrong
+    return None
+
+
 def unsafe_subscribers(s: Settings) -> str | None:
     """Why a place that may be told of changes is none, or is too many; None when all are right."""
     for entry in sorted(s.subscriber_places()):
@@ -159,15 +180,20 @@ def _unsigned_smart(name: str, a: AuthSettings) -> str | None:
         return f"The `scope` of the remote `{name}` must be of words such as system/*.cruds, not `{wrong[:60]}`: nobody is there who could grant others."
     if a.key == OWN:
         return f"The remote `{name}` signs in by a key of our own, which is by ES384: leave `algorithm` and `key_id` out." if a.algorithm == "RS384" or a.key_id else None
-    file = Path(a.key)
+    return _unsigned_by(f"remote `{name}`", a.key, a.key_id, a.algorithm, ", or write `own` for a key that is made here")
+
+
+def _unsigned_by(whose: str, key: str, key_id: str, algorithm: str = "", otherwise: str = "") -> str | None:
+    """Why this file holds no private key to sign in by, or None."""
+    file = Path(key)
     if not file.is_file() or not os.access(file, os.R_OK):
-        return f"The `key` of the remote `{name}` names {a.key}, which is not a file that can be read: correct the path, or write `own` for a key that is made here."
+        return f"The `key` of the {whose} names {key}, which is not a file that can be read: correct the path{otherwise}."
     if file.stat().st_mode & stat.S_IWOTH:
-        return f"Anybody on this machine may write {a.key}, the private key for the remote `{name}`: take that away by `chmod o-w`."
+        return f"Anybody on this machine may write {key}, the private key for the {whose}: take that away by `chmod o-w`."
     try:
-        read_key(file.read_bytes(), a.key_id, a.algorithm)
+        read_key(file.read_bytes(), key_id, algorithm)
     except BadKey as why:
-        return f"The `key` of the remote `{name}` is no private key to sign in by, {a.key}: {why}."
+        return f"The `key` of the {whose} is no private key to sign in by, {key}: {why}."
     return None
 
 
@@ -178,6 +204,9 @@ def _empty(s: Settings) -> str | None:
     for r in s.remote:
         if name := _blank(r) or _blank(r.auth):
             return f"The `{name}` of the remote `{r.name}` is set and empty: give the secret, or take the line away."
+    for launcher in s.launcher:
+        if name := _blank(launcher):
+            return f"The `{name}` of the launcher {launcher.iss[:200]} is set and empty: give the secret, or take the line away."
     return None
 
 
@@ -206,6 +235,7 @@ def _guessable(s: Settings) -> str | None:
     }  # fmt: skip
     for r in s.remote:
         secrets |= {f"The `token` of the remote `{r.name}`": r.token or r.auth.token, f"The `password` of the remote `{r.name}`": r.auth.password}
+    secrets |= {f"The `secret` of the launcher {r.iss[:200]}": r.secret for r in s.launcher}
     for name, secret in secrets.items():
         if secret and guessable(secret):
             return f"{name} is a well-known default or easy to guess: set a long random one that its owner gave you."

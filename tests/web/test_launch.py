@@ -1,0 +1,240 @@
+"""Coming from a clinician's own system onto the person's one screen, tried with a foreign one. docs/launch.md
+
+https://hl7.org/fhir/smart-app-launch/app-launch.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from joserfc.jwk import ECKey
+
+from fhir_gateway.auth.launching import LASTS, Launches
+from fhir_gateway.domain.identity import on_paper
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.settings import LauncherSettings, Settings
+from fhir_gateway.settings.unsafe import unsafe_launchers
+
+from ..conftest import VERIFY, Gateway
+from ..launcher import AMINA, Ehr
+from ..staff import consent, permit
+from .launching import launched_from
+from .test_doors import Visitor, as_
+
+WORDS = {  # what stands on the page that says why not
+    "unknown": "a system that is not registered here", "lost": "Open the person again in your own system", "refused": "did not let this go on",
+    "away": "did not answer as it should", "nobody": "did not say whom you want to see", "user": "Nobody is registered here by the name",
+    "person": "There is nobody here with that NHS number",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ehr, Gateway]]:
+    ehr = Ehr()
+    with launched_from(ehr, tmp_path_factory.mktemp("launch")) as g:
+        yield ehr, g
+    ehr.stop()
+
+
+@pytest.fixture
+def ehr(started: tuple[Ehr, Gateway]) -> Iterator[Ehr]:
+    started[0].usual()
+    yield started[0]
+    started[0].usual()
+
+
+@pytest.fixture
+def visitor(started: tuple[Ehr, Gateway]) -> Iterator[Visitor]:
+    v = Visitor(started[1])
+    v.http = httpx2.Client(base_url=v.base, follow_redirects=True, verify=VERIFY)
+    yield v
+    v.http.close()
+
+
+def come(v: Visitor, ehr: Ehr, launch: str = "amina-is-open") -> httpx2.Response:
+    return v._seen(v.http.get("/launch", params={"iss": ehr.iss, "launch": launch}))
+
+
+def stays_out(v: Visitor, answer: httpx2.Response, why: str, status: int) -> None:
+    assert answer.status_code == status and WORDS[why] in v.words(), v.words()
+    for theirs in ("Amina", "9990000018", "999 000 0018", "Patel"):
+        assert theirs not in v.page, "nothing of anybody"
+    assert v.get("/team").url.path == "/sign-in", "nobody is signed in"
+
+
+def test_a_clinician_lands_on_the_one_screen_of_the_person_they_have_open(started: tuple[Ehr, Gateway], ehr: Ehr, visitor: Visitor) -> None:
+    g = started[1]
+    answer = come(visitor, ehr)
+    assert answer.status_code == 200 and answer.url.path == f"/team/people/{g.patient}/in-a-hurry", visitor.words()
+    assert "If I fall or cannot get up" in visitor.words() and "Dr Asha Patel" in visitor.page
+    assert "launch" not in visitor.http.cookies, "what was begun is taken away"
+    patient = as_(g, "patient")
+    patient.get("/my-plan/who-looked")
+    assert "Dr Asha Patel" in patient.words()
+    patient.http.close()
+    officer = as_(g, "privacy-officer")
+    officer.get("/privacy/audit")
+    assert "Came here from their own system" in officer.words()
+    officer.http.close()
+
+
+def test_what_the_browser_is_sent_away_with(started: tuple[Ehr, Gateway], ehr: Ehr) -> None:
+    """PKCE S256, aud, a state of this browser; the cookie is no script's and says nothing."""
+    answer = httpx2.get(f"{started[1].base}/launch", params={"iss": f"{ehr.iss}/", "launch": "amina-is-open"}, verify=VERIFY)
+    asked = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+    assert answer.status_code == 303 and asked["aud"] == ehr.iss and asked["code_challenge_method"] == "S256" and len(asked["code_challenge"]) == 43
+    assert asked["scope"] == "launch openid fhirUser patient/Patient.r" and len(asked["state"]) > 30 and asked["response_type"] == "code"
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and asked["state"] not in cookie and asked["nonce"] not in cookie
+
+
+@pytest.mark.parametrize(
+    ("change", "why", "status"),
+    [
+        ({"claims": {"sub": "dr-nobody"}}, "user", 403),
+        ({"claims": {"aud": "another-app"}}, "user", 403),
+        ({"claims": {"azp": "another-app"}}, "user", 403),
+        ({"claims": {"iss": "https://elsewhere.example"}}, "user", 403),
+        ({"claims": {"exp": 1_000_000_000}}, "user", 403),
+        ({"claims": {"nonce": "of another launch"}}, "user", 403),
+        ({"claims": {"fhirUser": "Patient/p1"}}, "user", 403),
+        ({"claims": {"sub": "dr-other"}}, "user", 403),  # of another organisation than the one it speaks for
+        ({"signer": ECKey.generate_key("P-256")}, "user", 403),
+        ({"token": {"id_token": None}}, "user", 403),
+        ({"token": {"id_token": "a.b.c"}}, "user", 403),
+        ({"token": {"patient": None}}, "nobody", 400),
+        ({"token": {"patient": "../Practitioner/7"}}, "nobody", 400),
+        ({"token": {"access_token": "a b\r\nc"}}, "away", 503),
+        ({"patient": {**AMINA, "birthDate": "1951-04-08"}}, "person", 404),
+        ({"patient": {**AMINA, "name": [{"family": "Someone"}]}}, "person", 404),
+        ({"patient": {**AMINA, "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000026"}]}}, "person", 404),
+        ({"patient": {**AMINA, "active": False}}, "person", 404),
+        ({"patient": {"resourceType": "Patient", "id": "p1", "name": "Amina", "identifier": [7], "link": 3, "birthDate": []}}, "person", 404),
+        ({"patient": {**AMINA, "id": "p2"}}, "away", 503),
+        ({"patient": []}, "away", 503),
+        ({"down": {"/token"}}, "away", 503),
+        ({"down": {"/jwks"}}, "away", 503),
+        ({"down": {"/fhir/.well-known/smart-configuration"}}, "away", 503),
+        ({"about": {"token_endpoint": "http://127.0.0.1:9/token"}}, "away", 503),  # a server that nobody named
+        ({"about": {"authorization_endpoint": "javascript:alert(1)"}}, "away", 503),
+    ],
+)  # fmt: skip
+def test_whoever_and_whomever_it_cannot_vouch_for_stays_out(ehr: Ehr, visitor: Visitor, change: dict[str, Any], why: str, status: int) -> None:
+    for name, value in change.items():
+        setattr(ehr, name, value)
+    stays_out(visitor, come(visitor, ehr), why, status)
+
+
+def test_a_launch_that_they_ended_is_theirs_to_begin_again(ehr: Ehr, visitor: Visitor) -> None:
+    stays_out(visitor, come(visitor, ehr, launch="closed an hour ago"), "refused", 400)
+
+
+@pytest.mark.parametrize("iss", ["", "https://evil.example/fhir", "http://169.254.169.254/latest", "//localhost", "javascript:alert(1)"])
+def test_a_system_that_is_not_registered_is_asked_nothing(ehr: Ehr, visitor: Visitor, iss: str) -> None:
+    heard = len(ehr.heard)
+    stays_out(visitor, visitor._seen(visitor.http.get("/launch", params={"iss": iss, "launch": "x"})), "unknown", 403)
+    assert len(ehr.heard) == heard
+
+
+def test_what_was_begun_in_one_browser_is_ended_in_no_other(started: tuple[Ehr, Gateway], ehr: Ehr, visitor: Visitor) -> None:
+    """Nobody is signed in as somebody else by an address that was sent to them; an answer counts once."""
+    base = started[1].base
+    with httpx2.Client(verify=VERIFY) as attacker:
+        away = attacker.get(f"{base}/launch", params={"iss": ehr.iss, "launch": "amina-is-open"})
+        back = attacker.get(away.headers["location"]).headers["location"]
+        stays_out(visitor, visitor.get(back), "lost", 400)
+        come(visitor, ehr)
+        stays_out_path = visitor.get(back)
+        assert stays_out_path.status_code == 400 and WORDS["lost"] in visitor.words(), "nor over a sign-in of their own"
+        assert attacker.get(back).status_code == 303
+        attacker.cookies.set("launch", away.headers["set-cookie"].partition("=")[2].partition(";")[0])
+        assert attacker.get(back).status_code == 400, "a code is used once"
+    for wrong in ("/launch/callback", "/launch/callback?state=x&code=y", "/launch/callback?error=access_denied", "/launch?iss=" + ehr.iss):
+        assert visitor.get(wrong).status_code == 400, wrong
+
+
+def test_consent_decides_as_always(started: tuple[Ehr, Gateway], ehr: Ehr, visitor: Visitor) -> None:
+    """She says no to her GP: the same page as for nobody, and a row for her."""
+    g = started[1]
+    said = g.call("patient", "POST", "Consent", body=consent(g.patient, permit(str(g.persona("gp")["fhirUser"]), type="deny")))
+    assert said.status_code == 201, said.text
+    stays_out(visitor, come(visitor, ehr), "person", 404)  # the last of this gateway: her no stays
+
+
+# -- without a server -------------------------------------------------------------------------------------------------
+
+
+EHR = LauncherSettings(iss="https://ehr.example/fhir", client="us", organisation="D82001")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 26, 8, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def configured(request: httpx2.Request) -> httpx2.Response:
+    return httpx2.Response(200, json={"issuer": "https://ehr.example", "authorization_endpoint": "https://ehr.example/a?x=1", "capabilities": ["permission-v1"]})
+
+
+async def test_a_launch_ends_by_itself_and_is_of_one_store_alone() -> None:
+    clock = Clock()
+    launches = Launches({EHR.iss: EHR}, {}, "https://plan.example", b"s" * 32, clock, lambda: "id", httpx2.MockTransport(configured))
+    where, kept = await launches.begin(EHR.iss, "l")
+    assert where.startswith("https://ehr.example/a?x=1&response_type=code") and "patient%2FPatient.read" in where, "in the words of an older server"
+    assert launches.carried(kept).startswith("__Host-launch=") and "Secure" in launches.carried(kept) and "Max-Age=0" in launches.carried("")
+    state = dict(parse_qsl(urlsplit(where).query))["state"]
+    for query in ({"state": state, "error": "access_denied"}, {"state": state}):
+        with pytest.raises(Problem) as no:
+            await launches.finish(query, kept)
+        assert no.value.where == "launch-refused"
+    other = replace(launches, secret=b"o" * 32)
+    for one, cookie, query in ((other, kept, {"state": state, "code": "c"}), (launches, kept[:-2], {"state": state, "code": "c"}), (launches, kept, {"state": "é", "code": "c"})):
+        with pytest.raises(Problem) as no:
+            await one.finish(query, cookie)
+        assert no.value.where == "launch-lost"
+    clock.now += LASTS + timedelta(seconds=1)
+    with pytest.raises(Problem) as no:
+        await launches.finish({"state": state, "code": "c"}, kept)
+    assert no.value.where == "launch-lost"
+
+
+json_value = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.sampled_from(["family", "use", "system", "value", "type"]), v), max_leaves=8)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from(["identifier", "name", "birthDate", "link", "active"]), json_value))
+def test_whatever_a_patient_of_theirs_is_it_is_somebody_or_nobody(patient: dict[str, Any]) -> None:
+    paper = on_paper(patient)
+    assert paper is None or all(isinstance(part, str) and part for part in paper[::2])
+
+
+def test_a_present_name_is_looked_for_before_a_former_one() -> None:
+    assert on_paper(AMINA) == ("9990000018", "1951-04-07", "EXAMPLE")
+    assert on_paper({**AMINA, "identifier": [*AMINA["identifier"], {"system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000026"}]}) is None, "of two numbers neither"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"iss": "http://ehr.example/fhir"}, "must be an https address"), ({"iss": "https://u:p@ehr.example/fhir"}, "must be an https address"),
+        ({"sign_in": "http://ehr.example"}, "`sign_in`"), ({"client": " "}, "needs a `client`"), ({"organisation": ""}, "needs a `client`"),
+        ({"secret": "a-long-secret", "key": "k.pem"}, "keep one"), ({"key": "/nowhere/k.pem"}, "not a file that can be read"),
+    ],
+)  # fmt: skip
+def test_a_launcher_that_cannot_be_is_refused_in_one_sentence(change: dict[str, str], said: str) -> None:
+    wrong = unsafe_launchers(Settings(launcher=[EHR.model_copy(update=change)]))
+    assert wrong is not None and said in wrong and "u:p" not in wrong.replace("https://u:p@ehr.example/fhir", "")
+    assert unsafe_launchers(Settings(launcher=[EHR])) is None
+    assert "keep one" in str(unsafe_launchers(Settings(launcher=[EHR, EHR])))
+    assert "GATEWAY_BUILT_IN_ISSUER" in str(unsafe_launchers(Settings(launcher=[EHR], built_in_issuer=False)))
