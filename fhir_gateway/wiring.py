@@ -299,7 +299,7 @@ def open_launches(settings: Settings, house: House) -> Launches:
     """The systems that people may come from. Nothing is asked of them yet."""
     known = {r.iss.rstrip("/"): r for r in settings.launcher}
     signed = {r.iss: read_key(Path(r.key).read_bytes(), r.key_id) for r in settings.launcher if r.key}
-    return Launches(known, signed, settings.base, house.secret, house.clock, house.new_id)
+    return Launches(known, signed, settings.base, house.secret, house.store, house.clock, house.new_id)
 
 
 async def open_store(address: str, search_seconds: float = 5.0, key: str | None = None) -> Store:

@@ -1,6 +1,6 @@
 """Somebody else's system on the loopback address, from which an app is launched: a desk with a person open, sign-in, tokens, keys and one Patient.
 
-It is strict where a real one is (redirect address, PKCE, aud, one use of a code) and can be told to be wrong.
+It is strict where a real one is (redirect address, PKCE, aud, one use of a code) and can be told to be wrong, or to attack.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import html
 import json
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -29,7 +31,8 @@ PAGE = "<!doctype html><html lang=en><title>{0}</title><main><h1>{0}</h1>{1}</ma
 
 
 class Ehr:
-    """`claims`, `patient`, `token` and `about` change what it says; `down` are paths that answer 503; `heard` what it was asked."""
+    """`claims`, `patient`, `token` and `about` change what it says; `down` are paths that answer 503, `odd` those that do something else;
+    `signs` makes the id token of its claims; a `lax` one takes any proof, any number of times; `heard` what it was asked."""
 
     def __init__(self) -> None:
         self.key = ECKey.generate_key("P-256", {"kid": "ehr-1"})
@@ -39,6 +42,7 @@ class Ehr:
         self.back = ""  # the registered redirect address
         self.codes: dict[str, dict[str, str]] = {}
         self.heard: list[str] = []
+        self.cookies: list[str] = []
         self.usual()
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -48,7 +52,9 @@ class Ehr:
         self.about: dict[str, Any] = {}
         self.patient: dict[str, Any] = AMINA
         self.down: set[str] = set()
-        self.signer = self.key
+        self.odd: dict[str, Callable[[Any], None]] = {}
+        self.signs: Callable[[dict[str, Any]], str] = lambda claims: jwt.encode({"alg": "ES256", "kid": "ehr-1"}, claims, self.key, algorithms=["ES256"])
+        self.lax = False
 
     def stop(self) -> None:
         self.server.shutdown()
@@ -64,11 +70,15 @@ class Ehr:
             def do_GET(self) -> None:
                 path, query = urlsplit(self.path).path, dict(parse_qsl(urlsplit(self.path).query))
                 ehr.heard.append(path)
+                ehr.cookies.append(self.headers.get("Cookie", ""))
                 if path in ehr.down:
                     return self.said(503, {})
+                if path in ehr.odd:
+                    return ehr.odd[path](self)
                 if path == "/desk":
                     where = html.escape(f"{query['app']}/launch?{urlencode({'iss': ehr.iss, 'launch': 'amina-is-open'})}")
-                    return self.page("Amina Example is open", f'<a href="{where}">Shared plan</a>')
+                    link = f' <a href="{html.escape(query["link"])}">By a link</a>' if "link" in query else ""
+                    return self.page("Amina Example is open", f'<a href="{where}">Shared plan</a>{link}')
                 if path == "/fhir/.well-known/smart-configuration":
                     return self.said(200, ehr.configuration())
                 if path == "/authorize":
@@ -86,19 +96,23 @@ class Ehr:
 
             def do_POST(self) -> None:
                 form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+                self.form = form
                 ehr.heard.append(self.path)
                 if self.path in ehr.down:
                     return self.said(503, {})
-                asked = ehr.codes.pop(form.get("code", ""), None)
+                if self.path in ehr.odd:
+                    return ehr.odd[self.path](self)
+                asked = ehr.codes.get(form.get("code", "")) if ehr.lax else ehr.codes.pop(form.get("code", ""), None)
                 basic = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
                 if self.headers.get("Authorization") != f"Basic {basic}":
                     return self.said(401, {"error": "invalid_client"})
                 proof = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest()).decode().rstrip("=")
-                if asked is None or asked["code_challenge"] != proof or asked["code_challenge_method"] != "S256" or form["redirect_uri"] != ehr.back:
+                proven = asked is not None and asked["code_challenge"] == proof and asked["code_challenge_method"] == "S256"
+                if asked is None or not (proven or ehr.lax) or form["redirect_uri"] != ehr.back:
                     return self.said(400, {"error": "invalid_grant"})
                 now = int(time.time())
                 claims = {"iss": ehr.base, "aud": CLIENT, "sub": "dr-patel", "fhirUser": f"{ehr.iss}/Practitioner/7", "iat": now, "exp": now + 300, "nonce": asked["nonce"], **ehr.claims}
-                id_token = jwt.encode({"alg": "ES256", "kid": "ehr-1"}, claims, ehr.signer, algorithms=["ES256"])
+                id_token = ehr.signs({k: v for k, v in claims.items() if v is not None})
                 out = {"access_token": "of-the-ehr", "token_type": "Bearer", "expires_in": 300, "patient": "p1", "id_token": id_token, **ehr.token}
                 self.said(200, {k: v for k, v in out.items() if v is not None})
 
@@ -115,7 +129,12 @@ class Ehr:
                 self.end_headers()
 
             def _send(self, status: int, raw: bytes, media: str) -> None:
+                with suppress(ConnectionError):  # whoever asked may have had enough
+                    self._sent(status, raw, media)
+
+            def _sent(self, status: int, raw: bytes, media: str) -> None:
                 self.send_response(status)
+                self.send_header("Set-Cookie", "theirs=1; Path=/")
                 self.send_header("Content-Type", media)
                 self.send_header("Content-Length", str(len(raw)))
                 self.end_headers()

@@ -83,6 +83,7 @@ class LauncherSettings(BaseModel):
     """One system whose users may come from a person open there (SMART EHR launch): `[[launcher]]` in the TOML file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(description="What addresses and the trail call it: letters and digits, with `.`, `_` or `-` between. Its redirect address is `BASE_URL/launch/callback/NAME`.")
     iss: str = Field(description="Its FHIR base: what it says as `iss`.")
     client: str = Field(description="What we are called there (`client_id`).")
     organisation: str = Field(description="ODS code or id of the organisation that it speaks for. Only accounts there, or in a part of it, can be meant.")

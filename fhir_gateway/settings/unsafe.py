@@ -21,6 +21,7 @@ from ..domain.vocabulary import SIGN_IN_ROLES
 from .fields import AuthSettings, RemoteSettings, Settings
 from .signing import OWN, BadKey, read_key
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BESIDE = frozenset({"key_id", "algorithm", "token_url", "scope"})  # what `smart` may say, too
 
 
@@ -81,7 +82,7 @@ def unsafe_remotes(s: Settings) -> str | None:
     names = [r.name for r in s.remotes()]
     if len(names) != len(set(names)):
         return "Two remotes have the same name: give each [[remote]] its own."
-    if odd := next((n for n in names if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", n)), None):
+    if odd := next((n for n in names if not NAME.fullmatch(n)), None):
         return f"The remote `{odd[:64]}`: a `name` is up to 64 letters and digits, with `.`, `_` or `-` between, for it is what you type in commands."
     places = [r.url.rstrip("/") for r in s.remotes()]
     if twice := next((u for u in places if places.count(u) > 1), None):
@@ -120,19 +121,21 @@ def unsafe_launchers(s: Settings) -> str | None:
     """Why nobody may come from a system as it is said; None when all are right."""
     if s.launcher and not s.built_in_issuer:
         return "Whoever comes from a [[launcher]] is signed in here, and GATEWAY_BUILT_IN_ISSUER=false closes that: leave one of them out."
-    places = [r.iss.rstrip("/") for r in s.launcher]
-    if twice := next((p for p in places if places.count(p) > 1), None):
-        return f"Two [[launcher]] have the same `iss`, {twice[:200]}: keep one."
+    if odd := next((r.name for r in s.launcher if not NAME.fullmatch(r.name)), None):
+        return f"The launcher `{odd[:64]}`: a `name` is up to 64 letters and digits, with `.`, `_` or `-` between, for it stands in an address."
+    for what, said in (("name", [r.name for r in s.launcher]), ("iss", [r.iss.rstrip("/") for r in s.launcher])):
+        if len(said) != len(set(said)):
+            return f"Two [[launcher]] have the same `{what}`: keep one."
     for r in s.launcher:
         if not private(r.iss) or "?" in r.iss or "#" in r.iss:
-            return f"The `iss` of a [[launcher]] must be an https address without a name, password, question or fragment, not `{r.iss[:200]}`."
+            return f"The `iss` of the launcher `{r.name}` must be an https address without a name, password, question or fragment."
         if r.sign_in and not private(r.sign_in):
-            return f"The `sign_in` of the launcher {r.iss[:200]} must be an https address without a name or password in it."
+            return f"The `sign_in` of the launcher `{r.name}` must be an https address without a name or password in it."
         if not r.client.strip() or not r.organisation.strip() or not r.user_claim.strip():
-            return f"The launcher {r.iss[:200]} needs a `client`, an `organisation` and a `user_claim`: an empty one says nobody."
+            return f"The launcher `{r.name}` needs a `client`, an `organisation` and a `user_claim`: an empty one says nobody."
         if r.secret and r.key:
-            return f"The launcher {r.iss[:200]} has both `secret` and `key`: keep one."
-        if r.key and (wrong := _unsigned_by(f"launcher {r.iss[:200]}", r.key, r.key_id)):
+            return f"The launcher `{r.name}` has both `secret` and `key`: keep one."
+        if r.key and (wrong := _unsigned_by(f"launcher `{r.name}`", r.key, r.key_id)):
             return wrong
     return None
 
@@ -206,7 +209,7 @@ def _empty(s: Settings) -> str | None:
             return f"The `{name}` of the remote `{r.name}` is set and empty: give the secret, or take the line away."
     for launcher in s.launcher:
         if name := _blank(launcher):
-            return f"The `{name}` of the launcher {launcher.iss[:200]} is set and empty: give the secret, or take the line away."
+            return f"The `{name}` of the launcher `{launcher.name}` is set and empty: give the secret, or take the line away."
     return None
 
 
@@ -235,7 +238,7 @@ def _guessable(s: Settings) -> str | None:
     }  # fmt: skip
     for r in s.remote:
         secrets |= {f"The `token` of the remote `{r.name}`": r.token or r.auth.token, f"The `password` of the remote `{r.name}`": r.auth.password}
-    secrets |= {f"The `secret` of the launcher {r.iss[:200]}": r.secret for r in s.launcher}
+    secrets |= {f"The `secret` of the launcher `{r.name}`": r.secret for r in s.launcher}
     for name, secret in secrets.items():
         if secret and guessable(secret):
             return f"{name} is a well-known default or easy to guess: set a long random one that its owner gave you."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fhir_gateway import gate
+from fhir_gateway.auth import people
 from fhir_gateway.domain.types import Ref
 
 from ..conftest import Gateway, gateway
@@ -21,22 +22,26 @@ def launched_from(ehr: Ehr, folder: Path) -> Iterator[Gateway]:
     """The demo, which knows this system as the surgery's, and Dr Patel by the name that she has there."""
     config = folder / "gateway.toml"
     config.write_text(
-        f'[[launcher]]\niss = "{ehr.iss}"\nclient = "{CLIENT}"\norganisation = "D82001"\nsecret = "{SECRET}"\nassurance = "AAL2"\n'
-        f'[[launcher]]\niss = "{ehr.base}/council"\nclient = "{CLIENT}"\norganisation = "926"\nsecret = "{SECRET}"\n'
+        f'[[launcher]]\nname = "surgery"\niss = "{ehr.iss}"\nclient = "{CLIENT}"\norganisation = "D82001"\nsecret = "{SECRET}"\nassurance = "AAL2"\n'
+        f'[[launcher]]\nname = "council"\niss = "{ehr.base}/council"\nclient = "{CLIENT}"\norganisation = "926"\nsecret = "{SECRET}"\n'
     )
     with gateway(folder, "--demo", GATEWAY_CONFIG=str(config)) as g:
-        ehr.back = f"{g.base}/launch/callback"
-        known_as(g, "gp", ehr.base, "dr-patel")
-        known_as(g, "stranger", ehr.base, "dr-other")
+        ehr.back = f"{g.base}/launch/callback/surgery"
+
+        async def known(ctx: Any) -> None:
+            await goes_by(ctx, "gp", {"system": ehr.base, "value": "dr-patel"})
+            await goes_by(ctx, "stranger", {"system": ehr.base, "value": "dr-other"})
+
+        wired_operator(g, known)
         yield g
 
 
-def known_as(g: Gateway, who: str, system: str, value: str) -> None:
-    """An operator registers by which name somebody goes there."""
-    id = str(g.persona(who)["fhirUser"]).removeprefix("Practitioner/")
-
-    async def doing(ctx: Any) -> None:
-        now = json.loads((await gate.read(ctx, Ref("Practitioner", id))).body)
-        await gate.update(ctx, Ref("Practitioner", id), json.dumps({**now, "identifier": [{"system": system, "value": value}]}).encode(), if_match=int(now["meta"]["versionId"]))
-
-    wired_operator(g, doing)
+async def goes_by(ctx: Any, who: str, *identifiers: dict[str, Any], **more: Any) -> None:
+    """An operator registers by which names the person of this account goes elsewhere."""
+    account = await people.find(ctx.house.store, who, ctx.at)
+    assert account is not None
+    ref = Ref("Practitioner", account.fhir_user.removeprefix("Practitioner/"))
+    now = json.loads((await gate.read(ctx, ref)).body)
+    now.pop("active", None)
+    said = json.dumps({**now, **more, "identifier": list(identifiers)}).encode()
+    await gate.update(ctx, ref, said, if_match=int(now["meta"]["versionId"]))

@@ -121,7 +121,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/team/people/{id}/in-a-hurry", hurry.in_a_hurry, "team"),
         at("/open/{token}", hurry.opened, "team"),
         at("/launch", launch.launch),
-        at("/launch/callback", launch.callback),
+        at("/launch/callback/{name}", launch.callback),
         at("/printed/{token}", printing.behind),
         at("/team/emergency", urgent.emergency, "team", both),
         at("/team/claim", urgent.claim, "team", both),

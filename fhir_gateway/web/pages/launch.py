@@ -28,7 +28,7 @@ async def callback(pages: Pages, request: Request, ctx: Context | None) -> Respo
     pages.stranger(request)
     try:
         launches = _here(pages)
-        told = await launches.finish(request.query_params, request.cookies.get(launches.cookie, ""))
+        told = await launches.finish(str(request.path_params["name"]), request.query_params, request.cookies.get(launches.cookie, ""))
         caller, person = await gate.launched(pages.house, told, pages.base_url)
     except Problem as no:
         return await _not_in(pages, request, no)
