@@ -89,6 +89,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
         for act in ("add", "change", "password", "close", "reopen")
     },
     "sign-in": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
+    "launch": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
     "sign-out": _Kind("", _SIGN_IN, {"system": DCM, "code": "110123", "display": "Logout"}, "E", False),
     "who-looked": _rest("Query", "search", "E"),
     "audit-export": _Kind("", _EXPORT, {"system": OURS, "code": "audit-export"}, "R"),
@@ -298,6 +299,7 @@ _ABOUT_SIGN_IN: Final = frozenset({"account-add", "account-change", "account-pas
 _OF_ALL: Final = frozenset({"everything", "print", "transaction", "batch", "who-looked", "audit-export", "audit-proof", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export", "hold", "release", "dispose"}) | _ABOUT_SIGN_IN
 _WHOLE: Final[Mapping[str, tuple[str, str]]] = {  # which are about no part of a record
     **dict.fromkeys(("login", "sign-in"), ("signed in", "sign in")),
+    "launch": ("came here from their own system", "come here from their own system"),
     "report": ("made a report of counts", "make a report of counts"),
     "token": ("used an app", "use an app"),
     "token-end": ("stopped using an app", "stop using an app"),

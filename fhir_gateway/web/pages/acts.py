@@ -64,6 +64,7 @@ ACTS: dict[str, Said] = {
     "scope": Said("Asked by a sign-in that does not say whose record", "Asked by a sign-in that does not say whose record"),
     "purpose": Said("Asked for a purpose that their sign-in does not have", "Asked for a purpose that their sign-in does not have"),
     "sign-in": Said("Signed in", "Signed in"),
+    "launch": Said("Came here from their own system", "Came here from their own system"),
     "sign-out": Said("Signed out", "Signed out"),
     "login": Said("Signed in", "Signed in"),
     "logout": Said("Signed out", "Signed out"),
