@@ -34,7 +34,9 @@ class Work:
     sought: dict[str, bytes | None] = field(default_factory=dict)  # conditions under which something may be made, as they were last used
     unseen: bool = False  # it takes back what its writer may not see
     over: set[Ref] = field(default_factory=set)  # referrals of which a Task is over now
-    finish: Callable[[Work], Awaitable[None]] | None = None  # what is done last, once all that was asked for is prepared
+    plans: dict[str, list[Ref]] = field(default_factory=dict)  # people of whom it makes or ends main plans; which it makes
+    where: dict[Ref, str] = field(default_factory=dict)  # of what came in a Bundle: in which entry
+    last: list[Callable[[Work], Awaitable[None]]] = field(default_factory=list)  # what is done once all that was asked for is prepared
 
     async def get(self, ref: Ref) -> Stored | None:
         """The resource as it will be after this commit, as far as it is prepared; None when there is none."""
@@ -48,11 +50,16 @@ class Work:
             self.sought[name] = await self.ctx.house.store.kept(SOUGHT, name, self.ctx.at)
         return name
 
+    def at_last(self, finish: Callable[[Work], Awaitable[None]]) -> None:
+        """Do this once before the commit."""
+        if finish not in self.last:
+            self.last.append(finish)
+
     async def commit(self, *more: Op) -> None:
         """All of it and `more`, with a notice to each person to whose record it lets somebody in. Taken where it is to be looked at again:
         that something unseen was changed meanwhile is nothing to tell."""
-        if self.finish is not None:
-            await self.finish(self)
+        for finish in self.last:
+            await finish(self)
         await keyed_by_the_directory(self)
         told = [*await of_new_access(self.ctx, self.new, self.ops), *of_the_directory(self.new)]
         try:

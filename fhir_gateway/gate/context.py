@@ -111,6 +111,7 @@ class Context:
     signed_in: datetime | None = None  # when the person last proved who they are
     assurance: str = ""  # how surely whoever signed them in knows who they are
     officer: bool = False  # reviews emergencies
+    beside: bool = False  # a second main plan that comes so waits beside the first, whoever sees that: nobody is there to be told
     limits: Limits = DEFAULT  # of what may be asked for at once
 
     @property
