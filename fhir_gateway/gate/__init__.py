@@ -11,6 +11,7 @@ from .conditions import identified
 from .consenting import nobody_yet
 from .context import Answer, Context, Entry, House, Page, Remote, Written
 from .disclosing import Grounds, grounds, kept_for, may_send, owner_known, owner_of, shown_to
+from .drafts_waiting import Waiting, answer_draft, drafts_for
 from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
 from .enrolling import Enrolled, enrolled
 from .entering import enter, house_context
@@ -51,9 +52,9 @@ from .writings import Hand, last_written, read
 
 __all__ = [
     "Answer", "Clash", "Context", "Counted", "Enrolled", "Entry", "Explained", "Given", "Grounds", "Hand", "Heard", "House", "Named", "Once", "Page",
-    "Preview", "Printed", "Remote", "Sealer", "Sight", "Verdict", "Written", "accept", "all_segments", "appoint", "asker", "askers", "break_glass",
+    "Preview", "Printed", "Remote", "Sealer", "Sight", "Verdict", "Waiting", "Written", "accept", "all_segments", "answer_draft", "appoint", "asker", "askers", "break_glass",
     "change_role", "choose", "claim", "claimed_now", "claims_about", "clash", "clashes", "compartment", "confirm", "confirming", "conflicts",
-    "counted", "counted_over_all", "create", "current", "details", "disown", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled",
+    "counted", "counted_over_all", "create", "current", "details", "disown", "drafts_for", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled",
     "enter", "events", "everything", "explain", "find", "given", "grounds", "hear", "history", "historyset", "house_context", "identified", "inbox",
     "is_newest", "judge", "keep_foreign", "keepers", "kept_for", "labelled_by_these", "last_looked", "last_written", "link", "link_to", "linked",
     "may", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "named", "nobody_yet", "organisation_called",

@@ -164,7 +164,8 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write did: `created`, `updated`, `unchanged` (content equal: no new version), `deleted`, `matched` (conditional create).
+    """What a write did: `created`, `updated`, `unchanged` (content equal: no new version), `deleted`, `matched` (conditional create), `drafted` (a volunteer's,
+    which waits for the person).
 
     `shown` is False where the writer may not read what they hit upon: they are told its place, and no version, which would count
     what others do (leak list L21, L45).
@@ -177,6 +178,7 @@ class Written:
     did: str = "updated"
     shown: bool = True
     issues: tuple[Issue, ...] = ()  # what may surprise about it, that is not to be seen in it
+    draft: Ref | None = None  # `drafted`: the Task that says that this waits for the person
 
 
 # -- what is known ----------------------------------------------------------------------------------------------------
