@@ -38,7 +38,7 @@ class Item(msgspec.Struct, frozen=True):
 
 class Draft(msgspec.Struct, frozen=True):
     """What one request of a volunteer would change in one record. `id` is that of the Task which says that it waits; `kept`, what is to be
-    known of it beside the record once it counts: (kind, key, value)."""
+    known, once it counts, of answers that became it: (key, value)."""
 
     id: str
     patient: str
@@ -49,7 +49,7 @@ class Draft(msgspec.Struct, frozen=True):
     kind: str
     at: str
     items: tuple[Item, ...]
-    kept: tuple[tuple[str, str, str], ...] = ()
+    kept: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> str:
@@ -85,8 +85,8 @@ def refused(facts: Facts) -> str:
 
 
 def task(draft: Draft) -> dict[str, Any]:
-    """The Task that says, to whoever may see it, that a draft waits, and nothing of what it says."""
-    edited = [i.ref for i in draft.items if i.over]
+    """The Task that says, to whoever may see it, that a draft waits, and nothing of what it says. It names nothing
+    of the record: a Task about a referral would hold that open, and close it with itself (`referrals.closed`)."""
     return {
         "resourceType": "Task",
         "status": "requested",
@@ -97,7 +97,6 @@ def task(draft: Draft) -> dict[str, Any]:
         "authoredOn": draft.at,
         "requester": {"reference": draft.by},
         "owner": {"reference": draft.patient},
-        **({"focus": {"reference": edited[0]}} if len(edited) == 1 else {}),
     }
 
 

@@ -17,7 +17,7 @@ from .committing import Work
 from .context import Context, Written, notes
 
 KEPT: Final = "draft"
-BESIDE: Final = frozenset({"extracted"})  # kinds of what is kept beside a write that holds for it alone: it waits with it
+EXTRACTED: Final = "extracted"  # what answers became, kept beside a write and true of it alone: it waits with it
 Mark = Callable[[Work, Draft], Awaitable[None]]
 
 
@@ -55,8 +55,8 @@ async def _proposed(work: Work, patient: str, beside: Sequence[Op], mark: Mark) 
     assert work.draft is not None
     if len(await ctx.house.store.kept_all(KEPT, ctx.at, prefix=f"{patient} ")) >= drafts.MOST:
         raise Problem("conflict", f"{drafts.MOST} drafts wait for this person. Nothing was written: let them look at these first.")
-    later = [op for op in beside if isinstance(op, Keep) and op.kind in BESIDE]
-    kept = tuple((op.kind, op.key, op.value.decode()) for op in later)
+    later = [op for op in beside if isinstance(op, Keep) and op.kind == EXTRACTED]
+    kept = tuple((op.key, op.value.decode()) for op in later)
     draft = Draft(work.draft.id, patient, a.user, a.name, a.organisation, ctx.client, a.kind, instant(ctx.at), tuple(work.drafted), kept)
     await mark(work, draft)
     work.ops.append(Keep(KEPT, draft.key, msgspec.json.encode(draft), if_absent=True))
@@ -68,4 +68,4 @@ def told(work: Work, ref: Ref) -> Written:
     return Written(ref, 0, work.ctx.at, None, "drafted", shown=False, draft=work.draft)
 
 
-__all__ = ["KEPT", "keep", "told", "waits"]
+__all__ = ["EXTRACTED", "KEPT", "keep", "told", "waits"]

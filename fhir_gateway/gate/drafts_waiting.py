@@ -14,7 +14,7 @@ from ..domain.problem import Problem, not_found
 from ..domain.types import Decision, Drop, Keep, Ref, Stored, Writer
 from .committing import Work, again
 from .context import Context, ask_stored, need_scope, note, stand
-from .drafting import KEPT
+from .drafting import EXTRACTED, KEPT
 from .preparing import put_by_house, take_away
 
 Answer = Literal["accept", "refuse", "withdraw"]
@@ -119,7 +119,7 @@ async def answer_draft(ctx: Context, patient: str, id: str, answer: Answer) -> l
             said = drafts.attested(draft, kept, ctx.actor.user, ctx.at)
             if kept:
                 await put_by_house(work, Ref("Provenance", ctx.house.new_id()), said, None, what, "who wrote it and who accepted it", ours=True)
-            work.ops += [Keep(kind, key, value.encode()) for kind, key, value in draft.kept]
+            work.ops += [Keep(EXTRACTED, key, value.encode()) for key, value in draft.kept]
         await _closed(work, draft, answer, what)
         work.ops.append(Drop(KEPT, draft.key, must_exist=True))
         await work.commit()
