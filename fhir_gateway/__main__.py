@@ -292,7 +292,10 @@ def validate(
 
 @app.command()
 def token(
-    as_: Annotated[str, typer.Option("--as", help="patient, proxy, gp, social-worker, link-worker, community-nurse, hospital, stranger, paramedic, privacy-officer or registrar.")],
+    as_: Annotated[
+        list[str],
+        typer.Option("--as", help="patient, proxy, gp, social-worker, link-worker, community-nurse, hospital, stranger, paramedic, privacy-officer or registrar; several are a line each."),
+    ],
     json: Json = False,
 ) -> None:
     """Print an access token of a demo persona, to try things with curl. Only where the demo runs."""

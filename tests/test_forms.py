@@ -17,7 +17,7 @@ from fhir_gateway.domain import forms, strict
 from fhir_gateway.domain.forms import becoming
 from fhir_gateway.domain.forms.items import answers, every, items, link
 from fhir_gateway.domain.forms.pages import View, expanded, questions, tops
-from fhir_gateway.domain.forms.saying import MOST, MOST_STEPS, Speech
+from fhir_gateway.domain.forms.saying import MOST, MOST_READING, MOST_STEPS, Speech
 from fhir_gateway.domain.forms.typed import Mistake, Reading, missing
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.validate import check
@@ -221,6 +221,11 @@ def test_expressions_are_bounded() -> None:
         speech = Speech({}, AT)
         assert speech.said(grows, {}) == [] and speech.steps <= MOST_STEPS + 1 and len(speech.issues) == 1
     assert speech.said("'a'", {}) == ["a"], "the next goes on"
+    speech = Speech({}, AT)
+    for k in range(20):
+        assert speech.said(f"a{k}" + ".a" * 450, {}) == []
+    assert speech.reading <= MOST_READING + 1 and len(speech.issues) == 20, "to read them is work, too"
+    assert Speech({}, AT).said("'a'", {}) == ["a"], "for another form they are read"
     assert Speech({}, AT).said("today()", {}) == ["2026-11-26"], "the moment is the house's, not the machine's"
 
 
@@ -228,7 +233,7 @@ def test_expressions_are_bounded() -> None:
 
 
 def test_our_own_forms_are_valid_and_bring_no_licensed_words() -> None:
-    assert set(OWN) == {"my-own-words", "my-wheel", "scores"}
+    assert set(OWN) == {"goal-from-wheel", "my-own-words", "my-wheel", "scores"}
     for form in OWN.values():
         assert wrong(form) == []
         assert KNOWN.questionnaire(form["url"] + "|1.0.0") is not None
@@ -271,6 +276,20 @@ def test_the_wheel_has_a_component_for_each_spoke_in_the_persons_words() -> None
     assert [(c["code"]["text"], c["valueInteger"], [r["low"]["value"] for r in c.get("referenceRange", [])]) for c in entry["resource"]["component"]] == [
         ("Music", 4, [7]), ("Sleep", 2, []),
     ]  # fmt: skip
+
+
+def test_a_goal_from_a_wheel_is_filled_in_with_the_spoke_and_names_the_wheel() -> None:
+    form = OWN["goal-from-wheel"]
+    wheel = {"resourceType": "Observation", "id": "o", "component": [{"code": {"text": "Sleep"}, "valueInteger": 3, "referenceRange": [{"low": {"value": 7}}]}]}
+    begun = forms.filled(form, "Patient/9", {"spoke": wheel}, {}, AT)
+    assert begun.issues == () and wrong(begun.response, form) == []
+    (entry,) = made(form, *begun.response["item"]).entries
+    goal = entry["resource"]
+    assert wrong(goal) == [] and goal["description"] == {"text": "Sleep"} and goal["addresses"] == [{"reference": "Observation/o"}]
+    assert goal["target"] == [{"measure": {"text": "Sleep"}, "detailQuantity": {"value": 7, "unit": "out of 10"}}]
+    assert [n["text"] for n in goal["note"]] == ["Where I was when I set this goal: 3 out of 10"]
+    (alone,) = made(form, group("goal-page", said("goal", "Sing"), {"linkId": "by", "answer": [{"valueDate": "2027-01-01"}]})).entries
+    assert wrong(alone["resource"]) == [] and alone["resource"]["target"] == [{"dueDate": "2027-01-01"}] and not {"addresses", "note"} & alone["resource"].keys()
 
 
 def flag(value: Any) -> dict[str, Any]:

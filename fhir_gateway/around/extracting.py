@@ -7,13 +7,13 @@ people did to it meanwhile stays. https://hl7.org/fhir/uv/sdc/extraction.html
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from .. import gate
-from ..domain import forms, strict
+from ..domain import forms, labels, strict
 from ..domain.forms import becoming
 from ..domain.mapping.names import MAIN_CATEGORY, SNOMED
 from ..domain.problem import Issue, Problem
@@ -49,12 +49,22 @@ class Done:
 async def shown(ctx: Context, response: Mapping[str, Any], form: Form | None = None) -> forms.Extracted:
     """What these answers would become; nothing is written. Problem business-rule without a form, invalid for answers that do not fit it."""
     form = keeping.checked(ctx, form) if form is not None else await _form(ctx, response)
-    return _extracted(ctx, form, response)
+    found = _extracted(ctx, form, response)
+    private = response.get("meta", {}).get("security", ())
+    return replace(found, entries=tuple({**e, "resource": _as_private(e["resource"], private)} for e in found.entries))
 
 
 async def kept_answers(ctx: Context, id: str) -> dict[str, Any]:
-    """The answers as this asker may see them. Problem not-found."""
-    return dict(strict.decode((await gate.read(ctx, Ref(ANSWERS, id))).body))
+    """The answers as this asker may see them. Problem not-found; forbidden where they are more private than this asker is told."""
+    return (await _answers(ctx, id))[0]
+
+
+async def _answers(ctx: Context, id: str) -> tuple[dict[str, Any], int]:
+    """The same and which version they are."""
+    stored = await gate.read(ctx, Ref(ANSWERS, id))
+    if not await gate.told_all_labels(ctx, stored.ref, stored.version):
+        raise Problem("forbidden", "These answers are marked as private. Whoever they are of can make something of them.", f"{ANSWERS}.meta.security")
+    return dict(strict.decode(stored.body)), stored.version
 
 
 async def extract(ctx: Context, id: str) -> Done:
@@ -62,13 +72,12 @@ async def extract(ctx: Context, id: str) -> Done:
     not make; invalid; and all that the gate says of each write."""
 
     async def once() -> Done:
-        stored = await gate.read(ctx, Ref(ANSWERS, id))
-        response = dict(strict.decode(stored.body))
+        response, version = await _answers(ctx, id)
         if response.get("status") not in FINISHED:
             raise Problem("business-rule", "Answers become something once they are finished: `status` completed or amended.", f"{ANSWERS}.status")
         kept = await ctx.house.store.kept(KEPT, f"{ANSWERS}/{id}", ctx.at)
         before = msgspec.json.decode(kept, type=Before) if kept is not None else Before()
-        return await _write(ctx, response, stored.version, before, kept)
+        return await _write(ctx, response, version, before, kept)
 
     return await again(once)
 
@@ -179,12 +188,16 @@ async def _step(
     new = edited({**(was or resource)}, resource, here)
     if new == here:
         return None
+    new = _as_private(new, private)  # what they say now came with the labels that they have now
     return {"fullUrl": entry["fullUrl"], "resource": new, "request": {"method": "PUT", "url": ref, "ifMatch": f'W/"{stored.version}"'}}
 
 
 def _as_private(resource: dict[str, Any], private: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What is made of answers is no less private than they are."""
-    return {**resource, "meta": {**resource.get("meta", {}), "security": [dict(c) for c in private]}} if private else resource
+    if not private:
+        return resource
+    meta = resource.get("meta", {})
+    return {**resource, "meta": {**meta, "security": labels.joined(meta.get("security", ()), [dict(c) for c in private])}}
 
 
 async def _into_plan(ctx: Context, response: Mapping[str, Any], new: Sequence[tuple[str, dict[str, Any]]], issues: list[Issue]) -> list[dict[str, Any]]:
@@ -212,6 +225,13 @@ def _provenance(ctx: Context, response: Mapping[str, Any], version: int, steps: 
     at = ctx.at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{ctx.at.microsecond // 1000:03d}Z"
     made = becoming.provenance(f"{ANSWERS}/{response['id']}", version, targets, ctx.actor.user, response.get("source"), at)
     return {"resource": made, "request": {"method": "POST", "url": "Provenance"}}
+
+
+async def waits(ctx: Context, form: Form, response: Mapping[str, Any]) -> bool:
+    """Are these finished answers that the form makes something of and nothing was made of: a stop came between, or it was refused."""
+    if response.get("status") not in FINISHED or not forms.makes_something(form):
+        return False
+    return await ctx.house.store.kept(KEPT, f"{ANSWERS}/{response['id']}", ctx.at) is None
 
 
 async def became(ctx: Context, id: str) -> list[bytes]:

@@ -43,6 +43,7 @@ PROGRAMS: dict[tuple[str, str], tuple[str, tuple[int, ...], str, str]] = {
     ("/patients/claims", "post"): ("Say that one looks after the person named on paper", CLAIM, "application/json", "application/json"),
     ("/patients/{id}/break-glass", "post"): ("Emergency access to one person's record", GLASS, "application/json", "application/json"),
     ("/patients/{id}/break-glass", "delete"): ("End one's emergency access", (204, 401, 403, 404, 409), "", ""),
+    ("/patients/{id}/link", "post"): ("A sealed link to somebody's one screen", (201, 401, 403, 404), "", "application/json"),
     ("/patients/{id}/claims", "post"): ("Say that one looks after somebody", CLAIM, "application/json", "application/json"),
     ("/patients/{id}/claims", "delete"): ("Say no longer that one looks after somebody", (204, 401, 403, 404, 409), "", ""),
     ("/patients/{patient}/drafts", "get"): ("What volunteers wrote for a person and waits for them", (200, 401, 403, 404), "", "application/json"),

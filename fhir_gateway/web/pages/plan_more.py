@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .pictures import planned_wheel
 from .plan_items import Item, Line, lines, list_of, note, span, texts, thing, undescribed
 from .words import _, day
 
@@ -80,17 +81,17 @@ def unmet(u: dict[str, Any], needs: dict[Any, Any]) -> Item:
 
 
 def wheel(w: dict[str, Any], name: Name) -> Item:
-    """The person's own spokes, each as numbers from 0 to 10."""
+    """The person's own spokes, each as numbers from 0 to 10, and as a picture."""
     who = ", ".join(t for t in (name(w.get("by")), day(w.get("on"))) if t)
-    spokes = [(str(s.get("name") or _("Not described")), _spoke(s)) for s in list_of(w, "spokes")]
-    return Item(str(w.get("id", "")), str(w.get("title") or _("My wheel")), "", "grey", lines(*spokes, (_("Filled in"), who)))
+    spokes = [(str(s.get("name") or _("Not described")), spoke_words(s.get("now"), s.get("next"), s.get("why"))) for s in list_of(w, "spokes")]
+    return Item(str(w.get("id", "")), str(w.get("title") or _("My wheel")), "", "grey", lines(*spokes, (_("Filled in"), who)), wheel=planned_wheel(w))
 
 
-def _spoke(s: dict[str, Any]) -> str:
-    now, next = s.get("now"), s.get("next")
-    said = [_("now {n} out of 10").format(n=now)] if now is not None else []
-    said += [_("I would like {n}").format(n=next)] if next is not None else []
-    return "\n".join(t for t in (", ".join(said), str(s.get("why") or "")) if t)
+def spoke_words(now: Any, next: Any, why: Any = "") -> str:
+    """Where one is and hopes to be, as far as that is said, and why."""
+    said = [_("now {n} out of 10").format(n=now)] if now not in (None, "") else []
+    said += [_("I would like {n}").format(n=next)] if next not in (None, "") else []
+    return "\n".join(t for t in (", ".join(said), str(why or "")) if t)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,8 +79,8 @@ class PlanView:
         return [(anchor, text) for anchor, text, there in every if there]
 
 
-def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[str, str] = MappingProxyType({})) -> PlanView:
-    """`own`: the reader is the person, who is then called "I" and not by name. `changes`: as `changes.last_changes` gives them."""
+def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[str, str] = MappingProxyType({}), filled_in: tuple[Item, ...] = ()) -> PlanView:
+    """`own`: the reader is the person, who is then called "I" and not by name. `changes`: as `changes.last_changes` gives them. `filled_in`: wheels of forms."""
     person = thing(plan.get("person"))
     full = preferred_name(person)
     names = _names(plan, _("Me") if own else full)
@@ -116,7 +116,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         referrals=tuple(more.referral(r, name, goals) for r in list_of(plan, "referrals")),
         unmet=tuple(more.unmet(u, {str(n.get("id")): n.get("text") for n in list_of(plan, "needs")}) for u in list_of(plan, "unmet_needs")),
         decisions=tuple(more.decision(d, name, goals) for d in list_of(plan, "decisions")),
-        wheels=tuple(more.wheel(w, name) for w in list_of(plan, "wheels")),
+        wheels=(*(more.wheel(w, name) for w in list_of(plan, "wheels")), *filled_in),
         risks=tuple(more.risk(r, plan, name) for r in list_of(plan, "risks")),
         itself=more.itself(plan, name),
         changed=changes.get("", ""),
