@@ -28,6 +28,7 @@ NAMED_OUTSIDE_CARE: Final = frozenset({"RiskAssessment"})  # types that a yes op
 TASK_SYSTEM: Final = f"{OURS}/CodeSystem/task"
 CONFIRM_MEMBERSHIP: Final = "confirm-membership"
 MERGE_PLANS: Final = "merge-plans"  # somebody must look what becomes of a second main plan
+ACCEPT_DRAFT: Final = "accept-draft"
 CORRECT_CONSENT: Final = "correct-consent"  # somebody must look at a consent that cannot be computed
 CHECK_IDENTITY: Final = "check-identity"  # somebody must look who a person is at a partner
 PRIVACY_OFFICER: Final = f"{OURS}/CodeSystem/role|privacy-officer"  # PractitionerRole.code of whoever is told of emergencies and claims
@@ -148,5 +149,5 @@ def most_specific(codes: frozenset[str]) -> frozenset[str]:
     return frozenset(c for c in codes if c not in SENSITIVITY_SETS or not (codes & SENSITIVITIES_DENIED[c] - {c}))
 
 SIGN_IN_ROLES: Final = frozenset(
-    {"clinician", "break-glass", "contributor", "operator", "refer", "declassifier", "registrar", "privacy-officer"}
+    {"clinician", "break-glass", "contributor", "operator", "refer", "declassifier", "registrar", "privacy-officer", "volunteer"}
 )  # what a sign-in may carry; nobody has one by default

@@ -28,6 +28,7 @@ KINDS: Final[dict[str, Kind]] = {
     "claim-said": Kind("claims-said", goes=True),
     "emergency": Kind("emergencies", goes=True),
     "accepted": Kind("accepted", goes=True),
+    "draft": Kind("drafts", goes=True),
     "notice": Kind("notices", goes=True),
     "told": Kind("told", goes=True),
     "tell-choice": Kind("tell-choice", goes=True),

@@ -158,6 +158,8 @@ async def settle(
         raise Problem("bad-request", "A conflict is settled as ours, as theirs, or as merged with the merged resource.", "how")
     if ctx.actor.operator:
         await need_proof(ctx, "U", "settle", "settling a conflict")
+    elif ctx.actor.drafts_only:
+        raise Problem("forbidden", "A volunteer writes drafts; which of two versions counts is for somebody else to say.")
     key, record = await _found(ctx, id)
     ref = _ref(record)
     stored = await ctx.house.store.get(ref)

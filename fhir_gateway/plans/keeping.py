@@ -45,6 +45,7 @@ class Saved:
     unmapped: list[dict[str, str]] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     refs: dict[str, str] = field(default_factory=dict)
+    drafted: bool = False  # nothing of it is written until the person accepts it
 
 
 async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) -> Saved:
@@ -79,7 +80,9 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
     same = done.new.count(False)
     if patient is None:
         patient = refs[entries.index(next(e for e in entries if e.get("fullUrl") == person.full_url))][0].id
-    return Saved(patient, len(entries) - same, unchanged + same, 0, unmapped, pending)
+    if done.drafted:
+        pending = [*pending, "It is kept as a draft: it counts once the person accepts it."]
+    return Saved(patient, len(entries) - same, unchanged + same, 0, unmapped, pending, drafted=done.drafted)
 
 
 async def contribute(ctx: Context, part: Mapping[str, Any], *, dry_run: bool = False) -> Saved:

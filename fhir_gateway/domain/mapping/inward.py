@@ -24,7 +24,7 @@ Resource = dict[str, Any]
 LISTS: Final = (*SINGLE, "contingency", "additional-plan")
 ORDER: Final = (
     "plan", "id", "title", "status", "created", "reviewed_on", "responsible_organisation", "person", "about_me", "media", "team", "contacts",
-    "strengths", "needs", "formulations", "goals", "barriers", "actions", "medicines", "referrals", "contingency", "additional_plans", "documents", "answers",
+    "strengths", "needs", "formulations", "goals", "barriers", "decisions", "actions", "medicines", "referrals", "contingency", "additional_plans", "documents", "answers",
     "wheels", "measurements", "risks", "unmet_needs", "funding", "agreement", "review", "written", "notes",
 )  # fmt: skip
 AROUND: Final = frozenset({"Practitioner", "PractitionerRole", "Organization", "Location", "Provenance", "AuditEvent", "Consent"})
@@ -153,7 +153,7 @@ class _Reading:
             return "plan"
         if o.type == "CarePlan" and self.main is not None and _category(o.resource, "325691000000100"):
             return "contingency"
-        return foreign.KINDS.get(o.type, "?")
+        return foreign.KINDS.get(o.type) or foreign.observed(o.resource)
 
     def _adopt_stages(self) -> None:
         """Goals that another goal names as its milestones."""

@@ -39,6 +39,7 @@ from . import (
     trail,
     urgent,
     versions,
+    volunteers,
 )
 from .draft import FIELDS
 from .frame import DemoPerson, Handler, Pages, Sessions, changed, error_page, framed, headers, render
@@ -87,6 +88,8 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/my-plan/telling", telling.choose, "patient", both),
         at("/my-plan/telling/code", telling.confirm, "patient", ("POST",)),
         at("/my-plan/two-versions/{id}", versions.look, "patient", both),
+        at("/my-plan/drafts", volunteers.drafts, "owner"),
+        at("/my-plan/drafts/{id}", volunteers.answer, "owner", ("POST",), ("answer",)),
         at("/my-plan/private", private.overview, "patient"),
         at("/my-plan/private/where", private.where_i_am, "patient", ("POST",)),
         at("/my-plan/private/{type}/{id}", private.change, "patient", both),
