@@ -61,7 +61,7 @@ KINDS: Final[dict[str, Kind]] = {
     **_all("extracted", "what each part of somebody's answers became, as the Provenance of it says", goes=True),
     **_all("recall-told", "that a notice went, which is in notices; the name of a partner and a number"),
     **_all(
-        "session session-of code launch refresh online grant-of",
+        "session session-of code launch launched refresh online grant-of",
         "the hash of a key to a sign-in that is under way, which ends by itself: sign-ins are in audit, apps in apps",
     ),
     **_all("reading", "under which name a text message came, as the identifier of the Observation says", goes=True),
