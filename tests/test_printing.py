@@ -172,6 +172,22 @@ def test_what_is_hidden_from_a_reader_makes_no_newer_version_for_them(demo: Gate
     assert "A secret allergy" in sheet(amina)[1] and "A secret allergy" not in sheet(amina, demo.persona("gp")["fhirUser"])[1]
 
 
+@pytest.mark.parametrize(("code", "title", "side"), [("cy", "Fy manylion", "ltr"), ("ur", "میری تفصیلات", "rtl")])
+def test_a_booklet_says_its_own_words_in_the_readers_language(demo: Gateway, code: str, title: str, side: str) -> None:
+    v = as_(demo, "patient")
+    english = sheet(v)[0]
+    v.get(f"/language/{code}")
+    v.get("/my-plan/print")
+    page = v.http.post("/my-plan/print", data={**v.fields("/my-plan/print"), "for": "", "as": "page"}).text
+    begins = re.search(r"<html ([^>]*)>", page)
+    assert begins and f'lang="{code}"' in begins[1] and ('dir="rtl"' in begins[1]) == (side == "rtl")
+    assert title in page and "My details" not in page and "Printed for" not in page and "Amina Example" in page
+    assert english["code"] in page, "it is the same version, whatever its language"
+    raw = v.http.post("/my-plan/print", data={**v.fields("/my-plan/print"), "for": "", "as": "pdf"})
+    assert raw.status_code == 200 and raw.content.startswith(b"%PDF")
+    v.http.close()
+
+
 def test_a_link_that_was_never_made_says_nothing(demo: Gateway) -> None:
     for token in ("a" * 26, demo.patient, "%00", "A" * 26, "a" * 5000):
         answer = httpx2.get(f"{demo.base}/printed/{token}", verify=VERIFY)

@@ -92,18 +92,18 @@ def css(for_pdf: bool = False) -> str:
     return env.loader.get_source(env, "booklet.css")[0] + ("" if for_pdf else BROWSERS)
 
 
-def html(sheet: Sheet, *, say: Say = lambda t: t, moment: Callable[[Any], str] = str, for_pdf: bool = False) -> str:
-    """The booklet as one page with everything in it: no picture, script or style comes from elsewhere."""
+def html(sheet: Sheet, *, say: Say = lambda t: t, moment: Callable[[Any], str] = str, for_pdf: bool = False, language: str = "en", rtl: bool = False) -> str:
+    """The booklet, which says its own words in this `language` (by `say`), as one page with everything in it: no picture, script or style comes from elsewhere."""
     code = segno.make(sheet.link, error="m", micro=False)
     square = code.svg_inline(border=2, omitsize=True, svgclass=None, lineclass=None)
     return _environment().get_template("booklet.html").render(
-        s=sheet, b=sheet.booklet, qr=square, css=css(for_pdf), _=say, when=moment(sheet.at), for_pdf=for_pdf, room=range(ROOM)
+        s=sheet, b=sheet.booklet, qr=square, css=css(for_pdf), _=say, when=moment(sheet.at), for_pdf=for_pdf, room=range(ROOM), language=language, rtl=rtl
     )
 
 
-async def pdf(sheet: Sheet, *, say: Say = lambda t: t, moment: Callable[[Any], str] = str) -> bytes:
+async def pdf(sheet: Sheet, *, say: Say = lambda t: t, moment: Callable[[Any], str] = str, language: str = "en", rtl: bool = False) -> bytes:
     """The booklet as PDF, A5, with bookmarks. Problem unavailable, with what to install, where it cannot be made here."""
-    page = html(sheet, say=say, moment=moment, for_pdf=True)
+    page = html(sheet, say=say, moment=moment, for_pdf=True, language=language, rtl=rtl)
     async with AT_ONCE:
         return await asyncio.to_thread(_made, page)
 
