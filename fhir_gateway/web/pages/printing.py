@@ -52,7 +52,7 @@ async def behind(pages: Pages, request: Request, ctx: Context | None) -> Respons
     if ctx is None:
         pages.stranger(request)
     token = str(request.path_params["token"])
-    newest = await printing.is_newest(pages.house, token)
+    newest = await printing.is_newest(pages.house, token, ctx)
     way = await _way(ctx, token) if ctx is not None and newest is not None else ""
     return await show(pages, request, "printed.html", ctx=ctx, status=404 if newest is None else 200, newest=newest, way=way)
 
