@@ -25,7 +25,9 @@ import structlog
 from . import definitions, floors, gate
 from .auth import demo as demo_tokens
 from .auth import keys
+from .auth.launching import Launches
 from .auth.tokens import Caller, Tokens
+from .domain import read_only
 from .domain.audit import OPERATOR
 from .domain.directory import Sectors
 from .domain.labels import LabelSets
@@ -116,6 +118,7 @@ async def open_wired(settings: Settings) -> Wired:
         store=store, clock=now, new_id=new_id, r4=r4, label_sets=label_sets(),
         sectors=Sectors.from_json((definitions.profiles_dir() / "sectors.json").read_bytes()),
         secret=await keys.secret(store, "pages", now()),
+        read_only=read_only.parse(settings.read_only),
         policy=Policy(settings.policy, settings.break_glass, urgent_care=await urgent_care(settings, store), descendants=definitions.descendants(known)),
         base_url=settings.fhir_base,
         remotes=tuple(
@@ -290,6 +293,13 @@ async def sign_in_key(remote: RemoteSettings, store: Store) -> SigningKey:
     if a.key == OWN:
         return await keys.for_remote(store, remote.name, now())
     return read_key(Path(a.key).read_bytes(), a.key_id, a.algorithm)
+
+
+def open_launches(settings: Settings, house: House) -> Launches:
+    """The systems that people may come from. Nothing is asked of them yet."""
+    known = {r.iss.rstrip("/"): r for r in settings.launcher}
+    signed = {r.iss: read_key(Path(r.key).read_bytes(), r.key_id) for r in settings.launcher if r.key}
+    return Launches(known, signed, settings.base, house.secret, house.store, house.clock, house.new_id)
 
 
 async def open_store(address: str, search_seconds: float = 5.0, key: str | None = None) -> Store:

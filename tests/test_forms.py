@@ -17,7 +17,7 @@ from fhir_gateway.domain import forms, strict
 from fhir_gateway.domain.forms import becoming
 from fhir_gateway.domain.forms.items import answers, every, items, link
 from fhir_gateway.domain.forms.pages import View, expanded, questions, tops
-from fhir_gateway.domain.forms.saying import MOST, MOST_STEPS, Speech
+from fhir_gateway.domain.forms.saying import MOST, MOST_READING, MOST_STEPS, Speech
 from fhir_gateway.domain.forms.typed import Mistake, Reading, missing
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.validate import check
@@ -221,6 +221,11 @@ def test_expressions_are_bounded() -> None:
         speech = Speech({}, AT)
         assert speech.said(grows, {}) == [] and speech.steps <= MOST_STEPS + 1 and len(speech.issues) == 1
     assert speech.said("'a'", {}) == ["a"], "the next goes on"
+    speech = Speech({}, AT)
+    for k in range(20):
+        assert speech.said(f"a{k}" + ".a" * 450, {}) == []
+    assert speech.reading <= MOST_READING + 1 and len(speech.issues) == 20, "to read them is work, too"
+    assert Speech({}, AT).said("'a'", {}) == ["a"], "for another form they are read"
     assert Speech({}, AT).said("today()", {}) == ["2026-11-26"], "the moment is the house's, not the machine's"
 
 

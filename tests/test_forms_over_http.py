@@ -182,6 +182,91 @@ def test_what_a_form_is_filled_in_with_keeps_its_labels(demo: Gateway) -> None:
     assert filled["item"][0]["answer"] == [{"valueDecimal": 6}] and label["code"] in [c["code"] for c in filled["meta"]["security"]]
 
 
+RISK = {"system": "https://fhir-gateway.example/CodeSystem/handling", "code": "location-protected"}
+LEVEL = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+
+
+def marks(demo: Gateway, who: str, what: str, ref: str, *labels: dict[str, str], status: int = 200) -> None:
+    post(demo, who, f"{ref}/${what}", {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"security": list(labels)}}]}, status)
+
+
+def speaking(demo: Gateway, called: str, **said: str) -> str:
+    """The address of a form whose questions fill themselves in: an expression by linkId."""
+    context = [{"url": SDC + "launchContext", "extension": [{"url": "name", "valueCoding": {"code": c}}]} for c in ("patient", "user", "about")]
+    hidden = {"url": "http://hl7.org/fhir/StructureDefinition/questionnaire-hidden", "valueBoolean": True}
+    item = [
+        {"linkId": k, "type": "string", "text": k, "extension": [hidden, {"url": SDC + "initialExpression", "valueExpression": {"language": "text/fhirpath", "expression": v}}]}
+        for k, v in said.items()
+    ]  # fmt: skip
+    url = f"https://forms.example/{called}"
+    form = {"resourceType": "Questionnaire", "url": url, "status": "active", "title": called, "subjectType": ["Patient"], "extension": context, "item": item}
+    post(demo, "hospital", "Questionnaire", form, 201)
+    return url
+
+
+def populated(demo: Gateway, who: str, form: str, *more: dict[str, Any]) -> dict[str, Any]:
+    asked = params(questionnaire=form, subject={"reference": f"Patient/{demo.patient}"})
+    return dict(out(post(demo, who, "Questionnaire/$populate", {**asked, "parameter": [*asked["parameter"], *more]}), "response"))
+
+
+def test_where_somebody_at_risk_is_is_not_copied_into_answers(demo: Gateway) -> None:
+    """Answers are read by others, and text is not cut from what they are shown: not even the person's own answers hold it unasked."""
+    me = f"Patient/{demo.patient}"
+    form = speaking(demo, "where", city="%patient.address.first().city", phone="%patient.telecom.first().value", name="%patient.name.first().family")
+    there = {i["linkId"] for i in populated(demo, "patient", form)["item"]}
+    assert there == {"city", "phone", "name"}, "of somebody at no risk what is known"
+    marks(demo, "patient", "meta-add", me, RISK)
+    try:
+        for who in ("patient", "gp"):
+            filled = populated(demo, who, form)
+            assert [i["linkId"] for i in filled["item"]] == ["name"] and RISK["code"] not in str(filled), who
+    finally:
+        marks(demo, "patient", "meta-delete", me, RISK)
+
+
+def test_answers_have_the_labels_of_the_person_and_of_what_was_at_hand(demo: Gateway) -> None:
+    me = f"Patient/{demo.patient}"
+    sex = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SEX"}
+    form, silent = speaking(demo, "named", name="%patient.name.first().family"), OWN + "scores"
+    marks(demo, "patient", "meta-add", me, {"system": LEVEL, "code": "R"})
+    try:
+        assert {"system": LEVEL, "code": "R"} in [{k: c[k] for k in ("system", "code")} for c in populated(demo, "patient", form)["meta"]["security"]]
+        assert "meta" not in populated(demo, "patient", silent), "what was not spoken of gives no label"
+    finally:
+        marks(demo, "patient", "meta-delete", me, {"system": LEVEL, "code": "R"})
+    goal = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "A secret"}, "subject": {"reference": me}, "meta": {"security": [sex]}}
+    ref = f"Goal/{post(demo, 'patient', 'Goal', goal, 201)['id']}"
+    about = speaking(demo, "about", wish="%about.description.text")
+    given = {"name": "context", "part": [{"name": "name", "valueString": "about"}, {"name": "content", "valueReference": {"reference": ref}}]}
+    filled = populated(demo, "patient", about, given)
+    assert filled["item"][0]["answer"] == [{"valueString": "A secret"}] and "SEX" in [c["code"] for c in filled["meta"]["security"]]
+
+
+def test_a_dry_run_shows_the_labels_that_the_writing_puts_on(demo: Gateway) -> None:
+    sex = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SEX"}
+    body = response(demo, "my-own-words", group("goals", said("goal", "Keep it to me")), meta={"security": [sex]})
+    id = kept(demo, "patient", body)
+    of_kept = out(post(demo, "patient", f"QuestionnaireResponse/{id}/$extract", params(dry_run=True)), "return")
+    of_sent = out(post(demo, "patient", "QuestionnaireResponse/$extract", body), "return")
+    ((ref, _),) = extracted(demo, "patient", id)
+    real = {c["code"] for c in demo.get("patient", ref).json()["meta"]["security"]}
+    assert {c["code"] for c in of_kept["entry"][0]["resource"]["meta"]["security"]} == real >= {"SEX"}
+    assert of_sent["entry"][0]["resource"]["meta"]["security"] == [sex]
+    goal = post(demo, "patient", "", of_sent)["entry"][0]["response"]["location"].split("/_history")[0]
+    assert demo.get("gp", f"Goal/{goal.split('Goal/')[1]}").status_code == 404, "sent as it is, it is as private"
+
+
+def test_a_change_of_private_answers_makes_what_they_became_as_private(demo: Gateway) -> None:
+    sex = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SEX"}
+    id = kept(demo, "patient", response(demo, "my-own-words", group("goals", said("goal", "Walk"))))
+    ((ref, _),) = extracted(demo, "patient", id)
+    assert demo.get("gp", ref).status_code == 200
+    sent = {**response(demo, "my-own-words", group("goals", said("goal", "Something else")), status="amended", meta={"security": [sex]}), "id": id}
+    assert demo.call("patient", "PUT", f"QuestionnaireResponse/{id}", body=sent, headers={"If-Match": 'W/"1"'}).status_code == 200
+    assert extracted(demo, "patient", id) == [(ref, "200")]
+    assert demo.get("patient", ref).json()["description"]["text"] == "Something else" and demo.get("gp", ref).status_code == 404
+
+
 def versions(demo: Gateway) -> int:
     return len(demo.get("patient", "_history?_count=200&_elements=id").json()["entry"])
 

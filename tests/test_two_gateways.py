@@ -146,6 +146,27 @@ async def test_what_one_deleted_of_the_others_record_under_a_no_is_deleted_there
     assert all([(await worker.status(t.house, both.partners[t.name]))["quiet"] for t in (both.a, both.b)])
 
 
+async def test_what_they_might_have_read_and_a_no_kept_from_them_before_they_did_is_deleted_there_after_a_yes(both: Both) -> None:
+    began = await both.goal(both.b)
+    await both.rounds()
+    copy = await both.there(both.b, began)
+    stored = await both.a.house.store.get(copy)
+    assert stored is not None
+    await gate.remove(both.a.hospital, copy, if_match=stored.version)
+    await worker.once(both.a.house, both.partners["a"])
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    seen = {"resourceType": "Observation", "status": "final", "code": {"text": "seen"}, "subject": {"reference": both.a.names["amina"]}}
+    await gate.create(both.a.hospital, "Observation", strict.dump(seen))  # B has read beyond the deletion by then
+    await both.rounds(2)
+    assert not await both.deleted(both.b, began), "B hears nothing of it"
+    await both.yes(no)
+    await both.rounds()
+    assert await both.deleted(both.b, began)
+    await both_quiet(both)
+    assert not await both.a.house.store.kept_all("deleted-here", both.clock.now())
+
+
 async def test_what_the_other_changed_meanwhile_stays_and_a_person_decides(both: Both) -> None:
     began, copy, no = await deleted_under_a_no(both)
     stored = await both.b.house.store.get(began)
@@ -346,7 +367,8 @@ async def aims(town: Town, ref: Ref) -> list[str]:
     return [g["reference"] for g in strict.decode(stored.body)["goal"]]
 
 
-async def test_a_plan_that_names_an_old_copy_which_is_gone_names_nothing_twice(both: Both) -> None:
+async def fetched_and_named(both: Both) -> tuple[Ref, Ref, Ref, Ref]:
+    """B's goal, A's copy, which A fetched before B sent anything and has deleted since; A's plan that names it, and B's copy of that."""
     began = await both.goal(both.b)
     await worker.once(both.a.house, both.partners["a"])
     old = await both.a.house.store.link_by_remote("b", str(began))
@@ -357,9 +379,43 @@ async def test_a_plan_that_names_an_old_copy_which_is_gone_names_nothing_twice(b
     copy = await both.there(both.a, plan)
     assert await aims(both.b, copy) == [str(began)]
     await gate.remove(both.a.hospital, old.ref, if_match=1)
+    return began, old.ref, plan, copy
+
+
+async def test_a_plan_that_names_an_old_copy_which_is_gone_names_nothing_twice(both: Both) -> None:
+    began, old, plan, copy = await fetched_and_named(both)
     await both.rounds()
     new = await both.there(both.b, began)
-    assert new != old.ref and await aims(both.b, copy) == [str(began)] and await aims(both.a, plan) == [str(new)]
+    assert new != old and await aims(both.b, copy) == [str(began)] and await aims(both.a, plan) == [str(new)]
+    await both_quiet(both)
+
+
+async def test_nor_where_what_it_was_a_copy_of_is_gone_too(both: Both) -> None:
+    began, old, plan, copy = await fetched_and_named(both)
+    await gate.remove(both.b.hospital, began, if_match=1)
+    await both.rounds()
+    assert await aims(both.b, copy) == [str(began)] and await aims(both.a, plan) == [str(old)]
+    await both_quiet(both)
+
+
+async def test_a_plan_names_what_was_taken_back_and_came_again_as_it_did_before(both: Both) -> None:
+    began = await both.goal(both.a)
+    await both.rounds()
+    old = await both.there(both.a, began)
+    body = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "title": "plan", "subject": {"reference": both.b.names["amina"]}, "goal": [{"reference": str(old)}]}
+    plan = (await gate.create(both.b.hospital, "CarePlan", strict.dump(body))).ref
+    await both.rounds()
+    copy = await both.there(both.b, plan)
+    assert await aims(both.a, copy) == [str(began)]
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    await both.yes(no)
+    await both.rounds()
+    assert await both.deleted(both.b, old) and await both.there(both.a, began) != old, "it has a new name there"
+    written = await plan_of(both.b, plan)
+    await gate.update(both.b.hospital, plan, strict.dump({**written, "title": "walks"}), if_match=int(written["meta"]["versionId"]))
+    await both.rounds()
+    assert (await plan_of(both.a, copy))["title"] == "walks" and await aims(both.a, copy) == [str(began)]
     await both_quiet(both)
 
 

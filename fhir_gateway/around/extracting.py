@@ -7,14 +7,15 @@ people did to it meanwhile stays. https://hl7.org/fhir/uv/sdc/extraction.html
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from .. import gate
-from ..domain import forms, strict
+from ..domain import forms, labels, strict
 from ..domain.forms import becoming
+from ..domain.main_plan import counts, main_of
 from ..domain.mapping.names import MAIN_CATEGORY, SNOMED
 from ..domain.problem import Issue, Problem
 from ..domain.reconcile import edited
@@ -49,12 +50,22 @@ class Done:
 async def shown(ctx: Context, response: Mapping[str, Any], form: Form | None = None) -> forms.Extracted:
     """What these answers would become; nothing is written. Problem business-rule without a form, invalid for answers that do not fit it."""
     form = keeping.checked(ctx, form) if form is not None else await _form(ctx, response)
-    return _extracted(ctx, form, response)
+    found = _extracted(ctx, form, response)
+    private = response.get("meta", {}).get("security", ())
+    return replace(found, entries=tuple({**e, "resource": _as_private(e["resource"], private)} for e in found.entries))
 
 
 async def kept_answers(ctx: Context, id: str) -> dict[str, Any]:
-    """The answers as this asker may see them. Problem not-found."""
-    return dict(strict.decode((await gate.read(ctx, Ref(ANSWERS, id))).body))
+    """The answers as this asker may see them. Problem not-found; forbidden where they are more private than this asker is told."""
+    return (await _answers(ctx, id))[0]
+
+
+async def _answers(ctx: Context, id: str) -> tuple[dict[str, Any], int]:
+    """The same and which version they are."""
+    stored = await gate.read(ctx, Ref(ANSWERS, id))
+    if not await gate.told_all_labels(ctx, stored.ref, stored.version):
+        raise Problem("forbidden", "These answers are marked as private. Whoever they are of can make something of them.", f"{ANSWERS}.meta.security")
+    return dict(strict.decode(stored.body)), stored.version
 
 
 async def extract(ctx: Context, id: str) -> Done:
@@ -62,13 +73,12 @@ async def extract(ctx: Context, id: str) -> Done:
     not make; invalid; and all that the gate says of each write."""
 
     async def once() -> Done:
-        stored = await gate.read(ctx, Ref(ANSWERS, id))
-        response = dict(strict.decode(stored.body))
+        response, version = await _answers(ctx, id)
         if response.get("status") not in FINISHED:
             raise Problem("business-rule", "Answers become something once they are finished: `status` completed or amended.", f"{ANSWERS}.status")
         kept = await ctx.house.store.kept(KEPT, f"{ANSWERS}/{id}", ctx.at)
         before = msgspec.json.decode(kept, type=Before) if kept is not None else Before()
-        return await _write(ctx, response, stored.version, before, kept)
+        return await _write(ctx, response, version, before, kept)
 
     return await again(once)
 
@@ -179,12 +189,16 @@ async def _step(
     new = edited({**(was or resource)}, resource, here)
     if new == here:
         return None
+    new = _as_private(new, private)  # what they say now came with the labels that they have now
     return {"fullUrl": entry["fullUrl"], "resource": new, "request": {"method": "PUT", "url": ref, "ifMatch": f'W/"{stored.version}"'}}
 
 
 def _as_private(resource: dict[str, Any], private: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What is made of answers is no less private than they are."""
-    return {**resource, "meta": {**resource.get("meta", {}), "security": [dict(c) for c in private]}} if private else resource
+    if not private:
+        return resource
+    meta = resource.get("meta", {})
+    return {**resource, "meta": {**meta, "security": labels.joined(meta.get("security", ()), [dict(c) for c in private])}}
 
 
 async def _into_plan(ctx: Context, response: Mapping[str, Any], new: Sequence[tuple[str, dict[str, Any]]], issues: list[Issue]) -> list[dict[str, Any]]:
@@ -193,12 +207,12 @@ async def _into_plan(ctx: Context, response: Mapping[str, Any], new: Sequence[tu
         return []
     patient = str(response["subject"]["reference"]).removeprefix("Patient/")
     may_read = ctx.scopes is None or (ctx.scopes.covers("s", "CarePlan") and ctx.scopes.covers("u", "CarePlan"))
-    asked = [("patient", patient), ("category", f"{SNOMED}|{MAIN_CATEGORY}"), ("status", "active"), ("_count", "2")]
-    hits = [e for e in (await gate.search(ctx, "CarePlan", asked)).entries if e.body is not None] if may_read else []
-    if len(hits) != 1 or not (await gate.may(ctx, "correct", hits[0].ref)).permit:
+    asked = [("patient", patient), ("category", f"{SNOMED}|{MAIN_CATEGORY}"), ("status", "active")]
+    found = {str(e.ref): e for e in (await gate.search(ctx, "CarePlan", asked)).entries if e.body is not None and counts(strict.decode(e.body))} if may_read else {}
+    hit = found.get(main_of(await gate.main_plan_of(ctx, f"Patient/{patient}"), found) or "")
+    if hit is None or not (await gate.may(ctx, "correct", hit.ref)).permit:
         issues.append(Issue("information", "informational", "", NOT_IN_PLAN))
         return []
-    hit = hits[0]
     main = {"reference": str(hit.ref)}
     for _, resource in new:
         if becoming.is_contingency(resource):
@@ -212,6 +226,13 @@ def _provenance(ctx: Context, response: Mapping[str, Any], version: int, steps: 
     at = ctx.at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{ctx.at.microsecond // 1000:03d}Z"
     made = becoming.provenance(f"{ANSWERS}/{response['id']}", version, targets, ctx.actor.user, response.get("source"), at)
     return {"resource": made, "request": {"method": "POST", "url": "Provenance"}}
+
+
+async def waits(ctx: Context, form: Form, response: Mapping[str, Any]) -> bool:
+    """Are these finished answers that the form makes something of and nothing was made of: a stop came between, or it was refused."""
+    if response.get("status") not in FINISHED or not forms.makes_something(form):
+        return False
+    return await ctx.house.store.kept(KEPT, f"{ANSWERS}/{response['id']}", ctx.at) is None
 
 
 async def became(ctx: Context, id: str) -> list[bytes]:

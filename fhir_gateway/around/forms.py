@@ -14,13 +14,14 @@ from .. import gate
 from ..domain import forms, strict
 from ..domain.problem import Issue, Problem, not_found
 from ..domain.types import CONFIDENTIALITY, Ref
-from ..domain.vocabulary import CONFIDENTIALITY_SYSTEM
+from ..domain.vocabulary import CONFIDENTIALITY_SYSTEM, HANDLING_SYSTEM, LOCATION_PROTECTED
 from ..gate import Context
 
 TYPE = "Questionnaire"
 ANSWERS = "QuestionnaireResponse"
 MOST = 200
 CONTEXT = forms.items.SDC + "launchContext"
+LEFT_OUT = Issue("information", "suppressed", "", "Something that is known is not filled in: it is marked as private.")
 Form = dict[str, Any]
 
 
@@ -100,25 +101,47 @@ async def populate(ctx: Context, asked: Asked) -> forms.Filled:
     type, _, id = subject.partition("/")
     if type != "Patient" or not id or "/" in id:
         raise Problem("bad-request", "`subject` names the person whom the answers are about, such as Patient/1.", "subject")
-    names: dict[str, Any] = {"patient": strict.decode((await gate.read(ctx, Ref(type, id))).body)}
-    names |= await _at_hand(ctx, form, asked)
+    person = await gate.read(ctx, Ref(type, id))
+    hidden: list[Issue] = []
+    names = await _copied(ctx, subject, {"patient": person}, hidden)
+    names |= await _at_hand(ctx, form, asked, subject, hidden)
     observed: dict[str, dict[str, Any]] = {}
     for sought in forms.sought(form, ctx.at)[:MOST]:
         found = await _latest(ctx, id, sought)
         if found is not None:
-            observed[sought.link] = found
+            observed |= await _copied(ctx, subject, {sought.link: found}, hidden)
     answers = forms.filled(form, subject, names, observed, ctx.at)
-    labels = _labels([*observed.values(), *(r for name, r in names.items() if name not in ("patient", "user") and isinstance(r, dict))])
-    return replace(answers, response={**answers.response, "meta": {"security": labels}}) if labels else answers
+    labels = _labels([*observed.values(), *(r for r in names.values() if answers.spoken and isinstance(r, dict))])
+    meta = {"meta": {"security": labels}} if labels else {}
+    return replace(answers, response={**answers.response, **meta}, issues=(*answers.issues, *hidden))
+
+
+async def _copied(ctx: Context, subject: str, found: Mapping[str, gate.Answer | gate.Entry], hidden: list[Issue]) -> dict[str, Any]:
+    """What was found, by name, as it may be copied into answers about this person; what may not be is said once."""
+    out: dict[str, Any] = {}
+    for name, one in found.items():
+        copy = await gate.copyable(ctx, one.ref, one.version, subject)
+        if copy.whole:
+            out[name] = copy.resource
+        elif LEFT_OUT not in hidden:
+            hidden.append(LEFT_OUT)
+    return out
 
 
 def _labels(sources: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What was filled in is no less private than what it was taken from: the labels of all of that but the ordinary one; of how
     confidential it is the highest."""
-    every = [c for s in sources for c in s.get("meta", {}).get("security", ())]
+    every = [c for s in sources for c in _given(s) if (c.get("system"), c.get("code")) != (HANDLING_SYSTEM, LOCATION_PROTECTED)]
     other = [dict(c) for n, c in enumerate(every) if c.get("system") != CONFIDENTIALITY_SYSTEM and c not in every[:n]]
     levels = [c for c in every if c.get("system") == CONFIDENTIALITY_SYSTEM and CONFIDENTIALITY.get(str(c.get("code")), 0) > CONFIDENTIALITY["N"]]
     return other + [dict(c) for c in sorted(levels, key=lambda c: CONFIDENTIALITY[c["code"]])[-1:]]
+
+
+def _given(source: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Its labels, however it was sent."""
+    meta = source.get("meta")
+    given = meta.get("security") if isinstance(meta, Mapping) else None
+    return [c for c in given if isinstance(c, Mapping)] if isinstance(given, list) else []
 
 
 async def _form(ctx: Context, asked: Asked) -> Form:
@@ -140,41 +163,40 @@ def checked(ctx: Context, form: Form) -> Form:
     return form
 
 
-async def _at_hand(ctx: Context, form: Form, asked: Asked) -> dict[str, Any]:
-    """What the form says it needs besides the person, as far as it was given and this asker may see it."""
+async def _at_hand(ctx: Context, form: Form, asked: Asked, subject: str, hidden: list[Issue]) -> dict[str, Any]:
+    """What the form says it needs besides the person, as far as it was given and this asker may see it and copy it."""
     wanted = {str((forms.items.part(x, "name") or {}).get("code")) for x in forms.items.extensions(form, CONTEXT)}
     out: dict[str, Any] = {}
     for name, content in asked.context.items():
-        if name in wanted and name != "patient":
-            out[name] = await _looked_up(ctx, content)
-    if "user" in wanted and "user" not in out:
-        me = await _looked_up(ctx, {"reference": ctx.actor.user}, or_nothing=True)
-        out |= {"user": me} if me else {}
+        if name not in wanted or name == "patient":
+            continue
+        if not isinstance(content, dict) or "reference" not in content:
+            out[name] = content  # as it was given
+        else:
+            out |= await _copied(ctx, subject, {name: await _looked_up(ctx, content["reference"])}, hidden)
+    if "user" in wanted and "user" not in asked.context:
+        try:
+            out |= await _copied(ctx, subject, {"user": await _looked_up(ctx, ctx.actor.user)}, hidden)
+        except Problem:  # nobody that a record tells of
+            pass
     return out
 
 
-async def _looked_up(ctx: Context, content: Any, *, or_nothing: bool = False) -> Any:
-    """A resource as it was given, or that a reference names, as this asker may see it. Problem not-found."""
-    if not isinstance(content, dict) or "reference" not in content:
-        return content
-    type, _, id = str(content["reference"]).partition("/")
-    try:
-        if not ctx.house.r4.has_type(type) or not id or "/" in id:
-            raise not_found()
-        return strict.decode((await gate.read(ctx, Ref(type, id))).body)
-    except Problem:
-        if or_nothing:
-            return None
-        raise
+async def _looked_up(ctx: Context, reference: Any) -> gate.Answer:
+    """What a reference names, as this asker may see it. Problem not-found."""
+    type, _, id = str(reference).partition("/")
+    if not ctx.house.r4.has_type(type) or not id or "/" in id:
+        raise not_found()
+    return await gate.read(ctx, Ref(type, id))
 
 
-async def _latest(ctx: Context, patient: str, sought: forms.Sought) -> dict[str, Any] | None:
+async def _latest(ctx: Context, patient: str, sought: forms.Sought) -> gate.Entry | None:
     """The person's newest Observation of these codes that this asker may see."""
     codes = ",".join(f"{_escaped(system)}|{_escaped(code)}" if system else _escaped(code) for system, code in sought.codes)
     since = sought.since.strftime("%Y-%m-%dT%H:%M:%SZ")
     params = [("patient", patient), ("code", codes), ("date", f"ge{since}"), ("status", "final,amended,corrected"), ("_sort", "-date"), ("_count", "1")]
     page = await gate.search(ctx, "Observation", params)
-    return next((strict.decode(e.body) for e in page.entries if e.body is not None), None)
+    return next((e for e in page.entries if e.body is not None), None)
 
 
 __all__ = ["ANSWERS", "TYPE", "Asked", "Form", "Issue", "by_address", "by_id", "checked", "kept", "offered", "populate"]

@@ -155,7 +155,7 @@ def test_numbers_that_are_none_are_a_page_that_is_not_there(demo: Gateway) -> No
     assert "Write a number" in v.words()
 
 
-def test_answers_that_were_sent_before_a_stop_become_what_they_should_when_they_are_sent_again(demo: Gateway) -> None:
+def test_answers_that_were_sent_before_a_stop_become_what_they_should_by_a_button(demo: Gateway) -> None:
     v = as_(demo, "patient")
     at = begun(v, "my-own-words")[:-1] + "1"
     v.get(at)
@@ -165,8 +165,13 @@ def test_answers_that_were_sent_before_a_stop_become_what_they_should_when_they_
     body = stored(demo, at)
     done = demo.call("patient", "PUT", f"QuestionnaireResponse/{body['id']}", body={**body, "status": "completed"}, headers={"If-Match": f'W/"{body["meta"]["versionId"]}"'})
     assert done.status_code == 200, "finished, and nothing is made of it yet"
-    fields = v.fields(check) if "form_token" in v.page else {}
-    again = v.http.post(check, data={**fields, "form_token": v.fields("/sign-out")["form_token"]})
-    assert again.status_code in (200, 303)
+    v.get("/forms")
+    assert "Not in the plan yet" in v.words()
+    v.get(at[:-1] + "done")
+    assert "These answers are not in the plan yet" in v.words(), "a button finishes it, for whoever never sends it again"
+    assert v.send(check).status_code == 200
+    assert "Learn to swim" in v.words() and "not in the plan yet" not in v.words()
+    v.get("/forms")
+    assert "Not in the plan yet" not in v.words()
     v.get("/my-plan")
     assert v.words().count("Learn to swim") >= 1

@@ -187,18 +187,21 @@ def test_the_person_and_who_may_see_them_find_results_and_nobody_else(demo: Gate
     about = {"subject": {"reference": f"Patient/{demo.patient}"}, "category": [{"coding": [{"system": CATEGORY, "code": "laboratory"}]}]}
     very = {"meta": {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V"}]}}
     secret = {**POTASSIUM, "text": "A secret test", "coding": [{"system": LOINC, "code": "2951-2"}]}
+    amina, gp, stranger = as_(demo, "patient"), as_(demo, "gp"), as_(demo, "stranger")
+    there = f"/team/people/{demo.patient}/results"
     for body in (result(4.1, "2026-05-04", **about), result(6.2, "2026-11-20", **about, **interpreted("H")), result(1, **about, **very, code=secret)):
+        gp.get(there)
         made = demo.call("hospital", "POST", "Observation", body=body)
         assert made.status_code == 201, made.text
-    amina, gp, stranger = as_(demo, "patient"), as_(demo, "gp"), as_(demo, "stranger")
+    before = gp.words()
     assert 'href="/my-plan/results"' in amina.get("/my-plan").text
     amina.get("/my-plan/results")
     for words in ("Potassium 6.2 mmol/L 20 November 2026 ▲ Whoever sent it says: High", "The range that came with it: from 3.5 mmol/L to 5.3 mmol/L.", "A secret test",
                   "2.1 mmol/L more than on 4 May 2026, when it was 4.1 mmol/L.", "Body weight 61.5 kg 5 October 2026", "Bathroom scales"):  # fmt: skip
         assert words in amina.words(), words
-    there = f"/team/people/{demo.patient}/results"
     assert f'href="{there}"' in gp.get(f"/team/people/{demo.patient}").text
     gp.get(there)
+    assert gp.words() == before, "what is hidden is as what is not there"
     assert "Potassium 6.2 mmol/L" in gp.words() and "A secret test" not in gp.page and "Some information may be withheld." in gp.words()
     assert stranger.get(there).status_code == stranger.get("/team/people/nobody/results").status_code == 404 and "Potassium" not in stranger.page
     for v in (amina, gp, stranger):

@@ -14,13 +14,14 @@ from ..problem import Issue
 from ..r4 import R4
 from . import defined, observed, templates
 from .enabling import pruned
-from .items import SDC, Node, answers, extensions, items, link, nodes, value
+from .items import SDC, Node, answers, every, extensions, items, link, nodes, value
 from .made import Made
 from .observed import Inherited
 from .saying import Speech
 
 ALLOCATED: Final = SDC + "extractAllocateId"
 MAP: Final = SDC + "targetStructureMap"
+MAKING: Final = (defined.EXTRACT, defined.LEGACY, observed.EXTRACT, observed.ENTRY, templates.TEMPLATE, templates.BUNDLE)
 TypeOf = Callable[[str], str]  # canonical of a profile -> the type it is of; "" when it is not known
 
 
@@ -35,6 +36,11 @@ class Extracted:
     def bundle(self) -> Node:
         """The transaction."""
         return {"resourceType": "Bundle", "type": "transaction", **({"entry": list(self.entries)} if self.entries else {})}
+
+
+def makes_something(questionnaire: Node) -> bool:
+    """Does this form say of anything what its answers become."""
+    return any(extensions(node, url) for node in (questionnaire, *every(questionnaire)) for url in MAKING)
 
 
 def extract(questionnaire: Node, response: Node, r4: R4, at: datetime, type_of: TypeOf = lambda _: "") -> Extracted:

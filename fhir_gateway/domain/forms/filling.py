@@ -33,10 +33,11 @@ class Sought:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A response in progress, and what could not be filled in."""
+    """A response in progress, and what could not be filled in. `spoken`: expressions gave some of it, from whatever they may speak of."""
 
     response: Node
     issues: tuple[Issue, ...]
+    spoken: bool = False
 
 
 def sought(questionnaire: Node, at: datetime) -> list[Sought]:
@@ -67,7 +68,7 @@ def filled(questionnaire: Node, subject: str, names: Mapping[str, Any], observed
     found = _items(questionnaire, speech, observed)
     if found:
         response["item"] = found
-    return Filled(pruned(questionnaire, response), tuple(speech.issues))
+    return Filled(pruned(questionnaire, response), tuple(speech.issues), spoken=speech.asked > 0)
 
 
 def _items(asked: Node, speech: Speech, observed: Mapping[str, Node]) -> list[Node]:

@@ -81,10 +81,10 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     for body in await bodies(ctx, forms.ANSWERS, [("patient", person), ("_sort", "-authored"), ("_count", "100")]):
         form = known.get(str(body.get("questionnaire", "")).partition("|")[0])
         if form is not None:
-            row = {"at": f"/forms/{form['id']}/{body['id']}", "title": form.get("title"), "on": day(body.get("authored"))}
+            row = {"at": f"/forms/{form['id']}/{body['id']}", "title": form.get("title"), "on": day(body.get("authored")), "waits": await extracting.waits(ctx, form, body)}
             (begun if body.get("status") == "in-progress" else sent).append(row)
     mine = ctx.actor.kind == "patient"
-    return await show(pages, request, "forms/overview.html", ctx=ctx, forms=offered, begun=begun, sent=sent, person="" if mine else person, back_to=_back(ctx, person))
+    return await show(pages, request, "forms/overview.html", ctx=ctx, forms=offered, begun=begun, sent=sent, person="" if mine else person, back_to=_back(ctx, person), done=request.query_params.get("done", ""))
 
 
 def _back(ctx: Context, person: str) -> str:
@@ -249,8 +249,8 @@ async def check(pages: Pages, request: Request, ctx: Context) -> Response:
         if str(request.state.form.get("version", "")) != str(s.version):
             raise Problem("stale", "These answers were changed on another page meanwhile.")
         body = {**s.body, "status": "completed", "authored": ctx.at.isoformat(timespec="seconds")}
-        await gate.update(ctx, Ref(forms.ANSWERS, s.body["id"]), strict.dump(body), if_match=s.version)
-        return await _made(ctx, s)
+        written = await gate.update(ctx, Ref(forms.ANSWERS, s.body["id"]), strict.dump(body), if_match=s.version)
+        return await _made(ctx, s) if written.draft is None else go(f"/forms?done=draft{_who(ctx, s)}")
     rows = [(n, title or s.form.get("title"), answered.rows(view.page(n))) for n, title in view.pages()]
     return await show(
         pages, request, "forms/check.html", ctx=ctx, form=s.form, here=s.at, parts=rows, left=left, version=s.version,
@@ -279,5 +279,5 @@ async def done(pages: Pages, request: Request, ctx: Context) -> Response:
     rows = [(n, title or s.form.get("title"), answered.rows(view.page(n))) for n, title in view.pages()]
     return await show(
         pages, request, "forms/done.html", ctx=ctx, form=s.form, became=became, parts=rows, on=day(s.body.get("authored")),
-        kept=request.query_params.get("kept") == "answers", back_to=_back(ctx, s.person), who=_who(ctx, s).lstrip("&"),
+        kept=request.query_params.get("kept") == "answers", waits=await extracting.waits(ctx, s.form, s.body), here=s.at, back_to=_back(ctx, s.person), who=_who(ctx, s).lstrip("&"),
     )  # fmt: skip
