@@ -119,7 +119,8 @@ def _mode(path: Path) -> int:
 def _named(place: tuple[int | str, ...]) -> str:
     """`GATEWAY_PORT`, or `audience` of the second [[remote]]."""
     if place in (("remote",), ("launcher",)):
-        return f"{place[0]} (in the TOML file each one begins with [[{place[0]}]], in two brackets)"
+        one = "partner" if place == ("remote",) else "system"
+        return f"{place[0]} (in the TOML file each {one} begins with [[{place[0]}]], in two brackets)"
     if len(place) > 2 and place[0] in ("remote", "launcher") and isinstance(place[1], int):
         return f"`{'.'.join(str(p) for p in place[2:])}` of [[{place[0]}]] number {place[1] + 1}"
     return "GATEWAY_" + "_".join(str(p) for p in place).upper()

@@ -135,6 +135,9 @@ class Settings(BaseSettings):
     urgent_care: str = Field(
         "", description="Organisations registered as urgent care (ambulance, 111, out of hours, emergency department): ODS codes or references, with commas."
     )
+    read_only: str = Field(
+        "", description="Who reads and does not write, whatever a consent says: `D82001=Task,Goal of social-care; gp@RX1=Task`. Whom: an ODS code, a reference or a sector, before `@` a job there; `of`: only what that sector made."
+    )
     definitions: Path | None = Field(None, description="Folder of FHIR definitions: profiles, value sets and Questionnaires to hold writes to, and what a no by a code covers.")
     worker: bool = Field(True, description="Run the worker, which syncs and tells, inside `serve`. Off when `fhir-gateway worker` runs apart.")
     remote_url: str = Field("", description="FHIR base of one external server to keep in step with.")

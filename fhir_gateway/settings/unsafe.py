@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel
 
+from ..domain import read_only
 from ..domain.notices import email
 from ..domain.vocabulary import SIGN_IN_ROLES
 from .fields import AuthSettings, RemoteSettings, Settings
@@ -53,6 +54,10 @@ def unsafe_combination(s: Settings) -> str | None:
         return f"GATEWAY_RETENTION names {s.retention}, which is not a file: correct the path or unset it."
     if s.definitions is not None and not s.definitions.is_dir():
         return f"GATEWAY_DEFINITIONS names {s.definitions}, which is not a folder: correct the path or unset it."
+    try:
+        read_only.parse(s.read_only)
+    except ValueError as wrong:
+        return f"GATEWAY_READ_ONLY is not right: {wrong}."
     return unsafe_remotes(s) or unsafe_launchers(s) or unsafe_subscribers(s) or _guessable(s)
 
 

@@ -39,6 +39,7 @@ from . import (
     trail,
     urgent,
     versions,
+    volunteers,
 )
 from .draft import FIELDS
 from .frame import DemoPerson, Handler, Pages, Sessions, changed, error_page, framed, headers, render
@@ -87,6 +88,8 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/my-plan/telling", telling.choose, "patient", both),
         at("/my-plan/telling/code", telling.confirm, "patient", ("POST",)),
         at("/my-plan/two-versions/{id}", versions.look, "patient", both),
+        at("/my-plan/drafts", volunteers.drafts, "owner"),
+        at("/my-plan/drafts/{id}", volunteers.answer, "owner", ("POST",), ("answer",)),
         at("/my-plan/private", private.overview, "patient"),
         at("/my-plan/private/where", private.where_i_am, "patient", ("POST",)),
         at("/my-plan/private/{type}/{id}", private.change, "patient", both),
@@ -119,6 +122,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/team/telling", telling.choose, "team", both),
         at("/team/telling/code", telling.confirm, "team", ("POST",)),
         at("/team/tasks/{id}/accept", team.accept, "team", ("POST",)),
+        at("/team/tasks/{id}/plans", team.join_plans, "team", ("POST",)),
         at("/team/two-versions/{id}", versions.look, "team", both),
         at("/team/people/{id}", team.person, "team"),
         at("/team/people/{id}/print", printing.theirs, "team", both, printing.FIELDS),
