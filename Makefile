@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+# The tests start Python some thousand times: what it compiled once is kept in __pycache__, also where an image says otherwise.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install run test test-all soak lint bench oracle attacks clean
 
 install: $(VENV)/.installed

@@ -292,7 +292,10 @@ def validate(
 
 @app.command()
 def token(
-    as_: Annotated[str, typer.Option("--as", help="patient, proxy, gp, social-worker, link-worker, community-nurse, hospital, stranger, paramedic, privacy-officer or registrar.")],
+    as_: Annotated[
+        list[str],
+        typer.Option("--as", help="patient, proxy, gp, social-worker, link-worker, community-nurse, hospital, stranger, paramedic, privacy-officer or registrar; several are a line each."),
+    ],
     json: Json = False,
 ) -> None:
     """Print an access token of a demo persona, to try things with curl. Only where the demo runs."""
@@ -735,7 +738,7 @@ def inbox_end(id: Annotated[str, typer.Argument(help="The item's id.")], reason:
 Username = Annotated[str, typer.Argument(help="The sign-in name.")]
 PasswordFile = Annotated[Path | None, typer.Option("--password-file", help="A file whose first line is the password; - is standard input. Without it you are asked.")]
 Organisation = "ODS code of the organisation they sign in for; staff only."
-RoleOf = "break-glass, clinician, contributor, declassifier, operator, privacy-officer, refer or registrar."
+RoleOf = "break-glass, clinician, contributor, declassifier, operator, privacy-officer, refer, registrar or volunteer."
 
 
 @people_app.command("list")

@@ -299,6 +299,7 @@ def test_a_ward_that_says_what_it_is_for_makes_the_stay_private(demo: Gateway) -
     assert {"MH"} <= {c["code"] for c in stay["meta"]["security"]} and stay["location"][0]["location"]["display"].startswith("Café")
 
 
+@pytest.mark.slow
 def test_another_name_or_birth_date_writes_nothing_and_waits(demo: Gateway) -> None:
     record = demo.get("patient", f"Patient/{demo.patient}/$everything?_type=Encounter,Task").json()["total"]
     wrong = send(demo, sent("a01-emergency-admission", MSH_10="wrong-1", PV1_19="V-wrong", PID_7="19500407"))
@@ -332,6 +333,7 @@ def test_an_old_name_for_another_message_is_refused_and_waits(demo: Gateway) -> 
     assert waiting(demo) == before + 1
 
 
+@pytest.mark.slow
 def test_a_merge_is_proposed_to_an_operator_and_not_done(demo: Gateway) -> None:
     other = {
         "resourceType": "Patient", "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000026"}],
@@ -366,6 +368,7 @@ def test_one_charity_is_told_of_a_discharge_and_another_is_not(demo: Gateway) ->
         assert accepted.status_code == 200 and not notices(demo, "hospital-discharge", "stranger")
 
 
+@pytest.mark.slow
 def test_another_system_neither_ends_nor_changes_a_stay_by_its_number(demo: Gateway) -> None:
     (place,) = [o["id"] for o in found(demo, "patient", "Organization?name=Example Street Surgery")]
     surgery = system(demo, "other-trust", f"Organization/{place}")
@@ -397,6 +400,7 @@ def test_what_cannot_be_a_message_is_answered_without_a_500(demo: Gateway) -> No
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_folder_of_files_is_taken_in_order_and_a_repeat_writes_nothing(demo: Gateway, tmp_path: Path) -> None:
     folder = tmp_path / "drop"
     folder.mkdir()

@@ -404,6 +404,7 @@ def test_keys_rotate_without_downtime_and_a_withdrawn_one_ends_at_once_everywher
     assert house.command("keys", "withdraw", "nothing").returncode == 2
 
 
+@pytest.mark.slow
 def test_a_client_assertion_works_once_over_two_processes_and_a_restart(house: Gateway, pair: str, tmp_path: Path) -> None:
     key, file = keyed(tmp_path, "key")
     house.lines("clients", "add", "twice", "--keys", file, "--organisation", "D82001", "--scopes", "system/*.rs", "--json")

@@ -85,6 +85,7 @@ def test_another_key_or_none_does_not_open_it_and_says_so(tmp_path: Path) -> Non
         assert g.command("clients", "list").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_store_is_encrypted_or_given_another_key_by_a_copy(tmp_path: Path) -> None:
     first, second = secrets.token_hex(32), secrets.token_hex(32)
     (tmp_path / "first").write_text(first + "\n")
@@ -106,6 +107,7 @@ def test_a_store_is_encrypted_or_given_another_key_by_a_copy(tmp_path: Path) -> 
             assert g.command("store", "copy", two, f"sqlite:{g.data / 'three.sqlite'}", "--from-key", bad).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_store_that_gets_a_key_leaves_nothing_readable_in_its_consent_journal(tmp_path: Path) -> None:
     key = secrets.token_hex(32)
     (tmp_path / "key").write_text(key)
@@ -160,6 +162,7 @@ def test_secrets_come_from_a_folder_of_files(tmp_path: Path) -> None:
     assert refused.returncode == 2 and "not a folder" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_secret_that_would_not_arrive_is_refused_by_every_command(tmp_path: Path) -> None:
     folder, key = tmp_path / "secrets", secrets.token_hex(32)
     file = folder / "gateway_store_key"

@@ -218,6 +218,7 @@ def test_the_trail_is_sealed_and_verified_by_command(demo: Gateway) -> None:
     assert len(heads) >= json.loads(said.stdout)["segments"] > 0 and all(h.count(".") == 2 for h in heads)
 
 
+@pytest.mark.slow
 def test_the_key_of_the_trail_is_changed_by_command_while_it_is_served(demo: Gateway, tmp_path: Any) -> None:
     heads = tmp_path / "heads"
     heads.write_text(demo.command("audit", "heads").stdout or demo.command("audit", "seal").stdout)
@@ -232,6 +233,7 @@ def test_the_key_of_the_trail_is_changed_by_command_while_it_is_served(demo: Gat
     assert demo.command("audit", "rotate-key", "--algorithm", "HS256").returncode == 2
 
 
+@pytest.mark.slow
 def test_a_row_that_was_taken_from_somebody_is_found_when_their_rows_are_asked_about(demo: Gateway) -> None:
     demo.command("audit", "seal")
     assert demo.get("gp", f"Patient/{demo.patient}").status_code == 200

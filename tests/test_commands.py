@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Gateway
+from .conftest import PERSONAS, Gateway
 
 GOOD = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Sing"}, "subject": {"display": "me"}}
 
@@ -193,11 +193,14 @@ def test_validate_lines_speaks_the_peers_language(demo: Gateway) -> None:
 
 
 def test_tokens(demo: Gateway) -> None:
-    for who in ("patient", "proxy", "gp", "social-worker", "link-worker", "hospital", "stranger"):
-        (made,) = demo.lines("token", "--as", who, "--json")
-        assert {"token", "patient", "fhirUser", "scope", "expires"} <= set(made)
-        alone = demo.command("token", "--as", who)
-        assert alone.returncode == 0 and alone.stdout.count(".") == 2 and alone.stderr == ""
+    everybody = [a for who in PERSONAS for a in ("--as", who)]
+    made = demo.lines("token", *everybody, "--json")
+    assert len(made) == len(PERSONAS) and len({m["fhirUser"] for m in made}) == len(made)
+    assert all({"token", "patient", "fhirUser", "scope", "expires"} <= set(m) for m in made)
+    plain = demo.command("token", *everybody)
+    assert plain.returncode == 0 and [t.count(".") for t in plain.stdout.split()] == [2] * len(made) and plain.stderr == ""
+    one = demo.command("token", "--as", "gp")
+    assert one.returncode == 0 and one.stdout.count(".") == 2 and one.stdout.count("\n") == 1 and one.stderr == ""
 
 
 def test_explain(demo: Gateway) -> None:
@@ -206,6 +209,11 @@ def test_explain(demo: Gateway) -> None:
         (said,) = demo.lines("explain", "--who", who, "--what", f"CarePlan/{plan}", "--json")
         assert said["decision"] == decision and said["basis"] and said["text"]
     assert demo.command("explain", "--who", "gp", "--what", "CarePlan/nothing").returncode == 2
+
+
+@pytest.mark.slow
+def test_explain_names_the_option_that_is_wrong(demo: Gateway) -> None:
+    plan = demo.get("patient", f"CarePlan?patient={demo.patient}").json()["entry"][0]["resource"]["id"]
     nobody = ("sector:nonsense", "CareTeam/nope", "role:Organization/nope x|y", "Nonsense/1")
     for option, value in (*(("--who", n) for n in nobody), ("--purpose", "FOO")):
         done = demo.command("explain", *(("--who", "gp") if option == "--purpose" else ()), option, value, "--what", f"CarePlan/{plan}")

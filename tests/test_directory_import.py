@@ -71,6 +71,7 @@ def test_nobody_who_works_there_is_in_a_directory(demo: Gateway, brought: dict[s
     assert brought["left_out"]["contacts"] == 150
 
 
+@pytest.mark.slow
 def test_a_service_that_is_gone_is_set_inactive_and_one_whose_row_is_wrong_is_not(demo: Gateway, brought: dict[str, Any], tmp_path: Path) -> None:
     said = tables(150, 30)
     gone, wrong = said["services"].pop(7), said["services"][20]
@@ -93,6 +94,7 @@ def test_a_service_that_is_gone_is_set_inactive_and_one_whose_row_is_wrong_is_no
     assert bring(demo, *(str(p) for p in sorted(tmp_path.glob("*.csv"))), "--source", "norfolk")["written"] == 1, "it is back"
 
 
+@pytest.mark.slow
 def test_a_directory_that_is_cut_empties_nothing(demo: Gateway, brought: dict[str, Any], tmp_path: Path) -> None:
     for name, raw in as_csv(tables(60, 30)).items():
         (tmp_path / name).write_bytes(raw)
@@ -100,6 +102,7 @@ def test_a_directory_that_is_cut_empties_nothing(demo: Gateway, brought: dict[st
     assert (done["inactive"], done["kept"]) == (0, 90)
 
 
+@pytest.mark.slow
 def test_what_an_operator_said_of_an_organisation_stays(demo: Gateway, folder: Path, brought: dict[str, Any]) -> None:
     (mine,) = found(demo, f"Organization?identifier={IDS}/norfolk/organisation|o3")
     assert mine["type"][0]["coding"][0]["code"] == "voluntary", "a file says nobody's sector"
@@ -113,6 +116,7 @@ def test_what_an_operator_said_of_an_organisation_stays(demo: Gateway, folder: P
     assert before["written"] == 0 and now["type"] == found(demo, f"Organization/{mine['id']}/_history?_count=1")[0]["type"]
 
 
+@pytest.mark.slow
 def test_a_mapping_says_who_is_known_already_and_which_area_is_which_district(demo: Gateway, tmp_path: Path) -> None:
     (kindly,) = put_directory(demo, {"resourceType": "Organization", "active": True, "name": "Coast Friends"})
     said = tables(2, 2)
@@ -195,6 +199,7 @@ def test_a_postcode_or_its_first_half_names_a_district(text: str, district: str)
     assert district_of(text) == district
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_none_or_a_bomb_is_refused_in_a_sentence(demo: Gateway, tmp_path: Path) -> None:
     (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 no")
     packed = io.BytesIO()

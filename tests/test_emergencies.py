@@ -256,6 +256,7 @@ def test_the_trail_says_emergency_and_what_it_obliges_to(calm: Gateway) -> None:
 # -- at once, and for good --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_survives_a_kill_and_a_second_process_knows_it(tmp_path: Path) -> None:
     with gateway(tmp_path, "--demo") as g:
         assert start(g).status_code == 201

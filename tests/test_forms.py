@@ -233,7 +233,7 @@ def test_expressions_are_bounded() -> None:
 
 
 def test_our_own_forms_are_valid_and_bring_no_licensed_words() -> None:
-    assert set(OWN) == {"my-own-words", "my-wheel", "scores"}
+    assert set(OWN) == {"goal-from-wheel", "my-own-words", "my-wheel", "scores"}
     for form in OWN.values():
         assert wrong(form) == []
         assert KNOWN.questionnaire(form["url"] + "|1.0.0") is not None
@@ -276,6 +276,20 @@ def test_the_wheel_has_a_component_for_each_spoke_in_the_persons_words() -> None
     assert [(c["code"]["text"], c["valueInteger"], [r["low"]["value"] for r in c.get("referenceRange", [])]) for c in entry["resource"]["component"]] == [
         ("Music", 4, [7]), ("Sleep", 2, []),
     ]  # fmt: skip
+
+
+def test_a_goal_from_a_wheel_is_filled_in_with_the_spoke_and_names_the_wheel() -> None:
+    form = OWN["goal-from-wheel"]
+    wheel = {"resourceType": "Observation", "id": "o", "component": [{"code": {"text": "Sleep"}, "valueInteger": 3, "referenceRange": [{"low": {"value": 7}}]}]}
+    begun = forms.filled(form, "Patient/9", {"spoke": wheel}, {}, AT)
+    assert begun.issues == () and wrong(begun.response, form) == []
+    (entry,) = made(form, *begun.response["item"]).entries
+    goal = entry["resource"]
+    assert wrong(goal) == [] and goal["description"] == {"text": "Sleep"} and goal["addresses"] == [{"reference": "Observation/o"}]
+    assert goal["target"] == [{"measure": {"text": "Sleep"}, "detailQuantity": {"value": 7, "unit": "out of 10"}}]
+    assert [n["text"] for n in goal["note"]] == ["Where I was when I set this goal: 3 out of 10"]
+    (alone,) = made(form, group("goal-page", said("goal", "Sing"), {"linkId": "by", "answer": [{"valueDate": "2027-01-01"}]})).entries
+    assert wrong(alone["resource"]) == [] and alone["resource"]["target"] == [{"dueDate": "2027-01-01"}] and not {"addresses", "note"} & alone["resource"].keys()
 
 
 def flag(value: Any) -> dict[str, Any]:

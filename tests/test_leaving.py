@@ -171,6 +171,31 @@ async def test_what_was_tried_again_may_arrive_a_minute_after_the_last_try(here:
     assert not await here.house.store.kept("attempt", key, here.now) and (await here.status())["quiet"]
 
 
+@pytest.mark.parametrize("here", [(Habits(conditional_create=False), {})], indirect=True)
+async def test_what_may_still_arrive_is_not_made_twice_where_that_server_creates_without_conditions(here: Leaving) -> None:
+    """The answer did not come in time; the request comes to that server only after we have looked there."""
+    await here.goal()
+    here.there.fault("POST", "Goal", times=1, cut="before")
+    with pytest.raises(Unknown):
+        await push(here.house, here.partner, "w")
+    late = next(a for a in reversed(here.there.asked) if (a.method, a.path) == ("POST", "Goal"))
+    here.now += timedelta(seconds=10)
+    assert (await push(here.house, here.partner, "w")).delayed and not here.there.named("Goal"), "it is not made once more"
+    here.there.answer(late)
+    await here.round(2)
+    assert len(here.there.named("Goal")) == 1 and (await here.status())["quiet"]
+
+
+@pytest.mark.parametrize("here", [(Habits(conditional_create=False), {})], indirect=True)
+async def test_what_can_arrive_no_more_is_made_anew_where_that_server_creates_without_conditions(here: Leaving) -> None:
+    await here.goal()
+    here.there.fault("POST", "Goal", times=1, cut="before")
+    with pytest.raises(Unknown):
+        await push(here.house, here.partner, "w")
+    here.now += timedelta(seconds=61)
+    assert (await push(here.house, here.partner, "w")).sent == 1 and len(here.there.named("Goal")) == 1
+
+
 # -- what points to a copy that is taken back -------------------------------------------------------------------------------
 
 

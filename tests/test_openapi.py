@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from jsonschema import Draft202012Validator
 
 from .conftest import Gateway
+from .test_adt import sent
 from .test_interactions_write import goal, made, replace
 
 pytestmark = pytest.mark.slow
@@ -24,9 +25,11 @@ FHIR = "application/fhir+json"
 # the right to, whom the demo has not (tests/test_roles.py); what Subscriptions say is for the registered system whose they are
 # (tests/test_subscriptions.py).
 RECORDED = {"/patients/{patient}/facts", "/patients/{patient}/roles", "/patients/{patient}/roles/{consent}"}
+WAITING = {"/patients/{patient}/drafts", "/patients/{patient}/drafts/{draft}"}  # a person's own: tests/systems/test_11_bristol_volunteers.py
 TOLD = {"/patients/{patient}/telling", "/patients/{patient}/telling/code"}  # a person's own: tests/telling/test_page.py
 NAMED = {"/patients/find"} | {f"/patients/{id}{what}" for id in ("", "{id}/") for what in ("break-glass", "claims")}
-ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke"} | RECORDED | TOLD | NAMED
+ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke"} | RECORDED | TOLD | WAITING | NAMED
+OWN = {"$preview": ("patient",), "hl7v2": ("hospital",)}  # what others would see is the person's to ask; only systems send messages
 SCORES = "https://fhir-gateway.example/Questionnaire/scores"
 numbers = itertools.count()
 
@@ -75,6 +78,8 @@ class Example:
             self.body = {"resourceType": "Bundle", "type": "transaction", "entry": [asked]}
         elif self.path == "/plans":
             self.body, self.media = demo.get(self.who, f"/plans/{demo.patient}").json(), "application/json"
+        elif self.path == "/hl7v2":
+            self.body, self.media = sent("a01-emergency-admission", MSH_10=name[-20:]), "x-application/hl7-v2+er7"
         elif self.path == "/readings/sms":
             self.body, self.media = {"patient": demo.patient, "text": "BP 141 80"}, "application/json"
         elif "$everything" in self.path:
@@ -103,7 +108,7 @@ class Example:
         headers = {**made_up, **self.headers, "Authorization": f"Bearer {token}"}
         if self.body is None:
             return client.request(self.method, path, params=query, headers=headers)
-        sent: dict[str, Any] = {"content": self.body} if isinstance(self.body, str) else {"json": self.body}
+        sent: dict[str, Any] = {"content": self.body} if isinstance(self.body, (str, bytes)) else {"json": self.body}
         return client.request(self.method, path, params=query, headers={**headers, "Content-Type": self.media}, **sent)
 
 
@@ -171,13 +176,13 @@ def test_every_route_answers_as_the_document_says(demo: Gateway) -> None:
             method, path = operation.method.upper(), operation.path
             page = "pages" in operation.definition.raw["tags"] or path in ELSEWHERE or "/Subscription/" in path
             got: list[httpx2.Response] = []
-            own = ("patient",) if "$preview" in path else ("patient", "gp")  # what others would see is the person's own to ask
+            own = OWN.get(path.rsplit("/", 1)[-1], ("patient", "gp"))
             for who in () if page else own:
                 answer = Example(demo, who, method, path).send(client, demo.persona(who)["token"])
                 got.append(answer)
                 if not answer.is_success:
                     refused.append(f"{answer.status_code} {who} {method} {path} -> {answer.text[:300]}")
-            example = None if page else Example(demo, "patient", method, path)
+            example = None if page else Example(demo, own[0], method, path)
             got += answers(client, operation, demo.persona("patient")["token"], demo.patient, example)
             for answer in got:
                 asked += 1

@@ -260,6 +260,7 @@ rows:
 """
 
 
+@pytest.mark.slow
 def test_a_partner_that_the_code_has_never_seen_is_added_by_a_file_alone(demo: Gateway, tmp_path: Path) -> None:
     mapping, table = tmp_path / "night.yaml", tmp_path / "night.csv"
     mapping.write_text(NEVER_SEEN)

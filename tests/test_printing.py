@@ -137,6 +137,7 @@ def _printed_for_rosa(demo: Gateway, rosa: str, tmp_path: Path) -> dict[str, Any
     return said
 
 
+@pytest.mark.slow
 def test_a_reader_who_can_be_nobody_is_refused_in_a_sentence(demo: Gateway, tmp_path: Path) -> None:
     for whom, said in (("nobody-at-all", "no sign-in"), ("Practitioner/none", "none")):
         done = demo.command("print", f"Patient/{demo.patient}", "--for", whom, "--html", "--out", str(tmp_path / "x.html"))
@@ -160,6 +161,7 @@ def test_the_number_grows_with_a_change_and_the_square_says_so(demo: Gateway, am
     assert int(third["version"]) == int(first["version"]) + 1 and "sitting down" in page and newer(demo, third["link"]) == NEWEST
 
 
+@pytest.mark.slow
 def test_what_is_hidden_from_a_reader_makes_no_newer_version_for_them(demo: Gateway, amina: Visitor) -> None:
     (mine, _), (theirs, _) = sheet(amina), sheet(amina, demo.persona("gp")["fhirUser"])
     secret = {
@@ -277,6 +279,7 @@ def trail(demo: Gateway) -> list[dict[str, Any]]:
     return [e["resource"] for e in found.get("entry", [])]
 
 
+@pytest.mark.slow
 def test_html_in_a_plan_is_text_on_paper_and_nothing_is_fetched(demo: Gateway, amina: Visitor) -> None:
     sly = '<img src="http://127.0.0.1:9/x.png"><style>*{display:none}</style> {{ 7*7 }} <script>alert(1)</script>'
     put = {"resourceType": "AllergyIntolerance", "patient": {"reference": f"Patient/{demo.patient}"}, "code": {"text": sly}}
@@ -289,6 +292,7 @@ def test_html_in_a_plan_is_text_on_paper_and_nothing_is_fetched(demo: Gateway, a
         printing.nothing("file:///etc/passwd")
 
 
+@pytest.mark.slow
 def test_without_pango_the_command_says_what_to_install_and_writes_no_print_down(demo: Gateway, tmp_path: Path) -> None:
     hidden = tmp_path / "hidden" / "weasyprint"
     hidden.mkdir(parents=True)

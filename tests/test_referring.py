@@ -59,6 +59,7 @@ def test_who_treats_or_looks_after_refers_and_so_do_a_hospital_and_the_person(de
         assert seen > 0
 
 
+@pytest.mark.slow
 def test_a_receptionist_refers_nobody_unless_they_are_given_the_role(demo: Gateway) -> None:
     with taken(demo, "registrar") as seen:
         assert seen == 0
@@ -67,6 +68,7 @@ def test_a_receptionist_refers_nobody_unless_they_are_given_the_role(demo: Gatew
         assert seen > 0
 
 
+@pytest.mark.slow
 def test_a_voluntary_link_worker_with_an_accepted_task_and_a_yes_refers_nobody_unless_given_the_role(demo: Gateway) -> None:
     rosa = demo.persona("link-worker")["fhirUser"]
     mine = demo.call("gp", "POST", "Task", body=task(demo, rosa))

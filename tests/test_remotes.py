@@ -151,6 +151,7 @@ def deny(g: Gateway, who: dict[str, Any], *types: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_one_reader_of_a_hub_may_not_see_does_not_reach_it_and_is_taken_back(tmp_path: Path) -> None:
     """sync.md: no member of its audience denied; one hospital denied: nothing reaches a hub that serves it."""
     with recorder() as hub, recorder() as shire:
@@ -173,6 +174,7 @@ def test_what_one_reader_of_a_hub_may_not_see_does_not_reach_it_and_is_taken_bac
             assert "CarePlan" in hub.types()
 
 
+@pytest.mark.slow
 def test_who_enforces_nothing_gets_nothing_that_somebody_who_reads_there_may_not_see(tmp_path: Path) -> None:
     terms: dict[str, dict[str, Any]] = {
         "own-people": {}, "own-people-unenforced": {"enforces": "nothing"},

@@ -182,6 +182,7 @@ def test_an_operator_counts_plans_by_place_and_nobody_is_named(town: Gateway) ->
     assert not any(word in said for word in ("Quux", "Zebedee", "Secret", "p-1", "1AA", "My words"))
 
 
+@pytest.mark.slow
 def test_the_answer_of_a_month_is_the_same_whoever_comes_and_goes(town: Gateway, tmp_path: Path) -> None:
     """Differencing: somebody is added whose answer the attacker wants to know, and the report is asked for again."""
     before = town.lines("report", "unmet-need", "--json")
@@ -192,6 +193,7 @@ def test_the_answer_of_a_month_is_the_same_whoever_comes_and_goes(town: Gateway,
     assert before[0]["people"] >= 34 - 2 and counts["not affordable"] in (15, 20)
 
 
+@pytest.mark.slow
 def test_who_opted_out_is_in_no_count(town: Gateway) -> None:
     """Five of twelve in one place opt out: seven are too few for a line of their own."""
     for id in PEOPLE[12:17]:
@@ -217,6 +219,7 @@ def test_what_is_no_report_is_said(town: Gateway, args: tuple[str, ...]) -> None
     assert done.returncode == 1 and args[-1] in done.stderr and not done.stdout
 
 
+@pytest.mark.slow
 def test_the_trail_says_who_counted(town: Gateway, tmp_path: Path) -> None:
     town.lines("report", "coverage", "--json")
     done = town.command("audit", "export", str(tmp_path / "trail.ndjson"))

@@ -15,7 +15,7 @@ from .web.test_doors import as_
 EXTENSION = [{"url": "http://example.org/e", "valueDecimal": 0.125}]
 PLACES = ("Patient/{p}", "Patient/{p}/$everything", "RelatedPerson", "Goal", "Observation", "Condition", "CareTeam", "_history", "Goal?_include=*",
           "Patient?_revinclude=*", "Observation?value-quantity=gt5", "/plans/{p}", "Consent/$explain?what=Patient/{p}")  # fmt: skip
-PAGES = ("/my-plan", "/my-plan/sharing", "/my-plan/sharing/why", "/my-plan/private", "/my-plan/who-looked")
+PAGES = ("/my-plan", "/my-plan/sharing", "/my-plan/sharing/why", "/my-plan/private", "/my-plan/who-looked", "/my-plan/results")
 
 
 def spoil(g: Gateway) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,22 +16,32 @@ from fhir_gateway import gate
 from fhir_gateway.domain import copies, strict
 from fhir_gateway.domain.types import Ref
 from fhir_gateway.gate import Remote
-from fhir_gateway.remote.client import Down, Refusal, RemoteServer
+from fhir_gateway.remote.client import Down, Refusal, RemoteServer, Unknown
 from fhir_gateway.store import sqlite
 from fhir_gateway.sync import worker
 from fhir_gateway.sync.letting_go import HIDDEN
 from fhir_gateway.sync.partner import Partner, as_owner
 from fhir_gateway.sync.pull import pull
+from fhir_gateway.sync.push import push
+from fhir_gateway.sync.reader import Lost
 
 from .sim.lines import Ask, of_gateway
 from .sim.town import SHARED, Clock, Town
 
+Meanwhile = tuple[str, Callable[[], Awaitable[None]]]
 
-def line(ask: Ask, asked: list[str], lost: list[str]) -> httpx2.MockTransport:
+
+def line(ask: Ask, asked: list[str], lost: list[str], busy: list[str], meanwhile: list[Meanwhile]) -> httpx2.MockTransport:
     async def handle(request: httpx2.Request) -> httpx2.Response:
         asked.append(f"{request.method} {request.url}")
+        if any(asked[-1].startswith(one) for one in busy):
+            busy.clear()
+            return httpx2.Response(429, request=request)
+        said = asked[-1]
         status, headers, body = await ask(request, await request.aread())
-        if any(asked[-1].startswith(one) for one in lost):
+        if meanwhile and said.startswith(meanwhile[0][0]):
+            await meanwhile.pop()[1]()
+        if any(said.startswith(one) for one in lost):
             lost.clear()
             raise httpx2.ReadError("lost on the way back", request=request)
         return httpx2.Response(status, headers=headers, content=body, request=request)
@@ -46,6 +56,8 @@ class Both:
         self.a, self.b, self.clock = a, b, clock
         self.asked: list[str] = []
         self.lost: list[str] = []  # how the request begins whose answer is lost next
+        self.busy: list[str] = []  # how the request begins that is refused for a moment next
+        self.meanwhile: list[Meanwhile] = []  # how the request begins that is answered late, and what is done until then
 
     async def begin(self, folder: Path) -> Both:
         other = {"a": "b", "b": "a"}
@@ -56,11 +68,14 @@ class Both:
             await town.found()
             town.terms = (replace(town.terms[0], organisation=town.names["home"]),)
             town.house = replace(town.house, remotes=town.terms)
-        lines = {t.name: line(of_gateway(t.app(other[t.name])), self.asked, self.lost) for t in (self.a, self.b)}
-        self.partners = {
-            t.name: Partner(t.terms[0], RemoteServer(f"http://{other[t.name]}.test/fhir", self.clock.now, "Bearer x", lines[other[t.name]])) for t in (self.a, self.b)
-        }
+        self.lines = {t.name: line(of_gateway(t.app(other[t.name])), self.asked, self.lost, self.busy, self.meanwhile) for t in (self.a, self.b)}
+        self.partners = {t.name: self.partner(t) for t in (self.a, self.b)}
         return self
+
+    def partner(self, town: Town) -> Partner:
+        """The other one, as a worker of this one's knows it."""
+        terms = town.terms[0]
+        return Partner(terms, RemoteServer(f"http://{terms.name}.test/fhir", self.clock.now, "Bearer x", self.lines[terms.name]))
 
     async def rounds(self, times: int = 3) -> None:
         for _ in range(times):
@@ -129,6 +144,27 @@ async def test_what_one_deleted_of_the_others_record_under_a_no_is_deleted_there
     await both.rounds()
     assert await both.deleted(both.b, began) and await both.deleted(both.a, copy)
     assert all([(await worker.status(t.house, both.partners[t.name]))["quiet"] for t in (both.a, both.b)])
+
+
+async def test_what_they_might_have_read_and_a_no_kept_from_them_before_they_did_is_deleted_there_after_a_yes(both: Both) -> None:
+    began = await both.goal(both.b)
+    await both.rounds()
+    copy = await both.there(both.b, began)
+    stored = await both.a.house.store.get(copy)
+    assert stored is not None
+    await gate.remove(both.a.hospital, copy, if_match=stored.version)
+    await worker.once(both.a.house, both.partners["a"])
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    seen = {"resourceType": "Observation", "status": "final", "code": {"text": "seen"}, "subject": {"reference": both.a.names["amina"]}}
+    await gate.create(both.a.hospital, "Observation", strict.dump(seen))  # B has read beyond the deletion by then
+    await both.rounds(2)
+    assert not await both.deleted(both.b, began), "B hears nothing of it"
+    await both.yes(no)
+    await both.rounds()
+    assert await both.deleted(both.b, began)
+    await both_quiet(both)
+    assert not await both.a.house.store.kept_all("deleted-here", both.clock.now())
 
 
 async def test_what_the_other_changed_meanwhile_stays_and_a_person_decides(both: Both) -> None:
@@ -331,7 +367,8 @@ async def aims(town: Town, ref: Ref) -> list[str]:
     return [g["reference"] for g in strict.decode(stored.body)["goal"]]
 
 
-async def test_a_plan_that_names_an_old_copy_which_is_gone_names_nothing_twice(both: Both) -> None:
+async def fetched_and_named(both: Both) -> tuple[Ref, Ref, Ref, Ref]:
+    """B's goal, A's copy, which A fetched before B sent anything and has deleted since; A's plan that names it, and B's copy of that."""
     began = await both.goal(both.b)
     await worker.once(both.a.house, both.partners["a"])
     old = await both.a.house.store.link_by_remote("b", str(began))
@@ -342,9 +379,43 @@ async def test_a_plan_that_names_an_old_copy_which_is_gone_names_nothing_twice(b
     copy = await both.there(both.a, plan)
     assert await aims(both.b, copy) == [str(began)]
     await gate.remove(both.a.hospital, old.ref, if_match=1)
+    return began, old.ref, plan, copy
+
+
+async def test_a_plan_that_names_an_old_copy_which_is_gone_names_nothing_twice(both: Both) -> None:
+    began, old, plan, copy = await fetched_and_named(both)
     await both.rounds()
     new = await both.there(both.b, began)
-    assert new != old.ref and await aims(both.b, copy) == [str(began)] and await aims(both.a, plan) == [str(new)]
+    assert new != old and await aims(both.b, copy) == [str(began)] and await aims(both.a, plan) == [str(new)]
+    await both_quiet(both)
+
+
+async def test_nor_where_what_it_was_a_copy_of_is_gone_too(both: Both) -> None:
+    began, old, plan, copy = await fetched_and_named(both)
+    await gate.remove(both.b.hospital, began, if_match=1)
+    await both.rounds()
+    assert await aims(both.b, copy) == [str(began)] and await aims(both.a, plan) == [str(old)]
+    await both_quiet(both)
+
+
+async def test_a_plan_names_what_was_taken_back_and_came_again_as_it_did_before(both: Both) -> None:
+    began = await both.goal(both.a)
+    await both.rounds()
+    old = await both.there(both.a, began)
+    body = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "title": "plan", "subject": {"reference": both.b.names["amina"]}, "goal": [{"reference": str(old)}]}
+    plan = (await gate.create(both.b.hospital, "CarePlan", strict.dump(body))).ref
+    await both.rounds()
+    copy = await both.there(both.b, plan)
+    assert await aims(both.a, copy) == [str(began)]
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    await both.yes(no)
+    await both.rounds()
+    assert await both.deleted(both.b, old) and await both.there(both.a, began) != old, "it has a new name there"
+    written = await plan_of(both.b, plan)
+    await gate.update(both.b.hospital, plan, strict.dump({**written, "title": "walks"}), if_match=int(written["meta"]["versionId"]))
+    await both.rounds()
+    assert (await plan_of(both.a, copy))["title"] == "walks" and await aims(both.a, copy) == [str(began)]
     await both_quiet(both)
 
 
@@ -654,21 +725,115 @@ async def test_what_they_fetched_and_keep_from_us_goes_by_its_name_after_a_no(tm
     await both.end()
 
 
-@pytest.mark.slow
-async def test_what_they_deleted_and_fetched_again_is_taken_back_under_its_new_id(both: Both) -> None:
+async def fetched_again_under_a_no(both: Both) -> tuple[Ref, Ref]:
+    """A's second copy of B's goal, and the no under which it has it: A deleted the one that B had sent, of which B hears nothing, and fetched it again."""
     began = await both.goal(both.b)
     await worker.once(both.b.house, both.partners["b"])
     first = await both.there(both.b, began)
     deleted = await both.a.house.store.get(first)
     assert deleted is not None
-    await both.a.consents("amina", "home", "deny")  # so B hears nothing of the deletion
+    no = await both.a.consents("amina", "home", "deny")  # so B hears nothing of the deletion
     await gate.remove(both.a.hospital, first, if_match=deleted.version)
     await worker.once(both.a.house, both.partners["a"])
     second = await both.a.house.store.link_by_remote("b", str(began))
     assert second is not None and second.ref != first and await words(both.a, second.ref) == "walk", "A fetched it again"
+    return second.ref, no
+
+
+@pytest.mark.slow
+async def test_what_they_deleted_and_fetched_again_is_taken_back_under_its_new_id(both: Both) -> None:
+    second, _ = await fetched_again_under_a_no(both)
     await both.b.consents("amina", "home", "deny", cls="Goal")
     await worker.once(both.b.house, both.partners["b"])
-    assert await both.deleted(both.a, second.ref)
+    assert await both.deleted(both.a, second)
+
+
+@pytest.mark.slow
+async def test_it_is_taken_back_also_where_the_first_deletion_is_seen_there_before_it_is_answered(both: Both) -> None:
+    second, no = await fetched_again_under_a_no(both)
+    await both.b.consents("amina", "home", "deny", cls="Goal")
+    both.lost.append("DELETE http://a.test/fhir/Goal/")
+    await push(both.b.house, both.partners["b"], "once", width=1)
+    with pytest.raises(Unknown):
+        await push(both.b.house, both.partners["b"], "once", width=1)
+    assert not both.lost
+    read = both.asked[-1].replace("DELETE", "GET")
+
+    async def still() -> None:
+        if read in both.asked:
+            raise Lost  # it reads no further: of the second one it learns nothing
+
+    await both.yes(no)
+    with pytest.raises(Lost):
+        await pull(both.b.house, both.partners["b"], still)
+    await both.a.consents("amina", "home", "deny")
+    await both.rounds()
+    assert await both.deleted(both.a, second)
+    rows = await both.b.house.store.ledger(remote="a", patient=both.b.names["amina"])
+    assert all(d.recalled for d in rows)
+    await both_quiet(both)
+
+
+async def test_a_deletion_of_ours_is_none_of_theirs_where_the_question_after_it_is_refused_for_a_moment(both: Both) -> None:
+    began = await both.goal(both.a)
+    await both.rounds()
+    copy = await both.there(both.a, began)
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    both.busy.append("DELETE http://b.test/fhir/Goal?")
+    with pytest.raises(Down):
+        await worker.once(both.a.house, both.partners["a"])
+    assert not both.busy and await both.deleted(both.b, copy), "and by its name it is not asked for yet"
+    await pull(both.a.house, both.partners["a"])
+    said = await worker.status(both.a.house, both.partners["a"])
+    assert said["conflicts"] == said["quarantined"] == 0 and not await both.deleted(both.a, began)
+    await both.rounds()
+    rows = await both.a.house.store.ledger(remote="b", patient=both.a.names["amina"])
+    assert all(d.recalled for d in rows if d.ref == began)
+    await both.yes(no)
+    await both.rounds()
+    assert await words(both.b, await both.there(both.a, began)) == "walk"
+    await both_quiet(both)
+
+
+@pytest.mark.slow
+async def test_another_copy_there_that_we_may_see_is_taken_back_with_the_first(both: Both) -> None:
+    began = await both.goal(both.a)
+    await both.rounds()
+    first = await both.there(both.a, began)
+    stored = await both.b.house.store.get(first)
+    assert stored is not None and stored.body is not None
+    clone = {k: v for k, v in strict.decode(stored.body).items() if k != "id"}
+    clone["meta"] = {"tag": clone["meta"]["tag"]}
+    other = (await gate.create(both.b.hospital, "Goal", strict.dump(clone))).ref
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await worker.once(both.a.house, both.partners["a"])
+    assert await both.deleted(both.b, first) and await both.deleted(both.b, other)
+    await both.rounds()
+    await both_quiet(both)
+
+
+@pytest.mark.slow
+async def test_who_deletes_so_late_that_another_has_sent_it_anew_leaves_that_there(both: Both) -> None:
+    began = await both.goal(both.a)
+    await both.rounds()
+    first = await both.there(both.a, began)
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+
+    async def another() -> None:
+        both.clock.at += timedelta(minutes=5)
+        other = both.partner(both.a)
+        await worker.once(both.a.house, other, "other")
+        await both.yes(no)
+        await worker.once(both.a.house, other, "other")
+        await both.b.consents("amina", "home", "deny")  # else A may delete it only by its id
+
+    both.meanwhile.append(("DELETE http://b.test/fhir/Goal/", another))
+    await worker.once(both.a.house, both.partners["a"])
+    copy = await both.there(both.a, began)
+    assert not both.meanwhile and copy != first
+    assert await both.deleted(both.b, first) and await words(both.b, copy) == "walk"
+    await both.rounds()
+    await both_quiet(both)
 
 
 @pytest.mark.slow

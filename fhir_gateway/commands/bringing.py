@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as plain_json
+import os
 import re
 import sys
 from collections import Counter
@@ -36,17 +37,21 @@ ASKERS = ("Practitioner", "PractitionerRole", "Organization", "CareTeam", "Group
 async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: bool) -> int:
     """Every file through the gate as `who`. 0 when all went in, 1 when something was refused, 2 when a file cannot be read."""
     for file in files:
-        if str(file) != "-" and not file.is_file():
+        if str(file) != "-" and not (file.is_file() and os.access(file, os.R_OK)):
             raise Refused(f"{file} is not a file that can be read.")
     partner = partner_of(mapping)
     failed = unreadable = False
     homeless: list[Any] = []
-    given = [part for f in files for part in parted(f, partner)]
+    if partner is None:
+        names, given = [str(f) for f in files], ((str(f), readable(f)) for f in files)  # of a thousand plans one is held at a time
+    else:
+        found = [part for f in files for part in parted(f, partner)]
+        names, given = [name for name, _ in found], (part for part in found)
     async with wired(load()) as w:
         ctx = await context_as(w, who)
-        with bar("Bringing in", len(given)) as step:
+        with bar("Bringing in", len(names)) as step:
             results = await plans.bring_in_files(ctx, given, step, partner=partner)
-        for (name, _), result in zip(given, results, strict=True):
+        for name, result in zip(names, results, strict=True):
             line: dict[str, Any] = {"file": name, "patient": None, "written": 0, "unchanged": 0, "refused": 0, "unmapped": [], "refs": {}}
             if isinstance(result, Problem):
                 failed = True
@@ -64,10 +69,8 @@ async def bring_in(files: list[Path], who: str, mapping: Path | None, as_json: b
     return 2 if unreadable else 1 if failed else 0
 
 
-def parted(file: Path, partner: Partner | None) -> list[tuple[str, bytes]]:
-    """What a file holds, by name: a partner's table has a document for each person in it."""
-    if partner is None:
-        return [(str(file), readable(file))]
+def parted(file: Path, partner: Partner) -> list[tuple[str, bytes]]:
+    """What a partner's file holds, by name: a table has a document for each person in it."""
     try:
         return plans.parts(str(file), readable(file), partner)
     except Problem as p:

@@ -36,19 +36,22 @@ async def relabel(as_json: bool) -> int:
     return 0
 
 
-async def token(who: str, as_json: bool) -> int:
-    """A token of a demo persona; only where the demo has been seeded."""
-    if who not in PERSONAS:
-        raise Refused(f"--as is one of {', '.join(PERSONAS)}; not `{who}`.")
+async def token(whom: list[str], as_json: bool) -> int:
+    """A token of each of these demo personas, a line each; only where the demo has been seeded."""
+    for who in whom:
+        if who not in PERSONAS:
+            raise Refused(f"--as is one of {', '.join(PERSONAS)}; not `{who}`.")
     async with wired(load()) as w:
         seeded = await w.store.kept("demo", "seeded", now())
         if seeded is None:
             raise Refused("Tokens like this are for the demo only: start it with `make run` first.")
-        made, caller = await demo_token(w, who)
-    if as_json:
-        out({"token": made, "patient": seeded.decode(), "fhirUser": caller.fhir_user, "scope": caller.scopes, "expires": caller.expires.isoformat()})
-    else:
-        print(made)
+        for who in whom:
+            made, caller = await demo_token(w, who)
+            if as_json:
+                expires = caller.expires.isoformat()
+                out({"token": made, "patient": seeded.decode(), "fhirUser": caller.fhir_user, "scope": caller.scopes, "expires": expires})
+            else:
+                print(made)
     return 0
 
 

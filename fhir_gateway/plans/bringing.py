@@ -7,7 +7,7 @@ type of resource, is searchable, and takes no place that belongs to its author (
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -88,14 +88,18 @@ async def bring_in(
 
 
 async def bring_in_files(
-    ctx: Context, files: Sequence[tuple[str, bytes]], progress: Callable[[], None] | None = None, *, dry_run: bool = False,
+    ctx: Context, files: Iterable[tuple[str, bytes]], progress: Callable[[], None] | None = None, *, dry_run: bool = False,
     partner: mapping.Partner | None = None,
 ) -> list[Saved | Problem]:  # fmt: skip
-    """Many files, in the order given. Bundles, lines and plans each in a commit of their own; files of one resource together, so
-    that they find each other whatever their order. A file that is refused is answered by its Problem and hinders no other."""
-    out: list[Saved | Problem | None] = [None] * len(files)
+    """Many files, in the order given, each asked for when the one before is in. Bundles, lines and plans each in a commit of their own;
+    files of one resource together, so that they find each other whatever their order. A file that is refused is answered by its Problem
+    and hinders no other."""
+    out: list[Saved | Problem | None] = []
+    names: list[str] = []
     single: list[tuple[int, list[dict[str, Any]]]] = []
     for n, (name, data) in enumerate(files):
+        out.append(None)
+        names.append(name)
         try:
             if partner is None and not is_plan(data):
                 resources = read_resources(data, name)
@@ -107,31 +111,31 @@ async def bring_in_files(
             out[n] = p
         if progress is not None:
             progress()
-    await _together(ctx, files, single, out, dry_run)
+    await _together(ctx, names, single, out, dry_run)
     for _ in single if progress is not None else ():
         progress()  # type: ignore[misc]
     return [o if o is not None else Saved(None) for o in out]
 
 
 async def _together(
-    ctx: Context, files: Sequence[tuple[str, bytes]], single: list[tuple[int, list[dict[str, Any]]]], out: list[Any], dry_run: bool
+    ctx: Context, names: Sequence[str], single: list[tuple[int, list[dict[str, Any]]]], out: list[Any], dry_run: bool
 ) -> None:
     """Files of one resource each, in one commit; what is refused is left out and the rest tried again. Where it cannot be told
     whose fault it is, each goes in by itself."""
     waiting = list(single)
     while waiting:
         try:
-            saved = await _bring(ctx, [(files[n][0], resources) for n, resources in waiting], dry_run)
+            saved = await _bring(ctx, [(names[n], resources) for n, resources in waiting], dry_run)
         except _Refused as refused:
             n, _ = waiting.pop(refused.file)
-            out[n] = _named(refused.problem, files[n][0])
+            out[n] = _named(refused.problem, names[n])
             continue
         except Problem as p:
             if len(waiting) == 1:
-                out[waiting[0][0]] = _named(p, files[waiting[0][0]][0])
+                out[waiting[0][0]] = _named(p, names[waiting[0][0]])
                 return
             for one in waiting:
-                await _together(ctx, files, [one], out, dry_run)
+                await _together(ctx, names, [one], out, dry_run)
             return
         for (n, _), s in zip(waiting, saved, strict=True):
             out[n] = s

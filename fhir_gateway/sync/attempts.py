@@ -185,7 +185,11 @@ def taken_back(
 
 
 async def came_back(house: House, partner: Partner, ctx: Context, now: Linked, attempt: Attempt) -> Tally:
-    """A recall of ours is seen there before its answer was: it is done. `now`: the link as it is then."""
+    """A recall of ours is seen there before its answer was: it is done. `now`: the link as it is then. Of a deletion at another gateway the
+    recall itself says so: it has still to ask for what was fetched again (`recalling`)."""
+    if now.gone and not began_there(now) and (await partner.met()).gateway:
+        await house.store.commit(now)
+        return Tally()
     rows_open = await house.store.ledger(remote=partner.name, patient=attempt.patient, open_only=True)
     known = [d for d in rows_open if d.ref == now.ref] + rows(partner, now.ref, attempt)
     await house.store.commit(now, *taken_back(ctx, partner, now.ref, attempt.patient, attempt, known))

@@ -144,6 +144,8 @@ async def copied_once(house: House, partner: Partner, gone: Ref, under_way: Ahea
     shown = await under_way.bounded(partner.server.version(gone.type, gone.id, "1"))
     ours = await tags.ours(house, shown) if shown is not None else None
     stored = await house.store.get(ours) if ours is not None else None
+    if stored is not None and stored.deleted:  # theirs went with it: as it was last
+        stored = await house.store.version(stored.ref, stored.version - 1)
     if shown is None or stored is None or stored.deleted or await another(house, partner, stored.facts.patients, shown):
         return None
     ctx = await as_owner(house, partner, "disclose")

@@ -21,7 +21,8 @@ from ..remote.client import Down, Forbidden, Locked, Refusal, Unknown
 from ..store.base import Fenced, StoreError
 from .leaving import AskAgain
 from .partner import Partner
-from .sending import later, refused, see_to
+from .putting_off import later, refused
+from .sending import see_to
 from .tally import Tally
 from .turning import noticed
 

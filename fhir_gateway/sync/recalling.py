@@ -24,6 +24,7 @@ from ..remote.client import Garbled, Refusal
 from ..store.base import Fenced
 from . import attempts, belonging, missing, originals, reading_back, stubs, tags
 from .attempts import Attempt, sent_open
+from .leaving import AskAgain
 from .letting_go import HIDDEN, MOST_LOOKS, REFERRED_TO, Stays, delete_there, gone
 from .links import began_there, changed, etag_of, over
 from .partner import Partner, as_owner, local_references, outgoing, theirs_to_tag
@@ -100,6 +101,8 @@ async def take_back(house: House, partner: Partner, entry: Queued, link: Linked 
         if attempts.nothing_left(e):
             await house.store.commit(attempts.as_before(partner, entry.ref, attempt))
         raise
+    if not began_there(link) and not stubs.stands(after) and await _another_stays(house, partner, entry, after, attempt, tally):
+        return
     done = [*attempts.taken_back(ctx, partner, entry.ref, entry.patient, attempt, disclosed), *await missing.forgotten(house, partner, link.remote_id)]
     await house.store.commit(Close(entry.entry, entry.fence, "recalled"), after, *done, *await seen_to(house, partner.name, entry.entry))
     tally.recalled += 1
@@ -163,9 +166,24 @@ async def _taken_away(
         return after
     now = await house.store.link(partner.name, entry.ref)
     await delete_there(house, partner, entry, now if now is not None and now.remote_id == link.remote_id else link, tally)
-    if not await _gone_by_name(partner, house, entry.ref):  # deleted there before, and fetched again since: under another id
-        raise Stays(HIDDEN)
     return changed(await house.store.link(partner.name, entry.ref) or link, gone=True)
+
+
+async def _another_stays(house: House, partner: Partner, entry: Queued, after: Linked, attempt: Attempt | None, tally: Tally) -> bool:
+    """Ours is gone there, as `after` says: another gateway may have deleted it before, and fetched it again under another id. Is a person asked to
+    see to that? AskAgain where it is one that we may see: it is found by our tag. Whatever else goes wrong, what is under way stays
+    written down: the deletion that comes back is ours."""
+    before = attempts.as_before(partner, entry.ref, attempt)
+    try:
+        if await _gone_by_name(house, partner, entry):
+            return False
+    except Refusal as e:
+        if e.status not in (400, 412, 428):  # it asks which version, or which of several
+            raise
+        await house.store.commit(after, before)
+        raise AskAgain from None
+    await _by_hand(house, partner, entry, HIDDEN, tally, after, before)
+    return True
 
 
 async def _by_hand(house: House, partner: Partner, entry: Queued, why: str, tally: Tally, *also: Op) -> None:
@@ -192,7 +210,7 @@ async def _not_there(
         await house.store.commit(Delay(entry.entry, entry.fence, house.clock() + attempts.HOLD / 4, "a request of ours may still arrive there"))
         tally.delayed += 1
         return
-    if (disclosed or attempt) and not await _gone_by_name(partner, house, entry.ref):
+    if (disclosed or attempt) and not await _gone_by_name(house, partner, entry):
         known = [*attempts.rows(partner, entry.ref, attempt), *attempts.trail(ctx, partner, entry.ref, attempt), attempts.ended(partner, entry.ref)]
         await _by_hand(house, partner, entry, HIDDEN, tally, *(known if attempt is not None else []))
         return
@@ -200,13 +218,15 @@ async def _not_there(
     await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is not there"), *done, *await seen_to(house, partner.name, entry.entry))
 
 
-async def _gone_by_name(partner: Partner, house: House, ref: Ref) -> bool:
+async def _gone_by_name(house: House, partner: Partner, entry: Queued) -> bool:
     """What we see nothing of another gateway may keep from us: it fetched it, or we have lost its id. It is asked to delete what bears our
-    name; its answer is the same where nothing does. False where somebody there has written in it."""
-    if not (await partner.met()).gateway or ref.type in NOT_BY_NAME:
+    name; its answer is the same where nothing does. False where somebody there has written in it. Fenced: whoever holds the entry now may
+    have sent it anew, under the same name."""
+    if entry.ref.type in NOT_BY_NAME or not (await partner.met()).gateway:
         return True
+    await house.store.commit(*attempts.held(house, entry))
     try:
-        await partner.server.delete_named(ref.type, tags.name(house, ref))
+        await partner.server.delete_named(entry.ref.type, tags.name(house, entry.ref))
     except Refusal as e:
         if e.status not in (404, 410):
             raise
@@ -333,6 +353,7 @@ async def review(house: House, partner: Partner, entry: Queued, tally: Tally) ->
                 continue
         ops += [Place(i["entry"], "withheld", "superseded") for i in withheld if i["ref"] == str(ref)]
         ops.append(Send(partner.name, ref, stored.version, entry.patient, "released"))
+    ops += await originals.unread(house, partner, ctx, entry.patient)
     recalled = await _recalled_before(house, partner, ctx, entry)
     await house.store.commit(Close(entry.entry, entry.fence, "sent", "reviewed"), *ops, *recalled)
 

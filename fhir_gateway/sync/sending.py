@@ -1,10 +1,9 @@
-"""One outbox entry: asked about at the moment of sending, sent with a request that is safe to repeat, and what is done when that fails."""
+"""One outbox entry: asked about at the moment of sending, sent with a request that is safe to repeat. What is done when that fails: `putting_off`."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn
 
@@ -24,16 +23,12 @@ from .attempts import Attempt, sent_open
 from .leaving import AskAgain, as_asked
 from .letting_go import Stays, delete_there
 from .links import began_there, changed, etag_of, id_of, over, same
-from .missing import NOT_KNOWN, NotKnown, NotYet
 from .partner import Partner, as_owner, elsewhere, local_references, outgoing, theirs_to_tag
-from .recalling import RECALL_LATE, named_otherwise, review, take_back, tell_once
-from .state import spread
+from .recalling import named_otherwise, review, take_back
 from .taking import at_home, pull_one
 from .tally import Tally
-from .waiting import deleted_there, quarantine, refusal_kept
-from .whose import as_they_wrote
-
-TRIES = 8
+from .waiting import deleted_there, quarantine
+from .whose import as_they_wrote, came_again
 
 
 class Differs(Exception):
@@ -42,6 +37,10 @@ class Differs(Exception):
     def __init__(self, there: dict[str, Any]) -> None:
         super().__init__()
         self.there = there
+
+
+class MayArrive(Exception):
+    """That server makes a second copy of what it is sent twice, and one that we sent before is not there and may be on its way."""
 
 
 async def see_to(house: House, partner: Partner, entry: Queued, tally: Tally) -> None:
@@ -76,6 +75,9 @@ async def _one(house: House, partner: Partner, entry: Queued, link: Linked | Non
     except identity.Waits:
         await _not_sure(house, partner, entry, stored, ctx, tally)
         return
+    except MayArrive:
+        await _may_arrive(house, entry, tally)
+        return
     went = _went(ops)
     end = Close(entry.entry, entry.fence, *(("sent", f"version {stored.version}") if went else ("superseded", "it is there already")))
     try:
@@ -95,12 +97,16 @@ async def _for_a_person(house: House, partner: Partner, entry: Queued, ctx: Cont
     """They deleted it, and a person decides: what was under way is over once nothing of it may still arrive."""
     before = await attempts.of(house, partner, entry.ref)
     if attempts.may_arrive(house, before):
-        await house.store.commit(Delay(entry.entry, entry.fence, house.clock() + attempts.HOLD / 4, "a request of ours may still arrive there"))
-        tally.delayed += 1
+        await _may_arrive(house, entry, tally)
         return
     await house.store.commit(
         Close(entry.entry, entry.fence, "superseded", "it was deleted there: a person decides"), *_known(ctx, partner, entry.ref, before)
     )
+
+
+async def _may_arrive(house: House, entry: Queued, tally: Tally) -> None:
+    await house.store.commit(Delay(entry.entry, entry.fence, house.clock() + attempts.HOLD / 4, "a request of ours may still arrive there"))
+    tally.delayed += 1
 
 
 async def send(
@@ -109,7 +115,7 @@ async def send(
     """Send this version and what it refers to; the operations that record it: only a new link where that server has it already.
     `on_the_way`: what it is sent ahead for; what goes ahead of this is recorded and counted in `tally`.
 
-    What began there and is as they wrote it is not sent back, not even to mark it. Raises what the remote raises, and AskAgain.
+    What began there and is as they wrote it is not sent back, not even to mark it. Raises what the remote raises, AskAgain and MayArrive.
     """
     ref = stored.ref
     live = link if link is not None and not link.gone else None
@@ -128,6 +134,7 @@ async def send(
     whole = found_again(strict.decode(stored.body or b""), strict.decode(held or b"{}"), {})  # what they name is not held back from them
     body = with_labels(rendered(whole, views), whole)
     names = await _targets(house, partner, entry, ctx, body, tally, on_the_way | {ref})
+    names |= await came_again(house, partner, body)
     if held is not None:
         names |= await as_they_wrote(house, partner, body, held, theirs)
     by = theirs_to_tag(live) if live is not None and theirs else [*await tags.came_with(house, stored), copies.tag(house.name, ref.id)]
@@ -251,15 +258,18 @@ async def _home(house: House, partner: Partner, stored: Stored, was: Linked | No
 
 
 async def _looked_for(house: House, partner: Partner, stored: Stored, before: Attempt | None) -> dict[str, Any] | None:
-    """Where that server does not say that it creates on condition, our tag is looked for first."""
+    """Where that server does not say that it creates on condition, our tag is looked for first. MayArrive where nothing bears it yet."""
     if stored.ref.type in (await partner.met()).conditional_create:
         return None
     try:
-        return await attempts.copy_there(house, partner, stored.ref, stored.facts.patients)
+        there = await attempts.copy_there(house, partner, stored.ref, stored.facts.patients)
     except Refusal as e:
         if before is not None or isinstance(e, attempts.Endless):  # another create might be a second copy
             raise
         return None
+    if there is None and attempts.may_arrive(house, before):
+        raise MayArrive
+    return there
 
 
 async def _conditional(
@@ -351,62 +361,3 @@ async def _not_sure(house: House, partner: Partner, entry: Queued, stored: Store
     """Who this is about is not sure there: nothing leaves until somebody has looked."""
     await house.store.commit(*attempts.withheld(ctx, entry, stored, "it is not sure who this is there"))
     tally.withheld += 1
-
-
-# -- when it does not work ---------------------------------------------------------------------------------------------
-
-
-async def later(house: House, partner: Partner, entry: Queued, e: Exception) -> None:
-    due = house.clock() + timedelta(seconds=getattr(e, "wait", None) or spread(house, 2.0 ** min(entry.tries, 20)))
-    late = house.clock() - entry.queued_at >= RECALL_LATE
-    told = await tell_once(house, partner, entry) if late else []
-    try:
-        await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)), *told)
-    except Taken:  # told meanwhile
-        await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)))
-
-
-async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tally: Tally) -> None:
-    """A version conflict, or a deletion there, is pulled and merged, then sent again; what the server will not take is parked with its words."""
-    if isinstance(e, NotYet):
-        await _not_yet(house, partner, entry, e, tally)
-        return
-    link = await house.store.link(partner.name, entry.ref)
-    live = link is not None and not link.gone
-    again = e.status in (409, 412) or (live and e.status in (404, 410))
-    wrong: Refusal | None = None  # nor may it be looked at
-    if link is not None and live and again and entry.tries < TRIES:
-        try:
-            tally.add(await pull_one(house, partner, link, alone=entry.why == "recall"))
-        except Refusal as looked:
-            wrong = looked
-    if isinstance(wrong, NotYet):
-        await _not_yet(house, partner, entry, wrong, tally)
-    elif wrong is not None and not e.status == wrong.status == 404:
-        await later(house, partner, entry, wrong)
-        tally.delayed += 1
-    elif wrong is None and again and entry.tries < TRIES:
-        if entry.tries <= 2:  # merged just now: send the result at once
-            await house.store.commit(Delay(entry.entry, entry.fence, house.clock(), str(e)))
-        else:
-            await later(house, partner, entry, e)
-            tally.delayed += 1
-    elif entry.tries < 2 and e.status not in (400, 422):
-        await later(house, partner, entry, e)
-        tally.delayed += 1
-    else:
-        told = await tell_once(house, partner, entry)
-        await house.store.commit(Close(entry.entry, entry.fence, "parked", str(e)), refusal_kept(house, partner, entry.ref, e), *told)
-        tally.parked += 1
-
-
-async def _not_yet(house: House, partner: Partner, entry: Queued, e: NotYet, tally: Tally) -> None:
-    """It is looked at again. Where that says nothing for as long as RECALL_LATE, a person is asked; `looking_again` goes on."""
-    if not isinstance(e, NotKnown) or house.clock() - entry.queued_at < RECALL_LATE:
-        await later(house, partner, entry, e)
-        tally.delayed += 1
-        return
-    said = Refusal(0, NOT_KNOWN)  # words of ours
-    told = await tell_once(house, partner, entry)
-    await house.store.commit(Close(entry.entry, entry.fence, "parked", NOT_KNOWN), refusal_kept(house, partner, entry.ref, said), *told)
-    tally.parked += 1

@@ -40,13 +40,14 @@ def test_a_spoke_becomes_a_goal_and_another_value_another_observation(programme:
     first = nurse.one(f"Observation?patient={patient}&code={SPOKE}")
     assert said(first) == {"Sleep": (3, 7), "Money": (6, 8)}
 
-    goal = mo.make({
-        "resourceType": "Goal", "lifecycleStatus": "active", "subject": about(patient), "expressedBy": about(patient), "description": {"text": "Sleep through until six"},
-        "addresses": [{"reference": f"Observation/{first['id']}", "display": "Sleep, on my wheel"}],
-    })  # fmt: skip
-    plan = mo.one(f"CarePlan?patient={patient}")
-    mo.change(f"CarePlan/{plan['id']}", goal=[*plan.get("goal", ()), {"reference": f"Goal/{goal['id']}"}])
-    assert "Sleep through until six" in [g["text"] for g in nurse.plan(patient)["goals"]]
+    mo.page.get("/my-plan")
+    at = str(mo.page.send(f"/my-plan/wheels/{first['id']}/goal").url.path)
+    typed(mo.page, at, **{"q0-0-3": "Sleep through until six", "q0-0-4": "7"})
+    mo.page.send(at[:-1] + "check")
+    assert "A goal: Sleep through until six" in mo.page.words(), "the lowest spoke comes first; a button begins its goal"
+    (goal,) = [g for g in nurse.find(f"Goal?patient={patient}") if g["description"]["text"] == "Sleep through until six"]
+    assert goal["expressedBy"] == about(patient) and "source" in [e["role"] for p in nurse.find(f"Provenance?target=Goal/{goal['id']}") for e in p.get("entity", ())]
+    assert {"what": "Sleep", "value": 7, "unit": "out of 10"} in [g.get("target") for g in nurse.plan(patient)["goals"] if g["text"] == "Sleep through until six"]
     assert nurse.read(f"Goal/{goal['id']}")["addresses"][0]["reference"] == f"Observation/{first['id']}"
 
     fill_in(mo, Sleep=(6, 7), Money=(6, 8))

@@ -169,7 +169,7 @@ def test_no_page_shows_a_code_or_an_id(odd: Gateway, amina: Visitor) -> None:
     page = f"/team/people/{odd.patient}"
     for who, path in (
         ("link-worker", page), ("gp", page), ("patient", "/my-plan"), ("patient", "/my-plan/private"), ("patient", "/my-plan/sharing"),
-        ("patient", "/my-plan/sharing/why"), ("patient", "/my-plan/sharing/hide"), ("patient", NEW), ("patient", "/my-plan/who-looked"), ("patient", "/my-plan/sent"), ("gp", "/team"),
+        ("patient", "/my-plan/sharing/why"), ("patient", "/my-plan/sharing/hide"), ("patient", NEW), ("patient", "/my-plan/who-looked"), ("patient", "/my-plan/results"), ("patient", "/my-plan/sent"), ("gp", "/team"),
     ):  # fmt: skip
         v = as_(odd, who)
         v.get(path)

@@ -73,6 +73,24 @@ def test_an_officers_look_is_told_as_their_job_and_a_failed_sign_in_is_shown(dem
     assert "You What they did Signed in" in v.words()
 
 
+def test_when_they_looked_is_a_picture_with_a_title_words_and_the_same_as_a_table(demo: Gateway) -> None:
+    for who, path in (("gp", f"Patient/{demo.patient}"), ("stranger", f"Goal?patient={demo.patient}"), ("gp", f"Goal?patient={demo.patient}")):
+        demo.get(who, path)
+    v = as_(demo, "patient")
+    v.get("/my-plan/who-looked")
+    (svg,) = re.findall(r'<svg class="app-picture app-times".*?</svg>', v.page, re.S)
+    assert 'aria-labelledby="times-title times-desc"' in svg and '<title id="times-title">When they looked</title>' in svg
+    folded = v.page.split("The picture as a table")[1].split("</table>")[0]
+    told: dict[str, list[int]] = {}
+    for _on, who, yes, no in re.findall(r'<tr class.*?app-words">(.*?)</span>.*?app-words">(.*?)</span>.*?app-words">(\d+).*?app-words">(\d+)<', folded, re.S):
+        told[who] = [a + int(b) for a, b in zip(told.get(who, [0, 0]), (yes, no), strict=True)]
+    assert any("Asha Patel" in who and yes >= 2 for who, (yes, _) in told.items()) and any("Sam Other" in who and no >= 1 for who, (_, no) in told.items()), told
+    for who, (yes, no) in told.items():
+        assert f"{who}: allowed {yes}, told no {no}." in svg, who
+    v.get("/my-plan/who-looked?who=nobody-of-this-name")
+    assert "app-times" not in v.page, "nothing to draw"
+
+
 @pytest.fixture
 def recorded(demo: Gateway) -> Iterator[Gateway]:
     yield demo

@@ -46,6 +46,14 @@ def asks_membership(resource: Mapping[str, Any]) -> bool:
     return resource.get("resourceType") == "Task" and any(isinstance(c, dict) and c.get("system") == TASK_SYSTEM for c in codings or ())
 
 
+def observed(resource: Mapping[str, Any]) -> str:
+    """What an Observation of another's is in a plan, by our code for it; "?" for whatever is none of ours."""
+    code = resource.get("code")
+    codings = code.get("coding") if isinstance(code, dict) and resource.get("resourceType") == "Observation" else None
+    ours = {c.get("code") for c in codings or () if isinstance(c, dict) and c.get("system") == f"{BASE}/CodeSystem/plan-observation" and isinstance(c.get("code"), str)}
+    return "decision" if "decision" in ours else "?"
+
+
 def member(
     participant: Mapping[str, Any], n: int, team: Mapping[str, Any], table: Table, way: Inward, ours: bool
 ) -> dict[str, Any] | None:

@@ -4,36 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import cos, pi, sin
 from typing import Any
 
 from ...domain.forms.pages import Group, Question, Text
+from .pictures import Wheel, wheel
 from .words import _, day, short
 
-MIDDLE, LONG, MOST = 160, 110, 10  # a picture of 320 by 320; a spoke of ten is 110 long
 WORDS = {"yes": "Yes", "no": "No"}
-
-
-@dataclass(frozen=True, slots=True)
-class Spoke:
-    """One spoke of a wheel: its name, the numbers, and where its name stands."""
-
-    name: str
-    now: str
-    hoped: str
-    end: tuple[int, int]
-    label: tuple[int, int]
-    anchor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wheel:
-    """A wheel: where the person is, and where they would like to be, as outlines."""
-
-    title: str
-    spokes: tuple[Spoke, ...]
-    now: str  # points of a polygon
-    hoped: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,33 +62,3 @@ def thing(resource: Mapping[str, Any]) -> Thing:
     if isinstance(value, dict):
         value = f"{short(value['value'])} {value.get('unit', '')}".strip() if "value" in value else value.get("text") or ""
     return Thing(_("Something in my record"), f"{text}: {short(value)}" if value != "" else text or str(resource.get("description", "")))
-
-
-def wheel(resource: Mapping[str, Any]) -> Wheel:
-    """The picture of a panel with a whole number from 1 to 10 for each spoke."""
-    found = []
-    for c in resource["component"]:
-        low = next((r["low"].get("value") for r in c.get("referenceRange", []) if isinstance(r.get("low"), dict)), None)
-        found.append((str(c.get("code", {}).get("text", "")), c.get("valueInteger"), low))
-    spokes, now, hoped = [], [], []
-    for n, (name, at, wanted) in enumerate(found):
-        turn = 2 * pi * n / len(found) - pi / 2
-        now.append(_point(turn, at))
-        hoped.append(_point(turn, wanted if wanted is not None else at))
-        x = MIDDLE + (LONG + 14) * cos(turn)
-        anchor = "middle" if abs(x - MIDDLE) < 20 else "start" if x > MIDDLE else "end"
-        spokes.append(Spoke(name, _number(at), _number(wanted), _point(turn, MOST), (round(x), round(MIDDLE + (LONG + 14) * sin(turn) + 4)), anchor))
-    return Wheel(str(resource.get("code", {}).get("text", "")), tuple(spokes), _outline(now), _outline(hoped))
-
-
-def _point(turn: float, far: Any) -> tuple[int, int]:
-    length = LONG * min(max(float(far), 0), MOST) / MOST if far is not None else 0
-    return round(MIDDLE + length * cos(turn)), round(MIDDLE + length * sin(turn))
-
-
-def _outline(points: Sequence[tuple[int, int]]) -> str:
-    return " ".join(f"{x},{y}" for x, y in points)
-
-
-def _number(found: Any) -> str:
-    return short(found) if found is not None else ""

@@ -84,7 +84,7 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
             row = {"at": f"/forms/{form['id']}/{body['id']}", "title": form.get("title"), "on": day(body.get("authored")), "waits": await extracting.waits(ctx, form, body)}
             (begun if body.get("status") == "in-progress" else sent).append(row)
     mine = ctx.actor.kind == "patient"
-    return await show(pages, request, "forms/overview.html", ctx=ctx, forms=offered, begun=begun, sent=sent, person="" if mine else person, back_to=_back(ctx, person))
+    return await show(pages, request, "forms/overview.html", ctx=ctx, forms=offered, begun=begun, sent=sent, person="" if mine else person, back_to=_back(ctx, person), done=request.query_params.get("done", ""))
 
 
 def _back(ctx: Context, person: str) -> str:
@@ -95,13 +95,18 @@ async def begin(pages: Pages, request: Request, ctx: Context) -> Response:
     """What the form is for, and a button that begins it with what is known already."""
     form, person = await forms.by_id(ctx, str(request.path_params["form"])), person_of(request, ctx)
     if request.method == "POST":
-        filled = await forms.populate(ctx, forms.Asked(canonical=_address(form), subject=f"Patient/{person}"))
-        body = {**filled.response, "source": {"reference": f"Patient/{person}"}, "author": {"reference": ctx.actor.user}}
-        made = await gate.create(ctx, forms.ANSWERS, strict.dump(body))
-        first = View(form, body).pages()
-        return go(f"/forms/{form['id']}/{made.ref.id}/{first[0][0] if first else 'check'}")
+        return go(await started(ctx, form, person, {}))
     await gate.read(ctx, Ref("Patient", person))
     return await show(pages, request, "forms/begin.html", ctx=ctx, form=form, person="" if ctx.actor.kind == "patient" else person)
+
+
+async def started(ctx: Context, form: forms.Form, person: str, context: Mapping[str, Any]) -> str:
+    """Begins answers about the person with what is known and what `context` has for the form; the address of their first page."""
+    filled = await forms.populate(ctx, forms.Asked(canonical=_address(form), subject=f"Patient/{person}", context=context))
+    body = {**filled.response, "source": {"reference": f"Patient/{person}"}, "author": {"reference": ctx.actor.user}}
+    made = await gate.create(ctx, forms.ANSWERS, strict.dump(body))
+    first = View(form, body).pages()
+    return f"/forms/{form['id']}/{made.ref.id}/{first[0][0] if first else 'check'}"
 
 
 def _address(form: forms.Form) -> str:
@@ -244,8 +249,8 @@ async def check(pages: Pages, request: Request, ctx: Context) -> Response:
         if str(request.state.form.get("version", "")) != str(s.version):
             raise Problem("stale", "These answers were changed on another page meanwhile.")
         body = {**s.body, "status": "completed", "authored": ctx.at.isoformat(timespec="seconds")}
-        await gate.update(ctx, Ref(forms.ANSWERS, s.body["id"]), strict.dump(body), if_match=s.version)
-        return await _made(ctx, s)
+        written = await gate.update(ctx, Ref(forms.ANSWERS, s.body["id"]), strict.dump(body), if_match=s.version)
+        return await _made(ctx, s) if written.draft is None else go(f"/forms?done=draft{_who(ctx, s)}")
     rows = [(n, title or s.form.get("title"), answered.rows(view.page(n))) for n, title in view.pages()]
     return await show(
         pages, request, "forms/check.html", ctx=ctx, form=s.form, here=s.at, parts=rows, left=left, version=s.version,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -15,13 +15,15 @@ from ...domain.audit import ITSELF, OPERATOR
 from ...domain.mapping.names import local, own_identifier
 from ...domain.problem import Problem, not_found
 from ...gate import Context, task_links
-from . import tasks, versions
+from . import tasks, versions, volunteers
 from .acts import ACTS, OTHERWISE
 from .alerts import TYPES, alerts
 from .changes import last_changes
 from .frame import Pages, show
 from .names import bodies, names, own_id
 from .plan_view import plan_view
+from .timeline import Look, timeline
+from .wheels import filled_in, kept_as
 from .words import _, today, typed_day
 
 BATCH = 200
@@ -44,13 +46,14 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
             raise
         mine = plans.Opened({}, [])
     asked = await tasks.about(ctx, shown)
-    empty = not (mine.plan.keys() - {"plan", "person"} or asked)
-    view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")))
+    turned = filled_in(mine.record)
+    empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned)
+    view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned)
     first = alerts(mine.record, today(ctx.at), own=True)
-    refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES}
+    refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES} | kept_as(mine.record)
     return await show(
         pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=refs, alerts=first, others=others,
-        clashes=await versions.waiting(ctx, f"Patient/{shown}"), done=request.query_params.get("done", ""),
+        drafts=await volunteers.waiting(ctx, shown), clashes=await versions.waiting(ctx, f"Patient/{shown}"), done=request.query_params.get("done", ""),
     )  # fmt: skip
 
 
@@ -108,13 +111,14 @@ async def who_looked(pages: Pages, request: Request, ctx: Context) -> Response:
     )  # fmt: skip
     if wanted.start and wanted.end and wanted.start > wanted.end:
         errors["from"] = _("The first day must not be after the last day.")
-    rows, more, places = await _rows(ctx, wanted, asked.get("before") or None)
+    found = await _rows(ctx, wanted, asked.get("before") or None)
+    rows, places = found.rows, found.places
     live = [k for k in await task_links.links(ctx) if k.open(ctx.at)]
-    known = await names(ctx, places | {k.organisation for k in live} | {r.get(k) for r in rows for k in ("organisation", "user", "for")})
+    known = await names(ctx, places | {k.organisation for k in live} | {r.get(k) for r in found.told for k in ("organisation", "user", "for")})
     link = [(k, v) for k, v in asked.items() if k in KEPT and v]
     choices = sorted(((ref, known.get(ref, ref)) for ref in places), key=lambda o: o[1].lower())
     return await show(
-        pages, request, "who_looked.html", ctx=ctx, rows=[_said(r, known, ctx) for r in rows], more=more, link=link,
+        pages, request, "who_looked.html", ctx=ctx, rows=[_said(r, known, ctx) for r in rows], more=found.more, link=link, times=timeline(_look(r, known, ctx) for r in found.told),
         asked=asked, errors=errors, organisations=choices,
         links=[{"name": known.get(k.organisation) or _("An organisation"), "until": k.until} for k in live], mine=wanted.mine, kinds=[(code, _(words)) for code, (words, _of) in KINDS.items()],
     )  # fmt: skip
@@ -128,32 +132,47 @@ def _date(asked: Mapping[str, str], field: str, errors: dict[str, str]) -> date 
     return found
 
 
-async def _rows(ctx: Context, wanted: Filter, before: str | None) -> tuple[list[dict[str, Any]], str | None, set[str]]:
-    """(rows of this page, where the next page goes on, organisations seen on the way)."""
+@dataclass(slots=True)
+class Found:
+    """Lines of one page of the log, where the next page goes on, organisations seen on the way; `told`: every row that was read and asked for."""
+
+    places: set[str]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    told: list[dict[str, Any]] = field(default_factory=list)
+    more: str | None = None
+
+    def take(self, row: dict[str, Any], before: str | None) -> None:
+        """As a line of its own, as one more of a line, or, where the page is full, for the picture alone."""
+        self.told.append(row)
+        same = next((r for r in reversed(self.rows[-ALIKE:]) if _alike(r, row)), None) if self.more is None else None
+        if same is not None:
+            same["times"] += 1
+        elif self.more is None and len(self.rows) == ROWS:
+            self.more = before
+        elif self.more is None:
+            self.rows.append({**row, "times": 1})
+
+
+async def _rows(ctx: Context, wanted: Filter, before: str | None) -> Found:
+    """One page of the log, and what was read with it."""
     me = ctx.actor.user
-    rows: list[dict[str, Any]] = []
-    places: set[str] = {wanted.organisation} - {""}
+    found = Found({wanted.organisation} - {""})
     read = 0
     while read < MOST_READ:
         batch = await gate.who_looked(ctx, own_id(ctx), before=before, count=BATCH)
         for row in batch:
             if row.get("organisation"):
-                places.add(row["organisation"])
+                found.places.add(row["organisation"])
             if wanted.start and today(row["at"]) < wanted.start:
-                return rows, None, places
+                return found
             if wanted.takes(row, me):
-                same = next((r for r in reversed(rows[-ALIKE:]) if _alike(r, row)), None)
-                if same is not None:
-                    same["times"] += 1
-                elif len(rows) == ROWS:
-                    return rows, before, places
-                else:
-                    rows.append({**row, "times": 1})
+                found.take(row, before)
             before = row["before"]
-        if len(batch) < BATCH:
-            return rows, None, places
+        if len(batch) < BATCH or found.more is not None:
+            return found
         read += len(batch)
-    return rows, before, places
+    found.more = before
+    return found
 
 
 def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
@@ -166,7 +185,7 @@ def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 KINDS: dict[str, tuple[str, frozenset[str]]] = {  # what to show only, and which rows that is
     "looked": ("They looked", frozenset({"read", "vread", "history", "search", "everything", "document", "print", "scan", "who-looked", "find"})),
-    "changed": ("They added or changed something", frozenset({"create", "update", "patch", "delete", "transaction", "batch", "accept", "sync", "record", "declassify", "relabel", "task-link-accept", "task-link-decline", "task-link-done"})),
+    "changed": ("They added or changed something", frozenset({"create", "update", "patch", "delete", "transaction", "batch", "accept", "draft", "accept-draft", "sync", "record", "declassify", "relabel", "task-link-accept", "task-link-decline", "task-link-done"})),
     "sent": ("A copy was sent or taken back, or a system was told of a change", frozenset({"disclose", "recall", "notify", "audit-export", "audit-proof"})),
     "emergency": ("It was an emergency", frozenset({"break-glass", "break-glass-end", "emergency-review"})),
     "signed": ("Signed in or out, or an app was let in or stopped", frozenset({"sign-in", "sign-out", "sign-out-everywhere", "authorize", "app-stopped", "token", "token-end"})),
@@ -261,6 +280,13 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
         "why": _(why) if why else "",
         "ask": row.get("user") if not mine and str(row.get("user") or "") in known else "",
     }
+
+
+def _look(row: dict[str, Any], known: dict[str, str], ctx: Context) -> Look:
+    """One row for the picture."""
+    who = _by(row, known, row.get("user") == ctx.actor.user)
+    place = known.get(row.get("organisation") or "", "")
+    return Look(row["at"], f"{who}, {place}" if place else who, row["allowed"], row.get("why") == "break-glass" or row["what"] in KINDS["emergency"][1])
 
 
 __all__: Sequence[str] = ["my_plan", "who_looked"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
+from math import cos, pi, sin
 from typing import Any
 
-from .words import _, day, plain_date
+from .words import _, day, plain_date, short
 
+NEXT = "https://fhir-gateway.example/StructureDefinition/wheel-next"
+MIDDLE, LONG, MOST = 160, 110, 10  # a wheel in a picture of 320 by 320: a spoke of ten is 110 long
 LEFT, RIGHT = 16, 304  # where the line starts and ends, in the units of a picture 320 wide
 
 
@@ -108,3 +112,91 @@ def _apart(marks: list[Mark]) -> list[Mark]:
         x = m.x if not out or m.x - out[-1].x >= 18 else out[-1].x + 18
         out.append(Mark(min(x, RIGHT), m.shape, m.on, m.text, m.by))
     return out
+
+
+# -- a wheel ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Spoke:
+    """One spoke of a wheel: its name, the numbers, and where its name stands. `grows`: what it would be a goal to change."""
+
+    name: str
+    now: str
+    hoped: str
+    end: tuple[int, int]
+    label: tuple[int, int]
+    anchor: str
+    place: int = 0  # among the spokes, from 0
+    grows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel: where the person is, and where they would like to be, as outlines. `ref`: the Observation that it is, where that is known."""
+
+    title: str
+    spokes: tuple[Spoke, ...]
+    now: str  # points of a polygon
+    hoped: str
+    ref: str = ""
+
+    @property
+    def growing(self) -> list[Spoke]:
+        """Those to make a goal of, the lowest first."""
+        return sorted((s for s in self.spokes if s.grows), key=lambda s: Decimal(s.now))
+
+
+def wheel(resource: Mapping[str, Any]) -> Wheel:
+    """The picture of a panel with a number up to ten for each spoke; what is hoped for is an extension of ours, else the low end of a range."""
+    found: list[_Numbers] = []
+    for c in _things(resource.get("component")):
+        low = next((r["low"].get("value") for r in _things(c.get("referenceRange")) if isinstance(r.get("low"), dict)), None)
+        wanted = next((x.get("valueInteger") for x in _things(c.get("extension")) if x.get("url") == NEXT), low)
+        found.append((_called(c.get("code")), _counted(c.get("valueInteger")), _counted(wanted)))
+    return _turned(_called(resource.get("code")), found, f"Observation/{resource['id']}" if resource.get("id") else "")
+
+
+def planned_wheel(w: Mapping[str, Any]) -> Wheel | None:
+    """The same of a wheel as a plan has it; None where it has no spokes."""
+    found = [(str(s.get("name") or _("Not described")), _counted(s.get("now")), _counted(s.get("next"))) for s in _things(w.get("spokes"))]
+    return _turned(str(w.get("title") or _("My wheel")), found) if found else None
+
+
+_Numbers = tuple[str, int | Decimal | None, int | Decimal | None]  # a spoke's name, where one is, where one hopes to be
+
+
+def _turned(title: str, found: Sequence[_Numbers], ref: str = "") -> Wheel:
+    spokes, now, hoped = [], [], []
+    lowest = min((at for _name, at, _wanted in found if at is not None), default=None)
+    for n, (name, at, wanted) in enumerate(found):
+        turn = 2 * pi * n / len(found) - pi / 2
+        now.append(_point(turn, at))
+        hoped.append(_point(turn, wanted if wanted is not None else at))
+        x = MIDDLE + (LONG + 14) * cos(turn)
+        anchor = "middle" if abs(x - MIDDLE) < 20 else "start" if x > MIDDLE else "end"
+        label = round(x), round(MIDDLE + (LONG + 14) * sin(turn) + 4)
+        grows = at is not None and (at == lowest and at < MOST if wanted is None else wanted > at)
+        spokes.append(Spoke(name, _number(at), _number(wanted), _point(turn, MOST), label, anchor, n, grows))
+    return Wheel(title, tuple(spokes), _outline(now), _outline(hoped), ref)
+
+
+def _called(concept: Any) -> str:
+    return str(concept.get("text") or "") if isinstance(concept, dict) else ""
+
+
+def _counted(found: Any) -> int | Decimal | None:
+    return found if type(found) in (int, Decimal) else None
+
+
+def _point(turn: float, far: int | Decimal | None) -> tuple[int, int]:
+    length = LONG * float(min(max(far, 0), MOST)) / MOST if far is not None else 0
+    return round(MIDDLE + length * cos(turn)), round(MIDDLE + length * sin(turn))
+
+
+def _outline(points: Sequence[tuple[int, int]]) -> str:
+    return " ".join(f"{x},{y}" for x, y in points)
+
+
+def _number(found: int | Decimal | None) -> str:
+    return short(found) if found is not None else ""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .pictures import Progress
+from .pictures import Progress, Wheel
 from .words import _, day
 
 
@@ -29,6 +29,7 @@ class Item:
     lines: tuple[Line, ...] = ()
     picture: Progress | None = None
     codes: tuple[str, ...] = ()
+    wheel: Wheel | None = None
 
 
 def list_of(plan: dict[str, Any], key: str) -> list[dict[str, Any]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from .pictures import planned_wheel
 from .plan_items import Item, Line, lines, list_of, note, span, texts, thing, undescribed
 from .words import _, day
 
@@ -79,17 +81,41 @@ def unmet(u: dict[str, Any], needs: dict[Any, Any]) -> Item:
 
 
 def wheel(w: dict[str, Any], name: Name) -> Item:
-    """The person's own spokes, each as numbers from 0 to 10."""
+    """The person's own spokes, each as numbers from 0 to 10, and as a picture."""
     who = ", ".join(t for t in (name(w.get("by")), day(w.get("on"))) if t)
-    spokes = [(str(s.get("name") or _("Not described")), _spoke(s)) for s in list_of(w, "spokes")]
-    return Item(str(w.get("id", "")), str(w.get("title") or _("My wheel")), "", "grey", lines(*spokes, (_("Filled in"), who)))
+    spokes = [(str(s.get("name") or _("Not described")), spoke_words(s.get("now"), s.get("next"), s.get("why"))) for s in list_of(w, "spokes")]
+    return Item(str(w.get("id", "")), str(w.get("title") or _("My wheel")), "", "grey", lines(*spokes, (_("Filled in"), who)), wheel=planned_wheel(w))
 
 
-def _spoke(s: dict[str, Any]) -> str:
-    now, next = s.get("now"), s.get("next")
-    said = [_("now {n} out of 10").format(n=now)] if now is not None else []
-    said += [_("I would like {n}").format(n=next)] if next is not None else []
-    return "\n".join(t for t in (", ".join(said), str(s.get("why") or "")) if t)
+def spoke_words(now: Any, next: Any, why: Any = "") -> str:
+    """Where one is and hopes to be, as far as that is said, and why."""
+    said = [_("now {n} out of 10").format(n=now)] if now not in (None, "") else []
+    said += [_("I would like {n}").format(n=next)] if next not in (None, "") else []
+    return "\n".join(t for t in (", ".join(said), str(why or "")) if t)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision as one thing: the question, what mattered, every option with what speaks for and against it, and which was chosen."""
+
+    item: Item
+    options: tuple[Item, ...]
+
+
+def decision(d: dict[str, Any], name: Name, goals: dict[Any, Any]) -> Decision:
+    """What was decided together. An option that was not chosen stays, and says so."""
+    who = ", ".join(t for t in (name(d.get("with")), day(d.get("on"))) if t)
+    about = lines(
+        (_("What mattered"), d.get("matters")), (_("Why this one"), d.get("why")), (_("Decided with"), who), (_("What helped to decide"), d.get("helped_by")),
+        (_("For the goal"), "\n".join(str(goals[g]) for g in texts(d.get("goals")) if g in goals)),
+    )  # fmt: skip
+    return Decision(Item(str(d.get("id", "")), str(d.get("question") or _("A decision that is not described")), lines=about), tuple(_option(o) for o in list_of(d, "options")))
+
+
+def _option(o: dict[str, Any]) -> Item:
+    chosen = o.get("chosen") is True
+    said = lines((_("For it"), o.get("good")), (_("Against it"), o.get("bad")))
+    return Item("", str(o.get("text") or _("Not described")), _("Chosen") if chosen else _("Not chosen"), "green" if chosen else "grey", said)
 
 
 def risk(r: dict[str, Any], plan: dict[str, Any], name: Name) -> Item:

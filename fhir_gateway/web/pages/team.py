@@ -13,28 +13,31 @@ from ...domain import strict
 from ...domain.problem import not_found
 from ...domain.types import Ref
 from ...gate import Context
-from . import tasks, versions
+from . import tasks, versions, volunteers
 from .alerts import TYPES, alerts
 from .changes import last_changes
+from .finding import LONGEST, literal
 from .frame import Pages, go, show
 from .names import called
 from .plan_items import thing
 from .plan_view import plan_view, preferred_name
+from .wheels import filled_in
 from .words import _, day, moment, today
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 PEOPLE = 50
-DONE = {"accepted", "emergency-over", "claim-over", "chosen"}
+DONE = {"accepted", "emergency-over", "claim-over", "chosen", "plans"}
 
 
 async def team(pages: Pages, request: Request, ctx: Context) -> Response:
-    """People this worker may see, and tasks that wait for them."""
-    asked = [("_sort", "family"), ("_count", str(PEOPLE))]
-    if request.query_params.get("page"):
-        asked.append(("_page", request.query_params["page"]))
-    found = await gate.search(ctx, "Patient", asked)
+    """People this worker may see, a page at a time or by name, and first of all tasks that wait for them."""
+    named, later = request.query_params.get("name", "")[:80].strip(), request.query_params.get("page")
+    words = [w for w in map(literal, named.split()[:LONGEST]) if w]
+    asked = [("name:contains", w) for w in words] + [("_sort", "family"), ("_count", str(PEOPLE))]
+    found = await gate.search(ctx, "Patient", [("_page", later)] if later else asked)
     people = [_person(strict.decode(e.body)) for e in found.entries if e.body and e.mode == "match"]
-    done = request.query_params.get("done")
+    first = not (named or later)
+    waiting, done = await tasks.owned(ctx, tasks.WAITING) if first else [], request.query_params.get("done")
     return await show(
         pages,
         request,
@@ -42,11 +45,14 @@ async def team(pages: Pages, request: Request, ctx: Context) -> Response:
         ctx=ctx,
         people=people,
         more=found.next,
-        tasks=await tasks.owned(ctx, tasks.WAITING),
-        taken=await tasks.owned(ctx, tasks.TAKEN_ON),
+        named=named,
+        first=first,
+        tasks=waiting[: tasks.MOST],
+        more_wait=len(waiting) >= tasks.MOST,
+        taken=await tasks.owned(ctx, tasks.TAKEN_ON) if first else [],
         done=done if done in DONE else "",
         ways=ways(ctx),
-        clashes=await versions.waiting(ctx),
+        clashes=await versions.waiting(ctx) if first else [],
         chooses=ctx.actor.kind == "proxy" and await gate.may_share(ctx),
     )
 
@@ -68,12 +74,19 @@ async def accept(pages: Pages, request: Request, ctx: Context) -> Response:
     return go("/team?done=accepted")
 
 
+async def join_plans(pages: Pages, request: Request, ctx: Context) -> Response:
+    """Say what becomes of a plan that waits beside the main one."""
+    await gate.join_plans(ctx, Ref("Task", id_of(request)), str(request.state.form.get("how", "")))
+    return go("/team?done=plans")
+
+
 async def person(pages: Pages, request: Request, ctx: Context) -> Response:
     """The shared plan as far as this reader may see it. Problem not-found, the same for hidden and absent."""
     id = id_of(request)
     seen = await plans.opened(ctx, id, TYPES)
     asked = await tasks.about(ctx, id)
-    empty = not (seen.plan.keys() - {"plan", "person"} or asked)
+    turned = filled_in(seen.record)
+    empty = not (seen.plan.keys() - {"plan", "person"} or asked or turned)
     name = preferred_name(thing(seen.plan.get("person"))) or _("The person")
     done = request.query_params.get("done", "")
     return await show(
@@ -81,7 +94,7 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         request,
         "team_person.html",
         ctx=ctx,
-        plan=plan_view(seen.plan, today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name)),
+        plan=plan_view(seen.plan, today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name), filled_in=turned),
         alerts=alerts(seen.record, today(ctx.at), own=False),
         own=False,
         empty=empty,
@@ -89,6 +102,7 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         person=id,
         mine=await here_because(ctx, id),
         opens_apps=await pages.opens_apps(),
+        drafts=await volunteers.waiting(ctx, id),
         clashes=await versions.waiting(ctx, f"Patient/{id}"),
         done=done if done in ("emergency", "claim") else "",
     )

@@ -1,0 +1,75 @@
+"""An outbox entry that could not be sent: tried again later, united with what is there and sent at once, or parked with their words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from ..domain.types import Close, Delay, Queued
+from ..gate import House
+from ..remote.client import Refusal
+from ..store.base import Taken
+from .missing import NOT_KNOWN, NotKnown, NotYet
+from .partner import Partner
+from .recalling import RECALL_LATE, tell_once
+from .state import spread
+from .taking import pull_one
+from .tally import Tally
+from .waiting import refusal_kept
+
+TRIES = 8
+
+
+async def later(house: House, partner: Partner, entry: Queued, e: Exception) -> None:
+    due = house.clock() + timedelta(seconds=getattr(e, "wait", None) or spread(house, 2.0 ** min(entry.tries, 20)))
+    late = house.clock() - entry.queued_at >= RECALL_LATE
+    told = await tell_once(house, partner, entry) if late else []
+    try:
+        await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)), *told)
+    except Taken:  # told meanwhile
+        await house.store.commit(Delay(entry.entry, entry.fence, due, str(e)))
+
+
+async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tally: Tally) -> None:
+    """A version conflict, or a deletion there, is pulled and merged, then sent again; what the server will not take is parked with its words."""
+    if isinstance(e, NotYet):
+        await _not_yet(house, partner, entry, e, tally)
+        return
+    link = await house.store.link(partner.name, entry.ref)
+    live = link is not None and not link.gone
+    again = e.status in (409, 412) or (live and e.status in (404, 410))
+    wrong: Refusal | None = None  # nor may it be looked at
+    if link is not None and live and again and entry.tries < TRIES:
+        try:
+            tally.add(await pull_one(house, partner, link, alone=entry.why == "recall"))
+        except Refusal as looked:
+            wrong = looked
+    if isinstance(wrong, NotYet):
+        await _not_yet(house, partner, entry, wrong, tally)
+    elif wrong is not None and not e.status == wrong.status == 404:
+        await later(house, partner, entry, wrong)
+        tally.delayed += 1
+    elif wrong is None and again and entry.tries < TRIES:
+        if entry.tries <= 2:  # merged just now: send the result at once
+            await house.store.commit(Delay(entry.entry, entry.fence, house.clock(), str(e)))
+        else:
+            await later(house, partner, entry, e)
+            tally.delayed += 1
+    elif entry.tries < 2 and e.status not in (400, 422):
+        await later(house, partner, entry, e)
+        tally.delayed += 1
+    else:
+        told = await tell_once(house, partner, entry)
+        await house.store.commit(Close(entry.entry, entry.fence, "parked", str(e)), refusal_kept(house, partner, entry.ref, e), *told)
+        tally.parked += 1
+
+
+async def _not_yet(house: House, partner: Partner, entry: Queued, e: NotYet, tally: Tally) -> None:
+    """It is looked at again. Where that says nothing for as long as RECALL_LATE, a person is asked; `looking_again` goes on."""
+    if not isinstance(e, NotKnown) or house.clock() - entry.queued_at < RECALL_LATE:
+        await later(house, partner, entry, e)
+        tally.delayed += 1
+        return
+    said = Refusal(0, NOT_KNOWN)  # words of ours
+    told = await tell_once(house, partner, entry)
+    await house.store.commit(Close(entry.entry, entry.fence, "parked", NOT_KNOWN), refusal_kept(house, partner, entry.ref, said), *told)
+    tally.parked += 1

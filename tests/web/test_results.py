@@ -1,0 +1,216 @@
+"""Results in plain words: beside the range that the sender gave and nothing else, how they changed, a picture with its table, consent as always. docs/results.md"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhir_gateway.domain.results import change, kinds, wheels
+from fhir_gateway.web.pages import render
+from fhir_gateway.web.pages.pictures import wheel
+from fhir_gateway.web.pages.results import in_words, marks, told, turned
+from fhir_gateway.web.pages.trends import BOTTOM, END, START, TOP, trend
+
+from .test_doors import as_
+from .test_templates import request
+
+if TYPE_CHECKING:
+    from ..conftest import Gateway
+
+LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
+SAYS = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation"
+CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
+POTASSIUM = {"coding": [{"system": LOINC, "code": "2823-3"}], "text": "Potassium"}
+
+
+def quantity(value: Any, unit: str = "mmol/L", **more: Any) -> dict[str, Any]:
+    return {"value": value, "unit": unit, "system": UCUM, "code": unit, **more}
+
+
+def result(value: Any, on: str = "2026-11-20", low: Any = 3.5, high: Any = 5.3, **more: Any) -> dict[str, Any]:
+    ends = {end: quantity(n) for end, n in (("low", low), ("high", high)) if n is not None}
+    return {
+        "resourceType": "Observation", "status": "final", "code": POTASSIUM, "effectiveDateTime": on, "valueQuantity": quantity(value),
+        "referenceRange": [ends] if ends else [], **more,
+    }  # fmt: skip
+
+
+def pressure(top: int, bottom: int, on: str) -> dict[str, Any]:
+    parts = [{"code": {"coding": [{"system": LOINC, "code": c}]}, "valueQuantity": quantity(n, "mm[Hg]") | {"unit": "mmHg"}} for c, n in (("8480-6", top), ("8462-4", bottom))]
+    return {
+        "resourceType": "Observation", "status": "final", "code": {"coding": [{"system": LOINC, "code": "85354-9", "display": "Blood pressure panel"}]},
+        "category": [{"coding": [{"system": CATEGORY, "code": "vital-signs"}]}], "effectiveDateTime": on, "component": parts,
+    }  # fmt: skip
+
+
+def said(*observations: dict[str, Any]) -> list[str]:
+    """The marks of the newest of one kind, in words."""
+    (kind,) = kinds(observations)
+    return [m.words for v in kind.newest.values for m in marks(v)]
+
+
+def interpreted(code: str, system: str = SAYS, **more: str) -> dict[str, Any]:
+    return {"interpretation": [{"coding": [{"system": system, "code": code}], **more}]}
+
+
+# -- beside its range --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("observation", "words"),
+    [
+        (result(3.4), ["Below the range"]), (result(3.5), ["Inside the range"]), (result(5.3), ["Inside the range"]), (result(5.31), ["Above the range"]),
+        (result(9, low=None, high=None), []), (result(0.2, low=None, high=5), ["Inside the range"]), (result(99, low=4, high=None), ["Inside the range"]),
+        (result(6.0, **interpreted("H")), ["Whoever sent it says: High"]), (result(4.0, **interpreted("H")), ["Whoever sent it says: High", "Inside the range"]),
+        (result(9, low=None, high=None, **interpreted("AA")), ["Whoever sent it says: Critically not normal"]),
+        (result(4.0, **interpreted("x", "urn:lab", text="ask again in May")), ["Whoever sent it says: ask again in May", "Inside the range"]),
+    ],
+)  # fmt: skip
+def test_a_value_lies_where_its_sender_says_and_nowhere_else(observation: dict[str, Any], words: list[str]) -> None:
+    assert said(observation) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (quantity(3.5, comparator="<"), ["Below the range"]), (quantity(3.5, comparator="<="), []), (quantity(4, comparator="<"), []), (quantity(5.3, comparator=">"), ["Above the range"]),
+        (quantity(4, "mg/dL"), []), (quantity(4000, "umol/L"), []), ({"value": 9}, []), ({"value": Decimal("1e400"), "unit": "mmol/L"}, []), ({"unit": "mmol/L"}, []),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_known_is_not_said(value: dict[str, Any], words: list[str]) -> None:
+    assert said(result(0) | {"valueQuantity": value}) == words
+
+
+def test_a_range_for_some_people_or_two_of_them_is_shown_and_not_held_against_a_value() -> None:
+    women = {"low": quantity(3), "high": quantity(4), "appliesTo": [{"text": "women"}]}
+    for ranges, shown in (([women], ["from 3 mmol/L to 4 mmol/L (women)"]), ([{"low": quantity(1)}, {"high": quantity(2)}], ["1 mmol/L or more", "2 mmol/L or less"]), ([{"text": "up to 5"}], ["up to 5"])):
+        o = result(9) | {"referenceRange": ranges}
+        assert said(o) == [] and list(told(kinds([o])[0], {}).parts[0].ranges) == shown
+
+
+@given(*[st.decimals(-1000, 1000, places=2)] * 3)
+def test_inside_is_between_both_ends(value: Decimal, a: Decimal, b: Decimal) -> None:
+    low, high = min(a, b), max(a, b)
+    words = "Below the range" if value < low else "Above the range" if value > high else "Inside the range"
+    assert said(result(value, low=low, high=high)) == [words]
+
+
+# -- over time ---------------------------------------------------------------------------------------------------------
+
+
+def test_how_it_changed_is_said_with_its_dates() -> None:
+    (kind,) = kinds([result(4.5, "2026-11-18"), result(4.0, "2026-05-04")])
+    assert told(kind, {}).parts[0].changed == "0.5 mmol/L more than on 4 May 2026, when it was 4 mmol/L."
+    (kind,) = kinds([result(4.0, "2026-05-04"), result(4.0, "2026-11-18")])
+    assert told(kind, {}).parts[0].changed == "The same as on 4 May 2026."
+    (kind,) = kinds([result(4.0, "2026-05-04"), result(0, "2026-11-18") | {"valueQuantity": quantity(9, "mg/dL")}])
+    assert told(kind, {}).parts[0].changed == "On 4 May 2026 it was 4 mmol/L." and change(kind.newest.values[0], kind.told[0].values[0]) is None
+
+
+def test_readings_that_share_a_code_are_of_one_kind_and_what_is_wrong_or_no_result_is_left_out() -> None:
+    both = {"coding": [{"system": LOINC, "code": "2823-3"}, {"system": "http://snomed.info/sct", "code": "1"}]}
+    other = {"coding": [{"system": "http://snomed.info/sct", "code": "1"}], "text": "K"}
+    story = {"resourceType": "Observation", "status": "final", "code": {"text": "Strength"}, "valueString": "Never gives up"}
+    found = kinds([result(4, "2026-01-01"), result(5, "2026-01-02", code=other), result(6, "2026-01-03", code=both), result(99, status="entered-in-error"), story])
+    assert [[r.values[0].number for r in k.readings] for k in found] == [[4, 5, 6]]
+
+
+def test_blood_pressure_is_one_line_of_words_and_two_lines_of_a_picture() -> None:
+    (kind,) = kinds([pressure(141, 80, "2026-11-02"), pressure(153, 92, "2026-05-04")])
+    s = told(kind, {})
+    assert (s.name, s.headline) == ("Blood pressure", "141 over 80 mmHg")
+    assert [(p.name, p.changed) for p in s.parts] == [
+        ("Top number", "12 mmHg less than on 4 May 2026, when it was 153 mmHg."), ("Bottom number", "12 mmHg less than on 4 May 2026, when it was 92 mmHg."),
+    ]  # fmt: skip
+    assert s.picture is not None and len(s.picture.series) == 2 and s.series == ("Top number", "Bottom number") and s.picture.band is None
+
+
+@given(st.lists(st.tuples(st.dates(), st.decimals(allow_nan=False, allow_infinity=False)), min_size=1, max_size=8))
+def test_whatever_is_measured_stands_within_its_picture(readings: list[tuple[Any, Decimal]]) -> None:
+    (kind,) = kinds([result(n, on.isoformat()) for on, n in readings])
+    drawn = trend(kind)
+    assert told(kind, {}).rows
+    for p in (p for s in drawn.series for p in s.points) if drawn else ():
+        assert START <= p.x <= END and TOP <= p.y <= BOTTOM
+
+
+def test_a_picture_has_a_title_words_and_the_same_as_a_table_and_a_mark_is_never_colour_alone() -> None:
+    (kind,) = kinds([result(4.5, "2026-11-18"), result(6.1, "2026-12-01"), result(4.0, "2026-05-04")])
+    html = page([told(kind, {})])
+    (svg,) = re.findall(r'<svg class="app-picture app-trend".*?</svg>', html, re.S)
+    assert 'aria-labelledby="result-1-title result-1-desc"' in svg and 'class="range"' in svg and svg.count("<circle") == 2 and svg.count('class="dot"') == 3
+    assert "From 4 May 2026 to 1 December 2026. 3 readings. The lowest is 4, the highest 6.1, the last 6.1 mmol/L." in svg
+    assert re.search(r'<span class="app-mark" aria-hidden="true">▲</span>Above the range</strong>', html)
+    (table,) = re.findall(r"<table.*?</table>", html, re.S)
+    assert all(t in table for t in ("4 May 2026", "18 November 2026", "1 December 2026", "4 mmol/L", "Above the range"))
+
+
+def page(shown: list[Any], wheels: Any = (), own: bool = False) -> str:
+    return bytes(render(request(), "results.html", own=own, person="p", name="Gwen", shown=shown, wheels=wheels, more=False, most=1).body).decode()
+
+
+# -- the wheel ---------------------------------------------------------------------------------------------------------
+
+
+def test_both_kinds_of_wheel_are_drawn_with_what_is_hoped_for_and_what_was_before() -> None:
+    def spoke(now: int, hoped: int, plan: bool) -> dict[str, Any]:
+        wanted: dict[str, Any] = (
+            {"extension": [{"url": "https://fhir-gateway.example/StructureDefinition/wheel-next", "valueInteger": hoped}]} if plan else {"referenceRange": [{"low": {"value": hoped}}]}
+        )
+        return {"code": {"text": "Sleep <b>"}, "valueInteger": now, **wanted}
+
+    def of(system: str, code: str, on: str, now: int) -> dict[str, Any]:
+        return {
+            "resourceType": "Observation", "status": "final", "code": {"coding": [{"system": system, "code": code}], "text": "My wheel"}, "effectiveDateTime": on,
+            "component": [spoke(now, 8, "plan" in system), {"code": {"text": "Friends"}, "valueQuantity": {"value": 3}}],
+        }  # fmt: skip
+
+    form, plan = "https://fhir-gateway.example/CodeSystem/wheel", "https://fhir-gateway.example/CodeSystem/plan-observation"
+    held = [of(form, "own-wheel", "2026-05-04", 3), of(plan, "wheel", "2026-11-02", 5)]
+    assert kinds(held) == [], "what is hoped for is no range"
+    (same,) = wheels(held)
+    html = page([], [turned(same)])
+    assert "Sleep &lt;b&gt;: 5, hoped for 8; Friends: not said" in html and "<th" in html and "4 May 2026" in html
+    assert [s.hoped for s in wheel(held[0]).spokes] == [s.hoped for s in wheel(held[1]).spokes] == ["8", ""]
+    assert "Inside the range" not in html and "Above the range" not in html
+
+
+# -- over HTTP ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_person_and_who_may_see_them_find_results_and_nobody_else(demo: Gateway) -> None:
+    about = {"subject": {"reference": f"Patient/{demo.patient}"}, "category": [{"coding": [{"system": CATEGORY, "code": "laboratory"}]}]}
+    very = {"meta": {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V"}]}}
+    secret = {**POTASSIUM, "text": "A secret test", "coding": [{"system": LOINC, "code": "2951-2"}]}
+    amina, gp, stranger = as_(demo, "patient"), as_(demo, "gp"), as_(demo, "stranger")
+    there = f"/team/people/{demo.patient}/results"
+    for body in (result(4.1, "2026-05-04", **about), result(6.2, "2026-11-20", **about, **interpreted("H")), result(1, **about, **very, code=secret)):
+        gp.get(there)
+        made = demo.call("hospital", "POST", "Observation", body=body)
+        assert made.status_code == 201, made.text
+    before = gp.words()
+    assert 'href="/my-plan/results"' in amina.get("/my-plan").text
+    amina.get("/my-plan/results")
+    for words in ("Potassium 6.2 mmol/L 20 November 2026 ▲ Whoever sent it says: High", "The range that came with it: from 3.5 mmol/L to 5.3 mmol/L.", "A secret test",
+                  "2.1 mmol/L more than on 4 May 2026, when it was 4.1 mmol/L.", "Body weight 61.5 kg 5 October 2026", "Bathroom scales"):  # fmt: skip
+        assert words in amina.words(), words
+    assert f'href="{there}"' in gp.get(f"/team/people/{demo.patient}").text
+    gp.get(there)
+    assert gp.words() == before, "what is hidden is as what is not there"
+    assert "Potassium 6.2 mmol/L" in gp.words() and "A secret test" not in gp.page and "Some information may be withheld." in gp.words()
+    assert stranger.get(there).status_code == stranger.get("/team/people/nobody/results").status_code == 404 and "Potassium" not in stranger.page
+    for v in (amina, gp, stranger):
+        v.http.close()
+
+
+def test_words_of_a_value_are_words() -> None:
+    for value, words in (({"valueBoolean": True}, "Yes"), ({"valueCodeableConcept": {"text": "Not seen"}}, "Not seen"), ({"valueRange": {"low": {"value": 1}, "high": {"value": 2}}}, "1–2"),
+                         ({"valueQuantity": quantity(5, comparator="<")}, "less than 5 mmol/L"), ({"valueInteger": 62}, "62")):  # fmt: skip
+        o = {k: v for k, v in result(0).items() if k != "valueQuantity"} | value
+        (kind,) = kinds([o])
+        assert in_words(kind.newest.values[0]) == words
