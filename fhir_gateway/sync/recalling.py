@@ -215,6 +215,7 @@ async def _not_there(
         await _by_hand(house, partner, entry, HIDDEN, tally, *(known if attempt is not None else []))
         return
     done = attempts.taken_back(ctx, partner, entry.ref, entry.patient, attempt, disclosed) if disclosed or attempt else []
+    done += await originals.once_here(house, partner, ctx, entry.ref)
     await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is not there"), *done, *await seen_to(house, partner.name, entry.entry))
 
 
