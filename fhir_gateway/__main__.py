@@ -738,7 +738,7 @@ def inbox_end(id: Annotated[str, typer.Argument(help="The item's id.")], reason:
 Username = Annotated[str, typer.Argument(help="The sign-in name.")]
 PasswordFile = Annotated[Path | None, typer.Option("--password-file", help="A file whose first line is the password; - is standard input. Without it you are asked.")]
 Organisation = "ODS code of the organisation they sign in for; staff only."
-RoleOf = "break-glass, clinician, contributor, declassifier, operator, privacy-officer, refer or registrar."
+RoleOf = "break-glass, clinician, contributor, declassifier, operator, privacy-officer, refer, registrar or volunteer."
 
 
 @people_app.command("list")

@@ -44,6 +44,7 @@ from .web import (
     apps,
     connections,
     cors,
+    drafts,
     fhir,
     hl7v2,
     openapi,
@@ -266,7 +267,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
     def describe(routes: Any) -> dict[str, Any]:
         return openapi.document(routes, s.base, w.house.r4.types, w.house.r4.compartments)
 
-    addresses = [*own, *plans.routes(web), *hl7v2.routes(web), *recording.routes(web), *patients.routes(web), *readings.routes(web), *telling.routes(web), *subscriptions.routes(web), *pages.routes(seen)]
+    addresses = [*own, *plans.routes(web), *hl7v2.routes(web), *recording.routes(web), *patients.routes(web), *drafts.routes(web), *readings.routes(web), *telling.routes(web), *subscriptions.routes(web), *pages.routes(seen)]
     house = shell.build(web, fhir.endpoint(web), addresses, describe=describe, sorry=sorry)
     return cors.crossing(house, Origins(w.store), wiring.now)
 
@@ -317,7 +318,7 @@ def page_seam(w: Wired, sessions: Sessions, admission: Admission) -> pages.Pages
 
     cast = [pages.DemoPerson(**p) for p in demo.demo_people()] if w.settings.demo else []
     mine = OwnSignIn(w.store, sessions, w.tokens, wiring.now, wiring.new_id)
-    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, first_password, cast, mine, {"channels": frozenset(w.channels.by), "partners": w.partners}, lambda request: admission.stranger(shell.address(request)), opens_apps)
+    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, first_password, cast, mine, {"channels": frozenset(w.channels.by), "partners": w.partners}, lambda request: admission.stranger(shell.address(request)), opens_apps, wiring.open_launches(w.settings, w.house))
 
 
 __all__ = ["build", "serve", "work"]

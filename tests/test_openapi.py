@@ -25,9 +25,10 @@ FHIR = "application/fhir+json"
 # the right to, whom the demo has not (tests/test_roles.py); what Subscriptions say is for the registered system whose they are
 # (tests/test_subscriptions.py).
 RECORDED = {"/patients/{patient}/facts", "/patients/{patient}/roles", "/patients/{patient}/roles/{consent}"}
+WAITING = {"/patients/{patient}/drafts", "/patients/{patient}/drafts/{draft}"}  # a person's own: tests/systems/test_11_bristol_volunteers.py
 TOLD = {"/patients/{patient}/telling", "/patients/{patient}/telling/code"}  # a person's own: tests/telling/test_page.py
 NAMED = {"/patients/find"} | {f"/patients/{id}{what}" for id in ("", "{id}/") for what in ("break-glass", "claims")}
-ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke"} | RECORDED | TOLD | NAMED
+ELSEWHERE = {"/oauth/token", "/oauth/introspect", "/oauth/revoke"} | RECORDED | TOLD | WAITING | NAMED
 OWN = {"$preview": ("patient",), "hl7v2": ("hospital",)}  # what others would see is the person's to ask; only systems send messages
 SCORES = "https://fhir-gateway.example/Questionnaire/scores"
 numbers = itertools.count()

@@ -89,6 +89,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
         for act in ("add", "change", "password", "close", "reopen")
     },
     "sign-in": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
+    "launch": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
     "sign-out": _Kind("", _SIGN_IN, {"system": DCM, "code": "110123", "display": "Logout"}, "E", False),
     "who-looked": _rest("Query", "search", "E"),
     "audit-export": _Kind("", _EXPORT, {"system": OURS, "code": "audit-export"}, "R"),
@@ -254,6 +255,10 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "update": ("changed", "change"),
     "patch": ("changed", "change"),
     "accept": ("accepted", "accept"),
+    "draft": ("wrote a draft of", "write a draft of"),
+    "drafts": ("looked at the drafts that wait, of", "look at the drafts that wait, of"),
+    "accept-draft": ("accepted a draft of", "accept a draft of"),
+    "refuse-draft": ("did not take a draft of", "refuse a draft of"),
     "declassify": ("took a privacy label off", "take a privacy label off"),
     "relabel": ("looked again at the privacy labels of", "look again at the privacy labels of"),
     "delete": ("removed", "remove"),
@@ -298,6 +303,7 @@ _ABOUT_SIGN_IN: Final = frozenset({"account-add", "account-change", "account-pas
 _OF_ALL: Final = frozenset({"everything", "print", "transaction", "batch", "who-looked", "audit-export", "audit-proof", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export", "hold", "release", "dispose"}) | _ABOUT_SIGN_IN
 _WHOLE: Final[Mapping[str, tuple[str, str]]] = {  # which are about no part of a record
     **dict.fromkeys(("login", "sign-in"), ("signed in", "sign in")),
+    "launch": ("came here from their own system", "come here from their own system"),
     "report": ("made a report of counts", "make a report of counts"),
     "token": ("used an app", "use an app"),
     "token-end": ("stopped using an app", "stop using an app"),

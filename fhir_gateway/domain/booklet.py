@@ -107,7 +107,7 @@ class _Making:
         person = an_object(self.plan.get("person"))
         sections = (
             self.details(person), self.warnings(), self.about(), self.crisis(), self.needs(), self.goals(), self.actions(), self.medicines(),
-            self.services(), self.people(), self.wishes(), self.thoughts(), self.papers(), self.money(), self.agreed(), self.more(),
+            self.services(), self.people(), self.wishes(), self.thoughts(), self.decided(), self.papers(), self.money(), self.agreed(), self.more(),
         )  # fmt: skip
         large = any("large print" in t.lower() for t in texts(person.get("adjustments")))
         title = str(self.plan.get("title") or self.say("My care and support plan"))
@@ -307,6 +307,21 @@ class _Making:
         ]
         return Section("thoughts", self.say("How it hangs together"), (), (*seen, *gets, *risks))
 
+    def decided(self) -> Section:
+        """What there was to choose from, and what was chosen: what was not stays on the paper."""
+        things = tuple(
+            Thing(
+                str(d.get("question") or self.say("A decision that is not described")), "",
+                rows_of((self.say("What mattered"), d.get("matters")), *(self.option(o) for o in objects(d.get("options"))), (self.say("Why"), d.get("why")), (self.say("Decided"), self.dated(self.name(d.get("with")), d.get("on")))),
+            ) for d in objects(self.plan.get("decisions"))
+        )  # fmt: skip
+        return Section("decided", self.say("What we decided"), (), things)
+
+    def option(self, o: Mapping[str, Any]) -> tuple[str, str]:
+        chosen = self.say("Chosen") if o.get("chosen") is True else self.say("Not chosen")
+        said = "\n".join(f"{label}: {o[key]}" for label, key in ((self.say("For it"), "good"), (self.say("Against it"), "bad")) if o.get(key))
+        return f"{o.get('text') or self.say('An option')} ({chosen})", said or chosen
+
     # -- around it ----------------------------------------------------------------------------------------------------
 
     def wishes(self) -> Section:
@@ -350,7 +365,7 @@ class _Making:
 
 
 KNOWN: Final = frozenset(
-    "title person about_me strengths needs goals actions contingency team contacts unmet_needs additional_plans documents funding agreement review written reviewed_on notes medicines referrals formulations barriers risks media".split()
+    "title person about_me strengths needs goals actions contingency team contacts unmet_needs additional_plans documents funding agreement review written reviewed_on notes medicines referrals formulations barriers decisions risks media".split()
 )
 
 

@@ -114,7 +114,7 @@ def _happened(e: Row, base: str) -> bytes:
     return b'{"fullUrl":"%s",%s%s' % (f"{base}/{e.ref}".encode(), body, _encode(about)[1:])
 
 
-SAID = {"created": "Created.", "unchanged": "Nothing to change.", "matched": "It was here already.", "deleted": "Deleted."}
+SAID = {"created": "Created.", "unchanged": "Nothing to change.", "matched": "It was here already.", "deleted": "Deleted.", "drafted": "Kept as a draft: it counts once the person accepts it."}
 
 
 def informed(text: str, body: bytes | None = None, more: Sequence[Issue] = ()) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def informed(text: str, body: bytes | None = None, more: Sequence[Issue] = ()) -
 
 def answered(done: Done, prefer: str = "", base: str = "") -> dict[str, Any]:
     """The response entry of one write, without a version where it is not shown; with the resource or an OperationOutcome where `prefer` (`Prefer: return=`) says so."""
-    status = {"created": "201 Created", "deleted": "204 No Content"}.get(done.did, "200 OK")
+    status = {"created": "201 Created", "deleted": "204 No Content", "drafted": "202 Accepted"}.get(done.did, "200 OK")
     about = {"location": f"{done.ref}/_history/{done.version}", "etag": f'W/"{done.version}"', "lastModified": instant(done.updated)}
     out: dict[str, Any] = {"response": {"status": status, **(about if done.shown else {"location": str(done.ref)} if done.ref.id else {})}}
     body = getattr(done, "body", None)

@@ -49,7 +49,7 @@ PARTS: Final = (  # the first that holds a resource has it
     Part("Allergies and warnings", (LOINC, "48765-2", "Allergies and adverse reactions Document"), _of("AllergyIntolerance", "Flag")),
     Part("If things get worse", (SNOMED, CONTINGENCY_CATEGORY, "Contingency plan"), _crisis),
     Part("Strengths", (LOINC, "29762-2", "Social history Narrative"), _kind("strength")),
-    Part("How it hangs together, barriers and risks", None, lambda r: _kind("formulation", "barrier", "risk")(r) or _of("RiskAssessment", "ClinicalImpression")(r)),
+    Part("How it hangs together, barriers, decisions and risks", None, lambda r: _kind("formulation", "barrier", "decision", "risk")(r) or _of("RiskAssessment", "ClinicalImpression")(r)),
     Part("Needs and concerns", (LOINC, "75310-3", "Health concerns Document"), _of("Condition")),
     Part("Goals", (LOINC, "61146-7", "Goals Narrative"), _of("Goal")),
     Part("What could not be had", None, _kind("unmet-need")),

@@ -254,7 +254,7 @@ def _named(where: str) -> str:
 
 POINTERS: Final = (
     ("goals", "needs", "needs"), ("actions", "goals", "goals"), ("unmet_needs", "need", "needs"), ("formulations", "needs", "needs"),
-    ("barriers", "goals", "goals"), ("referrals", "goals", "goals"), ("referrals", "needs", "needs"), ("risks", "instead_of", "risks"),
+    ("barriers", "goals", "goals"), ("decisions", "goals", "goals"), ("referrals", "goals", "goals"), ("referrals", "needs", "needs"), ("risks", "instead_of", "risks"),
 )  # fmt: skip
 
 

@@ -46,6 +46,7 @@ class Actor:
     rbac: bool = True
     contributor: bool = False  # registered: may contribute (`collect`) without a relationship
     operator: bool = False  # may write the directory (Organization, Practitioner, PractitionerRole)
+    drafts_only: bool = False  # a volunteer: what they write waits until the person accepts it
     env: frozenset[str] = frozenset()
     past: frozenset[str] = frozenset()  # of `ids`: names of an organisation that is no more, by which a no still holds and a yes does not
 

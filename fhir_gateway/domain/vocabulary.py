@@ -27,6 +27,8 @@ CARE_SECTORS: Final = ("health", "social-care")
 NAMED_OUTSIDE_CARE: Final = frozenset({"RiskAssessment"})  # types that a yes opens outside these sectors only where it names them
 TASK_SYSTEM: Final = f"{OURS}/CodeSystem/task"
 CONFIRM_MEMBERSHIP: Final = "confirm-membership"
+MERGE_PLANS: Final = "merge-plans"  # somebody must look what becomes of a second main plan
+ACCEPT_DRAFT: Final = "accept-draft"
 CORRECT_CONSENT: Final = "correct-consent"  # somebody must look at a consent that cannot be computed
 CHECK_IDENTITY: Final = "check-identity"  # somebody must look who a person is at a partner
 PRIVACY_OFFICER: Final = f"{OURS}/CodeSystem/role|privacy-officer"  # PractitionerRole.code of whoever is told of emergencies and claims
@@ -147,5 +149,5 @@ def most_specific(codes: frozenset[str]) -> frozenset[str]:
     return frozenset(c for c in codes if c not in SENSITIVITY_SETS or not (codes & SENSITIVITIES_DENIED[c] - {c}))
 
 SIGN_IN_ROLES: Final = frozenset(
-    {"clinician", "break-glass", "contributor", "operator", "refer", "declassifier", "registrar", "privacy-officer"}
+    {"clinician", "break-glass", "contributor", "operator", "refer", "declassifier", "registrar", "privacy-officer", "volunteer"}
 )  # what a sign-in may carry; nobody has one by default

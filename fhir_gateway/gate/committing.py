@@ -9,6 +9,7 @@ from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from ..domain import copies
+from ..domain.drafts import Item
 from ..domain.problem import Problem
 from ..domain.types import Keep, Note, Op, Ref, Stored
 from ..store.base import Moved, Stale, Taken, TooLong, Unavailable, Unsettled
@@ -34,7 +35,12 @@ class Work:
     sought: dict[str, bytes | None] = field(default_factory=dict)  # conditions under which something may be made, as they were last used
     unseen: bool = False  # it takes back what its writer may not see
     over: set[Ref] = field(default_factory=set)  # referrals of which a Task is over now
-    finish: Callable[[Work], Awaitable[None]] | None = None  # what is done last, once all that was asked for is prepared
+    plans: dict[str, list[Ref]] = field(default_factory=dict)  # people of whom it makes or ends main plans; which it makes
+    where: dict[Ref, str] = field(default_factory=dict)  # of what came in a Bundle: in which entry
+    last: list[Callable[[Work], Awaitable[None]]] = field(default_factory=list)  # what is done once all that was asked for is prepared
+    drafted: list[Item] = field(default_factory=list)  # what its writer may only propose (`drafting`): it is written nowhere yet
+    draft: Ref | None = None  # the Task that says so
+    propose: Callable[[Work, Sequence[Op]], Awaitable[Sequence[Op]]] | None = None  # makes a draft of them, and of what was to be written beside them
 
     async def get(self, ref: Ref) -> Stored | None:
         """The resource as it will be after this commit, as far as it is prepared; None when there is none."""
@@ -48,13 +54,22 @@ class Work:
             self.sought[name] = await self.ctx.house.store.kept(SOUGHT, name, self.ctx.at)
         return name
 
+    def at_last(self, finish: Callable[[Work], Awaitable[None]]) -> None:
+        """Do this once before the commit."""
+        if finish not in self.last:
+            self.last.append(finish)
+
     async def commit(self, *more: Op) -> None:
         """All of it and `more`, with a notice to each person to whose record it lets somebody in. Taken where it is to be looked at again:
         that something unseen was changed meanwhile is nothing to tell."""
-        if self.finish is not None:
-            await self.finish(self)
+        for finish in self.last:
+            await finish(self)
+        if self.propose is not None:
+            more = tuple(await self.propose(self, more))
         await keyed_by_the_directory(self)
-        told = [*await of_new_access(self.ctx, self.new, self.ops), *of_the_directory(self.new)]
+        proposed = {i.ref for i in self.drafted}
+        new = {ref: s for ref, s in self.new.items() if str(ref) not in proposed} if proposed else self.new
+        told = [*await of_new_access(self.ctx, new, self.ops), *of_the_directory(new)]
         try:
             await settle(self.ctx, *self.ops, *self.trail, *more, *told)
         except Problem as p:

@@ -26,6 +26,7 @@ from ..domain.merged import as_one
 from ..domain.problem import Issue, Problem, not_found
 from ..domain.profile import Definitions
 from ..domain.r4 import R4
+from ..domain.read_only import ReadOnly
 from ..domain.rendering import rendered
 from ..domain.scopes import Scopes
 from ..domain.search import Query
@@ -74,6 +75,7 @@ class House:
     alarm: Callable[[str], None] = lambda _: None
     base_url: str = "http://127.0.0.1:8080/fhir"
     definitions: Definitions | None = None  # profiles that a write is held to where it declares them
+    read_only: tuple[ReadOnly, ...] = ()  # who reads some things here and does not write them
     subscribers: frozenset[str] = frozenset()  # `host` or `host:port` of those who may be told of changes; `client=` before it: of this client alone
     _standings: OrderedDict[str, tuple[tuple[int, int], Standing]] = field(default_factory=OrderedDict)
     _directory: tuple[int, Directory] | None = None
@@ -111,6 +113,7 @@ class Context:
     signed_in: datetime | None = None  # when the person last proved who they are
     assurance: str = ""  # how surely whoever signed them in knows who they are
     officer: bool = False  # reviews emergencies
+    beside: bool = False  # a second main plan that comes so waits beside the first, whoever sees that: nobody is there to be told
     limits: Limits = DEFAULT  # of what may be asked for at once
 
     @property
@@ -164,7 +167,8 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write did: `created`, `updated`, `unchanged` (content equal: no new version), `deleted`, `matched` (conditional create).
+    """What a write did: `created`, `updated`, `unchanged` (content equal: no new version), `deleted`, `matched` (conditional create), `drafted` (a volunteer's,
+    which waits for the person).
 
     `shown` is False where the writer may not read what they hit upon: they are told its place, and no version, which would count
     what others do (leak list L21, L45).
@@ -177,6 +181,7 @@ class Written:
     did: str = "updated"
     shown: bool = True
     issues: tuple[Issue, ...] = ()  # what may surprise about it, that is not to be seen in it
+    draft: Ref | None = None  # `drafted`: the Task that says that this waits for the person
 
 
 # -- what is known ----------------------------------------------------------------------------------------------------

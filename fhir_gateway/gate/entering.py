@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from ..auth import clients, people
-from ..domain import consent
+from ..domain import consent, drafts
 from ..domain.directory import Directory
 from ..domain.merged import records_of
 from ..domain.periods import micros
@@ -91,6 +91,7 @@ def usable(scopes: Scopes, system: bool, launched: bool) -> Scopes:
 def _actor(directory: Directory, caller: Any, at: datetime) -> Actor:
     actor = directory.actor(caller.fhir_user, kind=caller.kind, organisation=caller.organisation, patient=caller.patient, at=at)
     roles = set(caller.roles)
+    jobs = [directory.roles[name].codes for name in actor.opening if name in directory.roles]
     names = {f"client|{caller.client}"} if caller.kind == "system" and caller.client else set()
     return replace(
         actor,
@@ -100,6 +101,7 @@ def _actor(directory: Directory, caller: Any, at: datetime) -> Actor:
         btg_role="break-glass" in roles,
         contributor="contributor" in roles,
         operator="operator" in roles,
+        drafts_only=drafts.only_drafts(actor.kind, roles, jobs),
     )
 
 

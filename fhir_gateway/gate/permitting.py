@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..domain import compartment, groups, labels, proxies, recorded, strict
+from ..domain import compartment, groups, labels, proxies, read_only, recorded, strict
 from ..domain.directory import DIRECTORY_TYPES, NO_PATIENT_DATA, NOBODYS
 from ..domain.periods import micros
 from ..domain.problem import Problem
@@ -15,7 +15,7 @@ from ..domain.types import Decision, Facts, Ref, Stored
 from ..domain.vocabulary import HANDLING_SYSTEM, LOCATION_PROTECTED, ROLE_AT, SECTOR_SYSTEM
 from . import consenting
 from .committing import Work
-from .context import Context, ask, ask_stored, note, notes, out_of_scope, rendering, stand, within_launch
+from .context import Context, ask, ask_stored, directory_now, note, notes, out_of_scope, rendering, stand, within_launch
 from .proving import need_proof
 from .reading import in_scope, resource_in_scope
 
@@ -44,6 +44,7 @@ async def may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> Dec
         await _people_are_here(work, facts)
     if not within_launch(ctx, "c", facts):
         raise _not_for(facts.type)
+    await _may_write_here(ctx, replace(facts, origin=frozenset({ctx.actor.organisation or ""})), Ref(facts.type, ""))
     decision = lawful or await ask(ctx, "collect", facts)
     if not decision.permit:
         await ctx.house.store.commit(*notes(ctx, "C", "create", decision, facts, Ref(facts.type, "")))
@@ -121,6 +122,8 @@ async def may_correct(work: Work, stored: Stored, resource: dict[str, Any] | Non
     if stored.ref.type == "Consent" and resource is None:
         raise Problem("not-offered", "A consent is ended, never deleted: set its `status` to `inactive`.", headers={"Allow": "GET, HEAD, PUT, PATCH"})
     lawful = await _may_consent(work, stored.ref, resource or {}, stored.facts, stored)
+    if ctx.house.read_only and not (resource is not None and await _answers_own_task(ctx, stored, resource)):
+        await _may_write_here(ctx, stored.facts, stored.ref)
     decision = lawful or await ask(ctx, "correct", stored.facts)
     if not decision.permit and resource is not None and await _answers_own_task(ctx, stored, resource):
         return Decision(True, "implicit", rule="invited")
@@ -128,6 +131,17 @@ async def may_correct(work: Work, stored: Stored, resource: dict[str, Any] | Non
         await ctx.house.store.commit(*notes(ctx, "U", "update", decision, stored.facts, stored.ref, allowed=False))
         raise Problem("forbidden", "You may see this but not change it.")
     return decision
+
+
+async def _may_write_here(ctx: Context, facts: Facts, ref: Ref) -> None:
+    """Problem forbidden, written down, for what this deployment lets them only read (`read_only`)."""
+    if not ctx.house.read_only:
+        return
+    directory, _ = ctx.place or await directory_now(ctx.house)
+    if read_only.refuses(ctx.house.read_only, ctx.actor.ids, facts, directory):
+        letter, what = ("U", "update") if ref.id else ("C", "create")
+        await ctx.house.store.commit(*notes(ctx, letter, what, Decision(False, "rbac", rule="read only"), facts, ref))
+        raise Problem("forbidden", f"Your organisation may read {'such a' if not ref.id else 'this'} {facts.type} here, and not write it.")
 
 
 async def may_touch(ctx: Context, interaction: str, stored: Stored) -> None:

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ..domain import compartment, copies, entries, labels, strict
+from ..domain import compartment, copies, drafts, entries, labels, strict
 from ..domain import facts as deriving
 from ..domain.bundle import instant
 from ..domain.consenting import superseded
+from ..domain.drafts import Item
+from ..domain.main_plan import counts
 from ..domain.person import at_risk
 from ..domain.problem import Problem, not_found
 from ..domain.rendering import rendered
 from ..domain.types import VIEW, Decision, Facts, Put, Ref, Remove, Stored, Writer
 from ..store.base import Taken
+from . import drafting
 from .accepting import acceptances, questions
 from .calling import called_here
 from .closing import closing, requests_over
@@ -22,8 +25,10 @@ from .committing import Work, claim
 from .conditions import Match, matching
 from .consenting import unknown
 from .context import Context, Written, ask_stored, attached, bumps, need_scope, notes, rendering, stand, views_of, within_launch
+from .headings import title
 from .identifying import claimed, known_person, released
 from .keying import keyed, keyed_again
+from .main_plan import one_main_plan
 from .marking import but_for_labels, content, labelled, new_labels, who_writes
 from .outgoing import sends, sent_again
 from .permitting import (
@@ -243,6 +248,9 @@ async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Wri
         return Written(ref, stored.version, stored.updated, None, "unchanged")
     await _precondition(ctx, "D", "delete", stored, if_match)
     decision = await may_correct(work, stored, None)
+    if ctx.actor.drafts_only:
+        await drafting.keep(work, Item(str(ref), stored.version, None, title(strict.decode(stored.body or b"{}"))), stored, decision, mark_draft)
+        return drafting.told(work, ref)
     work.trail += notes(ctx, "D", "delete", decision, stored.facts, ref)
     return await _away(work, stored)
 
@@ -279,6 +287,8 @@ async def _away(work: Work, stored: Stored) -> Written:
     work.ops += [Remove(ref, version, ctx.at, writer, stored.version), *bumps(ref.type, stored.facts)]
     work.ops += released(ref, stored)
     work.ops += await sends(ctx, ref, version, stored.facts, "deleted")
+    if ref.type == "CarePlan":
+        watched(work, None, stored)
     work.gone.add(ref)
     return Written(ref, version, ctx.at, None, "deleted")
 
@@ -288,18 +298,19 @@ async def _away(work: Work, stored: Stored) -> Written:
 
 async def put_by_house(
     work: Work, ref: Ref, resource: dict[str, Any], before: Stored | None, what: str, detail: str, method: str = "SYSTEM",
-    ours: bool = False,
+    ours: bool = False, by: Writer | None = None,
 ) -> Written:  # fmt: skip
     """Prepare what the gateway itself writes when somebody with the right to asks it to: they see no more of it than before.
 
-    A granular scope holds for what they asked for, not for the Tasks that the gateway raises of it.
+    A granular scope holds for what they asked for, not for the Tasks that the gateway raises of it. `by`: whose words they are.
     """
     ctx, a = work.ctx, work.ctx.actor
     ours = ours or ref.type == "Task"
     if before is not None and not ours and not in_scope(ctx, "u", before):
         await may_touch(ctx, "u", before)
-    writer = Writer(a.user, a.organisation, ctx.client, "operator" if a.operator else a.kind, method, False, saw_all=False)
+    writer = by or Writer(a.user, a.organisation, ctx.client, "operator" if a.operator else a.kind, method, False, saw_all=False)
     facts, security = labelled(ctx, resource, ref, writer, before)
+    facts = await through_targets(work, resource, facts, before)
     facts = deriving.in_nobodys_name(facts, before.facts if before is not None else None)
     over, letter = (before.version, "U") if before is not None else (0, "C")
     return await _store(
@@ -333,6 +344,9 @@ async def _store(
     final = strict.decode(body)
     if not ours:
         await may_leave(ctx, letter.lower(), final, facts, ref)
+        if drafting.waits(ctx, final, before):
+            await drafting.keep(work, Item(str(ref), over, body.decode(), title(final)), Stored(ref, version, ctx.at, body, body, facts, writer), decision, mark_draft)
+            return drafting.told(work, ref)
     shown = rendered(final, VIEW)
     seen = body if shown is final else strict.dump(shown)
     keys = await keyed(work, final, shown, facts)
@@ -351,15 +365,40 @@ async def _store(
     work.new[ref] = stored
     if ref.type == "Task" and (asked := requests_over(final)):
         work.over |= asked
-        work.finish = close_requests
+        work.at_last(close_requests)
+    if ref.type == "CarePlan":
+        watched(work, stored, before)
     told = await unknown(ctx, work.get, final, facts)
     return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated", issues=told)
+
+
+def watched(work: Work, now: Stored | None, before: Stored | None) -> None:
+    """A person's main plan begins or ends with this CarePlan: then all of them are looked at before the commit."""
+    begins, was = (s is not None and s.body is not None and counts(strict.decode(s.body)) for s in (now, before))
+    if begins == was:
+        return
+    for stored in (now, before):
+        for person in stored.facts.patients if stored is not None else ():
+            plans = work.plans.setdefault(person, [])
+            if begins and stored is not None and stored is now:
+                plans.append(stored.ref)
+    work.at_last(settle_plans)
+
+
+async def settle_plans(work: Work) -> None:
+    """One main plan for each person, whatever this commit makes and ends."""
+    await one_main_plan(work, put_by_house)
 
 
 async def close_requests(work: Work) -> None:
     """A referral whose Tasks are all over closes with the last of them, so that whoever made it sees how it went."""
     for stored, body in [found async for found in closing(work)]:
         await put_by_house(work, stored.ref, body, stored, "update", "all that was asked for by it is over", ours=True)
+
+
+async def mark_draft(work: Work, draft: drafts.Draft) -> None:
+    """The Task that says that a draft waits."""
+    await put_by_house(work, Ref("Task", draft.id), drafts.task(draft), None, "draft", "it waits for the person")
 
 
 async def _put_question(work: Work, task: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from .context import Context, ask, ask_stored, bumps, note, views_of, within_lau
 from .identifying import released
 from .marking import content, labelled
 from .outgoing import sends
-from .preparing import put_by_house, put_over, take_away
+from .preparing import put_by_house, put_over, take_away, watched
 from .proving import need_proof
 from .raising import close_task
 from .reading import in_scope
@@ -158,6 +158,8 @@ async def settle(
         raise Problem("bad-request", "A conflict is settled as ours, as theirs, or as merged with the merged resource.", "how")
     if ctx.actor.operator:
         await need_proof(ctx, "U", "settle", "settling a conflict")
+    elif ctx.actor.drafts_only:
+        raise Problem("forbidden", "A volunteer writes drafts; which of two versions counts is for somebody else to say.")
     key, record = await _found(ctx, id)
     ref = _ref(record)
     stored = await ctx.house.store.get(ref)
@@ -258,6 +260,8 @@ async def _delete_by_house(work: Work, stored: Stored) -> None:
     writer = Writer(a.user, a.organisation, ctx.client, "operator", "SYSTEM", False, saw_all=False)
     work.ops += [Remove(ref, stored.version + 1, ctx.at, writer, stored.version), *bumps(ref.type, stored.facts), *released(ref, stored)]
     work.ops += await sends(ctx, ref, stored.version + 1, stored.facts, "deleted")
+    if ref.type == "CarePlan":
+        watched(work, None, stored)
     work.gone.add(ref)
 
 

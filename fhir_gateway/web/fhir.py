@@ -19,7 +19,7 @@ from ..domain.problem import Problem, not_found
 from ..domain.r4 import R4
 from ..domain.types import Ref
 from ..gate import Answer, Context, Written
-from . import binary, forms, operations, subscriptions
+from . import binary, drafts, forms, operations, subscriptions
 from .app import PRIVATE, Web, body, context, guarded
 from .messages import (
     PATCHES,
@@ -216,17 +216,19 @@ def named(ctx: Context, request: Request) -> gate.Once | None:
 
 async def delete(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     """DELETE [type]/[id]. https://hl7.org/fhir/R4/http.html#delete"""
-    return gone(request, await gate.remove(ctx, ref(parts), if_match=seen(request), once=named(ctx, request)))
+    return gone(web, request, await gate.remove(ctx, ref(parts), if_match=seen(request), once=named(ctx, request)))
 
 
 async def delete_where(web: Web, request: Request, ctx: Context, parts: list[str]) -> Response:
     """DELETE [type]?condition: the one match. https://hl7.org/fhir/R4/http.html#3.1.0.7.1"""
     written = await gate.remove_where(ctx, parts[0], condition(request), if_match=seen(request), once=named(ctx, request))
-    return gone(request, written)
+    return gone(web, request, written)
 
 
-def gone(request: Request, w: Written) -> Response:
+def gone(web: Web, request: Request, w: Written) -> Response:
     """The answer to a deletion: 204, or 200 with an OperationOutcome where that is preferred."""
+    if w.draft is not None:
+        return drafts.kept(web, request, w)
     headers = {**PRIVATE, "ETag": tag(w.version)} if w.shown else dict(PRIVATE)
     if prefer(request, "return") == "OperationOutcome":
         return json(request, msgspec.json.encode(bundle.informed(bundle.SAID["deleted"])), 200, headers)
@@ -234,7 +236,9 @@ def gone(request: Request, w: Written) -> Response:
 
 
 def wrote(web: Web, request: Request, w: Written) -> Response:
-    """201 or 200 with Location, ETag and what `Prefer: return=` asks for; the place alone of what the writer may not read."""
+    """201 or 200 with Location, ETag and what `Prefer: return=` asks for; the place alone of what the writer may not read; 202 for a draft."""
+    if w.draft is not None:
+        return drafts.kept(web, request, w)
     headers = {**PRIVATE, "Location": f"{web.base}/fhir/{w.ref}"}
     if w.shown:
         headers = {**PRIVATE, "ETag": tag(w.version), "Last-Modified": http_date(w.updated)}

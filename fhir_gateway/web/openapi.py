@@ -46,6 +46,8 @@ PROGRAMS: dict[tuple[str, str], tuple[str, tuple[int, ...], str, str]] = {
     ("/patients/{id}/link", "post"): ("A sealed link to somebody's one screen", (201, 401, 403, 404), "", "application/json"),
     ("/patients/{id}/claims", "post"): ("Say that one looks after somebody", CLAIM, "application/json", "application/json"),
     ("/patients/{id}/claims", "delete"): ("Say no longer that one looks after somebody", (204, 401, 403, 404, 409), "", ""),
+    ("/patients/{patient}/drafts", "get"): ("What volunteers wrote for a person and waits for them", (200, 401, 403, 404), "", "application/json"),
+    ("/patients/{patient}/drafts/{draft}", "post"): ("Accept such a draft, or not", (200, 401, 403, 404, 409, 412, 415, 422), "application/json", "application/json"),
     ("/patients/{patient}/telling", "get"): ("How a person is told that something changed", (200, 401, 403, 404), "", "application/json"),
     ("/patients/{patient}/telling", "put"): ("Choose how to be told", (200, 202, 401, 403, 404, 409, 415, 422, 429), "application/json", "application/json"),
     ("/patients/{patient}/telling/code", "post"): ("Send back the code that went to a new address", (200, 401, 403, 404, 409, 415, 422), "application/json", "application/json"),

@@ -23,7 +23,7 @@ def routes(web: Web) -> list[Route]:
 
 
 async def post(web: Web, request: Request) -> Response:
-    """201 and where the plan is; 200 when it was here and changed or the same."""
+    """201 and where the plan is; 200 when it was here and changed or the same; 202 when a volunteer wrote it and it waits for the person."""
     ctx = await context(web, request)
     sent_json(request)
     saved = await plans.save(ctx, plans.read_plan(await body(web, request)))
@@ -32,7 +32,7 @@ async def post(web: Web, request: Request) -> Response:
         "unmapped": saved.unmapped,
     }  # fmt: skip
     headers = {**PRIVATE, "Location": f"/plans/{saved.patient}"}
-    return plain(answer, 201 if saved.written else 200, headers)
+    return plain(answer, 202 if saved.drafted else 201 if saved.written else 200, headers)
 
 
 async def get(web: Web, request: Request) -> Response:

@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     """One gateway for all stories of a process: none sees another's people."""
     folder = tmp_path_factory.mktemp("town")
-    with gateway(folder, GATEWAY_URGENT_CARE="S4703") as g:
+    with gateway(folder, GATEWAY_URGENT_CARE="S4703", GATEWAY_READ_ONLY="S3802=Task of social-care") as g:
         yield Town(g, folder).open()
 
 

@@ -31,6 +31,7 @@ def test_the_new_parts_of_a_plan_are_on_the_page_in_words() -> None:
     for text in (
         "Me in my garden", "https://films.example/sam", "On my tablet", "How it came to be like this", "Sleep went when the night shifts began",
         "Talked through with", "Dr Ada Fictive (Clinical psychologist)", "At home, Invented Clinic", "What is in the way", "The road is noisy (Me, 4 March 2026)",
+        "What we decided", "What to do about my knee", "Kneeling in my garden", "An operation", "Not chosen", "It may last ten years", "A leaflet with pictures",
         "Where I was sent", "Walking group", "Not now", "Too early in the morning", "Would try an afternoon walk", "What I could not get", "A quiet flat",
         "waiting list", "How I am doing, part by part", "now 2 out of 10, I would like 6", "The shifts", "Risk, as professionals see it",
         "Admission in the next year: high", "Own judgement", "Instead of", "About this plan", "Invented Trust", "Direct payment, Example County Council",
@@ -51,7 +52,7 @@ def test_the_page_of_a_plan_gives_no_detail_that_it_did_not_give_before() -> Non
 
 def test_odd_values_in_the_new_parts_do_not_trip_the_page() -> None:
     odd: tuple[Any, ...] = (None, 7, "x", [], {}, [None], [7], [["x"]], [{}], {"x": 1}, [{"id": []}], True)
-    for key in ("media", "formulations", "barriers", "referrals", "unmet_needs", "wheels", "risks", "review", "written", "funding", "agreement", "notes",
+    for key in ("media", "formulations", "barriers", "referrals", "unmet_needs", "decisions", "wheels", "risks", "review", "written", "funding", "agreement", "notes",
                 "responsible_organisation"):  # fmt: skip
         for value in odd:
             page({**WHOLE, key: value})

@@ -34,11 +34,24 @@ REQUEST: Final = {"draft": "proposed", "active": "in progress", "on-hold": "paus
 TASK_SYSTEM: Final = f"{BASE}/CodeSystem/task"
 
 
+def was_a_mistake(resource: Mapping[str, Any]) -> bool:
+    """A document that somebody says was entered in error: the plan has no word for that, so it has none of it. It stays in the record."""
+    return resource.get("resourceType") == "DocumentReference" and resource.get("status") == "entered-in-error"
+
+
 def asks_membership(resource: Mapping[str, Any]) -> bool:
     """A Task of the gateway's own ("are you in this team?"): part of the record, not of a plan."""
     code = resource.get("code")
     codings = code.get("coding") if isinstance(code, dict) else None
     return resource.get("resourceType") == "Task" and any(isinstance(c, dict) and c.get("system") == TASK_SYSTEM for c in codings or ())
+
+
+def observed(resource: Mapping[str, Any]) -> str:
+    """What an Observation of another's is in a plan, by our code for it; "?" for whatever is none of ours."""
+    code = resource.get("code")
+    codings = code.get("coding") if isinstance(code, dict) and resource.get("resourceType") == "Observation" else None
+    ours = {c.get("code") for c in codings or () if isinstance(c, dict) and c.get("system") == f"{BASE}/CodeSystem/plan-observation" and isinstance(c.get("code"), str)}
+    return "decision" if "decision" in ours else "?"
 
 
 def member(

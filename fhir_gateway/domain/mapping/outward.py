@@ -22,11 +22,11 @@ OUTCOME: Final = f"{BASE}/StructureDefinition/goal-outcome"
 RELATIONSHIP: Final = HL7 + "goal-relationship"
 KEY_WORKER: Final = {"coding": [{"system": f"{BASE}/CodeSystem/plan-team-role", "code": "key-worker", "display": "Key worker"}]}
 INFORMATION: Final = (
-    "about-me", "medicine", "strength", "measurement", "answers", "document", "contingency", "additional-plan", "media", "formulation", "barrier", "wheel", "risk",
+    "about-me", "medicine", "strength", "measurement", "answers", "document", "contingency", "additional-plan", "media", "formulation", "barrier", "decision", "wheel", "risk",
 )  # fmt: skip
 ACTIVITIES: Final = ("action", "unmet-need", "referral")
 SINGLE: Final = (
-    "need", "goal", "action", "unmet-need", "contact", "medicine", "strength", "measurement", "answers", "document", "media", "formulation", "barrier", "wheel",
+    "need", "goal", "action", "unmet-need", "contact", "medicine", "strength", "measurement", "answers", "document", "media", "formulation", "barrier", "decision", "wheel",
     "risk", "referral",
 )  # fmt: skip
 BESIDE: Final = frozenset({"contingency", "additional-plan"})

@@ -20,6 +20,7 @@ ROLES = {
     "clinician": "You treat people", "break-glass": "You may open a record in an emergency", "privacy-officer": "You check emergencies",
     "registrar": "You may write down what people choose", "declassifier": "You may take wrong privacy labels off",
     "refer": "You may refer people", "contributor": "You may add to records", "operator": "You look after this service",
+    "volunteer": "What you write waits until the person accepts it",
 }  # fmt: skip
 
 

@@ -84,7 +84,7 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
             row = {"at": f"/forms/{form['id']}/{body['id']}", "title": form.get("title"), "on": day(body.get("authored")), "waits": await extracting.waits(ctx, form, body)}
             (begun if body.get("status") == "in-progress" else sent).append(row)
     mine = ctx.actor.kind == "patient"
-    return await show(pages, request, "forms/overview.html", ctx=ctx, forms=offered, begun=begun, sent=sent, person="" if mine else person, back_to=_back(ctx, person))
+    return await show(pages, request, "forms/overview.html", ctx=ctx, forms=offered, begun=begun, sent=sent, person="" if mine else person, back_to=_back(ctx, person), done=request.query_params.get("done", ""))
 
 
 def _back(ctx: Context, person: str) -> str:
@@ -249,8 +249,8 @@ async def check(pages: Pages, request: Request, ctx: Context) -> Response:
         if str(request.state.form.get("version", "")) != str(s.version):
             raise Problem("stale", "These answers were changed on another page meanwhile.")
         body = {**s.body, "status": "completed", "authored": ctx.at.isoformat(timespec="seconds")}
-        await gate.update(ctx, Ref(forms.ANSWERS, s.body["id"]), strict.dump(body), if_match=s.version)
-        return await _made(ctx, s)
+        written = await gate.update(ctx, Ref(forms.ANSWERS, s.body["id"]), strict.dump(body), if_match=s.version)
+        return await _made(ctx, s) if written.draft is None else go(f"/forms?done=draft{_who(ctx, s)}")
     rows = [(n, title or s.form.get("title"), answered.rows(view.page(n))) for n, title in view.pages()]
     return await show(
         pages, request, "forms/check.html", ctx=ctx, form=s.form, here=s.at, parts=rows, left=left, version=s.version,

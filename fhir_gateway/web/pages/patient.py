@@ -15,7 +15,7 @@ from ...domain.audit import ITSELF, OPERATOR
 from ...domain.mapping.names import local, own_identifier
 from ...domain.problem import Problem, not_found
 from ...gate import Context, task_links
-from . import tasks, versions
+from . import tasks, versions, volunteers
 from .acts import ACTS, OTHERWISE
 from .alerts import TYPES, alerts
 from .changes import last_changes
@@ -53,7 +53,7 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
     refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES} | kept_as(mine.record)
     return await show(
         pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=refs, alerts=first, others=others,
-        clashes=await versions.waiting(ctx, f"Patient/{shown}"), done=request.query_params.get("done", ""),
+        drafts=await volunteers.waiting(ctx, shown), clashes=await versions.waiting(ctx, f"Patient/{shown}"), done=request.query_params.get("done", ""),
     )  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 KINDS: dict[str, tuple[str, frozenset[str]]] = {  # what to show only, and which rows that is
     "looked": ("They looked", frozenset({"read", "vread", "history", "search", "everything", "document", "print", "who-looked", "find"})),
-    "changed": ("They added or changed something", frozenset({"create", "update", "patch", "delete", "transaction", "batch", "accept", "sync", "record", "declassify", "relabel", "task-link-accept", "task-link-decline", "task-link-done"})),
+    "changed": ("They added or changed something", frozenset({"create", "update", "patch", "delete", "transaction", "batch", "accept", "draft", "accept-draft", "sync", "record", "declassify", "relabel", "task-link-accept", "task-link-decline", "task-link-done"})),
     "sent": ("A copy was sent or taken back, or a system was told of a change", frozenset({"disclose", "recall", "notify", "audit-export", "audit-proof"})),
     "emergency": ("It was an emergency", frozenset({"break-glass", "break-glass-end", "emergency-review"})),
     "signed": ("Signed in or out, or an app was let in or stopped", frozenset({"sign-in", "sign-out", "sign-out-everywhere", "authorize", "app-stopped", "token", "token-end"})),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from .pictures import planned_wheel
@@ -91,6 +92,30 @@ def spoke_words(now: Any, next: Any, why: Any = "") -> str:
     said = [_("now {n} out of 10").format(n=now)] if now not in (None, "") else []
     said += [_("I would like {n}").format(n=next)] if next not in (None, "") else []
     return "\n".join(t for t in (", ".join(said), str(why or "")) if t)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision as one thing: the question, what mattered, every option with what speaks for and against it, and which was chosen."""
+
+    item: Item
+    options: tuple[Item, ...]
+
+
+def decision(d: dict[str, Any], name: Name, goals: dict[Any, Any]) -> Decision:
+    """What was decided together. An option that was not chosen stays, and says so."""
+    who = ", ".join(t for t in (name(d.get("with")), day(d.get("on"))) if t)
+    about = lines(
+        (_("What mattered"), d.get("matters")), (_("Why this one"), d.get("why")), (_("Decided with"), who), (_("What helped to decide"), d.get("helped_by")),
+        (_("For the goal"), "\n".join(str(goals[g]) for g in texts(d.get("goals")) if g in goals)),
+    )  # fmt: skip
+    return Decision(Item(str(d.get("id", "")), str(d.get("question") or _("A decision that is not described")), lines=about), tuple(_option(o) for o in list_of(d, "options")))
+
+
+def _option(o: dict[str, Any]) -> Item:
+    chosen = o.get("chosen") is True
+    said = lines((_("For it"), o.get("good")), (_("Against it"), o.get("bad")))
+    return Item("", str(o.get("text") or _("Not described")), _("Chosen") if chosen else _("Not chosen"), "green" if chosen else "grey", said)
 
 
 def risk(r: dict[str, Any], plan: dict[str, Any], name: Name) -> Item:

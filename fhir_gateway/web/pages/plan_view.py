@@ -58,6 +58,7 @@ class PlanView:
     referrals: tuple[Item, ...] = ()
     unmet: tuple[Item, ...] = ()
     wheels: tuple[Item, ...] = ()
+    decisions: tuple[more.Decision, ...] = ()
     risks: tuple[Item, ...] = ()
     itself: tuple[Line, ...] = ()
     changed: str = ""
@@ -69,7 +70,7 @@ class PlanView:
         every = [
             ("practical", _("Good to know"), self.practical), ("matters", _("What matters to me"), self.about),
             ("needs", _("What I need help with"), self.needs), ("stories", _("How it came to be like this"), self.stories),
-            ("goals", _("My goals"), self.goals), ("wheels", _("How I am doing, part by part"), self.wheels),
+            ("goals", _("My goals"), self.goals), ("decisions", _("What we decided"), self.decisions), ("wheels", _("How I am doing, part by part"), self.wheels),
             ("actions", _("What we will do"), self.actions), ("medicines", _("My medicines"), self.medicines), ("referrals", _("Where I was sent"), self.referrals),
             ("unmet", _("What I could not get"), self.unmet), ("crisis", _("If things get worse"), self.crisis),
             ("team", _("My team"), self.team or self.contacts), ("risks", _("Risk, as professionals see it"), self.risks),
@@ -114,6 +115,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         stories=tuple(more.story(f, name) for f in list_of(plan, "formulations")),
         referrals=tuple(more.referral(r, name, goals) for r in list_of(plan, "referrals")),
         unmet=tuple(more.unmet(u, {str(n.get("id")): n.get("text") for n in list_of(plan, "needs")}) for u in list_of(plan, "unmet_needs")),
+        decisions=tuple(more.decision(d, name, goals) for d in list_of(plan, "decisions")),
         wheels=(*(more.wheel(w, name) for w in list_of(plan, "wheels")), *filled_in),
         risks=tuple(more.risk(r, plan, name) for r in list_of(plan, "risks")),
         itself=more.itself(plan, name),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ...domain.main_plan import asks_about
 from ...domain.mapping.foreign import asks_membership
 from ...domain.mapping.names import own_identifier
 from ...gate import Context
@@ -47,7 +48,14 @@ async def _said(ctx: Context, tasks: Iterable[dict[str, Any]]) -> list[dict[str,
     """Each task in plain words: id, what, how it stands, lines below it, whose record it is in."""
     found = list(tasks)
     known = await names(ctx, {_named(t.get(who)) for t in found for who in ("requester", "owner")})
-    return [_task(t, known) for t in found]
+    return [_task(t, known) | await _of_plans(ctx, t) for t in found]
+
+
+async def _of_plans(ctx: Context, task: dict[str, Any]) -> dict[str, Any]:
+    """Whether it asks what becomes of another plan; that plan's title, as far as this reader sees it."""
+    about = asks_about(task)
+    seen = await bodies(ctx, "CarePlan", [("_id", about.removeprefix("CarePlan/"))]) if about else []
+    return {"plans": about is not None, "other": str(seen[0].get("title") or seen[0].get("description") or "") if seen else ""}
 
 
 def _named(reference: Any) -> str | None:

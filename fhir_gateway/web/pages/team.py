@@ -13,7 +13,7 @@ from ...domain import strict
 from ...domain.problem import not_found
 from ...domain.types import Ref
 from ...gate import Context
-from . import tasks, versions
+from . import tasks, versions, volunteers
 from .alerts import TYPES, alerts
 from .changes import last_changes
 from .finding import LONGEST, literal
@@ -26,7 +26,7 @@ from .words import _, day, moment, today
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 PEOPLE = 50
-DONE = {"accepted", "emergency-over", "claim-over", "chosen"}
+DONE = {"accepted", "emergency-over", "claim-over", "chosen", "plans"}
 
 
 async def team(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -74,6 +74,12 @@ async def accept(pages: Pages, request: Request, ctx: Context) -> Response:
     return go("/team?done=accepted")
 
 
+async def join_plans(pages: Pages, request: Request, ctx: Context) -> Response:
+    """Say what becomes of a plan that waits beside the main one."""
+    await gate.join_plans(ctx, Ref("Task", id_of(request)), str(request.state.form.get("how", "")))
+    return go("/team?done=plans")
+
+
 async def person(pages: Pages, request: Request, ctx: Context) -> Response:
     """The shared plan as far as this reader may see it. Problem not-found, the same for hidden and absent."""
     id = id_of(request)
@@ -96,6 +102,7 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         person=id,
         mine=await here_because(ctx, id),
         opens_apps=await pages.opens_apps(),
+        drafts=await volunteers.waiting(ctx, id),
         clashes=await versions.waiting(ctx, f"Patient/{id}"),
         done=done if done in ("emergency", "claim") else "",
     )

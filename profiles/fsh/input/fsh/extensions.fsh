@@ -323,6 +323,24 @@ Context: Observation.component
 * value[x] 1..1
 * value[x] only integer
 
+// -- a decision -------------------------------------------------------------------------------------------------------
+
+Extension: OptionFor
+Id: option-for
+Title: "What speaks for this option"
+Description: "In the person's words, or in those of whoever explained it."
+Context: Observation.component
+* value[x] 1..1
+* value[x] only string
+
+Extension: OptionAgainst
+Id: option-against
+Title: "What speaks against this option"
+Description: "In the person's words, or in those of whoever explained it."
+Context: Observation.component
+* value[x] 1..1
+* value[x] only string
+
 // -- people -----------------------------------------------------------------------------------------------------------
 
 RuleSet: YesOrNo
