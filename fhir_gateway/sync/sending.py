@@ -24,7 +24,8 @@ from .leaving import AskAgain, as_asked
 from .letting_go import Stays, delete_there
 from .links import began_there, changed, etag_of, id_of, over, same
 from .partner import Partner, as_owner, elsewhere, local_references, outgoing, theirs_to_tag
-from .recalling import named_otherwise, review, take_back
+from .recalling import take_back
+from .reviewing import named_otherwise, review
 from .taking import at_home, pull_one
 from .tally import Tally
 from .waiting import deleted_there, quarantine
