@@ -419,6 +419,24 @@ async def test_a_plan_names_what_was_taken_back_and_came_again_as_it_did_before(
     await both_quiet(both)
 
 
+async def test_a_plan_names_what_came_again_also_where_the_first_copy_was_gone_before_a_link_told_of_it(both: Both) -> None:
+    began = await both.goal(both.a)
+    await worker.once(both.a.house, both.partners["a"])
+    old = await both.there(both.a, began)
+    body = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "title": "plan", "subject": {"reference": both.b.names["amina"]}, "goal": [{"reference": str(old)}]}
+    plan = (await gate.create(both.b.hospital, "CarePlan", strict.dump(body))).ref
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await worker.once(both.a.house, both.partners["a"])
+    assert await both.deleted(both.b, old) and await both.b.house.store.link("a", old) is None
+    await both.yes(no)
+    await worker.once(both.a.house, both.partners["a"])
+    await both.rounds()
+    assert await both.there(both.a, began) != old and await aims(both.a, await both.there(both.b, plan)) == [str(began)]
+    link = await both.b.house.store.link("a", old)
+    assert link is not None and link.gone and link.remote_id == str(began)
+    await both_quiet(both)
+
+
 async def planted(both: Both, secret: Ref) -> tuple[Ref, list[str]]:
     """A goal of B's that is deleted, and bore the tag of a copy of A's secret one; and what a plan of B's that names it names at A."""
     tag = copies.tag(both.a.house.name, secret.id)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from ..domain.types import Close, Drop, Keep, Linked, Op, Queued, Ref, Send, Stored
 from ..gate import Context, House, may_send
 from ..gate.context import note
 from ..remote.client import Garbled, Refusal, Unknown
-from . import attempts, missing
+from . import attempts, missing, tags
 from .attempts import Attempt
-from .links import changed
+from .links import changed, over
 from .partner import Partner
 from .tally import Tally
 
@@ -77,6 +78,19 @@ def by_them(ctx: Context, stored: Stored) -> bool:
     """Was this deleted by their own system: they took their copy back, and have their record still, as far as we know. `ctx`: as their owner."""
     w = stored.writer
     return stored.deleted and w.kind == "system" and w.client is not None and w.organisation == ctx.actor.organisation
+
+
+async def once_here(house: House, partner: Partner, ctx: Context, ref: Ref) -> list[Op]:
+    """That this was a copy of a record of theirs, where they sent it and took it back before a link said so: what still names it here means
+    that record. Known by the tag with which their system made it. `ctx`: as their owner."""
+    stored = await house.store.get(ref)
+    if stored is None or not by_them(ctx, stored) or await house.store.link(partner.name, ref) is not None:
+        return []
+    first, last = await house.store.version(ref, 1), await house.store.version(ref, stored.version - 1)
+    if first is None or last is None or first.writer.client is None or first.writer.organisation != ctx.actor.organisation:
+        return []
+    id = await tags.began_at(house, last, (await partner.met()).gateway)
+    return [over(None, replace(tags.home(partner.name, ref, id, {}), gone=True))] if id is not None else []
 
 
 async def may_stay(house: House, partner: Partner, ctx: Context, stored: Stored | None) -> bool:

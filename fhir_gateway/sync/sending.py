@@ -24,11 +24,12 @@ from .leaving import AskAgain, as_asked
 from .letting_go import Stays, delete_there
 from .links import began_there, changed, etag_of, id_of, over, same
 from .partner import Partner, as_owner, elsewhere, local_references, outgoing, theirs_to_tag
-from .recalling import named_otherwise, review, take_back
+from .recalling import take_back
+from .reviewing import named_otherwise, review
 from .taking import at_home, pull_one
 from .tally import Tally
 from .waiting import deleted_there, quarantine
-from .whose import as_they_wrote, came_again
+from .whose import as_they_wrote, called_there
 
 
 class Differs(Exception):
@@ -134,7 +135,7 @@ async def send(
     whole = found_again(strict.decode(stored.body or b""), strict.decode(held or b"{}"), {})  # what they name is not held back from them
     body = with_labels(rendered(whole, views), whole)
     names = await _targets(house, partner, entry, ctx, body, tally, on_the_way | {ref})
-    names |= await came_again(house, partner, body)
+    names |= await called_there(house, partner, ctx, body)
     if held is not None:
         names |= await as_they_wrote(house, partner, body, held, theirs)
     by = theirs_to_tag(live) if live is not None and theirs else [*await tags.came_with(house, stored), copies.tag(house.name, ref.id)]

@@ -21,7 +21,7 @@ from .links import began_there, changed, etag_of
 from .partner import Partner, as_owner, incoming, local_references, said_in
 from .tally import Tally
 from .waiting import both_kept, quarantine
-from .whose import came_again, copies_named, held_by_name, names_of, only_shared
+from .whose import called_there, copies_named, held_by_name, names_of, only_shared
 
 
 class Again(Exception):
@@ -50,8 +50,9 @@ async def as_here(
     put in its place; ours; and what they may name. `names`: their `Type/id` to ours."""
     local = strict.decode(stored.body or b"")
     names = await copies_named(house, partner, local, {r for r in map(str, local_references(there)) if r not in names}) | names
-    names |= {their: ours for ours, their in (await came_again(house, partner, local)).items() if their in names}
-    views = Cut(VIEW) if began_there(link) else await gate.shown_to(await as_owner(house, partner, "disclose"), partner.terms, stored)
+    as_them = await as_owner(house, partner, "disclose")
+    names |= {their: ours for ours, their in (await called_there(house, partner, as_them, local)).items() if their in names}
+    views = Cut(VIEW) if began_there(link) else await gate.shown_to(as_them, partner.terms, stored)
     then = local if stored.version == link.version else await _then(house, link, local)
     said, held = said_in(local, then), await reading_back.agreed(house, partner, link, there)
     base = incoming(held, link.ref, names, said) if held is not None else None

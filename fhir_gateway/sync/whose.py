@@ -11,7 +11,7 @@ from ..domain.problem import Problem
 from ..domain.reasons import because
 from ..domain.types import Ref
 from ..gate import Context, House
-from . import identity, recognising, tags
+from . import identity, originals, recognising, tags
 from .ahead import Ahead
 from .feed import ID
 from .links import began_there
@@ -65,36 +65,31 @@ async def copies_named(house: House, partner: Partner, body: dict[str, Any], sai
     for target in local_references(body) if gateway else ():
         if await house.store.link(partner.name, target) is not None:
             continue
-        their = await _copied(house, gateway, target)
-        if their in said:
-            out[their] = str(target)
+        stored = await house.store.get(target)
+        if stored is not None and stored.deleted:
+            stored = await house.store.version(target, stored.version - 1)
+        id = copies.at(gateway, strict.decode(stored.body)) if stored is not None and stored.body is not None else None
+        if id is not None and f"{target.type}/{id}" in said:
+            out[f"{target.type}/{id}"] = str(target)
     return out
 
 
-async def came_again(house: House, partner: Partner, body: dict[str, Any]) -> dict[str, str]:
-    """What our `body` still refers to and they took back, where their record of it has come again under another id of ours: it means that
-    record still. Not where the body refers to the newer one, too. Our `Type/id` to theirs."""
+async def called_there(house: House, partner: Partner, ctx: Context, body: dict[str, Any]) -> dict[str, str]:
+    """What our `body` still refers to and is deleted here means the record of theirs that it was a copy of, where that came again under another
+    id of ours, or a gateway took its copy back and has its record. Not where the body refers to a newer copy, too. Our `Type/id` to
+    theirs. `ctx`: as their owner."""
     out: dict[str, str] = {}
     every = local_references(body)
     for target in every:
         link = await house.store.link(partner.name, target)
-        stored = await house.store.get(target) if link is None or link.gone else None
-        if stored is None or not stored.deleted:
+        if link is None or not link.gone or not began_there(link) or link.remote_id in out.values():
             continue
-        their = link.remote_id if link is not None else await _copied(house, (await partner.met()).gateway, target)
-        newer = await house.store.link_by_remote(partner.name, their) if their and their not in out.values() else None
-        if newer is not None and not newer.gone and newer.ref not in every and began_there(newer):
-            out[str(target)] = their
+        stored, newer = await house.store.get(target), await house.store.link_by_remote(partner.name, link.remote_id)
+        if stored is None or not stored.deleted or newer is None or (newer.ref != target and newer.ref in every):
+            continue
+        if not newer.gone or ((await partner.met()).gateway and originals.by_them(ctx, stored)):
+            out[str(target)] = link.remote_id
     return out
-
-
-async def _copied(house: House, gateway: str, ref: Ref) -> str:
-    """The `Type/id` at that gateway of what ours bears the tag of, also where ours is deleted; "" where it bears none."""
-    stored = await house.store.get(ref)
-    if stored is not None and stored.deleted:
-        stored = await house.store.version(ref, stored.version - 1)
-    id = copies.at(gateway, strict.decode(stored.body)) if stored is not None and stored.body is not None else None
-    return f"{ref.type}/{id}" if id is not None else ""
 
 
 async def as_they_wrote(house: House, partner: Partner, body: dict[str, Any], held: bytes, theirs: bool) -> dict[str, str]:
