@@ -84,6 +84,7 @@ class House:
     _served: dict[Remote, tuple[int, int | None, tuple[Any, ...]]] = field(default_factory=dict)  # whom a processor works for
     _queries: dict[Any, Query] = field(default_factory=dict)
     _subscriptions: tuple[int, dict[str, Any], tuple[list[Any], ...]] | None = None  # epoch, by id, those that are told by who asks
+    _papers: OrderedDict[str, tuple[datetime, tuple[int, int], bool]] = field(default_factory=OrderedDict)  # printed: when it was last compared, with what, and the answer
     _guessing: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary)
 
     @property

@@ -24,25 +24,29 @@ from .raising import task_of_the_house
 
 ADMITTED: Final = "hospital-admission"  # Task.code
 LEFT: Final = "hospital-discharge"
+NOT_ADMITTED: Final = "hospital-admission-cancelled"
+NOT_LEFT: Final = "hospital-discharge-cancelled"
 AFTER: Final = "after-hospital"  # ServiceRequest.code, of our task codes: its performers are told that somebody left hospital
 DETAILS: Final = "check-details"
 NOTICE: Final = f"{OURS}/id/notice"  # Task.identifier: what it tells, so that it is told once
-_TEXT: Final[Mapping[str, str]] = {ADMITTED: "Went into hospital", LEFT: "Left hospital"}
+_TEXT: Final[Mapping[str, str]] = {
+    ADMITTED: "Went into hospital", LEFT: "Left hospital", NOT_ADMITTED: "Did not go into hospital after all", NOT_LEFT: "Did not leave hospital after all",
+}  # fmt: skip
 
 
-async def tell_helpers(work: Work, stay: Ref, code: str, when: str) -> int:
-    """A Task for each key worker, and of a discharge for whoever was asked to help after it, who may see this stay; to how many.
+async def tell_helpers(work: Work, stay: Ref, code: str, when: str, turn: int = 0) -> int:
+    """A Task for each key worker, and of a discharge (or that it was none) for whoever was asked to help after it, who may see this stay; to how many.
 
-    The stay is about to be written in this commit. Each is told once of an event of it.
+    The stay is about to be written in this commit. Each is told once of an event of it, and again after it was cancelled: `turn` times.
     """
     ctx, stored = work.ctx, await work.get(stay)
     assert stored is not None and stored.body is not None
     person, told = stored.facts.patients[0], 0
     known = await _told(work, person)
     hidden = (await stand(ctx.house, [person], None, ctx.place))[person].at_risk  # nobody is shown where they are
-    helpers = await _after_hospital(work, person) if code == LEFT else []
+    helpers = await _after_hospital(work, person) if code in (LEFT, NOT_LEFT) else []
     for candidates, order in [*((c, "") for c in await key_workers(work, person)), *helpers]:
-        names = [f"{stay} {code} {' '.join(sorted(named_by(o)))}" for o in candidates]
+        names = [f"{stay} {code} {' '.join(sorted(named_by(o)))}{f' {turn}' if turn else ''}" for o in candidates]
         if known.intersection(names):
             continue
         found = [o for o in candidates if await may_see(work, o, stored)]
@@ -112,4 +116,4 @@ async def propose_details(work: Work, person: Stored, others: list[Other]) -> No
     await put_by_house(work, Ref("Task", ctx.house.new_id()), body, None, "create", "raised: a hospital has other details")
 
 
-__all__ = ["ADMITTED", "AFTER", "DETAILS", "LEFT", "propose_details", "tell_helpers"]
+__all__ = ["ADMITTED", "AFTER", "DETAILS", "LEFT", "NOT_ADMITTED", "NOT_LEFT", "propose_details", "tell_helpers"]

@@ -61,6 +61,7 @@ ACTS: dict[str, Said] = {
     "record": Said("Wrote something down about your plan or record", "Wrote something down about a person"),
     "report": Said("Counted how many people have what, you among them", "Counted over all people"),
     "print": Said("Printed your plan", "Printed a plan"),
+    "scan": Said("Looked whether a printed plan of yours is the newest", "Looked whether a printed plan is the newest"),
     "export": Said("Made a copy of everything in your plan or record", "Made a copy of everything about a person"),
     "hold": Said("Said that nobody may dispose of your plan or record", "Said that nobody may dispose of a record"),
     "release": Said("Took back that nobody may dispose of your plan or record", "Took back that nobody may dispose of a record"),
