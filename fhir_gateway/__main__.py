@@ -175,7 +175,7 @@ def hl7v2(
     as_: Annotated[str, typer.Option("--as", help="Which registered system sent them.")] = "hospital",
     json: Json = False,
 ) -> None:
-    """Take in HL7 v2 messages (ADT A01, A03, A08, A40) through the gate, each acknowledged."""
+    """Take in HL7 v2 messages (ADT A01, A03, A08, A11, A13, A40) through the gate, each acknowledged."""
     from .commands import messages
 
     sys.exit(run(messages.hl7v2(files or [], drop, as_, json)))

@@ -21,11 +21,11 @@ from typing import cast
 from urllib.parse import urlsplit
 
 import structlog
-from pymongo.errors import PyMongoError
 
 from . import definitions, floors, gate
 from .auth import demo as demo_tokens
 from .auth import keys
+from .auth.launching import Launches
 from .auth.tokens import Caller, Tokens
 from .domain import read_only
 from .domain.audit import OPERATOR
@@ -41,11 +41,10 @@ from .remote.sign_in import SCOPE, SignIn
 from .settings import Refused, RemoteSettings, Settings
 from .settings.signing import OWN, SigningKey, read_key
 from .settings.unsafe import loopback
-from .store import journalled, mongo, mongo_server, sqlite
+from .store import journalled, sqlite
 from .store.base import Store, StoreError
 from .store.copying import Rows
 from .store.journal import Damaged, Head, Journal
-from .store.mongo_copy import MongoRows
 from .store.sqlite_copy import SqliteRows
 from .store.trouble import Trouble
 from .sync.hooks import Hooks
@@ -296,10 +295,19 @@ async def sign_in_key(remote: RemoteSettings, store: Store) -> SigningKey:
     return read_key(Path(a.key).read_bytes(), a.key_id, a.algorithm)
 
 
+def open_launches(settings: Settings, house: House) -> Launches:
+    """The systems that people may come from. Nothing is asked of them yet."""
+    known = {r.iss.rstrip("/"): r for r in settings.launcher}
+    signed = {r.iss: read_key(Path(r.key).read_bytes(), r.key_id) for r in settings.launcher if r.key}
+    return Launches(known, signed, settings.base, house.secret, house.store, house.clock, house.new_id)
+
+
 async def open_store(address: str, search_seconds: float = 5.0, key: str | None = None) -> Store:
     """The store at `sqlite:PATH` or `mongodb://…`, made or brought up to date. Raises Refused with one sentence when it cannot."""
     try:
         if not address.startswith("sqlite:"):
+            from .store import mongo  # a fourteenth of what a command takes to start, for those who have no MongoDB
+
             return await mongo.open(address, clock=now, search_seconds=search_seconds)
         path = Path(address.removeprefix("sqlite:"))
         try:
@@ -315,6 +323,10 @@ async def open_store(address: str, search_seconds: float = 5.0, key: str | None 
 async def open_rows(source: str, target: str, source_key: str | None = None, target_key: str | None = None) -> AsyncIterator[tuple[Rows, Rows]]:
     """Two stores as rows, to copy the first to the second, which is taken for the copy. Refused when either cannot be;
     Unavailable when one of them fails meanwhile."""
+    from pymongo.errors import PyMongoError
+
+    from .store import mongo_server
+
     opened: list[Rows] = []
     try:
         try:
@@ -334,11 +346,17 @@ async def open_rows(source: str, target: str, source_key: str | None = None, tar
 async def _source_rows(address: str, key: str | None) -> Rows:
     if address.startswith("sqlite:"):
         return SqliteRows(Path(address.removeprefix("sqlite:")), target=False, key=key)
+    from .store.mongo_copy import MongoRows
+
     return await MongoRows(address).open()
 
 
 def _target_rows(address: str, key: str | None) -> Rows:
-    return SqliteRows(Path(address.removeprefix("sqlite:")), target=True, key=key) if address.startswith("sqlite:") else MongoRows(address)
+    if address.startswith("sqlite:"):
+        return SqliteRows(Path(address.removeprefix("sqlite:")), target=True, key=key)
+    from .store.mongo_copy import MongoRows
+
+    return MongoRows(address)
 
 
 async def open_tokens(settings: Settings, store: Store) -> Tokens:

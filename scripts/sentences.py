@@ -1,4 +1,4 @@
-"""The sentences of the pages, and what the catalogues lack of them (`scripts/sentences`).
+"""The sentences of the pages and of a plan on paper, and what the catalogues lack of them (`scripts/sentences`).
 
 Sentences stand in `_(...)`, in templates and modules, and in tables of modules whose values are said by `_` later: there any text with a space, or
 one word that begins with a capital, is taken for one. What is no sentence of a page does no harm in a catalogue.
@@ -17,8 +17,14 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
+from fhir_gateway.domain.booklet import ABOUT
+
 ROOT = Path(__file__).resolve().parent.parent
 WEB = ROOT / "fhir_gateway" / "web"
+PAPER = (  # a plan on paper: its page, and its parts
+    (ROOT / "fhir_gateway" / "around", [("templates/**.html", "jinja2.ext:babel_extract")], {"_": None}),
+    (ROOT / "fhir_gateway" / "domain", [("booklet.py", "python")], {"say": None}),
+)
 LANGUAGES = {"cy": "cy_GB", "ur": "ur"}
 DAY = datetime(2026, 11, 26, tzinfo=UTC)  # always the same, so that only what changes is changed
 SENTENCE = re.compile(r"[A-Z][a-z]+[.:]?\Z|.*[A-Za-z]{2,} .*", re.S)
@@ -30,6 +36,12 @@ def sentences() -> dict[str, str | tuple[str, str]]:
     ways = [("pages/**.py", "python"), ("smart.py", "python"), ("templates/**.html", "jinja2.ext:babel_extract")]
     for _file, _line, said, _comments, _context in extract_from_dir(WEB, ways, {}, {"_": None, "ngettext": (1, 2), "gettext": None}):
         out[said if isinstance(said, str) else said[0]] = said if isinstance(said, str) else (said[0], said[1])
+    for place, ways, keywords in PAPER:
+        for _file, _line, said, _comments, _context in extract_from_dir(place, ways, {}, keywords):
+            if isinstance(said, str):
+                out.setdefault(said, said)
+    for _key, label in ABOUT:
+        out.setdefault(label, label)
     for file in sorted((WEB / "pages").rglob("*.py")):
         for text in tables(ast.parse(file.read_text())):
             out.setdefault(text, text)

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 
 from fhir_gateway.around import adt as around
 from fhir_gateway.commands import messages
+from fhir_gateway.definitions import load_r4
 from fhir_gateway.domain import adt, er7
 from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.validate import check
 from fhir_gateway.settings import Refused
 
 from .conftest import Gateway, times
@@ -30,6 +32,7 @@ from .staff import given as giving
 CASES = Path(__file__).parent / "cases" / "adt"
 NAMES = sorted(f.stem for f in CASES.glob("*.hl7"))
 OURS = "https://fhir-gateway.example"
+R4 = load_r4()
 AT = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 
 
@@ -99,11 +102,28 @@ def test_what_is_not_said_stays_as_it_was_and_what_ended_stays_ended() -> None:
     assert null["location"] == moved["location"]
 
 
+def test_a_discharge_that_is_cancelled_before_its_time_or_after_it_is_none() -> None:
+    first = adt.stay(er7.read(sent("a01-emergency-admission")), "Patient/a", "Organization/h", "trust", None)
+    over = adt.stay(er7.read(sent("a03-home")), "Patient/a", "Organization/h", "trust", first)
+    for when in ("20261126140000", "20261126160430"):
+        back = adt.stay(er7.read(sent("a13-cancelled-discharge", EVN_2=when)), "Patient/a", "Organization/h", "trust", over)
+        assert back["status"] == "in-progress" and back["period"] == first["period"] and "dischargeDisposition" not in back["hospitalization"]
+        assert back["location"][0]["status"] == "active" and adt.turns(back) == 1
+    again = adt.stay(er7.read(sent("a03-home")), "Patient/a", "Organization/h", "trust", back)
+    assert again == back, "what was recorded before the cancellation comes too late"
+    older = adt.stay(er7.read(sent("a13-cancelled-discharge", EVN_2="20261126140000", PV1_45="")), "Patient/a", "Organization/h", "trust", over)
+    assert older == over, "it cancelled another discharge"
+    called_off = adt.stay(er7.read(sent("a11-cancelled-admission")), "Patient/a", "Organization/h", "trust", first)
+    moved = adt.stay(er7.read(sent("a08-moved-ward", EVN_2="20261127")), "Patient/a", "Organization/h", "trust", called_off)
+    assert called_off["status"] == moved["status"] == "cancelled" and not [i for i in check({"id": "e", **called_off}, R4) if i.severity == "error"]
+    assert not [i for i in check({"id": "e", **back}, R4) if i.severity == "error"]
+
+
 @pytest.mark.parametrize(
     "field, value, place, condition, kind",
     [
         ("MSH_9", "ORU^R01", "MSH^1^9", "200", "bad-request"),
-        ("MSH_9", "ADT^A11", "MSH^1^9^1^2", "201", "bad-request"),
+        ("MSH_9", "ADT^A02", "MSH^1^9^1^2", "201", "bad-request"),
         ("MSH_11", "T", "MSH^1^11", "202", "bad-request"),
         ("MSH_12", "3.0", "MSH^1^12", "203", "bad-request"),
         ("MSH_10", "", "MSH^1^10", "101", "bad-request"),
@@ -217,6 +237,36 @@ def test_a_stay_from_admission_to_discharge_and_who_is_told(demo: Gateway) -> No
         assert stays(demo, "V00098765") == [over] and len(notices(demo, "check-details")) == 1
         assert [len(notices(demo, c)) for c in ("hospital-admission", "hospital-discharge")] == [1, 1]
     assert not notices(demo, "hospital-admission", "stranger")
+
+
+def test_an_admission_and_a_discharge_that_are_cancelled_and_who_is_told(demo: Gateway) -> None:
+    def of(name: str, number: str, **fields: str) -> tuple[tuple[int, str, str], list[dict[str, Any]]]:
+        answer = send(demo, sent(name, PV1_19="V11^^^RX9^VN", MSH_10=number, **fields))
+        return acked(answer), stays(demo, "V11")
+
+    def told(code: str) -> list[str]:
+        return [t["description"] for t in notices(demo, code, "link-worker") if t["focus"]["reference"] == f"Encounter/{stay['id']}"]
+
+    with giving(demo, consent(demo.patient, permit(demo.persona("link-worker")["fhirUser"]))):
+        assert of("a11-cancelled-admission", "c0") == ((200, "AA", "c0"), []), "of a stay that nobody told of nothing is written"
+        _, (stay,) = of("a01-emergency-admission", "c1")
+        _, (now,) = of("a11-cancelled-admission", "c2")
+        assert now["status"] == "cancelled" and now["id"] == stay["id"] and now["statusHistory"][0]["status"] == "in-progress"
+        assert told("hospital-admission-cancelled") == ["Did not go into hospital after all: Example General Hospital."]
+        assert of("a01-emergency-admission", "c3")[1] == [now], "an admission that was recorded before comes too late"
+        _, (now,) = of("a01-emergency-admission", "c4", EVN_2="20261120120000")
+        assert now["status"] == "in-progress" and len(told("hospital-admission")) == 2, "she is told again"
+        _, (now,) = of("a03-home", "c5")
+        assert now["status"] == "finished"
+        _, (now,) = of("a13-cancelled-discharge", "c6")
+        assert now["status"] == "in-progress" and "end" not in now["period"] and "dischargeDisposition" not in json.dumps(now)
+        assert told("hospital-discharge-cancelled") == ["Did not leave hospital after all: Example General Hospital."]
+        assert of("a13-cancelled-discharge", "c7")[1] == [now] and len(told("hospital-discharge-cancelled")) == 1
+        _, (now,) = of("a03-home", "c8", EVN_2="20261127100000", PV1_45="20261127093000")
+        assert now["status"] == "finished" and len(told("hospital-discharge")) == 2
+    for name, number in (("a11-cancelled-admission", "c9"), ("a13-cancelled-discharge", "c10")):
+        wrong = send(demo, sent(name, PV1_19="V12^^^RX9^VN", MSH_10=number, PID_7="19620101"))
+        assert acked(wrong)[1] == "AE", "another's date of birth"
 
 
 def test_a_key_worker_who_may_not_see_it_is_told_nothing_and_the_hospital_does_not_learn_it(demo: Gateway) -> None:
@@ -338,7 +388,7 @@ def test_only_a_registered_system_sends_messages(demo: Gateway, who: str | None,
 
 
 def test_what_cannot_be_a_message_is_answered_without_a_500(demo: Gateway) -> None:
-    for raw, code in ((b"", "AR"), (b"hello", "AR"), (b"MSH|", "AR"), (b"\xff" * 50, "AR"), (sent("a01-emergency-admission", MSH_9="ADT^A11"), "AR"), (b"x" * (er7.MOST + 1), "")):
+    for raw, code in ((b"", "AR"), (b"hello", "AR"), (b"MSH|", "AR"), (b"\xff" * 50, "AR"), (sent("a01-emergency-admission", MSH_9="ADT^A02"), "AR"), (b"x" * (er7.MOST + 1), "")):
         response = send(demo, raw)
         assert response.status_code in (400, 413) and (not code or segments(response.content)["MSA"][1] == code), raw[:40]
     assert send(demo, sent("a03-home"), media="application/json").status_code == 415
@@ -357,12 +407,12 @@ def test_a_folder_of_files_is_taken_in_order_and_a_repeat_writes_nothing(demo: G
     admitted = sent("a01-emergency-admission", MSH_10="f-1", PV1_19="V-file")
     (folder / "002.hl7").write_bytes(sent("a03-home", MSH_10="f-2", PV1_19="V-file"))
     (folder / "001.hl7").write_bytes(b"FHS|^~\\&|PAS\rBHS|^~\\&|PAS\r\x0b" + admitted + b"\x1c\r" + sent("a08-moved-ward", MSH_10="f-1b", PV1_19="V-file") + b"BTS|2\rFTS|1\r")
-    (folder / "003.hl7").write_bytes(sent("a01-emergency-admission", MSH_9="ADT^A13", MSH_10="f-3"))
+    (folder / "003.hl7").write_bytes(sent("a01-emergency-admission", MSH_9="ADT^A02", MSH_10="f-3"))
     (folder / "004.part").write_bytes(b"MSH|^~")
     done = demo.command("hl7v2", "--drop", str(folder), "--json")
     assert done.returncode == 1, done.stderr
     assert [(Path(i["file"]).name, i["event"], i["ack"]) for i in map(json.loads, done.stdout.splitlines())] == [
-        ("001.hl7", "ADT^A01", "AA"), ("001.hl7", "ADT^A08", "AA"), ("002.hl7", "ADT^A03", "AA"), ("003.hl7", "ADT^A13", "AR"),
+        ("001.hl7", "ADT^A01", "AA"), ("001.hl7", "ADT^A08", "AA"), ("002.hl7", "ADT^A03", "AA"), ("003.hl7", "ADT^A02", "AR"),
     ]  # fmt: skip
     assert sorted(str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()) == [
         "001.ack", "002.ack", "003.ack", "004.part", "done/001.hl7", "done/002.hl7", "refused/003.hl7",

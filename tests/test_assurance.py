@@ -141,6 +141,7 @@ def test_every_requirement_of_asvs_level_2_has_one_answer() -> None:
 
 REMOTE: dict[str, Any] = {"url": "https://hub.example/fhir", "organisation": "RX9"}
 LONG = "x7Lq-92kfhs-0aa"
+DESK = {"name": "desk", "iss": "https://desk.example/fhir", "client": "gateway", "organisation": "RX9"}
 MAIL = {"tell_smtp": "smtps://mail.example", "tell_from": "plans@gateway.example"}
 ISSUER = {"issuer": "https://issuer.example", "audience": "here"}
 
@@ -152,6 +153,10 @@ OPEN.chmod(0o666)
 
 def smart(**more: str) -> dict[str, Any]:
     return {"remote": [REMOTE | {"name": "hub", "auth": {"kind": "smart", "client": "gateway", "key": "own", **more}}]}
+
+
+def desk(**more: str) -> dict[str, Any]:
+    return {"launcher": [DESK | more]}
 
 
 TRIED: dict[str, dict[str, Any]] = {  # words of the refusal -> settings that meet it
@@ -219,6 +224,16 @@ TRIED: dict[str, dict[str, Any]] = {  # words of the refusal -> settings that me
     "GATEWAY_AUDIT_HEADS_AUTHORITY names": {"audit_heads": "https://witness.example", "audit_heads_authority": str(ROOT / "README.md")},
     "GATEWAY_AUDIT_HEADS must be file:PATH": {"audit_heads": "http://witness.example"},
     "GATEWAY_CLIENT_KEYS_FROM lists hosts": {"client_keys_from": "https://keys.example/jwks"},
+    "GATEWAY_READ_ONLY is not right: `": {"read_only": "D82001"},
+    "and GATEWAY_BUILT_IN_ISSUER=false closes that": ISSUER | {"built_in_issuer": False, **desk()},
+    "with `.`, `_` or `-` between, for it stands in an address.": desk(name="the desk"),
+    "Two [[launcher]] have the same `name`": {"launcher": [DESK, DESK]},
+    "Two [[launcher]] have the same `iss`": {"launcher": [DESK, DESK | {"name": "other", "iss": "https://desk.example/fhir/"}]},
+    "The `iss` of the launcher `desk` must be an https address without a name, password, question or fragment.": desk(iss="https://desk.example/?a=b"),
+    "The `sign_in` of the launcher `desk` must be an https address without a name or password in it.": desk(sign_in="http://desk.example"),
+    "needs a `client`, an `organisation` and a `user_claim`": desk(user_claim=" "),
+    "has both `secret` and `key`: keep one.": desk(secret=LONG, key=str(OPEN)),
+    "each system begins with [[launcher]], in two brackets": {"launcher": DESK},
     "Set GATEWAY_JOURNAL to a folder outside GATEWAY_DATA": {"data": "/srv/plans", "journal": "/srv/plans/journal"},
 }  # fmt: skip
 

@@ -249,6 +249,19 @@ ELSEWHERE: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+def test_a_document_that_was_entered_in_error_is_no_part_of_a_plan() -> None:
+    papers = [
+        {"resourceType": "DocumentReference", "id": id, "status": status, "subject": {"reference": "Patient/p"}, "content": [{"attachment": {"title": id}}]}
+        for id, status in (("right", "current"), ("wrong", "entered-in-error"))
+    ]
+    plan = {
+        "resourceType": "CarePlan", "id": "c", "status": "active", "intent": "plan", "subject": {"reference": "Patient/p"}, "title": "Mine",
+        "supportingInfo": [{"reference": "DocumentReference/right"}, {"reference": "DocumentReference/wrong"}],
+    }  # fmt: skip
+    read = mapping.from_fhir([{"resourceType": "Patient", "id": "p"}, plan, *papers], TABLES)
+    assert [d["title"] for d in read["documents"]] == ["right"]
+
+
 def test_a_record_from_elsewhere_reads_as_a_plan() -> None:
     done = mapping.read(ELSEWHERE, TABLES)
     plan = done.plan

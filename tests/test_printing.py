@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from fhir_gateway.around import printing
+from fhir_gateway.around import drawing, printing
+from fhir_gateway.domain.problem import Problem
 
 from .conftest import VERIFY, Gateway
 from .test_story import permit, sharing
@@ -172,6 +174,46 @@ def test_what_is_hidden_from_a_reader_makes_no_newer_version_for_them(demo: Gate
     assert demo.get("gp", f"AllergyIntolerance/{made.json()['id']}").status_code == 404
     assert newer(demo, mine["link"]) == NEWER and newer(demo, theirs["link"]) == NEWEST
     assert "A secret allergy" in sheet(amina)[1] and "A secret allergy" not in sheet(amina, demo.persona("gp")["fhirUser"])[1]
+
+
+def test_a_scan_is_in_the_persons_log_and_reads_the_plan_once_until_something_is_written(demo: Gateway, amina: Visitor) -> None:
+    link = sheet(amina)[0]["link"]
+
+    def scans() -> list[dict[str, Any]]:
+        return [r for r in trail(demo) if r["subtype"][0]["code"] == "scan"]
+
+    before = len(scans())
+    assert newer(demo, link) == newer(demo, link) == NEWEST
+    as_(demo, "gp").get(link.removeprefix(demo.base))
+    rows = scans()
+    assert len(rows) == before + 3 and link.rpartition("/")[2] not in json.dumps(rows)
+    amina.get("/my-plan/who-looked")
+    words = amina.words()
+    assert "Looked whether a printed plan of yours is the newest" in words and "Somebody" in words and "Dr Asha Patel" in words
+
+
+@pytest.mark.parametrize(("code", "title", "side"), [("cy", "Fy manylion", "ltr"), ("ur", "میری تفصیلات", "rtl")])
+def test_a_booklet_says_its_own_words_in_the_readers_language(demo: Gateway, code: str, title: str, side: str) -> None:
+    v = as_(demo, "patient")
+    english = sheet(v)[0]
+    v.get(f"/language/{code}")
+    v.get("/my-plan/print")
+    page = v.http.post("/my-plan/print", data={**v.fields("/my-plan/print"), "for": "", "as": "page"}).text
+    begins = re.search(r"<html ([^>]*)>", page)
+    assert begins and f'lang="{code}"' in begins[1] and ('dir="rtl"' in begins[1]) == (side == "rtl")
+    assert title in page and "My details" not in page and "Printed for" not in page and "Amina Example" in page
+    assert english["code"] in page, "it is the same version, whatever its language"
+    raw = v.http.post("/my-plan/print", data={**v.fields("/my-plan/print"), "for": "", "as": "pdf"})
+    assert raw.status_code == 200 and raw.content.startswith(b"%PDF")
+    v.http.close()
+
+
+async def test_a_booklet_that_takes_too_long_is_given_up_in_a_sentence() -> None:
+    wide = "<table>" + "<tr>" + "<td><table><tr><td>x" * 400 + "</table>"
+    before = time.monotonic()
+    with pytest.raises(Problem, match="takes too long") as given_up:
+        await drawing.drawn(wide * 20, seconds=0.4)
+    assert given_up.value.kind == "unavailable" and time.monotonic() - before < 20
 
 
 def test_a_link_that_was_never_made_says_nothing(demo: Gateway) -> None:

@@ -63,6 +63,22 @@ def test_it_is_kept_once_with_where_it_came_from(demo: Gateway) -> None:
     assert demo.get("gp", first.json()["kept"]).status_code == 200 and demo.get("link-worker", first.json()["kept"]).status_code == 404
 
 
+def test_nobody_takes_anothers_name_of_a_message_first(demo: Gateway) -> None:
+    """An identifier may be written by anybody who adds to the record; which message came is known by who sent it."""
+    first = sent(demo, "hospital", message="sms-7").json()["kept"]
+    (name,) = demo.get("patient", first).json()["identifier"]
+    real = {**demo.get("patient", first).json(), "identifier": [{**name, "value": name["value"].replace("sms-7", "sms-8")}], "note": [{"text": "BP 120 70"}]}
+    del real["id"], real["meta"]
+    for who in ("gp", "patient"):
+        assert demo.call(who, "POST", "Observation", body=real).status_code == 201
+    kept = sent(demo, "hospital", text="BP 190 110", message="sms-8")
+    assert kept.status_code == 201, kept.text
+    values = [c["valueQuantity"]["value"] for c in demo.get("patient", kept.json()["kept"]).json()["component"]]
+    assert values == [190, 110], "the reading that somebody sent is kept"
+    assert sent(demo, "hospital", text="BP 190 110", message="sms-8").json() == kept.json()
+    assert sent(demo, "gp", text="BP 120 70", message="sms-8").status_code == 201, "each sender has their own names"
+
+
 @pytest.mark.parametrize(
     ("who", "said", "status"),
     [

@@ -188,3 +188,23 @@ def test_several_links_at_once_end_the_one_before_and_none_breaks(demo: Gateway,
         t.join()
     assert 200 in said and set(said) <= {200, 409, 503}, said
     assert charity.get(f"/task-link/{first}").status_code == 404
+
+
+def test_of_first_links_made_at_once_one_opens(demo: Gateway, service: dict[str, str], charity: Visitor) -> None:
+    me = as_(demo, "patient")
+    ask(me, service)
+    task, together = newest(demo)["id"], threading.Barrier(8)
+    form, cookies, pages = me.fields("/sign-out")["form_token"], dict(me.http.cookies), []
+
+    def make() -> None:
+        together.wait()
+        pages.append(httpx2.post(f"{demo.base}/asked/{task}/link", data={"form_token": form}, cookies=cookies, headers={"Origin": demo.base}))
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert {p.status_code for p in pages} <= {200, 409, 503}
+    made = [re.search(r"/task-link/([A-Za-z0-9_-]{20,})", p.text)[1] for p in pages if p.status_code == 200]  # type: ignore[index]
+    assert [charity.get(f"/task-link/{token}").status_code for token in made].count(200) == 1, "a task has one link that opens"

@@ -146,6 +146,27 @@ async def test_what_one_deleted_of_the_others_record_under_a_no_is_deleted_there
     assert all([(await worker.status(t.house, both.partners[t.name]))["quiet"] for t in (both.a, both.b)])
 
 
+async def test_what_they_might_have_read_and_a_no_kept_from_them_before_they_did_is_deleted_there_after_a_yes(both: Both) -> None:
+    began = await both.goal(both.b)
+    await both.rounds()
+    copy = await both.there(both.b, began)
+    stored = await both.a.house.store.get(copy)
+    assert stored is not None
+    await gate.remove(both.a.hospital, copy, if_match=stored.version)
+    await worker.once(both.a.house, both.partners["a"])
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    seen = {"resourceType": "Observation", "status": "final", "code": {"text": "seen"}, "subject": {"reference": both.a.names["amina"]}}
+    await gate.create(both.a.hospital, "Observation", strict.dump(seen))  # B has read beyond the deletion by then
+    await both.rounds(2)
+    assert not await both.deleted(both.b, began), "B hears nothing of it"
+    await both.yes(no)
+    await both.rounds()
+    assert await both.deleted(both.b, began)
+    await both_quiet(both)
+    assert not await both.a.house.store.kept_all("deleted-here", both.clock.now())
+
+
 async def test_what_the_other_changed_meanwhile_stays_and_a_person_decides(both: Both) -> None:
     began, copy, no = await deleted_under_a_no(both)
     stored = await both.b.house.store.get(began)

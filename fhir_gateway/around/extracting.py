@@ -15,6 +15,7 @@ import msgspec
 from .. import gate
 from ..domain import forms, labels, strict
 from ..domain.forms import becoming
+from ..domain.main_plan import counts, main_of
 from ..domain.mapping.names import MAIN_CATEGORY, SNOMED
 from ..domain.problem import Issue, Problem
 from ..domain.reconcile import edited
@@ -206,12 +207,12 @@ async def _into_plan(ctx: Context, response: Mapping[str, Any], new: Sequence[tu
         return []
     patient = str(response["subject"]["reference"]).removeprefix("Patient/")
     may_read = ctx.scopes is None or (ctx.scopes.covers("s", "CarePlan") and ctx.scopes.covers("u", "CarePlan"))
-    asked = [("patient", patient), ("category", f"{SNOMED}|{MAIN_CATEGORY}"), ("status", "active"), ("_count", "2")]
-    hits = [e for e in (await gate.search(ctx, "CarePlan", asked)).entries if e.body is not None] if may_read else []
-    if len(hits) != 1 or not (await gate.may(ctx, "correct", hits[0].ref)).permit:
+    asked = [("patient", patient), ("category", f"{SNOMED}|{MAIN_CATEGORY}"), ("status", "active")]
+    found = {str(e.ref): e for e in (await gate.search(ctx, "CarePlan", asked)).entries if e.body is not None and counts(strict.decode(e.body))} if may_read else {}
+    hit = found.get(main_of(await gate.main_plan_of(ctx, f"Patient/{patient}"), found) or "")
+    if hit is None or not (await gate.may(ctx, "correct", hit.ref)).permit:
         issues.append(Issue("information", "informational", "", NOT_IN_PLAN))
         return []
-    hit = hits[0]
     main = {"reference": str(hit.ref)}
     for _, resource in new:
         if becoming.is_contingency(resource):

@@ -22,8 +22,8 @@ from ..domain.booklet import Booklet, Say
 from ..domain.problem import Problem, not_found
 from ..gate import Context, House, Printed
 from ..tables import load_tables
+from .drawing import MISSING, drawn, nothing
 
-MISSING: Final = "To make a PDF, install Pango (on Debian: apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-noto-core) and fhir-gateway with its extra [pdf]"
 AT_ONCE: Final = asyncio.Semaphore(1)  # a booklet takes about a second of a processor: others get their turn
 ROOM: Final = 19  # lines of a history sheet
 
@@ -57,9 +57,10 @@ async def print_plan(
     return Sheet(made, done, f"{base}/printed/{done.token}", ctx.at, words, by or ctx.actor.name)
 
 
-async def is_newest(house: House, token: str) -> bool | None:
-    """Whether nothing on the paper with this link has changed; None for a link that was never made. It tells of nobody."""
-    return await gate.is_newest(house, token, digest)
+async def is_newest(house: House, token: str, asking: Context | None) -> bool | None:
+    """Whether nothing on the paper with this link has changed; None for a link that was never made. It is written down as a look, of
+    `asking` where somebody is signed in."""
+    return await gate.is_newest(house, token, digest, asking)
 
 
 def digest(resources: Any) -> str:
@@ -92,20 +93,20 @@ def css(for_pdf: bool = False) -> str:
     return env.loader.get_source(env, "booklet.css")[0] + ("" if for_pdf else BROWSERS)
 
 
-def html(sheet: Sheet, *, say: Say = lambda t: t, moment: Callable[[Any], str] = str, for_pdf: bool = False) -> str:
-    """The booklet as one page with everything in it: no picture, script or style comes from elsewhere."""
+def html(sheet: Sheet, *, say: Say = lambda t: t, moment: Callable[[Any], str] = str, for_pdf: bool = False, language: str = "en", rtl: bool = False) -> str:
+    """The booklet, which says its own words in this `language` (by `say`), as one page with everything in it: no picture, script or style comes from elsewhere."""
     code = segno.make(sheet.link, error="m", micro=False)
     square = code.svg_inline(border=2, omitsize=True, svgclass=None, lineclass=None)
     return _environment().get_template("booklet.html").render(
-        s=sheet, b=sheet.booklet, qr=square, css=css(for_pdf), _=say, when=moment(sheet.at), for_pdf=for_pdf, room=range(ROOM)
+        s=sheet, b=sheet.booklet, qr=square, css=css(for_pdf), _=say, when=moment(sheet.at), for_pdf=for_pdf, room=range(ROOM), language=language, rtl=rtl
     )
 
 
-async def pdf(sheet: Sheet, *, say: Say = lambda t: t, moment: Callable[[Any], str] = str) -> bytes:
-    """The booklet as PDF, A5, with bookmarks. Problem unavailable, with what to install, where it cannot be made here."""
-    page = html(sheet, say=say, moment=moment, for_pdf=True)
+async def pdf(sheet: Sheet, *, say: Say = lambda t: t, moment: Callable[[Any], str] = str, language: str = "en", rtl: bool = False) -> bytes:
+    """The booklet as PDF, A5, with bookmarks. Problem unavailable, with what to install, where it cannot be made here, or not in time."""
+    page = html(sheet, say=say, moment=moment, for_pdf=True, language=language, rtl=rtl)
     async with AT_ONCE:
-        return await asyncio.to_thread(_made, page)
+        return await drawn(page)
 
 
 def can_pdf() -> bool:
@@ -117,25 +118,10 @@ def can_pdf() -> bool:
     return True
 
 
-def _made(page: str) -> bytes:
-    try:
-        from weasyprint import HTML
-    except (ImportError, OSError):  # the package, or Pango
-        raise Problem("unavailable", f"{MISSING}. Or print the page instead.") from None
-    out = HTML(string=page, url_fetcher=nothing).write_pdf(pdf_variant="pdf/ua-1")
-    assert out is not None
-    return bytes(out)
-
-
-def nothing(url: str, *_: Any, **__: Any) -> Any:
-    """A booklet has everything in it: whatever a plan's text says, no file is opened and nobody is called."""
-    raise ValueError(f"a booklet fetches nothing: {url[:40]}")
-
-
 def plain(sheet: Sheet) -> dict[str, Any]:
     """What a command says of a print."""
     p = sheet.printed
     return {"for": p.whom, "version": p.number, "code": sheet.code, "link": sheet.link, "at": sheet.at.isoformat()}
 
 
-__all__ = ["MISSING", "Sheet", "can_pdf", "css", "html", "is_newest", "pdf", "plain", "print_plan"]
+__all__ = ["MISSING", "Sheet", "can_pdf", "css", "html", "is_newest", "nothing", "pdf", "plain", "print_plan"]

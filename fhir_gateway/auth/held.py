@@ -21,7 +21,7 @@ LONGEST = timedelta(hours=1)  # of any access token that was ever handed out her
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a person let an app do, until when. `session` is the page session it goes on no longer than."""
+    """What a person let an app do, until when. `session` is the page session it goes on no longer than; an app may no more than that had."""""
 
     client: str
     subject: str
@@ -31,6 +31,8 @@ class Grant:
     ends: datetime
     since: datetime | None = None
     session: str = ""
+    roles: tuple[str, ...] | None = None  # that the sign-in had, where it had not all of the account's
+    assurance: str | None = None  # of that sign-in
 
 
 @dataclass(frozen=True, slots=True)

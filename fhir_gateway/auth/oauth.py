@@ -69,6 +69,8 @@ class _Code:
     until: datetime
     used: bool = False
     session: str = ""
+    roles: tuple[str, ...] | None = None
+    assurance: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ class OAuth:
         code = self._random()
         kept = _Code(
             asked.client.id, asked.redirect_uri, asked.challenge, asked.nonce, self.new_id(), who.subject, scopes,
-            launch, who.signed_in or at, at + CODE_LIFE, session=session,
+            launch, who.signed_in or at, at + CODE_LIFE, session=session, roles=tuple(sorted(who.roles)), assurance=who.assurance,
         )  # fmt: skip
         note = self._note("authorize", who, asked.client.id, at, scopes, patient=own_record(who))
         spent = [Drop(LAUNCH, asked.launch_key, must_exist=True)] if asked.launch_key else []
@@ -220,7 +222,7 @@ class OAuth:
         offline = "offline_access" in code.scopes.split()
         ends = at + (OFFLINE if offline else ONLINE)
         session = "" if offline else code.session
-        grant = Grant(client.id, code.subject, code.scopes, code.launch, code.signed_in, ends, at, session)
+        grant = Grant(client.id, code.subject, code.scopes, code.launch, code.signed_in, ends, at, session, code.roles, code.assurance)
         once_only = Keep(CODE, key, pack(replace(code, used=True)), at + CODE_REMEMBERED, if_value=raw)
         answer = await self._answer(grant, code.grant, code.scopes, at, code.nonce)
         refresh, kept = self._new_refresh(grant, code.grant)
@@ -274,6 +276,8 @@ class OAuth:
             issuer=self.base, jti=self.new_id(), expires=at + self.life, at=grant.signed_in, client=grant.client,
             scopes=scopes, launch=grant.launch, grant=name,
         )  # fmt: skip
+        if grant.roles is not None and grant.assurance is not None:
+            caller = replace(caller, roles=caller.roles & set(grant.roles), assurance=grant.assurance)
         answer = self._bearer(await self.tokens.issue(caller, at), scopes)
         if grant.launch:
             answer |= {"patient": grant.launch.removeprefix("Patient/"), "need_patient_banner": True}

@@ -21,7 +21,8 @@ from .periods import instant as instant_of
 from .vocabulary import ACT_CODE, HL7, OURS
 
 ADMIT, DISCHARGE, UPDATE, MERGE = "ADT^A01", "ADT^A03", "ADT^A08", "ADT^A40"
-EVENTS: Final = (ADMIT, DISCHARGE, UPDATE, MERGE)
+NOT_ADMITTED, NOT_DISCHARGED = "ADT^A11", "ADT^A13"  # the admission, or the discharge, is cancelled
+EVENTS: Final = (ADMIT, DISCHARGE, UPDATE, NOT_ADMITTED, NOT_DISCHARGED, MERGE)
 NAMES: Final = f"{OURS}/id/hl7v2"  # identifier system of what a sender numbers without a system of its own: /<client>/<authority>
 LONGEST: Final = 200  # characters of one text
 NHS_OID: Final = "2.16.840.1.113883.2.1.4.1"
@@ -130,8 +131,9 @@ def _system(m: Message, segment: str, field: int, client: str) -> str:
 def stay(m: Message, person: str, provider: str | None, client: str, before: Mapping[str, Any] | None) -> dict[str, Any]:
     """The Encounter as it is after this message: what it says over what was there (`before`), where it says nothing as it was.
 
-    `person` is `Patient/…`, `provider` the sender's `Organization/…`. A stay that has ended stays ended, and what was recorded before it did
-    and comes after changes nothing. Problem invalid.
+    `person` is `Patient/…`, `provider` the sender's `Organization/…`. A stay that has ended stays ended until the discharge is cancelled, one
+    that was cancelled stays so until there is another admission, and what was recorded before such a turn and comes after changes nothing.
+    Problem invalid.
     """
     system, value = visit(m, client)
     kind = event(m)
@@ -143,17 +145,63 @@ def stay(m: Message, person: str, provider: str | None, client: str, before: Map
         ended = ended or _happened(m)
     elif kind == ADMIT:
         began = began or _happened(m)
-    over = bool(ended) or out.get("status") == "finished"
-    planned = m.text("PV1", 2).upper() == "P" and kind != ADMIT
-    out["status"] = "finished" if over else "planned" if planned else out.get("status", "in-progress") if kind == UPDATE else "in-progress"
+    elif kind in (NOT_ADMITTED, NOT_DISCHARGED):
+        ended = ""  # of the discharge that did not happen
+    out["status"] = _status(m, kind, str(out.get("status", "")), bool(ended))
     period = {**out.get("period", {}), **({"start": began} if began else {}), **({"end": ended} if ended else {})}
+    if kind == NOT_DISCHARGED:
+        period.pop("end", None)
     _in_order(period)
-    return {**out, **_class(m, out), **({"period": period} if period else {}), **_where(m, out), **_who(m), **_way(m, out), **_provider(provider, out), **_labels(m, out)}
+    if period:
+        out["period"] = period
+    elif "period" in out:
+        del out["period"]
+    way = _way(m, out)
+    if kind == NOT_DISCHARGED and "hospitalization" in {**out, **way}:
+        held = {k: v for k, v in {**out, **way}["hospitalization"].items() if k != "dischargeDisposition"}
+        out, way = {k: v for k, v in out.items() if k != "hospitalization"}, {"hospitalization": held} if held else {}
+    return {**out, **_class(m, out), **_where(m, out), **_who(m), **way, **_provider(provider, out), **_labels(m, out), **_turned(m, kind, before)}
+
+
+def _status(m: Message, kind: str, before: str, ended: bool) -> str:
+    if kind == NOT_ADMITTED or (kind == UPDATE and before == "cancelled"):
+        return "cancelled"
+    if ended or (before == "finished" and kind != NOT_DISCHARGED):
+        return "finished"
+    if m.text("PV1", 2).upper() == "P" and kind not in (ADMIT, NOT_DISCHARGED):
+        return "planned"
+    return before or "in-progress" if kind == UPDATE else "in-progress"
+
+
+def _turned(m: Message, kind: str, before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a stay was until its admission or discharge was cancelled, and when that was recorded: what was recorded before comes too late."""
+    was, recorded = (before or {}).get("status"), _recorded(m)
+    if before is None or not recorded or not ((kind == NOT_ADMITTED and was != "cancelled") or (kind == NOT_DISCHARGED and was == "finished")):
+        return {}
+    start = before.get("period", {}).get("end" if was == "finished" else "start", "")
+    since = {"start": start} if start and instant(start) <= instant(recorded, last=True) else {}
+    return {"statusHistory": [*before.get("statusHistory", ()), {"status": was, "period": {**since, "end": recorded}}]}
+
+
+def turns(stay: Mapping[str, Any]) -> int:
+    """How often an admission or a discharge of it was cancelled."""
+    return len(stay.get("statusHistory", ()))
+
+
+def _recorded(m: Message) -> str:
+    return moment(m, "EVN", 2) or moment(m, "MSH", 7)
 
 
 def _late(m: Message, before: Mapping[str, Any]) -> bool:
-    recorded, end = moment(m, "EVN", 2) or moment(m, "MSH", 7), before.get("period", {}).get("end", "")
-    return bool(before.get("status") == "finished" and recorded and end) and instant(recorded, last=True) < instant(end)
+    """Was it recorded before the stay ended, or before the last cancellation. Who cancels a discharge may do so before the time that it was for."""
+    recorded, end = _recorded(m), before.get("period", {}).get("end", "")
+    if not recorded:
+        return False
+    if event(m) == NOT_DISCHARGED and end and moment(m, "PV1", 45) == end:
+        end = ""
+    turned = [h.get("period", {}).get("end", "") for h in before.get("statusHistory", ())][-1:]
+    ends = [t for t in (end if before.get("status") == "finished" else "", *turned) if t]
+    return any(instant(recorded, last=True) < instant(t) for t in ends)
 
 
 def _in_order(period: Mapping[str, str]) -> None:
@@ -181,11 +229,11 @@ def _where(m: Message, out: Mapping[str, Any]) -> dict[str, Any]:
     """The one place where somebody is now: point of care, room, bed, facility."""
     parts = [m.text("PV1", 3, n) for n in (9, 1, 2, 3, 4)]
     named = ", ".join(dict.fromkeys(p for p in parts if p))[: 2 * LONGEST]
-    over = out.get("status") == "finished"
+    over = out.get("status") in ("finished", "cancelled")
     if named:
         return {"location": [{"location": {"display": named}, "status": "completed" if over else "active"}]}
     held = out.get("location") or []
-    return {"location": [{**place, "status": "completed"} for place in held]} if over and held else {}
+    return {"location": [{**place, "status": "completed" if over else "active"} for place in held]} if held and (over or event(m) == NOT_DISCHARGED) else {}
 
 
 def _who(m: Message) -> dict[str, Any]:
@@ -309,4 +357,4 @@ def instant(text: str, *, last: bool = False) -> datetime:
     return instant_of(interval(text)[1 if last else 0])
 
 
-__all__ = ["ADMIT", "DISCHARGE", "EVENTS", "MERGE", "UPDATE", "Other", "event", "former", "moment", "otherwise", "person", "stay", "visit"]
+__all__ = ["ADMIT", "DISCHARGE", "EVENTS", "MERGE", "NOT_ADMITTED", "NOT_DISCHARGED", "UPDATE", "Other", "event", "former", "moment", "otherwise", "person", "stay", "turns", "visit"]

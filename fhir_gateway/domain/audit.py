@@ -77,6 +77,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "disclose": _Kind("PrivacyDisclosure.Source", _EXPORT, _DISCLOSE, "R"),
     "notify": _Kind("", _EXPORT, {"system": OURS, "code": "notify", "display": "Told of a change"}, "R"),
     "print": _Kind("", _EXPORT, {"system": OURS, "code": "print", "display": "Printed on paper"}, "R"),
+    "scan": _Kind("", _EXPORT, {"system": OURS, "code": "scan", "display": "Looked whether a paper is the newest"}, "R"),
     "export": _Kind("", _EXPORT, {"system": OURS, "code": "subject-access", "display": "Copy for the person"}, "R"),
     "login": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
     "logout": _Kind("", _SIGN_IN, {"system": DCM, "code": "110123", "display": "Logout"}, "E", False),
@@ -89,6 +90,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
         for act in ("add", "change", "password", "close", "reopen")
     },
     "sign-in": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
+    "launch": _Kind("", _SIGN_IN, {"system": DCM, "code": "110122", "display": "Login"}, "E", False),
     "sign-out": _Kind("", _SIGN_IN, {"system": DCM, "code": "110123", "display": "Logout"}, "E", False),
     "who-looked": _rest("Query", "search", "E"),
     "audit-export": _Kind("", _EXPORT, {"system": OURS, "code": "audit-export"}, "R"),
@@ -291,6 +293,7 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "release": ("took back that nobody may dispose of", "take back that nobody may dispose of"),
     "dispose": ("disposed of", "dispose of"),
     "print": ("printed", "print"),
+    "scan": ("looked whether a paper is the newest of", "look whether a paper is the newest of"),
     "export": ("made a copy of everything in", "make a copy of everything in"),
     "account-add": ("opened a sign-in to", "open a sign-in to"),
     "account-change": ("changed what a sign-in may do with", "change what a sign-in may do with"),
@@ -299,9 +302,10 @@ _DID: Final[Mapping[str, tuple[str, str]]] = {  # done, and after "tried to"
     "account-reopen": ("opened again a sign-in to", "open again a sign-in to"),
 }
 _ABOUT_SIGN_IN: Final = frozenset({"account-add", "account-change", "account-password", "account-close", "account-reopen"})
-_OF_ALL: Final = frozenset({"everything", "print", "transaction", "batch", "who-looked", "audit-export", "audit-proof", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export", "hold", "release", "dispose"}) | _ABOUT_SIGN_IN
+_OF_ALL: Final = frozenset({"everything", "print", "scan", "transaction", "batch", "who-looked", "audit-export", "audit-proof", "break-glass", "break-glass-end", "emergency-review", "claim", "claim-end", "find", "export", "hold", "release", "dispose"}) | _ABOUT_SIGN_IN
 _WHOLE: Final[Mapping[str, tuple[str, str]]] = {  # which are about no part of a record
     **dict.fromkeys(("login", "sign-in"), ("signed in", "sign in")),
+    "launch": ("came here from their own system", "come here from their own system"),
     "report": ("made a report of counts", "make a report of counts"),
     "token": ("used an app", "use an app"),
     "token-end": ("stopped using an app", "stop using an app"),

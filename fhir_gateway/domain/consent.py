@@ -28,6 +28,8 @@ from .vocabulary import (
     EMERGENCY,
     HIDDEN_FROM_SELF,
     IMPLIED_PURPOSES,
+    MERGE_PLANS,
+    TASK_SYSTEM,
     UK_DIRECT_CARE,
     purposes_permitted,
 )  # fmt: skip
@@ -116,6 +118,11 @@ def _self(actor: Actor, facts: Facts, standing: Standing) -> Decision:
     return Decision(True, "self")
 
 
+def _of_two_plans(facts: Facts) -> bool:
+    """A question about two plans tells of both: it is for whom it asks and for the person, whatever else is open to others."""
+    return facts.type == "Task" and f"{TASK_SYSTEM}|{MERGE_PLANS}" in facts.codes
+
+
 def _refrains(facts: Facts) -> bool:
     return not (facts.other_labels.isdisjoint(REFRAIN_LABELS) and facts.sensitivity.isdisjoint(HIDDEN_FROM_SELF))
 
@@ -131,6 +138,8 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
     if glass is not None:
         ask = replace(ask, purpose="BTG", purpose_system=ACT_REASON)
     live = rules_for(ask, standing, standings)
+    if _of_two_plans(facts) and ask.action in ("access", "disclose") and f"{facts.type}/{facts.id}" not in live.invited:
+        return Decision(False, "implicit", rule="a question to somebody else")
     level = CONFIDENTIALITY.get(facts.confidentiality, VERY)
     denies: list[tuple[str, Live, Grant]] = []
     permits: list[tuple[str, Live, Grant]] = []
@@ -279,6 +288,8 @@ def _proxy(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, S
         return Decision(False, "uncomputable", live.broken[0], obligations=frozenset({"RAISE-TASK"}))
     if _refrains(facts):
         return Decision(False, "refrain")
+    if _of_two_plans(facts):
+        return Decision(False, "implicit", rule="a question to somebody else")
     if facts.legal:
         roles = [r for r in roles if names_recipient(r[1].rule, facts.legal)]
         if not roles:

@@ -53,6 +53,22 @@ def which(ours: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> tuple[
     return "", used[0]
 
 
+def on_paper(patient: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """(NHS number, date of birth, family name) of a Patient that nobody has checked, to be looked up by; None unless it says each, and is in use."""
+    here, names = (_objects(patient.get(part)) for part in ("identifier", "name"))
+    numbers = nhs_numbers({"identifier": here})
+    ordered = sorted(names, key=lambda n: {"official": 0, "usual": 1}.get(str(n.get("use")), 2) if n.get("use") != "old" else 3)
+    family = next((n["family"] for n in ordered if isinstance(n.get("family"), str) and fold(n["family"])), None)
+    born = patient.get("birthDate")
+    if len(numbers) != 1 or family is None or not isinstance(born, str) or retired({**patient, "link": _objects(patient.get("link"))}):
+        return None
+    return numbers[0], born, family
+
+
+def _objects(said: Any) -> list[Mapping[str, Any]]:
+    return [o for o in said if isinstance(o, dict)] if isinstance(said, list) else []
+
+
 def unlike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """Why a Patient elsewhere that was this person may be somebody else, or of no use, by now: `changed`, `merged`, `inactive`; or ""."""
     if contradicts(ours, theirs) or nhs_numbers(ours) != nhs_numbers(theirs):

@@ -25,6 +25,7 @@ from .vocabulary import (
     EMERGENCY,
     HIDDEN_FROM_SELF,
     IMPLIED_PURPOSES,
+    MERGE_PLANS,
     NAMED_OUTSIDE_CARE,
     NOT_TREATMENT,
     PURPOSES,
@@ -32,10 +33,12 @@ from .vocabulary import (
     SECTOR_SYSTEM,
     SENSITIVITIES_DENIED,
     SENSITIVITY_SETS,
+    TASK_SYSTEM,
     UK_DIRECT_CARE,
 )  # fmt: skip
 
 NO_CONSENT = no(Has("type", frozenset({"Consent"})))  # what somebody's consents say is theirs and their proxy's
+OF_TWO_PLANS = every(Has("type", frozenset({"Task"})), Has("code", frozenset({f"{TASK_SYSTEM}|{MERGE_PLANS}"})))  # for whom it asks, and the person
 NO_LEGAL = Only("legal", frozenset())
 NOBODYS = Only("patient", frozenset())
 DIRECTORY = every(NOBODYS, Has("type", OF_NOBODY))
@@ -139,7 +142,10 @@ def _by_kind(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) ->
         case "proxy":
             return _as_proxy(ask, standing, standings)
     seen = _as_professional(ask, standing, standings)
-    return seen if ask.action in ("collect", "correct") else every(seen, NO_CONSENT)
+    if ask.action in ("collect", "correct"):
+        return seen
+    asked = invitations(standing, _Asks(ask, micros(ask.at), standing).lasting)
+    return every(seen, NO_CONSENT, some(no(OF_TWO_PLANS), has("id", asked)))
 
 
 # -- one consent ------------------------------------------------------------------------------------------------------
@@ -371,7 +377,7 @@ def _as_proxy(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -
                     permits.append(said.permits)
                     named.append(said.names)
     opened = some(every(NO_LEGAL, some(*permits)), every(no(NO_LEGAL), some(*named)))
-    return every(opened, no(some(*aims)), SHOWN_TO_SELF)
+    return every(opened, no(some(*aims)), SHOWN_TO_SELF, no(OF_TWO_PLANS))
 
 
 def _lawful(basis: str, ask: Ask, standing: Standing, person: Whole, at: int) -> bool:

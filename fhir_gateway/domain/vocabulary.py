@@ -27,6 +27,7 @@ CARE_SECTORS: Final = ("health", "social-care")
 NAMED_OUTSIDE_CARE: Final = frozenset({"RiskAssessment"})  # types that a yes opens outside these sectors only where it names them
 TASK_SYSTEM: Final = f"{OURS}/CodeSystem/task"
 CONFIRM_MEMBERSHIP: Final = "confirm-membership"
+MERGE_PLANS: Final = "merge-plans"  # somebody must look what becomes of a second main plan
 ACCEPT_DRAFT: Final = "accept-draft"
 CORRECT_CONSENT: Final = "correct-consent"  # somebody must look at a consent that cannot be computed
 CHECK_IDENTITY: Final = "check-identity"  # somebody must look who a person is at a partner

@@ -1,4 +1,7 @@
-"""A person's budget, line by line: a line counts once somebody of the group that owns its authorisation said yes, who did not ask for it."""
+"""A person's budget, line by line: a line counts once somebody of the group that owns its authorisation said yes, who did not ask for it.
+
+Which groups authorise budgets an operator says in the directory (`Organization.type`): whoever asks would else choose a friend's.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from typing import Any
 from ..domain import strict
 from ..domain.directory import Directory
 from ..domain.periods import micros
-from ..domain.referrals import Line, asks_for_a_budget, line_of, people_of, request_of
+from ..domain.referrals import AUTHORISE, Line, asks_for_a_budget, line_of, people_of, request_of
 from ..domain.relationships import names_of
 from ..domain.standing import named_by
 from ..domain.types import Stored
+from ..domain.vocabulary import TASK_SYSTEM
 from .context import Context, directory_now
 from .searching import search
 
@@ -61,9 +65,11 @@ def _not_authorised(request: dict[str, Any], task: dict[str, Any], versions: dic
         return "it was not authorised"
     if task.get("status") != "completed":
         return "it waits to be authorised"
-    owner = named_by(task.get("owner"))
-    if not any(n.startswith("Organization/") or "|" in n for n in owner):
+    groups = _groups(task, directory)
+    if not groups:
         return "no group owns its authorisation"
+    if not all(_authorises(o, directory) for o in groups):
+        return "the group that was asked does not authorise budgets"
     chain = sorted(versions.get(f"Task/{task['id']}", ()), key=lambda s: s.version)
     about = sorted(versions.get(f"ServiceRequest/{request['id']}", ()), key=lambda s: s.version)
     yes = _completed_by(chain)
@@ -72,13 +78,25 @@ def _not_authorised(request: dict[str, Any], task: dict[str, Any], versions: dic
     asked = people_of([request.get("requester"), task.get("requester")])
     wrote = {s.writer.user for s in (*_of_the_question(chain, yes), *_of_the_money(about))}
     said = names_of(yes.writer.user, yes.writer.organisation, directory, micros(yes.updated))
-    if said.isdisjoint(owner):
+    if said.isdisjoint({n for o in groups for n in (o, *directory.organisations[o].identifiers)}):
         return "whoever authorised it is not of the group"
     if yes.writer.user in wrote or not {yes.writer.user, *_themselves(yes.writer.user, directory)}.isdisjoint(asked):
         return "whoever authorised it had asked for it"
     if _later_money(about, yes) or _question(chain[-1]) != _question(yes):
         return "it was changed after it was authorised"
     return ""
+
+
+def _groups(task: dict[str, Any], directory: Directory) -> list[str]:
+    """The organisations of the directory that its owner names, by reference and by identifier."""
+    found = {directory.find(n) for n in named_by(task.get("owner")) if n.startswith("Organization/") or "|" in n}
+    return sorted(o for o in found if o is not None and o in directory.organisations)
+
+
+def _authorises(organisation: str, directory: Directory) -> bool:
+    """Does an operator say in the directory that it authorises budgets: who asks does not choose who may say yes."""
+    here = directory.organisations[organisation]
+    return here.confirmed and f"{TASK_SYSTEM}|{AUTHORISE}" in here.types
 
 
 def _completed_by(chain: Sequence[Stored]) -> Stored | None:

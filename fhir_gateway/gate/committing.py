@@ -35,7 +35,9 @@ class Work:
     sought: dict[str, bytes | None] = field(default_factory=dict)  # conditions under which something may be made, as they were last used
     unseen: bool = False  # it takes back what its writer may not see
     over: set[Ref] = field(default_factory=set)  # referrals of which a Task is over now
-    finish: Callable[[Work], Awaitable[None]] | None = None  # what is done last, once all that was asked for is prepared
+    plans: dict[str, list[Ref]] = field(default_factory=dict)  # people of whom it makes or ends main plans; which it makes
+    where: dict[Ref, str] = field(default_factory=dict)  # of what came in a Bundle: in which entry
+    last: list[Callable[[Work], Awaitable[None]]] = field(default_factory=list)  # what is done once all that was asked for is prepared
     drafted: list[Item] = field(default_factory=list)  # what its writer may only propose (`drafting`): it is written nowhere yet
     draft: Ref | None = None  # the Task that says so
     propose: Callable[[Work, Sequence[Op]], Awaitable[Sequence[Op]]] | None = None  # makes a draft of them, and of what was to be written beside them
@@ -52,11 +54,16 @@ class Work:
             self.sought[name] = await self.ctx.house.store.kept(SOUGHT, name, self.ctx.at)
         return name
 
+    def at_last(self, finish: Callable[[Work], Awaitable[None]]) -> None:
+        """Do this once before the commit."""
+        if finish not in self.last:
+            self.last.append(finish)
+
     async def commit(self, *more: Op) -> None:
         """All of it and `more`, with a notice to each person to whose record it lets somebody in. Taken where it is to be looked at again:
         that something unseen was changed meanwhile is nothing to tell."""
-        if self.finish is not None:
-            await self.finish(self)
+        for finish in self.last:
+            await finish(self)
         if self.propose is not None:
             more = tuple(await self.propose(self, more))
         await keyed_by_the_directory(self)

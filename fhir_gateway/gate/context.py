@@ -84,6 +84,7 @@ class House:
     _served: dict[Remote, tuple[int, int | None, tuple[Any, ...]]] = field(default_factory=dict)  # whom a processor works for
     _queries: dict[Any, Query] = field(default_factory=dict)
     _subscriptions: tuple[int, dict[str, Any], tuple[list[Any], ...]] | None = None  # epoch, by id, those that are told by who asks
+    _papers: OrderedDict[str, tuple[datetime, tuple[int, int], bool]] = field(default_factory=OrderedDict)  # printed: when it was last compared, with what, and the answer
     _guessing: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary)
 
     @property
@@ -113,6 +114,7 @@ class Context:
     signed_in: datetime | None = None  # when the person last proved who they are
     assurance: str = ""  # how surely whoever signed them in knows who they are
     officer: bool = False  # reviews emergencies
+    beside: bool = False  # a second main plan that comes so waits beside the first, whoever sees that: nobody is there to be told
     limits: Limits = DEFAULT  # of what may be asked for at once
 
     @property

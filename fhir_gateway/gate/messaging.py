@@ -20,7 +20,7 @@ from ..store.base import Taken
 from .committing import Work, again, settle
 from .context import Context, ask, ask_stored, need_scope, note, notes, rendering
 from .identifying import find_person
-from .noticing import ADMITTED, LEFT, propose_details, tell_helpers
+from .noticing import ADMITTED, LEFT, NOT_ADMITTED, NOT_LEFT, propose_details, tell_helpers
 from .preparing import known, put_by_house, put_new, put_over
 from .pushing import REMEMBERED, Waits, put_in_inbox
 from .writing import digest
@@ -108,10 +108,10 @@ def _digest(message: Message) -> str:
 
 
 async def _stay(ctx: Context, message: Message, key: str) -> Heard:
-    """A01, A03, A08: the Encounter, and who is told."""
+    """A01, A03, A08, A11, A13: the Encounter, and who is told."""
     need_scope(ctx, "c", "Encounter")
     need_scope(ctx, "u", "Encounter")
-    number = adt.visit(message, ctx.client or "")
+    kind, number = adt.event(message), adt.visit(message, ctx.client or "")
     person = await find_person(ctx, adt.person(message), "PID^1^3")
     if person is None or person.body is None:
         return await _nobody(ctx, message)
@@ -120,6 +120,8 @@ async def _stay(ctx: Context, message: Message, key: str) -> Heard:
     condition = f"identifier={number[0]}|{number[1]}"
     await work.seek("Encounter", condition)
     stored = await _own(ctx, str(person.ref), number)
+    if stored is None and kind == adt.NOT_ADMITTED:
+        return await _no_stay(ctx, message, key)
     was, seen = await _as_seen(ctx, stored)
     body = adt.stay(message, str(person.ref), ctx.actor.organisation, ctx.client or "", was)
     if stored is None:
@@ -128,14 +130,32 @@ async def _stay(ctx: Context, message: Message, key: str) -> Heard:
         written = await put_over(work, stored.ref, strict.dump(body), if_match=stored.version)
     else:
         written = await put_by_house(work, stored.ref, body, stored, "update", f"{message.event}, by its sender, who may not see it")
-    before, now = (was or {}).get("status"), body["status"]
-    if now == "finished" and before != "finished" and adt.event(message) == adt.DISCHARGE:
-        await tell_helpers(work, written.ref, LEFT, _day(body, "end"))
-    elif now == "in-progress" and before != "in-progress" and adt.event(message) == adt.ADMIT:
-        await tell_helpers(work, written.ref, ADMITTED, _day(body, "start"))
+    code, end = _turn(kind, str((was or {}).get("status", "")), body["status"])
+    if code:
+        await tell_helpers(work, written.ref, code, _day(body, end) if end else "", turn=adt.turns(body))
     await propose_details(work, person, adt.otherwise(message, strict.decode(person.body)))
     await work.commit(*await _done(ctx, message, key, ()))
     return Heard(message)
+
+
+def _turn(kind: str, before: str, now: str) -> tuple[str, str]:
+    """What helpers are told, and which end of the stay says when; ("", "") where nothing came or went."""
+    if before == now or kind == adt.UPDATE:
+        return "", ""
+    if now == "finished" and kind == adt.DISCHARGE:
+        return LEFT, "end"
+    if now == "in-progress" and kind == adt.ADMIT:
+        return ADMITTED, "start"
+    if now == "cancelled" and kind == adt.NOT_ADMITTED and before in ("in-progress", "finished"):
+        return NOT_ADMITTED, ""
+    return (NOT_LEFT, "") if before == "finished" and kind == adt.NOT_DISCHARGED else ("", "")
+
+
+async def _no_stay(ctx: Context, message: Message, key: str) -> Heard:
+    """An admission that this sender never told of is cancelled: there is nothing to write."""
+    issue = Issue("information", "informational", "PV1^1^19", "No stay under this number came from you. Nothing was written.", "204")
+    await settle(ctx, *await _done(ctx, message, key, (issue,)))
+    return Heard(message, (issue,))
 
 
 def _day(stay: Mapping[str, Any], end: str) -> str:

@@ -11,6 +11,7 @@ from ..domain import facts as deriving
 from ..domain.bundle import instant
 from ..domain.consenting import superseded
 from ..domain.drafts import Item
+from ..domain.main_plan import counts
 from ..domain.person import at_risk
 from ..domain.problem import Problem, not_found
 from ..domain.rendering import rendered
@@ -27,6 +28,7 @@ from .context import Context, Written, ask_stored, attached, bumps, need_scope, 
 from .headings import title
 from .identifying import claimed, known_person, released
 from .keying import keyed, keyed_again
+from .main_plan import one_main_plan
 from .marking import but_for_labels, content, labelled, new_labels, who_writes
 from .outgoing import sends, sent_again
 from .permitting import (
@@ -285,6 +287,8 @@ async def _away(work: Work, stored: Stored) -> Written:
     work.ops += [Remove(ref, version, ctx.at, writer, stored.version), *bumps(ref.type, stored.facts)]
     work.ops += released(ref, stored)
     work.ops += await sends(ctx, ref, version, stored.facts, "deleted")
+    if ref.type == "CarePlan":
+        watched(work, None, stored)
     work.gone.add(ref)
     return Written(ref, version, ctx.at, None, "deleted")
 
@@ -361,9 +365,29 @@ async def _store(
     work.new[ref] = stored
     if ref.type == "Task" and (asked := requests_over(final)):
         work.over |= asked
-        work.finish = close_requests
+        work.at_last(close_requests)
+    if ref.type == "CarePlan":
+        watched(work, stored, before)
     told = await unknown(ctx, work.get, final, facts)
     return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated", issues=told)
+
+
+def watched(work: Work, now: Stored | None, before: Stored | None) -> None:
+    """A person's main plan begins or ends with this CarePlan: then all of them are looked at before the commit."""
+    begins, was = (s is not None and s.body is not None and counts(strict.decode(s.body)) for s in (now, before))
+    if begins == was:
+        return
+    for stored in (now, before):
+        for person in stored.facts.patients if stored is not None else ():
+            plans = work.plans.setdefault(person, [])
+            if begins and stored is not None and stored is now:
+                plans.append(stored.ref)
+    work.at_last(settle_plans)
+
+
+async def settle_plans(work: Work) -> None:
+    """One main plan for each person, whatever this commit makes and ends."""
+    await one_main_plan(work, put_by_house)
 
 
 async def close_requests(work: Work) -> None:

@@ -10,7 +10,7 @@ import hmac
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
@@ -20,9 +20,10 @@ from ..domain import strict
 from ..domain.audit import PRINTED_FOR
 from ..domain.problem import Problem, not_found
 from ..domain.rendering import rendered
-from ..domain.types import Cut, Keep, Note, Stored
+from ..domain.types import Actor, Cut, Decision, Has, Keep, Note, Stored
 from ..store.base import Taken
-from .context import Context, House, need_scope, note, views_of, why_shown
+from .context import Context, House, directory_now, need_scope, note, views_of, why_shown
+from .entering import house_context
 from .gathering import gathered
 from .previewing import NOT_SHOWN
 from .somebody import askers
@@ -30,6 +31,11 @@ from .somebody import askers
 VERSION: Final = "printed"  # `Patient/… whom`: the newest version that was printed for this reader
 LINK: Final = "printed-link"  # the hash of what the link says: which version of whose plan, for whom
 KEPT: Final = timedelta(days=5 * 366)  # how long a link answers
+AS_BEFORE: Final = timedelta(minutes=1)  # how long an answer holds of a record that nothing is written in
+OVERLAP: Final = timedelta(seconds=30)  # a write says when it began, and stands there later
+MOST_PAPERS: Final = 1_000
+SCAN: Final = "scan"
+SOMEBODY: Final = Actor("system", frozenset(), "", "")
 TOKEN: Final = re.compile(r"[a-z2-7]{26}\Z")  # 128 bits
 
 Resources = Sequence[dict[str, Any]]
@@ -105,22 +111,47 @@ async def printed(ctx: Context, patient: str, digest: Digest, whom: str = "", pu
         return Printed(resources, number, said, token, whom, whom == person)
 
 
-async def is_newest(house: House, token: str, digest: Digest) -> bool | None:
+async def is_newest(house: House, token: str, digest: Digest, asking: Context | None = None) -> bool | None:
     """Whether nothing on the paper with this link has changed since; None for a link that was never made, or long ago.
 
-    For anybody: it tells of nobody. A reader who may see no plan any more has no newest paper.
+    For anybody who has the paper. That something changed is told, so it is written down, as a look of `asking`, or of somebody. A reader who
+    may see no plan any more has no newest paper.
     """
     link = await _link(house, token)
     if link is None:
         return None
+    ctx = asking or house_context(house, SOMEBODY)
+    newest = await _still_newest(house, _name(token), link, digest)
+    told = "the newest" if newest else "there is a newer one"
+    row = note(ctx, "R", SCAN, Decision(True, "", rule="has the paper"), (link.person,), patient=link.person, detail=f"version {link.number}: {told}")
+    await house.store.commit(row)
+    return newest
+
+
+async def _still_newest(house: House, name: str, link: Link, digest: Digest) -> bool:
+    """Not read again where nothing of the record, of who may see it, or of the directory was written since it was: what time alone opens or
+    closes is seen a minute later."""
+    now, known = house.clock(), house._papers.get(name)
+    mark = (await house.store.epoch(link.person), (await directory_now(house))[1])
+    if known is not None and known[1] == mark and now - known[0] < AS_BEFORE and not await _written(house, link.person, known[0] - OVERLAP):
+        return known[2]
+    newest = False
     for asking in await askers(house, link.whom, link.purpose):
         shown = await _shown(asking, link.person, None, [asking])
         try:
-            if shown is not None and digest(shown[2]) == link.digest:
-                return True
+            newest = newest or (shown is not None and digest(shown[2]) == link.digest)
         except Problem:
             continue
-    return False
+    house._papers[name] = (now, mark, newest)
+    house._papers.move_to_end(name)
+    if len(house._papers) > MOST_PAPERS:
+        house._papers.popitem(last=False)
+    return newest
+
+
+async def _written(house: House, person: str, since: datetime) -> bool:
+    """Was anything of this person's record written since: one look at an index."""
+    return bool((await house.store.history(None, None, Has("patient", frozenset({person})), since=since, count=1)).hits)
 
 
 async def printed_plan_of(house: House, token: str) -> str | None:

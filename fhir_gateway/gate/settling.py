@@ -17,12 +17,13 @@ from ..domain.reconcile import Conflict, Merge, Pull, reconcile
 from ..domain.rendering import rendered
 from ..domain.standing import STANDING_TYPES
 from ..domain.types import Cut, Decision, Drop, Op, Ref, Remove, Send, Stored, Writer
+from ..store.base import Taken
 from .committing import Work
 from .context import Context, ask, ask_stored, bumps, note, views_of, within_launch
 from .identifying import released
 from .marking import content, labelled
 from .outgoing import sends
-from .preparing import put_by_house, put_over, take_away
+from .preparing import put_by_house, put_over, take_away, watched
 from .proving import need_proof
 from .raising import close_task
 from .reading import in_scope
@@ -176,7 +177,10 @@ async def settle(
     people = stored.facts.patients if stored is not None else ()
     detail = f"{how}{f': {reason.strip()}' if reason.strip() else ''}"
     rows = [note(ctx, "U", "settle", Decision(True, "operator" if ctx.actor.operator else ""), (str(ref),), patient=p, detail=detail) for p in people or (None,)]
-    await work.commit(*more, Drop(CONFLICT, key), *await close_task(ctx, record.get("task", "")), *rows)
+    try:
+        await work.commit(*more, Drop(CONFLICT, key), *await close_task(ctx, record.get("task", "")), *rows)
+    except Taken:
+        raise Problem("unavailable", "Others are writing the same at this moment. Nothing was written. Please repeat.", headers={"Retry-After": "1"}) from None
     return ref
 
 
@@ -260,6 +264,8 @@ async def _delete_by_house(work: Work, stored: Stored) -> None:
     writer = Writer(a.user, a.organisation, ctx.client, "operator", "SYSTEM", False, saw_all=False)
     work.ops += [Remove(ref, stored.version + 1, ctx.at, writer, stored.version), *bumps(ref.type, stored.facts), *released(ref, stored)]
     work.ops += await sends(ctx, ref, stored.version + 1, stored.facts, "deleted")
+    if ref.type == "CarePlan":
+        watched(work, None, stored)
     work.gone.add(ref)
 
 

@@ -30,6 +30,7 @@ from .previewing import may_share
 from .reading import allow, read
 
 LINK: Final = "task-link"  # kept: the link, by the digest of its token
+OF_TASK: Final = "task-link-to"  # kept: the digest of the newest link, by `Task/…`: of two that are made at once one is
 OF_PERSON: Final = "task-link-of"  # kept: that digest, by `Patient/… id`
 DAYS, MOST_DAYS = 14, 60
 SHOWN: Final = timedelta(days=30)  # how long an ended one is still shown to the person
@@ -88,16 +89,18 @@ async def make_link(ctx: Context, task: str, digest: str, days: int = DAYS) -> T
         raise Problem("business-rule", "This task is over: there is nothing to answer any more.", "Task.status")
     organisation = await _owner(ctx, body)
     link = TaskLink(ctx.house.new_id(), task, stored.facts.patients[0], organisation, ctx.actor.user, ctx.at, _until(body, ctx.at, days))
+    newest = await ctx.house.store.kept(OF_TASK, str(ref), ctx.at)
     before = [(d, raw, k) for d, raw, k in await _of(ctx.house, link.patient, ctx.at) if k.task == task and k.open(ctx.at)]
     try:
         await settle(
             ctx, *(op for d, raw, k in before for op in _ended(ctx, d, raw, k)),
             Keep(LINK, digest, msgspec.json.encode(link), link.until + SHOWN, if_absent=True),
             Keep(OF_PERSON, f"{link.patient} {link.id}", digest.encode(), link.until + SHOWN),
+            Keep(OF_TASK, str(ref), digest.encode(), link.until + SHOWN, if_absent=newest is None, if_value=newest),
             note(ctx, "E", LINK, Decision(True, "", rule=f"link {link.id}"), (str(ref), organisation), patient=link.patient),
         )  # fmt: skip
     except Taken:
-        raise Problem("conflict", "An earlier link to this task was used meanwhile. Look again.") from None
+        raise Problem("conflict", "Another link to this task was made or used meanwhile. Look again.") from None
     return link
 
 

@@ -30,7 +30,7 @@ OFFICER: Final = "privacy officer"  # whose job it is; no basis of a decision ab
 PAGE: Final = 50
 BATCH: Final = 200
 MOST: Final = 5_000  # rows looked at for one page; then it ends and says where to go on
-SIGNED: Final = frozenset({"sign-in", "sign-out", "login", "logout", "token"})  # rows that are of nobody's record
+SIGNED: Final = frozenset({"sign-in", "launch", "sign-out", "login", "logout", "token"})  # rows that are of nobody's record
 SORTS: Final = ((), (("date", True),), (("_lastUpdated", True),))
 SPOKEN: Final = frozenset({"claim", "print", "unchanged"})  # whose words the person reads on their page, too
 

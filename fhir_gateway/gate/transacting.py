@@ -88,6 +88,7 @@ class Plan:
         if ref in self.touched:
             raise Problem("bad-request", f"`{ref}` is written by two entries.", step.where)
         self.touched[ref] = step
+        self.work.where[ref] = step.where if step.resource is None else f"{step.where}.resource"
         return ref
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import gate
-from ..domain import mapping, strict
+from ..domain import main_plan, mapping, strict
 from ..domain.bundle import references
 from ..domain.identity import NHS_NUMBER, agrees, contradicts, nhs_number
 from ..domain.mapping import Entry, Mapped
@@ -30,7 +30,6 @@ TYPES = (
     "CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference",
     "MedicationStatement", "ClinicalImpression", "RiskAssessment",
 )  # fmt: skip
-FINISHED = frozenset({"revoked", "completed", "entered-in-error"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +62,8 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
     read = await _reading(ctx, patient) if patient else None
     if read is not None:
         mapped = mapping.to_fhir(checked(respelt(dict(plan), read.plan)), tables, dry=True)
-    _only_plan(mapped, held)
     here = _match(mapped.entries, held, read)
+    _only_plan(mapped, here, held)
     steps, unchanged = _steps(mapped, here, held, patient, read)
     gone: list[Held] = []
     if read is not None:
@@ -159,12 +158,14 @@ async def holdings(ctx: Context, patient: str, types: Iterable[str] = TYPES) -> 
     return out
 
 
-def _only_plan(mapped: Mapped, held: Mapping[Ref, Held]) -> None:
-    """A person has one main plan. Whoever sees another is told; whoever does not see it is not."""
-    value = own_identifier(next(e for e in mapped.entries if e.kind == "plan").resource)
+def _only_plan(mapped: Mapped, here: Mapping[str, Held], held: Mapping[Ref, Held]) -> None:
+    """A person has one main plan. Whoever sees another is told, before anything is tried; whoever does not see it is not."""
+    new = next(e for e in mapped.entries if e.kind == "plan")
+    if new.full_url in here or not main_plan.counts(new.resource):
+        return
     for h in held.values():
-        if h.own and h.own[0] == "plan" and h.own != value and h.resource.get("status") not in FINISHED:
-            raise Problem("conflict", f"This person has a plan already ({h.ref}). Change that one, or end it first.", "id")
+        if h.ref.startswith("CarePlan/") and main_plan.counts(h.resource):
+            raise Problem("conflict", main_plan.already(h.ref), "id")
 
 
 # -- what to do -------------------------------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ async def _reading(ctx: Context, patient: str) -> Reading | None:
     """None where they read no plan."""
     try:
         found = await record(ctx, patient)
-        plan = mapping.from_fhir(found, load_tables())
+        plan = mapping.from_fhir(found, load_tables(), main=await gate.main_plan_of(ctx, f"Patient/{patient}"))
         entries = mapping.to_fhir(checked(plan), load_tables()).entries
     except Problem as p:
         if p.kind not in ("not-found", "invalid"):
@@ -337,7 +338,7 @@ async def opened(ctx: Context, patient: str, also: Sequence[str] = ()) -> Opened
     Problem not-found when this reader sees nothing of either.
     """
     found = await record(ctx, patient, also)
-    return Opened(mapping.from_fhir(found, load_tables()), found)
+    return Opened(mapping.from_fhir(found, load_tables(), main=await gate.main_plan_of(ctx, f"Patient/{patient}")), found)
 
 
 async def record(ctx: Context, patient: str, also: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from .fields import AuthSettings, RemoteSettings, Settings
+from .fields import AuthSettings, LauncherSettings, RemoteSettings, Settings
 from .signing import OWN
 from .unsafe import unsafe_combination
 
-__all__ = ["AuthSettings", "Refused", "RemoteSettings", "Settings", "load", "readable_by_others", "refuse_unknown"]
+__all__ = ["AuthSettings", "LauncherSettings", "Refused", "RemoteSettings", "Settings", "load", "readable_by_others", "refuse_unknown"]
 
 
 PLACES: Final = ("GATEWAY_CONFIG", "GATEWAY_SECRETS")  # read as they are written, in capitals; a setting in small letters is that setting
@@ -76,6 +76,7 @@ def readable_by_others(environment: Mapping[str, str], settings: Settings) -> li
     folder, config = environment.get("GATEWAY_SECRETS"), environment.get("GATEWAY_CONFIG")
     files = [*(_entries(Path(folder)) if folder else ()), *([Path(config)] if config else ())]
     files += [Path(r.auth.key) for r in settings.remotes() if r.auth.kind == "smart" and r.auth.key != OWN]
+    files += [Path(r.key) for r in settings.launcher if r.key]
     return [str(f) for f in files if _mode(f) & stat.S_IROTH]
 
 
@@ -117,8 +118,9 @@ def _mode(path: Path) -> int:
 
 def _named(place: tuple[int | str, ...]) -> str:
     """`GATEWAY_PORT`, or `audience` of the second [[remote]]."""
-    if place == ("remote",):
-        return "remote (in the TOML file each partner begins with [[remote]], in two brackets)"
-    if len(place) > 2 and place[0] == "remote" and isinstance(place[1], int):
-        return f"`{'.'.join(str(p) for p in place[2:])}` of [[remote]] number {place[1] + 1}"
+    if place in (("remote",), ("launcher",)):
+        one = "partner" if place == ("remote",) else "system"
+        return f"{place[0]} (in the TOML file each {one} begins with [[{place[0]}]], in two brackets)"
+    if len(place) > 2 and place[0] in ("remote", "launcher") and isinstance(place[1], int):
+        return f"`{'.'.join(str(p) for p in place[2:])}` of [[{place[0]}]] number {place[1] + 1}"
     return "GATEWAY_" + "_".join(str(p) for p in place).upper()

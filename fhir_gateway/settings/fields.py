@@ -79,6 +79,23 @@ class RemoteSettings(BaseModel):
     concurrency: int = Field(default=4, ge=1, le=64, description="How many things of different people may be on their way to it at once.")
 
 
+class LauncherSettings(BaseModel):
+    """One system whose users may come from a person open there (SMART EHR launch): `[[launcher]]` in the TOML file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(description="What addresses and the trail call it: letters and digits, with `.`, `_` or `-` between. Its redirect address is `BASE_URL/launch/callback/NAME`.")
+    iss: str = Field(description="Its FHIR base: what it says as `iss`.")
+    client: str = Field(description="What we are called there (`client_id`).")
+    organisation: str = Field(description="ODS code or id of the organisation that it speaks for. Only accounts there, or in a part of it, can be meant.")
+    secret: str = Field(default="", repr=False, description="Our secret there. Without it and `key` we are a public client.")
+    key: str = Field(default="", description="File of our private key there (PEM, JWK or JWK set; ES384 or RS384), in the place of a secret.")
+    key_id: str = Field(default="", description="What they call the key. Default: its own `kid`, or its thumbprint.")
+    sign_in: str = Field(default="", description="Where it signs people in, when that is another server: `https://HOST`.")
+    user_claim: str = Field(default="sub", description="The claim of its id token that says who somebody is.")
+    user_system: str = Field(default="", description="The system of the Practitioner's identifier, which an operator registered, that has this value. Default: the issuer of the id token.")
+    assurance: str = Field(default="", description="How surely it knows its users, as agreed with it: AAL2, say.")
+
+
 class Settings(BaseSettings):
     """Every setting, its default and its meaning; the README's table is made from this class."""
 
@@ -133,6 +150,7 @@ class Settings(BaseSettings):
     remote_missing_seconds: float = Field(300.0, ge=0, le=86_400, allow_inf_nan=False, description="How long what it answers 404 of must be missing there before it counts as deleted, in seconds. 0: at once.")
     remote_subscribe: Literal["auto", "off"] = Field("auto", description="Whether it calls us when something changes there, where it can.")
     remote: list[RemoteSettings] = Field(default_factory=list, description="Several external servers (TOML: [[remote]]).")
+    launcher: list[LauncherSettings] = Field(default_factory=list, description="Systems whose users may open a person here from there (TOML: [[launcher]]).")
     tell_smtp: str = Field("", description="Mail server for notices: `smtp://HOST:PORT` (STARTTLS off the loopback address) or `smtps://HOST:PORT`.")
     tell_smtp_user: str = Field("", description="Sign-in name at the mail server.")
     tell_smtp_password: str = Field("", repr=False, description="Password at the mail server.")

@@ -22,6 +22,7 @@ from ..domain.vocabulary import SIGN_IN_ROLES
 from .fields import AuthSettings, RemoteSettings, Settings
 from .signing import OWN, BadKey, read_key
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BESIDE = frozenset({"key_id", "algorithm", "token_url", "scope"})  # what `smart` may say, too
 
 
@@ -57,7 +58,7 @@ def unsafe_combination(s: Settings) -> str | None:
         read_only.parse(s.read_only)
     except ValueError as wrong:
         return f"GATEWAY_READ_ONLY is not right: {wrong}."
-    return unsafe_remotes(s) or unsafe_subscribers(s) or _guessable(s)
+    return unsafe_remotes(s) or unsafe_launchers(s) or unsafe_subscribers(s) or _guessable(s)
 
 
 def unsafe_issuer(s: Settings) -> str | None:
@@ -86,7 +87,7 @@ def unsafe_remotes(s: Settings) -> str | None:
     names = [r.name for r in s.remotes()]
     if len(names) != len(set(names)):
         return "Two remotes have the same name: give each [[remote]] its own."
-    if odd := next((n for n in names if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", n)), None):
+    if odd := next((n for n in names if not NAME.fullmatch(n)), None):
         return f"The remote `{odd[:64]}`: a `name` is up to 64 letters and digits, with `.`, `_` or `-` between, for it is what you type in commands."
     places = [r.url.rstrip("/") for r in s.remotes()]
     if twice := next((u for u in places if places.count(u) > 1), None):
@@ -118,6 +119,29 @@ def unsafe_remotes(s: Settings) -> str | None:
         unsigned = _unsigned(r)
         if unsigned:
             return unsigned
+    return None
+
+
+def unsafe_launchers(s: Settings) -> str | None:
+    """Why nobody may come from a system as it is said; None when all are right."""
+    if s.launcher and not s.built_in_issuer:
+        return "Whoever comes from a [[launcher]] is signed in here, and GATEWAY_BUILT_IN_ISSUER=false closes that: leave one of them out."
+    if odd := next((r.name for r in s.launcher if not NAME.fullmatch(r.name)), None):
+        return f"The launcher `{odd[:64]}`: a `name` is up to 64 letters and digits, with `.`, `_` or `-` between, for it stands in an address."
+    for what, said in (("name", [r.name for r in s.launcher]), ("iss", [r.iss.rstrip("/") for r in s.launcher])):
+        if len(said) != len(set(said)):
+            return f"Two [[launcher]] have the same `{what}`: keep one."
+    for r in s.launcher:
+        if not private(r.iss) or "?" in r.iss or "#" in r.iss:
+            return f"The `iss` of the launcher `{r.name}` must be an https address without a name, password, question or fragment."
+        if r.sign_in and not private(r.sign_in):
+            return f"The `sign_in` of the launcher `{r.name}` must be an https address without a name or password in it."
+        if not r.client.strip() or not r.organisation.strip() or not r.user_claim.strip():
+            return f"The launcher `{r.name}` needs a `client`, an `organisation` and a `user_claim`: an empty one says nobody."
+        if r.secret and r.key:
+            return f"The launcher `{r.name}` has both `secret` and `key`: keep one."
+        if r.key and (wrong := _unsigned_by(f"launcher `{r.name}`", r.key, r.key_id)):
+            return wrong
     return None
 
 
@@ -164,15 +188,20 @@ def _unsigned_smart(name: str, a: AuthSettings) -> str | None:
         return f"The `scope` of the remote `{name}` must be of words such as system/*.cruds, not `{wrong[:60]}`: nobody is there who could grant others."
     if a.key == OWN:
         return f"The remote `{name}` signs in by a key of our own, which is by ES384: leave `algorithm` and `key_id` out." if a.algorithm == "RS384" or a.key_id else None
-    file = Path(a.key)
+    return _unsigned_by(f"remote `{name}`", a.key, a.key_id, a.algorithm, ", or write `own` for a key that is made here")
+
+
+def _unsigned_by(whose: str, key: str, key_id: str, algorithm: str = "", otherwise: str = "") -> str | None:
+    """Why this file holds no private key to sign in by, or None."""
+    file = Path(key)
     if not file.is_file() or not os.access(file, os.R_OK):
-        return f"The `key` of the remote `{name}` names {a.key}, which is not a file that can be read: correct the path, or write `own` for a key that is made here."
+        return f"The `key` of the {whose} names {key}, which is not a file that can be read: correct the path{otherwise}."
     if file.stat().st_mode & stat.S_IWOTH:
-        return f"Anybody on this machine may write {a.key}, the private key for the remote `{name}`: take that away by `chmod o-w`."
+        return f"Anybody on this machine may write {key}, the private key for the {whose}: take that away by `chmod o-w`."
     try:
-        read_key(file.read_bytes(), a.key_id, a.algorithm)
+        read_key(file.read_bytes(), key_id, algorithm)
     except BadKey as why:
-        return f"The `key` of the remote `{name}` is no private key to sign in by, {a.key}: {why}."
+        return f"The `key` of the {whose} is no private key to sign in by, {key}: {why}."
     return None
 
 
@@ -183,6 +212,9 @@ def _empty(s: Settings) -> str | None:
     for r in s.remote:
         if name := _blank(r) or _blank(r.auth):
             return f"The `{name}` of the remote `{r.name}` is set and empty: give the secret, or take the line away."
+    for launcher in s.launcher:
+        if name := _blank(launcher):
+            return f"The `{name}` of the launcher `{launcher.name}` is set and empty: give the secret, or take the line away."
     return None
 
 
@@ -211,6 +243,7 @@ def _guessable(s: Settings) -> str | None:
     }  # fmt: skip
     for r in s.remote:
         secrets |= {f"The `token` of the remote `{r.name}`": r.token or r.auth.token, f"The `password` of the remote `{r.name}`": r.auth.password}
+    secrets |= {f"The `secret` of the launcher `{r.name}`": r.secret for r in s.launcher}
     for name, secret in secrets.items():
         if secret and guessable(secret):
             return f"{name} is a well-known default or easy to guess: set a long random one that its owner gave you."

@@ -7,7 +7,7 @@ from ..domain.directory import NO_PATIENT_DATA
 from ..domain.problem import Problem
 from ..domain.types import Linked
 from ..gate import House
-from . import attempts, identity, recognising, stubs
+from . import attempts, identity, originals, recognising, stubs
 from .links import changed
 from .partner import Partner, as_owner
 from .tally import Tally
@@ -25,7 +25,7 @@ async def deleted_there(house: House, partner: Partner, link: Linked) -> Tally:
     if attempt is not None and attempt.recall:  # ours: it is what the recall waits for
         return await attempts.came_back(house, partner, ctx, gone, attempt)
     if stored is None or stored.deleted or stubs.stands(link) or (recognising.theirs_to_write(link) and link.ref.type in NO_PATIENT_DATA):
-        await house.store.commit(gone, over)
+        await house.store.commit(gone, over, *originals.read(partner, stored))
         return Tally()
     if link.ref.type == "Patient":
         await identity.hold(house, partner, ctx, link.ref, "deleted", [link.remote_id], gone, over)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..domain.types import Close, Linked, Op, Queued, Stored
+from typing import Final
+
+from ..domain.types import Close, Drop, Keep, Linked, Op, Queued, Ref, Send, Stored
 from ..gate import Context, House, may_send
 from ..gate.context import note
 from ..remote.client import Garbled, Refusal, Unknown
@@ -12,6 +14,7 @@ from .links import changed
 from .partner import Partner
 from .tally import Tally
 
+UNREAD: Final = "deleted-here"  # kept: by `<remote> <Patient/id> <Type/id>`, of what they may read to be deleted, and may not have read
 NOT_ASKED = "they took their copy back: what was written here stays in their record"
 
 
@@ -32,7 +35,7 @@ async def deleted_here(house: House, partner: Partner, entry: Queued, ctx: Conte
         tally.withheld += 1
         return
     if entry.why != "released":
-        await house.store.commit(over)
+        await house.store.commit(over, *(Keep(UNREAD, _key(partner, stored, p), ctx.at.isoformat().encode()) for p in stored.facts.patients))
         return
     await house.store.commit(*attempts.held(house, entry))
     type, id = link.remote_id.split("/")
@@ -45,6 +48,29 @@ async def deleted_here(house: House, partner: Partner, entry: Queued, ctx: Conte
     told = [note(ctx, "D", "disclose", decision, (str(link.ref),), patient=p, allowed=True, detail=f"deleted at {partner.name}, too") for p in stored.facts.patients]
     await house.store.commit(Close(entry.entry, entry.fence, "sent", "deleted there, too"), changed(link, gone=True), *told)
     tally.sent += 1
+
+
+async def unread(house: House, partner: Partner, ctx: Context, patient: str | None) -> list[Op]:
+    """What was deleted here of theirs and they might have read, for a review: a no may have come before they did, and by the yes after it
+    their window has passed. Once they may know, they are asked, as where it was deleted under the no. Over where their record is gone."""
+    ops: list[Op] = []
+    for key in await house.store.kept_all(UNREAD, ctx.at, f"{partner.name} {patient} "):
+        ref = Ref(*key.rpartition(" ")[2].split("/"))
+        stored, link = await house.store.get(ref), await house.store.link(partner.name, ref)
+        if stored is None or not stored.deleted or link is None or link.gone or not link.etag:
+            ops.append(Drop(UNREAD, key))
+        elif (await may_send(ctx, partner.terms, stored)).permit:
+            ops += [Drop(UNREAD, key), Send(partner.name, ref, stored.version, patient, "released")]
+    return ops
+
+
+def read(partner: Partner, stored: Stored | None) -> list[Op]:
+    """Their record is gone, too, or was never deleted here: that it may be unread is over."""
+    return [Drop(UNREAD, _key(partner, stored, p)) for p in stored.facts.patients] if stored is not None else []
+
+
+def _key(partner: Partner, stored: Stored, patient: str) -> str:
+    return f"{partner.name} {patient} {stored.ref}"
 
 
 def by_them(ctx: Context, stored: Stored) -> bool:

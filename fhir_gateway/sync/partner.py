@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -76,7 +76,7 @@ class Partner:
 
 async def as_owner(house: House, partner: Partner, action: str) -> Context:
     """The organisation that owns the server, asking: `disclose` for what goes out, `access` for what it brings."""
-    return await gate.owner_of(house, partner.terms, action)
+    return replace(await gate.owner_of(house, partner.terms, action), beside=True)
 
 
 def outgoing(

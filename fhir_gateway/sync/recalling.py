@@ -353,6 +353,7 @@ async def review(house: House, partner: Partner, entry: Queued, tally: Tally) ->
                 continue
         ops += [Place(i["entry"], "withheld", "superseded") for i in withheld if i["ref"] == str(ref)]
         ops.append(Send(partner.name, ref, stored.version, entry.patient, "released"))
+    ops += await originals.unread(house, partner, ctx, entry.patient)
     recalled = await _recalled_before(house, partner, ctx, entry)
     await house.store.commit(Close(entry.entry, entry.fence, "sent", "reviewed"), *ops, *recalled)
 

@@ -10,12 +10,13 @@ from ..web.test_doors import as_
 from .referring import NEW
 
 OURS = "https://fhir-gateway.example"
+HEALTH = {"coding": [{"system": f"{OURS}/CodeSystem/sector", "code": "health"}]}
+AUTHORISES = {"coding": [{"system": f"{OURS}/CodeSystem/task", "code": "authorise-budget"}]}  # an operator says so of a group
 
 
 def test_a_line_counts_once_another_of_the_group_authorised_it(demo: Gateway) -> None:
     asha, tom = demo.persona("gp")["fhirUser"], demo.persona("social-worker")["fhirUser"]
-    sector = [{"coding": [{"system": f"{OURS}/CodeSystem/sector", "code": "health"}]}]
-    (group,) = put_directory(demo, {"resourceType": "Organization", "active": True, "name": "Risk group", "type": sector})
+    (group,) = put_directory(demo, {"resourceType": "Organization", "active": True, "name": "Risk group", "type": [HEALTH, AUTHORISES]})
     put_directory(demo, *({"resourceType": "PractitionerRole", "active": True, "practitioner": {"reference": p}, "organization": {"reference": group}} for p in (asha, tom)))
     me = {"reference": f"Patient/{demo.patient}"}
     money = {"url": f"{OURS}/StructureDefinition/funded-by", "extension": [
@@ -59,7 +60,7 @@ def test_a_line_counts_once_another_of_the_group_authorised_it(demo: Gateway) ->
 def test_a_yes_stays_with_what_it_was_said_to(demo: Gateway) -> None:
     """A Task that was answered is moved to a larger line, or taken over by whoever answers it: neither counts."""
     asha, tom, rosa = (demo.persona(p)["fhirUser"] for p in ("gp", "social-worker", "link-worker"))
-    groups = put_directory(demo, *({"resourceType": "Organization", "active": True, "name": n, "type": [{"coding": [{"system": f"{OURS}/CodeSystem/sector", "code": "health"}]}]} for n in ("Panel", "Friends")))
+    groups = put_directory(demo, *({"resourceType": "Organization", "active": True, "name": n, "type": [HEALTH, AUTHORISES]} for n in ("Panel", "Friends")))
     panel, friends = groups
     put_directory(demo, *({"resourceType": "PractitionerRole", "active": True, "practitioner": {"reference": p}, "organization": {"reference": o}} for p, o in ((asha, panel), (tom, panel), (rosa, friends))))
     me = {"reference": f"Patient/{demo.patient}"}
@@ -87,3 +88,23 @@ def test_a_yes_stays_with_what_it_was_said_to(demo: Gateway) -> None:
     assert moved.status_code == 200, moved.text
     amina.get("/asked")
     assert amina.words().count("it was changed after it was authorised") == before + 1, "the yes was to another line"
+
+
+def test_who_asks_does_not_choose_who_may_say_yes(demo: Gateway) -> None:
+    """The yes of a group of the asker's own choice makes no line count."""
+    asha, tom = demo.persona("gp")["fhirUser"], demo.persona("social-worker")["fhirUser"]
+    friends_are = {"resourceType": "Organization", "active": True, "name": "Friends of Asha", "type": [HEALTH]}
+    (friends,) = put_directory(demo, friends_are)
+    put_directory(demo, {"resourceType": "PractitionerRole", "active": True, "practitioner": {"reference": tom}, "organization": {"reference": friends}})
+    me, friend, amina = {"reference": f"Patient/{demo.patient}"}, signed_in(demo, "tom-the-friend", tom, organisation=friends), as_(demo, "patient")
+    money = {"url": f"{OURS}/StructureDefinition/funded-by", "extension": [{"url": "amount", "valueMoney": {"value": 700, "currency": "GBP"}}]}
+    request = {"resourceType": "ServiceRequest", "status": "active", "intent": "order", "code": {"text": "A favour"}, "subject": me, "requester": {"reference": asha}, "extension": [money]}
+    asked = f"ServiceRequest/{demo.call('gp', 'POST', 'ServiceRequest', body=request).json()['id']}"
+    task = {"resourceType": "Task", "status": "requested", "intent": "order", "code": AUTHORISES, "description": "Say yes or no", "for": me, "focus": {"reference": asked},
+            "requester": {"reference": asha}, "owner": {"reference": friends}}  # fmt: skip
+    place = f"Task/{demo.call('gp', 'POST', 'Task', body=task).json()['id']}"
+    now = friend.get(place)
+    assert friend.call("PUT", place, body=now.json() | {"status": "completed"}, headers={"If-Match": now.headers["etag"]}).status_code == 200
+    amina.get("/asked")
+    line = amina.words().split("A favour: 700 GBP")[1][:100]
+    assert "Does not count yet" in line and "the group that was asked does not authorise budgets" in line

@@ -34,6 +34,11 @@ REQUEST: Final = {"draft": "proposed", "active": "in progress", "on-hold": "paus
 TASK_SYSTEM: Final = f"{BASE}/CodeSystem/task"
 
 
+def was_a_mistake(resource: Mapping[str, Any]) -> bool:
+    """A document that somebody says was entered in error: the plan has no word for that, so it has none of it. It stays in the record."""
+    return resource.get("resourceType") == "DocumentReference" and resource.get("status") == "entered-in-error"
+
+
 def asks_membership(resource: Mapping[str, Any]) -> bool:
     """A Task of the gateway's own ("are you in this team?"): part of the record, not of a plan."""
     code = resource.get("code")

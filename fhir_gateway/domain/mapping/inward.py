@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ..main_plan import counts
 from . import foreign
 from .codecs import person_name
 from .leftover import EXTRA, leftover, lost
@@ -53,15 +54,15 @@ class Read:
     landed: list[dict[str, str]] = field(default_factory=list)
 
 
-def from_fhir(resources: Iterable[Mapping[str, Any]], tables: Tables, *, keep: bool = False) -> dict[str, Any]:
+def from_fhir(resources: Iterable[Mapping[str, Any]], tables: Tables, *, keep: bool = False, main: str | None = None) -> dict[str, Any]:
     """The plan that these resources (or Bundle entries with `fullUrl`) hold. `keep`: elements without a place in the plan go along
-    as `x_fhir` of each item, and come back with `to_fhir`."""
-    return read(resources, tables, keep=keep, homeless=False).plan
+    as `x_fhir` of each item, and come back with `to_fhir`. `main`: which is the main plan (`CarePlan/…`) if it is among several."""
+    return read(resources, tables, keep=keep, homeless=False, main=main).plan
 
 
-def read(resources: Iterable[Mapping[str, Any]], tables: Tables, *, keep: bool = False, homeless: bool = True) -> Read:
+def read(resources: Iterable[Mapping[str, Any]], tables: Tables, *, keep: bool = False, homeless: bool = True, main: str | None = None) -> Read:
     """As `from_fhir`, with the list of what had no place."""
-    return _Reading([_one(r) for r in resources], tables, keep, homeless).everything()
+    return _Reading([_one(r) for r in resources], tables, keep, homeless, main).everything()
 
 
 def _one(given: Mapping[str, Any]) -> _One:
@@ -78,15 +79,15 @@ def _one(given: Mapping[str, Any]) -> _One:
 
 
 class _Reading:
-    def __init__(self, ones: list[_One], tables: Tables, keep: bool, homeless: bool) -> None:
-        ones = [o for o in ones if not foreign.asks_membership(o.resource)]
+    def __init__(self, ones: list[_One], tables: Tables, keep: bool, homeless: bool, main: str | None) -> None:
+        ones = [o for o in ones if not foreign.asks_membership(o.resource) and (keep or not foreign.was_a_mistake(o.resource))]
         self.ones, self.tables, self.keep = ones, tables, keep
         self.by_name = {name: one for one in ones for name in one.names}
         self.homeless: list[dict[str, str]] | None = [] if homeless else None
         self.landed: list[dict[str, str]] = []
         self.used: set[int] = set()
         self.became: list[tuple[_One, str, dict[str, Any]]] = []  # each resource, and the thing of the plan it is
-        self.main = self._main()
+        self.main = self._main(main)
         self.own = self.main is not None and self.main.kind == "plan"
         self.prefix = (self.main.value if self.main and self.own else self._prefix()) + "/"
         self.order = self._order()
@@ -96,9 +97,11 @@ class _Reading:
 
     # -- what is what
 
-    def _main(self) -> _One | None:
+    def _main(self, said: str | None) -> _One | None:
         plans = [o for o in self.ones if o.type == "CarePlan"]
-        ours = sorted((o for o in plans if o.kind == "plan"), key=lambda o: (o.resource.get("status") != "active", o.value))
+        if (one := next((o for o in plans if said in o.names and counts(o.resource)), None)) is not None:
+            return one
+        ours = sorted((o for o in plans if o.kind == "plan"), key=lambda o: ("partOf" in o.resource, o.resource.get("status") != "active", o.value))
         if ours:
             return ours[0]
         theirs = [o for o in plans if not o.kind]

@@ -6,7 +6,7 @@ A handler is `async (pages, request, ctx) -> Response`. It asks the gate and fil
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from ... import gate
+from ...auth.launching import Launches
 from ...domain.problem import Problem
 from ...gate import Context, House
 from . import languages, words
@@ -44,6 +45,10 @@ class Sessions(Protocol):
 
     async def form_token_ok(self, request: Request, token: str) -> bool:
         """Is this the token of a form that this session was shown."""
+        ...
+
+    async def start(self, caller: Any, old: Mapping[str, str]) -> list[str]:
+        """Sign in whoever was verified otherwise than by a password; Set-Cookie values."""
         ...
 
     async def end(self, request: Request) -> list[str]:
@@ -109,6 +114,7 @@ class Pages:
     more: dict[str, Any] = field(default_factory=dict)
     stranger: Callable[[Request], None] = lambda request: None  # slows whoever asks too often without a sign-in: Problem throttled
     opens_apps: Callable[[], Awaitable[bool]] = _no  # whether there is an app to open on a person
+    launches: Launches | None = None  # from which systems people come with a person open
 
 
 Handler = Callable[[Pages, Request, Any], Awaitable[Response]]

@@ -184,7 +184,7 @@ def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 KINDS: dict[str, tuple[str, frozenset[str]]] = {  # what to show only, and which rows that is
-    "looked": ("They looked", frozenset({"read", "vread", "history", "search", "everything", "document", "print", "who-looked", "find"})),
+    "looked": ("They looked", frozenset({"read", "vread", "history", "search", "everything", "document", "print", "scan", "who-looked", "find"})),
     "changed": ("They added or changed something", frozenset({"create", "update", "patch", "delete", "transaction", "batch", "accept", "draft", "accept-draft", "sync", "record", "declassify", "relabel", "task-link-accept", "task-link-decline", "task-link-done"})),
     "sent": ("A copy was sent or taken back, or a system was told of a change", frozenset({"disclose", "recall", "notify", "audit-export", "audit-proof"})),
     "emergency": ("It was an emergency", frozenset({"break-glass", "break-glass-end", "emergency-review"})),

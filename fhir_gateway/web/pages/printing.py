@@ -14,6 +14,7 @@ from ... import gate
 from ...around import printing
 from ...domain.problem import Problem, not_found
 from ...gate import Context
+from . import languages
 from .asking import everybody
 from .finding import find
 from .frame import Pages, headers, show
@@ -51,7 +52,7 @@ async def behind(pages: Pages, request: Request, ctx: Context | None) -> Respons
     if ctx is None:
         pages.stranger(request)
     token = str(request.path_params["token"])
-    newest = await printing.is_newest(pages.house, token)
+    newest = await printing.is_newest(pages.house, token, ctx)
     way = await _way(ctx, token) if ctx is not None and newest is not None else ""
     return await show(pages, request, "printed.html", ctx=ctx, status=404 if newest is None else 200, newest=newest, way=way)
 
@@ -74,9 +75,11 @@ async def _printed(pages: Pages, request: Request, ctx: Context, patient: str, h
     if not as_page and not printing.can_pdf():
         return await _asked(pages, request, ctx, here, missing=printing.MISSING, status=503)
     sheet = await printing.print_plan(ctx, patient, pages.base_url, whom=whom, name=name, say=_, day=day)
+    language = languages.now.get()
+    rtl = language in languages.RIGHT_TO_LEFT
     if as_page:
-        return HTMLResponse(printing.html(sheet, say=_, moment=moment), headers=_only_its_own_style())
-    raw = await printing.pdf(sheet, say=_, moment=moment)
+        return HTMLResponse(printing.html(sheet, say=_, moment=moment, language=language, rtl=rtl), headers=_only_its_own_style())
+    raw = await printing.pdf(sheet, say=_, moment=moment, language=language, rtl=rtl)
     file = f"plan-version-{sheet.printed.number}.pdf"
     return Response(raw, media_type="application/pdf", headers={**headers(), "Content-Disposition": f'inline; filename="{file}"'})
 

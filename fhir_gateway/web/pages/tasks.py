@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ...domain.main_plan import asks_about
 from ...domain.mapping.foreign import asks_membership
 from ...domain.mapping.names import own_identifier
+from ...domain.vocabulary import TASK_SYSTEM
 from ...gate import Context
 from .names import bodies, names
 from .words import _, day
@@ -31,6 +33,8 @@ async def owned(ctx: Context, statuses: tuple[str, ...]) -> list[dict[str, Any]]
     for param, owners in (("owner", refs), ("owner:identifier", identifiers)):
         if owners:
             asked = [(param, ",".join(owners)), ("status", ",".join(statuses)), ("_count", str(MOST))]
+            if statuses is not WAITING:  # of many people they would leave no room for the others
+                asked.append(("code:not", f"{TASK_SYSTEM}|"))
             found |= {t["id"]: t for t in await bodies(ctx, "Task", asked)}
     answered = statuses is not WAITING
     return await _said(ctx, (t for t in found.values() if not (answered and asks_membership(t))))
@@ -47,7 +51,14 @@ async def _said(ctx: Context, tasks: Iterable[dict[str, Any]]) -> list[dict[str,
     """Each task in plain words: id, what, how it stands, lines below it, whose record it is in."""
     found = list(tasks)
     known = await names(ctx, {_named(t.get(who)) for t in found for who in ("requester", "owner")})
-    return [_task(t, known) for t in found]
+    return [_task(t, known) | await _of_plans(ctx, t) for t in found]
+
+
+async def _of_plans(ctx: Context, task: dict[str, Any]) -> dict[str, Any]:
+    """Whether it asks what becomes of another plan; that plan's title, as far as this reader sees it."""
+    about = asks_about(task)
+    seen = await bodies(ctx, "CarePlan", [("_id", about.removeprefix("CarePlan/"))]) if about else []
+    return {"plans": about is not None, "other": str(seen[0].get("title") or seen[0].get("description") or "") if seen else ""}
 
 
 def _named(reference: Any) -> str | None:

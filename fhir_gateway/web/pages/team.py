@@ -26,7 +26,7 @@ from .words import _, day, moment, today
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 PEOPLE = 50
-DONE = {"accepted", "emergency-over", "claim-over", "chosen"}
+DONE = {"accepted", "emergency-over", "claim-over", "chosen", "plans"}
 
 
 async def team(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -72,6 +72,12 @@ async def accept(pages: Pages, request: Request, ctx: Context) -> Response:
     """Say yes to a task as its owner."""
     await gate.accept(ctx, Ref("Task", id_of(request)))
     return go("/team?done=accepted")
+
+
+async def join_plans(pages: Pages, request: Request, ctx: Context) -> Response:
+    """Say what becomes of a plan that waits beside the main one."""
+    await gate.join_plans(ctx, Ref("Task", id_of(request)), str(request.state.form.get("how", "")))
+    return go("/team?done=plans")
 
 
 async def person(pages: Pages, request: Request, ctx: Context) -> Response:
