@@ -224,6 +224,33 @@ async def test_what_a_partners_server_brings_waits_beside_whoever_sees_the_first
     assert [t["focus"]["reference"] for t in await questions(place.patient(patient), patient)] == [str(new)]
 
 
+class Watched:
+    """A store, and what it is asked, in order."""
+
+    def __init__(self, store: Any) -> None:
+        self.store, self.asked = store, list[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked.append(name)
+        return getattr(self.store, name)
+
+
+async def test_the_store_is_asked_the_same_whether_there_is_a_first_or_not(place: Place) -> None:
+    other, seen = charity(place), []
+    for status in ("active", "completed"):
+        patient = await somebody(place)
+        plan = await made(place.hospital, care_plan(patient, status=status))
+        await hide(place, patient, plan, place.organisations["RY9"])
+        assert (await gate.search(other, "CarePlan", [("patient", patient)])).entries == ()
+        watched = place.house.store = Watched(place.house.store)  # type: ignore[assignment]
+        written = await gate.create(other, "CarePlan", strict.dump(care_plan(patient)))
+        place.house.store = watched.store
+        after = len((await gate.search(other, "CarePlan", [("patient", patient)])).entries)
+        seen.append((watched.asked, written.did, written.version, after))
+        assert len(await questions(place.patient(patient), patient)) == (status == "active")
+    assert seen[0] == seen[1]
+
+
 # -- the law ----------------------------------------------------------------------------------------------------------
 
 WRITERS = ("hospital", "charity", "person")

@@ -17,6 +17,7 @@ from ..domain.reconcile import Conflict, Merge, Pull, reconcile
 from ..domain.rendering import rendered
 from ..domain.standing import STANDING_TYPES
 from ..domain.types import Cut, Decision, Drop, Op, Ref, Remove, Send, Stored, Writer
+from ..store.base import Taken
 from .committing import Work
 from .context import Context, ask, ask_stored, bumps, note, views_of, within_launch
 from .identifying import released
@@ -176,7 +177,10 @@ async def settle(
     people = stored.facts.patients if stored is not None else ()
     detail = f"{how}{f': {reason.strip()}' if reason.strip() else ''}"
     rows = [note(ctx, "U", "settle", Decision(True, "operator" if ctx.actor.operator else ""), (str(ref),), patient=p, detail=detail) for p in people or (None,)]
-    await work.commit(*more, Drop(CONFLICT, key), *await close_task(ctx, record.get("task", "")), *rows)
+    try:
+        await work.commit(*more, Drop(CONFLICT, key), *await close_task(ctx, record.get("task", "")), *rows)
+    except Taken:
+        raise Problem("unavailable", "Others are writing the same at this moment. Nothing was written. Please repeat.", headers={"Retry-After": "1"}) from None
     return ref
 
 

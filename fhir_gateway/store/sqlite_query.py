@@ -20,7 +20,7 @@ from ..domain.types import All, Any_, ByPerson, Predicate, Views
 from .sqlite_lacks import Told
 from .sqlite_predicate import NOTHING, allowed
 from .sqlite_terms import Reader, matches
-from .sqlite_text import PLACE, G, Led, Sql
+from .sqlite_text import FEW, PLACE, G, Led, Sql
 from .sqlite_way import best_term, fenced, rank_of, where
 
 COLUMNS = "r.type, r.id, r.version, r.updated, r.body, r.view, r.facts, r.writer, r.created_by, r.patient, e.value"
@@ -41,9 +41,22 @@ def _select(
     people, kinds = fenced(predicate, query.types) or (NOTHING, NOTHING)
     if len(people) == 1 and not kinds and not query.sort and best_term(query)[0] > 1:
         return _of_one_person(query, people, reader, count, after)
-    if len(people) > 1 and not kinds and not query.sort and rank_of(people, kinds) < best_term(query)[0]:
-        return _of_several(query, people, reader, count, after)
-    return _sorted_page(query, reader, count, after)
+    several = people if _by_places(query, predicate, people, kinds) else NOTHING
+    if several and not query.sort:
+        return _of_several(query, several, reader, count, after)
+    return _sorted_page(query, reader, count, after, several)
+
+
+def _by_places(query: Query, predicate: Predicate, people: frozenset[str], kinds: frozenset[str]) -> bool:
+    """Is a search of several people's records to go by their places in them? Of many people also where a term is more telling: a predicate
+    that names each of them is read anew each time, 50 milliseconds for 200."""
+    if len(people) < 2 or kinds:
+        return False
+    rank = best_term(query)[0]
+    if rank_of(people, kinds) < rank:
+        return True
+    by = _groups(predicate, query.types)
+    return rank > 0 and len(people) > FEW and by is not None and by.people == people
 
 
 def _of_one_person(
@@ -112,13 +125,23 @@ def _groups(p: Predicate, types: tuple[str, ...]) -> ByPerson | None:
     return None
 
 
-def _sorted_page(query: Query, reader: Reader, count: int, after: tuple[Any, ...] | None) -> tuple[str, Sequence[Any]]:
+def _sorted_page(
+    query: Query, reader: Reader, count: int, after: tuple[Any, ...] | None, several: frozenset[str]
+) -> tuple[str, Sequence[Any]]:
+    """In the order that is asked for. `several`: by the places in these people's records."""
     sql = reader.sql
     sorts = [(f"s{i}", down) for i, (_, down) in enumerate(query.sort)]
     heads = "".join(
         f", {_sort_value(name, down, reader)} AS {s}" for (s, _), (name, down) in zip(sorts, query.sort, strict=True)
     )
-    found = f"SELECT r.rid AS rid, r.type AS type, r.id AS id{heads} FROM resource r WHERE {where(query, 'r', reader)}"
+    if several:
+        inside = _places(query, several, reader, "r", "h", "h.g")
+        found = f"FROM ({inside}) h CROSS JOIN resource r ON r.rid = h.rid WHERE {matches(query, 'r', reader, None, several)}"
+        if sql.led is not None:
+            sql.led.end()
+    else:
+        found = f"FROM resource r WHERE {where(query, 'r', reader)}"
+    found = f"SELECT r.rid AS rid, r.type AS type, r.id AS id{heads} {found}"
     single = len(query.types) == 1
     step = f" WHERE {_after(sorts, list(after), single, sql)}" if after is not None else ""
     order = [f"h.{s} IS NULL, h.{s}{' DESC' if down else ''}" for s, down in sorts]

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from .town import Member, Person, Programme, about, actions, permit, save
+
+
+@pytest.fixture(scope="module", autouse=True)
+def places(programme: Programme) -> None:
+    programme.places(trust="health", surgery="health", helpers="voluntary")
 
 
 def helped(p: Programme) -> tuple[Member, Member, Person, str]:
     """(the volunteer, the GP, the person, their id): the charity may read and add to Ida's plan, as she said."""
-    p.places(trust="health", surgery="health", helpers="voluntary")
     vic, gp = p.staff(vic=("helpers", "volunteer"), gp=("surgery", "gp"))
     patient = p.bring(p.system("records", "trust", "--contributor", "--refers"), p.plan_of("Ida", team=[("GP", "surgery")]))
     ida = p.person("ida", patient)

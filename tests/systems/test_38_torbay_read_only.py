@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .town import Programme, about, actions, permit, save
+
+
+@pytest.fixture(scope="module", autouse=True)
+def places(programme: Programme) -> None:
+    programme.places(trust="health", surgery="health", council="social-care", nurses="health")
 
 
 def test_who_is_registered_to_read_cannot_write(programme: Programme) -> None:
     p = programme
-    p.places(trust="health", surgery="health", council="social-care", nurses="health")
     worker, nurse = p.staff(sal=("council", "social-worker"), dot=("nurses", "district-nurse"))
     patient = p.bring(p.system("records", "trust", "--contributor", "--refers"), p.plan_of("Flo", team=[("Sal", "council"), ("Dot", "nurses"), ("GP", "surgery")]))
     flo = p.person("flo", patient)

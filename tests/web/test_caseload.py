@@ -69,6 +69,11 @@ def test_two_hundred_people_are_accepted_paged_through_and_found_by_name(busy: G
             assert done.status_code == 200, done.text
             accepted += 1
     assert accepted == PEOPLE
+    owner = {"identifier": {"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": "D82001"}}
+    task = {"resourceType": "Task", "status": "accepted", "intent": "order", "description": "Ring about the stairs", "for": {"reference": f"Patient/{busy.patient}"}, "owner": owner}
+    assert busy.call("gp", "POST", "Task", body=task).status_code == 201
+    asha.get("/team")
+    assert "Tasks you or your organisation took on" in asha.words() and "Ring about the stairs" in asha.words(), "not crowded out by the answered ones"
     seen, path, pages, took = [], "/team", 0, []
     while path:
         start = time.monotonic()

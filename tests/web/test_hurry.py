@@ -11,7 +11,7 @@ import pytest
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.gate.linking import LASTS, sealed, unsealed
 from tests.conftest import VERIFY
-from tests.web.test_doors import as_
+from tests.web.test_doors import PASSWORD, Visitor, as_
 
 if TYPE_CHECKING:
     from ..conftest import Gateway
@@ -61,6 +61,11 @@ def test_a_link_leads_who_may_see_the_person_there_and_tells_nothing(demo: Gatew
     outside = httpx2.get(url, verify=VERIFY)
     assert outside.status_code == 303 and outside.headers["location"].startswith("/sign-in?next="), "it opens nothing by itself"
     path = url.removeprefix(demo.base)
+    newcomer = Visitor(demo)
+    newcomer.get(path)
+    signed = newcomer.send("/sign-in", username="gp", password=PASSWORD)
+    assert signed.url.path == f"/team/people/{demo.patient}/in-a-hurry", "whoever signs in for it goes on to where it leads"
+    newcomer.http.close()
     gp, stranger = as_(demo, "gp"), as_(demo, "stranger")
     assert gp.get(path).url.path == f"/team/people/{demo.patient}/in-a-hurry" and "If I fall or cannot get up" in gp.words()
     assert stranger.get(path).status_code == 404 and "Amina" not in stranger.page

@@ -124,7 +124,7 @@ async def sign_out(pages: Pages, request: Request, ctx: Context | None) -> Respo
 
 def within(path: str) -> str:
     """Where to go on to: a path of these pages (or of the sign-in of an app), nothing else."""
-    known = ("/my-plan", "/team", "/privacy", "/operator", "/account", "/oauth/", "/sign-in")
+    known = ("/my-plan", "/team", "/privacy", "/operator", "/account", "/oauth/", "/sign-in", "/open/")
     steps = path.partition("?")[0].split("/")[1:]  # none empty, none that leads up
     good = path.startswith(known) and not {"", ".", ".."} & set(steps) and "\\" not in path and not any(ord(c) < 33 for c in path) and len(path) < 5_000
     return path if good else ""

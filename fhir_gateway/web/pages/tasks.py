@@ -8,6 +8,7 @@ from typing import Any
 from ...domain.main_plan import asks_about
 from ...domain.mapping.foreign import asks_membership
 from ...domain.mapping.names import own_identifier
+from ...domain.vocabulary import TASK_SYSTEM
 from ...gate import Context
 from .names import bodies, names
 from .words import _, day
@@ -32,6 +33,8 @@ async def owned(ctx: Context, statuses: tuple[str, ...]) -> list[dict[str, Any]]
     for param, owners in (("owner", refs), ("owner:identifier", identifiers)):
         if owners:
             asked = [(param, ",".join(owners)), ("status", ",".join(statuses)), ("_count", str(MOST))]
+            if statuses is not WAITING:  # of many people they would leave no room for the others
+                asked.append(("code:not", f"{TASK_SYSTEM}|"))
             found |= {t["id"]: t for t in await bodies(ctx, "Task", asked)}
     answered = statuses is not WAITING
     return await _said(ctx, (t for t in found.values() if not (answered and asks_membership(t))))
