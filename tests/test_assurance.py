@@ -172,7 +172,6 @@ TRIED: dict[str, dict[str, Any]] = {  # words of the refusal -> settings that me
     "GATEWAY_ISSUER must be an https address": {"issuer": "http://issuer.example", "audience": "here"},
     "GATEWAY_BUILT_IN_ISSUER=false leaves nobody": {"built_in_issuer": False},
     "The demo signs its people in here": ISSUER | {"built_in_issuer": False, "demo": True},
-    "GATEWAY_READ_ONLY is not right: `D82001` must be": {"read_only": "D82001"},
     "GATEWAY_ISSUER_ROLES names the role": ISSUER | {"issuer_roles": {"god": ["Chief"]}},
     "GATEWAY_ISSUER_ROLES has an empty word": ISSUER | {"issuer_roles": {"clinician": [" "]}},
     "GATEWAY_ISSUER_ROLES maps the roles of an external issuer": {"issuer_roles": {"clinician": ["Doctor"]}},
