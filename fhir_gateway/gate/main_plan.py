@@ -16,7 +16,7 @@ from ..domain.problem import Problem
 from ..domain.standing import named_by
 from ..domain.types import Bump, Keep, Ref, Stored
 from .committing import Work
-from .context import Context, ask_stored, within_launch
+from .context import Context, ask, within_launch
 from .key_workers import key_workers, may_see
 from .reading import in_scope
 
@@ -48,7 +48,7 @@ async def _of_person(work: Work, person: str, new: list[Ref], put: Put) -> None:
     here = await counting(work, person)
     for n, ref in enumerate(new):
         others = {r: s for r, s in here.items() if r not in new[n:]}
-        await _told_of(work, ref, others)
+        await _told_of(work, here[ref], others)
         first = main_plan.main_of(said, map(str, others))
         await _ask(work, person, here[ref], next((s for r, s in others.items() if str(r) == first), None), put)
     if not new or any(r.type == "CarePlan" and r not in new for r in (*work.new, *work.gone)):
@@ -67,17 +67,18 @@ async def counting(work: Work, person: str) -> dict[Ref, Stored]:
     return {r: s for r, s in sorted(there.items()) if r not in work.gone and s.body is not None and main_plan.counts(strict.decode(s.body))}
 
 
-async def _told_of(work: Work, ref: Ref, others: dict[Ref, Stored]) -> None:
-    """Problem conflict for who sees one of `others`. What comes from a partner's server waits beside it all the same: nobody there reads a refusal."""
-    seen = [r for r, s in others.items() if r in work.new or await _sees(work.ctx, s)]
-    if seen and not work.ctx.beside:
-        raise Problem("conflict", main_plan.already(str(seen[0])), work.where.get(ref, "CarePlan"))
+async def _told_of(work: Work, new: Stored, others: dict[Ref, Stored]) -> None:
+    """Problem conflict for who sees one of `others`. What comes from a partner's server waits beside it all the same: nobody there reads a refusal.
+    Where there is none, the new one is asked about, so that the store is asked as much."""
+    seen = [r for r, s in (others or {new.ref: new}).items() if await _sees(work.ctx, s) or r in work.new]
+    if others and seen and not work.ctx.beside:
+        raise Problem("conflict", main_plan.already(str(seen[0])), work.where.get(new.ref, "CarePlan"))
 
 
 async def _sees(ctx: Context, stored: Stored) -> bool:
     """May this writer read it, by scope and by consent."""
     may = ctx.scopes is None or (ctx.scopes.covers("r", stored.ref.type) and within_launch(ctx, "r", stored.facts))
-    return may and in_scope(ctx, "r", stored) and (await ask_stored(ctx, ctx.action, stored)).permit
+    return may and in_scope(ctx, "r", stored) and (await ask(ctx, ctx.action, stored.facts)).permit
 
 
 async def _ask(work: Work, person: str, new: Stored, first: Stored | None, put: Put) -> None:
