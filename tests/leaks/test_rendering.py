@@ -157,7 +157,7 @@ def test_L32_a_group_of_staff_tells_of_no_patient_and_one_of_patients_is_as_abse
     member = [{"entity": {"reference": place.g.persona("link-worker")["fhirUser"]}}]
     of_staff = {"resourceType": "Group", "type": "practitioner", "actual": True, "name": "Night team", "member": member}
     (ref,) = put_directory(place.g, of_staff)
-    of_one = place.made("patient", {"resourceType": "Group", "type": "person", "actual": True, "name": f"{CANARY}{DROPPED}-NAME", "member": [{"entity": {"reference": place.me}}], "meta": {"security": [VERY]}})
+    of_one = place.made("patient", {"resourceType": "Group", "type": "person", "actual": True, "name": f"{CANARY}{VERY_RESTRICTED}-NAME", "member": [{"entity": {"reference": place.me}}], "meta": {"security": [VERY]}})
     before = {who: (place.get(who, ref).content, place.get(who, f"{ref}/_history").json()["total"]) for who in readers}
     assert len(set(before.values())) == 1
     consent = place.made("patient", sharing(place.me, [rule("permit", ref)]))
