@@ -109,9 +109,12 @@ def test_nor_does_a_batch(house: tuple[Gateway, str]) -> None:
 
 
 def test_nor_what_is_read_by_id_nor_a_history_nor_a_document(house: tuple[Gateway, str]) -> None:
-    """These ask the evaluator, and history the versions themselves: a spoilt index does not reach them."""
+    """These ask the evaluator, and history the versions themselves: a spoilt index does not reach them. A document of the main plan
+    looks for what belongs to it, and is refused like any search."""
     g, id = house
-    plan = g.get("gp", f"CarePlan?patient={g.patient}").json()["entry"][0]["resource"]["id"]
+    plans = {e["resource"]["title"]: e["resource"]["id"] for e in g.get("gp", f"CarePlan?patient={g.patient}").json()["entry"]}
+    main, plan = plans["Amina's plan"], plans["Falls prevention plan"]
+    assert g.get("gp", f"CarePlan/{main}/$document").status_code == 200
     spoil(g, id, 0)
     try:
         for path in (f"Goal/{id}", f"Goal/{id}/_history", f"Goal/{id}/_history/1"):
@@ -119,6 +122,8 @@ def test_nor_what_is_read_by_id_nor_a_history_nor_a_document(house: tuple[Gatewa
         for path in (f"Patient/{g.patient}/_history", "Goal/_history", "_history?_count=200", f"CarePlan/{plan}/$document", f"CarePlan?_id={plan}&_include=CarePlan:goal"):
             answer = g.get("gp", path)
             assert answer.status_code == 200 and SECRET not in answer.text, path
+        refused = g.get("gp", f"CarePlan/{main}/$document")
+        assert refused.status_code == 503 and SECRET not in refused.text and id not in refused.text
     finally:
         spoil(g, id, 4)
 
