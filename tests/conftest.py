@@ -19,11 +19,19 @@ from typing import Any
 
 import httpx2
 import pytest
+import structlog
 
 PERSONAS = ("patient", "proxy", "gp", "social-worker", "link-worker", "community-nurse", "hospital", "stranger", "paramedic", "privacy-officer", "registrar")
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 VERIFY = ssl.create_default_context()  # one for all: to make one takes twenty times as long as a request
+
+
+@pytest.fixture(autouse=True)
+def logs_of_its_own() -> Iterator[None]:
+    """A command that ran in this process says how loud the log is: no test after it hears less for that."""
+    yield
+    structlog.reset_defaults()
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
