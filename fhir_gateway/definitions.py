@@ -71,6 +71,13 @@ def own_forms() -> dict[str, dict[str, Any]]:
     return {form["id"]: form for form in found}
 
 
+@cache
+def own_structures() -> dict[str, dict[str, Any]]:
+    """Our own profiles and extensions, by id."""
+    found = [strict.decode(file.read_bytes()) for file in sorted(profiles_dir().glob("StructureDefinition-*.json"))]
+    return {definition["id"]: definition for definition in found}
+
+
 def read_definitions(folder: Path | None) -> Definitions:
     """Our own profiles, and the definitions in a folder and the folders below it. NotADirectoryError when it is none.
 

@@ -10,6 +10,7 @@ from fhir_gateway import definitions
 from .conftest import Gateway
 from .test_forms import GOALS, group, said
 
+OWN_BASE = "https://fhir-gateway.example/StructureDefinition/"
 OWN = "https://fhir-gateway.example/Questionnaire/"
 SDC = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-"
 
@@ -65,6 +66,23 @@ def test_the_operations_and_our_forms_are_published(demo: Gateway) -> None:
         assert got.status_code == 200 and got.json() == form
     assert demo.get(None, "Questionnaire/other").status_code == 401
     assert demo.call("gp", "GET", "Questionnaire/my-wheel/$populate").status_code == 404
+
+
+def test_our_profiles_and_extensions_are_published_by_id_and_by_address(demo: Gateway) -> None:
+    resources = demo.get(None, "metadata").json()["rest"][0]["resource"]
+    named = {address for r in resources for address in r.get("supportedProfile", ()) if address.startswith(OWN_BASE)}
+    own = definitions.own_structures()
+    assert len(named) >= 9 and len(own) > 60 and named <= {d["url"] for d in own.values()}
+    for id, definition in own.items():
+        got = demo.get(None, f"StructureDefinition/{id}")
+        assert got.status_code == 200 and got.json() == definition and "public" in got.headers["cache-control"]
+    for address in named:
+        (entry,) = demo.get(None, f"StructureDefinition?url={address}").json()["entry"]
+        assert entry["resource"]["url"] == address
+        assert demo.get(None, entry["fullUrl"].removeprefix(demo.base + "/fhir/")).json() == entry["resource"]
+    for other in ("StructureDefinition/other", "StructureDefinition?url=https://example.org/other", "StructureDefinition", "StructureDefinition?url=&url="):
+        assert demo.get(None, other).status_code == 401
+    assert demo.call(None, "PUT", "StructureDefinition/plan-goal", body={"resourceType": "StructureDefinition", "id": "plan-goal"}).status_code == 401
 
 
 def test_a_form_is_filled_with_what_the_asker_may_see(demo: Gateway) -> None:

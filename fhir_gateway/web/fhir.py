@@ -19,7 +19,7 @@ from ..domain.problem import Problem, not_found
 from ..domain.r4 import R4
 from ..domain.types import Ref
 from ..gate import Answer, Context, Written
-from . import binary, drafts, forms, operations, subscriptions
+from . import binary, drafts, forms, operations, published, subscriptions
 from .app import PRIVATE, Web, body, context, guarded
 from .messages import (
     PATCHES,
@@ -89,7 +89,7 @@ async def dispatch(web: Web, request: Request) -> Response:
         raise Problem("unsupported-media", "Send application/fhir+json: XML is not offered.", "Content-Type")
     if not attached:
         acceptable(request)
-    if method == "GET" and parts[:1] in (["metadata"], ["OperationDefinition"], ["Questionnaire"]):
+    if method == "GET" and parts[:1] in (["metadata"], ["OperationDefinition"], ["Questionnaire"], ["StructureDefinition"]):
         public = of_ourselves(web, request, parts)
         if public is not None:
             return public
@@ -303,17 +303,16 @@ async def transaction(web: Web, request: Request, ctx: Context, parts: list[str]
 # -- about itself -----------------------------------------------------------------------------------------------------
 
 
-ABOUT = {"Cache-Control": "public, max-age=60", "X-Content-Type-Options": "nosniff"}
-
-
 def of_ourselves(web: Web, request: Request, parts: list[str]) -> Response | None:
-    """The CapabilityStatement, the definitions of our own operations and our own forms: for anyone, signed in or not."""
+    """The CapabilityStatement, the definitions of our own operations, profiles and extensions, and our own forms: for anyone, signed in or not."""
     if parts == ["metadata"]:
-        return json(request, _statement(web.house.r4, f"{web.base}/fhir", web.signs_in, web.house.name), headers=ABOUT)
+        return json(request, _statement(web.house.r4, f"{web.base}/fhir", web.signs_in, web.house.name), headers=published.ABOUT)
     if parts[0] == "Questionnaire":
-        return json(request, strict.dump(known), headers=ABOUT) if len(parts) == 2 and (known := definitions.own_forms().get(parts[1])) else None
+        return published.form(request, parts)
+    if parts[0] == "StructureDefinition":
+        return published.structure(web, request, parts)
     if len(parts) == 2 and parts[1] in OWN_OPERATIONS:
-        return json(request, _definition(parts[1], f"{web.base}/fhir"), headers=ABOUT)
+        return json(request, _definition(parts[1], f"{web.base}/fhir"), headers=published.ABOUT)
     return None
 
 
