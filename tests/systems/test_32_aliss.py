@@ -17,6 +17,7 @@ def test_the_pages_of_aliss_come_in_by_the_same_adapter(demo: Gateway, tmp_path:
     done = demo.command("directory", "import", str(tmp_path), "--source", "aliss", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["services"] == 3, done.stderr
     assert "Ceilidh club 1" in as_(demo, "patient").get("/services?near=EH2+1AA&words=ceilidh").text
+    assert "Ceilidh club" not in as_(demo, "patient").get("/services?near=ZE1+0AA&words=ceilidh").text, "Shetland is far from Edinburgh"
     (tmp_path / "page-2.json").unlink()
     cut = json.loads(demo.command("directory", "import", str(tmp_path), "--source", "aliss", "--json").stdout)
     assert cut["inactive"] == 0, "a page is missing, so nobody knows what is gone"
