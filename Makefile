@@ -35,7 +35,7 @@ FUZZ ?= 600
 soak: install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group all
 	SOAK=100 $(BIN)/pytest -q -m "slow and not e2e and not interop and not story"
-	SOAK=100 $(BIN)/pytest -q -m interop tests/interop/test_scenario.py
+	SOAK=100 $(BIN)/pytest -q -m interop tests/interop/test_scenario.py tests/interop/test_scenario_gateways.py
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ)
 
 bench: install
