@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -249,6 +249,75 @@ async def test_the_store_is_asked_the_same_whether_there_is_a_first_or_not(place
         seen.append((watched.asked, written.did, written.version, after))
         assert len(await questions(place.patient(patient), patient)) == (status == "active")
     assert seen[0] == seen[1]
+
+
+def forged(patient: str, about: Ref, owner: str) -> dict[str, Any]:
+    """What the gateway asks, in somebody else's hand."""
+    asked = main_plan.question(str(about), f"Patient/{patient}", {"reference": owner}, [], "2026-11-24T09:00:00Z")
+    return {k: v for k, v in asked.items() if k != "meta"}
+
+
+async def with_and_without(place: Place) -> AsyncIterator[tuple[Context, str]]:
+    """The charity and somebody with a main plan that it does not see; then it and somebody without."""
+    for status in ("active", "completed"):
+        patient = await somebody(place)
+        plan = await made(place.hospital, care_plan(patient, status=status))
+        await hide(place, patient, plan, place.organisations["RY9"])
+        yield charity(place), patient
+
+
+async def refusal(doing: Awaitable[Any]) -> tuple[str, str]:
+    with pytest.raises(Problem) as refused:
+        await doing
+    return refused.value.kind, refused.value.text
+
+
+@pytest.mark.parametrize("hand", ["made", "changed"])
+async def test_a_question_that_the_gateway_did_not_ask_tells_nothing_of_a_plan_that_its_writer_does_not_see(place: Place, hand: str) -> None:
+    said, org = [], place.organisations["RY9"]
+    async for other, patient in with_and_without(place):
+        about = await made(other, care_plan(patient))
+        task = forged(patient, about, org)
+        if hand == "made":
+            ref = await made(other, task)
+        else:
+            team = {"resourceType": "CareTeam", "status": "active", "subject": task["for"], "participant": [{"member": {"reference": org}}]}
+            await made(other, team)
+            found = await gate.search(other, "Task", [("patient", patient), ("code", "confirm-membership")])
+            (ref,) = [e.ref for e in found.entries]
+            await gate.patch(other, ref, lambda b, task=task: {**b, **task}, if_match=1)
+        said.append([await refusal(gate.join_plans(other, ref, how)) for how in ("part", "main", "end")])
+        assert (await body(other, about))["status"] == "active"
+    assert said[0] == said[1]
+
+
+async def test_nor_is_it_closed_by_the_gateway(place: Place) -> None:
+    said = []
+    async for other, patient in with_and_without(place):
+        here = await made(other, care_plan(patient))
+        next = await made(other, care_plan(patient, status="revoked"))
+        task = await made(other, forged(patient, next, place.organisations["RY9"]))
+        entry = [
+            {"resource": {**await body(other, ref), "status": status}, "request": {"method": "PUT", "url": str(ref), "ifMatch": 'W/"1"'}}
+            for ref, status in ((here, "revoked"), (next, "active"))
+        ]
+        await gate.transaction(other, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": entry}))
+        said.append((await body(other, task))["status"])
+    assert said == ["requested", "requested"]
+
+
+async def test_who_was_asked_and_does_not_see_the_first_any_more_is_told_of_none(place: Place) -> None:
+    patient, plan = await first(place)
+    other, org = charity(place), place.organisations["RX9"]
+    await hide(place, patient, plan, place.organisations["RY9"])
+    await made(other, care_plan(patient))
+    me = place.patient(patient)
+    (asked,) = await questions(me, patient)
+    task = Ref("Task", asked["id"])
+    await gate.patch(me, task, lambda b: {**b, "owner": {"reference": org}}, if_match=1)
+    await hide(place, patient, plan, org)
+    told = [await refusal(gate.join_plans(place.hospital, task, how)) for how in ("part", "main", "end")]
+    assert {kind for kind, _ in told} == {"conflict"}
 
 
 # -- the law ----------------------------------------------------------------------------------------------------------

@@ -70,15 +70,24 @@ async def counting(work: Work, person: str) -> dict[Ref, Stored]:
 async def _told_of(work: Work, new: Stored, others: dict[Ref, Stored]) -> None:
     """Problem conflict for who sees one of `others`. What comes from a partner's server waits beside it all the same: nobody there reads a refusal.
     Where there is none, the new one is asked about, so that the store is asked as much."""
-    seen = [r for r, s in (others or {new.ref: new}).items() if await _sees(work.ctx, s) or r in work.new]
+    seen = [r for r, s in (others or {new.ref: new}).items() if await sees(work.ctx, s) or r in work.new]
     if others and seen and not work.ctx.beside:
         raise Problem("conflict", main_plan.already(str(seen[0])), work.where.get(new.ref, "CarePlan"))
 
 
-async def _sees(ctx: Context, stored: Stored) -> bool:
-    """May this writer read it, by scope and by consent."""
+async def sees(ctx: Context, stored: Stored) -> bool:
+    """May this asker read it, by scope and by consent."""
     may = ctx.scopes is None or (ctx.scopes.covers("r", stored.ref.type) and within_launch(ctx, "r", stored.facts))
     return may and in_scope(ctx, "r", stored) and (await ask(ctx, ctx.action, stored.facts)).permit
+
+
+async def open_question(ctx: Context, task: Stored) -> str | None:
+    """The plan that this Task asks about, where it is open and the gateway itself asked that. Anybody may write such a Task, or change another into
+    one: what became of it would tell them of plans that they do not see."""
+    about = main_plan.asks_about(strict.decode(task.body or b"{}"))
+    first = await ctx.house.store.version(task.ref, 1) if about is not None else None
+    ours = first is not None and first.writer.method == "SYSTEM" and main_plan.asks_about(strict.decode(first.body or b"{}")) == about
+    return about if ours else None
 
 
 async def _ask(work: Work, person: str, new: Stored, first: Stored | None, put: Put) -> None:
@@ -110,10 +119,9 @@ async def _whom(work: Work, person: str, plans: tuple[Stored, Stored]) -> dict[s
 async def _close(work: Work, person: str, here: set[str], put: Put) -> None:
     """What was asked is answered where the plan that it was asked about waits no more, or is the only one left."""
     for task in await work.ctx.house.store.patient_record(person, ["Task"]):
-        body = strict.decode(task.body or b"{}")
-        about = main_plan.asks_about(body)
+        about = await open_question(work.ctx, task)
         if about is not None and task.ref not in work.new and (about not in here or len(here) == 1):
-            await put(work, task.ref, {**body, "status": "completed"}, task, "update", "it waits beside another no more")
+            await put(work, task.ref, {**strict.decode(task.body or b"{}"), "status": "completed"}, task, "update", "it waits beside another no more")
 
 
-__all__ = ["MAIN", "counting", "main_plan_of", "one_main_plan", "said_of"]
+__all__ = ["MAIN", "counting", "main_plan_of", "one_main_plan", "open_question", "said_of", "sees"]
