@@ -320,6 +320,23 @@ async def test_who_was_asked_and_does_not_see_the_first_any_more_is_told_of_none
     assert {kind for kind, _ in told} == {"conflict"}
 
 
+async def test_a_link_to_the_next_page_tells_nothing_of_a_plan_that_its_reader_does_not_see(place: Place) -> None:
+    said = []
+    async for other, patient in with_and_without(place):
+        here = await made(other, care_plan(patient))
+        for n in range(2):
+            await made(other, {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": f"{n}"}, "subject": {"reference": f"Patient/{patient}"}})
+        asked = [("patient", patient), ("_count", "1")]
+        page = await gate.search(other, "Goal", asked)
+        assert page.next
+        await gate.patch(other, here, lambda b: {**b, "status": "revoked"}, if_match=1)
+        try:
+            said.append(len((await gate.search(other, "Goal", [("_page", page.next)])).entries))
+        except Problem as p:
+            said.append(p.kind)
+    assert said[0] == said[1]
+
+
 # -- the law ----------------------------------------------------------------------------------------------------------
 
 WRITERS = ("hospital", "charity", "person")

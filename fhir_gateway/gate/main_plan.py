@@ -53,6 +53,7 @@ async def _of_person(work: Work, person: str, new: list[Ref], put: Put) -> None:
         await _ask(work, person, here[ref], next((s for r, s in others.items() if str(r) == first), None), put)
     if not new or any(r.type == "CarePlan" and r not in new for r in (*work.new, *work.gone)):
         await _close(work, person, {str(r) for r in here}, put)
+        work.ops.append(Bump(person))  # as closing a question does, whether there was one or not: it shows in links to a next page
     before = [str(r) for r in here if r not in new]
     main = main_plan.main_of(said, before) or main_plan.main_of(None, map(str, here))
     if main is not None and (new or main != said):
