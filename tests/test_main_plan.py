@@ -18,12 +18,14 @@ from fhir_gateway.domain import main_plan, strict
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.scopes import Scopes
 from fhir_gateway.domain.types import Actor, Ref
+from fhir_gateway.domain.vocabulary import HL7
 from fhir_gateway.gate import Context
 
 from .staff import consent, permit
 from .test_plans import ODS, Place, harold, opened
 
 MAIN = [{"coding": [{"system": "http://snomed.info/sct", "code": "2181441000000107"}]}]
+ACTIONS = [{"coding": [{"system": f"{HL7}/consentaction", "code": c}]} for c in ("access", "correct")]
 
 
 @pytest.fixture
@@ -335,6 +337,20 @@ async def test_a_link_to_the_next_page_tells_nothing_of_a_plan_that_its_reader_d
         except Problem as p:
             said.append(p.kind)
     assert said[0] == said[1]
+
+
+async def test_a_volunteer_does_not_say_which_plan_is_the_main_one(place: Place) -> None:
+    patient, plan = await first(place)
+    await hide(place, patient, plan, place.organisations["RY9"])
+    await made(charity(place), care_plan(patient))
+    me, vic = place.patient(patient), Actor("professional", frozenset({"Practitioner/v"}), "Practitioner/v", sector="voluntary", drafts_only=True)
+    await made(me, consent(patient, permit("Practitioner/v", action=ACTIONS)))
+    (asked,) = await questions(me, patient)
+    task = Ref("Task", asked["id"])
+    await gate.patch(me, task, lambda b: {**b, "owner": {"reference": vic.user}}, if_match=1)
+    for how in ("part", "main", "end"):
+        assert (await refusal(gate.join_plans(place.ctx(vic), task, how)))[0] == "forbidden"
+    assert await gate.main_plan_of(me, f"Patient/{patient}") == str(plan)
 
 
 # -- the law ----------------------------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ async def join_plans(ctx: Context, task: Ref, how: str) -> None:
     """Answer the question of this Task, as whom it asks. Problem: not-found, bad-request, forbidden, conflict when it is answered already."""
     if how not in WAYS:
         raise Problem("bad-request", "Another plan becomes part of the one that is there, the main one, or it is ended.", "how")
+    if ctx.actor.drafts_only:
+        raise Problem("forbidden", "A volunteer writes drafts; what becomes of another plan is for somebody else to say.")
     await again(lambda: _joined(ctx, task, how))
 
 
