@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fhir_gateway.domain import read_only
+from fhir_gateway import gate
+from fhir_gateway.domain import read_only, strict
 from fhir_gateway.domain.directory import ODS_CODE, Directory
+from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Facts
+
+from .staff import consent, permit
+from .test_plans import Place, opened
 
 OURS = "https://fhir-gateway.example/CodeSystem"
 
@@ -41,3 +49,32 @@ def test_a_rule_speaks_of_who_is_named_and_of_what_that_sector_made(said: str, n
 def test_what_cannot_be_meant_is_said_and_not_guessed(said: str) -> None:
     with pytest.raises(ValueError, match="`"):
         read_only.parse(said)
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    """A house in which a test says who only reads what."""
+    async with opened(tmp_path / "test.sqlite") as here:
+        yield here
+
+
+async def somebody(place: Place, *rules: dict[str, Any]) -> str:
+    body = {"resourceType": "Patient", "name": [{"family": "Only"}], "birthDate": "1950-01-01"}
+    id = (await gate.create(place.hospital, "Patient", strict.dump(body))).ref.id
+    if rules:
+        await gate.create(place.patient(id), "Consent", strict.dump(consent(id, *rules)))
+    return id
+
+
+async def test_who_may_not_write_is_told_the_same_of_somebody_hidden_and_of_nobody(place: Place) -> None:
+    seen, hidden = await somebody(place), await somebody(place, permit(place.organisations["RX9"], type="deny"))
+    place.house.read_only = read_only.parse("RX9=Goal")
+    said = []
+    for id in (seen, hidden, "absent"):
+        goal = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "x"}, "subject": {"reference": f"Patient/{id}"}}
+        with pytest.raises(Problem) as refused:
+            await gate.create(place.hospital, "Goal", strict.dump(goal))
+        said.append((refused.value.kind, refused.value.text, refused.value.where))
+    assert said[0] == said[1] == said[2] and said[0][0] == "forbidden"
+    rows = [n for n in await place.house.store.notes(patient=f"Patient/{hidden}") if n.rule == "read only"]
+    assert len(rows) == 1, "whom it was about is told of the attempt"

@@ -35,6 +35,7 @@ async def may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> Dec
         return Decision(True, "no-patient-data")
     if facts.type == "Binary" and not facts.patients and facts.refs:
         return await _may_attach(work, facts)
+    await _may_write_here(ctx, replace(facts, origin=frozenset({ctx.actor.organisation or ""})), Ref(facts.type, ""))  # whoever it is about
     if not facts.patients:
         raise Problem("business-rule", "This must say whose record it belongs to, by a reference to a Patient here.", subject_path(facts.type))
     lawful = await _may_consent(work, Ref(facts.type, facts.id), resource, facts, None)
@@ -44,7 +45,6 @@ async def may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> Dec
         await _people_are_here(work, facts)
     if not within_launch(ctx, "c", facts):
         raise _not_for(facts.type)
-    await _may_write_here(ctx, replace(facts, origin=frozenset({ctx.actor.organisation or ""})), Ref(facts.type, ""))
     decision = lawful or await ask(ctx, "collect", facts)
     if not decision.permit:
         await ctx.house.store.commit(*notes(ctx, "C", "create", decision, facts, Ref(facts.type, "")))
@@ -140,6 +140,8 @@ async def _may_write_here(ctx: Context, facts: Facts, ref: Ref) -> None:
     directory, _ = ctx.place or await directory_now(ctx.house)
     if read_only.refuses(ctx.house.read_only, ctx.actor.ids, facts, directory):
         letter, what = ("U", "update") if ref.id else ("C", "create")
+        found = await ctx.house.store.get_many([Ref("Patient", p.removeprefix("Patient/")) for p in facts.patients])
+        facts = replace(facts, patients=tuple(p for p in facts.patients if Ref("Patient", p.removeprefix("Patient/")) in found))
         await ctx.house.store.commit(*notes(ctx, letter, what, Decision(False, "rbac", rule="read only"), facts, ref))
         raise Problem("forbidden", f"Your organisation may read {'such a' if not ref.id else 'this'} {facts.type} here, and not write it.")
 
