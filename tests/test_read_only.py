@@ -14,6 +14,7 @@ from fhir_gateway.domain import read_only, strict
 from fhir_gateway.domain.directory import ODS_CODE, Directory
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Facts
+from fhir_gateway.domain.vocabulary import CONFIDENTIALITY_SYSTEM
 
 from .staff import consent, permit
 from .test_plans import Place, opened
@@ -78,3 +79,20 @@ async def test_who_may_not_write_is_told_the_same_of_somebody_hidden_and_of_nobo
     assert said[0] == said[1] == said[2] and said[0][0] == "forbidden"
     rows = [n for n in await place.house.store.notes(patient=f"Patient/{hidden}") if n.rule == "read only"]
     assert len(rows) == 1, "whom it was about is told of the attempt"
+
+
+async def test_nor_do_they_attach_anything_or_take_a_label_off(place: Place) -> None:
+    id = await somebody(place)
+    label = {"system": CONFIDENTIALITY_SYSTEM, "code": "R"}
+    goal = {"resourceType": "Goal", "meta": {"security": [label]}, "lifecycleStatus": "active", "description": {"text": "x"}, "subject": {"reference": f"Patient/{id}"}}
+    ref = (await gate.create(place.hospital, "Goal", strict.dump(goal))).ref
+    picture = {"resourceType": "Binary", "contentType": "text/plain", "securityContext": {"reference": str(ref)}, "data": "eA=="}
+    place.house.read_only = read_only.parse("RX9=Goal,Binary")
+    sure = replace(place.hospital, may_declassify=True)
+    for doing in (gate.create(sure, "Binary", strict.dump(picture)), gate.take_off(sure, ref, {"security": [label]}, "no longer private")):
+        with pytest.raises(Problem) as refused:
+            await doing
+        assert refused.value.kind == "forbidden" and "and not write it" in refused.value.text
+    place.house.read_only = ()
+    await gate.create(sure, "Binary", strict.dump(picture))
+    await gate.take_off(sure, ref, {"security": [label]}, "no longer private")

@@ -33,9 +33,9 @@ async def may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> Dec
         await _may_keep_directory(ctx, facts.type)
         _well_formed(resource)
         return Decision(True, "no-patient-data")
+    await may_write_here(ctx, replace(facts, origin=frozenset({ctx.actor.organisation or ""})), Ref(facts.type, ""))  # whoever it is about
     if facts.type == "Binary" and not facts.patients and facts.refs:
         return await _may_attach(work, facts)
-    await _may_write_here(ctx, replace(facts, origin=frozenset({ctx.actor.organisation or ""})), Ref(facts.type, ""))  # whoever it is about
     if not facts.patients:
         raise Problem("business-rule", "This must say whose record it belongs to, by a reference to a Patient here.", subject_path(facts.type))
     lawful = await _may_consent(work, Ref(facts.type, facts.id), resource, facts, None)
@@ -123,7 +123,7 @@ async def may_correct(work: Work, stored: Stored, resource: dict[str, Any] | Non
         raise Problem("not-offered", "A consent is ended, never deleted: set its `status` to `inactive`.", headers={"Allow": "GET, HEAD, PUT, PATCH"})
     lawful = await _may_consent(work, stored.ref, resource or {}, stored.facts, stored)
     if ctx.house.read_only and not (resource is not None and await _answers_own_task(ctx, stored, resource)):
-        await _may_write_here(ctx, stored.facts, stored.ref)
+        await may_write_here(ctx, stored.facts, stored.ref)
     decision = lawful or await ask(ctx, "correct", stored.facts)
     if not decision.permit and resource is not None and await _answers_own_task(ctx, stored, resource):
         return Decision(True, "implicit", rule="invited")
@@ -133,7 +133,7 @@ async def may_correct(work: Work, stored: Stored, resource: dict[str, Any] | Non
     return decision
 
 
-async def _may_write_here(ctx: Context, facts: Facts, ref: Ref) -> None:
+async def may_write_here(ctx: Context, facts: Facts, ref: Ref) -> None:
     """Problem forbidden, written down, for what this deployment lets them only read (`read_only`)."""
     if not ctx.house.read_only:
         return
