@@ -18,7 +18,7 @@ from fhir_gateway.domain import main_plan, strict
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.scopes import Scopes
 from fhir_gateway.domain.types import Actor, Ref
-from fhir_gateway.domain.vocabulary import HL7
+from fhir_gateway.domain.vocabulary import HL7, OURS
 from fhir_gateway.gate import Context
 
 from .staff import consent, permit
@@ -351,6 +351,30 @@ async def test_a_volunteer_does_not_say_which_plan_is_the_main_one(place: Place)
     for how in ("part", "main", "end"):
         assert (await refusal(gate.join_plans(place.ctx(vic), task, how)))[0] == "forbidden"
     assert await gate.main_plan_of(me, f"Patient/{patient}") == str(plan)
+
+
+def key_worker(patient: str, who: str) -> dict[str, Any]:
+    flag = {"url": f"{OURS}/StructureDefinition/key-worker", "valueBoolean": True}
+    return {"resourceType": "CareTeam", "status": "active", "subject": {"reference": f"Patient/{patient}"}, "participant": [{"member": {"reference": who}, "extension": [flag]}]}
+
+
+@pytest.mark.parametrize("they", ["see it", "see no tasks", "volunteer"])
+async def test_a_key_worker_is_asked_who_sees_the_question_and_may_answer_it(place: Place, they: str) -> None:
+    patient, plan = await first(place)
+    who = str(await made(place.operator, {"resourceType": "Practitioner", "active": True, "name": [{"family": "Key"}]}))
+    job = {"coding": [{"system": f"{OURS}/CodeSystem/role", "code": "volunteer" if they == "volunteer" else "social-worker"}]}
+    role = {"resourceType": "PractitionerRole", "active": True, "practitioner": {"reference": who}, "organization": {"reference": place.organisations["D82999"]}, "code": [job]}
+    await made(place.operator, role)
+    me = place.patient(patient)
+    await made(me, key_worker(patient, who))
+    no = {"type": "deny", "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Task"}]}
+    await made(me, consent(patient, permit(who, **({"provision": [no]} if they == "see no tasks" else {}))))
+    await hide(place, patient, plan, place.organisations["RY9"])
+    await made(charity(place), care_plan(patient))
+    (asked,) = await questions(me, patient)
+    assert asked["owner"] == {"reference": who if they == "see it" else f"Patient/{patient}"}
+    theirs = place.ctx(Actor("professional", frozenset({who}), who, sector="health"))
+    assert len(await questions(theirs, patient)) == (they == "see it")
 
 
 # -- the law ----------------------------------------------------------------------------------------------------------

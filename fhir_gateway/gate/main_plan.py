@@ -12,12 +12,14 @@ from typing import Any, Final
 
 from ..domain import main_plan, strict
 from ..domain.bundle import instant
+from ..domain.facts import in_nobodys_name
 from ..domain.problem import Problem
 from ..domain.standing import named_by
-from ..domain.types import Bump, Keep, Ref, Stored
+from ..domain.types import Bump, Facts, Keep, Ref, Stored, Writer
 from .committing import Work
 from .context import Context, ask, within_launch
-from .key_workers import key_workers, may_see
+from .key_workers import key_workers, may_be_asked
+from .marking import labelled
 from .reading import in_scope
 
 MAIN: Final = "main-plan"  # kept, by person: which is the main one, and a mark that is another after each change
@@ -94,11 +96,14 @@ async def open_question(ctx: Context, task: Stored) -> str | None:
 async def _ask(work: Work, person: str, new: Stored, first: Stored | None, put: Put) -> None:
     """Ask what is to become of a plan that waits beside `first`. Where there is none the question is made ready all the same, and thrown away."""
     ctx, aside = work.ctx, Work(work.ctx)
-    plans = (first or new, new)
-    owner = await _whom(work, person, plans)
+    plans, ref = (first or new, new), Ref("Task", ctx.house.new_id())
     labels = [c for s in plans for c in strict.decode(s.body or b"{}").get("meta", {}).get("security", ())]
-    task = main_plan.question(str(new.ref), person, owner, labels, instant(ctx.at))
-    await put(aside, Ref("Task", ctx.house.new_id()), task, None, "create", "another plan waits beside the main one")
+
+    def question(owner: dict[str, Any]) -> dict[str, Any]:
+        return main_plan.question(str(new.ref), person, owner, labels, instant(ctx.at))
+
+    owner = await _whom(work, person, plans, lambda owner: _as_kept(ctx, ref, question(owner)))
+    await put(aside, ref, question(owner), None, "create", "another plan waits beside the main one")
     if first is None:
         work.ops += [op for op in aside.ops if isinstance(op, Bump)]
         return
@@ -107,14 +112,19 @@ async def _ask(work: Work, person: str, new: Stored, first: Stored | None, put: 
     work.trail += aside.trail
 
 
-async def _whom(work: Work, person: str, plans: tuple[Stored, Stored]) -> dict[str, Any]:
-    """A key worker who may see both plans, and is not who brings the new one; else the person."""
+async def _whom(work: Work, person: str, plans: tuple[Stored, Stored], task: Callable[[dict[str, Any]], Facts]) -> dict[str, Any]:
+    """A key worker who may see both plans and the question (`task`, for each of them), and is not who brings the new one; else the person."""
     asked = None
     for candidates in await key_workers(work, person):
         for owner in candidates:
-            if named_by(owner).isdisjoint(work.ctx.actor.ids | {work.ctx.actor.user}) and await may_see(work, owner, *plans):
+            if named_by(owner).isdisjoint(work.ctx.actor.ids | {work.ctx.actor.user}) and await may_be_asked(work, owner, task(owner), *plans):
                 asked = asked or owner
     return asked or {"reference": person}
+
+
+def _as_kept(ctx: Context, ref: Ref, task: dict[str, Any]) -> Facts:
+    """What consent will know of this Task once the gateway has written it."""
+    return in_nobodys_name(labelled(ctx, task, ref, Writer(ctx.actor.user, method="SYSTEM"), None)[0], None)
 
 
 async def _close(work: Work, person: str, here: set[str], put: Put) -> None:
