@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from fhir_gateway.domain import main_plan, strict
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.scopes import Scopes
 from fhir_gateway.domain.types import Actor, Ref
+from fhir_gateway.domain.vocabulary import HL7, OURS
 from fhir_gateway.gate import Context
 
 from .staff import consent, permit
 from .test_plans import ODS, Place, harold, opened
 
 MAIN = [{"coding": [{"system": "http://snomed.info/sct", "code": "2181441000000107"}]}]
+ACTIONS = [{"coding": [{"system": f"{HL7}/consentaction", "code": c}]} for c in ("access", "correct")]
 
 
 @pytest.fixture
@@ -249,6 +251,130 @@ async def test_the_store_is_asked_the_same_whether_there_is_a_first_or_not(place
         seen.append((watched.asked, written.did, written.version, after))
         assert len(await questions(place.patient(patient), patient)) == (status == "active")
     assert seen[0] == seen[1]
+
+
+def forged(patient: str, about: Ref, owner: str) -> dict[str, Any]:
+    """What the gateway asks, in somebody else's hand."""
+    asked = main_plan.question(str(about), f"Patient/{patient}", {"reference": owner}, [], "2026-11-24T09:00:00Z")
+    return {k: v for k, v in asked.items() if k != "meta"}
+
+
+async def with_and_without(place: Place) -> AsyncIterator[tuple[Context, str]]:
+    """The charity and somebody with a main plan that it does not see; then it and somebody without."""
+    for status in ("active", "completed"):
+        patient = await somebody(place)
+        plan = await made(place.hospital, care_plan(patient, status=status))
+        await hide(place, patient, plan, place.organisations["RY9"])
+        yield charity(place), patient
+
+
+async def refusal(doing: Awaitable[Any]) -> tuple[str, str]:
+    with pytest.raises(Problem) as refused:
+        await doing
+    return refused.value.kind, refused.value.text
+
+
+@pytest.mark.parametrize("hand", ["made", "changed"])
+async def test_a_question_that_the_gateway_did_not_ask_tells_nothing_of_a_plan_that_its_writer_does_not_see(place: Place, hand: str) -> None:
+    said, org = [], place.organisations["RY9"]
+    async for other, patient in with_and_without(place):
+        about = await made(other, care_plan(patient))
+        task = forged(patient, about, org)
+        if hand == "made":
+            ref = await made(other, task)
+        else:
+            team = {"resourceType": "CareTeam", "status": "active", "subject": task["for"], "participant": [{"member": {"reference": org}}]}
+            await made(other, team)
+            found = await gate.search(other, "Task", [("patient", patient), ("code", "confirm-membership")])
+            (ref,) = [e.ref for e in found.entries]
+            await gate.patch(other, ref, lambda b, task=task: {**b, **task}, if_match=1)
+        said.append([await refusal(gate.join_plans(other, ref, how)) for how in ("part", "main", "end")])
+        assert (await body(other, about))["status"] == "active"
+    assert said[0] == said[1]
+
+
+async def test_nor_is_it_closed_by_the_gateway(place: Place) -> None:
+    said = []
+    async for other, patient in with_and_without(place):
+        here = await made(other, care_plan(patient))
+        next = await made(other, care_plan(patient, status="revoked"))
+        task = await made(other, forged(patient, next, place.organisations["RY9"]))
+        entry = [
+            {"resource": {**await body(other, ref), "status": status}, "request": {"method": "PUT", "url": str(ref), "ifMatch": 'W/"1"'}}
+            for ref, status in ((here, "revoked"), (next, "active"))
+        ]
+        await gate.transaction(other, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": entry}))
+        said.append((await body(other, task))["status"])
+    assert said == ["requested", "requested"]
+
+
+async def test_who_was_asked_and_does_not_see_the_first_any_more_is_told_of_none(place: Place) -> None:
+    patient, plan = await first(place)
+    other, org = charity(place), place.organisations["RX9"]
+    await hide(place, patient, plan, place.organisations["RY9"])
+    await made(other, care_plan(patient))
+    me = place.patient(patient)
+    (asked,) = await questions(me, patient)
+    task = Ref("Task", asked["id"])
+    await gate.patch(me, task, lambda b: {**b, "owner": {"reference": org}}, if_match=1)
+    await hide(place, patient, plan, org)
+    told = [await refusal(gate.join_plans(place.hospital, task, how)) for how in ("part", "main", "end")]
+    assert {kind for kind, _ in told} == {"conflict"}
+
+
+async def test_a_link_to_the_next_page_tells_nothing_of_a_plan_that_its_reader_does_not_see(place: Place) -> None:
+    said = []
+    async for other, patient in with_and_without(place):
+        here = await made(other, care_plan(patient))
+        for n in range(2):
+            await made(other, {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": f"{n}"}, "subject": {"reference": f"Patient/{patient}"}})
+        asked = [("patient", patient), ("_count", "1")]
+        page = await gate.search(other, "Goal", asked)
+        assert page.next
+        await gate.patch(other, here, lambda b: {**b, "status": "revoked"}, if_match=1)
+        try:
+            said.append(len((await gate.search(other, "Goal", [("_page", page.next)])).entries))
+        except Problem as p:
+            said.append(p.kind)
+    assert said[0] == said[1]
+
+
+async def test_a_volunteer_does_not_say_which_plan_is_the_main_one(place: Place) -> None:
+    patient, plan = await first(place)
+    await hide(place, patient, plan, place.organisations["RY9"])
+    await made(charity(place), care_plan(patient))
+    me, vic = place.patient(patient), Actor("professional", frozenset({"Practitioner/v"}), "Practitioner/v", sector="voluntary", drafts_only=True)
+    await made(me, consent(patient, permit("Practitioner/v", action=ACTIONS)))
+    (asked,) = await questions(me, patient)
+    task = Ref("Task", asked["id"])
+    await gate.patch(me, task, lambda b: {**b, "owner": {"reference": vic.user}}, if_match=1)
+    for how in ("part", "main", "end"):
+        assert (await refusal(gate.join_plans(place.ctx(vic), task, how)))[0] == "forbidden"
+    assert await gate.main_plan_of(me, f"Patient/{patient}") == str(plan)
+
+
+def key_worker(patient: str, who: str) -> dict[str, Any]:
+    flag = {"url": f"{OURS}/StructureDefinition/key-worker", "valueBoolean": True}
+    return {"resourceType": "CareTeam", "status": "active", "subject": {"reference": f"Patient/{patient}"}, "participant": [{"member": {"reference": who}, "extension": [flag]}]}
+
+
+@pytest.mark.parametrize("they", ["see it", "see no tasks", "volunteer"])
+async def test_a_key_worker_is_asked_who_sees_the_question_and_may_answer_it(place: Place, they: str) -> None:
+    patient, plan = await first(place)
+    who = str(await made(place.operator, {"resourceType": "Practitioner", "active": True, "name": [{"family": "Key"}]}))
+    job = {"coding": [{"system": f"{OURS}/CodeSystem/role", "code": "volunteer" if they == "volunteer" else "social-worker"}]}
+    role = {"resourceType": "PractitionerRole", "active": True, "practitioner": {"reference": who}, "organization": {"reference": place.organisations["D82999"]}, "code": [job]}
+    await made(place.operator, role)
+    me = place.patient(patient)
+    await made(me, key_worker(patient, who))
+    no = {"type": "deny", "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Task"}]}
+    await made(me, consent(patient, permit(who, **({"provision": [no]} if they == "see no tasks" else {}))))
+    await hide(place, patient, plan, place.organisations["RY9"])
+    await made(charity(place), care_plan(patient))
+    (asked,) = await questions(me, patient)
+    assert asked["owner"] == {"reference": who if they == "see it" else f"Patient/{patient}"}
+    theirs = place.ctx(Actor("professional", frozenset({who}), who, sector="health"))
+    assert len(await questions(theirs, patient)) == (they == "see it")
 
 
 # -- the law ----------------------------------------------------------------------------------------------------------

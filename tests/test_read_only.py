@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fhir_gateway.domain import read_only
+from fhir_gateway import gate
+from fhir_gateway.domain import read_only, strict
 from fhir_gateway.domain.directory import ODS_CODE, Directory
+from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Facts
+from fhir_gateway.domain.vocabulary import CONFIDENTIALITY_SYSTEM
+
+from .staff import consent, permit
+from .test_plans import Place, opened
 
 OURS = "https://fhir-gateway.example/CodeSystem"
 
@@ -41,3 +50,49 @@ def test_a_rule_speaks_of_who_is_named_and_of_what_that_sector_made(said: str, n
 def test_what_cannot_be_meant_is_said_and_not_guessed(said: str) -> None:
     with pytest.raises(ValueError, match="`"):
         read_only.parse(said)
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    """A house in which a test says who only reads what."""
+    async with opened(tmp_path / "test.sqlite") as here:
+        yield here
+
+
+async def somebody(place: Place, *rules: dict[str, Any]) -> str:
+    body = {"resourceType": "Patient", "name": [{"family": "Only"}], "birthDate": "1950-01-01"}
+    id = (await gate.create(place.hospital, "Patient", strict.dump(body))).ref.id
+    if rules:
+        await gate.create(place.patient(id), "Consent", strict.dump(consent(id, *rules)))
+    return id
+
+
+async def test_who_may_not_write_is_told_the_same_of_somebody_hidden_and_of_nobody(place: Place) -> None:
+    seen, hidden = await somebody(place), await somebody(place, permit(place.organisations["RX9"], type="deny"))
+    place.house.read_only = read_only.parse("RX9=Goal")
+    said = []
+    for id in (seen, hidden, "absent"):
+        goal = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "x"}, "subject": {"reference": f"Patient/{id}"}}
+        with pytest.raises(Problem) as refused:
+            await gate.create(place.hospital, "Goal", strict.dump(goal))
+        said.append((refused.value.kind, refused.value.text, refused.value.where))
+    assert said[0] == said[1] == said[2] and said[0][0] == "forbidden"
+    rows = [n for n in await place.house.store.notes(patient=f"Patient/{hidden}") if n.rule == "read only"]
+    assert len(rows) == 1, "whom it was about is told of the attempt"
+
+
+async def test_nor_do_they_attach_anything_or_take_a_label_off(place: Place) -> None:
+    id = await somebody(place)
+    label = {"system": CONFIDENTIALITY_SYSTEM, "code": "R"}
+    goal = {"resourceType": "Goal", "meta": {"security": [label]}, "lifecycleStatus": "active", "description": {"text": "x"}, "subject": {"reference": f"Patient/{id}"}}
+    ref = (await gate.create(place.hospital, "Goal", strict.dump(goal))).ref
+    picture = {"resourceType": "Binary", "contentType": "text/plain", "securityContext": {"reference": str(ref)}, "data": "eA=="}
+    place.house.read_only = read_only.parse("RX9=Goal,Binary")
+    sure = replace(place.hospital, may_declassify=True)
+    for doing in (gate.create(sure, "Binary", strict.dump(picture)), gate.take_off(sure, ref, {"security": [label]}, "no longer private")):
+        with pytest.raises(Problem) as refused:
+            await doing
+        assert refused.value.kind == "forbidden" and "and not write it" in refused.value.text
+    place.house.read_only = ()
+    await gate.create(sure, "Binary", strict.dump(picture))
+    await gate.take_off(sure, ref, {"security": [label]}, "no longer private")

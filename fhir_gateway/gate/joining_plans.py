@@ -16,7 +16,7 @@ from .committing import Work, again
 from .context import Context
 from .explaining import may
 from .key_workers import may_see
-from .main_plan import MAIN, counting, said_of
+from .main_plan import MAIN, counting, open_question, said_of, sees
 from .preparing import put_by_house, put_edited
 from .reading import allow
 
@@ -27,6 +27,8 @@ async def join_plans(ctx: Context, task: Ref, how: str) -> None:
     """Answer the question of this Task, as whom it asks. Problem: not-found, bad-request, forbidden, conflict when it is answered already."""
     if how not in WAYS:
         raise Problem("bad-request", "Another plan becomes part of the one that is there, the main one, or it is ended.", "how")
+    if ctx.actor.drafts_only:
+        raise Problem("forbidden", "A volunteer writes drafts; what becomes of another plan is for somebody else to say.")
     await again(lambda: _joined(ctx, task, how))
 
 
@@ -34,7 +36,7 @@ async def _joined(ctx: Context, task: Ref, how: str) -> None:
     asked = await ctx.house.store.get(task)
     await allow(ctx, "U", "accept", task, asked)
     body = strict.decode(asked.body or b"{}") if asked is not None else {}
-    about = main_plan.asks_about(body)
+    about = await open_question(ctx, asked) if asked is not None else None
     if asked is None or named_by(body.get("owner")).isdisjoint(ctx.actor.ids | {ctx.actor.user}):
         raise not_found()
     if about is None:
@@ -43,7 +45,7 @@ async def _joined(ctx: Context, task: Ref, how: str) -> None:
     kept, said = await said_of(ctx, person)
     here = {str(r): s for r, s in (await counting(work, person)).items()}
     first = main_plan.main_of(said, (r for r in here if r != about))
-    if about not in here or first is None:
+    if about not in here or first is None or not await sees(ctx, here[first]):  # of one that they do not see they are not told
         raise Problem("conflict", "This was answered already.")
     if how == "end":
         await put_edited(work, here[about].ref, lambda plan: {**plan, "status": "revoked"}, if_match=here[about].version)

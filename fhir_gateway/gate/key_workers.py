@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from ..domain import strict
+from ..domain import consent, strict
 from ..domain.identity import fold
 from ..domain.mapping.outward import KEY_WORKER
 from ..domain.periods import bounds, covers, micros
-from ..domain.standing import named_by
-from ..domain.types import Stored
+from ..domain.standing import Invitation, named_by
+from ..domain.types import Facts, Stored
 from ..domain.vocabulary import OURS
 from .committing import Work
-from .context import ask, directory_now
+from .context import ask, directory_now, stand
 from .somebody import askers
 
 _EXTENSION: Final = f"{OURS}/StructureDefinition/key-worker"
@@ -66,4 +67,18 @@ async def may_see(work: Work, owner: Mapping[str, Any], *things: Stored) -> bool
     return False
 
 
-__all__ = ["bare", "key_workers", "may_see"]
+async def may_be_asked(work: Work, owner: Mapping[str, Any], task: Facts, *things: Stored) -> bool:
+    """Would they let whom this names see each of these, and the Task that is to ask them about it, once it does. A volunteer is asked nothing. It asks
+    the store the same whatever the answer is."""
+    house, called, found = work.ctx.house, named_by(owner), False
+    for name in sorted(called):
+        for somebody in await askers(house, name):
+            seen = [(await ask(somebody, "access", s.facts)).permit for s in things]
+            invited = Invitation(f"{task.type}/{task.id}", called)
+            then = {p: replace(s, invitations=(*s.invitations, invited)) for p, s in (await stand(house, task.patients, None)).items()}
+            told = consent.decide(somebody.asks("access"), task, then).permit
+            found = found or (all(seen) and told and not somebody.actor.drafts_only)
+    return found
+
+
+__all__ = ["bare", "key_workers", "may_be_asked", "may_see"]

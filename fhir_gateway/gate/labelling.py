@@ -30,7 +30,7 @@ from ..store.base import Stale
 from .committing import Work, settle
 from .context import Context, House, Written, directory_now, need_scope, note, notes, reads_bytes, rendering, stand
 from .entering import house_context
-from .permitting import may_touch
+from .permitting import may_touch, may_write_here
 from .preparing import put_version
 from .reading import allow, read
 from .writing import patch
@@ -69,7 +69,7 @@ async def take_off(ctx: Context, ref: Ref, meta: Json, reason: str = "") -> Writ
     """Take these profiles, tags and labels off. Labels: the person what they put on themselves, and whoever has the role
     `declassifier`, with a reason; written down as `declassify` and shown to the person.
 
-    Legal restrictions come off only by who put them on. Problem: not-found, forbidden, business-rule (no reason), stale.
+    Legal restrictions come off only by who put them on. Problem: not-found, forbidden (of what they only read here, too), business-rule (no reason), stale.
     """
     _checked(meta)
     need_scope(ctx, "u", ref.type)
@@ -79,6 +79,7 @@ async def take_off(ctx: Context, ref: Ref, meta: Json, reason: str = "") -> Writ
     if stored.deleted or stored.body is None:
         raise not_found()
     await may_touch(ctx, "u", stored)
+    await may_write_here(ctx, stored.facts, stored.ref)
     asked = {_name(c) for c in meta.get("security", ())}
     if not asked:
         return await _plainly(ctx, ref, stored, meta)

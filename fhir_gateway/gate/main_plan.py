@@ -12,12 +12,14 @@ from typing import Any, Final
 
 from ..domain import main_plan, strict
 from ..domain.bundle import instant
+from ..domain.facts import in_nobodys_name
 from ..domain.problem import Problem
 from ..domain.standing import named_by
-from ..domain.types import Bump, Keep, Ref, Stored
+from ..domain.types import Bump, Facts, Keep, Ref, Stored, Writer
 from .committing import Work
 from .context import Context, ask, within_launch
-from .key_workers import key_workers, may_see
+from .key_workers import key_workers, may_be_asked
+from .marking import labelled
 from .reading import in_scope
 
 MAIN: Final = "main-plan"  # kept, by person: which is the main one, and a mark that is another after each change
@@ -53,6 +55,7 @@ async def _of_person(work: Work, person: str, new: list[Ref], put: Put) -> None:
         await _ask(work, person, here[ref], next((s for r, s in others.items() if str(r) == first), None), put)
     if not new or any(r.type == "CarePlan" and r not in new for r in (*work.new, *work.gone)):
         await _close(work, person, {str(r) for r in here}, put)
+        work.ops.append(Bump(person))  # as closing a question does, whether there was one or not: it shows in links to a next page
     before = [str(r) for r in here if r not in new]
     main = main_plan.main_of(said, before) or main_plan.main_of(None, map(str, here))
     if main is not None and (new or main != said):
@@ -70,25 +73,37 @@ async def counting(work: Work, person: str) -> dict[Ref, Stored]:
 async def _told_of(work: Work, new: Stored, others: dict[Ref, Stored]) -> None:
     """Problem conflict for who sees one of `others`. What comes from a partner's server waits beside it all the same: nobody there reads a refusal.
     Where there is none, the new one is asked about, so that the store is asked as much."""
-    seen = [r for r, s in (others or {new.ref: new}).items() if await _sees(work.ctx, s) or r in work.new]
+    seen = [r for r, s in (others or {new.ref: new}).items() if await sees(work.ctx, s) or r in work.new]
     if others and seen and not work.ctx.beside:
         raise Problem("conflict", main_plan.already(str(seen[0])), work.where.get(new.ref, "CarePlan"))
 
 
-async def _sees(ctx: Context, stored: Stored) -> bool:
-    """May this writer read it, by scope and by consent."""
+async def sees(ctx: Context, stored: Stored) -> bool:
+    """May this asker read it, by scope and by consent."""
     may = ctx.scopes is None or (ctx.scopes.covers("r", stored.ref.type) and within_launch(ctx, "r", stored.facts))
     return may and in_scope(ctx, "r", stored) and (await ask(ctx, ctx.action, stored.facts)).permit
+
+
+async def open_question(ctx: Context, task: Stored) -> str | None:
+    """The plan that this Task asks about, where it is open and the gateway itself asked that. Anybody may write such a Task, or change another into
+    one: what became of it would tell them of plans that they do not see."""
+    about = main_plan.asks_about(strict.decode(task.body or b"{}"))
+    first = await ctx.house.store.version(task.ref, 1) if about is not None else None
+    ours = first is not None and first.writer.method == "SYSTEM" and main_plan.asks_about(strict.decode(first.body or b"{}")) == about
+    return about if ours else None
 
 
 async def _ask(work: Work, person: str, new: Stored, first: Stored | None, put: Put) -> None:
     """Ask what is to become of a plan that waits beside `first`. Where there is none the question is made ready all the same, and thrown away."""
     ctx, aside = work.ctx, Work(work.ctx)
-    plans = (first or new, new)
-    owner = await _whom(work, person, plans)
+    plans, ref = (first or new, new), Ref("Task", ctx.house.new_id())
     labels = [c for s in plans for c in strict.decode(s.body or b"{}").get("meta", {}).get("security", ())]
-    task = main_plan.question(str(new.ref), person, owner, labels, instant(ctx.at))
-    await put(aside, Ref("Task", ctx.house.new_id()), task, None, "create", "another plan waits beside the main one")
+
+    def question(owner: dict[str, Any]) -> dict[str, Any]:
+        return main_plan.question(str(new.ref), person, owner, labels, instant(ctx.at))
+
+    owner = await _whom(work, person, plans, lambda owner: _as_kept(ctx, ref, question(owner)))
+    await put(aside, ref, question(owner), None, "create", "another plan waits beside the main one")
     if first is None:
         work.ops += [op for op in aside.ops if isinstance(op, Bump)]
         return
@@ -97,23 +112,27 @@ async def _ask(work: Work, person: str, new: Stored, first: Stored | None, put: 
     work.trail += aside.trail
 
 
-async def _whom(work: Work, person: str, plans: tuple[Stored, Stored]) -> dict[str, Any]:
-    """A key worker who may see both plans, and is not who brings the new one; else the person."""
+async def _whom(work: Work, person: str, plans: tuple[Stored, Stored], task: Callable[[dict[str, Any]], Facts]) -> dict[str, Any]:
+    """A key worker who may see both plans and the question (`task`, for each of them), and is not who brings the new one; else the person."""
     asked = None
     for candidates in await key_workers(work, person):
         for owner in candidates:
-            if named_by(owner).isdisjoint(work.ctx.actor.ids | {work.ctx.actor.user}) and await may_see(work, owner, *plans):
+            if named_by(owner).isdisjoint(work.ctx.actor.ids | {work.ctx.actor.user}) and await may_be_asked(work, owner, task(owner), *plans):
                 asked = asked or owner
     return asked or {"reference": person}
+
+
+def _as_kept(ctx: Context, ref: Ref, task: dict[str, Any]) -> Facts:
+    """What consent will know of this Task once the gateway has written it."""
+    return in_nobodys_name(labelled(ctx, task, ref, Writer(ctx.actor.user, method="SYSTEM"), None)[0], None)
 
 
 async def _close(work: Work, person: str, here: set[str], put: Put) -> None:
     """What was asked is answered where the plan that it was asked about waits no more, or is the only one left."""
     for task in await work.ctx.house.store.patient_record(person, ["Task"]):
-        body = strict.decode(task.body or b"{}")
-        about = main_plan.asks_about(body)
+        about = await open_question(work.ctx, task)
         if about is not None and task.ref not in work.new and (about not in here or len(here) == 1):
-            await put(work, task.ref, {**body, "status": "completed"}, task, "update", "it waits beside another no more")
+            await put(work, task.ref, {**strict.decode(task.body or b"{}"), "status": "completed"}, task, "update", "it waits beside another no more")
 
 
-__all__ = ["MAIN", "counting", "main_plan_of", "one_main_plan", "said_of"]
+__all__ = ["MAIN", "counting", "main_plan_of", "one_main_plan", "open_question", "said_of", "sees"]

@@ -33,6 +33,7 @@ async def may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> Dec
         await _may_keep_directory(ctx, facts.type)
         _well_formed(resource)
         return Decision(True, "no-patient-data")
+    await may_write_here(ctx, replace(facts, origin=frozenset({ctx.actor.organisation or ""})), Ref(facts.type, ""))  # whoever it is about
     if facts.type == "Binary" and not facts.patients and facts.refs:
         return await _may_attach(work, facts)
     if not facts.patients:
@@ -44,7 +45,6 @@ async def may_collect(work: Work, resource: dict[str, Any], facts: Facts) -> Dec
         await _people_are_here(work, facts)
     if not within_launch(ctx, "c", facts):
         raise _not_for(facts.type)
-    await _may_write_here(ctx, replace(facts, origin=frozenset({ctx.actor.organisation or ""})), Ref(facts.type, ""))
     decision = lawful or await ask(ctx, "collect", facts)
     if not decision.permit:
         await ctx.house.store.commit(*notes(ctx, "C", "create", decision, facts, Ref(facts.type, "")))
@@ -123,7 +123,7 @@ async def may_correct(work: Work, stored: Stored, resource: dict[str, Any] | Non
         raise Problem("not-offered", "A consent is ended, never deleted: set its `status` to `inactive`.", headers={"Allow": "GET, HEAD, PUT, PATCH"})
     lawful = await _may_consent(work, stored.ref, resource or {}, stored.facts, stored)
     if ctx.house.read_only and not (resource is not None and await _answers_own_task(ctx, stored, resource)):
-        await _may_write_here(ctx, stored.facts, stored.ref)
+        await may_write_here(ctx, stored.facts, stored.ref)
     decision = lawful or await ask(ctx, "correct", stored.facts)
     if not decision.permit and resource is not None and await _answers_own_task(ctx, stored, resource):
         return Decision(True, "implicit", rule="invited")
@@ -133,13 +133,15 @@ async def may_correct(work: Work, stored: Stored, resource: dict[str, Any] | Non
     return decision
 
 
-async def _may_write_here(ctx: Context, facts: Facts, ref: Ref) -> None:
+async def may_write_here(ctx: Context, facts: Facts, ref: Ref) -> None:
     """Problem forbidden, written down, for what this deployment lets them only read (`read_only`)."""
     if not ctx.house.read_only:
         return
     directory, _ = ctx.place or await directory_now(ctx.house)
     if read_only.refuses(ctx.house.read_only, ctx.actor.ids, facts, directory):
         letter, what = ("U", "update") if ref.id else ("C", "create")
+        found = await ctx.house.store.get_many([Ref("Patient", p.removeprefix("Patient/")) for p in facts.patients])
+        facts = replace(facts, patients=tuple(p for p in facts.patients if Ref("Patient", p.removeprefix("Patient/")) in found))
         await ctx.house.store.commit(*notes(ctx, letter, what, Decision(False, "rbac", rule="read only"), facts, ref))
         raise Problem("forbidden", f"Your organisation may read {'such a' if not ref.id else 'this'} {facts.type} here, and not write it.")
 

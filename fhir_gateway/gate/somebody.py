@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from ..auth import clients, people
+from ..domain import drafts
 from ..domain.directory import Directory
 from ..domain.periods import micros
 from ..domain.problem import Problem
@@ -100,7 +101,9 @@ def _signed_in(directory: Directory, who: str, kind: Kind, patient: str | None, 
         who, kind=kind, organisation=by.organisation, patient=patient, at=at, clinician="clinician" in by.roles,
         btg_role="break-glass" in by.roles, contributor="contributor" in by.roles, operator="operator" in by.roles,
     )  # fmt: skip
-    return replace(actor, ids=actor.ids | {f"client|{by.client}"}) if by.client else actor
+    jobs = [directory.roles[name].codes for name in actor.opening if name in directory.roles]
+    ids = actor.ids | {f"client|{by.client}"} if by.client else actor.ids
+    return replace(actor, ids=ids, drafts_only=drafts.only_drafts(kind, by.roles, jobs))
 
 
 def _by_reference(directory: Directory, who: str) -> str:

@@ -55,8 +55,8 @@ async def _said(ctx: Context, tasks: Iterable[dict[str, Any]]) -> list[dict[str,
 
 
 async def _of_plans(ctx: Context, task: dict[str, Any]) -> dict[str, Any]:
-    """Whether it asks what becomes of another plan; that plan's title, as far as this reader sees it."""
-    about = asks_about(task)
+    """Whether it asks this reader what becomes of another plan; that plan's title, as far as they see it."""
+    about = asks_about(task) if not ctx.actor.drafts_only else None
     seen = await bodies(ctx, "CarePlan", [("_id", about.removeprefix("CarePlan/"))]) if about else []
     return {"plans": about is not None, "other": str(seen[0].get("title") or seen[0].get("description") or "") if seen else ""}
 
