@@ -99,6 +99,16 @@ def exact(raw: bytes) -> str:
     return dump(json.loads(raw, parse_float=Decimal))
 
 
+def most_held(pid: int) -> float:
+    """MiB that a process held at the most so far; 0 where that cannot be looked at, or it is over. What `wait` says of a child counts the
+    memory of whoever started it, too."""
+    try:
+        said = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in said.splitlines() if line.startswith("VmHWM:")), 0.0)
+
+
 def watched(g: Gateway, *args: str, show: bool = False) -> tuple[list[dict[str, Any]], str, float, float]:
     """A command as somebody who watches a terminal runs it: (its lines, what the terminal showed, seconds of CPU, MiB at the most)."""
     ours, theirs = pty.openpty()
@@ -107,8 +117,9 @@ def watched(g: Gateway, *args: str, show: bool = False) -> tuple[list[dict[str, 
             [sys.executable, "-m", "fhir_gateway", *args], env={**g.env, "TERM": "xterm", "COLUMNS": "100"}, stdout=said, stderr=theirs, cwd=g.data.parent
         )
         os.close(theirs)
-        shown = b""
+        shown, peak = b"", 0.0
         while True:
+            peak = max(peak, most_held(process.pid))
             try:
                 part = os.read(ours, 4096)
             except OSError:  # the other end is closed
@@ -123,7 +134,7 @@ def watched(g: Gateway, *args: str, show: bool = False) -> tuple[list[dict[str, 
         said.seek(0)
         raw = said.read()
     assert process.returncode == 0, (shown[-4000:], raw[-4000:])
-    return [json.loads(line) for line in raw.splitlines()], shown.decode(errors="replace"), used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    return [json.loads(line) for line in raw.splitlines()], shown.decode(errors="replace"), used.ru_utime + used.ru_stime, peak or used.ru_maxrss / 1024
 
 
 def measured(folder: Path, count: int, *, show: bool = False) -> Took:

@@ -38,4 +38,4 @@ def test_full_plans_come_in_are_read_back_equal_and_come_in_again_as_nothing(tmp
     print(took)
     assert took.resources >= 100 * PLANS and took.other == () and took.again_written == 0
     assert f"{PLANS}/{PLANS}" in took.bar and "Bringing in" in took.bar
-    assert took.import_peak < MOST_MEMORY and took.import_seconds + took.read_seconds + took.again_seconds < PLANS * MOST_EACH + 60
+    assert 50 < took.import_peak < MOST_MEMORY and took.import_seconds + took.read_seconds + took.again_seconds < PLANS * MOST_EACH + 60
