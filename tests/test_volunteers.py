@@ -8,9 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fhir_gateway.auth.people import Account
 from fhir_gateway.domain import drafts
 from fhir_gateway.domain.drafts import JOB, Draft, Item
 from fhir_gateway.domain.types import Actor, Facts, Ref
+from fhir_gateway.domain.vocabulary import RESTRICTING_ROLES, SIGN_IN_ROLES
+from fhir_gateway.gate.launching import ROLES
 
 VOLUNTEER = Actor("professional", frozenset({"Practitioner/v", "Organization/h"}), user="Practitioner/v", drafts_only=True)
 TASK = {"resourceType": "Task", "status": "requested", "owner": {"reference": "Practitioner/v"}, "description": "Come on Tuesdays"}
@@ -62,3 +65,11 @@ def test_the_task_of_a_draft_says_nothing_of_what_is_in_it() -> None:
     assert not {"focus", "basedOn", "partOf", "reasonReference"} & task.keys(), "it stands for nothing in the record: a referral would close with it"
     said = drafts.attested(draft, [Ref("Goal", "1")], "Patient/1", datetime(2026, 11, 26, tzinfo=UTC))
     assert [a["who"]["reference"] for a in said["agent"]] == ["Practitioner/v", "Patient/1"] and said["agent"][0]["onBehalfOf"] == {"reference": "Organization/h"}
+
+
+def test_however_a_volunteer_comes_in_they_are_one() -> None:
+    """From their own system, by an app let in there, by a token of before: what restricts is taken from the account."""
+    vic = Account("vic", "Practitioner/v", roles=("clinician", "operator", "volunteer"))
+    assert vic.narrowed(frozenset({"clinician"})) == {"clinician", "volunteer"}
+    assert vic.narrowed(frozenset()) == {"volunteer"} and Account("gp", "Practitioner/g", roles=("clinician",)).narrowed(ROLES) == {"clinician"}
+    assert {drafts.ROLE} == RESTRICTING_ROLES <= SIGN_IN_ROLES

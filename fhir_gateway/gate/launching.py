@@ -86,7 +86,7 @@ def _caller(house: House, account: Account, told: Told, issuer: str) -> Caller:
     there = told.signed_in or at - LONG_AGO
     since = there if account.since is None else max(there, account.since)
     caller = account.caller(issuer=issuer, jti=house.new_id(), expires=at + LONGEST, at=since)
-    return replace(caller, roles=caller.roles & ROLES, assurance=told.launcher.assurance)
+    return replace(caller, roles=account.narrowed(ROLES), assurance=told.launcher.assurance)
 
 
 def _note(house: House, who: Account, allowed: bool, detail: str) -> Note:
