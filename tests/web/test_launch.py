@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -172,6 +172,9 @@ def test_who_that_is_here_is_decided_by_what_operators_wrote(started: tuple[Ehr,
         await accounts.close(store, "gp", act())
         assert seen(g, ehr) == 403
         await accounts.reopen(store, "gp", act())
+        ehr.claims = {"auth_time": int((datetime.now(UTC) - timedelta(minutes=5)).timestamp())}
+        assert seen(g, ehr) == 403, "a sign-in from before the account was changed, as with a session of ours"
+        ehr.claims = {}
         await people.add(store, replace(mine, username="gp-twice"), "only-for-this-test")
         assert seen(g, ehr) == 403, "two open accounts"
         await accounts.close(store, "gp-twice", act())
