@@ -1,19 +1,33 @@
-"""Whose writes are drafts, which of them are not, and what cannot be one: the rules alone. The whole is told in tests/systems/test_11_*.py."""
+"""Whose writes are drafts, which of them are not, and what cannot be one: the rules alone. And who reads and accepts one in somebody's place, in a house of its own (`family`). The whole is told in
+tests/systems/test_11_*.py."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import pytest
+from pathlib import Path
+from typing import Any
 
+import pytest
+import pytest_asyncio
+
+from fhir_gateway import gate
 from fhir_gateway.auth.people import Account
-from fhir_gateway.domain import drafts
+from fhir_gateway.domain import drafts, strict
 from fhir_gateway.domain.drafts import JOB, Draft, Item
+from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Actor, Facts, Ref
-from fhir_gateway.domain.vocabulary import RESTRICTING_ROLES, SIGN_IN_ROLES
+from fhir_gateway.domain.vocabulary import ACT_CODE, RESTRICTING_ROLES, SIGN_IN_ROLES
+from fhir_gateway.gate import Context, Written
 from fhir_gateway.gate.launching import ROLES
+from fhir_gateway.store import sqlite
+
+from .staff import consent, permit
+from .telling.place import Place
+from .telling.servers import Post
 
 VOLUNTEER = Actor("professional", frozenset({"Practitioner/v", "Organization/h"}), user="Practitioner/v", drafts_only=True)
 TASK = {"resourceType": "Task", "status": "requested", "owner": {"reference": "Practitioner/v"}, "description": "Come on Tuesdays"}
@@ -73,3 +87,84 @@ def test_however_a_volunteer_comes_in_they_are_one() -> None:
     assert vic.narrowed(frozenset({"clinician"})) == {"clinician", "volunteer"}
     assert vic.narrowed(frozenset()) == {"volunteer"} and Account("gp", "Practitioner/g", roles=("clinician",)).narrowed(ROLES) == {"clinician"}
     assert {drafts.ROLE} == RESTRICTING_ROLES <= SIGN_IN_ROLES
+
+
+# -- who reads and accepts one in somebody's place ----------------------------------------------------------------------
+
+
+@dataclass
+class Family:
+    """A child of fifteen, who is at risk of nothing; their mother, who decides for them; and a volunteer whom the child lets write."""
+
+    place: Place
+    child: str
+    mother: Context
+    vic: Context
+
+    async def says(self, *rules: dict[str, Any]) -> None:
+        """A consent of the child's own."""
+        await gate.create(self.place.me, "Consent", strict.dump(consent(self.child.removeprefix("Patient/"), *rules)))
+
+    def about(self, type: str, **more: Any) -> dict[str, Any]:
+        return {"resourceType": type, "subject": {"reference": self.child}, **more}
+
+    async def proposes(self, body: dict[str, Any], over: Written | None = None) -> Written:
+        raw = strict.dump(body)
+        done = await gate.update(self.vic, over.ref, raw, if_match=over.version) if over else await gate.create(self.vic, body["resourceType"], raw)
+        assert done.did == "drafted" and done.draft is not None
+        return done
+
+    async def seen(self, who: Context) -> list[Any]:
+        return await gate.drafts_for(who, self.child)
+
+    async def accept(self, who: Context, draft: Written) -> list[Ref]:
+        assert draft.draft is not None
+        return await gate.answer_draft(who, self.child, draft.draft.id, "accept")
+
+    async def refused(self, who: Context, draft: Written) -> str:
+        with pytest.raises(Problem) as no:
+            await self.accept(who, draft)
+        return no.value.kind
+
+
+@pytest_asyncio.fixture
+async def family(tmp_path: Path) -> AsyncIterator[Family]:
+    place = Place(Post())
+    store = await sqlite.open(tmp_path / "gateway.sqlite", clock=lambda: place.now)
+    await place.open(store)
+    child = place.names["amina"]
+    await place.change(place.records, "amina", birthDate="2011-06-01")
+    mother = {"resourceType": "RelatedPerson", "active": True, "patient": {"reference": child}, "name": [{"family": "Example"}]}
+    place.names["leila"] = str((await gate.create(place.me, "RelatedPerson", strict.dump(mother))).ref)
+    await place.appoint("leila", "parental-responsibility")
+    gp = await place.gp()
+    out = Family(place, child, place.proxy(place.names["leila"]), replace(gp, actor=replace(gp.actor, drafts_only=True, clinician=False)))
+    every = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": a}]} for a in ("access", "collect", "correct")]
+    await out.says(permit(place.names["asha"], action=every))
+    yield out
+    await store.close()
+
+
+SECRET = {"meta": {"security": [{"system": ACT_CODE, "code": "SEX"}]}, "code": {"text": "Something private"}}
+
+
+async def test_who_decides_for_a_child_reads_and_accepts_no_draft_of_what_the_child_hides_from_them(family: Family) -> None:
+    hidden = [{"system": ACT_CODE, "code": "SEX"}]
+    await family.says(permit(family.place.names["leila"], type="deny", securityLabel=hidden))
+    open = await family.proposes(family.about("Condition", code={"text": "A cold"}))
+    new = await family.proposes(family.about("Condition", **SECRET))
+    cold = await gate.create(family.place.me, "Condition", strict.dump(family.about("Condition", code={"text": "A cough"})))
+    edit = await family.proposes(family.about("Condition", id=cold.ref.id, **SECRET), cold)
+    assert [w.draft.id for w in await family.seen(family.mother)] == [open.draft.id]  # type: ignore[union-attr]
+    assert len(await family.seen(family.place.me)) == 3
+    assert [await family.refused(family.mother, d) for d in (new, edit)] == ["not-found", "not-found"]
+    assert await family.accept(family.mother, open) == [open.ref]
+    assert await family.accept(family.place.me, new) == [new.ref] and await family.accept(family.place.me, edit) == [cold.ref]
+
+
+async def test_who_may_see_a_draft_and_not_add_such_a_thing_does_not_accept_it(family: Family) -> None:
+    add = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": a}]} for a in ("collect", "correct")]
+    await family.says(permit(family.place.names["leila"], type="deny", action=add))
+    draft = await family.proposes(family.about("Condition", code={"text": "A cold"}))
+    assert len(await family.seen(family.mother)) == 1 and await family.refused(family.mother, draft) == "forbidden"
+    assert await family.accept(family.place.me, draft) == [draft.ref]
