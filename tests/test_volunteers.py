@@ -162,6 +162,20 @@ async def test_who_decides_for_a_child_reads_and_accepts_no_draft_of_what_the_ch
     assert await family.accept(family.place.me, new) == [new.ref] and await family.accept(family.place.me, edit) == [cold.ref]
 
 
+async def test_who_decides_for_somebody_is_shown_a_draft_as_they_are_shown_the_record(family: Family) -> None:
+    """No narrative, in the draft or of what is there; all of it for the person."""
+    told = {"text": {"status": "additional", "div": '<div xmlns="http://www.w3.org/1999/xhtml">hidden words</div>'}}
+    now = await gate.create(family.place.me, "Condition", strict.dump(family.about("Condition", code={"text": "A cough"}, **told)))
+    await family.proposes(family.about("Condition", code={"text": "A cold"}, **told))
+    await family.proposes(strict.decode((await gate.read(family.vic, now.ref)).body) | {"code": {"text": "A worse cough"}}, now)
+
+    def said(found: list[Any]) -> str:
+        return "".join([*(i.body for w in found for i in w.draft.items), json.dumps([w.before for w in found])])
+
+    assert said(await family.seen(family.place.me)).count("hidden words") == 3
+    assert "hidden words" not in said(found := await family.seen(family.mother)) and "A worse cough" in said(found)
+
+
 async def test_who_may_see_a_draft_and_not_add_such_a_thing_does_not_accept_it(family: Family) -> None:
     add = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": a}]} for a in ("collect", "correct")]
     await family.says(permit(family.place.names["leila"], type="deny", action=add))

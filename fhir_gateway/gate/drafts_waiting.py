@@ -11,10 +11,12 @@ from ..domain import consent, drafts, proxies, strict
 from ..domain.drafts import Draft, Item
 from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
+from ..domain.rendering import rendered
 from ..domain.types import Decision, Drop, Keep, Ref, Stored, Writer
 from .committing import Work, again
-from .context import Context, ask, ask_stored, need_scope, note, notes, stand
+from .context import Context, ask, ask_stored, need_scope, note, notes, stand, views_of
 from .drafting import EXTRACTED, KEPT
+from .headings import title
 from .marking import labelled
 from .permitting import through_targets
 from .preparing import put_by_house, take_away
@@ -58,7 +60,7 @@ async def _decides(ctx: Context, patient: str) -> bool:
 
 
 async def _shown(ctx: Context, draft: Draft) -> Waiting | None:
-    """All of it; None where anything of it is hidden from this asker, before or as it would be: then none of it is here."""
+    """All of it, each thing as this asker is shown such a thing; None where anything of it is hidden from this asker, before or as it would be: then none of it is here."""
     would = await _would_be(ctx, draft)
     if any(made.facts.patients != (draft.patient,) for made in would.values()):  # a Provenance of what they do not see
         return None
@@ -71,9 +73,18 @@ async def _shown(ctx: Context, draft: Draft) -> Waiting | None:
         if not all([(await ask(ctx, "access", facts)).permit for facts in there]):
             return None
         if item.over and stored is not None and stored.body is not None:
-            before[item.ref] = strict.decode(stored.body)
-        items.append(item if ctx.scopes is None or ctx.scopes.covers("r", item.ref.split("/")[0]) else _wordless(item))
+            before[item.ref] = rendered(strict.decode(stored.body), await views_of(ctx, stored))
+        items.append(await _as_shown(ctx, item, would.get(item.ref), before.get(item.ref, {})))
     return Waiting(_of(draft, items), before, fits)
+
+
+async def _as_shown(ctx: Context, item: Item, made: Stored | None, before: dict[str, Any]) -> Item:
+    if ctx.scopes is not None and not ctx.scopes.covers("r", item.ref.split("/")[0]):
+        return _wordless(item)
+    if made is None or made.body is None:
+        return msgspec.structs.replace(item, title=title(before))
+    shown = rendered(strict.decode(made.body), await views_of(ctx, made))
+    return msgspec.structs.replace(item, body=strict.dump(shown).decode(), title=title(shown))
 
 
 async def _would_be(ctx: Context, draft: Draft) -> dict[str, Stored]:
