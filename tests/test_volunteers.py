@@ -19,6 +19,7 @@ from fhir_gateway.auth.people import Account
 from fhir_gateway.domain import drafts, strict
 from fhir_gateway.domain.drafts import JOB, Draft, Item
 from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.scopes import Scopes
 from fhir_gateway.domain.types import Actor, Facts, Ref
 from fhir_gateway.domain.vocabulary import ACT_CODE, RESTRICTING_ROLES, SIGN_IN_ROLES
 from fhir_gateway.gate import Context, Written
@@ -174,6 +175,12 @@ async def test_who_decides_for_somebody_is_shown_a_draft_as_they_are_shown_the_r
 
     assert said(await family.seen(family.place.me)).count("hidden words") == 3
     assert "hidden words" not in said(found := await family.seen(family.mother)) and "A worse cough" in said(found)
+
+
+async def test_an_app_that_reads_tasks_alone_and_who_wrote_it_get_no_words_of_a_draft(family: Family) -> None:
+    draft = await family.proposes(family.about("Condition", code={"text": "A cold"}))
+    for who in (family.vic, replace(family.place.me, scopes=Scopes.parse("patient/Task.rs"), launch=family.child)):
+        assert [(i.ref, i.body, i.title) for w in await family.seen(who) for i in w.draft.items] == [(str(draft.ref), "", "")]
 
 
 async def test_who_may_see_a_draft_and_not_add_such_a_thing_does_not_accept_it(family: Family) -> None:

@@ -114,7 +114,7 @@ def _own(draft: Draft) -> Waiting:
 
 
 def _wordless(item: Item) -> Item:
-    return msgspec.structs.replace(item, body=None if item.body is None else "")
+    return msgspec.structs.replace(item, body=None if item.body is None else "", title="")
 
 
 async def _now(ctx: Context, item: Item) -> Stored | None:
