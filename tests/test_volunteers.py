@@ -189,3 +189,25 @@ async def test_who_may_see_a_draft_and_not_add_such_a_thing_does_not_accept_it(f
     draft = await family.proposes(family.about("Condition", code={"text": "A cold"}))
     assert len(await family.seen(family.mother)) == 1 and await family.refused(family.mother, draft) == "forbidden"
     assert await family.accept(family.place.me, draft) == [draft.ref]
+
+
+async def test_a_proposed_end_of_a_task_ends_no_referral(family: Family) -> None:
+    """Their own answer to one Task is written; that the other is done is proposed in the same transaction, and nothing is over."""
+    wanted = await gate.create(family.place.me, "ServiceRequest", strict.dump(family.about("ServiceRequest", status="active", intent="order")))
+
+    def task(owner: str, **more: Any) -> dict[str, Any]:
+        about = {"for": {"reference": family.child}, "focus": {"reference": str(wanted.ref)}, "owner": {"reference": owner}}
+        return {"resourceType": "Task", "status": "requested", "intent": "order", **about, **more}
+
+    owners = (family.place.names["asha"], family.child)
+    made = [await gate.create(family.place.me, "Task", strict.dump(task(owner))) for owner in owners]
+    ends = [
+        {"resource": task(owner, id=t.ref.id, status="completed"), "request": {"method": "PUT", "url": str(t.ref), "ifMatch": f'W/"{t.version}"'}}
+        for owner, t in zip(owners, made, strict=True)
+    ]
+    told = await gate.transaction(family.vic, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": ends}))
+    assert [e["response"]["status"][:3] for e in told["entry"]] == ["200", "202"]
+    assert json.loads((await gate.read(family.place.me, wanted.ref)).body)["status"] == "active"
+    (draft,) = await family.seen(family.place.me)
+    await gate.answer_draft(family.place.me, family.child, draft.draft.id, "accept")
+    assert json.loads((await gate.read(family.place.me, wanted.ref)).body)["status"] == "completed"
