@@ -54,6 +54,11 @@ def test_only_their_own_answer_to_a_task_and_unfinished_answers_do_not_wait() ->
     assert not waits(TASK | {"status": "accepted"}, TASK)
     for more in ({"note": [{"text": "x"}]}, {"owner": {"reference": "Organization/o"}}, {"description": "x"}, {"output": []}):
         assert waits(TASK | {"status": "accepted"} | more, TASK), more
+    by_code = {"statusReason": {"coding": [{"system": "urn:why", "code": "away"}]}, "meta": {"versionId": "2"}}
+    assert not waits(TASK | {"status": "rejected"} | by_code, TASK)
+    worded = {"coding": [{"system": "urn:why", "code": "away", "display": "words"}]}
+    for more in ({"statusReason": {"text": "words"}}, {"businessStatus": worded}, {"statusReason": worded}, {"statusReason": {"coding": [{"code": "come on Monday"}]}}, {"meta": {"tag": [{"display": "words"}]}}):
+        assert waits(TASK | {"status": "rejected"} | more, TASK), more
     assert waits(TASK | {"status": "accepted"}, TASK | {"owner": {"reference": "Practitioner/other"}})
     assert not waits(ANSWERS) and not waits(ANSWERS | {"item": []}, ANSWERS, own=True)
     assert waits(ANSWERS | {"item": []}, ANSWERS), "somebody else's answers"

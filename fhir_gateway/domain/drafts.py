@@ -20,7 +20,9 @@ TYPES: Final = frozenset({
     "Appointment", "CarePlan", "CareTeam", "ClinicalImpression", "Communication", "Condition", "DocumentReference", "Flag", "Goal", "MedicationStatement",
     "Observation", "Provenance", "QuestionnaireResponse", "RelatedPerson", "RiskAssessment", "ServiceRequest", "Task",
 })  # fmt: skip
-ANSWER: Final = frozenset({"status", "statusReason", "businessStatus", "lastModified", "meta"})  # of a Task: what its owner says of it, and no words
+ANSWER: Final = frozenset({"status", "lastModified"})  # of a Task: what its owner says of it, and no words
+CODED: Final = frozenset({"statusReason", "businessStatus"})  # the same, where it is by codes alone
+SERVERS: Final = frozenset({"versionId", "lastUpdated", "security"})  # of `meta`: what the server sets itself
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -70,7 +72,19 @@ def waits(actor: Actor, resource: Mapping[str, Any], before: Mapping[str, Any] |
         return before is not None and not (own and before.get("status") == "in-progress")
     if resource.get("resourceType") != "Task" or before is None or named_by(before.get("owner")).isdisjoint(actor.ids):
         return True
-    return any(before.get(k) != resource.get(k) for k in (before.keys() | resource.keys()) - ANSWER)
+    changed = {k for k in (before.keys() | resource.keys()) - ANSWER if before.get(k) != resource.get(k)}
+    return any(not _no_words(k, before.get(k), resource.get(k)) for k in changed)
+
+
+def _no_words(element: str, before: Any, now: Any) -> bool:
+    """Is this change of a Task one without words: codes alone, or what the server sets."""
+    if element == "meta":
+        then, here = ({k: v for k, v in (m or {}).items() if k not in SERVERS} for m in (before, now))
+        return bool(then == here)
+    if element not in CODED:
+        return False
+    codings = [] if now is None else now.get("coding", ())
+    return (now or {}).keys() <= {"coding"} and all(c.keys() <= {"system", "version", "code"} and not any(" " in str(v) for v in c.values()) for c in codings)
 
 
 def refused(facts: Facts) -> str:
