@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +215,22 @@ async def test_a_proposed_end_of_a_task_ends_no_referral(family: Family) -> None
     (draft,) = await family.seen(family.place.me)
     await gate.answer_draft(family.place.me, family.child, draft.draft.id, "accept")
     assert json.loads((await gate.read(family.place.me, wanted.ref)).body)["status"] == "completed"
+
+
+async def test_whoever_wrote_an_accepted_draft_is_its_author_for_a_no_and_nobody_by_it_for_a_yes(family: Family) -> None:
+    me, vic = family.place.me, family.place.names["asha"]
+    here = await gate.create(me, "Condition", strict.dump(family.about("Condition", code={"text": "A cough"})))
+    drafted = [await family.proposes(family.about("Condition", code={"text": "A cold"}))]
+    drafted.append(await family.proposes(family.about("Condition", id=here.ref.id, code={"text": "A worse cough"}), here))
+    for draft in drafted:
+        await family.accept(me, draft)
+    await family.says(permit(family.place.names["leila"], type="deny", data=[{"meaning": "authoredby", "reference": {"reference": vic}}]))
+    for draft in drafted:
+        with pytest.raises(Problem) as no:
+            await gate.read(family.mother, draft.ref)
+        assert no.value.kind == "not-found"
+    mine = strict.decode((await gate.read(me, drafted[0].ref)).body)
+    await gate.update(me, drafted[0].ref, strict.dump({**mine, "code": {"text": "Better"}}), if_match=1)
+    for draft in drafted:
+        facts = (await family.place.house.store.get(draft.ref)).facts  # type: ignore[union-attr]
+        assert vic in facts.authors and vic not in facts.makers and facts.origin is not None and vic not in facts.origin, "it opens nothing to them"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..domain import consent, drafts, proxies, strict
+from ..domain import facts as deriving
 from ..domain.drafts import Draft, Item
 from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
@@ -97,6 +98,7 @@ async def _would_be(ctx: Context, draft: Draft) -> dict[str, Stored]:
         stored, resource = await _now(ctx, item), strict.decode(raw)
         facts, _ = labelled(ctx, resource, ref, writer, stored)
         facts = await through_targets(work, resource, facts, stored)
+        facts = deriving.in_nobodys_name(facts, stored.facts if stored is not None else None, theirs=True)
         work.new[ref] = Stored(ref, item.over + 1, ctx.at, raw, raw, facts, writer, created_by=stored.created_by if stored else draft.by)
     return {str(ref): stored for ref, stored in work.new.items()}
 
