@@ -24,6 +24,8 @@ from fhir_gateway.domain.vocabulary import ACT_CODE, RESTRICTING_ROLES, SIGN_IN_
 from fhir_gateway.gate import Context, Written
 from fhir_gateway.gate.launching import ROLES
 from fhir_gateway.store import sqlite
+from fhir_gateway.web.pages.leaves import changed, every
+from fhir_gateway.web.pages.versions import words_of
 
 from .staff import consent, permit
 from .telling.place import Place
@@ -92,6 +94,36 @@ def test_however_a_volunteer_comes_in_they_are_one() -> None:
     assert vic.narrowed(frozenset({"clinician"})) == {"clinician", "volunteer"}
     assert vic.narrowed(frozenset()) == {"volunteer"} and Account("gp", "Practitioner/g", roles=("clinician",)).narrowed(ROLES) == {"clinician"}
     assert {drafts.ROLE} == RESTRICTING_ROLES <= SIGN_IN_ROLES
+
+
+def test_the_page_says_all_that_would_be_written() -> None:
+    """Not the words alone that stand beside a code, a dose or a reference; and what of it changed."""
+    dosage = {"text": "As before", "doseAndRate": [{"doseQuantity": {"value": 50, "unit": "mg", "code": "mg"}}], "asNeededBoolean": False}
+    code = {"text": "Aspirin", "coding": [{"system": "http://snomed.info/sct", "code": "387458008", "display": "Warfarin"}]}
+    div = {"status": "additional", "div": "<div>more <b>words</b> &amp; these</div>"}
+    new = {
+        "id": "1", "resourceType": "MedicationStatement", "meta": {"versionId": "2", "tag": [{"display": "a tag"}]}, "medicationCodeableConcept": code, "dosage": [dosage], "text": div,
+        "extension": [{"url": "urn:x", "valueString": "extended"}], "identifier": [{"value": "X-1"}], "_status": {"extension": [{"url": "urn:y", "valueCode": "y1"}]}, "status": "active",
+        "informationSource": {"reference": "Practitioner/v", "display": "Dr Good"},
+    }  # fmt: skip
+    now = {"id": "1", "meta": {"versionId": "1"}, "status": "active", "dosage": [{"text": "As before", "doseAndRate": [{"doseQuantity": {"value": 5, "unit": "mg"}}]}], "note": [{"text": "x"}]}
+    known = {"Practitioner/v": "Vic"}
+    said = {k: every(new.get(k), known) for k in changed(now, new)}
+    assert set(said) == new.keys() - {"id", "resourceType", "status"} | {"note"} and said["note"] == ""
+    for element, words in (
+        ("medicationCodeableConcept", ("Aspirin", "387458008", "Warfarin")), ("dosage", ("As before", "50", "No")), ("text", ("more words & these",)), ("extension", ("extended",)),
+        ("identifier", ("X-1",)), ("_status", ("y1",)), ("meta", ("a tag",)), ("informationSource", ("Dr Good", "Vic")),
+    ):  # fmt: skip
+        assert all(w in said[element] for w in words), said[element]
+    assert every({"start": "2026-01-01"}, {}) == words_of({"start": "2026-01-01"}), "what words say is said once"
+
+
+def test_the_person_attests_references_of_a_new_provenance_and_no_words() -> None:
+    entity = [{"role": "source", "what": {"reference": "QuestionnaireResponse/1", "display": "words"}, "agent": [{"who": {"display": "words"}}]}, {"role": "source", "what": {"display": "words"}}]
+    body = json.dumps({"resourceType": "Provenance", "entity": entity})
+    draft = Draft("t", "Patient/1", "Practitioner/v", "Vic", None, None, "professional", "2026-11-26T10:00:00Z", (Item("Provenance/1", 0, body), Item("Provenance/2", 3, body)))
+    said = drafts.attested(draft, [Ref("Goal", "1")], "Patient/1", datetime(2026, 11, 26, tzinfo=UTC))
+    assert said["entity"] == [{"role": "source", "what": {"reference": "QuestionnaireResponse/1"}}]
 
 
 # -- who reads and accepts one in somebody's place ----------------------------------------------------------------------

@@ -115,12 +115,11 @@ def task(draft: Draft) -> dict[str, Any]:
 
 
 def attested(draft: Draft, targets: Sequence[Ref], who: str, at: Any) -> dict[str, Any]:
-    """The Provenance of an accepted draft: who wrote it, and who says that it is right. What the draft itself was made of stays said."""
-    said = [msgspec.json.decode(i.body) for i in draft.items if i.body is not None and i.ref.startswith("Provenance/")]
+    """The Provenance of an accepted draft: who wrote it, and who says that it is right. What the draft itself was made of stays said (`made_of`)."""
     author: dict[str, Any] = {"type": _agent("author", "Author"), "who": {"reference": draft.by}}
     if draft.organisation:
         author["onBehalfOf"] = {"reference": draft.organisation}
-    entity = [e for p in said for e in p.get("entity", [])]
+    entity = [e for i in draft.items for e in made_of(i)]
     return {
         "resourceType": "Provenance",
         "target": [{"reference": str(ref)} for ref in targets],
@@ -131,8 +130,16 @@ def attested(draft: Draft, targets: Sequence[Ref], who: str, at: Any) -> dict[st
     }
 
 
+def made_of(item: Item) -> list[dict[str, Any]]:
+    """What a new Provenance of a draft says that it was made of: a role and a reference each. Its words are nobody's to attest."""
+    if item.over or not item.body or not item.ref.startswith("Provenance/"):
+        return []
+    found = [(e.get("role"), (e.get("what") or {}).get("reference")) for e in msgspec.json.decode(item.body).get("entity", [])]
+    return [{"role": role, "what": {"reference": reference}} for role, reference in found if role and reference]
+
+
 def _agent(code: str, display: str) -> dict[str, Any]:
     return {"coding": [{"system": f"{HL7}/provenance-participant-type", "code": code, "display": display}]}
 
 
-__all__ = ["JOB", "MOST", "ROLE", "TYPES", "Draft", "Item", "attested", "only_drafts", "refused", "task", "waits"]
+__all__ = ["JOB", "MOST", "ROLE", "TYPES", "Draft", "Item", "attested", "made_of", "only_drafts", "refused", "task", "waits"]
