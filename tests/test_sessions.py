@@ -333,6 +333,8 @@ async def test_a_role_for_emergencies_ends_with_the_account_s(desk: Any) -> None
     assert (await people.as_now(desk.store, session.caller, desk.turned.at)).roles == {"clinician", "break-glass"}
     await people.add(desk.store, replace(ada, roles=("clinician",)), "correct horse")
     assert (await people.as_now(desk.store, session.caller, desk.turned.at)).roles == {"clinician"}
+    await people.add(desk.store, replace(ada, roles=("clinician", "volunteer")), "correct horse")
+    assert (await people.as_now(desk.store, session.caller, desk.turned.at)).roles == {"clinician", "volunteer"}, "what restricts them holds at once"
     await accounts.close(desk.store, "ada b", accounts.Act(desk.turned.at, lambda: "close"))
     with pytest.raises(Problem) as refused:
         await people.as_now(desk.store, session.caller, desk.turned.at)

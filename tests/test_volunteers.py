@@ -1,16 +1,35 @@
-"""Whose writes are drafts, which of them are not, and what cannot be one: the rules alone. The whole is told in tests/systems/test_11_*.py."""
+"""Whose writes are drafts, which of them are not, and what cannot be one: the rules alone. And who reads and accepts one in somebody's place, in a house of its own (`family`). The whole is told in
+tests/systems/test_11_*.py."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
+import pytest_asyncio
 
-from fhir_gateway.domain import drafts
+from fhir_gateway import gate
+from fhir_gateway.auth.people import Account
+from fhir_gateway.domain import drafts, strict
 from fhir_gateway.domain.drafts import JOB, Draft, Item
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.scopes import Scopes
 from fhir_gateway.domain.types import Actor, Facts, Ref
+from fhir_gateway.domain.vocabulary import ACT_CODE, RESTRICTING_ROLES, SIGN_IN_ROLES
+from fhir_gateway.gate import Context, Written
+from fhir_gateway.gate.launching import ROLES
+from fhir_gateway.store import sqlite
+from fhir_gateway.web.pages.leaves import changed, every
+from fhir_gateway.web.pages.versions import words_of
+
+from .staff import consent, permit
+from .telling.place import Place
+from .telling.servers import Post
 
 VOLUNTEER = Actor("professional", frozenset({"Practitioner/v", "Organization/h"}), user="Practitioner/v", drafts_only=True)
 TASK = {"resourceType": "Task", "status": "requested", "owner": {"reference": "Practitioner/v"}, "description": "Come on Tuesdays"}
@@ -36,6 +55,11 @@ def test_only_their_own_answer_to_a_task_and_unfinished_answers_do_not_wait() ->
     assert not waits(TASK | {"status": "accepted"}, TASK)
     for more in ({"note": [{"text": "x"}]}, {"owner": {"reference": "Organization/o"}}, {"description": "x"}, {"output": []}):
         assert waits(TASK | {"status": "accepted"} | more, TASK), more
+    by_code = {"statusReason": {"coding": [{"system": "urn:why", "code": "away"}]}, "meta": {"versionId": "2"}}
+    assert not waits(TASK | {"status": "rejected"} | by_code, TASK)
+    worded = {"coding": [{"system": "urn:why", "code": "away", "display": "words"}]}
+    for more in ({"statusReason": {"text": "words"}}, {"businessStatus": worded}, {"statusReason": worded}, {"statusReason": {"coding": [{"code": "come on Monday"}]}}, {"meta": {"tag": [{"display": "words"}]}}):
+        assert waits(TASK | {"status": "rejected"} | more, TASK), more
     assert waits(TASK | {"status": "accepted"}, TASK | {"owner": {"reference": "Practitioner/other"}})
     assert not waits(ANSWERS) and not waits(ANSWERS | {"item": []}, ANSWERS, own=True)
     assert waits(ANSWERS | {"item": []}, ANSWERS), "somebody else's answers"
@@ -62,3 +86,183 @@ def test_the_task_of_a_draft_says_nothing_of_what_is_in_it() -> None:
     assert not {"focus", "basedOn", "partOf", "reasonReference"} & task.keys(), "it stands for nothing in the record: a referral would close with it"
     said = drafts.attested(draft, [Ref("Goal", "1")], "Patient/1", datetime(2026, 11, 26, tzinfo=UTC))
     assert [a["who"]["reference"] for a in said["agent"]] == ["Practitioner/v", "Patient/1"] and said["agent"][0]["onBehalfOf"] == {"reference": "Organization/h"}
+
+
+def test_however_a_volunteer_comes_in_they_are_one() -> None:
+    """From their own system, by an app let in there, by a token of before: what restricts is taken from the account."""
+    vic = Account("vic", "Practitioner/v", roles=("clinician", "operator", "volunteer"))
+    assert vic.narrowed(frozenset({"clinician"})) == {"clinician", "volunteer"}
+    assert vic.narrowed(frozenset()) == {"volunteer"} and Account("gp", "Practitioner/g", roles=("clinician",)).narrowed(ROLES) == {"clinician"}
+    assert {drafts.ROLE} == RESTRICTING_ROLES <= SIGN_IN_ROLES
+
+
+def test_the_page_says_all_that_would_be_written() -> None:
+    """Not the words alone that stand beside a code, a dose or a reference; and what of it changed."""
+    dosage = {"text": "As before", "doseAndRate": [{"doseQuantity": {"value": 50, "unit": "mg", "code": "mg"}}], "asNeededBoolean": False}
+    code = {"text": "Aspirin", "coding": [{"system": "http://snomed.info/sct", "code": "387458008", "display": "Warfarin"}]}
+    div = {"status": "additional", "div": "<div>more <b>words</b> &amp; these</div>"}
+    new = {
+        "id": "1", "resourceType": "MedicationStatement", "meta": {"versionId": "2", "tag": [{"display": "a tag"}]}, "medicationCodeableConcept": code, "dosage": [dosage], "text": div,
+        "extension": [{"url": "urn:x", "valueString": "extended"}], "identifier": [{"value": "X-1"}], "_status": {"extension": [{"url": "urn:y", "valueCode": "y1"}]}, "status": "active",
+        "informationSource": {"reference": "Practitioner/v", "display": "Dr Good"},
+    }  # fmt: skip
+    now = {"id": "1", "meta": {"versionId": "1"}, "status": "active", "dosage": [{"text": "As before", "doseAndRate": [{"doseQuantity": {"value": 5, "unit": "mg"}}]}], "note": [{"text": "x"}]}
+    known = {"Practitioner/v": "Vic"}
+    said = {k: every(new.get(k), known) for k in changed(now, new)}
+    assert set(said) == new.keys() - {"id", "resourceType", "status"} | {"note"} and said["note"] == ""
+    for element, words in (
+        ("medicationCodeableConcept", ("Aspirin", "387458008", "Warfarin")), ("dosage", ("As before", "50", "No")), ("text", ("more words & these",)), ("extension", ("extended",)),
+        ("identifier", ("X-1",)), ("_status", ("y1",)), ("meta", ("a tag",)), ("informationSource", ("Dr Good", "Vic")),
+    ):  # fmt: skip
+        assert all(w in said[element] for w in words), said[element]
+    assert every({"start": "2026-01-01"}, {}) == words_of({"start": "2026-01-01"}), "what words say is said once"
+
+
+def test_the_person_attests_references_of_a_new_provenance_and_no_words() -> None:
+    entity = [{"role": "source", "what": {"reference": "QuestionnaireResponse/1", "display": "words"}, "agent": [{"who": {"display": "words"}}]}, {"role": "source", "what": {"display": "words"}}]
+    body = json.dumps({"resourceType": "Provenance", "entity": entity})
+    draft = Draft("t", "Patient/1", "Practitioner/v", "Vic", None, None, "professional", "2026-11-26T10:00:00Z", (Item("Provenance/1", 0, body), Item("Provenance/2", 3, body)))
+    said = drafts.attested(draft, [Ref("Goal", "1")], "Patient/1", datetime(2026, 11, 26, tzinfo=UTC))
+    assert said["entity"] == [{"role": "source", "what": {"reference": "QuestionnaireResponse/1"}}]
+
+
+# -- who reads and accepts one in somebody's place ----------------------------------------------------------------------
+
+
+@dataclass
+class Family:
+    """A child of fifteen, who is at risk of nothing; their mother, who decides for them; and a volunteer whom the child lets write."""
+
+    place: Place
+    child: str
+    mother: Context
+    vic: Context
+
+    async def says(self, *rules: dict[str, Any]) -> None:
+        """A consent of the child's own."""
+        await gate.create(self.place.me, "Consent", strict.dump(consent(self.child.removeprefix("Patient/"), *rules)))
+
+    def about(self, type: str, **more: Any) -> dict[str, Any]:
+        return {"resourceType": type, "subject": {"reference": self.child}, **more}
+
+    async def proposes(self, body: dict[str, Any], over: Written | None = None) -> Written:
+        raw = strict.dump(body)
+        done = await gate.update(self.vic, over.ref, raw, if_match=over.version) if over else await gate.create(self.vic, body["resourceType"], raw)
+        assert done.did == "drafted" and done.draft is not None
+        return done
+
+    async def seen(self, who: Context) -> list[Any]:
+        return await gate.drafts_for(who, self.child)
+
+    async def accept(self, who: Context, draft: Written) -> list[Ref]:
+        assert draft.draft is not None
+        return await gate.answer_draft(who, self.child, draft.draft.id, "accept")
+
+    async def refused(self, who: Context, draft: Written) -> str:
+        with pytest.raises(Problem) as no:
+            await self.accept(who, draft)
+        return no.value.kind
+
+
+@pytest_asyncio.fixture
+async def family(tmp_path: Path) -> AsyncIterator[Family]:
+    place = Place(Post())
+    store = await sqlite.open(tmp_path / "gateway.sqlite", clock=lambda: place.now)
+    await place.open(store)
+    child = place.names["amina"]
+    await place.change(place.records, "amina", birthDate="2011-06-01")
+    mother = {"resourceType": "RelatedPerson", "active": True, "patient": {"reference": child}, "name": [{"family": "Example"}]}
+    place.names["leila"] = str((await gate.create(place.me, "RelatedPerson", strict.dump(mother))).ref)
+    await place.appoint("leila", "parental-responsibility")
+    gp = await place.gp()
+    out = Family(place, child, place.proxy(place.names["leila"]), replace(gp, actor=replace(gp.actor, drafts_only=True, clinician=False)))
+    every = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": a}]} for a in ("access", "collect", "correct")]
+    await out.says(permit(place.names["asha"], action=every))
+    yield out
+    await store.close()
+
+
+SECRET = {"meta": {"security": [{"system": ACT_CODE, "code": "SEX"}]}, "code": {"text": "Something private"}}
+
+
+async def test_who_decides_for_a_child_reads_and_accepts_no_draft_of_what_the_child_hides_from_them(family: Family) -> None:
+    hidden = [{"system": ACT_CODE, "code": "SEX"}]
+    await family.says(permit(family.place.names["leila"], type="deny", securityLabel=hidden))
+    open = await family.proposes(family.about("Condition", code={"text": "A cold"}))
+    new = await family.proposes(family.about("Condition", **SECRET))
+    cold = await gate.create(family.place.me, "Condition", strict.dump(family.about("Condition", code={"text": "A cough"})))
+    edit = await family.proposes(family.about("Condition", id=cold.ref.id, **SECRET), cold)
+    assert [w.draft.id for w in await family.seen(family.mother)] == [open.draft.id]  # type: ignore[union-attr]
+    assert len(await family.seen(family.place.me)) == 3
+    assert [await family.refused(family.mother, d) for d in (new, edit)] == ["not-found", "not-found"]
+    assert await family.accept(family.mother, open) == [open.ref]
+    assert await family.accept(family.place.me, new) == [new.ref] and await family.accept(family.place.me, edit) == [cold.ref]
+
+
+async def test_who_decides_for_somebody_is_shown_a_draft_as_they_are_shown_the_record(family: Family) -> None:
+    """No narrative, in the draft or of what is there; all of it for the person."""
+    told = {"text": {"status": "additional", "div": '<div xmlns="http://www.w3.org/1999/xhtml">hidden words</div>'}}
+    now = await gate.create(family.place.me, "Condition", strict.dump(family.about("Condition", code={"text": "A cough"}, **told)))
+    await family.proposes(family.about("Condition", code={"text": "A cold"}, **told))
+    await family.proposes(strict.decode((await gate.read(family.vic, now.ref)).body) | {"code": {"text": "A worse cough"}}, now)
+
+    def said(found: list[Any]) -> str:
+        return "".join([*(i.body for w in found for i in w.draft.items), json.dumps([w.before for w in found])])
+
+    assert said(await family.seen(family.place.me)).count("hidden words") == 3
+    assert "hidden words" not in said(found := await family.seen(family.mother)) and "A worse cough" in said(found)
+
+
+async def test_an_app_that_reads_tasks_alone_and_who_wrote_it_get_no_words_of_a_draft(family: Family) -> None:
+    draft = await family.proposes(family.about("Condition", code={"text": "A cold"}))
+    for who in (family.vic, replace(family.place.me, scopes=Scopes.parse("patient/Task.rs"), launch=family.child)):
+        assert [(i.ref, i.body, i.title) for w in await family.seen(who) for i in w.draft.items] == [(str(draft.ref), "", "")]
+
+
+async def test_who_may_see_a_draft_and_not_add_such_a_thing_does_not_accept_it(family: Family) -> None:
+    add = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": a}]} for a in ("collect", "correct")]
+    await family.says(permit(family.place.names["leila"], type="deny", action=add))
+    draft = await family.proposes(family.about("Condition", code={"text": "A cold"}))
+    assert len(await family.seen(family.mother)) == 1 and await family.refused(family.mother, draft) == "forbidden"
+    assert await family.accept(family.place.me, draft) == [draft.ref]
+
+
+async def test_a_proposed_end_of_a_task_ends_no_referral(family: Family) -> None:
+    """Their own answer to one Task is written; that the other is done is proposed in the same transaction, and nothing is over."""
+    wanted = await gate.create(family.place.me, "ServiceRequest", strict.dump(family.about("ServiceRequest", status="active", intent="order")))
+
+    def task(owner: str, **more: Any) -> dict[str, Any]:
+        about = {"for": {"reference": family.child}, "focus": {"reference": str(wanted.ref)}, "owner": {"reference": owner}}
+        return {"resourceType": "Task", "status": "requested", "intent": "order", **about, **more}
+
+    owners = (family.place.names["asha"], family.child)
+    made = [await gate.create(family.place.me, "Task", strict.dump(task(owner))) for owner in owners]
+    ends = [
+        {"resource": task(owner, id=t.ref.id, status="completed"), "request": {"method": "PUT", "url": str(t.ref), "ifMatch": f'W/"{t.version}"'}}
+        for owner, t in zip(owners, made, strict=True)
+    ]
+    told = await gate.transaction(family.vic, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": ends}))
+    assert [e["response"]["status"][:3] for e in told["entry"]] == ["200", "202"]
+    assert json.loads((await gate.read(family.place.me, wanted.ref)).body)["status"] == "active"
+    (draft,) = await family.seen(family.place.me)
+    await gate.answer_draft(family.place.me, family.child, draft.draft.id, "accept")
+    assert json.loads((await gate.read(family.place.me, wanted.ref)).body)["status"] == "completed"
+
+
+async def test_whoever_wrote_an_accepted_draft_is_its_author_for_a_no_and_nobody_by_it_for_a_yes(family: Family) -> None:
+    me, vic = family.place.me, family.place.names["asha"]
+    here = await gate.create(me, "Condition", strict.dump(family.about("Condition", code={"text": "A cough"})))
+    drafted = [await family.proposes(family.about("Condition", code={"text": "A cold"}))]
+    drafted.append(await family.proposes(family.about("Condition", id=here.ref.id, code={"text": "A worse cough"}), here))
+    for draft in drafted:
+        await family.accept(me, draft)
+    await family.says(permit(family.place.names["leila"], type="deny", data=[{"meaning": "authoredby", "reference": {"reference": vic}}]))
+    for draft in drafted:
+        with pytest.raises(Problem) as no:
+            await gate.read(family.mother, draft.ref)
+        assert no.value.kind == "not-found"
+    mine = strict.decode((await gate.read(me, drafted[0].ref)).body)
+    await gate.update(me, drafted[0].ref, strict.dump({**mine, "code": {"text": "Better"}}), if_match=1)
+    for draft in drafted:
+        facts = (await family.place.house.store.get(draft.ref)).facts  # type: ignore[union-attr]
+        assert vic in facts.authors and vic not in facts.makers and facts.origin is not None and vic not in facts.origin, "it opens nothing to them"

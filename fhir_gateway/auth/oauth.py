@@ -277,7 +277,7 @@ class OAuth:
             scopes=scopes, launch=grant.launch, grant=name,
         )  # fmt: skip
         if grant.roles is not None and grant.assurance is not None:
-            caller = replace(caller, roles=caller.roles & set(grant.roles), assurance=grant.assurance)
+            caller = replace(caller, roles=account.narrowed(frozenset(grant.roles)), assurance=grant.assurance)
         answer = self._bearer(await self.tokens.issue(caller, at), scopes)
         if grant.launch:
             answer |= {"patient": grant.launch.removeprefix("Patient/"), "need_patient_banner": True}

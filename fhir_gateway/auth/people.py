@@ -21,6 +21,7 @@ from argon2.exceptions import VerificationError
 from ..domain.pauses import pause
 from ..domain.problem import Problem
 from ..domain.types import Drop, Keep
+from ..domain.vocabulary import RESTRICTING_ROLES
 from .kept import Kept, commit_unless_taken, digest, pack
 from .tokens import ROLES, Caller, kind_of, refused
 
@@ -80,6 +81,10 @@ class Account:
             return self.fhir_user
         return self.patient if self.fhir_user.startswith("RelatedPerson/") else None
 
+    def narrowed(self, roles: frozenset[str]) -> frozenset[str]:
+        """Of these roles those that the account has, and each of the account that restricts, whatever the sign-in was."""
+        return (roles | RESTRICTING_ROLES) & set(self.roles)
+
     def proven(self, at: datetime) -> datetime:
         """Since when whoever proves at `at` that this account is theirs is signed in: not before the account became what it is.
 
@@ -129,7 +134,7 @@ async def accounts(store: Kept, at: datetime) -> list[Account]:
 
 
 async def as_now(store: Kept, caller: Caller, at: datetime) -> Caller:
-    """The caller with those of their roles that their account has now: what was taken away ends at once.
+    """The caller with those of their roles that their account has now, and each that restricts: what was taken away ends at once.
 
     Only of people of the built-in issuer; anybody else's roles are what their issuer says. Problem sign-in for an account that is closed
     or somebody else's now, and for a sign-in from before the account was changed.
@@ -141,7 +146,7 @@ async def as_now(store: Kept, caller: Caller, at: datetime) -> Caller:
         raise refused()
     if account.since is not None and (caller.signed_in is None or caller.signed_in < account.since):
         raise refused()
-    roles = caller.roles & set(account.roles)
+    roles = account.narrowed(caller.roles)
     return caller if roles == caller.roles else replace(caller, roles=roles)
 
 

@@ -297,6 +297,13 @@ def _proxy(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, S
     return replace(_because(True, "proxy", roles), obligations=NO_OBLIGATIONS)
 
 
+def forbidden(ask: Ask, facts: Facts, standings: Mapping[str, Standing]) -> bool:
+    """Does somebody whom it is about say no to this: to this asker by name, or about such a thing. Silence is no no."""
+    known = [as_one(standings[p], standings) for p in facts.patients]
+    said = [evaluate(tree.root, facts) for s in known for tree in speaking(rules_for(ask, s, standings), facts)]
+    return any(a[0] == "deny" and any(n.named or n.rule.what for n in a[1]) for a in said if a is not None)
+
+
 # -- the same, for a search -------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,9 @@ TYPES: Final = frozenset({
     "Appointment", "CarePlan", "CareTeam", "ClinicalImpression", "Communication", "Condition", "DocumentReference", "Flag", "Goal", "MedicationStatement",
     "Observation", "Provenance", "QuestionnaireResponse", "RelatedPerson", "RiskAssessment", "ServiceRequest", "Task",
 })  # fmt: skip
-ANSWER: Final = frozenset({"status", "statusReason", "businessStatus", "lastModified", "meta"})  # of a Task: what its owner says of it, and no words
+ANSWER: Final = frozenset({"status", "lastModified"})  # of a Task: what its owner says of it, and no words
+CODED: Final = frozenset({"statusReason", "businessStatus"})  # the same, where it is by codes alone
+SERVERS: Final = frozenset({"versionId", "lastUpdated", "security"})  # of `meta`: what the server sets itself
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -70,7 +72,19 @@ def waits(actor: Actor, resource: Mapping[str, Any], before: Mapping[str, Any] |
         return before is not None and not (own and before.get("status") == "in-progress")
     if resource.get("resourceType") != "Task" or before is None or named_by(before.get("owner")).isdisjoint(actor.ids):
         return True
-    return any(before.get(k) != resource.get(k) for k in (before.keys() | resource.keys()) - ANSWER)
+    changed = {k for k in (before.keys() | resource.keys()) - ANSWER if before.get(k) != resource.get(k)}
+    return any(not _no_words(k, before.get(k), resource.get(k)) for k in changed)
+
+
+def _no_words(element: str, before: Any, now: Any) -> bool:
+    """Is this change of a Task one without words: codes alone, or what the server sets."""
+    if element == "meta":
+        then, here = ({k: v for k, v in (m or {}).items() if k not in SERVERS} for m in (before, now))
+        return bool(then == here)
+    if element not in CODED:
+        return False
+    codings = [] if now is None else now.get("coding", ())
+    return (now or {}).keys() <= {"coding"} and all(c.keys() <= {"system", "version", "code"} and not any(" " in str(v) for v in c.values()) for c in codings)
 
 
 def refused(facts: Facts) -> str:
@@ -101,12 +115,11 @@ def task(draft: Draft) -> dict[str, Any]:
 
 
 def attested(draft: Draft, targets: Sequence[Ref], who: str, at: Any) -> dict[str, Any]:
-    """The Provenance of an accepted draft: who wrote it, and who says that it is right. What the draft itself was made of stays said."""
-    said = [msgspec.json.decode(i.body) for i in draft.items if i.body is not None and i.ref.startswith("Provenance/")]
+    """The Provenance of an accepted draft: who wrote it, and who says that it is right. What the draft itself was made of stays said (`made_of`)."""
     author: dict[str, Any] = {"type": _agent("author", "Author"), "who": {"reference": draft.by}}
     if draft.organisation:
         author["onBehalfOf"] = {"reference": draft.organisation}
-    entity = [e for p in said for e in p.get("entity", [])]
+    entity = [e for i in draft.items for e in made_of(i)]
     return {
         "resourceType": "Provenance",
         "target": [{"reference": str(ref)} for ref in targets],
@@ -117,8 +130,16 @@ def attested(draft: Draft, targets: Sequence[Ref], who: str, at: Any) -> dict[st
     }
 
 
+def made_of(item: Item) -> list[dict[str, Any]]:
+    """What a new Provenance of a draft says that it was made of: a role and a reference each. Its words are nobody's to attest."""
+    if item.over or not item.body or not item.ref.startswith("Provenance/"):
+        return []
+    found = [(e.get("role"), (e.get("what") or {}).get("reference")) for e in msgspec.json.decode(item.body).get("entity", [])]
+    return [{"role": role, "what": {"reference": reference}} for role, reference in found if role and reference]
+
+
 def _agent(code: str, display: str) -> dict[str, Any]:
     return {"coding": [{"system": f"{HL7}/provenance-participant-type", "code": code, "display": display}]}
 
 
-__all__ = ["JOB", "MOST", "ROLE", "TYPES", "Draft", "Item", "attested", "only_drafts", "refused", "task", "waits"]
+__all__ = ["JOB", "MOST", "ROLE", "TYPES", "Draft", "Item", "attested", "made_of", "only_drafts", "refused", "task", "waits"]

@@ -98,13 +98,15 @@ def derive(
     )
 
 
-def in_nobodys_name(facts: Facts, before: Facts | None) -> Facts:
-    """The same facts where the gateway itself wrote this version: it makes nobody an author."""
+def in_nobodys_name(facts: Facts, before: Facts | None, *, theirs: bool = False) -> Facts:
+    """The same facts where the gateway itself wrote this version: it makes nobody an author. `theirs`: by somebody's words, who is one for
+    a no; for a yes nobody is, now or by their words later (`origin`)."""
     if before is None:
-        return replace(facts, authors=frozenset(), origin=frozenset(), makers=frozenset(), keeper=None, sourced=None)
+        authors = facts.authors if theirs else frozenset[str]()
+        return replace(facts, authors=authors, origin=frozenset(), makers=frozenset(), keeper=None, sourced=None)
     kept = facts.keeper if facts.keeper == before.keeper else None
     came = facts.sourced if facts.sourced == before.sourced else None
-    return replace(facts, authors=before.authors, origin=before.origin, makers=facts.makers & before.makers, keeper=kept, sourced=came)
+    return replace(facts, authors=facts.authors if theirs else before.authors, origin=before.origin, makers=facts.makers & before.makers, keeper=kept, sourced=came)
 
 
 def owned(facts: Facts, whose: Authorship) -> Facts:

@@ -151,3 +151,4 @@ def most_specific(codes: frozenset[str]) -> frozenset[str]:
 SIGN_IN_ROLES: Final = frozenset(
     {"clinician", "break-glass", "contributor", "operator", "refer", "declassifier", "registrar", "privacy-officer", "volunteer"}
 )  # what a sign-in may carry; nobody has one by default
+RESTRICTING_ROLES: Final = frozenset({"volunteer"})  # of these what takes away: whoever has one in their account has it however they come in

@@ -20,13 +20,14 @@ def requests_over(task: dict[str, Any]) -> set[Ref]:
 
 
 async def closing(work: Work) -> AsyncIterator[tuple[Stored, dict[str, Any]]]:
-    """Referrals that close with this commit, and as what. One that the same commit writes is its writer's to close."""
+    """Referrals that close with this commit, and as what. One that the same commit writes is its writer's to close; what it only proposes closes nothing."""
+    written = work.written
     for ref in sorted(work.over):
         stored = await work.ctx.house.store.get(ref)
-        if stored is None or stored.body is None or ref in work.new or ref in work.gone:
+        if stored is None or stored.body is None or ref in written or ref in work.gone:
             continue
         named = [r for r in await work.ctx.house.store.referrers(ref) if r.type == "Task"][:MOST]
-        tasks = [await work.get(r) for r in {*named, *(r for r in work.new if r.type == "Task")} if r not in work.gone]
+        tasks = [written.get(r) or await work.ctx.house.store.get(r) for r in {*named, *(r for r in written if r.type == "Task")} if r not in work.gone]
         same = [t for t in tasks if t is not None and t.body is not None and t.facts.patients == stored.facts.patients]
         bodies = [b for b in (strict.decode(t.body or b"{}") for t in same) if request_of(b) == str(ref)]
         body = closed(strict.decode(stored.body), bodies)

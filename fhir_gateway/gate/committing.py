@@ -46,6 +46,12 @@ class Work:
         """The resource as it will be after this commit, as far as it is prepared; None when there is none."""
         return self.new.get(ref) or await self.ctx.house.store.get(ref)
 
+    @property
+    def written(self) -> dict[Ref, Stored]:
+        """What it writes: `new` without what is only proposed."""
+        proposed = {i.ref for i in self.drafted}
+        return {ref: s for ref, s in self.new.items() if str(ref) not in proposed} if proposed else self.new
+
     async def seek(self, type: str, condition: str) -> str:
         """The name of this writer's condition; of one by a copy's tag, everybody's, so that a pull and its partner's push meet. Look up its matches afterwards: whoever makes one meanwhile has used the name, and this
         commit will not go through."""
@@ -67,9 +73,7 @@ class Work:
         if self.propose is not None:
             more = tuple(await self.propose(self, more))
         await keyed_by_the_directory(self)
-        proposed = {i.ref for i in self.drafted}
-        new = {ref: s for ref, s in self.new.items() if str(ref) not in proposed} if proposed else self.new
-        told = [*await of_new_access(self.ctx, new, self.ops), *of_the_directory(new)]
+        told = [*await of_new_access(self.ctx, self.written, self.ops), *of_the_directory(self.written)]
         try:
             await settle(self.ctx, *self.ops, *self.trail, *more, *told)
         except Problem as p:

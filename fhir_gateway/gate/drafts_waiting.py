@@ -7,14 +7,19 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..domain import drafts, proxies, strict
+from ..domain import consent, drafts, proxies, strict
+from ..domain import facts as deriving
 from ..domain.drafts import Draft, Item
 from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
+from ..domain.rendering import rendered
 from ..domain.types import Decision, Drop, Keep, Ref, Stored, Writer
 from .committing import Work, again
-from .context import Context, ask_stored, need_scope, note, stand
+from .context import Context, ask, ask_stored, need_scope, note, notes, stand, views_of
 from .drafting import EXTRACTED, KEPT
+from .headings import title
+from .marking import labelled
+from .permitting import through_targets
 from .preparing import put_by_house, take_away
 
 Answer = Literal["accept", "refuse", "withdraw"]
@@ -35,7 +40,7 @@ async def drafts_for(ctx: Context, patient: str) -> list[Waiting]:
     the words. Problem not-found for everybody else."""
     decides = await _decides(ctx, patient)
     kept = [] if ctx.launch and patient not in ctx.bound else [msgspec.json.decode(raw, type=Draft) for raw in (await ctx.house.store.kept_all(KEPT, ctx.at, prefix=f"{patient} ")).values()]
-    found = [await _shown(ctx, d) for d in kept] if decides else [_own(d) for d in kept if d.by == ctx.actor.user]
+    found = [w for d in kept if (w := await _shown(ctx, d)) is not None] if decides else [_own(d) for d in kept if d.by == ctx.actor.user]
     if not decides and not found:
         await ctx.house.store.commit(note(ctx, "R", "drafts", None, (), allowed=False))
         raise not_found()
@@ -55,20 +60,51 @@ async def _decides(ctx: Context, patient: str) -> bool:
     return bool(proxies.decides_for(standing, a.ids | {a.user}, micros(ctx.at)))
 
 
-async def _shown(ctx: Context, draft: Draft) -> Waiting:
-    """All of it but what is hidden from the person since."""
+async def _shown(ctx: Context, draft: Draft) -> Waiting | None:
+    """All of it, each thing as this asker is shown such a thing; None where anything of it is hidden from this asker, before or as it would be: then none of it is here."""
+    would = await _would_be(ctx, draft)
+    if any(made.facts.patients != (draft.patient,) for made in would.values()):  # a Provenance of what they do not see
+        return None
     before: dict[str, dict[str, Any]] = {}
     items, fits = [], True
     for item in draft.items:
         stored = await _now(ctx, item)
         fits = fits and _same(item, stored)
+        there = [s.facts for s in (stored, would.get(item.ref)) if s is not None and s.body is not None]
+        if not all([(await ask(ctx, "access", facts)).permit for facts in there]):
+            return None
         if item.over and stored is not None and stored.body is not None:
-            if not (await ask_stored(ctx, "access", stored)).permit:
-                fits = False
-                continue
-            before[item.ref] = strict.decode(stored.body)
-        items.append(item if ctx.scopes is None or ctx.scopes.covers("r", item.ref.split("/")[0]) else _wordless(item))
+            before[item.ref] = rendered(strict.decode(stored.body), await views_of(ctx, stored))
+        items.append(await _as_shown(ctx, item, would.get(item.ref), before.get(item.ref, {})))
     return Waiting(_of(draft, items), before, fits)
+
+
+async def _as_shown(ctx: Context, item: Item, made: Stored | None, before: dict[str, Any]) -> Item:
+    if ctx.scopes is not None and not ctx.scopes.covers("r", item.ref.split("/")[0]):
+        return _wordless(item)
+    if made is None or made.body is None:
+        return msgspec.structs.replace(item, title=title(before))
+    shown = rendered(strict.decode(made.body), await views_of(ctx, made))
+    return msgspec.structs.replace(item, body=strict.dump(shown).decode(), title=title(shown))
+
+
+async def _would_be(ctx: Context, draft: Draft) -> dict[str, Stored]:
+    """Each thing that it would write, as it would be kept: with its labels and whose it is."""
+    work = Work(ctx)
+    for item in sorted(draft.items, key=lambda i: i.ref.startswith("Provenance/")):  # which is about the others
+        if item.body is None:
+            continue
+        ref, raw, writer = Ref(*item.ref.split("/", 1)), item.body.encode(), _writer(draft, item)
+        stored, resource = await _now(ctx, item), strict.decode(raw)
+        facts, _ = labelled(ctx, resource, ref, writer, stored)
+        facts = await through_targets(work, resource, facts, stored)
+        facts = deriving.in_nobodys_name(facts, stored.facts if stored is not None else None, theirs=True)
+        work.new[ref] = Stored(ref, item.over + 1, ctx.at, raw, raw, facts, writer, created_by=stored.created_by if stored else draft.by)
+    return {str(ref): stored for ref, stored in work.new.items()}
+
+
+def _writer(draft: Draft, item: Item) -> Writer:
+    return Writer(draft.by, draft.organisation, draft.client, draft.kind, item.method, False, saw_all=False)
 
 
 def _of(draft: Draft, items: list[Item]) -> Draft:
@@ -80,7 +116,7 @@ def _own(draft: Draft) -> Waiting:
 
 
 def _wordless(item: Item) -> Item:
-    return msgspec.structs.replace(item, body=None if item.body is None else "")
+    return msgspec.structs.replace(item, body=None if item.body is None else "", title="")
 
 
 async def _now(ctx: Context, item: Item) -> Stored | None:
@@ -105,7 +141,10 @@ async def answer_draft(ctx: Context, patient: str, id: str, answer: Answer) -> l
     """
     raw = await ctx.house.store.kept(KEPT, f"{patient} {id}", ctx.at)
     draft = msgspec.json.decode(raw, type=Draft) if raw is not None else None
-    may = draft is not None and (draft.by == ctx.actor.user if answer == "withdraw" else await _decides(ctx, patient))
+    if answer == "withdraw":
+        may = draft is not None and draft.by == ctx.actor.user
+    else:
+        may = draft is not None and await _decides(ctx, patient) and await _shown(ctx, draft) is not None
     what = "accept-draft" if answer == "accept" else "refuse-draft"
     if draft is None or not may:
         await ctx.house.store.commit(note(ctx, "U", what, None, (), allowed=False))
@@ -113,7 +152,8 @@ async def answer_draft(ctx: Context, patient: str, id: str, answer: Answer) -> l
 
     async def attempt() -> list[Ref]:
         work = Work(replace(ctx, actor=replace(ctx.actor, drafts_only=False)))
-        refs = [await _written(work, draft, item) for item in draft.items if not item.ref.startswith("Provenance/")] if answer == "accept" else []
+        would = await _would_be(ctx, draft) if answer == "accept" else {}
+        refs = [await _written(work, draft, i, would.get(i.ref)) for i in draft.items if not i.ref.startswith("Provenance/")] if answer == "accept" else []
         if refs:
             kept = [r for r in refs if r in work.new]
             said = drafts.attested(draft, kept, ctx.actor.user, ctx.at)
@@ -128,20 +168,32 @@ async def answer_draft(ctx: Context, patient: str, id: str, answer: Answer) -> l
     return await again(attempt)
 
 
-async def _written(work: Work, draft: Draft, item: Item) -> Ref:
-    """One change of it, as its author's words. Problem stale, forbidden, insufficient-scope."""
+async def _written(work: Work, draft: Draft, item: Item, made: Stored | None) -> Ref:
+    """One change of it, as its author's words, by the right of whoever accepts it. Problem stale, forbidden, insufficient-scope."""
     ctx, ref, stored = work.ctx, Ref(*item.ref.split("/", 1)), await _now(work.ctx, item)
     need_scope(ctx, {"POST": "c", "PUT": "u", "DELETE": "d"}[item.method], ref.type)
     if not _same(item, stored):
         raise Problem("stale", CHANGED)
     if stored is not None and not (await ask_stored(ctx, "correct", stored)).permit:
         raise Problem("stale", CHANGED)
-    if item.body is None:
+    if item.body is None or made is None:
         await take_away(work, ref, if_match=item.over)
         return ref
-    writer = Writer(draft.by, draft.organisation, draft.client, draft.kind, item.method, False, saw_all=False)
-    await put_by_house(work, ref, strict.decode(item.body.encode()), stored, "accept-draft", f"a draft of {draft.by}", by=writer)
+    decision = await _accepting(ctx, "correct" if item.over else "collect", made)
+    if not decision.permit:
+        await ctx.house.store.commit(*notes(ctx, "U", "accept-draft", decision, made.facts, ref))
+        raise Problem("forbidden", "You may see this but not accept it.")
+    await put_by_house(work, ref, strict.decode(item.body.encode()), stored, "accept-draft", f"a draft of {draft.by}", by=_writer(draft, item))
     return ref
+
+
+async def _accepting(ctx: Context, action: Literal["collect", "correct"], made: Stored) -> Decision:
+    """May they add or change this. Who decides for the person adds what a volunteer wrote by that right, where no consent says no to it."""
+    decision = await ask(ctx, action, made.facts)
+    if decision.basis != "no-proxy-role" or action != "collect":
+        return decision
+    known = await stand(ctx.house, made.facts.patients, None, ctx.place)
+    return decision if consent.forbidden(ctx.asks(action), made.facts, known) else Decision(True, "proxy", rule="decides for them")
 
 
 async def _closed(work: Work, draft: Draft, answer: Answer, what: str) -> None:

@@ -83,10 +83,11 @@ def _now(period: Any, house: House) -> bool:
 def _caller(house: House, account: Account, told: Told, issuer: str) -> Caller:
     """As by a password, but for what their system cannot say: the level of assurance is what was agreed with it."""
     at = house.clock()
-    there = told.signed_in or at - LONG_AGO
-    since = there if account.since is None else max(there, account.since)
+    if told.signed_in is not None and account.since is not None and told.signed_in < account.since:
+        raise stopped("launch-user", f"{told.launcher.name}: {account.username} signed in there before their account here was changed")
+    since = account.proven(told.signed_in or at - LONG_AGO)
     caller = account.caller(issuer=issuer, jti=house.new_id(), expires=at + LONGEST, at=since)
-    return replace(caller, roles=caller.roles & ROLES, assurance=told.launcher.assurance)
+    return replace(caller, roles=account.narrowed(ROLES), assurance=told.launcher.assurance)
 
 
 def _note(house: House, who: Account, allowed: bool, detail: str) -> Note:

@@ -311,7 +311,7 @@ async def put_by_house(
     writer = by or Writer(a.user, a.organisation, ctx.client, "operator" if a.operator else a.kind, method, False, saw_all=False)
     facts, security = labelled(ctx, resource, ref, writer, before)
     facts = await through_targets(work, resource, facts, before)
-    facts = deriving.in_nobodys_name(facts, before.facts if before is not None else None)
+    facts = deriving.in_nobodys_name(facts, before.facts if before is not None else None, theirs=by is not None)
     over, letter = (before.version, "U") if before is not None else (0, "C")
     return await _store(
         work, ref, over + 1, over, strict.dump(resource), resource, facts, security, writer, letter, what, before, detail=f": {detail}", ours=ours

@@ -62,7 +62,7 @@ async def answer(web: Web, request: Request) -> Response:
 def _said(w: Waiting) -> dict[str, Any]:
     d = w.draft
     changes = [
-        {"method": i.method, "ref": i.ref, **({"version": i.over} if i.over else {}), "title": i.title, **({"resource": strict.decode(i.body.encode())} if i.body else {})}
+        {"method": i.method, "ref": i.ref, **({"version": i.over} if i.over else {}), **({"title": i.title} if i.title else {}), **({"resource": strict.decode(i.body.encode())} if i.body else {})}
         for i in d.items
     ]  # fmt: skip
     return {"id": d.id, "by": d.by, "name": d.name, "at": d.at, "fits": w.fits, "changes": changes}

@@ -8,16 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhir_gateway.auth import accounts, people
+from fhir_gateway.auth.sessions import SESSION, Row
 from fhir_gateway.domain.identity import NHS_NUMBER, on_paper
 from fhir_gateway.settings import LauncherSettings, Settings
 from fhir_gateway.settings.unsafe import unsafe_launchers
@@ -170,6 +172,9 @@ def test_who_that_is_here_is_decided_by_what_operators_wrote(started: tuple[Ehr,
         await accounts.close(store, "gp", act())
         assert seen(g, ehr) == 403
         await accounts.reopen(store, "gp", act())
+        ehr.claims = {"auth_time": int((datetime.now(UTC) - timedelta(minutes=5)).timestamp())}
+        assert seen(g, ehr) == 403, "a sign-in from before the account was changed, as with a session of ours"
+        ehr.claims = {}
         await people.add(store, replace(mine, username="gp-twice"), "only-for-this-test")
         assert seen(g, ehr) == 403, "two open accounts"
         await accounts.close(store, "gp-twice", act())
@@ -177,7 +182,12 @@ def test_who_that_is_here_is_decided_by_what_operators_wrote(started: tuple[Ehr,
         assert seen(g, ehr) == 200
         for door in ("/operator", "/privacy/audit"):
             assert seen(g, ehr, door) == 403, door
-        await accounts.change(store, "gp", act(), take=["operator", "privacy-officer"])
+        await accounts.change(store, "gp", act(), take=["operator", "privacy-officer"], give=["volunteer"])
+        assert seen(g, ehr) == 200
+        rows = [msgspec.json.decode(raw, type=Row) for raw in (await store.kept_all(SESSION, datetime.now(UTC))).values()]
+        latest = max((r.caller for r in rows if r.caller.subject == "gp"), key=lambda c: c.expires)
+        assert latest.roles == {"clinician", "break-glass", "volunteer"}, "what takes away stays"
+        await accounts.change(store, "gp", act(), take=["volunteer"])
 
     wired_operator(g, doing)
 

@@ -10,15 +10,16 @@ from starlette.responses import Response
 from ... import gate
 from ...domain import strict
 from ...domain.bundle import references
-from ...domain.drafts import Item
+from ...domain.drafts import Item, made_of
 from ...domain.problem import Problem, not_found
 from ...domain.vocabulary import ACCEPT_DRAFT, TASK_SYSTEM
 from ...gate import Context, Waiting
 from .frame import Pages, go, show
+from .leaves import changed, every
 from .names import bodies, names
 from .people import ID
 from .things import plural
-from .versions import parts
+from .versions import label
 from .words import _, moment
 
 DID: Final = {"POST": "New", "PUT": "Changed", "DELETE": "To be taken away"}
@@ -55,15 +56,16 @@ def _said(w: Waiting, known: dict[str, str]) -> dict[str, Any]:
     d = w.draft
     return {
         "id": d.id, "who": d.name or known.get(d.by) or _("Somebody"), "place": known.get(d.organisation or "", ""), "when": moment(d.at), "fits": w.fits,
-        "items": [_item(i, w, known) for i in d.items if not i.ref.startswith("Provenance/")],
+        "items": [_item(i, w, known) for i in d.items if not i.ref.startswith("Provenance/") or made_of(i)],
     }  # fmt: skip
 
 
 def _item(item: Item, w: Waiting, known: dict[str, str]) -> dict[str, Any]:
     """What would be there, part by part; of a change what is there now, too."""
-    new = strict.decode(item.body.encode()) if item.body else {}
-    now = w.before.get(item.ref)
-    rows = [{"label": p.label, "was": p.ours if now is not None else "", "new": p.theirs} for p in parts(now or {}, new, now or {}, known)] if new else []
+    new, now = strict.decode(item.body.encode()) if item.body else {}, w.before.get(item.ref, {})
+    if item.ref.startswith("Provenance/"):  # of which nothing else is written
+        new = {"entity": made_of(item)}
+    rows = [{"label": label(k), "was": every(now.get(k), known), "new": every(new.get(k), known) or _("Nothing")} for k in changed(now, new)] if new else []
     return {"what": item.title or plural(item.ref.split("/")[0])[0], "did": _(DID[item.method]), "rows": rows}
 
 
