@@ -223,8 +223,7 @@ def test_what_they_deleted_and_we_changed_is_not_made_anew_there(both: Scenario)
     (copy,) = copies(both, ref.split("/")[1])
     assert both.peer.delete(copy).status_code in (200, 204)
     person.put(checked(person.get(ref)) | {"description": {"text": "I still want this"}})
-    step(both)
-    step(both)
+    both.settle()  # where that server has enough for the moment (429), later
     assert copies(both, ref.split("/")[1]) == []
     assert checked(person.get(ref))["description"]["text"] == "I still want this"
     waiting = [c for c in both.g.lines("sync", "conflicts", "--json") if c["ref"] == ref]
