@@ -246,6 +246,14 @@ def test_7_what_is_said_to_have_been_taken_along_breaks_nothing_and_moves_nothin
     strict.read(strict.dump(mapping.bundle(plan, TABLES)))
 
 
+@pytest.mark.parametrize("path", ["code.coding[9]", "code.coding[0].code", "note[0].text", "code.coding[0]"])
+@pytest.mark.parametrize("more", [{}, {"as": "what stood there"}])
+def test_7_what_has_no_place_leaves_no_empty_place_behind(path: str, more: dict[str, Any]) -> None:
+    extra = [{"path": path, "value": {"code": "x"}, **more}]
+    plan = bare(actions=[{"id": "a", "text": "t", "x_fhir": extra}], goals=[{"id": "g", "text": "t", "x_fhir": extra}])
+    strict.read(strict.dump(mapping.bundle(plan, TABLES)))
+
+
 def test_7_nothing_of_real_records_is_lost_on_the_way(shared: Path) -> None:
     tried = 0
     for file in sorted((shared / "data/examples").rglob("*.json")):

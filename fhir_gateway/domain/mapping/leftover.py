@@ -164,15 +164,21 @@ def _put(node: Any, segments: tuple[Segment, ...], value: Any, instead: Any) -> 
     s, rest = segments[0], segments[1:]
     if type(node) is not dict:
         return
-    if s.place is None:
-        if not rest:
-            if s.name not in node or (instead is not MISSING and dump(node[s.name]) == dump(instead)):
-                node[s.name] = value
-        else:
-            _put(node.setdefault(s.name, {}), rest, value, instead)
+    if s.place is None and not rest:
+        if s.name not in node or (instead is not MISSING and dump(node[s.name]) == dump(instead)):
+            node[s.name] = value
         return
-    found = node.setdefault(s.name, [])
-    if type(found) is not list:
+    made = s.name not in node
+    if s.place is None:
+        _put(node.setdefault(s.name, {}), rest, value, instead)
+    else:
+        _put_at(node.setdefault(s.name, []), s, rest, value, instead)
+    if made and not node[s.name]:  # nothing had a place in it
+        del node[s.name]
+
+
+def _put_at(found: Any, s: Segment, rest: tuple[Segment, ...], value: Any, instead: Any) -> None:
+    if type(found) is not list or s.place is None:
         return
     if rest:
         if s.place < len(found):
