@@ -10,10 +10,10 @@ import msgspec
 from .bundle import instant
 from .standing import named_by
 from .types import Actor, Facts, Ref
-from .vocabulary import ACCEPT_DRAFT, ACT_CODE, HIDDEN_FROM_SELF, HL7, OURS, TASK_SYSTEM
+from .vocabulary import ACCEPT_DRAFT, ACT_CODE, HIDDEN_FROM_SELF, HL7, ROLE_SYSTEM, TASK_SYSTEM
 
 ROLE: Final = "volunteer"  # of a sign-in
-JOB: Final = f"{OURS}/CodeSystem/role|volunteer"  # PractitionerRole.code
+JOB: Final = f"{ROLE_SYSTEM}|volunteer"  # PractitionerRole.code
 MOST: Final = 100  # drafts that wait for one person
 # What a plan is made of. Not in it: the person's details, consents, attachments, stays in hospital, whoever acts for the person.
 TYPES: Final = frozenset({

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from .directory import ODS_CODE, Directory
 from .types import Facts
-from .vocabulary import OURS, SECTOR_SYSTEM
-
-SECTORS: Final = frozenset({"health", "social-care", "voluntary", "housing", "education", "justice"})
-JOBS: Final = f"{OURS}/CodeSystem/role"
+from .vocabulary import ROLE_SYSTEM, SECTOR_CODES, SECTOR_SYSTEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +40,10 @@ def _rule(part: str) -> ReadOnly:
         raise ValueError(f"`{part[:60]}` must be WHO=TYPE,TYPE or WHO=TYPE of SECTOR; several are parted by semicolons")
     if odd := next((t for t in sorted(named) if not (t.isalpha() and t[0].isupper())), None):
         raise ValueError(f"`{odd[:60]}` is no type of resource, such as Task")
-    if of and of not in SECTORS:
-        raise ValueError(f"`{of[:60]}` is no sector: {', '.join(sorted(SECTORS))}")
-    name = place if "/" in place else f"{SECTOR_SYSTEM}|{place}" if place in SECTORS else f"{ODS_CODE}|{place}"
-    return ReadOnly(name, named, f"{JOBS}|{job}" if job else "", of)
+    if of and of not in SECTOR_CODES:
+        raise ValueError(f"`{of[:60]}` is no sector: {', '.join(sorted(SECTOR_CODES))}")
+    name = place if "/" in place else f"{SECTOR_SYSTEM}|{place}" if place in SECTOR_CODES else f"{ODS_CODE}|{place}"
+    return ReadOnly(name, named, f"{ROLE_SYSTEM}|{job}" if job else "", of)
 
 
 def refuses(rules: Iterable[ReadOnly], names: frozenset[str], facts: Facts, directory: Directory) -> bool:

@@ -18,13 +18,13 @@ from .directory import Directory, Role
 from .periods import covers, micros
 from .standing import Standing, relationship
 from .types import Action, Actor, Ask, Decision, Facts, Writer
-from .vocabulary import HL7, IMPLIED_PURPOSES, OURS
+from .vocabulary import HL7, IMPLIED_PURPOSES, ROLE_SYSTEM
 
 CARE: Final = ("health", "social-care")
 SDS_JOBS: Final = ("https://fhir.hl7.org.uk/CodeSystem/UKCore-SDSJobRoleName", "https://fhir.nhs.uk/CodeSystem/England-SDS-JobRoleCode")
 # PractitionerRole.code of the jobs that refer. Whoever has a job of another name is given the role `refer`, or `clinician`.
 JOBS: Final = frozenset(
-    f"{OURS}/CodeSystem/role|{code}"
+    f"{ROLE_SYSTEM}|{code}"
     for code in (
         "allied-health-professional", "care-coordinator", "clinician", "community-nurse", "consultant", "dentist", "dietitian", "district-nurse",
         "doctor", "gp", "health-visitor", "matron", "mental-health-nurse", "midwife", "nurse", "occupational-therapist", "optometrist",

@@ -13,15 +13,15 @@ from typing import Any, Final
 
 from . import units
 from .forms.items import extension, nodes, value
+from .mapping.names import BASE, EXTENSIONS, PLAN_OBSERVATION
 from .periods import interval
 from .vitals import CATEGORY
 
 Node = Mapping[str, Any]
 Side = str  # inside, above, below, outside (no side is said), or "" where nobody said
 
-OWN: Final = "https://fhir-gateway.example/StructureDefinition/"
-PLAN: Final = "https://fhir-gateway.example/CodeSystem/plan-observation"
-WHEELS: Final = {(PLAN, "wheel"), ("https://fhir-gateway.example/CodeSystem/wheel", "own-wheel")}
+WHEELS: Final = {(PLAN_OBSERVATION, "wheel"), (f"{BASE}/CodeSystem/wheel", "own-wheel")}
+HOPED: Final = EXTENSIONS + "wheel-next"  # of a spoke: where one hopes to be
 MEANING: Final = "http://terminology.hl7.org/CodeSystem/referencerange-meaning"
 SAYS: Final = {"http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation", "http://terminology.hl7.org/CodeSystem/v2-0078", None}
 SIDES: Final[Mapping[str, Side]] = {
@@ -153,7 +153,7 @@ def one_spoke(o: Node, place: int) -> dict[str, Any] | None:
     if not is_wheel(o) or o.get("status") in NEVER or not 0 <= place < len(spokes):
         return None
     chosen_one = spokes[place]
-    hoped = extension(chosen_one, OWN + "wheel-next")
+    hoped = extension(chosen_one, HOPED)
     ranges = [{"low": {"value": hoped}}] if hoped is not None else nodes(chosen_one, "referenceRange")
     kept = {k: v for k, v in chosen_one.items() if k in ("code", "valueInteger")}
     return {**o, "component": [{**kept, **({"referenceRange": ranges} if ranges else {})}]}
@@ -189,7 +189,7 @@ def _at(text: Any) -> int | None:
 
 def _is_result(o: Node) -> bool:
     parts = [o, *nodes(o, "component")]
-    if any((c.get("system")) == PLAN for c in nodes(_thing(o.get("code")), "coding")):
+    if any(c.get("system") == PLAN_OBSERVATION for c in nodes(_thing(o.get("code")), "coding")):
         return False
     if any(value(p)[0] in ("Quantity", "Integer", "Range", "Ratio") or "referenceRange" in p or "interpretation" in p for p in parts):
         return True
@@ -207,12 +207,12 @@ def _reading(o: Node) -> Reading:
     method = " ".join(t for t in (_words(o.get("method")), _text(_instrument(o, "version"))) if t)
     return Reading(
         str(o.get("id", "")), _at(on), on, str(o.get("status", "")), tuple(parts), _absent(o), tuple(b for b in by if b),
-        _text(extension(o, OWN + "source-words")), method, any(str(i.get("system", "")).endswith("/id/message") for i in nodes(o, "identifier")),
+        _text(extension(o, EXTENSIONS + "source-words")), method, any(str(i.get("system", "")).endswith("/id/message") for i in nodes(o, "identifier")),
     )  # fmt: skip
 
 
 def _instrument(o: Node, part: str) -> Any:
-    whole = next((x for x in nodes(o, "extension") if x.get("url") == OWN + "instrument"), {})
+    whole = next((x for x in nodes(o, "extension") if x.get("url") == EXTENSIONS + "instrument"), {})
     return extension(whole, part)
 
 
@@ -336,4 +336,4 @@ def chosen(values: Sequence[Value], code: str) -> Value | None:
     return next((v for v in values if v.code == code), None)
 
 
-__all__ = ["Kind", "Range", "Reading", "Value", "change", "chosen", "is_wheel", "kinds", "one_spoke", "wheels", "when"]
+__all__ = ["HOPED", "Kind", "Range", "Reading", "Value", "change", "chosen", "is_wheel", "kinds", "one_spoke", "wheels", "when"]

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..web.test_forms_pages import begun, typed
-from .town import Person, Programme, about, classes, permit
+from ..web.test_forms_pages import typed
+from ..web.test_wheels import fill_in
+from .town import Programme, about, classes, permit
 
 SPOKE = "https://fhir-gateway.example/CodeSystem/wheel|own-wheel"
-
-
-def fill_in(mo: Person, **spokes: tuple[int, int]) -> str:
-    """The wheel as the person types it on the page, and sends it: what the last page says."""
-    v, at = mo.page, begun(mo.page, "my-wheel")
-    answers: dict[str, Any] = {}
-    for n, (name, (now, hoped)) in enumerate(spokes.items()):
-        if n:
-            typed(v, at, go="more:q0-0-1", **answers)
-        answers |= {f"q0-0-1-{n}-0": name, f"q0-0-1-{n}-1": str(now), f"q0-0-1-{n}-2": str(hoped)}
-    typed(v, at, **answers)
-    v.send(at[:-1] + "check")
-    return v.words()
 
 
 def said(wheel: dict[str, Any]) -> dict[str, tuple[int, int]]:
@@ -35,7 +23,7 @@ def test_a_spoke_becomes_a_goal_and_another_value_another_observation(programme:
     mo = p.person("mo", patient)
     nurse.agree(patient)
 
-    words = fill_in(mo, Sleep=(3, 7), Money=(6, 8))
+    words = fill_in(mo.page, Sleep=(3, 7), Money=(6, 8))
     assert "A wheel: My wheel" in words and "Sleep" in words and "<svg" in mo.page.page, "a picture, and the same in words"
     first = nurse.one(f"Observation?patient={patient}&code={SPOKE}")
     assert said(first) == {"Sleep": (3, 7), "Money": (6, 8)}
@@ -50,7 +38,7 @@ def test_a_spoke_becomes_a_goal_and_another_value_another_observation(programme:
     assert {"what": "Sleep", "value": 7, "unit": "out of 10"} in [g.get("target") for g in nurse.plan(patient)["goals"] if g["text"] == "Sleep through until six"]
     assert nurse.read(f"Goal/{goal['id']}")["addresses"][0]["reference"] == f"Observation/{first['id']}"
 
-    fill_in(mo, Sleep=(6, 7), Money=(6, 8))
+    fill_in(mo.page, Sleep=(6, 7), Money=(6, 8))
     wheels = nurse.find(f"Observation?patient={patient}&code={SPOKE}&_sort=_lastUpdated")
     assert [said(w)["Sleep"] for w in wheels] == [(3, 7), (6, 7)], "another value is another Observation, and the first stays as it was"
     assert wheels[0] == nurse.read(f"Observation/{first['id']}") and wheels[0]["meta"]["versionId"] == first["meta"]["versionId"]

@@ -24,8 +24,8 @@ PLANNED = {"plan": "1", "person": {"id": "p"}, "wheels": [{
 }]}  # fmt: skip
 
 
-def fill_in(v: Visitor, **spokes: tuple[int, int]) -> None:
-    """The wheel as its person types and sends it."""
+def fill_in(v: Visitor, **spokes: tuple[int, int]) -> str:
+    """The wheel as its person types and sends it: what the last page says."""
     at = begun(v, "my-wheel")
     answers: dict[str, Any] = {}
     for n, (name, (now, hoped)) in enumerate(spokes.items()):
@@ -35,6 +35,7 @@ def fill_in(v: Visitor, **spokes: tuple[int, int]) -> None:
     typed(v, at, **answers)
     v.send(at[:-1] + "check")
     assert "A wheel: My wheel" in v.words()
+    return v.words()
 
 
 def test_a_wheel_of_the_plan_is_a_picture_with_a_title_words_and_the_same_as_a_table() -> None:

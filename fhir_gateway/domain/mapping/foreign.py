@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from .codecs import CODECS
-from .names import BASE
+from .names import BASE, PLAN_OBSERVATION
 from .paths import MISSING
 from .tables import Table
 from .ways import Inward
@@ -50,7 +50,7 @@ def observed(resource: Mapping[str, Any]) -> str:
     """What an Observation of another's is in a plan, by our code for it; "?" for whatever is none of ours."""
     code = resource.get("code")
     codings = code.get("coding") if isinstance(code, dict) and resource.get("resourceType") == "Observation" else None
-    ours = {c.get("code") for c in codings or () if isinstance(c, dict) and c.get("system") == f"{BASE}/CodeSystem/plan-observation" and isinstance(c.get("code"), str)}
+    ours = {c.get("code") for c in codings or () if isinstance(c, dict) and c.get("system") == PLAN_OBSERVATION and isinstance(c.get("code"), str)}
     return "decision" if "decision" in ours else "?"
 
 

@@ -16,6 +16,7 @@ EXTENSIONS: Final = f"{BASE}/StructureDefinition/"
 PLAN_SYSTEM: Final = f"{BASE}/id/plan"  # of the main CarePlan; `/goal`, `/need` ... of what hangs on it
 ODS: Final = "https://fhir.nhs.uk/Id/ods-organization-code"
 OWN_ORGANISATION: Final = f"{BASE}/id/organisation"
+PLAN_OBSERVATION: Final = f"{BASE}/CodeSystem/plan-observation"  # Observation.code of what a plan says in a panel or in words
 ACTION_KIND: Final = f"{BASE}/CodeSystem/plan-action-kind"
 NHS_NUMBER: Final = "https://fhir.nhs.uk/Id/nhs-number"
 SNOMED: Final = "http://snomed.info/sct"

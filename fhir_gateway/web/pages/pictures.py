@@ -9,9 +9,9 @@ from decimal import Decimal
 from math import cos, pi, sin
 from typing import Any
 
+from ...domain.results import HOPED
 from .words import _, day, plain_date, short
 
-NEXT = "https://fhir-gateway.example/StructureDefinition/wheel-next"
 MIDDLE, LONG, MOST = 160, 110, 10  # a wheel in a picture of 320 by 320: a spoke of ten is 110 long
 LEFT, RIGHT = 16, 304  # where the line starts and ends, in the units of a picture 320 wide
 
@@ -152,7 +152,7 @@ def wheel(resource: Mapping[str, Any]) -> Wheel:
     found: list[_Numbers] = []
     for c in _things(resource.get("component")):
         low = next((r["low"].get("value") for r in _things(c.get("referenceRange")) if isinstance(r.get("low"), dict)), None)
-        wanted = next((x.get("valueInteger") for x in _things(c.get("extension")) if x.get("url") == NEXT), low)
+        wanted = next((x.get("valueInteger") for x in _things(c.get("extension")) if x.get("url") == HOPED), low)
         found.append((_called(c.get("code")), _counted(c.get("valueInteger")), _counted(wanted)))
     return _turned(_called(resource.get("code")), found, f"Observation/{resource['id']}" if resource.get("id") else "")
 
