@@ -66,6 +66,9 @@ def test_what_a_volunteer_writes_waits_until_the_person_accepts_it(programme: Pr
     ida.page.get("/my-plan/drafts")
     assert "I sing in the choir again" in ida.page.words() and "Vic" in ida.page.words() and "Ida walks to the sea" in ida.page.words()
     assert "Ida walks to the shop and back" in ida.page.words(), "what is there now stands beside what it would be"
+    (away,) = [c for d in ida.get(f"/patients/{patient}/drafts").json()["drafts"] for c in d["changes"] if c["method"] == "DELETE"]
+    assert away["now"] == goal and "All of this would go" in ida.page.words(), "and all that would be taken away"
+    assert ida.page.words().split("All of this would go")[1].count("Ida walks to the shop and back") >= 1
     ida.page.send(f"/my-plan/drafts/{task.split('/')[1]}", answer="accept")
     assert "It is part of your plan now" in ida.page.words()
     (sung,) = [g for g in gp.find(f"Goal?patient={patient}") if g["id"] != goal["id"]]
