@@ -21,7 +21,7 @@ from ..gate.telling import tell
 from ..gate.waiting_room import GONE
 from ..remote.client import Garbled, Refusal
 from ..store.base import Fenced
-from . import attempts, belonging, missing, originals, reading_back, stubs, tags
+from . import attempts, belonging, missing, originals, put_back_there, reading_back, stubs, tags
 from .attempts import Attempt, sent_open
 from .leaving import AskAgain
 from .letting_go import HIDDEN, MOST_LOOKS, REFERRED_TO, Stays, delete_there, gone
@@ -121,7 +121,7 @@ async def _still_there(house: House, partner: Partner, entry: Queued, known: Lin
             if e.status not in (404, 410):
                 raise
         else:
-            if not await belonging.another(house, partner, people, there):
+            if not await belonging.another(house, partner, people, there) and not await put_back_there.other(house, partner, old, there):
                 return replace(old, gone=False)
     try:
         return await attempts.found(house, partner, entry.ref, people)
@@ -260,6 +260,8 @@ async def _put_back(
     await partner.met()  # of a gateway it is known how its ETags are, so nothing needs to be seen first
     copy = outgoing(body, id, names, theirs_to_tag(link), absolute=partner.absolute)
     holding = partial(attempts.renewed, house, partner, entry, entry.ref)
+    if await put_back_there.another_there(house, partner, link):
+        return changed(link, gone=True)
     await attempts.recalling(house, partner, entry, attempt, *adopted, put_back=copy, agreed=number)
     try:
         reply = await partner.server.update(type, id, copy, link.etag, base, holding)
@@ -290,6 +292,8 @@ async def _stub_there(house: House, partner: Partner, entry: Queued, link: Linke
     while True:
         copy = stubs.made(house, link)
         held = link.base_received or link.base_sent
+        if await put_back_there.another_there(house, partner, link):
+            return changed(link, gone=True)
         try:
             reply = await partner.server.update(type, id, copy, link.etag, strict.decode(held) if held else None, holding)
             there = reply.body or (await partner.server.read(type, id)).body or {}
