@@ -265,7 +265,7 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
                     continue
                 if found is not None:
                     tally.add(await apply(house, partner, change_of(found), under_way, fresh=True))
-                elif (ours := await belonging.copied_once(house, partner, target, under_way)) is not None:
+                elif (ours := await belonging.copied_once(house, partner, target, await belonging.about(house, partner, there), under_way)) is not None:
                     under_way.ours[name] = str(ours)
     return tally
 
@@ -273,7 +273,7 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
 async def _changed_there(house: House, partner: Partner, link: Linked, there: dict[str, Any], under_way: Ahead) -> Tally:
     stored = await house.store.get(link.ref)
     ctx = await as_owner(house, partner, "access")
-    if stored is not None and originals.by_them(ctx, stored) and began_there(link):
+    if stored is not None and await originals.by_their_gateway(house, ctx, stored) and began_there(link):
         await house.store.commit(changed(link, gone=True))  # they took their copy back, and let us have it again
         return await _new_there(house, partner, change_of(there), under_way)
     if (stored is None or stored.deleted) and not await put_back_there.other(house, partner, link, there):
