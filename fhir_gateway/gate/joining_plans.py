@@ -17,8 +17,9 @@ from .context import Context
 from .explaining import may
 from .key_workers import may_see
 from .main_plan import MAIN, counting, open_question, said_of, sees
-from .preparing import put_by_house, put_edited
+from .preparing import put_edited
 from .reading import allow
+from .storing import put_by_house
 
 WAYS: Final = ("part", "main", "end")
 

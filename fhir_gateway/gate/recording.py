@@ -28,9 +28,9 @@ from .consenting import Asked, role_stands
 from .context import Context, Written, ask, note, stand, stand_apart
 from .keying import keyed_by_links
 from .outgoing import sent_again
-from .preparing import put_by_house
 from .proving import need_proof
 from .raising import task_of_the_house
+from .storing import put_by_house
 from .telling import tell
 
 REFERENCE = re.compile(r"(Patient|Practitioner|PractitionerRole|RelatedPerson)/[A-Za-z0-9.-]{1,64}\Z")
