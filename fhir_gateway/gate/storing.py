@@ -15,6 +15,7 @@ from ..domain.rendering import rendered
 from ..domain.types import VIEW, Decision, Facts, Put, Ref, Remove, Stored, Writer
 from . import drafting
 from .accepting import acceptances, questions
+from .answering import asked_for, finished
 from .closing import closing, requests_over
 from .committing import Work
 from .consenting import unknown
@@ -69,6 +70,9 @@ async def store(
         work.at_last(close_requests)
     if ref.type == "CarePlan":
         watched(work, stored, before)
+    if finished(final, before):
+        work.answered.add(ref)
+        work.at_last(end_questions)
     told = await unknown(ctx, work.get, final, facts)
     return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated", issues=told)
 
@@ -89,6 +93,12 @@ def watched(work: Work, now: Stored | None, before: Stored | None) -> None:
 async def settle_plans(work: Work) -> None:
     """One main plan for each person, whatever this commit makes and ends."""
     await one_main_plan(work, put_by_house)
+
+
+async def end_questions(work: Work) -> None:
+    """What asked for these answers is done."""
+    async for stored, body in asked_for(work):
+        await put_by_house(work, stored.ref, body, stored, "update", "it is answered", ours=True)
 
 
 async def close_requests(work: Work) -> None:
