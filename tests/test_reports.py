@@ -226,3 +226,19 @@ def test_the_trail_says_who_counted(town: Gateway, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "trail.ndjson").read_text().splitlines()]
     assert any(c.get("code") == "report" for r in rows for c in r.get("subtype", ()))
+
+
+def test_of_scores_it_is_told_how_many_were_asked_again_and_answered() -> None:
+    """Of what has fallen due; and nothing of it where few were asked."""
+    def task(start: str, end: str, status: str = "requested") -> dict[str, Any]:
+        asks = [{"type": {"text": "questionnaire"}, "valueCanonical": "https://town.example/Questionnaire/q"}]
+        return {"resourceType": "Task", "status": status, "input": asks, "executionPeriod": {"start": start, "end": end}}
+
+    past, done, ahead = task("2020-01-01", "2020-01-15"), task("2020-01-01", "2020-01-15", "completed"), task("2999-01-01", "2999-01-15")
+    kinds = [[ahead], [past], [done, ahead], [done, past], []]
+    has = [of_person("outcomes", "", tasks, TODAY).has for tasks in kinds]
+    assert has == [frozenset(), {"asked again", "not answered in time"}, {"asked again", "answered"}, {"asked again", "answered", "not answered in time"}, frozenset()]
+    people = [Person("", h) for h in has for _ in range(10)]
+    (row,) = report("outcomes", people).rows
+    assert (row.people, dict(row.counts)) == (50, {"asked again": 30, "answered": 20, "not answered in time": 20})
+    assert report("outcomes", people[:10] + people[10:14]).rows == ()

@@ -29,6 +29,7 @@ from .launching import launched, not_launched
 from .linking import link_to, linked
 from .looking import keepers, last_looked, organisation_called, who_looked
 from .main_plan import main_plan_of
+from .merged_plans import record_to_open
 from .messaging import Heard, hear
 from .naming import meant
 from .past import history
@@ -64,7 +65,7 @@ __all__ = [
     "labelled_by_these", "last_looked", "last_written", "launched", "link", "link_to", "linked", "main_plan_of", "may", "may_look", "may_send",
     "may_share", "meant", "meta_of", "my_choice", "my_notices", "named", "nobody_yet", "not_launched", "organisation_called", "own_labels",
     "owner_known", "owner_of", "part_of", "patch", "patch_where", "plan_document", "preview", "printed", "printed_plan_of", "proof_of", "push",
-    "put_on", "read", "record", "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "search", "searchset",
+    "put_on", "read", "record", "record_to_open", "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "search", "searchset",
     "settle", "shown_to", "signed_in_now", "status", "stop_emergency", "tagged", "take_off", "title", "told_all_labels", "took_out", "trail_between",
     "trail_events", "trail_page", "transaction", "turned_away", "unanswered", "uncomputable", "understood", "update", "update_where", "verify",
     "version_number", "vread", "waiting", "who_looked", "whole_record", "whose_trail", "why", "with_part",

@@ -15,7 +15,7 @@ from ...domain.audit import ITSELF, OPERATOR
 from ...domain.mapping.names import local, own_identifier
 from ...domain.problem import Problem, not_found
 from ...gate import Context, task_links
-from . import tasks, versions, volunteers
+from . import follow_ups, tasks, versions, volunteers
 from .acts import ACTS, OTHERWISE
 from .alerts import TYPES, alerts
 from .changes import last_changes
@@ -34,8 +34,8 @@ MOST_READ = 5_000  # rows read to fill one page under a narrow filter; then the 
 
 
 async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
-    """The person's own plan, whole; of a merged record of theirs by `record`, its id."""
-    shown = request.query_params.get("record") or own_id(ctx)
+    """The person's own plan, whole; of a merged record of theirs by `record`, its id. Without it the one that they go on with."""
+    shown = request.query_params.get("record") or (await gate.record_to_open(ctx, f"Patient/{own_id(ctx)}")).removeprefix("Patient/")
     if shown != own_id(ctx) and f"Patient/{shown}" not in ctx.records:
         raise not_found()
     others = sorted(r.removeprefix("Patient/") for r in ctx.records - {f"Patient/{shown}"})
@@ -46,13 +46,13 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
             raise
         mine = plans.Opened({}, [])
     asked = await tasks.about(ctx, shown)
-    turned = filled_in(mine.record)
+    turned, asks = filled_in(mine.record), await follow_ups.due_for(ctx, shown)
     empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned)
     view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned)
     first = alerts(mine.record, today(ctx.at), own=True)
     refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES} | kept_as(mine.record)
     return await show(
-        pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=refs, alerts=first, others=others,
+        pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, asks=asks, tasks=asked, refs=refs, alerts=first, others=others,
         drafts=await volunteers.waiting(ctx, shown), clashes=await versions.waiting(ctx, f"Patient/{shown}"), done=request.query_params.get("done", ""),
     )  # fmt: skip
 

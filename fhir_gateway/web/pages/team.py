@@ -13,7 +13,7 @@ from ...domain import strict
 from ...domain.problem import not_found
 from ...domain.types import Ref
 from ...gate import Context
-from . import tasks, versions, volunteers
+from . import follow_ups, tasks, versions, volunteers
 from .alerts import TYPES, alerts
 from .changes import last_changes
 from .finding import LONGEST, literal
@@ -49,6 +49,7 @@ async def team(pages: Pages, request: Request, ctx: Context) -> Response:
         first=first,
         tasks=waiting[: tasks.MOST],
         more_wait=len(waiting) >= tasks.MOST,
+        questions=await follow_ups.due_of_all(ctx) if first else [],
         taken=await tasks.owned(ctx, tasks.TAKEN_ON) if first else [],
         done=done if done in DONE else "",
         ways=ways(ctx),
@@ -77,7 +78,7 @@ async def accept(pages: Pages, request: Request, ctx: Context) -> Response:
 async def join_plans(pages: Pages, request: Request, ctx: Context) -> Response:
     """Say what becomes of a plan that waits beside the main one."""
     await gate.join_plans(ctx, Ref("Task", id_of(request)), str(request.state.form.get("how", "")))
-    return go("/team?done=plans")
+    return go("/my-plan?done=plans" if ctx.actor.kind == "patient" else "/team?done=plans")
 
 
 async def person(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -102,9 +103,10 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         person=id,
         mine=await here_because(ctx, id),
         opens_apps=await pages.opens_apps(),
+        asks=await follow_ups.due_for(ctx, id),
         drafts=await volunteers.waiting(ctx, id),
         clashes=await versions.waiting(ctx, f"Patient/{id}"),
-        done=done if done in ("emergency", "claim") else "",
+        done=done if done in ("emergency", "claim", "asked", "asked-draft", "not-asked") else "",
     )
 
 
