@@ -121,6 +121,10 @@ def unmet(reason: str) -> dict[str, Any]:
 
 
 def test_words_of_a_person_are_never_a_column_or_a_name() -> None:
+    choices = [{"resourceType": "ServiceRequest", "status": s} for s in ("active", "on-hold", "completed", "revoked", "draft", "entered-in-error")]
+    assert [of_person("choices", "", [c], TODAY).has - {"asked for a service"} for c in choices] == [{"waits for it"}, {"waits for it"}, {"had it"}, {"did not have it"}, set(), set()]
+    walks = {"resourceType": "ServiceRequest", "status": "active", "code": {"coding": [{"system": "http://snomed.info/sct", "code": "871731000000106"}], "text": "Alf's walk"}}
+    assert of_person("choices", "", [walks], TODAY).about == {("http://snomed.info/sct", "871731000000106"): ""}, "no words"
     one = of_person("unmet-need", "", [unmet("My brother Alf hides my keys"), unmet("Waiting list")], TODAY)
     assert one.has == {"has an unmet need", "another reason", "waiting list"}
     goal = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "See Alf", "coding": [

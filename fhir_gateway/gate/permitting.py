@@ -116,6 +116,8 @@ async def may_correct(work: Work, stored: Stored, resource: dict[str, Any] | Non
                 letter, what = ("D", "delete") if resource is None else ("U", "update")
                 await need_proof(ctx, letter, what, "writing who works here and where", Decision(False, "rbac"))
             _well_formed(resource or {})
+            if wrong := groups.still_an_agreement(strict.decode(stored.body or b"{}"), resource):
+                raise Problem("business-rule", wrong[1], wrong[0])
             return Decision(True, "no-patient-data")
         await ctx.house.store.commit(note(ctx, "U", "update", None, (str(stored.ref),), allowed=False))
         raise Problem("forbidden", f"Only an operator of this gateway changes {stored.ref.type}.")

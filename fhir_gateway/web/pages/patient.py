@@ -191,7 +191,7 @@ KINDS: dict[str, tuple[str, frozenset[str]]] = {  # what to show only, and which
     "signed": ("Signed in or out, or an app was let in or stopped", frozenset({"sign-in", "sign-out", "sign-out-everywhere", "authorize", "app-stopped", "token", "token-end"})),
     "refused": ("They were told no", frozenset()),
 }  # fmt: skip
-JOBS: dict[str, str] = {"privacy officer": "checking who looked is their job"}  # by the rule of the row; no decision about consent
+JOBS: dict[str, str] = {"privacy officer": "checking who looked is their job", "no partner": "they are not a partner of the agreement on sharing now"}  # by the rule of the row; no decision about consent
 WHY: dict[str, str] = {
     "self": "it is your own record", "implicit": "they look after you", "explicit": "you said yes",
     "refrain": "you said no, or it is marked as private", "break-glass": "they said it was an emergency",
