@@ -13,7 +13,7 @@ from ...domain import strict
 from ...domain.problem import not_found
 from ...domain.types import Ref
 from ...gate import Context
-from . import tasks, versions, volunteers
+from . import editing, tasks, versions, volunteers
 from .alerts import TYPES, alerts
 from .changes import last_changes
 from .finding import LONGEST, literal
@@ -104,7 +104,9 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         opens_apps=await pages.opens_apps(),
         drafts=await volunteers.waiting(ctx, id),
         clashes=await versions.waiting(ctx, f"Patient/{id}"),
-        done=done if done in ("emergency", "claim") else "",
+        done=done if done in ("emergency", "claim", *editing.DONE) else "",
+        edits=await editing.links(ctx, seen),
+        edit_base=f"/team/people/{id}/edit",
     )
 
 
