@@ -12,7 +12,7 @@ from .consenting import nobody_yet
 from .context import Answer, Context, Entry, House, Page, Remote, Written
 from .copying import copyable, told_all_labels
 from .disclosing import Grounds, grounds, kept_for, may_send, owner_known, owner_of, shown_to
-from .drafts_waiting import Waiting, answer_draft, drafts_for
+from .drafts_waiting import Waiting, answer_draft, drafts_for, drafts_seen
 from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
 from .enrolling import Enrolled, enrolled
 from .entering import enter, house_context
@@ -59,7 +59,7 @@ __all__ = [
     "Answer", "Clash", "Context", "Counted", "Enrolled", "Entry", "Explained", "Given", "Grounds", "Hand", "Heard", "House", "Named", "Once", "Page",
     "Preview", "Printed", "Remote", "Sealer", "Sight", "Verdict", "Waiting", "Written", "accept", "all_segments", "answer_draft", "appoint", "asker",
     "askers", "break_glass", "change_role", "changeable", "choose", "claim", "claimed_now", "claims_about", "clash", "clashes", "compartment", "confirm",
-    "confirming", "conflicts", "copyable", "counted", "counted_over_all", "create", "current", "details", "disown", "drafts_for", "emergencies",
+    "confirming", "conflicts", "copyable", "counted", "counted_over_all", "create", "current", "details", "disown", "drafts_for", "drafts_seen", "emergencies",
     "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "events", "everything", "explain", "find", "given", "grounds", "hear",
     "history", "historyset", "house_context", "identified", "inbox", "is_newest", "join_plans", "judge", "keep_foreign", "keepers", "kept_for",
     "labelled_by_these", "last_looked", "last_written", "launched", "link", "link_to", "linked", "main_plan_of", "may", "may_look", "may_send",

@@ -28,6 +28,7 @@ PARTS: dict[str, tuple[str, str]] = {  # what each part lets somebody see: `shar
     "team": ("My team, family and friends", "Who they are and how to reach them"),
     "measurements": ("My measurements", "Weight, blood pressure and other things that were measured"),
     "documents": ("My documents", "Letters, reports and papers in your record"),
+    "stays": ("My hospital stays and visits", "When and where you stayed in hospital or were seen, and who looked after you there"),
 }
 PURPOSES: dict[str, tuple[str, str, str]] = {  # why they may look: to choose, in the list, in the sentence before saving
     "care": ("To care for me", "To care for you", "They may look to care for you."),
