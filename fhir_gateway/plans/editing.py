@@ -1,4 +1,4 @@
-"""One goal or action of a person by itself, in the words of the plan: opened as it is or was, and changed by what somebody says otherwise.
+"""One goal or action of a person, or what matters to them, by itself, in the words of the plan: opened as it is or was, and changed by what somebody says otherwise.
 
 The tables of `mappings/` say where each word of it lands; everything else of the resource stays as it is, seen or not.
 """
@@ -27,8 +27,11 @@ Path = tuple[str, ...]
 PARTS: Final[Mapping[str, tuple[Path, ...]]] = {  # kind -> what of it can be said otherwise, one by one
     "goal": (("text",), ("importance",), ("target", "what"), ("target", "value"), ("target", "unit"), ("target", "by"), ("status",), ("status_reason",), ("review",)),
     "action": (("text",), ("when",), ("from",), ("to",), ("status",), ("status_reason",), ("confidence",), ("strategies",), ("review",)),
+    "about-me": (
+        ("most_important",), ("people_important",), ("how_i_communicate",), ("my_wellness",), ("please_do_and_dont",), ("how_to_support",), ("also_worth_knowing",), ("supported_to_write_by",),
+    ),
 }  # fmt: skip
-ALONG: Final[Mapping[str, tuple[Path, ...]]] = {"goal": (("status_word",), ("status_on",)), "action": (("status_word",), ("updated",))}  # what changes with it
+ALONG: Final[Mapping[str, tuple[Path, ...]]] = {"goal": (("status_word",), ("status_on",)), "action": (("status_word",), ("updated",)), "about-me": (("written_on",),)}  # what changes with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,12 @@ class Item:
 
 
 def kind_of(resource: Mapping[str, Any]) -> str:
-    """`goal` or `action`; "" for what is neither: a step on the way, a Task that somebody was asked to do, anything else."""
+    """`goal`, `action` or `about-me`; "" for what is none of these: a step on the way, a Task that somebody was asked to do, anything else."""
     own, type = own_identifier(resource), resource.get("resourceType")
     if type == "Goal":
         return "goal" if own is None or own[0] == "goal" else ""
+    if type == "QuestionnaireResponse":
+        return "about-me" if own is not None and own[0] == "about-me" else ""
     if type != "Task" or asks_membership(resource):
         return ""
     theirs = own is None and resource.get("intent") == "plan" and not resource.keys() & {"focus", "basedOn"}
@@ -55,7 +60,7 @@ def kind_of(resource: Mapping[str, Any]) -> str:
 
 
 async def item(ctx: Context, ref: Ref, version: int | None = None) -> Item:
-    """As it is, or was in one version. Problem not-found for hidden, absent and what is no goal or action alike; gone."""
+    """As it is, or was in one version. Problem not-found for hidden, absent and what is none of these alike; gone."""
     answer = await (gate.read(ctx, ref) if version is None else gate.vread(ctx, ref, version))
     resource = strict.decode(answer.body)
     kind = kind_of(resource)
@@ -98,8 +103,10 @@ def changed(resource: dict[str, Any], kind: str, otherwise: Mapping[Path, Any], 
         return resource
     if after.get(("status",)) != before.get(("status",)):
         after.pop(("status_word",), None)
-        after |= {("status_on",): at[:10]} if kind == "goal" else {}
-    after |= {("updated",): at} if kind == "action" else {}
+        if kind == "goal":
+            after[("status_on",)] = at[:10]
+    if kind != "goal":
+        after[("updated",) if kind == "action" else ("written_on",)] = at if kind == "action" else at[:10]
     (was, had), (new, has) = _made(before, kind), _made(after, kind)
     out = edited(was, new, resource)
     return out if had == has else _carrying(out, mine, has)

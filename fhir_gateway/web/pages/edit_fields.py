@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import quote_plus
 
+from .plan_view import ABOUT
 from .words import _, day, plain_date, typed_day
 
 MOST: Final = 1_000  # characters of a line in words: all lines twice, in any script, are less than a form may be
 SHORT: Final = 100
-LONGEST: Final = 4_000  # what stands there already and is longer is shown and not asked: a form would be too long
+FEW: Final = 700  # where a form has many of them
+LONGEST: Final = 6_000  # bytes as a form sends them: what stands there already and is longer is not asked, for all of it must be less than a form may be
 UNKEPT: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|[\ud800-\udfff]")
 NUMBER: Final = re.compile(r"-?\d{1,9}([.,]\d{1,6})?", re.ASCII)
 DAY: Final = ("day", "month", "year")
@@ -34,6 +37,7 @@ class Field:
     hint: str = ""
     needed: bool = False
     choices: tuple[tuple[str, str], ...] = ()
+    limit: int = 0
 
     @property
     def name(self) -> str:
@@ -46,7 +50,7 @@ class Field:
 
     def most(self, text: str = "") -> int:
         """Characters that may be written over this."""
-        return max(MOST if self.kind == "words" else SHORT, len(text))
+        return max(self.limit or (MOST if self.kind == "words" else SHORT), len(text))
 
 
 GOAL_STATES: Final = (
@@ -80,6 +84,7 @@ FIELDS: Final[Mapping[str, tuple[Field, ...]]] = {
         Field(("strategies",), "What helps", "words"),
         Field(("review",), "Look at it again", "day"),
     ),
+    "about-me": (*(Field((key,), label, "words", limit=FEW) for key, label in ABOUT.items()), Field(("supported_to_write_by",), "Who helped me to write this", "short")),
 }  # fmt: skip
 
 
@@ -98,6 +103,11 @@ def fill(f: Field, said: Mapping[Path, Any]) -> str:
         return f"{on.day}/{on.month}/{on.year}"
     parts = re.fullmatch(r"(\d{4})(?:-(\d\d))?", str(value))
     return f"/{(parts[2] or '').lstrip('0')}/{parts[1]}" if parts else ""
+
+
+def fixed(here: Mapping[str, str]) -> frozenset[str]:
+    """The names of lines that are too long to be asked for, by what stands there."""
+    return frozenset(name for name, text in here.items() if len(quote_plus(text)) > LONGEST)
 
 
 def typed(f: Field, form: Mapping[str, Any], otherwise: str) -> str:
@@ -223,4 +233,4 @@ def names(kind: str) -> Sequence[str]:
     return [name for f in FIELDS[kind] for name in (*f.inputs, f"pick-{f.name}")]
 
 
-__all__ = ["FIELDS", "Field", "Line", "boxes", "fill", "in_words", "lines", "names", "options", "read", "texts", "typed", "wanted"]
+__all__ = ["FIELDS", "Field", "Line", "boxes", "fill", "fixed", "in_words", "lines", "names", "options", "read", "texts", "typed", "wanted"]

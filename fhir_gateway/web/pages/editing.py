@@ -23,7 +23,8 @@ from .names import names, own_ids
 from .people import ID
 from .words import _, moment
 
-TYPES: Final = ("Goal", "Task")
+TYPES: Final = {"Goal": "goal", "Task": "action"}
+OWN: Final = {**TYPES, "QuestionnaireResponse": "about-me"}  # in the person's own words: theirs alone to change here
 DONE: Final = ("changed", "draft", "same")
 SIDES: Final = ("theirs", "mine")
 VERSION: Final = 9  # digits
@@ -55,32 +56,44 @@ class Sent:
 async def theirs(pages: Pages, request: Request, ctx: Context) -> Response:
     """For the team, and for who acts for somebody."""
     person = str(request.path_params["id"])
-    return await _edit(pages, request, ctx, frozenset({f"Patient/{person}"}), f"/team/people/{_segment(person)}")
+    return await _edit(pages, request, ctx, frozenset({f"Patient/{person}"}), f"/team/people/{_segment(person)}", TYPES)
 
 
 async def mine(pages: Pages, request: Request, ctx: Context) -> Response:
     """For the person."""
-    return await _edit(pages, request, ctx, frozenset(f"Patient/{id}" for id in own_ids(ctx).split(",")), "/my-plan")
+    return await _edit(pages, request, ctx, frozenset(f"Patient/{id}" for id in own_ids(ctx).split(",")), "/my-plan", OWN)
 
 
-async def _edit(pages: Pages, request: Request, ctx: Context, people: frozenset[str], back: str) -> Response:
+async def _edit(pages: Pages, request: Request, ctx: Context, people: frozenset[str], back: str, types: Mapping[str, str]) -> Response:
     """The form; what is sent is saved, or comes back with what is wrong, or beside what somebody else wrote. Problem not-found, for hidden and absent alike."""
     ref = Ref(str(request.path_params["type"]), str(request.path_params["item"]))
-    if ref.type not in TYPES or not ID.fullmatch(ref.id):
+    if ref.type not in types or not ID.fullmatch(ref.id):
         raise not_found()
     place = Place(ref, people, back, request.url.path)
-    now = await _now(ctx, place)
-    may = ref in await gate.changeable(ctx, [ref])
     if request.method != "POST":
-        if not may:
-            raise Problem("forbidden", "You may see this but not change it.")
-        return await _form(pages, request, ctx, place, now, fields.texts(now.kind, now.said), {})
-    for _round in range(AGAIN):
-        answer = await _sent(pages, request, ctx, place, now)
-        if answer is not None:
-            return answer
         now = await _now(ctx, place)
-    raise Problem("unavailable", "Others are writing the same at this moment. Nothing was written. Please repeat.", headers={"Retry-After": "1"})
+        if ref not in await gate.changeable(ctx, [ref]):
+            raise Problem("forbidden", "look")
+        return await _form(pages, request, ctx, place, now, fields.texts(now.kind, now.said), {})
+    try:
+        for _round in range(AGAIN):
+            answer = await _sent(pages, request, ctx, place, await _now(ctx, place))
+            if answer is not None:
+                return answer
+    except Problem as p:
+        if p.kind not in ("not-found", "gone"):
+            raise
+        return await _gone(pages, request, ctx, place)
+    now = await _now(ctx, place)
+    here = fields.texts(now.kind, now.said)
+    return await _form(pages, request, ctx, place, now, {f.name: fields.typed(f, request.state.form, here[f.name]) for f in fields.FIELDS[now.kind]}, {"form": _busy()})
+
+
+async def _gone(pages: Pages, request: Request, ctx: Context, place: Place) -> Response:
+    """There is nothing here by that name, or it is not for them to see, now: their own words come back, and nothing else is said."""
+    form = request.state.form
+    sent = [(_(f.label), fields.in_words(f, text)) for f in fields.FIELDS[OWN[place.ref.type]] if (text := fields.typed(f, form, ""))]
+    return await show(pages, request, "edit_gone.html", ctx=ctx, status=404, place=place, sent=sent)
 
 
 async def _now(ctx: Context, place: Place) -> Item:
@@ -151,17 +164,22 @@ def _refused(p: Problem) -> str:
     if p.kind in ("forbidden", "insufficient-scope"):
         return _("You may look at this, but you may not change it any more. What you wrote is still here: copy it if you need it.")
     if p.status >= 500 or p.kind == "throttled":
-        return _("We could not save this just now. What you wrote is still here. Try again in a minute.")
+        return _busy()
     return _("This could not be saved as it is. What you wrote is still here. Look at each line.")
 
 
-# -- the two pages ----------------------------------------------------------------------------------------------------
+def _busy() -> str:
+    return _("We could not save this just now. What you wrote is still here. Try again in a minute.")
+
+
+# -- the pages ----------------------------------------------------------------------------------------------------
 
 
 async def _form(pages: Pages, request: Request, ctx: Context, place: Place, now: Item, mine: Mapping[str, str], errors: dict[str, str]) -> Response:
+    here = fields.texts(now.kind, now.said)
     return await show(
-        pages, request, "edit.html", ctx=ctx, status=400 if errors else 200, place=place, kind_of=now.kind, name=fields.in_words(fields.FIELDS[now.kind][0], fields.texts(now.kind, now.said)["text"]),
-        fields=fields.FIELDS[now.kind], texts=mine, version=now.version, errors=errors, drafts=ctx.actor.drafts_only, boxes=fields.boxes, options=fields.options, longest=fields.LONGEST,
+        pages, request, "edit.html", ctx=ctx, status=400 if errors else 200, place=place, kind_of=now.kind, name=here.get("text", ""),
+        fields=fields.FIELDS[now.kind], texts=mine, version=now.version, errors=errors, drafts=ctx.actor.drafts_only, boxes=fields.boxes, options=fields.options, fixed=fields.fixed(here),
     )  # fmt: skip
 
 
@@ -174,7 +192,7 @@ async def _beside(
     who, when = await _who(ctx, place.ref)
     return await show(
         pages, request, "edit_beside.html", ctx=ctx, status=status, place=place, kind_of=now.kind, lines=rows, words_of=fields.in_words, who=who, when=when, version=now.version,
-        opened=was.version if was is not None else now.version, errors=_placed(errors or {}, rows), boxes=fields.boxes, options=fields.options, longest=fields.LONGEST, name=here["text"],
+        opened=was.version if was is not None else now.version, errors=_placed(errors or {}, rows), boxes=fields.boxes, options=fields.options, fixed=fields.fixed(here), name=here.get("text", ""),
     )  # fmt: skip
 
 
@@ -206,22 +224,22 @@ async def _who(ctx: Context, ref: Ref) -> tuple[str, str]:
 
 
 async def links(ctx: Context, opened: plans.Opened) -> dict[str, str]:
-    """Of the goals and actions of a plan those that this reader may change: `Type/id` by the id that the plan has for it."""
-    found = _shown(opened)
+    """Of the goals and actions of a plan, and what matters to the person, those that this reader may change: `Type/id` by `Type/` and the id that the plan has for it, or `about-me`."""
+    found = _shown(opened, OWN if ctx.actor.kind == "patient" else TYPES)
     may = await gate.changeable(ctx, [Ref(*ref.split("/")) for ref in found.values()])
     return {name: ref for name, ref in found.items() if Ref(*ref.split("/")) in may}
 
 
-def _shown(opened: plans.Opened) -> dict[str, str]:
+def _shown(opened: plans.Opened, types: Mapping[str, str]) -> dict[str, str]:
     main = quote(str(opened.plan["id"])) if opened.plan.get("id") else None
     out: dict[str, str] = {}
     for r in opened.record:
-        if r.get("resourceType") not in TYPES or not plans.kind_of(r):
+        if r.get("resourceType") not in types or not (kind := plans.kind_of(r)):
             continue
         own = own_identifier(r)
         if own is None or main is None or own[1].split("/")[0] == main:
             id = (local(own[1]) if own else None) or str(r["id"])
-            out[f"{r['resourceType']}/{id}"] = f"{r['resourceType']}/{r['id']}"
+            out[kind if kind == "about-me" else f"{r['resourceType']}/{id}"] = f"{r['resourceType']}/{r['id']}"
     return out
 
 
