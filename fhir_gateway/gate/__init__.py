@@ -33,6 +33,7 @@ from .merged_plans import record_to_open
 from .messaging import Heard, hear
 from .naming import meant
 from .past import history
+from .permitting import changeable
 from .previewing import Preview, Sight, counted, details, may_share, preview
 from .printing import Printed, is_newest, printed, printed_plan_of
 from .proving import signed_in_now
@@ -58,7 +59,7 @@ from .writings import Hand, last_written, read
 __all__ = [
     "Answer", "Clash", "Context", "Counted", "Enrolled", "Entry", "Explained", "Given", "Grounds", "Hand", "Heard", "House", "Named", "Once", "Page",
     "Preview", "Printed", "Remote", "Sealer", "Sight", "Verdict", "Waiting", "Written", "accept", "all_segments", "answer_draft", "appoint", "asker",
-    "askers", "break_glass", "change_role", "choose", "claim", "claimed_now", "claims_about", "clash", "clashes", "compartment", "confirm",
+    "askers", "break_glass", "change_role", "changeable", "choose", "claim", "claimed_now", "claims_about", "clash", "clashes", "compartment", "confirm",
     "confirming", "conflicts", "copyable", "counted", "counted_over_all", "create", "current", "details", "disown", "drafts_for", "drafts_seen", "emergencies",
     "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "events", "everything", "explain", "find", "given", "grounds", "hear",
     "history", "historyset", "house_context", "identified", "inbox", "is_newest", "join_plans", "judge", "keep_foreign", "keepers", "kept_for",

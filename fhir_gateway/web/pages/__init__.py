@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from . import (
     account,
     asking,
+    editing,
     follow_ups,
     forms,
     from_wheel,
@@ -90,6 +91,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/my-plan/telling/code", telling.confirm, "patient", ("POST",)),
         at("/my-plan/two-versions/{id}", versions.look, "patient", both),
         at("/my-plan/tasks/{id}/plans", team.join_plans, "patient", ("POST",), ("how",)),
+        at("/my-plan/edit/{type}/{item}", editing.mine, "patient", both),
         at("/my-plan/drafts", volunteers.drafts, "owner"),
         at("/my-plan/drafts/{id}", volunteers.answer, "owner", ("POST",), ("answer",)),
         at("/my-plan/private", private.overview, "patient"),
@@ -128,6 +130,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/team/tasks/{id}/plans", team.join_plans, "team", ("POST",)),
         at("/team/two-versions/{id}", versions.look, "team", both),
         at("/team/people/{id}", team.person, "team"),
+        at("/team/people/{id}/edit/{type}/{item}", editing.theirs, "team", both),
         at("/team/people/{id}/print", printing.theirs, "team", both, printing.FIELDS),
         at("/team/people/{id}/in-a-hurry", hurry.in_a_hurry, "team"),
         at("/team/people/{id}/ask", follow_ups.ask, "team", both, follow_ups.FIELDS),

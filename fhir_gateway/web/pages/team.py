@@ -13,7 +13,7 @@ from ...domain import strict
 from ...domain.problem import not_found
 from ...domain.types import Ref
 from ...gate import Context
-from . import follow_ups, tasks, versions, volunteers
+from . import editing, follow_ups, tasks, versions, volunteers
 from .alerts import TYPES, alerts
 from .changes import last_changes
 from .finding import LONGEST, literal
@@ -106,7 +106,9 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         asks=await follow_ups.due_for(ctx, id),
         drafts=await volunteers.waiting(ctx, id),
         clashes=await versions.waiting(ctx, f"Patient/{id}"),
-        done=done if done in ("emergency", "claim", "asked", "asked-draft", "not-asked") else "",
+        done=done if done in ("emergency", "claim", "asked", "asked-draft", "not-asked", *editing.DONE) else "",
+        edits=await editing.links(ctx, seen),
+        edit_base=f"/team/people/{id}/edit",
     )
 
 
