@@ -21,12 +21,11 @@ from fhir_gateway.domain.vocabulary import (
     ACT_CODE,
     ACT_REASON,
     CONFIDENTIALITY_SYSTEM,
+    FOR_WHOM_IT_ASKS,
     HL7,
-    MERGE_PLANS,
     POLICY_SYSTEM,
     RESOURCE_TYPES,
     SECTOR_SYSTEM,
-    TASK_SYSTEM,
 )
 
 NOW = datetime(2026, 11, 1, 10, 0, tzinfo=UTC)
@@ -223,7 +222,7 @@ def a_resource(dice: Dice, patients: tuple[str, ...] = (P1,)) -> Facts:
     own = Dice(f"whose {sorted(facts.authors)} {facts.custodian} {date}")  # dice of their own, not to turn what else is thrown
     makers = facts.authors if own.one_in(2) else frozenset(n for n in sorted(facts.authors) if own.one_in(2))
     ever = frozenset(own.some(SOURCES)) if own.one_in(4) else frozenset()
-    asks = frozenset({f"{TASK_SYSTEM}|{MERGE_PLANS}"} if facts.type == "Task" and own.one_in(3) else ())
+    asks = frozenset({sorted(FOR_WHOM_IT_ASKS)[len(facts.codes) % 2]} if facts.type == "Task" and own.one_in(3) else ())
     return replace(
         facts, codes=facts.codes | asks, makers=makers, keeper=facts.custodian if own.one_in(2) else None, sourced=facts.source if own.one_in(2) else None, sources=ever,
         custodians=frozenset(own.some(PLACES)) if own.one_in(4) else frozenset(),
