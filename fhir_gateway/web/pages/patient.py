@@ -234,8 +234,8 @@ REVIEWS: dict[str, str] = {"justified": "it was justified", "not-justified": "it
 RECORDED: dict[str, str] = {
     "national-data-opt-out recorded": "Recorded that you opted out of research and planning, in your plan or record",
     "national-data-opt-out ended": "Recorded that you no longer opt out of research and planning, in your plan or record",
-    "capacity-lost recorded": "Recorded that you cannot decide about this for yourself now, in your plan or record",
-    "capacity-lost ended": "Recorded that you can decide about this for yourself again, in your plan or record", "roles": "Looked at who acts for you, in your plan or record",
+    "capacity-lost recorded": "Wrote down in your plan or record that you cannot decide this for yourself now",
+    "capacity-lost ended": "Wrote down in your plan or record that you can decide this for yourself again", "roles": "Looked at who acts for you, in your plan or record",
 }
 SAME_AGAIN = "Sent the same again to your plan or record"
 
