@@ -27,6 +27,7 @@ from fhir_gateway.domain.vocabulary import (
     POLICY_SYSTEM,
     RESOURCE_TYPES,
     SECTOR_SYSTEM,
+    TASK_SYSTEM,
 )
 
 NOW = datetime(2026, 11, 1, 10, 0, tzinfo=UTC)

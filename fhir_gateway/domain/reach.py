@@ -34,6 +34,7 @@ from .vocabulary import (
     SECTOR_SYSTEM,
     SENSITIVITIES_DENIED,
     SENSITIVITY_SETS,
+    TASK_SYSTEM,
     UK_DIRECT_CARE,
 )  # fmt: skip
 
