@@ -20,10 +20,10 @@ from ..domain.vocabulary import NOT_RECOGNISED, TASK_SYSTEM
 from .committing import Work
 from .context import Context, note
 from .looking import question_of, rows_told
-from .preparing import put_by_house
 from .proving import need_proof
 from .raising import task_of_the_house
 from .searching import search
+from .storing import put_by_house
 from .telling import tell
 from .trail import OFFICER, as_told
 
@@ -165,7 +165,7 @@ async def _shown(ctx: Context, stored: Stored) -> Asked | None:
 
 
 def _asked(task: dict[str, Any], row: dict[str, Any] | None = None, line: Note | None = None) -> Asked:
-    said = next((o for o in task.get("output", ()) if o.get("valueString")), {})
+    said: dict[str, Any] = next((o for o in task.get("output", ()) if o.get("valueString")), {})
     coded = next((c.get("code") for c in (said.get("type") or {}).get("coding", ()) if c.get("code") in OUTCOMES), "")
     words = next((str(n.get("text", "")) for n in task.get("note", ())), "")
     whose = str((task.get("for") or {}).get("reference", ""))
