@@ -165,7 +165,7 @@ async def _shown(ctx: Context, stored: Stored) -> Asked | None:
 
 
 def _asked(task: dict[str, Any], row: dict[str, Any] | None = None, line: Note | None = None) -> Asked:
-    said = next((o for o in task.get("output", ()) if o.get("valueString")), {})
+    said: dict[str, Any] = next((o for o in task.get("output", ()) if o.get("valueString")), {})
     coded = next((c.get("code") for c in (said.get("type") or {}).get("coding", ()) if c.get("code") in OUTCOMES), "")
     words = next((str(n.get("text", "")) for n in task.get("note", ())), "")
     whose = str((task.get("for") or {}).get("reference", ""))
