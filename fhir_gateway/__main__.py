@@ -187,7 +187,7 @@ def to_fhir(
     mapping: Annotated[Path | None, typer.Option()] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what lands where, and what has no home.")] = False,
 ) -> None:
-    """Print the transaction Bundle of a plan."""
+    """Print the transaction Bundle of a plan, of a partner's document (`--mapping`), or of HL7 v2 messages."""
     from .commands import bringing
 
     sys.exit(bringing.to_fhir(file, mapping, dry_run))

@@ -18,6 +18,7 @@ from fhir_gateway.domain.periods import interval, micros
 from fhir_gateway.domain.standing import Broken, Invitation, Link, Policy, Relationship, Standing
 from fhir_gateway.domain.types import Actor, Ask, BreakGlass, Facts
 from fhir_gateway.domain.vocabulary import (
+    ACCEPT_DRAFT,
     ACT_CODE,
     ACT_REASON,
     CONFIDENTIALITY_SYSTEM,
@@ -26,6 +27,7 @@ from fhir_gateway.domain.vocabulary import (
     POLICY_SYSTEM,
     RESOURCE_TYPES,
     SECTOR_SYSTEM,
+    TASK_SYSTEM,
 )
 
 NOW = datetime(2026, 11, 1, 10, 0, tzinfo=UTC)
@@ -223,6 +225,9 @@ def a_resource(dice: Dice, patients: tuple[str, ...] = (P1,)) -> Facts:
     makers = facts.authors if own.one_in(2) else frozenset(n for n in sorted(facts.authors) if own.one_in(2))
     ever = frozenset(own.some(SOURCES)) if own.one_in(4) else frozenset()
     asks = frozenset({sorted(FOR_WHOM_IT_ASKS)[len(facts.codes) % 2]} if facts.type == "Task" and own.one_in(3) else ())
+    if facts.type == "Task" and not asks and own.one_in(3):
+        asks = frozenset({f"{TASK_SYSTEM}|{ACCEPT_DRAFT}"})
+        facts = replace(facts, refs=facts.refs | frozenset(own.some(PEOPLE)))
     return replace(
         facts, codes=facts.codes | asks, makers=makers, keeper=facts.custodian if own.one_in(2) else None, sourced=facts.source if own.one_in(2) else None, sources=ever,
         custodians=frozenset(own.some(PLACES)) if own.one_in(4) else frozenset(),

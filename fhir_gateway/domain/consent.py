@@ -22,6 +22,7 @@ from .showing import NO_OBLIGATIONS, narrowed, owed, views
 from .standing import Standing, is_self
 from .types import CONFIDENTIALITY, Actor, Ask, BreakGlass, Decision, Facts, Predicate
 from .vocabulary import (
+    ACCEPT_DRAFT,
     ACT_CODE,
     ACT_REASON,
     DIRECT_CARE,
@@ -29,6 +30,7 @@ from .vocabulary import (
     FOR_WHOM_IT_ASKS,
     HIDDEN_FROM_SELF,
     IMPLIED_PURPOSES,
+    TASK_SYSTEM,
     UK_DIRECT_CARE,
     purposes_permitted,
 )  # fmt: skip
@@ -121,6 +123,12 @@ def _for_whom_it_asks(facts: Facts) -> bool:
     """A question about two plans tells of both, one about who looked tells whoever looked: it is for whom it asks and for the person, whatever else
     is open to others."""
     return facts.type == "Task" and not facts.codes.isdisjoint(FOR_WHOM_IT_ASKS)
+
+
+def _of_a_draft(facts: Facts) -> bool:
+    """That a draft waits somebody who acts for the person learns from the draft itself, where nothing of it is hidden from them: by its
+    Task they would learn of one that is."""
+    return facts.type == "Task" and f"{TASK_SYSTEM}|{ACCEPT_DRAFT}" in facts.codes
 
 
 def _refrains(facts: Facts) -> bool:
@@ -290,6 +298,8 @@ def _proxy(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, S
         return Decision(False, "refrain")
     if _for_whom_it_asks(facts):
         return Decision(False, "implicit", rule="a question to somebody else")
+    if _of_a_draft(facts) and ask.actor.user not in facts.refs:
+        return Decision(False, "implicit", rule="the draft itself says that it waits")
     if facts.legal:
         roles = [r for r in roles if names_recipient(r[1].rule, facts.legal)]
         if not roles:

@@ -18,6 +18,7 @@ from .predicate import ALWAYS, NEVER, every, has, no, some
 from .standing import MEMO, Standing
 from .types import CONFIDENTIALITY, Ask, ByPerson, Confidential, Has, Only, Overlaps, Predicate, Within
 from .vocabulary import (
+    ACCEPT_DRAFT,
     ACT_CODE,
     ACT_REASON,
     CARE_SECTORS,
@@ -33,11 +34,13 @@ from .vocabulary import (
     SECTOR_SYSTEM,
     SENSITIVITIES_DENIED,
     SENSITIVITY_SETS,
+    TASK_SYSTEM,
     UK_DIRECT_CARE,
 )  # fmt: skip
 
 NO_CONSENT = no(Has("type", frozenset({"Consent"})))  # what somebody's consents say is theirs and their proxy's
 A_QUESTION = every(Has("type", frozenset({"Task"})), Has("code", FOR_WHOM_IT_ASKS))  # for whom it asks, and the person
+OF_A_DRAFT = every(Has("type", frozenset({"Task"})), Has("code", frozenset({f"{TASK_SYSTEM}|{ACCEPT_DRAFT}"})))  # for a proxy only their own
 NO_LEGAL = Only("legal", frozenset())
 NOBODYS = Only("patient", frozenset())
 DIRECTORY = every(NOBODYS, Has("type", OF_NOBODY))
@@ -376,7 +379,8 @@ def _as_proxy(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -
                     permits.append(said.permits)
                     named.append(said.names)
     opened = some(every(NO_LEGAL, some(*permits)), every(no(NO_LEGAL), some(*named)))
-    return every(opened, no(some(*aims)), SHOWN_TO_SELF, no(A_QUESTION))
+    theirs = has("ref", {ask.actor.user})
+    return every(opened, no(some(*aims)), SHOWN_TO_SELF, no(A_QUESTION), some(no(OF_A_DRAFT), theirs))
 
 
 def _lawful(basis: str, ask: Ask, standing: Standing, person: Whole, at: int) -> bool:

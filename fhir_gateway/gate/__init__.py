@@ -12,7 +12,7 @@ from .consenting import nobody_yet
 from .context import Answer, Context, Entry, House, Page, Remote, Written
 from .copying import copyable, told_all_labels
 from .disclosing import Grounds, grounds, kept_for, may_send, owner_known, owner_of, shown_to
-from .drafts_waiting import Waiting, answer_draft, drafts_for
+from .drafts_waiting import Waiting, answer_draft, drafts_for, drafts_seen
 from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
 from .enrolling import Enrolled, enrolled
 from .entering import enter, house_context
@@ -60,14 +60,14 @@ __all__ = [
     "Page", "Preview", "Printed", "Remote", "Sealer", "Sight", "Verdict", "Waiting", "Written", "accept", "all_segments", "answer_draft",
     "answer_question", "appoint", "asker", "askers", "break_glass", "change_role", "choose", "claim", "claimed_now", "claims_about", "clash",
     "clashes", "compartment", "confirm", "confirming", "conflicts", "copyable", "counted", "counted_over_all", "create", "current", "details",
-    "disown", "drafts_for", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "events", "everything", "explain",
-    "find", "given", "grounds", "hear", "history", "historyset", "house_context", "identified", "inbox", "is_newest", "its_line", "join_plans",
-    "judge", "keep_foreign", "keepers", "kept_for", "labelled_by_these", "last_looked", "last_written", "launched", "link", "link_to", "linked",
-    "main_plan_of", "may", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "my_questions", "named", "nobody_yet",
-    "not_launched", "not_recognised", "organisation_called", "own_labels", "owner_known", "owner_of", "part_of", "patch", "patch_where",
+    "disown", "drafts_for", "drafts_seen", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "events", "everything",
+    "explain", "find", "given", "grounds", "hear", "history", "historyset", "house_context", "identified", "inbox", "is_newest", "its_line",
+    "join_plans", "judge", "keep_foreign", "keepers", "kept_for", "labelled_by_these", "last_looked", "last_written", "launched", "link", "link_to",
+    "linked", "main_plan_of", "may", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "my_questions", "named",
+    "nobody_yet", "not_launched", "not_recognised", "organisation_called", "own_labels", "owner_known", "owner_of", "part_of", "patch", "patch_where",
     "plan_document", "preview", "printed", "printed_plan_of", "proof_of", "push", "put_on", "read", "record", "recorded_by", "relabel", "remove",
-    "remove_where", "replay", "review", "roles", "rows_of", "rows_told", "search", "searchset", "settle", "shown_to", "signed_in_now", "status", "stop_emergency",
-    "tagged", "take_off", "title", "told_all_labels", "took_out", "trail_between", "trail_events", "trail_page", "transaction", "turned_away",
-    "unanswered", "uncomputable", "understood", "unrecognised", "update", "update_where", "verify", "version_number", "vread", "waiting",
-    "who_looked", "whole_record", "whose_trail", "why", "with_part",
+    "remove_where", "replay", "review", "roles", "rows_of", "rows_told", "search", "searchset", "settle", "shown_to", "signed_in_now", "status",
+    "stop_emergency", "tagged", "take_off", "title", "told_all_labels", "took_out", "trail_between", "trail_events", "trail_page", "transaction",
+    "turned_away", "unanswered", "uncomputable", "understood", "unrecognised", "update", "update_where", "verify", "version_number", "vread",
+    "waiting", "who_looked", "whole_record", "whose_trail", "why", "with_part",
 ]  # fmt: skip

@@ -318,6 +318,13 @@ async def put_by_house(
     )  # fmt: skip
 
 
+async def take_away_by_house(work: Work, stored: Stored, decision: Decision, what: str) -> Written:
+    """Prepare a deletion that somebody else asked for, by the right of whoever says yes to it. Problem insufficient-scope."""
+    await may_touch(work.ctx, "d", stored)
+    work.trail += notes(work.ctx, "D", what, decision, stored.facts, stored.ref, allowed=True)
+    return await _away(work, stored)
+
+
 async def put_version(work: Work, stored: Stored, resource: dict[str, Any], found: labels.Labels, *, saw_all: bool) -> Written:
     """Prepare the same content under other labels: `found` is all of them."""
     ctx = work.ctx
