@@ -152,10 +152,8 @@ def test_the_officer_answers_once_and_she_reads_it(demo: Gateway, asked: dict[st
     amina = as_(demo, "patient")
     amina.get(PAGE)
     assert "They should not have looked" in amina.words() and "The privacy officer says: We spoke to them & <b>said so</b>" in amina.words()
-    assert "Answered what you asked about who has looked Allowed? Allowed because checking who looked is their job" in amina.words()
+    assert "Answered what you asked about who has looked Allowed? Allowed" in amina.words()
     assert "asked-before" in str(amina.http.post(asked["where"], data={**_fields(amina, asked["where"]), "words": ""}).url), "an answered line is not asked again"
-    assert "Somebody asked, or was answered, about who has looked" in amina.get("/my-plan/telling").text
-    assert "Somebody asked" not in as_(demo, "proxy").get("/team/telling").text
 
 
 def _fields(v: Visitor, where: str) -> dict[str, Any]:

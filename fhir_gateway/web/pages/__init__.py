@@ -129,6 +129,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/team/telling", telling.choose, "team", both),
         at("/team/telling/code", telling.confirm, "team", ("POST",)),
         at("/team/tasks/{id}/accept", team.accept, "team", ("POST",)),
+        at("/team/tasks/{id}/answer", team.answer, "team", ("POST",), team.ANSWER),
         at("/team/tasks/{id}/plans", team.join_plans, "team", ("POST",)),
         at("/team/two-versions/{id}", versions.look, "team", both),
         at("/team/people/{id}", team.person, "team"),
