@@ -487,7 +487,7 @@ def person_export(
 
 @app.command()
 def report(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="coverage, goals, unmet-need or outcomes.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="coverage, goals, choices, unmet-need or outcomes.")],
     by: Annotated[str, typer.Option("--by", help="locality (postcode district) or practice; without it everybody together.")] = "",
     json: Json = False,
 ) -> None:

@@ -24,6 +24,7 @@ from .leaving import AskAgain, as_asked
 from .letting_go import Stays, delete_there
 from .links import began_there, changed, etag_of, id_of, over, same
 from .partner import Partner, as_owner, elsewhere, local_references, outgoing, theirs_to_tag
+from .put_back_there import another_there
 from .recalling import take_back
 from .reviewing import named_otherwise, review
 from .taking import at_home, pull_one
@@ -151,6 +152,8 @@ async def send(
     person = names.get(next(iter(stored.facts.patients), ""))
     if link is None and before is None and (theirs_of_it := await joining.with_theirs(house, partner, ctx, stored, person)) is not None:
         raise AskAgain(await at_home(house, partner, *theirs_of_it))
+    if live is not None and await another_there(house, partner, live):
+        raise AskAgain(await pull_one(house, partner, live))
     known = await _looked_for(house, partner, stored, before) if live is None else None
     why = await grounds(ctx, partner.terms, stored)
     attempt = await attempts.begin(house, partner, entry, stored, before, why, copy) if stored.facts.patients else None
