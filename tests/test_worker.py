@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -553,3 +556,41 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(tmp_path: Path, sign: signal
             until(lambda: bool(there.names))
             process.send_signal(sign)
             assert process.wait(20) == 0
+
+
+@pytest.mark.slow
+def test_a_first_sync_shows_on_a_terminal_how_far_it_is_and_goes_on_there_once_it_was_stopped(tmp_path: Path) -> None:
+    with served() as there, partnered(tmp_path, {**HUB, "url": there.url}) as g:
+        there.slow = 0.05
+        first, code = on_a_terminal(g, lambda shown: len(marks(shown)) >= 3)
+        assert code == 1 and marks(first) == sorted(marks(first)), "what was done grows"
+        done, total = marks(first)[-1]
+        assert 0 < done < total and "hub: " in first and " sent, " in first and "stopped; run it again to go on" in first
+        written, there.slow = len(there.written), 0.0
+        second, code = on_a_terminal(g, lambda shown: False)
+        assert code == 0 and marks(second)[-1][0] == marks(second)[-1][1], "to its end"
+        assert marks(second)[-1][1] < total, "what was done is not to be done again"
+        creates = [json.loads(w) for w in there.written if "id" not in json.loads(w)]
+        assert len(there.written) > written and len(creates) == len({str(codes(w)) for w in creates}), "nothing was made twice"
+
+
+def marks(shown: str) -> list[tuple[int, int]]:
+    """Each `done/of so many` that the bar stood at, as it first stood there."""
+    return list(dict.fromkeys((int(done), int(of)) for done, of in re.findall(r"(\d+)/(\d+)", shown)))
+
+
+def on_a_terminal(g: Gateway, enough: Callable[[str], bool]) -> tuple[str, int]:
+    """`sync run --once` where a person looks on, stopped once they have seen `enough`: all that was shown, and its exit code."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "fhir_gateway", "sync", "run", "--once"], env={**g.env, "TERM": "xterm", "COLUMNS": "120"},
+                               stdout=subprocess.DEVNULL, stderr=theirs, stdin=theirs, cwd=g.data.parent)  # fmt: skip
+    os.close(theirs)
+    shown, stopped = b"", False
+    with suppress(OSError):  # which is how a terminal says that nobody writes to it any more
+        while part := os.read(ours, 4096):
+            shown += part
+            if not stopped and enough(shown.decode(errors="replace")):
+                stopped = True
+                process.send_signal(signal.SIGINT)
+    os.close(ours)
+    return shown.decode(errors="replace"), process.wait(60)
