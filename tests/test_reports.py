@@ -180,6 +180,10 @@ def unmet(reason: str) -> dict[str, Any]:
 
 
 def test_words_of_a_person_are_never_a_column_or_a_name() -> None:
+    choices = [{"resourceType": "ServiceRequest", "status": s} for s in ("active", "on-hold", "completed", "revoked", "draft", "entered-in-error")]
+    assert [of_person("choices", "", [c], TODAY).has - {"asked for a service"} for c in choices] == [{"waits for it"}, {"waits for it"}, {"had it"}, {"did not have it"}, set(), set()]
+    walks = {"resourceType": "ServiceRequest", "status": "active", "code": {"coding": [{"system": "http://snomed.info/sct", "code": "871731000000106"}], "text": "Alf's walk"}}
+    assert of_person("choices", "", [walks], TODAY).about == {("http://snomed.info/sct", "871731000000106"): ""}, "no words"
     one = of_person("unmet-need", "", [unmet("My brother Alf hides my keys"), unmet("Waiting list")], TODAY)
     assert one.has == {"has an unmet need", "another reason", "waiting list"}
     goal = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "See Alf", "coding": [
@@ -285,3 +289,19 @@ def test_the_trail_says_who_counted(town: Gateway, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "trail.ndjson").read_text().splitlines()]
     assert any(c.get("code") == "report" for r in rows for c in r.get("subtype", ()))
+
+
+def test_of_scores_it_is_told_how_many_were_asked_again_and_answered() -> None:
+    """Of what has fallen due; and nothing of it where few were asked."""
+    def task(start: str, end: str, status: str = "requested") -> dict[str, Any]:
+        asks = [{"type": {"text": "questionnaire"}, "valueCanonical": "https://town.example/Questionnaire/q"}]
+        return {"resourceType": "Task", "status": status, "input": asks, "executionPeriod": {"start": start, "end": end}}
+
+    past, done, ahead = task("2020-01-01", "2020-01-15"), task("2020-01-01", "2020-01-15", "completed"), task("2999-01-01", "2999-01-15")
+    kinds = [[ahead], [past], [done, ahead], [done, past], []]
+    has = [of_person("outcomes", "", tasks, TODAY).has for tasks in kinds]
+    assert has == [frozenset(), {"asked again", "not answered in time"}, {"asked again", "answered"}, {"asked again", "answered", "not answered in time"}, frozenset()]
+    people = [Person("", h) for h in has for _ in range(10)]
+    (row,) = report("outcomes", people).rows
+    assert (row.people, dict(row.counts)) == (50, {"asked again": 30, "answered": 20, "not answered in time": 20})
+    assert report("outcomes", people[:10] + people[10:14]).rows == ()
