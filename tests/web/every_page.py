@@ -27,6 +27,8 @@ LOOKED = """
 /oauth/authorize
 /my-plan
 /my-plan/who-looked
+/my-plan/who-looked/{row}
+/my-plan/edit/{type}/{item}
 /my-plan/print
 /my-plan/results
 /my-plan/sent
@@ -61,6 +63,8 @@ LOOKED = """
 /team/telling/code
 /team/two-versions/{id}
 /team/people/{id}
+/team/people/{id}/edit/{type}/{item}
+/team/people/{id}/ask
 /team/people/{id}/print
 /team/people/{id}/in-a-hurry
 /team/people/{id}/results
@@ -74,6 +78,7 @@ LOOKED = """
 /operator/act
 /privacy
 /privacy/audit
+/privacy/not-recognised
 /privacy/{id}/review
 """.split()
 
@@ -96,6 +101,10 @@ NOT = {
     "/team/people/{id}/claim/end": ANSWERS,
     "/open/{token}": ANSWERS,
     "/launch": ANSWERS,
+    "/my-plan/tasks/{id}/plans": ANSWERS,
+    "/questions/{id}/no": ANSWERS,
+    "/team/tasks/{id}/answer": ANSWERS,
+    "/privacy/not-recognised/{id}": ANSWERS,
     "/privacy/{id}/end": ANSWERS,
     "/privacy/audit/download": "not a page: a table as a file",
     "/oauth/token": PROGRAMS,

@@ -100,6 +100,23 @@ def test_staff_type_for_somebody_and_who_acts_for_them_says_when_to_be_told(chro
 
 
 @pytest.mark.parametrize("width", [1280, 320])
+def test_a_goal_is_edited_and_a_question_asked(chromium: Any, waiting: Gateway, pictures: Path, width: int) -> None:
+    gp = Reader(chromium, waiting, pictures, width)
+    gp.sign_in("gp")
+    gp.page.goto(f"{waiting.base}/team/people/{waiting.patient}")
+    gp.open(str(gp.page.locator('a[href*="/edit/Goal/"]').first.get_attribute("href")), "team-edit")
+    gp.open(f"/team/people/{waiting.patient}/ask", "team-ask")
+    r = Reader(chromium, waiting, pictures, width)
+    r.sign_in("patient")
+    r.open(str(r.page.locator('a[href*="/edit/Goal/"]').first.get_attribute("href")), "my-plan-edit")
+    r.page.goto(f"{waiting.base}/my-plan/who-looked")
+    r.open(str(r.page.locator('a[href*="/who-looked/"]').first.get_attribute("href")), "who-looked-not-recognised")
+    officer = Reader(chromium, waiting, pictures, width)
+    officer.sign_in("privacy-officer")
+    officer.open("/privacy/not-recognised", "privacy-not-recognised")
+
+
+@pytest.mark.parametrize("width", [1280, 320])
 def test_a_password_is_changed(chromium: Any, waiting: Gateway, pictures: Path, width: int) -> None:
     r = Reader(chromium, waiting, pictures, width)
     r.sign_in("social-worker")
