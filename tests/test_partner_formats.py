@@ -26,6 +26,7 @@ from fhir_gateway.domain.validate import check
 from fhir_gateway.tables import read_partner
 
 from .conftest import Gateway
+from .pointed import filled, leaves, pointed
 from .test_partners import ANY, KNOWN, TEXT
 from .test_plans import ODS, SECTOR, Place, place
 
@@ -279,6 +280,22 @@ def test_a_partner_that_the_code_has_never_seen_is_added_by_a_file_alone(demo: G
 
 
 # -- published examples -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("project", ["pco", "sdoh-cc"])
+def test_published_examples_are_this_plan_and_the_plan_comes_back(shared: Path, project: str) -> None:
+    """The golden plan has none of their words: each text says where it stands in their files (tests/pointed.py)."""
+    given = [r for f in sorted((shared / "data/examples" / project).rglob("*.json")) for r in plans.read_resources(f.read_bytes(), f.name)]
+    plan, _ = plans.from_fhir(given)
+    golden = json.loads((HERE.parent / "pointed" / f"{project}.json").read_text())
+    texts = leaves(given)
+    assert plan == filled(golden, texts)
+    assert pointed(plan, texts) == golden, "written anew by `pointed` where a mapping changes on purpose"
+    plan.setdefault("person", {"id": "nobody", "name": {"family": "Nobody"}})  # SDOH's examples have none
+    bundle, _ = plans.to_fhir(plan)
+    again, _ = plans.from_fhir(plans.read_resources(strict.dump(bundle)))
+    again["person"]["name"].pop("full", None)  # a name as one text, kept beside its parts, is said as `full`, too, on the way back
+    assert {k: dump(v) for k, v in again.items()} == {k: dump(v) for k, v in plan.items()}
 
 
 @pytest.mark.parametrize("project, people, nobodys, least", [("pco", 3, 0, 40), ("sdoh-cc", 2, 3, 20)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from . import every_page
 from .test_operator import PASSWORD as NEW_PASSWORD
 from .test_operator import clashing, operator, partnered
 
@@ -48,6 +50,7 @@ class Reader:
             assert wide <= self.width, f"{name} is {wide} wide on a screen of {self.width}"
             found = Axe().run(self.page)
             assert found.violations_count == 0, f"{name}\n{found.generate_report()}"
+            every_page.looked(self.page.url, self.width)
         assert self.complaints == [], name
 
     def sign_in(self, who: str, password: str = PASSWORD) -> None:
@@ -58,6 +61,33 @@ class Reader:
 
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()
+
+    def tab_to(self, name: str) -> None:
+        """Press Tab until what has this name has the focus, as far as there is anything to tab to."""
+        script = """() => { const e = document.activeElement; if (!e) return '';
+            const label = e.id && document.querySelector(`label[for="${e.id}"]`); return ((label || e).textContent || '').trim(); }"""
+        for _ in range(80):
+            if str(self.page.evaluate(script)).startswith(name):
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"{name} cannot be reached by Tab")
+
+    def choose(self, name: str) -> None:
+        """One of several by keyboard alone: Tab reaches the first radio button, or the one that is chosen, and the arrows the others; Space chooses."""
+        script = """() => { const e = document.activeElement; const label = e && e.id && document.querySelector(`label[for="${e.id}"]`);
+            return [e ? e.type || '' : '', label ? label.textContent.trim() : '']; }"""
+        for _ in range(120):
+            kind, label = self.page.evaluate(script)
+            if label.startswith(name):
+                self.page.keyboard.press("Space")
+                return
+            self.page.keyboard.press("ArrowDown" if kind == "radio" and self._more_below() else "Tab")
+        raise AssertionError(f"{name} cannot be chosen by keyboard")
+
+    def _more_below(self) -> bool:
+        """Is there another radio button of this question after the one that has the focus."""
+        return bool(self.page.evaluate("""() => { const e = document.activeElement;
+            const all = [...document.querySelectorAll('input[type=radio]')].filter(o => o.name === e.name && o.form === e.form); return all.indexOf(e) < all.length - 1; }"""))
 
     def press_in_vain(self, name: str) -> None:
         """The form comes back with a mistake; the browser itself logs that as an error, in its own time."""
@@ -90,7 +120,8 @@ def test_the_person_shares_and_stops(chromium: Any, demo: Gateway, pictures: Pat
     r.page.locator("summary", has_text="Who can see this?").first.click()
     r.look("my-plan-item")
     r.open("/my-plan/private", "private")
-    r.page.get_by_role("link", name="Change").first.click()
+    r.page.get_by_role("link", name=re.compile("^Change what this is about")).first.click()
+    r.page.wait_for_url("**/my-plan/private/*/*")
     r.look("private-change")
     r.open("/my-plan/sharing", "sharing")
     r.page.get_by_role("button", name="Share with somebody").click()
@@ -277,6 +308,11 @@ def test_what_waits_is_seen_and_settled(chromium: Any, pictures: Path, tmp_path:
                 me.press("Use these together")
             me.complaints.clear()
             me.look("two-versions-together-mistake")
+            gp = Reader(chromium, g, pictures, width, scripts)
+            gp.sign_in("gp")
+            gp.page.get_by_role("link", name="Look at both versions").click()
+            gp.page.wait_for_url("**/team/two-versions/*")
+            gp.look("team-two-versions")
             assert me.page.get_by_label("What I write here").is_checked()
         me.page.get_by_role("button", name="Use this one").first.click()
         me.look("two-versions-chosen")
@@ -314,36 +350,35 @@ def test_apps_are_chosen_for_approved_and_stopped(chromium: Any, demo: Gateway, 
 def test_everything_works_without_scripts_by_keyboard_alone(chromium: Any, demo: Gateway, pictures: Path) -> None:
     r = Reader(chromium, demo, pictures, 320, scripts=False)
     r.page.goto(f"{demo.base}/sign-in")
-    r.page.get_by_label("Your sign-in name").focus()
-    r.page.keyboard.type("patient")
-    r.page.keyboard.press("Tab")
-    r.page.keyboard.type(PASSWORD)
-    r.page.keyboard.press("Enter")
+    keys = r.page.keyboard
+    r.tab_to("Your sign-in name")
+    keys.type("patient")
+    keys.press("Tab")
+    keys.type(PASSWORD)
+    keys.press("Enter")
     r.page.wait_for_url("**/my-plan")
     r.page.goto(f"{demo.base}/my-plan/sharing/new")
-    r.page.get_by_label("Look for a person or an organisation by name").focus()
-    r.page.keyboard.type("Rosa")
-    r.page.keyboard.press("Enter")
-    radio = r.page.get_by_role("radio", name="Rosa Lind").first
-    radio.focus()
-    r.page.keyboard.press("Space")
-    assert radio.is_checked()
+    r.tab_to("Look for a person or an organisation by name")
+    keys.type("Rosa")
+    keys.press("Enter")
+    r.page.get_by_role("radio", name="Rosa Lind").first.wait_for()
+    r.choose("Rosa Lind")
+    assert r.page.get_by_role("radio", name="Rosa Lind").first.is_checked()
     r.look("no-scripts")
-    for press in ("My goals and what we will do", "Until I stop it", None):
-        r.page.get_by_role("button", name="Next").focus()
-        r.page.keyboard.press("Enter")
+    for press in ("My goals and what we will do", "Until I stop it", ""):
+        r.tab_to("Next")
+        keys.press("Enter")
         if press:
-            r.page.get_by_label(press).focus()
-            r.page.keyboard.press("Space")
+            r.page.get_by_label(press).first.wait_for()
+            r.choose(press)
     r.page.get_by_role("heading", name="What they would see").wait_for()
-    details = r.page.locator("summary", has_text="What stays closed to them")
-    details.focus()
-    r.page.keyboard.press("Enter")
+    r.tab_to("What stays closed to them")
+    keys.press("Enter")
     r.page.get_by_role("heading", name="Stays closed").wait_for()
     r.look("no-scripts-preview")
     r.page.goto(f"{demo.base}/my-plan/sharing/why")
-    r.page.get_by_role("button", name="Ask").focus()
-    r.page.keyboard.press("Enter")
+    r.tab_to("Ask")
+    keys.press("Enter")
     r.page.get_by_text("Why:", exact=True).wait_for()
 
 

@@ -77,46 +77,35 @@ def test_a_form_by_keyboard_alone_without_scripts(chromium: Any, demo: Gateway, 
     r = Reader(chromium, demo, pictures, 320, scripts=False)
     keys = r.page.keyboard
     r.page.goto(f"{demo.base}/sign-in")
-    r.page.get_by_label("Your sign-in name").focus()
+    r.tab_to("Your sign-in name")
     keys.type("patient")
     keys.press("Tab")
     keys.type(PASSWORD)
     keys.press("Enter")
     r.page.wait_for_url("**/my-plan")
     r.page.goto(f"{demo.base}/forms/my-own-words")
-    tab_to(r, "Begin")
+    r.tab_to("Begin")
     keys.press("Enter")
     r.page.get_by_role("heading", name="What matters to me").wait_for()
-    tab_to(r, "What matters most to me?")
+    r.tab_to("What matters most to me?")
     keys.type("Quiet mornings")
-    tab_to(r, "Continue")
+    r.tab_to("Continue")
     keys.press("Enter")
     r.page.get_by_role("heading", name="My goals").wait_for()
-    tab_to(r, "What would I like to do or be able to do?")
+    r.tab_to("What would I like to do or be able to do?")
     keys.type("Swim")
     keys.press("Enter")  # from a field: goes on, and does not add another
     r.page.get_by_role("heading", name="If things get worse").wait_for()
     assert r.page.evaluate("document.documentElement.scrollWidth") <= 320
     r.look("form-keyboard")
-    tab_to(r, "Keep it and stop for now")
+    r.tab_to("Keep it and stop for now")
     keys.press("Enter")
     r.page.get_by_role("heading", name="Begun and not sent yet").wait_for()
-    tab_to(r, "My plan in my own words")
+    r.tab_to("My plan in my own words")
     keys.press("Enter")
     r.page.get_by_role("heading", name="Check your answers").wait_for()
     assert r.page.get_by_text("Quiet mornings").is_visible()
-    tab_to(r, "Send")
+    r.tab_to("Send")
     keys.press("Enter")
     r.page.get_by_text("A goal: Swim").wait_for()
     r.look("form-keyboard-done")
-
-
-def tab_to(r: Reader, name: str) -> None:
-    """Press Tab until what has this name has the focus, as far as there is anything to tab to."""
-    script = """() => { const e = document.activeElement; if (!e) return '';
-        const label = e.id && document.querySelector(`label[for="${e.id}"]`); return ((label || e).textContent || '').trim(); }"""
-    for _ in range(80):
-        if str(r.page.evaluate(script)).startswith(name):
-            return
-        r.page.keyboard.press("Tab")
-    raise AssertionError(f"{name} cannot be reached by Tab")

@@ -58,11 +58,11 @@ def test_a_link_at_their_desk_asks_who_it_is_and_leads_to_the_same_screen(starte
     r.context.close()
 
 
-@pytest.mark.parametrize("language", ["en", "cy", "ur"])
-def test_who_is_not_let_in_is_told_so_in_their_language_and_nothing_of_anybody(started: tuple[Ehr, Gateway], chromium: Any, pictures: Path, language: str) -> None:
+@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("en", 320), ("cy", 320), ("ur", 320)])
+def test_who_is_not_let_in_is_told_so_in_their_language_and_nothing_of_anybody(started: tuple[Ehr, Gateway], chromium: Any, pictures: Path, language: str, width: int) -> None:
     ehr, g = started
     ehr.patient = {**AMINA, "birthDate": "1951-04-08"}
-    r = Reader(chromium, g, pictures, 320)
+    r = Reader(chromium, g, pictures, width)
     r.context.add_cookies([{"name": "language", "value": language, "url": g.base}])
     at_the_desk(r, ehr, "Shared plan")
     r.page.get_by_role("heading", level=1, name={"en": "The plan was not opened", "cy": "Ni chafodd y cynllun ei agor", "ur": "پلان نہیں کھولا گیا"}[language]).wait_for(timeout=30_000)

@@ -10,7 +10,6 @@ import pytest
 
 from .test_browser import Reader
 from .test_doors import as_
-from .test_forms_browser import tab_to
 from .test_results import pressure
 from .test_wheels import fill_in
 
@@ -76,22 +75,22 @@ def test_a_goal_from_a_spoke_by_keyboard_alone_without_scripts(chromium: Any, me
     keys = r.page.keyboard
     r.sign_in("patient")
     r.open("/my-plan/results", "results-without-scripts")
-    tab_to(r, "Make a goal of a spoke")
+    r.tab_to("Make a goal of a spoke")
     keys.press("Enter")
-    tab_to(r, f"A goal for {LONG}")
+    r.tab_to(f"A goal for {LONG}")
     keys.press("Enter")
     r.page.wait_for_url("**/forms/goal-from-wheel/**")
     assert r.page.evaluate("document.documentElement.scrollWidth") <= 320
-    tab_to(r, "What would I like to do or be able to do?")
+    r.tab_to("What would I like to do or be able to do?")
     keys.press("End")
     keys.type(", again")
-    tab_to(r, "Continue")
+    r.tab_to("Continue")
     keys.press("Enter")
     r.page.get_by_role("heading", name="Check your answers").wait_for()
-    tab_to(r, "Send")
+    r.tab_to("Send")
     keys.press("Enter")
     r.page.get_by_text(f"A goal: {LONG}, again").wait_for()
     r.open("/my-plan/who-looked", "who-looked-without-scripts")
-    tab_to(r, "The picture as a table")
+    r.tab_to("The picture as a table")
     keys.press("Enter")
     r.page.get_by_role("cell", name=re.compile("Asha Patel")).first.wait_for()
