@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from ..domain.types import Close, Drop, Keep, Linked, Op, Queued, Ref, Send, Stored
@@ -11,9 +12,9 @@ from ..gate.context import note
 from ..remote.client import Garbled, Refusal, Unknown
 from . import attempts, missing, tags
 from .attempts import Attempt
-from .leaving import AskAgain
+from .leaving import still_asked
 from .links import changed, over
-from .partner import Partner, as_owner
+from .partner import Partner
 from .tally import Tally
 
 UNREAD: Final = "deleted-here"  # kept: by `<remote> <Patient/id> <Type/id>`, of what they may read to be deleted, and may not have read
@@ -24,7 +25,8 @@ NOT_ASKED = "they took their copy back: what was written here stays in their rec
 async def deleted_here(house: House, partner: Partner, entry: Queued, ctx: Context, link: Linked, stored: Stored | None, tally: Tally) -> None:
     """A record that began there is deleted there by themselves alone. Another gateway reads in our history that it was deleted here, and
     judges; where consent kept that from it then, it is asked once it may know, to delete by its own rules the version that we know.
-    It is asked once: a link without an ETag is one of which nothing is asked any more. Nor where they took their copy back themselves."""
+    It is asked once: a link without an ETag is one of which nothing is asked any more. Nor where they took their copy back themselves.
+    AskAgain where they may not know of it any more at the moment at which that leaves."""
     over = Close(entry.entry, entry.fence, "superseded", "it is their own record")
     if stored is None or not stored.deleted or not link.etag:
         await house.store.commit(over)
@@ -41,12 +43,9 @@ async def deleted_here(house: House, partner: Partner, entry: Queued, ctx: Conte
         await house.store.commit(over, *(Keep(UNREAD, _key(partner, stored, p), ctx.at.isoformat().encode()) for p in stored.facts.patients))
         return
     await house.store.commit(*attempts.held(house, entry))
-    now = await house.store.get(stored.ref)  # it is about to leave
-    if now is None or not now.deleted or not (await may_send(await as_owner(house, partner, "disclose"), partner.terms, now)).permit:
-        raise AskAgain
     type, id = link.remote_id.split("/")
     try:
-        await partner.server.delete(type, id, link.etag)
+        await partner.server.delete(type, id, link.etag, partial(still_asked, house, partner, stored))
     except Refusal as e:
         if not await missing.gone(house, partner, e, link.remote_id):  # it is not as we know it, or not ours to delete: theirs stays
             await house.store.commit(over, changed(link, etag=""))

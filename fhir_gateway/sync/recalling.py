@@ -84,7 +84,7 @@ async def take_back(house: House, partner: Partner, entry: Queued, link: Linked 
         if began_there(link):
             after = await _put_back(house, partner, entry, ctx, link, attempt, *adopted)
         else:
-            if found:
+            if found or await tags.another_waits(house, partner.name, entry.ref):
                 by_id = attempt is None and known is not None and link.remote_id == known.remote_id
                 await _others_away(house, partner, entry, link, by_id, tally)
             await attempts.recalling(house, partner, entry, attempt, *adopted)

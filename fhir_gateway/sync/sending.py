@@ -136,7 +136,7 @@ async def send(
     whole = found_again(strict.decode(stored.body or b""), strict.decode(held or b"{}"), {})  # what they name is not held back from them
     body = with_labels(rendered(whole, views), whole)
     names = await _targets(house, partner, entry, ctx, body, tally, on_the_way | {ref})
-    names |= await called_there(house, partner, ctx, body)
+    names |= await called_there(house, partner, ctx, body, names)
     if held is not None:
         names |= await as_they_wrote(house, partner, body, held, theirs)
     by = theirs_to_tag(live) if live is not None and theirs else [*await tags.came_with(house, stored), copies.tag(house.name, ref.id)]
@@ -173,6 +173,8 @@ async def send(
         raise
     if live is not None and stubs.stands(live) and await stubs.left_over(partner, live, reply, copy):
         await _made_anew(house, partner, entry, replace(live, etag=reply.etag or etag_of(reply.body or copy)))
+    if before is not None and live is None and reply.status == 201:
+        await _twins_away(house, partner, entry, ref, before, f"{ref.type}/{id_of(reply, None)}")
     done = await _recorded(house, partner, ctx, stored, link, copy, reply, why)
     again = await named_otherwise(house, partner, stored, link) if live is None else []
     return [*done, *_known(ctx, partner, ref, attempt, trail=False), *again]
@@ -184,6 +186,18 @@ async def _made_anew(house: House, partner: Partner, entry: Queued, live: Linked
         await delete_there(house, partner, entry, live, Tally())
         await house.store.commit(changed(await house.store.link(partner.name, live.ref) or live, gone=True))
         raise AskAgain
+
+
+async def _twins_away(house: House, partner: Partner, entry: Queued, ref: Ref, before: Attempt, made: str) -> None:
+    """A try that had no answer had got there all the same, and that server made another: it looks and creates in two steps (Azure does). As we
+    sent it, it goes; what somebody has changed since stays, and waits in quarantine once it is met."""
+    if (await partner.met()).gateway:
+        return
+    with suppress(Refusal, Stays):
+        there = [t async for t in attempts.copies_there(house, partner, ref, [entry.patient] if entry.patient else []) if attempts.sent(before, t)]
+        for twin in there:
+            if f"{ref.type}/{twin['id']}" != made:
+                await delete_there(house, partner, entry, attempts.adopted(partner, ref, twin, etag_of(twin)), Tally())
 
 
 async def _recorded(
