@@ -119,6 +119,12 @@ async def alike(house: House, partner: Partner, stored: Stored, there: Mapping[s
     return await _once_said(partner, there, ours, lambda ours, theirs: ours == theirs, now=now)
 
 
+async def once_ours(house: House, stored: Stored, there: Mapping[str, Any]) -> bool:
+    """Did one of our versions, as others see it, say just this: then nothing of theirs is in it that is not here."""
+    versions = range(stored.version, max(0, stored.version - LOOKED_BACK), -1)
+    return _words(there) in await _states(house, stored, versions, Cut(VIEW))
+
+
 async def _states(house: House, stored: Stored, versions: Iterable[int], shown: Cut | None = None) -> list[dict[str, Any]]:
     found = [stored if v == stored.version else await house.store.version(stored.ref, v) for v in versions]
     bodies = [strict.decode(s.body) for s in found if s is not None and s.body is not None]

@@ -14,7 +14,7 @@ from ..domain import strict
 from ..domain.reconcile import Conflict
 from ..domain.types import Linked, Send, Stored
 from ..gate import Context, House
-from ..remote.client import Garbled, Refusal, Unknown
+from ..remote.client import Down, Garbled, Refusal, Unknown
 from . import belonging, missing, tags
 from .feed import utc
 from .links import began_there, changed, etag_of, same
@@ -57,7 +57,8 @@ async def standing(house: House, partner: Partner, link: Linked, there: Mapping[
     if not earlier:
         return "as agreed"
     if version.isdecimal() and now.isdecimal():
-        return "older" if lower else "as agreed"
+        known = lower and stored is not None and await belonging.once_ours(house, stored, there)
+        return "older" if known else "beside" if lower else "as agreed"
     return "older" if now and await partner.server.version(type, id, now) is not None else "as agreed"  # it keeps versions, and not that one
 
 
@@ -66,15 +67,20 @@ def given_twice(link: Linked) -> bool:
     return len(link.remote_id.partition("/")[2]) < RANDOM
 
 
-async def another_there(house: House, partner: Partner, link: Linked) -> bool:
-    """Is something else there under this id now. Asked before it is written over or deleted, for a version may be given twice as well. Down."""
+async def another_there(house: House, partner: Partner, link: Linked, *, recall: bool = True) -> bool:
+    """Is something else there under this id now. Asked before it is written over or deleted, for a version may be given twice as well. What cannot
+    be read holds back no `recall`; anything else waits: Down."""
     if not given_twice(link):
         return False
     try:
         there = (await missing.read(house, partner, link.remote_id)).body or {}
+        return await other(house, partner, link, there)
     except (Garbled, Refusal, Unknown):  # said by the request that follows
         return False
-    return await other(house, partner, link, there)
+    except Down:
+        if not recall:
+            raise
+        return False
 
 
 async def other(house: House, partner: Partner, link: Linked, there: Mapping[str, Any]) -> bool:

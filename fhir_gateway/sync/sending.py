@@ -152,7 +152,7 @@ async def send(
     person = names.get(next(iter(stored.facts.patients), ""))
     if link is None and before is None and (theirs_of_it := await joining.with_theirs(house, partner, ctx, stored, person)) is not None:
         raise AskAgain(await at_home(house, partner, *theirs_of_it))
-    if live is not None and await another_there(house, partner, live):
+    if live is not None and await another_there(house, partner, live, recall=False):
         raise AskAgain(await pull_one(house, partner, live))
     known = await _looked_for(house, partner, stored, before) if live is None else None
     why = await grounds(ctx, partner.terms, stored)

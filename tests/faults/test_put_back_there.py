@@ -131,6 +131,23 @@ async def test_a_record_that_has_the_id_of_our_lost_copy_does_not_keep_it_from_b
         assert rig.texts() == ["another record", "kept all along", "ours"] and (await rig.status())["quiet"]
 
 
+async def test_an_edit_there_while_our_clock_and_theirs_differ_is_lost_by_no_look_at_numbers(tmp_path: Path) -> None:
+    """Versions that jump, a clock that is put back, and no earlier version to be read: it may be of before, or an edit. A person decides."""
+    async with rigged(tmp_path, Habits(reads_versions=False)) as rig:
+        ref = await rig.goal("ours")
+        await rig.settled()
+        await rig.change(rig.me, "ours", note=[{"text": "today"}])
+        await rig.settled()
+        there = rig.there.held[at(rig, "ours")]
+        rig.there._count[f"Goal/{there['id']}"] = 0
+        rig.there.write({**there, "description": {"text": "an edit of theirs"}}, rig.now - timedelta(hours=1))
+        rig.there.extra = [rig.there._changed(rig.there.history[-1])]
+        await rig.round(3)
+        assert await rig.text(ref) == "ours"
+        (kept,) = (await rig.house.store.kept_all(CONFLICT, rig.now, "hub ")).values()
+        assert b"an edit of theirs" in kept
+
+
 async def test_who_takes_our_tag_off_in_an_edit_has_edited_our_copy(tmp_path: Path) -> None:
     async with rigged(tmp_path) as rig:
         ref = await rig.goal("ours")
