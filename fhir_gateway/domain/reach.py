@@ -24,9 +24,9 @@ from .vocabulary import (
     CARE_SECTORS,
     DIRECT_CARE,
     EMERGENCY,
+    FOR_WHOM_IT_ASKS,
     HIDDEN_FROM_SELF,
     IMPLIED_PURPOSES,
-    MERGE_PLANS,
     NAMED_OUTSIDE_CARE,
     NOT_TREATMENT,
     PURPOSES,
@@ -39,7 +39,7 @@ from .vocabulary import (
 )  # fmt: skip
 
 NO_CONSENT = no(Has("type", frozenset({"Consent"})))  # what somebody's consents say is theirs and their proxy's
-OF_TWO_PLANS = every(Has("type", frozenset({"Task"})), Has("code", frozenset({f"{TASK_SYSTEM}|{MERGE_PLANS}"})))  # for whom it asks, and the person
+A_QUESTION = every(Has("type", frozenset({"Task"})), Has("code", FOR_WHOM_IT_ASKS))  # for whom it asks, and the person
 OF_A_DRAFT = every(Has("type", frozenset({"Task"})), Has("code", frozenset({f"{TASK_SYSTEM}|{ACCEPT_DRAFT}"})))  # for a proxy only their own
 NO_LEGAL = Only("legal", frozenset())
 NOBODYS = Only("patient", frozenset())
@@ -87,6 +87,7 @@ def _key(ask: Ask) -> tuple[object, ...]:
         a.kind,
         a.ids,
         a.past,
+        a.apart,
         a.user,
         a.sector,
         a.patient,
@@ -147,7 +148,7 @@ def _by_kind(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) ->
     if ask.action in ("collect", "correct"):
         return seen
     asked = invitations(standing, _Asks(ask, micros(ask.at), standing).lasting)
-    return every(seen, NO_CONSENT, some(no(OF_TWO_PLANS), has("id", asked)))
+    return every(seen, NO_CONSENT, some(no(A_QUESTION), has("id", asked)))
 
 
 # -- one consent ------------------------------------------------------------------------------------------------------
@@ -204,7 +205,7 @@ class _Asks:
 
     def __init__(self, ask: Ask, at: int, standing: Standing) -> None:
         a = ask.actor
-        self.at, self.action, self.env = at, ask.action, a.env
+        self.at, self.action, self.env, self.apart = at, ask.action, a.env, a.apart
         self.every = names(standing, a, at, a.ids)  # for a no
         self.lasting = names(standing, a, at, a.ids - a.past) if a.past else self.every
         self.purpose = f"{ask.purpose_system}|{ask.purpose}"
@@ -227,6 +228,10 @@ class _Asks:
         if self.in_care or rule.codes or rule.types >= NAMED_OUTSIDE_CARE:
             return ALWAYS
         return some(no(Has("type", NAMED_OUTSIDE_CARE - rule.types)), has("profile", rule.profiles), has("id", rule.instances))
+
+    def as_a_partner(self, grant: Grant) -> bool:
+        """Whether a yes of this consent can reach them: not under an agreement on sharing that holds without them."""
+        return "*" not in self.apart and all(quoted not in self.apart for quoted in grant.under)
 
     def governed_by(self, grant: Grant) -> bool:
         return grant.root.type == "permit" and self.meets(grant.root) and self.answers(grant.root)
@@ -303,7 +308,7 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
             said = _compile(grant.root, asks)
             denies.append(said.denies)
             locks.append(said.locks)
-            if permits_too:
+            if permits_too and asks.as_a_partner(grant):
                 permits.append(said.permits)
                 named.append(said.names)
                 governed = governed or asks.governed_by(grant)
@@ -380,7 +385,7 @@ def _as_proxy(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -
                     named.append(said.names)
     opened = some(every(NO_LEGAL, some(*permits)), every(no(NO_LEGAL), some(*named)))
     theirs = has("ref", {ask.actor.user})
-    return every(opened, no(some(*aims)), SHOWN_TO_SELF, no(OF_TWO_PLANS), some(no(OF_A_DRAFT), theirs))
+    return every(opened, no(some(*aims)), SHOWN_TO_SELF, no(A_QUESTION), some(no(OF_A_DRAFT), theirs))
 
 
 def _lawful(basis: str, ask: Ask, standing: Standing, person: Whole, at: int) -> bool:

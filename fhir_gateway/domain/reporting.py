@@ -28,8 +28,8 @@ PUBLIC: Final = {"http://snomed.info/sct": r"\d{6,18}", "http://loinc.org": r"\d
 REASONS: Final = ("not available", "not affordable", "waiting list", "not accessible", "declined")  # and whatever else is said
 STATES: Final = ("proposed", "planned", "accepted", "active", "on-hold", "completed", "cancelled", "rejected")
 OUTCOMES: Final = ("in-progress", "improving", "worsening", "no-change", "achieved", "sustaining", "not-achieved", "no-progress", "not-attainable")
-Kind = Literal["coverage", "goals", "unmet-need", "outcomes"]
-KINDS: Final[tuple[Kind, ...]] = ("coverage", "goals", "unmet-need", "outcomes")
+Kind = Literal["coverage", "goals", "choices", "unmet-need", "outcomes"]
+KINDS: Final[tuple[Kind, ...]] = ("coverage", "goals", "choices", "unmet-need", "outcomes")
 _DISTRICT: Final = re.compile(r"([A-Z]{1,2}[0-9][A-Z0-9]?) ?[0-9][A-Z]{2}\Z")
 
 Code = tuple[str, str]  # system, code
@@ -82,6 +82,7 @@ class Report:
 COLUMNS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "coverage": ("offered a plan", "has a plan", "has a key worker", "overdue for review"),
     "goals": ("has a goal", *(f"goal {s}" for s in STATES), *(f"outcome {o}" for o in OUTCOMES)),
+    "choices": ("asked for a service", "waits for it", "had it", "did not have it"),
     "unmet-need": ("has an unmet need", *REASONS, "another reason"),
     "outcomes": ("asked again", "answered", "not answered in time"),
 }
@@ -100,6 +101,8 @@ def of_person(kind: Kind, group: str, record: Iterable[Mapping[str, Any]], today
         return Person(group, _coverage(by, today.isoformat()))
     if kind == "goals":
         return _goals(group, by.get("Goal", []))
+    if kind == "choices":
+        return _choices(group, by.get("ServiceRequest", []))
     if kind == "unmet-need":
         return Person(group, _unmet(by.get("ServiceRequest", [])))
     return replace(_scores(group, by.get("Observation", [])), has=_asked_again(by.get("Task", []), today))
@@ -139,6 +142,19 @@ def _goals(group: str, goals: Sequence[Mapping[str, Any]]) -> Person:
         for category in goal.get("category", ()):
             about |= _public(category)
     return Person(group, frozenset(has & {*COLUMNS["goals"]}), about)
+
+
+def _choices(group: str, requests: Sequence[Mapping[str, Any]]) -> Person:
+    """What somebody asked for, or was sent to, by how it stands; what it was, where a public code says so."""
+    asked = [r for r in requests if r.get("status") in _STANDS]
+    has = {_STANDS[str(r["status"])] if _said(r, "unmet-need-reason") is None else "did not have it" for r in asked}
+    about: dict[Code, str] = {}
+    for request in asked:
+        about |= _public(request.get("code", {}))
+    return Person(group, frozenset(has | ({"asked for a service"} if asked else set())), about)
+
+
+_STANDS: Final = {"active": "waits for it", "on-hold": "waits for it", "completed": "had it", "revoked": "did not have it"}  # ServiceRequest.status
 
 
 def _unmet(requests: Sequence[Mapping[str, Any]]) -> frozenset[str]:

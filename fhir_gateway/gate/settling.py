@@ -207,7 +207,7 @@ async def _as_decided(
         await _put_by_house(work, stored, now, after)
     else:
         await put_over(work, ref, strict.dump(after), if_match=stored.version)
-    again = [Send(record["remote"], ref, stored.version, next(iter(stored.facts.patients), None))] if theirs is None and ref not in work.new else []
+    again = [Send(record["remote"], ref, stored.version, next(iter(stored.facts.patients), None))] if (theirs is None or how == "ours") and ref not in work.new else []
     return [*gone, *again]
 
 

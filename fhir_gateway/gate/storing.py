@@ -9,8 +9,10 @@ from ..domain import drafts, labels, strict
 from ..domain import facts as deriving
 from ..domain.bundle import instant
 from ..domain.drafts import Item
+from ..domain.helping import concerns
 from ..domain.main_plan import counts
 from ..domain.person import at_risk
+from ..domain.relationships import JOINED
 from ..domain.rendering import rendered
 from ..domain.types import VIEW, Decision, Facts, Put, Ref, Remove, Stored, Writer
 from . import drafting
@@ -21,6 +23,7 @@ from .committing import Work
 from .consenting import unknown
 from .context import Context, Written, ask_stored, bumps, notes, rendering, within_launch
 from .headings import title
+from .helping import settle_helpers
 from .identifying import released
 from .keying import keyed, keyed_again
 from .main_plan import one_main_plan
@@ -59,7 +62,7 @@ async def store(
         elsewhere = await keyed_again(work, ref, final, before)
         if before is not None and (elsewhere or at_risk(facts) != at_risk(before.facts)):
             work.ops += await sent_again(ctx, ref)
-    for task in await questions(ctx, ref, final, facts, before, work.new):
+    for task in await questions(ctx, ref, final, facts, before, work.new) if writer.method != JOINED else ():
         await _put_question(work, task)
     work.ops += acceptances(ctx, ref, final, facts)
     work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}{detail}")
@@ -68,6 +71,8 @@ async def store(
     if ref.type == "Task" and (asked := requests_over(final)):
         work.over |= asked
         work.at_last(close_requests)
+    if ref.type == "Task":
+        _helps(work, ref, final, before)
     if ref.type == "CarePlan":
         watched(work, stored, before)
     if finished(final, before):
@@ -88,6 +93,19 @@ def watched(work: Work, now: Stored | None, before: Stored | None) -> None:
             if begins and stored is not None and stored is now:
                 plans.append(stored.ref)
     work.at_last(settle_plans)
+
+
+def _helps(work: Work, ref: Ref, now: dict[str, Any] | None, before: Stored | None) -> None:
+    """A Task is taken on, or was: then who it brings into a team, and who is over, is looked at before the commit."""
+    was = strict.decode(before.body) if before is not None and before.body is not None else None
+    if (before is not None or work.ctx.actor.kind == "professional") and concerns(now, was):
+        work.helped.setdefault(ref, before.facts.patients if before is not None else work.new[ref].facts.patients)
+        work.at_last(settle_teams)
+
+
+async def settle_teams(work: Work) -> None:
+    """Who takes a referral on for a plan is in its team while they do it."""
+    await settle_helpers(work, put_by_house)
 
 
 async def settle_plans(work: Work) -> None:
@@ -128,6 +146,8 @@ async def away(work: Work, stored: Stored) -> Written:
     work.ops += await sends(ctx, ref, version, stored.facts, "deleted")
     if ref.type == "CarePlan":
         watched(work, None, stored)
+    if ref.type == "Task":
+        _helps(work, ref, None, stored)
     work.gone.add(ref)
     return Written(ref, version, ctx.at, None, "deleted")
 
