@@ -45,9 +45,9 @@ def test_two_scores_are_a_change_with_its_dates(programme: Programme) -> None:
 
 def test_the_same_questions_fall_due_again_on_his_page_and_the_nurses_until_they_are_answered(programme: Programme) -> None:
     p = programme
-    p.places(trust="health", team="health", elsewhere="health")
-    nurse, stranger = p.staff(una=("team", "nurse"), sol=("elsewhere", "nurse"))
-    patient = p.bring(p.system("records", "trust", "--contributor", "--refers"), p.plan_of("Bert", team=[("Una", "team")]))
+    p.places(hospital="health", practice="health", far="health")
+    nurse, stranger = p.staff(una=("practice", "nurse"), sol=("far", "nurse"))
+    patient = p.bring(p.system("again", "hospital", "--contributor", "--refers"), p.plan_of("Bert", team=[("Una", "practice")]))
     bert = p.person("bert", patient)
     nurse.agree(patient)
     today = datetime.now(ZoneInfo("Europe/London")).date()
@@ -81,3 +81,12 @@ def test_the_same_questions_fall_due_again_on_his_page_and_the_nurses_until_they
     nurse.page.get(f"/team/people/{patient}")
     assert "Questions that this person is asked" not in nurse.page.words(), "he said no to the other"
     assert stranger.total(f"Task?patient={patient}") == 0
+
+    # what he does not want to answer he says so of, and whoever asked sees it
+    nurse.page.get(at)
+    nurse.page.send(at, **{**wrong, "form": "my-wheel", "first-day": str(today.day), "first-month": str(today.month), "first-year": str(today.year), "times": "1"})
+    asked = nurse.one(f"Task?patient={patient}&code=complete-questionnaire&status=requested")
+    bert.page.get("/my-plan")
+    bert.page.send(f"/questions/{asked['id']}/no")
+    assert "You are not asked this any more" in bert.page.words() and "Questions for you" not in bert.page.words()
+    assert nurse.read(f"Task/{asked['id']}")["status"] == "rejected"

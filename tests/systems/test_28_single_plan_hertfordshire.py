@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .town import SNOMED, Member, Person, Programme, about, id_of, permit
@@ -94,3 +95,26 @@ def test_the_key_worker_takes_the_new_plan_or_ends_it(programme: Programme) -> N
         else:
             assert clinic.read(second)["status"] == "revoked" and person.plan(patient)["title"] == f"{given}'s plan"
         assert person.one(f"Task?patient={patient}&code=merge-plans")["status"] == "completed"
+
+
+def test_two_records_of_one_person_and_the_plan_they_go_on_with(programme: Programme) -> None:
+    """Each has a plan; they say on their page which, and parted again each record has its own."""
+    p = programme
+    p.places(clinics="health")
+    records, clinic = p.system("old-records", "county", "--contributor", "--refers"), p.system("clinics", "clinics", "--contributor")
+    patient, eve, first = brought(p, records, "Eve", "Nobody")
+    other = p.bring(clinic, p.plan_of("Eve", id=f"{p.key}-eve-2", title="Eve's plan from the clinic"))
+    (second,) = clinic.find(f"CarePlan?patient={other}&category=2181441000000107")
+    before = eve.read(first)
+    assert p.town.gateway.command("patients", "merge", other, patient, "--evidence", "seen together").returncode == 0
+    eve.page.get("/my-plan")
+    assert "Two records of this person were put together" in eve.page.words() and "The other plan: Eve's plan from the clinic" in eve.page.words()
+    (asked,) = eve.find(f"Task?patient={patient}&code=merge-plans")
+    assert records.find(f"Task?patient={patient}&code=merge-plans") == [] == clinic.find(f"Task?focus=CarePlan/{second['id']}")
+    eve.page.send(f"/my-plan/tasks/{asked['id']}/plans", how="main")
+    assert "It is written down what becomes of the other plan." in eve.page.words()
+    assert re.search(r"<h1>.*Eve's plan from the clinic|<h1>.*Eve&#39;s plan from the clinic", " ".join(eve.page.get("/my-plan").text.split())), "the plan that she goes on with opens"
+    assert eve.read(first) == before and clinic.read(f"CarePlan/{second['id']}") == second, "neither plan is changed"
+    assert p.town.gateway.command("patients", "unmerge", other, patient, "--evidence", "two people after all").returncode == 0
+    eve.page.get("/my-plan")
+    assert "Eve's plan from the clinic" not in eve.page.words() and eve.plan(patient)["title"] == "Eve's plan"

@@ -53,10 +53,11 @@ async def owned(ctx: Context, statuses: tuple[str, ...]) -> list[dict[str, Any]]
 
 
 async def about(ctx: Context, patient: str) -> list[dict[str, Any]]:
-    """What others were asked to do for this person and is still open: the steps of the plan itself are shown with the plan, questions by themselves."""
+    """What others were asked to do for this person and is still open: the steps of the plan itself are shown with the plan, questions by themselves.
+    Of what the gateway asks only what this reader is asked of another plan."""
     asked = [("patient", patient), ("status", ",".join((*WAITING, *TAKEN_ON))), ("_count", str(MOST))]
     tasks = await bodies(ctx, "Task", asked)
-    return await _said(ctx, (t for t in tasks if own_identifier(t) is None and not asks_membership(t) and asked_by(t) is None))
+    return await _said(ctx, (t for t in tasks if own_identifier(t) is None and (not asks_membership(t) or _asks_of_plans(ctx, t)) and asked_by(t) is None))
 
 
 async def asked_by_me(ctx: Context) -> list[dict[str, Any]]:
@@ -80,10 +81,16 @@ async def _said(ctx: Context, tasks: Iterable[dict[str, Any]]) -> list[dict[str,
     return [_task(t, known) | await _of_plans(ctx, t) for t in found]
 
 
+def _asks_of_plans(ctx: Context, task: dict[str, Any]) -> bool:
+    """Is this reader asked by it what becomes of another plan."""
+    whom = _named(task.get("owner"))
+    mine = whom is not None and whom in ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation}
+    return mine and asks_about(task) is not None and not ctx.actor.drafts_only
+
+
 async def _of_plans(ctx: Context, task: dict[str, Any]) -> dict[str, Any]:
     """Whether it asks this reader what becomes of another plan; that plan's title, as far as they see it."""
-    mine = _named(task.get("owner")) in ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation}
-    about = asks_about(task) if mine and not ctx.actor.drafts_only else None
+    about = asks_about(task) if _asks_of_plans(ctx, task) else None
     seen = await bodies(ctx, "CarePlan", [("_id", about.removeprefix("CarePlan/"))]) if about else []
     elsewhere = bool(seen) and (seen[0].get("subject") or {}).get("reference") != (task.get("for") or {}).get("reference")
     return {"plans": about is not None, "records": elsewhere, "other": str(seen[0].get("title") or seen[0].get("description") or "") if seen else ""}
