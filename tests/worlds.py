@@ -22,8 +22,8 @@ from fhir_gateway.domain.vocabulary import (
     ACT_CODE,
     ACT_REASON,
     CONFIDENTIALITY_SYSTEM,
+    FOR_WHOM_IT_ASKS,
     HL7,
-    MERGE_PLANS,
     POLICY_SYSTEM,
     RESOURCE_TYPES,
     SECTOR_SYSTEM,
@@ -225,7 +225,7 @@ def a_resource(dice: Dice, patients: tuple[str, ...] = (P1,)) -> Facts:
     own = Dice(f"whose {sorted(facts.authors)} {facts.custodian} {date}")  # dice of their own, not to turn what else is thrown
     makers = facts.authors if own.one_in(2) else frozenset(n for n in sorted(facts.authors) if own.one_in(2))
     ever = frozenset(own.some(SOURCES)) if own.one_in(4) else frozenset()
-    asks = frozenset({f"{TASK_SYSTEM}|{MERGE_PLANS}"} if facts.type == "Task" and own.one_in(3) else ())
+    asks = frozenset({sorted(FOR_WHOM_IT_ASKS)[len(facts.codes) % 2]} if facts.type == "Task" and own.one_in(3) else ())
     if facts.type == "Task" and not asks and own.one_in(3):
         asks = frozenset({f"{TASK_SYSTEM}|{ACCEPT_DRAFT}"})
         facts = replace(facts, refs=facts.refs | frozenset(own.some(PEOPLE)))

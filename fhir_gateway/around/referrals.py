@@ -41,6 +41,7 @@ class Part:
     until: str
     mine: bool
     steps: tuple[Step, ...]
+    notes: tuple[tuple[str, str], ...] = ()  # the words, and when they were said
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +108,9 @@ async def _part(ctx: Context, task: dict[str, Any]) -> Part:
     code = task.get("code") or {}
     budget = any(c.get("system") == TASK_SYSTEM and c.get("code") == AUTHORISE for c in code.get("coding", ()))
     mine = (task.get("requester") or {}).get("reference") == ctx.actor.user
+    notes = tuple((str(n.get("text", "")), str(n.get("time", ""))) for n in task.get("note", ()) if n.get("text"))
     text = str(task.get("description") or code.get("text") or ("Authorise the budget" if budget else "A task"))
-    return Part(task["id"], text, who, str(task.get("status")), reason_of(task), outcome, until, mine, tuple(steps))
+    return Part(task["id"], text, who, str(task.get("status")), reason_of(task), outcome, until, mine, tuple(steps), notes)
 
 
 async def cancel(ctx: Context, task: str) -> None:

@@ -28,9 +28,9 @@ from .vocabulary import (
     ACT_REASON,
     DIRECT_CARE,
     EMERGENCY,
+    FOR_WHOM_IT_ASKS,
     HIDDEN_FROM_SELF,
     IMPLIED_PURPOSES,
-    MERGE_PLANS,
     NO_PARTNER,
     TASK_SYSTEM,
     UK_DIRECT_CARE,
@@ -121,9 +121,10 @@ def _self(actor: Actor, facts: Facts, standing: Standing) -> Decision:
     return Decision(True, "self")
 
 
-def _of_two_plans(facts: Facts) -> bool:
-    """A question about two plans tells of both: it is for whom it asks and for the person, whatever else is open to others."""
-    return facts.type == "Task" and f"{TASK_SYSTEM}|{MERGE_PLANS}" in facts.codes
+def _for_whom_it_asks(facts: Facts) -> bool:
+    """A question about two plans tells of both, one about who looked tells whoever looked: it is for whom it asks and for the person, whatever else
+    is open to others."""
+    return facts.type == "Task" and not facts.codes.isdisjoint(FOR_WHOM_IT_ASKS)
 
 
 def _of_a_draft(facts: Facts) -> bool:
@@ -147,7 +148,7 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
     if glass is not None:
         ask = replace(ask, purpose="BTG", purpose_system=ACT_REASON)
     live = rules_for(ask, standing, standings)
-    if _of_two_plans(facts) and ask.action in ("access", "disclose") and f"{facts.type}/{facts.id}" not in live.invited:
+    if _for_whom_it_asks(facts) and ask.action in ("access", "disclose") and f"{facts.type}/{facts.id}" not in live.invited:
         return Decision(False, "implicit", rule="a question to somebody else")
     level = CONFIDENTIALITY.get(facts.confidentiality, VERY)
     denies: list[tuple[str, Live, Grant]] = []
@@ -306,7 +307,7 @@ def _proxy(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, S
         return Decision(False, "uncomputable", live.broken[0], obligations=frozenset({"RAISE-TASK"}))
     if _refrains(facts):
         return Decision(False, "refrain")
-    if _of_two_plans(facts):
+    if _for_whom_it_asks(facts):
         return Decision(False, "implicit", rule="a question to somebody else")
     if _of_a_draft(facts) and ask.actor.user not in facts.refs:
         return Decision(False, "implicit", rule="the draft itself says that it waits")

@@ -24,9 +24,9 @@ from .vocabulary import (
     CARE_SECTORS,
     DIRECT_CARE,
     EMERGENCY,
+    FOR_WHOM_IT_ASKS,
     HIDDEN_FROM_SELF,
     IMPLIED_PURPOSES,
-    MERGE_PLANS,
     NAMED_OUTSIDE_CARE,
     NOT_TREATMENT,
     PURPOSES,
@@ -39,7 +39,7 @@ from .vocabulary import (
 )  # fmt: skip
 
 NO_CONSENT = no(Has("type", frozenset({"Consent"})))  # what somebody's consents say is theirs and their proxy's
-OF_TWO_PLANS = every(Has("type", frozenset({"Task"})), Has("code", frozenset({f"{TASK_SYSTEM}|{MERGE_PLANS}"})))  # for whom it asks, and the person
+A_QUESTION = every(Has("type", frozenset({"Task"})), Has("code", FOR_WHOM_IT_ASKS))  # for whom it asks, and the person
 OF_A_DRAFT = every(Has("type", frozenset({"Task"})), Has("code", frozenset({f"{TASK_SYSTEM}|{ACCEPT_DRAFT}"})))  # for a proxy only their own
 NO_LEGAL = Only("legal", frozenset())
 NOBODYS = Only("patient", frozenset())
@@ -148,7 +148,7 @@ def _by_kind(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) ->
     if ask.action in ("collect", "correct"):
         return seen
     asked = invitations(standing, _Asks(ask, micros(ask.at), standing).lasting)
-    return every(seen, NO_CONSENT, some(no(OF_TWO_PLANS), has("id", asked)))
+    return every(seen, NO_CONSENT, some(no(A_QUESTION), has("id", asked)))
 
 
 # -- one consent ------------------------------------------------------------------------------------------------------
@@ -385,7 +385,7 @@ def _as_proxy(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -
                     named.append(said.names)
     opened = some(every(NO_LEGAL, some(*permits)), every(no(NO_LEGAL), some(*named)))
     theirs = has("ref", {ask.actor.user})
-    return every(opened, no(some(*aims)), SHOWN_TO_SELF, no(OF_TWO_PLANS), some(no(OF_A_DRAFT), theirs))
+    return every(opened, no(some(*aims)), SHOWN_TO_SELF, no(A_QUESTION), some(no(OF_A_DRAFT), theirs))
 
 
 def _lawful(basis: str, ask: Ask, standing: Standing, person: Whole, at: int) -> bool:

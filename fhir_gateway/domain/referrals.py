@@ -52,6 +52,36 @@ def reason_of(task: Mapping[str, Any]) -> str:
     return str(concept.get("text") or next((c.get("display") or c.get("code") for c in concept.get("coding", ())), "") or "")
 
 
+ANSWERS: Final[Mapping[str, tuple[frozenset[str], str]]] = {  # what may be answered -> in which states of the Task, and what it becomes
+    "accept": (frozenset({"requested", "received"}), "accepted"),
+    "decline": (frozenset({"requested", "received", "accepted", "in-progress"}), "rejected"),
+    "done": (frozenset({"accepted", "ready", "in-progress"}), "completed"),
+}  # fmt: skip
+LONGEST_ANSWER: Final = 2_000  # characters
+
+
+def plain(words: str, *, needed: bool) -> str:
+    """What whoever answers a Task says of it. Problem invalid at `words` for too much, and for nothing where it is `needed`."""
+    said = "".join(c for c in words if c.isprintable() or c == "\n").strip()
+    if len(said) > LONGEST_ANSWER:
+        raise Problem("invalid", f"At most {LONGEST_ANSWER} characters.", "words")
+    if needed and not said:
+        raise Problem("invalid", "Say why, so that whoever asked can look for something else.", "words")
+    return said
+
+
+def answered(task: Mapping[str, Any], what: str, words: str, at: datetime, by: str = "") -> dict[str, Any]:
+    """The Task with this answer (of ANSWERS, or `note`). `by` (`Type/id`) is who says the words, where that is somebody to name."""
+    out = {**task, "lastModified": instant(at), **({"status": ANSWERS[what][1]} if what in ANSWERS else {})}
+    if what == "decline":
+        out["statusReason"] = {"text": words}
+    elif words:
+        out["note"] = [*task.get("note", []), {**({"authorReference": {"reference": by}} if by else {}), "text": words, "time": instant(at)}]
+    if what == "done":
+        out["output"] = [*task.get("output", []), {"type": {"text": "Outcome"}, "valueString": words or "Done"}]
+    return out
+
+
 def asks_for_a_budget(task: Mapping[str, Any]) -> bool:
     return any(c.get("system") == TASK_SYSTEM and c.get("code") == AUTHORISE for c in (task.get("code") or {}).get("coding", ()))
 

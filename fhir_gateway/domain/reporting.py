@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from statistics import fmean
 from typing import Any, Final, Literal
 
+from .follow_ups import asked_by, still_open
 from .vocabulary import OURS
 
 FEW: Final = 5
@@ -83,7 +84,7 @@ COLUMNS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "goals": ("has a goal", *(f"goal {s}" for s in STATES), *(f"outcome {o}" for o in OUTCOMES)),
     "choices": ("asked for a service", "waits for it", "had it", "did not have it"),
     "unmet-need": ("has an unmet need", *REASONS, "another reason"),
-    "outcomes": (),
+    "outcomes": ("asked again", "answered", "not answered in time"),
 }
 
 
@@ -104,7 +105,7 @@ def of_person(kind: Kind, group: str, record: Iterable[Mapping[str, Any]], today
         return _choices(group, by.get("ServiceRequest", []))
     if kind == "unmet-need":
         return Person(group, _unmet(by.get("ServiceRequest", [])))
-    return _scores(group, by.get("Observation", []))
+    return replace(_scores(group, by.get("Observation", [])), has=_asked_again(by.get("Task", []), today))
 
 
 def district(patient: Mapping[str, Any]) -> str:
@@ -178,6 +179,14 @@ def _scores(group: str, observations: Sequence[Mapping[str, Any]]) -> Person:
     return Person(group, scores={code: (t[0][1], t[-1][1]) for code, t in two.items()}, called=called)
 
 
+def _asked_again(tasks: Sequence[Mapping[str, Any]], today: date) -> frozenset[str]:
+    """Of questions that have fallen due: whether somebody was asked any, answered any, and let the time of any go by."""
+    due = [(t, asks) for t in tasks if (asks := asked_by(t)) is not None and asks.opens and asks.due(today)]
+    late = any(still_open(t) and asks.late(today) for t, asks in due)
+    counted = {"asked again": due, "answered": any(t.get("status") == "completed" for t, _ in due), "not answered in time": late}
+    return frozenset(name for name, true in counted.items() if true)
+
+
 def _number(observation: Mapping[str, Any]) -> float | None:
     raw = observation.get("valueQuantity", {}).get("value", observation.get("valueInteger"))
     try:
@@ -228,9 +237,10 @@ def _still(participant: Mapping[str, Any], today: str) -> bool:
 
 def report(kind: Kind, people: Sequence[Person]) -> Report:
     """The counts that may be told, in the manner of the analysis guide of Hospital Episode Statistics: small ones left out, others to the nearest five."""
-    if kind == "outcomes":
-        return Report(kind, changes=tuple(_changes(people)))
+    changes = tuple(_changes(people)) if kind == "outcomes" else ()
     columns = COLUMNS[kind]
+    if kind == "outcomes" and sum("asked again" in p.has for p in people) < FEW:
+        return Report(kind, changes=changes)
     groups = _grouped(people)
     exact = {g: Counter(c for p in theirs for c in p.has) for g, theirs in groups.items()}
     sizes = {g: len(theirs) for g, theirs in groups.items()}
@@ -241,7 +251,7 @@ def report(kind: Kind, people: Sequence[Person]) -> Report:
         rows.append(_row(EVERYBODY, len(people), whole, columns, {c for h, c in hidden if h == EVERYBODY}))
     about = Counter(code for p in people for code in p.about)
     told = [(code, _name(code, (p.about for p in people)), rounded(n)) for code, n in about.items() if n >= FEW]
-    return Report(kind, columns, tuple(rows), tuple(sorted(told, key=lambda t: (-t[2], t[0]))))
+    return Report(kind, columns, tuple(rows), tuple(sorted(told, key=lambda t: (-t[2], t[0]))), changes)
 
 
 def rounded(n: int) -> int:

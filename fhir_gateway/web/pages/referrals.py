@@ -15,14 +15,10 @@ from ...domain.referrals import OVER
 from ...gate import Context, budgeting, task_links
 from .frame import Pages, go, show
 from .names import called, names, own_id
+from .tasks import OF_ASKED as STATES
 from .team import id_of
 from .words import _, day
 
-STATES: dict[str, tuple[str, str]] = {  # status -> words, colour
-    "draft": ("Not sent yet", "grey"), "requested": ("Asked", "grey"), "received": ("Asked", "grey"), "accepted": ("Accepted", "blue"), "ready": ("Accepted", "blue"),
-    "in-progress": ("In progress", "blue"), "on-hold": ("On hold", "yellow"), "completed": ("Done", "green"), "rejected": ("Declined", "red"),
-    "failed": ("It did not work out", "red"), "cancelled": ("Taken back", "grey"), "entered-in-error": ("A mistake", "grey"),
-}  # fmt: skip
 DONE = {"asked", "cancelled", "link-ended"}
 LONGEST_TOKEN = 100
 
