@@ -116,7 +116,7 @@ def into(task: str, chains: Chains, actor: Actor, directory: Directory, at: int)
         before = any(v.writer.method == JOINED and v.at >= named.at and _has(v.body, user) for v in there)
         if brought and not before and there[-1].body.get("status") in ("active", None):
             period = max(at, asked.low or at), asked.high
-            return Change(team, _joined(there[-1].body, task, actor, directory, what, period), replace(named.writer, method=JOINED, saw_all=False))
+            return Change(team, _joined(there[-1].body, task, actor, directory, what, period), replace(named.writer, method=JOINED, saw_all=False, client=None, contributor=False))
     return None
 
 

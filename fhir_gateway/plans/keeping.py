@@ -13,7 +13,7 @@ from ..domain.identity import NHS_NUMBER, agrees, contradicts, nhs_number
 from ..domain.mapping import Entry, Mapped
 from ..domain.mapping.carrier import dump
 from ..domain.mapping.foreign import asks_membership
-from ..domain.mapping.merging import Held, merged
+from ..domain.mapping.merging import Held, merged, with_helpers
 from ..domain.mapping.names import own_identifier
 from ..domain.plan import overlay, respelt
 from ..domain.problem import Problem, not_found
@@ -197,6 +197,8 @@ def _steps(
             new = edited(renamed(was, stored), renamed(resource, stored), stored.resource)
         else:
             new = merged(renamed(resource, stored), stored, tables[e.kind], known)
+        if e.kind == "team":
+            new = with_helpers(new, stored.resource)
         if dump(content(new)) == dump(content(stored.resource)):
             unchanged += 1
             continue
