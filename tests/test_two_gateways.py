@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from fhir_gateway import gate
 from fhir_gateway.domain import copies, strict
-from fhir_gateway.domain.types import Ref
+from fhir_gateway.domain.types import Op, Ref, Renew
 from fhir_gateway.gate import Remote
 from fhir_gateway.remote.client import Down, Refusal, RemoteServer, Unknown
 from fhir_gateway.store import sqlite
@@ -165,6 +165,37 @@ async def test_what_they_might_have_read_and_a_no_kept_from_them_before_they_did
     assert await both.deleted(both.b, began)
     await both_quiet(both)
     assert not await both.a.house.store.kept_all("deleted-here", both.clock.now())
+
+
+class Interrupted:
+    """A store after one of whose commits something happens, once: a worker holds on to its entry then, and is about to ask."""
+
+    def __init__(self, store: Any, then: Callable[[], Awaitable[object]]) -> None:
+        self.store, self.then = store, [then]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    async def commit(self, *ops: Op) -> None:
+        await self.store.commit(*ops)
+        if self.then and all(isinstance(op, Renew) for op in ops):
+            await self.then.pop()()
+
+
+async def test_a_no_while_they_are_about_to_be_asked_to_delete_their_record_holds(both: Both) -> None:
+    began, copy, no = await deleted_under_a_no(both)
+    await both.yes(no)
+
+    async def says_no() -> None:
+        await both.a.consents("amina", "home", "deny", cls="Goal")
+        both.asked.clear()
+
+    hooked = Interrupted(both.a.house.store, says_no)
+    both.a.house = replace(both.a.house, store=hooked)
+    await both.rounds()
+    assert not hooked.then and not [n for n in both.asked if n.startswith("DELETE")], "it began after her no"
+    assert not await both.deleted(both.b, began) and await both.deleted(both.a, copy)
+    await both_quiet(both)
 
 
 async def test_what_the_other_changed_meanwhile_stays_and_a_person_decides(both: Both) -> None:

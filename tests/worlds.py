@@ -45,6 +45,7 @@ PURPOSES = ("TREAT", "ETREAT", "BTG", "HRESCH", "POPHLTH", "CLINTRCH", "CAREMGT"
 ACTIONS = ("access", "disclose", "collect", "correct")
 IDS = ("r1", "r2", "r3")
 SOURCES = ("src:a", "src:b")
+AGREEMENTS = ("urn:agreement:a", "urn:agreement:b")  # on sharing: what a consent may quote
 PLACES_OF_ASKING = ("ward", "home")
 DAYS = ("2020", "2022-06", "2026-10-31", "2026-11-01", "2026-11-02", "2027-01-01")
 BASES = (
@@ -275,4 +276,8 @@ def a_world(dice: Dice) -> tuple[Ask, dict[str, Standing], list[Facts]]:
     if P3 in known and dice.one_in(2):  # a record merged with the second, and perhaps by way of it with the first
         merged = dice.choice((True, True, False))
         known[P3], known[P2] = (replace(known[p], links=(*known[p].links, Link(o, merged))) for p, o in ((P3, P2), (P2, P3)))
+    own = Dice(f"apart {sorted(asked.actor.ids)} {asked.at} {len(known)}")  # dice of their own, not to turn what else is thrown
+    if own.one_in(4):
+        asked = replace(asked, actor=replace(asked.actor, apart=frozenset(own.some((*AGREEMENTS, "*")))))
+        known = {p: replace(s, grants=tuple(replace(g, under=frozenset(own.some(AGREEMENTS))) for g in s.grants)) for p, s in known.items()}
     return asked, known, resources

@@ -14,6 +14,7 @@ from typing import Final
 from .directory import NOBODYS
 from .emergencies import GROUNDS
 from .grants import Grant
+from .groups import NO_YES
 from .merged import as_one
 from .periods import micros
 from .proxies import unlawful_because
@@ -30,6 +31,7 @@ from .vocabulary import (
     FOR_WHOM_IT_ASKS,
     HIDDEN_FROM_SELF,
     IMPLIED_PURPOSES,
+    NO_PARTNER,
     TASK_SYSTEM,
     UK_DIRECT_CARE,
     purposes_permitted,
@@ -151,6 +153,7 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
     level = CONFIDENTIALITY.get(facts.confidentiality, VERY)
     denies: list[tuple[str, Live, Grant]] = []
     permits: list[tuple[str, Live, Grant]] = []
+    closed: list[tuple[str, Live, Grant]] = []  # what was said yes to under an agreement of which the asker is no partner
     governs = False
     for tree in speaking(live, facts):
         said = evaluate(tree.root, facts)
@@ -161,7 +164,7 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
             if glass is None:  # nothing beats it, and none is named before it
                 break
         elif not tree.only_denies:
-            permits += ((n.rule.path, n, tree.grant) for n in said[1])
+            (closed if tree.closed else permits).extend((n.rule.path, n, tree.grant) for n in said[1])
     if glass is not None and (facts.legal or facts.type in CHOICES or any(n.emergency for _, n, _ in denies)):
         glass = None  # 1.8; and whom else the person said yes or no to is nobody's emergency (leak list L50)
     if denies or live.broken:
@@ -182,7 +185,15 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
     if standing.ndoo and not direct_care(ask):
         return Decision(False, "ndoo")
     why = implied(ask, facts, standing, live, level)
+    if not why and (closed or NO_YES in ask.actor.apart):
+        return _no_partner(closed)
     return Decision(bool(why), "implicit", rule=why)
+
+
+def _no_partner(closed: list[tuple[str, Live, Grant]]) -> Decision:
+    """Business rules come before consent (1.2, line 1): an agreement on sharing is one. The consent is named whose yes does not reach them."""
+    grant = min((g for _, _, g in closed), key=lambda g: (g.id, g.version), default=None)
+    return Decision(False, "rbac", grant.id if grant else None, grant.version if grant else None, NO_PARTNER)
 
 
 def _because(permit: bool, basis: str, found: list[tuple[str, Live, Grant]], level: int = 0) -> Decision:

@@ -87,6 +87,7 @@ def _key(ask: Ask) -> tuple[object, ...]:
         a.kind,
         a.ids,
         a.past,
+        a.apart,
         a.user,
         a.sector,
         a.patient,
@@ -204,7 +205,7 @@ class _Asks:
 
     def __init__(self, ask: Ask, at: int, standing: Standing) -> None:
         a = ask.actor
-        self.at, self.action, self.env = at, ask.action, a.env
+        self.at, self.action, self.env, self.apart = at, ask.action, a.env, a.apart
         self.every = names(standing, a, at, a.ids)  # for a no
         self.lasting = names(standing, a, at, a.ids - a.past) if a.past else self.every
         self.purpose = f"{ask.purpose_system}|{ask.purpose}"
@@ -227,6 +228,10 @@ class _Asks:
         if self.in_care or rule.codes or rule.types >= NAMED_OUTSIDE_CARE:
             return ALWAYS
         return some(no(Has("type", NAMED_OUTSIDE_CARE - rule.types)), has("profile", rule.profiles), has("id", rule.instances))
+
+    def as_a_partner(self, grant: Grant) -> bool:
+        """Whether a yes of this consent can reach them: not under an agreement on sharing that holds without them."""
+        return "*" not in self.apart and all(quoted not in self.apart for quoted in grant.under)
 
     def governed_by(self, grant: Grant) -> bool:
         return grant.root.type == "permit" and self.meets(grant.root) and self.answers(grant.root)
@@ -303,7 +308,7 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
             said = _compile(grant.root, asks)
             denies.append(said.denies)
             locks.append(said.locks)
-            if permits_too:
+            if permits_too and asks.as_a_partner(grant):
                 permits.append(said.permits)
                 named.append(said.names)
                 governed = governed or asks.governed_by(grant)

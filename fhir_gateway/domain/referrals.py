@@ -103,6 +103,7 @@ class Wish:
     why: str = ""
     days: int = DAYS
     grace: int = GRACE
+    plan: str = ""  # `CarePlan/…` in whose team whoever takes it on is while they do it
 
 
 def asked(wish: Wish, at: datetime) -> list[dict[str, Any]]:
@@ -116,7 +117,7 @@ def asked(wish: Wish, at: datetime) -> list[dict[str, Any]]:
         "subject": {"reference": wish.person}, "requester": {"reference": wish.requester}, "authoredOn": instant(at),
         "occurrencePeriod": {"start": instant(start), "end": instant(end)},
         "performer": [{"reference": wish.owner}, {"reference": wish.service}],
-        **({"reasonCode": [{"text": wish.why}]} if wish.why else {}),
+        **({"reasonCode": [{"text": wish.why}]} if wish.why else {}), **({"basedOn": [{"reference": wish.plan}]} if wish.plan else {}),
     }  # fmt: skip
     place = "urn:uuid:7c2f3d0e-0000-4000-8000-000000000001"
     entries = [{"fullUrl": place, "resource": request, "request": {"method": "POST", "url": "ServiceRequest"}}]

@@ -22,6 +22,7 @@ POLICY_SYSTEM: Final = f"{OURS}/CodeSystem/policy"
 UK_DIRECT_CARE: Final = "uk-direct-care"
 SECTOR_SYSTEM: Final = f"{OURS}/CodeSystem/sector"
 SECTOR_CODES: Final = ("health", "social-care", "voluntary", "housing", "education", "justice")
+NO_PARTNER: Final = "no partner"  # `Decision.rule` of a no to who is no partner of an agreement on sharing now
 ROLE_SYSTEM: Final = f"{OURS}/CodeSystem/role"  # PractitionerRole.code, of our own jobs
 ROLE_AT: Final = f"{OURS}/role-at"  # identifier system; value `Organization/x system|code`: everyone in that role there
 CARE_SECTORS: Final = ("health", "social-care")

@@ -20,8 +20,8 @@ from .drafting import EXTRACTED, KEPT
 from .headings import title
 from .marking import labelled
 from .permitting import through_targets
-from .preparing import put_by_house, take_away_by_house
 from .reading import in_scope, resource_in_scope
+from .storing import put_by_house, take_away_by_house
 
 Answer = Literal["accept", "refuse", "withdraw"]
 LETTERS = {"POST": "c", "PUT": "u", "DELETE": "d"}

@@ -20,10 +20,10 @@ from ..domain.vocabulary import NOT_RECOGNISED, TASK_SYSTEM
 from .committing import Work
 from .context import Context, note
 from .looking import question_of, rows_told
-from .preparing import put_by_house
 from .proving import need_proof
 from .raising import task_of_the_house
 from .searching import search
+from .storing import put_by_house
 from .telling import tell
 from .trail import OFFICER, as_told
 

@@ -18,8 +18,9 @@ from ..domain.types import Keep, Ref
 from .committing import Also, Work, again
 from .conditions import matching, of_a_copy, understood
 from .context import Context, Written, need_scope, note
-from .preparing import Edit, given_back, put_edited, put_new, put_over, put_where, take_away
+from .preparing import Edit, put_edited, put_new, put_over, put_where, take_away
 from .reading import allow
+from .storing import given_back
 from .subscribers import TYPE as SUBSCRIPTION
 from .subscribing import change as change_subscription
 from .subscribing import end as end_subscription

@@ -191,12 +191,12 @@ class RemoteServer:
             raise Refusal(412, "it has changed there since")
         return there
 
-    async def delete(self, type: str, id: str, etag: str = "") -> Reply:
+    async def delete(self, type: str, id: str, etag: str = "", asking: Asking | None = None) -> Reply:
         """The version that `etag` names, in that server's own spelling; whatever there is where it is "". Refusal 409 or 412 where it is
-        another. Unknown where it answers something else than nothing, or FHIR."""
+        another. Unknown where it answers something else than nothing, or FHIR. `asking` is awaited before each such request, as before a write."""
         etag = header_tag(etag)
         try:
-            return await self._delete(type, id, etag)
+            return await self._delete(type, id, etag, asking)
         except Refusal as e:
             try:
                 there = await self.read(type, id) if etag and e.status in (409, 412) else None
@@ -205,14 +205,14 @@ class RemoteServer:
             if there is None or there.etag == etag or etag_of(there.body or {}) != etag:
                 raise
             try:
-                return await self._delete(type, id, there.etag)
+                return await self._delete(type, id, there.etag, asking)
             except Refusal as again:
                 if not there.etag and again.status in (400, 428):  # it will not do without: what it said first counts
                     raise e from None
                 raise
 
-    async def _delete(self, type: str, id: str, etag: str) -> Reply:
-        reply, raw = await self._ask("DELETE", f"/{type}/{id}", headers={"If-Match": etag} if etag else {}, one=f"{type}/{id}")
+    async def _delete(self, type: str, id: str, etag: str, asking: Asking | None = None) -> Reply:
+        reply, raw = await self._ask("DELETE", f"/{type}/{id}", headers={"If-Match": etag} if etag else {}, one=f"{type}/{id}", asking=asking)
         if raw.strip() and "resourceType" not in (leniently(raw) or {}):
             raise Unknown("it answered DELETE with something that is no FHIR")
         return reply

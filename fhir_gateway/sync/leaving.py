@@ -31,8 +31,8 @@ async def as_asked(house: House, partner: Partner, entry: Queued, stored: Stored
 
 
 async def still_asked(house: House, partner: Partner, stored: Stored) -> None:
-    """To ask who or what bears an identifier of this is to tell it: at the moment at which the question leaves, or is put once more, it is still
-    this, and still allowed. AskAgain otherwise."""
+    """To ask who or what bears an identifier of this is to tell it, and so is to ask for its deletion: at the moment at which the question leaves,
+    or is put once more, it is still this, and still allowed. AskAgain otherwise."""
     now = await house.store.get(stored.ref)
     if now is None or now.body != stored.body or not (await may_send(await as_owner(house, partner, "disclose"), partner.terms, now)).permit:
         raise AskAgain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from ..domain.types import Close, Drop, Keep, Linked, Op, Queued, Ref, Send, Stored
@@ -11,18 +12,21 @@ from ..gate.context import note
 from ..remote.client import Garbled, Refusal, Unknown
 from . import attempts, missing, tags
 from .attempts import Attempt
+from .leaving import still_asked
 from .links import changed, over
 from .partner import Partner
 from .tally import Tally
 
 UNREAD: Final = "deleted-here"  # kept: by `<remote> <Patient/id> <Type/id>`, of what they may read to be deleted, and may not have read
+HIDDEN: Final = b"hidden since"  # its value once a no was seen to keep it from them; before that when it was deleted
 NOT_ASKED = "they took their copy back: what was written here stays in their record"
 
 
 async def deleted_here(house: House, partner: Partner, entry: Queued, ctx: Context, link: Linked, stored: Stored | None, tally: Tally) -> None:
     """A record that began there is deleted there by themselves alone. Another gateway reads in our history that it was deleted here, and
     judges; where consent kept that from it then, it is asked once it may know, to delete by its own rules the version that we know.
-    It is asked once: a link without an ETag is one of which nothing is asked any more. Nor where they took their copy back themselves."""
+    It is asked once: a link without an ETag is one of which nothing is asked any more. Nor where they took their copy back themselves.
+    AskAgain where they may not know of it any more at the moment at which that leaves."""
     over = Close(entry.entry, entry.fence, "superseded", "it is their own record")
     if stored is None or not stored.deleted or not link.etag:
         await house.store.commit(over)
@@ -41,7 +45,7 @@ async def deleted_here(house: House, partner: Partner, entry: Queued, ctx: Conte
     await house.store.commit(*attempts.held(house, entry))
     type, id = link.remote_id.split("/")
     try:
-        await partner.server.delete(type, id, link.etag)
+        await partner.server.delete(type, id, link.etag, partial(still_asked, house, partner, stored))
     except Refusal as e:
         if not await missing.gone(house, partner, e, link.remote_id):  # it is not as we know it, or not ours to delete: theirs stays
             await house.store.commit(over, changed(link, etag=""))
@@ -53,14 +57,17 @@ async def deleted_here(house: House, partner: Partner, entry: Queued, ctx: Conte
 
 async def unread(house: House, partner: Partner, ctx: Context, patient: str | None) -> list[Op]:
     """What was deleted here of theirs and they might have read, for a review: a no may have come before they did, and by the yes after it
-    their window has passed. Once they may know, they are asked, as where it was deleted under the no. Over where their record is gone."""
+    their window has passed. Once they may know again, they are asked, as where it was deleted under the no; where no no came between, they
+    have read it and judged. Over where their record is gone."""
     ops: list[Op] = []
-    for key in await house.store.kept_all(UNREAD, ctx.at, f"{partner.name} {patient} "):
+    for key, said in (await house.store.kept_all(UNREAD, ctx.at, f"{partner.name} {patient} ")).items():
         ref = Ref(*key.rpartition(" ")[2].split("/"))
         stored, link = await house.store.get(ref), await house.store.link(partner.name, ref)
         if stored is None or not stored.deleted or link is None or link.gone or not link.etag:
             ops.append(Drop(UNREAD, key))
-        elif (await may_send(ctx, partner.terms, stored)).permit:
+        elif not (await may_send(ctx, partner.terms, stored)).permit:
+            ops += [Keep(UNREAD, key, HIDDEN)] if said != HIDDEN else []
+        elif said == HIDDEN:
             ops += [Drop(UNREAD, key), Send(partner.name, ref, stored.version, patient, "released")]
     return ops
 
@@ -78,6 +85,15 @@ def by_them(ctx: Context, stored: Stored) -> bool:
     """Was this deleted by their own system: they took their copy back, and have their record still, as far as we know. `ctx`: as their owner."""
     w = stored.writer
     return stored.deleted and w.kind == "system" and w.client is not None and w.organisation == ctx.actor.organisation
+
+
+async def by_their_gateway(house: House, ctx: Context, stored: Stored) -> bool:
+    """Was it deleted by the very client that made it here: their gateway, where that brought it. What another system of theirs deleted here stays
+    deleted, as what anybody did."""
+    if not by_them(ctx, stored):
+        return False
+    first = await house.store.version(stored.ref, 1)
+    return first is None or first.writer.client in (None, stored.writer.client)
 
 
 async def once_here(house: House, partner: Partner, ctx: Context, ref: Ref) -> list[Op]:

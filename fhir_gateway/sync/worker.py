@@ -36,6 +36,7 @@ log = structlog.get_logger()
 IDLE_SECONDS = 0.25
 LOOK_SECONDS = 5.0  # while it waits: whether another process found that server well again
 WATCH_SECONDS = 60.0
+EASY = 500  # states in a window that is read at the usual pace: what is known by its version is still read by us, and written by that server
 STEP = 25  # resources that are taken in between two times that a person hears how far it is
 
 Pause = Callable[[float], Awaitable[None]]  # for so many seconds, or until there is something to do
@@ -252,7 +253,10 @@ async def _reads(reader: Reader, breaker: Breaker) -> bool:
 
 
 async def _pace(house: House, partner: Partner) -> float:
-    return await pace(house, partner.terms, partner.hooks, partner.poll_seconds, partner.server, partner.abilities)
+    """Seconds until what changes there is asked for again: later where much was just sent, whose echo is read in each window as long as that reaches back."""
+    seconds = await pace(house, partner.terms, partner.hooks, partner.poll_seconds, partner.server, partner.abilities)
+    met = sum(map(len, partner.heard.values()))
+    return max(seconds, min(seconds * met / EASY, partner.overlap_seconds / 3))
 
 
 async def _called(house: House, partner: Partner) -> bool:

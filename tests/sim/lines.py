@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from fhir_gateway.domain import strict
+from fhir_gateway.sync.links import began_there
 
 from ..faults.invariants import here_of
 from ..faults.scripted import There
@@ -65,7 +66,7 @@ class Line(httpx2.AsyncBaseTransport):
         self.process.alive()
         raw = await request.aread()
         story, what = self.story, f"{request.method} {request.url.raw_path.decode().partition('?')[0]}"
-        ref = self._carries(request, raw)
+        ref = await self._carries(request, raw)
         if ref:
             story.begun[self.town.name, self.name].append((story.exactly(), ref))
         fault = story.draw(self.name)
@@ -78,10 +79,14 @@ class Line(httpx2.AsyncBaseTransport):
         self.process.alive()
         return httpx2.Response(status, headers=headers, content=body, request=request)
 
-    def _carries(self, request: httpx2.Request, raw: bytes) -> str:
+    async def _carries(self, request: httpx2.Request, raw: bytes) -> str:
+        """Of whom or what it tells them, by our name: a record of ours, who has an NHS number, that a record of theirs was deleted here."""
         if request.method == "GET" or request.url.path.endswith("_search"):
             said = f"{request.url} {raw.decode()}"
             return next((self.town.names[who] for who, (number, _) in PEOPLE.items() if number in said), "")
+        if request.method == "DELETE":
+            link = await self.town.store.link_by_remote(self.name, "/".join(request.url.path.split("/")[-2:]))
+            return str(link.ref) if link is not None and began_there(link) else ""
         if request.method not in ("POST", "PUT"):
             return ""
         return here_of(self.town.house, strict.read(raw))

@@ -345,11 +345,13 @@ class Story:
         return len(await invariants.versions(town.store))
 
     async def look(self) -> None:
-        """From now on, and as long as it is so, may not leave what consent keeps here."""
+        """From now on, and as long as it is so, may not leave what consent keeps here; of a record of theirs nor that it was deleted here."""
         at = self.exactly()
         for town in (self.a, self.b):
-            every = await invariants.records(town.store)
+            here = await invariants.records(town.store)
             for terms in town.terms:
+                theirs = [link.ref for link in await town.store.links(terms.name, count=invariants.MANY) if began_there(link)]
+                every = here + [s for s in (await town.store.get_many(sorted(theirs))).values() if s.deleted]
                 partner = Partner(terms, None)  # type: ignore[arg-type]
                 ctx, shut = await as_owner(town.house, partner, "disclose"), self.shut[town.name, terms.name]
                 for stored in every:

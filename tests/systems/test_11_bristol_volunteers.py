@@ -87,6 +87,18 @@ def test_what_a_volunteer_writes_waits_until_the_person_accepts_it(programme: Pr
     ida.page.get("/my-plan/who-looked")
     assert "Wrote a draft for your plan or record" in ida.page.words()
 
+    # the same on a page: changing the goal there is a draft, too
+    form = f"/team/people/{patient}/edit/Goal/{goal['id']}"
+    vic.page.get(f"/team/people/{patient}")
+    assert form in vic.page.page
+    vic.page.get(form)
+    assert "What you write is a draft" in vic.page.words()
+    vic.page.send(form, text="Ida dances with Joan")
+    assert "Your change is kept as a draft" in vic.page.words() and "Ida dances" not in vic.page.words()
+    assert gp.read(f"Goal/{goal['id']}") == goal
+    ida.page.get("/my-plan/drafts")
+    assert "Ida dances with Joan" in ida.page.words()
+
 
 def test_a_draft_of_what_was_changed_meanwhile_is_not_accepted(programme: Programme) -> None:
     p = programme

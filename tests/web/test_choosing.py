@@ -80,7 +80,7 @@ def test_she_shares_with_her_team_and_with_a_sector(demo: Gateway, amina: Visito
     granted(amina, team.group(1), parts=["plan"])
     assert html.unescape(team.group(2)) in cards(amina)
     amina.get(NEW)
-    words = granted(amina, value_of(amina, "Everybody who works for a charity or voluntary group"), parts=["goals"])
+    words = granted(amina, value_of(amina, "All who work for a charity or voluntary group"), parts=["goals"])
     assert "also people you do not know" in words
     assert ids(demo, "link-worker", "Goal") == ids(demo, "patient", "Goal")
     share_nothing(demo)

@@ -53,7 +53,7 @@ async def last_changes(ctx: Context, record: Sequence[Mapping[str, Any]], patien
 
     def said(r: Mapping[str, Any]) -> str:
         hand = hands.get(_ref(r))
-        return ", ".join(t for t in (day(r["meta"]["lastUpdated"]), *(_by(hand, known) if hand else ())) if t)
+        return ", ".join(t for t in (day(r["meta"]["lastUpdated"]), *(by_whom(hand, known) if hand else ())) if t)
 
     return {id: said(r) for id, r in goals.items()} | {WHOLE: said(newest)}
 
@@ -97,7 +97,7 @@ def _goal(resource: Mapping[str, Any]) -> str:
     return (local(own[1]) if own else None) or str(resource["id"])
 
 
-def _by(hand: Hand, known: Mapping[str, str]) -> tuple[str, ...]:
+def by_whom(hand: Hand, known: Mapping[str, str]) -> tuple[str, ...]:
     """Name and organisation; a computer is said to be one."""
     place = known.get(hand.organisation or "", "")
     if hand.user == "Device/operator":
@@ -107,4 +107,4 @@ def _by(hand: Hand, known: Mapping[str, str]) -> tuple[str, ...]:
     return (known.get(hand.user) or _("Somebody"), place)
 
 
-__all__ = ["MOST_CHANGES", "WHOLE", "Changed", "changed_since", "last_changes"]
+__all__ = ["MOST_CHANGES", "WHOLE", "Changed", "by_whom", "changed_since", "last_changes"]

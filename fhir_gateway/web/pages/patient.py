@@ -15,7 +15,7 @@ from ...domain.audit import ITSELF, OPERATOR
 from ...domain.mapping.names import local, own_identifier
 from ...domain.problem import Problem, not_found
 from ...gate import Context, task_links
-from . import tasks, versions, volunteers
+from . import editing, follow_ups, tasks, versions, volunteers
 from .acts import ACTS, OTHERWISE
 from .alerts import TYPES, alerts
 from .changes import last_changes
@@ -34,8 +34,8 @@ MOST_READ = 5_000  # rows read to fill one page under a narrow filter; then the 
 
 
 async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
-    """The person's own plan, whole; of a merged record of theirs by `record`, its id."""
-    shown = request.query_params.get("record") or own_id(ctx)
+    """The person's own plan, whole; of a merged record of theirs by `record`, its id. Without it the one that they go on with."""
+    shown = request.query_params.get("record") or (await gate.record_to_open(ctx, f"Patient/{own_id(ctx)}")).removeprefix("Patient/")
     if shown != own_id(ctx) and f"Patient/{shown}" not in ctx.records:
         raise not_found()
     others = sorted(r.removeprefix("Patient/") for r in ctx.records - {f"Patient/{shown}"})
@@ -46,14 +46,15 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
             raise
         mine = plans.Opened({}, [])
     asked = await tasks.about(ctx, shown)
-    turned = filled_in(mine.record)
+    turned, asks = filled_in(mine.record), await follow_ups.due_for(ctx, shown)
     empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned)
     view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned)
     first = alerts(mine.record, today(ctx.at), own=True)
     refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES} | kept_as(mine.record)
     return await show(
-        pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=refs, alerts=first, others=others,
+        pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, asks=asks, tasks=asked, refs=refs, alerts=first, others=others,
         drafts=await volunteers.waiting(ctx, shown), clashes=await versions.waiting(ctx, f"Patient/{shown}"), done=request.query_params.get("done", ""),
+        edits=await editing.links(ctx, mine), edit_base="/my-plan/edit",
     )  # fmt: skip
 
 
@@ -206,7 +207,7 @@ KINDS: dict[str, tuple[str, frozenset[str]]] = {  # what to show only, and which
     "signed": ("Signed in or out, or an app was let in or stopped", frozenset({"sign-in", "sign-out", "sign-out-everywhere", "authorize", "app-stopped", "token", "token-end"})),
     "refused": ("They were told no", frozenset()),
 }  # fmt: skip
-JOBS: dict[str, str] = {"privacy officer": "checking who looked is their job"}  # by the rule of the row; no decision about consent
+JOBS: dict[str, str] = {"privacy officer": "checking who looked is their job", "no partner": "they are not a partner of the agreement on sharing now"}  # by the rule of the row; no decision about consent
 WHY: dict[str, str] = {
     "self": "it is your own record", "implicit": "they look after you", "explicit": "you said yes",
     "refrain": "you said no, or it is marked as private", "break-glass": "they said it was an emergency",
@@ -233,8 +234,8 @@ REVIEWS: dict[str, str] = {"justified": "it was justified", "not-justified": "it
 RECORDED: dict[str, str] = {
     "national-data-opt-out recorded": "Recorded that you opted out of research and planning, in your plan or record",
     "national-data-opt-out ended": "Recorded that you no longer opt out of research and planning, in your plan or record",
-    "capacity-lost recorded": "Recorded that you cannot decide about this for yourself now, in your plan or record",
-    "capacity-lost ended": "Recorded that you can decide about this for yourself again, in your plan or record", "roles": "Looked at who acts for you, in your plan or record",
+    "capacity-lost recorded": "Wrote down in your plan or record that you cannot decide this for yourself now",
+    "capacity-lost ended": "Wrote down in your plan or record that you can decide this for yourself again", "roles": "Looked at who acts for you, in your plan or record",
 }
 SAME_AGAIN = "Sent the same again to your plan or record"
 

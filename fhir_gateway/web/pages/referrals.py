@@ -40,7 +40,7 @@ async def ask(pages: Pages, request: Request, ctx: Context) -> Response:
     days = str(form.get("days", "")).strip()
     if days and not (days.isascii() and days.isdigit() and len(days) < 5):
         raise Problem("invalid", "How long is a number of days.", "days")
-    await referrals.ask_for(ctx, person, id_of(request), str(form.get("why", "")), days=int(days or 90))
+    await referrals.ask_for(ctx, person, id_of(request), str(form.get("why", "")), days=int(days or 90), team=form.get("team") == "yes")
     return go(f"/asked?done=asked{'' if ctx.actor.kind == 'patient' else '&for=' + quote(person)}")
 
 

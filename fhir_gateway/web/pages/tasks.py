@@ -8,6 +8,7 @@ from typing import Any
 
 from ...around.answering import open_to
 from ...domain.bundle import instant
+from ...domain.follow_ups import asked_by
 from ...domain.main_plan import asks_about
 from ...domain.mapping.foreign import asks_membership
 from ...domain.mapping.names import own_identifier
@@ -52,10 +53,10 @@ async def owned(ctx: Context, statuses: tuple[str, ...]) -> list[dict[str, Any]]
 
 
 async def about(ctx: Context, patient: str) -> list[dict[str, Any]]:
-    """What others were asked to do for this person and is still open: the steps of the plan itself are shown with the plan."""
+    """What others were asked to do for this person and is still open: the steps of the plan itself are shown with the plan, questions by themselves."""
     asked = [("patient", patient), ("status", ",".join((*WAITING, *TAKEN_ON))), ("_count", str(MOST))]
     tasks = await bodies(ctx, "Task", asked)
-    return await _said(ctx, (t for t in tasks if own_identifier(t) is None and not asks_membership(t)))
+    return await _said(ctx, (t for t in tasks if own_identifier(t) is None and not asks_membership(t) and asked_by(t) is None))
 
 
 async def asked_by_me(ctx: Context) -> list[dict[str, Any]]:
@@ -81,9 +82,11 @@ async def _said(ctx: Context, tasks: Iterable[dict[str, Any]]) -> list[dict[str,
 
 async def _of_plans(ctx: Context, task: dict[str, Any]) -> dict[str, Any]:
     """Whether it asks this reader what becomes of another plan; that plan's title, as far as they see it."""
-    about = asks_about(task) if not ctx.actor.drafts_only else None
+    mine = _named(task.get("owner")) in ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation}
+    about = asks_about(task) if mine and not ctx.actor.drafts_only else None
     seen = await bodies(ctx, "CarePlan", [("_id", about.removeprefix("CarePlan/"))]) if about else []
-    return {"plans": about is not None, "other": str(seen[0].get("title") or seen[0].get("description") or "") if seen else ""}
+    elsewhere = bool(seen) and (seen[0].get("subject") or {}).get("reference") != (task.get("for") or {}).get("reference")
+    return {"plans": about is not None, "records": elsewhere, "other": str(seen[0].get("title") or seen[0].get("description") or "") if seen else ""}
 
 
 def _named(reference: Any) -> str | None:

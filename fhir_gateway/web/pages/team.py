@@ -14,7 +14,7 @@ from ...domain import strict
 from ...domain.problem import Problem, not_found
 from ...domain.types import Ref
 from ...gate import Context
-from . import tasks, versions, volunteers
+from . import editing, follow_ups, tasks, versions, volunteers
 from .alerts import TYPES, alerts
 from .changes import MOST_CHANGES, changed_since, last_changes
 from .finding import LONGEST, literal
@@ -55,6 +55,7 @@ async def team(pages: Pages, request: Request, ctx: Context, errors: dict[str, s
         first=first,
         tasks=waiting[: tasks.MOST],
         more_wait=len(waiting) >= tasks.MOST,
+        questions=await follow_ups.due_of_all(ctx) if first else [],
         taken=await tasks.owned(ctx, tasks.TAKEN_ON) if first else [],
         done=done if done in DONE else "",
         ways=ways(ctx),
@@ -98,7 +99,7 @@ async def answer(pages: Pages, request: Request, ctx: Context) -> Response:
 async def join_plans(pages: Pages, request: Request, ctx: Context) -> Response:
     """Say what becomes of a plan that waits beside the main one."""
     await gate.join_plans(ctx, Ref("Task", id_of(request)), str(request.state.form.get("how", "")))
-    return go("/team?done=plans")
+    return go("/my-plan?done=plans" if ctx.actor.kind == "patient" else "/team?done=plans")
 
 
 async def person(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -127,9 +128,12 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         more=MOST_CHANGES,
         mine=await here_because(ctx, id),
         opens_apps=await pages.opens_apps(),
+        asks=await follow_ups.due_for(ctx, id),
         drafts=await volunteers.waiting(ctx, id),
         clashes=await versions.waiting(ctx, f"Patient/{id}"),
-        done=done if done in ("emergency", "claim") else "",
+        done=done if done in ("emergency", "claim", "asked", "asked-draft", "not-asked", *editing.DONE) else "",
+        edits=await editing.links(ctx, seen),
+        edit_base=f"/team/people/{id}/edit",
     )
 
 
