@@ -68,7 +68,7 @@ def test_one_line_is_asked_about_once_and_she_sees_that_it_waits(demo: Gateway, 
     assert "<script>alert" not in amina.page and "You asked about this." in words
     task = hers(demo)
     assert task["status"] == "requested" and task["focus"]["reference"].startswith("AuditEvent/") and task["for"]["reference"] == f"Patient/{demo.patient}"
-    assert "Asked the privacy officer about somebody who looked at your plan or record" in amina.get(f"{PAGE}?mine=yes").text
+    assert "Asked about a look at your plan or record" in amina.get(f"{PAGE}?mine=yes").text
 
 
 @pytest.mark.parametrize("who", ["gp", "hospital", "stranger", "proxy", "social-worker", "registrar", "paramedic"])
