@@ -31,6 +31,7 @@ ASKED, ANSWERED, LISTED = "not-recognised", "not-recognised-answer", "not-recogn
 OUTCOMES: Final = ("right", "wrong")  # they had a reason to; they had none
 MOST_OPEN: Final = 20  # questions of one person that wait for an answer
 MOST: Final = 50  # on a page
+BATCH: Final = 200  # Tasks looked at together
 DESCRIPTION: Final = "The person does not recognise a line of who has looked."
 LONGEST: Final = 500  # characters of what the person says of it
 
@@ -86,15 +87,20 @@ async def its_line(ctx: Context, row: str) -> Note:
 async def my_questions(ctx: Context) -> list[Asked]:
     """What the person asked about lines of their log, newest first."""
     people = ",".join(sorted(r.removeprefix("Patient/") for r in ctx.answers_for))
-    asked = [("patient", people), ("code", f"{TASK_SYSTEM}|{NOT_RECOGNISED}"), ("_sort", "-authored-on"), ("_count", str(MOST))]
-    page = await search(ctx, "Task", asked)
-    out = []
-    for body in (strict.decode(e.body) for e in page.entries if e.body and e.mode == "match"):
-        n = await ctx.house.store.note(_line_of(body))
-        told = await as_told(ctx, [n]) if n is not None and n.patient in ctx.answers_for else []
-        rows = await rows_told(ctx, str(ctx.actor.patient), told)
-        out.append(_asked(body, row=rows[0] if rows else None))
-    return out
+    asked = [("patient", people), ("code", f"{TASK_SYSTEM}|{NOT_RECOGNISED}"), ("_sort", "-authored-on"), ("_count", str(BATCH))]
+    out: list[Asked] = []
+    while len(out) < MOST:
+        page = await search(ctx, "Task", asked)
+        for body in (strict.decode(e.body) for e in page.entries if e.body and e.mode == "match"):
+            n = await ctx.house.store.note(_line_of(body))
+            if n is None or n.patient not in ctx.answers_for or question_of(ctx.house, n).id != body["id"]:
+                continue  # of somebody else's making: no id of a question can be guessed
+            rows = await rows_told(ctx, str(ctx.actor.patient), await as_told(ctx, [n]))
+            out.append(_asked(body, row=rows[0] if rows else None))
+        if page.next is None:
+            break
+        asked = [("_page", page.next)]
+    return out[:MOST]
 
 
 # -- the privacy officer ----------------------------------------------------------------------------------------------
@@ -109,12 +115,19 @@ async def unrecognised(ctx: Context, *, answered: bool = False) -> tuple[list[As
     status, order = ("completed", "-authored-on") if answered else ("requested", "authored-on")
     params = [("code", f"{TASK_SYSTEM}|{NOT_RECOGNISED}"), ("status", status), ("_sort", order)]
     query = searching.parse("Task", params, ctx.house.r4)
-    found = await ctx.house.store.search(query, ALWAYS, filtered=ALWAYS, count=MOST + 1)
-    out = [a for a in [await _shown(ctx, stored) for stored in found.hits[:MOST]] if a is not None]
+    after: Any = None
+    every: list[Asked] = []
+    while len(every) <= MOST:  # those of somebody else's making take nobody's place
+        found = await ctx.house.store.search(query, ALWAYS, filtered=ALWAYS, count=BATCH, after=after)
+        every += [a for a in [await _shown(ctx, stored) for stored in found.hits] if a is not None]
+        after = found.after
+        if after is None:
+            break
+    out = every[:MOST]
     told = Decision(True, "", rule=OFFICER)
     rows = [note(ctx, "R", LISTED, told, (f"Task/{a.id}",), patient=a.patient) for a in out]
     await ctx.house.store.commit(*(rows or [note(ctx, "R", LISTED, told)]))
-    return out, len(found.hits) > MOST
+    return out, len(every) > MOST
 
 
 async def answer_question(ctx: Context, id: str, outcome: object, words: object) -> None:

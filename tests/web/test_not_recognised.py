@@ -34,7 +34,7 @@ def looked(demo: Gateway, who: str) -> None:
 
 def hers(demo: Gateway) -> dict[str, Any]:
     """The Task that the gateway raised: a forged one has nobody who asks."""
-    (task,) = [e["resource"] for e in demo.get("patient", TASKS).json()["entry"] if e["resource"].get("requester")]
+    (task,) = [e["resource"] for e in demo.get("patient", f"{TASKS}&_count=200").json()["entry"] if e["resource"].get("note", [{}])[0].get("text", "").startswith("<script>")]
     return dict(task)
 
 
@@ -68,7 +68,7 @@ def test_one_line_is_asked_about_once_and_she_sees_that_it_waits(demo: Gateway, 
     assert "<script>alert" not in amina.page and "You asked about this." in words
     task = hers(demo)
     assert task["status"] == "requested" and task["focus"]["reference"].startswith("AuditEvent/") and task["for"]["reference"] == f"Patient/{demo.patient}"
-    assert "Asked the privacy officer who had looked at your plan or record" in amina.get(f"{PAGE}?mine=yes").text
+    assert "Asked about a look at your plan or record" in amina.get(f"{PAGE}?mine=yes").text
 
 
 @pytest.mark.parametrize("who", ["gp", "hospital", "stranger", "proxy", "social-worker", "registrar", "paramedic"])
@@ -126,13 +126,21 @@ def test_words_that_are_none_are_shown_again_with_what_is_wrong(demo: Gateway, a
     assert "This form has no field" not in amina.page and amina.http.post(where, data={**amina.fields(where), "row": "x"}).status_code == 400
 
 
-def test_a_task_of_somebody_elses_making_is_not_listed_to_the_officer(demo: Gateway, asked: dict[str, Any]) -> None:
+def test_tasks_of_somebody_elses_making_are_listed_to_nobody_and_take_nobodys_place(demo: Gateway, asked: dict[str, Any]) -> None:
     waits = len(open_cards(as_(demo, "privacy-officer")))
     task = hers(demo)
     forged = {k: task[k] for k in ("resourceType", "status", "intent", "code", "focus", "for")} | {"note": [{"text": "Look at my website"}]}
-    assert demo.call("gp", "POST", "Task", body=forged).status_code == 201
+    entries = [{"resource": {**forged, "authoredOn": f"{year}-01-01"}, "request": {"method": "POST", "url": "Task"}} for year in range(1970, 2080)]
+    assert demo.call("gp", "POST", "", body={"resourceType": "Bundle", "type": "transaction", "entry": entries}).status_code == 200
     officer = as_(demo, "privacy-officer")
     assert len(open_cards(officer)) == waits and "Look at my website" not in officer.page
+    amina = asked["amina"]
+    amina.get(PAGE)
+    assert amina.words().count("You asked on ") == 1 and "Look at my website" not in amina.page
+    looked(demo, "social-worker")
+    where = line(amina, "Tom Reed")
+    amina.get(where)
+    assert "You asked. The privacy officer is told" in amina.send(where, words="").text, "and nobody keeps her from asking"
 
 
 def test_the_officer_answers_once_and_she_reads_it(demo: Gateway, asked: dict[str, Any]) -> None:

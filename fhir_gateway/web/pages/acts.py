@@ -55,7 +55,7 @@ ACTS: dict[str, Said] = {
     "break-glass-end": Said("Closed your plan or record, which was open in an emergency", "Ended an emergency access"),
     "emergency-review": Said("Checked the emergency access to your plan or record", "Checked an emergency access"),
     "emergencies": Said("Looked at the list of emergencies", "Looked at the list of emergencies"),
-    "not-recognised": Said("Asked the privacy officer who had looked at your plan or record", "Asked about a look that they do not recognise"),
+    "not-recognised": Said("Asked about a look at your plan or record", "Asked about a look that they do not recognise"),
     "not-recognised-list": Said("Looked at what you asked about who has looked", "Looked at what people do not recognise"),
     "not-recognised-answer": Said("Answered what you asked about who has looked", "Answered somebody who did not recognise a look"),
     "claim": Said("Said that they look after you, to see your plan or record", "Said that they look after somebody"),
