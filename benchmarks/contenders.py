@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,10 @@ class Run:
     resources: int = 0
 
     def start(self, name: str, args: list[str], env: dict[str, str], url: str, wait: float = 60, cwd: Path = ROOT) -> int:
-        """Start a server; its process id once `url` answers."""
+        """Start a server; its process id once `url` answers. SystemExit where another answers there already, which would be measured in its place."""
+        with suppress(httpx2.HTTPError):
+            httpx2.get(url, timeout=1)
+            raise SystemExit(f"{url} answers before {name} was started: another run, or what is left of one, has this port. Wait for it, or end it (`ss -ltnp` names it).")
         log = (self.folder / f"{name}.log").open("wb")
         process = subprocess.Popen(args, env={**os.environ, **env}, stdout=log, stderr=log, cwd=cwd)
         self.processes[name] = process
@@ -94,7 +98,7 @@ def gateway(run: Run, people: int, port: int = 18080) -> tuple[str, list[dict[st
     run.first_answer = time.monotonic() - began
     base = f"http://127.0.0.1:{port}/fhir"
     others = bring_people(run.folder, env, people)
-    me, gp = _token(env, "patient"), _token(env, "gp")
+    me, gp = token(env, "patient"), token(env, "gp")
     patient = me["patient"].removeprefix("Patient/")
     plan = _eight_plans(base, patient, _bearer(gp))
     one, twenty = bodies(run, "gateway", f"Patient/{patient}")
@@ -106,7 +110,7 @@ def gateway(run: Run, people: int, port: int = 18080) -> tuple[str, list[dict[st
     ):  # fmt: skip
         run.tasks.append(Task("gateway", kind, url, pid, _bearer(who), body))
     found = [e["resource"] for u in (search, include) for e in httpx2.get(u, headers=_bearer(me)).json()["entry"]]
-    hospital = _bearer(_token(env, "hospital"))
+    hospital = _bearer(token(env, "hospital"))
     beside = [r for p in others for r in _record(f"{base}/Patient/{p}/$everything", hospital)]
     return patient, list({f"{r['resourceType']}/{r['id']}": r for r in found}.values()), beside
 
@@ -146,17 +150,19 @@ def bring_people(folder: Path, env: dict[str, str], n: int, first: int = 0) -> l
         file = folder / f"bench-{i}.json"
         file.write_text(json.dumps(plan))
         files.append(str(file))
-    args = [sys.executable, "-m", "fhir_gateway", "import", *files, "--json"]
-    done = subprocess.run(args, env={**os.environ, **env}, check=True, capture_output=True, cwd=ROOT)
-    return [json.loads(line)["patient"] for line in done.stdout.splitlines()]
+    return [line["patient"] for line in command(env, "import", *files)]
 
 
-def _token(env: dict[str, str], who: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "fhir_gateway", "token", "--as", who, "--json"], env={**os.environ, **env}, check=True, capture_output=True, cwd=ROOT
-    )
-    out: dict[str, Any] = json.loads(done.stdout)
-    return out
+def command(env: dict[str, str], *args: str) -> list[dict[str, Any]]:
+    """The lines that our own command line says with `--json`. SystemExit with what it says where it fails."""
+    done = subprocess.run([sys.executable, "-m", "fhir_gateway", *args, "--json"], env={**os.environ, **env}, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        raise SystemExit(f"`fhir-gateway {' '.join(args)[:80]}` ended with {done.returncode}: {done.stderr[-800:] or done.stdout[-800:]}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def token(env: dict[str, str], who: str) -> dict[str, Any]:
+    return command(env, "token", "--as", who)[0]
 
 
 def _bearer(made: dict[str, Any]) -> dict[str, str]:
@@ -198,16 +204,25 @@ def fhirstarter(run: Run, patient: str, found: list[dict[str, Any]], port: int =
         run.tasks.append(Task(name, kind, url, pid, {}, body))
 
 
-def hapi(run: Run, patient: str, found: list[dict[str, Any]], beside: list[dict[str, Any]], port: int = 18083) -> None:
-    """With the very records of the gateway. HAPI FHIR JPA of ../shared/peers, built once; H2 in memory: nothing durable, no sign-in, no consent, no audit."""
+def hapi_jar() -> Path | None:
+    """HAPI FHIR JPA of ../shared/peers, built where it is not yet (some minutes); None where it cannot be had."""
     jar, source = WORK / "hapi/target/hapi-peer.jar", ROOT.parent / "shared/peers/hapi"
     if not (shutil.which("java") and (jar.exists() or (shutil.which("mvn") and source.is_dir()))):
-        run.absent.append("HAPI FHIR JPA (needs Java, Maven and ../shared/peers/hapi)")
-        return
+        return None
     if not jar.exists():
+        print("building HAPI, once", file=sys.stderr, flush=True)
         shutil.copytree(source, WORK / "hapi", dirs_exist_ok=True)
         subprocess.run(["chmod", "-R", "u+w", str(WORK / "hapi")], check=True)
         subprocess.run(["mvn", "-B", "-q", "package"], cwd=WORK / "hapi", check=True, capture_output=True)
+    return jar
+
+
+def hapi(run: Run, patient: str, found: list[dict[str, Any]], beside: list[dict[str, Any]], port: int = 18083) -> None:
+    """With the very records of the gateway. HAPI FHIR JPA of ../shared/peers, built once; H2 in memory: nothing durable, no sign-in, no consent, no audit."""
+    jar = hapi_jar()
+    if jar is None:
+        run.absent.append("HAPI FHIR JPA (needs Java, Maven and ../shared/peers/hapi)")
+        return
     name, base = "HAPI FHIR JPA 8.8 (in memory; no sign-in, consent, audit)", f"http://127.0.0.1:{port}/fhir"
     args = ["java", "-Xmx1g", "-XX:+UseSerialGC", "-jar", str(jar), "--port", str(port), "--integrity-on-write", "false", "--reuse-search-millis", "0"]
     pid = run.start(name, args, {}, f"{base}/metadata", wait=120)

@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -24,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .asking import ENDED, UNSENT, Plan, Seen, ask
-from .contenders import Run, bring_people, observation
+from .contenders import Run, bring_people, observation, token
 from .measuring import cpu, resident
 
 PAGE = Path(__file__).with_name("overload.md")
@@ -38,8 +37,8 @@ LARGE = 4 * 1024 * 1024
 def requests(tokens: dict[str, str], patient: str) -> tuple[list[str], list[float]]:
     """What people ask, and in which shares: mostly reading, a tenth of it in the whole caseload, a fourteenth of it writing."""
     asked: list[tuple[str, float]] = []
-    for token in tokens.values():
-        head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nAccept: application/fhir+json\r\n"
+    for each in tokens.values():
+        head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {each}\r\nAccept: application/fhir+json\r\n"
         for path, share in ((f"{patient}/$everything", 2.0), (f"CarePlan?patient={patient}&_include=CarePlan:goal", 1.0), (f"Goal?patient={patient}", 1.0)):
             asked.append((f"GET /fhir/{path} HTTP/1.1\r\n{head}\r\n", share))
     head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {tokens['hospital']}\r\n"
@@ -98,12 +97,6 @@ def line(name: str, steps: list[Step]) -> str:
         f"| {statistics.median(p99):.0f} ({max(p99):.0f}) | {middle(lambda s: percentile(s.seen.refused, 0.99)):.0f} | {told} "
         f"| {middle(lambda s: percentile(sorted(s.seen.late), 0.99)):.0f} | {middle(lambda s: s.used * 100):.0f} % | {max(s.memory for s in steps):.0f} |"
     )
-
-
-def token(env: dict[str, str], who: str) -> dict[str, str]:
-    command = [sys.executable, "-m", "fhir_gateway", "token", "--as", who, "--json"]
-    said: dict[str, str] = json.loads(subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=True).stdout)
-    return said
 
 
 def measure(run: Run, args: argparse.Namespace, say: Callable[[str], None]) -> None:

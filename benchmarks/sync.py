@@ -15,6 +15,7 @@ import os
 import platform
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,12 +29,11 @@ from typing import Any
 import httpx2
 
 from .asking import Plan, ask
-from .contenders import WORK, Run, bring_people
+from .contenders import ROOT, Run, bring_people, hapi_jar, token
 from .measuring import cpu
-from .overload import percentile, requests, token
+from .overload import percentile, requests
 
 PAGE = Path(__file__).with_name("sync.md")
-HERE, THERE = 18080, 18085
 ALONE = 3  # a slice without the worker after as many with it
 IN_STEP = 3.0  # seconds that the oldest entry may have waited when the backlog counts as drained
 EACH = 8  # resources of a person, about
@@ -41,6 +41,20 @@ GOALS = 3  # that are taken back and sent again
 OWNER = "RX9"  # the hospital that all of them are cared for by
 JSON = {"Content-Type": "application/fhir+json"}
 ACT = "http://terminology.hl7.org/CodeSystem"
+
+
+def free() -> int:
+    """A port that nobody has: two runs at once measure nothing well, and neither is the other's gateway."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+HERE, THERE = free(), free()
+
+
+def progress(text: str) -> None:
+    """How far it is, on standard error: the page is on the other."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def figures() -> dict[str, float]:
@@ -65,14 +79,21 @@ def on_a_core_of_its_own(apart: bool) -> Iterator[None]:
         os.sched_setaffinity(0, every[:-1])
 
 
-def partner(run: Run, peer: str) -> tuple[int, str, str]:
+def ours(args: argparse.Namespace, name: str) -> list[str]:
+    """Our command line, profiled where that was asked for."""
+    return [sys.executable, "-m", *(("benchmarks.profiled", f"{args.profile}/{name}.prof") if args.profile else ("fhir_gateway",))]
+
+
+def partner(run: Run, args: argparse.Namespace) -> tuple[int, str, str]:
     """Start it: its process, its FHIR base, and a token for it."""
-    if peer == "hapi":
+    if args.peer == "hapi":
         base = f"http://127.0.0.1:{THERE}/fhir"
-        args = ["java", "-Xmx1g", "-XX:+UseSerialGC", "-jar", str(WORK / "hapi/target/hapi-peer.jar"), "--port", str(THERE), "--reuse-search-millis", "0"]
-        return run.start("peer", args, {}, f"{base}/metadata", wait=180), base, ""
+        if (jar := hapi_jar()) is None:
+            raise SystemExit("HAPI FHIR JPA cannot be had here: it needs Java, Maven and ../shared/peers/hapi")
+        java = ["java", "-Xmx1g", "-XX:+UseSerialGC", "-jar", str(jar), "--port", str(THERE), "--reuse-search-millis", "0"]
+        return run.start("peer", java, {}, f"{base}/metadata", wait=180), base, ""
     env = {"GATEWAY_PORT": str(THERE), "GATEWAY_DATA": str(run.folder / "there"), "GATEWAY_LOG_LEVEL": "error"}
-    pid = run.start("peer", [sys.executable, "-m", "fhir_gateway", "serve", "--demo"], env, f"http://127.0.0.1:{THERE}/health")
+    pid = run.start("peer", [*ours(args, "partner"), "serve", "--demo"], env, f"http://127.0.0.1:{THERE}/health")
     return pid, f"http://127.0.0.1:{THERE}/fhir", token(env, "hospital")["token"]
 
 
@@ -121,6 +142,7 @@ def drain(worker: subprocess.Popen[bytes], pids: dict[str, int], plan: Plan, say
         sent += figures().get("gateway_sync_entries_total sent", 0) - before
         used = {k: used[k] + cpu(p) - busy[k] for k, p in pids.items()}
         left.append(figures().get("gateway_outbox_entries queued", 0))
+        progress(f"{left[-1]:,.0f} wait, {sent:,.0f} sent, {sent / max(ran, 0.001):.0f} a second")
         if n % ALONE == 0:
             worker.send_signal(signal.SIGSTOP)
             alone += ask(plan).answered
@@ -165,13 +187,14 @@ def withdrawals(times: int, patient: str, mine: str, base: str, there: dict[str,
         body, etag = answer.json(), answer.headers["etag"]
         httpx2.put(f"{fhir}/Consent/{body['id']}", json={**body, "status": "inactive"}, headers={**here, "If-Match": etag}).raise_for_status()
         wait(lambda: goals() == GOALS, 60, "sending again")
+        progress(f"withdrawal {len(took)} of {times}: {took[-1]:.2f} s")
     took.sort()
     say(f"\nWithdrawal of {GOALS} goals to acknowledged recall of all, {times} times: p50 {percentile(took, 0.5):.2f} s, p95 {percentile(took, 0.95):.2f} s, at most {took[-1]:.2f} s.")
 
 
 def measure(run: Run, args: argparse.Namespace, say: Callable[[str], None]) -> None:
     with on_a_core_of_its_own(args.apart):
-        pid, base, theirs = partner(run, args.peer)
+        pid, base, theirs = partner(run, args)
     auth = f'auth = {{ kind = "bearer", token = "{theirs}" }}' if theirs else ""
     (run.folder / "gateway.toml").write_text(
         f'worker = false\n[[remote]]\nname = "peer"\nurl = "{base}"\norganisation = "{OWNER}"\nconcurrency = {args.concurrency}\n{auth}\n'
@@ -179,11 +202,12 @@ def measure(run: Run, args: argparse.Namespace, say: Callable[[str], None]) -> N
     env = {
         "GATEWAY_PORT": str(HERE), "GATEWAY_DATA": str(run.folder / "data"), "GATEWAY_LOG_LEVEL": "error", "GATEWAY_CONFIG": str(run.folder / "gateway.toml"),
     }  # fmt: skip
-    here = run.start("gateway", [sys.executable, "-m", "fhir_gateway", "serve", "--demo"], env, f"http://127.0.0.1:{HERE}/health")
+    here = run.start("gateway", [*ours(args, "gateway"), "serve", "--demo"], env, f"http://127.0.0.1:{HERE}/health")
     for many in range(0, args.backlog // EACH, 500):  # in parts: a command line is so long and no longer
         place = run.folder / "people" / str(many)
         place.mkdir(parents=True)
         bring_people(place, env, min(500, args.backlog // EACH - many), many)
+        progress(f"{min(many + 500, args.backlog // EACH):,} of {args.backlog // EACH:,} people brought in")
     said = {who: token(env, who) for who in ("gp", "hospital", "patient")}
     patient = "Patient/" + said["patient"]["patient"].removeprefix("Patient/")
     asked, shares = requests({who: of["token"] for who, of in said.items()}, patient)
@@ -192,7 +216,7 @@ def measure(run: Run, args: argparse.Namespace, say: Callable[[str], None]) -> N
     say("| partner | waiting | seconds | sent a second | CPU ms for each, of | p99 ms of readers, worker stopped | p99 ms, worker running | times |")
     say("|---|---|---|---|---|---|---|---|")
     log = (run.folder / "worker.log").open("wb")
-    worker = subprocess.Popen(["nice", "-n", str(args.nice), sys.executable, "-m", "fhir_gateway", "worker"], env={**os.environ, **env}, stdout=log, stderr=log)
+    worker = subprocess.Popen(["nice", "-n", str(args.nice), *ours(args, "worker"), "worker"], env={**os.environ, **env}, stdout=log, stderr=log, cwd=ROOT)
     run.processes["worker"] = worker
     wait(lambda: figures().get("gateway_outbox_entries queued", 0) > args.backlog / 2 or figures().get("gateway_sync_entries_total sent", 0) > 0, 60, "first contact")
     drain(worker, {"worker": worker.pid, "gateway": here, "partner": pid}, Plan(HERE, asked, shares, 8, args.rate, args.seconds), say, args.peer)
@@ -210,6 +234,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--nice", type=int, default=0, help="of the worker: how far it stands behind others for the processor")
     parser.add_argument("--apart", action="store_true", help="the partner on a core of its own")
+    parser.add_argument("--profile", metavar="DIR", help="of worker, gateway and partner, by cProfile: what that costs is in the figures, so none are kept")
     parser.add_argument("--show", action="store_true", help="keep no page")
     args = parser.parse_args()
     said = list[str]()
@@ -231,7 +256,7 @@ def main() -> None:
             if (worker := run.processes.get("worker")) is not None:
                 worker.send_signal(signal.SIGCONT)
             run.stop()
-    if not args.show:
+    if not (args.show or args.profile):
         PAGE.write_text(page(args.peer + (APART if args.apart else ""), "\n".join(said)))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,12 +91,13 @@ def fail(text: str, code: int) -> None:
     sys.exit(code)
 
 
-def run(doing: Coroutine[Any, Any, Any]) -> Any:
+def run(doing: Coroutine[Any, Any, Any], loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> Any:
     """What a command does. What goes wrong beside it is logged as everywhere: to stderr, nobody's data in it."""
     from . import logs
 
     logs.to_stderr("warning")
-    return asyncio.run(doing)
+    with asyncio.Runner(loop_factory=loop) as runner:
+        return runner.run(doing)
 
 
 def out(item: Any) -> None:
@@ -129,10 +130,12 @@ def serve(demo: Annotated[bool, typer.Option("--demo", help="With demo people an
 @app.command()
 def worker() -> None:
     """Run the worker, which syncs and tells, apart from the server."""
+    from uvicorn.loops.auto import auto_loop_factory
+
     from . import serving
     from .settings import load
 
-    run(serving.work(load()))
+    run(serving.work(load()), auto_loop_factory())  # as quick a loop as the server's
 
 
 # -- plans ------------------------------------------------------------------------------------------------------------
@@ -187,7 +190,7 @@ def to_fhir(
     mapping: Annotated[Path | None, typer.Option()] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what lands where, and what has no home.")] = False,
 ) -> None:
-    """Print the transaction Bundle of a plan."""
+    """Print the transaction Bundle of a plan, of a partner's document (`--mapping`), or of HL7 v2 messages."""
     from .commands import bringing
 
     sys.exit(bringing.to_fhir(file, mapping, dry_run))
@@ -484,7 +487,7 @@ def person_export(
 
 @app.command()
 def report(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="coverage, goals, unmet-need or outcomes.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="coverage, goals, choices, unmet-need or outcomes.")],
     by: Annotated[str, typer.Option("--by", help="locality (postcode district) or practice; without it everybody together.")] = "",
     json: Json = False,
 ) -> None:

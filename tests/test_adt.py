@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhir_gateway.around import adt as around
-from fhir_gateway.commands import messages
+from fhir_gateway.commands import bringing, messages
 from fhir_gateway.definitions import load_r4
-from fhir_gateway.domain import adt, er7
+from fhir_gateway.domain import adt, er7, landing
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.validate import check
 from fhir_gateway.settings import Refused
@@ -68,12 +69,60 @@ def test_a_golden_message_makes_this(name: str) -> None:
     else:
         said["stay"] = adt.stay(message, "Patient/amina", "Organization/rx9", "trust", None)
         said["otherwise"] = [[o.what, o.theirs] for o in adt.otherwise(message, {"name": [{"given": ["Amina"]}], "gender": "male"})]
+    said["lands"] = {row["path"]: row["to"] for row in landing.rows(message)}
     assert said == json.loads((CASES / f"{name}.json").read_text())
 
 
 def test_there_are_golden_messages_for_every_event() -> None:
     assert {er7.read(sent(n)).event for n in NAMES} == set(adt.EVENTS)
     assert {f.stem for f in CASES.glob("*.json")} == set(NAMES)
+
+
+# -- what lands where -------------------------------------------------------------------------------------------------
+
+
+def comes_to(message: er7.Message) -> list[Any]:
+    other = adt.otherwise(message, {"name": [{"given": ["somebody else"]}], "gender": "-"})
+    if message.event == adt.MERGE:
+        return [adt.person(message), adt.former(message)]
+    return [adt.person(message), adt.stay(message, "Patient/a", "Organization/h", "client", None), [(o.what, o.theirs) for o in other]]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(NAMES), st.text("xyzß é", max_size=6), st.data())
+def test_what_is_said_to_have_no_home_changes_nothing(name: str, text: str, data: st.DataObject) -> None:
+    message = er7.read(sent(name))
+    homes = {row["path"]: row["to"] for row in landing.rows(message)}
+    path, change = data.draw(st.sampled_from([(p, c) for p, c in landing.fields(message) if not homes[p]]))
+    assert comes_to(change(lambda _said: text)) == comes_to(message), path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_field_of_a_message_is_named_once_and_has_a_home_or_a_reason(name: str) -> None:
+    message = er7.read(sent(name))
+    rows = landing.rows(message)
+    lines = [line.split(message.marks[0])[2 if line.startswith("MSH") else 1 :] for line in message.source.split("\r")]
+    texts = [t for line in lines for field in line for t in re.split(f"[{re.escape(message.marks[1] + message.marks[2] + message.marks[4])}]", field) if t]
+    assert len({row["path"] for row in rows}) == len(rows) == len(texts)
+    assert all(row["why"] or row["to"].startswith("Encounter.") for row in rows)
+    assert [row["path"] for row in rows if row["path"].startswith(("DG1", "NK1", "AL1", "Z")) and row["to"]] == []
+
+
+def test_map_takes_messages_as_files_and_stores_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "two.hl7"
+    file.write_bytes(sent("a03-home") + sent("a40-merge"))
+    assert bringing.to_fhir(file, None, dry_run=True) == 0
+    rows = {row["path"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert rows["message 1: PV1-45"]["to"] == "Encounter.period.end" and rows["message 2: MRG-7.1"]["to"] == "former Patient.name.family"
+    assert "9990000018" not in str(rows) and "Amina" not in str(rows), "places, and nobody's data"
+    assert bringing.to_fhir(file, None, dry_run=False) == 0
+    stay, merge = map(json.loads, capsys.readouterr().out.splitlines())
+    (entry,) = stay["entry"]
+    assert entry["resource"]["status"] == "finished" and entry["resource"]["subject"]["identifier"]["value"] == "9990000018" and "entry" not in merge
+    assert not [i for i in check({"id": "e", **entry["resource"]}, R4) if i.severity == "error"]
+    file.write_bytes(sent("a03-home") + sent("a40-merge", MSH_9="ADT^A02"))
+    with pytest.raises(Refused, match=r"two\.hl7, message 2, MSH\^1\^9\^1\^2: `A02` is not taken here"):
+        bringing.to_fhir(file, None, dry_run=True)
 
 
 @pytest.mark.parametrize("ending", ["\r", "\n", "\r\n"])

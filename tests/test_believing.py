@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -99,6 +99,22 @@ class Beside(Place):
         ref = (await gate.create(self.me, "Goal", strict.dump(body))).ref
         self.names[text] = str(ref)
         return ref
+
+    async def plan(self, goal: Ref) -> Ref:
+        body = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "goal": [{"reference": str(goal)}], "subject": {"reference": self.names["amina"]}}
+        return (await gate.create(self.me, "CarePlan", strict.dump(body))).ref
+
+    async def one_push(self) -> None:
+        """Until nothing is due or that server is away."""
+        with suppress(Down, Unknown, Locked):
+            while (await push(self.house, self.partner, "w")).sent:
+                pass
+
+    def expunge(self, name: str) -> None:
+        """Taken out there as if it had never been."""
+        del self.there.held[name]
+        self.there.history = [k for k in self.there.history if k.name != name]
+        self.there.forget(name)
 
     async def text(self, ref: Ref) -> str:
         stored = await self.house.store.get(ref)

@@ -119,6 +119,7 @@ ACTS: dict[str, tuple[str, Ask]] = {
     "the officer's search": ("who-looked", page("privacy-officer", "/privacy/audit")),
     "the officer's download": ("audit-export", page("privacy-officer", "/privacy/audit/download?what=refused")),
     "list of emergencies": ("emergencies", page("privacy-officer", "/privacy")),
+    "list of what people do not recognise": ("not-recognised-list", page("privacy-officer", "/privacy/not-recognised")),
     "sign-in": ("sign-in", lambda s: Visitor(s.g).sign_in("gp")),
     "sign-out": ("sign-out", lambda s: signed_out(s)),
 }  # fmt: skip

@@ -16,6 +16,7 @@ from fhir_gateway.domain import consent, predicate, reach
 from fhir_gateway.domain.merged import as_one
 from fhir_gateway.domain.standing import Standing
 from fhir_gateway.domain.types import Ask, Facts
+from fhir_gateway.domain.vocabulary import NO_PARTNER
 
 from .conftest import times
 from .engines import agree, run
@@ -55,11 +56,11 @@ def test_random_worlds_reach_every_answer() -> None:
     for number in range(5_000):
         for decided, _ in agree(number, seed=4):
             seen[decided.basis, decided.permit] += 1
-            reasons[decided.rule if decided.basis == "implicit" and decided.permit else ""] += 1
+            reasons[decided.rule if (decided.basis == "implicit" and decided.permit) or decided.rule == NO_PARTNER else ""] += 1
     assert {basis for basis, _ in seen} >= set(consent.WORDS) - {"no-patient-data"}
     for wanted in (("explicit", True), ("explicit", False), ("implicit", True), ("implicit", False), ("proxy", True), ("break-glass", True)):
         assert seen[wanted] > 20, (wanted, seen)
-    assert set(reasons) >= set(consent.IMPLIED_WORDS), reasons
+    assert set(reasons) >= {*consent.IMPLIED_WORDS, NO_PARTNER}, reasons
 
 
 def features(ask: Ask, known: dict[str, Standing], facts: Facts) -> set[str]:

@@ -28,7 +28,7 @@ from fhir_gateway.web.pages.leaves import changed, every
 from fhir_gateway.web.pages.versions import words_of
 
 from .staff import consent, permit
-from .telling.place import Place
+from .telling.place import BASIS, Place
 from .telling.servers import Post
 
 VOLUNTEER = Actor("professional", frozenset({"Practitioner/v", "Organization/h"}), user="Practitioner/v", drafts_only=True)
@@ -225,6 +225,84 @@ async def test_who_may_see_a_draft_and_not_add_such_a_thing_does_not_accept_it(f
     draft = await family.proposes(family.about("Condition", code={"text": "A cold"}))
     assert len(await family.seen(family.mother)) == 1 and await family.refused(family.mother, draft) == "forbidden"
     assert await family.accept(family.place.me, draft) == [draft.ref]
+
+
+async def test_who_decides_for_a_child_accepts_a_change_and_an_end_and_is_shown_all_that_would_go(family: Family) -> None:
+    """Their role is registered to read; what a volunteer proposes they accept in the child's place."""
+    made = [await gate.create(family.place.me, "Condition", strict.dump(family.about("Condition", code={"text": words}))) for words in ("A cough", "A cold")]
+    edit = await family.proposes(family.about("Condition", id=made[0].ref.id, code={"text": "A worse cough"}), made[0])
+    gone = await gate.remove(family.vic, made[1].ref, if_match=1)
+    assert gone.did == "drafted" and gone.draft is not None
+    seen = {w.draft.id: w for w in await family.seen(family.mother)}
+    assert [w.may for w in seen.values()] == [True, True]
+    assert seen[gone.draft.id].before[str(made[1].ref)]["code"] == {"text": "A cold"}
+    with pytest.raises(Problem):
+        await gate.update(family.mother, made[0].ref, strict.dump(family.about("Condition", id=made[0].ref.id, code={"text": "Mine"})), if_match=1)
+    assert await family.accept(family.mother, edit) == [made[0].ref] and await family.accept(family.mother, gone) == [made[1].ref]
+    assert json.loads((await gate.read(family.mother, made[0].ref)).body)["code"] == {"text": "A worse cough"}
+    with pytest.raises(Problem) as over:
+        await gate.read(family.place.me, made[1].ref)
+    assert over.value.kind == "gone"
+
+
+@pytest.mark.parametrize("how", ["update", "remove"])
+async def test_who_may_not_change_it_by_the_childs_own_word_is_told_so_and_not_that_it_was_changed(family: Family, how: str) -> None:
+    add = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": "correct"}]}]
+    await family.says(permit(family.place.names["leila"], type="deny", action=add))
+    here = await gate.create(family.place.me, "Condition", strict.dump(family.about("Condition", code={"text": "A cough"})))
+    drafted = await family.proposes(family.about("Condition", id=here.ref.id, code={"text": "Worse"}), here) if how == "update" else await gate.remove(family.vic, here.ref, if_match=1)
+    assert [w.may for w in await family.seen(family.mother)] == [False] and [w.may for w in await family.seen(family.place.me)] == [True]
+    with pytest.raises(Problem) as no:
+        await family.accept(family.mother, drafted)
+    assert no.value.kind == "forbidden" and "not yours" in no.value.text and "meanwhile" not in no.value.text
+    assert (await gate.read(family.place.me, here.ref)).version == 1
+    assert await family.accept(family.place.me, drafted) == [here.ref]
+
+
+async def test_that_a_draft_is_there_which_is_hidden_from_them_shows_nowhere_to_who_acts_for_the_child(family: Family) -> None:
+    """Asked all that they may ask, with such a draft and without it: the same; before it is answered and after."""
+    await family.says(permit(family.place.names["leila"], type="deny", securityLabel=[{"system": ACT_CODE, "code": "SEX"}]))
+    here = family.child.removeprefix("Patient/")
+    cough = await gate.create(family.place.me, "Condition", strict.dump(family.about("Condition", code={"text": "A cough"})))
+
+    async def told(who: Context) -> list[Any]:
+        found = [await gate.search(who, "Task", params) for params in ([("patient", here)], [("code", "accept-draft")], [("status", "requested"), ("_summary", "count")])]
+        found += [await gate.everything(who, here), await gate.history(who, "Task", None, [])]
+        rows, _ = await gate.trail_page(who, [("patient", here)])
+        trail = [(n.what, n.refs) for n in rows if n.user != who.actor.user]
+        return [[(e.ref, e.version) for e in page.entries if e.ref.type == "Task"] for page in found] + [[p.total for p in found[:3]], await gate.drafts_seen(who, family.child), trail]
+
+    before = await told(family.mother)
+    new, edit = await family.proposes(family.about("Condition", **SECRET)), await family.proposes(family.about("Condition", id=cough.ref.id, **SECRET), cough)
+    await gate.drafts_for(family.vic, family.child)
+    assert len(await family.seen(family.place.me)) == 2 and await told(family.mother) == before
+    for waits in (new, edit):
+        assert waits.draft is not None
+        for asked in (gate.read(family.mother, waits.draft), gate.vread(family.mother, waits.draft, 1), gate.history(family.mother, "Task", waits.draft.id, [])):
+            with pytest.raises(Problem) as no:
+                await asked
+            assert no.value.kind == "not-found"
+    await gate.answer_draft(family.place.me, family.child, new.draft.id, "refuse")  # type: ignore[union-attr]
+    await gate.answer_draft(family.vic, family.child, edit.draft.id, "withdraw")  # type: ignore[union-attr]
+    assert await told(family.mother) == before
+    open = await family.proposes(family.about("Condition", code={"text": "A cold"}))
+    assert (await told(family.mother))[:4] == before[:4] and (await told(family.mother))[-2] == 1, "one that they may see they are told of by itself"
+    await family.accept(family.mother, open)
+
+
+async def test_a_relative_who_is_a_volunteer_finds_the_task_of_their_own_draft(family: Family) -> None:
+    """And not of another's."""
+    every = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": a}]} for a in ("access", "collect", "correct")]
+    await family.place.grant(basis=(BASIS, "consent"), provision=permit(family.place.names["leila"], action=every))
+    aunt = replace(family.mother, actor=replace(family.mother.actor, drafts_only=True))
+    other = await family.proposes(family.about("Condition", code={"text": "A cold"}))
+    mine = await gate.create(aunt, "Condition", strict.dump(family.about("Condition", code={"text": "A cough"})))
+    assert mine.draft is not None and other.draft is not None
+    assert [e.ref for e in (await gate.search(aunt, "Task", [("code", "accept-draft")])).entries] == [mine.draft]
+    assert json.loads((await gate.read(aunt, mine.draft)).body)["status"] == "requested"
+    with pytest.raises(Problem) as no:
+        await gate.read(aunt, other.draft)
+    assert no.value.kind == "not-found"
 
 
 async def test_a_proposed_end_of_a_task_ends_no_referral(family: Family) -> None:

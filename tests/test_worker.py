@@ -284,6 +284,16 @@ async def test_people_go_side_by_side_and_each_in_order(town: Town) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("met", "times"), [(0, 30), (500, 30), (1_000, 15), (100_000, 6)])
+async def test_what_was_just_sent_and_stands_in_each_window_again_is_read_more_seldom(town: Town, met: int, times: int) -> None:
+    """Its echo is in every window as long as that reaches back: read each two seconds it costs both sides as much as the sending. Each ten
+    seconds it is, a third of the overlap."""
+    town.partner = Partner(town.partner.terms, town.partner.server, poll_seconds=2)
+    town.partner.heard["another feed"] = frozenset(map(str, range(met)))
+    await town.run(59)
+    assert len([n for n in town.there.names if n.startswith("GET Goal?")]) == times
+
+
 async def test_what_many_refer_to_is_sent_once(town: Town) -> None:
     people = await town.people(6)
     for person in people:

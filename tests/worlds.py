@@ -18,11 +18,12 @@ from fhir_gateway.domain.periods import interval, micros
 from fhir_gateway.domain.standing import Broken, Invitation, Link, Policy, Relationship, Standing
 from fhir_gateway.domain.types import Actor, Ask, BreakGlass, Facts
 from fhir_gateway.domain.vocabulary import (
+    ACCEPT_DRAFT,
     ACT_CODE,
     ACT_REASON,
     CONFIDENTIALITY_SYSTEM,
+    FOR_WHOM_IT_ASKS,
     HL7,
-    MERGE_PLANS,
     POLICY_SYSTEM,
     RESOURCE_TYPES,
     SECTOR_SYSTEM,
@@ -44,6 +45,7 @@ PURPOSES = ("TREAT", "ETREAT", "BTG", "HRESCH", "POPHLTH", "CLINTRCH", "CAREMGT"
 ACTIONS = ("access", "disclose", "collect", "correct")
 IDS = ("r1", "r2", "r3")
 SOURCES = ("src:a", "src:b")
+AGREEMENTS = ("urn:agreement:a", "urn:agreement:b")  # on sharing: what a consent may quote
 PLACES_OF_ASKING = ("ward", "home")
 DAYS = ("2020", "2022-06", "2026-10-31", "2026-11-01", "2026-11-02", "2027-01-01")
 BASES = (
@@ -223,7 +225,10 @@ def a_resource(dice: Dice, patients: tuple[str, ...] = (P1,)) -> Facts:
     own = Dice(f"whose {sorted(facts.authors)} {facts.custodian} {date}")  # dice of their own, not to turn what else is thrown
     makers = facts.authors if own.one_in(2) else frozenset(n for n in sorted(facts.authors) if own.one_in(2))
     ever = frozenset(own.some(SOURCES)) if own.one_in(4) else frozenset()
-    asks = frozenset({f"{TASK_SYSTEM}|{MERGE_PLANS}"} if facts.type == "Task" and own.one_in(3) else ())
+    asks = frozenset({sorted(FOR_WHOM_IT_ASKS)[len(facts.codes) % 2]} if facts.type == "Task" and own.one_in(3) else ())
+    if facts.type == "Task" and not asks and own.one_in(3):
+        asks = frozenset({f"{TASK_SYSTEM}|{ACCEPT_DRAFT}"})
+        facts = replace(facts, refs=facts.refs | frozenset(own.some(PEOPLE)))
     return replace(
         facts, codes=facts.codes | asks, makers=makers, keeper=facts.custodian if own.one_in(2) else None, sourced=facts.source if own.one_in(2) else None, sources=ever,
         custodians=frozenset(own.some(PLACES)) if own.one_in(4) else frozenset(),
@@ -271,4 +276,8 @@ def a_world(dice: Dice) -> tuple[Ask, dict[str, Standing], list[Facts]]:
     if P3 in known and dice.one_in(2):  # a record merged with the second, and perhaps by way of it with the first
         merged = dice.choice((True, True, False))
         known[P3], known[P2] = (replace(known[p], links=(*known[p].links, Link(o, merged))) for p, o in ((P3, P2), (P2, P3)))
+    own = Dice(f"apart {sorted(asked.actor.ids)} {asked.at} {len(known)}")  # dice of their own, not to turn what else is thrown
+    if own.one_in(4):
+        asked = replace(asked, actor=replace(asked.actor, apart=frozenset(own.some((*AGREEMENTS, "*")))))
+        known = {p: replace(s, grants=tuple(replace(g, under=frozenset(own.some(AGREEMENTS))) for g in s.grants)) for p, s in known.items()}
     return asked, known, resources

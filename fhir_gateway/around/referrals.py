@@ -16,6 +16,7 @@ from ..gate import Context
 from . import services
 
 MOST: Final = 50  # referrals of one person on a page
+MAIN: Final = "http://snomed.info/sct|2181441000000107"  # CarePlan.category of somebody's main plan
 LONGEST: Final = 2_000  # characters of why
 
 
@@ -40,6 +41,7 @@ class Part:
     until: str
     mine: bool
     steps: tuple[Step, ...]
+    notes: tuple[tuple[str, str], ...] = ()  # the words, and when they were said
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +55,29 @@ class Referral:
 
 
 async def ask_for(
-    ctx: Context, person: str, service: str, why: str = "", *, days: int = DAYS, grace: int = GRACE, what: tuple[str, ...] = ()
+    ctx: Context, person: str, service: str, why: str = "", *, days: int = DAYS, grace: int = GRACE, what: tuple[str, ...] = (), team: bool = False
 ) -> tuple[str, list[str]]:
     """Ask for this service (an id) for this person (an id): the ids of the referral and of its Tasks. `what` are the things asked for, where
-    they are several. Nothing is told of the person but what is written here. Problem not-found, invalid, business-rule."""
+    they are several; `team`: whoever takes it on is in the team of the person's plan while they do it. Nothing is told of the person but what is written here. Problem not-found, invalid, business-rule."""
     offer = await services.offer(ctx, service)
     if not offer.active or not offer.owner.startswith("Organization/"):
         raise Problem("business-rule", "This service is not offered now.", "service")
     words = "".join(c for c in why if c.isprintable() or c == "\n").strip()
     if len(words) > LONGEST:
         raise Problem("invalid", f"At most {LONGEST} characters.", "why")
-    wish = Wish(f"Patient/{person}", ctx.actor.user, f"HealthcareService/{offer.id}", offer.owner, offer.name or "A service", what or (offer.name or "A service",), words, days, grace)
+    wish = Wish(f"Patient/{person}", ctx.actor.user, f"HealthcareService/{offer.id}", offer.owner, offer.name or "A service", what or (offer.name or "A service",), words, days, grace, await _plan(ctx, person) if team else "")
     answer = await gate.transaction(ctx, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": asked(wish, ctx.at)}))
     ids = [e["response"]["location"].split("/_history/")[0].rsplit("/", 1)[1] for e in answer["entry"]]
     return ids[0], ids[1:]
+
+
+async def _plan(ctx: Context, person: str) -> str:
+    """The person's main plan (`CarePlan/…`), where it has a team and whoever asks sees it. Problem business-rule."""
+    found = await _bodies(ctx, "CarePlan", [("patient", person), ("category", MAIN), ("status", "active"), ("_count", "10")])
+    plan = next((b for b in found if b.get("careTeam")), None)
+    if plan is None:
+        raise Problem("business-rule", "There is no plan with a care team that you can see.", "team")
+    return f"CarePlan/{plan['id']}"
 
 
 async def about(ctx: Context, person: str) -> list[Referral]:
@@ -97,8 +108,9 @@ async def _part(ctx: Context, task: dict[str, Any]) -> Part:
     code = task.get("code") or {}
     budget = any(c.get("system") == TASK_SYSTEM and c.get("code") == AUTHORISE for c in code.get("coding", ()))
     mine = (task.get("requester") or {}).get("reference") == ctx.actor.user
+    notes = tuple((str(n.get("text", "")), str(n.get("time", ""))) for n in task.get("note", ()) if n.get("text"))
     text = str(task.get("description") or code.get("text") or ("Authorise the budget" if budget else "A task"))
-    return Part(task["id"], text, who, str(task.get("status")), reason_of(task), outcome, until, mine, tuple(steps))
+    return Part(task["id"], text, who, str(task.get("status")), reason_of(task), outcome, until, mine, tuple(steps), notes)
 
 
 async def cancel(ctx: Context, task: str) -> None:

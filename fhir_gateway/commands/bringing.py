@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .. import gate, plans
-from ..domain import strict
+from ..domain import er7, strict
 from ..domain.mapping import Partner, TableError
 from ..domain.problem import Problem
 from ..domain.types import Ref
@@ -26,6 +26,7 @@ from ..domain.vocabulary import PURPOSES
 from ..settings import Refused, load
 from ..tables import read_partner
 from ..wiring import Wired, context_as, wired
+from . import messages
 from .naming import meant
 
 T = TypeVar("T")
@@ -139,15 +140,22 @@ def bar(text: str, total: int) -> Iterator[Any]:
 def to_fhir(file: Path, mapping: Path | None, dry_run: bool) -> int:
     partner = partner_of(mapping)
     if partner is None:
-        return _print(*plans.to_fhir(legible(file, plans.read_plan)), dry_run)
+        raw = readable(file)
+        if er7.is_er7(raw):
+            return _print_each(messages.mapped(file, raw), dry_run)
+        return _print(*plans.to_fhir(_readable_as(str(file), raw, plans.read_plan)), dry_run)
     done = []
     for name, document in parted(file, partner):
         plan, before = plans.from_partner(_readable_as(name, document, plans.read_plan), partner)
         bundle, rows = plans.to_fhir(plan)
         done.append((name.removeprefix(str(file)).lstrip(", "), bundle, chained(before, rows)))
+    return _print_each(done, dry_run)
+
+
+def _print_each(done: list[tuple[str, dict[str, Any], list[dict[str, Any]]]], dry_run: bool) -> int:
     if len(done) == 1:
         return _print(*done[0][1:], dry_run)
-    for where, bundle, rows in done:  # several people: one a line
+    for where, bundle, rows in done:  # several people, or messages: one a line
         for line in [{**r, "path": f"{where}: {r['path']}"} for r in rows] if dry_run else [bundle]:
             sys.stdout.buffer.write(strict.dump(line) + b"\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`hl7v2`: HL7 v2 messages from files, or from a folder into which a hospital drops them."""
+"""`hl7v2`: HL7 v2 messages from files, or from a folder into which a hospital drops them; and what `map` says of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..around import adt
-from ..domain import strict
+from ..domain import er7, landing, strict
 from ..domain.problem import Problem
 from ..settings import Refused, load
 from ..wiring import context_as, wired
@@ -61,4 +61,21 @@ def _show(file: Path, heard: adt.Acknowledged, as_json: bool) -> adt.Acknowledge
     return heard
 
 
-__all__ = ["hl7v2"]
+def mapped(file: Path, raw: bytes) -> list[tuple[str, dict[str, Any], list[dict[str, str]]]]:
+    """Of each message of a file: which one of several, the transaction that it comes to, and where each of its fields lands. Nothing is stored.
+
+    Refused where a message would be.
+    """
+    out = []
+    parts = er7.split(raw)
+    for n, part in enumerate(parts, 1):
+        which = f"message {n}" if len(parts) > 1 else ""
+        try:
+            message = er7.read(part)
+            out.append((which, landing.bundle(message), landing.rows(message)))
+        except Problem as p:
+            raise Refused(", ".join(t for t in (str(file), which, p.where) if t) + f": {p.text}") from None
+    return out
+
+
+__all__ = ["hl7v2", "mapped"]

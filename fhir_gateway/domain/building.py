@@ -24,7 +24,7 @@ from .relationships import (
 )
 from .slips import of_partner
 from .standing import Broken, Policy, Relationship, Standing
-from .versions import Record, Version, chains_of
+from .versions import Record, Version, chains_of, remembered
 
 
 def build(
@@ -45,13 +45,15 @@ def build(
 
     `claims` are `{user, organisation?, reason, at, until?}`. `accepted` maps a Task (`Task/…`) to the user who accepted it,
     where that is also kept elsewhere. `emergencies` are those ever begun about this person: what is over counts for nothing.
+
+    A Patient that is deleted ends what its practice may do. What protected the person (danger, opt-out, suspended proxies, death, merged
+    records) holds as the Patient last said it: otherwise whoever deletes it would be shown where they are.
     """
     chains = chains_of(records)
     now = {ref: chain[-1] for ref, chain in chains.items()}
     taken = {ref: user for ref, user in (accepted or {}).items()}
     confirmations = list(confirmations_in(now, chains, directory, taken))
     grants, broken = _consents(now, records, policy.descendants)
-    person = now.get(patient)
     related: list[Relationship] = []
     for ref in sorted(now):
         kind, chain = ref.split("/", 1)[0], chains[ref]
@@ -64,12 +66,14 @@ def build(
         elif ref == patient:
             related += from_practice(ref, chain, confirmations, directory)
     related += [from_claim(c) for c in claims if str(c.get("reason") or "").strip()]
+    known = remembered(records, patient)
+    person = known[-1] if known else None
     body = person.body if person else {}
-    others = tuple(links(chains.get(patient, ())))
+    others = tuple(links(known))
     return Standing(
         patient, grants, broken, tuple(related), tuple(invitations(now)), others,
         died=died(person), born=born(body), at_risk=is_at_risk(body), practice=practice_of(body, directory, linked=any(k.merged for k in others)), policy=policy,
-        emergencies=tuple(e.open for e in emergencies if e.ended is None), **operator_facts(chains.get(patient, ())),
+        emergencies=tuple(e.open for e in emergencies if e.ended is None), **operator_facts(known),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from .directory import NOBODYS
 from .emergencies import GROUNDS
 from .grants import Grant
+from .groups import NO_YES
 from .merged import as_one
 from .periods import micros
 from .proxies import unlawful_because
@@ -22,13 +23,15 @@ from .showing import NO_OBLIGATIONS, narrowed, owed, views
 from .standing import Standing, is_self
 from .types import CONFIDENTIALITY, Actor, Ask, BreakGlass, Decision, Facts, Predicate
 from .vocabulary import (
+    ACCEPT_DRAFT,
     ACT_CODE,
     ACT_REASON,
     DIRECT_CARE,
     EMERGENCY,
+    FOR_WHOM_IT_ASKS,
     HIDDEN_FROM_SELF,
     IMPLIED_PURPOSES,
-    MERGE_PLANS,
+    NO_PARTNER,
     TASK_SYSTEM,
     UK_DIRECT_CARE,
     purposes_permitted,
@@ -118,9 +121,16 @@ def _self(actor: Actor, facts: Facts, standing: Standing) -> Decision:
     return Decision(True, "self")
 
 
-def _of_two_plans(facts: Facts) -> bool:
-    """A question about two plans tells of both: it is for whom it asks and for the person, whatever else is open to others."""
-    return facts.type == "Task" and f"{TASK_SYSTEM}|{MERGE_PLANS}" in facts.codes
+def _for_whom_it_asks(facts: Facts) -> bool:
+    """A question about two plans tells of both, one about who looked tells whoever looked: it is for whom it asks and for the person, whatever else
+    is open to others."""
+    return facts.type == "Task" and not facts.codes.isdisjoint(FOR_WHOM_IT_ASKS)
+
+
+def _of_a_draft(facts: Facts) -> bool:
+    """That a draft waits somebody who acts for the person learns from the draft itself, where nothing of it is hidden from them: by its
+    Task they would learn of one that is."""
+    return facts.type == "Task" and f"{TASK_SYSTEM}|{ACCEPT_DRAFT}" in facts.codes
 
 
 def _refrains(facts: Facts) -> bool:
@@ -138,11 +148,12 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
     if glass is not None:
         ask = replace(ask, purpose="BTG", purpose_system=ACT_REASON)
     live = rules_for(ask, standing, standings)
-    if _of_two_plans(facts) and ask.action in ("access", "disclose") and f"{facts.type}/{facts.id}" not in live.invited:
+    if _for_whom_it_asks(facts) and ask.action in ("access", "disclose") and f"{facts.type}/{facts.id}" not in live.invited:
         return Decision(False, "implicit", rule="a question to somebody else")
     level = CONFIDENTIALITY.get(facts.confidentiality, VERY)
     denies: list[tuple[str, Live, Grant]] = []
     permits: list[tuple[str, Live, Grant]] = []
+    closed: list[tuple[str, Live, Grant]] = []  # what was said yes to under an agreement of which the asker is no partner
     governs = False
     for tree in speaking(live, facts):
         said = evaluate(tree.root, facts)
@@ -153,7 +164,7 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
             if glass is None:  # nothing beats it, and none is named before it
                 break
         elif not tree.only_denies:
-            permits += ((n.rule.path, n, tree.grant) for n in said[1])
+            (closed if tree.closed else permits).extend((n.rule.path, n, tree.grant) for n in said[1])
     if glass is not None and (facts.legal or facts.type in CHOICES or any(n.emergency for _, n, _ in denies)):
         glass = None  # 1.8; and whom else the person said yes or no to is nobody's emergency (leak list L50)
     if denies or live.broken:
@@ -174,7 +185,15 @@ def _shared(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, 
     if standing.ndoo and not direct_care(ask):
         return Decision(False, "ndoo")
     why = implied(ask, facts, standing, live, level)
+    if not why and (closed or NO_YES in ask.actor.apart):
+        return _no_partner(closed)
     return Decision(bool(why), "implicit", rule=why)
+
+
+def _no_partner(closed: list[tuple[str, Live, Grant]]) -> Decision:
+    """Business rules come before consent (1.2, line 1): an agreement on sharing is one. The consent is named whose yes does not reach them."""
+    grant = min((g for _, _, g in closed), key=lambda g: (g.id, g.version), default=None)
+    return Decision(False, "rbac", grant.id if grant else None, grant.version if grant else None, NO_PARTNER)
 
 
 def _because(permit: bool, basis: str, found: list[tuple[str, Live, Grant]], level: int = 0) -> Decision:
@@ -288,8 +307,10 @@ def _proxy(ask: Ask, facts: Facts, standing: Standing, standings: Mapping[str, S
         return Decision(False, "uncomputable", live.broken[0], obligations=frozenset({"RAISE-TASK"}))
     if _refrains(facts):
         return Decision(False, "refrain")
-    if _of_two_plans(facts):
+    if _for_whom_it_asks(facts):
         return Decision(False, "implicit", rule="a question to somebody else")
+    if _of_a_draft(facts) and ask.actor.user not in facts.refs:
+        return Decision(False, "implicit", rule="the draft itself says that it waits")
     if facts.legal:
         roles = [r for r in roles if names_recipient(r[1].rule, facts.legal)]
         if not roles:

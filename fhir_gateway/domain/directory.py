@@ -6,7 +6,7 @@ What an import or a partner added counts for nothing until an operator confirms 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol
 
@@ -14,7 +14,7 @@ import msgspec
 
 from . import groups as grouping
 from . import strict
-from .groups import Group
+from .groups import NO_YES, Group
 from .periods import bounds, covers, micros
 from .types import Actor, Ref, Writer
 from .vocabulary import ROLE_AT, SECTOR_CODES, SECTOR_SYSTEM
@@ -284,6 +284,20 @@ class Directory:
             if any(m.name in names and (covers(m.low, m.high, at) or (later and (m.high is None or m.high >= at))) for m in g.members)
         )  # fmt: skip
 
+    def apart(self, names: frozenset[str], at: int) -> frozenset[str]:
+        """Agreements on sharing of which whoever goes by these names is no partner now (`groups.apart_from`)."""
+        agreements = [g for g in self.groups.values() if g.quoted]
+        return grouping.apart_from(agreements, names, at) if agreements else frozenset()
+
+    def taken_out(self, ref: str, at: int) -> bool:
+        """Was this organisation or practitioner, wherever they sign in for, taken out of an agreement on sharing, and is a partner of none."""
+        return all(NO_YES in self.apart(way, at) for way in self.ways_of(ref, at))
+
+    def remembering(self, earlier: Mapping[str, Iterable[Mapping[str, Any]]]) -> Directory:
+        """The same, with earlier versions of agreements on sharing (by `Group/…`)."""
+        groups = {ref: grouping.with_earlier(g, earlier[ref]) if ref in earlier else g for ref, g in self.groups.items()}
+        return replace(self, groups=groups)
+
     def next_change(self, at: int) -> int | None:
         """The next instant at which some role, or membership of a group, begins or ends."""
         spans = [(r.low, r.high) for r in self.roles.values()] + [(m.low, m.high) for g in self.groups.values() for m in g.members]
@@ -336,9 +350,12 @@ class Directory:
             lasting = self.groups_of(ids - past, now)
             past |= self.groups_of(ids | past, now) - lasting  # in it by way of an organisation that is no more
             ids |= lasting
+        apart = self.apart(frozenset(ids | past), now) if kind in ("professional", "system") else frozenset[str]()
+        if NO_YES in apart:
+            past |= ids
         return Actor(
             kind, frozenset(ids | past), user, name, place, self.sector(place) if kind in ("professional", "system") else None, patient,
-            clinician, btg_role, rbac, contributor, operator, past=frozenset(past),
+            clinician, btg_role, rbac, contributor, operator, past=frozenset(past), apart=apart,
         )  # fmt: skip
 
     def _signed(self, user: str, organisation: str | None, now: int) -> tuple[str, str | None]:

@@ -103,6 +103,11 @@ def is_batch(raw: bytes) -> bool:
     return raw.removeprefix(b"\xef\xbb\xbf").lstrip(b"\x0b\r\n ")[:3] in (b"FHS", b"BHS")
 
 
+def is_er7(raw: bytes) -> bool:
+    """Does it begin as messages do: with a header of one, of a batch or of a file."""
+    return is_batch(raw) or raw.removeprefix(b"\xef\xbb\xbf").lstrip(b"\x0b\r\n ")[:3] == b"MSH"
+
+
 def read(raw: bytes, charset: str = "") -> Message:
     """One message. `charset`: what the transport says, where MSH-18 does not. Problem malformed, too-large: nothing of it can be used."""
     if len(raw) > MOST:

@@ -135,6 +135,7 @@ class Grant:
     scope: str = "patient-privacy"
     proxy: str = ""
     patient: str | None = None
+    under: frozenset[str] = frozenset()  # what its `policy.uri` quote: a yes under an agreement on sharing opens to that agreement's partners alone
 
     def speaks(self) -> bool:
         """Is it a consent about sharing that is in a state to have any effect."""
@@ -171,7 +172,8 @@ def _parse(consent: Mapping[str, Any], id: str, version: int) -> Grant:
     elif not (body or {}).get("type") and set(body or {}) - {"id", "extension", "period", "provision"}:
         raise Uncomputable("Consent.provision.type", "it has criteria, but does not say whether they permit or deny")
     patient = (consent.get("patient") or {}).get("reference")
-    return Grant(id, version, consent.get("status", ""), root, scope, proxy, patient)
+    under = frozenset(str(p["uri"]) for p in consent.get("policy", ()) if p.get("uri"))
+    return Grant(id, version, consent.get("status", ""), root, scope, proxy, patient, under)
 
 
 def _no_modifiers(node: Any, where: str) -> None:

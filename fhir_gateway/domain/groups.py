@@ -2,18 +2,25 @@
 
 A Group of practitioners, roles and organisations (`type` practitioner, `actual` true) is part of the directory: operators write it, and
 whoever is in it now goes by its name. Any other Group is patient data and says nothing of who anybody is.
+
+One with the code AGREEMENT lists the partners of an agreement on sharing (a protocol). A yes under it, which quotes it as `Consent.policy.uri`, reaches its
+partners alone; whoever was a partner and was taken out is reached by no yes at all, unless they are a partner of another one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from .periods import bounds
+from .periods import bounds, covers
+from .vocabulary import OURS
 
 MEMBERS: Final = ("Practitioner", "PractitionerRole", "Organization")
+AGREEMENT: Final = f"{OURS}/CodeSystem/group|sharing-agreement"  # Group.code
+URI: Final = "urn:ietf:rfc:3986"  # system of the identifier by which consents quote an agreement
+NO_YES: Final = "*"  # in `Actor.apart`: taken out of an agreement, and a partner of none
 _ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
 
 
@@ -32,6 +39,9 @@ class Group:
 
     ref: str
     members: tuple[Member, ...]
+    quoted: frozenset[str] = frozenset()  # of an agreement on sharing: what consents call it; of any other group nothing
+    once: tuple[Member, ...] = ()  # of an agreement that goes on: everybody who was ever listed as a partner, whether they are one now or not
+    ended: bool = False  # `active` false
 
 
 def of_staff(resource: Mapping[str, Any]) -> bool:
@@ -64,7 +74,46 @@ def read(resource: Mapping[str, Any], ref: str) -> Group | None:
     if not of_staff(resource) or ill_formed(resource) is not None:
         return None
     live = resource.get("active") is not False
-    return Group(ref, tuple(Member(_name(m), *bounds(m.get("period"))) for m in resource.get("member", ()) if live and m.get("inactive") is not True))
+    members = tuple(Member(_name(m), *bounds(m.get("period"))) for m in resource.get("member", ()) if live and m.get("inactive") is not True)
+    return Group(ref, members, _quoted(resource, ref), _listed(resource) if live else (), not live) if is_agreement(resource) else Group(ref, members)
+
+
+def is_agreement(resource: Mapping[str, Any]) -> bool:
+    """Does it list the partners of an agreement on sharing."""
+    return of_staff(resource) and AGREEMENT in {f"{c.get('system', '')}|{c.get('code', '')}" for c in (resource.get("code") or {}).get("coding", ())}
+
+
+def _quoted(resource: Mapping[str, Any], ref: str) -> frozenset[str]:
+    return frozenset({ref}) | {str(i["value"]) for i in resource.get("identifier", ()) if i.get("system") == URI and i.get("value")}
+
+
+def _listed(resource: Mapping[str, Any]) -> tuple[Member, ...]:
+    """Everybody whom it lists, also who is `inactive`; but for slips: who was to begin and did not is no partner yet."""
+    return tuple(Member(_name(m), bounds(m.get("period"))[0], None) for m in resource.get("member", ()))
+
+
+def with_earlier(group: Group, versions: Iterable[Mapping[str, Any]]) -> Group:
+    """The same, with whoever an earlier version of it listed."""
+    return group if group.ended else replace(group, once=(*group.once, *(m for v in versions if ill_formed(v) is None for m in _listed(v))))
+
+
+def apart_from(agreements: Iterable[Group], names: frozenset[str], at: int) -> frozenset[str]:
+    """What consents call the agreements of which whoever goes by these names is no partner now, and NO_YES where they were taken out of one and are of none."""
+    known = list(agreements)
+    inside = [g for g in known if any(m.name in names and covers(m.low, m.high, at) for m in g.members)]
+    out = frozenset[str]().union(*(g.quoted for g in known if g not in inside)).difference(*(g.quoted for g in inside))
+    left = any(m.name in names and covers(m.low, None, at) for g in known for m in g.once)
+    return out | {NO_YES} if left and not inside else out
+
+
+def still_an_agreement(before: Mapping[str, Any], after: Mapping[str, Any] | None) -> tuple[str, str] | None:
+    """What is wrong with taking away, or making something else of, an agreement: (where, sentence). Who was taken out would be forgotten."""
+    if not is_agreement(before):
+        return None
+    if after is None or not is_agreement(after):
+        return "Group.code", "An agreement on sharing is ended by `active` false, and stays: who was taken out of it would be forgotten."
+    gone = _quoted(before, "") - _quoted(after, "")
+    return ("Group.identifier", f"Consents may quote `{min(gone)[:60]}`: an agreement keeps its names.") if gone else None
 
 
 def _name(member: Mapping[str, Any]) -> str:
@@ -85,4 +134,4 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(each)
 
 
-__all__ = ["MEMBERS", "Group", "Member", "ill_formed", "of_staff", "read"]
+__all__ = ["AGREEMENT", "MEMBERS", "NO_YES", "URI", "Group", "Member", "apart_from", "ill_formed", "is_agreement", "of_staff", "read", "still_an_agreement", "with_earlier"]

@@ -12,6 +12,8 @@ OVER: Final = frozenset({"revoked", "completed", "entered-in-error"})
 SUGGESTED: Final = frozenset({"proposal", "option"})  # CarePlan.intent of what nobody has planned yet
 ASKED: Final = "Another plan came in for this person. Look at both, and say what becomes of it. Whoever sent it was not told of the first."
 
+MERGED: Final = "Two records of this person were put together, and each has a plan. Look at both, and say which of them the person goes on with. Neither is changed by it."
+
 
 def counts(plan: Mapping[str, Any]) -> bool:
     """Whether this is a main plan, of which a person has one at a time: planned, not over, part of no other."""
@@ -29,7 +31,7 @@ def already(ref: str) -> str:
     return f"This person has a plan already ({ref}). Change that one, send yours as part of it (`partOf`), or end it first."
 
 
-def question(new: str, person: str, owner: Mapping[str, Any], labels: Iterable[Mapping[str, Any]], at: str) -> dict[str, Any]:
+def question(new: str, person: str, owner: Mapping[str, Any], labels: Iterable[Mapping[str, Any]], at: str, words: str = ASKED) -> dict[str, Any]:
     """The Task that asks `owner` what is to become of the plan `new`. `labels`: of both plans, for it is as private as either."""
     security = [{"system": CONFIDENTIALITY_SYSTEM, "code": "R"}]
     security += [dict(c) for c in labels if c not in security]
@@ -39,7 +41,7 @@ def question(new: str, person: str, owner: Mapping[str, Any], labels: Iterable[M
         "status": "requested",
         "intent": "order",
         "code": {"coding": [{"system": TASK_SYSTEM, "code": MERGE_PLANS}]},
-        "description": ASKED,
+        "description": words,
         "focus": {"reference": new},
         "for": {"reference": person},
         "authoredOn": at,

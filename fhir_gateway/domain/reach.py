@@ -18,14 +18,15 @@ from .predicate import ALWAYS, NEVER, every, has, no, some
 from .standing import MEMO, Standing
 from .types import CONFIDENTIALITY, Ask, ByPerson, Confidential, Has, Only, Overlaps, Predicate, Within
 from .vocabulary import (
+    ACCEPT_DRAFT,
     ACT_CODE,
     ACT_REASON,
     CARE_SECTORS,
     DIRECT_CARE,
     EMERGENCY,
+    FOR_WHOM_IT_ASKS,
     HIDDEN_FROM_SELF,
     IMPLIED_PURPOSES,
-    MERGE_PLANS,
     NAMED_OUTSIDE_CARE,
     NOT_TREATMENT,
     PURPOSES,
@@ -38,7 +39,8 @@ from .vocabulary import (
 )  # fmt: skip
 
 NO_CONSENT = no(Has("type", frozenset({"Consent"})))  # what somebody's consents say is theirs and their proxy's
-OF_TWO_PLANS = every(Has("type", frozenset({"Task"})), Has("code", frozenset({f"{TASK_SYSTEM}|{MERGE_PLANS}"})))  # for whom it asks, and the person
+A_QUESTION = every(Has("type", frozenset({"Task"})), Has("code", FOR_WHOM_IT_ASKS))  # for whom it asks, and the person
+OF_A_DRAFT = every(Has("type", frozenset({"Task"})), Has("code", frozenset({f"{TASK_SYSTEM}|{ACCEPT_DRAFT}"})))  # for a proxy only their own
 NO_LEGAL = Only("legal", frozenset())
 NOBODYS = Only("patient", frozenset())
 DIRECTORY = every(NOBODYS, Has("type", OF_NOBODY))
@@ -85,6 +87,7 @@ def _key(ask: Ask) -> tuple[object, ...]:
         a.kind,
         a.ids,
         a.past,
+        a.apart,
         a.user,
         a.sector,
         a.patient,
@@ -145,7 +148,7 @@ def _by_kind(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) ->
     if ask.action in ("collect", "correct"):
         return seen
     asked = invitations(standing, _Asks(ask, micros(ask.at), standing).lasting)
-    return every(seen, NO_CONSENT, some(no(OF_TWO_PLANS), has("id", asked)))
+    return every(seen, NO_CONSENT, some(no(A_QUESTION), has("id", asked)))
 
 
 # -- one consent ------------------------------------------------------------------------------------------------------
@@ -202,7 +205,7 @@ class _Asks:
 
     def __init__(self, ask: Ask, at: int, standing: Standing) -> None:
         a = ask.actor
-        self.at, self.action, self.env = at, ask.action, a.env
+        self.at, self.action, self.env, self.apart = at, ask.action, a.env, a.apart
         self.every = names(standing, a, at, a.ids)  # for a no
         self.lasting = names(standing, a, at, a.ids - a.past) if a.past else self.every
         self.purpose = f"{ask.purpose_system}|{ask.purpose}"
@@ -225,6 +228,10 @@ class _Asks:
         if self.in_care or rule.codes or rule.types >= NAMED_OUTSIDE_CARE:
             return ALWAYS
         return some(no(Has("type", NAMED_OUTSIDE_CARE - rule.types)), has("profile", rule.profiles), has("id", rule.instances))
+
+    def as_a_partner(self, grant: Grant) -> bool:
+        """Whether a yes of this consent can reach them: not under an agreement on sharing that holds without them."""
+        return "*" not in self.apart and all(quoted not in self.apart for quoted in grant.under)
 
     def governed_by(self, grant: Grant) -> bool:
         return grant.root.type == "permit" and self.meets(grant.root) and self.answers(grant.root)
@@ -301,7 +308,7 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
             said = _compile(grant.root, asks)
             denies.append(said.denies)
             locks.append(said.locks)
-            if permits_too:
+            if permits_too and asks.as_a_partner(grant):
                 permits.append(said.permits)
                 named.append(said.names)
                 governed = governed or asks.governed_by(grant)
@@ -377,7 +384,8 @@ def _as_proxy(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -
                     permits.append(said.permits)
                     named.append(said.names)
     opened = some(every(NO_LEGAL, some(*permits)), every(no(NO_LEGAL), some(*named)))
-    return every(opened, no(some(*aims)), SHOWN_TO_SELF, no(OF_TWO_PLANS))
+    theirs = has("ref", {ask.actor.user})
+    return every(opened, no(some(*aims)), SHOWN_TO_SELF, no(A_QUESTION), some(no(OF_A_DRAFT), theirs))
 
 
 def _lawful(basis: str, ask: Ask, standing: Standing, person: Whole, at: int) -> bool:

@@ -52,6 +52,36 @@ def reason_of(task: Mapping[str, Any]) -> str:
     return str(concept.get("text") or next((c.get("display") or c.get("code") for c in concept.get("coding", ())), "") or "")
 
 
+ANSWERS: Final[Mapping[str, tuple[frozenset[str], str]]] = {  # what may be answered -> in which states of the Task, and what it becomes
+    "accept": (frozenset({"requested", "received"}), "accepted"),
+    "decline": (frozenset({"requested", "received", "accepted", "in-progress"}), "rejected"),
+    "done": (frozenset({"accepted", "ready", "in-progress"}), "completed"),
+}  # fmt: skip
+LONGEST_ANSWER: Final = 2_000  # characters
+
+
+def plain(words: str, *, needed: bool) -> str:
+    """What whoever answers a Task says of it. Problem invalid at `words` for too much, and for nothing where it is `needed`."""
+    said = "".join(c for c in words if c.isprintable() or c == "\n").strip()
+    if len(said) > LONGEST_ANSWER:
+        raise Problem("invalid", f"At most {LONGEST_ANSWER} characters.", "words")
+    if needed and not said:
+        raise Problem("invalid", "Say why, so that whoever asked can look for something else.", "words")
+    return said
+
+
+def answered(task: Mapping[str, Any], what: str, words: str, at: datetime, by: str = "") -> dict[str, Any]:
+    """The Task with this answer (of ANSWERS, or `note`). `by` (`Type/id`) is who says the words, where that is somebody to name."""
+    out = {**task, "lastModified": instant(at), **({"status": ANSWERS[what][1]} if what in ANSWERS else {})}
+    if what == "decline":
+        out["statusReason"] = {"text": words}
+    elif words:
+        out["note"] = [*task.get("note", []), {**({"authorReference": {"reference": by}} if by else {}), "text": words, "time": instant(at)}]
+    if what == "done":
+        out["output"] = [*task.get("output", []), {"type": {"text": "Outcome"}, "valueString": words or "Done"}]
+    return out
+
+
 def asks_for_a_budget(task: Mapping[str, Any]) -> bool:
     return any(c.get("system") == TASK_SYSTEM and c.get("code") == AUTHORISE for c in (task.get("code") or {}).get("coding", ()))
 
@@ -73,6 +103,7 @@ class Wish:
     why: str = ""
     days: int = DAYS
     grace: int = GRACE
+    plan: str = ""  # `CarePlan/…` in whose team whoever takes it on is while they do it
 
 
 def asked(wish: Wish, at: datetime) -> list[dict[str, Any]]:
@@ -86,7 +117,7 @@ def asked(wish: Wish, at: datetime) -> list[dict[str, Any]]:
         "subject": {"reference": wish.person}, "requester": {"reference": wish.requester}, "authoredOn": instant(at),
         "occurrencePeriod": {"start": instant(start), "end": instant(end)},
         "performer": [{"reference": wish.owner}, {"reference": wish.service}],
-        **({"reasonCode": [{"text": wish.why}]} if wish.why else {}),
+        **({"reasonCode": [{"text": wish.why}]} if wish.why else {}), **({"basedOn": [{"reference": wish.plan}]} if wish.plan else {}),
     }  # fmt: skip
     place = "urn:uuid:7c2f3d0e-0000-4000-8000-000000000001"
     entries = [{"fullUrl": place, "resource": request, "request": {"method": "POST", "url": "ServiceRequest"}}]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .directory import Directory
 from .periods import bounds
@@ -16,6 +16,8 @@ from .standing import ACCEPTED, CONFIRMED, OPEN, Invitation, Relationship, named
 from .types import Writer
 from .versions import Version, since
 from .vocabulary import CONFIRM_MEMBERSHIP, TASK_SYSTEM
+
+JOINED: Final = "JOIN"  # `Writer.method` of the version by which an accepted referral put somebody into a team (`helping`): no client writes one
 
 # -- from Tasks, referrals, teams, practices, claims ------------------------------------------------------------------
 
@@ -85,8 +87,9 @@ def from_team(
         def named(b: Mapping[str, Any], m: _Member = member) -> bool:
             return teams[id(b)].had(m)
 
-        took = bool(confirmed & member.names)
-        yield _weigh(member.names, since(chain, named), took, directory, "team", ref, member.low, member.high, team=ref)
+        by = since(chain, named)
+        took = bool(confirmed & member.names) or (by is not None and by.writer.method == JOINED)
+        yield _weigh(member.names, by, took, directory, "team", ref, member.low, member.high, team=ref)
 
 
 def from_practice(

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from statistics import fmean
 from typing import Any, Final, Literal
 
+from .follow_ups import asked_by, still_open
 from .vocabulary import OURS
 
 FEW: Final = 5
@@ -27,8 +28,8 @@ PUBLIC: Final = {"http://snomed.info/sct": r"\d{6,18}", "http://loinc.org": r"\d
 REASONS: Final = ("not available", "not affordable", "waiting list", "not accessible", "declined")  # and whatever else is said
 STATES: Final = ("proposed", "planned", "accepted", "active", "on-hold", "completed", "cancelled", "rejected")
 OUTCOMES: Final = ("in-progress", "improving", "worsening", "no-change", "achieved", "sustaining", "not-achieved", "no-progress", "not-attainable")
-Kind = Literal["coverage", "goals", "unmet-need", "outcomes"]
-KINDS: Final[tuple[Kind, ...]] = ("coverage", "goals", "unmet-need", "outcomes")
+Kind = Literal["coverage", "goals", "choices", "unmet-need", "outcomes"]
+KINDS: Final[tuple[Kind, ...]] = ("coverage", "goals", "choices", "unmet-need", "outcomes")
 _DISTRICT: Final = re.compile(r"([A-Z]{1,2}[0-9][A-Z0-9]?) ?[0-9][A-Z]{2}\Z")
 
 Code = tuple[str, str]  # system, code
@@ -81,8 +82,9 @@ class Report:
 COLUMNS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "coverage": ("offered a plan", "has a plan", "has a key worker", "overdue for review"),
     "goals": ("has a goal", *(f"goal {s}" for s in STATES), *(f"outcome {o}" for o in OUTCOMES)),
+    "choices": ("asked for a service", "waits for it", "had it", "did not have it"),
     "unmet-need": ("has an unmet need", *REASONS, "another reason"),
-    "outcomes": (),
+    "outcomes": ("asked again", "answered", "not answered in time"),
 }
 
 
@@ -99,9 +101,11 @@ def of_person(kind: Kind, group: str, record: Iterable[Mapping[str, Any]], today
         return Person(group, _coverage(by, today.isoformat()))
     if kind == "goals":
         return _goals(group, by.get("Goal", []))
+    if kind == "choices":
+        return _choices(group, by.get("ServiceRequest", []))
     if kind == "unmet-need":
         return Person(group, _unmet(by.get("ServiceRequest", [])))
-    return _scores(group, by.get("Observation", []))
+    return replace(_scores(group, by.get("Observation", [])), has=_asked_again(by.get("Task", []), today))
 
 
 def district(patient: Mapping[str, Any]) -> str:
@@ -140,6 +144,19 @@ def _goals(group: str, goals: Sequence[Mapping[str, Any]]) -> Person:
     return Person(group, frozenset(has & {*COLUMNS["goals"]}), about)
 
 
+def _choices(group: str, requests: Sequence[Mapping[str, Any]]) -> Person:
+    """What somebody asked for, or was sent to, by how it stands; what it was, where a public code says so."""
+    asked = [r for r in requests if r.get("status") in _STANDS]
+    has = {_STANDS[str(r["status"])] if _said(r, "unmet-need-reason") is None else "did not have it" for r in asked}
+    about: dict[Code, str] = {}
+    for request in asked:
+        about |= _public(request.get("code", {}))
+    return Person(group, frozenset(has | ({"asked for a service"} if asked else set())), about)
+
+
+_STANDS: Final = {"active": "waits for it", "on-hold": "waits for it", "completed": "had it", "revoked": "did not have it"}  # ServiceRequest.status
+
+
 def _unmet(requests: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     said = [str(r) for s in requests if (r := _said(s, "unmet-need-reason")) is not None]
     if not said:
@@ -160,6 +177,14 @@ def _scores(group: str, observations: Sequence[Mapping[str, Any]]) -> Person:
             called[code] = name
     two = {code: sorted(t) for code, t in taken.items() if len({day for day, _ in t}) > 1}
     return Person(group, scores={code: (t[0][1], t[-1][1]) for code, t in two.items()}, called=called)
+
+
+def _asked_again(tasks: Sequence[Mapping[str, Any]], today: date) -> frozenset[str]:
+    """Of questions that have fallen due: whether somebody was asked any, answered any, and let the time of any go by."""
+    due = [(t, asks) for t in tasks if (asks := asked_by(t)) is not None and asks.opens and asks.due(today)]
+    late = any(still_open(t) and asks.late(today) for t, asks in due)
+    counted = {"asked again": due, "answered": any(t.get("status") == "completed" for t, _ in due), "not answered in time": late}
+    return frozenset(name for name, true in counted.items() if true)
 
 
 def _number(observation: Mapping[str, Any]) -> float | None:
@@ -212,9 +237,10 @@ def _still(participant: Mapping[str, Any], today: str) -> bool:
 
 def report(kind: Kind, people: Sequence[Person]) -> Report:
     """The counts that may be told, in the manner of the analysis guide of Hospital Episode Statistics: small ones left out, others to the nearest five."""
-    if kind == "outcomes":
-        return Report(kind, changes=tuple(_changes(people)))
+    changes = tuple(_changes(people)) if kind == "outcomes" else ()
     columns = COLUMNS[kind]
+    if kind == "outcomes" and sum("asked again" in p.has for p in people) < FEW:
+        return Report(kind, changes=changes)
     groups = _grouped(people)
     exact = {g: Counter(c for p in theirs for c in p.has) for g, theirs in groups.items()}
     sizes = {g: len(theirs) for g, theirs in groups.items()}
@@ -225,7 +251,7 @@ def report(kind: Kind, people: Sequence[Person]) -> Report:
         rows.append(_row(EVERYBODY, len(people), whole, columns, {c for h, c in hidden if h == EVERYBODY}))
     about = Counter(code for p in people for code in p.about)
     told = [(code, _name(code, (p.about for p in people)), rounded(n)) for code, n in about.items() if n >= FEW]
-    return Report(kind, columns, tuple(rows), tuple(sorted(told, key=lambda t: (-t[2], t[0]))))
+    return Report(kind, columns, tuple(rows), tuple(sorted(told, key=lambda t: (-t[2], t[0]))), changes)
 
 
 def rounded(n: int) -> int:

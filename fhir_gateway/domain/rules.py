@@ -10,7 +10,7 @@ from typing import Final
 from .grants import SHARED, Grant, Labels, Rule
 from .periods import covers, micros
 from .standing import MEMO, Relationship, Standing, invited, next_edge, related, team_names
-from .types import CONFIDENTIALITY, Ask, Facts
+from .types import CONFIDENTIALITY, Actor, Ask, Facts
 from .vocabulary import ACT_REASON, CARE_SECTORS, NAMED_OUTSIDE_CARE, ROLE_AT, SECTOR_SYSTEM, most_specific
 
 RESTRICTED: Final = CONFIDENTIALITY["R"]
@@ -46,6 +46,7 @@ class Tree:
     root: Live
     governs: bool
     only_denies: bool
+    closed: bool = False  # its yes is under an agreement on sharing of which the asker is no partner
     order: int = 0  # among those of one person: by name, so that the first that denies is the one named
 
 
@@ -75,7 +76,7 @@ def rules_for(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -
     if standing.links:
         return _find_live(ask, at, standing, standings)
     a = ask.actor
-    key = (a.kind, a.ids, a.past, a.user, a.sector, a.env, ask.purpose, ask.purpose_system, ask.action)
+    key = (a.kind, a.ids, a.past, a.apart, a.user, a.sector, a.env, ask.purpose, ask.purpose_system, ask.action)
     kept: Lives | None = standing.memo.get(key)
     if kept is None or at < kept.since or (kept.until is not None and at >= kept.until):
         kept = _find_live(ask, at, standing, standings)
@@ -89,7 +90,7 @@ def _find_live(ask: Ask, at: int, standing: Standing, standings: Mapping[str, St
     names = ask.actor.ids | team_names(standing, ask.actor, at)
     opening = names if not ask.actor.past else ask.actor.opening | team_names(standing, ask.actor, at, ask.actor.opening)
     proxy = ask.actor.kind == "proxy"
-    found: list[tuple[Grant, Live, bool, bool]] = []
+    found: list[tuple[Grant, Live, bool, bool, bool]] = []
     broken: list[str] = []
     for other, only_denies in _records(standing, standings):
         if other is None:
@@ -99,17 +100,23 @@ def _find_live(ask: Ask, at: int, standing: Standing, standings: Mapping[str, St
             if grant.in_force(at) and (proxy or not grant.proxy):
                 root = _living(grant.root, ask, (names, opening), at)
                 if root is not None and (root.rule.type or root.rules):
-                    governs = root.rule.type == "permit" and root.allowed and not only_denies
-                    found.append((grant, root, governs, only_denies))
+                    closed = _closed(grant, ask.actor)
+                    governs = root.rule.type == "permit" and root.allowed and not only_denies and not closed
+                    found.append((grant, root, governs, only_denies, closed and not only_denies))
         broken += (b.id for b in other.broken if covers(b.low, b.high, at))
     own = frozenset(n for n in names if not n.startswith((SECTOR_SYSTEM, ROLE_AT, "CareTeam/", "Group/")))
     found.sort(key=lambda f: (f[0].id, f[0].version))
-    trees = [Tree(*parts, n) for n, parts in enumerate(found)]
+    trees = [Tree(*parts, order=n) for n, parts in enumerate(found)]
     always, filed, ended = _file(trees)
     return Lives(
         at, next_edge(standing, at), opening, own, tuple(trees), always, filed, ended, tuple(sorted(broken)), related(standing, ask.actor, at),
         invited(standing, opening),
     )  # fmt: skip
+
+
+def _closed(grant: Grant, actor: Actor) -> bool:
+    """Does no yes of this consent reach the asker: they are no partner of the agreement that it quotes, or were taken out of the only one they were of."""
+    return bool(actor.apart) and ("*" in actor.apart or not actor.apart.isdisjoint(grant.under))
 
 
 def _records(standing: Standing, standings: Mapping[str, Standing]) -> Iterator[tuple[Standing | None, bool]]:

@@ -44,7 +44,7 @@ CRISIS_PLANS: Final = ("325691000000100", "736253002", "887701000000100")
 KINDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "plan": (
         ("CarePlan", "Goal", "Task", "ServiceRequest", "Condition", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation",
-         "Flag", "AllergyIntolerance", "MedicationStatement", "DocumentReference"),
+         "Flag", "AllergyIntolerance", "MedicationStatement", "DocumentReference", "Encounter"),
         (),
     ),
     "goals": (("Goal", "Task"), ()),
@@ -55,12 +55,13 @@ KINDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "team": (("CareTeam", "RelatedPerson"), ()),
     "measurements": (("Observation",), ()),
     "documents": (("DocumentReference",), ()),
+    "stays": (("Encounter",), ()),
     "identity": ((), ()),
 }  # fmt: skip
 KIND_WORDS: Final[Mapping[str, str]] = {
     "plan": "the whole plan", "goals": "goals and what we will do", "about": "what matters to me", "answers": "my answers",
     "needs": "what I need help with", "crisis": "what to do if things get worse", "team": "my team, family and friends",
-    "measurements": "measurements", "documents": "documents", "identity": "who I am and where to reach me",
+    "measurements": "measurements", "documents": "documents", "stays": "hospital stays and visits", "identity": "who I am and where to reach me",
 }  # fmt: skip
 LABELS: Final[Mapping[str, tuple[str, ...]]] = {  # the words people understand -> sensitivities
     "mental": ("BH", "MH", "PSY"),

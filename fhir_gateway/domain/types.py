@@ -49,6 +49,7 @@ class Actor:
     drafts_only: bool = False  # a volunteer: what they write waits until the person accepts it
     env: frozenset[str] = frozenset()
     past: frozenset[str] = frozenset()  # of `ids`: names of an organisation that is no more, by which a no still holds and a yes does not
+    apart: frozenset[str] = frozenset()  # agreements on sharing of which they are no partner now (`groups`); `*`: taken out, and of none, so no yes at all
 
     @property
     def opening(self) -> frozenset[str]:

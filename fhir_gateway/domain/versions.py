@@ -39,18 +39,25 @@ def chains_of(records: Sequence[Record]) -> dict[str, list[Version]]:
     by: dict[str, list[Record]] = {}
     for record in records:
         by.setdefault(str(record.ref), []).append(record)
-    out: dict[str, list[Version]] = {}
-    for ref, versions in by.items():
+    for versions in by.values():
         versions.sort(key=lambda v: v.version)
-        if versions[-1].body is None:
-            continue
-        after_gap = _since_last_deletion(versions)
-        out[ref] = [Version(strict.decode(v.body), v.writer, micros(v.updated)) for v in after_gap if v.body is not None]
-    return out
+    return {ref: _read(_since_last_deletion(versions)) for ref, versions in by.items() if versions[-1].body is not None}
+
+
+def remembered(records: Sequence[Record], ref: str) -> list[Version]:
+    """The same of one resource, also where it is deleted now: then as it was before."""
+    versions = sorted((r for r in records if str(r.ref) == ref), key=lambda v: v.version)
+    while versions and versions[-1].body is None:
+        versions.pop()
+    return _read(_since_last_deletion(versions)) if versions else []
+
+
+def _read(run: Sequence[Record]) -> list[Version]:
+    return [Version(strict.decode(v.body), v.writer, micros(v.updated)) for v in run if v.body is not None]
 
 
 def _since_last_deletion(versions: list[Record]) -> list[Record]:
-    """The unbroken run of versions that ends with the present one."""
+    """The unbroken run of versions that ends with the last one."""
     run = [versions[-1]]
     for v in reversed(versions[:-1]):
         if v.body is None or v.version != run[-1].version - 1:

@@ -7,6 +7,7 @@ from typing import Final
 
 from .showing import CONTACT_VIEW, LOCATION_VIEW
 from .types import Decision
+from .vocabulary import NO_PARTNER
 
 WORDS: Final[Mapping[str, tuple[str, str]]] = {  # basis -> (permitted, refused)
     "rbac": ("", "Their sign-in or role does not allow this, whatever the person's choices are."),
@@ -54,6 +55,7 @@ IMPLIED_WORDS: Final[Mapping[str, str]] = {
     "treating clinician": "They are a clinician who asks for treatment.",
     "authorised use": "This service shares ordinary records for every authorised use.",
 }
+NO_PARTNER_WORDS: Final = "They are no partner of the agreement on sharing now, so a yes under it does not reach them."
 ELSEWHERE: Final = "elsewhere"  # the rule of a no that is not the person's own to know
 CHANGE: Final[Mapping[str, str]] = {
     "explicit": "The person can change this choice at any time.",
@@ -81,6 +83,7 @@ def explain(decision: Decision, changes: Iterable[str] = ()) -> str:
         text = IMPLIED_WORDS.get(decision.rule, "") if decision.basis == "implicit" else yes
         lines = ["Yes.", text, *more]
     else:
+        no = NO_PARTNER_WORDS if decision.rule == NO_PARTNER else no
         lines = ["No.", no, *(more or [CHANGE.get(decision.basis, "")])]
     lines += [text for duty, text in IN_THE_VIEW.items() if duty in decision.obligations]
     if decision.consent:

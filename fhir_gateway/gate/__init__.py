@@ -12,7 +12,7 @@ from .consenting import nobody_yet
 from .context import Answer, Context, Entry, House, Page, Remote, Written
 from .copying import copyable, told_all_labels
 from .disclosing import Grounds, grounds, kept_for, may_send, owner_known, owner_of, shown_to
-from .drafts_waiting import Waiting, answer_draft, drafts_for
+from .drafts_waiting import Waiting, answer_draft, drafts_for, drafts_seen
 from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
 from .enrolling import Enrolled, enrolled
 from .entering import enter, house_context
@@ -27,11 +27,13 @@ from .judging import judge
 from .labelling import labelled_by_these, meta_of, own_labels, put_on, relabel, take_off
 from .launching import launched, not_launched
 from .linking import link_to, linked
-from .looking import keepers, last_looked, organisation_called, who_looked
+from .looking import keepers, last_looked, organisation_called, rows_told, who_looked
 from .main_plan import main_plan_of
+from .merged_plans import record_to_open
 from .messaging import Heard, hear
 from .naming import meant
 from .past import history
+from .permitting import changeable
 from .previewing import Preview, Sight, counted, details, may_share, preview
 from .printing import Printed, is_newest, printed, printed_plan_of
 from .proving import signed_in_now
@@ -51,21 +53,23 @@ from .surveying import Counted, counted_over_all
 from .tagging import tagged
 from .trail import may_look, took_out, trail_between, trail_events, trail_page, whose_trail
 from .transacting import transaction
+from .unrecognised import Asked, answer_question, its_line, my_questions, not_recognised, unrecognised
 from .writing import Once, accept, create, patch, patch_where, remove, remove_where, update, update_where
 from .writings import Hand, last_written, read
 
 __all__ = [
-    "Answer", "Clash", "Context", "Counted", "Enrolled", "Entry", "Explained", "Given", "Grounds", "Hand", "Heard", "House", "Named", "Once", "Page",
-    "Preview", "Printed", "Remote", "Sealer", "Sight", "Verdict", "Waiting", "Written", "accept", "all_segments", "answer_draft", "appoint", "asker",
-    "askers", "break_glass", "change_role", "choose", "claim", "claimed_now", "claims_about", "clash", "clashes", "compartment", "confirm",
-    "confirming", "conflicts", "copyable", "counted", "counted_over_all", "create", "current", "details", "disown", "drafts_for", "emergencies",
-    "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "events", "everything", "explain", "find", "given", "grounds", "hear",
-    "history", "historyset", "house_context", "identified", "inbox", "is_newest", "join_plans", "judge", "keep_foreign", "keepers", "kept_for",
-    "labelled_by_these", "last_looked", "last_written", "launched", "link", "link_to", "linked", "main_plan_of", "may", "may_look", "may_send",
-    "may_share", "meant", "meta_of", "my_choice", "my_notices", "named", "nobody_yet", "not_launched", "organisation_called", "own_labels",
-    "owner_known", "owner_of", "part_of", "patch", "patch_where", "plan_document", "preview", "printed", "printed_plan_of", "proof_of", "push",
-    "put_on", "read", "record", "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "search", "searchset",
-    "settle", "shown_to", "signed_in_now", "status", "stop_emergency", "tagged", "take_off", "title", "told_all_labels", "took_out", "trail_between",
-    "trail_events", "trail_page", "transaction", "turned_away", "unanswered", "uncomputable", "understood", "update", "update_where", "verify",
-    "version_number", "vread", "waiting", "who_looked", "whole_record", "whose_trail", "why", "with_part",
+    "Answer", "Asked", "Clash", "Context", "Counted", "Enrolled", "Entry", "Explained", "Given", "Grounds", "Hand", "Heard", "House", "Named", "Once",
+    "Page", "Preview", "Printed", "Remote", "Sealer", "Sight", "Verdict", "Waiting", "Written", "accept", "all_segments", "answer_draft",
+    "answer_question", "appoint", "asker", "askers", "break_glass", "change_role", "changeable", "choose", "claim", "claimed_now", "claims_about",
+    "clash", "clashes", "compartment", "confirm", "confirming", "conflicts", "copyable", "counted", "counted_over_all", "create", "current",
+    "details", "disown", "drafts_for", "drafts_seen", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "events",
+    "everything", "explain", "find", "given", "grounds", "hear", "history", "historyset", "house_context", "identified", "inbox", "is_newest",
+    "its_line", "join_plans", "judge", "keep_foreign", "keepers", "kept_for", "labelled_by_these", "last_looked", "last_written", "launched", "link",
+    "link_to", "linked", "main_plan_of", "may", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "my_questions",
+    "named", "nobody_yet", "not_launched", "not_recognised", "organisation_called", "own_labels", "owner_known", "owner_of", "part_of", "patch",
+    "patch_where", "plan_document", "preview", "printed", "printed_plan_of", "proof_of", "push", "put_on", "read", "record", "record_to_open",
+    "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "rows_told", "search", "searchset", "settle",
+    "shown_to", "signed_in_now", "status", "stop_emergency", "tagged", "take_off", "title", "told_all_labels", "took_out", "trail_between",
+    "trail_events", "trail_page", "transaction", "turned_away", "unanswered", "uncomputable", "understood", "unrecognised", "update", "update_where",
+    "verify", "version_number", "vread", "waiting", "who_looked", "whole_record", "whose_trail", "why", "with_part",
 ]  # fmt: skip

@@ -79,12 +79,14 @@ async def _of_a_yes(ctx: Context, ref: Ref, resource: dict[str, Any], facts: Fac
     asked = {
         (str((b.get("focus") or {}).get("reference", "")), named_by(b.get("owner"))) for r, b in bodies.items() if r.type == "Task" and asks_membership(b)
     }  # fmt: skip
+    known = (await stand(ctx.house, [person], None, ctx.place))[person].relationships
+    inside = {(r.team, r.names) for r in known if r.team and r.counts}  # they said so already, by taking a referral on
     out: list[dict[str, Any]] = []
     for team, body in bodies.items():
         if team.type != "CareTeam" or body.get("status") not in ("active", None) or not consented(yes, frozenset({str(team)}), micros(ctx.at)):
             continue
         for member in _members(body):
-            if (str(team), named_by(member)) not in asked:
+            if (str(team), named_by(member)) not in asked and (str(team), named_by(member)) not in inside:
                 asked.add((str(team), named_by(member)))
                 out.append(_question(ctx, team, member, facts))
     return out

@@ -17,9 +17,10 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from ..domain import building, consent, strict
-from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sectors
+from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sectors, confirmed
 from ..domain.emergencies import EMERGENCY, Emergency
 from ..domain.facts import MADE
+from ..domain.groups import is_agreement
 from ..domain.labels import LabelSets
 from ..domain.limits import DEFAULT, Limits
 from ..domain.merged import as_one
@@ -193,8 +194,19 @@ async def directory_now(house: House) -> tuple[Directory, int]:
     epoch = await house.store.epoch("directory")
     if house._directory is None or house._directory[0] != epoch:
         found = (s for s in await house.store.directory(sorted(DIRECTORY_TYPES)) if not s.facts.patients)
-        house._directory = (epoch, Directory.build(found, house.sectors))
+        listed = list(found)
+        house._directory = (epoch, Directory.build(listed, house.sectors).remembering(await _earlier(house, listed)))
     return house._directory[1], epoch
+
+
+async def _earlier(house: House, found: Iterable[Stored]) -> dict[str, list[dict[str, Any]]]:
+    """Earlier versions of agreements on sharing, as operators wrote them: who was a partner once."""
+    out: dict[str, list[dict[str, Any]]] = {}
+    for stored in found:
+        if stored.ref.type == "Group" and stored.version > 1 and is_agreement(strict.decode(stored.body or b"{}")):
+            versions = [await house.store.version(stored.ref, n) for n in range(1, stored.version)]
+            out[str(stored.ref)] = [strict.decode(v.body) for v in versions if v is not None and v.body is not None and confirmed(v.writer)]
+    return out
 
 
 async def stand(

@@ -7,8 +7,8 @@ from ..domain.types import Note, Op, Ref
 from ..domain.vocabulary import CHECK_IDENTITY
 from .committing import Work, settle
 from .context import Context
-from .preparing import put_by_house
 from .raising import task_of_the_house
+from .storing import put_by_house
 
 
 async def in_doubt(ctx: Context, task: Ref, person: Ref, why: str, *also: Op) -> None:

@@ -13,40 +13,64 @@ from ..domain.drafts import Draft, Item
 from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
 from ..domain.rendering import rendered
-from ..domain.types import Decision, Drop, Keep, Ref, Stored, Writer
+from ..domain.types import Decision, Drop, Facts, Keep, Ref, Stored, Writer
 from .committing import Work, again
-from .context import Context, ask, ask_stored, need_scope, note, notes, stand, views_of
+from .context import Context, ask, need_scope, note, notes, stand, views_of
 from .drafting import EXTRACTED, KEPT
 from .headings import title
 from .marking import labelled
 from .permitting import through_targets
-from .preparing import put_by_house, take_away
+from .reading import in_scope, resource_in_scope
+from .storing import put_by_house, take_away_by_house
 
 Answer = Literal["accept", "refuse", "withdraw"]
+LETTERS = {"POST": "c", "PUT": "u", "DELETE": "d"}
+DOING = {"POST": "add", "PUT": "change", "DELETE": "take away"}
 CHANGED = "Something of this draft was changed meanwhile, so it cannot be accepted any more. Ask for a new one."
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A draft as this asker may have it. `before`: what is there now of each item that changes something; `fits`: nothing was changed meanwhile."""
+    """A draft as this asker may have it. `before`: what is there now of each item that changes something, or would take it away; `fits`: nothing
+    was changed meanwhile; `may`: this asker may accept all of it."""
 
     draft: Draft
     before: dict[str, dict[str, Any]]
     fits: bool = True
+    may: bool = True
 
 
 async def drafts_for(ctx: Context, patient: str) -> list[Waiting]:
     """What waits for this person (`Patient/…`), oldest first: all of it for them and who decides for them; for whoever wrote some, their own without
     the words. Problem not-found for everybody else."""
     decides = await _decides(ctx, patient)
-    kept = [] if ctx.launch and patient not in ctx.bound else [msgspec.json.decode(raw, type=Draft) for raw in (await ctx.house.store.kept_all(KEPT, ctx.at, prefix=f"{patient} ")).values()]
+    kept = await _kept(ctx, patient)
     found = [w for d in kept if (w := await _shown(ctx, d)) is not None] if decides else [_own(d) for d in kept if d.by == ctx.actor.user]
     if not decides and not found:
         await ctx.house.store.commit(note(ctx, "R", "drafts", None, (), allowed=False))
         raise not_found()
+    await _looked(ctx, patient, decides)
+    return sorted(found, key=lambda w: (w.draft.at, w.draft.id))
+
+
+async def drafts_seen(ctx: Context, patient: str) -> int:
+    """How many drafts wait for this person, as far as this asker is shown them: for the person and who decides for them, 0 for everybody else.
+    Where some do, that is a look at them."""
+    found = [d for d in await _kept(ctx, patient) if await _shown(ctx, d) is not None] if await _decides(ctx, patient) else []
+    if found:
+        await _looked(ctx, patient, True)
+    return len(found)
+
+
+async def _kept(ctx: Context, patient: str) -> list[Draft]:
+    if ctx.launch and patient not in ctx.bound:
+        return []
+    return [msgspec.json.decode(raw, type=Draft) for raw in (await ctx.house.store.kept_all(KEPT, ctx.at, prefix=f"{patient} ")).values()]
+
+
+async def _looked(ctx: Context, patient: str, decides: bool) -> None:
     basis = Decision(True, "self" if ctx.actor.kind == "patient" else "proxy" if decides else "implicit", rule="" if decides else "own data")
     await ctx.house.store.commit(note(ctx, "R", "drafts", basis, (patient,), patient=patient))
-    return sorted(found, key=lambda w: (w.draft.at, w.draft.id))
 
 
 async def _decides(ctx: Context, patient: str) -> bool:
@@ -66,21 +90,37 @@ async def _shown(ctx: Context, draft: Draft) -> Waiting | None:
     if any(made.facts.patients != (draft.patient,) for made in would.values()):  # a Provenance of what they do not see
         return None
     before: dict[str, dict[str, Any]] = {}
-    items, fits = [], True
+    items, fits, may = [], True, True
     for item in draft.items:
         stored = await _now(ctx, item)
         fits = fits and _same(item, stored)
         there = [s.facts for s in (stored, would.get(item.ref)) if s is not None and s.body is not None]
         if not all([(await ask(ctx, "access", facts)).permit for facts in there]):
             return None
+        may = may and await _may_accept(ctx, item, stored, would.get(item.ref))
+        now: dict[str, Any] = {}
         if item.over and stored is not None and stored.body is not None:
-            before[item.ref] = rendered(strict.decode(stored.body), await views_of(ctx, stored))
-        items.append(await _as_shown(ctx, item, would.get(item.ref), before.get(item.ref, {})))
-    return Waiting(_of(draft, items), before, fits)
+            now = rendered(strict.decode(stored.body), await views_of(ctx, stored))
+            if ctx.scopes is None or in_scope(ctx, "r", stored):
+                before[item.ref] = now
+        items.append(await _as_shown(ctx, item, would.get(item.ref), now))
+    return Waiting(_of(draft, items), before, fits, may)
+
+
+async def _may_accept(ctx: Context, item: Item, stored: Stored | None, made: Stored | None) -> bool:
+    """May this asker accept this one change: by scope, by what is there and by what would be."""
+    if item.ref.startswith("Provenance/"):  # nothing of it is written
+        return True
+    if ctx.scopes is not None and not ctx.scopes.covers(LETTERS[item.method], item.ref.split("/")[0]):
+        return False
+    asked = [("correct", s) for s in (stored, made) if s is not None] if item.over else [("collect", made)]
+    return all([s is None or (await _accepting(ctx, action, s.facts)).permit for action, s in asked])  # type: ignore[arg-type]
 
 
 async def _as_shown(ctx: Context, item: Item, made: Stored | None, before: dict[str, Any]) -> Item:
     if ctx.scopes is not None and not ctx.scopes.covers("r", item.ref.split("/")[0]):
+        return _wordless(item)
+    if ctx.scopes is not None and not all(resource_in_scope(ctx, "r", r) for r in (before, strict.decode(made.body) if made and made.body else {}) if r):
         return _wordless(item)
     if made is None or made.body is None:
         return msgspec.structs.replace(item, title=title(before))
@@ -137,7 +177,7 @@ async def answer_draft(ctx: Context, patient: str, id: str, answer: Answer) -> l
     """Accept it, and it counts from now on: what was written by it. Or not, and nothing of it is left but that it was there.
 
     The person, or who decides for them, accepts and refuses; whoever wrote it takes it back. Problem: not-found, stale where something of it was
-    changed meanwhile, insufficient-scope.
+    changed meanwhile, forbidden for who may see it and not do all of it themselves, insufficient-scope.
     """
     raw = await ctx.house.store.kept(KEPT, f"{patient} {id}", ctx.at)
     draft = msgspec.json.decode(raw, type=Draft) if raw is not None else None
@@ -171,29 +211,32 @@ async def answer_draft(ctx: Context, patient: str, id: str, answer: Answer) -> l
 async def _written(work: Work, draft: Draft, item: Item, made: Stored | None) -> Ref:
     """One change of it, as its author's words, by the right of whoever accepts it. Problem stale, forbidden, insufficient-scope."""
     ctx, ref, stored = work.ctx, Ref(*item.ref.split("/", 1)), await _now(work.ctx, item)
-    need_scope(ctx, {"POST": "c", "PUT": "u", "DELETE": "d"}[item.method], ref.type)
+    need_scope(ctx, LETTERS[item.method], ref.type)
     if not _same(item, stored):
         raise Problem("stale", CHANGED)
-    if stored is not None and not (await ask_stored(ctx, "correct", stored)).permit:
-        raise Problem("stale", CHANGED)
-    if item.body is None or made is None:
-        await take_away(work, ref, if_match=item.over)
+    decision = Decision(False, "")
+    for is_or_would_be in (stored, made):
+        if is_or_would_be is not None:
+            decision = await _accepting(ctx, "correct" if item.over else "collect", is_or_would_be.facts)
+            if not decision.permit:
+                await ctx.house.store.commit(*notes(ctx, "U", "accept-draft", decision, is_or_would_be.facts, ref))
+                raise Problem("forbidden", f"You may see this draft but not accept it: it would {DOING[item.method]} a {ref.type}, which is not yours to {DOING[item.method]}. The person can accept it.")
+    if item.body is None:
+        assert stored is not None
+        await take_away_by_house(work, stored, decision, "accept-draft")
         return ref
-    decision = await _accepting(ctx, "correct" if item.over else "collect", made)
-    if not decision.permit:
-        await ctx.house.store.commit(*notes(ctx, "U", "accept-draft", decision, made.facts, ref))
-        raise Problem("forbidden", "You may see this but not accept it.")
     await put_by_house(work, ref, strict.decode(item.body.encode()), stored, "accept-draft", f"a draft of {draft.by}", by=_writer(draft, item))
     return ref
 
 
-async def _accepting(ctx: Context, action: Literal["collect", "correct"], made: Stored) -> Decision:
-    """May they add or change this. Who decides for the person adds what a volunteer wrote by that right, where no consent says no to it."""
-    decision = await ask(ctx, action, made.facts)
-    if decision.basis != "no-proxy-role" or action != "collect":
+async def _accepting(ctx: Context, action: Literal["collect", "correct"], facts: Facts) -> Decision:
+    """May they add this, or change or take it away. Who decides for the person does what a volunteer proposes by that right, with what they may see
+    and where no consent says no to it; a role alone, as it is registered, is to read."""
+    decision = await ask(ctx, action, facts)
+    if decision.basis != "no-proxy-role":  # `no-read-no-update` for what they do not see
         return decision
-    known = await stand(ctx.house, made.facts.patients, None, ctx.place)
-    return decision if consent.forbidden(ctx.asks(action), made.facts, known) else Decision(True, "proxy", rule="decides for them")
+    known = await stand(ctx.house, facts.patients, None, ctx.place)
+    return decision if consent.forbidden(ctx.asks(action), facts, known) else Decision(True, "proxy", rule="decides for them")
 
 
 async def _closed(work: Work, draft: Draft, answer: Answer, what: str) -> None:
@@ -206,4 +249,4 @@ async def _closed(work: Work, draft: Draft, answer: Answer, what: str) -> None:
     await put_by_house(work, ref, {**strict.decode(stored.body), "status": status}, stored, what, answer, ours=True)
 
 
-__all__ = ["Answer", "Waiting", "answer_draft", "drafts_for"]
+__all__ = ["Answer", "Waiting", "answer_draft", "drafts_for", "drafts_seen"]

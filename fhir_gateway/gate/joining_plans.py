@@ -17,8 +17,10 @@ from .context import Context
 from .explaining import may
 from .key_workers import may_see
 from .main_plan import MAIN, counting, open_question, said_of, sees
-from .preparing import put_by_house, put_edited
+from .merged_plans import choose, plans_of, records_now
+from .preparing import put_edited
 from .reading import allow
+from .storing import put_by_house
 
 WAYS: Final = ("part", "main", "end")
 
@@ -45,6 +47,9 @@ async def _joined(ctx: Context, task: Ref, how: str) -> None:
     kept, said = await said_of(ctx, person)
     here = {str(r): s for r, s in (await counting(work, person)).items()}
     first = main_plan.main_of(said, (r for r in here if r != about))
+    if about not in here and first is not None:
+        await _joined_records(work, asked, body, here[first], about, how)
+        return
     if about not in here or first is None or not await sees(ctx, here[first]):  # of one that they do not see they are not told
         raise Problem("conflict", "This was answered already.")
     if how == "end":
@@ -59,6 +64,22 @@ async def _joined(ctx: Context, task: Ref, how: str) -> None:
         else:
             work.ops.append(Keep(MAIN, person, f"{whole.ref} {ctx.house.new_id()}".encode(), if_absent=kept is None, if_value=kept))
             await put_by_house(work, task, {**body, "status": "completed"}, asked, "update", "the plans stay side by side")
+    await work.commit()
+
+
+async def _joined_records(work: Work, asked: Stored, body: dict[str, Any], first: Stored, about: str, how: str) -> None:
+    """The same where the other plan stands in another record of the person: nothing is written into either, for the records may be parted again."""
+    ctx, records = work.ctx, await records_now(work.ctx, asked.facts.patients[0])
+    other = next((s for plans in (await plans_of(work, records)).values() for s in plans if str(s.ref) == about), None)
+    if other is None or not await sees(ctx, first) or not await sees(ctx, other):
+        raise Problem("conflict", "This was answered already.")
+    if how == "end":
+        raise Problem("business-rule", "The other plan stands in another record of this person, which may be parted from this one again: say which plan they go on with.", "how")
+    for plan in (first, other):
+        if not (await may(ctx, "correct", plan.ref)).permit:
+            raise Problem("forbidden", "You may see these plans but not change them.")
+    work.ops += choose(ctx, records, str(first.ref if how == "part" else other.ref))
+    await put_by_house(work, asked.ref, {**body, "status": "completed"}, asked, "update", "the records have a plan each")
     await work.commit()
 
 

@@ -57,6 +57,7 @@ KINDS: Final[dict[str, Kind]] = {
     **_all("deleted-here", "that a partner's own record was deleted here, until it is known that it is there, too, or is not: the audit says so", goes=True),
     **_all("lost-there", "that a partner lost its copy, until it is queued again: the audit says so", goes=True),
     **_all("missed", "that a partner said of a copy that it has it not, for three days; the id that it has there"),
+    **_all("main-of-merged", "which plan somebody goes on with whose records were merged: the plans are in the record", goes=True),
     **_all("main-plan", "which of the person's plans is the main one: they are in the record", goes=True),
     **_all("extracted", "what each part of somebody's answers became, as the Provenance of it says", goes=True),
     **_all("recall-told", "that a notice went, which is in notices; the name of a partner and a number"),

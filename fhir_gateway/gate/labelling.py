@@ -31,8 +31,8 @@ from .committing import Work, settle
 from .context import Context, House, Written, directory_now, need_scope, note, notes, reads_bytes, rendering, stand
 from .entering import house_context
 from .permitting import may_touch, may_write_here
-from .preparing import put_version
 from .reading import allow, read
+from .storing import put_version
 from .writing import patch
 
 PAGE = 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -32,8 +33,8 @@ async def organisation_called(house: House, name: str) -> str | None:
 async def who_looked(ctx: Context, patient: str, *, before: str | None = None, count: int = 50) -> list[dict[str, Any]]:
     """The person's own access log, of all their merged records, newest first; only for the person (leak list L39).
 
-    Each: `{at, who, user, app, organisation, what, allowed, why, rule, reason, recorded, unchanged, for, purpose, sentence, before}`; `before`
-    continues after that row. `app` is the name of the app that somebody used, or let in or stopped; "" for a page of this gateway. `reason` is what whoever did it said, in an emergency, of looking after the person or of how they found out the fact
+    Each: `{id, question, at, who, user, app, organisation, what, allowed, why, rule, reason, recorded, unchanged, for, purpose, sentence, before}`; `before`
+    continues after that row; `question` is the id that the Task of a line which the person does not recognise has (`unrecognised`). `app` is the name of the app that somebody used, or let in or stopped; "" for a page of this gateway. `reason` is what whoever did it said, in an emergency, of looking after the person or of how they found out the fact
     that `recorded` names; `for` is the organisation for which whoever was sent a copy keeps it, or for whom it was printed (`recorded.told`; `roles` where they were read; nothing while telling the person would endanger them).
     """
     me = f"Patient/{patient}"
@@ -49,12 +50,19 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
         at = (instant, id)
     rows = await _told(ctx, sorted(ctx.answers_for), at, count)
     await ctx.house.store.commit(note(ctx, "E", "who-looked", Decision(True, "self"), (me,), patient=me, query=f"AuditEvent?patient={me}"))
+    return await rows_told(ctx, me, rows)
+
+
+async def rows_told(ctx: Context, me: str, rows: Sequence[Note]) -> list[dict[str, Any]]:
+    """These rows of the log of the person `me` (`Patient/…`) as `who_looked` tells them; whoever calls has asked which they may see."""
     said = {id: words for record in ctx.records | {me} for id, words in (await reasons(ctx, record)).items()}
     silent = (await stand(ctx.house, [me], None, ctx.place))[me].no_notify
     facts = {n.id: ("roles", "") if n.action == "R" else ("", "") if silent else recorded.told(n.detail) for n in rows if n.what == "record" and n.allowed}
     apps = await _apps(ctx, rows)
     return [
         {
+            "id": n.id,
+            "question": question_of(ctx.house, n).id,
             "at": n.at,
             "who": n.user_name or n.user,
             "user": n.user,
@@ -74,6 +82,12 @@ async def who_looked(ctx: Context, patient: str, *, before: str | None = None, c
         }
         for n in rows
     ]
+
+
+def question_of(house: House, n: Note) -> Ref:
+    """The Task that asks about this line of the log, if anybody did: what the same did in the same way in the same minute is one line."""
+    line = "\x1f".join(str(x) for x in (n.patient, n.user, n.client, n.organisation, n.what, n.allowed, n.at.replace(second=0, microsecond=0).isoformat()))
+    return Ref("Task", hmac.new(house.secret, f"not-recognised {line}".encode(), "sha256").hexdigest()[:32])
 
 
 async def last_looked(ctx: Context, patient: str) -> datetime | None:

@@ -7,17 +7,18 @@ the store is asked the same in both cases. docs/main-plan.md
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from ..domain import main_plan, strict
 from ..domain.bundle import instant
 from ..domain.facts import in_nobodys_name
+from ..domain.merged import records_of
 from ..domain.problem import Problem
 from ..domain.standing import named_by
 from ..domain.types import Bump, Facts, Keep, Ref, Stored, Writer
 from .committing import Work
-from .context import Context, ask, within_launch
+from .context import Context, ask, stand, within_launch
 from .key_workers import key_workers, may_be_asked
 from .marking import labelled
 from .reading import in_scope
@@ -102,7 +103,7 @@ async def _ask(work: Work, person: str, new: Stored, first: Stored | None, put: 
     def question(owner: dict[str, Any]) -> dict[str, Any]:
         return main_plan.question(str(new.ref), person, owner, labels, instant(ctx.at))
 
-    owner = await _whom(work, person, plans, lambda owner: _as_kept(ctx, ref, question(owner)))
+    owner = await question_to(work, (person,), plans, ref, question)
     await put(aside, ref, question(owner), None, "create", "another plan waits beside the main one")
     if first is None:
         work.ops += [op for op in aside.ops if isinstance(op, Bump)]
@@ -112,14 +113,19 @@ async def _ask(work: Work, person: str, new: Stored, first: Stored | None, put: 
     work.trail += aside.trail
 
 
-async def _whom(work: Work, person: str, plans: tuple[Stored, Stored], task: Callable[[dict[str, Any]], Facts]) -> dict[str, Any]:
-    """A key worker who may see both plans and the question (`task`, for each of them), and is not who brings the new one; else the person."""
+async def question_to(
+    work: Work, people: Sequence[str], plans: tuple[Stored, Stored], ref: Ref, question: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    """A key worker of these records who may see both plans and the `question` (a Task, for each of them), and is not who brings the new one; else
+    the person, who is the first of `people`."""
     asked = None
-    for candidates in await key_workers(work, person):
-        for owner in candidates:
-            if named_by(owner).isdisjoint(work.ctx.actor.ids | {work.ctx.actor.user}) and await may_be_asked(work, owner, task(owner), *plans):
-                asked = asked or owner
-    return asked or {"reference": person}
+    for person in people:
+        for candidates in await key_workers(work, person):
+            for owner in candidates:
+                known = _as_kept(work.ctx, ref, question(owner))
+                if named_by(owner).isdisjoint(work.ctx.actor.ids | {work.ctx.actor.user}) and await may_be_asked(work, owner, known, *plans):
+                    asked = asked or owner
+    return asked or {"reference": people[0]}
 
 
 def _as_kept(ctx: Context, ref: Ref, task: dict[str, Any]) -> Facts:
@@ -128,11 +134,14 @@ def _as_kept(ctx: Context, ref: Ref, task: dict[str, Any]) -> Facts:
 
 
 async def _close(work: Work, person: str, here: set[str], put: Put) -> None:
-    """What was asked is answered where the plan that it was asked about waits no more, or is the only one left."""
-    for task in await work.ctx.house.store.patient_record(person, ["Task"]):
+    """What was asked is answered where the plan that it was asked about waits no more, or is the only one left, in all records of the person."""
+    records = records_of((await stand(work.ctx.house, [person], None, work.ctx.place))[person]) | {person}
+    for record in sorted(records - {person}):
+        here = here | {str(r) for r in await counting(work, record)}
+    for task in [t for r in sorted(records) for t in await work.ctx.house.store.patient_record(r, ["Task"])]:
         about = await open_question(work.ctx, task)
         if about is not None and task.ref not in work.new and (about not in here or len(here) == 1):
             await put(work, task.ref, {**strict.decode(task.body or b"{}"), "status": "completed"}, task, "update", "it waits beside another no more")
 
 
-__all__ = ["MAIN", "counting", "main_plan_of", "one_main_plan", "open_question", "said_of", "sees"]
+__all__ = ["MAIN", "counting", "main_plan_of", "one_main_plan", "open_question", "question_to", "said_of", "sees"]

@@ -21,8 +21,9 @@ from .committing import Work, again, settle
 from .context import Context, ask, ask_stored, need_scope, note, notes, rendering
 from .identifying import find_person
 from .noticing import ADMITTED, LEFT, NOT_ADMITTED, NOT_LEFT, propose_details, tell_helpers
-from .preparing import known, put_by_house, put_new, put_over
+from .preparing import known, put_new, put_over
 from .pushing import REMEMBERED, Waits, put_in_inbox
+from .storing import put_by_house
 from .writing import digest
 
 WAITING: Final = frozenset({403, 404, 409, 412, 422})  # a refusal that a person can put right: the message waits

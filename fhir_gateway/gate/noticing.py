@@ -19,8 +19,8 @@ from ..domain.vocabulary import OURS, TASK_SYSTEM
 from .committing import Work
 from .context import note, stand
 from .key_workers import bare, key_workers, may_see
-from .preparing import put_by_house
 from .raising import task_of_the_house
+from .storing import put_by_house
 
 ADMITTED: Final = "hospital-admission"  # Task.code
 LEFT: Final = "hospital-discharge"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -116,6 +117,8 @@ async def may_correct(work: Work, stored: Stored, resource: dict[str, Any] | Non
                 letter, what = ("D", "delete") if resource is None else ("U", "update")
                 await need_proof(ctx, letter, what, "writing who works here and where", Decision(False, "rbac"))
             _well_formed(resource or {})
+            if wrong := groups.still_an_agreement(strict.decode(stored.body or b"{}"), resource):
+                raise Problem("business-rule", wrong[1], wrong[0])
             return Decision(True, "no-patient-data")
         await ctx.house.store.commit(note(ctx, "U", "update", None, (str(stored.ref),), allowed=False))
         raise Problem("forbidden", f"Only an operator of this gateway changes {stored.ref.type}.")
@@ -144,6 +147,23 @@ async def may_write_here(ctx: Context, facts: Facts, ref: Ref) -> None:
         facts = replace(facts, patients=tuple(p for p in facts.patients if Ref("Patient", p.removeprefix("Patient/")) in found))
         await ctx.house.store.commit(*notes(ctx, letter, what, Decision(False, "rbac", rule="read only"), facts, ref))
         raise Problem("forbidden", f"Your organisation may read {'such a' if not ref.id else 'this'} {facts.type} here, and not write it.")
+
+
+async def changeable(ctx: Context, refs: Iterable[Ref]) -> set[Ref]:
+    """Which of these this writer may change, as far as that can be said before they do: for pages that offer only what will work.
+    What they may not see is not among them."""
+    found = await ctx.house.store.get_many(list(dict.fromkeys(refs)))
+    return {ref for ref, stored in found.items() if not stored.deleted and await _may_change(ctx, stored)}
+
+
+async def _may_change(ctx: Context, stored: Stored) -> bool:
+    if ctx.scopes is not None and not all(ctx.scopes.covers(i, stored.ref.type) and in_scope(ctx, i, stored) for i in ("r", "u")):
+        return False
+    if not within_launch(ctx, "u", stored.facts):
+        return False
+    if ctx.house.read_only and read_only.refuses(ctx.house.read_only, ctx.actor.ids, stored.facts, (ctx.place or await directory_now(ctx.house))[0]):
+        return False
+    return (await ask_stored(ctx, ctx.action, stored)).permit and (await ask(ctx, "correct", stored.facts)).permit
 
 
 async def may_touch(ctx: Context, interaction: str, stored: Stored) -> None:

@@ -1,4 +1,4 @@
-"""One change, prepared: find, ask, check, and what the commit will hold of it."""
+"""One change that somebody asks for, prepared: find, ask, check. What the commit will hold of it is `storing`."""
 
 from __future__ import annotations
 
@@ -6,38 +6,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ..domain import compartment, copies, drafts, entries, labels, strict
-from ..domain import facts as deriving
-from ..domain.bundle import instant
+from ..domain import compartment, copies, entries, strict
 from ..domain.consenting import superseded
 from ..domain.drafts import Item
-from ..domain.main_plan import counts
-from ..domain.person import at_risk
 from ..domain.problem import Problem, not_found
 from ..domain.rendering import rendered
-from ..domain.types import VIEW, Decision, Facts, Put, Ref, Remove, Stored, Writer
+from ..domain.types import Decision, Ref, Stored
 from ..store.base import Taken
 from . import drafting
-from .accepting import acceptances, questions
 from .calling import called_here
-from .closing import closing, requests_over
 from .committing import Work, claim
 from .conditions import Match, matching
-from .consenting import unknown
-from .context import Context, Written, ask_stored, attached, bumps, need_scope, notes, rendering, stand, views_of, within_launch
+from .context import Context, Written, attached, need_scope, notes, rendering, stand, views_of
 from .headings import title
-from .identifying import claimed, known_person, released
-from .keying import keyed, keyed_again
-from .main_plan import one_main_plan
+from .identifying import claimed, known_person
 from .marking import but_for_labels, content, labelled, new_labels, who_writes
-from .outgoing import sends, sent_again
 from .permitting import (
     facts_left_alone,
     may_collect,
     may_correct,
-    may_leave,
     may_raise,
-    may_touch,
     own_hand,
     still_theirs,
     subject_path,
@@ -45,6 +33,7 @@ from .permitting import (
 )
 from .reading import allow, in_scope
 from .receiving import received, received_over
+from .storing import away, given_back, mark_draft, store
 from .subscribers import TYPE as SUBSCRIPTION
 from .superseding import fills_the_place
 from .withdrawing import before_their_words, own_copy, words
@@ -52,7 +41,6 @@ from .withdrawing import before_their_words, own_copy, words
 Edit = Callable[[dict[str, Any]], dict[str, Any]]
 # Administrative and clinical types where a lost update would harm: If-Match is required (contracts.md).
 FREE_OF_IF_MATCH = frozenset({"Basic", "Binary", "Subscription"})
-OUR_OWN = Decision(True, "")  # what the gateway itself adds
 
 
 # -- new --------------------------------------------------------------------------------------------------------------
@@ -88,7 +76,7 @@ async def put_new(
         name = await work.seek(type, condition)
         work.ops.append(claim(name, work.sought[name], ref, ctx.at))  # an earlier one is of what is here no more, or matches no more
     work.ops += await claimed(work, ref, resource, None)
-    return await _store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None, decision)
+    return await store(work, ref, 1, 0, raw, resource, facts, security, writer, "C", "create", None, decision)
 
 
 async def _end_superseded(work: Work, new: Ref, resource: dict[str, Any], before: dict[str, Any] | None = None) -> list[str]:
@@ -219,7 +207,7 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     await fills_the_place(ctx, work.get, resource, facts, await _end_superseded(work, ref, resource, was))
     own_hand(ctx, resource, before=was)
     work.ops += await claimed(work, ref, resource, stored)
-    return await _store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", what, stored, decision)
+    return await store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", what, stored, decision)
 
 
 def _context(binary: dict[str, Any]) -> Any:
@@ -252,7 +240,7 @@ async def take_away(work: Work, ref: Ref, *, if_match: int | None = None) -> Wri
         await drafting.keep(work, Item(str(ref), stored.version, None, title(strict.decode(stored.body or b"{}"))), stored, decision, mark_draft)
         return drafting.told(work, ref)
     work.trail += notes(ctx, "D", "delete", decision, stored.facts, ref)
-    return await _away(work, stored)
+    return await away(work, stored)
 
 
 async def _taken_back(work: Work, stored: Stored) -> Written:
@@ -262,7 +250,7 @@ async def _taken_back(work: Work, stored: Stored) -> Written:
         return Written(stored.ref, stored.version, ctx.at, None, "deleted", shown=False)
     decision = Decision(True, "implicit", rule="own copy")
     work.trail += notes(ctx, "D", "delete", decision, stored.facts, stored.ref, detail="their own copy, taken back unseen")
-    return replace(await _away(work, stored), shown=False)
+    return replace(await away(work, stored), shown=False)
 
 
 async def _words_back(work: Work, stored: Stored, base: Stored) -> Written:
@@ -277,140 +265,5 @@ async def _words_back(work: Work, stored: Stored, base: Stored) -> Written:
     resource = strict.decode(body)
     writer = replace(await who_writes(ctx, resource, "PUT", stored), saw_all=False)
     facts, security = labelled(ctx, resource, ref, writer, stored)
-    back = await _store(work, ref, number + 1, number, body, resource, facts, security, writer, "U", "update", stored, decision, detail)
+    back = await store(work, ref, number + 1, number, body, resource, facts, security, writer, "U", "update", stored, decision, detail)
     return replace(back, body=None, shown=False, issues=())
-
-
-async def _away(work: Work, stored: Stored) -> Written:
-    ctx, ref, version = work.ctx, stored.ref, stored.version + 1
-    writer = await who_writes(ctx, {}, "DELETE", stored)
-    work.ops += [Remove(ref, version, ctx.at, writer, stored.version), *bumps(ref.type, stored.facts)]
-    work.ops += released(ref, stored)
-    work.ops += await sends(ctx, ref, version, stored.facts, "deleted")
-    if ref.type == "CarePlan":
-        watched(work, None, stored)
-    work.gone.add(ref)
-    return Written(ref, version, ctx.at, None, "deleted")
-
-
-# -- by the gateway itself --------------------------------------------------------------------------------------------
-
-
-async def put_by_house(
-    work: Work, ref: Ref, resource: dict[str, Any], before: Stored | None, what: str, detail: str, method: str = "SYSTEM",
-    ours: bool = False, by: Writer | None = None,
-) -> Written:  # fmt: skip
-    """Prepare what the gateway itself writes when somebody with the right to asks it to: they see no more of it than before.
-
-    A granular scope holds for what they asked for, not for the Tasks that the gateway raises of it. `by`: whose words they are.
-    """
-    ctx, a = work.ctx, work.ctx.actor
-    ours = ours or ref.type == "Task"
-    if before is not None and not ours and not in_scope(ctx, "u", before):
-        await may_touch(ctx, "u", before)
-    writer = by or Writer(a.user, a.organisation, ctx.client, "operator" if a.operator else a.kind, method, False, saw_all=False)
-    facts, security = labelled(ctx, resource, ref, writer, before)
-    facts = await through_targets(work, resource, facts, before)
-    facts = deriving.in_nobodys_name(facts, before.facts if before is not None else None, theirs=by is not None)
-    over, letter = (before.version, "U") if before is not None else (0, "C")
-    return await _store(
-        work, ref, over + 1, over, strict.dump(resource), resource, facts, security, writer, letter, what, before, detail=f": {detail}", ours=ours
-    )  # fmt: skip
-
-
-async def put_version(work: Work, stored: Stored, resource: dict[str, Any], found: labels.Labels, *, saw_all: bool) -> Written:
-    """Prepare the same content under other labels: `found` is all of them."""
-    ctx = work.ctx
-    writer = replace(await who_writes(ctx, resource, "PUT", stored), saw_all=saw_all)
-    derived = deriving.derive(
-        resource, stored.ref, ctx.at, writer, found, stored.created_by, called=ctx.actor.ids, before=stored.facts
-    )
-    facts = replace(derived, patients=stored.facts.patients)
-    raw = strict.dump(resource)
-    return await _store(work, stored.ref, stored.version + 1, stored.version, raw, resource, facts, found.security, writer, "U", "update", stored)
-
-
-# -- into the commit --------------------------------------------------------------------------------------------------
-
-
-async def _store(
-    work: Work, ref: Ref, version: int, over: int, raw: bytes, resource: dict[str, Any], facts: Facts,
-    security: list[dict[str, Any]], writer: Writer, letter: str, what: str, before: Stored | None,
-    decision: Decision = OUR_OWN, detail: str = "", ours: bool = False,
-) -> Written:  # fmt: skip
-    """What the commit will hold of it. `ours`: the gateway's own word, which no scope of the asker limits."""
-    ctx = work.ctx
-    body = strict.stamp(raw, id=ref.id, version=str(version), updated=instant(ctx.at), security=security)
-    final = strict.decode(body)
-    if not ours:
-        await may_leave(ctx, letter.lower(), final, facts, ref)
-        if drafting.waits(ctx, final, before):
-            await drafting.keep(work, Item(str(ref), over, body.decode(), title(final)), Stored(ref, version, ctx.at, body, body, facts, writer), decision, mark_draft)
-            return drafting.told(work, ref)
-    shown = rendered(final, VIEW)
-    seen = body if shown is final else strict.dump(shown)
-    keys = await keyed(work, final, shown, facts)
-    work.ops += [Put(ref, version, ctx.at, body, seen, facts, keys, writer, over)]
-    work.ops += bumps(ref.type, facts, before.facts if before else None)
-    work.ops += await sends(ctx, ref, version, facts, "changed", before.facts if before else None)
-    if ref.type == "Patient":
-        elsewhere = await keyed_again(work, ref, final, before)
-        if before is not None and (elsewhere or at_risk(facts) != at_risk(before.facts)):
-            work.ops += await sent_again(ctx, ref)
-    for task in await questions(ctx, ref, final, facts, before, work.new):
-        await _put_question(work, task)
-    work.ops += acceptances(ctx, ref, final, facts)
-    work.trail += notes(ctx, letter, what, decision, facts, ref, allowed=True, detail=f"version {version}{detail}")
-    stored = Stored(ref, version, ctx.at, body, seen, facts, writer, created_by=before.created_by if before else writer.user)
-    work.new[ref] = stored
-    if ref.type == "Task" and (asked := requests_over(final)):
-        work.over |= asked
-        work.at_last(close_requests)
-    if ref.type == "CarePlan":
-        watched(work, stored, before)
-    told = await unknown(ctx, work.get, final, facts)
-    return Written(ref, version, ctx.at, await given_back(ctx, stored), "created" if not over else "updated", issues=told)
-
-
-def watched(work: Work, now: Stored | None, before: Stored | None) -> None:
-    """A person's main plan begins or ends with this CarePlan: then all of them are looked at before the commit."""
-    begins, was = (s is not None and s.body is not None and counts(strict.decode(s.body)) for s in (now, before))
-    if begins == was:
-        return
-    for stored in (now, before):
-        for person in stored.facts.patients if stored is not None else ():
-            plans = work.plans.setdefault(person, [])
-            if begins and stored is not None and stored is now:
-                plans.append(stored.ref)
-    work.at_last(settle_plans)
-
-
-async def settle_plans(work: Work) -> None:
-    """One main plan for each person, whatever this commit makes and ends."""
-    await one_main_plan(work, put_by_house)
-
-
-async def close_requests(work: Work) -> None:
-    """A referral whose Tasks are all over closes with the last of them, so that whoever made it sees how it went."""
-    for stored, body in [found async for found in closing(work)]:
-        await put_by_house(work, stored.ref, body, stored, "update", "all that was asked for by it is over", ours=True)
-
-
-async def mark_draft(work: Work, draft: drafts.Draft) -> None:
-    """The Task that says that a draft waits."""
-    await put_by_house(work, Ref("Task", draft.id), drafts.task(draft), None, "draft", "it waits for the person")
-
-
-async def _put_question(work: Work, task: dict[str, Any]) -> None:
-    ctx, own = work.ctx, Ref("Task", work.ctx.house.new_id())
-    writer = Writer(ctx.actor.user, ctx.actor.organisation, ctx.client, ctx.actor.kind, "SYSTEM", False)
-    facts, security = labelled(ctx, task, own, writer, None)
-    await _store(work, own, 1, 0, strict.dump(task), task, facts, security, writer, "C", "create", None, ours=True)
-
-
-async def given_back(ctx: Context, stored: Stored) -> bytes | None:
-    """What a writer gets back of what they wrote: nothing unless they may read it, by scope and by consent (leak list L21)."""
-    may = ctx.scopes is None or (ctx.scopes.covers("r", stored.ref.type) and within_launch(ctx, "r", stored.facts))
-    if not may or not in_scope(ctx, "r", stored) or not (await ask_stored(ctx, ctx.action, stored)).permit:
-        return None
-    return (await rendering(ctx, stored))[0]

@@ -13,7 +13,7 @@ from ..domain.vocabulary import CONFIDENTIALITY_SYSTEM, TASK_SYSTEM
 from .committing import Work
 from .context import Context, House
 from .disclosing import owner_of
-from .preparing import put_by_house
+from .storing import put_by_house
 
 SETTLE: Final = "settle-conflict"  # Task.code: two versions wait for somebody to choose
 BY_HAND: Final = "recall-by-hand"  # Task.code: a copy that cannot be taken back

@@ -44,7 +44,8 @@ async def recipients(house: House, entry: Queued) -> list[Recipient]:
     if entry.why == "choice-changed":
         return [before] if before is not None else []
     out = []
-    for ref in (str(person.ref), *_acting_instead(standing, micros(house.clock()))):
+    instead = _acting_instead(standing, micros(house.clock())) if entry.why != "not-recognised" else ()  # it may be they who looked
+    for ref in (str(person.ref), *instead):
         if await _entitled(house, ref, person):
             out.append(Recipient(ref, await choice_of(house, ref)))
     return out

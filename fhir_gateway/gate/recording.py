@@ -27,10 +27,11 @@ from .committing import Also, Work
 from .consenting import Asked, role_stands
 from .context import Context, Written, ask, note, stand, stand_apart
 from .keying import keyed_by_links
+from .merged_plans import ask_of_merged, asked_no_more
 from .outgoing import sent_again
-from .preparing import put_by_house
 from .proving import need_proof
 from .raising import task_of_the_house
+from .storing import put_by_house
 from .telling import tell
 
 REFERENCE = re.compile(r"(Patient|Practitioner|PractitionerRole|RelatedPerson)/[A-Za-z0-9.-]{1,64}\Z")
@@ -95,6 +96,10 @@ async def link(ctx: Context, one: str, other: str, type: str, *, evidence: str) 
         work.ops += await sent_again(ctx, Ref("Patient", record.removeprefix("Patient/")), together=False)
     work.ops += reviews(ctx, known - set(people))
     await work.commit(*(_of_a_merge(ctx, before, people) if type in ("replaces", "replaced-by") else []))
+    if type in ("replaces", "replaced-by"):  # by what both consents say together, which holds from this commit on
+        await ask_of_merged(ctx, *(people if type == "replaced-by" else people[::-1]))
+    else:
+        await asked_no_more(ctx, people)
 
 
 def _of_a_merge(ctx: Context, before: Mapping[str, Standing], people: tuple[str, str]) -> list[Op]:

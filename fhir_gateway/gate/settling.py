@@ -23,11 +23,12 @@ from .context import Context, ask, ask_stored, bumps, note, views_of, within_lau
 from .identifying import released
 from .marking import content, labelled
 from .outgoing import sends
-from .preparing import put_by_house, put_over, take_away, watched
+from .preparing import put_over, take_away
 from .proving import need_proof
 from .raising import close_task
 from .reading import in_scope
 from .receiving import received_over
+from .storing import put_by_house, watched
 
 CONFLICT: Final = "conflict"  # kept by `<remote> <Type/id> <id>`: {id, remote, ref, patient, at, paths, winner, version, task, ours, theirs}
 DELETED: Final = "deleted-there"  # kept by `<remote> <Type/id>`: when we learned that they deleted it
@@ -206,7 +207,7 @@ async def _as_decided(
         await _put_by_house(work, stored, now, after)
     else:
         await put_over(work, ref, strict.dump(after), if_match=stored.version)
-    again = [Send(record["remote"], ref, stored.version, next(iter(stored.facts.patients), None))] if theirs is None and ref not in work.new else []
+    again = [Send(record["remote"], ref, stored.version, next(iter(stored.facts.patients), None))] if (theirs is None or how == "ours") and ref not in work.new else []
     return [*gone, *again]
 
 

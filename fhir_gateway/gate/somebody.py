@@ -14,6 +14,7 @@ from typing import Literal
 from ..auth import clients, people
 from ..domain import drafts
 from ..domain.directory import Directory
+from ..domain.groups import NO_YES
 from ..domain.periods import micros
 from ..domain.problem import Problem
 from ..domain.types import Actor, Ref
@@ -127,7 +128,7 @@ def _many(directory: Directory, who: str, at: int) -> Actor | None:
         over = directory.past_names(place)
         past = over | {f"{ROLE_AT}|{o} {code}" for o in over}
         ids = frozenset(roles) | directory.organisation_names(place) | past
-        return Actor("professional", ids | directory.groups_of(ids, at), f"{ROLE_AT}|{place} {code}", organisation=place, sector=directory.sector(place), past=past)
+        return _apart(directory, Actor("professional", ids | directory.groups_of(ids, at), f"{ROLE_AT}|{place} {code}", organisation=place, sector=directory.sector(place), past=past), at)
     kind = who.split("/")[0]
     if kind in ("CareTeam", "Group"):
         return Actor("professional", frozenset({who}), who)
@@ -135,8 +136,14 @@ def _many(directory: Directory, who: str, at: int) -> Actor | None:
         home = directory.services.get(who) or None
         past = directory.past_names(home)
         ids = frozenset({who}) | (directory.organisation_names(home) if home else frozenset()) | past
-        return Actor("professional", ids | directory.groups_of(ids, at), who, organisation=home, sector=directory.sector(home), past=past)
+        return _apart(directory, Actor("professional", ids | directory.groups_of(ids, at), who, organisation=home, sector=directory.sector(home), past=past), at)
     return None
+
+
+def _apart(directory: Directory, actor: Actor, at: int) -> Actor:
+    """The same, under agreements on sharing."""
+    apart = directory.apart(actor.ids, at)
+    return replace(actor, apart=apart, past=actor.ids if NO_YES in apart else actor.past)
 
 
 async def _known(house: House, at: datetime) -> dict[str, list[_SignIn]]:

@@ -46,7 +46,7 @@ class Counted(msgspec.Struct, frozen=True):
 
 async def counted_over_all(ctx: Context, kind: str, by: str = "", seen: Callable[[int, int], None] = lambda n, of: None) -> Counted:
     """This month's report, counted now where nobody asked for it before. `by`: "", locality (postcode district) or practice. `seen` is told how
-    many people were looked at, of how many. Problem: forbidden, invalid."""
+    many people were looked at, of how many. Problem: forbidden, invalid; business-rule for the other grouping of a month in which one was told."""
     _may(ctx)
     which = next((k for k in KINDS if k == kind), None)
     if which is None:
@@ -54,17 +54,33 @@ async def counted_over_all(ctx: Context, kind: str, by: str = "", seen: Callable
     if by not in BY:
         raise Problem("invalid", f"A report is by locality or practice, not by `{by[:40]}`.", "by")
     here = ctx.at.astimezone(LONDON)
-    key, until = f"{here:%Y-%m} {which} {by}", here.replace(year=here.year + here.month // 12, month=here.month % 12 + 1, day=1, hour=0, minute=0, second=0, microsecond=0)
+    month, until = f"{here:%Y-%m}", here.replace(year=here.year + here.month // 12, month=here.month % 12 + 1, day=1, hour=0, minute=0, second=0, microsecond=0)
     row = note(ctx, "R", "report", None, (), query=f"{which} {by}".strip(), allowed=True, detail="counts over all people")
-    if (raw := await ctx.house.store.kept(REPORT, key, ctx.at)) is not None:
-        await ctx.house.store.commit(row)
-        return msgspec.json.decode(raw, type=Counted)
-    told = Counted(ctx.at, until, by, report(which, await _people(ctx, which, by, seen)))
+    settled = await _grouping(ctx, month, by, until)
+    raw = await ctx.house.store.kept(REPORT, f"{month} {which} {by}", ctx.at)
     try:
-        await ctx.house.store.commit(Keep(REPORT, key, msgspec.json.encode(told), until, if_absent=True), row)
+        if raw is not None:
+            await ctx.house.store.commit(*settled, row)
+            return msgspec.json.decode(raw, type=Counted)
+        people = await _people(ctx, which, seen)
+        told = {way: Counted(ctx.at, until, way, report(which, [replace(p, group=groups[way]) for p, groups in people])) for way in BY}
+        kept = [Keep(REPORT, f"{month} {which} {way}", msgspec.json.encode(told[way]), until, if_absent=True) for way in BY]
+        await ctx.house.store.commit(*kept, *settled, row)
     except Taken:  # of two who count at once both are told what was kept first
         return await counted_over_all(ctx, kind, by, seen)
-    return told
+    return told[by]
+
+
+async def _grouping(ctx: Context, month: str, by: str, until: datetime) -> list[Keep]:
+    """What a question by place or by practice settles until the month is over: of people who are in one group of each but not in the other, two
+    tables tell the difference. Problem business-rule where it is settled otherwise."""
+    settled = await ctx.house.store.kept(REPORT, f"{month} by", ctx.at) if by else by.encode()
+    if settled is None:
+        return [Keep(REPORT, f"{month} by", by.encode(), until, if_absent=True)]
+    if settled.decode() != by:
+        when = f"{until:%d %B %Y}".lstrip("0")
+        raise Problem("business-rule", f"Reports are by {settled.decode()} until {when}. By {by}, too, they could be subtracted from each other, and somebody be known.", "by")
+    return []
 
 
 def _may(ctx: Context) -> None:
@@ -72,9 +88,10 @@ def _may(ctx: Context) -> None:
         raise Problem("forbidden", "Reports over all people are for an operator.")
 
 
-async def _people(ctx: Context, kind: Kind, by: str, seen: Callable[[int, int], None]) -> list[Person]:
-    """One for each person who may be counted at all, of several records where they were merged."""
-    out: list[Person] = []
+async def _people(ctx: Context, kind: Kind, seen: Callable[[int, int], None]) -> list[tuple[Person, dict[str, str]]]:
+    """One for each person who may be counted at all, of several records where they were merged, and their group by each way of grouping: all of
+    a month's reports of a kind are of one moment, so that nobody shows by having come between two."""
+    out: list[tuple[Person, dict[str, str]]] = []
     done, looked, after = set[str](), 0, None
     many = (await ctx.house.store.counts()).get("Patient", 0)
     while True:
@@ -83,7 +100,7 @@ async def _people(ctx: Context, kind: Kind, by: str, seen: Callable[[int, int], 
         for stored in found.hits:
             looked += 1
             theirs = records_of(known[str(stored.ref)])
-            if done.isdisjoint(theirs) and (one := await _person(ctx, kind, by, stored, known[str(stored.ref)], sorted(theirs))) is not None:
+            if done.isdisjoint(theirs) and (one := await _person(ctx, kind, stored, known[str(stored.ref)], sorted(theirs))) is not None:
                 out.append(one)
             done |= theirs if len(theirs) > 1 else set()
         seen(looked, many)
@@ -92,7 +109,7 @@ async def _people(ctx: Context, kind: Kind, by: str, seen: Callable[[int, int], 
             return out
 
 
-async def _person(ctx: Context, kind: Kind, by: str, stored: Stored, standing: Standing, records: list[str]) -> Person | None:
+async def _person(ctx: Context, kind: Kind, stored: Stored, standing: Standing, records: list[str]) -> tuple[Person, dict[str, str]] | None:
     if standing.died is not None or not await _counts(ctx, stored):
         return None
     patient = strict.decode(stored.body or b"{}")
@@ -101,7 +118,8 @@ async def _person(ctx: Context, kind: Kind, by: str, stored: Stored, standing: S
         for each in await ctx.house.store.patient_record(person, TYPES):
             if await _counts(ctx, each):
                 kept.append(strict.decode(each.body or b"{}"))
-    return of_person(kind, await _group(ctx, by, patient, standing), kept, ctx.at.astimezone(LONDON).date())
+    groups = {by: await _group(ctx, by, patient, standing) for by in BY}
+    return of_person(kind, EVERYBODY, kept, ctx.at.astimezone(LONDON).date()), groups
 
 
 async def _counts(ctx: Context, stored: Stored) -> bool:

@@ -6,7 +6,6 @@ The link itself is kept by nobody here: its digest alone. docs/referrals.md
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -14,11 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from ..domain import strict
-from ..domain.bundle import instant
 from ..domain.periods import bounds
 from ..domain.periods import instant as at_micros
 from ..domain.problem import Problem, not_found
-from ..domain.referrals import OVER
+from ..domain.referrals import ANSWERS, OVER, answered, plain
 from ..domain.scopes import Scopes
 from ..domain.standing import named_by
 from ..domain.types import Decision, Keep, Op, Ref, Stored
@@ -34,12 +32,6 @@ OF_TASK: Final = "task-link-to"  # kept: the digest of the newest link, by `Task
 OF_PERSON: Final = "task-link-of"  # kept: that digest, by `Patient/… id`
 DAYS, MOST_DAYS = 14, 60
 SHOWN: Final = timedelta(days=30)  # how long an ended one is still shown to the person
-LONGEST: Final = 2_000  # characters of a note
-ANSWERS: Final[Mapping[str, tuple[frozenset[str], str]]] = {  # what may be answered -> in which states of the Task, and what it becomes
-    "accept": (frozenset({"requested", "received"}), "accepted"),
-    "decline": (frozenset({"requested", "received", "accepted", "in-progress"}), "rejected"),
-    "done": (frozenset({"accepted", "ready", "in-progress"}), "completed"),
-}  # fmt: skip
 
 
 class TaskLink(msgspec.Struct, frozen=True):
@@ -222,11 +214,7 @@ async def answer(ctx: Context, digest: str, link: TaskLink, raw: bytes, what: st
     """Accept, decline (with a reason) or report as done, once. Problem invalid at `words`, conflict where it was answered already, not-found."""
     if what not in ANSWERS:
         raise Problem("bad-request", "What is answered is accept, decline or done.", "what")
-    said = "".join(c for c in words if c.isprintable() or c == "\n").strip()
-    if len(said) > LONGEST:
-        raise Problem("invalid", f"At most {LONGEST} characters.", "words")
-    if what == "decline" and not said:
-        raise Problem("invalid", "Say why, so that whoever asked can look for something else.", "words")
+    said = plain(words, needed=what == "decline")
     ref = Ref("Task", link.task)
     stored = await ctx.house.store.get(ref)
     await allow(ctx, "U", "update", ref, stored)
@@ -236,7 +224,7 @@ async def answer(ctx: Context, digest: str, link: TaskLink, raw: bytes, what: st
     if what in link.done or body.get("status") not in states or not named_by(body.get("owner")) & ctx.actor.ids:
         raise Problem("conflict", "This was answered already.")
     work = Work(ctx)
-    await put_edited(work, ref, lambda task: _answered(ctx, task, status, what, said), if_match=stored.version)
+    await put_edited(work, ref, lambda task: answered(task, what, said, ctx.at), if_match=stored.version)
     after = msgspec.structs.replace(link, done=(*link.done, what), ended=ctx.at if status in OVER else None)
     try:
         await work.commit(
@@ -245,17 +233,6 @@ async def answer(ctx: Context, digest: str, link: TaskLink, raw: bytes, what: st
         )
     except Taken:
         raise Problem("conflict", "This was answered already.") from None
-
-
-def _answered(ctx: Context, task: dict[str, Any], status: str, what: str, words: str) -> dict[str, Any]:
-    out = {**task, "status": status, "lastModified": instant(ctx.at)}
-    if what == "decline":
-        out["statusReason"] = {"text": words}
-    elif words:
-        out["note"] = [*task.get("note", []), {"text": words, "time": instant(ctx.at)}]
-    if what == "done":
-        out["output"] = [*task.get("output", []), {"type": {"text": "Outcome"}, "valueString": words or "Done"}]
-    return out
 
 
 __all__ = ["ANSWERS", "OVER", "Shown", "TaskLink", "answer", "by_link", "end_link", "links", "make_link", "shown"]

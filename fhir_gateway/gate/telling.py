@@ -16,7 +16,7 @@ from ..domain.standing import CONFIRMED, STANDING_TYPES, Standing
 from ..domain.types import Keep, Op, Ref, Send, Stored
 from .context import Context, directory_now, stand
 
-Why = Literal["break-glass", "claim", "new-access", "recall-failed", "choice-changed", "address-code", "conflict", "identity", "inbox-waits"]
+Why = Literal["break-glass", "claim", "new-access", "recall-failed", "choice-changed", "address-code", "conflict", "identity", "inbox-waits", "not-recognised"]
 Whom = Literal["patient", "privacy-officer"]
 QUEUES: Final = ("tell:patient", "tell:privacy-officer")
 DIRECTORY: Final = "tell:directory"  # changes of the directory, until it is known whom they are news to

@@ -32,6 +32,7 @@ BATCH: Final = 200
 MOST: Final = 5_000  # rows looked at for one page; then it ends and says where to go on
 SIGNED: Final = frozenset({"sign-in", "launch", "sign-out", "login", "logout", "token"})  # rows that are of nobody's record
 SORTS: Final = ((), (("date", True),), (("_lastUpdated", True),))
+OF_DRAFTS: Final = frozenset({"draft", "drafts", "refuse-draft"})
 SPOKEN: Final = frozenset({"claim", "print", "unchanged"})  # whose words the person reads on their page, too
 
 Position = tuple[int, str]
@@ -268,6 +269,8 @@ async def as_told(ctx: Context, rows: Sequence[Note]) -> list[Note]:
     """These rows without what this reader may not see; a row about nothing else is none."""
     named = {Ref(*r.split("/", 1)) for n in rows for r in n.refs if r.count("/") == 1}
     found = await ctx.house.store.get_many(sorted(named))
+    if ctx.actor.kind == "proxy":  # of a draft they learn by the draft itself: a row could tell of one that is hidden from them
+        rows = [n for n in rows if n.what not in OF_DRAFTS or n.user == ctx.actor.user]
     hidden = {str(ref) for ref, stored in found.items() if not (await ask_stored(ctx, "access", stored)).permit}
     left = [(row, tuple(r for r in row.refs if r not in hidden)) for row in rows]
     return [replace(row, refs=refs) if refs != row.refs else row for row, refs in left if refs or not row.refs]

@@ -29,8 +29,9 @@ from .context import Context, Written, need_scope, note
 from .fetching import fetch
 from .identifying import known_person
 from .judging import judge
-from .preparing import given_back, known, matched, put_edited, put_new, put_over, take_away, with_id, without_id
+from .preparing import known, matched, put_edited, put_new, put_over, take_away, with_id, without_id
 from .refusing import turned_away
+from .storing import given_back
 from .writing import Once, create, may_patch, patch, patch_where, remove, remove_where, the_match, update, update_where
 
 

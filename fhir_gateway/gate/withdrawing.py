@@ -12,6 +12,7 @@ from ..domain.problem import Problem
 from ..domain.rendering import rendered
 from ..domain.standing import STANDING_TYPES
 from ..domain.types import Stored, Writer
+from ..domain.vocabulary import NO_PARTNER
 from .context import Context, ask_stored, views_of, within_launch
 from .marking import but_for_labels
 from .reading import in_scope
@@ -61,7 +62,7 @@ async def _kept_from(ctx: Context, interaction: str, stored: Stored) -> bool:
     if not stored.facts.patients or not within_launch(ctx, interaction, stored.facts):
         return False
     decision = await ask_stored(ctx, ctx.action, stored)
-    return not decision.permit and decision.basis != "rbac"
+    return not decision.permit and (decision.basis != "rbac" or decision.rule == NO_PARTNER)
 
 
 def _signed_in(ctx: Context) -> bool:

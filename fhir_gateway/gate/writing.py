@@ -19,8 +19,9 @@ from .committing import Also, Work, again, back
 from .conditions import matching, of_a_copy, understood
 from .context import Context, Written, need_scope, note
 from .handing_out import of_a_partner
-from .preparing import Edit, given_back, put_edited, put_new, put_over, put_where, take_away
+from .preparing import Edit, put_edited, put_new, put_over, put_where, take_away
 from .reading import allow
+from .storing import given_back
 from .subscribers import TYPE as SUBSCRIPTION
 from .subscribing import change as change_subscription
 from .subscribing import end as end_subscription

@@ -25,11 +25,10 @@ class Abilities:
     gateway: str = ""  # what it calls itself on its copies, where it is one of ours
     unversioned: frozenset[str] = frozenset()  # it keeps no versions: an If-Match means nothing there
     searched: Mapping[str, frozenset[str]] = field(default_factory=dict)  # type -> search parameters
+    identified: frozenset[str] = field(init=False)  # types that it can be asked for by `identifier`
 
-    @property
-    def identified(self) -> frozenset[str]:
-        """Types that it can be asked for by `identifier`."""
-        return frozenset(t for t, names in self.searched.items() if "identifier" in names)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "identified", frozenset(t for t, names in self.searched.items() if "identifier" in names))
 
     def describe(self) -> dict[str, Any]:
         """`{software, feed, types, by_type_history, conditional_create, unversioned, gateway}`: how we keep in step with it."""

@@ -211,7 +211,7 @@ class RemoteServer:
                     raise e from None
                 raise
 
-    async def _delete(self, type: str, id: str, etag: str, asking: Asking | None) -> Reply:
+    async def _delete(self, type: str, id: str, etag: str, asking: Asking | None = None) -> Reply:
         reply, raw = await self._ask("DELETE", f"/{type}/{id}", headers={"If-Match": etag} if etag else {}, one=f"{type}/{id}", asking=asking)
         if raw.strip() and "resourceType" not in (leniently(raw) or {}):
             raise Unknown("it answered DELETE with something that is no FHIR")

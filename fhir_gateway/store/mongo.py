@@ -31,7 +31,7 @@ from .mongo_commit import transaction, written_once
 from .mongo_documents import Document, kept_id, linked_id, note_document, note_position, note_since, stored, version_id
 from .mongo_query import among, both, of_types
 from .mongo_search import EPOCH, RETURNED, Moment, Reader
-from .mongo_server import DURABLE, SNAPSHOT, Database, reading, unavailable
+from .mongo_server import DURABLE, SNAPSHOT, Database, obeying, reading, unavailable
 
 T = TypeVar("T")
 SWEEP_EVERY: Final = 64  # values with an end, between two looks for those long over
@@ -71,7 +71,7 @@ class MongoStore:
         if self._closed:
             raise Unavailable("the store is closed")
         try:
-            return await reading(ask)
+            return await obeying(lambda: reading(ask))
         except InvalidOperation:
             raise Unavailable("the store is closed") from None
 
@@ -307,7 +307,7 @@ class MongoStore:
         self._writes += 1
         self._idle.clear()
         try:
-            return await write()
+            return await obeying(write)
         except DocumentTooLarge as wrong:
             raise unavailable(wrong) from wrong
         except BSONError as wrong:

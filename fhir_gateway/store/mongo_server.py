@@ -136,6 +136,21 @@ def spread() -> float:
     return hash(ObjectId()) % 1_000 / 1_000
 
 
+async def obeying(doing: Callable[[], Awaitable[T]]) -> T:
+    """What this returns or raises; CancelledError where its task was cancelled meanwhile and the driver took no notice.
+
+    It writes to the server by `asyncio.wait_for`, which up to Python 3.11 forgets a cancellation that comes in the turn in which the
+    wait ends (https://github.com/python/cpython/issues/86296): who was told to end would go on for ever.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        return await doing()
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
+
+
 async def reading(ask: Callable[[], Awaitable[T]]) -> T:
     """A reading is asked again when the server moved; Unavailable when it stays away, or lets us wait."""
     end, tries = time.monotonic() + READ_PATIENCE, 0

@@ -31,6 +31,7 @@ from .tally import Tally
 KIND = "attempt"
 HOLD = timedelta(seconds=60)  # longer than a request may take: so long nobody else sends this entry, and what left may still arrive
 TAG_PAGES, TAG_SECONDS = 10, 50.0  # of a search by a tag of ours, which finds one or two
+FAR, FAR_MOST = timedelta(hours=1), 1_000  # longer than an entry is put off, and how many are looked at for that
 FRESH = timedelta(seconds=5)  # after which what is written down is no longer of the moment at which a request leaves
 
 
@@ -71,7 +72,14 @@ class Attempt(msgspec.Struct, frozen=True):
 
 async def of(house: House, partner: Partner, ref: Ref) -> Attempt | None:
     raw = await house.store.kept(KIND, _key(partner, ref), house.clock())
-    return msgspec.json.decode(raw, type=Attempt) if raw is not None else None
+    attempt = msgspec.json.decode(raw, type=Attempt) if raw is not None else None
+    if attempt is None or raw is None or max(attempt.last, *(t.at for t in attempt.tries), 0) <= micros(house.clock() + HOLD):
+        return attempt
+    now = micros(house.clock())  # our clock was ahead: it left at some moment before this one
+    known = msgspec.structs.replace(attempt, last=now, tries=tuple(msgspec.structs.replace(t, at=min(t.at, now)) for t in attempt.tries))
+    with suppress(Taken):
+        await house.store.commit(Keep(KIND, _key(partner, ref), msgspec.json.encode(known), if_value=raw))
+    return known
 
 
 async def open_of(house: House, partner: Partner, patient: str | None = None) -> dict[Ref, Attempt]:
@@ -211,11 +219,13 @@ async def counted(house: House, partner: Partner) -> None:
     """What had no answer, may arrive no more, and nobody carries on counts as if it had got there: the ledger has it, so a no looks for it
     there. Nobody does where nothing of that person waits: what it was sent ahead for was parked, withheld or deleted, or who asked died."""
     now = house.clock()
-    if partner.counted is not None and now < partner.counted + HOLD:
+    if partner.counted is not None and timedelta(0) <= now - partner.counted < HOLD:
         return
     partner.counted = now
-    for ref, attempt in (await open_of(house, partner)).items():
-        if attempt.recall or attempt.patient is None or may_arrive(house, attempt):
+    await _due_again(house, partner, now)
+    for ref in await open_of(house, partner):
+        attempt = await of(house, partner, ref)
+        if attempt is None or attempt.recall or attempt.patient is None or may_arrive(house, attempt):
             continue
         if any([await house.store.outbox_items(partner.name, state, 1, patient=attempt.patient) for state in ("queued", "leased")]):
             continue
@@ -225,6 +235,14 @@ async def counted(house: House, partner: Partner) -> None:
         ctx, over = await as_owner(house, partner, "disclose"), Keep(KIND, _key(partner, ref), raw, now, if_value=raw)  # not what was begun since
         with suppress(Taken):
             await house.store.commit(*rows(partner, ref, attempt), *trail(ctx, partner, ref, attempt), over)
+
+
+async def _due_again(house: House, partner: Partner, now: datetime) -> None:
+    """What was put off to a moment that is farther than anything is put off: by a clock of ours that was ahead. It is due now."""
+    far = now + max(FAR, timedelta(seconds=2 * partner.missing_seconds))
+    late = [Ref(*i["ref"].split("/")) for i in await house.store.outbox_items(partner.name, "queued", FAR_MOST) if i["due"] > far]
+    if late:
+        await house.store.requeue(partner.name, "queued", now, late)
 
 
 async def found(house: House, partner: Partner, ref: Ref, people: Collection[str]) -> Linked | None:

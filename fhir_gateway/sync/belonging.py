@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ..domain import strict
 from ..domain.compartment import patients
+from ..domain.identity import unlike as no_longer
 from ..domain.masked import HELD_BACK, held_back
 from ..domain.problem import Problem
 from ..domain.reasons import because
@@ -25,11 +26,14 @@ NOBODY: Final = "Patient/-"  # whoever it is, none of ours
 
 
 async def another(house: House, partner: Partner, people: Collection[str], there: Mapping[str, Any]) -> bool:
-    """Is this about somebody else than `people` (our `Patient/id`), as far as its Patients are known here? Not asked of a Patient."""
+    """Is this about somebody else than `people` (our `Patient/id`), as far as its Patients are known here, or by what is there of them? Not
+    asked of a Patient. Down."""
     if there.get("resourceType") == "Patient":
         return False
-    known = await _known(house, partner, there)
-    return bool(people and known) and known.isdisjoint(people)
+    known = await about(house, partner, there)
+    if not people or known:
+        return bool(people) and known.isdisjoint(people)
+    return await _strangers(house, partner, people, there)
 
 
 async def same(house: House, partner: Partner, people: Collection[str], there: Mapping[str, Any], under_way: Ahead | None = None) -> bool:
@@ -49,7 +53,25 @@ async def same(house: House, partner: Partner, people: Collection[str], there: M
     return bool(about) and set(about) <= set(people)
 
 
-async def _known(house: House, partner: Partner, there: Mapping[str, Any]) -> set[str]:
+async def _strangers(house: House, partner: Partner, people: Collection[str], there: Mapping[str, Any]) -> bool:
+    """Of the Patients whom this is about none has a link: do those who can be read there bear the tag of somebody else here, or say who they
+    are, and it is none of `people`. Who cannot be read says nothing, and nothing is held back for them."""
+    ahead, asked, others = Ahead(), set(patients(there)), False
+    stored = await house.store.get_many([Ref(*person.split("/")) for person in people])
+    ours = [strict.decode(s.body) for s in stored.values() if s.body is not None]
+    for target in (r for r in local_references(there) if str(r) in asked):
+        with suppress(Refusal, Unknown, Far):
+            body = await ahead.bounded(missing.now(house, partner, str(target)))
+            tagged = await tags.ours(house, body) if body is not None else None
+            if body is None:
+                continue
+            if str(tagged) in people or (tagged is None and any(no_longer(mine, body) != "changed" for mine in ours)):
+                return False
+            others = True
+    return others
+
+
+async def about(house: House, partner: Partner, there: Mapping[str, Any]) -> set[str]:
     """Ours of the Patients that this names: by their links, or by our own name where the Patient is not there."""
     links = [await house.store.link_by_remote(partner.name, str(r)) for r in local_references(there) if r.type == "Patient"]
     return {str(link.ref) for link in links if link is not None} | _held_back(there)
@@ -136,9 +158,9 @@ def _wordy(node: Any) -> Any:
     return {} if "reference" in node or held_back(node) is not None else {k: _wordy(v) for k, v in node.items()}
 
 
-async def copied_once(house: House, partner: Partner, gone: Ref, under_way: Ahead) -> Ref | None:
+async def copied_once(house: House, partner: Partner, gone: Ref, people: Collection[str], under_way: Ahead) -> Ref | None:
     """What of ours this, which another gateway has deleted, was a copy of, as far as they may have it: whoever names the old copy there means
-    the same as ours that names it. None where it was none, or is not shown to us any more. Far, Down."""
+    the same as ours that names it, in a record about `people`, ours, alone: no name of theirs leads from one person to another. None where it was none, or is not shown to us any more. Far, Down."""
     if not (await partner.met()).gateway:
         return None
     shown = await under_way.bounded(partner.server.version(gone.type, gone.id, "1"))
@@ -146,7 +168,7 @@ async def copied_once(house: House, partner: Partner, gone: Ref, under_way: Ahea
     stored = await house.store.get(ours) if ours is not None else None
     if stored is not None and stored.deleted:  # theirs went with it: as it was last
         stored = await house.store.version(stored.ref, stored.version - 1)
-    if shown is None or stored is None or stored.deleted or await another(house, partner, stored.facts.patients, shown):
+    if shown is None or stored is None or stored.deleted or not set(people).issuperset(stored.facts.patients) or await another(house, partner, stored.facts.patients, shown):
         return None
     ctx = await as_owner(house, partner, "disclose")
     return ours if (await may_send(ctx, partner.terms, stored)).permit else None

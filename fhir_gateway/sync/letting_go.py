@@ -16,6 +16,7 @@ from . import attempts, missing, reading_back
 from .leaving import as_asked
 from .links import began_there, changed, etag_of
 from .partner import Partner, as_owner, elsewhere, incoming, local_references, loosened, outgoing, said_in
+from .put_back_there import another_there
 from .recognising import theirs_to_write
 from .taking import pull_one
 from .tally import Tally
@@ -30,13 +31,16 @@ class Stays(Exception):
 
 
 async def delete_there(house: House, partner: Partner, entry: Queued, link: Linked, tally: Tally) -> None:
-    """Delete the version that we know, after letting go of what still points to it there. Gone already is as good (`gone`).
+    """Delete the version that we know, after letting go of what still points to it there. Gone already is as good (`gone`), and so is an id
+    that was given to something else since they were put back.
 
     Where they changed it meanwhile, their change is taken in as any of theirs is, and what there is then goes: consent before their edit.
     Stays where a record of theirs points to it and that server therefore keeps it, or where it is not to be known whether it is gone.
     """
     type, id = link.remote_id.split("/")
     etag, let_go, theirs, left = link.etag, False, False, MOST_LOOKS
+    if await another_there(house, partner, link):
+        return
     while True:
         try:
             await partner.server.delete(type, id, etag)
@@ -101,6 +105,8 @@ async def _let_go(house: House, partner: Partner, entry: Queued, link: Linked, t
                 break
             there = strict.decode(held.base_received or held.base_sent)
             if loosened(there, {link.remote_id: str(link.ref)}) == there:
+                break
+            if await another_there(house, partner, held):
                 break
             if began_there(held) or theirs_to_write(held):
                 theirs = True

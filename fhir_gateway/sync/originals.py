@@ -18,6 +18,7 @@ from .partner import Partner
 from .tally import Tally
 
 UNREAD: Final = "deleted-here"  # kept: by `<remote> <Patient/id> <Type/id>`, of what they may read to be deleted, and may not have read
+HIDDEN: Final = b"hidden since"  # its value once a no was seen to keep it from them; before that when it was deleted
 NOT_ASKED = "they took their copy back: what was written here stays in their record"
 
 
@@ -56,14 +57,17 @@ async def deleted_here(house: House, partner: Partner, entry: Queued, ctx: Conte
 
 async def unread(house: House, partner: Partner, ctx: Context, patient: str | None) -> list[Op]:
     """What was deleted here of theirs and they might have read, for a review: a no may have come before they did, and by the yes after it
-    their window has passed. Once they may know, they are asked, as where it was deleted under the no. Over where their record is gone."""
+    their window has passed. Once they may know again, they are asked, as where it was deleted under the no; where no no came between, they
+    have read it and judged. Over where their record is gone."""
     ops: list[Op] = []
-    for key in await house.store.kept_all(UNREAD, ctx.at, f"{partner.name} {patient} "):
+    for key, said in (await house.store.kept_all(UNREAD, ctx.at, f"{partner.name} {patient} ")).items():
         ref = Ref(*key.rpartition(" ")[2].split("/"))
         stored, link = await house.store.get(ref), await house.store.link(partner.name, ref)
         if stored is None or not stored.deleted or link is None or link.gone or not link.etag:
             ops.append(Drop(UNREAD, key))
-        elif (await may_send(ctx, partner.terms, stored)).permit:
+        elif not (await may_send(ctx, partner.terms, stored)).permit:
+            ops += [Keep(UNREAD, key, HIDDEN)] if said != HIDDEN else []
+        elif said == HIDDEN:
             ops += [Drop(UNREAD, key), Send(partner.name, ref, stored.version, patient, "released")]
     return ops
 
@@ -81,6 +85,15 @@ def by_them(ctx: Context, stored: Stored) -> bool:
     """Was this deleted by their own system: they took their copy back, and have their record still, as far as we know. `ctx`: as their owner."""
     w = stored.writer
     return stored.deleted and w.kind == "system" and w.client is not None and w.organisation == ctx.actor.organisation
+
+
+async def by_their_gateway(house: House, ctx: Context, stored: Stored) -> bool:
+    """Was it deleted by the very client that made it here: their gateway, where that brought it. What another system of theirs deleted here stays
+    deleted, as what anybody did."""
+    if not by_them(ctx, stored):
+        return False
+    first = await house.store.version(stored.ref, 1)
+    return first is None or first.writer.client in (None, stored.writer.client)
 
 
 async def once_here(house: House, partner: Partner, ctx: Context, ref: Ref) -> list[Op]:

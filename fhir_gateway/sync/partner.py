@@ -136,15 +136,10 @@ def theirs_to_tag(link: Linked) -> list[copies.Tag]:
 def local_references(body: Any) -> list[Ref]:
     """Every `Type/id` this resource refers to, first mention first."""
     found: dict[Ref, None] = {}
-
-    def note(reference: dict[str, Any]) -> dict[str, Any]:
-        text = str(reference.get("reference", ""))
+    for text in references(body):
         parts = text.split("/")
         if len(parts) == 2 and parts[0][:1].isupper() and ":" not in text:
             found[Ref(*parts)] = None
-        return reference
-
-    _references(body, note)
     return list(found)
 
 

@@ -21,7 +21,7 @@ from ..gate.telling import tell
 from ..gate.waiting_room import GONE
 from ..remote.client import Garbled, Refusal
 from ..store.base import Fenced
-from . import attempts, belonging, missing, originals, reading_back, stubs, tags
+from . import attempts, belonging, missing, originals, put_back_there, reading_back, stubs, tags
 from .attempts import Attempt, sent_open
 from .leaving import AskAgain
 from .letting_go import HIDDEN, MOST_LOOKS, REFERRED_TO, Stays, delete_there, gone
@@ -84,7 +84,7 @@ async def take_back(house: House, partner: Partner, entry: Queued, link: Linked 
         if began_there(link):
             after = await _put_back(house, partner, entry, ctx, link, attempt, *adopted)
         else:
-            if found:
+            if found or await tags.another_waits(house, partner.name, entry.ref):
                 by_id = attempt is None and known is not None and link.remote_id == known.remote_id
                 await _others_away(house, partner, entry, link, by_id, tally)
             await attempts.recalling(house, partner, entry, attempt, *adopted)
@@ -121,7 +121,7 @@ async def _still_there(house: House, partner: Partner, entry: Queued, known: Lin
             if e.status not in (404, 410):
                 raise
         else:
-            if not await belonging.another(house, partner, people, there):
+            if not await belonging.another(house, partner, people, there) and not await put_back_there.other(house, partner, old, there):
                 return replace(old, gone=False)
     try:
         return await attempts.found(house, partner, entry.ref, people)
@@ -131,10 +131,10 @@ async def _still_there(house: House, partner: Partner, entry: Queued, known: Lin
         return None
 
 
-async def _others_away(house: House, partner: Partner, entry: Queued, link: Linked, by_id: bool, tally: Tally) -> None:
-    """Deleted, beside the one that was found: whoever can read a copy of ours there can copy it, with our tag. Over when a search finds none.
+async def _others_away(house: House, partner: Partner, entry: Queued, link: Linked | None, by_id: bool, tally: Tally) -> None:
+    """Deleted, beside the one that was found, where one was: whoever can read a copy of ours there can copy it, with our tag. Over when a search finds none.
     Before the link to the one is written down: afterwards nothing looks for others."""
-    people, away = [entry.patient] if entry.patient else [], {link.remote_id}
+    people, away = [entry.patient] if entry.patient else [], {link.remote_id} if link is not None else set[str]()
     for _ in range(MOST_LOOKS):
         try:
             there = [attempts.adopted(partner, entry.ref, t, etag_of(t)) async for t in attempts.copies_there(house, partner, entry.ref, people)]
@@ -174,7 +174,7 @@ async def _another_stays(house: House, partner: Partner, entry: Queued, after: L
     written down: the deletion that comes back is ours."""
     before = attempts.as_before(partner, entry.ref, attempt)
     try:
-        if await _gone_by_name(house, partner, entry):
+        if await _gone_by_name(house, partner, entry, tally):
             return False
     except Refusal as e:
         if e.status not in (400, 412, 428):  # it asks which version, or which of several
@@ -209,7 +209,7 @@ async def _not_there(
         await house.store.commit(Delay(entry.entry, entry.fence, house.clock() + attempts.HOLD / 4, "a request of ours may still arrive there"))
         tally.delayed += 1
         return
-    if (disclosed or attempt) and not await _gone_by_name(house, partner, entry):
+    if (disclosed or attempt) and not await _gone_by_name(house, partner, entry, tally):
         known = [*attempts.rows(partner, entry.ref, attempt), *attempts.trail(ctx, partner, entry.ref, attempt), attempts.ended(partner, entry.ref)]
         await _by_hand(house, partner, entry, HIDDEN, tally, *(known if attempt is not None else []))
         return
@@ -218,9 +218,9 @@ async def _not_there(
     await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is not there"), *done, *await seen_to(house, partner.name, entry.entry))
 
 
-async def _gone_by_name(house: House, partner: Partner, entry: Queued) -> bool:
+async def _gone_by_name(house: House, partner: Partner, entry: Queued, tally: Tally) -> bool:
     """What we see nothing of another gateway may keep from us: it fetched it, or we have lost its id. It is asked to delete what bears our
-    name; its answer is the same where nothing does. False where somebody there has written in it. Fenced: whoever holds the entry now may
+    name, or, where it does not offer that, what we see of it is deleted; its answer is the same where nothing does. False where somebody there has written in it. Fenced: whoever holds the entry now may
     have sent it anew, under the same name."""
     if entry.ref.type in NOT_BY_NAME or not (await partner.met()).gateway:
         return True
@@ -228,6 +228,9 @@ async def _gone_by_name(house: House, partner: Partner, entry: Queued) -> bool:
     try:
         await partner.server.delete_named(entry.ref.type, tags.name(house, entry.ref))
     except Refusal as e:
+        if e.status in (405, 501):  # one by one, what we see of it
+            await _others_away(house, partner, entry, None, False, tally)
+            return True
         if e.status not in (404, 410):
             raise
         return e.status == 410
@@ -260,6 +263,8 @@ async def _put_back(
     await partner.met()  # of a gateway it is known how its ETags are, so nothing needs to be seen first
     copy = outgoing(body, id, names, theirs_to_tag(link), absolute=partner.absolute)
     holding = partial(attempts.renewed, house, partner, entry, entry.ref)
+    if await put_back_there.another_there(house, partner, link):
+        return changed(link, gone=True)
     await attempts.recalling(house, partner, entry, attempt, *adopted, put_back=copy, agreed=number)
     try:
         reply = await partner.server.update(type, id, copy, link.etag, base, holding)
@@ -290,6 +295,8 @@ async def _stub_there(house: House, partner: Partner, entry: Queued, link: Linke
     while True:
         copy = stubs.made(house, link)
         held = link.base_received or link.base_sent
+        if await put_back_there.another_there(house, partner, link):
+            return changed(link, gone=True)
         try:
             reply = await partner.server.update(type, id, copy, link.etag, strict.decode(held) if held else None, holding)
             there = reply.body or (await partner.server.read(type, id)).body or {}

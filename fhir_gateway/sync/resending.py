@@ -24,6 +24,7 @@ from ..store.base import Fenced, Moved
 from . import missing
 from .links import began_there, changed
 from .partner import Partner
+from .put_back_there import other
 from .recognising import theirs_to_write
 from .sweeping import live
 from .waiting import DELETED
@@ -73,7 +74,7 @@ async def _looked(house: House, partner: Partner, by: Context, why: str, after: 
         if stopped():
             return False
         told.looked += 1
-        if await _there(partner, link):
+        if await _there(house, partner, link):
             continue
         mark = _keep(partner, _Mark((link.ref.type, link.ref.id)))
         with suppress(Moved):  # written meanwhile by a pull: there again
@@ -82,11 +83,11 @@ async def _looked(house: House, partner: Partner, by: Context, why: str, after: 
     return True
 
 
-async def _there(partner: Partner, link: Linked) -> bool:
-    """By its id, or not to be known: no search for it says that it is gone. Refusal where it answers neither."""
+async def _there(house: House, partner: Partner, link: Linked) -> bool:
+    """By its id, or not to be known: no search for it says that it is gone. What has the id now may be another. Refusal where it answers neither."""
     try:
-        await partner.server.read(*link.remote_id.split("/"))
-        return True
+        there = await partner.server.read(*link.remote_id.split("/"))
+        return theirs_to_write(link) or not await other(house, partner, link, there.body or {})
     except Refusal as e:
         if e.status not in (404, 410):
             raise

@@ -24,6 +24,7 @@ from .leaving import AskAgain, as_asked
 from .letting_go import Stays, delete_there
 from .links import began_there, changed, etag_of, id_of, over, same
 from .partner import Partner, as_owner, elsewhere, local_references, outgoing, theirs_to_tag
+from .put_back_there import another_there
 from .recalling import take_back
 from .reviewing import named_otherwise, review
 from .taking import at_home, pull_one
@@ -135,7 +136,7 @@ async def send(
     whole = found_again(strict.decode(stored.body or b""), strict.decode(held or b"{}"), {})  # what they name is not held back from them
     body = with_labels(rendered(whole, views), whole)
     names = await _targets(house, partner, entry, ctx, body, tally, on_the_way | {ref})
-    names |= await called_there(house, partner, ctx, body)
+    names |= await called_there(house, partner, ctx, body, names)
     if held is not None:
         names |= await as_they_wrote(house, partner, body, held, theirs)
     by = theirs_to_tag(live) if live is not None and theirs else [*await tags.came_with(house, stored), copies.tag(house.name, ref.id)]
@@ -151,6 +152,8 @@ async def send(
     person = names.get(next(iter(stored.facts.patients), ""))
     if link is None and before is None and (theirs_of_it := await joining.with_theirs(house, partner, ctx, stored, person)) is not None:
         raise AskAgain(await at_home(house, partner, *theirs_of_it))
+    if live is not None and await another_there(house, partner, live):
+        raise AskAgain(await pull_one(house, partner, live))
     known = await _looked_for(house, partner, stored, before) if live is None else None
     why = await grounds(ctx, partner.terms, stored)
     attempt = await attempts.begin(house, partner, entry, stored, before, why, copy) if stored.facts.patients else None
@@ -170,6 +173,8 @@ async def send(
         raise
     if live is not None and stubs.stands(live) and await stubs.left_over(partner, live, reply, copy):
         await _made_anew(house, partner, entry, replace(live, etag=reply.etag or etag_of(reply.body or copy)))
+    if before is not None and live is None and reply.status == 201:
+        await _twins_away(house, partner, entry, ref, before, f"{ref.type}/{id_of(reply, None)}")
     done = await _recorded(house, partner, ctx, stored, link, copy, reply, why)
     again = await named_otherwise(house, partner, stored, link) if live is None else []
     return [*done, *_known(ctx, partner, ref, attempt, trail=False), *again]
@@ -181,6 +186,18 @@ async def _made_anew(house: House, partner: Partner, entry: Queued, live: Linked
         await delete_there(house, partner, entry, live, Tally())
         await house.store.commit(changed(await house.store.link(partner.name, live.ref) or live, gone=True))
         raise AskAgain
+
+
+async def _twins_away(house: House, partner: Partner, entry: Queued, ref: Ref, before: Attempt, made: str) -> None:
+    """A try that had no answer had got there all the same, and that server made another: it looks and creates in two steps (Azure does). As we
+    sent it, it goes; what somebody has changed since stays, and waits in quarantine once it is met."""
+    if (await partner.met()).gateway:
+        return
+    with suppress(Refusal, Stays):
+        there = [t async for t in attempts.copies_there(house, partner, ref, [entry.patient] if entry.patient else []) if attempts.sent(before, t)]
+        for twin in there:
+            if f"{ref.type}/{twin['id']}" != made:
+                await delete_there(house, partner, entry, attempts.adopted(partner, ref, twin, etag_of(twin)), Tally())
 
 
 async def _recorded(

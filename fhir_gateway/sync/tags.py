@@ -35,6 +35,12 @@ def name(house: House, ref: Ref) -> str:
     return f"{SYSTEM}|{house.name}.{ref.id}"
 
 
+async def another_waits(house: House, remote: str, ref: Ref) -> bool:
+    """Was something taken in quarantine that bears the tag of this resource of ours: a copy beside the one that is linked."""
+    tag = f"{house.name}.{ref.id}".encode()
+    return any([tag in raw async for _, raw in house.store.kept_each("quarantine", house.clock(), f"{remote} {ref.type}/")])
+
+
 def names(body: Mapping[str, Any], house: House, ref: Ref) -> bool:
     """Is this a copy of that resource of ours."""
     return not {f"{house.name}.{ref.id}", ref.id}.isdisjoint(codes(body))

@@ -20,7 +20,7 @@ from ..gate.committing import SOUGHT, claim, of_copy, was_back
 from ..remote.client import Down, Garbled, Refusal, Unknown
 from ..store.base import Moved, Taken
 from ..store.journalled import OPENED
-from . import attempts, belonging, identity, joining, missing, originals, reading_back, recognising, stubs, tags
+from . import attempts, belonging, identity, joining, missing, originals, put_back_there, reading_back, recognising, stubs, tags
 from .ahead import Ahead, Far
 from .deleting import deleted_there
 from .feed import ID, Change, askable, change_of, utc
@@ -225,6 +225,8 @@ async def _revived(house: House, partner: Partner, link: Linked, change: Change,
         if stored is not None and stored.writer.user != ctx.actor.user:
             return ignored("deleted here")
         return await _new_there(house, partner, change, under_way)
+    if not began_there(link) and await put_back_there.other(house, partner, link, change["resource"]):
+        return await _new_there(house, partner, change, under_way)
     if stored is None:
         return ignored("deleted here")
     return await _linked_again(house, partner, changed(link, etag="", gone=False), stored, change["resource"], under_way)
@@ -263,7 +265,7 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
                     continue
                 if found is not None:
                     tally.add(await apply(house, partner, change_of(found), under_way, fresh=True))
-                elif (ours := await belonging.copied_once(house, partner, target, under_way)) is not None:
+                elif (ours := await belonging.copied_once(house, partner, target, await belonging.about(house, partner, there), under_way)) is not None:
                     under_way.ours[name] = str(ours)
     return tally
 
@@ -271,10 +273,10 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
 async def _changed_there(house: House, partner: Partner, link: Linked, there: dict[str, Any], under_way: Ahead) -> Tally:
     stored = await house.store.get(link.ref)
     ctx = await as_owner(house, partner, "access")
-    if stored is not None and originals.by_them(ctx, stored) and began_there(link):
+    if stored is not None and await originals.by_their_gateway(house, ctx, stored) and began_there(link):
         await house.store.commit(changed(link, gone=True))  # they took their copy back, and let us have it again
         return await _new_there(house, partner, change_of(there), under_way)
-    if stored is None or stored.deleted:
+    if (stored is None or stored.deleted) and not await put_back_there.other(house, partner, link, there):
         return ignored("deleted here")
     if (wrong := misshapen(house, there)) is not None:
         return await quarantine(house, partner, ctx, link.remote_id, there, wrong, [])
@@ -283,9 +285,14 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
         held = strict.dump(there)
         again = changed(link, etag=etag_of(there), version=attempt.agreed, base_sent=held, base_received=held)
         return await attempts.came_back(house, partner, ctx, again, attempt)
+    own = attempts.which(attempt, there)
+    if own is None and not recognising.theirs_to_write(link) and (stands := await put_back_there.standing(house, partner, link, there)) != "as agreed":
+        done = await put_back_there.met(house, partner, ctx, link, stored, there, stands)
+        return done if done is not None else await _new_there(house, partner, change_of(there), under_way)
+    if stored is None or stored.deleted:
+        return ignored("deleted here")
     if stubs.stands(link):
         return await stubs.written_over(house, partner, ctx, link, there)
-    own = attempts.which(attempt, there)
     if own is not None and attempt is not None and not attempt.recall:  # ours, before its answer: whoever sent it writes the rest down
         held, stamp = strict.dump(there), str(there.get("meta", {}).get("lastUpdated", ""))
         await house.store.commit(changed(link, etag=etag_of(there), remote_updated=stamp, version=own.version, base_sent=held, base_received=held))

@@ -51,7 +51,7 @@ async def as_here(
     local = strict.decode(stored.body or b"")
     names = await copies_named(house, partner, local, {r for r in map(str, local_references(there)) if r not in names}) | names
     as_them = await as_owner(house, partner, "disclose")
-    names |= {their: ours for ours, their in (await called_there(house, partner, as_them, local)).items() if their in names}
+    names |= {their: ours for ours, their in (await called_there(house, partner, as_them, local, ())).items() if their in names}
     views = Cut(VIEW) if began_there(link) else await gate.shown_to(as_them, partner.terms, stored)
     then = local if stored.version == link.version else await _then(house, link, local)
     said, held = said_in(local, then), await reading_back.agreed(house, partner, link, there)

@@ -74,13 +74,13 @@ async def copies_named(house: House, partner: Partner, body: dict[str, Any], sai
     return out
 
 
-async def called_there(house: House, partner: Partner, ctx: Context, body: dict[str, Any]) -> dict[str, str]:
+async def called_there(house: House, partner: Partner, ctx: Context, body: dict[str, Any], known: Collection[str]) -> dict[str, str]:
     """What our `body` still refers to and is deleted here means the record of theirs that it was a copy of, where that came again under another
     id of ours, or a gateway took its copy back and has its record. Not where the body refers to a newer copy, too. Our `Type/id` to
-    theirs. `ctx`: as their owner."""
+    theirs. `ctx`: as their owner. What is `known` has a name there: it is not deleted here."""
     out: dict[str, str] = {}
     every = local_references(body)
-    for target in every:
+    for target in (t for t in every if str(t) not in known):
         link = await house.store.link(partner.name, target)
         if link is None or not link.gone or not began_there(link) or link.remote_id in out.values():
             continue

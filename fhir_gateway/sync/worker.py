@@ -36,6 +36,7 @@ log = structlog.get_logger()
 IDLE_SECONDS = 0.25
 LOOK_SECONDS = 5.0  # while it waits: whether another process found that server well again
 WATCH_SECONDS = 60.0
+EASY = 500  # states in a window that is read at the usual pace: what is known by its version is still read by us, and written by that server
 STEP = 25  # resources that are taken in between two times that a person hears how far it is
 
 Pause = Callable[[float], Awaitable[None]]  # for so many seconds, or until there is something to do
@@ -168,7 +169,10 @@ async def _inward(house: House, partner: Partner, reader: Reader, going: Callabl
 async def run(house: House, partners: Sequence[Partner], holder: str, stop: asyncio.Event, pause: Pause | None = None) -> None:
     """Serve every partner until `stop`. Whose server it is may be mistyped: that is said."""
     for partner in partners:
-        if not await gate.owner_known(house, partner.terms):
+        known = True
+        with suppress(StoreError):  # said elsewhere
+            known = await gate.owner_known(house, partner.terms)
+        if not known:
             log.warning("nobody-there", remote=partner.name, organisation=partner.terms.organisation, help="nothing goes there: look at its `organisation`")
     await asyncio.gather(*(serve(house, p, holder, stop, pause) for p in partners))
 
@@ -176,12 +180,26 @@ async def run(house: House, partners: Sequence[Partner], holder: str, stop: asyn
 async def serve(house: House, partner: Partner, holder: str, stop: asyncio.Event, pause: Pause | None = None) -> None:
     """Push as soon as something is due, pull every `poll_seconds`. `pause` may be another clock's. Where nothing goes there any more, what
     went is taken back by the same push."""
-    both = await Breakers.of(house, partner.name)
     rest = pause or (lambda seconds: _sleep(stop, seconds))
+    both = await _known(house, partner, stop, rest)
+    if both is None:
+        return
     doing = [_watch(house, partner, holder, both.push, stop, rest), _push_loop(house, partner, holder, both, stop, rest)]
     if partner.terms.direction != "out":
         doing.append(_pull_loop(house, partner, holder, both, stop, rest))
-    await asyncio.gather(*doing)
+    async with asyncio.TaskGroup() as together:  # who ends this has ended all of them when it returns
+        for one in doing:
+            together.create_task(one)
+
+
+async def _known(house: House, partner: Partner, stop: asyncio.Event, rest: Pause) -> Breakers | None:
+    """How it went with this partner so far, as soon as the store says so; None where it is to stop before."""
+    while not stop.is_set():
+        try:
+            return await Breakers.of(house, partner.name)
+        except StoreError:  # said elsewhere
+            await rest(LOOK_SECONDS)
+    return None
 
 
 async def _push_loop(house: House, partner: Partner, holder: str, both: Breakers, stop: asyncio.Event, rest: Pause) -> None:
@@ -213,12 +231,9 @@ async def _pull_loop(house: House, partner: Partner, holder: str, both: Breakers
         return tally
 
     while not stop.is_set():
-        ours = reader.claim is not None
-        if not await _reads(reader):
+        if not await _reads(reader, both.pull):
             await rest(min(partner.poll_seconds, LOOK_SECONDS))
             continue
-        if not ours:  # how it went for whoever read before
-            await both.pull.look()
         if await _round(partner, both, both.pull, inward, rest) is None:
             continue
         while left > 0 and not stop.is_set() and not await _called(house, partner):
@@ -228,15 +243,20 @@ async def _pull_loop(house: House, partner: Partner, holder: str, both: Breakers
     await reader.leaves()
 
 
-async def _reads(reader: Reader) -> bool:
+async def _reads(reader: Reader, breaker: Breaker) -> bool:
     try:
+        if reader.claim is None:  # how it goes for whoever reads now, and may have to be gone on from
+            await breaker.look()
         return await reader.mine()
     except StoreError:
         return False  # said elsewhere
 
 
 async def _pace(house: House, partner: Partner) -> float:
-    return await pace(house, partner.terms, partner.hooks, partner.poll_seconds, partner.server, partner.abilities)
+    """Seconds until what changes there is asked for again: later where much was just sent, whose echo is read in each window as long as that reaches back."""
+    seconds = await pace(house, partner.terms, partner.hooks, partner.poll_seconds, partner.server, partner.abilities)
+    met = sum(map(len, partner.heard.values()))
+    return max(seconds, min(seconds * met / EASY, partner.overlap_seconds / 3))
 
 
 async def _called(house: House, partner: Partner) -> bool:

@@ -62,10 +62,13 @@ async def answer(web: Web, request: Request) -> Response:
 def _said(w: Waiting) -> dict[str, Any]:
     d = w.draft
     changes = [
-        {"method": i.method, "ref": i.ref, **({"version": i.over} if i.over else {}), **({"title": i.title} if i.title else {}), **({"resource": strict.decode(i.body.encode())} if i.body else {})}
+        {
+            "method": i.method, "ref": i.ref, **({"version": i.over} if i.over else {}), **({"title": i.title} if i.title else {}),
+            **({"resource": strict.decode(i.body.encode())} if i.body else {}), **({"now": w.before[i.ref]} if w.before.get(i.ref) else {}),
+        }
         for i in d.items
     ]  # fmt: skip
-    return {"id": d.id, "by": d.by, "name": d.name, "at": d.at, "fits": w.fits, "changes": changes}
+    return {"id": d.id, "by": d.by, "name": d.name, "at": d.at, "fits": w.fits, "may": w.may, "changes": changes}
 
 
 async def _asked(web: Web, request: Request) -> tuple[Context, str]:

@@ -51,7 +51,7 @@ PROGRAMS: dict[tuple[str, str], tuple[str, tuple[int, ...], str, str]] = {
     ("/patients/{patient}/telling", "get"): ("How a person is told that something changed", (200, 401, 403, 404), "", "application/json"),
     ("/patients/{patient}/telling", "put"): ("Choose how to be told", (200, 202, 401, 403, 404, 409, 415, 422, 429), "application/json", "application/json"),
     ("/patients/{patient}/telling/code", "post"): ("Send back the code that went to a new address", (200, 401, 403, 404, 409, 415, 422), "application/json", "application/json"),
-    ("/readings/sms", "post"): ("A reading that somebody sent as a text message", (200, 201, 401, 403, 404, 415, 422), "application/json", "application/json"),
+    ("/readings/sms", "post"): ("A reading that somebody sent as a text message", (200, 201, 202, 401, 403, 404, 415, 422), "application/json", "application/json"),
     ("/fhir/.well-known/smart-configuration", "get"): ("SMART configuration", (200,), "", "application/json"),
     ("/.well-known/openid-configuration", "get"): ("OpenID configuration", (200,), "", "application/json"),
     ("/.well-known/oauth-authorization-server", "get"): ("OAuth server metadata", (200,), "", "application/json"),

@@ -8,8 +8,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..around import readings
+from ..domain.bundle import SAID
 from ..domain.problem import Problem
-from .app import Web, context, guarded
+from .app import PRIVATE, Web, context, guarded
 from .messages import ID, plain
 from .recording import shaped
 
@@ -28,15 +29,17 @@ def routes(web: Web) -> list[Route]:
 
 
 async def take(web: Web, request: Request) -> Response:
-    """201 and where it is kept; 200 for a message that came before."""
+    """201 and where it is kept; 200 for a message that came before; 202 where a volunteer passed it on and it waits for the person."""
     ctx = await context(web, request)
     said = await shaped(web, request, Message)
     if not ID.match(said.patient):
         raise Problem("invalid", "`patient` is the id of a person here.", "patient")
     if len(said.message) > 100 or len(said.at) > 40:
         raise Problem("invalid", "`message` has at most 100 characters, `at` is an instant such as 2026-11-20T08:00:00Z.", "message")
-    kept, new = await readings.by_message(ctx, said.patient, said.text, said.at, said.message)
-    return plain({"kept": kept}, 201 if new else 200)
+    taken = await readings.by_message(ctx, said.patient, said.text, said.at, said.message)
+    if taken.draft:
+        return plain({"waits": taken.ref, "draft": taken.draft, "said": SAID["drafted"]}, 202, {**PRIVATE, "Location": f"{web.base}/fhir/{taken.draft}"})
+    return plain({"kept": taken.ref}, 201 if taken.new else 200)
 
 
 __all__ = ["routes"]

@@ -166,3 +166,26 @@ async def test_the_chain_of_a_condition_needs_the_scope_that_the_chain_of_a_sear
     assert (await here.ask("app", "GET", asked.replace("Goal", "Task"))).status == 403
     patch = [("content-type", "application/json-patch+json"), ("if-match", 'W/"1"')]
     assert (await here.ask("app", "PATCH", "CarePlan?subject:Patient.family=Example", patch, b"[]")).status == 403
+
+
+AT_RISK = {"meta": {"security": [{"system": "https://fhir-gateway.example/CodeSystem/handling", "code": "location-protected"}]}}
+
+
+async def test_who_deletes_the_patient_of_somebody_at_risk_is_not_shown_where_they_are(scratch: Shelf) -> None:
+    """Whoever was deleted is in the same danger as before (SEED=341081978)."""
+    refuge = made("hospital", "refuge", "Location", status="active", name="Refuge", address={"city": "Hiddenham"})
+    visit = made("hospital", "visit", "Encounter", status="finished", subject=P1, location=[{"location": {"reference": "Location/refuge"}}],
+                 **{"class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}})  # fmt: skip
+    endangered = made("hospital", "p1", "Patient", name=[{"family": "Example"}], birthDate="1950-01-01", **AT_RISK)
+    here, _ = await played(scratch, refuge, endangered, *CARED_FOR[2:], visit)
+
+    async def seen() -> str:
+        answers = [await here.ask("gp", "GET", path) for path in ("Encounter/visit", "Encounter/visit/_history", "Patient/$everything", "Encounter?patient=p1&_include=*")]
+        assert all(a.status == 200 for a in answers), answers
+        return "".join(a.body.decode() for a in answers)
+
+    assert "Hiddenham" not in await seen()
+    assert (await here.ask("gp", "DELETE", "Patient/p1", [("if-match", 'W/"1"')])).status in (200, 204)
+    assert (await here.ask("gp", "GET", "Patient/p1")).status == 410
+    told = await seen()
+    assert "visit" in told and "refuge" not in told and "Hiddenham" not in told

@@ -51,6 +51,14 @@ class Habits:
     must_match: bool = False  # a PUT or DELETE without If-Match is refused with 400
     update_creates: bool = False  # a PUT to an id that is not there: 201, else 404
     delete_answers: int = 204  # another server says 200, with an OperationOutcome
+    delete_again: int = 0  # what a DELETE of what is not there gets; 0: 404, or 410
+    tombstone: bool = False  # what is gone has an ETag
+    unchanged: bool = False  # an update that changes nothing makes no version
+    keeps_referred: bool = False  # what is referred to is not deleted: 409
+    races: bool = False  # it looks and creates in two steps: a create that comes while another is under way makes a second
+    clamps: bool = False  # it says in each page of fewer than was asked for that it gives no more, in an entry
+    most_versions: int = 0  # more of one resource in a minute are refused with 429
+    most_requests: int = 0  # more in a minute are refused with 429 and a RateLimit, where that is not 0
     skew: timedelta = timedelta(0)  # its clock, against ours
     stamps: Literal["ms", "s"] = "ms"  # how fine `lastUpdated` is
     adds_up: bool = False  # tags and labels that an update leaves out stay, as at one server
@@ -155,6 +163,8 @@ class There:
         self._found: dict[str, tuple[datetime, list[str]]] = {}
         self._own: dict[str, str] = {}
         self._lock = threading.RLock()
+        self._came: list[datetime] = []  # requests, where there is a most of them
+        self.throttled = 0
 
     # -- the script
 
@@ -194,6 +204,11 @@ class There:
             self.held.pop(name, None)
             self.history.append(Kept(name, self._version(name), self._now(at), None, "DELETE"))
 
+    def forget(self, name: str) -> None:
+        """Expunged: no trace, and its versions begin again."""
+        for one in (self._last, self._count):
+            one.pop(name, None)
+
     def named(self, type: str) -> list[Body]:
         return [b for n, b in self.held.items() if n.startswith(f"{type}/")]
 
@@ -209,6 +224,8 @@ class There:
     def answer(self, asked: Asked) -> Answer:
         """The true answer, and what was asked is done."""
         with self._lock:
+            if (spent := self._spent()) is not None:
+                return spent
             if asked.path == "metadata":
                 return self._json(200, self._capability())
             parts = asked.path.split("/")
@@ -281,7 +298,7 @@ class There:
 
     def _create(self, asked: Asked) -> Answer:
         type, wanted = asked.path, asked.headers.get("if-none-exist")
-        if wanted and self.habits.conditional_create:
+        if wanted and self.habits.conditional_create and not self.habits.races:
             same = self._matching(type, dict(parse_qsl(wanted)))
             if len(same) > 1:
                 return self._outcome(412, "more than one matches")
@@ -294,7 +311,8 @@ class There:
             return self._past(name, asked.path.rpartition("/")[2])
         if name in self.held:
             return self._json(200, self.held[name], self._tagged(self.held[name]))
-        return self._outcome(410 if name in self._last else 404, f"{name} is not here")
+        gone = self._outcome(410 if name in self._last else 404, f"{name} is not here")
+        return Answer(gone.status, gone.body, {**gone.headers, "ETag": f'W/"{self._last[name]}"'}) if self.habits.tombstone and name in self._last else gone
 
     def _past(self, name: str, version: str) -> Answer:
         found = next((k.body for k in self.history if self.habits.reads_versions and (k.name, k.version) == (name, version)), None)
@@ -308,13 +326,22 @@ class There:
             return self._outcome(404, f"{name} is not here")
         if asked.sent.get("id") != name.split("/")[1]:
             return self._outcome(400, "the id of the body is not that of the address")
+        lately = [k for k in self.history if k.name == name and k.at > self._now(None) - timedelta(minutes=1)]
+        if self.habits.most_versions and len(lately) >= self.habits.most_versions:
+            self.throttled += 1
+            return self._outcome(429, "too many versions of one resource in a minute")
+        if known and self.habits.unchanged and _said(self.held[name]) == _said(asked.sent):
+            return self._written(200, self.held[name], asked.sent)
         return self._written(200 if known else 201, self._put(name, asked.sent, "PUT", None), asked.sent)
 
     def _delete(self, name: str, asked: Asked) -> Answer:
         if name not in self.held:
-            return self._outcome(410 if name in self._last else 404, f"{name} is not here")
+            again = self.habits.delete_again
+            return Answer(again) if again else self._outcome(410 if name in self._last else 404, f"{name} is not here")
         if wrong := self._precondition(name, asked):
             return wrong
+        if self.habits.keeps_referred and any(f'"{name}"' in json.dumps(b) for n, b in self.held.items() if n != name):
+            return self._outcome(409, f"{name} is referred to")
         self.remove(name)
         if self.habits.delete_answers == 204:
             return Answer(204)
@@ -326,6 +353,20 @@ class There:
             return self._outcome(400, "If-Match is required") if self.habits.must_match else None
         if name in self.held and match != self._tagged(self.held[name]).get("ETag"):
             return self._outcome(self.habits.stale, "it has changed")
+        return None
+
+    def _spent(self) -> Answer | None:
+        """Too many requests in this minute."""
+        most, now = self.habits.most_requests, self._now(None)
+        if not most:
+            return None
+        self._came = [at for at in self._came if at > now - timedelta(minutes=1)]
+        if len(self._came) >= most:
+            self.throttled += 1
+            left = max(1, round((self._came[0] + timedelta(minutes=1) - now).total_seconds()))
+            told = self._outcome(429, "too many requests")
+            return Answer(429, told.body, {**told.headers, "RateLimit": f'"requests";r=0;t={left}'})
+        self._came.append(now)
         return None
 
     def _unknown(self, name: str, asked: Asked) -> Answer:
@@ -395,6 +436,9 @@ class There:
             return self._outcome(400, f"no more than {self.habits.cap} entries can be gone through")
         kind, size = token.split(".")[0], min(count, self.habits.page)
         here, more = every[start : start + size], len(every) > start + size
+        if self.habits.clamps and size < count:
+            said = {"resourceType": "OperationOutcome", "issue": [{"severity": "information", "code": "informational", "diagnostics": f"no more than {size} are given"}]}
+            here = [*here, _dump({"resource": said, "search": {"mode": "outcome"}})]
         meta = {"lastUpdated": self._stamp(self._now(None))}
         parts = [b'"resourceType":"Bundle"', b'"type":' + _dump(kind), b'"meta":' + _dump(meta), b'"total":' + _dump(len(every))]
         links = [{"relation": "self", "url": own}] if (own := self._own.get(token, "")) else []
@@ -558,6 +602,12 @@ def _dump(value: Any) -> bytes:
 @cache
 def _zipped(size: int) -> bytes:
     return gzip.compress(b" " * size, 9)
+
+
+def _said(body: Body) -> Body:
+    """Without what a server sets itself."""
+    meta = {k: v for k, v in body.get("meta", {}).items() if k not in ("versionId", "lastUpdated")}
+    return {**body, "meta": meta}
 
 
 def _token(values: Sequence[Body], wanted: str, name: str) -> bool:

@@ -234,6 +234,18 @@ def test_what_they_deleted_and_we_changed_is_not_made_anew_there(both: Scenario)
     assert len(copies(both, ref.split("/")[1])) == 1, "a person said that it goes there again"
 
 
+def test_what_is_deleted_there_and_put_again_under_its_id_goes_on_as_what_it_was(both: Scenario) -> None:
+    """Deletes: a PUT to the id of what was deleted revives it, with a version more. Between two rounds nobody saw it gone."""
+    ref, person = f"Goal/{new_goal(both, 8, 'Gone for a moment')['id']}", both.people[8].who
+    step(both)
+    (copy,) = copies(both, ref.split("/")[1])
+    assert both.peer.delete(copy).status_code in (200, 204)
+    assert both.peer.put(copy | {"startDate": "2026-11-05"}).status_code in (200, 201)
+    both.settle()
+    (there,) = copies(both, ref.split("/")[1])
+    assert there["id"] == copy["id"] and checked(person.get(ref))["startDate"] == "2026-11-05" == there["startDate"]
+
+
 def test_consent_goes_before_an_edit_there_that_we_have_not_read(both: Scenario) -> None:
     """ETag, If-Match on DELETE: HAPI and Medplum's router do not look at it; what was taken back is gone all the same."""
     ref = goal_of(both, 7)

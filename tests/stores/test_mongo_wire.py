@@ -10,14 +10,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from bson import ObjectId
 from pymongo import MongoClient
+from pymongo.network_layer import PyMongoProtocol
 
 from fhir_gateway.domain.types import Always, Bump, Close, Keep, Ref, Send
 from fhir_gateway.store import mongo, mongo_commit
@@ -240,6 +242,38 @@ async def test_readings_are_asked_again(faulty: Faulty) -> None:
     faulty.fail(["aggregate"], times=10_000, errorCode=10107)
     with pytest.raises(Unavailable):
         await faulty.store.get(WALK)
+
+
+@pytest.mark.parametrize("what", ["reading", "writing", "an audit row"])
+async def test_who_is_told_to_end_while_the_driver_writes_ends(database: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the turn of the loop in which the driver's wait is over Python 3.11 forgets it: the task would go on for ever."""
+    store = await mongo.open(database, clock=lambda: MORNING)
+    asked: dict[str, Callable[[], Awaitable[Any]]] = {
+        "reading": lambda: store.kept("thing", "a", MORNING), "writing": lambda: store.commit(Keep("thing", "a", b"1")), "an audit row": lambda: store.commit(note(str(ObjectId()))),
+    }  # fmt: skip
+    write = PyMongoProtocol.write
+
+    async def goes_on() -> None:
+        while True:
+            await asked[what]()
+
+    async def cancelled_in_that_turn(self: PyMongoProtocol, message: bytes) -> None:
+        await write(self, message)
+        if once and once.pop():
+            asyncio.get_running_loop().call_soon(task.cancel)
+
+    once = [True]
+    task = asyncio.create_task(goes_on())
+    with monkeypatch.context() as m:
+        m.setattr(PyMongoProtocol, "write", cancelled_in_that_turn)
+        await asyncio.wait([task], timeout=10)
+    ended = task.done()
+    task.cancel()  # whatever was found, it goes on no longer
+    await asyncio.wait([task])
+    assert ended and task.cancelled(), "it was told to end, and goes on"
+    await store.commit(Keep("thing", "b", b"1"))
+    assert await store.kept("thing", "b", MORNING) == b"1", "the store is as good as before"
+    await store.close()
 
 
 @pytest.mark.slow

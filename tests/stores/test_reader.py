@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from fhir_gateway.remote.client import RemoteServer
+from fhir_gateway.store.base import Unavailable
 from fhir_gateway.sync import worker
 from fhir_gateway.sync.partner import Partner
 from fhir_gateway.sync.reader import HOLD, Lost, Reader
@@ -78,6 +79,49 @@ async def test_one_of_two_workers_reads_and_the_other_goes_on_when_it_is_killed_
     later.begin("c")
     assert "c" in await later.read(), "who stops gives it back"
     await later.over()
+
+
+async def test_who_is_killed_has_ended_whole_when_that_is_said(here: Here) -> None:
+    """A part of it that takes its time to end is waited for: what it still asks is asked before, and not after."""
+    watching, ended = asyncio.Event(), asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        if seconds < worker.WATCH_SECONDS:
+            await asyncio.sleep(0.01)
+            return
+        watching.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(50):
+                await asyncio.sleep(0)
+            ended.set()
+
+    both = Workers(here)
+    both.tasks["a"] = asyncio.create_task(worker.serve(here.house, both.partner("a"), "a", both.stop, pause))
+    await asyncio.wait_for(watching.wait(), 30)
+    await both.kill("a")
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize("when", ["at the start", "as it takes over"])
+async def test_a_store_that_does_not_answer_for_a_moment_ends_no_worker(here: Here, when: str) -> None:
+    both, kept, failed = Workers(here), here.mortal.kept, Counter[str]()
+    ways = ("hub push", "hub pull") if when == "at the start" else ("hub pull",)
+    spare = 0 if when == "at the start" else 1  # what the start asks, too
+
+    async def away(kind: str, key: str, at: Any) -> bytes | None:
+        if kind == "remote-state" and key in ways:
+            failed[key] += 1
+            if spare < failed[key] <= spare + 2:
+                raise Unavailable("for a moment")
+        raw: bytes | None = await kept(kind, key, at)
+        return raw
+
+    here.mortal.kept = away  # type: ignore[method-assign]
+    both.begin("a")
+    assert await both.read() == {"a"} and max(failed.values()) >= spare + 3
+    await both.over()
 
 
 async def test_who_is_asked_for_a_round_takes_over_from_who_rests_and_waits_for_who_is_at_work(here: Here) -> None:

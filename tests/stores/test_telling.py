@@ -224,6 +224,16 @@ async def test_the_parent_of_a_child_is_told_too_while_the_role_lasts(place: Pla
     assert sorted(place.post.to) == ["amina@mail.example", "amina@mail.example", "leila@mail.example"]
 
 
+async def test_the_answer_about_who_looked_is_for_the_person_and_not_for_who_may_have_looked(place: Place) -> None:
+    _, parent = await child(place)
+    await place.choose()
+    await place.appoint("leila", "parental-responsibility")
+    await place.later()
+    await place.event("not-recognised")
+    await place.later()
+    assert "not-recognised" not in dict(await place.states(parent)) and "not-recognised" in dict(await place.states())
+
+
 async def test_who_acts_at_the_person_s_side_is_not_told(place: Place) -> None:
     await child(place)
     await place.choose()

@@ -32,6 +32,17 @@ def ask(v: Visitor, id: str, person: str = "", why: str = "") -> None:
     assert done.status_code == 200 and "It was asked for" in done.text, done.text[:2000]
 
 
+def cannot_ask(v: Visitor, id: str, person: str) -> None:
+    """Who does not look after somebody asks for nothing for them, and is told what they would be of nobody."""
+    said = []
+    for whom in (person, "0198c0de-0000-7000-8000-000000000000"):
+        v.get(f"/services/{id}?for={whom}")
+        answer = v.http.post(f"/services/{id}/ask", data={**v.fields(f"/services/{id}/ask"), "why": "", "days": "30"})
+        v.page = answer.text
+        said.append((answer.status_code, v.words().replace(whom, "")))
+    assert said[0] == said[1] and said[0][0] == 422, said
+
+
 def entries(demo: Gateway, query: str, who: str = "patient") -> list[dict[str, Any]]:
     answer = demo.get(who, query)
     assert answer.status_code == 200, answer.text
@@ -49,6 +60,15 @@ def move(demo: Gateway, task: dict[str, Any], by: str, status: str, **more: Any)
     assert now.status_code == 200, now.text
     done = save(demo, now.json() | {"status": status} | more, now.headers["etag"], by=by)
     assert done.status_code == 200, done.text
+
+
+def knows_nothing_of(demo: Gateway, who: str, *refs: str) -> None:
+    """Each of these is to them as what is not there."""
+    for ref in refs:
+        type = ref.split("/")[0]
+        hidden, absent = demo.get(who, ref), demo.get(who, f"{type}/0198c0de-0000-7000-8000-000000000000")
+        assert (hidden.status_code, hidden.content) == (404, absent.content), f"{ref}: {hidden.status_code} {hidden.text}"
+        assert demo.get(who, f"{type}?_id={ref.split('/')[1]}").json()["total"] == 0
 
 
 def order(demo: Gateway, task: dict[str, Any], who: str) -> list[str]:

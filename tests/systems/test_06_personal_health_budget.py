@@ -8,6 +8,7 @@ from ..conftest import Gateway
 from ..staff import Colleague, put_directory, signed_in
 from ..web.test_doors import as_
 from .referring import NEW
+from .town import ODS, SECTOR, Programme, about, classes, permit
 
 OURS = "https://fhir-gateway.example"
 HEALTH = {"coding": [{"system": f"{OURS}/CodeSystem/sector", "code": "health"}]}
@@ -108,3 +109,44 @@ def test_who_asks_does_not_choose_who_may_say_yes(demo: Gateway) -> None:
     amina.get("/asked")
     line = amina.words().split("A favour: 700 GBP")[1][:100]
     assert "Does not count yet" in line and "the group that was asked does not authorise budgets" in line
+
+
+PILOT = {"coding": [{"system": "https://town.example/pilots", "code": "personal-health-budget"}], "text": "Personal health budget pilot"}
+
+
+def test_the_group_reads_what_the_consent_to_the_pilot_opens_and_nothing_before(programme: Programme) -> None:
+    """The person joins the pilot by a consent of that category; the group reads plan, outcome and budget by it, and by nothing else."""
+    p = programme
+    p.places(trust="health", surgery="health", elsewhere="voluntary")
+    sector = {"coding": [{"system": SECTOR, "code": "voluntary"}]}
+    p.codes["group"] = "S06RISK"
+    p.settled({"resourceType": "Organization", "id": "s06-group", "active": True, "name": "Risk group (s06)", "identifier": [{"system": ODS, "value": "S06RISK"}], "type": [sector, AUTHORISES]})
+    gp, chair, stranger = p.staff(gil=("surgery", "gp"), ria=("group", "chair"), sid=("elsewhere", "chair"))
+    patient = p.bring(p.system("records", "trust", "--contributor", "--refers"), p.plan_of("Hal", team=[("Gil", "surgery")]))
+    hal = p.person("hal", patient)
+    gp.agree(patient)
+    money = {"url": f"{OURS}/StructureDefinition/funded-by", "extension": [{"url": "amount", "valueMoney": {"value": 300, "currency": "GBP"}}]}
+    line = gp.make({"resourceType": "ServiceRequest", "status": "active", "intent": "order", "code": {"text": "A rowing machine"}, "subject": about(patient), "requester": {"reference": gp.user}, "extension": [money]})
+    budget, plan = f"ServiceRequest/{line['id']}", f"CarePlan/{gp.one(f'CarePlan?patient={patient}')['id']}"
+    goal = f"Goal/{gp.one(f'Goal?patient={patient}')['id']}"
+    gp.change(goal, achievementStatus={"coding": [{"system": "http://terminology.hl7.org/CodeSystem/goal-achievement", "code": "improving"}]})
+    task = gp.make({"resourceType": "Task", "status": "requested", "intent": "order", "code": AUTHORISES, "description": "Say yes or no to the rowing machine", "for": about(patient),
+                    "focus": {"reference": budget}, "requester": {"reference": gp.user}, "owner": {"reference": p.place("group")}})  # fmt: skip
+    assert chair.read(f"Task/{task['id']}")["focus"]["reference"] == budget, "the group reads that it is asked"
+    chair.knows_nothing_of(budget, plan, goal)
+    stranger.knows_nothing_of(f"Task/{task['id']}", budget, plan)
+
+    joined = hal.allow(permit(p.place("group"), **classes("CarePlan", "Goal", "ServiceRequest")), category=[PILOT])
+    assert hal.read(joined)["category"][0]["coding"][0]["code"] == "personal-health-budget"
+    assert chair.read(budget)["extension"][0]["extension"][0]["valueMoney"]["value"] == 300
+    assert chair.read(plan)["title"] == "Hal's plan" and chair.read(goal)["achievementStatus"]["coding"][0]["code"] == "improving"
+    assert chair.total(f"Condition?patient={patient}") == 0, "what the pilot does not need stays shut"
+    hal.page.get("/asked")
+    assert "A rowing machine: 300 GBP" in hal.page.words() and "it waits to be authorised" in hal.page.words()
+    chair.change(f"Task/{task['id']}", status="completed")
+    hal.page.get("/asked")
+    assert "Authorised" in hal.page.words() and "it waits to be authorised" not in hal.page.words()
+    hal.end(joined)
+    chair.knows_nothing_of(budget, plan, goal)
+    stranger.page.get(f"/asked?for={patient}")
+    assert "rowing" not in stranger.page.words()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
 from .town import SNOMED, Programme, about, classes, permit
 
 VAS = {"system": SNOMED, "code": "736535009"}
@@ -38,3 +41,43 @@ def test_two_scores_are_a_change_with_its_dates(programme: Programme) -> None:
     assert other.total(f"Observation?patient={patient}&code={SNOMED}|736535009") == 2 and other.total(f"QuestionnaireResponse?patient={patient}") == 0
     ben.end(yes)
     assert other.total(f"Observation?patient={patient}") == 0
+
+
+def test_the_same_questions_fall_due_again_on_his_page_and_the_nurses_until_they_are_answered(programme: Programme) -> None:
+    p = programme
+    p.places(trust="health", team="health", elsewhere="health")
+    nurse, stranger = p.staff(una=("team", "nurse"), sol=("elsewhere", "nurse"))
+    patient = p.bring(p.system("records", "trust", "--contributor", "--refers"), p.plan_of("Bert", team=[("Una", "team")]))
+    bert = p.person("bert", patient)
+    nurse.agree(patient)
+    today = datetime.now(ZoneInfo("Europe/London")).date()
+    at = f"/team/people/{patient}/ask"
+    nurse.page.get(at)
+    wrong = {"form": "scores", "first-day": "31", "first-month": "2", "first-year": "2030", "weeks": "13", "times": "two", "within": "14"}
+    assert nurse.page.send(at, **wrong).status_code == 422 and "Write a number from 1 to 24" in nurse.page.words() and "a day that exists" in nurse.page.words()
+    nurse.page.send(at, **{**wrong, "first-day": str(today.day), "first-month": str(today.month), "first-year": str(today.year), "times": "2"})
+    later = today + timedelta(weeks=13)
+    assert "finds the questions on their page" in nurse.page.words() and f"from {later.day} " in nurse.page.words()
+
+    title = bert.get("Questionnaire/scores").json()["title"]
+    bert.page.get("/my-plan")
+    assert "Questions for you" in bert.page.words() and bert.page.words().count(title) >= 1 and 'href="/forms/scores"' in bert.page.page
+    assert f"{later.day} {later:%B %Y}" not in bert.page.words(), "what is not due yet is on the team's page alone"
+    nurse.page.get("/team")
+    assert "Questions that are due" in nurse.page.words() and title in nurse.page.words()
+    stranger.page.get("/team")
+    assert "Questions that are due" not in stranger.page.words() and stranger.page.get(at).status_code == 404
+
+    bert.make({
+        "resourceType": "QuestionnaireResponse", "questionnaire": "https://fhir-gateway.example/Questionnaire/scores", "status": "completed", "subject": about(patient),
+        "author": about(patient), "item": [{"linkId": "scores", "item": [{"linkId": "health-today", "answer": [{"valueInteger": 70}]}]}],
+    })  # fmt: skip
+    tasks = sorted(nurse.find(f"Task?patient={patient}&code=complete-questionnaire"), key=lambda t: t["executionPeriod"]["start"])
+    assert [t["status"] for t in tasks] == ["completed", "requested"] and tasks[0]["output"][0]["valueReference"]["reference"].startswith("QuestionnaireResponse/")
+    bert.page.get("/my-plan")
+    nurse.page.get("/team")
+    assert "Questions for you" not in bert.page.words() and "Questions that are due" not in nurse.page.words()
+    bert.change(f"Task/{tasks[1]['id']}", status="rejected")
+    nurse.page.get(f"/team/people/{patient}")
+    assert "Questions that this person is asked" not in nurse.page.words(), "he said no to the other"
+    assert stranger.total(f"Task?patient={patient}") == 0

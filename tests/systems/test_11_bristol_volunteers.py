@@ -66,6 +66,9 @@ def test_what_a_volunteer_writes_waits_until_the_person_accepts_it(programme: Pr
     ida.page.get("/my-plan/drafts")
     assert "I sing in the choir again" in ida.page.words() and "Vic" in ida.page.words() and "Ida walks to the sea" in ida.page.words()
     assert "Ida walks to the shop and back" in ida.page.words(), "what is there now stands beside what it would be"
+    (away,) = [c for d in ida.get(f"/patients/{patient}/drafts").json()["drafts"] for c in d["changes"] if c["method"] == "DELETE"]
+    assert away["now"] == goal and "All of this would go" in ida.page.words(), "and all that would be taken away"
+    assert ida.page.words().split("All of this would go")[1].count("Ida walks to the shop and back") >= 1
     ida.page.send(f"/my-plan/drafts/{task.split('/')[1]}", answer="accept")
     assert "It is part of your plan now" in ida.page.words()
     (sung,) = [g for g in gp.find(f"Goal?patient={patient}") if g["id"] != goal["id"]]
@@ -83,6 +86,18 @@ def test_what_a_volunteer_writes_waits_until_the_person_accepts_it(programme: Pr
     assert [(a["type"]["coding"][0]["code"], a["who"]["reference"]) for a in found["agent"]] == [("author", vic.user), ("attester", ida.user)]
     ida.page.get("/my-plan/who-looked")
     assert "Wrote a draft for your plan or record" in ida.page.words()
+
+    # the same on a page: changing the goal there is a draft, too
+    form = f"/team/people/{patient}/edit/Goal/{goal['id']}"
+    vic.page.get(f"/team/people/{patient}")
+    assert form in vic.page.page
+    vic.page.get(form)
+    assert "What you write is a draft" in vic.page.words()
+    vic.page.send(form, text="Ida dances with Joan")
+    assert "Your change is kept as a draft" in vic.page.words() and "Ida dances" not in vic.page.words()
+    assert gp.read(f"Goal/{goal['id']}") == goal
+    ida.page.get("/my-plan/drafts")
+    assert "Ida dances with Joan" in ida.page.words()
 
 
 def test_a_draft_of_what_was_changed_meanwhile_is_not_accepted(programme: Programme) -> None:
@@ -127,8 +142,13 @@ def test_a_draft_of_what_was_changed_meanwhile_is_not_accepted(programme: Progra
     assert vic.call("POST", "Goal", body=new, headers={"If-None-Exist": "identifier=urn:t|1"}).status_code == 202
     batch = vic.call("POST", "", body={"resourceType": "Bundle", "type": "batch", "entry": [{"resource": new, "request": {"method": "POST", "url": "Goal"}}]})
     assert batch.json()["entry"][0]["response"]["status"] == "202 Accepted"
-    texted = vic.call("POST", "/readings/sms", body={"patient": patient, "text": "BP 141 80"}, headers=said)
-    assert texted.status_code in (200, 201, 202, 403, 422), texted.text
+    reading = {"patient": patient, "text": "BP 141 80", "message": "sms-1"}
+    texted = vic.call("POST", "/readings/sms", body=reading, headers=said)
+    assert texted.status_code == 202 and "once the person accepts it" in texted.text and texted.headers["location"].endswith(texted.json()["draft"]), texted.text
+    assert vic.status(texted.json()["waits"]) == 404 and "kept" not in texted.json()
+    once_more = vic.call("POST", "/readings/sms", body=reading, headers=said)
+    assert (once_more.status_code, once_more.json()) == (202, texted.json()), "it is the same reading, and it waits still"
+    assert vic.call("POST", "/readings/sms", body={**reading, "text": "BP 190 110"}, headers=said).status_code == 422
     after = {t: [(r["id"], r["meta"]["versionId"]) for r in olga.find(f"{t}?patient={patient}&_count=100")] for t in before}
     assert {k: v for k, v in after.items() if k != "Task"} == {k: v for k, v in before.items() if k != "Task"}
     assert all("accept-draft" in str(olga.read(f"Task/{id}")) for id, _ in set(after["Task"]) - set(before["Task"]))
@@ -147,6 +167,11 @@ def test_a_draft_of_what_was_changed_meanwhile_is_not_accepted(programme: Progra
     vic.change(f"Task/{asked['id']}", status="accepted")
     assert olga.read(f"Task/{asked['id']}")["status"] == "accepted"
     vic.change(f"Task/{asked['id']}", 202, description="Come on Mondays")
+
+    taken = olga.call("POST", f"/patients/{patient}/drafts/{texted.json()['draft'].split('/')[1]}", body={"answer": "accept"}, headers=said)
+    assert taken.status_code == 200 and texted.json()["waits"] in taken.json()["written"], taken.text
+    kept = vic.call("POST", "/readings/sms", body=reading, headers=said)
+    assert (kept.status_code, kept.json()) == (200, {"kept": texted.json()["waits"]})
 
     for waiting in vic.get(f"/patients/{patient}/drafts").json()["drafts"]:
         assert vic.call("POST", f"/patients/{patient}/drafts/{waiting['id']}", body={"answer": "withdraw"}, headers=said).status_code == 200

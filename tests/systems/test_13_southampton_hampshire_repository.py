@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..faults.scripted import Habits, scripted
 from .partnered import in_step, partnered
-from .town import Programme, permit
+from .town import Programme, about, permit
 
 
 def test_edits_on_both_sides_meet_and_none_is_lost(tmp_path: Path) -> None:
@@ -40,6 +40,30 @@ def test_edits_on_both_sides_meet_and_none_is_lost(tmp_path: Path) -> None:
         final = {g["description"]["text"]: g for g in repository.named("Goal")}["Sam walks to the shop and back"]
         assert (final["statusDate"], final["note"][0]["text"]) == ("2026-11-24", "Walked twice this week"), "there, too"
 
+        (team,) = manager.find(f"CareTeam?patient={patient}")
+        (one,) = [m for m in team["participant"] if any(c.get("code") == "key-worker" for r in m["role"] for c in r.get("coding", ()))]
+        assert one["role"][0]["text"] == "Case manager" and one["member"]["identifier"]["value"] == p.codes["council"], "a single case manager"
+        assert any("_lastUpdated" in a.query or a.path.endswith("_history") for a in repository.asked), "what changed there is asked for by when it changed"
+
+        # many of them, on both sides at once: none is lost
+        goals = [manager.make({"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": f"Number {n}"}, "subject": about(patient)}) for n in range(12)]
+        in_step(town)
+        for n, goal in enumerate(goals):
+            copy = next(g for g in repository.named("Goal") if g["description"]["text"] == f"Number {n}")
+            if n % 3 != 1:
+                manager.change(f"Goal/{goal['id']}", note=[{"text": f"Seen {n}"}])
+            if n % 3 != 2:
+                repository.write({**copy, "statusDate": f"2026-11-{n + 1:02}"})
+        assert in_step(town)["conflicts"] == 0
+        in_step(town)
+        ours, theirs = ({g["description"]["text"]: g for g in some} for some in (sam.find(f"Goal?patient={patient}&_count=50"), repository.named("Goal")))
+        lost = [
+            (n, side) for n in range(12) for side, held in (("here", ours), ("there", theirs))
+            if (n % 3 != 1 and held[f"Number {n}"].get("note") != [{"text": f"Seen {n}"}]) or (n % 3 != 2 and held[f"Number {n}"].get("statusDate") != f"2026-11-{n + 1:02}")
+        ]  # fmt: skip
+        assert lost == []
+
+        home.knows_nothing_of(f"Goal/{walk['id']}", f"CareTeam/{team['id']}")
         assert home.total(f"CarePlan?patient={patient}") == 0
         sam.allow(permit(p.place("homes")))
         assert home.plan(patient)["title"] == "Sam's plan", "housing too, once he says yes"
@@ -48,4 +72,4 @@ def test_edits_on_both_sides_meet_and_none_is_lost(tmp_path: Path) -> None:
         assert not repository.named("Goal") and not repository.named("CarePlan"), "his no takes it back from the repository"
         sam.end(no)
         in_step(town)
-        assert len(repository.named("Goal")) == 2
+        assert len(repository.named("Goal")) == 14

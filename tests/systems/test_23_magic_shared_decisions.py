@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .town import Programme, about, save
+from .town import Programme, about, permit, save
 
 CODE = {"system": "https://fhir-gateway.example/CodeSystem/plan-observation", "code": "decision"}
 BASE = "https://fhir-gateway.example/StructureDefinition"
@@ -17,8 +17,8 @@ def option(text: str, chosen: bool, good: str, bad: str) -> dict[str, Any]:
 
 def test_a_decision_is_one_thing_with_every_option_in_it(programme: Programme) -> None:
     p = programme
-    p.places(trust="health", surgery="health")
-    gp = p.staff(gp=("surgery", "gp"))[0]
+    p.places(trust="health", surgery="health", other_surgery="health")
+    gp, stranger = p.staff(gp=("surgery", "gp"), sid=("other_surgery", "gp"))
     knee = {
         "id": "d-1", "question": "What to do about my knee", "matters": "Kneeling in my garden", "goals": ["g-1"], "on": "2026-05-01", "with": "t-0",
         "helped_by": "A leaflet with pictures", "why": "I want to try without a hospital first",
@@ -43,6 +43,14 @@ def test_a_decision_is_one_thing_with_every_option_in_it(programme: Programme) -
         shown = words[words.index("What to do about my knee") :]
         for text in ("Kneeling in my garden", "Meg walks to the shop and back", "Exercises for three months Chosen", "An operation Not chosen", "It may last ten years", "Weeks in bed", "Dr Gupta"):
             assert text in shown, f"{page}: {text}"
+
+    stranger.knows_nothing_of(f"Observation/{made['id']}", f"Goal/{goal['id']}")
+    assert stranger.status(f"/plans/{patient}") == 404 and stranger.page.get(f"/team/people/{patient}").status_code == 404, "what she chose and why is for whom she shares with"
+    hide = meg.allow(permit(gp.user, type="deny", data=[{"meaning": "instance", "reference": {"reference": f"Observation/{made['id']}"}}]))
+    gp.knows_nothing_of(f"Observation/{made['id']}")
+    gp.page.get(f"/team/people/{patient}")
+    assert "An operation" not in gp.page.words() and "decisions" not in gp.plan(patient)
+    meg.end(hide)
 
     # another choice: the first is not lost, and what was chosen before is in the history
     other = [{**o, "chosen": o["text"] == "An operation"} for o in knee["options"]]

@@ -11,6 +11,7 @@ from fhir_gateway.domain.openreferral import DISTRICT
 from ..conftest import Gateway
 from ..directories import DISTRICTS, as_csv, tables
 from ..web.test_doors import as_
+from .referring import cannot_ask, knows_nothing_of
 
 
 def test_a_thousand_services_come_in_and_a_navigator_finds_those_near_somebody(demo: Gateway, tmp_path: Path) -> None:
@@ -35,6 +36,13 @@ def test_a_thousand_services_come_in_and_a_navigator_finds_those_near_somebody(d
     assert {e["resource"]["name"] for e in near["entry"]} == here and near["total"] == len(here) < 100, "those that cover NR30 or stand in it"
     assert demo.get("link-worker", f"HealthcareService?coverage-area.identifier={DISTRICT}|ZE1&service-category={kind}").json()["total"] == 0
     assert "Befriending" not in navigator.get(f"/services?near=ZE1&kind={kind}").text.split("<main", 1)[1].split("<form", 1)[0], "none in Shetland"
+
+    elsewhere = {"resourceType": "HealthcareService", "active": True, "name": "My own"}
+    for who in ("link-worker", "gp"):
+        assert demo.call(who, "POST", "HealthcareService", body=elsewhere).status_code == 403, "the directory is the operator's to fill"
+    somebody = near["entry"][0]["resource"]["id"]
+    cannot_ask(navigator, somebody, demo.patient)
+    knows_nothing_of(demo, "link-worker", f"Patient/{demo.patient}")  # near whom it is they know from whom they talk to, not from a record
 
     gone = tables(999, 250)
     for name, raw in as_csv(gone).items():

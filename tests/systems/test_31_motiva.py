@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from .town import Programme, about
 
 
@@ -14,18 +16,25 @@ def test_a_film_then_questions_then_the_nurses_list(programme: Programme) -> Non
     nurse.agree(patient)
     motiva = p.system("motiva", "motiva", "--contributor", "--refers")
 
+    sent = datetime.now(UTC) - timedelta(hours=1)
+    due_on = (sent + timedelta(days=7)).date()
     film = motiva.make({
-        "resourceType": "Communication", "status": "completed", "subject": about(patient), "recipient": [about(patient)], "sent": "2026-11-13T10:00:00Z",
+        "resourceType": "Communication", "status": "completed", "subject": about(patient), "recipient": [about(patient)], "sent": sent.isoformat(timespec="seconds"),
         "payload": [{"contentAttachment": {"url": "https://films.example/salt-and-your-heart", "title": "Salt and your heart", "contentType": "text/html"}}],
     })  # fmt: skip
     asked = motiva.make({
         "resourceType": "Task", "status": "requested", "intent": "order", "description": "A few questions about the film", "for": about(patient), "owner": about(patient),
-        "focus": {"reference": f"Communication/{film['id']}"}, "restriction": {"period": {"end": "2026-11-20"}},
+        "focus": {"reference": f"Communication/{film['id']}"}, "restriction": {"period": {"end": due_on.isoformat()}},
         "input": [{"type": {"text": "questionnaire"}, "valueCanonical": "https://films.example/Questionnaire/salt|1"}],
     })  # fmt: skip
     assert gil.read(f"Communication/{film['id']}")["payload"][0]["contentAttachment"]["url"].startswith("https://films")
     due = gil.one(f"Task?patient={patient}&owner=Patient/{patient}&status=requested")
-    assert due["restriction"]["period"]["end"] == "2026-11-20", "a week after the film"
+    seen = gil.read(f"Communication/{film['id']}")
+    assert datetime.fromisoformat(due["restriction"]["period"]["end"]).date() - datetime.fromisoformat(seen["sent"]).date() == timedelta(days=7), "a week after the film"
+    assert due["input"][0]["valueCanonical"].startswith("https://films.example/Questionnaire/") and due["focus"]["reference"] == f"Communication/{film['id']}"
+    by_then = f"Task?patient={patient}&owner=Patient/{patient}&status=requested&_lastUpdated=ge{sent.date()}"
+    assert [t["id"] for t in gil.find(by_then)] == [asked["id"]]
+    stranger.knows_nothing_of(f"Communication/{film['id']}", f"Task/{asked['id']}")
 
     answers = gil.make({
         "resourceType": "QuestionnaireResponse", "status": "completed", "subject": about(patient), "author": about(patient), "authored": "2026-11-20T19:00:00Z",
@@ -41,4 +50,10 @@ def test_a_film_then_questions_then_the_nurses_list(programme: Programme) -> Non
     nurse.page.get("/team")
     assert "Look at Gil's answers" in nurse.page.words()
     assert nurse.read(given)["item"][0]["answer"][0]["valueString"] == "My ankles are swollen"
-    assert stranger.status(given) == 404 and "Gil" not in stranger.page.get("/team").text
+    look = nurse.one(f"Task?patient={patient}&focus={given}")
+    assert look["owner"]["reference"] == p.place("team") and look["status"] == "requested", "the answers lead to the nurse's list"
+    nurse.change(f"Task/{look['id']}", status="completed")
+    nurse.page.get("/team")
+    assert "Look at Gil's answers" not in nurse.page.words()
+    stranger.knows_nothing_of(given, f"Task/{look['id']}")
+    assert "Gil" not in stranger.page.get("/team").text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..conftest import Gateway
 from ..web.test_doors import as_
+from .referring import cannot_ask, knows_nothing_of
 
 
 def test_the_pages_of_aliss_come_in_by_the_same_adapter(demo: Gateway, tmp_path: Path) -> None:
@@ -18,6 +19,14 @@ def test_the_pages_of_aliss_come_in_by_the_same_adapter(demo: Gateway, tmp_path:
     assert done.returncode == 0 and json.loads(done.stdout)["services"] == 3, done.stderr
     assert "Ceilidh club 1" in as_(demo, "patient").get("/services?near=EH2+1AA&words=ceilidh").text
     assert "Ceilidh club" not in as_(demo, "patient").get("/services?near=ZE1+0AA&words=ceilidh").text, "Shetland is far from Edinburgh"
+    shut = demo.get("patient", "HealthcareService?name=Ceilidh&_count=5").json()["entry"][0]["resource"]
+    for who in ("patient", "stranger"):
+        changed = demo.call(who, "PUT", f"HealthcareService/{shut['id']}", body={**shut, "name": "Ours"}, headers={"If-Match": f'W/"{shut["meta"]["versionId"]}"'})
+        assert changed.status_code == 403, "who reads the directory does not change it"
+    cannot_ask(as_(demo, "stranger"), shut["id"], demo.patient)
+    knows_nothing_of(demo, "stranger", f"Patient/{demo.patient}")
+    assert not [r for r in demo.get("patient", f"ServiceRequest?patient={demo.patient}&_count=100").json().get("entry", ()) if r["resource"]["code"].get("text") == shut["name"]]
+
     (tmp_path / "page-2.json").unlink()
     cut = json.loads(demo.command("directory", "import", str(tmp_path), "--source", "aliss", "--json").stdout)
     assert cut["inactive"] == 0, "a page is missing, so nobody knows what is gone"

@@ -36,6 +36,7 @@ SNOMED = "http://snomed.info/sct"
 REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 ACTIONS = "http://terminology.hl7.org/CodeSystem/consentaction"
 TYPES = "http://hl7.org/fhir/resource-types"
+NOWHERE = "0198c0de-0000-7000-8000-000000000000"  # the id of nothing
 SCOPES = "openid fhirUser user/*.cruds patient/*.cruds"
 
 
@@ -78,6 +79,14 @@ class Member(Colleague):
 
     def status(self, path: str) -> int:
         return self.get(path).status_code
+
+    def knows_nothing_of(self, *refs: str) -> None:
+        """Each of these is to them as what is not there: the same answer, and no search finds it."""
+        for ref in refs:
+            type = ref.split("/")[0]
+            hidden, absent = self.get(ref), self.get(f"{type}/{NOWHERE}")
+            assert (hidden.status_code, hidden.content) == (404, absent.content), f"{ref}: {hidden.status_code} {hidden.text}"
+            assert self.total(f"{type}?_id={ref.split('/')[1]}") == 0
 
     def change(self, ref: str, expect: int = 200, **to: Any) -> httpx2.Response:
         """Read it, change some of it and save it, as an app does."""
@@ -301,4 +310,4 @@ def about(patient: str | Member) -> dict[str, str]:
     return {"reference": f"Patient/{patient.id if isinstance(patient, Member) else patient}"}
 
 
-__all__ = ["NHS", "ODS", "SNOMED", "Member", "Person", "Programme", "Town", "about", "actions", "actor", "checked", "classes", "consent", "id_of", "permit", "save"]
+__all__ = ["NHS", "NOWHERE", "ODS", "SNOMED", "Member", "Person", "Programme", "Town", "about", "actions", "actor", "checked", "classes", "consent", "id_of", "permit", "save"]

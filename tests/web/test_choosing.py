@@ -80,7 +80,7 @@ def test_she_shares_with_her_team_and_with_a_sector(demo: Gateway, amina: Visito
     granted(amina, team.group(1), parts=["plan"])
     assert html.unescape(team.group(2)) in cards(amina)
     amina.get(NEW)
-    words = granted(amina, value_of(amina, "Everybody who works for a charity or voluntary group"), parts=["goals"])
+    words = granted(amina, value_of(amina, "All who work for a charity or voluntary group"), parts=["goals"])
     assert "also people you do not know" in words
     assert ids(demo, "link-worker", "Goal") == ids(demo, "patient", "Goal")
     share_nothing(demo)
@@ -123,6 +123,32 @@ def test_who_she_is_and_where_she_lives_is_a_choice_of_its_own(demo: Gateway, am
     assert stop
     share_nothing(demo)
     assert demo.get("link-worker", me).status_code == 404
+
+
+def test_hospital_stays_are_shared_and_hidden_by_a_box_of_their_own(demo: Gateway, amina: Visitor) -> None:
+    """With her goals nobody gets them; one alone is named by its day, and hidden."""
+    stay = {
+        "resourceType": "Encounter", "status": "finished", "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"},
+        "subject": {"reference": f"Patient/{demo.patient}"}, "period": {"start": "2026-03-04T10:00:00Z", "end": "2026-03-09T10:00:00Z"},
+    }  # fmt: skip
+    made = demo.call("hospital", "POST", "Encounter", body=stay)
+    assert made.status_code == 201, made.text
+    own = f"Encounter/{made.json()['id']}"
+    granted(amina, found(amina, "Rosa", "Rosa Lind"), parts=["goals", "documents"])
+    assert ids(demo, "link-worker", "Encounter") == set()
+    share_nothing(demo)
+    words = granted(amina, found(amina, "Rosa", "Rosa Lind"), parts=["stays"])
+    assert "When and where you stayed in hospital or were seen, and who looked after you there" in words and "Hospital stays and visits" in words and "A hospital stay or visit, 4 March 2026" in words, words
+    assert ids(demo, "link-worker", "Encounter") == {own} and "My hospital stays and visits" in cards(amina)["Rosa Lind"]
+    amina.get(HIDE)
+    amina.send(HIDE, go="who", things=[value_of(amina, "A hospital stay or visit, 4 March 2026")])
+    amina.send(HIDE, go="check", who="everybody")
+    amina.send(HIDE, go="save")
+    assert ids(demo, "link-worker", "Encounter") == set() and ids(demo, "patient", "Encounter") == {own}
+    share_nothing(demo)
+    granted(amina, found(amina, "Rosa", "Rosa Lind"), parts=["plan"])
+    assert ids(demo, "link-worker", "Encounter") == {own}, "with the whole plan, too"
+    share_nothing(demo)
 
 
 @pytest.mark.parametrize("label", ["Example Street Surgery", "Kindly Neighbours"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,24 @@ def test_it_says_what_changed_since_this_reader_last_looked_and_nothing_that_is_
     assert "A goal: Sing in the choir" in v.words() and "A secret wish" not in v.page
     v.get(here)
     assert "Sing in the choir" not in v.words(), "they have seen it now"
+    v.http.close()
+
+
+def test_the_whole_plan_begins_with_it_too_with_who_and_when(demo: Gateway) -> None:
+    v = as_(demo, "social-worker")
+    here = f"/team/people/{demo.patient}"
+    v.get(here)
+    v.get(here)
+    assert "Nothing that you may see has changed since" in v.words()
+    goal = {"resourceType": "Goal", "lifecycleStatus": "active", "subject": {"reference": f"Patient/{demo.patient}"}}
+    very = {"meta": {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V"}]}}
+    for body in ({**goal, "description": {"text": "Ring my <i>sister</i>"}}, {**goal, **very, "description": {"text": "A secret wish"}}):
+        assert demo.call("gp" if "meta" not in body else "patient", "POST", "Goal", body=body).status_code == 201
+    v.get(here)
+    assert re.search(r"A goal: Ring my <i>sister</i> \([^)]*, Dr Asha Patel\)", v.words()), v.words()
+    assert "A secret wish" not in v.page and "<i>sister" not in v.page
+    v.get(here)
+    assert "Ring my <i>sister</i> (" not in v.words(), "they have seen it now"
     v.http.close()
 
 

@@ -74,7 +74,7 @@ def offered(v: Visitor) -> list[tuple[str, str]]:
         ("link worker", "Rosa Lind", "Link worker, Kindly Neighbours"), ("nurse", "Any community nurse at Example Community Team", "whoever has this job there, now and later"),
         ("rosa lind", "Rosa Lind", "Link worker, Kindly Neighbours"), ("Lind, Rosa", "Rosa Lind", "Link worker, Kindly Neighbours"),
         ("dr asha patel", "Dr Asha Patel", "GP, Example Street Surgery"), ("council social", "Any social worker at Example County Council", "whoever has this job there, now and later"),
-        ("kindly", "Kindly Neighbours", "The whole organisation: everybody who works there, now and later"),
+        ("kindly", "Kindly Neighbours", "The whole organisation: all who work there, now and later"),
     ],
 )  # fmt: skip
 def test_somebody_is_found_by_any_words_of_name_job_and_place(amina: Visitor, look: str, label: str, hint: str) -> None:
@@ -103,7 +103,7 @@ def test_a_job_found_by_its_title_is_granted(odd: Gateway, amina: Visitor) -> No
 def test_a_whole_organisation_is_said_to_be_everybody_there(amina: Visitor) -> None:
     amina.get(NEW)
     hints = dict(offered(amina))
-    assert hints["Example Street Surgery"] == "The whole organisation: everybody who works there, now and later. In your team as: GP"
+    assert hints["Example Street Surgery"] == "The whole organisation: all who work there, now and later. In your team as: GP"
     assert hints["My care and support team"] == "everybody in this team, now and later"
 
 

@@ -107,7 +107,7 @@ def test_she_sees_what_was_recorded_about_her_and_how_it_was_found_out(recorded:
     wrong = g.command("patients", "record", g.patient, "happy", "--evidence", "x")
     assert wrong.returncode == 2 and "`happy`" in wrong.stderr and "capacity-lost" in wrong.stderr, wrong
     line = newest(g, 2)[1]
-    assert "Those who run this service What they did Recorded that you cannot decide about this for yourself now, in your plan or record" in line, line
+    assert "Those who run this service What they did Wrote down in your plan or record that you cannot decide this for yourself now" in line, line
     assert "Allowed because “Dr Shah: at the ward, on Monday”" in line, line
     done = g.command("patients", "record", g.patient, "no-notify", "--evidence", "Her partner reads her letters")
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ..bundle import references
@@ -36,9 +36,25 @@ def merged(new: Mapping[str, Any], stored: Held, table: Table, known: Collection
         found = old.get(name)
         if isinstance(found, list):
             unseen = [e for e in found if _leads_elsewhere(e, known) and e not in out.get(name, ())]
+            if name == "participant":
+                unseen = [e for e in unseen if not _is_who_they_were(e, out.get(name, ()))]
             if unseen:
                 out[name] = [*out.get(name, ()), *unseen]
     return out
+
+
+def _is_who_they_were(old: dict[str, Any], ours: Sequence[dict[str, Any]]) -> bool:
+    """A member whom the plan knows by its own name of them (`plan-member`), and others by who they are here: the plan says neither, so both stay."""
+    name = _member_name(old)
+    mine = next((p for p in ours if name and _member_name(p) == name), None)
+    if mine is not None:
+        mine |= {k: old[k] for k in ("member", "onBehalfOf") if k in old}
+    return mine is not None
+
+
+def _member_name(participant: Mapping[str, Any]) -> str:
+    said = (e.get("valueString") for e in participant.get("extension", ()) if str(e.get("url", "")).endswith("/StructureDefinition/plan-member"))
+    return str(next(said, "") or "")
 
 
 def _replaced(identifier: Any, ours: list[Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...domain.types import Decision, Facts
+from ...domain.vocabulary import NO_PARTNER
 from .things import private_words
 from .words import _
 
@@ -41,6 +42,7 @@ NO: dict[str, str] = {
     "implicit": "You have not shared it with them, and they do not look after you.",
 }
 PRIVATE = "It is marked as private ({marks}), and you have not said yes to that."
+OUTSIDE = "They are not a partner of the agreement on sharing now, so your yes does not reach them."
 ONLY_NAMED = "You chose that only the people you name may see your plan."
 NEXT: dict[str, str] = {  # what would turn the answer round: `supposing.TEXT`, said to the person
     "take-back": "If you take back your no, they can see it.",
@@ -69,6 +71,8 @@ def because(decision: Decision, facts: Facts | None = None, *, only_named: bool 
         if decision.basis == "implicit":
             return _(IMPLIED.get(decision.rule, "They look after you."))
         return _(YES.get(decision.basis, "You said yes to this."))
+    if decision.rule == NO_PARTNER:
+        return _(OUTSIDE)
     if decision.basis == "explicit" and only_named and decision.rule == "Consent.provision":
         return _(ONLY_NAMED)
     marks = private_words(facts.sensitivity, facts.confidentiality in ("R", "V")) if facts else ""
@@ -79,4 +83,4 @@ def because(decision: Decision, facts: Facts | None = None, *, only_named: bool 
     return _(NO.get(decision.basis, "Nobody said yes to this."))
 
 
-__all__ = ["GUESSED", "IMPLIED", "NEXT", "NO", "YES", "because"]
+__all__ = ["GUESSED", "IMPLIED", "NEXT", "NO", "OUTSIDE", "YES", "because"]

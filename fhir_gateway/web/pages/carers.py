@@ -11,6 +11,7 @@ from ...domain.periods import instant, micros
 from ...domain.standing import Relationship
 from ...gate import Context
 from ...gate.context import directory_now, stand
+from .because import OUTSIDE
 from .names import names, own_id
 from .words import _, day, moment
 
@@ -33,6 +34,7 @@ class Entry:
     names: set[str] = field(default_factory=set)
     related: list[Relationship] = field(default_factory=list)
     kept_since: int | None = None
+    out: bool = False  # taken out of an agreement on sharing: nothing but what they wrote is open to them
 
 
 async def carers(ctx: Context, refused: set[str], *, only_named: bool = False) -> list[dict[str, Any]]:
@@ -51,6 +53,7 @@ async def carers(ctx: Context, refused: set[str], *, only_named: bool = False) -
         places = {o for o in map(directory.find, given) if o is not None and o in directory.organisations}
         found = entries.setdefault(frozenset(places) or frozenset(given), Entry())
         found.names |= given | {i for o in places for i in (o, *directory.organisations[o].identifiers)}
+        found.out = bool(found.names) and all(directory.taken_out(n, now) for n in places or given)
         return found
 
     known_of = await stand(ctx.house, [me])
@@ -125,7 +128,9 @@ def why_here(carer: Mapping[str, Any]) -> str:
 
 
 def _what(e: Entry, counting: list[Relationship]) -> Iterator[str]:
-    if any(not r.consent_needed for r in counting):
+    if e.out:
+        yield _(OUTSIDE)
+    elif any(not r.consent_needed for r in counting):
         yield _("Your plan, but not what is marked as private")
     elif counting:
         yield _("Only what you choose to share with them")

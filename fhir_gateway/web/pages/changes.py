@@ -1,8 +1,10 @@
-"""When the plan and each goal last changed, and by whom: in words, as far as this reader may see it."""
+"""When the plan and each goal last changed, and by whom, and what changed since somebody last looked: in words, as far as this reader may see it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from ... import gate
@@ -11,13 +13,28 @@ from ...domain.mapping.names import local, own_identifier
 from ...domain.types import Ref
 from ...gate import Context, Hand
 from .names import called, names
-from .words import _, day
+from .words import _, day, moment
 
 # What the pages show as the plan: a measurement that comes in does not make it newer.
 OF_A_PLAN: Final = frozenset(
     "CarePlan Goal Condition Task ServiceRequest CareTeam RelatedPerson QuestionnaireResponse DocumentReference ClinicalImpression RiskAssessment".split()
 )
 WHOLE: Final = ""  # the key of the plan itself
+MOST_CHANGES = 8  # since somebody last looked, that a page names
+KINDS = {
+    "CarePlan": "The plan", "Goal": "A goal", "Condition": "A need", "Task": "An action", "ServiceRequest": "A referral", "CareTeam": "The team",
+    "RelatedPerson": "Family or a friend", "QuestionnaireResponse": "What matters to them", "DocumentReference": "A paper", "AllergyIntolerance": "An allergy",
+    "Flag": "A warning", "MedicationStatement": "A medicine", "MedicationRequest": "A medicine",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One thing that changed: what it is, what it says, when and by whom."""
+
+    kind: str
+    text: str
+    when: str
 
 
 async def last_changes(ctx: Context, record: Sequence[Mapping[str, Any]], patient: str, person: str) -> dict[str, str]:
@@ -36,9 +53,32 @@ async def last_changes(ctx: Context, record: Sequence[Mapping[str, Any]], patien
 
     def said(r: Mapping[str, Any]) -> str:
         hand = hands.get(_ref(r))
-        return ", ".join(t for t in (day(r["meta"]["lastUpdated"]), *(_by(hand, known) if hand else ())) if t)
+        return ", ".join(t for t in (day(r["meta"]["lastUpdated"]), *(by_whom(hand, known) if hand else ())) if t)
 
     return {id: said(r) for id, r in goals.items()} | {WHOLE: said(newest)}
+
+
+async def changed_since(ctx: Context, record: Sequence[Mapping[str, Any]], since: datetime | None) -> list[Changed]:
+    """What of the plan is newer than this reader's last look, newest first; nothing where they never looked."""
+    if since is None:
+        return []
+    newer = [r for r in record if r.get("resourceType") in OF_A_PLAN | set(KINDS) and (at := _at(r)) is not None and at > since]
+    newest = sorted(newer, key=lambda r: str(r["meta"]["lastUpdated"]), reverse=True)[: MOST_CHANGES + 1]
+    hands = await gate.last_written(ctx, [Ref(str(r["resourceType"]), str(r["id"])) for r in newest])
+    known = await names(ctx, {who for h in hands.values() for who in (h.user, h.organisation)})
+    out = []
+    for r in newest:
+        hand = hands.get(Ref(str(r["resourceType"]), str(r["id"])))
+        by = known.get(hand.user) or known.get(hand.organisation or "") if hand else ""
+        out.append(Changed(_(KINDS.get(str(r["resourceType"]), "Something else")), gate.title(r), ", ".join(t for t in (moment(r["meta"]["lastUpdated"]), by) if t)))
+    return out
+
+
+def _at(resource: Mapping[str, Any]) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str((resource.get("meta") or {}).get("lastUpdated")))
+    except ValueError:
+        return None
 
 
 def _updated(resource: Mapping[str, Any]) -> str:
@@ -57,7 +97,7 @@ def _goal(resource: Mapping[str, Any]) -> str:
     return (local(own[1]) if own else None) or str(resource["id"])
 
 
-def _by(hand: Hand, known: Mapping[str, str]) -> tuple[str, ...]:
+def by_whom(hand: Hand, known: Mapping[str, str]) -> tuple[str, ...]:
     """Name and organisation; a computer is said to be one."""
     place = known.get(hand.organisation or "", "")
     if hand.user == "Device/operator":
@@ -67,4 +107,4 @@ def _by(hand: Hand, known: Mapping[str, str]) -> tuple[str, ...]:
     return (known.get(hand.user) or _("Somebody"), place)
 
 
-__all__ = ["WHOLE", "last_changes"]
+__all__ = ["MOST_CHANGES", "WHOLE", "Changed", "by_whom", "changed_since", "last_changes"]

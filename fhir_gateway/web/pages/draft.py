@@ -20,7 +20,7 @@ FIELDS = (  # of the form that shares, the step asked for in `go`
     "identity", "go",
 )  # fmt: skip
 PARTS: dict[str, tuple[str, str]] = {  # what each part lets somebody see: `sharing.KINDS` in words
-    "plan": ("My whole plan", "Everything below, and warnings, allergies and medicines in your record"),
+    "plan": ("My whole plan", "All of what is below. Also the warnings, allergies and medicines in your record."),
     "goals": ("My goals and what we will do", "Your goals, the steps on the way, who does what, and tasks that others were asked to do"),
     "about": ("What matters to me", "Your answers about yourself and to other questions you were asked"),
     "needs": ("What I need help with", "Your needs, illnesses and conditions, what you were sent to and what you could not get"),
@@ -28,6 +28,7 @@ PARTS: dict[str, tuple[str, str]] = {  # what each part lets somebody see: `shar
     "team": ("My team, family and friends", "Who they are and how to reach them"),
     "measurements": ("My measurements", "Weight, blood pressure and other things that were measured"),
     "documents": ("My documents", "Letters, reports and papers in your record"),
+    "stays": ("My hospital stays and visits", "When and where you stayed in hospital or were seen, and who looked after you there"),
 }
 PURPOSES: dict[str, tuple[str, str, str]] = {  # why they may look: to choose, in the list, in the sentence before saving
     "care": ("To care for me", "To care for you", "They may look to care for you."),
@@ -38,12 +39,12 @@ PURPOSES: dict[str, tuple[str, str, str]] = {  # why they may look: to choose, i
 REF = re.compile(r"[A-Z][A-Za-z]{2,40}/[A-Za-z0-9.-]{1,64}\Z")
 PRIVATE: dict[str, str] = {key: text.capitalize() for key, text in sharing.LABEL_WORDS.items()}
 SECTORS: dict[str, str] = {
-    "health": "Everybody who works in health care",
-    "social-care": "Everybody who works in social care",
-    "voluntary": "Everybody who works for a charity or voluntary group",
-    "housing": "Everybody who works in housing",
-    "education": "Everybody who works in a school or college",
-    "justice": "Everybody who works for the police, courts, prisons or probation",
+    "health": "All who work in health care",
+    "social-care": "All who work in social care",
+    "voluntary": "All who work for a charity or voluntary group",
+    "housing": "All who work in housing",
+    "education": "All who work in a school or college",
+    "justice": "All who work for the police, courts, prisons or probation",
 }
 
 

@@ -88,7 +88,7 @@ async def _does(ctx: Context, practitioners: Iterable[str]) -> dict[str, str]:
 def whole(organisation: dict[str, Any]) -> str:
     """What is said below a whole organisation: what kind it is, and that it is everybody there."""
     kind = _kind_of(organisation)
-    everybody = _("The whole organisation: everybody who works there, now and later")
+    everybody = _("The whole organisation: all who work there, now and later")
     return f"{kind}. {everybody}" if kind else everybody
 
 

@@ -334,7 +334,7 @@ SORRY: dict[int, str] = {
 async def sorry(pages: Pages, request: Request, problem: Problem, ctx: Context | None = None) -> Response:
     """The page of a Problem: plain words and what to do next; the same page for hidden and absent."""
     status = 404 if problem.status == 410 else problem.status
-    why = problem.text if problem.kind == "forbidden" and problem.text in ("form", "wrong-door", "helper") else ""
+    why = problem.text if problem.kind == "forbidden" and problem.text in ("form", "wrong-door", "helper", "look") else ""
     if problem.kind == "forbidden" and not why and ctx is not None and ctx.actor.kind == "proxy":
         why = "acting"
     try:

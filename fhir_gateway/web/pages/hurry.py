@@ -5,42 +5,22 @@ It is opened from the plan's page, or by a link that a system asked for (`/open/
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate, plans
-from ...domain.types import Ref
 from ...gate import Context
 from .alerts import TYPES, alerts
-from .changes import OF_A_PLAN
+from .changes import MOST_CHANGES, changed_since
 from .frame import Pages, go, show
-from .names import names
 from .plan_items import Item, Line, list_of, thing
 from .plan_view import PlanView, plan_view, preferred_name
 from .team import id_of
 from .words import _, day, moment, today
 
 MATTERS = ("most_important", "how_i_communicate", "please_do_and_dont")
-MOST_CHANGES = 8
-KINDS = {
-    "CarePlan": "The plan", "Goal": "A goal", "Condition": "A need", "Task": "An action", "ServiceRequest": "A referral", "CareTeam": "The team",
-    "RelatedPerson": "Family or a friend", "QuestionnaireResponse": "What matters to them", "DocumentReference": "A paper", "AllergyIntolerance": "An allergy",
-    "Flag": "A warning", "MedicationStatement": "A medicine", "MedicationRequest": "A medicine",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """One thing that changed: what it is, what it says, when and by whom."""
-
-    kind: str
-    text: str
-    when: str
 
 
 async def in_a_hurry(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -52,7 +32,7 @@ async def in_a_hurry(pages: Pages, request: Request, ctx: Context) -> Response:
     return await show(
         pages, request, "in_a_hurry.html", ctx=ctx, plan=view, person=id, own=False, refs={}, name=preferred_name(thing(seen.plan.get("person"))) or _("The person"),
         born=day(thing(seen.plan.get("person")).get("birth_date")), matters=_matters(seen.plan, view), alerts=alerts(seen.record, today(ctx.at), own=False), ring=_ring(seen.plan),
-        since=moment(since) if since else "", changed=await _changed(ctx, seen.record, since), more=MOST_CHANGES,
+        since=moment(since) if since else "", changed=await changed_since(ctx, seen.record, since), more=MOST_CHANGES,
     )  # fmt: skip
 
 
@@ -77,29 +57,6 @@ def _ring(plan: dict[str, Any]) -> list[Item]:
         for p, state, what in people if p.get("phone") or state
     ]  # fmt: skip
     return sorted(found, key=lambda i: not i.state)
-
-
-async def _changed(ctx: Context, record: Sequence[Mapping[str, Any]], since: datetime | None) -> list[Changed]:
-    """What of the plan is newer than this reader's last look, newest first; nothing where they never looked."""
-    if since is None:
-        return []
-    newer = [r for r in record if r.get("resourceType") in OF_A_PLAN | set(KINDS) and (at := _at(r)) is not None and at > since]
-    newest = sorted(newer, key=lambda r: str(r["meta"]["lastUpdated"]), reverse=True)[: MOST_CHANGES + 1]
-    hands = await gate.last_written(ctx, [Ref(str(r["resourceType"]), str(r["id"])) for r in newest])
-    known = await names(ctx, {who for h in hands.values() for who in (h.user, h.organisation)})
-    out = []
-    for r in newest:
-        hand = hands.get(Ref(str(r["resourceType"]), str(r["id"])))
-        by = known.get(hand.user) or known.get(hand.organisation or "") if hand else ""
-        out.append(Changed(_(KINDS.get(str(r["resourceType"]), "Something else")), gate.title(r), ", ".join(t for t in (moment(r["meta"]["lastUpdated"]), by) if t)))
-    return out
-
-
-def _at(resource: Mapping[str, Any]) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str((resource.get("meta") or {}).get("lastUpdated")))
-    except ValueError:
-        return None
 
 
 __all__ = ["in_a_hurry", "opened"]

@@ -15,7 +15,7 @@ from ...domain.audit import ITSELF, OPERATOR
 from ...domain.mapping.names import local, own_identifier
 from ...domain.problem import Problem, not_found
 from ...gate import Context, task_links
-from . import tasks, versions, volunteers
+from . import editing, follow_ups, tasks, versions, volunteers
 from .acts import ACTS, OTHERWISE
 from .alerts import TYPES, alerts
 from .changes import last_changes
@@ -34,8 +34,8 @@ MOST_READ = 5_000  # rows read to fill one page under a narrow filter; then the 
 
 
 async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
-    """The person's own plan, whole; of a merged record of theirs by `record`, its id."""
-    shown = request.query_params.get("record") or own_id(ctx)
+    """The person's own plan, whole; of a merged record of theirs by `record`, its id. Without it the one that they go on with."""
+    shown = request.query_params.get("record") or (await gate.record_to_open(ctx, f"Patient/{own_id(ctx)}")).removeprefix("Patient/")
     if shown != own_id(ctx) and f"Patient/{shown}" not in ctx.records:
         raise not_found()
     others = sorted(r.removeprefix("Patient/") for r in ctx.records - {f"Patient/{shown}"})
@@ -46,14 +46,15 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
             raise
         mine = plans.Opened({}, [])
     asked = await tasks.about(ctx, shown)
-    turned = filled_in(mine.record)
+    turned, asks = filled_in(mine.record), await follow_ups.due_for(ctx, shown)
     empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned)
     view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned)
     first = alerts(mine.record, today(ctx.at), own=True)
     refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES} | kept_as(mine.record)
     return await show(
-        pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, tasks=asked, refs=refs, alerts=first, others=others,
+        pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, asks=asks, tasks=asked, refs=refs, alerts=first, others=others,
         drafts=await volunteers.waiting(ctx, shown), clashes=await versions.waiting(ctx, f"Patient/{shown}"), done=request.query_params.get("done", ""),
+        edits=await editing.links(ctx, mine), edit_base="/my-plan/edit",
     )  # fmt: skip
 
 
@@ -114,14 +115,29 @@ async def who_looked(pages: Pages, request: Request, ctx: Context) -> Response:
     found = await _rows(ctx, wanted, asked.get("before") or None)
     rows, places = found.rows, found.places
     live = [k for k in await task_links.links(ctx) if k.open(ctx.at)]
+    asked_about = await gate.my_questions(ctx)
     known = await names(ctx, places | {k.organisation for k in live} | {r.get(k) for r in found.told for k in ("organisation", "user", "for")})
     link = [(k, v) for k, v in asked.items() if k in KEPT and v]
     choices = sorted(((ref, known.get(ref, ref)) for ref in places), key=lambda o: o[1].lower())
     return await show(
         pages, request, "who_looked.html", ctx=ctx, rows=[_said(r, known, ctx) for r in rows], more=found.more, link=link, times=timeline(_look(r, known, ctx) for r in found.told),
-        asked=asked, errors=errors, organisations=choices,
+        asked=asked, errors=errors, organisations=choices, questions=await _questions(ctx, asked_about), answered={q.id: bool(q.outcome) for q in asked_about},
+        done=asked.get("done") if asked.get("done") in ("asked", "asked-before") else "",
         links=[{"name": known.get(k.organisation) or _("An organisation"), "until": k.until} for k in live], mine=wanted.mine, kinds=[(code, _(words)) for code, (words, _of) in KINDS.items()],
     )  # fmt: skip
+
+
+async def _questions(ctx: Context, asked: Sequence[gate.Asked]) -> list[dict[str, Any]]:
+    """What the person asked about lines of the log, with the line and the answer."""
+    lines = await told(ctx, [q.row for q in asked if q.row is not None])
+    said = {line["question"]: line for line in lines}
+    return [{"line": said.get(q.id), "on": q.at, "words": q.words, "outcome": _(ANSWERS[q.outcome]) if q.outcome else "", "answer": q.answer} for q in asked]
+
+
+async def told(ctx: Context, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows, each a line in plain words."""
+    known = await names(ctx, {r.get(k) for r in rows for k in ("organisation", "user", "for")})
+    return [_said({"times": 1, **r}, known, ctx) for r in rows]
 
 
 def _date(asked: Mapping[str, str], field: str, errors: dict[str, str]) -> date | None:
@@ -191,7 +207,7 @@ KINDS: dict[str, tuple[str, frozenset[str]]] = {  # what to show only, and which
     "signed": ("Signed in or out, or an app was let in or stopped", frozenset({"sign-in", "sign-out", "sign-out-everywhere", "authorize", "app-stopped", "token", "token-end"})),
     "refused": ("They were told no", frozenset()),
 }  # fmt: skip
-JOBS: dict[str, str] = {"privacy officer": "checking who looked is their job"}  # by the rule of the row; no decision about consent
+JOBS: dict[str, str] = {"privacy officer": "checking who looked is their job", "no partner": "they are not a partner of the agreement on sharing now"}  # by the rule of the row; no decision about consent
 WHY: dict[str, str] = {
     "self": "it is your own record", "implicit": "they look after you", "explicit": "you said yes",
     "refrain": "you said no, or it is marked as private", "break-glass": "they said it was an emergency",
@@ -213,12 +229,13 @@ IMPLIED: dict[str, str] = {  # by the default policy's own rule
     "treating clinician": "they treat you", "authorised use": "this service shares ordinary records with them",
 }  # fmt: skip
 OF_APPS = frozenset({"authorize", "app-stopped"})  # done by somebody to an app, and not by it
+ANSWERS: dict[str, str] = {"right": "They had a reason to look", "wrong": "They should not have looked"}
 REVIEWS: dict[str, str] = {"justified": "it was justified", "not-justified": "it was not justified"}
 RECORDED: dict[str, str] = {
     "national-data-opt-out recorded": "Recorded that you opted out of research and planning, in your plan or record",
     "national-data-opt-out ended": "Recorded that you no longer opt out of research and planning, in your plan or record",
-    "capacity-lost recorded": "Recorded that you cannot decide about this for yourself now, in your plan or record",
-    "capacity-lost ended": "Recorded that you can decide about this for yourself again, in your plan or record", "roles": "Looked at who acts for you, in your plan or record",
+    "capacity-lost recorded": "Wrote down in your plan or record that you cannot decide this for yourself now",
+    "capacity-lost ended": "Wrote down in your plan or record that you can decide this for yourself again", "roles": "Looked at who acts for you, in your plan or record",
 }
 SAME_AGAIN = "Sent the same again to your plan or record"
 
@@ -271,6 +288,7 @@ def _said(row: dict[str, Any], known: dict[str, str], ctx: Context) -> dict[str,
     if row.get("unchanged") and row["what"] in ("create", "update", "patch"):
         did = SAME_AGAIN
     return {
+        "id": row["id"] if not mine or row["app"] or row["what"] == "sign-in" else "", "question": row["question"],
         "at": row["at"],
         "who": _by(row, known, mine),
         "organisation": known.get(row.get("organisation") or "", ""),
@@ -289,4 +307,4 @@ def _look(row: dict[str, Any], known: dict[str, str], ctx: Context) -> Look:
     return Look(row["at"], f"{who}, {place}" if place else who, row["allowed"], row.get("why") == "break-glass" or row["what"] in KINDS["emergency"][1])
 
 
-__all__: Sequence[str] = ["my_plan", "who_looked"]
+__all__: Sequence[str] = ["my_plan", "told", "who_looked"]

@@ -15,14 +15,10 @@ from ...domain.referrals import OVER
 from ...gate import Context, budgeting, task_links
 from .frame import Pages, go, show
 from .names import called, names, own_id
+from .tasks import OF_ASKED as STATES
 from .team import id_of
 from .words import _, day
 
-STATES: dict[str, tuple[str, str]] = {  # status -> words, colour
-    "draft": ("Not sent yet", "grey"), "requested": ("Asked", "grey"), "received": ("Asked", "grey"), "accepted": ("Accepted", "blue"), "ready": ("Accepted", "blue"),
-    "in-progress": ("In progress", "blue"), "on-hold": ("On hold", "yellow"), "completed": ("Done", "green"), "rejected": ("Declined", "red"),
-    "failed": ("It did not work out", "red"), "cancelled": ("Taken back", "grey"), "entered-in-error": ("A mistake", "grey"),
-}  # fmt: skip
 DONE = {"asked", "cancelled", "link-ended"}
 LONGEST_TOKEN = 100
 
@@ -44,7 +40,7 @@ async def ask(pages: Pages, request: Request, ctx: Context) -> Response:
     days = str(form.get("days", "")).strip()
     if days and not (days.isascii() and days.isdigit() and len(days) < 5):
         raise Problem("invalid", "How long is a number of days.", "days")
-    await referrals.ask_for(ctx, person, id_of(request), str(form.get("why", "")), days=int(days or 90))
+    await referrals.ask_for(ctx, person, id_of(request), str(form.get("why", "")), days=int(days or 90), team=form.get("team") == "yes")
     return go(f"/asked?done=asked{'' if ctx.actor.kind == 'patient' else '&for=' + quote(person)}")
 
 

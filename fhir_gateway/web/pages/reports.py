@@ -14,7 +14,7 @@ from .frame import Pages, show
 from .words import _, day
 
 KINDS: Mapping[str, str] = {
-    "coverage": "Who has a plan", "goals": "What goals are about", "unmet-need": "What people could not get", "outcomes": "How scores changed",
+    "coverage": "Who has a plan", "goals": "What goals are about", "choices": "What people asked for", "unmet-need": "What people could not get", "outcomes": "How scores changed",
 }  # fmt: skip
 BY: Mapping[str, str] = {"": "Everybody together", "locality": "By place", "practice": "By GP practice"}
 

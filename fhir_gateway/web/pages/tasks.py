@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
+from ...around.answering import open_to
+from ...domain.bundle import instant
+from ...domain.follow_ups import asked_by
 from ...domain.main_plan import asks_about
 from ...domain.mapping.foreign import asks_membership
 from ...domain.mapping.names import own_identifier
+from ...domain.referrals import OVER, reason_of
 from ...domain.vocabulary import TASK_SYSTEM
 from ...gate import Context
 from .names import bodies, names
@@ -20,7 +25,14 @@ STATES: dict[str, tuple[str, str]] = {  # status -> words, colour
     "requested": ("Not answered yet", "grey"), "received": ("Not answered yet", "grey"), "accepted": ("Accepted", "blue"),
     "ready": ("Accepted", "blue"), "in-progress": ("In progress", "blue"), "on-hold": ("On hold", "yellow"),
 }  # fmt: skip
+OF_ASKED: dict[str, tuple[str, str]] = {  # the same for whoever asked
+    "draft": ("Not sent yet", "grey"), "requested": ("Asked", "grey"), "received": ("Asked", "grey"), "accepted": ("Accepted", "blue"), "ready": ("Accepted", "blue"),
+    "in-progress": ("In progress", "blue"), "on-hold": ("On hold", "yellow"), "completed": ("Done", "green"), "rejected": ("Declined", "red"),
+    "failed": ("It did not work out", "red"), "cancelled": ("Taken back", "grey"), "entered-in-error": ("A mistake", "grey"),
+}  # fmt: skip
 MOST = 50
+ANSWERED_FOR = timedelta(days=30)  # how long what became of it is on the list of whoever asked
+MOST_ASKED = 20
 
 
 async def owned(ctx: Context, statuses: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -41,10 +53,24 @@ async def owned(ctx: Context, statuses: tuple[str, ...]) -> list[dict[str, Any]]
 
 
 async def about(ctx: Context, patient: str) -> list[dict[str, Any]]:
-    """What others were asked to do for this person and is still open: the steps of the plan itself are shown with the plan."""
+    """What others were asked to do for this person and is still open: the steps of the plan itself are shown with the plan, questions by themselves."""
     asked = [("patient", patient), ("status", ",".join((*WAITING, *TAKEN_ON))), ("_count", str(MOST))]
     tasks = await bodies(ctx, "Task", asked)
-    return await _said(ctx, (t for t in tasks if own_identifier(t) is None and not asks_membership(t)))
+    return await _said(ctx, (t for t in tasks if own_identifier(t) is None and not asks_membership(t) and asked_by(t) is None))
+
+
+async def asked_by_me(ctx: Context) -> list[dict[str, Any]]:
+    """What this worker asked others to do: how it stands, why not, what came of it; what is over for 30 days more."""
+    since = instant(ctx.at - ANSWERED_FOR)
+    found = await bodies(ctx, "Task", [("requester", ctx.actor.user), ("code:not", f"{TASK_SYSTEM}|"), ("_sort", "-_lastUpdated"), ("_count", str(MOST_ASKED))])
+    recent = [t for t in found if t.get("status") not in OVER or str((t.get("meta") or {}).get("lastUpdated", "")) >= since]
+    out = []
+    for task, said in zip(recent, await _said(ctx, recent), strict=True):
+        state, colour = OF_ASKED.get(str(task.get("status")), ("", "grey"))
+        outcome = next((str(o["valueString"]) for o in reversed(task.get("output", [])) if o.get("valueString")), "")
+        more = [{"label": label, "text": text} for label, text in ((_("Why not"), reason_of(task)), (_("What came of it"), outcome)) if text]
+        out.append({**said, "state": _(state), "colour": colour, "lines": [*said["lines"], *more]})
+    return out
 
 
 async def _said(ctx: Context, tasks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -56,9 +82,11 @@ async def _said(ctx: Context, tasks: Iterable[dict[str, Any]]) -> list[dict[str,
 
 async def _of_plans(ctx: Context, task: dict[str, Any]) -> dict[str, Any]:
     """Whether it asks this reader what becomes of another plan; that plan's title, as far as they see it."""
-    about = asks_about(task) if not ctx.actor.drafts_only else None
+    mine = _named(task.get("owner")) in ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation}
+    about = asks_about(task) if mine and not ctx.actor.drafts_only else None
     seen = await bodies(ctx, "CarePlan", [("_id", about.removeprefix("CarePlan/"))]) if about else []
-    return {"plans": about is not None, "other": str(seen[0].get("title") or seen[0].get("description") or "") if seen else ""}
+    elsewhere = bool(seen) and (seen[0].get("subject") or {}).get("reference") != (task.get("for") or {}).get("reference")
+    return {"plans": about is not None, "records": elsewhere, "other": str(seen[0].get("title") or seen[0].get("description") or "") if seen else ""}
 
 
 def _named(reference: Any) -> str | None:
@@ -85,7 +113,7 @@ def _task(task: dict[str, Any], known: dict[str, str]) -> dict[str, Any]:
     ]
     subject = str((task.get("for") or {}).get("reference", ""))
     return {
-        "id": task["id"], "text": str(what or _("A task")), "state": _(state), "colour": colour,
+        "answers": open_to(task), "id": task["id"], "text": str(what or _("A task")), "state": _(state), "colour": colour,
         "lines": [{"label": label, "text": text} for label, text in lines if text],
         "person": subject.removeprefix("Patient/") if subject.startswith("Patient/") else "",
     }  # fmt: skip

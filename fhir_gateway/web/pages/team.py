@@ -9,13 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate, plans
+from ...around import answering
 from ...domain import strict
-from ...domain.problem import not_found
+from ...domain.problem import Problem, not_found
 from ...domain.types import Ref
 from ...gate import Context
-from . import tasks, versions, volunteers
+from . import editing, follow_ups, tasks, versions, volunteers
 from .alerts import TYPES, alerts
-from .changes import last_changes
+from .changes import MOST_CHANGES, changed_since, last_changes
 from .finding import LONGEST, literal
 from .frame import Pages, go, show
 from .names import called
@@ -26,10 +27,11 @@ from .words import _, day, moment, today
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 PEOPLE = 50
-DONE = {"accepted", "emergency-over", "claim-over", "chosen", "plans"}
+DONE = {"accepted", "emergency-over", "claim-over", "chosen", "plans", "decline", "done", "note", "drafted"}
+ANSWER = ("what", "words")
 
 
-async def team(pages: Pages, request: Request, ctx: Context) -> Response:
+async def team(pages: Pages, request: Request, ctx: Context, errors: dict[str, str] | None = None) -> Response:
     """People this worker may see, a page at a time or by name, and first of all tasks that wait for them."""
     named, later = request.query_params.get("name", "")[:80].strip(), request.query_params.get("page")
     words = [w for w in map(literal, named.split()[:LONGEST]) if w]
@@ -43,12 +45,17 @@ async def team(pages: Pages, request: Request, ctx: Context) -> Response:
         request,
         "team.html",
         ctx=ctx,
+        status=400 if errors else 200,
+        errors=errors or {},
+        typed=str(request.state.form.get("words", "")) if errors else "",
+        asked=await tasks.asked_by_me(ctx) if first and ctx.actor.kind == "professional" else [],
         people=people,
         more=found.next,
         named=named,
         first=first,
         tasks=waiting[: tasks.MOST],
         more_wait=len(waiting) >= tasks.MOST,
+        questions=await follow_ups.due_of_all(ctx) if first else [],
         taken=await tasks.owned(ctx, tasks.TAKEN_ON) if first else [],
         done=done if done in DONE else "",
         ways=ways(ctx),
@@ -74,15 +81,31 @@ async def accept(pages: Pages, request: Request, ctx: Context) -> Response:
     return go("/team?done=accepted")
 
 
+async def answer(pages: Pages, request: Request, ctx: Context) -> Response:
+    """Decline a task, report it as done, or add a note, as its owner."""
+    id, form = id_of(request), request.state.form
+    what, words = str(form.get("what", "")), str(form.get("words", ""))
+    try:
+        did = await answering.answer(ctx, id, what, words)
+    except Problem as p:
+        if p.where != "words":
+            raise
+        wrong = _("Write less: 2,000 characters at most.") if words.strip() else _("Write something first.")
+        said = _("Say why, so that whoever asked can look for something else.") if what == "decline" and not words.strip() else wrong
+        return await team(pages, request, ctx, {f"words-{what}-{id}": said})
+    return go(f"/team?done={'drafted' if did == 'drafted' else {'accept': 'accepted'}.get(what, what)}")
+
+
 async def join_plans(pages: Pages, request: Request, ctx: Context) -> Response:
     """Say what becomes of a plan that waits beside the main one."""
     await gate.join_plans(ctx, Ref("Task", id_of(request)), str(request.state.form.get("how", "")))
-    return go("/team?done=plans")
+    return go("/my-plan?done=plans" if ctx.actor.kind == "patient" else "/team?done=plans")
 
 
 async def person(pages: Pages, request: Request, ctx: Context) -> Response:
     """The shared plan as far as this reader may see it. Problem not-found, the same for hidden and absent."""
     id = id_of(request)
+    since = await gate.last_looked(ctx, id)
     seen = await plans.opened(ctx, id, TYPES)
     asked = await tasks.about(ctx, id)
     turned = filled_in(seen.record)
@@ -100,11 +123,17 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         empty=empty,
         tasks=asked,
         person=id,
+        since=moment(since) if since else "",
+        changed=await changed_since(ctx, seen.record, since),
+        more=MOST_CHANGES,
         mine=await here_because(ctx, id),
         opens_apps=await pages.opens_apps(),
+        asks=await follow_ups.due_for(ctx, id),
         drafts=await volunteers.waiting(ctx, id),
         clashes=await versions.waiting(ctx, f"Patient/{id}"),
-        done=done if done in ("emergency", "claim") else "",
+        done=done if done in ("emergency", "claim", "asked", "asked-draft", "not-asked", *editing.DONE) else "",
+        edits=await editing.links(ctx, seen),
+        edit_base=f"/team/people/{id}/edit",
     )
 
 

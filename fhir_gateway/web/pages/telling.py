@@ -33,6 +33,7 @@ WHY: Mapping[str, str] = {
     "conflict": "Something was changed in two places at the same time",
     "identity": "Another service says otherwise who somebody is",
     "inbox-waits": "A message from another service was refused and waits",
+    "not-recognised": "Somebody asked, or was answered, about who has looked",
     "choice-changed": "How we tell you was changed",
     "address-code": "A code, to check a new address",
 }

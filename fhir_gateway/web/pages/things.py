@@ -32,9 +32,10 @@ KINDS: dict[str, tuple[str, str]] = {  # of one, of several
     "ClinicalImpression": ("How something came to be", "How things came to be"),
     "RiskAssessment": ("A risk that was judged", "Risks that were judged"),
     "MedicationStatement": ("A medicine", "Medicines"),
+    "Encounter": ("A hospital stay or visit", "Hospital stays and visits"),
 }
 OTHER = ("Something else in your record", "Other things in your record")
-CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task", "AllergyIntolerance", "Flag", "MedicationStatement", "ClinicalImpression", "RiskAssessment")
+CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task", "AllergyIntolerance", "Flag", "MedicationStatement", "ClinicalImpression", "RiskAssessment", "Encounter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,15 @@ def title(resource: Mapping[str, Any]) -> str:
     text = _paper(resource) or _text(types[0] if isinstance(types, list) and types else types)
     if text:
         return _short(_measured(text, resource) if type == "Observation" else text)
-    dated = next((resource[k] for k in ("authored", "authoredOn", "date", "effectiveDateTime", "created") if resource.get(k)), "")
+    dated = next((resource[k] for k in ("authored", "authoredOn", "date", "effectiveDateTime", "created") if resource.get(k)), "") or (_began(resource) if type == "Encounter" else "")
     kind = _asked(resource) or _(KINDS.get(type, OTHER)[0])
     return _("{kind}, {day}").format(kind=kind, day=day(dated)) if isinstance(dated, str) and dated else kind
+
+
+def _began(visit: Mapping[str, Any]) -> Any:
+    """The first instant of its period, as it is written there."""
+    period = visit.get("period")
+    return period.get("start", "") if isinstance(period, dict) else ""
 
 
 def _membership(task: Mapping[str, Any]) -> str:

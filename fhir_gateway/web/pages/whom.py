@@ -52,7 +52,7 @@ def _as_member(found: str, role: str) -> str:
     """A member of the team who is one person, or a whole organisation: that is everybody there, whatever one of them does for you."""
     if not found.startswith("Organization/"):
         return role or _("in your team")
-    everybody = _("The whole organisation: everybody who works there, now and later.")
+    everybody = _("The whole organisation: all who work there, now and later.")
     return f"{everybody} " + (_("In your team as: {role}").format(role=role) if role else _("In your team"))
 
 

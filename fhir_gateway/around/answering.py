@@ -1,0 +1,51 @@
+"""Answering a Task as whom it asks: decline with a reason, report as done, add a note. Whoever asked reads it, in the order in which it came."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .. import gate
+from ..domain import strict
+from ..domain.main_plan import asks_about
+from ..domain.problem import Problem
+from ..domain.referrals import ANSWERS, OVER, answered, plain
+from ..domain.relationships import asks_membership
+from ..domain.standing import named_by
+from ..domain.types import Ref
+from ..gate import Context
+
+NOTE: Final = "note"
+SPEAKERS: Final = ("Practitioner", "PractitionerRole", "RelatedPerson", "Patient", "Organization")  # who can be named beside a note (R4 Annotation.author)
+
+
+def open_to(task: dict[str, Any]) -> tuple[str, ...]:
+    """Which answers this Task takes now: of ANSWERS, and `note` while it is open. A question that the gateway asks takes a yes or a no; one about
+    two plans none of these."""
+    status = task.get("status")
+    if asks_about(task) is not None or status in OVER:
+        return ()
+    found = tuple(a for a, (states, _) in ANSWERS.items() if status in states)
+    return tuple(a for a in found if a != "done") if asks_membership(task) else (*found, NOTE)
+
+
+async def answer(ctx: Context, task: str, what: str, words: str = "") -> str:
+    """Answer this Task (an id) as its owner; what became of it (`gate.Written.did`: `drafted` where it waits for the person).
+
+    Problem bad-request, invalid at `words`, not-found, forbidden for whom it does not ask, conflict where it takes that answer no more.
+    """
+    if what not in (*ANSWERS, NOTE):
+        raise Problem("bad-request", "What is answered is accept, decline, done or note.", "what")
+    said = plain(words, needed=what in ("decline", NOTE))
+    ref = Ref("Task", task)
+    read = await gate.read(ctx, ref)
+    body = strict.decode(read.body)
+    if not named_by(body.get("owner")) & (ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation or ""}):
+        raise Problem("forbidden", "This task is for somebody else to answer.")
+    if what not in open_to(body):
+        raise Problem("conflict", "This was answered already.")
+    by = ctx.actor.user if ctx.actor.user.split("/")[0] in SPEAKERS else ""
+    done = await gate.patch(ctx, ref, lambda seen: answered(seen, what, said, ctx.at, by), if_match=read.version)
+    return done.did
+
+
+__all__ = ["answer", "open_to"]

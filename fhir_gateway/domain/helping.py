@@ -1,0 +1,199 @@
+"""Whoever takes a referral on for a plan is in the team of that plan while they do it: put in when they accept its Task, out when that is over.
+
+A referral is for a plan that its `basedOn` names, and the team is the one that the plan names (`CarePlan.careTeam`). To be in it opens what the
+person shares with the team and nothing else; the referral brings them in as if whoever referred had written their name there, and may only
+where they could (`referring`). docs/referrals.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from .bundle import instant
+from .directory import Directory
+from .periods import bounds
+from .periods import instant as moment
+from .referrals import ENDED, request_of
+from .referring import counts
+from .relationships import JOINED, from_task
+from .standing import ACCEPTED, OPEN, named_by, own_hand
+from .types import Actor, Writer
+from .versions import Version, since
+from .vocabulary import OURS
+
+KINDS: Final = ("Task", "ServiceRequest", "CarePlan", "CareTeam")
+MILLISECOND: Final = 1_000
+Chains = Mapping[str, Sequence[Version]]  # a person's KINDS as they will be, by reference, oldest version first
+
+
+class Change(NamedTuple):
+    """A team as it is to be; `by`: whose referral puts somebody in, None where somebody's time is over."""
+
+    team: str
+    body: dict[str, Any]
+    by: Writer | None = None
+
+
+def concerns(now: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> bool:
+    """Is this Task of a referral (None: gone) taken on, or was it."""
+    return any(t is not None and t.get("status") in ACCEPTED and bool(request_of(t)) for t in (now, before))
+
+
+# -- out --------------------------------------------------------------------------------------------------------------
+
+
+def out(task: str, chains: Chains, gone: bool, at: int) -> Change | None:
+    """The first team in which somebody is still whom this Task brought in and brings in no more, without them."""
+    chain = chains[task]
+    for user in sorted({v.writer.user for v in chain if v.body.get("status") in ACCEPTED}):
+        held = not gone and _holds(chain, user)
+        last = _until(chain[-1].body) if held else at - MILLISECOND
+        for team in sorted(t for t in chains if t.startswith("CareTeam/")):
+            late = [] if last is None else [n for n in _put_in(chains[team], user, at) if _later(chains[team][-1].body["participant"][n], last)]
+            if late and (held or not _otherwise(task, team, user, chains)):
+                return Change(team, _ended(chains[team][-1].body, late, last or at))
+    return None
+
+
+def _holds(chain: Sequence[Version], user: str) -> bool:
+    """Have they taken it on, and is it theirs still: with this owner, and open since."""
+    owner = named_by(chain[-1].body.get("owner"))
+    for v in reversed(chain):
+        if v.body.get("status") not in ACCEPTED or named_by(v.body.get("owner")) != owner:
+            return False
+        if v.writer.user == user:
+            return True
+    return False
+
+
+def _otherwise(task: str, team: str, user: str, chains: Chains) -> bool:
+    """Does another Task that they have taken on bring them into this team."""
+    others = (c for ref, c in chains.items() if ref.startswith("Task/") and ref != task)
+    return any(_holds(c, user) and team in {t for t, *_ in _teams(c[-1].body, chains)} for c in others)
+
+
+def _put_in(chain: Sequence[Version], user: str, at: int) -> list[int]:
+    """Which members of a team (by place in it) are this person, put in by a referral, and not out yet."""
+    found = []
+    for n, p in enumerate(chain[-1].body.get("participant", ())):
+        if user in named_by(p.get("member")) and _later(p, at):
+            first = since(chain, lambda b, p=p: any(_same(p, q) for q in b.get("participant", ())))
+            if first is not None and first.writer.method == JOINED:
+                found.append(n)
+    return found
+
+
+def _ended(team: Mapping[str, Any], members: Sequence[int], last: int) -> dict[str, Any]:
+    """`last` is the last instant of these members, to the millisecond, and not before they began."""
+
+    def over(p: Mapping[str, Any]) -> dict[str, Any]:
+        return {**p, "period": {**p.get("period", {}), "end": instant(moment(max(last, _span(p)[0] or last)))}}
+
+    return {**team, "participant": [over(p) if n in members else p for n, p in enumerate(team["participant"])]}
+
+
+# -- in ---------------------------------------------------------------------------------------------------------------
+
+
+def into(task: str, chains: Chains, actor: Actor, directory: Directory, at: int) -> Change | None:
+    """The team that whoever just took this Task on comes into, with them in it. None where they come into none, or were brought in by this
+    Task before: who was taken out of the team stays out until they are asked anew."""
+    chain = chains[task]
+    body, user = chain[-1].body, actor.user
+    if actor.kind != "professional" or not user.startswith("Practitioner/") or chain[-1].writer.user != user or body.get("status") not in ACCEPTED:
+        return None
+    asked = next(from_task(task, chain, directory, {task: user}), None)
+    if asked is None or not asked.counts or own_hand(asked, actor) or asked.names.isdisjoint(actor.opening):
+        return None
+    named = since(chain, lambda b: b.get("status") in OPEN and named_by(b.get("owner")) == asked.names)
+    if named is None or (asked.high is not None and asked.high <= at):
+        return None
+    for team, what, by_request, by_plan in _teams(body, chains):
+        brought = _may(by_request, actor, directory, refers=True) and _may(by_plan, actor, directory, refers=False)
+        there = chains[team]
+        before = any(v.writer.method == JOINED and v.at >= named.at and _has(v.body, user) for v in there)
+        if brought and not before and there[-1].body.get("status") in ("active", None):
+            period = max(at, asked.low or at), asked.high
+            return Change(team, _joined(there[-1].body, task, actor, directory, what, period), replace(named.writer, method=JOINED, saw_all=False))
+    return None
+
+
+def _teams(task: Mapping[str, Any], chains: Chains) -> list[tuple[str, str, Version, Version]]:
+    """Teams to which this Task leads: (team, what was asked for, who said of which plan the referral is, and who of which team the plan is)."""
+    request = chains.get(request_of(task))
+    if request is None or request[-1].body.get("status") in ENDED:
+        return []
+    code = request[-1].body.get("code") or {}
+    what = str(code.get("text") or next((c.get("display") for c in code.get("coding", ()) if c.get("display")), ""))
+    plans = [(p, by) for p, by in _linked(request, "basedOn") if p.startswith("CarePlan/") and p in chains]
+    return [
+        (team, what, by, by_plan) for p, by in plans for team, by_plan in _linked(chains[p], "careTeam") if team.startswith("CareTeam/") and team in chains
+    ]  # fmt: skip
+
+
+def _linked(chain: Sequence[Version], element: str) -> list[tuple[str, Version]]:
+    """What this element names now, and the version by which it came to."""
+    found = [n for r in chain[-1].body.get(element, ()) for n in named_by(r)]
+    first = ((n, since(chain, lambda b, n=n: any(n in named_by(r) for r in b.get(element, ())))) for n in found)
+    return [(n, v) for n, v in first if v is not None]
+
+
+def _may(by: Version, actor: Actor, directory: Directory, *, refers: bool) -> bool:
+    """Could whoever wrote this bring them in: not they themselves nor their organisation; `refers`: and with the right to refer."""
+    w = by.writer
+    own = w.user == actor.user or (w.organisation is not None and w.organisation in actor.ids)
+    return not own and (not refers or counts(w, directory, by.at))
+
+
+def _joined(team: Mapping[str, Any], task: str, actor: Actor, directory: Directory, what: str, span: tuple[int, int | None]) -> dict[str, Any]:
+    period = {name: instant(moment(at)) for name, at in zip(("start", "end"), span, strict=True) if at is not None}
+    place = directory.organisations.get(actor.organisation or "")
+    name = directory.people.get(actor.user, ("", frozenset()))[0]
+    others = team.get("participant", [])
+    called = [  # by which a plan as a file knows them
+        {"url": f"{OURS}/StructureDefinition/plan-member", "valueString": f"joined-{task.split('/')[1]}-{len(others)}"},
+        *([{"url": f"{OURS}/StructureDefinition/team-person", "valueReference": {"type": "Practitioner", "display": name}}] if name else []),
+    ]
+    one = {
+        "extension": called,
+        **({"role": [{"text": what}]} if what else {}), "member": {"reference": actor.user, **({"display": name} if name else {})},
+        **({"onBehalfOf": {"reference": place.ref, **({"display": place.name} if place.name else {})}} if place else {}), "period": period,
+    }  # fmt: skip
+    return {**team, "participant": [*others, one]}
+
+
+# -- times ------------------------------------------------------------------------------------------------------------
+
+
+def _has(team: Mapping[str, Any], user: str) -> bool:
+    return any(user in named_by(p.get("member")) for p in team.get("participant", ()))
+
+
+def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """The same member for the same time: with another time they were put in anew, by whoever wrote that."""
+    return named_by(a.get("member")) == named_by(b.get("member")) and a.get("period") == b.get("period")
+
+
+def _until(task: Mapping[str, Any]) -> int | None:
+    """The last instant of this Task's own time."""
+    try:
+        return bounds((task.get("restriction") or {}).get("period"))[1]
+    except (ValueError, TypeError):
+        return 0
+
+
+def _later(participant: Mapping[str, Any], than: int) -> bool:
+    high = _span(participant)[1]
+    return high is None or high > than + MILLISECOND
+
+
+def _span(participant: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    try:
+        return bounds(participant.get("period"))
+    except (ValueError, TypeError):
+        return 1, 0
+
+
+__all__ = ["KINDS", "Change", "concerns", "into", "out"]

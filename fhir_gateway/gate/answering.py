@@ -1,0 +1,42 @@
+"""Answers end the Task that asked for them: in the same commit, where whoever gives them may see that Task. docs/questionnaires.md"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from ..domain import strict
+from ..domain.follow_ups import ANSWERED, answered, answers
+from ..domain.periods import LONDON
+from ..domain.types import Ref, Stored
+from .committing import Work
+from .context import ask_stored
+
+
+def finished(resource: Mapping[str, Any], before: Stored | None) -> bool:
+    """Are these answers that somebody has just finished."""
+    if resource.get("resourceType") != "QuestionnaireResponse" or resource.get("status") not in ANSWERED:
+        return False
+    was = strict.decode(before.body) if before is not None and before.body is not None else {}
+    return was.get("status") not in ANSWERED
+
+
+async def asked_for(work: Work) -> AsyncIterator[tuple[Stored, dict[str, Any]]]:
+    """Tasks that end with this commit, and as what. One that the same commit writes is its writer's to end."""
+    ctx, today = work.ctx, work.ctx.at.astimezone(LONDON).date()
+    for ref in sorted(work.answered):
+        given = work.new.get(ref)
+        if given is None or given.body is None:
+            continue
+        response, closed = strict.decode(given.body), set[Ref]()
+        for person in given.facts.patients:
+            for task in await ctx.house.store.patient_record(person, ["Task"]):
+                if task.body is None or task.ref in closed or task.ref in work.new or task.ref in work.gone:
+                    continue
+                body = strict.decode(task.body)
+                if answers(response, body, today) and (await ask_stored(ctx, "access", task)).permit:
+                    closed.add(task.ref)
+                    yield task, answered(body, str(ref))
+
+
+__all__ = ["asked_for", "finished"]

@@ -1,0 +1,54 @@
+"""A referral for a plan brings who takes it on into the team of that plan, and out of it when its Task is over: in the same commit."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..domain import helping
+from ..domain.periods import micros
+from ..domain.types import Stored
+from ..domain.versions import Version, chains_of
+from .committing import Work
+from .context import directory_now
+
+Putting = Callable[..., Awaitable[Any]]  # `preparing.put_by_house`
+TAKEN_ON, OVER = "they took on what was asked for by a referral", "what they were asked for is over"
+
+
+async def settle_helpers(work: Work, put: Putting) -> None:
+    """Write who comes into a team and who goes by the Tasks of this commit."""
+    ctx = work.ctx
+    directory, _ = ctx.place or await directory_now(ctx.house)
+    known: dict[str, tuple[dict[str, list[Version]], dict[str, Stored]]] = {}
+    for ref, people in sorted(work.helped.items()):
+        if len(people) != 1:
+            continue
+        person, task, at = people[0], str(ref), micros(ctx.at)
+        while True:
+            if person not in known:
+                known[person] = await _record(work, person)
+            chains, now = known[person]
+            change = helping.out(task, chains, ref in work.gone, at) if task in chains else None
+            if change is None and task in chains and ref not in work.gone:
+                change = helping.into(task, chains, ctx.actor, directory, at)
+            if change is None:
+                break
+            team = now[change.team]
+            await put(work, team.ref, change.body, team, "update", OVER if change.by is None else TAKEN_ON, ours=True, by=change.by)
+            del known[person]  # as it is then
+
+
+async def _record(work: Work, person: str) -> tuple[dict[str, list[Version]], dict[str, Stored]]:
+    """What is asked about, with what this commit writes; and each as it is last."""
+    found = [s for s in await work.ctx.house.store.patient_versions(person, helping.KINDS) if s.facts.patients == (person,)]
+    new = [s for ref, s in work.written.items() if ref.type in helping.KINDS and s.facts.patients == (person,) and ref not in work.gone]
+    every = [*found, *(s for s in new if not any(f.ref == s.ref and f.version == s.version for f in found))]
+    last: dict[str, Stored] = {}
+    for s in every:
+        if str(s.ref) not in last or last[str(s.ref)].version < s.version:
+            last[str(s.ref)] = s
+    return chains_of(every), last
+
+
+__all__ = ["settle_helpers"]

@@ -1,0 +1,156 @@
+"""One goal or action of a person, or what matters to them, by itself, in the words of the plan: opened as it is or was, and changed by what somebody says otherwise.
+
+The tables of `mappings/` say where each word of it lands; everything else of the resource stays as it is, seen or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .. import gate
+from ..domain import compartment, strict
+from ..domain.bundle import instant
+from ..domain.mapping import carrier
+from ..domain.mapping.carrier import Kept
+from ..domain.mapping.foreign import asks_membership
+from ..domain.mapping.names import own_identifier
+from ..domain.mapping.ways import Inward, Outward
+from ..domain.problem import Problem, not_found
+from ..domain.reconcile import edited
+from ..domain.types import Ref
+from ..gate import Context, Written
+from ..tables import load_tables
+
+Path = tuple[str, ...]
+PARTS: Final[Mapping[str, tuple[Path, ...]]] = {  # kind -> what of it can be said otherwise, one by one
+    "goal": (("text",), ("importance",), ("target", "what"), ("target", "value"), ("target", "unit"), ("target", "by"), ("status",), ("status_reason",), ("review",)),
+    "action": (("text",), ("when",), ("from",), ("to",), ("status",), ("status_reason",), ("confidence",), ("strategies",), ("review",)),
+    "about-me": (
+        ("most_important",), ("people_important",), ("how_i_communicate",), ("my_wellness",), ("please_do_and_dont",), ("how_to_support",), ("also_worth_knowing",), ("supported_to_write_by",),
+    ),
+}  # fmt: skip
+ALONG: Final[Mapping[str, tuple[Path, ...]]] = {"goal": (("status_word",), ("status_on",)), "action": (("status_word",), ("updated",)), "about-me": (("written_on",),)}  # what changes with it
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing of a plan as this reader has it, of one version. `said`: what it says, by the path that the plan has for it."""
+
+    ref: Ref
+    kind: str
+    version: int
+    subject: str  # `Patient/…`
+    resource: dict[str, Any]
+    said: dict[Path, Any]
+
+
+def kind_of(resource: Mapping[str, Any]) -> str:
+    """`goal`, `action` or `about-me`; "" for what is none of these: a step on the way, a Task that somebody was asked to do, anything else."""
+    own, type = own_identifier(resource), resource.get("resourceType")
+    if type == "Goal":
+        return "goal" if own is None or own[0] == "goal" else ""
+    if type == "QuestionnaireResponse":
+        return "about-me" if own is not None and own[0] == "about-me" else ""
+    if type != "Task" or asks_membership(resource):
+        return ""
+    theirs = own is None and resource.get("intent") == "plan" and not resource.keys() & {"focus", "basedOn"}
+    return "action" if theirs or (own is not None and own[0] == "action") else ""
+
+
+async def item(ctx: Context, ref: Ref, version: int | None = None) -> Item:
+    """As it is, or was in one version. Problem not-found for hidden, absent and what is none of these alike; gone."""
+    answer = await (gate.read(ctx, ref) if version is None else gate.vread(ctx, ref, version))
+    resource = strict.decode(answer.body)
+    kind = kind_of(resource)
+    if not kind:
+        raise not_found()
+    return Item(ref, kind, answer.version, compartment.subject(resource) or "", resource, said(resource, kind))
+
+
+async def item_then(ctx: Context, ref: Ref, version: int) -> Item | None:
+    """As it was; None where this reader does not have that version, or there never was one."""
+    try:
+        return await item(ctx, ref, version)
+    except Problem as p:
+        if p.kind not in ("not-found", "gone"):
+            raise
+        return None
+
+
+async def edit(ctx: Context, now: Item, otherwise: Mapping[Path, Any]) -> Written:
+    """Write what is said `otherwise` (None: no more said) over `now`, and over no other version of it.
+
+    Problem: stale where it was changed meanwhile, and all of an update.
+    """
+    resource = changed(now.resource, now.kind, otherwise, instant(ctx.at))
+    return await gate.update(ctx, now.ref, strict.dump(resource), if_match=now.version)
+
+
+def said(resource: Mapping[str, Any], kind: str) -> dict[Path, Any]:
+    """What of it can be said otherwise, as it is said now."""
+    whole = _read(resource, kind)
+    return {path: value for path in PARTS[kind] if (value := _at(whole, path)) is not None}
+
+
+def changed(resource: dict[str, Any], kind: str, otherwise: Mapping[Path, Any], at: str) -> dict[str, Any]:
+    """The resource that says it so. Another state takes the place of what somebody called the state before. `at`: an instant."""
+    whole, mine = _read(resource, kind), (*PARTS[kind], *ALONG[kind])
+    before = {path: value for path in mine if (value := _at(whole, path)) is not None}
+    after = {path: value for path, value in ({**before, **otherwise}).items() if value is not None}
+    if after == before:
+        return resource
+    if after.get(("status",)) != before.get(("status",)):
+        after.pop(("status_word",), None)
+        if kind == "goal":
+            after[("status_on",)] = at[:10]
+    if kind != "goal":
+        after[("updated",) if kind == "action" else ("written_on",)] = at if kind == "action" else at[:10]
+    (was, had), (new, has) = _made(before, kind), _made(after, kind)
+    out = edited(was, new, resource)
+    return out if had == has else _carrying(out, mine, has)
+
+
+def _read(resource: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    return load_tables()[kind].fields.back(resource, Inward({}, ours=own_identifier(resource) is not None))
+
+
+def _made(values: Mapping[Path, Any], kind: str) -> tuple[dict[str, Any], list[Kept]]:
+    """What these words alone become, and what of them has no place there and hangs on it."""
+    thing: dict[str, Any] = {}
+    for path, value in values.items():
+        here = thing
+        for key in path[:-1]:
+            here = here.setdefault(key, {})
+        here[path[-1]] = value
+    tables = load_tables()
+    out: dict[str, Any] = {}
+    tables[kind].fields.out(thing, out, Outward("#", tables.types))
+    return _bare(out, lambda path: True), carrier.read(out)
+
+
+def _carrying(resource: dict[str, Any], paths: Collection[Path], has: list[Kept]) -> dict[str, Any]:
+    """With `has` hanging on it in place of what hung there for these paths."""
+    out = _bare(resource, lambda path: path in paths)
+    if has:
+        out["extension"] = list(out.get("extension", ()))
+        carrier.write(out, has)
+    return out
+
+
+def _bare(resource: Mapping[str, Any], gone: Callable[[Path], bool]) -> dict[str, Any]:
+    """A copy without what hangs on it for some paths."""
+    left = [e for e in resource.get("extension", ()) if not any(gone(k.path) for k in carrier.read({"extension": [e]}))]
+    return {k: v for k, v in resource.items() if k != "extension"} | ({"extension": left} if left else {})
+
+
+def _at(thing: Mapping[str, Any], path: Path) -> Any:
+    for key in path:
+        if not isinstance(thing, Mapping):
+            return None
+        thing = thing.get(key)  # type: ignore[assignment]
+    return thing
+
+
+__all__ = ["PARTS", "Item", "changed", "edit", "item", "item_then", "kind_of", "said"]

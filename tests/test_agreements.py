@@ -1,0 +1,108 @@
+"""Agreements on sharing: a yes under one is for its partners, whoever was taken out is reached by no yes; by both engines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import given as of_all
+from hypothesis import strategies as st
+
+from fhir_gateway.domain import consent as deciding
+from fhir_gateway.domain import groups, reach
+from fhir_gateway.domain.directory import Directory
+from fhir_gateway.domain.predicate import matches
+from fhir_gateway.domain.standing import Standing
+from fhir_gateway.domain.types import Ask
+from fhir_gateway.domain.vocabulary import NO_PARTNER
+
+from .staff import actor
+from .test_groups import directory, group
+from .worlds import NOW, P1, Dice, a_consent, a_resource, a_standing, parsed
+
+URI = "https://town.example/protocol"
+CODE = {"coding": [dict(zip(("system", "code"), groups.AGREEMENT.split("|"), strict=True))]}
+FAST = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def agreement(*members: str, uri: str = URI, **more: Any) -> dict[str, Any]:
+    return group(*members, code=CODE, identifier=[{"system": groups.URI, "value": uri}], **more)
+
+
+def asker(here: Directory, place: str = "Organization/ward") -> Any:
+    return here.actor("Practitioner/a", kind="professional", organisation=place, at=NOW, clinician=True)
+
+
+def test_who_is_a_partner_and_who_was_taken_out() -> None:
+    now, soon, past = NOW.isoformat(), (NOW + timedelta(days=2)).isoformat(), (NOW - timedelta(days=2)).isoformat()
+
+    def listed(**more: Any) -> dict[str, Any]:
+        return agreement(member=[{"entity": {"reference": "Organization/trust"}, **more}])
+
+    assert asker(directory()).apart == frozenset() == asker(directory(group("Organization/surgery"))).apart, "no agreement, or another group"
+    assert asker(directory(agreement("Organization/trust"))).apart == frozenset(), "by way of the trust that the ward is part of"
+    never = asker(directory(agreement("Organization/surgery")))
+    assert never.apart == {URI, "Group/0"} and not never.past, "no partner, and never was: as before but for what is said under it"
+    for out in (listed(inactive=True), listed(period={"end": past}), listed(period={"start": past, "end": past})):
+        taken = asker(directory(out))
+        assert taken.apart == {URI, "Group/0", "*"} and not taken.opening
+    assert asker(directory(listed(period={"end": soon}))).apart == asker(directory(listed(period={"start": now}))).apart == frozenset()
+    assert asker(directory(listed(period={"start": soon}))).apart == {URI, "Group/0"}, "who is to join was not taken out"
+    assert asker(directory(listed(inactive=True), agreement("Organization/ward", uri="urn:other"))).apart == {URI, "Group/0"}, "a partner of another one"
+    assert asker(directory(agreement("Organization/trust", active=False))).apart == {URI, "Group/0"}, "an agreement that ended took nobody out"
+    assert asker(directory(listed(inactive=True), sure=False)).apart == frozenset(), "nobody confirmed it"
+    gone = directory(agreement()).remembering({"Group/0": [agreement("Organization/trust"), group("Patient/x")]})
+    assert asker(gone).apart == {URI, "Group/0", "*"}, "who is not among the members any more"
+    assert asker(gone, "Organization/surgery").apart == {URI, "Group/0"}
+
+
+def test_an_agreement_stays_one_and_keeps_its_names() -> None:
+    was = agreement("Organization/trust")
+    assert groups.still_an_agreement(was, agreement()) is None and groups.still_an_agreement(group(), None) is None
+    for after, where in ((None, "Group.code"), (group(), "Group.code"), (agreement(uri="urn:x"), "Group.identifier")):
+        said = groups.still_an_agreement(was, after)
+        assert said is not None and said[0] == where
+
+
+@FAST
+@of_all(st.integers(0, 2**48).map(Dice), st.sampled_from(["permit", "deny"]), st.sampled_from([frozenset(), frozenset({URI}), frozenset({"urn:other"})]), st.booleans())
+def test_no_yes_reaches_who_was_taken_out_a_no_still_does_and_both_engines_say_so(dice: Dice, type: str, under: frozenset[str], out: bool) -> None:
+    here = directory(agreement("Organization/surgery", *([] if out else ["Organization/trust"])))
+    here = here.remembering({"Group/0": [agreement("Organization/trust")]}) if dice.one_in(2) else here
+    who = asker(here)
+    rule = {**{k: v for k, v in a_consent(dice)["provision"].items() if k in ("class", "code", "securityLabel")}, "type": type, "actor": [actor("Organization/trust"), actor("Practitioner/a")]}
+    body = {**a_consent(Dice(1)), "status": "active", "policy": [{"uri": u} for u in under], "provision": {"provision": [rule]}}
+    standing, facts = replace(a_standing(dice, links=False), emergencies=()), a_resource(dice, (P1,))
+    asked = Ask(who, dice.choice(("access", "disclose", "collect", "correct")), NOW, dice.choice(("TREAT", "HRESCH")))
+
+    def answer(asking: Ask, *bodies: dict[str, Any]) -> Any:
+        more = Standing(P1, standing.grants + parsed(list(bodies)), standing.broken, standing.relationships, policy=standing.policy)
+        said = deciding.decide(asking, facts, {P1: more})
+        assert matches(reach.scope(asking, {P1: more}), facts) == said.permit
+        return said
+
+    said, without = answer(asked, body), answer(asked)
+    if type == "permit" and ("*" in who.apart or who.apart & under):
+        assert said.permit == without.permit, "it opens nothing"
+    if "*" in who.apart and not said.permit:
+        assert said.basis != "implicit" or said.rule, "and says why"
+    if "*" in who.apart and said.permit:
+        assert said.rule in ("own data", "contributor", "authorised use", "treating clinician") and said.basis == "implicit", said
+    if type == "deny":
+        assert not said.permit or without.permit
+    inside = replace(asked, actor=replace(who, apart=frozenset(), past=frozenset()))
+    then = answer(inside, body)
+    assert then.permit or not said.permit, "to be taken out opens nothing"
+    if then.permit and then.basis == "explicit" and not said.permit:
+        assert said.rule == NO_PARTNER or said.basis in ("explicit", "uncomputable", "legal", "governed", "ndoo", "no-read-no-update"), said
+
+
+def test_the_reason_is_said_with_the_consent_that_does_not_reach_them() -> None:
+    here = directory(agreement("Organization/surgery"))
+    body = {**a_consent(Dice(1)), "status": "active", "policy": [{"uri": URI}], "provision": {"provision": [{"type": "permit", "actor": [actor("Organization/trust")]}]}}
+    facts = replace(a_resource(Dice(3), (P1,)), type="Goal", confidentiality="N", sensitivity=frozenset(), legal=frozenset(), makers=frozenset(), keeper=None)
+    said = deciding.decide(Ask(asker(here), "access", NOW), facts, {P1: Standing(P1, parsed([body]))})
+    assert (said.permit, said.basis, said.consent, said.rule) == (False, "rbac", "c0", NO_PARTNER)
+    assert "no partner of the agreement on sharing now" in deciding.explain(said)

@@ -1,0 +1,157 @@
+"""Who takes a referral on is in the team of its plan while they do it: the pure part, version by version."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fhir_gateway.domain import helping
+from fhir_gateway.domain.directory import Directory
+from fhir_gateway.domain.periods import instant, micros
+from fhir_gateway.domain.relationships import JOINED, from_team
+from fhir_gateway.domain.types import Writer
+from fhir_gateway.domain.versions import Version
+
+from .worlds import NOW
+
+OURS = "https://fhir-gateway.example/CodeSystem"
+AT = micros(NOW)
+DAY = 86_400_000_000
+HERE = Directory.of([
+    *(({"resourceType": "Organization", "active": True, "name": name.title(), "type": [{"coding": [{"system": f"{OURS}/sector", "code": sector}]}]}, f"Organization/{name}", True)
+      for name, sector in (("surgery", "health"), ("charity", "voluntary"))),
+    *(({"resourceType": "Practitioner", "name": [{"text": p.title()}]}, f"Practitioner/{p}", True) for p in ("gp", "wes", "col")),
+    *(({"resourceType": "PractitionerRole", "active": True, "practitioner": {"reference": f"Practitioner/{p}"}, "organization": {"reference": f"Organization/{o}"},
+        "code": [{"coding": [{"system": f"{OURS}/role", "code": job}]}]}, f"PractitionerRole/{p}", True)
+      for p, o, job in (("gp", "surgery", "gp"), ("wes", "charity", "link-worker"), ("col", "charity", "link-worker"))),
+])  # fmt: skip
+GP = Writer("Practitioner/gp", "Organization/surgery", may_refer=True, judged=1)
+WES, COL = (Writer(f"Practitioner/{n}", "Organization/charity") for n in ("wes", "col"))
+ASKS = HERE.actor("Practitioner/wes", kind="professional", organisation="Organization/charity", at=NOW)
+TASK, TEAM = "Task/t", "CareTeam/c"
+
+
+def task(status: str, **more: Any) -> dict[str, Any]:
+    return {"resourceType": "Task", "status": status, "focus": {"reference": "ServiceRequest/r"}, "owner": {"reference": "Organization/charity"}} | more
+
+
+def record(*tasks: tuple[dict[str, Any], Writer], request: Writer = GP, plan: Writer = GP, **more: list[Version]) -> dict[str, list[Version]]:
+    """A person's: a referral for their plan, whose Task became these, one a day up to now."""
+    first = AT - len(tasks) * DAY
+    return {
+        TASK: [Version(body, by, first + n * DAY + DAY) for n, (body, by) in enumerate(tasks)],
+        "ServiceRequest/r": [Version({"status": "active", "code": {"text": "Walks"}, "basedOn": [{"reference": "CarePlan/p"}]}, request, first)],
+        "CarePlan/p": [Version({"status": "active", "careTeam": [{"reference": TEAM}]}, plan, first)],
+        TEAM: [Version({"status": "active", "participant": [{"member": {"reference": "Practitioner/gp"}}]}, GP, first)],
+    } | more  # fmt: skip
+
+
+def taken() -> dict[str, list[Version]]:
+    """Wes took it on, and is in the team."""
+    chains = record((task("requested"), GP), (task("accepted"), WES))
+    change = helping.into(TASK, chains, ASKS, HERE, AT)
+    assert change is not None and change.by is not None
+    chains[TEAM] = [*chains[TEAM], Version(change.body, change.by, AT)]
+    return chains
+
+
+def then(chains: dict[str, list[Version]], ref: str, body: dict[str, Any], by: Writer, at: int) -> dict[str, list[Version]]:
+    return {**chains, ref: [*chains[ref], Version(body, by, at)]}
+
+
+def test_they_come_in_as_who_referred_would_have_written_it_and_it_counts() -> None:
+    chains = record((task("requested"), GP), (task("accepted", restriction={"period": {"end": "2027-02-01"}}), GP))
+    assert helping.into(TASK, chains, ASKS, HERE, AT) is None, "somebody else moved it to accepted"
+    chains = taken()
+    change = chains[TEAM][-1]
+    assert change.body["participant"][-1] == {
+        "extension": [
+            {"url": "https://fhir-gateway.example/StructureDefinition/plan-member", "valueString": "joined-t-1"},
+            {"url": "https://fhir-gateway.example/StructureDefinition/team-person", "valueReference": {"type": "Practitioner", "display": "Wes"}},
+        ],
+        "role": [{"text": "Walks"}], "member": {"reference": "Practitioner/wes", "display": "Wes"}, "onBehalfOf": {"reference": "Organization/charity", "display": "Charity"},
+        "period": {"start": "2026-11-01T10:00:00.000Z"},
+    }  # fmt: skip
+    assert (change.writer.user, change.writer.method, change.writer.saw_all) == ("Practitioner/gp", JOINED, False)
+    (wes,) = [r for r in from_team(TEAM, chains[TEAM], (), HERE) if "Practitioner/wes" in r.names]
+    assert wes.counts and wes.team == TEAM and wes.writer == "Practitioner/gp" and wes.consent_needed
+    assert helping.into(TASK, chains, ASKS, HERE, AT + DAY) is None, "once"
+    forged = replace(change.writer, method="PUT")
+    (not_confirmed,) = [r for r in from_team(TEAM, [chains[TEAM][0], Version(change.body, forged, AT)], (), HERE) if "Practitioner/wes" in r.names]
+    assert not not_confirmed.counts, "written by anybody else they are asked first, as always"
+    later = {**change.body, "participant": [*change.body["participant"][:-1], {**change.body["participant"][-1], "period": {}}]}
+    (prolonged,) = [r for r in from_team(TEAM, [*chains[TEAM], Version(later, GP, AT + DAY)], (), HERE) if "Practitioner/wes" in r.names]
+    assert not prolonged.counts, "for a longer time they are put in anew"
+
+
+@pytest.mark.parametrize(
+    ("what", "chains"),
+    [
+        ("the Task is their own", record((task("requested"), WES), (task("accepted"), WES))),
+        ("a colleague's", record((task("requested"), COL), (task("accepted"), WES))),
+        ("of somebody without the right to refer", record((task("requested"), replace(GP, may_refer=False)), (task("accepted"), WES))),
+        ("they said for which plan", record((task("requested"), GP), (task("accepted"), WES), request=WES)),
+        ("who cannot refer said so", record((task("requested"), GP), (task("accepted"), WES), request=replace(GP, may_refer=False))),
+        ("they said which team is the plan's", record((task("requested"), GP), (task("accepted"), WES), plan=WES)),
+        ("for no plan", record((task("requested"), GP), (task("accepted"), WES), **{"ServiceRequest/r": [Version({"status": "active"}, GP, 0)]})),
+        ("the referral is over", record((task("requested"), GP), (task("accepted"), WES), **{"ServiceRequest/r": [Version({"status": "revoked", "basedOn": [{"reference": "CarePlan/p"}]}, GP, 0)]})),
+        ("the team is none that goes on", record((task("requested"), GP), (task("accepted"), WES), **{TEAM: [Version({"status": "inactive"}, GP, 0)]})),
+        ("for somebody else", record((task("requested", owner={"reference": "Organization/surgery"}), GP), (task("accepted", owner={"reference": "Organization/surgery"}), WES))),
+        ("its time is over", record((task("requested", restriction={"period": {"end": "2026-10-01"}}), GP), (task("accepted", restriction={"period": {"end": "2026-10-01"}}), WES))),
+    ],
+)  # fmt: skip
+def test_nobody_comes_in_where(what: str, chains: dict[str, list[Version]]) -> None:
+    assert helping.into(TASK, chains, ASKS, HERE, AT) is None, what
+    assert helping.into(TASK, record((task("requested"), GP), (task("accepted"), WES)), ASKS, HERE, AT) is not None
+
+
+def test_the_time_in_the_team_is_that_of_the_task() -> None:
+    soon, end = instant(AT + DAY).isoformat(), instant(AT + 9 * DAY).isoformat()
+    asked = task("requested", restriction={"period": {"start": soon, "end": end}})
+    chains = record((asked, GP), (asked | {"status": "accepted"}, WES))
+    change = helping.into(TASK, chains, ASKS, HERE, AT)
+    assert change is not None and change.by is not None
+    assert [change.body["participant"][-1]["period"][k][:10] for k in ("start", "end")] == ["2026-11-02", "2026-11-10"]
+    chains = then(chains, TEAM, change.body, change.by, AT)
+    assert helping.into(TASK, chains, ASKS, HERE, AT) is None is helping.out(TASK, chains, False, AT)
+    shorter = asked | {"status": "in-progress", "restriction": {"period": {"start": soon, "end": instant(AT + 3 * DAY).isoformat()}}}
+    change = helping.out(TASK, then(chains, TASK, shorter, GP, AT + 1), False, AT + 1)
+    assert change is not None and change.body["participant"][-1]["period"]["end"][:10] == "2026-11-04" and change.by is None
+
+
+@pytest.mark.parametrize("end", [task("completed"), task("rejected"), task("failed"), task("requested"), task("accepted", owner={"reference": "Practitioner/col"}), None])
+def test_with_the_task_their_time_is_over(end: dict[str, Any] | None) -> None:
+    chains, at = taken(), AT + DAY
+    change = helping.out(TASK, chains if end is None else then(chains, TASK, end, GP, at), end is None, at)
+    assert change is not None and change.team == TEAM
+    gp, wes = change.body["participant"]
+    assert gp == {"member": {"reference": "Practitioner/gp"}} and wes["period"] == {"start": "2026-11-01T10:00:00.000Z", "end": "2026-11-02T09:59:59.999Z"}
+    over = then(chains, TEAM, change.body, Writer("Practitioner/wes", method="SYSTEM"), at)
+    (r,) = [r for r in from_team(TEAM, over[TEAM], (), HERE) if "Practitioner/wes" in r.names]
+    assert r.counts and r.high is not None and r.high < at, "and the reading with it"
+    assert helping.out(TASK, over if end is None else then(over, TASK, end, GP, at), end is None, at) is None, "once"
+
+
+def test_who_was_put_in_by_somebody_or_is_brought_in_by_another_referral_stays() -> None:
+    chains, at = taken(), AT + DAY
+    by_hand = {"status": "active", "participant": [{"member": {"reference": "Practitioner/gp"}}, {"member": {"reference": "Practitioner/wes"}}]}
+    assert helping.out(TASK, then({**chains, TEAM: [Version(by_hand, GP, 0)]}, TASK, task("completed"), WES, at), False, at) is None
+    another = {**chains, "Task/u": [Version(task("requested"), GP, AT), Version(task("accepted"), WES, AT)]}
+    assert helping.out(TASK, then(another, TASK, task("completed"), WES, at), False, at) is None
+    nothing_else = {**chains, "Task/u": [Version(task("requested"), GP, AT), Version(task("accepted"), COL, AT)]}
+    assert helping.out(TASK, then(nothing_else, TASK, task("completed"), WES, at), False, at) is not None
+
+
+def test_whom_somebody_took_out_comes_in_once_they_are_asked_anew() -> None:
+    chains = taken()
+    out = {"status": "active", "participant": [{"member": {"reference": "Practitioner/gp"}}]}
+    chains = then(chains, TEAM, out, GP, AT + DAY)
+    again = then(chains, TASK, task("accepted", note=[{"text": "I go on"}]), WES, AT + 2 * DAY)
+    assert helping.into(TASK, again, ASKS, HERE, AT + 2 * DAY) is None
+    anew = then(then(then(chains, TASK, task("cancelled"), GP, AT + 2 * DAY), TASK, task("requested"), GP, AT + 3 * DAY), TASK, task("accepted"), WES, AT + 4 * DAY)
+    assert helping.into(TASK, anew, replace(ASKS), HERE, AT + 4 * DAY) is not None
+    assert helping.into(TASK, anew, replace(ASKS, kind="system"), HERE, AT + 4 * DAY) is None
+    assert NOW + timedelta(days=4) == instant(AT + 4 * DAY)

@@ -1,0 +1,151 @@
+"""Two records of one person, each with a main plan; and a second main plan that a partner's server brings. docs/main-plan.md"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_gateway import gate, plans
+from fhir_gateway.domain import main_plan, strict
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.types import Ref
+from fhir_gateway.gate import Context, merging
+
+from .staff import consent, permit
+from .test_main_plan import ACTIONS, MAIN, body, care_plan, counting, hide, made, questions
+from .test_plans import Place, harold, opened
+from .test_pulling import Begin, begin  # noqa: F401
+
+WHY = "both cards seen"
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with opened(tmp_path / "test.sqlite") as here:
+        yield here
+
+
+async def two(place: Place) -> tuple[str, Ref, str, Ref]:
+    """Harold's record with a plan, and another of his with one: (id, plan, id, plan)."""
+    on = (await plans.save(place.hospital, harold())).patient
+    assert on
+    gone = (await made(place.hospital, {"resourceType": "Patient", "name": [{"family": "Example"}], "birthDate": "1950-04-03"})).id
+    other = await made(place.hospital, care_plan(gone, title="From the other record"))
+    (plan,) = await counting(place, on)
+    return on, plan, gone, other
+
+
+def him(place: Place, on: str, gone: str) -> Context:
+    return replace(place.patient(on), records=frozenset({f"Patient/{on}", f"Patient/{gone}"}))
+
+
+async def whole(place: Place, *ids: str) -> dict[str, bytes | None]:
+    """Every CarePlan of these records as it is kept, by name."""
+    return {str(s.ref): s.body for id in ids for s in await place.house.store.patient_record(f"Patient/{id}", ["CarePlan"])}
+
+
+@pytest.mark.parametrize("how", ["part", "main"])
+async def test_two_records_put_together_ask_once_and_parted_again_have_their_own(place: Place, how: str) -> None:
+    on, plan, gone, other = await two(place)
+    before, me = await whole(place, on, gone), him(place, on, gone)
+    assert await gate.record_to_open(me, f"Patient/{on}") == f"Patient/{on}"
+    await merging.merge(place.operator, gone, on, evidence=WHY)
+    (asked,) = await questions(me, on)
+    assert asked["focus"]["reference"] == str(other) and asked["owner"]["reference"] == f"Patient/{on}" and asked["description"] == main_plan.MERGED
+    assert await questions(place.hospital, on) == [], "no other reader of either is told of both"
+
+    with pytest.raises(Problem) as no:
+        await gate.join_plans(me, Ref("Task", asked["id"]), "end")
+    assert no.value.kind == "business-rule"
+    await gate.join_plans(me, Ref("Task", asked["id"]), how)
+    assert [t["status"] for t in await questions(me, on)] == ["completed"]
+    assert await whole(place, on, gone) == before, "nothing is written into either plan"
+    assert await gate.record_to_open(me, f"Patient/{on}") == f"Patient/{on if how == 'part' else gone}"
+    with pytest.raises(Problem) as over:
+        await gate.join_plans(me, Ref("Task", asked["id"]), how)
+    assert over.value.kind == "conflict"
+
+    await merging.unmerge(place.operator, gone, on, evidence=WHY)
+    assert await gate.record_to_open(place.patient(on), f"Patient/{on}") == f"Patient/{on}"
+    assert (await counting(place, on), await counting(place, gone)) == ([plan], [other]) and await whole(place, on, gone) == before
+    for id, its in ((on, plan), (gone, other)):
+        assert await gate.main_plan_of(place.patient(id), f"Patient/{id}") in (str(its), None)
+
+
+async def test_what_was_not_answered_is_asked_no_more_once_they_are_parted(place: Place) -> None:
+    on, _, gone, _ = await two(place)
+    await merging.merge(place.operator, gone, on, evidence=WHY)
+    await merging.unmerge(place.operator, gone, on, evidence=WHY)
+    (asked,) = await questions(place.patient(on), on)
+    assert asked["status"] == "cancelled" and await questions(place.patient(gone), gone) == []
+
+
+async def test_a_change_of_one_plan_leaves_the_question_open_and_the_end_of_one_answers_it(place: Place) -> None:
+    on, plan, gone, other = await two(place)
+    await merging.merge(place.operator, gone, on, evidence=WHY)
+    me = him(place, on, gone)
+    extra = await made(me, care_plan(on, partOf=[{"reference": str(plan)}]))
+    await gate.update(me, extra, strict.dump(await body(me, extra) | {"title": "More"}), if_match=1)
+    now = await gate.read(me, plan)
+    await gate.update(me, plan, strict.dump(strict.decode(now.body) | {"title": "Mine"}), if_match=now.version)
+    assert [t["status"] for t in await questions(me, on)] == ["requested"]
+    await gate.update(me, other, strict.dump(await body(me, other) | {"status": "completed"}), if_match=1)
+    assert [t["status"] for t in await questions(me, on)] == ["completed"]
+
+
+async def test_where_one_record_has_no_plan_nothing_is_asked_and_the_one_with_the_plan_opens(place: Place) -> None:
+    on, _, gone, other = await two(place)
+    await gate.update(place.hospital, other, strict.dump(await body(place.hospital, other) | {"status": "revoked"}), if_match=1)
+    await merging.merge(place.operator, on, gone, evidence=WHY)
+    me = him(place, gone, on)
+    assert await questions(me, on) == await questions(me, gone) == []
+    assert await gate.record_to_open(me, f"Patient/{gone}") == f"Patient/{on}"
+
+
+async def test_a_key_worker_who_may_not_see_one_of_them_is_not_asked(place: Place) -> None:
+    on, _, gone, other = await two(place)
+    org = place.organisations["RY9"]
+    role = {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/plan-team-role", "code": "key-worker"}]}
+    team = {"resourceType": "CareTeam", "status": "active", "subject": {"reference": f"Patient/{on}"}, "participant": [{"role": [role], "member": {"reference": org}}]}
+    await made(place.patient(on), team)
+    await made(place.patient(on), consent(on, permit(org, action=ACTIONS)))
+    await hide(place, gone, other, org)
+    await merging.merge(place.operator, gone, on, evidence=WHY)
+    (asked,) = await questions(him(place, on, gone), on)
+    assert asked["owner"]["reference"] == f"Patient/{on}"
+
+
+# -- by a partner's server --------------------------------------------------------------------------------------------
+
+
+async def test_a_second_main_plan_that_a_partner_brings_waits_beside_the_first_and_holds_up_nothing(begin: Begin) -> None:  # noqa: F811
+    house = await begin()
+    her = house.names["amina"].removeprefix("Patient/")
+    first = await made(house.me, care_plan(her, title="Mine"))
+    await house.push()
+    house.seen("Theirs", "CarePlan", category=MAIN)
+    house.seen("A reading behind it")
+    await house.pull()
+    assert await house.texts("CarePlan") == ["Mine", "Theirs"] and await house.texts() == ["A reading behind it"] and await house.quarantined() == []
+    assert await gate.main_plan_of(house.me, f"Patient/{her}") == str(first)
+
+    async def asked() -> list[dict[str, Any]]:
+        return await questions(house.me, her)
+
+    (question,) = await asked()
+    theirs = Ref(*question["focus"]["reference"].split("/"))
+    assert (await body(house.me, theirs))["title"] == "Theirs" and question["status"] == "requested"
+    await house.pull()
+    await house.push()
+    assert len(await asked()) == 1 and house.there.named("Task") == [], "it is asked once, and stays here"
+
+    await gate.join_plans(house.me, Ref("Task", question["id"]), "end")
+    assert [t["status"] for t in await asked()] == ["completed"]
+    await house.push()
+    assert sorted(p["status"] for p in house.there.named("CarePlan")) == ["active", "revoked"]
+    await house.pull()
+    assert len(await asked()) == 1 and await gate.main_plan_of(house.me, f"Patient/{her}") == str(first)

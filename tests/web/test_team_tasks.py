@@ -1,0 +1,109 @@
+"""Tasks on the team's page: declined with a reason, done, noted, by forms alone; whoever asked reads it, nobody else answers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..test_task_links import KINDLY
+from .test_doors import Visitor, as_
+
+if TYPE_CHECKING:
+    from ..conftest import Gateway
+
+
+def ask(demo: Gateway, text: str) -> str:
+    """The GP asks the charity; the Task's id."""
+    (org,) = [e["resource"]["id"] for e in demo.get("gp", f"Organization?identifier={KINDLY}").json()["entry"]]
+    task = {
+        "resourceType": "Task", "status": "requested", "intent": "order", "description": text, "for": {"reference": f"Patient/{demo.patient}"},
+        "requester": {"reference": demo.persona("gp")["fhirUser"]}, "owner": {"reference": f"Organization/{org}"},
+    }  # fmt: skip
+    made = demo.call("gp", "POST", "Task", body=task)
+    assert made.status_code == 201, made.text
+    return str(made.json()["id"])
+
+
+def answers(v: Visitor, task: str) -> list[str]:
+    """Which forms of this task the page has, opening each part as a person would."""
+    return re.findall(rf'action="/team/tasks/{task}/answer".*?name="what" value="([a-z]+)"', v.page, re.S)
+
+
+def send(v: Visitor, task: str, what: str, words: str) -> str:
+    v.get("/team")
+    v._seen(v.http.post(f"/team/tasks/{task}/answer", data={"form_token": v.fields("/sign-out")["form_token"], "what": what, "words": words}))
+    return v.words()
+
+
+@pytest.fixture(scope="module")
+def rosa(demo: Gateway) -> Visitor:
+    return as_(demo, "link-worker")
+
+
+def asked_by(demo: Gateway, text: str) -> str:
+    """What the page of whoever asked says of this task."""
+    v = as_(demo, "gp")
+    v.get("/team")
+    found = re.search(r'<section aria-labelledby="asked">(.*?)</section>', v.page, re.S)
+    cards = re.split(r'<div class="nhsuk-card">', found.group(1)) if found else []
+    v.page = "<main>" + next((c for c in cards if text in c), "") + "</main>"
+    return v.words()
+
+
+def test_a_task_is_declined_with_a_reason_that_whoever_asked_reads(demo: Gateway, rosa: Visitor) -> None:
+    task = ask(demo, "A choir for her")
+    rosa.get("/team")
+    assert answers(rosa, task) == ["note", "decline"]
+    for words, wrong in ((" \n", "Say why, so that whoever asked can look for something else."), ("x" * 2001, "Write less: 2,000 characters at most.")):
+        assert wrong in send(rosa, task, "decline", words) and "There is something to put right" in rosa.words()
+    assert demo.get("gp", f"Task/{task}").json()["status"] == "requested"
+    assert "Whoever asked can read why." in send(rosa, task, "decline", "<b>No choir</b> & no hall")
+    now = demo.get("gp", f"Task/{task}").json()
+    assert (now["status"], now["statusReason"]) == ("rejected", {"text": "<b>No choir</b> & no hall"})
+    rosa.get("/team")
+    assert not answers(rosa, task)
+    said = asked_by(demo, "A choir for her")
+    assert "Declined" in said and "Why not <b>No choir</b> & no hall" in said
+    for what in ("decline", "done", "note", "accept"):
+        assert "We could not find that page" in send(rosa, task, what, "again"), "who said no sees no more of it"
+
+
+def test_a_task_is_accepted_noted_and_done(demo: Gateway, rosa: Visitor) -> None:
+    task = ask(demo, "A walk with her")
+    assert "You accepted the task." in send(rosa, task, "accept", "")
+    rosa.get("/team")
+    assert answers(rosa, task) == ["done", "note", "decline"]
+    assert "Write something first." in send(rosa, task, "note", "")
+    assert "Your note is saved" in send(rosa, task, "note", "She likes the canal") and "Your note is saved" in send(rosa, task, "note", "Second time")
+    assert "Note She likes the canal Second time" in asked_by(demo, "A walk with her")
+    assert "what came of it" in send(rosa, task, "done", "We walked twice")
+    now = demo.get("gp", f"Task/{task}").json()
+    assert now["status"] == "completed" and now["output"][0]["valueString"] == "We walked twice"
+    assert [n["text"] for n in now["note"]] == ["She likes the canal", "Second time", "We walked twice"]
+    assert {n["authorReference"]["reference"] for n in now["note"]} == {demo.persona("link-worker")["fhirUser"]} and all(n["time"] for n in now["note"])
+    said = asked_by(demo, "A walk with her")
+    assert "Done" in said and "What came of it We walked twice" in said
+
+
+@pytest.mark.parametrize(("who", "codes"), [("gp", {403}), ("social-worker", {403, 404}), ("stranger", {404}), ("patient", {403}), ("proxy", {403, 404})])
+def test_nobody_but_whom_it_asks_answers(demo: Gateway, who: str, codes: set[int]) -> None:
+    task = ask(demo, "A phone call")
+    v = as_(demo, who)
+    data = {"form_token": v.fields("/sign-out")["form_token"], "words": "I say so"}
+    for what in ("decline", "done", "note"):
+        assert v.http.post(f"/team/tasks/{task}/answer", data={**data, "what": what}).status_code in codes, what
+    assert (now := demo.get("gp", f"Task/{task}").json())["status"] == "requested" and "note" not in now
+
+
+def test_odd_forms_are_refused_plainly(demo: Gateway, rosa: Visitor) -> None:
+    task = ask(demo, "An odd one")
+    rosa.get("/team")
+    token = rosa.fields("/sign-out")["form_token"]
+    for data, code in (({"what": "cancel", "words": "x"}, 400), ({"words": "x"}, 400), ({"what": "done", "words": "x", "owner": "me"}, 400), ({"what": "done", "words": "x"}, 409)):
+        assert rosa.http.post(f"/team/tasks/{task}/answer", data={"form_token": token, **data}).status_code == code, data
+    assert rosa.http.post(f"/team/tasks/{task}/answer", data={"what": "note", "words": "x"}).status_code == 403, "no token of a form"
+    for id in ("nobody", "%00", "a" * 70):
+        assert rosa.http.post(f"/team/tasks/{id}/answer", data={"form_token": token, "what": "note", "words": "x"}).status_code == 404
+    assert demo.get("gp", f"Task/{task}").json()["status"] == "requested"
