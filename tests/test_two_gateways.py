@@ -25,6 +25,7 @@ from fhir_gateway.sync.pull import pull
 from fhir_gateway.sync.push import push
 from fhir_gateway.sync.reader import Lost
 
+from .faults import invariants
 from .sim.lines import Ask, of_gateway
 from .sim.town import SHARED, Clock, Town
 
@@ -771,6 +772,59 @@ async def test_what_they_fetched_and_keep_from_us_goes_by_its_name_after_a_no(tm
     assert await both.deleted(both.b, copy) and not await both.deleted(both.a, began)
     rows = [d for d in await both.a.house.store.ledger(remote="b", patient=amina) if d.ref == began]
     assert all(d.recalled for d in rows) and await page() == [(True, "back")]
+    await both.end()
+
+
+@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["a no", "a no, a yes and a no"])
+async def test_a_page_that_was_on_its_way_brings_nothing_that_was_asked_back_since(tmp_path: Path, again: bool) -> None:
+    """B's Amina keeps her record from A, so A would never see that copy."""
+    clock = Clock()
+    both = await Both(Town(clock, "a"), Town(clock, "b"), clock).begin(tmp_path)  # type: ignore[arg-type]
+    await both.rounds()
+    await both.b.consents("amina", "home", "deny")
+    began = await both.goal(both.a)
+
+    async def says_no() -> None:
+        no = await both.a.consents("amina", "home", "deny", cls="Goal")
+        await worker.once(both.a.house, both.partners["a"])
+        assert [n for n in both.asked if n.startswith("DELETE http://b.test/fhir/Goal?_tag=")]
+        if again:
+            await both.yes(no)
+            both.meanwhile.append(("GET http://a.test/fhir/Goal/", says_no_again))
+
+    async def says_no_again() -> None:
+        await both.a.consents("amina", "home", "deny", cls="Goal")
+        await worker.once(both.a.house, both.partners["a"])
+
+    both.meanwhile.append(("GET http://a.test/fhir/_history", says_no))
+    await worker.once(both.b.house, both.partners["b"])
+    assert not both.meanwhile
+    await both.rounds()
+    assert [s for s in await invariants.records(both.b.house.store) if s.ref.type == "Goal"] == [] and not await both.deleted(both.a, began)
+    assert not [r for r in await worker.ledger(both.a.house, both.partners["a"]) if r["open"] and r["ref"] == str(began)]
+    await both_quiet(both)
+    await both.end()
+
+
+async def test_what_they_read_again_after_a_no_and_did_not_keep_is_sent(tmp_path: Path) -> None:
+    """B's Amina keeps her record from A, so A sees nothing of what became of the copy."""
+    clock = Clock()
+    both = await Both(Town(clock, "a"), Town(clock, "b"), clock).begin(tmp_path)  # type: ignore[arg-type]
+    await both.rounds()
+    await both.b.consents("amina", "home", "deny")
+    began = await both.goal(both.a)
+    await worker.once(both.b.house, both.partners["b"])  # B reads it before A sends it
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await worker.once(both.a.house, both.partners["a"])
+    await worker.once(both.b.house, both.partners["b"])
+    link = await both.b.house.store.link_by_remote("a", str(began))
+    assert link is not None and await both.deleted(both.b, link.ref)
+    await both.yes(no)
+    await worker.once(both.b.house, both.partners["b"])  # it is shown to B again before A has looked at what she said
+    await both.rounds()
+    there = [s for s in await invariants.records(both.b.house.store) if s.ref.type == "Goal"]
+    assert [await words(both.b, s.ref) for s in there] == ["walk"]
+    await both_quiet(both)
     await both.end()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from hashlib import sha256
+from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
 from ..domain import copies
@@ -19,6 +20,8 @@ from .telling import of_new_access, of_the_directory
 
 T = TypeVar("T")
 SOUGHT = "if-none-exist"
+BACK: Final = b"back "
+UNDER_WAY: Final = timedelta(hours=6)  # longer than a page that was read may take to be taken in
 Also = Callable[[Written], Sequence[Op]]  # what stands in the commit of a write beside it; it may be asked more than once, so it only says
 
 
@@ -92,6 +95,17 @@ def of_copy(type: str, code: str) -> str:
 def claim(name: str, last: bytes | None, ref: Ref, at: datetime) -> Keep:
     """Taken where somebody else has used this name since it was `last` looked at, before the look at what is there."""
     return Keep(SOUGHT, name, str(ref).encode(), at + timedelta(minutes=1), if_absent=last is None, if_value=last)
+
+
+def back(name: str, last: bytes | None, at: datetime) -> Keep:
+    """A copy by this name was asked back: who makes one from what they read before looks again (`was_back`). No two are alike."""
+    mark = BACK + sha256((last or b"") + at.isoformat().encode()).hexdigest()[:32].encode()
+    return Keep(SOUGHT, name, mark, at + UNDER_WAY, if_absent=last is None, if_value=last)
+
+
+def was_back(last: bytes | None) -> bool:
+    """Was a copy by this name asked back last, so that what was read before may be shown no more?"""
+    return last is not None and last.startswith(BACK)
 
 
 def _copy_sought(type: str, condition: str) -> str:

@@ -66,6 +66,12 @@ async def _theirs(ctx: Context) -> list[Remote]:
     return [r for r in mine if await _may_be_gateway(ctx, r)]
 
 
+async def of_a_partner(ctx: Context) -> bool:
+    """Does a system of an organisation ask from whose server we may fetch?"""
+    directory, _ = ctx.place or await directory_now(ctx.house)
+    return any(directory.find(r.organisation) == ctx.actor.organisation for r in ctx.house.remotes if r.direction != "out")
+
+
 async def _may_be_gateway(ctx: Context, remote: Remote) -> bool:
     raw = await ctx.house.store.kept(STATE, f"{remote.name} abilities", ctx.at)
     said: dict[str, Any] = msgspec.json.decode(raw) if raw is not None else {}
@@ -77,4 +83,4 @@ def _wrote(ctx: Context, stored: Stored) -> bool:
     return stored.writer.kind == "system" and stored.writer.organisation == ctx.actor.organisation
 
 
-__all__ = ["STATE", "handed_out"]
+__all__ = ["STATE", "handed_out", "of_a_partner"]

@@ -15,9 +15,10 @@ import msgspec
 
 from ..domain.problem import Problem, not_found
 from ..domain.types import Keep, Ref
-from .committing import Also, Work, again
+from .committing import Also, Work, again, back
 from .conditions import matching, of_a_copy, understood
 from .context import Context, Written, need_scope, note
+from .handing_out import of_a_partner
 from .preparing import Edit, put_edited, put_new, put_over, put_where, take_away
 from .reading import allow
 from .storing import given_back
@@ -134,6 +135,9 @@ async def remove_where(ctx: Context, type: str, condition: str, *, if_match: int
 
     async def prepare(work: Work) -> Written:
         if ctx.actor.kind == "system" and ctx.client is not None and of_a_copy(understood(ctx, type, condition)):
+            if await of_a_partner(ctx):  # what was read there may be on its way here
+                name = await work.seek(type, condition)
+                work.ops.append(back(name, work.sought[name], ctx.at))
             match = await matching(ctx, type, condition, own=True, gone=work.gone)
             if match is None:
                 work.trail.append(note(ctx, "D", "delete", None, (), allowed=False, query=f"{type}?{condition}", detail="no match"))

@@ -48,6 +48,16 @@ async def now(house: House, partner: Partner, remote_id: str, *, told: bool = Fa
         raise
 
 
+async def shown(house: House, partner: Partner, remote_id: str) -> dict[str, Any] | None:
+    """What is there under this `Type/id` now; None where it is gone, or not for us to see. Refusal, Unknown, Down."""
+    try:
+        return await now(house, partner, remote_id, told=True)
+    except Refusal as e:
+        if e.status != 404:
+            raise
+        return None
+
+
 async def read(house: House, partner: Partner, remote_id: str) -> Reply:
     """What is there under this `Type/id`: that it was missed before is forgotten then. Garbled, Refusal, Unknown, Down."""
     try:

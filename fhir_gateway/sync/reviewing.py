@@ -105,7 +105,7 @@ async def _recalled_before(house: House, partner: Partner, ctx: Context, entry: 
     still = {d.ref for d in rows if d.recalled is None}
     for ref in dict.fromkeys(d.ref for d in rows if d.recalled is not None):
         link = await house.store.link(partner.name, ref)
-        if ref in still and not (link is not None and link.gone):  # where our copy is gone, what is open is what they fetched since
+        if ref in still and link is not None and not link.gone:  # else what is open is what they read since, and need not have kept
             continue
         stored = await house.store.get(ref)
         if stored is not None and not stored.deleted and (await may_send(ctx, partner.terms, stored)).permit:

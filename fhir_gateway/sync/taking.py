@@ -16,7 +16,7 @@ from ..domain.types import Disclosed, Drop, Linked, Op, Ref, Send, Stored
 from ..domain.vocabulary import own_task
 from ..domain.withheld import is_stub
 from ..gate import Context, House
-from ..gate.committing import SOUGHT, claim, of_copy
+from ..gate.committing import SOUGHT, claim, of_copy, was_back
 from ..remote.client import Down, Garbled, Refusal, Unknown
 from ..store.base import Moved, Taken
 from ..store.journalled import OPENED
@@ -316,6 +316,12 @@ async def _new_there(house: House, partner: Partner, change: Change, under_way: 
         return ignored("somebody whom this partner and we do not share")
     if own_task(type, codes_in(there)):
         return ignored("a question or work of that gateway's own")
+    held = [*copies.tags(there), *tags.by(await partner.met(), there)]
+    sought = {name: await house.store.kept(SOUGHT, name, house.clock()) for t in held if (name := of_copy(type, str(t.get("code", ""))))}
+    if any(map(was_back, sought.values())):  # perhaps while this was on its way
+        if (now := await missing.shown(house, partner, change["id"])) is None:
+            return ignored("not for us to see there any more")
+        change, there = change_of(now), now
     ctx = await as_owner(house, partner, "access")
     try:
         names = await whose(house, partner, ctx, there, under_way)
@@ -323,13 +329,11 @@ async def _new_there(house: House, partner: Partner, change: Change, under_way: 
         return await refused(house, partner, ctx, change["id"], there, p, [])
     if not names:
         return ignored("about nobody whom this partner and we share")
-    held = [*copies.tags(there), *tags.by(await partner.met(), there)]
     if (done := await _by_another_way(house, partner, ctx, change, names, held, under_way)) is not None:
         return done
     if corrected is None and (done := await _joined(house, partner, ctx, there, names, under_way)) is not None:
         return done
     tally = await _ahead(house, partner, there, change["id"], under_way)
-    sought = {name: await house.store.kept(SOUGHT, name, house.clock()) for t in held if (name := of_copy(type, str(t.get("code", ""))))}
     if held and (done := await _by_another_way(house, partner, ctx, change, names, held, under_way)) is not None:
         tally.add(done)  # it came while that was fetched
         return tally
