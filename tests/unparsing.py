@@ -32,6 +32,7 @@ def unparse(grant: Grant) -> dict[str, Any]:
         "status": grant.status,
         "scope": {"coding": [{"system": CONSENT_SCOPE, "code": grant.scope}]},
         **({"patient": {"reference": grant.patient}} if grant.patient else {}),
+        **({"policy": [{"uri": u} for u in sorted(grant.under)]} if grant.under else {}),
         "policyRule": {"coding": [rule if grant.proxy else {"system": POLICY_SYSTEM, "code": UK_DIRECT_CARE}]},
         "provision": _provision(grant.root),
     }

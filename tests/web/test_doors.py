@@ -499,7 +499,7 @@ def test_the_team_accepts_a_hospitals_task_on_its_page_and_sees_the_plan(demo: G
     for who, path in (("patient", "/my-plan"), ("gp", page)):
         reader = as_(demo, who)
         reader.get(path)
-        assert told in reader.words() and "such as blood pressure, have a page of their own. " in reader.words() and f'href="{path}/results"' in reader.page
+        assert told in reader.words() and "such as blood pressure, has its own page. " in reader.words() and f'href="{path}/results"' in reader.page
     assert demo.get("patient", f"Task/{made.json()['id']}").json()["status"] == "accepted"
 
 
