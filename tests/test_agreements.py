@@ -11,12 +11,12 @@ from hypothesis import given as of_all
 from hypothesis import strategies as st
 
 from fhir_gateway.domain import consent as deciding
-from fhir_gateway.domain import groups, reach
+from fhir_gateway.domain import groups, reach, showing
 from fhir_gateway.domain.directory import Directory
 from fhir_gateway.domain.predicate import matches
 from fhir_gateway.domain.standing import Standing
-from fhir_gateway.domain.types import Ask
-from fhir_gateway.domain.vocabulary import NO_PARTNER
+from fhir_gateway.domain.types import CONTACT, PLACES, PRACTICE, VIEW, Ask, Facts
+from fhir_gateway.domain.vocabulary import IDENTITY, NO_PARTNER, POLICY_SYSTEM, UK_DIRECT_CARE
 
 from .staff import actor
 from .test_groups import directory, group
@@ -106,3 +106,28 @@ def test_the_reason_is_said_with_the_consent_that_does_not_reach_them() -> None:
     said = deciding.decide(Ask(asker(here), "access", NOW), facts, {P1: Standing(P1, parsed([body]))})
     assert (said.permit, said.basis, said.consent, said.rule) == (False, "rbac", "c0", NO_PARTNER)
     assert "no partner of the agreement on sharing now" in deciding.explain(said)
+
+
+def saying(provision: dict[str, Any], *, under: str = URI) -> dict[str, Any]:
+    """An active consent about direct care with this provision, under an agreement."""
+    default = {"coding": [{"system": POLICY_SYSTEM, "code": UK_DIRECT_CARE}]}
+    return {"resourceType": "Consent", "status": "active", "policyRule": default, "policy": [{"uri": under}] if under else [], "provision": provision}
+
+
+def test_a_yes_that_does_not_reach_them_shows_nobody_where_somebody_at_risk_is() -> None:
+    """Whoever has another way in sees the person, and not by this yes where they live."""
+    yes = {"type": "permit", "actor": [actor("Organization/trust")], "class": [{"system": "urn:ietf:rfc:3986", "code": IDENTITY}]}
+    partner, never = asker(directory(agreement("Organization/trust"))), asker(directory(agreement("Organization/surgery")))
+    out = asker(directory(agreement(member=[{"entity": {"reference": "Organization/trust"}, "inactive": True}])))
+    assert "*" in out.apart and "*" not in never.apart
+    risk = Standing(P1, parsed([saying({"provision": [yes]})]), at_risk=True, practice=frozenset({"Organization/surgery"}))
+    facts = Facts("Patient", "p1", (P1,))
+    for who, shown in ((partner, VIEW), (never, VIEW | PLACES | PRACTICE), (out, VIEW | PLACES | PRACTICE)):
+        asked = Ask(replace(who, sector="health"), "access", NOW)
+        assert showing.views(asked, facts, {P1: risk}).bits == shown
+        assert [matches(view, facts) for view in showing.narrowed(asked, {P1: risk})] == [False, bool(shown & PLACES), bool(shown & PRACTICE)]
+        sent = replace(asked, action="disclose")
+        assert (showing.LOCATION_VIEW in showing.owed(sent, facts, risk, {P1: risk})) == bool(shown & PLACES)
+    safe = Standing(P1, risk.grants)
+    for who, shown in ((partner, VIEW), (never, VIEW | CONTACT), (out, VIEW | CONTACT)):
+        assert showing.views(Ask(replace(who, sector="voluntary"), "access", NOW), facts, {P1: safe}).bits == shown, "and what is outside care sees how to reach them alone"
