@@ -14,7 +14,7 @@ from fhir_gateway.domain import consent as deciding
 from fhir_gateway.domain import groups, reach, showing
 from fhir_gateway.domain.directory import Directory
 from fhir_gateway.domain.predicate import matches
-from fhir_gateway.domain.standing import Standing
+from fhir_gateway.domain.standing import Relationship, Standing
 from fhir_gateway.domain.types import CONTACT, PLACES, PRACTICE, VIEW, Ask, Facts
 from fhir_gateway.domain.vocabulary import IDENTITY, NO_PARTNER, POLICY_SYSTEM, UK_DIRECT_CARE
 
@@ -131,3 +131,57 @@ def test_a_yes_that_does_not_reach_them_shows_nobody_where_somebody_at_risk_is()
     safe = Standing(P1, risk.grants)
     for who, shown in ((partner, VIEW), (never, VIEW | CONTACT), (out, VIEW | CONTACT)):
         assert showing.views(Ask(replace(who, sector="voluntary"), "access", NOW), facts, {P1: safe}).bits == shown, "and what is outside care sees how to reach them alone"
+
+
+def test_only_the_people_i_name_shuts_out_who_is_no_partner_like_everybody_else() -> None:
+    """Who is named under an agreement and is no partner of it is not excepted from the no around it, whatever else would let them in."""
+    plan = Facts("CarePlan", "p1", (P1,), "N")
+    body = saying({"type": "deny", "provision": [{"type": "permit", "actor": [actor("Organization/trust")]}]})
+    looked_after = tuple(Relationship(frozenset({o}), "team", "x") for o in ("Organization/trust", "Organization/surgery"))
+    known = {P1: Standing(P1, parsed([body]), relationships=looked_after)}
+    partner, never = (asker(directory(agreement(o))) for o in ("Organization/trust", "Organization/surgery"))
+    nobody = asker(directory(agreement("Organization/trust")), "Organization/surgery")
+    for who, permit in ((partner, True), (never, False), (nobody, False)):
+        asked = Ask(replace(who, sector="health"), "access", NOW)
+        said = deciding.decide(asked, plan, known)
+        assert (said.permit, said.basis) == (permit, "explicit") and matches(reach.scope(asked, known), plan) == permit
+        told = deciding.decide(asked, plan, {P1: Standing(P1, relationships=looked_after)})
+        assert told.permit and told.rule == "relationship", "it is that no alone that closes it"
+
+
+def without_exceptions(provision: dict[str, Any], inside: bool = False) -> dict[str, Any]:
+    """The same with nothing permitted within a no; the noes that stand in there stay, each as a no of its own."""
+    inside = inside or provision["type"] == "deny"
+    kept = [without_exceptions(p, inside) for p in provision.get("provision", ()) if not (inside and p["type"] == "permit")]
+    return {**provision, "provision": kept}
+
+
+def a_no(dice: Dice, type: str = "deny", depth: int = 3) -> dict[str, Any]:
+    """A no with exceptions, with noes in it that have exceptions, some within a yes. What is permitted within a no holds nothing more."""
+    about = {k: v for k, v in a_consent(dice)["provision"].items() if k in ("class", "code", "securityLabel")} if dice.one_in(2) else {}
+    whom = {"actor": [actor(n) for n in ("Organization/trust", "Practitioner/a")]} if dice.one_in(2) else {}
+    exception = {**about, **whom, "type": "permit"}
+    further = [a_no(dice, "deny", depth - 1)] if depth and dice.one_in(2) else []
+    return {"type": type, "provision": [*further, *([exception] if type == "deny" else [])], **(about if type == "permit" or dice.one_in(2) else {})}
+
+
+@FAST
+@of_all(st.integers(0, 2**48).map(Dice), st.sampled_from(["permit", "deny"]), st.sampled_from(["ward", "never", "out"]))
+def test_the_noes_under_an_agreement_hold_for_everybody_who_is_no_partner(dice: Dice, root: str, whose: str) -> None:
+    members = {"ward": ["Organization/ward"], "never": ["Organization/surgery"], "out": []}[whose]
+    here = directory(agreement(*members)).remembering({"Group/0": [agreement("Organization/trust")] if whose == "out" else []})
+    provision, standing, facts = a_no(dice, root), replace(a_standing(dice, links=False), emergencies=()), a_resource(dice, (P1,))
+    asked = Ask(asker(here), dice.choice(("access", "disclose", "collect", "correct")), NOW, dice.choice(("TREAT", "HRESCH")))
+
+    def answer(provision: dict[str, Any]) -> Any:
+        (grant,) = parsed([saying(provision)])
+        known = {P1: replace(standing, grants=(*standing.grants, replace(grant, id="agreed")))}
+        said = deciding.decide(asked, facts, known)
+        assert matches(reach.scope(asked, known), facts) == said.permit, said
+        return said
+
+    said, strict = answer(provision), answer(without_exceptions(provision))
+    if whose == "ward":
+        assert said.permit or not strict.permit, "an exception only opens"
+    else:
+        assert (said.permit, said.basis) == (strict.permit, strict.basis), "they are excepted from none"
