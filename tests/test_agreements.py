@@ -16,7 +16,7 @@ from fhir_gateway.domain.directory import Directory
 from fhir_gateway.domain.predicate import matches
 from fhir_gateway.domain.standing import Relationship, Standing
 from fhir_gateway.domain.types import CONTACT, PLACES, PRACTICE, VIEW, Ask, Facts
-from fhir_gateway.domain.vocabulary import IDENTITY, NO_PARTNER, POLICY_SYSTEM, UK_DIRECT_CARE
+from fhir_gateway.domain.vocabulary import IDENTITY, NO_PARTNER, POLICY_SYSTEM, RESOURCE_TYPES, UK_DIRECT_CARE
 
 from .staff import actor
 from .test_groups import directory, group
@@ -185,3 +185,13 @@ def test_the_noes_under_an_agreement_hold_for_everybody_who_is_no_partner(dice: 
         assert said.permit or not strict.permit, "an exception only opens"
     else:
         assert (said.permit, said.basis) == (strict.permit, strict.basis), "they are excepted from none"
+
+
+def test_a_yes_that_does_not_reach_them_makes_nobody_look_after_the_person() -> None:
+    """A relationship that holds while a consent names them needs one that reaches them."""
+    body = saying({"provision": [{"type": "permit", "actor": [actor("Organization/trust")], "class": [{"system": RESOURCE_TYPES, "code": "Task"}]}]})
+    tied = Relationship(frozenset({"Organization/trust"}), "team", "x", consent_needed=True)
+    known, goal = {P1: Standing(P1, parsed([body]), relationships=(tied,))}, Facts("Goal", "g1", (P1,), "N")
+    for place, permit in (("Organization/trust", True), ("Organization/surgery", False)):
+        asked = Ask(replace(asker(directory(agreement(place))), sector="social-care"), "access", NOW)
+        assert deciding.decide(asked, goal, known).permit == permit == matches(reach.scope(asked, known), goal)
