@@ -15,8 +15,8 @@ from fhir_gateway.domain import groups, reach, showing
 from fhir_gateway.domain.directory import Directory
 from fhir_gateway.domain.predicate import matches
 from fhir_gateway.domain.standing import Relationship, Standing
-from fhir_gateway.domain.types import CONTACT, PLACES, PRACTICE, VIEW, Ask, Facts
-from fhir_gateway.domain.vocabulary import IDENTITY, NO_PARTNER, POLICY_SYSTEM, RESOURCE_TYPES, UK_DIRECT_CARE
+from fhir_gateway.domain.types import CONTACT, PLACES, PRACTICE, VIEW, Actor, Ask, Facts
+from fhir_gateway.domain.vocabulary import IDENTITY, NO_PARTNER, POLICY_SYSTEM, RESOURCE_TYPES, ROLE_AT, UK_DIRECT_CARE
 
 from .staff import actor
 from .test_groups import directory, group
@@ -195,3 +195,38 @@ def test_a_yes_that_does_not_reach_them_makes_nobody_look_after_the_person() -> 
     for place, permit in (("Organization/trust", True), ("Organization/surgery", False)):
         asked = Ask(replace(asker(directory(agreement(place))), sector="social-care"), "access", NOW)
         assert deciding.decide(asked, goal, known).permit == permit == matches(reach.scope(asked, known), goal)
+
+
+def test_who_names_no_place_is_let_in_by_none_that_was_taken_out() -> None:
+    """With jobs at several places and none named, a job where no yes reaches them is as nothing for a yes; a no to it still holds."""
+    def named(*more: dict[str, Any], at: tuple[str, ...] = ("Organization/ward", "Organization/surgery")) -> Actor:
+        here = directory(agreement(member=[{"entity": {"reference": "Organization/trust"}, "inactive": True}]), *more)
+        nurse = {"resourceType": "PractitionerRole", "practitioner": {"reference": "Practitioner/d"}, "code": [{"coding": [{"system": "urn:job", "code": "nurse"}]}]}
+        for place in at:
+            here = here.having(f"PractitionerRole/d-{place.partition('/')[2]}", nurse | {"organization": {"reference": place}}, True)
+        return here.actor("Practitioner/d", kind="professional", at=NOW)
+
+    plan = Facts("Goal", "g1", (P1,), "N")
+
+    def lets(who: Actor, name: str, type: str = "permit") -> bool:
+        yes = [{"type": "permit"}] if type == "deny" else []
+        known = {P1: Standing(P1, parsed([saying({"provision": [*yes, {"type": type, "actor": [actor(name)]}]}, under="")]))}
+        asked = Ask(who, "access", NOW)
+        said = deciding.decide(asked, plan, known)
+        assert matches(reach.scope(asked, known), plan) == said.permit
+        return said.permit
+
+    two = named()
+    assert "*" not in two.apart and two.organisation is None
+    ward, surgery = (f"{ROLE_AT}|Organization/{o} urn:job|nurse" for o in ("ward", "surgery"))
+    trust = f"{ROLE_AT}|Organization/trust urn:job|nurse"
+    assert {ward, trust, surgery, "PractitionerRole/d-ward"} <= two.ids and two.past == {ward, trust, "PractitionerRole/d-ward"}
+    assert not (lets(two, ward) or lets(two, trust) or lets(two, "PractitionerRole/d-ward")), "as when they say that they are there"
+    assert lets(two, surgery) and lets(two, "PractitionerRole/d-surgery") and lets(two, "Practitioner/d")
+    assert not lets(two, ward, "deny") and not lets(two, surgery, "deny") and lets(two, "Organization/closed", "deny")
+    team = named(group("PractitionerRole/d-ward"))
+    assert "Group/1" in team.past and not lets(team, "Group/1"), "nor by a group that they are in by that job"
+    nowhere = named(at=("Organization/ward", "Organization/trust"))
+    assert "*" in nowhere.apart and not nowhere.opening and not lets(nowhere, "Practitioner/d"), "no place of theirs is left"
+    back = named(agreement("Practitioner/d", uri="urn:other"))
+    assert "*" not in back.apart and not back.past and lets(back, ward), "a partner of another one themselves"
