@@ -11,12 +11,12 @@ from hypothesis import given as of_all
 from hypothesis import strategies as st
 
 from fhir_gateway.domain import consent as deciding
-from fhir_gateway.domain import groups, reach
+from fhir_gateway.domain import groups, reach, showing
 from fhir_gateway.domain.directory import Directory
 from fhir_gateway.domain.predicate import matches
-from fhir_gateway.domain.standing import Standing
-from fhir_gateway.domain.types import Ask
-from fhir_gateway.domain.vocabulary import NO_PARTNER
+from fhir_gateway.domain.standing import Relationship, Standing
+from fhir_gateway.domain.types import CONTACT, PLACES, PRACTICE, VIEW, Actor, Ask, Facts
+from fhir_gateway.domain.vocabulary import IDENTITY, NO_PARTNER, POLICY_SYSTEM, RESOURCE_TYPES, ROLE_AT, UK_DIRECT_CARE
 
 from .staff import actor
 from .test_groups import directory, group
@@ -106,3 +106,127 @@ def test_the_reason_is_said_with_the_consent_that_does_not_reach_them() -> None:
     said = deciding.decide(Ask(asker(here), "access", NOW), facts, {P1: Standing(P1, parsed([body]))})
     assert (said.permit, said.basis, said.consent, said.rule) == (False, "rbac", "c0", NO_PARTNER)
     assert "no partner of the agreement on sharing now" in deciding.explain(said)
+
+
+def saying(provision: dict[str, Any], *, under: str = URI) -> dict[str, Any]:
+    """An active consent about direct care with this provision, under an agreement."""
+    default = {"coding": [{"system": POLICY_SYSTEM, "code": UK_DIRECT_CARE}]}
+    return {"resourceType": "Consent", "status": "active", "policyRule": default, "policy": [{"uri": under}] if under else [], "provision": provision}
+
+
+def test_a_yes_that_does_not_reach_them_shows_nobody_where_somebody_at_risk_is() -> None:
+    """Whoever has another way in sees the person, and not by this yes where they live."""
+    yes = {"type": "permit", "actor": [actor("Organization/trust")], "class": [{"system": "urn:ietf:rfc:3986", "code": IDENTITY}]}
+    partner, never = asker(directory(agreement("Organization/trust"))), asker(directory(agreement("Organization/surgery")))
+    out = asker(directory(agreement(member=[{"entity": {"reference": "Organization/trust"}, "inactive": True}])))
+    assert "*" in out.apart and "*" not in never.apart
+    risk = Standing(P1, parsed([saying({"provision": [yes]})]), at_risk=True, practice=frozenset({"Organization/surgery"}))
+    facts = Facts("Patient", "p1", (P1,))
+    for who, shown in ((partner, VIEW), (never, VIEW | PLACES | PRACTICE), (out, VIEW | PLACES | PRACTICE)):
+        asked = Ask(replace(who, sector="health"), "access", NOW)
+        assert showing.views(asked, facts, {P1: risk}).bits == shown
+        assert [matches(view, facts) for view in showing.narrowed(asked, {P1: risk})] == [False, bool(shown & PLACES), bool(shown & PRACTICE)]
+        sent = replace(asked, action="disclose")
+        assert (showing.LOCATION_VIEW in showing.owed(sent, facts, risk, {P1: risk})) == bool(shown & PLACES)
+    safe = Standing(P1, risk.grants)
+    for who, shown in ((partner, VIEW), (never, VIEW | CONTACT), (out, VIEW | CONTACT)):
+        assert showing.views(Ask(replace(who, sector="voluntary"), "access", NOW), facts, {P1: safe}).bits == shown, "and what is outside care sees how to reach them alone"
+
+
+def test_only_the_people_i_name_shuts_out_who_is_no_partner_like_everybody_else() -> None:
+    """Who is named under an agreement and is no partner of it is not excepted from the no around it, whatever else would let them in."""
+    plan = Facts("CarePlan", "p1", (P1,), "N")
+    body = saying({"type": "deny", "provision": [{"type": "permit", "actor": [actor("Organization/trust")]}]})
+    looked_after = tuple(Relationship(frozenset({o}), "team", "x") for o in ("Organization/trust", "Organization/surgery"))
+    known = {P1: Standing(P1, parsed([body]), relationships=looked_after)}
+    partner, never = (asker(directory(agreement(o))) for o in ("Organization/trust", "Organization/surgery"))
+    nobody = asker(directory(agreement("Organization/trust")), "Organization/surgery")
+    for who, permit in ((partner, True), (never, False), (nobody, False)):
+        asked = Ask(replace(who, sector="health"), "access", NOW)
+        said = deciding.decide(asked, plan, known)
+        assert (said.permit, said.basis) == (permit, "explicit") and matches(reach.scope(asked, known), plan) == permit
+        told = deciding.decide(asked, plan, {P1: Standing(P1, relationships=looked_after)})
+        assert told.permit and told.rule == "relationship", "it is that no alone that closes it"
+
+
+def without_exceptions(provision: dict[str, Any], inside: bool = False) -> dict[str, Any]:
+    """The same with nothing permitted within a no; the noes that stand in there stay, each as a no of its own."""
+    inside = inside or provision["type"] == "deny"
+    kept = [without_exceptions(p, inside) for p in provision.get("provision", ()) if not (inside and p["type"] == "permit")]
+    return {**provision, "provision": kept}
+
+
+def a_no(dice: Dice, type: str = "deny", depth: int = 3) -> dict[str, Any]:
+    """A no with exceptions, with noes in it that have exceptions, some within a yes. What is permitted within a no holds nothing more."""
+    about = {k: v for k, v in a_consent(dice)["provision"].items() if k in ("class", "code", "securityLabel")} if dice.one_in(2) else {}
+    whom = {"actor": [actor(n) for n in ("Organization/trust", "Practitioner/a")]} if dice.one_in(2) else {}
+    exception = {**about, **whom, "type": "permit"}
+    further = [a_no(dice, "deny", depth - 1)] if depth and dice.one_in(2) else []
+    return {"type": type, "provision": [*further, *([exception] if type == "deny" else [])], **(about if type == "permit" or dice.one_in(2) else {})}
+
+
+@FAST
+@of_all(st.integers(0, 2**48).map(Dice), st.sampled_from(["permit", "deny"]), st.sampled_from(["ward", "never", "out"]))
+def test_the_noes_under_an_agreement_hold_for_everybody_who_is_no_partner(dice: Dice, root: str, whose: str) -> None:
+    members = {"ward": ["Organization/ward"], "never": ["Organization/surgery"], "out": []}[whose]
+    here = directory(agreement(*members)).remembering({"Group/0": [agreement("Organization/trust")] if whose == "out" else []})
+    provision, standing, facts = a_no(dice, root), replace(a_standing(dice, links=False), emergencies=()), a_resource(dice, (P1,))
+    asked = Ask(asker(here), dice.choice(("access", "disclose", "collect", "correct")), NOW, dice.choice(("TREAT", "HRESCH")))
+
+    def answer(provision: dict[str, Any]) -> Any:
+        (grant,) = parsed([saying(provision)])
+        known = {P1: replace(standing, grants=(*standing.grants, replace(grant, id="agreed")))}
+        said = deciding.decide(asked, facts, known)
+        assert matches(reach.scope(asked, known), facts) == said.permit, said
+        return said
+
+    said, strict = answer(provision), answer(without_exceptions(provision))
+    if whose == "ward":
+        assert said.permit or not strict.permit, "an exception only opens"
+    else:
+        assert (said.permit, said.basis) == (strict.permit, strict.basis), "they are excepted from none"
+
+
+def test_a_yes_that_does_not_reach_them_makes_nobody_look_after_the_person() -> None:
+    """A relationship that holds while a consent names them needs one that reaches them."""
+    body = saying({"provision": [{"type": "permit", "actor": [actor("Organization/trust")], "class": [{"system": RESOURCE_TYPES, "code": "Task"}]}]})
+    tied = Relationship(frozenset({"Organization/trust"}), "team", "x", consent_needed=True)
+    known, goal = {P1: Standing(P1, parsed([body]), relationships=(tied,))}, Facts("Goal", "g1", (P1,), "N")
+    for place, permit in (("Organization/trust", True), ("Organization/surgery", False)):
+        asked = Ask(replace(asker(directory(agreement(place))), sector="social-care"), "access", NOW)
+        assert deciding.decide(asked, goal, known).permit == permit == matches(reach.scope(asked, known), goal)
+
+
+def test_who_names_no_place_is_let_in_by_none_that_was_taken_out() -> None:
+    """With jobs at several places and none named, a job where no yes reaches them is as nothing for a yes; a no to it still holds."""
+    def named(*more: dict[str, Any], at: tuple[str, ...] = ("Organization/ward", "Organization/surgery")) -> Actor:
+        here = directory(agreement(member=[{"entity": {"reference": "Organization/trust"}, "inactive": True}]), *more)
+        nurse = {"resourceType": "PractitionerRole", "practitioner": {"reference": "Practitioner/d"}, "code": [{"coding": [{"system": "urn:job", "code": "nurse"}]}]}
+        for place in at:
+            here = here.having(f"PractitionerRole/d-{place.partition('/')[2]}", nurse | {"organization": {"reference": place}}, True)
+        return here.actor("Practitioner/d", kind="professional", at=NOW)
+
+    plan = Facts("Goal", "g1", (P1,), "N")
+
+    def lets(who: Actor, name: str, type: str = "permit") -> bool:
+        yes = [{"type": "permit"}] if type == "deny" else []
+        known = {P1: Standing(P1, parsed([saying({"provision": [*yes, {"type": type, "actor": [actor(name)]}]}, under="")]))}
+        asked = Ask(who, "access", NOW)
+        said = deciding.decide(asked, plan, known)
+        assert matches(reach.scope(asked, known), plan) == said.permit
+        return said.permit
+
+    two = named()
+    assert "*" not in two.apart and two.organisation is None
+    ward, surgery = (f"{ROLE_AT}|Organization/{o} urn:job|nurse" for o in ("ward", "surgery"))
+    trust = f"{ROLE_AT}|Organization/trust urn:job|nurse"
+    assert {ward, trust, surgery, "PractitionerRole/d-ward"} <= two.ids and two.past == {ward, trust, "PractitionerRole/d-ward"}
+    assert not (lets(two, ward) or lets(two, trust) or lets(two, "PractitionerRole/d-ward")), "as when they say that they are there"
+    assert lets(two, surgery) and lets(two, "PractitionerRole/d-surgery") and lets(two, "Practitioner/d")
+    assert not lets(two, ward, "deny") and not lets(two, surgery, "deny") and lets(two, "Organization/closed", "deny")
+    team = named(group("PractitionerRole/d-ward"))
+    assert "Group/1" in team.past and not lets(team, "Group/1"), "nor by a group that they are in by that job"
+    nowhere = named(at=("Organization/ward", "Organization/trust"))
+    assert "*" in nowhere.apart and not nowhere.opening and not lets(nowhere, "Practitioner/d"), "no place of theirs is left"
+    back = named(agreement("Practitioner/d", uri="urn:other"))
+    assert "*" not in back.apart and not back.past and lets(back, ward), "a partner of another one themselves"

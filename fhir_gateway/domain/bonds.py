@@ -114,7 +114,7 @@ def _ties(standing: Standing, r: Relationship, actor: Actor, at: int, died: int 
         return False
     if died is not None and r.low is not None and r.low > died:
         return False
-    return during((r.low, r.high), at) and (not r.consent_needed or _said_yes(standing, r.names, at))
+    return during((r.low, r.high), at) and (not r.consent_needed or _said_yes(standing, r.names, at, actor.apart))
 
 
 def _by_themselves(r: Relationship, actor: Actor) -> bool:
@@ -123,9 +123,9 @@ def _by_themselves(r: Relationship, actor: Actor) -> bool:
     return bool(hands & {*actor.ids, actor.user})
 
 
-def _said_yes(standing: Standing, whom: frozenset[str], at: int) -> bool:
+def _said_yes(standing: Standing, whom: frozenset[str], at: int, apart: frozenset[str]) -> bool:
     for grant in standing.grants:
-        if grant.proxy or not alive(grant, at):
+        if grant.proxy or grant.under & apart or not alive(grant, at):
             continue
         waiting = [grant.root]
         while waiting:

@@ -329,6 +329,7 @@ class Directory:
         person, place = self._signed(user, organisation, now)
         name = ""
         past: set[str] = set()
+        everywhere_out = False
         if person.startswith("Practitioner/"):
             name, identifiers = self.people.get(person, ("", frozenset()))
             ids |= {person, *identifiers}
@@ -339,6 +340,9 @@ class Directory:
                 ids |= self._role_names(role)
                 over = self.past_names(role.organisation)
                 past |= {f"{ROLE_AT}|{o} {c}" for o in over for c in role.codes}
+            if place is None and kind in ("professional", "system"):
+                there, everywhere_out = self._where_taken_out(person, frozenset({user, person, *identifiers}), now)
+                past |= there  # a no to it still holds for them
         if patient:
             ids.add(patient) if kind == "patient" else None
         if place:
@@ -351,12 +355,29 @@ class Directory:
             past |= self.groups_of(ids | past, now) - lasting  # in it by way of an organisation that is no more
             ids |= lasting
         apart = self.apart(frozenset(ids | past), now) if kind in ("professional", "system") else frozenset[str]()
+        if everywhere_out:
+            apart |= {NO_YES}
         if NO_YES in apart:
             past |= ids
         return Actor(
             kind, frozenset(ids | past), user, name, place, self.sector(place) if kind in ("professional", "system") else None, patient,
             clinician, btg_role, rbac, contributor, operator, past=frozenset(past), apart=apart,
         )  # fmt: skip
+
+    def _where_taken_out(self, person: str, me: frozenset[str], at: int) -> tuple[frozenset[str], bool]:
+        """Of somebody (`me`) who speaks for no one place: the names of their roles where no yes would reach them if they spoke for that place,
+        and that they have from no other place; and whether that is so of all their places."""
+        if not any(g.quoted for g in self.groups.values()):
+            return frozenset(), False
+        found = self.roles_at(person, at)
+        me = me.union(*(self._role_names(r) for r in found if not r.organisation))
+        out: dict[str, bool] = {}
+        for place in {r.organisation for r in found if r.organisation}:
+            way = me | self.organisation_names(place) | self.past_names(place)
+            out[place] = NO_YES in self.apart(way.union(*(self._role_names(r) for r in self.roles_at(person, at, place))), at)
+        gone = frozenset[str]().union(*(self._role_names(r) for r in found if r.organisation and out[r.organisation]))
+        kept = (self._role_names(r) for r in found if not (r.organisation and out[r.organisation]))
+        return gone.difference(*kept), bool(out) and all(out.values())
 
     def _signed(self, user: str, organisation: str | None, now: int) -> tuple[str, str | None]:
         """The person, and the place they speak for, as far as a sign-in says both."""

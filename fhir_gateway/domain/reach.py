@@ -169,8 +169,8 @@ class Said:
 SILENT = Said()
 
 
-def _compile(rule: Rule, asks: _Asks, aimed: bool = False, locked: bool = False) -> Said:
-    """One rule as predicates; a rule whose constants do not hold is silent with all it holds."""
+def _compile(rule: Rule, asks: _Asks, aimed: bool = False, locked: bool = False, *, partner: bool, denied_around: bool = False) -> Said:
+    """One rule as predicates; a rule whose constants do not hold is silent with all it holds. Who is no `partner` is excepted from no no."""
     if not asks.meets(rule):
         return SILENT
     aimed = aimed or len(rule.who) > 0
@@ -178,7 +178,8 @@ def _compile(rule: Rule, asks: _Asks, aimed: bool = False, locked: bool = False)
     closing, opening = _what(rule, ("author", "custodian", "source")), _what(rule, ("maker", "keeper", "sourced"))
     what = closing if rule.type == "deny" else opening
     around = {"deny": closing, "permit": opening, rule.type: ALWAYS}
-    inner = [(around[r.type], _compile(r, asks, aimed, locked)) for r in rule.rules]
+    deeper = denied_around or rule.type == "deny"
+    inner = [(around[r.type], _compile(r, asks, aimed, locked, partner=partner, denied_around=deeper)) for r in rule.rules]
     denied = some(*(every(g, s.denies) for g, s in inner))
     permitted = every(no(denied), some(*(every(g, s.permits) for g, s in inner)))
     named = some(*(every(g, s.names) for g, s in inner))
@@ -192,7 +193,7 @@ def _compile(rule: Rule, asks: _Asks, aimed: bool = False, locked: bool = False)
             some(locks, alone if locked else NEVER), some(aims, alone if aimed or what != ALWAYS else NEVER),
         )  # fmt: skip
     if rule.type == "permit":
-        own = every(own, no(denied), asks.unless_named(rule))
+        own = every(own, no(denied), asks.unless_named(rule)) if partner or not denied_around else NEVER
         named = some(every(no(denied), named), every(own, _names_recipient(rule)))
         return Said(denied, some(permitted, own), named, locks, aims)
     return Said(denied, permitted, every(no(denied), named), locks, aims)
@@ -305,10 +306,11 @@ def _as_professional(ask: Ask, standing: Standing, standings: Mapping[str, Stand
         for grant in other.grants if other else ():
             if grant.proxy or not alive(grant, at):
                 continue
-            said = _compile(grant.root, asks)
+            partner = asks.as_a_partner(grant)
+            said = _compile(grant.root, asks, partner=partner)
             denies.append(said.denies)
             locks.append(said.locks)
-            if permits_too and asks.as_a_partner(grant):
+            if permits_too and partner:
                 permits.append(said.permits)
                 named.append(said.names)
                 governed = governed or asks.governed_by(grant)
@@ -378,7 +380,7 @@ def _as_proxy(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -
             return NEVER
         for grant in other.grants:
             if alive(grant, at):
-                said = _compile(grant.root, asks)
+                said = _compile(grant.root, asks, partner=asks.as_a_partner(grant))
                 aims.append(said.aims)
                 if grant.proxy and permits_too and _lawful(grant.proxy, ask, standing, person, at):
                     permits.append(said.permits)

@@ -25,7 +25,7 @@ NAMES_EMERGENCY: Final = frozenset(f"{ACT_REASON}|{c}" for c in ("BTG", "ETREAT"
 class Live:
     """A rule whose who, why, when and action hold for this asker; only WHAT is left to ask.
 
-    `allowed`: the rule itself may answer this action. `named`: it or a rule around it names the asker.
+    `allowed`: the rule itself may answer this action, and as an exception from a no this asker. `named`: it or a rule around it names the asker.
     `emergency`: it is a deny, or lives in one, whose purpose names emergencies.
     `unless_named`: a permit opens these types only where it names them.
     """
@@ -98,9 +98,9 @@ def _find_live(ask: Ask, at: int, standing: Standing, standings: Mapping[str, St
             continue
         for grant in other.grants:
             if grant.in_force(at) and (proxy or not grant.proxy):
-                root = _living(grant.root, ask, (names, opening), at)
+                closed = _closed(grant, ask.actor)
+                root = _living(grant.root, ask, (names, opening), at, closed=closed)
                 if root is not None and (root.rule.type or root.rules):
-                    closed = _closed(grant, ask.actor)
                     governs = root.rule.type == "permit" and root.allowed and not only_denies and not closed
                     found.append((grant, root, governs, only_denies, closed and not only_denies))
         broken += (b.id for b in other.broken if covers(b.low, b.high, at))
@@ -127,9 +127,11 @@ def _records(standing: Standing, standings: Mapping[str, Standing]) -> Iterator[
 
 
 def _living(
-    rule: Rule, ask: Ask, names: tuple[frozenset[str], frozenset[str]], at: int, named: bool = False, glass: bool = False
-) -> Live | None:
-    """The gates of consent.md 1.3: they close a rule and everything in it. `names`: all of the asker, for a no, and those that open."""
+    rule: Rule, ask: Ask, names: tuple[frozenset[str], frozenset[str]], at: int, named: bool = False, glass: bool = False, *,
+    closed: bool = False, inside: bool = False,
+) -> Live | None:  # fmt: skip
+    """The gates of consent.md 1.3: they close a rule and everything in it. `names`: all of the asker, for a no, and those that open.
+    Of a consent that is `closed` to them what it permits `inside` a no is no exception: that no holds for them as for everybody."""
     if rule.who and rule.who.isdisjoint(names[rule.type != "deny"]):
         return None
     if rule.env and rule.env.isdisjoint(ask.actor.env):
@@ -142,8 +144,9 @@ def _living(
         return None
     named = named or bool(rule.who)
     glass = rule.type == "deny" and (glass or not rule.said.isdisjoint(NAMES_EMERGENCY))
-    inner = [_living(r, ask, names, at, named, glass) for r in rule.rules] if rule.rules else []
-    said = bool(rule.actions) or ask.action in SHARED
+    within = inside or rule.type == "deny"
+    inner = [_living(r, ask, names, at, named, glass, closed=closed, inside=within) for r in rule.rules] if rule.rules else []
+    said = (bool(rule.actions) or ask.action in SHARED) and not (closed and inside and rule.type == "permit")
     return Live(rule, said, named, glass, tuple([r for r in inner if r is not None]), _unless_named(ask) if rule.type == "permit" else frozenset())
 
 

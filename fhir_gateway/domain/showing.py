@@ -29,7 +29,8 @@ def shown_as(ask: Ask, type: str, standing: Standing, standings: Mapping[str, St
     contact = type in PEOPLE and a.sector not in CARE and a.kind in ("professional", "system")
     if not (contact or standing.at_risk) or (a.kind == "patient" and is_self(a, standing)):
         return NO_OBLIGATIONS
-    open_to = [w for tree in rules_for(replace(ask, action="access"), standing, standings).trees if not tree.only_denies for w in _identity(tree.root)]
+    trees = rules_for(replace(ask, action="access"), standing, standings).trees
+    open_to = [w for tree in trees if not (tree.only_denies or tree.closed) for w in _identity(tree.root)]
     out = {CONTACT_VIEW} if contact and not open_to else set()
     if standing.at_risk and not any(open_to):
         out.add(LOCATION_VIEW)

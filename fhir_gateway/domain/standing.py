@@ -173,7 +173,7 @@ def related(standing: Standing, actor: Actor, at: int) -> Relationship | None:
 def _holds(standing: Standing, r: Relationship, actor: Actor, at: int) -> bool:
     if not r.counts or r.names.isdisjoint(actor.opening) or not covers(r.low, r.high, at):
         return False
-    if r.consent_needed and not consented(standing, r.names, at):
+    if r.consent_needed and not consented(standing, r.names, at, actor.apart):
         return False
     if r.origin == "claim":  # by one's own word, for the organisation one said it for; in the voluntary sector it counts for nothing
         here = r.writer_organisation is None or r.writer_organisation in actor.ids
@@ -201,9 +201,10 @@ def _before_death(standing: Standing, r: Relationship) -> bool:
     return standing.died is None or (r.low is not None and r.low <= standing.died) or r.low is None
 
 
-def consented(standing: Standing, names: frozenset[str], at: int) -> bool:
-    """Does a permit of the person's own, in force now, name one of them: to see, for direct care, and more than single things."""
-    return any(g.in_force(at) and not g.proxy and _lets_see(g.root, names, at) for g in standing.grants)
+def consented(standing: Standing, names: frozenset[str], at: int, apart: frozenset[str] = frozenset()) -> bool:
+    """Does a permit of the person's own, in force now, name one of them: to see, for direct care, and more than single things. Not one
+    under an agreement on sharing of which they are no partner (`apart`)."""
+    return any(g.in_force(at) and not g.proxy and g.under.isdisjoint(apart) and _lets_see(g.root, names, at) for g in standing.grants)
 
 
 def _lets_see(rule: Rule, names: frozenset[str], at: int) -> bool:
