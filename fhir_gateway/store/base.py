@@ -55,7 +55,7 @@ class TooLong(Unavailable):
 
 
 class TooBig(Unavailable):
-    """This engine cannot keep a record of that size. The caller answers 503."""
+    """This engine cannot keep a record of that size, and never will. The caller answers 413."""
 
 
 class Unsettled(Unavailable):

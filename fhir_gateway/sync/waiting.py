@@ -138,7 +138,12 @@ async def broken(
 ) -> Tally:
     """An entry that cannot be read. What it said is kept only where it is of something, or speaks of somebody, that is linked; else its
     name, why and how long it was, of MOST_WHOLE at most."""
-    p, shown = because(why, kind="malformed", said=change["broken"]), change["resource"]
+    return await put_aside(house, partner, ctx, change, link, because(why, kind="malformed", said=change["broken"]))
+
+
+async def put_aside(house: House, partner: Partner, ctx: Context, change: Change, link: Linked | None, p: Problem) -> Tally:
+    """What is not taken in before it is known whom it is about: kept as `broken` says."""
+    shown = change["resource"]
     text = shown if isinstance(shown, str) else strict.dump(shown).decode()
     named = list(dict.fromkeys(_PATIENT.findall(text)))[:NAMES]
     links = [await house.store.link_by_remote(partner.name, f"Patient/{id}") for id in named]
