@@ -28,6 +28,26 @@ def settings() -> set[str]:
     return {f"GATEWAY_{name.upper()}" for name in Settings.model_fields} | {"GATEWAY_CONFIG", "GATEWAY_SECRETS"}
 
 
+@pytest.mark.parametrize("shared, said, passes", [
+    (True, "../shared/peers/hapi is not here: HAPI FHIR is not tried", False), (False, "../shared/peers/hapi is not here: HAPI FHIR is not tried", True),
+    (False, "Node is not here: Medplum's router is not tried", False), (True, "MongoDB is not here", True),
+])  # fmt: skip
+def test_a_peer_that_is_not_tried_in_ci_is_a_failure_where_it_could_be(tmp_path: Path, shared: bool, said: str, passes: bool) -> None:
+    """The repository alone, which is what most have, passes."""
+    place = tmp_path / "project"
+    (place / ".venv/bin").mkdir(parents=True)
+    (place / "scripts").mkdir()
+    if shared:
+        (tmp_path / "shared").mkdir()
+    shutil.copy(ROOT / "scripts/test-all", place / "scripts")
+    for name, line in (("python", "exit 0"), ("pytest", f'echo "SKIPPED [1] tests/interop/peers.py:28: {said}"')):
+        (place / f".venv/bin/{name}").write_text(f"#!/bin/sh\n{line}\n")
+        (place / f".venv/bin/{name}").chmod(0o755)
+    done = subprocess.run([place / "scripts/test-all", "peers"], env=os.environ | {"IN_CI": "1"}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode == 0) is passes, done.stdout
+    assert ("FAILED: real peers" in done.stdout) is not passes and "1 skipped" in done.stdout
+
+
 def test_compose_file_follows_the_specification() -> None:
     """Structure per https://github.com/compose-spec/compose-spec/blob/main/05-services.md, as far as we use it."""
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

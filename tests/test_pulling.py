@@ -18,12 +18,14 @@ from fhir_gateway.domain.types import Keep, Linked, Op, Ref
 from fhir_gateway.gate import Remote
 from fhir_gateway.remote.client import Down, RemoteServer
 from fhir_gateway.store import sqlite
+from fhir_gateway.store.base import TooBig, Unavailable
 from fhir_gateway.store.journalled import opening
-from fhir_gateway.sync import worker
+from fhir_gateway.sync import one_by_one, worker
 from fhir_gateway.sync.foreseeing import preview
 from fhir_gateway.sync.partner import Partner
 from fhir_gateway.sync.pull import pull
 from fhir_gateway.sync.push import push
+from fhir_gateway.sync.replaying import replay
 from fhir_gateway.sync.status import status
 from fhir_gateway.sync.sweeping import reread, sweep
 from fhir_gateway.sync.tally import Tally
@@ -727,3 +729,66 @@ async def test_a_first_reading_is_heard_of_as_it_goes_and_goes_on_where_it_was_s
     assert [n for n in heard if n][:2] == [25, 50], "and not only at the end"
     rest = await worker.once(here.house, here.partner, "w")
     assert rest.pulled == 120 - stopped.pulled and await here.texts() == [f"step {n:03}" for n in range(120)]
+
+
+async def test_what_no_record_of_this_store_can_hold_waits_and_what_comes_beside_and_after_it_is_taken_in(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As MongoDB says it of a document of 16 MB: of what is written, and of a link that holds what both sides agreed on."""
+    here = await begin()
+    written = here.mortal.store.commit
+
+    async def commit(*ops: Op) -> None:
+        if any(b"large" in value for op in ops for value in (getattr(op, "body", None), getattr(op, "base_received", None)) if value):
+            raise TooBig("more than one document holds")
+        await written(*ops)
+
+    monkeypatch.setattr(here.mortal.store, "commit", commit)
+    here.seen("large")
+    beside = here.seen("beside it")
+    await here.pull()
+    here.seen("after it")
+    here.there.write({**beside, "note": [{"text": "large"}]})
+    await here.pull()
+    assert await here.texts() == ["after it", "beside it"]
+    kept = await here.quarantined()
+    assert [q["kind"] for q in kept] == ["too-large", "too-large"] and f"Observation/{beside['id']}" in {q["id"] for q in kept}
+
+
+@pytest.mark.parametrize("feed", ["search", pytest.param("system", marks=slow)])
+async def test_a_fault_of_ours_with_one_change_stops_nothing_that_comes_beside_and_after_it(begin: Begin, monkeypatch: pytest.MonkeyPatch, feed: Any) -> None:
+    here = await begin(Habits(feed=feed))
+    applied = one_by_one.apply
+
+    async def apply(house: Any, partner: Any, change: Any, *args: Any, **more: Any) -> Tally:
+        if change["resource"] and "odd" in str(change["resource"]):
+            raise KeyError(change["resource"]["code"]["text"])
+        return await applied(house, partner, change, *args, **more)
+
+    monkeypatch.setattr(one_by_one, "apply", apply)
+    here.seen("odd")
+    here.seen("beside it")
+    await here.pull()
+    here.seen("after it")
+    await here.pull()
+    assert await here.texts() == ["after it", "beside it"]
+    (waits,) = await here.quarantined()
+    assert waits["body"]["code"]["text"] == "odd" and waits["outcome"]["issue"][0]["details"]["coding"][0]["code"] == "fault"
+    assert waits["people"] == [here.names["amina"]]
+    monkeypatch.undo()
+    await replay(here.house, here.partner, here.operator, waits["id"])
+    assert await here.texts() == ["after it", "beside it", "odd"] and not await here.quarantined(), "mended, it is taken in again"
+
+
+async def test_a_store_that_cannot_answer_puts_nothing_aside(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = await begin()
+
+    async def apply(*_: Any, **__: Any) -> Tally:
+        raise Unavailable("no primary")
+
+    monkeypatch.setattr(one_by_one, "apply", apply)
+    here.seen("mine")
+    with pytest.raises(Unavailable):
+        await here.pull()
+    assert not await here.quarantined()
+    monkeypatch.undo()
+    await here.pull()
+    assert await here.texts() == ["mine"]

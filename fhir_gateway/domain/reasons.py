@@ -41,6 +41,7 @@ OURS: Final[Mapping[str, str]] = {  # why we did not take something of theirs, w
     "cannot-be-read": "It has changed there, and cannot be read. Ask them why; it is read once more when you take it in again.",
     "cannot-be-read-as-fhir": "What came cannot be read as FHIR. Ask them to correct it there; it is taken in when they send it corrected.",
     "leads-too-far": "It leads to more than is looked at for one change, so it is not taken in yet. Take it in again; where that does not help, ask them what it refers to.",
+    "fault": "A fault of this gateway keeps it from being taken in. Say so to those who make it; take it in again when it is mended.",
     "more": "More than is kept cannot be taken in. What comes later of it is taken as ever.",
 }
 BY_KIND: Final[Mapping[str, str]] = {  # by the kind of a Problem: what one of our rules said to theirs

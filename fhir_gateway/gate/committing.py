@@ -13,7 +13,7 @@ from ..domain import copies
 from ..domain.drafts import Item
 from ..domain.problem import Problem
 from ..domain.types import Keep, Note, Op, Ref, Stored
-from ..store.base import Moved, Stale, Taken, TooLong, Unavailable, Unsettled
+from ..store.base import Moved, Stale, Taken, TooBig, TooLong, Unavailable, Unsettled
 from .context import Context, Written
 from .keying import keyed_by_the_directory
 from .telling import of_new_access, of_the_directory
@@ -131,7 +131,9 @@ async def settle(ctx: Context, *ops: Op) -> None:
 
 
 def unanswered(wrong: Unavailable) -> Problem:
-    """What the caller is told when the store cannot answer: that nothing was written, unless nobody knows."""
+    """What the caller is told when the store cannot answer: that nothing was written, unless nobody knows. Problem too-large for what it cannot keep."""
+    if isinstance(wrong, TooBig):
+        return Problem("too-large", "This is larger than the store here keeps in one record. Nothing was written: send it in parts.")
     told = "The store cannot answer now. Nothing was written."
     if isinstance(wrong, Unsettled):
         told = "The store did not say whether this was written. Read before you repeat it."

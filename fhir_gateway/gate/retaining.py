@@ -143,7 +143,7 @@ async def take_back(ctx: Context, one: Due) -> int:
     _may(ctx)
     rows = await to_ask_for(ctx.house, await ctx.house.store.ledger(patient=one.person, open_only=True))
     copies = dict.fromkeys(await _under_way(ctx, one.person), 0) | {(r.remote, r.ref): r.version for r in rows}
-    waiting = {(r, i["ref"]) for r in {remote for remote, _ in copies} for i in await ctx.house.store.outbox_items(r, "queued", 10_000) if i["why"] == "recall"}
+    waiting = {(r, i["ref"]) for r in {remote for remote, _ in copies} for i in await ctx.house.store.outbox_items(r, "queued", 10_000, why="recall")}
     sends = [Send(remote, ref, version, one.person, "recall") for (remote, ref), version in copies.items() if (remote, str(ref)) not in waiting]
     if sends:
         await ctx.house.store.commit(*sends, note(ctx, "D", "recall", None, (), patient=one.person, allowed=True, detail="its retention is over"))

@@ -30,7 +30,7 @@ from .reading import in_scope
 from .receiving import received_over
 from .storing import put_by_house, watched
 
-CONFLICT: Final = "conflict"  # kept by `<remote> <Type/id> <id>`: {id, remote, ref, patient, at, paths, winner, version, task, ours, theirs}
+CONFLICT: Final = "conflict"  # kept by `<remote> <Type/id> <id>`: {id, remote, ref, patient, at, paths, winner, version, task, ours, theirs, holds}; `holds`: the `Type/id` there over which nothing goes meanwhile
 DELETED: Final = "deleted-there"  # kept by `<remote> <Type/id>`: when we learned that they deleted it
 WAYS: Final = ("ours", "theirs", "merged")
 MOST: Final = 200  # conflicts that are looked at for one page
@@ -65,7 +65,7 @@ async def conflicts(ctx: Context, *, content: bool = False) -> list[dict[str, An
     looked: list[Op] = []
     for record in (await _records(ctx)).values():
         stored = await ctx.house.store.get(_ref(record))
-        line = {k: v for k, v in record.items() if k not in (*CONTENT, "patient", "task")} | {"version": stored.version if stored else 0}
+        line = {k: v for k, v in record.items() if k not in (*CONTENT, "patient", "task", "holds")} | {"version": stored.version if stored else 0}
         line.setdefault("winner", "ours" if "theirs" in record else "deleted")  # one of an earlier release does not say
         if content:
             line |= {"ours": record["ours"], "theirs": record.get("theirs")}
@@ -207,7 +207,7 @@ async def _as_decided(
         await _put_by_house(work, stored, now, after)
     else:
         await put_over(work, ref, strict.dump(after), if_match=stored.version)
-    again = [Send(record["remote"], ref, stored.version, next(iter(stored.facts.patients), None))] if (theirs is None or how == "ours") and ref not in work.new else []
+    again = [Send(record["remote"], ref, stored.version, next(iter(stored.facts.patients), None))] if (theirs is None or how == "ours" or record.get("holds")) and ref not in work.new else []
     return [*gone, *again]
 
 

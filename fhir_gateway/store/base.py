@@ -55,7 +55,7 @@ class TooLong(Unavailable):
 
 
 class TooBig(Unavailable):
-    """This engine cannot keep a record of that size. The caller answers 503."""
+    """This engine cannot keep a record of that size, and never will. The caller answers 413."""
 
 
 class Unsettled(Unavailable):
@@ -185,8 +185,8 @@ class Store(Protocol):
         """Of what is queued, leased or parked, by state and reason: how many entries, and when the oldest was queued."""
         ...
 
-    async def outbox_items(self, remote: str, state: str, count: int = 100, *, patient: str | None = None) -> list[dict[str, Any]]:
-        """Entries in this state, oldest first; with `patient` only those of this person (`Patient/…`). Of what is leased `holder` and `until`."""
+    async def outbox_items(self, remote: str, state: str, count: int = 100, *, patient: str | None = None, why: str | None = None) -> list[dict[str, Any]]:
+        """Entries in this state, oldest first; with `patient` only those of this person (`Patient/…`), with `why` only those. Of what is leased `holder` and `until`."""
         ...
 
     async def outbox_open(self, remote: str, refs: Sequence[Ref]) -> set[Ref]:

@@ -345,8 +345,9 @@ class MongoStore:
         rows = await self._steps("outbox", {"$match": match}, {"$group": group})
         return {(d["_id"]["state"], d["_id"]["why"]): (d["n"], instant(d["oldest"])) for d in rows}
 
-    async def outbox_items(self, remote: str, state: str, count: int = 100, *, patient: str | None = None) -> list[dict[str, Any]]:
-        filter = {"remote": {"$eq": remote}, "state": {"$eq": state}, **({"patient": {"$eq": patient}} if patient is not None else {})}
+    async def outbox_items(self, remote: str, state: str, count: int = 100, *, patient: str | None = None, why: str | None = None) -> list[dict[str, Any]]:
+        more = {k: {"$eq": v} for k, v in (("patient", patient), ("why", why)) if v is not None}
+        filter = {"remote": {"$eq": remote}, "state": {"$eq": state}, **more}
         return [mongo_outbox.item(e) for e in await self._list("outbox", filter, sort=[("_id", 1)], count=count)] if count else []
 
     async def outbox_open(self, remote: str, refs: Sequence[Ref]) -> set[Ref]:

@@ -270,9 +270,9 @@ class SqliteStore:
         sql = "SELECT state, why, count(*), min(queued_at) FROM outbox WHERE remote = ? AND state IN ('queued', 'leased', 'parked') GROUP BY state, why"
         return {(state, why): (n, instant(oldest)) for state, why, n, oldest in self._rows(sql, (remote,))}
 
-    async def outbox_items(self, remote: str, state: str, count: int = 100, *, patient: str | None = None) -> list[dict[str, Any]]:
+    async def outbox_items(self, remote: str, state: str, count: int = 100, *, patient: str | None = None, why: str | None = None) -> list[dict[str, Any]]:
         names = ("entry", "ref", "version", "patient", "why", "tries", "queued_at", "due", "detail", "holder", "until")
-        where, params = _equal({"remote": remote, "state": state, "patient": patient})
+        where, params = _equal({"remote": remote, "state": state, "patient": patient, "why": why})
         sql = f"SELECT entry, type || '/' || id, version, patient, why, tries, queued_at, due, detail, holder, until FROM outbox{_where(where)} ORDER BY entry LIMIT ?"
         items = [dict(zip(names, row, strict=True)) for row in self._rows(sql, (*params, count))]
         for item in items:

@@ -22,7 +22,7 @@ async def while_away(house: House, partner: Partner, holder: str, stopped: Calla
         pass
     told = [entry for entry in await _late(house, partner) if not stopped() and await _told(house, partner, entry)]
     if told:
-        still = {i["entry"] for state in ("queued", "leased", "parked") for i in await house.store.outbox_items(partner.name, state, MOST)}
+        still = {i["entry"] for state in ("queued", "leased", "parked") for i in await house.store.outbox_items(partner.name, state, MOST, why="recall")}
         for entry in told:
             if entry.entry not in still:  # another process had it back meanwhile
                 await house.store.commit(*await seen_to(house, partner.name, entry.entry))
@@ -33,8 +33,8 @@ async def _late(house: House, partner: Partner) -> list[Queued]:
     known, before = await house.store.kept_all(TOLD, house.clock(), f"{partner.name} "), house.clock() - RECALL_LATE
     return [
         Queued(i["entry"], 0, partner.name, Ref(*i["ref"].split("/")), i["version"], i["patient"], i["why"], i["tries"], i["queued_at"])
-        for i in await house.store.outbox_items(partner.name, "queued", MOST)
-        if i["why"] == "recall" and i["queued_at"] <= before and f"{partner.name} {i['entry']}" not in known
+        for i in await house.store.outbox_items(partner.name, "queued", MOST, why="recall")
+        if i["queued_at"] <= before and f"{partner.name} {i['entry']}" not in known
     ]
 
 

@@ -20,6 +20,7 @@ from ..remote.client import Refusal, Unknown
 from . import missing, tags
 from .ahead import Ahead, Far
 from .partner import Partner, as_owner, incoming, local_references
+from .shapes import misshapen
 
 LOOKED_BACK: Final = 20  # versions of ours
 NOBODY: Final = "Patient/-"  # whoever it is, none of ours
@@ -61,10 +62,10 @@ async def _strangers(house: House, partner: Partner, people: Collection[str], th
     ours = [strict.decode(s.body) for s in stored.values() if s.body is not None]
     for target in (r for r in local_references(there) if str(r) in asked):
         with suppress(Refusal, Unknown, Far):
-            body = await ahead.bounded(missing.now(house, partner, str(target)))
-            tagged = await tags.ours(house, body) if body is not None else None
+            body = await _read(house, partner, ahead, target)
             if body is None:
                 continue
+            tagged = await tags.ours(house, body)
             if str(tagged) in people or (tagged is None and any(no_longer(mine, body) != "changed" for mine in ours)):
                 return False
             others = True
@@ -83,11 +84,17 @@ async def _ours(house: House, partner: Partner, people: Collection[str], target:
     if link is not None:
         return str(link.ref)
     with suppress(Refusal, Unknown):
-        body = await ahead.bounded(missing.now(house, partner, str(target)))
+        body = await _read(house, partner, ahead, target)
         ours = str(await tags.ours(house, body)) if body is not None else ""
         if ours in people:
             return ours
     return NOBODY
+
+
+async def _read(house: House, partner: Partner, ahead: Ahead, target: Ref) -> dict[str, Any] | None:
+    """Who is there under this name now; None where nobody is, or nothing of the shape of a person. Refusal, Unknown, Far, Down."""
+    body = await ahead.bounded(missing.now(house, partner, str(target)))
+    return body if body is not None and misshapen(house, body) is None else None
 
 
 def _held_back(node: Any) -> set[str]:

@@ -13,9 +13,9 @@ from ..remote.client import Down, Locked, Refusal, Unknown
 from ..store.base import Taken
 from .feed import askable, change_of
 from .identity import MEETING
+from .one_by_one import taken
 from .partner import Partner, local_references
 from .reader import Still, alone
-from .taking import apply
 from .tally import Tally
 from .waiting import QUARANTINE
 
@@ -78,7 +78,7 @@ async def _theirs(house: House, partner: Partner, type: str, name: str) -> Tally
             for entry in page.entries:
                 resource = None if entry.broken else entry.value.get("resource")
                 if isinstance(resource, dict) and resource.get("resourceType") == type and resource.get("id"):
-                    tally.add(await apply(house, partner, change_of(resource)))
+                    tally.add(await taken(house, partner, change_of(resource)))
     except Refusal:  # it cannot be searched so: what is written from now on comes all the same
         pass
     return tally
@@ -99,8 +99,8 @@ async def _waited(house: House, partner: Partner, name: str) -> Tally:
             if isinstance(e, Refusal) and e.status in (404, 410):
                 await house.store.commit(Drop(QUARANTINE, key, if_value=raw))
             continue
-        taken = await apply(house, partner, change_of(reply.body or {}), fresh=True)
-        if taken.pulled and not taken.refused:
+        done = await taken(house, partner, change_of(reply.body or {}), fresh=True)
+        if done.pulled and not done.refused:
             await house.store.commit(Drop(QUARANTINE, key, if_value=raw))
-        tally.add(taken)
+        tally.add(done)
     return tally

@@ -18,10 +18,10 @@ from . import beyond, meeting, missing, watermarks
 from .ahead import SECONDS, Ahead
 from .asked import types_of
 from .feed import Change, Expired, Feed, change_of, feeds, later, pages, stamped, state_of
+from .one_by_one import taken
 from .partner import Partner
 from .reader import Still, alone
 from .sweeping import due, missed_again, sweep
-from .taking import apply
 from .tally import Tally, ignored
 from .watermarks import Clock
 
@@ -98,7 +98,7 @@ async def _read(house: House, partner: Partner, feed: Feed, known: set[str], tal
             if state not in met and state not in known:
                 await still()
                 ahead = Ahead()
-                tally.add(await apply(house, partner, one, ahead))
+                tally.add(await taken(house, partner, one, ahead))
                 known.add(state)
                 if ahead.far and len(far) < AGAIN:
                     far[one["id"]] = None
@@ -120,7 +120,7 @@ async def _once_more(house: House, partner: Partner, far: Collection[str], still
         with suppress(Refusal, Unknown):
             if asyncio.get_running_loop().time() < end and (there := await missing.now(house, partner, name)) is not None:
                 await still()
-                tally.add(await apply(house, partner, change_of(there), fresh=True))
+                tally.add(await taken(house, partner, change_of(there), fresh=True))
     return tally
 
 

@@ -108,6 +108,6 @@ async def met(
         return ignored("a state of before, for they were put back")
     _, theirs, local, known = await as_here(house, partner, link, here, there, await names_of(house, partner, there, link.base_sent))
     step = Conflict(local, await held_by_name(house, theirs, theirs, known), (link.ref.type,), "local")
-    record, trail = await both_kept(house, partner, ctx, here, theirs, step)
+    record, trail = await both_kept(house, partner, ctx, here, theirs, step, link.remote_id)
     await house.store.commit(seen, record, *trail)
     return Tally(conflicts=1)

@@ -29,7 +29,7 @@ from .recalling import take_back
 from .reviewing import named_otherwise, review
 from .taking import at_home, pull_one
 from .tally import Tally
-from .waiting import deleted_there, quarantine
+from .waiting import deleted_there, held_there, quarantine
 from .whose import as_they_wrote, called_there
 
 
@@ -68,7 +68,10 @@ async def _one(house: House, partner: Partner, entry: Queued, link: Linked | Non
         await _withhold(house, partner, entry, stored, ctx, link, tally)
         return
     if await deleted_there(house, partner, link):
-        await _for_a_person(house, partner, entry, ctx, tally)
+        await _for_a_person(house, partner, entry, ctx, tally, "it was deleted there")
+        return
+    if await held_there(house, partner, link):
+        await _for_a_person(house, partner, entry, ctx, tally, "what is there was made of an older state")
         return
     try:
         if await recognising.waits(house, partner, stored, link):
@@ -95,14 +98,14 @@ def _went(ops: list[Op]) -> bool:
     return any(isinstance(op, Note) for op in ops)
 
 
-async def _for_a_person(house: House, partner: Partner, entry: Queued, ctx: Context, tally: Tally) -> None:
-    """They deleted it, and a person decides: what was under way is over once nothing of it may still arrive."""
+async def _for_a_person(house: House, partner: Partner, entry: Queued, ctx: Context, tally: Tally, why: str) -> None:
+    """A person decides whether this goes there (`why`): what was under way is over once nothing of it may still arrive."""
     before = await attempts.of(house, partner, entry.ref)
     if attempts.may_arrive(house, before):
         await _may_arrive(house, entry, tally)
         return
     await house.store.commit(
-        Close(entry.entry, entry.fence, "superseded", "it was deleted there: a person decides"), *_known(ctx, partner, entry.ref, before)
+        Close(entry.entry, entry.fence, "superseded", f"{why}: a person decides"), *_known(ctx, partner, entry.ref, before)
     )
 
 

@@ -126,7 +126,7 @@ async def open_recalls(house: House, partner: Partner) -> dict[str, dict[str, An
     for state in ("queued", "leased", "parked"):
         if not any(s == state and (why == "recall" or s == "parked") for s, why in counts):
             continue
-        for item in await house.store.outbox_items(partner.name, state, MOST):
+        for item in await _may_be_recalls(house, partner, state):
             if item["why"] != "recall" and (state != "parked" or item["why"] == "review"):
                 continue
             if state == "parked":
@@ -148,13 +148,22 @@ async def open_recalls(house: House, partner: Partner) -> dict[str, dict[str, An
     return found
 
 
+async def _may_be_recalls(house: House, partner: Partner, state: str) -> list[dict[str, Any]]:
+    """Every recall in this state, however much else is; of what is parked the oldest of the others, too, which may have become one."""
+    recalls = await house.store.outbox_items(partner.name, state, MOST, why="recall")
+    if state != "parked":
+        return recalls
+    both = {i["entry"]: i for i in (*recalls, *await house.store.outbox_items(partner.name, state, MOST))}
+    return [both[entry] for entry in sorted(both)]
+
+
 async def _to_be_reviewed(house: House, partner: Partner, counts: Mapping[tuple[str, str], Any]) -> dict[str, datetime]:
     """Of whom a review waits, and since when; the oldest of them."""
     found: dict[str, datetime] = {}
     for state in ("queued", "leased"):
         if (state, "review") in counts:
-            for item in await house.store.outbox_items(partner.name, state, MOST):
-                if item["why"] == "review" and item["patient"] and len(found) < LOOKED_AT:
+            for item in await house.store.outbox_items(partner.name, state, MOST, why="review"):
+                if item["patient"] and len(found) < LOOKED_AT:
                     found.setdefault(item["patient"], item["queued_at"])
     return found
 

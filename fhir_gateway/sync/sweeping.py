@@ -20,9 +20,10 @@ from ..store.journalled import OPENED
 from . import beyond, missing
 from .asked import types_of
 from .feed import Expired, Feed, pages
+from .one_by_one import taken
 from .partner import Partner, Rereading
 from .reader import Still, alone
-from .taking import apply, pull_one
+from .taking import pull_one
 from .tally import Tally
 
 log = structlog.get_logger()
@@ -186,7 +187,7 @@ async def _all_of(house: House, partner: Partner, type: str, tally: Tally, still
                 unread |= {page.beyond} - {""}
                 for change in page.changes:
                     if change["id"] not in found and not change["broken"]:
-                        tally.add(await apply(house, partner, change))
+                        tally.add(await taken(house, partner, change))
                     found.add(change["id"])
             await beyond.read_but(house, partner, type, unread)
             return found

@@ -18,7 +18,7 @@ from ..domain.withheld import is_stub
 from ..gate import Context, House
 from ..gate.committing import SOUGHT, claim, of_copy, was_back
 from ..remote.client import Down, Garbled, Refusal, Unknown
-from ..store.base import Moved, Taken
+from ..store.base import Moved, Taken, TooBig
 from ..store.journalled import OPENED
 from . import attempts, belonging, identity, joining, missing, originals, put_back_there, reading_back, recognising, stubs, tags
 from .ahead import Ahead, Far
@@ -29,7 +29,7 @@ from .partner import Partner, as_owner, incoming, local_references
 from .shapes import misshapen
 from .tally import Tally, ignored
 from .uniting import Again, merged, refused, waits_no_more
-from .waiting import DELETED, QUARANTINE, Corrected, broken, quarantine
+from .waiting import DELETED, QUARANTINE, Corrected, broken, put_aside, quarantine
 from .whose import held_by_name, names_of, only_shared, unsure, whose
 
 PATIENT_DATA_NOT_TAKEN = frozenset({"AuditEvent", "Provenance"})
@@ -71,6 +71,8 @@ async def apply(
             return await _far(house, partner, change, e)
         except (Refusal, Unknown) as e:
             return await _unread(house, partner, change, e)
+        except TooBig:
+            return await _too_big(house, partner, change)
     raise Down("what it sent cannot be written here now")
 
 
@@ -147,6 +149,13 @@ async def _unread(house: House, partner: Partner, change: Change, e: Exception) 
     ctx = await as_owner(house, partner, "access")
     unread = because("cannot-be-read", kind="not-offered", said=f"It has changed there, and cannot be read: {e}"[:300])
     return await quarantine(house, partner, ctx, change["id"], change["resource"] or {"deleted": True}, unread, [])
+
+
+async def _too_big(house: House, partner: Partner, change: Change) -> Tally:
+    """This store cannot keep it, or what is written down beside it."""
+    ctx, link = await as_owner(house, partner, "access"), await house.store.link_by_remote(partner.name, change["id"])
+    wrong = Problem("too-large", "It is larger than the store here keeps in one record.", change["id"].split("/")[0])
+    return await put_aside(house, partner, ctx, {**change, "resource": change["resource"] or {}}, link, wrong)
 
 
 async def _far(house: House, partner: Partner, change: Change, e: Far) -> Tally:

@@ -41,16 +41,18 @@ GONE: Final = "Another service has deleted its copy of this, and here it was cha
 
 
 async def both_kept(
-    house: House, partner: Partner, ctx: Context, stored: Stored, theirs: dict[str, Any] | None, step: Conflict
+    house: House, partner: Partner, ctx: Context, stored: Stored, theirs: dict[str, Any] | None, step: Conflict, holds: str = ""
 ) -> tuple[Keep, list[Op]]:
     """The record of a conflict, with our version and theirs (None: deleted), and what is committed with it: its audit rows, a Task
-    and a notice to the privacy officer. `ours` and `theirs` of the record differ only where they clash."""
+    and a notice to the privacy officer. `ours` and `theirs` of the record differ only where they clash. `holds`: over what there nothing goes
+    while it waits, `Type/id`."""
     id, person = house.new_id(), next(iter(stored.facts.patients), None)
     ours = strict.decode(stored.body or b"")
     record: dict[str, Any] = {
         "id": id, "remote": partner.name, "ref": str(stored.ref), "at": ctx.at.isoformat(), "paths": list(step.paths), "version": stored.version,
         "winner": {"local": "ours", "remote": "theirs"}.get(step.won, "deleted" if theirs is None else "ours"), **({"patient": person} if person else {}),
         "ours": ours if theirs is None else step.of("local") or ours, **({"theirs": step.of("remote") or theirs} if theirs is not None else {}),
+        **({"holds": holds} if holds else {}),
     }  # fmt: skip
     also: list[Op] = [note(ctx, "U", "conflict", None, (str(stored.ref),), patient=p, allowed=True) for p in stored.facts.patients]
     if person is not None:
@@ -70,6 +72,14 @@ async def deletion_kept(house: House, partner: Partner, ctx: Context, stored: St
 async def deleted_there(house: House, partner: Partner, link: Linked | None) -> bool:
     """Does this wait for a person, because they deleted it?"""
     return link is not None and link.gone and await house.store.kept(DELETED, f"{partner.name} {link.ref}", house.clock()) is not None
+
+
+async def held_there(house: House, partner: Partner, link: Linked | None) -> bool:
+    """Does nothing go over what is there now, for a person decides between that and ours?"""
+    if link is None or link.gone:
+        return False
+    open = await house.store.kept_all(CONFLICT, house.clock(), f"{partner.name} {link.ref} ")
+    return any(strict.decode(raw).get("holds") == link.remote_id for raw in open.values())
 
 
 # -- parked -----------------------------------------------------------------------------------------------------------
@@ -128,7 +138,12 @@ async def broken(
 ) -> Tally:
     """An entry that cannot be read. What it said is kept only where it is of something, or speaks of somebody, that is linked; else its
     name, why and how long it was, of MOST_WHOLE at most."""
-    p, shown = because(why, kind="malformed", said=change["broken"]), change["resource"]
+    return await put_aside(house, partner, ctx, change, link, because(why, kind="malformed", said=change["broken"]))
+
+
+async def put_aside(house: House, partner: Partner, ctx: Context, change: Change, link: Linked | None, p: Problem) -> Tally:
+    """What is not taken in before it is known whom it is about: kept as `broken` says."""
+    shown = change["resource"]
     text = shown if isinstance(shown, str) else strict.dump(shown).decode()
     named = list(dict.fromkeys(_PATIENT.findall(text)))[:NAMES]
     links = [await house.store.link_by_remote(partner.name, f"Patient/{id}") for id in named]

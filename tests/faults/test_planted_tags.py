@@ -103,6 +103,25 @@ async def test_a_no_takes_back_every_copy_that_bears_our_tag_where_no_link_says_
         assert all(d.recalled for d in await rig.house.store.ledger(remote="hub") if d.ref == ref)
 
 
+async def test_a_copy_of_ours_about_a_person_whose_record_cannot_be_read_keeps_nothing_from_being_taken_back(tmp_path: Path) -> None:
+    """At a server that takes whatever it is sent."""
+    async with rigged(tmp_path) as rig:
+        await rig.goal("secret")
+        await rig.settled()
+        (ours,) = rig.there.named("Goal")
+        rig.now += timedelta(seconds=1)
+        person = rig.there.write({"resourceType": "Patient", "name": "x"})
+        clone = {k: v for k, v in ours.items() if k != "id"}
+        rig.there.write({**clone, "description": {"text": "beside it"}, "subject": {"reference": f"Patient/{person['id']}"}})
+        await rig.round(2)
+        await rig.no()
+        await rig.round(8)
+        assert "secret" not in rig.texts(), "ours is taken back"
+        assert all(d.recalled for d in await rig.house.store.ledger(remote="hub"))
+        status = await rig.status()
+        assert status["quiet"] and not status["recalls_open"]
+
+
 async def test_an_edit_adds_no_tag_of_a_gateway_whoever_makes_it(tmp_path: Path) -> None:
     async with rigged(tmp_path, Habits(gateway=SOMEBODY)) as rig:
         await rig.goal("hers")

@@ -13,6 +13,7 @@ import pytest
 
 from fhir_gateway import gate
 from fhir_gateway.domain import copies
+from fhir_gateway.domain.types import Send
 from fhir_gateway.gate.settling import CONFLICT
 from fhir_gateway.sync import resending
 
@@ -207,6 +208,36 @@ async def test_what_they_made_of_a_state_of_yesterday_waits_for_a_person_beside_
         assert stored is not None and b"today" in (stored.body or b"") and b"walk" in (stored.body or b"")
         (kept,) = (await rig.house.store.kept_all(CONFLICT, rig.now, "hub ")).values()
         assert b"run" in kept
+
+
+@pytest.mark.parametrize("how", ["ours", "theirs"])
+async def test_no_later_edit_of_ours_goes_over_what_they_made_of_it_until_a_person_decides(tmp_path: Path, how: str) -> None:
+    async with rigged(tmp_path) as rig:
+        ref = await rig.goal("walk")
+        await rig.settled()
+        put_back = backup(rig.there)
+        rig.now += timedelta(hours=1)
+        await rig.change(rig.me, "walk", note=[{"text": "today"}])
+        await rig.settled()
+        put_back()
+        rig.now += timedelta(minutes=5)
+        rig.there.write({**rig.there.named("Goal")[0], "description": {"text": "run"}})
+        await rig.round(3)
+        await rig.change(rig.me, "walk", statusDate="2026-01-02")
+        await rig.round(3)
+        stored = await rig.house.store.get(ref)
+        assert stored is not None
+        await rig.house.store.commit(Send("hub", ref, stored.version, rig.names["amina"], "released"))  # as a review queues it
+        await rig.round(3)
+        (there,) = rig.there.named("Goal")
+        assert there["description"] == {"text": "run"} and "statusDate" not in there, "nothing goes over theirs"
+        assert (await rig.status())["quiet"]
+        (kept,) = (await rig.house.store.kept_all(CONFLICT, rig.now, "hub ")).values()
+        await gate.settle(rig.me, json.loads(kept)["id"], how)
+        await rig.round(3)
+        (there,) = rig.there.named("Goal")
+        assert there["description"]["text"] == await rig.text(ref) == {"ours": "walk", "theirs": "run"}[how]
+        assert there["statusDate"] == "2026-01-02", "what was changed here meanwhile goes then"
 
 
 async def test_a_record_of_theirs_as_it_was_yesterday_waits_for_a_person(tmp_path: Path) -> None:

@@ -245,6 +245,13 @@ async def test_what_is_withheld_of_one_person_is_found_among_that_of_many(store:
     assert await store.outbox_items("hospital", "withheld", patient="Patient/3") == []
 
 
+async def test_what_is_to_be_taken_back_is_found_behind_however_much_else(store: Store) -> None:
+    await store.commit(*(send(f"g{i}") for i in range(5)), send("back", why="recall"), send("his", patient=BOB, why="recall"))
+    assert [i["ref"] for i in await store.outbox_items("hospital", "queued", 2, why="recall")] == ["Goal/back", "Goal/his"]
+    assert [i["ref"] for i in await store.outbox_items("hospital", "queued", 2, patient=BOB, why="recall")] == ["Goal/his"]
+    assert await store.outbox_items("hospital", "parked", why="recall") == []
+
+
 async def test_a_clock_set_back_frees_what_it_would_hold_for_ever(store: Store) -> None:
     await store.commit(send("a"))
     await lease(store, 86_400, seconds=60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest_asyncio
 
 from fhir_gateway import gate
 from fhir_gateway.domain import strict
+from fhir_gateway.domain.types import Ref, Send
 from fhir_gateway.gate import Remote
 from fhir_gateway.remote.client import Down, RemoteServer
 from fhir_gateway.store import sqlite
+from fhir_gateway.sync import away, status
 from fhir_gateway.sync.partner import Partner
 from fhir_gateway.sync.push import push
 
@@ -90,6 +93,25 @@ async def test_a_recall_that_works_is_told_to_nobody(here: tuple[Partnered, Stub
     await refuse(place)
     await place.push()
     assert "Goal" not in there.types() and await place.queued() == {"tell:patient": 0, "tell:privacy-officer": 0}
+
+
+@pytest.mark.parametrize("waits", ["a review", "recalls"])
+async def test_a_recall_is_seen_and_told_behind_however_much_else_waits(here: tuple[Partnered, Stubborn], monkeypatch: pytest.MonkeyPatch, waits: str) -> None:
+    """As after a first sync: the oldest 10,000 of what is queued are none of it."""
+    place, _ = here
+    for module in (status, away):
+        monkeypatch.setattr(module, "MOST", 3)
+    await place.house.store.commit(*(Send("hub", Ref("Goal", f"g{n}"), 1, f"Patient/p{n}") for n in range(5)))
+    await refuse(place)
+    if waits == "recalls":
+        await away.while_away(place.house, place.partner, "w", lambda: False)
+        assert await place.house.store.outbox_items("hub", "queued", why="recall")
+    seen = await status.open_recalls(place.house, place.partner)
+    assert {r.split("/")[0] for r in seen} >= {"Goal", "Patient"} and await status.oldest_recall(place.house, place.partner) == place.now
+    if waits == "recalls":
+        place.now += timedelta(hours=2)
+        await away.while_away(place.house, place.partner, "w", lambda: False)
+        assert (await place.queued())["tell:patient"] == len(seen)
 
 
 async def test_a_recall_that_is_refused_is_told_with_its_parking(here: tuple[Partnered, Stubborn]) -> None:
