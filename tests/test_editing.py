@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from fhir_gateway.domain import mapping
 from fhir_gateway.domain.entries import same
-from fhir_gateway.plans.editing import ALONG, PARTS, changed, kind_of, said
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.plans.editing import ALONG, PARTS, changed, held, kind_of, said
 from fhir_gateway.tables import load_tables
 
 AT = "2026-11-27T10:00:00Z"
@@ -87,6 +88,48 @@ def test_a_goal_of_another_system_keeps_its_codes_and_what_we_have_no_word_for()
     assert now["description"] == theirs["description"] | {"text": "No cigarettes"}
     assert now["target"] == [theirs["target"][0] | {"dueDate": "2027-06-01"}]
     assert {k: v for k, v in now.items() if k not in ("description", "target")} == {k: v for k, v in theirs.items() if k not in ("description", "target")}
+
+
+def pressure(**target: Any) -> dict[str, Any]:
+    return {"resourceType": "Goal", "id": "1", "lifecycleStatus": "active", "description": {"text": "x"}, "subject": {"reference": "Patient/p"}, "target": [{"measure": {"text": "pressure"}, **target}]}
+
+
+MMHG = {"value": 140, "unit": "mmHg", "system": "http://unitsofmeasure.org", "code": "mm[Hg]"}
+VALUE, UNIT, BY, WHAT = ("target", "value"), ("target", "unit"), ("target", "by"), ("target", "what")
+
+
+def test_another_number_keeps_the_code_of_its_unit_and_another_unit_does_not() -> None:
+    twin = {"measure": {"text": "pressure"}, "detailQuantity": {"value": 140, "unit": "mmHg"}}
+    goal = pressure(detailQuantity=MMHG, extension=[{"url": "urn:x", "valueString": "at night"}])
+    goal["target"].append(twin)
+    assert changed(goal, "goal", {VALUE: 135}, AT)["target"] == [goal["target"][0] | {"detailQuantity": MMHG | {"value": 135}}, twin]
+    assert changed(goal, "goal", {UNIT: "kPa", VALUE: 18}, AT)["target"][0]["detailQuantity"] == {"value": 18, "unit": "kPa"}
+    assert changed(goal, "goal", {UNIT: None}, AT)["target"][0]["detailQuantity"] == {"value": 140}
+    bare = changed(goal, "goal", {VALUE: None, UNIT: None, WHAT: None}, AT)
+    assert bare["target"] == [{"extension": goal["target"][0]["extension"]}, twin], "what no line shows stays"
+
+
+@pytest.mark.parametrize(
+    ("target", "held_paths"),
+    [
+        ({"detailQuantity": MMHG | {"comparator": "<"}}, {VALUE, UNIT}), ({"detailRange": {"low": MMHG, "high": MMHG}}, {VALUE, UNIT}), ({"detailString": "as low as you can"}, {VALUE, UNIT}),
+        ({"detailBoolean": True, "_detailBoolean": {"id": "a"}}, {VALUE, UNIT}), ({"dueDuration": {"value": 3, "unit": "weeks"}}, {BY}), ({"detailQuantity": MMHG, "dueDate": "2027-01-01"}, set()),
+    ],
+)  # fmt: skip
+def test_what_the_lines_have_no_place_for_is_held_and_stays(target: dict[str, Any], held_paths: set[tuple[str, ...]]) -> None:
+    goal = pressure(**target)
+    assert held(goal, "goal") == held_paths
+    for path, value in ((VALUE, 135), (UNIT, "kPa"), (BY, "2027-05-05")):
+        if path in held_paths:
+            with pytest.raises(Problem) as refused:
+                changed(goal, "goal", {path: value}, AT)
+            assert refused.value.kind == "business-rule"
+        else:
+            changed(goal, "goal", {path: value}, AT)
+    for otherwise in ({("text",): "y"}, {WHAT: "another"}, {WHAT: None}):
+        now = changed(goal, "goal", otherwise, AT)["target"][0]
+        assert {k: v for k, v in now.items() if k != "measure"} == target
+        assert "measure" in now or not any(k.startswith("detail") for k in now)
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,28 @@ async def test_it_is_shown_and_ended_only_where_the_person_lets_them_see_it(aske
     assert await asked.now(gate.house_context(asked.place.house, charity)) == []
 
 
+async def test_a_task_of_somebody_else_is_ended_by_whom_it_asks_and_who_may_change_it_alone(asked: Asked) -> None:
+    place = asked.place
+    await place.add("ben", {"resourceType": "Practitioner", "active": True, "name": [{"family": "Ek"}]})
+    ben = gate.house_context(place.house, Actor("professional", frozenset({place.names["ben"], f"{SECTOR_SYSTEM}|health"}), place.names["ben"], sector="health"))
+    every = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": a}]} for a in ("access", "collect")]
+    await gate.create(place.me, "Consent", strict.dump(consent(asked.person, permit(place.names["ben"], action=every))))
+    (body,) = rules.tasks(f"Patient/{asked.person}", place.names["asha"], FORM, "How are you", [place.now.date()], 14, "2026-11-01T10:00:00Z")
+
+    async def task(**more: Any) -> str:
+        return str((await gate.create(asked.nurse, "Task", strict.dump({**body, **more}))).ref)
+
+    work = await task(owner={"reference": place.names["asha"]})  # a review that she is to make with the person
+    other = await task(code={"text": "Ring her, then fill this in"})
+    await asked.answer(ben)
+    assert [(await asked.task(t, ben))["status"] for t in (work, other)] == ["requested", "requested"]
+    await asked.answer(asked.nurse)
+    assert [(await asked.task(t, ben))["status"] for t in (work, other)] == ["completed", "requested"]
+    his = await task(owner={"reference": place.names["ben"]})
+    await asked.answer(ben)
+    assert (await asked.task(his, ben))["status"] == "completed"
+
+
 async def test_private_answers_end_it_and_stay_private(asked: Asked) -> None:
     (task,) = await asked.ask(0)
     given = await asked.answer(meta={"security": [{"system": ACT_CODE, "code": "SEX"}]})

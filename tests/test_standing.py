@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 import pytest
 
-from fhir_gateway.domain import consent
+from fhir_gateway.domain import consent, predicate
 from fhir_gateway.domain.building import build
 from fhir_gateway.domain.directory import DEFAULT_SECTORS, Directory, Sectors
+from fhir_gateway.domain.merged import as_one
 from fhir_gateway.domain.periods import micros
 from fhir_gateway.domain.referring import JUDGED
-from fhir_gateway.domain.standing import Policy, Standing, relationship, team_names
+from fhir_gateway.domain.standing import Link, Policy, Standing, relationship, team_names
 from fhir_gateway.domain.types import Actor, Ask, Facts, Ref, Stored, Writer
 from fhir_gateway.domain.vocabulary import HL7, ROLE_AT, SECTOR_SYSTEM
 
@@ -593,3 +594,66 @@ def test_a_consent_that_cannot_be_computed_closes_unless_it_is_dead() -> None:
 def test_an_unknown_policy_is_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(ValueError):
         Policy(**wrong)
+
+
+# -- a Patient that is deleted ------------------------------------------------------------------------------------------
+
+
+P2 = "Patient/p2"
+MOTHER = Actor("proxy", frozenset({"RelatedPerson/mother"}), "RelatedPerson/mother", patient=P1)
+GOAL = Facts("Goal", "g", (P1,))
+BASIS = "https://fhir.nhs.uk/England/CodeSystem/England-NHSProxyLegalBasis"
+
+
+def consent_from(id: str, who: str, type: str = "permit", patient: str = P1, **more: Any) -> dict[str, Any]:
+    actor = {"role": {"coding": [{"system": f"{HL7}/v3-ParticipationType", "code": "IRCP"}]}, "reference": {"reference": who}}
+    return {
+        "resourceType": "Consent", "id": id, "status": "active", "patient": {"reference": patient}, "dateTime": "2026-01-01",
+        "scope": {"coding": [{"system": f"{HL7}/consentscope", "code": "patient-privacy"}]}, "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "policyRule": {"coding": [{"system": f"{HL7}/v3-ActCode", "code": "OPTIN"}]}, "provision": {"type": type, "actor": [actor]}, **more,
+    }  # fmt: skip
+
+
+def person(**more: Any) -> dict[str, Any]:
+    return {"resourceType": "Patient", "id": "p1", **more}
+
+
+def answer(who: Actor, *known: Standing) -> bool:
+    ask, here = Ask(who, "access", at=NOW), {s.patient: s for s in known}
+    decision = consent.decide(ask, GOAL, here)
+    assert predicate.matches(consent.scope(ask, here), GOAL) == decision.permit
+    return decision.permit
+
+
+@pytest.mark.parametrize(
+    ("basis", "said"),
+    [
+        ("health-and-welfare-lasting-power-of-attorney", {"extension": [{"url": "https://fhir-gateway.example/StructureDefinition/capacity-lost", "valueBoolean": True}]}),
+        ("parental-responsibility", {"birthDate": "2020-01-01"}),
+    ],
+)  # fmt: skip
+def test_who_decides_for_somebody_does_so_no_more_once_their_patient_is_deleted(basis: str, said: dict[str, Any]) -> None:
+    role_ = consent_from("c", MOTHER.user, policyRule={"coding": [{"system": BASIS, "code": basis}]})
+    records = [stored(person(**said), OPERATOR), stored(role_, OPERATOR)]
+    assert answer(MOTHER, standing_of(*records))
+    assert not answer(MOTHER, standing_of(*records, gone(person(), 2)))
+
+
+def test_what_a_deleted_patient_was_merged_with_closes_and_opens_nothing() -> None:
+    """The other record: its yes, its no, its danger; and a third that only the deleted one leads to."""
+    yes, no = consent_from("y", LINK.user, patient=P2), consent_from("n", LINK.user, "deny", P2)
+    mine = consent_from("m", LINK.user)
+    linked = person(link=[{"other": {"reference": P2}, "type": "replaced-by"}])
+    at_risk = {"meta": {"security": [{"system": "https://fhir-gateway.example/CodeSystem/handling", "code": "location-protected"}]}}
+
+    def of_other(*consents: dict[str, Any], **more: Any) -> Standing:
+        body = {"resourceType": "Patient", "id": "p2", "link": [{"other": {"reference": P1}, "type": "replaces"}], **more}
+        return build(P2, [stored(body, OPERATOR), *(stored(c, ME) for c in consents)], [], DIRECTORY, Policy())
+
+    here, deleted = standing_of(stored(linked, OPERATOR)), standing_of(stored(linked, OPERATOR), gone(person(), 2))
+    assert answer(LINK, here, of_other(yes)) and not answer(LINK, deleted, of_other(yes))
+    with_mine = standing_of(stored(linked, OPERATOR), gone(person(), 2), stored(mine, ME))
+    assert answer(LINK, with_mine, of_other()) and not answer(LINK, with_mine, of_other(no))
+    assert as_one(deleted, {P1: deleted, P2: of_other(**at_risk)}).at_risk and as_one(here, {P1: here, P2: of_other(**at_risk)}).at_risk
+    third, way = replace(of_other(yes), patient="Patient/p3", links=()), replace(of_other(), patient=P2, gone=True, links=(Link("Patient/p3", True),))
+    assert not answer(LINK, here, way, third) and answer(LINK, here, replace(way, gone=False), third)

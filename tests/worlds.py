@@ -280,4 +280,6 @@ def a_world(dice: Dice) -> tuple[Ask, dict[str, Standing], list[Facts]]:
     if own.one_in(4):
         asked = replace(asked, actor=replace(asked.actor, apart=frozenset(own.some((*AGREEMENTS, "*")))))
         known = {p: replace(s, grants=tuple(replace(g, under=frozenset(own.some(AGREEMENTS))) for g in s.grants)) for p, s in known.items()}
+    if own.one_in(4):
+        known = {p: replace(s, gone=own.one_in(3)) for p, s in known.items()}
     return asked, known, resources

@@ -59,6 +59,7 @@ class Whole:
     """
 
     records: frozenset[str]
+    joined: frozenset[str]  # those of them whose consents open, too: no Patient on the way there is deleted
     heard: tuple[tuple[Standing | None, bool], ...]
     died: int | None
     opted_out: bool
@@ -68,20 +69,22 @@ class Whole:
 
 def person_of(standing: Standing, standings: Mapping[str, Standing], at: int) -> Whole:
     """From this record along every merge, from record to record; what is linked in another way ends there, and its consents only say no."""
-    records = {standing.patient}
+    records, joined = {standing.patient}, {standing.patient}
     at_hand = {**standings, standing.patient: standing}
     grew = -1
-    while grew != len(records):
-        grew = len(records)
+    while grew != len(records) + len(joined):
+        grew = len(records) + len(joined)
         for one in [at_hand[r] for r in records if r in at_hand]:
             records |= {k.other for k in one.links if k.merged}
+            if one.patient in joined and not one.gone:
+                joined |= {k.other for k in one.links if k.merged and not k.shut}
     ours = [at_hand[r] for r in records if r in at_hand]
     unsure = {k.other for one in ours for k in one.links} - records
-    full = [(at_hand.get(r), True) for r in sorted(records)]
+    full = [(at_hand.get(r), r in joined) for r in sorted(records)]
     every = full + [(at_hand.get(r), False) for r in sorted(unsure)]
     dead = sorted(one.died for one in ours if one.died is not None)
     return Whole(
-        frozenset(records), tuple(every), dead[0] if dead else None, any(one.ndoo for one in ours),
+        frozenset(records), frozenset(joined), tuple(every), dead[0] if dead else None, any(one.ndoo for one in ours),
         frozenset(name for one in ours for name in one.safeguarding),
         any(_grew_up(one, standing, at) for one in ours),
     )  # fmt: skip

@@ -46,8 +46,9 @@ def build(
     `claims` are `{user, organisation?, reason, at, until?}`. `accepted` maps a Task (`Task/…`) to the user who accepted it,
     where that is also kept elsewhere. `emergencies` are those ever begun about this person: what is over counts for nothing.
 
-    A Patient that is deleted ends what its practice may do. What protected the person (danger, opt-out, suspended proxies, death, merged
-    records) holds as the Patient last said it: otherwise whoever deletes it would be shown where they are.
+    A Patient that is deleted ends what its practice may do, and all that opened by it: an attorney's role with the lost capacity, a
+    parent's with the age, what another record said yes to. What protected the person (danger, opt-out, suspended proxies, death, the noes and
+    dangers of merged records) holds as the Patient last said it: otherwise whoever deletes it would be shown where they are.
     """
     chains = chains_of(records)
     now = {ref: chain[-1] for ref, chain in chains.items()}
@@ -73,7 +74,7 @@ def build(
     return Standing(
         patient, grants, broken, tuple(related), tuple(invitations(now)), others,
         died=died(person), born=born(body), at_risk=is_at_risk(body), practice=practice_of(body, directory, linked=any(k.merged for k in others)), policy=policy,
-        emergencies=tuple(e.open for e in emergencies if e.ended is None), **operator_facts(known),
+        emergencies=tuple(e.open for e in emergencies if e.ended is None), gone=bool(known) and patient not in now, **operator_facts(known),
     )  # fmt: skip
 
 

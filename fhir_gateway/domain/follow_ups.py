@@ -52,6 +52,11 @@ def still_open(task: Mapping[str, Any]) -> bool:
     return task.get("status") in OPEN
 
 
+def ends_itself(task: Mapping[str, Any]) -> bool:
+    """Does it say by its code that answers are all that it asks for. Any other Task with a form in it is somebody's work, and theirs to end."""
+    return any(c.get("system") == SDC and c.get("code") == ASKS for c in _several(task.get("code") or {}, "coding"))
+
+
 def answers(response: Mapping[str, Any], task: Mapping[str, Any], today: date) -> bool:
     """Is this what the Task asked for: answers of the same person to the same form, whichever version, given from its day on."""
     asked = asked_by(task)
@@ -111,4 +116,4 @@ def _day(value: Any) -> date | None:
         return None
 
 
-__all__ = ["ANSWERED", "ASKS", "MOST", "OPEN", "SDC", "WITHIN", "FollowUp", "answered", "answers", "asked_by", "days", "still_open", "tasks"]
+__all__ = ["ANSWERED", "ASKS", "MOST", "OPEN", "SDC", "WITHIN", "FollowUp", "answered", "answers", "asked_by", "days", "ends_itself", "still_open", "tasks"]

@@ -37,17 +37,21 @@ def as_one(standing: Standing, standings: Mapping[str, Standing]) -> Standing:
 
 
 def _reached(standing: Standing, standings: Mapping[str, Standing]) -> tuple[Link, ...]:
-    """Links to every record that merges lead to, from one to the next, and to those that are linked to one of these in another way."""
-    found: dict[str, bool] = {}
-    waiting = [standing]
+    """Links to every record that merges lead to, from one to the next, and to those that are linked to one of these in another way.
+    What a deleted Patient on the way was merged with only closes, unless another way leads there."""
+    found: dict[str, Link] = {}
+    waiting = [(standing, False)]
     while waiting:
-        for link in waiting.pop().links:
-            if link.other == standing.patient or found.get(link.other):
+        one, shut = waiting.pop()
+        for k in one.links:
+            link = Link(k.other, k.merged, k.merged and (shut or one.gone or k.shut))
+            known = found.get(k.other)
+            if k.other == standing.patient or (known is not None and (known.merged, not known.shut) >= (link.merged, not link.shut)):
                 continue
-            found[link.other] = link.merged
-            if link.merged and link.other in standings:
-                waiting.append(standings[link.other])
-    return tuple(Link(other, merged) for other, merged in sorted(found.items()))
+            found[k.other] = link
+            if link.merged and k.other in standings:
+                waiting.append((standings[k.other], link.shut))
+    return tuple(found[other] for other in sorted(found))
 
 
 def records_of(standing: Standing) -> frozenset[str]:

@@ -140,10 +140,10 @@ def unlawful_because(basis: str, actor: Actor, standing: Standing, at: int) -> s
         return "safeguarding"
     if standing.died is not None:
         return "proxy-ended"
-    if basis in LPA and not standing.capacity_lost:
+    if basis in LPA and (standing.gone or not standing.capacity_lost):
         return "lpa-not-applicable"
     if basis == PARENT:
-        age = age_at(standing, at)
+        age = None if standing.gone else age_at(standing, at)
         if age is None or age >= 16:
             return "proxy-age"
     return "" if basis in LAWFUL_BASES else "no-proxy-role"

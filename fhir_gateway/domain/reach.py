@@ -140,7 +140,7 @@ def _asking(ask: Ask, **changes: Any) -> Ask:
 def _by_kind(ask: Ask, standing: Standing, standings: Mapping[str, Standing]) -> Predicate:
     match ask.actor.kind:
         case "patient":
-            same = person_of(standing, standings, micros(ask.at)).records
+            same = person_of(standing, standings, micros(ask.at)).joined
             return SHOWN_TO_SELF if ask.actor.patient in same else NEVER
         case "proxy":
             return _as_proxy(ask, standing, standings)
@@ -397,7 +397,7 @@ def _lawful(basis: str, ask: Ask, standing: Standing, person: Whole, at: int) ->
         case "consent" | "best-interest":
             return True
         case "health-and-welfare-lasting-power-of-attorney" | "court-appointed-personal-welfare-deputy":
-            return standing.capacity_lost
+            return standing.capacity_lost and not standing.gone
         case "parental-responsibility":
-            return younger_than_16(standing, at) and not person.grown
+            return younger_than_16(standing, at) and not person.grown and not standing.gone
     return False

@@ -123,7 +123,7 @@ def _records(standing: Standing, standings: Mapping[str, Standing]) -> Iterator[
     """This record and those linked to it (whether they can only deny); None where a linked one is not at hand."""
     yield standing, False
     for link in standing.links:
-        yield standings.get(link.other), not link.merged
+        yield standings.get(link.other), link.shut or not link.merged
 
 
 def _living(

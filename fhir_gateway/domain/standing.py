@@ -101,10 +101,13 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Another record of the same person, as an operator wrote it. `merged` (replaces/replaced-by) joins consents; others only deny."""
+    """Another record of the same person, as an operator wrote it. `merged` (replaces/replaced-by) joins consents; others only deny.
+
+    `shut`: it leads there by a Patient that is deleted: what closes there closes here, and nothing there opens anything here."""
 
     other: str
     merged: bool
+    shut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class Standing:
     groups: tuple[Relationship, ...] = ()  # memberships that only give a further name (`team`)
     emergencies: tuple[BreakGlass, ...] = ()  # accesses in an emergency to this person's record, each of one actor
     policy: Policy = field(default_factory=Policy)
+    gone: bool = False  # their Patient is deleted: what opens and stood in it counts no more
     memo: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)  # of `consent.decide`
     asks_referrers: bool = field(init=False, compare=False, repr=False)  # some rule speaks of what is one hop away
 
@@ -230,7 +234,7 @@ def team_names(standing: Standing, actor: Actor, at: int, of: frozenset[str] | N
 def is_self(actor: Actor, standing: Standing) -> bool:
     """Is this the person, by this record or one that an operator merged with it."""
     mine = actor.patient
-    return mine is not None and (mine == standing.patient or any(k.merged and k.other == mine for k in standing.links))
+    return mine is not None and (mine == standing.patient or any(k.merged and not k.shut and k.other == mine for k in standing.links))
 
 
 def invited(standing: Standing, names: frozenset[str]) -> frozenset[str]:

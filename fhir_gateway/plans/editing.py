@@ -5,6 +5,7 @@ The tables of `mappings/` say where each word of it lands; everything else of th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -32,11 +33,13 @@ PARTS: Final[Mapping[str, tuple[Path, ...]]] = {  # kind -> what of it can be sa
     ),
 }  # fmt: skip
 ALONG: Final[Mapping[str, tuple[Path, ...]]] = {"goal": (("status_word",), ("status_on",)), "action": (("status_word",), ("updated",)), "about-me": (("written_on",),)}  # what changes with it
+DETAIL: Final = re.compile(r"_?detail(?!Quantity$)[A-Z]\w*")  # https://hl7.org/fhir/R4/goal.html: how much, said otherwise than by a quantity
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing of a plan as this reader has it, of one version. `said`: what it says, by the path that the plan has for it."""
+    """One thing of a plan as this reader has it, of one version. `said`: what it says, by the path that the plan has for it; `held`: what of it is said in
+    a way that these words have no place for, and stays as it is."""
 
     ref: Ref
     kind: str
@@ -44,6 +47,7 @@ class Item:
     subject: str  # `Patient/…`
     resource: dict[str, Any]
     said: dict[Path, Any]
+    held: frozenset[Path] = frozenset()
 
 
 def kind_of(resource: Mapping[str, Any]) -> str:
@@ -66,7 +70,7 @@ async def item(ctx: Context, ref: Ref, version: int | None = None) -> Item:
     kind = kind_of(resource)
     if not kind:
         raise not_found()
-    return Item(ref, kind, answer.version, compartment.subject(resource) or "", resource, said(resource, kind))
+    return Item(ref, kind, answer.version, compartment.subject(resource) or "", resource, said(resource, kind), held(resource, kind))
 
 
 async def item_then(ctx: Context, ref: Ref, version: int) -> Item | None:
@@ -82,7 +86,7 @@ async def item_then(ctx: Context, ref: Ref, version: int) -> Item | None:
 async def edit(ctx: Context, now: Item, otherwise: Mapping[Path, Any]) -> Written:
     """Write what is said `otherwise` (None: no more said) over `now`, and over no other version of it.
 
-    Problem: stale where it was changed meanwhile, and all of an update.
+    Problem: stale where it was changed meanwhile, business-rule for what is `held`, and all of an update.
     """
     resource = changed(now.resource, now.kind, otherwise, instant(ctx.at))
     return await gate.update(ctx, now.ref, strict.dump(resource), if_match=now.version)
@@ -94,8 +98,19 @@ def said(resource: Mapping[str, Any], kind: str) -> dict[Path, Any]:
     return {path: value for path in PARTS[kind] if (value := _at(whole, path)) is not None}
 
 
+def held(resource: Mapping[str, Any], kind: str) -> frozenset[Path]:
+    """What of it nobody says otherwise here, for it would be lost: "below 140", "60 to 80", "in three weeks"."""
+    first = _first(resource) if kind == "goal" else {}
+    much = any(DETAIL.fullmatch(key) for key in first) or "comparator" in (first.get("detailQuantity") or {})
+    by = first.keys() & {"dueDuration", "_dueDuration"}
+    return frozenset([("target", "value"), ("target", "unit")] * much + [("target", "by")] * bool(by))
+
+
 def changed(resource: dict[str, Any], kind: str, otherwise: Mapping[Path, Any], at: str) -> dict[str, Any]:
-    """The resource that says it so. Another state takes the place of what somebody called the state before. `at`: an instant."""
+    """The resource that says it so. Another state takes the place of what somebody called the state before. `at`: an instant.
+
+    Problem business-rule for what is `held`.
+    """
     whole, mine = _read(resource, kind), (*PARTS[kind], *ALONG[kind])
     before = {path: value for path in mine if (value := _at(whole, path)) is not None}
     after = {path: value for path, value in ({**before, **otherwise}).items() if value is not None}
@@ -107,9 +122,35 @@ def changed(resource: dict[str, Any], kind: str, otherwise: Mapping[Path, Any], 
             after[("status_on",)] = at[:10]
     if kind != "goal":
         after[("updated",) if kind == "action" else ("written_on",)] = at if kind == "action" else at[:10]
+    if any(after.get(path) != before.get(path) for path in held(resource, kind)):
+        raise Problem("business-rule", "This is said in a way that cannot be changed here.", "Goal.target")
     (was, had), (new, has) = _made(before, kind), _made(after, kind)
-    out = edited(was, new, resource)
+    out = edited(was, new, resource) if kind != "goal" else _first_aim(was, new, resource)
     return out if had == has else _carrying(out, mine, has)
+
+
+def _first(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """The first target, which is the one that the plan has words for."""
+    return next((t for t in resource.get("target") or () if isinstance(t, dict)), {})
+
+
+def _first_aim(was: dict[str, Any], new: dict[str, Any], resource: dict[str, Any]) -> dict[str, Any]:
+    """`edited`, of the first target alone, and with all in it that no line shows: the code of a unit as long as the unit is the same, and what is `held`."""
+    stored, others = _first(resource), list(resource.get("target") or ())[1:]
+    out = edited(was, new, {**resource, "target": [stored]} if stored else resource)
+    if not stored:
+        return out
+    first, quantity = _first(out), dict(stored.get("detailQuantity") or {})
+    if quantity and "detailQuantity" in first:
+        said = first["detailQuantity"]
+        loose = {"value", "unit"} | ({"system", "code"} if said.get("unit") != quantity.get("unit") else set())
+        first = {**first, "detailQuantity": {k: v for k, v in {**quantity, **said}.items() if k in said or k not in loose}}
+    kept = {k: v for k, v in stored.items() if k not in ("measure", "detailQuantity", "dueDate")}
+    first = {**{k: v for k, v in kept.items() if k not in first}, **first}
+    if any(DETAIL.fullmatch(key) for key in first) and "measure" not in first:  # gol-1
+        first["measure"] = stored.get("measure", {"text": "(not said)"})
+    targets = [*([first] if first else []), *others]
+    return {**{k: v for k, v in out.items() if k != "target"}, **({"target": targets} if targets else {})}
 
 
 def _read(resource: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -153,4 +194,4 @@ def _at(thing: Mapping[str, Any], path: Path) -> Any:
     return thing
 
 
-__all__ = ["PARTS", "Item", "changed", "edit", "item", "item_then", "kind_of", "said"]
+__all__ = ["PARTS", "Item", "changed", "edit", "held", "item", "item_then", "kind_of", "said"]

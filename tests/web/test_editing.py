@@ -307,3 +307,19 @@ def test_who_may_look_and_not_change_is_offered_nothing_and_keeps_what_they_wrot
     share_nothing(demo)
     assert rosa.http.post(path, data={"form_token": token, "version": "1", "text": "x"}).status_code == 404
     assert goal(demo)["meta"]["versionId"] == walk["meta"]["versionId"]
+
+
+def test_what_no_line_has_words_for_is_said_to_be_so_and_kept(demo: Gateway) -> None:
+    below = {"value": 140, "comparator": "<", "unit": "mmHg", "system": "http://unitsofmeasure.org", "code": "mm[Hg]"}
+    target = [{"measure": {"text": "Pressure in the morning"}, "detailQuantity": below, "dueDuration": {"value": 3, "unit": "weeks"}}]
+    body = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Less pressure"}, "subject": {"reference": f"Patient/{demo.patient}"}, "target": target}
+    made = demo.call("social-worker", "POST", "Goal", body=body)
+    assert made.status_code == 201, made.text
+    e = editor(demo, "social-worker", ref(made.json()))
+    assert not form(e, e.path).keys() & {"target-value", "target-unit", *(f"target-by-{p}" for p in DAY)}
+    assert e.words().count("This is said in a way that cannot be changed here. It stays as it is.") == 3
+    e.save(text="Less pressure by spring", target_what="Pressure at noon")
+    kept = demo.get("social-worker", ref(made.json())).json()
+    assert (kept["description"]["text"], kept["target"]) == ("Less pressure by spring", [{**target[0], "measure": {"text": "Pressure at noon"}}])
+    e.at(e.path).save(target_value="135")  # by whoever puts a line of their own in
+    assert "This could not be saved as it is." in e.words() and demo.get("social-worker", ref(made.json())).json()["target"] == kept["target"]

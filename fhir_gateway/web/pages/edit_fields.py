@@ -7,7 +7,7 @@ so that a line that nobody touched stays as it is, whatever it was.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -108,6 +108,11 @@ def fill(f: Field, said: Mapping[Path, Any]) -> str:
 def fixed(here: Mapping[str, str]) -> frozenset[str]:
     """The names of lines that are too long to be asked for, by what stands there."""
     return frozenset(name for name, text in here.items() if len(quote_plus(text)) > LONGEST)
+
+
+def held(paths: Collection[Path]) -> frozenset[str]:
+    """The names of lines for what these words have no place for."""
+    return frozenset(f.name for fields in FIELDS.values() for f in fields if f.path in paths)
 
 
 def typed(f: Field, form: Mapping[str, Any], otherwise: str) -> str:
@@ -233,4 +238,4 @@ def names(kind: str) -> Sequence[str]:
     return [name for f in FIELDS[kind] for name in (*f.inputs, f"pick-{f.name}")]
 
 
-__all__ = ["FIELDS", "Field", "Line", "boxes", "fill", "fixed", "in_words", "lines", "names", "options", "read", "texts", "typed", "wanted"]
+__all__ = ["FIELDS", "Field", "Line", "boxes", "fill", "fixed", "held", "in_words", "lines", "names", "options", "read", "texts", "typed", "wanted"]

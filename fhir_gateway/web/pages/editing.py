@@ -179,7 +179,7 @@ async def _form(pages: Pages, request: Request, ctx: Context, place: Place, now:
     here = fields.texts(now.kind, now.said)
     return await show(
         pages, request, "edit.html", ctx=ctx, status=400 if errors else 200, place=place, kind_of=now.kind, name=here.get("text", ""),
-        fields=fields.FIELDS[now.kind], texts=mine, version=now.version, errors=errors, drafts=ctx.actor.drafts_only, boxes=fields.boxes, options=fields.options, fixed=fields.fixed(here),
+        fields=fields.FIELDS[now.kind], texts=mine, version=now.version, errors=errors, drafts=ctx.actor.drafts_only, boxes=fields.boxes, options=fields.options, fixed=fields.fixed(here), held=fields.held(now.held),
     )  # fmt: skip
 
 
@@ -192,7 +192,7 @@ async def _beside(
     who, when = await _who(ctx, place.ref)
     return await show(
         pages, request, "edit_beside.html", ctx=ctx, status=status, place=place, kind_of=now.kind, lines=rows, words_of=fields.in_words, who=who, when=when, version=now.version,
-        opened=was.version if was is not None else now.version, errors=_placed(errors or {}, rows), boxes=fields.boxes, options=fields.options, fixed=fields.fixed(here), name=here.get("text", ""),
+        opened=was.version if was is not None else now.version, errors=_placed(errors or {}, rows), boxes=fields.boxes, options=fields.options, fixed=fields.fixed(here), held=fields.held(now.held), name=here.get("text", ""),
     )  # fmt: skip
 
 
