@@ -155,3 +155,29 @@ def test_whom_somebody_took_out_comes_in_once_they_are_asked_anew() -> None:
     assert helping.into(TASK, anew, replace(ASKS), HERE, AT + 4 * DAY) is not None
     assert helping.into(TASK, anew, replace(ASKS, kind="system"), HERE, AT + 4 * DAY) is None
     assert NOW + timedelta(days=4) == instant(AT + 4 * DAY)
+
+
+@pytest.mark.parametrize("by", [WES, COL, replace(GP, may_refer=False)])
+def test_who_ties_a_task_to_another_referral_brings_nobody_into_its_team(by: Writer) -> None:
+    other = {"focus": {"reference": "ServiceRequest/another"}}
+    chains = record((task("requested", **other), GP), (task("accepted", **other), WES), (task("accepted"), by), (task("in-progress"), WES))
+    assert helping.into(TASK, chains, ASKS, HERE, AT) is None
+    kept = then({**taken(), "Task/u": chains[TASK]}, TASK, task("completed"), WES, AT + DAY)
+    assert helping.out(TASK, kept, False, AT + DAY) is not None, "nor stays anybody in by it"
+    by_gp = record((task("requested", **other), GP), (task("accepted", **other), WES), (task("accepted"), GP), (task("in-progress"), WES))
+    assert helping.into(TASK, by_gp, ASKS, HERE, AT) is not None
+
+
+@pytest.mark.parametrize(
+    ("what", "over", "again"),
+    [
+        ("ServiceRequest/r", {"status": "revoked", "basedOn": [{"reference": "CarePlan/p"}]}, {"status": "active", "basedOn": [{"reference": "CarePlan/p"}]}),
+        ("CarePlan/p", {"status": "revoked", "careTeam": [{"reference": TEAM}]}, {"status": "active", "careTeam": [{"reference": TEAM}]}),
+        (TEAM, {"status": "inactive"}, {"status": "active"}),
+    ],
+)
+def test_what_was_over_and_they_brought_back_brings_them_nowhere(what: str, over: dict[str, Any], again: dict[str, Any]) -> None:
+    chains = then(record((task("requested"), GP), (task("accepted"), WES)), what, over, GP, AT)
+    assert helping.into(TASK, chains, ASKS, HERE, AT) is None
+    assert helping.into(TASK, then(chains, what, again, WES, AT), ASKS, HERE, AT) is None
+    assert helping.into(TASK, then(chains, what, again, GP, AT), ASKS, HERE, AT) is not None

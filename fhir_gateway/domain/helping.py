@@ -16,7 +16,7 @@ from .directory import Directory
 from .periods import bounds
 from .periods import instant as moment
 from .referrals import ENDED, request_of
-from .referring import counts
+from .referring import JUDGED, counts
 from .relationships import JOINED, from_task
 from .standing import ACCEPTED, OPEN, named_by, own_hand
 from .types import Actor, Writer
@@ -69,9 +69,23 @@ def _holds(chain: Sequence[Version], user: str) -> bool:
 
 
 def _otherwise(task: str, team: str, user: str, chains: Chains) -> bool:
-    """Does another Task that they have taken on bring them into this team."""
-    others = (c for ref, c in chains.items() if ref.startswith("Task/") and ref != task)
-    return any(_holds(c, user) and team in {t for t, *_ in _teams(c[-1].body, chains)} for c in others)
+    """Does another Task that they have taken on bring them into this team: by the person's own word, or all of it by somebody who brought them
+    in before. Only who said which team the plan has may be another, if it was so when they came."""
+    joined = [v for v in chains[team] if v.writer.method == JOINED and _has(v.body, user)]
+    by = {v.writer.user for v in joined} - {user}
+
+    def trusted(version: Version, *, of_old: bool = False) -> bool:
+        w = version.writer
+        refers = w.may_refer and w.judged == JUDGED
+        return w.kind == "patient" or (w.user in by and refers) or (of_old and w.user != user and any(version.at <= v.at for v in joined))
+
+    for ref, chain in chains.items():
+        if ref.startswith("Task/") and ref != task and _holds(chain, user):
+            named = _named(chain)
+            for way in _ways(chain, chains):
+                if way.team == team and named is not None and all(map(trusted, (named, way.task, way.request))) and trusted(way.plan, of_old=True):
+                    return True
+    return False
 
 
 def _put_in(chain: Sequence[Version], user: str, at: int) -> list[int]:
@@ -107,36 +121,56 @@ def into(task: str, chains: Chains, actor: Actor, directory: Directory, at: int)
     asked = next(from_task(task, chain, directory, {task: user}), None)
     if asked is None or not asked.counts or own_hand(asked, actor) or asked.names.isdisjoint(actor.opening):
         return None
-    named = since(chain, lambda b: b.get("status") in OPEN and named_by(b.get("owner")) == asked.names)
+    named = _named(chain)
     if named is None or (asked.high is not None and asked.high <= at):
         return None
-    for team, what, by_request, by_plan in _teams(body, chains):
-        brought = _may(by_request, actor, directory, refers=True) and _may(by_plan, actor, directory, refers=False)
-        there = chains[team]
+    for way in _ways(chain, chains):
+        there = chains[way.team]
+        open = since(there, lambda b: b.get("status") in ("active", None))
+        brought = all(_may(v, actor, directory, refers=True) for v in (named, way.task, way.request)) and _may(way.plan, actor, directory, refers=False)
         before = any(v.writer.method == JOINED and v.at >= named.at and _has(v.body, user) for v in there)
-        if brought and not before and there[-1].body.get("status") in ("active", None):
+        if brought and not before and open is not None and _may(open, actor, directory, refers=False):
             period = max(at, asked.low or at), asked.high
-            return Change(team, _joined(there[-1].body, task, actor, directory, what, period), replace(named.writer, method=JOINED, saw_all=False, client=None, contributor=False))
+            by = replace(named.writer, method=JOINED, saw_all=False, client=None, contributor=False)
+            return Change(way.team, _joined(there[-1].body, task, actor, directory, way.what, period), by)
     return None
 
 
-def _teams(task: Mapping[str, Any], chains: Chains) -> list[tuple[str, str, Version, Version]]:
-    """Teams to which this Task leads: (team, what was asked for, who said of which plan the referral is, and who of which team the plan is)."""
-    request = chains.get(request_of(task))
-    if request is None or request[-1].body.get("status") in ENDED:
+def _named(chain: Sequence[Version]) -> Version | None:
+    """The version of a Task that asked its owner."""
+    owner = named_by(chain[-1].body.get("owner"))
+    return since(chain, lambda b: b.get("status") in OPEN and named_by(b.get("owner")) == owner)
+
+
+class Way(NamedTuple):
+    """From a Task to a team, each step with the version that said it: of which referral the Task is (`task`), for which plan that is
+    (`request`), and which team the plan has (`plan`)."""
+
+    team: str
+    what: str
+    task: Version
+    request: Version
+    plan: Version
+
+
+def _ways(chain: Sequence[Version], chains: Chains) -> list[Way]:
+    """Every way from this Task to a team: what is over leads nowhere, and what was brought back, by whoever brought it back."""
+    ref = request_of(chain[-1].body)
+    request, asks = chains.get(ref), since(chain, lambda b: request_of(b) == ref)
+    if request is None or asks is None:
         return []
     code = request[-1].body.get("code") or {}
     what = str(code.get("text") or next((c.get("display") for c in code.get("coding", ()) if c.get("display")), ""))
     plans = [(p, by) for p, by in _linked(request, "basedOn") if p.startswith("CarePlan/") and p in chains]
     return [
-        (team, what, by, by_plan) for p, by in plans for team, by_plan in _linked(chains[p], "careTeam") if team.startswith("CareTeam/") and team in chains
+        Way(team, what, asks, by, by_plan) for p, by in plans for team, by_plan in _linked(chains[p], "careTeam") if team.startswith("CareTeam/") and team in chains
     ]  # fmt: skip
 
 
 def _linked(chain: Sequence[Version], element: str) -> list[tuple[str, Version]]:
-    """What this element names now, and the version by which it came to."""
+    """What this element names now, of what is not over, and the version by which it came to."""
     found = [n for r in chain[-1].body.get(element, ()) for n in named_by(r)]
-    first = ((n, since(chain, lambda b, n=n: any(n in named_by(r) for r in b.get(element, ())))) for n in found)
+    first = ((n, since(chain, lambda b, n=n: b.get("status") not in ENDED and any(n in named_by(r) for r in b.get(element, ())))) for n in found)
     return [(n, v) for n, v in first if v is not None]
 
 
