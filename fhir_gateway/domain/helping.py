@@ -7,7 +7,7 @@ where they could (`referring`). docs/referrals.md
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -29,11 +29,14 @@ Chains = Mapping[str, Sequence[Version]]  # a person's KINDS as they will be, by
 
 
 class Change(NamedTuple):
-    """A team as it is to be; `by`: whose referral puts somebody in, None where somebody's time is over."""
+    """A team as it is to be; `by`: whose referral puts somebody in, None where somebody's time is over. They come in if each of `hands` sees the
+    team and its `plan`, and may change the team, now."""
 
     team: str
     body: dict[str, Any]
     by: Writer | None = None
+    plan: str = ""
+    hands: tuple[Writer, ...] = ()
 
 
 def concerns(now: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> bool:
@@ -111,29 +114,30 @@ def _ended(team: Mapping[str, Any], members: Sequence[int], last: int) -> dict[s
 # -- in ---------------------------------------------------------------------------------------------------------------
 
 
-def into(task: str, chains: Chains, actor: Actor, directory: Directory, at: int) -> Change | None:
-    """The team that whoever just took this Task on comes into, with them in it. None where they come into none, or were brought in by this
+def into(task: str, chains: Chains, actor: Actor, directory: Directory, at: int) -> Iterator[Change]:
+    """The teams that whoever just took this Task on comes into, with them in it. None where they come into none, or were brought in by this
     Task before: who was taken out of the team stays out until they are asked anew."""
     chain = chains[task]
     body, user = chain[-1].body, actor.user
     if actor.kind != "professional" or not user.startswith("Practitioner/") or chain[-1].writer.user != user or body.get("status") not in ACCEPTED:
-        return None
+        return
     asked = next(from_task(task, chain, directory, {task: user}), None)
     if asked is None or not asked.counts or own_hand(asked, actor) or asked.names.isdisjoint(actor.opening):
-        return None
+        return
     named = _named(chain)
     if named is None or (asked.high is not None and asked.high <= at):
-        return None
+        return
     for way in _ways(chain, chains):
         there = chains[way.team]
         open = since(there, lambda b: b.get("status") in ("active", None))
-        brought = all(_may(v, actor, directory, refers=True) for v in (named, way.task, way.request)) and _may(way.plan, actor, directory, refers=False)
+        hands = (named, way.task, way.request, way.plan)
+        brought = all(_by_another(v, actor) and counts(v.writer, directory, v.at) for v in hands)
         before = any(v.writer.method == JOINED and v.at >= named.at and _has(v.body, user) for v in there)
-        if brought and not before and open is not None and _may(open, actor, directory, refers=False):
+        if brought and not before and open is not None and _by_another(open, actor):
             period = max(at, asked.low or at), asked.high
             by = replace(named.writer, method=JOINED, saw_all=False, client=None, contributor=False)
-            return Change(way.team, _joined(there[-1].body, task, actor, directory, way.what, period), by)
-    return None
+            joined = _joined(there[-1].body, task, actor, directory, way.what, period)
+            yield Change(way.team, joined, by, way.of, tuple(v.writer for v in hands))
 
 
 def _named(chain: Sequence[Version]) -> Version | None:
@@ -144,9 +148,10 @@ def _named(chain: Sequence[Version]) -> Version | None:
 
 class Way(NamedTuple):
     """From a Task to a team, each step with the version that said it: of which referral the Task is (`task`), for which plan that is
-    (`request`), and which team the plan has (`plan`)."""
+    (`request`), and which team the plan has (`plan`). `of` is that plan, `what` was asked for."""
 
     team: str
+    of: str
     what: str
     task: Version
     request: Version
@@ -163,7 +168,7 @@ def _ways(chain: Sequence[Version], chains: Chains) -> list[Way]:
     what = str(code.get("text") or next((c.get("display") for c in code.get("coding", ()) if c.get("display")), ""))
     plans = [(p, by) for p, by in _linked(request, "basedOn") if p.startswith("CarePlan/") and p in chains]
     return [
-        Way(team, what, asks, by, by_plan) for p, by in plans for team, by_plan in _linked(chains[p], "careTeam") if team.startswith("CareTeam/") and team in chains
+        Way(team, p, what, asks, by, by_plan) for p, by in plans for team, by_plan in _linked(chains[p], "careTeam") if team.startswith("CareTeam/") and team in chains
     ]  # fmt: skip
 
 
@@ -174,11 +179,10 @@ def _linked(chain: Sequence[Version], element: str) -> list[tuple[str, Version]]
     return [(n, v) for n, v in first if v is not None]
 
 
-def _may(by: Version, actor: Actor, directory: Directory, *, refers: bool) -> bool:
-    """Could whoever wrote this bring them in: not they themselves nor their organisation; `refers`: and with the right to refer."""
+def _by_another(by: Version, actor: Actor) -> bool:
+    """Is this the word of somebody else: neither they themselves nor their organisation wrote it."""
     w = by.writer
-    own = w.user == actor.user or (w.organisation is not None and w.organisation in actor.ids)
-    return not own and (not refers or counts(w, directory, by.at))
+    return w.user != actor.user and (w.organisation is None or w.organisation not in actor.ids)
 
 
 def _joined(team: Mapping[str, Any], task: str, actor: Actor, directory: Directory, what: str, span: tuple[int, int | None]) -> dict[str, Any]:
