@@ -12,7 +12,7 @@ from fhir_gateway.domain import helping
 from fhir_gateway.domain.directory import Directory
 from fhir_gateway.domain.periods import instant, micros
 from fhir_gateway.domain.relationships import JOINED, from_team
-from fhir_gateway.domain.types import Writer
+from fhir_gateway.domain.types import Actor, Writer
 from fhir_gateway.domain.versions import Version
 
 from .worlds import NOW
@@ -52,10 +52,14 @@ def record(*tasks: tuple[dict[str, Any], Writer], request: Writer = GP, plan: Wr
 def taken() -> dict[str, list[Version]]:
     """Wes took it on, and is in the team."""
     chains = record((task("requested"), GP), (task("accepted"), WES))
-    change = helping.into(TASK, chains, ASKS, HERE, AT)
+    change = into(TASK, chains, ASKS, HERE, AT)
     assert change is not None and change.by is not None
     chains[TEAM] = [*chains[TEAM], Version(change.body, change.by, AT)]
     return chains
+
+
+def into(task: str, chains: dict[str, list[Version]], actor: Actor, directory: Directory, at: int) -> helping.Change | None:
+    return next(helping.into(task, chains, actor, directory, at), None)
 
 
 def then(chains: dict[str, list[Version]], ref: str, body: dict[str, Any], by: Writer, at: int) -> dict[str, list[Version]]:
@@ -64,7 +68,7 @@ def then(chains: dict[str, list[Version]], ref: str, body: dict[str, Any], by: W
 
 def test_they_come_in_as_who_referred_would_have_written_it_and_it_counts() -> None:
     chains = record((task("requested"), GP), (task("accepted", restriction={"period": {"end": "2027-02-01"}}), GP))
-    assert helping.into(TASK, chains, ASKS, HERE, AT) is None, "somebody else moved it to accepted"
+    assert into(TASK, chains, ASKS, HERE, AT) is None, "somebody else moved it to accepted"
     chains = taken()
     change = chains[TEAM][-1]
     assert change.body["participant"][-1] == {
@@ -78,7 +82,7 @@ def test_they_come_in_as_who_referred_would_have_written_it_and_it_counts() -> N
     assert (change.writer.user, change.writer.method, change.writer.saw_all) == ("Practitioner/gp", JOINED, False)
     (wes,) = [r for r in from_team(TEAM, chains[TEAM], (), HERE) if "Practitioner/wes" in r.names]
     assert wes.counts and wes.team == TEAM and wes.writer == "Practitioner/gp" and wes.consent_needed
-    assert helping.into(TASK, chains, ASKS, HERE, AT + DAY) is None, "once"
+    assert into(TASK, chains, ASKS, HERE, AT + DAY) is None, "once"
     forged = replace(change.writer, method="PUT")
     (not_confirmed,) = [r for r in from_team(TEAM, [chains[TEAM][0], Version(change.body, forged, AT)], (), HERE) if "Practitioner/wes" in r.names]
     assert not not_confirmed.counts, "written by anybody else they are asked first, as always"
@@ -96,6 +100,7 @@ def test_they_come_in_as_who_referred_would_have_written_it_and_it_counts() -> N
         ("they said for which plan", record((task("requested"), GP), (task("accepted"), WES), request=WES)),
         ("who cannot refer said so", record((task("requested"), GP), (task("accepted"), WES), request=replace(GP, may_refer=False))),
         ("they said which team is the plan's", record((task("requested"), GP), (task("accepted"), WES), plan=WES)),
+        ("who cannot refer said which team is the plan's", record((task("requested"), GP), (task("accepted"), WES), plan=replace(GP, may_refer=False))),
         ("for no plan", record((task("requested"), GP), (task("accepted"), WES), **{"ServiceRequest/r": [Version({"status": "active"}, GP, 0)]})),
         ("the referral is over", record((task("requested"), GP), (task("accepted"), WES), **{"ServiceRequest/r": [Version({"status": "revoked", "basedOn": [{"reference": "CarePlan/p"}]}, GP, 0)]})),
         ("the team is none that goes on", record((task("requested"), GP), (task("accepted"), WES), **{TEAM: [Version({"status": "inactive"}, GP, 0)]})),
@@ -104,19 +109,25 @@ def test_they_come_in_as_who_referred_would_have_written_it_and_it_counts() -> N
     ],
 )  # fmt: skip
 def test_nobody_comes_in_where(what: str, chains: dict[str, list[Version]]) -> None:
-    assert helping.into(TASK, chains, ASKS, HERE, AT) is None, what
-    assert helping.into(TASK, record((task("requested"), GP), (task("accepted"), WES)), ASKS, HERE, AT) is not None
+    assert into(TASK, chains, ASKS, HERE, AT) is None, what
+    assert into(TASK, record((task("requested"), GP), (task("accepted"), WES)), ASKS, HERE, AT) is not None
+
+
+def test_each_whose_word_it_is_must_see_the_plan_and_may_change_the_team() -> None:
+    clinician, nurse, system = (replace(GP, user=u, organisation=f"Organization/{u[-1]}") for u in ("Practitioner/a", "Practitioner/b", "Device/c"))
+    change = into(TASK, record((task("requested"), clinician), (task("accepted"), WES), request=nurse, plan=system), ASKS, HERE, AT)
+    assert change is not None and change.plan == "CarePlan/p" and {w.user for w in change.hands} == {"Practitioner/a", "Practitioner/b", "Device/c"}
 
 
 def test_the_time_in_the_team_is_that_of_the_task() -> None:
     soon, end = instant(AT + DAY).isoformat(), instant(AT + 9 * DAY).isoformat()
     asked = task("requested", restriction={"period": {"start": soon, "end": end}})
     chains = record((asked, GP), (asked | {"status": "accepted"}, WES))
-    change = helping.into(TASK, chains, ASKS, HERE, AT)
+    change = into(TASK, chains, ASKS, HERE, AT)
     assert change is not None and change.by is not None
     assert [change.body["participant"][-1]["period"][k][:10] for k in ("start", "end")] == ["2026-11-02", "2026-11-10"]
     chains = then(chains, TEAM, change.body, change.by, AT)
-    assert helping.into(TASK, chains, ASKS, HERE, AT) is None is helping.out(TASK, chains, False, AT)
+    assert into(TASK, chains, ASKS, HERE, AT) is None is helping.out(TASK, chains, False, AT)
     shorter = asked | {"status": "in-progress", "restriction": {"period": {"start": soon, "end": instant(AT + 3 * DAY).isoformat()}}}
     change = helping.out(TASK, then(chains, TASK, shorter, GP, AT + 1), False, AT + 1)
     assert change is not None and change.body["participant"][-1]["period"]["end"][:10] == "2026-11-04" and change.by is None
@@ -150,8 +161,34 @@ def test_whom_somebody_took_out_comes_in_once_they_are_asked_anew() -> None:
     out = {"status": "active", "participant": [{"member": {"reference": "Practitioner/gp"}}]}
     chains = then(chains, TEAM, out, GP, AT + DAY)
     again = then(chains, TASK, task("accepted", note=[{"text": "I go on"}]), WES, AT + 2 * DAY)
-    assert helping.into(TASK, again, ASKS, HERE, AT + 2 * DAY) is None
+    assert into(TASK, again, ASKS, HERE, AT + 2 * DAY) is None
     anew = then(then(then(chains, TASK, task("cancelled"), GP, AT + 2 * DAY), TASK, task("requested"), GP, AT + 3 * DAY), TASK, task("accepted"), WES, AT + 4 * DAY)
-    assert helping.into(TASK, anew, replace(ASKS), HERE, AT + 4 * DAY) is not None
-    assert helping.into(TASK, anew, replace(ASKS, kind="system"), HERE, AT + 4 * DAY) is None
+    assert into(TASK, anew, replace(ASKS), HERE, AT + 4 * DAY) is not None
+    assert into(TASK, anew, replace(ASKS, kind="system"), HERE, AT + 4 * DAY) is None
     assert NOW + timedelta(days=4) == instant(AT + 4 * DAY)
+
+
+@pytest.mark.parametrize("by", [WES, COL, replace(GP, may_refer=False)])
+def test_who_ties_a_task_to_another_referral_brings_nobody_into_its_team(by: Writer) -> None:
+    other = {"focus": {"reference": "ServiceRequest/another"}}
+    chains = record((task("requested", **other), GP), (task("accepted", **other), WES), (task("accepted"), by), (task("in-progress"), WES))
+    assert into(TASK, chains, ASKS, HERE, AT) is None
+    kept = then({**taken(), "Task/u": chains[TASK]}, TASK, task("completed"), WES, AT + DAY)
+    assert helping.out(TASK, kept, False, AT + DAY) is not None, "nor stays anybody in by it"
+    by_gp = record((task("requested", **other), GP), (task("accepted", **other), WES), (task("accepted"), GP), (task("in-progress"), WES))
+    assert into(TASK, by_gp, ASKS, HERE, AT) is not None
+
+
+@pytest.mark.parametrize(
+    ("what", "over", "again"),
+    [
+        ("ServiceRequest/r", {"status": "revoked", "basedOn": [{"reference": "CarePlan/p"}]}, {"status": "active", "basedOn": [{"reference": "CarePlan/p"}]}),
+        ("CarePlan/p", {"status": "revoked", "careTeam": [{"reference": TEAM}]}, {"status": "active", "careTeam": [{"reference": TEAM}]}),
+        (TEAM, {"status": "inactive"}, {"status": "active"}),
+    ],
+)
+def test_what_was_over_and_they_brought_back_brings_them_nowhere(what: str, over: dict[str, Any], again: dict[str, Any]) -> None:
+    chains = then(record((task("requested"), GP), (task("accepted"), WES)), what, over, GP, AT)
+    assert into(TASK, chains, ASKS, HERE, AT) is None
+    assert into(TASK, then(chains, what, again, WES, AT), ASKS, HERE, AT) is None
+    assert into(TASK, then(chains, what, again, GP, AT), ASKS, HERE, AT) is not None

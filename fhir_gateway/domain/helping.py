@@ -7,7 +7,7 @@ where they could (`referring`). docs/referrals.md
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +16,7 @@ from .directory import Directory
 from .periods import bounds
 from .periods import instant as moment
 from .referrals import ENDED, request_of
-from .referring import counts
+from .referring import JUDGED, counts
 from .relationships import JOINED, from_task
 from .standing import ACCEPTED, OPEN, named_by, own_hand
 from .types import Actor, Writer
@@ -29,11 +29,14 @@ Chains = Mapping[str, Sequence[Version]]  # a person's KINDS as they will be, by
 
 
 class Change(NamedTuple):
-    """A team as it is to be; `by`: whose referral puts somebody in, None where somebody's time is over."""
+    """A team as it is to be; `by`: whose referral puts somebody in, None where somebody's time is over. They come in if each of `hands` sees the
+    team and its `plan`, and may change the team, now."""
 
     team: str
     body: dict[str, Any]
     by: Writer | None = None
+    plan: str = ""
+    hands: tuple[Writer, ...] = ()
 
 
 def concerns(now: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> bool:
@@ -69,9 +72,23 @@ def _holds(chain: Sequence[Version], user: str) -> bool:
 
 
 def _otherwise(task: str, team: str, user: str, chains: Chains) -> bool:
-    """Does another Task that they have taken on bring them into this team."""
-    others = (c for ref, c in chains.items() if ref.startswith("Task/") and ref != task)
-    return any(_holds(c, user) and team in {t for t, *_ in _teams(c[-1].body, chains)} for c in others)
+    """Does another Task that they have taken on bring them into this team: by the person's own word, or all of it by somebody who brought them
+    in before. Only who said which team the plan has may be another, if it was so when they came."""
+    joined = [v for v in chains[team] if v.writer.method == JOINED and _has(v.body, user)]
+    by = {v.writer.user for v in joined} - {user}
+
+    def trusted(version: Version, *, of_old: bool = False) -> bool:
+        w = version.writer
+        refers = w.may_refer and w.judged == JUDGED
+        return w.kind == "patient" or (w.user in by and refers) or (of_old and w.user != user and any(version.at <= v.at for v in joined))
+
+    for ref, chain in chains.items():
+        if ref.startswith("Task/") and ref != task and _holds(chain, user):
+            named = _named(chain)
+            for way in _ways(chain, chains):
+                if way.team == team and named is not None and all(map(trusted, (named, way.task, way.request))) and trusted(way.plan, of_old=True):
+                    return True
+    return False
 
 
 def _put_in(chain: Sequence[Version], user: str, at: int) -> list[int]:
@@ -97,54 +114,75 @@ def _ended(team: Mapping[str, Any], members: Sequence[int], last: int) -> dict[s
 # -- in ---------------------------------------------------------------------------------------------------------------
 
 
-def into(task: str, chains: Chains, actor: Actor, directory: Directory, at: int) -> Change | None:
-    """The team that whoever just took this Task on comes into, with them in it. None where they come into none, or were brought in by this
+def into(task: str, chains: Chains, actor: Actor, directory: Directory, at: int) -> Iterator[Change]:
+    """The teams that whoever just took this Task on comes into, with them in it. None where they come into none, or were brought in by this
     Task before: who was taken out of the team stays out until they are asked anew."""
     chain = chains[task]
     body, user = chain[-1].body, actor.user
     if actor.kind != "professional" or not user.startswith("Practitioner/") or chain[-1].writer.user != user or body.get("status") not in ACCEPTED:
-        return None
+        return
     asked = next(from_task(task, chain, directory, {task: user}), None)
     if asked is None or not asked.counts or own_hand(asked, actor) or asked.names.isdisjoint(actor.opening):
-        return None
-    named = since(chain, lambda b: b.get("status") in OPEN and named_by(b.get("owner")) == asked.names)
+        return
+    named = _named(chain)
     if named is None or (asked.high is not None and asked.high <= at):
-        return None
-    for team, what, by_request, by_plan in _teams(body, chains):
-        brought = _may(by_request, actor, directory, refers=True) and _may(by_plan, actor, directory, refers=False)
-        there = chains[team]
+        return
+    for way in _ways(chain, chains):
+        there = chains[way.team]
+        open = since(there, lambda b: b.get("status") in ("active", None))
+        hands = (named, way.task, way.request, way.plan)
+        brought = all(_by_another(v, actor) and counts(v.writer, directory, v.at) for v in hands)
         before = any(v.writer.method == JOINED and v.at >= named.at and _has(v.body, user) for v in there)
-        if brought and not before and there[-1].body.get("status") in ("active", None):
+        if brought and not before and open is not None and _by_another(open, actor):
             period = max(at, asked.low or at), asked.high
-            return Change(team, _joined(there[-1].body, task, actor, directory, what, period), replace(named.writer, method=JOINED, saw_all=False, client=None, contributor=False))
-    return None
+            by = replace(named.writer, method=JOINED, saw_all=False, client=None, contributor=False)
+            joined = _joined(there[-1].body, task, actor, directory, way.what, period)
+            yield Change(way.team, joined, by, way.of, tuple(v.writer for v in hands))
 
 
-def _teams(task: Mapping[str, Any], chains: Chains) -> list[tuple[str, str, Version, Version]]:
-    """Teams to which this Task leads: (team, what was asked for, who said of which plan the referral is, and who of which team the plan is)."""
-    request = chains.get(request_of(task))
-    if request is None or request[-1].body.get("status") in ENDED:
+def _named(chain: Sequence[Version]) -> Version | None:
+    """The version of a Task that asked its owner."""
+    owner = named_by(chain[-1].body.get("owner"))
+    return since(chain, lambda b: b.get("status") in OPEN and named_by(b.get("owner")) == owner)
+
+
+class Way(NamedTuple):
+    """From a Task to a team, each step with the version that said it: of which referral the Task is (`task`), for which plan that is
+    (`request`), and which team the plan has (`plan`). `of` is that plan, `what` was asked for."""
+
+    team: str
+    of: str
+    what: str
+    task: Version
+    request: Version
+    plan: Version
+
+
+def _ways(chain: Sequence[Version], chains: Chains) -> list[Way]:
+    """Every way from this Task to a team: what is over leads nowhere, and what was brought back, by whoever brought it back."""
+    ref = request_of(chain[-1].body)
+    request, asks = chains.get(ref), since(chain, lambda b: request_of(b) == ref)
+    if request is None or asks is None:
         return []
     code = request[-1].body.get("code") or {}
     what = str(code.get("text") or next((c.get("display") for c in code.get("coding", ()) if c.get("display")), ""))
     plans = [(p, by) for p, by in _linked(request, "basedOn") if p.startswith("CarePlan/") and p in chains]
     return [
-        (team, what, by, by_plan) for p, by in plans for team, by_plan in _linked(chains[p], "careTeam") if team.startswith("CareTeam/") and team in chains
+        Way(team, p, what, asks, by, by_plan) for p, by in plans for team, by_plan in _linked(chains[p], "careTeam") if team.startswith("CareTeam/") and team in chains
     ]  # fmt: skip
 
 
 def _linked(chain: Sequence[Version], element: str) -> list[tuple[str, Version]]:
-    """What this element names now, and the version by which it came to."""
+    """What this element names now, of what is not over, and the version by which it came to."""
     found = [n for r in chain[-1].body.get(element, ()) for n in named_by(r)]
-    first = ((n, since(chain, lambda b, n=n: any(n in named_by(r) for r in b.get(element, ())))) for n in found)
+    first = ((n, since(chain, lambda b, n=n: b.get("status") not in ENDED and any(n in named_by(r) for r in b.get(element, ())))) for n in found)
     return [(n, v) for n, v in first if v is not None]
 
 
-def _may(by: Version, actor: Actor, directory: Directory, *, refers: bool) -> bool:
-    """Could whoever wrote this bring them in: not they themselves nor their organisation; `refers`: and with the right to refer."""
+def _by_another(by: Version, actor: Actor) -> bool:
+    """Is this the word of somebody else: neither they themselves nor their organisation wrote it."""
     w = by.writer
-    own = w.user == actor.user or (w.organisation is not None and w.organisation in actor.ids)
-    return not own and (not refers or counts(w, directory, by.at))
+    return w.user != actor.user and (w.organisation is None or w.organisation not in actor.ids)
 
 
 def _joined(team: Mapping[str, Any], task: str, actor: Actor, directory: Directory, what: str, span: tuple[int, int | None]) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from ..domain import helping
+from ..domain import helping, read_only
+from ..domain.helping import Change
 from ..domain.periods import micros
 from ..domain.types import Stored
 from ..domain.versions import Version, chains_of
 from .committing import Work
-from .context import directory_now
+from .context import ask, directory_now
+from .somebody import askers_of
 
 Putting = Callable[..., Awaitable[Any]]  # `preparing.put_by_house`
 TAKEN_ON, OVER = "they took on what was asked for by a referral", "what they were asked for is over"
@@ -31,12 +34,33 @@ async def settle_helpers(work: Work, put: Putting) -> None:
             chains, now = known[person]
             change = helping.out(task, chains, ref in work.gone, at) if task in chains else None
             if change is None and task in chains and ref not in work.gone:
-                change = helping.into(task, chains, ctx.actor, directory, at)
+                lets = [c for c in helping.into(task, chains, ctx.actor, directory, at) if await _could(work, c, now)]
+                change = lets[0] if lets else None
             if change is None:
                 break
             team = now[change.team]
             await put(work, team.ref, change.body, team, "update", OVER if change.by is None else TAKEN_ON, ours=True, by=change.by)
             del known[person]  # as it is then
+
+
+async def _could(work: Work, change: Change, now: Mapping[str, Stored]) -> bool:
+    """Could each whose word brings somebody in write their name into the team now: they see it and its plan, and may change it."""
+    house = work.ctx.house
+    directory, _ = work.ctx.place or await directory_now(house)
+    plan, team = now[change.plan].facts, now[change.team].facts
+    known = await askers_of(house, {w.user for w in change.hands})
+    for w in change.hands:
+        for asker in known[w.user]:
+            a = replace(asker.actor, btg_role=False)
+            they = a.kind == w.kind and a.organisation == w.organisation and (a.kind != "system" or f"client|{w.client}" in a.ids)
+            if not they or a.drafts_only or read_only.refuses(house.read_only, a.ids, team, directory):
+                continue
+            ctx = replace(asker, actor=a)
+            if all([(await ask(ctx, *question)).permit for question in (("access", plan), ("access", team), ("correct", team))]):
+                break
+        else:
+            return False
+    return True
 
 
 async def _record(work: Work, person: str) -> tuple[dict[str, list[Version]], dict[str, Stored]]:

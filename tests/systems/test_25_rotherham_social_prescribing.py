@@ -10,7 +10,7 @@ import pytest
 from ..conftest import Gateway
 from ..staff import consent, given, permit, save
 from .referring import entries
-from .town import Member, Person, Programme, about, actions
+from .town import Member, Person, Programme, about, actions, classes
 
 
 def test_a_yes_to_the_team_reaches_the_charitys_worker_who_says_that_they_are_in_it(demo: Gateway) -> None:
@@ -181,6 +181,20 @@ def test_nobody_is_brought_in_who_was_not_asked_for_the_plan_or_was_taken_out(wa
         walk.worker.change(task, status=status)
     assert not walk.members(eve, team), "whom she took out does not come back by saying yes once more"
     walk.worker.knows_nothing_of(goal)
+
+    # nor by the word of who does not see the plan, or the team, or may not change the team
+    for name, hidden in (("Eva", "CarePlan"), ("Evi", "CareTeam"), ("Evo", "")):
+        other, _, its, aim = walk.somebody(name)
+        other.allow(permit(its))
+        asked = walk.ask(walk.gp, other, team="yes")
+        what = actions("access", "correct") | classes(hidden) if hidden else actions("correct") | classes("CareTeam")
+        no = other.allow(permit(walk.gp.user, type="deny", **what))
+        walk.worker.change(asked, status="accepted")
+        assert not walk.members(other, its), f"{hidden or 'change'}: who referred could not write it themselves"
+        walk.worker.knows_nothing_of(aim)
+        other.end(no)
+        walk.worker.change(asked, status="in-progress")
+        assert walk.members(other, its), "and now they could"
 
     # nor does anybody let themselves in: a Task of their own for somebody else's referral
     eve.allow(permit(walk.worker.user, **actions("access", "collect"), **{"class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Task"}]}))
