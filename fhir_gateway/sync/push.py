@@ -79,7 +79,7 @@ async def _tried(house: House, partner: Partner, entry: Queued, r: _Round) -> No
     try:
         try:
             await see_to(house, partner, entry, tally)
-            await noticed(house, partner, entry.patient)
+            await noticed(house, partner, entry)
         except Refusal as e:
             if isinstance(e, Forbidden):
                 await partner.server.forbidden_to_write(entry.patient or str(entry.ref), entry.ref.type, house.new_id())

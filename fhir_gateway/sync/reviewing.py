@@ -8,6 +8,7 @@ from ..gate import Context, House, may_send
 from ..gate.ended import KIND as ENDED
 from ..gate.ended import Ended, ended
 from ..gate.raising import seen_to
+from ..gate.several import about_others_too
 from . import attempts, originals
 from .links import began_there, changed
 from .partner import Partner, as_owner, local_references
@@ -18,7 +19,8 @@ from .turning import MOST
 
 
 async def review(house: House, partner: Partner, entry: Queued, tally: Tally) -> None:
-    """Something that decides has changed for this person: recall what may no longer be there, release what now may go."""
+    """Something that decides has changed for this person: recall what may no longer be there, release what now may go. What is about others
+    before them stands under the first of these, who is reviewed next, in their own lane."""
     ctx = await as_owner(house, partner, "disclose")
     ops: list[Op] = []
     recalls: list[tuple[Disclosed, list[Ref]]] = []
@@ -52,8 +54,18 @@ async def review(house: House, partner: Partner, entry: Queued, tally: Tally) ->
         ops += [Place(i["entry"], "withheld", "superseded") for i in withheld if i["ref"] == str(ref)]
         ops.append(Send(partner.name, ref, stored.version, entry.patient, "released"))
     ops += await originals.unread(house, partner, ctx, entry.patient)
+    ops += await _of_those_before(house, partner, entry)
     recalled = await _recalled_before(house, partner, ctx, entry)
     await house.store.commit(Close(entry.entry, entry.fence, "sent", "reviewed"), *ops, *recalled)
+
+
+async def _of_those_before(house: House, partner: Partner, entry: Queued) -> list[Op]:
+    """A review of each whom something of this person is about before them: the ledger has it there, and what is held back waits there. It
+    still names whose answer changed (`ref`), and leads to no further one."""
+    if entry.patient is None or str(entry.ref) != entry.patient:
+        return []
+    first = {stored.facts.patients[0] async for stored in about_others_too(house, [entry.patient])}
+    return [Send(partner.name, entry.ref, 0, person, "review") for person in sorted(first - {entry.patient})]
 
 
 async def _may_be_there_again(house: House, partner: Partner, stored: Stored, said: Ended) -> list[Op]:

@@ -15,15 +15,17 @@ import msgspec
 from ..domain.directory import Directory
 from ..domain.periods import micros
 from ..domain.standing import Standing
-from ..domain.types import Keep, Op, Ref, Send
+from ..domain.types import Keep, Op, Queued, Ref, Send
 from ..gate import House
 from ..gate.context import directory_now, stand
+from ..gate.several import about_others_too
 from ..store.base import Taken
 from . import attempts
 from .partner import Partner
 
 KIND = "turned"
 MOST = 1_000_000
+AT_A_TIME = 200  # people of whom is asked at once who is named beside them
 
 
 class _Mark(msgspec.Struct):
@@ -43,7 +45,7 @@ async def turned(house: House, partner: Partner) -> int:
         return 0
     kept = await house.store.kept(KIND, partner.name, at)
     before = msgspec.json.decode(kept, type=_Mark) if kept is not None else None
-    people = await _held(house, partner)
+    people = await _with_others(house, await _held(house, partner))
     known = await stand(house, people)
     everyone = before is None or (before.place, before.terms) != (place, terms) or _passed(_edge(directory, (), before.at), now)
     due = sorted(p for p in people if everyone or (before is not None and _passed(_edge(None, _of(known, p), before.at), now)))
@@ -58,10 +60,12 @@ async def turned(house: House, partner: Partner) -> int:
     return len(due)
 
 
-async def noticed(house: House, partner: Partner, patient: str | None) -> None:
-    """Something of this person was sent or held back: the next instant at which that may turn counts from now on."""
-    if patient is not None:
-        edge = _edge(None, (await stand(house, {patient})).values(), micros(house.clock()))
+async def noticed(house: House, partner: Partner, entry: Queued) -> None:
+    """This was sent or held back: the next instant at which that may turn, for anybody whom it is about, counts from now on."""
+    stored = await house.store.get(entry.ref) if entry.patient is not None else None
+    people = {p for p in (entry.patient, *(stored.facts.patients if stored is not None else ())) if p is not None}
+    if people:
+        edge = _edge(None, (await stand(house, people)).values(), micros(house.clock()))
         partner.turns = min((e for e in (edge, partner.turns) if e is not None), default=None)
 
 
@@ -76,6 +80,15 @@ async def _held(house: House, partner: Partner) -> set[str]:
     under_way = await attempts.open_of(house, partner)
     withheld = await house.store.outbox_items(partner.name, "withheld", MOST)
     return {p for p in (*(d.patient for d in rows), *(a.patient for a in under_way.values()), *(i["patient"] for i in withheld)) if p}
+
+
+async def _with_others(house: House, people: set[str]) -> set[str]:
+    """Whom something is about besides, too: what waits or is there stands under the first of them alone."""
+    every, out = sorted(people), set(people)
+    for n in range(0, len(every), AT_A_TIME):
+        async for stored in about_others_too(house, every[n : n + AT_A_TIME]):
+            out.update(stored.facts.patients)
+    return out
 
 
 def _of(known: Mapping[str, Standing], person: str) -> list[Standing]:

@@ -1,0 +1,95 @@
+"""What is about two people, such as what the hospital sees of an infant and writes of their mother, too: each of them has a say in whether it
+goes, whoever of them it stands under in the ledger and the outbox."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fhir_gateway import gate
+from fhir_gateway.domain import strict
+from fhir_gateway.domain.types import Actor, Ref
+from fhir_gateway.sync import worker
+from fhir_gateway.sync.partner import Partner
+
+from . import test_believing
+from .test_believing import ACTIONS, Beside
+
+here = test_believing.here
+
+
+async def mother(here: Beside, **period: str) -> gate.Context:
+    """She, who lets the surgery have hers (`mother's yes`); `period`: of that yes."""
+    infant = here.names["amina"]
+    body = {"resourceType": "Patient", "name": [{"family": "Mother"}]}
+    mother = here.names["amina"] = here.names["mother"] = str((await gate.create(here.hospital, "Patient", strict.dump(body))).ref)
+    permit = {"type": "permit", "actor": [here.reader()], "action": ACTIONS, **({"period": period} if period else {})}
+    here.names["mother's yes"] = here.names[await here.grant("surgery", provision={"provision": [permit]})]
+    here.names["amina"] = infant
+    return gate.house_context(here.house, Actor("patient", frozenset({mother}), mother, "Mother", patient=mother))
+
+
+async def observed(here: Beside, subject: str = "amina", focus: str = "mother", text: str = "fed") -> Ref:
+    about: dict[str, Any] = {"subject": {"reference": here.names[subject]}, "focus": [{"reference": here.names[focus]}]}
+    body = {"resourceType": "Observation", "status": "final", "code": {"text": text}, **about}
+    here.names[text] = str((await gate.create(here.hospital, "Observation", strict.dump(body))).ref)
+    return Ref(*here.names[text].split("/"))
+
+
+def seen(here: Beside) -> list[str]:
+    """What is there, by its texts."""
+    return sorted(o["code"]["text"] for o in here.there.named("Observation"))
+
+
+async def test_a_no_of_the_second_takes_it_back_and_her_yes_sends_it_again(here: Beside) -> None:
+    she = await mother(here)
+    ref = await observed(here)
+    await observed(here, "mother", "amina", "slept")  # either of them is first once: neither review calls for the other's again and again
+    await here.settled()
+    assert seen(here) == ["fed", "slept"]
+    await here.change(she, "mother's yes", status="inactive")
+    await here.settled()
+    assert seen(here) == [], "she said no, and it is still there"
+    assert all(row.recalled is not None for row in await here.house.store.ledger(remote="hub", ref=ref))
+    assert len(here.there.named("Patient")) == 1, "the infant's own record stays"
+    await here.change(she, "mother's yes", status="active")
+    await here.settled()
+    assert seen(here) == ["fed", "slept"]
+    status = await here.status()
+    assert status["quiet"] and status["recalls_open"] == 0
+
+
+async def test_her_yes_sends_what_waited_for_it(here: Beside) -> None:
+    she = await mother(here)
+    await here.change(she, "mother's yes", status="inactive")
+    await observed(here)
+    await here.settled()
+    assert seen(here) == []
+    await here.change(she, "mother's yes", status="active")
+    await here.settled()
+    assert seen(here) == ["fed"]
+
+
+@pytest.mark.parametrize("known", [pytest.param(True, id="sent before a start"), pytest.param(False, id="sent since")])
+async def test_the_end_of_her_yes_takes_it_back(here: Beside, known: bool) -> None:
+    terms = replace(here.partner.terms, types=frozenset({"Observation"}))  # her own record does not go: nothing stands under her
+    here.house.remotes, here.partner = (terms,), Partner(terms, here.partner.server)
+    await mother(here, end=(here.now + timedelta(days=2)).isoformat())
+    if known:
+        await observed(here)
+    await worker.once(here.house, here.partner)
+    here.partner = Partner(terms, here.partner.server)  # it starts again, and knows what it looks for in the store
+    await worker.once(here.house, here.partner)
+    if not known:
+        await observed(here)
+    for _ in range(3):
+        await worker.once(here.house, here.partner)
+    assert seen(here) == ["fed"]
+    here.now += timedelta(days=3)
+    for _ in range(3):
+        await worker.once(here.house, here.partner)
+        here.now += timedelta(minutes=2)
+    assert seen(here) == []
