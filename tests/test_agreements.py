@@ -6,13 +6,15 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import given as of_all
 from hypothesis import strategies as st
 
 from fhir_gateway.domain import consent as deciding
-from fhir_gateway.domain import groups, reach, showing
+from fhir_gateway.domain import groups, reach, showing, slips
 from fhir_gateway.domain.directory import Directory
+from fhir_gateway.domain.grants import Uncomputable, parse
 from fhir_gateway.domain.predicate import matches
 from fhir_gateway.domain.standing import Relationship, Standing
 from fhir_gateway.domain.types import CONTACT, PLACES, PRACTICE, VIEW, Actor, Ask, Facts
@@ -230,3 +232,36 @@ def test_who_names_no_place_is_let_in_by_none_that_was_taken_out() -> None:
     assert "*" in nowhere.apart and not nowhere.opening and not lets(nowhere, "Practitioner/d"), "no place of theirs is left"
     back = named(agreement("Practitioner/d", uri="urn:other"))
     assert "*" not in back.apart and not back.past and lets(back, ward), "a partner of another one themselves"
+
+
+def test_an_agreement_is_known_however_its_name_is_written() -> None:
+    """Another spelling of it would else be no agreement, and the yes one for everybody."""
+    town, base = "https://Town.example/Protocol", "https://here.example/fhir"
+    here = directory(agreement("Organization/surgery", uri=town), agreement("Organization/trust", uri="urn:Other/")).at_address(base)
+    yes = {"provision": [{"type": "permit", "actor": [actor("Organization/trust")]}]}
+    same = (
+        town, f" {town}/", town.lower(), town.upper(), town.replace("https", "http"), "Group/0", "group/0", "/Group/0", "Group/0/", "Group/0/_history/2",
+        f"{base}/Group/0", f"{base}/Group/0/", f"{base}/Group/0/_history/2", f"{base.upper()}/Group/0", f"{base.replace('https', 'http')}/Group/0",
+    )  # fmt: skip
+    others = ("urn:other", "URN:OTHER/", "Group/1", f"{base}/Group/1", "https://elsewhere.example/fhir/Group/0", "urn:x:Group/0", "https://town.example/protocol/2", "Group/00")
+    goal = Facts("Goal", "g1", (P1,), "N")
+    for uri, permit in (*((u, False) for u in same), *((u, True) for u in others)):
+        known, asked = {P1: Standing(P1, parsed([saying(yes, under=uri)]))}, Ask(asker(here), "access", NOW)
+        assert deciding.decide(asked, goal, known).permit == permit == matches(reach.scope(asked, known), goal), uri
+
+
+def test_a_group_here_that_is_no_agreement_cannot_be_quoted_as_one() -> None:
+    here, base = directory(agreement("Organization/trust"), group("Organization/trust"), agreement(uri="urn:over", active=False)), "https://here.example/fhir"
+    said = {uri: [s.where for s in slips.nobody(saying({"type": "permit"}, under=uri), here, base)] for uri in (
+        "Group/0", "Group/2", f"{base}/Group/0", URI, "https://elsewhere.example/fhir/Group/7", "Group/1", "Group/7", "group/7/_history/1", f"{base}/Group/1",
+    )}  # fmt: skip
+    assert list(said.values()) == [[]] * 5 + [["Consent.policy[0].uri"]] * 4
+    assert not slips.nobody(saying({"type": "permit"}, under="Group/7") | {"status": "inactive"}, here, base), "what ends may say what it said"
+
+
+@pytest.mark.parametrize("policy", [{"uri": URI}, {}, URI, "", None, 5, [URI], [None], [[URI]], [{"uri": [URI]}], [{"uri": 5}], [{"uri": None}], [{"uri": {"x": URI}}]])
+def test_a_policy_that_cannot_be_read_is_said_to_be_so(policy: Any) -> None:
+    with pytest.raises(Uncomputable) as wrong:
+        parse(saying({"type": "permit"}) | {"policy": policy}, "c", 1)
+    assert wrong.value.where.startswith("Consent.policy") and slips.nobody(saying({"type": "permit"}) | {"policy": policy}, directory()) == []
+    assert parse(saying({"type": "permit"}) | {"policy": [{"authority": "urn:x"}]}, "c", 1).under == frozenset()

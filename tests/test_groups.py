@@ -239,3 +239,18 @@ def test_a_group_of_patients_is_theirs_and_gives_nobody_a_name(demo: Gateway) ->
     warned = demo.call("patient", "POST", "Consent", body=consent(demo.patient, permit(ref)), headers={"Prefer": "return=OperationOutcome"})
     assert any(i["code"] == "not-found" for i in warned.json()["issue"]) and goals(demo, "link-worker") == 0
     end(demo, warned)
+
+
+def test_an_agreement_is_quoted_by_its_address_here_and_one_that_is_not_here_is_refused(demo: Gateway, operator: Colleague) -> None:
+    system, _, code = groups.AGREEMENT.partition("|")
+    made = operator.call("POST", "Group", body=group(code={"coding": [{"system": system, "code": code}]}))
+    assert made.status_code == 201, made.text
+    rosa, ref = demo.persona("link-worker")["fhirUser"], f"Group/{id_of(made)}"
+    for uri, some in ((f"{demo.base}/fhir/{ref}/", False), (f"{ref}/_history/1", False), (f"https://elsewhere.example/fhir/{ref}", True)):
+        with given(demo, consent(demo.patient, permit(rosa), policy=[{"uri": uri}])):
+            assert (goals(demo, "link-worker") > 0) == some, uri
+    for uri in ("Group/none", f"{demo.base}/fhir/Group/none"):
+        refused = demo.call("patient", "POST", "Consent", body=consent(demo.patient, permit(rosa), policy=[{"uri": uri}]))
+        assert refused.status_code == 422 and "no agreement on sharing here" in refused.text and "Consent.policy[0].uri" in refused.text, refused.text
+    over = operator.call("PUT", ref, body=made.json() | {"active": False}, headers={"If-Match": made.headers["etag"]})
+    assert over.status_code == 200, over.text

@@ -298,6 +298,10 @@ class Directory:
         groups = {ref: grouping.with_earlier(g, earlier[ref]) if ref in earlier else g for ref, g in self.groups.items()}
         return replace(self, groups=groups)
 
+    def at_address(self, base: str) -> Directory:
+        """The same, served under this address: consents may quote an agreement on sharing by it."""
+        return replace(self, groups={ref: grouping.at_address(g, base) for ref, g in self.groups.items()})
+
     def next_change(self, at: int) -> int | None:
         """The next instant at which some role, or membership of a group, begins or ends."""
         spans = [(r.low, r.high) for r in self.roles.values()] + [(m.low, m.high) for g in self.groups.values() for m in g.members]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from .groups import quoting
 from .periods import bounds, covers
 from .types import CONFIDENTIALITY
 from .vocabulary import (
@@ -135,7 +136,7 @@ class Grant:
     scope: str = "patient-privacy"
     proxy: str = ""
     patient: str | None = None
-    under: frozenset[str] = frozenset()  # what its `policy.uri` quote: a yes under an agreement on sharing opens to that agreement's partners alone
+    under: frozenset[str] = frozenset()  # what its `policy.uri` quote (`groups.quoting`): a yes under an agreement on sharing opens to that agreement's partners alone
 
     def speaks(self) -> bool:
         """Is it a consent about sharing that is in a state to have any effect."""
@@ -172,8 +173,17 @@ def _parse(consent: Mapping[str, Any], id: str, version: int) -> Grant:
     elif not (body or {}).get("type") and set(body or {}) - {"id", "extension", "period", "provision"}:
         raise Uncomputable("Consent.provision.type", "it has criteria, but does not say whether they permit or deny")
     patient = (consent.get("patient") or {}).get("reference")
-    under = frozenset(str(p["uri"]) for p in consent.get("policy", ()) if p.get("uri"))
-    return Grant(id, version, consent.get("status", ""), root, scope, proxy, patient, under)
+    return Grant(id, version, consent.get("status", ""), root, scope, proxy, patient, _under(consent.get("policy", [])))
+
+
+def _under(policies: Any) -> frozenset[str]:
+    """What its `policy` quotes (https://hl7.org/fhir/R4/consent-definitions.html#Consent.policy.uri); one that cannot be read could be an agreement."""
+    if not isinstance(policies, list):
+        raise Uncomputable("Consent.policy", "it is no list")
+    for i, policy in enumerate(policies):
+        if not isinstance(policy, dict) or not isinstance(policy.get("uri", ""), str):
+            raise Uncomputable(f"Consent.policy[{i}]", "it is no policy with a `uri` in words")
+    return frozenset[str]().union(*(quoting(p["uri"]) for p in policies if p.get("uri")))
 
 
 def _no_modifiers(node: Any, where: str) -> None:

@@ -22,6 +22,7 @@ AGREEMENT: Final = f"{OURS}/CodeSystem/group|sharing-agreement"  # Group.code
 URI: Final = "urn:ietf:rfc:3986"  # system of the identifier by which consents quote an agreement
 NO_YES: Final = "*"  # in `Actor.apart`: taken out of an agreement, and a partner of none
 _ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
+_ADDRESS: Final = re.compile(r"(https?://.*/)?/?group/([A-Za-z0-9.-]{1,64})(?:/_history/[^/]*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +85,38 @@ def is_agreement(resource: Mapping[str, Any]) -> bool:
 
 
 def _quoted(resource: Mapping[str, Any], ref: str) -> frozenset[str]:
-    return frozenset({ref}) | {str(i["value"]) for i in resource.get("identifier", ()) if i.get("system") == URI and i.get("value")}
+    values = {str(i["value"]) for i in resource.get("identifier", ()) if i.get("system") == URI and i.get("value")}
+    return frozenset({ref}) | values | {_plain(v) for v in values}
+
+
+def quoting(uri: str) -> frozenset[str]:
+    """What a consent quotes, and the agreement that it plainly means: in another case, with a slash at its end, `http` for `https`, a version."""
+    plain = _plain(uri)
+    scheme, _, rest = plain.partition("://")
+    return frozenset({uri, plain}) | ({f"http://{rest}", f"https://{rest}"} if scheme in ("http", "https") else frozenset())
+
+
+def named_group(uri: str, base: str = "") -> str:
+    """`Group/id` where this is a reference to a Group here, or the address of one under `base`; else empty."""
+    plain = _plain(uri)
+    ours = plain.removeprefix(f"{base.casefold()}/") if base else plain
+    return ours if ours.startswith("Group/") else ""
+
+
+def _plain(uri: str) -> str:
+    text = uri.strip().rstrip("/")
+    found = _ADDRESS.fullmatch(text)
+    return f"{(found[1] or '').casefold()}Group/{found[2]}" if found else text.casefold()
 
 
 def _listed(resource: Mapping[str, Any]) -> tuple[Member, ...]:
     """Everybody whom it lists, also who is `inactive`; but for slips: who was to begin and did not is no partner yet."""
     return tuple(Member(_name(m), bounds(m.get("period"))[0], None) for m in resource.get("member", ()))
+
+
+def at_address(group: Group, base: str) -> Group:
+    """The same; consents may quote an agreement by its address here, too."""
+    return replace(group, quoted=group.quoted | {_plain(f"{base}/{group.ref}")}) if group.quoted else group
 
 
 def with_earlier(group: Group, versions: Iterable[Mapping[str, Any]]) -> Group:
@@ -134,4 +161,4 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(each)
 
 
-__all__ = ["AGREEMENT", "MEMBERS", "NO_YES", "URI", "Group", "Member", "apart_from", "ill_formed", "is_agreement", "of_staff", "read", "still_an_agreement", "with_earlier"]
+__all__ = ["AGREEMENT", "MEMBERS", "NO_YES", "URI", "Group", "Member", "apart_from", "at_address", "ill_formed", "is_agreement", "named_group", "of_staff", "quoting", "read", "still_an_agreement", "with_earlier"]

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from .directory import ODS_CODE, Directory
 from .grants import DATA_SOURCE, ENVIRONMENT, Rule, Uncomputable, parse
+from .groups import named_group
 from .vocabulary import ACT_CODE, ACT_REASON, LABEL_CODES, PURPOSES, ROLE_AT, SECTOR_SYSTEM
 
 SYSTEMS: Final = (ODS_CODE, SECTOR_SYSTEM, ROLE_AT)  # identifier systems that every deployment knows
@@ -54,12 +55,12 @@ def of_partner(consent: Mapping[str, Any]) -> list[Slip]:
     return slips(consent, denies=True) + groups
 
 
-def nobody(consent: Mapping[str, Any], directory: Directory) -> list[Slip]:
+def nobody(consent: Mapping[str, Any], directory: Directory, base: str = "") -> list[Slip]:
     """Every no to a Group that is not here, or to an identifier that nobody in the directory has, where its system is one that the
-    directory holds."""
+    directory holds; and every Group here (at `base`) that it quotes as an agreement on sharing and that is none."""
     names = directory.identifiers()
     systems = {n.partition("|")[0] for n in names} - {""}
-    out = []
+    out = _no_agreements(consent, directory, base)
     for node, rule in _rules(consent):
         for where, reference in _references(node, rule.path) if rule.type == "deny" else ():
             group = _group(reference)
@@ -72,6 +73,15 @@ def nobody(consent: Mapping[str, Any], directory: Directory) -> list[Slip]:
             elif system in systems and f"{system}|{value}" not in names:
                 out.append(Slip(f"{where}.identifier.value", f"`{value[:60]}` is nobody's here in `{system[:80]}`{_meant(value, _values(names, system))}"))
     return out
+
+
+def _no_agreements(consent: Mapping[str, Any], directory: Directory, base: str) -> list[Slip]:
+    agreements = {g.ref for g in directory.groups.values() if g.quoted}
+    quoted = [(i, p["uri"]) for i, p in enumerate(consent.get("policy", ())) if p.get("uri")] if _rules(consent) else []
+    return [
+        Slip(f"Consent.policy[{i}].uri", f"`{uri[:60]}` is no agreement on sharing here: name one that is")
+        for i, uri in quoted if (group := named_group(uri, base)) and group not in agreements
+    ]  # fmt: skip
 
 
 def devices(consent: Mapping[str, Any]) -> list[tuple[str, str]]:

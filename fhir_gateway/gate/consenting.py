@@ -105,9 +105,9 @@ def _rule(wrong: tuple[str, str] | None) -> None:
 
 async def names_somebody(ctx: Context, get: Get, resource: Mapping[str, Any], facts: Facts) -> None:
     """Problem business-rule where a no in this Consent names a group or a system that is not here, or an identifier that nobody has, of a
-    system that our directory holds."""
+    system that our directory holds; and where it quotes a group here as an agreement on sharing that is none."""
     directory, _ = ctx.place or await directory_now(ctx.house)
-    out = slips.nobody(resource, directory)
+    out = slips.nobody(resource, directory, ctx.house.base_url)
     devices = slips.devices(resource)
     systems = await systems_among(ctx.house, (name for _, name in devices))
     for where, name in devices:

@@ -195,7 +195,8 @@ async def directory_now(house: House) -> tuple[Directory, int]:
     if house._directory is None or house._directory[0] != epoch:
         found = (s for s in await house.store.directory(sorted(DIRECTORY_TYPES)) if not s.facts.patients)
         listed = list(found)
-        house._directory = (epoch, Directory.build(listed, house.sectors).remembering(await _earlier(house, listed)))
+        built = Directory.build(listed, house.sectors).remembering(await _earlier(house, listed))
+        house._directory = (epoch, built.at_address(house.base_url))
     return house._directory[1], epoch
 
 
