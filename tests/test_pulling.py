@@ -724,9 +724,16 @@ async def test_a_first_reading_is_heard_of_as_it_goes_and_goes_on_where_it_was_s
     for n in range(120):
         here.seen(f"step {n:03}")
     heard: list[int] = []
-    stopped = await worker.once(here.house, here.partner, "w", stopped=lambda: bool(heard and heard[-1] >= 50), told=lambda tally, _: heard.append(tally.pulled))
+    left: dict[int, int | None] = {}
+
+    def told(tally: Tally, more: int | None) -> None:
+        heard.append(tally.pulled)
+        left.setdefault(tally.pulled, more)
+
+    stopped = await worker.once(here.house, here.partner, "w", stopped=lambda: bool(heard and heard[-1] >= 50), told=told)
     assert 50 <= stopped.pulled < 120 and len(await here.texts()) == stopped.pulled
     assert [n for n in heard if n][:2] == [25, 50], "and not only at the end"
+    assert left[25] is left[50] is None, "how much there is to read nobody says"
     rest = await worker.once(here.house, here.partner, "w")
     assert rest.pulled == 120 - stopped.pulled and await here.texts() == [f"step {n:03}" for n in range(120)]
 

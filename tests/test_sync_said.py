@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from io import StringIO
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
+from rich.console import Console
 
 from fhir_gateway import gate
-from fhir_gateway.commands import saying
+from fhir_gateway.commands import saying, syncing
 from fhir_gateway.domain import strict
 from fhir_gateway.gate import Remote, waiting_room
 from fhir_gateway.remote.client import Down, RemoteServer
 from fhir_gateway.sync import worker
 from fhir_gateway.sync.partner import Partner
+from fhir_gateway.sync.tally import Tally
 
 from .conftest import Gateway
 from .faults.scripted import There
@@ -139,3 +143,20 @@ def test_nobody_there_is_said_in_plain_words_with_the_address(demo: Gateway) -> 
     done = demo.command("sync", "run", "--dry-run", env={"GATEWAY_REMOTE_URL": "http://127.0.0.1:9/fhir", "GATEWAY_REMOTE_ORGANISATION": "ZZ99"})
     assert done.returncode == 1 and "http://127.0.0.1:9/fhir) cannot be reached: nobody answers at its address. See that" in done.stderr and "Error" not in done.stderr
     assert "remote: nobody in the directory is the organisation" in done.stderr
+
+
+def test_a_bar_is_full_only_where_it_is_known_how_much_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read there has no known end: a bar that is full from the first on says nothing."""
+
+    monkeypatch.setenv("TERM", "xterm")
+
+    def shown(*heard: tuple[int, int | None]) -> str:
+        out = StringIO()
+        monkeypatch.setattr(syncing, "console", Console(file=out, force_terminal=True, width=100))
+        with syncing.bar("hub") as told:
+            for pulled, left in heard:
+                told(Tally(pulled=pulled), left)
+        return out.getvalue()
+
+    assert "25/?" in shown((0, 0), (25, None))
+    assert "30/40" in shown((25, None), (30, 10))

@@ -445,7 +445,7 @@ async def test_of_what_is_not_taken_back_within_an_hour_somebody_is_told_also_wh
 @pytest.mark.slow
 async def test_a_stop_loses_nothing_and_the_next_goes_on(town: Town) -> None:
     await town.people(4, goals=2)
-    seen: list[int] = []
+    seen: list[int | None] = []
     await worker.once(town.house, town.partner, "w", stopped=lambda: len(town.writes()) >= 3, told=lambda tally, left: seen.append(left))
     assert seen and "leased" not in await town.house.store.outbox("hub") and not (await town.status())["quiet"]
     tally = await worker.once(town.house, town.partner, "w")

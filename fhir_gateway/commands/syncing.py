@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -103,15 +103,16 @@ async def _once(w: Wired, partner: Partner, stop: asyncio.Event, as_json: bool, 
 
 
 @contextmanager
-def bar(name: str) -> Iterator[Callable[[Tally, int], None]]:
-    """A bar on stderr, where that is a terminal: what was done of what is known to be to do."""
+def bar(name: str) -> Iterator[worker.Told]:
+    """A bar on stderr, where that is a terminal: what was done of what is known to be to do, or that nobody knows how much that is."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(name, total=None)
 
-        def told(tally: Tally, left: int) -> None:
+        def told(tally: Tally, left: int | None) -> None:
             done = tally.seen + tally.pulled
-            progress.update(task, completed=done, total=done + left, description=f"{name}: {tally.sent} sent, {tally.pulled} taken in")
+            progress.tasks[0].total = done + left if left is not None else None  # `update` takes None for "as it was"
+            progress.update(task, completed=done, description=f"{name}: {tally.sent} sent, {tally.pulled} taken in")
 
         yield told
 

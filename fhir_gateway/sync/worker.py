@@ -39,6 +39,7 @@ WATCH_SECONDS = 60.0
 EASY = 500  # states in a window that is read at the usual pace: what is known by its version is still read by us, and written by that server
 STEP = 25  # resources that are taken in between two times that a person hears how far it is
 
+Told = Callable[[Tally, int | None], None]  # what was done so far, and how much is left to send; None while it is read there, of which nobody knows
 Pause = Callable[[float], Awaitable[None]]  # for so many seconds, or until there is something to do
 
 
@@ -48,10 +49,10 @@ def _never() -> bool:
 
 async def once(
     house: House, partner: Partner, holder: str = "once", *, most: int = 1_000,
-    stopped: Callable[[], bool] = _never, told: Callable[[Tally, int], None] | None = None,
+    stopped: Callable[[], bool] = _never, told: Told | None = None,
 ) -> Tally:  # fmt: skip
     """Until nothing moves any more (or `most` times out and in), or `stopped`; `told` hears after each batch, and after each STEP that was taken in,
-    what was done so far, and how much is left to send.
+    what was done so far, and how much is left (`Told`).
 
     Raises Down, Unknown or Locked when the server does not answer.
     """
@@ -87,7 +88,7 @@ async def once(
     return total
 
 
-def _going(reader: Reader, total: Tally, stopped: Callable[[], bool], told: Callable[[Tally, int], None] | None) -> Callable[[Tally], Awaitable[None]]:
+def _going(reader: Reader, total: Tally, stopped: Callable[[], bool], told: Told | None) -> Callable[[Tally], Awaitable[None]]:
     """For a round that a person asked for: it ends before the next change once they stop it, and they hear how far it is."""
     heard = 0
 
@@ -100,12 +101,12 @@ def _going(reader: Reader, total: Tally, stopped: Callable[[], bool], told: Call
             heard, so_far = taken.pulled, Tally()
             so_far.add(total)
             so_far.add(taken)
-            told(so_far, 0)
+            told(so_far, None)
 
     return going
 
 
-async def _told(house: House, partner: Partner, total: Tally, told: Callable[[Tally, int], None] | None) -> None:
+async def _told(house: House, partner: Partner, total: Tally, told: Told | None) -> None:
     if told is not None:
         told(total, await _left(house, partner))
 
@@ -311,4 +312,4 @@ async def _sleep(stop: asyncio.Event, seconds: float) -> None:
         pass
 
 
-__all__ = ["ledger", "once", "preview", "run", "serve", "status", "turned"]
+__all__ = ["Told", "ledger", "once", "preview", "run", "serve", "status", "turned"]
