@@ -13,6 +13,7 @@ from fhir_gateway import gate, plans
 from fhir_gateway.domain import main_plan, strict
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Ref
+from fhir_gateway.domain.vocabulary import ACT_CODE
 from fhir_gateway.gate import Context, merging
 
 from .staff import consent, permit
@@ -80,8 +81,35 @@ async def test_what_was_not_answered_is_asked_no_more_once_they_are_parted(place
     on, _, gone, _ = await two(place)
     await merging.merge(place.operator, gone, on, evidence=WHY)
     await merging.unmerge(place.operator, gone, on, evidence=WHY)
-    (asked,) = await questions(place.patient(on), on)
-    assert asked["status"] == "cancelled" and await questions(place.patient(gone), gone) == []
+    assert await questions(place.patient(on), on) == await questions(place.patient(gone), gone) == []
+
+
+@pytest.mark.parametrize("how", ["part", "main", "deleted", ""])
+async def test_of_two_people_who_were_one_by_mistake_neither_keeps_a_word_of_the_others_plan(place: Place, how: str) -> None:
+    on, plan, gone, _ = await two(place)
+    await gate.update(place.hospital, plan, strict.dump({**await body(place.hospital, plan), "status": "revoked"}), if_match=(await gate.read(place.hospital, plan)).version)
+    private = {"security": [{"system": ACT_CODE, "code": "HIV"}]}
+    await made(place.patient(on), care_plan(on, title="Hers"))
+    for s in await counting(place, gone):
+        await gate.update(place.hospital, s, strict.dump({**await body(place.hospital, s), "meta": private}), if_match=1)
+    me = him(place, on, gone)
+    await merging.merge(place.operator, gone, on, evidence=WHY)
+    (asked,) = await questions(me, on)
+    task = Ref("Task", asked["id"])
+    assert "HIV" in str(asked["meta"]["security"])
+    if how == "deleted":
+        await gate.remove(place.patient(on), task, if_match=1)
+    elif how:
+        await gate.join_plans(me, task, how)
+    await merging.unmerge(place.operator, gone, on, evidence=WHY)
+    assert await questions(place.patient(on), on) == []
+    for look in (gate.read(place.patient(on), task), gate.vread(place.patient(on), task, 1), gate.history(place.patient(on), "Task", task.id)):
+        with pytest.raises(Problem) as no:
+            await look
+        assert no.value.kind == "not-found"
+    assert str(task) not in {str(e.ref) for e in (await gate.history(place.patient(on), None, None)).entries}
+    assert await place.house.store.version(task, 1) is None
+    assert [len(await counting(place, p)) for p in (on, gone)] == [1, 1]
 
 
 async def test_a_change_of_one_plan_leaves_the_question_open_and_the_end_of_one_answers_it(place: Place) -> None:

@@ -19,7 +19,7 @@ from fhir_gateway.domain import drafts, strict
 from fhir_gateway.domain.drafts import JOB, Draft, Item
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.scopes import Scopes
-from fhir_gateway.domain.types import Actor, Facts, Ref
+from fhir_gateway.domain.types import Actor, Drop, Facts, Ref
 from fhir_gateway.domain.vocabulary import ACT_CODE, RESTRICTING_ROLES, SIGN_IN_ROLES
 from fhir_gateway.gate import Context, Written
 from fhir_gateway.gate.launching import ROLES
@@ -197,6 +197,41 @@ async def test_who_decides_for_a_child_reads_and_accepts_no_draft_of_what_the_ch
     assert [await family.refused(family.mother, d) for d in (new, edit)] == ["not-found", "not-found"]
     assert await family.accept(family.mother, open) == [open.ref]
     assert await family.accept(family.place.me, new) == [new.ref] and await family.accept(family.place.me, edit) == [cold.ref]
+
+
+async def test_who_may_not_any_more_accepts_nothing_however_late_that_was_said(family: Family) -> None:
+    """Between the look at what they may and the commit."""
+    place, inner = family.place, family.place.house.store
+
+    class Late:
+        """The same store; the child's no comes just before the commit that accepts."""
+
+        said = False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(inner, name)
+
+        async def commit(self, *ops: Any) -> None:
+            if not self.said and any(isinstance(op, Drop) and op.kind == "draft" for op in ops):
+                self.said = True
+                await family.says(permit(place.names["leila"], type="deny"))
+            await inner.commit(*ops)
+
+    draft = await family.proposes(family.about("Condition", code={"text": "A cold"}))
+    late = replace(family.mother, house=replace(place.house, store=Late()))
+    assert await family.refused(late, draft) == "unavailable"
+    assert await family.refused(late, draft) == "not-found"
+    assert [w.draft.id for w in await family.seen(place.me)] == [draft.draft.id]  # type: ignore[union-attr]
+    assert await family.accept(place.me, draft) == [draft.ref]
+
+
+async def test_nobody_accepts_what_they_wrote_themselves(family: Family) -> None:
+    leila = family.place.names["leila"]
+    hers = replace(family, vic=replace(family.vic, actor=replace(family.vic.actor, user=leila)))
+    draft = await hers.proposes(family.about("Condition", code={"text": "A cold"}))
+    (seen,) = await family.seen(family.mother)
+    assert not seen.may and await family.refused(family.mother, draft) == "forbidden"
+    assert await family.accept(family.place.me, draft) == [draft.ref]
 
 
 async def test_who_decides_for_somebody_is_shown_a_draft_as_they_are_shown_the_record(family: Family) -> None:

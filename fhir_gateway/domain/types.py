@@ -565,7 +565,8 @@ class Disclosed:
 class Dispose:
     """These resources are gone with every version, and what was kept, queued, linked or in the ledger for them and this person.
 
-    The one way to remove a version: for what is over its retention (`gate.retaining`), never for a request. Audit rows stay.
+    The one way to remove a version: for what is over its retention (`gate.retaining`), and for a question of the gateway's own that told one
+    person of another (`gate.merged_plans`; `person` is its own name then); never for a request. Audit rows stay.
     """
 
     person: str  # Patient/…

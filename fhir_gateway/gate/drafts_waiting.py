@@ -13,13 +13,14 @@ from ..domain.drafts import Draft, Item
 from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
 from ..domain.rendering import rendered
-from ..domain.types import Decision, Drop, Facts, Keep, Ref, Stored, Writer
+from ..domain.types import Decision, Drop, Expect, Facts, Keep, Ref, Stored, Writer
 from .committing import Work, again
-from .context import Context, ask, need_scope, note, notes, stand, views_of
+from .context import Context, ask, need_scope, note, notes, stand, stand_apart, views_of
 from .drafting import EXTRACTED, KEPT
 from .headings import title
 from .marking import labelled
 from .permitting import through_targets
+from .proving import is_oneself
 from .reading import in_scope, resource_in_scope
 from .storing import put_by_house, take_away_by_house
 
@@ -104,7 +105,7 @@ async def _shown(ctx: Context, draft: Draft) -> Waiting | None:
             if ctx.scopes is None or in_scope(ctx, "r", stored):
                 before[item.ref] = now
         items.append(await _as_shown(ctx, item, would.get(item.ref), now))
-    return Waiting(_of(draft, items), before, fits, may)
+    return Waiting(_of(draft, items), before, fits, may and not await is_oneself(ctx, draft.by))
 
 
 async def _may_accept(ctx: Context, item: Item, stored: Stored | None, made: Stored | None) -> bool:
@@ -176,22 +177,16 @@ def _same(item: Item, stored: Stored | None) -> bool:
 async def answer_draft(ctx: Context, patient: str, id: str, answer: Answer) -> list[Ref]:
     """Accept it, and it counts from now on: what was written by it. Or not, and nothing of it is left but that it was there.
 
-    The person, or who decides for them, accepts and refuses; whoever wrote it takes it back. Problem: not-found, stale where something of it was
-    changed meanwhile, forbidden for who may see it and not do all of it themselves, insufficient-scope.
+    The person, or who decides for them, accepts and refuses; whoever wrote it takes it back, and does not accept it. Problem: not-found, stale where
+    something of it was changed meanwhile, forbidden for who may see it and not do all of it themselves, insufficient-scope, unavailable where what
+    they may do changed meanwhile.
     """
-    raw = await ctx.house.store.kept(KEPT, f"{patient} {id}", ctx.at)
-    draft = msgspec.json.decode(raw, type=Draft) if raw is not None else None
-    if answer == "withdraw":
-        may = draft is not None and draft.by == ctx.actor.user
-    else:
-        may = draft is not None and await _decides(ctx, patient) and await _shown(ctx, draft) is not None
     what = "accept-draft" if answer == "accept" else "refuse-draft"
-    if draft is None or not may:
-        await ctx.house.store.commit(note(ctx, "U", what, None, (), allowed=False))
-        raise not_found()
 
     async def attempt() -> list[Ref]:
-        work = Work(replace(ctx, actor=replace(ctx.actor, drafts_only=False)))
+        asked = await _as_it_stands(ctx, patient)  # before anything is asked: a role that ends from here on accepts nothing
+        draft = await _answerable(ctx, patient, id, answer, what)
+        work = Work(replace(ctx, actor=replace(ctx.actor, drafts_only=False)), list(asked) if answer != "withdraw" else [])
         would = await _would_be(ctx, draft) if answer == "accept" else {}
         refs = [await _written(work, draft, i, would.get(i.ref)) for i in draft.items if not i.ref.startswith("Provenance/")] if answer == "accept" else []
         if refs:
@@ -206,6 +201,29 @@ async def answer_draft(ctx: Context, patient: str, id: str, answer: Answer) -> l
         return refs
 
     return await again(attempt)
+
+
+async def _as_it_stands(ctx: Context, patient: str) -> list[Expect]:
+    """What must not move until the commit: what is known about this person, and in the records merged with theirs."""
+    people = sorted(await stand_apart(ctx.house, [patient], None, ctx.place))
+    return [Expect(p, await ctx.house.store.epoch(p)) for p in people]
+
+
+async def _answerable(ctx: Context, patient: str, id: str, answer: Answer, what: str) -> Draft:
+    """The draft, for who may answer it so now. Problem not-found, forbidden for who would accept their own words."""
+    raw = await ctx.house.store.kept(KEPT, f"{patient} {id}", ctx.at)
+    draft = msgspec.json.decode(raw, type=Draft) if raw is not None else None
+    if answer == "withdraw":
+        may = draft is not None and draft.by == ctx.actor.user
+    else:
+        may = draft is not None and await _decides(ctx, patient) and await _shown(ctx, draft) is not None
+    if draft is None or not may:
+        await ctx.house.store.commit(note(ctx, "U", what, None, (), allowed=False))
+        raise not_found()
+    if answer == "accept" and await is_oneself(ctx, draft.by):
+        await ctx.house.store.commit(note(ctx, "U", what, None, (), patient=patient, allowed=False, detail="their own"))
+        raise Problem("forbidden", "Somebody else must accept what you wrote.")
+    return draft
 
 
 async def _written(work: Work, draft: Draft, item: Item, made: Stored | None) -> Ref:

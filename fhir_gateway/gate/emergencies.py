@@ -21,7 +21,7 @@ from .asked_about import FOUND_NOTHING
 from .committing import again, settle
 from .context import Context, note, stand
 from .finding import Named, may_open, person_meant
-from .proving import CHALLENGE, LEEWAY, MINUTES, need_proof, signed_in_now
+from .proving import CHALLENGE, LEEWAY, MINUTES, is_oneself, need_proof, signed_in_now
 from .reading import REACHES
 from .telling import tell
 
@@ -198,7 +198,7 @@ async def review(ctx: Context, id: str, outcome: object, words: object) -> None:
     said = plain_words(words, "words", LONGEST_REVIEW)
     held = await _called(ctx, id)
     e = held.now
-    if e.user == ctx.actor.user:
+    if await is_oneself(ctx, e.user):
         await ctx.house.store.commit(note(ctx, "E", REVIEWED, None, allowed=False, detail="their own"))
         raise Problem("forbidden", "Somebody else must review your own emergency access.")
     now = Review(ctx.actor.user, ctx.actor.name, ctx.at, outcome, said)

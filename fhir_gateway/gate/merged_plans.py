@@ -11,11 +11,11 @@ from typing import Any, Final
 from ..domain import main_plan, strict
 from ..domain.bundle import instant
 from ..domain.merged import records_of
-from ..domain.types import Keep, Ref, Stored
+from ..domain.types import Bump, Dispose, Keep, Ref, Stored
 from .committing import Work, again
-from .context import Context, House, stand
-from .main_plan import counting, open_question, question_to, said_of, sees
-from .storing import put_by_house
+from .context import Context, House, note, stand
+from .main_plan import counting, question_to, said_of, sees
+from .storing import away, put_by_house
 
 CHOSEN: Final = "main-of-merged"  # kept, by each record: the plan that the person goes on with, and since when
 
@@ -76,21 +76,33 @@ async def ask_of_merged(ctx: Context, gone: str, on: str) -> None:
 
 
 async def asked_no_more(ctx: Context, people: Sequence[str]) -> None:
-    """The records of these people were parted: what was asked about a plan of another of them is asked no more."""
+    """The records of these people were parted: what was asked about a plan of another of them goes, answered or not, with every version, for it names
+    that plan and is labelled by what is in it. Of one that a partner holds the copy is asked back first, so it is only deleted."""
 
     async def attempt() -> None:
-        work = Work(ctx)
-        for person in people:
-            here = await records_now(ctx, person)
-            for task in await ctx.house.store.patient_record(person, ["Task"]):
-                about = await open_question(ctx, task)
-                plan = await ctx.house.store.get(Ref(*about.split("/", 1))) if about is not None else None
-                if plan is not None and set(here).isdisjoint(plan.facts.patients):
-                    await put_by_house(work, task.ref, {**strict.decode(task.body or b"{}"), "status": "cancelled"}, task, "update", "the records were parted")
+        work, store = Work(ctx), ctx.house.store
+        for person in sorted({r for p in people for r in await records_now(ctx, p)}):
+            here = set(await records_now(ctx, person))
+            for ref in [v.ref for v in await store.patient_versions(person, ["Task"]) if v.version == 1 and await _of_others(ctx, v, here)]:
+                now = await store.get(ref)
+                if now is None or not await store.ledger(ref=ref, open_only=True):
+                    work.ops += [Dispose(str(ref), (ref,)), Bump(person)]
+                elif not now.deleted:
+                    await away(work, now)
+                work.trail.append(note(ctx, "D", "delete", None, (str(ref),), patient=person, allowed=True, detail="the records were parted"))
         if work.ops:
             await work.commit()
 
     await again(attempt)
+
+
+async def _of_others(ctx: Context, first: Stored, here: set[str]) -> bool:
+    """Is this the first version of a question that the gateway asked, about a plan in none of these records."""
+    about = main_plan.asks_about(strict.decode(first.body or b"{}")) if first.writer.method == "SYSTEM" else None
+    if not about:
+        return False
+    plan = await ctx.house.store.get(Ref(*about.split("/", 1)))
+    return plan is None or here.isdisjoint(plan.facts.patients)
 
 
 def choose(ctx: Context, records: Sequence[str], plan: str) -> list[Keep]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from ..domain import strict
 from ..domain.emergencies import FRESH
 from ..domain.problem import Problem
-from ..domain.types import Decision
+from ..domain.types import Decision, Ref
 from .context import Context, note
 
 LEEWAY: Final = timedelta(seconds=60)  # of another issuer's clock
@@ -37,4 +38,21 @@ async def need_proof(ctx: Context, letter: str, what: str, why: str, decision: D
     raise Problem("forbidden", f"Sign in again first: {why} needs a sign-in of the last {MINUTES} minutes (auth_time).", headers=dict(CHALLENGE))
 
 
-__all__ = ["CHALLENGE", "LEEWAY", "MINUTES", "at_the_machine", "need_proof", "signed_in_now"]
+async def is_oneself(ctx: Context, user: str) -> bool:
+    """Is `user` (`Type/id`) the human who asks: under the same name, or the practitioner behind both, by a job that is over, too."""
+    return await _behind(ctx, user) == await _behind(ctx, ctx.actor.user)
+
+
+async def _behind(ctx: Context, user: str) -> str:
+    """The practitioner in this job, as the directory last said it; anybody else themselves."""
+    if not user.startswith("PractitionerRole/"):
+        return user
+    store, ref = ctx.house.store, Ref(*user.split("/", 1))
+    job = await store.get(ref)
+    if job is not None and job.deleted:
+        job = await store.version(ref, job.version - 1)
+    said = (strict.decode(job.body).get("practitioner") or {}).get("reference", "") if job is not None and job.body is not None else ""
+    return str(said).split("/_history/")[0] or user
+
+
+__all__ = ["CHALLENGE", "LEEWAY", "MINUTES", "at_the_machine", "is_oneself", "need_proof", "signed_in_now"]

@@ -20,7 +20,7 @@ from ..domain.vocabulary import NOT_RECOGNISED, TASK_SYSTEM
 from .committing import Work
 from .context import Context, note
 from .looking import question_of, rows_told
-from .proving import need_proof
+from .proving import is_oneself, need_proof
 from .raising import task_of_the_house
 from .searching import search
 from .storing import put_by_house
@@ -131,7 +131,8 @@ async def unrecognised(ctx: Context, *, answered: bool = False) -> tuple[list[As
 
 
 async def answer_question(ctx: Context, id: str, outcome: object, words: object) -> None:
-    """Write down for the person whether whoever it was had a reason to, in words. A sign-in of this moment is needed, and nobody answers of themselves.
+    """Write down for the person whether whoever it was had a reason to, in words. A sign-in of this moment is needed, and nobody answers of themselves,
+    nor of a line that is gone: it might be theirs.
 
     Problem: forbidden, invalid, not-found where it waits no more.
     """
@@ -144,8 +145,11 @@ async def answer_question(ctx: Context, id: str, outcome: object, words: object)
     asked = await _shown(ctx, stored) if stored is not None and not stored.deleted else None
     if stored is None or asked is None or strict.decode(stored.body or b"{}").get("status") != "requested":
         raise Problem("not-found", "There is no such question that waits.")
-    if asked.line is not None and asked.line.user == ctx.actor.user:
-        await ctx.house.store.commit(note(ctx, "U", ANSWERED, None, (str(stored.ref),), patient=asked.patient, allowed=False, detail="their own"))
+    if asked.line is None or await is_oneself(ctx, asked.line.user):
+        detail = "their own" if asked.line is not None else "the line is gone"
+        await ctx.house.store.commit(note(ctx, "U", ANSWERED, None, (str(stored.ref),), patient=asked.patient, allowed=False, detail=detail))
+        if asked.line is None:
+            raise Problem("forbidden", "The line that this asks about is here no more, so nobody can say whose look it was.")
         raise Problem("forbidden", "Somebody else must answer what is asked about you.")
     kind = {"coding": [{"system": TASK_SYSTEM, "code": str(outcome)}]}
     body = {**strict.decode(stored.body or b"{}"), "status": "completed", "output": [{"type": kind, "valueString": said}]}
