@@ -10,6 +10,7 @@ import pytest
 
 from fhir_gateway.domain import helping
 from fhir_gateway.domain.directory import Directory
+from fhir_gateway.domain.mapping.merging import with_helpers
 from fhir_gateway.domain.periods import instant, micros
 from fhir_gateway.domain.relationships import JOINED, from_team
 from fhir_gateway.domain.types import Actor, Writer
@@ -243,3 +244,10 @@ def test_the_same_end_written_to_the_second_is_the_same_membership() -> None:
         longer = then(chains, TEAM, {**change.body, "participant": [gp, {**wes, "period": {"start": "2026-11-01T10:00:00Z", "end": end}}]}, GP, AT + 1)
         over = then(longer, TASK, asked | {"status": "completed"}, WES, AT + DAY)
         assert (helping.out(TASK, over, False, AT + DAY) is not None) is found, "for longer, they were put in by whoever wrote that"
+
+
+def test_a_file_of_a_plan_takes_out_whom_its_writer_was_shown_and_nobody_else() -> None:
+    now = taken()[TEAM][-1].body
+    without = {**now, "participant": now["participant"][:1]}
+    assert with_helpers(without, now, {}) == now == with_helpers(dict(now), now, now), "they do not know them, or kept them"
+    assert with_helpers(without, now, now) == without
