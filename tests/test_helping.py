@@ -10,6 +10,7 @@ import pytest
 
 from fhir_gateway.domain import helping
 from fhir_gateway.domain.directory import Directory
+from fhir_gateway.domain.mapping.merging import with_helpers
 from fhir_gateway.domain.periods import instant, micros
 from fhir_gateway.domain.relationships import JOINED, from_team
 from fhir_gateway.domain.types import Actor, Writer
@@ -192,3 +193,61 @@ def test_what_was_over_and_they_brought_back_brings_them_nowhere(what: str, over
     assert into(TASK, chains, ASKS, HERE, AT) is None
     assert into(TASK, then(chains, what, again, WES, AT), ASKS, HERE, AT) is None
     assert into(TASK, then(chains, what, again, GP, AT), ASKS, HERE, AT) is not None
+
+
+@pytest.mark.parametrize(
+    "period",
+    [
+        {"start": "2026-11-01T10:00:00.001Z"},  # a millisecond later
+        {"start": "2026-11-01T10:00:00Z"},  # the same, as another system writes it
+        {"start": "2026-11-01T10:00:00.000+00:00", "end": "2027-06-01"},  # shorter
+    ],
+)
+@pytest.mark.parametrize("by", [WES, GP])
+def test_a_shorter_time_is_the_same_membership_and_ends_with_the_task(period: dict[str, str], by: Writer) -> None:
+    chains, at = taken(), AT + DAY
+    gp, wes = chains[TEAM][-1].body["participant"]
+    chains = then(chains, TEAM, {**chains[TEAM][-1].body, "participant": [{**wes, "period": period}, gp]}, by, AT + 1)
+    assert [r.counts for r in from_team(TEAM, chains[TEAM], (), HERE) if "Practitioner/wes" in r.names] == [True]
+    change = helping.out(TASK, then(chains, TASK, task("completed"), WES, at), False, at)
+    assert change is not None and [m["member"] for m in change.body["participant"]] == [wes["member"], gp["member"]]
+    (r,) = [r for r in from_team(TEAM, [*chains[TEAM], Version(change.body, WES, at)], (), HERE) if "Practitioner/wes" in r.names]
+    assert r.high is not None and r.high < at
+
+
+def test_the_start_of_a_whole_team_that_stands_for_theirs_hides_nobody() -> None:
+    """Without a period of their own they have the team's: not longer than they had, so they are in it by the referral still."""
+    chains, at = taken(), AT + DAY
+    gp, wes = chains[TEAM][-1].body["participant"]
+    body = {**chains[TEAM][-1].body, "period": {"start": wes["period"]["start"], "end": "2027-01-01"}, "participant": [gp, {k: v for k, v in wes.items() if k != "period"}]}
+    chains = then(chains, TEAM, body, WES, AT + 1)
+    assert [r.counts for r in from_team(TEAM, chains[TEAM], (), HERE) if "Practitioner/wes" in r.names] == [True]
+    assert helping.out(TASK, then(chains, TASK, task("completed"), WES, at), False, at) is not None
+
+
+def test_who_would_come_later_does_not_come_once_the_task_is_over() -> None:
+    chains, at = taken(), AT + DAY
+    gp, wes = chains[TEAM][-1].body["participant"]
+    chains = then(chains, TEAM, {**chains[TEAM][-1].body, "participant": [gp, {**wes, "period": {"start": "2026-12-01"}}]}, WES, AT + 1)
+    change = helping.out(TASK, then(chains, TASK, task("completed"), WES, at), False, at)
+    assert change is not None and change.body["participant"] == [gp]
+
+
+def test_the_same_end_written_to_the_second_is_the_same_membership() -> None:
+    asked = task("requested", restriction={"period": {"end": "2026-11-20T10:00:00.123Z"}})
+    chains = record((asked, GP), (asked | {"status": "accepted"}, WES))
+    change = into(TASK, chains, ASKS, HERE, AT)
+    assert change is not None and change.by is not None
+    chains = then(chains, TEAM, change.body, change.by, AT)
+    gp, wes = change.body["participant"]
+    for end, found in (("2026-11-20T10:00:00Z", True), ("2026-11-21", False)):
+        longer = then(chains, TEAM, {**change.body, "participant": [gp, {**wes, "period": {"start": "2026-11-01T10:00:00Z", "end": end}}]}, GP, AT + 1)
+        over = then(longer, TASK, asked | {"status": "completed"}, WES, AT + DAY)
+        assert (helping.out(TASK, over, False, AT + DAY) is not None) is found, "for longer, they were put in by whoever wrote that"
+
+
+def test_a_file_of_a_plan_takes_out_whom_its_writer_was_shown_and_nobody_else() -> None:
+    now = taken()[TEAM][-1].body
+    without = {**now, "participant": now["participant"][:1]}
+    assert with_helpers(without, now, {}) == now == with_helpers(dict(now), now, now), "they do not know them, or kept them"
+    assert with_helpers(without, now, now) == without

@@ -17,7 +17,7 @@ from .periods import bounds
 from .periods import instant as moment
 from .referrals import ENDED, request_of
 from .referring import JUDGED, counts
-from .relationships import JOINED, from_task
+from .relationships import JOINED, from_task, put_in
 from .standing import ACCEPTED, OPEN, named_by, own_hand
 from .types import Actor, Writer
 from .versions import Version, since
@@ -25,6 +25,7 @@ from .vocabulary import OURS
 
 KINDS: Final = ("Task", "ServiceRequest", "CarePlan", "CareTeam")
 MILLISECOND: Final = 1_000
+SECOND: Final = 1_000_000
 Chains = Mapping[str, Sequence[Version]]  # a person's KINDS as they will be, by reference, oldest version first
 
 
@@ -56,7 +57,7 @@ def out(task: str, chains: Chains, gone: bool, at: int) -> Change | None:
         for team in sorted(t for t in chains if t.startswith("CareTeam/")):
             late = [] if last is None else [n for n in _put_in(chains[team], user, at) if _later(chains[team][-1].body["participant"][n], last)]
             if late and (held or not _otherwise(task, team, user, chains)):
-                return Change(team, _ended(chains[team][-1].body, late, last or at))
+                return Change(team, _ended(chains[team][-1].body, late, last or at, at))
     return None
 
 
@@ -92,23 +93,20 @@ def _otherwise(task: str, team: str, user: str, chains: Chains) -> bool:
 
 
 def _put_in(chain: Sequence[Version], user: str, at: int) -> list[int]:
-    """Which members of a team (by place in it) are this person, put in by a referral, and not out yet."""
-    found = []
-    for n, p in enumerate(chain[-1].body.get("participant", ())):
-        if user in named_by(p.get("member")) and _later(p, at):
-            first = since(chain, lambda b, p=p: any(_same(p, q) for q in b.get("participant", ())))
-            if first is not None and first.writer.method == JOINED:
-                found.append(n)
-    return found
+    """Which members of a team (by place in it) are this person, put in by a referral, and not out yet: by the rule by which they count as that,
+    and where another system wrote the same time to the second."""
+    found = ((m, by) for m, by in put_in(chain, SECOND) if user in m.names and by is not None and by.writer.method == JOINED)
+    return [m.place for m, _ in found if _later(chain[-1].body["participant"][m.place], at)]
 
 
-def _ended(team: Mapping[str, Any], members: Sequence[int], last: int) -> dict[str, Any]:
-    """`last` is the last instant of these members, to the millisecond, and not before they began."""
+def _ended(team: Mapping[str, Any], members: Sequence[int], last: int, at: int) -> dict[str, Any]:
+    """`last` is the last instant of these members, to the millisecond, and not before they began; who has not begun is in it no more."""
 
     def over(p: Mapping[str, Any]) -> dict[str, Any]:
         return {**p, "period": {**p.get("period", {}), "end": instant(moment(max(last, _span(p)[0] or last)))}}
 
-    return {**team, "participant": [over(p) if n in members else p for n, p in enumerate(team["participant"])]}
+    found = ((n, p, (_span(p)[0] or last) > max(last, at)) for n, p in enumerate(team["participant"]))
+    return {**team, "participant": [over(p) if n in members else p for n, p, future in found if n not in members or not future]}
 
 
 # -- in ---------------------------------------------------------------------------------------------------------------
@@ -207,11 +205,6 @@ def _joined(team: Mapping[str, Any], task: str, actor: Actor, directory: Directo
 
 def _has(team: Mapping[str, Any], user: str) -> bool:
     return any(user in named_by(p.get("member")) for p in team.get("participant", ()))
-
-
-def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """The same member for the same time: with another time they were put in anew, by whoever wrote that."""
-    return named_by(a.get("member")) == named_by(b.get("member")) and a.get("period") == b.get("period")
 
 
 def _until(task: Mapping[str, Any]) -> int | None:

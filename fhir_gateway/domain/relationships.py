@@ -78,18 +78,26 @@ def from_team(
     ref: str, chain: Sequence[Version], confirmations: Sequence[Confirmation], directory: Directory
 ) -> Iterator[Relationship]:
     """A member counts from when they were put in; a longer period, or a team brought back, is putting them in anew."""
-    teams = {id(v.body): _Team(v.body) for v in chain}
     confirmed = frozenset().union(*(c.names for c in confirmations if c.focus == ref))
-    for member in _members(chain[-1].body):
+    for member, by in put_in(chain):
         if all(n.split("/")[0] in ("Patient", "RelatedPerson", "CareTeam") for n in member.names):
             continue
-
-        def named(b: Mapping[str, Any], m: _Member = member) -> bool:
-            return teams[id(b)].had(m)
-
-        by = since(chain, named)
         took = bool(confirmed & member.names) or (by is not None and by.writer.method == JOINED)
         yield _weigh(member.names, by, took, directory, "team", ref, member.low, member.high, team=ref)
+
+
+def put_in(chain: Sequence[Version], slack: int = 0) -> Iterator[tuple[_Member, Version | None]]:
+    """Each member whom a team has now, and the version by which they are: a shorter time is the same membership, a longer one another.
+    `slack`: one that is so many microseconds longer at either end is none yet."""
+    teams = {id(v.body): _Team(v.body) for v in chain}
+    for member in _members(chain[-1].body):
+
+        least = member._replace(low=None if member.low is None else member.low + slack, high=None if member.high is None else member.high - slack)
+
+        def named(b: Mapping[str, Any], m: _Member = least) -> bool:
+            return teams[id(b)].had(m)
+
+        yield member, since(chain, named)
 
 
 def from_practice(
@@ -238,6 +246,7 @@ class _Member(NamedTuple):
     names: frozenset[str]
     low: int | None
     high: int | None
+    place: int  # in `participant`
 
 
 def _members(team: Mapping[str, Any]) -> list[_Member]:
@@ -245,8 +254,8 @@ def _members(team: Mapping[str, Any]) -> list[_Member]:
     if team.get("status") not in ("active", None):
         return []
     whole = _span(team.get("period"))
-    found = ((named_by(p.get("member")), _both(whole, _span(p.get("period")))) for p in team.get("participant", ()))
-    return [_Member(names, *span) for names, span in found if names]
+    found = ((named_by(p.get("member")), _both(whole, _span(p.get("period"))), n) for n, p in enumerate(team.get("participant", ())))
+    return [_Member(names, *span, n) for names, span, n in found if names]
 
 
 class _Team:

@@ -64,7 +64,7 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
         mapped = mapping.to_fhir(checked(respelt(dict(plan), read.plan)), tables, dry=True)
     here = _match(mapped.entries, held, read)
     _only_plan(mapped, here, held)
-    steps, unchanged = _steps(mapped, here, held, patient, read)
+    steps, unchanged = _steps(mapped, here, held, patient, read, own_file=ctx.actor.kind == "system")
     gone: list[Held] = []
     if read is not None:
         steps, untouched = _without_made_up(steps, mapped, read.entries)
@@ -172,9 +172,9 @@ def _only_plan(mapped: Mapped, here: Mapping[str, Held], held: Mapping[Ref, Held
 
 
 def _steps(
-    mapped: Mapped, here: Mapping[str, Held], held: Mapping[Ref, Held], patient: str | None, read: Reading | None
+    mapped: Mapped, here: Mapping[str, Held], held: Mapping[Ref, Held], patient: str | None, read: Reading | None, *, own_file: bool
 ) -> tuple[list[dict[str, Any]], int]:
-    """Bundle entries for what is new or changed, and how many are as they were."""
+    """Bundle entries for what is new or changed, and how many are as they were. `own_file`: a system's, which sends what it keeps itself."""
     tables = load_tables()
     shown = read.entries if read is not None else {}
     names = {url: h.ref for url, h in ({**_match(shown.values(), held, read), **here}).items()}
@@ -198,7 +198,8 @@ def _steps(
         else:
             new = merged(renamed(resource, stored), stored, tables[e.kind], known)
         if e.kind == "team":
-            new = with_helpers(new, stored.resource)
+            edits = e.full_url in shown and not own_file
+            new = with_helpers(new, stored.resource, shown[e.full_url].resource if edits else {})
         if dump(content(new)) == dump(content(stored.resource)):
             unchanged += 1
             continue

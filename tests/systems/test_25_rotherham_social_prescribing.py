@@ -195,6 +195,11 @@ def test_nobody_is_brought_in_who_was_not_asked_for_the_plan_or_was_taken_out(wa
         other.end(no)
         walk.worker.change(asked, status="in-progress")
         assert walk.members(other, its), "and now they could"
+    mine = other.plan(other.id)
+    mine["team"] = [m for m in mine["team"] if m.get("name") != "Wes S25"]
+    assert other.call("POST", "/plans", body=mine, headers={"Content-Type": "application/json"}).status_code in (200, 201)
+    assert not walk.members(other, its), "whom she takes out of her plan is out"
+    walk.worker.knows_nothing_of(aim)
 
     # nor does anybody let themselves in: a Task of their own for somebody else's referral
     eve.allow(permit(walk.worker.user, **actions("access", "collect"), **{"class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Task"}]}))

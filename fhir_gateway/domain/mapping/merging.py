@@ -52,9 +52,10 @@ def _is_who_they_were(old: dict[str, Any], ours: Sequence[dict[str, Any]]) -> bo
     return mine is not None
 
 
-def with_helpers(new: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-    """The same team with whom a referral brought in (`helping`): no file of a plan put them there, and none takes them out by not knowing them."""
-    there = {_member_name(p) for p in new.get("participant", ())}
+def with_helpers(new: dict[str, Any], old: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The same team with whom a referral brought in (`helping`): no file of a plan put them there, and none takes them out by not knowing them.
+    Whom `known`, the team of which the writer made theirs, has, they took out."""
+    there = {_member_name(p) for team in (new, known) for p in team.get("participant", ())}
     brought = [p for p in old.get("participant", ()) if (name := _member_name(p)).startswith("joined-") and name not in there]
     return {**new, "participant": [*new.get("participant", ()), *brought]} if brought else new
 
