@@ -32,12 +32,14 @@ from .sim.town import SHARED, Clock, Town
 Meanwhile = tuple[str, Callable[[], Awaitable[None]]]
 
 
-def line(ask: Ask, asked: list[str], lost: list[str], busy: list[str], meanwhile: list[Meanwhile]) -> httpx2.MockTransport:
+def line(ask: Ask, asked: list[str], lost: list[str], busy: list[str], meanwhile: list[Meanwhile], offers_not: list[str]) -> httpx2.MockTransport:
     async def handle(request: httpx2.Request) -> httpx2.Response:
         asked.append(f"{request.method} {request.url}")
         if any(asked[-1].startswith(one) for one in busy):
             busy.clear()
             return httpx2.Response(429, request=request)
+        if any(asked[-1].startswith(one) for one in offers_not):
+            return httpx2.Response(405, json={"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "not-supported"}]}, request=request)
         said = asked[-1]
         status, headers, body = await ask(request, await request.aread())
         if meanwhile and said.startswith(meanwhile[0][0]):
@@ -58,6 +60,7 @@ class Both:
         self.asked: list[str] = []
         self.lost: list[str] = []  # how the request begins whose answer is lost next
         self.busy: list[str] = []  # how the request begins that is refused for a moment next
+        self.offers_not: list[str] = []  # how the request begins that is never offered
         self.meanwhile: list[Meanwhile] = []  # how the request begins that is answered late, and what is done until then
 
     async def begin(self, folder: Path) -> Both:
@@ -69,7 +72,7 @@ class Both:
             await town.found()
             town.terms = (replace(town.terms[0], organisation=town.names["home"]),)
             town.house = replace(town.house, remotes=town.terms)
-        self.lines = {t.name: line(of_gateway(t.app(other[t.name])), self.asked, self.lost, self.busy, self.meanwhile) for t in (self.a, self.b)}
+        self.lines = {t.name: line(of_gateway(t.app(other[t.name])), self.asked, self.lost, self.busy, self.meanwhile, self.offers_not) for t in (self.a, self.b)}
         self.partners = {t.name: self.partner(t) for t in (self.a, self.b)}
         return self
 
@@ -772,6 +775,19 @@ async def test_what_they_fetched_and_keep_from_us_goes_by_its_name_after_a_no(tm
     assert await both.deleted(both.b, copy) and not await both.deleted(both.a, began)
     rows = [d for d in await both.a.house.store.ledger(remote="b", patient=amina) if d.ref == began]
     assert all(d.recalled for d in rows) and await page() == [(True, "back")]
+    await both.end()
+
+
+async def test_what_they_fetched_and_keep_from_us_is_for_a_person_where_it_cannot_be_asked_for_by_name(tmp_path: Path) -> None:
+    both, began, copy = await fetched_under_their_no(tmp_path)
+    both.offers_not.append("DELETE http://b.test/fhir/Goal?")
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    assert not await both.deleted(both.b, copy)
+    (said,) = [r for r in await worker.ledger(both.a.house, both.partners["a"]) if r["open"]]
+    assert (said["ref"], said["fetched"]) == (str(began), True) and said["why"].startswith("parked")
+    assert [i["detail"] for i in await both.a.house.store.outbox_items("b", "parked", why="recall")] == [HIDDEN]
+    assert not [d for d in await both.a.house.store.ledger(remote="b") if d.ref == began and d.recalled], "nothing says that it is back"
     await both.end()
 
 

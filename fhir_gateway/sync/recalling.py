@@ -131,19 +131,20 @@ async def _still_there(house: House, partner: Partner, entry: Queued, known: Lin
         return None
 
 
-async def _others_away(house: House, partner: Partner, entry: Queued, link: Linked | None, by_id: bool, tally: Tally) -> None:
+async def _others_away(house: House, partner: Partner, entry: Queued, link: Linked | None, by_id: bool, tally: Tally) -> bool:
     """Deleted, beside the one that was found, where one was: whoever can read a copy of ours there can copy it, with our tag. Over when a search finds none.
-    Before the link to the one is written down: afterwards nothing looks for others."""
-    people, away = [entry.patient] if entry.patient else [], {link.remote_id} if link is not None else set[str]()
+    Before the link to the one is written down: afterwards nothing looks for others. Was there any."""
+    people, first = [entry.patient] if entry.patient else [], {link.remote_id} if link is not None else set[str]()
+    away = set(first)
     for _ in range(MOST_LOOKS):
         try:
             there = [attempts.adopted(partner, entry.ref, t, etag_of(t)) async for t in attempts.copies_there(house, partner, entry.ref, people)]
         except Refusal as e:
             if not by_id or isinstance(e, attempts.Endless):
                 raise
-            return  # the id that it had says enough
+            return away > first  # the id that it had says enough
         if not (others := [other for other in there if other.remote_id not in away]):
-            return
+            return away > first
         for other in others:
             await house.store.commit(*attempts.held(house, entry))
             await delete_there(house, partner, entry, other, tally)
@@ -174,7 +175,7 @@ async def _another_stays(house: House, partner: Partner, entry: Queued, after: L
     written down: the deletion that comes back is ours."""
     before = attempts.as_before(partner, entry.ref, attempt)
     try:
-        if await _gone_by_name(house, partner, entry, tally):
+        if await _gone_by_name(house, partner, entry, [], tally):
             return False
     except Refusal as e:
         if e.status not in (400, 412, 428):  # it asks which version, or which of several
@@ -209,7 +210,7 @@ async def _not_there(
         await house.store.commit(Delay(entry.entry, entry.fence, house.clock() + attempts.HOLD / 4, "a request of ours may still arrive there"))
         tally.delayed += 1
         return
-    if (disclosed or attempt) and not await _gone_by_name(house, partner, entry, tally):
+    if (disclosed or attempt) and not await _gone_by_name(house, partner, entry, disclosed, tally):
         known = [*attempts.rows(partner, entry.ref, attempt), *attempts.trail(ctx, partner, entry.ref, attempt), attempts.ended(partner, entry.ref)]
         await _by_hand(house, partner, entry, HIDDEN, tally, *(known if attempt is not None else []))
         return
@@ -218,9 +219,9 @@ async def _not_there(
     await house.store.commit(Close(entry.entry, entry.fence, "superseded", "it is not there"), *done, *await seen_to(house, partner.name, entry.entry))
 
 
-async def _gone_by_name(house: House, partner: Partner, entry: Queued, tally: Tally) -> bool:
+async def _gone_by_name(house: House, partner: Partner, entry: Queued, disclosed: list[Disclosed], tally: Tally) -> bool:
     """What we see nothing of another gateway may keep from us: it fetched it, or we have lost its id. It is asked to delete what bears our
-    name, or, where it does not offer that, what we see of it is deleted; its answer is the same where nothing does. False where somebody there has written in it. Fenced: whoever holds the entry now may
+    name, or, where it does not offer that, what we see of it is deleted; its answer is the same where nothing does. False where somebody there has written in it, and where of what they fetched (`disclosed`, where nothing of it was seen) neither can be done. Fenced: whoever holds the entry now may
     have sent it anew, under the same name."""
     if entry.ref.type in NOT_BY_NAME or not (await partner.met()).gateway:
         return True
@@ -229,8 +230,7 @@ async def _gone_by_name(house: House, partner: Partner, entry: Queued, tally: Ta
         await partner.server.delete_named(entry.ref.type, tags.name(house, entry.ref))
     except Refusal as e:
         if e.status in (405, 501):  # one by one, what we see of it
-            await _others_away(house, partner, entry, None, False, tally)
-            return True
+            return await _others_away(house, partner, entry, None, False, tally) or not any(d.fetched for d in disclosed)
         if e.status not in (404, 410):
             raise
         return e.status == 410
