@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhir_gateway.domain import mapping
@@ -53,6 +53,7 @@ def back(of: dict[str, Any], kind: str, item: dict[tuple[str, ...], Any]) -> dic
 
 
 @pytest.mark.parametrize("kind", sorted(PARTS))
+@settings(deadline=None)  # the tables are read by the first of them
 @given(st.data())
 def test_what_is_said_otherwise_is_said_so_and_the_rest_as_before(kind: str, data: st.DataObject) -> None:
     before, after = data.draw(values(kind)), data.draw(values(kind))
@@ -69,6 +70,7 @@ def test_what_is_said_otherwise_is_said_so_and_the_rest_as_before(kind: str, dat
 
 
 @pytest.mark.parametrize("kind", sorted(PARTS))
+@settings(deadline=None)  # the tables are read by the first of them
 @given(st.data())
 def test_who_changes_nothing_gets_the_same_resource(kind: str, data: st.DataObject) -> None:
     item = data.draw(values(kind))

@@ -250,6 +250,8 @@ def own_hand(ctx: Context, resource: dict[str, Any], before: dict[str, Any] | No
     """A person writes in their own name. Registered systems write for others and say so in Provenance."""
     if ctx.actor.kind == "system" or ctx.scopes is None:
         return
+    if before is not None and ctx.actor.kind == "professional":
+        _no_words_of_others(resource, before)
     for element in AUTHORS & resource.keys():
         if before is not None and before.get(element) == resource[element]:
             continue
@@ -260,6 +262,14 @@ def own_hand(ctx: Context, resource: dict[str, Any], before: dict[str, Any] | No
                 target not in ctx.actor.ids and target != ctx.actor.user and target != ctx.actor.patient
             ):
                 raise Problem("business-rule", "You can only write in your own name.", f"{resource['resourceType']}.{element}")
+
+
+def _no_words_of_others(resource: dict[str, Any], before: dict[str, Any]) -> None:
+    """Staff put no other answers under the name of the person, or of a relative, who gave them. Problem business-rule."""
+    whose = before.get("author") if before.get("resourceType") == "QuestionnaireResponse" else None
+    by = str(whose.get("reference", "")).split("/")[0] if isinstance(whose, dict) else ""
+    if by in ("Patient", "RelatedPerson") and any(before.get(k) != resource.get(k) for k in before.keys() | resource.keys() if k not in ("status", "meta")):
+        raise Problem("business-rule", "These answers are somebody else's own words: write yours beside them.", "QuestionnaireResponse.author")
 
 
 # -- what a Provenance is about ---------------------------------------------------------------------------------------

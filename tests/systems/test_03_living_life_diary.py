@@ -42,7 +42,11 @@ def test_the_team_reads_of_a_diary_what_its_label_lets_them(programme: Programme
     sent = len_.make(asked)
     assert nurse.read(f"Communication/{sent['id']}")["payload"][0]["contentString"].startswith("May I walk")
     nurse.make(entry(patient, "written by the nurse"), expect=422)
-    stranger_entry = nurse.change(f"QuestionnaireResponse/{plain['id']}", item=[{"linkId": "diary", "answer": [{"valueString": "Other words"}]}], expect=200)
-    assert stranger_entry.status_code == 200
+    other = [{"linkId": "diary", "answer": [{"valueString": "Other words"}]}]
+    nurse.change(f"QuestionnaireResponse/{plain['id']}", item=other, expect=422)
+    nurse.change(f"QuestionnaireResponse/{plain['id']}", item=other, author={"reference": nurse.user}, expect=422)
+    nurse.change(f"QuestionnaireResponse/{plain['id']}", status="amended", expect=200)
+    len_.change(f"QuestionnaireResponse/{plain['id']}", item=[{"linkId": "diary", "answer": [{"valueString": "I walked to the bridge and back"}]}], expect=200)
     history = len_.get(f"QuestionnaireResponse/{plain['id']}/_history").json()["entry"]
-    assert [h["resource"]["item"][0]["answer"][0]["valueString"] for h in history] == ["Other words", "I walked to the bridge"], "nothing of the person's is lost"
+    said = ["I walked to the bridge and back", "I walked to the bridge", "I walked to the bridge"]
+    assert [h["resource"]["item"][0]["answer"][0]["valueString"] for h in history] == said, "what stands under the person's name is the person's"
