@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from fhir_gateway.domain import helping
+from fhir_gateway.domain.bonds import looks_after, names
 from fhir_gateway.domain.directory import Directory
 from fhir_gateway.domain.mapping.merging import with_helpers
 from fhir_gateway.domain.periods import instant, micros
 from fhir_gateway.domain.relationships import JOINED, from_team
+from fhir_gateway.domain.standing import Standing, in_team, related, team_names
 from fhir_gateway.domain.types import Actor, Writer
 from fhir_gateway.domain.versions import Version
 
-from .worlds import NOW
+from .worlds import NOW, P1
 
 OURS = "https://fhir-gateway.example/CodeSystem"
 AT = micros(NOW)
@@ -251,3 +253,18 @@ def test_a_file_of_a_plan_takes_out_whom_its_writer_was_shown_and_nobody_else() 
     without = {**now, "participant": now["participant"][:1]}
     assert with_helpers(without, now, {}) == now == with_helpers(dict(now), now, now), "they do not know them, or kept them"
     assert with_helpers(without, now, now) == without
+
+
+def test_they_are_in_the_team_for_whom_they_took_it_on_and_for_nobody_else() -> None:
+    chains = taken()
+    gp, wes = chains[TEAM][-1].body["participant"]
+    rewritten = {**chains[TEAM][-1].body, "participant": [gp, {k: v for k, v in wes.items() if k != "onBehalfOf"}]}
+    elsewhere = HERE.actor("Practitioner/wes", kind="professional", organisation="Organization/hospice", at=NOW)
+    for team in (chains[TEAM], [*chains[TEAM], Version(rewritten, WES, AT + 1)]):
+        known = Standing(P1, relationships=tuple(replace(r, consent_needed=False) for r in from_team(TEAM, team, (), HERE)))
+        for actor, at_work in ((ASKS, True), (replace(elsewhere, organisation="Organization/hospice"), False)):
+            assert (related(known, actor, AT + 2) is not None) is looks_after(known, actor, AT + 2, None) is at_work
+            assert (TEAM in team_names(known, actor, AT + 2)) is (TEAM in names(known, actor, AT + 2, actor.ids)) is at_work
+            assert in_team(known, actor, AT + 2, frozenset({"Practitioner/wes"})) is at_work
+    nowhere = replace(ASKS, organisation=None)
+    assert into(TASK, record((task("requested"), GP), (task("accepted"), WES)), nowhere, HERE, AT) is None

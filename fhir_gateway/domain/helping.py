@@ -117,6 +117,8 @@ def into(task: str, chains: Chains, actor: Actor, directory: Directory, at: int)
     Task before: who was taken out of the team stays out until they are asked anew."""
     chain = chains[task]
     body, user = chain[-1].body, actor.user
+    if actor.organisation not in directory.organisations:  # they are in it for where they work, and nowhere else
+        return
     if actor.kind != "professional" or not user.startswith("Practitioner/") or chain[-1].writer.user != user or body.get("status") not in ACCEPTED:
         return
     asked = next(from_task(task, chain, directory, {task: user}), None)
