@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from fhir_gateway.domain import helping
+from fhir_gateway.domain.bonds import looks_after, names
 from fhir_gateway.domain.directory import Directory
 from fhir_gateway.domain.mapping.merging import with_helpers
 from fhir_gateway.domain.periods import instant, micros
 from fhir_gateway.domain.relationships import JOINED, from_team
+from fhir_gateway.domain.standing import Standing, in_team, related, team_names
 from fhir_gateway.domain.types import Actor, Writer
 from fhir_gateway.domain.versions import Version
 
-from .worlds import NOW
+from .worlds import NOW, P1
 
 OURS = "https://fhir-gateway.example/CodeSystem"
 AT = micros(NOW)
@@ -61,6 +63,10 @@ def taken() -> dict[str, list[Version]]:
 
 def into(task: str, chains: dict[str, list[Version]], actor: Actor, directory: Directory, at: int) -> helping.Change | None:
     return next(helping.into(task, chains, actor, directory, at), None)
+
+
+def out(task: str, chains: dict[str, list[Version]], gone: bool, at: int) -> helping.Change | None:
+    return helping.out({r: c for r, c in chains.items() if not (gone and r == task)}, at)
 
 
 def then(chains: dict[str, list[Version]], ref: str, body: dict[str, Any], by: Writer, at: int) -> dict[str, list[Version]]:
@@ -128,33 +134,33 @@ def test_the_time_in_the_team_is_that_of_the_task() -> None:
     assert change is not None and change.by is not None
     assert [change.body["participant"][-1]["period"][k][:10] for k in ("start", "end")] == ["2026-11-02", "2026-11-10"]
     chains = then(chains, TEAM, change.body, change.by, AT)
-    assert into(TASK, chains, ASKS, HERE, AT) is None is helping.out(TASK, chains, False, AT)
+    assert into(TASK, chains, ASKS, HERE, AT) is None is out(TASK, chains, False, AT)
     shorter = asked | {"status": "in-progress", "restriction": {"period": {"start": soon, "end": instant(AT + 3 * DAY).isoformat()}}}
-    change = helping.out(TASK, then(chains, TASK, shorter, GP, AT + 1), False, AT + 1)
+    change = out(TASK, then(chains, TASK, shorter, GP, AT + 1), False, AT + 1)
     assert change is not None and change.body["participant"][-1]["period"]["end"][:10] == "2026-11-04" and change.by is None
 
 
 @pytest.mark.parametrize("end", [task("completed"), task("rejected"), task("failed"), task("requested"), task("accepted", owner={"reference": "Practitioner/col"}), None])
 def test_with_the_task_their_time_is_over(end: dict[str, Any] | None) -> None:
     chains, at = taken(), AT + DAY
-    change = helping.out(TASK, chains if end is None else then(chains, TASK, end, GP, at), end is None, at)
+    change = out(TASK, chains if end is None else then(chains, TASK, end, GP, at), end is None, at)
     assert change is not None and change.team == TEAM
     gp, wes = change.body["participant"]
     assert gp == {"member": {"reference": "Practitioner/gp"}} and wes["period"] == {"start": "2026-11-01T10:00:00.000Z", "end": "2026-11-02T09:59:59.999Z"}
     over = then(chains, TEAM, change.body, Writer("Practitioner/wes", method="SYSTEM"), at)
     (r,) = [r for r in from_team(TEAM, over[TEAM], (), HERE) if "Practitioner/wes" in r.names]
     assert r.counts and r.high is not None and r.high < at, "and the reading with it"
-    assert helping.out(TASK, over if end is None else then(over, TASK, end, GP, at), end is None, at) is None, "once"
+    assert out(TASK, over if end is None else then(over, TASK, end, GP, at), end is None, at) is None, "once"
 
 
 def test_who_was_put_in_by_somebody_or_is_brought_in_by_another_referral_stays() -> None:
     chains, at = taken(), AT + DAY
     by_hand = {"status": "active", "participant": [{"member": {"reference": "Practitioner/gp"}}, {"member": {"reference": "Practitioner/wes"}}]}
-    assert helping.out(TASK, then({**chains, TEAM: [Version(by_hand, GP, 0)]}, TASK, task("completed"), WES, at), False, at) is None
+    assert out(TASK, then({**chains, TEAM: [Version(by_hand, GP, 0)]}, TASK, task("completed"), WES, at), False, at) is None
     another = {**chains, "Task/u": [Version(task("requested"), GP, AT), Version(task("accepted"), WES, AT)]}
-    assert helping.out(TASK, then(another, TASK, task("completed"), WES, at), False, at) is None
+    assert out(TASK, then(another, TASK, task("completed"), WES, at), False, at) is None
     nothing_else = {**chains, "Task/u": [Version(task("requested"), GP, AT), Version(task("accepted"), COL, AT)]}
-    assert helping.out(TASK, then(nothing_else, TASK, task("completed"), WES, at), False, at) is not None
+    assert out(TASK, then(nothing_else, TASK, task("completed"), WES, at), False, at) is not None
 
 
 def test_whom_somebody_took_out_comes_in_once_they_are_asked_anew() -> None:
@@ -175,7 +181,7 @@ def test_who_ties_a_task_to_another_referral_brings_nobody_into_its_team(by: Wri
     chains = record((task("requested", **other), GP), (task("accepted", **other), WES), (task("accepted"), by), (task("in-progress"), WES))
     assert into(TASK, chains, ASKS, HERE, AT) is None
     kept = then({**taken(), "Task/u": chains[TASK]}, TASK, task("completed"), WES, AT + DAY)
-    assert helping.out(TASK, kept, False, AT + DAY) is not None, "nor stays anybody in by it"
+    assert out(TASK, kept, False, AT + DAY) is not None, "nor stays anybody in by it"
     by_gp = record((task("requested", **other), GP), (task("accepted", **other), WES), (task("accepted"), GP), (task("in-progress"), WES))
     assert into(TASK, by_gp, ASKS, HERE, AT) is not None
 
@@ -209,7 +215,7 @@ def test_a_shorter_time_is_the_same_membership_and_ends_with_the_task(period: di
     gp, wes = chains[TEAM][-1].body["participant"]
     chains = then(chains, TEAM, {**chains[TEAM][-1].body, "participant": [{**wes, "period": period}, gp]}, by, AT + 1)
     assert [r.counts for r in from_team(TEAM, chains[TEAM], (), HERE) if "Practitioner/wes" in r.names] == [True]
-    change = helping.out(TASK, then(chains, TASK, task("completed"), WES, at), False, at)
+    change = out(TASK, then(chains, TASK, task("completed"), WES, at), False, at)
     assert change is not None and [m["member"] for m in change.body["participant"]] == [wes["member"], gp["member"]]
     (r,) = [r for r in from_team(TEAM, [*chains[TEAM], Version(change.body, WES, at)], (), HERE) if "Practitioner/wes" in r.names]
     assert r.high is not None and r.high < at
@@ -222,14 +228,14 @@ def test_the_start_of_a_whole_team_that_stands_for_theirs_hides_nobody() -> None
     body = {**chains[TEAM][-1].body, "period": {"start": wes["period"]["start"], "end": "2027-01-01"}, "participant": [gp, {k: v for k, v in wes.items() if k != "period"}]}
     chains = then(chains, TEAM, body, WES, AT + 1)
     assert [r.counts for r in from_team(TEAM, chains[TEAM], (), HERE) if "Practitioner/wes" in r.names] == [True]
-    assert helping.out(TASK, then(chains, TASK, task("completed"), WES, at), False, at) is not None
+    assert out(TASK, then(chains, TASK, task("completed"), WES, at), False, at) is not None
 
 
 def test_who_would_come_later_does_not_come_once_the_task_is_over() -> None:
     chains, at = taken(), AT + DAY
     gp, wes = chains[TEAM][-1].body["participant"]
     chains = then(chains, TEAM, {**chains[TEAM][-1].body, "participant": [gp, {**wes, "period": {"start": "2026-12-01"}}]}, WES, AT + 1)
-    change = helping.out(TASK, then(chains, TASK, task("completed"), WES, at), False, at)
+    change = out(TASK, then(chains, TASK, task("completed"), WES, at), False, at)
     assert change is not None and change.body["participant"] == [gp]
 
 
@@ -243,7 +249,7 @@ def test_the_same_end_written_to_the_second_is_the_same_membership() -> None:
     for end, found in (("2026-11-20T10:00:00Z", True), ("2026-11-21", False)):
         longer = then(chains, TEAM, {**change.body, "participant": [gp, {**wes, "period": {"start": "2026-11-01T10:00:00Z", "end": end}}]}, GP, AT + 1)
         over = then(longer, TASK, asked | {"status": "completed"}, WES, AT + DAY)
-        assert (helping.out(TASK, over, False, AT + DAY) is not None) is found, "for longer, they were put in by whoever wrote that"
+        assert (out(TASK, over, False, AT + DAY) is not None) is found, "for longer, they were put in by whoever wrote that"
 
 
 def test_a_file_of_a_plan_takes_out_whom_its_writer_was_shown_and_nobody_else() -> None:
@@ -251,3 +257,42 @@ def test_a_file_of_a_plan_takes_out_whom_its_writer_was_shown_and_nobody_else() 
     without = {**now, "participant": now["participant"][:1]}
     assert with_helpers(without, now, {}) == now == with_helpers(dict(now), now, now), "they do not know them, or kept them"
     assert with_helpers(without, now, now) == without
+
+
+def test_they_are_in_the_team_for_whom_they_took_it_on_and_for_nobody_else() -> None:
+    chains = taken()
+    gp, wes = chains[TEAM][-1].body["participant"]
+    rewritten = {**chains[TEAM][-1].body, "participant": [gp, {k: v for k, v in wes.items() if k != "onBehalfOf"}]}
+    elsewhere = HERE.actor("Practitioner/wes", kind="professional", organisation="Organization/hospice", at=NOW)
+    for team in (chains[TEAM], [*chains[TEAM], Version(rewritten, WES, AT + 1)]):
+        known = Standing(P1, relationships=tuple(replace(r, consent_needed=False) for r in from_team(TEAM, team, (), HERE)))
+        for actor, at_work in ((ASKS, True), (replace(elsewhere, organisation="Organization/hospice"), False)):
+            assert (related(known, actor, AT + 2) is not None) is looks_after(known, actor, AT + 2, None) is at_work
+            assert (TEAM in team_names(known, actor, AT + 2)) is (TEAM in names(known, actor, AT + 2, actor.ids)) is at_work
+            assert in_team(known, actor, AT + 2, frozenset({"Practitioner/wes"})) is at_work
+    nowhere = replace(ASKS, organisation=None)
+    assert into(TASK, record((task("requested"), GP), (task("accepted"), WES)), nowhere, HERE, AT) is None
+
+
+@pytest.mark.parametrize(
+    ("what", "now"),
+    [
+        ("ServiceRequest/r", {"status": "revoked", "basedOn": [{"reference": "CarePlan/p"}]}), ("ServiceRequest/r", {"status": "active"}), ("ServiceRequest/r", None),
+        ("ServiceRequest/r", {"status": "active", "basedOn": [{"reference": "CarePlan/another"}]}),
+        ("CarePlan/p", {"status": "revoked", "careTeam": [{"reference": TEAM}]}), ("CarePlan/p", {"status": "active"}), ("CarePlan/p", None),
+    ],
+)  # fmt: skip
+def test_with_the_referral_the_plan_and_its_naming_the_team_their_time_is_over(what: str, now: dict[str, Any] | None) -> None:
+    chains, at = taken(), AT + DAY
+    assert out(TASK, chains, False, at) is None
+    element = {"ServiceRequest/r": "basedOn", "CarePlan/p": "careTeam"}[what]
+    assert helping.loses(now, chains[what][-1].body, element) and not helping.loses(chains[what][-1].body | {"title": "New"}, chains[what][-1].body, element)
+    without = then(chains, what, now, GP, at) if now is not None else {r: c for r, c in chains.items() if r != what}
+    change = out(TASK, without, False, at)
+    assert change is not None and change.body["participant"][1]["period"]["end"] == "2026-11-02T09:59:59.999Z"
+
+
+def test_a_task_that_brought_nobody_in_ends_nobodys_time() -> None:
+    chains, at = taken(), AT + DAY
+    short = task("accepted", focus={"reference": "ServiceRequest/another"}, restriction={"period": {"end": "2026-11-02"}})
+    assert out("Task/u", {**chains, "Task/u": [Version(short | {"status": "requested"}, GP, AT), Version(short, WES, AT)]}, False, at) is None

@@ -240,9 +240,11 @@ EDGES = (None, None, micros(NOW) - 10**13, micros(NOW) - 1, micros(NOW), micros(
 
 def a_relationship(dice: Dice, name: str) -> Relationship:
     low, high = dice.choice(EDGES), dice.choice(EDGES) if dice.one_in(3) else None
+    own = Dice(f"for where {name} {low} {high}")  # dice of their own, not to turn what else is thrown
     return Relationship(
         frozenset({name}), dice.choice(("team", "claim")), "x", low, high, dice.choice(("", *PEOPLE)), dice.choice((None, None, None, *PLACES)),
         counts=not dice.one_in(4), consent_needed=dice.one_in(2), team=dice.choice(("", "CareTeam/t1")),
+        place=frozenset(own.some(PLACES)) if own.one_in(3) else frozenset(),
     )  # fmt: skip
 
 

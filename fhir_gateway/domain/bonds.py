@@ -97,7 +97,8 @@ def names(standing: Standing, actor: Actor, at: int, of: frozenset[str]) -> set[
         if of & group.names and during((group.low, group.high), at):
             out.add(group.team)
     for r in standing.relationships:
-        if r.team and r.counts and of & r.names and during((r.low, r.high), at) and not _by_themselves(r, actor):
+        elsewhere = bool(r.place) and not of & r.place
+        if r.team and r.counts and not elsewhere and of & r.names and during((r.low, r.high), at) and not _by_themselves(r, actor):
             out.add(r.team)
     return out
 
@@ -108,7 +109,8 @@ def looks_after(standing: Standing, actor: Actor, at: int, died: int | None) -> 
 
 
 def _ties(standing: Standing, r: Relationship, actor: Actor, at: int, died: int | None) -> bool:
-    if not r.counts or not ((actor.ids - actor.past) & r.names):
+    mine = actor.ids - actor.past
+    if not (r.counts and mine & r.names) or (r.place and not mine & r.place):
         return False
     if r.origin == "claim":
         if actor.sector not in ("health", "social-care") or not {r.writer_organisation or ""} <= {*actor.ids, ""}:

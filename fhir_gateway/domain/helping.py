@@ -24,6 +24,7 @@ from .versions import Version, since
 from .vocabulary import OURS
 
 KINDS: Final = ("Task", "ServiceRequest", "CarePlan", "CareTeam")
+MEMBER: Final = f"{OURS}/StructureDefinition/plan-member"
 MILLISECOND: Final = 1_000
 SECOND: Final = 1_000_000
 Chains = Mapping[str, Sequence[Version]]  # a person's KINDS as they will be, by reference, oldest version first
@@ -45,20 +46,37 @@ def concerns(now: Mapping[str, Any] | None, before: Mapping[str, Any] | None) ->
     return any(t is not None and t.get("status") in ACCEPTED and bool(request_of(t)) for t in (now, before))
 
 
+def loses(now: Mapping[str, Any] | None, before: Mapping[str, Any], element: str) -> bool:
+    """Does this referral (None: gone) lead to a plan, this plan to a team, no more, by being over or by naming it no more."""
+
+    def leads(body: Mapping[str, Any] | None) -> set[str]:
+        return {n for r in body.get(element, ()) for n in named_by(r)} if body is not None and body.get("status") not in ENDED else set()
+
+    return not leads(before) <= leads(now)
+
+
 # -- out --------------------------------------------------------------------------------------------------------------
 
 
-def out(task: str, chains: Chains, gone: bool, at: int) -> Change | None:
-    """The first team in which somebody is still whom this Task brought in and brings in no more, without them."""
-    chain = chains[task]
-    for user in sorted({v.writer.user for v in chain if v.body.get("status") in ACCEPTED}):
-        held = not gone and _holds(chain, user)
-        last = _until(chain[-1].body) if held else at - MILLISECOND
-        for team in sorted(t for t in chains if t.startswith("CareTeam/")):
-            late = [] if last is None else [n for n in _put_in(chains[team], user, at) if _later(chains[team][-1].body["participant"][n], last)]
-            if late and (held or not _otherwise(task, team, user, chains)):
-                return Change(team, _ended(chains[team][-1].body, late, last or at, at))
+def out(chains: Chains, at: int) -> Change | None:
+    """The first team in which somebody is still whom a Task brought in and brings in no more, without them."""
+    for team in sorted(t for t in chains if t.startswith("CareTeam/")):
+        late: dict[int, list[int]] = {}
+        for n, user, task in _put_in(chains[team], at):
+            last = _last(task, team, user, chains, at)
+            if last is not None and _later(chains[team][-1].body["participant"][n], last):
+                late.setdefault(last, []).append(n)
+        for last, members in sorted(late.items())[:1]:
+            return Change(team, _ended(chains[team][-1].body, members, last or at, at))
     return None
+
+
+def _last(task: str, team: str, user: str, chains: Chains, at: int) -> int | None:
+    """The last instant for which they are in this team, whom this Task brought in; None where nothing ends it."""
+    chain = chains.get(task, ())
+    if chain and _holds(chain, user) and any(w.team == team for w in _ways(chain, chains)):
+        return _until(chain[-1].body)
+    return None if _otherwise(task, team, user, chains) else at - MILLISECOND
 
 
 def _holds(chain: Sequence[Version], user: str) -> bool:
@@ -92,11 +110,14 @@ def _otherwise(task: str, team: str, user: str, chains: Chains) -> bool:
     return False
 
 
-def _put_in(chain: Sequence[Version], user: str, at: int) -> list[int]:
-    """Which members of a team (by place in it) are this person, put in by a referral, and not out yet: by the rule by which they count as that,
-    and where another system wrote the same time to the second."""
-    found = ((m, by) for m, by in put_in(chain, SECOND) if user in m.names and by is not None and by.writer.method == JOINED)
-    return [m.place for m, _ in found if _later(chain[-1].body["participant"][m.place], at)]
+def _put_in(chain: Sequence[Version], at: int) -> Iterator[tuple[int, str, str]]:
+    """Which members of a team (by place in it) a referral put in and are not out yet, by the rule by which they count as that, and where another
+    system wrote the same time to the second: with who that is, and by which Task, as it was said when they came."""
+    for member, by in put_in(chain, SECOND):
+        if by is not None and by.writer.method == JOINED and _later(chain[-1].body["participant"][member.place], at):
+            mine = [p for p in by.body.get("participant", ()) if named_by(p.get("member")) == member.names]
+            called = next((str(e.get("valueString")) for p in mine[-1:] for e in p.get("extension", ()) if e.get("url") == MEMBER), "")
+            yield member.place, min(member.names), f"Task/{called.removeprefix('joined-').rpartition('-')[0]}"
 
 
 def _ended(team: Mapping[str, Any], members: Sequence[int], last: int, at: int) -> dict[str, Any]:
@@ -117,6 +138,8 @@ def into(task: str, chains: Chains, actor: Actor, directory: Directory, at: int)
     Task before: who was taken out of the team stays out until they are asked anew."""
     chain = chains[task]
     body, user = chain[-1].body, actor.user
+    if actor.organisation not in directory.organisations:  # they are in it for where they work, and nowhere else
+        return
     if actor.kind != "professional" or not user.startswith("Practitioner/") or chain[-1].writer.user != user or body.get("status") not in ACCEPTED:
         return
     asked = next(from_task(task, chain, directory, {task: user}), None)
@@ -189,7 +212,7 @@ def _joined(team: Mapping[str, Any], task: str, actor: Actor, directory: Directo
     name = directory.people.get(actor.user, ("", frozenset()))[0]
     others = team.get("participant", [])
     called = [  # by which a plan as a file knows them
-        {"url": f"{OURS}/StructureDefinition/plan-member", "valueString": f"joined-{task.split('/')[1]}-{len(others)}"},
+        {"url": MEMBER, "valueString": f"joined-{task.split('/')[1]}-{len(others)}"},
         *([{"url": f"{OURS}/StructureDefinition/team-person", "valueReference": {"type": "Practitioner", "display": name}}] if name else []),
     ]
     one = {
@@ -227,4 +250,4 @@ def _span(participant: Mapping[str, Any]) -> tuple[int | None, int | None]:
         return 1, 0
 
 
-__all__ = ["KINDS", "Change", "concerns", "into", "out"]
+__all__ = ["KINDS", "Change", "concerns", "into", "loses", "out"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import inf
 from typing import Any, Final, NamedTuple
@@ -82,8 +82,17 @@ def from_team(
     for member, by in put_in(chain):
         if all(n.split("/")[0] in ("Patient", "RelatedPerson", "CareTeam") for n in member.names):
             continue
-        took = bool(confirmed & member.names) or (by is not None and by.writer.method == JOINED)
-        yield _weigh(member.names, by, took, directory, "team", ref, member.low, member.high, team=ref)
+        joined = by is not None and by.writer.method == JOINED
+        found = _weigh(member.names, by, joined or bool(confirmed & member.names), directory, "team", ref, member.low, member.high, team=ref)
+        yield replace(found, place=_joined_for(by.body, member.names)) if by is not None and joined else found
+
+
+def _joined_for(team: Mapping[str, Any], names: frozenset[str]) -> frozenset[str]:
+    """For which organisation a referral brought this member in, as it said so then; for nobody's, where it named none."""
+    for p in reversed(team.get("participant", ())):
+        if named_by(p.get("member")) == names:
+            return named_by(p.get("onBehalfOf")) or frozenset({""})
+    return frozenset({""})
 
 
 def put_in(chain: Sequence[Version], slack: int = 0) -> Iterator[tuple[_Member, Version | None]]:

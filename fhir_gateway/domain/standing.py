@@ -62,7 +62,8 @@ class Relationship:
     `origin`: team, practitioner, task, referral, claim. `source` is the record that says so, `writer` who wrote it there.
     `counts` is False until everything the paragraph asks for is true, `why` then says what is missing.
     `consent_needed`: the owner is no health or social care organisation, so it counts while the person's consent names them.
-    `team` is the CareTeam of a member, by whose name they may also be granted.
+    `team` is the CareTeam of a member, by whose name they may also be granted. `place`, where it is not empty: only for who asks by one of
+    these names, too (for whom a member came in by a referral).
     """
 
     names: frozenset[str]
@@ -77,6 +78,7 @@ class Relationship:
     consent_needed: bool = False
     team: str = ""
     reason: str = ""
+    place: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,8 @@ def related(standing: Standing, actor: Actor, at: int) -> Relationship | None:
 def _holds(standing: Standing, r: Relationship, actor: Actor, at: int) -> bool:
     if not r.counts or r.names.isdisjoint(actor.opening) or not covers(r.low, r.high, at):
         return False
+    if r.place and r.place.isdisjoint(actor.opening):
+        return False
     if r.consent_needed and not consented(standing, r.names, at, actor.apart):
         return False
     if r.origin == "claim":  # by one's own word, for the organisation one said it for; in the voluntary sector it counts for nothing
@@ -226,7 +230,8 @@ def team_names(standing: Standing, actor: Actor, at: int, of: frozenset[str] | N
     ids = actor.ids if of is None else of
     out = {g.team for g in standing.groups if covers(g.low, g.high, at) and not g.names.isdisjoint(ids)}
     for r in standing.relationships:
-        if r.team and r.counts and covers(r.low, r.high, at) and not r.names.isdisjoint(ids) and not own_hand(r, actor):
+        here = not r.place or not r.place.isdisjoint(ids)
+        if r.team and r.counts and covers(r.low, r.high, at) and here and not r.names.isdisjoint(ids) and not own_hand(r, actor):
             out.add(r.team)
     return frozenset(out)
 

@@ -39,7 +39,7 @@ class Work:
     unseen: bool = False  # it takes back what its writer may not see
     over: set[Ref] = field(default_factory=set)  # referrals of which a Task is over now
     answered: set[Ref] = field(default_factory=set)  # answers to questions, finished now
-    helped: dict[Ref, tuple[str, ...]] = field(default_factory=dict)  # Tasks that are or were taken on, and whose they are
+    helped: dict[Ref, tuple[str, ...]] = field(default_factory=dict)  # Tasks that are or were taken on, what led them to a team, and whose they are
     plans: dict[str, list[Ref]] = field(default_factory=dict)  # people of whom it makes or ends main plans; which it makes
     where: dict[Ref, str] = field(default_factory=dict)  # of what came in a Bundle: in which entry
     last: list[Callable[[Work], Awaitable[None]]] = field(default_factory=list)  # what is done once all that was asked for is prepared

@@ -1,4 +1,4 @@
-"""A referral for a plan brings who takes it on into the team of that plan, and out of it when its Task is over: in the same commit."""
+"""A referral for a plan brings who takes it on into the team of that plan, and out of it when its Task, the referral or the plan is over: in the same commit."""
 
 from __future__ import annotations
 
@@ -20,27 +20,24 @@ TAKEN_ON, OVER = "they took on what was asked for by a referral", "what they wer
 
 
 async def settle_helpers(work: Work, put: Putting) -> None:
-    """Write who comes into a team and who goes by the Tasks of this commit."""
-    ctx = work.ctx
+    """Write who goes from a team, and who comes into one, by the Tasks of this commit and what they are for."""
+    ctx, helped = work.ctx, work.helped
+    work.helped = {}
     directory, _ = ctx.place or await directory_now(ctx.house)
-    known: dict[str, tuple[dict[str, list[Version]], dict[str, Stored]]] = {}
-    for ref, people in sorted(work.helped.items()):
+    at = micros(ctx.at)
+    for ref, people in sorted(helped.items()):
         if len(people) != 1:
             continue
-        person, task, at = people[0], str(ref), micros(ctx.at)
         while True:
-            if person not in known:
-                known[person] = await _record(work, person)
-            chains, now = known[person]
-            change = helping.out(task, chains, ref in work.gone, at) if task in chains else None
-            if change is None and task in chains and ref not in work.gone:
-                lets = [c for c in helping.into(task, chains, ctx.actor, directory, at) if await _could(work, c, now)]
+            chains, now = await _record(work, people[0])
+            change = helping.out(chains, at)
+            if change is None and str(ref) in chains and ref.type == "Task":
+                lets = [c for c in helping.into(str(ref), chains, ctx.actor, directory, at) if await _could(work, c, now)]
                 change = lets[0] if lets else None
             if change is None:
                 break
             team = now[change.team]
             await put(work, team.ref, change.body, team, "update", OVER if change.by is None else TAKEN_ON, ours=True, by=change.by)
-            del known[person]  # as it is then
 
 
 async def _could(work: Work, change: Change, now: Mapping[str, Stored]) -> bool:
@@ -65,7 +62,8 @@ async def _could(work: Work, change: Change, now: Mapping[str, Stored]) -> bool:
 
 async def _record(work: Work, person: str) -> tuple[dict[str, list[Version]], dict[str, Stored]]:
     """What is asked about, with what this commit writes; and each as it is last."""
-    found = [s for s in await work.ctx.house.store.patient_versions(person, helping.KINDS) if s.facts.patients == (person,)]
+    versions = await work.ctx.house.store.patient_versions(person, helping.KINDS)
+    found = [s for s in versions if s.facts.patients == (person,) and s.ref not in work.gone]
     new = [s for ref, s in work.written.items() if ref.type in helping.KINDS and s.facts.patients == (person,) and ref not in work.gone]
     every = [*found, *(s for s in new if not any(f.ref == s.ref and f.version == s.version for f in found))]
     last: dict[str, Stored] = {}

@@ -9,7 +9,7 @@ from ..domain import drafts, labels, strict
 from ..domain import facts as deriving
 from ..domain.bundle import instant
 from ..domain.drafts import Item
-from ..domain.helping import concerns
+from ..domain.helping import concerns, loses
 from ..domain.main_plan import counts
 from ..domain.person import at_risk
 from ..domain.relationships import JOINED
@@ -32,6 +32,7 @@ from .outgoing import sends, sent_again
 from .permitting import may_leave, may_touch, through_targets
 from .reading import in_scope
 
+LEADS = {"ServiceRequest": "basedOn", "CarePlan": "careTeam"}  # to a team, with the Task that is taken on
 OUR_OWN = Decision(True, "")  # what the gateway itself adds
 
 
@@ -71,8 +72,7 @@ async def store(
     if ref.type == "Task" and (asked := requests_over(final)):
         work.over |= asked
         work.at_last(close_requests)
-    if ref.type == "Task":
-        _helps(work, ref, final, before)
+    _helps(work, ref, final, before)
     if ref.type == "CarePlan":
         watched(work, stored, before)
     if finished(final, before):
@@ -96,11 +96,17 @@ def watched(work: Work, now: Stored | None, before: Stored | None) -> None:
 
 
 def _helps(work: Work, ref: Ref, now: dict[str, Any] | None, before: Stored | None) -> None:
-    """A Task is taken on, or was: then who it brings into a team, and who is over, is looked at before the commit."""
+    """A Task is taken on, or was, or what it is for leads to a team no more: then who comes into a team, and who goes, is looked at before the commit."""
+    if ref.type not in ("Task", *LEADS):
+        return
     was = strict.decode(before.body) if before is not None and before.body is not None else None
-    if (before is not None or work.ctx.actor.kind == "professional") and concerns(now, was):
+    if ref.type in LEADS:
+        looked_at = was is not None and loses(now, was, LEADS[ref.type])
+    else:
+        looked_at = (before is not None or work.ctx.actor.kind == "professional") and concerns(now, was)
+    if looked_at:
         work.helped.setdefault(ref, before.facts.patients if before is not None else work.new[ref].facts.patients)
-        work.at_last(settle_teams)
+        work.last.append(settle_teams)  # again, too, after what else is done at last
 
 
 async def settle_teams(work: Work) -> None:
@@ -146,8 +152,7 @@ async def away(work: Work, stored: Stored) -> Written:
     work.ops += await sends(ctx, ref, version, stored.facts, "deleted")
     if ref.type == "CarePlan":
         watched(work, None, stored)
-    if ref.type == "Task":
-        _helps(work, ref, None, stored)
+    _helps(work, ref, None, stored)
     work.gone.add(ref)
     return Written(ref, version, ctx.at, None, "deleted")
 

@@ -141,7 +141,7 @@ def test_who_takes_the_referral_on_is_in_the_team_with_its_rights_until_it_is_do
     assert "Wes S25" in ron.page.words()
 
 
-@pytest.mark.parametrize("end", ["rejected", "cancelled", "failed", "reassigned", "deleted"])
+@pytest.mark.parametrize("end", ["rejected", "cancelled", "failed", "reassigned", "deleted", "revoked"])
 def test_however_it_ends_the_period_ends(walk: Walk, end: str) -> None:
     una, _, team, goal = walk.somebody(f"Una{end}")
     una.allow(permit(team))
@@ -152,6 +152,9 @@ def test_however_it_ends_the_period_ends(walk: Walk, end: str) -> None:
         una.change(task, owner={"reference": walk.colleague.user}, status="requested")
         walk.colleague.agree(una.id)
         assert walk.colleague.status(goal) == 200, "who is asked instead comes in"
+    elif end == "revoked":
+        una.change(una.read(task)["focus"]["reference"], status="revoked")
+        assert una.read(task)["status"] == "accepted", "the referral alone"
     elif end == "deleted":
         assert una.call("DELETE", task, headers={"If-Match": una.get(task).headers["etag"]}).status_code in (200, 204)
     else:
