@@ -161,7 +161,7 @@ async def test_one_plan_imported_at_both_is_one_plan_at_both(both: Both) -> None
     for town, other in ((both.a, both.b), (both.b, both.a)):
         town.terms = (replace(town.terms[0], types=None),)
         town.house = replace(town.house, remotes=town.terms)
-        server = RemoteServer(f"http://{other.name}.test/fhir", both.clock.now, "Bearer x", line(of_gateway(other.app(town.name)), both.asked, both.lost, both.busy, both.meanwhile))
+        server = RemoteServer(f"http://{other.name}.test/fhir", both.clock.now, "Bearer x", line(of_gateway(other.app(town.name)), both.asked, both.lost, both.busy, both.meanwhile, both.offers_not))
         both.partners[town.name] = Partner(town.terms[0], server)
         await imported(town)
     before = len(await his(both.a))

@@ -85,7 +85,7 @@ async def restored(both: Both, folder: Path, copy: bytes) -> None:
     both.b.house = replace(both.b.house, store=await sqlite.open(folder / "b.sqlite", clock=both.clock.now))
     for town, other in ((both.a, both.b), (both.b, both.a)):
         await both.partners[town.name].server.close()
-        server = RemoteServer(f"http://{other.name}.test/fhir", both.clock.now, "Bearer x", line(of_gateway(other.app(town.name)), both.asked, both.lost, both.busy, both.meanwhile))
+        server = RemoteServer(f"http://{other.name}.test/fhir", both.clock.now, "Bearer x", line(of_gateway(other.app(town.name)), both.asked, both.lost, both.busy, both.meanwhile, both.offers_not))
         both.partners[town.name] = Partner(town.terms[0], server)
 
 
