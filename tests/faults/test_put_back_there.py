@@ -13,7 +13,7 @@ import pytest
 
 from fhir_gateway import gate
 from fhir_gateway.domain import copies
-from fhir_gateway.domain.types import Send
+from fhir_gateway.domain.types import Ref, Send
 from fhir_gateway.gate.settling import CONFLICT
 from fhir_gateway.sync import resending
 
@@ -192,18 +192,24 @@ async def test_a_state_of_yesterday_is_no_edit_and_ours_goes_there_again(tmp_pat
         rig.one_each()
 
 
+async def gone_on_from_yesterday(rig: Rig) -> Ref:
+    """Our goal, whose copy there was put back to before our last change and then edited."""
+    ref = await rig.goal("walk")
+    await rig.settled()
+    put_back = backup(rig.there)
+    rig.now += timedelta(hours=1)
+    await rig.change(rig.me, "walk", note=[{"text": "today"}])
+    await rig.settled()
+    put_back()
+    rig.now += timedelta(minutes=5)
+    rig.there.write({**rig.there.named("Goal")[0], "description": {"text": "run"}})
+    await rig.round(3)
+    return ref
+
+
 async def test_what_they_made_of_a_state_of_yesterday_waits_for_a_person_beside_ours(tmp_path: Path) -> None:
     async with rigged(tmp_path) as rig:
-        ref = await rig.goal("walk")
-        await rig.settled()
-        put_back = backup(rig.there)
-        rig.now += timedelta(hours=1)
-        await rig.change(rig.me, "walk", note=[{"text": "today"}])
-        await rig.settled()
-        put_back()
-        rig.now += timedelta(minutes=5)
-        rig.there.write({**rig.there.named("Goal")[0], "description": {"text": "run"}})
-        await rig.round(3)
+        ref = await gone_on_from_yesterday(rig)
         stored = await rig.house.store.get(ref)
         assert stored is not None and b"today" in (stored.body or b"") and b"walk" in (stored.body or b"")
         (kept,) = (await rig.house.store.kept_all(CONFLICT, rig.now, "hub ")).values()
@@ -213,16 +219,7 @@ async def test_what_they_made_of_a_state_of_yesterday_waits_for_a_person_beside_
 @pytest.mark.parametrize("how", ["ours", "theirs"])
 async def test_no_later_edit_of_ours_goes_over_what_they_made_of_it_until_a_person_decides(tmp_path: Path, how: str) -> None:
     async with rigged(tmp_path) as rig:
-        ref = await rig.goal("walk")
-        await rig.settled()
-        put_back = backup(rig.there)
-        rig.now += timedelta(hours=1)
-        await rig.change(rig.me, "walk", note=[{"text": "today"}])
-        await rig.settled()
-        put_back()
-        rig.now += timedelta(minutes=5)
-        rig.there.write({**rig.there.named("Goal")[0], "description": {"text": "run"}})
-        await rig.round(3)
+        ref = await gone_on_from_yesterday(rig)
         await rig.change(rig.me, "walk", statusDate="2026-01-02")
         await rig.round(3)
         stored = await rig.house.store.get(ref)
