@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -41,6 +42,14 @@ def found(g: Gateway, who: str, search: str) -> list[dict[str, Any]]:
     return [e["resource"] for e in answer.json().get("entry", [])]
 
 
+def after_what_was(events: list[dict[str, Any]]) -> str:
+    """A moment of the gateway's own clock after all these and before whatever is asked from now on: no clock of ours says what was before."""
+    last = max(datetime.fromisoformat(e["recorded"]) for e in events) + timedelta(milliseconds=200)
+    while datetime.now(UTC) <= last:
+        time.sleep(0.05)
+    return last.isoformat(timespec="milliseconds")
+
+
 def did(event: dict[str, Any]) -> tuple[str, str]:
     return event["subtype"][0]["code"], event["outcome"]
 
@@ -70,8 +79,7 @@ def test_r4_parameters_find_what_they_should(demo: Gateway, looked: dict[str, An
 def test_a_person_is_meant_by_an_identifier_as_by_their_id(demo: Gateway, looked: dict[str, Any]) -> None:
     """ITI-81 asks by `patient.identifier`. Whoever is not found by it has no rows, and what cannot be asked is refused, not passed over."""
     (number,) = [i["value"] for i in demo.get("patient", f"Patient/{demo.patient}").json()["identifier"] if i["system"].endswith("nhs-number")]
-    time.sleep(1 - time.time() % 1)  # what was looked at just now is of a second before
-    until = quote(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    until = quote(after_what_was(found(demo, "patient", f"AuditEvent?agent={looked['gp']}")))
     nhs, rest = "https://fhir.nhs.uk/Id/nhs-number", f"date=lt{until}&_count=200"
     for who in ("patient", "privacy-officer"):
         theirs = {e["id"] for e in found(demo, who, f"AuditEvent?patient={demo.patient}&{rest}")}
