@@ -20,7 +20,7 @@ from fhir_gateway.remote.client import Down, RemoteServer
 from fhir_gateway.store import sqlite
 from fhir_gateway.store.base import TooBig, Unavailable
 from fhir_gateway.store.journalled import opening
-from fhir_gateway.sync import one_by_one, worker
+from fhir_gateway.sync import one_by_one, taking, worker
 from fhir_gateway.sync.foreseeing import preview
 from fhir_gateway.sync.partner import Partner
 from fhir_gateway.sync.pull import pull
@@ -783,6 +783,24 @@ async def test_a_fault_of_ours_with_one_change_stops_nothing_that_comes_beside_a
     monkeypatch.undo()
     await replay(here.house, here.partner, here.operator, waits["id"])
     assert await here.texts() == ["after it", "beside it", "odd"] and not await here.quarantined(), "mended, it is taken in again"
+
+
+async def test_a_dry_run_says_of_what_a_fault_of_ours_keeps_out_that_it_is_refused_and_goes_on(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = await begin()
+    applied = taking._applied
+
+    async def odd(house: Any, partner: Any, change: Any, *args: Any) -> Tally:
+        if change["resource"] and "odd" in str(change["resource"]):
+            raise KeyError(change["resource"]["code"]["text"])
+        return await applied(house, partner, change, *args)
+
+    monkeypatch.setattr(taking, "_applied", odd)
+    found = {}
+    for text in ("before it", "odd", "after it"):
+        found[f"Observation/{here.seen(text)['id']}"] = text
+    said = {found[item["ref"]]: item["would"] async for item in preview(here.house, here.partner)}
+    assert said == {"before it": "receive", "odd": "refuse", "after it": "receive"}
+    assert not await here.quarantined(), "nothing is written"
 
 
 async def test_a_store_that_cannot_answer_puts_nothing_aside(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
