@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from fhir_gateway import gate
 from fhir_gateway.domain import strict
+from fhir_gateway.domain.limits import Limits
 from fhir_gateway.domain.types import Keep, Linked, Op, Ref
 from fhir_gateway.gate import Remote
 from fhir_gateway.remote.client import Down, RemoteServer
@@ -758,6 +759,24 @@ async def test_what_no_record_of_this_store_can_hold_waits_and_what_comes_beside
     assert await here.texts() == ["after it", "beside it"]
     kept = await here.quarantined()
     assert [q["kind"] for q in kept] == ["too-large", "too-large"] and f"Observation/{beside['id']}" in {q["id"] for q in kept}
+
+
+@pytest.mark.parametrize("much", [{"note": [{"text": "x"}] * 41}, {"extension": [{"url": f"http://x/{n}", "valueString": "x"} for n in range(40)]}, {"note": [{"text": "x" * 90_000}]}])
+async def test_what_no_client_may_send_is_taken_from_no_partner_either(begin: Begin, much: dict[str, Any]) -> None:
+    here = await begin()
+    here.partner.limits = Limits(items=40, elements=60, body=20_000)
+    here.seen("large", **much)
+    beside = here.seen("beside it")
+    await here.pull()
+    here.there.write({**beside, **much})
+    here.seen("after it")
+    await here.pull()
+    assert await here.texts() == ["after it", "beside it"]
+    kept = await here.quarantined()
+    assert [(q["kind"], q["people"]) for q in kept] == [("too-large", [here.names["amina"]])] * 2
+    here.there.write(beside)
+    await here.pull()
+    assert len(await here.quarantined()) == 1 and await here.texts() == ["after it", "beside it"], "made smaller there, it waits no more"
 
 
 @pytest.mark.parametrize("feed", ["search", pytest.param("system", marks=slow)])
