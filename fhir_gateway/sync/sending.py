@@ -159,7 +159,10 @@ async def send(
         raise AskAgain(await pull_one(house, partner, live))
     known = await _looked_for(house, partner, stored, before) if live is None else None
     why = await grounds(ctx, partner.terms, stored)
-    attempt = await attempts.begin(house, partner, entry, stored, before, why, copy) if stored.facts.patients else None
+    try:
+        attempt = await attempts.begin(house, partner, entry, stored, before, why, copy) if stored.facts.patients else None
+    except Taken:  # another lane sends it at this moment
+        raise MayArrive from None
     try:
         asking = partial(as_asked, house, partner, entry, stored, views, link)
         reply = await _conditional(house, partner, stored.ref, copy, live, before, known, asking)
