@@ -167,3 +167,18 @@ async def test_what_both_of_two_people_wait_for_is_made_there_once(crossed: tupl
     await here.settled()
     assert seen(here) == ["fed"] and (await here.status())["quiet"]
     assert len(here.there.ever("Patient")) == 2, "the infant and the mother, each once"
+
+
+async def test_who_changes_while_their_own_record_is_sent_ahead_is_named_in_what_is_about_them(crossed: tuple[Beside, Crossing]) -> None:
+    here, line = crossed
+    she = await mother(here)
+    await observed(here)
+
+    async def meanwhile() -> None:
+        await here.change(she, "mother", birthDate="1990-01-01")
+
+    line.meanwhile = meanwhile
+    await here.settled()
+    (observation,) = here.there.named("Observation")
+    (there,) = [p for p in here.there.named("Patient") if p.get("birthDate") == "1990-01-01"]
+    assert observation["focus"] == [{"reference": f"Patient/{there['id']}"}] and (await here.status())["quiet"]

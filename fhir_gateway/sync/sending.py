@@ -362,9 +362,13 @@ async def _ahead(
         if target.type == "Patient":  # else what refers to it names it by identifier
             raise
         return None
-    except (AskAgain, Moved, Taken):
+    except (AskAgain, Moved, Taken) as e:
         link = await house.store.link(partner.name, target)  # it may have been found there
-        return link.remote_id if link is not None and not link.gone else None
+        if link is not None and not link.gone:
+            return link.remote_id
+        if target.type == "Patient" and not isinstance(e, Taken):  # what is about somebody does not go without them: nothing would send it again
+            raise AskAgain from None
+        return None
     return next((op.remote_id for op in ops if isinstance(op, Linked)), None)
 
 
