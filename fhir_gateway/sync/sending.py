@@ -26,11 +26,11 @@ from .links import began_there, changed, etag_of, id_of, over, same
 from .partner import Partner, as_owner, elsewhere, local_references, outgoing, theirs_to_tag
 from .put_back_there import another_there
 from .recalling import take_back
-from .reviewing import named_otherwise, review
+from .reviewing import review
 from .taking import at_home, pull_one
 from .tally import Tally
 from .waiting import deleted_there, held_there, quarantine
-from .whose import as_they_wrote, called_there
+from .whose import as_they_wrote, called_there, named_otherwise
 
 
 class Differs(Exception):
@@ -250,8 +250,8 @@ async def _adopt(house: House, partner: Partner, stored: Stored, was: Linked | N
     """A copy of ours is there of which we do not know when it was agreed on: linked, and united with ours. Nothing there is overwritten."""
     ref = stored.ref
     await _of_the_same(house, partner, stored, there)
-    link = attempts.adopted(partner, ref, there, "")
-    await house.store.commit(over(was, link), *attempts.rows(partner, ref, before), attempts.ended(partner, ref))
+    link, again = attempts.adopted(partner, ref, there, ""), await named_otherwise(house, partner, stored, was)
+    await house.store.commit(over(was, link), *attempts.rows(partner, ref, before), attempts.ended(partner, ref), *again)
     return await pull_one(house, partner, link)
 
 
