@@ -87,6 +87,7 @@ NOT = {
     "/language/{code}": ANSWERS,
     "/sign-out": ANSWERS,
     "/account/sign-out-everywhere": ANSWERS,
+    "/leave": "answers by a redirect to another website",
     "/account/apps/{client}/stop": ANSWERS,
     "/my-plan/wheels/{id}/goal": ANSWERS,
     "/my-plan/drafts/{id}": ANSWERS,
