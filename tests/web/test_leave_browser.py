@@ -95,8 +95,14 @@ def test_shift_three_times_and_another_window_leaves_too(chromium: Any, left: Ga
     r = at_her_plan(chromium, left, pictures, 1280)
     other = r.context.new_page()
     other.goto(f"{left.base}/my-plan/sharing")
+    r.page.clock.install(time="2026-11-27T12:00:00")
     r.open("/my-plan/who-looked", "leave")
+    r.page.clock.pause_at("2026-11-27T13:00:00")  # it stands still from here on, but for what is said below
     status = r.page.locator(".app-leave [role=status]")
+    for key in ("Shift", "Shift"):
+        r.page.keyboard.press(key)
+    r.page.clock.run_for(5_000)
+    assert status.inner_text() == "You stay on this page."
     for key in ("Shift", "Shift", "Shift+KeyA", "Shift"):
         r.page.keyboard.press(key)
     assert status.inner_text() == "Shift. Press it 2 more times to leave.", "a capital letter begins it anew"
