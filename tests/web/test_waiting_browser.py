@@ -43,6 +43,10 @@ def waiting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         another = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "category": plan["category"], "title": TITLE, "subject": about, "extension": [late]}
         made = g.call("hospital", "POST", "CarePlan", body=another)
         assert made.status_code == 201, made.text
+        file = {"url": f"https://{'films-' * 12}example.org/salt", "title": "Salt and your heart"}
+        message = {"status": "completed", "priority": "urgent", "recipient": [about, {"reference": g.persona("gp")["fhirUser"]}], "payload": [{"contentString": LONG}, {"contentAttachment": file}]}
+        made = g.call("hospital", "POST", "Communication", body={"resourceType": "Communication", "subject": about, "sent": "2026-11-20T10:00:00Z", **message})
+        assert made.status_code == 201, made.text
         yield g
 
 
@@ -107,11 +111,13 @@ def test_a_goal_is_edited_and_a_question_asked(chromium: Any, waiting: Gateway, 
     gp.page.goto(f"{waiting.base}/team/people/{waiting.patient}")
     gp.open(str(gp.page.locator('a[href*="/edit/Goal/"]').first.get_attribute("href")), "team-edit")
     gp.open(f"/team/people/{waiting.patient}/ask", "team-ask")
+    gp.open(f"/team/people/{waiting.patient}/messages", "team-messages")
     gp.page.goto(f"{waiting.base}/team/people/{waiting.patient}")
     gp.open(str(gp.page.locator('a[href*="/review/"]').first.get_attribute("href")), "team-review")
     r = Reader(chromium, waiting, pictures, width)
     r.sign_in("patient")
     r.open(str(r.page.locator('a[href*="/edit/Goal/"]').first.get_attribute("href")), "my-plan-edit")
+    r.open("/my-plan/messages", "my-plan-messages")
     r.page.goto(f"{waiting.base}/my-plan")
     assert r.page.get_by_role("heading", name="It is time to look at this plan again").is_visible()
     r.open(str(r.page.locator('a[href*="/review/"]').first.get_attribute("href")), "my-plan-review")
