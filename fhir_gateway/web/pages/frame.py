@@ -21,6 +21,7 @@ from ... import gate
 from ...auth.launching import Launches
 from ...domain.problem import Problem
 from ...gate import Context, House
+from ...store.base import Unavailable
 from . import languages, words
 
 log = structlog.get_logger()
@@ -245,6 +246,8 @@ def framed(
             return await handler(pages, request, ctx)
         except Problem as p:
             return await sorry(pages, request, p, ctx)
+        except Unavailable as wrong:
+            return await sorry(pages, request, gate.unanswered(wrong), ctx)
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception:
