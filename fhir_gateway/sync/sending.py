@@ -26,11 +26,12 @@ from .links import began_there, changed, etag_of, id_of, over, same
 from .partner import Partner, as_owner, elsewhere, local_references, outgoing, theirs_to_tag
 from .put_back_there import another_there
 from .recalling import take_back
+from .renaming import named_otherwise
 from .reviewing import review
 from .taking import at_home, pull_one
 from .tally import Tally
 from .waiting import deleted_there, held_there, quarantine
-from .whose import as_they_wrote, called_there, named_otherwise
+from .whose import as_they_wrote, called_there
 
 TOO_LARGE: Final = "it is larger than the store here can write down of what both sides agreed on: send it in parts"
 

@@ -26,11 +26,12 @@ from .deleting import deleted_there
 from .feed import ID, Change, askable, change_of, utc
 from .links import began_there, changed, etag_of, kept, over, same
 from .partner import Partner, as_owner, incoming, local_references
+from .renaming import named_otherwise
 from .shapes import misshapen
 from .tally import Tally, ignored
 from .uniting import Again, merged, refused, waits_no_more
 from .waiting import DELETED, QUARANTINE, Corrected, broken, put_aside, quarantine
-from .whose import held_by_name, named_otherwise, names_of, only_shared, unsure, whose
+from .whose import held_by_name, names_of, only_shared, unsure, whose
 
 PATIENT_DATA_NOT_TAKEN = frozenset({"AuditEvent", "Provenance"})
 LOOKS = 3  # while we write the same at this moment

@@ -9,7 +9,7 @@ from ..domain import copies, strict
 from ..domain.directory import NOBODYS
 from ..domain.problem import Problem
 from ..domain.reasons import because
-from ..domain.types import Linked, Op, Ref, Send, Stored
+from ..domain.types import Ref
 from ..gate import Context, House
 from . import identity, originals, recognising, tags
 from .ahead import Ahead
@@ -116,16 +116,3 @@ async def only_shared(house: House, partner: Partner, body: dict[str, Any], know
         link = await house.store.link(partner.name, ref)
         if link is None or link.gone:
             raise because("not-shared", body["resourceType"], "forbidden")
-
-
-async def named_otherwise(house: House, partner: Partner, stored: Stored, was: Linked | None) -> list[Op]:
-    """What refers to this, of which the link `was`, and is there already names it as it was called before, or as held back: it goes once more.
-    For the commit that writes the link, whoever made it: a push, or a pull that found what is theirs."""
-    if not stored.facts.patients or (stored.ref.type == "Patient" and was is None):
-        return []
-    again: list[Op] = []
-    for referrer in await house.store.referrers(stored.ref):
-        other, known = await house.store.get(referrer), await house.store.link(partner.name, referrer)
-        if other is not None and not other.deleted and known is not None and not known.gone and not began_there(known):
-            again.append(Send(partner.name, referrer, other.version, next(iter(other.facts.patients), None), "changed"))
-    return again
