@@ -24,8 +24,9 @@ def leaving(pages: Pages) -> Callable[[Request], Awaitable[Response]]:
     async def leave(request: Request) -> Response:
         if request.method != "POST":
             return go(pages.leave)
-        response = go(pages.leave, await _ended(pages, request))
-        response.headers["Clear-Site-Data"] = CLEARED
+        response = go(pages.leave, ended := await _ended(pages, request))
+        if ended:
+            response.headers["Clear-Site-Data"] = CLEARED
         return response
 
     return leave
