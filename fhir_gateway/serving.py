@@ -317,7 +317,7 @@ def page_seam(w: Wired, sessions: Sessions, admission: Admission) -> pages.Pages
 
     cast = [pages.DemoPerson(**p) for p in demo.demo_people()] if w.settings.demo else []
     mine = OwnSignIn(w.store, sessions, w.tokens, wiring.now, wiring.new_id)
-    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, first_password, cast, mine, {"channels": frozenset(w.channels.by), "partners": w.partners}, lambda request: admission.stranger(shell.address(request)), opens_apps, wiring.open_launches(w.settings, w.house))
+    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, first_password, cast, mine, {"channels": frozenset(w.channels.by), "partners": w.partners}, lambda request: admission.stranger(shell.address(request)), opens_apps, wiring.open_launches(w.settings, w.house), w.settings.leave_url)
 
 
 __all__ = ["build", "serve", "work"]

@@ -472,6 +472,27 @@ async def test_a_plan_names_what_came_again_also_where_the_first_copy_was_gone_b
     await both_quiet(both)
 
 
+async def test_what_named_their_record_as_held_back_names_it_once_a_link_to_it_is_found(both: Both) -> None:
+    began = await both.goal(both.b)
+    await worker.once(both.b.house, both.partners["b"])  # and A has not read there yet: no link leads from its copy
+    copy = await both.there(both.b, began)
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    body = {"resourceType": "Observation", "status": "final", "code": {"text": "walked"}, "subject": {"reference": both.a.names["amina"]}, "focus": [{"reference": str(copy)}]}
+    walked = (await gate.create(both.a.hospital, "Observation", strict.dump(body))).ref
+    while (await push(both.a.house, both.partners["a"], "w")).seen:
+        pass
+
+    async def named() -> Any:
+        there = await both.b.house.store.get(await both.there(both.a, walked))
+        assert there is not None and there.body is not None
+        return strict.decode(there.body)["focus"]
+
+    assert "reference" not in (await named())[0], "it is held back"
+    await both.rounds()
+    assert (await both.there(both.a, copy)) == began and await named() == [{"reference": str(began)}]
+    await both_quiet(both)
+
+
 async def planted(both: Both, secret: Ref) -> tuple[Ref, list[str]]:
     """A goal of B's that is deleted, and bore the tag of a copy of A's secret one; and what a plan of B's that names it names at A."""
     tag = copies.tag(both.a.house.name, secret.id)

@@ -27,6 +27,7 @@ from .feed import ID, Change, askable, change_of, utc
 from .links import began_there, changed, etag_of, given_twice, kept, over, same
 from .not_taken import far, left_out, lost_here, never_here, too_big, unread
 from .partner import Partner, as_owner, incoming, local_references
+from .renaming import named_otherwise
 from .shapes import misshapen, too_much
 from .tally import Tally, ignored
 from .uniting import Again, merged, refused, waits_no_more
@@ -201,8 +202,8 @@ async def _linked_again(
         return await refused(house, partner, ctx, link.remote_id, there, p, [])
     if not await belonging.same(house, partner, stored.facts.patients, there, under_way):
         return await quarantine(house, partner, ctx, link.remote_id, there, belonging.wrong(), [])
-    person = next(iter(stored.facts.patients), None)
-    await house.store.commit(link, Drop(DELETED, f"{partner.name} {link.ref}"), Send(partner.name, link.ref, stored.version, person))
+    again = [Send(partner.name, link.ref, stored.version, next(iter(stored.facts.patients), None)), *await named_otherwise(house, partner, stored, link.if_was)]
+    await house.store.commit(link, Drop(DELETED, f"{partner.name} {link.ref}"), *again)
     return await _changed_there(house, partner, kept(link), there, under_way)
 
 
@@ -383,5 +384,6 @@ async def at_home(house: House, partner: Partner, link: Linked, there: dict[str,
     was = await house.store.link_by_remote(partner.name, link.remote_id)
     before = await house.store.get(was.ref) if was is not None and not was.gone and was.ref != link.ref else None
     ended = [changed(was, gone=True)] if was is not None and before is not None and before.deleted else []
-    await house.store.commit(*ended, link)
+    ours = await house.store.get(link.ref)
+    await house.store.commit(*ended, link, *(await named_otherwise(house, partner, ours, link.if_was) if ours is not None else ()))
     return await apply(house, partner, change_of(there), under_way, fresh=True)
