@@ -20,6 +20,7 @@ from pydantic_settings import (
 )  # fmt: skip
 
 from ..domain.directory import ODS_CODE
+from ..domain.limits import Limits
 
 
 class AuthSettings(BaseModel):
@@ -237,6 +238,11 @@ class Settings(BaseSettings):
     def proxies(self) -> frozenset[str]:
         """The addresses and networks in `trusted_proxies`."""
         return frozenset(a.strip() for a in self.trusted_proxies.split(",") if a.strip())
+
+    @property
+    def limits(self) -> Limits:
+        """What one FHIR request, or one resource of a partner's, may ask for."""
+        return Limits(self.entries_limit, self.count_limit, self.values_limit, self.body_limit, self.items_limit, self.elements_limit)
 
     @property
     def pace(self) -> float:
