@@ -49,6 +49,7 @@ class Partner:
     identity_search: bool | None = None  # what was kept of whether it says who has an NHS number
     strangers: set[str] = field(default_factory=set)  # `Patient/id` there of people who are not here
     heard: dict[str, frozenset[str]] = field(default_factory=dict)  # by feed: the states that were looked at in the last window
+    met_again: dict[str, datetime] = field(default_factory=dict)  # `Type/id` there, when it was last seen to mean what it did
     refused: set[str] = field(default_factory=set)  # the feeds that it refuses to be asked for now
     concurrency: int = 8  # entries of different people under way at once
     looked: tuple[int, str] | None = None  # under which directory and agreement `turning` looked last

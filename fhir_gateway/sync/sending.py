@@ -13,7 +13,7 @@ from ..domain.labels import with_labels
 from ..domain.masked import found_again
 from ..domain.rendering import put_back, rendered
 from ..domain.types import Close, Delay, Disclosed, Linked, Note, Op, Queued, Ref, Send, Stored
-from ..gate import Context, Grounds, House, grounds, may_send, shown_to
+from ..gate import Context, Grounds, House, grounds, may_keep, may_send, shown_to
 from ..gate.context import note
 from ..gate.disclosing import NOT_AGREED
 from ..remote.client import Asking, Refusal, Reply
@@ -382,9 +382,10 @@ async def _ahead(
 async def _withhold(
     house: House, partner: Partner, entry: Queued, stored: Stored, ctx: Context, link: Linked | None, tally: Tally
 ) -> None:
-    """Consent says no: nothing leaves; what left earlier is taken back."""
+    """Consent says no: nothing leaves; what left earlier is taken back, but for what they only fetched and may keep."""
     live = link is not None and not link.gone
-    if (live and not began_there(link)) or await sent_open(house, partner, entry):
+    there = await sent_open(house, partner, entry)
+    if not await may_keep(ctx, partner.terms, stored, there) if there else live and not began_there(link):
         await take_back(house, partner, entry, link, tally)
         return
     why = "consent does not let this go there" if partner.terms.takes(stored.ref.type) else NOT_AGREED
