@@ -262,21 +262,22 @@ class _Making:
     def medicines(self) -> Section:
         """What is taken now; what was stopped or changed, with why. By the plan, and what else the record has."""
         things = [self.medicine(m) for m in objects(self.plan.get("medicines"))]
-        known = {t.text.casefold() for t in things}
+        known = {(t.text.casefold(), t.state) for t in things}
         for r in self.record:
             if r.get("resourceType") in ("MedicationStatement", "MedicationRequest") and r.get("status") not in ("entered-in-error", "draft", "cancelled"):
                 doses = [str(d["text"]) for d in objects(r.get("dosage") or r.get("dosageInstruction")) if d.get("text")]
                 why = ", ".join(t for c in [*objects(r.get("statusReason")), an_object(r.get("statusReason"))] if (t := coded(c)))
                 what = coded(r.get("medicationCodeableConcept")) or str(an_object(r.get("medicationReference")).get("display") or "") or self.say("A medicine that is not described")
                 rows = rows_of((self.say("How to take it"), "\n".join(doses)), (self.say("What for"), ", ".join(t for c in objects(r.get("reasonCode")) if (t := coded(c)))), (self.say("Why"), why))
-                things += [Thing(what, self.taken(r.get("status")), rows)] if what.casefold() not in known else []
+                state = self.taken(r.get("status"))
+                things += [Thing(what, state, rows)] if (what.casefold(), state) not in known else []  # one that is stopped is none that is taken
         return Section("medicines", self.say("My medicines"), (), tuple(sorted(things, key=lambda t: (t.state == self.say("Stopped"), t.text.casefold()))))
 
     def medicine(self, m: Mapping[str, Any]) -> Thing:
         change = an_object(m.get("change"))
         changed = self.dated(str(change.get("kind") or "").capitalize(), change.get("on"), change.get("by")) if change.get("kind") else ""
         rows = rows_of(
-            (self.say("How to take it"), m.get("how")), (self.say("What for"), m.get("why")), (self.say("What changed"), changed), (self.say("It was"), change.get("was")),
+            (self.say("How to take it"), m.get("how")), (self.say("What for"), m.get("why")), (self.say("What changed"), "\n".join(t for t in (changed, str(change.get("what") or "")) if t)), (self.say("It was"), change.get("was")),
             (self.say("Why"), change.get("reason") or m.get("status_reason")), (self.say("When"), self.span(m.get("from"), m.get("to"))),
         )  # fmt: skip
         notes = [self.dated(str(n.get("text") or ""), n.get("on"), n.get("by")) for n in objects(m.get("notes"))]
