@@ -20,7 +20,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 from typer.testing import CliRunner
 
-from fhir_gateway.__main__ import app as command_line
+from fhir_gateway.command_line import app as command_line
 from fhir_gateway.settings import Refused
 from fhir_gateway.store import sqlite
 

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import typer
 
-from fhir_gateway.__main__ import app
+from fhir_gateway.command_line import app
 from fhir_gateway.settings import Refused, load
 from fhir_gateway.store import sqlite
 

@@ -374,7 +374,7 @@ def test_files_about_one_person_become_one_person(demo: Gateway, tmp_path: Path)
 
 
 def test_every_command_of_sync_answers_in_json_too() -> None:
-    from fhir_gateway.__main__ import subscriptions_app, sync_app
+    from fhir_gateway.command_line.sync import subscriptions_app, sync_app
 
     for made in (*sync_app.registered_commands, *subscriptions_app.registered_commands):
         assert made.callback is not None and "json" in inspect.signature(made.callback).parameters, made.name

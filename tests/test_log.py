@@ -138,7 +138,7 @@ def test_a_command_logs_to_stderr_and_nobodys_data() -> None:
     """Its stdout is for what was asked; an exception is told by its places, not by what was in hand."""
     said = f"""
 import structlog
-from fhir_gateway.__main__ import run
+from fhir_gateway.command_line.base import run
 async def doing():
     given = {GIVEN!r}
     try:

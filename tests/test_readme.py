@@ -71,6 +71,11 @@ def test_the_readme_leads_to_every_page(page: str) -> None:
     assert f"]({page})" in README and (ROOT / page).exists()
 
 
+def test_every_page_is_on_the_list_of_pages() -> None:
+    listed = set(re.findall(r"\]\(([a-z0-9-]+\.md)\)", (ROOT / "docs/README.md").read_text()))
+    assert listed == {p.name for p in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+
 def test_the_tables_are_current() -> None:
     done = subprocess.run([sys.executable, ROOT / "scripts/readme", "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

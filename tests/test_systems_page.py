@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,3 +35,36 @@ def test_every_story_has_its_row_and_every_row_its_story() -> None:
     assert named == there
     numbers = [name[5:7] for name in there]
     assert len(set(numbers)) == len(numbers), "one story a row"
+
+
+def test_no_story_reaches_inside() -> None:
+    """Neither a story nor any helper that it imports takes our code or opens the store: what they do, anybody outside can do."""
+    reached = outside(sorted((ROOT / "tests" / "systems").glob("*.py")))
+    assert len(reached) > 55, "the stories and what they share"
+    assert {f"{file.relative_to(ROOT)}: {name}" for file, name in taken(reached) if name.split(".")[0] in ("fhir_gateway", "sqlite3", "aiosqlite", "pymongo", "importlib")} == set()
+    for file in (ROOT / "tests" / "systems").glob("*.py"):
+        assert not re.search(r"\.data\b(?!\.parent)|gateway\.sqlite", file.read_text()), f"{file.name} looks into the data folder"
+
+
+def taken(files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """What they import that is not of the tests."""
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                yield from ((file, name.name) for name in node.names)
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                yield file, node.module or ""
+
+
+def outside(files: list[Path]) -> set[Path]:
+    """These files, and what they import of the tests, and so on."""
+    found: set[Path] = set()
+    while files:
+        if (file := files.pop()) in found:
+            continue
+        found.add(file)
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                folder = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                files += [f for f in (folder.with_suffix(".py"), *(folder / f"{n.name}.py" for n in node.names)) if f.is_file()]
+    return found

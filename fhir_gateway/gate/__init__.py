@@ -23,7 +23,7 @@ from .gathering import everything, plan_document
 from .given import Given, given
 from .headings import title
 from .joining_plans import join_plans
-from .judging import judge
+from .judging import judge, with_lacks
 from .labelling import labelled_by_these, meta_of, own_labels, put_on, relabel, take_off
 from .launching import launched, not_launched
 from .linking import link_to, linked
@@ -71,5 +71,5 @@ __all__ = [
     "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "rows_told", "search", "searchset", "settle",
     "shown_to", "signed_in_now", "status", "stop_emergency", "tagged", "take_off", "title", "told_all_labels", "took_out", "trail_between",
     "trail_events", "trail_page", "transaction", "turned_away", "unanswered", "uncomputable", "understood", "unrecognised", "update", "update_where",
-    "verify", "version_number", "vread", "waiting", "who_looked", "whole_record", "whose_trail", "why", "with_part",
+    "verify", "version_number", "vread", "waiting", "who_looked", "whole_record", "whose_trail", "why", "with_lacks", "with_part",
 ]  # fmt: skip

@@ -76,6 +76,7 @@ class House:
     alarm: Callable[[str], None] = lambda _: None
     base_url: str = "http://127.0.0.1:8080/fhir"
     definitions: Definitions | None = None  # profiles that a write is held to where it declares them
+    profiles: Mapping[str, str] = field(default_factory=dict)  # of ours, by kind of a thing of plans: what carries our identifier is held to it
     read_only: tuple[ReadOnly, ...] = ()  # who reads some things here and does not write them
     subscribers: frozenset[str] = frozenset()  # `host` or `host:port` of those who may be told of changes; `client=` before it: of this client alone
     _standings: OrderedDict[str, tuple[tuple[int, int], Standing]] = field(default_factory=OrderedDict)

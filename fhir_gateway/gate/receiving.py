@@ -8,6 +8,7 @@ from typing import Any
 
 from ..domain import bundle, copies, entries, grants, slips, strict, summary
 from ..domain.masked import unmasked
+from ..domain.own_profiles import held_to
 from ..domain.problem import Issue, Problem
 from ..domain.rendering import put_back
 from ..domain.types import Cut
@@ -121,8 +122,10 @@ def _copy_of(ctx: Context, type: str, resource: Mapping[str, Any], was: Mapping[
 
 
 def judged(ctx: Context, resource: dict[str, Any], profiles: Sequence[str] = ()) -> list[Issue]:
-    """R4, the profiles and Questionnaires of this deployment where the resource names them (or `profiles` do), our own policy."""
+    """R4, the profiles and Questionnaires of this deployment where the resource names them (or `profiles` do), our profile where it carries the
+    identifier of a thing of our plans, our own policy."""
     r4, known = ctx.house.r4, ctx.house.definitions
+    profiles = [*profiles, *held_to(resource, ctx.house.profiles)]
     asked = known.questionnaire(str(resource.get("questionnaire"))) if known is not None and "questionnaire" in resource else None
     return [*check(resource, r4, questionnaire=asked, definitions=known, profiles=profiles), *policy(resource, r4)]
 

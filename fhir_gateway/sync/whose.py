@@ -7,6 +7,7 @@ from typing import Any
 
 from ..domain import copies, strict
 from ..domain.directory import NOBODYS
+from ..domain.masked import all_held_back
 from ..domain.problem import Problem
 from ..domain.reasons import because
 from ..domain.types import Ref
@@ -89,6 +90,26 @@ async def called_there(house: House, partner: Partner, ctx: Context, body: dict[
             continue
         if not newer.gone or ((await partner.met()).gateway and originals.by_them(ctx, stored)):
             out[str(target)] = link.remote_id
+    return out
+
+
+async def called_by_both(house: House, partner: Partner, *bodies: dict[str, Any]) -> dict[str, str]:
+    """What both sides call what these, as they are here, refer to (`Type/id` here), where the partner is a gateway: by the gateway at which it
+    began, and its id there. Each side names it so from what it has itself, so both choose alike where they clash."""
+    gateway = (await partner.met()).gateway
+    if not gateway:
+        return {}
+    out = {held: f"{held.partition('/')[0]}/{gateway}.{held.partition('/')[2]}" for body in bodies for held in all_held_back(body)}
+    for target in dict.fromkeys(t for body in bodies for t in local_references(body)):
+        stored, own = await house.store.get(target), f"{house.name}.{target.id}"
+        if stored is not None and stored.deleted:
+            stored = await house.store.version(target, stored.version - 1)
+        if stored is None:
+            continue
+        first = next((str(t.get("code", "")) for t in await tags.came_with(house, stored)), "")
+        link = await house.store.link(partner.name, target) if not first else None
+        met = f"{gateway}.{link.remote_id.partition('/')[2]}" if link is not None and not link.gone and began_there(link) else own
+        out[str(target)] = f"{target.type}/{first or min(own, met)}"  # both had it before they met, where neither is a copy
     return out
 
 

@@ -30,9 +30,8 @@ from uuid import uuid4
 
 import httpx2
 
-from fhir_gateway.domain.capability import GATEWAY
-
 Body = dict[str, Any]
+GATEWAY = "https://fhir-gateway.example/StructureDefinition/gateway-name"  # what a gateway calls itself on its copies
 TYPES = ("Patient", "Organization", "Practitioner", "CarePlan", "Goal", "CareTeam", "Condition", "Task", "Observation", "Consent")
 
 

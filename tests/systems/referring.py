@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 from typing import Any
 
 from ..conftest import Gateway
-from ..staff import put_directory, save
+from ..spoken import save
 from ..web.test_doors import Visitor
 
 KINDLY = "https://fhir-gateway.example/id/organisation|org-kindly"
@@ -18,10 +20,21 @@ def organisation(demo: Gateway, identifier: str) -> str:
     return f"Organization/{found['resource']['id']}"
 
 
+def brought(demo: Gateway, *resources: dict[str, Any]) -> list[str]:
+    """What the operator brings in by a file of the directory: where each is here."""
+    here = "https://directory.example/fhir"
+    named = [{"id": f"n-{secrets.token_hex(6)}", **r} for r in resources]
+    file = demo.data.parent / f"directory-{secrets.token_hex(4)}.json"
+    file.write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": [{"fullUrl": f"{here}/{r['resourceType']}/{r['id']}", "resource": r} for r in named]}))
+    (line,) = demo.lines("import", "--as", "operator", str(file), "--json")
+    assert not line["refused"], line
+    return [line["refs"][f"{here}/{r['resourceType']}/{r['id']}"] for r in named]
+
+
 def service(demo: Gateway, name: str, owner: str, category: str = "befriending") -> str:
     """The id of a new service of this organisation."""
     kind = [{"coding": [{"system": "https://fhir-gateway.example/CodeSystem/service-category", "code": category, "display": category.title()}]}]
-    (ref,) = put_directory(demo, {"resourceType": "HealthcareService", "active": True, "name": name, "category": kind, "providedBy": {"reference": owner}})
+    (ref,) = brought(demo, {"resourceType": "HealthcareService", "active": True, "name": name, "category": kind, "providedBy": {"reference": owner}})
     return ref.removeprefix("HealthcareService/")
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..web.test_forms_pages import typed
-from ..web.test_wheels import fill_in
+from ..web.test_forms_pages import fill_in, typed
 from .town import Programme, about, classes, permit
 
 SPOKE = "https://fhir-gateway.example/CodeSystem/wheel|own-wheel"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ..conftest import Gateway
-from ..staff import consent, given, permit, save
+from ..spoken import consent, given, permit, save
 from .referring import entries
 from .town import Member, Person, Programme, about, actions, classes
 

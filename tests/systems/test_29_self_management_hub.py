@@ -6,12 +6,12 @@ import json
 import time
 from pathlib import Path
 
-from fhir_gateway.domain.openreferral import DISTRICT
-
 from ..conftest import Gateway
 from ..directories import DISTRICTS, as_csv, tables
 from ..web.test_doors import as_
 from .referring import cannot_ask, knows_nothing_of
+
+DISTRICT = "https://fhir-gateway.example/id/postcode-district"
 
 
 def test_a_thousand_services_come_in_and_a_navigator_finds_those_near_somebody(demo: Gateway, tmp_path: Path) -> None:

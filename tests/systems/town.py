@@ -24,7 +24,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from ..conftest import Gateway
-from ..staff import ODS, Colleague, actor, checked, consent, id_of, permit, save
+from ..spoken import ODS, Colleague, actor, checked, consent, id_of, permit, save
 from ..web.test_doors import Visitor
 
 GIVEN, OWN = "as the operator made it up", "four words not together"

@@ -78,6 +78,7 @@ LOOKED = """
 /launch/callback/{name}
 /printed/{token}
 /operator
+/operator/partners
 /operator/reports
 /operator/act
 /privacy
@@ -90,6 +91,7 @@ NOT = {
     "/home": ANSWERS,
     "/language/{code}": ANSWERS,
     "/sign-out": ANSWERS,
+    "/leave": "answers by a redirect to another website",
     "/account/sign-out-everywhere": ANSWERS,
     "/account/apps/{client}/stop": ANSWERS,
     "/my-plan/wheels/{id}/goal": ANSWERS,

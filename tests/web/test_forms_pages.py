@@ -33,6 +33,20 @@ def typed(v: Visitor, at: str, go: str = "next", **answers: Any) -> Any:
     return answer
 
 
+def fill_in(v: Visitor, **spokes: tuple[int, int]) -> str:
+    """The wheel as its person types and sends it: what the last page says."""
+    at = begun(v, "my-wheel")
+    answers: dict[str, Any] = {}
+    for n, (name, (now, hoped)) in enumerate(spokes.items()):
+        if n:
+            typed(v, at, go="more:q0-0-1", **answers)
+        answers |= {f"q0-0-1-{n}-0": name, f"q0-0-1-{n}-1": str(now), f"q0-0-1-{n}-2": str(hoped)}
+    typed(v, at, **answers)
+    v.send(at[:-1] + "check")
+    assert "A wheel: My wheel" in v.words()
+    return v.words()
+
+
 def stored(demo: Gateway, at: str, who: str = "patient") -> dict[str, Any]:
     return dict(demo.get(who, f"QuestionnaireResponse/{at.split('/')[3]}").json())
 

@@ -10,8 +10,8 @@ import pytest
 
 from .test_browser import Reader
 from .test_doors import as_
+from .test_forms_pages import fill_in
 from .test_results import pressure
-from .test_wheels import fill_in
 
 if TYPE_CHECKING:
     from ..conftest import Gateway

@@ -10,8 +10,8 @@ from fhir_gateway.domain.results import is_wheel, one_spoke
 from fhir_gateway.web.pages.pictures import planned_wheel
 from fhir_gateway.web.pages.wheels import filled_in
 
-from .test_doors import Visitor, as_
-from .test_forms_pages import begun, typed
+from .test_doors import as_
+from .test_forms_pages import fill_in, typed
 from .test_templates import page
 
 if TYPE_CHECKING:
@@ -22,20 +22,6 @@ PLANNED = {"plan": "1", "person": {"id": "p"}, "wheels": [{
     "id": "w-1", "title": "My week", "by": "person", "on": "2026-03-04",
     "spokes": [{"name": "Sleep", "now": 2, "next": 6, "why": "The shifts"}, {"name": "A veryveryverylongname <b>", "now": 9}, {"name": "Money"}],
 }]}  # fmt: skip
-
-
-def fill_in(v: Visitor, **spokes: tuple[int, int]) -> str:
-    """The wheel as its person types and sends it: what the last page says."""
-    at = begun(v, "my-wheel")
-    answers: dict[str, Any] = {}
-    for n, (name, (now, hoped)) in enumerate(spokes.items()):
-        if n:
-            typed(v, at, go="more:q0-0-1", **answers)
-        answers |= {f"q0-0-1-{n}-0": name, f"q0-0-1-{n}-1": str(now), f"q0-0-1-{n}-2": str(hoped)}
-    typed(v, at, **answers)
-    v.send(at[:-1] + "check")
-    assert "A wheel: My wheel" in v.words()
-    return v.words()
 
 
 def test_a_wheel_of_the_plan_is_a_picture_with_a_title_words_and_the_same_as_a_table() -> None:

@@ -1,6 +1,7 @@
 """Tables of rows, checked and compiled once: `compile_tables(files, codes, r4)`.
 
-A file says where a thing sits in the plan, which FHIR type it becomes and, row by row, which field is which element:
+A file says where a thing sits in the plan, which FHIR type it becomes, which profile of ours that meets (`profile: plan-goal`) and, row by row,
+which field is which element:
 
     {plan: text, fhir: description.text, type: text}     one field, one element; `type` names a codec (text when left out)
     {plan: status, fhir: lifecycleStatus, table: goal-status}   a word by a code table (`lossy: true` where two words share a code)
@@ -27,6 +28,7 @@ from typing import Any, Final, Protocol
 from . import paths
 from .answering import items_back, items_out
 from .codecs import CODECS, Codec, coded, constant, link, ranged
+from .names import EXTENSIONS
 from .paths import MISSING, Segment
 from .rows import Fields, Node, Row, each, listed
 
@@ -67,6 +69,7 @@ class Table:
     known: frozenset[tuple[Segment, ...]] = frozenset()
     source: Mapping[str, Any] = field(default_factory=dict)
     when: str = ""  # of the things of its list only those that say this; the others are the other table's
+    profile: str = ""  # of ours, which everything that it makes meets; "" for R4 itself
 
     @property
     def key(self) -> str:
@@ -99,6 +102,11 @@ class Tables:
     def types(self) -> dict[str, str]:
         return {kind: t.type for kind, t in self.by_kind.items()}
 
+    @property
+    def profiles(self) -> dict[str, str]:
+        """The profiles of ours that things of plans are held to, by kind."""
+        return {kind: t.profile for kind, t in self.by_kind.items() if t.profile}
+
 
 def compile_tables(
     files: Mapping[str, Mapping[str, Any]], codes: Mapping[str, Mapping[str, Any]], r4: Shapes | None = None
@@ -128,7 +136,8 @@ def _table(name: str, data: Mapping[str, Any], words: Mapping[str, _Words], r4: 
     if data.get("each"):
         loader.read = {(Segment(str(data["each"]), each=True), *s) for s in loader.read}
     known = frozenset(loader.read)
-    return Table(name, str(data["mapping"]), str(data["plan"]), str(data["fhir"]), str(data.get("about", "")), fields, always, known, data, str(data.get("when", "")))
+    profile = EXTENSIONS + str(data["profile"]) if "profile" in data else ""
+    return Table(name, str(data["mapping"]), str(data["plan"]), str(data["fhir"]), str(data.get("about", "")), fields, always, known, data, str(data.get("when", "")), profile)
 
 
 @dataclass(slots=True)
