@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from .. import gate
-from ..domain import copies, strict
+from ..domain import copies, said_again, strict
 from ..domain.bundle import references
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.limits import DEFAULT, Limits
@@ -101,9 +101,9 @@ def outgoing(
 
 
 def incoming(body: Mapping[str, Any], ref: Ref | None, names: Mapping[str, str], said: Collection[str] = ()) -> dict[str, Any]:
-    """Their resource as ours: our id, references to ours, the tags of gateways taken out. `names` maps their `Type/id` to ours; `said` is what
+    """Their resource as ours: our id, references to ours, without the tags of gateways and what we said again. `names` maps their `Type/id` to ours; `said` is what
     our own versions of it refer to: only that was held back by us, and is a reference again."""
-    out = {k: v for k, v in body.items() if k != "id"}
+    out = {k: v for k, v in said_again.without(dict(body)).items() if k != "id"}
     meta = {k: v for k, v in body.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "source")}
     out = copies.tagged({**out, "meta": meta}, ())
     if ref is not None:

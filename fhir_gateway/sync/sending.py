@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NoReturn
 
-from ..domain import copies, strict
+from ..domain import copies, said_again, strict
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.labels import with_labels
 from ..domain.masked import found_again
@@ -165,6 +165,7 @@ async def send(
     if 2 * len(strict.dump(copy)) > house.store.largest_link:
         raise Refusal(0, TOO_LARGE)
     known = await _looked_for(house, partner, stored, before) if live is None else None
+    copy = copy if theirs else said_again.said(copy)
     why = await grounds(ctx, partner.terms, stored)
     try:
         attempt = await attempts.begin(house, partner, entry, stored, before, why, copy) if stored.facts.patients else None
