@@ -328,7 +328,7 @@ class Story:
     async def _taken_out(self, town: Town, remote: str, ref: Ref) -> None:
         """Somebody there deletes our copy; a record of theirs stays."""
         link = await town.store.link(remote, ref)
-        if link is None and remote != "hub":  # they fetched it
+        if (link is None or link.gone) and remote != "hub":  # they fetched it, or fetched it again
             other = self.b if town is self.a else self.a
             for copy in await invariants.records(other.store):
                 if not copy.deleted and copy.ref.type == ref.type and f"{town.house.name}.{ref.id}" in copies.codes(strict.decode(copy.body or b"{}")):
