@@ -63,6 +63,8 @@ class Unsettled(Unavailable):
 
 
 AT_A_TIME: Final = 50  # kept values that are fetched at once
+URGENT: Final = ("review", "recall")  # what is queued of these goes before all else, and by what waits
+HURRY: Final = -1  # due before everything: their lane goes first, in its order
 
 
 class Store(Protocol):

@@ -39,7 +39,7 @@ from ..domain.types import (
     Send,
 )
 from . import linking
-from .base import Fenced, Moved, Stale, Taken
+from .base import HURRY, URGENT, Fenced, Moved, Stale, Taken
 from .mongo_documents import (
     Document,
     current_document,
@@ -81,6 +81,7 @@ class Changes:
         self.outbox: dict[int, Document] = {}
         self.outbox_changed: set[int] = set()
         self.sent: list[Document] = []
+        self.hurrying: set[tuple[str, str | None]] = set()  # of whom something is there, and a review or recall is queued
         self.links: dict[str, Document] = {}
         self.linked_before: dict[str, Linked] = {}  # of this commit's resources, and of others with the same copies there
         self.claimed: set[str] = set()  # copies there that a link is made live to
@@ -120,6 +121,9 @@ class Changes:
         if entries:
             async for d in db.outbox.find({"_id": {"$in": sorted(entries)}}, session=session):
                 self.outbox[d["_id"]] = d
+        for op in self.ops:
+            if isinstance(op, Send) and op.why in URGENT and await db.ledger.find_one({"patient": op.patient, "open": op.remote}, {"_id": 1}, session=session):
+                self.hurrying.add((op.remote, op.patient))
 
     # -- apply ------------------------------------------------------------------------------------------------------------
 
@@ -211,7 +215,7 @@ class Changes:
     def send(self, op: Send) -> None:
         self.sent.append({
             "_id": next(self._entries), "remote": op.remote, "open": op.remote, "lane": op.lane, "ref": str(op.ref),
-            "version": op.version, "patient": op.patient, "why": op.why, "state": "queued", "due": 0, "queued_at": micros(self.now()),
+            "version": op.version, "patient": op.patient, "why": op.why, "state": "queued", "due": HURRY if op.why in URGENT and (op.remote, op.patient) in self.hurrying else 0, "queued_at": micros(self.now()),
             "tries": 0, "fence": 0, "holder": None, "taken": None, "until": None, "detail": "",
         })  # fmt: skip
 

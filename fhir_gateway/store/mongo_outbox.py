@@ -1,7 +1,8 @@
 """The outbox: what waits for which server, and who holds it. A lease is fenced: whoever lost it cannot close the entry.
 
 A lane is a person, or a resource that is nobody's. Entries of a lane run one at a time, in order; so do those of a resource.
-Only a review or a recall goes by what waits for another try; of all lanes theirs come first.
+Only a review or a recall goes by what waits for another try; of all lanes theirs come first. The lane of somebody of whom something is there when
+theirs is queued is in a hurry until that has been tried: with what stands before it, it goes before all others, however much waits.
 One lease of a remote is given at a time, whatever the number of workers: each writes to the remote's lock.
 """
 
@@ -13,14 +14,15 @@ from typing import Any, Final
 
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
 
 from ..domain.periods import instant, micros
 from ..domain.types import Queued, Ref
+from .base import HURRY, URGENT, Unavailable
 from .mongo_documents import Document
 from .mongo_server import Database
 
 SKEW: Final = 60_000_000
-URGENT: Final = ("review", "recall")
 _LOOKED_AT: Final = {
     "lane": 1, "ref": 1, "state": 1, "due": 1, "until": 1, "taken": 1, "fence": 1, "version": 1, "patient": 1, "why": 1, "tries": 1,
     "queued_at": 1,
@@ -31,15 +33,25 @@ async def numbers(db: Database, count: int) -> range:
     """Numbers for further entries, given once; in order for whoever writes one after the other."""
     if not count:
         return range(0)
-    d: Any = await db.counter.find_one_and_update({"_id": "outbox"}, {"$inc": {"n": count}}, upsert=True, return_document=ReturnDocument.AFTER)
-    last = int(d["n"])
+    last = await _counted(db, count) or await _counted(db, count)  # of two who make the counter at one moment, one finds it made
+    if last is None:
+        raise Unavailable("the counter of the outbox cannot be written")
     return range(last - count + 1, last + 1)
+
+
+async def _counted(db: Database, count: int) -> int | None:
+    """None where another made the counter at this moment."""
+    try:
+        d: Any = await db.counter.find_one_and_update({"_id": "outbox"}, {"$inc": {"n": count}}, upsert=True, return_document=ReturnDocument.AFTER)
+    except DuplicateKeyError:
+        return None
+    return int(d["n"]) if d is not None else None
 
 
 async def lease(
     db: Database, session: AsyncClientSession, remote: str, holder: str, at: datetime, seconds: float, count: int, reviews: bool = False
 ) -> list[Queued]:
-    """Due entries, reviews and recalls first, then oldest first: the first open one of each lane whose lease is over, and nothing older of its resource is open.
+    """Due entries, of those in a hurry first, then reviews and recalls, then oldest first: the first open one of each lane whose lease is over, and nothing older of its resource is open.
     `reviews`: the first of these, as if nothing else were due."""
     now = micros(at)
     await db.counter.update_one({"_id": f"lease {remote}"}, {"$inc": {"n": 1}}, upsert=True, session=session)
@@ -73,12 +85,19 @@ async def _due(db: Database, session: AsyncClientSession, remote: str, now: int,
         if not _over(e, now)
         for name in (f"lane {e['lane']}", f"ref {e['ref']}")
     }
-    urgent = [e async for e in db.outbox.find({"open": remote, "why": {"$in": ["review"] if reviews else list(URGENT)}}, {"lane": 1, "ref": 1}, session=session)]
+    async def beside(those: Sequence[Document]) -> list[Document]:
+        """What stands in their lanes, or is of their resources, says which of them may go."""
+        near: Document = {"$or": [{name: {"$in": sorted({e[name] for e in those})}} for name in ("lane", "ref")]}
+        return [e async for e in db.outbox.find({"open": remote, **near}, _LOOKED_AT, session=session).sort("_id", 1)]
+
+    urgent = [e async for e in db.outbox.find({"open": remote, "why": {"$in": ["review"] if reviews else list(URGENT)}}, {"lane": 1, "ref": 1, "due": 1}, session=session)]
     first: list[Document] = []
-    if urgent:  # what stands in their lanes, or is of their resources, says which of them may go
-        beside: Document = {"$or": [{name: {"$in": sorted({e[name] for e in urgent})}} for name in ("lane", "ref")]}
-        near = [e async for e in db.outbox.find({"open": remote, **beside}, _LOOKED_AT, session=session).sort("_id", 1)]
-        first = [e for e in _Turns(running, now, reviews).of(near) if e["why"] in URGENT][:count]
+    if hurried := [e for e in urgent if e["due"] == HURRY]:
+        lanes = {e["lane"] for e in hurried}
+        first = [e for e in _Turns(running, now, reviews).of(await beside(hurried)) if e["lane"] in lanes][:count]
+    if urgent and len(first) < count:
+        mine = {e["_id"] for e in first}
+        first += [e for e in _Turns(running, now, reviews).of(await beside(urgent)) if e["why"] in URGENT and e["_id"] not in mine][: count - len(first)]
     if len(first) < count and not reviews:
         turns, mine = _Turns(running, now), {e["_id"] for e in first}
         async for e in db.outbox.find({"open": remote}, _LOOKED_AT, session=session).sort("_id", 1):

@@ -1,7 +1,8 @@
 """The outbox: what waits for which server, and who holds it. A lease is fenced: whoever lost it cannot close the entry.
 
 A lane is a person, or a resource that is nobody's or that a subscriber is told of. Entries of a lane run one at a time, in order; so do those of a resource.
-Only a review or a recall goes by what waits for another try; of all lanes theirs come first.
+Only a review or a recall goes by what waits for another try; of all lanes theirs come first. The lane of somebody of whom something is there when
+theirs is queued is in a hurry until that has been tried: with what stands before it, it goes before all others, however much waits.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import apsw
 
 from ..domain.periods import instant, micros
 from ..domain.types import Close, Delay, Place, Queued, Ref, Renew, Send
-from .base import Fenced
+from .base import HURRY, URGENT, Fenced
 from .sqlite_writer import Group
 
 SKEW: Final = 60_000_000
 OPEN: Final = "state IN ('queued', 'leased')"
 
-URGENT: Final = "why IN ('review', 'recall')"
+_URGENT: Final = f"why IN {URGENT}"
 # A lease taken more than a minute after now was granted by a clock that has been set back since: it is over too.
 _READY: Final = "CASE {0}.state WHEN 'queued' THEN {0}.due <= :at ELSE {0}.until <= :at OR {0}.taken > :ahead END"
 
@@ -29,19 +30,20 @@ _READY: Final = "CASE {0}.state WHEN 'queued' THEN {0}.due <= :at ELSE {0}.until
 # Nothing older of the same resource is open, but what a review or recall goes by. Where reviews alone are asked for: the first of them.
 DUE: Final = f"""
 WITH lane AS (
-  SELECT lane AS name, min(entry) AS entry, state, due, until, taken, sum(state = 'leased' AND until > :at AND taken <= :ahead) AS running
+  SELECT lane AS name, min(entry) AS entry, state, due, until, taken, sum(state = 'leased' AND until > :at AND taken <= :ahead) AS running,
+    sum(due = {HURRY}) > 0 AS hurries
   FROM outbox WHERE remote = :remote AND {OPEN} GROUP BY lane),
 h AS (
   SELECT CASE WHEN NOT :reviews AND {_READY.format("lane")} THEN lane.entry ELSE (
     SELECT min(u.entry) FROM outbox u
-    WHERE u.remote = :remote AND u.lane = lane.name AND u.{OPEN} AND u.{URGENT} AND (u.why = 'review' OR NOT :reviews) AND {_READY.format("u")}) END AS entry
+    WHERE u.remote = :remote AND u.lane = lane.name AND u.{OPEN} AND u.{_URGENT} AND (u.why = 'review' OR NOT :reviews) AND {_READY.format("u")}) END AS entry, hurries
   FROM lane WHERE NOT running)
 SELECT o.entry, o.fence + 1, o.type, o.id, o.version, o.patient, o.why, o.tries, o.queued_at
 FROM h JOIN outbox o ON o.entry = h.entry
 WHERE NOT EXISTS (
   SELECT 1 FROM outbox p WHERE p.remote = :remote AND p.{OPEN} AND p.type = o.type AND p.id = o.id AND p.entry < o.entry
-  AND NOT (o.{URGENT} AND NOT p.{URGENT} AND p.state = 'queued' AND (p.due > :at OR p.lane = o.lane)))
-ORDER BY o.{URGENT} DESC, o.entry LIMIT :count
+  AND NOT (o.{_URGENT} AND NOT p.{_URGENT} AND p.state = 'queued' AND (p.due > :at OR p.lane = o.lane)))
+ORDER BY h.hurries DESC, o.{_URGENT} DESC, o.entry LIMIT :count
 """
 
 
@@ -68,9 +70,14 @@ class Requeue:
 
 def _send(group: Group, op: Send) -> None:
     group.cursor.execute(
-        "INSERT INTO outbox(remote, lane, type, id, version, patient, why, due, queued_at) VALUES (?,?,?,?,?,?,?,0,?)",
-        (op.remote, op.lane, *op.ref, op.version, op.patient, op.why, micros(group.now())),
+        "INSERT INTO outbox(remote, lane, type, id, version, patient, why, due, queued_at) VALUES (?,?,?,?,?,?,?,?,?)",
+        (op.remote, op.lane, *op.ref, op.version, op.patient, op.why, HURRY if _hurries(group, op) else 0, micros(group.now())),
     )
+
+
+def _hurries(group: Group, op: Send) -> bool:
+    there = "SELECT 1 FROM ledger WHERE patient = ? AND remote = ? AND recalled IS NULL LIMIT 1"
+    return op.why in URGENT and group.cursor.execute(there, (op.patient, op.remote)).fetchone() is not None
 
 
 def _lease(group: Group, op: Lease) -> None:

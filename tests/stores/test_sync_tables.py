@@ -78,6 +78,19 @@ async def test_reviews_and_recalls_come_before_what_was_queued_earlier_of_others
     assert [e.ref.id for e in await lease(store, count=9)] == ["g1", "g2", "g3", "g4"], "one of a person at a time, as ever"
 
 
+async def test_a_no_of_somebody_of_whom_something_is_there_goes_before_a_backlog_with_what_stands_before_it(store: Store) -> None:
+    """Her last edit stood behind the backlog, and her no behind that. Of whom nothing is there, nothing is to be taken back."""
+    await store.commit(Disclosed("hospital", Ref("Goal", "old"), 1, ANN, "Organization/hospital", at()))
+    await store.commit(*(send(f"g{i}", patient=f"Patient/{i}") for i in range(5)), send("first", why="review", patient=BOB))
+    await store.commit(send("edit"), send("ann", why="review"))
+    for left in (["edit", "first", "g0"], ["ann", "first", "g0"]):
+        mine, *others = await lease(store, count=3)
+        assert [e.ref.id for e in (mine, *others)] == left
+        await store.commit(Close(mine.entry, mine.fence, "sent"), *(Delay(e.entry, e.fence, at(), untried=True) for e in others))
+    await store.commit(send("later"), send("last", patient=BOB))
+    assert [e.ref.id for e in await lease(store, 1, count=3)] == ["first", "g0", "g1"], "her lane is as any other again"
+
+
 async def test_reviews_alone_are_leased_where_nothing_may_be_sent(store: Store) -> None:
     """Of each lane where nothing runs, whatever stands before it; nothing else is touched."""
     await store.commit(send("g1"), send("ann", why="review"), send("g2", why="recall"), send("g3", patient=BOB), send("bob", why="review", patient=BOB))
