@@ -21,7 +21,7 @@ from fhir_gateway.domain.own_profiles import held_to, meant_for
 from fhir_gateway.domain.validate import check
 from fhir_gateway.tables import load_tables
 
-from .conftest import ROOT, Gateway
+from .conftest import ROOT, Gateway, times
 from .oracle.profiled import OWN
 from .test_forms import GOALS
 from .test_forms_over_http import extracted, kept, response
@@ -76,7 +76,7 @@ PARTS = st.sampled_from(sorted(LISTS | {"about_me", ""})).flatmap(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=times(120), deadline=None, suppress_health_check=list(HealthCheck))
 @given(PARTS)
 def test_whatever_a_plan_says_what_becomes_of_it_meets_our_profiles(part: dict[str, Any]) -> None:
     for entry in mapping.to_fhir(without_errors(part), TABLES).entries:
