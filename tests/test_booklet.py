@@ -79,6 +79,8 @@ def test_allergies_and_medicines_come_from_the_record() -> None:
     (medicines,) = [s for s in made.sections if s.key == "medicines"]
     assert [(t.text, t.state) for t in medicines.things] == [("Paracetamol", ""), ("Ibuprofen", "Stopped")]
     assert [s.urgent for s in made.sections if s.key in ("warnings", "crisis")] == [True, True]
+    (medicines,) = [s for s in booklet({**PLAN, "medicines": [{"text": "Ibuprofen", "how": "One at noon"}]}, record).sections if s.key == "medicines"]
+    assert [(t.text, t.state) for t in medicines.things] == [("Ibuprofen", ""), ("Paracetamol", ""), ("Ibuprofen", "Stopped")], "that a hospital stopped it is told beside what the plan says"
 
 
 def test_an_id_that_leads_to_nobody_the_reader_sees_is_somebody() -> None:

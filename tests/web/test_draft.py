@@ -61,7 +61,7 @@ SAID_AS = {
     "Patient": "NHS number", "CarePlan": "plan|get worse", "Goal": "goals", "Task": "tasks", "Condition": "illnesses and conditions",
     "ServiceRequest": "sent to and what you could not get", "QuestionnaireResponse": "answers", "CareTeam": "team",
     "RelatedPerson": "family", "Observation": "measurements", "DocumentReference": "documents", "Flag": "warnings", "AllergyIntolerance": "allergies",
-    "MedicationStatement": "medicines", "Encounter": "stayed in hospital",
+    "MedicationStatement": "medicines", "MedicationRequest": "medicines", "Encounter": "stayed in hospital",
 }  # fmt: skip
 
 
