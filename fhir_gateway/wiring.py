@@ -134,7 +134,7 @@ async def open_wired(settings: Settings) -> Wired:
         Partner(
             t, RemoteServer(r.url, now, authorization(r), sign_in=await sign_in(r, store)), r.poll_seconds, r.overlap_seconds,
             missing_seconds=r.missing_seconds, sweep_hours=r.sweep_hours, concurrency=r.concurrency,
-            hooks=Hooks(r.subscribe if r.direction != "out" else "off"),
+            hooks=Hooks(r.subscribe if r.direction != "out" else "off"), limits=settings.limits,
         )
         for t, r in zip(house.remotes, remotes, strict=True)
     ]

@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from fhir_gateway import gate
 from fhir_gateway.domain import strict
+from fhir_gateway.domain.identity import NHS_NUMBER
 from fhir_gateway.domain.types import Actor, Delay, Op, Ref
 from fhir_gateway.remote.client import RemoteServer
 from fhir_gateway.store import sqlite
@@ -103,6 +104,30 @@ async def test_the_end_of_her_yes_takes_it_back(here: Beside, known: bool) -> No
         await worker.once(here.house, here.partner)
         here.now += timedelta(minutes=2)
     assert seen(here) == []
+
+
+@pytest.mark.parametrize("known", [pytest.param(False, id="made there"), pytest.param(True, id="there before")])
+async def test_what_went_while_her_own_record_was_held_back_names_her_when_that_may_go(here: Beside, known: bool) -> None:
+    she = await mother(here)
+    if known:
+        number = [{"system": NHS_NUMBER, "value": "9434765919"}]
+        await here.change(she, "mother", identifier=number, birthDate="1990-01-01")
+        here.there.write({"resourceType": "Patient", "identifier": number, "birthDate": "1990-01-01", "name": [{"family": "Mother"}]})
+    infant, here.names["amina"] = here.names["amina"], here.names["mother"]
+    kind = {"class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Patient"}]}
+    no = await here.grant("surgery", provision={"provision": [{"type": "deny", "actor": [here.reader()], **kind}]})
+    here.names["amina"] = infant
+    await observed(here)  # stands under the infant
+    await observed(here, "mother", "mother", "slept")
+    await here.settled()
+    held_back = [o["focus"][0] for o in here.there.named("Observation")]
+    assert len(held_back) == 2 and not any("reference" in f for f in held_back)
+    await here.change(she, no, status="inactive")
+    await here.settled()
+    (her,) = [p["id"] for p in here.there.named("Patient") if p["name"] == [{"family": "Mother"}]]
+    named = {o["code"]["text"]: (o["subject"]["reference"], o["focus"]) for o in here.there.named("Observation")}
+    assert named["fed"][1] == [{"reference": f"Patient/{her}"}] and named["slept"] == (f"Patient/{her}", [{"reference": f"Patient/{her}"}])
+    assert (await here.status())["quiet"]
 
 
 class Crossing(httpx2.AsyncBaseTransport):

@@ -1024,3 +1024,55 @@ async def test_a_system_there_deletes_nothing_here_by_a_name_that_its_gateway_ne
             await server.delete("Goal", ref.id)
         assert not await both.deleted(both.b, ref)
     await both.end()
+
+
+async def a_goal_that_names_one_thing(both: Both) -> tuple[Ref, Ref]:
+    """A's goal, which addresses a condition, what it is called at B, once both are in step."""
+    condition = await a_condition(both.a, "begun with")
+    body = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "walk"}, "subject": {"reference": both.a.names["amina"]},
+            "addresses": [{"reference": str(condition)}], "note": [{"text": "first"}]}  # fmt: skip
+    ref = (await gate.create(both.a.hospital, "Goal", strict.dump(body))).ref
+    await both.rounds()
+    return ref, await both.there(both.a, ref)
+
+
+async def a_condition(town: Town, text: str) -> Ref:
+    body = {"resourceType": "Condition", "code": {"text": text}, "subject": {"reference": town.names["amina"]}}
+    return (await gate.create(town.hospital, "Condition", strict.dump(body))).ref
+
+
+async def version(town: Town, ref: Ref) -> int:
+    stored = await town.house.store.get(ref)
+    assert stored is not None
+    return stored.version
+
+
+async def named(town: Town, goal: dict[str, Any]) -> list[str]:
+    """What the conditions say that this goal addresses, in their order."""
+    said = [await town.house.store.get(Ref(*a["reference"].split("/"))) for a in goal["addresses"]]
+    return [str(strict.decode(s.body)["code"]["text"]) for s in said if s is not None and s.body is not None]
+
+
+@pytest.mark.parametrize(("first", "deciding"), [("a", {"a"}), ("b", {"b"}), ("a while b sends", {"a"}), ("both", {"a", "b"})])
+async def test_where_both_name_something_else_in_one_place_they_come_to_one_answer(both: Both, first: str, deciding: set[str]) -> None:
+    """What each calls what both name is its own: who wins must not be read off that. A conflict waits where one
+    was seen, `deciding`: not at B where it meets what A made of both, for what B said stands."""
+    ref, copy = await a_goal_that_names_one_thing(both)
+    conditions = {town.name: await a_condition(town, f"of {town.name}") for town in (both.a, both.b)}
+    await both.rounds()
+    before = await version(both.a, ref), await version(both.b, copy)
+    for town, there_is in ((both.a, ref), (both.b, copy)):
+        await changes(town, there_is, addresses=[{"reference": str(conditions[town.name])}], note=[{"text": "first"}, {"text": f"noted at {town.name}"}])
+    for town in (both.b, both.a):  # what they have is taken in before anything is sent
+        if first == "both" or first[0] == town.name:
+            await pull(town.house, both.partners[town.name])
+    for town in (both.b, both.a):
+        if first == town.name:
+            await worker.once(town.house, both.partners[town.name])
+    await both.rounds(4)
+    (here, ours), (there, theirs) = [(town, await plan_of(town, r)) for town, r in ((both.a, ref), (both.b, copy))]
+    assert await named(here, ours) == await named(there, theirs) and ours["note"] == theirs["note"] and len(ours["note"]) == 3
+    for town, there_is, was in ((both.a, ref, before[0]), (both.b, copy, before[1])):
+        status = await worker.status(town.house, both.partners[town.name])
+        assert (status["conflicts"], status["queued"], status["parked"], status["quarantined"]) == (town.name in deciding, 0, 0, 0), (town.name, status)
+        assert await version(town, there_is) <= was + 2, "its own edit, and at most one more"

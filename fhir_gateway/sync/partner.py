@@ -12,6 +12,7 @@ from .. import gate
 from ..domain import copies, strict
 from ..domain.bundle import references
 from ..domain.directory import NO_PATIENT_DATA
+from ..domain.limits import DEFAULT, Limits
 from ..domain.masked import HELD_BACK, held_back
 from ..domain.types import Linked, Ref
 from ..gate import Context, House
@@ -57,6 +58,7 @@ class Partner:
     looked_until: str = ""  # and how far: `Type/id`
     counted: datetime | None = None  # when what had no answer was looked at last (`attempts.counted`)
     rereading: Rereading | None = None
+    limits: Limits = DEFAULT  # of one resource of theirs, as of what any client sends
     elements: tuple[set[str], set[str]] | None = None  # `Type.path` that it was seen to keep, and to drop; None: not looked up yet
     stirred: bool = False  # something came in from there since
     absolute: bool = True  # does it take references to other servers; false once it refused one

@@ -19,6 +19,7 @@ from ..domain.types import Linked, Op, Ref, Send, Stored
 from ..gate import Context, House, grounds
 from ..gate.context import note
 from ..gate.identifying import find_person, with_number
+from ..gate.several import about_others_too
 from ..remote.client import Refusal, Unknown
 from ..store.base import Moved
 from . import attempts, tags
@@ -29,6 +30,7 @@ from .identity import Waits, hold, of, settle, waiting, wrong
 from .leaving import still_asked
 from .links import etag_of, over
 from .partner import Partner, as_owner, local_references
+from .renaming import named_otherwise
 from .shapes import misshapen
 
 ADOPTED = b"https://fhir-gateway.example/id/adopted"  # in what a link says was sent: nothing was, they had it before
@@ -70,7 +72,8 @@ async def same(house: House, partner: Partner, ctx: Context, person: Ref, name: 
     if not evidence.strip() or len(evidence) > LONGEST:
         raise Problem("business-rule", f"Say in `evidence` who found this out, when and how (at most {LONGEST} characters).", "evidence")
     rows = await house.store.ledger(remote=partner.name, patient=str(person), open_only=True)
-    here = await house.store.get_many(sorted({d.ref for d in rows}))
+    others = {s.ref async for s in about_others_too(house, [str(person)])}
+    here = await house.store.get_many(sorted({d.ref for d in rows} | others))
     again: list[Op] = [Send(partner.name, ref, s.version, str(person)) for ref, s in here.items() if not s.deleted and ref != person]
     if person in here:  # our own copy, beside theirs
         again.append(Send(partner.name, person, stored.version, str(person), "recall"))
@@ -117,7 +120,7 @@ async def _person(house: House, partner: Partner, ctx: Context, stored: Stored, 
     if found is None:
         await settle(house, partner, ctx, stored.ref)
         return False
-    await settle(house, partner, ctx, stored.ref, adopted(partner, stored, found, was), met=_name(found))
+    await settle(house, partner, ctx, stored.ref, adopted(partner, stored, found, was), *await named_otherwise(house, partner, stored, was), met=_name(found))
     return True
 
 
@@ -240,7 +243,7 @@ async def _here(house: House, partner: Partner, ctx: Context, theirs: dict[str, 
         if not known:
             await hold(house, partner, ctx, stored.ref, why, [name])
         raise wrong(why)
-    await settle(house, partner, ctx, stored.ref, adopted(partner, stored, theirs, link), met=name)
+    await settle(house, partner, ctx, stored.ref, adopted(partner, stored, theirs, link), *await named_otherwise(house, partner, stored, link), met=name)
     return str(stored.ref)
 
 

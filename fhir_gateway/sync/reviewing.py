@@ -14,9 +14,9 @@ from .links import began_there, changed
 from .partner import Partner, as_owner, local_references
 from .recalling import recalls_waiting
 from .recognising import theirs_to_write
+from .renaming import named_otherwise
 from .tally import Tally
 from .turning import MOST
-from .whose import named_otherwise
 
 
 async def review(house: House, partner: Partner, entry: Queued, tally: Tally) -> None:

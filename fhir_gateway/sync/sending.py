@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from ..domain import copies, strict
 from ..domain.directory import NO_PATIENT_DATA
@@ -17,7 +17,7 @@ from ..gate import Context, Grounds, House, grounds, may_send, shown_to
 from ..gate.context import note
 from ..gate.disclosing import NOT_AGREED
 from ..remote.client import Asking, Refusal, Reply
-from ..store.base import Fenced, Moved, Taken
+from ..store.base import Fenced, Moved, Taken, TooBig
 from . import attempts, belonging, identity, joining, missing, reading_back, recognising, stubs, tags, unsent
 from .attempts import Attempt, sent_open
 from .leaving import AskAgain, as_asked
@@ -26,11 +26,14 @@ from .links import began_there, changed, etag_of, id_of, over, same
 from .partner import Partner, as_owner, elsewhere, local_references, outgoing, theirs_to_tag
 from .put_back_there import another_there
 from .recalling import take_back
+from .renaming import named_otherwise
 from .reviewing import review
 from .taking import at_home, pull_one
 from .tally import Tally
 from .waiting import deleted_there, held_there, quarantine
-from .whose import as_they_wrote, called_there, named_otherwise
+from .whose import as_they_wrote, called_there
+
+TOO_LARGE: Final = "it is larger than the store here can write down of what both sides agreed on: send it in parts"
 
 
 class Differs(Exception):
@@ -55,6 +58,8 @@ async def see_to(house: House, partner: Partner, entry: Queued, tally: Tally) ->
         if e.kind != "link":
             raise
         raise Refusal(409, "what is there is linked with another record here") from None
+    except TooBig:  # only with what they answered
+        raise Refusal(0, TOO_LARGE) from None
 
 
 async def _one(house: House, partner: Partner, entry: Queued, link: Linked | None, tally: Tally) -> None:
@@ -157,6 +162,8 @@ async def send(
         raise AskAgain(await at_home(house, partner, *theirs_of_it))
     if live is not None and await another_there(house, partner, live, recall=False):
         raise AskAgain(await pull_one(house, partner, live))
+    if 2 * len(strict.dump(copy)) > house.store.largest_link:
+        raise Refusal(0, TOO_LARGE)
     known = await _looked_for(house, partner, stored, before) if live is None else None
     why = await grounds(ctx, partner.terms, stored)
     try:

@@ -7,9 +7,10 @@ from typing import Any
 
 from ..domain import copies, strict
 from ..domain.directory import NOBODYS
+from ..domain.masked import all_held_back
 from ..domain.problem import Problem
 from ..domain.reasons import because
-from ..domain.types import Linked, Op, Ref, Send, Stored
+from ..domain.types import Ref
 from ..gate import Context, House
 from . import identity, originals, recognising, tags
 from .ahead import Ahead
@@ -92,6 +93,26 @@ async def called_there(house: House, partner: Partner, ctx: Context, body: dict[
     return out
 
 
+async def called_by_both(house: House, partner: Partner, *bodies: dict[str, Any]) -> dict[str, str]:
+    """What both sides call what these, as they are here, refer to (`Type/id` here), where the partner is a gateway: by the gateway at which it
+    began, and its id there. Each side names it so from what it has itself, so both choose alike where they clash."""
+    gateway = (await partner.met()).gateway
+    if not gateway:
+        return {}
+    out = {held: f"{held.partition('/')[0]}/{gateway}.{held.partition('/')[2]}" for body in bodies for held in all_held_back(body)}
+    for target in dict.fromkeys(t for body in bodies for t in local_references(body)):
+        stored, own = await house.store.get(target), f"{house.name}.{target.id}"
+        if stored is not None and stored.deleted:
+            stored = await house.store.version(target, stored.version - 1)
+        if stored is None:
+            continue
+        first = next((str(t.get("code", "")) for t in await tags.came_with(house, stored)), "")
+        link = await house.store.link(partner.name, target) if not first else None
+        met = f"{gateway}.{link.remote_id.partition('/')[2]}" if link is not None and not link.gone and began_there(link) else own
+        out[str(target)] = f"{target.type}/{first or min(own, met)}"  # both had it before they met, where neither is a copy
+    return out
+
+
 async def as_they_wrote(house: House, partner: Partner, body: dict[str, Any], held: bytes, theirs: bool) -> dict[str, str]:
     """Ours, as it goes out in `body`, to theirs: what they refer to in `held` and we have nothing of stays as they wrote it; in a record of
     theirs also what was there and is gone."""
@@ -116,16 +137,3 @@ async def only_shared(house: House, partner: Partner, body: dict[str, Any], know
         link = await house.store.link(partner.name, ref)
         if link is None or link.gone:
             raise because("not-shared", body["resourceType"], "forbidden")
-
-
-async def named_otherwise(house: House, partner: Partner, stored: Stored, was: Linked | None) -> list[Op]:
-    """What refers to this, of which the link `was`, and is there already names it as it was called before, or as held back: it goes once more.
-    For the commit that writes the link, whoever made it: a push, or a pull that found what is theirs."""
-    if not stored.facts.patients or (stored.ref.type == "Patient" and was is None):
-        return []
-    again: list[Op] = []
-    for referrer in await house.store.referrers(stored.ref):
-        other, known = await house.store.get(referrer), await house.store.link(partner.name, referrer)
-        if other is not None and not other.deleted and known is not None and not known.gone and not began_there(known):
-            again.append(Send(partner.name, referrer, other.version, next(iter(other.facts.patients), None), "changed"))
-    return again

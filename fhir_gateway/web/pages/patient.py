@@ -15,7 +15,7 @@ from ...domain.audit import ITSELF, OPERATOR
 from ...domain.mapping.names import local, own_identifier
 from ...domain.problem import Problem, not_found
 from ...gate import Context, task_links
-from . import editing, follow_ups, tasks, versions, volunteers
+from . import editing, follow_ups, reviews, tasks, versions, volunteers
 from .acts import ACTS, OTHERWISE
 from .alerts import TYPES, alerts
 from .changes import last_changes
@@ -54,7 +54,7 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
     return await show(
         pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, asks=asks, tasks=asked, refs=refs, alerts=first, others=others,
         drafts=await volunteers.waiting(ctx, shown), clashes=await versions.waiting(ctx, f"Patient/{shown}"), done=request.query_params.get("done", ""),
-        edits=await editing.links(ctx, mine), edit_base="/my-plan/edit",
+        edits=await editing.links(ctx, mine), edit_base="/my-plan/edit", reviews=await reviews.due_for(ctx, mine.record),
     )  # fmt: skip
 
 
