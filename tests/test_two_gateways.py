@@ -1076,3 +1076,45 @@ async def test_where_both_name_something_else_in_one_place_they_come_to_one_answ
         status = await worker.status(town.house, both.partners[town.name])
         assert (status["conflicts"], status["queued"], status["parked"], status["quarantined"]) == (town.name in deciding, 0, 0, 0), (town.name, status)
         assert await version(town, there_is) <= was + 2, "its own edit, and at most one more"
+
+
+async def test_what_they_may_read_and_are_not_sent_is_theirs_to_keep_until_they_may_read_it_no_more(both: Both) -> None:
+    """A person may let them look here and have nothing sent: what their gateway looked at is not asked back, and nobody reads that it is."""
+    await both.a.consents("amina", "home", "deny", actions=("disclose",))
+    began = await both.goal(both.a)
+    await both.rounds()
+    link = await both.b.house.store.link_by_remote("a", str(began))
+    assert link is not None and await words(both.b, link.ref) == "walk", "it was fetched"
+
+    async def now() -> tuple[list[tuple[bool, str]], str]:
+        page = [(g.fetched, g.state) for g in await gate.given(both.a.person("amina")) if g.ref == began]
+        assert not [i async for i in worker.preview(both.a.house, both.partners["a"]) if i["ref"] == str(began) and i["would"] == "take back"]
+        return page, await words(both.b, link.ref)
+
+    assert await now() == ([(True, "there")], "walk")
+    await says(both.a, began, "run")
+    await both.a.consents("amina", "surgery", "deny", cls="Goal")  # she is looked at again, whoever it is that she says no to
+    await both.rounds()
+    assert await now() == ([(True, "there")], "run") and not [n for n in both.asked if n.startswith("DELETE")]
+    await both_quiet(both)
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    assert await now() == ([(True, "back")], "") and await words(both.a, began) == "run"
+
+
+async def test_what_they_read_for_somebody_who_was_told_no_is_asked_back_once_for_each_version(both: Both) -> None:
+    terms = replace(both.a.terms[0], audience=(both.a.names["surgery"],))
+    both.a.terms = (terms,)
+    both.a.house = replace(both.a.house, remotes=both.a.terms)
+    both.lines["a"] = line(of_gateway(both.a.app("b")), both.asked, both.lost, both.busy, both.meanwhile, both.offers_not)
+    both.partners = {"a": both.partner(both.a), "b": both.partner(both.b)}
+    await both.a.consents("amina", "surgery", "deny", cls="Goal")
+    began = await both.goal(both.a)
+    await both.rounds(4)
+    page = [(g.fetched, g.state) for g in await gate.given(both.a.person("amina")) if g.ref == began]
+    assert page == [(True, "back")], "read there by the surgery, it would be what she said no to"
+    back = [n for n in both.asked if n.startswith("DELETE http://b.test")]  # the one that is seen, and what else bears our name
+    await both.rounds(4)
+    assert len(back) == 2 and [n for n in both.asked if n.startswith("DELETE http://b.test")] == back
+    assert not await both.b.house.store.patient_record(both.b.names["amina"], ["Goal"])
+    await both_quiet(both)

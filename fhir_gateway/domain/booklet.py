@@ -113,11 +113,11 @@ class _Making(Sentences):
     def medicines(self) -> Section:
         """What is taken now; what was stopped or changed, with why. By the plan, and what else the record has."""
         things = [self.medicine(m) for m in objects(self.plan.get("medicines"))]
-        known = {t.text.casefold() for t in things}
+        known = {(t.text.casefold(), t.state) for t in things}
         for r in self.record:
             if r.get("resourceType") in ("MedicationStatement", "MedicationRequest") and r.get("status") not in ("entered-in-error", "draft", "cancelled"):
                 thing = self.medicine_of_record(r)
-                things += [thing] if thing.text.casefold() not in known else []
+                things += [thing] if (thing.text.casefold(), thing.state) not in known else []  # one that is stopped is none that is taken
         return Section("medicines", self.say("My medicines"), (), tuple(sorted(things, key=lambda t: (t.state == self.say("Stopped"), t.text.casefold()))))
 
     def services(self) -> Section:

@@ -197,7 +197,7 @@ class Sentences:
         change = an_object(m.get("change"))
         changed = self.dated(str(change.get("kind") or "").capitalize(), change.get("on"), change.get("by")) if change.get("kind") else ""
         rows = rows_of(
-            (self.say("How to take it"), m.get("how")), (self.say("What for"), m.get("why")), (self.say("What changed"), changed), (self.say("It was"), change.get("was")),
+            (self.say("How to take it"), m.get("how")), (self.say("What for"), m.get("why")), (self.say("What changed"), "\n".join(t for t in (changed, str(change.get("what") or "")) if t)), (self.say("It was"), change.get("was")),
             (self.say("Why"), change.get("reason") or m.get("status_reason")), (self.say("When"), self.span(m.get("from"), m.get("to"))),
         )  # fmt: skip
         notes = [self.dated(str(n.get("text") or ""), n.get("on"), n.get("by")) for n in objects(m.get("notes"))]

@@ -11,7 +11,7 @@ from .conditions import identified
 from .consenting import nobody_yet
 from .context import Answer, Context, Entry, House, Page, Remote, Written
 from .copying import copyable, told_all_labels
-from .disclosing import Grounds, grounds, kept_for, may_send, owner_known, owner_of, shown_to
+from .disclosing import Grounds, grounds, kept_for, may_keep, may_send, owner_known, owner_of, shown_to
 from .drafts_waiting import Waiting, answer_draft, drafts_for, drafts_seen
 from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
 from .enrolling import Enrolled, enrolled
@@ -65,7 +65,7 @@ __all__ = [
     "details", "disown", "drafts_for", "drafts_seen", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "events",
     "everything", "explain", "find", "given", "grounds", "hear", "history", "historyset", "house_context", "identified", "inbox", "is_newest",
     "its_line", "join_plans", "judge", "keep_foreign", "keepers", "kept_for", "labelled_by_these", "last_looked", "last_written", "launched", "link",
-    "link_to", "linked", "main_plan_of", "may", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "my_questions",
+    "link_to", "linked", "main_plan_of", "may", "may_keep", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "my_questions",
     "named", "nobody_yet", "not_launched", "not_recognised", "organisation_called", "own_labels", "owner_known", "owner_of", "part_of", "patch",
     "patch_where", "plan_document", "preview", "printed", "printed_plan_of", "proof_of", "push", "put_on", "read", "record", "record_to_open",
     "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "rows_told", "search", "searchset", "settle",

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from ..domain import building, consent, strict
+from ..domain import building, consent, said_again, strict
 from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sectors, confirmed
 from ..domain.emergencies import EMERGENCY, Emergency
 from ..domain.facts import MADE
@@ -399,6 +399,16 @@ async def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
     whole = strict.decode(shown)
     less = rendered(whole, views)
     return shown if less is whole else strict.dump(less), True
+
+
+async def leaving(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
+    """As `rendering`, for what leaves: a crisis plan says what it says in our extensions as narrative, too (`domain.said_again`)."""
+    body, filtered = await rendering(ctx, stored)
+    if stored.ref.type != "CarePlan" or not said_again.says_more(body):
+        return body, filtered
+    resource = strict.decode(body)
+    told = said_again.said(resource)
+    return body if told is resource else strict.dump(told), filtered
 
 
 def bumps(type: str, facts: Facts, before: Facts | None = None) -> list[Bump]:

@@ -20,6 +20,7 @@ from .checking import decide_again, epoch_stamp
 from .context import (
     Context,
     Page,
+    leaving,
     need_scope,
     note,
     notes,
@@ -225,7 +226,7 @@ async def plan_document(ctx: Context, id: str) -> bytes:
         raise Problem("gone", "This was deleted.")
     others = await _around(ctx, [stored, *await _parts_of(ctx, stored)])
     await handed_out(ctx, [stored, *others], *await _disclosed(ctx, "R", "document", [stored, *others]))
-    parts = [(s.ref, (await rendering(ctx, s))[0]) for s in (stored, *others)]
+    parts = [(s.ref, (await leaving(ctx, s))[0]) for s in (stored, *others)]
     resources = {r: strict.decode(raw) for r, raw in parts}
     read = mapping.read(resources.values(), load_tables(), homeless=False, main=str(ref) if is_main(resources[ref]) else None)
     front = document.composition(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..domain import bundle, copies, entries, grants, slips, strict, summary
+from ..domain import bundle, copies, entries, grants, said_again, slips, strict, summary
 from ..domain.masked import unmasked
 from ..domain.own_profiles import held_to
 from ..domain.problem import Issue, Problem
@@ -24,7 +24,7 @@ def received(ctx: Context, type: str, raw: bytes, was: Mapping[str, Any] | None 
 
     It is judged as it was sent; what is kept has no address of this server in its references.
     """
-    resource = _of_type(type, raw)
+    raw, resource = _not_ours(*_of_type(type, raw))
     _valid(type, _errors(ctx, resource))
     bare = without_our_address(ctx, raw)
     if bare != raw:
@@ -43,7 +43,7 @@ def received_over(
     A view may leave out what a rule asks for, which its reader cannot put right: only what is wrong by their own hand is theirs to
     hear, where it is in what they sent. Problem: malformed, invalid.
     """
-    asked = _of_type(type, raw)
+    raw, asked = _not_ours(*_of_type(type, raw))
     known = unmasked(asked, shown, shown, names)
     raw = raw if known is asked else strict.dump(known)
     if not views:
@@ -73,13 +73,19 @@ def _as_written(resource: dict[str, Any]) -> dict[str, Any]:
     return {**resource, "meta": {k: v for k, v in meta.items() if k not in ("versionId", "lastUpdated")}}
 
 
-def _of_type(type: str, raw: bytes) -> dict[str, Any]:
+def _not_ours(raw: bytes, resource: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """Without a narrative that the gateway made when it gave this out (`domain.said_again`): it is nobody's words."""
+    theirs = said_again.without(resource)
+    return (raw, resource) if theirs is resource else (strict.dump(theirs), theirs)
+
+
+def _of_type(type: str, raw: bytes) -> tuple[bytes, dict[str, Any]]:
     resource = strict.read(raw)
     if resource.get("resourceType") != type:
         raise Problem("bad-request", f"This address takes {type}, the body says `{resource.get('resourceType')}`.", "resourceType")
     if type in WRITTEN_BY_US:
         raise Problem("not-offered", f"{type} is written by the gateway itself.", headers={"Allow": "GET, HEAD"})
-    return resource
+    return raw, resource
 
 
 def _errors(ctx: Context, resource: dict[str, Any]) -> list[Issue]:

@@ -61,7 +61,7 @@ async def same(house: House, partner: Partner, ctx: Context, person: Ref, name: 
     stored, was = await house.store.get(person), await house.store.link(partner.name, person)
     if stored is None or stored.deleted or stored.body is None:
         raise Problem("not-found", "There is nobody here by this name.")
-    theirs = await _read(house, partner, name)
+    theirs = await read(house, partner, name)
     if theirs is None:
         raise Problem("not-found", f"There is no `{name[:80]}` at {partner.name}.")
     ours = strict.decode(stored.body)
@@ -145,7 +145,7 @@ async def still(house: House, partner: Partner, ctx: Context, stored: Stored, li
         return
     ours = strict.decode(stored.body or b"{}")
     if theirs_to_write(link):
-        theirs = await _read(house, partner, link.remote_id)
+        theirs = await read(house, partner, link.remote_id)
         if theirs is None or (why := unlike(ours, theirs)):
             await hold(house, partner, ctx, stored.ref, "deleted" if theirs is None else why, [link.remote_id])
             raise Waits
@@ -208,7 +208,7 @@ async def recognised(house: House, partner: Partner, ctx: Context, there: dict[s
         if target.type != "Patient" or not ID.fullmatch(target.id) or str(target) in partner.strangers:
             continue
         link = await house.store.link_by_remote(partner.name, str(target))
-        theirs = await ahead.bounded(_read(house, partner, str(target))) if link is None else None
+        theirs = await ahead.bounded(read(house, partner, str(target))) if link is None else None
         if theirs is None or await tags.ours(house, theirs):
             continue
         person = await _here(house, partner, ctx, theirs)
@@ -270,7 +270,7 @@ async def noticed(house: House, partner: Partner, there: dict[str, Any]) -> bool
 
 async def _unlike(house: House, partner: Partner, stored: Stored, link: Linked) -> bool:
     """Is it still unsure, by what is there now? Settled where it is not."""
-    theirs = await _read(house, partner, link.remote_id)
+    theirs = await read(house, partner, link.remote_id)
     ctx = await as_owner(house, partner, "access")
     if theirs is None or unlike(strict.decode(stored.body or b"{}"), theirs):
         return True
@@ -281,7 +281,7 @@ async def _unlike(house: House, partner: Partner, stored: Stored, link: Linked) 
 # -- asking there ---------------------------------------------------------------------------------------------------------
 
 
-async def _read(house: House, partner: Partner, name: str) -> dict[str, Any] | None:
+async def read(house: House, partner: Partner, name: str) -> dict[str, Any] | None:
     """A Patient there as it is now; None when it is gone, or is no Patient."""
     type, _, id = name.partition("/")
     try:

@@ -27,9 +27,12 @@ async def review(house: House, partner: Partner, entry: Queued, tally: Tally) ->
     recalls: list[tuple[Disclosed, list[Ref]]] = []
     under_way = [d for ref, a in (await attempts.open_of(house, partner, entry.patient)).items() for d in attempts.rows(partner, ref, a)]
     waiting = await recalls_waiting(house, partner, entry)
-    for row in {d.ref: d for d in [*under_way, *await attempts.there_now(house, partner, entry.patient)]}.values():
+    there: dict[Ref, list[Disclosed]] = {}
+    for row in [*under_way, *await attempts.there_now(house, partner, entry.patient)]:
+        there.setdefault(row.ref, []).append(row)
+    for row in [rows[-1] for rows in there.values()]:
         stored = await house.store.get(row.ref)
-        if not await originals.may_stay(house, partner, ctx, stored):
+        if not await originals.may_stay(house, partner, ctx, stored, there[row.ref]):
             body = stored.body if stored is not None else None
             if waiting.get(str(row.ref), {}).keys() & {"queued", "parked"}:
                 continue

@@ -7,13 +7,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NoReturn
 
-from ..domain import copies, strict
+from ..domain import copies, said_again, strict
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.labels import with_labels
 from ..domain.masked import found_again
 from ..domain.rendering import put_back, rendered
 from ..domain.types import Close, Delay, Disclosed, Linked, Note, Op, Queued, Ref, Send, Stored
-from ..gate import Context, Grounds, House, grounds, may_send, shown_to
+from ..gate import Context, Grounds, House, grounds, may_keep, may_send, shown_to
 from ..gate.context import note
 from ..gate.disclosing import NOT_AGREED
 from ..remote.client import Asking, Refusal, Reply
@@ -165,6 +165,7 @@ async def send(
     if 2 * len(strict.dump(copy)) > house.store.largest_link:
         raise Refusal(0, TOO_LARGE)
     known = await _looked_for(house, partner, stored, before) if live is None else None
+    copy = copy if theirs else said_again.said(copy)
     why = await grounds(ctx, partner.terms, stored)
     try:
         attempt = await attempts.begin(house, partner, entry, stored, before, why, copy) if stored.facts.patients else None
@@ -382,9 +383,10 @@ async def _ahead(
 async def _withhold(
     house: House, partner: Partner, entry: Queued, stored: Stored, ctx: Context, link: Linked | None, tally: Tally
 ) -> None:
-    """Consent says no: nothing leaves; what left earlier is taken back."""
+    """Consent says no: nothing leaves; what left earlier is taken back, but for what they only fetched and may keep."""
     live = link is not None and not link.gone
-    if (live and not began_there(link)) or await sent_open(house, partner, entry):
+    there = await sent_open(house, partner, entry)
+    if not await may_keep(ctx, partner.terms, stored, there) if there else live and not began_there(link):
         await take_back(house, partner, entry, link, tally)
         return
     why = "consent does not let this go there" if partner.terms.takes(stored.ref.type) else NOT_AGREED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from .. import gate
@@ -23,7 +24,7 @@ from . import attempts, belonging, identity, joining, missing, originals, put_ba
 from .ahead import Ahead, Far
 from .deleting import deleted_there
 from .feed import ID, Change, askable, change_of, utc
-from .links import began_there, changed, etag_of, kept, over, same
+from .links import began_there, changed, etag_of, given_twice, kept, over, same
 from .not_taken import far, left_out, lost_here, never_here, too_big, unread
 from .partner import Partner, as_owner, incoming, local_references
 from .renaming import named_otherwise
@@ -34,6 +35,7 @@ from .waiting import DELETED, Corrected, broken, quarantine
 from .whose import held_by_name, names_of, only_shared, unsure, whose
 
 LOOKS = 3  # while we write the same at this moment
+LOOKED = timedelta(minutes=1)  # for so long it is believed that an id there means what it did
 
 
 async def pull_one(house: House, partner: Partner, link: Linked, *, alone: bool = False) -> Tally:
@@ -226,6 +228,29 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
     return tally
 
 
+async def _met_again(house: House, partner: Partner, there: dict[str, Any], under_way: Ahead) -> Tally:
+    """Since they were put back, an id may be given again: whom this is about, and a copy of ours that it names, are taken in first where what has
+    their short ids there is not as it is known. Once in LOOKED of each."""
+    tally, now = Tally(), house.clock()
+    under_way.seen.add(f"{there['resourceType']}/{there['id']}")
+    for target in local_references(there):
+        name = str(target)
+        link = await house.store.link_by_remote(partner.name, name) if under_way.new(name) else None
+        if link is None or link.gone or not given_twice(link) or (target.type != "Patient" and began_there(link)):
+            continue
+        if timedelta(0) <= now - partner.met_again.get(name, now - LOOKED) < LOOKED or not ID.fullmatch(target.id):
+            continue
+        partner.met_again[name] = now
+        try:
+            found = await under_way.at(house, partner, name)
+        except (Refusal, Unknown):
+            continue
+        if found is not None and not _known(link, found):
+            with under_way.deeper():
+                tally.add(await apply(house, partner, change_of(found), under_way, fresh=True))
+    return tally
+
+
 async def _changed_there(house: House, partner: Partner, link: Linked, there: dict[str, Any], under_way: Ahead) -> Tally:
     stored = await house.store.get(link.ref)
     ctx = await as_owner(house, partner, "access")
@@ -256,9 +281,11 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
     if recognising.theirs_to_write(link) and link.ref.type in NO_PATIENT_DATA:
         await house.store.commit(changed(link, etag=etag_of(there)))
         return Tally()  # an entry of their directory says nothing about ours
+    tally = await _met_again(house, partner, there, under_way)
     if link.ref.type != "Patient" and await identity.unsure(house, partner, stored.facts.patients):
-        return await quarantine(house, partner, ctx, link.remote_id, there, unsure(), [])
-    tally = await _ahead(house, partner, there, link.remote_id, under_way)
+        tally.add(await quarantine(house, partner, ctx, link.remote_id, there, unsure(), []))
+        return tally
+    tally.add(await _ahead(house, partner, there, link.remote_id, under_way))
     tally.add(await merged(house, partner, ctx, link, stored, there, under_way.ours))
     return tally
 
@@ -279,17 +306,20 @@ async def _new_there(house: House, partner: Partner, change: Change, under_way: 
             return ignored("not for us to see there any more")
         change, there = change_of(now), now
     ctx = await as_owner(house, partner, "access")
+    tally = await _met_again(house, partner, there, under_way)
     try:
         names = await whose(house, partner, ctx, there, under_way)
     except Problem as p:
-        return await refused(house, partner, ctx, change["id"], there, p, [])
+        tally.add(await refused(house, partner, ctx, change["id"], there, p, []))
+        return tally
     if not names:
-        return ignored("about nobody whom this partner and we share")
+        tally.add(ignored("about nobody whom this partner and we share"))
+        return tally
     if (done := await _by_another_way(house, partner, ctx, change, names, held, under_way)) is not None:
         return done
     if corrected is None and (done := await _joined(house, partner, ctx, there, names, under_way)) is not None:
         return done
-    tally = await _ahead(house, partner, there, change["id"], under_way)
+    tally.add(await _ahead(house, partner, there, change["id"], under_way))
     if held and (done := await _by_another_way(house, partner, ctx, change, names, held, under_way)) is not None:
         tally.add(done)  # it came while that was fetched
         return tally

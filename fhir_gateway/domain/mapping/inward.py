@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from . import foreign
-from .codecs import person_name
+from .codecs import CODECS, person_name
 from .leftover import EXTRA, leftover, lost
 from .names import MAIN_CATEGORY, ODS, OWN_ORGANISATION, counts, kind_of, local, own_identifier
 from .outward import RELATIONSHIP, SINGLE, again
@@ -193,6 +193,8 @@ class _Reading:
             if o.type == "PractitionerRole" and isinstance(r.get("practitioner"), dict):
                 name = str(r["practitioner"].get("display", ""))
             return Found("practitioner", o.id or "", name)
+        if o.type == "Medication":
+            return Found("medication", o.id or "", name if isinstance(name := CODECS["concept-words"].back(r.get("code"), Inward({})), str) else "")
         return Found(o.kind, o.id or "", person_name(r) if o.type == "RelatedPerson" else "") if o.kind not in ("", "?") else None
 
     # -- the plan
@@ -272,8 +274,9 @@ class _Reading:
                 self.became.append((o, "about-me", plan["about_me"]))
 
     def _list(self, plan: dict[str, Any], kind: str) -> None:
-        ones = sorted((o for o in self.ones if o.kind == kind), key=lambda o: (self._place(o), o.value))
-        items = [self._named(o, kind) for o in ones]
+        kinds = (kind, *self.tables.beside(kind))
+        ones = sorted((o for o in self.ones if o.kind in kinds), key=lambda o: (self._place(o), o.value))
+        items = [self._named(o, o.kind) for o in ones]
         if items:
             plan[self.tables[kind].key] = items
 

@@ -34,7 +34,8 @@ KINDS: Final = {  # type -> (heading, where its words are)
     "Task": ("What we will do", ("description",)), "CarePlan": ("Plans", ("title",)), "DocumentReference": ("Papers", ("description",)),
     "AllergyIntolerance": ("Allergies", ("code", "text")), "Flag": ("Warnings", ("code", "text")),
     "ClinicalImpression": ("How it came to be like this", ("summary",)), "RiskAssessment": ("Risk, as professionals see it", ("method", "text")),
-    "MedicationStatement": ("My medicines", ("medicationCodeableConcept", "text")), "Communication": ("Messages", ("topic", "text")),
+    "MedicationStatement": ("My medicines", ("medicationCodeableConcept", "text")),
+    "MedicationRequest": ("Medicines that were prescribed", ("medicationCodeableConcept", "text")), "Communication": ("Messages", ("topic", "text")),
 }  # fmt: skip
 MOST: Final = "200"
 

@@ -32,11 +32,12 @@ KINDS: dict[str, tuple[str, str]] = {  # of one, of several
     "ClinicalImpression": ("How something came to be", "How things came to be"),
     "RiskAssessment": ("A risk that was judged", "Risks that were judged"),
     "MedicationStatement": ("A medicine", "Medicines"),
+    "MedicationRequest": ("A medicine", "Medicines"),
     "Encounter": ("A hospital stay or visit", "Hospital stays and visits"),
     "Communication": ("A message", "Messages"),
 }
 OTHER = ("Something else in your record", "Other things in your record")
-CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task", "AllergyIntolerance", "Flag", "MedicationStatement", "ClinicalImpression", "RiskAssessment", "Encounter", "Communication")
+CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task", "AllergyIntolerance", "Flag", "MedicationStatement", "MedicationRequest", "ClinicalImpression", "RiskAssessment", "Encounter", "Communication")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def title(resource: Mapping[str, Any]) -> str:
         text = _text(resource.get(key))
         if text:
             return _short(text)
-    own = {"AllergyIntolerance": "code", "MedicationStatement": "medicationCodeableConcept", "Communication": "topic"}.get(type)
+    own = {"AllergyIntolerance": "code", "MedicationStatement": "medicationCodeableConcept", "MedicationRequest": "medicationCodeableConcept", "Communication": "topic"}.get(type)
     types = resource.get(own) if own else resource.get("type") or resource.get("code")
     text = _paper(resource) or _written(resource) or _text(types[0] if isinstance(types, list) and types else types)
     if text:
