@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Any
 
 from ..conftest import ROOT, SHARED
+from ..interop.peers import one_at_a_time
 
 SOURCE = SHARED / "peers/hl7-validator"
 BUILD = ROOT / ".work/hl7-validator"
@@ -28,17 +29,17 @@ def jar() -> Path:
     """The validator, built when it is not there yet. Absent when the means are; RuntimeError when the build fails, which is no absence."""
     there = JAR.exists()
     missing = [t for t in (("java",) if there else ("java", "mvn")) if not shutil.which(t)]
-    if there and not missing:
-        return JAR
     if not there and not SOURCE.is_dir():
         raise Absent("../shared/peers/hl7-validator is not here: HL7's validator cannot be asked.")
     if missing:
         raise Absent(f"{' and '.join(missing)} missing: HL7's validator needs JDK 17 and Maven (Debian: openjdk-17-jdk-headless maven).")
-    shutil.copytree(SOURCE, BUILD, dirs_exist_ok=True)
-    subprocess.run(["chmod", "-R", "u+w", str(BUILD)], check=True)
-    done = subprocess.run(["mvn", "-B", "-q", "package"], cwd=BUILD, capture_output=True, text=True, timeout=900)
-    if done.returncode:
-        raise RuntimeError(f"HL7's validator does not build: {done.stdout[-800:]}{done.stderr[-400:]}")
+    with one_at_a_time():  # another process may be building it, and a half of it be there
+        if not JAR.exists():
+            shutil.copytree(SOURCE, BUILD, dirs_exist_ok=True)
+            subprocess.run(["chmod", "-R", "u+w", str(BUILD)], check=True)
+            done = subprocess.run(["mvn", "-B", "-q", "package"], cwd=BUILD, capture_output=True, text=True, timeout=900)
+            if done.returncode:
+                raise RuntimeError(f"HL7's validator does not build: {done.stdout[-800:]}{done.stderr[-400:]}")
     return JAR
 
 
