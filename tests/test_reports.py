@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fhir_gateway import gate, plans
+from fhir_gateway import definitions, gate, plans
+from fhir_gateway.domain.measured import measure_report
 from fhir_gateway.domain.problem import Problem
-from fhir_gateway.domain.reporting import COLUMNS, ELSEWHERE, EVERYBODY, FEW, KINDS, Person, Report, of_person, report, rounded
+from fhir_gateway.domain.reporting import (
+    COLUMNS,
+    ELSEWHERE,
+    EVERYBODY,
+    FEW,
+    KINDS,
+    Kind,
+    Person,
+    Report,
+    of_person,
+    report,
+    rounded,
+)
+from fhir_gateway.domain.validate import check
 
 from .conftest import Gateway, gateway, times
 from .test_plans import opened
@@ -305,3 +319,23 @@ def test_of_scores_it_is_told_how_many_were_asked_again_and_answered() -> None:
     (row,) = report("outcomes", people).rows
     assert (row.people, dict(row.counts)) == (50, {"asked again": 30, "answered": 20, "not answered in time": 20})
     assert report("outcomes", people[:10] + people[10:14]).rows == ()
+
+
+# -- as FHIR ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_measure_report_says_the_same_counts_and_that_the_others_are_kept_back(kind: Kind) -> None:
+    columns = COLUMNS[kind]
+    people = [Person("NR1" if n < 14 else "IP1", frozenset(columns[: 1 + n % 2]), {(SCT, "129006008"): "Walking"}, {(SCT, "736535009"): (40, 40 + n)}) for n in range(26)]
+    told = report(kind, people)
+    at = datetime(2026, 11, 27, 9, tzinfo=UTC)
+    made = measure_report(told, at, datetime(2026, 12, 1, tzinfo=UTC))
+    assert [i for i in check(made, definitions.load_r4()) if i.severity in ("error", "fatal")] == []
+    rows = {g["code"]["text"]: {p["code"]["text"]: p.get("count") for p in g["population"]} for g in made["group"] if "coding" not in g["code"]}
+    assert rows == {r.group: {"people": r.people, **r.counts} for r in told.rows}
+    kept_back = [p for g in made["group"] for p in g["population"] if "count" not in p]
+    assert all(p["_count"]["extension"][0]["valueCode"] == "masked" for p in kept_back) and (kept_back or kind == "outcomes")
+    if kind == "outcomes":
+        (change,) = told.changes
+        assert [(g["code"]["text"], g["measureScore"]["value"]) for g in made["group"] if "measureScore" in g] == [("before", change.before), ("after", change.after)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .. import gate
+from ..domain.measured import measure_report
 from ..domain.reporting import Change, Report
 from ..settings import load
 from ..wiring import operator, wired
@@ -14,13 +15,15 @@ from .operating import out
 HIDDEN = "-"  # in place of a count that is not told
 
 
-async def tell(kind: str, by: str, as_json: bool) -> int:
+async def tell(kind: str, by: str, as_json: bool, as_fhir: bool) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     async with wired(load()) as w:
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("Counting people")
             counted = await gate.counted_over_all(operator(w), kind, by, lambda n, of: progress.update(task, completed=n, total=max(n, of)))
-    if as_json:
+    if as_fhir:
+        out(measure_report(counted.report, counted.at, counted.until))
+    elif as_json:
         _lines(counted)
     else:
         _print(counted)
