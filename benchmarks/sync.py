@@ -5,7 +5,8 @@ its own, and its partner a second gateway or HAPI FHIR JPA. While the backlog dr
 in which the worker runs and slices in which it is stopped (SIGSTOP), in turn: what readers notice is the ratio of the two. A partner is another machine where
 there is one: `--apart` gives it the last core for itself, and everything else the others; without, it takes from the readers what it needs. Then the demo's
 patient makes goals of her own, which the partner may see by a yes of hers, says no to it and yes again, many times: from the answer to her no until
-the partner has none of them any more. Prints the figures and keeps them in `benchmarks/sync.md`.
+the partner has none of them any more. `--amid N` asks the same while the backlog drains, with the worker and the readers always at it: she has N goals there
+before the people come, and says no to one after the other. Prints the figures and keeps them in `benchmarks/sync.md`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -110,8 +113,10 @@ def consent(patient: str, *rules: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def no(patient: str) -> dict[str, Any]:
-    return consent(patient, {"type": "deny"})
+def no(patient: str, *only: str) -> dict[str, Any]:
+    """To all of her goals, or only to these."""
+    data = {"data": [{"meaning": "instance", "reference": {"reference": f"Goal/{id}"}} for id in only]} if only else {}
+    return consent(patient, {"type": "deny", **data})
 
 
 def yes(patient: str) -> dict[str, Any]:
@@ -157,39 +162,105 @@ def drain(worker: subprocess.Popen[bytes], pids: dict[str, int], plan: Plan, say
         f"{len(alone):,} answers without the worker, {len(beside):,} beside it.")
 
 
-def withdrawals(times: int, patient: str, mine: str, base: str, there: dict[str, str], say: Callable[[str], None]) -> None:
-    """From the answer to her no until the partner has none of her new goals any more; then yes again until they are back. They are new, and hers, for
-    what both demos have is joined, and not copied; and the hospital may see them, for she says so first."""
-    here, fhir = {"Authorization": f"Bearer {mine}", **JSON}, f"http://127.0.0.1:{HERE}/fhir"
+@dataclass
+class Hers:
+    """The demo's patient: what she writes here, and which of her new goals are at the partner (`base`, asked with `there`). They are new, and hers, for what
+    both demos have is joined, and not copied; and the hospital may see them, for she says so first."""
 
-    def made(body: dict[str, Any]) -> httpx2.Response:
-        answer = httpx2.post(f"{fhir}/{body['resourceType']}", json=body, headers=here)
+    patient: str
+    token: str
+    base: str
+    there: dict[str, str]
+
+    @property
+    def fhir(self) -> str:
+        return f"http://127.0.0.1:{HERE}/fhir"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}", **JSON}
+
+    def made(self, body: dict[str, Any]) -> httpx2.Response:
+        answer = httpx2.post(f"{self.fhir}/{body['resourceType']}", json=body, headers=self.headers, timeout=60)
         if answer.status_code != 201:
             raise SystemExit(f"her {body['resourceType']} was refused: {answer.text}")
         return answer
 
-    made(yes(patient))
-    new = {"resourceType": "Goal", "lifecycleStatus": "active", "subject": {"reference": patient}}
-    own = [made({**new, "description": {"text": f"To be taken back, {n}"}}).json()["id"] for n in range(GOALS)]
-    (name,) = re.findall(r'"([0-9a-f]{16})"', httpx2.get(f"{fhir}/metadata").text)
-    tags = ",".join(f"https://fhir-gateway.example/id/resource|{name}.{id}" for id in own)
+    def goals(self, many: int) -> list[str]:
+        """So many new ones, and her yes to them."""
+        self.made(yes(self.patient))
+        new = {"resourceType": "Goal", "lifecycleStatus": "active", "subject": {"reference": self.patient}}
+        return [str(self.made({**new, "description": {"text": f"To be taken back, {n}"}}).json()["id"]) for n in range(many)]
 
-    def goals() -> int:
-        """Her goals there, by the tags of what was sent from here."""
-        found = httpx2.get(f"{base}/Goal?_summary=count&_tag={tags}", headers={**there, "Cache-Control": "no-cache"}).json()
+    def sent(self, ids: list[str]) -> int:
+        """How many of these are there, by the tags of what was sent from here."""
+        (name,) = re.findall(r'"([0-9a-f]{16})"', httpx2.get(f"{self.fhir}/metadata", timeout=60).text)
+        tags = ",".join(f"https://fhir-gateway.example/id/resource|{name}.{id}" for id in ids)
+        found = httpx2.get(f"{self.base}/Goal?_summary=count&_tag={tags}", headers={**self.there, "Cache-Control": "no-cache"}, timeout=60).json()
         return int(found.get("total", 0))
 
-    wait(lambda: goals() == GOALS, 60, "sending her new goals")
+
+def withdrawals(times: int, her: Hers, say: Callable[[str], None]) -> None:
+    """From the answer to her no until the partner has none of her new goals any more; then yes again until they are back."""
+    own = her.goals(GOALS)
+    wait(lambda: her.sent(own) == GOALS, 60, "sending her new goals")
     took = []
     for _ in range(times):
-        answer = made(no(patient))
-        took.append(wait(lambda: goals() == 0, 60, "a recall"))
+        answer = her.made(no(her.patient))
+        took.append(wait(lambda: her.sent(own) == 0, 60, "a recall"))
         body, etag = answer.json(), answer.headers["etag"]
-        httpx2.put(f"{fhir}/Consent/{body['id']}", json={**body, "status": "inactive"}, headers={**here, "If-Match": etag}).raise_for_status()
-        wait(lambda: goals() == GOALS, 60, "sending again")
+        httpx2.put(f"{her.fhir}/Consent/{body['id']}", json={**body, "status": "inactive"}, headers={**her.headers, "If-Match": etag}).raise_for_status()
+        wait(lambda: her.sent(own) == GOALS, 60, "sending again")
         progress(f"withdrawal {len(took)} of {times}: {took[-1]:.2f} s")
-    took.sort()
-    say(f"\nWithdrawal of {GOALS} goals to acknowledged recall of all, {times} times: p50 {percentile(took, 0.5):.2f} s, p95 {percentile(took, 0.95):.2f} s, at most {took[-1]:.2f} s.")
+    say(f"\nWithdrawal of {GOALS} goals to acknowledged recall of all, {times} times: {spread(took)}.")
+
+
+def amid(own: list[str], her: Hers, plan: Plan, say: Callable[[str], None]) -> None:
+    """While the backlog drains and readers ask: from the answer to her no to one goal until the partner has it no more, one goal after the other, as long as
+    anything waits; then until all is drained."""
+    over, took, read = threading.Event(), list[float](), list[float]()
+
+    def reading() -> None:
+        while not over.is_set():
+            read.extend(ask(plan).answered)
+
+    readers = threading.Thread(target=reading)
+    waiting, sent, began = figures().get("gateway_outbox_entries queued", 0), figures().get("gateway_sync_entries_total sent", 0), time.monotonic()
+    left = waiting
+    readers.start()
+    try:
+        for id in own:
+            if (now := figures().get("gateway_outbox_entries queued", 0)) < waiting / 20:  # no drain any more
+                break
+            left = now
+            her.made(no(her.patient, id))
+            took.append(wait(lambda id=id: her.sent([id]) == 0, 120, "a recall", 0.05))  # type: ignore[misc]
+            progress(f"withdrawal {len(took)} of {len(own)}: {took[-1]:.2f} s, {left:,.0f} wait")
+        wait(lambda: figures()["gateway_sync_lag_seconds"] <= IN_STEP, 3_600, "draining", 1.0)
+    finally:
+        over.set()
+        readers.join()
+    seconds, gone = time.monotonic() - began, figures().get("gateway_sync_entries_total sent", 0) - sent
+    if not took:
+        raise SystemExit("it drained before she could say no once: a longer --backlog is wanted")
+    say(f"Withdrawal of a goal to acknowledged recall, {len(took)} times while {waiting:,.0f} to {left:,.0f} entries waited: {spread(took)}. "
+        f"{gone:,.0f} were sent in {seconds:.0f} s, {gone / max(seconds, 0.001):.0f} a second, the worker always at it; "
+        f"p99 of {len(read):,} answers to readers, {plan.rate:g} a second: {percentile(sorted(read), 0.99):.0f} ms.")
+
+
+def spread(took: list[float]) -> str:
+    """Of seconds."""
+    took = sorted(took)
+    return f"p50 {percentile(took, 0.5):.2f} s, p95 {percentile(took, 0.95):.2f} s, at most {took[-1]:.2f} s"
+
+
+def bring(run: Run, args: argparse.Namespace, env: dict[str, str]) -> None:
+    """The people who make the backlog, in parts: a command line is so long and no longer."""
+    for many in range(0, args.backlog // EACH, 500):
+        place = run.folder / "people" / str(many)
+        place.mkdir(parents=True)
+        bring_people(place, env, min(500, args.backlog // EACH - many), many)
+        progress(f"{min(many + 500, args.backlog // EACH):,} of {args.backlog // EACH:,} people brought in")
 
 
 def measure(run: Run, args: argparse.Namespace, say: Callable[[str], None]) -> None:
@@ -203,25 +274,34 @@ def measure(run: Run, args: argparse.Namespace, say: Callable[[str], None]) -> N
         "GATEWAY_PORT": str(HERE), "GATEWAY_DATA": str(run.folder / "data"), "GATEWAY_LOG_LEVEL": "error", "GATEWAY_CONFIG": str(run.folder / "gateway.toml"),
     }  # fmt: skip
     here = run.start("gateway", [*ours(args, "gateway"), "serve", "--demo"], env, f"http://127.0.0.1:{HERE}/health")
-    for many in range(0, args.backlog // EACH, 500):  # in parts: a command line is so long and no longer
-        place = run.folder / "people" / str(many)
-        place.mkdir(parents=True)
-        bring_people(place, env, min(500, args.backlog // EACH - many), many)
-        progress(f"{min(many + 500, args.backlog // EACH):,} of {args.backlog // EACH:,} people brought in")
+    whose = token(env, "patient")
+    patient = "Patient/" + whose["patient"].removeprefix("Patient/")
+    her = Hers(patient, whose["token"], base, {"Authorization": f"Bearer {theirs}"} if theirs else {})
+    own = her.goals(args.amid) if args.amid else []
+    if own:
+        subprocess.run([*ours(args, "once"), "sync", "run", "--once"], env={**os.environ, **env}, stdout=subprocess.DEVNULL, cwd=ROOT, check=False)
+        wait(lambda: her.sent(own) == len(own), 60, "sending her new goals")
+    bring(run, args, env)
     said = {who: token(env, who) for who in ("gp", "hospital", "patient")}
-    patient = "Patient/" + said["patient"]["patient"].removeprefix("Patient/")
+    her.token = said["patient"]["token"]
     asked, shares = requests({who: of["token"] for who, of in said.items()}, patient)
-    say(f"Made by `python -m benchmarks.sync --peer {args.peer} --backlog {args.backlog} --rate {args.rate:g} --concurrency {args.concurrency}{f' --nice {args.nice}' if args.nice else ''}{' --apart' if args.apart else ''}` on {datetime.now(UTC):%Y-%m-%d}, "
+    say(f"Made by `python -m benchmarks.sync --peer {args.peer} --backlog {args.backlog} --rate {args.rate:g} --concurrency {args.concurrency}{f' --nice {args.nice}' if args.nice else ''}{f' --amid {args.amid}' if args.amid else ''}{' --apart' if args.apart else ''}` on {datetime.now(UTC):%Y-%m-%d}, "
         f"{os.cpu_count()} x {platform.machine()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}.\n")
-    say("| partner | waiting | seconds | sent a second | CPU ms for each, of | p99 ms of readers, worker stopped | p99 ms, worker running | times |")
-    say("|---|---|---|---|---|---|---|---|")
+    before = figures().get("gateway_sync_entries_total sent", 0)
     log = (run.folder / "worker.log").open("wb")
     worker = subprocess.Popen(["nice", "-n", str(args.nice), *ours(args, "worker"), "worker"], env={**os.environ, **env}, stdout=log, stderr=log, cwd=ROOT)
     run.processes["worker"] = worker
-    wait(lambda: figures().get("gateway_outbox_entries queued", 0) > args.backlog / 2 or figures().get("gateway_sync_entries_total sent", 0) > 0, 60, "first contact")
-    drain(worker, {"worker": worker.pid, "gateway": here, "partner": pid}, Plan(HERE, asked, shares, 8, args.rate, args.seconds), say, args.peer)
+    begun: Callable[[], bool] = lambda: figures().get("gateway_sync_entries_total sent", 0) > before  # noqa: E731
+    wait((lambda: begun() or figures().get("gateway_outbox_entries queued", 0) > args.backlog / 2) if not own else begun, 600, "first contact")
+    plan = Plan(HERE, asked, shares, 8, args.rate, args.seconds)
+    if own:
+        amid(own, her, plan, say)
+        return
+    say("| partner | waiting | seconds | sent a second | CPU ms for each, of | p99 ms of readers, worker stopped | p99 ms, worker running | times |")
+    say("|---|---|---|---|---|---|---|---|")
+    drain(worker, {"worker": worker.pid, "gateway": here, "partner": pid}, plan, say, args.peer)
     if args.withdrawals:
-        withdrawals(args.withdrawals, patient, said["patient"]["token"], base, {"Authorization": f"Bearer {theirs}"} if theirs else {}, say)
+        withdrawals(args.withdrawals, her, say)
 
 
 def main() -> None:
@@ -231,6 +311,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=40, help="requests of readers a second")
     parser.add_argument("--seconds", type=float, default=2, help="of a slice")
     parser.add_argument("--withdrawals", type=int, default=60)
+    parser.add_argument("--amid", type=int, default=0, metavar="N", help="measure so many withdrawals while the backlog drains, and nothing else")
     parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--nice", type=int, default=0, help="of the worker: how far it stands behind others for the processor")
     parser.add_argument("--apart", action="store_true", help="the partner on a core of its own")
@@ -257,10 +338,10 @@ def main() -> None:
                 worker.send_signal(signal.SIGCONT)
             run.stop()
     if not (args.show or args.profile):
-        PAGE.write_text(page(args.peer + (APART if args.apart else ""), "\n".join(said)))
+        PAGE.write_text(page(args.peer + (AMID if args.amid else "") + (APART if args.apart else ""), "\n".join(said)))
 
 
-APART = ", on a core of its own"
+APART, AMID = ", on a core of its own", ", withdrawals while it drains"
 WORDS = """
 *Sent a second* counts the time in which the worker ran; *times* is how much longer p99 of the readers was then. All processes share one machine, so that where a
 partner is not on a core of its own, what it needs is taken from the readers as well: they wait for it more than for the worker. A partner that is another machine is more like the other table.

@@ -27,7 +27,6 @@ from .auth.keysets import KeySets
 from .auth.oauth import OAuth
 from .auth.own import OwnSignIn
 from .auth.sessions import Sessions
-from .domain import limits as asking
 from .domain.problem import Problem
 from .domain.types import Keep
 from .gate.telling import DIRECTORY, QUEUES
@@ -256,7 +255,7 @@ def build(w: Wired, is_ready: Any) -> ASGIApp:
             Limits(s.concurrency, s.wait_seconds, s.pace, s.bodies_limit, s.body_seconds, strangers=s.attempts_rate, strangers_at_once=20 * s.attempts_rate)
         ),
         channels=frozenset(w.channels.by), depth_limit=s.depth_limit,
-        limits=asking.Limits(s.entries_limit, s.count_limit, s.values_limit, s.body_limit, s.items_limit, s.elements_limit), signs_in=s.built_in_issuer,
+        limits=s.limits, signs_in=s.built_in_issuer,
     )  # fmt: skip
     sessions = Sessions(w.store, wiring.now, wiring.new_id, s.base, s.base.startswith("https:"), s.built_in_issuer)
     oauth = OAuth(w.store, w.tokens, s.base, s.fhir_base, w.house.new_id, timedelta(minutes=s.token_minutes), KeySets(s.key_hosts()))
@@ -318,7 +317,7 @@ def page_seam(w: Wired, sessions: Sessions, admission: Admission) -> pages.Pages
 
     cast = [pages.DemoPerson(**p) for p in demo.demo_people()] if w.settings.demo else []
     mine = OwnSignIn(w.store, sessions, w.tokens, wiring.now, wiring.new_id)
-    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, first_password, cast, mine, {"channels": frozenset(w.channels.by), "partners": w.partners}, lambda request: admission.stranger(shell.address(request)), opens_apps, wiring.open_launches(w.settings, w.house))
+    return pages.Pages(w.house, sessions, context_for, sign_in, w.settings.base, confirm, first_password, cast, mine, {"channels": frozenset(w.channels.by), "partners": w.partners}, lambda request: admission.stranger(shell.address(request)), opens_apps, wiring.open_launches(w.settings, w.house), w.settings.leave_url)
 
 
 __all__ = ["build", "serve", "work"]

@@ -49,6 +49,7 @@ from .store.sqlite_copy import SqliteRows
 from .store.trouble import Trouble
 from .sync.hooks import Hooks
 from .sync.partner import Partner
+from .tables import load_tables
 from .tell.channel import Channel, Channels
 from .tell.heads import HeadFile, HeadPost, Witness
 from .tell.hook import Webhook
@@ -125,7 +126,7 @@ async def open_wired(settings: Settings) -> Wired:
             Remote(r.name, r.organisation, r.purpose, r.direction, frozenset(r.types) or None, tuple(r.audience), r.enforces, r.role, r.recall)
             for r in remotes
         ),
-        definitions=known, subscribers=settings.subscriber_places(),
+        definitions=known, profiles=load_tables().profiles, subscribers=settings.subscriber_places(),
         chance=random.random, alarm=lambda text: log.error("alarm", what=text),
     )  # fmt: skip
     tokens = await open_tokens(settings, store)
@@ -133,7 +134,7 @@ async def open_wired(settings: Settings) -> Wired:
         Partner(
             t, RemoteServer(r.url, now, authorization(r), sign_in=await sign_in(r, store)), r.poll_seconds, r.overlap_seconds,
             missing_seconds=r.missing_seconds, sweep_hours=r.sweep_hours, concurrency=r.concurrency,
-            hooks=Hooks(r.subscribe if r.direction != "out" else "off"),
+            hooks=Hooks(r.subscribe if r.direction != "out" else "off"), limits=settings.limits,
         )
         for t, r in zip(house.remotes, remotes, strict=True)
     ]

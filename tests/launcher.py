@@ -31,7 +31,7 @@ PAGE = "<!doctype html><html lang=en><title>{0}</title><main><h1>{0}</h1>{1}</ma
 
 
 class Ehr:
-    """`claims`, `patient`, `token` and `about` change what it says; `down` are paths that answer 503, `odd` those that do something else;
+    """`claims`, `patient`, `token` and `about` change what it says; `others` are open there, too, by their `launch`; `down` are paths that answer 503, `odd` those that do something else;
     `signs` makes the id token of its claims; a `lax` one takes any proof, any number of times; `heard` what it was asked."""
 
     def __init__(self) -> None:
@@ -51,6 +51,7 @@ class Ehr:
         self.token: dict[str, Any] = {}
         self.about: dict[str, Any] = {}
         self.patient: dict[str, Any] = AMINA
+        self.others: dict[str, dict[str, Any]] = {}
         self.down: set[str] = set()
         self.odd: dict[str, Callable[[Any], None]] = {}
         self.signs: Callable[[dict[str, Any]], str] = lambda claims: jwt.encode({"alg": "ES256", "kid": "ehr-1"}, claims, self.key, algorithms=["ES256"])
@@ -84,14 +85,14 @@ class Ehr:
                 if path == "/authorize":
                     if query.get("redirect_uri") != ehr.back or query.get("client_id") != CLIENT or query.get("aud") != ehr.iss:
                         return self.said(400, {"error": "invalid_request"})
-                    if query.get("launch") != "amina-is-open":
+                    if query.get("launch") not in ("amina-is-open", *ehr.others):
                         return self.off(ehr.back, error="invalid_request", state=query["state"])
                     ehr.codes[code := f"code-{len(ehr.heard)}"] = query
                     return self.off(ehr.back, code=code, state=query["state"])
                 if path == "/jwks":
                     return self.said(200, {"keys": [ehr.key.as_dict(private=False)]})
                 if path.startswith("/fhir/Patient/") and self.headers.get("Authorization") == "Bearer of-the-ehr":
-                    return self.said(200, ehr.patient)
+                    return self.said(200, next((p for p in ehr.others.values() if path.endswith(f"/{p['id']}")), ehr.patient))
                 self.said(404, {})
 
             def do_POST(self) -> None:
@@ -113,7 +114,7 @@ class Ehr:
                 now = int(time.time())
                 claims = {"iss": ehr.base, "aud": CLIENT, "sub": "dr-patel", "fhirUser": f"{ehr.iss}/Practitioner/7", "iat": now, "exp": now + 300, "nonce": asked["nonce"], **ehr.claims}
                 id_token = ehr.signs({k: v for k, v in claims.items() if v is not None})
-                out = {"access_token": "of-the-ehr", "token_type": "Bearer", "expires_in": 300, "patient": "p1", "id_token": id_token, **ehr.token}
+                out = {"access_token": "of-the-ehr", "token_type": "Bearer", "expires_in": 300, "patient": ehr.others.get(asked["launch"], AMINA)["id"], "id_token": id_token, **ehr.token}
                 self.said(200, {k: v for k, v in out.items() if v is not None})
 
             def said(self, status: int, body: Any) -> None:

@@ -184,6 +184,7 @@ TRIED: dict[str, dict[str, Any]] = {  # words of the refusal -> settings that me
     "GATEWAY_SUBSCRIBERS lists hosts": {"subscribers": "hooks.example.nhs.uk,https://hooks.example.nhs.uk/x"},
     "GATEWAY_SUBSCRIBERS names a client": {"subscribers": "the practice=hooks.example.nhs.uk"},
     "GATEWAY_SUBSCRIBERS must name the port": {"subscribers": "localhost"},
+    "GATEWAY_LEAVE_URL must be an https address of another website": {"leave_url": "http://www.bbc.co.uk/weather"},
     "GATEWAY_TRUSTED_PROXIES must hold addresses": {"trusted_proxies": "10.0.0.4, *"},
     "GATEWAY_RETENTION names": {"retention": "/no/such/file"},
     "GATEWAY_DEFINITIONS names": {"definitions": "/no/such/folder"},
@@ -272,7 +273,7 @@ def test_a_pace_or_a_pause_without_end_stops_the_start(name: str) -> None:
     assert f"GATEWAY_{name.upper()} is not right" in refusal(**{name: "1e400"})
 
 
-@pytest.mark.parametrize("name", ["base_url", "tell_webhook", "tell_sms", "tell_smtp", "audit_heads", "remote_url", "issuer"])
+@pytest.mark.parametrize("name", ["base_url", "tell_webhook", "tell_sms", "tell_smtp", "audit_heads", "remote_url", "issuer", "leave_url"])
 def test_an_address_that_is_none_is_refused_in_a_sentence(name: str) -> None:
     assert refusal(**{name: "https://["}, audience="here", remote_organisation="RX9").endswith(".")
 

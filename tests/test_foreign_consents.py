@@ -18,6 +18,7 @@ from .conftest import Gateway
 from .staff import consent, permit
 from .test_at_once import World, begun, shown, task, to_organisation, world
 from .test_remotes import HUB, Recorder, partnered
+from .web.test_operator import operator
 
 __all__ = ["world"]  # the fixture
 
@@ -110,8 +111,15 @@ def test_a_partner_closes_and_never_opens(tmp_path: Path) -> None:
             assert tasks["total"] == 1 and tasks["entry"][0]["resource"]["focus"]["reference"].startswith("Consent/")
             kept = tasks["entry"][0]["resource"]["focus"]["reference"].removeprefix("Consent/")
             assert g.get("gp", f"Task?patient={g.patient}&code=correct-consent").json()["total"] == 0
+            duty, heading = operator(g), "Consents that cannot be understood"
+            page = duty.get("/operator").text
+            assert f"{heading} Each closes the person's record until it is put right or ended. Ask the service that sent it. Consent/{kept} Where Consent." in duty.words()
+            given = g.get("patient", f"Patient/{g.patient}").json()["name"][0]["given"][0]
+            assert given not in page and "urn:odd" not in page and g.patient not in page.partition(heading)[2], "which consent and where, and nothing of whose it is or what it says"
             assert g.command("consents", "end", kept, "--evidence=Asked the surgery: a test of theirs").returncode == 0
             assert total(g, "gp") > 0
+            duty.get("/operator")
+            assert heading not in duty.words() and kept not in duty.page, "it goes when it is ended"
             assert g.command("consents", "uncomputable").returncode == 0
             assert g.get("patient", f"Task?patient={g.patient}&code=correct-consent&status=completed").json()["total"] == 1
     finally:

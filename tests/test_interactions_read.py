@@ -13,7 +13,8 @@ import pytest
 
 from fhir_gateway import definitions
 from fhir_gateway.domain.bundle import references
-from fhir_gateway.domain.document import PARTS
+from fhir_gateway.domain.document import EMPTY, NOTHING, PARTS
+from fhir_gateway.domain.said_again import without
 from fhir_gateway.domain.validate import check
 from fhir_gateway.web.fhir import OFFERED, TABLE, shape
 
@@ -336,11 +337,14 @@ def test_a_document_holds_what_its_reader_may_see_and_no_more(demo: Gateway) -> 
     })  # fmt: skip
     assert consent.status_code == 201, consent.text
     try:
-        document = demo.get("gp", f"CarePlan/{plan}/$document").json()
+        answer = demo.get("gp", f"CarePlan/{plan}/$document")
+        document = answer.json()
         assert "Goal" not in {e["resource"]["resourceType"] for e in document["entry"]}
         front = document["entry"][0]["resource"]
-        assert "Goals" not in {s["title"] for s in front["section"]} and "/Goal/" not in str(front)
-        assert all("text" not in e["resource"] for e in document["entry"][1:])
+        (goals,) = [s for s in front["section"] if s["title"] == "Goals"]
+        assert "entry" not in goals and goals["emptyReason"] == EMPTY and NOTHING in goals["text"]["div"], "as where there are none"
+        assert "/Goal/" not in str(front) and "Sunday meal" not in answer.text
+        assert all("text" not in without(e["resource"]) for e in document["entry"][1:]), "but for what we say again of the crisis plan"
     finally:
         ended = consent.json() | {"status": "inactive"}
         demo.call("patient", "PUT", f"Consent/{ended['id']}", body=ended, headers={"If-Match": consent.headers["etag"]})

@@ -422,4 +422,6 @@ async def test_an_older_server_is_asked_in_its_own_words_and_the_cookie_is_ours_
     where, kept = await app.launches.begin(app.ehr.iss, "l")
     assert where.startswith(f"{app.ehr.base}/authorize?x=1&response_type=code") and "patient%2FPatient.read" in where
     safe = replace(app.launches, base="https://plan.example")
-    assert safe.carried(kept).startswith("__Host-launch=") and safe.carried(kept).endswith("; Secure") and "Max-Age=0" in safe.carried("")
+    assert safe.carried(kept).startswith("__Host-launch-") and safe.carried(kept).endswith("; Secure") and f"={kept};" in safe.carried(kept)
+    gone = safe.carried(kept, ended=True)
+    assert "Max-Age=0" in gone and kept not in gone and gone.split("=")[0] == safe.carried(kept).split("=")[0]

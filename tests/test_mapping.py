@@ -89,6 +89,17 @@ def test_a_constant_that_a_row_writes_too_is_refused() -> None:
         compile_tables({"partner.yaml": table("[{plan: s, fhir: lifecycleStatus}]", always={"lifecycleStatus": "active"})}, {}, R4)
 
 
+def test_two_tables_of_one_list_say_whose_its_things_are() -> None:
+    one, rows = table("[{plan: text, fhir: description.text}]"), "[{plan: text, fhir: code.text}]"
+    other = {"mapping": "wish", "plan": "goals[]", "fhir": "Condition", "rows": yaml.safe_load(rows)}
+    with pytest.raises(TableError, match=r"must say by `when` which table they are for"):
+        compile_tables({"goal.yaml": one, "wish.yaml": other}, {}, R4)
+    with pytest.raises(TableError, match=r"wish.yaml: things of `goals\[\]` must say"):
+        compile_tables({"wish.yaml": {**other, "when": "wish"}}, {}, R4)
+    tables = compile_tables({"goal.yaml": one, "wish.yaml": {**other, "when": "wish"}}, {}, R4)
+    assert [tables.kind_of("goal", g) for g in ({"wish": {"big": True}}, {"wish": {}}, {"wish": "yes"}, {})] == ["wish", "goal", "goal", "goal"]
+
+
 def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.yaml").write_text("rows: [")
     with pytest.raises(TableError, match=r"odd.yaml: is not YAML"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -110,6 +110,65 @@ async def test_of_two_people_who_were_one_by_mistake_neither_keeps_a_word_of_the
     assert str(task) not in {str(e.ref) for e in (await gate.history(place.patient(on), None, None)).entries}
     assert await place.house.store.version(task, 1) is None
     assert [len(await counting(place, p)) for p in (on, gone)] == [1, 1]
+
+
+class Dying:
+    """A store that takes so many commits, and no more."""
+
+    def __init__(self, store: Any, commits: int) -> None:
+        self.store, self.left = store, commits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    async def commit(self, *ops: Any) -> Any:
+        if not self.left:
+            raise RuntimeError("killed")
+        self.left -= 1
+        return await self.store.commit(*ops)
+
+
+async def test_the_question_comes_and_goes_with_the_link_in_one_commit(place: Place) -> None:
+    """A kill right after it loses no question, and leaves none about another person's plan."""
+    on, _, gone, _ = await two(place)
+
+    def dying() -> Context:
+        return replace(place.operator, house=replace(place.house, store=cast(Any, Dying(place.house.store, 1))))
+
+    await merging.merge(dying(), gone, on, evidence=WHY)
+    assert [t["status"] for t in await questions(him(place, on, gone), on)] == ["requested"]
+    await merging.unmerge(dying(), gone, on, evidence=WHY)
+    assert await questions(place.patient(on), on) == await questions(place.patient(gone), gone) == []
+
+
+async def test_of_three_records_the_plans_of_both_sides_are_asked_about_wherever_they_stand(place: Place) -> None:
+    on, plan, gone, _ = await two(place)
+    between = (await made(place.hospital, {"resourceType": "Patient", "name": [{"family": "Example"}], "birthDate": "1950-04-03"})).id
+    await merging.merge(place.operator, gone, between, evidence=WHY)
+    me = replace(place.patient(on), records=frozenset(f"Patient/{p}" for p in (on, gone, between)))
+    assert await questions(me, gone) == await questions(me, between) == [], "one of the two has a plan"
+    await merging.merge(place.operator, on, between, evidence=WHY)
+    (asked,) = [t for p in (on, gone, between) for t in await questions(me, p)]
+    assert asked["focus"]["reference"] == str(plan) and asked["for"]["reference"] == f"Patient/{gone}", "of the third, at the record in which the plan of the others is"
+    await gate.join_plans(me, Ref("Task", asked["id"]), "main")
+    assert await gate.record_to_open(me, f"Patient/{gone}") == f"Patient/{on}"
+    await merging.unmerge(place.operator, on, between, evidence=WHY)
+    assert [t for p in (on, gone, between) for t in await questions(me, p)] == [] and len(await counting(place, gone)) == 1
+
+
+async def test_what_was_said_of_two_records_holds_when_a_third_comes(place: Place) -> None:
+    on, _, gone, _ = await two(place)
+    await merging.merge(place.operator, gone, on, evidence=WHY)
+    (asked,) = await questions(him(place, on, gone), on)
+    await gate.join_plans(him(place, on, gone), Ref("Task", asked["id"]), "main")
+    third = (await made(place.hospital, {"resourceType": "Patient", "name": [{"family": "Example"}], "birthDate": "1950-04-03"})).id
+    late = await made(place.hospital, care_plan(third, title="The third"))
+    await merging.merge(place.operator, third, on, evidence=WHY)
+    me = replace(place.patient(on), records=frozenset(f"Patient/{p}" for p in (on, gone, third)))
+    (again,) = [t for p in (on, gone, third) for t in await questions(me, p) if t["id"] != asked["id"]]
+    assert again["focus"]["reference"] == str(late)
+    await gate.join_plans(me, Ref("Task", again["id"]), "part")
+    assert await gate.record_to_open(me, f"Patient/{on}") == f"Patient/{gone}", "the third is beside the one that they said, not beside the one that was there first"
 
 
 async def test_a_change_of_one_plan_leaves_the_question_open_and_the_end_of_one_answers_it(place: Place) -> None:

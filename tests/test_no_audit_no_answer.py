@@ -183,3 +183,13 @@ def test_the_page_lists_the_acts() -> None:
         assert f"| {act} | `{what}` |" in text, act
     for act, where in ELSEWHERE.items():
         assert f"| {act} | `{where}` |" in text and (ROOT / where).is_file(), act
+
+
+def test_leaving_leads_away_even_where_nothing_can_be_written(stage: Stage) -> None:
+    """It answers with nothing of anybody, and somebody may stand behind whoever presses it: the session is nobody's, and ends by itself."""
+    v = as_(stage.g, "patient")
+    old, rows = dict(v.http.cookies), stage.rows()
+    with stage.without_audit():
+        answer = v.http.post("/leave", data={k: x[0] for k, x in v.fields("/leave").items()}, follow_redirects=False)
+    assert answer.status_code == 303 and answer.headers["Location"].startswith("https://") and stage.rows() == rows
+    assert "session" in old and "session" not in v.http.cookies

@@ -41,7 +41,7 @@ SAID = (
     "authorization_code", "refresh_token", "client_credentials", "code", "S256", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "e30.e30.e30",
     "find", "what", "when", "check", "save", "1", "31", "2026", "2040", "day", "plan", "yes", "on", "09:30", "999 000 0018", "Rosa", "/my-plan", "//example.org",
 )  # fmt: skip
-ENDS = {"/sign-out", "/account/sign-out-everywhere"}  # with the form's token they would end what the rest needs
+ENDS = {"/sign-out", "/leave", "/account/sign-out-everywhere"}  # with the form's token they would end what the rest needs
 UNSENDABLE = (httpx2.LocalProtocolError, httpx2.InvalidURL, UnicodeEncodeError)  # no HTTP client can send this
 
 

@@ -32,7 +32,7 @@ from .test_plans import ODS, SECTOR, Place, place
 
 __all__ = ["place"]
 HERE = Path(__file__).parent / "cases/partners"
-FORMATS = ("medicines", "ward-csv", "voluntary", "social-care", "document", "discharge")
+FORMATS = ("medicines", "ward-csv", "voluntary", "social-care", "document", "discharge", "discharge-medicines")
 R4 = definitions.load_r4()
 PEOPLE = {"9990000018"}
 

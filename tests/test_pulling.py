@@ -14,13 +14,14 @@ import pytest_asyncio
 
 from fhir_gateway import gate
 from fhir_gateway.domain import strict
+from fhir_gateway.domain.limits import Limits
 from fhir_gateway.domain.types import Keep, Linked, Op, Ref
 from fhir_gateway.gate import Remote
 from fhir_gateway.remote.client import Down, RemoteServer
 from fhir_gateway.store import sqlite
 from fhir_gateway.store.base import TooBig, Unavailable
 from fhir_gateway.store.journalled import opening
-from fhir_gateway.sync import one_by_one, worker
+from fhir_gateway.sync import one_by_one, taking, worker
 from fhir_gateway.sync.foreseeing import preview
 from fhir_gateway.sync.partner import Partner
 from fhir_gateway.sync.pull import pull
@@ -760,6 +761,24 @@ async def test_what_no_record_of_this_store_can_hold_waits_and_what_comes_beside
     assert [q["kind"] for q in kept] == ["too-large", "too-large"] and f"Observation/{beside['id']}" in {q["id"] for q in kept}
 
 
+@pytest.mark.parametrize("much", [{"note": [{"text": "x"}] * 41}, {"extension": [{"url": f"http://x/{n}", "valueString": "x"} for n in range(40)]}, {"note": [{"text": "x" * 90_000}]}])
+async def test_what_no_client_may_send_is_taken_from_no_partner_either(begin: Begin, much: dict[str, Any]) -> None:
+    here = await begin()
+    here.partner.limits = Limits(items=40, elements=60, body=20_000)
+    here.seen("large", **much)
+    beside = here.seen("beside it")
+    await here.pull()
+    here.there.write({**beside, **much})
+    here.seen("after it")
+    await here.pull()
+    assert await here.texts() == ["after it", "beside it"]
+    kept = await here.quarantined()
+    assert [(q["kind"], q["people"]) for q in kept] == [("too-large", [here.names["amina"]])] * 2
+    here.there.write(beside)
+    await here.pull()
+    assert len(await here.quarantined()) == 1 and await here.texts() == ["after it", "beside it"], "made smaller there, it waits no more"
+
+
 @pytest.mark.parametrize("feed", ["search", pytest.param("system", marks=slow)])
 async def test_a_fault_of_ours_with_one_change_stops_nothing_that_comes_beside_and_after_it(begin: Begin, monkeypatch: pytest.MonkeyPatch, feed: Any) -> None:
     here = await begin(Habits(feed=feed))
@@ -783,6 +802,24 @@ async def test_a_fault_of_ours_with_one_change_stops_nothing_that_comes_beside_a
     monkeypatch.undo()
     await replay(here.house, here.partner, here.operator, waits["id"])
     assert await here.texts() == ["after it", "beside it", "odd"] and not await here.quarantined(), "mended, it is taken in again"
+
+
+async def test_a_dry_run_says_of_what_a_fault_of_ours_keeps_out_that_it_is_refused_and_goes_on(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = await begin()
+    applied = taking._applied
+
+    async def odd(house: Any, partner: Any, change: Any, *args: Any) -> Tally:
+        if change["resource"] and "odd" in str(change["resource"]):
+            raise KeyError(change["resource"]["code"]["text"])
+        return await applied(house, partner, change, *args)
+
+    monkeypatch.setattr(taking, "_applied", odd)
+    found = {}
+    for text in ("before it", "odd", "after it"):
+        found[f"Observation/{here.seen(text)['id']}"] = text
+    said = {found[item["ref"]]: item["would"] async for item in preview(here.house, here.partner)}
+    assert said == {"before it": "receive", "odd": "refuse", "after it": "receive"}
+    assert not await here.quarantined(), "nothing is written"
 
 
 async def test_a_store_that_cannot_answer_puts_nothing_aside(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:

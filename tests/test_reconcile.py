@@ -187,6 +187,75 @@ def test_reconciling_is_symmetric(base, a, b):
         assert same(one.body, other.body)  # type: ignore[union-attr]
 
 
+things = st.sampled_from(["Goal/one.1", "Goal/one.2", "Goal/two.1", "Goal/two.2"])  # as both sides call them
+naming = st.fixed_dictionaries({"reference": things}, optional={"display": words})
+naming_body = st.fixed_dictionaries(
+    {"resourceType": st.just("Goal")},
+    optional={
+        "status": leaf, "by": naming, "list": st.lists(naming, min_size=1, max_size=4),
+        "part": st.lists(st.fixed_dictionaries({"id": words}, optional={"by": naming, "one": leaf}), min_size=1, max_size=3),
+    },
+)  # fmt: skip
+
+
+def renamed(node: Any, names: dict[str, str]) -> Any:
+    """The same with every reference by one of these names."""
+    if isinstance(node, list):
+        return [renamed(n, names) for n in node]
+    return {k: names[v] if k == "reference" else renamed(v, names) for k, v in node.items()} if isinstance(node, dict) else node
+
+
+@given(st.one_of(st.none(), naming_body), naming_body, naming_body, st.permutations(range(4)), st.permutations(range(4)))
+def test_two_sides_that_call_what_they_name_by_ids_of_their_own_choose_alike(base, a, b, ids_here, ids_there):
+    both = ["Goal/one.1", "Goal/one.2", "Goal/two.1", "Goal/two.2"]
+    here, there = ({name: f"Goal/{ids[n]}" for n, name in enumerate(both)} for ids in (ids_here, ids_there))
+    one, other = (
+        reconcile(renamed(base, names), renamed(mine, names), renamed(theirs, names), {own: name for name, own in names.items()})
+        for names, mine, theirs in ((here, a, b), (there, b, a))
+    )
+    assert type(other) is {Push: Pull, Pull: Push}.get(type(one), type(one))
+    back = ({own: name for name, own in names.items()} for names in (here, there))
+    for found, names in zip((one, other), back, strict=True):
+        for part in ("body", "winner", "loser"):
+            if hasattr(found, part):
+                object.__setattr__(found, part, renamed(getattr(found, part), names))
+    if isinstance(one, Conflict) and isinstance(other, Conflict):
+        assert one.paths == other.paths
+        assert same(one.winner, other.winner) and same(one.loser, other.loser)
+    elif not isinstance(one, Nothing):
+        assert same(one.body, other.body)  # type: ignore[union-attr]
+
+
+@st.composite
+def grown(draw: Any, base: dict[str, Any]) -> dict[str, Any]:
+    """The same with other values, and with more in its list: what is taken out of a list and put into it at once, likeness alone tells apart."""
+    new = draw(st.lists(st.sampled_from("xyz"), unique=True))
+    whole = list(base["list"])
+    for word in new:
+        whole.insert(draw(st.integers(0, len(whole))), word)
+    return {**base, "status": draw(leaf), "by": draw(naming), "list": whole}
+
+
+@given(st.lists(words, unique=True, min_size=1), leaf, st.data())
+def test_what_one_side_made_of_both_the_other_takes_as_it_is(old, status, data):
+    base = {"resourceType": "Goal", "status": status, "list": old}
+    a, b = data.draw(grown(base)), data.draw(grown(base))
+    step = reconcile(base, a, b)
+    made = step.winner if isinstance(step, Conflict) else a if isinstance(step, Nothing | Push) else step.body
+    again = reconcile(base, b, made)
+    assert same(made, b if isinstance(again, Nothing) else again.winner if isinstance(again, Conflict) else again.body)
+
+
+def test_what_clashes_twice_in_one_list_is_won_by_one_side_whoever_asks() -> None:
+    mine, theirs = ([{"id": "a", "one": x}, {"id": "b", "one": y}] for x, y in ((1, 2), (5, 0)))
+    mirrored = [{"id": "a", "one": 2}, {"id": "b", "one": 1}]
+    for other in (theirs, mirrored):
+        local, remote = ({"resourceType": "Goal", "part": part} for part in (mine, other))
+        one, two = reconcile({"resourceType": "Goal"}, local, remote), reconcile({"resourceType": "Goal"}, remote, local)
+        assert isinstance(one, Conflict) and isinstance(two, Conflict)
+        assert same(one.winner, two.winner) and same(one.loser, two.loser)
+
+
 @given(body, body)
 def test_whoever_has_not_changed_gets_the_other(base, new):
     assume(not same(base, new))

@@ -186,7 +186,7 @@ async def test_pages_without_end_that_say_the_same_again_are_given_up(history: b
 
 
 async def test_more_pages_than_any_list_has_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhir_gateway.remote.client.MOST_PAGES", 5)
+    monkeypatch.setattr("fhir_gateway.remote.page_by_page.MOST_PAGES", 5)
     here = Standing()
     for n in range(8):
         here.there.write(goal("x", id=f"g{n}"))

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fhir_gateway import definitions, gate, plans
+from fhir_gateway import gate, plans
+from fhir_gateway.definitions import load_r4
 from fhir_gateway.domain.measured import measure_report
 from fhir_gateway.domain.problem import Problem
-from fhir_gateway.domain.reporting import (
-    COLUMNS,
-    ELSEWHERE,
-    EVERYBODY,
-    FEW,
-    KINDS,
-    Kind,
-    Person,
-    Report,
-    of_person,
-    report,
-    rounded,
-)
+from fhir_gateway.domain.reporting import COLUMNS, ELSEWHERE, EVERYBODY, FEW, KINDS, Person, Report, of_person, report, rounded
 from fhir_gateway.domain.validate import check
 
 from .conftest import Gateway, gateway, times
@@ -135,7 +124,7 @@ def test_the_tables_of_a_month_together_tell_no_number_under_five(crowd: list[tu
             assert n is not None or row.people is None or high - low >= FEW - 1, (row.group, column, low, high)
 
 
-async def test_a_month_has_one_way_of_grouping_and_its_tables_are_of_one_moment(tmp_path: Path) -> None:
+async def test_there_is_one_way_of_grouping_and_the_tables_of_a_month_are_of_one_moment(tmp_path: Path) -> None:
     async with opened(tmp_path / "test.sqlite") as place:
         for n in range(24):
             await plans.save(place.hospital, plan(n, "NR30 1AA" if n < 12 else "CB4 2BB"))
@@ -149,10 +138,28 @@ async def test_a_month_has_one_way_of_grouping_and_its_tables_are_of_one_moment(
                 await gate.counted_over_all(place.operator, kind, "practice")
             assert refused.value.kind == "business-rule" and "by locality until 1 " in refused.value.text
         assert (await gate.counted_over_all(place.operator, "goals", "locality")).report.rows[-1].people == 40
-        later = replace(place.operator, at=place.operator.at + timedelta(days=35))
-        assert (await gate.counted_over_all(later, "goals", "practice")).report.rows
-        with pytest.raises(Problem, match="by practice until"):
-            await gate.counted_over_all(later, "unmet-need", "locality")
+
+
+async def test_nobody_is_told_by_asking_for_the_other_grouping_after_the_turn_of_a_month(tmp_path: Path) -> None:
+    """Zoe again: by place a minute before midnight, by practice a minute after. The other opens a year after the last of the one; then that one is closed."""
+    async with opened(tmp_path / "test.sqlite") as place:
+        for n in range(24):
+            await plans.save(place.hospital, plan(n, "NR30 1AA" if n < 12 else "CB4 2BB"))
+
+        async def told(at: str, by: str) -> str:
+            asks = replace(place.operator, at=datetime.fromisoformat(at))
+            try:
+                return "" if (await gate.counted_over_all(asks, "unmet-need", by)).report.rows else "no rows"
+            except Problem as refused:
+                assert refused.kind == "business-rule"
+                return refused.text
+
+        assert await told("2026-11-30T23:59:00Z", "locality") == ""
+        assert "by locality until 1 December 2027" in await told("2026-12-01T00:01:00Z", "practice")
+        assert await told("2026-12-01T00:02:00Z", "") == "" == await told("2026-12-31T23:00:00Z", "locality")
+        assert "by locality until 1 January 2028" in await told("2027-12-31T23:59:00Z", "practice"), "each that is told begins the year anew"
+        assert await told("2028-01-01T00:01:00Z", "practice") == ""
+        assert "by practice until 1 February 2029" in await told("2028-02-01T00:01:00Z", "locality")
 
 
 @given(st.integers(0, 10_000))
@@ -280,6 +287,34 @@ def test_who_opted_out_is_in_no_count(town: Gateway) -> None:
     assert "NR30" in rows and "CB4" not in rows
 
 
+def test_a_report_is_a_measure_report_too_with_the_same_counts(town: Gateway) -> None:
+    rows = town.lines("report", "coverage", "--by", "locality", "--json")
+    (told,) = town.lines("report", "coverage", "--by", "locality", "--fhir")
+    assert not [i for i in check(told, load_r4()) if i.severity in ("error", "fatal")]
+    assert told["type"] == "summary" and told["measure"].endswith("/Measure/coverage") and told["date"] == datetime.fromisoformat(rows[0]["at"]).isoformat(timespec="seconds")
+    seen = {}
+    for group in told["group"]:
+        strata = {s["value"]["text"]: s for s in group["stratifier"][0]["stratum"]} | {EVERYBODY: group}
+        for place, held in strata.items():
+            of, true = held["population"]
+            seen[place, group["code"]["text"]] = (of.get("count"), true.get("count"))
+            assert all(("count" in p) != (p.get("_count", {}).get("extension", [{}])[0].get("valueCode") == "masked") for p in (of, true))
+    assert seen == {(r["group"], c): (r["people"], n) for r in rows for c, n in r["counts"].items()} and None in {n for _, n in seen.values()}
+    assert town.command("report", "coverage", "--json", "--fhir").returncode == 2
+
+
+def test_scores_and_codes_of_a_measure_report_have_their_codes_and_means() -> None:
+    people = [Person("", frozenset({"has a goal"}), {(SCT, "129007004"): "Walking"}, {(SCT, "736534008"): (1.0, float(n))}, {(SCT, "736534008"): "Wellbeing"}) for n in range(12)]
+    at = datetime.fromisoformat("2026-11-27T10:00:00Z")
+    (before, after) = measure_report(report("outcomes", people), at, "")["group"]
+    assert (before["measureScore"], after["measureScore"]) == ({"value": 1.0}, {"value": 5.5}) and before["code"]["coding"] == [{"system": SCT, "code": "736534008", "display": "Wellbeing"}]
+    assert [s["value"]["text"] for s in after["stratifier"][0]["stratum"]] == ["higher", "the same", "lower"]
+    goals = measure_report(report("goals", people), at, "")
+    assert [g["population"][0]["count"] for g in goals["group"] if g["code"]["text"] == "about Walking"] == [10]
+    assert not [i for r in (goals, measure_report(report("outcomes", people), at, "")) for i in check(r, load_r4()) if i.severity in ("error", "fatal")]
+    assert "group" not in measure_report(report("outcomes", people[:3]), at, ""), "of so few nothing is told"
+
+
 def test_an_operator_reads_a_report_on_a_page_and_nobody_else_does(town: Gateway) -> None:
     olu = operator(town)
     page = olu.get("/operator/reports?kind=coverage&by=locality")
@@ -319,23 +354,3 @@ def test_of_scores_it_is_told_how_many_were_asked_again_and_answered() -> None:
     (row,) = report("outcomes", people).rows
     assert (row.people, dict(row.counts)) == (50, {"asked again": 30, "answered": 20, "not answered in time": 20})
     assert report("outcomes", people[:10] + people[10:14]).rows == ()
-
-
-# -- as FHIR ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_measure_report_says_the_same_counts_and_that_the_others_are_kept_back(kind: Kind) -> None:
-    columns = COLUMNS[kind]
-    people = [Person("NR1" if n < 14 else "IP1", frozenset(columns[: 1 + n % 2]), {(SCT, "129006008"): "Walking"}, {(SCT, "736535009"): (40, 40 + n)}) for n in range(26)]
-    told = report(kind, people)
-    at = datetime(2026, 11, 27, 9, tzinfo=UTC)
-    made = measure_report(told, at, datetime(2026, 12, 1, tzinfo=UTC))
-    assert [i for i in check(made, definitions.load_r4()) if i.severity in ("error", "fatal")] == []
-    rows = {g["code"]["text"]: {p["code"]["text"]: p.get("count") for p in g["population"]} for g in made["group"] if "coding" not in g["code"]}
-    assert rows == {r.group: {"people": r.people, **r.counts} for r in told.rows}
-    kept_back = [p for g in made["group"] for p in g["population"] if "count" not in p]
-    assert all(p["_count"]["extension"][0]["valueCode"] == "masked" for p in kept_back) and (kept_back or kind == "outcomes")
-    if kind == "outcomes":
-        (change,) = told.changes
-        assert [(g["code"]["text"], g["measureScore"]["value"]) for g in made["group"] if "measureScore" in g] == [("before", change.before), ("after", change.after)]

@@ -108,6 +108,9 @@ def test_an_older_copy_never_reopens_what_was_withdrawn_since(tmp_path: Path) ->
                 assert answer.status_code == 503 and answer.headers["retry-after"] == "60", path
             assert "older copy" in httpx2.get(f"{g.base}/", headers={"Accept": "text/html"}).text
             assert httpx2.get(f"{g.base}/health").status_code == 503
+            for method in ("GET", "POST"):
+                left = httpx2.request(method, f"{g.base}/leave", headers={"Origin": g.base, "Sec-Fetch-Site": "same-origin"})
+                assert left.status_code == 303 and left.headers["location"].startswith("https://"), "whoever must get away gets away"
             assert "sealed" in refused(g, "token", "--as", "gp")
             # Replayed beside it: it opens by itself.
             done = g.command("restore", "--replay")

@@ -63,6 +63,21 @@ async def test_an_officer_does_not_answer_for_their_own_look_whichever_job_it_wa
     await gate.answer_question(await signed_in(place, "ben-role"), question, "right", "It was needed")
 
 
+@pytest.mark.parametrize(("broke", "reviews"), [("asha-role", "asha"), ("asha", "asha-role"), ("asha-role", "asha-role"), ("asha-role", "asha-ward"), ("asha-ward", "asha")])
+async def test_nobody_reviews_their_own_emergency_whichever_job_it_was_by(place: Place, broke: str, reviews: str) -> None:
+    await place.add("asha-ward", place.role("asha", "hospital"))
+    by = await signed_in(place, broke, officer=False)
+    opened = await gate.break_glass(replace(by, actor=replace(by.actor, btg_role=True)), place.names["amina"].removeprefix("Patient/"), "She is unconscious in the ambulance", "incapacity-vital-interest")
+    officer = await signed_in(place, reviews)
+    with pytest.raises(Problem) as no:
+        await gate.review(officer, opened.id, "justified", "It was needed")
+    assert no.value.kind == "forbidden" and "Somebody else" in no.value.text
+    waiting, _ = await gate.emergencies(officer)
+    assert [e["id"] for e in waiting] == [opened.id] and waiting[0]["reviews"] == [], "it still waits"
+    await gate.review(await signed_in(place, "ben-role"), opened.id, "justified", "It was needed")
+    assert (await gate.emergencies(officer))[0] == []
+
+
 async def test_a_job_that_is_over_or_gone_was_theirs_all_the_same(place: Place) -> None:
     role = Ref(*place.names["asha-role"].split("/"))
     asha = await signed_in(place, "asha")

@@ -3,19 +3,30 @@ goes, whoever of them it stands under in the ledger and the outbox."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+import pytest_asyncio
 
 from fhir_gateway import gate
 from fhir_gateway.domain import strict
-from fhir_gateway.domain.types import Actor, Ref
+from fhir_gateway.domain.identity import NHS_NUMBER
+from fhir_gateway.domain.types import Actor, Delay, Op, Ref
+from fhir_gateway.remote.client import RemoteServer
+from fhir_gateway.store import sqlite
 from fhir_gateway.sync import worker
 from fhir_gateway.sync.partner import Partner
+from fhir_gateway.sync.push import push
 
 from . import test_believing
+from .faults.scripted import Habits, There
+from .telling.servers import mail_server
 from .test_believing import ACTIONS, Beside
 
 here = test_believing.here
@@ -93,3 +104,106 @@ async def test_the_end_of_her_yes_takes_it_back(here: Beside, known: bool) -> No
         await worker.once(here.house, here.partner)
         here.now += timedelta(minutes=2)
     assert seen(here) == []
+
+
+@pytest.mark.parametrize("known", [pytest.param(False, id="made there"), pytest.param(True, id="there before")])
+async def test_what_went_while_her_own_record_was_held_back_names_her_when_that_may_go(here: Beside, known: bool) -> None:
+    she = await mother(here)
+    if known:
+        number = [{"system": NHS_NUMBER, "value": "9434765919"}]
+        await here.change(she, "mother", identifier=number, birthDate="1990-01-01")
+        here.there.write({"resourceType": "Patient", "identifier": number, "birthDate": "1990-01-01", "name": [{"family": "Mother"}]})
+    infant, here.names["amina"] = here.names["amina"], here.names["mother"]
+    kind = {"class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Patient"}]}
+    no = await here.grant("surgery", provision={"provision": [{"type": "deny", "actor": [here.reader()], **kind}]})
+    here.names["amina"] = infant
+    await observed(here)  # stands under the infant
+    await observed(here, "mother", "mother", "slept")
+    await here.settled()
+    held_back = [o["focus"][0] for o in here.there.named("Observation")]
+    assert len(held_back) == 2 and not any("reference" in f for f in held_back)
+    await here.change(she, no, status="inactive")
+    await here.settled()
+    (her,) = [p["id"] for p in here.there.named("Patient") if p["name"] == [{"family": "Mother"}]]
+    named = {o["code"]["text"]: (o["subject"]["reference"], o["focus"]) for o in here.there.named("Observation")}
+    assert named["fed"][1] == [{"reference": f"Patient/{her}"}] and named["slept"] == (f"Patient/{her}", [{"reference": f"Patient/{her}"}])
+    assert (await here.status())["quiet"]
+
+
+class Crossing(httpx2.AsyncBaseTransport):
+    """The store, and the line to a server: once `meant`, whoever looks for a person there waits until another looks, too, and what makes one
+    there arrives only when another makes one, or a worker has put off what it was about to send. `meanwhile` happens when one is looked for."""
+
+    def __init__(self, there: There, store: Any) -> None:
+        self.there, self.store, self.meant = there.transport(), store, False
+        self.looked, self.made = 0, 0
+        self.both_looked, self.settled = asyncio.Event(), asyncio.Event()
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    async def commit(self, *ops: Op) -> None:
+        await self.store.commit(*ops)
+        if any(isinstance(op, Delay) for op in ops):
+            self.settled.set()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        asked = f"{request.url} {(await request.aread()).decode()}"
+        looks = "/Patient" in request.url.path and "_tag" in asked
+        if looks and self.meanwhile is not None:
+            then, self.meanwhile = self.meanwhile, None
+            await then()
+        if self.meant and request.url.path.endswith("/Patient") and request.method == "POST":
+            self.made += 1
+            if self.made == 2:
+                self.settled.set()
+            await self.settled.wait()
+        elif self.meant and looks and not self.both_looked.is_set():
+            self.looked += 1
+            if self.looked == 2:
+                self.settled.clear()
+                self.both_looked.set()
+            await self.both_looked.wait()
+        return await self.there.handle_async_request(request)
+
+
+@pytest_asyncio.fixture
+async def crossed(tmp_path: Path) -> AsyncIterator[tuple[Beside, Crossing]]:
+    """A server that keeps each of two copies that it is sent."""
+    there = There(Habits(conditional_create=False))
+    with mail_server() as post:
+        here = Beside(post)
+        line = Crossing(there, await sqlite.open(tmp_path / "store.sqlite", clock=lambda: here.now))
+        await here.begin_on(line, there, RemoteServer(there.url, lambda: here.now, transport=line))
+        yield here, line
+        await here.end()
+
+
+async def test_what_both_of_two_people_wait_for_is_made_there_once(crossed: tuple[Beside, Crossing]) -> None:
+    here, line = crossed
+    await mother(here)
+    await observed(here)  # stands under the infant, and takes the mother's own record with it, which goes by itself at this moment
+    line.meant = True
+    async with asyncio.timeout(30):
+        await push(here.house, here.partner, "w")
+    assert line.looked == 2, "both looked before either was made"
+    line.meant = False
+    await here.settled()
+    assert seen(here) == ["fed"] and (await here.status())["quiet"]
+    assert len(here.there.ever("Patient")) == 2, "the infant and the mother, each once"
+
+
+async def test_who_changes_while_their_own_record_is_sent_ahead_is_named_in_what_is_about_them(crossed: tuple[Beside, Crossing]) -> None:
+    here, line = crossed
+    she = await mother(here)
+    await observed(here)
+
+    async def meanwhile() -> None:
+        await here.change(she, "mother", birthDate="1990-01-01")
+
+    line.meanwhile = meanwhile
+    await here.settled()
+    (observation,) = here.there.named("Observation")
+    (there,) = [p for p in here.there.named("Patient") if p.get("birthDate") == "1990-01-01"]
+    assert observation["focus"] == [{"reference": f"Patient/{there['id']}"}] and (await here.status())["quiet"]

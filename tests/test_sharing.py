@@ -422,18 +422,19 @@ def test_the_whole_plan_opens_allergies_and_a_choice_made_before_it_did_is_said_
 
 def test_the_whole_plan_opens_medicines_that_are_not_private_and_a_choice_made_before_it_did_opens_none() -> None:
     body = share(kinds=["plan"])
-    assert sees(body, LINK, record("MedicationStatement"))
-    assert not any(sees(body, LINK, record(t)) for t in ("MedicationRequest", "ClinicalImpression", "RiskAssessment"))
-    assert not any(sees(share(kinds=[k]), LINK, record("MedicationStatement")) for k in sharing.KINDS if k != "plan")
-    assert not sees(body, LINK, replace(record("MedicationStatement"), confidentiality="R")), "one that is marked private"
-    older = copy.deepcopy(body)
-    for rule in older["provision"]["provision"]:
-        rule["class"] = [c for c in rule.get("class", []) if c["code"] != "MedicationStatement"]
-    assert not sees(older, LINK, record("MedicationStatement")) and sees(older, LINK, record("AllergyIntolerance"))
-    (row,) = choices.rows(older)
-    assert not row.exact and not row.kinds and row.rules, "the page does not call this the whole plan"
-    hidden = sharing.hide(older, P1, at=NOW, rule_id="h1", kinds=["plan"])
-    assert not sees(hidden, GP, record("MedicationStatement")) and sees(older, GP, record("MedicationStatement"))
+    assert not any(sees(body, LINK, record(t)) for t in ("MedicationAdministration", "ClinicalImpression", "RiskAssessment"))
+    for type in ("MedicationStatement", "MedicationRequest"):
+        assert sees(body, LINK, record(type))
+        assert not any(sees(share(kinds=[k]), LINK, record(type)) for k in sharing.KINDS if k != "plan")
+        assert not sees(body, LINK, replace(record(type), confidentiality="R")), "one that is marked private"
+        older = copy.deepcopy(body)
+        for rule in older["provision"]["provision"]:
+            rule["class"] = [c for c in rule.get("class", []) if c["code"] != type]
+        assert not sees(older, LINK, record(type)) and sees(older, LINK, record("AllergyIntolerance"))
+        (row,) = choices.rows(older)
+        assert not row.exact and not row.kinds and row.rules, "the page does not call this the whole plan"
+        hidden = sharing.hide(older, P1, at=NOW, rule_id="h1", kinds=["plan"])
+        assert not sees(hidden, GP, record(type)) and sees(older, GP, record(type))
 
 
 def test_who_and_where_she_is_opens_by_a_choice_of_its_own_and_cannot_be_hidden() -> None:

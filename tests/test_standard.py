@@ -167,10 +167,9 @@ def test_the_whole_plan_uses_every_row_and_nothing_of_it_is_left_beside() -> Non
 
 
 def test_the_whole_plan_is_valid_r4_and_meets_our_profiles() -> None:
-    kinds = OWN | {"formulation": "plan-formulation", "wheel": "plan-wheel"}
     seen = set()
     for entry in mapping.to_fhir(WHOLE["plan"], TABLES).entries:
-        asked = (EXTENSIONS + kinds[entry.kind],) if entry.kind in kinds else ()
+        asked = (EXTENSIONS + OWN[entry.kind],) if entry.kind in OWN else ()
         found = [*check(entry.resource, R4, definitions=KNOWN, profiles=asked), *policy(entry.resource, R4)]
         assert not [i for i in found if i.severity in ("error", "fatal")], entry.kind
         models.get_fhir_model_class(entry.resource["resourceType"]).model_validate_json(strict.dump(entry.resource))

@@ -472,6 +472,27 @@ async def test_a_plan_names_what_came_again_also_where_the_first_copy_was_gone_b
     await both_quiet(both)
 
 
+async def test_what_named_their_record_as_held_back_names_it_once_a_link_to_it_is_found(both: Both) -> None:
+    began = await both.goal(both.b)
+    await worker.once(both.b.house, both.partners["b"])  # and A has not read there yet: no link leads from its copy
+    copy = await both.there(both.b, began)
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    body = {"resourceType": "Observation", "status": "final", "code": {"text": "walked"}, "subject": {"reference": both.a.names["amina"]}, "focus": [{"reference": str(copy)}]}
+    walked = (await gate.create(both.a.hospital, "Observation", strict.dump(body))).ref
+    while (await push(both.a.house, both.partners["a"], "w")).seen:
+        pass
+
+    async def named() -> Any:
+        there = await both.b.house.store.get(await both.there(both.a, walked))
+        assert there is not None and there.body is not None
+        return strict.decode(there.body)["focus"]
+
+    assert "reference" not in (await named())[0], "it is held back"
+    await both.rounds()
+    assert (await both.there(both.a, copy)) == began and await named() == [{"reference": str(began)}]
+    await both_quiet(both)
+
+
 async def planted(both: Both, secret: Ref) -> tuple[Ref, list[str]]:
     """A goal of B's that is deleted, and bore the tag of a copy of A's secret one; and what a plan of B's that names it names at A."""
     tag = copies.tag(both.a.house.name, secret.id)
@@ -1003,3 +1024,97 @@ async def test_a_system_there_deletes_nothing_here_by_a_name_that_its_gateway_ne
             await server.delete("Goal", ref.id)
         assert not await both.deleted(both.b, ref)
     await both.end()
+
+
+async def a_goal_that_names_one_thing(both: Both) -> tuple[Ref, Ref]:
+    """A's goal, which addresses a condition, what it is called at B, once both are in step."""
+    condition = await a_condition(both.a, "begun with")
+    body = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "walk"}, "subject": {"reference": both.a.names["amina"]},
+            "addresses": [{"reference": str(condition)}], "note": [{"text": "first"}]}  # fmt: skip
+    ref = (await gate.create(both.a.hospital, "Goal", strict.dump(body))).ref
+    await both.rounds()
+    return ref, await both.there(both.a, ref)
+
+
+async def a_condition(town: Town, text: str) -> Ref:
+    body = {"resourceType": "Condition", "code": {"text": text}, "subject": {"reference": town.names["amina"]}}
+    return (await gate.create(town.hospital, "Condition", strict.dump(body))).ref
+
+
+async def version(town: Town, ref: Ref) -> int:
+    stored = await town.house.store.get(ref)
+    assert stored is not None
+    return stored.version
+
+
+async def named(town: Town, goal: dict[str, Any]) -> list[str]:
+    """What the conditions say that this goal addresses, in their order."""
+    said = [await town.house.store.get(Ref(*a["reference"].split("/"))) for a in goal["addresses"]]
+    return [str(strict.decode(s.body)["code"]["text"]) for s in said if s is not None and s.body is not None]
+
+
+@pytest.mark.parametrize(("first", "deciding"), [("a", {"a"}), ("b", {"b"}), ("a while b sends", {"a"}), ("both", {"a", "b"})])
+async def test_where_both_name_something_else_in_one_place_they_come_to_one_answer(both: Both, first: str, deciding: set[str]) -> None:
+    """What each calls what both name is its own: who wins must not be read off that. A conflict waits where one
+    was seen, `deciding`: not at B where it meets what A made of both, for what B said stands."""
+    ref, copy = await a_goal_that_names_one_thing(both)
+    conditions = {town.name: await a_condition(town, f"of {town.name}") for town in (both.a, both.b)}
+    await both.rounds()
+    before = await version(both.a, ref), await version(both.b, copy)
+    for town, there_is in ((both.a, ref), (both.b, copy)):
+        await changes(town, there_is, addresses=[{"reference": str(conditions[town.name])}], note=[{"text": "first"}, {"text": f"noted at {town.name}"}])
+    for town in (both.b, both.a):  # what they have is taken in before anything is sent
+        if first == "both" or first[0] == town.name:
+            await pull(town.house, both.partners[town.name])
+    for town in (both.b, both.a):
+        if first == town.name:
+            await worker.once(town.house, both.partners[town.name])
+    await both.rounds(4)
+    (here, ours), (there, theirs) = [(town, await plan_of(town, r)) for town, r in ((both.a, ref), (both.b, copy))]
+    assert await named(here, ours) == await named(there, theirs) and ours["note"] == theirs["note"] and len(ours["note"]) == 3
+    for town, there_is, was in ((both.a, ref, before[0]), (both.b, copy, before[1])):
+        status = await worker.status(town.house, both.partners[town.name])
+        assert (status["conflicts"], status["queued"], status["parked"], status["quarantined"]) == (town.name in deciding, 0, 0, 0), (town.name, status)
+        assert await version(town, there_is) <= was + 2, "its own edit, and at most one more"
+
+
+async def test_what_they_may_read_and_are_not_sent_is_theirs_to_keep_until_they_may_read_it_no_more(both: Both) -> None:
+    """A person may let them look here and have nothing sent: what their gateway looked at is not asked back, and nobody reads that it is."""
+    await both.a.consents("amina", "home", "deny", actions=("disclose",))
+    began = await both.goal(both.a)
+    await both.rounds()
+    link = await both.b.house.store.link_by_remote("a", str(began))
+    assert link is not None and await words(both.b, link.ref) == "walk", "it was fetched"
+
+    async def now() -> tuple[list[tuple[bool, str]], str]:
+        page = [(g.fetched, g.state) for g in await gate.given(both.a.person("amina")) if g.ref == began]
+        assert not [i async for i in worker.preview(both.a.house, both.partners["a"]) if i["ref"] == str(began) and i["would"] == "take back"]
+        return page, await words(both.b, link.ref)
+
+    assert await now() == ([(True, "there")], "walk")
+    await says(both.a, began, "run")
+    await both.a.consents("amina", "surgery", "deny", cls="Goal")  # she is looked at again, whoever it is that she says no to
+    await both.rounds()
+    assert await now() == ([(True, "there")], "run") and not [n for n in both.asked if n.startswith("DELETE")]
+    await both_quiet(both)
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    assert await now() == ([(True, "back")], "") and await words(both.a, began) == "run"
+
+
+async def test_what_they_read_for_somebody_who_was_told_no_is_asked_back_once_for_each_version(both: Both) -> None:
+    terms = replace(both.a.terms[0], audience=(both.a.names["surgery"],))
+    both.a.terms = (terms,)
+    both.a.house = replace(both.a.house, remotes=both.a.terms)
+    both.lines["a"] = line(of_gateway(both.a.app("b")), both.asked, both.lost, both.busy, both.meanwhile, both.offers_not)
+    both.partners = {"a": both.partner(both.a), "b": both.partner(both.b)}
+    await both.a.consents("amina", "surgery", "deny", cls="Goal")
+    began = await both.goal(both.a)
+    await both.rounds(4)
+    page = [(g.fetched, g.state) for g in await gate.given(both.a.person("amina")) if g.ref == began]
+    assert page == [(True, "back")], "read there by the surgery, it would be what she said no to"
+    back = [n for n in both.asked if n.startswith("DELETE http://b.test")]  # the one that is seen, and what else bears our name
+    await both.rounds(4)
+    assert len(back) == 2 and [n for n in both.asked if n.startswith("DELETE http://b.test")] == back
+    assert not await both.b.house.store.patient_record(both.b.names["amina"], ["Goal"])
+    await both_quiet(both)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -26,6 +26,8 @@ KIND = "client"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 OVERLAP = timedelta(days=1)
+USED = "key-used"  # kept: when a key of a client was last used, by `CLIENT KID`
+USED_TO, USED_FOR = timedelta(minutes=10), timedelta(days=400)  # how exactly that is known, and for how long
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,21 @@ async def rotate(
     client = replace(client, jwks=jwks, jwks_uri=jwks_uri, old_jwks=old, old_until=until if old else 0.0, keys_since=at.timestamp())
     await change(store, client, *also, hosts=hosts)
     return client
+
+
+async def using(store: Kept, id: str, kid: str, at: datetime) -> list[Op]:
+    """What keeps in mind that this key of the client is used now; nothing where that is known to ten minutes."""
+    name = f"{id} {kid[:200]}"
+    raw = await store.kept(USED, name, at)
+    if raw is not None and at.timestamp() - float(raw) < USED_TO.total_seconds():
+        return []
+    return [Keep(USED, name, str(at.timestamp()).encode(), at + USED_FOR)]
+
+
+async def last_used(store: Kept, at: datetime) -> dict[tuple[str, str], datetime]:
+    """When each key was last used, to ten minutes, by client and `kid` ("" for one that an assertion did not name)."""
+    found = await store.kept_all(USED, at)
+    return {(id, kid): datetime.fromtimestamp(float(raw), UTC) for name, raw in found.items() for id, _, kid in [name.partition(" ")]}
 
 
 class Origins:

@@ -49,6 +49,7 @@ LONGEST: Final = 2_000  # characters of what goes into an address
 KNOWN: Final = timedelta(minutes=1)  # how long its configuration is believed
 AWAY: Final = timedelta(seconds=5)  # how long one that did not answer is not asked again
 MOST: Final = 16  # comings from one system in hand at once: one that is slow takes no more of this service
+WINDOWS: Final = 4  # that may be on their way at once in one browser
 USED: Final = "launched"
 ERRORS: Final = ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope")
 WHY: Final = {  # what is told the visitor, and as which Problem
@@ -105,12 +106,33 @@ class Launches:
 
     @property
     def cookie(self) -> str:
-        return "__Host-launch" if self.base.startswith("https:") else "launch"
+        """With what the names of our cookies begin: each window that comes from there has its own, and two of them do not meet."""
+        return "__Host-launch-" if self.base.startswith("https:") else "launch-"
 
-    def carried(self, value: str) -> str:
+    def carried(self, kept: str, *, ended: bool = False) -> str:
         """A Set-Cookie that keeps what was begun, or takes it away."""
+        return self._set(f"{self.cookie}{digest(kept)[:12]}", "" if ended else kept)
+
+    def kept(self, cookies: Mapping[str, str], state: str) -> str:
+        """What was begun in this browser with this state; "" when nothing was."""
+        for kept in self._all(cookies).values():
+            begun = self._opened(kept)
+            if begun is not None and _same(begun, state):
+                return kept
+        return ""
+
+    def beyond(self, cookies: Mapping[str, str]) -> list[str]:
+        """Set-Cookie values that take away what is too much for one browser: all but the newest few, and what cannot be read."""
+        begun = {name: self._opened(kept) for name, kept in self._all(cookies).items()}
+        newest = sorted(begun, key=lambda name: (b.until if (b := begun[name]) else 0, name), reverse=True)
+        return [self._set(name, "") for i, name in enumerate(newest) if i >= WINDOWS - 1 or begun[name] is None]
+
+    def _all(self, cookies: Mapping[str, str]) -> dict[str, str]:
+        return {name: kept for name, kept in cookies.items() if name.startswith(self.cookie)}
+
+    def _set(self, name: str, value: str) -> str:
         ends = int(LASTS.total_seconds()) if value else 0
-        return f"{self.cookie}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={ends}{'; Secure' if self.base.startswith('https:') else ''}"
+        return f"{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={ends}{'; Secure' if self.base.startswith('https:') else ''}"
 
     async def begin(self, iss: str, launch: str) -> tuple[str, str]:
         """(where to send the browser, what its cookie keeps). Problem launch-unknown, launch-lost, launch-away."""
@@ -140,8 +162,7 @@ class Launches:
         """What came of it, at the address of the launcher `name`. Problem: every one of WHY but launch-person."""
         begun = self._opened(kept)
         launcher = self.launchers.get(begun.iss.rstrip("/")) if begun else None
-        same = begun is not None and hmac.compare_digest(begun.state.encode(), query.get("state", "").encode("utf-8", "replace"))
-        if begun is None or launcher is None or launcher.name != name or not same:
+        if begun is None or launcher is None or launcher.name != name or not _same(begun, query.get("state", "")):
             raise stopped("launch-lost", "not begun in this browser, or too long ago")
         if not await commit_unless_taken(self.store, Keep(USED, digest(begun.state), b"1", self.clock() + 2 * LASTS, if_absent=True)):
             raise stopped("launch-lost", f"{launcher.name}: its answer came twice")
@@ -292,6 +313,10 @@ class Launches:
         except (ValueError, InvalidTag, msgspec.MsgspecError):
             return None
         return begun if self.clock().timestamp() <= begun.until else None
+
+
+def _same(begun: _Begun, state: str) -> bool:
+    return hmac.compare_digest(begun.state.encode(), state.encode("utf-8", "replace"))
 
 
 def _endpoint(launcher: LauncherSettings, about: Mapping[str, Any], name: str) -> str:

@@ -316,6 +316,7 @@ class OAuth:
     async def remove_client(self, id: str, at: datetime, *also: Op) -> bool:
         """Forget a client and end every token it holds; False when there was none."""
         ending = [op for name in await held.of_client(self.store, id, at) for op in held.ending(name, at)]
+        ending += [Drop(clients.USED, f"{id} {kid}") for name, kid in await clients.last_used(self.store, at) if name == id]
         gone = Drop(clients.KIND, id, must_exist=True)
         return await commit_unless_taken(self.store, gone, *ending, revocation(f"client {id}", at + held.LONGEST), *also, CHANGED)
 

@@ -58,7 +58,7 @@ async def _asserted(store: Kept, form: Mapping[str, str], at: datetime, endpoint
     except Bad as why:
         raise unknown_client(f"The client assertion is not accepted: {why}.") from why
     used = Keep(ASSERTION, digest(f"{client.id} {jti}"), b"1", until, if_absent=True)
-    if not await commit_unless_taken(store, used):
+    if not await commit_unless_taken(store, used, *await clients.using(store, client.id, str(header.get("kid", "")), at)):
         raise unknown_client("The client assertion has been used before.")
     return client
 

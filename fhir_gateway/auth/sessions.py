@@ -163,6 +163,10 @@ class Sessions:
             who = session.caller
             note = self._note("sign-out", who, self.clock())
             await self.store.commit(*await _ending(self.store, who.subject, session.key, session.first, self.clock()), note, CHANGED)
+        return self.gone()
+
+    def gone(self) -> list[str]:
+        """Set-Cookie values that take the cookies away."""
         return [self._cookie("session", "", gone=True), self._cookie("visitor", "", gone=True)]
 
     async def end_everywhere(self, subject: str, *also: Op) -> int:

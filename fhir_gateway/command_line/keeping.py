@@ -38,11 +38,13 @@ def report(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="coverage, goals, choices, unmet-need or outcomes.")],
     by: Annotated[str, typer.Option("--by", help="locality (postcode district) or practice; without it everybody together.")] = "",
     json: Json = False,
-    fhir: Annotated[bool, typer.Option("--fhir", help="One MeasureReport.")] = False,
+    fhir: Annotated[bool, typer.Option("--fhir", help="As one FHIR MeasureReport.")] = False,
 ) -> None:
     """Counts over all people: who has a plan, what goals are about, what could not be had, how scores changed. Small counts are not told."""
     from ..commands import reporting
 
+    if json and fhir:
+        raise typer.BadParameter("a report is printed as --json lines or as --fhir, not both")
     sys.exit(run(reporting.tell(kind, by, json, fhir)))
 
 

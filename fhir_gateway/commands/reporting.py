@@ -15,14 +15,14 @@ from .operating import out
 HIDDEN = "-"  # in place of a count that is not told
 
 
-async def tell(kind: str, by: str, as_json: bool, as_fhir: bool) -> int:
+async def tell(kind: str, by: str, as_json: bool, as_fhir: bool = False) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     async with wired(load()) as w:
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("Counting people")
             counted = await gate.counted_over_all(operator(w), kind, by, lambda n, of: progress.update(task, completed=n, total=max(n, of)))
     if as_fhir:
-        out(measure_report(counted.report, counted.at, counted.until))
+        out(measure_report(counted.report, counted.at, by))
     elif as_json:
         _lines(counted)
     else:

@@ -1,21 +1,24 @@
 """A care plan as a FHIR document: the Composition in front of what its reader may see. https://hl7.org/fhir/R4/documents.html
 
-Everything here is made from the renderings of one reader; what they may not see is not counted, listed or hinted at.
+Everything here is made from the renderings of one reader; what they may not see is not counted, listed or hinted at. Whoever shows the
+narrative alone shows the plan: each thing stands in the words that are printed too (`domain.sentences`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from html import escape
 from typing import Any, Final, NamedTuple
 
-from .mapping.names import CONTINGENCY_CATEGORY, EXTENSIONS, MAIN_CATEGORY, own_identifier
+from .mapping.names import CONTINGENCY_CATEGORY, EXTENSIONS, categories, is_main, own_identifier
+from .readable import ENGLISH, listed, narrative, rows, said
+from .sentences import Sentences
 from .types import Ref
+from .written_down import Row, Thing, an_object, coded, objects
 
 LOINC: Final = "http://loinc.org"
 SNOMED: Final = "http://snomed.info/sct"
-XHTML: Final = "http://www.w3.org/1999/xhtml"
 Resources = Mapping[Ref, Mapping[str, Any]]
 Code = tuple[str, str, str] | None
 
@@ -28,6 +31,13 @@ class Part(NamedTuple):
     holds: Callable[[Mapping[str, Any]], bool]
 
 
+class Read(NamedTuple):
+    """The plan that these resources make (`mapping.read`): the whole of it, and which thing of it each is, by `Type/id`: its kind and what it says."""
+
+    plan: Mapping[str, Any]
+    things: Mapping[str, tuple[str, Mapping[str, Any]]]
+
+
 def _of(*types: str) -> Callable[[Mapping[str, Any]], bool]:
     return lambda r: r.get("resourceType") in types
 
@@ -38,8 +48,7 @@ def _kind(*kinds: str) -> Callable[[Mapping[str, Any]], bool]:
 
 
 def _crisis(resource: Mapping[str, Any]) -> bool:
-    codes = {str(c.get("code")) for k in _each(resource.get("category")) if isinstance(k, Mapping) for c in _each(k.get("coding")) if isinstance(c, Mapping)}
-    return resource.get("resourceType") == "CarePlan" and (_kind("contingency")(resource) or bool(codes & CRISIS))
+    return resource.get("resourceType") == "CarePlan" and (_kind("contingency")(resource) or bool(categories(resource) & CRISIS))
 
 
 CRISIS: Final = frozenset({CONTINGENCY_CATEGORY, "736253002", "887701000000100"})  # contingency, mental health crisis, emergency
@@ -61,15 +70,13 @@ PARTS: Final = (  # the first that holds a resource has it
     Part("Other plans", (LOINC, "18776-5", "Plan of care note"), _of("CarePlan")),
     FURTHER,
 )
+ALWAYS: Final = frozenset({"About the person", "Allergies and warnings", "If things get worse", "Needs and concerns", "Goals", "What is planned", "Who helps"})  # in each main plan
+NOTHING: Final = "There is nothing here for the reader of this document. That does not say that there is nothing."
+EMPTY: Final = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/list-empty-reason", "code": "unavailable", "display": "Unavailable"}]}
 NO_SECTION: Final = frozenset({"Patient", "Practitioner", "PractitionerRole", "Organization", "Location", "Device", "Medication", "Provenance", "Binary"})  # named by others
 WORDS: Final = ("description", "code", "medicationCodeableConcept", "valueString", "name", "title", "category", "type", "focus")
 MORE: Final = ("lifecycleStatus", "status")  # how it stands: beside the words
-
-
-def is_main(plan: Mapping[str, Any]) -> bool:
-    """Whether this is the person's one main plan, which everything that belongs to a plan is part of."""
-    codes = {str(c.get("code")) for k in _each(plan.get("category")) if isinstance(k, Mapping) for c in _each(k.get("coding")) if isinstance(c, Mapping)}
-    return (own_identifier(plan) or ("",))[0] == "plan" or MAIN_CATEGORY in codes
+STANDING: Final = frozenset({"Goal", "Task", "ServiceRequest", "MedicationStatement", "MedicationRequest", "Flag"})
 
 
 def belongs(resource: Mapping[str, Any], plan: Ref) -> bool:
@@ -84,23 +91,27 @@ def belongs(resource: Mapping[str, Any], plan: Ref) -> bool:
     return own_identifier(resource) is not None or (type == "CarePlan" and any(_ref(a) == plan for a in above))
 
 
-def composition(plan: Ref, resources: Resources, *, id: str, at: datetime, base: str, confidentiality: str) -> dict[str, Any]:
+def composition(plan: Ref, resources: Resources, read: Read, *, id: str, at: datetime, base: str, confidentiality: str) -> dict[str, Any]:
     """The Composition of a document about `plan`. References are absolute: this resource has no address of its own."""
-    body = resources[plan]
-    parts = _sorted_into(plan, resources)
-    sections = [_section("Care plan", (LOINC, "18776-5", "Plan of care note"), [plan], resources, base), *(_section(p.title, p.code, refs, resources, base) for p, refs in parts)]
-    listed = "".join(f"<li>{escape(part['title'])}: {len(part['entry'])}</li>" for part in sections)
+    body, sentences = resources[plan], Sentences(read.plan)
+    parts, whole = _sorted_into(plan, resources), is_main(body)
+    first = Part("Care plan", (LOINC, "18776-5", "Plan of care note"), _of())
+    sections = [_section(p, refs, resources, base, [_thing(r, resources[r], read, sentences) for r in refs]) for p, refs in [(first, [plan]), *parts] if refs or (whole and p.title in ALWAYS)]
+    person = an_object(read.plan.get("person"))
+    who = (*((Row("Name", name),) if (name := sentences.full_name(person)) else ()), *sentences.who(person))
     attested, keeper = _attesters(body, resources, base), _custodian(body, resources)
+    title = str(body.get("title") or "Care plan")
     return {
         "resourceType": "Composition",
         "id": id,
-        "text": _narrative(f"<p>{escape(str(body.get('title') or 'Care plan'))}</p><ul>{listed}</ul>"),
+        "language": ENGLISH,
+        "text": narrative(said(title) + rows(who) + listed(Thing(f"{part['title']}: {len(part.get('entry', ()))}") for part in sections)),
         "status": "final",
         "type": {"coding": [{"system": LOINC, "code": "18776-5", "display": "Plan of care note"}]},
         "subject": _at(base, str(body["subject"].get("reference", ""))),
         "date": at.isoformat(timespec="seconds"),
         "author": [_author(body, resources, base)],
-        "title": str(body.get("title") or "Care plan"),
+        "title": title,
         "confidentiality": confidentiality,
         **({"attester": attested} if attested else {}),
         **({"custodian": _at(base, str(keeper))} if keeper else {}),
@@ -141,22 +152,16 @@ def _custodian(plan: Mapping[str, Any], resources: Resources) -> Ref | None:
     return next((r for r in (named, author, place, team) if r is not None and r.type == "Organization" and r in resources), None)
 
 
-def _section(title: str, code: Code, refs: Sequence[Ref], resources: Resources, base: str) -> dict[str, Any]:
-    lines = "".join(f"<li>{escape(_words(resources[r]))}</li>" for r in refs)
-    return {
-        "title": title,
-        **({"code": {"coding": [dict(zip(("system", "code", "display"), code, strict=True))]}} if code else {}),
-        "text": _narrative(f"<ul>{lines}</ul>"),
-        "entry": [_at(base, str(r)) for r in refs],
-    }
-
-
-def _narrative(inner: str) -> dict[str, str]:
-    return {"status": "generated", "div": f'<div xmlns="{XHTML}">{inner}</div>'}
+def _section(part: Part, refs: Sequence[Ref], resources: Resources, base: str, things: Sequence[Thing]) -> dict[str, Any]:
+    """One section. One that every plan has says that there is nothing in it: in the same words whether there is nothing or this reader may not see it."""
+    code = {"code": {"coding": [dict(zip(("system", "code", "display"), part.code, strict=True))]}} if part.code else {}
+    if not refs:
+        return {"title": part.title, **code, "text": narrative(said(NOTHING)), "emptyReason": EMPTY}
+    return {"title": part.title, **code, "text": narrative(listed(things)), "entry": [_at(base, str(r)) for r in refs]}
 
 
 def _sorted_into(plan: Ref, resources: Resources) -> list[tuple[Part, list[Ref]]]:
-    """Each part that has something, with its resources: what the plan refers to first, in the plan's order."""
+    """Each part with its resources: what the plan refers to first, in the plan's order."""
     named = {ref: n for n, ref in enumerate(dict.fromkeys(_named(resources[plan])))}
     found: dict[str, list[Ref]] = {}
     for ref in sorted(resources, key=lambda r: named.get(r, len(named))):
@@ -164,7 +169,7 @@ def _sorted_into(plan: Ref, resources: Resources) -> list[tuple[Part, list[Ref]]
             continue
         part = next((p for p in PARTS if p.holds(resources[ref])), FURTHER)
         found.setdefault(part.title, []).append(ref)
-    return [(p, found[p.title]) for p in PARTS if p.title in found]
+    return [(p, found.get(p.title, [])) for p in PARTS]
 
 
 def _named(node: Any) -> Iterator[Ref]:
@@ -191,15 +196,61 @@ def _at(base: str, reference: str) -> dict[str, str]:
     return {"reference": f"{base}/{_ref(reference)}"}
 
 
-def _words(resource: Mapping[str, Any]) -> str:
-    """A line about a resource for people to read: what it is, and how it stands."""
-    said = next((t[:300] for name in WORDS for value in _each(resource.get(name)) if (t := _text(value))), str(resource.get("resourceType")))
-    if resource.get("resourceType") == "Observation":
-        value = resource.get("valueQuantity")
-        if isinstance(value, Mapping) and value.get("value") is not None:
-            said += f": {value['value']} {value.get('unit', '')}".rstrip()
-    stands = next((str(resource[k]) for k in MORE if resource.get("resourceType") in ("Goal", "Task", "ServiceRequest", "MedicationStatement", "MedicationRequest") and resource.get(k)), "")
-    return f"{said} ({stands})" if stands else said
+def _thing(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences) -> Thing:
+    """A resource in sentences: as the thing of the plan that it is, or else as it says itself what it is and how it stands. What it calls itself is always there."""
+    type, (kind, item) = resource.get("resourceType"), read.things.get(str(ref), ("", {}))
+    if type == "AllergyIntolerance":
+        thing = sentences.allergy(resource)
+    elif type == "Flag":
+        thing = sentences.flag(resource)
+    elif type in ("MedicationStatement", "MedicationRequest") and kind != "medicine":
+        thing = sentences.medicine_of_record(resource)
+    elif type == "CareTeam":
+        thing = _team(resource, sentences)
+    elif not kind:
+        on = str(resource.get("effectiveDateTime") or "")
+        return _with_activities(Thing(_called(resource) or str(type), _stands(resource), (Row("Written on", on),) if on else ()), resource)
+    else:
+        thing = sentences.of(kind, item)
+    thing = replace(thing, state=(_stands(resource) if type == "AllergyIntolerance" else "") or thing.state or ("" if kind == "unmet-need" else _stands(resource)))
+    called, known = _called(resource), [thing.text, *(r.text for r in thing.rows), *(t for _, items in thing.lists for t in items)]
+    if called and (not thing.text or type != "Observation") and not any(called in t for t in known):
+        thing = replace(thing, text=called) if not thing.text else replace(thing, rows=(*thing.rows, Row("Also called", called)))
+    return _with_activities(thing, resource)
+
+
+def _team(resource: Mapping[str, Any], sentences: Sentences) -> Thing:
+    """The people of the plan's team, whichever of the person's teams they are of."""
+    things = [sentences.member(m) for m in objects(sentences.plan.get("team"))]
+    rows = [Row(" ".join(t for t in (m.text, f"({m.state})" if m.state else "") if t), "\n".join(f"{r.label}: {r.text}" for r in m.rows)) for m in things]
+    return Thing(_called(resource) or "Team", "", tuple(rows))
+
+
+def _with_activities(thing: Thing, plan: Mapping[str, Any]) -> Thing:
+    """What a CarePlan says itself of what is to be done (`activity.detail`)."""
+    details = [an_object(a.get("detail")) for a in objects(plan.get("activity"))] if plan.get("resourceType") == "CarePlan" else []
+    done = [t for d in details if (t := str(d.get("description") or "") or coded(d.get("code")))]
+    return replace(thing, lists=(*thing.lists, ("What is planned", tuple(done)))) if done else thing
+
+
+def _called(resource: Mapping[str, Any]) -> str:
+    """What it says that it is."""
+    called = next((t for name in WORDS for value in _each(resource.get(name)) if (t := _text(value))), "")
+    value = resource.get("valueQuantity")
+    if resource.get("resourceType") == "Observation" and isinstance(value, Mapping) and value.get("value") is not None:
+        called += f": {value['value']} {value.get('unit', '')}".rstrip()
+    return called
+
+
+def _stands(resource: Mapping[str, Any]) -> str:
+    """How it stands, where that is not as one would think: of a problem or an allergy that it is over, or never was."""
+    type = resource.get("resourceType")
+    if type in ("Condition", "AllergyIntolerance"):
+        codes = [str(c.get("code")) for e in ("verificationStatus", "clinicalStatus") for c in objects(an_object(resource.get(e)).get("coding"))]
+        return ", ".join(dict.fromkeys(c for c in codes if c not in ("active", "confirmed")))
+    if type in ("Flag", "MedicationStatement", "MedicationRequest") and resource.get("status") == "active":
+        return ""
+    return next((str(resource[k]) for k in MORE if type in STANDING and resource.get(k)), "")
 
 
 def _text(value: Any) -> str:

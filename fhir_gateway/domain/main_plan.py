@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from .document import is_main
+from .mapping.names import counts as counts
 from .vocabulary import CONFIDENTIALITY_SYSTEM, MERGE_PLANS, TASK_SYSTEM
 
-OVER: Final = frozenset({"revoked", "completed", "entered-in-error"})
-SUGGESTED: Final = frozenset({"proposal", "option"})  # CarePlan.intent of what nobody has planned yet
 ASKED: Final = "Another plan came in for this person. Look at both, and say what becomes of it. Whoever sent it was not told of the first."
 
 MERGED: Final = "Two records of this person were put together, and each has a plan. Look at both, and say which of them the person goes on with. Neither is changed by it."
-
-
-def counts(plan: Mapping[str, Any]) -> bool:
-    """Whether this is a main plan, of which a person has one at a time: planned, not over, part of no other."""
-    return is_main(plan) and not plan.get("partOf") and plan.get("status") not in OVER and plan.get("intent") not in SUGGESTED
 
 
 def main_of(said: str | None, counting: Iterable[str]) -> str | None:

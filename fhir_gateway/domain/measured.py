@@ -1,43 +1,74 @@
-"""A report as FHIR: a MeasureReport (R4, type `summary`) of the counts that may be told, and of nothing else. https://hl7.org/fhir/R4/measurereport.html"""
+"""A report over all people as a FHIR MeasureReport: `measure_report(report, ...)`. https://hl7.org/fhir/R4/measurereport.html
+
+The same counts as in the table and no other: each column is a group with how many it is of and how many of those it is true; places are its strata.
+What is not told has no `count` but a data-absent-reason `masked`. docs/reports.md
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from .reporting import Report
+from .reporting import EVERYBODY, Change, Report
 from .vocabulary import OURS
 
-MASKED: Final = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}]}
-PEOPLE: Final = "people"
+POPULATION: Final = "http://terminology.hl7.org/CodeSystem/measure-population"
+ABSENT: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+Node = dict[str, Any]
 
 
-def measure_report(report: Report, at: datetime, until: datetime) -> dict[str, Any]:
-    """A group for each place with its counts, then one for each code, then before and after of each score (`measureScore` is the mean). A count that is
-    not told is `masked`. The period is the time in which the report stays the same."""
-    groups = [_group({"text": row.group}, row.people, row.counts) for row in report.rows]
-    groups += [_group(_code(system, code, name), people, {}) for (system, code), name, people in report.about]
-    for x in report.changes:
-        code = _code(x.system, x.code, x.name)
-        groups.append(_group({**code, "text": "before"}, x.people, {}) | {"measureScore": {"value": x.before}})
-        groups.append(_group({**code, "text": "after"}, x.people, x.counts) | {"measureScore": {"value": x.after}})
+def measure_report(report: Report, at: datetime, by: str) -> Node:
+    """A summary MeasureReport of `report`, counted `at`, by `by` ("" for everybody together). Its `measure` is named after the report, which docs/reports.md describes."""
+    day = at.isoformat(timespec="seconds")
+    groups = [*_columns(report, by), *_about(report), *(g for c in report.changes for g in _change(c))]
     return {
-        "resourceType": "MeasureReport", "status": "complete", "type": "summary", "measure": f"{OURS}/Measure/{report.kind}",
-        "date": at.isoformat(), "period": {"start": at.isoformat(), "end": until.isoformat()}, **({"group": groups} if groups else {}),
+        "resourceType": "MeasureReport", "status": "complete", "type": "summary", "measure": f"{OURS}/Measure/{report.kind}", "date": day,
+        "period": {"start": day, "end": day}, **({"group": groups} if groups else {}),
     }  # fmt: skip
 
 
-def _group(code: Mapping[str, Any], people: int | None, counts: Mapping[str, int | None]) -> dict[str, Any]:
-    return {"code": dict(code), "population": [_population(PEOPLE, people), *(_population(name, n) for name, n in counts.items())]}
+def _columns(report: Report, by: str) -> Iterable[Node]:
+    """A group for each column, of everybody, with the places as strata where there are several."""
+    whole = next((r for r in report.rows if r.group == EVERYBODY), None)
+    parts = [r for r in report.rows if r is not whole]
+    for column in report.columns:
+        strata = [{"value": {"text": r.group}, "population": _counted(r.people, r.counts[column])} for r in parts]
+        yield {
+            "code": {"text": column},
+            **({"population": _counted(whole.people, whole.counts[column])} if whole is not None else {}),
+            **({"stratifier": [{"code": [{"text": by or "place"}], "stratum": strata}]} if strata else {}),
+        }
 
 
-def _population(name: str, count: int | None) -> dict[str, Any]:
-    return {"code": {"text": name}, **({"_count": MASKED} if count is None else {"count": count})}
+def _about(report: Report) -> Iterable[Node]:
+    """A group for each code that records are about."""
+    for (system, code), name, people in report.about:
+        yield {"code": _concept(system, code, name, "about"), "population": [_population("numerator", people)]}
 
 
-def _code(system: str, code: str, name: str) -> dict[str, Any]:
-    return {"coding": [{"system": system, "code": code, **({"display": name} if name else {})}]}
+def _change(c: Change) -> Iterable[Node]:
+    """Two groups of one score, before and after, each with its mean; how many went which way stands with the second."""
+    ways = [{"value": {"text": way}, "population": [_population("numerator", n)]} for way, n in c.counts.items()]
+    of = [_population("initial-population", c.people)]
+    yield {"code": _concept(c.system, c.code, c.name, "before"), "population": of, "measureScore": {"value": c.before}}
+    yield {
+        "code": _concept(c.system, c.code, c.name, "after"), "population": of, "measureScore": {"value": c.after},
+        "stratifier": [{"code": [{"text": "change"}], "stratum": ways}],
+    }  # fmt: skip
+
+
+def _concept(system: str, code: str, name: str, text: str) -> Node:
+    return {"coding": [{"system": system, "code": code, **({"display": name} if name else {})}], "text": f"{text} {name}".strip()}
+
+
+def _counted(people: int | None, true: int | None) -> list[Node]:
+    return [_population("initial-population", people), _population("numerator", true)]
+
+
+def _population(code: str, count: int | None) -> Node:
+    said: Mapping[str, Any] = {"count": count} if count is not None else {"_count": {"extension": [{"url": ABSENT, "valueCode": "masked"}]}}
+    return {"code": {"coding": [{"system": POPULATION, "code": code}]}, **said}
 
 
 __all__ = ["measure_report"]

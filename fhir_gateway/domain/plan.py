@@ -65,10 +65,14 @@ def schema(tables: Tables) -> Schema:
     """The JSON Schema (2020-12) of a plan, as published at `/plans/schema`."""
     root = _object(tables["plan"].source["rows"], tables)
     root["properties"] = {"plan": {"const": "1"}, "id": _text()} | {k: v for k, v in root["properties"].items() if k != "plan"}
-    for table in tables.by_kind.values():
+    for table in sorted(tables.by_kind.values(), key=lambda t: bool(t.when)):
         if table.kind in ("plan", "stage-goal"):
             continue
         thing = _thing(table, tables)
+        if table.when:  # what things of a list say that is there already
+            there = root["properties"][table.key]["items"]["properties"]
+            there |= {key: said for key, said in thing["properties"].items() if key not in there}
+            continue
         root["properties"][table.key] = {"type": ["array", "null"], "items": thing} if table.many else thing
     goal = root["properties"]["goals"]["items"]
     goal["properties"]["stage_goals"] = {"type": ["array", "null"], "items": _thing(tables["stage-goal"], tables)}

@@ -77,7 +77,11 @@ class Parameter(msgspec.Struct, frozen=True):
 
 # Search parameters of our own, by type: what people ask for that R4 has none for.
 OWN_PARAMETERS: dict[str, tuple[Parameter, ...]] = {
-    "CarePlan": (Parameter("title", "string", "https://fhir-gateway.example/SearchParameter/CarePlan-title", "CarePlan.title", modifier=("missing", "exact", "contains")),),
+    "CarePlan": (
+        Parameter("title", "string", "https://fhir-gateway.example/SearchParameter/CarePlan-title", "CarePlan.title", modifier=("missing", "exact", "contains")),
+        Parameter("review", "date", "https://fhir-gateway.example/SearchParameter/CarePlan-review",
+                  "CarePlan.extension('https://fhir-gateway.example/StructureDefinition/plan-review').extension('next')", modifier=("missing",)),
+    ),
 }
 
 

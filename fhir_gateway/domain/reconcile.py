@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from . import copies
 from .entries import aligned, name, same, text
+from .masked import held_back
 
 SERVER_TAGS: Final = frozenset({copies.SYSTEM})
 _SERVER_META: Final = ("versionId", "lastUpdated", "source")
@@ -74,14 +75,16 @@ class Conflict:
 Step = Nothing | Push | Pull | Merge | Conflict
 
 
-def reconcile(base: Body | None, local: Body | None, remote: Body | None) -> Step:
+def reconcile(base: Body | None, local: Body | None, remote: Body | None, called: Mapping[str, str] | None = None) -> Step:
     """The step from what was agreed (`base`, None before first contact), ours and theirs (None: deleted, or not there).
 
     Ids, versions, time stamps, `meta.source` and our own tags say nothing; a body handed back carries those of `local`.
+    `called`: a reference here (`Type/id`) to what both sides call it. Who wins and what stands first is read off the values, and each side has
+    ids of its own.
     """
     if local is None or remote is None:
         return _with_absent(base, local, remote)
-    merging = _Merging()
+    merging = _Merging(called=called or {})
     ours, theirs, agreed = content(local), content(remote), content(base) if base is not None else MISSING
     one = merging.value(agreed, ours, theirs, str(local.get("resourceType", "")))
     if merging.clashes:
@@ -141,13 +144,12 @@ def _with_absent(base: Body | None, local: Body | None, remote: Body | None) -> 
 
 
 def _conflict(local: Body, remote: Body, agreed: Any, ours: Body, theirs: Body, first: _Merging) -> Conflict:
-    """Which side wins is read off the clashing values, so both sides choose alike."""
-    clashes = sorted((path, text(_plain(a)), text(_plain(b))) for path, a, b in first.clashes)
-    mine, other = [c[1] for c in clashes], [c[2] for c in clashes]
+    """Which side wins is read off the clashing values, and where these are the same in another order off the whole, so both sides choose alike."""
+    mine, other = (sorted((clash[0], first.rank(_plain(clash[at]))) for clash in first.clashes) for at in (1, 2))
     kind = str(local.get("resourceType", ""))
-    bodies = {side: _Merging(side).value(agreed, ours, theirs, kind) for side in ("local", "remote")}
-    won, lost = ("local", "remote") if mine >= other else ("remote", "local")
-    paths = tuple(dict.fromkeys(c[0] for c in clashes))
+    bodies = {side: _Merging(side, called=first.called).value(agreed, ours, theirs, kind) for side in ("local", "remote")}
+    won, lost = ("local", "remote") if (mine, first.rank(bodies["local"])) >= (other, first.rank(bodies["remote"])) else ("remote", "local")
+    paths = tuple(dict.fromkeys(sorted(path for path, _, _ in first.clashes)))
     return Conflict(_with_server_parts(bodies[won], local), _with_server_parts(bodies[lost], local), paths, won)
 
 
@@ -179,10 +181,11 @@ def _plain(value: Any) -> Any:
 @dataclass(slots=True)
 class _Merging:
     """One merge. Clashes are noted, and resolved to `side`. `one_sided`: only that side has edited, so its order of a list is
-    the newer one, and a concept that it says otherwise keeps the codes that it was not shown."""
+    the newer one, and a concept that it says otherwise keeps the codes that it was not shown. `called`: as of `reconcile`."""
 
     side: str = "local"
     one_sided: bool = False
+    called: Mapping[str, str] = field(default_factory=dict)
     clashes: list[tuple[str, Any, Any]] = field(default_factory=list)
 
     def value(self, base: Any, local: Any, remote: Any, path: str) -> Any:
@@ -198,6 +201,10 @@ class _Merging:
         if isinstance(local, list) and (isinstance(remote, list) or emptied):
             return self.entries(base if isinstance(base, list) else [], local, [] if emptied else remote, path)
         return self.clash(local, remote, path)
+
+    def rank(self, value: Any) -> bytes:
+        """By what it is put in order, on both sides alike."""
+        return text(_renamed(value, self.called) if self.called else value)
 
     def clash(self, local: Any, remote: Any, path: str) -> Any:
         self.clashes.append((path, local, remote))
@@ -236,28 +243,43 @@ class _Merging:
             merged = self.value(entry, of_local.get(i, MISSING), of_remote.get(i, MISSING), f"{path}[{i}]")
             if merged is not MISSING:
                 kept[i] = merged
-        new_local, new_remote = _blocks(local, from_local), _blocks(remote, from_remote)
-        twins = self.twins(new_local, new_remote, path)
+        new = self.added(_blocks(local, from_local), _blocks(remote, from_remote), path)
         out: list[Any] = []
         for i in _order(len(base), from_local, from_remote, theirs=self.one_sided):
-            if i in kept:
-                out.append(kept[i])
-            out += twins.get(i, [])
-            for block in sorted((b for b in (new_local.get(i), new_remote.get(i)) if b), key=text):
-                out += block
+            out += [kept[i], *new.get(i, [])] if i in kept else new.get(i, [])
         return out if out else MISSING
 
-    def twins(self, local: dict[int, list[Any]], remote: dict[int, list[Any]], path: str) -> dict[int, list[Any]]:
-        """What both sides added, equal or under one name, is one entry: taken out of both and merged."""
+    def added(self, local: dict[int, list[Any]], remote: dict[int, list[Any]], path: str) -> dict[int, list[Any]]:
+        """What is new behind each of the old entries. What both sides added, equal or under one name, is one entry. Where one side added all that
+        the other did, and more, its order stands: so whoever has both already is not given them in another order."""
+        twins: list[tuple[_Place, _Place, Any]] = []
+        for (here, entry), (there, other) in _pairs(local, remote):
+            twins.append((here, there, self.value(MISSING, entry, other, f"{path}[+]")))
+        sides = [(blocks, {twin[n]: twin[2] for twin in twins}) for n, blocks in enumerate((local, remote))]
+        left = [any((at, n) not in merged for at, block in blocks.items() for n in range(len(block))) for blocks, merged in sides]
+        if left[0] != left[1]:
+            blocks, merged = sides[left.index(True)]
+            return {at: [merged.get((at, n), entry) for n, entry in enumerate(block)] for at, block in blocks.items()}
         out: dict[int, list[Any]] = {}
-        for here, there in product(sorted(local), sorted(remote)):
-            for entry in list(local[here]):
-                other = next((e for e in remote[there] if _twin(e, entry)), None)
-                if other is not None:
-                    local[here].remove(entry)
-                    remote[there].remove(other)
-                    out.setdefault(min(here, there), []).append(self.value(MISSING, entry, other, f"{path}[+]"))
-        return {at: sorted(entries, key=text) for at, entries in out.items()}
+        in_one_order = not left[0] and [t for _, t, _ in sorted(twins, key=lambda twin: twin[0])] == sorted(t for _, t, _ in twins)
+        for here, there, entry in sorted(twins, key=lambda twin: (twin[0] if in_one_order else (), self.rank(twin[2]))):
+            out.setdefault(min(here[0], there[0]), []).append(entry)
+        for at in sorted({*local, *remote}):
+            rest = [[e for n, e in enumerate(blocks.get(at, ())) if (at, n) not in merged] for blocks, merged in sides]
+            out.setdefault(at, []).extend(e for block in sorted(rest, key=self.rank) for e in block)
+        return out
+
+
+def _renamed(node: Any, called: Mapping[str, str]) -> Any:
+    """The same with every reference as both sides call it, also one that is held back on the one."""
+    if isinstance(node, list):
+        return [_renamed(n, called) for n in node]
+    if not isinstance(node, dict):
+        return node
+    named = held_back(node) or str(node.get("reference"))
+    if named not in called:
+        return {k: _renamed(v, called) for k, v in node.items()}
+    return {**{k: _renamed(v, called) for k, v in node.items() if k not in ("identifier", "type")}, "reference": called[named]}
 
 
 def _elsewhere(a: Any, b: Any) -> bool:
@@ -268,6 +290,19 @@ def _elsewhere(a: Any, b: Any) -> bool:
 
 def _twin(a: Any, b: Any) -> bool:
     return same(a, b) or (name(a) is not None and name(a) == name(b))
+
+
+_Place = tuple[int, int]  # behind which old entry, as which of the new ones
+
+
+def _pairs(local: Mapping[int, Sequence[Any]], remote: Mapping[int, Sequence[Any]]) -> Iterable[tuple[tuple[_Place, Any], tuple[_Place, Any]]]:
+    """What both sides added, each with where it stands."""
+    mine, free = ({(at, n): e for at, block in sorted(blocks.items()) for n, e in enumerate(block)} for blocks in (local, remote))
+    for here, there in product(sorted(local), sorted(remote)):
+        for place, entry in [(p, e) for p, e in mine.items() if p[0] == here]:
+            found = next((p for p, e in free.items() if p[0] == there and _twin(e, entry)), None)
+            if found is not None:
+                yield (place, mine.pop(place)), (found, free.pop(found))
 
 
 def _part(side: Body, keys: Iterable[str]) -> Any:

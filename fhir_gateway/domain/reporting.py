@@ -16,6 +16,7 @@ from statistics import fmean
 from typing import Any, Final, Literal
 
 from .follow_ups import asked_by, still_open
+from .plan_reviews import review_of
 from .vocabulary import OURS
 
 FEW: Final = 5
@@ -98,7 +99,7 @@ def of_person(kind: Kind, group: str, record: Iterable[Mapping[str, Any]], today
         if resource.get("status") != "entered-in-error" and resource.get("lifecycleStatus") != "entered-in-error":
             by.setdefault(str(resource.get("resourceType")), []).append(resource)
     if kind == "coverage":
-        return Person(group, _coverage(by, today.isoformat()))
+        return Person(group, _coverage(by, today))
     if kind == "goals":
         return _goals(group, by.get("Goal", []))
     if kind == "choices":
@@ -115,16 +116,17 @@ def district(patient: Mapping[str, Any]) -> str:
     return next((m[1] for m in found if m), "")
 
 
-def _coverage(by: Mapping[str, list[Mapping[str, Any]]], today: str) -> frozenset[str]:
+def _coverage(by: Mapping[str, list[Mapping[str, Any]]], on: date) -> frozenset[str]:
+    today = on.isoformat()
     plans = [p for p in by.get("CarePlan", ()) if MAIN_PLAN in _codes(p.get("category"))]
     live = [p for p in plans if p.get("status") in ("active", "on-hold")]
     offers = [t for t in by.get("Task", ()) if any(c.get("system") == OFFER for c in _codings([t.get("code", {})]))]
     workers = [p for t in by.get("CareTeam", ()) for p in t.get("participant", ()) if _said(p, "key-worker") is True and _still(p, today)]
-    due = {str(_part(p, "plan-review", "next") or "9") for p in live}
-    due |= {str(t.get("restriction", {}).get("period", {}).get("end", "9")) for t in by.get("Task", ()) if _open_review(t)}
+    late = [r for p in live if (r := review_of(p)) is not None and r.late(on)]
+    due = {str(t.get("restriction", {}).get("period", {}).get("end", "9")) for t in by.get("Task", ()) if _open_review(t)}
     counted = {
         "offered a plan": plans or offers, "has a plan": live, "has a key worker": live and workers,
-        "overdue for review": live and any(d[:10] < today[: len(d[:10])] for d in due),
+        "overdue for review": live and (late or any(d[:10] < today[: len(d[:10])] for d in due)),
     }  # fmt: skip
     return frozenset(name for name, true in counted.items() if true)
 
@@ -217,13 +219,6 @@ def _said(holder: Mapping[str, Any], name: str) -> Any:
     for e in holder.get("extension", ()):
         if str(e.get("url", "")).endswith(f"/StructureDefinition/{name}"):
             return next((v for k, v in e.items() if k.startswith("value")), None)
-    return None
-
-
-def _part(holder: Mapping[str, Any], name: str, part: str) -> Any:
-    for e in holder.get("extension", ()):
-        if str(e.get("url", "")).endswith(f"/StructureDefinition/{name}"):
-            return next((v for p in e.get("extension", ()) if p.get("url") == part for k, v in p.items() if k.startswith("value")), None)
     return None
 
 

@@ -44,7 +44,7 @@ CRISIS_PLANS: Final = ("325691000000100", "736253002", "887701000000100")
 KINDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "plan": (
         ("CarePlan", "Goal", "Task", "ServiceRequest", "Condition", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation",
-         "Flag", "AllergyIntolerance", "MedicationStatement", "DocumentReference", "Encounter"),
+         "Flag", "AllergyIntolerance", "MedicationStatement", "MedicationRequest", "DocumentReference", "Encounter"),
         (),
     ),
     "goals": (("Goal", "Task"), ()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -69,7 +70,13 @@ def in_words(key: str) -> str:
     return key.removeprefix("x_").replace("_", " ").strip().capitalize()
 
 
+RIGHT_TO_LEFT: Final = frozenset({"R", "AL"})
 UNSAID: Final = frozenset({"id", "system", "code", "codes"})  # of no use to who reads
+
+
+def right_to_left(text: str) -> bool:
+    """Whether the first letter that has a direction runs from right to left."""
+    return next((unicodedata.bidirectional(c) in RIGHT_TO_LEFT for c in text if unicodedata.bidirectional(c) in ("L", *RIGHT_TO_LEFT)), False)
 
 
 def flat(value: Any) -> str:
@@ -81,4 +88,4 @@ def flat(value: Any) -> str:
     return "" if value is None or isinstance(value, bool) else str(value)
 
 
-__all__ = ["Row", "Thing", "an_object", "coded", "flat", "in_words", "lists_of", "objects", "over", "rows_of", "spaced", "standing", "texts"]
+__all__ = ["Row", "Thing", "an_object", "coded", "flat", "in_words", "lists_of", "objects", "over", "right_to_left", "rows_of", "spaced", "standing", "texts"]

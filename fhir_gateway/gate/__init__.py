@@ -11,7 +11,7 @@ from .conditions import identified
 from .consenting import nobody_yet
 from .context import Answer, Context, Entry, House, Page, Remote, Written
 from .copying import copyable, told_all_labels
-from .disclosing import Grounds, grounds, kept_for, may_send, owner_known, owner_of, shown_to
+from .disclosing import Grounds, grounds, kept_for, may_keep, may_send, owner_known, owner_of, shown_to
 from .drafts_waiting import Waiting, answer_draft, drafts_for, drafts_seen
 from .emergencies import break_glass, current, emergencies, end_emergency, review, stop_emergency
 from .enrolling import Enrolled, enrolled
@@ -23,7 +23,7 @@ from .gathering import everything, plan_document
 from .given import Given, given
 from .headings import title
 from .joining_plans import join_plans
-from .judging import judge
+from .judging import judge, with_lacks
 from .labelling import labelled_by_these, meta_of, own_labels, put_on, relabel, take_off
 from .launching import launched, not_launched
 from .linking import link_to, linked
@@ -65,11 +65,11 @@ __all__ = [
     "details", "disown", "drafts_for", "drafts_seen", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "events",
     "everything", "explain", "find", "given", "grounds", "hear", "history", "historyset", "house_context", "identified", "inbox", "is_newest",
     "its_line", "join_plans", "judge", "keep_foreign", "keepers", "kept_for", "labelled_by_these", "last_looked", "last_written", "launched", "link",
-    "link_to", "linked", "main_plan_of", "may", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "my_questions",
+    "link_to", "linked", "main_plan_of", "may", "may_keep", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "my_questions",
     "named", "nobody_yet", "not_launched", "not_recognised", "organisation_called", "own_labels", "owner_known", "owner_of", "part_of", "patch",
     "patch_where", "plan_document", "preview", "printed", "printed_plan_of", "proof_of", "push", "put_on", "read", "record", "record_to_open",
     "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "rows_told", "search", "searchset", "settle",
     "shown_to", "signed_in_now", "status", "stop_emergency", "tagged", "take_off", "title", "told_all_labels", "took_out", "trail_between",
     "trail_events", "trail_page", "transaction", "turned_away", "unanswered", "uncomputable", "understood", "unrecognised", "update", "update_where",
-    "verify", "version_number", "vread", "waiting", "who_looked", "whole_record", "whose_trail", "why", "with_part",
+    "verify", "version_number", "vread", "waiting", "who_looked", "whole_record", "whose_trail", "why", "with_lacks", "with_part",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from ..domain import building, consent, strict
+from ..domain import building, consent, said_again, strict
 from ..domain.directory import DEFAULT_SECTORS, DIRECTORY_TYPES, Directory, Sectors, confirmed
 from ..domain.emergencies import EMERGENCY, Emergency
 from ..domain.facts import MADE
@@ -76,6 +76,7 @@ class House:
     alarm: Callable[[str], None] = lambda _: None
     base_url: str = "http://127.0.0.1:8080/fhir"
     definitions: Definitions | None = None  # profiles that a write is held to where it declares them
+    profiles: Mapping[str, str] = field(default_factory=dict)  # of ours, by kind of a thing of plans: what carries our identifier is held to it
     read_only: tuple[ReadOnly, ...] = ()  # who reads some things here and does not write them
     subscribers: frozenset[str] = frozenset()  # `host` or `host:port` of those who may be told of changes; `client=` before it: of this client alone
     _standings: OrderedDict[str, tuple[tuple[int, int], Standing]] = field(default_factory=OrderedDict)
@@ -398,6 +399,16 @@ async def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
     whole = strict.decode(shown)
     less = rendered(whole, views)
     return shown if less is whole else strict.dump(less), True
+
+
+async def leaving(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
+    """As `rendering`, for what leaves: a crisis plan says what it says in our extensions as narrative, too (`domain.said_again`)."""
+    body, filtered = await rendering(ctx, stored)
+    if stored.ref.type != "CarePlan" or not said_again.says_more(body):
+        return body, filtered
+    resource = strict.decode(body)
+    told = said_again.said(resource)
+    return body if told is resource else strict.dump(told), filtered
 
 
 def bumps(type: str, facts: Facts, before: Facts | None = None) -> list[Bump]:

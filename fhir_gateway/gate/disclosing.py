@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 from ..domain import consent
 from ..domain.directory import NO_PATIENT_DATA, Directory
 from ..domain.periods import micros
 from ..domain.standing import Standing, in_team
-from ..domain.types import CONTACT, Actor, Cut, Decision, Facts, Stored
+from ..domain.types import CONTACT, Actor, Cut, Decision, Disclosed, Facts, Stored
 from ..domain.vocabulary import own_task
 from .context import Context, House, Remote, ask_stored, attached, directory_now, filled, stand
 from .entering import house_context
@@ -56,23 +57,36 @@ async def grounds(ctx: Context, terms: Remote, stored: Stored) -> Grounds:
     return Grounds(refused) if (refused := await _denied(ctx, terms, stored)) is not None else found
 
 
-async def _denied(ctx: Context, terms: Remote, stored: Stored) -> Decision | None:
-    """Why somebody who reads there, or its owner, keeps this from going; None when nobody does."""
+async def may_keep(ctx: Context, terms: Remote, stored: Stored, rows: Iterable[Disclosed]) -> bool:
+    """May what this server has of it by these open `rows` of the ledger stay there. What was sent, as long as it may go. What they only fetched
+    also as long as they may read it here, and nobody who reads there was told no: they could fetch it again."""
+    if (await may_send(ctx, terms, stored)).permit:
+        return True
+    if not all([row.fetched for row in rows] or [False]) or not terms.takes(stored.ref.type) or not stored.facts.patients:
+        return False
+    if terms.enforces == "nothing" and stored.facts.confidentiality not in NORMAL:
+        return False
+    heeds = terms.enforces == "consents" and not terms.audience
+    return (await ask_stored(ctx, "access", stored)).permit and (heeds or await _denied(ctx, terms, stored, "access") is None)
+
+
+async def _denied(ctx: Context, terms: Remote, stored: Stored, *asked: Literal["access", "disclose"]) -> Decision | None:
+    """Why somebody who reads there, or its owner, keeps this from going; None when nobody does. `asked`: may they do this alone."""
     members = await audience(ctx.house, terms, ctx.at)
     if members is None:
         return Decision(False, "implicit", rule="its audience names an organisation that nobody has confirmed here")
     standings = await stand(ctx.house, stored.facts.patients)
     facts = await filled(ctx.house, stored.facts, standings)
     for member in members:
-        for answer in _answers(ctx, member, facts, standings):
+        for answer in _answers(ctx, member, facts, standings, *asked):
             if not answer.permit and (terms.enforces == "nothing" or answer.basis != "implicit"):
                 return Decision(False, answer.basis, answer.consent, rule="somebody who reads from this partner may not see it")
     return None
 
 
-def _answers(ctx: Context, actor: Actor, facts: Facts, standings: Mapping[str, Standing]) -> list[Decision]:
-    """May they see this, and may they have it."""
-    return [consent.decide(replace(ctx, actor=actor).asks(action), facts, standings) for action in ("access", "disclose")]
+def _answers(ctx: Context, actor: Actor, facts: Facts, standings: Mapping[str, Standing], *asked: Literal["access", "disclose"]) -> list[Decision]:
+    """May they see this, and may they have it; or what is `asked` alone."""
+    return [consent.decide(replace(ctx, actor=actor).asks(action), facts, standings) for action in asked or ("access", "disclose")]
 
 
 async def shown_to(ctx: Context, terms: Remote, stored: Stored) -> Cut:

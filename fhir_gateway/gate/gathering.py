@@ -6,18 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..domain import bundle, document, strict
+from ..domain import bundle, document, mapping, strict
 from ..domain import search as searching
 from ..domain.directory import NO_PATIENT_DATA
+from ..domain.mapping.names import is_main
 from ..domain.primitives import whole
 from ..domain.problem import Problem
 from ..domain.search import Query, Term, date_span
 from ..domain.standing import Standing
 from ..domain.types import CONFIDENTIALITY, All, Always, Has, Note, Predicate, Ref, Stored
+from ..tables import load_tables
 from .checking import decide_again, epoch_stamp
 from .context import (
     Context,
     Page,
+    leaving,
     need_scope,
     note,
     notes,
@@ -223,10 +226,11 @@ async def plan_document(ctx: Context, id: str) -> bytes:
         raise Problem("gone", "This was deleted.")
     others = await _around(ctx, [stored, *await _parts_of(ctx, stored)])
     await handed_out(ctx, [stored, *others], *await _disclosed(ctx, "R", "document", [stored, *others]))
-    parts = [(s.ref, (await rendering(ctx, s))[0]) for s in (stored, *others)]
+    parts = [(s.ref, (await leaving(ctx, s))[0]) for s in (stored, *others)]
     resources = {r: strict.decode(raw) for r, raw in parts}
+    read = mapping.read(resources.values(), load_tables(), homeless=False, main=str(ref) if is_main(resources[ref]) else None)
     front = document.composition(
-        ref, resources, id=ctx.house.new_id(), at=ctx.at, base=ctx.house.base_url, confidentiality=_highest([stored, *others])
+        ref, resources, document.Read(read.plan, read.became), id=ctx.house.new_id(), at=ctx.at, base=ctx.house.base_url, confidentiality=_highest([stored, *others])
     )
     return bundle.document(strict.dump(front), front["id"], parts, ctx.house.base_url, identifier=ctx.house.new_id(), at=ctx.at)
 
@@ -239,7 +243,7 @@ def _highest(parts: Sequence[Stored]) -> str:
 async def _parts_of(ctx: Context, plan: Stored) -> list[Stored]:
     """What belongs to a person's main plan though the plan does not refer to it (`document.belongs`); nothing of any other plan."""
     body = strict.decode((await rendering(ctx, plan))[0])
-    if not document.is_main(body) or len(plan.facts.patients) != 1:
+    if not is_main(body) or len(plan.facts.patients) != 1:
         return []
     found = [s for s in await gathered(ctx, plan.facts.patients[0]) if s.ref != plan.ref and s.facts.patients]
     return [s for s in found if document.belongs(strict.decode((await rendering(ctx, s))[0]), plan.ref)]

@@ -12,8 +12,9 @@ from ..domain.periods import instant
 from ..domain.problem import not_found
 from ..domain.types import Decision, Disclosed, Ref, Stored
 from .context import Context, ask_stored, note
-from .disclosing import may_send, owner_of
+from .disclosing import may_keep, owner_of
 from .ended import ended
+from .handing_out import may_be_gateway
 
 MOST: Final = 10_000
 State = Literal["there", "back", "asked-back", "refused", "unanswered", "missing", "parted", "ended"]
@@ -61,7 +62,7 @@ async def given(ctx: Context) -> list[Given]:
     for (remote, ref, recalled), some in spells.items():
         if ref not in hidden:
             at, last = sorted(r.at for r in some), max(some, key=lambda r: r.at)
-            state: State = "back" if recalled else await _now(ctx, remote, ref, found.get(ref), stuck)
+            state: State = "back" if recalled else await _now(ctx, remote, ref, found.get(ref), some, stuck)
             over = await ended(ctx.house, remote, ref, some) if state == "asked-back" else None
             out.append(Given(remote, last.recipient, ref, at[0], at[-1], recalled, "ended" if over else state, last.on_behalf_of, over.why if over else "", all(r.fetched for r in some)))
     known = {(g.remote, g.ref) for g in out if g.recalled is None}
@@ -75,12 +76,15 @@ async def given(ctx: Context) -> list[Given]:
 ORDER: Final = {"refused": 0, "asked-back": 1, "unanswered": 1, "missing": 1}
 
 
-async def _now(ctx: Context, name: str, ref: Ref, stored: Stored | None, stuck: dict[tuple[str, str | None], set[str]]) -> State:
-    """How it is with a copy of which we do not know that it is gone. `stuck` is filled: what is parked, by server and person."""
+async def _now(ctx: Context, name: str, ref: Ref, stored: Stored | None, rows: list[Disclosed], stuck: dict[tuple[str, str | None], set[str]]) -> State:
+    """How it is with a copy of which we do not know that it is gone. `stuck` is filled: what is parked, by server and person. Of what was only
+    read by a server that is no gateway nothing is asked back: it keeps no copy under our name."""
     remote = next((r for r in ctx.house.remotes if r.name == name), None)
     if remote is None:
         return "parted"
-    if stored is not None and not stored.deleted and (await may_send(await owner_of(ctx.house, remote), remote, stored)).permit:
+    if all(row.fetched for row in rows) and not await may_be_gateway(ctx, remote):
+        return "there"
+    if stored is not None and not stored.deleted and await may_keep(await owner_of(ctx.house, remote), remote, stored, rows):
         link = await ctx.house.store.link(name, ref)
         lost = (link is not None and link.gone) or await ctx.house.store.kept("watermark", f"{name} doubted", ctx.at) is not None
         return "missing" if lost else "there"

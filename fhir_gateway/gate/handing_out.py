@@ -14,6 +14,7 @@ import msgspec
 from ..domain.types import Disclosed, Op, Ref, Send, Stored
 from ..domain.vocabulary import own_task
 from .context import Context, Remote, ask, ask_stored, directory_now
+from .disclosing import may_keep, owner_of
 
 STATE: Final = "remote-state"  # kept: `<remote> abilities`, what that server said it can do
 NO_COPY: Final = frozenset({"Patient"})  # no gateway makes one of it
@@ -22,14 +23,23 @@ FEW: Final = 10  # are looked up each; of more their people's rows are gone thro
 
 async def handed_out(ctx: Context, shown: Iterable[Stored], *trail: Op) -> None:
     """The rows of the trail are written down, and in the same commit what of `shown` a partner's gateway has from now on. Where a no or a
-    deletion came meanwhile, it is looked at again. Of everybody else's reads the trail alone."""
+    deletion came meanwhile, or somebody who reads from that server may not have it, it is looked at again, and taken back. Of everybody else's
+    reads the trail alone."""
     rows = await _new(ctx, shown) if ctx.actor.kind == "system" and ctx.client is not None and ctx.house.remotes else {}
     await ctx.house.store.commit(*trail, *(row for some in rows.values() for row in some))
     now = await ctx.house.store.get_many(list(rows)) if rows else {}
-    over = {ref for ref in rows if (s := now.get(ref)) is None or s.deleted or not (await ask(ctx, ctx.action, s.facts)).permit}
-    again = sorted({(d.remote, str(d.patient)) for ref in over for d in rows[ref]})
+    again = set[tuple[str, str]]()
+    for ref, some in rows.items():
+        s = now.get(ref)
+        over = s is None or s.deleted or not (await ask(ctx, ctx.action, s.facts)).permit
+        again.update([(d.remote, str(d.patient)) for d in some if over or (s is not None and not await _may_stay(ctx, s, d))])
     if again:
-        await ctx.house.store.commit(*(Send(remote, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for remote, p in again))
+        await ctx.house.store.commit(*(Send(remote, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for remote, p in sorted(again)))
+
+
+async def _may_stay(ctx: Context, stored: Stored, row: Disclosed) -> bool:
+    remote = next(r for r in ctx.house.remotes if r.name == row.remote)
+    return await may_keep(await owner_of(ctx.house, remote), remote, stored, [row])
 
 
 async def _new(ctx: Context, shown: Iterable[Stored]) -> dict[Ref, list[Disclosed]]:
@@ -44,7 +54,7 @@ async def _new(ctx: Context, shown: Iterable[Stored]) -> dict[Ref, list[Disclose
         agreed = [s for s in newest.values() if remote.takes(s.ref.type)]
         there = await _there(ctx, remote, agreed)
         for s in agreed:
-            if s.ref not in there and (now := await ctx.house.store.get(s.ref)) is not None and not now.deleted:
+            if s.ref not in there and not await _asked_back(ctx, remote, s) and (now := await ctx.house.store.get(s.ref)) is not None and not now.deleted:
                 why = await ask_stored(ctx, ctx.action, s)
                 row = Disclosed(remote.name, s.ref, s.version, s.facts.patients[0], remote.organisation, ctx.at, why.consent, s.epoch, fetched=True)
                 found.setdefault(s.ref, []).append(row)
@@ -59,11 +69,19 @@ async def _there(ctx: Context, remote: Remote, asked: Collection[Stored]) -> set
     return {d.ref for person in {s.facts.patients[0] for s in asked} for d in await ledger(remote=remote.name, patient=person, open_only=True)}
 
 
+async def _asked_back(ctx: Context, remote: Remote, stored: Stored) -> bool:
+    """Was this version, or a later one, taken back from there after it was fetched, and may it still not stay: a feed shows it once more with each look
+    at it, and no gateway brings it again. Else it would be asked back with every look."""
+    rows = await ctx.house.store.ledger(remote=remote.name, patient=stored.facts.patients[0], ref=stored.ref)
+    back = [row for row in rows if row.fetched and row.recalled is not None and row.version >= stored.version]
+    return bool(back) and not await may_keep(await owner_of(ctx.house, remote), remote, stored, back)
+
+
 async def _theirs(ctx: Context) -> list[Remote]:
     """The servers of the organisation whose system asks, but those of which is known that they are no gateways."""
     directory, _ = ctx.place or await directory_now(ctx.house)
     mine = [r for r in ctx.house.remotes if directory.find(r.organisation) == ctx.actor.organisation]
-    return [r for r in mine if await _may_be_gateway(ctx, r)]
+    return [r for r in mine if await may_be_gateway(ctx, r)]
 
 
 async def of_a_partner(ctx: Context) -> bool:
@@ -72,7 +90,8 @@ async def of_a_partner(ctx: Context) -> bool:
     return any(directory.find(r.organisation) == ctx.actor.organisation for r in ctx.house.remotes if r.direction != "out")
 
 
-async def _may_be_gateway(ctx: Context, remote: Remote) -> bool:
+async def may_be_gateway(ctx: Context, remote: Remote) -> bool:
+    """Is this server one, as far as is known: it keeps a copy of what it reads."""
     raw = await ctx.house.store.kept(STATE, f"{remote.name} abilities", ctx.at)
     said: dict[str, Any] = msgspec.json.decode(raw) if raw is not None else {}
     return bool(said.get("gateway", True))

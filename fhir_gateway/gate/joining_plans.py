@@ -17,7 +17,7 @@ from .context import Context
 from .explaining import may
 from .key_workers import may_see
 from .main_plan import MAIN, counting, open_question, said_of, sees
-from .merged_plans import choose, plans_of, records_now
+from .merged_plans import choose, main_of_records, plans_of, records_now
 from .preparing import put_edited
 from .reading import allow
 from .storing import put_by_house
@@ -39,7 +39,8 @@ async def _joined(ctx: Context, task: Ref, how: str) -> None:
     await allow(ctx, "U", "accept", task, asked)
     body = strict.decode(asked.body or b"{}") if asked is not None else {}
     about = await open_question(ctx, asked) if asked is not None else None
-    if asked is None or named_by(body.get("owner")).isdisjoint(ctx.actor.ids | {ctx.actor.user}):
+    me = ctx.actor.ids | {ctx.actor.user} | (ctx.records if ctx.actor.kind == "patient" else frozenset())
+    if asked is None or named_by(body.get("owner")).isdisjoint(me):
         raise not_found()
     if about is None:
         raise Problem("conflict", "This was answered already.")
@@ -68,9 +69,12 @@ async def _joined(ctx: Context, task: Ref, how: str) -> None:
 
 
 async def _joined_records(work: Work, asked: Stored, body: dict[str, Any], first: Stored, about: str, how: str) -> None:
-    """The same where the other plan stands in another record of the person: nothing is written into either, for the records may be parted again."""
+    """The same where the other plan stands in another record of the person: nothing is written into either, for the records may be parted again. Where
+    they said of three records before which plan goes on, it is that one beside which the other stands, and not `first`."""
     ctx, records = work.ctx, await records_now(work.ctx, asked.facts.patients[0])
-    other = next((s for plans in (await plans_of(work, records)).values() for s in plans if str(s.ref) == about), None)
+    plans = {str(s.ref): s for several in (await plans_of(work, records)).values() for s in several}
+    chosen = await main_of_records(ctx.house, records, list(plans.values()))
+    first, other = plans[chosen] if chosen is not None and chosen != about else first, plans.get(about)
     if other is None or not await sees(ctx, first) or not await sees(ctx, other):
         raise Problem("conflict", "This was answered already.")
     if how == "end":

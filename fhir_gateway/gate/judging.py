@@ -7,13 +7,16 @@ At the address of one resource the reader must be allowed to see it: hidden is a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..domain import strict
 from ..domain.lint import warnings
+from ..domain.own_profiles import meant_for
 from ..domain.problem import Issue, Problem, outcome
 from ..domain.types import Decision, Ref, Stored
-from .context import Context, ask, need_scope, note, notes, rendering
+from ..domain.validate import check
+from .context import Context, House, Written, ask, need_scope, note, notes, rendering
 from .reading import allow
 from .receiving import judged, taken, without_our_address
 
@@ -91,10 +94,29 @@ def verdict(ctx: Context, type: str, resource: dict[str, Any], profile: str | No
             issues += p.issues
         else:
             issues += warnings(strict.dump(resource))
+        issues += lacking(ctx.house, resource) if profile is None else []
     known = ctx.house.definitions
     if profile is not None and profile.split("|")[0] != CORE + type and (known is None or known.profile(profile) is None):
         issues.append(Issue("warning", "not-found", "", f"The profile `{profile[:120]}` is not known here: it was not looked at."))
     return issues
+
+
+def lacking(house: House, resource: dict[str, Any]) -> list[Issue]:
+    """What a valid resource that nothing holds to a profile of ours would need to be such a thing of a plan: for information, it is R4 and taken.
+    Empty where it needs nothing."""
+    ours = meant_for(resource, house.profiles)
+    if not ours or house.definitions is None:
+        return []
+    found = check(resource, house.r4, definitions=house.definitions, profiles=[ours])
+    said = f"This is taken as FHIR R4. Our profile `{ours}` would have it otherwise: "
+    return [Issue("information", "informational", i.where, said + i.text, "not-our-profile") for i in found if i.severity in ("error", "fatal")]
+
+
+def with_lacks(house: House, w: Written, prefer: str) -> Written:
+    """The same, with what it lacks of a profile of ours where the answer is to be an OperationOutcome (`prefer`)."""
+    if prefer != "OperationOutcome" or w.body is None:
+        return w
+    return replace(w, issues=(*w.issues, *lacking(house, strict.decode(w.body))))
 
 
 async def _stored(ctx: Context, ref: Ref) -> tuple[Stored, Decision]:
@@ -117,4 +139,4 @@ async def _change(ctx: Context, stored: Stored, resource: Mapping[str, Any] | No
     return issues
 
 
-__all__ = ["judge", "verdict"]
+__all__ = ["judge", "verdict", "with_lacks"]

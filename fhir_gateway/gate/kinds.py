@@ -73,7 +73,7 @@ KINDS: Final[dict[str, Kind]] = {
     **_all("printed-link", "which version a link on paper stands for, by the hash of the link: who printed it for whom is in audit", goes=True),
     **_all("disposed", "the certificate of a record that is gone"),
     **_all("finding", "the tries of a member of staff to find people"),
-    **_all("client jti revoked secret signing-key remote-key audit-key", "of apps, systems and keys: no person"),
+    **_all("client key-used jti revoked secret signing-key remote-key audit-key", "of apps, systems and keys: no person"),
     **_all("audit-head audit-told journal journal-pending journal-end store health labelled", "of this store: no person"),
     **_all("hook-called hook-there", "how a partner tells that something changed there: no person"),
     **_all("watermark backfill turned dropped held-there out-of-reach remote-state reader", "how far a partner is, and what its server keeps and does not: no person"),

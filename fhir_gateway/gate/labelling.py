@@ -28,7 +28,7 @@ from ..domain.types import VIEW, Actor, Always, Bump, Decision, Facts, Keep, Nev
 from ..domain.vocabulary import LEGAL_SUFFIX
 from ..store.base import Stale
 from .committing import Work, settle
-from .context import Context, House, Written, directory_now, need_scope, note, notes, reads_bytes, rendering, stand
+from .context import Context, House, Written, directory_now, leaving, need_scope, note, notes, reads_bytes, stand
 from .entering import house_context
 from .permitting import may_touch, may_write_here
 from .reading import allow, read
@@ -107,7 +107,7 @@ async def _lowered(
     off = stored.facts.declassified | {"|".join(label) for label in asked - theirs}
     found = labels.label(resource, ctx.house.label_sets, declassified=off)
     if {_name(c) for c in found.security} == {_name(c) for c in have.get("security", ())} and resource == strict.decode(stored.body or b""):
-        return Written(stored.ref, stored.version, stored.updated, (await rendering(ctx, stored))[0], "unchanged")
+        return Written(stored.ref, stored.version, stored.updated, (await leaving(ctx, stored))[0], "unchanged")
     work = Work(ctx)
     written = await put_version(work, stored, resource, found, saw_all=reads_bytes(ctx, stored))
     told = ", ".join(sorted(code for _, code in asked))

@@ -5,8 +5,8 @@ No plan is changed by it and each record keeps the word that is its own, so part
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 from ..domain import main_plan, strict
 from ..domain.bundle import instant
@@ -54,46 +54,71 @@ async def record_to_open(ctx: Context, person: str) -> str:
     return whose or next((r for r, plans in found.items() if plans), person)
 
 
-async def ask_of_merged(ctx: Context, gone: str, on: str) -> None:
-    """These two records (`Patient/…`) are one person's now, and `on` goes on: what becomes of the plan of the other is asked, where both have one."""
+class Asked(NamedTuple):
+    """A question about two plans of one person: the Task, and whose records and plans it is about; the first goes on as it was."""
+
+    task: Ref
+    records: tuple[str, ...]
+    plans: tuple[Stored, Stored]
+
+
+async def ask_of_merged(work: Work, gone: Sequence[str], on: Sequence[str]) -> Asked | None:
+    """These two lists of records (`Patient/…`, all that were one person's before) are one person's with this commit, and `on` goes on: what becomes of
+    the plan of the others is asked, where both sides have one. Of the person, so that the question is there whatever happens next; `hand_over` asks a key worker."""
+    if set(gone) & set(on):
+        return None
+    here, there = await _main_of_side(work, on), await _main_of_side(work, gone)
+    if here is None or there is None:
+        return None
+    (record, first), (_, other) = here, there
+    record = on[0] if (await plans_of(work, on[:1]))[on[0]] else record
+    asked = Asked(Ref("Task", work.ctx.house.new_id()), (record, *(r for r in (*on, *gone) if r != record)), (first, other))
+    await put_by_house(work, asked.task, _question(work.ctx, asked, {"reference": record}), None, "create", "two records of one person have a plan each")
+    return asked
+
+
+async def hand_over(ctx: Context, asked: Asked) -> None:
+    """The same question to a key worker who may see both plans and it, by what the consents of all records say together; else the person keeps it."""
 
     async def attempt() -> None:
-        work = Work(ctx)
-        found = await plans_of(work, [on, gone])
-        if not (found[on] and found[gone]):
+        now = await ctx.house.store.get(asked.task)
+        if now is None or now.version != 1:
             return
-        first, other, task = found[on][0], found[gone][0], Ref("Task", ctx.house.new_id())
-        labels = [c for s in (first, other) for c in strict.decode(s.body or b"{}").get("meta", {}).get("security", ())]
-
-        def question(owner: dict[str, Any]) -> dict[str, Any]:
-            return main_plan.question(str(other.ref), on, owner, labels, instant(ctx.at), main_plan.MERGED)
-
-        owner = await question_to(work, (on, gone), (first, other), task, question)
-        await put_by_house(work, task, question(owner), None, "create", "two records of one person have a plan each")
-        await work.commit()
+        work = Work(ctx)
+        owner = await question_to(work, asked.records, asked.plans, asked.task, lambda owner: _question(ctx, asked, owner))
+        if owner != {"reference": asked.records[0]}:
+            await put_by_house(work, asked.task, _question(ctx, asked, owner), now, "update", "a key worker is asked")
+            await work.commit()
 
     await again(attempt)
 
 
-async def asked_no_more(ctx: Context, people: Sequence[str]) -> None:
-    """The records of these people were parted: what was asked about a plan of another of them goes, answered or not, with every version, for it names
-    that plan and is labelled by what is in it. Of one that a partner holds the copy is asked back first, so it is only deleted."""
+def _question(ctx: Context, asked: Asked, owner: dict[str, Any]) -> dict[str, Any]:
+    labels = [c for s in asked.plans for c in strict.decode(s.body or b"{}").get("meta", {}).get("security", ())]
+    return main_plan.question(str(asked.plans[1].ref), asked.records[0], owner, labels, instant(ctx.at), main_plan.MERGED)
 
-    async def attempt() -> None:
-        work, store = Work(ctx), ctx.house.store
-        for person in sorted({r for p in people for r in await records_now(ctx, p)}):
-            here = set(await records_now(ctx, person))
-            for ref in [v.ref for v in await store.patient_versions(person, ["Task"]) if v.version == 1 and await _of_others(ctx, v, here)]:
+
+async def _main_of_side(work: Work, records: Sequence[str]) -> tuple[str, Stored] | None:
+    """The record and the plan that somebody with these records goes on with: what they said, else the first that has one."""
+    found = await plans_of(work, records)
+    chosen = await main_of_records(work.ctx.house, records, [s for plans in found.values() for s in plans])
+    of_them = [(r, s) for r in records for s in found[r]]
+    return next((p for p in of_them if str(p[1].ref) == chosen), of_them[0] if of_them else None)
+
+
+async def asked_no_more(work: Work, groups: Iterable[Collection[str]]) -> None:
+    """Each of these is what is one person's records from this commit on. What was asked about a plan in none of them goes, answered or not, with every
+    version, for it names that plan and is labelled by what is in it. Of one that a partner holds the copy is asked back first, so it is only deleted."""
+    ctx, store = work.ctx, work.ctx.house.store
+    for here in groups:
+        for person in sorted(here):
+            for ref in [v.ref for v in await store.patient_versions(person, ["Task"]) if v.version == 1 and await _of_others(ctx, v, set(here))]:
                 now = await store.get(ref)
                 if now is None or not await store.ledger(ref=ref, open_only=True):
                     work.ops += [Dispose(str(ref), (ref,)), Bump(person)]
                 elif not now.deleted:
                     await away(work, now)
                 work.trail.append(note(ctx, "D", "delete", None, (str(ref),), patient=person, allowed=True, detail="the records were parted"))
-        if work.ops:
-            await work.commit()
-
-    await again(attempt)
 
 
 async def _of_others(ctx: Context, first: Stored, here: set[str]) -> bool:
@@ -110,4 +135,4 @@ def choose(ctx: Context, records: Sequence[str], plan: str) -> list[Keep]:
     return [Keep(CHOSEN, record, f"{plan} {ctx.at.isoformat()}".encode()) for record in records]
 
 
-__all__ = ["CHOSEN", "ask_of_merged", "asked_no_more", "choose", "main_of_records", "plans_of", "record_to_open", "records_now"]
+__all__ = ["CHOSEN", "Asked", "ask_of_merged", "asked_no_more", "choose", "hand_over", "main_of_records", "plans_of", "record_to_open", "records_now"]

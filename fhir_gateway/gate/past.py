@@ -19,9 +19,9 @@ from .context import (
     Page,
     ask,
     attached,
+    leaving,
     need_scope,
     note,
-    rendering,
     stand,
     why_shown,
     within_launch,
@@ -123,7 +123,7 @@ async def visible(ctx: Context, versions: Sequence[Stored], standings: Standings
 
 
 async def _version(ctx: Context, v: Stored) -> Entry:
-    body = None if v.deleted else (await rendering(ctx, v))[0]
+    body = None if v.deleted else (await leaving(ctx, v))[0]
     return Entry(v.ref, v.version, v.updated, body, "match", v.writer.method)
 
 

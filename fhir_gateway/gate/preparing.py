@@ -17,7 +17,7 @@ from . import drafting
 from .calling import called_here
 from .committing import Work, claim
 from .conditions import Match, matching
-from .context import Context, Written, attached, need_scope, notes, rendering, stand, views_of
+from .context import Context, Written, attached, leaving, need_scope, notes, rendering, stand, views_of
 from .headings import title
 from .identifying import claimed, known_person
 from .marking import but_for_labels, content, labelled, new_labels, who_writes
@@ -102,7 +102,7 @@ async def matched(work: Work, match: Match) -> Written:
     assert stored is not None
     work.trail += notes(ctx, "R", "create", Decision(True, "matched"), stored.facts, match.ref, detail="if-none-exist")
     may_read = ctx.scopes is None or (ctx.scopes.covers("r", match.ref.type) and in_scope(ctx, "r", stored))
-    return Written(match.ref, stored.version, stored.updated, (await rendering(ctx, stored))[0] if may_read else None, "matched")
+    return Written(match.ref, stored.version, stored.updated, (await leaving(ctx, stored))[0] if may_read else None, "matched")
 
 
 async def known(work: Work, person: Stored) -> Written:

@@ -16,10 +16,10 @@ from .context import (
     Context,
     ask,
     ask_stored,
+    leaving,
     need_scope,
     note,
     notes,
-    rendering,
     whose,
     within_launch,
 )  # fmt: skip
@@ -41,7 +41,7 @@ async def read(ctx: Context, ref: Ref) -> Answer:
     await handed_out(ctx, [stored], *notes(ctx, "R", "read", decision, await whose(ctx, stored.facts), ref))
     if stored.deleted:
         raise Problem("gone", "This was deleted.")
-    body, filtered = await rendering(ctx, stored)
+    body, filtered = await leaving(ctx, stored)
     return Answer(ref, stored.version, stored.updated, body, filtered)
 
 
@@ -98,7 +98,7 @@ async def vread(ctx: Context, ref: Ref, version: int) -> Answer:
     await handed_out(ctx, [then], *notes(ctx, "R", "vread", decision, facts, ref, detail=f"version {version}"))
     if then.deleted:
         raise Problem("gone", "This version is the deletion.")
-    body, filtered = await rendering(ctx, then)
+    body, filtered = await leaving(ctx, then)
     return Answer(ref, version, then.updated, body, filtered)
 
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..domain import bundle, copies, entries, grants, slips, strict, summary
+from ..domain import bundle, copies, entries, grants, said_again, slips, strict, summary
 from ..domain.masked import unmasked
+from ..domain.own_profiles import held_to
 from ..domain.problem import Issue, Problem
 from ..domain.rendering import put_back
 from ..domain.types import Cut
@@ -23,7 +24,7 @@ def received(ctx: Context, type: str, raw: bytes, was: Mapping[str, Any] | None 
 
     It is judged as it was sent; what is kept has no address of this server in its references.
     """
-    resource = _of_type(type, raw)
+    raw, resource = _not_ours(*_of_type(type, raw))
     _valid(type, _errors(ctx, resource))
     bare = without_our_address(ctx, raw)
     if bare != raw:
@@ -42,7 +43,7 @@ def received_over(
     A view may leave out what a rule asks for, which its reader cannot put right: only what is wrong by their own hand is theirs to
     hear, where it is in what they sent. Problem: malformed, invalid.
     """
-    asked = _of_type(type, raw)
+    raw, asked = _not_ours(*_of_type(type, raw))
     known = unmasked(asked, shown, shown, names)
     raw = raw if known is asked else strict.dump(known)
     if not views:
@@ -72,13 +73,19 @@ def _as_written(resource: dict[str, Any]) -> dict[str, Any]:
     return {**resource, "meta": {k: v for k, v in meta.items() if k not in ("versionId", "lastUpdated")}}
 
 
-def _of_type(type: str, raw: bytes) -> dict[str, Any]:
+def _not_ours(raw: bytes, resource: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """Without a narrative that the gateway made when it gave this out (`domain.said_again`): it is nobody's words."""
+    theirs = said_again.without(resource)
+    return (raw, resource) if theirs is resource else (strict.dump(theirs), theirs)
+
+
+def _of_type(type: str, raw: bytes) -> tuple[bytes, dict[str, Any]]:
     resource = strict.read(raw)
     if resource.get("resourceType") != type:
         raise Problem("bad-request", f"This address takes {type}, the body says `{resource.get('resourceType')}`.", "resourceType")
     if type in WRITTEN_BY_US:
         raise Problem("not-offered", f"{type} is written by the gateway itself.", headers={"Allow": "GET, HEAD"})
-    return resource
+    return raw, resource
 
 
 def _errors(ctx: Context, resource: dict[str, Any]) -> list[Issue]:
@@ -121,8 +128,10 @@ def _copy_of(ctx: Context, type: str, resource: Mapping[str, Any], was: Mapping[
 
 
 def judged(ctx: Context, resource: dict[str, Any], profiles: Sequence[str] = ()) -> list[Issue]:
-    """R4, the profiles and Questionnaires of this deployment where the resource names them (or `profiles` do), our own policy."""
+    """R4, the profiles and Questionnaires of this deployment where the resource names them (or `profiles` do), our profile where it carries the
+    identifier of a thing of our plans, our own policy."""
     r4, known = ctx.house.r4, ctx.house.definitions
+    profiles = [*profiles, *held_to(resource, ctx.house.profiles)]
     asked = known.questionnaire(str(resource.get("questionnaire"))) if known is not None and "questionnaire" in resource else None
     return [*check(resource, r4, questionnaire=asked, definitions=known, profiles=profiles), *policy(resource, r4)]
 

@@ -27,7 +27,7 @@ from .committing import Also, Work
 from .consenting import Asked, role_stands
 from .context import Context, Written, ask, note, stand, stand_apart
 from .keying import keyed_by_links
-from .merged_plans import ask_of_merged, asked_no_more
+from .merged_plans import ask_of_merged, asked_no_more, hand_over
 from .outgoing import sent_again
 from .proving import need_proof
 from .raising import task_of_the_house
@@ -95,11 +95,18 @@ async def link(ctx: Context, one: str, other: str, type: str, *, evidence: str) 
     for record in sorted(known) if any(s.at_risk for s in before.values()) else ():  # where they are may be shown no more, or again
         work.ops += await sent_again(ctx, Ref("Patient", record.removeprefix("Patient/")), together=False)
     work.ops += reviews(ctx, known - set(people))
-    await work.commit(*(_of_a_merge(ctx, before, people) if type in ("replaces", "replaced-by") else []))
-    if type in ("replaces", "replaced-by"):  # by what both consents say together, which holds from this commit on
-        await ask_of_merged(ctx, *(people if type == "replaced-by" else people[::-1]))
-    else:
-        await asked_no_more(ctx, people)
+    merges = type in ("replaces", "replaced-by")
+    asked = await ask_of_merged(work, *_sides(before, people if type == "replaced-by" else people[::-1])) if merges else None
+    if not merges:
+        await asked_no_more(work, groups)
+    await work.commit(*(_of_a_merge(ctx, before, people) if merges else []))
+    if asked is not None:  # by what all consents say together, which holds from this commit on
+        await hand_over(ctx, asked)
+
+
+def _sides(before: Mapping[str, Standing], people: tuple[str, str]) -> list[list[str]]:
+    """The records that were each one's, themselves first."""
+    return [[p, *sorted((records_of(before[p]) & before.keys()) - {p})] for p in people]
 
 
 def _of_a_merge(ctx: Context, before: Mapping[str, Standing], people: tuple[str, str]) -> list[Op]:

@@ -25,6 +25,7 @@ from .context import (
     Entry,
     Page,
     filled,
+    leaving,
     need_scope,
     note,
     rendering,
@@ -305,7 +306,7 @@ async def shown(ctx: Context, found: Iterable[Stored]) -> list[Stored]:
 
 async def entry_of(ctx: Context, stored: Stored, mode: str) -> Entry:
     """One resource of a Bundle, as this reader may have it."""
-    return Entry(stored.ref, stored.version, stored.updated, (await rendering(ctx, stored))[0], mode)
+    return Entry(stored.ref, stored.version, stored.updated, (await leaving(ctx, stored))[0], mode)
 
 
 async def _disclosed(

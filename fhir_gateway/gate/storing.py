@@ -21,7 +21,7 @@ from .answering import asked_for, finished
 from .closing import closing, requests_over
 from .committing import Work
 from .consenting import unknown
-from .context import Context, Written, ask_stored, bumps, notes, rendering, within_launch
+from .context import Context, Written, ask_stored, bumps, leaving, notes, within_launch
 from .headings import title
 from .helping import settle_helpers
 from .identifying import released
@@ -162,7 +162,7 @@ async def given_back(ctx: Context, stored: Stored) -> bytes | None:
     may = ctx.scopes is None or (ctx.scopes.covers("r", stored.ref.type) and within_launch(ctx, "r", stored.facts))
     if not may or not in_scope(ctx, "r", stored) or not (await ask_stored(ctx, ctx.action, stored)).permit:
         return None
-    return (await rendering(ctx, stored))[0]
+    return (await leaving(ctx, stored))[0]
 
 
 # -- by the gateway itself --------------------------------------------------------------------------------------------

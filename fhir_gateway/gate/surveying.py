@@ -28,6 +28,7 @@ from .context import Context, ask_stored, note, stand
 from .looking import organisation_called
 
 REPORT: Final = "report"  # kept: by `<month> <kind> <by>`, until the month is over
+GROUPING: Final = "grouping"  # kept beside them: `Grouping`
 PURPOSE: Final = "HPRGRP"  # health program reporting: https://terminology.hl7.org/CodeSystem-v3-ActReason.html
 TYPES: Final = ("CarePlan", "CareTeam", "Goal", "Observation", "ServiceRequest", "Task")
 BY: Final = ("", "locality", "practice")
@@ -44,9 +45,16 @@ class Counted(msgspec.Struct, frozen=True):
     report: Report
 
 
+class Grouping(msgspec.Struct, frozen=True):
+    """By what reports are told, by this alone until a year after the month of the last one."""
+
+    by: str
+    until: datetime
+
+
 async def counted_over_all(ctx: Context, kind: str, by: str = "", seen: Callable[[int, int], None] = lambda n, of: None) -> Counted:
     """This month's report, counted now where nobody asked for it before. `by`: "", locality (postcode district) or practice. `seen` is told how
-    many people were looked at, of how many. Problem: forbidden, invalid; business-rule for the other grouping of a month in which one was told."""
+    many people were looked at, of how many. Problem: forbidden, invalid; business-rule for the other grouping within a year of one that was told."""
     _may(ctx)
     which = next((k for k in KINDS if k == kind), None)
     if which is None:
@@ -56,7 +64,7 @@ async def counted_over_all(ctx: Context, kind: str, by: str = "", seen: Callable
     here = ctx.at.astimezone(LONDON)
     month, until = f"{here:%Y-%m}", here.replace(year=here.year + here.month // 12, month=here.month % 12 + 1, day=1, hour=0, minute=0, second=0, microsecond=0)
     row = note(ctx, "R", "report", None, (), query=f"{which} {by}".strip(), allowed=True, detail="counts over all people")
-    settled = await _grouping(ctx, month, by, until)
+    settled = await _grouping(ctx, by, until.replace(year=until.year + 1))
     raw = await ctx.house.store.kept(REPORT, f"{month} {which} {by}", ctx.at)
     try:
         if raw is not None:
@@ -71,16 +79,20 @@ async def counted_over_all(ctx: Context, kind: str, by: str = "", seen: Callable
     return told[by]
 
 
-async def _grouping(ctx: Context, month: str, by: str, until: datetime) -> list[Keep]:
-    """What a question by place or by practice settles until the month is over: of people who are in one group of each but not in the other, two
-    tables tell the difference. Problem business-rule where it is settled otherwise."""
-    settled = await ctx.house.store.kept(REPORT, f"{month} by", ctx.at) if by else by.encode()
-    if settled is None:
-        return [Keep(REPORT, f"{month} by", by.encode(), until, if_absent=True)]
-    if settled.decode() != by:
-        when = f"{until:%d %B %Y}".lstrip("0")
-        raise Problem("business-rule", f"Reports are by {settled.decode()} until {when}. By {by}, too, they could be subtracted from each other, and somebody be known.", "by")
-    return []
+async def _grouping(ctx: Context, by: str, until: datetime) -> list[Keep]:
+    """What a question by place or by practice settles, `until` the other may be asked: of people who are in one group of each but not in the other, two
+    tables tell the difference, also where a month's turn lies between them. Problem business-rule where it is settled otherwise."""
+    if not by:
+        return []
+    now = Keep(REPORT, GROUPING, msgspec.json.encode(Grouping(by, until)), until)
+    raw = await ctx.house.store.kept(REPORT, GROUPING, ctx.at)
+    if raw is None:
+        return [replace(now, if_absent=True)]
+    settled = msgspec.json.decode(raw, type=Grouping)
+    if settled.by != by:
+        when = f"{settled.until:%d %B %Y}".lstrip("0")
+        raise Problem("business-rule", f"Reports are by {settled.by} until {when}. By {by}, too, they could be subtracted from each other, and somebody be known.", "by")
+    return [replace(now, if_value=raw)] if settled.until < until else []
 
 
 def _may(ctx: Context) -> None:

@@ -28,7 +28,7 @@ from .conditions import matching
 from .context import Context, Written, need_scope, note
 from .fetching import fetch
 from .identifying import known_person
-from .judging import judge
+from .judging import judge, with_lacks
 from .preparing import known, matched, put_edited, put_new, put_over, take_away, with_id, without_id
 from .refusing import turned_away
 from .storing import given_back
@@ -263,7 +263,7 @@ def _edit(plan: Plan, step: Step) -> edits.Edit:
 def answered(ctx: Context, steps: Sequence[Step], answers: Mapping[int, Written], prefer: str = "") -> dict[str, Any]:
     """The response Bundle of what was written, an entry for each that was asked; those of reads are still to be filled."""
     went_well: dict[str, Any] = {"response": {"status": "200 OK"}}
-    entries = [bundles.answered(answers[s.at], prefer, ctx.house.base_url) if s.at in answers else dict(went_well) for s in steps]
+    entries = [bundles.answered(with_lacks(ctx.house, answers[s.at], prefer), prefer, ctx.house.base_url) if s.at in answers else dict(went_well) for s in steps]
     return {"resourceType": "Bundle", "type": "transaction-response", **({"entry": entries} if entries else {})}
 
 
@@ -333,7 +333,7 @@ async def _by_itself(ctx: Context, at: int, entry: Any, once: Once | None, prefe
     try:
         step = reading.step(at, entry, ctx.house.base_url, ctx.house.r4)
         try:
-            return await _look(ctx, step) if step.reads else bundles.answered(await _alone(ctx, step, once), prefer, ctx.house.base_url)
+            return await _look(ctx, step) if step.reads else bundles.answered(with_lacks(ctx.house, await _alone(ctx, step, once), prefer), prefer, ctx.house.base_url)
         except Unavailable as wrong:
             raise placed(step, unanswered(wrong)) from None
         except Problem as p:

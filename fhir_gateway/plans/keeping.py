@@ -28,8 +28,12 @@ from .texts import checked
 
 TYPES = (
     "CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference",
-    "MedicationStatement", "ClinicalImpression", "RiskAssessment",
+    "MedicationStatement", "MedicationRequest", "ClinicalImpression", "RiskAssessment",
 )  # fmt: skip
+
+
+MEDICINES = ("MedicationStatement", "MedicationRequest")
+NO_MEDICINE = ("entered-in-error", "draft", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +346,15 @@ async def opened(ctx: Context, patient: str, also: Sequence[str] = ()) -> Opened
     """
     found = await record(ctx, patient, also)
     return Opened(mapping.from_fhir(found, load_tables(), main=await gate.main_plan_of(ctx, f"Patient/{patient}")), found)
+
+
+def medicines_beside(held: Opened) -> list[dict[str, Any]]:
+    """Medicines of the record that the plan does not hold, as the plan would say them: what a hospital prescribed, stopped or changed is read with the
+    others, whether somebody has taken it into the plan or not."""
+    mine = {str(m.get("id")) for m in held.plan.get("medicines") or () if isinstance(m, Mapping)}
+    others = [r for r in held.record if r.get("resourceType") in MEDICINES and own_identifier(r) is None and r.get("id") not in mine and r.get("status") not in NO_MEDICINE]
+    around = [r for r in held.record if r.get("resourceType") in ("Medication", "Organization", "Practitioner", "PractitionerRole")]
+    return list(mapping.from_fhir([*others, *around], load_tables()).get("medicines", ())) if others else []
 
 
 async def record(ctx: Context, patient: str, also: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -24,7 +24,8 @@ from .abilities import Abilities, of_statement
 from .asking import Asking, asked
 from .failures import Down, Forbidden, Garbled, Locked, Plain, Refusal, Unknown, unreached
 from .origin import address
-from .pages import Page, begun, envelope
+from .page_by_page import MANY, MOST_PAGES, Large, page_by_page
+from .pages import Page, envelope
 from .plain import its_way
 from .plain import words as said_plainly
 from .replies import Reply, believed, bounded, etag_of, header_tag, leniently, of_response, same, unsupported, words
@@ -33,20 +34,10 @@ from .waiting import WAIT_MAX, WAIT_MIN, spent, wait_asked
 LIMIT: Final = 20 * 1024 * 1024
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 PAGE_SECONDS, WHOLE_SECONDS = 120.0, 50.0  # a whole page; any other whole answer, which is less than an attempt is held for
-MANY, EMPTY = 100, 100  # entries of a page that we ask for; pages in a row with a next one and nothing new on them
-MOST_PAGES = 100_000  # of one reading: a list that is longer has no end
 FRESH, AGAIN = timedelta(hours=1), timedelta(minutes=1)  # how long its /metadata is believed; and at the least
 FORBIDDEN = 3  # people in a row of whom nothing is ours to write: then it is asked whether we may write at all
 NOT_FHIR: Final = frozenset({"text/html", "text/plain", "text/xml", "application/xml", "application/fhir+xml"})  # what is said of an answer: its words may be anything
 EVER: Final = "1970-01-01T00:00:00Z"
-
-
-class _Large(Exception):
-    """An answer over the limit, and how it began."""
-
-    def __init__(self, raw: bytes, date: datetime | None) -> None:
-        super().__init__()
-        self.raw, self.date = raw, date
 
 
 class SignsIn(Protocol):
@@ -227,7 +218,8 @@ class RemoteServer:
 
     def search(self, type: str, params: Mapping[str, str]) -> AsyncIterator[Page]:
         """Every page of a search. By `_id`, `_tag` or `patient` it is about one thing, not about us."""
-        return self._pages(f"/{type}", params, next((f"{type}?{params[n]}" for n in ("_id", "_tag", "patient") if n in params), ""))
+        one = next((f"{type}?{params[n]}" for n in ("_id", "_tag", "patient") if n in params), "")
+        return page_by_page(lambda url: self._page(url, one), f"/{type}", params, self._most())
 
     async def identified(self, type: str, token: str, count: int = 20, *, patient: str = "", named: bool = True, asking: Asking | None = None) -> Page:
         """The first page of those with this `system|value`, of a `patient` there alone where one is given. Asked in a body, for an address is
@@ -243,7 +235,7 @@ class RemoteServer:
                     raise
                 reply, raw = await self._ask("GET", f"/{type}?{wanted}", one=one, page=True, asking=asking)
             return envelope(raw, reply.date)
-        except _Large:
+        except Large:
             wrong = f"who has one identifier there is more than {self._most()}"
         except Problem as p:
             wrong = f"it answered a page that cannot be read: {p.text}"
@@ -254,7 +246,8 @@ class RemoteServer:
 
         Never without `_since`: HAPI keeps the length of the whole of it for a minute, and gives no more than that.
         """
-        return self._pages(f"/{type}/_history" if type else "/_history", {"_count": str(count), "_since": since or EVER})
+        path = f"/{type}/_history" if type else "/_history"
+        return page_by_page(lambda url: self._page(url, ""), path, {"_count": str(count), "_since": since or EVER}, self._most())
 
     async def _put(self, type: str, id: str, body: Mapping[str, Any], etag: str, asking: Asking | None) -> Reply:
         return await self._write("PUT", f"/{type}/{id}", type, id, body, {"If-Match": etag} if etag else {}, asking)
@@ -275,38 +268,7 @@ class RemoteServer:
         if reply.body is not None:
             self.tags = "none" if not reply.etag else "usual" if reply.etag == etag_of(reply.body) else "own"
 
-    # -- page by page
-
-    async def _pages(self, path: str, params: Mapping[str, str], one: str = "") -> AsyncIterator[Page]:
-        """Refusal 410 where a next page is one that was given before, or page upon page has nothing that was not met: the window is not at
-        its end. Down where there are more than MOST_PAGES.
-
-        A page that is too large is asked for again, from the first, with fewer entries; a single entry that is, is a broken one.
-        """
-        count, empty, seen, met = int(params.get("_count", MANY)), 0, set[str](), set[str]()
-        url: str | None = f"{path}?{urlencode(params)}"
-        while url:
-            if url in seen or empty >= EMPTY:
-                raise Refusal(410, "its next page is one that it gave before, or there is nothing new on them")
-            if len(seen) >= MOST_PAGES:
-                raise Down(f"its pages have no end: more than {MOST_PAGES}")
-            seen.add(url)
-            try:
-                page = await self._page(url, one)
-            except _Large as e:
-                cut, whole = begun(e.raw, e.date, f"An entry of more than {self._most()}.")
-                if count > 1:
-                    count, empty, seen, met = max(min(whole, count // 2), 1), 0, set(), set()
-                    url = f"{path}?{urlencode({**params, '_count': str(count)})}"
-                    continue
-                if cut is None or whole:
-                    raise Down(f"however few entries we ask for, its page is larger than {self._most()}") from None
-                page = cut
-            new = {e.state for e in page.entries} - met
-            empty = 0 if new else empty + 1
-            met |= new
-            yield page
-            url = page.next
+    # -- a page
 
     async def _page(self, url: str, one: str) -> Page:
         reply, raw = await self._ask("GET", url, one=one, page=True)
@@ -379,7 +341,7 @@ class RemoteServer:
             raise Unknown(f"it answered {method} with {reply.status}")
         if not whole:
             if page:
-                raise _Large(raw, reply.date)
+                raise Large(raw, reply.date)
             raise Unknown(f"its answer to {method} is larger than {self._most()}")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if raw.strip() and kind and "json" not in kind and method != "DELETE":
@@ -423,6 +385,6 @@ class RemoteServer:
 
 
 __all__ = [
-    "LIMIT", "WAIT_MAX", "WAIT_MIN", "Abilities", "Asking", "Down", "Forbidden", "Garbled", "Locked", "Refusal", "RemoteServer", "Reply", "Unknown",
+    "LIMIT", "MANY", "MOST_PAGES", "WAIT_MAX", "WAIT_MIN", "Abilities", "Asking", "Down", "Forbidden", "Garbled", "Locked", "Refusal", "RemoteServer", "Reply", "Unknown",
     "wait_asked",
 ]  # fmt: skip

@@ -48,12 +48,12 @@ class Locked(Exception):
 class Refusal(Exception):
     """The server will not take this: 400, 403, 404, 405, 409, 410, 412, 422.
 
-    As a string it is its status, issue codes and element names, or `text` where that is ours. With an `outcome` `text` is theirs and may quote
+    As a string it is its status, issue codes and element names, or `text` where that is ours; a status of 0 is nobody's but ours. With an `outcome` `text` is theirs and may quote
     a record: it stands nowhere but in what is kept for a person to look at.
     """
 
     def __init__(self, status: int, text: str, outcome: dict[str, Any] | None = None) -> None:
-        super().__init__(f"{status}: {text}" if outcome is None else reason(status, outcome))
+        super().__init__(reason(status, outcome) if outcome is not None else f"{status}: {text}" if status else text)
         self.status, self.text, self.outcome = status, text, outcome
 
     @property

@@ -7,11 +7,12 @@ ends. What goes wrong here never reached the other server's records: Down has `a
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -21,7 +22,7 @@ from joserfc import jwt
 from .. import outbound
 from ..settings.signing import SigningKey
 from ..settings.unsafe import private
-from .client import Down, Locked, wait_asked
+from .client import Down, Locked, RemoteServer, wait_asked
 from .failures import unreached
 
 SCOPE = "system/*.cruds"
@@ -33,6 +34,35 @@ LARGEST = 64 * 1024  # bytes
 SECONDS = 10.0  # for each step, and for a whole answer
 ERRORS = ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope")  # RFC 6749 5.2
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 2.1
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """By what we sign in at a server, for whoever looks after it: never the secret itself. `kind` is that of `auth` in the settings;
+    `ends` where what we hold says so."""
+
+    kind: str
+    client: str = ""
+    kid: str = ""
+    algorithm: str = ""
+    ends: datetime | None = None
+
+
+def credential_of(server: RemoteServer) -> Credential:
+    """What this server knows us by."""
+    if isinstance(server.sign_in, SignIn):
+        return Credential("smart", server.sign_in.client, server.sign_in.key.kid, server.sign_in.key.algorithm)
+    kind, _, said = server.authorization.partition(" ")
+    return Credential(kind.lower() or "none", ends=_end_of(said) if kind == "Bearer" else None)
+
+
+def _end_of(token: str) -> datetime | None:
+    """What a JWT says as `exp`; None for any other token."""
+    try:
+        body = token.split(".")[1]
+        return datetime.fromtimestamp(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["exp"], UTC)
+    except (IndexError, ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
+        return None
 
 
 @dataclass

@@ -20,6 +20,7 @@ from pydantic_settings import (
 )  # fmt: skip
 
 from ..domain.directory import ODS_CODE
+from ..domain.limits import Limits
 
 
 class AuthSettings(BaseModel):
@@ -151,6 +152,7 @@ class Settings(BaseSettings):
     remote_subscribe: Literal["auto", "off"] = Field("auto", description="Whether it calls us when something changes there, where it can.")
     remote: list[RemoteSettings] = Field(default_factory=list, description="Several external servers (TOML: [[remote]]).")
     launcher: list[LauncherSettings] = Field(default_factory=list, description="Systems whose users may open a person here from there (TOML: [[launcher]]).")
+    leave_url: str = Field("https://www.bbc.co.uk/weather", description="Where *Leave this page* leads, on the pages of people and their relatives: an https address of another website that anybody may be seen to read, and that answers by itself.")
     tell_smtp: str = Field("", description="Mail server for notices: `smtp://HOST:PORT` (STARTTLS off the loopback address) or `smtps://HOST:PORT`.")
     tell_smtp_user: str = Field("", description="Sign-in name at the mail server.")
     tell_smtp_password: str = Field("", repr=False, description="Password at the mail server.")
@@ -236,6 +238,11 @@ class Settings(BaseSettings):
     def proxies(self) -> frozenset[str]:
         """The addresses and networks in `trusted_proxies`."""
         return frozenset(a.strip() for a in self.trusted_proxies.split(",") if a.strip())
+
+    @property
+    def limits(self) -> Limits:
+        """What one FHIR request, or one resource of a partner's, may ask for."""
+        return Limits(self.entries_limit, self.count_limit, self.values_limit, self.body_limit, self.items_limit, self.elements_limit)
 
     @property
     def pace(self) -> float:

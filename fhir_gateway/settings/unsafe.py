@@ -46,6 +46,8 @@ def unsafe_combination(s: Settings) -> str | None:
         return wrong
     if s.policy == "Policy-break-glass-only" and s.break_glass == "consent-only":
         return "GATEWAY_POLICY opens records by an emergency alone, and GATEWAY_BREAK_GLASS allows none: set one of them to something else."
+    if not _elsewhere(s.leave_url, s.base):
+        return "GATEWAY_LEAVE_URL must be an https address of another website that anybody may be seen to read, such as https://www.bbc.co.uk/weather."
     if s.journal_path.resolve().is_relative_to(s.data.resolve()):
         return "Set GATEWAY_JOURNAL to a folder outside GATEWAY_DATA: what is lost with the store must not be lost with its journal."
     if bad := next((p for p in sorted(s.proxies) if not _few(p)), None):
@@ -59,6 +61,11 @@ def unsafe_combination(s: Settings) -> str | None:
     except ValueError as wrong:
         return f"GATEWAY_READ_ONLY is not right: {wrong}."
     return unsafe_remotes(s) or unsafe_launchers(s) or unsafe_subscribers(s) or _guessable(s)
+
+
+def _elsewhere(address: str, ours: str) -> bool:
+    """A page of somebody else's, in letters that may stand in any header."""
+    return bool(re.fullmatch(r"https?://[A-Za-z0-9.:-]+(/[!-\[\]-~]*)?", address)) and private(address) and split(address).netloc != split(ours).netloc
 
 
 def unsafe_issuer(s: Settings) -> str | None:

@@ -66,6 +66,11 @@ AT_A_TIME: Final = 50  # kept values that are fetched at once
 
 
 class Store(Protocol):
+    @property
+    def largest_link(self) -> int:
+        """Bytes of both states of a copy, as sent and as received, that it writes down in one link: more may be TooBig."""
+        ...
+
     async def commit(self, *ops: Op) -> None: ...
 
     async def get(self, ref: Ref) -> Stored | None:

@@ -58,6 +58,8 @@ async def open(uri: str, *, clock: Callable[[], datetime] = _undated, search_sec
 class MongoStore:
     """See `store.base.Store` for what each method promises."""
 
+    largest_link: Final = 16 * 1024 * 1024 - 64 * 1024  # of one document, less what stands beside the two states
+
     def __init__(self, client: AsyncMongoClient[Document], db: Database, clock: Callable[[], datetime], search_seconds: float = 5.0) -> None:
         self._client, self._db, self._clock, self._search_seconds = client, db, clock, search_seconds
         self._now = db.with_options(read_concern=SNAPSHOT)  # one look, one moment

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import apsw
 import msgspec
@@ -51,6 +51,8 @@ async def open(path: str | Path, *, key: str | None = None, clock: Callable[[], 
 
 class SqliteStore:
     """See `store.base.Store` for what each method promises."""
+
+    largest_link: Final = 900_000_000  # of the 1,000,000,000 bytes of one value
 
     def __init__(self, path: Path, key: str | None, clock: Callable[[], datetime], search_seconds: float = 5.0) -> None:
         self.path, self._key, self._search_seconds = path, key, search_seconds

@@ -92,12 +92,16 @@ async def open_of(house: House, partner: Partner, patient: str | None = None) ->
 async def begin(
     house: House, partner: Partner, entry: Queued, stored: Stored, before: Attempt | None, why: Grounds, copy: Mapping[str, Any]
 ) -> Attempt:
-    """This version is about to leave, and this worker still holds the entry: Fenced otherwise."""
+    """This version is about to leave, and this worker still holds the entry: Fenced otherwise. Taken where another lane began meanwhile, for
+    which it goes ahead of something else: `before` is what was under way when it was looked for there."""
+    raw = await house.store.kept(KIND, _key(partner, stored.ref), house.clock()) if before is not None else None
+    if before is not None and (raw is None or msgspec.json.decode(raw, type=Attempt) != before):
+        raise Taken(KIND, _key(partner, stored.ref))
     tries, now = before.tries if before is not None else (), micros(house.clock())
     if all(t.version != stored.version for t in tries):
         tries += (Try(stored.version, now, digest(copy), why.decision.consent, stored.epoch, why.on_behalf_of),)
     attempt = Attempt(next(iter(stored.facts.patients), None), tries, last=now)
-    await house.store.commit(*held(house, entry), _keep(partner, stored.ref, attempt))
+    await house.store.commit(*held(house, entry), replace(_keep(partner, stored.ref, attempt), if_absent=before is None, if_value=raw))
     return attempt
 
 

@@ -15,8 +15,8 @@ from ..remote.client import Down, Refusal
 from . import missing
 from .feed import Expired, Feed, Page, feeds, pages
 from .identity import KIND
+from .one_by_one import taken
 from .partner import Partner
-from .taking import apply
 from .watermarks import MARK, Clock, fallen, since_when
 
 
@@ -61,7 +61,7 @@ async def preview(house: House, partner: Partner) -> AsyncIterator[dict[str, Any
                 if page.beyond:
                     yield {"remote": partner.name, "ref": feed.name, "would": "refuse", "why": f"more is stamped {page.beyond} than that server lets us go through"}
                 for change in page.changes:
-                    tally = await apply(looking, partner, change)
+                    tally = await taken(looking, partner, change)
                     for ops in unwritten.commits:
                         for foreseen in _read_off(ops):
                             yield {"remote": partner.name, **foreseen}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from ..domain import copies, strict
 from ..domain.types import Linked, Ref
 from ..remote.client import Refusal, Reply
 from ..remote.replies import bare, etag_of, same
+
+RANDOM: Final = 20  # an id so long was drawn by lot, and is not given twice
 
 
 def began_there(link: Linked | None) -> bool:
@@ -21,6 +23,11 @@ def began_there(link: Linked | None) -> bool:
 def names_by_id(code: str, ref: Ref) -> bool:
     """Does this tag's code name a record by this id, at whichever gateway."""
     return code == ref.id or code.endswith(f".{ref.id}")
+
+
+def given_twice(link: Linked) -> bool:
+    """May this id be given again, once they were put back from a backup: that server counts."""
+    return len(link.remote_id.partition("/")[2]) < RANDOM
 
 
 def changed(link: Linked, **more: Any) -> Linked:
@@ -48,4 +55,4 @@ def id_of(reply: Reply, live: Linked | None) -> str:
     return parts[-1]
 
 
-__all__ = ["bare", "began_there", "changed", "etag_of", "id_of", "kept", "names_by_id", "over", "same"]
+__all__ = ["bare", "began_there", "changed", "etag_of", "given_twice", "id_of", "kept", "names_by_id", "over", "same"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from ..domain.types import Close, Drop, Keep, Linked, Op, Queued, Ref, Send, Stored
-from ..gate import Context, House, may_send
+from ..domain.types import Close, Disclosed, Drop, Keep, Linked, Op, Queued, Ref, Send, Stored
+from ..gate import Context, House, may_keep, may_send
 from ..gate.context import note
 from ..remote.client import Garbled, Refusal, Unknown
 from . import attempts, missing, tags
@@ -109,11 +110,12 @@ async def once_here(house: House, partner: Partner, ctx: Context, ref: Ref) -> l
     return [over(None, replace(tags.home(partner.name, ref, id, {}), gone=True))] if id is not None else []
 
 
-async def may_stay(house: House, partner: Partner, ctx: Context, stored: Stored | None) -> bool:
-    """May what left of this be there? Of what they took back themselves: as it was last. Nobody here took anything back by that."""
+async def may_stay(house: House, partner: Partner, ctx: Context, stored: Stored | None, rows: Collection[Disclosed] = ()) -> bool:
+    """May what left of this, by the open `rows` of the ledger, be there? Of what they took back themselves: as it was last. Nobody here took
+    anything back by that."""
     if stored is not None and by_them(ctx, stored):
         stored = await house.store.version(stored.ref, stored.version - 1)
-    return stored is not None and not stored.deleted and (await may_send(ctx, partner.terms, stored)).permit
+    return stored is not None and not stored.deleted and await may_keep(ctx, partner.terms, stored, rows)
 
 
 async def left_alone(

@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from .. import gate
-from ..domain import copies, strict
+from ..domain import copies, said_again, strict
 from ..domain.bundle import references
 from ..domain.directory import NO_PATIENT_DATA
+from ..domain.limits import DEFAULT, Limits
 from ..domain.masked import HELD_BACK, held_back
 from ..domain.types import Linked, Ref
 from ..gate import Context, House
@@ -48,6 +49,7 @@ class Partner:
     identity_search: bool | None = None  # what was kept of whether it says who has an NHS number
     strangers: set[str] = field(default_factory=set)  # `Patient/id` there of people who are not here
     heard: dict[str, frozenset[str]] = field(default_factory=dict)  # by feed: the states that were looked at in the last window
+    met_again: dict[str, datetime] = field(default_factory=dict)  # `Type/id` there, when it was last seen to mean what it did
     refused: set[str] = field(default_factory=set)  # the feeds that it refuses to be asked for now
     concurrency: int = 8  # entries of different people under way at once
     looked: tuple[int, str] | None = None  # under which directory and agreement `turning` looked last
@@ -57,6 +59,7 @@ class Partner:
     looked_until: str = ""  # and how far: `Type/id`
     counted: datetime | None = None  # when what had no answer was looked at last (`attempts.counted`)
     rereading: Rereading | None = None
+    limits: Limits = DEFAULT  # of one resource of theirs, as of what any client sends
     elements: tuple[set[str], set[str]] | None = None  # `Type.path` that it was seen to keep, and to drop; None: not looked up yet
     stirred: bool = False  # something came in from there since
     absolute: bool = True  # does it take references to other servers; false once it refused one
@@ -98,9 +101,9 @@ def outgoing(
 
 
 def incoming(body: Mapping[str, Any], ref: Ref | None, names: Mapping[str, str], said: Collection[str] = ()) -> dict[str, Any]:
-    """Their resource as ours: our id, references to ours, the tags of gateways taken out. `names` maps their `Type/id` to ours; `said` is what
+    """Their resource as ours: our id, references to ours, without the tags of gateways and what we said again. `names` maps their `Type/id` to ours; `said` is what
     our own versions of it refer to: only that was held back by us, and is a reference again."""
-    out = {k: v for k, v in body.items() if k != "id"}
+    out = {k: v for k, v in said_again.without(dict(body)).items() if k != "id"}
     meta = {k: v for k, v in body.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "source")}
     out = copies.tagged({**out, "meta": meta}, ())
     if ref is not None:

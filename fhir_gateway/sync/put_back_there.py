@@ -17,7 +17,7 @@ from ..gate import Context, House
 from ..remote.client import Down, Garbled, Refusal, Unknown
 from . import belonging, missing, tags
 from .feed import utc
-from .links import began_there, changed, etag_of, same
+from .links import began_there, changed, etag_of, given_twice, same
 from .partner import Partner
 from .reading_back import less
 from .tally import Tally, ignored
@@ -26,7 +26,6 @@ from .waiting import both_kept, deletion_kept
 from .whose import held_by_name, names_of
 
 Standing = Literal["as agreed", "older", "beside", "another"]
-RANDOM: Final = 20  # an id so long was drawn by lot, and is not given twice
 _VERSION: Final = re.compile(r'(?:W/)?"([A-Za-z0-9.-]{1,64})"')
 
 
@@ -60,11 +59,6 @@ async def standing(house: House, partner: Partner, link: Linked, there: Mapping[
         known = lower and stored is not None and await belonging.once_ours(house, stored, there)
         return "older" if known else "beside" if lower else "as agreed"
     return "older" if now and await partner.server.version(type, id, now) is not None else "as agreed"  # it keeps versions, and not that one
-
-
-def given_twice(link: Linked) -> bool:
-    """May this id be given again: that server counts."""
-    return len(link.remote_id.partition("/")[2]) < RANDOM
 
 
 async def another_there(house: House, partner: Partner, link: Linked, *, recall: bool = True) -> bool:

@@ -17,6 +17,7 @@ from .tally import Tally
 from .waiting import refusal_kept
 
 TRIES = 8
+OURS = 0  # the status of what was refused here, in words of ours
 
 
 async def later(house: House, partner: Partner, entry: Queued, e: Exception) -> None:
@@ -54,7 +55,7 @@ async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tal
         else:
             await later(house, partner, entry, e)
             tally.delayed += 1
-    elif entry.tries < 2 and e.status not in (400, 422):
+    elif entry.tries < 2 and e.status not in (OURS, 400, 422):
         await later(house, partner, entry, e)
         tally.delayed += 1
     else:
@@ -69,7 +70,7 @@ async def _not_yet(house: House, partner: Partner, entry: Queued, e: NotYet, tal
         await later(house, partner, entry, e)
         tally.delayed += 1
         return
-    said = Refusal(0, NOT_KNOWN)  # words of ours
+    said = Refusal(OURS, NOT_KNOWN)
     told = await tell_once(house, partner, entry)
     await house.store.commit(Close(entry.entry, entry.fence, "parked", NOT_KNOWN), refusal_kept(house, partner, entry.ref, said), *told)
     tally.parked += 1

@@ -19,6 +19,7 @@ from ..domain.types import Linked, Op, Ref, Send, Stored
 from ..gate import Context, House, grounds
 from ..gate.context import note
 from ..gate.identifying import find_person, with_number
+from ..gate.several import about_others_too
 from ..remote.client import Refusal, Unknown
 from ..store.base import Moved
 from . import attempts, tags
@@ -29,6 +30,7 @@ from .identity import Waits, hold, of, settle, waiting, wrong
 from .leaving import still_asked
 from .links import etag_of, over
 from .partner import Partner, as_owner, local_references
+from .renaming import named_otherwise
 from .shapes import misshapen
 
 ADOPTED = b"https://fhir-gateway.example/id/adopted"  # in what a link says was sent: nothing was, they had it before
@@ -59,7 +61,7 @@ async def same(house: House, partner: Partner, ctx: Context, person: Ref, name: 
     stored, was = await house.store.get(person), await house.store.link(partner.name, person)
     if stored is None or stored.deleted or stored.body is None:
         raise Problem("not-found", "There is nobody here by this name.")
-    theirs = await _read(house, partner, name)
+    theirs = await read(house, partner, name)
     if theirs is None:
         raise Problem("not-found", f"There is no `{name[:80]}` at {partner.name}.")
     ours = strict.decode(stored.body)
@@ -70,7 +72,8 @@ async def same(house: House, partner: Partner, ctx: Context, person: Ref, name: 
     if not evidence.strip() or len(evidence) > LONGEST:
         raise Problem("business-rule", f"Say in `evidence` who found this out, when and how (at most {LONGEST} characters).", "evidence")
     rows = await house.store.ledger(remote=partner.name, patient=str(person), open_only=True)
-    here = await house.store.get_many(sorted({d.ref for d in rows}))
+    others = {s.ref async for s in about_others_too(house, [str(person)])}
+    here = await house.store.get_many(sorted({d.ref for d in rows} | others))
     again: list[Op] = [Send(partner.name, ref, s.version, str(person)) for ref, s in here.items() if not s.deleted and ref != person]
     if person in here:  # our own copy, beside theirs
         again.append(Send(partner.name, person, stored.version, str(person), "recall"))
@@ -117,7 +120,7 @@ async def _person(house: House, partner: Partner, ctx: Context, stored: Stored, 
     if found is None:
         await settle(house, partner, ctx, stored.ref)
         return False
-    await settle(house, partner, ctx, stored.ref, adopted(partner, stored, found, was), met=_name(found))
+    await settle(house, partner, ctx, stored.ref, adopted(partner, stored, found, was), *await named_otherwise(house, partner, stored, was), met=_name(found))
     return True
 
 
@@ -142,7 +145,7 @@ async def still(house: House, partner: Partner, ctx: Context, stored: Stored, li
         return
     ours = strict.decode(stored.body or b"{}")
     if theirs_to_write(link):
-        theirs = await _read(house, partner, link.remote_id)
+        theirs = await read(house, partner, link.remote_id)
         if theirs is None or (why := unlike(ours, theirs)):
             await hold(house, partner, ctx, stored.ref, "deleted" if theirs is None else why, [link.remote_id])
             raise Waits
@@ -205,7 +208,7 @@ async def recognised(house: House, partner: Partner, ctx: Context, there: dict[s
         if target.type != "Patient" or not ID.fullmatch(target.id) or str(target) in partner.strangers:
             continue
         link = await house.store.link_by_remote(partner.name, str(target))
-        theirs = await ahead.bounded(_read(house, partner, str(target))) if link is None else None
+        theirs = await ahead.bounded(read(house, partner, str(target))) if link is None else None
         if theirs is None or await tags.ours(house, theirs):
             continue
         person = await _here(house, partner, ctx, theirs)
@@ -240,7 +243,7 @@ async def _here(house: House, partner: Partner, ctx: Context, theirs: dict[str, 
         if not known:
             await hold(house, partner, ctx, stored.ref, why, [name])
         raise wrong(why)
-    await settle(house, partner, ctx, stored.ref, adopted(partner, stored, theirs, link), met=name)
+    await settle(house, partner, ctx, stored.ref, adopted(partner, stored, theirs, link), *await named_otherwise(house, partner, stored, link), met=name)
     return str(stored.ref)
 
 
@@ -267,7 +270,7 @@ async def noticed(house: House, partner: Partner, there: dict[str, Any]) -> bool
 
 async def _unlike(house: House, partner: Partner, stored: Stored, link: Linked) -> bool:
     """Is it still unsure, by what is there now? Settled where it is not."""
-    theirs = await _read(house, partner, link.remote_id)
+    theirs = await read(house, partner, link.remote_id)
     ctx = await as_owner(house, partner, "access")
     if theirs is None or unlike(strict.decode(stored.body or b"{}"), theirs):
         return True
@@ -278,7 +281,7 @@ async def _unlike(house: House, partner: Partner, stored: Stored, link: Linked) 
 # -- asking there ---------------------------------------------------------------------------------------------------------
 
 
-async def _read(house: House, partner: Partner, name: str) -> dict[str, Any] | None:
+async def read(house: House, partner: Partner, name: str) -> dict[str, Any] | None:
     """A Patient there as it is now; None when it is gone, or is no Patient."""
     type, _, id = name.partition("/")
     try:

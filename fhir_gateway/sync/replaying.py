@@ -18,8 +18,9 @@ from ..gate.proving import need_proof
 from . import identity, missing
 from .feed import Change, askable, change_of
 from .links import etag_of
+from .not_taken import left_out
 from .partner import Partner, as_owner, said_in
-from .taking import apply, left_out
+from .taking import apply
 from .tally import Tally, ignored
 from .uniting import as_here
 from .waiting import QUARANTINE, Corrected, both_kept, left_out_of, quarantine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..domain import strict
-from ..domain.types import Close, Disclosed, Drop, Linked, Op, Place, Queued, Ref, Send, Stored
+from ..domain.types import Close, Disclosed, Drop, Op, Place, Queued, Ref, Send, Stored
 from ..gate import Context, House, may_send
 from ..gate.ended import KIND as ENDED
 from ..gate.ended import Ended, ended
@@ -14,6 +14,7 @@ from .links import began_there, changed
 from .partner import Partner, as_owner, local_references
 from .recalling import recalls_waiting
 from .recognising import theirs_to_write
+from .renaming import named_otherwise
 from .tally import Tally
 from .turning import MOST
 
@@ -26,9 +27,12 @@ async def review(house: House, partner: Partner, entry: Queued, tally: Tally) ->
     recalls: list[tuple[Disclosed, list[Ref]]] = []
     under_way = [d for ref, a in (await attempts.open_of(house, partner, entry.patient)).items() for d in attempts.rows(partner, ref, a)]
     waiting = await recalls_waiting(house, partner, entry)
-    for row in {d.ref: d for d in [*under_way, *await attempts.there_now(house, partner, entry.patient)]}.values():
+    there: dict[Ref, list[Disclosed]] = {}
+    for row in [*under_way, *await attempts.there_now(house, partner, entry.patient)]:
+        there.setdefault(row.ref, []).append(row)
+    for row in [rows[-1] for rows in there.values()]:
         stored = await house.store.get(row.ref)
-        if not await originals.may_stay(house, partner, ctx, stored):
+        if not await originals.may_stay(house, partner, ctx, stored, there[row.ref]):
             body = stored.body if stored is not None else None
             if waiting.get(str(row.ref), {}).keys() & {"queued", "parked"}:
                 continue
@@ -76,18 +80,6 @@ async def _may_be_there_again(house: House, partner: Partner, stored: Stored, sa
     if link is not None and not link.gone and not began_there(link) and not theirs_to_write(link):
         over.append(changed(link, gone=True))
     return over
-
-
-async def named_otherwise(house: House, partner: Partner, stored: Stored, link: Linked | None) -> list[Op]:
-    """What refers to this and is there already names it as it was called before, or as held back: it goes once more."""
-    if not stored.facts.patients or (stored.ref.type == "Patient" and link is None):
-        return []
-    again: list[Op] = []
-    for referrer in await house.store.referrers(stored.ref):
-        other, known = await house.store.get(referrer), await house.store.link(partner.name, referrer)
-        if other is not None and not other.deleted and known is not None and not known.gone and not began_there(known):
-            again.append(Send(partner.name, referrer, other.version, next(iter(other.facts.patients), None), "changed"))
-    return again
 
 
 def _referrers_first(recalls: list[tuple[Disclosed, list[Ref]]]) -> list[Disclosed]:

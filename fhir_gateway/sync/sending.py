@@ -5,19 +5,19 @@ from __future__ import annotations
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
-from ..domain import copies, strict
+from ..domain import copies, said_again, strict
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.labels import with_labels
 from ..domain.masked import found_again
 from ..domain.rendering import put_back, rendered
 from ..domain.types import Close, Delay, Disclosed, Linked, Note, Op, Queued, Ref, Send, Stored
-from ..gate import Context, Grounds, House, grounds, may_send, shown_to
+from ..gate import Context, Grounds, House, grounds, may_keep, may_send, shown_to
 from ..gate.context import note
 from ..gate.disclosing import NOT_AGREED
 from ..remote.client import Asking, Refusal, Reply
-from ..store.base import Fenced, Moved, Taken
+from ..store.base import Fenced, Moved, Taken, TooBig
 from . import attempts, belonging, identity, joining, missing, reading_back, recognising, stubs, tags, unsent
 from .attempts import Attempt, sent_open
 from .leaving import AskAgain, as_asked
@@ -26,11 +26,14 @@ from .links import began_there, changed, etag_of, id_of, over, same
 from .partner import Partner, as_owner, elsewhere, local_references, outgoing, theirs_to_tag
 from .put_back_there import another_there
 from .recalling import take_back
-from .reviewing import named_otherwise, review
+from .renaming import named_otherwise
+from .reviewing import review
 from .taking import at_home, pull_one
 from .tally import Tally
 from .waiting import deleted_there, held_there, quarantine
 from .whose import as_they_wrote, called_there
+
+TOO_LARGE: Final = "it is larger than the store here can write down of what both sides agreed on: send it in parts"
 
 
 class Differs(Exception):
@@ -55,6 +58,8 @@ async def see_to(house: House, partner: Partner, entry: Queued, tally: Tally) ->
         if e.kind != "link":
             raise
         raise Refusal(409, "what is there is linked with another record here") from None
+    except TooBig:  # only with what they answered
+        raise Refusal(0, TOO_LARGE) from None
 
 
 async def _one(house: House, partner: Partner, entry: Queued, link: Linked | None, tally: Tally) -> None:
@@ -157,9 +162,15 @@ async def send(
         raise AskAgain(await at_home(house, partner, *theirs_of_it))
     if live is not None and await another_there(house, partner, live, recall=False):
         raise AskAgain(await pull_one(house, partner, live))
+    if 2 * len(strict.dump(copy)) > house.store.largest_link:
+        raise Refusal(0, TOO_LARGE)
     known = await _looked_for(house, partner, stored, before) if live is None else None
+    copy = copy if theirs else said_again.said(copy)
     why = await grounds(ctx, partner.terms, stored)
-    attempt = await attempts.begin(house, partner, entry, stored, before, why, copy) if stored.facts.patients else None
+    try:
+        attempt = await attempts.begin(house, partner, entry, stored, before, why, copy) if stored.facts.patients else None
+    except Taken:  # another lane sends it at this moment
+        raise MayArrive from None
     try:
         asking = partial(as_asked, house, partner, entry, stored, views, link)
         reply = await _conditional(house, partner, stored.ref, copy, live, before, known, asking)
@@ -247,8 +258,8 @@ async def _adopt(house: House, partner: Partner, stored: Stored, was: Linked | N
     """A copy of ours is there of which we do not know when it was agreed on: linked, and united with ours. Nothing there is overwritten."""
     ref = stored.ref
     await _of_the_same(house, partner, stored, there)
-    link = attempts.adopted(partner, ref, there, "")
-    await house.store.commit(over(was, link), *attempts.rows(partner, ref, before), attempts.ended(partner, ref))
+    link, again = attempts.adopted(partner, ref, there, ""), await named_otherwise(house, partner, stored, was)
+    await house.store.commit(over(was, link), *attempts.rows(partner, ref, before), attempts.ended(partner, ref), *again)
     return await pull_one(house, partner, link)
 
 
@@ -359,18 +370,23 @@ async def _ahead(
         if target.type == "Patient":  # else what refers to it names it by identifier
             raise
         return None
-    except (AskAgain, Moved, Taken):
+    except (AskAgain, Moved, Taken) as e:
         link = await house.store.link(partner.name, target)  # it may have been found there
-        return link.remote_id if link is not None and not link.gone else None
+        if link is not None and not link.gone:
+            return link.remote_id
+        if target.type == "Patient" and not isinstance(e, Taken):  # what is about somebody does not go without them: nothing would send it again
+            raise AskAgain from None
+        return None
     return next((op.remote_id for op in ops if isinstance(op, Linked)), None)
 
 
 async def _withhold(
     house: House, partner: Partner, entry: Queued, stored: Stored, ctx: Context, link: Linked | None, tally: Tally
 ) -> None:
-    """Consent says no: nothing leaves; what left earlier is taken back."""
+    """Consent says no: nothing leaves; what left earlier is taken back, but for what they only fetched and may keep."""
     live = link is not None and not link.gone
-    if (live and not began_there(link)) or await sent_open(house, partner, entry):
+    there = await sent_open(house, partner, entry)
+    if not await may_keep(ctx, partner.terms, stored, there) if there else live and not began_there(link):
         await take_back(house, partner, entry, link, tally)
         return
     why = "consent does not let this go there" if partner.terms.takes(stored.ref.type) else NOT_AGREED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -138,8 +138,9 @@ async def open_recalls(house: House, partner: Partner) -> dict[str, dict[str, An
             why = f"{state}: {item['detail']}" if item["detail"] else state
             found.setdefault(item["ref"], {"since": item["queued_at"], "why": why, "words": plainly(item["detail"]) if state == "parked" else ""})
     for person, since in (await _to_be_reviewed(house, partner, counts)).items():
-        for row in await house.store.ledger(remote=partner.name, patient=person, open_only=True):
-            if str(row.ref) not in found and not await _may_be_there(house, partner, row.ref):
+        rows = await attempts.there_now(house, partner, person)
+        for row in rows:
+            if str(row.ref) not in found and not await _may_be_there(house, partner, row.ref, rows):
                 found[str(row.ref)] = {"since": since, "why": "queued: what has changed for this person is still to be looked at", "words": ""}
     for ref, attempt in (await attempts.open_of(house, partner)).items():
         if attempt.recall or not await _may_be_there(house, partner, ref):
@@ -176,13 +177,14 @@ async def oldest_recall(house: House, partner: Partner) -> datetime | None:
 async def _is_to_go(house: House, partner: Partner, item: dict[str, Any]) -> bool:
     """Was this sent, is it still there as far as we know, and may it not be."""
     ref = Ref(*item["ref"].split("/"))
-    rows = await house.store.ledger(remote=partner.name, patient=item["patient"], open_only=True)
-    there = any(d.ref == ref for d in rows) or await attempts.of(house, partner, ref) is not None
-    return there and not await _may_be_there(house, partner, ref)
+    rows = await attempts.there_now(house, partner, item["patient"])
+    under_way = await attempts.of(house, partner, ref) is not None
+    return (under_way or any(d.ref == ref for d in rows)) and not await _may_be_there(house, partner, ref, [] if under_way else rows)
 
 
-async def _may_be_there(house: House, partner: Partner, ref: Ref) -> bool:
-    return await originals.may_stay(house, partner, await as_owner(house, partner, "disclose"), await house.store.get(ref))
+async def _may_be_there(house: House, partner: Partner, ref: Ref, rows: Collection[Disclosed] = ()) -> bool:
+    there = [row for row in rows if row.ref == ref]
+    return await originals.may_stay(house, partner, await as_owner(house, partner, "disclose"), await house.store.get(ref), there)
 
 
 async def preview(house: House, partner: Partner) -> AsyncIterator[dict[str, Any]]:
@@ -195,7 +197,9 @@ async def preview(house: House, partner: Partner) -> AsyncIterator[dict[str, Any
     doubts = {d.ref: d for d in await identity.waiting(house, partner)}
     for unsure in doubts.values():
         yield {"remote": partner.name, "ref": unsure.ref, "would": "wait", "why": f"identity: {unsure.text}", "for": None}
-    there = {d.ref for d in await to_ask_for(house, await house.store.ledger(remote=partner.name, open_only=True))}
+    there: dict[Ref, list[Disclosed]] = {}
+    for row in await to_ask_for(house, await attempts.there_now(house, partner, None)):
+        there.setdefault(row.ref, []).append(row)
     async for ref, waits_to_go in _to_look_at(house, partner, there):
         stored, link = await house.store.get(ref), await house.store.link(partner.name, ref)
         if stored is None or (began_there(link) and link is not None and link.version == stored.version and ref not in there):
@@ -206,20 +210,21 @@ async def preview(house: House, partner: Partner) -> AsyncIterator[dict[str, Any
             yield {"remote": partner.name, "ref": str(ref), "would": "take back", "why": "it was deleted here", "for": None}
             continue
         settled = decision.permit and link is not None and not link.gone and link.version == stored.version
-        if stored.deleted or settled or not (decision.permit or waits_to_go or ref in there):
+        back = not decision.permit and ref in there and not await gate.may_keep(ctx, partner.terms, stored, there[ref])
+        if stored.deleted or settled or not (decision.permit or waits_to_go or back):
             continue
         if decision.permit and (waits := next((doubts[p] for p in stored.facts.patients if p in doubts), None)) is not None:
             if str(ref) != waits.ref:
                 yield {"remote": partner.name, "ref": str(ref), "would": "wait", "why": f"identity of {waits.ref}: {waits.text}", "for": None}
             continue
         yield {
-            "remote": partner.name, "ref": str(ref), "would": "send" if decision.permit else "take back" if ref in there else "withhold",
+            "remote": partner.name, "ref": str(ref), "would": "send" if decision.permit else "take back" if back else "withhold",
             "why": f"{decision.basis}: {decision.rule}" if decision.rule else decision.basis,
             "for": found.on_behalf_of if decision.permit else None,
         }  # fmt: skip
 
 
-async def _to_look_at(house: House, partner: Partner, there: set[Ref]) -> AsyncIterator[tuple[Ref, bool]]:
+async def _to_look_at(house: House, partner: Partner, there: Collection[Ref]) -> AsyncIterator[tuple[Ref, bool]]:
     """What is queued, what was here before it was agreed on, and what a review would look at: what is there, was held back, or taken back.
     With each whether it waits to go."""
 

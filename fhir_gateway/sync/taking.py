@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from .. import gate
 from ..domain import copies, strict
-from ..domain.compartment import patients
-from ..domain.directory import NO_PATIENT_DATA, NOBODYS
+from ..domain.directory import NO_PATIENT_DATA
 from ..domain.facts import codes_in
 from ..domain.problem import Problem
 from ..domain.reasons import because
-from ..domain.types import Disclosed, Drop, Linked, Op, Ref, Send, Stored
+from ..domain.types import Drop, Linked, Op, Ref, Send, Stored
 from ..domain.vocabulary import own_task
 from ..domain.withheld import is_stub
 from ..gate import Context, House
@@ -24,16 +24,18 @@ from . import attempts, belonging, identity, joining, missing, originals, put_ba
 from .ahead import Ahead, Far
 from .deleting import deleted_there
 from .feed import ID, Change, askable, change_of, utc
-from .links import began_there, changed, etag_of, kept, over, same
+from .links import began_there, changed, etag_of, given_twice, kept, over, same
+from .not_taken import far, left_out, lost_here, never_here, too_big, unread
 from .partner import Partner, as_owner, incoming, local_references
-from .shapes import misshapen
+from .renaming import named_otherwise
+from .shapes import misshapen, too_much
 from .tally import Tally, ignored
 from .uniting import Again, merged, refused, waits_no_more
-from .waiting import DELETED, QUARANTINE, Corrected, broken, put_aside, quarantine
+from .waiting import DELETED, Corrected, broken, quarantine
 from .whose import held_by_name, names_of, only_shared, unsure, whose
 
-PATIENT_DATA_NOT_TAKEN = frozenset({"AuditEvent", "Provenance"})
 LOOKS = 3  # while we write the same at this moment
+LOOKED = timedelta(minutes=1)  # for so long it is believed that an id there means what it did
 
 
 async def pull_one(house: House, partner: Partner, link: Linked, *, alone: bool = False) -> Tally:
@@ -42,7 +44,7 @@ async def pull_one(house: House, partner: Partner, link: Linked, *, alone: bool 
     try:
         there = await missing.now(house, partner, link.remote_id)
     except Garbled as e:
-        return await _unread(house, partner, {**change, "resource": {"unreadable": True}}, e)
+        return await unread(house, partner, {**change, "resource": {"unreadable": True}}, e)
     change = change_of(there) if there is not None else change
     return await apply(house, partner, change, Ahead(alone=alone), fresh=True)
 
@@ -68,11 +70,11 @@ async def apply(
             if under_way is not None and under_way.depth:  # of the change that leads to this one
                 raise
             ahead.far = True
-            return await _far(house, partner, change, e)
+            return await far(house, partner, change, e)
         except (Refusal, Unknown) as e:
-            return await _unread(house, partner, change, e)
+            return await unread(house, partner, change, e)
         except TooBig:
-            return await _too_big(house, partner, change)
+            return await too_big(house, partner, change)
     raise Down("what it sent cannot be written here now")
 
 
@@ -85,18 +87,21 @@ async def _applied(
         return ignored(why)
     if change["broken"]:
         return await broken(house, partner, await as_owner(house, partner, "access"), change, link)
-    if there is not None and is_stub(there) and (link is None or link.gone or not _known(link, there)):
+    known = there is not None and link is not None and not link.gone and _known(link, there)
+    if there is not None and not known and is_stub(there):
         return await _stub(house, partner, change, link, fresh, under_way)
+    if there is not None and not known and corrected is None and (much := too_much(partner.limits, there)) is not None:
+        return await too_big(house, partner, change, much)
     if change["doubt"] and not fresh:
         return await _read(house, partner, change, under_way)
     if link is None:
         if there is None:
-            return await _never_here(house, partner, change["id"])
+            return await never_here(house, partner, change["id"])
         ours = await tags.ours(house, there)
         return await _tagged(house, partner, change, ours, under_way) if ours else await _new_there(house, partner, change, under_way, corrected)
     if there is None and link.gone:
         return Tally()
-    if there is not None and not link.gone and _known(link, there):
+    if known:
         await reading_back.looked(house, partner, link, there)
         return Tally()
     if not fresh and (there is None or link.gone or change["updated"] <= utc(link.remote_updated)):
@@ -106,13 +111,6 @@ async def _applied(
     if link.gone:
         return await _revived(house, partner, link, {**change, "resource": there}, under_way)
     return await _changed_there(house, partner, link, there, under_way)
-
-
-async def _never_here(house: House, partner: Partner, name: str) -> Tally:
-    """It is gone there and was never taken in: what of it waited in quarantine is over."""
-    if await house.store.kept(QUARANTINE, f"{partner.name} {name}", house.clock()) is not None:
-        await house.store.commit(waits_no_more(partner, name))
-    return Tally()
 
 
 async def _stub(house: House, partner: Partner, change: Change, link: Linked | None, fresh: bool, under_way: Ahead) -> Tally:
@@ -139,42 +137,9 @@ async def _read(house: House, partner: Partner, change: Change, under_way: Ahead
     except (Refusal, Unknown) as e:
         if isinstance(e, Refusal) and e.status == 404:
             return ignored("not for us to see there any more")
-        return await _unread(house, partner, change, e)
+        return await unread(house, partner, change, e)
     now = change_of(there) if there is not None else {**change, "resource": None}
     return await _applied(house, partner, now, under_way, True, corrected)
-
-
-async def _unread(house: House, partner: Partner, change: Change, e: Exception) -> Tally:
-    """It, or somebody or something that it speaks of, cannot be read there: it waits alone."""
-    ctx = await as_owner(house, partner, "access")
-    unread = because("cannot-be-read", kind="not-offered", said=f"It has changed there, and cannot be read: {e}"[:300])
-    return await quarantine(house, partner, ctx, change["id"], change["resource"] or {"deleted": True}, unread, [])
-
-
-async def _too_big(house: House, partner: Partner, change: Change) -> Tally:
-    """This store cannot keep it, or what is written down beside it."""
-    ctx, link = await as_owner(house, partner, "access"), await house.store.link_by_remote(partner.name, change["id"])
-    wrong = Problem("too-large", "It is larger than the store here keeps in one record.", change["id"].split("/")[0])
-    return await put_aside(house, partner, ctx, {**change, "resource": change["resource"] or {}}, link, wrong)
-
-
-async def _far(house: House, partner: Partner, change: Change, e: Far) -> Tally:
-    """It waits alone, as what cannot be read does: with what it says where it is of something, or speaks of somebody, that is linked."""
-    ctx, link = await as_owner(house, partner, "access"), await house.store.link_by_remote(partner.name, change["id"])
-    return await broken(house, partner, ctx, {**change, "resource": change["resource"] or {}, "broken": f"It is not taken in yet: {e}."}, link, "leads-too-far")
-
-
-def left_out(house: House, partner: Partner, type: str, linked: bool = False) -> str:
-    """Why nothing of this type is taken in; "" when it is. A consent always is: it closes here what it closes."""
-    if not house.r4.has_type(type):
-        return "not a type of FHIR R4"
-    if type in NOBODYS:
-        return "" if linked else "of the directory, which is kept here"
-    if type in PATIENT_DATA_NOT_TAKEN:
-        return "their audit trail"
-    if partner.terms.types is not None and type not in partner.terms.types and type != "Consent":
-        return "not of the types agreed on"
-    return ""
 
 
 def _known(link: Linked, there: dict[str, Any]) -> bool:
@@ -206,24 +171,8 @@ async def _tagged(house: House, partner: Partner, change: Change, ref: Ref, unde
         return ignored("a copy of ours that came there by another way")
     ctx = await as_owner(house, partner, "access")
     wrong = because("second-copy" if stored is not None else "no-original", "meta.tag")
-    lost = await _lost(house, partner, ctx, ref, change["resource"], under_way) if stored is None and await house.store.kept(*OPENED, ctx.at) else []
+    lost = await lost_here(house, partner, ctx, ref, change["resource"], under_way) if stored is None and await house.store.kept(*OPENED, ctx.at) else []
     return await quarantine(house, partner, ctx, change["id"], change["resource"], wrong, lost)
-
-
-async def _lost(house: House, partner: Partner, ctx: Context, ref: Ref, there: dict[str, Any], under_way: Ahead) -> list[Op]:
-    """They have a copy of what is not here, for this store was restored from before it: the ledger says so, so that the person sees it and
-    their next change of consent takes it back; it is taken back now where nothing of theirs may be there. What it says is in quarantine."""
-    try:
-        names = await whose(house, partner, ctx, there, under_way)
-    except Problem:
-        return []
-    person = next((p for p in patients(incoming(there, None, names)) if p in names.values()), None)
-    if person is None or any(d.ref == ref for d in await house.store.ledger(remote=partner.name, patient=person, open_only=True)):
-        return []
-    stored = await house.store.get(Ref(*person.split("/")))
-    permitted = stored is not None and (await gate.may_send(await as_owner(house, partner, "disclose"), partner.terms, stored)).permit
-    again: list[Op] = [] if permitted else [Send(partner.name, Ref(*person.split("/")), 0, person, "review")]
-    return [Disclosed(partner.name, ref, 0, person, partner.terms.organisation, ctx.at), *again]
 
 
 async def _revived(house: House, partner: Partner, link: Linked, change: Change, under_way: Ahead) -> Tally:
@@ -253,8 +202,8 @@ async def _linked_again(
         return await refused(house, partner, ctx, link.remote_id, there, p, [])
     if not await belonging.same(house, partner, stored.facts.patients, there, under_way):
         return await quarantine(house, partner, ctx, link.remote_id, there, belonging.wrong(), [])
-    person = next(iter(stored.facts.patients), None)
-    await house.store.commit(link, Drop(DELETED, f"{partner.name} {link.ref}"), Send(partner.name, link.ref, stored.version, person))
+    again = [Send(partner.name, link.ref, stored.version, next(iter(stored.facts.patients), None)), *await named_otherwise(house, partner, stored, link.if_was)]
+    await house.store.commit(link, Drop(DELETED, f"{partner.name} {link.ref}"), *again)
     return await _changed_there(house, partner, kept(link), there, under_way)
 
 
@@ -276,6 +225,29 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
                     tally.add(await apply(house, partner, change_of(found), under_way, fresh=True))
                 elif (ours := await belonging.copied_once(house, partner, target, await belonging.about(house, partner, there), under_way)) is not None:
                     under_way.ours[name] = str(ours)
+    return tally
+
+
+async def _met_again(house: House, partner: Partner, there: dict[str, Any], under_way: Ahead) -> Tally:
+    """Since they were put back, an id may be given again: whom this is about, and a copy of ours that it names, are taken in first where what has
+    their short ids there is not as it is known. Once in LOOKED of each."""
+    tally, now = Tally(), house.clock()
+    under_way.seen.add(f"{there['resourceType']}/{there['id']}")
+    for target in local_references(there):
+        name = str(target)
+        link = await house.store.link_by_remote(partner.name, name) if under_way.new(name) else None
+        if link is None or link.gone or not given_twice(link) or (target.type != "Patient" and began_there(link)):
+            continue
+        if timedelta(0) <= now - partner.met_again.get(name, now - LOOKED) < LOOKED or not ID.fullmatch(target.id):
+            continue
+        partner.met_again[name] = now
+        try:
+            found = await under_way.at(house, partner, name)
+        except (Refusal, Unknown):
+            continue
+        if found is not None and not _known(link, found):
+            with under_way.deeper():
+                tally.add(await apply(house, partner, change_of(found), under_way, fresh=True))
     return tally
 
 
@@ -309,9 +281,11 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
     if recognising.theirs_to_write(link) and link.ref.type in NO_PATIENT_DATA:
         await house.store.commit(changed(link, etag=etag_of(there)))
         return Tally()  # an entry of their directory says nothing about ours
+    tally = await _met_again(house, partner, there, under_way)
     if link.ref.type != "Patient" and await identity.unsure(house, partner, stored.facts.patients):
-        return await quarantine(house, partner, ctx, link.remote_id, there, unsure(), [])
-    tally = await _ahead(house, partner, there, link.remote_id, under_way)
+        tally.add(await quarantine(house, partner, ctx, link.remote_id, there, unsure(), []))
+        return tally
+    tally.add(await _ahead(house, partner, there, link.remote_id, under_way))
     tally.add(await merged(house, partner, ctx, link, stored, there, under_way.ours))
     return tally
 
@@ -332,17 +306,20 @@ async def _new_there(house: House, partner: Partner, change: Change, under_way: 
             return ignored("not for us to see there any more")
         change, there = change_of(now), now
     ctx = await as_owner(house, partner, "access")
+    tally = await _met_again(house, partner, there, under_way)
     try:
         names = await whose(house, partner, ctx, there, under_way)
     except Problem as p:
-        return await refused(house, partner, ctx, change["id"], there, p, [])
+        tally.add(await refused(house, partner, ctx, change["id"], there, p, []))
+        return tally
     if not names:
-        return ignored("about nobody whom this partner and we share")
+        tally.add(ignored("about nobody whom this partner and we share"))
+        return tally
     if (done := await _by_another_way(house, partner, ctx, change, names, held, under_way)) is not None:
         return done
     if corrected is None and (done := await _joined(house, partner, ctx, there, names, under_way)) is not None:
         return done
-    tally = await _ahead(house, partner, there, change["id"], under_way)
+    tally.add(await _ahead(house, partner, there, change["id"], under_way))
     if held and (done := await _by_another_way(house, partner, ctx, change, names, held, under_way)) is not None:
         tally.add(done)  # it came while that was fetched
         return tally
@@ -407,5 +384,6 @@ async def at_home(house: House, partner: Partner, link: Linked, there: dict[str,
     was = await house.store.link_by_remote(partner.name, link.remote_id)
     before = await house.store.get(was.ref) if was is not None and not was.gone and was.ref != link.ref else None
     ended = [changed(was, gone=True)] if was is not None and before is not None and before.deleted else []
-    await house.store.commit(*ended, link)
+    ours = await house.store.get(link.ref)
+    await house.store.commit(*ended, link, *(await named_otherwise(house, partner, ours, link.if_was) if ours is not None else ()))
     return await apply(house, partner, change_of(there), under_way, fresh=True)

@@ -8,11 +8,12 @@ from typing import Any
 
 from .. import gate
 from ..domain import strict
+from ..domain.entries import same
 from ..domain.identity import unlike
 from ..domain.labels import joined
 from ..domain.masked import found_again, shown_again, unmasked
 from ..domain.problem import Problem
-from ..domain.reconcile import Conflict, Merge, Nothing, Pull, Push, Step, reconcile
+from ..domain.reconcile import Conflict, Merge, Nothing, Pull, Push, Step, content, reconcile
 from ..domain.rendering import put_back, rendered
 from ..domain.types import VIEW, Cut, Drop, Linked, Op, Send, Stored
 from ..gate import Context, House
@@ -21,7 +22,7 @@ from .links import began_there, changed, etag_of
 from .partner import Partner, as_owner, incoming, local_references, said_in
 from .tally import Tally
 from .waiting import both_kept, quarantine
-from .whose import called_there, copies_named, held_by_name, names_of, only_shared
+from .whose import called_by_both, called_there, copies_named, held_by_name, names_of, only_shared
 
 
 class Again(Exception):
@@ -38,7 +39,8 @@ async def merged(
         await identity.hold(house, partner, ctx, link.ref, why, [link.remote_id])
         return await quarantine(house, partner, ctx, link.remote_id, theirs, identity.wrong(why), [])
     settled = link.ref.type == "Patient" and await identity.settle(house, partner, ctx, link.ref)
-    tally = await _united(house, partner, ctx, link, stored, there, theirs, local, reconcile(agreed, local, theirs), known)
+    alike = await called_by_both(house, partner, local, theirs) if agreed is None or not same(content(agreed), content(local)) else {}
+    tally = await _united(house, partner, ctx, link, stored, there, theirs, local, reconcile(agreed, local, theirs, alike), known)
     tally.seen += settled
     return tally
 

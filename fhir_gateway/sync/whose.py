@@ -7,25 +7,39 @@ from typing import Any
 
 from ..domain import copies, strict
 from ..domain.directory import NOBODYS
+from ..domain.identity import unlike
+from ..domain.masked import all_held_back
 from ..domain.problem import Problem
 from ..domain.reasons import because
 from ..domain.types import Ref
 from ..gate import Context, House
-from . import identity, originals, recognising, tags
+from . import belonging, identity, originals, recognising, tags
 from .ahead import Ahead
 from .feed import ID
-from .links import began_there
+from .links import began_there, given_twice
 from .partner import Partner, local_references, loosened, named_in, said_in
 
 
 async def whose(house: House, partner: Partner, ctx: Context, there: dict[str, Any], ahead: Ahead) -> dict[str, str]:
     """Their `Type/id` to ours; empty where it is about nobody who is here. Problem conflict where it is not sure about whom; Far."""
     names = await names_of(house, partner, there, None)
+    names = {their: ours for their, ours in names.items() if not await _somebody_else(house, partner, their, ahead)}
     names |= await recognising.recognised(house, partner, ctx, there, ahead)
     people = [ours for ours in names.values() if ours.startswith("Patient/")]
     if await identity.unsure(house, partner, people):
         raise unsure()
     return names if people else {}
+
+
+async def _somebody_else(house: House, partner: Partner, name: str, ahead: Ahead) -> bool:
+    """Has another person this id there now? Whom it named is gone, and such an id may be given again. Far."""
+    link = await house.store.link_by_remote(partner.name, name) if name.startswith("Patient/") else None
+    if link is None or not link.gone or not given_twice(link):
+        return False
+    theirs, stored = await ahead.bounded(recognising.read(house, partner, name)), await house.store.get(link.ref)
+    if theirs is None or tags.names(theirs, house, link.ref):
+        return False
+    return not recognising.theirs_to_write(link) or stored is None or bool(unlike(strict.decode(stored.body or b"{}"), theirs))
 
 
 def unsure() -> Problem:
@@ -39,11 +53,17 @@ async def names_of(house: House, partner: Partner, there: dict[str, Any], sent: 
     bodies = [there] + ([strict.decode(sent)] if sent else [])
     for target in dict.fromkeys(t for b in bodies for t in local_references(b)):
         link = await house.store.link_by_remote(partner.name, str(target))
-        if link is not None:
+        if link is not None and not (link.gone and await _of_others(house, partner, link.ref, there)):
             out[str(target)] = str(link.ref)
         elif target.type in NOBODYS and (copy := await tags.known(house, target.type, tags.by(await partner.met(), {"id": target.id}))) is not None:
             out[str(target)] = str(copy.ref)
     return out
+
+
+async def _of_others(house: House, partner: Partner, ref: Ref, there: dict[str, Any]) -> bool:
+    """What is no more there under this name was about others than this: it means nothing of ours by it, whoever has the id now."""
+    stored, about = await house.store.get(ref), await belonging.about(house, partner, there)
+    return stored is not None and bool(stored.facts.patients) and bool(about) and about.isdisjoint(stored.facts.patients)
 
 
 async def held_by_name(house: House, body: dict[str, Any], theirs: dict[str, Any], known: Collection[str] = ()) -> dict[str, Any]:
@@ -89,6 +109,26 @@ async def called_there(house: House, partner: Partner, ctx: Context, body: dict[
             continue
         if not newer.gone or ((await partner.met()).gateway and originals.by_them(ctx, stored)):
             out[str(target)] = link.remote_id
+    return out
+
+
+async def called_by_both(house: House, partner: Partner, *bodies: dict[str, Any]) -> dict[str, str]:
+    """What both sides call what these, as they are here, refer to (`Type/id` here), where the partner is a gateway: by the gateway at which it
+    began, and its id there. Each side names it so from what it has itself, so both choose alike where they clash."""
+    gateway = (await partner.met()).gateway
+    if not gateway:
+        return {}
+    out = {held: f"{held.partition('/')[0]}/{gateway}.{held.partition('/')[2]}" for body in bodies for held in all_held_back(body)}
+    for target in dict.fromkeys(t for body in bodies for t in local_references(body)):
+        stored, own = await house.store.get(target), f"{house.name}.{target.id}"
+        if stored is not None and stored.deleted:
+            stored = await house.store.version(target, stored.version - 1)
+        if stored is None:
+            continue
+        first = next((str(t.get("code", "")) for t in await tags.came_with(house, stored)), "")
+        link = await house.store.link(partner.name, target) if not first else None
+        met = f"{gateway}.{link.remote_id.partition('/')[2]}" if link is not None and not link.gone and began_there(link) else own
+        out[str(target)] = f"{target.type}/{first or min(own, met)}"  # both had it before they met, where neither is a copy
     return out
 
 

@@ -248,7 +248,8 @@ def wrote(web: Web, request: Request, w: Written) -> Response:
     if wanted == "minimal" or w.body is None:
         return Response(status_code=status, headers=headers)
     if wanted == "OperationOutcome":
-        return json(request, msgspec.json.encode(bundle.informed(bundle.SAID.get(w.did, "Updated."), w.body, w.issues)), status, headers)
+        told = gate.with_lacks(web.house, w, wanted).issues
+        return json(request, msgspec.json.encode(bundle.informed(bundle.SAID.get(w.did, "Updated."), w.body, told)), status, headers)
     return json(request, w.body, status, headers)
 
 

@@ -1,6 +1,7 @@
 """A sealed gateway: an older copy of the store was put in its place, and nothing is disclosed until somebody has seen to that.
 
-Every address answers 503, in the words of those who come to it. docs/backup.md
+Every address answers 503, in the words of those who come to it. docs/backup.md . But leaving a page leads away, as always: it tells nothing,
+and whose sessions those were has ended (docs/leaving.md).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def sealed(app: ASGIApp, still: Callable[[], Awaitable[bool]]) -> ASGIApp:
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] != "http" or path.startswith("/static/") or not await closed():
+        if scope["type"] != "http" or path.startswith("/static/") or path == "/leave" or not await closed():
             await app(scope, receive, send)
             return
         await refusal(Request(scope, receive), path)(scope, receive, send)

@@ -186,9 +186,9 @@ class Rig(Beside):
 
         return lambda _: asyncio.run_coroutine_threadsafe(done(), loop).result(20)
 
-    async def worked(self, way: str = "push") -> int:
-        """A worker in a process of its own until it is done or killed: its `victim`. What it ended with."""
-        command = (sys.executable, "-m", "tests.faults.working", str(self.file), self.line.url, self.names["surgery"], self.now.isoformat(), way)
+    async def worked(self, way: str = "push", step: str = "") -> int:
+        """A worker in a process of its own until it is done or killed: its `victim`. What it ended with. `step`: at which it kills itself (`working`)."""
+        command = (sys.executable, "-m", "tests.faults.working", str(self.file), self.line.url, self.names["surgery"], self.now.isoformat(), way, step)
         self.victim = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
         return await asyncio.wait_for(self.victim.wait(), 60)
 

@@ -25,10 +25,7 @@ from .bases import LARGEST
 
 Node = dict[str, Any]
 Base = tuple[str, Node, str]  # where from, the resource, the profile that is asked ("" for what it declares itself)
-OWN = {
-    "plan": "personal-plan", "contingency": "contingency-plan", "goal": "plan-goal", "stage-goal": "plan-goal", "need": "plan-need",
-    "action": "plan-action", "about-me": "about-me",
-}  # fmt: skip
+OWN = {kind: address.removeprefix(EXTENSIONS) for kind, address in load_tables().profiles.items()}
 UK = "https://fhir.hl7.org.uk/StructureDefinition/UKCore-"
 SYSTEMS = ("https://fhir.nhs.uk/Id/nhs-number", "http://snomed.info/sct", "http://loinc.org", "https://x.example/sys")
 DEFINED = ("StructureDefinition", "ValueSet", "CodeSystem")

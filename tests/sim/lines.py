@@ -46,10 +46,12 @@ def of_hub(there: There) -> Ask:
 
 
 def of_gateway(app: Any) -> Ask:
+    straight = httpx2.ASGITransport(app)
+
     async def ask(request: httpx2.Request, raw: bytes) -> Answer:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app)) as http:
-            headers = {k: v for k, v in request.headers.items() if k not in ("content-length", "transfer-encoding")}
-            answer = await http.request(request.method, str(request.url), content=raw, headers=headers)
+        headers = {k: v for k, v in request.headers.items() if k not in ("content-length", "transfer-encoding")}
+        answer = await straight.handle_async_request(httpx2.Request(request.method, request.url, headers=headers, content=raw))
+        await answer.aread()
         kept = {k: v for k, v in answer.headers.items() if k not in ("content-length", "transfer-encoding", "content-encoding")}
         return answer.status_code, kept, answer.content
 

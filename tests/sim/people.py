@@ -26,6 +26,9 @@ class People:
         self.story = story
         self.refused: list[tuple[Town, str, Ref]] = []  # whose no is in force, and where
         self.deleted_there = 0
+        often, seldom = story.told.seed % 10 == 6, story.told.seed % 50 == 41
+        self.of_two = often or seldom  # some stories tell of two people at once, too; the others are as they were
+        self.kinds = ("Observation", *KINDS, "Observation") if often else KINDS
 
     async def act(self) -> None:
         r = self.story.random
@@ -61,8 +64,10 @@ class People:
         if type == "Goal":
             return {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": f"goal {n}"}, "subject": {"reference": subject}}
         if type == "Observation":
-            focus = {"focus": [{"reference": self.story.random.choice(goals)}]} if goals and self.story.random.random() < 0.5 else {}
-            return {"resourceType": "Observation", "status": "final", "code": {"text": f"observation {n}"}, "subject": {"reference": subject}, **focus}
+            focus = [{"reference": self.story.random.choice(goals)}] if goals and self.story.random.random() < 0.5 else []
+            focus += [{"reference": other} for other in others if other.startswith("Patient/") and other != subject and self.of_two]
+            about = {"subject": {"reference": subject}, **({"focus": focus} if focus else {})}
+            return {"resourceType": "Observation", "status": "final", "code": {"text": f"observation {n}"}, **about}
         aims = {"goal": [{"reference": g} for g in self.story.random.sample(goals, min(2, len(goals)))]} if goals else {}
         return {"resourceType": "CarePlan", "status": "active", "intent": "plan", "title": f"plan {n}", "subject": {"reference": subject}, **aims}
 
@@ -80,7 +85,7 @@ class People:
     async def writes(self) -> None:
         town, person = self.town(), self.story.random.choice(list(PEOPLE))
         others = [str(s.ref) for s in await invariants.records(town.store) if s.facts.patients[:1] == (town.names[person],)]
-        body = self.body(self.story.random.choice(KINDS), town.names[person], others)
+        body = self.body(self.story.random.choice(self.kinds), town.names[person], [*others, *(town.names[p] for p in PEOPLE)])
         ctx = town.person(person) if self.story.random.random() < 0.5 else town.hospital
         await self.done(town, f"a new {body['resourceType']}", gate.create(ctx, body["resourceType"], strict.dump(body)))
 

@@ -74,6 +74,6 @@ def opened(path: Path, clock: Callable[[], datetime], copy: Path | None = None) 
 
 
 def closed(store: SqliteStore) -> None:
-    store._writer.close()
     while store._readers:
         store._readers.pop().close()
+    store._writer.close()  # last: whoever is last moves all that was written to where it stays, and this one waits for no disk

@@ -7,6 +7,7 @@ Everything is drawn from one seed: the same seed tells the same story, word for 
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import tempfile
 from collections import defaultdict
@@ -60,7 +61,9 @@ class Told:
 def base() -> dict[str, tuple[Path, dict[str, str], int]]:
     """Both gateways before anything happens."""
     folder = Path(tempfile.mkdtemp(prefix="sim-"))
-    return founded(folder, opened, closed, still)
+    begins = founded(folder, opened, closed, still)
+    gc.freeze()  # what is loaded by now is not looked through again in each story
+    return begins
 
 
 def still(doing: Coroutine[Any, Any, Any]) -> Any:

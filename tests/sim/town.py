@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -151,8 +151,9 @@ class Town(Place):
             for whom in ("surgery", "home", "hospital"):
                 await self.consents(key, whom)
 
-    async def consents(self, person: str, whom: str, type: str = "permit", *, cls: str = "") -> Ref:
-        rule = {"type": type, "actor": [{"role": RECIPIENT, "reference": {"reference": self.names[whom]}}], "action": ACTIONS if type == "permit" else []}
+    async def consents(self, person: str, whom: str, type: str = "permit", *, cls: str = "", actions: Collection[str] = ()) -> Ref:
+        acts = [a for a in ACTIONS if a["coding"][0]["code"] in actions] if actions else ACTIONS if type == "permit" else []
+        rule = {"type": type, "actor": [{"role": RECIPIENT, "reference": {"reference": self.names[whom]}}], "action": acts}
         rule = {k: v for k, v in rule.items() if v} | ({"period": {"end": "2040-12-31"}} if type == "permit" else {})
         rule |= {"class": [{"system": TYPES, "code": cls}]} if cls else {}
         body = {

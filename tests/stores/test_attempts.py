@@ -607,6 +607,38 @@ async def test_what_refers_to_a_record_that_goes_again_names_it_as_it_is_called_
     assert (await here.status())["quiet"]
 
 
+@pytest.mark.parametrize("way", ["a push", "a pull"])
+async def test_what_refers_to_a_copy_that_is_there_again_names_it_whoever_finds_it(here: Here, way: str) -> None:
+    await here.looked_after()
+    goal = await here.goal()
+    task = {"resourceType": "Task", "status": "requested", "intent": "plan", "for": {"reference": here.names["amina"]}, "focus": {"reference": str(goal)}}
+    here.names["task"] = str((await gate.create(here.me, "Task", strict.dump(task))).ref)
+    await here.push()
+    (name,) = here.there.goals()
+    before = here.there.held[name]
+    kind = {"class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Goal"}]}
+    no = consent(here.names["amina"].removeprefix("Patient/"), permit(here.names["surgery"], type="deny", **kind))
+    written = await gate.create(here.me, "Consent", strict.dump(no))
+    await here.quiet()
+
+    def named() -> Any:
+        (copy,) = [r for r in here.there.held.values() if r["resourceType"] == "Task"]
+        return copy["focus"].get("reference")
+
+    assert here.there.goals() == []
+    await here.change(here.me, "task", description="look")
+    await here.quiet()
+    assert named() is None, "it went without it"
+    here.there.deleted.remove(name)  # put back by whoever keeps that server, and written in since
+    here.there.keep(name, {**before, "note": [{"text": "seen"}]}, int(before["meta"]["versionId"]) + 3)
+    await gate.update(here.me, written.ref, strict.dump({**no, "id": written.ref.id, "status": "inactive"}), if_match=1)
+    if way == "a pull":
+        await pull(here.house, here.partner)
+    await here.quiet()
+    assert here.there.goals() == [name] and named() == name
+    assert (await here.body(goal))["note"] == [{"text": "seen"}] and (await here.status())["quiet"]
+
+
 async def with_theirs(here: Here) -> tuple[Ref, str]:
     """A goal, and an observation that began there about the person and it; what the observation is called there."""
     here.there.keeps = True

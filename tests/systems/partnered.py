@@ -17,11 +17,15 @@ def partnered(folder: Path, *remotes: dict[str, Any]) -> Iterator[Town]:
     """Its own gateway; nothing is sent or fetched but by `fhir-gateway sync run`."""
     lines = ["worker = false"]
     for remote in remotes:
-        lines += ["[[remote]]", *(f"{key} = {json.dumps(value)}" for key, value in remote.items())]
+        lines += ["[[remote]]", *(f"{key} = {_toml(value)}" for key, value in remote.items())]
     file = folder / "gateway.toml"
     file.write_text("\n".join(lines) + "\n")
     with gateway(folder, GATEWAY_CONFIG=str(file)) as g:
         yield Town(g, folder).open()
+
+
+def _toml(value: Any) -> str:
+    return f"{{ {', '.join(f'{k} = {_toml(v)}' for k, v in value.items())} }}" if isinstance(value, dict) else json.dumps(value)
 
 
 def in_step(town: Town) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from .town import NHS, Programme, about, id_of
 
@@ -18,7 +20,7 @@ def test_the_plan_of_a_session_goes_in_is_read_as_fhir_and_comes_back_equal(prog
         "Ivy", team=[("Nora", "practice")], created="2026-02-03",
         about_me={"most_important": "Sunday lunch with my grandsons", "please_do_and_dont": "Do ring first"},
         contingency=[{"id": "k-1", "name": "If I cannot breathe", "triggers": ["Cold air"], "what_should_happen": ["Ring the nurse"]}],
-        x_session={"minutes": 45, "room": "Blue"},
+        x_session={"minutes": 45, "room": "Blue"}, review={"next": "2026-05-04", "every": "3 months", "responsible": "t-0"},
     )  # fmt: skip
     plan["team"][0] |= {"key_worker": True, "role": "Key worker"}
     patient = p.bring(source, plan)
@@ -47,6 +49,31 @@ def test_the_plan_of_a_session_goes_in_is_read_as_fhir_and_comes_back_equal(prog
     ivy.page.get("/my-plan/who-looked")
     assert "Nora" in ivy.page.words() and "Key worker" in (ivy.page.get("/my-plan") and ivy.page.words())
 
+    due = "Plans to look at again"
+    other.page.get("/team")
+    assert due not in other.page.words() and "Ivy" not in other.page.words(), "whoever does not see the plan hears nothing of it"
+    key.page.get("/team")
+    assert f"{due} Ivy S01 : Ivy's plan , late since 4 May 2026. Who sees to that: Nora" in key.page.words()
+    ivy.page.get("/my-plan")
+    assert "It is time to look at this plan again Ivy's plan Late The day for it: 4 May 2026. Who sees to that: Nora" in ivy.page.words()
+
+    now = datetime.now(UTC).astimezone(ZoneInfo("Europe/London")).date()
+    later = now + timedelta(days=90)
+    review = f"/team/people/{patient}/review/{careplan['id']}"
+    key.page.get(review)
+    assert key.page.send(review, **typed("on", now), **typed("then", now)).status_code == 422 and "Write a day after today" in key.page.words()
+    assert other.page.get(review).status_code == 404
+    key.page.get(review)
+    key.page.send(review, **typed("on", now), **typed("then", later))
+    assert ivy.plan(patient) == plan | {"reviewed_on": now.isoformat(), "review": plan["review"] | {"next": later.isoformat()}}, "nothing else changed"
+    key.page.get("/team")
+    assert due not in key.page.words()
+    ivy.page.get("/my-plan")
+    assert "It is time to look at this plan again" not in ivy.page.words() and "We will look at this plan again on" in ivy.page.words()
+    ivy.page.get(f"/my-plan/review/{careplan['id']}")
+    ivy.page.send(f"/my-plan/review/{careplan['id']}", **typed("on", None), **typed("then", later + timedelta(days=1)))
+    assert ivy.plan(patient)["review"]["next"] == (later + timedelta(days=1)).isoformat(), "she may move the day of her own plan"
+
 
 def test_a_plan_is_offered_and_begun_by_whoever_says_yes(programme: Programme) -> None:
     """Offered to everybody with a long-term condition: the offer is a Task of the person's; the plan follows their yes."""
@@ -66,3 +93,9 @@ def test_a_plan_is_offered_and_begun_by_whoever_says_yes(programme: Programme) -
     ron.change(f"Task/{offer['id']}", status="accepted")
     assert source.read(f"Task/{offer['id']}")["status"] == "accepted", "who offered it hears his yes"
     assert p.bring(source, plan) == ron.id and ron.plan(ron.id)["title"] == "Ron's plan", "and the plan is his, not another Ron's"
+
+
+def typed(name: str, day: date | None) -> dict[str, str]:
+    """A day as it is typed into three boxes."""
+    parts = (str(day.day), str(day.month), str(day.year)) if day else ("", "", "")
+    return {f"{name}-{box}": text for box, text in zip(("day", "month", "year"), parts, strict=True)}

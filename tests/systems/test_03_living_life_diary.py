@@ -41,6 +41,14 @@ def test_the_team_reads_of_a_diary_what_its_label_lets_them(programme: Programme
              "payload": [{"contentString": "May I walk further next week?"}]}  # fmt: skip
     sent = len_.make(asked)
     assert nurse.read(f"Communication/{sent['id']}")["payload"][0]["contentString"].startswith("May I walk")
+    nurse.page.get("/team")
+    assert "Messages for you Len S03 : May I walk further next week? , from Len S03" in nurse.page.words()
+    nurse.page.get(f"/team/people/{patient}/messages")
+    assert "From Len S03 May I walk further next week? From Len S03 To Gita S03" in nurse.page.words() and "What it is about Your answers" in nurse.page.words()
+    hush = len_.make(asked | {"payload": [{"contentString": "I am afraid"}], "meta": {"security": [PRIVATE]}})
+    assert "I am afraid" not in nurse.page.get("/team").text + nurse.page.get(f"/team/people/{patient}/messages").text
+    len_.page.get("/my-plan/messages")
+    assert "I am afraid From Me To Gita S03" in len_.page.words() and f"hide?thing=Communication/{hush['id']}" in len_.page.page
     nurse.make(entry(patient, "written by the nurse"), expect=422)
     other = [{"linkId": "diary", "answer": [{"valueString": "Other words"}]}]
     nurse.change(f"QuestionnaireResponse/{plain['id']}", item=other, expect=422)

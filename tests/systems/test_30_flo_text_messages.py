@@ -67,4 +67,9 @@ def test_a_high_reading_reaches_the_nurses_list_and_an_ordinary_one_the_trend(pr
     assert flo.hears(patient, "BP 200 120", "sms-2").status_code == 200 and gwyn.total(f"Observation?patient={patient}&code=85354-9") == 2, "sent twice, kept once"
     wrong = flo.hears(patient, "BP 20 8000", "sms-3")
     assert wrong.status_code == 422 and gwyn.total(f"Observation?patient={patient}&code=85354-9") == 2
+    flo.system.make({"resourceType": "Communication", "status": "completed", "priority": "urgent", "subject": about(patient), "recipient": [{"reference": nurse.user}],
+                     "sent": "2026-11-20T10:00:00Z", "payload": [{"contentString": "Gwyn has not sent a reading for a week"}]})  # fmt: skip
+    nurse.page.get("/team")
+    assert "Gwyn S30 : Gwyn has not sent a reading for a week , 20 November 2026 at 10:00 am Urgent" in nurse.page.words(), "an alert may be a message, too"
+    assert "a reading for a week" not in stranger.page.get("/team").text
     assert stranger.total(f"Observation?patient={patient}") == 0 and "BP 200" not in stranger.page.get("/team").text

@@ -28,6 +28,8 @@ def test_a_film_then_questions_then_the_nurses_list(programme: Programme) -> Non
         "input": [{"type": {"text": "questionnaire"}, "valueCanonical": "https://films.example/Questionnaire/salt|1"}],
     })  # fmt: skip
     assert gil.read(f"Communication/{film['id']}")["payload"][0]["contentAttachment"]["url"].startswith("https://films")
+    gil.page.get("/my-plan/messages")
+    assert "Salt and your heart : https://films.example/salt-and-your-heart" in gil.page.words() and 'href="https://films' not in gil.page.page
     due = gil.one(f"Task?patient={patient}&owner=Patient/{patient}&status=requested")
     seen = gil.read(f"Communication/{film['id']}")
     assert datetime.fromisoformat(due["restriction"]["period"]["end"]).date() - datetime.fromisoformat(seen["sent"]).date() == timedelta(days=7), "a week after the film"
@@ -62,3 +64,4 @@ def test_a_film_then_questions_then_the_nurses_list(programme: Programme) -> Non
     gil.page.get("/my-plan/who-looked")
     assert "Nat" in gil.page.words()
     assert "Gil" not in stranger.page.get("/team").text
+    assert stranger.page.get(f"/team/people/{patient}/messages").status_code == 404

@@ -37,10 +37,11 @@ def test_for_who_plans_services_it_is_a_measure_report_with_nobody_in_it(county:
     assert told.returncode == 0, told.stderr
     report = json.loads(told.stdout)
     assert (report["resourceType"], report["type"], report["measure"]) == ("MeasureReport", "summary", "https://fhir-gateway.example/Measure/unmet-need") and "subject" not in report
-    counts = {g["code"]["text"]: {n["code"]["text"]: n.get("count") for n in g["population"]} for g in report["group"]}
-    assert counts == {g: {"people": r["people"], **r["counts"]} for g, r in county.rows("unmet-need", "--by", "locality").items()}, "the counts of the table, and no others"
-    hidden = [n for g in report["group"] for n in g["population"] if "count" not in n]
-    assert hidden and all(n["_count"]["extension"][0]["valueCode"] == "masked" for n in hidden), "what is not told is said to be kept back"
+    strata = {(g["code"]["text"], s["value"]["text"]): [p.get("count") for p in s["population"]] for g in report["group"] for s in g["stratifier"][0]["stratum"]}
+    rows = county.rows("unmet-need", "--by", "locality")
+    assert strata == {(c, g): [r["people"], n] for g, r in rows.items() if g != "everybody" for c, n in r["counts"].items()}, "the counts of the table, and no others"
+    hidden = [p for g in report["group"] for s in (g, *g["stratifier"][0]["stratum"]) for p in s["population"] if "count" not in p]
+    assert hidden and all(p["_count"]["extension"][0]["valueCode"] == "masked" for p in hidden), "what is not told is said to be kept back"
     assert not [w for w in (*CLOSED, *county.numbers) if w in told.stdout]
     (tmp_path / "report.json").write_text(told.stdout)
     checked = county.gateway.command("validate", str(tmp_path / "report.json"))

@@ -48,6 +48,10 @@ def test_the_next_call_falls_due_and_the_urdu_page_reads_from_right_to_left(prog
     assert MY_GOALS in bilal.page.words() and "My goals" not in bilal.page.words()
     assert WORDS in bilal.page.words(), "what was written stays as it was written"
     assert [c["payload"][0]["contentString"] for c in bilal.find(f"Communication?patient={patient}")] == ["We talked about the walk in the park."]
+    bilal.page.get("/language/en?next=/my-plan")
+    bilal.page.get("/my-plan/messages")
+    assert "We talked about the walk in the park. From Cass S45 To Me When 20 November 2026 at 10:00 am How By phone What it is about" in bilal.page.words()
+    assert WORDS in bilal.page.words(), "which goal it was about"
     bilal.page.get("/my-plan/who-looked")
     assert "Cass" in bilal.page.words()
     stranger.knows_nothing_of(f"Communication/{call['id']}", f"Task/{again['id']}", goal)

@@ -62,3 +62,43 @@ def test_each_change_has_its_reason_and_the_pharmacy_closes_its_task(programme: 
     assert gp.read(task)["status"] == "completed"
     (action,) = [a for a in edie.plan(patient)["actions"] if a["text"] == "Check the new list with Edie"]
     assert action["status"] == "done"
+
+
+DISCHARGE = Path(__file__).parent.parent / "cases" / "partners" / "discharge-medicines" / "theirs.json"
+
+
+def test_a_hospital_that_sends_fhir_is_read_with_the_medicines_of_the_plan(programme: Programme, tmp_path: Path) -> None:
+    p = programme
+    p.places(hospital="health", chemist="health", practice="health", faraway="health")
+    gp, chemist, other = p.staff(gus=("practice", "gp"), cleo=("chemist", "pharmacist"), ugo=("faraway", "pharmacist"))
+    own = p.plan_of("Moira", born="1951-04-07", team=[("Gus", "practice")], medicines=[{"id": "m-1", "text": "Aspirin 75 mg tablets", "how": "One in the morning", "status": "taking"}])
+    patient = p.bring(p.system("hospital", "hospital", "--contributor", "--refers"), own)
+    moira = p.person("moira", patient)
+    gp.agree(patient)
+    file = tmp_path / "discharge.json"
+    sent = DISCHARGE.read_text().replace("9990000018", own["person"]["nhs_number"]).replace('"FQ001"', f'"{p.codes["chemist"]}"')
+    file.write_text(sent.replace('"Amina"', '"Moira"').replace('"Example"', '"S49"'))
+
+    lands = {(row["path"].split(": ")[1], row["to"]) for row in p.town.gateway.lines("map", "from-fhir", str(file), "--dry-run")}
+    assert {("MedicationRequest.statusReason.text", "medicines[].status_reason"), ("MedicationRequest.priorPrescription", "medicines[].prescription.instead_of")} <= lands
+    assert ("MedicationRequest.dosageInstruction[0].timing.repeat.frequency", "") in lands, "it is said what has no home"
+    (line,) = p.town.command("import", "--as", "s49-hospital", str(file))
+    assert line["written"] and not line["refused"] and line["patient"] == patient, line
+    assert moira.plan(patient)["medicines"] == own["medicines"], "what the hospital sends is in her record; her plan is hers to change"
+
+    assert chemist.agree(patient) > 0
+    for who, page in ((moira, "/my-plan"), (gp, f"/team/people/{patient}"), (chemist, f"/team/people/{patient}")):
+        who.page.get(page)
+        for said in (
+            f"Apixaban 5 mg tablets How to take it One twice a day {'Prescribed by Dr Ola Ward ' if who is moira else ''}Prescribed on 20 November 2026 How much 56 tablet, 28 day",
+            "Bisoprolol 5 mg tablets How to take it One in the morning Instead of Bisoprolol 2.5 mg tablets",
+            "Bisoprolol 2.5 mg tablets Stopped How to take it One in the morning Why it was changed The dose was raised: see Bisoprolol 5 mg",
+            "Aspirin 75 mg tablets Stopped How to take it One in the morning Why it was changed Medication stopped - contra-indication",
+            "Ramipril 2.5 mg / 5 ml oral solution Changed How to take it 5 ml in the morning Why it was changed Tablets too large to swallow What was changed A liquid instead of tablets",
+            "Aspirin 75 mg tablets How to take it One in the morning",
+        ):
+            assert said in who.page.words(), f"{who.user}: {said}"
+    assert other.page.get(f"/team/people/{patient}").status_code == 404 and other.total(f"MedicationRequest?patient={patient}") == 0
+    (asked,) = [t for t in chemist.find(f"Task?patient={patient}") if t.get("description", "").startswith("Go through the new medicines")]
+    chemist.change(f"Task/{asked['id']}", status="completed")
+    assert gp.read(f"Task/{asked['id']}")["status"] == "completed"

@@ -30,6 +30,8 @@ LOOKED = """
 /my-plan/who-looked/{row}
 /my-plan/edit/{type}/{item}
 /my-plan/print
+/my-plan/review/{plan}
+/my-plan/messages
 /my-plan/results
 /my-plan/sent
 /my-plan/telling
@@ -65,6 +67,8 @@ LOOKED = """
 /team/people/{id}
 /team/people/{id}/edit/{type}/{item}
 /team/people/{id}/ask
+/team/people/{id}/review/{plan}
+/team/people/{id}/messages
 /team/people/{id}/print
 /team/people/{id}/in-a-hurry
 /team/people/{id}/results
@@ -74,6 +78,7 @@ LOOKED = """
 /launch/callback/{name}
 /printed/{token}
 /operator
+/operator/partners
 /operator/reports
 /operator/act
 /privacy
@@ -86,6 +91,7 @@ NOT = {
     "/home": ANSWERS,
     "/language/{code}": ANSWERS,
     "/sign-out": ANSWERS,
+    "/leave": "answers by a redirect to another website",
     "/account/sign-out-everywhere": ANSWERS,
     "/account/apps/{client}/stop": ANSWERS,
     "/my-plan/wheels/{id}/goal": ANSWERS,

@@ -21,6 +21,7 @@ from fhir_gateway.auth.kept import digest, pack
 from fhir_gateway.domain.types import Keep
 from tests.conftest import gateway
 from tests.staff import _with, run
+from tests.web import every_page
 from tests.web.test_doors import PASSWORD, Visitor, as_
 from tests.web.test_urgent import GLASS, filled
 
@@ -216,6 +217,74 @@ def test_signing_out_clears_what_the_browser_keeps(demo: Gateway) -> None:
     v.get("/account")
     answer = v.http.post("/sign-out", data=v.fields("/sign-out"), follow_redirects=False)
     assert answer.headers["Clear-Site-Data"] == '"cache", "storage"' and "Max-Age=0" in answer.headers["Set-Cookie"]
+
+
+# -- leaving ------------------------------------------------------------------------------------------------------------
+
+WEATHER = "https://www.bbc.co.uk/weather"
+
+
+def left(v: Visitor, form: Any, **headers: str) -> httpx2.Response:
+    answer = v.http.post("/leave", data=form, headers=headers, follow_redirects=False)
+    assert answer.status_code == 303 and answer.headers["Location"] == WEATHER, "it leads away whatever is wrong"
+    return answer
+
+
+def signed_in(v: Visitor) -> bool:
+    return v.http.get("/account", follow_redirects=False).status_code == 200
+
+
+def test_leaving_ends_the_session_and_is_a_line_in_the_log(demo: Gateway) -> None:
+    v, elsewhere = as_(demo, "patient"), as_(demo, "patient")
+    old = dict(v.http.cookies)
+    answer = left(v, v.fields("/leave"))
+    assert answer.headers["Clear-Site-Data"] == '"cache", "storage"' and answer.headers["Cache-Control"] == "no-store"
+    assert "Max-Age=0" in answer.headers["Set-Cookie"] and "session" not in v.http.cookies
+    v.http.cookies.update(old)
+    assert not signed_in(v), "whoever kept the cookie has nothing of it"
+    assert signed_in(elsewhere), "another browser is another session"
+    elsewhere.get("/my-plan/who-looked?what=signed")
+    assert "Signed out Allowed" in elsewhere.words(), elsewhere.words()
+
+
+def test_the_address_of_leaving_and_a_form_from_elsewhere_end_nothing(demo: Gateway) -> None:
+    v, other = as_(demo, "patient"), as_(demo, "patient")
+    form = v.fields("/leave")
+    assert v.http.get("/leave", follow_redirects=False).headers["Location"] == WEATHER
+    assert not left(v, form, Origin="https://evil.example").headers.keys() & {"clear-site-data", "set-cookie"}, "nor takes anything away"
+    left(v, form, **{"Sec-Fetch-Site": "cross-site"})
+    left(v, {})
+    left(v, other.fields("/leave"))
+    left(v, {"x": "y" * 70_000}, **{"Sec-Fetch-Site": "same-origin"})
+    assert signed_in(v)
+
+
+def test_an_old_page_of_this_browser_leaves_as_well(demo: Gateway) -> None:
+    """Its form token is of a session that has another name by now: the browser itself says that the page is ours."""
+    v = as_(demo, "patient")
+    old = v.fields("/leave")
+    v.sign_in("patient")
+    left(v, old, Origin="https://evil.example", **{"Sec-Fetch-Site": "same-origin"})
+    assert signed_in(v)
+    left(v, old, **{"Sec-Fetch-Site": "same-origin"})
+    assert not signed_in(v)
+
+
+def test_leaving_comes_first_on_every_page_of_a_person_or_a_relative_and_on_no_other(demo: Gateway) -> None:
+    """On everybody's: to have it tells nothing of anybody."""
+    amina, leila = as_(demo, "patient"), as_(demo, "proxy")
+    own = [p for p in every_page.LOOKED if "{" not in p and p != "/my-plan/telling/code" and p.startswith(("/account", "/my-plan", "/services", "/asked", "/forms"))]
+    assert len(own) > 15
+    for v, paths in ((amina, ["/", *own, "/team"]), (leila, ["/team", "/my-plan/sharing", f"/team/people/{demo.patient}"])):
+        for path in paths:
+            answer = v.get(path)
+            first, second = re.findall(r'<(?:a|button|input(?! type="hidden")|select|summary)\b[^>]*>', answer.text)[:2]
+            assert "nhsuk-skip-link" in first and "app-leave__button" in second, path
+            assert f"form-action 'self' {WEATHER.removesuffix('/weather')};" in answer.headers["Content-Security-Policy"], path
+    for v in (as_(demo, "gp"), as_(demo, "privacy-officer"), Visitor(demo)):
+        for path in ("/", "/account", "/team"):
+            answer = v.get(path)
+            assert "app-leave" not in answer.text and "form-action 'self';" in answer.headers["Content-Security-Policy"], path
 
 
 def test_on_an_https_address_browsers_are_told_to_stay_on_it(tmp_path: Path) -> None:

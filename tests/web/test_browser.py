@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from fhir_gateway.web.pages import languages
+
 from . import every_page
 from .test_operator import PASSWORD as NEW_PASSWORD
 from .test_operator import clashing, operator, partnered
@@ -347,39 +349,84 @@ def test_apps_are_chosen_for_approved_and_stopped(chromium: Any, demo: Gateway, 
     r.open("/account/apps/open", "app-open-own")
 
 
-def test_everything_works_without_scripts_by_keyboard_alone(chromium: Any, demo: Gateway, pictures: Path) -> None:
-    r = Reader(chromium, demo, pictures, 320, scripts=False)
-    r.page.goto(f"{demo.base}/sign-in")
-    keys = r.page.keyboard
-    r.tab_to("Your sign-in name")
+@pytest.mark.parametrize(("language", "scripts"), [("en", False), ("ur", True)])
+def test_everything_works_by_keyboard_alone(chromium: Any, demo: Gateway, pictures: Path, language: str, scripts: bool) -> None:
+    """Without scripts, and from right to left under axe: a grant in four steps, stopped in two, who has looked, what was sent."""
+    known = languages.catalogue(language)
+
+    def words(english: str) -> str:
+        return known.get(english, (english,))[0]
+
+    r = Reader(chromium, demo, pictures, 320, scripts=scripts)
+    r.context.add_cookies([{"name": "language", "value": language, "url": demo.base}])
+    keys, page = r.page.keyboard, r.page
+
+    def press(english: str, key: str = "Enter") -> None:
+        r.tab_to(words(english))
+        keys.press(key)
+
+    def menu(english: str, path: str) -> None:
+        """A page by the menu, which folds away on a small screen where there are scripts."""
+        if scripts:
+            page.get_by_role("button", name=words("More")).wait_for()
+            press("Show")
+        press(english)
+        page.wait_for_url(f"**{path}")
+
+    def there(english: str) -> None:
+        page.get_by_text(words(english)).first.wait_for()
+
+    page.goto(f"{demo.base}/sign-in")
+    r.tab_to(words("Your sign-in name"))
     keys.type("patient")
     keys.press("Tab")
     keys.type(PASSWORD)
     keys.press("Enter")
-    r.page.wait_for_url("**/my-plan")
-    r.page.goto(f"{demo.base}/my-plan/sharing/new")
-    r.tab_to("Look for a person or an organisation by name")
+    page.wait_for_url("**/my-plan")
+    menu("Who can see my plan", "/my-plan/sharing")
+    press("Share with somebody")
+    page.wait_for_url("**/my-plan/sharing/new")
+    r.tab_to(words("Look for a person or an organisation by name"))
     keys.type("Rosa")
     keys.press("Enter")
-    r.page.get_by_role("radio", name="Rosa Lind").first.wait_for()
+    page.get_by_role("radio", name="Rosa Lind").first.wait_for()
     r.choose("Rosa Lind")
-    assert r.page.get_by_role("radio", name="Rosa Lind").first.is_checked()
-    r.look("no-scripts")
-    for press in ("My goals and what we will do", "Until I stop it", ""):
-        r.tab_to("Next")
-        keys.press("Enter")
-        if press:
-            r.page.get_by_label(press).first.wait_for()
-            r.choose(press)
-    r.page.get_by_role("heading", name="What they would see").wait_for()
-    r.tab_to("What stays closed to them")
+    assert page.get_by_role("radio", name="Rosa Lind").first.is_checked()
+    r.look(f"keyboard-who-{language}")
+    for choice in ("My goals and what we will do", "Until I stop it"):
+        press("Next")
+        page.get_by_label(words(choice)).first.wait_for()
+        r.choose(words(choice))
+    r.look(f"keyboard-when-{language}")
+    press("Next")
+    page.get_by_role("heading", name=words("What they would see")).wait_for()
+    press("What stays closed to them, and why")
+    page.get_by_role("heading", name=words("Stays closed")).wait_for()
+    r.look(f"keyboard-preview-{language}")
+    press("Save and share")
+    there("Your choice is saved. It works from now on.")
+    demo.get("link-worker", f"CarePlan?patient={demo.patient}")
+    press("Stop sharing")
+    page.wait_for_url("**/stop")
+    press("Yes, stop sharing")
+    there("It is stopped. It works from now on.")
+    r.look(f"keyboard-stopped-{language}")
+    menu("Who has looked", "/my-plan/who-looked")
+    press("Show only some")
+    r.tab_to(words("Who (a part of their name)"))
+    keys.type("Rosa")
     keys.press("Enter")
-    r.page.get_by_role("heading", name="Stays closed").wait_for()
-    r.look("no-scripts-preview")
-    r.page.goto(f"{demo.base}/my-plan/sharing/why")
-    r.tab_to("Ask")
-    keys.press("Enter")
-    r.page.get_by_text("Why:", exact=True).wait_for()
+    page.wait_for_url("**who=Rosa**")
+    assert page.get_by_role("row").filter(has_text="Rosa Lind").count() >= 1 and page.get_by_role("row").filter(has_text="Asha Patel").count() == 0
+    r.look(f"keyboard-who-looked-{language}")
+    menu("Who can see my plan", "/my-plan/sharing")
+    press("What was sent to others, and taken back")
+    page.wait_for_url("**/my-plan/sent")
+    r.look(f"keyboard-sent-{language}")
+    assert page.locator("html").get_attribute("dir") == ("rtl" if language == "ur" else None)
+    page.goto(f"{demo.base}/my-plan/sharing/why")
+    press("Ask")
+    page.get_by_text(words("Why:"), exact=True).wait_for()
 
 
 def test_the_picture_and_its_table_can_be_opened(chromium: Any, demo: Gateway, pictures: Path) -> None:

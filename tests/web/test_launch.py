@@ -5,12 +5,14 @@ https://hl7.org/fhir/smart-app-launch/app-launch.html
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
 import msgspec
@@ -19,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhir_gateway.auth import accounts, people
+from fhir_gateway.auth.launching import WINDOWS
 from fhir_gateway.auth.sessions import SESSION, Row
 from fhir_gateway.domain.identity import NHS_NUMBER, on_paper
 from fhir_gateway.settings import LauncherSettings, Settings
@@ -76,7 +79,7 @@ def test_a_clinician_lands_on_the_one_screen_of_the_person_they_have_open(starte
     answer = come(visitor, ehr)
     assert answer.status_code == 200 and answer.url.path == f"/team/people/{g.patient}/in-a-hurry", visitor.words()
     assert "If I fall or cannot get up" in visitor.words() and "Dr Asha Patel" in visitor.page
-    assert "launch" not in visitor.http.cookies, "what was begun is taken away"
+    assert not [c for c in visitor.http.cookies if c.startswith("launch")], "what was begun is taken away"
     patient = as_(g, "patient")
     patient.get("/my-plan/who-looked")
     assert "Dr Asha Patel" in patient.words()
@@ -140,10 +143,86 @@ def test_what_was_begun_in_one_browser_is_ended_in_no_other(started: tuple[Ehr, 
         stays_out_path = visitor.get(back)
         assert stays_out_path.status_code == 400 and WORDS["lost"] in visitor.words(), "nor over a sign-in of their own"
         assert attacker.get(back).status_code == 303
-        attacker.cookies.set("launch", away.headers["set-cookie"].partition("=")[2].partition(";")[0])
+        attacker.cookies.set(*away.headers["set-cookie"].partition(";")[0].split("=", 1))
         assert attacker.get(back).status_code == 400, "a code is used once"
     for wrong in ("/launch/callback/surgery", "/launch/callback/surgery?state=x&code=y", "/launch/callback/nobody?error=access_denied", "/launch?iss=" + ehr.iss):
         assert visitor.get(wrong).status_code == 400, wrong
+
+
+BO = {"resourceType": "Patient", "id": "p2", "identifier": [{"system": NHS_NUMBER, "value": "9990000034"}], "birthDate": "1950-02-03", "name": [{"family": "Second"}]}
+HERS, HIS = "If I fall or cannot get up", "Walk to the lighthouse"
+
+
+def beside_her(g: Gateway, ehr: Ehr, folder: Path) -> str:
+    """Bo, whom the same surgery has taken on, and who is open there in another window; his id."""
+    plan = {
+        "plan": "1", "id": "second", "title": "A plan", "status": "active",
+        "person": {"id": "bo", "nhs_number": BO["identifier"][0]["value"], "birth_date": BO["birthDate"], "name": {"given": ["Bo"], "family": "Second"}},
+        "team": [{"id": "t-gp", "name": "Dr Asha Patel", "role": "GP", "organisation": {"ods": "D82001", "name": "Example Street Surgery", "sector": "health"}}],
+        "about_me": {"most_important": HIS},
+    }  # fmt: skip
+    (folder / "bo.json").write_text(json.dumps(plan))
+    line = g.lines("import", str(folder / "bo.json"), "--json")[0]
+    assert line["written"] and not line["refused"], line
+    id = str(line["patient"]).removeprefix("Patient/")
+    asked = g.get("gp", "Task?status=requested&owner:identifier=D82001&_count=200").json()["entry"]
+    task = next(e["resource"] for e in asked if e["resource"]["for"]["reference"] == f"Patient/{id}")
+    done = g.call("gp", "PUT", f"Task/{task['id']}", body={**task, "status": "accepted"}, headers={"If-Match": f'W/"{task["meta"]["versionId"]}"'})
+    assert done.status_code == 200, done.text
+    ehr.others = {"bo-is-open": BO}
+    return id
+
+
+def test_two_windows_that_come_at_once_are_each_about_their_own_person(started: tuple[Ehr, Gateway], ehr: Ehr, visitor: Visitor, tmp_path: Path) -> None:
+    """Whatever the order in which they come back, and in each of them afterwards; a form of an older sign-in writes nothing about anybody."""
+    g = started[1]
+    pages = {"amina-is-open": f"/team/people/{g.patient}/in-a-hurry", "bo-is-open": f"/team/people/{beside_her(g, ehr, tmp_path)}/in-a-hurry"}
+    said = {"amina-is-open": (HERS, HIS), "bo-is-open": (HIS, HERS)}
+
+    def sent_back(launch: str) -> str:
+        """Off from here, signed in there: the address that this window comes back to."""
+        away = visitor.http.get("/launch", params={"iss": ehr.iss, "launch": launch}, follow_redirects=False).headers["location"]
+        return str(httpx2.get(away, verify=VERIFY).headers["location"])
+
+    for order in (("amina-is-open", "bo-is-open"), ("bo-is-open", "amina-is-open")):
+        windows = {launch: sent_back(launch) for launch in pages}
+        for launch in order:
+            answer = visitor.get(windows[launch])
+            assert answer.status_code == 200 and answer.url.path == pages[launch], visitor.words()
+            assert said[launch][0] in visitor.words() and said[launch][1] not in visitor.page
+        for launch, page in pages.items():
+            assert said[launch][0] in visitor.get(page).text and said[launch][1] not in visitor.page, "and when it is loaded again"
+        assert not [c for c in visitor.http.cookies if c.startswith("launch")]
+    mixed = {launch: dict(parse_qsl(urlsplit(sent_back(launch)).query)) for launch in pages}
+    wrong = {"state": mixed["amina-is-open"]["state"], "code": mixed["bo-is-open"]["code"]}
+    answer = visitor.get(f"/launch/callback/surgery?{urlencode(wrong)}")
+    assert answer.status_code == 400 and WORDS["refused"] in visitor.words() and HIS not in visitor.page, "the code of one window is nothing to the other"
+
+    ask = pages["bo-is-open"].replace("in-a-hurry", "ask")
+    visitor.get(ask)
+    form = re.search(r'<select[^>]* name="form".*?<option value="([^"]+)"', visitor.page, re.S)
+    assert form
+    filled = {**visitor.fields(ask), "form": form[1], "first-day": "1", "first-month": "2", "first-year": str(datetime.now(UTC).year + 1), "weeks": "13", "times": "1", "within": "14"}
+    come(visitor, ehr)
+    old = visitor._seen(visitor.http.post(ask, data=filled, headers={"Origin": g.base}))
+    assert old.status_code == 403 and "Nothing was saved" in visitor.words() and "open somebody else, in another window" in visitor.words()
+    assert all(words not in visitor.page for words in (HERS, HIS, "Amina", "Second"))
+
+    def tasks() -> list[int]:
+        return [g.get("gp", f"Task?patient={page.split('/')[3]}").json()["total"] for page in pages.values()]
+
+    before = tasks()
+    visitor.get(ask)
+    new = visitor._seen(visitor.http.post(ask, data={**filled, **visitor.fields(ask)}, headers={"Origin": g.base}))
+    assert new.status_code == 200 and new.url.path == f"/team/people/{ask.split('/')[3]}", visitor.words()
+    assert [after - was for was, after in zip(before, tasks(), strict=True)] == [0, 1], "what is sent from his window is his, whoever was opened last"
+
+
+def test_a_browser_keeps_no_more_than_a_few_comings_at_once(started: tuple[Ehr, Gateway], ehr: Ehr, visitor: Visitor) -> None:
+    for _ in range(2 * WINDOWS):
+        visitor.http.get("/launch", params={"iss": ehr.iss, "launch": "amina-is-open"}, follow_redirects=False)
+    assert len([c for c in visitor.http.cookies if c.startswith("launch")]) == WINDOWS
+    assert come(visitor, ehr).status_code == 200, "the newest of them is there"
 
 
 def test_who_that_is_here_is_decided_by_what_operators_wrote(started: tuple[Ehr, Gateway], ehr: Ehr) -> None:

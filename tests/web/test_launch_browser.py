@@ -14,6 +14,7 @@ from ..launcher import AMINA, Ehr
 from .launching import launched_from
 from .test_browser import Reader
 from .test_doors import PASSWORD
+from .test_launch import HIS, beside_her
 
 pytestmark = pytest.mark.e2e
 WORDS = "If I fall or cannot get up"
@@ -42,6 +43,23 @@ def test_a_press_at_their_desk_opens_the_persons_one_screen(started: tuple[Ehr, 
     r.complaints.clear()  # the desk has no favicon
     r.look("launched")
     assert [c["name"] for c in r.context.cookies(g.base)] == ["session"], "nothing is left of how they came"
+    r.context.close()
+
+
+def test_two_windows_of_one_browser_stay_with_their_own_person(started: tuple[Ehr, Gateway], chromium: Any, pictures: Path, tmp_path: Path) -> None:
+    """The one that was opened first is loaded again by the sign-in of the other."""
+    ehr, g = started
+    his = beside_her(g, ehr, tmp_path)
+    r = Reader(chromium, g, pictures, 1280)
+    other = r.context.new_page()
+    for page, launch in ((r.page, "amina-is-open"), (other, "bo-is-open")):
+        page.goto(f"{g.base}/launch?{urlencode({'iss': ehr.iss, 'launch': launch})}")
+    r.page.get_by_text(WORDS).first.wait_for(timeout=30_000)
+    other.get_by_text(HIS).first.wait_for(timeout=30_000)
+    r.page.reload()
+    r.page.get_by_text(WORDS).first.wait_for(timeout=30_000)
+    assert r.page.url == f"{g.base}/team/people/{g.patient}/in-a-hurry" and HIS not in r.page.content()
+    assert other.url == f"{g.base}/team/people/{his}/in-a-hurry" and WORDS not in other.content()
     r.context.close()
 
 

@@ -108,6 +108,7 @@ def test_many_people_and_what_is_learnt_of_all(chromium: Any, place: Gateway, pi
     r.open("/team?name=nobody-at-all", "team-by-no-name")
     olu = Reader(chromium, place, pictures, width)
     olu.sign_in("olu", NEW_PASSWORD)
+    olu.open("/operator/partners", "partners")
     olu.open("/operator/reports", "reports")
     for kind in ("coverage", "goals", "unmet-need", "outcomes"):
         olu.open(f"/operator/reports?kind={kind}&by=locality", f"reports-{kind}")

@@ -39,8 +39,13 @@ def waiting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         for text in (LONG, "Walk by the river"):
             sent = vic.call("POST", "Goal", body={"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": text}, "subject": about})
             assert sent.status_code == 202, sent.text
-        another = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "category": plan["category"], "title": TITLE, "subject": about}
+        late = {"url": "https://fhir-gateway.example/StructureDefinition/plan-review", "extension": [{"url": "next", "valueDate": "2026-01-05"}]}
+        another = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "category": plan["category"], "title": TITLE, "subject": about, "extension": [late]}
         made = g.call("hospital", "POST", "CarePlan", body=another)
+        assert made.status_code == 201, made.text
+        file = {"url": f"https://{'films-' * 12}example.org/salt", "title": "Salt and your heart"}
+        message = {"status": "completed", "priority": "urgent", "recipient": [about, {"reference": g.persona("gp")["fhirUser"]}], "payload": [{"contentString": LONG}, {"contentAttachment": file}]}
+        made = g.call("hospital", "POST", "Communication", body={"resourceType": "Communication", "subject": about, "sent": "2026-11-20T10:00:00Z", **message})
         assert made.status_code == 201, made.text
         yield g
 
@@ -106,9 +111,19 @@ def test_a_goal_is_edited_and_a_question_asked(chromium: Any, waiting: Gateway, 
     gp.page.goto(f"{waiting.base}/team/people/{waiting.patient}")
     gp.open(str(gp.page.locator('a[href*="/edit/Goal/"]').first.get_attribute("href")), "team-edit")
     gp.open(f"/team/people/{waiting.patient}/ask", "team-ask")
+    gp.open(f"/team/people/{waiting.patient}/messages", "team-messages")
+    gp.page.goto(f"{waiting.base}/team/people/{waiting.patient}")
+    gp.open(str(gp.page.locator('a[href*="/review/"]').first.get_attribute("href")), "team-review")
     r = Reader(chromium, waiting, pictures, width)
     r.sign_in("patient")
     r.open(str(r.page.locator('a[href*="/edit/Goal/"]').first.get_attribute("href")), "my-plan-edit")
+    r.open("/my-plan/messages", "my-plan-messages")
+    r.page.goto(f"{waiting.base}/my-plan")
+    assert r.page.get_by_role("heading", name="It is time to look at this plan again").is_visible()
+    r.open(str(r.page.locator('a[href*="/review/"]').first.get_attribute("href")), "my-plan-review")
+    r.page.get_by_label("Day").first.fill("40")
+    r.press_in_vain("Save")
+    r.look("my-plan-review-mistake")
     r.page.goto(f"{waiting.base}/my-plan/who-looked")
     r.open(str(r.page.locator('a[href*="/who-looked/"]').first.get_attribute("href")), "who-looked-not-recognised")
     officer = Reader(chromium, waiting, pictures, width)

@@ -397,6 +397,16 @@ def _never(value: Any, way: Any) -> Any:
     return MISSING
 
 
+def _medication_back(value: Any, way: Inward) -> Any:
+    """What a medicine is called that is a record of its own: as the reference says, else as that record does."""
+    if not isinstance(value, dict):
+        return MISSING
+    if is_text(value.get("display")):
+        return value["display"]
+    found = way.find(value)
+    return found.name if found is not None and found.kind == "medication" and found.name else MISSING
+
+
 CODECS: Final[dict[str, Codec]] = {
     "text": _same(_text),
     "code": _same(_code),
@@ -415,6 +425,7 @@ CODECS: Final[dict[str, Codec]] = {
     "professional": Codec(_professional, _who_back),
     "organisation": Codec(_organisation, _organisation_back),
     "concept-words": Codec(_never, _concept_back),
+    "medication": Codec(_never, _medication_back),
     "person-name": Codec(_never, _person_name_back),
     "human-name": Codec(_never, _human_name_back),
     "nhs-number": Codec(_nhs_number, _text),

@@ -19,6 +19,7 @@ KINDS: Final = {
     "Task": "action",
     "ServiceRequest": "action-request",
     "MedicationStatement": "medicine",
+    "MedicationRequest": "prescription",
     "CareTeam": "team",
     "RelatedPerson": "contact",
     "QuestionnaireResponse": "answers",

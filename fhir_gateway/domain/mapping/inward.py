@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ..main_plan import counts
 from . import foreign
-from .codecs import person_name
+from .codecs import CODECS, person_name
 from .leftover import EXTRA, leftover, lost
-from .names import MAIN_CATEGORY, ODS, OWN_ORGANISATION, kind_of, local, own_identifier
+from .names import MAIN_CATEGORY, ODS, OWN_ORGANISATION, counts, kind_of, local, own_identifier
 from .outward import RELATIONSHIP, SINGLE, again
 from .paths import MISSING
 from .tables import Table, Tables
@@ -47,11 +46,13 @@ class _One:
 
 @dataclass(slots=True)
 class Read:
-    """A plan that was read. `homeless`: what had no place in it, `{path, to, why}`; it stays in the record. `landed`: what had one."""
+    """A plan that was read. `homeless`: what had no place in it, `{path, to, why}`; it stays in the record. `landed`: what had one.
+    `became`: by each name of a resource, the kind of thing of the plan that it is, and that thing."""
 
     plan: dict[str, Any]
     homeless: list[dict[str, str]] = field(default_factory=list)
     landed: list[dict[str, str]] = field(default_factory=list)
+    became: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
 
 
 def from_fhir(resources: Iterable[Mapping[str, Any]], tables: Tables, *, keep: bool = False, main: str | None = None) -> dict[str, Any]:
@@ -192,6 +193,8 @@ class _Reading:
             if o.type == "PractitionerRole" and isinstance(r.get("practitioner"), dict):
                 name = str(r["practitioner"].get("display", ""))
             return Found("practitioner", o.id or "", name)
+        if o.type == "Medication":
+            return Found("medication", o.id or "", name if isinstance(name := CODECS["concept-words"].back(r.get("code"), Inward({})), str) else "")
         return Found(o.kind, o.id or "", person_name(r) if o.type == "RelatedPerson" else "") if o.kind not in ("", "?") else None
 
     # -- the plan
@@ -216,7 +219,8 @@ class _Reading:
             self.used |= foreign.activities(plan, self.ones, self.way)
         self._take_along(plan)
         self._say_unused()
-        return Read({k: plan[k] for k in (*(k for k in ORDER if k in plan), *(k for k in plan if k not in ORDER))}, self.homeless or [], self.landed)
+        became = {name: (kind, thing) for one, kind, thing in self.became for name in one.names}
+        return Read({k: plan[k] for k in (*(k for k in ORDER if k in plan), *(k for k in plan if k not in ORDER))}, self.homeless or [], self.landed, became)
 
     def _item(self, one: _One, kind: str) -> dict[str, Any]:
         table = self.tables[kind]
@@ -270,8 +274,9 @@ class _Reading:
                 self.became.append((o, "about-me", plan["about_me"]))
 
     def _list(self, plan: dict[str, Any], kind: str) -> None:
-        ones = sorted((o for o in self.ones if o.kind == kind), key=lambda o: (self._place(o), o.value))
-        items = [self._named(o, kind) for o in ones]
+        kinds = (kind, *self.tables.beside(kind))
+        ones = sorted((o for o in self.ones if o.kind in kinds), key=lambda o: (self._place(o), o.value))
+        items = [self._named(o, o.kind) for o in ones]
         if items:
             plan[self.tables[kind].key] = items
 

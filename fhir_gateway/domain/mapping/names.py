@@ -22,6 +22,8 @@ NHS_NUMBER: Final = "https://fhir.nhs.uk/Id/nhs-number"
 SNOMED: Final = "http://snomed.info/sct"
 MAIN_CATEGORY: Final = "2181441000000107"
 CONTINGENCY_CATEGORY: Final = "325691000000100"
+OVER: Final = frozenset({"revoked", "completed", "entered-in-error"})
+SUGGESTED: Final = frozenset({"proposal", "option"})  # CarePlan.intent of what nobody has planned yet
 URIS: Final = "urn:ietf:rfc:3986"
 
 
@@ -69,3 +71,20 @@ def full_url(kind: str, value: str) -> str:
     """A `urn:uuid:` that depends on nothing but the name (RFC 9562 version 8)."""
     h = sha256(f"{system(kind)}|{value}".encode()).hexdigest()
     return f"urn:uuid:{h[:8]}-{h[8:12]}-8{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:32]}"
+
+
+def categories(plan: Mapping[str, Any]) -> frozenset[str]:
+    """The codes of its categories."""
+    given = plan.get("category")
+    concepts = [k for k in (given if isinstance(given, list) else [given]) if isinstance(k, Mapping)]
+    return frozenset(str(c.get("code")) for k in concepts if isinstance(k.get("coding"), list) for c in k["coding"] if isinstance(c, Mapping))
+
+
+def is_main(plan: Mapping[str, Any]) -> bool:
+    """Whether this is the person's one main plan, which everything that belongs to a plan is part of."""
+    return (own_identifier(plan) or ("",))[0] == "plan" or MAIN_CATEGORY in categories(plan)
+
+
+def counts(plan: Mapping[str, Any]) -> bool:
+    """Whether this is a main plan, of which a person has one at a time: planned, not over, part of no other."""
+    return is_main(plan) and not plan.get("partOf") and plan.get("status") not in OVER and plan.get("intent") not in SUGGESTED

@@ -59,6 +59,7 @@ class Thing(NamedTuple):
     value: str  # of the identifier
     url: str
     keeps_id: bool  # its `id` is in the name
+    kind: str = ""  # whose table it is for
 
 
 def to_fhir(plan: Mapping[str, Any], tables: Tables, *, dry: bool = False) -> Mapped:
@@ -123,7 +124,7 @@ class _Writing:
 
     def _name_everything(self) -> None:
         for kind, table in self.tables.by_kind.items():
-            if not table.many or kind == "stage-goal":
+            if not table.many or kind == "stage-goal" or table.when:
                 continue
             items = self.plan.get(table.key)
             if type(items) is not list or not items or any(type(i) is not dict for i in items):
@@ -142,11 +143,11 @@ class _Writing:
             if is_text(id) and id not in seen:
                 name, keeps = quote(id), True
                 seen.add(id)
-            value = self.way.value(f"{under}{name}")
-            url = full_url(kind, value)
+            value, mine = self.way.value(f"{under}{name}"), self.tables.kind_of(kind, item)
+            url = full_url(mine, value)
             if keeps:
-                self.way.urls[kind, str(id)] = url
-            out.append(Thing(item, value, url, keeps))
+                self.way.urls[mine, str(id)] = url
+            out.append(Thing(item, value, url, keeps, mine))
         return out
 
     def everything(self) -> Mapped:
@@ -154,7 +155,7 @@ class _Writing:
         self._about_me()
         for kind in SINGLE:
             for n, thing in enumerate(self.things.get(kind, ())):
-                self._thing(kind, thing, f"{self.tables[kind].key}[{n}]")
+                self._thing(thing.kind, thing, f"{self.tables[kind].key}[{n}]")
         for kind in sorted(BESIDE):
             for n, thing in enumerate(self.things.get(kind, ())):
                 made = self._thing(kind, thing, f"{self.tables[kind].key}[{n}]")
@@ -306,6 +307,19 @@ def _again(resource: dict[str, Any], item: Mapping[str, Any]) -> None:
     extra = item.get(EXTRA)
     if type(extra) is list:
         restore(resource, ((e["path"], e["value"], e.get("as", MISSING)) for e in extra if type(e) is dict and is_text(e.get("path")) and "value" in e))
+        _one_of_two(resource)
+
+
+def _one_of_two(resource: dict[str, Any]) -> None:
+    """Where theirs came back beside ours and FHIR takes one of the two, theirs stays; a medicine's words hang on it then."""
+    for note in resource.get("note", ()):
+        if isinstance(note, dict) and "authorString" in note and note.get("authorReference") == {"display": note["authorString"]}:
+            del note["authorReference"]
+    concept = resource.get("medicationCodeableConcept")
+    if "medicationReference" in resource and isinstance(concept, dict) and concept.keys() == {"text"}:
+        del resource["medicationCodeableConcept"]
+        if not any(k.path == ("text",) for k in carrier.read(resource)):
+            carrier.write(resource, [Kept(("text",), concept["text"])])
 
 
 __all__ = ["Entry", "Mapped", "bundle", "to_fhir", "transaction"]

@@ -1,6 +1,7 @@
 """Tables of rows, checked and compiled once: `compile_tables(files, codes, r4)`.
 
-A file says where a thing sits in the plan, which FHIR type it becomes and, row by row, which field is which element:
+A file says where a thing sits in the plan, which FHIR type it becomes, which profile of ours that meets (`profile: plan-goal`) and, row by row,
+which field is which element:
 
     {plan: text, fhir: description.text, type: text}     one field, one element; `type` names a codec (text when left out)
     {plan: status, fhir: lifecycleStatus, table: goal-status}   a word by a code table (`lossy: true` where two words share a code)
@@ -13,6 +14,7 @@ A file says where a thing sits in the plan, which FHIR type it becomes and, row 
     unsaid: value                                        what FHIR says where the plan is silent, and the other way round
     read: true                                           only from FHIR to the plan, of resources that no plan made (`any`: of all)
 
+A file with `when: key` has those things of its list that say something there (an object); the others are the table's without it.
 Every path is looked up in R4; a table that cannot be right is refused, naming file and row. Values are data: there is no
 expression in a table and none is ever found in a value.
 """
@@ -26,6 +28,7 @@ from typing import Any, Final, Protocol
 from . import paths
 from .answering import items_back, items_out
 from .codecs import CODECS, Codec, coded, constant, link, ranged
+from .names import EXTENSIONS
 from .paths import MISSING, Segment
 from .rows import Fields, Node, Row, each, listed
 
@@ -65,6 +68,8 @@ class Table:
     always: tuple[tuple[Any, Any], ...]  # (compiled setter, value)
     known: frozenset[tuple[Segment, ...]] = frozenset()
     source: Mapping[str, Any] = field(default_factory=dict)
+    when: str = ""  # of the things of its list only those that say this; the others are the other table's
+    profile: str = ""  # of ours, which everything that it makes meets; "" for R4 itself
 
     @property
     def key(self) -> str:
@@ -85,9 +90,22 @@ class Tables:
     def __getitem__(self, kind: str) -> Table:
         return self.by_kind[kind]
 
+    def kind_of(self, kind: str, item: Mapping[str, Any]) -> str:
+        """Which table a thing of this table's list is for: one may have those that say a certain thing."""
+        return next((k for k in self.beside(kind) if (said := item.get(self[k].when)) and type(said) is dict), kind)
+
+    def beside(self, kind: str) -> tuple[str, ...]:
+        """The kinds of tables that share the list of this one, by what its things say."""
+        return tuple(k for k, t in self.by_kind.items() if t.when and t.plan == self[kind].plan and k != kind)
+
     @property
     def types(self) -> dict[str, str]:
         return {kind: t.type for kind, t in self.by_kind.items()}
+
+    @property
+    def profiles(self) -> dict[str, str]:
+        """The profiles of ours that things of plans are held to, by kind."""
+        return {kind: t.profile for kind, t in self.by_kind.items() if t.profile}
 
 
 def compile_tables(
@@ -101,6 +119,10 @@ def compile_tables(
         if table.kind in by_kind:
             raise TableError(f"{name}: `{table.kind}` is in {by_kind[table.kind].name} already")
         by_kind[table.kind] = table
+    for table in by_kind.values():
+        shared = [t for t in by_kind.values() if t.many and t.plan == table.plan and not t.when]
+        if len(shared) > 1 or (table.when and not shared):
+            raise TableError(f"{table.name}: things of `{table.plan}` must say by `when` which table they are for, but for one table")
     return Tables(by_kind, codes)
 
 
@@ -114,7 +136,8 @@ def _table(name: str, data: Mapping[str, Any], words: Mapping[str, _Words], r4: 
     if data.get("each"):
         loader.read = {(Segment(str(data["each"]), each=True), *s) for s in loader.read}
     known = frozenset(loader.read)
-    return Table(name, str(data["mapping"]), str(data["plan"]), str(data["fhir"]), str(data.get("about", "")), fields, always, known, data)
+    profile = EXTENSIONS + str(data["profile"]) if "profile" in data else ""
+    return Table(name, str(data["mapping"]), str(data["plan"]), str(data["fhir"]), str(data.get("about", "")), fields, always, known, data, str(data.get("when", "")), profile)
 
 
 @dataclass(slots=True)

@@ -56,6 +56,10 @@ class Sessions(Protocol):
         """End the session; Set-Cookie values for the answer."""
         ...
 
+    def gone(self) -> list[str]:
+        """Set-Cookie values that take the session out of this browser, whether or not it ended."""
+        ...
+
 
 class Mine(Protocol):
     """One's own sign-in (`auth.own`): each answers for whoever has this request's cookie."""
@@ -116,6 +120,7 @@ class Pages:
     stranger: Callable[[Request], None] = lambda request: None  # slows whoever asks too often without a sign-in: Problem throttled
     opens_apps: Callable[[], Awaitable[bool]] = _no  # whether there is an app to open on a person
     launches: Launches | None = None  # from which systems people come with a person open
+    leave: str = "https://www.bbc.co.uk/weather"  # where somebody goes who must not be seen here
 
 
 Handler = Callable[[Pages, Request, Any], Awaitable[Response]]
@@ -180,14 +185,15 @@ async def show(
     """The template in the common layout, with the visitor's form token."""
     cookies: list[str] = []
     token = await pages.sessions.form_token(request, cookies)
-    return render(request, template, ctx=ctx, status=status, token=token, cookies=cookies, **values)
+    leaves = ctx is not None and ctx.actor.kind in ("patient", "proxy")
+    return render(request, template, ctx=ctx, status=status, token=token, cookies=cookies, leave=pages.leave if leaves else "", **values)
 
 
 def render(
     request: Request, template: str, *, ctx: Context | None = None, status: int = 200, token: str = "",
-    cookies: Sequence[str] = (), **values: Any,
+    cookies: Sequence[str] = (), leave: str = "", **values: Any,
 ) -> Response:  # fmt: skip
-    """A page from a template, with the headers of every page and a nonce of its own."""
+    """A page from a template, with the headers of every page and a nonce of its own. `leave`: where its *Leave this page* leads, if it has one."""
     nonce = secrets.token_urlsafe(16)
     kind = ctx.actor.kind if ctx else None
     language = languages.now.get()
@@ -196,9 +202,9 @@ def render(
         tongues=languages.NAMES, tongue=language,
         cspNonce=nonce, token=token, at=ctx.at if ctx else None, me=ctx.actor if ctx else None, kind=kind,
         path=request.url.path, officer=ctx.officer if ctx else False, operator=ctx.actor.operator if ctx else False,
-        assurance=words.level(ctx.assurance).split(":")[0] if ctx else "", **values,
+        assurance=words.level(ctx.assurance).split(":")[0] if ctx else "", leave=bool(leave), **values,
     )  # fmt: skip
-    return with_cookies(HTMLResponse(html, status, headers=headers(nonce)), cookies)
+    return with_cookies(HTMLResponse(html, status, headers=headers(nonce, also_form_action="/".join(leave.split("/")[:3]))), cookies)
 
 
 def go(where: str, cookies: Sequence[str] = ()) -> Response:

@@ -15,7 +15,7 @@ from ...domain.audit import ITSELF, OPERATOR
 from ...domain.mapping.names import local, own_identifier
 from ...domain.problem import Problem, not_found
 from ...gate import Context, task_links
-from . import editing, follow_ups, tasks, versions, volunteers
+from . import editing, follow_ups, reviews, tasks, versions, volunteers
 from .acts import ACTS, OTHERWISE
 from .alerts import TYPES, alerts
 from .changes import last_changes
@@ -48,14 +48,20 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
     asked = await tasks.about(ctx, shown)
     turned, asks = filled_in(mine.record), await follow_ups.due_for(ctx, shown)
     empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned)
-    view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned)
+    view = plan_view(mine.plan, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned, medicines=plans.medicines_beside(mine))
     first = alerts(mine.record, today(ctx.at), own=True)
-    refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES} | kept_as(mine.record)
+    refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES} | kept_as(mine.record) | _medicines(mine.record)
     return await show(
         pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, asks=asks, tasks=asked, refs=refs, alerts=first, others=others,
         drafts=await volunteers.waiting(ctx, shown), clashes=await versions.waiting(ctx, f"Patient/{shown}"), done=request.query_params.get("done", ""),
-        edits=await editing.links(ctx, mine), edit_base="/my-plan/edit",
+        edits=await editing.links(ctx, mine), edit_base="/my-plan/edit", reviews=await reviews.due_for(ctx, mine.record),
     )  # fmt: skip
+
+
+def _medicines(record: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """`Type/id` of each medicine, by the id that the page has for it."""
+    held = [(str(r["resourceType"]), r, own_identifier(r)) for r in record if r.get("resourceType") in ("MedicationStatement", "MedicationRequest")]
+    return {f"{type}/{(local(own[1]) if own else None) or r.get('id')}": f"{type}/{r.get('id')}" for type, r, own in held}
 
 
 async def _items(ctx: Context, person: str) -> dict[str, str]:

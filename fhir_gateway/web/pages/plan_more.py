@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from .pictures import planned_wheel
 from .plan_items import Item, Line, lines, list_of, note, span, texts, thing, undescribed
-from .words import _, day
+from .words import _, day, short
 
 Name = Callable[[Any], str]
 REFERRED = {"sent": "blue", "done": "green", "declined": "red", "withdrawn": "grey", "proposed": "grey", "on hold": "yellow"}
@@ -38,18 +39,27 @@ def in_the_way(plan: dict[str, Any], goal: dict[str, Any], name: Name) -> str:
     return "\n".join(note({**b, "by": b.get("said_by")}, name) for b in mine)
 
 
-def medicine(m: dict[str, Any], name: Name) -> Item:
+def medicines(every: Sequence[dict[str, Any]], name: Name) -> tuple[Item, ...]:
+    """All of them, those that are stopped last."""
+    called = {str(m.get("id")): str(m.get("text") or "") for m in every}
+    return tuple(medicine(m, name, called) for m in sorted(every, key=lambda m: m.get("status") == "stopped"))
+
+
+def medicine(m: dict[str, Any], name: Name, called: Mapping[str, str] = MappingProxyType({})) -> Item:
     """How it is taken, and what was changed: the word for that stands where others have their state."""
     change = thing(m.get("change"))
     kinds = {"new": _("New"), "changed": _("Changed"), "stopped": _("Stopped"), "paused": _("Paused"), "unchanged": _("As before")}
     state = kinds.get(str(change.get("kind")), "") or (_("Stopped") if m.get("status") == "stopped" else "")
     colour = {"new": "green", "changed": "yellow", "stopped": "red", "paused": "orange"}.get(str(change.get("kind") or m.get("status")), "grey")
     said = ", ".join(t for t in (name(change.get("by")), day(change.get("on"))) if t)
+    order = thing(m.get("prescription"))
+    amounts = [f"{short(q['amount'])} {q.get('unit') or ''}".strip() for q in (thing(order.get("quantity")), thing(order.get("lasts"))) if q.get("amount") is not None]
     return Item(
         str(m.get("id", "")), str(m.get("text") or thing(m.get("code")).get("display") or _("A medicine that is not named")), state, colour,
         lines(
             (_("How to take it"), m.get("how")), (_("Before"), change.get("was")), (_("Why it was changed"), change.get("reason") or m.get("status_reason")),
-            (_("Changed by"), said), (_("What it is for"), m.get("why")), (_("When"), span(m.get("from"), m.get("to"))),
+            (_("What was changed"), change.get("what")), (_("Changed by"), said), (_("Instead of"), called.get(str(order.get("instead_of")))), (_("Prescribed by"), name(order.get("by"))), (_("Prescribed on"), day(order.get("on"))),
+            (_("How much"), ", ".join(amounts)), (_("Pharmacy"), thing(order.get("pharmacy")).get("name")), (_("What it is for"), m.get("why")), (_("When"), span(m.get("from"), m.get("to"))),
             (_("Notes"), "\n".join(note(n, name) for n in list_of(m, "notes"))),
         ),
         codes=undescribed(m.get("code")),

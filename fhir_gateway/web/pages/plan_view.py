@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
@@ -79,8 +79,9 @@ class PlanView:
         return [(anchor, text) for anchor, text, there in every if there]
 
 
-def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[str, str] = MappingProxyType({}), filled_in: tuple[Item, ...] = ()) -> PlanView:
-    """`own`: the reader is the person, who is then called "I" and not by name. `changes`: as `changes.last_changes` gives them. `filled_in`: wheels of forms."""
+def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[str, str] = MappingProxyType({}), filled_in: tuple[Item, ...] = (), medicines: Sequence[dict[str, Any]] = ()) -> PlanView:
+    """`own`: the reader is the person, who is then called "I" and not by name. `changes`: as `changes.last_changes` gives them. `filled_in`: wheels of forms.
+    `medicines`: those of the record that the plan does not hold."""
     person = thing(plan.get("person"))
     full = preferred_name(person)
     names = _names(plan, _("Me") if own else full)
@@ -120,7 +121,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         risks=tuple(more.risk(r, plan, name) for r in list_of(plan, "risks")),
         itself=more.itself(plan, name),
         changed=changes.get("", ""),
-        medicines=tuple(more.medicine(m, name) for m in list_of(plan, "medicines")),
+        medicines=more.medicines([*list_of(plan, "medicines"), *medicines], name),
     )
 
 

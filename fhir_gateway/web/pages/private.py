@@ -35,6 +35,7 @@ KINDS: Final = {  # type -> (heading, where its words are)
     "AllergyIntolerance": ("Allergies", ("code", "text")), "Flag": ("Warnings", ("code", "text")),
     "ClinicalImpression": ("How it came to be like this", ("summary",)), "RiskAssessment": ("Risk, as professionals see it", ("method", "text")),
     "MedicationStatement": ("My medicines", ("medicationCodeableConcept", "text")),
+    "MedicationRequest": ("Medicines that were prescribed", ("medicationCodeableConcept", "text")), "Communication": ("Messages", ("topic", "text")),
 }  # fmt: skip
 MOST: Final = "200"
 

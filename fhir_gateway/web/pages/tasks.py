@@ -84,7 +84,8 @@ async def _said(ctx: Context, tasks: Iterable[dict[str, Any]]) -> list[dict[str,
 def _asks_of_plans(ctx: Context, task: dict[str, Any]) -> bool:
     """Is this reader asked by it what becomes of another plan."""
     whom = _named(task.get("owner"))
-    mine = whom is not None and whom in ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation}
+    records = ctx.records if ctx.actor.kind == "patient" else frozenset()
+    mine = whom is not None and whom in ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation} | records
     return mine and asks_about(task) is not None and not ctx.actor.drafts_only
 
 

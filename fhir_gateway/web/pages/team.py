@@ -14,7 +14,7 @@ from ...domain import strict
 from ...domain.problem import Problem, not_found
 from ...domain.types import Ref
 from ...gate import Context
-from . import editing, follow_ups, tasks, versions, volunteers
+from . import editing, follow_ups, messages, reviews, tasks, versions, volunteers
 from .alerts import TYPES, alerts
 from .changes import MOST_CHANGES, changed_since, last_changes
 from .finding import LONGEST, literal
@@ -56,6 +56,8 @@ async def team(pages: Pages, request: Request, ctx: Context, errors: dict[str, s
         tasks=waiting[: tasks.MOST],
         more_wait=len(waiting) >= tasks.MOST,
         questions=await follow_ups.due_of_all(ctx) if first else [],
+        messages=await messages.for_me(ctx) if first else [],
+        reviews=await reviews.due_of_all(ctx) if first else [],
         taken=await tasks.owned(ctx, tasks.TAKEN_ON) if first else [],
         done=done if done in DONE else "",
         ways=ways(ctx),
@@ -117,7 +119,7 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         request,
         "team_person.html",
         ctx=ctx,
-        plan=plan_view(seen.plan, today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name), filled_in=turned),
+        plan=plan_view(seen.plan, today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name), filled_in=turned, medicines=plans.medicines_beside(seen)),
         alerts=alerts(seen.record, today(ctx.at), own=False),
         own=False,
         empty=empty,
@@ -129,6 +131,7 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         mine=await here_because(ctx, id),
         opens_apps=await pages.opens_apps(),
         asks=await follow_ups.due_for(ctx, id),
+        reviews=await reviews.due_for(ctx, seen.record),
         drafts=await volunteers.waiting(ctx, id),
         clashes=await versions.waiting(ctx, f"Patient/{id}"),
         done=done if done in ("emergency", "claim", "asked", "asked-draft", "not-asked", *editing.DONE) else "",

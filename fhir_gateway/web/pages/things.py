@@ -32,10 +32,12 @@ KINDS: dict[str, tuple[str, str]] = {  # of one, of several
     "ClinicalImpression": ("How something came to be", "How things came to be"),
     "RiskAssessment": ("A risk that was judged", "Risks that were judged"),
     "MedicationStatement": ("A medicine", "Medicines"),
+    "MedicationRequest": ("A medicine", "Medicines"),
     "Encounter": ("A hospital stay or visit", "Hospital stays and visits"),
+    "Communication": ("A message", "Messages"),
 }
 OTHER = ("Something else in your record", "Other things in your record")
-CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task", "AllergyIntolerance", "Flag", "MedicationStatement", "ClinicalImpression", "RiskAssessment", "Encounter")
+CHOSEN_ONE_BY_ONE = ("DocumentReference", "CarePlan", "QuestionnaireResponse", "Goal", "Condition", "Task", "AllergyIntolerance", "Flag", "MedicationStatement", "MedicationRequest", "ClinicalImpression", "RiskAssessment", "Encounter", "Communication")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +95,12 @@ def title(resource: Mapping[str, Any]) -> str:
         text = _text(resource.get(key))
         if text:
             return _short(text)
-    own = {"AllergyIntolerance": "code", "MedicationStatement": "medicationCodeableConcept"}.get(type)
+    own = {"AllergyIntolerance": "code", "MedicationStatement": "medicationCodeableConcept", "MedicationRequest": "medicationCodeableConcept", "Communication": "topic"}.get(type)
     types = resource.get(own) if own else resource.get("type") or resource.get("code")
-    text = _paper(resource) or _text(types[0] if isinstance(types, list) and types else types)
+    text = _paper(resource) or _written(resource) or _text(types[0] if isinstance(types, list) and types else types)
     if text:
         return _short(_measured(text, resource) if type == "Observation" else text)
-    dated = next((resource[k] for k in ("authored", "authoredOn", "date", "effectiveDateTime", "created") if resource.get(k)), "") or (_began(resource) if type == "Encounter" else "")
+    dated = next((resource[k] for k in ("authored", "authoredOn", "date", "effectiveDateTime", "created", "sent") if resource.get(k)), "") or (_began(resource) if type == "Encounter" else "")
     kind = _asked(resource) or _(KINDS.get(type, OTHER)[0])
     return _("{kind}, {day}").format(kind=kind, day=day(dated)) if isinstance(dated, str) and dated else kind
 
@@ -123,6 +125,13 @@ def _paper(resource: Mapping[str, Any]) -> str:
     first = content[0] if isinstance(content, list) and content and isinstance(content[0], dict) else {}
     attached = first.get("attachment")
     return str(attached.get("title") or "") if isinstance(attached, dict) else ""
+
+
+def _written(message: Mapping[str, Any]) -> str:
+    """The first words of a message, where nobody says what it is about."""
+    payload = message.get("payload")
+    said = [p for p in payload if isinstance(p, dict)] if isinstance(payload, list) and not message.get("topic") else []
+    return next((str(p["contentString"]) for p in said if p.get("contentString")), "")
 
 
 def _measured(text: str, observation: Mapping[str, Any]) -> str:

@@ -540,16 +540,18 @@ Context: Observation
 Extension: MedicineChange
 Id: medicine-change
 Title: "What was changed about a medicine"
-Description: "New, changed, stopped, paused or unchanged; why; how it was taken before; when and by whom."
-Context: MedicationStatement
+Description: "New, changed, stopped, paused or unchanged; why; what was changed; how it was taken before; when and by whom."
+Context: MedicationStatement, MedicationRequest
 * extension contains
     kind 0..1 and
     reason 0..1 and
+    what 0..1 and
     was 0..1 and
     on 0..1 and
     by 0..1
 * extension[kind].value[x] only code
 * extension[reason].value[x] only string
+* extension[what].value[x] only string
 * extension[was].value[x] only string
 * extension[on].value[x] only dateTime
 * extension[by].value[x] only Reference

@@ -1,0 +1,115 @@
+"""A crisis plan of ours for readers who know none of our extensions: what it says, again, as narrative. docs/round-trip.md
+
+It is made when a resource leaves, of what that reader gets of it, and is kept nowhere: it can tell nothing that was cut, and is never older than
+the plan. On its way back it is known by its class, which holds a digest of its words, or by saying what would be said; then it is dropped. Words
+that somebody changed in it are theirs, and are kept. The laws (tests/test_said_again.py):
+
+    without(said(r)) == r, and said(r) is r where r has a narrative of its own or nothing to say again
+    said(without(edited)) says what `edited` says
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from html import unescape
+from typing import Any, Final
+
+from .mapping.names import EXTENSIONS
+from .readable import ENGLISH, narrative, thing
+from .sentences import Sentences
+from .written_down import an_object, objects
+
+CLASS: Final = "said-again-"
+WORDS: Final[Mapping[str, str]] = {  # the extensions that hold texts, and what a plan calls them
+    "contingency-trigger": "triggers", "contingency-early-warning": "early_warnings", "contingency-step": "what_should_happen", "contingency-coping": "coping",
+}  # fmt: skip
+TOLD: Final = frozenset({*WORDS, "contingency-contact", "contingency-detail", "advance-statement", "anticipatory-item"})
+MARKS: Final = tuple(f"{EXTENSIONS}{name}".encode() for name in TOLD)
+SOMEBODY: Final[Mapping[str, str]] = {
+    "RelatedPerson": "A relative or friend", "Patient": "The person", "Practitioner": "A professional", "PractitionerRole": "A professional",
+    "Organization": "An organisation", "CareTeam": "The team",
+}  # fmt: skip
+
+
+def says_more(body: bytes) -> bool:
+    """May this hold something to say again: cheap, and never wrong about what does not."""
+    return any(mark in body for mark in MARKS)
+
+
+def said(resource: dict[str, Any]) -> dict[str, Any]:
+    """With what its extensions say as a narrative, in English, where it has no narrative."""
+    found = _extensions(resource) if resource.get("resourceType") == "CarePlan" and "text" not in resource else {}
+    if not found:
+        return resource
+    language = resource.get("language")
+    inner = thing(_Alone({}).in_a_crisis(_item(resource, found)))
+    text = narrative(inner, language if isinstance(language, str) else ENGLISH, CLASS + _digest(inner))
+    return {k: v for key, value in resource.items() for k, v in ([("text", text), (key, value)] if key == _after_meta(resource) else [(key, value)])}
+
+
+def without(resource: dict[str, Any]) -> dict[str, Any]:
+    """Without a narrative that we made and nobody changed."""
+    text = resource.get("text")
+    if resource.get("resourceType") != "CarePlan" or not isinstance(text, dict) or text.get("status") != "generated" or not isinstance(text.get("div"), str):
+        return resource
+    bare = {k: v for k, v in resource.items() if k != "text"}
+    marked = re.search(rf'<div\b[^>]*\bclass="{CLASS}([0-9a-f]{{16}})"', text["div"][:500])
+    if marked is not None and marked[1] == _digest(text["div"]):
+        return bare
+    again = said(bare)
+    return bare if "text" in again and _read(again["text"]["div"]) == _read(text["div"]) else resource
+
+
+class _Alone(Sentences):
+    """What one resource says by itself: nobody is looked up."""
+
+    def reached(self, id: str) -> str:
+        return id
+
+
+def _extensions(resource: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    out: dict[str, list[Mapping[str, Any]]] = {}
+    for e in objects(resource.get("extension")):
+        name = str(e.get("url", "")).removeprefix(EXTENSIONS)
+        if name in TOLD and str(e.get("url", "")).startswith(EXTENSIONS):
+            out.setdefault(name, []).append(e)
+    return out
+
+
+def _item(resource: Mapping[str, Any], found: Mapping[str, list[Mapping[str, Any]]]) -> dict[str, Any]:
+    """The crisis plan as a thing of a plan, as far as it is said again."""
+    item: dict[str, Any] = {key: [t for e in found.get(name, ()) if isinstance(t := e.get("valueString"), str)] for name, key in WORDS.items()}
+    item["name"] = str(resource.get("title") or "")
+    item["who_to_contact"] = [_whom(an_object(e.get("valueReference"))) for e in found.get("contingency-contact", ())]
+    item["advance_statement"] = "\n".join(t for e in found.get("advance-statement", ()) if isinstance(t := e.get("valueString"), str))
+    item["details"] = [{"text": t} for e in found.get("contingency-detail", ()) if (t := _part(e, "text"))]
+    item["anticipatory"] = [{k: t for k in ("item", "where") if (t := _part(e, k))} for e in found.get("anticipatory-item", ())]
+    return item
+
+
+def _part(extension: Mapping[str, Any], name: str) -> str:
+    return next((str(p["valueString"]) for p in objects(extension.get("extension")) if p.get("url") == name and isinstance(p.get("valueString"), str)), "")
+
+
+def _whom(reference: Mapping[str, Any]) -> str:
+    """By name where the reference says it, or else who it is and where to look."""
+    target = reference.get("reference") if isinstance(reference.get("reference"), str) else ""
+    kind = str(reference.get("type") or "") or (str(target).split("/")[-2] if "/" in str(target) else "")
+    who = str(reference.get("display") or "") or SOMEBODY.get(kind, "Somebody")
+    return f"{who} ({target})" if target and not str(target).startswith("urn:") and "display" not in reference else who
+
+
+def _after_meta(resource: Mapping[str, Any]) -> str:
+    """The first element that follows those that stand before a narrative."""
+    return next(k for k in resource if k not in ("resourceType", "id", "meta", "implicitRules", "language"))
+
+
+def _digest(div: str) -> str:
+    return sha256(_read(div).encode()).hexdigest()[:16]
+
+
+def _read(div: str) -> str:
+    """What is read of it, whatever is between the words."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", div)).split())

@@ -1,0 +1,127 @@
+"""What a crisis plan of ours says to whoever knows none of our extensions, and that it is never taken for anybody's words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhir_gateway import definitions
+from fhir_gateway.domain import mapping, narrative, said_again, strict
+from fhir_gateway.domain.mapping.names import EXTENSIONS
+from fhir_gateway.domain.rendering import rendered
+from fhir_gateway.domain.types import VIEW
+from fhir_gateway.domain.validate import check
+from fhir_gateway.tables import load_tables
+
+from .conftest import Gateway
+from .test_documents import shown as read_of
+
+PLAN: dict[str, Any] = strict.decode(definitions.demo_file("plan.json"))
+MADE = mapping.to_fhir(PLAN, load_tables()).entries
+LEILA = next(e.full_url for e in MADE if e.kind == "contact")
+CRISIS: dict[str, Any] = strict.read(strict.dump(next(e.resource for e in MADE if e.kind == "contingency")).replace(LEILA.encode(), b"RelatedPerson/r1"))
+TEXTS = ("triggers", "early_warnings", "what_should_happen", "coping")
+
+
+def read(resource: dict[str, Any]) -> str:
+    return read_of({"text": resource["text"], "section": []})
+
+
+def foreign(resource: dict[str, Any]) -> dict[str, Any]:
+    """As a reader sees it who leaves out every extension."""
+    return {k: v for k, v in resource.items() if k != "extension"}
+
+
+def test_a_reader_who_knows_no_extension_of_ours_reads_what_to_do() -> None:
+    told = said_again.said(CRISIS)
+    seen = read(foreign(told))
+    (plan,) = PLAN["contingency"]
+    assert [t for k in TEXTS for t in plan[k] if t not in seen] == [] and plan["advance_statement"] in seen and plan["anticipatory"][0]["item"] in seen
+    assert [t for k in TEXTS for t in plan[k] if t in json.dumps(foreign(CRISIS))] == [], "which it does not say without"
+    assert "Dr Asha Patel" in seen and "A relative or friend (RelatedPerson/r1)" in seen, "whom to call: by name where the plan has it, else who it is"
+    assert narrative.wrong(told["text"]["div"]) == [] and narrative.active(told["text"]["div"]) == [] and told["text"]["status"] == "generated"
+    assert [i for i in check(strict.read(strict.dump(told)), definitions.load_r4()) if i.severity in ("error", "fatal")] == []
+
+
+WORDS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=12)
+
+
+def crises() -> st.SearchStrategy[dict[str, Any]]:
+    one = st.builds(lambda name, text: {"url": EXTENSIONS + name, "valueString": text}, st.sampled_from(sorted(said_again.WORDS)), WORDS)
+    whom = st.sampled_from([{"reference": "RelatedPerson/r1", "display": "Leila"}, {"reference": "RelatedPerson/r1"}, {"display": "Bo"}, {"type": "Practitioner", "display": "Dr P"}])
+    call = whom.map(lambda w: {"url": EXTENSIONS + "contingency-contact", "valueReference": w})
+    base = {"resourceType": "CarePlan", "id": "c1", "status": "active", "intent": "plan", "subject": {"reference": "Patient/p1"}}
+    return st.builds(lambda title, e: {**base, "title": title, "extension": e}, WORDS, st.lists(one | call, max_size=4))
+
+
+@given(crises())
+def test_what_we_said_again_is_dropped_on_its_way_back_and_nothing_else_is(crisis: dict[str, Any]) -> None:
+    told = said_again.said(crisis)
+    assert said_again.without(told) == crisis and said_again.said(told) is told
+    assert ("text" in told) == bool(crisis["extension"])
+    assert said_again.without(crisis) is crisis
+    edited = {**told, "title": "Another"}
+    assert "text" not in said_again.without(edited), "also where something else was changed meanwhile"
+
+
+@given(crises().filter(lambda c: c["extension"]))
+def test_a_server_that_takes_the_class_away_gives_back_no_words_of_its_own(crisis: dict[str, Any]) -> None:
+    told = said_again.said(crisis)
+    start = told["text"]["div"].index(" class=")
+    bare = {**told["text"], "div": told["text"]["div"][:start] + told["text"]["div"][told["text"]["div"].index(">", start) :]}
+    assert said_again.without({**told, "text": bare}) == crisis
+
+
+def test_words_that_somebody_changed_in_it_are_theirs() -> None:
+    told = said_again.said(CRISIS)
+    edited = {**told, "text": {**told["text"], "div": told["text"]["div"].replace("Press the pendant", "Ring the surgery first")}}
+    assert said_again.without(edited) is edited and said_again.said(edited) is edited
+    own = {**CRISIS, "text": {"status": "additional", "div": told["text"]["div"]}}
+    assert said_again.without(own) is own, "only what is generated is ours"
+
+
+@given(crises())
+def test_it_tells_a_filtered_reader_nothing_that_the_view_took_out(crisis: dict[str, Any]) -> None:
+    seen = said_again.said(rendered(crisis, VIEW))
+    assert "Leila" not in json.dumps(seen) or "Leila" in json.dumps(rendered(crisis, VIEW))
+    assert said_again.without(seen) == rendered(crisis, VIEW)
+
+
+# -- over HTTP --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crisis(demo: Gateway) -> str:
+    found = [e["resource"] for e in demo.get("patient", f"CarePlan?patient={demo.patient}&_count=50").json()["entry"]]
+    return next(f"CarePlan/{r['id']}" for r in found if r.get("title") == "If I fall or cannot get up")
+
+
+def test_everybody_who_reads_the_crisis_plan_reads_it_as_text_and_hands_it_back_unchanged(demo: Gateway, crisis: str) -> None:
+    for who in ("patient", "gp"):
+        answer = demo.get(who, crisis)
+        body = answer.json()
+        assert "Press the pendant" in read(foreign(body)) and "Wet leaves on the path" in read(foreign(body))
+        assert said_again.without(body) != body
+        put = demo.call(who, "PUT", crisis, body=body, headers={"If-Match": answer.headers["etag"]})
+        assert put.status_code == 200 and put.headers["etag"] == answer.headers["etag"], "nothing was changed"
+        (entry,) = demo.get(who, f"CarePlan?_id={crisis.split('/')[1]}").json()["entry"]
+        assert entry["resource"]["text"] == body["text"] == demo.get(who, f"{crisis}/_history/{body['meta']['versionId']}").json()["text"]
+    assert "text" not in demo.get("gp", f"{crisis}?_summary=data").json()
+    plan = demo.get("patient", f"CarePlan/{crisis.split('/')[1]}/$document").text
+    assert plan.count("said-again-") == 1
+
+
+def test_an_edit_of_the_plan_is_said_again_as_it_is_now(demo: Gateway, crisis: str) -> None:
+    answer = demo.get("gp", crisis)
+    step = {"url": f"{EXTENSIONS}contingency-step", "valueString": "Open the door to the ambulance"}
+    body = {**answer.json(), "extension": [*answer.json()["extension"], step]}
+    put = demo.call("gp", "PUT", crisis, body=body, headers={"If-Match": answer.headers["etag"]})
+    assert put.status_code == 200, put.text
+    for who in ("gp", "patient"):
+        assert "Open the door to the ambulance" in read(demo.get(who, crisis).json())
+    back = demo.call("patient", "PUT", crisis, body=answer.json(), headers={"If-Match": put.headers["etag"]})
+    assert back.status_code == 200 and "Open the door" not in demo.get("gp", crisis).text, "an old copy brings no old text back"
