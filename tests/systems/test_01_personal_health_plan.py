@@ -6,7 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from .town import Programme
+from .town import NHS, Programme, about, id_of
+
+OFFER = "https://fhir-gateway.example/CodeSystem/plan-offer"
 
 
 def test_the_plan_of_a_session_goes_in_is_read_as_fhir_and_comes_back_equal(programme: Programme) -> None:
@@ -34,10 +36,18 @@ def test_the_plan_of_a_session_goes_in_is_read_as_fhir_and_comes_back_equal(prog
     goal = key.one(f"Goal?patient={patient}")
     assert goal["description"]["text"] == "Ivy walks to the shop and back"
 
+    assert careplan["careTeam"] == [{"reference": f"CareTeam/{team['id']}"}] and key.read(careplan["goal"][0]["reference"])["id"] == goal["id"], "one leads to the other"
+    key.page.get(f"/team/people/{patient}")
+    assert "Sunday lunch with my grandsons" in key.page.words() and "Do ring first" in key.page.words()
     assert ivy.plan(patient) == plan, "what went in comes back, word for word"
     again = source.call("POST", "/plans", body=plan, headers={"Content-Type": "application/json"})
     assert again.status_code == 200 and again.json()["written"] == 0, again.text
-    assert other.status(f"CarePlan/{careplan['id']}") == 404 and other.total(f"Goal?patient={patient}") == 0
+    other.knows_nothing_of(f"CarePlan/{careplan['id']}", f"CareTeam/{team['id']}", f"Goal/{goal['id']}", f"Patient/{patient}")
+    assert other.status(f"/plans/{patient}") == 404 and other.page.get(f"/team/people/{patient}").status_code == 404
+    taken = other.call("POST", "/plans", body=plan | {"title": "Omar's plan"}, headers={"Content-Type": "application/json"})
+    assert taken.status_code in (403, 404, 422) and ivy.plan(patient) == plan, "nor does the other practice write it"
+    ivy.page.get("/my-plan/who-looked")
+    assert "Nora" in ivy.page.words() and "Key worker" in (ivy.page.get("/my-plan") and ivy.page.words())
 
     due = "Plans to look at again"
     other.page.get("/team")
@@ -63,6 +73,26 @@ def test_the_plan_of_a_session_goes_in_is_read_as_fhir_and_comes_back_equal(prog
     ivy.page.get(f"/my-plan/review/{careplan['id']}")
     ivy.page.send(f"/my-plan/review/{careplan['id']}", **typed("on", None), **typed("then", later + timedelta(days=1)))
     assert ivy.plan(patient)["review"]["next"] == (later + timedelta(days=1)).isoformat(), "she may move the day of her own plan"
+
+
+def test_a_plan_is_offered_and_begun_by_whoever_says_yes(programme: Programme) -> None:
+    """Offered to everybody with a long-term condition: the offer is a Task of the person's; the plan follows their yes."""
+    p = programme
+    p.places(clinic="health", far="health")
+    (stranger,) = p.staff(sid=("far", "gp"))
+    source = p.system("register", "clinic", "--contributor", "--refers")
+    plan = p.plan_of("Ron")
+    who = {"resourceType": "Patient", "identifier": [{"system": NHS, "value": plan["person"]["nhs_number"]}], "name": [{"family": "S01", "given": ["Ron"]}], "birthDate": "1950-03-04"}
+    made = source.call("POST", "Patient", body=who)
+    assert made.status_code == 201, made.text
+    ron = p.person("ron", id_of(made))
+    offer = source.make({"resourceType": "Task", "status": "requested", "intent": "order", "code": {"coding": [{"system": OFFER, "code": "offered"}]},
+                         "description": "Would you like a plan of your own?", "for": about(ron), "owner": about(ron)})  # fmt: skip
+    stranger.knows_nothing_of(f"Task/{offer['id']}")
+    assert ron.total(f"CarePlan?patient={ron.id}") == 0
+    ron.change(f"Task/{offer['id']}", status="accepted")
+    assert source.read(f"Task/{offer['id']}")["status"] == "accepted", "who offered it hears his yes"
+    assert p.bring(source, plan) == ron.id and ron.plan(ron.id)["title"] == "Ron's plan", "and the plan is his, not another Ron's"
 
 
 def typed(name: str, day: date | None) -> dict[str, str]:

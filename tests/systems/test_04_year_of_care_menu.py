@@ -8,7 +8,7 @@ import re
 from ..conftest import Gateway
 from ..web.test_doors import as_
 from .counted import CLOSED, County
-from .referring import KINDLY, ask, entries, knows_nothing_of, organisation, service, task_of
+from .referring import KINDLY, ask, entries, knows_nothing_of, move, organisation, service, task_of
 from .town import Programme
 
 
@@ -31,6 +31,17 @@ def test_choosing_from_the_menu_asks_for_it(demo: Gateway) -> None:
     assert request["code"]["coding"][0]["code"] == "871731000000106" and request["performer"][1]["reference"] == f"HealthcareService/{chosen}"
     assert task["restriction"]["period"]["end"] > task["executionPeriod"]["end"], "a day more to finish"
     assert demo.get("link-worker", f"Goal?patient={demo.patient}").json()["total"] == 0, "asking shares nothing of the plan"
+    ask(me, re.findall(r'href="/services/([^"?]+)"><span class="app-words">Cook', me.get("/services?words=cook").text)[0])
+    move(demo, task, "link-worker", "accepted")
+    move(demo, task, "link-worker", "completed", output=[{"type": {"text": "Outcome"}, "valueString": "She walks with us on Mondays"}])
+    other = task_of(demo, "Cook and eat")
+    move(demo, other, "link-worker", "rejected", statusReason={"text": "The course is full"})
+    me.get("/asked")
+    for words in ("She walks with us on Mondays", "The course is full"):
+        assert words in me.words(), "she hears what became of each choice"
+    stood = {r["code"]["text"]: r["status"] for r in entries(demo, f"ServiceRequest?patient={demo.patient}&_count=100") if "text" in r["code"]}
+    assert (stood["Walking for health"], stood["Cook and eat"]) == ("completed", "revoked"), "and so does whoever counts them: one had, one not"
+    knows_nothing_of(demo, "stranger", f"Task/{other['id']}")
 
 
 def test_who_plans_services_is_told_how_many_chose_and_had_it_and_nothing_of_anybody(county: County) -> None:

@@ -24,6 +24,11 @@ def test_goals_are_counted_by_place_and_fewer_than_five_are_not_told(county: Cou
 def test_who_cares_for_people_does_not_count_them(county: County) -> None:
     p = Programme(county, "s05")
     p.places(surgery="health")
-    (gp,) = p.staff(gia=("surgery", "gp"))
+    gp, planner = p.staff(gia=("surgery", "gp"), pia=("surgery", "governance-lead", ("operator",)))
+    planner.page.get("/operator/reports?kind=goals&by=locality")
+    for words in ("NR1", "CB4", "Walking", "elsewhere"):
+        assert words in planner.page.words(), planner.page.words()
+    assert not [w for w in (*CLOSED, *county.numbers, "NR30") if w in planner.page.page], "who plans services reads counts on a page, and nobody's goal"
+    assert planner.total("Goal") == 0, "nor by asking for goals"
     assert gp.page.get("/operator/reports?kind=goals&by=locality").status_code in (403, 404) and "Walking" not in gp.page.page
     assert gp.total("Goal") == 0, "nor reads anybody's goals for it"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ..web.test_forms_pages import begun, named, typed
-from .town import Programme
+from .town import Programme, about, classes, permit
+
+FORM = "Questionnaire/my-own-words"
 
 
 def test_a_coordinator_types_for_the_person_and_the_answers_stay_the_persons(programme: Programme) -> None:
@@ -15,6 +17,11 @@ def test_a_coordinator_types_for_the_person_and_the_answers_stay_the_persons(pro
     assert stranger.page.get(f"/forms/my-own-words?person={patient}").status_code == 404
     assert coordinator.page.get(f"/forms/my-own-words?person={patient}").status_code == 404, "named in the team, and not yet agreed"
     coordinator.agree(patient)
+
+    known = coordinator.call("POST", f"{FORM}/$populate", body={"resourceType": "Parameters", "parameter": [{"name": "subject", "valueReference": about(patient)}]})
+    assert known.status_code == 200 and '"QuestionnaireResponse"' in known.text and patient in known.text, known.text
+    asked = {"resourceType": "Parameters", "parameter": [{"name": "subject", "valueReference": about(patient)}]}
+    assert stranger.call("POST", f"{FORM}/$populate", body=asked).status_code == 404, "what is known already is known to whoever may read it"
 
     v = coordinator.page
     at = begun(v, "my-own-words", f"?person={patient}")
@@ -43,7 +50,17 @@ def test_a_coordinator_types_for_the_person_and_the_answers_stay_the_persons(pro
     by = {a["type"]["coding"][0]["code"]: a["who"]["reference"] for a in whence["agent"]}
     assert by == {"assembler": coordinator.user, "informant": ivy.user}
 
+    ivy.page.get("/my-plan/who-looked")
+    assert "Cy" in ivy.page.words()
+    ivy.page.get("/my-plan/print")
+    paper = ivy.page.http.post("/my-plan/print", data={**ivy.page.fields("/my-plan/print"), "for": "", "as": "page"}).text
+    assert "Sing on Sundays again" in paper and "Ring the hub" in paper, "and on paper again"
     ivy.page.get("/my-plan")
     assert "Sing on Sundays again" in ivy.page.words() and "Ring the hub" in ivy.page.words()
     assert stranger.status(f"QuestionnaireResponse/{answers['id']}") == 404 and stranger.total(f"Goal?patient={patient}") == 0
+    yes = ivy.allow(permit(stranger.user, **classes("CarePlan", "Goal")))
+    assert "Sing on Sundays again" in [g["text"] for g in stranger.plan(patient)["goals"]], "shared with another professional, once she says so"
+    assert stranger.status(f"QuestionnaireResponse/{answers['id']}") == 404, "and not what she answered"
+    ivy.end(yes)
+    assert stranger.total(f"Goal?patient={patient}") == 0
     assert stranger.call("POST", f"QuestionnaireResponse/{answers['id']}/$extract", body={"resourceType": "Parameters"}).status_code == 404

@@ -36,6 +36,17 @@ def test_two_scores_are_a_change_with_its_dates(programme: Programme) -> None:
     assert {r["resourceType"] for r in found} == {"Observation", "QuestionnaireResponse"}, "each score with the answers and their version of the questions"
     assert next(r for r in found if r["resourceType"] == "QuestionnaireResponse")["questionnaire"].endswith("|1.0")
 
+    # LTC6, HIEQ and SQ28 have no number of their own here: what is scored by a code of the town is kept and shown in the same way
+    for day, value in (("2026-05-04", 11), ("2026-11-18", 17)):
+        nurse.make({"resourceType": "Observation", "status": "final", "subject": about(patient), "effectiveDateTime": day, "code": {"coding": [{"system": "https://town.example/scores", "code": "ltc6"}], "text": "LTC6"}, "valueInteger": value,
+                    "category": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "survey"}]}]})  # fmt: skip
+    for who, at in ((ben, "/my-plan/results"), (nurse, f"/team/people/{patient}/results")):
+        who.page.get(at)
+        words = who.page.words()
+        assert "LTC6" in words and "6 more than on 4 May 2026" in words and "17 more than on 4 May 2026" in words, words
+        assert "<svg" in who.page.page and "<table" in who.page.page, "a picture, and the same as a table"
+    assert other.page.get(f"/team/people/{patient}/results").status_code == 404
+
     assert other.total(f"Observation?patient={patient}") == 0
     yes = ben.allow(permit(other.user, **classes("Observation")))
     assert other.total(f"Observation?patient={patient}&code={SNOMED}|736535009") == 2 and other.total(f"QuestionnaireResponse?patient={patient}") == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ..faults.scripted import Habits, scripted
@@ -44,6 +45,24 @@ def test_edits_on_both_sides_meet_and_none_is_lost(tmp_path: Path) -> None:
         (one,) = [m for m in team["participant"] if any(c.get("code") == "key-worker" for r in m["role"] for c in r.get("coding", ()))]
         assert one["role"][0]["text"] == "Case manager" and one["member"]["identifier"]["value"] == p.codes["council"], "a single case manager"
         assert any("_lastUpdated" in a.query or a.path.endswith("_history") for a in repository.asked), "what changed there is asked for by when it changed"
+
+        # both of one line: neither is lost, and she who manages the case chooses
+        flat = next(g for g in manager.find(f"Goal?patient={patient}") if g["description"]["text"].startswith("A flat"))
+        manager.change(f"Goal/{flat['id']}", description={"text": "A flat without stairs in Shirley"})
+        repository.write({**next(g for g in repository.named("Goal") if g["description"]["text"] == "A flat without stairs"), "description": {"text": "A flat without stairs near the docks"}})
+        done = town.gateway.command("sync", "run", "--once")
+        assert done.returncode == 1 and "1 in conflict" in done.stdout + done.stderr
+        manager.page.get(f"/team/people/{patient}")
+        at = re.search(r'href="(/team/two-versions/[^"]+)"', manager.page.get("/team").text)
+        assert at, manager.page.words()
+        assert home.page.get(at[1]).status_code == 404, "who has no part in it reads neither"
+        manager.page.get(at[1])
+        assert "in Shirley" in manager.page.words() and "near the docks" in manager.page.words()
+        manager.page.send(at[1], do="theirs")
+        assert in_step(town)["conflicts"] == 0 and manager.read(f"Goal/{flat['id']}")["description"]["text"] == "A flat without stairs near the docks"
+        assert "A flat without stairs near the docks" in {g["description"]["text"] for g in repository.named("Goal")}
+        kept = [e["resource"]["description"]["text"] for e in manager.get(f"Goal/{flat['id']}/_history").json()["entry"]]
+        assert "A flat without stairs in Shirley" in kept, "what was not chosen is in the history"
 
         # many of them, on both sides at once: none is lost
         goals = [manager.make({"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": f"Number {n}"}, "subject": about(patient)}) for n in range(12)]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from .counted import HEALTH_TODAY, PLACES, County, referred, scores
-from .town import SNOMED, Programme
+from .counted import HEALTH_TODAY, PLACES, SOCIAL_PRESCRIBING, County, referred, scores
+from .town import SNOMED, Programme, classes, id_of, permit
 
 
 def test_the_report_is_the_programmes_own_table(county: County) -> None:
@@ -17,6 +17,8 @@ def test_the_report_is_the_programmes_own_table(county: County) -> None:
     told = county.scored(HEALTH_TODAY)
     assert told["people"] == 30, "nobody who was asked once alone, and not the three who opted out"
     assert (told["before"], told["after"]) == tuple(float(f"{fmean(p[i] for p in pairs):.3g}") for i in (0, 1)) == (40.0, 51.7)
+    (referrals,) = [r for r in county.report("choices") if "about" in r]
+    assert referrals["about"]["code"] == SOCIAL_PRESCRIBING["code"] and referrals["people"] == told["people"], "as many as were referred"
     assert told["counts"] == {"higher": 20, "the same": 5, "lower": 5}
     assert "fewer than five" in county.gateway.command("report", "outcomes").stdout, "and says how it was counted"
 
@@ -41,4 +43,19 @@ def test_a_referral_opens_the_record_of_its_person_alone(programme: Programme) -
     assert worker.agree(patient) == 1 and worker.total(f"ServiceRequest?patient={patient}&code={SNOMED}|871731000000106") == 1
     assert worker.total(f"ServiceRequest?code={SNOMED}|871731000000106") == 1, "of nobody else"
     assert stranger.total(f"ServiceRequest?code={SNOMED}|871731000000106") == 0
+    for day, value in (("2026-03-02", 40), ("2026-09-07", 60)):
+        source.make({"resourceType": "Observation", "status": "final", "subject": {"reference": dot.user}, "effectiveDateTime": day, "code": {"coding": [{"system": SNOMED, "code": HEALTH_TODAY}]}, "valueInteger": value})
+    dot.page.get("/my-plan/results")
+    assert "20 more than on 2 March 2026" in dot.page.words(), "before and after, on her own page"
+    assert worker.total(f"Observation?patient={patient}") == 0, "to be sent somebody is not to read how they feel"
+    yes = dot.allow(permit(p.place("links"), **classes("Observation")))
+    assert worker.total(f"Observation?patient={patient}") == 2 and stranger.total(f"Observation?patient={patient}") == 0, "with her yes the worker sees whether it helped"
+    dot.end(yes)
+    task = f"Task/{id_of(asked)}"
+    worker.change(task, status="completed")
+    dot.page.get("/asked")
+    assert "Done" in dot.page.words() and worker.total(f"Observation?patient={patient}") == 0, "and nothing more of her once it is done"
+    stranger.knows_nothing_of(task)
+    dot.page.get("/my-plan/who-looked")
+    assert "Lou" in dot.page.words()
     assert worker.page.get("/operator/reports?kind=outcomes").status_code in (403, 404)

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..conftest import Gateway
-from .referring import NEW, SOCIAL_PRESCRIBING, entries, move, organisation
+from ..web.test_doors import as_
+from .referring import NEW, SOCIAL_PRESCRIBING, entries, knows_nothing_of, move, organisation
 
 
 def package(demo: Gateway, owner: str, began: datetime, name: str) -> list[dict[str, Any]]:
@@ -37,6 +38,18 @@ def test_access_lasts_for_the_package_and_its_grace_and_ends_with_it(demo: Gatew
     move(demo, tasks[0], "community-nurse", "accepted")
     assert seen() > 0, "day seven is over, and they may read to finish"
     request = tasks[0]["focus"]["reference"]
+    amina = as_(demo, "patient")
+    amina.get("/asked")
+    assert "This week: phone call" in amina.words() or "ward assessment" in amina.words(), amina.words()
+    knows_nothing_of(demo, "stranger", request, *(f"Task/{t['id']}" for t in tasks))
+    over = (now - timedelta(minutes=1)).isoformat(timespec="seconds")
+    was = demo.get("hospital", f"Task/{tasks[0]['id']}").json()["restriction"]
+    move(demo, tasks[0], "hospital", "accepted", restriction={"period": {**was["period"], "end": over}})
+    assert seen() == 0, "the grace is over, though nobody said that they are done"
+    goal = demo.get("patient", f"Goal?patient={demo.patient}&_count=1").json()["entry"][0]["resource"]["id"]
+    assert demo.get("community-nurse", f"Goal/{goal}").status_code == demo.get("community-nurse", f"/plans/{demo.patient}").status_code == 404
+    move(demo, tasks[0], "hospital", "accepted", restriction=was)
+    assert seen() > 0
     move(demo, tasks[0], "community-nurse", "completed")
     assert seen() == 0, "with the task that they accepted their reading ends"
     for task, status in ((tasks[1], "completed"), (tasks[2], "rejected")):

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..conftest import Gateway
 from ..directories import DISTRICTS, as_csv, tables
 from ..web.test_doors import as_
-from .referring import cannot_ask, knows_nothing_of
+from .referring import ask, cannot_ask, entries, knows_nothing_of, task_of
 
 DISTRICT = "https://fhir-gateway.example/id/postcode-district"
 
@@ -43,6 +43,12 @@ def test_a_thousand_services_come_in_and_a_navigator_finds_those_near_somebody(d
     somebody = near["entry"][0]["resource"]["id"]
     cannot_ask(navigator, somebody, demo.patient)
     knows_nothing_of(demo, "link-worker", f"Patient/{demo.patient}")  # near whom it is they know from whom they talk to, not from a record
+
+    ask(as_(demo, "gp"), somebody, demo.patient, why="She is alone since the spring")
+    task = task_of(demo, near["entry"][0]["resource"]["name"], "gp")
+    (request,) = entries(demo, f"ServiceRequest?_id={task['focus']['reference'].split('/')[1]}", "gp")
+    assert {"reference": f"HealthcareService/{somebody}"} in [{"reference": w["reference"]} for w in request["performer"]], "who looks after her sends her to one of them"
+    knows_nothing_of(demo, "stranger", f"Task/{task['id']}", f"ServiceRequest/{request['id']}")
 
     gone = tables(999, 250)
     for name, raw in as_csv(gone).items():

@@ -42,6 +42,23 @@ def test_a_high_reading_reaches_the_nurses_list_and_an_ordinary_one_the_trend(pr
     task = nurse.one(f"Task?patient={patient}&status=requested&owner={p.place('team')}")
     assert task["focus"]["reference"] == high.json()["kept"]
 
+    # nothing here judges a reading: the same from a service that tells nobody disturbs nobody
+    meter = p.system("meter", "flo", "--contributor")
+    assert meter.call("POST", "/readings/sms", body={"patient": patient, "text": "PULSE 190", "message": "m-1"}, headers={"Content-Type": "application/json"}).status_code == 201
+    assert nurse.total(f"Task?patient={patient}&status=requested&owner={p.place('team')}") == 1
+    reminder = flo.system.make({"resourceType": "Communication", "status": "completed", "subject": about(patient), "recipient": [about(patient)], "payload": [{"contentString": "Please send your blood pressure"}]})
+    assert gwyn.read(f"Communication/{reminder['id']}")["payload"][0]["contentString"].startswith("Please send")
+    gwyn.page.get("/my-plan/results")
+    assert "200" in gwyn.page.words() and "120" in gwyn.page.words(), "and she sees it herself"
+    nurse.change(f"Task/{task['id']}", status="completed")
+    nurse.page.get("/team")
+    assert "Look at this reading" not in nurse.page.words(), "seen to"
+    stranger.knows_nothing_of(f"Task/{task['id']}", task["focus"]["reference"], f"Communication/{reminder['id']}")
+    unknown = meter.call("POST", "/readings/sms", body={"patient": "nobody-here", "text": "BP 141 80", "message": "m-2"}, headers={"Content-Type": "application/json"})
+    assert unknown.status_code == 422
+    gwyn.page.get("/my-plan/who-looked")
+    assert "Nye" in gwyn.page.words()
+
     trend = nurse.find(f"Observation?patient={patient}&code=85354-9&_sort=date")
     assert [[c["valueQuantity"]["value"] for c in o["component"]] for o in trend] == [[141, 80], [200, 120]]
     (whence,) = [w for w in nurse.find(f"Provenance?target={ordinary.json()['kept']}") if "text message" in str(w.get("activity"))]

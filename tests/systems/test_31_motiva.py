@@ -37,6 +37,9 @@ def test_a_film_then_questions_then_the_nurses_list(programme: Programme) -> Non
     by_then = f"Task?patient={patient}&owner=Patient/{patient}&status=requested&_lastUpdated=ge{sent.date()}"
     assert [t["id"] for t in gil.find(by_then)] == [asked["id"]]
     stranger.knows_nothing_of(f"Communication/{film['id']}", f"Task/{asked['id']}")
+    gil.page.get("/my-plan")
+    assert "A few questions about the film" in gil.page.words() and f"{due_on.day} {due_on:%B %Y}" in gil.page.words(), "on his page, with the day"
+    assert stranger.call("PUT", f"Task/{asked['id']}", body=asked | {"status": "completed"}, headers={"If-Match": 'W/"1"'}).status_code == 404, "nobody answers for him"
 
     answers = gil.make({
         "resourceType": "QuestionnaireResponse", "status": "completed", "subject": about(patient), "author": about(patient), "authored": "2026-11-20T19:00:00Z",
@@ -58,5 +61,7 @@ def test_a_film_then_questions_then_the_nurses_list(programme: Programme) -> Non
     nurse.page.get("/team")
     assert "Look at Gil's answers" not in nurse.page.words()
     stranger.knows_nothing_of(given, f"Task/{look['id']}")
+    gil.page.get("/my-plan/who-looked")
+    assert "Nat" in gil.page.words()
     assert "Gil" not in stranger.page.get("/team").text
     assert stranger.page.get(f"/team/people/{patient}/messages").status_code == 404

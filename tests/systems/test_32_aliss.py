@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..conftest import Gateway
 from ..web.test_doors import as_
-from .referring import cannot_ask, knows_nothing_of
+from .referring import ask, cannot_ask, entries, knows_nothing_of, task_of
 
 
 def test_the_pages_of_aliss_come_in_by_the_same_adapter(demo: Gateway, tmp_path: Path) -> None:
@@ -26,6 +26,18 @@ def test_the_pages_of_aliss_come_in_by_the_same_adapter(demo: Gateway, tmp_path:
     cannot_ask(as_(demo, "stranger"), shut["id"], demo.patient)
     knows_nothing_of(demo, "stranger", f"Patient/{demo.patient}")
     assert not [r for r in demo.get("patient", f"ServiceRequest?patient={demo.patient}&_count=100").json().get("entry", ()) if r["resource"]["code"].get("text") == shut["name"]]
+
+    me = as_(demo, "patient")
+    ask(me, shut["id"], why="I danced when I was young")
+    task = task_of(demo, shut["name"])
+    (request,) = entries(demo, f"ServiceRequest?_id={task['focus']['reference'].split('/')[1]}")
+    assert request["performer"][1]["reference"] == f"HealthcareService/{shut['id']}" and request["status"] == "active", "local support that she found herself"
+    knows_nothing_of(demo, "stranger", f"Task/{task['id']}", f"ServiceRequest/{request['id']}")
+    me.get("/asked")
+    assert shut["name"] in me.words()
+    area = "https://fhir-gateway.example/id/postcode-district"
+    near = [entries(demo, f"HealthcareService?coverage-area.identifier={area}|{district}&name=Ceilidh") for district in ("EH1", "EH2", "ZE1")]
+    assert [len(found) for found in near] == [3, 3, 0], "by postcode, for a system"
 
     (tmp_path / "page-2.json").unlink()
     cut = json.loads(demo.command("directory", "import", str(tmp_path), "--source", "aliss", "--json").stdout)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from .town import Programme, about, actions, permit, save
+from .town import BACK, Member, Programme, about, actions, permit, save
+
+GLANCE = "openid fhirUser user/*.rs"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def places(programme: Programme) -> None:
-    programme.places(trust="health", surgery="health", council="social-care", nurses="health")
+    programme.places(trust="health", surgery="health", council="social-care", nurses="health", elsewhere="health")
 
 
 def test_who_is_registered_to_read_cannot_write(programme: Programme) -> None:
@@ -17,7 +19,7 @@ def test_who_is_registered_to_read_cannot_write(programme: Programme) -> None:
     worker, nurse = p.staff(sal=("council", "social-worker"), dot=("nurses", "district-nurse"))
     patient = p.bring(p.system("records", "trust", "--contributor", "--refers"), p.plan_of("Flo", team=[("Sal", "council"), ("Dot", "nurses"), ("GP", "surgery")]))
     flo = p.person("flo", patient)
-    gp = p.staff(gp=("surgery", "gp"))[0]
+    gp, stranger = p.staff(gp=("surgery", "gp"), sid=("elsewhere", "gp"))
     for who in (worker, nurse, gp):
         who.agree(patient)
     reader = p.system("reader", "surgery", scopes="system/*.rs")
@@ -32,6 +34,17 @@ def test_who_is_registered_to_read_cannot_write(programme: Programme) -> None:
         path = "Task" if method == "POST" else task
         assert reader.call(method, path, body=body, headers={"If-Match": seen.headers["etag"]}).status_code == 403
     assert worker.read(task)["meta"]["versionId"] == "1", "nothing of that reached it"
+
+    # an app of the hospital's by which a doctor reads, and nothing else: the person's summary is there, no write goes through
+    p.town.command("clients", "add", f"{p.key}-glance", "--name", "A glance", "--redirect", BACK, "--scopes", GLANCE)
+    glance = Member(p.town.gateway, gp.user, p.town.token(gp.page, f"{p.key}-glance", GLANCE), gp.organisation, gp.code, gp.page)
+    assert glance.read(task)["description"] == "Home care, twice a day" and glance.plan(patient)["title"] == "Flo's plan"
+    refused = save(glance, glance.read(task) | {"description": "Home care, once a day"}, 'W/"1"')
+    assert refused.status_code == 403 and 'scope="user/Task.u"' in refused.headers["www-authenticate"], refused.headers
+    assert glance.call("POST", "Goal", body={"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Rest"}, "subject": about(patient)}).status_code == 403
+    assert worker.read(task)["meta"]["versionId"] == "1"
+    for who in (stranger, p.system("other-reader", "elsewhere", scopes="system/*.rs")):
+        who.knows_nothing_of(task, f"Patient/{patient}")  # to be registered to read is not to be let in
 
     nurse.change(task, note=[{"text": "Skin is fine"}])
     assert gp.read(task)["note"][0]["text"] == "Skin is fine"

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..faults.scripted import Habits, scripted
 from .partnered import in_step, partnered
-from .town import Member, Programme, classes, permit
+from .town import REASON, Member, Programme, classes, permit
 
 PROTOCOL = "https://town.example/information-sharing-protocol"
 URI = "urn:ietf:rfc:3986"
@@ -95,6 +95,30 @@ def test_of_two_protocols_each_holds_for_its_own_consents(programme: Programme) 
     rob.allow(permit(gail.user, **classes("Task")))
     keeper.change(gardens, active=False)
     assert [gail.total(f"{t}?patient={patient}") for t in ("Goal", "Condition", "Task")] == [0, 1, 1], "that protocol is over, and what was shared under it"
+
+
+def test_the_gp_is_a_partner_and_optional_and_a_yes_for_care_is_none_for_research(programme: Programme) -> None:
+    """At first a person may leave their GP out; and what partners may do with it is said with the purpose."""
+    p = programme
+    p.places(matrons="health", gps="health", offices="social-care")
+    matron, gp, scholar = p.staff(mae=("matrons", "matron"), gul=("gps", "gp"), sol=("offices", "researcher"))
+    p.town.command("people", "change", f"{p.key}-sol", "--purpose", "HRESCH")
+    scholar = p.again(scholar, "sol")
+    patient = p.bring(p.system("caf", "matrons", "--contributor", "--refers"), p.plan_of("Win", team=[("Gul", "gps")]))
+    win = p.person("win", patient)
+    uri = f"{PROTOCOL}/caf"
+    p.town.directory(partners(p, "matrons", "gps", "offices", uri=uri) | {"id": "s40-caf"})
+    care = {"purpose": [{"system": REASON, "code": "TREAT"}]}
+    win.allow(permit(p.place("matrons"), p.place("offices"), **care), policy=[{"uri": uri}])
+    assert matron.plan(patient)["title"] == "Win's plan"
+    assert gp.status(f"/plans/{patient}") == 404, "named in the team, a partner, and not let in"
+    assert scholar.total(f"CarePlan?patient={patient}") == 0, "a yes for care is none for research"
+    win.page.get("/my-plan/who-looked")
+    assert "Mae" in win.page.words()
+    later = win.allow(permit(p.place("gps"), **care), policy=[{"uri": uri}])
+    assert gp.plan(patient)["title"] == "Win's plan", "and later the GP, too"
+    win.end(later)
+    assert gp.total(f"CarePlan?patient={patient}") == 0
 
 
 def test_what_a_partner_holds_is_taken_back_when_it_is_taken_out(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from ..faults.scripted import Habits, scripted
@@ -35,6 +36,18 @@ def test_a_subset_partner_receives_its_types_and_no_others(tmp_path: Path) -> No
         assert types == set(SUBSET), types
         assert not any(asked.path.startswith(("CarePlan", "Goal", "Task")) for asked in screening.asked), "nor was it ever offered"
         assert eyes.total(f"CarePlan?patient={patient}") == 1, "the team itself, signed in here, sees the plan: the subset is its system's"
+
+        # and where the clinic asks by itself: its system is registered for these types, and reads no others
+        clinic = p.system("camera", "screening", scopes=" ".join(f"system/{t}.rs" for t in SUBSET))
+        assert clinic.total(f"Condition?patient={patient}") >= 1 and clinic.total(f"Observation?patient={patient}") == 1
+        for path in ("CarePlan", "Goal", "Task"):
+            refused = clinic.get(f"{path}?patient={patient}")
+            assert refused.status_code == 403 and "system/" in refused.headers["www-authenticate"], f"{path}: {refused.text}"
+        seen = clinic.one(f"Observation?patient={patient}")
+        assert clinic.call("PUT", f"Observation/{seen['id']}", body=seen, headers={"If-Match": f'W/"{seen["meta"]["versionId"]}"'}).status_code == 403
+        un = p.bring(source, p.plan_of("Una"))
+        assert in_step(town)["quiet"] and not [r for r in screening.held.values() if "Una" in json.dumps(r)], "who is not with the clinic is not sent"
+        clinic.knows_nothing_of(f"Patient/{un}")
 
         ray.allow(permit(p.place("screening"), type="deny", **classes("Observation")))
         in_step(town)

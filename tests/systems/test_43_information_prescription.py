@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+import json
 
-from .town import Member, Programme, about
+from .town import Member, Programme, about, permit
 
 PAGE = "https://pages.example/breathing/using-your-inhaler"
 
@@ -37,5 +38,23 @@ def test_a_prescribed_page_is_in_the_plan_and_on_paper(programme: Programme) -> 
     win.page.get("/my-plan/print")
     paper = win.page.http.post("/my-plan/print", data={**win.page.fields("/my-plan/print"), "for": "", "as": "page"})
     assert paper.status_code == 200 and "Using your inhaler" in paper.text and PAGE in html.unescape(paper.text)
+
+    # sent as a message with the link, too; and in the document that systems take
+    sent = gp.make({"resourceType": "Communication", "status": "completed", "subject": about(patient), "sender": {"reference": gp.user}, "recipient": [about(patient)],
+                    "payload": [{"contentAttachment": {"url": PAGE, "title": "Using your inhaler", "contentType": "text/html"}}]})  # fmt: skip
+    assert win.read(f"Communication/{sent['id']}")["payload"][0]["contentAttachment"]["url"] == PAGE
+    plan = f"CarePlan/{gp.one(f'CarePlan?patient={patient}')['id']}"
+    assert PAGE in gp.get(f"{plan}/$document").text
+    gp.page.get(f"/team/people/{patient}")
+    assert "Using your inhaler" in gp.page.words() and PAGE in gp.page.words(), "the team sees what was prescribed"
+    unasked = stranger.call("POST", "DocumentReference", body={"resourceType": "DocumentReference", "status": "current", "subject": about(patient), "content": [{"attachment": {"title": "Buy this", "url": "https://shop.example"}}]})
+    assert unasked.status_code in (403, 404, 422) and "Buy this" not in win.get(f"DocumentReference?patient={patient}").text, "nobody else prescribes"
+    hidden = win.allow(permit(gp.user, type="deny", data=[{"meaning": "instance", "reference": {"reference": ref}}]))
+    gp.knows_nothing_of(ref)
+    assert PAGE not in gp.get(f"{plan}/$document").text and PAGE not in json.dumps(gp.plan(patient)), "what she reads about is hers to hide"
+    win.end(hidden)
+    win.page.get("/my-plan/who-looked")
+    assert "Gus" in win.page.words()
+    stranger.knows_nothing_of(f"Communication/{sent['id']}")
 
     assert stranger.status(ref) == 404 and stranger.status(f"/plans/{patient}") == 404

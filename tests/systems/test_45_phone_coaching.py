@@ -38,6 +38,11 @@ def test_the_next_call_falls_due_and_the_urdu_page_reads_from_right_to_left(prog
     coach.change(f"Task/{task['id']}", status="completed")
     assert coach.total(f"{mine}&period=le2026-12-04") == 0
 
+    again = coach.make({k: v for k, v in task.items() if k not in ("id", "meta", "authoredOn", "lastModified")} | {"description": "Ring again about the walk", "executionPeriod": {"start": "2026-12-18", "end": "2026-12-18"}})
+    assert [t["id"] for t in coach.find(f"Task?focus={goal}&status=accepted")] == [again["id"]], "the goal's next call"
+    bilal.page.get("/my-plan")
+    assert "Ring again about the walk" in bilal.page.words() and "18 December 2026" in bilal.page.words(), "and he knows when it comes"
+
     bilal.page.get("/language/ur?next=/my-plan")
     assert '<html lang="ur" dir="rtl"' in " ".join(bilal.page.get("/my-plan").text.split()) and ".rtl.min.css" in bilal.page.page
     assert MY_GOALS in bilal.page.words() and "My goals" not in bilal.page.words()
@@ -47,4 +52,7 @@ def test_the_next_call_falls_due_and_the_urdu_page_reads_from_right_to_left(prog
     bilal.page.get("/my-plan/messages")
     assert "We talked about the walk in the park. From Cass S45 To Me When 20 November 2026 at 10:00 am How By phone What it is about" in bilal.page.words()
     assert WORDS in bilal.page.words(), "which goal it was about"
+    bilal.page.get("/my-plan/who-looked")
+    assert "Cass" in bilal.page.words()
+    stranger.knows_nothing_of(f"Communication/{call['id']}", f"Task/{again['id']}", goal)
     assert stranger.total(f"Communication?patient={patient}") == stranger.total(f"Task?patient={patient}") == 0

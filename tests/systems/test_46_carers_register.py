@@ -31,5 +31,14 @@ def test_the_gp_lists_registered_carers_and_never_their_relatives_plans(programm
     assert husband not in gp.get(f"Patient/{carer}/$everything").text
     assert other.find(f"RelatedPerson?patient={husband}")[0]["name"], "his own practice knows who cares for him"
     assert other.total(f"Flag?patient={carer}") == 0
+    for search in ("RelatedPerson?name=Cass", f"Patient?_id={husband}", f"Flag?patient={husband}", f"Task?patient={husband}", f"Goal?patient={husband}"):
+        assert gp.total(search) == 0, search
+    gp.page.get(f"/team/people/{carer}")
+    assert "Hew" not in gp.page.words() and gp.page.get(f"/team/people/{husband}").status_code == 404
+    other.knows_nothing_of(f"Flag/{flag['id']}", f"Patient/{carer}")  # nor does his practice read her plan for being his wife's
+    assert other.status(f"/plans/{carer}") == 404
+    assert [r["id"] for r in gp.find(f"Flag?code={SNOMED}|224484003")] == [flag["id"]], "by the code of the register"
+    cass.page.get("/my-plan/who-looked")
+    assert "Gita" in cass.page.words()
     gp.change(f"Flag/{flag['id']}", status="inactive")
     assert cass.read(f"Flag/{flag['id']}")["status"] == "inactive", "she sees what is said of her"

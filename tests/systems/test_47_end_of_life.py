@@ -50,7 +50,7 @@ def test_the_ambulance_opens_the_crisis_plan_it_is_logged_and_a_no_is_honoured(p
     (kin,) = crew.find(f"RelatedPerson?patient={patient}")
     assert kin["name"][0]["text"] == "Kay Example" and kin["telecom"][0]["value"] == "07700 900456", "whom to ring"
     seen = crew.page.get(f"/team/people/{patient}") and crew.page.words()
-    for words in ("Stay at home", "Ring the hospice first", "I stop eating", "Kay Example"):
+    for words in ("Stay at home", "Ring the hospice first", "I stop eating", "Kay Example", "07700 900456", "I want to die in my own bed."):
         assert words in seen, words
     assert "Joy walks to the shop" not in seen
     stranger.knows_nothing_of(f"CarePlan/{crisis[0]['id']}", *(f"DocumentReference/{kept[c]}" for c in NRL))

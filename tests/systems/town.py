@@ -173,20 +173,20 @@ class Town:
         browser.send("/sign-in/first-password", username=name, old=GIVEN, new=OWN, again=OWN)
         return browser, self.token(browser)
 
-    def token(self, browser: Visitor) -> str:
-        """The person agrees on the page that the town's app may act for them."""
+    def token(self, browser: Visitor, app: str = "town", scopes: str = SCOPES) -> str:
+        """The person agrees on the page that the town's app, or another, may act for them."""
         verifier = secrets.token_urlsafe(40)
         challenge = base64.urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         asked = {
-            "response_type": "code", "client_id": "town", "redirect_uri": BACK, "state": "s", "aud": f"{self.gateway.base}/fhir",
-            "scope": SCOPES, "code_challenge": challenge, "code_challenge_method": "S256",
+            "response_type": "code", "client_id": app, "redirect_uri": BACK, "state": "s", "aud": f"{self.gateway.base}/fhir",
+            "scope": scopes, "code_challenge": challenge, "code_challenge_method": "S256",
         }  # fmt: skip
         page = browser.get(f"/oauth/authorize?{urlencode(asked)}").text
         fields = {n: html.unescape(v) for n, v in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page)}
         agreed = browser.http.post("/oauth/authorize", data=fields | {"decision": "approve"}, follow_redirects=False)
         assert agreed.status_code == 303, agreed.text
         (code,) = parse_qs(urlsplit(agreed.headers["location"]).query)["code"]
-        form = {"grant_type": "authorization_code", "client_id": "town", "redirect_uri": BACK, "code_verifier": verifier, "code": code}
+        form = {"grant_type": "authorization_code", "client_id": app, "redirect_uri": BACK, "code_verifier": verifier, "code": code}
         given = browser.http.post("/oauth/token", data=form)
         assert given.status_code == 200, given.text
         return str(given.json()["access_token"])
