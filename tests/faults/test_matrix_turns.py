@@ -399,6 +399,29 @@ async def test_E22_a_backlog_drains_at_a_good_pace(tmp_path: Path, blocks: float
         await rig.sound()
 
 
+@pytest.mark.parametrize("also", ["nothing else of hers waits", "an edit of hers waits"])
+async def test_E22_a_no_amid_a_backlog_goes_before_it(tmp_path: Path, also: str) -> None:
+    """Whatever she wrote last, which waits behind all of it, and however many consents of others wait too."""
+    async with rigged(tmp_path) as rig:
+        await rig.goal()
+        await rig.settled()
+        her, names = rig.her, dict(rig.names)
+        for n in range(60):
+            await rig.another()
+            await rig.goal(f"other {n}")
+        rig.names |= names
+        if also == "an edit of hers waits":
+            await rig.change(rig.me, "walk", description={"text": "run"})
+        await rig.no()
+        for _ in range(6):
+            await push(rig.house, rig.partner, "w", width=1)
+        assert not [g for g in rig.there.named("Goal") if g["subject"]["reference"] == her]
+        assert rig.texts() == [] and (await rig.status())["queued"] >= 60, "hers is back, and nothing of the others has gone yet"
+        await rig.settled()
+        assert len(rig.texts()) == 60
+        await rig.sound()
+
+
 def test_E22_the_figures_on_the_page_are_within_the_row() -> None:
     """What `python -m benchmarks.sync` wrote down, over HTTP, of a partner of each kind: 10,000 entries, 20 a second or more, and p99 of readers below 300 ms."""
     text = (ROOT / "benchmarks/sync.md").read_text()
