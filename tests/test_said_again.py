@@ -134,6 +134,18 @@ def test_what_would_be_long_is_not_said_again_and_a_long_narrative_is_not_ours()
     assert said_again.without(spaced) is spaced
 
 
+def test_labels_are_marked_as_english_and_what_the_person_wrote_as_theirs() -> None:
+    call = {"url": f"{EXTENSIONS}contingency-contact", "valueReference": {"reference": "RelatedPerson/r1"}}
+    welsh = of(3, title="Os af yn waeth", language="cy")
+    div = said_again.said({**welsh, "extension": [*welsh["extension"], call]})["text"]["div"]
+    assert div.startswith('<div xmlns="http://www.w3.org/1999/xhtml" lang="en" xml:lang="en" class=')
+    assert '<b lang="cy" xml:lang="cy">Os af yn waeth</b>' in div and '<dd lang="cy" xml:lang="cy">aaa</dd>' in div
+    assert "<dt>What should happen</dt>" in div and "<dd>A relative or friend (RelatedPerson/r1)</dd>" in div, "words of ours are English"
+    assert narrative.wrong(div) == []
+    for language in ("en", "en-GB", None, '"><script>', "x" * 100_000):
+        assert ' lang="' not in said_again.said(of(3, title="If I fall", language=language))["text"]["div"].split(">", 1)[1]
+
+
 # -- over HTTP --------------------------------------------------------------------------------------------------------
 
 

@@ -34,6 +34,9 @@ SOMEBODY: Final[Mapping[str, str]] = {
     "RelatedPerson": "A relative or friend", "Patient": "The person", "Practitioner": "A professional", "PractitionerRole": "A professional",
     "Organization": "An organisation", "CareTeam": "The team",
 }  # fmt: skip
+_OWN: Final = "|".join(map(re.escape, (*dict.fromkeys(SOMEBODY.values()), "Somebody", "If things get worse")))
+_THEIRS: Final = re.compile(rf"<(b|dd)(?=[ >])(?![^>]*>(?:{_OWN})\b)")  # what holds somebody's words, not ours
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")
 _TAG: Final = re.compile(r"<[^<>]*>")
 _ODD: Final = re.compile(r"&#(?:[0-9]{8}|[xX][0-9a-fA-F]{8})")  # a reference to no character, or written as nobody writes it
 
@@ -44,15 +47,14 @@ def says_more(body: bytes) -> bool:
 
 
 def said(resource: dict[str, Any]) -> dict[str, Any]:
-    """With what its extensions say as a narrative, in English, where it has no narrative and this is of MOST characters at most."""
+    """With what its extensions say as a narrative, its labels in English, where it has no narrative and this is of MOST characters at most."""
     found = _extensions(resource) if resource.get("resourceType") == "CarePlan" and "text" not in resource else {}
     if not found or _long(item := _item(resource, found)) > MOST:
         return resource
     inner = thing(_Alone({}).in_a_crisis(item))
     if len(inner) > MOST:
         return resource
-    language = resource.get("language")
-    text = narrative(inner, language if isinstance(language, str) else ENGLISH, CLASS + _digest(inner))
+    text = narrative(_in_their_language(inner, resource.get("language")), ENGLISH, CLASS + _digest(inner))
     return {k: v for key, value in resource.items() for k, v in ([("text", text), (key, value)] if key == _after_meta(resource) else [(key, value)])}
 
 
@@ -121,6 +123,13 @@ def _long(node: Any) -> int:
     if isinstance(node, str):
         return len(node)
     return sum(9 + _long(n) for n in (node.values() if isinstance(node, dict) else node))
+
+
+def _in_their_language(inner: str, language: Any) -> str:
+    """Marked as what the person wrote their plan in, where that is not English: all but labels and words of ours."""
+    if not isinstance(language, str) or _LANGUAGE.fullmatch(language) is None or language.split("-")[0].lower() == ENGLISH:
+        return inner
+    return _THEIRS.sub(rf'<\1 lang="{language}" xml:lang="{language}"', inner)
 
 
 def _after_meta(resource: Mapping[str, Any]) -> str:
