@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from fhir_gateway import definitions
-from fhir_gateway.domain import answers, relationships
+from fhir_gateway.domain import answers, relationships, said_again
 from fhir_gateway.domain.directory import Directory
+from fhir_gateway.domain.mapping.names import EXTENSIONS
 from fhir_gateway.domain.problem import Issue, few
 from fhir_gateway.domain.types import Writer
 from fhir_gateway.domain.validate import check, policy
@@ -116,6 +117,29 @@ def test_answers_take_time_in_proportion_to_their_number() -> None:
     small, large = answered(700), answered(700 * SEVERAL)
     once = seconds(lambda: answers.check(small, asked, R4, lambda *_: None))
     assert seconds(lambda: answers.check(large, asked, R4, lambda *_: None)) < 9 * once + 0.02
+
+
+NOT_OURS: dict[str, Callable[[int], str]] = {
+    "tags that never end": lambda n: "<" * n,
+    "a tag that never ends": lambda n: "<" + "a" * n,
+    "references that never end": lambda n: "&a" * n,
+    "a number without end": lambda n: "&#" + "1" * n,
+    "tags": lambda n: "<>" * n,
+}
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("shape", NOT_OURS.values(), ids=NOT_OURS)
+def test_a_narrative_is_known_as_ours_in_time_in_proportion_to_its_size(shape: Callable[[int], str], marked: bool) -> None:
+    def plan(n: int) -> dict[str, Any]:
+        start = f'<div class="{said_again.CLASS}0123456789abcdef">' if marked else "<div>"
+        step = {"url": f"{EXTENSIONS}contingency-step", "valueString": "x"}
+        return {"resourceType": "CarePlan", "extension": [step], "text": {"status": "generated", "div": start + shape(n)}}
+
+    small, large = plan(4_000), plan(4_000 * SEVERAL)
+    assert said_again.without(large) is large
+    once = seconds(lambda: said_again.without(small))
+    assert seconds(lambda: said_again.without(large)) < 9 * once + 0.02
 
 
 OUTCOME_MOST = 201

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from fhir_gateway.domain import entries
 from fhir_gateway.domain.entries import same, text
 from fhir_gateway.domain.reconcile import Conflict, Merge, Nothing, Pull, Push, content, reconcile, theirs_alone
 
@@ -331,3 +332,30 @@ def test_a_record_without_what_others_changed_of_it() -> None:
     assert theirs_alone([(begun, False)]) is None
     clash = begun | {"description": {"text": "Run"}}
     assert theirs_alone([(begun, True), (clash, False), (clash | {"description": {"text": "Run far"}}, True)]) is None
+
+
+# -- long lists -------------------------------------------------------------------------------------------------------
+
+
+def long(prefix: str, n: int, **more: str) -> list[dict[str, str]]:
+    return [{**more, "text": f"{prefix}{i}"} for i in range(n)]
+
+
+@pytest.mark.parametrize("more", [{}, {"authorString": "x"}], ids=["nothing in common", "one thing in common"])
+def test_of_long_lists_few_pairs_are_compared_and_nothing_is_lost(more: dict[str, str]) -> None:
+    old, new = ({i: frozenset(entries._leaves(e)) for i, e in enumerate(long(p, 500, **more))} for p in "ac")
+    assert sum(entries._rarely_shared(old, new).values()) <= entries.MOST
+    base, theirs = changed(note=long("a", 500, **more)), changed(note=long("c", 500, **more))
+    ours = {**base, "note": [*base["note"], {"text": "mine"}]}
+    step = reconcile(base, ours, theirs)
+    assert isinstance(step, Merge) and sorted(map(text, step.body["note"])) == sorted(map(text, [*theirs["note"], {"text": "mine"}]))
+    both = reconcile(base, changed(note=long("b", 500, **more)), theirs)
+    assert isinstance(both, Conflict) and {text(n) for side in ("local", "remote") for n in (both.of(side) or {})["note"]} >= {
+        text(n) for p in "bc" for n in long(p, 500, **more)
+    }
+
+
+def test_in_long_lists_an_edited_entry_is_known_by_what_it_shares_with_few() -> None:
+    old = [{"authorString": "x", "time": f"t{i}", "text": f"a{i}"} for i in range(300)]
+    new = [{"authorString": "x", "time": f"t{i}", "text": f"c{i}"} for i in reversed(range(1, 300))]
+    assert entries.aligned(old, new, bounded=True) == entries.aligned(old, new) == list(reversed(range(1, 300)))

@@ -91,6 +91,61 @@ def test_it_tells_a_filtered_reader_nothing_that_the_view_took_out(crisis: dict[
     assert said_again.without(seen) == rendered(crisis, VIEW)
 
 
+ODD = st.sampled_from(["<", ">", "&", ";", "&#", "&#x", "1" * 5_000, "f" * 5_000, "&#" + "1" * 5_000 + ";", "&#xd800;", "\ud800", "<div", "div>", f' class="{said_again.CLASS}0123456789abcdef"'])
+ANY = st.recursive(st.none() | st.integers() | st.text(max_size=8), lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=5), v, max_size=3), max_leaves=6)
+
+
+@given(st.lists(ODD | st.text(max_size=8), max_size=8).map("".join), crises(), st.booleans())
+def test_it_raises_on_no_narrative_at_all(odd: str, crisis: dict[str, Any], marked: bool) -> None:
+    start = f'<div class="{said_again.CLASS}0123456789abcdef">' if marked else ""
+    theirs = {**crisis, "text": {"status": "generated", "div": start + odd}}
+    assert said_again.without(theirs) in (theirs, crisis)
+
+
+@given(st.dictionaries(st.sampled_from(["title", "language", "text", "extension", "id"]), ANY), st.lists(st.dictionaries(st.sampled_from(["url", "valueString", "valueReference", "extension"]), ANY), max_size=3), st.sampled_from(sorted(said_again.TOLD)))
+def test_it_raises_on_nothing_that_is_no_crisis_plan(odd: dict[str, Any], extensions: list[dict[str, Any]], name: str) -> None:
+    theirs = {"resourceType": "CarePlan", "extension": [{**e, "url": EXTENSIONS + name} for e in extensions], **odd, "text": {"status": "generated", "div": "<div>longer than any text here</div>"}}
+    assert said_again.without(theirs) is theirs
+    said_again.said({k: v for k, v in theirs.items() if k != "text"})
+
+
+@pytest.mark.parametrize("reference", ["&#" + "1" * 5_000 + ";", "&#x" + "1" * 5_000 + ";", "&#00000065;"])
+def test_a_reference_to_no_character_makes_a_narrative_theirs(reference: str) -> None:
+    told = said_again.said(CRISIS)
+    theirs = {**told, "text": {**told["text"], "div": told["text"]["div"].replace("</div>", f"{reference}</div>")}}
+    assert said_again.without(theirs) is theirs
+    spelt = {**told, "text": {**told["text"], "div": told["text"]["div"].replace("Press", "&#80;ress").replace("pendant", "&#x70;endant")}}
+    assert spelt != told and said_again.without(spelt) == CRISIS, "a character may be written as a reference"
+
+
+def of(characters: int, **more: Any) -> dict[str, Any]:
+    step = {"url": f"{EXTENSIONS}contingency-step", "valueString": "a" * characters}
+    return {"resourceType": "CarePlan", "status": "active", "intent": "plan", "extension": [step], **more}
+
+
+def test_what_would_be_long_is_not_said_again_and_a_long_narrative_is_not_ours() -> None:
+    assert "text" in said_again.said(of(said_again.MOST - 1_000))
+    assert said_again.said(longer := of(said_again.MOST)) is longer
+    quotes = of(1)
+    quotes["extension"][0]["valueString"] = '"' * (said_again.MOST // 2)
+    assert said_again.said(quotes) is quotes, "as it is written in the narrative"
+    told = said_again.said(CRISIS)
+    spaced = {**told, "text": {**told["text"], "div": told["text"]["div"].replace("</div>", " " * said_again.MOST_READ + "</div>")}}
+    assert said_again.without(spaced) is spaced
+
+
+def test_labels_are_marked_as_english_and_what_the_person_wrote_as_theirs() -> None:
+    call = {"url": f"{EXTENSIONS}contingency-contact", "valueReference": {"reference": "RelatedPerson/r1"}}
+    welsh = of(3, title="Os af yn waeth", language="cy")
+    div = said_again.said({**welsh, "extension": [*welsh["extension"], call]})["text"]["div"]
+    assert div.startswith('<div xmlns="http://www.w3.org/1999/xhtml" lang="en" xml:lang="en" class=')
+    assert '<b lang="cy" xml:lang="cy">Os af yn waeth</b>' in div and '<dd lang="cy" xml:lang="cy">aaa</dd>' in div
+    assert "<dt>What should happen</dt>" in div and "<dd>A relative or friend (RelatedPerson/r1)</dd>" in div, "words of ours are English"
+    assert narrative.wrong(div) == []
+    for language in ("en", "en-GB", None, '"><script>', "x" * 100_000):
+        assert ' lang="' not in said_again.said(of(3, title="If I fall", language=language))["text"]["div"].split(">", 1)[1]
+
+
 # -- over HTTP --------------------------------------------------------------------------------------------------------
 
 

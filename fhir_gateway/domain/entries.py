@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
-from typing import Any
+from itertools import groupby
+from typing import Any, Final
 
 import msgspec
 
 _encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+
+MOST: Final = 40_000  # pairs of entries whose likeness is told where it is `bounded`
 
 
 def text(value: Any) -> bytes:
@@ -21,11 +25,12 @@ def same(a: Any, b: Any) -> bool:
     return a is b or (a == b and _encode(a) == _encode(b))
 
 
-def aligned(old: Sequence[Any], new: Sequence[Any]) -> list[int | None]:
+def aligned(old: Sequence[Any], new: Sequence[Any], *, bounded: bool = False) -> list[int | None]:
     """For each new entry the index of the old one it came from, None for one that was not there.
 
     Equal ones in order come first, then moved ones, then those of the same name (id, linkId, reference, url, identifier,
     coding), then the most alike. Where as many are left on both sides, each is taken for the other, wholly changed.
+    `bounded`: of more pairs than MOST, likeness is told by what few entries have in common.
     """
     left, right = [_encode(v) for v in old], [_encode(v) for v in new]
     found: list[int | None] = [None] * len(new)
@@ -36,10 +41,12 @@ def aligned(old: Sequence[Any], new: Sequence[Any]) -> list[int | None]:
         free.pop(a)
 
     def claim(names: Sequence[Hashable], of: Sequence[Hashable]) -> None:
+        called = defaultdict[Hashable, list[int]](list)
+        for a in reversed(free):
+            called[of[a]].append(a)
         for b in [b for b, was in enumerate(found) if was is None and names[b] is not None]:
-            a = next((a for a in free if of[a] == names[b]), None)
-            if a is not None:
-                pair(b, a)
+            if called.get(names[b]):
+                pair(b, called[names[b]].pop())
 
     for block in SequenceMatcher(None, left, right, autojunk=False).get_matching_blocks():
         for i in range(block.size):
@@ -47,7 +54,7 @@ def aligned(old: Sequence[Any], new: Sequence[Any]) -> list[int | None]:
     claim(right, left)
     claim([name(e) for e in new], [name(v) for v in old])
     changed = [b for b, was in enumerate(found) if was is None]
-    for a, b in _nearest([(a, old[a]) for a in free], [(b, new[b]) for b in changed]):
+    for a, b in _nearest([(a, old[a]) for a in free], [(b, new[b]) for b in changed], bounded):
         pair(b, a)
     return found
 
@@ -62,23 +69,45 @@ def name(entry: Any) -> Hashable:
     identifier = entry.get("identifier")
     identifier = identifier[0] if isinstance(identifier, list) and identifier else identifier
     if isinstance(identifier, Mapping) and isinstance(identifier.get("value"), str):
-        return ("identifier", identifier.get("system"), identifier["value"])
+        system = identifier.get("system")
+        return ("identifier", system if isinstance(system, str) else None, identifier["value"])
     if isinstance(entry.get("system"), str) and isinstance(entry.get("code"), str):
         return ("code", entry["system"], entry["code"])
     return None
 
 
-def _nearest(old: Sequence[tuple[int, Any]], new: Sequence[tuple[int, Any]]) -> Iterator[tuple[int, int]]:
+def _nearest(old: Sequence[tuple[int, Any]], new: Sequence[tuple[int, Any]], bounded: bool) -> Iterator[tuple[int, int]]:
     """Pairs of what has most in common, nearest first."""
     leaves_old = {a: frozenset(_leaves(v)) for a, v in old}
     leaves_new = {b: frozenset(_leaves(v)) for b, v in new}
-    scored = sorted((-len(leaves_old[a] & leaves_new[b]), abs(a - b), a, b) for a in leaves_old for b in leaves_new)
+    if bounded and len(old) * len(new) > MOST:
+        scored = sorted((-n, abs(a - b), a, b) for (a, b), n in _rarely_shared(leaves_old, leaves_new).items())
+    else:
+        scored = sorted((-len(leaves_old[a] & leaves_new[b]), abs(a - b), a, b) for a in leaves_old for b in leaves_new)
     for score, _, a, b in scored:
         if score and a in leaves_old and b in leaves_new:
             del leaves_old[a], leaves_new[b]
             yield a, b
     if len(leaves_old) == len(leaves_new):
         yield from zip(leaves_old, leaves_new, strict=True)
+
+
+def _rarely_shared(old: Mapping[int, frozenset[Hashable]], new: Mapping[int, frozenset[Hashable]]) -> Counter[tuple[int, int]]:
+    """How much each two have in common, told by what the fewest pairs share: of MOST pairs in all."""
+    holders: tuple[defaultdict[Hashable, list[int]], ...] = (defaultdict(list), defaultdict(list))
+    for side, held in zip((old, new), holders, strict=True):
+        for at, leaves in side.items():
+            for leaf in leaves:
+                held[leaf].append(at)
+    shared = sorted(((len(of) * len(holders[1][leaf]), of, holders[1][leaf]) for leaf, of in holders[0].items() if leaf in holders[1]), key=lambda s: s[0])
+    out, left = Counter[tuple[int, int]](), MOST
+    for pairs, group in groupby(shared, key=lambda s: s[0]):
+        alike = list(group)
+        left -= pairs * len(alike)
+        if left < 0:
+            break
+        out.update((a, b) for _, of, here in alike for a in of for b in here)
+    return out
 
 
 def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

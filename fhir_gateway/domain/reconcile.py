@@ -232,7 +232,7 @@ class _Merging:
 
     def entries(self, base: Sequence[Any], local: Sequence[Any], remote: Sequence[Any], path: str) -> Any:
         """Entries that were there are merged one by one; new ones of both sides are kept, the same one once."""
-        from_local, from_remote = aligned(base, local), aligned(base, remote)
+        from_local, from_remote = (aligned(base, side, bounded=not self.one_sided) for side in (local, remote))  # who was shown less loses nothing of the rest
         if self.one_sided:  # what a reading makes up is not the hidden thing in its place
             from_local = [None if a is not None and _elsewhere(base[a], local[i]) else a for i, a in enumerate(from_local)]
         from_local, from_remote = _alike(base, local, remote, from_local, from_remote), _alike(base, remote, local, from_remote, from_local)
@@ -297,8 +297,10 @@ _Place = tuple[int, int]  # behind which old entry, as which of the new ones
 
 def _pairs(local: Mapping[int, Sequence[Any]], remote: Mapping[int, Sequence[Any]]) -> Iterable[tuple[tuple[_Place, Any], tuple[_Place, Any]]]:
     """What both sides added, each with where it stands."""
-    mine, free = ({(at, n): e for at, block in sorted(blocks.items()) for n, e in enumerate(block)} for blocks in (local, remote))
-    for here, there in product(sorted(local), sorted(remote)):
+    sides = [{(at, n): (e, {text(e), name(e)} - {None}) for at, block in sorted(blocks.items()) for n, e in enumerate(block)} for blocks in (local, remote)]
+    both = {k for _, keys in sides[0].values() for k in keys} & {k for _, keys in sides[1].values() for k in keys}
+    mine, free = ({place: e for place, (e, keys) in side.items() if keys & both} for side in sides)
+    for here, there in product(sorted({p[0] for p in mine}), sorted({p[0] for p in free})):
         for place, entry in [(p, e) for p, e in mine.items() if p[0] == here]:
             found = next((p for p, e in free.items() if p[0] == there and _twin(e, entry)), None)
             if found is not None:
@@ -344,8 +346,8 @@ def _together(base: Body, local: Body, remote: Body) -> Iterable[tuple[tuple[str
 
 def _alike(base: Sequence[Any], mine: Sequence[Any], other: Sequence[Any], from_mine: Sequence[int | None], from_other: Sequence[int | None]) -> list[int | None]:
     """Where mine stands for an old entry that the other side took out, and the other has the same as a new one, mine is new, too."""
-    new, left = [e for e, a in zip(other, from_other, strict=True) if a is None], set(from_other)
-    return [None if a is not None and a not in left and not same(e, base[a]) and any(same(e, n) for n in new) else a for e, a in zip(mine, from_mine, strict=True)]
+    new, left = {text(e) for e, a in zip(other, from_other, strict=True) if a is None}, set(from_other)
+    return [None if a is not None and a not in left and not same(e, base[a]) and text(e) in new else a for e, a in zip(mine, from_mine, strict=True)]
 
 
 def _blocks(entries: Sequence[Any], origin: Sequence[int | None]) -> dict[int, list[Any]]:
@@ -364,9 +366,9 @@ def _order(size: int, local: Sequence[int | None], remote: Sequence[int | None],
     """-1, then the old entries in the order of the side that moved some (of both, the greater sequence, or `theirs`)."""
     moved = [s for s in ([i for i in side if i is not None] for side in (local, remote)) if s != sorted(s)]
     order = (moved[-1] if theirs else max(moved)) if moved else []
-    out = [-1, *order]
+    out, moved_too = [-1, *order], set(order)
     for i in range(size):
-        if i not in order:
+        if i not in moved_too:
             out.insert(out.index(i - 1) + 1 if i - 1 in out else len(out), i)
     return out
 

@@ -6,6 +6,7 @@ that somebody changed in it are theirs, and are kept. The laws (tests/test_said_
 
     without(said(r)) == r, and said(r) is r where r has a narrative of its own or nothing to say again
     said(without(edited)) says what `edited` says
+    without() raises on nothing, and takes time in proportion to the size: it sees what comes in before anybody judged it
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from .sentences import Sentences
 from .written_down import an_object, objects
 
 CLASS: Final = "said-again-"
+MOST: Final = 100_000  # characters of what is said again
+MOST_READ: Final = 4 * MOST  # of a narrative that may be ours: whoever keeps it may write a character as a reference, and indent
 WORDS: Final[Mapping[str, str]] = {  # the extensions that hold texts, and what a plan calls them
     "contingency-trigger": "triggers", "contingency-early-warning": "early_warnings", "contingency-step": "what_should_happen", "contingency-coping": "coping",
 }  # fmt: skip
@@ -31,6 +34,11 @@ SOMEBODY: Final[Mapping[str, str]] = {
     "RelatedPerson": "A relative or friend", "Patient": "The person", "Practitioner": "A professional", "PractitionerRole": "A professional",
     "Organization": "An organisation", "CareTeam": "The team",
 }  # fmt: skip
+_OWN: Final = "|".join(map(re.escape, (*dict.fromkeys(SOMEBODY.values()), "Somebody", "If things get worse")))
+_THEIRS: Final = re.compile(rf"<(b|dd)(?=[ >])(?![^>]*>(?:{_OWN})\b)")  # what holds somebody's words, not ours
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")
+_TAG: Final = re.compile(r"<[^<>]*>")
+_ODD: Final = re.compile(r"&#(?:[0-9]{8}|[xX][0-9a-fA-F]{8})")  # a reference to no character, or written as nobody writes it
 
 
 def says_more(body: bytes) -> bool:
@@ -39,13 +47,14 @@ def says_more(body: bytes) -> bool:
 
 
 def said(resource: dict[str, Any]) -> dict[str, Any]:
-    """With what its extensions say as a narrative, in English, where it has no narrative."""
+    """With what its extensions say as a narrative, its labels in English, where it has no narrative and this is of MOST characters at most."""
     found = _extensions(resource) if resource.get("resourceType") == "CarePlan" and "text" not in resource else {}
-    if not found:
+    if not found or _long(item := _item(resource, found)) > MOST:
         return resource
-    language = resource.get("language")
-    inner = thing(_Alone({}).in_a_crisis(_item(resource, found)))
-    text = narrative(inner, language if isinstance(language, str) else ENGLISH, CLASS + _digest(inner))
+    inner = thing(_Alone({}).in_a_crisis(item))
+    if len(inner) > MOST:
+        return resource
+    text = narrative(_in_their_language(inner, resource.get("language")), ENGLISH, CLASS + _digest(inner))
     return {k: v for key, value in resource.items() for k, v in ([("text", text), (key, value)] if key == _after_meta(resource) else [(key, value)])}
 
 
@@ -54,12 +63,15 @@ def without(resource: dict[str, Any]) -> dict[str, Any]:
     text = resource.get("text")
     if resource.get("resourceType") != "CarePlan" or not isinstance(text, dict) or text.get("status") != "generated" or not isinstance(text.get("div"), str):
         return resource
+    div = text["div"]
+    if len(div) > MOST_READ or _ODD.search(div) is not None:
+        return resource
     bare = {k: v for k, v in resource.items() if k != "text"}
-    marked = re.search(rf'<div\b[^>]*\bclass="{CLASS}([0-9a-f]{{16}})"', text["div"][:500])
-    if marked is not None and marked[1] == _digest(text["div"]):
+    marked = re.search(rf'<div\b[^>]*\bclass="{CLASS}([0-9a-f]{{16}})"', div[:500])
+    if marked is not None and marked[1] == _digest(div):
         return bare
     again = said(bare)
-    return bare if "text" in again and _read(again["text"]["div"]) == _read(text["div"]) else resource
+    return bare if "text" in again and _read(again["text"]["div"]) == _read(div) else resource
 
 
 class _Alone(Sentences):
@@ -72,8 +84,8 @@ class _Alone(Sentences):
 def _extensions(resource: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     out: dict[str, list[Mapping[str, Any]]] = {}
     for e in objects(resource.get("extension")):
-        name = str(e.get("url", "")).removeprefix(EXTENSIONS)
-        if name in TOLD and str(e.get("url", "")).startswith(EXTENSIONS):
+        name = _word(e.get("url")).removeprefix(EXTENSIONS)
+        if name in TOLD and _word(e.get("url")).startswith(EXTENSIONS):
             out.setdefault(name, []).append(e)
     return out
 
@@ -81,7 +93,7 @@ def _extensions(resource: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]
 def _item(resource: Mapping[str, Any], found: Mapping[str, list[Mapping[str, Any]]]) -> dict[str, Any]:
     """The crisis plan as a thing of a plan, as far as it is said again."""
     item: dict[str, Any] = {key: [t for e in found.get(name, ()) if isinstance(t := e.get("valueString"), str)] for name, key in WORDS.items()}
-    item["name"] = str(resource.get("title") or "")
+    item["name"] = _word(resource.get("title"))
     item["who_to_contact"] = [_whom(an_object(e.get("valueReference"))) for e in found.get("contingency-contact", ())]
     item["advance_statement"] = "\n".join(t for e in found.get("advance-statement", ()) if isinstance(t := e.get("valueString"), str))
     item["details"] = [{"text": t} for e in found.get("contingency-detail", ()) if (t := _part(e, "text"))]
@@ -96,9 +108,28 @@ def _part(extension: Mapping[str, Any], name: str) -> str:
 def _whom(reference: Mapping[str, Any]) -> str:
     """By name where the reference says it, or else who it is and where to look."""
     target = reference.get("reference") if isinstance(reference.get("reference"), str) else ""
-    kind = str(reference.get("type") or "") or (str(target).split("/")[-2] if "/" in str(target) else "")
-    who = str(reference.get("display") or "") or SOMEBODY.get(kind, "Somebody")
+    kind = _word(reference.get("type")) or (str(target).split("/")[-2] if "/" in str(target) else "")
+    who = _word(reference.get("display")) or SOMEBODY.get(kind, "Somebody")
     return f"{who} ({target})" if target and not str(target).startswith("urn:") and "display" not in reference else who
+
+
+def _word(value: Any) -> str:
+    """A text; "" for whatever else stands there."""
+    return value if isinstance(value, str) else ""
+
+
+def _long(node: Any) -> int:
+    """How many characters its texts are at least, each in an element of its own."""
+    if isinstance(node, str):
+        return len(node)
+    return sum(9 + _long(n) for n in (node.values() if isinstance(node, dict) else node))
+
+
+def _in_their_language(inner: str, language: Any) -> str:
+    """Marked as what the person wrote their plan in, where that is not English: all but labels and words of ours."""
+    if not isinstance(language, str) or _LANGUAGE.fullmatch(language) is None or language.split("-")[0].lower() == ENGLISH:
+        return inner
+    return _THEIRS.sub(rf'<\1 lang="{language}" xml:lang="{language}"', inner)
 
 
 def _after_meta(resource: Mapping[str, Any]) -> str:
@@ -107,9 +138,9 @@ def _after_meta(resource: Mapping[str, Any]) -> str:
 
 
 def _digest(div: str) -> str:
-    return sha256(_read(div).encode()).hexdigest()[:16]
+    return sha256(_read(div).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _read(div: str) -> str:
     """What is read of it, whatever is between the words."""
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", div)).split())
+    return " ".join(unescape(_TAG.sub(" ", div)).split())

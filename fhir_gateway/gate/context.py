@@ -402,13 +402,15 @@ async def rendering(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
 
 
 async def leaving(ctx: Context, stored: Stored) -> tuple[bytes, bool]:
-    """As `rendering`, for what leaves: a crisis plan says what it says in our extensions as narrative, too (`domain.said_again`)."""
+    """As `rendering`, for what leaves: a crisis plan says what it says in our extensions as narrative, too (`domain.said_again`), unless it would
+    be larger with it than what may be handed back."""
     body, filtered = await rendering(ctx, stored)
     if stored.ref.type != "CarePlan" or not said_again.says_more(body):
         return body, filtered
     resource = strict.decode(body)
     told = said_again.said(resource)
-    return body if told is resource else strict.dump(told), filtered
+    more = body if told is resource else strict.dump(told)
+    return more if len(more) <= ctx.limits.body else body, filtered
 
 
 def bumps(type: str, facts: Facts, before: Facts | None = None) -> list[Bump]:

@@ -162,10 +162,10 @@ async def send(
         raise AskAgain(await at_home(house, partner, *theirs_of_it))
     if live is not None and await another_there(house, partner, live, recall=False):
         raise AskAgain(await pull_one(house, partner, live))
+    copy = copy if theirs else _said(house, partner, copy)
     if 2 * len(strict.dump(copy)) > house.store.largest_link:
         raise Refusal(0, TOO_LARGE)
     known = await _looked_for(house, partner, stored, before) if live is None else None
-    copy = copy if theirs else said_again.said(copy)
     why = await grounds(ctx, partner.terms, stored)
     try:
         attempt = await attempts.begin(house, partner, entry, stored, before, why, copy) if stored.facts.patients else None
@@ -192,6 +192,12 @@ async def send(
     done = await _recorded(house, partner, ctx, stored, link, copy, reply, why)
     again = await named_otherwise(house, partner, stored, link) if live is None else []
     return [*done, *_known(ctx, partner, ref, attempt, trail=False), *again]
+
+
+def _said(house: House, partner: Partner, copy: dict[str, Any]) -> dict[str, Any]:
+    """With what it says in our extensions as narrative, unless it is then larger than what is taken back, or written down of what was agreed on."""
+    told = said_again.said(copy)
+    return told if told is copy or len(strict.dump(told)) <= min(partner.limits.body, house.store.largest_link // 2) else copy
 
 
 async def _made_anew(house: House, partner: Partner, entry: Queued, live: Linked) -> None:
