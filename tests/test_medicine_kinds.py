@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from fhir_gateway import gate, plans
-from fhir_gateway.domain import strict
+from fhir_gateway.domain import sharing, strict
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Ref
 from fhir_gateway.plans.bringing import bring_in
 from fhir_gateway.plans.keeping import contribute
 
-from .test_hidden_from_plans import hidden, nurse, shared, versions
+from .test_hidden_from_plans import NURSE, hidden, nurse, shared, versions
 from .test_plans import Place, harold, opened
 
 ORDER = {"intent": "ordered", "on": "2026-10-01"}
@@ -110,5 +110,23 @@ def test_the_one_is_ended_and_the_other_added_beside_it(tmp_path: Path) -> None:
             for several in lists:
                 await plans.save(me, with_(await plans.load(me, patient), *several))
                 assert sorted(m["text"] for m in (await plans.load(me, patient))["medicines"]) == sorted(m["text"] for m in several)
+
+    asyncio.run(run())
+
+
+def test_a_no_to_the_whole_plan_from_before_it_held_prescriptions_hides_them_in_searches(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "w.sqlite") as place:
+            patient = (await plans.save(place.hospital, with_(harold(), {**PLAIN, "prescription": ORDER}))).patient
+            assert patient is not None
+            await shared(place, patient)
+            assert await seen(place, patient) == ["Lithium"]
+            (ref,) = [r for r in await versions(place, patient) if r.split("/")[0] in MEDICINES]
+            no = sharing.hide(None, f"Patient/{patient}", who=NURSE, kinds=["plan"], at=place.house.clock(), rule_id="h")
+            for rule in no["provision"]["provision"]:
+                rule["class"] = [c for c in rule["class"] if c["code"] != "MedicationRequest"]
+            await gate.create(place.patient(patient), "Consent", strict.dump(no))
+            assert await seen(place, patient) == []
+            assert (await told(gate.read(nurse(place), Ref(*ref.split("/"))))).kind == "not-found"
 
     asyncio.run(run())
