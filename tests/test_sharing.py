@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fhir_gateway.domain import choices, consent, grants, sharing, showing, supposing, wording
+from fhir_gateway.domain import choices, consent, grants, predicate, reach, sharing, showing, supposing, wording
 from fhir_gateway.domain.lint import lint
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.proxies import decides_for
@@ -435,6 +435,43 @@ def test_the_whole_plan_opens_medicines_that_are_not_private_and_a_choice_made_b
         assert not row.exact and not row.kinds and row.rules, "the page does not call this the whole plan"
         hidden = sharing.hide(older, P1, at=NOW, rule_id="h1", kinds=["plan"])
         assert not sees(hidden, GP, record(type)) and sees(older, GP, record(type))
+
+
+def without(body: dict[str, Any], *types: str) -> dict[str, Any]:
+    """A choice as it was kept before the whole plan held these."""
+    older = copy.deepcopy(body)
+    for rule in older["provision"]["provision"]:
+        rule["class"] = [c for c in rule.get("class", []) if c["code"] not in types]
+    return older
+
+
+def both(body: dict[str, Any], actor: Actor, facts: Facts) -> bool:
+    """As `sees`, by the evaluator and by the predicate of searches."""
+    known = {P1: Standing(P1, (grants.parse(body, "c", 1),), relationships=(RELATED,), policy=Policy())}
+    ask = Ask(actor, "access", NOW, "TREAT")
+    decided = consent.decide(ask, facts, known).permit
+    assert predicate.matches(reach.scope(ask, known), facts) == decided
+    return decided
+
+
+@pytest.mark.parametrize("kinds", [["plan"], ["goals", "plan"], ["plan", "needs"]])
+def test_a_no_to_the_whole_plan_that_was_kept_before_it_held_prescriptions_hides_them(kinds: list[str]) -> None:
+    for types in (("MedicationRequest",), ("MedicationStatement", "MedicationRequest")):
+        older = without(sharing.hide(None, P1, who="Organization/gp", at=NOW, rule_id="h1", kinds=kinds), *types)
+        assert both({**older, "provision": {}}, GP, record("MedicationRequest")) and not any(both(older, GP, record(t)) for t in types)
+        assert both(older, GP, record("ClinicalImpression")) and both(older, GP, record("Procedure"))
+        (row,) = choices.rows(older)
+        assert not row.exact and not row.kinds and set(types) <= row.rules[0].types, "the page says what it hides"
+
+
+def test_a_yes_and_any_other_no_hold_what_they_name() -> None:
+    assert not both(without(share(kinds=["plan"]), "MedicationRequest"), LINK, record("MedicationRequest"))
+    part = sharing.hide(None, P1, who="Organization/gp", at=NOW, rule_id="plan", kinds=["goals", "needs"])
+    assert both(part, GP, record("MedicationRequest")), "a choice called plan that is none of it"
+    hidden = without(sharing.hide(None, P1, at=NOW, rule_id="h1", kinds=["plan"]), "MedicationRequest")
+    yes = {"type": "permit", "actor": [{"role": sharing.RECIPIENT, "reference": {"reference": "Practitioner/link"}}]}
+    hidden["provision"]["provision"][0]["provision"] = [yes]
+    assert both(hidden, LINK, record("Goal")) and not both(hidden, LINK, record("MedicationRequest")), "a yes within a no opens no more than it did"
 
 
 def test_who_and_where_she_is_opens_by_a_choice_of_its_own_and_cannot_be_hidden() -> None:

@@ -64,6 +64,10 @@ PROVISION: Final = frozenset(
 )
 _NAME: Final = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
 A_ROLE_AT: Final = re.compile(r"Organization/[A-Za-z0-9.-]{1,64} [^\s|]*\|\S(?:.*\S)?")  # see `ROLE_AT`
+# The id of a rule that our pages wrote, of the whole plan: its choice, its place, its kinds (`sharing.OUR_RULE`). And what the whole plan came to hold
+# after such rules were kept: a no to all of it is a no to that, too. A yes opens what it named on its day, also one within a no.
+_WHOLE_PLAN: Final = re.compile(r"[A-Za-z0-9-]+\.\d+:(?:[a-z]+\+)*plan(?:\+[a-z]+)*")
+_SINCE: Final = frozenset({"MedicationStatement", "MedicationRequest"})
 RESEARCH: Final = PURPOSES["HRESCH"] | PURPOSES["CLINTRL"]
 
 
@@ -239,6 +243,8 @@ def _rule(node: Mapping[str, Any], path: str, research: bool, implied: str = "",
     data_low, data_high = _bounds(node.get("dataPeriod"), f"{path}.dataPeriod")
     env, sources = _extensions(node.get("extension", ()), path)
     types, profiles = _classes(node.get("class", ()), path)
+    if type == "deny" and types and not node.get("provision") and _WHOLE_PLAN.fullmatch(str(node.get("id", ""))):
+        types |= _SINCE
     instances, related, authored = _data(node.get("data", ()), path)
     labels = _labels(node.get("securityLabel", ()), path, denied=type == "deny")
     codes = frozenset(c for i, cc in enumerate(node.get("code", ())) for c in _concept(cc, f"{path}.code[{i}]"))

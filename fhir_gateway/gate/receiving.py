@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..domain import bundle, copies, entries, grants, said_again, slips, strict, summary
+from ..domain.mapping.names import own_identifier, system
 from ..domain.masked import unmasked
 from ..domain.own_profiles import held_to
 from ..domain.problem import Issue, Problem
@@ -25,12 +26,13 @@ def received(ctx: Context, type: str, raw: bytes, was: Mapping[str, Any] | None 
     It is judged as it was sent; what is kept has no address of this server in its references.
     """
     raw, resource = _not_ours(*_of_type(type, raw))
-    _valid(type, _errors(ctx, resource))
+    _valid(type, _errors(ctx, resource, was))
     bare = without_our_address(ctx, raw)
     if bare != raw:
         raw, resource = bare, strict.read(bare)
     taken(ctx, type, resource)
     _copy_of(ctx, type, resource, was)
+    _same_thing(ctx, type, resource, was)
     return raw, resource
 
 
@@ -52,9 +54,9 @@ def received_over(
     bare = without_our_address(ctx, raw)
     sent = strict.read(bare)
     whole = put_back(was, sent, views)
-    if not entries.same(_as_written(sent), _as_written(shown)) and _errors(ctx, whole):
-        before = set(_errors(ctx, shown))
-        _valid(type, [i for i in _errors(ctx, asked) if i not in before])
+    if not entries.same(_as_written(sent), _as_written(shown)) and _errors(ctx, whole, was):
+        before = set(_wrong(judged(ctx, shown, was=was)))
+        _valid(type, [i for i in _wrong(judged(ctx, asked, was=was)) if i not in before])
         raise Problem("invalid", f"What you sent does not go together with parts of this {type} that you were not shown.", type)
     if whole == sent:
         whole, raw = sent, bare
@@ -62,6 +64,7 @@ def received_over(
         raw = strict.dump(whole)
     taken(ctx, type, whole)
     _copy_of(ctx, type, whole, was)
+    _same_thing(ctx, type, whole, was)
     return raw, whole, sent
 
 
@@ -88,8 +91,36 @@ def _of_type(type: str, raw: bytes) -> tuple[bytes, dict[str, Any]]:
     return raw, resource
 
 
-def _errors(ctx: Context, resource: dict[str, Any]) -> list[Issue]:
-    return [i for i in judged(ctx, resource) if i.severity in ("error", "fatal")]
+def _errors(ctx: Context, resource: dict[str, Any], was: Mapping[str, Any] | None = None) -> list[Issue]:
+    """What is wrong. Of our own profile only what was not wrong in `was` already: who labels, ends or takes back what an earlier release kept
+    need not put it right."""
+    found = _wrong(judged(ctx, resource, was=was))
+    if not found or was is None or not _held(ctx, resource, was):
+        return found
+    before = set(_wrong(judged(ctx, dict(was))))
+    if before.isdisjoint(found):
+        return found
+    always = set(_wrong(_by_others(ctx, resource)))
+    return [i for i in found if i in always or i not in before]
+
+
+def _wrong(issues: Sequence[Issue]) -> list[Issue]:
+    return [i for i in issues if i.severity in ("error", "fatal")]
+
+
+def _held(ctx: Context, resource: Mapping[str, Any], was: Mapping[str, Any] | None) -> list[str]:
+    """The profiles of ours that it is held to, as what it was and as what it says it is."""
+    return list(dict.fromkeys([*held_to(was or {}, ctx.house.profiles), *held_to(resource, ctx.house.profiles)]))
+
+
+def _same_thing(ctx: Context, type: str, resource: Mapping[str, Any], was: Mapping[str, Any] | None) -> None:
+    """What a plan made goes on being that thing of it. Problem business-rule for an update without its identifier."""
+    own = own_identifier(was or {})
+    if own is None or own[0] not in ctx.house.profiles:
+        return
+    now = resource.get("identifier")
+    if not any(own_identifier({"identifier": i}) == own for i in (now if isinstance(now, list) else [now])):
+        raise Problem("business-rule", f"`{system(own[0])}` says which thing of a plan this is: an update keeps that identifier.", f"{type}.identifier")
 
 
 def _valid(type: str, issues: list[Issue]) -> None:
@@ -127,11 +158,14 @@ def _copy_of(ctx: Context, type: str, resource: Mapping[str, Any], was: Mapping[
         raise Problem("business-rule", f"Tags of `{copies.SYSTEM}` say whose record a copy is: only the gateway that sends the copy puts them on.", f"{type}.meta.tag")
 
 
-def judged(ctx: Context, resource: dict[str, Any], profiles: Sequence[str] = ()) -> list[Issue]:
+def judged(ctx: Context, resource: dict[str, Any], profiles: Sequence[str] = (), was: Mapping[str, Any] | None = None) -> list[Issue]:
     """R4, the profiles and Questionnaires of this deployment where the resource names them (or `profiles` do), our profile where it carries the
-    identifier of a thing of our plans, our own policy."""
+    identifier of a thing of our plans, or `was`, which it replaces, does; our own policy."""
+    return _by_others(ctx, resource, [*profiles, *_held(ctx, resource, was)])
+
+
+def _by_others(ctx: Context, resource: dict[str, Any], profiles: Sequence[str] = ()) -> list[Issue]:
     r4, known = ctx.house.r4, ctx.house.definitions
-    profiles = [*profiles, *held_to(resource, ctx.house.profiles)]
     asked = known.questionnaire(str(resource.get("questionnaire"))) if known is not None and "questionnaire" in resource else None
     return [*check(resource, r4, questionnaire=asked, definitions=known, profiles=profiles), *policy(resource, r4)]
 

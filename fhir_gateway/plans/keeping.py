@@ -22,7 +22,7 @@ from ..domain.types import Ref
 from ..gate import Context
 from ..gate.identifying import find_person
 from ..tables import load_tables
-from .numbering import Own, by_place, placed, renamed
+from .numbering import Own, by_place, of_one_kind, placed, renamed
 from .sending import send
 from .texts import checked
 
@@ -55,8 +55,8 @@ class Saved:
 async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) -> Saved:
     """Write a plan. Saving the same plan again writes nothing.
 
-    Problem invalid (every error of the plan), conflict (the person does not agree, or has another main plan here), and all of the
-    gate's own.
+    Problem invalid (every error of the plan), conflict (the person does not agree, has another main plan here, or a medicine is here
+    as one of the other kind), and all of the gate's own.
     """
     tables = load_tables()
     mapped = mapping.to_fhir(checked(dict(plan)), tables, dry=True)
@@ -68,6 +68,7 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
         mapped = mapping.to_fhir(checked(respelt(dict(plan), read.plan)), tables, dry=True)
     here = _match(mapped.entries, held, read)
     _only_plan(mapped, here, held)
+    of_one_kind(mapped.entries, here, held)
     steps, unchanged = _steps(mapped, here, held, patient, read, own_file=ctx.actor.kind == "system")
     gone: list[Held] = []
     if read is not None:

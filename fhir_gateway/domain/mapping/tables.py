@@ -98,6 +98,10 @@ class Tables:
         """The kinds of tables that share the list of this one, by what its things say."""
         return tuple(k for k, t in self.by_kind.items() if t.when and t.plan == self[kind].plan and k != kind)
 
+    def sharing(self, kind: str) -> tuple[str, ...]:
+        """The other kinds whose things are in the same list of the plan."""
+        return tuple(k for k, t in self.by_kind.items() if k != kind and t.plan == self[kind].plan and (t.when or self[kind].when))
+
     @property
     def types(self) -> dict[str, str]:
         return {kind: t.type for kind, t in self.by_kind.items()}
