@@ -100,6 +100,36 @@ async def test_it_is_on_the_list_of_whom_it_is_for_for_thirty_days_and_on_no_oth
     assert await mine(place, nurse) == [] and len(await read(place, nurse)) == 4
 
 
+async def test_what_her_own_practice_sent_is_on_her_list(place: Place) -> None:
+    """An alert of a product that its practice runs, sent in the practice's name; until now it was taken for her own."""
+    nurse, surgery = await place.gp(), place.names["surgery"]
+    product = gate.house_context(place.house, Actor("system", frozenset({"Device/s", surgery}), "Device/s", "Blood pressures", surgery, "health", contributor=True))
+    await say(place, product, "urgent", sender={"reference": surgery}, recipient=[{"reference": place.names["asha"]}], priority="urgent")
+    await say(place, nurse, "her own", sender={"reference": place.names["asha"]}, recipient=[{"reference": surgery}])
+    assert await mine(place, nurse) == ["urgent"]
+
+
+async def test_however_many_are_her_own_what_others_wrote_before_them_is_on_her_list(place: Place) -> None:
+    nurse, surgery = await place.gp(), {"reference": place.names["surgery"]}
+    await say(place, place.hospital, "an alert", sender={"reference": place.names["hospital"]}, recipient=[surgery])
+    for n in range(2 * messages.MOST_MINE + 1):
+        place.now += timedelta(seconds=1)
+        await say(place, nurse, f"her own {n}", sender={"reference": place.names["asha"]}, recipient=[surgery])
+    assert await mine(place, nurse) == ["an alert"]
+
+
+async def test_the_newest_is_the_last_instant_wherever_it_was_written(place: Place) -> None:
+    nurse, her = await place.gp(), [{"reference": place.names["asha"]}]
+    for text, sent in (("half past ten at night", "2026-11-20T23:30:00+01:00"), ("eleven at night", "2026-11-20T23:00:00Z"), ("early", "2026-11-20T06:00:00+08:00")):
+        await say(place, place.hospital, text, sent=sent, recipient=her)
+    assert await read(place, nurse) == await mine(place, nurse) == ["eleven at night", "half past ten at night", "early"]
+
+
+def test_a_day_that_is_none_stands_after_all_that_are() -> None:
+    said = [{"sent": "soon"}, {"sent": "2026-11"}, {}, {"meta": {"lastUpdated": "2026-11-20T10:00:00.123Z"}}, {"sent": ["?"]}]
+    assert sorted(said, key=messages.moment, reverse=True)[:2] == [said[3], said[1]]
+
+
 WHO = {"Practitioner/1": "Nia", "Patient/9": "Me", "Goal/3": "Walk to the shop"}
 
 

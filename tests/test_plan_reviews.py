@@ -69,6 +69,54 @@ def test_writing_it_down_changes_the_two_days_and_nothing_else() -> None:
     assert looked_at({"resourceType": "CarePlan"}, None, None) == {"resourceType": "CarePlan"}
 
 
+def days(plan: dict[str, Any]) -> tuple[str, str]:
+    """(the next day, the last look), "" where the plan says none."""
+    said = {e["url"]: e for e in plan.get("extension", ())}
+    parts = {p["url"]: p for p in said.get(REVIEW, {}).get("extension", ())}
+    return parts.get("next", {}).get("valueDate", ""), said.get(REVIEWED, {}).get("valueDate", "")
+
+
+@pytest.mark.parametrize(("next", "last", "on", "kept"), [
+    ("2027-02-01", "2026-11-20", "2026-10-01", ("2027-02-01", "2026-11-20")),  # a look that was forgotten, written down after a later one
+    ("2027-02-01", "2026-08-20", "2026-10-01", ("2027-02-01", "2026-10-01")),
+    ("2026-11-24", None, "2026-10-01", ("2026-11-24", "2026-10-01")),  # it is due: that look came before its day
+    ("2027-02", None, "2026-11-25", ("2027-02", "2026-11-25")),
+    ("2026-11-24", None, "2026-11-25", ("", "2026-11-25")),
+    ("2026-11", None, "2026-11-25", ("", "2026-11-25")),
+    (None, "2026-11", "2026-11-02", ("", "2026-11-02")),  # the same month, said more closely
+    (None, "2026-11", "2026-10-31", ("", "2026-11")),
+])  # fmt: skip
+def test_an_older_look_and_no_word_of_the_next_take_nothing_away(next: str | None, last: str | None, on: str, kept: tuple[str, str]) -> None:
+    done = looked_at(plan(next, last), date.fromisoformat(on), None)
+    assert days(done) == kept and WHO in done["extension"][-1]["extension"]
+    assert days(looked_at(plan(next, last), date.fromisoformat(on), None, clear=True)) == ("", kept[1]), "but where it was said to go"
+    assert days(looked_at(plan(next, last), date.fromisoformat(on), date(2027, 5, 1))) == ("2027-05-01", kept[1])
+
+
+@pytest.mark.parametrize(("every", "on", "next"), [
+    ("3 months", "2026-11-25", "2027-02-25"), ("Every 3 months", "2026-11-30", "2027-02-28"), ("8 weeks", "2026-11-25", "2027-01-20"), ("1 year", "2028-02-29", "2029-02-28"),
+    ("10 days", "2026-12-25", "2027-01-04"), ("1 month", "2026-12-31", "2027-01-31"), ("60 months", "2026-11-25", "2031-11-25"),
+    ("0 days", "2026-11-25", ""), ("999 years", "2026-11-25", ""), ("when Ann is back", "2026-11-25", ""), ("", "2026-11-25", ""),
+])  # fmt: skip
+def test_where_nobody_says_the_next_it_follows_from_how_often(every: str, on: str, next: str) -> None:
+    often = {"url": "every", "valueString": every}
+    before = plan(None)
+    before["extension"][0]["extension"].append(often)
+    done = looked_at(before, date.fromisoformat(on), None)
+    assert days(done) == (next, on) and often in done["extension"][-1]["extension"]
+    assert days(looked_at(before, date.fromisoformat(on), None, clear=True)) == ("", on)
+
+
+@pytest.mark.parametrize(("next", "every", "proposed"), [
+    ("2027-02-01", "3 months", date(2027, 2, 1)), ("2026-11-25", "3 months", date(2027, 2, 25)), (None, "3 months", date(2027, 2, 25)), ("2026-11-20", "", None),
+    ("2027-02", "3 months", None), ("2040-01-01", "3 months", None), (None, "", None),
+])  # fmt: skip
+def test_the_form_proposes_the_day_that_the_plan_has_or_says_how_often(next: str | None, every: str, proposed: date | None) -> None:
+    of = plan(next)
+    of["extension"][0]["extension"].append({"url": "every", "valueString": every})
+    assert plan_reviews.to_propose(of, DAY) == proposed
+
+
 @dataclass
 class Reviewed:
     """A person, the nurse whom she lets see and change, and a plan of hers."""

@@ -19,7 +19,9 @@ from fhir_gateway.definitions import load_r4
 from fhir_gateway.domain.measured import measure_report
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.reporting import COLUMNS, ELSEWHERE, EVERYBODY, FEW, KINDS, Person, Report, of_person, report, rounded
+from fhir_gateway.domain.types import Keep
 from fhir_gateway.domain.validate import check
+from fhir_gateway.gate.surveying import REPORT
 
 from .conftest import Gateway, gateway, times
 from .test_plans import opened
@@ -160,6 +162,27 @@ async def test_nobody_is_told_by_asking_for_the_other_grouping_after_the_turn_of
         assert "by locality until 1 January 2028" in await told("2027-12-31T23:59:00Z", "practice"), "each that is told begins the year anew"
         assert await told("2028-01-01T00:01:00Z", "practice") == ""
         assert "by practice until 1 February 2029" in await told("2028-02-01T00:01:00Z", "locality")
+
+
+@pytest.mark.parametrize("first", ["practice", "locality", ""])
+async def test_what_an_earlier_version_told_by_place_in_its_month_closes_the_other_as_long(tmp_path: Path, first: str) -> None:
+    """It kept the month's grouping by the month alone; what came first after the upgrade found none, and both tables could be had."""
+    async with opened(tmp_path / "test.sqlite") as place:
+        turn = datetime.fromisoformat("2026-12-01T00:00:00Z")
+        await place.house.store.commit(Keep(REPORT, "2026-11 by", b"locality", turn))
+
+        async def closed(at: str, by: str) -> bool:
+            try:
+                await gate.counted_over_all(replace(place.operator, at=datetime.fromisoformat(at)), "goals", by)
+            except Problem as refused:
+                assert refused.kind == "business-rule" and "by locality until 1 December 2027" in refused.text
+                return True
+            return False
+
+        assert await closed("2026-11-27T10:00:00Z", first) == (first == "practice")
+        assert await closed("2026-11-27T10:01:00Z", "practice"), "in the month of the upgrade"
+        assert await closed("2026-12-01T00:01:00Z", "practice"), "and as long after it as any other"
+        assert not await closed("2026-11-27T10:02:00Z", "locality")
 
 
 @given(st.integers(0, 10_000))

@@ -13,6 +13,7 @@ from typing import Any, Final
 from .. import gate
 from ..domain import strict
 from ..domain.bundle import instant
+from ..domain.periods import DAWN, interval
 from ..domain.problem import not_found
 from ..domain.types import Ref
 from ..gate import Context
@@ -20,6 +21,7 @@ from ..gate import Context
 MOST: Final = 200  # messages on one page
 BATCH: Final = 100
 OWNERS: Final = ("Practitioner", "PractitionerRole", "Organization", "CareTeam")
+THEMSELVES: Final = ("Practitioner", "PractitionerRole")
 NEW_FOR: Final = timedelta(days=30)  # how long a message is on the list of whom it is for
 MOST_MINE: Final = 20
 
@@ -44,7 +46,7 @@ async def of_person(ctx: Context, ids: Sequence[str]) -> Messages:
         found, more = found | {str(m["id"]): m for m in every}, more or rest
     if not person and not found:
         raise not_found()
-    told = sorted(found.values(), key=when, reverse=True)
+    told = sorted(found.values(), key=moment, reverse=True)
     return Messages(person, told[:MOST], more or len(told) > MOST)
 
 
@@ -61,18 +63,30 @@ async def _of_record(ctx: Context, id: str) -> tuple[list[dict[str, Any]], bool]
 
 
 async def for_me(ctx: Context) -> list[dict[str, Any]]:
-    """Messages of the last 30 days that name this worker, or where they work, as whom they are for, and are by somebody else; the newest first."""
+    """Messages of the last 30 days that name this worker, or where they work, as whom they are for, the newest first: all but what they sent themselves.
+    What their own place sent is by somebody else, or by a product of its."""
     mine = ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation or ""}
     refs = sorted(n for n in mine if n.split("/")[0] in OWNERS)
     identifiers = sorted(n for n in mine if "|" in n and "," not in n)
     found: dict[str, dict[str, Any]] = {}
     for param, names in (("recipient", refs), ("recipient:identifier", identifiers)):
         if names:
-            asked = [(param, ",".join(names)), ("_lastUpdated", f"ge{instant(ctx.at - NEW_FOR)}"), ("_sort", "-_lastUpdated"), ("_count", str(MOST_MINE))]
-            page = await gate.search(ctx, "Communication", asked)
-            found |= {b["id"]: b for e in page.entries if e.body and e.mode == "match" and (b := strict.decode(e.body)).get("status") != "entered-in-error"}
-    others = (m for m in found.values() if (m.get("sender") or {}).get("reference") not in {ctx.actor.user, *refs})
-    return sorted(others, key=when, reverse=True)[:MOST_MINE]
+            found |= await _by_others(ctx, (param, ",".join(names)), {ctx.actor.user, *(n for n in refs if n.split("/")[0] in THEMSELVES)})
+    return sorted(found.values(), key=moment, reverse=True)[:MOST_MINE]
+
+
+async def _by_others(ctx: Context, named: tuple[str, str], themselves: set[str]) -> dict[str, dict[str, Any]]:
+    """By id, the newest that were sent by nobody of `themselves`: `MOST_MINE` of them or more, where there are so many."""
+    found: dict[str, dict[str, Any]] = {}
+    asked = [named, ("_lastUpdated", f"ge{instant(ctx.at - NEW_FOR)}"), ("_sort", "-_lastUpdated"), ("_count", str(MOST_MINE))]
+    while True:
+        page = await gate.search(ctx, "Communication", asked)
+        for e in page.entries:
+            if e.body and e.mode == "match" and (b := strict.decode(e.body)).get("status") != "entered-in-error" and (b.get("sender") or {}).get("reference") not in themselves:
+                found[str(b["id"])] = b
+        if page.next is None or len(found) >= MOST_MINE:
+            return found
+        asked = [("_page", page.next)]
 
 
 def when(message: dict[str, Any]) -> str:
@@ -80,4 +94,13 @@ def when(message: dict[str, Any]) -> str:
     return str(message.get("sent") or message.get("received") or (message.get("meta") or {}).get("lastUpdated") or "")
 
 
-__all__ = ["MOST", "Messages", "for_me", "of_person", "when"]
+def moment(message: dict[str, Any]) -> tuple[int, str]:
+    """`when`, to sort by: the first microsecond of it since 1970, wherever it was written; what is no FHIR date comes before all that are."""
+    said = when(message)
+    try:
+        return interval(said)[0], said
+    except ValueError:
+        return DAWN, said
+
+
+__all__ = ["MOST", "Messages", "for_me", "moment", "of_person", "when"]

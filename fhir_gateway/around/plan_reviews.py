@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from .. import gate
 from ..domain import compartment, strict
-from ..domain.plan_reviews import LIVE, Review, looked_at, review_of
+from ..domain.plan_reviews import LIVE, Review, again_after, looked_at, review_of
 from ..domain.problem import Problem, not_found
 from ..domain.types import Ref
 from ..gate import Context, Written
@@ -58,9 +58,20 @@ async def of_plan(ctx: Context, plan: str, people: Iterable[str]) -> tuple[int, 
     return read.version, body
 
 
-async def write_down(ctx: Context, plan: str, version: int, on: date | None, then: date | None) -> Written:
-    """That this plan was looked at on a day, when it is to be next, or both; over no other version of it. Problem invalid at `on` or `then`, stale,
-    and all of a patch."""
+def to_propose(plan: Mapping[str, Any], now: date) -> date | None:
+    """The next day that a form proposes to whoever writes down that this plan was looked at today: its own where that is to come, else by how often it
+    is looked at. None where neither is a day that `write_down` takes."""
+    review = review_of(plan)
+    if review is None or review.next <= now.isoformat()[: len(review.next)]:
+        proposed = again_after(plan, now)
+    else:
+        proposed = date.fromisoformat(review.next) if len(review.next) == 10 else None
+    return proposed if proposed is not None and now < proposed <= now + timedelta(days=FURTHEST) else None
+
+
+async def write_down(ctx: Context, plan: str, version: int, on: date | None, then: date | None, *, clear: bool = False) -> Written:
+    """That this plan was looked at on a day, when it is to be next, or both; over no other version of it. `clear`: the day that was proposed for the
+    next is not to be. Problem invalid at `on` or `then`, stale, and all of a patch."""
     now = today(ctx)
     if on is None and then is None:
         raise Problem("invalid", "Say when it was looked at, or when it is to be.", "on")
@@ -68,7 +79,7 @@ async def write_down(ctx: Context, plan: str, version: int, on: date | None, the
         raise Problem("invalid", "It was looked at today or earlier, and at most five years ago.", "on")
     if then is not None and not now < then <= now + timedelta(days=FURTHEST):
         raise Problem("invalid", "The next day is later than today, and at most five years away.", "then")
-    return await gate.patch(ctx, Ref("CarePlan", plan), lambda body: looked_at(body, on, then), if_match=version)
+    return await gate.patch(ctx, Ref("CarePlan", plan), lambda body: looked_at(body, on, then, clear=clear), if_match=version)
 
 
-__all__ = ["LIVE", "Due", "due_of_all", "of_plan", "of_record", "review_of", "write_down"]
+__all__ = ["LIVE", "Due", "due_of_all", "of_plan", "of_record", "review_of", "to_propose", "write_down"]

@@ -327,7 +327,7 @@ def _changes(people: Sequence[Person]) -> Iterable[Change]:
 
 
 def _mean(values: Sequence[float]) -> float:
-    """To three figures: with the number of people rounded nothing of one of them can be worked out."""
+    """To three figures. Of few people, or at an end of the scale, it tells more than the counts beside it do: docs/reports.md"""
     return float(f"{fmean(values):.3g}")
 
 

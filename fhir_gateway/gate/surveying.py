@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -64,7 +65,7 @@ async def counted_over_all(ctx: Context, kind: str, by: str = "", seen: Callable
     here = ctx.at.astimezone(LONDON)
     month, until = f"{here:%Y-%m}", here.replace(year=here.year + here.month // 12, month=here.month % 12 + 1, day=1, hour=0, minute=0, second=0, microsecond=0)
     row = note(ctx, "R", "report", None, (), query=f"{which} {by}".strip(), allowed=True, detail="counts over all people")
-    settled = await _grouping(ctx, by, until.replace(year=until.year + 1))
+    settled = await _grouping(ctx, month, by, until.replace(year=until.year + 1))
     raw = await ctx.house.store.kept(REPORT, f"{month} {which} {by}", ctx.at)
     try:
         if raw is not None:
@@ -79,20 +80,28 @@ async def counted_over_all(ctx: Context, kind: str, by: str = "", seen: Callable
     return told[by]
 
 
-async def _grouping(ctx: Context, by: str, until: datetime) -> list[Keep]:
+async def _grouping(ctx: Context, month: str, by: str, until: datetime) -> list[Keep]:
     """What a question by place or by practice settles, `until` the other may be asked: of people who are in one group of each but not in the other, two
-    tables tell the difference, also where a month's turn lies between them. Problem business-rule where it is settled otherwise."""
-    if not by:
-        return []
-    now = Keep(REPORT, GROUPING, msgspec.json.encode(Grouping(by, until)), until)
+    tables tell the difference, also where a month's turn lies between them. What a version before this one settled for its month alone, kept by
+    `<month> by`, holds as long as any other from the first question on, of whatever kind. Problem business-rule where it is settled otherwise."""
     raw = await ctx.house.store.kept(REPORT, GROUPING, ctx.at)
-    if raw is None:
-        return [replace(now, if_absent=True)]
-    settled = msgspec.json.decode(raw, type=Grouping)
-    if settled.by != by:
+    earlier = await ctx.house.store.kept(REPORT, f"{month} by", ctx.at) if raw is None else None
+    settled = msgspec.json.decode(raw, type=Grouping) if raw is not None else Grouping(earlier.decode(), until) if earlier is not None else None
+    if settled is None:
+        return [_settles(Grouping(by, until), if_absent=True)] if by else []
+    if by and settled.by != by:
+        if raw is None:
+            with suppress(Taken):  # somebody else's question settled it meanwhile
+                await ctx.house.store.commit(_settles(settled, if_absent=True))
         when = f"{settled.until:%d %B %Y}".lstrip("0")
         raise Problem("business-rule", f"Reports are by {settled.by} until {when}. By {by}, too, they could be subtracted from each other, and somebody be known.", "by")
-    return [replace(now, if_value=raw)] if settled.until < until else []
+    if raw is None:
+        return [_settles(settled, if_absent=True)]
+    return [replace(_settles(Grouping(by, until)), if_value=raw)] if by and settled.until < until else []
+
+
+def _settles(grouping: Grouping, *, if_absent: bool = False) -> Keep:
+    return Keep(REPORT, GROUPING, msgspec.json.encode(grouping), grouping.until, if_absent=if_absent)
 
 
 def _may(ctx: Context) -> None:

@@ -73,6 +73,13 @@ def test_the_plan_of_a_session_goes_in_is_read_as_fhir_and_comes_back_equal(prog
     ivy.page.get(f"/my-plan/review/{careplan['id']}")
     ivy.page.send(f"/my-plan/review/{careplan['id']}", **typed("on", None), **typed("then", later + timedelta(days=1)))
     assert ivy.plan(patient)["review"]["next"] == (later + timedelta(days=1)).isoformat(), "she may move the day of her own plan"
+    key.page.get(review)
+    assert f'value="{later.year}"' in key.page.page.split('name="then-year"')[1].split(">")[0], "that day stands in the form"
+    key.page.send(review, **typed("on", now - timedelta(days=40)), **typed("then", later))
+    assert (ivy.plan(patient)["reviewed_on"], ivy.plan(patient)["review"]["next"]) == (now.isoformat(), later.isoformat()), "a look that was forgotten is not the last one"
+    key.page.get(review)
+    key.page.send(review, **typed("on", now), **typed("then", None))
+    assert ivy.plan(patient)["review"] == {k: v for k, v in plan["review"].items() if k != "next"}, "who empties the day says that nobody knows"
 
 
 def test_a_plan_is_offered_and_begun_by_whoever_says_yes(programme: Programme) -> None:

@@ -83,19 +83,25 @@ async def _page(pages: Pages, request: Request, ctx: Context, people: frozenset[
         seen = str(form.get("version", ""))
         if not errors:
             try:
-                done = await plan_reviews.write_down(ctx, plan, int(seen) if seen.isascii() and seen.isdecimal() and len(seen) < 10 else 0, on, then)
+                of = int(seen) if seen.isascii() and seen.isdecimal() and len(seen) < 10 else 0
+                cleared = then is None and plan_reviews.to_propose(body, now) is not None  # it stood in the form of this version, and was emptied
+                done = await plan_reviews.write_down(ctx, plan, of, on, then, clear=cleared)
                 return go(f"{back}?done={'draft' if done.did == 'drafted' else 'changed'}")
             except Problem as p:
                 if p.kind != "stale":
                     raise
                 errors["on"] = _("Somebody changed this plan meanwhile. Look at it, then send this again.")
                 version, body = await plan_reviews.of_plan(ctx, plan, people)
-    given = {name: str(form.get(name, "")) for name in FIELDS} if form else {"on-day": str(now.day), "on-month": str(now.month), "on-year": str(now.year)}
+    given = {name: str(form.get(name, "")) for name in FIELDS} if form else _typed("on", now) | _typed("then", plan_reviews.to_propose(body, now))
     due = plan_reviews.review_of(body)
     return await show(
         pages, request, "review.html", ctx=ctx, status=422 if errors else 200, errors=errors, given=given, version=version, back_to=back, action=request.url.path,
         plan_title=str(body.get("title") or _("Care and support plan")), planned=day(due.next) if due else "", last=day(due.last) if due else "",
     )  # fmt: skip
+
+
+def _typed(name: str, day: date | None) -> dict[str, str]:
+    return {f"{name}-day": str(day.day), f"{name}-month": str(day.month), f"{name}-year": str(day.year)} if day else {}
 
 
 def _day(form: Mapping[str, str], name: str, first: date, last: date, errors: dict[str, str]) -> date | None:
