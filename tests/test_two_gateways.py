@@ -1118,3 +1118,43 @@ async def test_what_they_read_for_somebody_who_was_told_no_is_asked_back_once_fo
     assert len(back) == 2 and [n for n in both.asked if n.startswith("DELETE http://b.test")] == back
     assert not await both.b.house.store.patient_record(both.b.names["amina"], ["Goal"])
     await both_quiet(both)
+
+
+async def rows_of(both: Both, ref: Ref) -> list[tuple[int, bool, bool]]:
+    """Which version of A's went to B, whether it was read there, and whether it is back."""
+    return [(d.version, d.fetched, d.recalled is not None) for d in await both.a.house.store.ledger(remote="b", ref=ref)]
+
+
+async def test_what_was_sent_and_taken_back_is_not_theirs_again_by_a_history_that_goes_on(both: Both) -> None:
+    """Their gateway's next look shows it once more, and it brings nothing again that was asked back. One that reads all from the start, as
+    after a restore, may have it again: it is theirs, and goes by her next no."""
+    no = await both.a.consents("amina", "home", "deny", actions=("disclose",))
+    began = await both.goal(both.a)
+    await both.rounds()
+    await both.yes(no)
+    await says(both.a, began, "run")
+    await worker.once(both.a.house, both.partners["a"])
+    copy = await both.there(both.a, began)
+    await both.rounds()
+    assert (2, False, False) in await rows_of(both, began) and await words(both.b, copy) == "run"
+    await both.a.consents("amina", "home", "deny", actions=("disclose",))
+    await both.rounds(6)
+
+    async def page() -> list[tuple[bool, str]]:
+        return [(g.fetched, g.state) for g in await gate.given(both.a.person("amina")) if g.ref == began]
+
+    assert await both.deleted(both.b, copy) and await page() == [(False, "back")]
+    assert all(back for _, _, back in await rows_of(both, began))
+    server = both.partners["b"].server
+    said = await both.a.house.store.get(began)
+    assert said is not None
+    for since in (said.updated.isoformat(), (said.updated - timedelta(minutes=5)).isoformat()):
+        assert any([given.entries async for given in server.history("Goal", since)])
+    assert await page() == [(False, "back")], "its last look once more"
+    assert any([given.entries async for given in server.history("Goal", None)])
+    assert await page() == [(True, "there"), (False, "back")] and (2, True, False) in await rows_of(both, began)
+    before = len([n for n in both.asked if n.startswith("DELETE http://b.test")])
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    assert len([n for n in both.asked if n.startswith("DELETE http://b.test")]) > before, "it is asked for by its name"
+    assert all(back for _, _, back in await rows_of(both, began)) and {state for _, state in await page()} == {"back"}
