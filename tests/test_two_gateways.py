@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -1158,3 +1160,33 @@ async def test_what_was_sent_and_taken_back_is_not_theirs_again_by_a_history_tha
     await both.rounds()
     assert len([n for n in both.asked if n.startswith("DELETE http://b.test")]) > before, "it is asked for by its name"
     assert all(back for _, _, back in await rows_of(both, began)) and {state for _, state in await page()} == {"back"}
+
+
+async def test_what_a_restore_knows_as_fetched_alone_and_was_sent_since_is_taken_back_as_what_was_sent(both: Both, tmp_path: Path) -> None:
+    no = await both.a.consents("amina", "home", "deny", actions=("disclose",))
+    began = await both.goal(both.a)
+    await both.rounds()
+    await both.yes(no)
+    await says(both.a, began, "run")
+    async with backed_up(both, tmp_path):
+        await worker.once(both.a.house, both.partners["a"])
+        copy = await both.there(both.a, began)
+        assert (2, False, False) in await rows_of(both, began) and await words(both.b, copy) == "run"
+    assert await rows_of(both, began) == [(1, True, False)], "the copy is of before it was sent"
+    await both.rounds()
+    assert (2, False, False) in await rows_of(both, began)
+    await both.a.consents("amina", "home", "deny", actions=("disclose",))
+    await both.rounds()
+    assert await both.deleted(both.b, copy) and await words(both.a, began) == "run"
+
+
+@asynccontextmanager
+async def backed_up(both: Both, folder: Path) -> AsyncIterator[None]:
+    """What A wrote meanwhile is lost: it goes on with the copy of before."""
+    with closing(sqlite3.connect(folder / "a.sqlite")) as now, closing(sqlite3.connect(folder / "copy.sqlite")) as copy:
+        now.backup(copy)
+    yield
+    await both.a.house.store.close()
+    both.a.house = replace(both.a.house, store=await sqlite.open(folder / "copy.sqlite", clock=both.clock.now))
+    both.lines["a"] = line(of_gateway(both.a.app("b")), both.asked, both.lost, both.busy, both.meanwhile, both.offers_not)
+    both.partners = {"a": both.partner(both.a), "b": both.partner(both.b)}
