@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -1118,3 +1120,73 @@ async def test_what_they_read_for_somebody_who_was_told_no_is_asked_back_once_fo
     assert len(back) == 2 and [n for n in both.asked if n.startswith("DELETE http://b.test")] == back
     assert not await both.b.house.store.patient_record(both.b.names["amina"], ["Goal"])
     await both_quiet(both)
+
+
+async def rows_of(both: Both, ref: Ref) -> list[tuple[int, bool, bool]]:
+    """Which version of A's went to B, whether it was read there, and whether it is back."""
+    return [(d.version, d.fetched, d.recalled is not None) for d in await both.a.house.store.ledger(remote="b", ref=ref)]
+
+
+async def test_what_was_sent_and_taken_back_is_not_theirs_again_by_a_history_that_goes_on(both: Both) -> None:
+    """Their gateway's next look shows it once more, and it brings nothing again that was asked back. One that reads all from the start, as
+    after a restore, may have it again: it is theirs, and goes by her next no."""
+    no = await both.a.consents("amina", "home", "deny", actions=("disclose",))
+    began = await both.goal(both.a)
+    await both.rounds()
+    await both.yes(no)
+    await says(both.a, began, "run")
+    await worker.once(both.a.house, both.partners["a"])
+    copy = await both.there(both.a, began)
+    await both.rounds()
+    assert (2, False, False) in await rows_of(both, began) and await words(both.b, copy) == "run"
+    await both.a.consents("amina", "home", "deny", actions=("disclose",))
+    await both.rounds(6)
+
+    async def page() -> list[tuple[bool, str]]:
+        return [(g.fetched, g.state) for g in await gate.given(both.a.person("amina")) if g.ref == began]
+
+    assert await both.deleted(both.b, copy) and await page() == [(False, "back")]
+    assert all(back for _, _, back in await rows_of(both, began))
+    server = both.partners["b"].server
+    said = await both.a.house.store.get(began)
+    assert said is not None
+    for since in (said.updated.isoformat(), (said.updated - timedelta(minutes=5)).isoformat()):
+        assert any([given.entries async for given in server.history("Goal", since)])
+    assert await page() == [(False, "back")], "its last look once more"
+    assert any([given.entries async for given in server.history("Goal", None)])
+    assert await page() == [(True, "there"), (False, "back")] and (2, True, False) in await rows_of(both, began)
+    before = len([n for n in both.asked if n.startswith("DELETE http://b.test")])
+    await both.a.consents("amina", "home", "deny", cls="Goal")
+    await both.rounds()
+    assert len([n for n in both.asked if n.startswith("DELETE http://b.test")]) > before, "it is asked for by its name"
+    assert all(back for _, _, back in await rows_of(both, began)) and {state for _, state in await page()} == {"back"}
+
+
+async def test_what_a_restore_knows_as_fetched_alone_and_was_sent_since_is_taken_back_as_what_was_sent(both: Both, tmp_path: Path) -> None:
+    no = await both.a.consents("amina", "home", "deny", actions=("disclose",))
+    began = await both.goal(both.a)
+    await both.rounds()
+    await both.yes(no)
+    await says(both.a, began, "run")
+    async with backed_up(both, tmp_path):
+        await worker.once(both.a.house, both.partners["a"])
+        copy = await both.there(both.a, began)
+        assert (2, False, False) in await rows_of(both, began) and await words(both.b, copy) == "run"
+    assert await rows_of(both, began) == [(1, True, False)], "the copy is of before it was sent"
+    await both.rounds()
+    assert (2, False, False) in await rows_of(both, began)
+    await both.a.consents("amina", "home", "deny", actions=("disclose",))
+    await both.rounds()
+    assert await both.deleted(both.b, copy) and await words(both.a, began) == "run"
+
+
+@asynccontextmanager
+async def backed_up(both: Both, folder: Path) -> AsyncIterator[None]:
+    """What A wrote meanwhile is lost: it goes on with the copy of before."""
+    with closing(sqlite3.connect(folder / "a.sqlite")) as now, closing(sqlite3.connect(folder / "copy.sqlite")) as copy:
+        now.backup(copy)
+    yield
+    await both.a.house.store.close()
+    both.a.house = replace(both.a.house, store=await sqlite.open(folder / "copy.sqlite", clock=both.clock.now))
+    both.lines["a"] = line(of_gateway(both.a.app("b")), both.asked, both.lost, both.busy, both.meanwhile, both.offers_not)
+    both.partners = {"a": both.partner(both.a), "b": both.partner(both.b)}

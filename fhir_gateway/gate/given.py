@@ -86,7 +86,8 @@ async def _now(ctx: Context, name: str, ref: Ref, stored: Stored | None, rows: l
         return "there"
     if stored is not None and not stored.deleted and await may_keep(await owner_of(ctx.house, remote), remote, stored, rows):
         link = await ctx.house.store.link(name, ref)
-        lost = (link is not None and link.gone) or await ctx.house.store.kept("watermark", f"{name} doubted", ctx.at) is not None
+        sent = not all(row.fetched for row in rows)  # else nobody finds out whether they still have it
+        lost = (sent and link is not None and link.gone) or await ctx.house.store.kept("watermark", f"{name} doubted", ctx.at) is not None
         return "missing" if lost else "there"
     if stored is None and not await _under_way(ctx, name, ref):  # a restore lost it here
         return "there"

@@ -7,6 +7,7 @@ there of which the ledger would know. docs/notes/0032
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -18,14 +19,16 @@ from .disclosing import may_keep, owner_of
 
 STATE: Final = "remote-state"  # kept: `<remote> abilities`, what that server said it can do
 NO_COPY: Final = frozenset({"Patient"})  # no gateway makes one of it
+PAST: Final = datetime.max.replace(tzinfo=UTC)  # a look at what one thing was: nothing is taken in by it
+REACH: Final = timedelta(hours=1)  # by more than this no look goes back behind the one before
 FEW: Final = 10  # are looked up each; of more their people's rows are gone through
 
 
-async def handed_out(ctx: Context, shown: Iterable[Stored], *trail: Op) -> None:
-    """The rows of the trail are written down, and in the same commit what of `shown` a partner's gateway has from now on. Where a no or a
+async def handed_out(ctx: Context, shown: Iterable[Stored], *trail: Op, since: datetime | None = None) -> None:
+    """`since`: of a history, from when on it was asked for; None where all of it was, and of what is no history. The rows of the trail are written down, and in the same commit what of `shown` a partner's gateway has from now on. Where a no or a
     deletion came meanwhile, or somebody who reads from that server may not have it, it is looked at again, and taken back. Of everybody else's
     reads the trail alone."""
-    rows = await _new(ctx, shown) if ctx.actor.kind == "system" and ctx.client is not None and ctx.house.remotes else {}
+    rows = await _new(ctx, shown, since) if ctx.actor.kind == "system" and ctx.client is not None and ctx.house.remotes else {}
     await ctx.house.store.commit(*trail, *(row for some in rows.values() for row in some))
     now = await ctx.house.store.get_many(list(rows)) if rows else {}
     again = set[tuple[str, str]]()
@@ -42,7 +45,7 @@ async def _may_stay(ctx: Context, stored: Stored, row: Disclosed) -> bool:
     return await may_keep(await owner_of(ctx.house, remote), remote, stored, [row])
 
 
-async def _new(ctx: Context, shown: Iterable[Stored]) -> dict[Ref, list[Disclosed]]:
+async def _new(ctx: Context, shown: Iterable[Stored], since: datetime | None) -> dict[Ref, list[Disclosed]]:
     """What the ledger does not have yet as there: a row for each of their servers, of the newest version that was shown. Whoever is shown an
     older version of what is deleted is shown the deletion, too."""
     remotes, newest = await _theirs(ctx), dict[Ref, Stored]()
@@ -54,7 +57,7 @@ async def _new(ctx: Context, shown: Iterable[Stored]) -> dict[Ref, list[Disclose
         agreed = [s for s in newest.values() if remote.takes(s.ref.type)]
         there = await _there(ctx, remote, agreed)
         for s in agreed:
-            if s.ref not in there and not await _asked_back(ctx, remote, s) and (now := await ctx.house.store.get(s.ref)) is not None and not now.deleted:
+            if s.ref not in there and not await _asked_back(ctx, remote, s, since) and (now := await ctx.house.store.get(s.ref)) is not None and not now.deleted:
                 why = await ask_stored(ctx, ctx.action, s)
                 row = Disclosed(remote.name, s.ref, s.version, s.facts.patients[0], remote.organisation, ctx.at, why.consent, s.epoch, fetched=True)
                 found.setdefault(s.ref, []).append(row)
@@ -69,11 +72,15 @@ async def _there(ctx: Context, remote: Remote, asked: Collection[Stored]) -> set
     return {d.ref for person in {s.facts.patients[0] for s in asked} for d in await ledger(remote=remote.name, patient=person, open_only=True)}
 
 
-async def _asked_back(ctx: Context, remote: Remote, stored: Stored) -> bool:
-    """Was this version, or a later one, taken back from there after it was fetched, and may it still not stay: a feed shows it once more with each look
-    at it, and no gateway brings it again. Else it would be asked back with every look."""
+async def _asked_back(ctx: Context, remote: Remote, stored: Stored, since: datetime | None) -> bool:
+    """Was this version, or a later one, taken back from there, and is not theirs again by this look. A history that goes on from where the last
+    look ended shows it once more, and no gateway brings again what was asked back. Who reads it from the start, as after a restore, or asks for
+    it, may have it again: a row, but where it was fetched before and still may not stay. Else it would be asked back with every look."""
     rows = await ctx.house.store.ledger(remote=remote.name, patient=stored.facts.patients[0], ref=stored.ref)
-    back = [row for row in rows if row.fetched and row.recalled is not None and row.version >= stored.version]
+    gone = [row for row in rows if row.recalled is not None and row.version >= stored.version]
+    if gone and since is not None and stored.updated - REACH <= since:
+        return True
+    back = [row for row in gone if row.fetched]
     return bool(back) and not await may_keep(await owner_of(ctx.house, remote), remote, stored, back)
 
 
@@ -102,4 +109,4 @@ def _wrote(ctx: Context, stored: Stored) -> bool:
     return stored.writer.kind == "system" and stored.writer.organisation == ctx.actor.organisation
 
 
-__all__ = ["STATE", "handed_out", "of_a_partner"]
+__all__ = ["PAST", "STATE", "handed_out", "of_a_partner"]

@@ -26,7 +26,7 @@ from .context import (
     why_shown,
     within_launch,
 )
-from .handing_out import handed_out
+from .handing_out import PAST, handed_out
 from .paging import resumed, seal
 from .reading import allow, in_scope, reach_of, reachable
 
@@ -67,7 +67,8 @@ async def history(
             of.setdefault(p, []).append(v)
     why = {p: await why_shown(ctx, theirs) for p, theirs in of.items()}
     await handed_out(
-        ctx, shown, *(note(ctx, "R", "history", why.get(p), (str(ref or type or "*"),), patient=p, allowed=True) for p in of.keys() or {None})
+        ctx, shown, *(note(ctx, "R", "history", why.get(p), (str(ref or type or "*"),), patient=p, allowed=True) for p in of.keys() or {None}),
+        since=PAST if ref else since,
     )
     used = tuple((k, v) for k, v in asked.items() if k in KNOWN and k not in ("_format", "_pretty"))
     token = seal(ctx, place, {"q": used, "at": list(_place(shown[-1])), "ep": stamp}) if more else None

@@ -23,7 +23,7 @@ from .context import (
     whose,
     within_launch,
 )  # fmt: skip
-from .handing_out import handed_out
+from .handing_out import PAST, handed_out
 from .trail import TYPE as TRAIL
 from .trail import may_look, read_trail
 
@@ -95,7 +95,7 @@ async def vread(ctx: Context, ref: Ref, version: int) -> Answer:
     if (then.facts.patients and not (await ask(ctx, ctx.action, then.facts)).permit) or not in_scope(ctx, "r", then):
         await ctx.house.store.commit(*notes(ctx, "R", "vread", decision, facts, ref, allowed=False))
         raise not_found()
-    await handed_out(ctx, [then], *notes(ctx, "R", "vread", decision, facts, ref, detail=f"version {version}"))
+    await handed_out(ctx, [then], *notes(ctx, "R", "vread", decision, facts, ref, detail=f"version {version}"), since=PAST)
     if then.deleted:
         raise Problem("gone", "This version is the deletion.")
     body, filtered = await leaving(ctx, then)

@@ -81,7 +81,7 @@ class Changes:
         self.outbox: dict[int, Document] = {}
         self.outbox_changed: set[int] = set()
         self.sent: list[Document] = []
-        self.hurrying: set[tuple[str, str | None]] = set()  # of whom something is there, and a review or recall is queued
+        self.there: dict[tuple[str, str | None], set[str]] = {}  # open rows of whom a review or recall is queued: as many as say whether one stays
         self.links: dict[str, Document] = {}
         self.linked_before: dict[str, Linked] = {}  # of this commit's resources, and of others with the same copies there
         self.claimed: set[str] = set()  # copies there that a link is made live to
@@ -121,9 +121,10 @@ class Changes:
         if entries:
             async for d in db.outbox.find({"_id": {"$in": sorted(entries)}}, session=session):
                 self.outbox[d["_id"]] = d
-        for op in self.ops:
-            if isinstance(op, Send) and op.why in URGENT and await db.ledger.find_one({"patient": op.patient, "open": op.remote}, {"_id": 1}, session=session):
-                self.hurrying.add((op.remote, op.patient))
+        enough = 1 + sum(isinstance(op, Disclosed) for op in self.ops)
+        for remote, person in {(op.remote, op.patient) for op in self.ops if isinstance(op, Send) and op.why in URGENT}:
+            rows = db.ledger.find({"patient": person, "open": remote}, {"_id": 1}, session=session).limit(enough)
+            self.there[remote, person] = {row_name(**d["_id"]) async for d in rows}
 
     # -- apply ------------------------------------------------------------------------------------------------------------
 
@@ -215,7 +216,7 @@ class Changes:
     def send(self, op: Send) -> None:
         self.sent.append({
             "_id": next(self._entries), "remote": op.remote, "open": op.remote, "lane": op.lane, "ref": str(op.ref),
-            "version": op.version, "patient": op.patient, "why": op.why, "state": "queued", "due": HURRY if op.why in URGENT and (op.remote, op.patient) in self.hurrying else 0, "queued_at": micros(self.now()),
+            "version": op.version, "patient": op.patient, "why": op.why, "state": "queued", "due": HURRY if op.why in URGENT and self.there[op.remote, op.patient] else 0, "queued_at": micros(self.now()),
             "tries": 0, "fence": 0, "holder": None, "taken": None, "until": None, "detail": "",
         })  # fmt: skip
 
@@ -268,7 +269,10 @@ class Changes:
         """The same row again, with `recalled`, closes it."""
         at, recalled = micros(op.at), None if op.recalled is None else micros(op.recalled)
         row = ledger_document(op.remote, op.ref, op.version, at, op.patient, recalled, msgspec.msgpack.encode(op))
-        self.ledger[f"{op.remote} {op.ref} {op.version} {at}"] = row
+        name = row_name(op.remote, str(op.ref), op.version, at)
+        self.ledger[name] = row
+        there = self.there.get((op.remote, op.patient), set())
+        (there.add if recalled is None else there.discard)(name)
 
     def note(self, op: Note) -> None:
         self.notes.append(note_document(ObjectId(), op))
@@ -314,6 +318,11 @@ class Changes:
         stays = [ReplaceOne({"_id": id}, d, upsert=True) for id in sorted(self.kept_changed) if (d := self.kept[id]) is not None]
         if stays:
             await db.kept.bulk_write(stays, session=session)
+
+
+def row_name(remote: str, ref: str, version: int, at: int) -> str:
+    """Of a row of the ledger."""
+    return f"{remote} {ref} {version} {at}"
 
 
 async def _disposed(db: Database, session: AsyncClientSession, op: Dispose) -> None:

@@ -8,7 +8,7 @@ One lease of a remote is given at a time, whatever the number of workers: each w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -85,19 +85,22 @@ async def _due(db: Database, session: AsyncClientSession, remote: str, now: int,
         if not _over(e, now)
         for name in (f"lane {e['lane']}", f"ref {e['ref']}")
     }
-    async def beside(those: Sequence[Document]) -> list[Document]:
-        """What stands in their lanes, or is of their resources, says which of them may go."""
-        near: Document = {"$or": [{name: {"$in": sorted({e[name] for e in those})}} for name in ("lane", "ref")]}
+    async def beside(lanes: Collection[str], refs: Collection[str]) -> list[Document]:
+        """What stands in these lanes, or is of these resources, says which of them may go."""
+        near: Document = {"$or": [{name: {"$in": sorted(those)}} for name, those in (("lane", lanes), ("ref", refs))]}
         return [e async for e in db.outbox.find({"open": remote, **near}, _LOOKED_AT, session=session).sort("_id", 1)]
 
     urgent = [e async for e in db.outbox.find({"open": remote, "why": {"$in": ["review"] if reviews else list(URGENT)}}, {"lane": 1, "ref": 1, "due": 1}, session=session)]
     first: list[Document] = []
     if hurried := [e for e in urgent if e["due"] == HURRY]:
         lanes = {e["lane"] for e in hurried}
-        first = [e for e in _Turns(running, now, reviews).of(await beside(hurried)) if e["lane"] in lanes][:count]
+        theirs = await beside(lanes, {e["ref"] for e in hurried})
+        turn = {e["ref"] for e in _Turns(running, now, reviews).of(theirs) if e["lane"] in lanes}
+        near = {e["_id"]: e for e in [*theirs, *await beside((), turn)]}  # what is older of these, in whatever lane, goes before
+        first = [e for e in _Turns(running, now, reviews).of([near[id] for id in sorted(near)]) if e["lane"] in lanes][:count]
     if urgent and len(first) < count:
-        mine = {e["_id"] for e in first}
-        first += [e for e in _Turns(running, now, reviews).of(await beside(urgent)) if e["why"] in URGENT and e["_id"] not in mine][: count - len(first)]
+        mine, near_urgent = {e["_id"] for e in first}, await beside({e["lane"] for e in urgent}, {e["ref"] for e in urgent})
+        first += [e for e in _Turns(running, now, reviews).of(near_urgent) if e["why"] in URGENT and e["_id"] not in mine][: count - len(first)]
     if len(first) < count and not reviews:
         turns, mine = _Turns(running, now), {e["_id"] for e in first}
         async for e in db.outbox.find({"open": remote}, _LOOKED_AT, session=session).sort("_id", 1):

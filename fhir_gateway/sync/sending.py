@@ -248,9 +248,10 @@ def _known(ctx: Context, partner: Partner, ref: Ref, attempt: Attempt | None, *,
 
 
 async def _never_noted(house: House, partner: Partner, ctx: Context, stored: Stored) -> list[Op]:
-    """A copy of ours is there, and the ledger, which may be of before a restore, says nothing of it."""
+    """A copy of ours is there, and the ledger, which may be of before a restore, says nothing of it, or only that they fetched it: what may
+    have been sent is taken back as what was."""
     person = next(iter(stored.facts.patients), None)
-    if person is None or any(d.ref == stored.ref for d in await house.store.ledger(remote=partner.name, patient=person, open_only=True)):
+    if person is None or any(d.ref == stored.ref and not d.fetched for d in await house.store.ledger(remote=partner.name, patient=person, open_only=True)):
         return []
     why = await grounds(ctx, partner.terms, stored)
     row = Disclosed(

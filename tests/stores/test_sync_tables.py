@@ -91,6 +91,24 @@ async def test_a_no_of_somebody_of_whom_something_is_there_goes_before_a_backlog
     assert [e.ref.id for e in await lease(store, 1, count=3)] == ["first", "g0", "g1"], "her lane is as any other again"
 
 
+async def test_what_is_older_of_the_same_resource_goes_before_somebody_in_a_hurry_in_whatever_lane(store: Store) -> None:
+    await store.commit(Disclosed("hospital", Ref("Goal", "old"), 1, ANN, "Organization/hospital", at()))
+    await store.commit(send("shared", why="recall", patient=BOB), send("shared", 2), send("ann", why="review"))
+    (recall,) = await lease(store)
+    assert (recall.why, recall.patient) == ("recall", BOB), "not beside what was changed since"
+    assert await lease(store, 1) == []
+    await store.commit(Close(recall.entry, recall.fence, "recalled"))
+    assert [(e.ref.id, e.why) for e in await lease(store, 2)] == [("shared", "changed")]
+
+
+async def test_what_goes_there_or_comes_back_in_the_same_commit_counts_for_the_hurry(store: Store) -> None:
+    rows = [Disclosed("hospital", Ref("Goal", id), 1, who, "Organization/hospital", at()) for id, who in (("his", BOB), ("hers", ANN))]
+    await store.commit(*(send(f"g{i}", patient=f"Patient/{i}") for i in range(2)), rows[0])
+    await store.commit(replace(rows[0], recalled=at(1)), send("his edit", patient=BOB), send("bob", why="review", patient=BOB))
+    await store.commit(rows[1], send("edit"), send("ann", why="review"))
+    assert [(e.ref.id, e.patient) for e in await lease(store, 1, count=2)] == [("edit", ANN), ("g0", "Patient/0")]
+
+
 async def test_reviews_alone_are_leased_where_nothing_may_be_sent(store: Store) -> None:
     """Of each lane where nothing runs, whatever stands before it; nothing else is touched."""
     await store.commit(send("g1"), send("ann", why="review"), send("g2", why="recall"), send("g3", patient=BOB), send("bob", why="review", patient=BOB))
