@@ -6,7 +6,8 @@ narrative alone shows the plan: each thing stands in the words that are printed 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -72,11 +73,17 @@ PARTS: Final = (  # the first that holds a resource has it
 )
 ALWAYS: Final = frozenset({"About the person", "Allergies and warnings", "If things get worse", "Needs and concerns", "Goals", "What is planned", "Who helps"})  # in each main plan
 NOTHING: Final = "There is nothing here for the reader of this document. That does not say that there is nothing."
+LEFT_OUT: Final = "Not everything is here: a document holds {most} resources at most. Left out of this section: {more}."
 EMPTY: Final = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/list-empty-reason", "code": "unavailable", "display": "Unavailable"}]}
 NO_SECTION: Final = frozenset({"Patient", "Practitioner", "PractitionerRole", "Organization", "Location", "Device", "Medication", "Provenance", "Binary"})  # named by others
 WORDS: Final = ("description", "code", "medicationCodeableConcept", "valueString", "name", "title", "category", "type", "focus")
 MORE: Final = ("lifecycleStatus", "status")  # how it stands: beside the words
 STANDING: Final = frozenset({"Goal", "Task", "ServiceRequest", "MedicationStatement", "MedicationRequest", "Flag"})
+MOST: Final = 500  # resources in one document, the plan with them
+URGENT: Final = ("If things get worse", "Allergies and warnings")
+SOON: Final = ("Goals", "What is planned", "Needs and concerns", "Who helps", "About the person")
+OVER: Final = frozenset({"completed", "stopped", "cancelled", "revoked", "rejected", "failed", "entered-in-error", "inactive", "resolved", "refuted"})
+PAST: Final = 3  # the first turn of what is over
 
 
 def belongs(resource: Mapping[str, Any], plan: Ref) -> bool:
@@ -91,12 +98,43 @@ def belongs(resource: Mapping[str, Any], plan: Ref) -> bool:
     return own_identifier(resource) is not None or (type == "CarePlan" and any(_ref(a) == plan for a in above))
 
 
-def composition(plan: Ref, resources: Resources, read: Read, *, id: str, at: datetime, base: str, confidentiality: str) -> dict[str, Any]:
-    """The Composition of a document about `plan`. References are absolute: this resource has no address of its own."""
+def turn(resource: Mapping[str, Any], named: bool) -> tuple[int, int]:
+    """When this has its turn where a document has not room for everything, the least first: (which turn, its place in that).
+
+    0: the person, what is urgent, who wrote the plan. 1: what the plan names or was made of. 2: what else is so now. From `PAST` on what is over, and measurements:
+    first those of the plan. `named`: by the plan itself.
+    """
+    type, title = resource.get("resourceType"), _part(resource).title
+    of_plan = named or own_identifier(resource) is not None
+    if type in NO_SECTION:
+        return 0, 0 if type == "Patient" else 1 + len(URGENT)
+    if _over(resource) or title == "Measurements":
+        return PAST + (not of_plan), 0
+    if title in URGENT:
+        return 0, 1 + URGENT.index(title)
+    return 1 + (not of_plan), SOON.index(title) if title in SOON else len(SOON) + [p.title for p in PARTS].index(title)
+
+
+def _over(resource: Mapping[str, Any]) -> bool:
+    type = resource.get("resourceType")
+    if type in ("Condition", "AllergyIntolerance"):
+        return not OVER.isdisjoint(_stands(resource).split(", "))
+    return (type in STANDING or type in ("CarePlan", "CareTeam")) and not OVER.isdisjoint(str(resource.get(k)) for k in MORE)
+
+
+def composition(
+    plan: Ref, resources: Resources, read: Read, *, id: str, at: datetime, base: str, confidentiality: str, left: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """The Composition of a document about `plan`. References are absolute: this resource has no address of its own.
+
+    `left`: what this reader may see and the document has no room for (`MOST`). It is counted, section by section, and nothing else is said of it.
+    """
     body, sentences = resources[plan], Sentences(read.plan)
     parts, whole = _sorted_into(plan, resources), is_main(body)
+    more = Counter(_part(r).title for r in left if r.get("resourceType") not in NO_SECTION)
     first = Part("Care plan", (LOINC, "18776-5", "Plan of care note"), _of())
-    sections = [_section(p, refs, resources, base, [_thing(r, resources[r], read, sentences) for r in refs]) for p, refs in [(first, [plan]), *parts] if refs or (whole and p.title in ALWAYS)]
+    there = [(p, refs) for p, refs in [(first, [plan]), *parts] if refs or more[p.title] or (whole and p.title in ALWAYS)]
+    sections = [_section(p, refs, base, [_thing(r, resources[r], read, sentences) for r in refs], more[p.title]) for p, refs in there]
     person = an_object(read.plan.get("person"))
     who = (*((Row("Name", name),) if (name := sentences.full_name(person)) else ()), *sentences.who(person))
     attested, keeper = _attesters(body, resources, base), _custodian(body, resources)
@@ -105,7 +143,7 @@ def composition(plan: Ref, resources: Resources, read: Read, *, id: str, at: dat
         "resourceType": "Composition",
         "id": id,
         "language": ENGLISH,
-        "text": narrative(said(title) + rows(who) + listed(Thing(f"{part['title']}: {len(part.get('entry', ()))}") for part in sections)),
+        "text": narrative(said(title) + rows(who) + listed(Thing(_counted(part, more[part["title"]])) for part in sections)),
         "status": "final",
         "type": {"coding": [{"system": LOINC, "code": "18776-5", "display": "Plan of care note"}]},
         "subject": _at(base, str(body["subject"].get("reference", ""))),
@@ -152,12 +190,19 @@ def _custodian(plan: Mapping[str, Any], resources: Resources) -> Ref | None:
     return next((r for r in (named, author, place, team) if r is not None and r.type == "Organization" and r in resources), None)
 
 
-def _section(part: Part, refs: Sequence[Ref], resources: Resources, base: str, things: Sequence[Thing]) -> dict[str, Any]:
-    """One section. One that every plan has says that there is nothing in it: in the same words whether there is nothing or this reader may not see it."""
+def _counted(section: Mapping[str, Any], more: int) -> str:
+    here = len(section.get("entry", ()))
+    return f"{section['title']}: {here} of {here + more}" if more else f"{section['title']}: {here}"
+
+
+def _section(part: Part, refs: Sequence[Ref], base: str, things: Sequence[Thing], more: int) -> dict[str, Any]:
+    """One section. One that every plan has says that there is nothing in it: in the same words whether there is nothing or this reader may not see it.
+    One that is cut says how many of what this reader may see are not in it, and never that there is nothing."""
     code = {"code": {"coding": [dict(zip(("system", "code", "display"), part.code, strict=True))]}} if part.code else {}
-    if not refs:
+    if not refs and not more:
         return {"title": part.title, **code, "text": narrative(said(NOTHING)), "emptyReason": EMPTY}
-    return {"title": part.title, **code, "text": narrative(listed(things)), "entry": [_at(base, str(r)) for r in refs]}
+    inner = (listed(things) if refs else "") + (said(LEFT_OUT.format(most=MOST, more=more)) if more else "")
+    return {"title": part.title, **code, "text": narrative(inner), **({"entry": [_at(base, str(r)) for r in refs]} if refs else {})}
 
 
 def _sorted_into(plan: Ref, resources: Resources) -> list[tuple[Part, list[Ref]]]:
@@ -167,9 +212,12 @@ def _sorted_into(plan: Ref, resources: Resources) -> list[tuple[Part, list[Ref]]
     for ref in sorted(resources, key=lambda r: named.get(r, len(named))):
         if ref == plan or ref.type in NO_SECTION:
             continue
-        part = next((p for p in PARTS if p.holds(resources[ref])), FURTHER)
-        found.setdefault(part.title, []).append(ref)
+        found.setdefault(_part(resources[ref]).title, []).append(ref)
     return [(p, found.get(p.title, [])) for p in PARTS]
+
+
+def _part(resource: Mapping[str, Any]) -> Part:
+    return next((p for p in PARTS if p.holds(resource)), FURTHER)
 
 
 def _named(node: Any) -> Iterator[Ref]:

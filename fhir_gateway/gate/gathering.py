@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from ..domain import bundle, document, mapping, strict
@@ -36,7 +37,7 @@ from .searching import beside, entry_of, shown
 
 GATHERED_AT_ONCE = 200
 AHEAD = 20  # looked at together to see whether there is a next page
-DOCUMENT_MOST, DOCUMENT_HOPS = 500, 2
+NAMED_AT_ONCE = 5_000  # references that are looked up in one go for a document
 EVERYTHING = ("_count", "_type", "_since", "start", "end")
 
 
@@ -224,14 +225,15 @@ async def plan_document(ctx: Context, id: str) -> bytes:
     if stored.deleted:
         await ctx.house.store.commit(*notes(ctx, "R", "document", decision, stored.facts, ref))
         raise Problem("gone", "This was deleted.")
-    others = await _around(ctx, [stored, *await _parts_of(ctx, stored)])
+    others, left = await _around(ctx, stored, await _parts_of(ctx, stored))
     await handed_out(ctx, [stored, *others], *await _disclosed(ctx, "R", "document", [stored, *others]))
     parts = [(s.ref, (await leaving(ctx, s))[0]) for s in (stored, *others)]
     resources = {r: strict.decode(raw) for r, raw in parts}
     read = mapping.read(resources.values(), load_tables(), homeless=False, main=str(ref) if is_main(resources[ref]) else None)
     front = document.composition(
-        ref, resources, document.Read(read.plan, read.became), id=ctx.house.new_id(), at=ctx.at, base=ctx.house.base_url, confidentiality=_highest([stored, *others])
-    )
+        ref, resources, document.Read(read.plan, read.became), id=ctx.house.new_id(), at=ctx.at, base=ctx.house.base_url,
+        confidentiality=_highest([stored, *others, *left]), left=[strict.decode((await rendering(ctx, s))[0]) for s in left],
+    )  # fmt: skip
     return bundle.document(strict.dump(front), front["id"], parts, ctx.house.base_url, identifier=ctx.house.new_id(), at=ctx.at)
 
 
@@ -249,17 +251,43 @@ async def _parts_of(ctx: Context, plan: Stored) -> list[Stored]:
     return [s for s in found if document.belongs(strict.decode((await rendering(ctx, s))[0]), plan.ref)]
 
 
-async def _around(ctx: Context, first: Sequence[Stored]) -> list[Stored]:
-    """The others of `first`, and what all of these refer to, and what that refers to, each under this reader's own permission."""
-    seen: dict[Ref, Stored] = {s.ref: s for s in first[:DOCUMENT_MOST]}
-    ring: list[Stored] = list(seen.values())
-    for _ in range(DOCUMENT_HOPS):
-        wanted = [r for s in ring for r in _here(strict.decode((await rendering(ctx, s))[0])) if r not in seen and ctx.house.r4.has_type(r.type)]
-        found = await ctx.house.store.get_many(list(dict.fromkeys(wanted))[:DOCUMENT_MOST])
-        ring = await shown(ctx, [found[r] for r in dict.fromkeys(wanted) if r in found])
-        seen |= {s.ref: s for s in ring[: DOCUMENT_MOST - len(seen)]}
-    del seen[first[0].ref]
-    return list(seen.values())
+async def _around(ctx: Context, plan: Stored, parts: Sequence[Stored]) -> tuple[list[Stored], list[Stored]]:
+    """(what goes with the plan, what there is no room for): its parts, what it names, what these name, and what those name, each under this
+    reader's own permission. Each turn (`document.turn`) brings what it names along, before the next has a place."""
+    named = {s.ref: s for s in await _named(ctx, [plan], {plan.ref})}
+    own, near = {s.ref for s in parts}, {s.ref: s for s in parts} | named
+    seen, left = {plan.ref: plan}, dict[Ref, Stored]()
+
+    def seat(found: Iterable[Stored]) -> list[Stored]:
+        for s in found:
+            if s.ref not in seen:
+                (seen if len(seen) < document.MOST else left)[s.ref] = s
+        return [s for s in found if s.ref in seen]
+
+    for turn in await _turns(ctx, near.values(), named):
+        here = seat(turn)
+        next_to = seat(await _named(ctx, [s for s in here if s.ref in own], near.keys() | seen.keys()))
+        seat(await _named(ctx, [s for s in (*here, *next_to) if s.ref not in own], near.keys() | seen.keys()))
+    del seen[plan.ref]
+    return list(seen.values()), [s for s in left.values() if s.ref not in seen]
+
+
+async def _turns(ctx: Context, found: Iterable[Stored], named: Container[Ref]) -> list[list[Stored]]:
+    """These by their turns, in order; of what is over the newest first."""
+    turns: dict[int, list[tuple[int, int, Stored]]] = {}
+    for s in found:
+        turn, place = document.turn(strict.decode((await rendering(ctx, s))[0]), s.ref in named)
+        since = s.facts.low if s.facts.low is not None else int(s.updated.timestamp() * 1_000_000)
+        turns.setdefault(turn, []).append((place, -since if turn >= document.PAST else 0, s))
+    return [[s for _, _, s in sorted(turns[t], key=itemgetter(0, 1))] for t in sorted(turns)]
+
+
+async def _named(ctx: Context, first: Sequence[Stored], but: Container[Ref]) -> list[Stored]:
+    """What these refer to, as far as this reader may see it."""
+    refs = dict.fromkeys([r for s in first for r in _here(strict.decode((await rendering(ctx, s))[0])) if r not in but and ctx.house.r4.has_type(r.type)])
+    wanted = list(refs)[:NAMED_AT_ONCE]
+    found = await ctx.house.store.get_many(wanted)
+    return await shown(ctx, [found[r] for r in wanted if r in found])
 
 
 def _here(resource: dict[str, Any]) -> list[Ref]:
