@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from ..domain import strict
+from ..domain.identity import families, nhs_numbers
 from ..domain.reconcile import Conflict
 from ..domain.types import Linked, Send, Stored
 from ..gate import Context, House
@@ -46,7 +47,7 @@ async def standing(house: House, partner: Partner, link: Linked, there: Mapping[
     people = stored.facts.patients if stored is not None else ()
     type, id = link.remote_id.split("/")
     was = await partner.server.version(type, id, version) if version else None
-    if was is not None and (same(was, held) or less(held, was)):
+    if was is not None and (same(was, held) or (less(held, was) and _identified(house, link, held, was))):
         return "as agreed"
     others = await belonging.another(house, partner, people, there)
     if others or (untagged and (was is not None or lower or earlier)):
@@ -59,6 +60,18 @@ async def standing(house: House, partner: Partner, link: Linked, there: Mapping[
         known = lower and stored is not None and await belonging.once_ours(house, stored, there)
         return "older" if known else "beside" if lower else "as agreed"
     return "older" if now and await partner.server.version(type, id, now) is not None else "as agreed"  # it keeps versions, and not that one
+
+
+def _identified(house: House, link: Linked, held: Mapping[str, Any], was: Mapping[str, Any]) -> bool:
+    """Less than was sent is our copy of somebody where it still says who they are, or bears our tag: a bare one under an id that may be given
+    again is anybody's."""
+    if link.ref.type != "Patient" or not given_twice(link) or tags.names(was, house, link.ref):
+        return True
+    return not tags.names(held, house, link.ref) and _who(held) == _who(was)
+
+
+def _who(patient: Mapping[str, Any]) -> tuple[Any, ...]:
+    return families(patient), patient.get("birthDate"), nhs_numbers(patient)
 
 
 async def another_there(house: House, partner: Partner, link: Linked, *, recall: bool = True) -> bool:

@@ -28,6 +28,7 @@ from .put_back_there import another_there
 from .recalling import take_back
 from .renaming import named_otherwise
 from .reviewing import review
+from .still_hers import before_making
 from .taking import at_home, pull_one
 from .tally import Tally
 from .waiting import deleted_there, held_there, quarantine
@@ -139,6 +140,8 @@ async def send(
         return [changed(live, version=stored.version)]
     if live is None and before is None and await recognising.met(house, partner, ctx, stored, link):
         raise AskAgain
+    if live is None:
+        await before_making(house, partner, stored.facts.patients, ref)
     views = await shown_to(ctx, partner.terms, stored)
     held = (live.base_received or live.base_sent) if live is not None else None  # what that server has, as far as we know
     whole = found_again(strict.decode(stored.body or b""), strict.decode(held or b"{}"), {})  # what they name is not held back from them
@@ -228,6 +231,8 @@ async def _recorded(
     remote_id = f"{ref.type}/{(reply.body or {}).get('id') or id_of(reply, live)}"
     seen = await reading_back.seen(house, partner, remote_id, reply, copy)
     there = seen or {}
+    if ref.type == "Patient":
+        partner.met_again[remote_id] = house.clock()
     linked = Linked(
         partner.name, ref, remote_id, reply.etag or etag_of(there), str(there.get("meta", {}).get("lastUpdated", "")),
         stored.version, strict.dump(copy), strict.dump(seen) if seen is not None else None, began_there=began_there(live),

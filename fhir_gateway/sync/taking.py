@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from .. import gate
@@ -29,13 +28,13 @@ from .not_taken import far, left_out, lost_here, never_here, too_big, unread
 from .partner import Partner, as_owner, incoming, local_references
 from .renaming import named_otherwise
 from .shapes import misshapen, too_much
+from .still_hers import lately, strange
 from .tally import Tally, ignored
 from .uniting import Again, merged, refused, waits_no_more
 from .waiting import DELETED, Corrected, broken, quarantine
 from .whose import held_by_name, names_of, only_shared, unsure, whose
 
 LOOKS = 3  # while we write the same at this moment
-LOOKED = timedelta(minutes=1)  # for so long it is believed that an id there means what it did
 
 
 async def pull_one(house: House, partner: Partner, link: Linked, *, alone: bool = False) -> Tally:
@@ -230,22 +229,24 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
 
 async def _met_again(house: House, partner: Partner, there: dict[str, Any], under_way: Ahead) -> Tally:
     """Since they were put back, an id may be given again: whom this is about, and a copy of ours that it names, are taken in first where what has
-    their short ids there is not as it is known. Once in LOOKED of each."""
-    tally, now = Tally(), house.clock()
+    their short ids there is not as it is known. Once in `still_hers.LOOKED` of each. Unknown where it cannot be read whom."""
+    tally = Tally()
     under_way.seen.add(f"{there['resourceType']}/{there['id']}")
     for target in local_references(there):
         name = str(target)
         link = await house.store.link_by_remote(partner.name, name) if under_way.new(name) else None
         if link is None or link.gone or not given_twice(link) or (target.type != "Patient" and began_there(link)):
             continue
-        if timedelta(0) <= now - partner.met_again.get(name, now - LOOKED) < LOOKED or not ID.fullmatch(target.id):
+        if lately(house, partner, name) or not ID.fullmatch(target.id):
             continue
-        partner.met_again[name] = now
         try:
             found = await under_way.at(house, partner, name)
-        except (Refusal, Unknown):
-            continue
-        if found is not None and not _known(link, found):
+        except (Refusal, Unknown) as e:
+            if target.type == "Patient" and isinstance(e, Unknown):
+                raise
+            found = None
+        partner.met_again[name] = house.clock()
+        if found is not None and not await strange(house, partner, link, found) and not _known(link, found):
             with under_way.deeper():
                 tally.add(await apply(house, partner, change_of(found), under_way, fresh=True))
     return tally
@@ -260,6 +261,8 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
     if (stored is None or stored.deleted) and not await put_back_there.other(house, partner, link, there):
         return ignored("deleted here")
     if (wrong := misshapen(house, there)) is not None:
+        if await strange(house, partner, link, there) and not await identity.unsure(house, partner, [str(link.ref)]):
+            return ignored("somebody whom this partner and we do not share")
         return await quarantine(house, partner, ctx, link.remote_id, there, wrong, [])
     attempt = await attempts.of(house, partner, link.ref)
     if attempt is not None and attempts.put_back(attempt, there):

@@ -142,7 +142,8 @@ async def broken(
 
 
 async def put_aside(house: House, partner: Partner, ctx: Context, change: Change, link: Linked | None, p: Problem) -> Tally:
-    """What is not taken in before it is known whom it is about: kept as `broken` says."""
+    """What is not taken in before it is known whom it is about: kept as `broken` says. Who it was is looked at before anything more about them."""
+    partner.met_again.pop(change["id"], None)
     shown = change["resource"]
     text = shown if isinstance(shown, str) else strict.dump(shown).decode()
     named = list(dict.fromkeys(_PATIENT.findall(text)))[:NAMES]

@@ -13,11 +13,13 @@ from ..domain.problem import Problem
 from ..domain.reasons import because
 from ..domain.types import Ref
 from ..gate import Context, House
+from ..remote.client import Refusal
 from . import belonging, identity, originals, recognising, tags
 from .ahead import Ahead
 from .feed import ID
 from .links import began_there, given_twice
 from .partner import Partner, local_references, loosened, named_in, said_in
+from .shapes import misshapen, too_much
 
 
 async def whose(house: House, partner: Partner, ctx: Context, there: dict[str, Any], ahead: Ahead) -> dict[str, str]:
@@ -32,14 +34,28 @@ async def whose(house: House, partner: Partner, ctx: Context, there: dict[str, A
 
 
 async def _somebody_else(house: House, partner: Partner, name: str, ahead: Ahead) -> bool:
-    """Has another person this id there now? Whom it named is gone, and such an id may be given again. Far."""
+    """Has another person this id there now? Whom it named is gone, and such an id may be given again. Far, Refusal, Unknown."""
     link = await house.store.link_by_remote(partner.name, name) if name.startswith("Patient/") else None
     if link is None or not link.gone or not given_twice(link):
         return False
-    theirs, stored = await ahead.bounded(recognising.read(house, partner, name)), await house.store.get(link.ref)
-    if theirs is None or tags.names(theirs, house, link.ref):
+    stored = await house.store.get(link.ref)
+    try:
+        theirs = await ahead.bounded(_there(partner, name))
+    except Refusal as e:
+        if e.status not in (404, 410):
+            raise
+        return False
+    if theirs is None:
+        return False
+    if misshapen(house, theirs) is not None or too_much(partner.limits, theirs) is not None:
+        return True  # whoever it is, nobody whom we know by it
+    if tags.names(theirs, house, link.ref):
         return False
     return not recognising.theirs_to_write(link) or stored is None or bool(unlike(strict.decode(stored.body or b"{}"), theirs))
+
+
+async def _there(partner: Partner, name: str) -> dict[str, Any] | None:
+    return (await partner.server.read(*name.split("/"))).body
 
 
 def unsure() -> Problem:
