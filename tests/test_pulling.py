@@ -804,22 +804,56 @@ async def test_a_fault_of_ours_with_one_change_stops_nothing_that_comes_beside_a
     assert await here.texts() == ["after it", "beside it", "odd"] and not await here.quarantined(), "mended, it is taken in again"
 
 
-async def test_a_dry_run_says_of_what_a_fault_of_ours_keeps_out_that_it_is_refused_and_goes_on(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = await begin()
+def tripping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours: whatever says `odd` cannot be taken in."""
     applied = taking._applied
 
     async def odd(house: Any, partner: Any, change: Any, *args: Any) -> Tally:
         if change["resource"] and "odd" in str(change["resource"]):
-            raise KeyError(change["resource"]["code"]["text"])
+            raise KeyError(change["id"])
         return await applied(house, partner, change, *args)
 
     monkeypatch.setattr(taking, "_applied", odd)
+
+
+async def test_a_dry_run_says_of_what_a_fault_of_ours_keeps_out_that_it_is_refused_and_goes_on(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = await begin()
+    tripping(monkeypatch)
     found = {}
     for text in ("before it", "odd", "after it"):
         found[f"Observation/{here.seen(text)['id']}"] = text
     said = {found[item["ref"]]: item["would"] async for item in preview(here.house, here.partner)}
     assert said == {"before it": "receive", "odd": "refuse", "after it": "receive"}
     assert not await here.quarantined(), "nothing is written"
+
+
+async def test_a_fault_of_ours_with_what_they_made_of_our_copy_holds_back_no_withdrawal(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Consent before their edit: it goes as it is there, and what they wrote waits for a person."""
+    here = await begin()
+    ref = await here.goal()
+    here.there.write({**here.there.named("Goal")[0], "note": [{"text": "odd"}]})
+    tripping(monkeypatch)
+    await here.refuse("surgery")
+    await here.push()
+    assert here.there.named("Goal") == []
+    (row,) = [d for d in await here.house.store.ledger(remote="hub") if d.ref == ref]
+    assert row.recalled
+    (waits,) = await here.quarantined()
+    assert waits["body"]["note"] == [{"text": "odd"}] and waits["outcome"]["issue"][0]["details"]["coding"][0]["code"] == "fault"
+
+
+async def test_a_fault_of_ours_with_one_of_theirs_stops_nobody_who_reads_the_others_again(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = await begin()
+    for text in ("walk", "swim"):
+        await here.goal(text)
+    for goal in here.there.named("Goal"):
+        here.there.write({**goal, "note": [{"text": "odd" if goal["description"]["text"] == "walk" else "theirs"}]})
+    await here.house.store.commit(*opening(here.now))
+    tripping(monkeypatch)
+    assert (await reread(here.house, here.partner)).pulled == 1
+    assert (await reread(here.house, here.partner)) == Tally(), "it was read to the end"
+    (waits,) = await here.quarantined()
+    assert waits["body"]["note"] == [{"text": "odd"}]
 
 
 async def test_a_store_that_cannot_answer_puts_nothing_aside(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,10 @@ from ..remote.client import Garbled, Refusal, Unknown
 from . import attempts, missing, reading_back
 from .leaving import as_asked
 from .links import began_there, changed, etag_of
+from .one_by_one import looked_at
 from .partner import Partner, as_owner, elsewhere, incoming, local_references, loosened, outgoing, said_in
 from .put_back_there import another_there
 from .recognising import theirs_to_write
-from .taking import pull_one
 from .tally import Tally
 
 MOST_LOOKS = 4  # at a copy that changes each time that we ask to delete it
@@ -34,7 +34,8 @@ async def delete_there(house: House, partner: Partner, entry: Queued, link: Link
     """Delete the version that we know, after letting go of what still points to it there. Gone already is as good (`gone`), and so is an id
     that was given to something else since they were put back.
 
-    Where they changed it meanwhile, their change is taken in as any of theirs is, and what there is then goes: consent before their edit.
+    Where they changed it meanwhile, their change is taken in as any of theirs is, or put aside where it cannot be, and what is there then goes:
+    consent before their edit.
     Stays where a record of theirs points to it and that server therefore keeps it, or where it is not to be known whether it is gone.
     """
     type, id = link.remote_id.split("/")
@@ -55,7 +56,7 @@ async def delete_there(house: House, partner: Partner, entry: Queued, link: Link
             left -= 1
             if e.status not in (400, 409, 412, 428) or not left:
                 raise
-            tally.add(await pull_one(house, partner, link, alone=True))
+            tally.add(await looked_at(house, partner, link, alone=True))
             await house.store.commit(*attempts.held(house, entry))
             now = await house.store.link(partner.name, link.ref)
             if now is None or now.gone:
@@ -117,7 +118,7 @@ async def _let_go(house: House, partner: Partner, entry: Queued, link: Linked, t
             except Refusal as e:
                 if e.status not in (409, 412) and not await missing.gone(house, partner, e, held.remote_id):
                     break  # the deletion says once more what keeps it
-                tally.add(await pull_one(house, partner, held, alone=True))
+                tally.add(await looked_at(house, partner, held, alone=True))
     return theirs
 
 

@@ -6,13 +6,14 @@ import structlog
 
 from ..domain.problem import Problem
 from ..domain.reasons import because
+from ..domain.types import Linked
 from ..gate import House
 from ..remote.client import Down, Locked
 from ..store.base import StoreError
 from .ahead import Ahead
 from .feed import Change
 from .partner import Partner, as_owner
-from .taking import apply
+from .taking import apply, pull_one
 from .tally import Tally
 from .waiting import put_aside, quarantine
 
@@ -32,6 +33,11 @@ async def taken(house: House, partner: Partner, change: Change, under_way: Ahead
             raise
         log.exception("change-failed", remote=partner.name)
         return await _waits(house, partner, change, e if isinstance(e, Problem) else because("fault", kind="cannot-apply"))
+
+
+async def looked_at(house: House, partner: Partner, link: Linked, *, alone: bool = False) -> Tally:
+    """As `pull_one`; what is read there is taken in as `taken` does: a withdrawal, and whoever looks at one after the other, goes on behind it."""
+    return await pull_one(house, partner, link, alone=alone, take=taken)
 
 
 async def _waits(house: House, partner: Partner, change: Change, p: Problem) -> Tally:

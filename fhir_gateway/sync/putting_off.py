@@ -9,10 +9,10 @@ from ..gate import House
 from ..remote.client import Refusal
 from ..store.base import Taken
 from .missing import NOT_KNOWN, NotKnown, NotYet
+from .one_by_one import looked_at
 from .partner import Partner
 from .recalling import RECALL_LATE, tell_once
 from .state import spread
-from .taking import pull_one
 from .tally import Tally
 from .waiting import refusal_kept
 
@@ -41,7 +41,7 @@ async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tal
     wrong: Refusal | None = None  # nor may it be looked at
     if link is not None and live and again and entry.tries < TRIES:
         try:
-            tally.add(await pull_one(house, partner, link, alone=entry.why == "recall"))
+            tally.add(await looked_at(house, partner, link, alone=entry.why == "recall"))
         except Refusal as looked:
             wrong = looked
     if isinstance(wrong, NotYet):

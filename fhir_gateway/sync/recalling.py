@@ -26,9 +26,9 @@ from .attempts import Attempt, sent_open
 from .leaving import AskAgain
 from .letting_go import HIDDEN, MOST_LOOKS, REFERRED_TO, Stays, delete_there, gone
 from .links import began_there, changed, etag_of, over
+from .one_by_one import looked_at
 from .partner import Partner, as_owner, local_references, outgoing, theirs_to_tag
 from .recognising import theirs_to_write
-from .taking import pull_one
 from .tally import Tally
 from .turning import MOST
 from .whose import as_they_wrote
@@ -314,7 +314,7 @@ async def _stub_there(house: House, partner: Partner, entry: Queued, link: Linke
                 await house.store.commit(stub)  # by its ETag it is deleted
                 return None
             return stub
-        tally.add(await pull_one(house, partner, link, alone=True))
+        tally.add(await looked_at(house, partner, link, alone=True))
         now = await house.store.link(partner.name, link.ref)
         if now is None or now.gone:
             return now

@@ -20,10 +20,9 @@ from ..store.journalled import OPENED
 from . import beyond, missing
 from .asked import types_of
 from .feed import Expired, Feed, pages
-from .one_by_one import taken
+from .one_by_one import looked_at, taken
 from .partner import Partner, Rereading
 from .reader import Still, alone
-from .taking import pull_one
 from .tally import Tally
 
 log = structlog.get_logger()
@@ -154,7 +153,8 @@ async def live(house: House, partner: Partner, after: Ref | None = None) -> Asyn
 @dataclass
 class _Looks:
     """One resource after the other is read there. What cannot be says nothing of the others, nor of whether it is there: its link stays as it
-    is, so that a write meets their version. Unknown where several in a row are answered with something else."""
+    is, so that a write meets their version; what is read and cannot be taken in waits in quarantine.
+    Unknown where several in a row are answered with something else."""
 
     house: House
     partner: Partner
@@ -163,7 +163,7 @@ class _Looks:
 
     async def at(self, link: Linked) -> Tally:
         try:
-            tally = await pull_one(self.house, self.partner, link)
+            tally = await looked_at(self.house, self.partner, link)
         except (Refusal, Unknown) as e:
             self.odd = self.odd + 1 if isinstance(e, Unknown) else 0
             self.unread.append(link.ref)

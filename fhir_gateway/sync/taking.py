@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from .. import gate
@@ -37,15 +37,16 @@ from .whose import held_by_name, names_of, only_shared, unsure, whose
 LOOKS = 3  # while we write the same at this moment
 
 
-async def pull_one(house: House, partner: Partner, link: Linked, *, alone: bool = False) -> Tally:
-    """Look at one resource there now (after a version conflict). `alone`: not at what it leads to, for a withdrawal waits for this."""
+async def pull_one(house: House, partner: Partner, link: Linked, *, alone: bool = False, take: Callable[..., Awaitable[Tally]] | None = None) -> Tally:
+    """Look at one resource there now (after a version conflict). `alone`: not at what it leads to, for a withdrawal waits for this. `take`: what is
+    done with it, in the place of `apply`. NotYet, NotKnown, Refusal, Unknown, Down."""
     change: Change = {"id": link.remote_id, "resource": None, "updated": "", "broken": "", "doubt": ""}
     try:
         there = await missing.now(house, partner, link.remote_id)
     except Garbled as e:
         return await unread(house, partner, {**change, "resource": {"unreadable": True}}, e)
     change = change_of(there) if there is not None else change
-    return await apply(house, partner, change, Ahead(alone=alone), fresh=True)
+    return await (take or apply)(house, partner, change, Ahead(alone=alone), fresh=True)
 
 
 async def apply(
