@@ -20,6 +20,7 @@ from ..domain import booklet as paper
 from ..domain import mapping
 from ..domain.booklet import Booklet, Say
 from ..domain.problem import Problem, not_found
+from ..domain.shown_plan import shown_plan
 from ..gate import Context, House, Printed
 from ..tables import load_tables
 from .drawing import MISSING, drawn, nothing
@@ -52,7 +53,8 @@ async def print_plan(
     Problems as of `gate.printed`.
     """
     done = await gate.printed(ctx, patient, digest, whom, purpose)
-    made = paper.booklet(mapping.from_fhir(done.resources, load_tables()), done.resources, say=say, day=day, own=done.own)
+    read = mapping.read(done.resources, load_tables(), homeless=False)
+    made = paper.booklet(shown_plan(read.plan, read.became, done.resources), done.resources, say=say, day=day, own=done.own)
     words = name or made.name if done.own else name or ctx.actor.name
     return Sheet(made, done, f"{base}/printed/{done.token}", ctx.at, words, by or ctx.actor.name)
 

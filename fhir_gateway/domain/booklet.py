@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from . import strict
+from .medicines import OVER, taken
 from .sentences import ABOUT, NOT_PRINTED, Plan, Record, Say, Sentences
 from .written_down import Row, Thing, an_object, objects, over, right_to_left, rows_of, texts
 
@@ -112,13 +113,14 @@ class _Making(Sentences):
 
     def medicines(self) -> Section:
         """What is taken now; what was stopped or changed, with why. By the plan, and what else the record has."""
-        things = [self.medicine(m) for m in objects(self.plan.get("medicines"))]
-        known = {(t.text.casefold(), t.state) for t in things}
+        things = [self.medicine(m) for m in objects(self.plan.get("medicines")) if taken(m) != "a mistake"]
+        by_status = [self.medicine({k: v for k, v in m.items() if k != "change"}) for m in objects(self.plan.get("medicines"))]
+        known = {(t.text.casefold(), t.state) for t in (*things, *by_status)}  # what a change alone stopped is the same medicine in the record
         for r in self.record:
             if r.get("resourceType") in ("MedicationStatement", "MedicationRequest") and r.get("status") not in ("entered-in-error", "draft", "cancelled"):
                 thing = self.medicine_of_record(r)
                 things += [thing] if (thing.text.casefold(), thing.state) not in known else []  # one that is stopped is none that is taken
-        return Section("medicines", self.say("My medicines"), (), tuple(sorted(things, key=lambda t: (t.state == self.say("Stopped"), t.text.casefold()))))
+        return Section("medicines", self.say("My medicines"), (), tuple(sorted(things, key=lambda t: (t.state in {self.taken(how) for how in OVER}, t.text.casefold()))))
 
     def services(self) -> Section:
         return Section("services", self.say("Services I was referred to"), (), tuple(self.referral(r) for r in objects(self.plan.get("referrals"))))

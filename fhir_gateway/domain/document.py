@@ -12,7 +12,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from .mapping.foreign import verified
 from .mapping.names import CONTINGENCY_CATEGORY, EXTENSIONS, categories, is_main, own_identifier
+from .medicines import doses, is_not_to_be, taken
 from .readable import ENGLISH, listed, narrative, rows, said
 from .sentences import Sentences
 from .types import Ref
@@ -245,6 +247,14 @@ def _at(base: str, reference: str) -> dict[str, str]:
 
 
 def _thing(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences) -> Thing:
+    """A resource in sentences (`_put`). What is not to be done is nowhere said as if it were."""
+    thing = _put(ref, resource, read, sentences)
+    if not is_not_to_be(resource) or thing.text.startswith(sentences.not_to_be("")):
+        return thing
+    return replace(thing, text=sentences.not_to_be(thing.text))
+
+
+def _put(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences) -> Thing:
     """A resource in sentences: as the thing of the plan that it is, or else as it says itself what it is and how it stands. What it calls itself is always there."""
     type, (kind, item) = resource.get("resourceType"), read.things.get(str(ref), ("", {}))
     if type == "AllergyIntolerance":
@@ -253,14 +263,17 @@ def _thing(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentenc
         thing = sentences.flag(resource)
     elif type in ("MedicationStatement", "MedicationRequest") and kind != "medicine":
         thing = sentences.medicine_of_record(resource)
+        thing = replace(thing, state=sentences.taken(taken(item))) if item else thing
     elif type == "CareTeam":
         thing = _team(resource, sentences)
     elif not kind:
         on = str(resource.get("effectiveDateTime") or "")
         return _with_activities(Thing(_called(resource) or str(type), _stands(resource), (Row("Written on", on),) if on else ()), resource)
     else:
-        thing = sentences.of(kind, item)
-    thing = replace(thing, state=(_stands(resource) if type == "AllergyIntolerance" else "") or thing.state or ("" if kind == "unmet-need" else _stands(resource)))
+        said = doses(resource) if kind == "medicine" else ()
+        thing = sentences.of(kind, {**item, "how": "\n".join(said)} if said else item)
+    never = type == "AllergyIntolerance" or (type == "Condition" and verified(resource) & {"refuted", "entered-in-error"})
+    thing = replace(thing, state=(_stands(resource) if never else "") or thing.state or ("" if kind == "unmet-need" else _stands(resource)))
     called, known = _called(resource), [thing.text, *(r.text for r in thing.rows), *(t for _, items in thing.lists for t in items)]
     if called and (not thing.text or type != "Observation") and not any(called in t for t in known):
         thing = replace(thing, text=called) if not thing.text else replace(thing, rows=(*thing.rows, Row("Also called", called)))
@@ -277,7 +290,7 @@ def _team(resource: Mapping[str, Any], sentences: Sentences) -> Thing:
 def _with_activities(thing: Thing, plan: Mapping[str, Any]) -> Thing:
     """What a CarePlan says itself of what is to be done (`activity.detail`)."""
     details = [an_object(a.get("detail")) for a in objects(plan.get("activity"))] if plan.get("resourceType") == "CarePlan" else []
-    done = [t for d in details if (t := str(d.get("description") or "") or coded(d.get("code")))]
+    done = [f"Do not: {t}" if is_not_to_be(d) else t for d in details if d.get("status") != "entered-in-error" and (t := str(d.get("description") or "") or coded(d.get("code")))]
     return replace(thing, lists=(*thing.lists, ("What is planned", tuple(done)))) if done else thing
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from babel import Locale, UnknownLocaleError
 
+from .medicines import Taken, doses, is_not_to_be, taken, taken_by_record
 from .written_down import Row, Thing, an_object, coded, flat, in_words, lists_of, objects, rows_of, spaced, standing, texts
 
 Say = Callable[[str], str]
@@ -201,18 +202,23 @@ class Sentences:
             (self.say("Why"), change.get("reason") or m.get("status_reason")), (self.say("When"), self.span(m.get("from"), m.get("to"))),
         )  # fmt: skip
         notes = [self.dated(str(n.get("text") or ""), n.get("on"), n.get("by")) for n in objects(m.get("notes"))]
-        return Thing(str(m.get("text") or self.say("A medicine that is not described")), self.taken(m.get("status")), rows, lists_of((self.say("Notes"), notes)))
+        return Thing(str(m.get("text") or self.say("A medicine that is not described")), self.taken(taken(m)), rows, lists_of((self.say("Notes"), notes)))
 
     def medicine_of_record(self, r: Mapping[str, Any]) -> Thing:
         """Of a MedicationStatement or MedicationRequest."""
-        doses = [str(d["text"]) for d in objects(r.get("dosage") or r.get("dosageInstruction")) if d.get("text")]
         why = ", ".join(t for c in [*objects(r.get("statusReason")), an_object(r.get("statusReason"))] if (t := coded(c)))
         what = coded(r.get("medicationCodeableConcept")) or str(an_object(r.get("medicationReference")).get("display") or "") or self.say("A medicine that is not described")
-        rows = rows_of((self.say("How to take it"), "\n".join(doses)), (self.say("What for"), ", ".join(t for c in objects(r.get("reasonCode")) if (t := coded(c)))), (self.say("Why"), why))
-        return Thing(what, self.taken(r.get("status")), rows)
+        rows = rows_of((self.say("How to take it"), "\n".join(doses(r))), (self.say("What for"), ", ".join(t for c in objects(r.get("reasonCode")) if (t := coded(c)))), (self.say("Why"), why))
+        return Thing(self.not_to_be(what) if is_not_to_be(r) else what, self.taken(taken_by_record(r)), rows)
 
-    def taken(self, status: Any) -> str:
-        return self.say("Stopped") if status in ("stopped", "completed", "not-taken", "not taken", "done") else self.say("Paused") if status in ("on-hold", "on hold", "paused") else ""
+    def not_to_be(self, what: str) -> str:
+        return self.say("Do not: {what}").format(what=what)
+
+    def taken(self, how: Taken) -> str:
+        """"" of what is taken now, and of a mistake, which nobody lists."""
+        words = {"not yet": self.say("Not begun yet"), "paused": self.say("Paused"), "stopped": self.say("Stopped"), "finished": self.say("Finished"), "not taken": self.say("Not taken")}
+        return words.get(how, "")
+
 
     def referral(self, r: Mapping[str, Any]) -> Thing:
         return Thing(

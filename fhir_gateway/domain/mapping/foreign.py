@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ..medicines import is_not_to_be
 from .codecs import CODECS
-from .names import BASE, PLAN_OBSERVATION
+from .names import BASE, PLAN_OBSERVATION, own_identifier
 from .paths import MISSING
 from .tables import Table
 from .ways import Inward
@@ -36,8 +37,26 @@ TASK_SYSTEM: Final = f"{BASE}/CodeSystem/task"
 
 
 def was_a_mistake(resource: Mapping[str, Any]) -> bool:
-    """A document that somebody says was entered in error: the plan has no word for that, so it has none of it. It stays in the record."""
-    return resource.get("resourceType") == "DocumentReference" and resource.get("status") == "entered-in-error"
+    """A document or condition that somebody says was entered in error, or another's request: the plan has no word for that, so it has none of it.
+    It stays in the record."""
+    type = resource.get("resourceType")
+    if type == "Condition":
+        return "entered-in-error" in verified(resource)
+    return (type == "DocumentReference" or (type == "ServiceRequest" and own_identifier(resource) is None)) and resource.get("status") == "entered-in-error"
+
+
+def verified(condition: Mapping[str, Any]) -> frozenset[str]:
+    """The codes of `verificationStatus`."""
+    status = condition.get("verificationStatus")
+    codings = status.get("coding") if isinstance(status, dict) else None
+    return frozenset(str(c.get("code")) for c in (codings if isinstance(codings, list) else ()) if isinstance(c, dict))
+
+
+def is_forbidden(resource: Mapping[str, Any]) -> bool:
+    """`doNotPerform` of a medicine, or of a referral of ours: a plan says only what is to be taken or was asked for, so it has none of it.
+    It stays in the record, and is said from there. https://hl7.org/fhir/R4/medicationrequest-definitions.html#MedicationRequest.doNotPerform"""
+    ours = resource.get("resourceType") == "ServiceRequest" and own_identifier(resource) is not None
+    return (ours or resource.get("resourceType") == "MedicationRequest") and is_not_to_be(resource)
 
 
 def asks_membership(resource: Mapping[str, Any]) -> bool:
@@ -90,7 +109,7 @@ def activities(plan: dict[str, Any], ones: Sequence[Any], way: Inward) -> set[in
     for o in ones:
         if o.type == "CarePlan" and o.kind in ("plan", "additional-plan", "contingency"):
             for n, activity in enumerate(a for a in o.resource.get("activity", ()) if isinstance(a, dict)):
-                if isinstance(activity.get("detail"), dict):
+                if isinstance(activity.get("detail"), dict) and activity["detail"].get("status") != "entered-in-error":
                     actions.append({"id": f"{o.id or 'plan'}-{n + 1}", **_detail(activity["detail"], way)})
         elif o.kind == "action-request":
             used.add(id(o))
@@ -122,7 +141,13 @@ def _detail(detail: Mapping[str, Any], way: Inward) -> dict[str, Any]:
     place = detail.get("location")
     if isinstance(place, dict) and isinstance(place.get("display"), str):
         out["service"] = {"name": place["display"]}
-    return out
+    return _not_to_be(out) if is_not_to_be(detail) else out
+
+
+def _not_to_be(action: dict[str, Any]) -> dict[str, Any]:
+    """What is not to be done is an action only as that: it is neither planned, nor under way, nor a referral."""
+    left = {k: v for k, v in action.items() if k != "kind" and not (k == "status" and v in ("planned", "in progress"))}
+    return {**left, "text": f"Do not: {action.get('text') or 'something that is not described'}"}
 
 
 def _request(request: Mapping[str, Any], way: Inward) -> dict[str, Any]:
@@ -135,4 +160,4 @@ def _request(request: Mapping[str, Any], way: Inward) -> dict[str, Any]:
         who = CODECS["who"].back(performer, way)
         if who is not MISSING:
             out["who"] = who
-    return out
+    return _not_to_be(out) if is_not_to_be(request) else out

@@ -81,7 +81,7 @@ def _one(given: Mapping[str, Any]) -> _One:
 
 class _Reading:
     def __init__(self, ones: list[_One], tables: Tables, keep: bool, homeless: bool, main: str | None) -> None:
-        ones = [o for o in ones if not foreign.asks_membership(o.resource) and (keep or not foreign.was_a_mistake(o.resource))]
+        ones = [o for o in ones if not foreign.asks_membership(o.resource) and (keep or not (foreign.was_a_mistake(o.resource) or foreign.is_forbidden(o.resource)))]
         self.ones, self.tables, self.keep = ones, tables, keep
         self.by_name = {name: one for one in ones for name in one.names}
         self.homeless: list[dict[str, str]] | None = [] if homeless else None

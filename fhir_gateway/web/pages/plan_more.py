@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from ...domain.medicines import OVER, taken
 from .pictures import planned_wheel
 from .plan_items import Item, Line, lines, list_of, note, span, texts, thing, undescribed
 from .words import _, day, short
@@ -40,22 +41,25 @@ def in_the_way(plan: dict[str, Any], goal: dict[str, Any], name: Name) -> str:
 
 
 def medicines(every: Sequence[dict[str, Any]], name: Name) -> tuple[Item, ...]:
-    """All of them, those that are stopped last."""
+    """All of them but mistakes, those that are over last."""
     called = {str(m.get("id")): str(m.get("text") or "") for m in every}
-    return tuple(medicine(m, name, called) for m in sorted(every, key=lambda m: m.get("status") == "stopped"))
+    return tuple(medicine(m, name, called) for m in sorted(every, key=lambda m: taken(m) in OVER) if taken(m) != "a mistake")
 
 
 def medicine(m: dict[str, Any], name: Name, called: Mapping[str, str] = MappingProxyType({})) -> Item:
     """How it is taken, and what was changed: the word for that stands where others have their state."""
     change = thing(m.get("change"))
-    kinds = {"new": _("New"), "changed": _("Changed"), "stopped": _("Stopped"), "paused": _("Paused"), "unchanged": _("As before")}
-    state = kinds.get(str(change.get("kind")), "") or (_("Stopped") if m.get("status") == "stopped" else "")
-    colour = {"new": "green", "changed": "yellow", "stopped": "red", "paused": "orange"}.get(str(change.get("kind") or m.get("status")), "grey")
+    kinds = {"new": _("New"), "changed": _("Changed"), "unchanged": _("As before")}
+    states = {"not yet": _("Not begun yet"), "paused": _("Paused"), "stopped": _("Stopped"), "finished": _("Finished"), "not taken": _("Not taken")}
+    how = taken(m)
+    state = states.get(how, "") or kinds.get(str(change.get("kind")), "")
+    colour = {"new": "green", "changed": "yellow", "stopped": "red", "not taken": "red", "paused": "orange"}.get(how if how != "now" else str(change.get("kind")), "grey")
+    what = str(m.get("text") or thing(m.get("code")).get("display") or _("A medicine that is not named"))
     said = ", ".join(t for t in (name(change.get("by")), day(change.get("on"))) if t)
     order = thing(m.get("prescription"))
     amounts = [f"{short(q['amount'])} {q.get('unit') or ''}".strip() for q in (thing(order.get("quantity")), thing(order.get("lasts"))) if q.get("amount") is not None]
     return Item(
-        str(m.get("id", "")), str(m.get("text") or thing(m.get("code")).get("display") or _("A medicine that is not named")), state, colour,
+        str(m.get("id", "")), _("Do not: {what}").format(what=what) if m.get("do_not") is True else what, state, colour,
         lines(
             (_("How to take it"), m.get("how")), (_("Before"), change.get("was")), (_("Why it was changed"), change.get("reason") or m.get("status_reason")),
             (_("What was changed"), change.get("what")), (_("Changed by"), said), (_("Instead of"), called.get(str(order.get("instead_of")))), (_("Prescribed by"), name(order.get("by"))), (_("Prescribed on"), day(order.get("on"))),
