@@ -20,6 +20,11 @@ from typing import Any
 import httpx2
 import pytest
 import structlog
+from hypothesis import settings as properties
+
+# how long an example takes tells of what else this machine does, and of nothing else
+properties.register_profile("house", properties(), deadline=None)
+properties.load_profile("house")
 
 PERSONAS = ("patient", "proxy", "gp", "social-worker", "link-worker", "community-nurse", "hospital", "stranger", "paramedic", "privacy-officer", "registrar")
 ROOT = Path(__file__).resolve().parent.parent
