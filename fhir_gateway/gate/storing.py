@@ -17,11 +17,11 @@ from ..domain.rendering import rendered
 from ..domain.types import VIEW, Decision, Facts, Put, Ref, Remove, Stored, Writer
 from . import drafting
 from .accepting import acceptances, questions
-from .answering import asked_for, finished
 from .closing import closing, requests_over
 from .committing import Work
 from .consenting import unknown
 from .context import Context, Written, ask_stored, bumps, leaving, notes, within_launch
+from .finishing import asked_for, finished
 from .headings import title
 from .helping import settle_helpers
 from .identifying import released

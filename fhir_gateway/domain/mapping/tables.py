@@ -26,10 +26,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from . import paths
-from .answering import items_back, items_out
 from .codecs import CODECS, Codec, coded, constant, link, ranged
 from .names import EXTENSIONS
 from .paths import MISSING, Segment
+from .questions import items_back, items_out
 from .rows import Fields, Node, Row, each, listed
 
 KEYS: Final = frozenset(
