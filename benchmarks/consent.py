@@ -19,8 +19,8 @@ from statistics import median
 from typing import Any
 
 from fhir_gateway.domain import consent, reach
-from fhir_gateway.domain.grants import parse
 from fhir_gateway.domain.periods import micros
+from fhir_gateway.domain.provisions import parse
 from fhir_gateway.domain.search import Query
 from fhir_gateway.domain.standing import Relationship, Standing
 from fhir_gateway.domain.types import Actor, Always, Ask, Facts, Has, Key, Predicate, Put, Ref, Writer

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from fhir_gateway.domain import consent as deciding
 from fhir_gateway.domain import groups, reach, showing, slips
 from fhir_gateway.domain.directory import Directory
-from fhir_gateway.domain.grants import Uncomputable, parse
 from fhir_gateway.domain.predicate import matches
+from fhir_gateway.domain.provisions import Uncomputable, parse
 from fhir_gateway.domain.standing import Relationship, Standing
 from fhir_gateway.domain.types import CONTACT, PLACES, PRACTICE, VIEW, Actor, Ask, Facts
 from fhir_gateway.domain.vocabulary import IDENTITY, NO_PARTNER, POLICY_SYSTEM, RESOURCE_TYPES, ROLE_AT, UK_DIRECT_CARE

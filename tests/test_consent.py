@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from fhir_gateway.domain import cases, consent, grants, predicate
-from fhir_gateway.domain.grants import Uncomputable, parse
+from fhir_gateway.domain import cases, consent, grants, predicate, provisions
 from fhir_gateway.domain.periods import interval, micros
+from fhir_gateway.domain.provisions import Uncomputable, parse
 from fhir_gateway.domain.standing import Invitation, Link, Policy, Relationship, Standing
 from fhir_gateway.domain.types import Actor, Ask, BreakGlass, Facts
 from fhir_gateway.domain.vocabulary import ACT_CODE, MERGE_PLANS, NOT_RECOGNISED, ROLE_AT, SECTOR_SYSTEM, TASK_SYSTEM
@@ -463,7 +463,7 @@ WARD = "urn:place/ward"
 MEMOS: dict[str, tuple[Standing, Ask, Ask]] = {  # what is kept for the one must not answer the other: only one thing differs
     "env": (
         given(consent_of({"provision": [{"type": "deny", "extension": [
-            {"url": grants.ENVIRONMENT, "valueCodeableConcept": {"coding": [{"system": "urn:place", "code": "ward"}]}}]}]})),
+            {"url": provisions.ENVIRONMENT, "valueCodeableConcept": {"coding": [{"system": "urn:place", "code": "ward"}]}}]}]})),
         ask(), ask(replace(GP, env=frozenset({WARD}))),
     ),
     "sector": (given(), ask(), ask(replace(GP, sector="voluntary"))),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhir_gateway.domain import consent, consenting, grants, predicate, sharing
+from fhir_gateway.domain import consent, consenting, grants, predicate, provisions, sharing
 from fhir_gateway.domain.standing import Policy, Relationship, Standing
 from fhir_gateway.domain.types import Actor, Ask, ByPerson, Facts, Only
 from fhir_gateway.domain.vocabulary import ACT_REASON, HL7, POLICY_SYSTEM, SECTOR_SYSTEM
@@ -57,7 +57,7 @@ standings = DICE.map(partial(a_standing, links=False))
 @FAST
 @given(asks, st.lists(consents, max_size=4), st.randoms(), resources)
 def test_order_of_consents_does_not_matter(ask: Ask, bodies: list[dict[str, Any]], random: Any, facts: Facts) -> None:
-    given_ = [grants.parse(b, f"c{i}", 1) for i, b in enumerate(bodies)]
+    given_ = [provisions.parse(b, f"c{i}", 1) for i, b in enumerate(bodies)]
     shuffled = given_[:]
     random.shuffle(shuffled)
     first = consent.decide(ask, facts, {P1: Standing(P1, tuple(given_))})
@@ -86,7 +86,7 @@ def test_duplicate_consent_changes_nothing(ask: Ask, standing: Standing, facts: 
 @FAST
 @given(asks, standings, consents, st.sampled_from(("proposed", "draft", "rejected", "inactive", "entered-in-error")), resources)
 def test_inactive_consent_is_no_consent(ask: Ask, standing: Standing, body: dict[str, Any], status: str, facts: Facts) -> None:
-    dead = grants.parse({**body, "status": status}, "dead", 1)
+    dead = provisions.parse({**body, "status": status}, "dead", 1)
     more = replace(standing, grants=(*standing.grants, dead))
     assert consent.decide(ask, facts, {P1: more}) == consent.decide(ask, facts, {P1: standing})
 
@@ -127,8 +127,8 @@ def test_raising_labels_never_opens(ask: Ask, standing: Standing, facts: Facts, 
 @FAST
 @given(consents)
 def test_a_grant_written_back_says_the_same(body: dict[str, Any]) -> None:
-    grant = grants.parse(body, "c", 1)
-    assert grants.parse(unparse(grant), "c", 1) == grant
+    grant = provisions.parse(body, "c", 1)
+    assert provisions.parse(unparse(grant), "c", 1) == grant
 
 
 # -- emergencies ------------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_a_grant_changes_nothing_for_anyone_else(
 ) -> None:
     facts = replace(facts, type=type)
     body = sharing.grant(None, P1, who=who_, kinds=kinds, labels=labels, at=NOW - timedelta(days=400), rule_id="g1")
-    more = replace(standing, grants=(*standing.grants, grants.parse(body, "shared", 1)))
+    more = replace(standing, grants=(*standing.grants, provisions.parse(body, "shared", 1)))
     needs_consent = any(r.consent_needed for r in standing.relationships)
     if not spoken_to(ask, standing, who_) and not needs_consent:
         assert consent.decide(ask, facts, {P1: more}) == consent.decide(ask, facts, {P1: standing})
@@ -232,7 +232,7 @@ def test_a_grant_takes_nothing_away(
 ) -> None:
     facts = replace(facts, type=type)
     body = sharing.grant(None, P1, who=who_, kinds=kinds, labels=labels, at=NOW - timedelta(days=400), rule_id="g1")
-    more = replace(standing, grants=(*standing.grants, grants.parse(body, "shared", 1)))
+    more = replace(standing, grants=(*standing.grants, provisions.parse(body, "shared", 1)))
     assert permits(ask, facts, more) >= permits(ask, facts, standing)
 
 
@@ -244,7 +244,7 @@ def test_hiding_one_thing_opens_nothing(
     standing = replace(standing, emergencies=())
     chosen: dict[str, Any] = {"refs": [f"CarePlan/{id}"]} if one else {"kinds": kinds, "labels": labels}
     body = sharing.hide(None, P1, who=who_, at=NOW - timedelta(days=400), rule_id="h1", **chosen)
-    less = replace(standing, grants=(*standing.grants, grants.parse(body, "hidden", 1)))
+    less = replace(standing, grants=(*standing.grants, provisions.parse(body, "hidden", 1)))
     assert permits(ask, facts, less) <= permits(ask, facts, standing)
 
 
@@ -252,7 +252,7 @@ def test_hiding_one_thing_opens_nothing(
 @given(asks, standings, resources, st.sampled_from(IDS))
 def test_hiding_one_thing_leaves_the_rest_as_it_was(ask: Ask, standing: Standing, facts: Facts, id: str) -> None:
     body = sharing.hide(None, P1, refs=[f"CarePlan/{id}"], at=NOW - timedelta(days=400), rule_id="h1")
-    less = replace(standing, grants=(*standing.grants, grants.parse(body, "hidden", 1)))
+    less = replace(standing, grants=(*standing.grants, provisions.parse(body, "hidden", 1)))
     if (facts.type, facts.id) != ("CarePlan", id):
         assert consent.decide(ask, facts, {P1: less}) == consent.decide(ask, facts, {P1: standing})
 
@@ -350,14 +350,14 @@ def test_each_law_is_tried_where_it_could_break() -> None:
         """Granting: it opens something to whom it names."""
         ask, facts, standing = an_ask(dice), a_resource(dice), a_standing(dice, links=False)
         body = sharing.grant(None, P1, who="Organization/charity", kinds=sorted(sharing.KINDS)[:3], at=NOW - timedelta(days=400), rule_id="g")
-        more = replace(standing, grants=(*standing.grants, grants.parse(body, "shared", 1)))
+        more = replace(standing, grants=(*standing.grants, provisions.parse(body, "shared", 1)))
         return permits(ask, facts, more) and not permits(ask, facts, standing)
 
     def hidden(dice: Dice) -> bool:
         """Hiding: it closes something."""
         ask, facts, standing = an_ask(dice), a_resource(dice), calm(dice)
         body = sharing.hide(None, P1, refs=[f"{facts.type}/{facts.id}"], at=NOW - timedelta(days=400), rule_id="h")
-        less = replace(standing, grants=(*standing.grants, grants.parse(body, "hidden", 1)))
+        less = replace(standing, grants=(*standing.grants, provisions.parse(body, "hidden", 1)))
         return permits(ask, facts, standing) and not permits(ask, facts, less)
 
     bite = {law.__name__: counted(law) for law in (several_decide, siblings, a_copy, a_dead_one, a_deny, raised, given_to, hidden)}
@@ -405,7 +405,7 @@ def test_what_somebody_who_acts_for_the_person_may_write_opens_nothing_to_them()
             bodies.append({**ROLE, "policyRule": {"coding": [{"system": POLICY_SYSTEM, "code": "uk-direct-care"}]}, "provision": {**root, "provision": rules}})
         if dice.one_in(2):  # the same rules, under another root
             bodies[1]["provision"]["provision"] = bodies[0]["provision"]["provision"]
-        before, after = (grants.parse(b, "c", 1) for b in bodies)
+        before, after = (provisions.parse(b, "c", 1) for b in bodies)
         if consenting.widens(before, after, mine, acting=True):
             stopped += 1
             continue

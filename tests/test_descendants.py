@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhir_gateway import definitions
-from fhir_gateway.domain import consent, grants, predicate, reach
+from fhir_gateway.domain import consent, grants, predicate, provisions, reach
 from fhir_gateway.domain.descendants import Descendants, widened
 from fhir_gateway.domain.standing import Policy, Standing
 from fhir_gateway.domain.types import Ask, Facts
@@ -111,10 +111,10 @@ def a_question(dice: Dice) -> tuple[Ask, Standing, Facts]:
     facts = a_resource(dice)
     if dice.one_in(2):
         facts = replace(facts, codes=frozenset({f"{MORE}{dice.choice(range(len(CODES)))}"}))
-    speaking = tuple(g for i in range(3) if (g := grants.parse(a_consent(dice), f"more{i}", 1)).speaks())
+    speaking = tuple(g for i in range(3) if (g := provisions.parse(a_consent(dice), f"more{i}", 1)).speaks())
     if dice.one_in(2):
         body = hiding(*dice.choice(CODES).split("|"), P1)
-        speaking = (*speaking, grants.parse(body, "hides", 1))
+        speaking = (*speaking, provisions.parse(body, "hides", 1))
     standing = a_standing(dice, links=False)
     return an_ask(dice), replace(standing, grants=(*standing.grants, *speaking), emergencies=()), facts
 
@@ -136,7 +136,7 @@ def test_a_consent_that_only_permits_is_left_alone(dice):
     def permitting(rule: grants.Rule) -> grants.Rule:
         return replace(rule, type="permit", rules=tuple(permitting(r) for r in rule.rules))
 
-    grant = grants.parse(a_consent(dice), "c", 1)
+    grant = provisions.parse(a_consent(dice), "c", 1)
     grant = replace(grant, root=permitting(grant.root))
     assert widened(grant, TABLE) == grant
 
@@ -167,7 +167,7 @@ def test_an_exception_in_a_no_is_for_the_codes_that_the_no_names():
         ]}]}]},
         "policyRule": {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/policy", "code": "uk-direct-care"}]},
     }  # fmt: skip
-    (deny,) = widened(grants.parse(body, "c", 1), Descendants.read([TREE])).root.rules
+    (deny,) = widened(provisions.parse(body, "c", 1), Descendants.read([TREE])).root.rules
     assert deny.codes == {"urn:s|a"} and [r.type for r in deny.rules] == ["permit", "deny"]
     assert deny.rules[1].codes == {"urn:s|b", "urn:s|c", "urn:s|d"} and not deny.rules[1].rules
 

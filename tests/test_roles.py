@@ -12,9 +12,9 @@ import pytest
 
 from fhir_gateway import gate
 from fhir_gateway.domain import proxies
-from fhir_gateway.domain.grants import parse
 from fhir_gateway.domain.periods import interval, micros
 from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.provisions import parse
 from fhir_gateway.domain.standing import Standing
 from fhir_gateway.domain.types import Ref
 from fhir_gateway.domain.vocabulary import HANDLING_SYSTEM, LOCATION_PROTECTED

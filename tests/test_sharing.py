@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fhir_gateway.domain import choices, consent, grants, predicate, reach, sharing, showing, supposing, wording
+from fhir_gateway.domain import choices, consent, predicate, provisions, reach, sharing, showing, supposing, wording
 from fhir_gateway.domain.lint import lint
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.proxies import decides_for
@@ -32,7 +32,7 @@ RELATED = Relationship(frozenset({"Organization/gp"}), "claim", "x")
 
 
 def sees(body: dict[str, Any], actor: Actor, facts: Facts, at: datetime = NOW, purpose: str = "TREAT") -> bool:
-    standing = Standing(P1, (grants.parse(body, "c", 1),), relationships=(RELATED,), policy=Policy())
+    standing = Standing(P1, (provisions.parse(body, "c", 1),), relationships=(RELATED,), policy=Policy())
     return consent.decide(Ask(actor, "access", at, purpose), facts, {P1: standing}).permit
 
 
@@ -286,7 +286,7 @@ def test_any_run_of_changes_reads_back_as_made(changes: list[Any]) -> None:
     if body is None:
         return
     assert sharing.is_ours(body) and sharing.is_only_named(body) is only
-    assert grants.parse(body, "c", 1).root.type == ("deny" if only else "")
+    assert provisions.parse(body, "c", 1).root.type == ("deny" if only else "")
     found = {r.id: r for r in choices.rows(body)}
     assert found.keys() == model.keys()
     for id, (allows, made) in model.items():
@@ -330,7 +330,7 @@ RECORDS = tuple(
 
 def what_all_see(body: dict[str, Any] | None) -> dict[tuple[Any, ...], int]:
     """0: nothing; else more, the more of it is shown."""
-    given = [grants.parse(PROXY_ROLE, "proxy", 1)] + ([grants.parse(body, "c", 1)] if body else [])
+    given = [provisions.parse(PROXY_ROLE, "proxy", 1)] + ([provisions.parse(body, "c", 1)] if body else [])
     standings = {risk: {P1: Standing(P1, tuple(given), relationships=(RELATED,), policy=Policy(), at_risk=risk)} for risk in (False, True)}
 
     def shown(ask: Ask, facts: Facts, risk: bool) -> int:
@@ -399,7 +399,7 @@ def test_the_answer_about_a_relative_at_risk_themselves_says_that_where_they_are
     """Whatever the person permits: it is not theirs to open (domain/rendering cuts it in every view)."""
     body = share(kinds=["plan", "identity"])
     marked = replace(record("RelatedPerson"), other_labels=frozenset({f"{HANDLING_SYSTEM}|{LOCATION_PROTECTED}"}))
-    standing = {P1: Standing(P1, (grants.parse(body, "c", 1),), relationships=(RELATED,), policy=Policy())}
+    standing = {P1: Standing(P1, (provisions.parse(body, "c", 1),), relationships=(RELATED,), policy=Policy())}
     me = Actor("patient", frozenset({P1}), P1, patient=P1)
     for facts, who, named in ((marked, GP, True), (marked, LINK, True), (marked, me, False), (record("RelatedPerson"), GP, False), (replace(marked, type="Goal"), GP, False)):
         answer = consent.decide(Ask(who, "access", NOW, "TREAT"), facts, standing)
@@ -447,7 +447,7 @@ def without(body: dict[str, Any], *types: str) -> dict[str, Any]:
 
 def both(body: dict[str, Any], actor: Actor, facts: Facts) -> bool:
     """As `sees`, by the evaluator and by the predicate of searches."""
-    known = {P1: Standing(P1, (grants.parse(body, "c", 1),), relationships=(RELATED,), policy=Policy())}
+    known = {P1: Standing(P1, (provisions.parse(body, "c", 1),), relationships=(RELATED,), policy=Policy())}
     ask = Ask(actor, "access", NOW, "TREAT")
     decided = consent.decide(ask, facts, known).permit
     assert predicate.matches(reach.scope(ask, known), facts) == decided
@@ -476,7 +476,7 @@ def test_a_yes_and_any_other_no_hold_what_they_name() -> None:
 
 def test_who_and_where_she_is_opens_by_a_choice_of_its_own_and_cannot_be_hidden() -> None:
     def shown(body: dict[str, Any], who: Actor, risk: bool = False, purpose: str = "TREAT") -> set[str]:
-        standing = Standing(P1, (grants.parse(body, "c", 1),), relationships=(RELATED,), policy=Policy(), at_risk=risk)
+        standing = Standing(P1, (provisions.parse(body, "c", 1),), relationships=(RELATED,), policy=Policy(), at_risk=risk)
         answer = consent.decide(Ask(who, "access", NOW, purpose), record("Patient"), {P1: standing})
         return set(answer.obligations & showing.VIEW_BITS.keys()) if answer.permit else {"nothing"}
 
@@ -528,7 +528,7 @@ def test_a_rule_that_the_page_cannot_say_is_said_as_it_is_and_can_be_stopped() -
 def test_only_whom_the_law_lets_decide_may_choose_for_the_person(basis: str, known: dict[str, Any], may: bool) -> None:
     role = copy.deepcopy(PROXY_ROLE)
     role["policyRule"]["coding"][0]["code"] = basis  # type: ignore[index]
-    standing = Standing(P1, (grants.parse(role, "proxy", 1),), **known)
+    standing = Standing(P1, (provisions.parse(role, "proxy", 1),), **known)
     at = int(NOW.timestamp() * 1_000_000)
     assert bool(decides_for(standing, ["RelatedPerson/d"], at)) is may
     assert not decides_for(standing, ["RelatedPerson/e"], at)
@@ -538,7 +538,7 @@ def test_taking_back_one_no_of_two_is_not_said_to_open_and_a_no_to_urgent_care_h
     goal = Facts("Goal", "g", (P1,), "N")
     body = sharing.hide(None, P1, who="Organization/gp", refs=("Goal/g",), at=NOW, rule_id="a")
     for both, words in ((body, "take-back"), (sharing.hide(body, P1, who=None, refs=("Goal/g",), at=NOW, rule_id="b"), "take-back-all")):
-        known = {P1: Standing(P1, (grants.parse(both, "c", 1),), relationships=(RELATED,), policy=Policy())}
+        known = {P1: Standing(P1, (provisions.parse(both, "c", 1),), relationships=(RELATED,), policy=Policy())}
         question = Ask(GP, "access", NOW)
         said = supposing.changes(question, goal, known, consent.decide(question, goal, known))
         assert [w for w in said if w.startswith("take")] == [words]

@@ -10,7 +10,8 @@ from fhir_gateway import definitions
 from fhir_gateway.domain import slips
 from fhir_gateway.domain.building import read_consent, read_foreign
 from fhir_gateway.domain.directory import ODS_CODE
-from fhir_gateway.domain.grants import DATA_SOURCE, ENVIRONMENT, Grant
+from fhir_gateway.domain.grants import Grant
+from fhir_gateway.domain.provisions import DATA_SOURCE, ENVIRONMENT
 from fhir_gateway.domain.standing import Broken
 from fhir_gateway.domain.vocabulary import (
     ACT_CODE,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fhir_gateway.domain.grants import DATA_SOURCE, ENVIRONMENT, Grant, Labels, Rule
+from fhir_gateway.domain.grants import Grant, Labels, Rule
 from fhir_gateway.domain.periods import instant
+from fhir_gateway.domain.provisions import DATA_SOURCE, ENVIRONMENT
 from fhir_gateway.domain.vocabulary import (
     ACT_CODE,
     CONFIDENTIALITY_SYSTEM,

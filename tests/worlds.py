@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from fhir_gateway.domain import grants
+from fhir_gateway.domain import provisions
 from fhir_gateway.domain.grants import Grant
 from fhir_gateway.domain.periods import interval, micros
 from fhir_gateway.domain.standing import Broken, Invitation, Link, Policy, Relationship, Standing
@@ -106,10 +106,10 @@ def some_extensions(dice: Dice) -> list[dict[str, Any]]:
     """The two directives that narrow a rule: which source system, which surroundings of the asker."""
     out: list[dict[str, Any]] = []
     if dice.one_in(10):
-        out.append({"url": grants.DATA_SOURCE, "valueUri": dice.choice(SOURCES)})
+        out.append({"url": provisions.DATA_SOURCE, "valueUri": dice.choice(SOURCES)})
     if dice.one_in(20):
         place = {"system": "urn:env", "code": dice.choice(PLACES_OF_ASKING)}
-        out.append({"url": grants.ENVIRONMENT, "valueCodeableConcept": {"coding": [place]}})
+        out.append({"url": provisions.ENVIRONMENT, "valueCodeableConcept": {"coding": [place]}})
     return out
 
 
@@ -164,7 +164,7 @@ def a_consent(dice: Dice, patient: str = P1) -> dict[str, Any]:
 
 
 def parsed(bodies: list[dict[str, Any]]) -> tuple[Grant, ...]:
-    found = (grants.parse(b, f"c{i}", 1) for i, b in enumerate(bodies))
+    found = (provisions.parse(b, f"c{i}", 1) for i, b in enumerate(bodies))
     return tuple(g for g in found if g.speaks())
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from .descendants import Descendants, widened
 from .directory import Directory
 from .emergencies import Emergency
-from .grants import Grant, Uncomputable, parse
+from .grants import Grant
 from .periods import bounds
 from .person import born, died, is_at_risk, links, operator_facts
 from .practice import practice_of
+from .provisions import Uncomputable, parse
 from .relationships import (
     asks_membership,
     confirmations_in,

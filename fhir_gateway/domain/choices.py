@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from .grants import Rule, Uncomputable, parse
+from .grants import Rule
 from .periods import LONDON, instant
+from .provisions import Uncomputable, parse
 from .sharing import KINDS, LABELS, PURPOSES, WHY, WORDS, denies, is_ours, permits
 from .vocabulary import ACT_CODE, PROXY_BASIS_SUFFIX, ROLE_AT, SECTOR_SYSTEM, SENSITIVITY_SYSTEM
 

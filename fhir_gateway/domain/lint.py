@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from . import strict
-from .grants import Rule, Uncomputable, parse, walk
+from .grants import Rule, walk
 from .problem import Issue
+from .provisions import Uncomputable, parse
 from .slips import slips
 from .vocabulary import SECTOR_SYSTEM
 

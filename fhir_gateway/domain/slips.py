@@ -13,8 +13,9 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from .directory import ODS_CODE, Directory
-from .grants import DATA_SOURCE, ENVIRONMENT, Rule, Uncomputable, parse
+from .grants import Rule
 from .groups import named_group
+from .provisions import DATA_SOURCE, ENVIRONMENT, Uncomputable, parse
 from .vocabulary import ACT_CODE, ACT_REASON, LABEL_CODES, PURPOSES, ROLE_AT, SECTOR_SYSTEM
 
 SYSTEMS: Final = (ODS_CODE, SECTOR_SYSTEM, ROLE_AT)  # identifier systems that every deployment knows

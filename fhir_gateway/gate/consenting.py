@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..domain import consenting, grants, lint, proxies, slips, strict
+from ..domain import consenting, grants, lint, provisions, proxies, slips, strict
 from ..domain.building import read_consent
 from ..domain.consenting import Circle
 from ..domain.directory import ODS_CODE
@@ -87,7 +87,7 @@ async def _asked(ctx: Context, get: Get, ref: Ref, resource: Mapping[str, Any], 
     standing = (await stand(ctx.house, [person], {person: epoch}, ctx.place))[person]
     old = strict.decode(before.body) if before is not None and before.body is not None else {}
     was = read_consent(old, ref.id, before.version) if old and before is not None else None
-    grant = grants.parse(resource, ref.id, 0)  # it was found computable
+    grant = provisions.parse(resource, ref.id, 0)  # it was found computable
     return Asked(ctx, ref, facts, resource, grant, old, was if isinstance(was, Grant) else None, standing, epoch, get)
 
 

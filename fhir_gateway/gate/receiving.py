@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..domain import bundle, copies, entries, grants, said_again, slips, strict, summary
+from ..domain import bundle, copies, entries, provisions, said_again, slips, strict, summary
 from ..domain.mapping.names import own_identifier, system
 from ..domain.masked import unmasked
 from ..domain.own_profiles import held_to
@@ -172,8 +172,8 @@ def _by_others(ctx: Context, resource: dict[str, Any], profiles: Sequence[str] =
 
 def _computable(resource: dict[str, Any]) -> None:
     try:
-        grant = grants.parse(resource, id=resource.get("id", "new"), version=0)
-    except grants.Uncomputable as u:
+        grant = provisions.parse(resource, id=resource.get("id", "new"), version=0)
+    except provisions.Uncomputable as u:
         raise Problem("business-rule", f"This consent cannot be computed, so it cannot be kept: {u}", u.where) from None
     if grant.speaks() and (rules := grant.root.count()) > MOST_RULES:  # one that ends costs nothing
         text = f"A consent may hold {MOST_RULES} rules, this one has {rules}."

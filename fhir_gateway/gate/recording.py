@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..domain import consenting, grants, proxies, recorded, strict
+from ..domain import consenting, provisions, proxies, recorded, strict
 from ..domain.arrivals import let_in
 from ..domain.building import read_consent, read_foreign
 from ..domain.grants import Grant
@@ -265,8 +265,8 @@ def _reason(code: str, text: str) -> dict[str, Any]:
 async def _asked(work: Work, ref: Ref, body: Mapping[str, Any], before: Mapping[str, Any], person: str) -> Asked:
     standing: Standing = (await stand(work.ctx.house, [person], None, work.ctx.place))[person]
     try:
-        grant = grants.parse(body, ref.id, 0)
-    except grants.Uncomputable as wrong:
+        grant = provisions.parse(body, ref.id, 0)
+    except provisions.Uncomputable as wrong:
         raise Problem("business-rule", f"This role cannot be computed: {wrong}", wrong.where) from None
     return Asked(work.ctx, ref, Facts("Consent", ref.id, (person,)), body, grant, before, None, standing, 0, work.get)
 

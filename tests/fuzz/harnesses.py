@@ -22,7 +22,6 @@ from fhir_gateway.definitions import load_r4, read_definitions
 from fhir_gateway.domain import (
     answers,
     consent,
-    grants,
     mapping,
     narrative,
     patch,
@@ -31,6 +30,7 @@ from fhir_gateway.domain import (
     plan,
     primitives,
     problem,
+    provisions,
     scopes,
     standing,
     strict,
@@ -177,13 +177,13 @@ def a_consent(data: bytes) -> None:
     """Rules or `Uncomputable`, whatever its shape; what is in order says the same when written back, and decides."""
     held = body(data)
     try:
-        grant = grants.parse(held, "c", 1)
-    except grants.Uncomputable as why:
+        grant = provisions.parse(held, "c", 1)
+    except provisions.Uncomputable as why:
         strict.dump({"where": why.where, "why": why.why})
         return
     if faults({**held, "resourceType": "Consent"}):
         return
-    assert grants.parse(unparse(grant), "c", 1) == grant
+    assert provisions.parse(unparse(grant), "c", 1) == grant
     for seed in range(3):
         dice = Dice(seed)
         known = {P1: replace(a_standing(dice), grants=(grant,))}

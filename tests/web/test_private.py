@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fhir_gateway.domain import consent, labels, sharing
-from fhir_gateway.domain.grants import parse
+from fhir_gateway.domain.provisions import parse
 from fhir_gateway.domain.standing import Policy, Relationship, Standing
 from fhir_gateway.domain.types import Actor, Ask, Facts
 from fhir_gateway.web.pages import draft, private
