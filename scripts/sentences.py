@@ -18,12 +18,13 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
 from fhir_gateway.domain.sentences import ABOUT
+from fhir_gateway.domain.written_down import STATES
 
 ROOT = Path(__file__).resolve().parent.parent
 WEB = ROOT / "fhir_gateway" / "web"
 PAPER = (  # a plan on paper: its page, and its parts
     (ROOT / "fhir_gateway" / "around", [("templates/**.html", "jinja2.ext:babel_extract")], {"_": None}),
-    (ROOT / "fhir_gateway" / "domain", [("booklet.py", "python"), ("sentences.py", "python")], {"say": None}),
+    (ROOT / "fhir_gateway" / "domain", [("booklet.py", "python"), ("sentences.py", "python"), ("medicines.py", "python")], {"say": None}),
 )
 LANGUAGES = {"cy": "cy_GB", "ur": "ur"}
 DAY = datetime(2026, 11, 26, tzinfo=UTC)  # always the same, so that only what changes is changed
@@ -40,7 +41,7 @@ def sentences() -> dict[str, str | tuple[str, str]]:
         for _file, _line, said, _comments, _context in extract_from_dir(place, ways, {}, keywords):
             if isinstance(said, str):
                 out.setdefault(said, said)
-    for _key, label in ABOUT:
+    for label in (*(label for _key, label in ABOUT), *STATES):
         out.setdefault(label, label)
     for file in sorted((WEB / "pages").rglob("*.py")):
         for text in tables(ast.parse(file.read_text())):

@@ -52,13 +52,13 @@ def opened(*more: dict[str, Any]) -> plans.Opened:
 
 def on_the_page(*more: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
     held = opened(*more)
-    view = plan_view(held.shown, date(2026, 11, 25), own=True, medicines=plans.medicines_beside(held))
+    view = plan_view(held.shown(), date(2026, 11, 25), own=True, medicines=plans.medicines_beside(held))
     return {k: [(i.text, i.state) for i in getattr(view, k)] for k in ("medicines", "actions", "needs", "referrals")}
 
 
 def on_paper(*more: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
     held = opened(*more)
-    return {s.key: [(t.text, t.state) for t in s.things] for s in booklet(held.shown, held.record).sections}
+    return {s.key: [(t.text, t.state) for t in s.things] for s in booklet(held.shown(), held.record).sections}
 
 
 def in_the_document(*more: dict[str, Any]) -> str:
@@ -151,7 +151,7 @@ def test_every_dose_is_shown_in_its_sequence_on_the_page_and_on_paper() -> None:
     read = mapping.read([*BASE, one], TABLES)
     assert shown_plan(read.plan, read.became, [one])["medicines"][0]["how"] == every
     held = opened(one)
-    assert [t.text for i in plan_view(held.shown, date(2026, 11, 25), own=True).medicines for t in i.lines] == [every]
+    assert [t.text for i in plan_view(held.shown(), date(2026, 11, 25), own=True).medicines for t in i.lines] == [every]
     assert every.splitlines()[1] in in_the_document(one)
     assert read.plan["medicines"][0]["how"] != every, "the plan that is kept has one place for it"
 
@@ -169,6 +169,15 @@ def test_every_dose_is_shown_in_its_sequence_on_the_page_and_on_paper() -> None:
 )
 def test_a_dose_in_numbers_is_said_in_words_or_said_to_be_in_the_record(dose: dict[str, Any], said: str) -> None:
     assert doses({"dosageInstruction": [dose]}) == doses({"dosage": [dose]}) == (said,)
+
+
+def test_what_we_say_of_a_dose_and_of_what_was_ruled_out_is_said_in_the_readers_language() -> None:
+    dose = {"doseAndRate": [{"doseQuantity": {"value": 5, "unit": "mg"}}], "timing": {"repeat": {"frequency": 2, "period": 1, "periodUnit": "d"}}, "patientInstruction": "With water"}
+    held = opened(order("Metformin", dosageInstruction=[dose]), condition("Epilepsy", "refuted"))
+    welsh = {"every day": "bob dydd", "{n} times {every}": "{n} gwaith {every}", "Ruled out": "Wedi'i ddiystyru"}
+    shown = held.shown(lambda t: welsh.get(t, t))
+    assert shown["medicines"][0]["how"] == "With water\n5 mg, 2 gwaith bob dydd"
+    assert shown["needs"][0]["status_word"] == "Wedi'i ddiystyru"
 
 
 def test_a_dose_that_says_only_from_when_to_when_is_not_made_up() -> None:

@@ -46,7 +46,7 @@ class Sheet:
 
 
 async def print_plan(
-    ctx: Context, patient: str, base: str, *, whom: str = "", name: str = "", by: str = "", purpose: str = "", say: Say = lambda t: t, day: Callable[[Any], str] = str
+    ctx: Context, patient: str, base: str, *, whom: str = "", name: str = "", by: str = "", purpose: str = "", say: Say = lambda t: t, day: Callable[[Any], str] = str, language: str = "en"
 ) -> Sheet:
     """What `whom` may see of this person's plan, written down as printed. `name` is what they are called; `base`, where this service is.
 
@@ -54,7 +54,7 @@ async def print_plan(
     """
     done = await gate.printed(ctx, patient, digest, whom, purpose)
     read = mapping.read(done.resources, load_tables(), homeless=False)
-    made = paper.booklet(shown_plan(read.plan, read.became, done.resources), done.resources, say=say, day=day, own=done.own)
+    made = paper.booklet(shown_plan(read.plan, read.became, done.resources, say), done.resources, say=say, day=day, own=done.own, language=language)
     words = name or made.name if done.own else name or ctx.actor.name
     return Sheet(made, done, f"{base}/printed/{done.token}", ctx.at, words, by or ctx.actor.name)
 

@@ -53,9 +53,9 @@ def code(digest: str) -> str:
     return f"{digest[:4]}-{digest[4:8]}".upper()
 
 
-def booklet(plan: Plan, record: Record, *, say: Say = lambda t: t, day: Say = str, own: bool = True) -> Booklet:
-    """The plan as printed. `say` translates a sentence, `day` says a date; `own`: the reader is the person."""
-    return _Making(plan, record, say, day, own).whole()
+def booklet(plan: Plan, record: Record, *, say: Say = lambda t: t, day: Say = str, own: bool = True, language: str = "en") -> Booklet:
+    """The plan as printed. `say` translates a sentence, `day` says a date; `own`: the reader is the person; `language`: of the sentences."""
+    return _Making(plan, record, say, day, own, language).whole()
 
 
 def _bare(resource: Mapping[str, Any]) -> dict[str, Any]:

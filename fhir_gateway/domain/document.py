@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from .mapping.foreign import verified
 from .mapping.names import CONTINGENCY_CATEGORY, EXTENSIONS, categories, is_main, own_identifier
-from .medicines import doses, is_not_to_be, taken
+from .medicines import FORBIDDEN, doses, forbidden, is_not_to_be, taken
 from .readable import ENGLISH, listed, narrative, rows, said
 from .sentences import Sentences
 from .types import Ref
@@ -249,7 +249,7 @@ def _at(base: str, reference: str) -> dict[str, str]:
 def _thing(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences) -> Thing:
     """A resource in sentences (`_put`). What is not to be done is nowhere said as if it were."""
     thing = _put(ref, resource, read, sentences)
-    if not is_not_to_be(resource) or thing.text.startswith(sentences.not_to_be("")):
+    if not is_not_to_be(resource) or thing.text.startswith(FORBIDDEN):
         return thing
     return replace(thing, text=sentences.not_to_be(thing.text))
 
@@ -290,7 +290,7 @@ def _team(resource: Mapping[str, Any], sentences: Sentences) -> Thing:
 def _with_activities(thing: Thing, plan: Mapping[str, Any]) -> Thing:
     """What a CarePlan says itself of what is to be done (`activity.detail`)."""
     details = [an_object(a.get("detail")) for a in objects(plan.get("activity"))] if plan.get("resourceType") == "CarePlan" else []
-    done = [f"Do not: {t}" if is_not_to_be(d) else t for d in details if d.get("status") != "entered-in-error" and (t := str(d.get("description") or "") or coded(d.get("code")))]
+    done = [forbidden(t) if is_not_to_be(d) else t for d in details if d.get("status") != "entered-in-error" and (t := str(d.get("description") or "") or coded(d.get("code")))]
     return replace(thing, lists=(*thing.lists, ("What is planned", tuple(done)))) if done else thing
 
 

@@ -5,16 +5,31 @@ once. Pure; nothing of it is markup. docs/printing.md
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from babel import Locale, UnknownLocaleError
 
-from .medicines import Taken, doses, is_not_to_be, taken, taken_by_record
-from .written_down import Row, Thing, an_object, coded, flat, in_words, lists_of, objects, rows_of, spaced, standing, texts
+from .medicines import Taken, doses, forbidden, is_not_to_be, said_again, taken, taken_by_record
+from .written_down import (
+    UNSAID,
+    Row,
+    Say,
+    Thing,
+    an_object,
+    as_written,
+    coded,
+    flat,
+    in_words,
+    lists_of,
+    objects,
+    rows_of,
+    spaced,
+    standing,
+    texts,
+)
 
-Say = Callable[[str], str]
 Plan = Mapping[str, Any]
 Record = Sequence[Mapping[str, Any]]
 
@@ -26,10 +41,10 @@ ABOUT: Final = (
 ID: Final = re.compile(r"(?=\S*\d)\S+|[a-z]\w*[-_:./|]\S*")  # an id of the plan, which says nothing to a reader
 
 
-def language_name(code: str) -> str:
-    """A language by its BCP 47 code, in English; "" for an unknown one."""
+def language_name(code: str, among: str = "en") -> str:
+    """A language by its BCP 47 code, as the language `among` calls it; "" for an unknown one."""
     try:
-        return str(Locale.parse(code.replace("-", "_")).get_language_name("en") or "")
+        return str(Locale.parse(code.replace("-", "_")).get_language_name(among) or "")
     except (UnknownLocaleError, ValueError):
         return ""
 
@@ -40,9 +55,10 @@ class Sentences:
 
     plan: Plan
     record: Record = ()
-    say: Say = lambda t: t
+    say: Say = as_written
     day: Say = str
     own: bool = False
+    language: str = "en"  # of the sentences
 
     def of(self, kind: str, item: Mapping[str, Any]) -> Thing:
         """The thing of the plan that is of this kind (`mappings/`), in sentences; whatever is of none that is known here, as it is written."""
@@ -84,7 +100,7 @@ class Sentences:
             (self.say("Born"), self.day(person.get("birth_date") or "")),
             (self.say("NHS number"), spaced(str(person.get("nhs_number") or ""))),
             (self.say("My GP practice"), gp.get("name")),
-            (self.say("My language"), "" if language.startswith("en") else language_name(language) or language),
+            (self.say("My language"), "" if language.startswith("en") else language_name(language, self.language) or language),
             (self.say("Interpreter"), self.say("Yes, please bring one") if person.get("interpreter") is True else ""),
             (self.say("How to get in touch"), person.get("contact_preference")),
             (self.say("What makes it easier"), "\n".join(texts(person.get("adjustments")))),
@@ -167,7 +183,7 @@ class Sentences:
             (self.say("Chosen by"), self.name(g.get("set_by"))), (self.say("What people think"), agreed), (self.say("Why"), g.get("status_reason")),
             (self.say("Look at it again"), self.day(g.get("review") or "")),
         )  # fmt: skip
-        return Thing(str(g.get("text") or self.say("A goal that is not described")), standing(g), rows, lists_of((self.say("Steps on the way"), steps), (self.say("How it went"), happened), (self.say("Notes"), notes)))
+        return Thing(str(g.get("text") or self.say("A goal that is not described")), standing(g, self.say), rows, lists_of((self.say("Steps on the way"), steps), (self.say("How it went"), happened), (self.say("Notes"), notes)))
 
     def dated(self, text: str, on: Any, by: Any = None) -> str:
         more = ", ".join(t for t in (self.name(by), self.day(on or "")) if t)
@@ -179,7 +195,7 @@ class Sentences:
     def action(self, a: Mapping[str, Any]) -> Thing:
         goals = {str(g.get("id")): str(g.get("text") or "") for g in objects(self.plan.get("goals"))}
         return Thing(
-            str(a.get("text") or self.say("Something that is not described")), standing(a),
+            said_again(str(a.get("text") or ""), self.say) or self.say("Something that is not described"), standing(a, self.say),
             rows_of(
                 (self.say("Who does it"), self.name(a.get("who"))), (self.say("When"), "\n".join(t for t in (str(a.get("when") or ""), self.span(a.get("from"), a.get("to"))) if t)),
                 (self.say("Service"), an_object(a.get("service")).get("name")), (self.say("How sure I am"), self.of_ten(a.get("confidence"))),
@@ -196,7 +212,9 @@ class Sentences:
 
     def medicine(self, m: Mapping[str, Any]) -> Thing:
         change = an_object(m.get("change"))
-        changed = self.dated(str(change.get("kind") or "").capitalize(), change.get("on"), change.get("by")) if change.get("kind") else ""
+        kinds = {"new": self.say("New"), "changed": self.say("Changed"), "unchanged": self.say("As before"), "stopped": self.say("Stopped"), "paused": self.say("Paused")}
+        kind = str(change.get("kind") or "")
+        changed = self.dated(kinds.get(kind, kind.capitalize()), change.get("on"), change.get("by")) if kind else ""
         rows = rows_of(
             (self.say("How to take it"), m.get("how")), (self.say("What for"), m.get("why")), (self.say("What changed"), "\n".join(t for t in (changed, str(change.get("what") or "")) if t)), (self.say("It was"), change.get("was")),
             (self.say("Why"), change.get("reason") or m.get("status_reason")), (self.say("When"), self.span(m.get("from"), m.get("to"))),
@@ -208,11 +226,11 @@ class Sentences:
         """Of a MedicationStatement or MedicationRequest."""
         why = ", ".join(t for c in [*objects(r.get("statusReason")), an_object(r.get("statusReason"))] if (t := coded(c)))
         what = coded(r.get("medicationCodeableConcept")) or str(an_object(r.get("medicationReference")).get("display") or "") or self.say("A medicine that is not described")
-        rows = rows_of((self.say("How to take it"), "\n".join(doses(r))), (self.say("What for"), ", ".join(t for c in objects(r.get("reasonCode")) if (t := coded(c)))), (self.say("Why"), why))
+        rows = rows_of((self.say("How to take it"), "\n".join(doses(r, self.say))), (self.say("What for"), ", ".join(t for c in objects(r.get("reasonCode")) if (t := coded(c)))), (self.say("Why"), why))
         return Thing(self.not_to_be(what) if is_not_to_be(r) else what, self.taken(taken_by_record(r)), rows)
 
     def not_to_be(self, what: str) -> str:
-        return self.say("Do not: {what}").format(what=what)
+        return forbidden(what, self.say)
 
     def taken(self, how: Taken) -> str:
         """"" of what is taken now, and of a mistake, which nobody lists."""
@@ -222,7 +240,7 @@ class Sentences:
 
     def referral(self, r: Mapping[str, Any]) -> Thing:
         return Thing(
-            str(r.get("text") or coded(r.get("code")) or self.say("Something that is not described")), standing(r),
+            str(r.get("text") or coded(r.get("code")) or self.say("Something that is not described")), standing(r, self.say),
             rows_of(
                 (self.say("Service"), an_object(r.get("service")).get("name")), (self.say("Sent to"), self.name(r.get("sent_to"))), (self.say("Asked for by"), self.dated(self.name(r.get("sent_by")), r.get("on"))),
                 (self.say("When"), self.span(r.get("from"), r.get("to"))), (self.say("Why"), r.get("status_reason")),
@@ -269,8 +287,9 @@ class Sentences:
         """Who agreed, when it is looked at again, who wrote it down."""
         review, written = an_object(self.plan.get("review")), an_object(self.plan.get("written"))
         agreed = "\n".join(self.dated(self.name(a.get("by")), a.get("on")) for a in objects(self.plan.get("agreement")))
+        keeper = ", ".join(t for k, v in an_object(self.plan.get("responsible_organisation")).items() if k not in UNSAID and (t := flat(v)))
         return rows_of(
-            (self.say("Who agreed to this plan"), agreed), (self.say("Last looked at together"), self.day(self.plan.get("reviewed_on") or "")),
+            (self.say("Responsible for this plan"), keeper), (self.say("Who agreed to this plan"), agreed), (self.say("Last looked at together"), self.day(self.plan.get("reviewed_on") or "")),
             (self.say("We look at it again"), self.day(review.get("next") or "")), (self.say("How often"), review.get("every")), (self.say("Who sees to that"), self.name(review.get("responsible"))),
             (self.say("Written down by"), self.dated(self.name(written.get("by")), written.get("on")) if written.get("by") else ""), (self.say("Where"), written.get("where")),
         )  # fmt: skip
@@ -305,7 +324,7 @@ class Sentences:
         """Of the plan itself, beside what hangs on it."""
         notes = self.notes()
         title = str(plan.get("title") or self.say("My care and support plan"))
-        return Thing(title, standing(plan), (*self.money(), *self.agreed(), *self.more()), ((self.say("Notes"), notes),) if notes else ())
+        return Thing(title, standing(plan, self.say), (*self.money(), *self.agreed(), *self.more()), ((self.say("Notes"), notes),) if notes else ())
 
     def anything(self, item: Mapping[str, Any]) -> Thing:
         """What nobody has sentences for: its own words, then all that it says."""
@@ -316,7 +335,7 @@ class Sentences:
 
 NOT_PRINTED: Final = frozenset({"plan", "id", "status", "created", "answers", "measurements", "wheels"})
 KNOWN: Final = frozenset(
-    "title person about_me strengths needs goals actions contingency team contacts unmet_needs additional_plans documents funding agreement review written reviewed_on notes medicines referrals formulations barriers decisions risks media".split()
+    "title person about_me strengths needs goals actions contingency team contacts unmet_needs additional_plans documents funding agreement review written reviewed_on notes medicines referrals formulations barriers decisions risks media responsible_organisation".split()
 )
 
 

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+Say = Callable[[str], str]  # says a sentence in the reader's language
+
+STATES: Final = (  # how a thing of a plan stands (`mappings/codes`)
+    "Accepted", "Active", "Cancelled", "Completed", "Declined", "Done", "Draft", "Entered in error", "Failed", "Finished", "In progress", "Inactive", "Met", "Not taken", "On hold", "Paused", "Planned",
+    "Proposed", "Ready", "Received", "Recurrence", "Refused", "Rejected", "Relapse", "Remission", "Requested", "Resolved", "Revoked", "Ruled out", "Sent", "Stopped", "Taking", "Unknown", "Waiting", "Withdrawn",
+)  # fmt: skip
+
+
+def as_written(sentence: str) -> str:
+    """In English, as it stands here."""
+    return sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +65,9 @@ def coded(concept: Any) -> str:
     return str(c.get("text") or next((x["display"] for x in objects(c.get("coding")) if x.get("display")), "") or c.get("display") or "")
 
 
-def standing(item: Mapping[str, Any]) -> str:
-    return str(item.get("status_word") or item.get("status") or "").capitalize()
+def standing(item: Mapping[str, Any], say: Say = as_written) -> str:
+    """How it stands: in the word that somebody wrote, else in ours (`STATES`)."""
+    return str(item["status_word"]).capitalize() if item.get("status_word") else say(str(item.get("status") or "").capitalize())
 
 
 def over(allergy: Mapping[str, Any]) -> bool:
@@ -88,4 +101,4 @@ def flat(value: Any) -> str:
     return "" if value is None or isinstance(value, bool) else str(value)
 
 
-__all__ = ["Row", "Thing", "an_object", "coded", "flat", "in_words", "lists_of", "objects", "over", "right_to_left", "rows_of", "spaced", "standing", "texts"]
+__all__ = ["STATES", "UNSAID", "Row", "Say", "Thing", "an_object", "as_written", "coded", "flat", "in_words", "lists_of", "objects", "over", "right_to_left", "rows_of", "spaced", "standing", "texts"]

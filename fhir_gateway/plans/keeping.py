@@ -21,6 +21,7 @@ from ..domain.problem import Problem, not_found
 from ..domain.reconcile import edited
 from ..domain.shown_plan import shown_plan
 from ..domain.types import Ref
+from ..domain.written_down import Say, as_written
 from ..gate import Context
 from ..gate.identifying import find_person
 from ..tables import load_tables
@@ -342,10 +343,9 @@ class Opened:
     record: list[dict[str, Any]]
     things: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)  # which thing of the plan a resource is
 
-    @property
-    def shown(self) -> dict[str, Any]:
-        """The plan for a page: not one to be kept."""
-        return shown_plan(self.plan, self.things, self.record)
+    def shown(self, say: Say = as_written) -> dict[str, Any]:
+        """The plan for a page, in the language of `say`: not one to be kept."""
+        return shown_plan(self.plan, self.things, self.record, say)
 
 
 async def opened(ctx: Context, patient: str, also: Sequence[str] = ()) -> Opened:
@@ -358,7 +358,7 @@ async def opened(ctx: Context, patient: str, also: Sequence[str] = ()) -> Opened
     return Opened(read.plan, found, read.became)
 
 
-def medicines_beside(held: Opened) -> list[dict[str, Any]]:
+def medicines_beside(held: Opened, say: Say = as_written) -> list[dict[str, Any]]:
     """Medicines of the record that the plan does not hold, as the plan would say them: what a hospital prescribed, stopped or changed is read with the
     others, whether somebody has taken it into the plan or not. What is not to be taken has `do_not`."""
     mine = {str(m.get("id")) for m in held.plan.get("medicines") or () if isinstance(m, Mapping)}
@@ -367,7 +367,7 @@ def medicines_beside(held: Opened) -> list[dict[str, Any]]:
     told = [{k: v for k, v in r.items() if k not in ("doNotPerform", "identifier")} for r in others]
     read = mapping.read([*told, *around], load_tables(), homeless=False)
     forbidden = {id(read.became[name][1]) for r in others if is_not_to_be(r) and (name := f"{r['resourceType']}/{r.get('id')}") in read.became}
-    shown = shown_plan(read.plan, read.became, others).get("medicines", ())
+    shown = shown_plan(read.plan, read.became, others, say).get("medicines", ())
     return [{**m, "do_not": True} if id(was) in forbidden else m for was, m in zip(read.plan.get("medicines", ()), shown, strict=True)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ..medicines import is_not_to_be
+from ..medicines import forbidden, is_not_to_be
 from .codecs import CODECS
 from .names import BASE, PLAN_OBSERVATION, own_identifier
 from .paths import MISSING
@@ -147,7 +147,7 @@ def _detail(detail: Mapping[str, Any], way: Inward) -> dict[str, Any]:
 def _not_to_be(action: dict[str, Any]) -> dict[str, Any]:
     """What is not to be done is an action only as that: it is neither planned, nor under way, nor a referral."""
     left = {k: v for k, v in action.items() if k != "kind" and not (k == "status" and v in ("planned", "in progress"))}
-    return {**left, "text": f"Do not: {action.get('text') or 'something that is not described'}"}
+    return {**left, "text": forbidden(str(action.get("text") or ""))}
 
 
 def _request(request: Mapping[str, Any], way: Inward) -> dict[str, Any]:

@@ -48,7 +48,7 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
     asked = await tasks.about(ctx, shown)
     turned, asks = filled_in(mine.record), await follow_ups.due_for(ctx, shown)
     empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned)
-    view = plan_view(mine.shown, today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned, medicines=plans.medicines_beside(mine))
+    view = plan_view(mine.shown(_), today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned, medicines=plans.medicines_beside(mine, _))
     first = alerts(mine.record, today(ctx.at), own=True)
     refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES} | kept_as(mine.record) | _medicines(mine.record)
     return await show(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ...domain.medicines import OVER, taken
+from ...domain.medicines import OVER, forbidden, taken
+from ...domain.written_down import standing as as_it_stands
 from .pictures import planned_wheel
 from .plan_items import Item, Line, lines, list_of, note, span, texts, thing, undescribed
 from .words import _, day, short
@@ -59,7 +60,7 @@ def medicine(m: dict[str, Any], name: Name, called: Mapping[str, str] = MappingP
     order = thing(m.get("prescription"))
     amounts = [f"{short(q['amount'])} {q.get('unit') or ''}".strip() for q in (thing(order.get("quantity")), thing(order.get("lasts"))) if q.get("amount") is not None]
     return Item(
-        str(m.get("id", "")), _("Do not: {what}").format(what=what) if m.get("do_not") is True else what, state, colour,
+        str(m.get("id", "")), forbidden(what, _) if m.get("do_not") is True else what, state, colour,
         lines(
             (_("How to take it"), m.get("how")), (_("Before"), change.get("was")), (_("Why it was changed"), change.get("reason") or m.get("status_reason")),
             (_("What was changed"), change.get("what")), (_("Changed by"), said), (_("Instead of"), called.get(str(order.get("instead_of")))), (_("Prescribed by"), name(order.get("by"))), (_("Prescribed on"), day(order.get("on"))),
@@ -75,7 +76,7 @@ def referral(r: dict[str, Any], name: Name, goals: dict[Any, Any]) -> Item:
     status = str(r.get("status") or "")
     return Item(
         str(r.get("id", "")), str(r.get("text") or thing(r.get("service")).get("name") or thing(r.get("code")).get("display") or _("A referral")),
-        str(r.get("status_word") or _(status) if status or r.get("status_word") else "").capitalize(), REFERRED.get(status, "grey"),
+        as_it_stands(r, _), REFERRED.get(status, "grey"),
         lines(
             (_("Service"), thing(r.get("service")).get("name")), (_("Asked of"), name(r.get("sent_to"))), (_("Sent by"), name(r.get("sent_by"))),
             (_("Sent on"), day(r.get("on"))), (_("When"), span(r.get("from"), r.get("to"))), (_("Why"), r.get("status_reason")),

@@ -9,9 +9,11 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any
 
-from babel import Locale, UnknownLocaleError
-
+from ...domain.medicines import said_again
+from ...domain.sentences import language_name
+from ...domain.written_down import standing
 from . import plan_more as more
+from .languages import locale
 from .pictures import progress
 from .plan_items import Item, Line, lines, list_of, note, span, texts, thing, undescribed
 from .words import _, day
@@ -148,7 +150,7 @@ def _names(plan: dict[str, Any], person: str) -> dict[str, str]:
 
 def _state(item: dict[str, Any]) -> tuple[str, str]:
     status = str(item.get("status") or "")
-    return str(item.get("status_word") or status).capitalize(), COLOURS.get(status, "grey")
+    return standing(item, _), COLOURS.get(status, "grey")
 
 
 def _written(about: dict[str, Any], name: Callable[[Any], str]) -> str:
@@ -209,7 +211,7 @@ def _action(a: dict[str, Any], name: Callable[[Any], str], goals: dict[Any, Any]
     when = str(a.get("when") or "")
     lasts = span(a.get("from"), a.get("to"))
     return Item(
-        str(a.get("id", "")), str(a.get("text", "")), state, colour,
+        str(a.get("id", "")), said_again(str(a.get("text", "")), _), state, colour,
         lines(
             (_("Who does it"), name(a.get("who"))),
             (_("When"), "\n".join(t for t in (when, lasts) if t)),
@@ -270,7 +272,7 @@ def _contact(c: dict[str, Any]) -> Item:
 def _practical(person: dict[str, Any]) -> tuple[Line, ...]:
     """What somebody must know before they ring or visit."""
     language = str(person.get("language") or "")
-    speaks = (language_name(language) or language) if language and not language.startswith("en") else ""
+    speaks = (language_name(language, locale()) or language) if language and not language.startswith("en") else ""
     if person.get("interpreter"):
         speaks = _("{language}, please bring an interpreter").format(language=speaks or _("Own language"))
     return lines(
@@ -282,14 +284,6 @@ def _practical(person: dict[str, Any]) -> tuple[Line, ...]:
         (_("GP"), ", ".join(str(t) for t in (person.get("gp_name"), thing(person.get("gp")).get("name")) if t)),
         (_("What makes it easier"), "\n".join(texts(person.get("adjustments")))),
     )
-
-
-def language_name(code: str) -> str | None:
-    """A language by its BCP 47 code, in English; None for an unknown one."""
-    try:
-        return Locale.parse(code.replace("-", "_")).get_language_name("en")
-    except (UnknownLocaleError, ValueError):
-        return None
 
 
 def _paper(p: dict[str, Any], name: Callable[[Any], str]) -> Item:

@@ -74,7 +74,7 @@ async def _printed(pages: Pages, request: Request, ctx: Context, patient: str, h
     as_page = request.state.form.get("as") == "page"
     if not as_page and not printing.can_pdf():
         return await _asked(pages, request, ctx, here, missing=printing.MISSING, status=503)
-    sheet = await printing.print_plan(ctx, patient, pages.base_url, whom=whom, name=name, say=_, day=day)
+    sheet = await printing.print_plan(ctx, patient, pages.base_url, whom=whom, name=name, say=_, day=day, language=languages.locale())
     language = languages.now.get()
     rtl = language in languages.RIGHT_TO_LEFT
     if as_page:

@@ -119,7 +119,7 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         request,
         "team_person.html",
         ctx=ctx,
-        plan=plan_view(seen.shown, today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name), filled_in=turned, medicines=plans.medicines_beside(seen)),
+        plan=plan_view(seen.shown(_), today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name), filled_in=turned, medicines=plans.medicines_beside(seen, _)),
         alerts=alerts(seen.record, today(ctx.at), own=False),
         own=False,
         empty=empty,
