@@ -47,7 +47,7 @@ def forbidden(what: str, say: Say = as_written) -> str:
     return say("Do not: {what}").format(what=what or say("something that is not described"))
 
 
-def said_again(text: str, say: Say) -> str:
+def forbidden_again(text: str, say: Say) -> str:
     """The text of an action that was read as not to be done (`mapping.foreign`), in the language of `say`; any other as it is."""
     what = text.removeprefix(FORBIDDEN)
     return text if what == text else forbidden("" if what == forbidden("").removeprefix(FORBIDDEN) else what, say)

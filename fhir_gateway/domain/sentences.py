@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from babel import Locale, UnknownLocaleError
 
-from .medicines import Taken, doses, forbidden, is_not_to_be, said_again, taken, taken_by_record
+from .medicines import Taken, doses, forbidden, forbidden_again, is_not_to_be, taken, taken_by_record
 from .written_down import (
     UNSAID,
     Row,
@@ -195,7 +195,7 @@ class Sentences:
     def action(self, a: Mapping[str, Any]) -> Thing:
         goals = {str(g.get("id")): str(g.get("text") or "") for g in objects(self.plan.get("goals"))}
         return Thing(
-            said_again(str(a.get("text") or ""), self.say) or self.say("Something that is not described"), standing(a, self.say),
+            forbidden_again(str(a.get("text") or ""), self.say) or self.say("Something that is not described"), standing(a, self.say),
             rows_of(
                 (self.say("Who does it"), self.name(a.get("who"))), (self.say("When"), "\n".join(t for t in (str(a.get("when") or ""), self.span(a.get("from"), a.get("to"))) if t)),
                 (self.say("Service"), an_object(a.get("service")).get("name")), (self.say("How sure I am"), self.of_ten(a.get("confidence"))),

@@ -9,7 +9,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any
 
-from ...domain.medicines import said_again
+from ...domain.medicines import forbidden_again
 from ...domain.sentences import language_name
 from ...domain.written_down import standing
 from . import plan_more as more
@@ -211,7 +211,7 @@ def _action(a: dict[str, Any], name: Callable[[Any], str], goals: dict[Any, Any]
     when = str(a.get("when") or "")
     lasts = span(a.get("from"), a.get("to"))
     return Item(
-        str(a.get("id", "")), said_again(str(a.get("text", "")), _), state, colour,
+        str(a.get("id", "")), forbidden_again(str(a.get("text", "")), _), state, colour,
         lines(
             (_("Who does it"), name(a.get("who"))),
             (_("When"), "\n".join(t for t in (when, lasts) if t)),
