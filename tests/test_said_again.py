@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from fhir_gateway import definitions
 from fhir_gateway.domain import mapping, narrative, said_again, strict
-from fhir_gateway.domain.mapping.names import EXTENSIONS
+from fhir_gateway.domain.mapping.names import EXTENSIONS, is_main
 from fhir_gateway.domain.rendering import rendered
 from fhir_gateway.domain.types import VIEW
 from fhir_gateway.domain.validate import check
@@ -74,6 +75,22 @@ def test_a_server_that_takes_the_class_away_gives_back_no_words_of_its_own(crisi
     start = told["text"]["div"].index(" class=")
     bare = {**told["text"], "div": told["text"]["div"][:start] + told["text"]["div"][told["text"]["div"].index(">", start) :]}
     assert said_again.without({**told, "text": bare}) == crisis
+
+
+DAUGHTER = {"resourceType": "RelatedPerson", "id": "r1", "name": [{"use": "old", "family": "Sample"}, {"given": ["Leila"], "family": "Example"}], "relationship": [{"text": "daughter"}]}
+
+
+def test_a_relative_is_named_where_the_reader_sees_who_it_is_and_nowhere_else() -> None:
+    assert said_again.named(DAUGHTER) == "Leila Example (daughter)"
+    assert said_again.named({**DAUGHTER, "relationship": []}) == "Leila Example" and said_again.named({**DAUGHTER, "name": [{}]}) == said_again.named({**DAUGHTER, "resourceType": "Practitioner"}) == ""
+    told = said_again.said(CRISIS, {"RelatedPerson/r1": "Leila Example (daughter)"})
+    assert "Leila Example (daughter)" in read(told) and "RelatedPerson/r1" not in read(told)
+    assert said_again.said(CRISIS, {"RelatedPerson/r2": "Somebody else"}) == said_again.said(CRISIS)
+    assert said_again.without(told) == CRISIS
+    bare = {**told["text"], "div": re.sub(r' class="[^"]*"', "", told["text"]["div"])}
+    assert said_again.without({**told, "text": bare}) == CRISIS, "a name that was ours does not stay in the plan, where others would read it"
+    more = {**bare, "div": bare["div"].replace("Press the pendant", "Ring the surgery first")}
+    assert said_again.without(edited := {**told, "text": more}) is edited
 
 
 def test_words_that_somebody_changed_in_it_are_theirs() -> None:
@@ -168,6 +185,17 @@ def test_everybody_who_reads_the_crisis_plan_reads_it_as_text_and_hands_it_back_
     assert "text" not in demo.get("gp", f"{crisis}?_summary=data").json()
     plan = demo.get("patient", f"CarePlan/{crisis.split('/')[1]}/$document").text
     assert plan.count("said-again-") == 1
+
+
+def test_a_document_names_the_relatives_who_are_in_it(demo: Gateway, crisis: str) -> None:
+    for who in ("patient", "gp"):
+        found = [e["resource"] for e in demo.get(who, f"CarePlan?patient={demo.patient}&_count=50").json()["entry"]]
+        (main,) = (r["id"] for r in found if is_main(r))
+        entries = [e["resource"] for e in demo.get(who, f"CarePlan/{main}/$document").json()["entry"]]
+        kin = {f"RelatedPerson/{r['id']}" for r in entries if r["resourceType"] == "RelatedPerson"}
+        text = read(next(r for r in entries if f"{r['resourceType']}/{r.get('id')}" == crisis))
+        assert kin and "Leila Example (daughter)" in text and [k for k in kin if k in text] == []
+    assert "A relative or friend (RelatedPerson/" in read(demo.get("gp", crisis).json()), "the plan alone names nobody"
 
 
 def test_an_edit_of_the_plan_is_said_again_as_it_is_now(demo: Gateway, crisis: str) -> None:

@@ -15,12 +15,13 @@ import re
 from collections.abc import Mapping
 from hashlib import sha256
 from html import unescape
+from types import MappingProxyType
 from typing import Any, Final
 
 from .mapping.names import EXTENSIONS
 from .readable import ENGLISH, narrative, thing
 from .sentences import Sentences
-from .written_down import an_object, objects
+from .written_down import an_object, coded, objects, texts
 
 CLASS: Final = "said-again-"
 MOST: Final = 100_000  # characters of what is said again
@@ -36,6 +37,7 @@ SOMEBODY: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _OWN: Final = "|".join(map(re.escape, (*dict.fromkeys(SOMEBODY.values()), "Somebody", "If things get worse")))
 _THEIRS: Final = re.compile(rf"<(b|dd)(?=[ >])(?![^>]*>(?:{_OWN})\b)")  # what holds somebody's words, not ours
+_UNNAMED: Final = re.compile(rf"{re.escape(SOMEBODY['RelatedPerson'])} \(\S+\)")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")
 _TAG: Final = re.compile(r"<[^<>]*>")
 _ODD: Final = re.compile(r"&#(?:[0-9]{8}|[xX][0-9a-fA-F]{8})")  # a reference to no character, or written as nobody writes it
@@ -46,10 +48,12 @@ def says_more(body: bytes) -> bool:
     return any(mark in body for mark in MARKS)
 
 
-def said(resource: dict[str, Any]) -> dict[str, Any]:
-    """With what its extensions say as a narrative, its labels in English, where it has no narrative and this is of MOST characters at most."""
+def said(resource: dict[str, Any], names: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """With what its extensions say as a narrative, its labels in English, where it has no narrative and this is of MOST characters at most.
+
+    `names`: what somebody whom it refers to is called (`named`), of those whom its reader sees beside it."""
     found = _extensions(resource) if resource.get("resourceType") == "CarePlan" and "text" not in resource else {}
-    if not found or _long(item := _item(resource, found)) > MOST:
+    if not found or _long(item := _item(resource, found, names)) > MOST:
         return resource
     inner = thing(_Alone({}).in_a_crisis(item))
     if len(inner) > MOST:
@@ -71,7 +75,27 @@ def without(resource: dict[str, Any]) -> dict[str, Any]:
     if marked is not None and marked[1] == _digest(div):
         return bare
     again = said(bare)
-    return bare if "text" in again and _read(again["text"]["div"]) == _read(div) else resource
+    return bare if "text" in again and _says(div, again["text"]["div"]) else resource
+
+
+def named(resource: Mapping[str, Any]) -> str:
+    """What a RelatedPerson is called, and who they are to the person, as their page says it; "" of anybody else, and where no name is said."""
+    names = objects(resource.get("name")) if resource.get("resourceType") == "RelatedPerson" else []
+    called = next((t for n in names if n.get("use") != "old" and (t := _word(n.get("text")) or " ".join([*texts(n.get("given")), _word(n.get("family"))]).strip())), "")
+    who = next((t for c in objects(resource.get("relationship")) if (t := coded(c))), "")
+    return f"{called} ({who})" if called and who else called
+
+
+def _says(div: str, again: str) -> bool:
+    """Whether the one says what the other does, whoever is named where that says only who it is."""
+    if _read(div) == _read(again):
+        return True
+    theirs, ours = _pieces(div), _pieces(again)
+    return len(theirs) == len(ours) and all(a == b or _UNNAMED.fullmatch(b) is not None for a, b in zip(theirs, ours, strict=True))
+
+
+def _pieces(div: str) -> list[str]:
+    return [t for piece in _TAG.split(div) if (t := " ".join(unescape(piece).split()))]
 
 
 class _Alone(Sentences):
@@ -90,11 +114,11 @@ def _extensions(resource: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]
     return out
 
 
-def _item(resource: Mapping[str, Any], found: Mapping[str, list[Mapping[str, Any]]]) -> dict[str, Any]:
+def _item(resource: Mapping[str, Any], found: Mapping[str, list[Mapping[str, Any]]], names: Mapping[str, str]) -> dict[str, Any]:
     """The crisis plan as a thing of a plan, as far as it is said again."""
     item: dict[str, Any] = {key: [t for e in found.get(name, ()) if isinstance(t := e.get("valueString"), str)] for name, key in WORDS.items()}
     item["name"] = _word(resource.get("title"))
-    item["who_to_contact"] = [_whom(an_object(e.get("valueReference"))) for e in found.get("contingency-contact", ())]
+    item["who_to_contact"] = [_whom(an_object(e.get("valueReference")), names) for e in found.get("contingency-contact", ())]
     item["advance_statement"] = "\n".join(t for e in found.get("advance-statement", ()) if isinstance(t := e.get("valueString"), str))
     item["details"] = [{"text": t} for e in found.get("contingency-detail", ()) if (t := _part(e, "text"))]
     item["anticipatory"] = [{k: t for k in ("item", "where") if (t := _part(e, k))} for e in found.get("anticipatory-item", ())]
@@ -105,9 +129,11 @@ def _part(extension: Mapping[str, Any], name: str) -> str:
     return next((str(p["valueString"]) for p in objects(extension.get("extension")) if p.get("url") == name and isinstance(p.get("valueString"), str)), "")
 
 
-def _whom(reference: Mapping[str, Any]) -> str:
-    """By name where the reference says it, or else who it is and where to look."""
+def _whom(reference: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """By name where the reference says it or the reader sees who it is, or else who it is and where to look."""
     target = reference.get("reference") if isinstance(reference.get("reference"), str) else ""
+    if "display" not in reference and names.get(str(target)):
+        return names[str(target)]
     kind = _word(reference.get("type")) or (str(target).split("/")[-2] if "/" in str(target) else "")
     who = _word(reference.get("display")) or SOMEBODY.get(kind, "Somebody")
     return f"{who} ({target})" if target and not str(target).startswith("urn:") and "display" not in reference else who

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from ..domain import bundle, document, mapping, strict
+from ..domain import bundle, document, mapping, said_again, strict
 from ..domain import search as searching
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.mapping.names import is_main
@@ -228,6 +228,7 @@ async def plan_document(ctx: Context, id: str) -> bytes:
     others, left = await _around(ctx, stored, await _parts_of(ctx, stored))
     await handed_out(ctx, [stored, *others], *await _disclosed(ctx, "R", "document", [stored, *others]))
     parts = [(s.ref, (await leaving(ctx, s))[0]) for s in (stored, *others)]
+    parts = _named_in(ctx, parts)
     resources = {r: strict.decode(raw) for r, raw in parts}
     read = mapping.read(resources.values(), load_tables(), homeless=False, main=str(ref) if is_main(resources[ref]) else None)
     front = document.composition(
@@ -235,6 +236,18 @@ async def plan_document(ctx: Context, id: str) -> bytes:
         confidentiality=_highest([stored, *others, *left]), left=[strict.decode((await rendering(ctx, s))[0]) for s in left],
     )  # fmt: skip
     return bundle.document(strict.dump(front), front["id"], parts, ctx.house.base_url, identifier=ctx.house.new_id(), at=ctx.at)
+
+
+def _named_in(ctx: Context, parts: Sequence[tuple[Ref, bytes]]) -> list[tuple[Ref, bytes]]:
+    """The narrative of a crisis plan (`domain.said_again`) names those relatives who are in the document themselves: nobody else is looked up."""
+    names = {str(r): name for r, raw in parts if r.type == "RelatedPerson" and (name := said_again.named(strict.decode(raw)))}
+    out = []
+    for ref, raw in parts:
+        if names and ref.type == "CarePlan" and said_again.says_more(raw):
+            more = strict.dump(said_again.said(said_again.without(strict.decode(raw)), names))
+            raw = more if len(more) <= ctx.limits.body else raw
+        out.append((ref, raw))
+    return out
 
 
 def _highest(parts: Sequence[Stored]) -> str:
