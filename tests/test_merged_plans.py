@@ -14,7 +14,7 @@ from fhir_gateway.domain import main_plan, strict
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Ref
 from fhir_gateway.domain.vocabulary import ACT_CODE
-from fhir_gateway.gate import Context, merging
+from fhir_gateway.gate import Context, merged_plans, merging
 
 from .staff import consent, permit
 from .test_main_plan import ACTIONS, MAIN, body, care_plan, counting, hide, made, questions
@@ -204,6 +204,63 @@ async def test_a_key_worker_who_may_not_see_one_of_them_is_not_asked(place: Plac
     await merging.merge(place.operator, gone, on, evidence=WHY)
     (asked,) = await questions(him(place, on, gone), on)
     assert asked["owner"]["reference"] == f"Patient/{on}"
+
+
+async def handed_over(place: Place) -> tuple[str, str, merged_plans.Asked]:
+    """Harold's two records put together, a question to him about both plans as they are now, and a surgery that sees both and keeps them."""
+    on, plan, gone, other = await two(place)
+    await merging.merge(place.operator, gone, on, evidence=WHY)
+    (task,) = await questions(him(place, on, gone), on)
+    org = place.organisations["RY9"]
+    role = {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/plan-team-role", "code": "key-worker"}]}
+    await made(place.patient(on), {"resourceType": "CareTeam", "status": "active", "subject": {"reference": f"Patient/{on}"}, "participant": [{"role": [role], "member": {"reference": org}}]})
+    await made(place.patient(on), consent(on, permit(org, action=ACTIONS)))
+    first, second = await place.house.store.get(plan), await place.house.store.get(other)
+    assert first is not None and second is not None
+    return on, gone, merged_plans.Asked(Ref("Task", task["id"]), (f"Patient/{on}", f"Patient/{gone}"), (first, second))
+
+
+@pytest.mark.parametrize("private", [False, True])
+async def test_a_question_is_as_private_as_the_plans_are_when_it_is_handed_over(place: Place, private: bool) -> None:
+    on, gone, asked = await handed_over(place)
+    other = asked.plans[1].ref
+    if private:
+        more = {"security": [{"system": ACT_CODE, "code": "HIV"}]}
+        await gate.update(place.hospital, other, strict.dump({**await body(place.hospital, other), "meta": more}), if_match=asked.plans[1].version)
+    await merged_plans.hand_over(place.operator, asked)
+    (task,) = await questions(him(place, on, gone), on)
+    assert task["owner"] != {"reference": f"Patient/{on}"}, "the surgery is asked"
+    assert ("HIV" in str(task["meta"]["security"])) == private
+
+
+class Meddling:
+    """A store in which somebody else writes once, just before a commit."""
+
+    def __init__(self, store: Any, write: Any) -> None:
+        self.store, self.write = store, write
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    async def commit(self, *ops: Any) -> Any:
+        write, self.write = self.write, None
+        if write is not None:
+            await write()
+        return await self.store.commit(*ops)
+
+
+async def test_a_question_that_somebody_changes_at_that_moment_stays_as_they_made_it(place: Place) -> None:
+    """And the operator who put the records together hears of no clash: that was done before."""
+    on, gone, asked = await handed_over(place)
+    me = him(place, on, gone)
+
+    async def noted() -> None:
+        await gate.patch(me, asked.task, lambda seen: {**seen, "note": [{"text": "I will think about it"}]}, if_match=1)
+
+    meddled = cast(Any, Meddling(place.house.store, noted))
+    await merged_plans.hand_over(replace(place.operator, house=replace(place.house, store=meddled)), asked)
+    (task,) = await questions(me, on)
+    assert task["owner"]["reference"] == f"Patient/{on}" and task["note"] == [{"text": "I will think about it"}]
 
 
 # -- by a partner's server --------------------------------------------------------------------------------------------

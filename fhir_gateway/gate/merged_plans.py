@@ -78,16 +78,23 @@ async def ask_of_merged(work: Work, gone: Sequence[str], on: Sequence[str]) -> A
 
 
 async def hand_over(ctx: Context, asked: Asked) -> None:
-    """The same question to a key worker who may see both plans and it, by what the consents of all records say together; else the person keeps it."""
+    """The same question to a key worker who may see both plans and it, by what the consents of all records say together; else the person keeps it.
+
+    It is as private as the plans are now, not as they were when the records were put together. Whoever answers or changes it meanwhile has it as it is.
+    """
 
     async def attempt() -> None:
         now = await ctx.house.store.get(asked.task)
         if now is None or now.version != 1:
             return
-        work = Work(ctx)
-        owner = await question_to(work, asked.records, asked.plans, asked.task, lambda owner: _question(ctx, asked, owner))
+        work = Work(ctx, unseen=True)
+        first, other = [await work.get(s.ref) for s in asked.plans]
+        if first is None or first.deleted or other is None or other.deleted:
+            return
+        newest = asked._replace(plans=(first, other))
+        owner = await question_to(work, asked.records, newest.plans, asked.task, lambda owner: _question(ctx, newest, owner))
         if owner != {"reference": asked.records[0]}:
-            await put_by_house(work, asked.task, _question(ctx, asked, owner), now, "update", "a key worker is asked")
+            await put_by_house(work, asked.task, _question(ctx, newest, owner), now, "update", "a key worker is asked")
             await work.commit()
 
     await again(attempt)
