@@ -13,42 +13,22 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-from .. import gate
-from ..domain import mapping, strict
-from ..domain.compartment import SUBJECT
-from ..domain.directory import NO_PATIENT_DATA
-from ..domain.groups import of_staff
-from ..domain.identity import agrees, contradicts, nhs_number
+from ..domain import mapping
+from ..domain.identity import contradicts
 from ..domain.mapping.carrier import dump
 from ..domain.mapping.names import URIS
 from ..domain.problem import Problem
 from ..gate import Context
-from ..gate.identifying import find_person
 from ..gate.naming import ORIGINAL
 from ..tables import load_tables
+from .found_here import RELATIVE, Piece, Refused, find, led_outside, of_nobody, said_by_condition, whose
 from .keeping import Saved, content, contribute, escaped, pointed, save
 from .sending import send
 from .texts import from_partner, is_plan, read_plan, read_resources
 
 NOT_TAKEN = frozenset({"AuditEvent", "Bundle", "Consent", "OperationOutcome", "Parameters", "MessageHeader", "Subscription"})
 _ENTRY = re.compile(r"Bundle\.entry\[(\d+)\]")
-_RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/\d+)?\Z")
 _UNIQUE = re.compile(r"https?://|urn:|sha256:|[A-Za-z]+/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")  # in all the world
-AT_ONCE = 40  # OR'd values in one search
-
-
-@dataclass(slots=True)
-class _Piece:
-    """One resource on its way in."""
-
-    resource: dict[str, Any]
-    origin: str  # what it was called where it came from
-    names: tuple[str, ...]
-    file: int
-    place: str = ""  # where in its file it stands, when not alone
-    ref: str | None = None  # where it is here
-    version: int = 0
-    stored: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -78,7 +58,7 @@ async def bring_in(
             saved = await save(ctx, read_plan(data), dry_run=dry_run)
         else:
             (saved,) = await _bring(ctx, [(source_name, read_resources(data, source_name))], dry_run)
-    except _Refused as refused:
+    except Refused as refused:
         raise _named(refused.problem, source_name) from None
     except Problem as p:
         raise _named(p, source_name) from None
@@ -126,7 +106,7 @@ async def _together(
     while waiting:
         try:
             saved = await _bring(ctx, [(names[n], resources) for n, resources in waiting], dry_run)
-        except _Refused as refused:
+        except Refused as refused:
             n, _ = waiting.pop(refused.file)
             out[n] = _named(refused.problem, names[n])
             continue
@@ -142,17 +122,9 @@ async def _together(
         return
 
 
-class _Refused(Exception):
-    """One file's resource was refused."""
-
-    def __init__(self, file: int, problem: Problem) -> None:
-        super().__init__(problem.text)
-        self.file, self.problem = file, problem
-
-
-def _one_person_a_name(pieces: list[_Piece], files: int) -> None:
-    """What refers to `Patient/2` must mean one person. Raises _Refused for the file that brings another of that name."""
-    called: dict[str, _Piece] = {}
+def _one_person_a_name(pieces: list[Piece], files: int) -> None:
+    """What refers to `Patient/2` must mean one person. Raises Refused for the file that brings another of that name."""
+    called: dict[str, Piece] = {}
     for piece in pieces:
         if piece.resource["resourceType"] != "Patient":
             continue
@@ -161,7 +133,7 @@ def _one_person_a_name(pieces: list[_Piece], files: int) -> None:
             if contradicts(first.resource, piece.resource):
                 said = f"Two different people are called `{name[:80]}` in what you bring: bring each with what is theirs, one after the other."
                 problem = Problem("conflict", said, "Patient.id")
-                raise _Refused(piece.file, problem) if files > 1 else problem
+                raise Refused(piece.file, problem) if files > 1 else problem
 
 
 def _named(p: Problem, name: str) -> Problem:
@@ -173,13 +145,13 @@ def _named(p: Problem, name: str) -> Problem:
 async def _bring(ctx: Context, files: Sequence[tuple[str, list[dict[str, Any]]]], dry_run: bool) -> list[Saved]:
     """All resources of these files in one commit; what each file came to."""
     tallies = [_Tally() for _ in files]
-    pieces: list[_Piece] = []
+    pieces: list[Piece] = []
     for n, (_, resources) in enumerate(files):
         for given in resources:
             try:
                 piece = _piece(given, n)
             except Problem as p:
-                raise _Refused(n, p) from None
+                raise Refused(n, p) from None
             if piece.resource["resourceType"] in NOT_TAKEN:
                 tallies[n].refused += 1
                 why = "a consent is the person's own to write" if piece.resource["resourceType"] == "Consent" else "not taken in by an import"
@@ -187,9 +159,9 @@ async def _bring(ctx: Context, files: Sequence[tuple[str, list[dict[str, Any]]]]
             else:
                 pieces.append(piece)
     _one_person_a_name(pieces, len(files))
-    await _find(ctx, pieces)
+    await find(ctx, pieces)
     names = {name: p.ref for p in pieces for name in p.names if p.ref is not None}
-    outside = await _outside(ctx, pieces)
+    outside = await led_outside(ctx, pieces)
     entries, owners = _entries(pieces, names | outside, tallies, directory=ctx.actor.operator)
     refs: dict[int, str] = {}
     if entries and not dry_run:
@@ -199,7 +171,7 @@ async def _bring(ctx: Context, files: Sequence[tuple[str, list[dict[str, Any]]]]
             at = _ENTRY.match(p.where)
             if at is None:
                 raise
-            raise _Refused(owners[int(at[1])].file, _placed(p, owners)) from None
+            raise Refused(owners[int(at[1])].file, _placed(p, owners)) from None
         for piece, (ref, _), new in zip(owners, done.refs, done.new, strict=True):
             refs[id(piece)] = str(ref)
             tallies[piece.file].unchanged += not new
@@ -212,7 +184,7 @@ async def _bring(ctx: Context, files: Sequence[tuple[str, list[dict[str, Any]]]]
     return [t.saved() for t in tallies]
 
 
-def _placed(p: Problem, owners: Sequence[_Piece]) -> Problem:
+def _placed(p: Problem, owners: Sequence[Piece]) -> Problem:
     """The same, with places of the files that were brought in for those of the transaction we made of them."""
 
     def there(where: str) -> str:
@@ -225,7 +197,7 @@ def _placed(p: Problem, owners: Sequence[_Piece]) -> Problem:
     return Problem(p.kind, p.text, there(p.where), issues=[replace(i, where=there(i.where)) for i in p.issues], headers=p.headers)
 
 
-def _piece(given: Mapping[str, Any], file: int) -> _Piece:
+def _piece(given: Mapping[str, Any], file: int) -> Piece:
     resource = dict(given["resource"]) if "resource" in given and "resourceType" not in given else dict(given)
     if not isinstance(resource.get("resourceType"), str):
         raise Problem("malformed", "A resource without `resourceType`.", "resourceType")
@@ -238,143 +210,10 @@ def _piece(given: Mapping[str, Any], file: int) -> _Piece:
     meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ("versionId", "lastUpdated")}
     meta["tag"] = [*meta.get("tag", ()), {"system": ORIGINAL, "code": origin}]
     resource["meta"] = meta
-    return _Piece(resource, origin, names, file, str(given.get("place", "")) if "resource" in given else "")
-
-
-# -- what is here already ---------------------------------------------------------------------------------------------
-
-
-async def _find(ctx: Context, pieces: list[_Piece]) -> None:
-    """Give each piece that was brought in before (or is a known person) its place here."""
-    people = [p for p in pieces if p.resource["resourceType"] == "Patient"]
-    tagged = await _tagged(ctx, "Patient", [p.origin for p in people], None)
-    for p in people:
-        try:
-            await _find_person(ctx, p, tagged)
-        except Problem as wrong:
-            raise _Refused(p.file, wrong) from None
-    here = {name: p.ref for p in people for name in p.names if p.ref}
-    here |= {n: str(e.ref) for n, e in (await _tagged(ctx, "Patient", sorted(_people_named(pieces) - here.keys()), None)).items()}
-    groups: dict[tuple[str, str | None], list[_Piece]] = {}
-    for p in pieces:
-        type = p.resource["resourceType"]
-        if type == "Patient":
-            continue
-        if _of_nobody(p.resource):
-            groups.setdefault((type, None), []).append(p)
-        else:
-            ref = here.get(_subject(p.resource))
-            if ref is not None:  # of a new person nothing can be here yet
-                groups.setdefault((type, ref), []).append(p)
-    for (type, person), group in groups.items():
-        found = await _tagged(ctx, type, [p.origin for p in group], person)
-        for p in group:
-            entry = found.get(p.origin)
-            if entry is not None and entry.body is not None:
-                p.ref, p.version, p.stored = str(entry.ref), entry.version, strict.decode(entry.body)
-            elif person is None and (known := await _by_identifier(ctx, type, p.resource)) is not None:
-                p.ref = str(known.ref)
-                if ctx.actor.operator and known.body is not None:  # whose word holds for the directory, wherever an entry came from
-                    p.version, p.stored = known.version, strict.decode(known.body)
-
-
-async def _find_person(ctx: Context, p: _Piece, tagged: Mapping[str, gate.Entry]) -> None:
-    if nhs_number(p.resource) is not None and ctx.actor.contributor:
-        stored = await find_person(ctx, p.resource)
-        if stored is not None:
-            p.ref = str(stored.ref)
-    entry = tagged.get(p.origin)
-    if entry is None or entry.body is None or (p.ref is not None and p.ref != str(entry.ref)):
-        return
-    body = strict.decode(entry.body)
-    if p.ref is not None or agrees(body, p.resource) or not contradicts(body, p.resource):
-        p.ref, p.version, p.stored = str(entry.ref), entry.version, body
-
-
-def _subject(resource: Mapping[str, Any]) -> str:
-    element = resource.get(SUBJECT.get(resource["resourceType"], "subject"))
-    element = element[0] if isinstance(element, list) and element else element
-    return str(element.get("reference", "")) if isinstance(element, dict) else ""
-
-
-def _people_named(pieces: list[_Piece]) -> set[str]:
-    return {s for s in (_subject(p.resource) for p in pieces) if s.startswith("Patient/")}
-
-
-async def _tagged(ctx: Context, type: str, origins: Sequence[str], person: str | None) -> dict[str, gate.Entry]:
-    """What this asker sees of a type that was brought in under these names."""
-    out: dict[str, gate.Entry] = {}
-    wanted = sorted(set(origins))
-    for at in range(0, len(wanted), AT_ONCE):
-        values = ",".join(f"{ORIGINAL}|{escaped(o)}" for o in wanted[at : at + AT_ONCE])
-        params = [("_tag", values), ("_count", "200")]
-        if person is not None:
-            params.append(("patient", person.removeprefix("Patient/")))
-        for entry in (await gate.search(ctx, type, params)).entries:
-            for origin in _origins(entry):
-                out.setdefault(origin, entry)
-    return out
-
-
-def _origins(entry: gate.Entry) -> list[str]:
-    tags = strict.decode(entry.body or b"{}").get("meta", {}).get("tag", ())
-    return [t["code"] for t in tags if t.get("system") == ORIGINAL and "code" in t]
-
-
-async def _by_identifier(ctx: Context, type: str, resource: Mapping[str, Any]) -> gate.Entry | None:
-    """An organisation or practitioner that is here under one of its identifiers."""
-    for i in resource.get("identifier", ()):
-        if isinstance(i, dict) and i.get("system") and i.get("value"):
-            hits = (await gate.search(ctx, type, [("identifier", f"{i['system']}|{escaped(str(i['value']))}")])).entries
-            if len(hits) == 1:
-                return hits[0]
-    return None
+    return Piece(resource, origin, names, file, str(given.get("place", "")) if "resource" in given else "")
 
 
 # -- references -------------------------------------------------------------------------------------------------------
-
-
-async def _outside(ctx: Context, pieces: list[_Piece]) -> dict[str, str]:
-    """References that lead out of these files: to what an earlier import brought, and by condition."""
-    inside = {name for p in pieces for name in p.names}
-    wanted = {r for p in pieces for r in _references(p.resource) if r not in inside}
-    out: dict[str, str] = {}
-    by_type: dict[str, list[str]] = {}
-    for r in sorted(wanted):
-        m = _RELATIVE.match(r)
-        if m is not None and ctx.house.r4.has_type(m[1]):
-            by_type.setdefault(m[1], []).append(f"{m[1]}/{m[2]}")
-    for type, names in by_type.items():
-        out |= {name: str(e.ref) for name, e in (await _tagged(ctx, type, names, None)).items()}
-    for r in sorted(wanted):
-        found = await _conditional(ctx, r) if "?" in r else None
-        if found is not None:
-            out[r] = found
-    return out
-
-
-async def _conditional(ctx: Context, reference: str) -> str | None:
-    type, system, value = _condition(reference) or ("", "", "")
-    if not type or not ctx.house.r4.has_type(type):
-        return None
-    hits = (await gate.search(ctx, type, [("identifier", f"{system}|{escaped(value)}")])).entries
-    return str(hits[0].ref) if len(hits) == 1 else None
-
-
-def _condition(reference: str) -> tuple[str, str, str] | None:
-    """`Practitioner?identifier=system|value`"""
-    type, _, query = reference.partition("?")
-    if not query.startswith("identifier=") or "&" in query or "|" not in query:
-        return None
-    system, _, value = query.removeprefix("identifier=").rpartition("|")
-    return type, system, value
-
-
-def _references(node: Any) -> list[str]:
-    if isinstance(node, dict):
-        own = [node["reference"]] if isinstance(node.get("reference"), str) else []
-        return own + [r for v in node.values() for r in _references(v)]
-    return [r for n in node for r in _references(n)] if isinstance(node, list) else []
 
 
 def _named_only(node: Any, inside: set[str]) -> Any:
@@ -386,7 +225,7 @@ def _named_only(node: Any, inside: set[str]) -> Any:
     out = {k: _named_only(v, inside) for k, v in node.items()}
     target = out.get("reference")
     if isinstance(target, str) and target not in inside and (target.startswith("urn:") or "?" in target):
-        condition = _condition(target)
+        condition = said_by_condition(target)
         identifier = {"system": condition[1], "value": condition[2]} if condition else {"system": URIS, "value": target}
         kept = {k: v for k, v in out.items() if k != "reference"}
         kept.setdefault("identifier", identifier)
@@ -395,15 +234,15 @@ def _named_only(node: Any, inside: set[str]) -> Any:
 
 
 def _entries(
-    pieces: list[_Piece], names: Mapping[str, str], tallies: list[_Tally], *, directory: bool
-) -> tuple[list[dict[str, Any]], list[_Piece]]:
+    pieces: list[Piece], names: Mapping[str, str], tallies: list[_Tally], *, directory: bool
+) -> tuple[list[dict[str, Any]], list[Piece]]:
     """What must be written, and whose it is. `directory`: whoever brings it may change entries of the directory; of others a change is
     refused, and said."""
     urls = {id(p): "urn:uuid:" + _uuid(p.origin, n) for n, p in enumerate(pieces)}
     fresh = {name: urls[id(p)] for p in pieces for name in p.names if p.ref is None}
     inside = set(urls.values())
     entries: list[dict[str, Any]] = []
-    owners: list[_Piece] = []
+    owners: list[Piece] = []
     for p in sorted(pieces, key=_rank):
         resource = _named_only(pointed(_without_history(p.resource), {**fresh, **names}), inside)
         type = resource["resourceType"]
@@ -415,7 +254,7 @@ def _entries(
             owners.append(p)
         elif p.stored is None or dump(content(resource := _with_origins(resource, p.stored))) == dump(content(p.stored)):
             tallies[p.file].unchanged += 1
-        elif _of_nobody(p.resource) and not directory:
+        elif of_nobody(p.resource) and not directory:
             tallies[p.file].refused += 1
             tallies[p.file].unmapped.append({"path": p.origin, "to": "", "why": f"only an operator changes what is here: {p.ref} stays as it is"})
         else:
@@ -427,27 +266,22 @@ def _entries(
 
 def _with_origins(resource: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of the directory goes by every name under which it was brought in."""
-    if not _of_nobody(resource):
+    if not of_nobody(resource):
         return resource
     meta, had = resource.get("meta", {}), [t for t in stored.get("meta", {}).get("tag", ()) if t.get("system") == ORIGINAL]
     new = [t for t in meta.get("tag", ()) if t not in had]
     return {**resource, "meta": {**meta, "tag": [*had, *new]}}
 
 
-def _rank(p: _Piece) -> int:
+def _rank(p: Piece) -> int:
     """The directory and the person come before what speaks of them."""
-    return 0 if _of_nobody(p.resource) else 1 if p.resource["resourceType"] == "Patient" else 2
-
-
-def _of_nobody(resource: Mapping[str, Any]) -> bool:
-    """The directory and its like, a group of staff too."""
-    return resource["resourceType"] in NO_PATIENT_DATA or of_staff(resource)
+    return 0 if of_nobody(p.resource) else 1 if p.resource["resourceType"] == "Patient" else 2
 
 
 def _without_history(node: Any) -> Any:
     if isinstance(node, dict):
         return {
-            k: v.split("/_history/", 1)[0] if k == "reference" and isinstance(v, str) and _RELATIVE.match(v) else _without_history(v)
+            k: v.split("/_history/", 1)[0] if k == "reference" and isinstance(v, str) and RELATIVE.match(v) else _without_history(v)
             for k, v in node.items()
         }
     return [_without_history(n) for n in node] if isinstance(node, list) else node
@@ -462,7 +296,7 @@ def _uuid(origin: str, n: int) -> str:
 
 
 def _summarise(
-    files: Sequence[tuple[str, list[dict[str, Any]]]], pieces: list[_Piece], refs: Mapping[int, str], names: Mapping[str, str],
+    files: Sequence[tuple[str, list[dict[str, Any]]]], pieces: list[Piece], refs: Mapping[int, str], names: Mapping[str, str],
     tallies: list[_Tally],
 ) -> None:  # fmt: skip
     """Whose record each file is, and what of it a plan has no place for."""
@@ -470,7 +304,7 @@ def _summarise(
     for n, (_, resources) in enumerate(files):
         mine = [p for p in pieces if p.file == n]
         person = next((refs.get(id(p)) or p.ref for p in mine if p.resource["resourceType"] == "Patient"), None)
-        person = person or next((r for r in (people.get(s) or names.get(s) for s in (_subject(p.resource) for p in mine)) if r), None)
+        person = person or next((r for r in (people.get(s) or names.get(s) for s in (whose(p.resource) for p in mine)) if r), None)
         tallies[n].patient = person.removeprefix("Patient/") if person else None
         if mine:
             tallies[n].unmapped += mapping.read(resources, load_tables()).homeless
