@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .invariants import UCUM, each, has_choice
+from .rule_shapes import UCUM, each, has_choice
 
 Node = dict[str, Any]
 Say = Callable[[str, str, str, str], None]  # issue code, where below the observation, sentence, profile

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..invariants import ELSEWHERE, RULES, Rule
+from ..invariants import ELSEWHERE, RULES
 from ..r4 import R4, Element, names
+from ..rule_shapes import Rule
 from .extensions import extension
 from .run import Handler, Path, Plan, Run
 from .values import (

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import answers, bundled, derived, primitives, vitals
-from ..invariants import Rule
 from ..problem import MOST_ISSUES, Issue
 from ..profile import Judge
 from ..r4 import R4
+from ..rule_shapes import Rule
 
 Node = dict[str, Any]
 Path = tuple[Any, str, int]  # (path of the holder, name, index or -1); the root's holder is None

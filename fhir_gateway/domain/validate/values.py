@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 from .. import narrative, primitives
-from ..invariants import Rule
 from ..r4 import Element
+from ..rule_shapes import Rule
 from .run import Handler, Node, Path, Plan, Run, kind_of, listed
 
 WHITE = frozenset(" \t\r\n")
