@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_gateway.domain.audit import BALP, decode, encode, event, sentence
+from fhir_gateway.domain.audit import BALP, decode, encode, event
+from fhir_gateway.domain.trail_words import sentence
 from fhir_gateway.domain.types import Note
 
 NOTE = Note(

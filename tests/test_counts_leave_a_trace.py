@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fhir_gateway.domain.audit import decode, sentence
+from fhir_gateway.domain.audit import decode
+from fhir_gateway.domain.trail_words import sentence
 from fhir_gateway.domain.types import Note
 
 from .conftest import Gateway

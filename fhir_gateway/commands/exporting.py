@@ -16,7 +16,7 @@ import msgspec
 
 from .. import gate
 from ..auth import people
-from ..domain import audit, strict
+from ..domain import strict, trail_words
 from ..settings import Refused, Settings, load
 from ..wiring import Wired, now, operator, wired
 from .bringing import bar
@@ -168,7 +168,7 @@ def page(copy: Copy, officer: str, at: datetime) -> str:
     ]
     for kind in sorted(copy.lists, key=lambda k: (not k.startswith("record/"), k)):
         lines, file = copy.lists[kind], f"{kind}.ndjson"
-        parts.append(f"<h2>{escape(HEADINGS.get(kind) or audit.things(kind.removeprefix('record/')))} ({copy.counts[file]})</h2><ul>")
+        parts.append(f"<h2>{escape(HEADINGS.get(kind) or trail_words.things(kind.removeprefix('record/')))} ({copy.counts[file]})</h2><ul>")
         parts += [f"<li>{escape(line)}</li>" for line in lines]
         parts.append("</ul>")
         if copy.counts[file] > len(lines):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..domain import audit, strict
+from ..domain import strict, trail_words
 from ..domain.types import Ref
 from .context import House
 
@@ -44,7 +44,7 @@ class Words:
         if ref not in self._called:
             stored = await self.house.store.get(Ref(type, id.split("/", 1)[0]))
             body = strict.decode(stored.body) if stored is not None and stored.body is not None else {}
-            self._called[ref] = title(body) or audit.thing(type)
+            self._called[ref] = title(body) or trail_words.thing(type)
         return self._called[ref]
 
     async def without_ids(self, text: str) -> str:

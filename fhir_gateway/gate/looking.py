@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..auth import clients
-from ..domain import audit, recorded
+from ..domain import audit, recorded, trail_words
 from ..domain.periods import micros
 from ..domain.primitives import whole
 from ..domain.problem import not_found
@@ -77,7 +77,7 @@ async def rows_told(ctx: Context, me: str, rows: Sequence[Note]) -> list[dict[st
             "unchanged": n.detail == "unchanged" or n.basis == "matched",
             "for": audit.kept_for(n) or audit.printed_for(n),
             "purpose": n.purpose,
-            "sentence": audit.sentence(n),
+            "sentence": trail_words.sentence(n),
             "before": f"{micros(n.at)}~{n.id}",
         }
         for n in rows

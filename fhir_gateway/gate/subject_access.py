@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ..auth import apps, people
-from ..domain import audit, strict, third_parties
+from ..domain import audit, strict, third_parties, trail_words
 from ..domain.periods import micros
 from ..domain.problem import Problem, not_found
 from ..domain.search import Query
@@ -151,7 +151,7 @@ def _lines(versions: list[Stored], known: _Known) -> Iterable[Held]:
     for stored in now.values():
         if stored.body is not None:
             body = strict.decode(stored.body)
-            yield Held(f"record/{stored.ref.type}.ndjson", body, str(stored.ref), _why(stored, body, known), title(body) or audit.thing(stored.ref.type), stored.updated.isoformat())
+            yield Held(f"record/{stored.ref.type}.ndjson", body, str(stored.ref), _why(stored, body, known), title(body) or trail_words.thing(stored.ref.type), stored.updated.isoformat())
     for stored in sorted(versions, key=lambda s: (s.ref, s.version)):
         body = strict.decode(stored.body) if stored.body is not None else {}
         line = {
@@ -177,7 +177,7 @@ async def _trail(ctx: Context, known: _Known) -> AsyncIterator[Held]:
         for n in rows:
             other = third_parties.is_other(n.user, known.person)
             why = (f"it names {n.user}, who is no professional",) if other else ()
-            yield Held("audit.ndjson", audit.event(n, ctx.house.base_url), f"AuditEvent/{n.id}", why, await known.words.without_ids(audit.sentence(n)), n.at.isoformat())
+            yield Held("audit.ndjson", audit.event(n, ctx.house.base_url), f"AuditEvent/{n.id}", why, await known.words.without_ids(trail_words.sentence(n)), n.at.isoformat())
         if len(rows) < ROWS:
             return
         before = (micros(rows[-1].at), rows[-1].id)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import fhir_gateway
-from fhir_gateway.domain import audit
+from fhir_gateway.domain import trail_words
 from fhir_gateway.web.pages.acts import ACTS
 from tests.staff import consent, permit
 from tests.test_remotes import HUB, ODS, deny, partnered, recorder
@@ -53,7 +53,7 @@ def test_each_thing_that_is_written_down_has_its_words() -> None:
     assert {"search", "record", "sync", "break-glass", "claim-end", "emergency-review", "relabel"} <= found
     assert {"sign-in", "authorize", "app-stopped", "token", "token-end", "token-reused", "introspect", "account-close", "register-client", "withdraw-key", "restore", "audit-proof", "purpose"} <= found
     assert found - ACTS.keys() == set()
-    assert found - audit._DID.keys() - audit._WHOLE.keys() == set()
+    assert found - trail_words.DID.keys() - trail_words.WHOLE.keys() == set()
     for said in ACTS.values():
         assert not re.search(r"\b(you|your)\b", said.officer), f"the officer reads of others: {said.officer}"
         assert not [w for w in said if re.search(r"\b(of|(?<!-)(?<!igned )(?<!let )in|to|at|from|see|using)$", w)], f"cut off: {said}"
