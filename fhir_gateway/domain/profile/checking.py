@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/profiling.html
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..problem import MOST_ISSUES, Issue
@@ -14,12 +14,12 @@ from ..r4 import Known
 from . import constraints, slices, values
 from .definitions import Definitions, Profile
 from .items import Item, Path, below
+from .nodes import codings, declared, has_value, is_coded, last_names, show
 from .shapes import ANY, CORE, Kind, Shape
 
 Node = dict[str, Any]
 Render = Callable[[Path], str]
 RELATIVE = re.compile(r"(?:https?://.+/)?([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-CODED = ("Coding", "CodeableConcept", "Quantity")
 
 
 class Judge:
@@ -41,7 +41,7 @@ class Judge:
         """A resource wherever it stands: the profiles that it declares, and at the root those that are asked."""
         item = Item(node, None, str(node.get("resourceType")), path)
         asked = self.asked if node is self.root else ()
-        for canonical in dict.fromkeys((*asked, *_declared(node))):
+        for canonical in dict.fromkeys((*asked, *declared(node))):
             profile = self.known.profile(canonical)
             if profile is not None and profile.type != item.kind:
                 self.say("structure", path, f"{profile.name} is a profile of {profile.type}, this is a {item.kind}.", profile.url)
@@ -121,7 +121,7 @@ class Judge:
             return
         if shape.says_value:
             self.valued(shape, item)
-        if shape.bind and _is_coded(shape, item):
+        if shape.bind and is_coded(shape, item):
             for strength, url in shape.bind:
                 self.binding(strength, url, item)
         inner = shape.same or shape
@@ -156,13 +156,13 @@ class Judge:
     def valued(self, shape: Shape, item: Item) -> None:
         value = item.value
         if shape.fixed is not None and not values.equal(value, shape.fixed):
-            self.say("value", item.path, f"{self._label} asks here for {_show(shape.fixed)} and nothing else.", "fixed")
+            self.say("value", item.path, f"{self._label} asks here for {show(shape.fixed)} and nothing else.", "fixed")
         if shape.pattern is not None and not values.fits(value, shape.pattern):
-            self.say("value", item.path, f"{self._label} asks here for {_show(shape.pattern)}.", "pattern")
+            self.say("value", item.path, f"{self._label} asks here for {show(shape.pattern)}.", "pattern")
         if shape.low is not None and values.compare(value, shape.low) == -1:
-            self.say("invalid", item.path, f"{self._label} allows nothing below {_show(shape.low)} here.", "minValue")
+            self.say("invalid", item.path, f"{self._label} allows nothing below {show(shape.low)} here.", "minValue")
         if shape.high is not None and values.compare(value, shape.high) == 1:
-            self.say("invalid", item.path, f"{self._label} allows nothing above {_show(shape.high)} here.", "maxValue")
+            self.say("invalid", item.path, f"{self._label} allows nothing above {show(shape.high)} here.", "maxValue")
         if shape.longest is not None and type(value) is str and len(value) > shape.longest:
             self.say("too-long", item.path, f"{self._label} allows at most {shape.longest} characters here.", "maxLength")
 
@@ -191,7 +191,7 @@ class Judge:
                 self.against(profile, item)
             return
         if all(self.meets(item, p) is False for p in profiles):
-            self.say("structure", item.path, f"This meets none of {_names(profiles)}.", "profile")
+            self.say("structure", item.path, f"This meets none of {last_names(profiles)}.", "profile")
 
     def reference(self, targets: Sequence[str], item: Item) -> None:
         """What a reference leads to, where that is in the same resource or Bundle; nothing is fetched."""
@@ -207,7 +207,7 @@ class Judge:
         if len(fitting) == 1 and (profile := self.known.profile(fitting[0])) is not None:
             self.against(profile, target)
         elif all(self.meets(target, t) is False for t in fitting):
-            self.say("structure", item.path, f"What this refers to meets none of {_names(fitting)}.", "profile")
+            self.say("structure", item.path, f"What this refers to meets none of {last_names(fitting)}.", "profile")
 
     def type_of(self, target: str) -> str | None:
         """The resource type of a target profile; None for any, and for a profile nobody here knows."""
@@ -297,18 +297,18 @@ class Judge:
         if type(value) is str:
             return codes.has(url, None, value)
         said = [
-            codes.has(url, str(c.get("system", "")), c["code"]) for c in _codings(value) if type(c.get("code")) is str
+            codes.has(url, str(c.get("system", "")), c["code"]) for c in codings(value) if type(c.get("code")) is str
         ]  # fmt: skip
         return True if True in said else None if None in said else False
 
     def binding(self, strength: str, url: str, item: Item) -> None:
         if self.bound(item, url) is not False:
             return
-        codings = list(_codings(item.value)) if type(item.value) is dict else [item.value]
+        coded = list(codings(item.value)) if type(item.value) is dict else [item.value]
         short = url.partition("|")[0].rpartition("/")[2]
-        if strength == "required" or (strength == "max" and codings):
+        if strength == "required" or (strength == "max" and coded):
             self.say("code-invalid", item.path, f"{self._label} asks here for a code of {short}.", strength)
-        elif codings:
+        elif coded:
             said = f"{self._label} has codes of {short} here; another only where none of those fits."
             self.say("code-invalid", item.path, said, "extensible", "warning")
 
@@ -334,7 +334,7 @@ class Judge:
             kinds = [str(s.get("resourceType", "")) if type(s) is dict else "" for s in some[:1]]
             return [self.meets(Item(s, None, k, here.path), url) is not False for s, k in zip(some, kinds, strict=False)]
 
-        return {"resolve": resolve, "memberOf": member, "conformsTo": conforms, "htmlChecks": lambda some: [True], "hasValue": _has_value}
+        return {"resolve": resolve, "memberOf": member, "conformsTo": conforms, "htmlChecks": lambda some: [True], "hasValue": has_value}
 
     # -- slices
 
@@ -387,40 +387,3 @@ class Judge:
         most = 2 * MOST_ISSUES if severity == "error" else MOST_ISSUES  # so that warnings leave no error untold
         if len(self.issues) < most:
             self.issues.append(Issue(severity, code, self.render(path), text, key))
-
-
-def _declared(node: Node) -> Iterator[str]:
-    meta = node.get("meta")
-    some = meta.get("profile") if type(meta) is dict else None
-    yield from (p for p in some if type(p) is str) if type(some) is list else ()
-
-
-def _is_coded(shape: Shape, item: Item) -> bool:
-    """Whether a binding means anything here; a definition may bind what has no code of its own."""
-    if type(item.value) is dict:
-        return (item.kind or (shape.at[0] if shape.at is not None else "")) in CODED
-    return type(item.value) is str
-
-
-def _codings(value: Any) -> Iterator[Node]:
-    if type(value) is dict:
-        some = value.get("coding")
-        if type(some) is list:
-            yield from (c for c in some if type(c) is dict)
-        elif "code" in value and type(value["code"]) is str:
-            yield value
-
-
-def _has_value(some: list[Any]) -> list[bool]:
-    return [len(some) == 1 and type(some[0]) not in (dict, list)]
-
-
-def _names(profiles: Sequence[str]) -> str:
-    return ", ".join(p.rpartition("/")[2] for p in profiles)
-
-
-def _show(value: Any) -> str:
-    if type(value) is not dict:
-        return f"`{str(value)[:120]}`"
-    coded = next(_codings(value), value)
-    return ", ".join(f"{k} `{str(v)[:80]}`" for k, v in coded.items() if type(v) not in (dict, list)) or "what the profile fixes"
