@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from decimal import Decimal
 from itertools import product
-from math import nextafter
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..r4 import R4, Component, Parameter
 from ..types import VIEW, Key
+from .measures import numbers, quantities, text_of
 from .paths import Place, Visit, extension_values, places, root, walk
-from .values import DAWN, DUSK, LEAST, LONGEST, MOST, date_span, fold
+from .values import DAWN, DUSK, LONGEST, date_span, fold
 
 JOIN = "\x1f"  # between the parts of a composite
 KINDS = frozenset({"token", "string", "reference", "uri", "date", "number", "quantity", "composite"})
@@ -167,9 +166,9 @@ def _plain_token(name: str, value: Any, out: list[Key], system: str = "") -> Non
 
 def _coding(name: str, v: Any, out: list[Key]) -> None:
     if type(v) is dict:
-        code, display = _text(v, "code"), _text(v, "display")
+        code, display = text_of(v, "code"), text_of(v, "display")
         if code or display:
-            out.append(Key(name, "token", code, _text(v, "system"), fold(display)))
+            out.append(Key(name, "token", code, text_of(v, "system"), fold(display)))
 
 
 def _concept(name: str, v: Any, out: list[Key]) -> None:
@@ -177,24 +176,19 @@ def _concept(name: str, v: Any, out: list[Key]) -> None:
         return
     for coding in _items(v, "coding"):
         _coding(name, coding, out)
-    if text := _text(v, "text"):
+    if text := text_of(v, "text"):
         out.append(Key(name, "token", "", "", fold(text)))
 
 
 def _identifier(name: str, v: Any, out: list[Key]) -> None:
-    value = _text(v, "value")
+    value = text_of(v, "value")
     if not value:
         return
     kind = v.get("type")
-    out.append(Key(name, "token", value, _text(v, "system"), fold(_text(kind, "text"))))
+    out.append(Key(name, "token", value, text_of(v, "system"), fold(text_of(kind, "text"))))
     for coding in _items(kind, "coding"):
-        if _text(coding, "code"):
-            out.append(Key(f"{name}:of-type", "token", f"{_text(coding, 'system')}|{_text(coding, 'code')}|{value}"))
-
-
-def _text(v: Any, part: str) -> str:
-    value = v.get(part) if type(v) is dict else None
-    return value[:LONGEST] if type(value) is str else ""
+        if text_of(coding, "code"):
+            out.append(Key(f"{name}:of-type", "token", f"{text_of(coding, 'system')}|{text_of(coding, 'code')}|{value}"))
 
 
 def _items(v: Any, part: str) -> list[Any]:
@@ -233,16 +227,16 @@ def _reference(name: str, place: Place, r4: R4) -> Visit | None:
     if place.type == "Reference":
         return lambda v, out: _one_reference(name, v, out)
     if place.type == "Resource":
-        return lambda v, out: _one_reference(name, {"reference": f"{_text(v, 'resourceType')}/{_text(v, 'id')}"}, out)
+        return lambda v, out: _one_reference(name, {"reference": f"{text_of(v, 'resourceType')}/{text_of(v, 'id')}"}, out)
     return (lambda v, out: _canonical(name, v, out)) if place.type in ("canonical", "uri", "url", "code") else None
 
 
 def _one_reference(name: str, v: Any, out: list[Key]) -> None:
-    target, identifier = _text(v, "reference"), v.get("identifier") if type(v) is dict else None
+    target, identifier = text_of(v, "reference"), v.get("identifier") if type(v) is dict else None
     if target:
         out.append(Key(name, "reference", target.split("/_history/", 1)[0]))
-    if value := _text(identifier, "value"):
-        system = _text(identifier, "system")
+    if value := text_of(identifier, "value"):
+        system = text_of(identifier, "system")
         if not target:
             out.append(Key(name, "reference", "", f"{system}|{value}"))
         out.append(Key(f"{name}:identifier", "token", value, system))
@@ -277,7 +271,7 @@ def _date(name: str, place: Place, r4: R4) -> Visit | None:
 
 
 def _period(v: Any) -> tuple[int, int] | None:
-    start, end = date_span(_text(v, "start")), date_span(_text(v, "end"))
+    start, end = date_span(text_of(v, "start")), date_span(text_of(v, "end"))
     return (start[0] if start else DAWN, end[1] if end else DUSK) if start or end else None
 
 
@@ -292,76 +286,9 @@ def _timing(v: Any) -> tuple[int, int] | None:
     return (min(s[0] for s in spans), max(s[1] for s in spans)) if spans else None
 
 
-def _number(name: str, place: Place, r4: R4) -> Visit | None:
-    if place.type == "Range":
-        return lambda v, out: _ranged(name, "number", v, out)
-    if not r4.is_primitive(place.type):
-        return None
-
-    def emit(v: Any, out: list[Key]) -> None:
-        if (n := _float(v)) is not None:
-            out.append(Key(name, "number", "", "", "", n, n))
-
-    return emit
-
-
-def _float(v: Any) -> float | None:
-    if type(v) not in (int, float, Decimal):
-        return None
-    try:
-        return min(max(float(v), LEAST), MOST)
-    except OverflowError:
-        return MOST if v > 0 else LEAST
-
-
-def _quantity(name: str, place: Place, r4: R4) -> Visit | None:
-    if place.type == "Range":
-        return lambda v, out: _ranged(name, "quantity", v, out)
-    if place.type in ("Quantity", "Age", "Duration", "Count", "Distance", "Money"):
-        return lambda v, out: _one_quantity(name, v, out)
-    return None
-
-
-def _one_quantity(name: str, v: Any, out: list[Key]) -> None:
-    n = _float(v.get("value")) if type(v) is dict else None
-    if n is None:
-        return
-    low, high = n, n
-    match v.get("comparator"):
-        case "<":
-            low, high = LEAST, nextafter(n, LEAST)
-        case "<=":
-            low = LEAST
-        case ">":
-            low, high = nextafter(n, MOST), MOST
-        case ">=":
-            high = MOST
-    if currency := _text(v, "currency"):
-        out.append(Key(name, "quantity", currency, "urn:iso:std:iso:4217", "", low, high))
-        return
-    code, unit = _text(v, "code"), _text(v, "unit")
-    if code or not unit:
-        out.append(Key(name, "quantity", code, _text(v, "system"), "", low, high))
-    if unit and unit != code:
-        out.append(Key(name, "quantity", unit, "", "", low, high))
-
-
-def _ranged(name: str, kind: str, v: Any, out: list[Key]) -> None:
-    if type(v) is not dict:
-        return
-    first, last = v.get("low"), v.get("high")
-    ends = [_float(e.get("value")) if type(e) is dict else None for e in (first, last)]
-    if ends == [None, None]:
-        return
-    about = first if type(first) is dict else last
-    unit, system = _text(about, "code") or _text(about, "unit"), _text(about, "system")
-    low, high = (LEAST if ends[0] is None else ends[0]), (MOST if ends[1] is None else ends[1])
-    out.append(Key(name, kind, "" if kind == "number" else unit, "" if kind == "number" else system, "", low, high))
-
-
 _KINDS: dict[str, Callable[[str, Place, R4], Visit | None]] = {
-    "token": _token, "string": _string, "reference": _reference, "uri": _uri, "date": _date, "number": _number,
-    "quantity": _quantity,
+    "token": _token, "string": _string, "reference": _reference, "uri": _uri, "date": _date, "number": numbers,
+    "quantity": quantities,
 }  # fmt: skip
 
 
