@@ -19,7 +19,8 @@ from ..domain.search import Query, Term
 from ..domain.types import CONTACT, PLACES, PRACTICE, VIEW, All, Any_, ByPerson, Has, Not, Only, Predicate, Views
 from .base import Unavailable
 from .mongo_documents import Document
-from .mongo_query import Hops, Said, allowed, beyond, both, hidden_by, null_fields, sort_fields, sort_spec, where
+from .mongo_order import beyond, null_fields, sort_fields, sort_spec
+from .mongo_query import Hops, Said, allowed, both, hidden_by, where
 
 MOST_HOPS: Final = 100_000  # references that one filter carries: a message holds 16 MB
 EPOCH: Final[Document] = {"$lookup": {"from": "epoch", "localField": "patient", "foreignField": "_id", "as": "e"}}
