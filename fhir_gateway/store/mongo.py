@@ -28,20 +28,17 @@ from . import linking, mongo_history, mongo_outbox, mongo_seals, mongo_search, m
 from .base import AT_A_TIME, TooLong, Unavailable
 from .mongo_changes import DAY, Changes
 from .mongo_commit import transaction, written_once
-from .mongo_documents import Document, kept_id, linked_id, note_document, note_position, note_since, stored, version_id
+from .mongo_documents import Document, kept_id, linked, linked_id, note_document, note_position, note_since, stored, version_id
 from .mongo_query import among, both, of_types
 from .mongo_search import EPOCH, RETURNED, Moment, Reader
-from .mongo_server import DURABLE, SNAPSHOT, Database, obeying, reading, unavailable
+from .mongo_server import DURABLE, SNAPSHOT, Database, cause, obeying, reading, unavailable
 
 T = TypeVar("T")
+DAWN: Final = datetime(1970, 1, 1, tzinfo=UTC)  # of what is not dated
 SWEEP_EVERY: Final = 64  # values with an end, between two looks for those long over
 
 
-def _undated() -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC)
-
-
-async def open(uri: str, *, clock: Callable[[], datetime] = _undated, search_seconds: float = 5.0) -> MongoStore:
+async def open(uri: str, *, clock: Callable[[], datetime] = lambda: DAWN, search_seconds: float = 5.0) -> MongoStore:
     """Open (make, bring up to date) the store in this database. Unavailable, in one sentence, when that cannot be.
 
     `clock` (from `wiring`) dates the few operations of a commit that holds nothing dated. A search is given up after `search_seconds`.
@@ -313,7 +310,7 @@ class MongoStore:
         except DocumentTooLarge as wrong:
             raise unavailable(wrong) from wrong
         except BSONError as wrong:
-            raise _cause(wrong) from wrong
+            raise cause(wrong) from wrong
         finally:
             self._writes -= 1
             if not self._writes:
@@ -357,7 +354,7 @@ class MongoStore:
         return {Ref(*d["_id"].split("/", 1)) for d in rows}
 
     async def link(self, remote: str, ref: Ref) -> Linked | None:
-        return _link(await self._list("link", {"_id": {"$eq": linked_id(remote, ref)}}))
+        return linked(await self._list("link", {"_id": {"$eq": linked_id(remote, ref)}}))
 
     async def link_by_remote(self, remote: str, remote_id: str) -> Linked | None:
         filter = {"there": {"$eq": f"{remote} {remote_id}"}, "_id.remote": {"$eq": remote}}
@@ -396,15 +393,6 @@ class MongoStore:
         if self._writes:
             await self._idle.wait()
         await self._client.close()
-
-
-def _link(rows: list[Document]) -> Linked | None:
-    return msgspec.msgpack.decode(rows[0]["body"], type=Linked) if rows else None
-
-
-def _cause(wrong: BaseException) -> BaseException:
-    """The driver wraps what a text cannot be written for."""
-    return wrong.__cause__ or wrong
 
 
 __all__ = ["MongoStore", "open"]

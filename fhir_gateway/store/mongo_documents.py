@@ -11,6 +11,8 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from ..domain import audit, facts
 from ..domain.periods import instant, micros
 from ..domain.predicate import values_of
@@ -184,6 +186,10 @@ def kept_id(kind: str, key: str) -> str:
 
 def linked_id(remote: str, ref: Ref) -> Document:
     return {"remote": remote, "ref": str(ref)}
+
+
+def linked(rows: Sequence[Document]) -> Linked | None:
+    return msgspec.msgpack.decode(rows[0]["body"], type=Linked) if rows else None
 
 
 def link_there(link: Linked) -> str:

@@ -116,6 +116,11 @@ def codes_of(wrong: PyMongoError) -> set[int | None]:
     return {code_of(wrong), *(e.get("code") for e in (getattr(wrong, "details", None) or {}).get("writeErrors", ()))}
 
 
+def cause(wrong: BaseException) -> BaseException:
+    """The driver wraps what a text cannot be written for."""
+    return wrong.__cause__ or wrong
+
+
 def unavailable(wrong: PyMongoError | DocumentTooLarge) -> Exception:
     """What the caller is told: `Unavailable`, without the server's words (they may hold values); a mistake of ours stays what it is."""
     codes = set() if isinstance(wrong, DocumentTooLarge) else codes_of(wrong)
