@@ -5,7 +5,7 @@ What an import or a partner added counts for nothing until an operator confirms 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol
@@ -15,7 +15,8 @@ import msgspec
 from . import groups as grouping
 from . import strict
 from .groups import NO_YES, Group
-from .periods import bounds, covers, micros
+from .organisations import Organisation, Role, identifiers_of, organisation_of, person_name, role_of, target_of
+from .periods import covers, micros
 from .types import Actor, Ref, Writer
 from .vocabulary import ROLE_AT, SECTOR_CODES, SECTOR_SYSTEM
 
@@ -77,32 +78,6 @@ DEFAULT_SECTORS: Final = Sectors(
 
 
 @dataclass(frozen=True, slots=True)
-class Organisation:
-    ref: str
-    name: str
-    confirmed: bool
-    types: tuple[str, ...]
-    part_of: str | None
-    identifiers: frozenset[str]
-    ended: bool = False  # an operator says that it is no more (`active` false)
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """A confirmed, active PractitionerRole."""
-
-    ref: str
-    practitioner: str | None
-    organisation: str | None
-    codes: frozenset[str]
-    services: frozenset[str]
-    identifiers: frozenset[str]
-    low: int | None
-    high: int | None
-    titles: tuple[tuple[str, str], ...] = ()  # (system|code, what the job is called), where it is called something
-
-
-@dataclass(frozen=True, slots=True)
 class Directory:
     """Built from current records; answers what an asker is called and where an organisation belongs."""
 
@@ -134,15 +109,15 @@ class Directory:
         for body, ref, sure in resources:
             kind = body.get("resourceType")
             if kind == "Organization":
-                organisations[ref] = _organisation(body, ref, sure)
+                organisations[ref] = organisation_of(body, ref, sure)
             elif kind == "Practitioner":
-                people[ref] = (person_name(body), _identifiers(body) if sure else frozenset())
+                people[ref] = (person_name(body), identifiers_of(body) if sure else frozenset())
             elif kind == "PractitionerRole" and sure and body.get("active") is not False:
-                role = _role(body, ref)
+                role = role_of(body, ref)
                 if role is not None:
                     roles[ref] = role
             elif kind == "HealthcareService" and sure and body.get("active") is not False:
-                services[ref] = _target(body.get("providedBy")) or ""
+                services[ref] = target_of(body.get("providedBy")) or ""
             elif kind == "Group" and sure and (group := grouping.read(body, ref)) is not None:
                 groups[ref] = group
         return cls._whole(organisations, people, roles, services, table, groups)
@@ -419,54 +394,3 @@ class Directory:
 def confirmed(writer: Writer) -> bool:
     """Did an operator, or the gateway itself, write this directory entry."""
     return writer.kind == "operator" or writer.method == "SYSTEM"
-
-
-def _organisation(body: Mapping[str, Any], ref: str, sure: bool) -> Organisation:
-    types = tuple(f"{c.get('system', '')}|{c.get('code', '')}" for t in body.get("type", ()) for c in t.get("coding", ()))
-    live = sure and body.get("active") is not False
-    return Organisation(ref, body.get("name", ""), live, types, _target(body.get("partOf")), _identifiers(body), sure and not live)
-
-
-def _role(body: Mapping[str, Any], ref: str) -> Role | None:
-    try:
-        low, high = bounds(body.get("period"))
-    except ValueError:
-        return None
-    codes = frozenset(f"{c.get('system', '')}|{c.get('code', '')}" for cc in body.get("code", ()) for c in cc.get("coding", ()))
-    services = frozenset(s for s in (_target(x) for x in body.get("healthcareService", ())) if s)
-    return Role(
-        ref,
-        _target(body.get("practitioner")),
-        _target(body.get("organization")),
-        codes,
-        services,
-        _identifiers(body),
-        low,
-        high,
-        tuple(_titles(body)),
-    )
-
-
-def _titles(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for concept in body.get("code", ()):
-        for c in concept.get("coding", ()):
-            called = c.get("display") or concept.get("text")
-            if called and c.get("system") and c.get("code"):
-                yield f"{c['system']}|{c['code']}", str(called)
-
-
-def _target(reference: Mapping[str, Any] | None) -> str | None:
-    text = (reference or {}).get("reference")
-    return text.split("/_history/", 1)[0] if isinstance(text, str) and ":" not in text and not text.startswith("#") else None
-
-
-def _identifiers(body: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(f"{i.get('system', '')}|{i['value']}" for i in body.get("identifier", ()) if i.get("value"))
-
-
-def person_name(body: Mapping[str, Any]) -> str:
-    """How the first name of a FHIR resource is said; empty without one."""
-    for name in body.get("name", ()):
-        parts = [*name.get("prefix", ()), *name.get("given", ()), name.get("family", "")]
-        return str(name.get("text") or " ".join(p for p in parts if p))
-    return ""

@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Final
 
 from .consent import decide
-from .directory import Directory, Role
+from .directory import Directory
+from .organisations import Role
 from .periods import covers, micros
 from .standing import Standing, relationship
 from .types import Action, Actor, Ask, Decision, Facts, Writer

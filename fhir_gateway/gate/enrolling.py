@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..domain import strict
-from ..domain.directory import confirmed, person_name
+from ..domain.directory import confirmed
+from ..domain.organisations import person_name
 from ..domain.periods import micros
 from ..domain.problem import Problem
 from ..domain.types import Ref

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ...domain.directory import Directory, Role
+from ...domain.directory import Directory
+from ...domain.organisations import Role
 from ...domain.periods import covers, micros
 from ...domain.search.values import fold
 from ...gate import Context
