@@ -24,7 +24,7 @@ from ..domain.groups import is_agreement
 from ..domain.labels import LabelSets
 from ..domain.limits import DEFAULT, Limits
 from ..domain.merged import as_one
-from ..domain.problem import Issue, Problem, not_found
+from ..domain.problem import Problem, not_found
 from ..domain.profile import Definitions
 from ..domain.r4 import R4
 from ..domain.read_only import ReadOnly
@@ -34,6 +34,7 @@ from ..domain.search import Query
 from ..domain.standing import STANDING_TYPES, Policy, Standing
 from ..domain.types import VIEW, Actor, Ask, Bump, Cut, Decision, Facts, Note, Ref, Stored
 from ..store.base import Store
+from .answers import Answer, Entry, Page, Written
 
 STANDINGS_KEPT = 20_000
 WRITTEN_BY_US = frozenset({"AuditEvent"})
@@ -133,58 +134,6 @@ class Context:
     def asks(self, action: str) -> Ask:
         """This asker's question, at this moment and for this purpose. `action` is access, disclose, collect or correct."""
         return Ask(self.actor, action, self.at, self.purpose)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One resource as this reader may have it: JSON bytes (the stored bytes, or the filtered view)."""
-
-    ref: Ref
-    version: int
-    updated: datetime
-    body: bytes
-    filtered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One Bundle entry: `mode` is match, include or outcome; history entries carry `method` and may have no body."""
-
-    ref: Ref
-    version: int
-    updated: datetime
-    body: bytes | None
-    mode: str = "match"
-    method: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What a search, a history or `$everything` found. `next` is an opaque signed token, None on the last page."""
-
-    entries: tuple[Entry, ...]
-    total: int | None = None
-    next: str | None = None
-    used: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a write did: `created`, `updated`, `unchanged` (content equal: no new version), `deleted`, `matched` (conditional create), `drafted` (a volunteer's,
-    which waits for the person).
-
-    `shown` is False where the writer may not read what they hit upon: they are told its place, and no version, which would count
-    what others do (leak list L21, L45).
-    """
-
-    ref: Ref
-    version: int
-    updated: datetime
-    body: bytes | None
-    did: str = "updated"
-    shown: bool = True
-    issues: tuple[Issue, ...] = ()  # what may surprise about it, that is not to be seen in it
-    draft: Ref | None = None  # `drafted`: the Task that says that this waits for the person
 
 
 # -- what is known ----------------------------------------------------------------------------------------------------
