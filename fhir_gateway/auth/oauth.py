@@ -6,7 +6,6 @@ SMART App Launch 2.2 (https://hl7.org/fhir/smart-app-launch/), OAuth 2.0 with PK
 
 from __future__ import annotations
 
-import hmac
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -16,17 +15,17 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from ..domain.problem import Problem
 from ..domain.scopes import Scopes
 from ..domain.types import Drop, Keep, Note, Op
 from . import clients, held, people
+from .asked import Asked, Code, Launch, verified
 from .clients import Client
 from .held import REFRESH, Grant, Refresh
 from .kept import CHANGED, Kept, commit_unless_taken, digest, pack
 from .keysets import KeySets
-from .prompting import ANY, Prompt, understood
+from .prompting import understood
 from .proving import named, prove
 from .refusal import Refusal, SentBack, once, unknown_client
 from .tokens import Caller, Tokens, revocation, sign
@@ -35,51 +34,7 @@ CODE, LAUNCH = "code", "launch"
 CODE_LIFE, LAUNCH_LIFE = timedelta(minutes=5), timedelta(minutes=5)
 CODE_REMEMBERED = timedelta(days=1)  # a used code is known that long, so that its reuse is seen
 OFFLINE, ONLINE = timedelta(days=90), timedelta(hours=12)
-VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What an app asks a person to approve. `scopes` are already no more than the app is registered for."""
-
-    client: Client
-    redirect_uri: str
-    scopes: str
-    challenge: str
-    state: str = ""
-    nonce: str = ""
-    launch: str | None = None
-    launch_key: str = ""  # its name in the store
-    launched_by: str = ""  # the person in whose hands it works
-    prompt: Prompt = ANY
-
-
-@dataclass(frozen=True, slots=True)
-class _Code:
-    client: str
-    redirect_uri: str
-    challenge: str
-    nonce: str
-    grant: str
-    subject: str
-    scopes: str
-    launch: str | None
-    signed_in: datetime
-    until: datetime
-    used: bool = False
-    session: str = ""
-    roles: tuple[str, ...] | None = None
-    assurance: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Launch:
-    """Whom an app is opened on: works for this app, in the hands of this person."""
-
-    patient: str
-    client: str
-    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +84,7 @@ class OAuth:
             return asked
         key = digest(given["launch"])
         raw = await self.store.kept(LAUNCH, key, at)
-        launch = msgspec.json.decode(raw, type=_Launch) if raw else None
+        launch = msgspec.json.decode(raw, type=Launch) if raw else None
         if launch is None or launch.client != client.id:
             raise Refusal("invalid_request", "This launch has ended. Start the app again.")
         return replace(asked, launch=launch.patient, launch_key=key, launched_by=launch.subject)
@@ -137,7 +92,7 @@ class OAuth:
     async def launch(self, client: str, patient: str, subject: str, at: datetime) -> str:
         """The `launch` value with which this person opens this app on this patient (SMART EHR launch): once, within five minutes."""
         value = self._random()
-        await self.store.commit(Keep(LAUNCH, digest(value), pack(_Launch(patient, client, subject)), at + LAUNCH_LIFE))
+        await self.store.commit(Keep(LAUNCH, digest(value), pack(Launch(patient, client, subject)), at + LAUNCH_LIFE))
         return value
 
     async def approve(self, asked: Asked, who: Caller, at: datetime, session: str = "") -> str:
@@ -155,7 +110,7 @@ class OAuth:
             await self.store.commit(self._note("authorize", who, asked.client.id, at, "somebody else's launch", patient=own_record(who), allowed=False))
             return self.back(here, error="access_denied", error_description="Somebody else opened this app.")
         code = self._random()
-        kept = _Code(
+        kept = Code(
             asked.client.id, asked.redirect_uri, asked.challenge, asked.nonce, self.new_id(), who.subject, scopes,
             launch, who.signed_in or at, at + CODE_LIFE, session=session, roles=tuple(sorted(who.roles)), assurance=who.assurance,
         )  # fmt: skip
@@ -209,7 +164,7 @@ class OAuth:
         bad = Refusal("invalid_grant", "This code does not work: it is unknown, used, too old, or another app's.")
         key = digest(form.get("code", ""))
         raw = await self.store.kept(CODE, key, at)
-        code = msgspec.json.decode(raw, type=_Code) if raw else None
+        code = msgspec.json.decode(raw, type=Code) if raw else None
         if code is None or code.client != client.id:
             raise bad
         if code.used:
@@ -217,7 +172,7 @@ class OAuth:
             raise bad
         if at >= code.until or form.get("redirect_uri") != code.redirect_uri:
             raise bad
-        if not _verified(form.get("code_verifier", ""), code.challenge):
+        if not verified(form.get("code_verifier", ""), code.challenge):
             raise Refusal("invalid_grant", "The code_verifier does not fit the code_challenge.")
         offline = "offline_access" in code.scopes.split()
         ends = at + (OFFLINE if offline else ONLINE)
@@ -420,9 +375,3 @@ def ended() -> Refusal:
 def own_record(who: Caller) -> str | None:
     """The record of whoever acts for one person, themselves or another: what an app of theirs is always opened on."""
     return who.patient if who.kind in ("patient", "proxy") else None
-
-
-def _verified(verifier: str, challenge: str) -> bool:
-    if not VERIFIER.fullmatch(verifier):
-        return False
-    return hmac.compare_digest(create_s256_code_challenge(verifier), challenge)

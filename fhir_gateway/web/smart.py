@@ -13,7 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..auth import discovery
-from ..auth.oauth import Asked, OAuth, own_record
+from ..auth.asked import Asked
+from ..auth.oauth import OAuth, own_record
 from ..auth.prompting import BEGAN
 from ..auth.refusal import Refusal, SentBack
 from ..auth.sessions import Session, Sessions
