@@ -43,9 +43,7 @@ from .settings.signing import OWN, SigningKey, read_key
 from .settings.unsafe import loopback
 from .store import journalled, sqlite
 from .store.base import Store, StoreError
-from .store.copying import Rows
 from .store.journal import Damaged, Head, Journal
-from .store.sqlite_copy import SqliteRows
 from .store.trouble import Trouble
 from .sync.hooks import Hooks
 from .sync.partner import Partner
@@ -318,46 +316,6 @@ async def open_store(address: str, search_seconds: float = 5.0, key: str | None 
         return await sqlite.open(path, key=key, clock=now, search_seconds=search_seconds)
     except StoreError as wrong:
         raise Refused(str(wrong)) from None
-
-
-@asynccontextmanager
-async def open_rows(source: str, target: str, source_key: str | None = None, target_key: str | None = None) -> AsyncIterator[tuple[Rows, Rows]]:
-    """Two stores as rows, to copy the first to the second, which is taken for the copy. Refused when either cannot be;
-    Unavailable when one of them fails meanwhile."""
-    from pymongo.errors import PyMongoError
-
-    from .store import mongo_server
-
-    opened: list[Rows] = []
-    try:
-        try:
-            opened.append(await _source_rows(source, source_key))
-            opened.append(_target_rows(target, target_key))
-            await opened[1].begin()
-        except StoreError as refused:
-            raise Refused(str(refused)) from None
-        yield opened[0], opened[1]
-    except PyMongoError as wrong:
-        raise mongo_server.unavailable(wrong) from wrong
-    finally:
-        for one in opened:
-            await one.close()
-
-
-async def _source_rows(address: str, key: str | None) -> Rows:
-    if address.startswith("sqlite:"):
-        return SqliteRows(Path(address.removeprefix("sqlite:")), target=False, key=key)
-    from .store.mongo_copy import MongoRows
-
-    return await MongoRows(address).open()
-
-
-def _target_rows(address: str, key: str | None) -> Rows:
-    if address.startswith("sqlite:"):
-        return SqliteRows(Path(address.removeprefix("sqlite:")), target=True, key=key)
-    from .store.mongo_copy import MongoRows
-
-    return MongoRows(address)
 
 
 async def open_tokens(settings: Settings, store: Store) -> Tokens:

@@ -13,7 +13,7 @@ from ..settings import Refused, load, refuse_unknown
 from ..settings.unsafe import key_of_file, unsafe_store
 from ..store.base import Unavailable
 from ..store.copying import PARTS, Rows, Sum, summed
-from ..wiring import open_rows
+from ..two_stores import open_rows
 from .operating import out
 
 
