@@ -17,6 +17,7 @@ from hashlib import sha256
 from html import unescape
 from typing import Any, Final
 
+from .mapping.codecs import TEAM_PHONE
 from .mapping.names import EXTENSIONS
 from .readable import ENGLISH, narrative, thing
 from .sentences import Sentences
@@ -110,7 +111,9 @@ def _whom(reference: Mapping[str, Any]) -> str:
     target = reference.get("reference") if isinstance(reference.get("reference"), str) else ""
     kind = _word(reference.get("type")) or (str(target).split("/")[-2] if "/" in str(target) else "")
     who = _word(reference.get("display")) or SOMEBODY.get(kind, "Somebody")
-    return f"{who} ({target})" if target and not str(target).startswith("urn:") and "display" not in reference else who
+    number = next((t for x in objects(reference.get("extension")) if x.get("url") == TEAM_PHONE and (t := _word(an_object(x.get("valueContactPoint")).get("value")))), "")
+    named = f"{who} ({target})" if target and not str(target).startswith("urn:") and "display" not in reference else who
+    return f"{named}, {number}" if number else named
 
 
 def _word(value: Any) -> str:
