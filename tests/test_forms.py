@@ -233,7 +233,7 @@ def test_expressions_are_bounded() -> None:
 
 
 def test_our_own_forms_are_valid_and_bring_no_licensed_words() -> None:
-    assert set(OWN) == {"goal-from-wheel", "my-own-words", "my-wheel", "scores"}
+    assert set(OWN) == {"about-me", "goal-from-wheel", "my-own-words", "my-wheel", "scores"}
     for form in OWN.values():
         assert wrong(form) == []
         assert KNOWN.questionnaire(form["url"] + "|1.0.0") is not None

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from fhir_gateway import definitions
 from fhir_gateway.domain import mapping, narrative, said_again, strict
+from fhir_gateway.domain.mapping.codecs import TEAM_PHONE
 from fhir_gateway.domain.mapping.names import EXTENSIONS, is_main
 from fhir_gateway.domain.rendering import rendered
-from fhir_gateway.domain.types import VIEW
+from fhir_gateway.domain.shown_plan import shown_plan
+from fhir_gateway.domain.types import PLACES, VIEW
 from fhir_gateway.domain.validate import check
 from fhir_gateway.tables import load_tables
 
@@ -48,12 +50,27 @@ def test_a_reader_who_knows_no_extension_of_ours_reads_what_to_do() -> None:
     assert [i for i in check(strict.read(strict.dump(told)), definitions.load_r4()) if i.severity in ("error", "fatal")] == []
 
 
+def test_whoever_sees_the_crisis_plan_alone_knows_whom_of_the_team_to_ring_and_nobody_else() -> None:
+    (asha,) = [m for m in PLAN["team"] if m["id"] in PLAN["contingency"][0]["who_to_contact"]]
+    alone = mapping.read([CRISIS], load_tables(), homeless=False)
+    things = {f"CarePlan/{CRISIS.get('id')}": ("contingency", {})}
+    assert "team" not in alone.plan, "a plan that is kept is made no team"
+    assert shown_plan(alone.plan, things, [CRISIS])["team"] == [{"id": asha["id"], "name": asha["name"], "phone": asha["phone"]}]
+    assert f"{asha['name']}, {asha['phone']}" in read(said_again.said(CRISIS))
+    known = {**alone.plan, "team": [{"id": asha["id"], "name": "Dr A", "phone": "1"}]}
+    assert shown_plan(known, things, [CRISIS])["team"] == known["team"], "who sees the team reads it there"
+    hidden = rendered(CRISIS, VIEW | PLACES)
+    assert asha["phone"] not in json.dumps(hidden) and asha["phone"] not in read(said_again.said(hidden)), "of somebody at risk no number"
+    assert shown_plan(alone.plan, things, [hidden])["team"] == [{"id": asha["id"], "name": asha["name"]}]
+
+
 WORDS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=12)
 
 
 def crises() -> st.SearchStrategy[dict[str, Any]]:
     one = st.builds(lambda name, text: {"url": EXTENSIONS + name, "valueString": text}, st.sampled_from(sorted(said_again.WORDS)), WORDS)
-    whom = st.sampled_from([{"reference": "RelatedPerson/r1", "display": "Leila"}, {"reference": "RelatedPerson/r1"}, {"display": "Bo"}, {"type": "Practitioner", "display": "Dr P"}])
+    whom = st.sampled_from([{"reference": "RelatedPerson/r1", "display": "Leila"}, {"reference": "RelatedPerson/r1"}, {"display": "Bo"}, {"type": "Practitioner", "display": "Dr P"},
+                            {"display": "Dr P", "extension": [{"url": TEAM_PHONE, "valueContactPoint": {"system": "phone", "value": "01603 555 444"}}]}])  # fmt: skip
     call = whom.map(lambda w: {"url": EXTENSIONS + "contingency-contact", "valueReference": w})
     base = {"resourceType": "CarePlan", "id": "c1", "status": "active", "intent": "plan", "subject": {"reference": "Patient/p1"}}
     return st.builds(lambda title, e: {**base, "title": title, "extension": e}, WORDS, st.lists(one | call, max_size=4))

@@ -14,9 +14,7 @@ import msgspec
 
 from .. import gate
 from ..domain import forms, labels, strict
-from ..domain.forms import becoming
-from ..domain.main_plan import counts, main_of
-from ..domain.mapping.names import MAIN_CATEGORY, SNOMED
+from ..domain.forms import about_me, becoming
 from ..domain.problem import Issue, Problem
 from ..domain.reconcile import edited
 from ..domain.types import Keep, Ref
@@ -24,6 +22,7 @@ from ..domain.validate import check
 from ..gate import Context
 from ..gate.committing import again
 from ..gate.transacting import prepare, read_steps
+from . import about_me as in_plan
 from . import forms as keeping
 from .forms import ANSWERS, Form
 
@@ -52,6 +51,9 @@ async def shown(ctx: Context, response: Mapping[str, Any], form: Form | None = N
     form = keeping.checked(ctx, form) if form is not None else await _form(ctx, response)
     found = _extracted(ctx, form, response)
     private = response.get("meta", {}).get("security", ())
+    if about_me.asks(form):
+        steps = [] if about_me.is_of_a_plan(response) else await in_plan.entries(ctx, response)
+        found = replace(found, entries=tuple(steps), keys=(about_me.KIND, "plan")[: len(steps)])
     return replace(found, entries=tuple({**e, "resource": _as_private(e["resource"], private)} for e in found.entries))
 
 
@@ -109,6 +111,8 @@ def _extracted(ctx: Context, form: Form, response: Mapping[str, Any]) -> forms.E
 async def _write(ctx: Context, response: dict[str, Any], version: int, before: Before, kept: bytes | None) -> Done:
     form = await _form(ctx, response)
     found = _extracted(ctx, form, response)
+    if about_me.asks(form):
+        return await _about_me(ctx, response, version, before, kept)
     becoming.allowed(found.entries, response, ctx.actor.ids | {ctx.actor.user})
     steps: list[dict[str, Any]] = []
     fresh: list[str] = []  # keys, in the order of the first steps
@@ -135,6 +139,22 @@ async def _write(ctx: Context, response: dict[str, Any], version: int, before: B
     answers = await _commit(ctx, steps, Before(version, before.made), str(response["id"]), kept, fresh)
     did = [(str(answers[n].ref), answers[n].did) for n in range(len(fresh))]
     return Done((*did, *await _left(ctx, same)), tuple(issues))
+
+
+async def _about_me(ctx: Context, response: dict[str, Any], version: int, before: Before, kept: bytes | None) -> Done:
+    """Answers to the form *About me*: the plan says so from now on. What the plan itself says of it becomes nothing."""
+    id = str(response["id"])
+    if about_me.is_of_a_plan(response) or before.version == version:
+        return Done(await _left(ctx, list(before.made.values())))
+    was = about_me.said(dict(strict.decode((await gate.vread(ctx, Ref(ANSWERS, id), before.version)).body))) if before.version else None
+    steps = await in_plan.entries(ctx, response, was)
+    if not steps:
+        await _commit(ctx, [], Before(version, before.made), id, kept)
+        return Done(await _left(ctx, list(before.made.values())))
+    steps[0]["resource"] = _as_private(steps[0]["resource"], response.get("meta", {}).get("security", ()))
+    steps.append(_provenance(ctx, response, version, steps[:1]))
+    answers = await _commit(ctx, steps, Before(version, before.made), id, kept, [about_me.KIND])
+    return Done(((str(answers[0].ref), answers[0].did),))
 
 
 async def _left(ctx: Context, refs: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -207,9 +227,7 @@ async def _into_plan(ctx: Context, response: Mapping[str, Any], new: Sequence[tu
         return []
     patient = str(response["subject"]["reference"]).removeprefix("Patient/")
     may_read = ctx.scopes is None or (ctx.scopes.covers("s", "CarePlan") and ctx.scopes.covers("u", "CarePlan"))
-    asked = [("patient", patient), ("category", f"{SNOMED}|{MAIN_CATEGORY}"), ("status", "active")]
-    found = {str(e.ref): e for e in (await gate.search(ctx, "CarePlan", asked)).entries if e.body is not None and counts(strict.decode(e.body))} if may_read else {}
-    hit = found.get(main_of(await gate.main_plan_of(ctx, f"Patient/{patient}"), found) or "")
+    hit = await in_plan.main_plan(ctx, patient) if may_read else None
     if hit is None or not (await gate.may(ctx, "correct", hit.ref)).permit:
         issues.append(Issue("information", "informational", "", NOT_IN_PLAN))
         return []
@@ -230,7 +248,7 @@ def _provenance(ctx: Context, response: Mapping[str, Any], version: int, steps: 
 
 async def waits(ctx: Context, form: Form, response: Mapping[str, Any]) -> bool:
     """Are these finished answers that the form makes something of and nothing was made of: a stop came between, or it was refused."""
-    if response.get("status") not in FINISHED or not forms.makes_something(form):
+    if response.get("status") not in FINISHED or about_me.is_of_a_plan(response) or not (forms.makes_something(form) or about_me.asks(form)):
         return False
     return await ctx.house.store.kept(KEPT, f"{ANSWERS}/{response['id']}", ctx.at) is None
 

@@ -12,10 +12,12 @@ from typing import Any
 
 from .. import gate
 from ..domain import forms, strict
+from ..domain.forms import about_me as own_words
 from ..domain.problem import Issue, Problem, not_found
 from ..domain.types import CONFIDENTIALITY, Ref
 from ..domain.vocabulary import CONFIDENTIALITY_SYSTEM, HANDLING_SYSTEM, LOCATION_PROTECTED
 from ..gate import Context
+from . import about_me
 
 TYPE = "Questionnaire"
 ANSWERS = "QuestionnaireResponse"
@@ -111,6 +113,8 @@ async def populate(ctx: Context, asked: Asked) -> forms.Filled:
         if found is not None:
             observed |= await _copied(ctx, subject, {sought.link: found}, hidden)
     answers = forms.filled(form, subject, names, observed, ctx.at)
+    if own_words.asks(form):  # as plans have it, and the profile `about-me`: without a version
+        answers = replace(answers, response={**answers.response, "questionnaire": own_words.ABOUT_ME})
     labels = _labels([*observed.values(), *(r for r in names.values() if answers.spoken and isinstance(r, dict))])
     meta = {"meta": {"security": labels}} if labels else {}
     return replace(answers, response={**answers.response, **meta}, issues=(*answers.issues, *hidden))
@@ -179,6 +183,11 @@ async def _at_hand(ctx: Context, form: Form, asked: Asked, subject: str, hidden:
             out |= await _copied(ctx, subject, {"user": await _looked_up(ctx, ctx.actor.user)}, hidden)
         except Problem:  # nobody that a record tells of
             pass
+    if "about" in wanted and "about" not in asked.context:
+        patient = subject.removeprefix("Patient/")
+        now = await about_me.said_now(ctx, patient, await about_me.main_plan(ctx, patient))
+        found = await _copied(ctx, subject, {"about": now}, hidden) if now is not None else {}
+        out["about"] = found.get("about", {})
     return out
 
 

@@ -18,6 +18,7 @@ from html import unescape
 from types import MappingProxyType
 from typing import Any, Final
 
+from .mapping.codecs import TEAM_PHONE
 from .mapping.names import EXTENSIONS
 from .readable import ENGLISH, narrative, thing
 from .sentences import Sentences
@@ -136,7 +137,9 @@ def _whom(reference: Mapping[str, Any], names: Mapping[str, str]) -> str:
         return names[str(target)]
     kind = _word(reference.get("type")) or (str(target).split("/")[-2] if "/" in str(target) else "")
     who = _word(reference.get("display")) or SOMEBODY.get(kind, "Somebody")
-    return f"{who} ({target})" if target and not str(target).startswith("urn:") and "display" not in reference else who
+    number = next((t for x in objects(reference.get("extension")) if x.get("url") == TEAM_PHONE and (t := _word(an_object(x.get("valueContactPoint")).get("value")))), "")
+    named = f"{who} ({target})" if target and not str(target).startswith("urn:") and "display" not in reference else who
+    return f"{named}, {number}" if number else named
 
 
 def _word(value: Any) -> str:

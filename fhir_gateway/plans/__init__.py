@@ -4,9 +4,10 @@ A plan becomes FHIR by the tables of `mappings/`; its items are found again by `
 by a tag, `https://fhir-gateway.example/id/original|<its first address>`, so importing twice writes nothing.
 """
 
+from .beside import Opened, medicines_beside
 from .bringing import bring_in, bring_in_files
 from .editing import Item, edit, item, item_then, kind_of
-from .keeping import Opened, Saved, load, medicines_beside, opened, save
+from .keeping import Saved, load, opened, save
 from .texts import as_written, from_fhir, from_partner, is_plan, parts, read_plan, read_resources, schema, to_fhir, to_partner
 
 __all__ = [

@@ -15,16 +15,14 @@ from ..domain.mapping.carrier import dump
 from ..domain.mapping.foreign import asks_membership
 from ..domain.mapping.merging import Held, merged, with_helpers
 from ..domain.mapping.names import own_identifier
-from ..domain.medicines import is_not_to_be
 from ..domain.plan import overlay, respelt
 from ..domain.problem import Problem, not_found
 from ..domain.reconcile import edited
-from ..domain.shown_plan import shown_plan
 from ..domain.types import Ref
-from ..domain.written_down import Say, as_written
 from ..gate import Context
 from ..gate.identifying import find_person
 from ..tables import load_tables
+from .beside import Opened
 from .numbering import Own, by_place, of_one_kind, placed, renamed
 from .sending import send
 from .texts import checked
@@ -33,10 +31,6 @@ TYPES = (
     "CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference",
     "MedicationStatement", "MedicationRequest", "ClinicalImpression", "RiskAssessment",
 )  # fmt: skip
-
-
-MEDICINES = ("MedicationStatement", "MedicationRequest")
-NO_MEDICINE = ("entered-in-error", "draft", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,19 +329,6 @@ async def load(ctx: Context, patient: str) -> dict[str, Any]:
     return (await opened(ctx, patient)).plan
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A person's record as a reader may see it: the plan that it makes, and the resources, with what they refer to in the directory."""
-
-    plan: dict[str, Any]
-    record: list[dict[str, Any]]
-    things: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)  # which thing of the plan a resource is
-
-    def shown(self, say: Say = as_written) -> dict[str, Any]:
-        """The plan for a page, in the language of `say`: not one to be kept."""
-        return shown_plan(self.plan, self.things, self.record, say)
-
-
 async def opened(ctx: Context, patient: str, also: Sequence[str] = ()) -> Opened:
     """As `load`, with what it was made of. `also`: types that are worth opening a record for without any plan.
 
@@ -356,19 +337,6 @@ async def opened(ctx: Context, patient: str, also: Sequence[str] = ()) -> Opened
     found = await record(ctx, patient, also)
     read = mapping.read(found, load_tables(), homeless=False, main=await gate.main_plan_of(ctx, f"Patient/{patient}"))
     return Opened(read.plan, found, read.became)
-
-
-def medicines_beside(held: Opened, say: Say = as_written) -> list[dict[str, Any]]:
-    """Medicines of the record that the plan does not hold, as the plan would say them: what a hospital prescribed, stopped or changed is read with the
-    others, whether somebody has taken it into the plan or not. What is not to be taken has `do_not`."""
-    mine = {str(m.get("id")) for m in held.plan.get("medicines") or () if isinstance(m, Mapping)}
-    others = [r for r in held.record if r.get("resourceType") in MEDICINES and (own_identifier(r) is None or is_not_to_be(r)) and r.get("id") not in mine and r.get("status") not in NO_MEDICINE]
-    around = [r for r in held.record if r.get("resourceType") in ("Medication", "Organization", "Practitioner", "PractitionerRole")]
-    told = [{k: v for k, v in r.items() if k not in ("doNotPerform", "identifier")} for r in others]
-    read = mapping.read([*told, *around], load_tables(), homeless=False)
-    forbidden = {id(read.became[name][1]) for r in others if is_not_to_be(r) and (name := f"{r['resourceType']}/{r.get('id')}") in read.became}
-    shown = shown_plan(read.plan, read.became, others, say).get("medicines", ())
-    return [{**m, "do_not": True} if id(was) in forbidden else m for was, m in zip(read.plan.get("medicines", ()), shown, strict=True)]
 
 
 async def record(ctx: Context, patient: str, also: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ FAULTS = (
 )
 SDC = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-"
 FORMS = {
+    "about-me": ("questionnaire", "questionnaire-pop-exp"),
     "goal-from-wheel": ("questionnaire", "questionnaire-pop-exp", "questionnaire-extr-template"), "my-own-words": ("questionnaire", "questionnaire-extr-template"),
     "my-wheel": ("questionnaire", "questionnaire-extr-template"), "scores": ("questionnaire", "questionnaire-extr-obsn"),
 }  # fmt: skip

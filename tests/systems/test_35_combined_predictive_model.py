@@ -36,6 +36,10 @@ def test_the_professionals_override_is_kept_beside_the_score(programme: Programm
     assert [r["basedOn"]["reference"] for r in red] == [f"RiskAssessment/{scores['Una']['id']}"]
     assert gp.read(f"RiskAssessment/{scores['Una']['id']}")["prediction"][0]["qualitativeRisk"]["coding"][0]["code"] == "amber", "the score stays as it was"
     assert [r["id"] for r in gp.find(f"RiskAssessment?method={METHOD}|professional")] == [override["id"]]
+    gp.page.get(f"/team/people/{people['Una']}")
+    told = gp.page.words()
+    assert "Unplanned admission within a year: amber" in told and "Unplanned admission within a year: red How it was found professional" in told, "as the tool's and the GP's software sent them"
+    assert f"Why {why}" in told and "Instead of amber" in told, "which stands in place of which, and why"
     # the same in her plan, as the practice's own software writes it: page and file have both, and which stands in place of which
     model = {"id": "r-1", "method": "Combined model", "of": "Unplanned admission within a year", "tier": "amber", "on": "2026-11-19"}
     judged = {"id": "r-2", "method": "As her GP sees it", "of": "Unplanned admission within a year", "tier": "red", "on": "2026-11-20", "reason": why, "instead_of": "r-1"}
@@ -55,6 +59,8 @@ def test_the_professionals_override_is_kept_beside_the_score(programme: Programm
     helper.page.get(f"/team/people/{people['Una']}")
     assert "Her husband died" not in helper.page.words() and "amber" not in helper.page.words()
     assert una.read(f"RiskAssessment/{override['id']}")["prediction"][0]["rationale"] == why, "she reads what is said of her"
+    una.page.get("/my-plan")
+    assert "Unplanned admission within a year: red" in una.page.words()
     una.page.get("/my-plan/who-looked")
     assert "Gil" in una.page.words()
     assert stranger.total("RiskAssessment") == 0 and stranger.status(f"RiskAssessment/{override['id']}") == 404

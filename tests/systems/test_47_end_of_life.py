@@ -50,9 +50,12 @@ def test_the_ambulance_opens_the_crisis_plan_it_is_logged_and_a_no_is_honoured(p
     (kin,) = crew.find(f"RelatedPerson?patient={patient}")
     assert kin["name"][0]["text"] == "Kay Example" and kin["telecom"][0]["value"] == "07700 900456", "whom to ring"
     seen = crew.page.get(f"/team/people/{patient}") and crew.page.words()
-    for words in ("Stay at home", "Ring the hospice first", "I stop eating", "Kay Example", "07700 900456", "I want to die in my own bed."):
+    for words in ("Stay at home", "Ring the hospice first", "I stop eating", "Kay Example", "07700 900456", "I want to die in my own bed.", "Who to contact Dee, 01603 555 444 Kay Example (daughter), 07700 900456"):
         assert words in seen, words
     assert "Joy walks to the shop" not in seen
+    hurried = crew.page.get(f"/team/people/{patient}/in-a-hurry") and crew.page.words()
+    assert "01603 555 444" in hurried and "07700 900456" in hurried, "her coordinator and her daughter, on the one screen"
+    assert crew.total(f"CareTeam?patient={patient}") == 0, "of her team nobody but whom the crisis plan names"
     stranger.knows_nothing_of(f"CarePlan/{crisis[0]['id']}", *(f"DocumentReference/{kept[c]}" for c in NRL))
     assert stranger.call("POST", "/patients/find", body=who).status_code == 404 and stranger.total(f"CarePlan?patient={patient}") == 0
     crew.change(f"CarePlan/{crisis[0]['id']}", expect=403, description="Take her in")

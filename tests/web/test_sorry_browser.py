@@ -52,7 +52,7 @@ def the_store_is_away(r: Reader, g: Gateway) -> None:
     with full(g):
         refused = sign_in(r, "demo-only-password")
         assert refused.status == 503 and refused.headers["retry-after"], refused.status
-    sorry(r, "sorry-503", "Sorry, this is not working right now", "Nothing was lost and nothing was changed.", EMERGENCY, "Go to the start page")
+    sorry(r, "sorry-503", "Sorry, this is not working right now", "Nothing was lost and nothing was changed.", "What you sent was not kept. Go back to it in your browser, and send it again when this works.", EMERGENCY, "Go to the start page")
     assert sign_in(r, "demo-only-password").status == 200, "and it works again"
 
 

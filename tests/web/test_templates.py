@@ -57,6 +57,19 @@ def test_every_word_of_the_plan_is_on_the_page() -> None:
         assert text in html, text
 
 
+@pytest.mark.parametrize(
+    ("method", "unsure", "says"),
+    [("GET", False, "Nothing was lost"), ("GET", True, "Nothing was lost"), ("POST", False, "What you sent was not kept. Go back"), ("POST", True, "look whether it is there before you send it again")],
+)
+def test_a_page_that_failed_says_what_became_of_what_was_sent(method: str, unsure: bool, says: str) -> None:
+    """Where nobody knows whether it was kept, it does not say that nothing was changed."""
+    asked = request()
+    asked.scope["method"] = method
+    told = bytes(pages.error_page(asked, 500, unsure=unsure).body).decode()
+    assert says in told and "Try again in a few minutes." in told and "call 999" in told
+    assert ("Nothing was lost" in told) == (not unsure or method == "GET") and ("What you sent" in told) == (method == "POST" and not unsure)
+
+
 def test_what_a_person_typed_is_escaped() -> None:
     html = page(PLAN)
     assert "My choir &lt;b&gt;and&lt;/b&gt; my dog." in html

@@ -240,6 +240,13 @@ def _who(value: Any, way: Outward) -> Any:
     return {"reference": url} if url is not None else {"display": value}
 
 
+def _reached(value: Any, way: Outward) -> Any:
+    """The same with the number of somebody of the team, for whoever sees a crisis plan and not the team: a friend's stands in their own record."""
+    made, member = _who(value, way), way.team.get(value) if is_text(value) else None
+    number = member.get("phone") if member is not None and value != "person" else None
+    return {**made, "extension": [{"url": TEAM_PHONE, "valueContactPoint": {"system": "phone", "value": number}}]} if is_text(number) else made
+
+
 def _who_back(value: Any, way: Inward) -> Any:
     if not isinstance(value, dict):
         return MISSING
@@ -257,6 +264,7 @@ def _who_back(value: Any, way: Inward) -> Any:
 
 
 MEMBER: Final = EXTENSIONS + "plan-member"
+TEAM_PHONE: Final = EXTENSIONS + "team-phone"
 
 
 def _professional(value: Any, way: Outward) -> Any:
@@ -421,6 +429,7 @@ CODECS: Final[dict[str, Codec]] = {
     "number": _same(_number),
     "reading": _same(_number),
     "who": Codec(_who, _who_back),
+    "reached": Codec(_reached, _who_back),
     "owner": Codec(_owner, _who_back),
     "professional": Codec(_professional, _who_back),
     "organisation": Codec(_organisation, _organisation_back),

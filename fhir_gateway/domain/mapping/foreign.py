@@ -25,6 +25,7 @@ KINDS: Final = {
     "RelatedPerson": "contact",
     "QuestionnaireResponse": "answers",
     "DocumentReference": "document",
+    "RiskAssessment": "risk",
 }
 STATUS: Final = {
     "not-started": "planned", "scheduled": "planned", "in-progress": "in progress", "on-hold": "paused", "completed": "done",
@@ -37,11 +38,13 @@ TASK_SYSTEM: Final = f"{BASE}/CodeSystem/task"
 
 
 def was_a_mistake(resource: Mapping[str, Any]) -> bool:
-    """A document or condition that somebody says was entered in error, or another's request: the plan has no word for that, so it has none of it.
+    """A document or condition that somebody says was entered in error, or another's request or judgement of a risk: the plan has no word for that, so it has none of it.
     It stays in the record."""
     type = resource.get("resourceType")
     if type == "Condition":
         return "entered-in-error" in verified(resource)
+    if type == "RiskAssessment" and own_identifier(resource) is None:
+        return resource.get("status") in ("entered-in-error", "cancelled")
     return (type == "DocumentReference" or (type == "ServiceRequest" and own_identifier(resource) is None)) and resource.get("status") == "entered-in-error"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...domain.forms import about_me
 from ...domain.forms.pages import Group, Question, Text
 from .pictures import Wheel, wheel
 from .words import _, day, short
@@ -55,6 +56,8 @@ def thing(resource: Mapping[str, Any]) -> Thing:
         return Thing(_("A goal"), str(resource.get("description", {}).get("text", "")))
     if type == "CarePlan":
         return Thing(_("A plan"), str(resource.get("title", "")))
+    if type == "QuestionnaireResponse":
+        return Thing(_("What matters to me"), "\n".join(about_me.said(dict(resource)).values()))
     text = str(resource.get("code", {}).get("text") or "") if isinstance(resource.get("code"), dict) else ""
     if type == "Observation" and resource.get("component"):
         return Thing(_("A wheel"), text, wheel(resource))

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from ... import gate
 from ...around import extracting, forms
 from ...domain import strict
-from ...domain.forms import pruned
+from ...domain.forms import about_me, pruned
 from ...domain.forms.items import Node
 from ...domain.forms.pages import Group, Question, View, expanded, questions, tops
 from ...domain.forms.typed import Mistake, Reading, missing
@@ -80,7 +80,7 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     sent: list[dict[str, Any]] = []
     for body in await bodies(ctx, forms.ANSWERS, [("patient", person), ("_sort", "-authored"), ("_count", "100")]):
         form = known.get(str(body.get("questionnaire", "")).partition("|")[0])
-        if form is not None:
+        if form is not None and not about_me.is_of_a_plan(body):
             row = {"at": f"/forms/{form['id']}/{body['id']}", "title": form.get("title"), "on": day(body.get("authored")), "waits": await extracting.waits(ctx, form, body)}
             (begun if body.get("status") == "in-progress" else sent).append(row)
     mine = ctx.actor.kind == "patient"

@@ -21,7 +21,7 @@ from ... import gate
 from ...auth.launching import Launches
 from ...domain.problem import Problem
 from ...gate import Context, House
-from ...store.base import Unavailable
+from ...store.base import Unavailable, Unsettled
 from . import languages, words
 
 log = structlog.get_logger()
@@ -253,12 +253,12 @@ def framed(
         except Problem as p:
             return await sorry(pages, request, p, ctx)
         except Unavailable as wrong:
-            return await sorry(pages, request, gate.unanswered(wrong), ctx)
+            return await sorry(pages, request, gate.unanswered(wrong), ctx, unsure=isinstance(wrong, Unsettled))
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception:
             log.exception("unexpected", area="pages", method=request.method, route=handler.__name__)
-            return render(request, "errors/503.html", status=500)
+            return error_page(request, 500, unsure=True)
 
     return endpoint
 
@@ -340,27 +340,32 @@ SORRY: dict[int, str] = {
 }
 
 
-async def sorry(pages: Pages, request: Request, problem: Problem, ctx: Context | None = None) -> Response:
-    """The page of a Problem: plain words and what to do next; the same page for hidden and absent."""
+async def sorry(pages: Pages, request: Request, problem: Problem, ctx: Context | None = None, *, unsure: bool = False) -> Response:
+    """The page of a Problem: plain words and what to do next; the same page for hidden and absent. `unsure`: nobody knows whether what was sent was kept."""
     status = 404 if problem.status == 410 else problem.status
     why = problem.text if problem.kind == "forbidden" and problem.text in ("form", "wrong-door", "helper", "look") else ""
     if problem.kind == "forbidden" and not why and ctx is not None and ctx.actor.kind == "proxy":
         why = "acting"
     try:
-        response = await show(pages, request, f"errors/{SORRY.get(status, '503')}.html", ctx=ctx, status=status, why=why)
+        response = await show(pages, request, f"errors/{SORRY.get(status, '503')}.html", ctx=ctx, status=status, why=why, sent=_sent(request), unsure=unsure and _sent(request))
     except Exception:
         if status < 500:
             raise
-        response = render(request, "errors/503.html", status=status)  # the store is away: no token, still a page
+        response = render(request, "errors/503.html", status=status, sent=_sent(request), unsure=unsure and _sent(request))  # the store is away: no token, still a page
     for name, value in problem.headers.items():
         if name.lower() == "retry-after":
             response.headers[name] = value
     return response
 
 
-def error_page(request: Request, status: int) -> Response:
-    """For the application's own handlers (no such address, an unexpected failure): the page without a session."""
-    return render(request, f"errors/{SORRY.get(status, '503')}.html", status=status)
+def error_page(request: Request, status: int, *, unsure: bool = False) -> Response:
+    """For the application's own handlers (no such address, an unexpected failure): the page without a session. `unsure` as for `sorry`."""
+    return render(request, f"errors/{SORRY.get(status, '503')}.html", status=status, sent=_sent(request), unsure=unsure and _sent(request))
+
+
+def _sent(request: Request) -> bool:
+    """Was something sent, which may be lost or kept now."""
+    return request.method not in ("GET", "HEAD")
 
 
 __all__ = [

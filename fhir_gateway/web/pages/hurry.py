@@ -28,10 +28,11 @@ async def in_a_hurry(pages: Pages, request: Request, ctx: Context) -> Response:
     id = id_of(request)
     since = await gate.last_looked(ctx, id)
     seen = await plans.opened(ctx, id, TYPES)
-    view = plan_view(seen.plan, today(ctx.at), own=False)
+    shown = seen.shown(_)
+    view = plan_view(shown, today(ctx.at), own=False)
     return await show(
         pages, request, "in_a_hurry.html", ctx=ctx, plan=view, person=id, own=False, refs={}, name=preferred_name(thing(seen.plan.get("person"))) or _("The person"),
-        born=day(thing(seen.plan.get("person")).get("birth_date")), matters=_matters(seen.plan, view), alerts=alerts(seen.record, today(ctx.at), own=False), ring=_ring(seen.plan),
+        born=day(thing(seen.plan.get("person")).get("birth_date")), matters=_matters(seen.plan, view), alerts=alerts(seen.record, today(ctx.at), own=False), ring=_ring(shown),
         since=moment(since) if since else "", changed=await changed_since(ctx, seen.record, since), more=MOST_CHANGES,
     )  # fmt: skip
 

@@ -98,6 +98,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
     about = thing(plan.get("about_me"))
     review = thing(plan.get("review"))
     goals = {str(g.get("id")): g.get("text") for g in list_of(plan, "goals")}
+    numbers = {str(m.get("id")): str(m["phone"]) for m in (*team, *list_of(plan, "contacts")) if m.get("phone")}
     return PlanView(
         title=str(plan.get("title") or (_("My plan") if own else _("Care and support plan"))),
         name=full,
@@ -106,7 +107,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         needs=tuple(_need(n, name) for n in list_of(plan, "needs")),
         goals=tuple(_goal(g, today, name, changes.get(str(g.get("id")), ""), more.in_the_way(plan, g, name)) for g in list_of(plan, "goals")),
         actions=tuple(_action(a, name, goals) for a in list_of(plan, "actions")),
-        crisis=tuple(_crisis(c, name) for c in list_of(plan, "contingency")),
+        crisis=tuple(_crisis(c, name, numbers) for c in list_of(plan, "contingency")),
         team=tuple(_member(m) for m in team),
         contacts=tuple(_contact(c) for c in list_of(plan, "contacts")),
         key_worker=key,
@@ -224,7 +225,7 @@ def _action(a: dict[str, Any], name: Callable[[Any], str], goals: dict[Any, Any]
     )  # fmt: skip
 
 
-def _crisis(c: dict[str, Any], name: Callable[[Any], str]) -> dict[str, Any]:
+def _crisis(c: dict[str, Any], name: Callable[[Any], str], numbers: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": str(c.get("name") or _("If things get worse")),
         "lists": [
@@ -233,7 +234,7 @@ def _crisis(c: dict[str, Any], name: Callable[[Any], str]) -> dict[str, Any]:
                 (_("What can set it off"), more.in_time(c, "trigger", texts(c.get("triggers")))),
                 (_("First signs"), more.in_time(c, "early warning", texts(c.get("early_warnings")))),
                 (_("What should happen"), more.in_time(c, "what should happen", texts(c.get("what_should_happen")))),
-                (_("Who to contact"), [name(w) for w in texts(c.get("who_to_contact"))]),
+                (_("Who to contact"), [", ".join(t for t in (name(w), numbers.get(str(w), "")) if t) for w in texts(c.get("who_to_contact"))]),
                 (_("What helps me cope"), more.in_time(c, "coping", texts(c.get("coping")))),
                 (_("Ready for this"), [_ready(a) for a in list_of(c, "anticipatory")]),
             )

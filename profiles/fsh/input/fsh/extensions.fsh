@@ -411,8 +411,8 @@ Context: CareTeam.participant
 Extension: TeamPhone
 Id: team-phone
 Title: "Telephone of a member of the team"
-Description: "How to call them."
-Context: CareTeam.participant
+Description: "How to call them: in the team, and where a plan for a crisis names them."
+Context: CareTeam.participant, Reference
 * value[x] 1..1
 * value[x] only ContactPoint
 

@@ -1,0 +1,71 @@
+"""A person's record as a reader may see it, for pages: the plan that it makes, and beside it what others wrote that a plan has words for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..domain import mapping, risks
+from ..domain.mapping.names import local, own_identifier
+from ..domain.medicines import is_not_to_be
+from ..domain.shown_plan import shown_plan
+from ..domain.written_down import Say, as_written
+from ..tables import load_tables
+
+MEDICINES = ("MedicationStatement", "MedicationRequest")
+NO_MEDICINE = ("entered-in-error", "draft", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A person's record as a reader may see it: the plan that it makes, and the resources, with what they refer to in the directory."""
+
+    plan: dict[str, Any]
+    record: list[dict[str, Any]]
+    things: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)  # which thing of the plan a resource is
+
+    def shown(self, say: Say = as_written) -> dict[str, Any]:
+        """The plan for a page, in the language of `say`: not one to be kept."""
+        beside = risks_beside(self)
+        plan = shown_plan(self.plan, self.things, self.record, say)
+        return {**plan, "risks": [*(plan.get("risks") or ()), *beside]} if beside else plan
+
+
+def risks_beside(held: Opened) -> list[dict[str, Any]]:
+    """Risks that others judged and the plan does not hold, as the plan would say them, each prediction by itself: which stands in place of which, too."""
+    mine = {str(r.get("id")) for r in held.plan.get("risks") or () if isinstance(r, Mapping)}
+    every = [r for r in held.record if r.get("resourceType") == "RiskAssessment"]
+    own = [r for r in every if own_identifier(r) is not None]
+    judged = [(r, said) for r in every if own_identifier(r) is None and str(r.get("id")) not in mine for said in _by_id(r)]
+    around = [r for r in held.record if r.get("resourceType") in ("Organization", "Practitioner", "PractitionerRole")]
+    read = mapping.read([*(said for _, said in judged), *around], load_tables(), homeless=False) if judged else None
+    return [{**read.became[name][1], **_instead_of(r, own)} for r, said in judged if read is not None and (name := f"RiskAssessment/{said['id']}") in read.became]
+
+
+def _by_id(assessment: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What it says, the first under its own id."""
+    return [{**said, "id": f"{assessment.get('id')}" + (f"-{n}" if n else "")} for n, said in enumerate(risks.told(assessment))]
+
+
+def _instead_of(judged: Mapping[str, Any], own: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Which risk of the plan itself this one names as the one it is based on, by the id that the plan has for it."""
+    based = judged.get("basedOn")
+    name = based.get("reference") if isinstance(based, Mapping) else None
+    return next(({"instead_of": id} for r in own if f"RiskAssessment/{r.get('id')}" == name and (id := local((own_identifier(r) or ("", "#"))[1]))), {})
+
+
+def medicines_beside(held: Opened, say: Say = as_written) -> list[dict[str, Any]]:
+    """Medicines of the record that the plan does not hold, as the plan would say them: what a hospital prescribed, stopped or changed is read with the
+    others, whether somebody has taken it into the plan or not. What is not to be taken has `do_not`."""
+    mine = {str(m.get("id")) for m in held.plan.get("medicines") or () if isinstance(m, Mapping)}
+    others = [r for r in held.record if r.get("resourceType") in MEDICINES and (own_identifier(r) is None or is_not_to_be(r)) and r.get("id") not in mine and r.get("status") not in NO_MEDICINE]
+    around = [r for r in held.record if r.get("resourceType") in ("Medication", "Organization", "Practitioner", "PractitionerRole")]
+    told = [{k: v for k, v in r.items() if k not in ("doNotPerform", "identifier")} for r in others]
+    read = mapping.read([*told, *around], load_tables(), homeless=False)
+    forbidden = {id(read.became[name][1]) for r in others if is_not_to_be(r) and (name := f"{r['resourceType']}/{r.get('id')}") in read.became}
+    shown = shown_plan(read.plan, read.became, others, say).get("medicines", ())
+    return [{**m, "do_not": True} if id(was) in forbidden else m for was, m in zip(read.plan.get("medicines", ()), shown, strict=True)]
+
+
+__all__ = ["Opened", "medicines_beside", "risks_beside"]
