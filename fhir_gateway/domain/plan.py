@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from .entries import aligned
 from .mapping import Table, Tables
-from .mapping.codecs import is_date, is_moment
+from .mapping.primitives import is_date, is_moment
 from .problem import Issue
 
 Schema = dict[str, Any]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple
 
-from .codecs import is_date
 from .paths import MISSING
+from .primitives import is_date
 
 CHANGES: Final = ("words", "date", "number", "split")
 _PARTS: Final = {"YYYY": r"(?P<y>\d{4})", "MM": r"(?P<m>\d{2})", "DD": r"(?P<d>\d{2})"}

@@ -2,19 +2,34 @@
 
 `out(value, way)` gives the FHIR value, or MISSING when FHIR cannot say it exactly: then the value is kept beside. `back(value,
 way)` gives the plan's value or MISSING. A string is only ever copied: nothing a person typed is looked into.
-Primitive formats: https://hl7.org/fhir/R4/datatypes.html#primitive
+Primitive values are in `primitives`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .names import ACTION_KIND, EXTENSIONS, NHS_NUMBER, ODS, OWN_ORGANISATION, PLAN_SYSTEM, kind_of, local, quote, system
+from .names import EXTENSIONS, ODS, OWN_ORGANISATION, kind_of, local, quote, system
 from .paths import MISSING
+from .primitives import (
+    CODE,
+    as_boolean,
+    as_canonical,
+    as_code,
+    as_coding,
+    as_date,
+    as_foreign_system,
+    as_integer,
+    as_moment,
+    as_number,
+    as_text,
+    as_uri,
+    as_web_address,
+    coding_back,
+    is_text,
+)
 
 if TYPE_CHECKING:
     from .ways import Inward, Outward
@@ -32,126 +47,6 @@ class Instead(NamedTuple):
     value: Any
 
 
-# -- primitives -------------------------------------------------------------------------------------------------------
-
-_NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-CODE: Final = re.compile(r"[^\s]+(?: [^\s]+)*\Z")
-_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?\Z", re.ASCII)
-_TIME = re.compile(
-    r"T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d{1,9})?(Z|[+-](0\d|1[0-3]):[0-5]\d|[+-]14:00)\Z", re.ASCII
-)
-
-
-def is_text(value: Any) -> TypeGuard[str]:
-    """A FHIR string can hold it: not empty, not only white space, no control characters."""
-    return type(value) is str and not value.isspace() and value != "" and _NO_TEXT.search(value) is None
-
-
-def _text(value: Any, way: Any) -> Any:
-    return value if is_text(value) else MISSING
-
-
-def _code(value: Any, way: Any) -> Any:
-    return value if is_text(value) and CODE.match(value) else MISSING
-
-
-_ABSOLUTE = re.compile(r"(https?://[A-Za-z0-9][^\s<>\"{}|\\^`]*|urn:(?!uuid:|oid:)[a-z0-9-]+:[^\s<>\"{}\\^`]+)\Z")
-
-
-def is_absolute(value: Any) -> bool:
-    """An absolute address, as code systems have."""
-    return is_text(value) and _ABSOLUTE.match(value) is not None
-
-
-def _uri(value: Any, way: Any) -> Any:
-    return value if is_absolute(value) else MISSING
-
-
-def _canonical(value: Any, way: Any) -> Any:
-    """An absolute address, with `|version` where one is named."""
-    address, _, version = value.partition("|") if is_text(value) else ("", "", "")
-    return value if is_absolute(address) and (value == address or CODE.match(version)) else MISSING
-
-
-def _web_address(value: Any, way: Any) -> Any:
-    return value if _uri(value, way) is not MISSING and value.startswith(("https://", "http://")) else MISSING
-
-
-_TAKEN: Final = frozenset({NHS_NUMBER, ODS, OWN_ORGANISATION, PLAN_SYSTEM})
-
-
-def _foreign_system(value: Any, way: Any) -> Any:
-    """The system of a number that somebody else gave: never one by which the gateway itself knows people."""
-    return MISSING if value in _TAKEN or kind_of(value) is not None else _uri(value, way)
-
-
-_CODING: Final = frozenset({"system", "version", "code", "display"})
-
-
-def _coding(value: Any, way: Any) -> Any:
-    """`{system, code, display}`, whichever are said, of a system that is not the plan's own."""
-    if type(value) is not dict or not value or not value.keys() <= _CODING or not all(is_text(v) for v in value.values()):
-        return MISSING
-    if value.get("system") == ACTION_KIND or _uri(value.get("system", "urn:x:y"), way) is MISSING or _code(value.get("code", "x"), way) is MISSING:
-        return MISSING
-    return value
-
-
-def _coding_back(value: Any, way: Any) -> Any:
-    if not isinstance(value, dict) or value.get("system") == ACTION_KIND:
-        return MISSING
-    return {k: v for k, v in value.items() if k in _CODING and isinstance(v, str)} or MISSING
-
-
-def is_date(value: Any) -> bool:
-    """A FHIR date: a year, a month or a day that exists."""
-    m = _DATE.match(value) if type(value) is str else None
-    if m is None or m[1] == "0000":
-        return False
-    try:
-        date(int(m[1]), int(m[2] or 1), int(m[3] or 1))
-    except ValueError:
-        return False
-    return True
-
-
-def _date(value: Any, way: Any) -> Any:
-    return value if is_date(value) else MISSING
-
-
-def is_moment(value: Any) -> bool:
-    """A FHIR dateTime: a date, or a full day with time and zone."""
-    if is_date(value):
-        return True
-    return type(value) is str and len(value) > 10 and is_date(value[:10]) and _TIME.match(value, 10) is not None
-
-
-def _moment(value: Any, way: Any) -> Any:
-    return value if is_moment(value) else MISSING
-
-
-def _true_or_false(value: Any, way: Any) -> Any:
-    return value if type(value) is bool else MISSING
-
-
-def _integer(value: Any, way: Any) -> Any:
-    return value if type(value) is int and -(2**31) <= value < 2**31 else MISSING
-
-
-def is_number(value: Any) -> bool:
-    """A FHIR decimal of at most 18 digits."""
-    if type(value) is int:
-        return -(10**18) < value < 10**18
-    if type(value) is not Decimal or not value.is_finite():
-        return False
-    digits = value.as_tuple()
-    return len(digits.digits) <= 18 and -18 <= int(digits.exponent) <= 18
-
-
-def _number(value: Any, way: Any) -> Any:
-    return value if is_number(value) else MISSING
-
-
 def _same(kind: Callable[[Any, Any], Any]) -> Codec:
     return Codec(kind, kind)
 
@@ -162,7 +57,7 @@ def ranged(low: int, high: int) -> Codec:
     def one(value: Any, way: Any) -> Any:
         return value if type(value) is int and low <= value <= high else MISSING
 
-    return Codec(one, _integer)
+    return Codec(one, as_integer)
 
 
 def constant(word: Any) -> Codec:
@@ -416,18 +311,18 @@ def _medication_back(value: Any, way: Inward) -> Any:
 
 
 CODECS: Final[dict[str, Codec]] = {
-    "text": _same(_text),
-    "code": _same(_code),
-    "uri": _same(_uri),
-    "web-address": _same(_web_address),
-    "foreign-system": _same(_foreign_system),
-    "coding": Codec(_coding, _coding_back),
-    "canonical": _same(_canonical),
-    "date": _same(_date),
-    "moment": _same(_moment),
-    "boolean": _same(_true_or_false),
-    "number": _same(_number),
-    "reading": _same(_number),
+    "text": _same(as_text),
+    "code": _same(as_code),
+    "uri": _same(as_uri),
+    "web-address": _same(as_web_address),
+    "foreign-system": _same(as_foreign_system),
+    "coding": Codec(as_coding, coding_back),
+    "canonical": _same(as_canonical),
+    "date": _same(as_date),
+    "moment": _same(as_moment),
+    "boolean": _same(as_boolean),
+    "number": _same(as_number),
+    "reading": _same(as_number),
     "who": Codec(_who, _who_back),
     "reached": Codec(_reached, _who_back),
     "owner": Codec(_owner, _who_back),
@@ -437,9 +332,9 @@ CODECS: Final[dict[str, Codec]] = {
     "medication": Codec(_never, _medication_back),
     "person-name": Codec(_never, _person_name_back),
     "human-name": Codec(_never, _human_name_back),
-    "nhs-number": Codec(_nhs_number, _text),
-    "language": Codec(_language, _text),
-    "currency": Codec(_currency, _text),
+    "nhs-number": Codec(_nhs_number, as_text),
+    "language": Codec(_language, as_text),
+    "currency": Codec(_currency, as_text),
     "stages": Codec(_never, _never),
 }
 """By the name a table uses. `table:`, `link:`, `range:` and `is:` rows make theirs."""

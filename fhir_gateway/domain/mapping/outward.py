@@ -8,10 +8,10 @@ from typing import Any, Final, NamedTuple
 
 from . import carrier
 from .carrier import Kept
-from .codecs import is_text
 from .leftover import EXTRA, restore
 from .names import BASE, full_url, quote, system
 from .paths import HL7, MISSING
+from .primitives import is_text
 from .tables import Table, Tables
 from .ways import Outward
 

@@ -22,8 +22,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from .carrier import dump
-from .codecs import CODE, is_absolute, is_date, is_moment, is_number, is_text
 from .paths import HL7, MISSING
+from .primitives import CODE, is_absolute, is_date, is_moment, is_number, is_text
 
 if TYPE_CHECKING:
     from .ways import Inward, Outward

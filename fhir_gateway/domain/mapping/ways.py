@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .codecs import is_text
 from .names import quote, system
+from .primitives import is_text
 
 
 class Found(NamedTuple):
