@@ -27,7 +27,7 @@ from .auth import demo as demo_tokens
 from .auth import keys
 from .auth.launching import Launches
 from .auth.tokens import Caller, Tokens
-from .domain import read_only
+from .domain import read_only, thresholds
 from .domain.audit import OPERATOR
 from .domain.directory import Sectors
 from .domain.labels import LabelSets
@@ -118,6 +118,7 @@ async def open_wired(settings: Settings) -> Wired:
         sectors=Sectors.from_json((definitions.profiles_dir() / "sectors.json").read_bytes()),
         secret=await keys.secret(store, "pages", now()),
         read_only=read_only.parse(settings.read_only),
+        thresholds=thresholds.parse(settings.reading_limits, settings.reading_manufacturer, settings.reading_hours, settings.reading_team),
         policy=Policy(settings.policy, settings.break_glass, urgent_care=await urgent_care(settings, store), descendants=definitions.descendants(known)),
         base_url=settings.fhir_base,
         remotes=tuple(

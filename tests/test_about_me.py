@@ -132,6 +132,10 @@ def test_who_may_not_see_or_change_it_does_neither(demo: Gateway) -> None:
     extracted(demo, "patient", kept(demo, "patient", {**sent(filled(demo, "patient"), most_important="For few"), "meta": {"security": [label]}}))
     assert about(demo)["most_important"] == "For few" and about(demo, "gp") == {}, "what is made of private answers is as private"
     assert plans_own(demo, "gp") == [] and "item" not in filled(demo, "gp"), "what is hidden from the GP is not filled in for them"
+    theirs = kept(demo, "gp", response(demo, "about-me", said("most_important", "What I told my GP")))
+    refused = demo.call("gp", "POST", f"QuestionnaireResponse/{theirs}/$extract", body={"resourceType": "Parameters"})
+    assert refused.status_code == 422 and "the person themselves can put them into the plan" in refused.text and len(plans_own(demo)) == 1, "no second one beside it"
+    assert [d for _, d in extracted(demo, "patient", theirs)] == ["200"] and about(demo)["most_important"] == "What I told my GP" and len(plans_own(demo)) == 1
     mine = filled(demo, "patient")
     assert label["code"] in [c["code"] for c in mine["meta"]["security"]], "what was filled in is as private"
     id = kept(demo, "patient", sent(mine, most_important="Nobody's business"))

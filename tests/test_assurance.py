@@ -225,6 +225,7 @@ TRIED: dict[str, dict[str, Any]] = {  # words of the refusal -> settings that me
     "GATEWAY_AUDIT_HEADS must be file:PATH": {"audit_heads": "http://witness.example"},
     "GATEWAY_CLIENT_KEYS_FROM lists hosts": {"client_keys_from": "https://keys.example/jwks"},
     "GATEWAY_READ_ONLY is not right: `": {"read_only": "D82001"},
+    "Thresholds for readings: GATEWAY_READING_MANUFACTURER is not set": {"reading_limits": "SYSTOLIC>180", "reading_hours": "Mon-Fri 08:00-18:00", "reading_team": "RX1"},
     "and GATEWAY_BUILT_IN_ISSUER=false closes that": ISSUER | {"built_in_issuer": False, **desk()},
     "with `.`, `_` or `-` between, for it stands in an address.": desk(name="the desk"),
     "Two [[launcher]] have the same `name`": {"launcher": [DESK, DESK]},

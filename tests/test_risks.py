@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from fhir_gateway.domain import mapping, risks
-from fhir_gateway.plans.beside import Opened, risks_beside
+from fhir_gateway.domain.booklet import booklet
 from fhir_gateway.tables import load_tables
 
 TIER = {"coding": [{"system": "urn:tier", "code": "amber", "display": "Amber"}]}
@@ -17,7 +17,7 @@ def risk(id: str, *predictions: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def beside(*record: dict[str, Any], plan: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    return risks_beside(Opened(plan or {}, list(record)))
+    return risks.beside(plan or {}, list(record), load_tables())
 
 
 def test_a_score_and_an_override_of_others_are_read_as_a_plan_would_say_them() -> None:
@@ -51,6 +51,14 @@ def test_what_overrides_a_risk_of_the_plan_itself_says_so() -> None:
     (own,) = [{**e.resource, "id": "77"} for e in mapping.to_fhir(plan, load_tables()).entries if e.kind == "risk"]
     (theirs,) = beside(own, risk("b", {"qualitativeRisk": {"text": "red"}}, basedOn={"reference": "RiskAssessment/77"}), plan=plan)
     assert theirs == {"id": "b", "tier": "red", "instead_of": "r-1"}
+
+
+def test_paper_has_them_too_and_a_plan_that_is_kept_does_not() -> None:
+    plan = {"plan": "1", "risks": [{"id": "r-1", "tier": "green"}]}
+    shown = risks.with_others(plan, [risk("a", {"outcome": {"text": "Fall"}, "qualitativeRisk": TIER})], load_tables())
+    assert [r["tier"] for r in shown["risks"]] == ["green", "Amber"] and plan["risks"] == [{"id": "r-1", "tier": "green"}]
+    (section,) = [s for s in booklet(shown, [], own=False).sections if s.key == "thoughts"]
+    assert [(t.text, t.state) for t in section.things][-1] == ("Fall", "Amber")
 
 
 def test_an_odd_one_breaks_no_page() -> None:

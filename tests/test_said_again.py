@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_gateway import definitions
+from fhir_gateway.around import printing
 from fhir_gateway.domain import mapping, narrative, said_again, strict
 from fhir_gateway.domain.mapping.codecs import TEAM_PHONE
 from fhir_gateway.domain.mapping.names import EXTENSIONS, is_main
@@ -62,6 +63,13 @@ def test_whoever_sees_the_crisis_plan_alone_knows_whom_of_the_team_to_ring_and_n
     hidden = rendered(CRISIS, VIEW | PLACES)
     assert asha["phone"] not in json.dumps(hidden) and asha["phone"] not in read(said_again.said(hidden)), "of somebody at risk no number"
     assert shown_plan(alone.plan, things, [hidden])["team"] == [{"id": asha["id"], "name": asha["name"]}]
+
+
+def test_another_number_to_ring_makes_the_paper_of_who_sees_the_crisis_plan_alone_an_old_one() -> None:
+    (asha,) = [m for m in PLAN["team"] if m["id"] in PLAN["contingency"][0]["who_to_contact"]]
+    kept = {"id": "c", **CRISIS}
+    moved = strict.read(strict.dump(kept).replace(asha["phone"].encode(), b"01632 960999"))
+    assert printing.digest([kept]) == printing.digest([dict(kept)]) != printing.digest([moved])
 
 
 WORDS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=12)

@@ -16,6 +16,7 @@ from ..gate import Context
 
 ANSWERS = "QuestionnaireResponse"
 NOT_HERE = "These answers go into the person's plan, and there is none here that you may change."
+NOT_YET = "Their plan says nothing of this yet that you may see. The answers are kept: the person themselves can put them into the plan."
 
 
 async def main_plan(ctx: Context, patient: str) -> gate.Entry | None:
@@ -37,7 +38,7 @@ async def said_now(ctx: Context, patient: str, plan: gate.Entry | None) -> gate.
 
 async def entries(ctx: Context, response: Mapping[str, Any], before: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """The transaction that makes the plan say what was answered; none where it says so already. `before`: what these answers said when they were put
-    there last. Problem business-rule: there is no plan of this person here that the asker may change."""
+    there last. Problem business-rule: there is no plan of this person here that the asker may change, or it says nothing yet and the asker is not the person."""
     patient = _patient(response)
     plan = await main_plan(ctx, patient)
     now = await said_now(ctx, patient, plan)
@@ -48,6 +49,8 @@ async def entries(ctx: Context, response: Mapping[str, Any], before: Mapping[str
         new = about_me.changed(here, was, about_me.said(dict(response)), on)
         put = {"method": "PUT", "url": str(now.ref), "ifMatch": f'W/"{now.version}"'}
         return [{"fullUrl": f"urn:about-me:{now.ref.id}", "resource": new, "request": put}] if new is not here else []
+    if ctx.actor.kind != "patient":  # to them it may be hidden: a second one would stand beside it
+        raise Problem("business-rule", NOT_YET, f"{ANSWERS}.subject")
     body = dict(strict.decode(plan.body)) if plan is not None and plan.body is not None else {}
     own = own_identifier(body)
     if plan is None or own is None or own[0] != "plan" or not (await gate.may(ctx, "correct", plan.ref)).permit:

@@ -17,10 +17,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .. import gate
 from ..domain import booklet as paper
-from ..domain import mapping
+from ..domain import mapping, risks
 from ..domain.booklet import Booklet, Say
 from ..domain.problem import Problem, not_found
 from ..domain.shown_plan import shown_plan
+from ..domain.written_down import as_written
 from ..gate import Context, House, Printed
 from ..tables import load_tables
 from .drawing import MISSING, drawn, nothing
@@ -53,8 +54,8 @@ async def print_plan(
     Problems as of `gate.printed`.
     """
     done = await gate.printed(ctx, patient, digest, whom, purpose)
-    read = mapping.read(done.resources, load_tables(), homeless=False)
-    made = paper.booklet(shown_plan(read.plan, read.became, done.resources, say), done.resources, say=say, day=day, own=done.own, language=language)
+    shown = _shown(mapping.read(done.resources, load_tables(), homeless=False), done.resources, say)
+    made = paper.booklet(shown, done.resources, say=say, day=day, own=done.own, language=language)
     words = name or made.name if done.own else name or ctx.actor.name
     return Sheet(made, done, f"{base}/printed/{done.token}", ctx.at, words, by or ctx.actor.name)
 
@@ -68,11 +69,18 @@ async def is_newest(house: House, token: str, asking: Context | None) -> bool | 
 def digest(resources: Any) -> str:
     """Names what is printed of these. Problem not-found where they make no plan."""
     try:
-        return paper.basis(mapping.from_fhir(resources, load_tables()), resources)
+        read = mapping.read(resources, load_tables(), homeless=False)
+        beside = {k: v for k, v in _shown(read, resources).items() if k in ("team", "risks")}
+        return paper.basis({**read.plan, **beside}, resources)
     except Problem as p:
         if p.kind not in ("not-found", "invalid"):
             raise
         raise not_found() from None
+
+
+def _shown(read: mapping.Read, resources: Any, say: Say = as_written) -> dict[str, Any]:
+    """The plan as it stands on the paper, in the language of `say`."""
+    return risks.with_others(shown_plan(read.plan, read.became, resources, say), resources, load_tables())
 
 
 # -- the page, and the file -------------------------------------------------------------------------------------------

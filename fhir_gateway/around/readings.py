@@ -1,4 +1,7 @@
-"""What people measure and send in by text message: kept as an Observation with where it came from. No value is judged here."""
+"""What people measure and send in by text message: kept as an Observation with where it came from.
+
+No value is judged here, unless the deployment says by what, who answers for that and when somebody looks (`domain.thresholds`). docs/readings.md
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,15 @@ from ..domain.bundle import instant
 from ..domain.problem import Problem
 from ..domain.types import Keep, Ref
 from ..gate import Context
-from ..gate.committing import again
-from ..gate.context import need_scope
+from ..gate.committing import Work, again
+from ..gate.context import directory_now, need_scope
 from ..gate.transacting import prepare, read_steps
 
 MESSAGES = "https://fhir-gateway.example/id/message"  # identifier system; value: `<client> <the service's own name of it>`
 HERE = "urn:uuid:7b5f8a52-3f8d-4c0e-9f0e-5d8f5a1c2b11"
+SOMEBODY = "Thank you. Your reading is high or low, and your team is asked to look at it now. If you feel very unwell, call 999."
+LATER = "Thank you. Your reading is high or low, and nobody looks at it at this hour. If you feel unwell, call 111. If you feel very unwell, call 999."
+NOBODY = "Thank you. Your reading is high or low, and we could not ask anybody to look at it. Call your surgery, or 111. If you feel very unwell, call 999."
 KEPT = "reading"  # `Patient/… <client> <its name of the message>`: what came under it. Only who sends by this name writes it; anybody may write an identifier
 
 
@@ -32,11 +38,13 @@ class Came(msgspec.Struct):
 
 
 class Taken(NamedTuple):
-    """Where a reading is kept and whether it is new. `draft`: the Task that says that it waits; then nothing is kept there yet."""
+    """Where a reading is kept and whether it is new. `draft`: the Task that says that it waits; then nothing is kept there yet, and nobody is asked to look."""
 
     ref: str
     new: bool
     draft: str = ""
+    task: str = ""  # of whoever is to look at it
+    said: str = ""  # a sentence for the person, where it is beyond a threshold
 
 
 async def by_message(ctx: Context, person: str, text: str, at: str = "", message: str = "") -> Taken:
@@ -68,14 +76,59 @@ async def _write(ctx: Context, person: str, body: dict[str, Any], key: str) -> T
             {"type": {"text": "transmitter"}, "who": {"reference": ctx.actor.organisation} if ctx.actor.organisation else {"display": ctx.actor.name or "a system"}},
         ],
     }  # fmt: skip
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"fullUrl": HERE, "resource": body, "request": {"method": "POST", "url": "Observation"}},
         {"resource": whence, "request": {"method": "POST", "url": "Provenance"}},
     ]
-    work, answers = await prepare(ctx, read_steps(ctx, {"resourceType": "Bundle", "type": "transaction", "entry": entries}))
-    ref, draft = str(answers[0].ref), str(answers[0].draft or "")
+    crossed = ctx.house.thresholds.crossed(body) if ctx.house.thresholds is not None else []
+    look = await _look(ctx, person, body, crossed) if crossed else None
+    work, answers = await _prepared(ctx, entries, look)
+    ref, draft, task = str(answers[0].ref), str(answers[0].draft or ""), str(answers[2].ref) if 2 in answers else ""
     await work.commit(*([Keep(KEPT, key, msgspec.json.encode(Came(ref, _words(body), draft)), if_absent=True)] if key else []))
-    return Taken(ref, True, draft)
+    return Taken(ref, True, draft, task, _told(ctx, crossed, task) if not draft else "")
+
+
+async def _look(ctx: Context, person: str, body: dict[str, Any], crossed: list[str]) -> dict[str, Any] | None:
+    """The Task of the team that looks, in the name of whoever passes the reading on; None where the deployment's team is nobody here."""
+    limits = ctx.house.thresholds
+    directory, _ = await directory_now(ctx.house)
+    team = directory.find(limits.team) if limits is not None else None
+    if limits is None or team is None:
+        return None
+    why = f"{body['note'][0]['text']}. {'; '.join(crossed)}. This threshold is {limits.manufacturer}'s, who answer for it."
+    task = {
+        "resourceType": "Task", "status": "requested", "intent": "order", "priority": "urgent", "authoredOn": instant(ctx.at), "description": f"Look at this reading: {why}",
+        "for": {"reference": f"Patient/{person}"}, "focus": {"reference": HERE}, "owner": {"reference": team},
+    }  # fmt: skip
+    return {"resource": task, "request": {"method": "POST", "url": "Task"}}
+
+
+async def _prepared(ctx: Context, entries: list[dict[str, Any]], look: dict[str, Any] | None) -> tuple[Work, dict[int, gate.Written]]:
+    """The reading with the Task, or alone where that may not be written or the reading waits itself: no reading is lost for it."""
+
+    async def once(every: list[dict[str, Any]]) -> tuple[Work, dict[int, gate.Written]]:
+        return await prepare(ctx, read_steps(ctx, {"resourceType": "Bundle", "type": "transaction", "entry": every}))
+
+    if look is not None:
+        try:
+            work, answers = await once([*entries, look])
+            if not answers[0].draft and not answers[2].draft:
+                return work, answers
+        except Problem as p:
+            if p.kind not in ("forbidden", "insufficient-scope", "not-found", "business-rule", "invalid"):
+                raise
+    return await once(entries)
+
+
+def _told(ctx: Context, crossed: list[str], task: str) -> str:
+    """What the person is told of a reading beyond a threshold: whether somebody looks, and what to do if not."""
+    limits = ctx.house.thresholds
+    if not crossed or limits is None:
+        return ""
+    if not task:
+        ctx.house.alarm("A reading is beyond a threshold, and the team that is to look could not be asked.")
+        return NOBODY
+    return SOMEBODY if limits.looked_at(ctx.at) else LATER
 
 
 async def _before(ctx: Context, came: Came, body: dict[str, Any]) -> Taken:

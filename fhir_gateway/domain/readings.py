@@ -1,6 +1,6 @@
 """A reading that somebody sends as a text message, `BP 141 80`, as an Observation; and what is wrong with one, in words they can act on.
 
-Codes: LOINC as https://hl7.org/fhir/R4/observation-vitalsigns.html asks, with SNOMED CT beside them. Nothing here judges a value.
+Codes: LOINC as https://hl7.org/fhir/R4/observation-vitalsigns.html asks, with SNOMED CT beside them. Nothing here judges a value (`thresholds` does, where a deployment has any).
 """
 
 from __future__ import annotations

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from . import mapping
+from .mapping import Tables
+from .mapping.names import local, own_identifier
 from .written_down import an_object, objects
 
 NOT_MEANT: Final = frozenset({"entered-in-error", "cancelled"})
@@ -39,4 +42,33 @@ def _number(prediction: Mapping[str, Any]) -> str:
     return f"× {prediction['relativeRisk']}" if prediction.get("relativeRisk") is not None else ""
 
 
-__all__ = ["told"]
+def beside(plan: Mapping[str, Any], record: Sequence[Mapping[str, Any]], tables: Tables) -> list[dict[str, Any]]:
+    """Risks that others judged and the plan does not hold, as the plan would say them, each prediction by itself: which stands in place of which, too."""
+    mine = {str(r.get("id")) for r in plan.get("risks") or () if isinstance(r, Mapping)}
+    every = [r for r in record if r.get("resourceType") == "RiskAssessment"]
+    own = [r for r in every if own_identifier(r) is not None]
+    judged = [(r, said) for r in every if own_identifier(r) is None and str(r.get("id")) not in mine for said in _by_id(r)]
+    around = [r for r in record if r.get("resourceType") in ("Organization", "Practitioner", "PractitionerRole")]
+    read = mapping.read([*(said for _, said in judged), *around], tables, homeless=False) if judged else None
+    return [{**read.became[name][1], **_instead_of(r, own)} for r, said in judged if read is not None and (name := f"RiskAssessment/{said['id']}") in read.became]
+
+
+def _by_id(assessment: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What it says, the first under its own id."""
+    return [{**said, "id": f"{assessment.get('id')}" + (f"-{n}" if n else "")} for n, said in enumerate(told(assessment))]
+
+
+def _instead_of(judged: Mapping[str, Any], own: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Which risk of the plan itself this one names as the one it is based on, by the id that the plan has for it."""
+    based = judged.get("basedOn")
+    name = based.get("reference") if isinstance(based, Mapping) else None
+    return next(({"instead_of": id} for r in own if f"RiskAssessment/{r.get('id')}" == name and (id := local((own_identifier(r) or ("", "#"))[1]))), {})
+
+
+def with_others(plan: dict[str, Any], record: Sequence[Mapping[str, Any]], tables: Tables) -> dict[str, Any]:
+    """The plan as a page or a paper shows it, with those beside its own risks."""
+    others = beside(plan, record, tables)
+    return {**plan, "risks": [*(plan.get("risks") or ()), *others]} if others else plan
+
+
+__all__ = ["beside", "told", "with_others"]

@@ -32,6 +32,7 @@ from ..domain.rendering import rendered
 from ..domain.scopes import Scopes
 from ..domain.search import Query
 from ..domain.standing import STANDING_TYPES, Policy, Standing
+from ..domain.thresholds import Thresholds
 from ..domain.types import VIEW, Actor, Ask, Bump, Cut, Decision, Facts, Note, Ref, Stored
 from ..store.base import Store
 from .answers import Answer, Entry, Page, Written
@@ -78,6 +79,7 @@ class House:
     base_url: str = "http://127.0.0.1:8080/fhir"
     definitions: Definitions | None = None  # profiles that a write is held to where it declares them
     profiles: Mapping[str, str] = field(default_factory=dict)  # of ours, by kind of a thing of plans: what carries our identifier is held to it
+    thresholds: Thresholds | None = None  # of the deployment's own for readings; None: no value is judged
     read_only: tuple[ReadOnly, ...] = ()  # who reads some things here and does not write them
     subscribers: frozenset[str] = frozenset()  # `host` or `host:port` of those who may be told of changes; `client=` before it: of this client alone
     _standings: OrderedDict[str, tuple[tuple[int, int], Standing]] = field(default_factory=OrderedDict)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..domain import mapping, risks
-from ..domain.mapping.names import local, own_identifier
+from ..domain.mapping.names import own_identifier
 from ..domain.medicines import is_not_to_be
 from ..domain.shown_plan import shown_plan
 from ..domain.written_down import Say, as_written
@@ -27,32 +27,7 @@ class Opened:
 
     def shown(self, say: Say = as_written) -> dict[str, Any]:
         """The plan for a page, in the language of `say`: not one to be kept."""
-        beside = risks_beside(self)
-        plan = shown_plan(self.plan, self.things, self.record, say)
-        return {**plan, "risks": [*(plan.get("risks") or ()), *beside]} if beside else plan
-
-
-def risks_beside(held: Opened) -> list[dict[str, Any]]:
-    """Risks that others judged and the plan does not hold, as the plan would say them, each prediction by itself: which stands in place of which, too."""
-    mine = {str(r.get("id")) for r in held.plan.get("risks") or () if isinstance(r, Mapping)}
-    every = [r for r in held.record if r.get("resourceType") == "RiskAssessment"]
-    own = [r for r in every if own_identifier(r) is not None]
-    judged = [(r, said) for r in every if own_identifier(r) is None and str(r.get("id")) not in mine for said in _by_id(r)]
-    around = [r for r in held.record if r.get("resourceType") in ("Organization", "Practitioner", "PractitionerRole")]
-    read = mapping.read([*(said for _, said in judged), *around], load_tables(), homeless=False) if judged else None
-    return [{**read.became[name][1], **_instead_of(r, own)} for r, said in judged if read is not None and (name := f"RiskAssessment/{said['id']}") in read.became]
-
-
-def _by_id(assessment: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What it says, the first under its own id."""
-    return [{**said, "id": f"{assessment.get('id')}" + (f"-{n}" if n else "")} for n, said in enumerate(risks.told(assessment))]
-
-
-def _instead_of(judged: Mapping[str, Any], own: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Which risk of the plan itself this one names as the one it is based on, by the id that the plan has for it."""
-    based = judged.get("basedOn")
-    name = based.get("reference") if isinstance(based, Mapping) else None
-    return next(({"instead_of": id} for r in own if f"RiskAssessment/{r.get('id')}" == name and (id := local((own_identifier(r) or ("", "#"))[1]))), {})
+        return risks.with_others(shown_plan(self.plan, self.things, self.record, say), self.record, load_tables())
 
 
 def medicines_beside(held: Opened, say: Say = as_written) -> list[dict[str, Any]]:
@@ -68,4 +43,4 @@ def medicines_beside(held: Opened, say: Say = as_written) -> list[dict[str, Any]
     return [{**m, "do_not": True} if id(was) in forbidden else m for was, m in zip(read.plan.get("medicines", ()), shown, strict=True)]
 
 
-__all__ = ["Opened", "medicines_beside", "risks_beside"]
+__all__ = ["Opened", "medicines_beside"]

@@ -139,6 +139,12 @@ class Settings(BaseSettings):
     read_only: str = Field(
         "", description="Who reads and does not write, whatever a consent says: `D82001=Task,Goal of social-care; gp@RX1=Task`. Whom: an ODS code, a reference or a sector, before `@` a job there; `of`: only what that sector made."
     )
+    reading_limits: str = Field(
+        "", description="Thresholds of your own for readings by text message, such as `SYSTOLIC>180; SATS<92`. It makes this a medical device: off, unless the three below are set, too (docs/readings.md)."
+    )
+    reading_manufacturer: str = Field("", description="Who answers for these thresholds as manufacturer: name and how to reach them. It stands on every Task that comes of one.")
+    reading_hours: str = Field("", description="When somebody looks at what comes of them, in London: `Mon-Fri 08:00-18:00`.")
+    reading_team: str = Field("", description="On whose list it comes: ODS code or reference of one organisation.")
     definitions: Path | None = Field(None, description="Folder of FHIR definitions: profiles, value sets and Questionnaires to hold writes to, and what a no by a code covers.")
     worker: bool = Field(True, description="Run the worker, which syncs and tells, inside `serve`. Off when `fhir-gateway worker` runs apart.")
     remote_url: str = Field("", description="FHIR base of one external server to keep in step with.")

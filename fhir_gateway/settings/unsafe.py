@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel
 
-from ..domain import read_only
+from ..domain import read_only, thresholds
 from ..domain.notices import email
 from ..domain.vocabulary import SIGN_IN_ROLES
 from .fields import AuthSettings, RemoteSettings, Settings
@@ -60,6 +60,10 @@ def unsafe_combination(s: Settings) -> str | None:
         read_only.parse(s.read_only)
     except ValueError as wrong:
         return f"GATEWAY_READ_ONLY is not right: {wrong}."
+    try:
+        thresholds.parse(s.reading_limits, s.reading_manufacturer, s.reading_hours, s.reading_team)
+    except ValueError as wrong:
+        return f"Thresholds for readings: {wrong}."
     return unsafe_remotes(s) or unsafe_launchers(s) or unsafe_subscribers(s) or _guessable(s)
 
 

@@ -39,7 +39,8 @@ async def take(web: Web, request: Request) -> Response:
     taken = await readings.by_message(ctx, said.patient, said.text, said.at, said.message)
     if taken.draft:
         return plain({"waits": taken.ref, "draft": taken.draft, "said": SAID["drafted"]}, 202, {**PRIVATE, "Location": f"{web.base}/fhir/{taken.draft}"})
-    return plain({"kept": taken.ref}, 201 if taken.new else 200)
+    more = {"task": taken.task, "said": taken.said}
+    return plain({"kept": taken.ref, **{k: v for k, v in more.items() if v}}, 201 if taken.new else 200)
 
 
 __all__ = ["routes"]
