@@ -134,6 +134,7 @@ def test_the_readme_can_be_followed_and_says_where_each_is_now(followed: Gateway
     assert f"Practitioner/123 is {asha['fhirUser']} here" in said
 
 
+@pytest.mark.slow
 def test_commands_take_the_id_from_elsewhere_an_identifier_or_an_nhs_number(followed: Gateway) -> None:
     g, nhs = followed, NHS
     (line,) = g.lines("import", "--as", "northern", "plan.json", "--json")

@@ -211,6 +211,7 @@ def test_health_is_503_while_the_store_does_not_answer(demo: Gateway, broken: An
     assert demo.get("patient", f"Patient/{demo.patient}").status_code == 200
 
 
+@pytest.mark.slow
 def test_writes_that_fail_are_told_once_in_the_log_and_by_health_though_a_small_one_still_fits(demo: Gateway) -> None:
     """A disk that is almost full takes the probe of /health, and no care plan."""
     assert becomes(demo, 200).status_code == 200 and demo.process is not None

@@ -69,6 +69,7 @@ def goal(g: Gateway, text: str) -> dict[str, Any]:
     return {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": text}, "subject": {"reference": f"Patient/{g.patient}"}}
 
 
+@pytest.mark.slow
 def test_an_older_copy_never_reopens_what_was_withdrawn_since(tmp_path: Path) -> None:
     with gateway(tmp_path, "--demo") as g:
         plan, rosa, copy = careplan(g), g.persona("link-worker")["fhirUser"], tmp_path / "older.zip"

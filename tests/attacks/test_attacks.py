@@ -27,6 +27,7 @@ def failures(runner: Runner, cases: list[Case]) -> list[str]:
     return [f"{r.id}: {'; '.join(r.wrong)}" for r in runner.run(cases) if not r.passed]
 
 
+@pytest.mark.slow
 def test_our_own_cases_pass(runner: Runner) -> None:
     assert failures(runner, read(OWN)) == []
 

@@ -133,6 +133,7 @@ def on_mongodb(folder: Path, races: int, monkeypatch: pytest.MonkeyPatch) -> Cou
         server.stop()
 
 
+@pytest.mark.slow
 def test_no_answer_begun_after_a_revocation_carries_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_sqlite(tmp_path, len(KINDS), monkeypatch)
 
