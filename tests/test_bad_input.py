@@ -234,6 +234,79 @@ def test_rules_that_change_the_meaning(demo: Gateway) -> None:
     refused(demo, 422, "implicitRules", body=goal(demo.patient, implicitRules="https://example.org/rules"))
 
 
+MODIFIED = {"modifierExtension": [{"url": "https://example.org/only-if-she-agrees", "valueBoolean": True}]}
+
+
+@pytest.mark.parametrize(
+    ("bundle", "entry", "request_", "where"),
+    [
+        ({"implicitRules": "https://example.org/rules"}, {}, {}, "Bundle.implicitRules"),
+        ({}, MODIFIED, {}, "Bundle.entry[0].modifierExtension[0]"),
+        ({}, {}, MODIFIED, "Bundle.entry[0].request.modifierExtension[0]"),
+        ({}, {"search": MODIFIED}, {}, "Bundle.entry[0].search.modifierExtension[0]"),
+        ({}, {"link": [{"relation": "self", "url": "urn:x", **MODIFIED}]}, {}, "Bundle.entry[0].link[0].modifierExtension[0]"),
+    ],
+)
+def test_what_changes_the_meaning_of_a_request_in_a_bundle_is_not_passed_over(
+    demo: Gateway, bundle: dict[str, Any], entry: dict[str, Any], request_: dict[str, Any], where: str
+) -> None:
+    """https://hl7.org/fhir/R4/extensibility.html#modifierExtension"""
+    sent = {
+        "resourceType": "Bundle", "type": "transaction", **bundle,
+        "entry": [{"resource": goal(demo.patient), "request": {"method": "POST", "url": "Goal", **request_}, **entry}],
+    }  # fmt: skip
+    said = refused(demo, 422, where, path="", body=sent)
+    assert [i["expression"] for i in said["issue"]] == [[where]]
+
+
+def test_in_a_batch_only_the_entry_whose_meaning_is_changed_is_refused(demo: Gateway) -> None:
+    before = count(demo)
+    plain = {"resource": goal(demo.patient), "request": {"method": "POST", "url": "Goal"}}
+    answer = demo.call("patient", "POST", "", body={"resourceType": "Bundle", "type": "batch", "entry": [{**plain, **MODIFIED}, plain]})
+    first, second = (e["response"] for e in answer.json()["entry"])
+    assert first["status"].startswith("422") and first["outcome"]["issue"][0]["expression"] == ["Bundle.entry[0].modifierExtension[0]"]
+    assert second["status"].startswith("201") and count(demo) == before + 1
+    assert demo.call("patient", "DELETE", second["location"].split("/_history")[0], headers={"If-Match": second["etag"]}).status_code == 204
+
+
+def test_what_changes_the_meaning_of_a_parameter_is_not_passed_over(demo: Gateway) -> None:
+    where = "Parameters.parameter[0].part[2].valueTiming.modifierExtension[0]"
+    one = demo.call("patient", "POST", "Goal", body=goal(demo.patient)).json()["id"]
+    parts = [{"name": "type", "valueCode": "replace"}, {"name": "path", "valueString": "Goal.lifecycleStatus"}, {"name": "value", "valueCode": "completed"}]
+    for operation, at in (
+        ({"name": "operation", "part": parts, **MODIFIED}, "Parameters.parameter[0].modifierExtension[0]"),
+        ({"name": "operation", "part": [*parts[:2], {**parts[2], **MODIFIED}]}, "Parameters.parameter[0].part[2].modifierExtension[0]"),
+        ({"name": "operation", "part": [*parts[:2], {"name": "value", "valueTiming": MODIFIED}]}, where),
+    ):
+        refused(demo, 422, at, method="PATCH", path=f"Goal/{one}", body={"resourceType": "Parameters", "parameter": [operation]})
+    assert demo.get("patient", f"Goal/{one}").json()["lifecycleStatus"] == "active"
+    asked = {"resourceType": "Parameters", "parameter": [{"name": "who", "valueString": "Practitioner/x", **MODIFIED}]}
+    for path in ("Goal/$validate", "Consent/$explain", "Consent/$preview", f"Goal/{one}/$meta-add", "Questionnaire/$populate", "QuestionnaireResponse/$extract"):
+        refused(demo, 422, "Parameters.parameter[0].modifierExtension[0]", path=path, body=asked)
+    rules = {"resourceType": "Parameters", "implicitRules": "https://example.org/rules", "parameter": [{"name": "operation", "part": parts}]}
+    refused(demo, 422, "Parameters.implicitRules", method="PATCH", path=f"Goal/{one}", body=rules)
+    assert demo.call("patient", "DELETE", f"Goal/{one}", headers={"If-Match": 'W/"1"'}).status_code == 204
+
+
+def test_nothing_whose_meaning_an_extension_changes_is_kept(demo: Gateway) -> None:
+    """So no page, paper, document, alert or report has it as if it were plain: whoever sent it is told where it stands."""
+    of = {"subject": {"reference": f"Patient/{demo.patient}"}}
+    within: list[tuple[str, dict[str, Any], str]] = [
+        ("Goal", {"lifecycleStatus": "active", "description": {"text": "x"}, "target": [{"dueDate": "2027-01-01", **MODIFIED}]}, "target[0]."),
+        ("Goal", {"lifecycleStatus": "active", "description": {"text": "x"}, "contained": [{"resourceType": "Condition", "id": "c", **of, **MODIFIED}]}, "contained[0]."),
+        ("CarePlan", {"status": "active", "intent": "plan", "activity": [{"detail": {"status": "not-started", **MODIFIED}}]}, "activity[0].detail."),
+        ("MedicationStatement", {"status": "active", "medicationCodeableConcept": {"text": "x"}, "dosage": [{"text": "One", **MODIFIED}]}, "dosage[0]."),
+        ("MedicationRequest", {"status": "active", "intent": "order", "medicationCodeableConcept": {"text": "x"}, **MODIFIED}, ""),
+        ("Condition", {"code": {"text": "x"}, **MODIFIED}, ""),
+        ("Observation", {"status": "final", "code": {"text": "x"}, "component": [{"code": {"text": "y"}, **MODIFIED}]}, "component[0]."),
+        ("QuestionnaireResponse", {"status": "completed", "item": [{"linkId": "1", **MODIFIED}]}, "item[0]."),
+    ]
+    for type, more, at in within:
+        answer = demo.call("patient", "POST", type, body={"resourceType": type, **of, **more})
+        assert answer.status_code == 422, answer.text
+        assert f"{type}.{at}modifierExtension[0]" in {i["expression"][0] for i in answer.json()["issue"] if i["code"] == "extension"}, answer.text
+
+
 def test_no_text_of_the_json_parsing_suite_is_more_than_refused(demo: Gateway, shared: Path) -> None:
     """Through the real server: every `reject` is a 4xx, nothing is a 5xx, and nothing of it is kept."""
     before = count(demo)

@@ -193,8 +193,8 @@ def test_what_was_entered_in_error_is_left_out_and_what_was_refuted_says_so() ->
 
 
 ELSEWHERE = {  # modifier elements of R4 that no row of the type's tables reads: where they are read, or why not
-    "implicitRules": "not read: no implicit rules are known here (open, H08 of docs/clinical-safety.md)",
-    "modifierExtension": "not read but of a Consent (`domain.grants`): open, H08 of docs/clinical-safety.md",
+    "implicitRules": "none are known here: nothing with them is kept (`gate.receiving.taken`, docs/validation.md)",
+    "modifierExtension": "none is known here: nothing with one is kept (`domain.validate.policy`, docs/validation.md); a Consent that has one is not computed (`domain.grants`)",
     "CarePlan.intent": "a plan is what it is in any intent; ours are written as `plan`",
     "CarePlan.activity.detail.status": "domain.mapping.foreign",
     "CarePlan.activity.detail.doNotPerform": "domain.mapping.foreign, domain.document",

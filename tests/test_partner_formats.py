@@ -320,3 +320,20 @@ async def test_published_examples_come_in_and_each_record_lands_or_is_named(plac
     assert len({d.patient for d in first if not isinstance(d, Problem) and d.patient}) == people
     again = await plans.bring_in_files(place.hospital, sent)
     assert sum(d.written for d in again if not isinstance(d, Problem)) == 0
+
+
+@pytest.mark.parametrize(
+    ("bundle", "entry", "kind", "where"),
+    [
+        ({}, {"modifierExtension": [{"url": "urn:not"}]}, "invalid", "Bundle.entry[0].modifierExtension[0]"),
+        ({}, {"request": {"modifierExtension": [{"url": "urn:not"}]}}, "invalid", "Bundle.entry[0].request.modifierExtension[0]"),
+        ({"implicitRules": "urn:rules"}, {}, "business-rule", "Bundle.implicitRules"),
+    ],
+)
+def test_a_file_whose_meaning_is_changed_by_what_is_not_known_is_not_brought_in(bundle: dict[str, Any], entry: dict[str, Any], kind: str, where: str) -> None:
+    goal = {"resourceType": "Goal", "modifierExtension": [{"url": "urn:not"}]}  # the resource itself is judged where it is written
+    whole = {"resourceType": "Bundle", "type": "document", "entry": [{"resource": goal}]}
+    assert [r["resource"] for r in plans.read_resources(strict.dump(whole))] == [goal]
+    with pytest.raises(Problem, match=r"ward\.json") as refused:
+        plans.read_resources(strict.dump({**whole, **bundle, "entry": [{"resource": goal, **entry}]}), "ward.json")
+    assert (refused.value.kind, refused.value.where) == (kind, where)

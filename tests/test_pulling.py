@@ -779,6 +779,20 @@ async def test_what_no_client_may_send_is_taken_from_no_partner_either(begin: Be
     assert len(await here.quarantined()) == 1 and await here.texts() == ["after it", "beside it"], "made smaller there, it waits no more"
 
 
+async def test_what_an_extension_changes_the_meaning_of_waits_whole_for_somebody_and_is_in_no_plan(begin: Begin) -> None:
+    here = await begin()
+    not_so = {"modifierExtension": [{"url": "https://example.org/not", "valueBoolean": True}]}
+    theirs = here.seen("walk", "Goal", **not_so)
+    here.seen("sing", "Goal")
+    await here.pull()
+    (waits,) = await here.quarantined()
+    assert await here.texts("Goal") == ["sing"]
+    assert (waits["id"], waits["kind"]) == (f"Goal/{theirs['id']}", "invalid") and not_so["modifierExtension"][0]["url"] in str(waits)
+    here.there.write({k: v for k, v in theirs.items() if k != "modifierExtension"})
+    await here.pull()
+    assert sorted(await here.texts("Goal")) == ["sing", "walk"] and not await here.quarantined(), "plain there, it is taken in"
+
+
 @pytest.mark.parametrize("feed", ["search", pytest.param("system", marks=slow)])
 async def test_a_fault_of_ours_with_one_change_stops_nothing_that_comes_beside_and_after_it(begin: Begin, monkeypatch: pytest.MonkeyPatch, feed: Any) -> None:
     here = await begin(Habits(feed=feed))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from . import simplepath
+from .modifiers import plain
 from .patch import DEEPEST, MOST_OPERATIONS, copied, depth, full, size
 from .problem import Problem
 from .r4 import R4, Element
@@ -63,7 +64,7 @@ def patched(resource: Mapping[str, Any], parameters: Mapping[str, Any], r4: R4) 
 
 
 def read(parameters: Mapping[str, Any]) -> list[Operation]:
-    """The operations of a Parameters resource. Problem bad-request, too-large."""
+    """The operations of a Parameters resource. Problem bad-request, too-large, business-rule, invalid: what changes what they mean."""
     if parameters.get("resourceType") != "Parameters":
         raise Problem("bad-request", "A FHIRPath Patch is a Parameters resource.", "resourceType")
     listed = parameters.get("parameter", [])
@@ -71,6 +72,7 @@ def read(parameters: Mapping[str, Any]) -> list[Operation]:
         raise Problem("bad-request", "`parameter` must be a list.", "Parameters.parameter")
     if len(listed) > MOST_OPERATIONS:
         raise Problem("too-large", f"A patch may have {MOST_OPERATIONS} operations, this one has {len(listed)}.", "Parameters.parameter")
+    plain(parameters, "Parameters")
     return [_operation(p, f"Parameters.parameter[{at}]") for at, p in enumerate(listed)]
 
 

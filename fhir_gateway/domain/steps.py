@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from .limits import DEFAULT
+from .modifiers import plain
 from .preconditions import etag
 from .problem import Problem
 from .r4 import R4
@@ -66,7 +67,7 @@ class Step:
 
 
 def entries(bundle: Mapping[str, Any], most: int = DEFAULT.entries) -> list[Any]:
-    """The entries of a Bundle that asks for something. Problem bad-request, too-large."""
+    """The entries of a Bundle that asks for something. Problem bad-request, too-large, business-rule, invalid: what changes what the Bundle means."""
     if bundle.get("resourceType") != "Bundle":
         raise Problem("bad-request", "Only a Bundle can be sent to this address.", "resourceType")
     if bundle.get("type") not in ("transaction", "batch"):
@@ -76,6 +77,7 @@ def entries(bundle: Mapping[str, Any], most: int = DEFAULT.entries) -> list[Any]
         raise Problem("bad-request", "`entry` must be a list.", "Bundle.entry")
     if len(found) > most:
         raise Problem("too-large", f"A Bundle may have {most} entries, this one has {len(found)}.", "Bundle.entry")
+    plain({k: v for k, v in bundle.items() if k != "entry"}, "Bundle")
     return found
 
 
@@ -87,10 +89,11 @@ def read(found: Sequence[Any], base: str, r4: R4) -> list[Step]:
 
 
 def step(at: int, entry: Any, base: str, r4: R4) -> Step:
-    """One entry. Problem bad-request naming it."""
+    """One entry. Problem bad-request naming it, invalid where an extension changes what it asks for."""
     where = f"Bundle.entry[{at}]"
     if not isinstance(entry, dict) or not isinstance(entry.get("request"), dict):
         raise Problem("bad-request", "Each entry needs a `request` with method and url.", f"{where}.request")
+    plain(entry, where)
     request = entry["request"]
     method = request.get("method")
     if method not in METHODS:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..domain import strict
 from ..domain.lint import warnings
+from ..domain.modifiers import plain
 from ..domain.own_profiles import meant_for
 from ..domain.problem import Issue, Problem, outcome
 from ..domain.types import Decision, Ref, Stored
@@ -63,6 +64,7 @@ def _asked(type: str, sent: Mapping[str, Any] | None, params: Sequence[tuple[str
         return dict(sent), said
     if not isinstance(listed, list) or not all(isinstance(p, dict) for p in listed):
         raise Problem("bad-request", "`parameter` must be a list of parameters.", "Parameters.parameter")
+    plain(sent, "Parameters")
     resource = None
     for p in listed:
         if p.get("name") == "resource":

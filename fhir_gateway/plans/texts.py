@@ -10,6 +10,7 @@ from ..domain import mapping, strict
 from ..domain import plan as planning
 from ..domain.mapping import partner as partners
 from ..domain.mapping import sheets
+from ..domain.modifiers import plain
 from ..domain.problem import Problem
 from ..tables import load_tables
 
@@ -74,7 +75,8 @@ def is_plan(raw: bytes) -> bool:
 def read_resources(raw: bytes, name: str = "") -> list[dict[str, Any]]:
     """The resources of a FHIR text: a Bundle's entries (with `fullUrl`), one resource, or one a line (NDJSON).
 
-    Of several each is `{resource, place, fullUrl?}`; `place` says where in the text it stands. Problem malformed names the file and the line or entry.
+    Of several each is `{resource, place, fullUrl?}`; `place` says where in the text it stands. Problem malformed, or what
+    `domain.modifiers.plain` says of the Bundle, names the file and the line or entry.
     """
     try:
         first = strict.read(raw)
@@ -93,6 +95,10 @@ def read_resources(raw: bytes, name: str = "") -> list[dict[str, Any]]:
     for n, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("resource", {}), dict):
             raise Problem("malformed", f"{name}: entry {n} is no entry of a Bundle.", f"Bundle.entry[{n}]")
+    try:
+        plain(first, "Bundle")
+    except Problem as p:
+        raise _in_file(p, name) from None
     return [
         {"place": f"Bundle.entry[{n}]", **{k: e[k] for k in ("fullUrl", "resource") if k in e}} for n, e in enumerate(entries) if "resource" in e
     ]

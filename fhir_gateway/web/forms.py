@@ -11,6 +11,7 @@ from ..around import extracting
 from ..around import forms as filling
 from ..domain import strict
 from ..domain.forms.items import value
+from ..domain.modifiers import plain
 from ..domain.problem import Problem, outcome
 from ..gate import Context
 from .app import Web, body
@@ -69,6 +70,7 @@ async def _sent(web: Web, request: Request) -> dict[str, Any]:
     listed = whole.get("parameter", [])
     if whole.get("resourceType") != "Parameters" or not isinstance(listed, list) or not all(isinstance(p, dict) for p in listed):
         raise Problem("bad-request", "An operation takes a Parameters resource.", "resourceType")
+    plain(whole, "Parameters")
     for p in listed:
         name = str(p.get("name", ""))
         held = p["resource"] if isinstance(p.get("resource"), dict) else p.get("part") if "part" in p else value(p)[1]

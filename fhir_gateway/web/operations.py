@@ -11,6 +11,7 @@ from starlette.responses import Response
 from .. import gate
 from ..domain import strict
 from ..domain.lint import lint
+from ..domain.modifiers import plain
 from ..domain.preconditions import tag
 from ..domain.problem import Problem
 from ..domain.types import Ref
@@ -122,10 +123,11 @@ async def given(web: Web, request: Request) -> list[tuple[str, str]]:
 
 
 def _listed(sent: Mapping[str, Any], *, whole: bool = False) -> list[Any]:
-    """What a Parameters resource lists; `whole` asks that each is an object. Problem bad-request."""
+    """What a Parameters resource lists; `whole` asks that each is an object. Problem bad-request, or what `domain.modifiers.plain` says."""
     listed = sent.get("parameter", [])
     if sent.get("resourceType") != "Parameters" or not isinstance(listed, list) or (whole and not all(isinstance(p, dict) for p in listed)):
         raise Problem("bad-request", "An operation takes a Parameters resource.", "resourceType")
+    plain(sent, "Parameters")
     return listed
 
 

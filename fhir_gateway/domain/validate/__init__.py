@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import narrative
+from ..modifiers import unknown
 from ..problem import Issue, few
 from ..profile import Definitions, Judge
 from ..r4 import R4
@@ -49,8 +50,7 @@ def _policy(node: Any, path: Path, r4: R4) -> Iterator[Issue]:
             if type(item) is dict:
                 here = (path, name, i if type(value) is list else -1)
                 if name == "modifierExtension":
-                    said = f"The modifier extension `{str(item.get('url'))[:120]}` is not known here, and may not be passed over."
-                    yield Issue("error", "extension", render(here), said, "unknown-modifier")
+                    yield unknown(item, render(here))
                 yield from _policy(item, here, r4)
             elif type(item) is str and item.isspace():
                 said = f"`{name[:64]}` has spaces only: leave it out, or say something."
