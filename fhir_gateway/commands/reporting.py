@@ -6,13 +6,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .. import gate
 from ..domain.measured import measure_report
-from ..domain.reporting import Change, Report
+from ..domain.reporting import MEAN_OF, Change, Report
 from ..settings import load
 from ..wiring import operator, wired
 from .bringing import console
 from .operating import out
 
-HIDDEN = "-"  # in place of a count that is not told
+HIDDEN = "-"  # in place of what is not told
+MEANS = f"Means are of {MEAN_OF} people or more and coarsely rounded; {HIDDEN} is a mean of fewer, or one that would still tell of somebody."
 
 
 async def tell(kind: str, by: str, as_json: bool, as_fhir: bool = False) -> int:
@@ -38,7 +39,7 @@ def _lines(c: gate.Counted) -> None:
         out({**said, "about": {"system": system, "code": code, "name": name}, "people": people})
     for x in c.report.changes:
         what = {"system": x.system, "code": x.code, "name": x.name}
-        out({**said, "score": what, "people": x.people, "before": x.before, "after": x.after, "counts": dict(x.counts)})
+        out({**said, "score": what, "people": x.people, "before": x.mean_before, "after": x.mean_after, "counts": dict(x.counts)})
 
 
 def _print(c: gate.Counted) -> None:
@@ -49,6 +50,8 @@ def _print(c: gate.Counted) -> None:
             print(f"  {name}: {_count(n)}")
     for (_, code), name, people in c.report.about:
         print(f"about {name or 'code'} ({code}): {people} people")
+    if c.report.changes:
+        print(MEANS)
     for change in c.report.changes:
         print(_change(change))
     if _nothing(c.report):
@@ -57,11 +60,15 @@ def _print(c: gate.Counted) -> None:
 
 def _change(x: Change) -> str:
     ways = ", ".join(f"{way} {_count(n)}" for way, n in x.counts.items())
-    return f"{x.name or 'code'} ({x.code}): {x.people} people, before {x.before:g}, after {x.after:g} on average; {ways}"
+    return f"{x.name or 'code'} ({x.code}): {x.people} people, before {_mean(x.mean_before)}, after {_mean(x.mean_after)} on average; {ways}"
 
 
 def _nothing(r: Report) -> bool:
     return not (any(row.people is not None for row in r.rows) or r.changes)
+
+
+def _mean(n: float | None) -> str:
+    return HIDDEN if n is None else f"{n:g}"
 
 
 def _count(n: int | None) -> str:

@@ -1,7 +1,7 @@
 """A report over all people as a FHIR MeasureReport: `measure_report(report, ...)`. https://hl7.org/fhir/R4/measurereport.html
 
 The same counts as in the table and no other: each column is a group with how many it is of and how many of those it is true; places are its strata.
-What is not told has no `count` but a data-absent-reason `masked`. docs/reports.md
+What is not told has no `count`, or no `value`, but a data-absent-reason `masked`. docs/reports.md
 """
 
 from __future__ import annotations
@@ -51,15 +51,19 @@ def _change(c: Change) -> Iterable[Node]:
     """Two groups of one score, before and after, each with its mean; how many went which way stands with the second."""
     ways = [{"value": {"text": way}, "population": [_population("numerator", n)]} for way, n in c.counts.items()]
     of = [_population("initial-population", c.people)]
-    yield {"code": _concept(c.system, c.code, c.name, "before"), "population": of, "measureScore": {"value": c.before}}
+    yield {"code": _concept(c.system, c.code, c.name, "before"), "population": of, "measureScore": _mean(c.mean_before)}
     yield {
-        "code": _concept(c.system, c.code, c.name, "after"), "population": of, "measureScore": {"value": c.after},
+        "code": _concept(c.system, c.code, c.name, "after"), "population": of, "measureScore": _mean(c.mean_after),
         "stratifier": [{"code": [{"text": "change"}], "stratum": ways}],
     }  # fmt: skip
 
 
 def _concept(system: str, code: str, name: str, text: str) -> Node:
     return {"coding": [{"system": system, "code": code, **({"display": name} if name else {})}], "text": f"{text} {name}".strip()}
+
+
+def _mean(value: float | None) -> Node:
+    return {"value": value} if value is not None else {"extension": [{"url": ABSENT, "valueCode": "masked"}]}
 
 
 def _counted(people: int | None, true: int | None) -> list[Node]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from math import floor, log10
 from statistics import fmean
 from typing import Any, Final, Literal
 
@@ -20,6 +21,8 @@ from .plan_reviews import review_of
 from .vocabulary import OURS
 
 FEW: Final = 5
+MEAN_OF: Final = 20  # people, and more, whose mean is told
+NO_SCORE: Final = 1e12  # what no scale has, nor a part of it so small
 LEAST_GROUP: Final = 2 * FEW  # people of a place by itself; of fewer they are counted as `elsewhere`
 ELSEWHERE, EVERYBODY = "elsewhere", "everybody"
 MAIN_PLAN: Final = "2181441000000107"
@@ -58,15 +61,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Before and after of one score: of `people` (rounded), the means, and how many are higher, the same and lower (None: not told)."""
+    """Before and after of one score: of `people` (rounded), how many are higher, the same and lower, and the means (rounded; None: not told)."""
 
     system: str
     code: str
     name: str
     people: int
-    before: float
-    after: float
     counts: Mapping[str, int | None]
+    mean_before: float | None = None
+    mean_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,12 +326,33 @@ def _changes(people: Sequence[Person]) -> Iterable[Change]:
         hidden = {c for _, c in _hidden({"": len(pairs)}, exact, tuple(exact[""]), adds_up=True)}
         counts = {w: None if w in hidden else rounded(n) for w, n in exact[""].items()}
         before, after = (_mean([pair[i] for pair in pairs]) for i in (0, 1))
-        yield Change(*code, _name(code, (p.called for p in people)), rounded(len(pairs)), before, after, counts)
+        means = (before, after) if before is not None and after is not None else (None, None)
+        yield Change(*code, _name(code, (p.called for p in people)), rounded(len(pairs)), counts, *means)
 
 
-def _mean(values: Sequence[float]) -> float:
-    """To three figures. Of few people, or at an end of the scale, it tells more than the counts beside it do: docs/reports.md"""
-    return float(f"{fmean(values):.3g}")
+def _mean(values: Sequence[float]) -> float | None:
+    """The mean, so rounded that `FEW` people who moved from the fifth lowest value to the fifth highest are about one step; None where it would tell of
+    somebody: of fewer than `MEAN_OF`, where all but few have one value, where one person makes it, and at an end. docs/reports.md"""
+    ordered = sorted(values)
+    if len(ordered) < MEAN_OF or max(-ordered[0], ordered[-1]) > NO_SCORE:
+        return None
+    lowest, highest, spread = ordered[0], ordered[-1], ordered[-FEW] - ordered[FEW - 1]
+    if spread < 1 / NO_SCORE or _one_makes_it([v - lowest for v in ordered]) or _one_makes_it([highest - v for v in ordered]):
+        return None
+    step = _step(spread * max(FEW / rounded(len(ordered)), 1 / MEAN_OF))
+    told = float(f"{round(fmean(ordered) / step) * step:.12g}")
+    return told if lowest < told < highest else None
+
+
+def _one_makes_it(away: Sequence[float]) -> bool:
+    """Is more than a quarter of how far all are away from an end of one person."""
+    return max(away) > sum(away) / 4
+
+
+def _step(least: float) -> float:
+    """The next of 1, 2, 5, 10 and so on, and of their tenths, that is not below `least`."""
+    ten = 10.0 ** floor(log10(least))
+    return next(n * ten for n in (1, 2, 5, 10) if n * ten >= least * (1 - 1e-9))
 
 
 __all__ = ["COLUMNS", "ELSEWHERE", "EVERYBODY", "FEW", "KINDS", "Change", "Kind", "Person", "Report", "Row", "district", "of_person", "report", "rounded"]

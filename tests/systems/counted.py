@@ -48,11 +48,14 @@ def scores(place: str, n: int) -> dict[str, tuple[float, ...]]:
     """By code: before and after, or once."""
     out: dict[str, tuple[float, ...]] = {}
     if referred(place, n):
-        out[HEALTH_TODAY] = (40, 60) if place == "NR1" else (40, 40) if n < 5 else (40, 30)
+        felt = 30 + 5 * (n % 5)
+        out[HEALTH_TODAY] = (felt, felt + 20) if place == "NR1" else (felt, felt) if n < 5 else (felt, felt - 10)
     elif place == "NR30":
         out[HEALTH_TODAY] = (40, 90) if n in OBJECT else (40,)
     if place == "CB4":
         out |= {ACTIVATION: (1, 3) if n < 8 else (2, 2), INDEX: (0.5, 0.7) if n < 9 else (0.6, 0.6)}
+    elif place == "NR1" and n < 12:
+        out |= {ACTIVATION: (2, 3), INDEX: (0.4, 0.8)} if n < 6 else {ACTIVATION: (3, 3), INDEX: (0.7, 0.7)}
     return out
 
 

@@ -36,5 +36,9 @@ def _said(c: Counted) -> dict[str, Any]:
         "at": day(c.at.isoformat()), "until": day(c.until.isoformat()), "columns": [_(name) for name in r.columns],
         "rows": [(row.group, row.people, [row.counts[name] for name in r.columns]) for row in r.rows],
         "about": [(name or code, people) for (_system, code), name, people in r.about],
-        "changes": [(x.name or x.code, x.people, f"{x.before:g}", f"{x.after:g}", *(x.counts[way] for way in ("higher", "the same", "lower"))) for x in r.changes],
+        "changes": [(x.name or x.code, x.people, _mean(x.mean_before), _mean(x.mean_after), *(x.counts[way] for way in ("higher", "the same", "lower"))) for x in r.changes],
     }  # fmt: skip
+
+
+def _mean(n: float | None) -> str | None:
+    return f"{n:g}" if n is not None else None
