@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Any
 
@@ -277,3 +278,11 @@ def test_of_very_many_orders_of_one_name_it_is_heard_that_one_is_stopped() -> No
     assert all(len(held) <= 100 for held in record.values())
     said = otherwise(told(PLANNED), record)
     assert said[0].taken == "stopped" and len(said) == SAID_AT_MOST
+
+
+def test_a_document_says_where_the_record_says_otherwise_of_a_medicine_of_the_plan() -> None:
+    whole = {"plan": "1", "id": "p", "title": "T", "status": "active", "person": {"id": "x", "name": {"family": "B"}}, "medicines": [PLANNED]}
+    stopped = order("r", **ASPIRIN, status="stopped", statusReason={"text": "Not with apixaban"})
+    plain, told_of = (re.sub(r"\n+", "\n", shown(composed(made(whole, more)))) for more in ([order("r", **ASPIRIN)], [stopped]))
+    assert "The record says otherwise\nStopped\nNot with apixaban\nHow to take it" in told_of
+    assert "otherwise" not in plain and plain.count("One in the morning") == told_of.count("One in the morning") == 2

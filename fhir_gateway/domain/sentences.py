@@ -199,14 +199,18 @@ class Sentences:
         change = an_object(m.get("change"))
         changed = self.dated(str(change.get("kind") or "").capitalize(), change.get("on"), change.get("by")) if change.get("kind") else ""
         rows = rows_of(
-            (self.say("The record says otherwise"), "\n".join(self.said_otherwise(t) for t in otherwise)),
             (self.say("How to take it"), m.get("how")), (self.say("What for"), m.get("why")), (self.say("What changed"), "\n".join(t for t in (changed, str(change.get("what") or "")) if t)), (self.say("It was"), change.get("was")),
             (self.say("Why"), change.get("reason") or m.get("status_reason")), (self.say("When"), self.span(m.get("from"), m.get("to"))),
         )  # fmt: skip
+        rows = (self.otherwise(otherwise), *rows) if otherwise else rows
         notes = [self.dated(str(n.get("text") or ""), n.get("on"), n.get("by")) for n in objects(m.get("notes"))]
         return Thing(str(m.get("text") or self.say("A medicine that is not described")), self.taken(taken(m)), rows, lists_of((self.say("Notes"), notes)))
 
-    def said_otherwise(self, t: Told) -> str:
+    def otherwise(self, said: Sequence[Told]) -> Row:
+        """What the record says otherwise of a medicine of the plan (`medicines.otherwise`)."""
+        return Row(self.say("The record says otherwise"), "\n".join(self._told(t) for t in said))
+
+    def _told(self, t: Told) -> str:
         state = self.say("Not to be taken") if t.never else self.taken(t.taken) or self.say("Taken now")
         return "\n".join(s for s in (state, t.how if t.taken == "now" and not t.never else "", t.why) if s)
 

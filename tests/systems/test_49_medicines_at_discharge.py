@@ -105,6 +105,8 @@ def test_a_hospital_that_sends_fhir_is_read_with_the_medicines_of_the_plan(progr
     for who, page, heard in ((gp, f"/team/people/{patient}", False), (chemist, f"/team/people/{patient}", True), (moira, "/my-plan", True)):
         who.page.get(page)
         assert "Aspirin 75 mg tablets" in who.page.words() and (says in who.page.words()) is heard, f"{who.user}: who may not see the order is not told of it"
+    document = f"CarePlan/{gp.one(f'CarePlan?patient={patient}')['id']}/$document"
+    assert "The record says otherwise" in chemist.get(document).text and "The record says otherwise" not in gp.get(document).text
     moira.end(hidden)
     kept = next(m for m in gp.find(f"MedicationStatement?patient={patient}") if "Aspirin" in m["medicationCodeableConcept"]["text"])
     gp.change(f"MedicationStatement/{kept['id']}", status="stopped")
