@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Any
 
@@ -12,7 +13,7 @@ from fhir_gateway.definitions import load_r4
 from fhir_gateway.domain import mapping
 from fhir_gateway.domain.booklet import booklet
 from fhir_gateway.domain.mapping.foreign import KINDS
-from fhir_gateway.domain.medicines import doses, taken, taken_by_record
+from fhir_gateway.domain.medicines import SAID_AT_MOST, by_name, doses, otherwise, taken, taken_by_record, told, told_by_record
 from fhir_gateway.domain.shown_plan import shown_plan
 from fhir_gateway.tables import load_tables
 from fhir_gateway.web.pages.plan_more import medicine, medicines
@@ -222,3 +223,75 @@ def test_every_modifier_element_of_what_a_plan_is_made_of_is_read_or_listed_with
                 continue
             name = f"{type}.{path}"
             assert name in ELSEWHERE or any(r == name or r.startswith(f"{name}.") for r in read), f"{name} changes what {type} means: read it, or say why not"
+
+
+PLANNED: dict[str, Any] = {"id": "m", "text": "Aspirin 75 mg tablets", "status": "taking", "how": "One in the morning"}
+
+
+def both(*more: dict[str, Any], **mine: Any) -> tuple[str, str]:
+    """What the page, and the paper, say at the plan's own aspirin of what the record says otherwise."""
+    whole = {"plan": "1", "id": "p", "title": "T", "person": {"id": "x", "name": {"family": "B"}}, "medicines": [{**PLANNED, **mine}]}
+    record = [*made(whole).values(), *more]
+    read = mapping.read(record, TABLES, homeless=False)
+    held = plans.Opened(read.plan, record, read.became)
+    assert [m["text"] for m in held.plan["medicines"]] == [PLANNED["text"]]
+    page = plan_view(held.shown(), date(2026, 11, 25), own=True, medicines=plans.medicines_beside(held)).medicines
+    paper = next(s.things for s in booklet(held.shown(), held.record).sections if s.key == "medicines")
+    (mine_shown,), (mine_printed,) = ([i for i in page if i.text == PLANNED["text"]], [t for t in paper if t.text == PLANNED["text"]])
+    said = ["\n".join(row.text for row in rows if row.label == "The record says otherwise") for rows in (mine_shown.lines, mine_printed.rows)]
+    return said[0], said[1]
+
+
+ASPIRIN: dict[str, Any] = {"medicationCodeableConcept": {"text": "aspirin  75 mg Tablets"}, "dosageInstruction": [{"text": "One in the morning"}]}
+
+
+@pytest.mark.parametrize(
+    ("mine", "record", "said"),
+    [
+        ({}, [{"status": "stopped", "statusReason": {"text": "Not with apixaban"}}], "Stopped\nNot with apixaban"),
+        ({}, [{"status": "on-hold"}], "Paused"),
+        ({}, [{"doNotPerform": True}], "Not to be taken"),
+        ({}, [{"dosageInstruction": [{"text": "Two in the morning"}]}], "Taken now\nTwo in the morning"),
+        ({"status": "stopped"}, [{}], "Taken now\nOne in the morning"),
+        ({}, [{}], ""),
+        ({}, [{"dosageInstruction": [{"text": "one  in the Morning"}]}], ""),
+        ({}, [{"status": "entered-in-error"}], ""),
+        ({"status": "stopped"}, [{"status": "stopped"}], ""),
+        ({"status": "stopped"}, [{"status": "completed"}], ""),
+        ({}, [{"medicationCodeableConcept": {"text": "Aspirin 300 mg tablets"}, "status": "stopped"}], ""),
+        ({}, [{"status": "completed"}], "Finished"),
+        ({}, [{"status": "completed"}, {}], ""),  # the order before is over, the next says what the plan says
+        ({}, [{"status": "stopped"}, {}], "Stopped"),  # whoever stopped it is heard, whatever an older order says
+        ({}, [{"status": "stopped"}, {"status": "stopped"}], "Stopped"),
+    ],
+)  # fmt: skip
+def test_a_medicine_of_the_plan_says_where_the_record_says_otherwise(mine: dict[str, Any], record: list[dict[str, Any]], said: str) -> None:
+    assert both(*(order(f"r{n}", **{**ASPIRIN, **r}) for n, r in enumerate(record)), **mine) == (said, said)
+
+
+def test_a_medicine_that_the_record_codes_the_same_is_the_same_whatever_it_calls_it() -> None:
+    dmd = {"system": "http://snomed.info/sct", "code": "319773006"}
+    stopped = order("r", status="stopped", medicationCodeableConcept={"text": "ASA 75", "coding": [dmd]})
+    assert both(stopped, code={**dmd, "display": "Aspirin 75 mg tablet"})[0] == "Stopped"
+    assert both(stopped) == ("", "")
+
+
+def test_an_order_without_a_name_is_not_the_same_as_another_without_one() -> None:
+    assert otherwise(told({"status": "taking"}), by_name([told_by_record({"status": "stopped"}), told({"status": "stopped", "code": {"system": "urn:x"}})])) == ()
+
+
+def test_of_very_many_orders_of_one_name_it_is_heard_that_one_is_stopped() -> None:
+    """Thousands of both would be compared each with each."""
+    many = [told_by_record(order(f"r{n}", **{**ASPIRIN, "dosageInstruction": [{"text": f"{n} in the morning"}]})) for n in range(2_000)]
+    record = by_name([*many, told_by_record(order("s", **ASPIRIN, status="stopped"))])
+    assert all(len(held) <= 100 for held in record.values())
+    said = otherwise(told(PLANNED), record)
+    assert said[0].taken == "stopped" and len(said) == SAID_AT_MOST
+
+
+def test_a_document_says_where_the_record_says_otherwise_of_a_medicine_of_the_plan() -> None:
+    whole = {"plan": "1", "id": "p", "title": "T", "status": "active", "person": {"id": "x", "name": {"family": "B"}}, "medicines": [PLANNED]}
+    stopped = order("r", **ASPIRIN, status="stopped", statusReason={"text": "Not with apixaban"})
+    plain, told_of = (re.sub(r"\n+", "\n", shown(composed(made(whole, more)))) for more in ([order("r", **ASPIRIN)], [stopped]))
+    assert "The record says otherwise\nStopped\nNot with apixaban\nHow to take it" in told_of
+    assert "otherwise" not in plain and plain.count("One in the morning") == told_of.count("One in the morning") == 2

@@ -275,7 +275,8 @@ def test_who_sees_no_plan_prints_none(demo: Gateway, who: str) -> None:
 
 
 def trail(demo: Gateway) -> list[dict[str, Any]]:
-    found = demo.get("patient", f"AuditEvent?patient={demo.patient}&_count=200&_sort=-date").json()
+    """What was printed or scanned: of everything, the newest page alone would lose some as others are written."""
+    found = demo.get("patient", f"AuditEvent?patient={demo.patient}&subtype=print,scan&_count=200&_sort=-date").json()
     return [e["resource"] for e in found.get("entry", [])]
 
 

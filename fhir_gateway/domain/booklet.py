@@ -12,7 +12,8 @@ from hashlib import sha256
 from typing import Any, Final
 
 from . import strict
-from .medicines import OVER, taken
+from .mapping.names import own_identifier
+from .medicines import OVER, by_name, otherwise, taken, told, told_by_record
 from .sentences import ABOUT, NOT_PRINTED, Plan, Record, Say, Sentences
 from .written_down import Row, Thing, an_object, objects, over, right_to_left, rows_of, texts
 
@@ -113,13 +114,14 @@ class _Making(Sentences):
 
     def medicines(self) -> Section:
         """What is taken now; what was stopped or changed, with why. By the plan, and what else the record has."""
-        things = [self.medicine(m) for m in objects(self.plan.get("medicines")) if taken(m) != "a mistake"]
+        listed = [r for r in self.record if r.get("resourceType") in ("MedicationStatement", "MedicationRequest") and r.get("status") not in ("entered-in-error", "draft", "cancelled")]
+        says = by_name(told_by_record(r, self.say) for r in listed if own_identifier(r) is None)
+        things = [self.medicine(m, otherwise(told(m), says)) for m in objects(self.plan.get("medicines")) if taken(m) != "a mistake"]
         by_status = [self.medicine({k: v for k, v in m.items() if k != "change"}) for m in objects(self.plan.get("medicines"))]
         known = {(t.text.casefold(), t.state) for t in (*things, *by_status)}  # what a change alone stopped is the same medicine in the record
-        for r in self.record:
-            if r.get("resourceType") in ("MedicationStatement", "MedicationRequest") and r.get("status") not in ("entered-in-error", "draft", "cancelled"):
-                thing = self.medicine_of_record(r)
-                things += [thing] if (thing.text.casefold(), thing.state) not in known else []  # one that is stopped is none that is taken
+        for r in listed:
+            thing = self.medicine_of_record(r)
+            things += [thing] if (thing.text.casefold(), thing.state) not in known else []  # one that is stopped is none that is taken
         return Section("medicines", self.say("My medicines"), (), tuple(sorted(things, key=lambda t: (t.state in {self.taken(how) for how in OVER}, t.text.casefold()))))
 
     def services(self) -> Section:

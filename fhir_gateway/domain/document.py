@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from .mapping.foreign import verified
 from .mapping.names import CONTINGENCY_CATEGORY, EXTENSIONS, categories, is_main, own_identifier
-from .medicines import FORBIDDEN, doses, forbidden, is_not_to_be, taken
+from .medicines import FORBIDDEN, Told, by_name, doses, forbidden, is_not_to_be, otherwise, taken, told, told_by_record
 from .readable import ENGLISH, listed, narrative, rows, said
 from .sentences import Sentences
 from .types import Ref
@@ -22,6 +22,7 @@ from .written_down import Row, Thing, an_object, coded, objects
 
 LOINC: Final = "http://loinc.org"
 SNOMED: Final = "http://snomed.info/sct"
+MEDICINES: Final = ("MedicationStatement", "MedicationRequest")
 Resources = Mapping[Ref, Mapping[str, Any]]
 Code = tuple[str, str, str] | None
 
@@ -132,11 +133,11 @@ def composition(
     `left`: what this reader may see and the document has no room for (`MOST`). It is counted, section by section, and nothing else is said of it.
     """
     body, sentences = resources[plan], Sentences(read.plan)
-    parts, whole = _sorted_into(plan, resources), is_main(body)
+    parts, whole, record = _sorted_into(plan, resources), is_main(body), _beside(resources.values())
     more = Counter(_part(r).title for r in left if r.get("resourceType") not in NO_SECTION)
     first = Part("Care plan", (LOINC, "18776-5", "Plan of care note"), _of())
     there = [(p, refs) for p, refs in [(first, [plan]), *parts] if refs or more[p.title] or (whole and p.title in ALWAYS)]
-    sections = [_section(p, refs, base, [_thing(r, resources[r], read, sentences) for r in refs], more[p.title]) for p, refs in there]
+    sections = [_section(p, refs, base, [_thing(r, resources[r], read, sentences, record) for r in refs], more[p.title]) for p, refs in there]
     person = an_object(read.plan.get("person"))
     who = (*((Row("Name", name),) if (name := sentences.full_name(person)) else ()), *sentences.who(person))
     attested, keeper = _attesters(body, resources, base), _custodian(body, resources)
@@ -246,9 +247,19 @@ def _at(base: str, reference: str) -> dict[str, str]:
     return {"reference": f"{base}/{_ref(reference)}"}
 
 
-def _thing(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences) -> Thing:
-    """A resource in sentences (`_put`). What is not to be done is nowhere said as if it were."""
+def _beside(resources: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Told, ...]]:
+    """What the medicines that no plan of ours made say, by name."""
+    listed = (r for r in resources if r.get("resourceType") in MEDICINES and r.get("status") not in ("entered-in-error", "draft", "cancelled"))
+    return by_name(told_by_record(r) for r in listed if own_identifier(r) is None)
+
+
+def _thing(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences, record: Mapping[str, tuple[Told, ...]]) -> Thing:
+    """A resource in sentences (`_put`). What is not to be done is nowhere said as if it were; a medicine of a plan says where the `record` says otherwise."""
     thing = _put(ref, resource, read, sentences)
+    if record and resource.get("resourceType") in MEDICINES and own_identifier(resource) is not None:
+        item, how = read.things.get(str(ref), ("", {}))[1], "\n".join(doses(resource))
+        if item and (says := otherwise(told({**item, "how": how or item.get("how")}), record)):
+            thing = replace(thing, rows=(sentences.otherwise(says), *thing.rows))
     if not is_not_to_be(resource) or thing.text.startswith(FORBIDDEN):
         return thing
     return replace(thing, text=sentences.not_to_be(thing.text))
@@ -261,7 +272,7 @@ def _put(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences
         thing = sentences.allergy(resource)
     elif type == "Flag":
         thing = sentences.flag(resource)
-    elif type in ("MedicationStatement", "MedicationRequest") and kind != "medicine":
+    elif type in MEDICINES and kind != "medicine":
         thing = sentences.medicine_of_record(resource)
         thing = replace(thing, state=sentences.taken(taken(item))) if item else thing
     elif type == "CareTeam":

@@ -5,7 +5,8 @@ https://hl7.org/fhir/R4/medicationrequest.html https://hl7.org/fhir/R4/medicatio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from .written_down import Say, an_object, as_written, coded, objects
@@ -20,6 +21,8 @@ NO_ORDER: Final = frozenset({"proposal", "proposed", "option", "an option"})  # 
 OVER: Final[frozenset[Taken]] = frozenset({"stopped", "finished", "not taken"})
 FORBIDDEN: Final = "Do not: "  # begins what `forbidden` says in English
 CHANGES: Final[Mapping[str, Taken]] = {"stopped": "stopped", "paused": "paused"}
+MOST: Final = 100  # of one name in a record that a medicine of the plan is compared with
+SAID_AT_MOST: Final = 10  # at one medicine: a record lists each of its own by itself
 SAID: Final = frozenset({"id", "sequence", "text", "patientInstruction", "additionalInstruction", "timing", "asNeededBoolean", "asNeededCodeableConcept", "route", "doseAndRate", "extension"})  # what `in_words` says
 
 
@@ -35,6 +38,59 @@ def taken(medicine: Mapping[str, Any]) -> Taken:
 def taken_by_record(resource: Mapping[str, Any]) -> Taken:
     """Of a MedicationStatement or MedicationRequest."""
     return _stands(resource.get("status"), resource.get("intent"))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is said of one medicine: what it is called and coded as, whether it is taken and how, and that it is not to be; `why`, where it was changed."""
+
+    names: frozenset[str]
+    taken: Taken
+    how: str = ""
+    never: bool = False
+    why: str = ""
+
+
+def told(medicine: Mapping[str, Any]) -> Told:
+    """By a plan, or of a record in the words of a plan."""
+    why = an_object(medicine.get("change")).get("reason") or medicine.get("status_reason") or ""
+    return Told(_names(medicine.get("text"), [an_object(medicine.get("code"))]), taken(medicine), str(medicine.get("how") or ""), medicine.get("do_not") is True, str(why))
+
+
+def told_by_record(resource: Mapping[str, Any], say: Say = as_written) -> Told:
+    """By a MedicationStatement or MedicationRequest, how it is taken by `say`."""
+    concept = an_object(resource.get("medicationCodeableConcept"))
+    called = coded(concept) or an_object(resource.get("medicationReference")).get("display")
+    why = ", ".join(t for c in [*objects(resource.get("statusReason")), an_object(resource.get("statusReason"))] if (t := coded(c)))
+    return Told(_names(called, objects(concept.get("coding"))), taken_by_record(resource), "\n".join(doses(resource, say)), is_not_to_be(resource), why)
+
+
+def _names(called: Any, codes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    words = _bare(called)
+    return frozenset([*([words] if words else []), *(f"{c['system']}|{c['code']}" for c in codes if c.get("system") and c.get("code"))])
+
+
+def _bare(text: Any) -> str:
+    return " ".join(str(text or "").split()).casefold()
+
+
+def by_name(record: Iterable[Told]) -> dict[str, tuple[Told, ...]]:
+    """What a record says of each name and code, what is not to be or is not taken first; of one name no more than anybody would read."""
+    out: dict[str, dict[Told, None]] = {}
+    for t in sorted(record, key=lambda t: (not t.never, t.taken == "now")):
+        for name in t.names if t.taken != "a mistake" else ():
+            if len(held := out.setdefault(name, {})) < MOST:
+                held[t] = None
+    return {name: tuple(held) for name, held in out.items()}
+
+
+def otherwise(mine: Told, record: Mapping[str, tuple[Told, ...]]) -> tuple[Told, ...]:
+    """What a record says otherwise of a medicine of the plan that it calls the same, or codes the same: that it is stopped, is taken, is taken another way,
+    or is not to be (`by_name`). Nothing is taken over by it. That an earlier order is finished, or a later one not begun, is nothing where another says what the plan says."""
+    same = tuple(dict.fromkeys(t for name in sorted(mine.names) for t in record.get(name, ())))
+    differs = [t for t in same if t.never or (t.taken != mine.taken and not {t.taken, mine.taken} <= OVER) or (t.taken == mine.taken == "now" and t.how and mine.how and _bare(t.how) != _bare(mine.how))]
+    agreed = len(differs) < len(same)
+    return tuple(t for t in differs if not (agreed and not t.never and t.taken in ("finished", "not yet")))[:SAID_AT_MOST]
 
 
 def _stands(status: Any, intent: Any) -> Taken:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from babel import Locale, UnknownLocaleError
 
-from .medicines import Taken, doses, forbidden, forbidden_again, is_not_to_be, taken, taken_by_record
+from .medicines import Taken, Told, doses, forbidden, forbidden_again, is_not_to_be, taken, taken_by_record
 from .written_down import (
     UNSAID,
     Row,
@@ -210,7 +210,8 @@ class Sentences:
             return self.say("from {start} to {end}").format(start=self.day(start), end=self.day(end))
         return self.say("from {start}").format(start=self.day(start)) if start else self.say("until {end}").format(end=self.day(end)) if end else ""
 
-    def medicine(self, m: Mapping[str, Any]) -> Thing:
+    def medicine(self, m: Mapping[str, Any], otherwise: Sequence[Told] = ()) -> Thing:
+        """`otherwise`: what the record says otherwise of it."""
         change = an_object(m.get("change"))
         kinds = {"new": self.say("New"), "changed": self.say("Changed"), "unchanged": self.say("As before"), "stopped": self.say("Stopped"), "paused": self.say("Paused")}
         kind = str(change.get("kind") or "")
@@ -219,8 +220,17 @@ class Sentences:
             (self.say("How to take it"), m.get("how")), (self.say("What for"), m.get("why")), (self.say("What changed"), "\n".join(t for t in (changed, str(change.get("what") or "")) if t)), (self.say("It was"), change.get("was")),
             (self.say("Why"), change.get("reason") or m.get("status_reason")), (self.say("When"), self.span(m.get("from"), m.get("to"))),
         )  # fmt: skip
+        rows = (self.otherwise(otherwise), *rows) if otherwise else rows
         notes = [self.dated(str(n.get("text") or ""), n.get("on"), n.get("by")) for n in objects(m.get("notes"))]
         return Thing(str(m.get("text") or self.say("A medicine that is not described")), self.taken(taken(m)), rows, lists_of((self.say("Notes"), notes)))
+
+    def otherwise(self, said: Sequence[Told]) -> Row:
+        """What the record says otherwise of a medicine of the plan (`medicines.otherwise`)."""
+        return Row(self.say("The record says otherwise"), "\n".join(self._told(t) for t in said))
+
+    def _told(self, t: Told) -> str:
+        state = self.say("Not to be taken") if t.never else self.taken(t.taken) or self.say("Taken now")
+        return "\n".join(s for s in (state, t.how if t.taken == "now" and not t.never else "", t.why) if s)
 
     def medicine_of_record(self, r: Mapping[str, Any]) -> Thing:
         """Of a MedicationStatement or MedicationRequest."""

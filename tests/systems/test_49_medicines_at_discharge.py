@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .town import Programme
+from .town import Programme, permit
 
 MAPPING = Path(__file__).parent.parent / "cases" / "partners" / "medicines.yaml"
 
@@ -95,10 +95,23 @@ def test_a_hospital_that_sends_fhir_is_read_with_the_medicines_of_the_plan(progr
             "Bisoprolol 2.5 mg tablets Stopped How to take it One in the morning Why it was changed The dose was raised: see Bisoprolol 5 mg",
             "Aspirin 75 mg tablets Stopped How to take it One in the morning Why it was changed Medication stopped - contra-indication",
             "Ramipril 2.5 mg / 5 ml oral solution Changed How to take it 5 ml in the morning Why it was changed Tablets too large to swallow What was changed A liquid instead of tablets",
-            "Aspirin 75 mg tablets How to take it One in the morning",
+            "Aspirin 75 mg tablets The record says otherwise Stopped Medication stopped - contra-indication How to take it One in the morning",
         ):
             assert said in who.page.words(), f"{who.user}: {said}"
     assert other.page.get(f"/team/people/{patient}").status_code == 404 and other.total(f"MedicationRequest?patient={patient}") == 0
+    says = "The record says otherwise Stopped"
+    ended = next(m for m in gp.find(f"MedicationRequest?patient={patient}&status=stopped") if "Aspirin" in m["medicationCodeableConcept"]["text"])
+    hidden = moira.allow(permit(gp.user, type="deny", data=[{"meaning": "instance", "reference": {"reference": f"MedicationRequest/{ended['id']}"}}]))
+    for who, page, heard in ((gp, f"/team/people/{patient}", False), (chemist, f"/team/people/{patient}", True), (moira, "/my-plan", True)):
+        who.page.get(page)
+        assert "Aspirin 75 mg tablets" in who.page.words() and (says in who.page.words()) is heard, f"{who.user}: who may not see the order is not told of it"
+    document = f"CarePlan/{gp.one(f'CarePlan?patient={patient}')['id']}/$document"
+    assert "The record says otherwise" in chemist.get(document).text and "The record says otherwise" not in gp.get(document).text
+    moira.end(hidden)
+    kept = next(m for m in gp.find(f"MedicationStatement?patient={patient}") if "Aspirin" in m["medicationCodeableConcept"]["text"])
+    gp.change(f"MedicationStatement/{kept['id']}", status="stopped")
+    gp.page.get(f"/team/people/{patient}")
+    assert says not in gp.page.words() and moira.plan(patient)["medicines"][0]["status"] == "stopped", "somebody has put it in her plan"
     (asked,) = [t for t in chemist.find(f"Task?patient={patient}") if t.get("description", "").startswith("Go through the new medicines")]
     chemist.change(f"Task/{asked['id']}", status="completed")
     assert gp.read(f"Task/{asked['id']}")["status"] == "completed"

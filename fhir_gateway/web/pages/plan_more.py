@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ...domain.medicines import OVER, forbidden, taken
+from ...domain.medicines import OVER, Told, by_name, forbidden, otherwise, taken, told
 from ...domain.written_down import standing as as_it_stands
 from .pictures import planned_wheel
 from .plan_items import Item, Line, lines, list_of, note, span, texts, thing, undescribed
@@ -41,19 +41,31 @@ def in_the_way(plan: dict[str, Any], goal: dict[str, Any], name: Name) -> str:
     return "\n".join(note({**b, "by": b.get("said_by")}, name) for b in mine)
 
 
-def medicines(every: Sequence[dict[str, Any]], name: Name) -> tuple[Item, ...]:
-    """All of them but mistakes, those that are over last."""
+def medicines(mine: Sequence[dict[str, Any]], name: Name, beside: Sequence[dict[str, Any]] = ()) -> tuple[Item, ...]:
+    """All of them but mistakes, those that are over last. `beside`: of the record; one of the plan says where the record says otherwise of it."""
+    every = [*mine, *beside]
     called = {str(m.get("id")): str(m.get("text") or "") for m in every}
-    return tuple(medicine(m, name, called) for m in sorted(every, key=lambda m: taken(m) in OVER) if taken(m) != "a mistake")
+    record = by_name(told(m) for m in beside)
+    says = {id(m): "\n".join(_said(t) for t in otherwise(told(m), record)) for m in mine} if record else {}
+    return tuple(medicine(m, name, called, says.get(id(m), "")) for m in sorted(every, key=lambda m: taken(m) in OVER) if taken(m) != "a mistake")
 
 
-def medicine(m: dict[str, Any], name: Name, called: Mapping[str, str] = MappingProxyType({})) -> Item:
-    """How it is taken, and what was changed: the word for that stands where others have their state."""
+def _said(t: Told) -> str:
+    """How the record has it: whether it is taken, how if it is, and why it was changed."""
+    state = _("Not to be taken") if t.never else _states().get(t.taken) or _("Taken now")
+    return "\n".join(s for s in (state, t.how if t.taken == "now" and not t.never else "", t.why) if s)
+
+
+def _states() -> dict[str, str]:
+    return {"not yet": _("Not begun yet"), "paused": _("Paused"), "stopped": _("Stopped"), "finished": _("Finished"), "not taken": _("Not taken")}
+
+
+def medicine(m: dict[str, Any], name: Name, called: Mapping[str, str] = MappingProxyType({}), otherwise: str = "") -> Item:
+    """How it is taken, and what was changed: the word for that stands where others have their state. `otherwise`: what the record says otherwise."""
     change = thing(m.get("change"))
     kinds = {"new": _("New"), "changed": _("Changed"), "unchanged": _("As before")}
-    states = {"not yet": _("Not begun yet"), "paused": _("Paused"), "stopped": _("Stopped"), "finished": _("Finished"), "not taken": _("Not taken")}
     how = taken(m)
-    state = states.get(how, "") or kinds.get(str(change.get("kind")), "")
+    state = _states().get(how, "") or kinds.get(str(change.get("kind")), "")
     colour = {"new": "green", "changed": "yellow", "stopped": "red", "not taken": "red", "paused": "orange"}.get(how if how != "now" else str(change.get("kind")), "grey")
     what = str(m.get("text") or thing(m.get("code")).get("display") or _("A medicine that is not named"))
     said = ", ".join(t for t in (name(change.get("by")), day(change.get("on"))) if t)
@@ -62,7 +74,7 @@ def medicine(m: dict[str, Any], name: Name, called: Mapping[str, str] = MappingP
     return Item(
         str(m.get("id", "")), forbidden(what, _) if m.get("do_not") is True else what, state, colour,
         lines(
-            (_("How to take it"), m.get("how")), (_("Before"), change.get("was")), (_("Why it was changed"), change.get("reason") or m.get("status_reason")),
+            (_("The record says otherwise"), otherwise), (_("How to take it"), m.get("how")), (_("Before"), change.get("was")), (_("Why it was changed"), change.get("reason") or m.get("status_reason")),
             (_("What was changed"), change.get("what")), (_("Changed by"), said), (_("Instead of"), called.get(str(order.get("instead_of")))), (_("Prescribed by"), name(order.get("by"))), (_("Prescribed on"), day(order.get("on"))),
             (_("How much"), ", ".join(amounts)), (_("Pharmacy"), thing(order.get("pharmacy")).get("name")), (_("What it is for"), m.get("why")), (_("When"), span(m.get("from"), m.get("to"))),
             (_("Notes"), "\n".join(note(n, name) for n in list_of(m, "notes"))),

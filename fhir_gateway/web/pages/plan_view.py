@@ -124,7 +124,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         risks=tuple(more.risk(r, plan, name) for r in list_of(plan, "risks")),
         itself=more.itself(plan, name),
         changed=changes.get("", ""),
-        medicines=more.medicines([*list_of(plan, "medicines"), *medicines], name),
+        medicines=more.medicines(list_of(plan, "medicines"), name, medicines),
     )
 
 
