@@ -18,6 +18,7 @@ from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Close, Drop, Keep, Note, Place, Ref, Send
 from fhir_gateway.domain.vocabulary import CHECK_IDENTITY, HL7, TASK_SYSTEM
 from fhir_gateway.gate import waiting_room
+from fhir_gateway.remote.client import Refusal
 from fhir_gateway.store import sqlite
 from fhir_gateway.sync import push as pushing
 from fhir_gateway.sync import waiting as waiting_of_sync
@@ -242,6 +243,12 @@ async def test_what_fails_here_again_and_again_is_parked_and_what_takes_back_is_
         if why == "changed":
             await here.house.store.commit(Send("hub", ref, 1, here.names["amina"], "recall"))
     assert [i["why"] for i in await here.house.store.outbox_items("hub", "queued", 9)] == ["recall"]
+
+
+async def test_what_a_partner_says_in_the_details_of_its_refusal_alone_is_kept(here: Here) -> None:
+    said = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "invalid", "details": {"text": "the period ends first"}}]}
+    kept = strict.decode(waiting_of_sync.refusal_kept(here.house, here.partner, Ref("Goal", "1"), Refusal(422, "invalid", said)).value)
+    assert kept["outcome"]["issue"] == [{"severity": "error", "code": "invalid", "diagnostics": "the period ends first"}]
 
 
 async def test_one_entry_is_left_out_or_tried_again_and_not_another_of_the_same_resource(here: Here) -> None:
