@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Close, Drop, Keep, Note, Place, Ref, Send
 from fhir_gateway.domain.vocabulary import CHECK_IDENTITY, HL7, TASK_SYSTEM
 from fhir_gateway.gate import waiting_room
+from fhir_gateway.remote.client import Refusal
 from fhir_gateway.store import sqlite
+from fhir_gateway.sync import push as pushing
 from fhir_gateway.sync import waiting as waiting_of_sync
 from fhir_gateway.sync import worker
 from fhir_gateway.sync.ending import gone
@@ -222,6 +225,30 @@ async def test_what_a_partner_refuses_is_tried_again_or_left_out_by_an_operator_
     for act in (waiting_room.retry(here.me), waiting_room.skip(here.me, "1", "x"), waiting_room.everything(here.me)):
         with pytest.raises(Problem):
             await act
+
+
+async def test_what_fails_here_again_and_again_is_parked_and_what_takes_back_is_not(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = await here.goal()
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(pushing, "see_to", broken)
+    for why in ("changed", "recall"):
+        for _ in range(9):
+            here.now += timedelta(minutes=30)
+            await pushing.push(here.house, here.partner, "w")
+        parked = [i["why"] for i in await waiting_room.everything(here.operator) if i["ref"] == str(ref)]
+        assert parked == ["a fault here (RuntimeError)"], why
+        if why == "changed":
+            await here.house.store.commit(Send("hub", ref, 1, here.names["amina"], "recall"))
+    assert [i["why"] for i in await here.house.store.outbox_items("hub", "queued", 9)] == ["recall"]
+
+
+async def test_what_a_partner_says_in_the_details_of_its_refusal_alone_is_kept(here: Here) -> None:
+    said = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "invalid", "details": {"text": "the period ends first"}}]}
+    kept = strict.decode(waiting_of_sync.refusal_kept(here.house, here.partner, Ref("Goal", "1"), Refusal(422, "invalid", said)).value)
+    assert kept["outcome"]["issue"] == [{"severity": "error", "code": "invalid", "diagnostics": "the period ends first"}]
 
 
 async def test_one_entry_is_left_out_or_tried_again_and_not_another_of_the_same_resource(here: Here) -> None:

@@ -21,7 +21,7 @@ from ..remote.client import Down, Forbidden, Locked, Refusal, Unknown
 from ..store.base import Fenced, StoreError
 from .leaving import AskAgain
 from .partner import Partner
-from .putting_off import later, refused
+from .putting_off import failed, later, refused
 from .sending import see_to
 from .tally import Tally
 from .turning import noticed
@@ -102,8 +102,7 @@ async def _tried(house: House, partner: Partner, entry: Queued, r: _Round) -> No
         raise
     except Exception as e:  # a fault of ours with this one: the others go on
         log.exception("entry-failed", remote=partner.name)
-        await later(house, partner, entry, Unknown(f"a fault here ({type(e).__name__})"))
-        tally.delayed += 1
+        await failed(house, partner, entry, e, tally)
 
 
 __all__ = ["Tally", "push"]

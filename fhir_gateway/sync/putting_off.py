@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ..domain.types import Close, Delay, Queued
-from ..gate import House
-from ..remote.client import Refusal
-from ..store.base import Taken
+from ..gate import House, may_send
+from ..remote.client import Refusal, Unknown
+from ..store.base import URGENT, StoreError, Taken
 from .missing import NOT_KNOWN, NotKnown, NotYet
 from .one_by_one import looked_at
-from .partner import Partner
+from .partner import Partner, as_owner
 from .recalling import RECALL_LATE, tell_once
 from .state import spread
 from .tally import Tally
@@ -59,9 +59,36 @@ async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tal
         await later(house, partner, entry, e)
         tally.delayed += 1
     else:
-        told = await tell_once(house, partner, entry)
-        await house.store.commit(Close(entry.entry, entry.fence, "parked", str(e)), refusal_kept(house, partner, entry.ref, e), *told)
-        tally.parked += 1
+        await _parked(house, partner, entry, e, tally)
+
+
+async def failed(house: House, partner: Partner, entry: Queued, e: Exception, tally: Tally) -> None:
+    """A fault of ours with this one: it is tried again, and parked after TRIES. What takes back, or may have to, is never given up."""
+    why = f"a fault here ({type(e).__name__})"
+    if entry.tries < TRIES or entry.why in URGENT or not await _may_go(house, partner, entry):
+        await later(house, partner, entry, Unknown(why))
+        tally.delayed += 1
+    else:
+        await _parked(house, partner, entry, Refusal(OURS, why), tally)
+
+
+async def _may_go(house: House, partner: Partner, entry: Queued) -> bool:
+    """Is it here, and does consent let it go there? What that cannot be asked of may have to be taken back."""
+    try:
+        stored = await house.store.get(entry.ref)
+        if stored is None or stored.deleted:
+            return False
+        return (await may_send(await as_owner(house, partner, "disclose"), partner.terms, stored)).permit
+    except StoreError:
+        raise
+    except Exception:
+        return False
+
+
+async def _parked(house: House, partner: Partner, entry: Queued, e: Refusal, tally: Tally) -> None:
+    told = await tell_once(house, partner, entry)
+    await house.store.commit(Close(entry.entry, entry.fence, "parked", str(e)), refusal_kept(house, partner, entry.ref, e), *told)
+    tally.parked += 1
 
 
 async def _not_yet(house: House, partner: Partner, entry: Queued, e: NotYet, tally: Tally) -> None:
@@ -70,7 +97,4 @@ async def _not_yet(house: House, partner: Partner, entry: Queued, e: NotYet, tal
         await later(house, partner, entry, e)
         tally.delayed += 1
         return
-    said = Refusal(OURS, NOT_KNOWN)
-    told = await tell_once(house, partner, entry)
-    await house.store.commit(Close(entry.entry, entry.fence, "parked", NOT_KNOWN), refusal_kept(house, partner, entry.ref, said), *told)
-    tally.parked += 1
+    await _parked(house, partner, entry, Refusal(OURS, NOT_KNOWN), tally)

@@ -96,9 +96,10 @@ def _outcome(body: Any) -> dict[str, Any] | None:
     issues: list[dict[str, Any]] = []
     found = body.get("issue") if isinstance(body, dict) and body.get("resourceType") == "OperationOutcome" else None
     for issue in found if isinstance(found, list) else []:
-        text = issue.get("diagnostics") if isinstance(issue, dict) else None
         if not isinstance(issue, dict):
             continue
+        details = issue.get("details")
+        text = issue.get("diagnostics") or (details.get("text") if isinstance(details, dict) else None)
         parts = {k: str(issue[k])[:40] for k in ("severity", "code") if k in issue}
         where = {k: [str(p)[:200] for p in issue[k][:5]] for k in ("expression", "location") if isinstance(issue.get(k), list)}
         issues.append({**parts, **({"diagnostics": str(text)[:1_000]} if text else {}), **where})
