@@ -120,7 +120,7 @@ class RemoteServer:
     async def read(self, type: str, id: str) -> Reply:
         """What this resource is there now. Garbled where it cannot be kept, Unknown where it answers something else."""
         reply, raw = await self._ask("GET", f"/{type}/{id}", one=f"{type}/{id}")
-        good = believed(reply, raw, type, id)
+        good = believed(reply, raw, type, id, self.base)
         if good is None or good.body is None:
             told = (leniently(raw) or {}) if good is not None else {}
             if good is not None and told.get("resourceType") == type:
@@ -137,7 +137,7 @@ class RemoteServer:
             reply, raw = await self._ask("GET", f"/{type}/{id}/_history/{version}", one=f"{type}/{id}")
         except (Refusal, Unknown):
             return None
-        good = believed(reply, raw, type, id)
+        good = believed(reply, raw, type, id, self.base)
         was = good.body if good is not None and good.body is not None else {}
         return was if was.get("meta", {}).get("versionId") == version else None
 
@@ -234,7 +234,7 @@ class RemoteServer:
                 if e.status not in (404, 405, 415) and not e.unsupported:
                     raise
                 reply, raw = await self._ask("GET", f"/{type}?{wanted}", one=one, page=True, asking=asking)
-            return envelope(raw, reply.date)
+            return envelope(raw, reply.date, self.base)
         except Large:
             wrong = f"who has one identifier there is more than {self._most()}"
         except Problem as p:
@@ -257,7 +257,7 @@ class RemoteServer:
     ) -> Reply:
         one = f"{type}/{id}" if id else f"{path}?{headers}"
         reply, raw = await self._ask(method, path, strict.dump(dict(body)), headers, one=one, asking=asking)
-        good = believed(reply, raw, type, id)
+        good = believed(reply, raw, type, id, self.base)
         if good is None:
             raise Unknown(f"it answered {method} with something else than that {type}")
         self._seen(good)
@@ -273,7 +273,7 @@ class RemoteServer:
     async def _page(self, url: str, one: str) -> Page:
         reply, raw = await self._ask("GET", url, one=one, page=True)
         try:
-            return envelope(raw, reply.date)
+            return envelope(raw, reply.date, self.base)
         except Problem as p:
             raise Down(f"it answered a page that cannot be read: {p.text}") from None
 

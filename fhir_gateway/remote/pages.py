@@ -18,7 +18,7 @@ import msgspec
 
 from ..domain import strict
 from ..domain.problem import Problem
-from .replies import leniently, name_in, objects, outline
+from .replies import leniently, name_in, objects, outline, relative
 
 MOST_BRACKETS = 1_000_000  # of a page that msgspec cannot read: what is scanned by hand costs
 SHOWN = 64 * 1024  # bytes of a broken entry that are kept
@@ -76,12 +76,12 @@ class Page:
     heeded: frozenset[str] | None = None  # the parameters that its own link names, of which that server took notice; None where it does not say
 
 
-def envelope(raw: bytes, date: datetime | None = None) -> Page:
-    """A page, each of its entries read. Problem `malformed` where this is no Bundle, or one in which no entry can be told from the next."""
+def envelope(raw: bytes, date: datetime | None = None, base: str = "") -> Page:
+    """A page, each of its entries read, in which references to `base` are relative. Problem `malformed` where this is no Bundle, or one in which no entry can be told from the next."""
     bundle, entries = _parted(raw)
     if bundle.get("resourceType") != "Bundle":
         raise Problem("malformed", "It is not a Bundle.")
-    return _page(bundle, tuple(_entry(e) for e in entries), date)
+    return _page(bundle, tuple(_entry(e, base) for e in entries), date)
 
 
 def begun(raw: bytes, date: datetime | None, why: str) -> tuple[Page | None, int]:
@@ -136,9 +136,9 @@ def _heeded(own: str) -> frozenset[str] | None:
     return frozenset(names) if names else None
 
 
-def _entry(raw: bytes) -> Entry:
+def _entry(raw: bytes, base: str) -> Entry:
     try:
-        value = strict.read(raw)
+        value = relative(strict.read(raw), base)
     except Problem as p:
         return Entry({}, p.text, raw[:SHOWN])
     resource = value.get("resource")

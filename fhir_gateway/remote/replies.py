@@ -69,11 +69,26 @@ def name_in(url: Any) -> str:
     return "/".join(parts) if len(parts) == 2 and _fits(_TYPE, parts[0]) and _fits(_ID, parts[1]) else ""
 
 
-def believed(reply: Reply, raw: bytes, type: str, id: str | None) -> Reply | None:
+def relative(value: Any, base: str) -> Any:
+    """The value that was just read, where each reference to `base`/`Type/id` is `Type/id`: the same record by the same server, however it spells it.
+    https://hl7.org/fhir/R4/references.html#literal"""
+    todo = [value] if base else []
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            said = node.get("reference")
+            if isinstance(said, str) and said.startswith(base + "/"):
+                short = said[len(base) + 1 :]
+                node["reference"] = short if name_in(short) == short else said
+        todo += [v for v in (node.values() if isinstance(node, dict) else node) if isinstance(v, (dict, list))]
+    return value
+
+
+def believed(reply: Reply, raw: bytes, type: str, id: str | None, base: str) -> Reply | None:
     """What a create, an update or a read of this resource was answered with; None where that is something else.
 
     A body must be this resource, of this id where it is known. Without a body (Prefer: minimal) the address, or the ETag of a resource
-    whose id is known, says that it was this one. What is of it and cannot be kept (an empty list) is no body.
+    whose id is known, says that it was this one. What is of it and cannot be kept (an empty list) is no body. References to `base` are relative (`relative`).
     """
     told = leniently(raw)
     if raw.strip() and told is None:
@@ -88,7 +103,7 @@ def believed(reply: Reply, raw: bytes, type: str, id: str | None) -> Reply | Non
     if name_in(reply.location) not in ("", f"{type}/{told['id']}"):  # it says two things
         return None
     try:
-        body: dict[str, Any] | None = strict.read(raw)
+        body: dict[str, Any] | None = relative(strict.read(raw), base)
     except Problem:
         body = None
     return Reply(reply.status, body, reply.etag, f"{type}/{told['id']}", reply.date)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 import ssl
 import struct
@@ -62,6 +63,7 @@ class Habits:
     stamps: Literal["ms", "s"] = "ms"  # how fine `lastUpdated` is
     adds_up: bool = False  # tags and labels that an update leaves out stay, as at one server
     drops: Sequence[str] = ()  # elements of the top level that it does not keep
+    absolute: bool = False  # what it keeps refers to its own records by their whole address
     lies: bool = False  # a write is answered with all that was sent, whatever was kept
     reads_versions: bool = True  # False: an earlier version cannot be read
     page: int = 100  # most entries of a page
@@ -469,7 +471,7 @@ class There:
             before = self.held[name]["meta"]
             meta |= {n: [*meta.get(n, []), *(t for t in before[n] if t not in meta.get(n, []))] for n in ("tag", "security") if n in before}
         meta = {**meta, **({} if self.habits.versions == "none" else {"versionId": version}), "lastUpdated": self._stamp(now)}
-        kept = {k: v for k, v in body.items() if k not in self.habits.drops}
+        kept = {k: _absolute(v, self.url) if self.habits.absolute else v for k, v in body.items() if k not in self.habits.drops}
         self.held[name] = {"resourceType": name.split("/")[0], "id": name.split("/")[1], **{**kept, "id": name.split("/")[1], "meta": meta}}
         self.history.append(Kept(name, version, now, self.held[name], method))
         return self.held[name]
@@ -592,6 +594,14 @@ def page(*entries: bytes | Body, kind: str = "history", **more: Any) -> bytes:
     """A Bundle with these entries, each as it is where it is given as bytes."""
     head = _dump({"resourceType": "Bundle", "type": kind, **more})
     return head[:-1] + b',"entry":[' + b",".join(e if isinstance(e, bytes) else _dump(e) for e in entries) + b"]}"
+
+
+def _absolute(value: Any, base: str) -> Any:
+    if isinstance(value, list):
+        return [_absolute(v, base) for v in value]
+    if not isinstance(value, dict):
+        return value
+    return {k: f"{base}/{v}" if k == "reference" and isinstance(v, str) and re.fullmatch(r"[A-Z]\w+/[\w.-]+", v) else _absolute(v, base) for k, v in value.items()}
 
 
 def _dump(value: Any) -> bytes:
