@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from . import strict
 from .mapping.names import own_identifier
-from .medicines import OVER, by_name, otherwise, taken, told, told_by_record
+from .medicines import OVER, by_name, of_record, otherwise, taken, told, told_by_record
 from .sentences import ABOUT, NOT_PRINTED, Plan, Record, Say, Sentences
 from .written_down import Row, Thing, an_object, objects, over, right_to_left, rows_of, texts
 
@@ -114,7 +114,7 @@ class _Making(Sentences):
 
     def medicines(self) -> Section:
         """What is taken now; what was stopped or changed, with why. By the plan, and what else the record has."""
-        listed = [r for r in self.record if r.get("resourceType") in ("MedicationStatement", "MedicationRequest") and r.get("status") not in ("entered-in-error", "draft", "cancelled")]
+        listed = of_record(self.record)
         says = by_name(told_by_record(r, self.say) for r in listed if own_identifier(r) is None)
         things = [self.medicine(m, otherwise(told(m), says)) for m in objects(self.plan.get("medicines")) if taken(m) != "a mistake"]
         by_status = [self.medicine({k: v for k, v in m.items() if k != "change"}) for m in objects(self.plan.get("medicines"))]

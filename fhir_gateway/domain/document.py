@@ -14,7 +14,20 @@ from typing import Any, Final, NamedTuple
 
 from .mapping.foreign import verified
 from .mapping.names import CONTINGENCY_CATEGORY, EXTENSIONS, categories, is_main, own_identifier
-from .medicines import FORBIDDEN, Told, by_name, doses, forbidden, is_not_to_be, otherwise, taken, told, told_by_record
+from .medicines import (
+    FORBIDDEN,
+    RESOURCES,
+    Told,
+    by_name,
+    doses,
+    forbidden,
+    is_not_to_be,
+    of_record,
+    otherwise,
+    taken,
+    told,
+    told_by_record,
+)
 from .readable import ENGLISH, listed, narrative, rows, said
 from .sentences import Sentences
 from .types import Ref
@@ -22,7 +35,6 @@ from .written_down import Row, Thing, an_object, coded, objects
 
 LOINC: Final = "http://loinc.org"
 SNOMED: Final = "http://snomed.info/sct"
-MEDICINES: Final = ("MedicationStatement", "MedicationRequest")
 Resources = Mapping[Ref, Mapping[str, Any]]
 Code = tuple[str, str, str] | None
 
@@ -249,14 +261,13 @@ def _at(base: str, reference: str) -> dict[str, str]:
 
 def _beside(resources: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Told, ...]]:
     """What the medicines that no plan of ours made say, by name."""
-    listed = (r for r in resources if r.get("resourceType") in MEDICINES and r.get("status") not in ("entered-in-error", "draft", "cancelled"))
-    return by_name(told_by_record(r) for r in listed if own_identifier(r) is None)
+    return by_name(told_by_record(r) for r in of_record(resources) if own_identifier(r) is None)
 
 
 def _thing(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences, record: Mapping[str, tuple[Told, ...]]) -> Thing:
     """A resource in sentences (`_put`). What is not to be done is nowhere said as if it were; a medicine of a plan says where the `record` says otherwise."""
     thing = _put(ref, resource, read, sentences)
-    if record and resource.get("resourceType") in MEDICINES and own_identifier(resource) is not None:
+    if record and resource.get("resourceType") in RESOURCES and own_identifier(resource) is not None:
         item, how = read.things.get(str(ref), ("", {}))[1], "\n".join(doses(resource))
         if item and (says := otherwise(told({**item, "how": how or item.get("how")}), record)):
             thing = replace(thing, rows=(sentences.otherwise(says), *thing.rows))
@@ -272,7 +283,7 @@ def _put(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences
         thing = sentences.allergy(resource)
     elif type == "Flag":
         thing = sentences.flag(resource)
-    elif type in MEDICINES and kind != "medicine":
+    elif type in RESOURCES and kind != "medicine":
         thing = sentences.medicine_of_record(resource)
         thing = replace(thing, state=sentences.taken(taken(item))) if item else thing
     elif type == "CareTeam":

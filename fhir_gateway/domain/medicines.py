@@ -19,6 +19,8 @@ STATUSES: Final[Mapping[str, Taken]] = {  # of a plan (`mappings/codes/medicine-
 }  # fmt: skip
 NO_ORDER: Final = frozenset({"proposal", "proposed", "option", "an option"})  # the intent of a request that nobody has ordered
 OVER: Final[frozenset[Taken]] = frozenset({"stopped", "finished", "not taken"})
+RESOURCES: Final = ("MedicationStatement", "MedicationRequest")
+NOT_MEANT: Final = ("entered-in-error", "draft", "cancelled")
 FORBIDDEN: Final = "Do not: "  # begins what `forbidden` says in English
 CHANGES: Final[Mapping[str, Taken]] = {"stopped": "stopped", "paused": "paused"}
 MOST: Final = 100  # of one name in a record that a medicine of the plan is compared with
@@ -38,6 +40,11 @@ def taken(medicine: Mapping[str, Any]) -> Taken:
 def taken_by_record(resource: Mapping[str, Any]) -> Taken:
     """Of a MedicationStatement or MedicationRequest."""
     return _stands(resource.get("status"), resource.get("intent"))
+
+
+def of_record(resources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Every MedicationStatement and MedicationRequest that says something of a medicine: no mistake, no draft, none that was called off."""
+    return [r for r in resources if r.get("resourceType") in RESOURCES and r.get("status") not in NOT_MEANT]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from html import unescape
 from types import MappingProxyType
 from typing import Any, Final
 
-from .mapping.codecs import TEAM_PHONE
 from .mapping.names import EXTENSIONS
 from .readable import ENGLISH, narrative, thing
 from .sentences import Sentences
+from .shown_plan import number_to_ring
 from .written_down import an_object, coded, objects, texts
 
 CLASS: Final = "said-again-"
@@ -137,7 +137,7 @@ def _whom(reference: Mapping[str, Any], names: Mapping[str, str]) -> str:
         return names[str(target)]
     kind = _word(reference.get("type")) or (str(target).split("/")[-2] if "/" in str(target) else "")
     who = _word(reference.get("display")) or SOMEBODY.get(kind, "Somebody")
-    number = next((t for x in objects(reference.get("extension")) if x.get("url") == TEAM_PHONE and (t := _word(an_object(x.get("valueContactPoint")).get("value")))), "")
+    number = number_to_ring(reference)
     named = f"{who} ({target})" if target and not str(target).startswith("urn:") and "display" not in reference else who
     return f"{named}, {number}" if number else named
 

@@ -44,7 +44,12 @@ def _named_to_ring(crisis: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         own = own_identifier(who)
         id = local(own[1]) if own is not None and own[0] == "team" else None
         if id is not None:
-            number = next((p for x in objects(who.get("extension")) if x.get("url") == TEAM_PHONE and (p := an_object(x.get("valueContactPoint")).get("value"))), None)
-            said = {"name": who.get("display"), "phone": number}
+            said = {"name": who.get("display"), "phone": number_to_ring(who) or None}
             out[id] = {k: v for k, v in said.items() if isinstance(v, str)}
     return out
+
+
+def number_to_ring(who: Mapping[str, Any]) -> str:
+    """The number that a crisis plan's reference to somebody of the team carries; "" where it has none."""
+    numbers = (an_object(x.get("valueContactPoint")).get("value") for x in objects(who.get("extension")) if x.get("url") == TEAM_PHONE)
+    return next((n for n in numbers if n and isinstance(n, str)), "")

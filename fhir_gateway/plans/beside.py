@@ -8,13 +8,10 @@ from typing import Any
 
 from ..domain import mapping, risks
 from ..domain.mapping.names import own_identifier
-from ..domain.medicines import is_not_to_be
+from ..domain.medicines import is_not_to_be, of_record
 from ..domain.shown_plan import shown_plan
 from ..domain.written_down import Say, as_written
 from ..tables import load_tables
-
-MEDICINES = ("MedicationStatement", "MedicationRequest")
-NO_MEDICINE = ("entered-in-error", "draft", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,7 @@ def medicines_beside(held: Opened, say: Say = as_written) -> list[dict[str, Any]
     """Medicines of the record that the plan does not hold, as the plan would say them: what a hospital prescribed, stopped or changed is read with the
     others, whether somebody has taken it into the plan or not. What is not to be taken has `do_not`."""
     mine = {str(m.get("id")) for m in held.plan.get("medicines") or () if isinstance(m, Mapping)}
-    others = [r for r in held.record if r.get("resourceType") in MEDICINES and (own_identifier(r) is None or is_not_to_be(r)) and r.get("id") not in mine and r.get("status") not in NO_MEDICINE]
+    others = [r for r in of_record(held.record) if (own_identifier(r) is None or is_not_to_be(r)) and r.get("id") not in mine]
     around = [r for r in held.record if r.get("resourceType") in ("Medication", "Organization", "Practitioner", "PractitionerRole")]
     told = [{k: v for k, v in r.items() if k not in ("doNotPerform", "identifier")} for r in others]
     read = mapping.read([*told, *around], load_tables(), homeless=False)
