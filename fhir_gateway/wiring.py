@@ -46,6 +46,7 @@ from .store.base import Store, StoreError
 from .store.journal import Damaged, Head, Journal
 from .store.trouble import Trouble
 from .sync.hooks import Hooks
+from .sync.moved import guard
 from .sync.partner import Partner
 from .tables import load_tables
 from .tell.channel import Channel, Channels
@@ -137,6 +138,8 @@ async def open_wired(settings: Settings) -> Wired:
         )
         for t, r in zip(house.remotes, remotes, strict=True)
     ]
+    for partner in partners:
+        guard(house, partner)
     return Wired(settings, house, store, tokens, partners, open_channels(settings, house.secret), open_witness(settings), sealed)
 
 

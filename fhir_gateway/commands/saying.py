@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..domain.reasons import elements
-from ..remote.client import Down, Locked, Refusal, Unknown
+from ..remote.client import Down, Elsewhere, Locked, Refusal, Unknown
 from ..sync.partner import Partner
 
 WRONG: Final = (Down, Unknown, Locked, Refusal)
@@ -44,6 +44,10 @@ HELP: Final = {  # of the two ways what needs somebody goes first
     "away": "See that the server runs and that its address is right; nothing is lost, and it is tried again",
     "asked-to-wait": "It asked us to wait; nothing is lost",
 }
+MOVED: Final = (
+    "Nothing is asked of it, sent there, taken back or deleted, and what waits is kept. "
+    "Put the old address back. A new server gets a [[remote]] with a `name` of its own; what went to the old one can be taken back there alone"
+)
 
 
 def lines(s: Said) -> list[str]:
@@ -61,7 +65,9 @@ def to_do(s: Said) -> list[str]:
     out = []
     if not s["organisation_known"]:
         out.append(NOBODY)
-    if s["paused"]:
+    if s["first_at"]:
+        out.append(f"stands still: it {s['paused']}. {MOVED}")
+    elif s["paused"]:
         again = f", next try {at(s['next_try'])}" if s["next_try"] else ""
         times = f"{s['failures']} failures in a row" if s["failures"] > 1 else "one failure"
         out.append(f"paused since {at(s['since'])}: {s['paused']}; {times}{again}. {HELP[next(k for k in HELP if k in s['state'])]}")
@@ -137,6 +143,8 @@ def resent(item: Said) -> list[str]:
 
 def unreachable(partner: Partner, e: Exception) -> str:
     """One sentence of who did not answer as it should, where, and what to do."""
+    if isinstance(e, Elsewhere):
+        return f"{partner.name} ({partner.server.base}) {e}. {MOVED}."
     kind = "locked" if isinstance(e, Locked) else "asked-to-wait" if isinstance(e, Down) and e.wait is not None else "away"
     return f"{partner.name} ({partner.server.base}) {e}. {HELP[kind]}."
 

@@ -17,7 +17,7 @@ from .. import gate
 from ..domain.problem import Problem
 from ..remote.client import Down, Locked, Unknown
 from ..settings import Refused, load
-from ..sync import foreseeing, resending, sweeping, worker
+from ..sync import foreseeing, moved, resending, sweeping, worker
 from ..sync.partner import Partner
 from ..sync.tally import Tally
 from ..wiring import Wired, operator, wired, worker_name
@@ -132,6 +132,7 @@ async def preview(w: Wired, as_json: bool) -> int:
         if not await gate.owner_known(w.house, partner.terms):
             print(f"fhir-gateway: {partner.name}: {saying.NOBODY}", file=sys.stderr)
         try:
+            await moved.stand(w.house, partner, keep=False)
             for foreseen in (worker.preview(w.house, partner), foreseeing.preview(w.house, partner)):
                 async for item in foreseen:
                     whom = f", for {item['for']}" if item.get("for") else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -22,7 +22,7 @@ from ..domain.problem import Problem
 from ..outbound import NOWHERE
 from .abilities import Abilities, of_statement
 from .asking import Asking, asked
-from .failures import Down, Forbidden, Garbled, Locked, Plain, Refusal, Unknown, unreached
+from .failures import Down, Elsewhere, Forbidden, Garbled, Locked, Plain, Refusal, Unknown, unreached
 from .origin import address
 from .page_by_page import MANY, MOST_PAGES, Large, page_by_page
 from .pages import Page, envelope
@@ -58,6 +58,7 @@ class RemoteServer:
     transport: httpx2.AsyncBaseTransport | None = None  # in the place of the network's
     limit: int = LIMIT  # bytes of an answer, unzipped
     sign_in: SignsIn | None = None  # in the place of `authorization`: a token that ends
+    may_ask: Callable[[str], Awaitable[None]] | None = None  # comes before each request, a sign-in too: Elsewhere where none may leave
     http: httpx2.AsyncClient = field(init=False)
     not_before: datetime | None = field(init=False, default=None)  # it asked us to wait until then
     met: datetime | None = field(init=False, default=None)  # when its /metadata was read
@@ -298,6 +299,8 @@ class RemoteServer:
         """One request; once more with a new token where ours ended early. `one`: the resource that it is about, where it is about one.
         `asking` comes last before each: a token, too, may take long."""
         end = asyncio.get_running_loop().time() + (PAGE_SECONDS if page else WHOLE_SECONDS)
+        if self.may_ask is not None:
+            await self.may_ask(path)
         self._patient()
         if self.sign_in is None:
             return await self._once(method, path, content, headers, self.authorization, end, one, page, asking)
@@ -385,6 +388,6 @@ class RemoteServer:
 
 
 __all__ = [
-    "LIMIT", "MANY", "MOST_PAGES", "WAIT_MAX", "WAIT_MIN", "Abilities", "Asking", "Down", "Forbidden", "Garbled", "Locked", "Refusal", "RemoteServer", "Reply", "Unknown",
+    "LIMIT", "MANY", "MOST_PAGES", "WAIT_MAX", "WAIT_MIN", "Abilities", "Asking", "Down", "Elsewhere", "Forbidden", "Garbled", "Locked", "Refusal", "RemoteServer", "Reply", "Unknown",
     "wait_asked",
 ]  # fmt: skip

@@ -19,6 +19,14 @@ class Down(Exception):
         self.wait, self.arrived = wait, arrived
 
 
+class Elsewhere(Down):
+    """Nothing was asked: this name has stood for a server at another address, `first`, and `now` is not it."""
+
+    def __init__(self, first: str, now: str) -> None:
+        super().__init__(f"has another address in the settings than the server that we were in step with, which is {first}", arrived=False)
+        self.first, self.now = first, now
+
+
 class Unknown(Exception):
     """The request left and no answer came that can be believed: it may have been applied. Ask before trying again."""
 
@@ -78,4 +86,4 @@ def unreached(e: Exception) -> str:
     return "nobody answered in time" if kind.endswith("Timeout") else "nobody answers at its address"
 
 
-__all__ = ["Down", "Forbidden", "Garbled", "Locked", "Plain", "Refusal", "Unknown", "unreached"]
+__all__ = ["Down", "Elsewhere", "Forbidden", "Garbled", "Locked", "Plain", "Refusal", "Unknown", "unreached"]

@@ -22,6 +22,15 @@ def address(base: str, path: str) -> str:
     return there.geturl()
 
 
+def canonical(base: str) -> str:
+    """A base as it is compared: letter case of scheme and host, a port that goes without saying and a slash at the end change nothing."""
+    of = urlsplit(base)
+    host = (of.hostname or "").rstrip(".")
+    named = f"[{host}]" if ":" in host else host
+    port = "" if of.port is None or of.port == PORTS.get(of.scheme) else f":{of.port}"
+    return f"{of.scheme}://{named}{port}{of.path.rstrip('/')}"
+
+
 def _origin(of: SplitResult) -> tuple[str, str | None, int | None, str]:
     """With what stands before the host (`user@`), which no server may give us. ValueError where the port is none."""
     port = PORTS.get(of.scheme) if of.port is None else of.port

@@ -63,6 +63,8 @@ class Partner:
     elements: tuple[set[str], set[str]] | None = None  # `Type.path` that it was seen to keep, and to drop; None: not looked up yet
     stirred: bool = False  # something came in from there since
     absolute: bool = True  # does it take references to other servers; false once it refused one
+    checked: bool = False  # what is known by this name is of the server at this address
+    elsewhere: str | None = None  # the address of the server that it is of, where that is another (`moved`)
     shared: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while what many refer to is sent ahead, so that one does
 
     @property

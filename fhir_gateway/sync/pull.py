@@ -18,6 +18,7 @@ from . import beyond, meeting, missing, watermarks
 from .ahead import SECONDS, Ahead
 from .asked import types_of
 from .feed import Change, Expired, Feed, change_of, feeds, later, pages, stamped, state_of
+from .moved import stand
 from .one_by_one import taken
 from .partner import Partner
 from .reader import Still, alone
@@ -31,11 +32,12 @@ AGAIN = 20  # changes that led too far and are looked at once more at the end of
 
 
 async def pull(house: House, partner: Partner, still: Still = alone, tally: Tally | None = None) -> Tally:
-    """Everything that changed there since the watermarks. Down where a feed cannot be read to its end, or none can be read. `still` is awaited
+    """Everything that changed there since the watermarks. Down where a feed cannot be read to its end, or none can be read; Elsewhere before anything is asked. `still` is awaited
     before each change that is taken in: what it raises ends the reading (`reader.Reader.still`). `tally` has what was done so far."""
     tally = Tally() if tally is None else tally
     if partner.terms.direction == "out":
         return tally
+    await stand(house, partner)
     abilities = await partner.met()
     every = feeds(partner.terms, abilities)
     await watermarks.taken_over(house, partner, every)

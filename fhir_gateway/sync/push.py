@@ -20,6 +20,7 @@ from ..gate import House
 from ..remote.client import Down, Forbidden, Locked, Refusal, Unknown
 from ..store.base import Fenced, StoreError
 from .leaving import AskAgain
+from .moved import stand
 from .partner import Partner
 from .putting_off import failed, later, refused
 from .sending import see_to
@@ -48,7 +49,9 @@ async def push(
     house: House, partner: Partner, holder: str, *, width: int | None = None, stopped: Callable[[], bool] = lambda: False, reviews: bool = False
 ) -> Tally:
     """One batch of due outbox entries, `width` of them at once; of `reviews` alone, for which nothing is asked of that server. Down, Unknown or Locked when that server does not answer: what was not
-    tried is given back."""
+    tried is given back. Elsewhere before anything is leased."""
+    if not reviews:
+        await stand(house, partner)
     width = width or partner.concurrency
     count = width * BATCHES if width > 1 else 1
     leased = await house.store.lease(partner.name, holder, house.clock(), LEASE_SECONDS, count, reviews)

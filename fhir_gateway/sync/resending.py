@@ -23,6 +23,7 @@ from ..remote.client import Refusal
 from ..store.base import Fenced, Moved
 from . import missing
 from .links import began_there, changed
+from .moved import stand
 from .partner import Partner
 from .put_back_there import other
 from .recognising import theirs_to_write
@@ -56,6 +57,7 @@ async def resend(house: House, partner: Partner, by: Context, why: str, stopped:
     trail, told = await resends(by, partner.name, why), Resent()
     if partner.terms.direction == "in":
         raise Problem("business-rule", f"Nothing goes to {partner.name}: its `direction` is `in`.", "direction")
+    await stand(house, partner)
     kept = await house.store.kept(*missing.resending(partner), house.clock())
     mark = msgspec.json.decode(kept, type=_Mark) if kept is not None else _Mark()
     await house.store.commit(trail, _keep(partner, mark))

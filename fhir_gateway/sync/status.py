@@ -12,11 +12,13 @@ from ..domain.types import Disclosed, Ref
 from ..gate import House
 from ..gate.ended import ended, to_ask_for
 from ..gate.waiting_room import GONE
+from ..remote.client import Elsewhere
 from . import attempts, beyond, identity, originals, reading_back
 from .backfill import filled, missing
 from .links import began_there
 from .missing import counts, doubt, resending
 from .missing import missed as not_found
+from .moved import elsewhere
 from .partner import Partner, as_owner
 from .state import WAYS, abilities, identity_search, read
 
@@ -35,7 +37,7 @@ async def status(house: House, partner: Partner) -> dict[str, Any]:
     count as gone, all of them, when they do so again after `missing_until`. `lost`: as `lost` says; `resending`: that is being mended. `unread`: under so many stamps is more than can be read there. `in_step`: nor is anything missing or unread, nor waits anything for a person, and
     the directory knows whose server it is.
     """
-    states, now, how = await house.store.outbox(partner.name), house.clock(), await going(house, partner.name)
+    states, now, how = await house.store.outbox(partner.name), house.clock(), await going(house, partner)
     recalls = await open_recalls(house, partner)
     under_way = await attempts.open_of(house, partner)
     able, begun = await abilities(house, partner.name), await filled(house, partner.terms)
@@ -88,28 +90,29 @@ async def lost(house: House, remote: str) -> dict[str, Any] | None:
     return {"listed": said.known - said.lacking, "known": said.known, "since": said.since.isoformat()} if said is not None else None
 
 
-async def going(house: House, remote: str) -> dict[str, Any]:
-    """`{remote, lag_s, queued, state, paused, since, next_try, failures, last_push, last_pull, identity_search}`; times are texts or None. `lag_s` is the age of
-    the oldest entry that waits. `state` is "" while all goes well, else what its breakers say: away, asked-to-wait, locked; `failures` in a row;
+async def going(house: House, partner: Partner) -> dict[str, Any]:
+    """`{remote, lag_s, queued, state, paused, since, next_try, failures, last_push, last_pull, identity_search, first_at}`; times are texts or None. `lag_s` is the age of
+    the oldest entry that waits. `state` is "" while all goes well, else what its breakers say: away, asked-to-wait, locked; or moved: nothing is asked of it, for it is not at `first_at`, where the server is that we were in step with; `failures` in a row;
     `next_try` is None where nothing is left to send that would be tried. `identity_search`: it says who has an NHS number; False: it does not,
     so people are made there without looking; None: it was not asked yet."""
-    now = house.clock()
+    now, remote, first = house.clock(), partner.name, await elsewhere(house, partner)
     waiting = [found for (state, _), found in (await house.store.outbox_unfinished(remote)).items() if state != "parked"]
     ways = {way: await read(house, remote, way) for way in WAYS}
-    wrong = [s for s in ways.values() if s.kind]
-    tried = [s.until for way, s in ways.items() if s.kind and s.until and (waiting or way == "pull" or s.until > now)]  # else there is nothing to try with
+    wrong = [s for s in ways.values() if s.kind and first is None]
+    tried = [s.until for way, s in ways.items() if s.kind and first is None and s.until and (waiting or way == "pull" or s.until > now)]  # else there is nothing to try with
     return {
         "remote": remote,
         "lag_s": round(max([0.0, *((now - oldest).total_seconds() for _, oldest in waiting)]), 1),
         "queued": sum(n for n, _ in waiting),
-        "state": "; ".join(dict.fromkeys(s.kind for s in wrong)),
-        "paused": "; ".join(dict.fromkeys(s.why for s in wrong)),
+        "state": "moved" if first is not None else "; ".join(dict.fromkeys(s.kind for s in wrong)),
+        "paused": str(Elsewhere(first, partner.server.base)) if first is not None else "; ".join(dict.fromkeys(s.why for s in wrong)),
         "since": _text(min((s.since for s in wrong if s.since), default=None)),
         "next_try": _text(min(tried, default=None)),
         "failures": max((s.failures for s in wrong), default=0),
         "last_push": _text(ways["push"].good),
         "last_pull": _text(ways["pull"].good),
         "identity_search": await identity_search(house, remote),
+        "first_at": first,
     }
 
 

@@ -14,13 +14,14 @@ import structlog
 
 from .. import gate
 from ..gate import House
-from ..remote.client import Down, Locked, Unknown
+from ..remote.client import Down, Elsewhere, Locked, Unknown
 from ..store.base import StoreError
 from . import attempts, meeting
 from .away import while_away
 from .backfill import backfill
 from .hooks import called, pace
 from .looking_again import looked_again
+from .moved import stand
 from .partner import Partner
 from .pull import pull
 from .push import push
@@ -54,8 +55,9 @@ async def once(
     """Until nothing moves any more (or `most` times out and in), or `stopped`; `told` hears after each batch, and after each STEP that was taken in,
     what was done so far, and how much is left (`Told`).
 
-    Raises Down, Unknown or Locked when the server does not answer.
+    Raises Down, Unknown or Locked when the server does not answer; Elsewhere where it is not the one that we were in step with.
     """
+    await stand(house, partner)
     total, both, reader = Tally(), await Breakers.of(house, partner.name), Reader(house, partner.name, holder)
     inward = partner.terms.direction != "out"
     await backfill(house, partner, stopped, lambda: _told(house, partner, total, told))
@@ -120,7 +122,8 @@ async def _left(house: House, partner: Partner) -> int:
 async def _tried(
     partner: Partner, both: Breakers, breaker: Breaker, doing: Callable[[], Awaitable[Tally]], probe: Callable[[], Awaitable[Any]] | None = None
 ) -> Tally:
-    """What this did, after `probe` let it through; how it went is kept. Where nothing is left to send after a failure, that server is looked at."""
+    """What this did, after `probe` let it through; how it went is kept. Where nothing is left to send after a failure, that server is looked at.
+    Elsewhere: no failure of anybody's."""
     try:
         if probe is not None:
             await probe()
@@ -128,6 +131,8 @@ async def _tried(
         looks = breaker.way == "push" and breaker.state.kind == "away" and not tally.seen and probe is None and not await _left(breaker.house, partner)
         if looks:
             await partner.server.abilities()
+    except Elsewhere:
+        raise
     except (Down, Unknown, Locked) as e:
         await both.failed(breaker, e)
         raise
@@ -232,7 +237,7 @@ async def _pull_loop(house: House, partner: Partner, holder: str, both: Breakers
         return tally
 
     while not stop.is_set():
-        if not await _reads(reader, both.pull):
+        if not await _reads(partner, reader, both.pull):
             await rest(min(partner.poll_seconds, LOOK_SECONDS))
             continue
         if await _round(partner, both, both.pull, inward, rest) is None:
@@ -244,11 +249,15 @@ async def _pull_loop(house: House, partner: Partner, holder: str, both: Breakers
     await reader.leaves()
 
 
-async def _reads(reader: Reader, breaker: Breaker) -> bool:
+async def _reads(partner: Partner, reader: Reader, breaker: Breaker) -> bool:
     try:
+        await stand(breaker.house, partner)
         if reader.claim is None:  # how it goes for whoever reads now, and may have to be gone on from
             await breaker.look()
         return await reader.mine()
+    except Elsewhere:
+        await reader.leaves()
+        return False
     except StoreError:
         return False  # said elsewhere
 
@@ -270,11 +279,15 @@ async def _called(house: House, partner: Partner) -> bool:
 async def _round(partner: Partner, both: Breakers, breaker: Breaker, doing: Callable[[], Awaitable[Tally]], rest: Pause) -> Tally | None:
     """One round behind its breaker; None when it may not be now, or went wrong."""
     try:
+        await stand(breaker.house, partner)
         if wait := breaker.wait():
             await rest(min(wait, LOOK_SECONDS))
             await breaker.look()
             return None
         return await _tried(partner, both, breaker, doing, partner.server.abilities if breaker.probes else None)
+    except Elsewhere:
+        await rest(LOOK_SECONDS)
+        return None
     except (Down, Unknown, Locked):
         return None
     except Exception as e:
@@ -288,7 +301,7 @@ async def _watch(house: House, partner: Partner, holder: str, push: Breaker, sto
     told = False
     while not stop.is_set():
         try:
-            if push.open:
+            if push.open or partner.elsewhere is not None:
                 await while_away(house, partner, holder, stop.is_set)
             oldest = await oldest_recall(house, partner)
             late = oldest is not None and house.clock() - oldest >= RECALL_LATE

@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, frozenset[str]] = {"inbox": frozenset({"replay"})}  # wha
 STATES: Mapping[str, str] = {  # by the kind of `sync.state.State`
     "away": "It does not answer as it should. See that it runs and that its address is right. Nothing is lost, and we try again.",
     "asked-to-wait": "It asked us to wait. Nothing is lost.",
+    "moved": "Its address was changed in the settings. Nothing goes there and nothing is asked. What waits is kept. This command says what to do: fhir-gateway sync status",
     "locked": "It does not know us. Check how we sign in there. Nothing is lost.",
 }
 SUBSCRIBED: Mapping[str, str] = {  # by the status of a Subscription
@@ -136,7 +137,7 @@ async def _page(pages: Pages, request: Request, ctx: Context, errors: dict[str, 
     done = request.query_params.get("done", "")
     known = {r.name: await gate.owner_known(pages.house, r) for r in pages.house.remotes}
     partners = [
-        {**q, "called": called.get(q["remote"], ""), "known": known[q["remote"]], **_paced(await going(pages.house, q["remote"])), "lost": await _lost(pages, q["remote"])}
+        {**q, "called": called.get(q["remote"], ""), "known": known[q["remote"]], **await _paced(pages, q["remote"]), "lost": await _lost(pages, q["remote"])}
         for q in queues
     ]
     told = await waiting_room.subscribers(ctx)
@@ -148,10 +149,12 @@ async def _page(pages: Pages, request: Request, ctx: Context, errors: dict[str, 
     )  # fmt: skip
 
 
-def _paced(p: Mapping[str, Any]) -> dict[str, Any]:
+async def _paced(pages: Pages, remote: str) -> dict[str, Any]:
     """How far behind this partner is and what its breakers say, in words."""
+    partners: list[Partner] = pages.more.get("partners", [])
+    p = await going(pages.house, next(p for p in partners if p.name == remote))
     return {
-        **{k: p[k] for k in ("queued", "paused", "failures")}, "lag": lasting(p["lag_s"]) if p["queued"] else "",
+        **{k: p[k] for k in ("queued", "paused", "failures", "first_at")}, "lag": lasting(p["lag_s"]) if p["queued"] else "",
         "state": " ".join(_(STATES[s]) for s in p["state"].split("; ") if s) or _("All is well."),
         **{k: moment(p[k]) if p[k] else "" for k in ("since", "next_try", "last_push", "last_pull")},
         "unasked": _("It cannot be asked. People are made there without looking, so somebody may be there twice.") if p["identity_search"] is False else "",

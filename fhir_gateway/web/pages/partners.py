@@ -55,7 +55,7 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
 
 
 async def _partner(pages: Pages, p: Partner, called: Mapping[str, str], places: Mapping[str, str]) -> dict[str, Any]:
-    terms, by, how = p.terms, credential_of(p.server), await going(pages.house, p.name)
+    terms, by, how = p.terms, credential_of(p.server), await going(pages.house, p)
     state = " ".join(_(STATES[s]) for s in how["state"].split("; ") if s)
     return {
         "name": p.name, "owner": called.get(p.name, ""), "organisation": terms.organisation, "known": await gate.owner_known(pages.house, terms), "where": p.server.base,
