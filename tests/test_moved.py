@@ -9,12 +9,14 @@ import pytest
 import pytest_asyncio
 
 from fhir_gateway.commands import saying
+from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Drop
 from fhir_gateway.remote.client import Elsewhere, RemoteServer
 from fhir_gateway.remote.origin import canonical
-from fhir_gateway.sync import sweeping, worker
+from fhir_gateway.sync import moving, sweeping, worker
 from fhir_gateway.sync.partner import Partner
 
+from .faults import invariants
 from .faults.scripted import Body, There
 from .telling.servers import mail_server
 from .test_believing import Beside
@@ -86,7 +88,7 @@ async def test_at_another_address_nothing_is_asked_sent_deleted_or_called_taken_
     status = await here.status()
     assert (status["state"], status["first_at"], status["failures"], status["in_step"]) == ("moved", here.there.url, 0, False) and status["recalls_open"] > 0
     text = "\n".join(saying.lines(status))
-    assert here.there.url in text and "put the old address back" in text
+    assert here.there.url in text and "`fhir-gateway sync moved hub --reason TEXT`" in text and "put the old address back" in text
     here.partner = old
     await here.round(3)
     assert here.there.named("Goal") == [] and all(await left(here)) and len(await left(here)) > 0
@@ -105,3 +107,26 @@ async def test_a_store_of_before_keeps_the_address_it_starts_with_and_another_pr
         else:
             with pytest.raises(Elsewhere):
                 await worker.once(here.house, partner)
+
+
+async def test_the_same_server_at_a_new_address_is_gone_on_with_and_another_one_is_not(here: Beside) -> None:
+    """Somebody says so, and it is looked at: at the new address the old one's no is carried out, and the trail has who said that and why."""
+    await here.goal("walk")
+    await here.round(2)
+    await no(here)
+    old, stranger = here.there.url, another(here)
+    here.partner = at(here, stranger)
+    with pytest.raises(Problem, match="not the same server"):
+        await moving.moved(here.house, here.partner, here.operator, "the council moved it")
+    assert {asked.method for asked in stranger.asked} == {"GET"} and (await here.status())["state"] == "moved"
+    here.there.url = "https://new.test/fhir"
+    here.partner = at(here, here.there)
+    with pytest.raises(Problem, match="reason"):
+        await moving.moved(here.house, here.partner, here.operator, " ")
+    found = await moving.moved(here.house, here.partner, here.operator, "the council moved it")
+    assert (found.first, found.now, found.missing) == (old, "https://new.test/fhir", 0) and found.looked == found.same > 0
+    await here.round(3)
+    assert here.there.named("Goal") == [] and all(await left(here))
+    assert any(old in n.detail and "the council moved it" in n.detail for n in await invariants.notes(here.house.store))
+    with pytest.raises(Elsewhere):
+        await worker.once(here.house, at(here, here.there, old))

@@ -124,6 +124,19 @@ def sync_resend(
     sys.exit(run(syncing.resend(remote, reason, json)))
 
 
+@sync_app.command("moved")
+def sync_moved(
+    remote: Annotated[str, typer.Argument(help="The remote's name.")], reason: Why,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, json: Json = False,
+) -> None:  # fmt: skip
+    """Say that a partner whose `url` was changed is the same server, with the same records, at its new address. Some of them are looked at there first."""
+    from ..commands import syncing
+
+    if not yes:
+        typer.confirm(f"Is {remote} the same server as before, with the same records under the same ids?", abort=True, err=True)
+    sys.exit(run(syncing.moved_here(remote, reason, json)))
+
+
 @sync_app.command("recalls")
 def sync_recalls(json: Json = False) -> None:
     """What was sent and taken back, and what is still to be taken back."""

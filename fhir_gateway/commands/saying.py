@@ -45,8 +45,8 @@ HELP: Final = {  # of the two ways what needs somebody goes first
     "asked-to-wait": "It asked us to wait; nothing is lost",
 }
 MOVED: Final = (
-    "Nothing is asked of it, sent there, taken back or deleted, and what waits is kept. "
-    "Put the old address back. A new server gets a [[remote]] with a `name` of its own; what went to the old one can be taken back there alone"
+    "Nothing is asked of it, sent there, taken back or deleted, and what waits is kept. Where it is the same server, with the same records: `fhir-gateway sync moved {remote} --reason TEXT`. "
+    "Where it is another one: put the old address back, and give the new server a [[remote]] with a `name` of its own; what went to the old one can be taken back there alone"
 )
 
 
@@ -66,7 +66,7 @@ def to_do(s: Said) -> list[str]:
     if not s["organisation_known"]:
         out.append(NOBODY)
     if s["first_at"]:
-        out.append(f"stands still: it {s['paused']}. {MOVED}")
+        out.append(f"stands still: it {s['paused']}. {MOVED.format(remote=s['remote'])}")
     elif s["paused"]:
         again = f", next try {at(s['next_try'])}" if s["next_try"] else ""
         times = f"{s['failures']} failures in a row" if s["failures"] > 1 else "one failure"
@@ -144,7 +144,7 @@ def resent(item: Said) -> list[str]:
 def unreachable(partner: Partner, e: Exception) -> str:
     """One sentence of who did not answer as it should, where, and what to do."""
     if isinstance(e, Elsewhere):
-        return f"{partner.name} ({partner.server.base}) {e}. {MOVED}."
+        return f"{partner.name} ({partner.server.base}) {e}. {MOVED.format(remote=partner.name)}."
     kind = "locked" if isinstance(e, Locked) else "asked-to-wait" if isinstance(e, Down) and e.wait is not None else "away"
     return f"{partner.name} ({partner.server.base}) {e}. {HELP[kind]}."
 

@@ -1,4 +1,4 @@
-"""`sync status, run, resend, recalls`."""
+"""`sync status, run, resend, moved, recalls`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from .. import gate
 from ..domain.problem import Problem
 from ..remote.client import Down, Locked, Unknown
 from ..settings import Refused, load
-from ..sync import foreseeing, moved, resending, sweeping, worker
+from ..sync import foreseeing, moved, moving, resending, sweeping, worker
 from ..sync.partner import Partner
 from ..sync.tally import Tally
 from ..wiring import Wired, operator, wired, worker_name
@@ -38,6 +39,13 @@ def partners(w: Wired) -> list[Partner]:
     if not w.partners:
         raise Refused("There is no remote: set GATEWAY_REMOTE_URL and GATEWAY_REMOTE_ORGANISATION.")
     return w.partners
+
+
+def named(w: Wired, name: str) -> Partner:
+    partner = next((p for p in partners(w) if p.name == name), None)
+    if partner is None:
+        raise Refused(f"There is no remote `{name}`: there is {', '.join(p.name for p in w.partners)}.")
+    return partner
 
 
 async def status(as_json: bool) -> int:
@@ -146,9 +154,7 @@ async def preview(w: Wired, as_json: bool) -> int:
 async def resend(name: str, why: str, as_json: bool) -> int:
     """Have what a partner lost sent again. 0 when all of it is queued."""
     async with wired(load()) as w:
-        partner = next((p for p in partners(w) if p.name == name), None)
-        if partner is None:
-            raise Refused(f"There is no remote `{name}`: there is {', '.join(p.name for p in w.partners)}.")
+        partner = named(w, name)
         with stopping() as stop:
             try:
                 did = await resending.resend(w.house, partner, operator(w), why, stop.is_set)
@@ -159,6 +165,21 @@ async def resend(name: str, why: str, as_json: bool) -> int:
     item = {"remote": name, "looked": did.looked, "queued": did.queued, "theirs": [str(r) for r in did.theirs], "done": did.done}
     line(item, as_json, "\n".join(saying.resent(item)))
     return 0 if did.done else 1
+
+
+async def moved_here(name: str, why: str, as_json: bool) -> int:
+    """Keep that a partner's server is the same one at its new address."""
+    async with wired(load()) as w:
+        partner = named(w, name)
+        try:
+            did = await moving.moved(w.house, partner, operator(w), why)
+        except Problem as p:
+            raise Refused(p.text) from None
+        except saying.WRONG as e:
+            raise Refused(f"{saying.unreachable(partner, e)} Nothing was changed: {name} stands still.") from None
+    item = {"remote": name, **asdict(did)}
+    line(item, as_json, f"{name}: is at {did.now} from now on, and was at {did.first}; {did.looked} looked at there, {did.same} as they are known, {did.missing} not found")
+    return 0
 
 
 async def recalls(as_json: bool) -> int:

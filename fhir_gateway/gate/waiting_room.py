@@ -308,6 +308,13 @@ async def resends(ctx: Context, remote: str, why: str) -> Note:
     return note(ctx, "U", "sync", None, (), allowed=True, detail=f"what {remote} has lost is sent again: {why.strip()}")
 
 
+async def moves(ctx: Context, remote: str, first: str, now: str, why: str) -> Note:
+    """The row of what an operator says: a partner's server is the same one at another address. Problem: forbidden, business-rule."""
+    await _acts(ctx, "saying where a partner is")
+    _said(why)
+    return note(ctx, "U", "sync", None, (), allowed=True, detail=f"{remote} was at {first} and is the same server at {now}: {why.strip()}")
+
+
 async def end(ctx: Context, id: str, why: str) -> None:
     """Take a message out of the inbox unwritten: it was settled otherwise. Problem: forbidden, not-found, business-rule."""
     await _acts(ctx, "ending a message")
@@ -337,4 +344,4 @@ def _said(why: str) -> None:
         raise Problem("business-rule", f"Say why in `reason` (at most {LONGEST} characters).", "reason")
 
 
-__all__ = ["end", "everything", "gone", "one", "queues", "resends", "retry", "skip", "subscribers", "totals"]
+__all__ = ["end", "everything", "gone", "moves", "one", "queues", "resends", "retry", "skip", "subscribers", "totals"]

@@ -55,13 +55,18 @@ async def _may_ask(house: House, partner: Partner, keep: bool, path: str) -> Non
     here, first = canonical(partner.server.base), await _first(house, partner)
     if first is None and keep and (path != LOOKS or await _known(house, partner)):
         try:
-            await house.store.commit(Keep(KIND, _key(partner), here.encode(), if_absent=True))
+            await house.store.commit(address_kept(partner, here))
             first = here
         except Taken:  # another process was quicker
             first = await _first(house, partner)
     if first is not None and first != here:
         raise Elsewhere(first, here)
     partner.checked = first is not None
+
+
+def address_kept(partner: Partner, here: str, first: str | None = None) -> Keep:
+    """That its server is here, where it was known as `first`, or nowhere yet; else Taken."""
+    return Keep(KIND, _key(partner), here.encode(), if_absent=first is None, if_value=first.encode() if first is not None else None)
 
 
 async def _known(house: House, partner: Partner) -> bool:
@@ -80,4 +85,4 @@ def _key(partner: Partner) -> str:
     return f"{partner.name} address"
 
 
-__all__ = ["elsewhere", "guard", "stand"]
+__all__ = ["address_kept", "elsewhere", "guard", "stand"]
