@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,8 +20,10 @@ from fhir_gateway.sync.partner import Partner
 
 from .faults import invariants
 from .faults.scripted import Body, There
+from .stores.test_attempts import Hub
 from .telling.servers import mail_server
 from .test_believing import Beside
+from .web.test_operator import operator, partnered
 
 
 @pytest_asyncio.fixture
@@ -130,3 +134,30 @@ async def test_the_same_server_at_a_new_address_is_gone_on_with_and_another_one_
     assert any(old in n.detail and "the council moved it" in n.detail for n in await invariants.notes(here.house.store))
     with pytest.raises(Elsewhere):
         await worker.once(here.house, at(here, here.there, old))
+
+
+@pytest.mark.slow
+def test_an_operator_at_night_is_told_what_to_do_and_does_it(tmp_path: Path) -> None:
+    """The commands with other settings, and a gateway that still runs with the old ones."""
+    stranger = Hub()
+    threading.Thread(target=stranger.server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        with partnered(tmp_path) as (g, there):
+            new, wrong = ({"GATEWAY_REMOTE_URL": url} for url in (there.url.replace("127.0.0.1", "localhost"), stranger.url))
+            for way in ("--once", "--dry-run"):
+                done = g.command("sync", "run", way, env=wrong)
+                assert done.returncode == 1 and "sync moved remote --reason TEXT" in done.stderr and there.url in done.stderr, (way, done)
+            done = g.command("sync", "status", env=wrong)
+            assert done.returncode == 0 and "stands still" in done.stdout and there.url in done.stdout
+            assert stranger.keys == set(), "not asked at all"
+            done = g.command("sync", "moved", "remote", "--reason", "a new name", "--yes", env=wrong)
+            assert done.returncode != 0 and "not the same server" in done.stderr
+            done = g.command("sync", "moved", "remote", "--reason", "a new name", "--yes", "--json", env=new)
+            assert done.returncode == 0 and json.loads(done.stdout)["now"] == new["GATEWAY_REMOTE_URL"], done
+            assert "sync moved" not in g.command("sync", "run", "--once", env=new).stderr
+            assert "sync moved" in g.command("sync", "run", "--once").stderr
+            olu = operator(g)
+            olu.get("/operator")
+            assert "Its address was changed in the settings." in olu.words() and f"Address that we know {new['GATEWAY_REMOTE_URL']}" in olu.words()
+    finally:
+        stranger.server.shutdown()

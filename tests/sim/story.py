@@ -27,9 +27,11 @@ from fhir_gateway.domain import copies, strict
 from fhir_gateway.domain.types import Actor, Ref
 from fhir_gateway.gate import Remote, waiting_room
 from fhir_gateway.remote.client import RemoteServer
+from fhir_gateway.remote.origin import canonical
 from fhir_gateway.sync import worker
 from fhir_gateway.sync.ending import gone
 from fhir_gateway.sync.links import began_there
+from fhir_gateway.sync.moved import address_kept
 from fhir_gateway.sync.partner import Partner, as_owner
 from fhir_gateway.sync.status import status
 
@@ -150,6 +152,8 @@ class Story:
         self.a.move_in(opened(self.folder / "a.sqlite", self.now, begins["a"][0]), Remote("hub", self.a.names["surgery"]), Remote("b", self.a.names["home"], types=SHARED))
         self.b.move_in(opened(self.folder / "b.sqlite", self.now, begins["b"][0]), Remote("a", self.b.names["home"], types=SHARED))
         self.asks = {"hub": of_hub(self.hub), "a": of_gateway(self.a.app("b")), "b": of_gateway(self.b.app("a"))}
+        for town in (self.a, self.b):  # they have met: where each is is kept once, and is no part of a story
+            await town.store.commit(*(address_kept(p, canonical(p.server.base)) for p in self.partners(town, town.web)))
         self.say(f"seed {self.told.seed}, hub {self.habits}")
         watching = self.beside(self._watch())
         try:
