@@ -110,18 +110,16 @@ async def copies_named(house: House, partner: Partner, body: dict[str, Any], sai
     return out
 
 
-async def without_copy(house: House, partner: Partner, there: dict[str, Any], names: Mapping[str, str]) -> set[str]:
-    """What they refer to and no link leads to a copy that is still here, as they call it: there is none, or it is over, or its copy is deleted
-    here. Ours may refer to a copy that came after that one, of which no link tells yet. `names`: their `Type/id` to ours, as found so far. Who
-    a person is, is asked elsewhere."""
-    out: set[str] = set()
-    for target in local_references(there):
-        their = str(target)
-        link = await house.store.link_by_remote(partner.name, their) if their in names and target.type != "Patient" else None
-        stored = await house.store.get(link.ref) if link is not None and names[their] == str(link.ref) else None
-        if their not in names or (link is not None and stored is not None and (link.gone or stored.deleted)):
-            out.add(their)
-    return out
+async def called_now(house: House, partner: Partner, body: dict[str, Any], there: dict[str, Any], names: Mapping[str, str]) -> dict[str, str]:
+    """`names`, their `Type/id` to ours, with what our `body` refers to as a copy of what they refer to, and no link tells of: where no link names
+    it, and where a link names a copy of before, for it is over or that copy is deleted here. Who a person is, is asked elsewhere."""
+    unsaid = {str(t) for t in local_references(there)} - names.keys()
+    for target in (t for t in local_references(there) if str(t) in names and t.type != "Patient"):
+        link = await house.store.link_by_remote(partner.name, str(target))
+        stored = await house.store.get(link.ref) if link is not None and names[str(target)] == str(link.ref) else None
+        if link is not None and stored is not None and (link.gone or stored.deleted):
+            unsaid.add(str(target))
+    return dict(names) | await copies_named(house, partner, body, unsaid)
 
 
 async def called_there(house: House, partner: Partner, ctx: Context, body: dict[str, Any], known: Collection[str]) -> dict[str, str]:
