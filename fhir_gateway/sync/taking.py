@@ -27,12 +27,13 @@ from .links import began_there, changed, etag_of, given_twice, kept, over, same
 from .not_taken import far, left_out, lost_here, never_here, too_big, unread
 from .partner import Partner, as_owner, incoming, local_references
 from .renaming import named_otherwise
+from .said_anew import said_anew
 from .shapes import misshapen, too_much
 from .still_hers import lately, strange
 from .tally import Tally, ignored
 from .uniting import Again, merged, refused, waits_no_more
 from .waiting import DELETED, Corrected, broken, quarantine
-from .whose import held_by_name, names_of, only_shared, unsure, whose
+from .whose import held_by_name, names_of, only_shared, told_otherwise, unsure, whose
 
 LOOKS = 3  # while we write the same at this moment
 
@@ -265,6 +266,10 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
         if await strange(house, partner, link, there) and not await identity.unsure(house, partner, [str(link.ref)]):
             return ignored("somebody whom this partner and we do not share")
         return await quarantine(house, partner, ctx, link.remote_id, there, wrong, [])
+    if link.ref.type == "Consent" and began_there(link) and stored is not None and gate.theirs(stored):
+        tally = await _ahead(house, partner, there, link.remote_id, under_way)
+        tally.add(await said_anew(house, partner, ctx, link, stored, there, under_way))
+        return tally
     attempt = await attempts.of(house, partner, link.ref)
     if attempt is not None and attempts.put_back(attempt, there):
         held = strict.dump(there)
@@ -315,6 +320,9 @@ async def _new_there(house: House, partner: Partner, change: Change, under_way: 
         names = await whose(house, partner, ctx, there, under_way)
     except Problem as p:
         tally.add(await refused(house, partner, ctx, change["id"], there, p, []))
+        return tally
+    if not names and await told_otherwise(house, partner, ctx, there):
+        tally.add(await quarantine(house, partner, ctx, change["id"], there, because("said-otherwise", type), []))
         return tally
     if not names:
         tally.add(ignored("about nobody whom this partner and we share"))
