@@ -119,6 +119,9 @@ async def _changed(house: House, partner: Partner, link: Linked, item: dict[str,
     wanted = body if body is not None else item["body"]
     if (wanted.get("resourceType"), wanted.get("id")) != (link.ref.type, link.ref.id):
         raise Problem("bad-request", f"The corrected resource must be {link.ref}, as it is called here.", "id")
+    if link.ref.type == "Consent" and gate.theirs(stored):
+        await gate.keep_foreign(ctx, wanted, stored.facts.patients, over=stored, also=lambda _: over)
+        return Tally(pulled=1)
     then = await house.store.version(link.ref, int(item.get("version", stored.version)))
     base = strict.decode(then.body) if then is not None and then.body is not None else None
     local = strict.decode(stored.body or b"")

@@ -27,6 +27,7 @@ from .links import began_there, changed, etag_of, given_twice, kept, over, same
 from .not_taken import far, left_out, lost_here, never_here, too_big, unread
 from .partner import Partner, as_owner, incoming, local_references, pointed_at, sides
 from .renaming import named_otherwise
+from .said_anew import said_anew
 from .shapes import misshapen, too_much
 from .still_hers import lately, strange
 from .tally import Tally, ignored
@@ -265,6 +266,10 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
         if await strange(house, partner, link, there) and not await identity.unsure(house, partner, [str(link.ref)]):
             return ignored("somebody whom this partner and we do not share")
         return await quarantine(house, partner, ctx, link.remote_id, there, wrong, [])
+    if link.ref.type == "Consent" and began_there(link) and stored is not None and gate.theirs(stored):
+        tally = await _ahead(house, partner, there, link.remote_id, under_way)
+        tally.add(await said_anew(house, partner, ctx, link, stored, there, under_way))
+        return tally
     attempt = await attempts.of(house, partner, link.ref)
     if attempt is not None and attempts.put_back(attempt, there):
         held = strict.dump(there)

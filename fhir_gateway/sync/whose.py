@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..domain import copies, strict
@@ -134,6 +134,20 @@ async def copies_named(house: House, partner: Partner, body: dict[str, Any], sai
         id = copies.at(gateway, strict.decode(stored.body)) if stored is not None and stored.body is not None else None
         if id is not None and f"{target.type}/{id}" in said:
             out[f"{target.type}/{id}"] = str(target)
+    return out
+
+
+async def without_copy(house: House, partner: Partner, there: dict[str, Any], names: Mapping[str, str]) -> set[str]:
+    """What they refer to and no link leads to a copy that is still here, as they call it: there is none, or it is over, or its copy is deleted
+    here. Ours may refer to a copy that came after that one, of which no link tells yet. `names`: their `Type/id` to ours, as found so far. Who
+    a person is, is asked elsewhere."""
+    out: set[str] = set()
+    for target in local_references(there):
+        their = str(target)
+        link = await house.store.link_by_remote(partner.name, their) if their in names and target.type != "Patient" else None
+        stored = await house.store.get(link.ref) if link is not None and names[their] == str(link.ref) else None
+        if their not in names or (link is not None and stored is not None and (link.gone or stored.deleted)):
+            out.add(their)
     return out
 
 
