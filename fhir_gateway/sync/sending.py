@@ -232,7 +232,7 @@ async def _recorded(
     seen = await reading_back.seen(house, partner, remote_id, reply, copy)
     there = seen or {}
     if ref.type == "Patient":
-        partner.met_again[remote_id] = house.clock()
+        partner.met_now(remote_id, house.clock())
     linked = Linked(
         partner.name, ref, remote_id, reply.etag or etag_of(there), str(there.get("meta", {}).get("lastUpdated", "")),
         stored.version, strict.dump(copy), strict.dump(seen) if seen is not None else None, began_there=began_there(live),
