@@ -14,6 +14,7 @@ from ..domain.bundle import references
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.limits import DEFAULT, Limits
 from ..domain.masked import HELD_BACK, held_back
+from ..domain.spelling import named
 from ..domain.types import Linked, Ref
 from ..gate import Context, House
 from ..gate.context import Remote
@@ -113,7 +114,7 @@ def outgoing(
 
 
 def incoming(body: Mapping[str, Any], ref: Ref | None, names: Mapping[str, str], said: Collection[str] = ()) -> dict[str, Any]:
-    """Their resource as ours: our id, references to ours, without the tags of gateways and what we said again. `names` maps their `Type/id` to ours; `said` is what
+    """Their resource as ours: our id, references to ours (of no version: theirs are not ours), without the tags of gateways and what we said again. `names` maps their `Type/id` to ours; `said` is what
     our own versions of it refer to: only that was held back by us, and is a reference again."""
     out = {k: v for k, v in said_again.without(dict(body)).items() if k != "id"}
     meta = {k: v for k, v in body.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "source")}
@@ -129,11 +130,12 @@ def loosened(body: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, An
     """The same with every reference to one of these made a logical one, that names it by what it is `called` (`Type/id`)."""
 
     def loosen(reference: dict[str, Any]) -> dict[str, Any]:
-        named = called.get(str(reference.get("reference", "")))
-        if named is None:
+        text = str(reference.get("reference", ""))
+        name = called.get(text) or called.get(named(text))
+        if name is None:
             return reference
         rest = {k: v for k, v in reference.items() if k not in ("reference", "identifier", "type")}
-        return {"type": named.split("/")[0], **rest, "identifier": {"system": HELD_BACK, "value": named}}
+        return {"type": name.split("/")[0], **rest, "identifier": {"system": HELD_BACK, "value": name}}
 
     changed = _references(dict(body), loosen)
     assert isinstance(changed, dict)
@@ -149,13 +151,8 @@ def theirs_to_tag(link: Linked) -> list[copies.Tag]:
 
 
 def local_references(body: Any) -> list[Ref]:
-    """Every `Type/id` this resource refers to, first mention first."""
-    found: dict[Ref, None] = {}
-    for text in references(body):
-        parts = text.split("/")
-        if len(parts) == 2 and parts[0][:1].isupper() and ":" not in text:
-            found[Ref(*parts)] = None
-    return list(found)
+    """Every `Type/id` this resource refers to, be it in a version, first mention first."""
+    return [Ref(*name.split("/")) for name in dict.fromkeys(map(named, references(body))) if name]
 
 
 def said_in(*bodies: Any) -> frozenset[str]:
@@ -198,12 +195,13 @@ def _there(reference: dict[str, Any], names: Mapping[str, str], absolute: bool) 
 
 
 def _here(reference: dict[str, Any], names: Mapping[str, str], said: Collection[str]) -> dict[str, Any]:
-    named = held_back(reference)
-    if named is not None and named in said:
+    held = held_back(reference)
+    if held is not None and held in said:
         rest = {k: v for k, v in reference.items() if k not in ("identifier", "type")}
-        return {"reference": named, **rest}
+        return {"reference": held, **rest}
     text = str(reference.get("reference", ""))
-    return {**reference, "reference": names[text]} if text in names else reference
+    ours = names.get(text) or names.get(named(text))
+    return {**reference, "reference": ours} if ours is not None else reference
 
 
 def _references(node: Any, change: Any) -> Any:

@@ -12,6 +12,7 @@ import msgspec
 from ..domain import strict
 from ..domain.masked import found_again
 from ..domain.reconcile import theirs_alone
+from ..domain.spelling import spelled_as
 from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Op, Queued, Stored
 from ..domain.withheld import says_more
 from ..gate import Context, House, may_send
@@ -261,7 +262,7 @@ async def _put_back(
     names |= await as_they_wrote(house, partner, body, held, True)
     type, id = link.remote_id.split("/")
     await partner.met()  # of a gateway it is known how its ETags are, so nothing needs to be seen first
-    copy = outgoing(body, id, names, theirs_to_tag(link), absolute=partner.absolute)
+    copy = spelled_as(outgoing(body, id, names, theirs_to_tag(link), absolute=partner.absolute), base)
     holding = partial(attempts.renewed, house, partner, entry, entry.ref)
     if await put_back_there.another_there(house, partner, link):
         return changed(link, gone=True)

@@ -12,6 +12,7 @@ from ..domain.directory import NO_PATIENT_DATA
 from ..domain.labels import with_labels
 from ..domain.masked import found_again
 from ..domain.rendering import put_back, rendered
+from ..domain.spelling import spelled_as
 from ..domain.types import Close, Delay, Disclosed, Linked, Note, Op, Queued, Ref, Send, Stored
 from ..gate import Context, Grounds, House, grounds, may_keep, may_send, shown_to
 from ..gate.context import note
@@ -152,6 +153,7 @@ async def send(
         names |= await as_they_wrote(house, partner, body, held, theirs)
     by = theirs_to_tag(live) if live is not None and theirs else [*await tags.came_with(house, stored), copies.tag(house.name, ref.id)]
     copy = outgoing(body, live.remote_id.split("/")[1] if live else None, names, by, absolute=partner.absolute)
+    copy = spelled_as(copy, strict.decode(held)) if held is not None else copy
     if live is not None and held is not None and same(strict.decode(held), copy):
         more = await _never_noted(house, partner, ctx, stored) if before is None and not theirs else []
         agreed = changed(live, version=stored.version, base_sent=live.base_sent or strict.dump(copy))

@@ -33,7 +33,7 @@ from .still_hers import strange
 from .tally import Tally, ignored
 from .uniting import Again, merged, refused, waits_no_more
 from .waiting import DELETED, Corrected, broken, quarantine
-from .whose import held_by_name, names_of, only_shared, unsure, whose
+from .whose import held_by_name, names_of, only_shared, told_otherwise, unsure, whose
 
 LOOKS = 3  # while we write the same at this moment
 
@@ -320,6 +320,9 @@ async def _new_there(house: House, partner: Partner, change: Change, under_way: 
         names = await whose(house, partner, ctx, there, under_way)
     except Problem as p:
         tally.add(await refused(house, partner, ctx, change["id"], there, p, []))
+        return tally
+    if not names and await told_otherwise(house, partner, ctx, there):
+        tally.add(await quarantine(house, partner, ctx, change["id"], there, because("said-otherwise", type), []))
         return tally
     if not names:
         tally.add(ignored("about nobody whom this partner and we share"))

@@ -19,10 +19,10 @@ from ..domain.types import VIEW, Cut, Drop, Linked, Op, Send, Stored
 from ..gate import Context, House
 from . import identity, reading_back
 from .links import began_there, changed, etag_of
-from .partner import Partner, as_owner, incoming, local_references, said_in
+from .partner import Partner, as_owner, incoming, said_in
 from .tally import Tally
 from .waiting import both_kept, quarantine
-from .whose import called_by_both, called_there, copies_named, held_by_name, names_of, only_shared
+from .whose import called_by_both, called_there, copies_named, held_by_name, names_of, only_shared, without_copy
 
 
 class Again(Exception):
@@ -51,7 +51,7 @@ async def as_here(
     """What both sides agreed on last (None of a copy that was found there) and theirs now, as it is called here, with what either side held back
     put in its place; ours; and what they may name. `names`: their `Type/id` to ours."""
     local = strict.decode(stored.body or b"")
-    names = await copies_named(house, partner, local, {r for r in map(str, local_references(there)) if r not in names}) | names
+    names = names | await copies_named(house, partner, local, await without_copy(house, partner, there, names))
     as_them = await as_owner(house, partner, "disclose")
     names |= {their: ours for ours, their in (await called_there(house, partner, as_them, local, ())).items() if their in names}
     views = Cut(VIEW) if began_there(link) else await gate.shown_to(as_them, partner.terms, stored)

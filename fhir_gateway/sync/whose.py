@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..domain import copies, strict
 from ..domain.directory import NOBODYS
-from ..domain.identity import unlike
+from ..domain.identity import nhs_numbers, unlike
 from ..domain.masked import all_held_back
 from ..domain.problem import Problem
 from ..domain.reasons import because
+from ..domain.spelling import named, said_otherwise
 from ..domain.types import Ref
 from ..gate import Context, House
+from ..gate.identifying import with_number
 from ..remote.client import Refusal
 from . import belonging, identity, originals, recognising, tags
 from .ahead import Ahead
@@ -27,10 +29,23 @@ async def whose(house: House, partner: Partner, ctx: Context, there: dict[str, A
     names = await names_of(house, partner, there, None)
     names = {their: ours for their, ours in names.items() if not await _somebody_else(house, partner, their, ahead)}
     names |= await recognising.recognised(house, partner, ctx, there, ahead)
+    names |= await _by_our_address(house, partner, there)
     people = [ours for ours in names.values() if ours.startswith("Patient/")]
     if await identity.unsure(house, partner, people):
         raise unsure()
     return names if people else {}
+
+
+async def told_otherwise(house: House, partner: Partner, ctx: Context, there: dict[str, Any]) -> bool:
+    """May this, which names nobody who is here by their record there, be about somebody whom we share: it says so in a way that nobody can follow.
+    Not where an NHS number says that it is somebody else."""
+    for said in said_otherwise(there):
+        numbers = nhs_numbers({"identifier": said})
+        people = [person for number in numbers for person in await with_number(ctx, number)]
+        links = [await house.store.link(partner.name, person.ref) for person in people]
+        if not numbers or any(link is not None and not link.gone for link in links):
+            return True
+    return False
 
 
 async def _somebody_else(house: House, partner: Partner, name: str, ahead: Ahead) -> bool:
@@ -52,6 +67,17 @@ async def _somebody_else(house: House, partner: Partner, name: str, ahead: Ahead
     if tags.names(theirs, house, link.ref):
         return False
     return not recognising.theirs_to_write(link) or stored is None or bool(unlike(strict.decode(stored.body or b"{}"), theirs))
+
+
+async def _by_our_address(house: House, partner: Partner, there: dict[str, Any]) -> dict[str, str]:
+    """Whom we share with them and they name as a record of this server, by its address, to `Patient/id` here."""
+    out: dict[str, str] = {}
+    for text in said_in(there):
+        name = named(text.removeprefix(f"{house.base_url}/")) if text.startswith(f"{house.base_url}/") else ""
+        link = await house.store.link(partner.name, Ref(*name.split("/"))) if name.startswith("Patient/") else None
+        if link is not None and not link.gone:
+            out[text] = name
+    return out
 
 
 async def _there(partner: Partner, name: str) -> dict[str, Any] | None:
@@ -110,6 +136,20 @@ async def copies_named(house: House, partner: Partner, body: dict[str, Any], sai
     return out
 
 
+async def without_copy(house: House, partner: Partner, there: dict[str, Any], names: Mapping[str, str]) -> set[str]:
+    """What they refer to and no link leads to a copy that is still here, as they call it: there is none, or it is over, or its copy is deleted
+    here. Ours may refer to a copy that came after that one, of which no link tells yet. `names`: their `Type/id` to ours, as found so far. Who
+    a person is, is asked elsewhere."""
+    out: set[str] = set()
+    for target in local_references(there):
+        their = str(target)
+        link = await house.store.link_by_remote(partner.name, their) if their in names and target.type != "Patient" else None
+        stored = await house.store.get(link.ref) if link is not None and names[their] == str(link.ref) else None
+        if their not in names or (link is not None and stored is not None and (link.gone or stored.deleted)):
+            out.add(their)
+    return out
+
+
 async def called_there(house: House, partner: Partner, ctx: Context, body: dict[str, Any], known: Collection[str]) -> dict[str, str]:
     """What our `body` still refers to and is deleted here means the record of theirs that it was a copy of, where that came again under another
     id of ours, or a gateway took its copy back and has its record. Not where the body refers to a newer copy, too. Our `Type/id` to
@@ -151,13 +191,14 @@ async def called_by_both(house: House, partner: Partner, *bodies: dict[str, Any]
 async def as_they_wrote(house: House, partner: Partner, body: dict[str, Any], held: bytes, theirs: bool) -> dict[str, str]:
     """Ours, as it goes out in `body`, to theirs: what they refer to in `held` and we have nothing of stays as they wrote it; in a record of
     theirs also what was there and is gone."""
-    said, names = {str(r) for r in local_references(strict.decode(held))}, {}
-    for target in local_references(body):
-        link = await house.store.link(partner.name, target)
-        if link is None and str(target) in said and await house.store.get(target) is None:
-            names[str(target)] = str(target)
+    there = strict.decode(held)
+    said, names, written = {str(r) for r in local_references(there)}, {}, said_in(there)
+    for text, name in [(text, named(text)) for text in sorted(said_in(body))]:
+        link = await house.store.link(partner.name, Ref(*name.split("/"))) if name else None
+        if name and link is None and text in written and await house.store.get(Ref(*name.split("/"))) is None:
+            names[text] = text
         elif theirs and link is not None and link.gone and link.remote_id in said:
-            names[str(target)] = link.remote_id
+            names[name] = link.remote_id
     copied = await copies_named(house, partner, body, said)
     return {ours: their for their, ours in copied.items()} | names
 
