@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from .. import gate
 from ..domain import copies, said_again, strict
@@ -24,6 +24,7 @@ from .hooks import Hooks
 from .links import names_by_id
 
 ABSOLUTE = ("http:", "https:")
+LOOKED: Final = timedelta(minutes=1)  # for so long it is believed that an id there means what it did
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Partner:
     identity_search: bool | None = None  # what was kept of whether it says who has an NHS number
     strangers: set[str] = field(default_factory=set)  # `Patient/id` there of people who are not here
     heard: dict[str, frozenset[str]] = field(default_factory=dict)  # by feed: the states that were looked at in the last window
-    met_again: dict[str, datetime] = field(default_factory=dict)  # `Type/id` there, when it was last seen to mean what it did
+    met_again: dict[str, datetime] = field(default_factory=dict)  # `Type/id` there, when it was last seen to mean what it did, the latest last (`met_now`)
     refused: set[str] = field(default_factory=set)  # the feeds that it refuses to be asked for now
     concurrency: int = 8  # entries of different people under way at once
     looked: tuple[int, str] | None = None  # under which directory and agreement `turning` looked last
@@ -70,6 +71,17 @@ class Partner:
     @property
     def name(self) -> str:
         return self.terms.name
+
+    def met_now(self, name: str, at: datetime) -> None:
+        """This `Type/id` there was seen at this moment to mean what it did. What was seen so longer ago than LOOKED is forgotten by the way."""
+        self.met_again.pop(name, None)
+        while self.met_again and not timedelta(0) <= at - next(iter(self.met_again.values())) < LOOKED:
+            del self.met_again[next(iter(self.met_again))]
+        self.met_again[name] = at
+
+    def met_lately(self, name: str, at: datetime) -> bool:
+        """Was it seen so within LOOKED?"""
+        return timedelta(0) <= at - self.met_again.get(name, at - LOOKED) < LOOKED
 
     async def met(self) -> Abilities:
         """What that server can do, by its /metadata."""

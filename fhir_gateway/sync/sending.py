@@ -132,7 +132,7 @@ async def send(
     ref = stored.ref
     live = link if link is not None and not link.gone else None
     theirs = began_there(live)
-    before = await attempts.of(house, partner, ref) if stored.facts.patients else None
+    before = await attempts.of(house, partner, ref)
     if live is not None and theirs and live.version == stored.version:
         return [changed(live), *_known(ctx, partner, ref, before)]
     if live is not None:
@@ -173,8 +173,8 @@ async def send(
     known = await _looked_for(house, partner, stored, before) if live is None else None
     why = await grounds(ctx, partner.terms, stored)
     try:
-        attempt = await attempts.begin(house, partner, entry, stored, before, why, copy) if stored.facts.patients else None
-    except Taken:  # another lane sends it at this moment
+        attempt = await attempts.begin(house, partner, entry, stored, before, why, copy)
+    except Taken:  # another lane sends it at this moment, or another worker's
         raise MayArrive from None
     try:
         asking = partial(as_asked, house, partner, entry, stored, views, link)
@@ -182,7 +182,7 @@ async def send(
     except Fenced:  # what is under way is written down by whoever holds the entry now
         raise
     except Exception as e:
-        if attempt is not None and attempts.nothing_left(e):
+        if attempts.nothing_left(e):
             await house.store.commit(attempts.as_before(partner, ref, before))
         if isinstance(e, Differs):
             raise AskAgain(await _adopt(house, partner, stored, link, e.there, before)) from None
@@ -234,7 +234,7 @@ async def _recorded(
     seen = await reading_back.seen(house, partner, remote_id, reply, copy)
     there = seen or {}
     if ref.type == "Patient":
-        partner.met_again[remote_id] = house.clock()
+        partner.met_now(remote_id, house.clock())
     linked = Linked(
         partner.name, ref, remote_id, reply.etag or etag_of(there), str(there.get("meta", {}).get("lastUpdated", "")),
         stored.version, strict.dump(copy), strict.dump(seen) if seen is not None else None, began_there=began_there(live),
@@ -304,8 +304,9 @@ async def _home(house: House, partner: Partner, stored: Stored, was: Linked | No
 
 
 async def _looked_for(house: House, partner: Partner, stored: Stored, before: Attempt | None) -> dict[str, Any] | None:
-    """Where that server does not say that it creates on condition, our tag is looked for first. MayArrive where nothing bears it yet."""
-    if stored.ref.type in (await partner.met()).conditional_create:
+    """Where that server does not say that it creates on condition, our tag is looked for first; so it is for an entry of the directory that
+    another worker may have under way, for some look and create in two steps. MayArrive where nothing bears it yet."""
+    if stored.ref.type in (await partner.met()).conditional_create and (stored.facts.patients or before is None):
         return None
     try:
         there = await attempts.copy_there(house, partner, stored.ref, stored.facts.patients)

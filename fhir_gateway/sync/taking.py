@@ -29,7 +29,7 @@ from .partner import Partner, as_owner, incoming, local_references, pointed_at, 
 from .renaming import named_otherwise
 from .said_anew import said_anew
 from .shapes import misshapen, too_much
-from .still_hers import lately, strange
+from .still_hers import strange
 from .tally import Tally, ignored
 from .uniting import Again, merged, refused, waits_no_more
 from .waiting import DELETED, Corrected, broken, quarantine
@@ -231,7 +231,7 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
 
 async def _met_again(house: House, partner: Partner, there: dict[str, Any], under_way: Ahead) -> Tally:
     """Since they were put back, an id may be given again: whom this is about, and a copy of ours that it names, are taken in first where what has
-    their short ids there is not as it is known. Once in `still_hers.LOOKED` of each. Unknown where it cannot be read whom."""
+    their short ids there is not as it is known. Once in `partner.LOOKED` of each. Unknown where it cannot be read whom."""
     tally = Tally()
     under_way.seen.add(f"{there['resourceType']}/{there['id']}")
     for target in local_references(there):
@@ -239,7 +239,7 @@ async def _met_again(house: House, partner: Partner, there: dict[str, Any], unde
         link = await house.store.link_by_remote(partner.name, name) if under_way.new(name) else None
         if link is None or link.gone or not given_twice(link) or (target.type != "Patient" and began_there(link)):
             continue
-        if lately(house, partner, name) or not ID.fullmatch(target.id):
+        if partner.met_lately(name, house.clock()) or not ID.fullmatch(target.id):
             continue
         try:
             found = await under_way.at(house, partner, name)
@@ -247,7 +247,7 @@ async def _met_again(house: House, partner: Partner, there: dict[str, Any], unde
             if target.type == "Patient" and isinstance(e, Unknown):
                 raise
             found = None
-        partner.met_again[name] = house.clock()
+        partner.met_now(name, house.clock())
         if found is not None and not await strange(house, partner, link, found) and not _known(link, found):
             with under_way.deeper():
                 tally.add(await apply(house, partner, change_of(found), under_way, fresh=True))
