@@ -23,7 +23,7 @@ from .attempts import Attempt, sent_open
 from .leaving import AskAgain, as_asked
 from .letting_go import Stays, delete_there
 from .links import began_there, changed, etag_of, id_of, same
-from .partner import Partner, as_owner, elsewhere, local_references, outgoing, theirs_to_tag
+from .partner import Partner, as_owner, elsewhere, local_references, outgoing, pointed_at, sides, theirs_to_tag
 from .put_back_there import another_there
 from .recalling import take_back
 from .recording import adopt, home, known_there, never_noted, recorded
@@ -152,8 +152,8 @@ async def send(
     if held is not None:
         names |= await as_they_wrote(house, partner, body, held, theirs)
     by = theirs_to_tag(live) if live is not None and theirs else [*await tags.came_with(house, stored), copies.tag(house.name, ref.id)]
-    copy = outgoing(body, live.remote_id.split("/")[1] if live else None, names, by, absolute=partner.absolute)
-    copy = spelled_as(copy, strict.decode(held)) if held is not None else copy
+    copy = outgoing(body, live.remote_id.split("/")[1] if live else None, names, by, sides(house, partner), absolute=partner.absolute)
+    copy = spelled_as(copy, strict.decode(held), partner.server.base) if held is not None else copy
     if live is not None and held is not None and same(strict.decode(held), copy):
         more = await never_noted(house, partner, ctx, stored) if before is None and not theirs else []
         agreed = changed(live, version=stored.version, base_sent=live.base_sent or strict.dump(copy))
@@ -267,7 +267,8 @@ async def _targets(
 ) -> dict[str, str]:
     """What this refers to goes first, as far as it may go; a circle is cut here and closed by the later update."""
     names: dict[str, str] = {}
-    for target in local_references(body):
+    referred = set(local_references(body))
+    for target in pointed_at(body, sides(house, partner), house.base_url):
         link = await house.store.link(partner.name, target)
         if link is not None and not link.gone:
             names[str(target)] = link.remote_id
@@ -276,7 +277,12 @@ async def _targets(
             continue
         one_at_a_time = target.type in NO_PATIENT_DATA and not any(r.type in NO_PATIENT_DATA for r in on_the_way)
         async with partner.shared if one_at_a_time else nullcontext():
-            remote_id = await _ahead(house, partner, entry, ctx, target, tally, on_the_way)
+            try:
+                remote_id = await _ahead(house, partner, entry, ctx, target, tally, on_the_way)
+            except Refusal:  # of its own it is said; what gives its address goes without it
+                if target in referred:
+                    raise
+                remote_id = None
         if remote_id:
             names[str(target)] = remote_id
     return names

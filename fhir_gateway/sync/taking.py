@@ -25,7 +25,7 @@ from .deleting import deleted_there
 from .feed import ID, Change, askable, change_of, utc
 from .links import began_there, changed, etag_of, given_twice, kept, over, same
 from .not_taken import far, left_out, lost_here, never_here, too_big, unread
-from .partner import Partner, as_owner, incoming, local_references
+from .partner import Partner, as_owner, incoming, local_references, pointed_at, sides
 from .renaming import named_otherwise
 from .said_anew import said_anew
 from .shapes import misshapen, too_much
@@ -213,7 +213,7 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
     tally = Tally()
     under_way.seen.add(remote_id)
     with under_way.deeper():
-        for target in local_references(there):
+        for target in pointed_at(there, sides(house, partner), partner.server.base):
             name = str(target)
             if target.type == "Patient" or left_out(house, partner, target.type) or not ID.fullmatch(target.id):
                 continue
@@ -333,10 +333,11 @@ async def _new_there(house: House, partner: Partner, change: Change, under_way: 
     if held and (done := await _by_another_way(house, partner, ctx, change, names, held, under_way)) is not None:
         tally.add(done)  # it came while that was fetched
         return tally
-    names |= under_way.ours
-    body = copies.tagged(incoming(there, None, names | await names_of(house, partner, there, None)), held)
+    every = await names_of(house, partner, there, None)
+    names |= {their: ours for their, ours in every.items() if not ours.startswith("Patient/")} | under_way.ours
+    body = copies.tagged(incoming(there, None, names | every, (), sides(house, partner)), held)
     if corrected is not None:
-        body = copies.tagged(incoming(corrected.about(names), None, names | await names_of(house, partner, corrected.body, None)), held)
+        body = copies.tagged(incoming(corrected.about(names), None, names | await names_of(house, partner, corrected.body, None), (), sides(house, partner)), held)
     sent = strict.dump(there)
 
     def linked(written: gate.Written) -> list[Op]:
