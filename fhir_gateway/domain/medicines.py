@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from hashlib import sha256
 from typing import Any, Final, Literal
 
 from .in_force import is_past
-from .written_down import Say, an_object, as_written, coded, objects
+from .written_down import Say, an_object, as_written, coded, cut, objects
 
 Taken = Literal["now", "not yet", "paused", "stopped", "finished", "not taken", "a mistake"]
 
@@ -62,19 +63,25 @@ def of_record(resources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is said of one medicine: what it is called and coded as, whether it is taken and how, and that it is not to be; `why`, where it was changed."""
+    """What is said of one medicine: what it is called and coded as, whether it is taken and how, and that it is not to be; `why`, where it was changed.
+    How and why are the beginnings: they stand at every medicine of that name. `whole`: the digest of all of how."""
 
     names: frozenset[str]
     taken: Taken
     how: str = ""
     never: bool = False
     why: str = ""
+    whole: bytes = b""
+
+
+def _told(names: frozenset[str], taken: Taken, how: str, never: bool, why: str) -> Told:
+    return Told(names, taken, cut(how), never, cut(why), sha256(_bare(how).encode("utf-8", "surrogatepass")).digest() if how else b"")
 
 
 def told(medicine: Mapping[str, Any], today: date | None = None) -> Told:
     """By a plan, or of a record in the words of a plan."""
     why = an_object(medicine.get("change")).get("reason") or medicine.get("status_reason") or ""
-    return Told(_names(medicine.get("text"), [an_object(medicine.get("code"))]), taken(medicine, today), str(medicine.get("how") or ""), medicine.get("do_not") is True, str(why))
+    return _told(_names(medicine.get("text"), [an_object(medicine.get("code"))]), taken(medicine, today), str(medicine.get("how") or ""), medicine.get("do_not") is True, str(why))
 
 
 def told_by_record(resource: Mapping[str, Any], say: Say = as_written) -> Told:
@@ -82,7 +89,7 @@ def told_by_record(resource: Mapping[str, Any], say: Say = as_written) -> Told:
     concept = an_object(resource.get("medicationCodeableConcept"))
     called = coded(concept) or an_object(resource.get("medicationReference")).get("display")
     why = ", ".join(t for c in [*objects(resource.get("statusReason")), an_object(resource.get("statusReason"))] if (t := coded(c)))
-    return Told(_names(called, objects(concept.get("coding"))), taken_by_record(resource), "\n".join(doses(resource, say)), is_not_to_be(resource), why)
+    return _told(_names(called, objects(concept.get("coding"))), taken_by_record(resource), "\n".join(doses(resource, say)), is_not_to_be(resource), why)
 
 
 def _names(called: Any, codes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
@@ -108,7 +115,7 @@ def otherwise(mine: Told, record: Mapping[str, tuple[Told, ...]]) -> tuple[Told,
     """What a record says otherwise of a medicine of the plan that it calls the same, or codes the same: that it is stopped, is taken, is taken another way,
     or is not to be (`by_name`). Nothing is taken over by it. That an earlier order is finished, or a later one not begun, is nothing where another says what the plan says."""
     same = tuple(dict.fromkeys(t for name in sorted(mine.names) for t in record.get(name, ())))
-    differs = [t for t in same if t.never or (t.taken != mine.taken and not {t.taken, mine.taken} <= OVER) or (t.taken == mine.taken == "now" and t.how and mine.how and _bare(t.how) != _bare(mine.how))]
+    differs = [t for t in same if t.never or (t.taken != mine.taken and not {t.taken, mine.taken} <= OVER) or (t.taken == mine.taken == "now" and t.whole and mine.whole and t.whole != mine.whole)]
     agreed = len(differs) < len(same)
     return tuple(t for t in differs if not (agreed and not t.never and t.taken in ("finished", "not yet")))[:SAID_AT_MOST]
 
