@@ -131,7 +131,7 @@ class Sentences:
     def contact(self, c: Mapping[str, Any]) -> Thing:
         also = [self.say(w) for k, w in (("carer", "carer"), ("next_of_kin", "next of kin")) if c.get(k) is True]
         rows = rows_of((self.say("Who they are"), ", ".join(t for t in (str(c.get("relationship") or ""), *also) if t)), (self.say("Phone"), c.get("phone")))
-        return Thing(str(c.get("name") or self.say("Somebody")), "", rows)
+        return Thing(str(c.get("name") or self.say("Somebody")), self.say("Not to be contacted any more") if has_left(c, self.today) else "", rows)
 
     # -- what ---------------------------------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ class Sentences:
         """Whom to contact, with the number: whoever holds the paper need not look for it."""
         meant = next((m for k in ("team", "contacts") for m in objects(self.plan.get(k)) if m.get("id") == id), an_object(None))
         if has_left(meant, self.today):
-            return self.say("{name}: no longer in the team").format(name=self.name(id))
+            return self.say("{name}: not to be contacted any more").format(name=self.name(id))
         return f"{self.name(id)}, {meant['phone']}" if meant.get("phone") else self.name(id)
 
     def need(self, n: Mapping[str, Any]) -> Thing:
