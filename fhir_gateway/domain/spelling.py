@@ -26,12 +26,13 @@ def named(text: str) -> str:
     return name if whole and (bool(version) or _HISTORY not in text) else ""
 
 
-def spelled_as(body: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, where each reference that names what `held` names in that place, too, says the version that `held` says."""
+def spelled_as(body: Mapping[str, Any], held: Mapping[str, Any], base: str) -> dict[str, Any]:
+    """The same, where each reference or address that names what `held` names in that place, too, is spelled as `held` spells it: in a version, or by
+    the whole address under `base`."""
     said: defaultdict[tuple[Path, str], list[str]] = defaultdict(list)
-    _note(held, (), said)
-    versioned = {at: texts for at, texts in said.items() if any(_HISTORY in t for t in texts)}
-    out = _spelled(body, (), versioned) if versioned else dict(body)
+    _note(held, (), base, said)
+    otherwise = {at: texts for at, texts in said.items() if any(text != at[1] for text in texts)}
+    out = _spelled(body, (), otherwise) if otherwise else dict(body)
     assert isinstance(out, dict)
     return out
 
@@ -40,7 +41,7 @@ def said_otherwise(resource: Mapping[str, Any]) -> list[list[Mapping[str, Any]]]
     """Of each reference that says whose record this is, and leads to no Patient by `Type/id`, the Identifiers that it gives instead, perhaps none:
     it has an identifier alone, or leads to something contained, by a `urn:`, or by a search. Not of what is on another server, or of another type.
     """
-    if resource.get("resourceType", "") in {"Patient", *NO_PATIENT_DATA}:
+    if str(resource.get("resourceType")) in {"Patient", *NO_PATIENT_DATA}:
         return []
     inside = {f"#{c.get('id')}": c for c in _objects(resource.get("contained"))}
     found = [_instead(reference, inside) for name in WHOSE for reference in _objects(resource.get(name))]
@@ -66,25 +67,21 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
     return [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, Mapping)]
 
 
-def _note(node: Any, path: Path, said: defaultdict[tuple[Path, str], list[str]]) -> None:
+def _note(node: Any, path: Path, base: str, said: defaultdict[tuple[Path, str], list[str]]) -> None:
     if isinstance(node, list):
         for item in node:
-            _note(item, path, said)
+            _note(item, path, base, said)
     elif isinstance(node, Mapping):
-        text = node.get("reference")
-        if isinstance(text, str) and (name := named(text)):
-            said[path, name].append(text)
         for key, value in node.items():
-            _note(value, (*path, key), said)
+            _note(value, (*path, key), base, said)
+    elif isinstance(node, str) and (name := named(node.removeprefix(f"{base}/"))):
+        said[path, name].append(node)
 
 
 def _spelled(node: Any, path: Path, said: Mapping[tuple[Path, str], list[str]]) -> Any:
     if isinstance(node, list):
         return [_spelled(item, path, said) for item in node]
-    if not isinstance(node, Mapping):
-        return node
-    out = {k: _spelled(v, (*path, k), said) for k, v in node.items()}
-    text = out.get("reference")
-    if isinstance(text, str) and (texts := said.get((path, text))):
-        out["reference"] = texts.pop(0)
-    return out
+    if isinstance(node, Mapping):
+        return {key: _spelled(value, (*path, key), said) for key, value in node.items()}
+    texts = said.get((path, node)) if isinstance(node, str) else None
+    return texts.pop(0) if texts else node

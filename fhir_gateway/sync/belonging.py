@@ -169,7 +169,10 @@ def _wordy(node: Any) -> Any:
         return [found for n in node if (found := _wordy(n)) not in ({}, [])]
     if not isinstance(node, dict):
         return node
-    return {} if "reference" in node or held_back(node) is not None else {k: _wordy(v) for k, v in node.items()}
+    if "reference" in node or held_back(node) is not None:
+        return {}
+    attached = "url" in node and not any(k.startswith("value") or k == "extension" for k in node)  # an address, not what an extension is called
+    return {k: _wordy(v) for k, v in node.items() if k not in (("url", "_url") if attached else ())}
 
 
 async def copied_once(house: House, partner: Partner, gone: Ref, people: Collection[str], under_way: Ahead) -> Ref | None:

@@ -12,7 +12,7 @@ from ..domain.types import Linked, Op, Stored
 from ..gate import Context, House
 from .ahead import Ahead
 from .links import changed, etag_of
-from .partner import Partner, incoming
+from .partner import Partner, incoming, sides
 from .tally import Tally
 from .uniting import refused, waits_no_more
 from .whose import held_by_name, names_of, only_shared, whose
@@ -26,7 +26,9 @@ async def said_anew(house: House, partner: Partner, ctx: Context, link: Linked, 
     over = waits_no_more(partner, link.remote_id)
     try:
         names = await whose(house, partner, ctx, there, ahead) | ahead.ours
-        body = incoming(there, link.ref, names | await names_of(house, partner, there, None))
+        every = await names_of(house, partner, there, None)
+        names |= {their: ours for their, ours in every.items() if not ours.startswith("Patient/")}
+        body = incoming(there, link.ref, names | every, (), sides(house, partner))
         await only_shared(house, partner, body, names.values())
         body = await held_by_name(house, body, body)
         if content(body) == content(was):

@@ -25,11 +25,11 @@ from .deleting import deleted_there
 from .feed import ID, Change, askable, change_of, utc
 from .links import began_there, changed, etag_of, given_twice, kept, over, same
 from .not_taken import far, left_out, lost_here, never_here, too_big, unread
-from .partner import Partner, as_owner, incoming, local_references
+from .partner import Partner, as_owner, incoming, local_references, pointed_at, sides
 from .renaming import named_otherwise
 from .said_anew import said_anew
 from .shapes import misshapen, too_much
-from .still_hers import lately, strange
+from .still_hers import strange
 from .tally import Tally, ignored
 from .uniting import Again, merged, refused, waits_no_more
 from .waiting import DELETED, Corrected, broken, quarantine
@@ -213,7 +213,7 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
     tally = Tally()
     under_way.seen.add(remote_id)
     with under_way.deeper():
-        for target in local_references(there):
+        for target in pointed_at(there, sides(house, partner), partner.server.base):
             name = str(target)
             if target.type == "Patient" or left_out(house, partner, target.type) or not ID.fullmatch(target.id):
                 continue
@@ -231,7 +231,7 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
 
 async def _met_again(house: House, partner: Partner, there: dict[str, Any], under_way: Ahead) -> Tally:
     """Since they were put back, an id may be given again: whom this is about, and a copy of ours that it names, are taken in first where what has
-    their short ids there is not as it is known. Once in `still_hers.LOOKED` of each. Unknown where it cannot be read whom."""
+    their short ids there is not as it is known. Once in `partner.LOOKED` of each. Unknown where it cannot be read whom."""
     tally = Tally()
     under_way.seen.add(f"{there['resourceType']}/{there['id']}")
     for target in local_references(there):
@@ -239,7 +239,7 @@ async def _met_again(house: House, partner: Partner, there: dict[str, Any], unde
         link = await house.store.link_by_remote(partner.name, name) if under_way.new(name) else None
         if link is None or link.gone or not given_twice(link) or (target.type != "Patient" and began_there(link)):
             continue
-        if lately(house, partner, name) or not ID.fullmatch(target.id):
+        if partner.met_lately(name, house.clock()) or not ID.fullmatch(target.id):
             continue
         try:
             found = await under_way.at(house, partner, name)
@@ -247,7 +247,7 @@ async def _met_again(house: House, partner: Partner, there: dict[str, Any], unde
             if target.type == "Patient" and isinstance(e, Unknown):
                 raise
             found = None
-        partner.met_again[name] = house.clock()
+        partner.met_now(name, house.clock())
         if found is not None and not await strange(house, partner, link, found) and not _known(link, found):
             with under_way.deeper():
                 tally.add(await apply(house, partner, change_of(found), under_way, fresh=True))
@@ -335,10 +335,11 @@ async def _new_there(house: House, partner: Partner, change: Change, under_way: 
     if held and (done := await _by_another_way(house, partner, ctx, change, names, held, under_way)) is not None:
         tally.add(done)  # it came while that was fetched
         return tally
-    names |= under_way.ours
-    body = copies.tagged(incoming(there, None, names | await names_of(house, partner, there, None)), held)
+    every = await names_of(house, partner, there, None)
+    names |= {their: ours for their, ours in every.items() if not ours.startswith("Patient/")} | under_way.ours
+    body = copies.tagged(incoming(there, None, names | every, (), sides(house, partner)), held)
     if corrected is not None:
-        body = copies.tagged(incoming(corrected.about(names), None, names | await names_of(house, partner, corrected.body, None)), held)
+        body = copies.tagged(incoming(corrected.about(names), None, names | await names_of(house, partner, corrected.body, None), (), sides(house, partner)), held)
     sent = strict.dump(there)
 
     def linked(written: gate.Written) -> list[Op]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..domain import copies, strict
+from ..domain.addresses import addresses
 from ..domain.directory import NOBODYS
 from ..domain.identity import nhs_numbers, unlike
 from ..domain.masked import all_held_back
@@ -20,14 +21,14 @@ from . import belonging, identity, originals, recognising, tags
 from .ahead import Ahead
 from .feed import ID
 from .links import began_there, given_twice
-from .partner import Partner, local_references, loosened, named_in, said_in
+from .partner import Partner, local_references, loosened, named_in, pointed_at, said_in, sides
 from .shapes import misshapen, too_much
 
 
 async def whose(house: House, partner: Partner, ctx: Context, there: dict[str, Any], ahead: Ahead) -> dict[str, str]:
     """Their `Type/id` to ours; empty where it is about nobody who is here. Problem conflict where it is not sure about whom; Far."""
-    names = await names_of(house, partner, there, None)
-    names = {their: ours for their, ours in names.items() if not await _somebody_else(house, partner, their, ahead)}
+    referred, names = set(map(str, local_references(there))), await names_of(house, partner, there, None)  # an address makes nothing anybody's
+    names = {their: ours for their, ours in names.items() if their in referred and not await _somebody_else(house, partner, their, ahead)}
     names |= await recognising.recognised(house, partner, ctx, there, ahead)
     names |= await _by_our_address(house, partner, there)
     people = [ours for ours in names.values() if ours.startswith("Patient/")]
@@ -93,7 +94,7 @@ async def names_of(house: House, partner: Partner, there: dict[str, Any], sent: 
     not fetch, also by the tag of our copy of it."""
     out: dict[str, str] = {}
     bodies = [there] + ([strict.decode(sent)] if sent else [])
-    for target in dict.fromkeys(t for b in bodies for t in local_references(b)):
+    for target in dict.fromkeys(t for b in bodies for t in pointed_at(b, sides(house, partner), partner.server.base)):
         link = await house.store.link_by_remote(partner.name, str(target))
         if link is not None and not (link.gone and await _of_others(house, partner, link.ref, there)):
             out[str(target)] = str(link.ref)
@@ -136,18 +137,16 @@ async def copies_named(house: House, partner: Partner, body: dict[str, Any], sai
     return out
 
 
-async def without_copy(house: House, partner: Partner, there: dict[str, Any], names: Mapping[str, str]) -> set[str]:
-    """What they refer to and no link leads to a copy that is still here, as they call it: there is none, or it is over, or its copy is deleted
-    here. Ours may refer to a copy that came after that one, of which no link tells yet. `names`: their `Type/id` to ours, as found so far. Who
-    a person is, is asked elsewhere."""
-    out: set[str] = set()
-    for target in local_references(there):
-        their = str(target)
-        link = await house.store.link_by_remote(partner.name, their) if their in names and target.type != "Patient" else None
-        stored = await house.store.get(link.ref) if link is not None and names[their] == str(link.ref) else None
-        if their not in names or (link is not None and stored is not None and (link.gone or stored.deleted)):
-            out.add(their)
-    return out
+async def called_now(house: House, partner: Partner, body: dict[str, Any], there: dict[str, Any], names: Mapping[str, str]) -> dict[str, str]:
+    """`names`, their `Type/id` to ours, with what our `body` refers to as a copy of what they refer to, and no link tells of: where no link names
+    it, and where a link names a copy of before, for it is over or that copy is deleted here. Who a person is, is asked elsewhere."""
+    unsaid = {str(t) for t in local_references(there)} - names.keys()
+    for target in (t for t in local_references(there) if str(t) in names and t.type != "Patient"):
+        link = await house.store.link_by_remote(partner.name, str(target))
+        stored = await house.store.get(link.ref) if link is not None and names[str(target)] == str(link.ref) else None
+        if link is not None and stored is not None and (link.gone or stored.deleted):
+            unsaid.add(str(target))
+    return dict(names) | await copies_named(house, partner, body, unsaid)
 
 
 async def called_there(house: House, partner: Partner, ctx: Context, body: dict[str, Any], known: Collection[str]) -> dict[str, str]:
@@ -192,8 +191,8 @@ async def as_they_wrote(house: House, partner: Partner, body: dict[str, Any], he
     """Ours, as it goes out in `body`, to theirs: what they refer to in `held` and we have nothing of stays as they wrote it; in a record of
     theirs also what was there and is gone."""
     there = strict.decode(held)
-    said, names, written = {str(r) for r in local_references(there)}, {}, said_in(there)
-    for text, name in [(text, named(text)) for text in sorted(said_in(body))]:
+    said, names, written = {str(r) for r in local_references(there)}, {}, said_in(there) | set(addresses(there, house.r4))
+    for text, name in [(text, named(text)) for text in sorted(said_in(body) | set(addresses(body, house.r4)))]:
         link = await house.store.link(partner.name, Ref(*name.split("/"))) if name else None
         if name and link is None and text in written and await house.store.get(Ref(*name.split("/"))) is None:
             names[text] = text
@@ -207,7 +206,7 @@ async def only_shared(house: House, partner: Partner, body: dict[str, Any], know
     """Of what is here theirs, as it is to be written, names nothing by our own id but what this partner and we share, and `known`: whom and
     what they named as it is called there, and what our own versions of it refer to. The directory is everybody's. Problem forbidden.
     """
-    for ref in named_in(body, house.base_url):
+    for ref in named_in(body, sides(house, partner)):
         if str(ref) in known or ref.type in NOBODYS or await house.store.get(ref) is None:
             continue
         link = await house.store.link(partner.name, ref)
