@@ -140,3 +140,15 @@ def test_who_sees_the_team_sees_whom_it_has_and_others_whom_to_ring() -> None:
 def test_a_plan_that_does_not_hold_says_so_in_its_name() -> None:
     assert plan_view({"title": "My plan", "status": "entered in error"}, TODAY, own=True).title == "My plan (Entered in error)"
     assert booklet({"title": "My plan", "status": "stopped"}, []).title == "My plan (Stopped)" and booklet({"title": "My plan", "status": "active"}, []).title == "My plan"
+
+
+@pytest.mark.parametrize(("more", "state"), [
+    ({"effectivePeriod": {"start": "2020-01-01", "end": "2020-02-01"}}, "Finished"), ({"effectivePeriod": {"start": "2040-01-01"}}, "Not begun yet"), ({"status": "unknown"}, "Taken or stopped: ask"),
+    ({"dosage": [{"text": "one", "timing": {"repeat": {"boundsPeriod": {"start": "2020-01-01", "end": "2020-01-08"}}}}]}, "Finished"),
+    ({"dosage": [{"text": "one", "timing": {"repeat": {"boundsPeriod": {"end": "2020-01-08"}}}}, {"text": "two"}]}, ""), ({"effectivePeriod": {"start": "2026-11-27"}}, ""),
+])  # fmt: skip
+def test_a_medicine_of_the_record_is_taken_while_its_period_lasts(more: dict[str, Any], state: str) -> None:
+    of_hospital = {"resourceType": "MedicationStatement", "id": "1", "status": "active", "medicationCodeableConcept": {"text": "Amoxicillin"}, **more}
+    (section,) = [s for s in booklet({}, [of_hospital], today=TODAY).sections if s.key == "medicines"]
+    (thing,) = section.things
+    assert thing.state == state and (not more.get("effectivePeriod") or any(more["effectivePeriod"]["start"] in r.text for r in thing.rows))

@@ -117,7 +117,7 @@ class _Making(Sentences):
     def medicines(self) -> Section:
         """What is taken now; what was stopped or changed, with why. By the plan, and what else the record has."""
         listed = of_record(self.record)
-        says = by_name(told_by_record(r, self.say) for r in listed if own_identifier(r) is None)
+        says = by_name(told_by_record(r, self.say, self.today) for r in listed if own_identifier(r) is None)
         things = [self.medicine(m, otherwise(told(m, self.today), says)) for m in objects(self.plan.get("medicines")) if taken(m) != "a mistake"]
         by_status = [self.medicine({k: v for k, v in m.items() if k != "change"}) for m in objects(self.plan.get("medicines"))]
         known = {(t.text.casefold(), t.state) for t in (*things, *by_status)}  # what a change alone stopped is the same medicine in the record

@@ -29,6 +29,16 @@ def is_past(end: Any, today: date | None) -> bool:
         return False
 
 
+def is_to_come(start: Any, today: date | None) -> bool:
+    """Whether this, a FHIR date or dateTime, begins after `today`; what is no date never does."""
+    if today is None or not isinstance(start, str):
+        return False
+    try:
+        return instant(interval(start)[0]).astimezone(LONDON).date() > today
+    except ValueError:
+        return False
+
+
 def has_left(member: Mapping[str, Any], today: date | None) -> bool:
     """Somebody who was of the team until a day that is past, or a relative who is one no longer (`shown_plan`): no key worker, and nobody to ring."""
     return member.get("no_longer") is True or is_past(member.get("until"), today)
@@ -100,5 +110,5 @@ def how_it_went(outcome: Mapping[str, Any], say: Say = as_written) -> str:
 
 
 __all__ = [
-    "crisis_plans", "crisis_state", "has_left", "how_it_went", "in_force", "in_time", "is_done", "is_key_worker", "is_off", "is_past", "step_state", "steps_of", "team", "title",
+    "crisis_plans", "crisis_state", "has_left", "how_it_went", "in_force", "in_time", "is_done", "is_key_worker", "is_off", "is_past", "is_to_come", "step_state", "steps_of", "team", "title",
 ]  # fmt: skip

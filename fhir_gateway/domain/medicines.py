@@ -11,7 +11,7 @@ from datetime import date
 from hashlib import sha256
 from typing import Any, Final, Literal
 
-from .in_force import is_past
+from .in_force import is_past, is_to_come
 from .written_down import Say, an_object, as_written, coded, cut, objects
 
 Taken = Literal["now", "not yet", "paused", "stopped", "finished", "not taken", "a mistake"]
@@ -25,6 +25,7 @@ OVER: Final[frozenset[Taken]] = frozenset({"stopped", "finished", "not taken"})
 RESOURCES: Final = ("MedicationStatement", "MedicationRequest")
 NOT_MEANT: Final = ("entered-in-error", "draft", "cancelled")
 FORBIDDEN: Final = "Do not: "  # begins what `forbidden` says in English
+UNKNOWN: Final = "unknown"
 CHANGES: Final[Mapping[str, Taken]] = {"stopped": "stopped", "paused": "paused"}
 MOST: Final = 100  # of one name in a record that a medicine of the plan is compared with
 SAID_AT_MOST: Final = 10  # at one medicine: a record lists each of its own by itself
@@ -33,14 +34,20 @@ SAID: Final = frozenset({"id", "sequence", "text", "patientInstruction", "additi
 
 def taken(medicine: Mapping[str, Any], today: date | None = None) -> Taken:
     """Of a medicine of a plan. Its status beats what is said of a change; only where it has none does a change that stopped or paused it count. A course whose
-    last day was before `today` is finished."""
-    said = _said_to_be(medicine)
-    return "finished" if said == "now" and is_past(medicine.get("to"), today) else said
+    last day was before `today` is finished, and one that begins later is not begun."""
+    return _by(today, _said_to_be(medicine), medicine.get("from"), medicine.get("to"))
+
+
+def _by(today: date | None, said: Taken, start: Any, end: Any) -> Taken:
+    if said != "now":
+        return said
+    return "finished" if is_past(end, today) else "not yet" if is_to_come(start, today) else said
 
 
 def in_doubt(medicine: Mapping[str, Any], today: date | None = None) -> bool:
-    """Whether the plan says both that it is taken and that it was stopped or paused: whoever reads must ask."""
-    return taken(medicine, today) == "now" and str(an_object(medicine.get("change")).get("kind")) in CHANGES
+    """Whether it, of a plan or a record, is said to be taken and to be stopped or paused, or that nobody knows: whoever reads must ask."""
+    doubted = medicine.get("status") == UNKNOWN or str(an_object(medicine.get("change")).get("kind")) in CHANGES
+    return doubted and (taken_by_record(medicine, today) if "resourceType" in medicine else taken(medicine, today)) == "now"
 
 
 def _said_to_be(medicine: Mapping[str, Any]) -> Taken:
@@ -51,9 +58,19 @@ def _said_to_be(medicine: Mapping[str, Any]) -> Taken:
     return _stands(medicine.get("status"), an_object(medicine.get("prescription")).get("intent"))
 
 
-def taken_by_record(resource: Mapping[str, Any]) -> Taken:
-    """Of a MedicationStatement or MedicationRequest."""
-    return _stands(resource.get("status"), resource.get("intent"))
+def taken_by_record(resource: Mapping[str, Any], today: date | None = None) -> Taken:
+    """Of a MedicationStatement or MedicationRequest: by its status, and by its period where that is over by `today` or has not begun."""
+    return _by(today, _stands(resource.get("status"), resource.get("intent")), *period(resource))
+
+
+def period(resource: Mapping[str, Any]) -> tuple[Any, Any]:
+    """From when to when a medicine of a record is taken, as it says: by `effectivePeriod`, or by the times of all its doses."""
+    said = an_object(resource.get("effectivePeriod"))
+    if said:
+        return said.get("start"), said.get("end")
+    every = [an_object(an_object(an_object(d.get("timing")).get("repeat")).get("boundsPeriod")) for d in objects(resource.get("dosageInstruction") or resource.get("dosage"))]
+    starts, ends = ([t for p in every if isinstance(t := p.get(end), str)] for end in ("start", "end"))
+    return min(starts) if starts and len(starts) == len(every) else None, max(ends) if ends and len(ends) == len(every) else None
 
 
 def of_record(resources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -84,12 +101,12 @@ def told(medicine: Mapping[str, Any], today: date | None = None) -> Told:
     return _told(_names(medicine.get("text"), [an_object(medicine.get("code"))]), taken(medicine, today), str(medicine.get("how") or ""), medicine.get("do_not") is True, str(why))
 
 
-def told_by_record(resource: Mapping[str, Any], say: Say = as_written) -> Told:
+def told_by_record(resource: Mapping[str, Any], say: Say = as_written, today: date | None = None) -> Told:
     """By a MedicationStatement or MedicationRequest, how it is taken by `say`."""
     concept = an_object(resource.get("medicationCodeableConcept"))
     called = coded(concept) or an_object(resource.get("medicationReference")).get("display")
     why = ", ".join(t for c in [*objects(resource.get("statusReason")), an_object(resource.get("statusReason"))] if (t := coded(c)))
-    return _told(_names(called, objects(concept.get("coding"))), taken_by_record(resource), "\n".join(doses(resource, say)), is_not_to_be(resource), why)
+    return _told(_names(called, objects(concept.get("coding"))), taken_by_record(resource, today), "\n".join(doses(resource, say)), is_not_to_be(resource), why)
 
 
 def _names(called: Any, codes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
