@@ -182,7 +182,7 @@ class Sentences:
         target = an_object(g.get("target"))
         aim = " ".join(str(target[k]) for k in ("value", "unit") if target.get(k) is not None).replace(" /", "/")
         what = f"{target['what']}: {aim}" if target.get("what") and aim else str(target.get("what") or aim)
-        said = {"agree": self.say("agrees"), "disagree": self.say("does not agree")}
+        said = {"agree": self.say("agrees"), "disagree": self.say("does not agree"), "pending": self.say("has not said yet")}
         agreed = "\n".join(f"{self.name(a.get('by'))}: {said.get(str(a.get('status')), a.get('status'))}" for a in objects(g.get("agreed")))
         steps = [self.step(s) for s in steps_of(g)]
         happened = [self.dated(how_it_went(o, self.say), o.get("on"), o.get("by")) for o in objects(g.get("outcomes"))]

@@ -205,7 +205,7 @@ def _of_ten(n: Any) -> str | None:
 
 
 def _agreed(g: dict[str, Any], name: Callable[[Any], str]) -> str:
-    said = {"agree": _("agrees"), "disagree": _("does not agree")}
+    said = {"agree": _("agrees"), "disagree": _("does not agree"), "pending": _("has not said yet")}
     return "\n".join(f"{name(a.get('by'))}: {said.get(str(a.get('status')), a.get('status'))}" for a in list_of(g, "agreed"))
 
 
