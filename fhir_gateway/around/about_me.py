@@ -20,7 +20,9 @@ NOT_YET = "Their plan says nothing of this yet that you may see. The answers are
 
 
 async def main_plan(ctx: Context, patient: str) -> gate.Entry | None:
-    """The person's main CarePlan, as far as this asker may see it. `patient`: their id."""
+    """The person's main CarePlan, as far as this asker may see it; None for an app that was not let in to plans. `patient`: their id."""
+    if ctx.scopes is not None and not ctx.scopes.covers("s", "CarePlan"):
+        return None
     asked = [("patient", patient), ("category", f"{SNOMED}|{MAIN_CATEGORY}"), ("status", "active")]
     found = {str(e.ref): e for e in (await gate.search(ctx, "CarePlan", asked)).entries if e.body is not None and counts(strict.decode(e.body))}
     return found.get(main_of(await gate.main_plan_of(ctx, f"Patient/{patient}"), found) or "")
