@@ -1,0 +1,136 @@
+"""A discharge that says otherwise of a plan's medicines: proposed once, said yes or no to, and the plan is changed by nobody else. docs/partners.md"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_gateway import gate, plans
+from fhir_gateway.domain import medicine_changes, strict
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.types import Ref
+from fhir_gateway.gate import Context
+
+from .test_main_plan import made
+from .test_plans import Place, harold, opened
+
+URN = "urn:uuid:01a20e05-0000-7000-8000-0000000000"
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with opened(tmp_path / "test.sqlite") as here:
+        yield here
+
+
+def order(name: str, status: str = "active", how: str = "One in the morning", **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "MedicationRequest", "status": status, "intent": "order", "medicationCodeableConcept": {"text": name}, "authoredOn": "2026-11-20",
+        "dosageInstruction": [{"text": how}], **more,
+    }  # fmt: skip
+
+
+STOPPED = order("Aspirin 75 mg tablets", "stopped", statusReason={"text": "Not with apixaban"})
+CHANGED = order("Bisoprolol 2.5 mg tablets", how="Two in the morning")
+NEW = order("Apixaban 5 mg tablets", how="One twice a day", reasonCode=[{"text": "Found on the ward"}])
+LISTED = [{"id": "m-1", "text": "Aspirin 75 mg tablets", "how": "One in the morning", "status": "taking"}, {"id": "m-2", "text": "Bisoprolol 2.5 mg tablets", "how": "One in the morning", "status": "taking"}]
+
+
+async def with_a_plan(place: Place) -> str:
+    saved = await plans.save(place.hospital, harold(medicines=LISTED))
+    assert saved.patient
+    return saved.patient
+
+
+async def discharged(place: Place, patient: str, *orders: dict[str, Any], status: str = "finished") -> dict[str, Any]:
+    about = {"subject": {"reference": f"Patient/{patient}"}}
+    stay = {"resourceType": "Encounter", "status": status, "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"}, **about}
+    every = [stay, *({**o, **about, "encounter": {"reference": f"{URN}10"}} for o in orders)]
+    entries = [{"fullUrl": f"{URN}{10 + n}", "resource": r, "request": {"method": "POST", "url": r["resourceType"]}} for n, r in enumerate(every)]
+    return await gate.transaction(place.hospital, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": entries}))
+
+
+async def proposed(ctx: Context, patient: str, status: str = "requested") -> list[dict[str, Any]]:
+    found = await gate.search(ctx, "Task", [("patient", patient), ("code", "change-medicine"), ("status", status), ("_count", "50")])
+    return [strict.decode(e.body) for e in found.entries if e.body]
+
+
+async def of(me: Context, patient: str) -> dict[str, dict[str, Any]]:
+    """Each open proposal, by the name of the medicine that was ordered."""
+    found = {}
+    for task in await proposed(me, patient):
+        ref = Ref(*task["focus"]["reference"].split("/"))
+        found[strict.decode((await gate.read(me, ref)).body)["medicationCodeableConcept"]["text"]] = task
+    return found
+
+
+async def says(me: Context, task: dict[str, Any], **more: Any) -> dict[str, Any]:
+    await gate.patch(me, Ref("Task", task["id"]), lambda t: {**t, **more}, if_match=int(task["meta"]["versionId"]))
+    return strict.decode((await gate.read(me, Ref("Task", task["id"]))).body)
+
+
+async def medicines(me: Context, patient: str) -> dict[str, dict[str, Any]]:
+    return {m["text"]: m for m in (await plans.load(me, patient))["medicines"]}
+
+
+async def test_each_change_is_proposed_and_only_a_yes_changes_the_plan(place: Place) -> None:
+    patient = await with_a_plan(place)
+    me, before = place.patient(patient), await medicines(place.patient(patient), patient)
+    await discharged(place, patient, STOPPED, CHANGED, NEW)
+    asked = await of(me, patient)
+    assert set(asked) == {"Aspirin 75 mg tablets", "Bisoprolol 2.5 mg tablets", "Apixaban 5 mg tablets"}
+    assert await medicines(me, patient) == before, "the plan is never changed by itself"
+    assert {t["description"] for t in asked.values()} == {medicine_changes.ASKED} and await proposed(place.hospital, patient) == [], "for whom it asks, and the person"
+
+    with pytest.raises(Problem) as no:
+        await says(me, asked["Bisoprolol 2.5 mg tablets"], status="rejected")
+    assert no.value.kind == "invalid"
+    kept = await says(me, asked["Bisoprolol 2.5 mg tablets"], status="rejected", statusReason={"text": "I feel faint on two"})
+    assert kept["status"] == "rejected" and kept["statusReason"]["text"] == "I feel faint on two" and await medicines(me, patient) == before
+    with pytest.raises(Problem) as over:
+        await says(me, kept, status="accepted")
+    assert over.value.kind == "conflict"
+
+    assert {(await says(me, asked[n], status="accepted"))["status"] for n in ("Aspirin 75 mg tablets", "Apixaban 5 mg tablets")} == {"completed"}
+    now = await medicines(me, patient)
+    assert now["Aspirin 75 mg tablets"]["status"] == "stopped" and now["Aspirin 75 mg tablets"]["change"]["reason"] == "Not with apixaban"
+    assert now["Apixaban 5 mg tablets"]["how"] == "One twice a day" and now["Apixaban 5 mg tablets"]["change"]["kind"] == "new"
+    assert now["Bisoprolol 2.5 mg tablets"] == before["Bisoprolol 2.5 mg tablets"]
+    aspirin = asked["Aspirin 75 mg tablets"]
+    proof = await gate.search(me, "Provenance", [("target", aspirin["input"][0]["valueReference"]["reference"])])
+    sources = [s["what"] for e in proof.entries for s in strict.decode(e.body or b"{}").get("entity", ())]
+    assert sources == [aspirin["focus"]], "the change says of which discharge it is"
+
+
+async def test_sent_again_it_is_proposed_once_and_corrected_it_takes_the_place(place: Place) -> None:
+    patient = await with_a_plan(place)
+    me = place.patient(patient)
+    await asyncio.gather(discharged(place, patient, STOPPED, CHANGED), discharged(place, patient, STOPPED, CHANGED))
+    asked = await of(me, patient)
+    assert len(await proposed(me, patient)) == 2
+    await says(me, asked["Aspirin 75 mg tablets"], status="rejected", statusReason={"text": "I was told to go on"})
+    await discharged(place, patient, STOPPED, CHANGED)
+    assert [t["id"] for t in await proposed(me, patient)] == [asked["Bisoprolol 2.5 mg tablets"]["id"]], "neither what is open nor what was answered is asked again"
+
+    await discharged(place, patient, CHANGED | {"dosageInstruction": [{"text": "Three in the morning"}]})
+    (corrected,) = await proposed(me, patient)
+    assert corrected["id"] == asked["Bisoprolol 2.5 mg tablets"]["id"] and corrected["focus"] != asked["Bisoprolol 2.5 mg tablets"]["focus"]
+    with pytest.raises(Problem) as stale:
+        await says(me, asked["Bisoprolol 2.5 mg tablets"], status="accepted")
+    assert stale.value.kind == "stale", "nobody says yes to what was corrected meanwhile"
+    await discharged(place, patient, CHANGED | {"dosageInstruction": [{"text": "One in the morning"}]})
+    assert await proposed(me, patient) == [] and len(await proposed(me, patient, "cancelled")) == 1, "as in the plan"
+
+
+async def test_nothing_is_proposed_of_what_is_no_discharge_or_by_hand(place: Place) -> None:
+    patient = await with_a_plan(place)
+    me = place.patient(patient)
+    await discharged(place, patient, STOPPED, status="in-progress")
+    assert await proposed(me, patient) == []
+    ours = {"resourceType": "Task", "status": "requested", "intent": "proposal", "code": {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/task", "code": "change-medicine"}]}}
+    task = await made(me, ours | {"for": {"reference": f"Patient/{patient}"}, "owner": {"reference": f"Patient/{patient}"}, "focus": {"reference": "MedicationRequest/none"}})
+    await gate.patch(me, task, lambda t: {**t, "status": "completed"}, if_match=1)
