@@ -15,7 +15,8 @@ from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Ref
 from fhir_gateway.gate import Context
 
-from .test_main_plan import made
+from .staff import consent, permit
+from .test_main_plan import ACTIONS, made
 from .test_plans import Place, harold, opened
 
 URN = "urn:uuid:01a20e05-0000-7000-8000-0000000000"
@@ -134,3 +135,45 @@ async def test_nothing_is_proposed_of_what_is_no_discharge_or_by_hand(place: Pla
     ours = {"resourceType": "Task", "status": "requested", "intent": "proposal", "code": {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/task", "code": "change-medicine"}]}}
     task = await made(me, ours | {"for": {"reference": f"Patient/{patient}"}, "owner": {"reference": f"Patient/{patient}"}, "focus": {"reference": "MedicationRequest/none"}})
     await gate.patch(me, task, lambda t: {**t, "status": "completed"}, if_match=1)
+
+
+async def test_a_pharmacy_is_asked_only_where_it_may_see_both_and_change_the_plan(place: Place) -> None:
+    patient = await with_a_plan(place)
+    me, chemist = place.patient(patient), place.organisations["RY9"]
+    named = {"dispenseRequest": {"performer": {"reference": chemist}}}
+    await discharged(place, patient, STOPPED | named)
+    (first,) = await proposed(me, patient)
+    assert first["owner"]["reference"] == f"Patient/{patient}", "nobody let it in"
+    await made(me, consent(patient, permit(chemist, action=ACTIONS)))
+    await discharged(place, patient, CHANGED | named, order("Aspirin 75 mg tablets", "stopped", **named))
+    assert {t["owner"]["reference"] for t in await proposed(me, patient)} == {chemist}
+    mine = next(t for t in await proposed(me, patient) if t["id"] != first["id"])["input"][0]["valueReference"]["reference"]
+    no = {"type": "deny", "data": [{"meaning": "instance", "reference": {"reference": mine}}]}
+    await made(me, consent(patient, permit(chemist, action=ACTIONS, provision=[no])))
+    await discharged(place, patient, CHANGED | named | {"dosageInstruction": [{"text": "Three in the morning"}]})
+    (hidden,) = [t for t in await proposed(me, patient) if t.get("input", [{}])[0].get("valueReference", {}).get("reference") == mine]
+    assert hidden["owner"]["reference"] == f"Patient/{patient}", "what is hidden from it is not asked of it"
+
+
+async def test_what_a_document_brings_is_proposed_as_well(place: Place) -> None:
+    patient = await with_a_plan(place)
+    about = {"subject": {"reference": f"Patient/{patient}"}}
+    front = {
+        "resourceType": "Composition", "status": "final", "type": {"text": "Discharge summary"}, "date": "2026-11-20", "title": "Discharge summary", "author": [{"display": "Ward 4"}],
+        **about,
+    }  # fmt: skip
+    category = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/medicationrequest-category", "code": "discharge"}]}]
+    entries = [{"fullUrl": f"{URN}{20 + n}", "resource": r} for n, r in enumerate([front, NEW | about | {"category": category}])]
+    document = strict.dump({"resourceType": "Bundle", "type": "document", "identifier": {"system": "urn:ietf:rfc:3986", "value": f"{URN}30"}, "timestamp": "2026-11-20T12:00:00Z", "entry": entries})
+    for _ in range(2):
+        saved = await plans.bring_in(place.hospital, document, "document.json")
+        assert not saved.refused
+    assert set(await of(place.patient(patient), patient)) == {"Apixaban 5 mg tablets"} and len(await proposed(place.patient(patient), patient)) == 1
+
+
+def test_a_prescription_of_a_plan_is_changed_in_its_own_words() -> None:
+    for name, kind in (("MedicationRequest", dict), ("MedicationStatement", list)):
+        mine = {"resourceType": name, "status": "active", "medicationCodeableConcept": {"text": "Aspirin 75 mg tablets"}}
+        (told, _), (more, _) = medicine_changes.says(STOPPED), medicine_changes.says(order("Aspirin 75 mg tablets", how="Two"))
+        assert isinstance(medicine_changes.changed(mine, told, "")["statusReason"], kind)
+        assert medicine_changes.says(medicine_changes.changed(mine, more, ""))[0].how == "Two"

@@ -22,7 +22,7 @@ PLANNED: Final = "planned-medicine"  # Task.input.type: which medicine of the pl
 DISCHARGE: Final = "discharge"  # MedicationRequest.category
 YES: Final = frozenset({"accepted", "ready", "in-progress", "completed"})  # of a Task: each says that the plan is to be changed
 NO: Final = frozenset({"rejected", "cancelled", "failed", "entered-in-error"})
-STATUSES: Final = {"now": "active", "paused": "on-hold", "finished": "completed", "not taken": "not-taken"}  # of a MedicationStatement, else it is stopped
+STATUSES: Final = {"now": "active", "paused": "on-hold", "finished": "completed", "not taken": "not-taken"}  # of a medicine of a plan, else it is stopped
 KINDS: Final = {"now": "changed", "paused": "paused"}  # of a change in a plan, else it was stopped
 MOST: Final = 50  # of one commit
 Said = tuple[Told, str]
@@ -114,13 +114,13 @@ def is_open(task: Mapping[str, Any]) -> bool:
 
 def changed(mine: Mapping[str, Any], ordered: Told, on: str) -> dict[str, Any]:
     """The medicine of a plan as the record has it, with what was changed and why."""
-    was, stays = told_by_record(mine), ordered.taken == "now" and not ordered.never
-    status = "stopped" if ordered.never else STATUSES.get(ordered.taken, "stopped")
+    was, stays, request = told_by_record(mine), ordered.taken == "now" and not ordered.never, mine.get("resourceType") == "MedicationRequest"
+    status = "stopped" if ordered.never or (request and ordered.taken == "not taken") else STATUSES.get(ordered.taken, "stopped")
     out = {k: v for k, v in mine.items() if k != "statusReason"} | {"status": status}
     if ordered.why:
-        out["statusReason"] = [{"text": ordered.why}]
+        out["statusReason"] = {"text": ordered.why} if request else [{"text": ordered.why}]
     if stays and ordered.how:
-        out["dosage"] = [{"text": ordered.how}]
+        out["dosageInstruction" if request else "dosage"] = [{"text": ordered.how}]
     kind = "stopped" if ordered.never else KINDS.get(ordered.taken, "stopped")
     out["extension"] = [e for e in objects(mine.get("extension")) if e.get("url") != _CHANGE] + [_change(kind, ordered.why, was.how if stays and ordered.how else "", on)]
     return out

@@ -56,7 +56,7 @@ async def _of_person(work: Work, person: str, told: set[str], fresh: set[str], p
     for task, body, order, mine in record.tasks:
         if not changes.is_open(body):
             continue
-        about = record.said[order] if order in record.said else None
+        about = record.said.get(order)
         new = next(((o, m) for o, m in wanted if (m == mine if mine else about is not None and m == "" and ordered[o][0].names & about[0].names)), None)
         if new is not None:
             wanted.remove(new)

@@ -20,6 +20,7 @@ from .changes import MOST_CHANGES, changed_since, last_changes
 from .finding import LONGEST, literal
 from .frame import Pages, go, show
 from .names import called
+from .patient import my_plan
 from .plan_items import thing
 from .plan_view import plan_view, preferred_name
 from .wheels import filled_in
@@ -94,7 +95,10 @@ async def answer(pages: Pages, request: Request, ctx: Context) -> Response:
             raise
         wrong = _("Write less: 2,000 characters at most.") if words.strip() else _("Write something first.")
         said = _("Say why, so that whoever asked can look for something else.") if what == "decline" and not words.strip() else wrong
-        return await team(pages, request, ctx, {f"words-{what}-{id}": said})
+        wrongs = {f"words-{what}-{id}": said}
+        return await (my_plan(pages, request, ctx, wrongs) if ctx.actor.kind == "patient" else team(pages, request, ctx, wrongs))
+    if ctx.actor.kind == "patient" or what == "accept":
+        return go("/my-plan?done=chosen" if ctx.actor.kind == "patient" else "/team?done=chosen")
     return go(f"/team?done={'drafted' if did == 'drafted' else {'accept': 'accepted'}.get(what, what)}")
 
 
