@@ -14,10 +14,8 @@ from .conftest import ROOT
 SOAK = "SOAK" in os.environ
 SEEDS = 10_000 if SOAK else 300
 # Of all that follow, those that once ended wrong in a way of their own: told beside the 300.
-FOUND = (1010, 1108, 1124, 1367, 2043, 2358, 2501, 3100, 4132, 5044, 5358, 5410, 5529, 6481, 6643, 8013)
-# What is not mended yet; any other fails. 163: a gateway's people name a goal by the copy of it that was taken back, and by the one that came after it:
-# one goal, which the two sides go on calling by two names in that list.
-OPEN: frozenset[int] = frozenset({163})
+FOUND = (834, 1010, 1108, 1124, 1367, 2043, 2358, 2501, 3100, 4132, 5044, 5358, 5410, 5529, 6481, 6643, 8013)
+OPEN: frozenset[int] = frozenset()  # what is not mended yet; any other fails
 ENVIRONMENT = {**os.environ, "PYTHONHASHSEED": "0"}
 
 

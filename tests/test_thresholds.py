@@ -17,6 +17,7 @@ from fhir_gateway.domain.readings import observation
 from fhir_gateway.domain.scopes import Scopes
 from fhir_gateway.domain.thresholds import Thresholds, parse
 
+from .spoken import consent, permit
 from .test_plans import Place, opened
 
 MAKER = "Northfield Care Software, 01632 960100"
@@ -108,9 +109,10 @@ async def test_a_reading_beyond_one_is_kept_and_its_team_asked_in_the_makers_nam
     (task,) = await kept(place, id, "Task")
     assert high.task == f"Task/{task['id']}" and high.said == readings.SOMEBODY
     assert task["focus"] == {"reference": high.ref} and task["owner"] == {"reference": place.organisations["RX9"]} and task["priority"] == "urgent"
-    assert task["description"] == f"Look at this reading: BP 200 120. Systolic blood pressure 200 mmHg is above 180. This threshold is {MAKER}'s, who answer for it."
+    assert task["description"] == f"Look at this reading. It is beyond a threshold of {MAKER}, who answer for it.", "who may see the Task may be closed to the number"
     again = await readings.by_message(place.hospital, id, "BP 200 120", message="2")
-    assert again.ref == high.ref and not again.new and len(await kept(place, id, "Task")) == 1, "sent twice, asked once"
+    assert (again.ref, again.task, again.said) == (high.ref, high.task, high.said), "who lost the answer is told again what to say"
+    assert not again.new and len(await kept(place, id, "Task")) == 1, "sent twice, asked once"
 
 
 async def test_when_nobody_looks_the_person_is_told_so(place: Place) -> None:
@@ -131,3 +133,17 @@ async def test_where_the_team_cannot_be_asked_the_reading_is_kept_and_the_person
     shut = await readings.by_message(narrow, id, "SATS 84")
     assert [lost.said, shut.said] == [readings.NOBODY] * 2 and not lost.task and not shut.task
     assert len(await kept(place, id, "Observation")) == 2 and await kept(place, id, "Task") == [] and len(rung) == 2
+
+
+async def test_where_the_person_lets_the_team_see_nothing_of_it_they_are_told_so(place: Place) -> None:
+    """Who was asked and may not look helps nobody in danger."""
+    rung: list[str] = []
+    place.house.alarm, place.house.thresholds = rung.append, limits(team="RY9")
+    id, team = await somebody(place), place.organisations["RY9"]
+    await gate.create(place.patient(id), "Consent", strict.dump(consent(id, permit(team))))
+    assert (await readings.by_message(place.hospital, id, "BP 200 120", message="1")).said == readings.SOMEBODY and not rung
+    no = permit(team, type="deny", **{"class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Observation"}]})
+    await gate.create(place.patient(id), "Consent", strict.dump(consent(id, no)))
+    assert (await readings.by_message(place.hospital, id, "BP 201 121", message="2")).said == readings.NOBODY and len(rung) == 1
+    assert not [t for t in await kept(place, id, "Task") if "20" in t["description"]], "the number is not told to whom it is hidden from"
+    assert (await readings.by_message(place.hospital, id, "BP 201 121", message="2")).said == readings.NOBODY and len(rung) == 1

@@ -21,11 +21,13 @@ from fhir_gateway.gate import Remote
 from fhir_gateway.remote.client import Down, Refusal, RemoteServer, Unknown
 from fhir_gateway.store import sqlite
 from fhir_gateway.sync import worker
+from fhir_gateway.sync.feed import change_of
 from fhir_gateway.sync.letting_go import HIDDEN
 from fhir_gateway.sync.partner import Partner, as_owner
 from fhir_gateway.sync.pull import pull
 from fhir_gateway.sync.push import push
 from fhir_gateway.sync.reader import Lost
+from fhir_gateway.sync.taking import apply
 
 from .faults import invariants
 from .sim.lines import Ask, of_gateway
@@ -471,6 +473,63 @@ async def test_a_plan_names_what_came_again_also_where_the_first_copy_was_gone_b
     assert await both.there(both.a, began) != old and await aims(both.a, await both.there(both.b, plan)) == [str(began)]
     link = await both.b.house.store.link("a", old)
     assert link is not None and link.gone and link.remote_id == str(began)
+    await both_quiet(both)
+
+
+async def came_again_and_is_named(both: Both, over: bool) -> tuple[Ref, Ref, Ref, dict[str, Any]]:
+    """A's goal; of B's copies of it the one that came after A took back the first, of which no link at B tells; B's list that names that one, and
+    A's copy of the list. `over`: the link of the first copy is."""
+    began = await both.goal(both.a)
+    await worker.once(both.a.house, both.partners["a"])
+    if not over:
+        await worker.once(both.b.house, both.partners["b"])
+    old = await both.there(both.a, began)
+    no = await both.a.consents("amina", "home", "deny", cls="Goal")
+    await worker.once(both.a.house, both.partners["a"])
+    if over:
+        await worker.once(both.b.house, both.partners["b"])
+    link = await both.b.house.store.link("a", old)
+    assert await both.deleted(both.b, old) and link is not None and link.gone == over and link.remote_id == str(began)
+    await both.yes(no)
+    await worker.once(both.a.house, both.partners["a"])
+    new = await both.there(both.a, began)
+    assert new != old and await both.b.house.store.link("a", new) is None, "no link at B tells of it yet"
+    body = {"resourceType": "Observation", "status": "final", "code": {"text": "walked"}, "subject": {"reference": both.b.names["amina"]}, "focus": [{"reference": str(new)}]}
+    walked = (await gate.create(both.b.hospital, "Observation", strict.dump(body))).ref
+    await worker.once(both.a.house, both.partners["a"])
+    copy = await both.a.house.store.link_by_remote("b", str(walked))
+    assert copy is not None
+    there = (await both.partners["b"].server.read("Observation", copy.ref.id)).body
+    assert there is not None and there["focus"] == [{"reference": str(began)}]
+    return began, new, walked, there
+
+
+EITHER = pytest.mark.parametrize("over", [True, False], ids=["the link is over", "the link is live and its copy deleted"])
+
+
+@EITHER
+async def test_a_list_names_once_what_came_again_while_only_the_link_of_its_first_copy_tells_of_it(both: Both, over: bool) -> None:
+    began, new, walked, there = await came_again_and_is_named(both, over)
+    await apply(both.b.house, both.partners["b"], change_of(there), fresh=True)
+    assert (await plan_of(both.b, walked))["focus"] == [{"reference": str(new)}]
+    await both.rounds()
+    assert (await plan_of(both.b, walked))["focus"] == [{"reference": str(new)}] and (await plan_of(both.a, Ref("Observation", there["id"])))["focus"] == [{"reference": str(began)}]
+    assert await version(both.b, walked) == 1
+    await both_quiet(both)
+
+
+@EITHER
+async def test_and_where_that_is_deleted_before_a_link_tells_of_it(both: Both, over: bool) -> None:
+    began, new, walked, there = await came_again_and_is_named(both, over)
+    await gate.remove(both.b.hospital, new, if_match=1)
+    await apply(both.b.house, both.partners["b"], change_of(there), fresh=True)
+    await both.rounds()
+    assert (await plan_of(both.b, walked))["focus"] == [{"reference": str(new)}] and await version(both.b, walked) == 1
+    await gate.update(both.b.hospital, walked, strict.dump({**await plan_of(both.b, walked), "status": "amended"}), if_match=1)
+    await both.rounds()
+    copy = await plan_of(both.a, Ref("Observation", there["id"]))
+    assert (copy["status"], copy["focus"]) == ("amended", [{"reference": str(began)}])
+    assert await both.deleted(both.a, began)
     await both_quiet(both)
 
 

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from fhir_gateway import gate
+from fhir_gateway.commands import saying
 from fhir_gateway.domain import strict
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Close, Drop, Keep, Note, Place, Ref, Send
@@ -592,3 +593,22 @@ async def test_a_refused_message_is_told_to_the_privacy_officer_once_and_ended_w
             await act
     await waiting_room.end(here.operator, item["id"], "sent again by letter")
     assert await waiting_room.everything(here.operator) == []
+
+
+async def test_what_waits_of_a_partner_that_is_in_the_settings_no_more_is_said(here: Here) -> None:
+    ref = await here.goal("walk")
+    await here.push()
+    assert await waiting_room.not_configured(here.operator) == []
+    for state in ("parked", ""):
+        await here.house.store.commit(Send("hub", ref, 1, here.names["amina"]))
+        (entry,) = await here.house.store.lease("hub", "w", here.now, 60, 1) if state else (None,)
+        if entry is not None:
+            await here.house.store.commit(Close(entry.entry, entry.fence, state, "422: no"))
+    await here.house.store.commit(Keep("quarantine", "hub Goal/x", b"{}"))
+    assert await waiting_room.not_configured(here.operator) == [], "it is in the settings"
+    here.house.remotes = ()
+    (one,) = await waiting_room.not_configured(here.operator)
+    assert {k: n for k, n in one.items() if n} == {"remote": "hub", "queued": 1, "parked": 1, "quarantine": 1}
+    assert saying.not_configured(one).startswith("hub is in the settings no more: 1 wait to go there, 1 were refused there, 1 of theirs are in quarantine. To do:")
+    with pytest.raises(Problem):
+        await waiting_room.not_configured(here.me)

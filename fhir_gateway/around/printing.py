@@ -19,6 +19,7 @@ from .. import gate
 from ..domain import booklet as paper
 from ..domain import mapping, risks
 from ..domain.booklet import Booklet, Say
+from ..domain.periods import LONDON
 from ..domain.problem import Problem, not_found
 from ..domain.shown_plan import shown_plan
 from ..domain.written_down import as_written
@@ -55,7 +56,7 @@ async def print_plan(
     """
     done = await gate.printed(ctx, patient, digest, whom, purpose)
     shown = _shown(mapping.read(done.resources, load_tables(), homeless=False), done.resources, say)
-    made = paper.booklet(shown, done.resources, say=say, day=day, own=done.own, language=language)
+    made = paper.booklet(shown, done.resources, say=say, day=day, own=done.own, language=language, today=ctx.at.astimezone(LONDON).date())
     words = name or made.name if done.own else name or ctx.actor.name
     return Sheet(made, done, f"{base}/printed/{done.token}", ctx.at, words, by or ctx.actor.name)
 

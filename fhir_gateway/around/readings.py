@@ -19,6 +19,7 @@ from ..domain.types import Keep, Ref
 from ..gate import Context
 from ..gate.committing import Work, again
 from ..gate.context import directory_now, need_scope
+from ..gate.key_workers import may_be_asked
 from ..gate.transacting import prepare, read_steps
 
 MESSAGES = "https://fhir-gateway.example/id/message"  # identifier system; value: `<client> <the service's own name of it>`
@@ -30,11 +31,15 @@ KEPT = "reading"  # `Patient/… <client> <its name of the message>`: what came 
 
 
 class Came(msgspec.Struct):
-    """What a message became, the digest of its words, and the Task that says that it waits as a draft."""
+    """What a message became, the digest of its words, the Task that says that it waits as a draft; and of one beyond a threshold whether the team that is
+    to look can, and the Task that asks it to: whoever lost the answer and sends again is told what to say to the person."""
 
     ref: str
     words: str
     draft: str = ""
+    beyond: bool = False
+    asked: bool = False
+    task: str = ""
 
 
 class Taken(NamedTuple):
@@ -57,7 +62,7 @@ async def by_message(ctx: Context, person: str, text: str, at: str = "", message
     need_scope(ctx, "c", "Observation")
     need_scope(ctx, "c", "Provenance")
     sender = ctx.client or ctx.actor.user
-    body = readings.observation(text, f"Patient/{person}", at or instant(ctx.at), (MESSAGES, f"{sender} {message}") if message else None)
+    body = readings.observation(text, f"Patient/{person}", readings.taken_at(at, ctx.at) if at else instant(ctx.at), (MESSAGES, f"{sender} {message}") if message else None)
     key = f"Patient/{person} {quote(sender, safe='')} {quote(message, safe='')}" if message else ""
 
     async def once() -> Taken:
@@ -81,30 +86,35 @@ async def _write(ctx: Context, person: str, body: dict[str, Any], key: str) -> T
         {"resource": whence, "request": {"method": "POST", "url": "Provenance"}},
     ]
     crossed = ctx.house.thresholds.crossed(body) if ctx.house.thresholds is not None else []
-    look = await _look(ctx, person, body, crossed) if crossed else None
-    work, answers = await _prepared(ctx, entries, look)
-    ref, draft, task = str(answers[0].ref), str(answers[0].draft or ""), str(answers[2].ref) if 2 in answers else ""
-    await work.commit(*([Keep(KEPT, key, msgspec.json.encode(Came(ref, _words(body), draft)), if_absent=True)] if key else []))
-    return Taken(ref, True, draft, task, _told(ctx, crossed, task) if not draft else "")
+    look = await _look(ctx, person) if crossed else None
+    work, answers, asked = await _prepared(ctx, entries, look)
+    task = str(answers[2].ref) if 2 in answers else ""
+    came = Came(str(answers[0].ref), _words(body), str(answers[0].draft or ""), bool(crossed) and not answers[0].draft, asked, task)
+    await work.commit(*([Keep(KEPT, key, msgspec.json.encode(came), if_absent=True)] if key else []))
+    if came.beyond and not asked:
+        ctx.house.alarm("A reading is beyond a threshold, and the team that is to look could not be asked.")
+    return Taken(came.ref, True, came.draft, task, _told(ctx, came))
 
 
-async def _look(ctx: Context, person: str, body: dict[str, Any], crossed: list[str]) -> dict[str, Any] | None:
-    """The Task of the team that looks, in the name of whoever passes the reading on; None where the deployment's team is nobody here."""
+async def _look(ctx: Context, person: str) -> dict[str, Any] | None:
+    """The Task of the team that looks, in the name of whoever passes the reading on; None where the deployment's team is nobody here. It tells no number: who
+    may see the Task may be closed to the reading."""
     limits = ctx.house.thresholds
     directory, _ = await directory_now(ctx.house)
     team = directory.find(limits.team) if limits is not None else None
     if limits is None or team is None:
         return None
-    why = f"{body['note'][0]['text']}. {'; '.join(crossed)}. This threshold is {limits.manufacturer}'s, who answer for it."
+    why = f"It is beyond a threshold of {limits.manufacturer}, who answer for it."
     task = {
-        "resourceType": "Task", "status": "requested", "intent": "order", "priority": "urgent", "authoredOn": instant(ctx.at), "description": f"Look at this reading: {why}",
+        "resourceType": "Task", "status": "requested", "intent": "order", "priority": "urgent", "authoredOn": instant(ctx.at), "description": f"Look at this reading. {why}",
         "for": {"reference": f"Patient/{person}"}, "focus": {"reference": HERE}, "owner": {"reference": team},
     }  # fmt: skip
     return {"resource": task, "request": {"method": "POST", "url": "Task"}}
 
 
-async def _prepared(ctx: Context, entries: list[dict[str, Any]], look: dict[str, Any] | None) -> tuple[Work, dict[int, gate.Written]]:
-    """The reading with the Task, or alone where that may not be written or the reading waits itself: no reading is lost for it."""
+async def _prepared(ctx: Context, entries: list[dict[str, Any]], look: dict[str, Any] | None) -> tuple[Work, dict[int, gate.Written], bool]:
+    """The reading with the Task, or alone where that may not be written or would be seen by nobody, or the reading waits itself: no reading is lost for it.
+    And whether the team that is to look may see both by the person's own consents."""
 
     async def once(every: list[dict[str, Any]]) -> tuple[Work, dict[int, gate.Written]]:
         return await prepare(ctx, read_steps(ctx, {"resourceType": "Bundle", "type": "transaction", "entry": every}))
@@ -112,21 +122,21 @@ async def _prepared(ctx: Context, entries: list[dict[str, Any]], look: dict[str,
     if look is not None:
         try:
             work, answers = await once([*entries, look])
-            if not answers[0].draft and not answers[2].draft:
-                return work, answers
+            reading, task, team = work.new[answers[0].ref], work.new[answers[2].ref], look["resource"]["owner"]
+            if not answers[0].draft and not answers[2].draft and await may_be_asked(work, team, task.facts):
+                return work, answers, await may_be_asked(work, team, task.facts, reading)
         except Problem as p:
             if p.kind not in ("forbidden", "insufficient-scope", "not-found", "business-rule", "invalid"):
                 raise
-    return await once(entries)
+    return *(await once(entries)), False
 
 
-def _told(ctx: Context, crossed: list[str], task: str) -> str:
+def _told(ctx: Context, came: Came) -> str:
     """What the person is told of a reading beyond a threshold: whether somebody looks, and what to do if not."""
     limits = ctx.house.thresholds
-    if not crossed or limits is None:
+    if not came.beyond:
         return ""
-    if not task:
-        ctx.house.alarm("A reading is beyond a threshold, and the team that is to look could not be asked.")
+    if not came.asked or limits is None:
         return NOBODY
     return SOMEBODY if limits.looked_at(ctx.at) else LATER
 
@@ -143,7 +153,7 @@ async def _before(ctx: Context, came: Came, body: dict[str, Any]) -> Taken:
             raise
     if came.words != _words(body):
         raise Problem("name-used", "Another reading came under this `message` before: give each text message its own.", "message")
-    return Taken(came.ref, False, draft)
+    return Taken(came.ref, False, draft, came.task, _told(ctx, came))
 
 
 def _words(body: dict[str, Any]) -> str:

@@ -50,6 +50,8 @@ async def waiting(as_json: bool) -> int:
         item = {"kind": "identity", "id": d.id, "remote": d.remote, "ref": d.ref, "at": d.at, "why": d.text, "there": list(d.there), "task": d.task}
         way = f"Put right what is wrong, here or there, then `{settled_by(d.ref, d.remote)}`"
         line({**item, "command": settled_by(d.ref, d.remote)}, as_json, f"{' '.join((f'{d.ref} at {d.remote}, since {d.at[:16]}: {d.text}', *d.there))}. {way}")
+    if not found and not as_json:
+        print("Nobody waits.")
     return 1 if found else 0
 
 

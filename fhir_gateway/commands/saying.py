@@ -111,6 +111,13 @@ def waiting(item: Said) -> str:
     return f"{what}, since {at(item['at'])}: {why(item)}. To do: {then}"
 
 
+def not_configured(n: Said) -> str:
+    """One line of what waits of a partner that is in the settings no more."""
+    how = {"queued": "wait to go there", "parked": "were refused there", "quarantine": "of theirs are in quarantine", "identity": "people of whom it is not sure who they are there"}
+    some = ", ".join(f"{n[k]} {text}" for k, text in how.items() if n[k])
+    return f"{n['remote']} is in the settings no more: {some}. To do: put it into the settings again to see to them"
+
+
 def conflict(c: Said) -> str:
     """One line of a conflict, as `waiting` says it."""
     clash = "deleted there, not here" if c["winner"] == "deleted" else f"both changed {', '.join(elements(c['paths']))}"

@@ -31,12 +31,15 @@ def _out(item: dict[str, Any], as_json: bool, text: str) -> None:
 
 
 async def waiting(as_json: bool, content: bool) -> int:
-    """Whatever waits for a person, of every partner and in the inbox."""
+    """Whatever waits for a person, of every partner and in the inbox; how much waits of partners that are in the settings no more."""
     async with wired(load()) as w:
         some = await waiting_room.everything(operator(w), content=content)
         for i in some:
             _out(i, as_json, saying.waiting(i))
-        if not some and not as_json:
+        strangers = await waiting_room.not_configured(operator(w))
+        for n in strangers:
+            _out({"kind": "not-configured", **n}, as_json, saying.not_configured(n))
+        if not some and not strangers and not as_json:
             print("Nothing waits for you.")
     return 0
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from hashlib import sha256
 from typing import Any, Final
 
 from . import strict
+from .in_force import crisis_plans
 from .mapping.names import own_identifier
 from .medicines import OVER, by_name, of_record, otherwise, taken, told, told_by_record
 from .sentences import ABOUT, NOT_PRINTED, Plan, Record, Say, Sentences
@@ -54,9 +56,10 @@ def code(digest: str) -> str:
     return f"{digest[:4]}-{digest[4:8]}".upper()
 
 
-def booklet(plan: Plan, record: Record, *, say: Say = lambda t: t, day: Say = str, own: bool = True, language: str = "en") -> Booklet:
-    """The plan as printed. `say` translates a sentence, `day` says a date; `own`: the reader is the person; `language`: of the sentences."""
-    return _Making(plan, record, say, day, own, language).whole()
+def booklet(plan: Plan, record: Record, *, say: Say = lambda t: t, day: Say = str, own: bool = True, language: str = "en", today: date | None = None) -> Booklet:
+    """The plan as printed. `say` translates a sentence, `day` says a date; `own`: the reader is the person; `language`: of the sentences;
+    `today`: the day of printing, in London."""
+    return _Making(plan, record, say, day, own, language, today).whole()
 
 
 def _bare(resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +104,7 @@ class _Making(Sentences):
         return Section("warnings", self.say("Allergies and warnings"), (), (*allergies, *flags), urgent=True)
 
     def crisis(self) -> Section:
-        return Section("crisis", self.say("If things get worse"), (), tuple(self.in_a_crisis(c) for c in objects(self.plan.get("contingency"))), urgent=True)
+        return Section("crisis", self.say("If things get worse"), (), tuple(self.in_a_crisis(c) for c in crisis_plans(self.plan)), urgent=True)
 
     def needs(self) -> Section:
         return Section("needs", self.say("What I need help with"), (), tuple(self.need(n) for n in objects(self.plan.get("needs"))))
@@ -116,7 +119,7 @@ class _Making(Sentences):
         """What is taken now; what was stopped or changed, with why. By the plan, and what else the record has."""
         listed = of_record(self.record)
         says = by_name(told_by_record(r, self.say) for r in listed if own_identifier(r) is None)
-        things = [self.medicine(m, otherwise(told(m), says)) for m in objects(self.plan.get("medicines")) if taken(m) != "a mistake"]
+        things = [self.medicine(m, otherwise(told(m, self.today), says)) for m in objects(self.plan.get("medicines")) if taken(m) != "a mistake"]
         by_status = [self.medicine({k: v for k, v in m.items() if k != "change"}) for m in objects(self.plan.get("medicines"))]
         known = {(t.text.casefold(), t.state) for t in (*things, *by_status)}  # what a change alone stopped is the same medicine in the record
         for r in listed:

@@ -28,6 +28,7 @@ from .medicines import (
     told,
     told_by_record,
 )
+from .periods import LONDON
 from .readable import ENGLISH, listed, narrative, rows, said
 from .sentences import Sentences
 from .types import Ref
@@ -144,7 +145,7 @@ def composition(
 
     `left`: what this reader may see and the document has no room for (`MOST`). It is counted, section by section, and nothing else is said of it.
     """
-    body, sentences = resources[plan], Sentences(read.plan)
+    body, sentences = resources[plan], Sentences(read.plan, today=at.astimezone(LONDON).date())
     parts, whole, record = _sorted_into(plan, resources), is_main(body), _beside(resources.values())
     more = Counter(_part(r).title for r in left if r.get("resourceType") not in NO_SECTION)
     first = Part("Care plan", (LOINC, "18776-5", "Plan of care note"), _of())
@@ -269,7 +270,7 @@ def _thing(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentenc
     thing = _put(ref, resource, read, sentences)
     if record and resource.get("resourceType") in RESOURCES and own_identifier(resource) is not None:
         item, how = read.things.get(str(ref), ("", {}))[1], "\n".join(doses(resource))
-        if item and (says := otherwise(told({**item, "how": how or item.get("how")}), record)):
+        if item and (says := otherwise(told({**item, "how": how or item.get("how")}, sentences.today), record)):
             thing = replace(thing, rows=(sentences.otherwise(says), *thing.rows))
     if not is_not_to_be(resource) or thing.text.startswith(FORBIDDEN):
         return thing
@@ -285,7 +286,7 @@ def _put(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences
         thing = sentences.flag(resource)
     elif type in RESOURCES and kind != "medicine":
         thing = sentences.medicine_of_record(resource)
-        thing = replace(thing, state=sentences.taken(taken(item))) if item else thing
+        thing = replace(thing, state=sentences.taken(taken(item, sentences.today))) if item else thing
     elif type == "CareTeam":
         thing = _team(resource, sentences)
     elif not kind:
@@ -296,6 +297,8 @@ def _put(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences
         thing = sentences.of(kind, {**item, "how": "\n".join(said)} if said else item)
     never = type == "AllergyIntolerance" or (type == "Condition" and verified(resource) & {"refuted", "entered-in-error"})
     thing = replace(thing, state=(_stands(resource) if never else "") or thing.state or ("" if kind == "unmet-need" else _stands(resource)))
+    if resource.get("status") == "entered-in-error":
+        return Thing(thing.text, _stands(resource) or sentences.say("Entered in error"))  # what it said is not to be acted upon
     called, known = _called(resource), [thing.text, *(r.text for r in thing.rows), *(t for _, items in thing.lists for t in items)]
     if called and (not thing.text or type != "Observation") and not any(called in t for t in known):
         thing = replace(thing, text=called) if not thing.text else replace(thing, rows=(*thing.rows, Row("Also called", called)))

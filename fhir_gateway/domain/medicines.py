@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final, Literal
 
+from .in_force import is_past
 from .written_down import Say, an_object, as_written, coded, objects
 
 Taken = Literal["now", "not yet", "paused", "stopped", "finished", "not taken", "a mistake"]
@@ -28,8 +30,19 @@ SAID_AT_MOST: Final = 10  # at one medicine: a record lists each of its own by i
 SAID: Final = frozenset({"id", "sequence", "text", "patientInstruction", "additionalInstruction", "timing", "asNeededBoolean", "asNeededCodeableConcept", "route", "doseAndRate", "extension"})  # what `in_words` says
 
 
-def taken(medicine: Mapping[str, Any]) -> Taken:
-    """Of a medicine of a plan. Its status beats what is said of a change; only where it has none does a change that stopped or paused it count."""
+def taken(medicine: Mapping[str, Any], today: date | None = None) -> Taken:
+    """Of a medicine of a plan. Its status beats what is said of a change; only where it has none does a change that stopped or paused it count. A course whose
+    last day was before `today` is finished."""
+    said = _said_to_be(medicine)
+    return "finished" if said == "now" and is_past(medicine.get("to"), today) else said
+
+
+def in_doubt(medicine: Mapping[str, Any], today: date | None = None) -> bool:
+    """Whether the plan says both that it is taken and that it was stopped or paused: whoever reads must ask."""
+    return taken(medicine, today) == "now" and str(an_object(medicine.get("change")).get("kind")) in CHANGES
+
+
+def _said_to_be(medicine: Mapping[str, Any]) -> Taken:
     if not medicine.get("status"):
         changed = CHANGES.get(str(an_object(medicine.get("change")).get("kind")))
         if changed is not None:
@@ -58,10 +71,10 @@ class Told:
     why: str = ""
 
 
-def told(medicine: Mapping[str, Any]) -> Told:
+def told(medicine: Mapping[str, Any], today: date | None = None) -> Told:
     """By a plan, or of a record in the words of a plan."""
     why = an_object(medicine.get("change")).get("reason") or medicine.get("status_reason") or ""
-    return Told(_names(medicine.get("text"), [an_object(medicine.get("code"))]), taken(medicine), str(medicine.get("how") or ""), medicine.get("do_not") is True, str(why))
+    return Told(_names(medicine.get("text"), [an_object(medicine.get("code"))]), taken(medicine, today), str(medicine.get("how") or ""), medicine.get("do_not") is True, str(why))
 
 
 def told_by_record(resource: Mapping[str, Any], say: Say = as_written) -> Told:

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from .periods import instant, interval
 from .problem import Problem
 from .vitals import CATEGORY, LOINC
 
 SNOMED: Final = "http://snomed.info/sct"
 UCUM: Final = "http://unitsofmeasure.org"
 LONGEST: Final = 160  # characters of one text message
+AHEAD: Final = timedelta(minutes=10)  # by which the clocks of two systems may differ
+OLDEST: Final = timedelta(days=3652)
 NUMBER: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,2})?\Z")
 
 
@@ -75,7 +79,20 @@ def read(text: str) -> tuple[Kind, tuple[str, ...]]:
     for number, part in zip(numbers, kind.parts, strict=True):
         if not part.least <= float(number) <= part.most:
             raise Problem("invalid", f"`{number}` {part.unit} cannot be the {part.codes[0][2].lower()}: from {part.least:g} to {part.most:g}. Send it again.", "text")
+    if kind is _PRESSURE and float(numbers[0]) <= float(numbers[1]):
+        raise Problem("invalid", f"In a blood pressure the first number is the higher one, such as `{kind.example}`: `{numbers[0]}` is not above `{numbers[1]}`. Send it again.", "text")
     return kind, numbers
+
+
+def taken_at(at: str, now: datetime) -> str:
+    """When a reading was sent, as it was said. Problem invalid: no instant, one that has not come, or of years ago: it would lead every picture for good."""
+    try:
+        then = instant(interval(at)[0])
+    except ValueError:
+        raise Problem("invalid", f"`at` is an instant such as 2026-11-20T08:00:00Z, not `{at[:40]}`.", "at") from None
+    if not now - OLDEST < then < now + AHEAD:
+        raise Problem("invalid", f"`at` says when the reading was sent: `{at[:40]}` has not come yet, or is more than ten years ago.", "at")
+    return at
 
 
 def observation(text: str, person: str, at: str, message: tuple[str, str] | None = None) -> dict[str, Any]:

@@ -37,6 +37,8 @@ OURS: Final[Mapping[str, str]] = {  # why we did not take something of theirs, w
     "no-original": "It bears the tag of a copy of ours, and nothing of ours has that name. A person must look: theirs is to be without the tag.",
     "over-a-stub": "It was changed there where only a stub stands, since what it says was taken back. Nothing was written here.",
     "not-sure-whose": "It is not sure who this is about. Nothing was written; it waits until a person has looked at it.",
+    "said-otherwise": "It does not say by their record there whom it is about, but by an identifier alone, by something contained, by a `urn:`, or by a search; "
+    "so it is not sure. Nothing was written. Ask them to refer to their record of that person.",
     "not-shared": "It names, by our own id, somebody or something here that is not shared with this partner.",
     "cannot-be-read": "It has changed there, and cannot be read. Ask them why; it is read once more when you take it in again.",
     "cannot-be-read-as-fhir": "What came cannot be read as FHIR. Ask them to correct it there; it is taken in when they send it corrected.",

@@ -30,6 +30,7 @@ MOST_READ: Final = 4 * MOST  # of a narrative that may be ours: whoever keeps it
 WORDS: Final[Mapping[str, str]] = {  # the extensions that hold texts, and what a plan calls them
     "contingency-trigger": "triggers", "contingency-early-warning": "early_warnings", "contingency-step": "what_should_happen", "contingency-coping": "coping",
 }  # fmt: skip
+STATUSES: Final = {"draft": "draft", "on-hold": "on hold", "revoked": "stopped", "completed": "completed", "entered-in-error": "entered in error"}
 TOLD: Final = frozenset({*WORDS, "contingency-contact", "contingency-detail", "advance-statement", "anticipatory-item"})
 MARKS: Final = tuple(f"{EXTENSIONS}{name}".encode() for name in TOLD)
 SOMEBODY: Final[Mapping[str, str]] = {
@@ -118,7 +119,7 @@ def _extensions(resource: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]
 def _item(resource: Mapping[str, Any], found: Mapping[str, list[Mapping[str, Any]]], names: Mapping[str, str]) -> dict[str, Any]:
     """The crisis plan as a thing of a plan, as far as it is said again."""
     item: dict[str, Any] = {key: [t for e in found.get(name, ()) if isinstance(t := e.get("valueString"), str)] for name, key in WORDS.items()}
-    item["name"] = _word(resource.get("title"))
+    item["name"], item["status"] = _word(resource.get("title")), STATUSES.get(_word(resource.get("status")), "")
     item["who_to_contact"] = [_whom(an_object(e.get("valueReference")), names) for e in found.get("contingency-contact", ())]
     item["advance_statement"] = "\n".join(t for e in found.get("advance-statement", ()) if isinstance(t := e.get("valueString"), str))
     item["details"] = [{"text": t} for e in found.get("contingency-detail", ()) if (t := _part(e, "text"))]

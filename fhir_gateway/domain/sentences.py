@@ -7,11 +7,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
 from babel import Locale, UnknownLocaleError
 
-from .medicines import Taken, Told, doses, forbidden, forbidden_again, is_not_to_be, taken, taken_by_record
+from .in_force import crisis_state, has_left, how_it_went, in_time, is_done, is_key_worker, is_off, step_state, steps_of
+from .medicines import Taken, Told, doses, forbidden, forbidden_again, in_doubt, is_not_to_be, taken, taken_by_record
 from .written_down import (
     UNSAID,
     Row,
@@ -51,7 +53,8 @@ def language_name(code: str, among: str = "en") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
-    """What is said of each thing of `plan`. `say` translates a sentence, `day` says a date; `own`: the reader is the person."""
+    """What is said of each thing of `plan`. `say` translates a sentence, `day` says a date; `own`: the reader is the person;
+    `today`: what was over before is said to be."""
 
     plan: Plan
     record: Record = ()
@@ -59,6 +62,7 @@ class Sentences:
     day: Say = str
     own: bool = False
     language: str = "en"  # of the sentences
+    today: date | None = None
 
     def of(self, kind: str, item: Mapping[str, Any]) -> Thing:
         """The thing of the plan that is of this kind (`mappings/`), in sentences; whatever is of none that is known here, as it is written."""
@@ -121,8 +125,8 @@ class Sentences:
     def member(self, m: Mapping[str, Any]) -> Thing:
         """Somebody of the team."""
         place = str(an_object(m.get("organisation")).get("name") or "")
-        rows = rows_of((self.say("Role"), m.get("role")), (self.say("Where"), place if m.get("name") else ""), (self.say("Phone"), m.get("phone")), (self.say("Email"), m.get("email")))
-        return Thing(str(m.get("name") or place or self.say("Somebody")), self.say("Key worker") if m.get("key_worker") else "", rows)
+        rows = rows_of((self.say("Role"), m.get("role")), (self.say("Where"), place if m.get("name") else ""), (self.say("Phone"), m.get("phone")), (self.say("Email"), m.get("email")), (self.say("Time"), self.span(m.get("since"), m.get("until"))))
+        return Thing(str(m.get("name") or place or self.say("Somebody")), self.say("No longer in the team") if has_left(m, self.today) else self.say("Key worker") if is_key_worker(m, self.today) else "", rows)
 
     def contact(self, c: Mapping[str, Any]) -> Thing:
         also = [self.say(w) for k, w in (("carer", "carer"), ("next_of_kin", "next of kin")) if c.get(k) is True]
@@ -145,27 +149,32 @@ class Sentences:
     def in_a_crisis(self, c: Mapping[str, Any]) -> Thing:
         ready = [f"{a.get('item', '')}: {a['where']}" if a.get("where") else str(a.get("item", "")) for a in objects(c.get("anticipatory"))]
         lists = lists_of(
-            (self.say("What can set it off"), texts(c.get("triggers"))), (self.say("First signs"), texts(c.get("early_warnings"))),
-            (self.say("What should happen"), texts(c.get("what_should_happen"))),
+            (self.say("What can set it off"), self.in_time(c, "trigger", "triggers")), (self.say("First signs"), self.in_time(c, "early warning", "early_warnings")),
+            (self.say("What should happen"), self.in_time(c, "what should happen", "what_should_happen")),
             (self.say("Who to contact"), [self.reached(w) for w in texts(c.get("who_to_contact"))]),
-            (self.say("What helps me cope"), texts(c.get("coping"))), (self.say("Ready for this"), ready),
+            (self.say("What helps me cope"), self.in_time(c, "coping", "coping")), (self.say("Ready for this"), ready),
         )  # fmt: skip
-        advance, known = an_object(c.get("advance")), {t for _, items in lists for t in items}
+        advance, known = an_object(c.get("advance")), {t for key in ("triggers", "early_warnings", "what_should_happen", "coping") for t in texts(c.get(key))}
         more = [str(d["text"]) for d in objects(c.get("details")) if d.get("text") and d["text"] not in known]
         rows = rows_of(
             (self.say("My wishes"), c.get("advance_statement")), (self.say("Made on"), self.day(advance.get("on") or "")),
             (self.say("Where"), "\n".join(str(advance[k]) for k in ("document", "where") if advance.get(k))),
         )  # fmt: skip
-        return Thing(str(c.get("name") or self.say("If things get worse")), "", rows, (*lists, *lists_of((self.say("Notes"), more))))
+        return Thing(str(c.get("name") or self.say("If things get worse")), crisis_state(c, self.say), rows, (*lists, *lists_of((self.say("Notes"), more))))
+
+    def in_time(self, c: Mapping[str, Any], part: str, key: str) -> list[str]:
+        return in_time(c, part, list(texts(c.get(key))), self.span)
 
     def reached(self, id: str) -> str:
         """Whom to contact, with the number: whoever holds the paper need not look for it."""
-        phone = next((m["phone"] for k in ("team", "contacts") for m in objects(self.plan.get(k)) if m.get("id") == id and m.get("phone")), "")
-        return f"{self.name(id)}, {phone}" if phone else self.name(id)
+        meant = next((m for k in ("team", "contacts") for m in objects(self.plan.get(k)) if m.get("id") == id), an_object(None))
+        if has_left(meant, self.today):
+            return self.say("{name}: no longer in the team").format(name=self.name(id))
+        return f"{self.name(id)}, {meant['phone']}" if meant.get("phone") else self.name(id)
 
     def need(self, n: Mapping[str, Any]) -> Thing:
         return Thing(
-            str(n.get("text") or coded(n.get("code")) or self.say("A need that is not described")), str(n.get("status_word") or ""),
+            str(n.get("text") or coded(n.get("code")) or self.say("A need that is not described")), standing(n, self.say) if n.get("status_word") or n.get("status") != "active" else "",
             rows_of((self.say("Said by"), self.name(n.get("said_by"))), (self.say("Since"), self.day(n.get("since") or "")), (self.say("Also called"), coded(n.get("code")) if n.get("text") else "")),
         )  # fmt: skip
 
@@ -175,8 +184,8 @@ class Sentences:
         what = f"{target['what']}: {aim}" if target.get("what") and aim else str(target.get("what") or aim)
         said = {"agree": self.say("agrees"), "disagree": self.say("does not agree")}
         agreed = "\n".join(f"{self.name(a.get('by'))}: {said.get(str(a.get('status')), a.get('status'))}" for a in objects(g.get("agreed")))
-        steps = [self.dated(f"{'☑' if s.get('status') in ('done', 'completed') else '☐'} {s.get('text', '')}", s.get("on")) for s in objects(g.get("stage_goals"))]
-        happened = [self.dated(str(o.get("text") or o.get("result") or ""), o.get("on"), o.get("by")) for o in objects(g.get("outcomes"))]
+        steps = [self.step(s) for s in steps_of(g)]
+        happened = [self.dated(how_it_went(o, self.say), o.get("on"), o.get("by")) for o in objects(g.get("outcomes"))]
         notes = [self.dated(str(n.get("text") or ""), n.get("on"), n.get("by")) for n in objects(g.get("notes"))]
         rows = rows_of(
             (self.say("How much it matters"), self.of_ten(g.get("importance"))), (self.say("The aim"), what), (self.say("By"), self.day(target.get("by") or "")),
@@ -184,6 +193,12 @@ class Sentences:
             (self.say("Look at it again"), self.day(g.get("review") or "")),
         )  # fmt: skip
         return Thing(str(g.get("text") or self.say("A goal that is not described")), standing(g, self.say), rows, lists_of((self.say("Steps on the way"), steps), (self.say("How it went"), happened), (self.say("Notes"), notes)))
+
+    def step(self, s: Mapping[str, Any]) -> str:
+        """With a box that is ticked or open; a step that was called off has none."""
+        state, text = step_state(s, self.say), str(s.get("text", ""))
+        box = "☑ " if is_done(s) else "" if is_off(s) else "☐ "
+        return self.dated(f"{box}{text}: {state}" if state else f"{box}{text}", s.get("on"))
 
     def dated(self, text: str, on: Any, by: Any = None) -> str:
         more = ", ".join(t for t in (self.name(by), self.day(on or "")) if t)
@@ -222,7 +237,7 @@ class Sentences:
         )  # fmt: skip
         rows = (self.otherwise(otherwise), *rows) if otherwise else rows
         notes = [self.dated(str(n.get("text") or ""), n.get("on"), n.get("by")) for n in objects(m.get("notes"))]
-        return Thing(str(m.get("text") or self.say("A medicine that is not described")), self.taken(taken(m)), rows, lists_of((self.say("Notes"), notes)))
+        return Thing(str(m.get("text") or self.say("A medicine that is not described")), self.say("Taken or stopped: ask") if in_doubt(m, self.today) else self.taken(taken(m, self.today)), rows, lists_of((self.say("Notes"), notes)))
 
     def otherwise(self, said: Sequence[Told]) -> Row:
         """What the record says otherwise of a medicine of the plan (`medicines.otherwise`)."""

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 Say = Callable[[str], str]  # says a sentence in the reader's language
 
-STATES: Final = (  # how a thing of a plan stands (`mappings/codes`)
-    "Accepted", "Active", "Cancelled", "Completed", "Declined", "Done", "Draft", "Entered in error", "Failed", "Finished", "In progress", "Inactive", "Met", "Not taken", "On hold", "Paused", "Planned",
-    "Proposed", "Ready", "Received", "Recurrence", "Refused", "Rejected", "Relapse", "Remission", "Requested", "Resolved", "Revoked", "Ruled out", "Sent", "Stopped", "Taking", "Unknown", "Waiting", "Withdrawn",
+STATES: Final = (  # how a thing of a plan stands, and what came of a goal (`mappings/codes`)
+    "Accepted", "Achieved", "Active", "Better", "Cancelled", "Completed", "Declined", "Done", "Draft", "Entered in error", "Failed", "Finished", "Improving", "In progress", "Inactive", "Met", "No change", "No progress", "Not achieved", "Not attainable", "Not met", "Not taken", "On hold", "Paused", "Planned",
+    "Proposed", "Ready", "Received", "Recurrence", "Refused", "Rejected", "Relapse", "Remission", "Requested", "Resolved", "Revoked", "Ruled out", "Same", "Sent", "Stopped", "Sustaining", "Taking", "Unknown", "Waiting", "Withdrawn", "Worse", "Worsening",
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from .entering import enter, house_context
 from .explaining import Explained, explain, may, why
 from .fetching import historyset, part_of, searchset, version_number
 from .finding import Named, find
+from .foreign_consents import end_foreign, keep_foreign, may_be_no, only_opens, over_foreign, take_as_no, theirs, uncomputable
 from .gathering import everything, plan_document
 from .given import Given, given
 from .headings import title
@@ -40,7 +41,7 @@ from .proving import signed_in_now
 from .pushing import inbox, named, push, waiting
 from .reading import vread
 from .recipients import my_notices
-from .recording import appoint, change_role, end_foreign, keep_foreign, link, record, recorded_by, roles, uncomputable
+from .recording import appoint, change_role, link, record, recorded_by, roles
 from .refusing import turned_away
 from .replaying import replay
 from .sealing import Sealer, Verdict, all_segments, proof_of, rows_of, verify
@@ -65,11 +66,11 @@ __all__ = [
     "details", "disown", "drafts_for", "drafts_seen", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "events",
     "everything", "explain", "find", "given", "grounds", "hear", "history", "historyset", "house_context", "identified", "inbox", "is_newest",
     "its_line", "join_plans", "judge", "keep_foreign", "keepers", "kept_for", "labelled_by_these", "last_looked", "last_written", "launched", "link",
-    "link_to", "linked", "main_plan_of", "may", "may_keep", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "my_questions",
-    "named", "nobody_yet", "not_launched", "not_recognised", "organisation_called", "own_labels", "owner_known", "owner_of", "part_of", "patch",
+    "link_to", "linked", "main_plan_of", "may", "may_be_no", "may_keep", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "my_questions",
+    "named", "nobody_yet", "not_launched", "not_recognised", "only_opens", "organisation_called", "over_foreign", "own_labels", "owner_known", "owner_of", "part_of", "patch",
     "patch_where", "plan_document", "preview", "printed", "printed_plan_of", "proof_of", "push", "put_on", "read", "record", "record_to_open",
     "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "rows_told", "search", "searchset", "settle",
-    "shown_to", "signed_in_now", "status", "stop_emergency", "tagged", "take_off", "title", "told_all_labels", "took_out", "trail_between",
+    "shown_to", "signed_in_now", "status", "stop_emergency", "tagged", "take_as_no", "take_off", "theirs", "title", "told_all_labels", "took_out", "trail_between",
     "trail_events", "trail_page", "transaction", "turned_away", "unanswered", "uncomputable", "understood", "unrecognised", "update", "update_where",
     "verify", "version_number", "vread", "waiting", "who_looked", "whole_record", "whose_trail", "why", "with_lacks", "with_part",
 ]  # fmt: skip

@@ -7,30 +7,28 @@ consent.md 1.4, 1.7; docs/consents.md
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..domain import consenting, provisions, proxies, recorded, strict
 from ..domain.arrivals import let_in
-from ..domain.building import read_consent, read_foreign
+from ..domain.building import read_consent
 from ..domain.grants import Grant
 from ..domain.merged import as_one, records_of
 from ..domain.periods import LONDON, micros
 from ..domain.problem import Problem, not_found
-from ..domain.standing import Broken, Link, Standing, relationship
-from ..domain.types import Always, Decision, Facts, Op, Ref, Send, Stored
-from ..domain.validate import check
-from ..domain.vocabulary import CONSENT_SCOPE, CORRECT_CONSENT, HL7, TASK_SYSTEM
+from ..domain.standing import Link, Standing, relationship
+from ..domain.types import Decision, Facts, Op, Ref, Send, Stored
+from ..domain.vocabulary import CONSENT_SCOPE, HL7
 from ..store.base import Store
-from .committing import Also, Work
+from .committing import Work
 from .consenting import Asked, role_stands
 from .context import Context, Written, ask, note, stand, stand_apart
 from .keying import keyed_by_links
 from .merged_plans import ask_of_merged, asked_no_more, hand_over
 from .outgoing import sent_again
 from .proving import need_proof
-from .raising import task_of_the_house
 from .storing import put_by_house
 from .telling import tell
 
@@ -52,7 +50,7 @@ async def record(ctx: Context, patient: str, fact: str, *, on: bool = True, evid
     ref = Ref("Patient", patient)
     stored = await _person(ctx, ref, own=fact == recorded.OPT_OUT)
     if ctx.actor.kind != "patient":
-        _said(evidence)
+        need_evidence(evidence)
     if (fact == recorded.SAFEGUARDING) != who.startswith("RelatedPerson/"):
         raise Problem("bad-request", "`who` names the RelatedPerson whose role is suspended, and only that.", "who")
     before = strict.decode(stored.body or b"")
@@ -77,7 +75,7 @@ async def link(ctx: Context, one: str, other: str, type: str, *, evidence: str) 
         raise Problem("bad-request", "A record is not linked to itself.", "other")
     if not ctx.actor.operator:
         raise Problem("forbidden", "Which records are the same person's is recorded by an operator.")
-    _said(evidence)
+    need_evidence(evidence)
     work, people = Work(ctx), (f"Patient/{one}", f"Patient/{other}")
     before = await stand(ctx.house, people, None, ctx.place)
     known = set(before)  # whoever else was linked is decided anew, too
@@ -145,7 +143,7 @@ async def records(ctx: Context, person: str) -> bool:
     return found is not None and found.origin != "claim"
 
 
-def _said(evidence: str) -> None:
+def need_evidence(evidence: str) -> None:
     if not evidence.strip() or len(evidence) > consenting.LONGEST:
         raise Problem("business-rule", f"Say in `evidence` who found this out, when and how (at most {consenting.LONGEST} characters).", "evidence")
 
@@ -190,7 +188,7 @@ async def appoint(
     `start` (today by default) and `end` are days. Problem: not-found, business-rule, duplicate.
     """
     stored = await _person(ctx, Ref("Patient", patient), own=False)
-    _said(evidence)
+    need_evidence(evidence)
     if (not present.strip() and not ctx.actor.operator) or len(present) > consenting.LONGEST:
         raise Problem("business-rule", "Say in `present` who was there when this was checked: `Type/id`, or in words.", "present")
     today = ctx.at.astimezone(LONDON).date().isoformat()
@@ -271,85 +269,4 @@ async def _asked(work: Work, ref: Ref, body: Mapping[str, Any], before: Mapping[
     return Asked(work.ctx, ref, Facts("Consent", ref.id, (person,)), body, grant, before, None, standing, 0, work.get)
 
 
-# -- consents from elsewhere, and those that cannot be computed -------------------------------------------------------
-
-
-async def keep_foreign(ctx: Context, body: dict[str, Any], people: Collection[str], *, also: Also | None = None) -> Written:
-    """A Consent that a partner sent: kept as far as it closes. One that cannot be computed closes, and raises a Task. `people`: those
-    (`Patient/id`) whom that partner and we share, for a partner closes nobody else's record.
-
-    Problem business-rule for one that would open something: that is the person's to say here.
-    """
-    person = str((body.get("patient") or {}).get("reference", ""))
-    stored = await ctx.house.store.get(Ref("Patient", person.removeprefix("Patient/")))
-    if not person.startswith("Patient/") or person not in people or stored is None or stored.deleted:
-        raise Problem("business-rule", "This must be about a person who is here and whom you share with us.", "Consent.patient")
-    wrong = [i for i in check(body, ctx.house.r4) if i.severity in ("error", "fatal")]
-    if wrong:
-        raise Problem("invalid", f"{len(wrong)} thing(s) in this Consent must be put right.", issues=wrong)
-    ref = Ref("Consent", ctx.house.new_id())
-    said = read_foreign(body, ref.id, 1)
-    if isinstance(said, Grant) and said.speaks() and not consenting.only_closes(said):
-        raise Problem("business-rule", "A consent from a partner opens nothing here: the person says so here, or it is recorded here.", "Consent.provision")
-    work = Work(ctx)
-    written = await put_by_house(work, ref, body, None, "sync", "from a partner", method="SYNC")
-    if isinstance(said, Broken) and said.where:
-        await _raise_task(work, ref, person, said)
-    done = Written(ref, written.version, written.updated, None, "created")
-    await work.commit(*(also(done) if also is not None else ()))
-    return done
-
-
-async def _raise_task(work: Work, ref: Ref, person: str, said: Broken) -> None:
-    """Somebody must look: seen by the person and listed to the operator, by nobody else (it is as private as the consent)."""
-    text = f"This consent cannot be computed, so it closes the record until it is corrected or ended. {said.where}: {said.why}"
-    task = task_of_the_house(work.ctx, CORRECT_CONSENT, text, person, str(ref))
-    await put_by_house(work, Ref("Task", work.ctx.house.new_id()), task, None, "sync", "raised by a consent that cannot be computed")
-
-
-async def uncomputable(ctx: Context) -> list[dict[str, Any]]:
-    """Every consent that closes because it cannot be computed: `{consent, version, patient, where, why, since}`. For operators."""
-    from ..domain import search as searching
-
-    if not ctx.actor.operator:
-        raise Problem("forbidden", "This is for an operator.")
-    query, after, out = searching.parse("Consent", [("status", "active")], ctx.house.r4), None, []
-    while True:
-        found = await ctx.house.store.search(query, Always(), filtered=Always(), count=200, after=after)
-        for stored in found.hits:
-            read = read_foreign if stored.writer.method == "SYNC" else read_consent
-            said = read(strict.decode(stored.body or b""), stored.ref.id, stored.version)
-            if isinstance(said, Broken) and said.where:
-                out.append({
-                    "consent": str(stored.ref), "version": stored.version, "patient": next(iter(stored.facts.patients), None), "where": said.where,
-                    "why": said.why, "since": stored.updated.isoformat(),
-                })  # fmt: skip
-        after = found.after
-        if after is None:
-            return out
-
-
-async def end_foreign(ctx: Context, consent: str, *, evidence: str) -> Written:
-    """An operator ends a consent that came from a partner, and the Task that it raised. Problem: not-found, forbidden."""
-    if not ctx.actor.operator:
-        raise Problem("forbidden", "This is for an operator.")
-    await need_proof(ctx, "U", "record", "ending somebody else's consent")
-    _said(evidence)
-    stored = await ctx.house.store.get(Ref("Consent", consent))
-    if stored is None or stored.deleted or stored.writer.method != "SYNC":
-        raise Problem("not-found", "There is no such consent from a partner.")
-    work = Work(ctx)
-    body = strict.decode(stored.body or b"")
-    written = await put_by_house(work, stored.ref, {**body, "status": "inactive"}, stored, "record", f"ended: {evidence.strip()}")
-    for task in await ctx.house.store.patient_record(stored.facts.patients[0], ["Task"]):
-        about = strict.decode(task.body or b"")
-        codes = [c.get("code") for c in (about.get("code") or {}).get("coding", ()) if c.get("system") == TASK_SYSTEM]
-        if CORRECT_CONSENT in codes and (about.get("focus") or {}).get("reference") == str(stored.ref) and about.get("status") == "requested":
-            await put_by_house(work, task.ref, {**about, "status": "completed"}, task, "record", "the consent was ended")
-    await work.commit()
-    return Written(stored.ref, written.version, written.updated, None)
-
-
-__all__ = [
-    "appoint", "change_role", "end_foreign", "keep_foreign", "link", "record", "recorded_by", "records", "roles", "uncomputable",
-]  # fmt: skip
+__all__ = ["appoint", "change_role", "link", "record", "recorded_by", "records", "roles"]

@@ -94,6 +94,23 @@ async def totals(ctx: Context) -> dict[str, int]:
     return out
 
 
+async def not_configured(ctx: Context) -> list[dict[str, Any]]:
+    """`{remote, queued, parked, skipped, withheld, quarantine, identity}` of whoever is in the settings no more and has something that waits: nothing of
+    it can be seen to until they are again. Problem forbidden."""
+    _operates(ctx)
+    store, names = ctx.house.store, {remote.name for remote in ctx.house.remotes}
+    known = [await store.kept_all(kind, ctx.at) for kind in ("backfill", "identity")]
+    others = {key.split(" ")[0] for keys in known for key in keys}
+    out = []
+    for name in sorted(others - names):
+        states = await store.outbox(name)
+        found = {s: states.get(s, 0) for s in ("queued", PARKED, SKIPPED, "withheld")} | {k: await store.kept_count(k, ctx.at, f"{name} ") for k in ("quarantine", "identity")}
+        found["queued"] += states.get("leased", 0)
+        if any(n for s, n in found.items() if s not in (SKIPPED, "withheld")):
+            out.append({"remote": name, **found})
+    return out
+
+
 async def one(ctx: Context, kind: str, id: str) -> dict[str, Any] | None:
     """The line of one item, as in `everything`; None where it waits no more. Problem forbidden."""
     _operates(ctx)
@@ -337,4 +354,4 @@ def _said(why: str) -> None:
         raise Problem("business-rule", f"Say why in `reason` (at most {LONGEST} characters).", "reason")
 
 
-__all__ = ["end", "everything", "gone", "one", "queues", "resends", "retry", "skip", "subscribers", "totals"]
+__all__ = ["end", "everything", "gone", "not_configured", "one", "queues", "resends", "retry", "skip", "subscribers", "totals"]

@@ -12,6 +12,7 @@ import httpx2
 
 from ..domain import strict
 from ..domain.problem import Problem
+from ..domain.spelling import named
 from .waiting import instant
 
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
@@ -70,7 +71,8 @@ def name_in(url: Any) -> str:
 
 
 def relative(value: Any, base: str) -> Any:
-    """The value that was just read, where each reference to `base`/`Type/id` is `Type/id`: the same record by the same server, however it spells it.
+    """The value that was just read, where each reference to `base`/`Type/id`, of a version or not, begins with the type: the same record by the same
+    server, however it spells it.
     https://hl7.org/fhir/R4/references.html#literal"""
     todo = [value] if base else []
     while todo:
@@ -79,7 +81,7 @@ def relative(value: Any, base: str) -> Any:
             said = node.get("reference")
             if isinstance(said, str) and said.startswith(base + "/"):
                 short = said[len(base) + 1 :]
-                node["reference"] = short if name_in(short) == short else said
+                node["reference"] = short if named(short) and name_in(short) == named(short) else said
         todo += [v for v in (node.values() if isinstance(node, dict) else node) if isinstance(v, (dict, list))]
     return value
 

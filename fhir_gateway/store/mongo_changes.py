@@ -122,7 +122,8 @@ class Changes:
             async for d in db.outbox.find({"_id": {"$in": sorted(entries)}}, session=session):
                 self.outbox[d["_id"]] = d
         enough = 1 + sum(isinstance(op, Disclosed) for op in self.ops)
-        for remote, person in {(op.remote, op.patient) for op in self.ops if isinstance(op, Send) and op.why in URGENT}:
+        urgent = {(op.remote, op.patient) for op in self.ops if isinstance(op, Send) and op.why in URGENT}
+        for remote, person in urgent | {(e["remote"], e["patient"]) for e in self.outbox.values() if e["why"] in URGENT}:
             rows = db.ledger.find({"patient": person, "open": remote}, {"_id": 1}, session=session).limit(enough)
             self.there[remote, person] = {row_name(**d["_id"]) async for d in rows}
 
@@ -216,9 +217,12 @@ class Changes:
     def send(self, op: Send) -> None:
         self.sent.append({
             "_id": next(self._entries), "remote": op.remote, "open": op.remote, "lane": op.lane, "ref": str(op.ref),
-            "version": op.version, "patient": op.patient, "why": op.why, "state": "queued", "due": HURRY if op.why in URGENT and self.there[op.remote, op.patient] else 0, "queued_at": micros(self.now()),
+            "version": op.version, "patient": op.patient, "why": op.why, "state": "queued", "due": self._due(op.why, op.remote, op.patient), "queued_at": micros(self.now()),
             "tries": 0, "fence": 0, "holder": None, "taken": None, "until": None, "detail": "",
         })  # fmt: skip
+
+    def _due(self, why: str, remote: str, person: str | None) -> int:
+        return HURRY if why in URGENT and self.there[remote, person] else 0
 
     def _held(self, entry: int, fence: int) -> Document:
         there = self.outbox.get(entry)
@@ -252,7 +256,7 @@ class Changes:
         self.outbox_changed.add(op.entry)
         there["state"] = op.state
         if op.state == "queued":
-            there.update(due=0, tries=0, open=there["remote"])
+            there.update(due=self._due(there["why"], there["remote"], there["patient"]), tries=0, open=there["remote"])
 
     def linked(self, op: Linked) -> None:
         name, there = f"{op.remote} {op.ref}", link_there(op)

@@ -140,13 +140,20 @@ def _over(e: Document, now: int) -> bool:
 async def requeue(
     db: Database, session: AsyncClientSession, remote: str, state: str, refs: Sequence[Ref] | None, into: str = "queued"
 ) -> int:
-    """Fresh tries, due at once; the fence stays, so that no late worker can close it."""
+    """Fresh tries, due at once, or before all else where it was so when it came; the fence stays, so that no late worker can close it."""
     which: Document = {"remote": remote, "state": state}
     if refs is not None:
         which["ref"] = {"$in": sorted({str(ref) for ref in refs})}
+    hurried: list[str | None] = []
+    if into == "queued":
+        for person in await db.outbox.distinct("patient", {**which, "why": {"$in": list(URGENT)}}, session=session):
+            if await db.ledger.find_one({"patient": person, "open": remote}, {"_id": 1}, session=session) is not None:
+                hurried.append(person)
+    hurries: Document = {**which, "why": {"$in": list(URGENT)}, "patient": {"$in": hurried}}
     sets: Document = {"state": into} | ({"due": 0, "tries": 0, "open": remote} if into == "queued" else {})
+    first = await db.outbox.update_many(hurries, {"$set": {**sets, "due": HURRY}}, session=session) if hurried else None
     done = await db.outbox.update_many(which, {"$set": sets}, session=session)
-    return done.matched_count
+    return done.matched_count + (first.matched_count if first is not None else 0)
 
 
 def item(e: Document) -> Document:

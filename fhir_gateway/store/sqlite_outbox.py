@@ -2,7 +2,7 @@
 
 A lane is a person, or a resource that is nobody's or that a subscriber is told of. Entries of a lane run one at a time, in order; so do those of a resource.
 Only a review or a recall goes by what waits for another try; of all lanes theirs come first. The lane of somebody of whom something is there when
-theirs is queued is in a hurry until that has been tried: with what stands before it, it goes before all others, however much waits.
+theirs is queued, or queued again, is in a hurry until that has been tried: with what stands before it, it goes before all others, however much waits.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from .base import HURRY, URGENT, Fenced
 from .sqlite_writer import Group
 
 SKEW: Final = 60_000_000
+_THERE: Final = "SELECT 1 FROM ledger WHERE ledger.patient = {0} AND ledger.remote = {1} AND recalled IS NULL LIMIT 1"
 OPEN: Final = "state IN ('queued', 'leased')"
 
 _URGENT: Final = f"why IN {URGENT}"
+# Queued again an entry is as it was when it came: a withdrawal does not go behind a backlog for having been parked.
+_AGAIN: Final = f"state = ?, tries = 0, due = CASE WHEN {_URGENT} AND EXISTS ({_THERE.format('outbox.patient', 'outbox.remote')}) THEN {HURRY} ELSE 0 END"
 # A lease taken more than a minute after now was granted by a clock that has been set back since: it is over too.
 _READY: Final = "CASE {0}.state WHEN 'queued' THEN {0}.due <= :at ELSE {0}.until <= :at OR {0}.taken > :ahead END"
 
@@ -76,8 +79,7 @@ def _send(group: Group, op: Send) -> None:
 
 
 def _hurries(group: Group, op: Send) -> bool:
-    there = "SELECT 1 FROM ledger WHERE patient = ? AND remote = ? AND recalled IS NULL LIMIT 1"
-    return op.why in URGENT and group.cursor.execute(there, (op.patient, op.remote)).fetchone() is not None
+    return op.why in URGENT and group.cursor.execute(_THERE.format("?", "?"), (op.patient, op.remote)).fetchone() is not None
 
 
 def _lease(group: Group, op: Lease) -> None:
@@ -125,7 +127,7 @@ def _place(group: Group, op: Place) -> None:
     """The fence stays, as in `_requeue`."""
     if op.was in ("queued", "leased"):
         raise ValueError(f"an entry that is {op.was} is a worker's")
-    sets = "state = ?, due = 0, tries = 0" if op.state == "queued" else "state = ?"
+    sets = _AGAIN if op.state == "queued" else "state = ?"
     group.cursor.execute(f"UPDATE outbox SET {sets} WHERE entry = ? AND state = ?", (op.state, op.entry, op.was))
     if group.cursor.connection.changes() == 0:
         raise Fenced(str(op.entry))
@@ -133,7 +135,7 @@ def _place(group: Group, op: Place) -> None:
 
 def _requeue(group: Group, op: Requeue) -> None:
     """Fresh tries, due at once; the fence stays, so that no late worker can close it."""
-    sets = "state = ?, due = 0, tries = 0" if op.into == "queued" else "state = ?"
+    sets = _AGAIN if op.into == "queued" else "state = ?"
     again = f"UPDATE outbox SET {sets} WHERE remote = ? AND state = ?"
     if op.refs is None:
         group.cursor.execute(again, (op.into, op.remote, op.state))

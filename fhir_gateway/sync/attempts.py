@@ -221,7 +221,8 @@ def may_arrive(house: House, attempt: Attempt | None) -> bool:
 
 async def counted(house: House, partner: Partner) -> None:
     """What had no answer, may arrive no more, and nobody carries on counts as if it had got there: the ledger has it, so a no looks for it
-    there. Nobody does where nothing of that person waits: what it was sent ahead for was parked, withheld or deleted, or who asked died."""
+    there. Nobody does where nothing of that person waits: what it was sent ahead for was parked, withheld or deleted, or who asked died.
+    Of an entry of the directory, which is nobody's, no ledger tells: whoever sends it next looks for it there by our tag."""
     now = house.clock()
     if partner.counted is not None and timedelta(0) <= now - partner.counted < HOLD:
         return
@@ -229,9 +230,9 @@ async def counted(house: House, partner: Partner) -> None:
     await _due_again(house, partner, now)
     for ref in await open_of(house, partner):
         attempt = await of(house, partner, ref)
-        if attempt is None or attempt.recall or attempt.patient is None or may_arrive(house, attempt):
+        if attempt is None or attempt.recall or may_arrive(house, attempt):
             continue
-        if any([await house.store.outbox_items(partner.name, state, 1, patient=attempt.patient) for state in ("queued", "leased")]):
+        if attempt.patient is not None and any([await house.store.outbox_items(partner.name, state, 1, patient=attempt.patient) for state in ("queued", "leased")]):
             continue
         raw = await house.store.kept(KIND, _key(partner, ref), now)
         if raw is None or msgspec.json.decode(raw, type=Attempt) != attempt:

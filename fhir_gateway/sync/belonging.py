@@ -13,6 +13,7 @@ from ..domain.masked import HELD_BACK, held_back
 from ..domain.problem import Problem
 from ..domain.reasons import because
 from ..domain.rendering import rendered
+from ..domain.spelling import named
 from ..domain.types import VIEW, Cut, Ref, Stored
 from ..domain.withheld import is_stub
 from ..gate import House, may_send
@@ -102,7 +103,7 @@ def _held_back(node: Any) -> set[str]:
         return {name for n in node for name in _held_back(n)}
     if not isinstance(node, dict):
         return set()
-    here = {str(node.get("value"))} if node.get("system") == HELD_BACK and str(node.get("value", "")).startswith("Patient/") else set()
+    here = {named(str(node.get("value")))} if node.get("system") == HELD_BACK and str(node.get("value", "")).startswith("Patient/") else set()
     return here | {name for v in node.values() for name in _held_back(v)}
 
 
@@ -168,7 +169,10 @@ def _wordy(node: Any) -> Any:
         return [found for n in node if (found := _wordy(n)) not in ({}, [])]
     if not isinstance(node, dict):
         return node
-    return {} if "reference" in node or held_back(node) is not None else {k: _wordy(v) for k, v in node.items()}
+    if "reference" in node or held_back(node) is not None:
+        return {}
+    attached = "url" in node and not any(k.startswith("value") or k == "extension" for k in node)  # an address, not what an extension is called
+    return {k: _wordy(v) for k, v in node.items() if k not in (("url", "_url") if attached else ())}
 
 
 async def copied_once(house: House, partner: Partner, gone: Ref, people: Collection[str], under_way: Ahead) -> Ref | None:

@@ -8,6 +8,7 @@ from typing import Any
 from ..domain import copies, strict
 from ..domain.labels import with_labels
 from ..domain.rendering import rendered
+from ..domain.spelling import named
 from ..domain.types import Linked, Queued
 from ..gate import House, grounds, shown_to
 from ..gate.context import note
@@ -16,7 +17,7 @@ from . import attempts, missing, reading_back
 from .leaving import as_asked
 from .links import began_there, changed, etag_of
 from .one_by_one import looked_at
-from .partner import Partner, as_owner, elsewhere, incoming, local_references, loosened, outgoing, said_in
+from .partner import Partner, as_owner, elsewhere, incoming, loosened, outgoing, said_in, sides
 from .put_back_there import another_there
 from .recognising import theirs_to_write
 from .tally import Tally
@@ -132,11 +133,11 @@ async def _put_loosened(house: House, partner: Partner, entry: Queued, link: Lin
     if not why.decision.permit:
         return
     said = said_in(strict.decode(stored.body or b"{}"))
-    whole, views = incoming(there, held.ref, {link.remote_id: str(link.ref)}, said), await shown_to(ctx, partner.terms, stored)
+    whole, views = incoming(there, held.ref, {link.remote_id: str(link.ref)}, said, sides(house, partner)), await shown_to(ctx, partner.terms, stored)
     type, id = held.remote_id.split("/")
-    names = {str(r): str(r) for r in local_references(there) if str(r) != link.remote_id}
+    names = {text: text for text in said_in(there) if named(text) not in ("", link.remote_id)}
     by = copies.tags(strict.decode(held.base_sent or b"{}"))
-    copy = outgoing(with_labels(rendered(whole, views), whole), id, names, by, absolute=elsewhere(there))
+    copy = outgoing(with_labels(rendered(whole, views), whole), id, names, by, sides(house, partner), absolute=elsewhere(there))
     reply = await partner.server.update(type, id, copy, held.etag, there, partial(as_asked, house, partner, entry, stored, views, held))
     seen = await reading_back.seen(house, partner, held.remote_id, reply, copy)
     detail = attempts.went(f"sent to {partner.name} without its reference to what is taken back", why.on_behalf_of)

@@ -2,7 +2,8 @@
 
 Another gateway says 404 of what it has not and of what the person there keeps from us, and so may any server (`missing.NotKnown`); nothing tells
 us when that ends. So each copy is read again from time to time: soon where something came in from there since (a Consent, say), else once an
-hour. To read is to tell nothing.
+hour. To read is to tell nothing. So is what nobody could read at a server that seems to have been put back, which then goes by its version alone
+once that is over.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from ..gate import House
 from ..remote.client import Garbled, Refusal, Unknown
 from ..store.base import Fenced
 from .letting_go import HIDDEN
-from .missing import NOT_KNOWN, lacking, read
+from .missing import NOT_KNOWN, UNREADABLE, lacking, read
 from .partner import Partner
+from .put_back_there import put_back_lately
 from .recalling import UNSEEN
 
 SOON: Final = timedelta(minutes=1)
@@ -36,21 +38,24 @@ async def looked_again(house: House, partner: Partner) -> int:
     partner.looked_again, partner.stirred = at, False
     parked = await house.store.outbox_items(partner.name, "parked", LISTED)
     hidden: dict[str, list[int]] = defaultdict(list)
+    unread: set[str] = set()
     gateway = bool(parked) and (await partner.met()).gateway
     for item in parked:
-        if item["detail"] == NOT_KNOWN or (gateway and (item["detail"] in (HIDDEN, UNSEEN) or item["detail"].startswith("404:"))):
+        if item["detail"] == UNREADABLE:
+            unread.add(item["ref"])
+        if item["detail"] in (NOT_KNOWN, UNREADABLE) or (gateway and (item["detail"] in (HIDDEN, UNSEEN) or item["detail"].startswith("404:"))):
             hidden[item["ref"]].append(item["entry"])
     if not hidden:
         return 0
     count = Counter(item["ref"] for item in parked)
     ahead = sorted(ref for ref in hidden if ref > partner.looked_until) or sorted(hidden)
-    queued = 0
+    queued, believed = 0, bool(unread) and not await put_back_lately(house, partner)
     for n, ref in enumerate(ahead):
         if n == MOST or house.clock() > at + LONGEST:
             partner.stirred = True  # the rest in a minute
             break
         partner.looked_until = ref
-        if await _seen_again(house, partner, Ref(*ref.split("/"))):
+        if (believed and ref in unread) or await _seen_again(house, partner, Ref(*ref.split("/"))):
             alone = [Drop("parked", f"{partner.name} {ref}")] if count[ref] == len(hidden[ref]) else []
             with suppress(Fenced):  # an operator was quicker
                 await house.store.commit(*(Place(number, "parked", "queued") for number in hidden[ref]), *alone)

@@ -19,6 +19,7 @@ MARK: Final = "watermark"  # kept: by `<remote> doubted` that it lacks most of i
 KIND: Final = "missed"  # kept by `<remote> <Type/id there>`: when that server first said that it has it not
 KEPT: Final = timedelta(days=3)  # so a command once a day looks again in time
 UNLINKED: Final = timedelta(hours=1)  # so long what no link leads to waits for the recall that saw it there, once it counts
+UNREADABLE: Final = "they seem to have been put back, and what is there under its id cannot be read: look whether it is ours, then try again, or say that it is gone"
 NOT_KNOWN: Final = "it says 404 of it, and no search there says that it is gone: look whether it is there, then try again, or say that it is gone"
 
 
@@ -32,10 +33,11 @@ class NotYet(Refusal):
 
 
 class NotKnown(NotYet):
-    """404, seen twice, of what may be there all the same: it is listed, or a search for it is refused. It counts as there."""
+    """404, seen twice, of what may be there all the same: it is listed, or a search for it is refused. It counts as there. Or, with another `text`, what
+    stands there cannot be read, and may be another's (`put_back_there`)."""
 
-    def __init__(self, left: float) -> None:
-        super().__init__(0.0, left, NOT_KNOWN)
+    def __init__(self, left: float, text: str = NOT_KNOWN, since: float = 0.0) -> None:
+        super().__init__(since, left, text)
 
 
 async def now(house: House, partner: Partner, remote_id: str, *, told: bool = False) -> dict[str, Any] | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from .. import gate
 from ..domain import copies, said_again, strict
+from ..domain.addresses import Sides, addresses, readdressed
 from ..domain.bundle import references
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.limits import DEFAULT, Limits
 from ..domain.masked import HELD_BACK, held_back
+from ..domain.spelling import named
 from ..domain.types import Linked, Ref
 from ..gate import Context, House
 from ..gate.context import Remote
@@ -22,6 +24,7 @@ from .hooks import Hooks
 from .links import names_by_id
 
 ABSOLUTE = ("http:", "https:")
+LOOKED: Final = timedelta(minutes=1)  # for so long it is believed that an id there means what it did
 
 
 @dataclass
@@ -49,7 +52,7 @@ class Partner:
     identity_search: bool | None = None  # what was kept of whether it says who has an NHS number
     strangers: set[str] = field(default_factory=set)  # `Patient/id` there of people who are not here
     heard: dict[str, frozenset[str]] = field(default_factory=dict)  # by feed: the states that were looked at in the last window
-    met_again: dict[str, datetime] = field(default_factory=dict)  # `Type/id` there, when it was last seen to mean what it did
+    met_again: dict[str, datetime] = field(default_factory=dict)  # `Type/id` there, when it was last seen to mean what it did, the latest last (`met_now`)
     refused: set[str] = field(default_factory=set)  # the feeds that it refuses to be asked for now
     concurrency: int = 8  # entries of different people under way at once
     looked: tuple[int, str] | None = None  # under which directory and agreement `turning` looked last
@@ -69,6 +72,17 @@ class Partner:
     def name(self) -> str:
         return self.terms.name
 
+    def met_now(self, name: str, at: datetime) -> None:
+        """This `Type/id` there was seen at this moment to mean what it did. What was seen so longer ago than LOOKED is forgotten by the way."""
+        self.met_again.pop(name, None)
+        while self.met_again and not timedelta(0) <= at - next(iter(self.met_again.values())) < LOOKED:
+            del self.met_again[next(iter(self.met_again))]
+        self.met_again[name] = at
+
+    def met_lately(self, name: str, at: datetime) -> bool:
+        """Was it seen so within LOOKED?"""
+        return timedelta(0) <= at - self.met_again.get(name, at - LOOKED) < LOOKED
+
     async def met(self) -> Abilities:
         """What that server can do, by its /metadata."""
         known, self.abilities = self.abilities, await self.server.abilities_now(self.abilities)
@@ -77,15 +91,21 @@ class Partner:
         return self.abilities
 
 
+def sides(house: House, partner: Partner) -> Sides:
+    """Where a record has its address here, and there."""
+    return Sides(house.r4, house.base_url, partner.server.base)
+
+
 async def as_owner(house: House, partner: Partner, action: str) -> Context:
     """The organisation that owns the server, asking: `disclose` for what goes out, `access` for what it brings."""
     return replace(await gate.owner_of(house, partner.terms, action), beside=True)
 
 
 def outgoing(
-    body: Mapping[str, Any], remote_id: str | None, names: Mapping[str, str], by: Sequence[copies.Tag], *, absolute: bool = True
+    body: Mapping[str, Any], remote_id: str | None, names: Mapping[str, str], by: Sequence[copies.Tag], sides: Sides, *, absolute: bool = True
 ) -> dict[str, Any]:
-    """Our resource as that server gets it: its own id, the tags `by`, references to what it has, logical ones to what it has not.
+    """Our resource as that server gets it: its own id, the tags `by`, references to what it has, logical ones to what it has not; addresses
+    of what it has, and none of what it has not.
 
     `names` maps our `Type/id` to its `Type/id`. What began there keeps the tags that it has there: it is theirs. `absolute`: references to
     other servers stay as they are; else they, too, are logical ones.
@@ -96,12 +116,11 @@ def outgoing(
     if remote_id:
         out = {"resourceType": body["resourceType"], "id": remote_id, **out}
     renamed = _references(out, lambda r: _there(r, names, absolute))
-    assert isinstance(renamed, dict)
-    return renamed
+    return readdressed(renamed, sides.r4, lambda text: sides.sent(text, names))
 
 
-def incoming(body: Mapping[str, Any], ref: Ref | None, names: Mapping[str, str], said: Collection[str] = ()) -> dict[str, Any]:
-    """Their resource as ours: our id, references to ours, without the tags of gateways and what we said again. `names` maps their `Type/id` to ours; `said` is what
+def incoming(body: Mapping[str, Any], ref: Ref | None, names: Mapping[str, str], said: Collection[str] = (), sides: Sides | None = None) -> dict[str, Any]:
+    """Their resource as ours: our id, references and addresses to ours (of no version: theirs are not ours), without the tags of gateways and what we said again. `names` maps their `Type/id` to ours; `said` is what
     our own versions of it refer to: only that was held back by us, and is a reference again."""
     out = {k: v for k, v in said_again.without(dict(body)).items() if k != "id"}
     meta = {k: v for k, v in body.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "source")}
@@ -110,18 +129,19 @@ def incoming(body: Mapping[str, Any], ref: Ref | None, names: Mapping[str, str],
         out = {"resourceType": body["resourceType"], "id": ref.id, **out}
     renamed = _references(out, lambda r: _here(r, names, said))
     assert isinstance(renamed, dict)
-    return renamed
+    return readdressed(renamed, sides.r4, lambda text: sides.came(text, names)) if sides is not None else renamed
 
 
 def loosened(body: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, Any]:
     """The same with every reference to one of these made a logical one, that names it by what it is `called` (`Type/id`)."""
 
     def loosen(reference: dict[str, Any]) -> dict[str, Any]:
-        named = called.get(str(reference.get("reference", "")))
-        if named is None:
+        text = str(reference.get("reference", ""))
+        name = called.get(text) or called.get(named(text))
+        if name is None:
             return reference
         rest = {k: v for k, v in reference.items() if k not in ("reference", "identifier", "type")}
-        return {"type": named.split("/")[0], **rest, "identifier": {"system": HELD_BACK, "value": named}}
+        return {"type": name.split("/")[0], **rest, "identifier": {"system": HELD_BACK, "value": name}}
 
     changed = _references(dict(body), loosen)
     assert isinstance(changed, dict)
@@ -137,13 +157,18 @@ def theirs_to_tag(link: Linked) -> list[copies.Tag]:
 
 
 def local_references(body: Any) -> list[Ref]:
-    """Every `Type/id` this resource refers to, first mention first."""
-    found: dict[Ref, None] = {}
-    for text in references(body):
-        parts = text.split("/")
-        if len(parts) == 2 and parts[0][:1].isupper() and ":" not in text:
-            found[Ref(*parts)] = None
-    return list(found)
+    """Every `Type/id` this resource refers to, be it in a version, first mention first."""
+    return [Ref(*name.split("/")) for name in dict.fromkeys(map(named, references(body))) if name]
+
+
+def pointed_at(body: Mapping[str, Any], sides: Sides, base: str) -> list[Ref]:
+    """Every `Type/id` of the server of `base` that this refers to, or gives the address of."""
+    return [Ref(*name.split("/")) for name in dict.fromkeys([*map(str, local_references(body)), *addressed(sides, base, body)])]
+
+
+def addressed(sides: Sides, base: str, *bodies: Mapping[str, Any] | None) -> list[str]:
+    """Every `Type/id` of the server of `base` of which these give the address."""
+    return [name for body in bodies for text in addresses(body or {}, sides.r4) if (name := sides.named(text, base))]
 
 
 def said_in(*bodies: Any) -> frozenset[str]:
@@ -151,19 +176,19 @@ def said_in(*bodies: Any) -> frozenset[str]:
     return frozenset(text for body in bodies for text in references(body))
 
 
-def named_in(body: Any, base_url: str) -> dict[Ref, None]:
-    """Every resource here that this names by our own id, first mention first: in a reference of whatever spelling, or as one held back."""
+def named_in(body: Any, sides: Sides) -> dict[Ref, None]:
+    """Every resource here that this names by our own id, first mention first: in a reference of whatever spelling, as one held back, or by an address."""
     found: dict[Ref, None] = {}
 
     def note(reference: dict[str, Any]) -> dict[str, Any]:
-        text = str(reference.get("reference") or held_back(reference) or "").removeprefix(f"{base_url}/").split("/_history/")[0]
+        text = str(reference.get("reference") or held_back(reference) or "").removeprefix(f"{sides.ours}/").split("/_history/")[0]
         type, _, id = text.partition("/")
         if (type == "Patient" or "reference" in reference) and type[:1].isupper() and id and "/" not in id:
             found[Ref(type, id)] = None
         return reference
 
     _references(body, note)
-    return found
+    return found | dict.fromkeys(Ref(*name.split("/")) for name in addressed(sides, sides.ours, body))
 
 
 def elsewhere(body: Mapping[str, Any]) -> bool:
@@ -186,12 +211,13 @@ def _there(reference: dict[str, Any], names: Mapping[str, str], absolute: bool) 
 
 
 def _here(reference: dict[str, Any], names: Mapping[str, str], said: Collection[str]) -> dict[str, Any]:
-    named = held_back(reference)
-    if named is not None and named in said:
+    held = held_back(reference)
+    if held is not None and held in said:
         rest = {k: v for k, v in reference.items() if k not in ("identifier", "type")}
-        return {"reference": named, **rest}
+        return {"reference": held, **rest}
     text = str(reference.get("reference", ""))
-    return {**reference, "reference": names[text]} if text in names else reference
+    ours = names.get(text) or names.get(named(text))
+    return {**reference, "reference": ours} if ours is not None else reference
 
 
 def _references(node: Any, change: Any) -> Any:

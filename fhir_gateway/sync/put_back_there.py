@@ -27,6 +27,7 @@ from .waiting import both_kept, deletion_kept
 from .whose import held_by_name, names_of
 
 Standing = Literal["as agreed", "older", "beside", "another"]
+LOOKED_AT: Final = 60.0  # seconds, until that is looked at again
 _VERSION: Final = re.compile(r'(?:W/)?"([A-Za-z0-9.-]{1,64})"')
 
 
@@ -75,19 +76,28 @@ def _who(patient: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 async def another_there(house: House, partner: Partner, link: Linked, *, recall: bool = True) -> bool:
-    """Is something else there under this id now. Asked before it is written over or deleted, for a version may be given twice as well. What cannot
-    be read holds back no `recall`; anything else waits: Down."""
+    """Is something else there under this id now. Asked before it is written over or deleted, for a version may be given twice as well. Nothing
+    is written over what gives no answer or is not ours to read: Down, Unknown, Refusal. That holds back no `recall`, and what comes in a shape that
+    cannot be kept holds back nothing, for the version that it names does; unless they seem to have been put back (NotKnown)."""
     if not given_twice(link):
         return False
     try:
         there = (await missing.read(house, partner, link.remote_id)).body or {}
         return await other(house, partner, link, there)
-    except (Garbled, Refusal, Unknown):  # said by the request that follows
-        return False
-    except Down:
-        if not recall:
+    except (Down, Refusal, Unknown) as e:
+        if isinstance(e, Refusal) and e.status in (404, 410):  # said by the request that follows
+            return False
+        if not recall and not isinstance(e, Garbled):
             raise
+        if await put_back_lately(house, partner):
+            raise missing.NotKnown(5 * LOOKED_AT, missing.UNREADABLE, LOOKED_AT / 3) from None
         return False
+
+
+async def put_back_lately(house: House, partner: Partner) -> bool:
+    """Do they lack much of what they are known to have, or is what they lost sent there again."""
+    resending = await house.store.kept(*missing.resending(partner), house.clock())
+    return resending is not None or await missing.doubt(house, partner.name) is not None
 
 
 async def other(house: House, partner: Partner, link: Linked, there: Mapping[str, Any]) -> bool:

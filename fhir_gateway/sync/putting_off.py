@@ -8,7 +8,7 @@ from ..domain.types import Close, Delay, Queued
 from ..gate import House, may_send
 from ..remote.client import Refusal, Unknown
 from ..store.base import URGENT, StoreError, Taken
-from .missing import NOT_KNOWN, NotKnown, NotYet
+from .missing import NotKnown, NotYet
 from .one_by_one import looked_at
 from .partner import Partner, as_owner
 from .recalling import RECALL_LATE, tell_once
@@ -97,4 +97,4 @@ async def _not_yet(house: House, partner: Partner, entry: Queued, e: NotYet, tal
         await later(house, partner, entry, e)
         tally.delayed += 1
         return
-    await _parked(house, partner, entry, Refusal(OURS, NOT_KNOWN), tally)
+    await _parked(house, partner, entry, Refusal(OURS, e.text), tally)

@@ -12,6 +12,7 @@ import msgspec
 from ..domain import strict
 from ..domain.masked import found_again
 from ..domain.reconcile import theirs_alone
+from ..domain.spelling import spelled_as
 from ..domain.types import Close, Delay, Disclosed, Keep, Linked, Op, Queued, Stored
 from ..domain.withheld import says_more
 from ..gate import Context, House, may_send
@@ -27,7 +28,7 @@ from .leaving import AskAgain
 from .letting_go import HIDDEN, MOST_LOOKS, REFERRED_TO, Stays, delete_there, gone
 from .links import began_there, changed, etag_of, over
 from .one_by_one import looked_at
-from .partner import Partner, as_owner, local_references, outgoing, theirs_to_tag
+from .partner import Partner, as_owner, outgoing, pointed_at, sides, theirs_to_tag
 from .recognising import theirs_to_write
 from .tally import Tally
 from .turning import MOST
@@ -251,7 +252,7 @@ async def _put_back(
         raise Stays(ENTWINED)
     number = next((n for n, (_, by_them) in enumerate(versions) if not by_them), number)  # what came later is to be sent again, once it may
     names = {}
-    for target in local_references(body):
+    for target in pointed_at(body, sides(house, partner), house.base_url):
         other = await house.store.link(partner.name, target)
         if other is not None and not other.gone:
             names[str(target)] = other.remote_id
@@ -261,7 +262,7 @@ async def _put_back(
     names |= await as_they_wrote(house, partner, body, held, True)
     type, id = link.remote_id.split("/")
     await partner.met()  # of a gateway it is known how its ETags are, so nothing needs to be seen first
-    copy = outgoing(body, id, names, theirs_to_tag(link), absolute=partner.absolute)
+    copy = spelled_as(outgoing(body, id, names, theirs_to_tag(link), sides(house, partner), absolute=partner.absolute), base, partner.server.base)
     holding = partial(attempts.renewed, house, partner, entry, entry.ref)
     if await put_back_there.another_there(house, partner, link):
         return changed(link, gone=True)

@@ -19,7 +19,7 @@ from . import identity, missing
 from .feed import Change, askable, change_of
 from .links import etag_of
 from .not_taken import left_out
-from .partner import Partner, as_owner, said_in
+from .partner import Partner, addressed, as_owner, said_in, sides
 from .taking import apply
 from .tally import Tally, ignored
 from .uniting import as_here
@@ -119,12 +119,16 @@ async def _changed(house: House, partner: Partner, link: Linked, item: dict[str,
     wanted = body if body is not None else item["body"]
     if (wanted.get("resourceType"), wanted.get("id")) != (link.ref.type, link.ref.id):
         raise Problem("bad-request", f"The corrected resource must be {link.ref}, as it is called here.", "id")
+    if link.ref.type == "Consent" and gate.theirs(stored):
+        await gate.keep_foreign(ctx, wanted, stored.facts.patients, over=stored, also=lambda _: over)
+        return Tally(pulled=1)
     then = await house.store.version(link.ref, int(item.get("version", stored.version)))
     base = strict.decode(then.body) if then is not None and then.body is not None else None
     local = strict.decode(stored.body or b"")
     if link.ref.type == "Patient" and (why := unlike(local, wanted)):
         raise identity.wrong(why)
-    await only_shared(house, partner, wanted, said_in(local, base))
+    at = sides(house, partner)
+    await only_shared(house, partner, wanted, {*said_in(local, base), *addressed(at, at.ours, local, base)})
     step = reconcile(base, local, wanted)
     if isinstance(step, Conflict):
         kept, also = await both_kept(house, partner, ctx, stored, wanted, step)

@@ -12,6 +12,7 @@ from ..domain.directory import NO_PATIENT_DATA
 from ..domain.labels import with_labels
 from ..domain.masked import found_again
 from ..domain.rendering import put_back, rendered
+from ..domain.spelling import spelled_as
 from ..domain.types import Close, Delay, Disclosed, Linked, Note, Op, Queued, Ref, Send, Stored
 from ..gate import Context, Grounds, House, grounds, may_keep, may_send, shown_to
 from ..gate.context import note
@@ -23,7 +24,7 @@ from .attempts import Attempt, sent_open
 from .leaving import AskAgain, as_asked
 from .letting_go import Stays, delete_there
 from .links import began_there, changed, etag_of, id_of, over, same
-from .partner import Partner, as_owner, elsewhere, local_references, outgoing, theirs_to_tag
+from .partner import Partner, as_owner, elsewhere, local_references, outgoing, pointed_at, sides, theirs_to_tag
 from .put_back_there import another_there
 from .recalling import take_back
 from .renaming import named_otherwise
@@ -131,7 +132,7 @@ async def send(
     ref = stored.ref
     live = link if link is not None and not link.gone else None
     theirs = began_there(live)
-    before = await attempts.of(house, partner, ref) if stored.facts.patients else None
+    before = await attempts.of(house, partner, ref)
     if live is not None and theirs and live.version == stored.version:
         return [changed(live), *_known(ctx, partner, ref, before)]
     if live is not None:
@@ -151,7 +152,8 @@ async def send(
     if held is not None:
         names |= await as_they_wrote(house, partner, body, held, theirs)
     by = theirs_to_tag(live) if live is not None and theirs else [*await tags.came_with(house, stored), copies.tag(house.name, ref.id)]
-    copy = outgoing(body, live.remote_id.split("/")[1] if live else None, names, by, absolute=partner.absolute)
+    copy = outgoing(body, live.remote_id.split("/")[1] if live else None, names, by, sides(house, partner), absolute=partner.absolute)
+    copy = spelled_as(copy, strict.decode(held), partner.server.base) if held is not None else copy
     if live is not None and held is not None and same(strict.decode(held), copy):
         more = await _never_noted(house, partner, ctx, stored) if before is None and not theirs else []
         agreed = changed(live, version=stored.version, base_sent=live.base_sent or strict.dump(copy))
@@ -171,8 +173,8 @@ async def send(
     known = await _looked_for(house, partner, stored, before) if live is None else None
     why = await grounds(ctx, partner.terms, stored)
     try:
-        attempt = await attempts.begin(house, partner, entry, stored, before, why, copy) if stored.facts.patients else None
-    except Taken:  # another lane sends it at this moment
+        attempt = await attempts.begin(house, partner, entry, stored, before, why, copy)
+    except Taken:  # another lane sends it at this moment, or another worker's
         raise MayArrive from None
     try:
         asking = partial(as_asked, house, partner, entry, stored, views, link)
@@ -180,7 +182,7 @@ async def send(
     except Fenced:  # what is under way is written down by whoever holds the entry now
         raise
     except Exception as e:
-        if attempt is not None and attempts.nothing_left(e):
+        if attempts.nothing_left(e):
             await house.store.commit(attempts.as_before(partner, ref, before))
         if isinstance(e, Differs):
             raise AskAgain(await _adopt(house, partner, stored, link, e.there, before)) from None
@@ -232,7 +234,7 @@ async def _recorded(
     seen = await reading_back.seen(house, partner, remote_id, reply, copy)
     there = seen or {}
     if ref.type == "Patient":
-        partner.met_again[remote_id] = house.clock()
+        partner.met_now(remote_id, house.clock())
     linked = Linked(
         partner.name, ref, remote_id, reply.etag or etag_of(there), str(there.get("meta", {}).get("lastUpdated", "")),
         stored.version, strict.dump(copy), strict.dump(seen) if seen is not None else None, began_there=began_there(live),
@@ -302,8 +304,9 @@ async def _home(house: House, partner: Partner, stored: Stored, was: Linked | No
 
 
 async def _looked_for(house: House, partner: Partner, stored: Stored, before: Attempt | None) -> dict[str, Any] | None:
-    """Where that server does not say that it creates on condition, our tag is looked for first. MayArrive where nothing bears it yet."""
-    if stored.ref.type in (await partner.met()).conditional_create:
+    """Where that server does not say that it creates on condition, our tag is looked for first; so it is for an entry of the directory that
+    another worker may have under way, for some look and create in two steps. MayArrive where nothing bears it yet."""
+    if stored.ref.type in (await partner.met()).conditional_create and (stored.facts.patients or before is None):
         return None
     try:
         there = await attempts.copy_there(house, partner, stored.ref, stored.facts.patients)
@@ -342,7 +345,8 @@ async def _targets(
 ) -> dict[str, str]:
     """What this refers to goes first, as far as it may go; a circle is cut here and closed by the later update."""
     names: dict[str, str] = {}
-    for target in local_references(body):
+    referred = set(local_references(body))
+    for target in pointed_at(body, sides(house, partner), house.base_url):
         link = await house.store.link(partner.name, target)
         if link is not None and not link.gone:
             names[str(target)] = link.remote_id
@@ -351,7 +355,12 @@ async def _targets(
             continue
         one_at_a_time = target.type in NO_PATIENT_DATA and not any(r.type in NO_PATIENT_DATA for r in on_the_way)
         async with partner.shared if one_at_a_time else nullcontext():
-            remote_id = await _ahead(house, partner, entry, ctx, target, tally, on_the_way)
+            try:
+                remote_id = await _ahead(house, partner, entry, ctx, target, tally, on_the_way)
+            except Refusal:  # of its own it is said; what gives its address goes without it
+                if target in referred:
+                    raise
+                remote_id = None
         if remote_id:
             names[str(target)] = remote_id
     return names

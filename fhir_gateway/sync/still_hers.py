@@ -6,8 +6,7 @@ What is there and cannot be read as a Patient is nobody's whom we know, unless i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from ..domain import strict
 from ..domain.identity import unlike
@@ -22,14 +21,6 @@ from .partner import Partner, as_owner
 from .recognising import theirs_to_write
 from .shapes import misshapen, too_much
 from .uniting import waits_no_more
-
-LOOKED: Final = timedelta(minutes=1)  # for so long it is believed that an id there means what it did
-
-
-def lately(house: House, partner: Partner, name: str) -> bool:
-    """Was this `Type/id` there seen to mean what it did within LOOKED?"""
-    now = house.clock()
-    return timedelta(0) <= now - partner.met_again.get(name, now - LOOKED) < LOOKED
 
 
 async def strange(house: House, partner: Partner, link: Linked | None, there: Mapping[str, Any]) -> bool:
@@ -52,7 +43,7 @@ async def before_making(house: House, partner: Partner, people: Collection[str],
     is somebody else, or not to be known. Who may not be looked at holds back nothing. Unknown, Down."""
     for person in (p for p in people if p != str(made)):
         link = await house.store.link(partner.name, Ref(*person.split("/")))
-        if link is None or link.gone or not given_twice(link) or lately(house, partner, link.remote_id):
+        if link is None or link.gone or not given_twice(link) or partner.met_lately(link.remote_id, house.clock()):
             continue
         try:
             there = (await missing.read(house, partner, link.remote_id)).body or {}
@@ -60,7 +51,7 @@ async def before_making(house: House, partner: Partner, people: Collection[str],
             continue
         if await strange(house, partner, link, there) or await _another(house, partner, link, there):
             raise AskAgain
-        partner.met_again[link.remote_id] = house.clock()
+        partner.met_now(link.remote_id, house.clock())
 
 
 async def _another(house: House, partner: Partner, link: Linked, there: dict[str, Any]) -> bool:

@@ -25,14 +25,15 @@ from .deleting import deleted_there
 from .feed import ID, Change, askable, change_of, utc
 from .links import began_there, changed, etag_of, given_twice, kept, over, same
 from .not_taken import far, left_out, lost_here, never_here, too_big, unread
-from .partner import Partner, as_owner, incoming, local_references
+from .partner import Partner, as_owner, incoming, local_references, pointed_at, sides
 from .renaming import named_otherwise
+from .said_anew import said_anew
 from .shapes import misshapen, too_much
-from .still_hers import lately, strange
+from .still_hers import strange
 from .tally import Tally, ignored
 from .uniting import Again, merged, refused, waits_no_more
 from .waiting import DELETED, Corrected, broken, quarantine
-from .whose import held_by_name, names_of, only_shared, unsure, whose
+from .whose import held_by_name, names_of, only_shared, told_otherwise, unsure, whose
 
 LOOKS = 3  # while we write the same at this moment
 
@@ -212,7 +213,7 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
     tally = Tally()
     under_way.seen.add(remote_id)
     with under_way.deeper():
-        for target in local_references(there):
+        for target in pointed_at(there, sides(house, partner), partner.server.base):
             name = str(target)
             if target.type == "Patient" or left_out(house, partner, target.type) or not ID.fullmatch(target.id):
                 continue
@@ -230,7 +231,7 @@ async def _ahead(house: House, partner: Partner, there: dict[str, Any], remote_i
 
 async def _met_again(house: House, partner: Partner, there: dict[str, Any], under_way: Ahead) -> Tally:
     """Since they were put back, an id may be given again: whom this is about, and a copy of ours that it names, are taken in first where what has
-    their short ids there is not as it is known. Once in `still_hers.LOOKED` of each. Unknown where it cannot be read whom."""
+    their short ids there is not as it is known. Once in `partner.LOOKED` of each. Unknown where it cannot be read whom."""
     tally = Tally()
     under_way.seen.add(f"{there['resourceType']}/{there['id']}")
     for target in local_references(there):
@@ -238,7 +239,7 @@ async def _met_again(house: House, partner: Partner, there: dict[str, Any], unde
         link = await house.store.link_by_remote(partner.name, name) if under_way.new(name) else None
         if link is None or link.gone or not given_twice(link) or (target.type != "Patient" and began_there(link)):
             continue
-        if lately(house, partner, name) or not ID.fullmatch(target.id):
+        if partner.met_lately(name, house.clock()) or not ID.fullmatch(target.id):
             continue
         try:
             found = await under_way.at(house, partner, name)
@@ -246,7 +247,7 @@ async def _met_again(house: House, partner: Partner, there: dict[str, Any], unde
             if target.type == "Patient" and isinstance(e, Unknown):
                 raise
             found = None
-        partner.met_again[name] = house.clock()
+        partner.met_now(name, house.clock())
         if found is not None and not await strange(house, partner, link, found) and not _known(link, found):
             with under_way.deeper():
                 tally.add(await apply(house, partner, change_of(found), under_way, fresh=True))
@@ -265,6 +266,10 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
         if await strange(house, partner, link, there) and not await identity.unsure(house, partner, [str(link.ref)]):
             return ignored("somebody whom this partner and we do not share")
         return await quarantine(house, partner, ctx, link.remote_id, there, wrong, [])
+    if link.ref.type == "Consent" and began_there(link) and stored is not None and gate.theirs(stored):
+        tally = await _ahead(house, partner, there, link.remote_id, under_way)
+        tally.add(await said_anew(house, partner, ctx, link, stored, there, under_way))
+        return tally
     attempt = await attempts.of(house, partner, link.ref)
     if attempt is not None and attempts.put_back(attempt, there):
         held = strict.dump(there)
@@ -316,6 +321,9 @@ async def _new_there(house: House, partner: Partner, change: Change, under_way: 
     except Problem as p:
         tally.add(await refused(house, partner, ctx, change["id"], there, p, []))
         return tally
+    if not names and await told_otherwise(house, partner, ctx, there):
+        tally.add(await quarantine(house, partner, ctx, change["id"], there, because("said-otherwise", type), []))
+        return tally
     if not names:
         tally.add(ignored("about nobody whom this partner and we share"))
         return tally
@@ -327,10 +335,11 @@ async def _new_there(house: House, partner: Partner, change: Change, under_way: 
     if held and (done := await _by_another_way(house, partner, ctx, change, names, held, under_way)) is not None:
         tally.add(done)  # it came while that was fetched
         return tally
-    names |= under_way.ours
-    body = copies.tagged(incoming(there, None, names | await names_of(house, partner, there, None)), held)
+    every = await names_of(house, partner, there, None)
+    names |= {their: ours for their, ours in every.items() if not ours.startswith("Patient/")} | under_way.ours
+    body = copies.tagged(incoming(there, None, names | every, (), sides(house, partner)), held)
     if corrected is not None:
-        body = copies.tagged(incoming(corrected.about(names), None, names | await names_of(house, partner, corrected.body, None)), held)
+        body = copies.tagged(incoming(corrected.about(names), None, names | await names_of(house, partner, corrected.body, None), (), sides(house, partner)), held)
     sent = strict.dump(there)
 
     def linked(written: gate.Written) -> list[Op]:

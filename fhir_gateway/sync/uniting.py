@@ -19,10 +19,10 @@ from ..domain.types import VIEW, Cut, Drop, Linked, Op, Send, Stored
 from ..gate import Context, House
 from . import identity, reading_back
 from .links import began_there, changed, etag_of
-from .partner import Partner, as_owner, incoming, local_references, said_in
+from .partner import Partner, addressed, as_owner, incoming, said_in, sides
 from .tally import Tally
 from .waiting import both_kept, quarantine
-from .whose import called_by_both, called_there, copies_named, held_by_name, names_of, only_shared
+from .whose import called_by_both, called_now, called_there, held_by_name, names_of, only_shared
 
 
 class Again(Exception):
@@ -51,14 +51,14 @@ async def as_here(
     """What both sides agreed on last (None of a copy that was found there) and theirs now, as it is called here, with what either side held back
     put in its place; ours; and what they may name. `names`: their `Type/id` to ours."""
     local = strict.decode(stored.body or b"")
-    names = await copies_named(house, partner, local, {r for r in map(str, local_references(there)) if r not in names}) | names
+    names = await called_now(house, partner, local, there, names)
     as_them = await as_owner(house, partner, "disclose")
     names |= {their: ours for ours, their in (await called_there(house, partner, as_them, local, ())).items() if their in names}
     views = Cut(VIEW) if began_there(link) else await gate.shown_to(as_them, partner.terms, stored)
     then = local if stored.version == link.version else await _then(house, link, local)
-    said, held = said_in(local, then), await reading_back.agreed(house, partner, link, there)
-    base = incoming(held, link.ref, names, said) if held is not None else None
-    theirs = incoming(there, link.ref, names, said)
+    at, said, held = sides(house, partner), said_in(local, then), await reading_back.agreed(house, partner, link, there)
+    base = incoming(held, link.ref, names, said, at) if held is not None else None
+    theirs = incoming(there, link.ref, names, said, at)
     local, then = found_again(local, theirs, names), found_again(then, theirs, names)
     if link.version:
         base, theirs = shown_again(base, rendered(then, views), theirs)
@@ -66,7 +66,7 @@ async def as_here(
         _, theirs = shown_again(None, rendered(then, views), theirs)
     agreed = _restored(then, base, views) if base is not None else None
     local = unmasked(local, agreed, agreed) if agreed is not None else local
-    return agreed, _restored(then, theirs, views), local, {*names.values(), *said}
+    return agreed, _restored(then, theirs, views), local, {*names.values(), *said, *addressed(at, at.ours, local, then)}
 
 
 async def _united(

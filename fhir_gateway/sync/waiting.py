@@ -21,8 +21,10 @@ from ..gate.raising import SETTLE, raise_task
 from ..gate.settling import CONFLICT, DELETED
 from ..gate.telling import tell
 from ..remote.client import Refusal
+from ..store.base import Moved, Stale
 from .feed import Change
 from .partner import Partner, local_references
+from .taken_as_no import closed_by
 from .tally import Tally, ignored
 
 log = structlog.get_logger()
@@ -172,26 +174,33 @@ async def quarantine(
 
     What is kept of one partner is bounded: `most` (or MOST) items, the first MOST_WHOLE of them with their bodies, of LONGEST at most. Of the
     others the body is read there again when it is replayed. What is not kept at all commits nothing of `also`: ours does not go over it.
+    A Consent that may be a no closes, whatever else is kept of it (`taken_as_no`). Moved.
     """
     key = f"{partner.name} {remote_id}"
     kept, count = await house.store.kept(QUARANTINE, key, ctx.at), await house.store.kept_count(QUARANTINE, ctx.at, f"{partner.name} ")
-    if kept is None and count >= (most or MOST) and remote_id != MORE:
-        return await _more(house, partner, ctx)
     before = strict.decode(kept) if kept is not None else {}
+    link = await house.store.link_by_remote(partner.name, remote_id)
+    stored = await house.store.get(link.ref) if link is not None else None
+    closes, closing = await closed_by(house, partner, ctx, remote_id, body, p, before, link, stored)
+    if kept is None and count >= (most or MOST) and remote_id != MORE:
+        if closing:
+            await house.store.commit(*closing)
+        return await _more(house, partner, ctx)
     size, about = len(strict.dump(body)), body
     whole = count < MOST_WHOLE or (bool(before) and len(strict.dump(before["body"])) > BRIEF)
     if size > (LONGEST if whole else BRIEF):
         body = {"left_out": True, "size": size}
-    link = await house.store.link_by_remote(partner.name, remote_id)
-    stored = await house.store.get(link.ref) if link is not None else None
     item = {
         "item": before.get("item") or house.new_id(), "remote": partner.name, "id": remote_id, "at": before.get("at") or ctx.at.isoformat(),
         "tried": ctx.at.isoformat(), "tries": int(before.get("tries", 0)) + 1, "body": body, "outcome": outcome(p.issues[:MOST_ISSUES]), "kind": p.kind,
-        "people": await _about(house, partner, stored, about, people), **({"ref": str(stored.ref), "version": stored.version} if stored is not None else {}),
+        "people": await _about(house, partner, stored, about, people), **({"ref": str(stored.ref), "version": stored.version} if stored is not None else {}), **closes,
     }  # fmt: skip
     trail = note(ctx, "U", "sync", None, (), allowed=False, detail=f"quarantined: {p.kind}")
     told = tell("identity", str(stored.ref), "privacy-officer") if stored is not None and stored.ref.type == "Patient" and p.kind == "conflict" and not before else []
-    await house.store.commit(*also, Keep(QUARANTINE, key, strict.dump(item)), trail, *told)
+    try:
+        await house.store.commit(*also, *closing, Keep(QUARANTINE, key, strict.dump(item)), trail, *told)
+    except Stale as e:  # what closes was changed meanwhile: it is looked at again
+        raise Moved(str(e)) from None
     return Tally(turned_away={remote_id})
 
 

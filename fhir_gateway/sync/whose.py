@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..domain import copies, strict
+from ..domain.addresses import addresses
 from ..domain.directory import NOBODYS
-from ..domain.identity import unlike
+from ..domain.identity import nhs_numbers, unlike
 from ..domain.masked import all_held_back
 from ..domain.problem import Problem
 from ..domain.reasons import because
+from ..domain.spelling import named, said_otherwise
 from ..domain.types import Ref
 from ..gate import Context, House
+from ..gate.identifying import with_number
 from ..remote.client import Refusal
 from . import belonging, identity, originals, recognising, tags
 from .ahead import Ahead
 from .feed import ID
 from .links import began_there, given_twice
-from .partner import Partner, local_references, loosened, named_in, said_in
+from .partner import Partner, local_references, loosened, named_in, pointed_at, said_in, sides
 from .shapes import misshapen, too_much
 
 
 async def whose(house: House, partner: Partner, ctx: Context, there: dict[str, Any], ahead: Ahead) -> dict[str, str]:
     """Their `Type/id` to ours; empty where it is about nobody who is here. Problem conflict where it is not sure about whom; Far."""
-    names = await names_of(house, partner, there, None)
-    names = {their: ours for their, ours in names.items() if not await _somebody_else(house, partner, their, ahead)}
+    referred, names = set(map(str, local_references(there))), await names_of(house, partner, there, None)  # an address makes nothing anybody's
+    names = {their: ours for their, ours in names.items() if their in referred and not await _somebody_else(house, partner, their, ahead)}
     names |= await recognising.recognised(house, partner, ctx, there, ahead)
+    names |= await _by_our_address(house, partner, there)
     people = [ours for ours in names.values() if ours.startswith("Patient/")]
     if await identity.unsure(house, partner, people):
         raise unsure()
     return names if people else {}
+
+
+async def told_otherwise(house: House, partner: Partner, ctx: Context, there: dict[str, Any]) -> bool:
+    """May this, which names nobody who is here by their record there, be about somebody whom we share: it says so in a way that nobody can follow.
+    Not where an NHS number says that it is somebody else."""
+    for said in said_otherwise(there):
+        numbers = nhs_numbers({"identifier": said})
+        people = [person for number in numbers for person in await with_number(ctx, number)]
+        links = [await house.store.link(partner.name, person.ref) for person in people]
+        if not numbers or any(link is not None and not link.gone for link in links):
+            return True
+    return False
 
 
 async def _somebody_else(house: House, partner: Partner, name: str, ahead: Ahead) -> bool:
@@ -54,6 +70,17 @@ async def _somebody_else(house: House, partner: Partner, name: str, ahead: Ahead
     return not recognising.theirs_to_write(link) or stored is None or bool(unlike(strict.decode(stored.body or b"{}"), theirs))
 
 
+async def _by_our_address(house: House, partner: Partner, there: dict[str, Any]) -> dict[str, str]:
+    """Whom we share with them and they name as a record of this server, by its address, to `Patient/id` here."""
+    out: dict[str, str] = {}
+    for text in said_in(there):
+        name = named(text.removeprefix(f"{house.base_url}/")) if text.startswith(f"{house.base_url}/") else ""
+        link = await house.store.link(partner.name, Ref(*name.split("/"))) if name.startswith("Patient/") else None
+        if link is not None and not link.gone:
+            out[text] = name
+    return out
+
+
 async def _there(partner: Partner, name: str) -> dict[str, Any] | None:
     return (await partner.server.read(*name.split("/"))).body
 
@@ -67,7 +94,7 @@ async def names_of(house: House, partner: Partner, there: dict[str, Any], sent: 
     not fetch, also by the tag of our copy of it."""
     out: dict[str, str] = {}
     bodies = [there] + ([strict.decode(sent)] if sent else [])
-    for target in dict.fromkeys(t for b in bodies for t in local_references(b)):
+    for target in dict.fromkeys(t for b in bodies for t in pointed_at(b, sides(house, partner), partner.server.base)):
         link = await house.store.link_by_remote(partner.name, str(target))
         if link is not None and not (link.gone and await _of_others(house, partner, link.ref, there)):
             out[str(target)] = str(link.ref)
@@ -108,6 +135,18 @@ async def copies_named(house: House, partner: Partner, body: dict[str, Any], sai
         if id is not None and f"{target.type}/{id}" in said:
             out[f"{target.type}/{id}"] = str(target)
     return out
+
+
+async def called_now(house: House, partner: Partner, body: dict[str, Any], there: dict[str, Any], names: Mapping[str, str]) -> dict[str, str]:
+    """`names`, their `Type/id` to ours, with what our `body` refers to as a copy of what they refer to, and no link tells of: where no link names
+    it, and where a link names a copy of before, for it is over or that copy is deleted here. Who a person is, is asked elsewhere."""
+    unsaid = {str(t) for t in local_references(there)} - names.keys()
+    for target in (t for t in local_references(there) if str(t) in names and t.type != "Patient"):
+        link = await house.store.link_by_remote(partner.name, str(target))
+        stored = await house.store.get(link.ref) if link is not None and names[str(target)] == str(link.ref) else None
+        if link is not None and stored is not None and (link.gone or stored.deleted):
+            unsaid.add(str(target))
+    return dict(names) | await copies_named(house, partner, body, unsaid)
 
 
 async def called_there(house: House, partner: Partner, ctx: Context, body: dict[str, Any], known: Collection[str]) -> dict[str, str]:
@@ -151,13 +190,14 @@ async def called_by_both(house: House, partner: Partner, *bodies: dict[str, Any]
 async def as_they_wrote(house: House, partner: Partner, body: dict[str, Any], held: bytes, theirs: bool) -> dict[str, str]:
     """Ours, as it goes out in `body`, to theirs: what they refer to in `held` and we have nothing of stays as they wrote it; in a record of
     theirs also what was there and is gone."""
-    said, names = {str(r) for r in local_references(strict.decode(held))}, {}
-    for target in local_references(body):
-        link = await house.store.link(partner.name, target)
-        if link is None and str(target) in said and await house.store.get(target) is None:
-            names[str(target)] = str(target)
+    there = strict.decode(held)
+    said, names, written = {str(r) for r in local_references(there)}, {}, said_in(there) | set(addresses(there, house.r4))
+    for text, name in [(text, named(text)) for text in sorted(said_in(body) | set(addresses(body, house.r4)))]:
+        link = await house.store.link(partner.name, Ref(*name.split("/"))) if name else None
+        if name and link is None and text in written and await house.store.get(Ref(*name.split("/"))) is None:
+            names[text] = text
         elif theirs and link is not None and link.gone and link.remote_id in said:
-            names[str(target)] = link.remote_id
+            names[name] = link.remote_id
     copied = await copies_named(house, partner, body, said)
     return {ours: their for their, ours in copied.items()} | names
 
@@ -166,7 +206,7 @@ async def only_shared(house: House, partner: Partner, body: dict[str, Any], know
     """Of what is here theirs, as it is to be written, names nothing by our own id but what this partner and we share, and `known`: whom and
     what they named as it is called there, and what our own versions of it refer to. The directory is everybody's. Problem forbidden.
     """
-    for ref in named_in(body, house.base_url):
+    for ref in named_in(body, sides(house, partner)):
         if str(ref) in known or ref.type in NOBODYS or await house.store.get(ref) is None:
             continue
         link = await house.store.link(partner.name, ref)

@@ -229,9 +229,12 @@ async def outside_is_what_they_may_see(
     ours = {k.name: here_of(house, k.body) for k in there.history if k.body is not None and here_of(house, k.body)}
     every = await house.store.links(name, count=MANY)
     ours = {n: ref for n, body in there.fetched if (ref := here_of(house, body))} | ours | {link.remote_id: str(link.ref) for link in every}  # also as it was called before
+    sent = dict[str, str]()
     for stored in await versions(house.store):  # what they sent here is called as it is at home, too, where no link came to tell of it
         found = (copies.parts(code) for code in copies.codes(strict.decode(stored.body or b"{}")))
-        ours = {f"{stored.ref.type}/{p[1]}": str(stored.ref) for p in found if p is not None and p[0] != house.name} | ours
+        home = [f"{stored.ref.type}/{p[1]}" for p in found if p is not None and p[0] != house.name]
+        ours = dict.fromkeys(home, str(stored.ref)) | ours
+        sent |= {str(stored.ref): their for their in home}
     now = {str(link.ref): ours[link.remote_id] for link in every}  # of what has been here twice, as it is called now
     held = {ref: there.held[link.remote_id] for ref, link in links.items() if link.remote_id in there.held}
     live = {now.get(ref, ref) for ref in held}
@@ -256,7 +259,9 @@ async def outside_is_what_they_may_see(
         whole = named_there(strict.decode(stored.body or b"{}"), held[ref], ours)
         seen = with_labels(rendered(whole, await gate.shown_to(ctx, partner.terms, stored)), whole)
         theirs = plain(held[ref], ours, live)
-        mine = as_kept(plain(seen, now, live), theirs, stored.ref.type, dropped)
+        said = {r.get("reference") for r in references(seen)}  # who names both copies of one thing names it twice
+        newer = {ref: ours[home] for ref, home in sent.items() if ref in said - now.keys() and ours[home] not in said}
+        mine = as_kept(plain(seen, now | newer, live), theirs, stored.ref.type, dropped)
         if mine != theirs and ref not in closed:
             out.append(f"I5 {ref} differs at {name}: here {difference(mine, theirs)}, there {difference(theirs, mine)}")
     for place, body in there.held.items():

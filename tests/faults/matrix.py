@@ -83,7 +83,8 @@ ROWS: dict[str, Row] = {
         f"{GONE}::test_a_version_that_no_header_can_carry_holds_back_no_recall")),
     "E15": Row("redirects, here and elsewhere", "never followed; the key goes nowhere", (ALL, "test_remotes.py::test_a_redirect_is_not_followed_and_nothing_goes_there", "test_remotes.py::test_a_redirect_within_the_same_server_is_not_followed_either")),
     "E16": Row("two workers, or two lanes of one, at once", "one effect", (
-        f"{TURNS}::test_E16_two_workers_at_once_have_one_effect", f"{TURNS}::test_E16_two_worker_processes_at_once_have_one_effect",
+        f"{TURNS}::test_E16_two_workers_at_once_have_one_effect", f"{TURNS}::test_E16_what_many_refer_to_is_made_there_once_by_two_workers",
+        f"{TURNS}::test_E16_nothing_is_left_open_of_a_directory_entry_that_nobody_sends_any_more", f"{TURNS}::test_E16_two_worker_processes_at_once_have_one_effect",
         "stores/test_mongo_processes.py::test_two_workers_send_each_version_once", "test_several.py::test_what_both_of_two_people_wait_for_is_made_there_once")),
     "E17": Row("`kill -9` of a worker with its lease just taken, with a request under way, or at any commit of a review or a resend; a request that arrives after its lease", "the next goes on; the late one changes nothing", (
         f"{TURNS}::test_E17_a_request_that_arrives_after_its_lease_ended_changes_nothing_that_another_worker_did",

@@ -341,7 +341,7 @@ class There:
             return Answer(again) if again else self._outcome(410 if name in self._last else 404, f"{name} is not here")
         if wrong := self._precondition(name, asked):
             return wrong
-        if self.habits.keeps_referred and any(f'"{name}"' in json.dumps(b) for n, b in self.held.items() if n != name):
+        if self.habits.keeps_referred and any(re.search(rf'"{re.escape(name)}("|/_history/)', json.dumps(b)) for n, b in self.held.items() if n != name):
             return self._outcome(409, f"{name} is referred to")
         self.remove(name)
         if self.habits.delete_answers == 204:

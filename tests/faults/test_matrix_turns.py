@@ -25,6 +25,7 @@ from fhir_gateway.domain.types import Close, Op, Queued, Renew
 from fhir_gateway.gate import House, waiting_room
 from fhir_gateway.outbound import Checked, Transport
 from fhir_gateway.remote.client import Down, Unknown
+from fhir_gateway.sync import attempts
 from fhir_gateway.sync.partner import Partner
 from fhir_gateway.sync.push import BATCHES, LEASE_SECONDS, push
 
@@ -63,6 +64,43 @@ async def test_E16_two_workers_at_once_have_one_effect(tmp_path: Path) -> None:
         await rig.sound()
         await partner.server.close()
         await house.store.close()
+
+
+@pytest.mark.parametrize("how", [{"conditional_create": False}, {"races": True}], ids=str)
+async def test_E16_what_many_refer_to_is_made_there_once_by_two_workers(tmp_path: Path, how: dict[str, Any]) -> None:
+    """The same GP of two people goes ahead of what is theirs, while that server has the other worker's request in its hands."""
+    async with rigged(tmp_path, Habits(**how)) as rig:
+        gp = (await gate.create(rig.operator, "Practitioner", b'{"resourceType": "Practitioner", "active": true, "name": [{"family": "Reid"}]}')).ref
+        people = [rig.names["amina"], await rig.another()]
+        for person in people:
+            body = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "walk"}, "subject": {"reference": person}, "expressedBy": {"reference": str(gp)}}
+            await gate.create(rig.hospital, "Goal", strict.dump(body))
+        house, partner = await rig.second()
+        rig.there.fault("POST", "Practitioner", times=1, before=rig.aside(lambda: drained(house, partner, "b")))
+        await drained(rig.house, rig.partner, "a")
+        assert not rig.there.rules[0].left
+        await rig.settled()
+        (there,) = rig.there.ever("Practitioner")
+        assert [g["expressedBy"]["reference"] for g in rig.there.named("Goal")] == [f"Practitioner/{there['id']}"] * 2
+        await rig.sound()
+        await partner.server.close()
+        await house.store.close()
+
+
+async def test_E16_nothing_is_left_open_of_a_directory_entry_that_nobody_sends_any_more(tmp_path: Path) -> None:
+    async with rigged(tmp_path, Habits(conditional_create=False)) as rig:
+        gp = (await gate.create(rig.operator, "Practitioner", b'{"resourceType": "Practitioner", "active": true, "name": [{"family": "Reid"}]}')).ref
+        goal = {"lifecycleStatus": "active", "description": {"text": "walk"}, "subject": {"reference": rig.names["amina"]}, "expressedBy": {"reference": str(gp)}}
+        await gate.create(rig.hospital, "Goal", strict.dump({"resourceType": "Goal", **goal}))
+        rig.there.fault("POST", "Practitioner", cut="before")
+        with suppress(Down, Unknown):
+            await drained(rig.house, rig.partner, "a")
+        assert f"hub {gp}" in await rig.house.store.kept_all("attempt", rig.now)
+        await rig.no()
+        await rig.settled()
+        await attempts.counted(rig.house, rig.partner)
+        assert not await rig.house.store.kept_all("attempt", rig.now) and (await rig.status())["quiet"]
+        assert not rig.there.ever("Practitioner")
 
 
 @slow

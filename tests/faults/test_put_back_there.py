@@ -9,13 +9,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from fhir_gateway import gate
 from fhir_gateway.domain import copies
-from fhir_gateway.domain.types import Ref, Send
+from fhir_gateway.domain.types import Keep, Ref, Send
 from fhir_gateway.gate.settling import CONFLICT
-from fhir_gateway.sync import resending
+from fhir_gateway.sync import missing, resending
+from fhir_gateway.sync.looking_again import looked_again
+from fhir_gateway.sync.push import push
 
 from .rig import Rig, rigged
 from .scripted import Body, Habits, There
@@ -260,3 +263,99 @@ async def test_a_record_of_theirs_as_it_was_yesterday_waits_for_a_person(tmp_pat
         rig.there.extra = []
         await rig.round(3)
         assert rig.there.held[name]["description"]["text"] == "theirs of today" and (await rig.status())["quiet"]
+
+
+async def test_what_gives_no_answer_is_not_written_over(tmp_path: Path) -> None:
+    async with rigged(tmp_path) as rig:
+        await rig.goal("ours")
+        await rig.settled()
+        name = at(rig, "ours")
+        rig.there.fault("GET", name, cut="before")
+        await rig.change(rig.me, "ours", note=[{"text": "more"}])
+        rig.there.asked.clear()
+        await rig.round(2)
+        assert "PUT" not in {a.method for a in rig.there.asked if a.path == name} and (await rig.status())["queued"]
+        rig.there.well()
+        await rig.settled()
+        assert rig.there.held[name]["note"] == [{"text": "more"}]
+
+
+async def test_what_is_not_ours_to_read_is_not_written_over_and_waits_for_a_person(tmp_path: Path) -> None:
+    async with rigged(tmp_path) as rig:
+        await rig.goal("ours")
+        await rig.settled()
+        name = at(rig, "ours")
+        rig.there.fault("GET", name, status=403)
+        await rig.change(rig.me, "ours", note=[{"text": "more"}])
+        await rig.round(4)
+        assert "note" not in rig.there.held[name] and (await rig.status())["parked"] == 1
+
+
+async def doubts(rig: Rig) -> None:
+    """They lack much of what they are known to have, by their lists."""
+    await rig.house.store.commit(Keep(missing.MARK, "hub doubted", msgspec.json.encode(missing.Doubt(rig.now, 3, 4, "lists"))))
+
+
+@pytest.mark.parametrize("doubted", [False, True])
+async def test_what_comes_in_a_shape_that_cannot_be_kept_is_written_over_by_its_version_unless_they_seem_to_have_been_put_back(tmp_path: Path, doubted: bool) -> None:
+    async with rigged(tmp_path) as rig:
+        await rig.goal("ours")
+        await rig.settled()
+        name = at(rig, "ours")
+        if doubted:
+            await doubts(rig)
+        rig.there.fault("GET", name, applied=True, change=lambda b: {**b, "note": []})
+        await rig.change(rig.me, "ours", statusDate="2026-01-02")
+        await rig.round(2)
+        assert ("statusDate" not in rig.there.held[name]) == doubted == bool((await rig.status())["queued"])
+        await rig.house.store.commit(missing.believed(rig.partner))
+        await rig.settled()
+        assert rig.there.held[name]["statusDate"] == "2026-01-02", "and it goes once they have again what they had"
+
+
+@pytest.mark.parametrize("fault", [{"status": 403}, pytest.param({"cut": "before"}, marks=LATER), {"status": 500}], ids=["forbidden", "no answer", "failing"])
+@pytest.mark.parametrize("doubted", [pytest.param(False, marks=LATER), True])
+async def test_what_cannot_be_read_is_taken_back_unless_they_seem_to_have_been_put_back(tmp_path: Path, doubted: bool, fault: dict[str, Any]) -> None:
+    async with rigged(tmp_path) as rig:
+        await rig.goal("ours")
+        await rig.settled()
+        name = at(rig, "ours")
+        if doubted:
+            await doubts(rig)
+        rig.there.fault("GET", name, **fault)
+        await rig.no()
+        rig.there.asked.clear()
+        while (await push(rig.house, rig.partner, "w")).anything:
+            pass
+        assert (name in {a.path for a in rig.there.asked if a.method == "DELETE"}) != doubted
+        assert bool((await rig.status())["recalls_open"]) == doubted and not (await rig.status())["parked"]
+        rig.there.well()
+        await rig.settled()
+        assert rig.texts() == []
+
+
+@pytest.mark.parametrize("until", ["they are believed again", "it can be read again"])
+async def test_a_recall_that_waits_for_a_look_is_a_persons_after_an_hour_and_goes_by_itself_after_all(tmp_path: Path, until: str) -> None:
+    async with rigged(tmp_path) as rig:
+        await rig.goal("ours")
+        await rig.settled()
+        name = at(rig, "ours")
+        await doubts(rig)
+        rig.there.fault("GET", name, status=403)
+        await rig.no()
+        await rig.round(2)
+        assert not (await rig.status())["parked"] and (await rig.status())["recalls_open"]
+        rig.now += timedelta(hours=1)
+        await rig.round()
+        (waits,) = await rig.house.store.outbox_items("hub", "parked", 10)
+        assert waits["detail"] == missing.UNREADABLE and name in rig.there.held
+        assert len(await rig.house.store.patient_record(rig.names["amina"], ["Task"])) == 1, "who sees to it is asked"
+        assert await looked_again(rig.house, rig.partner) == 0
+        if until == "it can be read again":
+            rig.there.well()
+        else:
+            await rig.house.store.commit(missing.believed(rig.partner))
+        rig.now += timedelta(hours=2)
+        assert await looked_again(rig.house, rig.partner) == 1
+        await rig.round()
+        assert name not in rig.there.held and not (await rig.status())["recalls_open"] and not (await rig.status())["parked"]

@@ -99,3 +99,19 @@ async def test_who_is_still_there_is_looked_at_once_in_a_minute_before_something
         await rig.round(1)
         assert {"one", "two", "three"} <= set(sent_to(rig, rig.her))
         assert len([a for a in rig.there.asked if a.method == "GET" and a.path == rig.her]) <= 1
+
+
+async def test_what_was_seen_of_them_is_forgotten_when_it_is_believed_no_more(tmp_path: Path) -> None:
+    async with rigged(tmp_path) as rig:
+        partner, at = rig.partner, rig.now
+        partner.met_again.clear()
+        for n in range(1_000):
+            partner.met_now(f"Patient/{n}", at + timedelta(seconds=n))
+            partner.met_now("Patient/again", at + timedelta(seconds=n))
+        assert len(partner.met_again) <= 61, "a long run keeps what it looked at within a minute, and no more"
+        now = at + timedelta(seconds=999)
+        assert partner.met_lately("Patient/999", now) and partner.met_lately("Patient/again", now) and partner.met_lately("Patient/940", now)
+        assert not partner.met_lately("Patient/939", now) and not partner.met_lately("Patient/none", now)
+        assert not partner.met_lately("Patient/999", at), "our clock was put back"
+        partner.met_now("Patient/1", at)
+        assert list(partner.met_again) == ["Patient/1"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -265,6 +266,27 @@ async def test_one_entry_is_placed_alone_and_only_from_where_it_was(store: Store
     (again,) = await lease(store, 1)
     assert (again.entry, again.tries) == (first, 0), "fresh tries"
     await refused(store, Fenced, Place(first, "parked", "queued"))
+
+
+@pytest.mark.parametrize("how", ["all", "one", "placed"])
+async def test_a_withdrawal_that_is_queued_again_goes_before_a_backlog_as_when_it_came(store: Store, how: str) -> None:
+    """With what stands before it in its lane, which was behind the backlog otherwise. Of whom nothing is there any more, nothing hurries."""
+    rows = [Disclosed("hospital", Ref("Goal", who[-3:]), 1, who, "Organization/hospital", at()) for who in (ANN, BOB)]
+    await store.commit(*rows, *(send(f"g{i}", patient=f"Patient/{i}") for i in range(2)))
+    await store.commit(*(send(f"{name} {who[-3:]}", patient=who, why=why) for who in (BOB, ANN) for name, why in (("edit", "changed"), ("back", "recall"))))
+    for n in range(2):
+        for entry in await lease(store, n):
+            parked = entry.why == "recall"
+            await store.commit(Close(entry.entry, entry.fence, "parked", "422") if parked else Delay(entry.entry, entry.fence, at(10), "503"))
+    await store.commit(replace(rows[1], recalled=at(2)))
+    items = await store.outbox_items("hospital", "parked")
+    assert len(items) == 2
+    if how == "placed":
+        await store.commit(*(Place(i["entry"], "parked", "queued") for i in items))
+    else:
+        refs = None if how == "all" else [Ref(*i["ref"].split("/")) for i in items]
+        assert await store.requeue("hospital", "parked", at(), refs) == 2
+    assert [e.ref.id for e in await lease(store, 20)] == [f"edit {ANN[-3:]}", "g0", "g1", f"edit {BOB[-3:]}"]
 
 
 async def test_what_is_withheld_of_one_person_is_found_among_that_of_many(store: Store) -> None:

@@ -5,12 +5,15 @@ It is opened from the plan's page, or by a link that a system asked for (`/open/
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate, plans
+from ...domain.in_force import has_left
 from ...gate import Context
 from .alerts import TYPES, alerts
 from .changes import MOST_CHANGES, changed_since
@@ -30,9 +33,10 @@ async def in_a_hurry(pages: Pages, request: Request, ctx: Context) -> Response:
     seen = await plans.opened(ctx, id, TYPES)
     shown = seen.shown(_)
     view = plan_view(shown, today(ctx.at), own=False)
+    now = tuple(c for c in view.crisis if c["in_force"])
     return await show(
-        pages, request, "in_a_hurry.html", ctx=ctx, plan=view, person=id, own=False, refs={}, name=preferred_name(thing(seen.plan.get("person"))) or _("The person"),
-        born=day(thing(seen.plan.get("person")).get("birth_date")), matters=_matters(seen.plan, view), alerts=alerts(seen.record, today(ctx.at), own=False), ring=_ring(shown),
+        pages, request, "in_a_hurry.html", ctx=ctx, plan=replace(view, crisis=now), others=len(view.crisis) - len(now), person=id, own=False, refs={}, name=preferred_name(thing(seen.plan.get("person"))) or _("The person"),
+        born=day(thing(seen.plan.get("person")).get("birth_date")), matters=_matters(seen.plan, view), alerts=alerts(seen.record, today(ctx.at), own=False), ring=_ring(shown, today(ctx.at)),
         since=moment(since) if since else "", changed=await changed_since(ctx, seen.record, since), more=MOST_CHANGES,
     )  # fmt: skip
 
@@ -49,9 +53,9 @@ def _matters(plan: dict[str, Any], view: PlanView) -> list[Line]:
     return [line for line in view.about if line.text in wanted]
 
 
-def _ring(plan: dict[str, Any]) -> list[Item]:
-    """Who has a number, or looks after the whole of it: the key worker first, then next of kin and carers, then the others."""
-    people = [(m, _("Key worker") if m.get("key_worker") else "", str(m.get("role") or thing(m.get("organisation")).get("name") or "")) for m in list_of(plan, "team")]
+def _ring(plan: dict[str, Any], today: date) -> list[Item]:
+    """Who has a number, or looks after the whole of it: the key worker first, then next of kin and carers, then the others. Not who has left the team."""
+    people = [(m, _("Key worker") if m.get("key_worker") else "", str(m.get("role") or thing(m.get("organisation")).get("name") or "")) for m in list_of(plan, "team") if not has_left(m, today)]
     people += [(c, _("Next of kin") if c.get("next_of_kin") else _("Carer") if c.get("carer") else "", str(c.get("relationship") or "")) for c in list_of(plan, "contacts")]
     found = [
         Item(str(p.get("phone") or ""), str(p.get("name") or _("Somebody without a name")), state, "blue", tuple(Line("", t) for t in (what, str(p.get("email") or "") if not p.get("phone") else "") if t))

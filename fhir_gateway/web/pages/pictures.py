@@ -9,6 +9,7 @@ from decimal import Decimal
 from math import cos, pi, sin
 from typing import Any
 
+from ...domain.in_force import how_it_went, is_done, is_off, step_state, steps_of
 from ...domain.results import HOPED
 from .words import _, day, plain_date, short
 
@@ -34,6 +35,8 @@ class Step:
     text: str
     done: bool
     on: str
+    state: str = ""  # that it was called off, or what came of it other than hoped
+    off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +62,22 @@ SHAPES = {"improving": "better", "better": "better", "met": "met", "worse": "wor
 
 def progress(goal: dict[str, Any], today: date, name: Callable[[str | None], str]) -> Progress | None:
     """The picture of one goal of a plan, or None when there is nothing to draw."""
-    stages = _things(goal.get("stage_goals"))
+    stages = steps_of(goal)
     outcomes = _things(goal.get("outcomes"))
     target = goal.get("target")
     start = plain_date(goal.get("start"))
     end = plain_date(target.get("by") if isinstance(target, dict) else None) or plain_date(goal.get("review"))
     line = _line(start, end)
-    steps = tuple(Step(str(s.get("text", "")), _is_done(s), day(s.get("on"))) for s in stages)
+    steps = tuple(Step(str(s.get("text", "")), is_done(s), day(s.get("on")), step_state(s, _), is_off(s)) for s in stages)
     marks = []
     for s in stages:
-        if _is_done(s) and line and (on := plain_date(s.get("on"))):
+        if is_done(s) and line and (on := plain_date(s.get("on"))):
             marks.append(Mark(line(on), "met", day(on), _("Step done: ") + str(s.get("text", "")), ""))
     for o in outcomes:
         on = plain_date(o.get("on"))
         if on:
             shape = SHAPES.get(str(o.get("result", "")), "same")
-            text = str(o.get("text") or o.get("result") or "")
+            text = how_it_went(o, _)
             marks.append(Mark(line(on) if line else 0, shape, day(on), text, name(o.get("by"))))
     if not steps and not marks and line is None:
         return None
@@ -91,10 +94,6 @@ def progress(goal: dict[str, Any], today: date, name: Callable[[str | None], str
 
 def _things(value: Any) -> list[dict[str, Any]]:
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
-
-
-def _is_done(stage: dict[str, Any]) -> bool:
-    return stage.get("outcome") == "met" or stage.get("status") in ("done", "completed", "achieved")
 
 
 def _line(start: date | None, end: date | None) -> Callable[[date], int] | None:

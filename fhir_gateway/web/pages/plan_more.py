@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from types import MappingProxyType
 from typing import Any
 
-from ...domain.medicines import OVER, Told, by_name, forbidden, otherwise, taken, told
+from ...domain.medicines import OVER, Told, by_name, forbidden, in_doubt, otherwise, taken, told
 from ...domain.written_down import standing as as_it_stands
 from .pictures import planned_wheel
 from .plan_items import Item, Line, lines, list_of, note, span, texts, thing, undescribed
@@ -41,13 +42,13 @@ def in_the_way(plan: dict[str, Any], goal: dict[str, Any], name: Name) -> str:
     return "\n".join(note({**b, "by": b.get("said_by")}, name) for b in mine)
 
 
-def medicines(mine: Sequence[dict[str, Any]], name: Name, beside: Sequence[dict[str, Any]] = ()) -> tuple[Item, ...]:
-    """All of them but mistakes, those that are over last. `beside`: of the record; one of the plan says where the record says otherwise of it."""
+def medicines(mine: Sequence[dict[str, Any]], name: Name, beside: Sequence[dict[str, Any]] = (), today: date | None = None) -> tuple[Item, ...]:
+    """All of them but mistakes, those that are over by `today` last. `beside`: of the record; one of the plan says where the record says otherwise of it."""
     every = [*mine, *beside]
     called = {str(m.get("id")): str(m.get("text") or "") for m in every}
     record = by_name(told(m) for m in beside)
-    says = {id(m): "\n".join(as_told(t) for t in otherwise(told(m), record)) for m in mine} if record else {}
-    return tuple(medicine(m, name, called, says.get(id(m), "")) for m in sorted(every, key=lambda m: taken(m) in OVER) if taken(m) != "a mistake")
+    says = {id(m): "\n".join(as_told(t) for t in otherwise(told(m, today), record)) for m in mine} if record else {}
+    return tuple(medicine(m, name, called, says.get(id(m), ""), today) for m in sorted(every, key=lambda m: taken(m, today) in OVER) if taken(m) != "a mistake")
 
 
 def as_told(t: Told) -> str:
@@ -60,12 +61,12 @@ def _states() -> dict[str, str]:
     return {"not yet": _("Not begun yet"), "paused": _("Paused"), "stopped": _("Stopped"), "finished": _("Finished"), "not taken": _("Not taken")}
 
 
-def medicine(m: dict[str, Any], name: Name, called: Mapping[str, str] = MappingProxyType({}), otherwise: str = "") -> Item:
+def medicine(m: dict[str, Any], name: Name, called: Mapping[str, str] = MappingProxyType({}), otherwise: str = "", today: date | None = None) -> Item:
     """How it is taken, and what was changed: the word for that stands where others have their state. `otherwise`: what the record says otherwise."""
     change = thing(m.get("change"))
     kinds = {"new": _("New"), "changed": _("Changed"), "unchanged": _("As before")}
-    how = taken(m)
-    state = _states().get(how, "") or kinds.get(str(change.get("kind")), "")
+    how = taken(m, today)
+    state = _("Taken or stopped: ask") if in_doubt(m, today) else _states().get(how, "") or kinds.get(str(change.get("kind")), "")
     colour = {"new": "green", "changed": "yellow", "stopped": "red", "not taken": "red", "paused": "orange"}.get(how if how != "now" else str(change.get("kind")), "grey")
     what = str(m.get("text") or thing(m.get("code")).get("display") or _("A medicine that is not named"))
     said = ", ".join(t for t in (name(change.get("by")), day(change.get("on"))) if t)
@@ -75,7 +76,7 @@ def medicine(m: dict[str, Any], name: Name, called: Mapping[str, str] = MappingP
         str(m.get("id", "")), forbidden(what, _) if m.get("do_not") is True else what, state, colour,
         lines(
             (_("The record says otherwise"), otherwise), (_("How to take it"), m.get("how")), (_("Before"), change.get("was")), (_("Why it was changed"), change.get("reason") or m.get("status_reason")),
-            (_("What was changed"), change.get("what")), (_("Changed by"), said), (_("Instead of"), called.get(str(order.get("instead_of")))), (_("Prescribed by"), name(order.get("by"))), (_("Prescribed on"), day(order.get("on"))),
+            (_("What was changed"), "\n".join(t for t in (_states().get(str(change.get("kind")), "") if in_doubt(m, today) else "", str(change.get("what") or "")) if t)), (_("Changed by"), said), (_("Instead of"), called.get(str(order.get("instead_of")))), (_("Prescribed by"), name(order.get("by"))), (_("Prescribed on"), day(order.get("on"))),
             (_("How much"), ", ".join(amounts)), (_("Pharmacy"), thing(order.get("pharmacy")).get("name")), (_("What it is for"), m.get("why")), (_("When"), span(m.get("from"), m.get("to"))),
             (_("Notes"), "\n".join(note(n, name) for n in list_of(m, "notes"))),
         ),
@@ -180,12 +181,6 @@ def itself(plan: dict[str, Any], name: Name) -> tuple[Line, ...]:
         (_("Responsible for this plan"), thing(plan.get("responsible_organisation")).get("name")), *standing(plan, name), (_("Who pays"), payer),
         (_("Notes"), "\n".join(note(n, name) for n in list_of(plan, "notes"))),
     )  # fmt: skip
-
-
-def in_time(c: dict[str, Any], part: str, words: list[str]) -> list[str]:
-    """The words of a part of a crisis plan, each with the time for which it holds where one is said."""
-    times = {str(d.get("text")): span(d.get("from"), d.get("to")) for d in list_of(c, "details") if d.get("of") == part}
-    return [f"{w} ({times[w]})" if times.get(w) else w for w in words]
 
 
 def wishes(c: dict[str, Any], name: Name) -> tuple[Line, ...]:

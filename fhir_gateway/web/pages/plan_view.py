@@ -9,6 +9,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any
 
+from ...domain.in_force import crisis_plans, crisis_state, has_left, in_force, in_time, is_key_worker
 from ...domain.medicines import forbidden_again
 from ...domain.sentences import language_name
 from ...domain.written_down import standing
@@ -94,11 +95,11 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         return names.get(str(id)) or (_("Somebody") if ID.fullmatch(str(id)) else str(id))
 
     team = list_of(plan, "team")
-    key = next((str(m.get("name", "")) for m in team if m.get("key_worker")), "")
+    key = next((str(m.get("name", "")) for m in team if is_key_worker(m, today)), "")
     about = thing(plan.get("about_me"))
     review = thing(plan.get("review"))
     goals = {str(g.get("id")): g.get("text") for g in list_of(plan, "goals")}
-    numbers = {str(m.get("id")): str(m["phone"]) for m in (*team, *list_of(plan, "contacts")) if m.get("phone")}
+    reached = {str(m.get("id")): _reached(m, name, today) for m in (*team, *list_of(plan, "contacts"))}
     return PlanView(
         title=str(plan.get("title") or (_("My plan") if own else _("Care and support plan"))),
         name=full,
@@ -107,8 +108,8 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         needs=tuple(_need(n, name) for n in list_of(plan, "needs")),
         goals=tuple(_goal(g, today, name, changes.get(str(g.get("id")), ""), more.in_the_way(plan, g, name)) for g in list_of(plan, "goals")),
         actions=tuple(_action(a, name, goals) for a in list_of(plan, "actions")),
-        crisis=tuple(_crisis(c, name, numbers) for c in list_of(plan, "contingency")),
-        team=tuple(_member(m) for m in team),
+        crisis=tuple(_crisis(c, name, reached) for c in crisis_plans(plan)),
+        team=tuple(_member(m, today) for m in team),
         contacts=tuple(_contact(c) for c in list_of(plan, "contacts")),
         key_worker=key,
         strengths=tuple(str(s.get("text", "")) for s in list_of(plan, "strengths")),
@@ -124,7 +125,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         risks=tuple(more.risk(r, plan, name) for r in list_of(plan, "risks")),
         itself=more.itself(plan, name),
         changed=changes.get("", ""),
-        medicines=more.medicines(list_of(plan, "medicines"), name, medicines),
+        medicines=more.medicines(list_of(plan, "medicines"), name, medicines, today),
     )
 
 
@@ -225,17 +226,25 @@ def _action(a: dict[str, Any], name: Callable[[Any], str], goals: dict[Any, Any]
     )  # fmt: skip
 
 
-def _crisis(c: dict[str, Any], name: Callable[[Any], str], numbers: Mapping[str, str]) -> dict[str, Any]:
+def _reached(m: dict[str, Any], name: Callable[[Any], str], today: date) -> str:
+    """Whom a crisis plan says to contact, with the number; of somebody who has left, that."""
+    if has_left(m, today):
+        return _("{name}: no longer in the team").format(name=name(m.get("id")))
+    return ", ".join(t for t in (name(m.get("id")), str(m.get("phone") or "")) if t)
+
+
+def _crisis(c: dict[str, Any], name: Callable[[Any], str], reached: Mapping[str, str]) -> dict[str, Any]:
     return {
+        "state": crisis_state(c, _), "in_force": in_force(c),
         "name": str(c.get("name") or _("If things get worse")),
         "lists": [
             (label, items)
             for label, items in (
-                (_("What can set it off"), more.in_time(c, "trigger", texts(c.get("triggers")))),
-                (_("First signs"), more.in_time(c, "early warning", texts(c.get("early_warnings")))),
-                (_("What should happen"), more.in_time(c, "what should happen", texts(c.get("what_should_happen")))),
-                (_("Who to contact"), [", ".join(t for t in (name(w), numbers.get(str(w), "")) if t) for w in texts(c.get("who_to_contact"))]),
-                (_("What helps me cope"), more.in_time(c, "coping", texts(c.get("coping")))),
+                (_("What can set it off"), in_time(c, "trigger", texts(c.get("triggers")), span)),
+                (_("First signs"), in_time(c, "early warning", texts(c.get("early_warnings")), span)),
+                (_("What should happen"), in_time(c, "what should happen", texts(c.get("what_should_happen")), span)),
+                (_("Who to contact"), [reached.get(w) or name(w) for w in texts(c.get("who_to_contact"))]),
+                (_("What helps me cope"), in_time(c, "coping", texts(c.get("coping")), span)),
                 (_("Ready for this"), [_ready(a) for a in list_of(c, "anticipatory")]),
             )
             if items
@@ -249,10 +258,10 @@ def _ready(a: dict[str, Any]) -> str:
     return f"{a.get('item', '')}: {a['where']}" if a.get("where") else str(a.get("item", ""))
 
 
-def _member(m: dict[str, Any]) -> Item:
+def _member(m: dict[str, Any], today: date) -> Item:
     org = thing(m.get("organisation")).get("name")
     return Item(
-        str(m.get("id", "")), str(m.get("name") or org or _("Somebody without a name")), _("Key worker") if m.get("key_worker") else "", "blue",
+        str(m.get("id", "")), str(m.get("name") or org or _("Somebody without a name")), _("No longer in the team") if has_left(m, today) else _("Key worker") if is_key_worker(m, today) else "", "grey" if has_left(m, today) else "blue",
         lines((_("Role"), ", ".join(str(t) for t in (m.get("role"), m.get("grade"), m.get("speciality")) if t)), (_("Team"), m.get("team")),
                (_("Organisation"), org), (_("Professional number"), m.get("professional_id")), (_("Phone"), m.get("phone")),
                (_("Email"), m.get("email")), (_("Time"), span(m.get("since"), m.get("until")))),

@@ -1,0 +1,104 @@
+"""What of a plan is over is nowhere shown as what is now: crisis plans, team, steps, medicines; on the paper, in a document, on a page."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from fhir_gateway.domain.booklet import booklet
+from fhir_gateway.domain.in_force import crisis_plans, has_left, in_force, is_past
+from fhir_gateway.domain.medicines import in_doubt, taken
+from fhir_gateway.domain.said_again import said, without
+from fhir_gateway.web.pages.plan_view import plan_view
+from fhir_gateway.web.pages.words import today
+
+TODAY = date(2026, 11, 27)
+PLAN: dict[str, Any] = {
+    "plan": "1", "id": "p", "person": {"id": "x", "name": "Stella States"},
+    "team": [
+        {"id": "t-old", "name": "Gone Nurse", "role": "Nurse", "phone": "01632 960999", "until": "2020-01-01", "key_worker": True},
+        {"id": "t-now", "name": "Dr Here", "role": "GP", "phone": "01632 960101", "until": "2026-11-27", "key_worker": True},
+    ],
+    "needs": [{"id": "n-1", "text": "Walking", "status": "resolved"}, {"id": "n-2", "text": "Breathing", "status": "active"}],
+    "goals": [{
+        "id": "g-1", "text": "To the shop", "status": "in progress", "outcomes": [{"on": "2026-01-01", "result": "worse", "text": "It hurts more"}],
+        "stage_goals": [{"text": "By bus", "status": "stopped"}, {"text": "By foot", "status": "done", "outcome": "not met"}, {"text": "By car", "status": "entered in error"}, {"text": "With my son", "status": "waiting"}],
+    }],
+    "contingency": [
+        {"id": "k-1", "name": "Of last year", "status": "stopped", "what_should_happen": ["Ring the ward"]},
+        {"id": "k-2", "name": "By mistake", "status": "entered in error", "advance_statement": "At home"},
+        {"id": "k-3", "name": "Of today", "what_should_happen": ["Sit up", "Ring 999"], "who_to_contact": ["t-old", "t-now"], "details": [{"of": "what should happen", "text": "Sit up", "to": "2020-01-01"}]},
+    ],
+    "medicines": [
+        {"id": "m-1", "text": "Amoxicillin", "status": "taking", "from": "2020-01-01", "to": "2020-01-08"},
+        {"id": "m-2", "text": "Warfarin", "status": "taking", "change": {"kind": "stopped", "reason": "bleeding"}},
+    ],
+}  # fmt: skip
+
+
+def of(kind: str) -> dict[str, tuple[str, str]]:
+    """Each thing of a part of the paper: how it stands, and what stands below it."""
+    (section,) = [s for s in booklet(PLAN, [], today=TODAY).sections if s.key == kind]
+    return {t.text: (t.state, "\n".join([*(r.text for r in t.rows), *(i for _, items in t.lists for i in items)])) for t in section.things}
+
+
+def test_a_crisis_plan_that_does_not_hold_comes_after_what_does_and_says_so() -> None:
+    on_paper = of("crisis")
+    assert [(name, state) for name, (state, _) in on_paper.items()] == [("Of today", ""), ("Of last year", "Stopped")]
+    assert "Sit up (until 2020-01-01)" in on_paper["Of today"][1]
+    on_page = plan_view(PLAN, TODAY, own=False).crisis
+    assert [(c["name"], c["state"], c["in_force"]) for c in on_page] == [("Of today", "", True), ("Of last year", "Stopped", False)]
+
+
+@pytest.mark.parametrize("status", ["draft", "on hold", "stopped", "completed", "done", "paused"])
+def test_only_what_is_active_is_in_force(status: str) -> None:
+    assert not in_force({"status": status}) and crisis_plans({"contingency": [{"status": status}]})
+    assert in_force({}) and in_force({"status": "active"}) and in_force({"status": "unknown"})
+    assert crisis_plans({"contingency": [{"status": "entered in error"}]}) == []
+
+
+def test_who_left_the_team_is_no_key_worker_and_nobody_to_ring() -> None:
+    assert [has_left(m, TODAY) for m in PLAN["team"]] == [True, False]
+    assert {name: state for name, (state, _) in of("people").items()} == {"Gone Nurse": "No longer in the team", "Dr Here": "Key worker"}
+    for ring in (of("crisis")["Of today"][1], str(plan_view(PLAN, TODAY, own=False).crisis[0]["lists"])):
+        assert "Gone Nurse (Nurse): no longer in the team" in ring and "960999" not in ring and "Dr Here (GP), 01632 960101" in ring
+    assert plan_view(PLAN, TODAY, own=False).key_worker == "Dr Here"
+
+
+def test_a_step_that_was_called_off_is_no_open_box_and_what_came_of_one_is_said() -> None:
+    steps = of("goals")["To the shop"][1]
+    assert "By bus: Stopped" in steps and "☐ By bus" not in steps and "☑ By foot: Not met" in steps and "☐ With my son" in steps and "By car" not in steps
+    assert "Worse: It hurts more" in steps and of("needs")["Walking"][0] == "Resolved" and of("needs")["Breathing"][0] == ""
+    (goal,) = plan_view(PLAN, TODAY, own=True).goals
+    assert goal.picture is not None
+    assert [(s.text, s.done, s.off, s.state) for s in goal.picture.steps] == [("By bus", False, True, "Stopped"), ("By foot", True, False, "Not met"), ("With my son", False, False, "")]
+
+
+def test_a_course_that_is_over_is_finished_and_what_is_said_both_ways_is_asked() -> None:
+    over, both = PLAN["medicines"]
+    assert taken(over) == "now" and taken(over, TODAY) == "finished" and taken({**over, "to": "2026-11"}, TODAY) == "now"
+    assert in_doubt(both, TODAY) and not in_doubt({**both, "status": "stopped"}, TODAY) and not in_doubt({**both, "change": {"kind": "new"}}, TODAY)
+    assert {name: state for name, (state, _) in of("medicines").items()} == {"Amoxicillin": "Finished", "Warfarin": "Taken or stopped: ask"}
+    first, last = plan_view(PLAN, TODAY, own=True).medicines
+    assert (first.text, first.state, last.text, last.state) == ("Warfarin", "Taken or stopped: ask", "Amoxicillin", "Finished")
+
+
+@pytest.mark.parametrize(("end", "past"), [
+    ("2026-11-26", True), ("2026-11-27", False), ("2026", False), ("2025", True), ("2026-11-26T23:59:00Z", True), ("2026-11-27T00:30:00Z", False), ("soon", False), (None, False), (7, False),
+])  # fmt: skip
+def test_a_day_is_past_once_another_has_begun(end: Any, past: bool) -> None:
+    assert is_past(end, TODAY) is past and not is_past(end, None)
+
+
+def test_today_is_the_day_in_london() -> None:
+    assert today(datetime(2026, 6, 30, 23, 30, tzinfo=UTC)) == date(2026, 7, 1)
+
+
+def test_a_withdrawn_crisis_plan_read_alone_says_that_it_is() -> None:
+    step = {"url": "https://fhir-gateway.example/StructureDefinition/contingency-step", "valueString": "Ring the ward"}
+    plan = {"resourceType": "CarePlan", "status": "revoked", "intent": "plan", "title": "Of last year", "extension": [step]}
+    told = said(plan)
+    assert "Of last year (stopped)" in told["text"]["div"] and without(told) == plan
+    assert "(" not in said({**plan, "status": "active"})["text"]["div"]
