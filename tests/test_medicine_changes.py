@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,13 @@ def test_a_prescription_of_a_plan_is_changed_in_its_own_words() -> None:
         (told, _), (more, _) = medicine_changes.says(STOPPED), medicine_changes.says(order("Aspirin 75 mg tablets", how="Two"))
         assert isinstance(medicine_changes.changed(mine, told, "")["statusReason"], kind)
         assert medicine_changes.says(medicine_changes.changed(mine, more, ""))[0].how == "Two"
+
+
+async def test_whoever_sends_a_discharge_learns_nothing_of_the_plan_from_it(place: Place) -> None:
+    patient = await with_a_plan(place)
+    epochs = [await place.house.store.epoch(f"Patient/{patient}")]
+    for orders in ((STOPPED, CHANGED), (order("Aspirin 75 mg tablets"),), (STOPPED, CHANGED, NEW)):
+        answer = await discharged(place, patient, *orders)
+        assert {e["response"]["status"] for e in answer["entry"]} == {"201 Created"}
+        epochs.append(await place.house.store.epoch(f"Patient/{patient}"))
+    assert len({after - before for before, after in itertools.pairwise(epochs)}) == 1, "an epoch shows in links to a next page"

@@ -16,7 +16,7 @@ from ..domain.mapping.names import own_identifier
 from ..domain.medicine_changes import Said
 from ..domain.medicines import RESOURCES
 from ..domain.standing import named_by
-from ..domain.types import Facts, Ref, Stored
+from ..domain.types import Bump, Facts, Ref, Stored
 from .committing import Work, claim
 from .context import ask
 from .key_workers import key_workers, may_be_asked
@@ -44,6 +44,8 @@ async def discharged(work: Work, put: Put) -> None:
         fresh = {name for name in told if await _of_discharge(work, person, mine[Ref(*name.split("/"))])}
         if fresh or any(work.medicines[ref] is not None for ref in mine):
             await _of_person(work, person, told, fresh, put)
+            if fresh:  # whatever was proposed: an epoch shows in links to a next page, also to who may see nothing of it
+                work.ops = [op for op in work.ops if op != Bump(person)] + [Bump(person)]
 
 
 async def _of_person(work: Work, person: str, told: set[str], fresh: set[str], put: Put) -> None:
