@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fhir_gateway.domain import mapping
 from fhir_gateway.domain.entries import same
 from fhir_gateway.domain.problem import Problem
-from fhir_gateway.plans.editing import ALONG, PARTS, changed, held, kind_of, said
+from fhir_gateway.plans.editing import ALONG, PARTS, asked_again, changed, held, kind_of, said
 from fhir_gateway.tables import load_tables
 
 AT = "2026-11-27T10:00:00Z"
@@ -146,3 +146,13 @@ def test_what_the_lines_have_no_place_for_is_held_and_stays(target: dict[str, An
 )  # fmt: skip
 def test_only_goals_and_actions_of_a_plan_are_changed_so(resource: dict[str, Any], kind: str) -> None:
     assert kind_of(resource) == kind
+
+
+def test_who_agreed_to_other_words_has_not_agreed_to_these() -> None:
+    def accepted(who: str, status: str) -> dict[str, Any]:
+        return {"url": "http://hl7.org/fhir/StructureDefinition/goal-acceptance", "extension": [{"url": "individual", "valueReference": {"reference": who}}, {"url": "status", "valueCode": status}]}
+
+    other = {"url": "urn:other", "valueString": "x"}
+    goal = {"resourceType": "Goal", "extension": [other, accepted("Patient/1", "agree"), accepted("Practitioner/2", "agree"), accepted("RelatedPerson/3", "disagree")]}
+    assert asked_again(goal, {"Practitioner/2"})["extension"] == [other, accepted("Patient/1", "pending"), accepted("Practitioner/2", "agree"), accepted("RelatedPerson/3", "pending")]
+    assert asked_again({"resourceType": "Goal"}, set()) == {"resourceType": "Goal"}

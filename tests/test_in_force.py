@@ -9,8 +9,10 @@ import pytest
 
 from fhir_gateway.domain.booklet import booklet
 from fhir_gateway.domain.in_force import crisis_plans, has_left, in_force, is_past
+from fhir_gateway.domain.mapping.names import EXTENSIONS
 from fhir_gateway.domain.medicines import in_doubt, taken
 from fhir_gateway.domain.said_again import said, without
+from fhir_gateway.domain.shown_plan import shown_plan
 from fhir_gateway.web.pages.plan_view import plan_view
 from fhir_gateway.web.pages.words import today
 
@@ -63,7 +65,7 @@ def test_who_left_the_team_is_no_key_worker_and_nobody_to_ring() -> None:
     assert [has_left(m, TODAY) for m in PLAN["team"]] == [True, False]
     assert {name: state for name, (state, _) in of("people").items()} == {"Gone Nurse": "No longer in the team", "Dr Here": "Key worker"}
     for ring in (of("crisis")["Of today"][1], str(plan_view(PLAN, TODAY, own=False).crisis[0]["lists"])):
-        assert "Gone Nurse (Nurse): no longer in the team" in ring and "960999" not in ring and "Dr Here (GP), 01632 960101" in ring
+        assert "Gone Nurse (Nurse): not to be contacted any more" in ring and "960999" not in ring and "Dr Here (GP), 01632 960101" in ring
     assert plan_view(PLAN, TODAY, own=False).key_worker == "Dr Here"
 
 
@@ -102,3 +104,51 @@ def test_a_withdrawn_crisis_plan_read_alone_says_that_it_is() -> None:
     told = said(plan)
     assert "Of last year (stopped)" in told["text"]["div"] and without(told) == plan
     assert "(" not in said({**plan, "status": "active"})["text"]["div"]
+
+
+def test_what_was_entered_in_error_is_not_shown_and_whom_nobody_is_to_ring_says_so() -> None:
+    plan = {
+        "contacts": [{"id": "c-1", "name": "Sis Ter", "phone": "07700 900777", "next_of_kin": True}], "about_me": {"most_important": "Quiet"},
+        "risks": [{"id": "r", "of": "Fall", "tier": "high"}, {"id": "r2", "of": "Stroke"}], "contingency": [{"id": "k", "name": "K", "who_to_contact": ["c-1"]}],
+    }  # fmt: skip
+    record = [
+        {"resourceType": "RelatedPerson", "id": "1", "active": False}, {"resourceType": "QuestionnaireResponse", "id": "2", "status": "entered-in-error"},
+        {"resourceType": "RiskAssessment", "id": "3", "status": "entered-in-error"}, {"resourceType": "RiskAssessment", "id": "4", "status": "final"},
+    ]
+    things = {"RelatedPerson/1": ("contact", plan["contacts"][0]), "QuestionnaireResponse/2": ("about-me", plan["about_me"]), "RiskAssessment/3": ("risk", plan["risks"][0]), "RiskAssessment/4": ("risk", plan["risks"][1])}  # type: ignore[index]
+    shown = shown_plan(plan, things, record)
+    assert "about_me" not in shown and [r["of"] for r in shown["risks"]] == ["Stroke"] and len(plan["risks"]) == 2
+    view = plan_view(shown, TODAY, own=False)
+    assert view.contacts[0].state == "Not to be contacted any more" and "900777" not in str(view.crisis[0]["lists"])
+    assert [t.state for s in booklet(shown, [], today=TODAY).sections if s.key == "people" for t in s.things] == ["Not to be contacted any more"]
+    team = [{"resourceType": "CareTeam", "id": "5", "status": "entered-in-error"}]
+    assert "team" not in shown_plan({"team": [{"id": "t", "name": "N"}]}, {}, team) and "team" in shown_plan({"team": [{"id": "t", "name": "N"}]}, {}, [*team, {**team[0], "status": "active"}])
+
+
+def test_who_sees_the_team_sees_whom_it_has_and_others_whom_to_ring() -> None:
+    ring = {
+        "resourceType": "CarePlan", "id": "k",
+        "extension": [{"url": f"{EXTENSIONS}contingency-contact", "valueReference": {"identifier": {"system": "https://fhir-gateway.example/id/plan/team", "value": "p/t-9"}, "display": "Dr Gone"}}],
+    }  # fmt: skip
+    crisis = {"id": "k", "name": "K", "who_to_contact": ["t-9"]}
+    things = {"CarePlan/k": ("contingency", crisis)}
+    for record, team in (([ring], ["Dr Gone"]), ([ring, {"resourceType": "CareTeam", "id": "1", "status": "active"}], [])):
+        view = plan_view(shown_plan({"contingency": [crisis]}, things, record), TODAY, own=True)
+        assert [m.text for m in view.team] == team and "Dr Gone" in str(view.crisis[0]["lists"])
+
+
+def test_a_plan_that_does_not_hold_says_so_in_its_name() -> None:
+    assert plan_view({"title": "My plan", "status": "entered in error"}, TODAY, own=True).title == "My plan (Entered in error)"
+    assert booklet({"title": "My plan", "status": "stopped"}, []).title == "My plan (Stopped)" and booklet({"title": "My plan", "status": "active"}, []).title == "My plan"
+
+
+@pytest.mark.parametrize(("more", "state"), [
+    ({"effectivePeriod": {"start": "2020-01-01", "end": "2020-02-01"}}, "Finished"), ({"effectivePeriod": {"start": "2040-01-01"}}, "Not begun yet"), ({"status": "unknown"}, "Taken or stopped: ask"),
+    ({"dosage": [{"text": "one", "timing": {"repeat": {"boundsPeriod": {"start": "2020-01-01", "end": "2020-01-08"}}}}]}, "Finished"),
+    ({"dosage": [{"text": "one", "timing": {"repeat": {"boundsPeriod": {"end": "2020-01-08"}}}}, {"text": "two"}]}, ""), ({"effectivePeriod": {"start": "2026-11-27"}}, ""),
+])  # fmt: skip
+def test_a_medicine_of_the_record_is_taken_while_its_period_lasts(more: dict[str, Any], state: str) -> None:
+    of_hospital = {"resourceType": "MedicationStatement", "id": "1", "status": "active", "medicationCodeableConcept": {"text": "Amoxicillin"}, **more}
+    (section,) = [s for s in booklet({}, [of_hospital], today=TODAY).sections if s.key == "medicines"]
+    (thing,) = section.things
+    assert thing.state == state and (not more.get("effectivePeriod") or any(more["effectivePeriod"]["start"] in r.text for r in thing.rows))

@@ -64,3 +64,10 @@ def test_paper_has_them_too_and_a_plan_that_is_kept_does_not() -> None:
 def test_an_odd_one_breaks_no_page() -> None:
     for odd in ({"prediction": "x"}, {"prediction": [7, None]}, {"prediction": [{"qualitativeRisk": 7, "probabilityRange": "x", "rationale": 3}]}, {"note": "x", "basedOn": [], "occurrencePeriod": 3, "identifier": "x"}):
         assert [r["id"] for r in beside({**risk("a"), **odd})] in (["a"], [])
+
+
+def test_what_is_said_once_does_not_fill_a_page_a_thousand_times() -> None:
+    """838 kB of one assessment became a page of 800 MB."""
+    made = beside(risk("a", *({"outcome": {"text": f"Fall {n}"}} for n in range(1000)), note=[{"text": "n" * 100_000}], mitigation="m" * 100_000))
+    assert len(made) == risks.MOST and len(made[0]["reason"]) == 100_000 and len(str(made)) < 300_000
+    assert made[1]["reason"].startswith("nnn") and made[1]["of"] == "Fall 1"

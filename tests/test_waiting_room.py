@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Close, Drop, Keep, Note, Place, Ref, Send
 from fhir_gateway.domain.vocabulary import CHECK_IDENTITY, HL7, TASK_SYSTEM
 from fhir_gateway.gate import waiting_room
-from fhir_gateway.remote.client import Refusal
+from fhir_gateway.remote.client import Refusal, Unknown
 from fhir_gateway.store import sqlite
 from fhir_gateway.sync import push as pushing
 from fhir_gateway.sync import waiting as waiting_of_sync
@@ -244,6 +245,43 @@ async def test_what_fails_here_again_and_again_is_parked_and_what_takes_back_is_
         if why == "changed":
             await here.house.store.commit(Send("hub", ref, 1, here.names["amina"], "recall"))
     assert [i["why"] for i in await here.house.store.outbox_items("hub", "queued", 9)] == ["recall"]
+
+
+async def test_what_waited_for_a_partner_that_was_away_is_not_parked_by_one_fault(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref, real = await here.goal(), pushing.see_to
+    seen: list[Exception] = [Unknown("away")] * 10 + [RuntimeError("once")]
+
+    async def odd(house: Any, partner: Any, entry: Any, tally: Any) -> None:
+        if entry.ref == ref and seen:
+            raise seen.pop(0)
+        await real(house, partner, entry, tally)
+
+    monkeypatch.setattr(pushing, "see_to", odd)
+    for _ in range(14):
+        here.now += timedelta(days=20)
+        with suppress(Unknown):
+            await pushing.push(here.house, here.partner, "w")
+    assert not seen and await parked(here, ref) == [] and len(here.there.goals()) == 1
+
+
+async def test_what_takes_back_a_part_of_what_is_there_is_tried_until_it_is_done(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody becomes at risk: their address is taken away there, however often we failed at it."""
+    ref, real = await here.goal(), pushing.see_to
+    await here.push()
+    await here.house.store.commit(Send("hub", ref, 1, here.names["amina"], "changed"))
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(pushing, "see_to", broken)
+    for _ in range(12):
+        here.now += timedelta(days=1)
+        await pushing.push(here.house, here.partner, "w")
+    assert await parked(here, ref) == [] and [i["why"] for i in await here.house.store.outbox_items("hub", "queued", 9)] == ["changed"]
+    monkeypatch.setattr(pushing, "see_to", real)
+    here.now += timedelta(days=20)
+    await here.push()
+    assert "queued" not in await here.house.store.outbox("hub")
 
 
 async def test_what_a_partner_says_in_the_details_of_its_refusal_alone_is_kept(here: Here) -> None:

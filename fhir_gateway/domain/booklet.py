@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from . import strict
-from .in_force import crisis_plans
+from .in_force import crisis_plans, team, title
 from .mapping.names import own_identifier
 from .medicines import OVER, by_name, of_record, otherwise, taken, told, told_by_record
 from .sentences import ABOUT, NOT_PRINTED, Plan, Record, Say, Sentences
@@ -81,8 +81,7 @@ class _Making(Sentences):
             self.services(), self.people(), self.wishes(), self.thoughts(), self.decided(), self.papers(), self.paid(), self.how_agreed(), self.also(),
         )  # fmt: skip
         large = any("large print" in t.lower() for t in texts(person.get("adjustments")))
-        title = str(self.plan.get("title") or self.say("My care and support plan"))
-        return Booklet(title, self.full_name(person), tuple(s for s in sections if s.rows or s.things or s.words), large and self.own)
+        return Booklet(title(self.plan, self.say("My care and support plan"), self.say), self.full_name(person), tuple(s for s in sections if s.rows or s.things or s.words), large and self.own)
 
     def details(self, person: Mapping[str, Any]) -> Section:
         return Section("details", self.say("About this person") if not self.own else self.say("My details"), self.who(person))
@@ -95,7 +94,7 @@ class _Making(Sentences):
         return Section("about", self.say("What matters to me"), rows, things, tuple(self.written(about)) if rows else ())
 
     def people(self) -> Section:
-        things = (*(self.member(m) for m in objects(self.plan.get("team"))), *(self.contact(c) for c in objects(self.plan.get("contacts"))))
+        things = (*(self.member(m) for m in team(self.plan)), *(self.contact(c) for c in objects(self.plan.get("contacts"))))
         return Section("people", self.say("Who helps me"), (), things)
 
     def warnings(self) -> Section:
@@ -118,7 +117,7 @@ class _Making(Sentences):
     def medicines(self) -> Section:
         """What is taken now; what was stopped or changed, with why. By the plan, and what else the record has."""
         listed = of_record(self.record)
-        says = by_name(told_by_record(r, self.say) for r in listed if own_identifier(r) is None)
+        says = by_name(told_by_record(r, self.say, self.today) for r in listed if own_identifier(r) is None)
         things = [self.medicine(m, otherwise(told(m, self.today), says)) for m in objects(self.plan.get("medicines")) if taken(m) != "a mistake"]
         by_status = [self.medicine({k: v for k, v in m.items() if k != "change"}) for m in objects(self.plan.get("medicines"))]
         known = {(t.text.casefold(), t.state) for t in (*things, *by_status)}  # what a change alone stopped is the same medicine in the record

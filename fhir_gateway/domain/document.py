@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
 from .mapping.foreign import verified
@@ -145,8 +145,9 @@ def composition(
 
     `left`: what this reader may see and the document has no room for (`MOST`). It is counted, section by section, and nothing else is said of it.
     """
-    body, sentences = resources[plan], Sentences(read.plan, today=at.astimezone(LONDON).date())
-    parts, whole, record = _sorted_into(plan, resources), is_main(body), _beside(resources.values())
+    today = at.astimezone(LONDON).date()
+    body, sentences = resources[plan], Sentences(read.plan, today=today)
+    parts, whole, record = _sorted_into(plan, resources), is_main(body), _beside(resources.values(), today)
     more = Counter(_part(r).title for r in left if r.get("resourceType") not in NO_SECTION)
     first = Part("Care plan", (LOINC, "18776-5", "Plan of care note"), _of())
     there = [(p, refs) for p, refs in [(first, [plan]), *parts] if refs or more[p.title] or (whole and p.title in ALWAYS)]
@@ -260,9 +261,9 @@ def _at(base: str, reference: str) -> dict[str, str]:
     return {"reference": f"{base}/{_ref(reference)}"}
 
 
-def _beside(resources: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Told, ...]]:
+def _beside(resources: Iterable[Mapping[str, Any]], today: date) -> dict[str, tuple[Told, ...]]:
     """What the medicines that no plan of ours made say, by name."""
-    return by_name(told_by_record(r) for r in of_record(resources) if own_identifier(r) is None)
+    return by_name(told_by_record(r, today=today) for r in of_record(resources) if own_identifier(r) is None)
 
 
 def _thing(ref: Ref, resource: Mapping[str, Any], read: Read, sentences: Sentences, record: Mapping[str, tuple[Told, ...]]) -> Thing:

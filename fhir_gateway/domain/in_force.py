@@ -29,13 +29,34 @@ def is_past(end: Any, today: date | None) -> bool:
         return False
 
 
+def is_to_come(start: Any, today: date | None) -> bool:
+    """Whether this, a FHIR date or dateTime, begins after `today`; what is no date never does."""
+    if today is None or not isinstance(start, str):
+        return False
+    try:
+        return instant(interval(start)[0]).astimezone(LONDON).date() > today
+    except ValueError:
+        return False
+
+
 def has_left(member: Mapping[str, Any], today: date | None) -> bool:
-    """Somebody who was of the team until a day that is past: no key worker, and nobody to ring."""
-    return is_past(member.get("until"), today)
+    """Somebody who was of the team until a day that is past, or a relative who is one no longer (`shown_plan`): no key worker, and nobody to ring."""
+    return member.get("no_longer") is True or is_past(member.get("until"), today)
 
 
 def is_key_worker(member: Mapping[str, Any], today: date | None) -> bool:
     return bool(member.get("key_worker")) and not has_left(member, today)
+
+
+def team(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Whom the plan calls its team; not who is there for a crisis plan alone (`shown_plan`)."""
+    return [dict(m) for m in objects(plan.get("team")) if m.get("only_to_ring") is not True]
+
+
+def title(plan: Mapping[str, Any], otherwise: str, say: Say = as_written) -> str:
+    """What the plan is called, with how it stands where it does not hold. `otherwise`: where it has no name."""
+    named = str(plan.get("title") or otherwise)
+    return named if in_force(plan) else f"{named} ({standing(plan, say)})"
 
 
 def crisis_plans(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -89,5 +110,5 @@ def how_it_went(outcome: Mapping[str, Any], say: Say = as_written) -> str:
 
 
 __all__ = [
-    "crisis_plans", "crisis_state", "has_left", "how_it_went", "in_force", "in_time", "is_done", "is_key_worker", "is_off", "is_past", "step_state", "steps_of",
+    "crisis_plans", "crisis_state", "has_left", "how_it_went", "in_force", "in_time", "is_done", "is_key_worker", "is_off", "is_past", "is_to_come", "step_state", "steps_of", "team", "title",
 ]  # fmt: skip

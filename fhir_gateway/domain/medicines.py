@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from hashlib import sha256
 from typing import Any, Final, Literal
 
-from .in_force import is_past
-from .written_down import Say, an_object, as_written, coded, objects
+from .in_force import is_past, is_to_come
+from .written_down import Say, an_object, as_written, coded, cut, objects
 
 Taken = Literal["now", "not yet", "paused", "stopped", "finished", "not taken", "a mistake"]
 
@@ -24,6 +25,7 @@ OVER: Final[frozenset[Taken]] = frozenset({"stopped", "finished", "not taken"})
 RESOURCES: Final = ("MedicationStatement", "MedicationRequest")
 NOT_MEANT: Final = ("entered-in-error", "draft", "cancelled")
 FORBIDDEN: Final = "Do not: "  # begins what `forbidden` says in English
+UNKNOWN: Final = "unknown"
 CHANGES: Final[Mapping[str, Taken]] = {"stopped": "stopped", "paused": "paused"}
 MOST: Final = 100  # of one name in a record that a medicine of the plan is compared with
 SAID_AT_MOST: Final = 10  # at one medicine: a record lists each of its own by itself
@@ -32,14 +34,20 @@ SAID: Final = frozenset({"id", "sequence", "text", "patientInstruction", "additi
 
 def taken(medicine: Mapping[str, Any], today: date | None = None) -> Taken:
     """Of a medicine of a plan. Its status beats what is said of a change; only where it has none does a change that stopped or paused it count. A course whose
-    last day was before `today` is finished."""
-    said = _said_to_be(medicine)
-    return "finished" if said == "now" and is_past(medicine.get("to"), today) else said
+    last day was before `today` is finished, and one that begins later is not begun."""
+    return _by(today, _said_to_be(medicine), medicine.get("from"), medicine.get("to"))
+
+
+def _by(today: date | None, said: Taken, start: Any, end: Any) -> Taken:
+    if said != "now":
+        return said
+    return "finished" if is_past(end, today) else "not yet" if is_to_come(start, today) else said
 
 
 def in_doubt(medicine: Mapping[str, Any], today: date | None = None) -> bool:
-    """Whether the plan says both that it is taken and that it was stopped or paused: whoever reads must ask."""
-    return taken(medicine, today) == "now" and str(an_object(medicine.get("change")).get("kind")) in CHANGES
+    """Whether it, of a plan or a record, is said to be taken and to be stopped or paused, or that nobody knows: whoever reads must ask."""
+    doubted = medicine.get("status") == UNKNOWN or str(an_object(medicine.get("change")).get("kind")) in CHANGES
+    return doubted and (taken_by_record(medicine, today) if "resourceType" in medicine else taken(medicine, today)) == "now"
 
 
 def _said_to_be(medicine: Mapping[str, Any]) -> Taken:
@@ -50,9 +58,19 @@ def _said_to_be(medicine: Mapping[str, Any]) -> Taken:
     return _stands(medicine.get("status"), an_object(medicine.get("prescription")).get("intent"))
 
 
-def taken_by_record(resource: Mapping[str, Any]) -> Taken:
-    """Of a MedicationStatement or MedicationRequest."""
-    return _stands(resource.get("status"), resource.get("intent"))
+def taken_by_record(resource: Mapping[str, Any], today: date | None = None) -> Taken:
+    """Of a MedicationStatement or MedicationRequest: by its status, and by its period where that is over by `today` or has not begun."""
+    return _by(today, _stands(resource.get("status"), resource.get("intent")), *period(resource))
+
+
+def period(resource: Mapping[str, Any]) -> tuple[Any, Any]:
+    """From when to when a medicine of a record is taken, as it says: by `effectivePeriod`, or by the times of all its doses."""
+    said = an_object(resource.get("effectivePeriod"))
+    if said:
+        return said.get("start"), said.get("end")
+    every = [an_object(an_object(an_object(d.get("timing")).get("repeat")).get("boundsPeriod")) for d in objects(resource.get("dosageInstruction") or resource.get("dosage"))]
+    starts, ends = ([t for p in every if isinstance(t := p.get(end), str)] for end in ("start", "end"))
+    return min(starts) if starts and len(starts) == len(every) else None, max(ends) if ends and len(ends) == len(every) else None
 
 
 def of_record(resources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -62,27 +80,33 @@ def of_record(resources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is said of one medicine: what it is called and coded as, whether it is taken and how, and that it is not to be; `why`, where it was changed."""
+    """What is said of one medicine: what it is called and coded as, whether it is taken and how, and that it is not to be; `why`, where it was changed.
+    How and why are the beginnings: they stand at every medicine of that name. `whole`: the digest of all of how."""
 
     names: frozenset[str]
     taken: Taken
     how: str = ""
     never: bool = False
     why: str = ""
+    whole: bytes = b""
+
+
+def _told(names: frozenset[str], taken: Taken, how: str, never: bool, why: str) -> Told:
+    return Told(names, taken, cut(how), never, cut(why), sha256(_bare(how).encode("utf-8", "surrogatepass")).digest() if how else b"")
 
 
 def told(medicine: Mapping[str, Any], today: date | None = None) -> Told:
     """By a plan, or of a record in the words of a plan."""
     why = an_object(medicine.get("change")).get("reason") or medicine.get("status_reason") or ""
-    return Told(_names(medicine.get("text"), [an_object(medicine.get("code"))]), taken(medicine, today), str(medicine.get("how") or ""), medicine.get("do_not") is True, str(why))
+    return _told(_names(medicine.get("text"), [an_object(medicine.get("code"))]), taken(medicine, today), str(medicine.get("how") or ""), medicine.get("do_not") is True, str(why))
 
 
-def told_by_record(resource: Mapping[str, Any], say: Say = as_written) -> Told:
+def told_by_record(resource: Mapping[str, Any], say: Say = as_written, today: date | None = None) -> Told:
     """By a MedicationStatement or MedicationRequest, how it is taken by `say`."""
     concept = an_object(resource.get("medicationCodeableConcept"))
     called = coded(concept) or an_object(resource.get("medicationReference")).get("display")
     why = ", ".join(t for c in [*objects(resource.get("statusReason")), an_object(resource.get("statusReason"))] if (t := coded(c)))
-    return Told(_names(called, objects(concept.get("coding"))), taken_by_record(resource), "\n".join(doses(resource, say)), is_not_to_be(resource), why)
+    return _told(_names(called, objects(concept.get("coding"))), taken_by_record(resource, today), "\n".join(doses(resource, say)), is_not_to_be(resource), why)
 
 
 def _names(called: Any, codes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
@@ -108,7 +132,7 @@ def otherwise(mine: Told, record: Mapping[str, tuple[Told, ...]]) -> tuple[Told,
     """What a record says otherwise of a medicine of the plan that it calls the same, or codes the same: that it is stopped, is taken, is taken another way,
     or is not to be (`by_name`). Nothing is taken over by it. That an earlier order is finished, or a later one not begun, is nothing where another says what the plan says."""
     same = tuple(dict.fromkeys(t for name in sorted(mine.names) for t in record.get(name, ())))
-    differs = [t for t in same if t.never or (t.taken != mine.taken and not {t.taken, mine.taken} <= OVER) or (t.taken == mine.taken == "now" and t.how and mine.how and _bare(t.how) != _bare(mine.how))]
+    differs = [t for t in same if t.never or (t.taken != mine.taken and not {t.taken, mine.taken} <= OVER) or (t.taken == mine.taken == "now" and t.whole and mine.whole and t.whole != mine.whole)]
     agreed = len(differs) < len(same)
     return tuple(t for t in differs if not (agreed and not t.never and t.taken in ("finished", "not yet")))[:SAID_AT_MOST]
 

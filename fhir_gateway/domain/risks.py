@@ -8,15 +8,17 @@ from typing import Any, Final
 from . import mapping
 from .mapping import Tables
 from .mapping.names import local, own_identifier
-from .written_down import an_object, objects
+from .written_down import an_object, cut, objects
 
+MOST: Final = 50
 NOT_MEANT: Final = frozenset({"entered-in-error", "cancelled"})
 
 
 def told(assessment: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The RiskAssessment once for each prediction in it; nothing of what was a mistake or never happened.
 
-    Where a prediction has no words for how high the risk is, its number stands for them; where it has no reason, notes do.
+    Where a prediction has no words for how high the risk is, its number stands for them; where the first has no reason, notes do. What the whole
+    assessment says is said whole with the first only, and of no more than `MOST` predictions anything: a page is not to be many times what was sent.
     """
     if assessment.get("status") in NOT_MEANT:
         return
@@ -25,10 +27,11 @@ def told(assessment: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if "occurrenceDateTime" not in base and isinstance(day := period.get("start") or period.get("end"), str):
         base["occurrenceDateTime"] = day
     why = "\n".join(str(n["text"]) for n in objects(assessment.get("note")) if n.get("text"))
-    for prediction in objects(assessment.get("prediction")) or [{}]:
+    again = {k: cut(v) if k == "mitigation" and isinstance(v, str) else v for k, v in base.items() if k != "note"}
+    for n, prediction in enumerate((objects(assessment.get("prediction")) or [{}])[:MOST]):
         tier = prediction.get("qualitativeRisk") or ({"text": number} if (number := _number(prediction)) else None)
-        reason = prediction.get("rationale") or why
-        yield {**base, "prediction": [{**prediction, **({"qualitativeRisk": tier} if tier else {}), **({"rationale": reason} if reason else {})}]}
+        reason = prediction.get("rationale") or (why if n == 0 else cut(why))
+        yield {**(base if n == 0 else again), "prediction": [{**prediction, **({"qualitativeRisk": tier} if tier else {}), **({"rationale": reason} if reason else {})}]}
 
 
 def _number(prediction: Mapping[str, Any]) -> str:

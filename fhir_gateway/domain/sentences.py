@@ -13,7 +13,7 @@ from typing import Any, Final
 from babel import Locale, UnknownLocaleError
 
 from .in_force import crisis_state, has_left, how_it_went, in_time, is_done, is_key_worker, is_off, step_state, steps_of
-from .medicines import Taken, Told, doses, forbidden, forbidden_again, in_doubt, is_not_to_be, taken, taken_by_record
+from .medicines import Taken, Told, doses, forbidden, forbidden_again, in_doubt, is_not_to_be, period, taken, taken_by_record
 from .written_down import (
     UNSAID,
     Row,
@@ -131,7 +131,7 @@ class Sentences:
     def contact(self, c: Mapping[str, Any]) -> Thing:
         also = [self.say(w) for k, w in (("carer", "carer"), ("next_of_kin", "next of kin")) if c.get(k) is True]
         rows = rows_of((self.say("Who they are"), ", ".join(t for t in (str(c.get("relationship") or ""), *also) if t)), (self.say("Phone"), c.get("phone")))
-        return Thing(str(c.get("name") or self.say("Somebody")), "", rows)
+        return Thing(str(c.get("name") or self.say("Somebody")), self.say("Not to be contacted any more") if has_left(c, self.today) else "", rows)
 
     # -- what ---------------------------------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ class Sentences:
         """Whom to contact, with the number: whoever holds the paper need not look for it."""
         meant = next((m for k in ("team", "contacts") for m in objects(self.plan.get(k)) if m.get("id") == id), an_object(None))
         if has_left(meant, self.today):
-            return self.say("{name}: no longer in the team").format(name=self.name(id))
+            return self.say("{name}: not to be contacted any more").format(name=self.name(id))
         return f"{self.name(id)}, {meant['phone']}" if meant.get("phone") else self.name(id)
 
     def need(self, n: Mapping[str, Any]) -> Thing:
@@ -182,7 +182,7 @@ class Sentences:
         target = an_object(g.get("target"))
         aim = " ".join(str(target[k]) for k in ("value", "unit") if target.get(k) is not None).replace(" /", "/")
         what = f"{target['what']}: {aim}" if target.get("what") and aim else str(target.get("what") or aim)
-        said = {"agree": self.say("agrees"), "disagree": self.say("does not agree")}
+        said = {"agree": self.say("agrees"), "disagree": self.say("does not agree"), "pending": self.say("has not said yet")}
         agreed = "\n".join(f"{self.name(a.get('by'))}: {said.get(str(a.get('status')), a.get('status'))}" for a in objects(g.get("agreed")))
         steps = [self.step(s) for s in steps_of(g)]
         happened = [self.dated(how_it_went(o, self.say), o.get("on"), o.get("by")) for o in objects(g.get("outcomes"))]
@@ -251,8 +251,9 @@ class Sentences:
         """Of a MedicationStatement or MedicationRequest."""
         why = ", ".join(t for c in [*objects(r.get("statusReason")), an_object(r.get("statusReason"))] if (t := coded(c)))
         what = coded(r.get("medicationCodeableConcept")) or str(an_object(r.get("medicationReference")).get("display") or "") or self.say("A medicine that is not described")
-        rows = rows_of((self.say("How to take it"), "\n".join(doses(r, self.say))), (self.say("What for"), ", ".join(t for c in objects(r.get("reasonCode")) if (t := coded(c)))), (self.say("Why"), why))
-        return Thing(self.not_to_be(what) if is_not_to_be(r) else what, self.taken(taken_by_record(r)), rows)
+        rows = rows_of((self.say("How to take it"), "\n".join(doses(r, self.say))), (self.say("What for"), ", ".join(t for c in objects(r.get("reasonCode")) if (t := coded(c)))), (self.say("Why"), why), (self.say("When"), self.span(*period(r))))
+        state = self.say("Taken or stopped: ask") if in_doubt(r, self.today) else self.taken(taken_by_record(r, self.today))
+        return Thing(self.not_to_be(what) if is_not_to_be(r) else what, state, rows)
 
     def not_to_be(self, what: str) -> str:
         return forbidden(what, self.say)

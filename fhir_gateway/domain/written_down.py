@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+LONGEST: Final = 500  # characters of what `cut` leaves
 Say = Callable[[str], str]  # says a sentence in the reader's language
 
 STATES: Final = (  # how a thing of a plan stands, and what came of a goal (`mappings/codes`)
@@ -75,6 +76,11 @@ def over(allergy: Mapping[str, Any]) -> bool:
     return bool(codes & {"entered-in-error", "refuted", "inactive", "resolved"})
 
 
+def cut(text: str) -> str:
+    """The beginning of a text that stands in many places, and at one in full."""
+    return text if len(text) <= LONGEST else text[:LONGEST].rstrip() + " …"
+
+
 def spaced(number: str) -> str:
     return f"{number[:3]} {number[3:6]} {number[6:]}" if re.fullmatch(r"\d{10}", number) else number
 
@@ -101,4 +107,4 @@ def flat(value: Any) -> str:
     return "" if value is None or isinstance(value, bool) else str(value)
 
 
-__all__ = ["STATES", "UNSAID", "Row", "Say", "Thing", "an_object", "as_written", "coded", "flat", "in_words", "lists_of", "objects", "over", "right_to_left", "rows_of", "spaced", "standing", "texts"]
+__all__ = ["STATES", "UNSAID", "Row", "Say", "Thing", "an_object", "as_written", "coded", "cut", "flat", "in_words", "lists_of", "objects", "over", "right_to_left", "rows_of", "spaced", "standing", "texts"]

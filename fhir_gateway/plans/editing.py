@@ -33,6 +33,8 @@ PARTS: Final[Mapping[str, tuple[Path, ...]]] = {  # kind -> what of it can be sa
     ),
 }  # fmt: skip
 ALONG: Final[Mapping[str, tuple[Path, ...]]] = {"goal": (("status_word",), ("status_on",)), "action": (("status_word",), ("updated",)), "about-me": (("written_on",),)}  # what changes with it
+WORDS: Final = frozenset({"text", "target"})  # what of a goal people agree to
+ACCEPTANCE: Final = "http://hl7.org/fhir/StructureDefinition/goal-acceptance"
 DETAIL: Final = re.compile(r"_?detail(?!Quantity$)[A-Z]\w*")  # https://hl7.org/fhir/R4/goal.html: how much, said otherwise than by a quantity
 
 
@@ -89,7 +91,22 @@ async def edit(ctx: Context, now: Item, otherwise: Mapping[Path, Any]) -> Writte
     Problem: stale where it was changed meanwhile, business-rule for what is `held`, and all of an update.
     """
     resource = changed(now.resource, now.kind, otherwise, instant(ctx.at))
+    if now.kind == "goal" and any(path[0] in WORDS and otherwise[path] != now.said.get(path) for path in otherwise):
+        resource = asked_again(resource, ctx.actor.ids | {ctx.actor.user})
     return await gate.update(ctx, now.ref, strict.dump(resource), if_match=now.version)
+
+
+def asked_again(goal: dict[str, Any], mine: Collection[str]) -> dict[str, Any]:
+    """The goal whose words were changed by whom `mine` names: what others said of the words before is no word on these, and is pending again.
+    http://hl7.org/fhir/StructureDefinition/goal-acceptance"""
+    return {**goal, "extension": [_pending(e, mine) for e in goal["extension"]]} if "extension" in goal else goal
+
+
+def _pending(extension: dict[str, Any], mine: Collection[str]) -> dict[str, Any]:
+    parts = {p.get("url"): p for p in extension.get("extension", ()) if isinstance(p, dict)}
+    if extension.get("url") != ACCEPTANCE or parts.get("individual", {}).get("valueReference", {}).get("reference") in mine or "status" not in parts:
+        return extension
+    return {**extension, "extension": [{**p, "valueCode": "pending"} if p is parts["status"] else p for p in extension["extension"]]}
 
 
 def said(resource: Mapping[str, Any], kind: str) -> dict[Path, Any]:
@@ -194,4 +211,4 @@ def _at(thing: Mapping[str, Any], path: Path) -> Any:
     return thing
 
 
-__all__ = ["PARTS", "Item", "changed", "edit", "held", "item", "item_then", "kind_of", "said"]
+__all__ = ["PARTS", "Item", "asked_again", "changed", "edit", "held", "item", "item_then", "kind_of", "said"]

@@ -18,6 +18,7 @@ from .waiting import instant
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _LONGEST_TAG = 200
+_USUAL = {"http": ":80", "https": ":443"}
 _SENDABLE = re.compile(r"[\x20-\x7e]*")
 
 
@@ -74,16 +75,37 @@ def relative(value: Any, base: str) -> Any:
     """The value that was just read, where each reference to `base`/`Type/id`, of a version or not, begins with the type: the same record by the same
     server, however it spells it.
     https://hl7.org/fhir/R4/references.html#literal"""
-    todo = [value] if base else []
+    todo, whole = [value] if base else [], _split(base)
     while todo:
         node = todo.pop()
         if isinstance(node, dict):
             said = node.get("reference")
-            if isinstance(said, str) and said.startswith(base + "/"):
-                short = said[len(base) + 1 :]
+            short = _below(said, base, whole) if isinstance(said, str) else ""
+            if short:
                 node["reference"] = short if named(short) and name_in(short) == named(short) else said
         todo += [v for v in (node.values() if isinstance(node, dict) else node) if isinstance(v, (dict, list))]
     return value
+
+
+def _below(said: str, base: str, whole: tuple[str, str, str]) -> str:
+    """What follows `base` in an address, whatever case its scheme and host are in, with its port or without where that is the usual one; "" where it does not begin so.
+    https://www.rfc-editor.org/rfc/rfc3986#section-6.2"""
+    if said.startswith(base + "/"):
+        return said[len(base) + 1 :].lstrip("/")
+    scheme, host, path = _split(said)
+    if not scheme or (scheme, host) != whole[:2] or not path.startswith(whole[2] + "/"):
+        return ""
+    return path[len(whole[2]) + 1 :].lstrip("/")
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Scheme and authority in lower case, the usual port left out, and what follows; ("", "", "") of what is no address of the web."""
+    scheme, found, rest = url[:4_000].partition("://")
+    scheme = scheme.lower()
+    if not found or scheme not in _USUAL:
+        return "", "", ""
+    host, slash, path = rest.partition("/")
+    return scheme, host.lower().removesuffix(_USUAL[scheme]), slash + path
 
 
 def believed(reply: Reply, raw: bytes, type: str, id: str | None, base: str) -> Reply | None:

@@ -25,6 +25,7 @@ from .links import names_by_id
 
 ABSOLUTE = ("http:", "https:")
 LOOKED: Final = timedelta(minutes=1)  # for so long it is believed that an id there means what it did
+MOST_FAULTS: Final = 10_000  # entries of which it is counted how often they failed
 
 
 @dataclass
@@ -65,12 +66,20 @@ class Partner:
     limits: Limits = DEFAULT  # of one resource of theirs, as of what any client sends
     elements: tuple[set[str], set[str]] | None = None  # `Type.path` that it was seen to keep, and to drop; None: not looked up yet
     stirred: bool = False  # something came in from there since
+    faults: dict[int, int] = field(default_factory=dict)  # of an entry of the outbox: how often it failed here by a fault of ours (`faulted`)
     absolute: bool = True  # does it take references to other servers; false once it refused one
     shared: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while what many refer to is sent ahead, so that one does
 
     @property
     def name(self) -> str:
         return self.terms.name
+
+    def faulted(self, entry: int) -> int:
+        """This entry failed by a fault of ours: how often it did since this process began. That a server was away is none."""
+        if len(self.faults) >= MOST_FAULTS:
+            self.faults.clear()
+        self.faults[entry] = self.faults.get(entry, 0) + 1
+        return self.faults[entry]
 
     def met_now(self, name: str, at: datetime) -> None:
         """This `Type/id` there was seen at this moment to mean what it did. What was seen so longer ago than LOOKED is forgotten by the way."""

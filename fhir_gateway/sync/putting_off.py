@@ -8,6 +8,7 @@ from ..domain.types import Close, Delay, Queued
 from ..gate import House, may_send
 from ..remote.client import Refusal, Unknown
 from ..store.base import URGENT, StoreError, Taken
+from . import attempts
 from .missing import NotKnown, NotYet
 from .one_by_one import looked_at
 from .partner import Partner, as_owner
@@ -63,13 +64,19 @@ async def refused(house: House, partner: Partner, entry: Queued, e: Refusal, tal
 
 
 async def failed(house: House, partner: Partner, entry: Queued, e: Exception, tally: Tally) -> None:
-    """A fault of ours with this one: it is tried again, and parked after TRIES. What takes back, or may have to, is never given up."""
+    """A fault of ours with this one: it is tried again, and parked after TRIES such faults. What takes back, or may have to, is never given up."""
     why = f"a fault here ({type(e).__name__})"
-    if entry.tries < TRIES or entry.why in URGENT or not await _may_go(house, partner, entry):
+    if partner.faulted(entry.entry) < TRIES or entry.why in URGENT or await _may_be_there(house, partner, entry) or not await _may_go(house, partner, entry):
         await later(house, partner, entry, Unknown(why))
         tally.delayed += 1
     else:
         await _parked(house, partner, entry, Refusal(OURS, why), tally)
+
+
+async def _may_be_there(house: House, partner: Partner, entry: Queued) -> bool:
+    """Does that server hold it, or may it? Then this may be what takes a part of it back: an address of somebody who is at risk now."""
+    link = await house.store.link(partner.name, entry.ref)
+    return (link is not None and not link.gone) or await attempts.of(house, partner, entry.ref) is not None
 
 
 async def _may_go(house: House, partner: Partner, entry: Queued) -> bool:

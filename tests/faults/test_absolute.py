@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fhir_gateway.domain import strict
 from fhir_gateway.domain.types import Ref
+from fhir_gateway.remote.replies import relative
 from fhir_gateway.sync.pull import pull
 
 from .rig import Rig, rigged
@@ -63,3 +66,13 @@ async def test_a_create_whose_answer_is_lost_is_known_again(tmp_path: Path) -> N
         await rig.no()
         await rig.settled()
         assert not rig.there.named("Goal")
+
+
+@pytest.mark.parametrize(("said", "read"), [
+    ("https://Their.Example/fhir/Patient/1", "Patient/1"), ("HTTPS://their.example:443/fhir/Patient/1", "Patient/1"), ("https://their.example/fhir//Patient/1/_history/2", "Patient/1/_history/2"),
+    ("https://their.example/fhir/Patient/1", "Patient/1"), ("https://their.example:8443/fhir/Patient/1", ""), ("http://their.example/fhir/Patient/1", ""),
+    ("https://their.example/FHIR/Patient/1", ""), ("https://their.example.evil/fhir/Patient/1", ""), ("https://their.example/fhir2/Patient/1", ""), ("Patient/1", ""), ("urn:uuid:1", ""),
+])  # fmt: skip
+def test_an_address_is_theirs_however_they_spell_scheme_host_and_port(said: str, read: str) -> None:
+    assert relative({"patient": {"reference": said}}, "https://their.example/fhir") == {"patient": {"reference": read or said}}
+    assert relative({"patient": {"reference": said}}, "https://THEIR.example:443/fhir") == {"patient": {"reference": read or said}}, "nor how our settings do"

@@ -56,7 +56,7 @@ def _matters(plan: dict[str, Any], view: PlanView) -> list[Line]:
 def _ring(plan: dict[str, Any], today: date) -> list[Item]:
     """Who has a number, or looks after the whole of it: the key worker first, then next of kin and carers, then the others. Not who has left the team."""
     people = [(m, _("Key worker") if m.get("key_worker") else "", str(m.get("role") or thing(m.get("organisation")).get("name") or "")) for m in list_of(plan, "team") if not has_left(m, today)]
-    people += [(c, _("Next of kin") if c.get("next_of_kin") else _("Carer") if c.get("carer") else "", str(c.get("relationship") or "")) for c in list_of(plan, "contacts")]
+    people += [(c, _("Next of kin") if c.get("next_of_kin") else _("Carer") if c.get("carer") else "", str(c.get("relationship") or "")) for c in list_of(plan, "contacts") if not has_left(c, today)]
     found = [
         Item(str(p.get("phone") or ""), str(p.get("name") or _("Somebody without a name")), state, "blue", tuple(Line("", t) for t in (what, str(p.get("email") or "") if not p.get("phone") else "") if t))
         for p, state, what in people if p.get("phone") or state

@@ -9,7 +9,8 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any
 
-from ...domain.in_force import crisis_plans, crisis_state, has_left, in_force, in_time, is_key_worker
+from ...domain.in_force import crisis_plans, crisis_state, has_left, in_force, in_time, is_key_worker, title
+from ...domain.in_force import team as team_of
 from ...domain.medicines import forbidden_again
 from ...domain.sentences import language_name
 from ...domain.written_down import standing
@@ -101,7 +102,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
     goals = {str(g.get("id")): g.get("text") for g in list_of(plan, "goals")}
     reached = {str(m.get("id")): _reached(m, name, today) for m in (*team, *list_of(plan, "contacts"))}
     return PlanView(
-        title=str(plan.get("title") or (_("My plan") if own else _("Care and support plan"))),
+        title=title(plan, _("My plan") if own else _("Care and support plan"), _),
         name=full,
         about=(*(Line(_(label), str(about[k])) for k, label in ABOUT.items() if about.get(k)), *more.media(plan)),
         written=_written(about, name),
@@ -109,8 +110,8 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         goals=tuple(_goal(g, today, name, changes.get(str(g.get("id")), ""), more.in_the_way(plan, g, name)) for g in list_of(plan, "goals")),
         actions=tuple(_action(a, name, goals) for a in list_of(plan, "actions")),
         crisis=tuple(_crisis(c, name, reached) for c in crisis_plans(plan)),
-        team=tuple(_member(m, today) for m in team),
-        contacts=tuple(_contact(c) for c in list_of(plan, "contacts")),
+        team=tuple(_member(m, today) for m in team_of(plan)),
+        contacts=tuple(_contact(c, today) for c in list_of(plan, "contacts")),
         key_worker=key,
         strengths=tuple(str(s.get("text", "")) for s in list_of(plan, "strengths")),
         review=day(review.get("next")),
@@ -204,7 +205,7 @@ def _of_ten(n: Any) -> str | None:
 
 
 def _agreed(g: dict[str, Any], name: Callable[[Any], str]) -> str:
-    said = {"agree": _("agrees"), "disagree": _("does not agree")}
+    said = {"agree": _("agrees"), "disagree": _("does not agree"), "pending": _("has not said yet")}
     return "\n".join(f"{name(a.get('by'))}: {said.get(str(a.get('status')), a.get('status'))}" for a in list_of(g, "agreed"))
 
 
@@ -229,7 +230,7 @@ def _action(a: dict[str, Any], name: Callable[[Any], str], goals: dict[Any, Any]
 def _reached(m: dict[str, Any], name: Callable[[Any], str], today: date) -> str:
     """Whom a crisis plan says to contact, with the number; of somebody who has left, that."""
     if has_left(m, today):
-        return _("{name}: no longer in the team").format(name=name(m.get("id")))
+        return _("{name}: not to be contacted any more").format(name=name(m.get("id")))
     return ", ".join(t for t in (name(m.get("id")), str(m.get("phone") or "")) if t)
 
 
@@ -268,12 +269,12 @@ def _member(m: dict[str, Any], today: date) -> Item:
     )  # fmt: skip
 
 
-def _contact(c: dict[str, Any]) -> Item:
+def _contact(c: dict[str, Any], today: date) -> Item:
     what = [_("carer")] if c.get("carer") else []
     what += [_("next of kin")] if c.get("next_of_kin") else []
     what += texts(c.get("roles"))
     return Item(
-        str(c.get("id", "")), str(c.get("name") or _("Somebody without a name")), "", "grey",
+        str(c.get("id", "")), str(c.get("name") or _("Somebody without a name")), _("Not to be contacted any more") if has_left(c, today) else "", "grey",
         lines((_("Who they are"), c.get("relationship")), (_("Also"), ", ".join(what)), (_("Phone"), c.get("phone")),
               (_("Email"), c.get("email")), (_("Good to know"), c.get("comment"))),
     )  # fmt: skip
