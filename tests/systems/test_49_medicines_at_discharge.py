@@ -114,7 +114,7 @@ def test_a_hospital_that_sends_fhir_is_read_with_the_medicines_of_the_plan(progr
     ramipril = proposed["Ramipril 2.5 mg / 5 ml oral solution"]
     gp.knows_nothing_of(*(f"Task/{t['id']}" for t in proposed.values()))
     moira.page.send(f"/my-plan/tasks/{ramipril['id']}/answer", what="decline", words="I never took it")
-    moira.page.send(f"/my-plan/tasks/{proposed['Bisoprolol 5 mg tablets']['id']}/answer", what="accept")
+    moira.page.send(f"/my-plan/tasks/{proposed['Bisoprolol 5 mg tablets']['id']}/answer", what="yes")
     moira.page.get("/my-plan")
     assert all(said in moira.page.words() for said in ("The plan was changed", "The plan stays as it is", "I never took it"))
     assert {m["text"] for m in moira.plan(patient)["medicines"]} == {"Aspirin 75 mg tablets", "Bisoprolol 5 mg tablets"}

@@ -85,9 +85,10 @@ async def accept(pages: Pages, request: Request, ctx: Context) -> Response:
 
 
 async def answer(pages: Pages, request: Request, ctx: Context) -> Response:
-    """Decline a task, report it as done, or add a note, as its owner."""
+    """Decline a task, report it as done, or add a note, as its owner; `yes`: accept what was proposed of a medicine."""
     id, form = id_of(request), request.state.form
     what, words = str(form.get("what", "")), str(form.get("words", ""))
+    chosen, what = what == "yes" or ctx.actor.kind == "patient", "accept" if what == "yes" else what
     try:
         did = await answering.answer(ctx, id, what, words)
     except Problem as p:
@@ -97,7 +98,7 @@ async def answer(pages: Pages, request: Request, ctx: Context) -> Response:
         said = _("Say why, so that whoever asked can look for something else.") if what == "decline" and not words.strip() else wrong
         wrongs = {f"words-{what}-{id}": said}
         return await (my_plan(pages, request, ctx, wrongs) if ctx.actor.kind == "patient" else team(pages, request, ctx, wrongs))
-    if ctx.actor.kind == "patient" or what == "accept":
+    if chosen:
         return go("/my-plan?done=chosen" if ctx.actor.kind == "patient" else "/team?done=chosen")
     return go(f"/team?done={'drafted' if did == 'drafted' else {'accept': 'accepted'}.get(what, what)}")
 
