@@ -17,6 +17,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
+from fhir_gateway.domain.alerts import NOTHING_KNOWN
 from fhir_gateway.domain.sentences import ABOUT
 from fhir_gateway.domain.written_down import STATES
 
@@ -41,7 +42,7 @@ def sentences() -> dict[str, str | tuple[str, str]]:
         for _file, _line, said, _comments, _context in extract_from_dir(place, ways, {}, keywords):
             if isinstance(said, str):
                 out.setdefault(said, said)
-    for label in (*(label for _key, label in ABOUT), *STATES):
+    for label in (*(label for _key, label in ABOUT), *STATES, *NOTHING_KNOWN.values()):
         out.setdefault(label, label)
     for file in sorted((WEB / "pages").rglob("*.py")):
         for text in tables(ast.parse(file.read_text())):

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fhir_gateway import plans
+from fhir_gateway.around import about_me as in_plan
+from fhir_gateway.domain import strict
 from fhir_gateway.domain.forms import about_me
 from fhir_gateway.domain.forms.about_me import QUESTIONS
+from fhir_gateway.domain.scopes import Scopes
 from fhir_gateway.plans.editing import changed as edited
 
 from .conftest import Gateway
 from .test_forms import KNOWN, OWN, said, wrong
 from .test_forms_over_http import extracted, kept, out, params, post, response
+from .test_plans import harold, opened
 from .web.test_doors import as_
 from .web.test_forms_pages import begun, named, typed
 
@@ -164,3 +172,29 @@ def test_the_person_answers_it_on_the_page_and_reads_it_in_their_plan(demo: Gate
     assert "What matters to me: My garden & my dog" in v.words() and "not in the plan yet" not in v.words(), v.words()
     v.get("/my-plan")
     assert "My garden & my dog" in v.words() and was["how_to_support"] in v.words() and was["people_important"] not in v.words()
+
+
+def test_one_that_somebody_adds_beside_it_is_not_what_the_plan_says_and_makes_no_third(demo: Gateway) -> None:
+    was, (own,) = about(demo), plans_own(demo)
+    planted = {**{k: v for k, v in own.items() if k not in ("id", "meta", "text")}, "item": [said("most_important", "planted")]}
+    added = demo.call("gp", "POST", "QuestionnaireResponse", body=planted)
+    if added.status_code == 201:
+        assert about(demo) == was
+        begun_with = filled(demo, "patient")
+        assert answers(begun_with)["most_important"] == was["most_important"], "the form begins with what the plan says"
+        assert extracted(demo, "patient", kept(demo, "patient", sent(begun_with, most_important="My own words"))) == [(f"QuestionnaireResponse/{own['id']}", "200")]
+        assert len(plans_own(demo)) == 2 and about(demo)["most_important"] == "My own words"
+    else:
+        assert added.status_code in (403, 409, 422) and about(demo) == was
+
+
+def test_an_app_that_was_not_let_in_to_plans_has_the_form_all_the_same(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "w.sqlite") as place:
+            patient = (await plans.save(place.hospital, harold(about_me={"most_important": "Tea"}))).patient
+            assert patient is not None and await in_plan.main_plan(place.patient(patient), patient) is not None
+            app = replace(place.patient(patient), scopes=Scopes.parse("patient/QuestionnaireResponse.cruds"))
+            now = await in_plan.said_now(app, patient, await in_plan.main_plan(app, patient))
+            assert now is not None and about_me.said(dict(strict.decode(now.body or b"{}"))) == {"most_important": "Tea"}
+
+    asyncio.run(run())

@@ -13,6 +13,7 @@ from fhir_gateway.domain.mapping.names import EXTENSIONS
 from fhir_gateway.domain.medicines import in_doubt, taken
 from fhir_gateway.domain.said_again import said, without
 from fhir_gateway.domain.shown_plan import shown_plan
+from fhir_gateway.web.pages.alerts import alerts
 from fhir_gateway.web.pages.plan_view import plan_view
 from fhir_gateway.web.pages.words import today
 
@@ -152,3 +153,18 @@ def test_a_medicine_of_the_record_is_taken_while_its_period_lasts(more: dict[str
     (section,) = [s for s in booklet({}, [of_hospital], today=TODAY).sections if s.key == "medicines"]
     (thing,) = section.things
     assert thing.state == state and (not more.get("effectivePeriod") or any(more["effectivePeriod"]["start"] in r.text for r in thing.rows))
+
+
+def test_warnings_stand_on_paper_as_they_do_on_the_page() -> None:
+    def allergy(code: str, **more: Any) -> dict[str, Any]:
+        return {"resourceType": "AllergyIntolerance", "id": code, "code": {"coding": [{"system": "http://snomed.info/sct", "code": code, "display": f"Allergy {code}"}]}, **more}
+
+    record = [
+        {"resourceType": "Flag", "id": "1", "status": "active", "code": {"text": "Dog"}, "period": {"end": "2020-01-01"}}, {"resourceType": "Flag", "id": "2", "status": "active", "code": {"text": "Ramp"}, "period": {"start": "2040-01-01"}},
+        {"resourceType": "Flag", "id": "3", "status": "active", "code": {"text": "Oxygen"}}, allergy("716186003"), allergy("1", verificationStatus={"coding": [{"code": "unconfirmed"}]}), allergy("2"),
+    ]  # fmt: skip
+    (section,) = [s for s in booklet({}, record, today=TODAY).sections if s.key == "warnings"]
+    assert [(t.text, t.state) for t in section.things] == [("No known allergies", ""), ("Allergy: Allergy 1", ""), ("Allergy: Allergy 2", ""), ("Ramp", "Not yet"), ("Oxygen", "Please note")]
+    assert [r.label for r in section.things[1].rows] == ["Is it sure?"] and not section.things[2].rows
+    page = alerts(record, TODAY, own=False)
+    assert [(i.text, i.state) for i in page.warnings] == [("Oxygen", "Now"), ("Ramp", "Not yet"), ("Dog", "Over")] and page.none_known == ("No known allergies. Somebody wrote this down.",)

@@ -91,3 +91,26 @@ def test_what_was_wrong_before_is_labelled_ended_and_edited_and_nothing_new_is_w
             assert {i.where for i in again.issues} == {"Condition.code.text"}
 
     asyncio.run(run())
+
+
+def test_answers_that_fit_the_form_no_longer_are_marked_private_all_the_same(tmp_path: Path) -> None:
+    """What matters to a person was kept before it was a form, with its lines in another order."""
+
+    async def run() -> None:
+        async with opened(tmp_path / "w.sqlite") as place:
+            patient = (await plans.save(place.hospital, harold(about_me={"most_important": "Tea", "my_wellness": "Sun"}))).patient
+            assert patient is not None
+            found = (await gate.search(place.patient(patient), "QuestionnaireResponse", [("patient", patient), ("identifier", f"{system('about-me')}|")])).entries
+            (about,) = [strict.decode(e.body) for e in found if e.body is not None]
+            ref = Ref("QuestionnaireResponse", about["id"])
+            turned = {**about, "item": [*reversed(about["item"]), {"linkId": "shoe_size", "answer": [{"valueString": "9"}]}]}
+            kept = await gate.update(place.patient(patient), ref, strict.dump(turned), if_match=int(about["meta"]["versionId"]))  # as an earlier release took it
+            held(place)
+            me = place.patient(patient)
+            assert (await refused(gate.create(me, "QuestionnaireResponse", strict.dump({k: v for k, v in turned.items() if k not in ("id", "meta")})))).kind == "invalid"
+            labelled = await gate.put_on(me, ref, {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V"}]})
+            assert "V" in {c["code"] for c in strict.decode(labelled.body or b"")["meta"]["security"]} and labelled.version > kept.version
+            worse = await refused(gate.patch(me, ref, lambda b: {**b, "item": [*b["item"], {"linkId": "hat_size"}]}, if_match=labelled.version))
+            assert worse.kind == "invalid"
+
+    asyncio.run(run())

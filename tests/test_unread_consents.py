@@ -240,6 +240,20 @@ async def test_it_closes_nobody_elses_record_and_nothing_that_is_not_in_force(sc
     assert not await s.kept() and len(await s.items()) == 4
 
 
+async def test_what_has_no_name_closes_once_however_often_it_comes(scene: Scene) -> None:
+    s = scene
+    for n in range(1, 4):
+        s.hub.says(f"no id at all {n}", s.no() | {"dateTime": f"2026-11-0{n}"}, n)
+        await s.round()
+    assert not await s.sees() and len(await s.items()) == 3
+    (kept,) = await s.kept()
+    assert len(await s.tasks()) == 1
+    await gate.end_foreign(s.w.operator, kept["id"], evidence="Asked the surgery: a fault of their server")
+    s.partner.heard.clear()
+    await s.round()
+    assert await s.sees(), "they were looked at"
+
+
 async def test_it_closes_in_the_one_commit_that_puts_it_aside(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     s, store = scene, scene.w.house.store
     commits: list[tuple[Op, ...]] = []

@@ -20,7 +20,9 @@ NOT_YET = "Their plan says nothing of this yet that you may see. The answers are
 
 
 async def main_plan(ctx: Context, patient: str) -> gate.Entry | None:
-    """The person's main CarePlan, as far as this asker may see it. `patient`: their id."""
+    """The person's main CarePlan, as far as this asker may see it; None for an app that was not let in to plans. `patient`: their id."""
+    if ctx.scopes is not None and not ctx.scopes.covers("s", "CarePlan"):
+        return None
     asked = [("patient", patient), ("category", f"{SNOMED}|{MAIN_CATEGORY}"), ("status", "active")]
     found = {str(e.ref): e for e in (await gate.search(ctx, "CarePlan", asked)).entries if e.body is not None and counts(strict.decode(e.body))}
     return found.get(main_of(await gate.main_plan_of(ctx, f"Patient/{patient}"), found) or "")
@@ -33,7 +35,10 @@ async def said_now(ctx: Context, patient: str, plan: gate.Entry | None) -> gate.
     own = own_identifier(strict.decode(plan.body)) if plan is not None and plan.body is not None else None
     if own is not None:
         found = [e for e in found if (own_identifier(strict.decode(e.body or b"{}")) or ("", ""))[1] == f"{own[1]}/#{about_me.KIND}"]
-    return found[0] if len(found) == 1 else None
+    if plan is None or plan.body is None or own is None:
+        return found[0] if len(found) == 1 else None
+    named = [r.get("reference") for r in strict.decode(plan.body).get("supportingInfo", ())]
+    return min(found, key=lambda e: (str(e.ref) not in named, str(e.ref)), default=None)  # somebody added another beside it: it is no new one
 
 
 async def entries(ctx: Context, response: Mapping[str, Any], before: Mapping[str, str] | None = None) -> list[dict[str, Any]]:

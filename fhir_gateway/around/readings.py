@@ -113,8 +113,8 @@ async def _look(ctx: Context, person: str) -> dict[str, Any] | None:
 
 
 async def _prepared(ctx: Context, entries: list[dict[str, Any]], look: dict[str, Any] | None) -> tuple[Work, dict[int, gate.Written], bool]:
-    """The reading with the Task, or alone where that may not be written or would be seen by nobody, or the reading waits itself: no reading is lost for it.
-    And whether the team that is to look may see both by the person's own consents."""
+    """The reading with the Task, or alone where that may not be written, the reading waits itself, or by the person's own consents as they are the team that is to
+    look may not see the Task, the reading and whose it is: a number makes nobody known to them. No reading is lost for it. And whether that team is asked."""
 
     async def once(every: list[dict[str, Any]]) -> tuple[Work, dict[int, gate.Written]]:
         return await prepare(ctx, read_steps(ctx, {"resourceType": "Bundle", "type": "transaction", "entry": every}))
@@ -123,8 +123,9 @@ async def _prepared(ctx: Context, entries: list[dict[str, Any]], look: dict[str,
         try:
             work, answers = await once([*entries, look])
             reading, task, team = work.new[answers[0].ref], work.new[answers[2].ref], look["resource"]["owner"]
-            if not answers[0].draft and not answers[2].draft and await may_be_asked(work, team, task.facts):
-                return work, answers, await may_be_asked(work, team, task.facts, reading)
+            person = await work.get(Ref("Patient", look["resource"]["for"]["reference"].partition("/")[2]))
+            if person is not None and not answers[0].draft and not answers[2].draft and await may_be_asked(work, team, task.facts, reading, person):
+                return work, answers, True
         except Problem as p:
             if p.kind not in ("forbidden", "insufficient-scope", "not-found", "business-rule", "invalid"):
                 raise

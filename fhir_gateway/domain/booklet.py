@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from . import strict
+from .alerts import flag_stands
 from .in_force import crisis_plans, team, title
 from .mapping.names import own_identifier
 from .medicines import OVER, by_name, of_record, otherwise, taken, told, told_by_record
@@ -99,7 +100,7 @@ class _Making(Sentences):
 
     def warnings(self) -> Section:
         allergies = [self.allergy(r) for r in self.record if r.get("resourceType") == "AllergyIntolerance" and not over(r)]
-        flags = [self.flag(r) for r in self.record if r.get("resourceType") == "Flag" and r.get("status") == "active"]
+        flags = [self.flag(r) for r in self.record if r.get("resourceType") == "Flag" and r.get("status") == "active" and flag_stands(r, self.today) != "over"]
         return Section("warnings", self.say("Allergies and warnings"), (), (*allergies, *flags), urgent=True)
 
     def crisis(self) -> Section:

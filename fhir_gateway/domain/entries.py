@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from itertools import groupby
 from typing import Any, Final
@@ -82,14 +83,84 @@ def _nearest(old: Sequence[tuple[int, Any]], new: Sequence[tuple[int, Any]], bou
     leaves_new = {b: frozenset(_leaves(v)) for b, v in new}
     if bounded and len(old) * len(new) > MOST:
         scored = sorted((-n, abs(a - b), a, b) for (a, b), n in _rarely_shared(leaves_old, leaves_new).items())
+        alike: Iterable[tuple[int, int]] = ((a, b) for n, _, a, b in scored if n and a in leaves_old and b in leaves_new)
     else:
-        scored = sorted((-len(leaves_old[a] & leaves_new[b]), abs(a - b), a, b) for a in leaves_old for b in leaves_new)
-    for score, _, a, b in scored:
-        if score and a in leaves_old and b in leaves_new:
-            del leaves_old[a], leaves_new[b]
-            yield a, b
+        alike = _mutual(leaves_old, leaves_new)
+    for a, b in alike:
+        del leaves_old[a], leaves_new[b]
+        yield a, b
     if len(leaves_old) == len(leaves_new):
         yield from zip(leaves_old, leaves_new, strict=True)
+
+
+def _mutual(old: Mapping[int, frozenset[Hashable]], new: Mapping[int, frozenset[Hashable]]) -> Iterator[tuple[int, int]]:
+    """Pairs of those of which each is the other's nearest: by what they have in common, then by their places. They are the ones that are found where
+    every pair is told and the nearest is taken each time, for no two pairs are equally near; and seldom is more told than of neighbours."""
+    lines = _Line(old), _Line(new)
+    for start in tuple(old):
+        chain = [(0, start)] if lines[0].there(start) else []
+        while chain:
+            side, at = chain[-1]
+            nearest = lines[1 - side].nearest(at, lines[side].leaves[at])
+            if nearest is None:
+                lines[side].out(at)
+                chain.pop()
+            elif len(chain) > 1 and chain[-2] == (1 - side, nearest):
+                a, b = (at, nearest) if side == 0 else (nearest, at)
+                lines[0].out(a)
+                lines[1].out(b)
+                del chain[-2:]
+                yield a, b
+            else:
+                chain.append((1 - side, nearest))
+
+
+class _Line:
+    """Those of one side that are left, by their places."""
+
+    def __init__(self, leaves: Mapping[int, frozenset[Hashable]]) -> None:
+        self.leaves, self.places = dict(leaves), sorted(leaves)
+        self.held = Counter(leaf for held in leaves.values() for leaf in held)
+        size = len(self.places)
+        self.index = {place: i for i, place in enumerate(self.places)}
+        self.up, self.down = list(range(size + 1)), list(range(size + 1))  # the next that is left from here on; and, one more than it, from here back
+
+    def there(self, place: int) -> bool:
+        return self.up[self.index[place]] == self.index[place]
+
+    def out(self, place: int) -> None:
+        i = self.index[place]
+        self.up[i], self.down[i + 1] = i + 1, i
+        self.held.subtract(self.leaves[place])
+
+    def nearest(self, at: int, leaves: frozenset[Hashable]) -> int | None:
+        """Who has most of these; of those the one that stands nearest, then first. None where nobody has any."""
+        most, top, found = sum(self.held[leaf] > 0 for leaf in leaves), 0, None
+        for place in self._outward(at) if most else ():
+            n = len(leaves & self.leaves[place])
+            if n > top:
+                top, found = n, place
+                if n == most:
+                    break
+        return found
+
+    def _outward(self, at: int) -> Iterator[int]:
+        i = bisect_left(self.places, at)
+        low, high = _root(self.down, i), _root(self.up, i)
+        while low > 0 or high < len(self.places):
+            if low > 0 and (high == len(self.places) or at - self.places[low - 1] <= self.places[high] - at):
+                yield self.places[low - 1]
+                low = _root(self.down, low - 1)
+            else:
+                yield self.places[high]
+                high = _root(self.up, high + 1)
+
+
+def _root(of: list[int], i: int) -> int:
+    while of[i] != i:
+        of[i] = of[of[i]]
+        i = of[i]
+    return i
 
 
 def _rarely_shared(old: Mapping[int, frozenset[Hashable]], new: Mapping[int, frozenset[Hashable]]) -> Counter[tuple[int, int]]:

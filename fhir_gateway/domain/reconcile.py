@@ -366,10 +366,11 @@ def _order(size: int, local: Sequence[int | None], remote: Sequence[int | None],
     """-1, then the old entries in the order of the side that moved some (of both, the greater sequence, or `theirs`)."""
     moved = [s for s in ([i for i in side if i is not None] for side in (local, remote)) if s != sorted(s)]
     order = (moved[-1] if theirs else max(moved)) if moved else []
-    out, moved_too = [-1, *order], set(order)
-    for i in range(size):
-        if i not in moved_too:
-            out.insert(out.index(i - 1) + 1 if i - 1 in out else len(out), i)
+    out, moved_too = list[int](), set(order)
+    for first in (-1, *order):  # each that did not move follows the one before it
+        out.append(first)
+        while out[-1] + 1 < size and out[-1] + 1 not in moved_too:
+            out.append(out[-1] + 1)
     return out
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from babel import Locale, UnknownLocaleError
 
+from .alerts import flag_stands, is_unsure, none_known
 from .in_force import crisis_state, has_left, how_it_went, in_time, is_done, is_key_worker, is_off, step_state, steps_of
 from .medicines import Taken, Told, doses, forbidden, forbidden_again, in_doubt, is_not_to_be, period, taken, taken_by_record
 from .written_down import (
@@ -141,10 +142,13 @@ class Sentences:
         reactions = objects(r.get("reaction"))
         signs = ", ".join(dict.fromkeys(t for x in reactions for m in objects(x.get("manifestation")) if (t := coded(m))))
         name = coded(r.get("code")) or ", ".join(t for x in reactions if (t := coded(x.get("substance")))) or self.say("An allergy that is not described")
-        return Thing(self.say("Allergy: {what}").format(what=name), high, rows_of((self.say("What happens"), signs), (self.say("Written down on"), self.day(r.get("recordedDate") or ""))))
+        if none := none_known(r):
+            return Thing(self.say(none), "", rows_of((self.say("Written down on"), self.day(r.get("recordedDate") or ""))))
+        unsure = self.say("No, nobody has made sure") if is_unsure(r) else ""
+        return Thing(self.say("Allergy: {what}").format(what=name), high, rows_of((self.say("Is it sure?"), unsure), (self.say("What happens"), signs), (self.say("Written down on"), self.day(r.get("recordedDate") or ""))))
 
     def flag(self, r: Mapping[str, Any]) -> Thing:
-        return Thing(coded(r.get("code")) or self.say("A warning that is not described"), self.say("Please note"))
+        return Thing(coded(r.get("code")) or self.say("A warning that is not described"), {"now": self.say("Please note"), "over": self.say("Over"), "not yet": self.say("Not yet")}[flag_stands(r, self.today)])
 
     def in_a_crisis(self, c: Mapping[str, Any]) -> Thing:
         ready = [f"{a.get('item', '')}: {a['where']}" if a.get("where") else str(a.get("item", "")) for a in objects(c.get("anticipatory"))]

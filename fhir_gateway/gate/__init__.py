@@ -19,7 +19,17 @@ from .entering import enter, house_context
 from .explaining import Explained, explain, may, why
 from .fetching import historyset, part_of, searchset, version_number
 from .finding import Named, find
-from .foreign_consents import end_foreign, keep_foreign, may_be_no, only_opens, over_foreign, take_as_no, theirs, uncomputable
+from .foreign_consents import (
+    end_foreign,
+    keep_foreign,
+    may_be_no,
+    only_opens,
+    over_foreign,
+    stands_in,
+    take_as_no,
+    theirs,
+    uncomputable,
+)
 from .gathering import everything, plan_document
 from .given import Given, given
 from .headings import title
@@ -70,7 +80,7 @@ __all__ = [
     "named", "nobody_yet", "not_launched", "not_recognised", "only_opens", "organisation_called", "over_foreign", "own_labels", "owner_known", "owner_of", "part_of", "patch",
     "patch_where", "plan_document", "preview", "printed", "printed_plan_of", "proof_of", "push", "put_on", "read", "record", "record_to_open",
     "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "rows_told", "search", "searchset", "settle",
-    "shown_to", "signed_in_now", "status", "stop_emergency", "tagged", "take_as_no", "take_off", "theirs", "title", "told_all_labels", "took_out", "trail_between",
+    "shown_to", "signed_in_now", "stands_in", "status", "stop_emergency", "tagged", "take_as_no", "take_off", "theirs", "title", "told_all_labels", "took_out", "trail_between",
     "trail_events", "trail_page", "transaction", "turned_away", "unanswered", "uncomputable", "understood", "unrecognised", "update", "update_where",
     "verify", "version_number", "vread", "waiting", "who_looked", "whole_record", "whose_trail", "why", "with_lacks", "with_part",
 ]  # fmt: skip

@@ -115,6 +115,14 @@ def theirs(stored: Stored | None) -> bool:
     return stored is not None and not stored.deleted and stored.body is not None and stored.writer.kind not in BY_THEMSELVES
 
 
+def stands_in(ctx: Context, stored: Stored) -> bool:
+    """Does this consent, which came from the organisation that asks, close now because nobody knows what it says?"""
+    if not theirs(stored) or stored.writer.method != "SYNC" or stored.writer.organisation != ctx.actor.organisation:
+        return False
+    said = read_foreign(strict.decode(stored.body or b"{}"), stored.ref.id, stored.version)
+    return isinstance(said, Broken) and bool(said.where)
+
+
 # -- for operators ----------------------------------------------------------------------------------------------------
 async def uncomputable(ctx: Context) -> list[dict[str, Any]]:
     """Every consent that closes because it cannot be computed: `{consent, version, patient, where, why, since}`. For operators."""
@@ -164,4 +172,4 @@ async def _asked_no_more(work: Work, consent: Stored, what: str, why: str) -> No
             await put_by_house(work, task.ref, {**about, "status": "completed"}, task, what, why)
 
 
-__all__ = ["end_foreign", "keep_foreign", "may_be_no", "only_opens", "over_foreign", "take_as_no", "theirs", "uncomputable"]
+__all__ = ["end_foreign", "keep_foreign", "may_be_no", "only_opens", "over_foreign", "stands_in", "take_as_no", "theirs", "uncomputable"]

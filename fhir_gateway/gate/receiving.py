@@ -92,7 +92,7 @@ def _of_type(type: str, raw: bytes) -> tuple[bytes, dict[str, Any]]:
 
 
 def _errors(ctx: Context, resource: dict[str, Any], was: Mapping[str, Any] | None = None) -> list[Issue]:
-    """What is wrong. Of our own profile only what was not wrong in `was` already: who labels, ends or takes back what an earlier release kept
+    """What is wrong. Of our own profile, and of the form of ours that a thing of a plan answers, only what was not wrong in `was` already: who labels, ends or takes back what an earlier release kept
     need not put it right."""
     found = _wrong(judged(ctx, resource, was=was))
     if not found or was is None or not _held(ctx, resource, was):
@@ -100,7 +100,7 @@ def _errors(ctx: Context, resource: dict[str, Any], was: Mapping[str, Any] | Non
     before = set(_wrong(judged(ctx, dict(was))))
     if before.isdisjoint(found):
         return found
-    always = set(_wrong(_by_others(ctx, resource)))
+    always = set(_wrong(_by_others(ctx, {k: v for k, v in resource.items() if k != "questionnaire"})))
     return [i for i in found if i in always or i not in before]
 
 

@@ -18,9 +18,9 @@ from .uniting import refused, waits_no_more
 from .whose import held_by_name, names_of, only_shared, whose
 
 
-async def said_anew(house: House, partner: Partner, ctx: Context, link: Linked, stored: Stored, there: dict[str, Any], ahead: Ahead) -> Tally:
+async def said_anew(house: House, partner: Partner, ctx: Context, link: Linked, stored: Stored, there: dict[str, Any], ahead: Ahead, tally: Tally) -> Tally:
     """Nothing of both is united: a consent is not half of one and half of the other. Where it only says yes now, which is not theirs to say
-    here, what was kept of it ends, and that waits in quarantine. Far, Again."""
+    here, what was kept of it ends, and that waits in quarantine. `tally`: what went before, and then this, too. Far, Again."""
     sent, body, was = strict.dump(there), there, strict.decode(stored.body or b"{}")
     seen = changed(link, etag=etag_of(there), remote_updated=str(there.get("meta", {}).get("lastUpdated", "")))
     over = waits_no_more(partner, link.remote_id)
@@ -33,7 +33,7 @@ async def said_anew(house: House, partner: Partner, ctx: Context, link: Linked, 
         body = await held_by_name(house, body, body)
         if content(body) == content(was):
             await house.store.commit(changed(seen, version=stored.version, base_sent=sent, base_received=sent), over)
-            return Tally()
+            return tally
 
         def agreed(written: gate.Written) -> list[Op]:
             return [changed(seen, version=written.version, base_sent=sent, base_received=sent), over]
@@ -41,5 +41,7 @@ async def said_anew(house: House, partner: Partner, ctx: Context, link: Linked, 
         await gate.keep_foreign(ctx, body, frozenset(names.values()), over=stored, also=agreed)
     except Problem as p:
         ended = await gate.over_foreign(ctx, stored, "it only says yes there now") if gate.only_opens(body) and was.get("status") == "active" else []
-        return await refused(house, partner, ctx, link.remote_id, body, p, [seen, *ended])
-    return Tally(pulled=1)
+        tally.add(await refused(house, partner, ctx, link.remote_id, body, p, [seen, *ended]))
+    else:
+        tally.pulled += 1
+    return tally

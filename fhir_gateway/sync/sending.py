@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from ..domain import copies, said_again, strict
 from ..domain.directory import NO_PATIENT_DATA
@@ -13,26 +13,26 @@ from ..domain.labels import with_labels
 from ..domain.masked import found_again
 from ..domain.rendering import put_back, rendered
 from ..domain.spelling import spelled_as
-from ..domain.types import Close, Delay, Disclosed, Linked, Note, Op, Queued, Ref, Send, Stored
-from ..gate import Context, Grounds, House, grounds, may_keep, may_send, shown_to
-from ..gate.context import note
+from ..domain.types import Close, Delay, Linked, Note, Op, Queued, Ref, Send, Stored
+from ..gate import Context, House, grounds, may_keep, may_send, shown_to
 from ..gate.disclosing import NOT_AGREED
 from ..remote.client import Asking, Refusal, Reply
 from ..store.base import Fenced, Moved, Taken, TooBig
-from . import attempts, belonging, identity, joining, missing, reading_back, recognising, stubs, tags, unsent
+from . import attempts, identity, joining, recognising, stubs, tags, unsent
 from .attempts import Attempt, sent_open
 from .leaving import AskAgain, as_asked
 from .letting_go import Stays, delete_there
-from .links import began_there, changed, etag_of, id_of, over, same
+from .links import began_there, changed, etag_of, id_of, same
 from .partner import Partner, as_owner, elsewhere, local_references, outgoing, pointed_at, sides, theirs_to_tag
 from .put_back_there import another_there
 from .recalling import take_back
+from .recording import adopt, home, known_there, never_noted, recorded
 from .renaming import named_otherwise
 from .reviewing import review
 from .still_hers import before_making
 from .taking import at_home, pull_one
 from .tally import Tally
-from .waiting import deleted_there, held_there, quarantine
+from .waiting import deleted_there, held_there
 from .whose import as_they_wrote, called_there
 
 TOO_LARGE: Final = "it is larger than the store here can write down of what both sides agreed on: send it in parts"
@@ -112,7 +112,7 @@ async def _for_a_person(house: House, partner: Partner, entry: Queued, ctx: Cont
         await _may_arrive(house, entry, tally)
         return
     await house.store.commit(
-        Close(entry.entry, entry.fence, "superseded", f"{why}: a person decides"), *_known(ctx, partner, entry.ref, before)
+        Close(entry.entry, entry.fence, "superseded", f"{why}: a person decides"), *known_there(ctx, partner, entry.ref, before)
     )
 
 
@@ -134,7 +134,7 @@ async def send(
     theirs = began_there(live)
     before = await attempts.of(house, partner, ref)
     if live is not None and theirs and live.version == stored.version:
-        return [changed(live), *_known(ctx, partner, ref, before)]
+        return [changed(live), *known_there(ctx, partner, ref, before)]
     if live is not None:
         await recognising.still(house, partner, ctx, stored, live)
     if live is not None and recognising.theirs_to_write(live):
@@ -155,13 +155,13 @@ async def send(
     copy = outgoing(body, live.remote_id.split("/")[1] if live else None, names, by, sides(house, partner), absolute=partner.absolute)
     copy = spelled_as(copy, strict.decode(held), partner.server.base) if held is not None else copy
     if live is not None and held is not None and same(strict.decode(held), copy):
-        more = await _never_noted(house, partner, ctx, stored) if before is None and not theirs else []
+        more = await never_noted(house, partner, ctx, stored) if before is None and not theirs else []
         agreed = changed(live, version=stored.version, base_sent=live.base_sent or strict.dump(copy))
-        return [agreed, *_known(ctx, partner, ref, before), *more]
+        return [agreed, *known_there(ctx, partner, ref, before), *more]
     if live is not None and theirs:
         copy = put_back(strict.decode(live.base_received or live.base_sent or b"{}"), copy, views)
     if live is None and (id := await tags.began_at(house, stored, (await partner.met()).gateway)):
-        await _home(house, partner, stored, link, id)
+        await home(house, partner, stored, link, id)
     person = names.get(next(iter(stored.facts.patients), ""))
     if link is None and before is None and (theirs_of_it := await joining.with_theirs(house, partner, ctx, stored, person)) is not None:
         raise AskAgain(await at_home(house, partner, *theirs_of_it))
@@ -185,7 +185,7 @@ async def send(
         if attempts.nothing_left(e):
             await house.store.commit(attempts.as_before(partner, ref, before))
         if isinstance(e, Differs):
-            raise AskAgain(await _adopt(house, partner, stored, link, e.there, before)) from None
+            raise AskAgain(await adopt(house, partner, stored, link, e.there, before)) from None
         if isinstance(e, Refusal) and e.status in (400, 422) and partner.absolute and elsewhere(copy):  # HAPI, as it comes, refuses these
             partner.absolute = False
             raise AskAgain from None
@@ -194,9 +194,9 @@ async def send(
         await _made_anew(house, partner, entry, replace(live, etag=reply.etag or etag_of(reply.body or copy)))
     if before is not None and live is None and reply.status == 201:
         await _twins_away(house, partner, entry, ref, before, f"{ref.type}/{id_of(reply, None)}")
-    done = await _recorded(house, partner, ctx, stored, link, copy, reply, why)
+    done = await recorded(house, partner, ctx, stored, link, copy, reply, why)
     again = await named_otherwise(house, partner, stored, link) if live is None else []
-    return [*done, *_known(ctx, partner, ref, attempt, trail=False), *again]
+    return [*done, *known_there(ctx, partner, ref, attempt, trail=False), *again]
 
 
 def _said(house: House, partner: Partner, copy: dict[str, Any]) -> dict[str, Any]:
@@ -223,84 +223,6 @@ async def _twins_away(house: House, partner: Partner, entry: Queued, ref: Ref, b
         for twin in there:
             if f"{ref.type}/{twin['id']}" != made:
                 await delete_there(house, partner, entry, attempts.adopted(partner, ref, twin, etag_of(twin)), Tally())
-
-
-async def _recorded(
-    house: House, partner: Partner, ctx: Context, stored: Stored, was: Linked | None, copy: dict[str, Any], reply: Reply, why: Grounds
-) -> list[Op]:
-    """That it is there as they answered: the link, a row for each person, and what they dropped of it."""
-    ref, live = stored.ref, was if was is not None and not was.gone else None
-    remote_id = f"{ref.type}/{(reply.body or {}).get('id') or id_of(reply, live)}"
-    seen = await reading_back.seen(house, partner, remote_id, reply, copy)
-    there = seen or {}
-    if ref.type == "Patient":
-        partner.met_now(remote_id, house.clock())
-    linked = Linked(
-        partner.name, ref, remote_id, reply.etag or etag_of(there), str(there.get("meta", {}).get("lastUpdated", "")),
-        stored.version, strict.dump(copy), strict.dump(seen) if seen is not None else None, began_there=began_there(live),
-    )  # fmt: skip
-    trail = [
-        note(ctx, "R", "disclose", why.decision, (str(ref),), patient=person, allowed=True, detail=attempts.went(f"sent to {partner.name}", why.on_behalf_of))
-        for person in stored.facts.patients or (None,)
-    ]
-    dropped = await reading_back.flags(house, partner, copy, seen) if seen is not None else []
-    return [over(was, linked), *await missing.forgotten(house, partner, linked.remote_id), *trail, *dropped]
-
-
-def _known(ctx: Context, partner: Partner, ref: Ref, attempt: Attempt | None, *, trail: bool = True) -> list[Op]:
-    """It got there: the ledger says since when, and the attempt is over."""
-    if attempt is None:
-        return []
-    return [*attempts.rows(partner, ref, attempt), attempts.ended(partner, ref), *(attempts.trail(ctx, partner, ref, attempt) if trail else [])]
-
-
-async def _never_noted(house: House, partner: Partner, ctx: Context, stored: Stored) -> list[Op]:
-    """A copy of ours is there, and the ledger, which may be of before a restore, says nothing of it, or only that they fetched it: what may
-    have been sent is taken back as what was."""
-    person = next(iter(stored.facts.patients), None)
-    if person is None or any(d.ref == stored.ref and not d.fetched for d in await house.store.ledger(remote=partner.name, patient=person, open_only=True)):
-        return []
-    why = await grounds(ctx, partner.terms, stored)
-    row = Disclosed(
-        partner.name, stored.ref, stored.version, person, partner.terms.organisation, ctx.at, why.decision.consent, stored.epoch, None, why.on_behalf_of
-    )
-    detail = attempts.went(f"found at {partner.name}", why.on_behalf_of)
-    return [row, note(ctx, "R", "disclose", why.decision, (str(stored.ref),), patient=person, allowed=True, detail=detail)]
-
-
-async def _adopt(house: House, partner: Partner, stored: Stored, was: Linked | None, there: dict[str, Any], before: Attempt | None) -> Tally:
-    """A copy of ours is there of which we do not know when it was agreed on: linked, and united with ours. Nothing there is overwritten."""
-    ref = stored.ref
-    await _of_the_same(house, partner, stored, there)
-    link, again = attempts.adopted(partner, ref, there, ""), await named_otherwise(house, partner, stored, was)
-    await house.store.commit(over(was, link), *attempts.rows(partner, ref, before), attempts.ended(partner, ref), *again)
-    return await pull_one(house, partner, link)
-
-
-async def _of_the_same(house: House, partner: Partner, stored: Stored, there: dict[str, Any]) -> None:
-    """What is about somebody else is joined with nothing of ours: it waits in quarantine, and ours is parked. Refusal."""
-    if not await belonging.same(house, partner, stored.facts.patients, there):
-        ctx = await as_owner(house, partner, "access")
-        await quarantine(house, partner, ctx, f"{stored.ref.type}/{there['id']}", there, belonging.wrong(), [])
-        raise Refusal(422, "what there bears the tag of this is not about the same person") from None
-
-
-async def _home(house: House, partner: Partner, stored: Stored, was: Linked | None, id: str) -> NoReturn:
-    """What is a copy of their own is not made there again: it is linked with its original and united with it (AskAgain). NotAtHome, where they
-    have it no more, or not for us."""
-    try:
-        reply = await partner.server.read(stored.ref.type, id)
-    except Refusal as e:
-        if e.status not in (404, 410):
-            raise
-        raise tags.NotAtHome from None
-    there = reply.body or {"resourceType": stored.ref.type, "id": id}
-    await _of_the_same(house, partner, stored, there)
-    agreed = await belonging.vouched(house, partner, stored, there)
-    if agreed is None:
-        await quarantine(house, partner, await as_owner(house, partner, "access"), f"{stored.ref.type}/{id}", there, belonging.unlike(), [])
-        raise Refusal(422, "it is given out as a copy of a record there, which never said this")
-    raise AskAgain(await at_home(house, partner, over(was, tags.home(partner.name, stored.ref, id, agreed)), reply.body or {}))
 
 
 async def _looked_for(house: House, partner: Partner, stored: Stored, before: Attempt | None) -> dict[str, Any] | None:

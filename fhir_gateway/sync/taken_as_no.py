@@ -46,7 +46,7 @@ async def closed_by(
     held: dict[str, str] = {}
     for person in (people := await _whose(house, partner, body, text, stored)):
         name = str(stored.ref) if stored is not None and person in stored.facts.patients else known.get("held", {}).get(person)
-        again = await house.store.get(Ref(*name.split("/"))) if name else None
+        again = await house.store.get(Ref(*name.split("/"))) if name else None if askable(remote_id) else await _nameless(house, partner, ctx, person)
         if again is not None and not gate.theirs(again):
             continue
         ref, more = await gate.take_as_no(ctx, person, WHY.get(p.kind, "it cannot be taken in as it is"), again)
@@ -55,6 +55,14 @@ async def closed_by(
         if link is None and len(people) == 1 and askable(remote_id):
             ops.append(Linked(partner.name, ref, remote_id, began_there=True, if_absent=True))
     return ({"closes": {"state": state, "held": held}}, ops) if held else ({}, [])
+
+
+async def _nameless(house: House, partner: Partner, ctx: Context, person: str) -> Stored | None:
+    """What closes this record already for something of theirs that had no name: a name of ours goes by what it says, and more of it closes no more."""
+    for stored in await house.store.patient_record(person, ["Consent"]):
+        if gate.stands_in(ctx, stored) and await house.store.link(partner.name, stored.ref) is None:
+            return stored
+    return None
 
 
 def _is_one(remote_id: str, body: Any) -> bool:

@@ -267,9 +267,7 @@ async def _changed_there(house: House, partner: Partner, link: Linked, there: di
             return ignored("somebody whom this partner and we do not share")
         return await quarantine(house, partner, ctx, link.remote_id, there, wrong, [])
     if link.ref.type == "Consent" and began_there(link) and stored is not None and gate.theirs(stored):
-        tally = await _ahead(house, partner, there, link.remote_id, under_way)
-        tally.add(await said_anew(house, partner, ctx, link, stored, there, under_way))
-        return tally
+        return await said_anew(house, partner, ctx, link, stored, there, under_way, await _ahead(house, partner, there, link.remote_id, under_way))
     attempt = await attempts.of(house, partner, link.ref)
     if attempt is not None and attempts.put_back(attempt, there):
         held = strict.dump(there)

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fhir_gateway.domain.alerts import NOTHING_KNOWN, SNOMED
 from fhir_gateway.web.pages import render
-from fhir_gateway.web.pages.alerts import NOTHING_KNOWN, SNOMED, Alerts, alerts
+from fhir_gateway.web.pages.alerts import Alerts, alerts
 from fhir_gateway.web.pages.plan_view import plan_view
 
 from .test_doors import as_

@@ -139,6 +139,12 @@ def test_whatever_is_measured_stands_within_its_picture(readings: list[tuple[Any
         assert START <= p.x <= END and TOP <= p.y <= BOTTOM
 
 
+def test_the_words_under_a_picture_count_what_is_drawn() -> None:
+    """A reading in another unit is no line of the picture, and neither its lowest nor its highest."""
+    (kind,) = kinds([result(4.1, "2026-05-04"), result(5.9, "2026-06-04"), result(4000, "2026-07-04", valueQuantity=quantity(4000, "umol/L")), result(4.2, "2026-08-04"), result(3.6, "2026-09-04")])
+    assert "4 readings. The lowest is 3.6, the highest 5.9, the last 3.6 mmol/L." in page([told(kind, {})])
+
+
 def test_a_picture_has_a_title_words_and_the_same_as_a_table_and_a_mark_is_never_colour_alone() -> None:
     (kind,) = kinds([result(4.5, "2026-11-18"), result(6.1, "2026-12-01"), result(4.0, "2026-05-04")])
     html = page([told(kind, {})])

@@ -268,10 +268,11 @@ class _Reading:
         return kind_of(identifier.get("system")) == kind and str(identifier.get("value", "")).startswith(self.prefix)
 
     def _about_me(self, plan: dict[str, Any]) -> None:
-        for o in self.ones:
-            if o.kind == "about-me":
-                plan["about_me"] = self._item(o, "about-me")
-                self.became.append((o, "about-me", plan["about_me"]))
+        """The one that the plan names, or else the oldest: what somebody added beside it stays beside."""
+        ones = sorted((o for o in self.ones if o.kind == "about-me"), key=lambda o: (self._place(o), o.names))
+        for o in ones[:1]:
+            plan["about_me"] = self._item(o, "about-me")
+            self.became.append((o, "about-me", plan["about_me"]))
 
     def _list(self, plan: dict[str, Any], kind: str) -> None:
         kinds = (kind, *self.tables.beside(kind))

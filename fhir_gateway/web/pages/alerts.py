@@ -10,19 +10,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
+from ...domain.alerts import flag_stands, is_unsure, none_known
 from .plan_items import Item, lines, list_of, thing
-from .words import _, day, plain_date, short
+from .words import _, day, short
 
 TYPES: Final = ("AllergyIntolerance", "Flag")
-SNOMED: Final = "http://snomed.info/sct"
-ABSENT: Final = "http://hl7.org/fhir/uv/ips/CodeSystem/absent-unknown-uv-ips"
-NOTHING_KNOWN: Final[Mapping[tuple[str, str], str]] = {  # somebody asked, and wrote down that there is none
-    (SNOMED, "716186003"): "No known allergies", (SNOMED, "160244002"): "No known allergies", (ABSENT, "no-known-allergies"): "No known allergies",
-    (SNOMED, "409137002"): "No known allergies to medicines", (ABSENT, "no-known-medication-allergies"): "No known allergies to medicines",
-    (SNOMED, "429625007"): "No known food allergies", (ABSENT, "no-known-food-allergies"): "No known food allergies",
-    (SNOMED, "428607008"): "No known allergies to things around us", (ABSENT, "no-known-environmental-allergies"): "No known allergies to things around us",
-    (SNOMED, "428197003"): "No known insect allergies", (ABSENT, "no-allergy-info"): "Nobody has found out about allergies",
-}  # fmt: skip
 CRITICALITY: Final[Mapping[str, str]] = {
     "high": "High: it could put their life in danger", "low": "Low: it is not likely to put their life in danger",
     "unable-to-assess": "Nobody can say yet",
@@ -57,7 +49,7 @@ def alerts(record: Iterable[Mapping[str, Any]], today: date, *, own: bool) -> Al
     held = [dict(r) for r in record]
     allergies = [r for r in held if r.get("resourceType") == "AllergyIntolerance" and _status(r, "verificationStatus") != "entered-in-error"]
     flags = [r for r in held if r.get("resourceType") == "Flag" and r.get("status") != "entered-in-error"]
-    none = [r for r in allergies if _none_known(r)]
+    none = [r for r in allergies if none_known(r)]
     return Alerts(
         tuple(_allergy(r, own) for r in sorted((r for r in allergies if r not in none), key=_urgency)),
         tuple(_said_none(r) for r in none),
@@ -84,14 +76,8 @@ def _gone(allergy: Mapping[str, Any]) -> str:
     return {"inactive": _("Not now"), "resolved": _("Over")}.get(_status(allergy, "clinicalStatus"), "")
 
 
-def _none_known(allergy: Mapping[str, Any]) -> str:
-    """That there is none, where this says so and it holds."""
-    codes = [(str(c.get("system")), str(c.get("code"))) for c in list_of(thing(allergy.get("code")), "coding")]
-    return _said(next((NOTHING_KNOWN[c] for c in codes if c in NOTHING_KNOWN), None)) if not _gone(allergy) else ""
-
-
 def _said_none(allergy: Mapping[str, Any]) -> str:
-    said, on = _none_known(allergy), day(allergy.get("recordedDate"))
+    said, on = _said(none_known(allergy)), day(allergy.get("recordedDate"))
     return _("{said}. Somebody wrote this down on {day}.").format(said=said, day=on) if on else _("{said}. Somebody wrote this down.").format(said=said)
 
 
@@ -102,7 +88,7 @@ def _allergy(allergy: dict[str, Any], own: bool) -> Item:
     state, colour = _gone(allergy), "grey"
     if not state and allergy.get("criticality") == "high":
         state, colour = _("Dangerous"), "red"
-    sure = _("No, nobody has made sure") if _status(allergy, "verificationStatus") == "unconfirmed" else ""
+    sure = _("No, nobody has made sure") if is_unsure(allergy) else ""
     sort = [_(SORT[t]) for t in (str(allergy.get("type")),) if t in SORT]
     sort += [_(KINDS[c]) for c in _plain(allergy.get("category")) if c in KINDS]
     critical = OWN_CRITICALITY if own else CRITICALITY
@@ -160,12 +146,7 @@ def _period(flag: Mapping[str, Any]) -> dict[str, Any]:
 
 def _over(flag: Mapping[str, Any], today: date) -> tuple[int, str, str]:
     """(place in the list, how it stands in words, colour): one that is active, or may be, comes before what is over."""
-    start, end = (plain_date(_period(flag).get(k)) for k in ("start", "end"))
-    if flag.get("status") == "inactive" or (end is not None and end < today):
-        return 2, _("Over"), "grey"
-    if start is not None and start > today:
-        return 1, _("Not yet"), "grey"
-    return 0, _("Now"), "red"
+    return {"over": (2, _("Over"), "grey"), "not yet": (1, _("Not yet"), "grey"), "now": (0, _("Now"), "red")}[flag_stands(flag, today)]
 
 
 def _flag(flag: dict[str, Any], today: date) -> Item:

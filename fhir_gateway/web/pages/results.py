@@ -219,10 +219,9 @@ def _described(kind: Kind, t: Trend) -> str:
     """What the picture shows, for whoever does not see it."""
     said = []
     for s in t.series:
-        numbers = [v.number for r in kind.told if (v := chosen(r.values, s.code)) is not None and v.number is not None][-len(s.points) :]
         of = next(v for v in kind.newest.values if v.code == s.code)
         name = f"{_part_name(of)}: " if len(t.series) > 1 else ""
-        said.append(name + _("{n} readings. The lowest is {low}, the highest {high}, the last {last}.").format(n=len(s.points), low=short(min(numbers)), high=short(max(numbers)), last=in_words(of)))
+        said.append(name + _("{n} readings. The lowest is {low}, the highest {high}, the last {last}.").format(n=len(s.points), low=short(s.low), high=short(s.high), last=in_words(of)))
     return " ".join((_("From {start} to {end}.").format(start=day(t.first.on), end=day(t.last.on)), *said))
 
 

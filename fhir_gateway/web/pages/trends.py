@@ -29,6 +29,8 @@ class Series:
 
     code: str
     points: tuple[Point, ...]
+    low: Decimal  # of all that are drawn, which are of one unit
+    high: Decimal
 
     @property
     def line(self) -> str:
@@ -59,11 +61,16 @@ def trend(kind: Kind) -> Trend | None:
     across, up = _across(min(days), max(days)), _up([*numbers, *ends])
     drawn = [r for same in found.values() for r, _ in same]
     return Trend(
-        tuple(Series(code, tuple(Point(across(r.at or 0), up(n), _side(r, code)) for r, n in same)) for code, same in found.items()),
+        tuple(_series(code, same, across, up) for code, same in found.items()),
         _band(newest[0], up) if ends else None,
         _labels([(up(n), n) for n in (max(numbers), min(numbers), *ends)]),
         min(drawn, key=lambda r: r.at or 0), max(drawn, key=lambda r: r.at or 0),
     )  # fmt: skip
+
+
+def _series(code: str, same: Sequence[tuple[Reading, Decimal]], across: _Scale, up: _Scale) -> Series:
+    numbers = [n for _, n in same]
+    return Series(code, tuple(Point(across(r.at or 0), up(n), _side(r, code)) for r, n in same), min(numbers), max(numbers))
 
 
 def _same_unit(readings: Sequence[Reading], like: Value) -> list[tuple[Reading, Decimal]]:
