@@ -15,7 +15,15 @@ from fhir_gateway.domain.periods import interval, micros
 from fhir_gateway.domain.provisions import Uncomputable, parse
 from fhir_gateway.domain.standing import Invitation, Link, Policy, Relationship, Standing
 from fhir_gateway.domain.types import Actor, Ask, BreakGlass, Facts
-from fhir_gateway.domain.vocabulary import ACT_CODE, MERGE_PLANS, NOT_RECOGNISED, ROLE_AT, SECTOR_SYSTEM, TASK_SYSTEM
+from fhir_gateway.domain.vocabulary import (
+    ACT_CODE,
+    CHANGE_MEDICINE,
+    MERGE_PLANS,
+    NOT_RECOGNISED,
+    ROLE_AT,
+    SECTOR_SYSTEM,
+    TASK_SYSTEM,
+)
 
 from .worlds import Dice, a_world
 
@@ -160,7 +168,7 @@ def test_a_voluntary_worker_needs_a_yes() -> None:
     assert decided(ask(LINK), PLAN, given(yes)) == (True, "explicit")
 
 
-@pytest.mark.parametrize("code", [MERGE_PLANS, NOT_RECOGNISED])
+@pytest.mark.parametrize("code", [MERGE_PLANS, NOT_RECOGNISED, CHANGE_MEDICINE])
 def test_a_question_about_two_plans_is_for_whom_it_asks_and_for_the_person_whatever_is_open_to_others(code: str) -> None:
     asked = replace(PLAN, type="Task", id="t1", codes=frozenset({f"{TASK_SYSTEM}|{code}"}))
     yes = given(consent_of({"provision": [{"type": "permit", "actor": to("Practitioner/link")}]}))

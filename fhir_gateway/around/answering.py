@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from .. import gate
-from ..domain import strict
+from ..domain import medicine_changes, strict
 from ..domain.main_plan import asks_about
 from ..domain.problem import Problem
 from ..domain.referrals import ANSWERS, OVER, answered, plain
@@ -20,10 +20,12 @@ SPEAKERS: Final = ("Practitioner", "PractitionerRole", "RelatedPerson", "Patient
 
 def open_to(task: dict[str, Any]) -> tuple[str, ...]:
     """Which answers this Task takes now: of ANSWERS, and `note` while it is open. A question that the gateway asks takes a yes or a no; one about
-    two plans none of these."""
+    two plans none of these, and one about a medicine a yes or a no alone."""
     status = task.get("status")
     if asks_about(task) is not None or status in OVER:
         return ()
+    if medicine_changes.asks_about(task) is not None:
+        return ("accept", "decline")
     found = tuple(a for a, (states, _) in ANSWERS.items() if status in states)
     return tuple(a for a in found if a != "done") if asks_membership(task) else (*found, NOTE)
 

@@ -41,6 +41,7 @@ class Work:
     answered: set[Ref] = field(default_factory=set)  # answers to questions, finished now
     helped: dict[Ref, tuple[str, ...]] = field(default_factory=dict)  # Tasks that are or were taken on, what led them to a team, and whose they are
     plans: dict[str, list[Ref]] = field(default_factory=dict)  # people of whom it makes or ends main plans; which it makes
+    medicines: dict[Ref, Stored | None] = field(default_factory=dict)  # that it writes, as they were before
     where: dict[Ref, str] = field(default_factory=dict)  # of what came in a Bundle: in which entry
     last: list[Callable[[Work], Awaitable[None]]] = field(default_factory=list)  # what is done once all that was asked for is prepared
     drafted: list[Item] = field(default_factory=list)  # what its writer may only propose (`drafting`): it is written nowhere yet

@@ -122,13 +122,13 @@ async def question_to(
     for person in people:
         for candidates in await key_workers(work, person):
             for owner in candidates:
-                known = _as_kept(work.ctx, ref, question(owner))
+                known = as_kept(work.ctx, ref, question(owner))
                 if named_by(owner).isdisjoint(work.ctx.actor.ids | {work.ctx.actor.user}) and await may_be_asked(work, owner, known, *plans):
                     asked = asked or owner
     return asked or {"reference": people[0]}
 
 
-def _as_kept(ctx: Context, ref: Ref, task: dict[str, Any]) -> Facts:
+def as_kept(ctx: Context, ref: Ref, task: dict[str, Any]) -> Facts:
     """What consent will know of this Task once the gateway has written it."""
     return in_nobodys_name(labelled(ctx, task, ref, Writer(ctx.actor.user, method="SYSTEM"), None)[0], None)
 
@@ -144,4 +144,4 @@ async def _close(work: Work, person: str, here: set[str], put: Put) -> None:
             await put(work, task.ref, {**strict.decode(task.body or b"{}"), "status": "completed"}, task, "update", "it waits beside another no more")
 
 
-__all__ = ["MAIN", "counting", "main_plan_of", "one_main_plan", "open_question", "question_to", "said_of", "sees"]
+__all__ = ["MAIN", "Put", "as_kept", "counting", "main_plan_of", "one_main_plan", "open_question", "question_to", "said_of", "sees"]

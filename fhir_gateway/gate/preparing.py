@@ -21,6 +21,7 @@ from .context import Context, Written, attached, leaving, need_scope, notes, ren
 from .headings import title
 from .identifying import claimed, known_person
 from .marking import but_for_labels, content, labelled, new_labels, who_writes
+from .medicine_answers import answered
 from .permitting import (
     facts_left_alone,
     may_collect,
@@ -206,6 +207,9 @@ async def put_over(work: Work, ref: Ref, raw: bytes, *, if_match: int | None = N
     facts = still_theirs(stored, await through_targets(work, resource, facts, stored))
     await fills_the_place(ctx, work.get, resource, facts, await _end_superseded(work, ref, resource, was))
     own_hand(ctx, resource, before=was)
+    if ref.type == "Task" and await answered(work, stored, was, resource, put_new):
+        resource = {**resource, "status": "completed"}
+        raw = strict.dump(resource)
     work.ops += await claimed(work, ref, resource, stored)
     return await store(work, ref, stored.version + 1, stored.version, raw, resource, facts, security, writer, "U", what, stored, decision)
 

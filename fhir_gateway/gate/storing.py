@@ -11,6 +11,7 @@ from ..domain.bundle import instant
 from ..domain.drafts import Item
 from ..domain.helping import concerns, loses
 from ..domain.main_plan import counts
+from ..domain.medicines import RESOURCES as MEDICINES
 from ..domain.person import at_risk
 from ..domain.relationships import JOINED
 from ..domain.rendering import rendered
@@ -21,6 +22,7 @@ from .closing import closing, requests_over
 from .committing import Work
 from .consenting import unknown
 from .context import Context, Written, ask_stored, bumps, leaving, notes, within_launch
+from .discharging import discharged
 from .finishing import asked_for, finished
 from .headings import title
 from .helping import settle_helpers
@@ -75,6 +77,9 @@ async def store(
     _helps(work, ref, final, before)
     if ref.type == "CarePlan":
         watched(work, stored, before)
+    if ref.type in MEDICINES:
+        work.medicines[ref] = before
+        work.at_last(propose_medicines)
     if finished(final, before):
         work.answered.add(ref)
         work.at_last(end_questions)
@@ -117,6 +122,11 @@ async def settle_teams(work: Work) -> None:
 async def settle_plans(work: Work) -> None:
     """One main plan for each person, whatever this commit makes and ends."""
     await one_main_plan(work, put_by_house)
+
+
+async def propose_medicines(work: Work) -> None:
+    """What a discharge says otherwise of the plan's medicines is proposed, once."""
+    await discharged(work, put_by_house)
 
 
 async def end_questions(work: Work) -> None:

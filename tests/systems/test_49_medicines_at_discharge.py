@@ -108,10 +108,22 @@ def test_a_hospital_that_sends_fhir_is_read_with_the_medicines_of_the_plan(progr
     document = f"CarePlan/{gp.one(f'CarePlan?patient={patient}')['id']}/$document"
     assert "The record says otherwise" in chemist.get(document).text and "The record says otherwise" not in gp.get(document).text
     moira.end(hidden)
+    moira.page.get("/my-plan")
+    assert "The plan says Taken now" in moira.page.words() and "Change the plan" in moira.page.words(), "it is proposed, and asked of her"
+    proposed = {m["medicationCodeableConcept"]["text"]: t for t in moira.find(f"Task?patient={patient}&code=change-medicine") if "medicationCodeableConcept" in (m := moira.read(t["focus"]["reference"]))}
+    ramipril = proposed["Ramipril 2.5 mg / 5 ml oral solution"]
+    gp.knows_nothing_of(*(f"Task/{t['id']}" for t in proposed.values()))
+    moira.page.send(f"/my-plan/tasks/{ramipril['id']}/answer", what="decline", words="I never took it")
+    moira.page.send(f"/my-plan/tasks/{proposed['Bisoprolol 5 mg tablets']['id']}/answer", what="yes")
+    moira.page.get("/my-plan")
+    assert all(said in moira.page.words() for said in ("The plan was changed", "The plan stays as it is", "I never took it"))
+    assert {m["text"] for m in moira.plan(patient)["medicines"]} == {"Aspirin 75 mg tablets", "Bisoprolol 5 mg tablets"}
+    (again,) = p.town.command("import", "--as", "s49-hospital", str(file))
+    assert not again["refused"] and len(moira.find(f"Task?patient={patient}&code=change-medicine")) == len(proposed) + 1, "what comes twice is proposed once"
     kept = next(m for m in gp.find(f"MedicationStatement?patient={patient}") if "Aspirin" in m["medicationCodeableConcept"]["text"])
     gp.change(f"MedicationStatement/{kept['id']}", status="stopped")
     gp.page.get(f"/team/people/{patient}")
-    assert says not in gp.page.words() and moira.plan(patient)["medicines"][0]["status"] == "stopped", "somebody has put it in her plan"
+    assert says not in gp.page.words() and {m["text"]: m.get("status") for m in moira.plan(patient)["medicines"]}["Aspirin 75 mg tablets"] == "stopped", "somebody has put it in her plan"
     (asked,) = [t for t in chemist.find(f"Task?patient={patient}") if t.get("description", "").startswith("Go through the new medicines")]
     chemist.change(f"Task/{asked['id']}", status="completed")
     assert gp.read(f"Task/{asked['id']}")["status"] == "completed"

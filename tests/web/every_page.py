@@ -107,6 +107,7 @@ NOT = {
     "/team/people/{id}/claim/end": ANSWERS,
     "/open/{token}": ANSWERS,
     "/launch": ANSWERS,
+    "/my-plan/tasks/{id}/answer": ANSWERS,
     "/my-plan/tasks/{id}/plans": ANSWERS,
     "/questions/{id}/no": ANSWERS,
     "/team/tasks/{id}/answer": ANSWERS,

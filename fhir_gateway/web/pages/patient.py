@@ -33,7 +33,7 @@ KEPT = {"organisation", "mine", "who", "what", *(f"{end}-{part}" for end in ("fr
 MOST_READ = 5_000  # rows read to fill one page under a narrow filter; then the page offers to go on
 
 
-async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
+async def my_plan(pages: Pages, request: Request, ctx: Context, errors: Mapping[str, str] | None = None) -> Response:
     """The person's own plan, whole; of a merged record of theirs by `record`, its id. Without it the one that they go on with."""
     shown = request.query_params.get("record") or (await gate.record_to_open(ctx, f"Patient/{own_id(ctx)}")).removeprefix("Patient/")
     if shown != own_id(ctx) and f"Patient/{shown}" not in ctx.records:
@@ -53,7 +53,7 @@ async def my_plan(pages: Pages, request: Request, ctx: Context) -> Response:
     refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES} | kept_as(mine.record) | _medicines(mine.record)
     return await show(
         pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, asks=asks, tasks=asked, refs=refs, alerts=first, others=others,
-        drafts=await volunteers.waiting(ctx, shown), clashes=await versions.waiting(ctx, f"Patient/{shown}"), done=request.query_params.get("done", ""),
+        drafts=await volunteers.waiting(ctx, shown), clashes=await versions.waiting(ctx, f"Patient/{shown}"), errors=errors or {}, done=request.query_params.get("done", ""),
         edits=await editing.links(ctx, mine), edit_base="/my-plan/edit", reviews=await reviews.due_for(ctx, mine.record),
     )  # fmt: skip
 

@@ -47,11 +47,11 @@ def medicines(mine: Sequence[dict[str, Any]], name: Name, beside: Sequence[dict[
     every = [*mine, *beside]
     called = {str(m.get("id")): str(m.get("text") or "") for m in every}
     record = by_name(told(m) for m in beside)
-    says = {id(m): "\n".join(_said(t) for t in otherwise(told(m, today), record)) for m in mine} if record else {}
+    says = {id(m): "\n".join(as_told(t) for t in otherwise(told(m, today), record)) for m in mine} if record else {}
     return tuple(medicine(m, name, called, says.get(id(m), ""), today) for m in sorted(every, key=lambda m: taken(m, today) in OVER) if taken(m) != "a mistake")
 
 
-def _said(t: Told) -> str:
+def as_told(t: Told) -> str:
     """How the record has it: whether it is taken, how if it is, and why it was changed."""
     state = _("Not to be taken") if t.never else _states().get(t.taken) or _("Taken now")
     return "\n".join(s for s in (state, t.how if t.taken == "now" and not t.never else "", t.why) if s)

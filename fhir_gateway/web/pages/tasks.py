@@ -7,15 +7,19 @@ from datetime import timedelta
 from typing import Any
 
 from ...around.answering import open_to
+from ...domain import medicine_changes
 from ...domain.bundle import instant
 from ...domain.follow_ups import asked_by
 from ...domain.main_plan import asks_about
 from ...domain.mapping.foreign import asks_membership
 from ...domain.mapping.names import own_identifier
+from ...domain.medicines import Told
 from ...domain.referrals import OVER, reason_of
-from ...domain.vocabulary import TASK_SYSTEM
+from ...domain.vocabulary import CHANGE_MEDICINE, TASK_SYSTEM
+from ...domain.written_down import coded
 from ...gate import Context
 from .names import bodies, names
+from .plan_more import as_told
 from .words import _, day
 
 OWNERS = ("Practitioner", "PractitionerRole", "Organization", "CareTeam")
@@ -54,10 +58,13 @@ async def owned(ctx: Context, statuses: tuple[str, ...]) -> list[dict[str, Any]]
 
 async def about(ctx: Context, patient: str) -> list[dict[str, Any]]:
     """What others were asked to do for this person and is still open: the steps of the plan itself are shown with the plan, questions by themselves.
-    Of what the gateway asks only what this reader is asked of another plan."""
+    Of what the gateway asks what this reader is asked of another plan, and what a discharge proposed of medicines, with what became of that for 30 days more."""
     asked = [("patient", patient), ("status", ",".join((*WAITING, *TAKEN_ON))), ("_count", str(MOST))]
     tasks = await bodies(ctx, "Task", asked)
-    return await _said(ctx, (t for t in tasks if own_identifier(t) is None and (not asks_membership(t) or _asks_of_plans(ctx, t)) and asked_by(t) is None))
+    answered = [("patient", patient), ("code", f"{TASK_SYSTEM}|{CHANGE_MEDICINE}"), ("status", "completed,rejected"), ("_lastUpdated", f"ge{instant(ctx.at - ANSWERED_FOR)}"), ("_count", str(MOST))]
+    over = await bodies(ctx, "Task", answered) if ctx.actor.kind == "patient" else []
+    ours = (t for t in tasks if not asks_membership(t) or _asks_of_plans(ctx, t) or medicine_changes.asks_about(t) is not None)
+    return await _said(ctx, (t for t in (*ours, *over) if own_identifier(t) is None and asked_by(t) is None))
 
 
 async def asked_by_me(ctx: Context) -> list[dict[str, Any]]:
@@ -78,7 +85,7 @@ async def _said(ctx: Context, tasks: Iterable[dict[str, Any]]) -> list[dict[str,
     """Each task in plain words: id, what, how it stands, lines below it, whose record it is in."""
     found = list(tasks)
     known = await names(ctx, {_named(t.get(who)) for t in found for who in ("requester", "owner")})
-    return [_task(t, known) | await _of_plans(ctx, t) for t in found]
+    return [await _of_medicines(ctx, t, _task(t, known) | await _of_plans(ctx, t)) for t in found]
 
 
 def _asks_of_plans(ctx: Context, task: dict[str, Any]) -> bool:
@@ -95,6 +102,38 @@ async def _of_plans(ctx: Context, task: dict[str, Any]) -> dict[str, Any]:
     seen = await bodies(ctx, "CarePlan", [("_id", about.removeprefix("CarePlan/"))]) if about else []
     elsewhere = bool(seen) and (seen[0].get("subject") or {}).get("reference") != (task.get("for") or {}).get("reference")
     return {"plans": about is not None, "records": elsewhere, "other": str(seen[0].get("title") or seen[0].get("description") or "") if seen else ""}
+
+
+async def _of_medicines(ctx: Context, task: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """Of what a discharge proposes: what both say, as far as this reader sees either, what became of it, and whether it asks them. Any other as it is."""
+    about = medicine_changes.asks_about(task)
+    if about is None:
+        return {**said, "medicine": False}
+    order, mine = [found[0] if found else None for found in [await _medicine(ctx, ref) for ref in about]]
+    named = next((name for _t, name in (p for p in (order, mine) if p is not None) if name), "")
+    more = [
+        (_("Medicines"), named), (_("The plan says"), as_told(mine[0]) if mine else ""), (_("The record says otherwise"), as_told(order[0]) if order else ""),
+        (_("Why not"), reason_of(task)),
+    ]  # fmt: skip
+    states = {"completed": (_("The plan was changed"), "green"), "rejected": (_("The plan stays as it is"), "grey")}
+    state, colour = states.get(str(task.get("status")), (said["state"], said["colour"]))
+    mine_to_say = _named(task.get("owner")) in ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation} | (ctx.records if ctx.actor.kind == "patient" else frozenset())
+    asked = _("A discharge from hospital says otherwise of a medicine than the plan. Look at both, and say whether the plan is to be changed.")
+    lines = [{"label": label, "text": text} for label, text in more if text]
+    return {**said, "medicine": True, "text": asked, "state": state, "colour": colour, "lines": [*lines, *said["lines"]], "mine": mine_to_say and bool(said["answers"])}
+
+
+async def _medicine(ctx: Context, ref: str) -> list[tuple[Told, str]]:
+    """What it says and is called; nothing where this reader does not see it."""
+    type, _sep, id = ref.partition("/")
+    out = []
+    for body in await bodies(ctx, type, [("_id", id)]) if id else []:
+        named = str((body.get("medicationReference") or {}).get("reference", ""))
+        beside = await bodies(ctx, "Medication", [("_id", named.removeprefix("Medication/"))]) if named.startswith("Medication/") else []
+        medicine = beside[0] if beside else None
+        concept = (medicine or {}).get("code") or body.get("medicationCodeableConcept") or body.get("medicationReference")
+        out.append((medicine_changes.says(body, medicine)[0], coded(concept)))
+    return out
 
 
 def _named(reference: Any) -> str | None:

@@ -20,6 +20,7 @@ from .changes import MOST_CHANGES, changed_since, last_changes
 from .finding import LONGEST, literal
 from .frame import Pages, go, show
 from .names import called
+from .patient import my_plan
 from .plan_items import thing
 from .plan_view import plan_view, preferred_name
 from .wheels import filled_in
@@ -84,9 +85,10 @@ async def accept(pages: Pages, request: Request, ctx: Context) -> Response:
 
 
 async def answer(pages: Pages, request: Request, ctx: Context) -> Response:
-    """Decline a task, report it as done, or add a note, as its owner."""
+    """Decline a task, report it as done, or add a note, as its owner; `yes`: accept what was proposed of a medicine."""
     id, form = id_of(request), request.state.form
     what, words = str(form.get("what", "")), str(form.get("words", ""))
+    chosen, what = what == "yes" or ctx.actor.kind == "patient", "accept" if what == "yes" else what
     try:
         did = await answering.answer(ctx, id, what, words)
     except Problem as p:
@@ -94,7 +96,10 @@ async def answer(pages: Pages, request: Request, ctx: Context) -> Response:
             raise
         wrong = _("Write less: 2,000 characters at most.") if words.strip() else _("Write something first.")
         said = _("Say why, so that whoever asked can look for something else.") if what == "decline" and not words.strip() else wrong
-        return await team(pages, request, ctx, {f"words-{what}-{id}": said})
+        wrongs = {f"words-{what}-{id}": said}
+        return await (my_plan(pages, request, ctx, wrongs) if ctx.actor.kind == "patient" else team(pages, request, ctx, wrongs))
+    if chosen:
+        return go("/my-plan?done=chosen" if ctx.actor.kind == "patient" else "/team?done=chosen")
     return go(f"/team?done={'drafted' if did == 'drafted' else {'accept': 'accepted'}.get(what, what)}")
 
 

@@ -1,0 +1,157 @@
+"""A discharge that says otherwise of a plan's medicines: for each a Task proposes the change, and nothing of the plan is changed by it. docs/partners.md
+
+A discharge that is sent again proposes nothing again, one that is corrected takes the place of what is still open, and what is no longer so is
+called off. Only the person and whom it asks see such a Task, and nobody is asked who may not see, or may not change, what it is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..domain import medicine_changes as changes
+from ..domain import strict
+from ..domain.mapping.names import own_identifier
+from ..domain.medicine_changes import Said
+from ..domain.medicines import RESOURCES
+from ..domain.standing import named_by
+from ..domain.types import Bump, Facts, Ref, Stored
+from .committing import Work, claim
+from .context import ask
+from .key_workers import key_workers, may_be_asked
+from .main_plan import Put, as_kept, counting
+from .somebody import askers
+
+
+@dataclass
+class Record:
+    """One person's medicines and proposals as they will be after this commit."""
+
+    person: str
+    here: dict[str, Stored]
+    said: dict[str, Said]
+    planned: dict[str, Said]
+    tasks: list[tuple[Stored, dict[str, Any], str, str]]  # with the order and the medicine of the plan
+
+
+async def discharged(work: Work, put: Put) -> None:
+    """Propose what this commit's discharge says otherwise; call off what it, or a change of the plan, settles."""
+    written = {ref: s for ref, s in work.written.items() if ref in work.medicines and s.body is not None}
+    for person in sorted({p for s in written.values() for p in s.facts.patients}):
+        mine = {ref: s for ref, s in written.items() if person in s.facts.patients}
+        told = {str(ref) for ref, s in mine.items() if await _says_something_new(work, ref, s)}
+        fresh = {name for name in told if await _of_discharge(work, person, mine[Ref(*name.split("/"))])}
+        if fresh or any(work.medicines[ref] is not None for ref in mine):
+            await _of_person(work, person, told, fresh, put)
+            if fresh:  # whatever was proposed: an epoch shows in links to a next page, also to who may see nothing of it
+                work.ops = [op for op in work.ops if op != Bump(person)] + [Bump(person)]
+
+
+async def _of_person(work: Work, person: str, told: set[str], fresh: set[str], put: Put) -> None:
+    name = await work.seek("Task", f"discharge={person}")  # of two at once one looks again
+    record = await _record(work, person)
+    if not fresh and not any(changes.is_open(body) for _, body, _, _ in record.tasks):
+        return
+    ordered = {o: record.said[o] for o in fresh if o in record.said}
+    wanted = changes.proposals(record.planned, ordered) if await counting(work, person) else []
+    for task, body, order, mine in record.tasks:
+        if not changes.is_open(body):
+            continue
+        about = record.said.get(order)
+        new = next(((o, m) for o, m in wanted if (m == mine if mine else about is not None and m == "" and ordered[o][0].names & about[0].names)), None)
+        if new is not None:
+            wanted.remove(new)
+            if about is None or order in told or record.said[new[0]] != about:
+                await put(work, task.ref, await _proposal(work, record, *new, task.ref), task, "update", "a corrected discharge")
+        elif about is None or not changes.holds(record.planned, about[0], mine) or _settled(record, ordered, mine):
+            await put(work, task.ref, {**body, "status": "cancelled", "statusReason": {"text": changes.AGREE}}, task, "update", "it is no more so")
+    answered = [record.said[o] for _, body, o, _ in record.tasks if not changes.is_open(body) and body.get("status") != "cancelled" and o in record.said and o not in told]
+    for order, mine in [(o, m) for o, m in wanted if record.said[o] not in answered]:
+        ref = Ref("Task", work.ctx.house.new_id())
+        await put(work, ref, await _proposal(work, record, order, mine, ref), None, "create", "a discharge says otherwise")
+    if wanted:
+        work.ops.append(claim(name, work.sought[name], Ref("Patient", person.removeprefix("Patient/")), work.ctx.at))
+
+
+def _settled(record: Record, ordered: Mapping[str, Said], mine: str) -> bool:
+    """Does the discharge now say of this medicine what the plan says."""
+    return bool(mine) and mine in record.planned and any(t.names & record.planned[mine][0].names for t, _ in ordered.values())
+
+
+async def _record(work: Work, person: str) -> Record:
+    there = {s.ref: s for s in await work.ctx.house.store.patient_record(person, [*RESOURCES, "Task"])}
+    there |= {r: s for r, s in work.written.items() if r.type in (*RESOURCES, "Task") and person in s.facts.patients}
+    here = {str(r): s for r, s in sorted(there.items()) if r not in work.gone and s.body is not None}
+    bodies = {name: strict.decode(s.body or b"{}") for name, s in here.items()}
+    said = {n: await _says(work, b) for n, b in bodies.items() if changes.is_medicine(b)}
+    tasks = []
+    for name, body in bodies.items():
+        about = changes.asks_about(body) if body.get("resourceType") == "Task" else None
+        if about is not None and await by_the_gateway(work, here[name]):
+            tasks.append((here[name], body, *about))
+    return Record(person, here, said, {n: t for n, t in said.items() if own_identifier(bodies[n]) is not None}, tasks)
+
+
+async def by_the_gateway(work: Work, task: Stored) -> bool:
+    """Did the gateway itself ask this: anybody may write a Task that looks like it."""
+    first = task if task.version == 1 else await work.ctx.house.store.version(task.ref, 1)
+    return first is not None and first.writer.method == "SYSTEM"
+
+
+async def _says(work: Work, order: Mapping[str, Any]) -> Said:
+    return changes.says(order, await medicine_of(work, order))
+
+
+async def medicine_of(work: Work, order: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The Medication that it refers to."""
+    type, _, id = str((order.get("medicationReference") or {}).get("reference", "")).split("/_history/")[0].partition("/")
+    found = await work.get(Ref(type, id)) if type == "Medication" and id and "/" not in id else None
+    return strict.decode(found.body) if found is not None and found.body is not None else None
+
+
+async def _says_something_new(work: Work, ref: Ref, now: Stored) -> bool:
+    """Is it another's than the plan's, and new or changed."""
+    body, before = strict.decode(now.body or b"{}"), work.medicines[ref]
+    if own_identifier(body) is not None:
+        return False
+    was = strict.decode(before.body) if before is not None and before.body is not None else None
+    return was is None or await _says(work, was) != await _says(work, body) or changes.is_medicine(was) != changes.is_medicine(body)
+
+
+async def _of_discharge(work: Work, person: str, order: Stored) -> bool:
+    """By its category, by the stay that it is of, or by a stay that ends with the same commit."""
+    body = strict.decode(order.body or b"{}")
+    stay = changes.stay_of(body)
+    of = await work.get(Ref(*stay.split("/", 1))) if stay else None
+    ended = [s for r, s in work.written.items() if r.type == "Encounter" and person in s.facts.patients] + ([of] if of is not None and person in of.facts.patients else [])
+    return changes.of_discharge(body) or any(s.body is not None and changes.is_over(strict.decode(s.body)) for s in ended)
+
+
+async def _proposal(work: Work, record: Record, order: str, mine: str, ref: Ref) -> dict[str, Any]:
+    """The Task, to whom it is to be asked of: the pharmacy that the order names, a key worker, the practice; else the person."""
+    things = [record.here[n] for n in (order, mine) if n]
+    labels = [c for s in things for c in strict.decode(s.body or b"{}").get("meta", {}).get("security", ())]
+
+    def task(owner: Mapping[str, Any]) -> dict[str, Any]:
+        return changes.proposal(order, mine, record.person, owner, labels, work.ctx.at)
+
+    performer = (strict.decode(things[0].body or b"{}").get("dispenseRequest") or {}).get("performer")
+    patient = await work.get(Ref("Patient", record.person.removeprefix("Patient/")))
+    practices = strict.decode(patient.body or b"{}").get("generalPractitioner", ()) if patient is not None else ()
+    for owner in [o for o in (performer, *[o for several in await key_workers(work, record.person) for o in several], *practices) if isinstance(o, dict) and named_by(o)]:
+        owner = {k: v for k, v in owner.items() if k in ("reference", "identifier", "type", "display")}
+        known = as_kept(work.ctx, ref, task(owner))
+        if named_by(owner).isdisjoint(work.ctx.actor.ids | {work.ctx.actor.user}) and await may_be_asked(work, owner, known, *things) and await _may_change(work, owner, things[-1].facts, bool(mine)):
+            return task(owner)
+    return task({"reference": record.person})
+
+
+async def _may_change(work: Work, owner: Mapping[str, Any], facts: Facts, there: bool) -> bool:
+    """Might whom this names change what it is about in the plan, or add it."""
+    about = facts if there else replace(facts, type="MedicationStatement", id="")
+    found = [s for name in sorted(named_by(owner)) for s in await askers(work.ctx.house, name)]
+    return any([(await ask(s, "correct" if there else "collect", about)).permit for s in found])
+
+
+__all__ = ["by_the_gateway", "discharged", "medicine_of"]

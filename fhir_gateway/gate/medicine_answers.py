@@ -1,0 +1,84 @@
+"""The answer to what a discharge proposes of a plan's medicines (`discharging`): a yes changes the plan in the same commit, by the right of whoever
+says it; a no keeps it, and says why. docs/partners.md"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from ..domain import medicine_changes as changes
+from ..domain import strict
+from ..domain.labels import joined
+from ..domain.main_plan import main_of
+from ..domain.problem import Problem
+from ..domain.referrals import reason_of
+from ..domain.types import Ref, Stored
+from .committing import Work
+from .context import Written, ask_stored, need_scope
+from .discharging import by_the_gateway, medicine_of
+from .main_plan import counting, said_of
+from .marking import who_writes
+from .permitting import changeable
+from .storing import put_by_house
+
+PutNew = Callable[[Work, str, bytes], Awaitable[Written]]
+
+
+async def answered(work: Work, task: Stored, was: Mapping[str, Any], now: Mapping[str, Any], put_new: PutNew) -> bool:
+    """Is this change of a Task a yes to such a proposal; then the plan is changed with it. Problem invalid for a no without a reason, forbidden, conflict."""
+    about = changes.asks_about(was)
+    if about is None or not await by_the_gateway(work, task) or now.get("status") == was.get("status"):
+        return False
+    if not changes.is_open(was):
+        raise Problem("conflict", "This was answered already.")
+    if now.get("status") in changes.NO and not reason_of(now):
+        raise Problem("invalid", "Say in `statusReason` why the plan stays as it is.", "Task.statusReason")
+    if now.get("status") not in changes.YES:
+        return False
+    if work.ctx.actor.drafts_only:
+        raise Problem("forbidden", "A volunteer writes drafts; what becomes of a medicine is for somebody else to say.")
+    order, mine = [await _seen(work, task, name) if name else None for name in about]
+    assert order is not None
+    await _follow(work, task.facts.patients[0], order, mine, put_new)
+    return True
+
+
+async def _seen(work: Work, task: Stored, name: str) -> Stored:
+    """What it is about, where it is there for whoever answers. Problem forbidden, for hidden and absent alike."""
+    type, _, id = name.partition("/")
+    need_scope(work.ctx, "r", type)
+    found = await work.get(Ref(type, id))
+    if found is None or found.body is None or found.facts.patients != task.facts.patients or not (await ask_stored(work.ctx, work.ctx.action, found)).permit:
+        raise Problem("forbidden", "You do not see what this asks about, so you cannot say yes to it. Say no, or leave it to the person.")
+    return found
+
+
+async def _follow(work: Work, person: str, order: Stored, mine: Stored | None, put_new: PutNew) -> None:
+    """Into the commit: the medicine of the plan as it was ordered, and the Provenance of that. Nothing where the plan says so already."""
+    ctx, said = work.ctx, strict.decode(order.body or b"{}")
+    medicine = await medicine_of(work, said)
+    told, on = changes.says(said, medicine)
+    if mine is None:
+        plans = await counting(work, person)
+        main = main_of((await said_of(ctx, person))[1], map(str, plans))
+        if main is None:
+            raise Problem("conflict", "There is no plan any more that this could be added to.")
+        need_scope(ctx, "c", "MedicationStatement")
+        plan = strict.decode(plans[Ref(*main.split("/", 1))].body or b"{}")
+        ref = (await put_new(work, "MedicationStatement", strict.dump(changes.made(said, told, medicine, plan)))).ref
+    else:
+        ref, there = mine.ref, strict.decode(mine.body or b"{}")
+        if ref not in await changeable(ctx, [ref]):
+            raise Problem("forbidden", "You may see this medicine but not change it. The person can say yes.")
+        if not changes.differs(changes.says(there, await medicine_of(work, there))[0], told):
+            return
+        security = joined(there.get("meta", {}).get("security", ()), said.get("meta", {}).get("security", ()))
+        body = changes.changed(there, told, on)
+        if security:
+            body["meta"] = {**there.get("meta", {}), "security": security}
+        await put_by_house(work, ref, body, mine, "update", "as the discharge says", by=await who_writes(ctx, body, "PUT", mine))
+    proof = changes.said_yes(str(ref), str(order.ref), ctx.actor.user, ctx.actor.organisation, ctx.at)
+    await put_by_house(work, Ref("Provenance", ctx.house.new_id()), proof, None, "create", "who said yes to it", ours=True)
+
+
+__all__ = ["answered"]

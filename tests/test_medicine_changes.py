@@ -1,0 +1,190 @@
+"""A discharge that says otherwise of a plan's medicines: proposed once, said yes or no to, and the plan is changed by nobody else. docs/partners.md"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_gateway import gate, plans
+from fhir_gateway.domain import medicine_changes, strict
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.types import Ref
+from fhir_gateway.gate import Context
+
+from .staff import consent, permit
+from .test_main_plan import ACTIONS, made
+from .test_plans import Place, harold, opened
+
+URN = "urn:uuid:01a20e05-0000-7000-8000-0000000000"
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with opened(tmp_path / "test.sqlite") as here:
+        yield here
+
+
+def order(name: str, status: str = "active", how: str = "One in the morning", **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "MedicationRequest", "status": status, "intent": "order", "medicationCodeableConcept": {"text": name}, "authoredOn": "2026-11-20",
+        "dosageInstruction": [{"text": how}], **more,
+    }  # fmt: skip
+
+
+STOPPED = order("Aspirin 75 mg tablets", "stopped", statusReason={"text": "Not with apixaban"})
+CHANGED = order("Bisoprolol 2.5 mg tablets", how="Two in the morning")
+NEW = order("Apixaban 5 mg tablets", how="One twice a day", reasonCode=[{"text": "Found on the ward"}])
+LISTED = [{"id": "m-1", "text": "Aspirin 75 mg tablets", "how": "One in the morning", "status": "taking"}, {"id": "m-2", "text": "Bisoprolol 2.5 mg tablets", "how": "One in the morning", "status": "taking"}]
+
+
+async def with_a_plan(place: Place) -> str:
+    saved = await plans.save(place.hospital, harold(medicines=LISTED))
+    assert saved.patient
+    return saved.patient
+
+
+async def discharged(place: Place, patient: str, *orders: dict[str, Any], status: str = "finished") -> dict[str, Any]:
+    about = {"subject": {"reference": f"Patient/{patient}"}}
+    stay = {"resourceType": "Encounter", "status": status, "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"}, **about}
+    every = [stay, *({**o, **about, "encounter": {"reference": f"{URN}10"}} for o in orders)]
+    entries = [{"fullUrl": f"{URN}{10 + n}", "resource": r, "request": {"method": "POST", "url": r["resourceType"]}} for n, r in enumerate(every)]
+    return await gate.transaction(place.hospital, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": entries}))
+
+
+async def proposed(ctx: Context, patient: str, status: str = "requested") -> list[dict[str, Any]]:
+    found = await gate.search(ctx, "Task", [("patient", patient), ("code", "change-medicine"), ("status", status), ("_count", "50")])
+    return [strict.decode(e.body) for e in found.entries if e.body]
+
+
+async def of(me: Context, patient: str) -> dict[str, dict[str, Any]]:
+    """Each open proposal, by the name of the medicine that was ordered."""
+    found = {}
+    for task in await proposed(me, patient):
+        ref = Ref(*task["focus"]["reference"].split("/"))
+        found[strict.decode((await gate.read(me, ref)).body)["medicationCodeableConcept"]["text"]] = task
+    return found
+
+
+async def says(me: Context, task: dict[str, Any], **more: Any) -> dict[str, Any]:
+    await gate.patch(me, Ref("Task", task["id"]), lambda t: {**t, **more}, if_match=int(task["meta"]["versionId"]))
+    return strict.decode((await gate.read(me, Ref("Task", task["id"]))).body)
+
+
+async def medicines(me: Context, patient: str) -> dict[str, dict[str, Any]]:
+    return {m["text"]: m for m in (await plans.load(me, patient))["medicines"]}
+
+
+async def test_each_change_is_proposed_and_only_a_yes_changes_the_plan(place: Place) -> None:
+    patient = await with_a_plan(place)
+    me, before = place.patient(patient), await medicines(place.patient(patient), patient)
+    await discharged(place, patient, STOPPED, CHANGED, NEW)
+    asked = await of(me, patient)
+    assert set(asked) == {"Aspirin 75 mg tablets", "Bisoprolol 2.5 mg tablets", "Apixaban 5 mg tablets"}
+    assert await medicines(me, patient) == before, "the plan is never changed by itself"
+    assert {t["description"] for t in asked.values()} == {medicine_changes.ASKED} and await proposed(place.hospital, patient) == [], "for whom it asks, and the person"
+
+    with pytest.raises(Problem) as no:
+        await says(me, asked["Bisoprolol 2.5 mg tablets"], status="rejected")
+    assert no.value.kind == "invalid"
+    kept = await says(me, asked["Bisoprolol 2.5 mg tablets"], status="rejected", statusReason={"text": "I feel faint on two"})
+    assert kept["status"] == "rejected" and kept["statusReason"]["text"] == "I feel faint on two" and await medicines(me, patient) == before
+    with pytest.raises(Problem) as over:
+        await says(me, kept, status="accepted")
+    assert over.value.kind == "conflict"
+
+    assert {(await says(me, asked[n], status="accepted"))["status"] for n in ("Aspirin 75 mg tablets", "Apixaban 5 mg tablets")} == {"completed"}
+    now = await medicines(me, patient)
+    assert now["Aspirin 75 mg tablets"]["status"] == "stopped" and now["Aspirin 75 mg tablets"]["change"]["reason"] == "Not with apixaban"
+    assert now["Apixaban 5 mg tablets"]["how"] == "One twice a day" and now["Apixaban 5 mg tablets"]["change"]["kind"] == "new"
+    assert now["Bisoprolol 2.5 mg tablets"] == before["Bisoprolol 2.5 mg tablets"]
+    aspirin = asked["Aspirin 75 mg tablets"]
+    proof = await gate.search(me, "Provenance", [("target", aspirin["input"][0]["valueReference"]["reference"])])
+    sources = [s["what"] for e in proof.entries for s in strict.decode(e.body or b"{}").get("entity", ())]
+    assert sources == [aspirin["focus"]], "the change says of which discharge it is"
+
+
+async def test_sent_again_it_is_proposed_once_and_corrected_it_takes_the_place(place: Place) -> None:
+    patient = await with_a_plan(place)
+    me = place.patient(patient)
+    await asyncio.gather(discharged(place, patient, STOPPED, CHANGED), discharged(place, patient, STOPPED, CHANGED))
+    asked = await of(me, patient)
+    assert len(await proposed(me, patient)) == 2
+    await says(me, asked["Aspirin 75 mg tablets"], status="rejected", statusReason={"text": "I was told to go on"})
+    await discharged(place, patient, STOPPED, CHANGED)
+    assert [t["id"] for t in await proposed(me, patient)] == [asked["Bisoprolol 2.5 mg tablets"]["id"]], "neither what is open nor what was answered is asked again"
+
+    await discharged(place, patient, CHANGED | {"dosageInstruction": [{"text": "Three in the morning"}]})
+    (corrected,) = await proposed(me, patient)
+    assert corrected["id"] == asked["Bisoprolol 2.5 mg tablets"]["id"] and corrected["focus"] != asked["Bisoprolol 2.5 mg tablets"]["focus"]
+    with pytest.raises(Problem) as stale:
+        await says(me, asked["Bisoprolol 2.5 mg tablets"], status="accepted")
+    assert stale.value.kind == "stale", "nobody says yes to what was corrected meanwhile"
+    await discharged(place, patient, CHANGED | {"dosageInstruction": [{"text": "One in the morning"}]})
+    assert await proposed(me, patient) == [] and len(await proposed(me, patient, "cancelled")) == 1, "as in the plan"
+
+
+async def test_nothing_is_proposed_of_what_is_no_discharge_or_by_hand(place: Place) -> None:
+    patient = await with_a_plan(place)
+    me = place.patient(patient)
+    await discharged(place, patient, STOPPED, status="in-progress")
+    assert await proposed(me, patient) == []
+    ours = {"resourceType": "Task", "status": "requested", "intent": "proposal", "code": {"coding": [{"system": "https://fhir-gateway.example/CodeSystem/task", "code": "change-medicine"}]}}
+    task = await made(me, ours | {"for": {"reference": f"Patient/{patient}"}, "owner": {"reference": f"Patient/{patient}"}, "focus": {"reference": "MedicationRequest/none"}})
+    await gate.patch(me, task, lambda t: {**t, "status": "completed"}, if_match=1)
+
+
+async def test_a_pharmacy_is_asked_only_where_it_may_see_both_and_change_the_plan(place: Place) -> None:
+    patient = await with_a_plan(place)
+    me, chemist = place.patient(patient), place.organisations["RY9"]
+    named = {"dispenseRequest": {"performer": {"reference": chemist}}}
+    await discharged(place, patient, STOPPED | named)
+    (first,) = await proposed(me, patient)
+    assert first["owner"]["reference"] == f"Patient/{patient}", "nobody let it in"
+    await made(me, consent(patient, permit(chemist, action=ACTIONS)))
+    await discharged(place, patient, CHANGED | named, order("Aspirin 75 mg tablets", "stopped", **named))
+    assert {t["owner"]["reference"] for t in await proposed(me, patient)} == {chemist}
+    mine = next(t for t in await proposed(me, patient) if t["id"] != first["id"])["input"][0]["valueReference"]["reference"]
+    no = {"type": "deny", "data": [{"meaning": "instance", "reference": {"reference": mine}}]}
+    await made(me, consent(patient, permit(chemist, action=ACTIONS, provision=[no])))
+    await discharged(place, patient, CHANGED | named | {"dosageInstruction": [{"text": "Three in the morning"}]})
+    (hidden,) = [t for t in await proposed(me, patient) if t.get("input", [{}])[0].get("valueReference", {}).get("reference") == mine]
+    assert hidden["owner"]["reference"] == f"Patient/{patient}", "what is hidden from it is not asked of it"
+
+
+async def test_what_a_document_brings_is_proposed_as_well(place: Place) -> None:
+    patient = await with_a_plan(place)
+    about = {"subject": {"reference": f"Patient/{patient}"}}
+    front = {
+        "resourceType": "Composition", "status": "final", "type": {"text": "Discharge summary"}, "date": "2026-11-20", "title": "Discharge summary", "author": [{"display": "Ward 4"}],
+        **about,
+    }  # fmt: skip
+    category = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/medicationrequest-category", "code": "discharge"}]}]
+    entries = [{"fullUrl": f"{URN}{20 + n}", "resource": r} for n, r in enumerate([front, NEW | about | {"category": category}])]
+    document = strict.dump({"resourceType": "Bundle", "type": "document", "identifier": {"system": "urn:ietf:rfc:3986", "value": f"{URN}30"}, "timestamp": "2026-11-20T12:00:00Z", "entry": entries})
+    for _ in range(2):
+        saved = await plans.bring_in(place.hospital, document, "document.json")
+        assert not saved.refused
+    assert set(await of(place.patient(patient), patient)) == {"Apixaban 5 mg tablets"} and len(await proposed(place.patient(patient), patient)) == 1
+
+
+def test_a_prescription_of_a_plan_is_changed_in_its_own_words() -> None:
+    for name, kind in (("MedicationRequest", dict), ("MedicationStatement", list)):
+        mine = {"resourceType": name, "status": "active", "medicationCodeableConcept": {"text": "Aspirin 75 mg tablets"}}
+        (told, _), (more, _) = medicine_changes.says(STOPPED), medicine_changes.says(order("Aspirin 75 mg tablets", how="Two"))
+        assert isinstance(medicine_changes.changed(mine, told, "")["statusReason"], kind)
+        assert medicine_changes.says(medicine_changes.changed(mine, more, ""))[0].how == "Two"
+
+
+async def test_whoever_sends_a_discharge_learns_nothing_of_the_plan_from_it(place: Place) -> None:
+    patient = await with_a_plan(place)
+    epochs = [await place.house.store.epoch(f"Patient/{patient}")]
+    for orders in ((STOPPED, CHANGED), (order("Aspirin 75 mg tablets"),), (STOPPED, CHANGED, NEW)):
+        answer = await discharged(place, patient, *orders)
+        assert {e["response"]["status"] for e in answer["entry"]} == {"201 Created"}
+        epochs.append(await place.house.store.epoch(f"Patient/{patient}"))
+    assert len({after - before for before, after in itertools.pairwise(epochs)}) == 1, "an epoch shows in links to a next page"
