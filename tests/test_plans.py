@@ -400,3 +400,21 @@ async def test_the_person_centred_examples_come_in_whole_and_read_back(place: Pl
     assert goals == 8
     again = await plans.bring_in_files(place.hospital, [(f.name, f.read_bytes()) for f in files])
     assert sum(d.written for d in again if not isinstance(d, Problem)) == 0
+
+
+async def test_who_writes_the_identifier_of_a_thing_of_the_plan_takes_its_place_nowhere(place: Place) -> None:
+    """Anybody who may add a goal may give it that identifier: the next save of the plan deleted the one, and wrote over the other."""
+    saved = await plans.save(place.hospital, harold())
+    assert saved.patient is not None
+    me = place.patient(saved.patient)
+    before = {str(e.ref): strict.decode(e.body or b"{}") for e in (await gate.search(me, "Goal", [("patient", saved.patient)])).entries}
+    target = next(r for r in before.values() if r["identifier"][0]["system"].endswith("/goal"))
+    planted = {k: v for k, v in target.items() if k not in ("id", "meta", "text")} | {"description": {"text": "planted"}}
+    added = str((await gate.create(place.hospital, "Goal", strict.dump(planted))).ref)
+    for who in (place.hospital, me):
+        plan = await plans.load(who, saved.patient)
+        mine = [g for g in plan["goals"] if g["text"] != "planted"]
+        await plans.save(who, {**plan, "goals": mine, "title": f"Of {who.actor.kind}"})
+        after = {str(e.ref): strict.decode(e.body or b"{}") for e in (await gate.search(me, "Goal", [("patient", saved.patient)])).entries}
+        assert after.keys() == before.keys() | {added}
+        assert after[f"Goal/{target['id']}"]["description"] == target["description"] and after[added]["description"] == {"text": "planted"}

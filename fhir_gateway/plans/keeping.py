@@ -267,7 +267,7 @@ def _not_naming(node: Any, urls: Collection[str]) -> Any:
 def _match(entries: Iterable[Entry], held: Mapping[Ref, Held], read: Reading | None) -> dict[str, Held]:
     """Which stored resource is which: by our identifier, else an item that carries another record's id. A part without an id is
     what stands in its place in the writer's own plan; beyond that it is new."""
-    ours = {h.own: h for h in held.values() if h.own is not None}
+    ours = _ours(held)
     others = {h.ref: h for h in held.values() if h.own is None}
     ids = {ref.id: h for ref, h in held.items()}
     out: dict[str, Held] = {}
@@ -280,6 +280,16 @@ def _match(entries: Iterable[Entry], held: Mapping[Ref, Held], read: Reading | N
             found = next((h for h in held.values() if h.ref.startswith("Patient/")), None)
         if found is not None:
             out[e.full_url] = found
+    return out
+
+
+def _ours(held: Mapping[Ref, Held]) -> dict[Own, Held]:
+    """Which resource a thing of the plan is, by our identifier. Anybody may write that identifier: of several it is the one that a main plan names, else the oldest."""
+    named = {r for h in held.values() if h.ref.startswith("CarePlan/") and main_plan.counts(h.resource) for r in references(h.resource)}
+    out: dict[Own, Held] = {}
+    for h in sorted(held.values(), key=lambda h: (h.ref not in named, h.ref)):
+        if h.own is not None:
+            out.setdefault(h.own, h)
     return out
 
 
@@ -300,14 +310,14 @@ def pointed(node: Any, names: Mapping[str, str]) -> Any:
 
 
 def _gone(mapped: Mapped, here: Mapping[str, Held], held: Mapping[Ref, Held], read: Reading) -> list[Held]:
-    """What the writer's own reading of this plan had and what is not in it any more."""
+    """What the writer's own reading of this plan had and what is not in it any more; nothing that only bears the identifier of a thing of it."""
     main = own_identifier(next(e for e in mapped.entries if e.kind == "plan").resource)
     assert main is not None
     now, had = {h.ref for h in here.values()}, {own_identifier(e.resource) for e in read.entries.values()}
-    parts = set(read.placed.values())
+    parts, ours = set(read.placed.values()), _ours(held)
     return [
         h for ref, h in held.items()
-        if h.own and h.own[1].startswith(main[1] + "/") and h.own[0] != "person" and h.ref not in now and (ref.id in parts if by_place(h.own) else h.own in had)
+        if h.own and h.own[1].startswith(main[1] + "/") and h.own[0] != "person" and h.ref not in now and (ref.id in parts if by_place(h.own) else h.own in had and ours[h.own] is h)
     ]  # fmt: skip
 
 
