@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from .bundle import instant
 from .problem import Problem
-from .vocabulary import OURS, TASK_SYSTEM
+from .vocabulary import OURS, TASK_SYSTEM, own_task
 
 SNOMED: Final = "http://snomed.info/sct"
 TO_A_SERVICE: Final = {"coding": [{"system": SNOMED, "code": "871731000000106", "display": "Referral to social prescribing service"}]}
@@ -84,6 +84,11 @@ def answered(task: Mapping[str, Any], what: str, words: str, at: datetime, by: s
 
 def asks_for_a_budget(task: Mapping[str, Any]) -> bool:
     return any(c.get("system") == TASK_SYSTEM and c.get("code") == AUTHORISE for c in (task.get("code") or {}).get("coding", ()))
+
+
+def is_a_persons_act(task: Mapping[str, Any]) -> bool:
+    """A Task with a code of ours (a budget, a place in a team, two plans, who somebody is): its answer is the act of somebody who signs in."""
+    return own_task("Task", [f"{c.get('system')}|" for c in (task.get("code") or {}).get("coding", ())])
 
 
 # -- asking -----------------------------------------------------------------------------------------------------------

@@ -75,6 +75,8 @@ def _not_authorised(request: dict[str, Any], task: dict[str, Any], versions: dic
     yes = _completed_by(chain)
     if yes is None:
         return "it is not known who authorised it"
+    if yes.writer.user.startswith("Organization/"):  # by a link to the task, which whoever asked may have made and opened
+        return "whoever authorised it did not sign in"
     asked = people_of([request.get("requester"), task.get("requester")])
     wrote = {s.writer.user for s in (*_of_the_question(chain, yes), *_of_the_money(about))}
     said = names_of(yes.writer.user, yes.writer.organisation, directory, micros(yes.updated))

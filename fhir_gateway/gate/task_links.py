@@ -16,7 +16,7 @@ from ..domain import strict
 from ..domain.periods import bounds
 from ..domain.periods import instant as at_micros
 from ..domain.problem import Problem, not_found
-from ..domain.referrals import ANSWERS, OVER, answered, plain
+from ..domain.referrals import ANSWERS, OVER, answered, is_a_persons_act, plain
 from ..domain.scopes import Scopes
 from ..domain.standing import named_by
 from ..domain.types import Decision, Keep, Op, Ref, Stored
@@ -79,6 +79,8 @@ async def make_link(ctx: Context, task: str, digest: str, days: int = DAYS) -> T
     body = strict.decode(stored.body)
     if body.get("status") in OVER or len(stored.facts.patients) != 1:
         raise Problem("business-rule", "This task is over: there is nothing to answer any more.", "Task.status")
+    if is_a_persons_act(body):
+        raise Problem("business-rule", "This task is answered by somebody who signs in, in their own name: there is no link to it.", "Task.code")
     organisation = await _owner(ctx, body)
     link = TaskLink(ctx.house.new_id(), task, stored.facts.patients[0], organisation, ctx.actor.user, ctx.at, _until(body, ctx.at, days))
     newest = await ctx.house.store.kept(OF_TASK, str(ref), ctx.at)
@@ -194,7 +196,7 @@ async def shown(ctx: Context, link: TaskLink) -> Shown:
     """What the link shows. It is written down as the organisation's look. Problem not-found where they may not see the Task any more."""
     answer = await read(ctx, Ref("Task", link.task))
     task = strict.decode(answer.body)
-    if not named_by(task.get("owner")) & ctx.actor.ids:
+    if not named_by(task.get("owner")) & ctx.actor.ids or is_a_persons_act(task):
         raise not_found()
     open_to = tuple(a for a, (states, _) in ANSWERS.items() if task.get("status") in states and a not in link.done)
     return Shown(link, task, await _reach(ctx, link), open_to)

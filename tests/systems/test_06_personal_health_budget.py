@@ -96,6 +96,16 @@ def test_who_asks_does_not_choose_who_may_say_yes(pilot: Bedfordshire) -> None:
     assert "Does not count yet" in said and "the group that was asked does not authorise budgets" in said
 
 
+def test_nobody_says_yes_to_a_budget_by_a_link(pilot: Bedfordshire) -> None:
+    """Whoever asked for it would make the link, and open it herself: a yes is somebody's who signs in."""
+    task = pilot.ask("group", pilot.line("A holiday", 9000))
+    for page in (pilot.gp.page, pilot.amy.page):
+        page.get("/account")
+        made = page.http.post(f"/asked/{task.partition('/')[2]}/link", data={"form_token": page.fields("/sign-out")["form_token"]})
+        assert made.status_code == 422 and "/task/" not in made.text
+    assert "it waits to be authorised" in pilot.said("A holiday")
+
+
 PILOT = {"coding": [{"system": "https://town.example/pilots", "code": "personal-health-budget"}], "text": "Personal health budget pilot"}
 
 
