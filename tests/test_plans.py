@@ -23,6 +23,7 @@ from fhir_gateway.domain.mapping.carrier import dump
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Actor
 from fhir_gateway.gate import Context, House
+from fhir_gateway.plans.keeping import contribute
 from fhir_gateway.store import sqlite
 
 from .test_mapping_laws import SHAPED, without_errors
@@ -418,3 +419,21 @@ async def test_who_writes_the_identifier_of_a_thing_of_the_plan_takes_its_place_
         after = {str(e.ref): strict.decode(e.body or b"{}") for e in (await gate.search(me, "Goal", [("patient", saved.patient)])).entries}
         assert after.keys() == before.keys() | {added}
         assert after[f"Goal/{target['id']}"]["description"] == target["description"] and after[added]["description"] == {"text": "planted"}
+
+
+async def test_a_medicine_of_one_list_is_not_laid_over_that_of_another(place: Place) -> None:
+    """Two partners who number their lists 1, 2 made a medicine that nobody prescribed: the name of the one, the dose of the other."""
+    base = {"plan": "1", "id": "p-1", "person": {"id": "x", "name": {"given": ["Ann"], "family": "Lists"}, "birth_date": "1950-02-03"}}
+    ward = [{"id": "1", "text": "Warfarin", "how": "3 mg at six", "status": "taking"}]
+    saved = await contribute(place.hospital, {**base, "medicines": ward})
+    assert saved.patient is not None
+    with pytest.raises(Problem) as other:
+        await contribute(place.hospital, {**base, "medicines": [{"id": "1", "text": "Paracetamol", "status": "taking"}]})
+    assert (other.value.kind, other.value.where) == ("conflict", "medicines[0].id")
+    with pytest.raises(Problem) as twice:
+        await contribute(place.hospital, {**base, "medicines": [{"id": "2", "text": "Bisoprolol"}, {"id": "2", "text": "Omeprazole"}]})
+    assert (twice.value.kind, twice.value.where) == ("invalid", "medicines[1].id")
+    again = await contribute(place.hospital, {**base, "medicines": [{"id": "1", "text": "WARFARIN ", "status": "stopped"}]})
+    assert again.patient == saved.patient
+    (now,) = (await plans.load(place.hospital, saved.patient))["medicines"]
+    assert now["status"] == "stopped" and now["how"] == "3 mg at six"

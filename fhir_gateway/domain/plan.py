@@ -14,7 +14,7 @@ from typing import Any, Final
 from .entries import aligned
 from .mapping import Table, Tables
 from .mapping.primitives import is_date, is_moment
-from .problem import Issue
+from .problem import Issue, Problem
 
 Schema = dict[str, Any]
 URL: Final = "https://fhir-gateway.example/plans/schema"
@@ -50,6 +50,30 @@ def _by_id(whole: list[Any], part: list[Any]) -> list[Any]:
         elif thing not in out:
             out.append(thing)
     return out
+
+
+def refuse_twice(part: Mapping[str, Any]) -> None:
+    """Problem invalid where two things of one list have the same id: laid over each other one of them would be lost."""
+    for key, things in part.items():
+        seen: dict[Any, int] = {}
+        for n, thing in enumerate(_things(things)):
+            id = thing.get("id")
+            if id not in (None, "") and isinstance(id, (str, int)) and (first := seen.setdefault(id, n)) != n:
+                raise Problem("invalid", f"`{str(id)[:60]}` is the id of `{key}[{first}]` already: each thing of a list has one of its own.", f"{key}[{n}].id")
+
+
+def refuse_other_medicines(whole: Mapping[str, Any], part: Mapping[str, Any]) -> None:
+    """Problem conflict where a medicine has the id of one in the plan that is called otherwise: two who number their lists 1, 2, 3 mean two medicines."""
+    called = {m["id"]: _words(m.get("text")) for m in _things(whole.get("medicines")) if isinstance(m.get("id"), str)}
+    for n, m in enumerate(_things(part.get("medicines"))):
+        here, name = called.get(m.get("id", "")) if isinstance(m.get("id"), str) else None, _words(m.get("text"))
+        if here and name and here != name:
+            said = f"A medicine of this plan has the id `{str(m['id'])[:60]}` already and is called otherwise: give yours an id that nobody else uses, or end that one and write the new one beside it."
+            raise Problem("conflict", said, f"medicines[{n}].id")
+
+
+def _words(text: Any) -> str:
+    return " ".join(str(text or "").split()).casefold()
 
 
 def respelt(plan: Any, shown: Any) -> Any:

@@ -15,7 +15,7 @@ from ..domain.mapping.carrier import dump
 from ..domain.mapping.foreign import asks_membership
 from ..domain.mapping.merging import Held, merged, with_helpers
 from ..domain.mapping.names import own_identifier
-from ..domain.plan import overlay, respelt
+from ..domain.plan import overlay, refuse_other_medicines, refuse_twice, respelt
 from ..domain.problem import Problem, not_found
 from ..domain.reconcile import edited
 from ..domain.types import Ref
@@ -88,7 +88,9 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
 
 
 async def contribute(ctx: Context, part: Mapping[str, Any], *, dry_run: bool = False) -> Saved:
-    """Write what somebody knows of a plan: what is here already and not spoken of stays. Problems as of `save`."""
+    """Write what somebody knows of a plan: what is here already and not spoken of stays. Problems as of `save`; invalid where two things of a list have
+    one id, conflict where a medicine has the id of another one: the dose of the one would be the other's."""
+    refuse_twice(part)
     mapped = mapping.to_fhir(checked(dict(part)), load_tables())
     patient = await _person(ctx, next(e for e in mapped.entries if e.kind == "person"))
     whole: dict[str, Any] = {}
@@ -98,6 +100,7 @@ async def contribute(ctx: Context, part: Mapping[str, Any], *, dry_run: bool = F
         except Problem as p:
             if p.kind != "not-found":
                 raise
+    refuse_other_medicines(whole, part)
     return await save(ctx, overlay(whole, part), dry_run=dry_run)
 
 
