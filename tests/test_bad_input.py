@@ -318,3 +318,23 @@ def test_no_text_of_the_json_parsing_suite_is_more_than_refused(demo: Gateway, s
             assert status in (400, 413, 422), (case["name"], status)  # none of them is a Goal
     assert len(cases) == 318 and count(demo) == before
     assert demo.get(None, "/health").status_code == 200
+
+
+def test_a_plan_is_changed_only_as_it_was_read_where_its_writer_says_so(demo: Gateway) -> None:
+    """Without the name of what was read, a copy of yesterday takes out what the person wrote since."""
+    JSON = {"Content-Type": "application/json"}
+    read = demo.get("gp", f"/plans/{demo.patient}")
+    tag = read.headers["ETag"]
+    assert demo.get("gp", f"/plans/{demo.patient}").headers["ETag"] == tag, "the same as long as nothing changed"
+    hers = demo.get("patient", f"/plans/{demo.patient}").json()
+    hers["goals"].append({"id": "g-since", "text": "Written since", "status": "in progress"})
+    assert demo.call("patient", "POST", "/plans", body=hers, headers=JSON).status_code == 201
+    old = {**read.json(), "title": "Changed by the GP"}
+    for said in (tag, f"W/{tag}", '"7"', "*", ""):
+        refused = demo.call("gp", "POST", "/plans", body=old, headers={**JSON, "If-Match": said})
+        assert refused.status_code == 412 and "Written since" not in refused.text, (said, refused.text)
+    assert "Written since" in demo.get("patient", f"/plans/{demo.patient}").text
+    now = demo.get("gp", f"/plans/{demo.patient}")
+    assert demo.call("gp", "POST", "/plans", body={**now.json(), "title": "Changed by the GP"}, headers={**JSON, "If-Match": now.headers["ETag"]}).status_code == 201
+    assert demo.get("patient", f"/plans/{demo.patient}").json()["title"] == "Changed by the GP"
+    assert "Written since" in demo.get("patient", f"/plans/{demo.patient}").text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from .. import gate
@@ -49,11 +50,16 @@ class Saved:
     drafted: bool = False  # nothing of it is written until the person accepts it
 
 
-async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) -> Saved:
-    """Write a plan. Saving the same plan again writes nothing.
+def version_of(plan: Mapping[str, Any]) -> str:
+    """Names what one reader sees of a plan: another name once that is other."""
+    return sha256(dump(plan).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False, if_match: str | None = None) -> Saved:
+    """Write a plan. Saving the same plan again writes nothing. `if_match`: only over what this writer saw under that name (`version_of`).
 
     Problem invalid (every error of the plan), conflict (the person does not agree, has another main plan here, or a medicine is here
-    as one of the other kind), and all of the gate's own.
+    as one of the other kind), stale (another than `if_match`), and all of the gate's own.
     """
     tables = load_tables()
     mapped = mapping.to_fhir(checked(dict(plan)), tables, dry=True)
@@ -63,6 +69,8 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False) 
     read = await _reading(ctx, patient) if patient else None
     if read is not None:
         mapped = mapping.to_fhir(checked(respelt(dict(plan), read.plan)), tables, dry=True)
+    if if_match is not None and (patient is None or version_of(read.plan if read is not None else await load(ctx, patient)) != if_match):
+        raise Problem("stale", "This plan, as far as you see it, is another than the one that you changed: read it again, and change that. Nothing was written.", "If-Match")
     here = _match(mapped.entries, held, read)
     _only_plan(mapped, here, held)
     of_one_kind(mapped.entries, here, held)
