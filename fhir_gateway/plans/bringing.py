@@ -52,7 +52,7 @@ async def bring_in(
     try:
         if partner is not None:
             plan, rows = from_partner(read_plan(data), partner)
-            saved = await contribute(ctx, plan, dry_run=dry_run)
+            saved = await contribute(ctx, plan, by=partner.name, dry_run=dry_run)
             saved = replace(saved, unmapped=[r for r in rows if r["why"]])
         elif is_plan(data):
             saved = await save(ctx, read_plan(data), dry_run=dry_run)

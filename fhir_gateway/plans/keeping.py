@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
 
 from .. import gate
 from ..domain import main_plan, mapping, strict
 from ..domain.bundle import references
 from ..domain.identity import NHS_NUMBER, agrees, contradicts, nhs_number
+from ..domain.laid import unsaid, words
 from ..domain.mapping import Entry, Mapped
 from ..domain.mapping.carrier import dump
 from ..domain.mapping.foreign import asks_membership
@@ -19,15 +24,17 @@ from ..domain.mapping.names import own_identifier
 from ..domain.plan import overlay, refuse_other_medicines, refuse_twice, respelt
 from ..domain.problem import Problem, not_found
 from ..domain.reconcile import edited
-from ..domain.types import Ref
+from ..domain.types import Keep, Ref
 from ..gate import Context
 from ..gate.identifying import find_person
+from ..store.base import Taken
 from ..tables import load_tables
 from .beside import Opened
 from .numbering import Own, by_place, of_one_kind, placed, renamed
 from .sending import send
 from .texts import checked
 
+LAID: Final = "laid"  # kept: what a list of somebody said of a person the last time, word by word (`domain.laid`)
 TYPES = (
     "CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference",
     "MedicationStatement", "MedicationRequest", "ClinicalImpression", "RiskAssessment",
@@ -95,8 +102,9 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False, 
     return Saved(patient, len(entries) - same, unchanged + same, 0, unmapped, pending, drafted=done.drafted)
 
 
-async def contribute(ctx: Context, part: Mapping[str, Any], *, dry_run: bool = False) -> Saved:
-    """Write what somebody knows of a plan: what is here already and not spoken of stays. Problems as of `save`; invalid where two things of a list have
+async def contribute(ctx: Context, part: Mapping[str, Any], *, by: str = "", dry_run: bool = False) -> Saved:
+    """Write what somebody knows of a plan: what is here already and not spoken of stays. What they said so the last time (`by`: in which
+    list of theirs) is not said anew: others may have said otherwise since, that a medicine is stopped. Problems as of `save`; invalid where two things of a list have
     one id, conflict where a medicine has the id of another one: the dose of the one would be the other's."""
     refuse_twice(part)
     mapped = mapping.to_fhir(checked(dict(part)), load_tables())
@@ -108,8 +116,24 @@ async def contribute(ctx: Context, part: Mapping[str, Any], *, dry_run: bool = F
         except Problem as p:
             if p.kind != "not-found":
                 raise
-    refuse_other_medicines(whole, part)
-    return await save(ctx, overlay(whole, part), dry_run=dry_run)
+    said = await _said_before(ctx, patient, by) if patient is not None else None
+    new = unsaid(part, msgspec.json.decode(said, type=dict[str, str])) if said is not None else part
+    refuse_other_medicines(whole, new)
+    saved = await save(ctx, overlay(whole, new), dry_run=dry_run)
+    if saved.patient is not None and not dry_run and not saved.drafted:
+        value = msgspec.json.encode(words(part))
+        if value != said:
+            with suppress(Taken):  # the same list came at the same moment
+                await ctx.house.store.commit(Keep(LAID, _laid(ctx, saved.patient, by), value, if_absent=said is None, if_value=said))
+    return saved
+
+
+def _laid(ctx: Context, patient: str, by: str) -> str:
+    return f"Patient/{patient} {quote(ctx.client or ctx.actor.user, safe='')} {by}"
+
+
+async def _said_before(ctx: Context, patient: str, by: str) -> bytes | None:
+    return await ctx.house.store.kept(LAID, _laid(ctx, patient, by), ctx.at)
 
 
 def _waiting(held: Mapping[Ref, Held]) -> list[str]:
