@@ -437,3 +437,12 @@ async def test_a_medicine_of_one_list_is_not_laid_over_that_of_another(place: Pl
     assert again.patient == saved.patient
     (now,) = (await plans.load(place.hospital, saved.patient))["medicines"]
     assert now["status"] == "stopped" and now["how"] == "3 mg at six"
+
+
+async def test_a_plan_that_does_not_say_who_somebody_is_takes_that_from_nobody(place: Place) -> None:
+    """One cut-off file took name, date of birth and NHS number: nobody found her by her number any more."""
+    saved = await plans.save(place.hospital, harold())
+    assert saved.patient is not None
+    await plans.save(place.hospital, {"plan": "1", "id": harold()["id"], "person": {"id": harold()["person"]["id"]}, "goals": harold()["goals"]})
+    now, was = (await plans.load(place.hospital, saved.patient))["person"], harold()["person"]
+    assert (now["nhs_number"], now["birth_date"], now["name"]["family"]) == (was["nhs_number"].replace(" ", ""), was["birth_date"], was["name"]["family"])

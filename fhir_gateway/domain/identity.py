@@ -83,6 +83,19 @@ def retired(patient: Mapping[str, Any]) -> str:
     return "inactive" if patient.get("active") is False else ""
 
 
+def still_known(patient: Mapping[str, Any], was: Mapping[str, Any]) -> dict[str, Any]:
+    """The Patient as a plan says it now, with what says who they are: a plan that does not speak of their family name, date of birth or NHS number
+    takes none of it away."""
+    out = dict(patient)
+    if families(was) and not families(out):
+        out["name"] = was["name"]
+    if was.get("birthDate") and not out.get("birthDate"):
+        out["birthDate"] = was["birthDate"]
+    if nhs_numbers(was) and not nhs_numbers(out):
+        out["identifier"] = [*out.get("identifier", ()), *(i for i in was["identifier"] if i.get("system") == NHS_NUMBER)]
+    return out
+
+
 def families(patient: Mapping[str, Any]) -> set[str]:
     """Every family name, folded for comparison."""
     return {folded for name in patient.get("name", []) if (folded := fold(str(name.get("family", ""))))}

@@ -14,7 +14,7 @@ import msgspec
 from .. import gate
 from ..domain import main_plan, mapping, strict
 from ..domain.bundle import references
-from ..domain.identity import NHS_NUMBER, agrees, contradicts, nhs_number
+from ..domain.identity import NHS_NUMBER, agrees, contradicts, nhs_number, still_known
 from ..domain.laid import unsaid, words
 from ..domain.mapping import Entry, Mapped
 from ..domain.mapping.carrier import dump
@@ -234,6 +234,8 @@ def _steps(
             new = edited(renamed(was, stored), renamed(resource, stored), stored.resource)
         else:
             new = merged(renamed(resource, stored), stored, tables[e.kind], known)
+        if e.kind == "person":
+            new = still_known(new, stored.resource)
         if e.kind == "team":
             edits = e.full_url in shown and not own_file
             new = with_helpers(new, stored.resource, shown[e.full_url].resource if edits else {})
