@@ -24,6 +24,8 @@ OWNERS: Final = ("Practitioner", "PractitionerRole", "Organization", "CareTeam")
 THEMSELVES: Final = ("Practitioner", "PractitionerRole")
 NEW_FOR: Final = timedelta(days=30)  # how long a message is on the list of whom it is for
 MOST_MINE: Final = 20
+LOOKED_AT: Final = 200  # of those messages, for what is urgent among them
+URGENT: Final = ("urgent", "asap", "stat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ async def _of_record(ctx: Context, id: str) -> tuple[list[dict[str, Any]], bool]
 
 
 async def for_me(ctx: Context) -> list[dict[str, Any]]:
-    """Messages of the last 30 days that name this worker, or where they work, as whom they are for, the newest first: all but what they sent themselves.
+    """Messages of the last 30 days that name this worker, or where they work, as whom they are for, the urgent first, then the newest: all but what they sent themselves.
     What their own place sent is by somebody else, or by a product of its."""
     mine = ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation or ""}
     refs = sorted(n for n in mine if n.split("/")[0] in OWNERS)
@@ -72,19 +74,20 @@ async def for_me(ctx: Context) -> list[dict[str, Any]]:
     for param, names in (("recipient", refs), ("recipient:identifier", identifiers)):
         if names:
             found |= await _by_others(ctx, (param, ",".join(names)), {ctx.actor.user, *(n for n in refs if n.split("/")[0] in THEMSELVES)})
-    return sorted(found.values(), key=moment, reverse=True)[:MOST_MINE]
+    newest = sorted(found.values(), key=moment, reverse=True)
+    return sorted(newest, key=lambda m: m.get("priority") not in URGENT)[:MOST_MINE]
 
 
 async def _by_others(ctx: Context, named: tuple[str, str], themselves: set[str]) -> dict[str, dict[str, Any]]:
-    """By id, the newest that were sent by nobody of `themselves`: `MOST_MINE` of them or more, where there are so many."""
+    """By id, the newest that were sent by nobody of `themselves`: `LOOKED_AT` of them or more, where there are so many: one that is urgent may be behind newer ones."""
     found: dict[str, dict[str, Any]] = {}
-    asked = [named, ("_lastUpdated", f"ge{instant(ctx.at - NEW_FOR)}"), ("_sort", "-_lastUpdated"), ("_count", str(MOST_MINE))]
+    asked = [named, ("_lastUpdated", f"ge{instant(ctx.at - NEW_FOR)}"), ("_sort", "-_lastUpdated"), ("_count", str(LOOKED_AT))]
     while True:
         page = await gate.search(ctx, "Communication", asked)
         for e in page.entries:
             if e.body and e.mode == "match" and (b := strict.decode(e.body)).get("status") != "entered-in-error" and (b.get("sender") or {}).get("reference") not in themselves:
                 found[str(b["id"])] = b
-        if page.next is None or len(found) >= MOST_MINE:
+        if page.next is None or len(found) >= LOOKED_AT:
             return found
         asked = [("_page", page.next)]
 

@@ -107,3 +107,24 @@ def test_odd_forms_are_refused_plainly(demo: Gateway, rosa: Visitor) -> None:
     for id in ("nobody", "%00", "a" * 70):
         assert rosa.http.post(f"/team/tasks/{id}/answer", data={"form_token": token, "what": "note", "words": "x"}).status_code == 404
     assert demo.get("gp", f"Task/{task}").json()["status"] == "requested"
+
+
+def test_what_is_urgent_stands_first_and_says_whom_it_is_about(demo: Gateway) -> None:
+    """An alert behind fifty tasks, of nobody in particular, helps nobody."""
+    gp = demo.persona("gp")["fhirUser"]
+
+    def owned(text: str, **more: str) -> None:
+        task = {"resourceType": "Task", "status": "requested", "intent": "order", "description": text, "for": {"reference": f"Patient/{demo.patient}"}, "owner": {"reference": gp}, **more}
+        assert demo.call("hospital", "POST", "Task", body=task).status_code == 201
+
+    for n in range(51):
+        owned(f"Routine {n}", authoredOn="2026-01-01")
+    owned("Ring her today", priority="urgent")
+    owned("Look at this reading", priority="stat")
+    v = as_(demo, "gp")
+    v.get("/team")
+    waiting = v.page[v.page.index('<section aria-labelledby="tasks">') :]
+    cards = [" ".join(re.sub(r"<[^>]+>", " ", c).split()) for c in re.split(r'<div class="nhsuk-card">', waiting)[1:3]]
+    name = " ".join(t for n in demo.get("gp", f"Patient/{demo.patient}").json()["name"][:1] for t in (*n["given"], n["family"]))
+    assert cards[0].startswith(f"Look at this reading At once For {name}") and cards[1].startswith(f"Ring her today Urgent For {name}"), cards
+    assert f'<a href="/team/people/{demo.patient}">' in waiting and "More tasks wait than this page shows" in waiting

@@ -27,7 +27,6 @@ HOW: Final[Mapping[str, str]] = {  # http://terminology.hl7.org/CodeSystem/v3-Pa
 STATES: Final[Mapping[str, tuple[str, str]]] = {
     "preparation": ("Not sent yet", "grey"), "in-progress": ("On its way", "blue"), "on-hold": ("On hold", "yellow"), "stopped": ("Stopped", "grey"), "not-done": ("Not sent", "grey"),
 }  # fmt: skip
-URGENT: Final = ("urgent", "asap", "stat")
 NAMED: Final = ("RelatedPerson", "CareTeam", "HealthcareService", "Device", "Patient")  # who sends or gets one and is in no directory
 RESOLVED: Final = 50  # things of one kind that messages are about, by name
 SHORT: Final = 120
@@ -140,7 +139,7 @@ def told(message: dict[str, Any], known: Mapping[str, str]) -> Message:
     about = [known.get(_ref(r)) or str(r.get("display") or "") for r in _about(message)]
     how = [words_of(m) or next((_(HOW[c["code"]]) for c in list_of(m, "coding") if c.get("code") in HOW), "") for m in list_of(message, "medium")]
     state, colour = STATES.get(str(message.get("status")), ("", "grey"))
-    urgent = message.get("priority") in URGENT
+    urgent = message.get("priority") in messages.URGENT
     sort = ", ".join(t for t in map(words_of, list_of(message, "category")) if t)
     heading = words_of(message.get("topic")) or (_("From {name}").format(name=sender_name) if sender_name else _("A message"))
     item = Item(

@@ -18,7 +18,7 @@ from ...domain.referrals import OVER, reason_of
 from ...domain.vocabulary import CHANGE_MEDICINE, TASK_SYSTEM
 from ...domain.written_down import coded
 from ...gate import Context
-from .names import bodies, names
+from .names import bodies, called, names
 from .plan_more import as_told
 from .words import _, day
 
@@ -34,14 +34,15 @@ OF_ASKED: dict[str, tuple[str, str]] = {  # the same for whoever asked
     "in-progress": ("In progress", "blue"), "on-hold": ("On hold", "yellow"), "completed": ("Done", "green"), "rejected": ("Declined", "red"),
     "failed": ("It did not work out", "red"), "cancelled": ("Taken back", "grey"), "entered-in-error": ("A mistake", "grey"),
 }  # fmt: skip
+PRIORITIES: dict[str, str] = {"stat": "At once", "asap": "As soon as possible", "urgent": "Urgent"}  # the most urgent first
 MOST = 50
 ANSWERED_FOR = timedelta(days=30)  # how long what became of it is on the list of whoever asked
 MOST_ASKED = 20
 
 
 async def owned(ctx: Context, statuses: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Tasks that name this worker or their organisation as owner, by reference or by identifier, in one of these states.
-    "Are you in this team?" is a task only until it is answered."""
+    """Tasks that name this worker or their organisation as owner, by reference or by identifier, in one of these states: the most urgent first, then the
+    oldest. "Are you in this team?" is a task only until it is answered."""
     names_of_mine = ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation or ""}
     refs = sorted(n for n in names_of_mine if n.split("/")[0] in OWNERS)
     identifiers = sorted(n for n in names_of_mine if "|" in n and "," not in n)
@@ -51,9 +52,21 @@ async def owned(ctx: Context, statuses: tuple[str, ...]) -> list[dict[str, Any]]
             asked = [(param, ",".join(owners)), ("status", ",".join(statuses)), ("_count", str(MOST))]
             if statuses is not WAITING:  # of many people they would leave no room for the others
                 asked.append(("code:not", f"{TASK_SYSTEM}|"))
-            found |= {t["id"]: t for t in await bodies(ctx, "Task", asked)}
+            for first in ([("priority", ",".join(PRIORITIES))], []):  # what is urgent finds room however many wait
+                found |= {t["id"]: t for t in await bodies(ctx, "Task", [*asked, *first])}
     answered = statuses is not WAITING
-    return await _said(ctx, (t for t in found.values() if not (answered and asks_membership(t))))
+    ranks = list(PRIORITIES)
+    wanted = [t for t in found.values() if not (answered and asks_membership(t))]
+    wanted.sort(key=lambda t: (ranks.index(t["priority"]) if t.get("priority") in ranks else len(ranks), str(t.get("authoredOn") or ""), str(t["id"])))
+    people = await _people(ctx, wanted)
+    return [said | {"who": people.get(said["person"], "")} for said in await _said(ctx, wanted)]
+
+
+async def _people(ctx: Context, tasks: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """What those are called whom these are for, by id, as far as this reader may see them."""
+    ids = sorted({ref.removeprefix("Patient/") for t in tasks if (ref := _named(t.get("for")) or "").startswith("Patient/")})
+    some = [ids[i : i + MOST] for i in range(0, len(ids), MOST)]
+    return {p["id"]: called(p) for part in some for p in await bodies(ctx, "Patient", [("_id", ",".join(part)), ("_count", str(MOST))])}
 
 
 async def about(ctx: Context, patient: str) -> list[dict[str, Any]]:
@@ -160,6 +173,7 @@ def _task(task: dict[str, Any], known: dict[str, str]) -> dict[str, Any]:
     ]
     subject = str((task.get("for") or {}).get("reference", ""))
     return {
+        "who": "", "urgent": _(PRIORITIES[p]) if (p := str(task.get("priority"))) in PRIORITIES else "",
         "answers": open_to(task), "id": task["id"], "text": str(what or _("A task")), "state": _(state), "colour": colour,
         "lines": [{"label": label, "text": text} for label, text in lines if text],
         "person": subject.removeprefix("Patient/") if subject.startswith("Patient/") else "",
