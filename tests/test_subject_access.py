@@ -211,6 +211,9 @@ async def held_of_ann(w: wiring.Wired) -> list[Any]:
     return [h async for h in gate.whole_record(wiring.operator(w), "ann", "olive")]
 
 
+OF_NOW = re.compile(r"AuditEvent/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # that somebody makes this copy now, by an id of luck
+
+
 async def test_whatever_is_kept_about_the_person_is_in_it_and_nothing_of_the_next(tmp_path: Path) -> None:
     assert set(KEYS) == {k for k, about in KINDS.items() if about.file and about.file not in ("sign-ins", "apps")}
     async with wiring.wired(Settings(data=tmp_path / "data")) as w:
@@ -223,7 +226,7 @@ async def test_whatever_is_kept_about_the_person_is_in_it_and_nothing_of_the_nex
         assert all(line["kind"] == kind and line["key"] == filled(KEYS[kind][0], ME, "") for kind, line in waiting.items()), "what waits, and by what name"
         assert waiting["quarantine"]["problem"] == "conflict", "and which rule it broke"
         assert {("disclosures.ndjson", "Goal/g"), ("audit.ndjson", "AuditEvent/row"), ("record/Binary.ndjson", "Binary/doc"), ("record/Binary.ndjson", "Binary/photo")} <= found
-        assert not [h for h in held if "annie" in str(h.line) or h.name.endswith("2")]
+        assert not [h for h in held if "annie" in str(h.line) or (h.name.endswith("2") and not OF_NOW.fullmatch(h.name))]
         files = [h.file for h in held]
         assert sum(a != b for a, b in pairwise(files)) + 1 == len(set(files)), "each file comes once"
         due = retaining.Due(ME, "adult", "2010-01-01", "2018-01-01", "due", 3, 0)
