@@ -21,7 +21,8 @@ def main() -> None:
     except Refused as refused:
         fail(str(refused), 2)
     except Problem as problem:
-        fail(f"{problem.where}: {problem.text}" if problem.where else problem.text, 1)
+        each = [f"\n  {i.where}: {i.text}" if i.where else f"\n  {i.text}" for i in problem.issues if i.text != problem.text]
+        fail("".join([f"{problem.where}: {problem.text}" if problem.where else problem.text, *each]), 1)
     except StoreError as error:
         fail(f"The store refused: {error}", 1)
     except BrokenPipeError:

@@ -69,6 +69,21 @@ def test_map_there_and_back(demo: Gateway, tmp_path: Path) -> None:
     assert dry.returncode == 0
     assert all(set(row) == {"path", "to", "why"} for row in lines(dry.stdout))
     assert any("x_deep" in row["path"] for row in lines(dry.stdout))
+    file.write_text(json.dumps({**plan, "goals": [{"id": "g", "text": "Sing", "importance": 99}], "created": "soon"}))
+    wrong = demo.command("map", "to-fhir", str(file))
+    assert wrong.returncode == 1 and "goals[0].importance: " in wrong.stderr and "created: " in wrong.stderr, "which things must be put right"
+
+
+def test_two_peoples_records_are_not_mapped_to_one_plan(demo: Gateway, tmp_path: Path) -> None:
+    def about(id: str) -> list[dict[str, Any]]:
+        return [{"resource": {"resourceType": "Patient", "id": id}}, {"resource": {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": f"Of {id}"}, "subject": {"reference": f"Patient/{id}"}}}]
+
+    file = tmp_path / "two.json"
+    file.write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": [*about("one"), *about("two")]}))
+    done = demo.command("map", "from-fhir", str(file))
+    assert done.returncode == 1 and not done.stdout and "Patient/one, Patient/two" in done.stderr
+    file.write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": about("one")}))
+    assert demo.command("map", "from-fhir", str(file)).returncode == 0
 
 
 @pytest.mark.parametrize(

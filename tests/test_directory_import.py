@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fhir_gateway.domain.openreferral import DISTRICT, Words, district_of, read, resources
+from fhir_gateway.domain.openreferral.resources import _position
 
 from .conftest import Gateway
 from .directories import as_csv, tables
@@ -215,3 +216,10 @@ def test_an_archive_that_is_none_or_a_bomb_is_refused_in_a_sentence(demo: Gatewa
     for name in ("bad.zip", "bomb.zip", "broken.zip", "none.zip"):
         done = demo.command("directory", "import", str(tmp_path / name))
         assert done.returncode == 2 and name in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("north", ["NaN", "Infinity", "-Infinity", "1e999", "sNaN"])
+def test_a_place_without_a_right_position_is_there_without_one(north: str) -> None:
+    """An empty cell of a table is often exported as NaN: it ended the whole import."""
+    assert _position({"latitude": north, "longitude": "1.3"}) == _position({"latitude": "52.6", "longitude": north}) == {}
+    assert _position({"latitude": "52.6", "longitude": "1.3"}) != {}

@@ -164,7 +164,9 @@ def _print_each(done: list[tuple[str, dict[str, Any], list[dict[str, Any]]]], dr
 
 def from_fhir(file: Path, mapping: Path | None, dry_run: bool) -> int:
     partner = partner_of(mapping)
-    plan, rows = plans.from_fhir(legible(file, plans.read_resources))
+    given = legible(file, plans.read_resources)
+    plans.refuse_several(given)
+    plan, rows = plans.from_fhir(given)
     if partner is None:
         return _print(plan, rows, dry_run)
     document, after = plans.to_partner(plan, partner)

@@ -8,9 +8,21 @@ from .beside import Opened, medicines_beside
 from .bringing import bring_in, bring_in_files
 from .editing import Item, edit, item, item_then, kind_of
 from .keeping import Saved, load, opened, save, version_of
-from .texts import as_written, from_fhir, from_partner, is_plan, parts, read_plan, read_resources, schema, to_fhir, to_partner
+from .texts import (
+    as_written,
+    from_fhir,
+    from_partner,
+    is_plan,
+    parts,
+    read_plan,
+    read_resources,
+    refuse_several,
+    schema,
+    to_fhir,
+    to_partner,
+)
 
 __all__ = [
     "Item", "Opened", "Saved", "as_written", "bring_in", "bring_in_files", "edit", "from_fhir", "from_partner", "is_plan", "item", "item_then", "kind_of",
-    "load", "medicines_beside", "opened", "parts", "read_plan", "read_resources", "save", "schema", "to_fhir", "to_partner", "version_of",
+    "load", "medicines_beside", "opened", "parts", "read_plan", "read_resources", "refuse_several", "save", "schema", "to_fhir", "to_partner", "version_of",
 ]  # fmt: skip

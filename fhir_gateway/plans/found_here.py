@@ -9,7 +9,6 @@ from typing import Any
 
 from .. import gate
 from ..domain import strict
-from ..domain.compartment import SUBJECT
 from ..domain.directory import NO_PATIENT_DATA
 from ..domain.groups import of_staff
 from ..domain.identity import agrees, contradicts, nhs_number
@@ -18,6 +17,7 @@ from ..gate import Context
 from ..gate.identifying import find_person
 from ..gate.naming import ORIGINAL
 from .keeping import escaped
+from .texts import whose
 
 RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/\d+)?\Z")
 AT_ONCE = 40  # OR'd values in one search
@@ -93,13 +93,6 @@ async def _find_person(ctx: Context, p: Piece, tagged: Mapping[str, gate.Entry])
     body = strict.decode(entry.body)
     if p.ref is not None or agrees(body, p.resource) or not contradicts(body, p.resource):
         p.ref, p.version, p.stored = str(entry.ref), entry.version, body
-
-
-
-def whose(resource: Mapping[str, Any]) -> str:
-    element = resource.get(SUBJECT.get(resource["resourceType"], "subject"))
-    element = element[0] if isinstance(element, list) and element else element
-    return str(element.get("reference", "")) if isinstance(element, dict) else ""
 
 
 

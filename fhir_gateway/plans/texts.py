@@ -8,6 +8,7 @@ from typing import Any
 
 from ..domain import mapping, strict
 from ..domain import plan as planning
+from ..domain.compartment import SUBJECT
 from ..domain.mapping import partner as partners
 from ..domain.mapping import sheets
 from ..domain.modifiers import plain
@@ -160,6 +161,28 @@ def to_partner(plan: Mapping[str, Any], partner: mapping.Partner) -> tuple[dict[
 
 def from_fhir(resources: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """The plan in these resources, and `{path, to, why}` of what has a place in it and what has none. Elements without one go along
-    as `x_fhir`."""
+    as `x_fhir`. Of whom they are is not asked (`refuse_several`)."""
     done = mapping.read(resources, load_tables(), keep=True)
     return done.plan, done.landed + done.homeless
+
+
+def refuse_several(given: Iterable[Mapping[str, Any]]) -> None:
+    """Problem invalid where these are of several people: a plan made of two records is nobody's."""
+    people = _people(given)
+    if len(people) > 1:
+        raise Problem("invalid", f"These are the records of several people ({people[0][:80]}, {people[1][:80]}): a plan is one person's. Map the records of each by themselves.", "subject")
+
+
+def _people(given: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Of whom these resources, or entries, are, each person once however they are named."""
+    entries = [(str(g.get("fullUrl") or ""), g["resource"] if "resourceType" not in g and isinstance(g.get("resource"), dict) else g) for g in given]
+    called = {url: f"Patient/{r['id']}" for url, r in entries if url and r.get("resourceType") == "Patient" and r.get("id")}
+    said = {whose(r) for _, r in entries if r.get("resourceType") != "Patient"}
+    return sorted({called.get(s, s if s.startswith("urn:") else "/".join(s.split("/_history/")[0].rsplit("/", 2)[-2:])) for s in said if "Patient/" in s or s.startswith("urn:")})
+
+
+def whose(resource: Mapping[str, Any]) -> str:
+    """What a resource refers to as whose record it belongs to; "" where it says nothing."""
+    about = resource.get(SUBJECT.get(str(resource.get("resourceType")), "subject"))
+    about = about[0] if isinstance(about, list) and about else about
+    return str(about.get("reference") or "") if isinstance(about, dict) else ""

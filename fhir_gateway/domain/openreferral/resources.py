@@ -248,7 +248,8 @@ def _position(place: Mapping[str, Any]) -> Resource:
         north, east = (Decimal(str(place[k])) for k in ("latitude", "longitude"))
     except (KeyError, InvalidOperation):
         return {}
-    return {"longitude": east, "latitude": north} if abs(north) <= 90 and abs(east) <= 180 else {}
+    right = north.is_finite() and east.is_finite() and abs(north) <= 90 and abs(east) <= 180
+    return {"longitude": east, "latitude": north} if right else {}
 
 
 def _text(said: Mapping[str, Any], key: str) -> str:
