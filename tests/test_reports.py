@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -209,58 +209,37 @@ def test_scores_are_told_before_and_after() -> None:
     pam = (SCT, "925431000000109")
     people = [Person("", scores={pam: (40.0 + n % 3 * 10, 65.0 + n % 2 * 5)}, called={pam: "PAM score"}) for n in range(40)]
     people += [Person("", scores={pam: (50.0, 40.0)}, called={pam: "PAM score"})] * 20
-    (change,) = report("outcomes", people).changes
-    assert (change.people, change.mean_before, change.mean_after, change.name) == (60, 50.0, 60.0, "PAM score"), "49.83 to the nearest two, 58.33 to the nearest five"
+    others = [Person("")] * 10
+    (change,) = report("outcomes", people + others).changes
+    assert (change.people, change.score_before, change.score_after, change.name) == (60, 50.0, 60.0, "PAM score"), "49.83 to the nearest two, 58.33 to the nearest five"
+    assert {*change.counts.values()} == {None}, "beside means the three are not told"
+    people = [replace(p, scores={pam: (50.0, 60.0 if n < 40 else 40.0)}) for n, p in enumerate(people)]
+    (change,) = report("outcomes", people + others).changes
+    assert change.score_before is None and change.score_after is None, "everybody had fifty before"
     assert change.counts["the same"] is None and change.counts["higher"] == 40
     assert change.counts["lower"] is None, "else the one that is not told were what is left"
-    assert not report("outcomes", people[:4]).changes
-
-
-def test_means_tell_no_count_that_is_not_told() -> None:
-    """Who knows the scale, and that people only rose by one, cannot tell by both means how many did, where that is fewer than five; by plain means they can."""
-    code = (SCT, "736534008")
-
-    def rose(levels: tuple[int, ...], risen: tuple[int, ...]) -> list[tuple[float, float]]:
-        """So many people at 1, 2, 3; of the first of each so many are one higher afterwards."""
-        return [(at, at + (i < up)) for at, (many, up) in enumerate(zip(levels, risen, strict=True), 1) for i in range(many)]
-
-    def told(pairs: list[tuple[float, float]]) -> tuple[float | None, ...]:
-        (change,) = report("outcomes", [Person("", scores={code: p}) for p in pairs]).changes
-        return change.people, change.mean_before, change.mean_after
-
-    def plainly(pairs: list[tuple[float, float]]) -> tuple[float | None, ...]:
-        return tuple(float(f"{sum(p[i] for p in pairs) / len(pairs):.3g}") for i in (0, 1))
-
-    def possible(many: range, publish: Callable[[list[tuple[float, float]]], tuple[float | None, ...]]) -> list[set[int]]:
-        """For each answer that has means, how many may have risen, of nobody up to six."""
-        out: dict[tuple[float | None, ...], set[int]] = {}
-        for n in many:
-            for ones, twos in ((a, b) for a in range(n + 1) for b in range(n + 1 - a)):
-                for first, second in ((a, b) for a in range(min(ones, 3) + 1) for b in range(min(twos, 3) + 1)):
-                    out.setdefault(publish(rose((ones, twos, n - ones - twos), (first, second, 0))), set()).add(first + second)
-        return [ways for answer, ways in out.items() if None not in answer]
-
-    assert any(ways == {1} for ways in possible(range(5, 8), plainly)), "by plain means they would know"
-    found = possible(range(20, 22), told)
-    assert found and all(ways >= {1, 2, 3, 4} for ways in found), found
+    assert not report("outcomes", people[:4] + others).changes
 
 
 def test_a_mean_is_told_of_nobody_in_particular() -> None:
-    """Not of few, nor where nearly all have one value, nor where one person makes it, nor at an end of the scale, nor one of two."""
+    """Not of few, nor where nearly all have one value, nor at an end of the scale, nor one of two, nor of a scale of two; and no one person makes it."""
     code = (SCT, "736534008")
 
     def means(before: list[float], after: list[float]) -> tuple[float | None, float | None]:
-        (change,) = report("outcomes", [Person("", scores={code: p}) for p in zip(before, after, strict=True)]).changes
-        return change.mean_before, change.mean_after
+        people = [Person("", scores={code: p}) for p in zip(before, after, strict=True)]
+        (change,) = report("outcomes", people + [Person("")] * 10).changes
+        return change.score_before, change.score_after
 
-    wide = [1.0, 2.0, 3.0, 4.0, 5.0] * 4
+    wide = [1.0, 2.0, 3.0, 4.0, 5.0] * 5
     assert means(wide, wide) == (3.0, 3.0)
     for after in (
-        [1.0] * 20, [5.0] * 20, [1.0] * 16 + [2.0] * 4, [1.0] * 15 + [2.0] * 5, [1.0] * 10 + [2.0] * 9 + [1000.0], [1000.0] * 10 + [999.0] * 9 + [1.0],
-        [1e300] * 10 + [-1e300] * 10, [1e-320] * 10 + [0.0] * 10,
+        [1.0] * 25, [5.0] * 25, [1.0] * 21 + [2.0] * 4, [1.0] * 23 + [1000.0] * 2, [1.0] * 21 + [2.0, 3.0, 4.0, 5.0], [5.0] * 22 + [1.0] * 3,
+        [1e300] * 12 + [-1e300] * 13, [1e-320] * 12 + [0.0] * 13,
     ):  # fmt: skip
         assert means(wide, after) == means(after, wide) == (None, None), after
-    assert means(wide[:19], wide[:19]) == (None, None)
+    assert means(wide[:22], wide[:22]) == (None, None), "as many as are told as twenty, and might be eighteen"
+    two = [1.0] * 10 + [2.0] * 15
+    assert means(two, two) == (None, None), "of two scores a mean is how many have the one"
 
 
 # -- one person -------------------------------------------------------------------------------------------------------
@@ -281,7 +260,7 @@ def test_words_of_a_person_are_never_a_column_or_a_name() -> None:
     goal = {"resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "See Alf", "coding": [
         {"system": "https://example.org/own", "code": "alf"}, {"system": SCT, "code": "Alf"}, {"system": SCT, "code": "129007004", "display": "Walk with Alf"}]}}  # fmt: skip
     people = [of_person("goals", "", [goal], TODAY)] + [Person("", frozenset({"has a goal"}), {(SCT, "129007004"): "Walking"})] * 4
-    told = report("goals", people)
+    told = report("goals", people + [Person("")] * 10)
     assert told.about == (((SCT, "129007004"), "", 5),), "no five records agree on a name"
     assert "Alf" not in repr(told)
 
@@ -375,15 +354,16 @@ def test_a_report_is_a_measure_report_too_with_the_same_counts(town: Gateway) ->
 
 
 def test_scores_and_codes_of_a_measure_report_have_their_codes_and_means() -> None:
-    people = [Person("", frozenset({"has a goal"}), {(SCT, "129007004"): "Walking"}, {(SCT, "736534008"): (n % 3, float(n))}, {(SCT, "736534008"): "Wellbeing"}) for n in range(22)]
+    people = [Person("", frozenset({"has a goal"}), {(SCT, "129007004"): "Walking"}, {(SCT, "736534008"): (n % 3, float(n))}, {(SCT, "736534008"): "Wellbeing"}) for n in range(25)]
+    people += [Person("")] * 10
     at = datetime.fromisoformat("2026-11-27T10:00:00Z")
     (before, after) = measure_report(report("outcomes", people), at, "")["group"]
     assert (before["measureScore"], after["measureScore"]) == ({"value": 1.0}, {"value": 10.0}) and before["code"]["coding"] == [{"system": SCT, "code": "736534008", "display": "Wellbeing"}]
     assert [s["value"]["text"] for s in after["stratifier"][0]["stratum"]] == ["higher", "the same", "lower"]
     goals = measure_report(report("goals", people), at, "")
-    assert [g["population"][0]["count"] for g in goals["group"] if g["code"]["text"] == "about Walking"] == [20]
+    assert [g["population"][0]["count"] for g in goals["group"] if g["code"]["text"] == "about Walking"] == [25]
     masked = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}]}
-    few = measure_report(report("outcomes", people[:12]), at, "")
+    few = measure_report(report("outcomes", people[:12] + people[25:]), at, "")
     assert [g["measureScore"] for g in few["group"]] == [masked, masked] and not [i for i in check(few, load_r4()) if i.severity in ("error", "fatal")]
     assert not [i for r in (goals, measure_report(report("outcomes", people), at, "")) for i in check(r, load_r4()) if i.severity in ("error", "fatal")]
     assert "group" not in measure_report(report("outcomes", people[:3]), at, ""), "of so few nothing is told"

@@ -39,7 +39,7 @@ def _lines(c: gate.Counted) -> None:
         out({**said, "about": {"system": system, "code": code, "name": name}, "people": people})
     for x in c.report.changes:
         what = {"system": x.system, "code": x.code, "name": x.name}
-        out({**said, "score": what, "people": x.people, "before": x.mean_before, "after": x.mean_after, "counts": dict(x.counts)})
+        out({**said, "score": what, "people": x.people, "before": x.score_before, "after": x.score_after, "counts": dict(x.counts)})
 
 
 def _print(c: gate.Counted) -> None:
@@ -60,7 +60,7 @@ def _print(c: gate.Counted) -> None:
 
 def _change(x: Change) -> str:
     ways = ", ".join(f"{way} {_count(n)}" for way, n in x.counts.items())
-    return f"{x.name or 'code'} ({x.code}): {x.people} people, before {_mean(x.mean_before)}, after {_mean(x.mean_after)} on average; {ways}"
+    return f"{x.name or 'code'} ({x.code}): {x.people} people, before {_mean(x.score_before)}, after {_mean(x.score_after)} on average; {ways}"
 
 
 def _nothing(r: Report) -> bool:

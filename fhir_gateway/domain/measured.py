@@ -51,9 +51,9 @@ def _change(c: Change) -> Iterable[Node]:
     """Two groups of one score, before and after, each with its mean; how many went which way stands with the second."""
     ways = [{"value": {"text": way}, "population": [_population("numerator", n)]} for way, n in c.counts.items()]
     of = [_population("initial-population", c.people)]
-    yield {"code": _concept(c.system, c.code, c.name, "before"), "population": of, "measureScore": _mean(c.mean_before)}
+    yield {"code": _concept(c.system, c.code, c.name, "before"), "population": of, "measureScore": _mean(c.score_before)}
     yield {
-        "code": _concept(c.system, c.code, c.name, "after"), "population": of, "measureScore": _mean(c.mean_after),
+        "code": _concept(c.system, c.code, c.name, "after"), "population": of, "measureScore": _mean(c.score_after),
         "stratifier": [{"code": [{"text": "change"}], "stratum": ways}],
     }  # fmt: skip
 

@@ -21,7 +21,7 @@ from .plan_reviews import review_of
 from .vocabulary import OURS
 
 FEW: Final = 5
-MEAN_OF: Final = 20  # people, and more, whose mean is told
+MEAN_OF: Final = 25  # people, by their rounded count, and more, whose mean is told
 NO_SCORE: Final = 1e12  # what no scale has, nor a part of it so small
 LEAST_GROUP: Final = 2 * FEW  # people of a place by itself; of fewer they are counted as `elsewhere`
 ELSEWHERE, EVERYBODY = "elsewhere", "everybody"
@@ -35,6 +35,8 @@ OUTCOMES: Final = ("in-progress", "improving", "worsening", "no-change", "achiev
 Kind = Literal["coverage", "goals", "choices", "unmet-need", "outcomes"]
 KINDS: Final[tuple[Kind, ...]] = ("coverage", "goals", "choices", "unmet-need", "outcomes")
 _DISTRICT: Final = re.compile(r"([A-Z]{1,2}[0-9][A-Z0-9]?) ?[0-9][A-Z]{2}\Z")
+
+WAYS: Final = ("higher", "the same", "lower")
 
 Code = tuple[str, str]  # system, code
 
@@ -61,15 +63,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Before and after of one score: of `people` (rounded), how many are higher, the same and lower, and the means (rounded; None: not told)."""
+    """Before and after of one score: of `people` (rounded), the means, or how many are higher, the same and lower (rounded; None: not told)."""
 
     system: str
     code: str
     name: str
     people: int
     counts: Mapping[str, int | None]
-    mean_before: float | None = None
-    mean_after: float | None = None
+    score_before: float | None = None
+    score_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +250,18 @@ def report(kind: Kind, people: Sequence[Person]) -> Report:
         whole = sum(exact.values(), Counter[str]())
         rows.append(_row(EVERYBODY, len(people), whole, columns, {c for h, c in hidden if h == EVERYBODY}))
     about = Counter(code for p in people for code in p.about)
-    told = [(code, _name(code, (p.about for p in people)), rounded(n)) for code, n in about.items() if n >= FEW]
+    told = [(code, _name(code, (p.about for p in people)), n) for code, has in about.items() if (n := told_of(has, len(people)))]
     return Report(kind, columns, tuple(rows), tuple(sorted(told, key=lambda t: (-t[2], t[0]))), changes)
 
 
 def rounded(n: int) -> int:
     """To the nearest five, so that two reports cannot be subtracted from each other."""
     return FEW * ((n + FEW // 2) // FEW)
+
+
+def told_of(n: int, people: int) -> int:
+    """How many of so many `people` this is, where nothing says that it is not told: all, and all but few, as five less; 0, left out, of few, or of few people."""
+    return min(rounded(n), rounded(people) - FEW) if n >= FEW and people >= LEAST_GROUP else 0
 
 
 def _grouped(people: Sequence[Person]) -> dict[str, list[Person]]:
@@ -319,34 +326,48 @@ def _changes(people: Sequence[Person]) -> Iterable[Change]:
         for code, pair in p.scores.items():
             by.setdefault(code, []).append(pair)
     for code, pairs in sorted(by.items()):
-        if len(pairs) < FEW:
-            continue
-        ways = Counter("higher" if b > a else "lower" if b < a else "the same" for a, b in pairs)
-        exact = {"": Counter({w: ways[w] for w in ("higher", "the same", "lower")})}
-        hidden = {c for _, c in _hidden({"": len(pairs)}, exact, tuple(exact[""]), adds_up=True)}
-        counts = {w: None if w in hidden else rounded(n) for w, n in exact[""].items()}
-        before, after = (_mean([pair[i] for pair in pairs]) for i in (0, 1))
-        means = (before, after) if before is not None and after is not None else (None, None)
-        yield Change(*code, _name(code, (p.called for p in people)), rounded(len(pairs)), counts, *means)
+        if many := told_of(len(pairs), len(people)):
+            means = _means(pairs, many)
+            counts = _ways(pairs, len(people)) if means == (None, None) else dict.fromkeys(WAYS)
+            yield Change(*code, _name(code, (p.called for p in people)), many, counts, *means)
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    """The mean, so rounded that `FEW` people who moved from the fifth lowest value to the fifth highest are about one step; None where it would tell of
-    somebody: of fewer than `MEAN_OF`, where all but few have one value, where one person makes it, and at an end. docs/reports.md"""
+def _ways(pairs: Sequence[tuple[float, float]], people: int) -> dict[str, int | None]:
+    """How many are higher, the same and lower (rounded; None: not told); none where they would tell that all but few of all `people` have this score."""
+    if people - len(pairs) < FEW:
+        return dict.fromkeys(WAYS)
+    exact = Counter(WAYS[0] if after > before else WAYS[2] if after < before else WAYS[1] for before, after in pairs)
+    hidden = {way for _, way in _hidden({"": len(pairs)}, {"": exact}, WAYS, adds_up=True)}
+    return {way: None if way in hidden else rounded(exact[way]) for way in WAYS}
+
+
+def _means(pairs: Sequence[tuple[float, float]], many: int) -> tuple[float, float] | tuple[None, None]:
+    """Before and after, or neither. Of a scale of two scores a mean were a count."""
+    if many < MEAN_OF:
+        return None, None
+    taken = [_by_fives([pair[i] for pair in pairs], many) for i in (0, 1)]
+    if len({score for fives in taken for score in fives}) < 3:
+        return None, None
+    before, after = map(_mean, taken)
+    return (before, after) if before is not None and after is not None else (None, None)
+
+
+def _by_fives(values: Sequence[float], many: int) -> list[float]:
+    """Everybody in order of score, in fives, and the ten lowest and the ten highest together: for each five the one in its middle. So it says how many
+    have each score or less as counts are told, by steps of `FEW`, and none, few and all but few alike; and nothing else of anybody. docs/reports.md"""
     ordered = sorted(values)
-    if len(ordered) < MEAN_OF or max(-ordered[0], ordered[-1]) > NO_SCORE:
-        return None
-    lowest, highest, spread = ordered[0], ordered[-1], ordered[-FEW] - ordered[FEW - 1]
-    if spread < 1 / NO_SCORE or _one_makes_it([v - lowest for v in ordered]) or _one_makes_it([highest - v for v in ordered]):
-        return None
-    step = _step(spread * max(FEW / rounded(len(ordered)), 1 / MEAN_OF))
-    told = float(f"{round(fmean(ordered) / step) * step:.12g}")
-    return told if lowest < told < highest else None
+    low, high = ordered[FEW - 1], ordered[-FEW]
+    return [low, low, *ordered[2 * FEW + FEW // 2 : many - 2 * FEW : FEW], high, high]
 
 
-def _one_makes_it(away: Sequence[float]) -> bool:
-    """Is more than a quarter of how far all are away from an end of one person."""
-    return max(away) > sum(away) / 4
+def _mean(fives: Sequence[float]) -> float | None:
+    """Their mean, rounded to about as much as one five makes who go from the lowest to the highest; None where it would be at an end."""
+    low, high = fives[0], fives[-1]
+    if max(-low, high) > NO_SCORE or high - low < 1 / NO_SCORE:
+        return None
+    step = _step((high - low) * max(1 / len(fives), 1 / 20))
+    told = float(f"{round(fmean(fives) / step) * step:.12g}")
+    return told if low < told < high else None
 
 
 def _step(least: float) -> float:
@@ -355,4 +376,4 @@ def _step(least: float) -> float:
     return next(n * ten for n in (1, 2, 5, 10) if n * ten >= least * (1 - 1e-9))
 
 
-__all__ = ["COLUMNS", "ELSEWHERE", "EVERYBODY", "FEW", "KINDS", "Change", "Kind", "Person", "Report", "Row", "district", "of_person", "report", "rounded"]
+__all__ = ["COLUMNS", "ELSEWHERE", "EVERYBODY", "FEW", "KINDS", "Change", "Kind", "Person", "Report", "Row", "district", "of_person", "report", "rounded", "told_of"]

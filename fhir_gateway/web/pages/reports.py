@@ -36,7 +36,7 @@ def _said(c: Counted) -> dict[str, Any]:
         "at": day(c.at.isoformat()), "until": day(c.until.isoformat()), "columns": [_(name) for name in r.columns],
         "rows": [(row.group, row.people, [row.counts[name] for name in r.columns]) for row in r.rows],
         "about": [(name or code, people) for (_system, code), name, people in r.about],
-        "changes": [(x.name or x.code, x.people, _mean(x.mean_before), _mean(x.mean_after), *(x.counts[way] for way in ("higher", "the same", "lower"))) for x in r.changes],
+        "changes": [(x.name or x.code, x.people, _mean(x.score_before), _mean(x.score_after), *(x.counts[way] for way in ("higher", "the same", "lower"))) for x in r.changes],
     }  # fmt: skip
 
 
