@@ -83,12 +83,12 @@ def in_time(crisis: Mapping[str, Any], part: str, words: list[str], span: Callab
 
 def is_off(step: Mapping[str, Any]) -> bool:
     """Whether a step on the way to a goal was called off: it is no longer to be taken."""
-    return step.get("status") in CALLED_OFF
+    return str(step.get("status")) in CALLED_OFF
 
 
 def is_done(step: Mapping[str, Any]) -> bool:
     """Whether a step on the way to a goal was taken."""
-    return step.get("outcome") == "met" or step.get("status") in TAKEN
+    return step.get("outcome") == "met" or str(step.get("status")) in TAKEN
 
 
 def steps_of(goal: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -31,7 +31,7 @@ def shown_plan(plan: Mapping[str, Any], things: Mapping[str, tuple[str, Mapping[
     teams: set[bool] = set()
     for r in record:
         if r.get("resourceType") == "CareTeam":
-            teams.add(r.get("status") not in OVER)
+            teams.add(str(r.get("status")) not in OVER)
         kind, thing = things.get(f"{r.get('resourceType')}/{r.get('id')}", ("", {}))
         if kind in ("medicine", "prescription") and (said := doses(r, say)):
             more[id(thing)] = {"how": "\n".join(said)}
@@ -41,7 +41,7 @@ def shown_plan(plan: Mapping[str, Any], things: Mapping[str, tuple[str, Mapping[
             called |= _named_to_ring(r)
         elif kind == "contact" and r.get("active") is False:
             more[id(thing)] = {"no_longer": True}
-        if kind in STATELESS and r.get("status") in MISTAKES:
+        if kind in STATELESS and str(r.get("status")) in MISTAKES:
             gone.add(id(thing))
     plan = {k: v for k, v in plan.items() if id(v) not in gone and (k != "team" or teams != {False})}
     lists = {key: [{**item, **more.get(id(item), {})} for item in objects(value) if id(item) not in gone] for key, value in plan.items() if isinstance(value, list) and _touched(value, more, gone)}
