@@ -13,7 +13,7 @@ from .bringing import console
 from .operating import out
 
 HIDDEN = "-"  # in place of what is not told
-MEANS = f"Means are of {MEAN_OF} people or more and coarsely rounded; {HIDDEN} is a mean of fewer, or one that would still tell of somebody."
+MEANS = f"Means are of {MEAN_OF} people or more, made of counts rounded to five; where they are told, it is not told who is higher, the same or lower."
 
 
 async def tell(kind: str, by: str, as_json: bool, as_fhir: bool = False) -> int:
