@@ -82,6 +82,8 @@ def test_two_peoples_records_are_not_mapped_to_one_plan(demo: Gateway, tmp_path:
     file.write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": [*about("one"), *about("two")]}))
     done = demo.command("map", "from-fhir", str(file))
     assert done.returncode == 1 and not done.stdout and "Patient/one, Patient/two" in done.stderr
+    file.write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": [about("two")[0], about("one")[1]]}))
+    assert demo.command("map", "from-fhir", str(file)).returncode == 1, "one person's name on the other's record"
     file.write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": about("one")}))
     assert demo.command("map", "from-fhir", str(file)).returncode == 0
 

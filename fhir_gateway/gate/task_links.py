@@ -223,6 +223,8 @@ async def answer(ctx: Context, digest: str, link: TaskLink, raw: bytes, what: st
     assert stored is not None
     states, status = ANSWERS[what]
     body = strict.decode((await rendering(ctx, stored))[0])
+    if is_a_persons_act(body):  # by a code that it was given since
+        raise not_found()
     if what in link.done or body.get("status") not in states or not named_by(body.get("owner")) & ctx.actor.ids:
         raise Problem("conflict", "This was answered already.")
     work = Work(ctx)

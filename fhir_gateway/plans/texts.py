@@ -177,7 +177,7 @@ def _people(given: Iterable[Mapping[str, Any]]) -> list[str]:
     """Of whom these resources, or entries, are, each person once however they are named."""
     entries = [(str(g.get("fullUrl") or ""), g["resource"] if "resourceType" not in g and isinstance(g.get("resource"), dict) else g) for g in given]
     called = {url: f"Patient/{r['id']}" for url, r in entries if url and r.get("resourceType") == "Patient" and r.get("id")}
-    said = {whose(r) for _, r in entries if r.get("resourceType") != "Patient"}
+    said = {whose(r) if r.get("resourceType") != "Patient" else f"Patient/{r['id']}" if r.get("id") else "" for _, r in entries}
     return sorted({called.get(s, s if s.startswith("urn:") else "/".join(s.split("/_history/")[0].rsplit("/", 2)[-2:])) for s in said if "Patient/" in s or s.startswith("urn:")})
 
 
