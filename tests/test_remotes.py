@@ -46,6 +46,9 @@ class Recorder:
                 outer.keys.add(self.headers.get("Authorization", ""))
                 size = int(self.headers.get("Content-Length") or 0)
                 raw, form = self.rfile.read(size), self.path.endswith("/_search")
+                if len(raw) < size:  # whoever asked was killed before all of it was sent: no server takes half a request
+                    self.close_connection = True
+                    return
                 sent = json.loads(raw) if raw and not form else {}
                 outer.headers = {k.lower(): v for k, v in self.headers.items()}
                 status, answer = (400, {"resourceType": "OperationOutcome"}) if form else outer.answer(self.command, self.path.removeprefix("/fhir/"), sent)
