@@ -23,12 +23,21 @@ PARTS = st.dictionaries(
 )  # fmt: skip
 
 
-@given(PARTS)
-def test_what_was_said_so_says_nothing_but_whose_it_is(part: dict[str, Any]) -> None:
-    again = unsaid(part, words(part))
+@given(PARTS, PARTS)
+def test_what_was_said_so_says_nothing_but_whose_it_is(part: dict[str, Any], here: dict[str, Any]) -> None:
+    again = unsaid(part, words(part), here)
     empty = {k: v for k, v in again.items() if k not in ("plan", "id", "person")}
     assert not words(empty), "nothing but empty objects is left"
-    assert unsaid(part, {}) == part
+    assert unsaid(part, {}, here) == part
+
+
+def test_what_the_plan_has_no_more_is_said_whole_or_not_at_all() -> None:
+    """The GP took it out; the list then says another dose: that alone would be a medicine without a name."""
+    now = {"medicines": [{"id": "1", "text": "Warfarin", "how": "3 mg"}]}
+    newer = {"medicines": [{"id": "1", "text": "Warfarin", "how": "5 mg"}]}
+    assert unsaid(newer, words(now), now) == {"medicines": [{"id": "1", "how": "5 mg"}]}
+    assert unsaid(newer, words(now), {}) == unsaid(newer, words(now), {"medicines": [{"id": "2"}]}) == newer
+    assert unsaid(now, words(now), {}) == {}
 
 
 BASE = {"plan": "1", "id": "p-1", "person": {"id": "x", "name": {"given": ["Ann"], "family": "Lists"}, "birth_date": "1950-02-03"}}

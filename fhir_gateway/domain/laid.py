@@ -2,8 +2,8 @@
 
 Each word is known by where it stands (things of a list by `id`) and its digest alone. The laws (tests/test_laid.py):
 
-    unsaid(part, words(part)) says nothing but whose it is
-    unsaid(part, {}) == part
+    unsaid(part, words(part), here) says nothing but whose it is
+    unsaid(part, {}, here) == part
 """
 
 from __future__ import annotations
@@ -45,19 +45,22 @@ def _things(node: Any) -> bool:
     return bool(ids) and all(isinstance(id, str) and id for id in ids) and len(set(ids)) == len(ids)
 
 
-def unsaid(part: Mapping[str, Any], said: Mapping[str, str]) -> dict[str, Any]:
-    """The list without what it `said` so before (`words`); of a thing that says anything new, its id with that."""
+def unsaid(part: Mapping[str, Any], said: Mapping[str, str], here: Mapping[str, Any]) -> dict[str, Any]:
+    """The list without what it `said` so before (`words`); of a thing that says anything new, its id with that, or all of it where the plan `here` has it no
+    more: a dose alone is no medicine."""
     whose = {k: v for k, v in part.items() if k in WHOSE}
-    rest = {k: new for k, v in part.items() if k not in WHOSE and (new := _unsaid(v, _below("", k), said)) is not _NOTHING}
+    rest = {k: new for k, v in part.items() if k not in WHOSE and (new := _unsaid(v, _below("", k), said, here.get(k))) is not _NOTHING}
     return {**whose, **rest}
 
 
-def _unsaid(node: Any, place: str, said: Mapping[str, str]) -> Any:
+def _unsaid(node: Any, place: str, said: Mapping[str, str], here: Any) -> Any:
     if isinstance(node, Mapping):
-        new = {k: v for k, value in node.items() if (v := _unsaid(value, _below(place, k), said)) is not _NOTHING}
+        new = {k: v for k, value in node.items() if (v := _unsaid(value, _below(place, k), said, here.get(k) if isinstance(here, Mapping) else None)) is not _NOTHING}
         return new if new or not node else _NOTHING
     if _things(node):
-        things = [{"id": t["id"], **new} for t in node if (new := _unsaid(t, _below(place, t["id"]), said)) is not _NOTHING]
+        known = {t["id"]: t for t in here if isinstance(t, Mapping) and isinstance(t.get("id"), str)} if isinstance(here, list) else {}
+        changed = [(t, new) for t in node if (new := _unsaid(t, _below(place, t["id"]), said, known.get(t["id"]))) is not _NOTHING]
+        things = [{"id": t["id"], **new} if t["id"] in known else t for t, new in changed]
         return things or _NOTHING
     return _NOTHING if said.get(place) == sha256(dump(node).encode("utf-8", "surrogatepass")).hexdigest()[:16] else node
 

@@ -117,7 +117,7 @@ async def contribute(ctx: Context, part: Mapping[str, Any], *, by: str = "", dry
             if p.kind != "not-found":
                 raise
     said = await _said_before(ctx, patient, by) if patient is not None else None
-    new = unsaid(part, msgspec.json.decode(said, type=dict[str, str])) if said is not None else part
+    new = unsaid(part, msgspec.json.decode(said, type=dict[str, str]), whole) if said is not None else part
     refuse_other_medicines(whole, new)
     saved = await save(ctx, overlay(whole, new), dry_run=dry_run)
     if saved.patient is not None and not dry_run and not saved.drafted:
