@@ -128,6 +128,21 @@ async def test_sent_again_it_is_proposed_once_and_corrected_it_takes_the_place(p
     assert await proposed(me, patient) == [] and len(await proposed(me, patient, "cancelled")) == 1, "as in the plan"
 
 
+async def test_what_was_ordered_and_is_deleted_or_a_mistake_asks_nobody_any_more(place: Place) -> None:
+    patient = await with_a_plan(place)
+    me = place.patient(patient)
+    await discharged(place, patient, STOPPED, CHANGED, NEW)
+    asked = await of(me, patient)
+    await gate.remove(place.hospital, Ref(*asked["Aspirin 75 mg tablets"]["focus"]["reference"].split("/")), if_match=1)
+    assert {t["id"] for t in await proposed(me, patient)} == {asked[n]["id"] for n in ("Bisoprolol 2.5 mg tablets", "Apixaban 5 mg tablets")}
+    await gate.patch(place.hospital, Ref(*asked["Apixaban 5 mg tablets"]["focus"]["reference"].split("/")), lambda m: {**m, "status": "entered-in-error"}, if_match=1)
+    assert [t["id"] for t in await proposed(me, patient)] == [asked["Bisoprolol 2.5 mg tablets"]["id"]]
+    await plans.save(me, {**await plans.load(me, patient), "medicines": [m for m in LISTED if m["id"] != "m-2"]})
+    assert await proposed(me, patient) == []
+    assert {t["statusReason"]["text"] for t in await proposed(me, patient, "cancelled")} == {medicine_changes.GONE}
+    assert set(await medicines(me, patient)) == {"Aspirin 75 mg tablets"}, "nothing of the plan was changed by it"
+
+
 async def test_nothing_is_proposed_of_what_is_no_discharge_or_by_hand(place: Place) -> None:
     patient = await with_a_plan(place)
     me = place.patient(patient)

@@ -18,6 +18,7 @@ from .written_down import an_object, coded, objects
 
 ASKED: Final = "A discharge from hospital says otherwise of a medicine than the plan. Look at both, and say whether the plan is to be changed."
 AGREE: Final = "The record and the plan say the same now."
+GONE: Final = "What was ordered, or the medicine of the plan, is there no more."
 PLANNED: Final = "planned-medicine"  # Task.input.type: which medicine of the plan
 DISCHARGE: Final = "discharge"  # MedicationRequest.category
 YES: Final = frozenset({"accepted", "ready", "in-progress", "completed"})  # of a Task: each says that the plan is to be changed
@@ -161,6 +162,6 @@ def said_yes(target: str, order: str, who: str, organisation: str | None, at: da
 
 
 __all__ = [
-    "AGREE", "ASKED", "NO", "YES", "Said", "asks_about", "changed", "differs", "holds", "is_medicine", "is_open", "is_over", "made", "of_discharge", "proposal", "proposals",
+    "AGREE", "ASKED", "GONE", "NO", "YES", "Said", "asks_about", "changed", "differs", "holds", "is_medicine", "is_open", "is_over", "made", "of_discharge", "proposal", "proposals",
     "said_yes", "says", "stay_of",
 ]  # fmt: skip

@@ -37,12 +37,13 @@ class Record:
 
 async def discharged(work: Work, put: Put) -> None:
     """Propose what this commit's discharge says otherwise; call off what it, or a change of the plan, settles."""
-    written = {ref: s for ref, s in work.written.items() if ref in work.medicines and s.body is not None}
-    for person in sorted({p for s in written.values() for p in s.facts.patients}):
+    written = {ref: s for ref, s in work.written.items() if ref in work.medicines and ref not in work.gone and s.body is not None}
+    deleted = {p for ref, s in work.medicines.items() if ref in work.gone and s is not None for p in s.facts.patients}
+    for person in sorted(deleted.union(*(s.facts.patients for s in written.values()))):
         mine = {ref: s for ref, s in written.items() if person in s.facts.patients}
         told = {str(ref) for ref, s in mine.items() if await _says_something_new(work, ref, s)}
         fresh = {name for name in told if await _of_discharge(work, person, mine[Ref(*name.split("/"))])}
-        if fresh or any(work.medicines[ref] is not None for ref in mine):
+        if fresh or person in deleted or any(work.medicines[ref] is not None for ref in mine):
             await _of_person(work, person, told, fresh, put)
             if fresh:  # whatever was proposed: an epoch shows in links to a next page, also to who may see nothing of it
                 work.ops = [op for op in work.ops if op != Bump(person)] + [Bump(person)]
@@ -65,7 +66,8 @@ async def _of_person(work: Work, person: str, told: set[str], fresh: set[str], p
             if about is None or order in told or record.said[new[0]] != about:
                 await put(work, task.ref, await _proposal(work, record, *new, task.ref), task, "update", "a corrected discharge")
         elif about is None or not changes.holds(record.planned, about[0], mine) or _settled(record, ordered, mine):
-            await put(work, task.ref, {**body, "status": "cancelled", "statusReason": {"text": changes.AGREE}}, task, "update", "it is no more so")
+            why = changes.GONE if about is None or (mine and mine not in record.planned) else changes.AGREE
+            await put(work, task.ref, {**body, "status": "cancelled", "statusReason": {"text": why}}, task, "update", "it is no more so")
     answered = [record.said[o] for _, body, o, _ in record.tasks if not changes.is_open(body) and body.get("status") != "cancelled" and o in record.said and o not in told]
     for order, mine in [(o, m) for o, m in wanted if record.said[o] not in answered]:
         ref = Ref("Task", work.ctx.house.new_id())

@@ -162,6 +162,9 @@ async def away(work: Work, stored: Stored) -> Written:
     work.ops += await sends(ctx, ref, version, stored.facts, "deleted")
     if ref.type == "CarePlan":
         watched(work, None, stored)
+    if ref.type in MEDICINES:
+        work.medicines[ref] = stored
+        work.at_last(propose_medicines)
     _helps(work, ref, None, stored)
     work.gone.add(ref)
     return Written(ref, version, ctx.at, None, "deleted")
