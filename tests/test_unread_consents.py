@@ -166,6 +166,25 @@ async def test_a_no_that_becomes_unreadable_closes_more_and_a_yes_in_its_place_e
     assert item["kind"] == "business-rule" and "closes" not in item, "the yes waits"
 
 
+async def test_a_yes_of_somebody_else_under_its_id_ends_no_no(scene: Scene) -> None:
+    """Of a stranger, and of somebody whom that partner and we share."""
+    s = scene
+    other, _ = await begun(s.w, "gp")
+    await task(s.w, other)
+    s.hub.says("c", s.no("surgery"), 1)
+    await s.round()
+    (shared,) = [name.removeprefix("Patient/") for name in s.hub.held if name.startswith("Patient/") and name != f"Patient/{s.there}"]
+    assert not await s.sees("surgery")
+    for n, whose in enumerate(("somebody-else", shared), 2):
+        s.hub.says("c", consent(whose, permit(s.w.refs["charity"])), n)
+        await s.round()
+        assert not await s.sees("surgery") and [k["status"] for k in await s.kept()] == ["active"]
+        assert [i["kind"] for i in (await s.items()).values()] == ["business-rule"]
+    s.hub.says("c", consent(s.there, permit(s.w.refs["charity"])), 4)
+    await s.round()
+    assert [k["status"] for k in await s.kept()] == ["inactive"], "a yes of the same person ends it"
+
+
 async def test_a_wider_no_takes_the_place_of_a_narrower_one(scene: Scene) -> None:
     s = scene
     s.hub.says("c", s.no(), 1)
