@@ -147,7 +147,7 @@ def to_fhir(file: Path, mapping: Path | None, dry_run: bool) -> int:
     done = []
     for name, document in parted(file, partner):
         plan, before = plans.from_partner(_readable_as(name, document, plans.read_plan), partner)
-        bundle, rows = plans.to_fhir(plan)
+        bundle, rows = plans.to_fhir(plan, of_list=True)
         done.append((name.removeprefix(str(file)).lstrip(", "), bundle, chained(before, rows)))
     return _print_each(done, dry_run)
 

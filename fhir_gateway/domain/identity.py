@@ -36,6 +36,12 @@ def contradicts(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
     return (all(born) and born[0] != born[1]) or (all(named) and not named[0] & named[1])
 
 
+def other_given(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Both say given names, and none of them is the same: of two people of one family without a date of birth that is all that tells them apart."""
+    mine, other = givens(ours), givens(theirs)
+    return bool(mine and other) and not mine & other
+
+
 def which(ours: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any] | None]:
     """Which of these Patients elsewhere, found by our NHS number, is this person: (why it is not sure, or "", who it is, or None).
 
@@ -99,6 +105,11 @@ def still_known(patient: Mapping[str, Any], was: Mapping[str, Any]) -> dict[str,
 def families(patient: Mapping[str, Any]) -> set[str]:
     """Every family name, folded for comparison."""
     return {folded for name in patient.get("name", []) if (folded := fold(str(name.get("family", ""))))}
+
+
+def givens(patient: Mapping[str, Any]) -> set[str]:
+    """Every given name, folded for comparison."""
+    return {folded for name in patient.get("name", []) for given in name.get("given", ()) if (folded := fold(str(given)))}
 
 
 def fold(text: str) -> str:

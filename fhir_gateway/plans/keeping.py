@@ -14,13 +14,13 @@ import msgspec
 from .. import gate
 from ..domain import main_plan, mapping, strict
 from ..domain.bundle import references
-from ..domain.identity import NHS_NUMBER, agrees, contradicts, nhs_number, still_known
+from ..domain.identity import NHS_NUMBER, agrees, contradicts, nhs_number, other_given, still_known
 from ..domain.laid import unsaid, words
 from ..domain.mapping import Entry, Mapped
 from ..domain.mapping.carrier import dump
 from ..domain.mapping.foreign import asks_membership
 from ..domain.mapping.merging import Held, merged, with_helpers
-from ..domain.mapping.names import own_identifier
+from ..domain.mapping.names import is_nameless, is_nowhere, own_identifier
 from ..domain.plan import overlay, refuse_other_medicines, refuse_twice, respelt
 from ..domain.problem import Problem, not_found
 from ..domain.reconcile import edited
@@ -34,6 +34,7 @@ from .numbering import Own, by_place, of_one_kind, placed, renamed
 from .sending import send
 from .texts import checked
 
+NOBODY: Final = "Say in `person.nhs_number` or `person.id` whom this is about: nobody is known by a name alone. Nothing was written."
 LAID: Final = "laid"  # kept: what a list of somebody said of a person the last time, word by word (`domain.laid`)
 TYPES = (
     "CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference",
@@ -108,7 +109,7 @@ async def contribute(ctx: Context, part: Mapping[str, Any], *, by: str = "", dry
     one id, conflict where a medicine has the id of another one: the dose of the one would be the other's."""
     refuse_twice(part)
     mapped = mapping.to_fhir(checked(dict(part)), load_tables())
-    patient = await _person(ctx, next(e for e in mapped.entries if e.kind == "person"))
+    patient = await _person(ctx, next(e for e in mapped.entries if e.kind == "person"), of_list=True)
     whole: dict[str, Any] = {}
     if patient is not None:
         try:
@@ -147,8 +148,9 @@ def _waiting(held: Mapping[Ref, Held]) -> list[str]:
 # -- the right person -------------------------------------------------------------------------------------------------
 
 
-async def _person(ctx: Context, person: Entry) -> str | None:
-    """The id of the person the plan speaks of; None when they are new here. Problem conflict when the record disagrees."""
+async def _person(ctx: Context, person: Entry, *, of_list: bool = False) -> str | None:
+    """The id of the person the plan speaks of; None when they are new here. `of_list`: one of many plans of that id, which says nothing of whose it
+    is. Problem invalid when it names nobody, conflict when the record disagrees."""
     patient = person.resource
     if ctx.actor.kind in ("patient", "proxy") and ctx.actor.patient:
         mine = strict.decode((await gate.read(ctx, Ref("Patient", ctx.actor.patient.removeprefix("Patient/")))).body)
@@ -160,10 +162,13 @@ async def _person(ctx: Context, person: Entry) -> str | None:
         stored = await find_person(ctx, patient, "person")
         return stored.ref.id if stored is not None else None
     identifier = patient["identifier"][-1]
+    nameless = number is None and is_nameless(identifier["value"])
+    if nameless and (of_list or is_nowhere(identifier["value"])):
+        raise Problem("invalid", NOBODY, "person")
     name = f"{NHS_NUMBER}|{number}" if number is not None else f"{identifier['system']}|{escaped(identifier['value'])}"
     hits = [e for e in (await gate.search(ctx, "Patient", [("identifier", name)])).entries if e.body is not None]
     seen = [(e, strict.decode(e.body or b"")) for e in hits]
-    same = [e for e, body in seen if agrees(body, patient) or (number is None and not contradicts(body, patient))]
+    same = [e for e, body in seen if (agrees(body, patient) and not nameless) or (number is None and not contradicts(body, patient) and not other_given(body, patient))]
     if hits and not same:
         raise Problem("conflict", "The NHS number, date of birth and family name do not belong together here. Nothing was written.", "person")
     return same[0].ref.id if same else None

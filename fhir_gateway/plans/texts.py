@@ -128,10 +128,10 @@ def checked(plan: Any) -> dict[str, Any]:
     return plan  # type: ignore[no-any-return]
 
 
-def to_fhir(plan: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """A transaction Bundle of a plan, and `{path, to, why}` of each field."""
+def to_fhir(plan: Mapping[str, Any], *, of_list: bool = False) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """A transaction Bundle of a plan, and `{path, to, why}` of each field. `of_list`: what a partner's file says of one of many people."""
     mapped = mapping.to_fhir(checked(plan), load_tables(), dry=True)
-    return mapping.transaction(mapped), mapped.dry
+    return mapping.transaction(mapped, of_list=of_list), mapped.dry
 
 
 def parts(name: str, raw: bytes, partner: mapping.Partner) -> list[tuple[str, bytes]]:

@@ -56,6 +56,16 @@ def local(value: str) -> str | None:
     return None if last.startswith("#") else unquote(last)
 
 
+def is_nameless(value: str) -> bool:
+    """Is it the Patient of a plan that gives its person no id: known by that plan alone."""
+    return value.endswith("/#person")
+
+
+def is_nowhere(value: str) -> bool:
+    """Is it of a plan that has no id: every such plan would give it."""
+    return value.startswith("#")
+
+
 def own_identifier(resource: Mapping[str, Any]) -> tuple[str, str] | None:
     """(kind, value) of a resource that a plan made; None for anything else."""
     identifiers = resource.get("identifier")

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from ..identity import NHS_NUMBER, nhs_number
 from . import carrier
 from .carrier import Kept
 from .leftover import EXTRA, restore
-from .names import BASE, full_url, quote, system
+from .names import BASE, full_url, is_nowhere, quote, system
 from .paths import HL7, MISSING
 from .primitives import is_text
 from .tables import Table, Tables
@@ -79,16 +80,21 @@ def bundle(plan: Mapping[str, Any], tables: Tables) -> dict[str, Any]:
     return transaction(to_fhir(plan, tables))
 
 
-def transaction(mapped: Mapped) -> dict[str, Any]:
-    """The Bundle of what a plan became: conditional creations, so that the same Bundle again makes nothing twice."""
-    return {"resourceType": "Bundle", "type": "transaction", "entry": [_entry(e) for e in mapped.entries]}
+def transaction(mapped: Mapped, *, of_list: bool = False) -> dict[str, Any]:
+    """The Bundle of what a plan became: conditional creations, so that the same Bundle again makes nothing twice. What names no one thing is created
+    without a condition, which would find somebody else's: all of a plan without an id, or of one of many that are called the same (`of_list`)."""
+    return {"resourceType": "Bundle", "type": "transaction", "entry": [_entry(e, of_list) for e in mapped.entries]}
 
 
-def _entry(e: Entry) -> dict[str, Any]:
+def _entry(e: Entry, of_list: bool) -> dict[str, Any]:
     identifier = e.resource["identifier"]
     own = identifier if isinstance(identifier, dict) else identifier[-1 if e.kind == "person" else 0]
-    kind = e.resource["resourceType"]
-    request = {"method": "POST", "url": kind, "ifNoneExist": f"identifier={_query(own['system'])}|{_query(_plain(own['value']))}"}
+    if of_list or is_nowhere(own["value"]):
+        number = nhs_number(e.resource) if e.kind == "person" else None
+        own = {"system": NHS_NUMBER, "value": number} if number is not None else None
+    request = {"method": "POST", "url": e.resource["resourceType"]}
+    if own is not None:
+        request["ifNoneExist"] = f"identifier={_query(own['system'])}|{_query(_plain(own['value']))}"
     return {"fullUrl": e.full_url, "resource": e.resource, "request": request}
 
 
