@@ -177,7 +177,7 @@ KEYS = {  # kind -> key and value of something of ann's; the others' is the same
     "emergency": ("{me} 7", {"reason": "She fell"}), "accepted": ("{me} Goal/g{n}", "Practitioner/jo"), "notice": ("{me} 000000000001", {"why": "claim", "channel": "page"}),
     "told": ("{me}", "2026-05-04T09:00:00Z"), "tell-choice": ("{me}", {"channel": "email", "address": "a@b.example"}), "tell-changes": ("{me}", ["2026-05-04T09:00:00Z"]),
     "tell-new": ("{me}", {"id": "x", "choice": {"channel": "text"}, "until": "2026-05-04T09:00:00Z"}), "sharing-preferences": ("{me}", "Consent/c"),
-    "draft": ("{me} {n}", {"author": "RelatedPerson/rob", "items": [{"title": "Tea with Roberta"}]}), "retention-hold": ("{me}", {"reason": "An inquest"}), "printed": ("{me} Practitioner/jo", {"number": 1, "digest": "x"}), "tell-former": ("x{n}", {"ref": "{me}", "choice": {"channel": "email"}, "patient": "{me}"}),
+    "draft": ("{me} {n}", {"author": "RelatedPerson/rob", "items": [{"title": "Tea with Roberta"}]}), "begun": ("{me} RelatedPerson%2Frob {n}", {"by": "RelatedPerson/rob", "body": {}}), "retention-hold": ("{me}", {"reason": "An inquest"}), "printed": ("{me} Practitioner/jo", {"number": 1, "digest": "x"}), "tell-former": ("x{n}", {"ref": "{me}", "choice": {"channel": "email"}, "patient": "{me}"}),
     "inbox": ("app {n}", {"body": "{{\"subject\": \"{me}\"}}"}), "quarantine": ("hub {n}", {"body": {"id": "{me}"}, "kind": "conflict", "key": "theirs"}), "conflict": ("hub Goal/g{n}", {"ref": "{me}"}),
     "parked": ("hub Goal/g{n}", {"status": 422}), "identity": ("hub {me}", {"ref": "{me}", "remote": "hub", "why": "several"}),
     "recall-ended": ("hub Goal/g{n}", {"at": "2026-05-04T09:00:00Z", "why": "They say it is gone", "patient": "{me}", "entry": 1, "etag": ""}),
@@ -243,6 +243,7 @@ async def test_what_tells_of_others_in_text_trail_and_holds_is_marked(tmp_path: 
         why = {h.name: h.why for h in await held_of_ann(w) if h.file != "disclosures.ndjson"}
         assert why["Goal/g"] == ("its text has names of other people of this record: roberta",) and why["Goal/with"] == ()
         assert "RelatedPerson/rob" in why["AuditEvent/own"][0] and why["AuditEvent/row"] == ()
+        assert "has not sent it" in why[f"begun {ME} RelatedPerson%2Frob "][0]
         assert "legal hold" in why[f"retention-hold {ME}"][0] and "nobody has settled" in why["inbox app "][0]
 
 

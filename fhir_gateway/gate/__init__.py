@@ -4,6 +4,7 @@ Everything that reads or writes a person's record comes through here: FHIR route
 once, in a `Context`. No audit row, no answer.
 """
 
+from .begun import Begun, begin, begun, begun_about, send_begun, throw_away, type_on
 from .choosing import choose, confirm, confirming, my_choice
 from .claiming import claim, claimed_now, claims_about, disown, end_claim
 from .committing import unanswered
@@ -69,18 +70,20 @@ from .writing import Once, accept, create, patch, patch_where, remove, remove_wh
 from .writings import Hand, last_written, read
 
 __all__ = [
-    "Answer", "Asked", "Clash", "Context", "Counted", "Enrolled", "Entry", "Explained", "Given", "Grounds", "Hand", "Heard", "House", "Named", "Once",
-    "Page", "Preview", "Printed", "Remote", "Sealer", "Sight", "Verdict", "Waiting", "Written", "accept", "all_segments", "answer_draft",
-    "answer_question", "appoint", "asker", "askers", "break_glass", "change_role", "changeable", "choose", "claim", "claimed_now", "claims_about",
-    "clash", "clashes", "compartment", "confirm", "confirming", "conflicts", "copyable", "counted", "counted_over_all", "create", "current",
-    "details", "disown", "drafts_for", "drafts_seen", "emergencies", "end_claim", "end_emergency", "end_foreign", "enrolled", "enter", "events",
-    "everything", "explain", "find", "given", "grounds", "hear", "history", "historyset", "house_context", "identified", "inbox", "is_newest",
-    "its_line", "join_plans", "judge", "keep_foreign", "keepers", "kept_for", "labelled_by_these", "last_looked", "last_written", "launched", "link",
-    "link_to", "linked", "main_plan_of", "may", "may_be_no", "may_keep", "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "my_questions",
-    "named", "nobody_yet", "not_launched", "not_recognised", "only_opens", "organisation_called", "over_foreign", "own_labels", "owner_known", "owner_of", "part_of", "patch",
+    "Answer", "Asked", "Begun", "Clash", "Context", "Counted", "Enrolled", "Entry", "Explained", "Given", "Grounds", "Hand", "Heard", "House",
+    "Named", "Once", "Page", "Preview", "Printed", "Remote", "Sealer", "Sight", "Verdict", "Waiting", "Written", "accept", "all_segments",
+    "answer_draft", "answer_question", "appoint", "asker", "askers", "begin", "begun", "begun_about", "break_glass", "change_role", "changeable",
+    "choose", "claim", "claimed_now", "claims_about", "clash", "clashes", "compartment", "confirm", "confirming", "conflicts", "copyable", "counted",
+    "counted_over_all", "create", "current", "details", "disown", "drafts_for", "drafts_seen", "emergencies", "end_claim", "end_emergency",
+    "end_foreign", "enrolled", "enter", "events", "everything", "explain", "find", "given", "grounds", "hear", "history", "historyset",
+    "house_context", "identified", "inbox", "is_newest", "its_line", "join_plans", "judge", "keep_foreign", "keepers", "kept_for",
+    "labelled_by_these", "last_looked", "last_written", "launched", "link", "link_to", "linked", "main_plan_of", "may", "may_be_no", "may_keep",
+    "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "my_questions", "named", "nobody_yet", "not_launched",
+    "not_recognised", "only_opens", "organisation_called", "over_foreign", "own_labels", "owner_known", "owner_of", "part_of", "patch",
     "patch_where", "plan_document", "preview", "printed", "printed_plan_of", "proof_of", "push", "put_on", "read", "record", "record_to_open",
-    "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "rows_told", "search", "searchset", "settle",
-    "shown_to", "signed_in_now", "stands_in", "status", "stop_emergency", "tagged", "take_as_no", "take_off", "theirs", "title", "told_all_labels", "took_out", "trail_between",
-    "trail_events", "trail_page", "transaction", "turned_away", "unanswered", "uncomputable", "understood", "unrecognised", "update", "update_where",
-    "verify", "version_number", "vread", "waiting", "who_looked", "whole_record", "whose_trail", "why", "with_lacks", "with_part",
+    "recorded_by", "relabel", "remove", "remove_where", "replay", "review", "roles", "rows_of", "rows_told", "search", "searchset", "send_begun",
+    "settle", "shown_to", "signed_in_now", "stands_in", "status", "stop_emergency", "tagged", "take_as_no", "take_off", "theirs", "throw_away",
+    "title", "told_all_labels", "took_out", "trail_between", "trail_events", "trail_page", "transaction", "turned_away", "type_on", "unanswered",
+    "uncomputable", "understood", "unrecognised", "update", "update_where", "verify", "version_number", "vread", "waiting", "who_looked",
+    "whole_record", "whose_trail", "why", "with_lacks", "with_part",
 ]  # fmt: skip

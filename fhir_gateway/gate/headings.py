@@ -61,6 +61,8 @@ class Words:
                 return f"{await self.called(str(line.get('value', '')))} took on: {await self.called(key.rsplit(' ', 1)[-1])}"
             case "draft":
                 return f"{line.get('name', 'somebody')} wrote a draft that waits for the person"
+            case "begun":
+                return "answers that were begun and not sent"
             case "claim" | "emergency":
                 return ": ".join(str(line[part]) for part in ("name", "reason") if line.get(part))
             case "notice":

@@ -29,6 +29,7 @@ KINDS: Final[dict[str, Kind]] = {
     "emergency": Kind("emergencies", goes=True),
     "accepted": Kind("accepted", goes=True),
     "draft": Kind("drafts", goes=True),
+    "begun": Kind("begun", goes=True),
     "notice": Kind("notices", goes=True),
     "told": Kind("told", goes=True),
     "tell-choice": Kind("tell-choice", goes=True),

@@ -26,6 +26,7 @@ ROWS: Final = 500
 WAITING: Final = "waiting"
 UNSETTLED: Final = "a message that nobody has settled: whose it is, and whether it is right, is not known; it may speak of several people"
 HELD: Final = "a legal hold: does the reason tell of an inquiry or a claim that the person may not know of?"
+UNSENT: Final = "somebody else typed this and has not sent it"
 FORMER: Final = "an address of somebody who acts for the person"
 _BINARY: Final = re.compile(rb'"(?:[^"]*/)?Binary/([A-Za-z0-9.-]{1,64})"')
 
@@ -211,6 +212,8 @@ def _kept_for(kind: str, key: str, raw: bytes, line: Mapping[str, Any], known: _
         return () if line.get("ref") == known.person else (FORMER,) if line.get("patient") == known.person else None
     if key.split(" ", 1)[0] != known.person:
         return None
+    if kind == "begun" and line.get("by") != known.person:
+        return (UNSENT,)
     return (HELD,) if kind == "retention-hold" else ()
 
 

@@ -47,8 +47,9 @@ def fill_in(v: Visitor, **spokes: tuple[int, int]) -> str:
     return v.words()
 
 
-def stored(demo: Gateway, at: str, who: str = "patient") -> dict[str, Any]:
-    return dict(demo.get(who, f"QuestionnaireResponse/{at.split('/')[3]}").json())
+def stored(demo: Gateway, v: Visitor, at: str) -> dict[str, Any]:
+    """The answers as the record has them, once they are sent."""
+    return dict(demo.get("patient", f"QuestionnaireResponse/{v.get(at).url.path.split('/')[3]}").json())
 
 
 def test_the_person_writes_their_plan_and_it_is_in_their_plan(demo: Gateway) -> None:
@@ -59,9 +60,10 @@ def test_the_person_writes_their_plan_and_it_is_in_their_plan(demo: Gateway) -> 
     assert "My plan in my own words" in v.words() and "My wheel" in v.words() and "Nothing goes into your plan before you send it" in v.words()
     at = begun(v, "my-own-words")
     typed(v, at, **{named(v, "What matters most to me?"): "  My garden\r\nand <b>my</b> dog "})
-    kept = stored(demo, at)
-    assert kept["status"] == "in-progress" and kept["item"][0]["item"][0]["answer"] == [{"valueString": "My garden\nand <b>my</b> dog"}]
-    assert kept["source"] == kept["author"] == {"reference": f"Patient/{demo.patient}"}
+    there = v.page
+    v.get(at)
+    assert "My garden\nand &lt;b&gt;my&lt;/b&gt; dog</textarea>" in v.page, "kept as it is typed"
+    v.page = there
 
     at = at[:-1] + "1"
     goal, sure = named(v, "What would I like to do"), named(v, "How sure am I")
@@ -70,9 +72,6 @@ def test_the_person_writes_their_plan_and_it_is_in_their_plan(demo: Gateway) -> 
     typed(v, at, go="more:q1", **{goal: "Walk to the shop", sure: "5", named(v, "What would make me more sure?"): "Company"})
     assert "My goals (2)" in v.words()
     typed(v, at, go="next", **{goal: "Walk to the shop", sure: "5", goal.replace("q1-0", "q1-1"): "Cook", "q1-0-5": "Company"})
-    goals = [i for i in stored(demo, at)["item"] if i["linkId"] == "goals"]
-    assert [g["item"][0]["answer"][0]["valueString"] for g in goals] == ["Walk to the shop", "Cook"]
-
     at = at[:-1] + "2"
     yes = {"q2-0-0": "yes"}
     typed(v, at, **yes)
@@ -88,7 +87,10 @@ def test_the_person_writes_their_plan_and_it_is_in_their_plan(demo: Gateway) -> 
     assert sent.url.path.endswith("/done") and "A goal: Walk to the shop" in v.words() and "A plan: What to do if things get worse" in v.words()
     v.get("/my-plan")
     assert "Walk to the shop" in v.words() and "Sit outside" in v.words()
-    assert stored(demo, at)["status"] == "completed"
+    kept = stored(demo, v, at)
+    assert kept["status"] == "completed" and kept["source"] == kept["author"] == {"reference": f"Patient/{demo.patient}"}
+    assert kept["item"][0]["item"][0]["answer"] == [{"valueString": "My garden\nand <b>my</b> dog"}]
+    assert [g["item"][0]["answer"][0]["valueString"] for g in kept["item"] if g["linkId"] == "goals"] == ["Walk to the shop", "Cook"]
     assert v.get(at).url.path.endswith("/done"), "what was sent is not typed into again"
 
 
@@ -101,18 +103,20 @@ def test_a_mistake_is_said_and_nothing_typed_is_lost(demo: Gateway) -> None:
     words = v.words()
     assert "Write a number" in words and "Write 10 or less" in words and "Write a day that exists" in words
     assert 'value="eleven"' in v.page and 'value="Dance"' in v.page and 'value="31"' in v.page
-    assert "item" not in stored(demo, at)
+    v.get(at)
+    assert 'value="Dance"' not in v.page, "nothing of it is kept"
     typed(v, at, go="save", **{**wrong, "q1-0-2": "10", "q1-0-3-day": "28", "q1-0-4": "9"})
     assert "Begun and not sent yet" in v.words()
-    (goal,) = stored(demo, at)["item"]
-    assert [i["answer"] for i in goal["item"]] == [[{"valueString": "Dance"}], [{"valueInteger": 10}], [{"valueDate": "2027-02-28"}], [{"valueInteger": 9}]]
     v.get(at)
+    assert all(f'value="{known}"' in v.page for known in ("Dance", "10", "28", "2027", "9"))
     typed(v, at, go="more:q1", **{"q1-0-1": "Dance", "q1-0-2": "10"})
     typed(v, at, **{"q1-0-1": "Dance", "q1-0-2": "10", "q1-1-1": "Swim", "q1-1-2": "no number"})
     assert 'value="Swim"' in v.page and 'value="no number"' in v.page and "Mistake:" in v.words()
     typed(v, at, go="drop:q1-0", **{"q1-0-1": "Dance", "q1-0-2": "10", "q1-1-1": "Sing"})
-    (goal,) = stored(demo, at)["item"]
-    assert goal["item"][0]["answer"] == [{"valueString": "Sing"}]
+    v.get(at[:-1] + "check")
+    v.send(at[:-1] + "check")
+    (goal,) = [i for i in stored(demo, v, at)["item"] if i["linkId"] == "goals"]
+    assert [i["answer"] for i in goal["item"]] == [[{"valueString": "Sing"}]]
 
 
 def test_a_hidden_answer_is_not_kept(demo: Gateway) -> None:
@@ -123,7 +127,8 @@ def test_a_hidden_answer_is_not_kept(demo: Gateway) -> None:
     typed(v, at, **{"q2-0-0": "yes", "q2-0-1-0-2": "Ring Leila"})
     v.get(at)
     typed(v, at, **{"q2-0-0": "no", "q2-0-1-0-2": "Ring Leila"})
-    assert [i["linkId"] for i in stored(demo, at)["item"][0]["item"]] == ["crisis-wanted"]
+    v.send(at[:-1] + "check")
+    assert [i["linkId"] for i in stored(demo, v, at)["item"][0]["item"]] == ["crisis-wanted"]
 
 
 def test_somebody_types_for_the_person(demo: Gateway) -> None:
@@ -135,7 +140,7 @@ def test_somebody_types_for_the_person(demo: Gateway) -> None:
     assert "Check your answers" in v.words()
     v.send(at[:-1] + "check")
     assert "A wheel: My wheel" in v.words() and "<svg" in v.page and "Hoped for" in v.words()
-    kept = stored(demo, at)
+    kept = stored(demo, v, at)
     assert kept["source"] == {"reference": f"Patient/{demo.patient}"} and kept["author"]["reference"].startswith("Practitioner/")
 
 
@@ -171,14 +176,15 @@ def test_numbers_that_are_none_are_a_page_that_is_not_there(demo: Gateway) -> No
 
 def test_answers_that_were_sent_before_a_stop_become_what_they_should_by_a_button(demo: Gateway) -> None:
     v = as_(demo, "patient")
-    at = begun(v, "my-own-words")[:-1] + "1"
-    v.get(at)
-    typed(v, at, go="save", **{"q1-0-1": "Learn to swim"})
+    goal = {"linkId": "goals", "item": [{"linkId": "goal", "answer": [{"valueString": "Learn to swim"}]}]}
+    me = {"reference": f"Patient/{demo.patient}"}
+    made = demo.call("patient", "POST", "QuestionnaireResponse", body={
+        "resourceType": "QuestionnaireResponse", "questionnaire": "https://fhir-gateway.example/Questionnaire/my-own-words", "status": "completed", "subject": me, "source": me, "author": me,
+        "authored": "2026-11-01T10:00:00Z", "item": [goal],
+    })  # fmt: skip
+    assert made.status_code == 201, "finished, and nothing is made of it yet"
+    at = f"/forms/my-own-words/{made.json()['id']}/1"
     check = at[:-1] + "check"
-    v.get(check)
-    body = stored(demo, at)
-    done = demo.call("patient", "PUT", f"QuestionnaireResponse/{body['id']}", body={**body, "status": "completed"}, headers={"If-Match": f'W/"{body["meta"]["versionId"]}"'})
-    assert done.status_code == 200, "finished, and nothing is made of it yet"
     v.get("/forms")
     assert "Not in the plan yet" in v.words()
     v.get(at[:-1] + "done")
@@ -189,3 +195,35 @@ def test_answers_that_were_sent_before_a_stop_become_what_they_should_by_a_butto
     assert "Not in the plan yet" not in v.words()
     v.get("/my-plan")
     assert v.words().count("Learn to swim") >= 1
+
+
+def test_what_is_typed_and_not_sent_is_for_nobody_else(demo: Gateway) -> None:
+    """Not for who may see everything of hers, by page or by FHIR, nor for a partner; sent twice it is one; thrown away it is nowhere."""
+    v = as_(demo, "patient")
+    at = begun(v, "my-own-words")
+    typed(v, at, go="save", **{named(v, "What matters most to me?"): "HERS ALONE for now"})
+    assert "Only you can see these" in v.words() and "Begun and not sent yet" in v.words()
+    for who in ("patient", "proxy", "gp", "social-worker"):
+        for path in (f"QuestionnaireResponse?patient={demo.patient}", f"Patient/{demo.patient}/$everything", f"QuestionnaireResponse?subject=Patient/{demo.patient}&status=in-progress"):
+            assert "HERS ALONE" not in demo.get(who, path).text
+        if who != "patient":
+            other = as_(demo, who)
+            other.get("/forms" if who == "proxy" else f"/forms?person={demo.patient}")
+            assert "Begun and not sent yet" not in other.words()
+            for page in (at, at[:-1] + "check", at[:-1] + "done"):
+                assert other.get(page).status_code == 404
+            begin = "/forms/my-wheel" if who == "proxy" else f"/forms/my-wheel?person={demo.patient}"
+            other.get(begin)
+            other.http.post(at[:-1] + "throw-away", data=other.fields(begin))
+    v.get(at)
+    assert "HERS ALONE" in v.page, "nobody throws it away but whoever typed it"
+    second = begun(v, "my-own-words")
+    typed(v, second, go="save", **{named(v, "What matters most to me?"): "Thrown away"})
+    v.send(second[:-1] + "throw-away")
+    assert v.get(second).status_code == 404
+    check = at[:-1] + "check"
+    v.get(check)
+    twice = v.fields(check)
+    assert [v.http.post(check, data=twice).status_code for _ in range(2)] == [200, 200]
+    found = demo.get("gp", f"QuestionnaireResponse?patient={demo.patient}").text
+    assert found.count("HERS ALONE") == 1

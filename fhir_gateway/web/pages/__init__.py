@@ -132,6 +132,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/forms/{form}", forms.begin, "anybody", both),
         at("/forms/{form}/{answers}/check", forms.check, "anybody", both),
         at("/forms/{form}/{answers}/done", forms.done, "anybody"),
+        at("/forms/{form}/{answers}/throw-away", forms.drop, "anybody", ("POST",), ()),
         at("/forms/{form}/{answers}/{page}", forms.page, "anybody", both),
         at("/team", team.team, "team"),
         at("/team/telling", telling.choose, "team", both),

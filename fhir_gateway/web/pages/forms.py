@@ -1,16 +1,17 @@
 """Forms to answer: which there are, page by page with what is typed kept at once, a last look, and what became of the answers.
 
-What is typed is a QuestionnaireResponse in progress from the first page on. The person answers (`source`), whoever is signed in types
-(`author`). https://hl7.org/fhir/R4/questionnaireresponse.html
+What is typed is a QuestionnaireResponse in progress from the first page on, kept beside the record for whoever types it, and in the record once it
+is sent. One that an app of theirs has begun in the record is gone on with there. The person answers (`source`), whoever is signed in types (`author`). https://hl7.org/fhir/R4/questionnaireresponse.html
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -42,15 +43,27 @@ WRONG: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """Answers in progress, and the form they answer."""
+    """Answers in progress, and the form they answer. `begun`: their name, where they are beside the record."""
 
     form: forms.Form
     body: Node
     version: int
+    begun: str = ""
 
     @property
     def at(self) -> str:
-        return f"/forms/{self.form['id']}/{self.body['id']}"
+        return f"/forms/{self.form['id']}/{self.begun or self.body['id']}"
+
+    async def keep(self, ctx: Context, body: Node) -> None:
+        if self.begun:
+            await gate.type_on(ctx, self.begun, self.version, body)
+        else:
+            await gate.update(ctx, Ref(forms.ANSWERS, self.body["id"]), strict.dump(body), if_match=self.version)
+
+    async def send(self, ctx: Context, body: Node) -> gate.Written:
+        if self.begun:
+            return await gate.send_begun(ctx, self.begun, self.version, body)
+        return await gate.update(ctx, Ref(forms.ANSWERS, self.body["id"]), strict.dump(body), if_match=self.version)
 
     @property
     def person(self) -> str:
@@ -76,7 +89,7 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
     await gate.read(ctx, Ref("Patient", person))
     offered = await forms.offered(ctx)
     known = {str(f["url"]): f for f in offered}
-    begun: list[dict[str, Any]] = []
+    begun = [row for name, b in (await gate.begun_about(ctx, person)).items() if b.sent is None and (row := _begun(known, name, b)) is not None]
     sent: list[dict[str, Any]] = []
     for body in await bodies(ctx, forms.ANSWERS, [("patient", person), ("_sort", "-authored"), ("_count", "100")]):
         form = known.get(str(body.get("questionnaire", "")).partition("|")[0])
@@ -85,6 +98,20 @@ async def overview(pages: Pages, request: Request, ctx: Context) -> Response:
             (begun if body.get("status") == "in-progress" else sent).append(row)
     mine = ctx.actor.kind == "patient"
     return await show(pages, request, "forms/overview.html", ctx=ctx, forms=offered, begun=begun, sent=sent, person="" if mine else person, back_to=_back(ctx, person), done=request.query_params.get("done", ""))
+
+
+def _begun(known: Mapping[str, forms.Form], name: str, begun: gate.Begun) -> dict[str, Any] | None:
+    """What is begun, of a form that is still there."""
+    form = known.get(str(begun.body.get("questionnaire", "")).partition("|")[0])
+    return {"at": f"/forms/{form['id']}/{name}", "title": form.get("title"), "on": day(begun.body.get("authored")), "drop": True} if form is not None else None
+
+
+async def drop(pages: Pages, request: Request, ctx: Context) -> Response:
+    """What was begun is thrown away."""
+    name = str(request.path_params["answers"])
+    person = name.rpartition(".")[0]
+    await gate.throw_away(ctx, name)
+    return go("/forms" if ctx.actor.kind in ("patient", "proxy") else f"/forms?person={quote(person, safe='')}")
 
 
 def _back(ctx: Context, person: str) -> str:
@@ -104,9 +131,9 @@ async def started(ctx: Context, form: forms.Form, person: str, context: Mapping[
     """Begins answers about the person with what is known and what `context` has for the form; the address of their first page."""
     filled = await forms.populate(ctx, forms.Asked(canonical=_address(form), subject=f"Patient/{person}", context=context))
     body = {**filled.response, "source": {"reference": f"Patient/{person}"}, "author": {"reference": ctx.actor.user}}
-    made = await gate.create(ctx, forms.ANSWERS, strict.dump(body))
+    name = await gate.begin(ctx, body)
     first = View(form, body).pages()
-    return f"/forms/{form['id']}/{made.ref.id}/{first[0][0] if first else 'check'}"
+    return f"/forms/{form['id']}/{name}/{first[0][0] if first else 'check'}"
 
 
 def _address(form: forms.Form) -> str:
@@ -118,13 +145,21 @@ def _address(form: forms.Form) -> str:
 
 
 async def sheet(request: Request, ctx: Context) -> Sheet:
-    """The answers that the address names. Problem not-found where they are hidden, absent or of another form."""
-    stored = await gate.read(ctx, Ref(forms.ANSWERS, str(request.path_params["answers"])))
-    body = strict.decode(stored.body)
+    """The answers that the address names; once they are sent, as they are in the record. Problem not-found where they are hidden, absent or of another form."""
+    name = str(request.path_params["answers"])
+    begun = await gate.begun(ctx, name)
+    if begun is not None and begun.sent is None:
+        body, version = begun.body, begun.version
+    else:
+        name = (begun.sent or "") if begun is not None else name
+        if not ID.match(name):
+            raise not_found()
+        stored = await gate.read(ctx, Ref(forms.ANSWERS, name))
+        body, version, name = strict.decode(stored.body), stored.version, ""
     form = await forms.by_address(ctx, str(body.get("questionnaire", "")))
     if form.get("id") != request.path_params["form"]:
         raise not_found()
-    return Sheet(expanded(form), body, stored.version)
+    return Sheet(expanded(form), body, version, name)
 
 
 async def page(pages: Pages, request: Request, ctx: Context) -> Response:
@@ -160,8 +195,8 @@ async def _typed(pages: Pages, request: Request, ctx: Context, s: Sheet, n: int)
     if version != str(s.version):
         raise Problem("stale", "These answers were changed on another page meanwhile.")
     if body != s.body:
-        await gate.update(ctx, Ref(forms.ANSWERS, s.body["id"]), strict.dump({**body, "authored": ctx.at.isoformat(timespec="seconds")}), if_match=s.version)
-    after = Sheet(s.form, body, s.version)
+        await s.keep(ctx, {**body, "authored": ctx.at.isoformat(timespec="seconds")})
+    after = replace(s, body=body)
     if wanted in ("more", "drop"):
         return go(f"{s.at}/{n}" + (f"?more={name}#{name}-more" if wanted == "more" and name else ""))
     if wanted == "save":
@@ -249,8 +284,9 @@ async def check(pages: Pages, request: Request, ctx: Context) -> Response:
         if str(request.state.form.get("version", "")) != str(s.version):
             raise Problem("stale", "These answers were changed on another page meanwhile.")
         body = {**s.body, "status": "completed", "authored": ctx.at.isoformat(timespec="seconds")}
-        written = await gate.update(ctx, Ref(forms.ANSWERS, s.body["id"]), strict.dump(body), if_match=s.version)
-        return await _made(ctx, s) if written.draft is None else go(f"/forms?done=draft{_who(ctx, s)}")
+        written = await s.send(ctx, body)
+        sent = replace(s, body={**body, "id": written.ref.id}, begun="")
+        return await _made(ctx, sent) if written.draft is None else go(f"/forms?done=draft{_who(ctx, s)}")
     rows = [(n, title or s.form.get("title"), answered.rows(view.page(n))) for n, title in view.pages()]
     return await show(
         pages, request, "forms/check.html", ctx=ctx, form=s.form, here=s.at, parts=rows, left=left, version=s.version,
