@@ -6,7 +6,7 @@ The gate says what this reader may see and writes the print down; here it become
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -19,6 +19,7 @@ from .. import gate
 from ..domain import booklet as paper
 from ..domain import mapping, risks
 from ..domain.booklet import Booklet, Say
+from ..domain.joined import Other
 from ..domain.periods import LONDON
 from ..domain.problem import Problem, not_found
 from ..domain.shown_plan import shown_plan
@@ -56,7 +57,8 @@ async def print_plan(
     """
     done = await gate.printed(ctx, patient, digest, whom, purpose)
     shown = _shown(mapping.read(done.resources, load_tables(), homeless=False), done.resources, say)
-    made = paper.booklet(shown, done.resources, say=say, day=day, own=done.own, language=language, today=ctx.at.astimezone(LONDON).date())
+    others, today = [_other(found, say) for found in done.others], ctx.at.astimezone(LONDON).date()
+    made = paper.booklet(shown, done.resources, say=say, day=day, own=done.own, language=language, today=today, others=others)
     words = name or made.name if done.own else name or ctx.actor.name
     return Sheet(made, done, f"{base}/printed/{done.token}", ctx.at, words, by or ctx.actor.name)
 
@@ -67,16 +69,26 @@ async def is_newest(house: House, token: str, asking: Context | None) -> bool | 
     return await gate.is_newest(house, token, digest, asking)
 
 
-def digest(resources: Any) -> str:
-    """Names what is printed of these. Problem not-found where they make no plan."""
+def digest(resources: Any, others: Sequence[Any] = ()) -> str:
+    """Names what is printed of these, and of each other record of the person. Problem not-found where they make no plan."""
     try:
         read = mapping.read(resources, load_tables(), homeless=False)
         beside = {k: v for k, v in _shown(read, resources).items() if k in ("team", "risks")}
-        return paper.basis({**read.plan, **beside}, resources)
+        return paper.basis({**read.plan, **beside}, resources, [_other(found) for found in others])
     except Problem as p:
         if p.kind not in ("not-found", "invalid"):
             raise
         raise not_found() from None
+
+
+def _other(resources: Any, say: Say = as_written) -> Other:
+    """Another record of the person, in the language of `say`. Of one that nobody can read as a plan there is what it has of allergies, warnings and medicines."""
+    try:
+        return Other(_shown(mapping.read(resources, load_tables(), homeless=False), resources, say), resources)
+    except Problem as p:
+        if p.kind not in ("not-found", "invalid"):
+            raise
+        return Other({}, resources)
 
 
 def _shown(read: mapping.Read, resources: Any, say: Say = as_written) -> dict[str, Any]:

@@ -6,7 +6,7 @@ questionnaires are not printed: they are other by tomorrow. docs/printing.md
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from . import strict
 from .alerts import flag_stands
-from .in_force import crisis_plans, team, title
+from .in_force import crisis_plans, in_force, team, title
+from .joined import Other, believed, counting, lasting
 from .mapping.names import own_identifier
 from .medicines import OVER, by_name, of_record, otherwise, taken, told, told_by_record
 from .sentences import ABOUT, NOT_PRINTED, Plan, Record, Say, Sentences
@@ -37,19 +38,24 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Booklet:
-    """What is printed. `large`: the person asked for large print."""
+    """What is printed. `large`: the person asked for large print. `more_than_once`: what is said where something of another record of the person is in it."""
 
     title: str
     name: str
     sections: tuple[Section, ...]
     large: bool = False
+    more_than_once: str = ""
 
 
-def basis(plan: Plan, record: Record) -> str:
+def basis(plan: Plan, record: Record, others: Sequence[Other] = ()) -> str:
     """Names what is printed, by its content: another name where anything on the paper would be other."""
+    return sha256(_content(plan, record) + b"".join(b"\n" + _content(o.plan, o.record) for o in map(lasting, others))).hexdigest()[:32]
+
+
+def _content(plan: Plan, record: Record) -> bytes:
     more = sorted(strict.dump(_bare(r)) for r in record if r.get("resourceType") in ALSO)
     kept = {k: v for k, v in plan.items() if k not in NOT_PRINTED}
-    return sha256(strict.dump(_sorted(kept)) + b"".join(more)).hexdigest()[:32]
+    return strict.dump(_sorted(kept)) + b"".join(more)
 
 
 def code(digest: str) -> str:
@@ -57,10 +63,12 @@ def code(digest: str) -> str:
     return f"{digest[:4]}-{digest[4:8]}".upper()
 
 
-def booklet(plan: Plan, record: Record, *, say: Say = lambda t: t, day: Say = str, own: bool = True, language: str = "en", today: date | None = None) -> Booklet:
-    """The plan as printed. `say` translates a sentence, `day` says a date; `own`: the reader is the person; `language`: of the sentences;
+def booklet(plan: Plan, record: Record, *, say: Say = lambda t: t, day: Say = str, own: bool = True, language: str = "en", today: date | None = None, others: Sequence[Other] = ()) -> Booklet:
+    """The plan as printed, with what counts of `others`, the same person's other records. `say` translates a sentence, `day` says a date; `own`: the reader is the person; `language`: of the sentences;
     `today`: the day of printing, in London."""
-    return _Making(plan, record, say, day, own, language, today).whole()
+    first, *more = believed([record, *(o.record for o in others)])
+    theirs = tuple(_Making(counting(o.plan), seen, say, day, own, language, today) for o, seen in zip(others, more, strict=True))
+    return _Making(plan, first, say, day, own, language, today, theirs).whole()
 
 
 def _bare(resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,6 +83,8 @@ def _sorted(node: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Making(Sentences):
+    joined: tuple[_Making, ...] = ()  # the same of each other record
+
     def whole(self) -> Booklet:
         person = an_object(self.plan.get("person"))
         sections = (
@@ -82,7 +92,7 @@ class _Making(Sentences):
             self.services(), self.people(), self.wishes(), self.thoughts(), self.decided(), self.papers(), self.paid(), self.how_agreed(), self.also(),
         )  # fmt: skip
         large = any("large print" in t.lower() for t in texts(person.get("adjustments")))
-        return Booklet(title(self.plan, self.say("My care and support plan"), self.say), self.full_name(person), tuple(s for s in sections if s.rows or s.things or s.words), large and self.own)
+        return Booklet(title(self.plan, self.say("My care and support plan"), self.say), self.full_name(person), tuple(s for s in sections if s.rows or s.things or s.words), large and self.own, self.more_than_once() if self.joined else "")
 
     def details(self, person: Mapping[str, Any]) -> Section:
         return Section("details", self.say("About this person") if not self.own else self.say("My details"), self.who(person))
@@ -99,12 +109,18 @@ class _Making(Sentences):
         return Section("people", self.say("Who helps me"), (), things)
 
     def warnings(self) -> Section:
+        return Section("warnings", self.say("Allergies and warnings"), (), (*self.warned(), *(self.elsewhere(t) for j in self.joined for t in j.warned())), urgent=True)
+
+    def warned(self) -> tuple[Thing, ...]:
         allergies = [self.allergy(r) for r in self.record if r.get("resourceType") == "AllergyIntolerance" and not over(r)]
         flags = [self.flag(r) for r in self.record if r.get("resourceType") == "Flag" and r.get("status") == "active" and flag_stands(r, self.today) != "over"]
-        return Section("warnings", self.say("Allergies and warnings"), (), (*allergies, *flags), urgent=True)
+        return (*allergies, *flags)
 
     def crisis(self) -> Section:
-        return Section("crisis", self.say("If things get worse"), (), tuple(self.in_a_crisis(c) for c in crisis_plans(self.plan)), urgent=True)
+        """In force before what is not, the own before those of another record."""
+        own, theirs = crisis_plans(self.plan), [self.elsewhere(j.in_a_crisis(c)) for j in self.joined for c in crisis_plans(j.plan)]
+        now, not_now = ([self.in_a_crisis(c) for c in own if in_force(c) == holds] for holds in (True, False))
+        return Section("crisis", self.say("If things get worse"), (), (*now, *theirs, *not_now), urgent=True)
 
     def needs(self) -> Section:
         return Section("needs", self.say("What I need help with"), (), tuple(self.need(n) for n in objects(self.plan.get("needs"))))
@@ -116,7 +132,14 @@ class _Making(Sentences):
         return Section("actions", self.say("What we will do"), (), tuple(self.action(a) for a in objects(self.plan.get("actions"))))
 
     def medicines(self) -> Section:
-        """What is taken now; what was stopped or changed, with why. By the plan, and what else the record has."""
+        """What is taken now, in whichever record; what was stopped or changed, with why."""
+        over, mine = {self.taken(how) for how in OVER}, self.listed()
+        now, not_now = ([t for t in mine if (t.state in over) == ended] for ended in (False, True))
+        theirs = [self.elsewhere(t) for j in self.joined for t in j.listed() if t.state not in over]
+        return Section("medicines", self.say("My medicines"), (), (*now, *theirs, *not_now))
+
+    def listed(self) -> list[Thing]:
+        """Medicines by the plan, and what else the record has."""
         listed = of_record(self.record)
         says = by_name(told_by_record(r, self.say, self.today) for r in listed if own_identifier(r) is None)
         things = [self.medicine(m, otherwise(told(m, self.today), says)) for m in objects(self.plan.get("medicines")) if taken(m) != "a mistake"]
@@ -125,7 +148,7 @@ class _Making(Sentences):
         for r in listed:
             thing = self.medicine_of_record(r)
             things += [thing] if (thing.text.casefold(), thing.state) not in known else []  # one that is stopped is none that is taken
-        return Section("medicines", self.say("My medicines"), (), tuple(sorted(things, key=lambda t: (t.state in {self.taken(how) for how in OVER}, t.text.casefold()))))
+        return sorted(things, key=lambda t: t.text.casefold())
 
     def services(self) -> Section:
         return Section("services", self.say("Services I was referred to"), (), tuple(self.referral(r) for r in objects(self.plan.get("referrals"))))

@@ -7,9 +7,10 @@ narrative alone shows the plan: each thing stands in the words that are printed 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from .mapping.foreign import verified
@@ -114,6 +115,19 @@ def belongs(resource: Mapping[str, Any], plan: Ref) -> bool:
     return own_identifier(resource) is not None or (type == "CarePlan" and any(_ref(a) == plan for a in above))
 
 
+def joins(resource: Mapping[str, Any]) -> bool:
+    """Whether this, of another record of the same person, goes into the document of their plan: whose it is, allergies, warnings, medicines, crisis plans that are in force."""
+    type, status = resource.get("resourceType"), resource.get("status")
+    if status == "entered-in-error":
+        return False
+    return type in ("Patient", "AllergyIntolerance", "Flag", *RESOURCES) or (_crisis(resource) and status in ("active", "unknown", None))
+
+
+def goes_along(type: str) -> bool:
+    """Whether what `joins` brings this along where it names it, of that other record: who is meant in a crisis plan."""
+    return type in ("RelatedPerson", "CareTeam")
+
+
 def turn(resource: Mapping[str, Any], named: bool) -> tuple[int, int]:
     """When this has its turn where a document has not room for everything, the least first: (which turn, its place in that).
 
@@ -139,19 +153,21 @@ def _over(resource: Mapping[str, Any]) -> bool:
 
 
 def composition(
-    plan: Ref, resources: Resources, read: Read, *, id: str, at: datetime, base: str, confidentiality: str, left: Iterable[Mapping[str, Any]] = ()
+    plan: Ref, resources: Resources, read: Read, *, id: str, at: datetime, base: str, confidentiality: str, left: Iterable[Mapping[str, Any]] = (), joined: Mapping[Ref, Read] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The Composition of a document about `plan`. References are absolute: this resource has no address of its own.
+
+    `joined`: which of the resources are of another record of the same person, and the plan that those of that record make.
 
     `left`: what this reader may see and the document has no room for (`MOST`). It is counted, section by section, and nothing else is said of it.
     """
     today = at.astimezone(LONDON).date()
     body, sentences = resources[plan], Sentences(read.plan, today=today)
-    parts, whole, record = _sorted_into(plan, resources), is_main(body), _beside(resources.values(), today)
+    parts, whole, things = _sorted_into(plan, resources, joined), is_main(body), _in_sentences(resources, read, sentences, joined, today)
     more = Counter(_part(r).title for r in left if r.get("resourceType") not in NO_SECTION)
     first = Part("Care plan", (LOINC, "18776-5", "Plan of care note"), _of())
     there = [(p, refs) for p, refs in [(first, [plan]), *parts] if refs or more[p.title] or (whole and p.title in ALWAYS)]
-    sections = [_section(p, refs, base, [_thing(r, resources[r], read, sentences, record) for r in refs], more[p.title]) for p, refs in there]
+    sections = [_section(p, refs, base, [things(r) for r in refs], more[p.title]) for p, refs in there]
     person = an_object(read.plan.get("person"))
     who = (*((Row("Name", name),) if (name := sentences.full_name(person)) else ()), *sentences.who(person))
     attested, keeper = _attesters(body, resources, base), _custodian(body, resources)
@@ -160,7 +176,7 @@ def composition(
         "resourceType": "Composition",
         "id": id,
         "language": ENGLISH,
-        "text": narrative(said(title) + rows(who) + listed(Thing(_counted(part, more[part["title"]])) for part in sections)),
+        "text": narrative(said(title) + rows(who) + (said(sentences.more_than_once()) if joined else "") + listed(Thing(_counted(part, more[part["title"]])) for part in sections)),
         "status": "final",
         "type": {"coding": [{"system": LOINC, "code": "18776-5", "display": "Plan of care note"}]},
         "subject": _at(base, str(body["subject"].get("reference", ""))),
@@ -222,11 +238,25 @@ def _section(part: Part, refs: Sequence[Ref], base: str, things: Sequence[Thing]
     return {"title": part.title, **code, "text": narrative(inner), **({"entry": [_at(base, str(r)) for r in refs]} if refs else {})}
 
 
-def _sorted_into(plan: Ref, resources: Resources) -> list[tuple[Part, list[Ref]]]:
-    """Each part with its resources: what the plan refers to first, in the plan's order."""
+def _in_sentences(resources: Resources, read: Read, sentences: Sentences, joined: Mapping[Ref, Read], today: date) -> Callable[[Ref], Thing]:
+    """Says each resource by the record that it is of: who is meant, and what else that record has of a medicine, is read there alone."""
+    records = {id(r): _beside([b for ref, b in resources.items() if joined.get(ref, read) is r], today) for r in (read, *joined.values())}
+    spoken = {id(r): replace(sentences, plan=r.plan) for r in joined.values()}
+
+    def thing(ref: Ref) -> Thing:
+        there = joined.get(ref)
+        if there is None:
+            return _thing(ref, resources[ref], read, sentences, records[id(read)])
+        return sentences.elsewhere(_thing(ref, resources[ref], there, spoken[id(there)], records[id(there)]))
+
+    return thing
+
+
+def _sorted_into(plan: Ref, resources: Resources, joined: Container[Ref] = ()) -> list[tuple[Part, list[Ref]]]:
+    """Each part with its resources: what the plan refers to first, in the plan's order; what is of another record (`joined`) last."""
     named = {ref: n for n, ref in enumerate(dict.fromkeys(_named(resources[plan])))}
     found: dict[str, list[Ref]] = {}
-    for ref in sorted(resources, key=lambda r: named.get(r, len(named))):
+    for ref in sorted(resources, key=lambda r: (r in joined, named.get(r, len(named)))):
         if ref == plan or ref.type in NO_SECTION:
             continue
         found.setdefault(_part(resources[ref]).title, []).append(ref)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -149,6 +149,17 @@ class Sentences:
 
     def flag(self, r: Mapping[str, Any]) -> Thing:
         return Thing(coded(r.get("code")) or self.say("A warning that is not described"), {"now": self.say("Please note"), "over": self.say("Over"), "not yet": self.say("Not yet")}[flag_stands(r, self.today)])
+
+    def elsewhere(self, thing: Thing) -> Thing:
+        """The same, of another record of the same person (`joined`)."""
+        where = self.say("In another record about me") if self.own else self.say("In another record of this person")
+        return replace(thing, rows=(Row(self.say("Where it is written"), where), *thing.rows))
+
+    def more_than_once(self) -> str:
+        """What a reader is told who sees anything of another record of the person."""
+        mine = self.say("You are in our books more than once. Your allergies, warnings, medicines and plans for a crisis from there are here too.")
+        theirs = self.say("This person is in our books more than once. What you may see of their other record is here too: allergies, warnings, medicines and plans for a crisis.")
+        return mine if self.own else theirs
 
     def in_a_crisis(self, c: Mapping[str, Any]) -> Thing:
         ready = [f"{a.get('item', '')}: {a['where']}" if a.get("where") else str(a.get("item", "")) for a in objects(c.get("anticipatory"))]

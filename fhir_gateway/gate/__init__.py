@@ -31,7 +31,7 @@ from .foreign_consents import (
     theirs,
     uncomputable,
 )
-from .gathering import everything, plan_document
+from .gathering import everything, joined, plan_document
 from .given import Given, given
 from .headings import title
 from .joining_plans import join_plans
@@ -76,7 +76,7 @@ __all__ = [
     "choose", "claim", "claimed_now", "claims_about", "clash", "clashes", "compartment", "confirm", "confirming", "conflicts", "copyable", "counted",
     "counted_over_all", "create", "current", "details", "disown", "drafts_for", "drafts_seen", "emergencies", "end_claim", "end_emergency",
     "end_foreign", "enrolled", "enter", "events", "everything", "explain", "find", "given", "grounds", "hear", "history", "historyset",
-    "house_context", "identified", "inbox", "is_newest", "its_line", "join_plans", "judge", "keep_foreign", "keepers", "kept_for",
+    "house_context", "identified", "inbox", "is_newest", "its_line", "join_plans", "joined", "judge", "keep_foreign", "keepers", "kept_for",
     "labelled_by_these", "last_looked", "last_written", "launched", "link", "link_to", "linked", "main_plan_of", "may", "may_be_no", "may_keep",
     "may_look", "may_send", "may_share", "meant", "meta_of", "my_choice", "my_notices", "my_questions", "named", "nobody_yet", "not_launched",
     "not_recognised", "only_opens", "organisation_called", "over_foreign", "own_labels", "owner_known", "owner_of", "part_of", "patch",

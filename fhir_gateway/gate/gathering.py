@@ -10,10 +10,13 @@ from typing import Any
 from ..domain import bundle, document, mapping, said_again, strict
 from ..domain import search as searching
 from ..domain.directory import NO_PATIENT_DATA
+from ..domain.joined import believed
 from ..domain.mapping.names import is_main
+from ..domain.merged import records_of
 from ..domain.primitives import whole
 from ..domain.problem import Problem
 from ..domain.search import Query, Term, date_span
+from ..domain.shown_plan import shown_plan
 from ..domain.standing import Standing
 from ..domain.types import CONFIDENTIALITY, All, Always, Has, Note, Predicate, Ref, Stored
 from ..tables import load_tables
@@ -39,6 +42,9 @@ GATHERED_AT_ONCE = 200
 AHEAD = 20  # looked at together to see whether there is a next page
 NAMED_AT_ONCE = 5_000  # references that are looked up in one go for a document
 EVERYTHING = ("_count", "_type", "_since", "start", "end")
+JOINED = (  # of a record that is read with another of the same person: what somebody must know at once, and whose it is
+    "Patient", "AllergyIntolerance", "Flag", "CarePlan", "CareTeam", "RelatedPerson", "MedicationStatement", "MedicationRequest",
+)  # fmt: skip
 
 
 async def everything(ctx: Context, patient: str | None, params: Sequence[tuple[str, str]] = ()) -> Page:
@@ -79,13 +85,37 @@ async def gathered(ctx: Context, person: str) -> list[Stored]:
     standings = await stand(ctx.house, [person], None, ctx.place)
     standings |= await stand(ctx.house, await beside(ctx, (), {person}), None, ctx.place)
     look = _Look(ctx, Query((), ()), All((Has("patient", frozenset({person})), reach_of(ctx, standings))), standings, (None, None))
-    hits: list[Stored] = []
-    after: tuple[Any, ...] | None = None
-    while True:
-        found, after = await look.some(GATHERED_AT_ONCE, after)
-        hits += found
-        if after is None:
-            return [*hits, *await _directory_around(ctx, hits)]
+    hits = await look.whole()
+    return [*hits, *await _directory_around(ctx, hits)]
+
+
+async def gathered_of_others(ctx: Context, person: str) -> dict[str, list[Stored]]:
+    """What of the other records of this person (`Patient/…`, as an operator merged them) must be known to who reads this one (`JOINED`), by record: what
+    this asker may see of each by its own consents, with what it names of the directory. A record of which they see nothing is not there.
+
+    One look for all of them, and none where nothing is merged. Nothing is written down: whoever hands any of it out does that.
+    """
+    others = sorted(records_of((await stand(ctx.house, [person], None, ctx.place))[person]) - {person})
+    if not others:
+        return {}
+    standings = await stand(ctx.house, others, None, ctx.place)
+    standings |= await stand(ctx.house, await beside(ctx, JOINED, set(others)), None, ctx.place)
+    look = _Look(ctx, Query(JOINED, ()), All((Has("patient", frozenset(others)), reach_of(ctx, standings))), standings, (None, None))
+    out: dict[str, list[Stored]] = {}
+    for hit in await look.whole():
+        if person not in hit.facts.patients:  # else it is read in this one
+            out.setdefault(next(o for o in others if o in hit.facts.patients), []).append(hit)
+    return {record: [*out[record], *await _directory_around(ctx, out[record])] for record in others if record in out}
+
+
+async def joined(ctx: Context, patient: str) -> dict[str, list[dict[str, Any]]]:
+    """The same of the person with this id, as this reader may have it, decoded; it is written down in the trail of each record, as a search: its plan
+    was not opened. Empty where they see nothing of another."""
+    found = await gathered_of_others(ctx, f"Patient/{patient}")
+    given = [s for stored in found.values() for s in stored]
+    if given:
+        await handed_out(ctx, given, *await _disclosed(ctx, "E", "search", given))
+    return {record: [strict.decode((await leaving(ctx, s))[0]) for s in stored] for record, stored in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +137,14 @@ class _Look:
             hits += leaving
             if after is None or len(hits) >= count:
                 return hits, after if await self._goes_on(after) else None
+
+    async def whole(self) -> list[Stored]:
+        """All that leaves."""
+        hits, after = await self.some(GATHERED_AT_ONCE, None)
+        while after is not None:
+            found, after = await self.some(GATHERED_AT_ONCE, after)
+            hits += found
+        return hits
 
     async def _goes_on(self, after: tuple[Any, ...] | None) -> bool:
         while after is not None:
@@ -225,17 +263,27 @@ async def plan_document(ctx: Context, id: str) -> bytes:
     if stored.deleted:
         await ctx.house.store.commit(*notes(ctx, "R", "document", decision, stored.facts, ref))
         raise Problem("gone", "This was deleted.")
-    others, left = await _around(ctx, stored, await _parts_of(ctx, stored))
+    own, joined = await _parts_of(ctx, stored)
+    others, left = [[s for s in found if joined.takes(s)] for found in await _around(ctx, stored, own, joined.parts)]
     await handed_out(ctx, [stored, *others], *await _disclosed(ctx, "R", "document", [stored, *others]))
     parts = [(s.ref, (await leaving(ctx, s))[0]) for s in (stored, *others)]
     parts = _named_in(ctx, parts)
     resources = {r: strict.decode(raw) for r, raw in parts}
-    read = mapping.read(resources.values(), load_tables(), homeless=False, main=str(ref) if is_main(resources[ref]) else None)
+    where = {s.ref: joined.record_of(s) for s in others}
+    read, *there = [_read_of(resources, where, r, str(ref) if not r and is_main(resources[ref]) else None) for r in ("", *joined.records)]
+    told = {r: there[joined.records.index(w)] for r, w in where.items() if w}
     front = document.composition(
-        ref, resources, document.Read(read.plan, read.became), id=ctx.house.new_id(), at=ctx.at, base=ctx.house.base_url,
-        confidentiality=_highest([stored, *others, *left]), left=[strict.decode((await rendering(ctx, s))[0]) for s in left],
+        ref, resources, read, id=ctx.house.new_id(), at=ctx.at, base=ctx.house.base_url,
+        confidentiality=_highest([stored, *others, *left]), left=[strict.decode((await rendering(ctx, s))[0]) for s in left], joined=told,
     )  # fmt: skip
     return bundle.document(strict.dump(front), front["id"], parts, ctx.house.base_url, identifier=ctx.house.new_id(), at=ctx.at)
+
+
+def _read_of(resources: Mapping[Ref, Any], where: Mapping[Ref, str], record: str, main: str | None) -> document.Read:
+    """What those of one record (`where`; "" for the plan's own) make with what is nobody's; of another record with whom its crisis plans say to ring."""
+    those = [r for ref, r in resources.items() if where.get(ref, "") == record or ref.type in NO_PATIENT_DATA]
+    read = mapping.read(those, load_tables(), homeless=False, main=main)
+    return document.Read(shown_plan(read.plan, read.became, those) if record else read.plan, read.became)
 
 
 def _named_in(ctx: Context, parts: Sequence[tuple[Ref, bytes]]) -> list[tuple[Ref, bytes]]:
@@ -255,20 +303,45 @@ def _highest(parts: Sequence[Stored]) -> str:
     return max((s.facts.confidentiality for s in parts if s.facts.patients), key=CONFIDENTIALITY.__getitem__)
 
 
-async def _parts_of(ctx: Context, plan: Stored) -> list[Stored]:
-    """What belongs to a person's main plan though the plan does not refer to it (`document.belongs`); nothing of any other plan."""
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """Of the other records of a person what goes into the document of their plan, and of all of them what nobody believes (`joined.believed`)."""
+
+    records: tuple[str, ...] = ()
+    parts: tuple[Stored, ...] = ()
+    not_believed: frozenset[Ref] = frozenset()
+    person: str = ""
+
+    def record_of(self, s: Stored) -> str:
+        """Which of the others this is of; "" of the plan's own and of what is nobody's."""
+        return next((r for r in self.records if r in s.facts.patients and self.person not in s.facts.patients), "")
+
+    def takes(self, s: Stored) -> bool:
+        """Whether this goes into the document; of another record nothing but its parts, and who is meant in them."""
+        return s.ref not in self.not_believed and (not self.record_of(s) or s.ref in {p.ref for p in self.parts} or document.goes_along(s.ref.type))
+
+
+async def _parts_of(ctx: Context, plan: Stored) -> tuple[list[Stored], _Joined]:
+    """What belongs to a person's main plan though the plan does not refer to it (`document.belongs`), and what of their other records goes with it (`document.joins`);
+    nothing of any other plan."""
     body = strict.decode((await rendering(ctx, plan))[0])
     if not is_main(body) or len(plan.facts.patients) != 1:
-        return []
-    found = [s for s in await gathered(ctx, plan.facts.patients[0]) if s.ref != plan.ref and s.facts.patients]
-    return [s for s in found if document.belongs(strict.decode((await rendering(ctx, s))[0]), plan.ref)]
+        return [], _Joined()
+    person = plan.facts.patients[0]
+    found = [s for s in await gathered(ctx, person) if s.ref != plan.ref and s.facts.patients]
+    own = [(s, r) for s in found if document.belongs(r := strict.decode((await rendering(ctx, s))[0]), plan.ref)]
+    others = await gathered_of_others(ctx, person)
+    theirs = [[(s, r) for s in stored if s.facts.patients and document.joins(r := strict.decode((await rendering(ctx, s))[0]))] for stored in others.values()]
+    seen = {id(r) for record in believed([[r for _, r in record] for record in (own, *theirs)]) for r in record} if others else set()
+    no = frozenset(s.ref for record in (own, *theirs) for s, r in record if id(r) not in seen) if others else frozenset()
+    return [s for s, _ in own], _Joined(tuple(others), tuple(s for record in theirs for s, _ in record), no, person)
 
 
-async def _around(ctx: Context, plan: Stored, parts: Sequence[Stored]) -> tuple[list[Stored], list[Stored]]:
+async def _around(ctx: Context, plan: Stored, parts: Sequence[Stored], joined: Sequence[Stored]) -> tuple[list[Stored], list[Stored]]:
     """(what goes with the plan, what there is no room for): its parts, what it names, what these name, and what those name, each under this
-    reader's own permission. Each turn (`document.turn`) brings what it names along, before the next has a place."""
+    reader's own permission; of other records (`joined`) with what each names. Each turn (`document.turn`) brings what it names along, before the next has a place."""
     named = {s.ref: s for s in await _named(ctx, [plan], {plan.ref})}
-    own, near = {s.ref for s in parts}, {s.ref: s for s in parts} | named
+    own, near = {s.ref for s in parts}, {s.ref: s for s in parts} | named | {s.ref: s for s in joined}
     seen, left = {plan.ref: plan}, dict[Ref, Stored]()
 
     def seat(found: Iterable[Stored]) -> list[Stored]:

@@ -9,22 +9,32 @@ import base64
 import hmac
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from ..domain import strict
 from ..domain.audit import PRINTED_FOR
+from ..domain.merged import records_of
 from ..domain.problem import Problem, not_found
 from ..domain.rendering import rendered
-from ..domain.types import Actor, Cut, Decision, Has, Keep, Note, Stored
+from ..domain.types import Actor, Cut, Decision, Has, Keep, Stored
 from ..store.base import Taken
-from .context import Context, House, directory_now, need_scope, note, views_of, why_shown
+from .context import (
+    Context,
+    House,
+    directory_now,
+    need_scope,
+    note,
+    stand,
+    views_of,
+    why_shown,
+)
 from .entering import house_context
-from .gathering import gathered
+from .gathering import gathered, gathered_of_others
 from .previewing import NOT_SHOWN
 from .somebody import askers
 
@@ -39,7 +49,7 @@ SOMEBODY: Final = Actor("system", frozenset(), "", "")
 TOKEN: Final = re.compile(r"[a-z2-7]{26}\Z")  # 128 bits
 
 Resources = Sequence[dict[str, Any]]
-Digest = Callable[[Resources], str]
+Digest = Callable[[Resources, Sequence[Resources]], str]  # of a record, and of what is read with it of each other of the same person
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,7 @@ class Printed:
     """What goes on paper: the resources as this reader may have them, decoded; version, its digest, and the token of the link."""
 
     resources: list[dict[str, Any]]
+    others: list[list[dict[str, Any]]]  # the same of each other record of the person (`gathering.joined`)
     number: int
     digest: str
     token: str
@@ -89,10 +100,10 @@ async def printed(ctx: Context, patient: str, digest: Digest, whom: str = "", pu
     if shown is None:
         await ctx.house.store.commit(note(ctx, "R", "print", None, (person,), patient=person, allowed=False, detail=f"{PRINTED_FOR}{whom}"))
         raise not_found()
-    reader, stored, resources = shown
-    said = digest(resources)
-    why = await why_shown(reader, [s for s in stored if person in s.facts.patients])
-    refs = tuple(str(s.ref) for s in stored if person in s.facts.patients)
+    reader, stored, resources, others = shown
+    said = digest(resources, others)
+    about = {p: [s for s in stored if p in s.facts.patients] for p in dict.fromkeys((person, *sorted({p for s in stored for p in s.facts.patients})))}
+    why = {p: await why_shown(reader, theirs) for p, theirs in about.items()}
     while True:
         key = f"{person} {whom}"
         raw = await ctx.house.store.kept(VERSION, key, ctx.at)
@@ -100,15 +111,16 @@ async def printed(ctx: Context, patient: str, digest: Digest, whom: str = "", pu
         number = known.number + (known.digest != said)
         token = _token(ctx.house)
         link = Link(person, whom, purpose, number, said, ctx.at.isoformat())
-        row = note(ctx, "R", "print", why, refs, patient=person, allowed=True, detail=f"version {number}{PRINTED_FOR}{whom}")
+        detail = f"version {number}{PRINTED_FOR}{whom}"
+        rows = [note(ctx, "R", "print", why[p], tuple(str(s.ref) for s in theirs), patient=p, allowed=True, detail=detail) for p, theirs in about.items()]
         try:
             await ctx.house.store.commit(
                 Keep(VERSION, key, msgspec.json.encode(Version(number, said)), if_absent=raw is None, if_value=raw),
-                Keep(LINK, _name(token), msgspec.json.encode(link), ctx.at + KEPT), *_rows(ctx, row, stored),
+                Keep(LINK, _name(token), msgspec.json.encode(link), ctx.at + KEPT), *rows,
             )  # fmt: skip
         except Taken:
             continue  # somebody printed meanwhile: count on from theirs
-        return Printed(resources, number, said, token, whom, whom == person)
+        return Printed(resources, others, number, said, token, whom, whom == person)
 
 
 async def is_newest(house: House, token: str, digest: Digest, asking: Context | None = None) -> bool | None:
@@ -139,7 +151,7 @@ async def _still_newest(house: House, name: str, link: Link, digest: Digest) -> 
     for asking in await askers(house, link.whom, link.purpose):
         shown = await _shown(asking, link.person, None, [asking])
         try:
-            newest = newest or (shown is not None and digest(shown[2]) == link.digest)
+            newest = newest or (shown is not None and digest(*shown[2:]) == link.digest)
         except Problem:
             continue
     house._papers[name] = (now, mark, newest)
@@ -150,8 +162,9 @@ async def _still_newest(house: House, name: str, link: Link, digest: Digest) -> 
 
 
 async def _written(house: House, person: str, since: datetime) -> bool:
-    """Was anything of this person's record written since: one look at an index."""
-    return bool((await house.store.history(None, None, Has("patient", frozenset({person})), since=since, count=1)).hits)
+    """Was anything of this person's records written since: one look at an index."""
+    records = records_of((await stand(house, [person]))[person])
+    return bool((await house.store.history(None, None, Has("patient", records), since=since, count=1)).hits)
 
 
 async def printed_plan_of(house: House, token: str) -> str | None:
@@ -161,6 +174,15 @@ async def printed_plan_of(house: House, token: str) -> str | None:
 
 
 # -- who reads, and what ----------------------------------------------------------------------------------------------
+
+
+class _Seen(NamedTuple):
+    """Who reads, all that goes on the paper, and it as they may have it: of the record, and of each other record of the person."""
+
+    reader: Context
+    stored: list[Stored]
+    resources: list[dict[str, Any]]
+    others: list[list[dict[str, Any]]]
 
 
 async def _readers(ctx: Context, person: str, whom: str, purpose: str) -> tuple[Context | None, list[Context]]:
@@ -176,9 +198,10 @@ async def _readers(ctx: Context, person: str, whom: str, purpose: str) -> tuple[
 
 async def _shown(
     ctx: Context, person: str, own: Context | None, theirs: Iterable[Context]
-) -> tuple[Context, list[Stored], list[dict[str, Any]]] | None:
+) -> _Seen | None:
     """Of several ways to sign in the one that sees most; None where no plan is among it."""
     mine = {s.ref for s in await gathered(own, person)} if own is not None else None
+    also = {s.ref for found in (await gathered_of_others(own, person)).values() for s in found} if own is not None else None
     best: tuple[Context, list[Stored]] | None = None
     for reader in theirs:
         found = [s for s in await gathered(reader, person) if s.ref.type not in NOT_SHOWN and (mine is None or s.ref in mine)]
@@ -187,22 +210,15 @@ async def _shown(
     if best is None or not any(s.ref.type == "CarePlan" for s in best[1]):
         return None
     reader, stored = best
-    return reader, stored, [await _as_both(own, reader, s) for s in stored]
+    joined = [[s for s in found if also is None or s.ref in also] for found in (await gathered_of_others(reader, person)).values()]
+    others = [[await _as_both(own, reader, s) for s in found] for found in joined if found]
+    return _Seen(reader, [*stored, *(s for found in joined for s in found)], [await _as_both(own, reader, s) for s in stored], others)
 
 
 async def _as_both(own: Context | None, reader: Context, stored: Stored) -> dict[str, Any]:
     """One resource as the reader may have it, and who prints for them, too."""
     views = await views_of(reader, stored) | (await views_of(own, stored) if own is not None else Cut(0))
     return dict(rendered(strict.decode(stored.body or b"{}"), views))
-
-
-def _rows(ctx: Context, row: Note, stored: Iterable[Stored]) -> list[Note]:
-    """The row, and one for each other person whom something of it speaks of."""
-    others: dict[str, list[str]] = {}
-    for s in stored:
-        for p in set(s.facts.patients) - {row.patient}:
-            others.setdefault(p, []).append(str(s.ref))
-    return [row, *(replace(row, id=ctx.house.new_id(), patient=p, refs=tuple(sorted(refs))) for p, refs in sorted(others.items()))]
 
 
 # -- the link ---------------------------------------------------------------------------------------------------------

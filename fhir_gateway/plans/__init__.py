@@ -7,6 +7,7 @@ by a tag, `https://fhir-gateway.example/id/original|<its first address>`, so imp
 from .beside import Opened, medicines_beside
 from .bringing import bring_in, bring_in_files
 from .editing import Item, edit, item, item_then, kind_of
+from .joining import joined
 from .keeping import Saved, load, opened, save, version_of
 from .texts import (
     as_written,
@@ -23,6 +24,6 @@ from .texts import (
 )
 
 __all__ = [
-    "Item", "Opened", "Saved", "as_written", "bring_in", "bring_in_files", "edit", "from_fhir", "from_partner", "is_plan", "item", "item_then", "kind_of",
+    "Item", "Opened", "Saved", "as_written", "bring_in", "bring_in_files", "edit", "from_fhir", "from_partner", "is_plan", "item", "item_then", "joined", "kind_of",
     "load", "medicines_beside", "opened", "parts", "read_plan", "read_resources", "refuse_several", "save", "schema", "to_fhir", "to_partner", "version_of",
 ]  # fmt: skip

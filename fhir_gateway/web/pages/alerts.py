@@ -5,13 +5,14 @@ AllergyIntolerance and Flag, https://hl7.org/fhir/R4/allergyintolerance.html, ht
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
 from ...domain.alerts import flag_stands, is_unsure, none_known
-from .plan_items import Item, lines, list_of, thing
+from ...domain.joined import Record, believed
+from .plan_items import Item, elsewhere, lines, list_of, thing
 from .words import _, day, short
 
 TYPES: Final = ("AllergyIntolerance", "Flag")
@@ -44,16 +45,22 @@ class Alerts:
         return bool(self.allergies or self.none_known or self.warnings)
 
 
-def alerts(record: Iterable[Mapping[str, Any]], today: date, *, own: bool) -> Alerts:
-    """Of the resources of one person, those that hold now first; what was entered in error is left out."""
-    held = [dict(r) for r in record]
+def alerts(record: Record, today: date, *, own: bool, others: Sequence[Record] = ()) -> Alerts:
+    """Of the resources of one person, and of each of their other records; those that hold now first. What was entered in error is left out."""
+    first, *more = believed([record, *others])
+    theirs = [dict(r) for held in more for r in held]
+    held, from_there = [*(dict(r) for r in first), *theirs], {id(r) for r in theirs}
+
+    def where(r: Mapping[str, Any]) -> str:
+        return elsewhere(own) if id(r) in from_there else ""
+
     allergies = [r for r in held if r.get("resourceType") == "AllergyIntolerance" and _status(r, "verificationStatus") != "entered-in-error"]
     flags = [r for r in held if r.get("resourceType") == "Flag" and r.get("status") != "entered-in-error"]
     none = [r for r in allergies if none_known(r)]
     return Alerts(
-        tuple(_allergy(r, own) for r in sorted((r for r in allergies if r not in none), key=_urgency)),
-        tuple(_said_none(r) for r in none),
-        tuple(_flag(r, today) for r in sorted(flags, key=lambda r: (_over(r, today)[0], str(_period(r).get("start") or "")))),
+        tuple(replace(_allergy(r, own), where=where(r)) for r in sorted((r for r in allergies if r not in none), key=_urgency)),
+        tuple(" ".join(t for t in (_said_none(r), f"{where(r)}." if where(r) else "") if t) for r in none),
+        tuple(replace(_flag(r, today), where=where(r)) for r in sorted(flags, key=lambda r: (_over(r, today)[0], str(_period(r).get("start") or "")))),
     )
 
 

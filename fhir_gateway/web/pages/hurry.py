@@ -18,6 +18,7 @@ from ...gate import Context
 from .alerts import TYPES, alerts
 from .changes import MOST_CHANGES, changed_since
 from .frame import Pages, go, show
+from .joined import joined
 from .plan_items import Item, Line, list_of, thing
 from .plan_view import PlanView, plan_view, preferred_name
 from .team import id_of
@@ -31,13 +32,15 @@ async def in_a_hurry(pages: Pages, request: Request, ctx: Context) -> Response:
     id = id_of(request)
     since = await gate.last_looked(ctx, id)
     seen = await plans.opened(ctx, id, TYPES)
+    more = await joined(ctx, id, own=False)
     shown = seen.shown(_)
     view = plan_view(shown, today(ctx.at), own=False)
     now = tuple(c for c in view.crisis if c["in_force"])
+    theirs = tuple(c for j in more.plans for c in j.crisis)
     return await show(
-        pages, request, "in_a_hurry.html", ctx=ctx, plan=replace(view, crisis=now), others=len(view.crisis) - len(now), person=id, own=False, refs={}, name=preferred_name(thing(seen.plan.get("person"))) or _("The person"),
-        born=day(thing(seen.plan.get("person")).get("birth_date")), matters=_matters(seen.plan, view), alerts=alerts(seen.record, today(ctx.at), own=False), ring=_ring(shown, today(ctx.at)),
-        since=moment(since) if since else "", changed=await changed_since(ctx, seen.record, since), more=MOST_CHANGES,
+        pages, request, "in_a_hurry.html", ctx=ctx, plan=replace(view, crisis=(*now, *theirs)), joined=more, brief=True, others=len(view.crisis) - len(now), person=id, own=False, refs={}, name=preferred_name(thing(seen.plan.get("person"))) or _("The person"),
+        born=day(thing(seen.plan.get("person")).get("birth_date")), matters=_matters(seen.plan, view), alerts=alerts(seen.record, today(ctx.at), own=False, others=more.records), ring=_ring(shown, today(ctx.at)),
+        since=moment(since) if since else "", changed=await changed_since(ctx, more.believed(seen.record), since), more=MOST_CHANGES,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from .acts import ACTS, OTHERWISE
 from .alerts import TYPES, alerts
 from .changes import last_changes
 from .frame import Pages, show
+from .joined import joined
 from .names import bodies, names, own_id
 from .plan_view import plan_view
 from .timeline import Look, timeline
@@ -45,14 +46,14 @@ async def my_plan(pages: Pages, request: Request, ctx: Context, errors: Mapping[
         if p.kind not in ("not-found", "gone"):
             raise
         mine = plans.Opened({}, [])
-    asked = await tasks.about(ctx, shown)
+    asked, more = await tasks.about(ctx, shown), await joined(ctx, shown, own=True)
     turned, asks = filled_in(mine.record), await follow_ups.due_for(ctx, shown)
-    empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned)
-    view = plan_view(mine.shown(_), today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned, medicines=plans.medicines_beside(mine, _))
-    first = alerts(mine.record, today(ctx.at), own=True)
+    empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned or any(more.plans))
+    view = plan_view(mine.shown(_), today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned, medicines=plans.medicines_beside(mine, _), joined=more.plans)
+    first = alerts(mine.record, today(ctx.at), own=True, others=more.records)
     refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES} | kept_as(mine.record) | _medicines(mine.record)
     return await show(
-        pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, asks=asks, tasks=asked, refs=refs, alerts=first, others=others,
+        pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, asks=asks, tasks=asked, refs=refs, alerts=first, joined=more, others=others,
         drafts=await volunteers.waiting(ctx, shown), clashes=await versions.waiting(ctx, f"Patient/{shown}"), errors=errors or {}, done=request.query_params.get("done", ""),
         edits=await editing.links(ctx, mine), edit_base="/my-plan/edit", reviews=await reviews.due_for(ctx, mine.record),
     )  # fmt: skip

@@ -30,6 +30,12 @@ class Item:
     picture: Progress | None = None
     codes: tuple[str, ...] = ()
     wheel: Wheel | None = None
+    where: str = ""  # that it stands in another record of the person
+
+
+def elsewhere(own: bool) -> str:
+    """That something stands in another record of the same person."""
+    return _("In another record about me") if own else _("In another record of this person")
 
 
 def list_of(plan: dict[str, Any], key: str) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from types import MappingProxyType
 from typing import Any
@@ -42,13 +42,25 @@ def in_the_way(plan: dict[str, Any], goal: dict[str, Any], name: Name) -> str:
     return "\n".join(note({**b, "by": b.get("said_by")}, name) for b in mine)
 
 
-def medicines(mine: Sequence[dict[str, Any]], name: Name, beside: Sequence[dict[str, Any]] = (), today: date | None = None) -> tuple[Item, ...]:
-    """All of them but mistakes, those that are over by `today` last. `beside`: of the record; one of the plan says where the record says otherwise of it."""
+def medicines(mine: Sequence[dict[str, Any]], name: Name, beside: Sequence[dict[str, Any]] = (), today: date | None = None, theirs: Sequence[Item] = ()) -> tuple[Item, ...]:
+    """All of them but mistakes, those that are over by `today` last. `beside`: of the record; one of the plan says where the record says otherwise of it.
+    `theirs`: of other records of the person, as `taken_elsewhere` gives them."""
+    now, over = _now_and_over(mine, name, beside, today)
+    return (*now, *theirs, *over)
+
+
+def taken_elsewhere(mine: Sequence[dict[str, Any]], name: Name, beside: Sequence[dict[str, Any]], today: date, where: str) -> tuple[Item, ...]:
+    """Of another record of the person those that are not over. An id that it has there means another thing here."""
+    return tuple(replace(m, id="", where=where) for m in _now_and_over(mine, name, beside, today)[0])
+
+
+def _now_and_over(mine: Sequence[dict[str, Any]], name: Name, beside: Sequence[dict[str, Any]], today: date | None) -> tuple[list[Item], list[Item]]:
     every = [*mine, *beside]
     called = {str(m.get("id")): str(m.get("text") or "") for m in every}
     record = by_name(told(m) for m in beside)
     says = {id(m): "\n".join(as_told(t) for t in otherwise(told(m, today), record)) for m in mine} if record else {}
-    return tuple(medicine(m, name, called, says.get(id(m), ""), today) for m in sorted(every, key=lambda m: taken(m, today) in OVER) if taken(m) != "a mistake")
+    meant = [(taken(m, today) in OVER, medicine(m, name, called, says.get(id(m), ""), today)) for m in every if taken(m) != "a mistake"]
+    return [i for over, i in meant if not over], [i for over, i in meant if over]
 
 
 def as_told(t: Told) -> str:

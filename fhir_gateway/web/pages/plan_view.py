@@ -17,7 +17,7 @@ from ...domain.written_down import standing
 from . import plan_more as more
 from .languages import locale
 from .pictures import progress
-from .plan_items import Item, Line, lines, list_of, note, span, texts, thing, undescribed
+from .plan_items import Item, Line, elsewhere, lines, list_of, note, span, texts, thing, undescribed
 from .words import _, day
 
 ABOUT = {
@@ -83,24 +83,16 @@ class PlanView:
         return [(anchor, text) for anchor, text, there in every if there]
 
 
-def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[str, str] = MappingProxyType({}), filled_in: tuple[Item, ...] = (), medicines: Sequence[dict[str, Any]] = ()) -> PlanView:
+def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[str, str] = MappingProxyType({}), filled_in: tuple[Item, ...] = (), medicines: Sequence[dict[str, Any]] = (), joined: Sequence[Elsewhere] = ()) -> PlanView:
     """`own`: the reader is the person, who is then called "I" and not by name. `changes`: as `changes.last_changes` gives them. `filled_in`: wheels of forms.
-    `medicines`: those of the record that the plan does not hold."""
+    `medicines`: those of the record that the plan does not hold. `joined`: of other records of the person."""
     person = thing(plan.get("person"))
-    full = preferred_name(person)
-    names = _names(plan, _("Me") if own else full)
-
-    def name(id: Any) -> str:
-        if not id:
-            return ""
-        return names.get(str(id)) or (_("Somebody") if ID.fullmatch(str(id)) else str(id))
-
+    full, name = preferred_name(person), _namer(plan, own)
     team = list_of(plan, "team")
     key = next((str(m.get("name", "")) for m in team if is_key_worker(m, today)), "")
     about = thing(plan.get("about_me"))
     review = thing(plan.get("review"))
     goals = {str(g.get("id")): g.get("text") for g in list_of(plan, "goals")}
-    reached = {str(m.get("id")): _reached(m, name, today) for m in (*team, *list_of(plan, "contacts"))}
     return PlanView(
         title=title(plan, _("My plan") if own else _("Care and support plan"), _),
         name=full,
@@ -109,7 +101,7 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         needs=tuple(_need(n, name) for n in list_of(plan, "needs")),
         goals=tuple(_goal(g, today, name, changes.get(str(g.get("id")), ""), more.in_the_way(plan, g, name)) for g in list_of(plan, "goals")),
         actions=tuple(_action(a, name, goals) for a in list_of(plan, "actions")),
-        crisis=tuple(_crisis(c, name, reached) for c in crisis_plans(plan)),
+        crisis=tuple(sorted((*_crises(plan, name, today), *(c for j in joined for c in j.crisis)), key=lambda c: not c["in_force"])),
         team=tuple(_member(m, today) for m in team_of(plan)),
         contacts=tuple(_contact(c, today) for c in list_of(plan, "contacts")),
         key_worker=key,
@@ -126,8 +118,45 @@ def plan_view(plan: dict[str, Any], today: date, *, own: bool, changes: Mapping[
         risks=tuple(more.risk(r, plan, name) for r in list_of(plan, "risks")),
         itself=more.itself(plan, name),
         changed=changes.get("", ""),
-        medicines=more.medicines(list_of(plan, "medicines"), name, medicines, today),
+        medicines=more.medicines(list_of(plan, "medicines"), name, medicines, today, [m for j in joined for m in j.medicines]),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What counts today of a plan in another record of the same person, each said to be from there: crisis plans in force, medicines that are not over."""
+
+    crisis: tuple[dict[str, Any], ...]
+    medicines: tuple[Item, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.crisis or self.medicines)
+
+
+def from_elsewhere(plan: dict[str, Any], today: date, *, own: bool, medicines: Sequence[dict[str, Any]] = ()) -> Elsewhere:
+    """Of the plan of another record, and of the medicines beside it there."""
+    name, where = _namer(plan, own), elsewhere(own)
+    return Elsewhere(
+        tuple({**c, "where": where} for c in _crises(plan, name, today) if c["in_force"]),
+        more.taken_elsewhere(list_of(plan, "medicines"), name, medicines, today, where),
+    )
+
+
+def _namer(plan: dict[str, Any], own: bool) -> Callable[[Any], str]:
+    """Says whom an id of this plan means."""
+    names = _names(plan, _("Me") if own else preferred_name(thing(plan.get("person"))))
+
+    def name(id: Any) -> str:
+        if not id:
+            return ""
+        return names.get(str(id)) or (_("Somebody") if ID.fullmatch(str(id)) else str(id))
+
+    return name
+
+
+def _crises(plan: dict[str, Any], name: Callable[[Any], str], today: date) -> list[dict[str, Any]]:
+    reached = {str(m.get("id")): _reached(m, name, today) for m in (*list_of(plan, "team"), *list_of(plan, "contacts"))}
+    return [_crisis(c, name, reached) for c in crisis_plans(plan)]
 
 
 def preferred_name(person: dict[str, Any]) -> str:
@@ -236,7 +265,7 @@ def _reached(m: dict[str, Any], name: Callable[[Any], str], today: date) -> str:
 
 def _crisis(c: dict[str, Any], name: Callable[[Any], str], reached: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "state": crisis_state(c, _), "in_force": in_force(c),
+        "state": crisis_state(c, _), "in_force": in_force(c), "where": "",
         "name": str(c.get("name") or _("If things get worse")),
         "lists": [
             (label, items)

@@ -19,6 +19,7 @@ from .alerts import TYPES, alerts
 from .changes import MOST_CHANGES, changed_since, last_changes
 from .finding import LONGEST, literal
 from .frame import Pages, go, show
+from .joined import joined
 from .names import called
 from .patient import my_plan
 from .plan_items import thing
@@ -114,9 +115,10 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
     id = id_of(request)
     since = await gate.last_looked(ctx, id)
     seen = await plans.opened(ctx, id, TYPES)
+    others = await joined(ctx, id, own=False)
     asked = await tasks.about(ctx, id)
     turned = filled_in(seen.record)
-    empty = not (seen.plan.keys() - {"plan", "person"} or asked or turned)
+    empty = not (seen.plan.keys() - {"plan", "person"} or asked or turned or any(others.plans))
     name = preferred_name(thing(seen.plan.get("person"))) or _("The person")
     done = request.query_params.get("done", "")
     return await show(
@@ -124,14 +126,15 @@ async def person(pages: Pages, request: Request, ctx: Context) -> Response:
         request,
         "team_person.html",
         ctx=ctx,
-        plan=plan_view(seen.shown(_), today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name), filled_in=turned, medicines=plans.medicines_beside(seen, _)),
-        alerts=alerts(seen.record, today(ctx.at), own=False),
+        plan=plan_view(seen.shown(_), today(ctx.at), own=False, changes=await last_changes(ctx, seen.record, id, name), filled_in=turned, medicines=plans.medicines_beside(seen, _), joined=others.plans),
+        alerts=alerts(seen.record, today(ctx.at), own=False, others=others.records),
+        joined=others,
         own=False,
         empty=empty,
         tasks=asked,
         person=id,
         since=moment(since) if since else "",
-        changed=await changed_since(ctx, seen.record, since),
+        changed=await changed_since(ctx, others.believed(seen.record), since),
         more=MOST_CHANGES,
         mine=await here_because(ctx, id),
         opens_apps=await pages.opens_apps(),
