@@ -65,7 +65,8 @@ def test_a_golden_message_makes_this(name: str) -> None:
     message = er7.read(sent(name))
     said: dict[str, Any] = {"event": adt.event(message), "person": adt.person(message)}
     if message.event == adt.MERGE:
-        said["former"] = adt.former(message)
+        (pair,) = adt.pairs(message)
+        said |= {"person": pair.kept, "former": pair.gone}
     else:
         said["stay"] = adt.stay(message, "Patient/amina", "Organization/rx9", "trust", None)
         said["otherwise"] = [[o.what, o.theirs] for o in adt.otherwise(message, {"name": [{"given": ["Amina"]}], "gender": "male"})]
@@ -84,7 +85,7 @@ def test_there_are_golden_messages_for_every_event() -> None:
 def comes_to(message: er7.Message) -> list[Any]:
     other = adt.otherwise(message, {"name": [{"given": ["somebody else"]}], "gender": "-"})
     if message.event == adt.MERGE:
-        return [adt.person(message), adt.former(message)]
+        return list(adt.pairs(message))
     return [adt.person(message), adt.stay(message, "Patient/a", "Organization/h", "client", None), [(o.what, o.theirs) for o in other]]
 
 
@@ -137,6 +138,42 @@ def test_separators_are_those_that_the_message_says() -> None:
     assert odd.text("PV1", 3, 9) == "Rehabilitation % Recovery" and odd.text("PID", 5, 2) == plain.text("PID", 5, 2) == "Amina"
 
 
+@pytest.mark.parametrize("field", ["EVN_2", "EVN_6", "MSH_7", "PV1_44", "PV1_45", "PID_29"])
+def test_what_is_yet_to_come_is_not_told_as_what_was(field: str) -> None:
+    segment, number = field.split("_")
+    adt.in_time(er7.read(sent("a03-home", EVN_2="20261127060000", PV1_45="20261127")), AT)  # a clock that is ahead by less than a day
+    with pytest.raises(Problem, match="yet to come") as found:
+        adt.in_time(er7.read(sent("a03-home", **{field: "20990101120000"})), AT)
+    assert (found.value.where, found.value.kind) == (f"{segment}^1^{number}", "invalid")
+
+
+def test_a_stay_that_is_planned_may_begin_when_it_likes() -> None:
+    adt.in_time(er7.read(sent("a08-moved-ward", PV1_2="P", PV1_44="20270301")), AT)
+    with pytest.raises(Problem, match="PV1-44 says 2027-03-01, which is yet to come"):
+        adt.in_time(er7.read(sent("a08-moved-ward", PV1_2="I", PV1_44="20270301")), AT)
+
+
+GROUP = "PID|{0}||{1}^^^NHS||Example^Amina||19510407\r{2}"
+MERGED = "MRG|9990000026^^^NHS||||||Exampel\r"
+
+
+@pytest.mark.parametrize(
+    "groups, where",
+    [
+        ([MERGED], "MRG^1"),
+        ([GROUP.format(1, "9990000018", "")], "PID^1"),
+        ([GROUP.format(1, "9990000018", MERGED), GROUP.format(2, "9990000034", "")], "PID^2"),
+        ([GROUP.format(1, "9990000018", MERGED), MERGED], "MRG^2"),
+        ([GROUP.format(1, "9990000018", MERGED), GROUP.format(2, "99900", MERGED)], "PID^2^3"),
+        ([GROUP.format(1, "9990000018", MERGED)] * 51, "PID^51"),
+    ],
+)
+def test_a_merge_whose_segments_make_no_pairs_is_refused_by_the_segment(groups: list[str], where: str) -> None:
+    with pytest.raises(Problem) as found:
+        adt.pairs(er7.read(("MSH|^~\\&|PAS|RX9|||20261123||ADT^A40|1|P|2.4\rEVN|A40\r" + "".join(groups)).encode()))
+    assert (found.value.where, found.value.kind) == (where, "invalid")
+
+
 def test_what_is_not_said_stays_as_it_was_and_what_ended_stays_ended() -> None:
     first = adt.stay(er7.read(sent("a01-emergency-admission")), "Patient/a", "Organization/h", "trust", None)
     moved = adt.stay(er7.read(sent("a08-moved-ward")), "Patient/a", "Organization/h", "trust", first)
@@ -184,6 +221,8 @@ def test_a_discharge_that_is_cancelled_before_its_time_or_after_it_is_none() -> 
         ("PID_7", "7 April", "PID^1^7", "102", "invalid"),
         ("PID_3", "99900^^^NHS^NHS", "PID^1^3", "102", "invalid"),
         ("PID_3", "9990000018^^^NHS~9990000026^^^NHS", "PID^1^3", "102", "conflict"),
+        ("PV1_45", "20990101\rPID|2||9990000026^^^NHS", "PID^2", "100", "invalid"),
+        ("PV1_45", "20261120\rPV1|2|I", "PV1^2", "100", "invalid"),
     ],
 )
 def test_what_is_wrong_is_named_by_segment_and_field(field: str, value: str, place: str, condition: str, kind: str) -> None:
@@ -395,6 +434,32 @@ def test_a_merge_is_proposed_to_an_operator_and_not_done(demo: Gateway) -> None:
     (item,) = [i for i in demo.lines("sync", "waiting", "--json") if i["kind"] == "inbox" and "merge" in i.get("command", "")]
     assert item["command"].startswith(f"fhir-gateway patients merge {twin} {demo.patient} ") and item["can"] == ["end"]
     assert "link" not in demo.get("patient", f"Patient/{demo.patient}").json()
+
+
+@pytest.mark.slow
+def test_each_pair_of_a_merge_is_proposed_and_one_that_is_wrong_is_named(demo: Gateway) -> None:
+    numbers = ("9990000190", "9990000204", "9990000212")
+    made = [
+        demo.call("hospital", "POST", "Patient", body={
+            "resourceType": "Patient", "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": n}],
+            "name": [{"family": "Twice", "given": ["Ben"]}], "birthDate": "1960-02-03",
+        }).headers["location"].split("/Patient/")[1].split("/")[0] for n in numbers
+    ]  # fmt: skip
+    head = "MSH|^~\\&|PAS|RX9|TIE|ICS|20261123090000||ADT^A40^ADT_A39|{0}|P|2.4\rEVN|A40|20261123090000\r"
+    pair = "PID|||{0}^^^NHS||Twice^Ben||19600203\rPV1|1|I\rMRG|{1}^^^NHS\r"
+    text = head.format("two-pairs") + pair.format(numbers[0], numbers[1]) + pair.format(numbers[0], "9990000220") + pair.format(numbers[0], numbers[2])
+    ahead, before = head.format("ahead").replace("|20261123090000\r", "|20990101\r") + pair.format(numbers[0], numbers[1]), waiting(demo)
+    late = send(demo, ahead.encode())
+    assert acked(late)[:2] == (422, "AE") and segments(late.content)["ERR"][2] == "EVN^1^2" and waiting(demo) == before + 1
+    response = send(demo, text.encode())
+    errs = [line.split("|") for line in response.content.decode().split("\r") if line.startswith("ERR")]
+    assert acked(response)[:2] == (200, "AA") and [(e[2], e[3].split("^")[0]) for e in errs] == [("MRG^1^1", "0"), ("MRG^2^1", "204"), ("MRG^3^1", "0")]
+    assert acked(send(demo, text.encode()))[:2] == (200, "AA")
+    items = [i for i in demo.lines("sync", "waiting", "--json") if i["kind"] == "inbox" and f" {made[0]} " in i.get("command", "")]
+    assert sorted(i["command"].split()[3] for i in items) == sorted(made[1:])
+    wrong = send(demo, (head.format("one-wrong") + pair.format(numbers[0], numbers[1]) + pair.format(numbers[0], numbers[2]).replace("1960", "1961")).encode())
+    assert acked(wrong)[:2] == (409, "AE") and segments(wrong.content)["ERR"][2] == "PID^2^3"
+    assert len([i for i in demo.lines("sync", "waiting", "--json") if i["kind"] == "inbox" and f" {made[0]} " in i.get("command", "")]) == 2
 
 
 def test_one_charity_is_told_of_a_discharge_and_another_is_not(demo: Gateway) -> None:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
 from .er7 import LONGEST_NAME, Message, wrong
 from .identity import NHS_NUMBER, fold
-from .periods import LONDON, interval
-from .periods import instant as instant_of
+from .moments import instant, moment
+from .problem import Problem
 from .vocabulary import ACT_CODE, HL7, OURS
 
 ADMIT, DISCHARGE, UPDATE, MERGE = "ADT^A01", "ADT^A03", "ADT^A08", "ADT^A40"
@@ -25,9 +25,10 @@ NOT_ADMITTED, NOT_DISCHARGED = "ADT^A11", "ADT^A13"  # the admission, or the dis
 EVENTS: Final = (ADMIT, DISCHARGE, UPDATE, NOT_ADMITTED, NOT_DISCHARGED, MERGE)
 NAMES: Final = f"{OURS}/id/hl7v2"  # identifier system of what a sender numbers without a system of its own: /<client>/<authority>
 LONGEST: Final = 200  # characters of one text
+MOST_PAIRS: Final = 50  # of one A40; the standard recommends one
+AHEAD: Final = timedelta(days=1)  # how far a sender's clock may be before ours
 NHS_OID: Final = "2.16.840.1.113883.2.1.4.1"
 _NHS: Final = frozenset({"NHS", "NHSNBR", "NHSN", "NHSNUMBER"})
-_TIME: Final = re.compile(r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(\d\d)?(?:(\d\d)(?:\.\d{1,6})?)?)?)?)?([+-]\d{4})?", re.ASCII)
 _CLASSES: Final = {  # PV1-2, table 0004 -> v3-ActCode
     "I": ("IMP", "inpatient encounter"), "E": ("EMER", "emergency"), "O": ("AMB", "ambulatory"), "P": ("PRENC", "pre-admission"),
     "R": ("AMB", "ambulatory"), "B": ("IMP", "inpatient encounter"), "D": ("SS", "short stay"),
@@ -75,7 +76,7 @@ def nhs_numbers(m: Message, segment: str, field: int) -> list[str]:
         if authority & _NHS or NHS_OID in authority or kind in ("NH", "NHS"):
             number = m.text(segment, field, repetition=n).replace(" ", "").replace("-", "")
             if number and not re.fullmatch(r"\d{10}", number, re.ASCII):
-                raise wrong("An NHS number has ten digits.", f"{segment}^1^{field}", "102")
+                raise wrong("An NHS number has ten digits.", f"{segment}^{m.nth}^{field}", "102")
             out += [number] if number else []
     return list(dict.fromkeys(out))
 
@@ -84,9 +85,11 @@ def person(m: Message) -> dict[str, Any]:
     """Whom the message says that it is about, as a Patient: what is compared, and nothing else. Problem invalid."""
     if not m.has("PID"):
         raise wrong("There is no PID segment: whom this is about is not said.", "PID", "100")
+    if m.count("PID") > 1:
+        raise wrong("There is more than one PID segment: only an A40 may name several people.", "PID^2", "100")
     numbers = nhs_numbers(m, "PID", 3) or nhs_numbers(m, "PID", 2)
     if len(numbers) > 1:
-        raise wrong("PID-3 has two NHS numbers.", "PID^1^3", "102", "conflict")
+        raise wrong("PID-3 has two NHS numbers.", f"PID^{m.nth}^3", "102", "conflict")
     names = [{"family": f} for n in range(1, m.repetitions("PID", 5) + 1) if (f := m.text("PID", 5, repetition=n))]
     out: dict[str, Any] = {"resourceType": "Patient", "identifier": [{"system": NHS_NUMBER, "value": n} for n in numbers], "name": names}
     born = _born(m)
@@ -97,23 +100,55 @@ def _born(m: Message) -> str:
     return moment(m, "PID", 7)[:10]
 
 
-def former(m: Message) -> dict[str, Any] | None:
-    """The record that A40 says is the same person's, as a Patient: its NHS number, the former name, else the name, and the date of birth that
-    both must have. None where MRG names no NHS number."""
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One pair of an A40: the person that it keeps, the one that it says is the same, and which PID and MRG of the message they are.
+
+    `gone` is None where MRG names no NHS number; else a Patient with that number, the former name (else the name), and the date of birth that
+    both must have.
+    """
+
+    kept: dict[str, Any]
+    gone: dict[str, Any] | None
+    nth: int = 1
+
+
+def pairs(m: Message) -> list[Pair]:
+    """Every pair of PID and MRG of an A40 (HL7 v2.5.1, 3.3.40: they repeat). Problem invalid names the segment that makes no pair."""
+    groups: list[list[Any]] = []
+    merged = 0
+    for segment in m.segments:
+        if segment[0] == "PID":
+            groups.append([segment])
+        elif segment[0] == "MRG":
+            merged += 1
+            if not groups or len(groups[-1]) > 1:
+                raise wrong("This MRG has no PID of its own before it: whose record is kept is not said.", f"MRG^{merged}", "100")
+            groups[-1].append(segment)
+    if len(groups) > MOST_PAIRS:
+        raise wrong(f"At most {MOST_PAIRS} pairs are taken in one A40.", f"PID^{MOST_PAIRS + 1}", "100")
+    return [_pair(replace(m, segments=tuple(g), nth=n)) for n, g in enumerate(groups or [[]], 1)]
+
+
+def _pair(m: Message) -> Pair:
+    kept = person(m)
     if not m.has("MRG"):
-        raise wrong("A40 needs an MRG segment: which record is merged is not said.", "MRG", "100")
+        raise wrong("A40 needs an MRG segment after each PID: which record is merged is not said.", f"PID^{m.nth}", "100")
     numbers = nhs_numbers(m, "MRG", 1) or nhs_numbers(m, "MRG", 4)
     if not numbers:
-        return None
+        return Pair(kept, None, m.nth)
     family = m.text("MRG", 7)
-    return {**person(m), "identifier": [{"system": NHS_NUMBER, "value": numbers[0]}]} | ({"name": [{"family": family}]} if family else {})
+    gone = {**kept, "identifier": [{"system": NHS_NUMBER, "value": numbers[0]}]} | ({"name": [{"family": family}]} if family else {})
+    return Pair(kept, gone, m.nth)
 
 
 # -- the stay ---------------------------------------------------------------------------------------------------------
 
 
 def visit(m: Message, client: str) -> tuple[str, str]:
-    """(system, value) by which its sender knows this stay. Problem invalid without one."""
+    """(system, value) by which its sender knows this stay. Problem invalid without one, or with two stays."""
+    if m.count("PV1") > 1:
+        raise wrong("There is more than one PV1 segment: a message tells of one stay.", "PV1^2", "100")
     for segment, field in (("PV1", 19), ("PID", 18), ("PV1", 50)):
         if value := m.text(segment, field):
             return _system(m, segment, field, client), value[:LONGEST]
@@ -333,28 +368,22 @@ def _death(m: Message, patient: Mapping[str, Any]) -> Other | None:
 # -- times ------------------------------------------------------------------------------------------------------------
 
 
-def moment(m: Message, segment: str, field: int) -> str:
-    """A time stamp as a FHIR dateTime, with what precision it has; without a zone it is London's. "" where it is not said. Problem invalid."""
-    said = m.text(segment, field)
-    if not said:
-        return ""
-    found, place = _TIME.fullmatch(said), f"{segment}^1^{field}"
-    try:
-        if found is None:
-            raise ValueError
-        year, month, day, hour, minute, second, zone = found.groups()
-        at = datetime(int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0), min(int(second or 0), 59))
-        if hour is None:
-            return "-".join(p for p in (year, month, day) if p)
-        aware = datetime.strptime(f"{at:%Y%m%d%H%M%S}{zone}", "%Y%m%d%H%M%S%z") if zone else at.replace(tzinfo=LONDON)
-        return aware.astimezone(aware.tzinfo).isoformat(timespec="seconds").replace("+00:00", "Z")
-    except (ValueError, OverflowError):
-        raise wrong(f"`{said[:30]}` is no time (YYYYMMDDHHMMSS).", place, "102") from None
+def in_time(m: Message, now: datetime) -> None:
+    """Problem invalid where it tells of what is yet to come, more than a day ahead: all that comes after it would be too late.
+
+    A stay that is planned may begin when it likes.
+    """
+    kind = event(m)
+    planned = m.text("PV1", 2).upper() == "P" and kind not in (ADMIT, DISCHARGE)
+    began = () if planned else (("PV1", 44),)
+    ended = () if kind in (NOT_ADMITTED, NOT_DISCHARGED) else (("PV1", 45),)
+    for at in (("EVN", 2), ("EVN", 6), ("MSH", 7), *began, *ended, ("PID", 29)):
+        try:
+            said = moment(m, *at)
+        except Problem:  # is told where it is read
+            continue
+        if said and instant(said) > now + AHEAD:
+            raise wrong(f"{at[0]}-{at[1]} says {said}, which is yet to come. Look at the clock of the sender.", f"{at[0]}^1^{at[1]}", "102")
 
 
-def instant(text: str, *, last: bool = False) -> datetime:
-    """The first (`last`: the last) moment of a FHIR date or dateTime, to compare."""
-    return instant_of(interval(text)[1 if last else 0])
-
-
-__all__ = ["ADMIT", "DISCHARGE", "EVENTS", "MERGE", "NOT_ADMITTED", "NOT_DISCHARGED", "UPDATE", "Other", "event", "former", "moment", "otherwise", "person", "stay", "turns", "visit"]
+__all__ = ["ADMIT", "DISCHARGE", "EVENTS", "MERGE", "NOT_ADMITTED", "NOT_DISCHARGED", "UPDATE", "Other", "Pair", "event", "in_time", "otherwise", "pairs", "person", "stay", "turns", "visit"]

@@ -43,9 +43,13 @@ class Message:
     charset: str = "utf-8"
     marks: str = MARKS
     source: str = ""  # as it came, its lines ended as the standard has it
+    nth: int = 1  # which PID and MRG of the whole they are, where this is one group of it
 
     def has(self, name: str) -> bool:
         return any(n == name for n, _ in self.segments)
+
+    def count(self, name: str) -> int:
+        return sum(n == name for n, _ in self.segments)
 
     def repetitions(self, segment: str, field: int) -> int:
         return len(self._field(segment, field))

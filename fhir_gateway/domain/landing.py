@@ -61,9 +61,9 @@ def bundle(m: Message) -> dict[str, Any]:
 
 
 def _made(m: Message) -> Made:
-    out = dict(_leaves(WHOM, adt.person(m)))
     if adt.event(m) == adt.MERGE:
-        return out | dict(_leaves(FORMER, adt.former(m) or {}))
+        return {k: v for p in adt.pairs(m) for top, who in ((WHOM, p.kept), (FORMER, p.gone or {})) for k, v in _leaves(f"{top}[{p.nth}]", who)}
+    out = dict(_leaves(WHOM, adt.person(m)))
     out |= dict(_leaves(STAY, adt.stay(m, "", None, _SENDER, None)))
     return out | {f"{ASKED}: {o.what}": o.theirs for o in adt.otherwise(m, _OTHERWISE)}
 

@@ -70,6 +70,8 @@ async def _once(ctx: Context, message: Message, kind: str, key: str) -> Heard:
     if said is not None:
         return said
 
+    adt.in_time(message, ctx.at)
+
     async def attempt() -> Heard:
         doing = _merge if kind == adt.MERGE else _stay
         try:
@@ -214,36 +216,44 @@ async def _done(ctx: Context, message: Message, key: str, issues: tuple[Issue, .
 
 
 async def _merge(ctx: Context, message: Message, key: str) -> Heard:
-    """A40: a proposal for an operator. Who is who is decided by a person; nothing is merged here."""
+    """A40: a proposal for an operator of each of its pairs. Who is who is decided by a person; nothing is merged here.
+
+    All of its pairs are looked up before any is proposed: of a message with one that is wrong nothing is.
+    """
     need_scope(ctx, "u", "Patient")
-    gone = adt.former(message)
-    if gone is None:
-        return await _no_two(ctx, message, "MRG names no NHS number. Nothing here is known by another.")
-    kept, merged = await find_person(ctx, adt.person(message), "PID^1^3"), await find_person(ctx, gone, "MRG^1^1")
+    looked = [(p, await _two(ctx, p)) for p in adt.pairs(message)]
+    issues = tuple(Issue("information", "informational", f"MRG^{p.nth}^1", _words(two), "204" if isinstance(two, str) else "0") for p, two in looked)
+    proposed = [(p, two) for p, two in looked if not isinstance(two, str)]
+    if not proposed:
+        await settle(ctx, note(ctx, "E", "transaction", None, allowed=True, detail=f"HL7 v2 {message.event}: nothing to merge"))
+        return Heard(message, issues)
+    for p, (kept, merged) in proposed:
+        people = (str(merged.ref), str(kept.ref))
+        rows = [note(ctx, "E", "record", None, (who,), patient=who, allowed=True, detail="a hospital says: the same person as another record") for who in people]
+        command = f"fhir-gateway patients merge {merged.ref.id} {kept.ref.id} --evidence TEXT"
+        last = await _heard(ctx, message, key, issues) if p is proposed[-1][0] else ()  # a stop before it: the message is sent again, and waits once
+        waits = _waits(message, 202, (issues[p.nth - 1],), words=MERGE_WORDS, command=command)
+        await put_in_inbox(ctx, f"{key} {_digest(message)}{f' {p.nth}' if p.nth > 1 else ''}", waits, *last, *rows)
+    return Heard(message, issues)
+
+
+async def _two(ctx: Context, pair: adt.Pair) -> tuple[Stored, Stored] | str:
+    """The two records that a pair is about, (kept, merged); or in words why there are not two. Problem conflict, invalid."""
+    if pair.gone is None:
+        return "MRG names no NHS number. Nothing here is known by another."
+    kept, merged = await find_person(ctx, pair.kept, f"PID^{pair.nth}^3"), await find_person(ctx, pair.gone, f"MRG^{pair.nth}^1")
     if kept is None or merged is None:
-        return await _no_two(ctx, message, "Not both of these numbers are known here. Nothing was written.")
-    if kept.ref == merged.ref:
-        return await _no_two(ctx, message, "These are one record here. Nothing was written.")
-    issue = Issue("information", "informational", "MRG^1^1", "An operator looks whether these are one person's. Nothing was merged.", "0")
-    people = (str(merged.ref), str(kept.ref))
-    rows = [note(ctx, "E", "record", None, (p,), patient=p, allowed=True, detail="a hospital says: the same person as another record") for p in people]
-    command = f"fhir-gateway patients merge {merged.ref.id} {kept.ref.id} --evidence TEXT"
-    await put_in_inbox(
-        ctx, f"{key} {_digest(message)}", _waits(message, 202, (issue,), words=MERGE_WORDS, command=command),
-        *await _heard(ctx, message, key, (issue,)), *rows,
-    )  # fmt: skip
-    return Heard(message, (issue,))
+        return "Not both of these numbers are known here. Nothing was written."
+    return "These are one record here. Nothing was written." if kept.ref == merged.ref else (kept, merged)
+
+
+def _words(two: tuple[Stored, Stored] | str) -> str:
+    return two if isinstance(two, str) else "An operator looks whether these are one person's. Nothing was merged."
 
 
 async def _heard(ctx: Context, message: Message, key: str, issues: tuple[Issue, ...]) -> list[Op | Note]:
     """As `_done`, and it goes on waiting."""
     return [op for op in await _done(ctx, message, key, issues) if not isinstance(op, Drop)]
-
-
-async def _no_two(ctx: Context, message: Message, text: str) -> Heard:
-    issue = Issue("information", "informational", "MRG^1^1", text, "204")
-    await settle(ctx, note(ctx, "E", "transaction", None, allowed=True, detail=f"HL7 v2 {message.event}: nothing to merge"))
-    return Heard(message, (issue,))
 
 
 def _waits(message: Message, status: int, issues: Sequence[Issue], **more: str) -> Waits:
