@@ -221,6 +221,7 @@ def test_a_discharge_that_is_cancelled_before_its_time_or_after_it_is_none() -> 
         ("PID_7", "7 April", "PID^1^7", "102", "invalid"),
         ("PID_3", "99900^^^NHS^NHS", "PID^1^3", "102", "invalid"),
         ("PID_3", "9990000018^^^NHS~9990000026^^^NHS", "PID^1^3", "102", "conflict"),
+        ("PID_3", "9990000081^^^NHS^NHS", "PID^1^3", "102", "invalid"),
         ("PV1_45", "20990101\rPID|2||9990000026^^^NHS", "PID^2", "100", "invalid"),
         ("PV1_45", "20261120\rPV1|2|I", "PV1^2", "100", "invalid"),
     ],

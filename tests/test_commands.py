@@ -137,6 +137,7 @@ def test_every_file_of_a_mix_is_reported(demo: Gateway, tmp_path: Path) -> None:
         "lines.ndjson": json.dumps({"resourceType": "Patient", "id": "q", "name": [{"family": "In lines"}]}) + "\n\n" + json.dumps(bad),
         "typeless.json": json.dumps({"resourceType": 7}),
         "patient.json": json.dumps({"resourceType": "Patient", "id": "alone", "name": [{"family": "Alone"}]}),
+        "slip.json": json.dumps(good | {"person": {**good["person"], "id": "slip", "nhs_number": "999 000 0081"}}),  # type: ignore[dict-item]
     }  # fmt: skip
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
@@ -149,7 +150,7 @@ def test_every_file_of_a_mix_is_reported(demo: Gateway, tmp_path: Path) -> None:
     assert said["plan.json"]["written"] > 0 and said["patient.json"]["written"] == 1
     places = {name: str(line["problems"]) for name, line in said.items() if "problems" in line}
     assert "Bundle.entry[1]: Goal.lifecycleStatus" in places["bundle.json"] and "line 3: Goal.lifecycleStatus" in places["lines.ndjson"]
-    assert "Bundle.entry" not in places["careplan.json"]
+    assert "Bundle.entry" not in places["careplan.json"] and "person.nhs_number" in places["slip.json"]
     for alone in ("careplan.json", "person.json", "typeless.json"):
         pair = demo.command("import", files[0], str(tmp_path / alone), "--json")
         assert [line["refused"] for line in lines(pair.stdout)] == [0, 1], (alone, pair.stdout, pair.stderr)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fhir_gateway.domain.identity import NHS_NUMBER, unlike, which
+from fhir_gateway.domain.identity import NHS_NUMBER, is_nhs_number, unlike, which
 
 TOLD = json.loads((Path(__file__).parent / "cases" / "identity" / "at-a-partner.json").read_text())
 
@@ -27,6 +27,16 @@ def patient(said: dict[str, Any]) -> dict[str, Any]:
 def test_whom_a_record_at_a_partner_is(case: dict[str, Any]) -> None:
     why, found = which(patient({}), [patient(p) for p in case["there"]])
     assert (f"wait: {why}" if why else f"same {found['id']}" if found else "make") == case["then"]
+
+
+def test_the_last_digit_of_an_nhs_number_is_worked_out_from_the_others() -> None:
+    """One digit that is another, or two that changed places, and it is none: what modulus 11 is for."""
+    good = "9434765919"
+    assert is_nhs_number(good)
+    changed = {good[:n] + d + good[n + 1 :] for n in range(10) for d in "0123456789"} - {good}
+    about = {good[:n] + good[n + 1] + good[n] + good[n + 2 :] for n in range(9)} - {good}
+    assert [n for n in changed | about if is_nhs_number(n)] == []
+    assert not any(map(is_nhs_number, ("", "0000000000", "943 476 5919", "٩٤٣٤٧٦٥٩١٩", "94347659190")))
 
 
 def test_without_a_number_nobody_is_found() -> None:

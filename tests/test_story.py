@@ -462,8 +462,21 @@ def test_a_number_is_one_persons_however_it_is_written(demo: Gateway, written: s
     assert demo.call("hospital", "POST", "Patient", body=newcomer(written, birthDate="1999-09-09")).status_code == 409
 
 
+def test_a_number_with_a_wrong_digit_makes_no_second_person(demo: Gateway) -> None:
+    """9990000018 is Amina's; a slip in it is nobody's, and says so."""
+    for slip in ("9990000081", "999 000 0019", "0000000000", "999000001", "not known"):
+        made = demo.call("hospital", "POST", "Patient", body=newcomer(slip))
+        (issue,) = made.json()["issue"]
+        assert made.status_code == 422 and issue["expression"] == ["Patient.identifier"] and "no NHS number" in issue["diagnostics"], slip
+    pushed = demo.call("hospital", "POST", "", body=bundled("transaction", posted(newcomer("9990000081"), "urn:uuid:33333333-3333-4333-8333-000000000003")))
+    assert pushed.status_code == 422 and "no NHS number" in pushed.text
+    whom = {"nhs_number": "9990000081", "birth_date": "1951-04-07", "family_name": "Example"}
+    asked = demo.call("gp", "POST", "/patients/find", body=whom, headers={"Content-Type": "application/json"})
+    assert asked.status_code == 422 and asked.json()["issue"][0]["expression"] == ["nhs_number"]
+
+
 def test_a_second_number_is_refused_and_blocks_nobody(demo: Gateway) -> None:
-    two = newcomer("9990000149") | {"birthDate": "1951-04-07"}
+    two = newcomer("9990000344") | {"birthDate": "1951-04-07"}
     two["identifier"].append({"system": NHS, "value": "9990000018"})
     assert demo.call("hospital", "POST", "Patient", body=two).status_code == 422
     assert demo.call("hospital", "POST", "", body=discharge(goal_of_hospital(demo), "push-after-two")).status_code == 200
@@ -471,7 +484,7 @@ def test_a_second_number_is_refused_and_blocks_nobody(demo: Gateway) -> None:
 
 def test_one_person_twice_in_one_message_is_one_person(demo: Gateway) -> None:
     me, twin = "urn:uuid:33333333-3333-4333-8333-000000000001", "urn:uuid:33333333-3333-4333-8333-000000000002"
-    body = bundled("transaction", posted(newcomer("9990000157"), me), posted(newcomer("9990000157"), twin), posted(observation(twin, "of-the-twin")))
+    body = bundled("transaction", posted(newcomer("9990000352"), me), posted(newcomer("9990000352"), twin), posted(observation(twin, "of-the-twin")))
     answer = demo.call("hospital", "POST", "", body=body)
     assert answer.status_code == 200, answer.text
     one, other = (e["response"]["location"] for e in answer.json()["entry"][:2])

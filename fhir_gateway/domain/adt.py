@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from .er7 import LONGEST_NAME, Message, wrong
-from .identity import NHS_NUMBER, fold
+from .identity import NHS_NUMBER, NO_NUMBER, fold, is_nhs_number
 from .moments import instant, moment
 from .problem import Problem
 from .vocabulary import ACT_CODE, HL7, OURS
@@ -75,8 +75,8 @@ def nhs_numbers(m: Message, segment: str, field: int) -> list[str]:
         kind = m.text(segment, field, 5, repetition=n).upper()
         if authority & _NHS or NHS_OID in authority or kind in ("NH", "NHS"):
             number = m.text(segment, field, repetition=n).replace(" ", "").replace("-", "")
-            if number and not re.fullmatch(r"\d{10}", number, re.ASCII):
-                raise wrong("An NHS number has ten digits.", f"{segment}^{m.nth}^{field}", "102")
+            if number and not is_nhs_number(number):
+                raise wrong(NO_NUMBER, f"{segment}^{m.nth}^{field}", "102")
             out += [number] if number else []
     return list(dict.fromkeys(out))
 

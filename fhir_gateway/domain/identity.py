@@ -5,11 +5,24 @@ NHS number: https://digital.nhs.uk/services/nhs-number . Names are compared with
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
+NO_NUMBER = "This is no NHS number: it has 10 digits, and the last is worked out from the others. Look at each digit again."
+
+
+def is_nhs_number(text: str) -> bool:
+    """Ten digits, written without spaces, whose last is right by modulus 11.
+
+    https://www.datadictionary.nhs.uk/attributes/nhs_number.html
+    """
+    if not re.fullmatch(r"[0-9]{10}", text) or not int(text):
+        return False
+    total: int = sum(int(digit) * weight for digit, weight in zip(text, (*range(10, 1, -1), 1), strict=True))
+    return total % 11 == 0
 
 
 def nhs_numbers(patient: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from . import adt
 from .er7 import Field, Message
+from .identity import is_nhs_number
 from .problem import Problem
 
 WHOM, FORMER, STAY, ASKED = "Patient", "former Patient", "Encounter", "Task (check-details)"
@@ -114,7 +115,7 @@ def _authority(m: Message, made: Made, path: str) -> dict[str, str]:
 def _changes(made: Made, change: Change) -> tuple[list[str], bool]:
     """What becomes other where a field says something else, or nothing; and whether the message would be refused then."""
     refusals = False
-    for how in (_longer, _next, _nothing):
+    for how in (_longer, _next, _another, _nothing):
         places, refused = _differing(made, change(how))
         refusals = refusals or refused
         if places:
@@ -128,6 +129,12 @@ def _longer(text: str) -> str:
 
 def _next(text: str) -> str:
     return text[:-1] + str((int(text[-1]) + 1) % 10) if text[-1:].isascii() and text[-1:].isdigit() else text
+
+
+def _another(text: str) -> str:
+    """Another NHS number, where it is one."""
+    bare = text.replace(" ", "").replace("-", "")
+    return next((n for d in range(1, 100) if is_nhs_number(n := f"{int(bare) + d:010}")), text) if is_nhs_number(bare) else text
 
 
 def _nothing(_text: str) -> str:

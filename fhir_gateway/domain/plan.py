@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from .entries import aligned
+from .identity import NO_NUMBER, is_nhs_number
 from .mapping import Table, Tables
 from .mapping.primitives import is_date, is_moment
 from .problem import Issue, Problem
@@ -176,6 +177,19 @@ def check(plan: Any, tables: Tables) -> list[Issue]:
     if type(plan) is not dict:
         return [_error("", "A plan is one JSON object.")]
     return [*_walk(plan, _schema(tables), ""), *_dangling(plan), *_bare_scores(plan)]
+
+
+def refuse_no_number(plan: Mapping[str, Any], shown: Mapping[str, Any] | None = None) -> None:
+    """Problem invalid where `person.nhs_number` is none: with a wrong digit somebody who is here would be here twice. What was `shown` already stays."""
+    number = _number(plan)
+    if number is not None and number != _number(shown or {}) and not is_nhs_number(number):
+        raise Problem("invalid", NO_NUMBER, "person.nhs_number")
+
+
+def _number(plan: Mapping[str, Any]) -> str | None:
+    """The NHS number that a checked plan says, without the spaces and hyphens that people write."""
+    said = (plan.get("person") or {}).get("nhs_number")
+    return re.sub(r"[\s-]", "", said) or None if isinstance(said, str) else None
 
 
 _made: dict[int, tuple[Tables, Schema]] = {}

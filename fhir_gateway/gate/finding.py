@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any, Final
 
 from ..domain import strict
-from ..domain.identity import NHS_NUMBER, agrees
+from ..domain.identity import NHS_NUMBER, NO_NUMBER, agrees, is_nhs_number
 from ..domain.problem import Problem, not_found
 from ..domain.types import Facts, Ref, Stored
 from .context import Context, ask, need_scope, note, within_launch
@@ -21,7 +21,6 @@ from .guessing import counted, forgiven
 from .identifying import with_number
 from .reading import in_scope
 
-NUMBER: Final = re.compile(r"[0-9]{10}")
 ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
@@ -43,8 +42,8 @@ class Named:
                 raise Problem("invalid", "A person is found by `nhs_number`, `birth_date` and `family_name` together.", part)
             parts[part] = value.strip()
         parts["nhs_number"] = re.sub(r"[\s-]", "", parts["nhs_number"])
-        if not NUMBER.fullmatch(parts["nhs_number"]):
-            raise Problem("invalid", "An NHS number has 10 digits.", "nhs_number")
+        if not is_nhs_number(parts["nhs_number"]):
+            raise Problem("invalid", NO_NUMBER, "nhs_number")
         try:
             date.fromisoformat(parts["birth_date"])
         except ValueError:

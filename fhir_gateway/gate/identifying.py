@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..domain import strict
-from ..domain.identity import NHS_NUMBER, agrees, nhs_number, nhs_numbers
+from ..domain.identity import NHS_NUMBER, NO_NUMBER, agrees, is_nhs_number, nhs_number, nhs_numbers
 from ..domain.problem import Problem
 from ..domain.search import Query, Term, Value
 from ..domain.types import Always, Drop, Keep, Never, Op, Ref, Stored
@@ -79,7 +79,8 @@ def _brings_people(ctx: Context) -> bool:
 async def claimed(work: Work, ref: Ref, resource: Mapping[str, Any], before: Stored | None) -> list[Op]:
     """Claim the NHS number of a Patient that is being written, and let an earlier one go.
 
-    Problem conflict where the number is another person's, business-rule where a person would change their own.
+    Problem conflict where the number is another person's, business-rule where it is no NHS number or a person would change their own. One that
+    is here already stays, whatever it is.
     """
     if ref.type != "Patient":
         return []
@@ -94,6 +95,8 @@ async def claimed(work: Work, ref: Ref, resource: Mapping[str, Any], before: Sto
     ops = released(ref, before)
     if number is None:
         return ops
+    if not is_nhs_number(number):  # with a wrong digit somebody who is here would be here twice
+        raise Problem("business-rule", NO_NUMBER, "Patient.identifier")
     others = [h for h in await with_number(ctx, number) if h.ref != ref and h.body is not None]
     if before is None and _brings_people(ctx) and any(agrees(strict.decode(h.body or b""), resource) for h in others):
         raise Taken(CLAIM, number)  # the same person came in between: look again

@@ -52,7 +52,10 @@ async def bring_in(
     try:
         if partner is not None:
             plan, rows = from_partner(read_plan(data), partner)
-            saved = await contribute(ctx, plan, by=partner.name, dry_run=dry_run)
+            try:
+                saved = await contribute(ctx, plan, by=partner.name, dry_run=dry_run)
+            except Problem as p:
+                raise _in_their_words(p, rows) from None
             saved = replace(saved, unmapped=[r for r in rows if r["why"]])
         elif is_plan(data):
             saved = await save(ctx, read_plan(data), dry_run=dry_run)
@@ -134,6 +137,14 @@ def _one_person_a_name(pieces: list[Piece], files: int) -> None:
                 said = f"Two different people are called `{name[:80]}` in what you bring: bring each with what is theirs, one after the other."
                 problem = Problem("conflict", said, "Patient.id")
                 raise Refused(piece.file, problem) if files > 1 else problem
+
+
+def _in_their_words(p: Problem, rows: Iterable[Mapping[str, str]]) -> Problem:
+    """What is wrong in a partner's document, with what they call the field."""
+    theirs = {row["to"]: row["path"] for row in rows if row["to"]}
+    told = [replace(i, text=f"{i.text} (`{theirs[i.where]}` of theirs)") if i.where in theirs else i for i in p.issues]
+    text = told[0].text if len(told) == 1 and p.text == p.issues[0].text else p.text
+    return Problem(p.kind, text, p.where, issues=told, headers=p.headers, noted=p.noted)
 
 
 def _named(p: Problem, name: str) -> Problem:

@@ -21,7 +21,7 @@ from ..domain.mapping.carrier import dump
 from ..domain.mapping.foreign import asks_membership
 from ..domain.mapping.merging import Held, merged, with_helpers
 from ..domain.mapping.names import is_nameless, is_nowhere, own_identifier
-from ..domain.plan import overlay, refuse_other_medicines, refuse_twice, respelt
+from ..domain.plan import overlay, refuse_no_number, refuse_other_medicines, refuse_twice, respelt
 from ..domain.problem import Problem, not_found
 from ..domain.reconcile import edited
 from ..domain.types import Keep, Ref
@@ -75,6 +75,7 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False, 
     patient = await _person(ctx, person)
     held = await holdings(ctx, patient) if patient else {}
     read = await _reading(ctx, patient) if patient else None
+    refuse_no_number(plan, read.plan if read is not None else None)
     if read is not None:
         mapped = mapping.to_fhir(checked(respelt(dict(plan), read.plan)), tables, dry=True)
     if if_match is not None and (patient is None or version_of(read.plan if read is not None else await load(ctx, patient)) != if_match):

@@ -130,7 +130,8 @@ def checked(plan: Any) -> dict[str, Any]:
 
 def to_fhir(plan: Mapping[str, Any], *, of_list: bool = False) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """A transaction Bundle of a plan, and `{path, to, why}` of each field. `of_list`: what a partner's file says of one of many people."""
-    mapped = mapping.to_fhir(checked(plan), load_tables(), dry=True)
+    planning.refuse_no_number(checked(plan))
+    mapped = mapping.to_fhir(plan, load_tables(), dry=True)
     return mapping.transaction(mapped, of_list=of_list), mapped.dry
 
 

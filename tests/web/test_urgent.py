@@ -63,6 +63,7 @@ def test_a_clinician_opens_a_record_and_closes_it(demo: Gateway, sam: Visitor) -
         ({"reason": " "}, "Say why, in your own words"),
         ({"ground": "curiosity"}, "Choose one of the three"),
         ({"nhs_number": "12"}, "It has 10 digits"),
+        ({"nhs_number": "999 000 0081"}, "at least one of these is missing or wrong"),
         ({"born-day": "31", "born-month": "2"}, "Write a day that exists"),
         ({"born-day": "", "born-month": "", "born-year": ""}, "Type the date of birth"),
         ({"family_name": "Somebody"}, "We found nobody with this NHS number"),

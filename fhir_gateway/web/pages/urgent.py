@@ -23,7 +23,7 @@ GROUNDS: dict[str, tuple[str, str]] = {
 MISTAKES: dict[str, str] = {
     "reason": "Say why, in your own words, with no more than 500 letters.",
     "ground": "Choose one of the three.",
-    "nhs_number": "Type the NHS number. It has 10 digits.",
+    "nhs_number": "Check the NHS number. It has 10 digits, and at least one of these is missing or wrong.",
     "family_name": "Type the family name.",
     "days": "Type a number of days from 1 to 28.",
 }
