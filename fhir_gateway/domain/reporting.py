@@ -32,6 +32,7 @@ PUBLIC: Final = {"http://snomed.info/sct": r"\d{6,18}", "http://loinc.org": r"\d
 REASONS: Final = ("not available", "not affordable", "waiting list", "not accessible", "declined")  # and whatever else is said
 STATES: Final = ("proposed", "planned", "accepted", "active", "on-hold", "completed", "cancelled", "rejected")
 OUTCOMES: Final = ("in-progress", "improving", "worsening", "no-change", "achieved", "sustaining", "not-achieved", "no-progress", "not-attainable")
+IMPORTANCE: Final = tuple(f"importance {n}" for n in range(1, 11))  # of a goal, 10 matters most
 Kind = Literal["coverage", "goals", "choices", "unmet-need", "outcomes"]
 KINDS: Final[tuple[Kind, ...]] = ("coverage", "goals", "choices", "unmet-need", "outcomes")
 _DISTRICT: Final = re.compile(r"([A-Z]{1,2}[0-9][A-Z0-9]?) ?[0-9][A-Z]{2}\Z")
@@ -87,7 +88,7 @@ class Report:
 
 COLUMNS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "coverage": ("offered a plan", "has a plan", "has a key worker", "overdue for review"),
-    "goals": ("has a goal", *(f"goal {s}" for s in STATES), *(f"outcome {o}" for o in OUTCOMES)),
+    "goals": ("has a goal", *(f"goal {s}" for s in STATES), *(f"outcome {o}" for o in OUTCOMES), *IMPORTANCE),
     "choices": ("asked for a service", "waits for it", "had it", "did not have it"),
     "unmet-need": ("has an unmet need", *REASONS, "another reason"),
     "outcomes": ("asked again", "answered", "not answered in time"),
@@ -144,7 +145,7 @@ def _goals(group: str, goals: Sequence[Mapping[str, Any]]) -> Person:
     has = {"has a goal"} if goals else set()
     about: dict[Code, str] = {}
     for goal in goals:
-        has |= {f"goal {goal.get('lifecycleStatus')}", *(f"outcome {c}" for c in _codes([goal.get("achievementStatus", {})]))}
+        has |= {f"goal {goal.get('lifecycleStatus')}", *(f"outcome {c}" for c in _codes([goal.get("achievementStatus", {})])), f"importance {_said(goal, 'goal-importance')}"}
         about |= _public(goal.get("description", {}))
         for category in goal.get("category", ()):
             about |= _public(category)
@@ -376,4 +377,4 @@ def _step(least: float) -> float:
     return next(n * ten for n in (1, 2, 5, 10) if n * ten >= least * (1 - 1e-9))
 
 
-__all__ = ["COLUMNS", "ELSEWHERE", "EVERYBODY", "FEW", "KINDS", "Change", "Kind", "Person", "Report", "Row", "district", "of_person", "report", "rounded", "told_of"]
+__all__ = ["COLUMNS", "ELSEWHERE", "EVERYBODY", "FEW", "IMPORTANCE", "KINDS", "Change", "Kind", "Person", "Report", "Row", "district", "of_person", "report", "rounded", "told_of"]

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate
+from ...domain.reporting import IMPORTANCE
 from ...gate import Context, Counted
 from .frame import Pages, show
 from .words import _, day
@@ -33,11 +34,16 @@ def _said(c: Counted) -> dict[str, Any]:
     """The report with what is not told as None, and its days in words."""
     r = c.report
     return {
-        "at": day(c.at.isoformat()), "until": day(c.until.isoformat()), "columns": [_(name) for name in r.columns],
+        "at": day(c.at.isoformat()), "until": day(c.until.isoformat()), "columns": [_heading(name) for name in r.columns],
         "rows": [(row.group, row.people, [row.counts[name] for name in r.columns]) for row in r.rows],
         "about": [(name or code, people) for (_system, code), name, people in r.about],
         "changes": [(x.name or x.code, x.people, _mean(x.score_before), _mean(x.score_after), *(x.counts[way] for way in ("higher", "the same", "lower"))) for x in r.changes],
     }  # fmt: skip
+
+
+def _heading(column: str) -> str:
+    """What stands over a column; over one of importance as the plan's page has it."""
+    return f"{_('How much it matters')}: {column.removeprefix('importance ')}" if column in IMPORTANCE else _(column)
 
 
 def _mean(n: float | None) -> str | None:
