@@ -13,7 +13,7 @@ from fhir_gateway.domain.bonds import looks_after, names
 from fhir_gateway.domain.directory import Directory
 from fhir_gateway.domain.mapping.merging import with_helpers
 from fhir_gateway.domain.periods import instant, micros
-from fhir_gateway.domain.relationships import JOINED, from_team
+from fhir_gateway.domain.relationships import BY_LINK, JOINED, OF_PERSON, from_task, from_team
 from fhir_gateway.domain.standing import Standing, in_team, related, team_names
 from fhir_gateway.domain.types import Actor, Writer
 from fhir_gateway.domain.versions import Version
@@ -296,3 +296,17 @@ def test_a_task_that_brought_nobody_in_ends_nobodys_time() -> None:
     chains, at = taken(), AT + DAY
     short = task("accepted", focus={"reference": "ServiceRequest/another"}, restriction={"period": {"end": "2026-11-02"}})
     assert out("Task/u", {**chains, "Task/u": [Version(short | {"status": "requested"}, GP, AT), Version(short, WES, AT)]}, False, at) is None
+
+
+@pytest.mark.parametrize(("owner", "client", "kept", "counts"), [
+    ("charity", f"{BY_LINK}1", {}, True), ("charity", f"{BY_LINK}1", {TASK: "Organization/charity"}, True), ("charity", f"{BY_LINK}1{OF_PERSON}", {}, True),
+    ("surgery", f"{BY_LINK}1", {}, False), ("surgery", f"{BY_LINK}1", {TASK: "Organization/surgery"}, False),
+    ("surgery", f"{BY_LINK}1{OF_PERSON}", {}, True), ("surgery", "their-system", {}, True), ("surgery", f"{BY_LINK}1", {TASK: "Practitioner/gp"}, True),
+])  # fmt: skip
+def test_a_yes_by_a_link_that_a_colleague_made_is_none_of_a_health_organisation(owner: str, client: str, kept: dict[str, str], counts: bool) -> None:
+    """A charity has no accounts, and the person's own yes to it as well; what an earlier release kept of a link tells not who made it."""
+    where = {"owner": {"reference": f"Organization/{owner}"}}
+    by = Writer(f"Organization/{owner}", f"Organization/{owner}", client, "system")
+    chain = [Version(task("requested", **where), GP, AT - DAY), Version(task("accepted", **where), by, AT)]
+    (found,) = from_task(TASK, chain, HERE, kept)
+    assert (found.counts, found.consent_needed) == (counts, owner == "charity")

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from .conftest import Gateway
-from .staff import consent, given, permit, put_directory
+from .staff import consent, given, permit, put_directory, signed_in
 from .web.test_doors import Visitor, as_
 
 KINDLY = "https://fhir-gateway.example/id/organisation|org-kindly"
@@ -208,3 +208,41 @@ def test_of_first_links_made_at_once_one_opens(demo: Gateway, service: dict[str,
     assert {p.status_code for p in pages} <= {200, 409, 503}
     made = [re.search(r"/task-link/([A-Za-z0-9_-]{20,})", p.text)[1] for p in pages if p.status_code == 200]  # type: ignore[index]
     assert [charity.get(f"/task-link/{token}").status_code for token in made].count(200) == 1, "a task has one link that opens"
+
+
+def test_a_link_that_a_colleague_made_and_used_opens_no_record_to_a_hospital_that_was_never_asked(demo: Gateway, charity: Visitor) -> None:
+    """Health and social care sign in; a yes by a link counts as theirs where the person made it, or gave it to them."""
+    kind = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/organization-type", "code": "prov"}]}
+    ward, sister = put_directory(
+        demo, {"resourceType": "Organization", "active": True, "name": "Faraway Hospital", "type": [kind]}, {"resourceType": "Practitioner", "name": [{"text": "Sister Faraway"}]}
+    )
+    (service,) = put_directory(
+        demo, {"resourceType": "HealthcareService", "active": True, "name": "Befriending by the sea", "providedBy": {"reference": ward}},
+        {"resourceType": "PractitionerRole", "active": True, "practitioner": {"reference": sister}, "organization": {"reference": ward}},
+    )[:1]  # fmt: skip
+    there = signed_in(demo, "sister-faraway", sister, organisation=ward)
+
+    def reads() -> int:
+        return there.get(f"Patient/{demo.patient}").status_code
+
+    gp, me, offered = as_(demo, "gp"), as_(demo, "patient"), {"id": service.removeprefix("HealthcareService/")}
+    ask(gp, offered, demo.patient)
+    task = newest(demo, "gp")
+    gp.get(f"/asked?for={demo.patient}")
+    token = link(gp, task["id"])
+    charity.get(f"/task-link/{token}")
+    assert charity.send(f"/task-link/{token}", what="accept").status_code == 200
+    assert newest(demo, "gp")["status"] == "accepted" and reads() == 404, "whoever has the link may be the GP: nobody there has said anything"
+    seen = there.get(f"Task/{task['id']}")
+    assert seen.status_code == 200
+    noted = {**seen.json(), "note": [{"text": "We are on it"}]}
+    assert there.call("PUT", f"Task/{task['id']}", body=noted, headers={"If-Match": seen.headers["etag"]}).status_code == 200
+    assert reads() == 200, "somebody who signs in there has taken it on"
+    charity.get(f"/task-link/{token}")
+    assert charity.send(f"/task-link/{token}", what="done", words="So it was").status_code == 200 and reads() == 404
+    ask(me, offered)
+    mine = link(me, newest(demo)["id"])
+    charity.get(f"/task-link/{mine}")
+    assert reads() == 404 and charity.send(f"/task-link/{mine}", what="accept").status_code == 200
+    assert reads() == 200, "the person chose whom to give it to"
+    assert charity.send(f"/task-link/{mine}", what="done", words="Done").status_code == 200 and reads() == 404

@@ -18,6 +18,8 @@ from .versions import Version, since
 from .vocabulary import CONFIRM_MEMBERSHIP, TASK_SYSTEM
 
 JOINED: Final = "JOIN"  # `Writer.method` of the version by which an accepted referral put somebody into a team (`helping`): no client writes one
+BY_LINK: Final = "task-link "  # how `Writer.client` begins for what came by a link to one task (`gate.task_links`)
+OF_PERSON: Final = " of the person"  # and how it ends where the person made the link, or who chooses for them
 
 # -- from Tasks, referrals, teams, practices, claims ------------------------------------------------------------------
 
@@ -191,15 +193,23 @@ def _took(
     """Did the owner themselves move this Task to accepted, since they were named."""
     if chain[-1].body.get("status") not in statuses:
         return False
+    cared = health_or_care(names, directory, chain[-1].at)
     user = taken.get(ref)
-    if user and _user_owns(user, None, names, directory, chain[-1].at):
+    if user and not (cared and user.startswith("Organization/")) and _user_owns(user, None, names, directory, chain[-1].at):
         return True
     for version in reversed(chain):
         if not named(version.body) or version.body.get("status") not in statuses:
             return False
-        if _owns(version.writer, names, directory, version.at):
+        if _owns(version.writer, names, directory, version.at) and not (cared and _handed_over(version.writer)):
             return True
     return False
+
+
+def _handed_over(writer: Writer) -> bool:
+    """Did it come by a link to one task that a colleague made. Whoever has a link is the organisation for that Task, its maker too; in health and
+    social care, where people sign in, the record opens to nobody by that (docs/referrals.md)."""
+    client = writer.client or ""
+    return client.startswith(BY_LINK) and not client.endswith(OF_PERSON)
 
 
 def _owns(writer: Writer, names: frozenset[str], directory: Directory, at: int) -> bool:

@@ -17,6 +17,7 @@ from ..domain.periods import bounds
 from ..domain.periods import instant as at_micros
 from ..domain.problem import Problem, not_found
 from ..domain.referrals import ANSWERS, OVER, answered, is_a_persons_act, plain
+from ..domain.relationships import BY_LINK, OF_PERSON
 from ..domain.scopes import Scopes
 from ..domain.standing import named_by
 from ..domain.types import Decision, Keep, Op, Ref, Stored
@@ -29,7 +30,7 @@ from .reading import allow, read
 
 LINK: Final = "task-link"  # kept: the link, by the digest of its token
 OF_TASK: Final = "task-link-to"  # kept: the digest of the newest link, by `Task/…`: of two that are made at once one is
-OF_PERSON: Final = "task-link-of"  # kept: that digest, by `Patient/… id`
+OF_RECORD: Final = "task-link-of"  # kept: that digest, by `Patient/… id`
 DAYS, MOST_DAYS = 14, 60
 SHOWN: Final = timedelta(days=30)  # how long an ended one is still shown to the person
 
@@ -89,7 +90,7 @@ async def make_link(ctx: Context, task: str, digest: str, days: int = DAYS) -> T
         await settle(
             ctx, *(op for d, raw, k in before for op in _ended(ctx, d, raw, k)),
             Keep(LINK, digest, msgspec.json.encode(link), link.until + SHOWN, if_absent=True),
-            Keep(OF_PERSON, f"{link.patient} {link.id}", digest.encode(), link.until + SHOWN),
+            Keep(OF_RECORD, f"{link.patient} {link.id}", digest.encode(), link.until + SHOWN),
             Keep(OF_TASK, str(ref), digest.encode(), link.until + SHOWN, if_absent=newest is None, if_value=newest),
             note(ctx, "E", LINK, Decision(True, "", rule=f"link {link.id}"), (str(ref), organisation), patient=link.patient),
         )  # fmt: skip
@@ -165,7 +166,7 @@ def _ended(ctx: Context, digest: str, raw: bytes, link: TaskLink) -> list[Op]:
 async def _of(house: House, person: str, at: datetime) -> list[tuple[str, bytes, TaskLink]]:
     """(digest, as it is kept, the link) of each into this record."""
     out = []
-    for raw in (await house.store.kept_all(OF_PERSON, at, prefix=f"{person} ")).values():
+    for raw in (await house.store.kept_all(OF_RECORD, at, prefix=f"{person} ")).values():
         kept = await house.store.kept(LINK, raw.decode(), at)
         if kept is not None:
             out.append((raw.decode(), kept, msgspec.json.decode(kept, type=TaskLink)))
@@ -189,7 +190,8 @@ async def by_link(house: House, digest: str) -> tuple[Context, TaskLink, bytes]:
     actor = directory.actor(link.organisation, kind="system", organisation=link.organisation, at=at)
     scopes = Scopes.parse(f"system/Task.ru?_id={link.task} system/Patient.r?_id={link.patient.removeprefix('Patient/')}")
     named = replace(actor, name=here.name)
-    return Context(house, named, at, "TREAT", scopes, f"task-link {link.id}", house.new_id(), place=(directory, epoch)), link, raw
+    own = OF_PERSON if link.maker.startswith(("Patient/", "RelatedPerson/")) else ""
+    return Context(house, named, at, "TREAT", scopes, f"{BY_LINK}{link.id}{own}", house.new_id(), place=(directory, epoch)), link, raw
 
 
 async def shown(ctx: Context, link: TaskLink) -> Shown:
