@@ -178,9 +178,9 @@ def test_what_one_reader_of_a_hub_may_not_see_does_not_reach_it_and_is_taken_bac
 
 
 @pytest.mark.slow
-def test_who_enforces_nothing_gets_nothing_that_somebody_who_reads_there_may_not_see(tmp_path: Path) -> None:
+def test_nothing_goes_where_somebody_who_works_there_was_told_no_unless_that_server_keeps_them_out_itself(tmp_path: Path) -> None:
     terms: dict[str, dict[str, Any]] = {
-        "own-people": {}, "own-people-unenforced": {"enforces": "nothing"},
+        "own-people": {}, "own-people-unenforced": {"enforces": "nothing"}, "own-people-kept-out": {"enforces": "consents"},
         "a-stranger-reads": {"enforces": "nothing", "audience": ["D82999"]}, "a-stranger-reads-but-it-enforces": {"audience": ["D82999"]},
         "nobody-knows-who-reads": {"audience": ["NOWHERE"]},
     }  # fmt: skip
@@ -188,13 +188,14 @@ def test_who_enforces_nothing_gets_nothing_that_somebody_who_reads_there_may_not
         remotes = [{"url": hubs.enter_context(recorder()).url, "organisation": "D82001", "name": name, **more} for name, more in terms.items()]
         with partnered(tmp_path, *remotes) as g:
             assert would(g) == {
-                "own-people": "send", "own-people-unenforced": "send", "a-stranger-reads": "withhold",
+                "own-people": "send", "own-people-unenforced": "send", "own-people-kept-out": "send", "a-stranger-reads": "withhold",
                 "a-stranger-reads-but-it-enforces": "send", "nobody-knows-who-reads": "withhold",
             }  # fmt: skip
             gp = g.persona("gp")["fhirUser"]
             assert g.call("patient", "POST", "Consent", body=deny(g, {"reference": gp}, "Goal")).status_code == 201
             now = would(g)
-            assert now["own-people"] == "send", "that server keeps her out itself"
+            assert now["own-people"] == "withhold", "we send no consents, so nobody there can know of her no"
+            assert now["own-people-kept-out"] == "send", "its operator says that it keeps her out itself"
             assert now["own-people-unenforced"] == "withhold", "it lets all its people read"
 
 

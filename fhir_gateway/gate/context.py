@@ -52,7 +52,7 @@ class Remote:
     direction: str = "both"
     types: frozenset[str] | None = None  # None: every patient-data type
     audience: tuple[str, ...] = ()  # who else reads from it: ODS codes, references, sectors
-    enforces: Literal["nothing", "labels", "consents"] = "consents"
+    enforces: Literal["nothing", "labels", "consents"] = "labels"
     role: Literal["recipient", "processor"] = "recipient"  # processor: it keeps for its audience, and nothing for itself
     recall: Literal["delete", "stub"] = "delete"  # what becomes there of a copy that may no longer be there
 

@@ -49,7 +49,7 @@ class RemoteSettings(BaseModel):
     purpose: str = Field(default="TREAT", description="The purpose agreed with it (a v3-ActReason code).")
     audience: list[str] = Field(default=[], description="Who else reads from it: ODS codes, ids or sectors. Nobody of them may be denied what is sent.")
     enforces: Literal["nothing", "labels", "consents"] = Field(
-        default="consents", description="What it enforces itself. `nothing`: it gets nothing restricted, and nothing that anyone who reads from it may not see."
+        default="labels", description="What it enforces itself. `labels`: it gets nothing to which the person said no of anyone who works there. `nothing`: nor anything restricted, nor what anyone who reads from it may not see. `consents`: its owner alone is asked, for it has the person's noes to its people from elsewhere: we send none."
     )
     direction: Literal["both", "in", "out"] = Field(default="both", description="Which way to sync.")
     recall: Literal["delete", "stub"] = Field(
@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     remote_organisation: str = Field("", description="ODS code or id of the organisation that owns that server.")
     remote_purpose: str = Field("TREAT", description="The purpose agreed with it (a v3-ActReason code).")
     remote_token: str = Field("", repr=False, description="Bearer token for it.")
-    remote_enforces: Literal["nothing", "labels", "consents"] = Field("consents", description="What that server enforces itself.")
+    remote_enforces: Literal["nothing", "labels", "consents"] = Field("labels", description="What that server enforces itself: nothing, labels or consents, as for `[[remote]]`.")
     remote_direction: Literal["both", "in", "out"] = Field("both", description="Which way to sync.")
     remote_poll_seconds: float = Field(2.0, gt=0, allow_inf_nan=False, description="How often to ask it for changes, in seconds.")
     remote_missing_seconds: float = Field(300.0, ge=0, le=86_400, allow_inf_nan=False, description="How long what it answers 404 of must be missing there before it counts as deleted, in seconds. 0: at once.")
