@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
+from .bundle import references
 from .mapping.names import counts as counts
+from .mapping.names import local, own_identifier
 from .vocabulary import CONFIDENTIALITY_SYSTEM, MERGE_PLANS, TASK_SYSTEM
 
 ASKED: Final = "Another plan came in for this person. Look at both, and say what becomes of it. Whoever sent it was not told of the first."
@@ -17,6 +19,27 @@ def main_of(said: str | None, counting: Iterable[str]) -> str | None:
     """Which of those that count is the main one: the one that was said to be, else the oldest, whose id is the first."""
     found = set(counting)
     return said if said in found else min(found, default=None)
+
+
+def in_order(record: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The resources of a record, those that a main plan names first, then as they came in. Anybody may write an identifier of a plan: of several that
+    bear one the first of these is the thing of the plan."""
+    held = {f"{r.get('resourceType')}/{r.get('id')}": r for r in record}
+    named = {ref for r in held.values() if r.get("resourceType") == "CarePlan" and counts(r) for ref in references(r)}
+    return [held[ref] for ref in sorted(held, key=lambda ref: (ref not in named, ref.partition("/")[2]))]
+
+
+def called(record: Iterable[Mapping[str, Any]], types: Collection[str]) -> dict[str, str]:
+    """`Type/id` of each resource of these types by `Type/` and the id that a page has for it: its own, or the one that a plan gives it."""
+    held = [r for r in in_order(record) if r.get("resourceType") in types]
+    by_plan = [(r, own) for r in held if (own := own_identifier(r)) is not None]
+    out = {ref: ref for r in held if own_identifier(r) is None for ref in [f"{r['resourceType']}/{r.get('id')}"]}
+    for r, own in by_plan:
+        if planned := local(own[1]):
+            out.setdefault(f"{r['resourceType']}/{planned}", f"{r['resourceType']}/{r.get('id')}")
+    for r, _ in by_plan:
+        out.setdefault(f"{r['resourceType']}/{r.get('id')}", f"{r['resourceType']}/{r.get('id')}")
+    return out
 
 
 def already(ref: str) -> str:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate, plans
+from ...domain import main_plan
 from ...domain.mapping.names import local, own_identifier, quote
 from ...domain.problem import Problem, not_found
 from ...domain.types import Ref
@@ -233,13 +234,13 @@ async def links(ctx: Context, opened: plans.Opened) -> dict[str, str]:
 def _shown(opened: plans.Opened, types: Mapping[str, str]) -> dict[str, str]:
     main = quote(str(opened.plan["id"])) if opened.plan.get("id") else None
     out: dict[str, str] = {}
-    for r in opened.record:
+    for r in sorted(main_plan.in_order(opened.record), key=lambda r: own_identifier(r) is not None):
         if r.get("resourceType") not in types or not (kind := plans.kind_of(r)):
             continue
         own = own_identifier(r)
         if own is None or main is None or own[1].split("/")[0] == main:
             id = (local(own[1]) if own else None) or str(r["id"])
-            out[kind if kind == "about-me" else f"{r['resourceType']}/{id}"] = f"{r['resourceType']}/{r['id']}"
+            out.setdefault(kind if kind == "about-me" else f"{r['resourceType']}/{id}", f"{r['resourceType']}/{r['id']}")
     return out
 
 

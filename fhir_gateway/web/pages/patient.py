@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ... import gate, plans
+from ...domain import main_plan
 from ...domain.audit import ITSELF, OPERATOR
-from ...domain.mapping.names import local, own_identifier
+from ...domain.medicines import RESOURCES as MEDICINES
 from ...domain.problem import Problem, not_found
 from ...gate import Context, task_links
 from . import editing, follow_ups, reviews, tasks, versions, volunteers
@@ -29,6 +30,7 @@ from .words import _, today, typed_day
 
 BATCH = 200
 ALIKE = 6  # lines back that one of the same minute is added to: a page looks in several ways at once
+ABOUT = ("Condition", "Goal", "Task", "ClinicalImpression", "RiskAssessment")
 ROWS = 25  # on one page of "who has looked"
 KEPT = {"organisation", "mine", "who", "what", *(f"{end}-{part}" for end in ("from", "to") for part in ("day", "month", "year"))}
 MOST_READ = 5_000  # rows read to fill one page under a narrow filter; then the page offers to go on
@@ -51,7 +53,7 @@ async def my_plan(pages: Pages, request: Request, ctx: Context, errors: Mapping[
     empty = not (mine.plan.keys() - {"plan", "person"} or asked or turned or any(more.plans))
     view = plan_view(mine.shown(_), today(ctx.at), own=True, changes=await last_changes(ctx, mine.record, shown, _("Me")), filled_in=turned, medicines=plans.medicines_beside(mine, _), joined=more.plans)
     first = alerts(mine.record, today(ctx.at), own=True, others=more.records)
-    refs = await _items(ctx, shown) | {ref: ref for ref in (f"{r['resourceType']}/{r.get('id')}" for r in mine.record) if ref.split("/")[0] in TYPES} | kept_as(mine.record) | _medicines(mine.record)
+    refs = main_plan.called([*mine.record, *await _items(ctx, shown)], {*ABOUT, *MEDICINES, *TYPES}) | kept_as(mine.record)
     return await show(
         pages, request, "my_plan.html", ctx=ctx, plan=view, own=True, empty=empty, asks=asks, tasks=asked, refs=refs, alerts=first, joined=more, others=others,
         drafts=await volunteers.waiting(ctx, shown), clashes=await versions.waiting(ctx, f"Patient/{shown}"), errors=errors or {}, done=request.query_params.get("done", ""),
@@ -59,20 +61,9 @@ async def my_plan(pages: Pages, request: Request, ctx: Context, errors: Mapping[
     )  # fmt: skip
 
 
-def _medicines(record: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """`Type/id` of each medicine, by the id that the page has for it."""
-    held = [(str(r["resourceType"]), r, own_identifier(r)) for r in record if r.get("resourceType") in ("MedicationStatement", "MedicationRequest")]
-    return {f"{type}/{(local(own[1]) if own else None) or r.get('id')}": f"{type}/{r.get('id')}" for type, r, own in held}
-
-
-async def _items(ctx: Context, person: str) -> dict[str, str]:
-    """`Type/id` of each item that the person can say something about, by the id the plan has for it."""
-    out: dict[str, str] = {}
-    for type in ("Condition", "Goal", "Task", "ClinicalImpression", "RiskAssessment"):
-        for r in await bodies(ctx, type, [("patient", person), ("_count", str(BATCH))]):
-            _kind, planned = own_identifier(r) or ("", "")
-            out |= {f"{type}/{id}": f"{type}/{r['id']}" for id in (local(planned), r["id"]) if id}
-    return out
+async def _items(ctx: Context, person: str) -> list[dict[str, Any]]:
+    """What the person can say something about, hidden from the plan or not."""
+    return [r for type in ABOUT for r in await bodies(ctx, type, [("patient", person), ("_count", str(BATCH))])]
 
 
 # -- who has looked ---------------------------------------------------------------------------------------------------

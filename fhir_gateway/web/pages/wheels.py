@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...domain.mapping.names import local, own_identifier
+from ...domain import main_plan
+from ...domain.mapping.names import own_identifier
 from ...domain.results import is_wheel, wheels, when
 from .pictures import wheel
 from .plan_items import Item, lines
@@ -26,12 +27,9 @@ def filled_in(record: Iterable[Mapping[str, Any]]) -> tuple[Item, ...]:
 
 def kept_as(record: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """`Observation/id` of each wheel of a record, by the id that a plan or a page has for it."""
-    out: dict[str, str] = {}
-    for r in record:
-        if r.get("resourceType") == "Observation" and is_wheel(r):
-            made = own_identifier(r)
-            out |= {f"Observation/{id}": f"Observation/{r['id']}" for id in (local(made[1]) if made else "", r.get("id")) if id}
-    return out
+    held = list(record)
+    plans = [r for r in held if r.get("resourceType") == "CarePlan"]
+    return main_plan.called([*plans, *(r for r in held if r.get("resourceType") == "Observation" and is_wheel(r))], {"Observation"})
 
 
 __all__ = ["filled_in", "kept_as"]
