@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
+from ..numerals import ungrouped
 from .items import EXTENSION, Node, answers, extension, items, link
 from .pages import MOST, UNIT, Group, Question, options, tops
 
 Fields = Mapping[str, Sequence[str]]
 Day = Callable[[str], "str | Mistake | None"]  # the day typed under this name, as `2026-11-30`; None: nothing was typed
 LONGEST: Final = 10_000
-_NUMBER: Final = re.compile(r"[+-]?\d{1,15}([.,]\d{1,10})?\Z")
+_NUMBER: Final = re.compile(r"[+-]?\d{1,15}(\.\d{1,10})?\Z")
 _TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(:[0-5]\d)?\Z")
 
 
@@ -130,9 +131,10 @@ class Reading:
         return Mistake("other")
 
     def _number(self, q: Node, kind: str, text: str) -> Node | Mistake:
-        if not _NUMBER.match(text):
-            return Mistake("number")
-        number = Decimal(text.replace(",", "."))
+        plain = ungrouped(text)
+        if not _NUMBER.match(plain):
+            return Mistake("comma" if "," in text else "number")
+        number = Decimal(plain)
         if kind == "integer" and (number != number.to_integral_value() or abs(number) > 2_147_483_647):
             return Mistake("whole")
         low, high = (extension(q, EXTENSION + e) for e in ("minValue", "maxValue"))

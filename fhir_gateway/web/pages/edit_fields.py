@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote_plus
 
+from ...domain.numerals import ungrouped
 from .plan_view import ABOUT
 from .words import _, day, plain_date, typed_day
 
@@ -22,7 +23,7 @@ SHORT: Final = 100
 FEW: Final = 700  # where a form has many of them
 LONGEST: Final = 6_000  # bytes as a form sends them: what stands there already and is longer is not asked, for all of it must be less than a form may be
 UNKEPT: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|[\ud800-\udfff]")
-NUMBER: Final = re.compile(r"-?\d{1,9}([.,]\d{1,6})?", re.ASCII)
+NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,6})?", re.ASCII)
 DAY: Final = ("day", "month", "year")
 Path = tuple[str, ...]
 
@@ -145,15 +146,22 @@ def read(f: Field, text: str, was: str = "") -> tuple[Any, str]:
     if UNKEPT.search(text):
         return None, _("There is a sign in this that cannot be kept. Write it without.")
     if f.kind == "number":
-        if not NUMBER.fullmatch(text):
-            return None, _("Write a number. For example 800 or 2.5.")
-        return (Decimal(text.replace(",", ".")) if re.search("[.,]", text) else int(text)), ""
+        return _number(ungrouped(text))
     if f.kind == "ten":
         return (int(text), "") if text in map(str, range(1, 11)) else (None, _("Choose a number from 1 to 10."))
     if f.kind == "choice":
         return (text, "") if text in dict(f.choices) else (None, _("Choose one."))
     too_long = _("Write at most {most} characters. These are {many}.").format(most=f.most(was), many=len(text))
     return text, too_long if len(text) > f.most(was) else ""
+
+
+def _number(text: str) -> tuple[Decimal | int | None, str]:
+    """How much an aim is: never less than nothing."""
+    if not NUMBER.fullmatch(text):
+        return None, _("Use a full stop for part of a number, as in 2.5. Use a comma only for thousands, as in 1,250.") if "," in text else _("Write a number. For example 800 or 2.5.")
+    if text.startswith("-"):
+        return None, _("Write 0 or more. If something is to get less, say so in words in the aim.")
+    return Decimal(text) if "." in text else int(text), ""
 
 
 def options(f: Field, text: str) -> list[tuple[str, str]]:

@@ -36,6 +36,7 @@ NAME = re.compile(r"q[0-9]{1,4}(-[0-9]{1,4}){0,20}\Z")  # of a question or group
 PAGE = re.compile(r"[0-9]{1,4}\Z")
 WRONG: dict[str, str] = {
     "choose": "Choose one of the answers.", "own": "Write your own answer, or choose another one.", "number": "Write a number, such as 7.",
+    "comma": "Use a full stop for part of a number, as in 2.5. Use a comma only for thousands, as in 1,250.",
     "whole": "Write a whole number, such as 7.", "low": "Write {n} or more.", "high": "Write {n} or less.", "long": "Write at most {n} letters.",
     "time": "Write a time with hours and minutes, such as 14:30.", "other": "This cannot be answered here.", "missing": "Answer this question.",
 }  # fmt: skip

@@ -1,0 +1,76 @@
+"""Numbers and days as people type them on the pages: read as they mean them, or asked again in plain words with what was typed still there."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ..test_forms_over_http import post
+from .test_doors import Visitor, as_
+from .test_editing import editor, form, goal, ref
+from .test_forms_pages import begun, named, typed
+
+if TYPE_CHECKING:
+    from ..conftest import Gateway
+
+TYPED = "https://forms.example/typed"
+COMMA = "Use a full stop for part of a number, as in 2.5. Use a comma only for thousands, as in 1,250."
+
+
+@pytest.fixture(scope="module")
+def asked(demo: Gateway) -> str:
+    """A form that asks for numbers and days, by its id here."""
+    items = [{"linkId": kind, "type": kind, "text": f"Your {kind}"} for kind in ("decimal", "quantity", "integer", "date", "dateTime")]
+    body = {"resourceType": "Questionnaire", "url": TYPED, "status": "active", "title": "Typed", "subjectType": ["Patient"], "item": items}
+    return str(post(demo, "hospital", "Questionnaire", body, 201)["id"])
+
+
+def sent(demo: Gateway, v: Visitor, at: str) -> dict[str, Any]:
+    """What is kept of these answers once they are sent, by question."""
+    check = at.rsplit("/", 1)[0] + "/check"
+    v.get(check)
+    assert v.send(check).url.path.endswith("/done"), v.words()
+    found = demo.get("patient", f"QuestionnaireResponse?patient={demo.patient}&questionnaire={TYPED}&status=completed&_sort=-_lastUpdated&_count=1").json()
+    return {i["linkId"]: i["answer"][0] for i in found["entry"][0]["resource"]["item"]}
+
+
+def nothing(v: Visitor, at: str) -> bool:
+    """Is nothing kept of what was typed."""
+    v.get(at)
+    return not re.search(r'<input class="[^"]*"[^>]* value="[^"]+"', v.page)
+
+
+# -- numbers ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_comma_groups_thousands_in_a_form(demo: Gateway, asked: str) -> None:
+    for language in ("en", "cy", "ur"):
+        v = as_(demo, "patient")
+        at = begun(v, asked)
+        v.http.headers["Accept-Language"] = language
+        typed(v, at, **{named(v, "Your decimal"): "1,250", named(v, "Your quantity"): "1,012,000.5", named(v, "Your integer"): "12,000"})
+        said = sent(demo, v, at)
+        assert said["decimal"] == {"valueDecimal": 1250} and said["integer"] == {"valueInteger": 12000} and said["quantity"]["valueQuantity"]["value"] == 1012000.5, language
+
+
+@pytest.mark.parametrize("text", ["1,5", "1,25", "12,00", "1250,5", "0,250", "1,2500", "1.250,5", ",5"])
+def test_a_comma_that_groups_nothing_is_asked_again_in_a_form(demo: Gateway, asked: str, text: str) -> None:
+    v = as_(demo, "patient")
+    at = begun(v, asked)
+    typed(v, at, **{named(v, "Your decimal"): text})
+    assert COMMA in v.words() and f'value="{text}"' in v.page and nothing(v, at)
+
+
+def test_a_comma_groups_thousands_in_an_aim(demo: Gateway) -> None:
+    walk = goal(demo)
+    assert editor(demo, "gp", ref(walk)).save(target_what="Steps", target_value="12,000", target_unit="a day").status_code == 200
+    assert goal(demo)["target"][0]["detailQuantity"]["value"] == 12000
+    for text, said in (("1,5", COMMA), ("12,00", COMMA), ("-5", "Write 0 or more."), ("-1,250", "Write 0 or more.")):
+        e = editor(demo, "gp", ref(walk))
+        answer = e.save(target_value=text)
+        assert answer.status_code == 400 and said in e.words() and form(e, e.path)["target-value"] == text
+    assert goal(demo)["target"][0]["detailQuantity"]["value"] == 12000
+    editor(demo, "gp", ref(walk)).save(target_value="2.5")
+    assert goal(demo)["target"][0]["detailQuantity"]["value"] == 2.5
