@@ -74,3 +74,44 @@ def test_a_comma_groups_thousands_in_an_aim(demo: Gateway) -> None:
     assert goal(demo)["target"][0]["detailQuantity"]["value"] == 12000
     editor(demo, "gp", ref(walk)).save(target_value="2.5")
     assert goal(demo)["target"][0]["detailQuantity"]["value"] == 2.5
+
+
+# -- days ---------------------------------------------------------------------------------------------------------------
+
+
+YEAR = "Write all four digits of the year, from 1900 to 2100."
+
+
+def boxes(name: str, d: str, m: str, y: str) -> dict[str, str]:
+    return {f"{name}-day": d, f"{name}-month": m, f"{name}-year": y}
+
+
+@pytest.mark.parametrize("year", ["26", "206", "7", "0026", "1899", "2101", "20266"])
+def test_a_year_has_four_digits_in_a_form(demo: Gateway, asked: str, year: str) -> None:
+    v = as_(demo, "patient")
+    at = begun(v, asked)
+    name = "q3"
+    typed(v, at, **boxes(name, "31", "12", year))
+    assert YEAR in v.words() and f'value="{year}"' in v.page and nothing(v, at)
+
+
+@pytest.mark.parametrize("name", ["target-by", "review"])
+def test_a_year_has_four_digits_at_a_goal(demo: Gateway, name: str) -> None:
+    before = goal(demo)
+    for year in ("26", "7", "0026", "2101"):
+        e = editor(demo, "gp", ref(before))
+        answer = e.save(**boxes(name, "31", "12", year))
+        assert answer.status_code == 400 and YEAR in e.words() and form(e, e.path)[f"{name}-year"] == year.lstrip("0")
+    assert goal(demo)["meta"]["versionId"] == before["meta"]["versionId"]
+
+
+def test_a_year_has_four_digits_at_an_action_and_in_a_search(demo: Gateway) -> None:
+    act = goal(demo, "a-physio", "Task")
+    e = editor(demo, "gp", ref(act))
+    assert e.save(**boxes("to", "31", "12", "26")).status_code == 400 and YEAR in e.words()
+    v = as_(demo, "patient")
+    v.get("/my-plan/who-looked?from-day=1&from-month=1&from-year=26")
+    assert YEAR in v.words()
+    for year, said in (("26", True), ("1950", False)):
+        v.get("/my-plan/who-looked?" + "&".join(f"from-{k}={x}" for k, x in (("day", "1"), ("month", "1"), ("year", year))))
+        assert (YEAR in v.words()) is said

@@ -18,6 +18,7 @@ from . import languages
 from .languages import locale
 
 LONDON = ZoneInfo("Europe/London")
+YEARS = range(1900, 2101)  # in which a day may be that somebody types
 
 
 def _(sentence: str) -> str:
@@ -94,12 +95,14 @@ def today(at: datetime) -> date:
 
 
 def typed_day(values: Mapping[str, str], name: str) -> date | str | None:
-    """A day typed into three boxes: the day, None when all are empty, a sentence when it is none."""
+    """A day typed into three boxes: the day, None when all are empty, a sentence when it is none, or its year is none that anybody here has a day in."""
     parts = [values.get(f"{name}-{p}", "").strip() for p in ("day", "month", "year")]
     if not any(parts):
         return None
     try:
-        d, m, y = (int(p) for p in parts)
+        d, m, y = (int(p) for p in parts if p.isdecimal())
+        if len(parts[2]) != 4 or y not in YEARS:
+            return _("Write all four digits of the year, from 1900 to 2100. For example 2026.")
         return date(y, m, d)
     except (ValueError, OverflowError):
         return _("Write a day that exists, with day, month and year. For example 30 11 2026.")
