@@ -115,3 +115,51 @@ def test_a_year_has_four_digits_at_an_action_and_in_a_search(demo: Gateway) -> N
     for year, said in (("26", True), ("1950", False)):
         v.get("/my-plan/who-looked?" + "&".join(f"from-{k}={x}" for k, x in (("day", "1"), ("month", "1"), ("year", year))))
         assert (YEAR in v.words()) is said
+
+
+@pytest.mark.parametrize(
+    ("day", "kept", "shown"),
+    [(("", "", "2024"), "2024", "2024"), (("", "2", "2024"), "2024-02", "February 2024"), (("29", "02", "2024"), "2024-02-29", "29 February 2024")],
+)
+def test_a_date_is_as_much_as_the_person_knows(demo: Gateway, asked: str, day: tuple[str, str, str], kept: str, shown: str) -> None:
+    v = as_(demo, "patient")
+    at = begun(v, asked)
+    assert "If you do not know the day, write the month and year, or only the year." in v.words()
+    typed(v, at, **boxes("q3", *day), **boxes("q4", *day))
+    assert v.words().count(shown) == 2, v.words()
+    v.get(at)
+    again = dict(re.findall(r'name="(q3-[a-z]+)"[^>]* value="([^"]*)"', v.page))
+    assert [again[f"q3-{p}"].lstrip("0") for p in ("day", "month", "year")] == [p.lstrip("0") for p in day], "it comes back as it was typed"
+    said = sent(demo, v, at)
+    assert said["date"] == {"valueDate": kept} and said["dateTime"] == {"valueDateTime": kept}
+
+
+@pytest.mark.parametrize("day", [("", "13", "2024"), ("", "2", ""), ("4", "", "2024"), ("", "", "24"), ("30", "2", "2024"), ("", "x", "2024")])
+def test_what_is_no_part_of_a_date_is_asked_again(demo: Gateway, asked: str, day: tuple[str, str, str]) -> None:
+    v = as_(demo, "patient")
+    at = begun(v, asked)
+    for name in ("q3", "q4"):
+        typed(v, at, **boxes(name, *day))
+        assert "There is something to put right" in v.words() and nothing(v, at)
+
+
+def test_a_question_for_an_instant_is_answered_in_the_persons_time(demo: Gateway, asked: str) -> None:
+    for day, time, kept, shown in (
+        (("20", "11", "2026"), "10:00", "2026-11-20T10:00:00+00:00", "20 November 2026 at 10:00 am"),
+        (("1", "7", "2026"), "14:30", "2026-07-01T14:30:00+01:00", "1 July 2026 at 2:30 pm"),
+    ):
+        v = as_(demo, "patient")
+        at = begun(v, asked)
+        typed(v, at, **boxes("q4", *day), **{"q4-time": time})
+        assert shown in v.words()
+        v.get(at)
+        assert f'name="q4-time" maxlength="8" value="{time}"' in v.page
+        typed(v, at, **boxes("q4", *day), **{"q4-time": time})
+        assert sent(demo, v, at)["dateTime"] == {"valueDateTime": kept}
+    for day, time, said in (
+        (("20", "11", "2026"), "ten", "Write a time with hours and minutes"), (("", "11", "2026"), "10:00", "Write the whole day of this time"), (("", "", ""), "10:00", "Write the whole day of this time"),
+    ):
+        v = as_(demo, "patient")
+        at = begun(v, asked)
+        typed(v, at, **boxes("q4", *day), **{"q4-time": time})
+        assert said in v.words() and f'value="{time}"' in v.page and nothing(v, at)

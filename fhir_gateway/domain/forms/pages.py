@@ -8,22 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
+from ..periods import LONDON
 from .enabling import Conditions
 from .items import EXTENSION, Node, answers, extension, extensions, items, link, nodes, value
 
 CONTROL: Final = EXTENSION + "questionnaire-itemControl"
 HIDDEN: Final = EXTENSION + "questionnaire-hidden"
 UNIT: Final = EXTENSION + "questionnaire-unit"
-PLAIN: Final = ("string", "text", "url", "integer", "decimal", "quantity", "dateTime", "time")
+PLAIN: Final = ("string", "text", "url", "integer", "decimal", "quantity", "time")
 MOST: Final = 20  # turns of one question or group on a page
 Turns = Mapping[str, int]  # by name of a group or question
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question where it stands: what is asked and what is answered. `kind`: text, line, number, boolean, date, one, many, fixed, other."""
+    """One question where it stands: what is asked and what is answered. `kind`: text, line, number, boolean, date, dateTime, one, many, fixed, other."""
 
     name: str
     link: str
@@ -38,6 +40,18 @@ class Question:
     unit: str = ""
     limits: tuple[str, str] = ("", "")
     most: int = 0  # letters
+
+    @staticmethod
+    def boxes(text: str) -> tuple[str, str, str, str]:
+        """Year, month, day and time of a date or instant, "" for what it does not say; the time in London."""
+        if "T" not in text:
+            year, month, day, *_ = [*text.split("-"), "", ""]
+            return year, month, day, ""
+        try:
+            at = datetime.fromisoformat(text).astimezone(LONDON)
+        except (ValueError, OverflowError):
+            return "", "", "", ""
+        return f"{at:%Y}", f"{at:%m}", f"{at:%d}", f"{at:%H:%M:%S}".removesuffix(":00")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +174,14 @@ def question(q: Node, name: str, given: list[Any], more: int = 0) -> Question:
         how = "fixed"
     elif kind in ("choice", "open-choice") and offered:
         how = "many" if repeats else "one"
-    elif kind in ("boolean", "date", "text"):
+    elif kind in ("boolean", "date", "dateTime", "text"):
         how = kind
     elif kind in PLAIN:
         how = "number" if kind in ("integer", "decimal", "quantity") else "line"
     elif kind == "open-choice":
         how = "line"
     shown = [typed(v, offered) for v in given]
-    if how in ("text", "line", "number", "date") and repeats:
+    if how in ("text", "line", "number", "date", "dateTime") and repeats:
         shown = [*(shown or [""]), *([""] * more)][:MOST] if more else shown
     low, high = (_limit(extension(q, EXTENSION + e)) for e in ("minValue", "maxValue"))
     unit = extension(q, UNIT)

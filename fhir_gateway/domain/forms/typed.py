@@ -8,15 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 
 from ..numerals import ungrouped
+from ..periods import LONDON
 from .items import EXTENSION, Node, answers, extension, items, link
 from .pages import MOST, UNIT, Group, Question, options, tops
 
 Fields = Mapping[str, Sequence[str]]
-Day = Callable[[str], "str | Mistake | None"]  # the day typed under this name, as `2026-11-30`; None: nothing was typed
+Day = Callable[[str], "str | Mistake | None"]  # the day typed under this name, as `2026-11-30`, `2026-11` or `2026`; None: nothing was typed
 LONGEST: Final = 10_000
 _NUMBER: Final = re.compile(r"[+-]?\d{1,15}(\.\d{1,10})?\Z")
 _TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(:[0-5]\d)?\Z")
@@ -84,9 +86,9 @@ class Reading:
 
     def _given(self, q: Node, name: str) -> list[Node]:
         kind, offered = str(q.get("type")), options(q)
-        if kind == "date":
+        if kind in ("date", "dateTime"):
             names = [name, *(f"{name}-a{i}" for i in range(1, MOST) if q.get("repeats") is True)]
-            return [a for d in names if (a := self._dated(d, name))]
+            return [a for d in names if (a := self._dated(d, name, kind))]
         texts = [t.strip().replace("\r\n", "\n") for t in self.fields.get(name, ())]
         free = [t.strip() for t in self.fields.get(f"{name}-own", ()) if t.strip()]
         out: list[Node] = []
@@ -98,12 +100,14 @@ class Reading:
                 out.append(found)
         return out
 
-    def _dated(self, name: str, of: str) -> Node | None:
+    def _dated(self, name: str, of: str, kind: str) -> Node | None:
         found = self.day(name)
+        if kind == "dateTime" and not isinstance(found, Mistake):
+            found = _timed(found or "", next((t.strip() for t in self.fields.get(f"{name}-time", ())), ""))
         if isinstance(found, Mistake):
             self.mistakes.setdefault(of, found)
             return None
-        return {"valueDate": found} if found else None
+        return {"valueDate" if kind == "date" else "valueDateTime": found} if found else None
 
     def _choice(self, q: Node, text: str, offered: list[Any], free: list[str]) -> Node | Mistake | None:
         if text == "own" and q.get("type") == "open-choice":
@@ -149,6 +153,17 @@ class Reading:
         unit = extension(q, UNIT)
         about = {"unit": unit.get("display") or unit.get("code"), "system": unit.get("system"), "code": unit.get("code")} if type(unit) is dict else {}
         return {"valueQuantity": {"value": number, **{k: v for k, v in about.items() if v}}}
+
+
+def _timed(day: str, typed: str) -> str | Mistake:
+    """A day with the time that was typed, in London; the day, the month or the year alone where none was."""
+    if not typed:
+        return day
+    if not _TIME.match(typed):
+        return Mistake("time")
+    if len(day) < len("2026-11-30"):
+        return Mistake("day-of-time")
+    return datetime.combine(date.fromisoformat(day), time.fromisoformat(typed), LONDON).isoformat()
 
 
 def _kept(q: Node, v: Any) -> str:

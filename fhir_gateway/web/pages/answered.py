@@ -9,7 +9,7 @@ from typing import Any
 from ...domain.forms import about_me
 from ...domain.forms.pages import Group, Question, Text
 from .pictures import Wheel, wheel
-from .words import _, day, short
+from .words import _, day, moment, short
 
 WORDS = {"yes": "Yes", "no": "No"}
 
@@ -43,8 +43,8 @@ def rows(shown: Sequence[Any]) -> list[tuple[str, str]]:
 def said(q: Question) -> str:
     """The answers in words."""
     options = dict(q.options)
-    if q.kind == "date":
-        return "\n".join(day(v) for v in q.values) or _("Not answered")
+    if q.kind in ("date", "dateTime"):
+        return "\n".join(moment(v) if "T" in v else day(v) for v in q.values) or _("Not answered")
     found = [options.get(v, v) if q.options else _(WORDS[v]) if q.kind == "boolean" and v in WORDS else v for v in q.values]
     return "\n".join(f"{v} {q.unit}".strip() for v in found if v) or _("Not answered")
 

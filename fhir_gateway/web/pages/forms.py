@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any
 from urllib.parse import quote
 
@@ -29,7 +28,7 @@ from ...gate import Context
 from . import answered
 from .frame import Pages, go, show
 from .names import bodies
-from .words import _, day, typed_day
+from .words import _, day, typed_date
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 NAME = re.compile(r"q[0-9]{1,4}(-[0-9]{1,4}){0,20}\Z")  # of a question or group: places only
@@ -38,7 +37,8 @@ WRONG: dict[str, str] = {
     "choose": "Choose one of the answers.", "own": "Write your own answer, or choose another one.", "number": "Write a number, such as 7.",
     "comma": "Use a full stop for part of a number, as in 2.5. Use a comma only for thousands, as in 1,250.",
     "whole": "Write a whole number, such as 7.", "low": "Write {n} or more.", "high": "Write {n} or less.", "long": "Write at most {n} letters.",
-    "time": "Write a time with hours and minutes, such as 14:30.", "other": "This cannot be answered here.", "missing": "Answer this question.",
+    "time": "Write a time with hours and minutes, such as 14:30.", "day-of-time": "Write the whole day of this time, with day, month and year.",
+    "other": "This cannot be answered here.", "missing": "Answer this question.",
 }  # fmt: skip
 
 
@@ -226,8 +226,8 @@ def _who(ctx: Context, s: Sheet) -> str:
 
 
 def _day(fields: Mapping[str, list[str]], name: str) -> str | Mistake | None:
-    found = typed_day({k: v[0] for k, v in fields.items() if v}, name)
-    return found.isoformat() if isinstance(found, date) else Mistake("day", found) if found else None
+    found, wrong = typed_date({k: v[0] for k, v in fields.items() if v}, name)
+    return Mistake("day", wrong) if wrong else found or None
 
 
 def _turns(asked: frozenset[str]) -> dict[str, int]:

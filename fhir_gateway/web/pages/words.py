@@ -94,6 +94,16 @@ def today(at: datetime) -> date:
     return at.astimezone(LONDON).date()
 
 
+def typed_date(values: Mapping[str, str], name: str) -> tuple[str, str]:
+    """(date, "") typed into three boxes where the year, or month and year, are enough, as FHIR writes it; ("", a sentence) when it is none. Both "" when all are empty."""
+    d, m, y = (values.get(f"{name}-{p}", "").strip() for p in ("day", "month", "year"))
+    part = not d and bool(y)
+    found = typed_day({**values, f"{name}-day": "1", f"{name}-month": m or "1"} if part else values, name)
+    if not isinstance(found, date):
+        return "", found or ""
+    return found.isoformat()[: 10 if not part else 7 if m else 4], ""
+
+
 def typed_day(values: Mapping[str, str], name: str) -> date | str | None:
     """A day typed into three boxes: the day, None when all are empty, a sentence when it is none, or its year is none that anybody here has a day in."""
     parts = [values.get(f"{name}-{p}", "").strip() for p in ("day", "month", "year")]
