@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
 from .. import gate
@@ -55,10 +56,10 @@ class Referral:
 
 
 async def ask_for(
-    ctx: Context, person: str, service: str, why: str = "", *, days: int = DAYS, grace: int = GRACE, what: tuple[str, ...] = (), team: bool = False
+    ctx: Context, person: str, service: str, why: str = "", *, days: int = DAYS, grace: int = GRACE, what: tuple[str, ...] = (), team: bool = False, once: str = ""
 ) -> tuple[str, list[str]]:
     """Ask for this service (an id) for this person (an id): the ids of the referral and of its Tasks. `what` are the things asked for, where
-    they are several; `team`: whoever takes it on is in the team of the person's plan while they do it. Nothing is told of the person but what is written here. Problem not-found, invalid, business-rule."""
+    they are several; `team`: whoever takes it on is in the team of the person's plan while they do it; `once`: the name of the page it is asked from, the same words from it again are the same referral. Nothing is told of the person but what is written here. Problem not-found, invalid, business-rule."""
     offer = await services.offer(ctx, service)
     if not offer.active or not offer.owner.startswith("Organization/"):
         raise Problem("business-rule", "This service is not offered now.", "service")
@@ -66,9 +67,14 @@ async def ask_for(
     if len(words) > LONGEST:
         raise Problem("invalid", f"At most {LONGEST} characters.", "why")
     wish = Wish(f"Patient/{person}", ctx.actor.user, f"HealthcareService/{offer.id}", offer.owner, offer.name or "A service", what or (offer.name or "A service",), words, days, grace, await _plan(ctx, person) if team else "")
-    answer = await gate.transaction(ctx, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": asked(wish, ctx.at)}))
+    answer = await gate.transaction(ctx, strict.dump({"resourceType": "Bundle", "type": "transaction", "entry": asked(wish, ctx.at, _key(wish, ctx.actor.user, once) if once else "")}))
     ids = [e["response"]["location"].split("/_history/")[0].rsplit("/", 1)[1] for e in answer["entry"]]
     return ids[0], ids[1:]
+
+
+def _key(wish: Wish, who: str, once: str) -> str:
+    said = [once, who, wish.person, wish.service, wish.why, str(wish.days), wish.plan, *wish.what]
+    return sha256("\n".join(said).encode()).hexdigest()
 
 
 async def _plan(ctx: Context, person: str) -> str:

@@ -18,6 +18,7 @@ SNOMED: Final = "http://snomed.info/sct"
 TO_A_SERVICE: Final = {"coding": [{"system": SNOMED, "code": "871731000000106", "display": "Referral to social prescribing service"}]}
 DECLINED: Final = "871711000000103"
 UNMET: Final = f"{OURS}/StructureDefinition/unmet-need-reason"
+ASKED: Final = f"{OURS}/id/asked"  # identifier system: what was asked from one page, in the same words
 FUNDED_BY: Final = f"{OURS}/StructureDefinition/funded-by"
 AUTHORISE: Final = "authorise-budget"  # Task.code: whoever owns it says yes to the budget of its referral
 OVER: Final = frozenset({"completed", "rejected", "failed", "cancelled", "entered-in-error"})
@@ -111,8 +112,8 @@ class Wish:
     plan: str = ""  # `CarePlan/…` in whose team whoever takes it on is while they do it
 
 
-def asked(wish: Wish, at: datetime) -> list[dict[str, Any]]:
-    """The entries of a transaction: the ServiceRequest, and a Task to its owner for each thing. Problem invalid for a time that is none."""
+def asked(wish: Wish, at: datetime, key: str = "") -> list[dict[str, Any]]:
+    """The entries of a transaction: the ServiceRequest, and a Task to its owner for each thing. What was asked by the same `key` before is found, not made again. Problem invalid for a time that is none."""
     if not 1 <= wish.days <= MOST_DAYS:
         raise Problem("invalid", f"How long is a number of days, from 1 to {MOST_DAYS}.", "days")
     start, end = at, at + timedelta(days=wish.days)
@@ -125,8 +126,8 @@ def asked(wish: Wish, at: datetime) -> list[dict[str, Any]]:
         **({"reasonCode": [{"text": wish.why}]} if wish.why else {}), **({"basedOn": [{"reference": wish.plan}]} if wish.plan else {}),
     }  # fmt: skip
     place = "urn:uuid:7c2f3d0e-0000-4000-8000-000000000001"
-    entries = [{"fullUrl": place, "resource": request, "request": {"method": "POST", "url": "ServiceRequest"}}]
-    for what in wish.what:
+    entries = [{"fullUrl": place, **_once("ServiceRequest", request, key)}]
+    for n, what in enumerate(wish.what):
         task = {
             "resourceType": "Task", "status": "requested", "intent": "order", "description": what, "focus": {"reference": place},
             "for": {"reference": wish.person}, "requester": {"reference": wish.requester}, "owner": {"reference": wish.owner},
@@ -134,8 +135,14 @@ def asked(wish: Wish, at: datetime) -> list[dict[str, Any]]:
             "restriction": {"period": {"start": instant(start), "end": instant(until)}},
             **({"reasonCode": {"text": wish.why}} if wish.why else {}),
         }  # fmt: skip
-        entries.append({"resource": task, "request": {"method": "POST", "url": "Task"}})
+        entries.append(_once("Task", task, f"{key}-{n}" if key else ""))
     return entries
+
+
+def _once(type: str, resource: dict[str, Any], key: str) -> dict[str, Any]:
+    if not key:
+        return {"resource": resource, "request": {"method": "POST", "url": type}}
+    return {"resource": {**resource, "identifier": [{"system": ASKED, "value": key}]}, "request": {"method": "POST", "url": type, "ifNoneExist": f"identifier={ASKED}|{key}"}}
 
 
 # -- budgets ----------------------------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/my-plan/sharing/consents/{id}/end", sharing.end, "owner", both),
         at("/services", services.find, "anybody"),
         at("/services/{id}", services.look, "anybody"),
-        at("/services/{id}/ask", referrals.ask, "anybody", ("POST",), ("for", "why", "days", "team")),
+        at("/services/{id}/ask", referrals.ask, "anybody", ("POST",), ("for", "why", "days", "team", "once")),
         at("/asked", referrals.asked, "anybody"),
         at("/asked/{id}/link", referrals.link, "anybody", ("POST",), ()),
         at("/asked/{id}/cancel", referrals.cancel, "anybody", ("POST",), ("for",)),

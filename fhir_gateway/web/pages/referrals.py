@@ -11,8 +11,9 @@ from starlette.responses import Response
 from ...around import referrals
 from ...auth.link_tokens import digest, new_token
 from ...domain.problem import Problem, not_found
-from ...domain.referrals import OVER
+from ...domain.referrals import DAYS, MOST_DAYS, OVER
 from ...gate import Context, budgeting, task_links
+from . import services
 from .frame import Pages, go, show
 from .names import called, names, own_id
 from .tasks import OF_ASKED as STATES
@@ -37,11 +38,23 @@ async def ask(pages: Pages, request: Request, ctx: Context) -> Response:
     """Ask for this service."""
     form = request.state.form
     person = _whom(request, ctx, str(form.get("for", "")))
-    days = str(form.get("days", "")).strip()
-    if days and not (days.isascii() and days.isdigit() and len(days) < 5):
-        raise Problem("invalid", "How long is a number of days.", "days")
-    await referrals.ask_for(ctx, person, id_of(request), str(form.get("why", "")), days=int(days or 90), team=form.get("team") == "yes")
+    given = {k: str(form.get(k, "")) for k in ("why", "days", "team", "once")}
+    days = given["days"].strip() or str(DAYS)
+    errors = {} if days.isascii() and days.isdigit() and len(days) < 4 and 1 <= int(days) <= MOST_DAYS else {"days": _in_field(_("For how many days"), _("Write a number from 1 to {n}.").format(n=MOST_DAYS))}
+    try:
+        if not errors:
+            await referrals.ask_for(ctx, person, id_of(request), given["why"], days=int(days), team=given["team"] == "yes", once=given["once"][:64])
+    except Problem as p:
+        if p.where not in ("why", "team"):
+            raise
+        errors[p.where] = _in_field(_("Why, and what would help"), _("Write less: 2,000 characters at most.")) if p.where == "why" else _("There is no plan with a care team that you can see. Take this mark away to ask without it.")
+    if errors:
+        return await services.one(pages, request, ctx, id_of(request), "" if ctx.actor.kind == "patient" else person, given, errors)
     return go(f"/asked?done=asked{'' if ctx.actor.kind == 'patient' else '&for=' + quote(person)}")
+
+
+def _in_field(name: str, wrong: str) -> str:
+    return f"{name}: {wrong}"
 
 
 async def asked(pages: Pages, request: Request, ctx: Context) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -39,8 +40,13 @@ async def find(pages: Pages, request: Request, ctx: Context) -> Response:
 
 async def look(pages: Pages, request: Request, ctx: Context) -> Response:
     """One service, and the way to ask for it."""
-    found = await services.offer(ctx, str(request.path_params["id"]))
-    return await show(pages, request, "service.html", ctx=ctx, offer=found, person=request.query_params.get("for", "")[:64])
+    return await one(pages, request, ctx, str(request.path_params["id"]), request.query_params.get("for", "")[:64], {"days": "90"}, {})
+
+
+async def one(pages: Pages, request: Request, ctx: Context, id: str, person: str, given: Mapping[str, str], errors: Mapping[str, str]) -> Response:
+    """A service (an id), with what was typed (`given`) and what is wrong with it. Each page has a name of its own, so that what is sent twice from it is asked once."""
+    found = await services.offer(ctx, id)
+    return await show(pages, request, "service.html", ctx=ctx, status=422 if errors else 200, offer=found, person=person, given=given, errors=errors, once=given.get("once") or ctx.house.new_id())
 
 
 def _known(pages: Pages) -> dict[str, Any]:
