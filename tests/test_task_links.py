@@ -117,6 +117,67 @@ def test_who_asked_makes_a_link_and_the_person_ends_it(demo: Gateway, service: d
     assert me.send(f"/asked/{task['id']}/cancel").status_code == 200 and newest(demo)["status"] == "cancelled"
 
 
+def test_an_answer_from_a_stale_window_is_not_taken_and_its_words_come_back(demo: Gateway, service: dict[str, str], charity: Visitor) -> None:
+    me = as_(demo, "patient")
+    ask(me, service)
+    at = f"/task-link/{link(me, newest(demo)['id'])}"
+    charity.get(at)
+    stale = Visitor(demo)
+    stale.get(at)
+    early = charity.http.post(at, data={**charity.fields(at), "what": "done", "words": "Met <b>twice</b>"})
+    assert early.status_code == 409 and "You wrote:" in early.text and "Met &lt;b&gt;twice&lt;/b&gt;" in early.text and ">Accept<" in early.text, "not accepted yet; how it stands, and what was typed"
+    charity.get(at)
+    held = charity.fields(at)
+    for _ in range(2):  # pressed twice
+        twice = charity._seen(charity.http.post(at, data={**held, "what": "accept"}))
+        assert twice.status_code == 200 and "Accepted" in charity.words()
+    assert newest(demo)["status"] == "accepted"
+    late = stale.send(at, what="decline", words="We are full")
+    assert late.status_code == 409 and "Your answer was not sent" in stale.words() and newest(demo)["status"] == "accepted"
+    assert re.search(r'<textarea[^>]*id="words-decline"[^>]*>\s*We are full</textarea>', stale.page), "to send it all the same, having seen how it stands"
+    assert stale.send(at, what="decline", words="We are full").status_code == 200 and newest(demo)["status"] == "rejected"
+    lost = charity.send(at, what="done", words="She came twice")
+    assert lost.status_code == 404 and "This link does not work any more" in charity.words() and "She came twice" in charity.words()
+    assert lost.headers["referrer-policy"] == "no-referrer" and lost.headers["cache-control"] == "no-store"
+    assert not any(w in charity.words() for w in ("Befriending", "Kindly", "Amina")), "nothing of the task"
+    stale.http.close()
+
+
+def test_what_is_wrong_where_a_service_is_asked_for_comes_back_as_it_was_typed(demo: Gateway, service: dict[str, str]) -> None:
+    me = as_(demo, "patient")
+    at = f"/services/{service['id']}"
+    before = newest_or_none(demo)
+    for days in ("0", "abc", "400", "-1", "9999"):
+        me.get(at)
+        answer = me.send(f"{at}/ask", why="Too <b>lonely", days=days, team="yes")
+        assert answer.status_code == 422 and "For how many days: Write a number from 1 to 366." in me.words()
+        assert "Too &lt;b&gt;lonely</textarea>" in me.page and f'value="{days}"' in me.page and 'value="yes" checked' in me.page
+    long = me.send(f"{at}/ask", why="x" * 2_001, days="30")
+    assert long.status_code == 422 and "Why, and what would help: Write less: 2,000 characters at most." in me.words() and "x" * 2_001 in me.page
+    assert newest_or_none(demo) == before, "nothing was asked"
+
+
+def test_pressing_twice_asks_once_and_other_words_ask_again(demo: Gateway, service: dict[str, str]) -> None:
+    for who, person in (("patient", ""), ("gp", demo.patient)):
+        v = as_(demo, who)
+        at = f"/services/{service['id']}{f'?for={person}' if person else ''}"
+        v.get(at)
+        held = v.fields(f"/services/{service['id']}/ask")
+
+        def asked_for() -> int:
+            return int(demo.get("patient", f"ServiceRequest?patient={demo.patient}&_summary=count").json()["total"]) + int(demo.get("patient", f"Task?patient={demo.patient}&_summary=count").json()["total"])
+
+        before = asked_for()
+        for _ in range(2):
+            assert "It was asked for" in v.http.post(f"/services/{service['id']}/ask", data={**held, "why": "Company", "days": "30"}).text
+        assert asked_for() == before + 2, "one referral and its task"
+        v.http.post(f"/services/{service['id']}/ask", data={**held, "why": "Company, and help with the shopping", "days": "30"})
+        assert asked_for() == before + 4
+        v.get(at)
+        v.send(f"/services/{service['id']}/ask", why="Company", days="30")
+        assert asked_for() == before + 6, "from a new page it is asked anew"
+
+
 def test_a_link_opens_that_one_task_and_nothing_else(demo: Gateway, service: dict[str, str], charity: Visitor) -> None:
     me = as_(demo, "patient")
     ask(me, service)

@@ -214,8 +214,9 @@ async def _reach(ctx: Context, link: TaskLink) -> dict[str, Any] | None:
     return {k: seen[k] for k in ("name", "telecom") if k in seen}
 
 
-async def answer(ctx: Context, digest: str, link: TaskLink, raw: bytes, what: str, words: str = "") -> None:
-    """Accept, decline (with a reason) or report as done, once. Problem invalid at `words`, conflict where it was answered already, not-found."""
+async def answer(ctx: Context, digest: str, link: TaskLink, raw: bytes, what: str, words: str = "", seen: str = "") -> None:
+    """Accept, decline (with a reason) or report as done, once; what was accepted by this link already stays so. `seen`: the status that whoever answers was shown,
+    where they say it. Problem invalid at `words`, conflict where it was answered already, or stands otherwise than it was shown, not-found."""
     if what not in ANSWERS:
         raise Problem("bad-request", "What is answered is accept, decline or done.", "what")
     said = plain(words, needed=what == "decline")
@@ -227,7 +228,9 @@ async def answer(ctx: Context, digest: str, link: TaskLink, raw: bytes, what: st
     body = strict.decode((await rendering(ctx, stored))[0])
     if is_a_persons_act(body):  # by a code that it was given since
         raise not_found()
-    if what in link.done or body.get("status") not in states or not named_by(body.get("owner")) & ctx.actor.ids:
+    if what == "accept" and what in link.done and body.get("status") == status:
+        return
+    if what in link.done or (seen and seen != body.get("status")) or body.get("status") not in states or not named_by(body.get("owner")) & ctx.actor.ids:
         raise Problem("conflict", "This was answered already.")
     work = Work(ctx)
     await put_edited(work, ref, lambda task: answered(task, what, said, ctx.at), if_match=stored.version)

@@ -126,7 +126,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/asked/{id}/cancel", referrals.cancel, "anybody", ("POST",), ("for",)),
         at("/asked/links/{id}/end", referrals.end, "anybody", ("POST",), ("for",)),
         at("/task-link/{token}", referrals.open_link),
-        Route("/task-link/{token}", framed(pages, referrals.answer_link, fields=("what", "words"), by_link=True), methods=["POST"]),
+        Route("/task-link/{token}", framed(pages, referrals.answer_link, fields=("what", "words", "seen"), by_link=True), methods=["POST"]),
         at("/questions/{id}/no", follow_ups.decline, "anybody", ("POST",), ("for",)),
         at("/forms", forms.overview, "anybody"),
         at("/forms/{form}", forms.begin, "anybody", both),

@@ -121,26 +121,42 @@ async def answer_link(pages: Pages, request: Request, ctx: Context | None) -> Re
     """Accept, decline or report as done."""
     pages.stranger(request)
     token, form = str(request.path_params["token"])[:LONGEST_TOKEN], request.state.form
-    asking, found, raw = await task_links.by_link(pages.house, digest(token))
-    what = str(form.get("what", ""))
+    what, words = str(form.get("what", "")), str(form.get("words", ""))
     try:
-        await task_links.answer(asking, digest(token), found, raw, what, str(form.get("words", "")))
+        asking, found, raw = await task_links.by_link(pages.house, digest(token))
+        await task_links.answer(asking, digest(token), found, raw, what, words, str(form.get("seen", "")))
     except Problem as p:
-        if p.where != "words":
-            raise
-        errors = {f"words-{what}": _("Say why, so that whoever asked can look for something else.") if what == "decline" and not str(form.get("words", "")).strip() else _("Write less: 2,000 characters at most.")}
-        return await _one_task(pages, request, token, await task_links.shown(asking, found), asking.actor.name, errors)
+        return await _not_taken(pages, request, p, token, what, words)
     if what == "accept":
         return private(go(f"/task-link/{token}"))
     return private(await show(pages, request, "task_link_over.html", what=what))
 
 
-async def _one_task(pages: Pages, request: Request, token: str, shown: task_links.Shown, name: str, errors: dict[str, str] | None = None) -> Response:
+async def _not_taken(pages: Pages, request: Request, p: Problem, token: str, what: str, words: str) -> Response:
+    """Why an answer was not taken, with the words that were typed; the task as it is now, where the link still shows it."""
+    errors: dict[str, str] = {}
+    if p.where == "words":
+        none = what == "decline" and not words.strip()
+        errors[f"words-{what}"] = _("Say why, so that whoever asked can look for something else.") if none else _("Write less: 2,000 characters at most.")
+    elif p.kind not in ("conflict", "stale", "not-found"):
+        raise p
+    try:
+        asking, found, _raw = await task_links.by_link(pages.house, digest(token))
+        return await _one_task(pages, request, token, await task_links.shown(asking, found), asking.actor.name, errors, {what: words}, 400 if errors else 409)
+    except Problem as over:
+        if over.kind != "not-found" or not words.strip():
+            raise
+    return private(await show(pages, request, "task_link_over.html", status=404, what="gone", words=words))
+
+
+async def _one_task(
+    pages: Pages, request: Request, token: str, shown: task_links.Shown, name: str, errors: dict[str, str] | None = None, typed: dict[str, str] | None = None, status: int = 200
+) -> Response:
     task = shown.task
     who = shown.person or {}
     state, colour = STATES.get(str(task.get("status")), ("", "grey"))
     return private(await show(
-        pages, request, "task_link.html", status=400 if errors else 200, errors=errors or {}, secret=token, organisation=name, answers=shown.answers, state=_(state),
+        pages, request, "task_link.html", status=status, errors=errors or {}, typed=typed or {}, meanwhile=status == 409, seen=str(task.get("status")), secret=token, organisation=name, answers=shown.answers, state=_(state),
         colour=colour, what=str(task.get("description") or _("A task")), why=str((task.get("reasonCode") or {}).get("text") or ""),
         until=day(((task.get("restriction") or {}).get("period") or {}).get("end")), asked_on=day(task.get("authoredOn")), until_link=shown.link.until,
         person=called({"resourceType": "Patient", "name": who["name"]}) if who.get("name") else "", reach=[str(t["value"]) for t in who.get("telecom", []) if t.get("value")],
