@@ -10,7 +10,7 @@ from typing import Any, Final
 from .. import gate
 from ..domain import strict
 from ..domain.problem import Problem
-from ..domain.referrals import AUTHORISE, DAYS, GRACE, Wish, asked, reason_of, request_of
+from ..domain.referrals import AUTHORISE, DAYS, GRACE, Wish, asked, is_a_persons_act, reason_of, request_of
 from ..domain.types import Ref
 from ..domain.vocabulary import TASK_SYSTEM
 from ..gate import Context
@@ -43,6 +43,7 @@ class Part:
     mine: bool
     steps: tuple[Step, ...]
     notes: tuple[tuple[str, str], ...] = ()  # the words, and when they were said
+    by_link: bool = False  # can be answered by a link
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ async def _part(ctx: Context, task: dict[str, Any]) -> Part:
     mine = (task.get("requester") or {}).get("reference") == ctx.actor.user
     notes = tuple((str(n.get("text", "")), str(n.get("time", ""))) for n in task.get("note", ()) if n.get("text"))
     text = str(task.get("description") or code.get("text") or ("Authorise the budget" if budget else "A task"))
-    return Part(task["id"], text, who, str(task.get("status")), reason_of(task), outcome, until, mine, tuple(steps), notes)
+    return Part(task["id"], text, who, str(task.get("status")), reason_of(task), outcome, until, mine, tuple(steps), notes, not is_a_persons_act(task))
 
 
 async def cancel(ctx: Context, task: str) -> None:

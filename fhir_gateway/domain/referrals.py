@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from .bundle import instant
@@ -23,6 +24,7 @@ FUNDED_BY: Final = f"{OURS}/StructureDefinition/funded-by"
 AUTHORISE: Final = "authorise-budget"  # Task.code: whoever owns it says yes to the budget of its referral
 OVER: Final = frozenset({"completed", "rejected", "failed", "cancelled", "entered-in-error"})
 ENDED: Final = frozenset({"completed", "revoked", "entered-in-error"})  # of a ServiceRequest
+MOST_MONEY: Final = 10_000_000  # of one line of one person's budget, in any currency
 DAYS, MOST_DAYS, GRACE = 90, 366, 1  # how long a referral is for, and how many days more they may read to finish
 
 
@@ -175,6 +177,15 @@ def line_of(request: Mapping[str, Any], counts: bool, why: str) -> Line | None:
         f"ServiceRequest/{request.get('id', '')}", str(what), str(money.get("value", "")), str(money.get("currency", "")), str(period.get("start", "")),
         str(period.get("end", "")), counts, why,
     )  # fmt: skip
+
+
+def not_money(request: Mapping[str, Any]) -> str:
+    """The amount of this referral's budget where it is none that a line can have; "" where it is one, or none is said."""
+    line = line_of(request, False, "")
+    try:
+        return "" if line is None or not line.amount or 0 < Decimal(line.amount) <= MOST_MONEY else line.amount
+    except ArithmeticError:
+        return line.amount if line is not None else ""
 
 
 def people_of(references: Iterable[Any]) -> frozenset[str]:

@@ -11,6 +11,7 @@ from ..domain.mapping.names import own_identifier, system
 from ..domain.masked import unmasked
 from ..domain.own_profiles import held_to
 from ..domain.problem import Issue, Problem
+from ..domain.referrals import MOST_MONEY, not_money
 from ..domain.rendering import put_back
 from ..domain.types import Cut
 from ..domain.validate import check, policy
@@ -33,6 +34,7 @@ def received(ctx: Context, type: str, raw: bytes, was: Mapping[str, Any] | None 
     taken(ctx, type, resource)
     _copy_of(ctx, type, resource, was)
     _same_thing(ctx, type, resource, was)
+    _money(type, resource, was)
     return raw, resource
 
 
@@ -65,6 +67,7 @@ def received_over(
     taken(ctx, type, whole)
     _copy_of(ctx, type, whole, was)
     _same_thing(ctx, type, whole, was)
+    _money(type, whole, was)
     return raw, whole, sent
 
 
@@ -121,6 +124,13 @@ def _same_thing(ctx: Context, type: str, resource: Mapping[str, Any], was: Mappi
     now = resource.get("identifier")
     if not any(own_identifier({"identifier": i}) == own for i in (now if isinstance(now, list) else [now])):
         raise Problem("business-rule", f"`{system(own[0])}` says which thing of a plan this is: an update keeps that identifier.", f"{type}.identifier")
+
+
+def _money(type: str, resource: Mapping[str, Any], was: Mapping[str, Any] | None) -> None:
+    """A budget is more than nothing. Problem business-rule for an amount that is none; one that is kept already may stay."""
+    amount = not_money(resource) if type == "ServiceRequest" else ""
+    if amount and amount != not_money(was or {}):
+        raise Problem("business-rule", f"The amount of a budget is more than 0 and at most {MOST_MONEY:,}, not {amount[:40]}.", f"{type}.extension")
 
 
 def _valid(type: str, issues: list[Issue]) -> None:

@@ -50,7 +50,7 @@ class Bedfordshire:
         return self.amy.page.words().split(f"{name}: ")[1].split(" GBP")[1].split(" GBP")[0]
 
 
-def budget(name: str, value: int, patient: str, by: Member) -> dict[str, Any]:
+def budget(name: str, value: float, patient: str, by: Member) -> dict[str, Any]:
     money = {"url": f"{OURS}/StructureDefinition/funded-by", "extension": [
         {"url": "amount", "valueMoney": {"value": value, "currency": "GBP"}}, {"url": "period", "valuePeriod": {"start": "2026-11-01", "end": "2027-10-31"}}]}  # fmt: skip
     return {"resourceType": "ServiceRequest", "status": "active", "intent": "order", "code": {"text": name}, "subject": about(patient), "requester": {"reference": by.user}, "extension": [money]}
@@ -100,10 +100,24 @@ def test_nobody_says_yes_to_a_budget_by_a_link(pilot: Bedfordshire) -> None:
     """Whoever asked for it would make the link, and open it herself: a yes is somebody's who signs in."""
     task = pilot.ask("group", pilot.line("A holiday", 9000))
     for page in (pilot.gp.page, pilot.amy.page):
+        page.get(f"/asked?for={pilot.amy.id}" if page is pilot.gp.page else "/asked")
+        assert f"/asked/{task.partition('/')[2]}/cancel" in page.page or page is pilot.amy.page
+        assert f"/asked/{task.partition('/')[2]}/link" not in page.page and "A holiday" in page.words(), "what is refused is not offered"
         page.get("/account")
         made = page.http.post(f"/asked/{task.partition('/')[2]}/link", data={"form_token": page.fields("/sign-out")["form_token"]})
         assert made.status_code == 422 and "/task/" not in made.text
     assert "it waits to be authorised" in pilot.said("A holiday")
+
+
+@pytest.mark.parametrize("amount", [0, -500, -0.01, 10_000_000.01, 1e15])
+def test_a_budget_is_more_than_nothing_and_no_more_than_one_can_be(pilot: Bedfordshire, amount: float) -> None:
+    told = pilot.gp.make(budget("An amount", amount, pilot.amy.id, pilot.gp), expect=422)
+    assert "The amount of a budget is more than 0 and at most 10,000,000" in str(told)
+    line = pilot.line("A bicycle", 400)
+    pilot.gp.change(line, extension=budget("", amount, pilot.amy.id, pilot.gp)["extension"], expect=422)
+    assert pilot.gp.read(line)["extension"][0]["extension"][0]["valueMoney"]["value"] == 400
+    pilot.amy.page.get("/asked")
+    assert "An amount" not in pilot.amy.page.words()
 
 
 PILOT = {"coding": [{"system": "https://town.example/pilots", "code": "personal-health-budget"}], "text": "Personal health budget pilot"}
