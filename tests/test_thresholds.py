@@ -13,7 +13,7 @@ import pytest
 from fhir_gateway import gate
 from fhir_gateway.around import readings
 from fhir_gateway.domain import strict
-from fhir_gateway.domain.readings import observation
+from fhir_gateway.domain.readings import observations, read
 from fhir_gateway.domain.scopes import Scopes
 from fhir_gateway.domain.thresholds import Thresholds, parse
 
@@ -49,7 +49,8 @@ def test_nothing_said_is_no_threshold_and_half_of_it_is_refused() -> None:
     ],
 )  # fmt: skip
 def test_a_reading_is_beyond_a_threshold_by_its_number_and_by_nothing_else(text: str, crossed: list[str]) -> None:
-    assert limits().crossed(observation(text, "Patient/p", "2026-11-24T09:00:00Z")) == crossed
+    (made,) = observations(read(text), text, "Patient/p", "2026-11-24T09:00:00Z")
+    assert limits().crossed(made) == crossed
 
 
 @pytest.mark.parametrize("said", ["SYSTOLIC", "SYSTOLIC=180", "SYSTOLIC>>180", "BP>180", "SYSTOLIC>1800", "SATS>101", "STEPS<10", "SYSTOLIC>180, SATS<92", "SYSTOLIC>１80"])
@@ -113,6 +114,18 @@ async def test_a_reading_beyond_one_is_kept_and_its_team_asked_in_the_makers_nam
     again = await readings.by_message(place.hospital, id, "BP 200 120", message="2")
     assert (again.ref, again.task, again.said) == (high.ref, high.task, high.said), "who lost the answer is told again what to say"
     assert not again.new and len(await kept(place, id, "Task")) == 1, "sent twice, asked once"
+
+
+async def test_of_several_readings_of_a_message_what_is_beyond_one_is_what_the_task_names(place: Place) -> None:
+    place.house.thresholds = limits()
+    id = await somebody(place)
+    taken = await readings.by_message(place.hospital, id, "PULSE 72, BP 200 120, feel awful", message="1")
+    (task,) = await kept(place, id, "Task")
+    (pressure,) = [o for o in await kept(place, id, "Observation") if o.get("component")]
+    assert task["focus"] == {"reference": f"Observation/{pressure['id']}"} == {"reference": taken.ref} and taken.task == f"Task/{task['id']}" and len(taken.also) == 1
+    assert "feel awful" in taken.said and taken.said.endswith(readings.SOMEBODY) and pressure["note"] == [{"text": "PULSE 72, BP 200 120, feel awful"}]
+    again = await readings.by_message(place.hospital, id, "PULSE 72, BP 200 120, feel awful", message="1")
+    assert again == taken._replace(new=False) and len(await kept(place, id, "Observation")) == 2
 
 
 async def test_when_nobody_looks_the_person_is_told_so(place: Place) -> None:

@@ -27,6 +27,7 @@ HERE = "urn:uuid:7b5f8a52-3f8d-4c0e-9f0e-5d8f5a1c2b11"
 SOMEBODY = "Thank you. Your reading is high or low, and your team is asked to look at it now. If you feel very unwell, call 999."
 LATER = "Thank you. Your reading is high or low, and nobody looks at it at this hour. If you feel unwell, call 111. If you feel very unwell, call 999."
 NOBODY = "Thank you. Your reading is high or low, and we could not ask anybody to look at it. Call your surgery, or 111. If you feel very unwell, call 999."
+QUOTED = 60  # characters of what else was written that are said back
 KEPT = "reading"  # `Patient/… <client> <its name of the message>`: what came under it. Only who sends by this name writes it; anybody may write an identifier
 
 
@@ -40,6 +41,7 @@ class Came(msgspec.Struct):
     beyond: bool = False
     asked: bool = False
     task: str = ""
+    also: tuple[str, ...] = ()  # the other readings of it
 
 
 class Taken(NamedTuple):
@@ -49,11 +51,13 @@ class Taken(NamedTuple):
     new: bool
     draft: str = ""
     task: str = ""  # of whoever is to look at it
-    said: str = ""  # a sentence for the person, where it is beyond a threshold
+    said: str = ""  # a sentence for the person, where it is beyond a threshold, or says more than readings
+    also: tuple[str, ...] = ()  # where the other readings of the message are kept
 
 
 async def by_message(ctx: Context, person: str, text: str, at: str = "", message: str = "") -> Taken:
-    """Keep a reading that this person (an id) sent. The same `message` of the same sender again is the same reading.
+    """Keep the readings that this person (an id) sent. The same `message` of the same sender again is the same readings. What else they wrote is kept with each reading,
+    as its note, and the person is told that nobody is asked to read it.
 
     What a volunteer passes on waits as a draft: again, they are told the same, unless they read the reading by now.
 
@@ -62,19 +66,30 @@ async def by_message(ctx: Context, person: str, text: str, at: str = "", message
     need_scope(ctx, "c", "Observation")
     need_scope(ctx, "c", "Provenance")
     sender = ctx.client or ctx.actor.user
-    body = readings.observation(text, f"Patient/{person}", readings.taken_at(at, ctx.at) if at else instant(ctx.at), (MESSAGES, f"{sender} {message}") if message else None)
+    said = readings.read(text)
+    bodies = readings.observations(said, text, f"Patient/{person}", readings.taken_at(at, ctx.at) if at else instant(ctx.at), (MESSAGES, f"{sender} {message}") if message else None)
     key = f"Patient/{person} {quote(sender, safe='')} {quote(message, safe='')}" if message else ""
 
     async def once() -> Taken:
         kept = await ctx.house.store.kept(KEPT, key, ctx.at) if key else None
-        return await _write(ctx, person, body, key) if kept is None else await _before(ctx, msgspec.json.decode(kept, type=Came), body)
+        return await _write(ctx, person, bodies, key) if kept is None else await _before(ctx, msgspec.json.decode(kept, type=Came), bodies[0])
 
-    return await again(once)
+    taken = await again(once)
+    return taken._replace(said=_of_words(said.words, taken.said)) if said.words else taken
 
 
-async def _write(ctx: Context, person: str, body: dict[str, Any], key: str) -> Taken:
+def _of_words(words: str, said: str) -> str:
+    """What the person is told who wrote more than readings: a number may be looked at, what they say of themselves reaches nobody by this."""
+    short = words if len(words) <= QUOTED else words[:QUOTED] + "…"
+    return f"Your reading is kept. What else you wrote (“{short}”) is kept with it, and nobody is asked to read it. {said or readings.ADVICE}"
+
+
+async def _write(ctx: Context, person: str, bodies: list[dict[str, Any]], key: str) -> Taken:
+    limits = ctx.house.thresholds
+    bodies = sorted(bodies, key=lambda b: limits is None or not limits.crossed(b))  # what somebody is to look at first: of several beyond a threshold one is named
+    places = [f"{HERE[:-2]}{n:02}" for n in range(11, 11 + len(bodies))]
     whence = {
-        "resourceType": "Provenance", "target": [{"reference": HERE}], "recorded": instant(ctx.at),
+        "resourceType": "Provenance", "target": [{"reference": place} for place in places], "recorded": instant(ctx.at),
         "activity": {"text": "Sent in by text message"},
         "agent": [
             {"type": {"text": "author"}, "who": {"reference": f"Patient/{person}"}},
@@ -82,18 +97,19 @@ async def _write(ctx: Context, person: str, body: dict[str, Any], key: str) -> T
         ],
     }  # fmt: skip
     entries: list[dict[str, Any]] = [
-        {"fullUrl": HERE, "resource": body, "request": {"method": "POST", "url": "Observation"}},
+        *({"fullUrl": place, "resource": body, "request": {"method": "POST", "url": "Observation"}} for place, body in zip(places, bodies, strict=True)),
         {"resource": whence, "request": {"method": "POST", "url": "Provenance"}},
     ]
-    crossed = ctx.house.thresholds.crossed(body) if ctx.house.thresholds is not None else []
+    crossed = limits.crossed(bodies[0]) if limits is not None else []
     look = await _look(ctx, person) if crossed else None
     work, answers, asked = await _prepared(ctx, entries, look)
-    task = str(answers[2].ref) if 2 in answers else ""
-    came = Came(str(answers[0].ref), _words(body), str(answers[0].draft or ""), bool(crossed) and not answers[0].draft, asked, task)
+    task = str(answers[len(entries)].ref) if len(entries) in answers else ""
+    also = tuple(str(answers[n].ref) for n in range(1, len(bodies)))
+    came = Came(str(answers[0].ref), _words(bodies[0]), str(answers[0].draft or ""), bool(crossed) and not answers[0].draft, asked, task, also)
     await work.commit(*([Keep(KEPT, key, msgspec.json.encode(came), if_absent=True)] if key else []))
     if came.beyond and not asked:
         ctx.house.alarm("A reading is beyond a threshold, and the team that is to look could not be asked.")
-    return Taken(came.ref, True, came.draft, task, _told(ctx, came))
+    return Taken(came.ref, True, came.draft, task, _told(ctx, came), also)
 
 
 async def _look(ctx: Context, person: str) -> dict[str, Any] | None:
@@ -122,9 +138,9 @@ async def _prepared(ctx: Context, entries: list[dict[str, Any]], look: dict[str,
     if look is not None:
         try:
             work, answers = await once([*entries, look])
-            reading, task, team = work.new[answers[0].ref], work.new[answers[2].ref], look["resource"]["owner"]
+            reading, task, team = work.new[answers[0].ref], work.new[answers[len(entries)].ref], look["resource"]["owner"]
             person = await work.get(Ref("Patient", look["resource"]["for"]["reference"].partition("/")[2]))
-            if person is not None and not answers[0].draft and not answers[2].draft and await may_be_asked(work, team, task.facts, reading, person):
+            if person is not None and not answers[0].draft and not answers[len(entries)].draft and await may_be_asked(work, team, task.facts, reading, person):
                 return work, answers, True
         except Problem as p:
             if p.kind not in ("forbidden", "insufficient-scope", "not-found", "business-rule", "invalid"):
@@ -154,7 +170,7 @@ async def _before(ctx: Context, came: Came, body: dict[str, Any]) -> Taken:
             raise
     if came.words != _words(body):
         raise Problem("name-used", "Another reading came under this `message` before: give each text message its own.", "message")
-    return Taken(came.ref, False, draft, came.task, _told(ctx, came))
+    return Taken(came.ref, False, draft, came.task, _told(ctx, came), came.also)
 
 
 def _words(body: dict[str, Any]) -> str:

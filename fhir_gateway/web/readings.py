@@ -29,7 +29,7 @@ def routes(web: Web) -> list[Route]:
 
 
 async def take(web: Web, request: Request) -> Response:
-    """201 and where it is kept; 200 for a message that came before; 202 where a volunteer passed it on and it waits for the person."""
+    """201 and where it is kept (`also`: the other readings of the message); 200 for a message that came before; 202 where a volunteer passed it on and it waits for the person."""
     ctx = await context(web, request)
     said = await shaped(web, request, Message)
     if not ID.match(said.patient):
@@ -37,10 +37,11 @@ async def take(web: Web, request: Request) -> Response:
     if len(said.message) > 100 or len(said.at) > 40:
         raise Problem("invalid", "`message` has at most 100 characters, `at` is an instant such as 2026-11-20T08:00:00Z.", "message")
     taken = await readings.by_message(ctx, said.patient, said.text, said.at, said.message)
+    also = {"also": taken.also} if taken.also else {}
     if taken.draft:
-        return plain({"waits": taken.ref, "draft": taken.draft, "said": SAID["drafted"]}, 202, {**PRIVATE, "Location": f"{web.base}/fhir/{taken.draft}"})
+        return plain({"waits": taken.ref, **also, "draft": taken.draft, "said": " ".join(s for s in (SAID["drafted"], taken.said) if s)}, 202, {**PRIVATE, "Location": f"{web.base}/fhir/{taken.draft}"})
     more = {"task": taken.task, "said": taken.said}
-    return plain({"kept": taken.ref, **{k: v for k, v in more.items() if v}}, 201 if taken.new else 200)
+    return plain({"kept": taken.ref, **also, **{k: v for k, v in more.items() if v}}, 201 if taken.new else 200)
 
 
 __all__ = ["routes"]
