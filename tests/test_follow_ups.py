@@ -33,7 +33,10 @@ ASKED = {
     "resourceType": "Task", "status": "requested", "for": {"reference": "Patient/1"}, "executionPeriod": {"start": "2026-12-04", "end": "2026-12-18"},
     "input": [{"type": {"coding": [{"system": rules.SDC, "code": "questionnaire"}]}, "valueCanonical": f"{FORM}|1"}],
 }  # fmt: skip
-GIVEN = {"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": f"{FORM}|2", "subject": {"reference": "Patient/1"}, "authored": "2026-12-05T10:00:00Z"}
+GIVEN = {"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": f"{FORM}|2", "subject": {"reference": "Patient/1"}, "authored": "2026-12-05T10:00:00Z",
+         "item": [{"linkId": "1", "answer": [{"valueInteger": 0}]}]}  # fmt: skip
+
+SEVEN = [{"linkId": "1", "answer": [{"valueInteger": 7}]}]
 
 
 @pytest.mark.parametrize(("task", "given", "today", "said"), [
@@ -42,6 +45,9 @@ GIVEN = {"resourceType": "QuestionnaireResponse", "status": "completed", "questi
     ({}, {"authored": None}, date(2026, 12, 3), False),
     ({}, {"authored": "2027-12-05"}, date(2026, 12, 3), False),  # nobody answers tomorrow
     ({}, {"status": "in-progress"}, date(2026, 12, 5), False),
+    ({}, {"item": None}, date(2026, 12, 5), False),  # an empty form says nothing
+    ({}, {"item": [{"linkId": "g", "item": [{"linkId": "1"}]}]}, date(2026, 12, 5), False),
+    ({}, {"item": [{"linkId": "g", "item": [{"linkId": "1", "answer": [{"valueBoolean": False}]}]}]}, date(2026, 12, 5), True),
     ({}, {"questionnaire": f"{FORM}-2"}, date(2026, 12, 5), False),
     ({}, {"subject": {"reference": "Patient/2"}}, date(2026, 12, 5), False),
     ({"status": "rejected"}, {}, date(2026, 12, 5), False),
@@ -83,7 +89,7 @@ class Asked:
 
     async def answer(self, who: Context | None = None, **more: Any) -> Ref:
         who = replace(who or self.place.me, at=self.place.now)
-        body = {"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": FORM, "subject": {"reference": f"Patient/{self.person}"}, **more}
+        body = {"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": FORM, "subject": {"reference": f"Patient/{self.person}"}, "item": SEVEN, **more}
         return (await gate.create(who, "QuestionnaireResponse", strict.dump(body))).ref
 
     async def task(self, name: str, who: Context | None = None) -> dict[str, Any]:
@@ -131,6 +137,15 @@ async def test_answers_in_progress_end_nothing_until_they_are_finished_and_once(
     body = json.loads((await gate.read(asked.place.me, begun)).body)
     await gate.update(asked.place.me, begun, strict.dump({**body, "status": "amended"}), if_match=2)
     assert len((await asked.task(task))["output"]) == 1
+
+
+async def test_an_empty_form_ends_nothing_until_something_is_answered_in_it(asked: Asked) -> None:
+    (task,) = await asked.ask(0)
+    empty = await asked.answer(item=[{"linkId": "1"}])
+    assert await asked.now() == await asked.now(asked.nurse) == [task] and (await asked.task(task))["status"] == "requested"
+    body = json.loads((await gate.read(asked.place.me, empty)).body)
+    await gate.update(asked.place.me, empty, strict.dump({**body, "status": "amended", "item": SEVEN}), if_match=1)
+    assert await asked.now() == [] and [o["valueReference"]["reference"] for o in (await asked.task(task))["output"]] == [str(empty)]
 
 
 async def test_it_is_shown_and_ended_only_where_the_person_lets_them_see_it(asked: Asked) -> None:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
+from .forms.items import answers as given
+from .forms.items import every, value
+
 SDC: Final = "http://hl7.org/fhir/uv/sdc/CodeSystem/temp"
 ASKS: Final = "complete-questionnaire"  # Task.code
 FORM: Final = "questionnaire"  # Task.input.type
@@ -57,10 +60,15 @@ def ends_itself(task: Mapping[str, Any]) -> bool:
     return any(c.get("system") == SDC and c.get("code") == ASKS for c in _several(task.get("code") or {}, "coding"))
 
 
+def finished(response: Mapping[str, Any]) -> bool:
+    """Are these answers that were finished, with something answered in them: an empty form was looked at, and says nothing."""
+    return response.get("status") in ANSWERED and any(value(a)[0] for item in every(response) for a in given(item))
+
+
 def answers(response: Mapping[str, Any], task: Mapping[str, Any], today: date) -> bool:
     """Is this what the Task asked for: answers of the same person to the same form, whichever version, given from its day on."""
     asked = asked_by(task)
-    if asked is None or not still_open(task) or response.get("status") not in ANSWERED:
+    if asked is None or not still_open(task) or not finished(response):
         return False
     about = (response.get("subject") or {}).get("reference")
     same = _address(str(response.get("questionnaire", ""))) == _address(asked.form) and about == (task.get("for") or {}).get("reference")
@@ -116,4 +124,4 @@ def _day(value: Any) -> date | None:
         return None
 
 
-__all__ = ["ANSWERED", "ASKS", "MOST", "OPEN", "SDC", "WITHIN", "FollowUp", "answered", "answers", "asked_by", "days", "ends_itself", "still_open", "tasks"]
+__all__ = ["ANSWERED", "ASKS", "MOST", "OPEN", "SDC", "WITHIN", "FollowUp", "answered", "answers", "asked_by", "days", "ends_itself", "finished", "still_open", "tasks"]

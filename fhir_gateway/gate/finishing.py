@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from ..domain import strict
-from ..domain.follow_ups import ANSWERED, answered, answers, ends_itself
+from ..domain.follow_ups import answered, answers, ends_itself
+from ..domain.follow_ups import finished as done
 from ..domain.periods import LONDON
 from ..domain.standing import named_by
 from ..domain.types import Ref, Stored
@@ -17,10 +18,9 @@ from .context import Context, ask, ask_stored
 
 def finished(resource: Mapping[str, Any], before: Stored | None) -> bool:
     """Are these answers that somebody has just finished."""
-    if resource.get("resourceType") != "QuestionnaireResponse" or resource.get("status") not in ANSWERED:
+    if resource.get("resourceType") != "QuestionnaireResponse" or not done(resource):
         return False
-    was = strict.decode(before.body) if before is not None and before.body is not None else {}
-    return was.get("status") not in ANSWERED
+    return before is None or before.body is None or not done(strict.decode(before.body))
 
 
 async def asked_for(work: Work) -> AsyncIterator[tuple[Stored, dict[str, Any]]]:

@@ -119,6 +119,29 @@ def test_a_mistake_is_said_and_nothing_typed_is_lost(demo: Gateway) -> None:
     assert [i["answer"] for i in goal["item"]] == [[{"valueString": "Sing"}]]
 
 
+def test_a_form_with_nothing_answered_is_not_sent(demo: Gateway) -> None:
+    v = as_(demo, "patient")
+    at = begun(v, "my-wheel")
+    wheels = f"QuestionnaireResponse?patient={demo.patient}&status=completed&_summary=count"
+    before = demo.get("patient", wheels).json()["total"]
+    check = at[:-1] + "check"
+    typed(v, at, **{"q0-0-1-0-0": "Sleep", "q0-0-1-0-1": "4"})
+    v.get(check)
+    ready = v.fields(check)
+    v.get(at)
+    typed(v, at, **{"q0-0-1-0-0": "", "q0-0-1-0-1": ""})
+    assert v.get(check).status_code == 200 and "Nothing is answered yet. Answer at least one question" in v.words() and ">Send<" not in v.page
+    v.get(at)
+    version = v.fields(at)["version"]
+    forced = v._seen(v.http.post(check, data={**ready, "version": version}))
+    assert forced.url.path == check and "Nothing is answered yet." in v.words()
+    assert demo.get("patient", wheels).json()["total"] == before
+    v.get(at)
+    typed(v, at, **{"q0-0-1-0-0": "Sleep", "q0-0-1-0-1": "4"})
+    assert v.send(check).url.path.endswith("/done")
+    assert demo.get("patient", wheels).json()["total"] == before + 1
+
+
 def test_a_hidden_answer_is_not_kept(demo: Gateway) -> None:
     v = as_(demo, "patient")
     at = begun(v, "my-own-words")[:-1] + "2"

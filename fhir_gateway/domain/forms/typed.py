@@ -192,5 +192,11 @@ def missing(shown: list[Any]) -> list[Question]:
     return out
 
 
+def nothing(shown: list[Any]) -> bool:
+    """Is something asked here, and nothing of it answered."""
+    asked = [q for q in _all(shown) if q.kind not in ("fixed", "other")]
+    return bool(asked) and not any(any(q.values) for q in asked)
+
+
 def _all(shown: list[Any]) -> list[Question]:
     return [q for one in shown for q in ([one] if isinstance(one, Question) else _all([x for t in one.turns for x in t]) if isinstance(one, Group) else [])]

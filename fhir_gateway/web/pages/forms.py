@@ -21,7 +21,7 @@ from ...domain import strict
 from ...domain.forms import about_me, pruned
 from ...domain.forms.items import Node
 from ...domain.forms.pages import Group, Question, View, expanded, questions, tops
-from ...domain.forms.typed import Mistake, Reading, missing
+from ...domain.forms.typed import Mistake, Reading, missing, nothing
 from ...domain.problem import Problem, not_found
 from ...domain.types import Ref
 from ...gate import Context
@@ -281,7 +281,8 @@ async def check(pages: Pages, request: Request, ctx: Context) -> Response:
         return await _made(ctx, s) if request.method == "POST" else go(f"{s.at}/done")
     view = View(s.form, s.body)
     left = [(n, q) for n, _title in view.pages() for q in missing(view.page(n))]
-    if request.method == "POST" and not left:
+    empty = nothing([one for n, _title in view.pages() for one in view.page(n)]) and not about_me.filled_in_from(s.body)  # who takes all away says something
+    if request.method == "POST" and not left and not empty:
         if str(request.state.form.get("version", "")) != str(s.version):
             raise Problem("stale", "These answers were changed on another page meanwhile.")
         body = {**s.body, "status": "completed", "authored": ctx.at.isoformat(timespec="seconds")}
@@ -290,7 +291,7 @@ async def check(pages: Pages, request: Request, ctx: Context) -> Response:
         return await _made(ctx, sent) if written.draft is None else go(f"/forms?done=draft{_who(ctx, s)}")
     rows = [(n, title or s.form.get("title"), answered.rows(view.page(n))) for n, title in view.pages()]
     return await show(
-        pages, request, "forms/check.html", ctx=ctx, form=s.form, here=s.at, parts=rows, left=left, version=s.version,
+        pages, request, "forms/check.html", ctx=ctx, form=s.form, here=s.at, parts=rows, left=left, empty=empty, version=s.version,
         errors={f"p{n}": _("Answer this question: {question}").format(question=q.label) for n, q in left} if request.method == "POST" else {},
     )  # fmt: skip
 
