@@ -42,9 +42,9 @@ def read_partner(path: Path) -> Partner:
 
 
 @cache
-def _known() -> frozenset[str]:
-    """The keys a plan may begin with."""
-    return frozenset(planning.schema(load_tables())["properties"])
+def _known() -> dict[str, Any]:
+    """The keys a plan may have, as its JSON Schema."""
+    return planning.schema(load_tables())
 
 
 def _yaml(name: str, raw: bytes) -> Any:

@@ -95,6 +95,20 @@ def test_a_service_that_is_gone_is_set_inactive_and_one_whose_row_is_wrong_is_no
     assert bring(demo, *(str(p) for p in sorted(tmp_path.glob("*.csv"))), "--source", "norfolk")["written"] == 1, "it is back"
 
 
+def test_a_time_that_is_none_is_told_and_the_service_comes_in(demo: Gateway, tmp_path: Path) -> None:
+    times = [("MO", "09:30", "17:00"), ("TU", "25:99", "17:00"), ("WE", "10:00", "5pm")]
+    (tmp_path / "one.json").write_text(json.dumps({
+        "id": "odd", "name": "Odd hours", "status": "active", "organization": {"id": "o-odd", "name": "Odd"},
+        "schedules": [{"freq": "WEEKLY", "byday": d, "opens_at": o, "closes_at": c} for d, o, c in times[:2]],
+        "service_at_locations": [{"location": {"id": "l-odd"}, "schedules": [{"byday": d, "opens_at": o, "closes_at": c} for d, o, c in times[2:]]}],
+    }))  # fmt: skip
+    done = bring(demo, str(tmp_path / "one.json"), "--source", "odd", code=1)
+    assert done["refused"] == 2 and [p["where"].rpartition(", ")[2] for p in done["problems"]] == ["schedule 2", "schedule 3"]
+    assert "`25:99` is no time" in done["problems"][0]["text"] and "`5pm` is no time" in done["problems"][1]["text"]
+    (service,) = found(demo, f"HealthcareService?identifier={IDS}/odd/service|odd")
+    assert service["availableTime"] == [{"daysOfWeek": ["mon"], "availableStartTime": "09:30:00", "availableEndTime": "17:00:00"}]
+
+
 @pytest.mark.slow
 def test_a_directory_that_is_cut_empties_nothing(demo: Gateway, brought: dict[str, Any], tmp_path: Path) -> None:
     for name, raw in as_csv(tables(60, 30)).items():

@@ -181,10 +181,10 @@ EVERY = compile_partner(
 partner: every
 rows:
   - {theirs: a.new, plan: actions, always: {kind: team, status: planned}, each: [{theirs: i, plan: id}, {theirs: d, plan: to, date: DD/MM/YYYY}]}
-  - {theirs: a.old, plan: actions, always: {status: done}, each: [{theirs: i, plan: id}, {theirs: yes, plan: urgent, words: {Y: true, N: false}}]}
+  - {theirs: a.old, plan: actions, always: {status: done}, each: [{theirs: i, plan: id}, {theirs: yes, plan: x_urgent, words: {Y: true, N: false}}]}
   - {theirs: a.one, plan: actions, always: {status: stopped}, one: [{theirs: i, plan: id}, {theirs: n, plan: confidence, number: true}]}
   - {theirs: p, plan: person.name.given, split: " "}
-  - {theirs: q, plan: goals, each: [{theirs: s, plan: items, pairs: {key: id, value: answer}}]}
+  - {theirs: q, plan: goals, each: [{theirs: s, plan: x_items, pairs: {key: id, value: answer}}]}
 """.replace("yes,", "'yes',")),
     KNOWN,
 )  # fmt: skip

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from fhir_gateway.domain.mapping import TableError, compile_partner
 from fhir_gateway.domain.mapping.partner import from_plan, to_plan
 from fhir_gateway.domain.plan import overlay
+from fhir_gateway.plans import texts as plans
 
 from .conftest import Gateway
 
 WARD = Path(__file__).parent / "cases/partners/ward.yaml"
-KNOWN = {"id", "person", "actions", "title", "goals"}
+KNOWN = plans.schema()
 PARTNER = compile_partner("ward.yaml", yaml.safe_load(WARD.read_bytes()), KNOWN)
 AMINA = {"number": "9990000018", "surname": "Example", "forenames": ["Amina"], "dob": "1951-04-07", "bed": "4B"}
 LIST: dict[str, Any] = {
@@ -77,6 +78,19 @@ def test_what_has_no_row_is_said_and_stays_beside() -> None:
         ({"rows": [{"theirs": True, "plan": "title"}]}, "is not a path of keys"),
         ({"always": {"bogus": 1}}, "a plan has no `bogus`"),
         ({"formula": 1}, "`formula` is not a word"),
+        ({"row": []}, "`row` is not a word for a partner's mapping: the nearest is `rows`"),
+        ({"rows": [{"theirs": "a", "plan": "title", "loosy": True}]}, "row 1: `loosy` is not a word for a row: the nearest is `lossy`"),
+        ({"rows": [{"theirs": "a", "plan": "person.nhs_numbr"}]}, "row 1: a plan has no `person.nhs_numbr`: the nearest is `nhs_number`"),
+        ({"rows": [{"theirs": "a", "plan": "title.of"}]}, "row 1: a plan has no `title.of`"),
+        ({"rows": [{"theirs": "a", "plan": "actions.text"}]}, "row 1: a plan has no `actions.text`"),
+        ({"rows": [{"theirs": "a", "plan": "actions", "each": [{"theirs": "b", "plan": "texts"}]}]}, "row 1 of `a`: a plan has no `texts` there: the nearest is `text`"),
+        ({"rows": [{"theirs": "a", "plan": "actions", "always": {"kin": "x"}, "each": [{"theirs": "b", "plan": "text"}]}]}, "row 1: a plan has no `kin` there: the nearest is `kind`"),
+        ({"rows": [{"theirs": "a", "plan": "answers", "one": [{"theirs": "b", "plan": "items", "pairs": {"key": "id", "value": "answr"}}]}]}, "the nearest is `answer`"),
+        ({"form": "csv", "columns": ["a", "b"], "person": ["a"], "rows": [{"theirs": "b", "plan": "title"}]}, "row 1: `theirs: b` is not a column that says who, or `lines`"),
+        (
+            {"form": "csv", "columns": ["a", "Job"], "person": ["a"], "rows": [{"theirs": "lines", "plan": "actions", "each": [{"theirs": "Jobb", "plan": "text"}]}]},
+            "row 1 of `lines`: `theirs: Jobb` is not a column of a line: the nearest is `Job`",
+        ),
     ],
 )
 def test_a_mapping_that_cannot_be_right_is_refused_by_file_and_row(change: dict[str, Any], said: str) -> None:
@@ -84,6 +98,11 @@ def test_a_mapping_that_cannot_be_right_is_refused_by_file_and_row(change: dict[
     with pytest.raises(TableError, match=r"ward\.yaml") as refused:
         compile_partner("ward.yaml", data, KNOWN)
     assert said in str(refused.value)
+
+
+def test_a_key_of_their_own_may_begin_with_x() -> None:
+    data = yaml.safe_load(WARD.read_bytes()) | {"rows": [{"theirs": "a", "plan": "x_bed"}, {"theirs": "b", "plan": "person.x_ward.side"}]}
+    assert to_plan({"a": 4, "b": "left"}, compile_partner("ward.yaml", data, KNOWN))[0] == {"plan": "1", "id": "ward-list", "x_bed": 4, "person": {"x_ward": {"side": "left"}}}
 
 
 # -- as an outsider uses it -------------------------------------------------------------------------------------------

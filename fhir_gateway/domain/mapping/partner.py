@@ -19,14 +19,16 @@
     person: [nhs_number, dob]        those that say who: lines that agree in them are one document
     delimiter: ";"                   where it is no comma; `encoding: windows-1252` where it is not UTF-8
 
+A key that a plan does not have is refused, with the nearest that it has, but for one of theirs that begins with `x_`.
 What has no row stays beside, under `x_<partner>` of the object it was found in, and comes back with `from_plan`. Values are data.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Final
 
 from .changing import CHANGES, Change, change
@@ -41,6 +43,7 @@ MOST_KEYS: Final = 30  # of a path: a resource is nested 64 levels at most
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
 
 Constants = tuple[tuple[tuple[str, ...], Any], ...]
+Schema = Mapping[str, Any]  # JSON Schema of what a path begins at; None where any key may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +86,30 @@ class Partner:
         return f"x_{self.name.replace('-', '_')}"
 
 
-def compile_partner(file: str, data: Any, known: Collection[str]) -> Partner:
-    """`known`: the keys a plan may begin with. TableError names file and row."""
+def compile_partner(file: str, data: Any, known: Schema) -> Partner:
+    """`known`: the JSON Schema of a plan. TableError names file and row, and of a key that there is not the nearest that there is."""
     if not isinstance(data, Mapping) or not {"partner", "rows"} <= data.keys():
         raise TableError(f"{file}: a partner's mapping needs `partner` and `rows`")
     if not _NAME.match(str(data["partner"])):
         raise TableError(f"{file}: `partner` is a short name in small letters, like `ward-actions`")
-    unknown = data.keys() - {"partner", "version", "about", "rows", "always", "form", *CSV}
-    if unknown:
-        raise TableError(f"{file}: `{sorted(map(str, unknown))[0]}` is not a word for a partner's mapping")
+    _known_words(file, data, ("partner", "version", "about", "rows", "always", "form", *CSV), "a partner's mapping")
     rows = _rows(file, data["rows"], known, "")
     always = _always(file, "always", data.get("always"), known, ())
-    return Partner(str(data["partner"]), str(data.get("about", "")), rows, {".".join(p): v for p, v in always}, _sheet(file, data))
+    return Partner(str(data["partner"]), str(data.get("about", "")), rows, {".".join(p): v for p, v in always}, _sheet(file, data, rows))
 
 
-def _rows(file: str, rows: Any, known: Collection[str] | None, below: str) -> tuple[PartnerRow, ...]:
+def _known_words(place: str, said: Iterable[Any], words: Iterable[str], what: str) -> None:
+    words = sorted(words)
+    for word in sorted({str(w) for w in said} - set(words)):
+        raise TableError(f"{place}: `{word[:60]}` is not a word for {what}{_nearest(word, words)}")
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    near = get_close_matches(key[:60], list(known), 1)
+    return f": the nearest is `{near[0]}`" if near else ""
+
+
+def _rows(file: str, rows: Any, known: Schema | None, below: str) -> tuple[PartnerRow, ...]:
     if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
         raise TableError(f"{file}: `rows`{below} must be a list of rows")
     out: list[PartnerRow] = []
@@ -124,22 +136,21 @@ def _apart(a: PartnerRow, b: PartnerRow) -> bool:
     return any(path in theirs and (type(theirs[path]), theirs[path]) != (type(value), value) for path, value in a.always)
 
 
-def _row(file: str, where: str, row: Any, known: Collection[str] | None) -> PartnerRow:
+def _row(file: str, where: str, row: Any, known: Schema | None) -> PartnerRow:
     if not isinstance(row, Mapping) or not {"theirs", "plan"} <= row.keys():
         raise TableError(f"{file}, {where}: a row needs `theirs` and `plan`")
-    unknown = row.keys() - WORDS
-    if unknown:
-        raise TableError(f"{file}, {where}: `{sorted(map(str, unknown))[0]}` is not a word for a row")
+    _known_words(f"{file}, {where}", row, WORDS, "a row")
     plan, theirs = _path(file, where, row["plan"], known), _path(file, where, row["theirs"], None)
+    things = _things(known, plan)
     shapes = [s for s in (*SHAPES, *CHANGES) if s in row]
     shape = shapes[0] if shapes and shapes[0] in SHAPES else ""
     if shape and len(shapes) > 1:
         raise TableError(f"{file}, {where}: `{shapes[0]}` and `{shapes[1]}` do not go together")
-    below = _rows(file, row[shape], None, f" of `{row['theirs']}`") if shape in ("each", "one") else ()
+    below = _rows(file, row[shape], things, f" of `{row['theirs']}`") if shape in ("each", "one") else ()
     if "always" in row and not below:
         raise TableError(f"{file}, {where}: `always` is for a row with `each` or `one`")
-    always = _always(file, where, row.get("always"), None, tuple(r.plan for r in below))
-    pairs = _pairs(file, where, row["pairs"]) if shape == "pairs" else ("", "")
+    always = _always(file, where, row.get("always"), things, tuple(r.plan for r in below))
+    pairs = _pairs(file, where, row["pairs"], things) if shape == "pairs" else ("", "")
     try:
         changed = change(row)
     except ValueError as wrong:
@@ -147,18 +158,39 @@ def _row(file: str, where: str, row: Any, known: Collection[str] | None) -> Part
     return PartnerRow(theirs, plan, changed, shape, below, pairs, always)
 
 
-def _path(file: str, where: str, path: Any, known: Collection[str] | None) -> tuple[str, ...]:
+def _path(file: str, where: str, path: Any, known: Schema | None) -> tuple[str, ...]:
     if not isinstance(path, str) or not path or any(not part for part in path.split(".")):
         raise TableError(f"{file}, {where}: `{path}` is not a path of keys, like person.name.family (quote `on`, which YAML takes for a yes)")
     keys = tuple(path.split("."))
     if len(keys) > MOST_KEYS:
         raise TableError(f"{file}, {where}: `{path[:60]}…` has {len(keys)} keys, and {MOST_KEYS} are the most")
-    if known is not None and keys[0] not in known:
-        raise TableError(f"{file}, {where}: a plan has no `{keys[0]}`")
+    node: Any = known
+    for n, key in enumerate(keys):
+        if node is None or key.startswith("x_"):
+            break
+        there = node.get("properties", {})
+        if key not in there and not (n and _free(node)):
+            raise TableError(f"{file}, {where}: a plan has no `{'.'.join(keys[: n + 1])}`{'' if known and '$id' in known else ' there'}{_nearest(key, there)}")
+        node = there.get(key)
     return keys
 
 
-def _always(file: str, where: str, given: Any, known: Collection[str] | None, rows: Sequence[tuple[str, ...]]) -> Constants:
+def _free(node: Schema) -> bool:
+    """May an object with any keys stand here."""
+    types = node.get("type", "object")
+    return "properties" not in node and "object" in (types if isinstance(types, list) else [types])
+
+
+def _things(known: Schema | None, plan: Sequence[str]) -> Schema | None:
+    """The schema of the things of a list of the plan; None where it has none."""
+    node: Any = known
+    for key in plan:
+        node = (node or {}).get("properties", {}).get(key)
+    items = (node or {}).get("items")
+    return items if items and "properties" in items else None
+
+
+def _always(file: str, where: str, given: Any, known: Schema | None, rows: Sequence[tuple[str, ...]]) -> Constants:
     if given is not None and not isinstance(given, Mapping):
         raise TableError(f"{file}{'' if where == 'always' else ', ' + where}: `always` is a list of keys of the plan, each with its value")
     out: list[tuple[tuple[str, ...], Any]] = []
@@ -170,13 +202,13 @@ def _always(file: str, where: str, given: Any, known: Collection[str] | None, ro
     return tuple(out)
 
 
-def _pairs(file: str, where: str, given: Any) -> tuple[str, str]:
+def _pairs(file: str, where: str, given: Any, known: Schema | None) -> tuple[str, str]:
     if not isinstance(given, Mapping) or set(given) != {"key", "value"} or not all(isinstance(v, str) and v for v in given.values()) or given["key"] == given["value"]:
         raise TableError(f"{file}, {where}: `pairs` names two keys of the plan, like {{key: id, value: answer}}")
-    return given["key"], given["value"]
+    return _path(file, where, given["key"], known)[0], _path(file, where, given["value"], known)[0]
 
 
-def _sheet(file: str, data: Mapping[str, Any]) -> Sheet | None:
+def _sheet(file: str, data: Mapping[str, Any], rows: Sequence[PartnerRow]) -> Sheet | None:
     if data.get("form", "json") not in ("json", "csv"):
         raise TableError(f"{file}: `form` is json or csv")
     if data.get("form") != "csv":
@@ -193,7 +225,19 @@ def _sheet(file: str, data: Mapping[str, Any]) -> Sheet | None:
         raise TableError(f"{file}: `delimiter` is one character")
     if encoding not in ("utf-8", "windows-1252", "latin-1"):
         raise TableError(f"{file}: `encoding` is utf-8, windows-1252 or latin-1")
+    _in_columns(file, rows, [*person, LINES], "")
+    for row in rows:
+        if row.theirs == (LINES,):
+            _in_columns(file, row.rows, [c for c in columns if c not in person], f" of `{LINES}`")
     return Sheet(columns, person, delimiter, encoding)
+
+
+def _in_columns(file: str, rows: Sequence[PartnerRow], columns: Sequence[str], below: str) -> None:
+    """A row of what no column says is never filled."""
+    for n, row in enumerate(rows, 1):
+        if row.theirs[0] not in columns:
+            said = "a column that says who, or `lines`" if not below else "a column of a line"
+            raise TableError(f"{file}, row {n}{below}: `theirs: {'.'.join(row.theirs)}` is not {said}{_nearest(row.theirs[0], columns)}")
 
 
 def _names(file: str, what: str, given: Any) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,6 +19,9 @@ STATUSES: Final = ("active", "inactive", "defunct", "temporarily closed")
 LONGEST: Final = 20_000  # characters of one text: nobody reads more about a service
 OF_SERVICE: Final = ("phones", "schedules", "service_areas", "languages", "cost_options", "required_documents", "accessibility")
 NOT_TAKEN: Final = ("contacts", "funding", "metadata", "meta_table_descriptions")  # names of people, money, who edited it
+
+
+TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +235,21 @@ def _checked(found: Read) -> Iterator[Item]:
             found.wrong.append(Wrong(item.where, why, str(id or "")))
             continue
         seen[str(id)] = item.where
+        for n, schedule in enumerate(schedules(said), 1):
+            if time := no_time(schedule):
+                found.wrong.append(Wrong(f"{item.where}, schedule {n}", f"`{time[:40]}` is no time (09:30): this schedule of the service is left out.", str(id)))
         yield item
+
+
+def schedules(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """When a service is open: of its own, and of each of its places."""
+    return [*listed(said.get("schedules")), *(s for at in listed(said.get("service_at_locations")) for s in listed(at.get("schedules")))]
+
+
+def no_time(schedule: Mapping[str, Any]) -> str:
+    """What a schedule says as a time that is none, such as 25:99; "" where there is nothing of the kind."""
+    said = (str(schedule.get(k) or "").strip() for k in ("opens_at", "closes_at"))
+    return next((t for t in said if t and not TIME.match(t)), "")
 
 
 def _what_is_wrong(said: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from ..vocabulary import OURS, SECTOR_SYSTEM
-from .reading import Item, listed
+from .reading import TIME, Item, listed, no_time, schedules
 
 DISTRICT: Final = f"{OURS}/id/postcode-district"  # identifier of a Location that stands for a postcode district: NR30
 COVERS: Final = f"{OURS}/id/area"  # of a Location that stands for an area called by a name
@@ -23,7 +23,6 @@ _OUTWARD: Final = re.compile(r"\b[A-Z]{1,2}[0-9][A-Z0-9]?\b")
 _UNSEEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\ufeff]")
 _DAYS: Final = {"MO": "mon", "TU": "tue", "WE": "wed", "TH": "thu", "FR": "fri", "SA": "sat", "SU": "sun"}
 _PHONES: Final = {"voice": "phone", "cell": "phone", "fax": "fax", "text": "sms", "sms": "sms", "pager": "pager", "video": "other", "textphone": "other"}
-_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?")
 
 Resource = dict[str, Any]
 
@@ -202,15 +201,12 @@ def _web(said: Mapping[str, Any], key: str, system: str) -> list[Resource]:
 
 
 def _times(said: Mapping[str, Any]) -> tuple[list[Resource], list[str]]:
-    every = [*listed(said.get("schedules"))]
-    for at in listed(said.get("service_at_locations")):
-        every += listed(at.get("schedules"))
     times: list[Resource] = []
     texts: list[str] = []
-    for s in every:
+    for s in schedules(said):
         days = [_DAYS[d] for d in re.findall(r"MO|TU|WE|TH|FR|SA|SU", _text(s, "byday").upper())]
         opens, closes = _clock(_text(s, "opens_at")), _clock(_text(s, "closes_at"))
-        if days and _text(s, "freq").upper() in ("", "WEEKLY"):
+        if days and _text(s, "freq").upper() in ("", "WEEKLY") and not no_time(s):
             one = _without_nothing({"daysOfWeek": list(dict.fromkeys(days)), "availableStartTime": opens, "availableEndTime": closes})
             times += [one] if one not in times else []
         texts += [t for t in (_text(s, "description"), _text(s, "notes")) if t and t not in texts]
@@ -218,7 +214,7 @@ def _times(said: Mapping[str, Any]) -> tuple[list[Resource], list[str]]:
 
 
 def _clock(text: str) -> str:
-    found = _TIME.match(text)
+    found = TIME.match(text)
     return "" if not found else found[0] if found[2] else f"{found[0]}:00"
 
 
