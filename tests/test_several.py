@@ -17,19 +17,21 @@ import pytest_asyncio
 from fhir_gateway import gate
 from fhir_gateway.domain import strict
 from fhir_gateway.domain.identity import NHS_NUMBER
-from fhir_gateway.domain.types import Actor, Delay, Op, Ref
+from fhir_gateway.domain.types import Actor, Delay, Drop, Keep, Op, Ref
 from fhir_gateway.remote.client import RemoteServer
 from fhir_gateway.store import sqlite
 from fhir_gateway.sync import worker
 from fhir_gateway.sync.partner import Partner
 from fhir_gateway.sync.push import push
 
-from . import test_believing
+from . import test_believing, test_two_gateways
 from .faults.scripted import Habits, There
+from .sim.town import Town
 from .telling.servers import mail_server
 from .test_believing import ACTIONS, Beside
+from .test_two_gateways import Both, both_quiet
 
-here = test_believing.here
+here, both = test_believing.here, test_two_gateways.both
 
 
 async def mother(here: Beside, **period: str) -> gate.Context:
@@ -128,6 +130,91 @@ async def test_what_went_while_her_own_record_was_held_back_names_her_when_that_
     named = {o["code"]["text"]: (o["subject"]["reference"], o["focus"]) for o in here.there.named("Observation")}
     assert named["fed"][1] == [{"reference": f"Patient/{her}"}] and named["slept"] == (f"Patient/{her}", [{"reference": f"Patient/{her}"}])
     assert (await here.status())["quiet"]
+
+
+async def value(town: Town, ref: Ref) -> str | None:
+    """What this Observation says there; None where it says nothing, or is gone."""
+    stored = await town.house.store.get(ref)
+    return None if stored is None or stored.body is None else strict.decode(stored.body).get("valueString")
+
+
+async def written_in_theirs(both: Both, meanwhile: Callable[[], Awaitable[None]] | None = None) -> tuple[Ref, Ref]:
+    """An Observation of A's about Amina and Ben, and its copy at B, in which they wrote before Amina said no at A: A took the copy back, and
+    what B wrote stays in A's own record. `meanwhile` happens while B looks whether that record is there."""
+    about = {"subject": {"reference": both.a.names["amina"]}, "focus": [{"reference": both.a.names["ben"]}]}
+    body = {"resourceType": "Observation", "status": "final", "code": {"text": "fed"}, **about}
+    began = (await gate.create(both.a.hospital, "Observation", strict.dump(body))).ref
+    await both.rounds()
+    copy = await both.there(both.a, began)
+    stored = await both.b.house.store.get(copy)
+    assert stored is not None and stored.body is not None and stored.facts.patients == (both.b.names["amina"], both.b.names["ben"])
+    written = {**strict.decode(stored.body), "valueString": "by spoon"}
+    await gate.update(both.b.hospital, copy, strict.dump(written), if_match=stored.version)
+    await both.rounds()
+    await both.a.consents("amina", "home", "deny", cls="Observation")
+    if meanwhile is not None:
+        both.meanwhile.append((f"GET http://a.test/fhir/{began}", meanwhile))
+        await both.rounds()
+        return began, copy
+    await both.rounds()
+    assert await both.deleted(both.b, copy) and await value(both.a, began) == "by spoon"
+    return began, copy
+
+
+async def test_a_no_of_the_second_takes_back_what_was_written_in_their_record_of_which_the_copy_here_is_gone(both: Both) -> None:
+    began, copy = await written_in_theirs(both)
+    await both.b.consents("ben", "home", "deny", cls="Observation")
+    await both.rounds()
+    assert await value(both.a, began) is None and not await both.deleted(both.a, began), "what they wrote at B is out of it, and the rest is A's own"
+    assert not [d for d in await both.b.house.store.ledger(remote="a", ref=copy) if d.recalled is None]
+    await both_quiet(both)
+    await both.b.consents("ben", "hospital", "deny")
+    await both.rounds()
+    assert not await both.b.house.store.kept_all("left-there", both.clock.now()), "nothing of it is there any more, so nobody needs to know"
+
+
+async def test_a_no_of_the_second_is_not_missed_while_it_is_decided_whether_that_stays(both: Both) -> None:
+    deleted = []
+
+    async def says_no() -> None:
+        (link,) = [k for k in await both.b.house.store.links("a") if k.ref.type == "Observation"]
+        deleted.append(await both.deleted(both.b, link.ref))
+        await both.b.consents("ben", "home", "deny", cls="Observation")
+        await push(both.b.house, both.partners["b"], "another worker")  # it looks at what is about Ben, and finds what it finds
+
+    began, copy = await written_in_theirs(both, says_no)
+    await both.rounds()
+    assert deleted == [True] and await both.deleted(both.b, copy)
+    assert await value(both.a, began) is None
+    await both_quiet(both)
+
+
+async def test_so_does_a_no_of_the_second_that_begins_later(both: Both) -> None:
+    began, _ = await written_in_theirs(both)
+    later = (both.clock.now() + timedelta(days=3)).isoformat()
+    await both.b.consents("ben", "home", "deny", cls="Observation", since=later)
+    await both.rounds()
+    assert await value(both.a, began) == "by spoon"
+    both.clock.at += timedelta(days=4)
+    await both.rounds()
+    assert await value(both.a, began) is None
+    await both_quiet(both)
+
+
+async def test_and_so_it_is_with_what_an_earlier_version_left_there(both: Both) -> None:
+    began, copy = await written_in_theirs(both)
+    store, partner = both.b.house.store, both.partners["b"]
+    (mark,) = [strict.decode(v) for v in (await store.kept_all("turned", both.clock.now())).values()]
+    del mark["left"]  # as it was written then; and nobody was written down
+    await store.commit(Drop("left-there", f"a {both.b.names['ben']} {copy}"), Keep("turned", partner.name, strict.dump(mark)))
+    await both.b.consents("ben", "home", "deny", cls="Observation")
+    await push(both.b.house, partner, "w")
+    assert await value(both.a, began) == "by spoon"
+    both.partners["b"] = both.partner(both.b)  # a worker of this version starts
+    await both.rounds()
+    assert await value(both.a, began) is None
+    await both_quiet(both)
+
 
 
 class Crossing(httpx2.AsyncBaseTransport):

@@ -56,6 +56,7 @@ KINDS: Final[dict[str, Kind]] = {
     **_all("identity-met", "that a partner's record was found to be the person's, which the link says", goes=True),
     **_all("deleted-there", "that a partner deleted its copy, which the conflict in waiting says", goes=True),
     **_all("deleted-here", "that a partner's own record was deleted here, until it is known that it is there, too, or is not: the audit says so", goes=True),
+    **_all("left-there", "whom what stays in a partner's record is about, which was deleted here: disclosures says that it is there", goes=True),
     **_all("lost-there", "that a partner lost its copy, until it is queued again: the audit says so", goes=True),
     **_all("missed", "that a partner said of a copy that it has it not, for three days; the id that it has there"),
     **_all("main-of-merged", "which plan somebody goes on with whose records were merged: the plans are in the record", goes=True),

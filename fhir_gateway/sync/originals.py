@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -20,6 +21,8 @@ from .tally import Tally
 
 UNREAD: Final = "deleted-here"  # kept: by `<remote> <Patient/id> <Type/id>`, of what they may read to be deleted, and may not have read
 HIDDEN: Final = b"hidden since"  # its value once a no was seen to keep it from them; before that when it was deleted
+AT_A_TIME: Final = 200  # records that are looked up at once
+LEFT: Final = "left-there"  # kept: by `<remote> <Patient/id> <Type/id>`, of what stays in their record and is about that person beside the first
 NOT_ASKED = "they took their copy back: what was written here stays in their record"
 
 
@@ -122,14 +125,51 @@ async def left_alone(
     house: House, partner: Partner, entry: Queued, ctx: Context, link: Linked, stored: Stored | None, attempt: Attempt | None
 ) -> bool:
     """They took their copy back, and what was written here may stay in their record: nothing is asked of them. Not where their record
-    is gone, too, nor where what was sent is to be back whatever consent says (`entry.why`: recall)."""
-    if stored is None or entry.why == "recall" or not by_them(ctx, stored) or not await may_stay(house, partner, ctx, stored):
+    is gone, too, nor where what was sent is to be back whatever consent says (`entry.why`: recall). Whom it is about besides is written down
+    before consent is asked: a no of theirs comes in a lane of its own, and nothing that is deleted here is found by them."""
+    if stored is None or entry.why == "recall" or not by_them(ctx, stored):
+        return False
+    if beside := set(stored.facts.patients) - {entry.patient}:
+        await house.store.commit(*attempts.held(house, entry), *_left(partner, stored.ref, beside, ctx.at))
+    if not await may_stay(house, partner, ctx, stored):
         return False
     if not await is_there(house, partner, link):
         return False
     known: list[Op] = [*attempts.rows(partner, link.ref, attempt), *attempts.trail(ctx, partner, link.ref, attempt), attempts.ended(partner, link.ref)]
     await house.store.commit(Close(entry.entry, entry.fence, "superseded", NOT_ASKED), *(known if attempt is not None else []))
     return True
+
+
+def _left(partner: Partner, ref: Ref, beside: Iterable[str], at: datetime) -> list[Op]:
+    return [Keep(LEFT, f"{partner.name} {person} {ref}", at.isoformat().encode()) for person in sorted(beside)]
+
+
+async def left_beside(house: House, partner: Partner, person: str) -> tuple[set[str], list[Op]]:
+    """Under whom the ledger has what was deleted here, stays there, and is about this person besides; and what forgets that where nothing of
+    it is there any more."""
+    under, ops = set[str](), list[Op]()
+    for key in await house.store.kept_all(LEFT, house.clock(), f"{partner.name} {person} "):
+        ref = Ref(*key.rpartition(" ")[2].split("/"))
+        there = {d.patient for d in await house.store.ledger(remote=partner.name, ref=ref, open_only=True) if d.patient}
+        under |= there
+        ops += [] if there else [Drop(LEFT, key)]
+    return under, ops
+
+
+async def left_of(house: House, partner: Partner) -> set[str]:
+    """Everybody whom something that was deleted here and stays there is about beside the first."""
+    return {key.split(" ")[1] for key in await house.store.kept_all(LEFT, house.clock(), f"{partner.name} ")}
+
+
+async def left_before(house: House, partner: Partner, rows: Collection[Disclosed]) -> tuple[set[str], list[Op]]:
+    """`left_of`, with what writes it down, of what an earlier version left there. `rows`: what is open in the ledger."""
+    refs, people, ops = sorted({row.ref for row in rows}), set[str](), list[Op]()
+    for n in range(0, len(refs), AT_A_TIME):
+        for ref, stored in (await house.store.get_many(refs[n : n + AT_A_TIME])).items():
+            if stored.deleted and (beside := stored.facts.patients[1:]):
+                people.update(beside)
+                ops += _left(partner, ref, beside, house.clock())
+    return people, ops
 
 
 async def is_there(house: House, partner: Partner, link: Linked) -> bool:

@@ -65,11 +65,12 @@ async def review(house: House, partner: Partner, entry: Queued, tally: Tally) ->
 
 async def _of_those_before(house: House, partner: Partner, entry: Queued) -> list[Op]:
     """A review of each whom something of this person is about before them: the ledger has it there, and what is held back waits there. It
-    still names whose answer changed (`ref`), and leads to no further one."""
+    still names whose answer changed (`ref`), and leads to no further one. So of what was deleted here and stays there."""
     if entry.patient is None or str(entry.ref) != entry.patient:
         return []
     first = {stored.facts.patients[0] async for stored in about_others_too(house, [entry.patient])}
-    return [Send(partner.name, entry.ref, 0, person, "review") for person in sorted(first - {entry.patient})]
+    under, over = await originals.left_beside(house, partner, entry.patient)
+    return [*over, *(Send(partner.name, entry.ref, 0, person, "review") for person in sorted((first | under) - {entry.patient}))]
 
 
 async def _may_be_there_again(house: House, partner: Partner, stored: Stored, said: Ended) -> list[Op]:

@@ -20,7 +20,7 @@ from ..gate import House
 from ..gate.context import directory_now, stand
 from ..gate.several import about_others_too
 from ..store.base import Taken
-from . import attempts
+from . import attempts, originals
 from .partner import Partner
 
 KIND = "turned"
@@ -29,11 +29,13 @@ AT_A_TIME = 200  # people of whom is asked at once who is named beside them
 
 
 class _Mark(msgspec.Struct):
-    """Looked at until this instant (microseconds), under this directory and this agreement."""
+    """Looked at until this instant (microseconds), under this directory and this agreement. `left`: an earlier version did not write down
+    whom what stays there is about besides (`originals.LEFT`); now it is."""
 
     at: int
     place: int
     terms: str
+    left: bool = False
 
 
 async def turned(house: House, partner: Partner) -> int:
@@ -45,13 +47,15 @@ async def turned(house: House, partner: Partner) -> int:
         return 0
     kept = await house.store.kept(KIND, partner.name, at)
     before = msgspec.json.decode(kept, type=_Mark) if kept is not None else None
-    people = await _with_others(house, await _held(house, partner))
+    people = await _with_others(house, await _held(house, partner)) | await originals.left_of(house, partner)
+    late, ops = (set[str](), list[Op]()) if before is None or before.left else await _left_before(house, partner)
+    people |= late
     known = await stand(house, people)
     everyone = before is None or (before.place, before.terms) != (place, terms) or _passed(_edge(directory, (), before.at), now)
     due = sorted(p for p in people if everyone or (before is not None and _passed(_edge(None, _of(known, p), before.at), now)))
-    ops: list[Op] = [Send(partner.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for p in due]
+    ops += [Send(partner.name, Ref("Patient", p.removeprefix("Patient/")), 0, p, "review") for p in sorted({*due, *late})]
     try:
-        mark = msgspec.json.encode(_Mark(now, place, terms))
+        mark = msgspec.json.encode(_Mark(now, place, terms, left=True))
         await house.store.commit(*ops, Keep(KIND, partner.name, mark, if_absent=kept is None, if_value=kept))
     except Taken:  # another worker is at it
         partner.looked = None
@@ -80,6 +84,10 @@ async def _held(house: House, partner: Partner) -> set[str]:
     under_way = await attempts.open_of(house, partner)
     withheld = await house.store.outbox_items(partner.name, "withheld", MOST)
     return {p for p in (*(d.patient for d in rows), *(a.patient for a in under_way.values()), *(i["patient"] for i in withheld)) if p}
+
+
+async def _left_before(house: House, partner: Partner) -> tuple[set[str], list[Op]]:
+    return await originals.left_before(house, partner, await house.store.ledger(remote=partner.name, open_only=True))
 
 
 async def _with_others(house: House, people: set[str]) -> set[str]:

@@ -151,11 +151,12 @@ class Town(Place):
             for whom in ("surgery", "home", "hospital"):
                 await self.consents(key, whom)
 
-    async def consents(self, person: str, whom: str, type: str = "permit", *, cls: str = "", actions: Collection[str] = ()) -> Ref:
+    async def consents(self, person: str, whom: str, type: str = "permit", *, cls: str = "", actions: Collection[str] = (), since: str = "") -> Ref:
         acts = [a for a in ACTIONS if a["coding"][0]["code"] in actions] if actions else ACTIONS if type == "permit" else []
         rule = {"type": type, "actor": [{"role": RECIPIENT, "reference": {"reference": self.names[whom]}}], "action": acts}
         rule = {k: v for k, v in rule.items() if v} | ({"period": {"end": "2040-12-31"}} if type == "permit" else {})
         rule |= {"class": [{"system": TYPES, "code": cls}]} if cls else {}
+        rule |= {"period": {"start": since}} if since else {}
         body = {
             "resourceType": "Consent", "status": "active", "patient": {"reference": self.names[person]},
             "scope": {"coding": [{"system": f"{HL7}/consentscope", "code": "patient-privacy"}]},
