@@ -12,7 +12,7 @@ from ...domain.standing import Relationship
 from ...gate import Context
 from ...gate.context import directory_now, stand
 from .because import OUTSIDE
-from .names import names, own_id
+from .names import bodies, names, own_id, own_ids
 from .words import _, day, moment
 
 ORIGINS: dict[str, str] = {
@@ -41,6 +41,8 @@ async def carers(ctx: Context, refused: set[str], *, only_named: bool = False) -
     """Everybody who can see something without being chosen, one entry each, from the very facts that decide: who, what, why, since
     when, until when, added by whom. `key` is who they are to `gate.counted`.
 
+    The person is never one of them: a Task that is theirs to do opens nothing to anybody else.
+
     `refused`: whom the person has said no to already. `only_named`: the person chose that only those they name see anything.
     """
     me = f"Patient/{own_id(ctx)}"
@@ -56,9 +58,9 @@ async def carers(ctx: Context, refused: set[str], *, only_named: bool = False) -
         found.out = bool(found.names) and all(directory.taken_out(n, now) for n in places or given)
         return found
 
-    known_of = await stand(ctx.house, [me])
+    known_of, mine = await stand(ctx.house, [me]), await _own_names(ctx)
     for r in [r for record in sorted(ctx.answers_for) if record in known_of for r in known_of[record].relationships]:
-        if r.high is None or r.high >= now:
+        if (r.high is None or r.high >= now) and not r.names & mine:
             entry(r.names).related.append(r)
     for who, since in (await gate.keepers(ctx)).items():
         entry([who]).kept_since = since
@@ -66,6 +68,13 @@ async def carers(ctx: Context, refused: set[str], *, only_named: bool = False) -
     known = await names(ctx, {n for e in entries.values() for n in e.names} | writers)
     shown = [e for e in entries.values() if e.kept_since is not None or _counting(e) or known.keys() & e.names]
     return sorted((_carer(e, known, me, refused, only_named) for e in shown), key=lambda c: (c["waits"], c["who"].lower()))
+
+
+async def _own_names(ctx: Context) -> set[str]:
+    """All that the person is called by in references: their records, and the identifiers of these."""
+    ids = own_ids(ctx)
+    held = [i for body in await bodies(ctx, "Patient", [("_id", ids), ("_count", "50")]) for i in body.get("identifier", [])]
+    return {f"Patient/{id}" for id in ids.split(",")} | {f"{i['system']}|{i['value']}" for i in held if i.get("system") and i.get("value")}
 
 
 async def in_emergency(ctx: Context) -> list[dict[str, Any]]:
