@@ -306,7 +306,7 @@ async def test_9_dissent_of_one_is_not_overwritten_by_agreement_of_another(place
     saved = await plans.save(place.hospital, plan)
     assert saved.patient
     part = {"plan": "1", "person": plan["person"], "goals": [{"id": plan["goals"][1]["id"], "text": plan["goals"][1]["text"], "agreed": [{"by": "Dr Patel", "status": "agree"}]}]}
-    await plans.keeping.contribute(place.hospital, part)
+    await plans.laying.contribute(place.hospital, part)
     goal = next(g for g in (await plans.load(place.hospital, saved.patient))["goals"] if g["id"] == plan["goals"][1]["id"])
     assert goal["agreed"] == [*plan["goals"][1]["agreed"], {"by": "Dr Patel", "status": "agree"}]
     (resource,) = [h.resource for h in (await held(place, saved.patient)).values() if h.own and h.own[0] == "goal" and h.own[1].endswith(f"/{goal['id']}")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_gateway import plans
-from fhir_gateway.domain.laid import unsaid, words
-from fhir_gateway.plans.keeping import contribute
+from fhir_gateway.domain.laid import digests, since, unsaid, words
+from fhir_gateway.domain.problem import Problem
+from fhir_gateway.plans.laying import contribute
 
 from .test_plans import Place, opened
 
@@ -29,6 +31,26 @@ def test_what_was_said_so_says_nothing_but_whose_it_is(part: dict[str, Any], her
     empty = {k: v for k, v in again.items() if k not in ("plan", "id", "person")}
     assert not words(empty), "nothing but empty objects is left"
     assert unsaid(part, {}, here) == part
+
+
+@given(PARTS, PARTS)
+def test_a_plan_that_says_the_same_changes_nothing_and_one_whom_nobody_else_wrote_is_as_it_is_sent(now: dict[str, Any], plan: dict[str, Any]) -> None:
+    assert since(digests(plan), now, plan) == now
+    assert digests(since(digests(now), now, plan)) == digests(plan)
+
+
+def test_of_a_plan_each_side_s_own_changes_are_kept_and_what_both_changed_is_a_conflict() -> None:
+    before = {"id": "p", "goals": [{"id": "1", "text": "a", "by": Decimal("840.0")}, {"id": "2", "text": "b"}], "plan": "1"}
+    now = {"id": "p", "goals": [{"id": "3", "text": "theirs"}, {"id": "1", "text": "a", "by": Decimal("840.00"), "status": "done"}], "plan": "1"}
+    sent = {"id": "p", "goals": [{"id": "1", "text": "ours", "by": Decimal("840.0")}, {"id": "2", "text": "b"}, {"id": "4", "text": "new"}], "plan": Decimal("1.00")}
+    merged = since(digests(before), now, sent)
+    assert {g["id"]: g for g in merged["goals"]} == {
+        "3": {"id": "3", "text": "theirs"}, "1": {"id": "1", "text": "ours", "by": Decimal("840.00"), "status": "done"}, "4": {"id": "4", "text": "new"},
+    }  # fmt: skip
+    assert merged["plan"] == Decimal("1.00"), "the number one is not the word for it"
+    with pytest.raises(Problem) as refused:
+        since(digests(before), now, {**before, "goals": [before["goals"][0], {"id": "2", "text": "changed"}]})  # type: ignore[index]
+    assert (refused.value.kind, refused.value.where) == ("conflict", "goals[1].text"), "they took out what we change"
 
 
 def test_what_the_plan_has_no_more_is_said_whole_or_not_at_all() -> None:

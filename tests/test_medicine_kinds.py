@@ -14,7 +14,7 @@ from fhir_gateway.domain import sharing, strict
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Ref
 from fhir_gateway.plans.bringing import bring_in
-from fhir_gateway.plans.keeping import contribute
+from fhir_gateway.plans.laying import contribute
 
 from .test_hidden_from_plans import NURSE, hidden, nurse, shared, versions
 from .test_plans import Place, harold, opened

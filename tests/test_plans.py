@@ -23,7 +23,7 @@ from fhir_gateway.domain.mapping.carrier import dump
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Actor
 from fhir_gateway.gate import Context, House
-from fhir_gateway.plans.keeping import contribute
+from fhir_gateway.plans.laying import contribute
 from fhir_gateway.store import sqlite
 
 from .test_mapping_laws import SHAPED, without_errors

@@ -68,6 +68,7 @@ KINDS: Final[dict[str, Kind]] = {
         "the hash of a key to a sign-in that is under way, which ends by itself: sign-ins are in audit, apps in apps",
     ),
     **_all("laid", "the digest of each word of a partner's list, so that the same list says nothing anew: the words are in the record", goes=True),
+    **_all("sent-plan", "the digest of each word of a plan as a system sent it last, so that it undoes nothing by sending it again: the words are in the record", goes=True),
     **_all("reading", "under which name a text message came, as the identifier of the Observation says", goes=True),
     **_all("task-link task-link-of task-link-to", "the digest of a link to one task, which ends by itself: who made it and what came through it is in audit"),
     **_all("sign-in-failures", "a count under the hash of a name, for a day: wrong passwords are in audit"),

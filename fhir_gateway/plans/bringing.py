@@ -22,7 +22,8 @@ from ..gate import Context
 from ..gate.naming import ORIGINAL
 from ..tables import load_tables
 from .found_here import RELATIVE, Piece, Refused, find, led_outside, of_nobody, said_by_condition, whose
-from .keeping import Saved, content, contribute, escaped, pointed, save
+from .keeping import Saved, content, escaped, pointed, save
+from .laying import contribute
 from .sending import send
 from .texts import from_partner, is_plan, read_plan, read_resources
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any
 
 import msgspec
 
@@ -15,27 +13,26 @@ from .. import gate
 from ..domain import main_plan, mapping, strict
 from ..domain.bundle import references
 from ..domain.identity import NHS_NUMBER, agrees, contradicts, nhs_number, other_given, still_known
-from ..domain.laid import unsaid, words
+from ..domain.laid import since
 from ..domain.mapping import Entry, Mapped
 from ..domain.mapping.carrier import dump
 from ..domain.mapping.foreign import asks_membership
 from ..domain.mapping.merging import Held, merged, with_helpers
 from ..domain.mapping.names import is_nameless, is_nowhere, own_identifier
-from ..domain.plan import overlay, refuse_no_number, refuse_other_medicines, refuse_twice, respelt
+from ..domain.plan import refuse_no_number, respelt
 from ..domain.problem import Problem, not_found
 from ..domain.reconcile import edited
-from ..domain.types import Keep, Ref
+from ..domain.types import Ref
 from ..gate import Context
 from ..gate.identifying import find_person
-from ..store.base import Taken
 from ..tables import load_tables
 from .beside import Opened
 from .numbering import Own, by_place, of_one_kind, placed, renamed
+from .said import in_plan, remember_plan
 from .sending import send
 from .texts import checked
 
 NOBODY: Final = "Say in `person.nhs_number` or `person.id` whom this is about: nobody is known by a name alone. Nothing was written."
-LAID: Final = "laid"  # kept: what a list of somebody said of a person the last time, word by word (`domain.laid`)
 TYPES = (
     "CarePlan", "Goal", "Condition", "Task", "ServiceRequest", "CareTeam", "RelatedPerson", "QuestionnaireResponse", "Observation", "DocumentReference",
     "MedicationStatement", "MedicationRequest", "ClinicalImpression", "RiskAssessment",
@@ -63,19 +60,25 @@ def version_of(plan: Mapping[str, Any]) -> str:
     return sha256(dump(plan).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False, if_match: str | None = None) -> Saved:
-    """Write a plan. Saving the same plan again writes nothing. `if_match`: only over what this writer saw under that name (`version_of`).
+async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False, if_match: str | None = None, over: bool = False) -> Saved:
+    """Write a plan. Saving the same plan again writes nothing. `if_match`: only over what this writer saw under that name (`version_of`). Without it a system
+    that sent this plan before says only what it says otherwise than then (`laid.since`), unless it was laid `over` what is here now.
 
-    Problem invalid (every error of the plan), conflict (the person does not agree, has another main plan here, or a medicine is here
-    as one of the other kind), stale (another than `if_match`), and all of the gate's own.
+    Problem invalid (every error of the plan), conflict (the person does not agree, has another main plan here, a medicine is here
+    as one of the other kind, or others changed what this system changes), stale (another than `if_match`), and all of the gate's own.
     """
-    tables = load_tables()
+    tables, sent, before = load_tables(), plan, None
     mapped = mapping.to_fhir(checked(dict(plan)), tables, dry=True)
     person = next(e for e in mapped.entries if e.kind == "person")
-    patient = await _person(ctx, person)
+    patient = await person_of(ctx, person)
     held = await holdings(ctx, patient) if patient else {}
     read = await _reading(ctx, patient) if patient else None
     refuse_no_number(plan, read.plan if read is not None else None)
+    keeps = ctx.actor.kind == "system" and not ctx.actor.operator and not over  # its own copy of the plan, and sends that again
+    if keeps and patient is not None:
+        before = await in_plan(ctx, patient)
+        if before is not None and if_match is None and read is not None and read.plan.get("id") == plan.get("id"):
+            plan = since(msgspec.json.decode(before), read.plan, plan)
     if read is not None:
         mapped = mapping.to_fhir(checked(respelt(dict(plan), read.plan)), tables, dry=True)
     if if_match is not None and (patient is None or version_of(read.plan if read is not None else await load(ctx, patient)) != if_match):
@@ -93,49 +96,19 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False, 
     pending = _waiting(held)
     unmapped = [row for row in mapped.dry if "plan-unmapped" in row["to"]]
     if dry_run or not entries:
+        if keeps and patient is not None and not dry_run:
+            await remember_plan(ctx, patient, sent, before)
         return Saved(patient, 0, unchanged, 0, unmapped, pending)
     done = await send(ctx, _pointing(entries, mapped, here, patient))
     refs = done.refs
     same = done.new.count(False)
     if patient is None:
         patient = refs[entries.index(next(e for e in entries if e.get("fullUrl") == person.full_url))][0].id
+    if keeps:
+        await remember_plan(ctx, patient, sent, before)
     if done.drafted:
         pending = [*pending, "It is kept as a draft: it counts once the person accepts it."]
     return Saved(patient, len(entries) - same, unchanged + same, 0, unmapped, pending, drafted=done.drafted)
-
-
-async def contribute(ctx: Context, part: Mapping[str, Any], *, by: str = "", dry_run: bool = False) -> Saved:
-    """Write what somebody knows of a plan: what is here already and not spoken of stays. What they said so the last time (`by`: in which
-    list of theirs) is not said anew: others may have said otherwise since, that a medicine is stopped. Problems as of `save`; invalid where two things of a list have
-    one id, conflict where a medicine has the id of another one: the dose of the one would be the other's."""
-    refuse_twice(part)
-    mapped = mapping.to_fhir(checked(dict(part)), load_tables())
-    patient = await _person(ctx, next(e for e in mapped.entries if e.kind == "person"), of_list=True)
-    whole: dict[str, Any] = {}
-    if patient is not None:
-        try:
-            whole = await load(ctx, patient)
-        except Problem as p:
-            if p.kind != "not-found":
-                raise
-    said = await _said_before(ctx, patient, by) if patient is not None else None
-    new = unsaid(part, msgspec.json.decode(said, type=dict[str, str]), whole) if said is not None else part
-    refuse_other_medicines(whole, new)
-    saved = await save(ctx, overlay(whole, new), dry_run=dry_run)
-    if saved.patient is not None and not dry_run and not saved.drafted:
-        value = msgspec.json.encode(words(part))
-        if value != said:
-            with suppress(Taken):  # the same list came at the same moment
-                await ctx.house.store.commit(Keep(LAID, _laid(ctx, saved.patient, by), value, if_absent=said is None, if_value=said))
-    return saved
-
-
-def _laid(ctx: Context, patient: str, by: str) -> str:
-    return f"Patient/{patient} {quote(ctx.client or ctx.actor.user, safe='')} {by}"
-
-
-async def _said_before(ctx: Context, patient: str, by: str) -> bytes | None:
-    return await ctx.house.store.kept(LAID, _laid(ctx, patient, by), ctx.at)
 
 
 def _waiting(held: Mapping[Ref, Held]) -> list[str]:
@@ -149,7 +122,7 @@ def _waiting(held: Mapping[Ref, Held]) -> list[str]:
 # -- the right person -------------------------------------------------------------------------------------------------
 
 
-async def _person(ctx: Context, person: Entry, *, of_list: bool = False) -> str | None:
+async def person_of(ctx: Context, person: Entry, *, of_list: bool = False) -> str | None:
     """The id of the person the plan speaks of; None when they are new here. `of_list`: one of many plans of that id, which says nothing of whose it
     is. Problem invalid when it names nobody, conflict when the record disagrees."""
     patient = person.resource
