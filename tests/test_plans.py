@@ -446,3 +446,50 @@ async def test_a_plan_that_does_not_say_who_somebody_is_takes_that_from_nobody(p
     await plans.save(place.hospital, {"plan": "1", "id": harold()["id"], "person": {"id": harold()["person"]["id"]}, "goals": harold()["goals"]})
     now, was = (await plans.load(place.hospital, saved.patient))["person"], harold()["person"]
     assert (now["nhs_number"], now["birth_date"], now["name"]["family"]) == (was["nhs_number"].replace(" ", ""), was["birth_date"], was["name"]["family"])
+
+
+async def test_an_older_thing_of_somebody_else_s_takes_the_place_of_none_that_no_plan_names(place: Place) -> None:
+    """A contact is named by no CarePlan: who guessed its identifier and wrote it first, where the writer of the plan did not see it, had the edits of the plan in a record of their own."""
+    anna, bert = ({"id": "c-new", "name": n, "relationship": "friend", "phone": p} for n, p in (("Anna Friend", "01632 960101"), ("Bert Stranger", "01632 960102")))
+    saved = await plans.save(place.hospital, harold())
+    assert saved.patient is not None
+    me, org = place.patient(saved.patient), place.organisations["RY9"]
+    other = place.ctx(Actor("system", frozenset({"Device/other", org, f"{ODS}|RY9"}), "Device/other", "Other", org, "health", contributor=True))
+
+    async def contacts() -> dict[str, dict[str, Any]]:
+        found = (await gate.search(me, "RelatedPerson", [("patient", str(saved.patient))])).entries
+        return {str(e.ref): strict.decode(e.body or b"{}") for e in found if b"c-new" in (e.body or b"")}
+
+    mapped = plans.to_fhir(harold(contacts=[*harold()["contacts"], bert]))[0]
+    planted = next(e["resource"] for e in mapped["entry"] if e["resource"]["resourceType"] == "RelatedPerson" and "c-new" in str(e["resource"]["identifier"]))
+    old = str((await gate.create(other, "RelatedPerson", strict.dump({**planted, "patient": {"reference": f"Patient/{saved.patient}"}}))).ref)
+    hidden = (await contacts())[old]
+    await plans.save(place.hospital, harold(contacts=[*harold()["contacts"], anna]))
+    (made,) = (await contacts()).keys() - {old}
+    for who, phone in ((me, "01632 960103"), (place.hospital, "01632 960104"), (me, "01632 960105")):
+        plan = await plans.load(who, saved.patient)
+        rest = [c for c in plan["contacts"] if c.get("id") != "c-new"]
+        await plans.save(who, {**plan, "contacts": [*rest, {**anna, "phone": phone}]}, if_match=plans.version_of(plan))
+        now = await contacts()
+        assert now[old] == hidden and phone in str(now[made]) and now.keys() == {old, made}, who.actor.kind
+    plan = await plans.load(me, saved.patient)
+    await plans.save(me, {**plan, "contacts": [c for c in plan["contacts"] if c.get("id") != "c-new"]})
+    assert await contacts() == {old: hidden}, "and the plan takes out its own"
+
+
+async def test_an_older_plan_that_is_over_takes_not_the_place_of_the_plan(place: Place) -> None:
+    """Of several that bear the identifier of the plan it is the one that goes on."""
+    mapped = [e["resource"] for e in plans.to_fhir(harold())[0]["entry"]]
+    person, plan = (next(r for r in mapped if r["resourceType"] == t and (t == "Patient" or r["identifier"][0]["system"].endswith("/plan"))) for t in ("Patient", "CarePlan"))
+    patient = str((await gate.create(place.hospital, "Patient", strict.dump(person))).ref)
+    org = place.organisations["RY9"]
+    other = place.ctx(Actor("system", frozenset({"Device/other", org, f"{ODS}|RY9"}), "Device/other", "Other", org, "health", contributor=True))
+    over = {"resourceType": "CarePlan", "identifier": plan["identifier"], "category": plan["category"], "status": "revoked", "intent": "plan", "title": "Over", "subject": {"reference": patient}}
+    old = (await gate.create(other, "CarePlan", strict.dump(over))).ref
+    saved = await plans.save(place.hospital, harold())
+    me = place.patient(patient.removeprefix("Patient/"))
+    assert f"Patient/{saved.patient}" == patient
+    before = (await gate.read(me, old)).body
+    mine = await plans.load(me, str(saved.patient))
+    await plans.save(me, {**mine, "title": "As I call it"})
+    assert (await gate.read(me, old)).body == before and (await plans.load(me, str(saved.patient)))["title"] == "As I call it"

@@ -26,6 +26,7 @@ from ..domain.types import Ref
 from ..gate import Context
 from ..gate.identifying import find_person
 from ..tables import load_tables
+from .bearing import bearers, told_apart
 from .beside import Opened
 from .numbering import Own, by_place, of_one_kind, placed, renamed
 from .said import in_plan, remember_plan
@@ -71,7 +72,7 @@ async def save(ctx: Context, plan: Mapping[str, Any], *, dry_run: bool = False, 
     mapped = mapping.to_fhir(checked(dict(plan)), tables, dry=True)
     person = next(e for e in mapped.entries if e.kind == "person")
     patient = await person_of(ctx, person)
-    held = await holdings(ctx, patient) if patient else {}
+    held = await told_apart(ctx, patient, await holdings(ctx, patient)) if patient else {}
     read = await _reading(ctx, patient) if patient else None
     refuse_no_number(plan, read.plan if read is not None else None)
     keeps = ctx.actor.kind == "system" and not ctx.actor.operator and not over  # its own copy of the plan, and sends that again
@@ -283,7 +284,7 @@ def _not_naming(node: Any, urls: Collection[str]) -> Any:
 def _match(entries: Iterable[Entry], held: Mapping[Ref, Held], read: Reading | None) -> dict[str, Held]:
     """Which stored resource is which: by our identifier, else an item that carries another record's id. A part without an id is
     what stands in its place in the writer's own plan; beyond that it is new."""
-    ours = _ours(held)
+    ours = bearers(held)
     others = {h.ref: h for h in held.values() if h.own is None}
     ids = {ref.id: h for ref, h in held.items()}
     out: dict[str, Held] = {}
@@ -296,16 +297,6 @@ def _match(entries: Iterable[Entry], held: Mapping[Ref, Held], read: Reading | N
             found = next((h for h in held.values() if h.ref.startswith("Patient/")), None)
         if found is not None:
             out[e.full_url] = found
-    return out
-
-
-def _ours(held: Mapping[Ref, Held]) -> dict[Own, Held]:
-    """Which resource a thing of the plan is, by our identifier. Anybody may write that identifier: of several it is the one that a main plan names, else the oldest."""
-    named = {r for h in held.values() if h.ref.startswith("CarePlan/") and main_plan.counts(h.resource) for r in references(h.resource)}
-    out: dict[Own, Held] = {}
-    for h in sorted(held.values(), key=lambda h: (h.ref not in named, h.ref)):
-        if h.own is not None:
-            out.setdefault(h.own, h)
     return out
 
 
@@ -330,7 +321,7 @@ def _gone(mapped: Mapped, here: Mapping[str, Held], held: Mapping[Ref, Held], re
     main = own_identifier(next(e for e in mapped.entries if e.kind == "plan").resource)
     assert main is not None
     now, had = {h.ref for h in here.values()}, {own_identifier(e.resource) for e in read.entries.values()}
-    parts, ours = set(read.placed.values()), _ours(held)
+    parts, ours = set(read.placed.values()), bearers(held)
     return [
         h for ref, h in held.items()
         if h.own and h.own[1].startswith(main[1] + "/") and h.own[0] != "person" and h.ref not in now and (ref.id in parts if by_place(h.own) else h.own in had and ours[h.own] is h)

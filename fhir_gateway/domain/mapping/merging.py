@@ -13,12 +13,14 @@ LISTS: Final = ("addresses", "goal", "supportingInfo", "careTeam", "activity", "
 
 
 class Held(NamedTuple):
-    """A stored resource as its reader sees it: `Type/id`, version, body, (kind, identifier value) when a plan made it."""
+    """A stored resource as its reader sees it: `Type/id`, version, body, (kind, identifier value) when a plan made it. `other`: of several that bear that
+    identifier, begun neither by who began the plan nor by the person."""
 
     ref: str
     version: int
     resource: dict[str, Any]
     own: tuple[str, str] | None
+    other: bool = False
 
 
 def merged(new: Mapping[str, Any], stored: Held, table: Table, known: Collection[str]) -> dict[str, Any]:
