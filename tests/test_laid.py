@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_gateway import plans
+from fhir_gateway.domain import strict
 from fhir_gateway.domain.laid import digests, since, unsaid, words
+from fhir_gateway.domain.mapping import Partner, TableError, compile_partner
 from fhir_gateway.domain.problem import Problem
+from fhir_gateway.domain.sourced import named, plain, things
 from fhir_gateway.plans.laying import contribute
 
 from .test_plans import Place, opened
@@ -95,3 +99,81 @@ async def test_a_list_that_comes_again_starts_no_medicine_that_was_stopped(place
     started = {**newer, "medicines": [{**newer["medicines"][0], "status": "paused"}, newer["medicines"][1]]}
     await contribute(place.hospital, started, by="ward")
     assert {m["id"]: m["status"] for m in (await plans.load(me, saved.patient))["medicines"]}["w-1"] == "paused", "what they say otherwise than before is said"
+
+
+# -- whose ids --------------------------------------------------------------------------------------------------------
+
+
+KNOWN = frozenset({"id", "person", "title", "actions", "goals", "medicines", "team"})
+
+
+def lists_of(name: str) -> Partner:
+    """A ward that numbers its jobs, its medicines and who does them 1, 2, 3."""
+    each = [{"theirs": "no", "plan": "id"}, {"theirs": "what", "plan": "text"}, {"theirs": "who", "plan": "who"}, {"theirs": "for", "plan": "goals"}]
+    rows = [
+        {"theirs": "nhs", "plan": "person.nhs_number"}, {"theirs": "family", "plan": "person.name.family"}, {"theirs": "born", "plan": "person.birth_date"},
+        {"theirs": "jobs", "plan": "actions", "each": each}, {"theirs": "aims", "plan": "goals", "each": each[:2]},
+        {"theirs": "medicines", "plan": "medicines", "each": [*each[:2], {"theirs": "how", "plan": "how"}]},
+        {"theirs": "staff", "plan": "team", "each": [{"theirs": "no", "plan": "id"}, {"theirs": "name", "plan": "name"}]},
+    ]  # fmt: skip
+    return compile_partner(f"{name}.yaml", {"partner": name, "version": 1, "rows": rows, "always": {"id": "p-1"}}, KNOWN)
+
+
+@given(PARTS)
+def test_ids_of_a_list_go_and_come_back(part: dict[str, Any]) -> None:
+    there = named(part, "the-ward", ())
+    assert plain(there, "the-ward") == part and all(id.startswith("the-ward:") for _, id in things(there))
+
+
+WHO = {"nhs": "9990000018", "family": "Lists", "born": "1950-02-03"}
+
+
+def sends(word: str, **more: Any) -> bytes:
+    return strict.dump(WHO | {
+        "jobs": [{"no": "1", "what": f"{word} job", "who": "1", "for": ["1"]}], "aims": [{"no": "1", "what": f"{word} aim"}],
+        "medicines": [{"no": "1", "what": f"{word} medicine", "how": f"{word} dose"}], "staff": [{"no": "1", "name": f"{word} nurse"}],
+    } | more)  # fmt: skip
+
+
+async def test_what_two_partners_both_call_1_is_two_things(place: Place) -> None:
+    for word in ("East", "West"):
+        saved = await plans.bring_in(place.hospital, sends(word), "list.json", partner=lists_of(word.lower()))
+    plan = await plans.load(place.hospital, str(saved.patient))
+    for word in ("East", "West"):
+        id = f"{word.lower()}:1"
+        of = {key: next(t for t in plan[key] if t["id"] == id) for key in ("actions", "goals", "medicines", "team")}
+        assert (of["actions"]["text"], of["goals"]["text"], of["team"]["name"]) == (f"{word} job", f"{word} aim", f"{word} nurse")
+        assert (of["actions"]["who"], of["actions"]["goals"]) == (id, [id]) and (of["medicines"]["text"], of["medicines"]["how"]) == (f"{word} medicine", f"{word} dose")
+        again = await plans.bring_in(place.hospital, sends(word), "list.json", partner=lists_of(word.lower()))
+        assert again.written == 0
+        back, _ = plans.to_partner({**plan, **{k: [t for t in plan[k] if t["id"] == id] for k in of}}, lists_of(word.lower()))
+        assert {k: v for k, v in back.items() if k in ("jobs", "aims", "medicines", "staff")} == {k: v for k, v in strict.decode(sends(word)).items() if k not in WHO}
+
+
+async def test_what_a_list_brought_by_plain_ids_before_is_found_by_them_and_nothing_of_others_is(place: Place) -> None:
+    """Before lists had ids of their own: what was written so by the sender goes on; another's, or the plan's own, is another thing."""
+    part, _ = plans.from_partner(strict.decode(sends("East")), lists_of("east"))
+    first = await contribute(place.hospital, part)  # as an earlier release brought it in
+    east = await plans.bring_in(place.hospital, sends("East", aims=[{"no": "1", "what": "A new aim"}]), "list.json", partner=lists_of("east"))
+    assert east.patient == first.patient
+    plan = await plans.load(place.hospital, str(first.patient))
+    assert {k: [t["id"] for t in plan[k]] for k in ("actions", "goals", "medicines", "team")} == {k: ["1"] for k in ("actions", "goals", "medicines", "team")}
+    assert plan["goals"][0]["text"] == "A new aim"
+    me = place.patient(str(first.patient))
+    hers = await plans.load(me, str(first.patient))
+    await plans.save(me, {**hers, "goals": [*hers["goals"], {"id": "2", "text": "Hers"}], "actions": []})
+    more = sends("East", aims=[{"no": "1", "what": "A new aim"}, {"no": "2", "what": "Theirs"}])
+    await plans.bring_in(place.hospital, more, "list.json", partner=lists_of("east"))
+    now = await plans.load(me, str(first.patient))
+    assert {g["id"]: g["text"] for g in now["goals"]} == {"1": "A new aim", "2": "Hers", "east:2": "Theirs"}
+    assert "actions" not in now or not now["actions"], "what somebody took out is not said anew under another id"
+
+
+async def test_a_partner_that_answers_by_the_ids_of_the_plan_says_so(place: Place) -> None:
+    answers = replace(lists_of("answers"), own_ids=False)
+    assert compile_partner("a.yaml", {"partner": "a", "rows": [{"theirs": "a", "plan": "title"}], "ids": "plan"}, KNOWN).own_ids is False
+    with pytest.raises(TableError, match="`ids` is `theirs`"):
+        compile_partner("a.yaml", {"partner": "a", "rows": [{"theirs": "a", "plan": "title"}], "ids": "ours"}, KNOWN)
+    first = await contribute(place.hospital, plans.from_partner(strict.decode(sends("East")), answers)[0])
+    await plans.bring_in(place.hospital, strict.dump(WHO | {"jobs": [{"no": "1", "what": "Done as asked"}]}), "answer.json", partner=answers)
+    assert [(a["id"], a["text"]) for a in (await plans.load(place.hospital, str(first.patient)))["actions"]] == [("1", "Done as asked")]

@@ -273,7 +273,7 @@ def test_a_partner_that_the_code_has_never_seen_is_added_by_a_file_alone(demo: G
     (again,) = demo.lines("import", str(table), "--mapping", str(mapping), "--json")
     assert again["written"] == 0
     action = demo.get("patient", f"/plans/{demo.patient}").json()["actions"][-1]
-    assert action == {"id": "n-1", "text": "Sit with Amina from ten – naïve as it is", "kind": "team", "when": "Mondays"}
+    assert action == {"id": "night-sitters:n-1", "text": "Sit with Amina from ten – naïve as it is", "kind": "team", "when": "Mondays"}
     table.write_bytes(b"Kunde;Name;geboren;Nr;Was;Wann\r\n9990000081;Example;07.04.1951;n-1;Sit with Amina;Mondays\r\n")
     slip = demo.command("import", str(table), "--mapping", str(mapping))
     assert slip.returncode == 1 and "night.csv, line 2" in slip.stdout and "This is no NHS number" in slip.stdout and "(`Kunde` of theirs)" in slip.stdout

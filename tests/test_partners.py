@@ -118,7 +118,7 @@ def test_a_partner_is_added_by_a_file_alone(demo: Gateway, tmp_path: Path) -> No
     (again,) = demo.lines("import", str(file), "--mapping", str(WARD), "--json")
     assert again["written"] == 0
     after = demo.get("patient", f"/plans/{demo.patient}").json()
-    assert [a["id"] for a in after["actions"]] == [*(a["id"] for a in before["actions"]), "w1", "w2"]
+    assert [a["id"] for a in after["actions"]] == [*(a["id"] for a in before["actions"]), "ward-list:w1", "ward-list:w2"]
     assert after["actions"][-2]["x_ward_list"] == {"bleep": 1234}
     assert {k: v for k, v in after.items() if k not in ("actions", "x_ward_list", "person")} == {k: v for k, v in before.items() if k not in ("actions", "person")}
 

@@ -50,6 +50,14 @@ def _below(place: str, key: str) -> str:
     return f"{place}/{quote(key, safe='', errors='replace')}"
 
 
+def spelt(*keys: str) -> str:
+    """The place of what stands below these keys."""
+    place = ""
+    for key in keys:
+        place = _below(place, key)
+    return place
+
+
 def _things(node: Any) -> bool:
     """A list of things that have an id each, and no two the same."""
     ids = [thing.get("id") for thing in node] if isinstance(node, list) and node and all(isinstance(t, Mapping) for t in node) else []
@@ -125,4 +133,4 @@ def _back(node: Any, values: Mapping[str, Any]) -> Any:
     return [_back(v, values) for v in node] if isinstance(node, list) else values[node]
 
 
-__all__ = ["digests", "since", "unsaid", "words"]
+__all__ = ["digests", "since", "spelt", "unsaid", "words"]

@@ -54,7 +54,7 @@ async def bring_in(
         if partner is not None:
             plan, rows = from_partner(read_plan(data), partner)
             try:
-                saved = await contribute(ctx, plan, by=partner.name, dry_run=dry_run)
+                saved = await contribute(ctx, plan, by=partner.name, own_ids=partner.own_ids, dry_run=dry_run)
             except Problem as p:
                 raise _in_their_words(p, rows) from None
             saved = replace(saved, unmapped=[r for r in rows if r["why"]])

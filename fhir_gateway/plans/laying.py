@@ -2,43 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from ..domain import mapping
-from ..domain.laid import unsaid
+from ..domain.laid import spelt, unsaid
+from ..domain.mapping.names import local, own_identifier
 from ..domain.plan import overlay, refuse_other_medicines, refuse_twice
 from ..domain.problem import Problem
+from ..domain.sourced import Thing, called, named, things
+from ..domain.types import Ref
 from ..gate import Context
 from ..tables import load_tables
-from .keeping import Saved, load, person_of, save
+from .keeping import Saved, opened, person_of, save
 from .said import in_list, remember_list
 from .texts import checked
 
 
-async def contribute(ctx: Context, part: Mapping[str, Any], *, by: str = "", dry_run: bool = False) -> Saved:
+async def contribute(ctx: Context, part: Mapping[str, Any], *, by: str = "", own_ids: bool = False, dry_run: bool = False) -> Saved:
     """Write what somebody knows of a plan: what is here already and not spoken of stays. What they said so the last time (`by`: in which
-    list of theirs) is not said anew: others may have said otherwise since, that a medicine is stopped. Problems as of `save`; invalid where two things of a list have
-    one id, conflict where a medicine has the id of another one: the dose of the one would be the other's."""
+    list of theirs) is not said anew: others may have said otherwise since, that a medicine is stopped. `own_ids`: they number their own things, which are in the plan by
+    an id of that list. Problems as of `save`; invalid where two things of a list have one id, conflict where a medicine has the id of another one: the dose of the one
+    would be the other's."""
     refuse_twice(part)
     mapped = mapping.to_fhir(checked(dict(part)), load_tables())
     patient = await person_of(ctx, next(e for e in mapped.entries if e.kind == "person"), of_list=True)
     whole: dict[str, Any] = {}
+    record: Sequence[Mapping[str, Any]] = ()
     if patient is not None:
         try:
-            whole = await load(ctx, patient)
+            here = await opened(ctx, patient)
+            whole, record = here.plan, here.record
         except Problem as p:
             if p.kind != "not-found":
                 raise
     said = await in_list(ctx, patient, by) if patient is not None else None
-    new = unsaid(part, msgspec.json.decode(said, type=dict[str, str]), whole) if said is not None else part
+    words = msgspec.json.decode(said, type=dict[str, str]) if said is not None else None
+    if own_ids:
+        part = named(part, by, await _stays(ctx, part, by, words, whole, record))
+    new = unsaid(part, words, whole) if words is not None else part
     refuse_other_medicines(whole, new)
     saved = await save(ctx, overlay(whole, new), dry_run=dry_run, over=True)
     if saved.patient is not None and not dry_run and not saved.drafted:
         await remember_list(ctx, saved.patient, by, part, said)
     return saved
+
+
+async def _stays(
+    ctx: Context, part: Mapping[str, Any], by: str, words: Mapping[str, str] | None, whole: Mapping[str, Any], record: Sequence[Mapping[str, Any]]
+) -> set[Thing]:
+    """What of this list came before lists had ids of their own, and keeps the plain one: what it said by that the last time or, where that is not known, what
+    is in the plan by that and was begun by whoever sends the list."""
+    here = set(things(whole))
+    old = {(key, id) for key, id in things(part) if (key, called(by, id)) not in here}
+    spoken = {"/".join(place.split("/")[:3]) for place in words or ()}
+    said = {thing for thing in old if spelt(*thing) in spoken}
+    unsure = {thing for thing in old & here if words is None or spelt(thing[0]) in words}  # no list came yet, or one without ids
+    if not unsure:
+        return said
+    of = {name: r for r in record if (name := own_identifier(r)) is not None and "id" in r}
+    lists = {kind: table.key for kind, table in load_tables().by_kind.items() if table.many}
+    told = {Ref(str(r["resourceType"]), str(r["id"])): (lists[kind], id) for (kind, value), r in of.items() if kind in lists and (id := local(value)) is not None}
+    mine = await ctx.house.store.get_many([ref for ref, thing in told.items() if thing in unsure])
+    members = [{m["id"]: m.get("name") for m in plan.get("team", ()) if isinstance(m, Mapping) and isinstance(m.get("id"), str)} for plan in (part, whole)]
+    alike = {("team", id) for id, name in members[0].items() if id in members[1] and members[1][id] == name}  # a member is no record of its own
+    return said | alike & unsure | {told[ref] for ref, stored in mine.items() if stored.created_by == ctx.actor.user}
 
 
 __all__ = ["contribute"]

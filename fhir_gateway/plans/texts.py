@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..domain import mapping, strict
+from ..domain import mapping, sourced, strict
 from ..domain import plan as planning
 from ..domain.compartment import SUBJECT
 from ..domain.mapping import partner as partners
@@ -156,8 +156,8 @@ def from_partner(document: Mapping[str, Any], partner: mapping.Partner) -> tuple
 
 
 def to_partner(plan: Mapping[str, Any], partner: mapping.Partner) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """A plan as a partner's own document, and what they have no place for."""
-    return partners.from_plan(plan, partner)
+    """A plan as a partner's own document, their things by their own ids, and what they have no place for."""
+    return partners.from_plan(sourced.plain(plan, partner.name) if partner.own_ids else plan, partner)
 
 
 def from_fhir(resources: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, str]]]:

@@ -79,6 +79,7 @@ class Partner:
     rows: tuple[PartnerRow, ...]
     always: Mapping[str, Any]
     sheet: Sheet | None = None
+    own_ids: bool = True  # their ids are their own numbering (`domain.sourced`); else those of the plan, which they were told
 
     @property
     def beside(self) -> str:
@@ -92,10 +93,12 @@ def compile_partner(file: str, data: Any, known: Schema) -> Partner:
         raise TableError(f"{file}: a partner's mapping needs `partner` and `rows`")
     if not _NAME.match(str(data["partner"])):
         raise TableError(f"{file}: `partner` is a short name in small letters, like `ward-actions`")
-    _known_words(file, data, ("partner", "version", "about", "rows", "always", "form", *CSV), "a partner's mapping")
+    _known_words(file, data, ("partner", "version", "about", "rows", "always", "form", "ids", *CSV), "a partner's mapping")
+    if data.get("ids", "theirs") not in ("theirs", "plan"):
+        raise TableError(f"{file}: `ids` is `theirs` (they number their own things) or `plan` (they answer by the ids of the plan)")
     rows = _rows(file, data["rows"], known, "")
     always = _always(file, "always", data.get("always"), known, ())
-    return Partner(str(data["partner"]), str(data.get("about", "")), rows, {".".join(p): v for p, v in always}, _sheet(file, data, rows))
+    return Partner(str(data["partner"]), str(data.get("about", "")), rows, {".".join(p): v for p, v in always}, _sheet(file, data, rows), data.get("ids") != "plan")
 
 
 def _known_words(place: str, said: Iterable[Any], words: Iterable[str], what: str) -> None:
