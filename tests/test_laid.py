@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ async def test_a_list_that_comes_again_starts_no_medicine_that_was_stopped(place
 # -- whose ids --------------------------------------------------------------------------------------------------------
 
 
-KNOWN = frozenset({"id", "person", "title", "actions", "goals", "medicines", "team"})
+KNOWN = plans.schema()
 
 
 def lists_of(name: str) -> Partner:
@@ -133,6 +134,35 @@ def sends(word: str, **more: Any) -> bytes:
         "jobs": [{"no": "1", "what": f"{word} job", "who": "1", "for": ["1"]}], "aims": [{"no": "1", "what": f"{word} aim"}],
         "medicines": [{"no": "1", "what": f"{word} medicine", "how": f"{word} dose"}], "staff": [{"no": "1", "name": f"{word} nurse"}],
     } | more)  # fmt: skip
+
+
+class Between:
+    """A store where something else is done, once, while a list is between the plan that it read and its own save."""
+
+    def __init__(self, store: Any, first: Callable[[], Awaitable[Any]]) -> None:
+        self.store, self.first = store, [first]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    async def kept(self, kind: str, key: str, at: datetime) -> Any:
+        found = await self.store.kept(kind, key, at)
+        if kind == "laid" and self.first:
+            await self.first.pop()()
+        return found
+
+
+async def test_two_lists_laid_at_the_same_time_are_both_in_the_plan(place: Place) -> None:
+    """Another process lays its own between: what the plan had when it was read is not what it has when it is saved."""
+    saved = await contribute(place.hospital, LIST, by="ward")
+
+    async def meanwhile() -> None:
+        await contribute(place.hospital, {**BASE, "actions": [{"id": "a", "text": "From the other"}]}, by="other")
+
+    beside = replace(place, house=replace(place.house, store=Between(place.house.store, meanwhile)))
+    await contribute(beside.hospital, {**BASE, "actions": [{"id": "b", "text": "From this"}]}, by="this")
+    plan = await plans.load(place.hospital, str(saved.patient))
+    assert {"w-job-1", "a", "b"} <= {a["id"] for a in plan["actions"]}
 
 
 async def test_what_two_partners_both_call_1_is_two_things(place: Place) -> None:

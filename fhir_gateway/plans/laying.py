@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,9 +16,11 @@ from ..domain.sourced import Thing, called, named, things
 from ..domain.types import Ref
 from ..gate import Context
 from ..tables import load_tables
-from .keeping import Saved, opened, person_of, save
+from .keeping import Saved, opened, person_of, save, version_of
 from .said import in_list, remember_list
 from .texts import checked
+
+TRIES: Final = 5
 
 
 async def contribute(ctx: Context, part: Mapping[str, Any], *, by: str = "", own_ids: bool = False, dry_run: bool = False) -> Saved:
@@ -27,6 +29,16 @@ async def contribute(ctx: Context, part: Mapping[str, Any], *, by: str = "", own
     an id of that list. Problems as of `save`; invalid where two things of a list have one id, conflict where a medicine has the id of another one: the dose of the one
     would be the other's."""
     refuse_twice(part)
+    for more in reversed(range(TRIES)):
+        try:
+            return await _once(ctx, part, by, own_ids, dry_run)
+        except Problem as p:
+            if p.kind != "stale" or not more:  # what others wrote since it was read would be taken out of the plan: it is read again
+                raise
+    raise AssertionError
+
+
+async def _once(ctx: Context, part: Mapping[str, Any], by: str, own_ids: bool, dry_run: bool) -> Saved:
     mapped = mapping.to_fhir(checked(dict(part)), load_tables())
     patient = await person_of(ctx, next(e for e in mapped.entries if e.kind == "person"), of_list=True)
     whole: dict[str, Any] = {}
@@ -44,7 +56,7 @@ async def contribute(ctx: Context, part: Mapping[str, Any], *, by: str = "", own
         part = named(part, by, await _stays(ctx, part, by, words, whole, record))
     new = unsaid(part, words, whole) if words is not None else part
     refuse_other_medicines(whole, new)
-    saved = await save(ctx, overlay(whole, new), dry_run=dry_run, over=True)
+    saved = await save(ctx, overlay(whole, new), dry_run=dry_run, over=True, if_match=version_of(whole) if whole else None)
     if saved.patient is not None and not dry_run and not saved.drafted:
         await remember_list(ctx, saved.patient, by, part, said)
     return saved
