@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fhir_gateway import gate, plans
+from fhir_gateway.around import answering
 from fhir_gateway.domain import medicine_changes, strict
+from fhir_gateway.domain.medicines import period
 from fhir_gateway.domain.problem import Problem
 from fhir_gateway.domain.types import Ref
 from fhir_gateway.gate import Context
@@ -73,6 +76,11 @@ async def of(me: Context, patient: str) -> dict[str, dict[str, Any]]:
 async def says(me: Context, task: dict[str, Any], **more: Any) -> dict[str, Any]:
     await gate.patch(me, Ref("Task", task["id"]), lambda t: {**t, **more}, if_match=int(task["meta"]["versionId"]))
     return strict.decode((await gate.read(me, Ref("Task", task["id"]))).body)
+
+
+async def yes(me: Context, task: dict[str, Any]) -> str:
+    """As a page sends it."""
+    return await answering.answer(me, task["id"], "accept")
 
 
 async def medicines(me: Context, patient: str) -> dict[str, dict[str, Any]]:
@@ -188,11 +196,119 @@ async def test_what_a_document_brings_is_proposed_as_well(place: Place) -> None:
 
 
 def test_a_prescription_of_a_plan_is_changed_in_its_own_words() -> None:
+    today = date(2026, 11, 27)
     for name, kind in (("MedicationRequest", dict), ("MedicationStatement", list)):
         mine = {"resourceType": name, "status": "active", "medicationCodeableConcept": {"text": "Aspirin 75 mg tablets"}}
-        (told, _), (more, _) = medicine_changes.says(STOPPED), medicine_changes.says(order("Aspirin 75 mg tablets", how="Two"))
-        assert isinstance(medicine_changes.changed(mine, told, "")["statusReason"], kind)
-        assert medicine_changes.says(medicine_changes.changed(mine, more, ""))[0].how == "Two"
+        course = {"timing": {"repeat": {"boundsPeriod": {"end": "2026-12-04"}}}}
+        more = order("Aspirin 75 mg tablets") | {"dosageInstruction": [{"text": "Two", **course}]}
+        assert isinstance(medicine_changes.changed(mine, STOPPED, None, today)["statusReason"], kind)
+        now = medicine_changes.changed(mine, more, None, today)
+        assert medicine_changes.says(now)[0].how == "Two" and period(now)[1] == "2026-12-04"
+        again = medicine_changes.changed(now | {"status": "stopped"}, order("Aspirin 75 mg tablets"), None, today)
+        assert period(again) == (None, None), "what is taken again has no end that was of another time"
+
+
+async def planned(place: Place, *listed: dict[str, Any]) -> tuple[str, Context]:
+    saved = await plans.save(place.hospital, harold(medicines=[{"id": f"m-{n}", "status": "taking", **m} for n, m in enumerate(listed)]))
+    assert saved.patient
+    return saved.patient, place.patient(saved.patient)
+
+
+async def accepted(place: Place, patient: str) -> dict[str, dict[str, Any]]:
+    """Every proposal with a yes; each medicine of the plan then, by how it is taken."""
+    for task in await proposed(place.patient(patient), patient):
+        await yes(place.patient(patient), task)
+    return {m.get("how", ""): m for m in (await plans.load(place.patient(patient), patient))["medicines"]}
+
+
+async def test_what_is_written_into_the_plan_is_all_that_was_ordered(place: Place) -> None:
+    taper = "Week 1: 8 tablets (40 mg) each morning. " * 13 + "Then 1 tablet a day less each week. STOP on 20 December and do NOT take with ibuprofen."
+    why = "Pulse still fast. " * 40 + "Look again in May."
+    patient = await with_a_plan(place)
+    await discharged(place, patient, order("Bisoprolol 2.5 mg tablets", how=taper, statusReason={"text": why}), order("Prednisolone 5 mg tablets", how=taper))
+    beside = {"text": "One at night", "asNeededBoolean": True, "additionalInstruction": [{"text": "Stop after 7 days"}], "maxDosePerPeriod": {"numerator": {"value": 1}, "denominator": {"value": 1, "unit": "d"}}}
+    await discharged(place, patient, order("Zopiclone 7.5 mg tablets") | {"dosageInstruction": [beside]})
+    await accepted(place, patient)
+    now = await medicines(place.patient(patient), patient)
+    assert now["Bisoprolol 2.5 mg tablets"]["how"] == now["Prednisolone 5 mg tablets"]["how"] == taper
+    assert now["Bisoprolol 2.5 mg tablets"]["change"]["reason"] == why
+    assert now["Zopiclone 7.5 mg tablets"]["how"].splitlines() == ["One at night", "as needed", "Stop after 7 days", "More is in the record"]
+
+
+def without_dose(ordered: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in ordered.items() if k != "dosageInstruction"}
+
+
+LEVODOPA = ({"text": "Levodopa", "how": "100 mg in the morning"}, {"text": "Levodopa", "how": "50 mg in the evening"})
+
+
+async def test_of_two_lines_of_one_medicine_the_one_that_was_meant_is_stopped(place: Place) -> None:
+    patient, _ = await planned(place, *LEVODOPA)
+    await discharged(place, patient, order("Levodopa", how="100 mg in the morning"), order("Levodopa", "stopped", how="50 mg in the evening", statusReason={"text": "Saw things"}))
+    now = await accepted(place, patient)
+    assert {how: m["status"] for how, m in now.items()} == {"100 mg in the morning": "taking", "50 mg in the evening": "stopped"}
+
+
+@pytest.mark.parametrize("orders", [
+    [order("Levodopa", how="75 mg at noon")], [without_dose(order("Levodopa", "stopped"))], [order("Levodopa", how="100 mg in the morning"), order("Levodopa", how="25 mg at night")],
+])  # fmt: skip
+async def test_where_nobody_can_tell_which_line_is_meant_a_yes_changes_nothing_by_itself(place: Place, orders: list[dict[str, Any]]) -> None:
+    patient, me = await planned(place, *LEVODOPA)
+    before = (await plans.load(me, patient))["medicines"]
+    await discharged(place, patient, *orders)
+    (task,) = await proposed(me, patient)
+    assert task["description"] == medicine_changes.LOOK_AT_ALL
+    await yes(place.patient(patient), task)
+    assert (await plans.load(me, patient))["medicines"] == before and [t["id"] for t in await proposed(me, patient, "completed")] == [task["id"]]
+    await discharged(place, patient, *orders)
+    assert await proposed(me, patient) == []
+
+
+async def test_two_new_lines_of_one_medicine_are_both_proposed(place: Place) -> None:
+    patient, _ = await planned(place)
+    await discharged(place, patient, *[order(str(m["text"]), how=str(m["how"])) for m in LEVODOPA])
+    assert set(await accepted(place, patient)) == {"100 mg in the morning", "50 mg in the evening"}
+
+
+async def test_another_strength_is_a_difference_and_goes_with_its_dose(place: Place) -> None:
+    code = {"system": "http://snomed.info/sct", "code": "386872004", "display": "Ramipril"}
+    patient, me = await planned(place, {"text": "Ramipril 2.5 mg capsules", "code": code, "how": "One in the morning"})
+    stronger = {"medicationCodeableConcept": {"text": "Ramipril 10 mg capsules", "coding": [code]}}
+    await discharged(place, patient, order("", how="One in the morning", **stronger))
+    assert len(await proposed(me, patient)) == 1
+    (now,) = (await accepted(place, patient)).values()
+    assert now["text"] == "Ramipril 10 mg capsules" and now["how"] == "One in the morning" and now["change"]["was"] == "Ramipril 2.5 mg capsules: One in the morning"
+    assert await proposed(me, patient) == []
+    await discharged(place, patient, order("", how="One in the morning", medicationCodeableConcept={"text": "Ramipril 10000 micrograms capsules", "coding": [code]}))
+    assert await proposed(me, patient) == [], "the same in another unit"
+
+
+async def test_a_course_ends_when_it_was_ordered_to(place: Place) -> None:
+    patient, _ = await planned(place, {"text": "Nitrofurantoin 50 mg capsules", "how": "One at night", "status": "stopped", "to": "2026-10-01"})
+    course = {"timing": {"repeat": {"boundsPeriod": {"start": "2026-11-20", "end": "2026-12-26"}}}}
+    await discharged(place, patient, order("Amoxicillin 500 mg capsules") | {"dosageInstruction": [{"text": "One three times a day", **course}]}, order("Nitrofurantoin 50 mg capsules", how="Two at night"))
+    now = await accepted(place, patient)
+    assert (now["One three times a day"]["from"], now["One three times a day"]["to"]) == ("2026-11-20", "2026-12-26")
+    assert now["Two at night"].get("status") in (None, "taking") and "to" not in now["Two at night"]
+
+
+async def test_what_the_plan_says_not_to_take_and_is_ordered_is_to_be_looked_at(place: Place) -> None:
+    patient, me = await planned(place, {"text": "Penicillin V 250 mg tablets", "do_not": True})
+    before = (await plans.load(me, patient))["medicines"]
+    await discharged(place, patient, order("Penicillin V 250 mg tablets", how="Two four times a day"))
+    (task,) = await proposed(me, patient)
+    assert task["description"] == medicine_changes.LOOK_AT_ALL
+    await yes(place.patient(patient), task)
+    assert (await plans.load(me, patient))["medicines"] == before
+
+
+async def test_a_medicine_that_an_order_contains_is_read(place: Place) -> None:
+    patient = await with_a_plan(place)
+    inside = {k: v for k, v in STOPPED.items() if k != "medicationCodeableConcept"} | {"contained": [{"resourceType": "Medication", "id": "m", "code": {"text": "Aspirin 75 mg tablets"}}], "medicationReference": {"reference": "#m"}}
+    await discharged(place, patient, inside)
+    await accepted(place, patient)
+    assert (await medicines(place.patient(patient), patient))["Aspirin 75 mg tablets"]["status"] == "stopped"
+
 
 
 async def test_whoever_sends_a_discharge_learns_nothing_of_the_plan_from_it(place: Place) -> None:

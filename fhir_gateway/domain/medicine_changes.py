@@ -1,4 +1,4 @@
-"""What a discharge from hospital says otherwise of a plan's medicines, proposed as a Task for each; what a yes makes of the plan. Pure. docs/partners.md
+"""What a discharge from hospital says otherwise of a plan's medicines (`medicine_lines`), proposed as a Task for each; what a yes makes of the plan. Pure. docs/partners.md
 
 https://hl7.org/fhir/R4/valueset-medicationrequest-category.html https://hl7.org/fhir/R4/task.html
 """
@@ -6,37 +6,44 @@ https://hl7.org/fhir/R4/valueset-medicationrequest-category.html https://hl7.org
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from dataclasses import replace
+from datetime import date, datetime
 from typing import Any, Final
 
 from .bundle import instant
 from .follow_ups import OPEN
+from .in_force import is_past, is_to_come
+from .mapping.carrier import read as kept_as_it_is
 from .mapping.names import EXTENSIONS, own_identifier, system
-from .medicines import NOT_MEANT, RESOURCES, Told, by_name, otherwise, told_by_record
+from .medicine_lines import Asked, Said, differs, holds, proposals
+from .medicines import NOT_MEANT, RESOURCES, concept_of, doses, period, told_by_record, why_of
 from .vocabulary import CHANGE_MEDICINE, CONFIDENTIALITY_SYSTEM, HL7, TASK_SYSTEM
 from .written_down import an_object, coded, objects
 
 ASKED: Final = "A discharge from hospital says otherwise of a medicine than the plan. Look at both, and say whether the plan is to be changed."
 AGREE: Final = "The record and the plan say the same now."
 GONE: Final = "What was ordered, or the medicine of the plan, is there no more."
+LOOK_AT_ALL: Final = "A discharge from hospital says something of a medicine, and it cannot be told what of the plan it means. Look at all of it, and change the plan yourself."
 PLANNED: Final = "planned-medicine"  # Task.input.type: which medicine of the plan
+LOOK: Final = "look-at-all"  # the same: a yes changes nothing by itself
 DISCHARGE: Final = "discharge"  # MedicationRequest.category
 YES: Final = frozenset({"accepted", "ready", "in-progress", "completed"})  # of a Task: each says that the plan is to be changed
 NO: Final = frozenset({"rejected", "cancelled", "failed", "entered-in-error"})
 STATUSES: Final = {"now": "active", "paused": "on-hold", "finished": "completed", "not taken": "not-taken"}  # of a medicine of a plan, else it is stopped
 KINDS: Final = {"now": "changed", "paused": "paused"}  # of a change in a plan, else it was stopped
-MOST: Final = 50  # of one commit
-Said = tuple[Told, str]
 
 
 def is_medicine(resource: Mapping[str, Any]) -> bool:
     return resource.get("resourceType") in RESOURCES and resource.get("status") not in NOT_MEANT
 
 
-def says(resource: Mapping[str, Any], medicine: Mapping[str, Any] | None = None) -> Said:
-    """What it says of its medicine, and when that was written. `medicine`: the Medication that it refers to."""
+def says(resource: Mapping[str, Any], medicine: Mapping[str, Any] | None = None, today: date | None = None) -> Said:
+    """What it says of its medicine, and when that was written. `medicine`: the Medication that it refers to. `today`: by which a course may be over."""
     named = {"medicationCodeableConcept": medicine["code"]} if medicine and medicine.get("code") else {}
-    return told_by_record({**resource, **named}), str(resource.get("authoredOn") or resource.get("dateAsserted") or "")
+    told = told_by_record({**resource, **named}, today=today)
+    if any(k.path == ("do_not",) and k.value is True for k in kept_as_it_is(resource)):  # a plan's own word, for which a MedicationStatement has no place
+        told = replace(told, never=True)
+    return told, str(resource.get("authoredOn") or resource.get("dateAsserted") or "")
 
 
 def of_discharge(order: Mapping[str, Any]) -> bool:
@@ -54,90 +61,108 @@ def is_over(stay: Mapping[str, Any]) -> bool:
     return stay.get("resourceType") == "Encounter" and stay.get("status") == "finished"
 
 
-def proposals(planned: Mapping[str, Said], ordered: Mapping[str, Said]) -> list[tuple[str, str]]:
-    """(order, medicine of the plan that it says otherwise of, "" where the plan has none of that name), by their references."""
-    out, known = list[tuple[str, str]](), set[str]()
-    for name, (mine, _) in sorted(planned.items()):
-        known |= mine.names
-        about = {o: t for o, (t, _) in ordered.items() if t.names & mine.names}
-        if found := _furthest(mine, about):
-            out.append((found, name))
-    for order, (new, _) in sorted(ordered.items()):
-        if new.taken == "now" and not new.never and new.names and not new.names & known:
-            out.append((order, ""))
-            known |= new.names
-    return out[:MOST]
-
-
-def _furthest(mine: Told, about: Mapping[str, Told]) -> str:
-    """Of what is ordered by this name what the plan is to follow; "" where one of it is what the plan says already."""
-    differ = [o for o, t in about.items() if differs(mine, t)]
-    if len(differ) < len(about) and not any(about[o].never for o in differ):
-        return ""
-    return min(differ, key=lambda o: (not about[o].never, about[o].taken != "now", o), default="")
-
-
-def differs(mine: Told, ordered: Told) -> bool:
-    return ordered.taken not in ("not yet", "a mistake") and bool(otherwise(mine, by_name([ordered])))
-
-
-def holds(planned: Mapping[str, Said], ordered: Told, mine: str) -> bool:
-    """Is what was proposed still something to say: the plan is not as it would be."""
-    if mine:
-        return mine in planned and differs(planned[mine][0], ordered)
-    return ordered.taken == "now" and not ordered.never and not any(t.names & ordered.names for t, _ in planned.values())
-
-
-def proposal(order: str, mine: str, person: str, owner: Mapping[str, Any], labels: Iterable[Mapping[str, Any]], at: datetime) -> dict[str, Any]:
-    """The Task that asks `owner`. It says nothing of the medicine: who reads it may not see that. `labels`: of both, for it is as private as either."""
+def proposal(asked: Asked, person: str, owner: Mapping[str, Any], labels: Iterable[Mapping[str, Any]], at: datetime) -> dict[str, Any]:
+    """The Task that asks `owner`. It says nothing of the medicine: who reads it may not see that. `labels`: of all, for it is as private as any."""
     security = [{"system": CONFIDENTIALITY_SYSTEM, "code": "R"}]
     security += [dict(c) for c in labels if c not in security]
-    planned = [{"type": {"coding": [{"system": TASK_SYSTEM, "code": PLANNED}]}, "valueReference": {"reference": mine}}] if mine else []
+    planned = [{"type": _input(PLANNED), "valueReference": {"reference": m}} for m in asked.mine] + [{"type": _input(LOOK), "valueBoolean": True}] * asked.look
     return {
         "resourceType": "Task", "meta": {"security": security}, "status": "requested", "intent": "proposal",
-        "code": {"coding": [{"system": TASK_SYSTEM, "code": CHANGE_MEDICINE}]}, "description": ASKED, "focus": {"reference": order},
+        "code": _input(CHANGE_MEDICINE), "description": LOOK_AT_ALL if asked.look else ASKED, "focus": {"reference": asked.order},
         "for": {"reference": person}, "authoredOn": instant(at), "owner": dict(owner), **({"input": planned} if planned else {}),
     }  # fmt: skip
 
 
-def asks_about(task: Mapping[str, Any]) -> tuple[str, str] | None:
-    """(order, medicine of the plan or "") of such a Task, open or not; None for any other."""
+def _input(code: str) -> dict[str, Any]:
+    return {"coding": [{"system": TASK_SYSTEM, "code": code}]}
+
+
+def asks_about(task: Mapping[str, Any]) -> Asked | None:
+    """What such a Task is about, open or not; None for any other."""
     codings = objects(an_object(task.get("code")).get("coding"))
     if not any(c.get("system") == TASK_SYSTEM and c.get("code") == CHANGE_MEDICINE for c in codings):
         return None
-    mine = next((str(an_object(i.get("valueReference")).get("reference", "")) for i in objects(task.get("input"))), "")
-    return str(an_object(task.get("focus")).get("reference", "")), mine
+    inputs = objects(task.get("input"))
+    mine = [str(r) for i in inputs if (r := an_object(i.get("valueReference")).get("reference"))]
+    look = any(i.get("valueBoolean") is True and c.get("code") == LOOK for i in inputs for c in objects(an_object(i.get("type")).get("coding")))
+    return Asked(str(an_object(task.get("focus")).get("reference", "")), tuple(mine), look or len(mine) > 1)
 
 
 def is_open(task: Mapping[str, Any]) -> bool:
     return task.get("status") in OPEN
 
 
-def changed(mine: Mapping[str, Any], ordered: Told, on: str) -> dict[str, Any]:
-    """The medicine of a plan as the record has it, with what was changed and why."""
-    was, stays, request = told_by_record(mine), ordered.taken == "now" and not ordered.never, mine.get("resourceType") == "MedicationRequest"
+def changed(mine: Mapping[str, Any], order: Mapping[str, Any], medicine: Mapping[str, Any] | None, today: date | None) -> dict[str, Any]:
+    """The medicine of a plan as the record has it, all of it, with what was changed and why. `medicine`: the Medication that the order refers to."""
+    (was, _), (ordered, on) = says(mine, today=today), says(order, medicine, today)
+    how, why, request = "\n".join(doses(order)), why_of(order), mine.get("resourceType") == "MedicationRequest"
+    stays = ordered.taken == "now" and not ordered.never
     status = "stopped" if ordered.never or (request and ordered.taken == "not taken") else STATUSES.get(ordered.taken, "stopped")
     out = {k: v for k, v in mine.items() if k != "statusReason"} | {"status": status}
-    if ordered.why:
-        out["statusReason"] = {"text": ordered.why} if request else [{"text": ordered.why}]
-    if stays and ordered.how:
-        out["dosageInstruction" if request else "dosage"] = [{"text": ordered.how}]
+    if why:
+        out["statusReason"] = {"text": why} if request else [{"text": why}]
+    before = ""
+    if stays:
+        before = "\n".join(doses(mine)) if how else ""
+        if how:
+            out["dosageInstruction" if request else "dosage"] = [{"text": how}]
+        named = _called(mine, order, medicine)
+        if named is not None:
+            before = ": ".join(t for t in (was.called, before) if t)
+            out = {k: v for k, v in out.items() if k != "medicationReference"} | {"medicationCodeableConcept": named}
+        out = _bounded(out, _times(mine, order, was.taken == "now", today))
     kind = "stopped" if ordered.never else KINDS.get(ordered.taken, "stopped")
-    out["extension"] = [e for e in objects(mine.get("extension")) if e.get("url") != _CHANGE] + [_change(kind, ordered.why, was.how if stays and ordered.how else "", on)]
+    out["extension"] = [e for e in objects(mine.get("extension")) if e.get("url") != _CHANGE] + [_change(kind, why, before, on)]
     return out
 
 
-def made(order: Mapping[str, Any], ordered: Told, medicine: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """A new medicine of this plan, as it was ordered."""
-    concept = an_object((medicine or {}).get("code")) or an_object(order.get("medicationCodeableConcept"))
-    called = coded(concept) or str(an_object(order.get("medicationReference")).get("display") or "")
+def _concept(order: Mapping[str, Any], medicine: Mapping[str, Any] | None) -> dict[str, Any]:
+    concept = an_object((medicine or {}).get("code")) or concept_of(order)
+    return {**concept, "text": coded(concept) or str(an_object(order.get("medicationReference")).get("display") or "")}
+
+
+def _called(mine: Mapping[str, Any], order: Mapping[str, Any], medicine: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the medicine of the plan is called from now on: a dose is of the very medicine that was ordered, of its strength and by its code. None: as it is."""
+    new, old = _concept(order, medicine), concept_of(mine)
+    words = [" ".join(str(c).split()).casefold() for c in (new["text"], coded(old))]
+    if not new["text"] or (words[0] == words[1] and (not new.get("coding") or new["coding"] == old.get("coding"))):
+        return None
+    return new
+
+
+def _times(mine: Mapping[str, Any], order: Mapping[str, Any], goes_on: bool, today: date | None) -> dict[str, str]:
+    """From when to when it is taken: as ordered; an end that is over, or was of what was stopped, ends nothing that goes on."""
+    (start, end), (was, until) = period(order), period(mine)
+    start = start or (was if not is_to_come(was, today) else None)
+    end = end or (until if goes_on and not is_past(until, today) else None)
+    return {k: str(v) for k, v in (("start", start), ("end", end)) if v}
+
+
+def _bounded(body: dict[str, Any], times: dict[str, str]) -> dict[str, Any]:
+    """The same, taken from when to when these say."""
+    if body.get("resourceType") != "MedicationRequest":
+        return {k: v for k, v in body.items() if k != "effectivePeriod"} | ({"effectivePeriod": times} if times else {})
+    doses = objects(body.get("dosageInstruction")) or ([{}] if times else [])
+    return {**body, **({"dosageInstruction": [_dose(d, times) for d in doses]} if doses else {})}
+
+
+def _dose(dose: Mapping[str, Any], times: dict[str, str]) -> dict[str, Any]:
+    timing = an_object(dose.get("timing"))
+    repeat = {k: v for k, v in an_object(timing.get("repeat")).items() if k != "boundsPeriod"} | ({"boundsPeriod": times} if times else {})
+    timing = {k: v for k, v in timing.items() if k != "repeat"} | ({"repeat": repeat} if repeat else {})
+    return {k: v for k, v in dose.items() if k != "timing"} | ({"timing": timing} if timing else {})
+
+
+def made(order: Mapping[str, Any], medicine: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A new medicine of this plan, as it was ordered, all of it."""
     value = f"{(own_identifier(plan) or ('', plan.get('id', '')))[1]}/{order.get('id', '')}"
-    why = ordered.why or ", ".join(t for r in objects(order.get("reasonCode")) if (t := coded(r)))
-    labels = an_object(order.get("meta")).get("security")
+    why = why_of(order) or ", ".join(t for r in objects(order.get("reasonCode")) if (t := coded(r)))
+    labels, how = an_object(order.get("meta")).get("security"), "\n".join(doses(order))
+    times = {k: v for k, v in zip(("start", "end"), period(order), strict=True) if v}
     return {
         "resourceType": "MedicationStatement", **({"meta": {"security": labels}} if labels else {}), "extension": [_change("new", why, "", str(order.get("authoredOn") or ""))],
-        "identifier": [{"system": system("medicine"), "value": value}], "status": "active", "medicationCodeableConcept": {**concept, "text": called},
-        "subject": dict(an_object(order.get("subject"))), **({"dosage": [{"text": ordered.how}]} if ordered.how else {}),
+        "identifier": [{"system": system("medicine"), "value": value}], "status": "active", "medicationCodeableConcept": _concept(order, medicine),
+        "subject": dict(an_object(order.get("subject"))), **({"effectivePeriod": times} if times else {}), **({"dosage": [{"text": how}]} if how else {}),
     }  # fmt: skip
 
 
@@ -162,6 +187,6 @@ def said_yes(target: str, order: str, who: str, organisation: str | None, at: da
 
 
 __all__ = [
-    "AGREE", "ASKED", "GONE", "NO", "YES", "Said", "asks_about", "changed", "differs", "holds", "is_medicine", "is_open", "is_over", "made", "of_discharge", "proposal", "proposals",
+    "AGREE", "ASKED", "GONE", "LOOK_AT_ALL", "NO", "YES", "Asked", "Said", "asks_about", "changed", "differs", "holds", "is_medicine", "is_open", "is_over", "made", "of_discharge", "proposal", "proposals",
     "said_yes", "says", "stay_of",
 ]  # fmt: skip

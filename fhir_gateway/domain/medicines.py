@@ -5,8 +5,9 @@ https://hl7.org/fhir/R4/medicationrequest.html https://hl7.org/fhir/R4/medicatio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
 from typing import Any, Final, Literal
@@ -29,6 +30,8 @@ UNKNOWN: Final = "unknown"
 CHANGES: Final[Mapping[str, Taken]] = {"stopped": "stopped", "paused": "paused"}
 MOST: Final = 100  # of one name in a record that a medicine of the plan is compared with
 SAID_AT_MOST: Final = 10  # at one medicine: a record lists each of its own by itself
+NEEDED: Final = ("needed", "required", "necessary", "prn")  # in a text of a dose: it says so itself
+MOST_TO_TAKE: Final = frozenset({"maxDosePerPeriod", "maxDosePerAdministration", "maxDosePerLifetime"})
 SAID: Final = frozenset({"id", "sequence", "text", "patientInstruction", "additionalInstruction", "timing", "asNeededBoolean", "asNeededCodeableConcept", "route", "doseAndRate", "extension"})  # what `in_words` says
 
 
@@ -81,7 +84,7 @@ def of_record(resources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 @dataclass(frozen=True, slots=True)
 class Told:
     """What is said of one medicine: what it is called and coded as, whether it is taken and how, and that it is not to be; `why`, where it was changed.
-    How and why are the beginnings: they stand at every medicine of that name. `whole`: the digest of all of how."""
+    How and why are the beginnings: they stand at every medicine of that name. `whole`: the digest of all of how. `called`: its name, as it was written."""
 
     names: frozenset[str]
     taken: Taken
@@ -89,24 +92,43 @@ class Told:
     never: bool = False
     why: str = ""
     whole: bytes = b""
+    called: str = ""
 
 
-def _told(names: frozenset[str], taken: Taken, how: str, never: bool, why: str) -> Told:
-    return Told(names, taken, cut(how), never, cut(why), sha256(_bare(how).encode("utf-8", "surrogatepass")).digest() if how else b"")
+def _told(called: Any, codes: Iterable[Mapping[str, Any]], taken: Taken, how: str, never: bool, why: str) -> Told:
+    whole = sha256(_bare(how).encode("utf-8", "surrogatepass")).digest() if how else b""
+    return Told(_names(called, codes), taken, cut(how), never, cut(why), whole, cut(str(called or "")))
 
 
 def told(medicine: Mapping[str, Any], today: date | None = None) -> Told:
     """By a plan, or of a record in the words of a plan."""
     why = an_object(medicine.get("change")).get("reason") or medicine.get("status_reason") or ""
-    return _told(_names(medicine.get("text"), [an_object(medicine.get("code"))]), taken(medicine, today), str(medicine.get("how") or ""), medicine.get("do_not") is True, str(why))
+    return _told(medicine.get("text"), [an_object(medicine.get("code"))], taken(medicine, today), str(medicine.get("how") or ""), medicine.get("do_not") is True, str(why))
 
 
 def told_by_record(resource: Mapping[str, Any], say: Say = as_written, today: date | None = None) -> Told:
     """By a MedicationStatement or MedicationRequest, how it is taken by `say`."""
-    concept = an_object(resource.get("medicationCodeableConcept"))
+    concept = concept_of(resource)
     called = coded(concept) or an_object(resource.get("medicationReference")).get("display")
-    why = ", ".join(t for c in [*objects(resource.get("statusReason")), an_object(resource.get("statusReason"))] if (t := coded(c)))
-    return _told(_names(called, objects(concept.get("coding"))), taken_by_record(resource, today), "\n".join(doses(resource, say)), is_not_to_be(resource), why)
+    return _told(called, objects(concept.get("coding")), taken_by_record(resource, today), "\n".join(doses(resource, say)), is_not_to_be(resource), why_of(resource))
+
+
+def why_of(resource: Mapping[str, Any]) -> str:
+    """All that its `statusReason` says in words."""
+    return ", ".join(t for c in [*objects(resource.get("statusReason")), an_object(resource.get("statusReason"))] if (t := coded(c)))
+
+
+def concept_of(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a MedicationStatement or MedicationRequest calls its medicine: itself, or by the Medication that it contains."""
+    named = str(an_object(resource.get("medicationReference")).get("reference", ""))
+    inside = [c for c in objects(resource.get("contained")) if named.startswith("#") and c.get("resourceType") == "Medication" and c.get("id") == named[1:]]
+    return an_object(resource.get("medicationCodeableConcept")) or (an_object(inside[0].get("code")) if inside else {})
+
+
+def named_inside(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, with what a contained Medication is called where it stands for it."""
+    concept = concept_of(resource)
+    return {**resource, "medicationCodeableConcept": concept} if concept and not resource.get("medicationCodeableConcept") else dict(resource)
 
 
 def _names(called: Any, codes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
@@ -130,11 +152,39 @@ def by_name(record: Iterable[Told]) -> dict[str, tuple[Told, ...]]:
 
 def otherwise(mine: Told, record: Mapping[str, tuple[Told, ...]]) -> tuple[Told, ...]:
     """What a record says otherwise of a medicine of the plan that it calls the same, or codes the same: that it is stopped, is taken, is taken another way,
-    or is not to be (`by_name`). Nothing is taken over by it. That an earlier order is finished, or a later one not begun, is nothing where another says what the plan says."""
+    is of another strength, or is not to be, or that it is taken where the plan says not to (`by_name`). Nothing is taken over by it. That an earlier order is finished, or a later one not begun, is nothing where another says what the plan says."""
     same = tuple(dict.fromkeys(t for name in sorted(mine.names) for t in record.get(name, ())))
-    differs = [t for t in same if t.never or (t.taken != mine.taken and not {t.taken, mine.taken} <= OVER) or (t.taken == mine.taken == "now" and t.whole and mine.whole and t.whole != mine.whole)]
+    differs = [t for t in same if _differs(mine, t)]
     agreed = len(differs) < len(same)
-    return tuple(t for t in differs if not (agreed and not t.never and t.taken in ("finished", "not yet")))[:SAID_AT_MOST]
+    said = [t for t in differs if not (agreed and not t.never and t.taken in ("finished", "not yet"))][:SAID_AT_MOST]
+    return tuple(replace(t, how=": ".join(w for w in (t.called, t.how) if w)) if other_strength(mine, t) else t for t in said)
+
+
+def _differs(mine: Told, t: Told) -> bool:
+    if mine.never or t.never:
+        return mine.never != t.never and (t.never or t.taken == "now")
+    if t.taken != mine.taken:
+        return not {t.taken, mine.taken} <= OVER
+    return t.taken == "now" and ((bool(t.whole and mine.whole) and t.whole != mine.whole) or other_strength(mine, t))
+
+
+STRENGTH: Final = re.compile(r"(\d+(?:[.,]\d+)?)\s*(mg|mcg|µg|μg|micrograms?|milligrams?|nanograms?|ng|grams?|g|ml|mmol|units?|iu|%)(?![a-z])", re.IGNORECASE)
+IN_MICROGRAMS: Final = {"ng": 0.001, "nanogram": 0.001, "mcg": 1, "µg": 1, "μg": 1, "microgram": 1, "mg": 1000, "milligram": 1000, "g": 1_000_000, "gram": 1_000_000}
+
+
+def other_strength(mine: Told, other: Told) -> bool:
+    """Do the words in which both are called name strengths that differ."""
+    strengths = [_strengths(t.called) for t in (mine, other)]
+    return all(strengths) and strengths[0] != strengths[1]
+
+
+def _strengths(called: str) -> frozenset[tuple[str, str]]:
+    out = set()
+    for number, written in STRENGTH.findall(called):
+        unit, amount = str(written).casefold(), float(str(number).replace(",", "."))
+        factor = IN_MICROGRAMS.get(unit.removesuffix("s")) or IN_MICROGRAMS.get(unit)
+        out.add((f"{amount * factor:.6g}", "µg") if factor else (f"{amount:.6g}", unit.removesuffix("s")))
+    return frozenset(out)
 
 
 def _stands(status: Any, intent: Any) -> Taken:
@@ -167,7 +217,16 @@ def doses(resource: Mapping[str, Any], say: Say = as_written) -> tuple[str, ...]
 
 def _instruction(dose: Mapping[str, Any], say: Say) -> str:
     said = [str(dose[k]).strip() for k in ("text", "patientInstruction") if isinstance(dose.get(k), str) and dose[k].strip()]
-    return "\n".join(dict.fromkeys(said)) if dose.get("text") else "\n".join([*said, *([w] if (w := in_words(dose, say)) else [])])
+    return "\n".join(dict.fromkeys([*said, *_beside(dose, " ".join(said), say)])) if dose.get("text") else "\n".join([*said, *([w] if (w := in_words(dose, say)) else [])])
+
+
+def _beside(dose: Mapping[str, Any], text: str, say: Say) -> list[str]:
+    """What is said beside the text of a dose and not in it, and would be missed: as needed, for how long, what else to mind, that there is a most."""
+    lasts = _quantity(an_object(an_object(dose.get("timing")).get("repeat")).get("boundsDuration"))
+    needed = _needed(dose, say) if not any(w in text.casefold() for w in NEEDED) else ""
+    said = [needed, say("for {long}").format(long=lasts) if lasts else "", *(coded(a) for a in objects(dose.get("additionalInstruction")))]
+    most = [say("More is in the record")] if dose.keys() & MOST_TO_TAKE else []
+    return [t for t in said if t and t.casefold() not in text.casefold()] + most
 
 
 def in_words(dose: Mapping[str, Any], say: Say = as_written) -> str:

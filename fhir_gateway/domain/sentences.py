@@ -14,7 +14,19 @@ from babel import Locale, UnknownLocaleError
 
 from .alerts import flag_stands, is_unsure, none_known
 from .in_force import crisis_state, has_left, how_it_went, in_time, is_done, is_key_worker, is_off, step_state, steps_of
-from .medicines import Taken, Told, doses, forbidden, forbidden_again, in_doubt, is_not_to_be, period, taken, taken_by_record
+from .medicines import (
+    Taken,
+    Told,
+    concept_of,
+    doses,
+    forbidden,
+    forbidden_again,
+    in_doubt,
+    is_not_to_be,
+    period,
+    taken,
+    taken_by_record,
+)
 from .written_down import (
     UNSAID,
     Row,
@@ -265,7 +277,7 @@ class Sentences:
     def medicine_of_record(self, r: Mapping[str, Any]) -> Thing:
         """Of a MedicationStatement or MedicationRequest."""
         why = ", ".join(t for c in [*objects(r.get("statusReason")), an_object(r.get("statusReason"))] if (t := coded(c)))
-        what = coded(r.get("medicationCodeableConcept")) or str(an_object(r.get("medicationReference")).get("display") or "") or self.say("A medicine that is not described")
+        what = coded(concept_of(r)) or str(an_object(r.get("medicationReference")).get("display") or "") or self.say("A medicine that is not described")
         rows = rows_of((self.say("How to take it"), "\n".join(doses(r, self.say))), (self.say("What for"), ", ".join(t for c in objects(r.get("reasonCode")) if (t := coded(c)))), (self.say("Why"), why), (self.say("When"), self.span(*period(r))))
         state = self.say("Taken or stopped: ask") if in_doubt(r, self.today) else self.taken(taken_by_record(r, self.today))
         return Thing(self.not_to_be(what) if is_not_to_be(r) else what, state, rows)

@@ -13,10 +13,11 @@ from typing import Any
 from ..domain import medicine_changes as changes
 from ..domain import strict
 from ..domain.mapping.names import own_identifier
-from ..domain.medicine_changes import Said
+from ..domain.medicine_changes import Asked, Said
 from ..domain.medicines import RESOURCES
 from ..domain.standing import named_by
 from ..domain.types import Bump, Facts, Ref, Stored
+from .agreeing import medicine_of, today
 from .committing import Work, claim
 from .context import ask
 from .key_workers import key_workers, may_be_asked
@@ -32,7 +33,7 @@ class Record:
     here: dict[str, Stored]
     said: dict[str, Said]
     planned: dict[str, Said]
-    tasks: list[tuple[Stored, dict[str, Any], str, str]]  # with the order and the medicine of the plan
+    tasks: list[tuple[Stored, dict[str, Any], Asked]]
 
 
 async def discharged(work: Work, put: Put) -> None:
@@ -52,33 +53,40 @@ async def discharged(work: Work, put: Put) -> None:
 async def _of_person(work: Work, person: str, told: set[str], fresh: set[str], put: Put) -> None:
     name = await work.seek("Task", f"discharge={person}")  # of two at once one looks again
     record = await _record(work, person)
-    if not fresh and not any(changes.is_open(body) for _, body, _, _ in record.tasks):
+    if not fresh and not any(changes.is_open(body) for _, body, _ in record.tasks):
         return
-    ordered = {o: record.said[o] for o in fresh if o in record.said}
+    ordered = {o: record.said[o] for o in sorted(fresh) if o in record.said}
     wanted = changes.proposals(record.planned, ordered) if await counting(work, person) else []
-    for task, body, order, mine in record.tasks:
+    for task, body, asked in record.tasks:
         if not changes.is_open(body):
             continue
-        about = record.said.get(order)
-        new = next(((o, m) for o, m in wanted if (m == mine if mine else about is not None and m == "" and ordered[o][0].names & about[0].names)), None)
+        about = record.said.get(asked.order)
+        new = min((w for w in wanted if _takes_its_place(record, w, asked)), key=lambda w: record.said[w.order] != about, default=None)
         if new is not None:
             wanted.remove(new)
-            if about is None or order in told or record.said[new[0]] != about:
-                await put(work, task.ref, await _proposal(work, record, *new, task.ref), task, "update", "a corrected discharge")
-        elif about is None or not changes.holds(record.planned, about[0], mine) or _settled(record, ordered, mine):
-            why = changes.GONE if about is None or (mine and mine not in record.planned) else changes.AGREE
-            await put(work, task.ref, {**body, "status": "cancelled", "statusReason": {"text": why}}, task, "update", "it is no more so")
-    answered = [record.said[o] for _, body, o, _ in record.tasks if not changes.is_open(body) and body.get("status") != "cancelled" and o in record.said and o not in told]
-    for order, mine in [(o, m) for o, m in wanted if record.said[o] not in answered]:
+            if about is None or asked.order in told or record.said[new.order] != about or new.look != asked.look:
+                await put(work, task.ref, await _proposal(work, record, new, task.ref), task, "update", "a corrected discharge")
+        elif about is None or not changes.holds(record.planned, record.said, asked) or _settled(record, ordered, asked):
+            gone = about is None or any(m not in record.planned for m in asked.mine)
+            await put(work, task.ref, {**body, "status": "cancelled", "statusReason": {"text": changes.GONE if gone else changes.AGREE}}, task, "update", "it is no more so")
+    over = [(body, asked) for _, body, asked in record.tasks if not changes.is_open(body) and body.get("status") != "cancelled"]
+    answered = [record.said[asked.order] for _, asked in over if asked.order in record.said and asked.order not in told]
+    for asked in [w for w in wanted if record.said[w.order] not in answered]:
         ref = Ref("Task", work.ctx.house.new_id())
-        await put(work, ref, await _proposal(work, record, order, mine, ref), None, "create", "a discharge says otherwise")
+        await put(work, ref, await _proposal(work, record, asked, ref), None, "create", "a discharge says otherwise")
     if wanted:
         work.ops.append(claim(name, work.sought[name], Ref("Patient", person.removeprefix("Patient/")), work.ctx.at))
 
 
-def _settled(record: Record, ordered: Mapping[str, Said], mine: str) -> bool:
-    """Does the discharge now say of this medicine what the plan says."""
-    return bool(mine) and mine in record.planned and any(t.names & record.planned[mine][0].names for t, _ in ordered.values())
+def _takes_its_place(record: Record, new: Asked, asked: Asked) -> bool:
+    """Is it of the same medicine of the plan, or of the same that the plan has not."""
+    about = record.said.get(asked.order)
+    return new.mine == asked.mine and (bool(new.mine) or (about is not None and bool(record.said[new.order][0].names & about[0].names)))
+
+
+def _settled(record: Record, ordered: Mapping[str, Said], asked: Asked) -> bool:
+    """Does the discharge now say otherwise of this medicine than it did."""
+    return any(t.names & record.planned[m][0].names for m in asked.mine if m in record.planned for t, _ in ordered.values())
 
 
 async def _record(work: Work, person: str) -> Record:
@@ -91,7 +99,7 @@ async def _record(work: Work, person: str) -> Record:
     for name, body in bodies.items():
         about = changes.asks_about(body) if body.get("resourceType") == "Task" else None
         if about is not None and await by_the_gateway(work, here[name]):
-            tasks.append((here[name], body, *about))
+            tasks.append((here[name], body, about))
     return Record(person, here, said, {n: t for n, t in said.items() if own_identifier(bodies[n]) is not None}, tasks)
 
 
@@ -102,14 +110,7 @@ async def by_the_gateway(work: Work, task: Stored) -> bool:
 
 
 async def _says(work: Work, order: Mapping[str, Any]) -> Said:
-    return changes.says(order, await medicine_of(work, order))
-
-
-async def medicine_of(work: Work, order: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The Medication that it refers to."""
-    type, _, id = str((order.get("medicationReference") or {}).get("reference", "")).split("/_history/")[0].partition("/")
-    found = await work.get(Ref(type, id)) if type == "Medication" and id and "/" not in id else None
-    return strict.decode(found.body) if found is not None and found.body is not None else None
+    return changes.says(order, await medicine_of(work, order), today(work))
 
 
 async def _says_something_new(work: Work, ref: Ref, now: Stored) -> bool:
@@ -130,13 +131,13 @@ async def _of_discharge(work: Work, person: str, order: Stored) -> bool:
     return changes.of_discharge(body) or any(s.body is not None and changes.is_over(strict.decode(s.body)) for s in ended)
 
 
-async def _proposal(work: Work, record: Record, order: str, mine: str, ref: Ref) -> dict[str, Any]:
+async def _proposal(work: Work, record: Record, asked: Asked, ref: Ref) -> dict[str, Any]:
     """The Task, to whom it is to be asked of: the pharmacy that the order names, a key worker, the practice; else the person."""
-    things = [record.here[n] for n in (order, mine) if n]
+    things = [record.here[n] for n in (asked.order, *asked.mine)]
     labels = [c for s in things for c in strict.decode(s.body or b"{}").get("meta", {}).get("security", ())]
 
     def task(owner: Mapping[str, Any]) -> dict[str, Any]:
-        return changes.proposal(order, mine, record.person, owner, labels, work.ctx.at)
+        return changes.proposal(asked, record.person, owner, labels, work.ctx.at)
 
     performer = (strict.decode(things[0].body or b"{}").get("dispenseRequest") or {}).get("performer")
     patient = await work.get(Ref("Patient", record.person.removeprefix("Patient/")))
@@ -144,7 +145,10 @@ async def _proposal(work: Work, record: Record, order: str, mine: str, ref: Ref)
     for owner in [o for o in (performer, *[o for several in await key_workers(work, record.person) for o in several], *practices) if isinstance(o, dict) and named_by(o)]:
         owner = {k: v for k, v in owner.items() if k in ("reference", "identifier", "type", "display")}
         known = as_kept(work.ctx, ref, task(owner))
-        if named_by(owner).isdisjoint(work.ctx.actor.ids | {work.ctx.actor.user}) and await may_be_asked(work, owner, known, *things) and await _may_change(work, owner, things[-1].facts, bool(mine)):
+        if (
+            named_by(owner).isdisjoint(work.ctx.actor.ids | {work.ctx.actor.user}) and await may_be_asked(work, owner, known, *things)
+            and all([await _may_change(work, owner, s.facts, bool(asked.mine)) for s in things[1:] or things])
+        ):  # fmt: skip
             return task(owner)
     return task({"reference": record.person})
 
@@ -156,4 +160,4 @@ async def _may_change(work: Work, owner: Mapping[str, Any], facts: Facts, there:
     return any([(await ask(s, "correct" if there else "collect", about)).permit for s in found])
 
 
-__all__ = ["by_the_gateway", "discharged", "medicine_of"]
+__all__ = ["by_the_gateway", "discharged"]

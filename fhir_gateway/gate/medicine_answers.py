@@ -8,15 +8,13 @@ from typing import Any
 
 from ..domain import medicine_changes as changes
 from ..domain import strict
-from ..domain.labels import joined
-from ..domain.main_plan import main_of
 from ..domain.problem import Problem
 from ..domain.referrals import reason_of
 from ..domain.types import Ref, Stored
+from .agreeing import agreed, medicine_of, today
 from .committing import Work
 from .context import Written, ask_stored, need_scope
-from .discharging import by_the_gateway, medicine_of
-from .main_plan import counting, said_of
+from .discharging import by_the_gateway
 from .marking import who_writes
 from .permitting import changeable
 from .storing import put_by_house
@@ -37,9 +35,9 @@ async def answered(work: Work, task: Stored, was: Mapping[str, Any], now: Mappin
         return False
     if work.ctx.actor.drafts_only:
         raise Problem("forbidden", "A volunteer writes drafts; what becomes of a medicine is for somebody else to say.")
-    order, mine = [await _seen(work, task, name) if name else None for name in about]
-    assert order is not None
-    await _follow(work, task.facts.patients[0], order, mine, put_new)
+    order, *mine = [await _seen(work, task, name) for name in (about.order, *about.mine)]
+    if not about.look:
+        await _follow(work, task.facts.patients[0], order, mine[0] if mine else None, put_new)
     return True
 
 
@@ -55,27 +53,19 @@ async def _seen(work: Work, task: Stored, name: str) -> Stored:
 
 async def _follow(work: Work, person: str, order: Stored, mine: Stored | None, put_new: PutNew) -> None:
     """Into the commit: the medicine of the plan as it was ordered, and the Provenance of that. Nothing where the plan says so already."""
-    ctx, said = work.ctx, strict.decode(order.body or b"{}")
-    medicine = await medicine_of(work, said)
-    told, on = changes.says(said, medicine)
+    ctx, body = work.ctx, await agreed(work, person, order, mine)
+    if body is None:
+        raise Problem("conflict", "There is no plan any more that this could be added to.")
     if mine is None:
-        plans = await counting(work, person)
-        main = main_of((await said_of(ctx, person))[1], map(str, plans))
-        if main is None:
-            raise Problem("conflict", "There is no plan any more that this could be added to.")
         need_scope(ctx, "c", "MedicationStatement")
-        plan = strict.decode(plans[Ref(*main.split("/", 1))].body or b"{}")
-        ref = (await put_new(work, "MedicationStatement", strict.dump(changes.made(said, told, medicine, plan)))).ref
+        ref = (await put_new(work, "MedicationStatement", strict.dump(body))).ref
     else:
-        ref, there = mine.ref, strict.decode(mine.body or b"{}")
+        ref = mine.ref
         if ref not in await changeable(ctx, [ref]):
             raise Problem("forbidden", "You may see this medicine but not change it. The person can say yes.")
-        if not changes.differs(changes.says(there, await medicine_of(work, there))[0], told):
+        there, said = (strict.decode(s.body or b"{}") for s in (mine, order))
+        if not changes.differs(*[changes.says(b, await medicine_of(work, b), today(work))[0] for b in (there, said)]):
             return
-        security = joined(there.get("meta", {}).get("security", ()), said.get("meta", {}).get("security", ()))
-        body = changes.changed(there, told, on)
-        if security:
-            body["meta"] = {**there.get("meta", {}), "security": security}
         await put_by_house(work, ref, body, mine, "update", "as the discharge says", by=await who_writes(ctx, body, "PUT", mine))
     proof = changes.said_yes(str(ref), str(order.ref), ctx.actor.user, ctx.actor.organisation, ctx.at)
     await put_by_house(work, Ref("Provenance", ctx.house.new_id()), proof, None, "create", "who said yes to it", ours=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..domain import mapping, risks
 from ..domain.mapping.names import own_identifier
-from ..domain.medicines import is_not_to_be, of_record
+from ..domain.medicines import is_not_to_be, named_inside, of_record
 from ..domain.shown_plan import shown_plan
 from ..domain.written_down import Say, as_written
 from ..tables import load_tables
@@ -33,7 +33,7 @@ def medicines_beside(held: Opened, say: Say = as_written) -> list[dict[str, Any]
     mine = {str(m.get("id")) for m in held.plan.get("medicines") or () if isinstance(m, Mapping)}
     others = [r for r in of_record(held.record) if (own_identifier(r) is None or is_not_to_be(r)) and r.get("id") not in mine]
     around = [r for r in held.record if r.get("resourceType") in ("Medication", "Organization", "Practitioner", "PractitionerRole")]
-    told = [{k: v for k, v in r.items() if k not in ("doNotPerform", "identifier")} for r in others]
+    told = [{k: v for k, v in named_inside(r).items() if k not in ("doNotPerform", "identifier")} for r in others]
     read = mapping.read([*told, *around], load_tables(), homeless=False)
     forbidden = {id(read.became[name][1]) for r in others if is_not_to_be(r) and (name := f"{r['resourceType']}/{r.get('id')}") in read.became}
     shown = shown_plan(read.plan, read.became, others, say).get("medicines", ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,14 +14,15 @@ from ...domain.follow_ups import asked_by
 from ...domain.main_plan import asks_about
 from ...domain.mapping.foreign import asks_membership
 from ...domain.mapping.names import own_identifier
-from ...domain.medicines import Told
+from ...domain.medicines import Told, concept_of, doses, period, why_of
 from ...domain.referrals import OVER, reason_of
 from ...domain.vocabulary import CHANGE_MEDICINE, TASK_SYSTEM
 from ...domain.written_down import coded
 from ...gate import Context
 from .names import bodies, called, names
+from .plan_items import span
 from .plan_more import as_told
-from .words import _, day
+from .words import _, day, today
 
 OWNERS = ("Practitioner", "PractitionerRole", "Organization", "CareTeam")
 WAITING = ("requested", "received")
@@ -122,30 +124,37 @@ async def _of_medicines(ctx: Context, task: dict[str, Any], said: dict[str, Any]
     about = medicine_changes.asks_about(task)
     if about is None:
         return {**said, "medicine": False}
-    order, mine = [found[0] if found else None for found in [await _medicine(ctx, ref) for ref in about]]
-    named = next((name for _t, name in (p for p in (order, mine) if p is not None) if name), "")
+    seen = [await _medicine(ctx, ref) for ref in (about.order, *about.mine)]
+    order, mine = seen[0], [m for found in seen[1:] for m in found]
+    called_so = list(dict.fromkeys(name for _told, name in (*order, *mine) if name))
+
+    def says(found: list[tuple[Told, str]]) -> str:
+        return "\n\n".join("\n".join(t for t in (name if len(called_so) > 1 else "", as_told(told)) if t) for told, name in found)
+
     more = [
-        (_("Medicines"), named), (_("The plan says"), as_told(mine[0]) if mine else ""), (_("The record says otherwise"), as_told(order[0]) if order else ""),
-        (_("Why not"), reason_of(task)),
+        (_("Medicines"), called_so[0] if called_so else ""), (_("The plan says"), says(mine)), (_("The record says otherwise"), says(order)), (_("Why not"), reason_of(task)),
     ]  # fmt: skip
-    states = {"completed": (_("The plan was changed"), "green"), "rejected": (_("The plan stays as it is"), "grey")}
+    states = {"completed": (_("It was looked at") if about.look else _("The plan was changed"), "green"), "rejected": (_("The plan stays as it is"), "grey")}
     state, colour = states.get(str(task.get("status")), (said["state"], said["colour"]))
     mine_to_say = _named(task.get("owner")) in ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation} | (ctx.records if ctx.actor.kind == "patient" else frozenset())
     asked = _("A discharge from hospital says otherwise of a medicine than the plan. Look at both, and say whether the plan is to be changed.")
+    if about.look:
+        asked = _("A discharge from hospital says something of a medicine, and it cannot be told what of the plan it means. Look at all of it, and change the plan yourself.")
     lines = [{"label": label, "text": text} for label, text in more if text]
-    return {**said, "medicine": True, "text": asked, "state": state, "colour": colour, "lines": [*lines, *said["lines"]], "mine": mine_to_say and bool(said["answers"])}
+    return {**said, "medicine": True, "look": about.look, "text": asked, "state": state, "colour": colour, "lines": [*lines, *said["lines"]], "mine": mine_to_say and bool(said["answers"])}
 
 
 async def _medicine(ctx: Context, ref: str) -> list[tuple[Told, str]]:
-    """What it says and is called; nothing where this reader does not see it."""
+    """All that it says, and what it is called; nothing where this reader does not see it."""
     type, _sep, id = ref.partition("/")
     out = []
     for body in await bodies(ctx, type, [("_id", id)]) if id else []:
         named = str((body.get("medicationReference") or {}).get("reference", ""))
         beside = await bodies(ctx, "Medication", [("_id", named.removeprefix("Medication/"))]) if named.startswith("Medication/") else []
         medicine = beside[0] if beside else None
-        concept = (medicine or {}).get("code") or body.get("medicationCodeableConcept") or body.get("medicationReference")
-        out.append((medicine_changes.says(body, medicine)[0], coded(concept)))
+        concept = (medicine or {}).get("code") or concept_of(body) or body.get("medicationReference")
+        when = span(*period(body))
+        out.append((replace(medicine_changes.says(body, medicine, today(ctx.at))[0], how="\n".join([*doses(body, _), *([when] if when else [])]), why=why_of(body)), coded(concept)))
     return out
 
 
