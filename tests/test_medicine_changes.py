@@ -20,7 +20,7 @@ from fhir_gateway.domain.types import Ref
 from fhir_gateway.gate import Context
 
 from .staff import consent, permit
-from .test_main_plan import ACTIONS, made
+from .test_main_plan import ACTIONS, charity, made
 from .test_plans import Place, harold, opened
 
 URN = "urn:uuid:01a20e05-0000-7000-8000-0000000000"
@@ -177,6 +177,45 @@ async def test_a_pharmacy_is_asked_only_where_it_may_see_both_and_change_the_pla
     await discharged(place, patient, CHANGED | named | {"dosageInstruction": [{"text": "Three in the morning"}]})
     (hidden,) = [t for t in await proposed(me, patient) if t.get("input", [{}])[0].get("valueReference", {}).get("reference") == mine]
     assert hidden["owner"]["reference"] == f"Patient/{patient}", "what is hidden from it is not asked of it"
+
+
+ALL_ACTIONS = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": c}]} for c in ("access", "correct", "collect")]
+
+
+async def test_what_the_person_hid_is_read_by_nobody_through_another_s_yes(place: Place) -> None:
+    patient = await with_a_plan(place)
+    chemist, other = place.organisations["D82999"], place.organisations["RY9"]
+    named = {"dispenseRequest": {"performer": {"reference": chemist}}}
+    await made(place.patient(patient), consent(patient, permit(chemist, action=ALL_ACTIONS)))
+    why = {"statusReason": {"text": "Took forty of them"}}
+    await discharged(place, patient, order("Olanzapine 10 mg tablets", reasonCode=[{"text": "Psychosis on the ward"}], **named), STOPPED | why | named)
+    asked = await of(place.patient(patient), patient)
+    assert {t["owner"]["reference"] for t in asked.values()} == {chemist}
+    no = {"type": "deny", "data": [{"meaning": "instance", "reference": t["focus"]} for t in asked.values()]}
+    await made(place.patient(patient), consent(patient, permit(other, provision=[no])))
+    before = await plans.load(charity(place), patient)
+    for task in asked.values():
+        with pytest.raises(Problem) as refused:
+            await yes(charity(place, "D82999"), task)
+        assert refused.value.kind == "forbidden" and "The person decides this." in refused.value.text
+    assert await plans.load(charity(place), patient) == before
+    assert await yes(place.patient(patient), asked["Aspirin 75 mg tablets"]), "the person may say it, whoever else is asked"
+    assert (await medicines(place.patient(patient), patient))["Aspirin 75 mg tablets"]["status"] == "stopped"
+
+
+@pytest.mark.parametrize("rule", ["a kind", "an author", "none"])
+async def test_what_some_see_of_the_plan_alone_is_asked_of_the_person(place: Place, rule: str) -> None:
+    patient = await with_a_plan(place)
+    chemist, other = place.organisations["D82999"], place.organisations["RY9"]
+    coding = {"system": "http://hl7.org/fhir/resource-types", "code": "MedicationStatement"}
+    ward = place.hospital.actor.organisation
+    yes = {"a kind": permit(other, **{"class": [coding]}), "none": permit(other), "an author": permit(other, provision=[{"type": "deny", "data": [{"meaning": "authoredby", "reference": {"reference": ward}}]}])}[rule]
+    await made(place.patient(patient), consent(patient, permit(chemist, action=ALL_ACTIONS)))
+    await made(place.patient(patient), consent(patient, yes))
+    named = {"dispenseRequest": {"performer": {"reference": chemist}}}
+    await discharged(place, patient, NEW | named)
+    (task,) = await proposed(place.patient(patient), patient)
+    assert task["owner"]["reference"] == (chemist if rule == "none" else f"Patient/{patient}")
 
 
 async def test_what_a_document_brings_is_proposed_as_well(place: Place) -> None:

@@ -30,6 +30,14 @@ def open_to(task: dict[str, Any]) -> tuple[str, ...]:
     return tuple(a for a in found if a != "done") if asks_membership(task) else (*found, NOTE)
 
 
+def asks(ctx: Context, task: dict[str, Any]) -> bool:
+    """Is it for this reader to answer: it asks them, or it is about a medicine of their own plan, whoever else is asked."""
+    if named_by(task.get("owner")) & (ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation or ""}):
+        return True
+    whose = named_by(task.get("for")) & (ctx.records | {ctx.actor.patient or ""})
+    return ctx.actor.kind == "patient" and bool(whose) and medicine_changes.asks_about(task) is not None
+
+
 async def answer(ctx: Context, task: str, what: str, words: str = "") -> str:
     """Answer this Task (an id) as its owner; what became of it (`gate.Written.did`: `drafted` where it waits for the person).
 
@@ -41,7 +49,7 @@ async def answer(ctx: Context, task: str, what: str, words: str = "") -> str:
     ref = Ref("Task", task)
     read = await gate.read(ctx, ref)
     body = strict.decode(read.body)
-    if not named_by(body.get("owner")) & (ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation or ""}):
+    if not asks(ctx, body):
         raise Problem("forbidden", "This task is for somebody else to answer.")
     if what not in open_to(body):
         raise Problem("conflict", "This was answered already.")
@@ -50,4 +58,4 @@ async def answer(ctx: Context, task: str, what: str, words: str = "") -> str:
     return done.did
 
 
-__all__ = ["answer", "open_to"]
+__all__ = ["answer", "asks", "open_to"]

@@ -17,7 +17,7 @@ from ..domain.medicine_changes import Asked, Said
 from ..domain.medicines import RESOURCES
 from ..domain.standing import named_by
 from ..domain.types import Bump, Facts, Ref, Stored
-from .agreeing import medicine_of, today
+from .agreeing import medicine_of, today, would_reach
 from .committing import Work, claim
 from .context import ask
 from .key_workers import key_workers, may_be_asked
@@ -132,8 +132,10 @@ async def _of_discharge(work: Work, person: str, order: Stored) -> bool:
 
 
 async def _proposal(work: Work, record: Record, asked: Asked, ref: Ref) -> dict[str, Any]:
-    """The Task, to whom it is to be asked of: the pharmacy that the order names, a key worker, the practice; else the person."""
+    """The Task, to whom it is to be asked of: the pharmacy that the order names, a key worker, the practice; else the person. What others would read
+    in the plan who may not see the order is for the person alone to say."""
     things = [record.here[n] for n in (asked.order, *asked.mine)]
+    reaches = await would_reach(work, record.person, things, look=asked.look)
     labels = [c for s in things for c in strict.decode(s.body or b"{}").get("meta", {}).get("security", ())]
 
     def task(owner: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +149,7 @@ async def _proposal(work: Work, record: Record, asked: Asked, ref: Ref) -> dict[
         known = as_kept(work.ctx, ref, task(owner))
         if (
             named_by(owner).isdisjoint(work.ctx.actor.ids | {work.ctx.actor.user}) and await may_be_asked(work, owner, known, *things)
-            and all([await _may_change(work, owner, s.facts, bool(asked.mine)) for s in things[1:] or things])
+            and all([await _may_change(work, owner, s.facts, bool(asked.mine)) for s in things[1:] or things]) and not reaches
         ):  # fmt: skip
             return task(owner)
     return task({"reference": record.person})

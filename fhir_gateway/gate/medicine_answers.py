@@ -11,7 +11,7 @@ from ..domain import strict
 from ..domain.problem import Problem
 from ..domain.referrals import reason_of
 from ..domain.types import Ref, Stored
-from .agreeing import agreed, medicine_of, today
+from .agreeing import agreed, medicine_of, reaches_others, today
 from .committing import Work
 from .context import Written, ask_stored, need_scope
 from .discharging import by_the_gateway
@@ -56,6 +56,8 @@ async def _follow(work: Work, person: str, order: Stored, mine: Stored | None, p
     ctx, body = work.ctx, await agreed(work, person, order, mine)
     if body is None:
         raise Problem("conflict", "There is no plan any more that this could be added to.")
+    if ctx.actor.kind != "patient" and await reaches_others(work, person, order, mine, body):
+        raise Problem("forbidden", "The person decides this. Say no, or leave it to them.")
     if mine is None:
         need_scope(ctx, "c", "MedicationStatement")
         ref = (await put_new(work, "MedicationStatement", strict.dump(body))).ref

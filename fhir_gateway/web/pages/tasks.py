@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from ...around.answering import open_to
+from ...around.answering import asks, open_to
 from ...domain import medicine_changes
 from ...domain.bundle import instant
 from ...domain.follow_ups import asked_by
@@ -136,12 +136,11 @@ async def _of_medicines(ctx: Context, task: dict[str, Any], said: dict[str, Any]
     ]  # fmt: skip
     states = {"completed": (_("It was looked at") if about.look else _("The plan was changed"), "green"), "rejected": (_("The plan stays as it is"), "grey")}
     state, colour = states.get(str(task.get("status")), (said["state"], said["colour"]))
-    mine_to_say = _named(task.get("owner")) in ctx.actor.ids | {ctx.actor.user, ctx.actor.organisation} | (ctx.records if ctx.actor.kind == "patient" else frozenset())
     asked = _("A discharge from hospital says otherwise of a medicine than the plan. Look at both, and say whether the plan is to be changed.")
     if about.look:
         asked = _("A discharge from hospital says something of a medicine, and it cannot be told what of the plan it means. Look at all of it, and change the plan yourself.")
     lines = [{"label": label, "text": text} for label, text in more if text]
-    return {**said, "medicine": True, "look": about.look, "text": asked, "state": state, "colour": colour, "lines": [*lines, *said["lines"]], "mine": mine_to_say and bool(said["answers"])}
+    return {**said, "medicine": True, "look": about.look, "text": asked, "state": state, "colour": colour, "lines": [*lines, *said["lines"]], "mine": asks(ctx, task) and bool(said["answers"])}
 
 
 async def _medicine(ctx: Context, ref: str) -> list[tuple[Told, str]]:
