@@ -78,9 +78,9 @@ async def says(me: Context, task: dict[str, Any], **more: Any) -> dict[str, Any]
     return strict.decode((await gate.read(me, Ref("Task", task["id"]))).body)
 
 
-async def yes(me: Context, task: dict[str, Any]) -> str:
-    """As a page sends it."""
-    return await answering.answer(me, task["id"], "accept")
+async def yes(me: Context, task: dict[str, Any], seen: str = "") -> str:
+    """As a page sends it, with the versions that it showed."""
+    return await answering.answer(me, task["id"], "accept", seen=seen or await answering.shown(me, task))
 
 
 async def medicines(me: Context, patient: str) -> dict[str, dict[str, Any]]:
@@ -348,6 +348,27 @@ async def test_a_medicine_that_an_order_contains_is_read(place: Place) -> None:
     await accepted(place, patient)
     assert (await medicines(place.patient(patient), patient))["Aspirin 75 mg tablets"]["status"] == "stopped"
 
+
+async def test_nobody_says_yes_to_what_their_page_did_not_show(place: Place) -> None:
+    patient = await with_a_plan(place)
+    me = place.patient(patient)
+    await discharged(place, patient, CHANGED)
+    (task,) = await proposed(me, patient)
+    shown = await answering.shown(me, task)
+    for again in (CHANGED | {"dosageInstruction": [{"text": "TEN in the morning"}]}, None):
+        if again is None:  # the plan's own medicine
+            (task,) = await proposed(me, patient)
+            shown = await answering.shown(me, task)
+            await gate.patch(me, Ref(*task["input"][0]["valueReference"]["reference"].split("/")), lambda m: {**m, "dosage": [{"text": "Half in the morning"}]}, if_match=1)
+        else:
+            await discharged(place, patient, again)
+        for seen in (shown, "x"):
+            with pytest.raises(Problem) as stale:
+                await yes(place.patient(patient), task, seen)
+            assert stale.value.kind == "stale"
+    assert (await medicines(me, patient))["Bisoprolol 2.5 mg tablets"]["how"] == "Half in the morning"
+    assert await yes(place.patient(patient), (await proposed(me, patient))[0])
+    assert (await medicines(me, patient))["Bisoprolol 2.5 mg tablets"]["how"] == "TEN in the morning"
 
 
 async def test_whoever_sends_a_discharge_learns_nothing_of_the_plan_from_it(place: Place) -> None:

@@ -7,11 +7,13 @@ from typing import Any, Final
 from .. import gate
 from ..domain import medicine_changes, strict
 from ..domain.main_plan import asks_about
+from ..domain.medicines import RESOURCES
 from ..domain.problem import Problem
 from ..domain.referrals import ANSWERS, OVER, answered, plain
 from ..domain.relationships import asks_membership
 from ..domain.standing import named_by
 from ..domain.types import Ref
+from ..domain.written_down import an_object
 from ..gate import Context
 
 NOTE: Final = "note"
@@ -38,10 +40,34 @@ def asks(ctx: Context, task: dict[str, Any]) -> bool:
     return ctx.actor.kind == "patient" and bool(whose) and medicine_changes.asks_about(task) is not None
 
 
-async def answer(ctx: Context, task: str, what: str, words: str = "") -> str:
-    """Answer this Task (an id) as its owner; what became of it (`gate.Written.did`: `drafted` where it waits for the person).
+async def shown(ctx: Context, task: dict[str, Any]) -> str:
+    """Which versions of what this Task asks about a reader sees now, so that nobody answers what they were not shown; "" of what asks of no medicine."""
+    about = medicine_changes.asks_about(task)
+    if about is None:
+        return ""
+    versions = [_version(task)]
+    for name in (about.order, *about.mine):
+        found = await _seen(ctx, name)
+        versions += [_version(found), _version(await _seen(ctx, str(an_object(found.get("medicationReference")).get("reference", ""))))]
+    return ".".join(versions)
 
-    Problem bad-request, invalid at `words`, not-found, forbidden for whom it does not ask, conflict where it takes that answer no more.
+
+async def _seen(ctx: Context, name: str) -> dict[str, Any]:
+    type, _, id = name.split("/_history/")[0].partition("/")
+    page = await gate.search(ctx, type, [("_id", id)]) if id and type in (*RESOURCES, "Medication") else None
+    return next((strict.decode(e.body) for e in page.entries if e.body and e.mode == "match"), {}) if page is not None else {}
+
+
+def _version(resource: dict[str, Any]) -> str:
+    return str(an_object(resource.get("meta")).get("versionId", "0"))
+
+
+async def answer(ctx: Context, task: str, what: str, words: str = "", seen: str = "") -> str:
+    """Answer this Task (an id) as its owner; what became of it (`gate.Written.did`: `drafted` where it waits for the person). `seen`: what they were
+    shown of a medicine (`shown`).
+
+    Problem bad-request, invalid at `words`, not-found, forbidden for whom it does not ask, conflict where it takes that answer no more, stale where
+    what was shown has changed.
     """
     if what not in (*ANSWERS, NOTE):
         raise Problem("bad-request", "What is answered is accept, decline, done or note.", "what")
@@ -53,9 +79,11 @@ async def answer(ctx: Context, task: str, what: str, words: str = "") -> str:
         raise Problem("forbidden", "This task is for somebody else to answer.")
     if what not in open_to(body):
         raise Problem("conflict", "This was answered already.")
+    if seen != await shown(ctx, body) and medicine_changes.asks_about(body) is not None:
+        raise Problem("stale", "What this asks about was changed meanwhile. Look at it again.", "seen")
     by = ctx.actor.user if ctx.actor.user.split("/")[0] in SPEAKERS else ""
     done = await gate.patch(ctx, ref, lambda seen: answered(seen, what, said, ctx.at, by), if_match=read.version)
     return done.did
 
 
-__all__ = ["answer", "asks", "open_to"]
+__all__ = ["answer", "asks", "open_to", "shown"]

@@ -98,7 +98,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         at("/my-plan/telling", telling.choose, "patient", both),
         at("/my-plan/telling/code", telling.confirm, "patient", ("POST",)),
         at("/my-plan/two-versions/{id}", versions.look, "patient", both),
-        at("/my-plan/tasks/{id}/answer", team.answer, "patient", ("POST",), ("what", "words")),
+        at("/my-plan/tasks/{id}/answer", team.answer, "patient", ("POST",), team.ANSWER),
         at("/my-plan/tasks/{id}/plans", team.join_plans, "patient", ("POST",), ("how",)),
         at("/my-plan/edit/{type}/{item}", editing.mine, "patient", both),
         at("/my-plan/review/{plan}", reviews.mine, "patient", both, reviews.FIELDS),

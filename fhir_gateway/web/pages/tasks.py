@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from ...around.answering import asks, open_to
+from ...around.answering import asks, open_to, shown
 from ...domain import medicine_changes
 from ...domain.bundle import instant
 from ...domain.follow_ups import asked_by
@@ -140,7 +140,7 @@ async def _of_medicines(ctx: Context, task: dict[str, Any], said: dict[str, Any]
     if about.look:
         asked = _("A discharge from hospital says something of a medicine, and it cannot be told what of the plan it means. Look at all of it, and change the plan yourself.")
     lines = [{"label": label, "text": text} for label, text in more if text]
-    return {**said, "medicine": True, "look": about.look, "text": asked, "state": state, "colour": colour, "lines": [*lines, *said["lines"]], "mine": asks(ctx, task) and bool(said["answers"])}
+    return {**said, "medicine": True, "look": about.look, "seen": await shown(ctx, task), "text": asked, "state": state, "colour": colour, "lines": [*lines, *said["lines"]], "mine": asks(ctx, task) and bool(said["answers"])}
 
 
 async def _medicine(ctx: Context, ref: str) -> list[tuple[Told, str]]:

@@ -30,7 +30,7 @@ from .words import _, day, moment, today
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 PEOPLE = 50
 DONE = {"accepted", "emergency-over", "claim-over", "chosen", "plans", "decline", "done", "note", "drafted"}
-ANSWER = ("what", "words")
+ANSWER = ("what", "words", "seen")
 
 
 async def team(pages: Pages, request: Request, ctx: Context, errors: dict[str, str] | None = None) -> Response:
@@ -91,7 +91,7 @@ async def answer(pages: Pages, request: Request, ctx: Context) -> Response:
     what, words = str(form.get("what", "")), str(form.get("words", ""))
     chosen, what = what == "yes" or ctx.actor.kind == "patient", "accept" if what == "yes" else what
     try:
-        did = await answering.answer(ctx, id, what, words)
+        did = await answering.answer(ctx, id, what, words, str(form.get("seen", "")))
     except Problem as p:
         if p.where != "words":
             raise
