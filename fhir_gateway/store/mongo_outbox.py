@@ -1,7 +1,7 @@
 """The outbox: what waits for which server, and who holds it. A lease is fenced: whoever lost it cannot close the entry.
 
 A lane is a person, or a resource that is nobody's. Entries of a lane run one at a time, in order; so do those of a resource.
-Only a review or a recall goes by what waits for another try; of all lanes theirs come first. The lane of somebody of whom something is there when
+Only a review or a recall goes by what waits for another try, and a review by a recall of the very record, too; of all lanes theirs come first. The lane of somebody of whom something is there when
 theirs is queued is in a hurry until that has been tried: with what stands before it, it goes before all others, however much waits.
 One lease of a remote is given at a time, whatever the number of workers: each writes to the remote's lock.
 """
@@ -116,19 +116,21 @@ class _Turns:
     def __init__(self, running: set[str], now: int, reviews: bool = False) -> None:
         self.running, self.now, self.reviews = running, now, reviews
         self.taken, self.passed = set[str](), set[str]()  # lanes and resources: nothing more of these; only what is urgent of those
+        self.late = set[str]()  # resources of which a recall waits for another try: of these only a review
 
     def of(self, entries: Sequence[Document]) -> list[Document]:
         return [e for e in entries if self._goes(e)]
 
     def _goes(self, e: Document) -> bool:
-        running, taken, passed = self.running, self.taken, self.passed
+        running, taken, passed, late = self.running, self.taken, self.passed, self.late
         lane, ref, urgent = f"lane {e['lane']}", f"ref {e['ref']}", e["why"] in URGENT
         ready = (e["due"] <= self.now if e["state"] == "queued" else _over(e, self.now)) and (e["why"] == "review" or not self.reviews)
         turn = lane not in running and lane not in taken and (lane not in passed or (urgent and ready))
-        free = ref not in running and ref not in taken and (ref not in passed or urgent)
+        free = ref not in running and ref not in taken and (ref not in passed or urgent) and (ref not in late or e["why"] == "review")
         if turn:
             (taken if ready else passed).add(lane)
-        (passed if e["state"] == "queued" and not urgent and not (turn and ready) else taken).add(ref)
+        queued = e["state"] == "queued"
+        (passed if queued and not urgent and not (turn and ready) else late if queued and urgent and e["due"] > self.now else taken).add(ref)
         return turn and free and ready
 
 

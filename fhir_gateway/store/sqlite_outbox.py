@@ -1,7 +1,7 @@
 """The outbox: what waits for which server, and who holds it. A lease is fenced: whoever lost it cannot close the entry.
 
 A lane is a person, or a resource that is nobody's or that a subscriber is told of. Entries of a lane run one at a time, in order; so do those of a resource.
-Only a review or a recall goes by what waits for another try; of all lanes theirs come first. The lane of somebody of whom something is there when
+Only a review or a recall goes by what waits for another try, and a review by a recall of the very record, too; of all lanes theirs come first. The lane of somebody of whom something is there when
 theirs is queued, or queued again, is in a hurry until that has been tried: with what stands before it, it goes before all others, however much waits.
 """
 
@@ -45,7 +45,8 @@ SELECT o.entry, o.fence + 1, o.type, o.id, o.version, o.patient, o.why, o.tries,
 FROM h JOIN outbox o ON o.entry = h.entry
 WHERE NOT EXISTS (
   SELECT 1 FROM outbox p WHERE p.remote = :remote AND p.{OPEN} AND p.type = o.type AND p.id = o.id AND p.entry < o.entry
-  AND NOT (o.{_URGENT} AND NOT p.{_URGENT} AND p.state = 'queued' AND (p.due > :at OR p.lane = o.lane)))
+  AND NOT (o.{_URGENT} AND NOT p.{_URGENT} AND p.state = 'queued' AND (p.due > :at OR p.lane = o.lane))
+  AND NOT (o.why = 'review' AND p.state = 'queued' AND p.due > :at))
 ORDER BY h.hurries DESC, o.{_URGENT} DESC, o.entry LIMIT :count
 """
 

@@ -225,6 +225,26 @@ async def test_a_review_or_recall_goes_by_what_waits_for_another_try(store: Stor
     assert (a.why, a.tries) == ("changed", 1)
 
 
+async def test_a_recall_of_a_person_that_is_held_up_holds_up_no_review_of_them_and_no_recall_of_anything_else(store: Store) -> None:
+    amina = "Patient/amina"
+    them = Send("hospital", Ref("Patient", "amina"), 1, amina, "recall")
+    await store.commit(them, Send("hospital", Ref("Patient", "amina"), 0, amina, "review"))
+    (first,) = await lease(store)
+    assert first.why == "recall" and await lease(store, 1) == [], "one of a person at a time"
+    await store.commit(Delay(first.entry, first.fence, at(250), "409"))
+    (review,) = await lease(store, 2)
+    assert (review.why, review.ref) == ("review", Ref("Patient", "amina")), "of the very record that is to be taken back"
+    await store.commit(Close(review.entry, review.fence, "sent"), send("a", patient=amina, why="recall"), them)
+    (recall,) = await lease(store, 3)
+    assert (recall.why, recall.ref.id) == ("recall", "a")
+    await store.commit(Close(recall.entry, recall.fence, "recalled"))
+    assert await lease(store, 4) == [], "a second recall of them waits behind the first"
+    (again,) = await lease(store, 250)
+    assert (again.entry, again.tries) == (first.entry, 1)
+    await store.commit(Close(again.entry, again.fence, "recalled"))
+    assert [e.why for e in await lease(store, 251)] == ["recall"]
+
+
 async def test_what_waited_for_another_try_does_not_run_beside_what_went_by(store: Store) -> None:
     await store.commit(send("a"), send("b", why="recall"))
     (a,) = await lease(store)
